@@ -1,0 +1,6 @@
+//! jeton: a high-throughput in-memory token resolution engine.
+pub mod entry;
+pub mod record;
+pub mod reference;
+pub mod time;
+pub mod token;

@@ -1,0 +1,438 @@
+//! Tokens, digests and the secret between them.
+//!
+//! A token is 24 random bytes, shown as 32 base64url characters (RFC 4648, section 5, without
+//! padding: 24 bytes need none). The engine never keeps it: it keeps the digest, the first
+//! 16 bytes of HMAC-SHA-256 (RFC 2104, FIPS 180-4) under the secret, so that a stolen log holds no
+//! token. Tokens of references and of idempotency keys are derived with the same secret, so that
+//! nobody without it can guess them.
+//!
+//! The HMAC's message is `kind ‖ 0x00 ‖ namespace ‖ 0x00 ‖ value`. Kind and namespace hold no zero
+//! byte, so no two of them can be mistaken for each other.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Length of a token in bytes: 192 bits.
+pub const TOKEN_LEN: usize = 24;
+/// Length of a token as text.
+pub const TOKEN_TEXT_LEN: usize = 32;
+/// Length of a digest in bytes.
+pub const DIGEST_LEN: usize = 16;
+/// Length of the secret in bytes.
+pub const SECRET_LEN: usize = 32;
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// The value of each base64url character; [`INVALID`] for every other byte.
+const VALUES: [u8; 256] = values();
+const INVALID: u8 = 0xFF;
+
+const fn values() -> [u8; 256] {
+    let mut values = [INVALID; 256];
+    let mut i = 0;
+    while i < 64 {
+        values[ALPHABET[i] as usize] = i as u8;
+        i += 1;
+    }
+    values
+}
+
+/// What a holder presents. Wiped from memory when dropped; never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Token([u8; TOKEN_LEN]);
+
+/// Why a text is not a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The text is not 32 characters long.
+    #[error("a token has {TOKEN_TEXT_LEN} characters, not {0}")]
+    Length(usize),
+    /// A character is not of the base64url alphabet.
+    #[error("a token has only the characters A-Z a-z 0-9 - _")]
+    Alphabet,
+}
+
+/// The operating system's generator failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system's random generator failed: {0}")]
+pub struct RandomError(#[from] getrandom::Error);
+
+impl Token {
+    /// A new token from the operating system's generator.
+    pub fn random() -> Result<Token, RandomError> {
+        let mut bytes = [0; TOKEN_LEN];
+        getrandom::fill(&mut bytes)?;
+        Ok(Token(bytes))
+    }
+
+    /// Reads the 32 characters of a token.
+    pub fn parse(text: &[u8]) -> Result<Token, TokenError> {
+        let text: &[u8; TOKEN_TEXT_LEN] = text
+            .try_into()
+            .map_err(|_| TokenError::Length(text.len()))?;
+        let mut bytes = [0; TOKEN_LEN];
+        let mut seen = 0;
+        for (four, three) in text.chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|i| VALUES[usize::from(four[i])]);
+            seen |= a | b | c | d;
+            three[0] = a << 2 | b >> 4;
+            three[1] = b << 4 | c >> 2;
+            three[2] = c << 6 | d;
+        }
+        // Only INVALID has the two high bits: one test for all 32 characters.
+        if seen > 63 {
+            Err(TokenError::Alphabet)
+        } else {
+            Ok(Token(bytes))
+        }
+    }
+
+    /// The token as text.
+    #[must_use]
+    pub fn text(&self) -> TokenText {
+        let mut text = [0; TOKEN_TEXT_LEN];
+        for (three, four) in self.0.chunks_exact(3).zip(text.chunks_exact_mut(4)) {
+            let (a, b, c) = (three[0], three[1], three[2]);
+            let sextets = [
+                a >> 2,
+                (a & 3) << 4 | b >> 4,
+                (b & 15) << 2 | c >> 6,
+                c & 63,
+            ];
+            for (character, sextet) in four.iter_mut().zip(sextets) {
+                *character = ALPHABET[usize::from(sextet)];
+            }
+        }
+        TokenText(text)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// A token written out, for the answer that hands it over.
+#[derive(Clone)]
+pub struct TokenText([u8; TOKEN_TEXT_LEN]);
+
+impl TokenText {
+    /// The 32 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // The alphabet is ASCII, so this never falls back.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText(…)")
+    }
+}
+
+/// What the engine keeps in a token's place.
+///
+/// It is uniformly random to whoever lacks the secret, so its first half alone serves as the hash
+/// table's key material and as a timer's name, and its second half chooses the shard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    prefix: Prefix,
+    rest: u64,
+}
+
+/// The first eight bytes of a digest: names an entry for the timing wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix(pub u64);
+
+impl Digest {
+    /// The digest with these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; DIGEST_LEN]) -> Digest {
+        let [prefix, rest] = [&bytes[..8], &bytes[8..]].map(|half| {
+            let mut word = [0; 8];
+            word.copy_from_slice(half);
+            u64::from_le_bytes(word)
+        });
+        Digest {
+            prefix: Prefix(prefix),
+            rest,
+        }
+    }
+
+    /// The bytes of this digest.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; DIGEST_LEN] {
+        let mut bytes = [0; DIGEST_LEN];
+        bytes[..8].copy_from_slice(&self.prefix.0.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.rest.to_le_bytes());
+        bytes
+    }
+
+    /// The first half.
+    #[must_use]
+    pub fn prefix(&self) -> Prefix {
+        self.prefix
+    }
+
+    /// The second half, independent of the first.
+    #[must_use]
+    pub fn rest(&self) -> u64 {
+        self.rest
+    }
+}
+
+impl Hash for Digest {
+    /// Hashes the prefix alone, so that a [`Prefix`] finds the entry too.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.prefix.hash(state);
+    }
+}
+
+impl papaya::Equivalent<Digest> for Prefix {
+    fn equivalent(&self, key: &Digest) -> bool {
+        *self == key.prefix
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({:016x}…)", self.prefix.0.swap_bytes())
+    }
+}
+
+/// 32 bytes that turn tokens into digests. Whoever has them and the log still has no token, but
+/// can derive the tokens of references: keep them apart from the log's backups.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Secret([u8; SECRET_LEN]);
+
+impl Secret {
+    /// A new secret from the operating system's generator.
+    pub fn random() -> Result<Secret, RandomError> {
+        let mut bytes = [0; SECRET_LEN];
+        getrandom::fill(&mut bytes)?;
+        Ok(Secret(bytes))
+    }
+
+    /// The secret with these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; SECRET_LEN]) -> Secret {
+        Secret(bytes)
+    }
+
+    /// The bytes, to be written to the secret file.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; SECRET_LEN] {
+        &self.0
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Secret) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What an HMAC is made for; each kind has results of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Token,
+    Reference,
+    IssueKey,
+    ConsumeKey,
+    SecretCheck,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Token => "token",
+            Kind::Reference => "reference",
+            Kind::IssueKey => "issue-key",
+            Kind::ConsumeKey => "consume-key",
+            Kind::SecretCheck => "secret-check",
+        }
+    }
+}
+
+/// The secret made ready for use in one namespace: the HMAC's key schedule and the message's
+/// prefix are computed once.
+#[derive(Clone)]
+pub struct Digester {
+    token: Hmac<Sha256>,
+    reference: Hmac<Sha256>,
+    issue_key: Hmac<Sha256>,
+    consume_key: Hmac<Sha256>,
+    check: [u8; DIGEST_LEN],
+}
+
+impl Digester {
+    /// Digests under `secret` in `namespace`, which must not hold a zero byte.
+    #[must_use]
+    pub fn new(secret: &Secret, namespace: &str) -> Digester {
+        debug_assert!(
+            !namespace.as_bytes().contains(&0),
+            "zero ends the namespace in the message"
+        );
+        // RFC 2104: a key shorter than the hash's block is filled up with zeros.
+        let mut block = [0; 64];
+        block[..SECRET_LEN].copy_from_slice(&secret.0);
+        let keyed = |kind: Kind| {
+            let mut mac = Hmac::<Sha256>::new(&block.into());
+            mac.update(kind.name().as_bytes());
+            mac.update(&[0]);
+            mac.update(namespace.as_bytes());
+            mac.update(&[0]);
+            mac
+        };
+        Digester {
+            token: keyed(Kind::Token),
+            reference: keyed(Kind::Reference),
+            issue_key: keyed(Kind::IssueKey),
+            consume_key: keyed(Kind::ConsumeKey),
+            check: first(keyed(Kind::SecretCheck), &[]),
+        }
+    }
+
+    /// The digest of a token.
+    #[must_use]
+    pub fn digest(&self, token: &Token) -> Digest {
+        Digest::from_bytes(first(self.token.clone(), &token.0))
+    }
+
+    /// The token derived from a reference in its canonical form.
+    #[must_use]
+    pub fn token_for_reference(&self, canonical: &[u8]) -> Token {
+        Token(first(self.reference.clone(), canonical))
+    }
+
+    /// The token derived from the `Idempotency-Key` of an issue.
+    #[must_use]
+    pub fn token_for_issue_key(&self, key: &[u8]) -> Token {
+        Token(first(self.issue_key.clone(), key))
+    }
+
+    /// What is kept of the `Idempotency-Key` of a consume.
+    #[must_use]
+    pub fn consume_key(&self, key: &[u8]) -> ConsumeKey {
+        ConsumeKey(first(self.consume_key.clone(), key))
+    }
+
+    /// A value that tells secrets apart and tells nothing about them: kept beside the data, so
+    /// that a start with the wrong secret is refused.
+    #[must_use]
+    pub fn secret_check(&self) -> [u8; DIGEST_LEN] {
+        self.check
+    }
+}
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digester(…)")
+    }
+}
+
+/// The first `N` bytes of the HMAC over what `mac` has seen and `value`.
+fn first<const N: usize>(mut mac: Hmac<Sha256>, value: &[u8]) -> [u8; N] {
+    mac.update(value);
+    let full = mac.finalize().into_bytes();
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&full[..N]);
+    bytes
+}
+
+/// A hashed `Idempotency-Key` of a consume; the entry remembers it until its deadline.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ConsumeKey(pub [u8; DIGEST_LEN]);
+
+impl fmt::Debug for ConsumeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConsumeKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_and_back(bytes: [u8; TOKEN_LEN]) {
+            let token = Token(bytes);
+            let text = token.text();
+            prop_assert_eq!(Token::parse(text.as_str().as_bytes()), Ok(token));
+        }
+
+        #[test]
+        fn any_other_character_is_refused(at in 0..TOKEN_TEXT_LEN, byte: u8) {
+            let mut text = Token([7; TOKEN_LEN]).text().0;
+            text[at] = byte;
+            let valid = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            prop_assert_eq!(Token::parse(&text).is_ok(), valid);
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_is_refused() {
+        assert_eq!(Token::parse(b"short"), Err(TokenError::Length(5)));
+        assert_eq!(Token::parse(&[b'A'; 33]), Err(TokenError::Length(33)));
+    }
+
+    #[test]
+    fn digest_is_the_head_of_hmac_sha_256() {
+        // An independent composition of RFC 2104 from the plain hash.
+        use sha2::Digest as _;
+        let secret = Secret::from_bytes([0x0B; SECRET_LEN]);
+        let token = Token([0x5A; TOKEN_LEN]);
+        let pad = |byte: u8| {
+            let mut block = [byte; 64];
+            for (cell, key) in block.iter_mut().zip(secret.as_bytes()) {
+                *cell ^= key;
+            }
+            block
+        };
+        let mut message = b"token\0shop-a\0".to_vec();
+        message.extend_from_slice(&token.0);
+        let inner = Sha256::new()
+            .chain_update(pad(0x36))
+            .chain_update(&message)
+            .finalize();
+        let outer = Sha256::new()
+            .chain_update(pad(0x5C))
+            .chain_update(inner)
+            .finalize();
+        let digest = Digester::new(&secret, "shop-a").digest(&token);
+        assert_eq!(digest.to_bytes()[..], outer[..DIGEST_LEN]);
+    }
+
+    #[test]
+    fn secrets_namespaces_and_kinds_are_apart() {
+        let one = Digester::new(&Secret::from_bytes([1; SECRET_LEN]), "default");
+        let two = Digester::new(&Secret::from_bytes([2; SECRET_LEN]), "default");
+        let shop = Digester::new(&Secret::from_bytes([1; SECRET_LEN]), "shop");
+        let token = Token([3; TOKEN_LEN]);
+        assert_ne!(one.digest(&token), two.digest(&token));
+        assert_ne!(one.digest(&token), shop.digest(&token));
+        assert_ne!(one.token_for_reference(b"x"), one.token_for_issue_key(b"x"));
+        assert_ne!(one.secret_check(), two.secret_check());
+    }
+
+    #[test]
+    fn p9_debug_shows_no_token() {
+        let token = Token([9; TOKEN_LEN]);
+        let shown = format!("{token:?} {:?}", token.text());
+        assert!(!shown.contains(token.text().as_str()));
+    }
+}
