@@ -2,5 +2,7 @@
 pub mod entry;
 pub mod record;
 pub mod reference;
+pub mod store;
 pub mod time;
 pub mod token;
+pub mod wheel;

@@ -139,7 +139,7 @@ impl fmt::Debug for TokenText {
 /// What the engine keeps in a token's place.
 ///
 /// It is uniformly random to whoever lacks the secret, so its first half alone serves as the hash
-/// table's key material and as a timer's name, and its second half chooses the shard.
+/// table's key and as a timer's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
     prefix: Prefix,
@@ -178,12 +178,6 @@ impl Digest {
     #[must_use]
     pub fn prefix(&self) -> Prefix {
         self.prefix
-    }
-
-    /// The second half, independent of the first.
-    #[must_use]
-    pub fn rest(&self) -> u64 {
-        self.rest
     }
 }
 

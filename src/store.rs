@@ -1,0 +1,317 @@
+//! The store: every living entry in memory, under its digest.
+//!
+//! Shards of lock-free hash maps (papaya) with one collector (seize) between them: a reader enters
+//! it once, for any number of shards. Any thread reads; one thread, the committer, writes (at
+//! recovery several do, each to shards of its own).
+//!
+//! The shards are of different sizes on purpose. A table doubles when it is full; shards of one
+//! size would all double at the same number of entries, so that memory would jump and every write
+//! would pay at the same time. The share of shard i is proportional to 2^(i/64): at any number of
+//! entries the tables of some shards have just doubled and those of others are nearly full, and
+//! the sum grows evenly.
+
+use std::sync::Arc;
+
+use ahash::RandomState;
+use seize::{Collector, Guard, LocalGuard};
+
+use crate::entry::Entry;
+use crate::time::UnixMillis;
+use crate::token::{Digest, Prefix};
+
+/// Number of shards.
+pub const SHARDS: usize = 64;
+
+/// Look-ups that are started before the first result is read, so that their cache misses overlap.
+const LOOKAHEAD: usize = 32;
+
+/// Equal parts of the digest space; each belongs to a shard.
+const PARTS: usize = 1 << PART_BITS;
+const PART_BITS: u32 = 12;
+
+type Shard = papaya::HashMap<Digest, Entry, RandomState>;
+
+/// All entries, by digest.
+pub struct Store {
+    shards: Box<[Shard]>,
+    /// The shard of each part of the digest space.
+    parts: Box<[u8; PARTS]>,
+    collector: Arc<Collector>,
+}
+
+impl Store {
+    /// An empty store, which takes next to no memory.
+    #[must_use]
+    pub fn new() -> Store {
+        let collector = Arc::new(Collector::new());
+        let hasher = RandomState::new();
+        let shard = || {
+            papaya::HashMap::builder()
+                .hasher(hasher.clone())
+                .shared_collector(Arc::clone(&collector))
+                .build()
+        };
+        let shards = (0..SHARDS).map(|_| shard()).collect();
+        Store {
+            shards,
+            parts: Box::new(parts()),
+            collector,
+        }
+    }
+
+    /// Enters the collector for a number of operations.
+    ///
+    /// Nothing that is removed by anybody is freed while this lives: keep it short, and never
+    /// across an await.
+    #[must_use]
+    pub fn pin(&self) -> Pinned<'_> {
+        Pinned {
+            store: self,
+            guard: self.collector.enter(),
+        }
+    }
+
+    /// Calls `found` with the payload that `digest` resolves to at `now`. The resolve path: no
+    /// lock, no wait, no copy.
+    pub fn resolve<R>(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+        found: impl FnOnce(&[u8]) -> R,
+    ) -> Lookup<R> {
+        let guard = self.collector.enter();
+        Lookup::of(self.shard(digest).get(digest, &guard), now).map(found)
+    }
+
+    /// Calls `each` with what every digest resolves to at `now`, in their order, under one guard.
+    pub fn resolve_many(
+        &self,
+        digests: &[Digest],
+        now: UnixMillis,
+        mut each: impl FnMut(Lookup<&[u8]>),
+    ) {
+        let guard = self.collector.enter();
+        for digests in digests.chunks(LOOKAHEAD) {
+            let mut entries = [None; LOOKAHEAD];
+            for (entry, digest) in entries.iter_mut().zip(digests) {
+                *entry = self.shard(digest).get(digest, &guard);
+            }
+            for entry in &entries[..digests.len()] {
+                each(Lookup::of(*entry, now));
+            }
+        }
+    }
+
+    /// Which shard a digest belongs to, 0 to [`SHARDS`] − 1.
+    #[must_use]
+    pub fn shard_of(&self, prefix: Prefix) -> usize {
+        // The map's own choice of bits comes after ahash, with a key of this process: it does not
+        // depend on the bits that choose the shard.
+        usize::from(self.parts[(prefix.0 >> (u64::BITS - PART_BITS)) as usize])
+    }
+
+    /// Number of entries, also of those that were consumed or have expired and were not freed yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(Shard::len).sum()
+    }
+
+    /// True if there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, digest: &Digest) -> &Shard {
+        &self.shards[self.shard_of(digest.prefix())]
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store::new()
+    }
+}
+
+/// What a look-up found, as far as a resolve may know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup<T> {
+    /// It resolves.
+    Found(T),
+    /// It was consumed before: presented again, that is a replay.
+    Consumed,
+    /// It is there and its deadline has passed.
+    Expired,
+    /// Nothing is there, or it can only be consumed.
+    Unknown,
+}
+
+impl<'g> Lookup<&'g [u8]> {
+    fn of(entry: Option<&'g Entry>, now: UnixMillis) -> Lookup<&'g [u8]> {
+        match entry {
+            Some(entry) if entry.is_resolvable(now) => Lookup::Found(entry.payload()),
+            Some(entry) if entry.is_expired(now) => Lookup::Expired,
+            Some(entry) if entry.is_consumed() => Lookup::Consumed,
+            _ => Lookup::Unknown,
+        }
+    }
+
+    fn map<R>(self, found: impl FnOnce(&'g [u8]) -> R) -> Lookup<R> {
+        match self {
+            Lookup::Found(payload) => Lookup::Found(found(payload)),
+            Lookup::Consumed => Lookup::Consumed,
+            Lookup::Expired => Lookup::Expired,
+            Lookup::Unknown => Lookup::Unknown,
+        }
+    }
+}
+
+/// The store, entered: what it lends stays valid as long as this lives.
+pub struct Pinned<'s> {
+    store: &'s Store,
+    guard: LocalGuard<'s>,
+}
+
+impl Pinned<'_> {
+    /// The entry of `digest`, whatever its state.
+    #[must_use]
+    pub fn get(&self, digest: &Digest) -> Option<&Entry> {
+        self.store.shard(digest).get(digest, &self.guard)
+    }
+
+    /// An entry whose digest begins with `prefix`. Two of a hundred million do so with a
+    /// probability of 1 in 3,700; then it is either of them.
+    #[must_use]
+    pub fn find(&self, prefix: Prefix) -> Option<(&Digest, &Entry)> {
+        let shard = &self.store.shards[self.store.shard_of(prefix)];
+        shard.get_key_value(&prefix, &self.guard)
+    }
+
+    /// Puts an entry in place of what was there, which is returned.
+    pub fn insert(&self, digest: Digest, entry: Entry) -> Option<&Entry> {
+        self.store.shard(&digest).insert(digest, entry, &self.guard)
+    }
+
+    /// Removes an entry and returns it.
+    pub fn remove(&self, digest: &Digest) -> Option<&Entry> {
+        self.store.shard(digest).remove(digest, &self.guard)
+    }
+
+    /// Lets go of what was removed: without it, retired entries wait for more of their kind.
+    pub fn flush(&self) {
+        self.guard.flush();
+    }
+
+    /// Calls `each` with every entry. Entries that come or go meanwhile may be seen or not.
+    pub fn for_each(&self, mut each: impl FnMut(&Digest, &Entry)) {
+        for shard in &self.store.shards {
+            for (digest, entry) in shard.iter(&self.guard) {
+                each(digest, entry);
+            }
+        }
+    }
+}
+
+/// Shares of the digest space: shard i gets a share proportional to 2^(i / [`SHARDS`]).
+fn parts() -> [u8; PARTS] {
+    let weight = |shard: usize| (shard as f64 / SHARDS as f64).exp2();
+    let total: f64 = (0..SHARDS).map(weight).sum();
+    let mut parts = [0; PARTS];
+    let (mut shard, mut end) = (0, weight(0));
+    for (at, part) in parts.iter_mut().enumerate() {
+        while shard + 1 < SHARDS && (at as f64 + 0.5) / PARTS as f64 * total > end {
+            shard += 1;
+            end += weight(shard);
+        }
+        *part = shard as u8;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Parts, SegmentSlot};
+
+    fn digest(n: u64) -> Digest {
+        let mut bytes = [0; 16];
+        // An odd multiplier spreads consecutive numbers over the whole range.
+        bytes[..8].copy_from_slice(&n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+        Digest::from_bytes(bytes)
+    }
+
+    fn entry(payload: &[u8], deadline: u64, uses_left: u32, peek: bool) -> Entry {
+        let parts = Parts {
+            payload,
+            deadline: UnixMillis(deadline),
+            issued_at: UnixMillis(0),
+            uses_left,
+            uses_total: 1,
+            peek,
+            derived: false,
+            keys: &[],
+        };
+        Entry::new(&parts, SegmentSlot(0))
+    }
+
+    #[test]
+    fn a_batch_answers_in_the_order_asked() {
+        let store = Store::new();
+        let pinned = store.pin();
+        for n in 0..1_000 {
+            pinned.insert(digest(n), entry(n.to_string().as_bytes(), 100, 1, true));
+        }
+        let asked: Vec<_> = (0..2_000).rev().map(digest).collect();
+        let mut answers = Vec::new();
+        store.resolve_many(&asked, UnixMillis(1), |found| {
+            answers.push(match found {
+                Lookup::Found(payload) => Some(String::from_utf8(payload.to_vec()).unwrap()),
+                _ => None,
+            });
+        });
+        let expected: Vec<_> = (0..2_000)
+            .rev()
+            .map(|n| (n < 1_000).then(|| n.to_string()))
+            .collect();
+        assert_eq!(answers, expected);
+    }
+
+    #[test]
+    fn p3_a_look_up_tells_consumed_expired_and_unknown_apart() {
+        let store = Store::new();
+        let pinned = store.pin();
+        pinned.insert(digest(1), entry(b"1", 100, 1, true));
+        pinned.insert(digest(2), entry(b"", 100, 0, true));
+        pinned.insert(digest(3), entry(b"3", 100, 1, false));
+        let at = |n, now| store.resolve(&digest(n), UnixMillis(now), <[u8]>::to_vec);
+        assert_eq!(at(1, 99), Lookup::Found(b"1".to_vec()));
+        assert_eq!(at(1, 100), Lookup::Expired);
+        assert_eq!(at(2, 99), Lookup::Consumed);
+        assert_eq!(at(2, 100), Lookup::Expired);
+        assert_eq!(at(3, 99), Lookup::Unknown);
+        assert_eq!(at(4, 99), Lookup::Unknown);
+    }
+
+    #[test]
+    fn the_prefix_alone_finds_an_entry() {
+        let store = Store::new();
+        let pinned = store.pin();
+        pinned.insert(digest(7), entry(b"7", 100, 1, true));
+        let (found, entry) = pinned.find(digest(7).prefix()).unwrap();
+        assert_eq!((*found, entry.payload()), (digest(7), &b"7"[..]));
+        assert!(pinned.find(digest(8).prefix()).is_none());
+        assert!(pinned.remove(&digest(7)).is_some());
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn shards_have_the_shares_they_should() {
+        let mut counts = [0u32; SHARDS];
+        for shard in parts() {
+            counts[usize::from(shard)] += 1;
+        }
+        let (first, last) = (f64::from(counts[0]), f64::from(counts[SHARDS - 1]));
+        assert!((1.8..2.2).contains(&(last / first)), "{first} {last}");
+        assert!(counts.iter().all(|count| *count > 0));
+    }
+}
