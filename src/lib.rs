@@ -1,8 +1,11 @@
 //! jeton: a high-throughput in-memory token resolution engine.
+pub mod engine;
 pub mod entry;
+pub mod metrics;
 pub mod record;
 pub mod reference;
 pub mod store;
 pub mod time;
 pub mod token;
+pub mod wal;
 pub mod wheel;

@@ -134,6 +134,19 @@ pub fn carry_len(payload_len: usize, key_count: usize) -> usize {
 }
 
 impl<'a> Record<'a> {
+    /// What it is about; a time record is about nothing.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Record::Issue { digest, .. }
+            | Record::Carry { digest, .. }
+            | Record::Consume { digest, .. }
+            | Record::Extend { digest, .. }
+            | Record::Revoke { digest } => Some(digest),
+            Record::Time => None,
+        }
+    }
+
     /// Appends the record's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {

@@ -1,0 +1,403 @@
+//! `apply`: the one place where a record changes the store.
+//!
+//! Live changes, recovery and, later, a replicated log all go through it. It is total and
+//! deterministic: the outcome depends on the record, the log time of its frame and the entries
+//! that live at that time, on no clock and no I/O. Who wins is decided here, in log order.
+//!
+//! Two rules make a replay that begins at any oldest segment give the same living entries: a
+//! record about an entry that is not there changes nothing, and a Carry is a whole entry and takes
+//! the place of what is there.
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+
+use crate::entry::{Entry, Parts, SegmentSlot};
+use crate::record::{Record, carry_len};
+use crate::store::Pinned;
+use crate::time::UnixMillis;
+use crate::token::{ConsumeKey, Digest, Prefix};
+use crate::wheel::Wheel;
+
+/// Where in the log a record stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    /// Log time of its frame.
+    pub time: UnixMillis,
+    /// Segment of its frame.
+    pub segment: SegmentSlot,
+}
+
+/// What a record did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Applied<'g> {
+    /// The entry is there.
+    Issued { deadline: UnixMillis },
+    /// The same was there before.
+    Exists { deadline: UnixMillis },
+    /// Something else was there before.
+    Conflict,
+    /// It was consumed and cannot be issued again before its deadline.
+    AlreadyConsumed,
+    /// A use was taken.
+    Consumed { payload: &'g [u8] },
+    /// The use was taken before, with the same key.
+    Replayed { payload: &'g [u8] },
+    /// Nothing to take, extend or answer with. `replay`: because it was consumed before.
+    NotFound { replay: bool },
+    /// The deadline is this now.
+    Extended { deadline: UnixMillis },
+    /// It is gone, or was not there.
+    Revoked { was_alive: bool },
+    /// Nobody waits for what this record did.
+    Silent,
+}
+
+/// What changed about a segment's living entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that would have to be carried, more or fewer.
+    pub live_bytes: i64,
+    /// The latest deadline set for an entry of this segment.
+    pub latest_deadline: UnixMillis,
+}
+
+/// What is known about all entries together. Belongs to the thread that applies.
+pub struct Ledger {
+    /// A timer for each entry.
+    pub wheel: Wheel,
+    /// Entries with a use left.
+    pub tokens: u64,
+    /// All entries, consumed ones included until their deadline.
+    pub entries: u64,
+    /// Memory they take, in bytes.
+    pub memory_bytes: u64,
+    /// What the cleaner must learn, by segment, since it was last taken.
+    pub usage: HashMap<SegmentSlot, Usage, RandomState>,
+}
+
+impl Ledger {
+    /// The ledger of an empty store.
+    #[must_use]
+    pub fn new(now: UnixMillis) -> Ledger {
+        Ledger {
+            wheel: Wheel::new(now),
+            tokens: 0,
+            entries: 0,
+            memory_bytes: 0,
+            usage: HashMap::default(),
+        }
+    }
+
+    /// Adds what another ledger knows about other entries.
+    pub fn merge(&mut self, other: Ledger) {
+        self.wheel.merge(other.wheel);
+        self.tokens += other.tokens;
+        self.entries += other.entries;
+        self.memory_bytes += other.memory_bytes;
+        for (segment, usage) in other.usage {
+            let own = self.usage.entry(segment).or_default();
+            own.live_bytes += usage.live_bytes;
+            own.latest_deadline = own.latest_deadline.max(usage.latest_deadline);
+        }
+    }
+
+    fn add(&mut self, digest: &Digest, entry: &Entry) {
+        self.entries += 1;
+        self.tokens += u64::from(!entry.is_consumed());
+        self.memory_bytes += entry.memory_bytes() as u64;
+        let usage = self.usage.entry(entry.segment()).or_default();
+        usage.live_bytes += log_bytes(entry);
+        usage.latest_deadline = usage.latest_deadline.max(entry.deadline());
+        self.wheel.schedule(digest.prefix(), entry.deadline());
+    }
+
+    fn subtract(&mut self, entry: &Entry) {
+        self.entries -= 1;
+        self.tokens -= u64::from(!entry.is_consumed());
+        self.memory_bytes -= entry.memory_bytes() as u64;
+        self.usage.entry(entry.segment()).or_default().live_bytes -= log_bytes(entry);
+    }
+}
+
+/// Whether anything depends on the entry being in the log: it has a use left, its token must not
+/// be issued again, or a retry may ask for its answer.
+#[must_use]
+pub fn must_be_carried(entry: &Entry) -> bool {
+    !entry.is_consumed() || entry.is_derived() || !entry.keys().is_empty()
+}
+
+fn log_bytes(entry: &Entry) -> i64 {
+    if must_be_carried(entry) {
+        carry_len(entry.payload_len(), entry.keys().len()) as i64
+    } else {
+        0
+    }
+}
+
+/// Applies a record.
+pub fn apply<'g>(
+    store: &'g Pinned<'_>,
+    ledger: &mut Ledger,
+    record: &Record<'_>,
+    at: Position,
+) -> Applied<'g> {
+    match *record {
+        Record::Issue {
+            digest,
+            deadline,
+            uses,
+            peek,
+            derived,
+            payload,
+        } => {
+            let parts = Parts {
+                payload,
+                deadline,
+                issued_at: at.time,
+                uses_left: uses,
+                uses_total: uses,
+                peek,
+                derived,
+                keys: &[],
+            };
+            issue(store, ledger, digest, &parts, at)
+        }
+        Record::Carry {
+            digest,
+            parts,
+            keys,
+        } => {
+            let keys: Vec<ConsumeKey> = keys.iter().collect();
+            carry(
+                store,
+                ledger,
+                digest,
+                &Parts {
+                    keys: &keys,
+                    ..parts
+                },
+                at,
+            );
+            Applied::Silent
+        }
+        Record::Consume { digest, key } => consume(store, ledger, digest, key, at),
+        Record::Extend {
+            digest,
+            deadline,
+            life_ms_max,
+        } => extend(store, ledger, &digest, deadline, life_ms_max, at),
+        Record::Revoke { digest } => {
+            // What was consumed stays: an order that was paid is not issued again.
+            let was_alive = store
+                .get(&digest)
+                .is_some_and(|entry| entry.is_alive(at.time));
+            if was_alive {
+                remove(store, ledger, &digest);
+            }
+            Applied::Revoked { was_alive }
+        }
+        Record::Time => Applied::Silent,
+    }
+}
+
+/// What must be the same for two issues of one reference or key to be the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// What the token stands for.
+    pub payload: &'a [u8],
+    /// Uses as issued.
+    pub uses: u32,
+    /// May be resolved without being consumed.
+    pub peek: bool,
+}
+
+/// What an issue would come to, or nothing if it would win.
+pub fn issue_refused(
+    store: &Pinned<'_>,
+    digest: &Digest,
+    content: &Content<'_>,
+    now: UnixMillis,
+) -> Option<Applied<'static>> {
+    let entry = store.get(digest)?;
+    if entry.is_expired(now) {
+        None
+    } else if entry.is_consumed() {
+        Some(Applied::AlreadyConsumed)
+    } else if entry.payload() == content.payload
+        && entry.uses_total() == content.uses
+        && entry.peek() == content.peek
+    {
+        Some(Applied::Exists {
+            deadline: entry.deadline(),
+        })
+    } else {
+        Some(Applied::Conflict)
+    }
+}
+
+/// What a consume would come to, or nothing if it would take a use.
+pub fn consume_refused<'g>(
+    store: &'g Pinned<'_>,
+    digest: &Digest,
+    key: Option<&ConsumeKey>,
+    now: UnixMillis,
+) -> Option<Applied<'g>> {
+    match store.get(digest) {
+        None => Some(Applied::NotFound { replay: false }),
+        Some(entry) if entry.is_expired(now) => Some(Applied::NotFound { replay: false }),
+        Some(entry) if key.is_some_and(|key| entry.keys().contains(key)) => {
+            Some(Applied::Replayed {
+                payload: entry.payload(),
+            })
+        }
+        Some(entry) if entry.is_consumed() => Some(Applied::NotFound { replay: true }),
+        Some(_) => None,
+    }
+}
+
+/// Frees an entry whose deadline has come. Not a record: nobody can see the difference.
+pub fn expire(store: &Pinned<'_>, ledger: &mut Ledger, timer: Prefix, now: UnixMillis) {
+    // Two digests may begin alike; whichever of them are due go together.
+    while let Some((digest, entry)) = store.find(timer)
+        && entry.is_expired(now)
+    {
+        remove(store, ledger, &digest.clone());
+    }
+}
+
+fn issue(
+    store: &Pinned<'_>,
+    ledger: &mut Ledger,
+    digest: Digest,
+    parts: &Parts<'_>,
+    at: Position,
+) -> Applied<'static> {
+    let content = Content {
+        payload: parts.payload,
+        uses: parts.uses_total,
+        peek: parts.peek,
+    };
+    if let Some(refused) = issue_refused(store, &digest, &content, at.time) {
+        return refused;
+    }
+    put(store, ledger, digest, Entry::new(parts, at.segment));
+    Applied::Issued {
+        deadline: parts.deadline,
+    }
+}
+
+fn carry(store: &Pinned<'_>, ledger: &mut Ledger, digest: Digest, parts: &Parts<'_>, at: Position) {
+    match store.get(&digest) {
+        // Live, the entry is as it was a moment ago, when the Carry was written: only where it
+        // stands in the log has changed.
+        Some(entry) if is_same(entry, parts) => {
+            let bytes = log_bytes(entry);
+            ledger.usage.entry(entry.segment()).or_default().live_bytes -= bytes;
+            entry.set_segment(at.segment);
+            let usage = ledger.usage.entry(at.segment).or_default();
+            usage.live_bytes += bytes;
+            usage.latest_deadline = usage.latest_deadline.max(entry.deadline());
+        }
+        _ => put(store, ledger, digest, Entry::new(parts, at.segment)),
+    }
+}
+
+fn is_same(entry: &Entry, parts: &Parts<'_>) -> bool {
+    let own = entry.parts();
+    own.deadline == parts.deadline
+        && own.issued_at == parts.issued_at
+        && own.uses_left == parts.uses_left
+        && own.keys == parts.keys
+        && own.derived == parts.derived
+        && own.peek == parts.peek
+        && own.payload == parts.payload
+}
+
+fn consume<'g>(
+    store: &'g Pinned<'_>,
+    ledger: &mut Ledger,
+    digest: Digest,
+    key: Option<ConsumeKey>,
+    at: Position,
+) -> Applied<'g> {
+    if let Some(refused) = consume_refused(store, &digest, key.as_ref(), at.time) {
+        return refused;
+    }
+    let Some(entry) = store.get(&digest) else {
+        return Applied::NotFound { replay: false };
+    };
+    let left = entry.uses_left() - 1;
+    if left > 0 && key.is_none() {
+        entry.take_use();
+        return Applied::Consumed {
+            payload: entry.payload(),
+        };
+    }
+    let mut keys = entry.keys().to_vec();
+    keys.extend(key);
+    // The payload of a consumed token is kept only as long as a retry can ask for it.
+    let payload = if left == 0 && keys.is_empty() {
+        &[]
+    } else {
+        entry.payload()
+    };
+    let parts = Parts {
+        payload,
+        uses_left: left,
+        keys: &keys,
+        ..entry.parts()
+    };
+    let successor = Entry::new(&parts, entry.segment());
+    ledger.replace(entry, &successor);
+    match store.insert(digest, successor) {
+        Some(before) => Applied::Consumed {
+            payload: before.payload(),
+        },
+        None => Applied::NotFound { replay: false },
+    }
+}
+
+impl Ledger {
+    /// As subtracting the one and adding the other, but the timer stays: the deadline is the same.
+    fn replace(&mut self, before: &Entry, after: &Entry) {
+        self.tokens -= u64::from(!before.is_consumed());
+        self.tokens += u64::from(!after.is_consumed());
+        self.memory_bytes -= before.memory_bytes() as u64;
+        self.memory_bytes += after.memory_bytes() as u64;
+        let usage = self.usage.entry(before.segment()).or_default();
+        usage.live_bytes += log_bytes(after) - log_bytes(before);
+    }
+}
+
+fn extend(
+    store: &Pinned<'_>,
+    ledger: &mut Ledger,
+    digest: &Digest,
+    deadline: UnixMillis,
+    life_ms_max: u64,
+    at: Position,
+) -> Applied<'static> {
+    let Some(entry) = store.get(digest).filter(|entry| entry.is_alive(at.time)) else {
+        return Applied::NotFound { replay: false };
+    };
+    let latest = UnixMillis(entry.issued_at().0.saturating_add(life_ms_max)).min(UnixMillis::MAX);
+    let deadline = deadline.min(latest).max(entry.deadline());
+    entry.set_deadline(deadline);
+    let usage = ledger.usage.entry(entry.segment()).or_default();
+    usage.latest_deadline = usage.latest_deadline.max(deadline);
+    Applied::Extended { deadline }
+}
+
+fn put(store: &Pinned<'_>, ledger: &mut Ledger, digest: Digest, entry: Entry) {
+    ledger.add(&digest, &entry);
+    if let Some(before) = store.insert(digest, entry) {
+        ledger.subtract(before);
+    }
+}
+
+fn remove(store: &Pinned<'_>, ledger: &mut Ledger, digest: &Digest) {
+    if let Some(entry) = store.remove(digest) {
+        ledger.subtract(entry);
+    }
+}

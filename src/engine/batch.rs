@@ -1,0 +1,69 @@
+//! A batch: the calls that one turn of the committer gathers, and what became of each operation.
+
+use std::task::Waker;
+
+use super::op::Outcome;
+use super::{Op, Reply};
+
+/// The calls of one turn.
+#[derive(Default)]
+pub(super) struct Batch {
+    calls: Vec<OpenCall>,
+    /// Which operation each logged record of the current frame belongs to, in log order.
+    logged: Vec<Place>,
+    wakers: Vec<Waker>,
+}
+
+struct OpenCall {
+    reply: Reply,
+    outcomes: Vec<Outcome>,
+}
+
+/// One operation of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    call: usize,
+    op: usize,
+}
+
+impl Batch {
+    /// Takes a call on; its operations get places, in their order.
+    pub(super) fn open(&mut self, reply: Reply, ops: &[Op]) -> impl Iterator<Item = Place> + use<> {
+        let call = self.calls.len();
+        // Every operation is answered before the call is closed; this is what it would be told if
+        // that were not so, and it promises nothing.
+        let outcomes = vec![Outcome::ReadOnly; ops.len()];
+        self.calls.push(OpenCall { reply, outcomes });
+        (0..ops.len()).map(move |op| Place { call, op })
+    }
+
+    /// What became of an operation.
+    pub(super) fn answer(&mut self, place: Place, outcome: Outcome) {
+        self.calls[place.call].outcomes[place.op] = outcome;
+    }
+
+    /// The operation waits for the current frame.
+    pub(super) fn await_commit(&mut self, place: Place) {
+        self.logged.push(place);
+    }
+
+    /// Who waits for the current frame, in log order.
+    pub(super) fn take_logged(&mut self) -> Vec<Place> {
+        std::mem::take(&mut self.logged)
+    }
+
+    /// Gives the vector back, for its memory.
+    pub(super) fn recycle(&mut self, mut logged: Vec<Place>) {
+        logged.clear();
+        self.logged = logged;
+    }
+
+    /// Hands all outcomes out and wakes each mailbox once.
+    pub(super) fn deliver(&mut self) {
+        debug_assert!(self.logged.is_empty(), "delivered before it was committed");
+        for OpenCall { reply, outcomes } in self.calls.drain(..) {
+            self.wakers.extend(reply.deliver(outcomes));
+        }
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}

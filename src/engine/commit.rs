@@ -1,0 +1,377 @@
+//! The committer: the one thread that writes the log and changes the store.
+//!
+//! A turn takes all calls that are queued, encodes what needs the log as one frame, writes and
+//! syncs it, applies its records in order, and wakes the waiters. While one sync runs, the next
+//! batch gathers by itself; there is no timer that waits for more.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::entry::{Entry, SegmentSlot};
+use crate::record::Record;
+use crate::time::UnixMillis;
+use crate::wal::{AppendError, FrameBuffer, Lsn, Wal};
+
+use super::apply::{Applied, Ledger, Position, apply};
+use super::batch::{Batch, Place};
+use super::config::SyncMode;
+use super::op::{Op, Outcome};
+use super::recover::Recovered;
+use super::tend::{Cleaning, Tending};
+use super::{CloseError, Job, Shared, refuse};
+
+/// A turn stops taking calls when its frame has so many bytes: larger frames gain nothing, and
+/// the first waiter waits for the last one's bytes.
+const FRAME_LEN_GOOD: usize = 1 << 20;
+/// The longest body of a frame where there is no log.
+const FRAME_LEN_IN_MEMORY: usize = 4 << 20;
+
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) jobs: Receiver<Job>,
+    pub(super) ledger: Ledger,
+    pub(super) log: Option<Log>,
+    pub(super) frame: FrameBuffer,
+    /// Engine time of this turn: the log time of its frames.
+    pub(super) now: UnixMillis,
+    batch: Batch,
+    /// Memory that the issues of the current frame will take.
+    reserved_bytes: u64,
+    pub(super) tending: Tending,
+}
+
+/// The log, and what the committer knows about it.
+pub(super) struct Log {
+    pub(super) wal: Wal,
+    pub(super) cleaning: Option<Cleaning>,
+    /// Monotonic time of the last sync.
+    pub(super) synced_at: Duration,
+    /// The last frame holds records: damage to it could be taken for a torn tail until another
+    /// frame stands behind it.
+    pub(super) wants_mark: bool,
+}
+
+/// Why a frame was not committed.
+enum CommitError {
+    /// Nothing happened.
+    DiskFull,
+    /// Whether it happened is known after a restart.
+    Failed,
+}
+
+impl Committer {
+    pub(super) fn new(recovered: Recovered, jobs: Receiver<Job>) -> Committer {
+        let Recovered {
+            shared,
+            ledger,
+            wal,
+        } = recovered;
+        let now = shared.time.observe();
+        let synced_at = shared.time.monotonic();
+        let log = wal.map(|wal| Log {
+            wal,
+            cleaning: None,
+            synced_at,
+            wants_mark: false,
+        });
+        Committer {
+            shared,
+            jobs,
+            ledger,
+            log,
+            frame: FrameBuffer::new(),
+            now,
+            batch: Batch::default(),
+            reserved_bytes: 0,
+            tending: Tending::default(),
+        }
+    }
+
+    /// Works until it is told to close.
+    pub(super) fn run(mut self) -> Result<(), CloseError> {
+        self.tend(true);
+        loop {
+            match self.jobs.recv_timeout(self.patience()) {
+                Ok(Job::Call { ops, reply }) => {
+                    if !self.turn((ops, reply)) {
+                        break;
+                    }
+                    self.tend(false);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.now = self.shared.time.observe();
+                    self.tend(true);
+                }
+                Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.finish()
+    }
+
+    /// One batch. Returns false if it was the last one.
+    fn turn(&mut self, first: (Vec<Op>, super::Reply)) -> bool {
+        let began = self.shared.time.monotonic();
+        self.now = self.shared.time.observe();
+        self.carry();
+        let (mut next, mut goes_on) = (Some(first), true);
+        while let Some((ops, reply)) = next.take() {
+            self.take(ops, reply);
+            if self.frame.body_len() < FRAME_LEN_GOOD {
+                match self.jobs.try_recv() {
+                    Ok(Job::Call { ops, reply }) => next = Some((ops, reply)),
+                    Ok(Job::Close) => goes_on = false,
+                    Err(_) => {}
+                }
+            }
+        }
+        self.commit();
+        self.batch.deliver();
+        self.shared
+            .timings
+            .commit
+            .record(self.shared.time.monotonic().saturating_sub(began));
+        goes_on
+    }
+
+    /// Answers what needs no log, and encodes the rest.
+    fn take(&mut self, ops: Vec<Op>, reply: super::Reply) {
+        for (place, op) in self.batch.open(reply, &ops).zip(&ops) {
+            match self.admit(op) {
+                Some(outcome) => self.batch.answer(place, outcome),
+                None => {
+                    self.make_room(record_len(op));
+                    encode(
+                        op,
+                        self.now,
+                        self.shared.config.max_ttl,
+                        self.frame.writer(),
+                    );
+                    self.batch.await_commit(place);
+                }
+            }
+        }
+    }
+
+    /// What an operation comes to without the log. Two rivals of one batch both pass here: `apply`
+    /// decides between them.
+    fn admit(&mut self, op: &Op) -> Option<Outcome> {
+        let pinned = self.shared.store.pin();
+        if let Some(refused) = refuse(&pinned, op, self.now) {
+            return Some(self.shared.settle(refused));
+        }
+        if self
+            .log
+            .as_ref()
+            .is_some_and(|log| log.wal.failure().is_some())
+        {
+            return Some(Outcome::ReadOnly);
+        }
+        if let (Op::Issue { payload, uses, .. }, Some(max)) =
+            (op, self.shared.config.max_memory_bytes)
+        {
+            let needed = Entry::footprint(payload.len(), *uses > 1, 0) as u64;
+            if self.ledger.memory_bytes + self.reserved_bytes + needed > max {
+                return Some(Outcome::MemoryFull);
+            }
+            self.reserved_bytes += needed;
+        }
+        None
+    }
+
+    /// Commits the current frame if a record of `len` bytes has no room in it.
+    pub(super) fn make_room(&mut self, len: usize) {
+        let max = self
+            .log
+            .as_ref()
+            .map_or(FRAME_LEN_IN_MEMORY, |log| log.wal.max_body_len());
+        if self.frame.body_len() + len > max {
+            self.commit();
+        }
+    }
+
+    /// Writes the current frame, applies its records and answers who waits for them.
+    pub(super) fn commit(&mut self) {
+        self.reserved_bytes = 0;
+        if self.frame.is_empty() {
+            return;
+        }
+        let logged = self.batch.take_logged();
+        match self.write() {
+            Ok(segment) => self.apply_frame(segment, &logged),
+            Err(error) => {
+                let outcome = match error {
+                    CommitError::DiskFull => Outcome::DiskFull,
+                    CommitError::Failed => Outcome::ReadOnly,
+                };
+                for place in &logged {
+                    self.batch.answer(*place, outcome.clone());
+                }
+                // What the cleaner has shown was not carried: it must begin again.
+                if let Some(log) = &mut self.log {
+                    log.cleaning = None;
+                }
+            }
+        }
+        self.batch.recycle(logged);
+        self.frame.clear();
+        self.settle_usage();
+    }
+
+    /// Appends the frame and makes it as durable as was asked for.
+    fn write(&mut self) -> Result<SegmentSlot, CommitError> {
+        let Some(log) = &mut self.log else {
+            return Ok(SegmentSlot(0));
+        };
+        let shared = &self.shared;
+        let appended = match log.wal.append(self.now.0, &mut self.frame) {
+            Ok(appended) => appended,
+            Err(error) => {
+                shared.note_append_error(&error);
+                return Err(match error {
+                    AppendError::Failed(_) => CommitError::Failed,
+                    AppendError::NoSpace(_) | AppendError::TooLong { .. } => CommitError::DiskFull,
+                });
+            }
+        };
+        shared.disk_full.store(false, Ordering::Release);
+        shared.counters.commits.increment();
+        log.wants_mark = true;
+        if shared.config.sync == SyncMode::Always {
+            log.sync(shared).map_err(|()| CommitError::Failed)?;
+        }
+        Ok(SegmentSlot(appended.seq as u16))
+    }
+
+    /// Applies the records of the frame: first those that were carried, for which nobody waits.
+    fn apply_frame(&mut self, segment: SegmentSlot, logged: &[Place]) {
+        let pinned = self.shared.store.pin();
+        let (body, at) = (
+            self.frame.body(),
+            Position {
+                time: self.now,
+                segment,
+            },
+        );
+        let (mut offset, mut waiting, mut records) = (0, logged.iter(), 0);
+        while offset < body.len() {
+            let (record, next) = Record::decode(body, offset)
+                .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
+            offset = next;
+            records += 1;
+            match apply(&pinned, &mut self.ledger, &record, at) {
+                Applied::Silent => {}
+                applied => {
+                    let outcome = self.shared.settle(applied);
+                    if let Some(place) = waiting.next() {
+                        self.batch.answer(*place, outcome);
+                    }
+                }
+            }
+        }
+        debug_assert!(
+            waiting.next().is_none(),
+            "each logged operation has its record"
+        );
+        self.shared.counters.records.add(records);
+    }
+
+    /// Ends the log in good order.
+    fn finish(mut self) -> Result<(), CloseError> {
+        // Calls that came while the last turn ran.
+        while let Ok(Job::Call { ops, reply }) = self.jobs.try_recv() {
+            self.turn((ops, reply));
+        }
+        self.now = self.shared.time.observe();
+        let Some(log) = self.log.take() else {
+            return Ok(());
+        };
+        let closed = log.wal.close(self.now.0);
+        closed
+            .map(|_: Lsn| ())
+            .map_err(|error| CloseError(error.to_string()))
+    }
+}
+
+impl Log {
+    /// Makes all that was appended durable. After a failure every waiter is told, and no sync is
+    /// ever tried again (promise P6).
+    pub(super) fn sync(&mut self, shared: &Shared) -> Result<(), ()> {
+        let began = shared.time.monotonic();
+        let synced = self.wal.sync();
+        self.synced_at = shared.time.monotonic();
+        shared
+            .timings
+            .fsync
+            .record(self.synced_at.saturating_sub(began));
+        synced
+            .map(|_| ())
+            .map_err(|failure| shared.fail(failure.to_string()))
+    }
+}
+
+impl Shared {
+    pub(super) fn note_append_error(&self, error: &AppendError) {
+        match error {
+            AppendError::Failed(failure) => self.fail(failure.to_string()),
+            AppendError::NoSpace(_) | AppendError::TooLong { .. } => {
+                if !self.disk_full.swap(true, Ordering::AcqRel) {
+                    tracing::error!(%error, "writes are refused until there is space");
+                }
+            }
+        }
+    }
+
+    /// Stops writes for good.
+    fn fail(&self, reason: String) {
+        let mut failure = self
+            .failure
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if failure.is_none() {
+            tracing::error!(reason, "writes have stopped for good; resolves go on");
+            *failure = Some(reason);
+        }
+    }
+}
+
+fn record_len(op: &Op) -> usize {
+    match op {
+        Op::Issue { payload, .. } => crate::record::issue_len(payload.len()),
+        // The longest of the others, an Extend.
+        Op::Consume { .. } | Op::Extend { .. } | Op::Revoke { .. } => 64,
+    }
+}
+
+fn encode(op: &Op, now: UnixMillis, max_ttl: Duration, out: &mut Vec<u8>) {
+    let record = match op {
+        Op::Issue {
+            digest,
+            payload,
+            ttl,
+            uses,
+            peek,
+            derived,
+        } => Record::Issue {
+            digest: *digest,
+            deadline: now.plus(*ttl),
+            uses: *uses,
+            peek: *peek,
+            derived: *derived,
+            payload,
+        },
+        Op::Consume { digest, key } => Record::Consume {
+            digest: *digest,
+            key: *key,
+        },
+        Op::Extend { digest, ttl } => Record::Extend {
+            digest: *digest,
+            deadline: now.plus(*ttl),
+            life_ms_max: max_ttl.as_millis() as u64,
+        },
+        Op::Revoke { digest } => Record::Revoke { digest: *digest },
+    };
+    record.encode(out);
+}

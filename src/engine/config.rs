@@ -1,0 +1,104 @@
+//! How an engine is set up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::wal;
+
+/// When what was written is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Before it is acknowledged: it survives a power cut (promise P1).
+    Always,
+    /// At the latest so long after it was acknowledged: at most that much is lost in a power cut.
+    /// A killed process loses nothing.
+    Every(Duration),
+    /// When a segment is full, when the engine is closed, and when the operating system likes.
+    Never,
+}
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the log and the secret are; nothing is written to disk without one.
+    pub data_dir: Option<PathBuf>,
+    /// The secret, in place of `secret.key` in the data directory. It must exist.
+    pub secret_file: Option<PathBuf>,
+    /// Tokens and references of one namespace are unknown in every other.
+    pub namespace: String,
+    /// When what was written is made durable.
+    pub sync: SyncMode,
+    /// Issues are refused when the entries take more memory than this, in bytes; nothing is ever
+    /// evicted. No limit without one.
+    pub max_memory_bytes: Option<u64>,
+    /// The longest life of a token from its issue on, extensions included.
+    pub max_ttl: Duration,
+    /// Calls that may wait for the committer; one more is refused. 1 to 1,048,576.
+    pub queue_len: usize,
+    /// Threads that read the log at the start. 0: as many as there are cores.
+    pub recovery_threads: usize,
+    /// Sizes of the log.
+    pub wal: wal::Config,
+}
+
+/// The longest life that can be allowed: ten years of 365 days.
+pub const MAX_TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+/// The most calls that may be allowed to wait.
+pub const QUEUE_LEN_MAX: usize = 1 << 20;
+/// The longest name of a namespace, in bytes.
+pub const NAMESPACE_LEN_MAX: usize = 64;
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: None,
+            secret_file: None,
+            namespace: "default".to_owned(),
+            sync: SyncMode::Always,
+            max_memory_bytes: None,
+            max_ttl: Duration::from_secs(30 * 24 * 3_600),
+            queue_len: 8_192,
+            recovery_threads: 0,
+            wal: wal::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    /// An engine that keeps nothing on disk.
+    #[must_use]
+    pub fn memory_only() -> Config {
+        Config::default()
+    }
+
+    /// An engine with its log in `data_dir`.
+    #[must_use]
+    pub fn at(data_dir: impl Into<PathBuf>) -> Config {
+        Config {
+            data_dir: Some(data_dir.into()),
+            ..Config::default()
+        }
+    }
+
+    /// Adds every mistake to `mistakes`, each with the flag's name and its limits.
+    pub fn validate(&self, mistakes: &mut Vec<String>) {
+        if self.max_ttl < Duration::from_millis(1) || self.max_ttl > MAX_TTL_MAX {
+            mistakes.push("--max-ttl must be from 1ms to 3650d".to_owned());
+        }
+        if !(1..=QUEUE_LEN_MAX).contains(&self.queue_len) {
+            mistakes.push(format!("--queue must be from 1 to {QUEUE_LEN_MAX}"));
+        }
+        if matches!(self.sync, SyncMode::Every(period) if period < Duration::from_millis(1)) {
+            mistakes.push("--sync must be always, never or a duration of at least 1ms".to_owned());
+        }
+        let namespace = self.namespace.as_bytes();
+        if namespace.is_empty() || namespace.len() > NAMESPACE_LEN_MAX || namespace.contains(&0) {
+            mistakes.push(format!(
+                "namespace must have 1 to {NAMESPACE_LEN_MAX} bytes, none zero"
+            ));
+        }
+        if self.data_dir.is_some() {
+            mistakes.extend(self.wal.mistakes().iter().map(ToString::to_string));
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! The engine: the only place where memory and disk meet.
+//!
+//! Any thread reads the store directly. Changes go through a bounded queue to the committer, which
+//! writes them to the log, makes them durable, applies them in log order and wakes the waiters.
+//!
+//! Reading order: [`op`] (what can be asked), this file, [`apply`] (what a record does),
+//! [`commit`] (the committer), [`tend`] (what it does between commits), [`recover`], [`mailbox`]
+//! (how outcomes come back).
+
+mod apply;
+mod batch;
+mod commit;
+mod config;
+mod mailbox;
+mod op;
+mod recover;
+mod secret;
+mod stats;
+mod tend;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::Waker;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+
+use crate::entry::Entry;
+use crate::store::{Lookup, Pinned, Store};
+use crate::time::{Clock, EngineTime, SystemClock, UnixMillis};
+use crate::token::{Digest, Digester, Token};
+
+use apply::{Applied, Content, consume_refused, issue_refused};
+use commit::Committer;
+use mailbox::Mailbox;
+use stats::{Counters, Gauges, Timings};
+
+pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
+pub use mailbox::{Caller, Pending};
+pub use op::{Op, Outcome, Rejected};
+pub use recover::{NoProgress, OpenError, Progress, Verified, verify};
+pub use secret::{SECRET_FILE_NAME, SecretError};
+pub use stats::{LogStats, Stats};
+
+/// Where the outcomes of a call go. Dropped unanswered, it says so to whoever waits: no call can
+/// wait for ever.
+struct Reply {
+    mailbox: Arc<Mailbox>,
+    ticket: usize,
+    is_open: bool,
+}
+
+impl Reply {
+    fn new(mailbox: Arc<Mailbox>, ticket: usize) -> Reply {
+        Reply {
+            mailbox,
+            ticket,
+            is_open: true,
+        }
+    }
+
+    /// Delivers the outcomes; returns who must be woken.
+    fn deliver(mut self, outcomes: Vec<Outcome>) -> Option<Waker> {
+        self.is_open = false;
+        self.mailbox.deliver(self.ticket, Ok(outcomes))
+    }
+
+    /// Nobody waits: the caller is told in another way.
+    fn forget(mut self) {
+        self.is_open = false;
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if self.is_open
+            && let Some(waker) = self.mailbox.deliver(self.ticket, Err(Rejected::Closed))
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// What comes to the committer.
+enum Job {
+    /// A call.
+    Call { ops: Vec<Op>, reply: Reply },
+    /// Finish what is queued, then end.
+    Close,
+}
+
+/// What all threads of an engine share.
+struct Shared {
+    config: Config,
+    digester: Digester,
+    store: Store,
+    time: EngineTime,
+    counters: Counters,
+    timings: Timings,
+    gauges: Mutex<Gauges>,
+    disk_full: AtomicBool,
+    /// Why writes have stopped for good, if they have.
+    failure: RwLock<Option<String>>,
+}
+
+/// Why the engine takes no changes at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// The last write found no space; the next one tries again.
+    #[error("the log's disk is full: writes are refused until there is space, resolves go on")]
+    DiskFull,
+    /// Writing or syncing the log failed.
+    #[error("writes have stopped for good, resolves go on; restart after the disk is mended: {0}")]
+    ReadOnly(String),
+    /// The engine is closing.
+    #[error("the engine is closing")]
+    Closed,
+}
+
+/// The log could not be closed in good order. What was acknowledged under
+/// [`SyncMode::Always`] is durable all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the log could not be closed in good order: {0}")]
+pub struct CloseError(String);
+
+/// What is known about a living token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// From this instant on it is gone.
+    pub expires_at: UnixMillis,
+    /// Uses left, at least 1.
+    pub uses_left: u32,
+    /// Length of the payload in bytes.
+    pub payload_len: usize,
+}
+
+/// A token engine. Clones are handles to the same one; it is closed by [`Engine::close`], or when
+/// the last handle is dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use jeton::engine::{Config, Engine, Op, Outcome};
+/// use jeton::token::Token;
+///
+/// let engine = Engine::open(Config::memory_only())?;
+/// let token = Token::random()?;
+/// let digest = engine.digest(&token);
+/// let issue = Op::Issue {
+///     digest,
+///     payload: br#"{"order":"A-17"}"#.to_vec(),
+///     ttl: Duration::from_secs(900),
+///     uses: 1,
+///     peek: true,
+///     derived: false,
+/// };
+/// assert!(matches!(engine.submit(vec![issue])?.wait()?[..], [Outcome::Issued { .. }]));
+///
+/// let found = engine.resolve(&digest, engine.now(), |payload| payload.to_vec());
+/// assert_eq!(found.as_deref(), Some(&br#"{"order":"A-17"}"#[..]));
+///
+/// let consume = || engine.submit(vec![Op::Consume { digest, key: None }]);
+/// assert!(matches!(consume()?.wait()?[..], [Outcome::Consumed { .. }]));
+/// assert_eq!(consume()?.wait()?, [Outcome::NotFound]);
+/// engine.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    committer: Arc<Committing>,
+}
+
+/// The committer's thread, and the way to it.
+struct Committing {
+    jobs: Sender<Job>,
+    closing: AtomicBool,
+    thread: Mutex<Option<JoinHandle<Result<(), CloseError>>>>,
+}
+
+impl Engine {
+    /// Opens an engine: reads the log of the data directory, or begins one. Blocks until
+    /// everything is in memory again.
+    ///
+    /// # Errors
+    /// A mistake in the configuration, a directory in use, a missing or wrong secret, a damaged
+    /// log, or what the system said.
+    pub fn open(config: Config) -> Result<Engine, OpenError> {
+        Engine::open_with(config, Arc::new(SystemClock::new()), &NoProgress)
+    }
+
+    /// As [`Engine::open`], with a clock and somebody to tell how far the log has been read.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        progress: &dyn Progress,
+    ) -> Result<Engine, OpenError> {
+        let recovered = recover::open(config, clock, progress)?;
+        let (jobs, queue) = bounded(recovered.shared.config.queue_len);
+        let shared = Arc::clone(&recovered.shared);
+        let committer = Committer::new(recovered, queue);
+        let thread = std::thread::Builder::new()
+            .name("jeton-committer".to_owned())
+            .spawn(move || committer.run())
+            .map_err(OpenError::Thread)?;
+        let committer = Committing {
+            jobs,
+            closing: AtomicBool::new(false),
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok(Engine {
+            shared,
+            committer: Arc::new(committer),
+        })
+    }
+
+    /// Engine time: the wall clock, but it never runs backwards.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        self.shared.time.now()
+    }
+
+    /// What turns tokens into digests, and references and keys into tokens.
+    #[must_use]
+    pub fn digester(&self) -> &Digester {
+        &self.shared.digester
+    }
+
+    /// The digest of a token.
+    #[must_use]
+    pub fn digest(&self, token: &Token) -> Digest {
+        self.shared.digester.digest(token)
+    }
+
+    /// Calls `found` with what `digest` resolves to at `now`. No wait, no lock, no copy; `found`
+    /// should be short, for nothing that others remove is freed while it runs.
+    pub fn resolve<R>(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+        found: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
+        let looked_up = self.shared.store.resolve(digest, now, found);
+        self.shared.seen(&looked_up, now);
+        match looked_up {
+            Lookup::Found(result) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Calls `each` with what every digest resolves to at `now`, in their order.
+    pub fn resolve_many(
+        &self,
+        digests: &[Digest],
+        now: UnixMillis,
+        mut each: impl FnMut(Option<&[u8]>),
+    ) {
+        let mut resolved = 0;
+        self.shared
+            .store
+            .resolve_many(digests, now, |looked_up| match looked_up {
+                Lookup::Found(payload) => {
+                    resolved += 1;
+                    each(Some(payload));
+                }
+                other => {
+                    self.shared.seen(&other, now);
+                    each(None);
+                }
+            });
+        self.shared.counters.resolves.add(resolved);
+    }
+
+    /// What is known about a living token. Takes no use, also where it cannot be resolved.
+    #[must_use]
+    pub fn status(&self, digest: &Digest, now: UnixMillis) -> Option<Status> {
+        let pinned = self.shared.store.pin();
+        let entry = pinned.get(digest)?;
+        if entry.is_expired(now) {
+            self.shared.time.hold(now);
+        }
+        entry.is_alive(now).then(|| Status {
+            expires_at: entry.deadline(),
+            uses_left: entry.uses_left(),
+            payload_len: entry.payload_len(),
+        })
+    }
+
+    /// Bytes of all payloads that these digests have in the store now, repeated ones repeatedly:
+    /// how long a batch answer would become.
+    #[must_use]
+    pub fn payload_bytes(&self, digests: &[Digest]) -> usize {
+        let pinned = self.shared.store.pin();
+        digests
+            .iter()
+            .filter_map(|digest| pinned.get(digest))
+            .map(Entry::payload_len)
+            .sum()
+    }
+
+    /// Hands operations to the committer; one outcome for each, in their order. Each is by
+    /// itself: some may succeed where others do not.
+    ///
+    /// # Errors
+    /// None of them was taken on.
+    pub fn submit(&self, ops: Vec<Op>) -> Result<Pending, Rejected> {
+        let (pending, reply) = Pending::new();
+        match self.answer_at_once(&ops)? {
+            Some(outcomes) => drop(reply.deliver(outcomes)),
+            None => self.enqueue(ops, reply)?,
+        }
+        Ok(pending)
+    }
+
+    /// A way to call the engine many times from one thread, with one wake for all calls of a
+    /// commit. [`Caller::pump`] must run on that thread.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.clone())
+    }
+
+    /// Whether changes are taken; if not, why.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        if self.committer.closing.load(Ordering::Acquire) {
+            return Err(NotReady::Closed);
+        }
+        if let Some(reason) = self.shared.failure() {
+            return Err(NotReady::ReadOnly(reason));
+        }
+        if self.shared.disk_full.load(Ordering::Acquire) {
+            return Err(NotReady::DiskFull);
+        }
+        Ok(())
+    }
+
+    /// All that can be known about it.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.stats(self.committer.jobs.len() as u64)
+    }
+
+    /// Finishes what is queued, syncs, and ends. Later calls are rejected; resolves go on for
+    /// whoever still has a handle. Calling it again does nothing.
+    ///
+    /// # Errors
+    /// The log could not be synced.
+    pub fn close(&self) -> Result<(), CloseError> {
+        self.committer.close()
+    }
+
+    /// What needs no commit: all operations are refused as things are. So nobody can fill the
+    /// disk by guessing.
+    fn answer_at_once(&self, ops: &[Op]) -> Result<Option<Vec<Outcome>>, Rejected> {
+        for op in ops {
+            op.validate(self.shared.config.max_ttl)?;
+        }
+        let now = self.now();
+        let pinned = self.shared.store.pin();
+        let mut refused = Vec::with_capacity(ops.len());
+        for op in ops {
+            match refuse(&pinned, op, now) {
+                Some(applied) => refused.push(applied),
+                None => return Ok(None),
+            }
+        }
+        self.shared.time.hold(now);
+        Ok(Some(
+            refused
+                .into_iter()
+                .map(|applied| self.shared.settle(applied))
+                .collect(),
+        ))
+    }
+
+    fn enqueue(&self, ops: Vec<Op>, reply: Reply) -> Result<(), Rejected> {
+        if self.committer.closing.load(Ordering::Acquire) {
+            reply.forget();
+            return Err(Rejected::Closed);
+        }
+        let (job, rejected) = match self.committer.jobs.try_send(Job::Call { ops, reply }) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(job)) => (job, Rejected::QueueFull),
+            Err(TrySendError::Disconnected(job)) => (job, Rejected::Closed),
+        };
+        if let Job::Call { reply, .. } = job {
+            reply.forget();
+        }
+        Err(rejected)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("tokens", &self.shared.gauges().tokens)
+            .finish()
+    }
+}
+
+impl Committing {
+    fn close(&self) -> Result<(), CloseError> {
+        self.closing.store(true, Ordering::Release);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(thread) = thread else { return Ok(()) };
+        // Behind all that was queued before; the committer takes from the queue all the time.
+        if self.jobs.send(Job::Close).is_err() {
+            tracing::error!("the committer ended before it was told to");
+        }
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(CloseError("the committer panicked".to_owned())))
+    }
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the engine");
+        }
+    }
+}
+
+impl Shared {
+    /// Counts what a resolve found; a reader that says "expired" holds the time at that.
+    fn seen<R>(&self, looked_up: &Lookup<R>, now: UnixMillis) {
+        match looked_up {
+            Lookup::Found(_) => return self.counters.resolves.increment(),
+            Lookup::Expired => self.time.hold(now),
+            Lookup::Consumed => self.counters.replays.increment(),
+            Lookup::Unknown => {}
+        }
+        self.counters.misses.increment();
+    }
+
+    /// Counts what a record did, or would have done, and makes an outcome of it.
+    fn settle(&self, applied: Applied<'_>) -> Outcome {
+        let counters = &self.counters;
+        match applied {
+            Applied::Issued { deadline } => {
+                counters.issues.increment();
+                Outcome::Issued { deadline }
+            }
+            Applied::Exists { deadline } => Outcome::Exists { deadline },
+            Applied::Conflict => Outcome::Conflict,
+            Applied::AlreadyConsumed => Outcome::AlreadyConsumed,
+            Applied::Consumed { payload } => {
+                counters.consumes.increment();
+                Outcome::Consumed {
+                    payload: payload.to_vec(),
+                }
+            }
+            Applied::Replayed { payload } => Outcome::Replayed {
+                payload: payload.to_vec(),
+            },
+            Applied::NotFound { replay } => {
+                counters.replays.add(u64::from(replay));
+                Outcome::NotFound
+            }
+            Applied::Extended { deadline } => {
+                counters.extends.increment();
+                Outcome::Extended { deadline }
+            }
+            Applied::Revoked { was_alive } => {
+                counters.revokes.add(u64::from(was_alive));
+                Outcome::Revoked
+            }
+            Applied::Silent => unreachable!("nobody waits for a carry or a time record"),
+        }
+    }
+
+    fn gauges(&self) -> Gauges {
+        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn stats(&self, queued: u64) -> Stats {
+        let (counters, timings, gauges) = (&self.counters, &self.timings, self.gauges());
+        Stats {
+            tokens: gauges.tokens,
+            entries: gauges.entries,
+            bytes: gauges.memory_bytes,
+            timers: gauges.timers,
+            lsn: gauges.lsn,
+            durable_lsn: gauges.durable_lsn,
+            resolves: counters.resolves.get(),
+            misses: counters.misses.get(),
+            replays: counters.replays.get(),
+            issues: counters.issues.get(),
+            consumes: counters.consumes.get(),
+            extends: counters.extends.get(),
+            revokes: counters.revokes.get(),
+            expired: counters.expired.get(),
+            commits: counters.commits.get(),
+            records: counters.records.get(),
+            queued,
+            clock_skew_ms: self.time.skew().as_millis() as u64,
+            expiry_lag: timings.expiry_lag.summary(),
+            commit_latency: timings.commit.summary(),
+            fsync_latency: timings.fsync.summary(),
+            log: gauges.log,
+        }
+    }
+}
+
+/// What an operation would come to without changing anything, or nothing if it must go through
+/// the log.
+fn refuse<'g>(pinned: &'g Pinned<'_>, op: &Op, now: UnixMillis) -> Option<Applied<'g>> {
+    let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
+    match op {
+        Op::Issue {
+            digest,
+            payload,
+            uses,
+            peek,
+            ..
+        } => issue_refused(
+            pinned,
+            digest,
+            &Content {
+                payload,
+                uses: *uses,
+                peek: *peek,
+            },
+            now,
+        ),
+        Op::Consume { digest, key } => consume_refused(pinned, digest, key.as_ref(), now),
+        Op::Extend { digest, .. } => {
+            (!is_alive(digest)).then_some(Applied::NotFound { replay: false })
+        }
+        Op::Revoke { digest } => {
+            (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Operations and their outcomes: what is asked of the engine and what it answers.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::entry::{PAYLOAD_LEN_MAX, USES_MAX};
+use crate::time::UnixMillis;
+use crate::token::{ConsumeKey, Digest};
+
+/// A change that is asked for. Reading is not an operation: see [`super::Engine::resolve`].
+#[derive(Clone)]
+pub enum Op {
+    /// Puts a payload under a digest.
+    Issue {
+        /// Of the token.
+        digest: Digest,
+        /// 1 to [`PAYLOAD_LEN_MAX`] bytes; returned as they are.
+        payload: Vec<u8>,
+        /// 1 ms to [`super::Config::max_ttl`].
+        ttl: Duration,
+        /// 1 to [`USES_MAX`].
+        uses: u32,
+        /// May be resolved without being consumed.
+        peek: bool,
+        /// The token is derived from a reference or a key, so the same may be issued again.
+        derived: bool,
+    },
+    /// Takes a use.
+    Consume {
+        /// Of the token.
+        digest: Digest,
+        /// A retry with the same key gets the same answer, until the deadline.
+        key: Option<ConsumeKey>,
+    },
+    /// Moves the deadline to `ttl` from now, but neither back nor beyond the longest life.
+    Extend {
+        /// Of the token.
+        digest: Digest,
+        /// 1 ms and up.
+        ttl: Duration,
+    },
+    /// Removes a living entry.
+    Revoke {
+        /// Of the token.
+        digest: Digest,
+    },
+}
+
+impl Op {
+    /// What the operation is about.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Op::Issue { digest, .. }
+            | Op::Consume { digest, .. }
+            | Op::Extend { digest, .. }
+            | Op::Revoke { digest } => digest,
+        }
+    }
+
+    /// Checks the limits that keep the log readable; callers give their own users better errors.
+    pub(super) fn validate(&self, ttl_max: Duration) -> Result<(), Rejected> {
+        let Op::Issue {
+            payload, ttl, uses, ..
+        } = self
+        else {
+            return Ok(());
+        };
+        if payload.is_empty() || payload.len() > PAYLOAD_LEN_MAX {
+            return Err(Rejected::Invalid("payload: must have 1 byte to 1 MiB"));
+        }
+        if !(1..=USES_MAX).contains(uses) {
+            return Err(Rejected::Invalid("uses: must be 1 to 10000"));
+        }
+        if *ttl < Duration::from_millis(1) || *ttl > ttl_max {
+            return Err(Rejected::Invalid("ttl: must be 1 ms to the longest life"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Op::Issue { .. } => "Issue",
+            Op::Consume { .. } => "Consume",
+            Op::Extend { .. } => "Extend",
+            Op::Revoke { .. } => "Revoke",
+        };
+        f.debug_tuple(name).field(self.digest()).finish()
+    }
+}
+
+/// What became of an operation.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The entry is there, until its deadline.
+    Issued {
+        /// From this instant on it is gone.
+        deadline: UnixMillis,
+    },
+    /// The same was issued before; this is the first deadline.
+    Exists {
+        /// From this instant on it is gone.
+        deadline: UnixMillis,
+    },
+    /// Something else was issued before under the same reference or key.
+    Conflict,
+    /// The token of this reference or key was consumed: it is not issued again until its deadline.
+    AlreadyConsumed,
+    /// A use was taken.
+    Consumed {
+        /// What the token stands for.
+        payload: Vec<u8>,
+    },
+    /// The use was taken before, with the same key.
+    Replayed {
+        /// What the token stands for.
+        payload: Vec<u8>,
+    },
+    /// Unknown, expired, consumed or revoked: nobody can tell which.
+    NotFound,
+    /// The deadline was moved, or is where it was because it may not move.
+    Extended {
+        /// From this instant on it is gone.
+        deadline: UnixMillis,
+    },
+    /// It is gone, or was not there.
+    Revoked,
+    /// The memory limit is reached; nothing was issued.
+    MemoryFull,
+    /// The log's disk is full; nothing happened.
+    DiskFull,
+    /// Writing to the log failed and writes have stopped for good. Whether this one happened is
+    /// known after a restart.
+    ReadOnly,
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Issued { deadline } => write!(f, "Issued({deadline})"),
+            Outcome::Exists { deadline } => write!(f, "Exists({deadline})"),
+            Outcome::Conflict => f.write_str("Conflict"),
+            Outcome::AlreadyConsumed => f.write_str("AlreadyConsumed"),
+            Outcome::Consumed { payload } => write!(f, "Consumed({} bytes)", payload.len()),
+            Outcome::Replayed { payload } => write!(f, "Replayed({} bytes)", payload.len()),
+            Outcome::NotFound => f.write_str("NotFound"),
+            Outcome::Extended { deadline } => write!(f, "Extended({deadline})"),
+            Outcome::Revoked => f.write_str("Revoked"),
+            Outcome::MemoryFull => f.write_str("MemoryFull"),
+            Outcome::DiskFull => f.write_str("DiskFull"),
+            Outcome::ReadOnly => f.write_str("ReadOnly"),
+        }
+    }
+}
+
+/// Why operations were not taken on at all: none of them happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Too many wait already; try again in a moment.
+    #[error("too many changes are waiting; try again in a moment")]
+    QueueFull,
+    /// The engine is closing.
+    #[error("the engine is closing")]
+    Closed,
+    /// An operation is out of its limits.
+    #[error("{0}")]
+    Invalid(&'static str),
+}

@@ -1,0 +1,179 @@
+//! The secret file: made at the first start, needed at every other.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::token::{RandomError, SECRET_LEN, Secret};
+
+/// Name of the secret file in the data directory.
+pub const SECRET_FILE_NAME: &str = "secret.key";
+
+/// Why there is no secret to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// There is a log and no secret: what is in the log cannot be found by any token.
+    #[error(
+        "{} holds a log, and its secret {} is missing: without it no token can be \
+         resolved. Put the file back, or name it with --secret-file", dir.display(), file.display()
+    )]
+    Missing {
+        /// The data directory.
+        dir: PathBuf,
+        /// Where the secret should be.
+        file: PathBuf,
+    },
+    /// The file does not hold 32 bytes.
+    #[error("{} must hold exactly {SECRET_LEN} bytes, and holds {len}", file.display())]
+    Length {
+        /// The file.
+        file: PathBuf,
+        /// Bytes in it, as far as they were read.
+        len: usize,
+    },
+    /// The log was written under another secret.
+    #[error("{} is not the secret that the log in {} was written with", file.display(), dir.display())]
+    Wrong {
+        /// The data directory.
+        dir: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
+    /// The system refused.
+    #[error("the secret file {} can't be {deed}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What was tried.
+        deed: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// Reads the secret of `dir`, or makes it if there is no log yet.
+pub(super) fn load_or_create(
+    dir: &Path,
+    given: Option<&Path>,
+    has_log: bool,
+) -> Result<(Secret, PathBuf), SecretError> {
+    let file = given.map_or_else(|| dir.join(SECRET_FILE_NAME), Path::to_owned);
+    match read(&file) {
+        Ok(secret) => Ok((secret, file)),
+        Err(SecretError::Io { source, .. })
+            if source.kind() == io::ErrorKind::NotFound && given.is_none() =>
+        {
+            if has_log {
+                return Err(SecretError::Missing {
+                    dir: dir.to_owned(),
+                    file,
+                });
+            }
+            let secret = Secret::random()?;
+            create(dir, &file, &secret).map_err(|source| SecretError::Io {
+                file: file.clone(),
+                deed: "made",
+                source,
+            })?;
+            Ok((secret, file))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a secret file and warns if others may read it too.
+pub(super) fn read(path: &Path) -> Result<Secret, SecretError> {
+    let refused = |source| SecretError::Io {
+        file: path.to_owned(),
+        deed: "read",
+        source,
+    };
+    let mut file = File::open(path).map_err(refused)?;
+    let mode = file.metadata().map_err(refused)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            file = %path.display(),
+            mode = format!("{:o}", mode & 0o777),
+            "the secret file can be read by others: chmod 600"
+        );
+    }
+    // One byte more than there should be, to notice a file that is too long.
+    let mut bytes = zeroize::Zeroizing::new([0; SECRET_LEN + 1]);
+    let mut len = 0;
+    while len < bytes.len() {
+        match file.read(&mut bytes[len..]).map_err(refused)? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    match <[u8; SECRET_LEN]>::try_from(&bytes[..len]) {
+        Ok(secret) => Ok(Secret::from_bytes(secret)),
+        Err(_) => Err(SecretError::Length {
+            file: path.to_owned(),
+            len,
+        }),
+    }
+}
+
+/// Writes the secret so that it is there whole or not at all, before any log is.
+fn create(dir: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
+    let draft = path.with_extension("key.new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
+    file.write_all(secret.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_once_with_mode_0600_and_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, file) = load_or_create(dir.path(), None, false).unwrap();
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let (again, _) = load_or_create(dir.path(), None, true).unwrap();
+        assert!(made == again);
+    }
+
+    #[test]
+    fn a_log_without_its_secret_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = load_or_create(dir.path(), None, true).unwrap_err();
+        assert!(matches!(error, SecretError::Missing { .. }));
+        assert!(error.to_string().contains("secret.key"), "{error}");
+        assert!(!dir.path().join(SECRET_FILE_NAME).exists());
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for len in [0, 31, 33, 100] {
+            fs::write(dir.path().join(SECRET_FILE_NAME), vec![7; len]).unwrap();
+            let error = load_or_create(dir.path(), None, true).unwrap_err();
+            assert!(matches!(error, SecretError::Length { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_given_file_must_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let given = dir.path().join("elsewhere");
+        assert!(load_or_create(dir.path(), Some(&given), false).is_err());
+        assert!(!given.exists());
+    }
+}

@@ -1,0 +1,150 @@
+//! Goes through the oldest segment, step by step, so that what lives in it can
+//! be carried to the head of the log.
+//!
+//! The log knows no entries. A [`Cleaner`] shows the engine the frames of the
+//! segment; the engine looks each record up in the store and appends what
+//! still lives. When the cleaner is done and what was carried is durable, the
+//! engine releases the segment. Stopping anywhere in between loses nothing:
+//! the segment is still there, and what was carried twice is only there twice.
+
+use std::sync::Arc;
+
+use super::error::{DamageKind, ReadError, io_at};
+use super::frame::{Frames, Kind, Located, Span, locate};
+use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, segment_name};
+use super::storage::{File, Storage};
+
+/// A step reads at least so many bytes, however small its budget, …
+const READ_LEN_MIN: u64 = 64 << 10;
+/// … and no more than so many at once, unless one frame is longer.
+const READ_LEN_MAX: u64 = 1 << 20;
+
+/// What a step found.
+pub enum Step<'a> {
+    /// The next frames, at least one.
+    Frames(Frames<'a>),
+    /// There are no more: the segment has been shown whole.
+    Done,
+}
+
+/// A way through one sealed segment.
+pub struct Cleaner {
+    header: SegmentHeader,
+    identity: u32,
+    file: Arc<dyn File>,
+    /// End of the last frame shown.
+    offset: u64,
+    sealed: bool,
+    /// Bytes of the file from `window_at` on.
+    window: Vec<u8>,
+    window_at: u64,
+    spans: Vec<Span>,
+}
+
+impl Cleaner {
+    pub(crate) fn open(storage: &dyn Storage, header: SegmentHeader) -> Result<Self, ReadError> {
+        let name = segment_name(header.seq);
+        Ok(Self {
+            header,
+            identity: header.identity(),
+            file: storage.open(&name).map_err(io_at(&name, "open"))?,
+            offset: HEADER_BLOCK_LEN,
+            sealed: false,
+            window: Vec::new(),
+            window_at: HEADER_BLOCK_LEN,
+            spans: Vec::new(),
+        })
+    }
+
+    /// The segment's seq.
+    pub fn seq(&self) -> u64 {
+        self.header.seq
+    }
+
+    /// How much has been shown: bytes done, and bytes in all. The second is an
+    /// upper bound until the first has reached it.
+    pub fn progress(&self) -> (u64, u64) {
+        let all = self.header.size - HEADER_BLOCK_LEN;
+        let done = if self.sealed {
+            all
+        } else {
+            self.offset - HEADER_BLOCK_LEN
+        };
+        (done, all)
+    }
+
+    /// Whether everything has been shown.
+    pub fn is_done(&self) -> bool {
+        self.sealed
+    }
+
+    /// Shows the next frames: about `budget_bytes` of them, at least one.
+    ///
+    /// # Errors
+    /// Damage, with file and offset, or what the system said.
+    pub fn step(&mut self, budget_bytes: u64) -> Result<Step<'_>, ReadError> {
+        self.spans.clear();
+        self.drop_shown();
+        let stop_at = self.offset.saturating_add(budget_bytes);
+        while !self.sealed && (self.spans.is_empty() || self.offset < stop_at) {
+            let at = self.offset;
+            match locate(
+                &self.header,
+                self.identity,
+                &self.window,
+                self.window_at,
+                at,
+            ) {
+                Located::At(place, fields) => {
+                    self.offset = place + fields.total_len();
+                    if fields.kind == Kind::Seal {
+                        self.sealed = true;
+                        break;
+                    }
+                    self.spans.push(Span {
+                        at: (place - self.window_at) as usize,
+                        body_len: fields.body_len,
+                        lsn: fields.lsn,
+                        log_time_ms: fields.log_time_ms,
+                    });
+                }
+                // What is there already is enough for one step.
+                Located::NeedUntil(_) if !self.spans.is_empty() => break,
+                Located::NeedUntil(needed) => self.read_until(needed, budget_bytes)?,
+                Located::Nowhere => {
+                    let name = segment_name(self.header.seq);
+                    return Err(DamageKind::NoFrame.at(&name, self.offset).into());
+                }
+            }
+        }
+        if self.spans.is_empty() {
+            return Ok(Step::Done);
+        }
+        Ok(Step::Frames(Frames {
+            bytes: &self.window,
+            spans: self.spans.iter(),
+        }))
+    }
+
+    /// Forgets the bytes before `offset`.
+    fn drop_shown(&mut self) {
+        let shown = ((self.offset - self.window_at) as usize).min(self.window.len());
+        self.window.drain(..shown);
+        self.window_at += shown as u64;
+    }
+
+    /// Extends the window to `needed` at least.
+    fn read_until(&mut self, needed: u64, budget_bytes: u64) -> Result<(), ReadError> {
+        let known = self.window_at + self.window.len() as u64;
+        let piece = budget_bytes.clamp(READ_LEN_MIN, READ_LEN_MAX);
+        let until = needed.max(known + piece).min(self.header.size);
+        let old_len = self.window.len();
+        self.window.resize(old_len + (until - known) as usize, 0);
+        let name = segment_name(self.header.seq);
+        let read = self.file.read_at(&mut self.window[old_len..], known);
+        if read.is_err() {
+            self.window.truncate(old_len);
+        }
+        read.map_err(io_at(&name, "read"))
+    }
+}

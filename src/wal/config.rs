@@ -1,0 +1,143 @@
+//! How big segments and the log are.
+
+use thiserror::Error;
+
+use super::segment::SECTOR_LEN;
+
+/// The smallest segment, in bytes.
+pub const SEGMENT_SIZE_MIN: u64 = 1 << 20;
+/// The largest segment, in bytes: recovery reads a segment at a time.
+pub const SEGMENT_SIZE_MAX: u64 = 1 << 30;
+/// The fewest segments a log may have room for: one being filled, one being
+/// prepared, one being cleaned, and one for what lives in it.
+pub const LOG_SEGMENTS_MIN: u64 = 4;
+/// The most segments that may be alive at once: an entry keeps 16 bits of the
+/// seq of its segment.
+pub const LOG_SEGMENTS_MAX: u64 = 65_535;
+/// The longest frame, in bytes, however big the segments are.
+pub const FRAME_LEN_MAX: u64 = 4 << 20;
+
+/// Segment sizes are rounded down to a multiple of this, in bytes.
+const SEGMENT_SIZE_STEP: u64 = 4096;
+const _: () = assert!(SEGMENT_SIZE_STEP.is_multiple_of(SECTOR_LEN));
+
+/// Where the next segment is prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preparing {
+    /// On a small thread of its own, so that the committer never waits for it.
+    Thread,
+    /// On the calling thread, at once: every run does the same, for tests.
+    Inline,
+}
+
+/// Sizes of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Size of a segment file in bytes; rounded down to a multiple of 4096.
+    pub segment_size: u64,
+    /// The log may always grow to this many bytes before it is cleaned.
+    pub log_min_size: u64,
+    /// Where the next segment is prepared.
+    pub preparing: Preparing,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            segment_size: 64 << 20,
+            log_min_size: 1 << 30,
+            preparing: Preparing::Thread,
+        }
+    }
+}
+
+/// A mistake in a [`Config`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// Out of range.
+    #[error("--segment-size must be from 1 MiB to 1 GiB, not {0} bytes")]
+    SegmentSize(u64),
+    /// Too few segments.
+    #[error("--log-min-size must be at least 4 times --segment-size, {min} bytes, not {got}")]
+    LogTooSmall {
+        /// The least, in bytes.
+        min: u64,
+        /// What was given.
+        got: u64,
+    },
+    /// Too many segments.
+    #[error("--log-min-size must be at most 65535 times --segment-size, {max} bytes, not {got}")]
+    LogTooLarge {
+        /// The most, in bytes.
+        max: u64,
+        /// What was given.
+        got: u64,
+    },
+}
+
+impl Config {
+    /// All mistakes in it, none for a good one.
+    pub fn mistakes(&self) -> Vec<ConfigError> {
+        if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&self.segment_size) {
+            return vec![ConfigError::SegmentSize(self.segment_size)];
+        }
+        let got = self.log_min_size;
+        let min = self.segment_len() * LOG_SEGMENTS_MIN;
+        let max = self.segment_len() * LOG_SEGMENTS_MAX;
+        if got < min {
+            vec![ConfigError::LogTooSmall { min, got }]
+        } else if got > max {
+            vec![ConfigError::LogTooLarge { max, got }]
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Length of a new segment file, in bytes.
+    pub fn segment_len(&self) -> u64 {
+        self.segment_size / SEGMENT_SIZE_STEP * SEGMENT_SIZE_STEP
+    }
+
+    /// The longest frame, header included, in bytes.
+    pub fn frame_len_max(&self) -> u64 {
+        (self.segment_len() / 4).min(FRAME_LEN_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sized(segment_size: u64, log_min_size: u64) -> Vec<ConfigError> {
+        Config {
+            segment_size,
+            log_min_size,
+            preparing: Preparing::Inline,
+        }
+        .mistakes()
+    }
+
+    #[test]
+    fn limits_are_exact_and_name_their_flags() {
+        assert_eq!(Config::default().mistakes(), []);
+        assert_eq!(sized(1 << 20, 4 << 20), []);
+        assert_eq!(sized((1 << 20) - 1, 4 << 20).len(), 1);
+        assert_eq!(sized((1 << 30) + 1, 8 << 30).len(), 1);
+        assert_eq!(sized(1 << 20, 65_535 << 20), []);
+        let small = sized(1 << 20, (4 << 20) - 1);
+        let large = sized(1 << 20, (65_535 << 20) + 1);
+        assert!(small[0].to_string().contains("--log-min-size"));
+        assert!(large[0].to_string().contains("--segment-size"));
+    }
+
+    #[test]
+    fn odd_sizes_are_rounded_down() {
+        let config = Config {
+            segment_size: 100_000_000,
+            ..Config::default()
+        };
+        assert_eq!(config.segment_len() % 4096, 0);
+        assert!(config.segment_size - config.segment_len() < 4096);
+        assert_eq!(config.frame_len_max(), 4 << 20);
+    }
+}

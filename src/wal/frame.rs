@@ -1,0 +1,427 @@
+//! A frame: one committed batch, whole or not there.
+//!
+//! ```text
+//! offset  length  what
+//!      0       4  checksum: CRC32C of bytes 4 to the end of the body, started
+//!                 with the identity of the segment
+//!      4       4  length of the body in bytes; the top bit marks a seal
+//!      8       8  Lsn of the frame's first byte
+//!     16       8  log time, Unix milliseconds, never less than the frame before
+//!     24       8  synced Lsn: everything before it was known to be durable
+//!                 when this frame was written
+//!     32       …  body
+//!              …  up to 7 bytes so that the frame ends on a multiple of 8
+//! ```
+//!
+//! A frame at some offset of a segment is valid if and only if it ends within
+//! the segment, its Lsn is that of the offset, and the checksum is right. A
+//! seal has no body, is the last frame of its segment, and says that the
+//! segment with the next seq exists.
+//!
+//! **Where frames are.** The first frame begins right behind the header block.
+//! Every other begins where the one before it ended, or, if the log was synced
+//! in between, at the next multiple of 512. So no sector holds both bytes that
+//! were acknowledged and bytes that were not, and a write that tears or
+//! garbles its sectors can't harm an acknowledged frame. A reader looks in the
+//! first place, then in the second, where a frame counts only if its synced Lsn
+//! is that of the first place: so it says itself that nothing was in between,
+//! and a damaged frame that ends within its sector is never stepped over. What
+//! a torn tail leaves behind is wiped before anything is written after it.
+//!
+//! **What the synced Lsn is for.** A place without a valid frame is the end of
+//! the log, unless a valid frame further on says that everything up to a later
+//! Lsn was durable: then it is damage. An empty frame (a mark) after the last
+//! real one thus proves it.
+
+use super::segment::{Lsn, SECTOR_LEN, SegmentHeader, u32_at, u64_at};
+
+const CHECKSUM_AT: usize = 0;
+const LEN_AT: usize = CHECKSUM_AT + 4;
+const LSN_AT: usize = LEN_AT + 4;
+const TIME_AT: usize = LSN_AT + 8;
+const SYNCED_AT: usize = TIME_AT + 8;
+/// Length of a frame without body.
+pub const FRAME_HEADER_LEN: usize = SYNCED_AT + 8;
+
+const SEAL_BIT: u32 = 1 << 31;
+pub(crate) const FRAME_ALIGN: u64 = 8;
+
+const _: () = assert!(FRAME_HEADER_LEN == 32);
+// A sector boundary must be a place where a frame can begin, and a seal must
+// fit in the one sector that the writer keeps free for it.
+const _: () = assert!(SECTOR_LEN.is_multiple_of(FRAME_ALIGN));
+const _: () = assert!(FRAME_HEADER_LEN as u64 <= SECTOR_LEN);
+
+/// What a reader of the log gets to see of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Where it begins.
+    pub lsn: Lsn,
+    /// Its log time, Unix milliseconds.
+    pub log_time_ms: u64,
+    /// The records; empty for a mark.
+    pub body: &'a [u8],
+}
+
+/// Bodies hold payloads, which no log line may show (P9).
+impl std::fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame")
+            .field("lsn", &self.lsn)
+            .field("log_time_ms", &self.log_time_ms)
+            .field("body_len", &self.body.len())
+            .finish()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Records,
+    Seal,
+}
+
+/// The fields of a frame's header, but for the checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fields {
+    pub kind: Kind,
+    pub body_len: usize,
+    pub lsn: Lsn,
+    pub log_time_ms: u64,
+    pub synced_lsn: Lsn,
+}
+
+impl Fields {
+    pub fn total_len(&self) -> u64 {
+        frame_len(self.body_len)
+    }
+}
+
+/// Length of a frame with a body of `body_len` bytes, padding included.
+pub(crate) fn frame_len(body_len: usize) -> u64 {
+    ((FRAME_HEADER_LEN + body_len) as u64).next_multiple_of(FRAME_ALIGN)
+}
+
+/// The two places where the frame behind `offset` may begin.
+pub(crate) fn places(offset: u64) -> [u64; 2] {
+    [offset, offset.next_multiple_of(SECTOR_LEN)]
+}
+
+/// A frame under construction: the caller appends records, the log adds the
+/// header in place and writes it all at once. One buffer serves many frames.
+pub struct FrameBuffer {
+    /// Room for the header, the body, and, once finished, the padding.
+    bytes: Vec<u8>,
+    padding: usize,
+}
+
+impl Default for FrameBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameBuffer {
+    /// An empty frame.
+    pub fn new() -> Self {
+        Self {
+            bytes: vec![0; FRAME_HEADER_LEN],
+            padding: 0,
+        }
+    }
+
+    /// Empties the body and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(FRAME_HEADER_LEN);
+        self.padding = 0;
+    }
+
+    /// Where to append records. Bytes that are there already must stay: the
+    /// first [`FRAME_HEADER_LEN`] are the header's. To take back what was
+    /// appended last, truncate to an earlier length.
+    pub fn writer(&mut self) -> &mut Vec<u8> {
+        self.strip_padding();
+        &mut self.bytes
+    }
+
+    /// The body so far.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[FRAME_HEADER_LEN..self.bytes.len() - self.padding]
+    }
+
+    /// Length of the body so far, in bytes.
+    pub fn body_len(&self) -> usize {
+        self.bytes.len() - self.padding - FRAME_HEADER_LEN
+    }
+
+    /// Whether the body is empty.
+    pub fn is_empty(&self) -> bool {
+        self.body_len() == 0
+    }
+
+    fn strip_padding(&mut self) {
+        self.bytes.truncate(self.bytes.len() - self.padding);
+        self.padding = 0;
+    }
+
+    /// Fills in header and padding, and returns the whole frame. May be called
+    /// again, with other fields, when the frame could not be written.
+    pub(crate) fn finish(&mut self, identity: u32, fields: &Fields) -> &[u8] {
+        self.strip_padding();
+        assert_eq!(
+            fields.body_len,
+            self.body_len(),
+            "the header tells the body's length"
+        );
+        let len = u32::try_from(fields.body_len)
+            .ok()
+            .filter(|len| len & SEAL_BIT == 0)
+            .expect("a body is far shorter than 2 GiB: the log refuses longer ones");
+        let len = match fields.kind {
+            Kind::Records => len,
+            Kind::Seal => len | SEAL_BIT,
+        };
+        let header = &mut self.bytes[..FRAME_HEADER_LEN];
+        header[LEN_AT..LSN_AT].copy_from_slice(&len.to_le_bytes());
+        header[LSN_AT..TIME_AT].copy_from_slice(&fields.lsn.0.to_le_bytes());
+        header[TIME_AT..SYNCED_AT].copy_from_slice(&fields.log_time_ms.to_le_bytes());
+        header[SYNCED_AT..].copy_from_slice(&fields.synced_lsn.0.to_le_bytes());
+        let checksum = crc32c::crc32c_append(identity, &self.bytes[LEN_AT..]);
+        self.bytes[CHECKSUM_AT..LEN_AT].copy_from_slice(&checksum.to_le_bytes());
+        let whole = self.bytes.len().next_multiple_of(FRAME_ALIGN as usize);
+        self.padding = whole - self.bytes.len();
+        self.bytes.resize(whole, 0);
+        &self.bytes
+    }
+}
+
+/// What stands at one place of a segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    Valid(Fields),
+    /// It could be a frame; so many bytes from its start are needed to tell.
+    Short(u64),
+    Invalid,
+}
+
+/// Looks for a frame at the start of `bytes`, which stand at `expected` with
+/// `room` bytes left in the segment.
+pub(crate) fn parse(bytes: &[u8], identity: u32, expected: Lsn, room: u64) -> Parsed {
+    if room < FRAME_HEADER_LEN as u64 {
+        return Parsed::Invalid;
+    }
+    if bytes.len() < FRAME_HEADER_LEN {
+        return Parsed::Short(FRAME_HEADER_LEN as u64);
+    }
+    let len = u32_at(bytes, LEN_AT);
+    let kind = if len & SEAL_BIT == 0 {
+        Kind::Records
+    } else {
+        Kind::Seal
+    };
+    let fields = Fields {
+        kind,
+        body_len: (len & !SEAL_BIT) as usize,
+        lsn: Lsn(u64_at(bytes, LSN_AT)),
+        log_time_ms: u64_at(bytes, TIME_AT),
+        synced_lsn: Lsn(u64_at(bytes, SYNCED_AT)),
+    };
+    if fields.lsn != expected || fields.total_len() > room {
+        return Parsed::Invalid;
+    }
+    if (bytes.len() as u64) < fields.total_len() {
+        return Parsed::Short(fields.total_len());
+    }
+    let covered = &bytes[LEN_AT..FRAME_HEADER_LEN + fields.body_len];
+    if crc32c::crc32c_append(identity, covered) == u32_at(bytes, CHECKSUM_AT) {
+        Parsed::Valid(fields)
+    } else {
+        Parsed::Invalid
+    }
+}
+
+/// What bytes say of themselves, true or not: the checksum is not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Length of the frame, padding included.
+    pub len: u64,
+    pub synced_lsn: Lsn,
+}
+
+/// The claim of bytes to be a frame that begins at `expected`.
+pub(crate) fn claim(bytes: &[u8], expected: Lsn) -> Option<Claim> {
+    let header = bytes.get(..FRAME_HEADER_LEN)?;
+    (u64_at(header, LSN_AT) == expected.0).then(|| Claim {
+        len: frame_len((u32_at(header, LEN_AT) & !SEAL_BIT) as usize),
+        synced_lsn: Lsn(u64_at(header, SYNCED_AT)),
+    })
+}
+
+/// Where the frame behind `offset` is.
+pub(crate) enum Located {
+    At(u64, Fields),
+    /// The bytes up to this offset of the file are needed to tell.
+    NeedUntil(u64),
+    Nowhere,
+}
+
+/// Looks for the frame behind `offset` of a segment in both places. `bytes`
+/// are those of the file from `bytes_at` on, as far as they are known.
+pub(crate) fn locate(
+    header: &SegmentHeader,
+    identity: u32,
+    bytes: &[u8],
+    bytes_at: u64,
+    offset: u64,
+) -> Located {
+    let [packed, aligned] = places(offset);
+    let tries = if packed == aligned { 1 } else { 2 };
+    for place in [packed, aligned].into_iter().take(tries) {
+        if place >= header.size {
+            continue;
+        }
+        let known = bytes.get((place - bytes_at) as usize..).unwrap_or(&[]);
+        match parse(known, identity, header.lsn_at(place), header.size - place) {
+            Parsed::Valid(fields) => {
+                let follows = place == packed || fields.synced_lsn == header.lsn_at(packed);
+                if follows {
+                    return Located::At(place, fields);
+                }
+            }
+            Parsed::Short(needed) => return Located::NeedUntil(place + needed),
+            Parsed::Invalid => {}
+        }
+    }
+    Located::Nowhere
+}
+
+/// Where a frame lies in a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub at: usize,
+    pub body_len: usize,
+    pub lsn: Lsn,
+    pub log_time_ms: u64,
+}
+
+/// Frames in a buffer, in the order of the log, all of them checked.
+pub struct Frames<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) spans: std::slice::Iter<'a, Span>,
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Frame<'a>;
+
+    fn next(&mut self) -> Option<Frame<'a>> {
+        let span = self.spans.next()?;
+        let body_at = span.at + FRAME_HEADER_LEN;
+        Some(Frame {
+            lsn: span.lsn,
+            log_time_ms: span.log_time_ms,
+            body: &self.bytes[body_at..body_at + span.body_len],
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LSN: Lsn = Lsn(4096);
+
+    fn fields(body_len: usize, kind: Kind) -> Fields {
+        Fields {
+            kind,
+            body_len,
+            lsn: LSN,
+            log_time_ms: 77,
+            synced_lsn: Lsn(4000),
+        }
+    }
+
+    fn frame(body: &[u8]) -> Vec<u8> {
+        let mut buffer = FrameBuffer::new();
+        buffer.writer().extend_from_slice(body);
+        buffer
+            .finish(5, &fields(body.len(), Kind::Records))
+            .to_vec()
+    }
+
+    #[test]
+    fn frame_comes_back_with_any_length() {
+        for len in 0..40 {
+            let body = vec![0xAB; len];
+            let bytes = frame(&body);
+            assert_eq!(bytes.len() as u64, frame_len(len));
+            let expected = Parsed::Valid(fields(len, Kind::Records));
+            assert_eq!(parse(&bytes, 5, LSN, bytes.len() as u64), expected);
+        }
+    }
+
+    #[test]
+    fn another_identity_place_or_room_makes_it_invalid() {
+        let bytes = frame(b"records");
+        let room = bytes.len() as u64;
+        assert_eq!(parse(&bytes, 6, LSN, room), Parsed::Invalid);
+        assert_eq!(parse(&bytes, 5, Lsn(4104), room), Parsed::Invalid);
+        assert_eq!(parse(&bytes, 5, LSN, room - 1), Parsed::Invalid);
+        assert_eq!(
+            parse(&bytes[..room as usize - 1], 5, LSN, room),
+            Parsed::Short(room)
+        );
+        assert_eq!(parse(&bytes[..9], 5, LSN, room), Parsed::Short(32));
+    }
+
+    #[test]
+    fn every_flipped_bit_but_those_of_the_padding_is_noticed() {
+        let bytes = frame(b"records");
+        for bit in 0..(FRAME_HEADER_LEN + 7) * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let parsed = parse(&flipped, 5, LSN, bytes.len() as u64);
+            assert!(!matches!(parsed, Parsed::Valid(_)), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn buffer_can_be_finished_again_and_reused() {
+        let mut buffer = FrameBuffer::new();
+        buffer.writer().extend_from_slice(b"abc");
+        let once = buffer.finish(1, &fields(3, Kind::Records)).to_vec();
+        let again = buffer.finish(1, &fields(3, Kind::Records)).to_vec();
+        assert_eq!(once, again);
+        assert_eq!(buffer.body_len(), 3);
+        buffer.writer().extend_from_slice(b"de");
+        assert_eq!(buffer.body_len(), 5);
+        buffer.clear();
+        assert!(buffer.is_empty());
+        let seal = buffer.finish(1, &fields(0, Kind::Seal)).to_vec();
+        assert_eq!(
+            parse(&seal, 1, LSN, 32),
+            Parsed::Valid(fields(0, Kind::Seal))
+        );
+    }
+
+    #[test]
+    fn zeros_are_no_frame_anywhere() {
+        assert_eq!(parse(&[0; 64], 0, LSN, 64), Parsed::Invalid);
+        assert_eq!(claim(&[0; 64], LSN), None);
+    }
+
+    #[test]
+    fn debug_shows_no_body() {
+        let shown = format!(
+            "{:?}",
+            Frame {
+                lsn: LSN,
+                log_time_ms: 1,
+                body: b"secret"
+            }
+        );
+        assert!(!shown.contains("115") && shown.contains("body_len: 6"));
+    }
+}

@@ -1,0 +1,360 @@
+//! The log, the only format on disk: frames of opaque bytes in a ring of
+//! segments. It knows nothing of tokens and entries.
+//!
+//! Reading order: [`storage`] (the door to the disk), [`segment`] and [`frame`]
+//! (the format, byte by byte), this file and [`ring`] (writing), [`prepare`]
+//! (segments ahead of need), [`table`] (what lives where), [`cleaner`], and
+//! [`reader`] with [`tail`] (what a start finds).
+//!
+//! One thread writes: [`Wal::append`] puts a frame behind the last one,
+//! [`Wal::sync`] makes it durable. What must hold:
+//!
+//! - Only the current segment ever has bytes that are not durable: a segment
+//!   is sealed and synced before the next one gets its first frame.
+//! - A frame is written whole with one write. If that fails for want of space
+//!   nothing has changed, and the same place is written again later.
+//! - After any other failed write, and any failed sync, the log takes nothing
+//!   more: [`Failure`], for good. A failed sync is never tried again (P6).
+//! - A segment is released oldest first, and only when what was carried out of
+//!   it is durable (P7).
+//!
+//! Time is an argument everywhere here; latencies are for the caller to measure.
+
+pub mod cleaner;
+pub mod config;
+pub mod error;
+pub mod frame;
+mod prepare;
+pub mod reader;
+mod ring;
+pub mod segment;
+pub mod storage;
+pub mod table;
+pub mod tail;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use cleaner::{Cleaner, Step};
+pub use config::{Config, ConfigError, Preparing};
+pub use error::{AppendError, Damage, DamageKind, Failure, OpenError, ReadError};
+pub use frame::{FRAME_HEADER_LEN, Frame, FrameBuffer, Frames};
+pub use reader::{SegmentFrames, Survey, SurveyedSegment, survey};
+pub use segment::{LogId, Lsn, SegmentHeader};
+pub use storage::{Disk, DiskError, File, Storage};
+pub use table::Segment;
+pub use tail::Tail;
+
+use frame::{Fields, Kind, frame_len};
+use ring::Ring;
+use segment::{SECTOR_LEN, segment_name};
+use storage::is_no_space;
+
+/// Where a frame was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The end of the frame: it is durable as soon as [`Wal::durable`] is there.
+    pub end_lsn: Lsn,
+    /// Seq of the segment it is in.
+    pub seq: u64,
+}
+
+/// What to do about the length of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clean {
+    /// Nothing.
+    Nothing,
+    /// Everything in the oldest segment has expired: release it as it is.
+    Expired {
+        /// Its seq.
+        seq: u64,
+    },
+    /// The log is as long as it may be: carry what lives in the oldest segment
+    /// to the head, then release it.
+    Scan {
+        /// Its seq.
+        seq: u64,
+    },
+}
+
+/// What the log has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames appended, seals not counted.
+    pub frames: u64,
+    /// Bytes by which the log has grown: frames, seals, and what was left free
+    /// before them. What was left free at the end of a segment is not counted.
+    pub bytes_appended: u64,
+    /// Syncs of the log, those at the end of a segment included.
+    pub syncs: u64,
+    /// Segments made of new files.
+    pub segments_created: u64,
+    /// Segments made of files that had been segments before.
+    pub segments_recycled: u64,
+    /// Segments released.
+    pub segments_released: u64,
+}
+
+/// The log, open for writing. One thread owns it.
+pub struct Wal {
+    ring: Ring,
+    /// The current segment's file.
+    file: Arc<dyn File>,
+    /// End of the last frame in the current segment, as an offset in the file.
+    offset: u64,
+    durable: Lsn,
+    /// The next frame begins a new sector: what is before it has been synced.
+    at_new_sector: bool,
+    last_time_ms: u64,
+    /// For marks and seals, so that they need no memory of their own.
+    empty: FrameBuffer,
+    failed: Option<Failure>,
+    counters: Counters,
+}
+
+impl Wal {
+    /// Makes a new log in a directory where [`survey`] found none.
+    ///
+    /// # Errors
+    /// What the system said about the first segment.
+    pub fn create(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        log_id: LogId,
+    ) -> Result<Self, OpenError> {
+        let (ring, file) = Ring::create(storage, config, log_id)?;
+        let offset = segment::HEADER_BLOCK_LEN;
+        Ok(Self::start(ring, file, offset, 0))
+    }
+
+    /// Goes on with the log that `survey` found: cuts what was torn, and sweeps
+    /// up what a crash left behind. The segments know nothing yet of what
+    /// lives in them: that is for the caller to say, as after every append.
+    ///
+    /// # Errors
+    /// What the system said. The log is as it was, or its torn tail is cut.
+    pub fn resume(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        survey: &Survey,
+    ) -> Result<Self, OpenError> {
+        let (ring, file) = Ring::resume(storage, config, survey)?;
+        survey.tail.wipe(file.as_ref())?;
+        let (offset, time_ms) = (survey.tail.end_offset, survey.tail.last_time_ms);
+        Ok(Self::start(ring, file, offset, time_ms))
+    }
+
+    fn start(ring: Ring, file: Arc<dyn File>, offset: u64, last_time_ms: u64) -> Self {
+        let durable = ring.table.current().header.lsn_at(offset);
+        Self {
+            ring,
+            file,
+            offset,
+            durable,
+            at_new_sector: true,
+            last_time_ms,
+            empty: FrameBuffer::new(),
+            failed: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Appends a frame with the records in `frame`. It is durable only after
+    /// [`Wal::sync`]. `frame` keeps its records, so that it may be tried again.
+    ///
+    /// # Errors
+    /// Nothing is in the log then: the body was too long, the disk is full for
+    /// now, or the log has failed for good.
+    ///
+    /// # Panics
+    /// When `log_time_ms` is less than that of the frame before: time never
+    /// runs backwards in the engine.
+    pub fn append(
+        &mut self,
+        log_time_ms: u64,
+        frame: &mut FrameBuffer,
+    ) -> Result<Appended, AppendError> {
+        assert!(log_time_ms >= self.last_time_ms, "log time runs backwards");
+        self.check_failed()?;
+        let (len, max) = (frame.body_len(), self.max_body_len());
+        if len > max {
+            return Err(AppendError::TooLong { len, max });
+        }
+        self.notice_jobs()?;
+        // More than once only if what is at hand was made with a smaller
+        // --segment-size than that of today.
+        while !self.fits(frame_len(len)) {
+            self.roll()?;
+        }
+        self.write(log_time_ms, Kind::Records, frame)?;
+        self.last_time_ms = log_time_ms;
+        self.counters.frames += 1;
+        self.ring.prepare_ahead(self.offset);
+        Ok(Appended {
+            end_lsn: self.head(),
+            seq: self.current_seq(),
+        })
+    }
+
+    /// Appends an empty frame and syncs: keeps the time, and makes damage to
+    /// the last real frame provable.
+    ///
+    /// # Errors
+    /// As for [`Wal::append`]; a failed sync is [`AppendError::Failed`].
+    pub fn mark(&mut self, log_time_ms: u64) -> Result<Lsn, AppendError> {
+        // Synced first, or the mark would not know of the last frames.
+        self.sync()?;
+        let mut empty = std::mem::take(&mut self.empty);
+        let appended = self.append(log_time_ms, &mut empty);
+        self.empty = empty;
+        appended?;
+        Ok(self.sync()?)
+    }
+
+    /// Ends the log in good order: a last [`Wal::mark`].
+    ///
+    /// # Errors
+    /// As for [`Wal::mark`]. What was synced before is durable all the same.
+    pub fn close(mut self, log_time_ms: u64) -> Result<Lsn, AppendError> {
+        self.mark(log_time_ms)
+    }
+
+    /// Makes everything appended so far durable.
+    ///
+    /// # Errors
+    /// The log has failed for good, now or before. What was appended since the
+    /// last sync may or may not be there after the next start.
+    pub fn sync(&mut self) -> Result<Lsn, Failure> {
+        self.check_failed()?;
+        let head = self.head();
+        if self.durable < head {
+            let synced = self.file.sync();
+            synced.map_err(|error| self.fail("sync", &error))?;
+            self.counters.syncs += 1;
+            self.durable = head;
+            self.at_new_sector = true;
+        }
+        Ok(head)
+    }
+
+    /// The end of the last frame.
+    pub fn head(&self) -> Lsn {
+        self.ring.table.current().header.lsn_at(self.offset)
+    }
+
+    /// Everything before it is durable.
+    pub fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// Log time of the last frame, Unix milliseconds; 0 for an empty log.
+    pub fn last_time_ms(&self) -> u64 {
+        self.last_time_ms
+    }
+
+    /// The longest body a frame may have, in bytes.
+    pub fn max_body_len(&self) -> usize {
+        (self.ring.config.frame_len_max() as usize) - FRAME_HEADER_LEN
+    }
+
+    /// Why the log takes no more writes, if it does not.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failed.as_ref()
+    }
+
+    /// What the log has done since it was opened.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Where the next frame goes, as an offset in the current segment.
+    fn next_place(&self) -> u64 {
+        if self.at_new_sector {
+            self.offset.next_multiple_of(SECTOR_LEN)
+        } else {
+            self.offset
+        }
+    }
+
+    /// Whether a frame has room in the current segment, and a seal behind it,
+    /// even if that has to begin a new sector.
+    fn fits(&self, len: u64) -> bool {
+        let end = self.next_place() + len;
+        end.next_multiple_of(SECTOR_LEN) + SECTOR_LEN <= self.ring.table.current().header.size
+    }
+
+    fn write(
+        &mut self,
+        log_time_ms: u64,
+        kind: Kind,
+        frame: &mut FrameBuffer,
+    ) -> Result<(), AppendError> {
+        let place = self.next_place();
+        let header = self.ring.table.current().header;
+        let fields = Fields {
+            kind,
+            body_len: frame.body_len(),
+            lsn: header.lsn_at(place),
+            log_time_ms,
+            synced_lsn: self.durable,
+        };
+        let bytes = frame.finish(self.ring.identity, &fields);
+        let end = place + bytes.len() as u64;
+        assert!(end <= header.size, "the frame was known to fit");
+        match self.file.write_at(bytes, place) {
+            Ok(()) => {}
+            Err(error) if is_no_space(&error) => return Err(AppendError::NoSpace(error)),
+            Err(error) => return Err(self.fail("write", &error).into()),
+        }
+        self.counters.bytes_appended += end - self.offset;
+        self.offset = end;
+        self.at_new_sector = false;
+        self.ring.table.current_mut().used_bytes = end;
+        Ok(())
+    }
+
+    /// Seals the current segment and goes on in the next one.
+    fn roll(&mut self) -> Result<(), AppendError> {
+        // First the next segment: a seal promises that it exists.
+        self.wait_for_next()?;
+        let mut empty = std::mem::take(&mut self.empty);
+        let sealed = self.write(self.last_time_ms, Kind::Seal, &mut empty);
+        self.empty = empty;
+        sealed?;
+        self.sync()?;
+        self.file = self.ring.advance();
+        self.offset = segment::HEADER_BLOCK_LEN;
+        self.durable = self.head();
+        self.at_new_sector = true;
+        Ok(())
+    }
+
+    fn wait_for_next(&mut self) -> Result<(), AppendError> {
+        match self.ring.wait_for_next(&mut self.counters) {
+            Ok(()) => Ok(()),
+            Err(error) if is_no_space(&error) => Err(AppendError::NoSpace(error)),
+            Err(error) => Err(self.fail("prepare the next of", &error).into()),
+        }
+    }
+
+    fn notice_jobs(&mut self) -> Result<(), Failure> {
+        let noticed = self.ring.notice_jobs(&mut self.counters);
+        noticed.map_err(|error| self.fail("turn the ring at", &error))
+    }
+
+    fn check_failed(&self) -> Result<(), Failure> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn fail(&mut self, operation: &'static str, error: &std::io::Error) -> Failure {
+        let failure = Failure {
+            file: segment_name(self.current_seq()),
+            operation,
+            reason: error.to_string(),
+        };
+        self.failed.get_or_insert(failure).clone()
+    }
+}

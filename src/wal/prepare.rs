@@ -1,0 +1,250 @@
+//! Makes the next segment ready while the current one fills.
+//!
+//! A write into zero-filled space that is already on the disk syncs in less
+//! than half the time of one that grows the file, so segments are filled ahead
+//! of need, on a small thread, so that the committer never waits for it. A
+//! file that the ring is done with is used again and needs no zeros.
+//!
+//! Jobs are done in the order given, so a spare that was retired before a
+//! segment was ordered is there in time.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use super::config::Preparing;
+use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, fresh_name, segment_name};
+use super::storage::{File, Storage, is_no_space};
+
+/// Zeros are written in pieces of this many bytes …
+const ZERO_PIECE_LEN: usize = 1 << 20;
+/// … and synced whenever so many pieces are there, so that the commits going
+/// on meanwhile never wait behind a whole segment of zeros.
+const ZERO_PIECES_PER_SYNC: u64 = 4;
+
+/// Something to do for the ring.
+pub(crate) enum Job {
+    /// Make a segment with this header, out of the spare file if there is one.
+    Prepare {
+        header: SegmentHeader,
+        spare: Option<String>,
+    },
+    /// Take a segment's name away: keep the file as a spare, or remove it.
+    Retire { name: String, spare: Option<String> },
+}
+
+/// A segment that is ready to be written.
+pub(crate) struct Prepared {
+    pub header: SegmentHeader,
+    pub file: Arc<dyn File>,
+    pub recycled: bool,
+}
+
+/// What became of a job.
+pub(crate) enum Done {
+    Prepared(Prepared),
+    /// The spare it was to be made of is still one.
+    NotPrepared {
+        error: io::Error,
+        spare: Option<String>,
+    },
+    Retired(io::Result<()>),
+}
+
+/// Does the jobs, here or on a thread.
+pub(crate) struct Preparer {
+    way: Way,
+}
+
+enum Way {
+    Inline {
+        storage: Arc<dyn Storage>,
+        done: std::collections::VecDeque<Done>,
+    },
+    Thread {
+        jobs: Option<Sender<Job>>,
+        done: Receiver<Done>,
+        stop: Arc<AtomicBool>,
+        thread: Option<JoinHandle<()>>,
+    },
+}
+
+impl Preparer {
+    pub fn new(storage: Arc<dyn Storage>, preparing: Preparing) -> io::Result<Self> {
+        let way = match preparing {
+            Preparing::Inline => Way::Inline {
+                storage,
+                done: std::collections::VecDeque::new(),
+            },
+            Preparing::Thread => start_thread(storage)?,
+        };
+        Ok(Self { way })
+    }
+
+    /// Gives a job; what becomes of it comes out of [`Preparer::poll`].
+    pub fn give(&mut self, job: Job) {
+        match &mut self.way {
+            Way::Inline { storage, done } => {
+                done.push_back(work(storage.as_ref(), job, &AtomicBool::new(false)));
+            }
+            Way::Thread { jobs, .. } => {
+                // A thread that is gone is noticed by whoever waits for the job.
+                let _ = jobs.as_ref().map(|jobs| jobs.send(job));
+            }
+        }
+    }
+
+    /// What has become of a job, if one is done.
+    pub fn poll(&mut self) -> Option<Done> {
+        match &mut self.way {
+            Way::Inline { done, .. } => done.pop_front(),
+            Way::Thread { done, .. } => done.try_recv().ok(),
+        }
+    }
+
+    /// Waits for a job to be done. `None`: nothing will come any more.
+    pub fn wait(&mut self) -> Option<Done> {
+        match &mut self.way {
+            Way::Inline { done, .. } => done.pop_front(),
+            Way::Thread { done, .. } => done.recv().ok(),
+        }
+    }
+}
+
+impl Drop for Preparer {
+    /// Waits for the thread: it holds the directory's lock as long as it lives.
+    fn drop(&mut self) {
+        if let Way::Thread {
+            jobs, stop, thread, ..
+        } = &mut self.way
+        {
+            stop.store(true, Ordering::Relaxed);
+            jobs.take();
+            if let Some(thread) = thread.take() {
+                // A panic over there has been reported by the panic hook.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn start_thread(storage: Arc<dyn Storage>) -> io::Result<Way> {
+    let (jobs, orders) = channel::<Job>();
+    let (report, done) = channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopping = Arc::clone(&stop);
+    let thread = std::thread::Builder::new()
+        .name("jeton-prepare".to_owned())
+        .spawn(move || {
+            for job in orders {
+                if report.send(work(storage.as_ref(), job, &stopping)).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(Way::Thread {
+        jobs: Some(jobs),
+        done,
+        stop,
+        thread: Some(thread),
+    })
+}
+
+fn work(storage: &dyn Storage, job: Job, stop: &AtomicBool) -> Done {
+    match job {
+        Job::Prepare { header, spare } => match prepare(storage, header, spare.as_deref(), stop) {
+            Ok(prepared) => Done::Prepared(prepared),
+            Err(error) => Done::NotPrepared { error, spare },
+        },
+        Job::Retire { name, spare } => Done::Retired(retire(storage, &name, spare)),
+    }
+}
+
+/// Makes the segment. Its name is given last: see [`super::segment`].
+pub(crate) fn prepare(
+    storage: &dyn Storage,
+    header: SegmentHeader,
+    spare: Option<&str>,
+    stop: &AtomicBool,
+) -> io::Result<Prepared> {
+    let spare = match spare {
+        Some(name) => match storage.open(name) {
+            Ok(file) => Some((name.to_owned(), file)),
+            // Retiring it found no room for the new name and removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        },
+        None => None,
+    };
+    let recycled = spare.is_some();
+    let (name, file) = match spare {
+        Some(spare) => spare,
+        None => fresh(storage, &header, stop)?,
+    };
+    let mut block = vec![0; HEADER_BLOCK_LEN as usize];
+    let encoded = header.encode();
+    block[..encoded.len()].copy_from_slice(&encoded);
+    file.write_at(&block, 0)?;
+    file.sync()?;
+    storage.rename(&name, &segment_name(header.seq))?;
+    storage.sync_dir()?;
+    Ok(Prepared {
+        header,
+        file,
+        recycled,
+    })
+}
+
+/// A new file, full of zeros; removed again if it can't be finished.
+fn fresh(
+    storage: &dyn Storage,
+    header: &SegmentHeader,
+    stop: &AtomicBool,
+) -> io::Result<(String, Arc<dyn File>)> {
+    let name = fresh_name(header.seq);
+    let filled = storage
+        .create(&name, header.size)
+        .and_then(|file| fill(file.as_ref(), header.size, stop).map(|()| file));
+    match filled {
+        Ok(file) => Ok((name, file)),
+        Err(error) => {
+            // Gives the space back at once; else the next start does.
+            let _ = storage.remove(&name);
+            Err(error)
+        }
+    }
+}
+
+fn fill(file: &dyn File, size: u64, stop: &AtomicBool) -> io::Result<()> {
+    let zeros = vec![0; ZERO_PIECE_LEN.min(size as usize)];
+    let mut offset = 0;
+    let mut pieces = 0;
+    while offset < size {
+        if stop.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let len = (size - offset).min(zeros.len() as u64);
+        file.write_at(&zeros[..len as usize], offset)?;
+        offset += len;
+        pieces += 1;
+        if pieces % ZERO_PIECES_PER_SYNC == 0 {
+            file.sync()?;
+        }
+    }
+    file.sync()
+}
+
+/// Takes a segment's name away. Should a crash bring it back, that does no
+/// harm: replay from an older segment gives the same living entries.
+fn retire(storage: &dyn Storage, name: &str, spare: Option<String>) -> io::Result<()> {
+    match spare {
+        Some(spare) => match storage.rename(name, &spare) {
+            Err(error) if is_no_space(&error) => storage.remove(name)?,
+            renamed => renamed?,
+        },
+        None => storage.remove(name)?,
+    }
+    storage.sync_dir()
+}

@@ -1,0 +1,376 @@
+//! Reads a log that nobody writes: finds its end, and tells a torn tail from
+//! damage.
+//!
+//! Opening goes in two steps. [`survey`] looks at all headers and at the end of
+//! the log; then [`SurveyedSegment::read`] gives the frames of one segment
+//! each, and may be called from many threads at once. Neither changes a file,
+//! so the same code serves `verify`.
+//!
+//! The rules (P5):
+//!
+//! - Seqs have no gaps, each segment begins where the one before it ends, all
+//!   belong to one log, and no file is shorter than its header says.
+//! - In every segment but the current one each frame is valid, up to a seal.
+//! - The current segment is the last one; or the last but one, as long as that
+//!   is not sealed and nothing was written to the last, which then is merely
+//!   prepared. A sealed segment has a successor, always.
+//! - In the current segment the first place X without a valid frame ends the
+//!   log. A valid frame behind X which says that more than X was durable when
+//!   it was written proves damage. Otherwise what is there was never
+//!   acknowledged as durable: a torn tail, to be cut (see [`super::tail`]).
+//! - The log time never goes back.
+//!
+//! What survey reads of the last two segments, it syncs first and then reads
+//! from the device: what a killed process left in the page cache is durable
+//! before anybody sees it, and what a failed fsync lost is not seen at all.
+
+use std::sync::Arc;
+
+use super::error::{Damage, DamageKind, ReadError, io_at};
+use super::frame::{Frames, Kind, Located, Span, locate};
+use super::segment::{
+    HEADER_BLOCK_LEN, HEADER_LEN, LogId, Named, SegmentHeader, parse_name, segment_name,
+};
+use super::storage::{File, Storage};
+use super::tail::{self, Tail};
+
+/// What is in a directory.
+pub struct Survey {
+    /// The log's id.
+    pub log_id: LogId,
+    /// The segments to replay, oldest first; the last is the current one.
+    pub segments: Vec<SurveyedSegment>,
+    /// The end of the log.
+    pub tail: Tail,
+    /// A segment that is ready behind the current one, unused.
+    pub(crate) prepared: Option<SegmentHeader>,
+}
+
+impl Survey {
+    /// Bytes of all segment files to replay.
+    pub fn total_bytes(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| segment.header.size)
+            .sum()
+    }
+}
+
+/// Where the frames of a segment end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// At a seal.
+    Sealed,
+    /// At this offset: it is the current segment.
+    At(u64),
+}
+
+/// One segment to replay.
+pub struct SurveyedSegment {
+    /// What its header says.
+    pub header: SegmentHeader,
+    end: End,
+    storage: Arc<dyn Storage>,
+}
+
+impl SurveyedSegment {
+    /// Name of the file, within the data directory.
+    pub fn file_name(&self) -> String {
+        segment_name(self.header.seq)
+    }
+
+    /// Reads the whole segment and checks every frame of it.
+    ///
+    /// # Errors
+    /// Damage, with file and offset, or what the system said.
+    pub fn read(&self) -> Result<SegmentFrames, ReadError> {
+        let name = self.file_name();
+        let bytes = read_whole(self.storage.as_ref(), &self.header)?;
+        let walk = Walk::over(&bytes, &self.header)?;
+        let complete = match self.end {
+            End::Sealed => walk.sealed,
+            End::At(offset) => walk.end_offset == offset && !walk.sealed,
+        };
+        if !complete {
+            return Err(DamageKind::NoFrame.at(&name, walk.end_offset).into());
+        }
+        Ok(SegmentFrames {
+            file: name,
+            seq: self.header.seq,
+            bytes,
+            walk,
+        })
+    }
+}
+
+/// All frames of one segment, checked.
+pub struct SegmentFrames {
+    file: String,
+    /// Number of the segment.
+    pub seq: u64,
+    bytes: Vec<u8>,
+    walk: Walk,
+}
+
+impl SegmentFrames {
+    /// The frames, in order; marks too, whose bodies are empty.
+    pub fn iter(&self) -> Frames<'_> {
+        Frames {
+            bytes: &self.bytes,
+            spans: self.walk.spans.iter(),
+        }
+    }
+
+    /// Log time of the last frame, Unix milliseconds; `None` without frames.
+    pub fn last_time_ms(&self) -> Option<u64> {
+        self.walk.last_time_ms
+    }
+
+    /// Checks that the log time does not go back from the segments before this
+    /// one, the last frame of which had `before_ms` (0 for none).
+    ///
+    /// # Errors
+    /// The damage.
+    pub fn check_follows(&self, before_ms: u64) -> Result<(), Damage> {
+        match self.walk.spans.first() {
+            Some(first) if first.log_time_ms < before_ms => Err(DamageKind::TimeWentBack {
+                before_ms,
+                after_ms: first.log_time_ms,
+            }
+            .at(&self.file, first.at as u64)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a SegmentFrames {
+    type Item = super::frame::Frame<'a>;
+    type IntoIter = Frames<'a>;
+
+    fn into_iter(self) -> Frames<'a> {
+        self.iter()
+    }
+}
+
+/// The valid frames of a segment, from its start to where they end.
+pub(crate) struct Walk {
+    pub spans: Vec<Span>,
+    /// Offset of the end of the last valid frame.
+    pub end_offset: u64,
+    pub sealed: bool,
+    /// Log time of the last frame, the seal included.
+    pub last_time_ms: Option<u64>,
+}
+
+impl Walk {
+    /// Goes from frame to frame until there is none, or a seal.
+    pub fn over(bytes: &[u8], header: &SegmentHeader) -> Result<Self, Damage> {
+        let identity = header.identity();
+        let mut walk = Self {
+            spans: Vec::new(),
+            end_offset: HEADER_BLOCK_LEN,
+            sealed: false,
+            last_time_ms: None,
+        };
+        while let Located::At(at, fields) = locate(header, identity, bytes, 0, walk.end_offset) {
+            let damage = |what: DamageKind| what.at(&segment_name(header.seq), at);
+            let before_ms = walk.last_time_ms.unwrap_or(0);
+            if fields.log_time_ms < before_ms {
+                return Err(damage(DamageKind::TimeWentBack {
+                    before_ms,
+                    after_ms: fields.log_time_ms,
+                }));
+            }
+            if fields.synced_lsn > fields.lsn {
+                return Err(damage(DamageKind::SyncedAhead));
+            }
+            walk.end_offset = at + fields.total_len();
+            walk.last_time_ms = Some(fields.log_time_ms);
+            if fields.kind == Kind::Seal {
+                walk.sealed = true;
+                break;
+            }
+            walk.spans.push(Span {
+                at: at as usize,
+                body_len: fields.body_len,
+                lsn: fields.lsn,
+                log_time_ms: fields.log_time_ms,
+            });
+        }
+        Ok(walk)
+    }
+
+    fn has_frames(&self) -> bool {
+        self.last_time_ms.is_some()
+    }
+}
+
+/// Looks at all segments of a directory and finds the end of the log. `None`:
+/// there is no log yet.
+///
+/// # Errors
+/// Damage, with file and offset, or what the system said.
+pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
+    let mut headers = read_headers(storage.as_ref())?;
+    let Some(last) = headers.last().copied() else {
+        return Ok(None);
+    };
+    check_chain(&headers)?;
+    let mut ending = Ending::look(storage.as_ref(), last)?;
+    let mut prepared = None;
+    if let [.., before, _] = headers[..]
+        && !ending.was_written()
+    {
+        let ending_before = Ending::look(storage.as_ref(), before)?;
+        if !ending_before.walk.sealed {
+            prepared = headers.pop();
+            ending = ending_before;
+        }
+    }
+    let current = ending.header;
+    if ending.walk.sealed {
+        let missing = DamageKind::MissingSegment {
+            seq: current.seq + 1,
+        };
+        return Err(missing
+            .at(&segment_name(current.seq), ending.walk.end_offset)
+            .into());
+    }
+    let mut tail = tail::examine(&ending.bytes, &current, &ending.walk)?;
+    tail.last_time_ms = match ending.walk.last_time_ms {
+        Some(time_ms) => time_ms,
+        None => last_time_before(storage.as_ref(), &headers)?,
+    };
+    let segments = headers
+        .iter()
+        .map(|header| SurveyedSegment {
+            header: *header,
+            end: if header.seq == current.seq {
+                End::At(tail.end_offset)
+            } else {
+                End::Sealed
+            },
+            storage: Arc::clone(storage),
+        })
+        .collect();
+    Ok(Some(Survey {
+        log_id: current.log_id,
+        segments,
+        tail,
+        prepared,
+    }))
+}
+
+/// Log time of the last frame before the current segment, the last of
+/// `headers`, in which there is none.
+fn last_time_before(storage: &dyn Storage, headers: &[SegmentHeader]) -> Result<u64, ReadError> {
+    let Some(before) = headers.len().checked_sub(2).map(|at| headers[at]) else {
+        return Ok(0);
+    };
+    let bytes = read_whole(storage, &before)?;
+    Ok(Walk::over(&bytes, &before)?.last_time_ms.unwrap_or(0))
+}
+
+/// One of the last two segments, read from the device.
+struct Ending {
+    header: SegmentHeader,
+    bytes: Vec<u8>,
+    walk: Walk,
+}
+
+impl Ending {
+    fn look(storage: &dyn Storage, header: SegmentHeader) -> Result<Self, ReadError> {
+        let name = segment_name(header.seq);
+        let file = storage.open(&name).map_err(io_at(&name, "open"))?;
+        file.sync().map_err(io_at(&name, "sync"))?;
+        file.forget_cache().map_err(io_at(&name, "read"))?;
+        let bytes = read_whole(storage, &header)?;
+        let walk = Walk::over(&bytes, &header)?;
+        Ok(Self {
+            header,
+            bytes,
+            walk,
+        })
+    }
+
+    /// Whether anything was ever written to it: then the one before it was
+    /// sealed and synced.
+    fn was_written(&self) -> bool {
+        self.walk.has_frames() || tail::has_traces(&self.bytes, &self.header)
+    }
+}
+
+fn read_whole(storage: &dyn Storage, header: &SegmentHeader) -> Result<Vec<u8>, ReadError> {
+    let name = segment_name(header.seq);
+    let file = storage.open(&name).map_err(io_at(&name, "open"))?;
+    let mut bytes = vec![0; header.size as usize];
+    file.read_at(&mut bytes, 0).map_err(io_at(&name, "read"))?;
+    Ok(bytes)
+}
+
+/// The headers of all segments, in the order of their seqs.
+fn read_headers(storage: &dyn Storage) -> Result<Vec<SegmentHeader>, ReadError> {
+    let files = storage.list().map_err(io_at(".", "list"))?;
+    let mut headers = Vec::new();
+    let mut spare = None;
+    for (name, len) in files {
+        match parse_name(&name) {
+            Named::Segment(seq) => headers.push(read_header(storage, &name, seq, len)?),
+            Named::Spare(_) => spare = Some(name),
+            Named::Malformed => return Err(DamageKind::BadName.at(&name, 0).into()),
+            Named::Fresh | Named::Other => {}
+        }
+    }
+    // A log always has a current segment, so a spare alone is what is left of
+    // a log whose segments are gone.
+    if let (true, Some(spare)) = (headers.is_empty(), spare) {
+        return Err(DamageKind::NoSegments.at(&spare, 0).into());
+    }
+    headers.sort_by_key(|header| header.seq);
+    Ok(headers)
+}
+
+fn read_header(
+    storage: &dyn Storage,
+    name: &str,
+    seq: u64,
+    len: u64,
+) -> Result<SegmentHeader, ReadError> {
+    let short = |expected| DamageKind::ShortFile { len, expected }.at(name, len);
+    if len < HEADER_BLOCK_LEN {
+        return Err(short(HEADER_BLOCK_LEN).into());
+    }
+    let file: Arc<dyn File> = storage.open(name).map_err(io_at(name, "open"))?;
+    let mut bytes = [0; HEADER_LEN];
+    file.read_at(&mut bytes, 0).map_err(io_at(name, "read"))?;
+    let header =
+        SegmentHeader::decode(&bytes).map_err(|fault| DamageKind::from(fault).at(name, 0))?;
+    if header.seq != seq {
+        return Err(DamageKind::WrongName { seq: header.seq }.at(name, 0).into());
+    }
+    if len < header.size {
+        return Err(short(header.size).into());
+    }
+    Ok(header)
+}
+
+fn check_chain(headers: &[SegmentHeader]) -> Result<(), Damage> {
+    for pair in headers.windows(2) {
+        let (before, header) = (pair[0], pair[1]);
+        let what = if header.log_id != before.log_id {
+            DamageKind::ForeignLog
+        } else if header.seq != before.seq + 1 {
+            DamageKind::MissingSegment {
+                seq: before.seq + 1,
+            }
+        } else if header.base_lsn != before.end_lsn() {
+            DamageKind::WrongBase {
+                expected: before.end_lsn(),
+            }
+        } else {
+            continue;
+        };
+        return Err(what.at(&segment_name(header.seq), 0));
+    }
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! The ring: which segments there are, which file comes next, and how long the
+//! log may be.
+//!
+//! The log may be `max(log_min_size, 2 × living bytes)` long. Cleaning is due
+//! as soon as the segments and the one to come next would be longer than that:
+//! then there is the whole current segment's time to do it in small steps.
+//! While the log has room, or a spare is at hand, the next segment is prepared
+//! when the current one is half full. Otherwise the cleaner is expected to
+//! bring a spare, and a new file is made only if there is none near the end.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::config::{Config, LOG_SEGMENTS_MAX};
+use super::error::{OpenError, ReadError, io_at};
+use super::prepare::{Done, Job, Prepared, Preparer, prepare};
+use super::reader::Survey;
+use super::segment::{
+    HEADER_BLOCK_LEN, LogId, Lsn, Named, SegmentHeader, parse_name, segment_name, spare_name,
+};
+use super::storage::{File, Storage, is_no_space};
+use super::table::{Segment, Table};
+use super::{Clean, Cleaner, Counters, Wal};
+
+/// The segment behind the current one.
+enum Next {
+    Missing,
+    Ordered,
+    Ready(Prepared),
+}
+
+pub(super) struct Ring {
+    storage: Arc<dyn Storage>,
+    pub config: Config,
+    pub table: Table,
+    /// Of the current segment; starts the checksums of its frames.
+    pub identity: u32,
+    next: Next,
+    /// Names of files to recycle, all of the length of a new segment.
+    spares: Vec<String>,
+    preparer: Preparer,
+    /// No further segment is ordered before the current one is filled to here.
+    order_from: u64,
+    /// The last try to prepare a segment found the disk full.
+    pressed: bool,
+}
+
+impl Ring {
+    pub fn create(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        log_id: LogId,
+    ) -> Result<(Self, Arc<dyn File>), OpenError> {
+        sweep(storage.as_ref(), config.segment_len(), 0)?;
+        let header = SegmentHeader::first(log_id, config.segment_len());
+        let first = prepare(storage.as_ref(), header, None, &AtomicBool::new(false))?;
+        let segments = VecDeque::from([Segment::new(header, HEADER_BLOCK_LEN)]);
+        let ring = Self::start(storage, config, segments, Vec::new())?;
+        Ok((ring, first.file))
+    }
+
+    pub fn resume(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        survey: &Survey,
+    ) -> Result<(Self, Arc<dyn File>), OpenError> {
+        let limit = config.log_min_size / config.segment_len();
+        let room = limit.saturating_sub(survey.segments.len() as u64).max(1);
+        let spares = sweep(storage.as_ref(), config.segment_len(), room)?;
+        let mut segments = VecDeque::new();
+        for found in &survey.segments {
+            segments.push_back(Segment::sealed(found.header));
+        }
+        let current = segments.back_mut().expect("a survey has a current segment");
+        current.sealed = false;
+        current.used_bytes = survey.tail.end_offset;
+        let file = open(storage.as_ref(), current.header.seq)?;
+        let mut ring = Self::start(Arc::clone(&storage), config, segments, spares)?;
+        if let Some(header) = survey.prepared {
+            ring.next = Next::Ready(Prepared {
+                header,
+                file: open(storage.as_ref(), header.seq)?,
+                recycled: false,
+            });
+        }
+        Ok((ring, file))
+    }
+
+    fn start(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        segments: VecDeque<Segment>,
+        spares: Vec<String>,
+    ) -> io::Result<Self> {
+        let table = Table::new(segments);
+        let header = table.current().header;
+        Ok(Self {
+            preparer: Preparer::new(Arc::clone(&storage), config.preparing)?,
+            storage,
+            config,
+            identity: header.identity(),
+            order_from: header.size / 2,
+            table,
+            next: Next::Missing,
+            spares,
+            pressed: false,
+        })
+    }
+
+    /// Bytes of the segments, and of the next one if there is one.
+    fn total_bytes(&self) -> u64 {
+        let next = match &self.next {
+            Next::Missing => 0,
+            Next::Ordered => self.config.segment_len(),
+            Next::Ready(prepared) => prepared.header.size,
+        };
+        self.table.total_bytes() + next
+    }
+
+    /// The same, once there is a next one.
+    fn total_bytes_soon(&self) -> u64 {
+        match self.next {
+            Next::Missing => self.total_bytes() + self.config.segment_len(),
+            Next::Ordered | Next::Ready(_) => self.total_bytes(),
+        }
+    }
+
+    fn limit(&self) -> u64 {
+        let living = self.table.living_bytes().saturating_mul(2);
+        living.max(self.config.log_min_size)
+    }
+
+    fn is_long(&self) -> bool {
+        self.pressed
+            || self.total_bytes_soon() > self.limit()
+            || self.table.len() + 1 >= LOG_SEGMENTS_MAX
+    }
+
+    /// Orders the next segment, if it is time: the current is filled to `offset`.
+    pub fn prepare_ahead(&mut self, offset: u64) {
+        if !matches!(self.next, Next::Missing) || offset < self.order_from {
+            return;
+        }
+        let size = self.table.current().header.size;
+        if self.spares.is_empty() && self.is_long() && offset < size / 8 * 7 {
+            return;
+        }
+        // A full ring says so when the segment is needed.
+        let _ = self.order();
+    }
+
+    fn order(&mut self) -> io::Result<()> {
+        if self.table.len() >= LOG_SEGMENTS_MAX {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "the log has 65535 segments: a larger --segment-size is needed",
+            ));
+        }
+        let current = self.table.current().header;
+        self.next = Next::Ordered;
+        self.preparer.give(Job::Prepare {
+            header: current.next(self.config.segment_len()),
+            spare: self.spares.pop(),
+        });
+        Ok(())
+    }
+
+    /// Takes note of what the preparer has done meanwhile.
+    pub fn notice_jobs(&mut self, counters: &mut Counters) -> io::Result<()> {
+        while let Some(done) = self.preparer.poll() {
+            match self.notice(done, counters) {
+                // It is said to whoever needs the segment.
+                Err(error) if is_no_space(&error) => {}
+                noticed => noticed?,
+            }
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, done: Done, counters: &mut Counters) -> io::Result<()> {
+        match done {
+            Done::Retired(retired) => retired,
+            Done::Prepared(prepared) => {
+                match prepared.recycled {
+                    true => counters.segments_recycled += 1,
+                    false => counters.segments_created += 1,
+                }
+                self.pressed = false;
+                self.next = Next::Ready(prepared);
+                Ok(())
+            }
+            Done::NotPrepared { error, spare } => {
+                self.next = Next::Missing;
+                self.spares.extend(spare);
+                self.pressed = is_no_space(&error);
+                // Not with every append anew.
+                let current = self.table.current();
+                self.order_from = current.used_bytes + current.header.size / 8;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns when the next segment is ready.
+    pub fn wait_for_next(&mut self, counters: &mut Counters) -> io::Result<()> {
+        loop {
+            match self.next {
+                Next::Ready(_) => return Ok(()),
+                Next::Missing => self.order()?,
+                Next::Ordered => match self.preparer.wait() {
+                    Some(done) => self.notice(done, counters)?,
+                    None => return Err(io::Error::other("the preparing thread is gone")),
+                },
+            }
+        }
+    }
+
+    /// Makes the next segment the current one. It must be ready.
+    pub fn advance(&mut self) -> Arc<dyn File> {
+        let Next::Ready(prepared) = std::mem::replace(&mut self.next, Next::Missing) else {
+            unreachable!("whoever seals a segment has waited for the next one");
+        };
+        self.table.roll(prepared.header, HEADER_BLOCK_LEN);
+        self.identity = prepared.header.identity();
+        self.order_from = prepared.header.size / 2;
+        prepared.file
+    }
+
+    fn clean_due(&self, now_ms: u64) -> Clean {
+        let Some(oldest) = self.table.oldest() else {
+            return Clean::Nothing;
+        };
+        let seq = oldest.header.seq;
+        if oldest.latest_deadline_ms < now_ms {
+            Clean::Expired { seq }
+        } else if self.is_long() {
+            Clean::Scan { seq }
+        } else {
+            Clean::Nothing
+        }
+    }
+
+    fn release(&mut self, seq: u64) {
+        let released = self.table.pop_oldest(seq).header;
+        let size = self.config.segment_len();
+        let spare_bytes = self.spares.len() as u64 * size;
+        let wanted = self.spares.is_empty() && matches!(self.next, Next::Missing);
+        let has_room = self.total_bytes_soon() + spare_bytes + size <= self.limit();
+        let keep = released.size == size && (wanted || has_room);
+        let spare = keep.then(|| spare_name(seq));
+        self.spares.extend(spare.clone());
+        if self.pressed {
+            // There is room now, one way or the other: try again at once.
+            self.order_from = 0;
+        }
+        self.preparer.give(Job::Retire {
+            name: segment_name(seq),
+            spare,
+        });
+    }
+}
+
+impl Wal {
+    /// What to do now about the length of the log. `now_ms` is the engine's
+    /// time, which never runs backwards.
+    pub fn cleaning_due(&self, now_ms: u64) -> Clean {
+        self.ring.clean_due(now_ms)
+    }
+
+    /// A way through the oldest segment; `None` if there is only the current one.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn cleaner(&self) -> Result<Option<Cleaner>, ReadError> {
+        let oldest = self.ring.table.oldest().map(|oldest| oldest.header);
+        oldest
+            .map(|header| Cleaner::open(self.ring.storage.as_ref(), header))
+            .transpose()
+    }
+
+    /// Lets go of the oldest segment, `seq`. Everything that lives in it has
+    /// been carried into frames before `carried_lsn` ([`Lsn::ZERO`] if nothing
+    /// was). The file is renamed or removed by the preparer.
+    ///
+    /// # Panics
+    /// When `carried_lsn` is not durable yet, or `seq` is not the oldest
+    /// segment, or is the current one: tokens would be lost.
+    pub fn release_oldest(&mut self, seq: u64, carried_lsn: Lsn) {
+        assert!(
+            carried_lsn <= self.durable,
+            "carried entries are not durable"
+        );
+        self.ring.release(seq);
+        self.counters.segments_released += 1;
+        self.ring.prepare_ahead(self.offset);
+    }
+
+    /// Raises the latest deadline of segment `seq`, Unix milliseconds.
+    pub fn note_deadline(&mut self, seq: u64, deadline_ms: u64) {
+        self.ring.table.note_deadline(seq, deadline_ms);
+    }
+
+    /// More lives in segment `seq`. A seq that is not alive is passed over.
+    pub fn add_live(&mut self, seq: u64, bytes: u64) {
+        self.ring.table.add_live(seq, bytes);
+    }
+
+    /// Less lives in segment `seq`. A seq that is not alive is passed over.
+    pub fn sub_live(&mut self, seq: u64, bytes: u64) {
+        self.ring.table.sub_live(seq, bytes);
+    }
+
+    /// The living segment whose seq ends in these 16 bits. There are never so
+    /// many segments that two would.
+    pub fn seq_of(&self, low_bits: u16) -> Option<u64> {
+        self.ring.table.seq_of(low_bits)
+    }
+
+    /// Seq of the segment that is being written.
+    pub fn current_seq(&self) -> u64 {
+        self.ring.table.current().header.seq
+    }
+
+    /// All living segments, oldest first, the current one last.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = &Segment> {
+        self.ring.table.iter()
+    }
+
+    /// Bytes of the segment files, the next one included, spares not.
+    pub fn log_bytes(&self) -> u64 {
+        self.ring.total_bytes()
+    }
+
+    /// Bytes of what lives in the log, as the engine has told it.
+    pub fn living_bytes(&self) -> u64 {
+        self.ring.table.living_bytes()
+    }
+
+    /// How long the log may be now, in bytes, before it is cleaned.
+    pub fn log_limit(&self) -> u64 {
+        self.ring.limit()
+    }
+}
+
+fn open(storage: &dyn Storage, seq: u64) -> Result<Arc<dyn File>, ReadError> {
+    let name = segment_name(seq);
+    storage.open(&name).map_err(io_at(&name, "open"))
+}
+
+/// Removes what a crash left behind, and spares that don't fit or are too
+/// many. Returns those that are kept.
+fn sweep(storage: &dyn Storage, segment_len: u64, keep: u64) -> Result<Vec<String>, OpenError> {
+    let mut spares = Vec::new();
+    let files = storage.list().map_err(io_at(".", "list"))?;
+    for (name, len) in files {
+        match parse_name(&name) {
+            Named::Spare(_) if len == segment_len && (spares.len() as u64) < keep => {
+                spares.push(name);
+            }
+            Named::Spare(_) | Named::Fresh => storage.remove(&name)?,
+            Named::Segment(_) | Named::Malformed | Named::Other => {}
+        }
+    }
+    Ok(spares)
+}

@@ -1,0 +1,302 @@
+//! A segment: one file of fixed size, and how it says who it is.
+//!
+//! The log is a ring of segments, files called `segment-{seq:016x}.log`. A
+//! segment is a header block and then frames (see [`super::frame`]). All
+//! numbers are little-endian. The header block:
+//!
+//! ```text
+//! offset  length  what
+//!      0       8  magic "JETONLOG"
+//!      8       4  format version, 1
+//!     12       4  zero
+//!     16      16  log id: random, the same in every segment of a directory
+//!     32       8  seq: 1 for the first segment ever, then one more each
+//!     40       8  base Lsn: the Lsn of the first byte behind the header block
+//!     48       8  size of the file in bytes, header block included
+//!     56       4  identity: CRC32C of bytes 0 to 55
+//!     60    4036  zero, not looked at: frames never share a page with the header
+//! ```
+//!
+//! A header is valid if and only if magic, version and identity are right, the
+//! size is a multiple of 512 with room behind the header block, and the file
+//! is at least that long.
+//!
+//! **Lsn.** A position in the log: `lsn = base + (offset - 4096)`. The base of
+//! the next segment is this one's base plus its whole capacity, wherever it is
+//! sealed, so that a segment can be prepared before anybody knows how far the
+//! one before it will be filled. The first base is 4096, not 0: a header of
+//! zeros never claims the place it stands on.
+//!
+//! **Identity.** The checksum of the header starts the checksum of every frame
+//! in the segment. The header names log, seq and base, so a frame left over
+//! from an earlier life of a recycled file, or copied from another log, is
+//! never valid: a recycled file needs no zeroing.
+//!
+//! **Life.** A new file is zero-filled under the name `fresh-{seq}.tmp`, an old
+//! one waits as `spare-{seq}.log`; the header is written and synced under that
+//! name, and only then is the file given its segment name. So a file with a
+//! segment name always has a whole header.
+
+use std::fmt;
+
+/// Length of the header block in bytes; frames begin behind it.
+pub const HEADER_BLOCK_LEN: u64 = 4096;
+
+/// The unit a disk writes whole or not at all, and in which a write that was
+/// not acknowledged may do harm.
+pub const SECTOR_LEN: u64 = 512;
+
+const MAGIC: [u8; 8] = *b"JETONLOG";
+const FORMAT_VERSION: u32 = 1;
+
+const VERSION_AT: usize = MAGIC.len();
+const ZERO_AT: usize = VERSION_AT + 4;
+const LOG_ID_AT: usize = ZERO_AT + 4;
+const SEQ_AT: usize = LOG_ID_AT + 16;
+const BASE_AT: usize = SEQ_AT + 8;
+const SIZE_AT: usize = BASE_AT + 8;
+const IDENTITY_AT: usize = SIZE_AT + 8;
+/// Length of the part of the header block that means something.
+pub(crate) const HEADER_LEN: usize = IDENTITY_AT + 4;
+
+const _: () = assert!(HEADER_LEN == 60 && HEADER_LEN as u64 <= HEADER_BLOCK_LEN);
+// Sectors of the file and sectors of the frame area must be the same ones.
+const _: () = assert!(HEADER_BLOCK_LEN.is_multiple_of(SECTOR_LEN));
+
+/// A position in the log, in bytes. Positions only grow, over the whole life of
+/// a data directory; 0 is before everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// Before everything.
+    pub const ZERO: Lsn = Lsn(0);
+    /// The first position of a new log.
+    pub const FIRST: Lsn = Lsn(HEADER_BLOCK_LEN);
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Sixteen random bytes that all segments of one directory have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogId(pub [u8; 16]);
+
+/// What the header of a segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The log it belongs to.
+    pub log_id: LogId,
+    /// Its number: 1 and up, without gaps.
+    pub seq: u64,
+    /// The Lsn of the first byte behind the header block.
+    pub base_lsn: Lsn,
+    /// Size of the file in bytes, header block included.
+    pub size: u64,
+}
+
+/// Why bytes are not a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    Magic,
+    Version(u32),
+    Checksum,
+    Fields,
+}
+
+impl SegmentHeader {
+    /// The header of the first segment of a new log.
+    pub(crate) fn first(log_id: LogId, size: u64) -> Self {
+        Self {
+            log_id,
+            seq: 1,
+            base_lsn: Lsn::FIRST,
+            size,
+        }
+    }
+
+    /// The header of the segment behind this one.
+    pub(crate) fn next(&self, size: u64) -> Self {
+        Self {
+            log_id: self.log_id,
+            seq: self.seq + 1,
+            base_lsn: self.end_lsn(),
+            size,
+        }
+    }
+
+    /// The offset in the file at which `lsn` stands.
+    pub fn offset_of(&self, lsn: Lsn) -> u64 {
+        HEADER_BLOCK_LEN + lsn.0.saturating_sub(self.base_lsn.0)
+    }
+
+    /// The Lsn of the byte at `offset` of the file.
+    pub(crate) fn lsn_at(&self, offset: u64) -> Lsn {
+        debug_assert!(offset >= HEADER_BLOCK_LEN && offset <= self.size);
+        Lsn(self.base_lsn.0 + (offset - HEADER_BLOCK_LEN))
+    }
+
+    /// The base Lsn of the segment behind this one.
+    pub(crate) fn end_lsn(&self) -> Lsn {
+        self.lsn_at(self.size)
+    }
+
+    /// What starts the checksum of every frame in this segment.
+    pub(crate) fn identity(&self) -> u32 {
+        let bytes = self.encode();
+        u32_at(&bytes, IDENTITY_AT)
+    }
+
+    pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[..VERSION_AT].copy_from_slice(&MAGIC);
+        bytes[VERSION_AT..ZERO_AT].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[LOG_ID_AT..SEQ_AT].copy_from_slice(&self.log_id.0);
+        bytes[SEQ_AT..BASE_AT].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[BASE_AT..SIZE_AT].copy_from_slice(&self.base_lsn.0.to_le_bytes());
+        bytes[SIZE_AT..IDENTITY_AT].copy_from_slice(&self.size.to_le_bytes());
+        let identity = crc32c::crc32c(&bytes[..IDENTITY_AT]);
+        bytes[IDENTITY_AT..].copy_from_slice(&identity.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, HeaderFault> {
+        if bytes[..VERSION_AT] != MAGIC {
+            return Err(HeaderFault::Magic);
+        }
+        let version = u32_at(bytes, VERSION_AT);
+        let identity = crc32c::crc32c(&bytes[..IDENTITY_AT]);
+        let intact = identity == u32_at(bytes, IDENTITY_AT);
+        // A flipped bit in the version is damage, not a newer jeton.
+        match (intact, version == FORMAT_VERSION) {
+            (false, _) => return Err(HeaderFault::Checksum),
+            (true, false) => return Err(HeaderFault::Version(version)),
+            (true, true) => {}
+        }
+        let mut log_id = [0; 16];
+        log_id.copy_from_slice(&bytes[LOG_ID_AT..SEQ_AT]);
+        let header = Self {
+            log_id: LogId(log_id),
+            seq: u64_at(bytes, SEQ_AT),
+            base_lsn: Lsn(u64_at(bytes, BASE_AT)),
+            size: u64_at(bytes, SIZE_AT),
+        };
+        let sound = header.size.is_multiple_of(SECTOR_LEN)
+            && header.size > HEADER_BLOCK_LEN
+            && header.base_lsn >= Lsn::FIRST
+            && header.base_lsn.0.checked_add(header.size).is_some();
+        if sound {
+            Ok(header)
+        } else {
+            Err(HeaderFault::Fields)
+        }
+    }
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(number)
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(number)
+}
+
+/// What a file name says about the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// A segment, alive or prepared.
+    Segment(u64),
+    /// A file to recycle, called after the segment it was.
+    Spare(u64),
+    /// A new file that was never finished: rubbish after a crash.
+    Fresh,
+    /// It begins like a segment's name but is none.
+    Malformed,
+    /// Not ours.
+    Other,
+}
+
+pub(crate) fn segment_name(seq: u64) -> String {
+    format!("segment-{seq:016x}.log")
+}
+
+pub(crate) fn spare_name(seq: u64) -> String {
+    format!("spare-{seq:016x}.log")
+}
+
+pub(crate) fn fresh_name(seq: u64) -> String {
+    format!("fresh-{seq:016x}.tmp")
+}
+
+pub(crate) fn parse_name(name: &str) -> Named {
+    // Only the spelling that we write ourselves counts, so that no two names
+    // stand for one seq.
+    let seq_in = |prefix: &str| {
+        let digits = name.strip_prefix(prefix)?.strip_suffix(".log")?;
+        u64::from_str_radix(digits, 16).ok()
+    };
+    if let Some(seq) = seq_in("segment-").filter(|seq| segment_name(*seq) == name) {
+        Named::Segment(seq)
+    } else if let Some(seq) = seq_in("spare-").filter(|seq| spare_name(*seq) == name) {
+        Named::Spare(seq)
+    } else if name.starts_with("fresh-") && name.ends_with(".tmp") {
+        Named::Fresh
+    } else if name.starts_with("segment-") {
+        Named::Malformed
+    } else {
+        Named::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> SegmentHeader {
+        SegmentHeader::first(LogId([7; 16]), 1 << 20).next(2 << 20)
+    }
+
+    #[test]
+    fn header_comes_back_and_every_flipped_bit_is_noticed() {
+        let bytes = header().encode();
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(header()));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(SegmentHeader::decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn newer_version_is_named() {
+        let mut bytes = header().encode();
+        bytes[VERSION_AT] = 9;
+        let identity = crc32c::crc32c(&bytes[..IDENTITY_AT]).to_le_bytes();
+        bytes[IDENTITY_AT..].copy_from_slice(&identity);
+        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderFault::Version(9)));
+    }
+
+    #[test]
+    fn names_are_read_back_and_nothing_else_is() {
+        assert_eq!(parse_name(&segment_name(0xabc)), Named::Segment(0xabc));
+        assert_eq!(parse_name(&spare_name(3)), Named::Spare(3));
+        assert_eq!(parse_name(&fresh_name(3)), Named::Fresh);
+        assert_eq!(parse_name("segment-1.log"), Named::Malformed);
+        assert_eq!(parse_name("segment-0000000000000ABC.log"), Named::Malformed);
+        assert_eq!(parse_name("secret.key"), Named::Other);
+    }
+
+    #[test]
+    fn next_segment_begins_where_this_one_is_full() {
+        let first = SegmentHeader::first(LogId([0; 16]), 1 << 20);
+        assert_eq!(first.lsn_at(HEADER_BLOCK_LEN), Lsn::FIRST);
+        assert_eq!(header().base_lsn, first.end_lsn());
+    }
+}

@@ -1,0 +1,308 @@
+//! The only door to the disk: a narrow trait, and the real thing behind it.
+//!
+//! Everything the log does to files goes through [`Storage`] and [`File`], so
+//! that a test can put a disk there which loses, tears and refuses. The rules
+//! both sides keep:
+//!
+//! - Bytes written to a file survive a crash only after [`File::sync`]. Until
+//!   then each 512-byte sector of them may be old, new or garbled.
+//! - A created, renamed or removed name survives a crash only after
+//!   [`Storage::sync_dir`]. Until then the old name may be back.
+//! - A failed [`File::sync`] says nothing about which bytes are on the disk,
+//!   and is never retried: the kernel may have marked the pages clean, so that
+//!   a second try succeeds and the bytes are gone.
+
+use std::fs::{self, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// The name of the file whose lock keeps a second process out of a directory.
+const LOCK_NAME: &str = "lock";
+
+/// One directory of files.
+pub trait Storage: Send + Sync {
+    /// Makes an empty file, in place of one that has this name already, and
+    /// reserves `reserve_len` bytes for it where the file system can, so that
+    /// a full disk is known before anything is written. The length stays 0.
+    fn create(&self, name: &str, reserve_len: u64) -> io::Result<Arc<dyn File>>;
+
+    /// Opens a file that exists, for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// The names and lengths (bytes) of all files, in no particular order.
+    fn list(&self) -> io::Result<Vec<(String, u64)>>;
+
+    /// Renames a file; one that is called `to` already is replaced.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes the names durable: what was created, renamed and removed so far.
+    fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// One open file. All methods may be called from any thread.
+pub trait File: Send + Sync {
+    /// Fills `buf` with the bytes at `offset`, all of it or an error.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`. After an error any part of them may
+    /// have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the bytes and the length durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Lets go of what the system caches of this file where that is clean, so
+    /// that the next read tells what the device has. After a failed sync in an
+    /// earlier process the cache may hold bytes that never reached it.
+    fn forget_cache(&self) -> io::Result<()>;
+
+    /// Cuts or extends the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether there is nothing in the file.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Whether an error says that there is no room left, now, for more bytes. Such
+/// a write may be tried again later; every other failure is final.
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Why a directory can't be used.
+#[derive(Debug, Error)]
+pub enum DiskError {
+    /// Another process has it.
+    #[error("the data directory {} is in use by another jeton", dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The system refused.
+    #[error("the data directory {} can't be used: {source}", dir.display())]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A real directory, held with an exclusive lock until this value is dropped.
+pub struct Disk {
+    dir: PathBuf,
+    dir_handle: fs::File,
+    /// Held for its lock alone: the system lets go of it when the process ends.
+    _lock: fs::File,
+}
+
+impl Disk {
+    /// Opens `dir`, which must be there, and locks it.
+    ///
+    /// # Errors
+    /// As for [`Disk::open`].
+    pub fn open_existing(dir: &Path) -> Result<Self, DiskError> {
+        match fs::metadata(dir) {
+            Ok(_) => Self::open(dir),
+            Err(source) => Err(DiskError::Io {
+                dir: dir.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Opens `dir`, making it where it is missing, and locks it.
+    ///
+    /// # Errors
+    /// [`DiskError::Locked`] while another process (or another value in this
+    /// one) holds it; [`DiskError::Io`] when the system refuses.
+    pub fn open(dir: &Path) -> Result<Self, DiskError> {
+        let refused = |source| DiskError::Io {
+            dir: dir.to_owned(),
+            source,
+        };
+        create_durably(dir).map_err(refused)?;
+        let lock = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(dir.join(LOCK_NAME))
+            .map_err(refused)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(DiskError::Locked {
+                    dir: dir.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(refused(source)),
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            dir_handle: fs::File::open(dir).map_err(refused)?,
+            _lock: lock,
+        })
+    }
+
+    /// The directory, as it was given to [`Disk::open`].
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Makes a directory whose own name survives a crash.
+fn create_durably(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir)?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
+        _ => fs::File::open(".")?.sync_all(),
+    }
+}
+
+impl Storage for Disk {
+    fn create(&self, name: &str, reserve_len: u64) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(self.dir.join(name))?;
+        reserve(&file, reserve_len)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.dir.join(name))?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            // A name that is not UTF-8 can't be one of ours.
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.dir.join(from), self.dir.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.dir.join(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.dir_handle.sync_all()
+    }
+}
+
+/// Asks for room without changing the length; file systems that can't say so
+/// in advance say it when the zeros are written.
+fn reserve(file: &fs::File, len: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    if len == 0 {
+        return Ok(());
+    }
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, len) {
+        Ok(()) => Ok(()),
+        Err(error) => match io::Error::from(error) {
+            refused if is_no_space(&refused) => Err(refused),
+            _ => Ok(()),
+        },
+    }
+}
+
+struct DiskFile(fs::File);
+
+impl File for DiskFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn forget_cache(&self) -> io::Result<()> {
+        use rustix::fs::{Advice, fadvise};
+        Ok(fadvise(&self.0, 0, None, Advice::DontNeed)?)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_opener_is_refused_by_name_until_the_first_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("made").join("here");
+        let first = Disk::open(&dir).unwrap();
+        let refusal = Disk::open(&dir).err().expect("the lock is held");
+        assert!(matches!(refusal, DiskError::Locked { .. }));
+        assert!(refusal.to_string().contains(dir.to_str().unwrap()));
+        drop(first);
+        Disk::open(&dir).unwrap();
+    }
+
+    #[test]
+    fn files_are_made_read_renamed_and_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let disk = Disk::open(home.path()).unwrap();
+        let file = disk.create("a", 8192).unwrap();
+        assert_eq!(file.len().unwrap(), 0);
+        file.write_at(b"hello", 3).unwrap();
+        file.sync().unwrap();
+        file.forget_cache().unwrap();
+        disk.rename("a", "b").unwrap();
+        disk.sync_dir().unwrap();
+        let mut back = [9; 8];
+        disk.open("b").unwrap().read_at(&mut back, 0).unwrap();
+        assert_eq!(&back, b"\0\0\0hello");
+        assert!(disk.open("b").unwrap().read_at(&mut back, 1).is_err());
+        let mut names = disk.list().unwrap();
+        names.sort();
+        assert_eq!(names, [("b".to_owned(), 8), ("lock".to_owned(), 0)]);
+        disk.remove("b").unwrap();
+        assert!(disk.open("b").is_err());
+    }
+}

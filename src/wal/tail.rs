@@ -1,0 +1,135 @@
+//! The end of the log: clean, torn, or damaged.
+//!
+//! In the current segment the valid frames end at an offset X. The next frame
+//! would be at X or at the next multiple of 512, A. What may stand there:
+//!
+//! - nothing that claims either place, and no valid frame anywhere behind: the
+//!   end is clean;
+//! - a frame that was torn by a crash, and whole frames behind it that reached
+//!   the disk before it did. None of them was acknowledged as durable, and
+//!   none of them says that anything beyond X was: a torn tail;
+//! - a valid frame somewhere behind X that says it was: damage.
+//!
+//! The torn bytes are counted from the place of the torn frame to the end that
+//! its header claims, or to the end of the last whole frame behind, whichever
+//! is further. A frame whose first sector never reached the disk leaves no
+//! trace, and nothing that could be counted: in a recycled file its other
+//! sectors look like any others.
+//!
+//! Before the log goes on, [`Tail::wipe`] zeroes all that from A on, so that no
+//! old frame can ever come to stand behind a new one. What is between X and A
+//! shares its sector with an acknowledged frame and is left alone: the next
+//! frame is at A, and what is at X is not valid now, and can't become it.
+
+use super::error::{Damage, DamageKind};
+use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Fields, Parsed, claim, parse, places};
+use super::reader::Walk;
+use super::segment::{HEADER_BLOCK_LEN, Lsn, SegmentHeader, segment_name};
+use super::storage::File;
+
+/// Zeros are written in pieces of this many bytes.
+const WIPE_PIECE_LEN: u64 = 1 << 20;
+
+/// Where the log ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Seq of the current segment.
+    pub seq: u64,
+    /// The end of the last frame.
+    pub end_lsn: Lsn,
+    /// The same as an offset in the file, in bytes.
+    pub end_offset: u64,
+    /// Bytes behind it that are cut: 0 for a clean end.
+    pub torn_bytes: u64,
+    /// Log time of the last frame, Unix milliseconds; 0 for an empty log.
+    pub last_time_ms: u64,
+    /// Up to where something must be wiped, as an offset in the file.
+    wipe_end: u64,
+}
+
+impl Tail {
+    /// Zeroes what was torn, if anything was, and syncs.
+    pub(crate) fn wipe(&self, file: &dyn File) -> std::io::Result<()> {
+        let [_, mut offset] = places(self.end_offset);
+        if offset >= self.wipe_end {
+            return Ok(());
+        }
+        let zeros = vec![0; WIPE_PIECE_LEN.min(self.wipe_end - offset) as usize];
+        while offset < self.wipe_end {
+            let len = (self.wipe_end - offset).min(WIPE_PIECE_LEN);
+            file.write_at(&zeros[..len as usize], offset)?;
+            offset += len;
+        }
+        file.sync()
+    }
+}
+
+/// Finds out what stands behind the last valid frame of the current segment.
+/// The last log time is that of `walk`.
+pub(crate) fn examine(bytes: &[u8], header: &SegmentHeader, walk: &Walk) -> Result<Tail, Damage> {
+    let end = walk.end_offset;
+    let end_lsn = header.lsn_at(end);
+    let torn = torn_frame(bytes, header, end);
+    let torn_at = torn.map_or(end, |(at, _)| at);
+    let mut wipe_end = torn.map_or(end, |(at, len)| (at + len).min(header.size));
+    let identity = header.identity();
+    let mut from = end;
+    while let Some((at, fields)) = next_valid(bytes, header, identity, from) {
+        if fields.synced_lsn > end_lsn {
+            return Err(DamageKind::NoFrame.at(&segment_name(header.seq), torn_at));
+        }
+        from = at + fields.total_len();
+        wipe_end = wipe_end.max(from);
+    }
+    Ok(Tail {
+        seq: header.seq,
+        end_lsn,
+        end_offset: end,
+        torn_bytes: wipe_end - torn_at.min(wipe_end),
+        last_time_ms: walk.last_time_ms.unwrap_or(0),
+        wipe_end,
+    })
+}
+
+/// The first valid frame at or behind `from`, wherever one may begin.
+fn next_valid(
+    bytes: &[u8],
+    header: &SegmentHeader,
+    identity: u32,
+    from: u64,
+) -> Option<(u64, Fields)> {
+    let mut at = from;
+    while at + FRAME_HEADER_LEN as u64 <= header.size {
+        let here = &bytes[at as usize..];
+        let place = header.lsn_at(at);
+        // The Lsn is looked at first: it almost never fits by chance.
+        if claim(here, place).is_some()
+            && let Parsed::Valid(fields) = parse(here, identity, place, header.size - at)
+        {
+            return Some((at, fields));
+        }
+        at += FRAME_ALIGN;
+    }
+    None
+}
+
+/// The place and claimed length of a frame that begins where the next should
+/// and is not valid.
+fn torn_frame(bytes: &[u8], header: &SegmentHeader, end: u64) -> Option<(u64, u64)> {
+    let [packed, aligned] = places(end);
+    let claim_at = |at: u64| claim(bytes.get(at as usize..)?, header.lsn_at(at));
+    if let Some(claim) = claim_at(packed) {
+        return Some((packed, claim.len));
+    }
+    // As for a whole frame: in the second place it must say that it follows.
+    claim_at(aligned)
+        .filter(|claim| claim.synced_lsn == header.lsn_at(packed))
+        .map(|claim| (aligned, claim.len))
+}
+
+/// Whether a segment without a valid frame at its start was written to all the
+/// same: a torn frame stands there, or a whole one further on.
+pub(crate) fn has_traces(bytes: &[u8], header: &SegmentHeader) -> bool {
+    torn_frame(bytes, header, HEADER_BLOCK_LEN).is_some()
+        || next_valid(bytes, header, header.identity(), HEADER_BLOCK_LEN).is_some()
+}

@@ -1,0 +1,242 @@
+//! Torn tails are cut and counted; everything else is refused, and named.
+
+use super::*;
+use crate::wal::testing::Keep;
+use crate::wal::{DamageKind, Lsn};
+
+fn segment(seq: u64) -> String {
+    crate::wal::segment::segment_name(seq)
+}
+
+fn refusal(disk: &Memory) -> crate::wal::Damage {
+    match recover(disk) {
+        Err(ReadError::Damage(damage)) => damage,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("the damage was not noticed"),
+    }
+}
+
+/// A log of three segments, closed; and what is in it.
+fn three_segments() -> (Memory, Vec<Seen>) {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    let mut wrote = Vec::new();
+    for number in 0..40_u64 {
+        let body = vec![number as u8 + 1; 30 * number as usize % 700 + 1];
+        append(&mut wal, number, &body);
+        wrote.push((number, body));
+        if number % 3 != 0 {
+            wal.sync().unwrap();
+        }
+    }
+    assert_eq!(wal.current_seq(), 3);
+    wal.close(40).unwrap();
+    (disk, wrote)
+}
+
+#[test]
+fn closed_log_reads_back_whole_with_nothing_torn() {
+    let (disk, wrote) = three_segments();
+    assert_eq!(recover(&disk).unwrap(), (wrote.clone(), 0));
+    let lost = disk.crash(Keep::Synced);
+    assert_eq!(recover(&lost).unwrap(), (wrote, 0));
+}
+
+#[test]
+fn every_flipped_bit_of_a_closed_log_changes_nothing_or_is_refused() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    let mut wrote = Vec::new();
+    for number in 0..6_u64 {
+        let body = vec![0x40 + number as u8; 20 * number as usize + 1];
+        append(&mut wal, number, &body);
+        if number % 2 == 0 {
+            wal.sync().unwrap();
+        }
+        wrote.push((number, body));
+    }
+    let end = (wal.close(9).unwrap().0 - Lsn::FIRST.0) as usize + 4096;
+    let mut refused = 0;
+    // The header, and everything from the first frame to behind the mark.
+    for byte in (0..64).chain(4096..end + 16) {
+        for bit in 0..8 {
+            disk.edit(&segment(1), |bytes| bytes[byte] ^= 1 << bit);
+            match recover(&disk) {
+                Ok((seen, _)) => assert_eq!(seen, wrote, "byte {byte}, bit {bit}"),
+                Err(ReadError::Damage(damage)) => {
+                    assert_eq!(damage.file, segment(1));
+                    assert!(damage.offset <= byte as u64, "byte {byte}, bit {bit}");
+                    refused += 1;
+                }
+                Err(other) => panic!("{other}"),
+            }
+            disk.edit(&segment(1), |bytes| bytes[byte] ^= 1 << bit);
+        }
+    }
+    // All of the header, all frames with their bodies, but not the mark.
+    let bodies: usize = wrote.iter().map(|(_, body)| body.len()).sum();
+    assert_eq!(refused, (60 + 6 * 32 + bodies) * 8);
+}
+
+#[test]
+fn log_torn_at_any_byte_keeps_what_was_synced_and_goes_on() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 1, &[1; 100]);
+    append(&mut wal, 2, &[2; 700]);
+    wal.sync().unwrap();
+    let synced = recover(&disk).unwrap().0;
+    append(&mut wal, 3, &[3; 600]);
+    append(&mut wal, 4, &[4; 50]);
+    let all = recover(&disk).unwrap().0;
+    let end = (wal.head().0 - Lsn::FIRST.0) as usize + 4096;
+    // The frame of 100 bytes, that of 700 behind it, and the next sector.
+    let start = (4096_usize + 32 + 104 + 32 + 704).next_multiple_of(512);
+    for cut in start..=end {
+        let torn = disk.crash(Keep::Everything);
+        torn.edit(&segment(1), |bytes| bytes[cut..].fill(0));
+        let (seen, torn_bytes) = recover(&torn).unwrap();
+        assert!(
+            seen.len() >= synced.len() && all.starts_with(&seen),
+            "cut at {cut}"
+        );
+        // Before its header is there whole, a frame leaves no trace.
+        let whole = seen.len() == all.len();
+        let traced = cut >= start + 32 && seen.len() == 2 && !whole;
+        assert!(!traced || torn_bytes == 632, "cut at {cut}: {torn_bytes}");
+        let mut wal = resume(&torn);
+        append(&mut wal, 5, b"new");
+        wal.sync().unwrap();
+        let mut expected = seen;
+        expected.push((5, b"new".to_vec()));
+        assert_eq!(recover(&torn).unwrap(), (expected, 0), "cut at {cut}");
+    }
+}
+
+#[test]
+fn whole_frames_behind_a_torn_one_never_come_back() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 1, b"kept");
+    wal.sync().unwrap();
+    append(&mut wal, 2, &[2; 1000 - 32]);
+    append(&mut wal, 3, &[3; 1000 - 32]);
+    append(&mut wal, 4, &[4; 1000 - 32]);
+    let first = 4096 + 512;
+    disk.edit(&segment(1), |bytes| bytes[first + 40] ^= 1);
+    let (seen, torn_bytes) = recover(&disk).unwrap();
+    assert_eq!((seen.len(), torn_bytes), (1, 3000));
+    let mut wal = resume(&disk);
+    // As long as the torn one, so that the next place is where one was whole.
+    append(&mut wal, 5, &[5; 1000 - 32]);
+    let (seen, torn_bytes) = recover(&disk).unwrap();
+    assert_eq!((seen.len(), torn_bytes), (2, 0));
+}
+
+#[test]
+fn damage_before_something_durable_is_refused_with_its_offset() {
+    let (disk, _) = three_segments();
+    for seq in 1..=3 {
+        let hurt = disk.crash(Keep::Everything);
+        hurt.edit(&segment(seq), |bytes| bytes[4096 + 32] ^= 4);
+        let damage = refusal(&hurt);
+        assert_eq!((damage.file, damage.offset), (segment(seq), 4096));
+        assert_eq!(damage.what, DamageKind::NoFrame);
+    }
+}
+
+#[test]
+fn damaged_frame_that_ends_within_its_sector_is_not_stepped_over() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 1, b"first");
+    append(&mut wal, 2, b"second");
+    wal.sync().unwrap();
+    append(&mut wal, 3, b"third, in the next sector");
+    wal.sync().unwrap();
+    for byte in 4096 + 40..4096 + 40 + 32 + 6 {
+        let hurt = disk.crash(Keep::Everything);
+        hurt.edit(&segment(1), |bytes| bytes[byte] ^= 1);
+        let damage = refusal(&hurt);
+        assert_eq!(damage.offset, 4096 + 40, "byte {byte}");
+    }
+}
+
+#[test]
+fn missing_segments_are_named() {
+    let (disk, _) = three_segments();
+    // The end of the ring is gone, from one on: the one before it is sealed.
+    for gone in [2, 3] {
+        let hurt = disk.crash(Keep::Everything);
+        for seq in gone..=4 {
+            let _ = hurt.storage().remove(&segment(seq));
+        }
+        let damage = refusal(&hurt);
+        assert_eq!(damage.what, DamageKind::MissingSegment { seq: gone });
+        assert_eq!(damage.file, segment(gone - 1));
+    }
+    let hurt = disk.crash(Keep::Everything);
+    hurt.storage().rename(&segment(2), "elsewhere").unwrap();
+    let damage = refusal(&hurt);
+    assert_eq!(damage.what, DamageKind::MissingSegment { seq: 2 });
+    assert_eq!(damage.file, segment(3));
+}
+
+#[test]
+fn header_faults_are_named() {
+    let (disk, _) = three_segments();
+    let hurt = |name: &str, edit: &dyn Fn(&mut Vec<u8>)| {
+        let hurt = disk.crash(Keep::Everything);
+        hurt.edit(name, edit);
+        refusal(&hurt).what
+    };
+    let two = segment(2);
+    assert_eq!(hurt(&two, &|bytes| bytes[0] = 0), DamageKind::Magic);
+    assert_eq!(
+        hurt(&two, &|bytes| bytes[33] = 1),
+        DamageKind::HeaderChecksum
+    );
+    let short = DamageKind::ShortFile {
+        len: 8192,
+        expected: 12 << 10,
+    };
+    assert_eq!(hurt(&two, &|bytes| bytes.truncate(8192)), short);
+    let one = disk.bytes(&segment(1));
+    let copied = hurt(&two, &|bytes| bytes.clone_from(&one));
+    assert_eq!(copied, DamageKind::WrongName { seq: 1 });
+}
+
+#[test]
+fn segment_of_another_log_is_refused() {
+    let (disk, _) = three_segments();
+    let other = Memory::new();
+    let mut wal = Wal::create(other.storage(), TINY, LogId([1; 16])).unwrap();
+    while wal.current_seq() < 3 {
+        append(&mut wal, 1, &[0; 900]);
+    }
+    disk.edit(&segment(2), |bytes| *bytes = other.bytes(&segment(2)));
+    assert_eq!(refusal(&disk).what, DamageKind::ForeignLog);
+}
+
+#[test]
+fn spares_without_a_segment_are_refused_and_fresh_files_are_not() {
+    let disk = Memory::new();
+    disk.storage()
+        .create("fresh-0000000000000001.tmp", 0)
+        .unwrap();
+    disk.storage().create("secret.key", 0).unwrap();
+    assert!(survey(&disk.storage()).unwrap().is_none());
+    create(&disk);
+    assert_eq!(disk.names(), ["secret.key".to_owned(), segment(1)]);
+    disk.storage()
+        .rename(&segment(1), "spare-0000000000000001.log")
+        .unwrap();
+    assert_eq!(refusal(&disk).what, DamageKind::NoSegments);
+}
+
+#[test]
+fn copied_file_name_is_refused() {
+    let (disk, _) = three_segments();
+    disk.storage().create("segment-1 (copy).log", 0).unwrap();
+    assert_eq!(refusal(&disk).what, DamageKind::BadName);
+}

@@ -1,0 +1,66 @@
+//! Tests of the log as a whole, on a disk in memory with tiny segments.
+
+mod crash;
+mod damage;
+mod model;
+mod ring;
+
+use std::sync::Arc;
+
+use super::testing::Memory;
+use super::{Config, FrameBuffer, LogId, Preparing, ReadError, Storage, Survey, Wal, survey};
+
+/// Twelve KiB: two pages of frames behind the header.
+const TINY: Config = Config {
+    segment_size: 12 << 10,
+    log_min_size: 48 << 10,
+    preparing: Preparing::Inline,
+};
+const LOG_ID: LogId = LogId([0x5A; 16]);
+
+fn create(disk: &Memory) -> Wal {
+    Wal::create(disk.storage(), TINY, LOG_ID).unwrap()
+}
+
+fn frame(body: &[u8]) -> FrameBuffer {
+    let mut frame = FrameBuffer::new();
+    frame.writer().extend_from_slice(body);
+    frame
+}
+
+fn append(wal: &mut Wal, time_ms: u64, body: &[u8]) {
+    wal.append(time_ms, &mut frame(body)).unwrap();
+}
+
+/// One frame as a reader sees it: log time and body.
+type Seen = (u64, Vec<u8>);
+
+fn read_all(found: &Survey) -> Result<Vec<Seen>, ReadError> {
+    let mut seen = Vec::new();
+    let mut before_ms = 0;
+    for segment in &found.segments {
+        let frames = segment.read()?;
+        frames.check_follows(before_ms)?;
+        before_ms = frames.last_time_ms().unwrap_or(before_ms);
+        seen.extend(
+            frames
+                .iter()
+                .map(|frame| (frame.log_time_ms, frame.body.to_vec())),
+        );
+    }
+    Ok(seen)
+}
+
+/// What is in the log, marks left out, and how many bytes were torn.
+fn recover(disk: &Memory) -> Result<(Vec<Seen>, u64), ReadError> {
+    let found = survey(&disk.storage())?.expect("there is a log");
+    let mut seen = read_all(&found)?;
+    seen.retain(|(_, body)| !body.is_empty());
+    Ok((seen, found.tail.torn_bytes))
+}
+
+fn resume(disk: &Memory) -> Wal {
+    let storage: Arc<dyn Storage> = disk.storage();
+    let found = survey(&storage).unwrap().expect("there is a log");
+    Wal::resume(storage, TINY, &found).unwrap()
+}

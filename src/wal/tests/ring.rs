@@ -1,0 +1,282 @@
+//! Rolling, recycling, a full disk, a disk that fails.
+
+use super::*;
+use crate::wal::testing::Keep;
+use crate::wal::{AppendError, Clean, Disk, Lsn, Step};
+
+fn fill_until(wal: &mut Wal, seq: u64) {
+    while wal.current_seq() < seq {
+        let time_ms = wal.last_time_ms();
+        append(wal, time_ms, &[7; 800]);
+        wal.sync().unwrap();
+    }
+}
+
+#[test]
+fn ring_recycles_its_files_and_old_frames_are_never_seen() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    fill_until(&mut wal, 3);
+    for turn in 0..30 {
+        // Nothing lives in any of them.
+        while let Clean::Expired { seq } = wal.cleaning_due(1) {
+            wal.release_oldest(seq, Lsn::ZERO);
+        }
+        let next = wal.current_seq() + 1;
+        fill_until(&mut wal, next);
+        let seen = recover(&disk.crash(Keep::Synced)).unwrap();
+        assert_eq!(seen.1, 0, "turn {turn}");
+    }
+    let counters = wal.counters();
+    assert!(counters.segments_recycled > 25, "{counters:?}");
+    assert!(counters.segments_created < 5, "{counters:?}");
+    assert!(disk.names().len() <= 5, "{:?}", disk.names());
+}
+
+#[test]
+fn segment_is_due_when_all_in_it_has_expired_or_the_log_is_long() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    wal.note_deadline(1, 500);
+    assert_eq!(wal.cleaning_due(1000), Clean::Nothing);
+    fill_until(&mut wal, 2);
+    assert_eq!(wal.cleaning_due(500), Clean::Nothing);
+    assert_eq!(wal.cleaning_due(501), Clean::Expired { seq: 1 });
+    fill_until(&mut wal, 4);
+    assert_eq!(wal.cleaning_due(500), Clean::Scan { seq: 1 });
+    // With more alive the log may be longer.
+    wal.add_live(4, 40 << 10);
+    assert_eq!(wal.log_limit(), 80 << 10);
+    assert_eq!(wal.cleaning_due(500), Clean::Nothing);
+}
+
+#[test]
+fn cleaner_shows_every_frame_with_any_budget() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    let mut time_ms = 0;
+    while wal.current_seq() == 1 {
+        time_ms += 1;
+        append(
+            &mut wal,
+            time_ms,
+            &vec![time_ms as u8; 50 * time_ms as usize % 900],
+        );
+        if time_ms % 2 == 0 {
+            wal.sync().unwrap();
+        }
+    }
+    let found = survey(&disk.storage()).unwrap().unwrap();
+    let frames = found.segments[0].read().unwrap();
+    let expected: Vec<_> = frames.iter().collect();
+    for budget in [0, 1, 700, 5000, u64::MAX] {
+        let mut cleaner = wal.cleaner().unwrap().unwrap();
+        let mut at = 0;
+        while let Step::Frames(some) = cleaner.step(budget).unwrap() {
+            for frame in some {
+                assert_eq!(frame, expected[at], "budget {budget}");
+                at += 1;
+            }
+        }
+        assert_eq!(at, expected.len());
+        assert!(cleaner.is_done());
+        assert_eq!(cleaner.progress().0, cleaner.progress().1);
+    }
+    let name = found.segments[0].file_name();
+    disk.edit(&name, |bytes| bytes[4096 + 32] ^= 1);
+    let mut cleaner = wal.cleaner().unwrap().unwrap();
+    let refused = cleaner.step(1 << 20).err().unwrap().to_string();
+    assert!(
+        refused.contains(&name) && refused.contains("4096"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn full_disk_refuses_and_writes_come_back_with_space() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 1, b"before");
+    wal.sync().unwrap();
+    // Room for half of the frame's bytes.
+    disk.set_space_left(Some(200));
+    let mut refused = frame(&[9; 400]);
+    for _ in 0..3 {
+        let error = wal.append(2, &mut refused).unwrap_err();
+        assert!(matches!(error, AppendError::NoSpace(_)), "{error}");
+    }
+    assert!(wal.failure().is_none());
+    disk.set_space_left(None);
+    wal.append(2, &mut refused).unwrap();
+    wal.sync().unwrap();
+    let expected = vec![(1, b"before".to_vec()), (2, vec![9; 400])];
+    assert_eq!(recover(&disk.crash(Keep::Synced)).unwrap(), (expected, 0));
+}
+
+#[test]
+fn full_disk_without_a_next_segment_refuses_until_there_is_one() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    // Enough for this segment, and not for another.
+    disk.set_space_left(Some(9 << 10));
+    let mut wrote = 0;
+    let error = loop {
+        match wal.append(0, &mut frame(&[1; 900])) {
+            Ok(_) => wrote += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, AppendError::NoSpace(_)), "{error}");
+    assert_eq!(wal.current_seq(), 1);
+    disk.set_space_left(None);
+    append(&mut wal, 0, &[1; 900]);
+    wal.sync().unwrap();
+    assert_eq!(wal.current_seq(), 2);
+    assert_eq!(
+        recover(&disk.crash(Keep::Synced)).unwrap().0.len(),
+        wrote + 1
+    );
+}
+
+#[test]
+fn full_disk_goes_on_with_the_file_of_an_expired_segment() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    fill_until(&mut wal, 2);
+    // Enough for this segment, and not for another.
+    disk.set_space_left(Some(11 << 10));
+    while wal.append(0, &mut frame(&[1; 900])).is_ok() {}
+    disk.set_space_left(Some(8 << 10));
+    let before = wal.current_seq();
+    let again = wal.append(0, &mut frame(&[1; 900])).unwrap_err();
+    assert!(matches!(again, AppendError::NoSpace(_)), "{again}");
+    assert!(matches!(wal.cleaning_due(1), Clean::Expired { .. }));
+    if let Clean::Expired { seq } = wal.cleaning_due(1) {
+        wal.release_oldest(seq, Lsn::ZERO);
+    }
+    append(&mut wal, 0, &[1; 900]);
+    assert_eq!(wal.current_seq(), before + 1);
+    assert_eq!(wal.counters().segments_recycled, 1);
+}
+
+#[test]
+fn failed_sync_is_final_and_never_tried_again() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 1, b"acknowledged");
+    wal.sync().unwrap();
+    append(&mut wal, 2, b"lost");
+    disk.set_failing_syncs(true);
+    let failure = wal.sync().unwrap_err();
+    disk.set_failing_syncs(false);
+    let calls = disk.calls();
+    assert_eq!(wal.sync().unwrap_err(), failure);
+    let refused = wal.append(3, &mut frame(b"more")).unwrap_err();
+    assert!(matches!(refused, AppendError::Failed(again) if again == failure));
+    assert!(wal.mark(3).is_err());
+    assert_eq!(disk.calls(), calls, "the disk was not touched again");
+    assert!(wal.durable() < wal.head());
+    let kept = recover(&disk.crash(Keep::Synced)).unwrap().0;
+    assert_eq!(kept, [(1, b"acknowledged".to_vec())]);
+}
+
+#[test]
+fn failed_write_is_final() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    disk.set_failing_writes(true);
+    let refused = wal.append(1, &mut frame(b"x")).unwrap_err();
+    assert!(matches!(refused, AppendError::Failed(_)));
+    disk.set_failing_writes(false);
+    assert!(wal.append(1, &mut frame(b"x")).is_err());
+    assert!(
+        wal.failure()
+            .unwrap()
+            .to_string()
+            .contains("write of segment-")
+    );
+}
+
+#[test]
+fn body_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    let max = wal.max_body_len();
+    for _ in 0..20 {
+        append(&mut wal, 1, &vec![1; max]);
+    }
+    let refused = wal.append(1, &mut frame(&vec![1; max + 1])).unwrap_err();
+    assert!(matches!(refused, AppendError::TooLong { .. }));
+    assert_eq!(recover(&disk).unwrap().0.len(), 20);
+}
+
+#[test]
+fn larger_segments_than_before_take_longer_frames_at_once() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 1, &[1; 2000]);
+    append(&mut wal, 1, &[1; 2000]);
+    wal.close(1).unwrap();
+    let config = Config {
+        segment_size: 64 << 10,
+        log_min_size: 256 << 10,
+        ..TINY
+    };
+    let found = survey(&disk.storage()).unwrap().unwrap();
+    let mut wal = Wal::resume(disk.storage(), config, &found).unwrap();
+    append(&mut wal, 2, &[2; 10_000]);
+    wal.close(3).unwrap();
+    assert_eq!(recover(&disk).unwrap().0.len(), 3);
+}
+
+#[test]
+#[should_panic(expected = "carried entries are not durable")]
+fn segment_is_not_released_before_what_was_carried_is_durable() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    fill_until(&mut wal, 2);
+    append(&mut wal, 0, b"carried");
+    let head = wal.head();
+    wal.release_oldest(1, head);
+}
+
+#[test]
+#[should_panic(expected = "log time runs backwards")]
+fn time_does_not_run_backwards() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 5, b"x");
+    append(&mut wal, 4, b"x");
+}
+
+#[test]
+fn real_directory_and_thread_do_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let config = Config {
+        segment_size: 1 << 20,
+        log_min_size: 4 << 20,
+        preparing: Preparing::Thread,
+    };
+    assert_eq!(config.mistakes(), []);
+    let disk: Arc<dyn Storage> = Arc::new(Disk::open(home.path()).unwrap());
+    assert!(survey(&disk).unwrap().is_none());
+    let mut wal = Wal::create(disk, config, LOG_ID).unwrap();
+    for number in 0..40_u64 {
+        append(&mut wal, number, &vec![number as u8; 150_000]);
+        wal.sync().unwrap();
+        if let Clean::Expired { seq } = wal.cleaning_due(1) {
+            wal.release_oldest(seq, Lsn::ZERO);
+        }
+    }
+    wal.close(40).unwrap();
+    let disk: Arc<dyn Storage> = Arc::new(Disk::open(home.path()).unwrap());
+    let found = survey(&disk).unwrap().unwrap();
+    let seen = read_all(&found).unwrap();
+    assert_eq!((seen[seen.len() - 1].0, found.tail.torn_bytes), (40, 0));
+    let last = &seen[seen.len() - 2];
+    assert_eq!(*last, (39, vec![39; 150_000]));
+    Wal::resume(disk, config, &found)
+        .unwrap()
+        .close(41)
+        .unwrap();
+}
