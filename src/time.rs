@@ -146,7 +146,9 @@ pub struct EngineTime {
     floor_ms: AtomicU64,
     /// What is added to the wall clock while it is behind.
     skew_ms: AtomicI64,
-    /// Monotonic time at the last [`EngineTime::observe`].
+    /// Monotonic time at the last [`EngineTime::observe`] …
+    observed_monotonic_ms: AtomicU64,
+    /// … and engine time then.
     observed_ms: AtomicU64,
 }
 
@@ -154,12 +156,12 @@ impl EngineTime {
     /// Engine time that starts at `floor` (the highest time in the log) or at the wall clock,
     /// whichever is later.
     pub fn new(clock: Arc<dyn Clock>, floor: UnixMillis) -> EngineTime {
-        let observed_ms = AtomicU64::new(millis(clock.monotonic()));
         let time = EngineTime {
-            clock,
+            observed_monotonic_ms: AtomicU64::new(millis(clock.monotonic())),
+            observed_ms: AtomicU64::new(floor.0),
             floor_ms: AtomicU64::new(floor.0),
             skew_ms: AtomicI64::new(0),
-            observed_ms,
+            clock,
         };
         time.observe();
         time
@@ -185,16 +187,20 @@ impl EngineTime {
     /// Looks at both clocks, corrects for a wall clock that jumped back, and returns now.
     pub fn observe(&self) -> UnixMillis {
         let monotonic_ms = millis(self.clock.monotonic());
-        let elapsed_ms =
-            monotonic_ms.saturating_sub(self.observed_ms.swap(monotonic_ms, Ordering::Relaxed));
+        let before_ms = self
+            .observed_monotonic_ms
+            .swap(monotonic_ms, Ordering::Relaxed);
+        let gone_on_ms =
+            self.observed_ms.load(Ordering::Relaxed) + monotonic_ms.saturating_sub(before_ms);
         let floor_ms = self.floor_ms.load(Ordering::Acquire);
         let wall_ms = self.clock.wall().0;
         let now_ms = if wall_ms >= floor_ms {
             wall_ms
         } else {
-            floor_ms + elapsed_ms
+            gone_on_ms.max(floor_ms)
         };
         let now_ms = now_ms.min(UnixMillis::MAX.0);
+        self.observed_ms.store(now_ms, Ordering::Relaxed);
         let skew_ms = now_ms.saturating_sub(wall_ms);
         self.skew_ms.store(
             i64::try_from(skew_ms).unwrap_or(i64::MAX),
@@ -260,6 +266,15 @@ mod tests {
         clock.jump_to(UnixMillis(20_000));
         assert_eq!(time.observe(), UnixMillis(20_000));
         assert_eq!(time.skew(), Duration::ZERO);
+    }
+
+    #[test]
+    fn p3_what_a_reader_held_is_not_counted_twice() {
+        let (clock, time) = engine_time(10_000);
+        clock.advance(5_000);
+        time.hold(time.now());
+        clock.jump_to(UnixMillis(1));
+        assert_eq!(time.observe(), UnixMillis(15_000));
     }
 
     #[test]

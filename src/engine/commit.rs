@@ -295,6 +295,13 @@ impl Committer {
     }
 }
 
+impl Drop for Committer {
+    /// Whatever is still queued is told that it will not happen: the channel alone would keep it.
+    fn drop(&mut self) {
+        self.jobs.try_iter().for_each(drop);
+    }
+}
+
 impl Log {
     /// Makes all that was appended durable. After a failure every waiter is told, and no sync is
     /// ever tried again (promise P6).

@@ -36,6 +36,7 @@ use crate::token::{Digest, Digester, Token};
 use apply::{Applied, Content, consume_refused, issue_refused};
 use commit::Committer;
 use mailbox::Mailbox;
+use recover::Recovered;
 use stats::{Counters, Gauges, Timings};
 
 pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
@@ -176,7 +177,8 @@ pub struct Engine {
 /// The committer's thread, and the way to it.
 struct Committing {
     jobs: Sender<Job>,
-    closing: AtomicBool,
+    /// Read while a call is queued, so that none can come to stand behind the last one.
+    closing: RwLock<bool>,
     thread: Mutex<Option<JoinHandle<Result<(), CloseError>>>>,
 }
 
@@ -200,7 +202,10 @@ impl Engine {
         clock: Arc<dyn Clock>,
         progress: &dyn Progress,
     ) -> Result<Engine, OpenError> {
-        let recovered = recover::open(config, clock, progress)?;
+        Engine::start(recover::open(config, clock, progress)?)
+    }
+
+    fn start(recovered: Recovered) -> Result<Engine, OpenError> {
         let (jobs, queue) = bounded(recovered.shared.config.queue_len);
         let shared = Arc::clone(&recovered.shared);
         let committer = Committer::new(recovered, queue);
@@ -210,7 +215,7 @@ impl Engine {
             .map_err(OpenError::Thread)?;
         let committer = Committing {
             jobs,
-            closing: AtomicBool::new(false),
+            closing: RwLock::new(false),
             thread: Mutex::new(Some(thread)),
         };
         Ok(Engine {
@@ -329,7 +334,7 @@ impl Engine {
     /// # Errors
     /// The reason.
     pub fn readiness(&self) -> Result<(), NotReady> {
-        if self.committer.closing.load(Ordering::Acquire) {
+        if self.committer.is_closing() {
             return Err(NotReady::Closed);
         }
         if let Some(reason) = self.shared.failure() {
@@ -381,7 +386,12 @@ impl Engine {
     }
 
     fn enqueue(&self, ops: Vec<Op>, reply: Reply) -> Result<(), Rejected> {
-        if self.committer.closing.load(Ordering::Acquire) {
+        let closing = self
+            .committer
+            .closing
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *closing {
             reply.forget();
             return Err(Rejected::Closed);
         }
@@ -406,8 +416,12 @@ impl fmt::Debug for Engine {
 }
 
 impl Committing {
+    fn is_closing(&self) -> bool {
+        *self.closing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn close(&self) -> Result<(), CloseError> {
-        self.closing.store(true, Ordering::Release);
+        *self.closing.write().unwrap_or_else(PoisonError::into_inner) = true;
         let thread = self
             .thread
             .lock()

@@ -8,6 +8,7 @@
 //! Jobs are done in the order given, so a spare that was retired before a
 //! segment was ordered is there in time.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,8 +61,8 @@ pub(crate) struct Preparer {
 
 enum Way {
     Inline {
-        storage: Arc<dyn Storage>,
-        done: std::collections::VecDeque<Done>,
+        worker: Worker,
+        done: VecDeque<Done>,
     },
     Thread {
         jobs: Option<Sender<Job>>,
@@ -75,8 +76,8 @@ impl Preparer {
     pub fn new(storage: Arc<dyn Storage>, preparing: Preparing) -> io::Result<Self> {
         let way = match preparing {
             Preparing::Inline => Way::Inline {
-                storage,
-                done: std::collections::VecDeque::new(),
+                worker: Worker::new(storage),
+                done: VecDeque::new(),
             },
             Preparing::Thread => start_thread(storage)?,
         };
@@ -86,9 +87,7 @@ impl Preparer {
     /// Gives a job; what becomes of it comes out of [`Preparer::poll`].
     pub fn give(&mut self, job: Job) {
         match &mut self.way {
-            Way::Inline { storage, done } => {
-                done.push_back(work(storage.as_ref(), job, &AtomicBool::new(false)));
-            }
+            Way::Inline { worker, done } => done.push_back(worker.work(job)),
             Way::Thread { jobs, .. } => {
                 // A thread that is gone is noticed by whoever waits for the job.
                 let _ = jobs.as_ref().map(|jobs| jobs.send(job));
@@ -134,12 +133,13 @@ fn start_thread(storage: Arc<dyn Storage>) -> io::Result<Way> {
     let (jobs, orders) = channel::<Job>();
     let (report, done) = channel();
     let stop = Arc::new(AtomicBool::new(false));
-    let stopping = Arc::clone(&stop);
+    let mut worker = Worker::new(storage);
+    worker.stop = Arc::clone(&stop);
     let thread = std::thread::Builder::new()
         .name("jeton-prepare".to_owned())
         .spawn(move || {
             for job in orders {
-                if report.send(work(storage.as_ref(), job, &stopping)).is_err() {
+                if report.send(worker.work(job)).is_err() {
                     return;
                 }
             }
@@ -152,13 +152,49 @@ fn start_thread(storage: Arc<dyn Storage>) -> io::Result<Way> {
     })
 }
 
-fn work(storage: &dyn Storage, job: Job, stop: &AtomicBool) -> Done {
-    match job {
-        Job::Prepare { header, spare } => match prepare(storage, header, spare.as_deref(), stop) {
-            Ok(prepared) => Done::Prepared(prepared),
-            Err(error) => Done::NotPrepared { error, spare },
-        },
-        Job::Retire { name, spare } => Done::Retired(retire(storage, &name, spare)),
+struct Worker {
+    storage: Arc<dyn Storage>,
+    stop: Arc<AtomicBool>,
+    /// Names to take away and the spares to keep instead, oldest first. One
+    /// that can't be done for want of space holds up those behind it: were a
+    /// later one gone before it, the next start would find a gap in the ring.
+    owed: VecDeque<(String, Option<String>)>,
+}
+
+impl Worker {
+    fn new(storage: Arc<dyn Storage>) -> Self {
+        Self {
+            storage,
+            stop: Arc::default(),
+            owed: VecDeque::new(),
+        }
+    }
+
+    fn work(&mut self, job: Job) -> Done {
+        match job {
+            Job::Prepare { header, spare } => {
+                let storage = self.storage.as_ref();
+                match prepare(storage, header, spare.as_deref(), &self.stop) {
+                    Ok(prepared) => Done::Prepared(prepared),
+                    Err(error) => Done::NotPrepared { error, spare },
+                }
+            }
+            Job::Retire { name, spare } => {
+                self.owed.push_back((name, spare));
+                Done::Retired(self.retire_owed())
+            }
+        }
+    }
+
+    fn retire_owed(&mut self) -> io::Result<()> {
+        while let Some((name, spare)) = self.owed.front() {
+            match retire(self.storage.as_ref(), name, spare.as_deref()) {
+                Err(error) if is_no_space(&error) => return Ok(()),
+                retired => retired?,
+            }
+            self.owed.pop_front();
+        }
+        Ok(())
     }
 }
 
@@ -238,13 +274,16 @@ fn fill(file: &dyn File, size: u64, stop: &AtomicBool) -> io::Result<()> {
 
 /// Takes a segment's name away. Should a crash bring it back, that does no
 /// harm: replay from an older segment gives the same living entries.
-fn retire(storage: &dyn Storage, name: &str, spare: Option<String>) -> io::Result<()> {
-    match spare {
-        Some(spare) => match storage.rename(name, &spare) {
-            Err(error) if is_no_space(&error) => storage.remove(name)?,
-            renamed => renamed?,
-        },
-        None => storage.remove(name)?,
+fn retire(storage: &dyn Storage, name: &str, spare: Option<&str>) -> io::Result<()> {
+    let renamed = match spare {
+        Some(spare) => storage.rename(name, spare),
+        None => storage.remove(name),
+    };
+    match renamed {
+        Err(error) if is_no_space(&error) && spare.is_some() => storage.remove(name)?,
+        // An earlier try got as far as the sync of the directory.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        renamed => renamed?,
     }
     storage.sync_dir()
 }

@@ -37,6 +37,8 @@ struct Inner {
     off_at_call: Option<u64>,
     space_left: Option<u64>,
     failing_syncs: bool,
+    /// Not even a name can be changed: some file systems need room for that.
+    full_names: bool,
     failing_writes: bool,
 }
 
@@ -70,6 +72,10 @@ impl Memory {
     /// So many bytes can still be written; `None` for no limit.
     pub fn set_space_left(&self, bytes: Option<u64>) {
         self.lock().space_left = bytes;
+    }
+
+    pub fn set_full_names(&self, full: bool) {
+        self.lock().full_names = full;
     }
 
     pub fn set_failing_syncs(&self, failing: bool) {
@@ -177,6 +183,13 @@ impl Inner {
         }
     }
 
+    fn check_names(&self) -> io::Result<()> {
+        match self.full_names {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+
     fn node(&self, name: &str) -> io::Result<usize> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         self.names.get(name).copied().ok_or_else(missing)
@@ -220,6 +233,7 @@ impl Storage for Memory {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut inner = self.lock();
         inner.whole_call()?;
+        inner.check_names()?;
         let node = inner.node(from)?;
         inner.names.remove(from);
         inner.names.insert(to.to_owned(), node);
@@ -229,6 +243,7 @@ impl Storage for Memory {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut inner = self.lock();
         inner.whole_call()?;
+        inner.check_names()?;
         inner.node(name)?;
         inner.names.remove(name);
         Ok(())

@@ -163,6 +163,30 @@ fn damaged_frame_that_ends_within_its_sector_is_not_stepped_over() {
 }
 
 #[test]
+fn damaged_seal_is_noticed_by_the_torn_frame_behind_it() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    while wal.current_seq() == 1 {
+        append(&mut wal, 1, &[1; 900]);
+    }
+    // Only one frame is in the second segment; it was not acknowledged.
+    disk.edit(&segment(2), |bytes| bytes[4096 + 100] ^= 1);
+    assert!(recover(&disk).unwrap().1 > 0);
+    let seal_at = survey(&disk.storage()).unwrap().unwrap().segments[0]
+        .read()
+        .unwrap()
+        .iter()
+        .last()
+        .map(|last| (last.lsn.0 + 32 + 904) as usize);
+    disk.edit(&segment(1), |bytes| bytes[seal_at.unwrap()] ^= 1);
+    let damage = refusal(&disk);
+    assert_eq!(
+        (damage.file, damage.what),
+        (segment(1), DamageKind::NoFrame)
+    );
+}
+
+#[test]
 fn missing_segments_are_named() {
     let (disk, _) = three_segments();
     // The end of the ring is gone, from one on: the one before it is sealed.

@@ -154,9 +154,46 @@ fn full_disk_goes_on_with_the_file_of_an_expired_segment() {
     if let Clean::Expired { seq } = wal.cleaning_due(1) {
         wal.release_oldest(seq, Lsn::ZERO);
     }
+    // The next segment is made of it at once, so that cleaning can stop.
+    assert_eq!(wal.log_bytes(), 2 * TINY.segment_size);
     append(&mut wal, 0, &[1; 900]);
     assert_eq!(wal.current_seq(), before + 1);
+    assert_eq!(wal.cleaning_due(0), Clean::Nothing);
     assert_eq!(wal.counters().segments_recycled, 1);
+}
+
+#[test]
+fn spare_that_finds_no_space_for_its_header_stays_a_spare() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    fill_until(&mut wal, 2);
+    disk.set_space_left(Some(11 << 10));
+    while wal.append(0, &mut frame(&[1; 900])).is_ok() {}
+    disk.set_space_left(Some(100));
+    wal.release_oldest(1, Lsn::ZERO);
+    assert!(wal.append(0, &mut frame(&[1; 900])).is_err());
+    disk.set_space_left(Some(8 << 10));
+    append(&mut wal, 0, &[1; 900]);
+    assert_eq!(wal.counters().segments_recycled, 1);
+}
+
+#[test]
+fn segments_that_cannot_be_renamed_leave_no_gap() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    fill_until(&mut wal, 4);
+    disk.set_full_names(true);
+    wal.release_oldest(1, Lsn::ZERO);
+    disk.set_full_names(false);
+    assert!(recover(&disk).is_ok());
+    wal.release_oldest(2, Lsn::ZERO);
+    let found = survey(&disk.crash(Keep::Synced).storage())
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.segments[0].header.seq, 3);
+    disk.set_full_names(true);
+    wal.release_oldest(3, Lsn::ZERO);
+    assert!(recover(&disk).is_ok());
 }
 
 #[test]
