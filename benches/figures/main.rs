@@ -141,6 +141,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
     }
     let settings = Settings::new(size, arguments.rounds, workers, scratch.path());
     print_machine(cores);
+    if size == Size::Smoke {
+        println!("\nA smoke test: every result is checked, the figures mean nothing.");
+    }
     for (name, figure) in figures {
         eprintln!("figures: {name} …");
         figure(&settings)?.print();

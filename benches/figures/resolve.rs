@@ -8,7 +8,7 @@ use crate::report::{LATENCY_HEADER, Table, count, latency_cells_us};
 use crate::requests::Key;
 use crate::rounds::{Contender, cpu_clock_note, interleave};
 use crate::servers::{self, Peer, REDIS_IN_MEMORY};
-use crate::settings::{Settings, Size};
+use crate::settings::Settings;
 use crate::wire;
 use crate::work::Reads;
 
@@ -210,9 +210,6 @@ fn table(
         table.note(format!(
             "The floor answers jeton's own bytes, with this head: `{size}`."
         ));
-    }
-    if settings.size == Size::Smoke {
-        table.note("A smoke test: these figures mean nothing.");
     }
     Ok(table)
 }
