@@ -1,0 +1,127 @@
+//! `POST /v1/tokens/batch`: many issues in one request, each with a fate of its own.
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, Issued, expect, expect_naming};
+use crate::server::Server;
+
+fn batch(client: &mut Client, body: &str) -> Vec<Value> {
+    let response = client.post("/v1/tokens/batch", body);
+    expect(&response, 200);
+    let Value::Object(mut fields) = response.json() else {
+        panic!("a batch answers with an object: {}", response.text());
+    };
+    assert_eq!(fields.len(), 1, "{}", response.text());
+    match fields.remove("results") {
+        Some(Value::Array(results)) => results,
+        _ => panic!("a batch answers with results: {}", response.text()),
+    }
+}
+
+#[track_caller]
+fn expect_error(result: &Value, status: u16, field: &str) {
+    let error = &result["error"];
+    assert_eq!(error["status"], status, "{result}");
+    assert!(
+        error["title"].is_string() && error["type"].is_string(),
+        "{result}"
+    );
+    assert!(
+        error["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains(field)),
+        "{result}"
+    );
+    assert!(result.get("token").is_none(), "{result}");
+}
+
+#[test]
+fn a_batch_issues_in_the_order_given() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let body = "{\"tokens\":[{\"payload\":{ \"n\" : 0}},{\"payload\":[1 ],\"ttl\":60},\
+                {\"payload\":\"two\",\"uses\":2,\"peek\":false}]}";
+    let issued: Vec<Issued> = batch(&mut client, body).iter().map(Issued::from).collect();
+    assert_eq!(client.resolve(&issued[0].token).text(), "{ \"n\" : 0}");
+    assert_eq!(client.resolve(&issued[1].token).text(), "[1 ]");
+    expect(&client.resolve(&issued[2].token), 404);
+    assert_eq!(client.consume(&issued[2].token).text(), "\"two\"");
+    assert_eq!(client.consume(&issued[2].token).text(), "\"two\"");
+    expect(&client.consume(&issued[2].token), 404);
+}
+
+#[test]
+fn an_empty_batch_has_no_results() {
+    let server = Server::shared();
+    assert!(batch(&mut Client::of(&server), r#"{"tokens":[]}"#).is_empty());
+}
+
+#[test]
+fn a_thousand_are_issued_and_one_more_is_refused() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let items: Vec<_> = (0..1000).map(|n| json!({ "payload": n })).collect();
+    let results = batch(&mut client, &json!({ "tokens": items }).to_string());
+    let issued: Vec<Issued> = results.iter().map(Issued::from).collect();
+    let tokens: Vec<&str> = issued.iter().map(|issued| issued.token.as_str()).collect();
+    let wanted: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
+    assert_eq!(
+        client.resolve_many(&tokens).text(),
+        format!("[{}]", wanted.join(","))
+    );
+    let more: Vec<_> = (0..1001).map(|n| json!({ "payload": n })).collect();
+    let refused = client.post("/v1/tokens/batch", &json!({ "tokens": more }).to_string());
+    expect_naming(&refused, 422, "tokens");
+}
+
+#[test]
+fn one_bad_item_does_not_spoil_the_others() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let reference = json!({ "order_number": "in a batch" });
+    let too_large = "x".repeat(64 * 1024);
+    let body = json!({ "tokens": [
+        { "payload": "first" },
+        { "payload": 1, "ttl": 0 },
+        { "payload": 1, "ttl": "31d" },
+        { "payload": 1, "uses": 0 },
+        { "payload": null },
+        { "payload": too_large },
+        { "payload": "referred", "reference": reference },
+        { "payload": "referred", "reference": reference },
+        { "payload": "other", "reference": reference },
+        { "payload": "last" },
+    ] });
+    let results = batch(&mut client, &body.to_string());
+    assert_eq!(results.len(), 10);
+    expect_error(&results[1], 422, "ttl");
+    expect_error(&results[2], 422, "ttl");
+    expect_error(&results[3], 422, "uses");
+    expect_error(&results[4], 422, "payload");
+    expect_error(&results[5], 413, "payload");
+    expect_error(&results[8], 409, "");
+    assert_eq!(Issued::from(&results[6]), Issued::from(&results[7]));
+    let living = [&results[0], &results[6], &results[9]].map(|result| Issued::from(result).token);
+    let resolved = client.resolve_many(&[&living[0], &living[1], &living[2]]);
+    assert_eq!(resolved.text(), r#"["first","referred","last"]"#);
+}
+
+#[test]
+fn a_malformed_batch_issues_nothing() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    for body in [
+        "",
+        "[]",
+        "{}",
+        r#"{"tokens":{}}"#,
+        r#"{"tokens":[{"payload":1}]"#,
+        r#"{"tokens":[{"payload":1}],"more":1}"#,
+        r#"{"tokens":[{"payload":1}],"tokens":[]}"#,
+        r#"{"tokens":[{"payload":1},7]}"#,
+    ] {
+        expect(&client.post("/v1/tokens/batch", body), 400);
+    }
+    let stats = crate::admin::stats(&server);
+    assert_eq!(stats["tokens"], 0, "{stats}");
+}

@@ -1,0 +1,139 @@
+//! `Idempotency-Key` on an issue: a retry finds what the first try made.
+
+use serde_json::json;
+
+use crate::client::{Client, Issued, expect};
+use crate::server::{Launch, Server};
+use crate::support::{millis, now_ms, wait_past};
+
+#[test]
+fn p2_the_same_key_finds_the_same_token() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let body = r#"{"payload":{"n": 1},"ttl":"10m","uses":2}"#;
+    let first = client.issue_keyed("order-1", body);
+    expect(&first, 201);
+    let issued = Issued::from(&first.json());
+    for _ in 0..3 {
+        let again = client.issue_keyed("order-1", body);
+        expect(&again, 200);
+        assert_eq!(Issued::from(&again.json()), issued);
+    }
+    let other = client.issue_keyed("order-2", body);
+    expect(&other, 201);
+    assert_ne!(Issued::from(&other.json()).token, issued.token);
+    assert_eq!(client.resolve(&issued.token).text(), "{\"n\": 1}");
+}
+
+#[test]
+fn p2_the_same_key_keeps_the_first_deadline() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let first = client.issue_keyed("k", r#"{"payload":1,"ttl":"10m"}"#);
+    expect(&first, 201);
+    let again = client.issue_keyed("k", r#"{"payload":1,"ttl":"1h"}"#);
+    expect(&again, 200);
+    assert_eq!(again.json(), first.json());
+}
+
+#[test]
+fn p2_the_same_key_with_other_content_conflicts() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let first = client.issue_keyed("k", r#"{"payload":{"a":1},"uses":2}"#);
+    expect(&first, 201);
+    for body in [
+        r#"{"payload":{"a":2},"uses":2}"#,
+        r#"{"payload":{ "a":1},"uses":2}"#,
+        r#"{"payload":{"a":1},"uses":3}"#,
+        r#"{"payload":{"a":1}}"#,
+        r#"{"payload":{"a":1},"uses":2,"peek":false}"#,
+    ] {
+        expect(&client.issue_keyed("k", body), 409);
+    }
+    let issued = Issued::from(&first.json());
+    assert_eq!(client.resolve(&issued.token).text(), r#"{"a":1}"#);
+    assert_eq!(client.uses_left(&issued.token), 2);
+    expect(
+        &client.issue_keyed("k", r#"{"payload":{"a":1},"uses":2,"peek":true}"#),
+        200,
+    );
+}
+
+#[test]
+fn p2_a_key_is_free_again_after_revocation() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let first = Issued::from(&client.issue_keyed("k", r#"{"payload":1}"#).json());
+    expect(&client.revoke(&first.token), 204);
+    let next = client.issue_keyed("k", r#"{"payload":2}"#);
+    expect(&next, 201);
+    let next = Issued::from(&next.json());
+    assert_eq!(client.resolve(&next.token).text(), "2");
+}
+
+#[test]
+fn p2_a_key_whose_token_was_consumed_is_not_issued_again() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let body = r#"{"payload":1,"ttl":"3s"}"#;
+    let first = Issued::from(&client.issue_keyed("k", body).json());
+    expect(&client.consume(&first.token), 200);
+    let early = client.issue_keyed("k", body);
+    let in_time = now_ms() < millis(&first.expires_at);
+    assert!(early.status == 409 || !in_time, "{}", early.without_date());
+    expect(&client.resolve(&first.token), 404);
+    wait_past(&first.expires_at);
+    if early.status == 409 {
+        expect(&client.issue_keyed("k", r#"{"payload":2}"#), 201);
+    }
+}
+
+#[test]
+fn p2_a_key_survives_a_crash() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = Launch::on(dir.path()).start();
+    let mut client = Client::of(&server);
+    let kept = client.issue_keyed("kept", r#"{"payload":1}"#);
+    let used = Issued::from(&client.issue_keyed("used", r#"{"payload":2}"#).json());
+    expect(&client.consume_keyed("pay", &used.token), 200);
+    server.kill9();
+
+    let server = Launch::on(dir.path()).start();
+    let mut client = Client::of(&server);
+    let again = client.issue_keyed("kept", r#"{"payload":1}"#);
+    expect(&again, 200);
+    assert_eq!(again.json(), kept.json());
+    expect(&client.issue_keyed("used", r#"{"payload":2}"#), 409);
+    assert_eq!(client.consume_keyed("pay", &used.token).text(), "2");
+    expect(&client.consume_keyed("other", &used.token), 404);
+    expect(&client.consume(&used.token), 404);
+}
+
+#[test]
+fn a_key_and_a_reference_together_are_refused() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let body = r#"{"payload":1,"reference":{"order_number":"both"}}"#;
+    expect(&client.issue_keyed("both", body), 400);
+    let asked = json!({ "tokens": [{ "reference": { "order_number": "both" } }] });
+    assert_eq!(
+        client.post("/v1/resolve", &asked.to_string()).text(),
+        "[null]"
+    );
+}
+
+#[test]
+fn a_key_without_sense_is_refused() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let long = "k".repeat(5000);
+    for key in ["", &long] {
+        let refused = client.issue_keyed(key, r#"{"payload":1}"#);
+        assert!(
+            (400..500).contains(&refused.status),
+            "{}",
+            refused.without_date()
+        );
+    }
+}

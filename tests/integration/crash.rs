@@ -1,0 +1,157 @@
+//! kill -9 in a loop while clients write: P1, P2 and P4 against an oracle outside the process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::{Client, expect};
+use crate::crash_oracle::Witness;
+use crate::server::{Launch, Server, jeton, output};
+use crate::support::Rng;
+
+const ROUNDS: usize = 20;
+const WITNESSES: usize = 8;
+
+/// Lets all witnesses work until the server is killed under them.
+fn work_until_crash(server: Server, witnesses: &mut [Witness], delay: Duration) {
+    let killed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (server, killed) = (&server, &killed);
+        for witness in witnesses {
+            scope.spawn(move || {
+                let error = witness.act_until_crash(server);
+                assert!(
+                    killed.load(Ordering::SeqCst),
+                    "the server failed by itself: {error}"
+                );
+            });
+        }
+        thread::sleep(delay);
+        killed.store(true, Ordering::SeqCst);
+        rustix::process::kill_process(server.pid(), rustix::process::Signal::KILL)
+            .expect("it runs");
+    });
+}
+
+fn check_all(server: &Server, witnesses: &mut [Witness]) {
+    let ranges: Vec<_> = witnesses.iter().map(Witness::living_range).collect();
+    let at_least: usize = ranges.iter().map(|(at_least, _)| at_least).sum();
+    let at_most: usize = ranges.iter().map(|(_, at_most)| at_most).sum();
+    let tokens = usize::try_from(server.tokens).expect("in range");
+    assert!(
+        (at_least..=at_most).contains(&tokens),
+        "{tokens} not in {at_least}..={at_most}"
+    );
+    thread::scope(|scope| {
+        for witness in witnesses {
+            scope.spawn(|| witness.check(server));
+        }
+    });
+}
+
+#[test]
+fn p1_p2_p4_twenty_crashes_lose_nothing_acknowledged() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let launch = Launch::on(dir.path());
+    let mut witnesses: Vec<_> = (0..WITNESSES).map(Witness::new).collect();
+    let mut rng = Rng::new(7);
+    for round in 0..ROUNDS {
+        if round % 4 == 3 {
+            launch.start_and_kill9(Duration::from_millis(rng.below(40) as u64));
+        }
+        let server = launch.start();
+        check_all(&server, &mut witnesses);
+        let delay = Duration::from_millis(100 + rng.below(500) as u64);
+        work_until_crash(server, &mut witnesses, delay);
+    }
+    let server = launch.start();
+    check_all(&server, &mut witnesses);
+    server.stop_well();
+    let server = launch.start();
+    check_all(&server, &mut witnesses);
+    server.stop_well();
+    let verified = output(jeton().arg("verify").arg(dir.path()));
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
+}
+
+/// One acknowledged issue, one crash, over and over: the smallest log there can be.
+#[test]
+fn p1_an_acknowledged_issue_is_there_after_a_crash_at_once() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let launch = Launch::on(dir.path());
+    let mut tokens: Vec<String> = Vec::new();
+    for round in 0..5 {
+        let server = launch.start();
+        let mut client = Client::of(&server);
+        let wanted: Vec<_> = (0..round).map(|n| n.to_string()).collect();
+        let known: Vec<&str> = tokens.iter().map(String::as_str).collect();
+        assert_eq!(
+            client.resolve_many(&known).text(),
+            format!("[{}]", wanted.join(","))
+        );
+        tokens.push(
+            client
+                .issued(&format!("{{\"payload\":{round},\"ttl\":\"1h\"}}"))
+                .token,
+        );
+        server.kill9();
+    }
+}
+
+/// A whole batch is one request: each of its tokens is acknowledged, or the request was not.
+#[test]
+fn p1_an_acknowledged_batch_is_there_after_a_crash() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let launch = Launch::on(dir.path());
+    let server = launch.start();
+    let mut client = Client::of(&server);
+    let items: Vec<_> = (0..1000).map(|n| json!({ "payload": n })).collect();
+    let issued = client
+        .post("/v1/tokens/batch", &json!({ "tokens": items }).to_string())
+        .json();
+    let results = issued["results"].as_array().expect("results");
+    let tokens: Vec<&str> = results
+        .iter()
+        .filter_map(|result| result["token"].as_str())
+        .collect();
+    let consumed = client.post(
+        "/v1/consume",
+        &json!({ "tokens": tokens[..500] }).to_string(),
+    );
+    expect(&consumed, 200);
+    server.kill9();
+    let server = launch.start();
+    assert_eq!(server.tokens, 500);
+    let found = Client::of(&server).resolve_many(&tokens);
+    let wanted: Vec<_> = (0..1000)
+        .map(|n| {
+            if n < 500 {
+                "null".to_owned()
+            } else {
+                n.to_string()
+            }
+        })
+        .collect();
+    assert_eq!(found.text(), format!("[{}]", wanted.join(",")));
+}
+
+#[test]
+fn p1_a_clean_stop_loses_nothing_however_seldom_it_syncs() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for sync in ["100ms", "never", "always"] {
+        let launch = Launch::on(dir.path()).flag("--sync", sync);
+        let server = launch.start();
+        let token = Client::of(&server)
+            .issued(r#"{"payload":"kept","ttl":"1h"}"#)
+            .token;
+        server.stop_well();
+        let server = launch.start();
+        assert_eq!(Client::of(&server).resolve(&token).text(), "\"kept\"");
+    }
+}

@@ -1,0 +1,244 @@
+//! P8: clients that mean harm get their limit, and others do not notice.
+
+use std::io::{ErrorKind, Write};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::{Client, expect};
+use crate::raw::{Conn, request};
+use crate::server::Server;
+
+/// What a server may grow by under any one of these clients.
+const GROWTH_KIB_MAX: u64 = 64 * 1024;
+
+/// Fails as soon as the server has grown beyond the limit, before the machine suffers.
+fn assert_flat(server: &Server, before_kib: u64, what: &str) {
+    let grown = server.resident_kib().saturating_sub(before_kib);
+    assert!(
+        grown <= GROWTH_KIB_MAX,
+        "{what}: the server grew by {grown} KiB"
+    );
+}
+
+/// Writes `bytes` again and again, up to `times`, until the server takes no more of it. Returns how
+/// often it went through whole.
+fn flood(server: &Server, conn: &Conn, bytes: &[u8], times: usize, before_kib: u64) -> usize {
+    let mut writer = conn.writer().expect("a second handle");
+    writer
+        .set_write_timeout(Some(Duration::from_millis(1500)))
+        .expect("a time limit");
+    for sent in 0..times {
+        match writer.write_all(bytes) {
+            Ok(()) => assert_flat(server, before_kib, "a client that never reads"),
+            Err(error) => {
+                let stalled = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+                let closed = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+                let expected = stalled.contains(&error.kind()) || closed.contains(&error.kind());
+                assert!(expected, "{error}");
+                return sent;
+            }
+        }
+    }
+    times
+}
+
+/// A million pipelined requests from a client that never reads, while another is served.
+fn never_reads(bytes_per_request: &[u8], server: &Server, witness_token: &str) {
+    const PER_WRITE: usize = 1000;
+    let before_kib = server.resident_kib();
+    let block = bytes_per_request.repeat(PER_WRITE);
+    let conn = Conn::open(server.data).expect("connects");
+    thread::scope(|scope| {
+        let flooder =
+            scope.spawn(|| flood(server, &conn, &block, 1_000_000 / PER_WRITE, before_kib));
+        let mut client = Client::of(server);
+        let mut served = 0;
+        while !flooder.is_finished() || served < 100 {
+            expect(&client.resolve(witness_token), 200);
+            served += 1;
+        }
+        flooder.join().expect("the flooder ends well");
+    });
+    assert_flat(server, before_kib, "a client that never reads");
+    drop(conn);
+    expect(&Client::of(server).resolve(witness_token), 200);
+}
+
+#[test]
+fn p8_a_million_pipelined_resolves_and_nobody_reads() {
+    let server = Server::fresh();
+    let large = format!("{{\"payload\":\"{}\"}}", "x".repeat(16 * 1024));
+    let mut client = Client::of(&server);
+    let token = client.issued(&large).token;
+    let get = request("GET", &format!("/v1/tokens/{token}"), &[], b"");
+    never_reads(&get, &server, &token);
+}
+
+#[test]
+fn p8_a_million_pipelined_misses_and_nobody_reads() {
+    let server = Server::fresh();
+    let token = Client::of(&server).issued(r#"{"payload":1}"#).token;
+    let get = request(
+        "GET",
+        "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        &[],
+        b"",
+    );
+    never_reads(&get, &server, &token);
+}
+
+#[test]
+fn p8_pipelined_batches_and_nobody_reads() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let large = format!("{{\"payload\":\"{}\"}}", "y".repeat(8 * 1024));
+    let token = client.issued(&large).token;
+    let body = json!({ "tokens": vec![token.as_str(); 100] }).to_string();
+    let headers = [("Content-Type", "application/json")];
+    let post = request("POST", "/v1/resolve", &headers, body.as_bytes());
+    let before_kib = server.resident_kib();
+    let conn = Conn::open(server.data).expect("connects");
+    flood(&server, &conn, &post, 10_000, before_kib);
+    assert_flat(&server, before_kib, "batches that nobody reads");
+    expect(&client.resolve(&token), 200);
+}
+
+#[test]
+fn p8_many_stalled_clients_at_once() {
+    let server = Server::fresh();
+    let large = format!("{{\"payload\":\"{}\"}}", "z".repeat(4 * 1024));
+    let mut client = Client::of(&server);
+    let token = client.issued(&large).token;
+    let block = request("GET", &format!("/v1/tokens/{token}"), &[], b"").repeat(1000);
+    let before_kib = server.resident_kib();
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let conn = Conn::open(server.data).expect("connects");
+                flood(&server, &conn, &block, 1000, before_kib);
+            });
+        }
+    });
+    assert_flat(&server, before_kib, "twenty clients that never read");
+    expect(&client.resolve(&token), 200);
+}
+
+#[test]
+fn p8_connections_have_a_limit() {
+    const LIMIT: usize = 32;
+    let server = Server::fresh_with(|launch| launch.flag("--max-connections", &LIMIT.to_string()));
+    let mut first = Client::of(&server);
+    let token = first.issued(r#"{"payload":1}"#).token;
+    let before = server.descriptors();
+    let crowd: Vec<_> = (0..300)
+        .filter_map(|_| Conn::open(server.data).ok())
+        .collect();
+    for _ in 0..50 {
+        expect(&first.resolve(&token), 200);
+        let open = server.descriptors();
+        assert!(
+            open <= before + LIMIT,
+            "{open} descriptors, {before} before the crowd"
+        );
+        thread::sleep(Duration::from_millis(4));
+    }
+    drop(crowd);
+    crate::support::eventually("a place is free again", || {
+        let mut client = Client::of(&server);
+        let path = format!("/v1/tokens/{token}");
+        client
+            .try_send("GET", &path, &[], "")
+            .is_ok_and(|answer| answer.status == 200)
+    });
+}
+
+#[test]
+fn p8_connections_that_come_and_go_leave_nothing() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let token = client.issued(r#"{"payload":1}"#).token;
+    let before = server.descriptors();
+    for n in 0..500 {
+        let mut conn = Conn::open(server.data).expect("connects");
+        match n % 3 {
+            0 => conn.send(b"GET /v1/tok").expect("sends"),
+            1 => conn
+                .send(b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{")
+                .expect("sends"),
+            _ => {}
+        }
+    }
+    crate::support::eventually("all descriptors are closed", || {
+        server.descriptors() <= before
+    });
+    expect(&client.resolve(&token), 200);
+}
+
+/// A chunked body says no length: the limit must hold while it comes.
+#[test]
+fn p8_a_body_without_end_is_cut_off() {
+    let server = Server::fresh();
+    let before_kib = server.resident_kib();
+    let mut conn = Conn::open(server.data).expect("connects");
+    let head = b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n";
+    conn.send(head).expect("sends");
+    let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
+    let sent = flood(&server, &conn, &chunk, 16_000, before_kib);
+    assert!(sent < 16_000, "a gigabyte of body was taken");
+    expect(&conn.response().expect("an answer"), 413);
+}
+
+#[test]
+fn p8_a_header_without_end_is_cut_off() {
+    let server = Server::fresh();
+    let before_kib = server.resident_kib();
+    let mut conn = Conn::open(server.data).expect("connects");
+    conn.send(b"GET /v1/resolve HTTP/1.1\r\nHost: a\r\nX-Endless: ")
+        .expect("sends");
+    let sent = flood(&server, &conn, &[b'x'; 64 * 1024], 4_000, before_kib);
+    assert!(sent < 4_000, "a quarter of a gigabyte of header was taken");
+    expect(&conn.response().expect("an answer"), 431);
+}
+
+#[test]
+fn p8_slow_clients_take_no_place_of_others() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let token = client.issued(r#"{"payload":1}"#).token;
+    let mut slow: Vec<_> = (0..100)
+        .map(|_| Conn::open(server.data).expect("connects"))
+        .collect();
+    let bytes = request(
+        "GET",
+        &format!("/v1/tokens/{token}"),
+        &[("X-Pad", &"x".repeat(60))],
+        b"",
+    );
+    for at in 0..40 {
+        for conn in &mut slow {
+            conn.send(&bytes[at..=at]).expect("sends");
+        }
+        expect(&client.resolve(&token), 200);
+    }
+}
+
+/// Guesses must not reach the log: nobody fills the disk by guessing.
+#[test]
+fn p8_guessing_tokens_writes_nothing() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    client.issued(r#"{"payload":1}"#);
+    let before = crate::admin::stats(&server)["lsn"].clone();
+    let guess = "E".repeat(32);
+    for _ in 0..50 {
+        expect(&client.consume(&guess), 404);
+        expect(&client.extend(&guess, "5m"), 404);
+        expect(&client.consume_keyed("guess", &guess), 404);
+        let body = json!({ "tokens": [guess] }).to_string();
+        assert_eq!(client.post("/v1/consume", &body).text(), "[null]");
+    }
+    assert_eq!(crate::admin::stats(&server)["lsn"], before);
+}

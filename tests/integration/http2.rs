@@ -1,0 +1,155 @@
+//! HTTP/2 with prior knowledge: the same operations, many streams on one connection.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::SendRequest;
+use hyper::{Request, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+use crate::raw::{PATIENCE, Response};
+use crate::server::Server;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Runs an asynchronous test on a runtime of its own, no longer than the patience of a few waits.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    runtime
+        .block_on(async { tokio::time::timeout(PATIENCE * 3, test).await })
+        .expect("the server answers");
+}
+
+async fn connect(server: &Server) -> Sender {
+    let stream = TcpStream::connect(server.data).await.expect("connects");
+    let io = TokioIo::new(stream);
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .expect("the server speaks HTTP/2");
+    tokio::spawn(connection);
+    sender
+}
+
+async fn send(sender: &mut Sender, method: &str, path: &str, body: &str) -> Response {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://jeton.test{path}"))
+        .header("content-type", "application/json")
+        .body(Full::from(body.to_owned()))
+        .expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    assert_eq!(response.version(), Version::HTTP_2);
+    let status = response.status().as_u16();
+    let headers = response.headers().iter();
+    let headers = headers
+        .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()))
+        .collect();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("a whole body")
+        .to_bytes()
+        .to_vec();
+    let response = Response {
+        status,
+        headers,
+        body,
+    };
+    crate::client::assert_contract(&response);
+    response
+}
+
+#[test]
+fn every_operation_works_over_http2() {
+    let server = Server::shared();
+    run(async {
+        let mut sender = connect(&server).await;
+        let body = "{\"payload\":{ \"n\" : 1},\"uses\":2}";
+        let issued = send(&mut sender, "POST", "/v1/tokens", body).await;
+        assert_eq!(issued.status, 201);
+        let token = issued.json()["token"].as_str().expect("a token").to_owned();
+        let path = format!("/v1/tokens/{token}");
+        let resolved = send(&mut sender, "GET", &path, "").await;
+        assert_eq!((resolved.status, resolved.text()), (200, "{ \"n\" : 1}"));
+        let list = serde_json::json!({ "tokens": [token] }).to_string();
+        assert_eq!(
+            send(&mut sender, "POST", "/v1/resolve", &list).await.text(),
+            "[{ \"n\" : 1}]"
+        );
+        let consumed = send(&mut sender, "POST", &format!("{path}/consume"), "").await;
+        assert_eq!((consumed.status, consumed.text()), (200, "{ \"n\" : 1}"));
+        let status = send(&mut sender, "GET", &format!("{path}/status"), "").await;
+        assert_eq!(status.json()["uses_left"], 1);
+        assert_eq!(
+            send(&mut sender, "PATCH", &path, r#"{"ttl":"1h"}"#)
+                .await
+                .status,
+            200
+        );
+        assert_eq!(
+            send(&mut sender, "POST", "/v1/consume", &list).await.text(),
+            "[{ \"n\" : 1}]"
+        );
+        assert_eq!(send(&mut sender, "DELETE", &path, "").await.status, 204);
+        assert_eq!(send(&mut sender, "GET", &path, "").await.status, 404);
+    });
+}
+
+#[test]
+fn errors_over_http2_are_the_same_problems() {
+    let server = Server::shared();
+    run(async {
+        let mut sender = connect(&server).await;
+        for (method, path, body, status) in [
+            ("POST", "/v1/tokens", "{", 400),
+            ("GET", "/v1/nothing", "", 404),
+            ("PUT", "/v1/tokens", "", 405),
+            ("POST", "/v1/tokens", r#"{"payload":1,"ttl":0}"#, 422),
+        ] {
+            assert_eq!(
+                send(&mut sender, method, path, body).await.status,
+                status,
+                "{method} {path}"
+            );
+        }
+        let large = format!("{{\"payload\":\"{}\"}}", "x".repeat(64 * 1024));
+        assert_eq!(
+            send(&mut sender, "POST", "/v1/tokens", &large).await.status,
+            413
+        );
+    });
+}
+
+#[test]
+fn p2_streams_of_one_connection_are_rivals_too() {
+    let server = Server::shared();
+    run(async {
+        let mut sender = connect(&server).await;
+        let issued = send(
+            &mut sender,
+            "POST",
+            "/v1/tokens",
+            r#"{"payload":1,"uses":3}"#,
+        )
+        .await;
+        let token = issued.json()["token"].as_str().expect("a token").to_owned();
+        let rivals: Vec<_> = (0..50)
+            .map(|_| {
+                let (mut sender, path) = (sender.clone(), format!("/v1/tokens/{token}/consume"));
+                tokio::spawn(async move { send(&mut sender, "POST", &path, "").await.status })
+            })
+            .collect();
+        let mut winners = 0;
+        for rival in rivals {
+            match rival.await.expect("a rival ends well") {
+                200 => winners += 1,
+                status => assert_eq!(status, 404),
+            }
+        }
+        assert_eq!(winners, 3);
+    });
+}

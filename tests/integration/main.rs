@@ -1,0 +1,43 @@
+//! Black-box tests: the real `jeton` binary, over TCP, judged by the interface contract alone.
+//!
+//! Each test is named after the promise it tries to break (`p1_` to `p10_`, see the crate
+//! documentation) or after the operation whose answers it pins down. Tests that change what a server
+//! holds in a way others could notice start a server of their own; the rest share one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and looks at the clock from outside"
+)]
+
+mod client;
+mod raw;
+mod server;
+mod support;
+
+mod admin;
+mod api_batch;
+mod api_consume;
+mod api_errors;
+mod api_extend;
+mod api_idempotency;
+mod api_issue;
+mod api_reference;
+mod api_resolve;
+mod api_revoke;
+mod cli;
+mod config;
+mod crash;
+mod crash_oracle;
+mod damage;
+mod expiry;
+mod hostile;
+mod http2;
+mod limits;
+mod protocol;
+mod rivals;
+mod secrecy;
+mod tidy;
+mod tidy_layers;

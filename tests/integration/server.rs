@@ -1,0 +1,337 @@
+//! Starts the real `jeton serve`, waits for its ready line, and ends it gently or by force.
+//!
+//! What the contract leaves open and the tests must nevertheless name (flags of limits, the log
+//! filter's variable) stands here once, so that a change of name is a change of one line.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a slow request body may take.
+pub const BODY_TIMEOUT: &str = "--body-timeout";
+/// How long a slow request head may take.
+pub const HEADER_TIMEOUT: &str = "--header-timeout";
+/// The variable that sets the log filter.
+pub const LOG_FILTER: &str = "RUST_LOG";
+
+/// Starting and stopping take well under a second; this only keeps a broken build from hanging.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How a server is to be started; every setting has a small default.
+pub struct Launch {
+    flags: BTreeMap<String, Option<String>>,
+    env: Vec<(String, String)>,
+}
+
+/// A running server; dropping it kills it.
+pub struct Server {
+    child: Child,
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    /// Living tokens at the start, as the ready line said.
+    pub tokens: u64,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+    _own_dir: Option<TempDir>,
+}
+
+/// A server that ended before it was ready.
+#[derive(Debug)]
+pub struct Refused {
+    pub status: ExitStatus,
+    pub stderr: String,
+}
+
+impl Launch {
+    /// On `dir`, on free ports, with a log so small that its ring turns within a test.
+    pub fn on(dir: &Path) -> Launch {
+        let dir = dir
+            .to_str()
+            .expect("the path of a temporary folder is UTF-8");
+        Launch::bare()
+            .flag("--listen", "127.0.0.1:0")
+            .flag("--admin-listen", "127.0.0.1:0")
+            .flag("--data-dir", dir)
+            .flag("--workers", "2")
+            .flag("--segment-size", "1MiB")
+            .flag("--log-min-size", "4MiB")
+    }
+
+    /// Without any flag at all.
+    pub fn bare() -> Launch {
+        Launch {
+            flags: BTreeMap::new(),
+            env: Vec::new(),
+        }
+    }
+
+    pub fn flag(mut self, name: &str, value: &str) -> Launch {
+        self.flags.insert(name.to_owned(), Some(value.to_owned()));
+        self
+    }
+
+    pub fn switch(mut self, name: &str) -> Launch {
+        self.flags.insert(name.to_owned(), None);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Launch {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn start(&self) -> Server {
+        self.try_start()
+            .unwrap_or_else(|refused| panic!("the server did not start: {refused:?}"))
+    }
+
+    /// Starts a server and kills it after `delay`, whether it was ready by then or not.
+    pub fn start_and_kill9(&self, delay: Duration) {
+        let mut child = self.spawn();
+        std::thread::sleep(delay);
+        child.kill().expect("a child of ours");
+        child.wait().expect("it has ended");
+    }
+
+    fn spawn(&self) -> Child {
+        let mut command = jeton();
+        command.arg("serve");
+        for (name, value) in &self.flags {
+            command.arg(name).args(value);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the jeton binary runs")
+    }
+
+    /// The server, or what it said when it refused to start.
+    pub fn try_start(&self) -> Result<Server, Refused> {
+        let mut child = self.spawn();
+        let (line_sender, lines) = mpsc::channel();
+        let (stdout, out_reader) = collect(child.stdout.take().expect("piped"), Some(line_sender));
+        let (stderr, err_reader) = collect(child.stderr.take().expect("piped"), None);
+        let readers = vec![out_reader, err_reader];
+        match lines.recv_timeout(LONGEST_WAIT) {
+            Ok(line) => {
+                let (data, admin, tokens) = parse_ready_line(&line);
+                let _own_dir = None;
+                Ok(Server {
+                    child,
+                    data,
+                    admin,
+                    tokens,
+                    stdout,
+                    stderr,
+                    readers,
+                    _own_dir,
+                })
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = child.wait().expect("the server has ended");
+                readers
+                    .into_iter()
+                    .for_each(|reader| reader.join().expect("collects"));
+                Err(Refused {
+                    status,
+                    stderr: snapshot(&stderr),
+                })
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let _ = child.kill();
+                panic!(
+                    "no ready line within {LONGEST_WAIT:?}: {}",
+                    snapshot(&stderr)
+                );
+            }
+        }
+    }
+}
+
+impl Server {
+    /// A server of this test's own, on an empty folder that goes with it.
+    pub fn fresh() -> Server {
+        Server::fresh_with(|launch| launch)
+    }
+
+    /// The same, with more flags.
+    pub fn fresh_with(settings: impl FnOnce(Launch) -> Launch) -> Server {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut server = settings(Launch::on(dir.path())).start();
+        server._own_dir = Some(dir);
+        server
+    }
+
+    /// One server for all tests that only mind their own tokens. It ends with its last user.
+    pub fn shared() -> Arc<Server> {
+        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Server::fresh());
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
+    /// The machine's view of a crash: SIGKILL, nothing flushed, nothing said.
+    pub fn kill9(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Sends `signal` and waits for the end.
+    pub fn stop(mut self, signal: Signal) -> (ExitStatus, String) {
+        kill_process(self.pid(), signal).expect("it runs");
+        let status = wait(&mut self.child);
+        self.readers
+            .drain(..)
+            .for_each(|reader| reader.join().expect("collects"));
+        (status, self.stderr())
+    }
+
+    /// SIGTERM; the exit status must be 0.
+    pub fn stop_well(self) {
+        let (status, stderr) = self.stop(Signal::TERM);
+        assert!(status.success(), "SIGTERM ended with {status}: {stderr}");
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// What came on standard error so far.
+    pub fn stderr(&self) -> String {
+        snapshot(&self.stderr)
+    }
+
+    /// What came on standard output so far.
+    pub fn stdout(&self) -> String {
+        snapshot(&self.stdout)
+    }
+
+    /// Resident memory of the process, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(path).expect("the server runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .expect("a number")
+            .parse()
+            .expect("a number")
+    }
+
+    /// Open file descriptors of the process.
+    pub fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        std::fs::read_dir(path).expect("the server runs").count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary under test, free of settings from the environment the tests run in.
+pub fn jeton() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("JETON_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a command that should end by itself, and gathers what it says (less than a pipe holds).
+pub fn output(command: &mut Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the jeton binary runs");
+    wait(&mut child);
+    child.wait_with_output().expect("its output")
+}
+
+/// Waits for the end of a child that should end by itself.
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return status;
+        }
+        if begun.elapsed() > LONGEST_WAIT {
+            let _ = child.kill();
+            panic!("the process did not end within {LONGEST_WAIT:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Gathers an output in the background, and passes its lines on.
+fn collect(
+    output: impl Read + Send + 'static,
+    lines: Option<mpsc::Sender<String>>,
+) -> (Arc<Mutex<String>>, JoinHandle<()>) {
+    let text = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&text);
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let mut text = sink.lock().expect("no reader panics");
+            text.push_str(&line);
+            text.push('\n');
+            lines.as_ref().map(|lines| lines.send(line));
+        }
+    });
+    (text, reader)
+}
+
+fn snapshot(text: &Mutex<String>) -> String {
+    text.lock().expect("no reader panics").clone()
+}
+
+/// `jeton ready: data=http://127.0.0.1:PORT admin=http://127.0.0.1:PORT tokens=N`
+fn parse_ready_line(line: &str) -> (SocketAddr, SocketAddr, u64) {
+    let parts = line
+        .strip_prefix("jeton ready: data=http://")
+        .and_then(|rest| {
+            let (data, rest) = rest.split_once(" admin=http://")?;
+            let (admin, tokens) = rest.split_once(" tokens=")?;
+            Some((
+                data.parse().ok()?,
+                admin.parse().ok()?,
+                tokens.parse().ok()?,
+            ))
+        });
+    parts.unwrap_or_else(|| panic!("not a ready line: {line:?}"))
+}
+
+#[test]
+fn the_ready_line_is_read_to_the_letter() {
+    let line = "jeton ready: data=http://127.0.0.1:7450 admin=http://127.0.0.1:7451 tokens=12";
+    let (data, admin, tokens) = parse_ready_line(line);
+    assert_eq!((data.port(), admin.port(), tokens), (7450, 7451, 12));
+    assert!(std::panic::catch_unwind(|| parse_ready_line("jeton ready")).is_err());
+}
