@@ -118,7 +118,7 @@ impl Committer {
         self.carry();
         let (mut next, mut goes_on) = (Some(first), true);
         while let Some((ops, reply)) = next.take() {
-            self.take(ops, reply);
+            self.take(&ops, reply);
             if self.frame.body_len() < FRAME_LEN_GOOD {
                 match self.jobs.try_recv() {
                     Ok(Job::Call { ops, reply }) => next = Some((ops, reply)),
@@ -137,8 +137,8 @@ impl Committer {
     }
 
     /// Answers what needs no log, and encodes the rest.
-    fn take(&mut self, ops: Vec<Op>, reply: super::Reply) {
-        for (place, op) in self.batch.open(reply, &ops).zip(&ops) {
+    fn take(&mut self, ops: &[Op], reply: super::Reply) {
+        for (place, op) in self.batch.open(reply, ops).zip(ops) {
             match self.admit(op) {
                 Some(outcome) => self.batch.answer(place, outcome),
                 None => {

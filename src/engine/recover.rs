@@ -399,7 +399,7 @@ pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError
     };
     for segment in &survey.segments {
         let frames = segment.read()?;
-        for frame in frames.iter() {
+        for frame in &frames {
             verified.frames += 1;
             verified.records += crate::record::records(frame.body).count() as u64;
         }

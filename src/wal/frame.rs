@@ -165,6 +165,7 @@ impl FrameBuffer {
 
     /// Fills in header and padding, and returns the whole frame. May be called
     /// again, with other fields, when the frame could not be written.
+    #[expect(clippy::expect_used, reason = "append refuses longer bodies")]
     pub(crate) fn finish(&mut self, identity: u32, fields: &Fields) -> &[u8] {
         self.strip_padding();
         assert_eq!(

@@ -141,7 +141,7 @@ impl Wal {
         config: Config,
         survey: &Survey,
     ) -> Result<Self, OpenError> {
-        let (ring, file) = Ring::resume(storage, config, survey)?;
+        let (ring, file) = Ring::resume(&storage, config, survey)?;
         survey.tail.wipe(file.as_ref())?;
         let (offset, time_ms) = (survey.tail.end_offset, survey.tail.last_time_ms);
         Ok(Self::start(ring, file, offset, time_ms))

@@ -61,8 +61,9 @@ impl Ring {
         Ok((ring, first.file))
     }
 
+    #[expect(clippy::expect_used, reason = "a survey has a current segment")]
     pub fn resume(
-        storage: Arc<dyn Storage>,
+        storage: &Arc<dyn Storage>,
         config: Config,
         survey: &Survey,
     ) -> Result<(Self, Arc<dyn File>), OpenError> {
@@ -77,7 +78,7 @@ impl Ring {
         current.sealed = false;
         current.used_bytes = survey.tail.end_offset;
         let file = open(storage.as_ref(), current.header.seq)?;
-        let mut ring = Self::start(Arc::clone(&storage), config, segments, spares)?;
+        let mut ring = Self::start(Arc::clone(storage), config, segments, spares)?;
         if let Some(header) = survey.prepared {
             ring.next = Next::Ready(Prepared {
                 header,

@@ -103,6 +103,7 @@ impl Table {
     }
 
     /// Lets go of the oldest segment, which must be `seq` and not the current.
+    #[expect(clippy::expect_used, reason = "asserted in the line above")]
     pub fn pop_oldest(&mut self, seq: u64) -> Segment {
         assert_eq!(self.oldest().map(|oldest| oldest.header.seq), Some(seq));
         let segment = self.segments.pop_front().expect("the oldest is there");
