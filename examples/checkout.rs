@@ -86,11 +86,7 @@ fn run(arguments: &Arguments) -> Outcome<bool> {
         None => Platform::start()?,
     };
     let mut parties = Parties::connect(&platform.address)?;
-    println!(
-        "{} orders from {}",
-        orders.len(),
-        arguments.orders.display()
-    );
+    println!("{} orders from {}", orders.len(), arguments.orders.display());
     println!("platform at http://{}\n", platform.address);
     println!("order                amount   bytes    winners  result");
     let mut short_lived = Vec::new();
@@ -123,18 +119,12 @@ fn print_row(order: &Order, report: &Report) {
 fn read_orders(path: &Path) -> Outcome<Vec<Order>> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let orders: Vec<Order> = lines
         .map(|(n, line)| {
             let identity = serde_json::from_str(line)
                 .map_err(|error| format!("{}:{}: {error}", path.display(), n + 1))?;
-            Ok(Order {
-                identity,
-                text: line.trim().to_owned(),
-            })
+            Ok(Order { identity, text: line.trim().to_owned() })
         })
         .collect::<Outcome<_>>()?;
     if orders.is_empty() {
@@ -176,11 +166,7 @@ impl Parties {
     fn connect(address: &str) -> Outcome<Parties> {
         let open = || Connection::open(address);
         let rivals = (0..RIVALS).map(|_| open()).collect::<io::Result<_>>()?;
-        Ok(Parties {
-            shop: open()?,
-            app: open()?,
-            rivals,
-        })
+        Ok(Parties { shop: open()?, app: open()?, rivals })
     }
 
     /// One order's way from the shop to the payment, and what must not be possible after it.
@@ -198,15 +184,9 @@ impl Parties {
     }
 
     fn issue(&mut self, order: &Order, report: &mut Report) -> Outcome<Option<String>> {
-        let issued = self
-            .shop
-            .send("POST", "/v1/tokens", &order.issue(&order.text))?;
+        let issued = self.shop.send("POST", "/v1/tokens", &order.issue(&order.text))?;
         report.expect("issue (409: paid on this server already)", &issued, 201);
-        if issued.status == 201 {
-            Ok(Some(issued.token()?))
-        } else {
-            Ok(None)
-        }
+        if issued.status == 201 { Ok(Some(issued.token()?)) } else { Ok(None) }
     }
 
     /// The app finds what the shop wrote, by the token and by what identifies the order.
@@ -216,19 +196,13 @@ impl Parties {
         report.compare("resolve by token", &by_token.body, &order.text);
         let by_reference = self.app.send("POST", "/v1/resolve", &order.list())?;
         report.expect("resolve by reference", &by_reference, 200);
-        report.compare(
-            "resolve by reference",
-            &by_reference.body,
-            &format!("[{}]", order.text),
-        );
+        report.compare("resolve by reference", &by_reference.body, &format!("[{}]", order.text));
         Ok(())
     }
 
     /// The shop sends the order twice, and then another order under the same reference.
     fn issue_again(&mut self, order: &Order, token: &str, report: &mut Report) -> Outcome<()> {
-        let again = self
-            .shop
-            .send("POST", "/v1/tokens", &order.issue(&order.text))?;
+        let again = self.shop.send("POST", "/v1/tokens", &order.issue(&order.text))?;
         report.expect("the same order again", &again, 200);
         if again.status == 200 && again.token()? != token {
             report.differ("the same order again has another token".to_owned());
@@ -288,14 +262,8 @@ impl Parties {
         let resolved = self.app.send("GET", &path, "")?;
         report.expect("resolve after the payment", &resolved, 404);
         let by_reference = self.app.send("POST", "/v1/resolve", &order.list())?;
-        report.compare(
-            "resolve by reference after the payment",
-            &by_reference.body,
-            "[null]",
-        );
-        let issued = self
-            .shop
-            .send("POST", "/v1/tokens", &order.issue(&order.text))?;
+        report.compare("resolve by reference after the payment", &by_reference.body, "[null]");
+        let issued = self.shop.send("POST", "/v1/tokens", &order.issue(&order.text))?;
         report.expect("a paid order issued again", &issued, 409);
         Ok(())
     }
@@ -307,11 +275,7 @@ impl Parties {
         report.expect("issue of a random token", &issued, 201);
         let path = format!("/v1/tokens/{}", issued.token()?);
         report.expect("revoke", &self.shop.send("DELETE", &path, "")?, 204);
-        report.expect(
-            "resolve after a revocation",
-            &self.app.send("GET", &path, "")?,
-            404,
-        );
+        report.expect("resolve after a revocation", &self.app.send("GET", &path, "")?, 404);
         let consumed = self.app.send("POST", &format!("{path}/consume"), "")?;
         report.expect("consume after a revocation", &consumed, 404);
         Ok(())
@@ -320,10 +284,7 @@ impl Parties {
     fn issue_short_lived(&mut self, order: &Order) -> Outcome<ShortLived> {
         let body = format!(r#"{{"payload":{},"ttl":"{SHORT_TTL}"}}"#, order.text);
         let issued = self.shop.send("POST", "/v1/tokens", &body)?;
-        let expires_at = issued.json()?["expires_at"]
-            .as_str()
-            .unwrap_or_default()
-            .parse()?;
+        let expires_at = issued.json()?["expires_at"].as_str().unwrap_or_default().parse()?;
         Ok((issued.token()?, expires_at))
     }
 
@@ -376,10 +337,7 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Connection {
-            host: address.to_owned(),
-            stream: BufReader::new(stream),
-        })
+        Ok(Connection { host: address.to_owned(), stream: BufReader::new(stream) })
     }
 
     fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
@@ -390,9 +348,7 @@ impl Connection {
         );
         self.stream.get_mut().write_all(request.as_bytes())?;
         let status_line = self.line()?;
-        let status = status_line
-            .get(9..12)
-            .and_then(|digits| digits.parse().ok());
+        let status = status_line.get(9..12).and_then(|digits| digits.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no HTTP answer"))?;
         let mut length = 0;
         loop {
@@ -441,23 +397,14 @@ struct Platform {
 
 impl Platform {
     fn running(url: &str) -> Outcome<Platform> {
-        let address = url
-            .strip_prefix("http://")
-            .ok_or("--server must begin with http://")?;
-        Ok(Platform {
-            address: address.trim_end_matches('/').to_owned(),
-            child: None,
-        })
+        let address = url.strip_prefix("http://").ok_or("--server must begin with http://")?;
+        Ok(Platform { address: address.trim_end_matches('/').to_owned(), child: None })
     }
 
     /// Starts the `jeton` beside this example, in memory, on a free port.
     fn start() -> Outcome<Platform> {
         let own = std::env::current_exe()?;
-        let jeton = own
-            .ancestors()
-            .nth(2)
-            .ok_or("this example has no folder")?
-            .join("jeton");
+        let jeton = own.ancestors().nth(2).ok_or("this example has no folder")?.join("jeton");
         if !jeton.is_file() {
             return Err(
                 "build the server first (cargo build --release), or name one with --server".into(),
@@ -470,14 +417,9 @@ impl Platform {
             .spawn()?;
         let mut ready = String::new();
         let stdout = child.stdout.take().ok_or("the server has no output")?;
-        let mut platform = Platform {
-            address: String::new(),
-            child: Some(child),
-        };
+        let mut platform = Platform { address: String::new(), child: Some(child) };
         BufReader::new(stdout).read_line(&mut ready)?;
-        let address = ready
-            .split_once("data=http://")
-            .and_then(|(_, rest)| rest.split(' ').next());
+        let address = ready.split_once("data=http://").and_then(|(_, rest)| rest.split(' ').next());
         platform.address = address.ok_or("the server did not start")?.to_owned();
         Ok(platform)
     }

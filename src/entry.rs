@@ -105,10 +105,7 @@ impl Entry {
     /// If they are not.
     #[must_use]
     pub fn new(parts: &Parts<'_>, segment: SegmentSlot) -> Entry {
-        assert!(
-            parts.payload.len() <= PAYLOAD_LEN_MAX,
-            "payload over the limit"
-        );
+        assert!(parts.payload.len() <= PAYLOAD_LEN_MAX, "payload over the limit");
         assert!(parts.deadline <= UnixMillis::MAX && parts.issued_at <= UnixMillis::MAX);
         assert!(parts.uses_total <= USES_MAX && parts.keys.len() <= USES_MAX as usize);
         let with_uses = !parts.keys.is_empty() || (parts.uses_total != 1 && parts.uses_left > 0);
@@ -260,19 +257,13 @@ impl Entry {
     /// Moves the deadline. Only the committer calls this.
     pub fn set_deadline(&self, deadline: UnixMillis) {
         let state = self.state();
-        self.state.store(
-            pack(deadline, self.segment(), state & 0xF),
-            Ordering::Release,
-        );
+        self.state.store(pack(deadline, self.segment(), state & 0xF), Ordering::Release);
     }
 
     /// Notes that the entry was carried to `segment`. Only the committer calls this.
     pub fn set_segment(&self, segment: SegmentSlot) {
         let state = self.state();
-        self.state.store(
-            pack(self.deadline(), segment, state & 0xF),
-            Ordering::Release,
-        );
+        self.state.store(pack(self.deadline(), segment, state & 0xF), Ordering::Release);
     }
 
     /// Bytes of memory that an entry with this payload takes in the store, everything counted:
@@ -283,11 +274,7 @@ impl Entry {
         const NODE: usize = 16 + size_of::<Entry>();
         const SLOT_MEAN: usize = 16;
         const TIMER: usize = 8;
-        let uses = if with_uses {
-            USES_LEN + key_count * KEY_LEN
-        } else {
-            0
-        };
+        let uses = if with_uses { USES_LEN + key_count * KEY_LEN } else { 0 };
         NODE + SLOT_MEAN + TIMER + size_class(payload_len + uses)
     }
 
@@ -307,13 +294,11 @@ impl Entry {
         }
         // SAFETY: with this flag, which never changes, the body begins with a `Uses`, aligned for
         // it by `layout`.
-        self.body
-            .map(|body| unsafe { body.cast::<Uses>().as_ref() })
+        self.body.map(|body| unsafe { body.cast::<Uses>().as_ref() })
     }
 
     fn payload_at(&self) -> usize {
-        self.uses()
-            .map_or(0, |uses| USES_LEN + uses.key_count as usize * KEY_LEN)
+        self.uses().map_or(0, |uses| USES_LEN + uses.key_count as usize * KEY_LEN)
     }
 }
 
@@ -347,11 +332,7 @@ fn layout(len: usize) -> Layout {
 }
 
 fn allocate(parts: &Parts<'_>, with_uses: bool) -> Option<NonNull<u8>> {
-    let head = if with_uses {
-        USES_LEN + parts.keys.len() * KEY_LEN
-    } else {
-        0
-    };
+    let head = if with_uses { USES_LEN + parts.keys.len() * KEY_LEN } else { 0 };
     let len = head + parts.payload.len();
     if len == 0 {
         return None;
@@ -449,14 +430,7 @@ mod tests {
 
     #[test]
     fn several_uses_count_down() {
-        let entry = Entry::new(
-            &Parts {
-                uses_left: 3,
-                uses_total: 3,
-                ..plain(b"{}")
-            },
-            SLOT,
-        );
+        let entry = Entry::new(&Parts { uses_left: 3, uses_total: 3, ..plain(b"{}") }, SLOT);
         entry.take_use();
         assert_eq!((entry.uses_left(), entry.uses_total()), (2, 3));
         assert_eq!(entry.payload(), b"{}");
@@ -469,16 +443,9 @@ mod tests {
 
     #[test]
     fn size_classes_are_those_of_the_allocator() {
-        for (len, class) in [
-            (0, 0),
-            (1, 8),
-            (64, 64),
-            (65, 80),
-            (128, 128),
-            (129, 160),
-            (161, 192),
-            (257, 320),
-        ] {
+        for (len, class) in
+            [(0, 0), (1, 8), (64, 64), (65, 80), (128, 128), (129, 160), (161, 192), (257, 320)]
+        {
             assert_eq!(size_class(len), class, "{len}");
         }
     }

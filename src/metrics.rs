@@ -37,10 +37,7 @@ impl Counter {
     /// The sum so far.
     #[must_use]
     pub fn get(&self) -> u64 {
-        self.0
-            .iter()
-            .map(|stripe| stripe.load(Ordering::Relaxed))
-            .sum()
+        self.0.iter().map(|stripe| stripe.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -83,9 +80,7 @@ impl Latencies {
 
     /// Records a duration.
     pub fn record(&self, duration: Duration) {
-        self.record_us(std::iter::once(
-            u64::try_from(duration.as_micros()).unwrap_or(HOUR_US),
-        ));
+        self.record_us(std::iter::once(u64::try_from(duration.as_micros()).unwrap_or(HOUR_US)));
     }
 
     /// Records a number of durations under one lock.
@@ -110,10 +105,7 @@ impl Latencies {
             p99_us: histogram.value_at_quantile(0.99),
             p999_us: histogram.value_at_quantile(0.999),
             max_us: histogram.max(),
-            buckets: BUCKETS_US
-                .iter()
-                .map(|bound| histogram.count_between(0, *bound))
-                .collect(),
+            buckets: BUCKETS_US.iter().map(|bound| histogram.count_between(0, *bound)).collect(),
         }
     }
 }

@@ -150,41 +150,14 @@ impl<'a> Record<'a> {
     /// Appends the record's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Record::Issue {
-                digest,
-                deadline,
-                uses,
-                peek,
-                derived,
-                payload,
-            } => {
-                entry_head(
-                    out,
-                    ISSUE,
-                    flags(peek, derived),
-                    uses,
-                    payload,
-                    digest,
-                    deadline,
-                );
+            Record::Issue { digest, deadline, uses, peek, derived, payload } => {
+                entry_head(out, ISSUE, flags(peek, derived), uses, payload, digest, deadline);
                 out.extend_from_slice(payload);
             }
-            Record::Carry {
-                digest,
-                parts,
-                keys,
-            } => {
+            Record::Carry { digest, parts, keys } => {
                 let flags = flags(parts.peek, parts.derived);
                 let payload = parts.payload;
-                entry_head(
-                    out,
-                    CARRY,
-                    flags,
-                    parts.uses_left,
-                    payload,
-                    digest,
-                    parts.deadline,
-                );
+                entry_head(out, CARRY, flags, parts.uses_left, payload, digest, parts.deadline);
                 carry_head(out, &parts, keys.0.len() / DIGEST_LEN);
                 out.extend_from_slice(keys.0);
                 out.extend_from_slice(payload);
@@ -194,11 +167,7 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(&digest.to_bytes());
                 out.extend_from_slice(key.as_ref().map_or(&[][..], |key| &key.0));
             }
-            Record::Extend {
-                digest,
-                deadline,
-                life_ms_max,
-            } => {
+            Record::Extend { digest, deadline, life_ms_max } => {
                 short_head(out, EXTEND, 0);
                 out.extend_from_slice(&digest.to_bytes());
                 out.extend_from_slice(&deadline.0.to_le_bytes());
@@ -215,15 +184,7 @@ impl<'a> Record<'a> {
     /// Appends the Carry of an entry as it stands.
     pub fn encode_carry(digest: Digest, parts: &Parts<'_>, out: &mut Vec<u8>) {
         let flags = flags(parts.peek, parts.derived);
-        entry_head(
-            out,
-            CARRY,
-            flags,
-            parts.uses_left,
-            parts.payload,
-            digest,
-            parts.deadline,
-        );
+        entry_head(out, CARRY, flags, parts.uses_left, parts.payload, digest, parts.deadline);
         carry_head(out, parts, parts.keys.len());
         for key in parts.keys {
             out.extend_from_slice(&key.0);
@@ -233,11 +194,7 @@ impl<'a> Record<'a> {
 
     /// Reads the record at `at` of a frame's body; returns it with the place behind it.
     pub fn decode(body: &'a [u8], at: usize) -> Result<(Record<'a>, usize), RecordError> {
-        let mut reader = Reader {
-            body,
-            at,
-            start: at,
-        };
+        let mut reader = Reader { body, at, start: at };
         let record = reader.record()?;
         Ok((record, reader.at))
     }
@@ -305,28 +262,18 @@ impl<'a> Reader<'a> {
                 self.known(flags, HAS_KEY)?;
                 self.zero(SHORT_HEAD_LEN - 2)?;
                 let digest = self.digest()?;
-                let key = if flags & HAS_KEY != 0 {
-                    Some(ConsumeKey(self.array()?))
-                } else {
-                    None
-                };
+                let key = if flags & HAS_KEY != 0 { Some(ConsumeKey(self.array()?)) } else { None };
                 Ok(Record::Consume { digest, key })
             }
             EXTEND => {
                 self.zero_head(flags)?;
                 let (digest, deadline) = (self.digest()?, self.instant()?);
                 let life_ms_max = u64::from_le_bytes(self.array()?);
-                Ok(Record::Extend {
-                    digest,
-                    deadline,
-                    life_ms_max,
-                })
+                Ok(Record::Extend { digest, deadline, life_ms_max })
             }
             REVOKE => {
                 self.zero_head(flags)?;
-                Ok(Record::Revoke {
-                    digest: self.digest()?,
-                })
+                Ok(Record::Revoke { digest: self.digest()? })
             }
             TIME => {
                 self.zero_head(flags)?;
@@ -350,14 +297,7 @@ impl<'a> Reader<'a> {
                 return Err(self.error("issued without a use"));
             }
             let payload = self.take(payload_len)?;
-            return Ok(Record::Issue {
-                digest,
-                deadline,
-                uses,
-                peek,
-                derived,
-                payload,
-            });
+            return Ok(Record::Issue { digest, deadline, uses, peek, derived, payload });
         }
         let issued_at = self.instant()?;
         let (uses_total, key_count) = (self.count(1)?, self.count(0)?);
@@ -374,11 +314,7 @@ impl<'a> Reader<'a> {
             derived,
             keys: &[],
         };
-        Ok(Record::Carry {
-            digest,
-            parts,
-            keys,
-        })
+        Ok(Record::Carry { digest, parts, keys })
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
@@ -400,38 +336,22 @@ impl<'a> Reader<'a> {
 
     fn instant(&mut self) -> Result<UnixMillis, RecordError> {
         let instant = UnixMillis(u64::from_le_bytes(self.array()?));
-        if instant > UnixMillis::MAX {
-            Err(self.error("time out of range"))
-        } else {
-            Ok(instant)
-        }
+        if instant > UnixMillis::MAX { Err(self.error("time out of range")) } else { Ok(instant) }
     }
 
     fn count(&mut self, min: u32) -> Result<u32, RecordError> {
         let count = u32::from(u16::from_le_bytes(self.array()?));
         let valid = (min..=USES_MAX).contains(&count);
-        if valid {
-            Ok(count)
-        } else {
-            Err(self.error("count out of range"))
-        }
+        if valid { Ok(count) } else { Err(self.error("count out of range")) }
     }
 
     fn known(&self, flags: u8, known: u8) -> Result<(), RecordError> {
-        if flags & !known == 0 {
-            Ok(())
-        } else {
-            Err(self.error("unknown flag"))
-        }
+        if flags & !known == 0 { Ok(()) } else { Err(self.error("unknown flag")) }
     }
 
     fn zero(&mut self, len: usize) -> Result<(), RecordError> {
         let all_zero = self.take(len)?.iter().all(|byte| *byte == 0);
-        if all_zero {
-            Ok(())
-        } else {
-            Err(self.error("unused bytes are not zero"))
-        }
+        if all_zero { Ok(()) } else { Err(self.error("unused bytes are not zero")) }
     }
 
     fn zero_head(&mut self, flags: u8) -> Result<(), RecordError> {
@@ -440,10 +360,7 @@ impl<'a> Reader<'a> {
     }
 
     fn error(&self, what: &'static str) -> RecordError {
-        RecordError {
-            at: self.start,
-            what,
-        }
+        RecordError { at: self.start, what }
     }
 }
 
@@ -471,11 +388,7 @@ mod tests {
             uses_total: 5,
             peek: true,
             derived: true,
-            keys: &[
-                ConsumeKey([1; 16]),
-                ConsumeKey([2; 16]),
-                ConsumeKey([3; 16]),
-            ],
+            keys: &[ConsumeKey([1; 16]), ConsumeKey([2; 16]), ConsumeKey([3; 16])],
         };
         let mut carry = Vec::new();
         Record::encode_carry(digest(4), &parts, &mut carry);
@@ -487,23 +400,14 @@ mod tests {
             derived: true,
             payload: b"[1, 2]",
         };
-        let extend = Record::Extend {
-            digest: digest(3),
-            deadline: UnixMillis(5),
-            life_ms_max: 1_000,
-        };
+        let extend =
+            Record::Extend { digest: digest(3), deadline: UnixMillis(5), life_ms_max: 1_000 };
         let key = Some(ConsumeKey([9; 16]));
         vec![
             bytes(&issue),
             carry,
-            bytes(&Record::Consume {
-                digest: digest(2),
-                key: None,
-            }),
-            bytes(&Record::Consume {
-                digest: digest(2),
-                key,
-            }),
+            bytes(&Record::Consume { digest: digest(2), key: None }),
+            bytes(&Record::Consume { digest: digest(2), key }),
             bytes(&extend),
             bytes(&Record::Revoke { digest: digest(3) }),
             bytes(&Record::Time),
@@ -522,11 +426,7 @@ mod tests {
     fn p5_a_record_cut_short_is_damage() {
         for sample in samples() {
             for len in 1..sample.len() {
-                assert!(
-                    Record::decode(&sample[..len], 0).is_err(),
-                    "{len} of {}",
-                    sample.len()
-                );
+                assert!(Record::decode(&sample[..len], 0).is_err(), "{len} of {}", sample.len());
             }
         }
     }

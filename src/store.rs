@@ -52,11 +52,7 @@ impl Store {
                 .build()
         };
         let shards = (0..SHARDS).map(|_| shard()).collect();
-        Store {
-            shards,
-            parts: Box::new(parts()),
-            collector,
-        }
+        Store { shards, parts: Box::new(parts()), collector }
     }
 
     /// Enters the collector for a number of operations.
@@ -65,10 +61,7 @@ impl Store {
     /// across an await.
     #[must_use]
     pub fn pin(&self) -> Pinned<'_> {
-        Pinned {
-            store: self,
-            guard: self.collector.enter(),
-        }
+        Pinned { store: self, guard: self.collector.enter() }
     }
 
     /// Calls `found` with the payload that `digest` resolves to at `now`. The resolve path: no
@@ -269,10 +262,8 @@ mod tests {
                 _ => None,
             });
         });
-        let expected: Vec<_> = (0..2_000)
-            .rev()
-            .map(|n| (n < 1_000).then(|| n.to_string()))
-            .collect();
+        let expected: Vec<_> =
+            (0..2_000).rev().map(|n| (n < 1_000).then(|| n.to_string())).collect();
         assert_eq!(answers, expected);
     }
 

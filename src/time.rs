@@ -62,14 +62,9 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that asks the operating system"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
     pub fn new() -> SystemClock {
-        SystemClock {
-            start: std::time::Instant::now(),
-        }
+        SystemClock { start: std::time::Instant::now() }
     }
 }
 
@@ -80,14 +75,10 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that asks the operating system"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
     fn wall(&self) -> UnixMillis {
-        let since_epoch = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         UnixMillis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)).min(UnixMillis::MAX)
     }
 
@@ -107,10 +98,7 @@ impl ManualClock {
     /// A clock that shows `wall`.
     #[must_use]
     pub fn at(wall: UnixMillis) -> ManualClock {
-        ManualClock {
-            wall_ms: AtomicU64::new(wall.0),
-            monotonic_ms: AtomicU64::new(0),
-        }
+        ManualClock { wall_ms: AtomicU64::new(wall.0), monotonic_ms: AtomicU64::new(0) }
     }
 
     /// Lets `millis` pass, on both clocks.
@@ -170,11 +158,8 @@ impl EngineTime {
     /// Now, at least the highest time ever observed.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        let shifted = self
-            .clock
-            .wall()
-            .0
-            .saturating_add_signed(self.skew_ms.load(Ordering::Relaxed));
+        let shifted =
+            self.clock.wall().0.saturating_add_signed(self.skew_ms.load(Ordering::Relaxed));
         UnixMillis(shifted.max(self.floor_ms.load(Ordering::Acquire))).min(UnixMillis::MAX)
     }
 
@@ -187,25 +172,16 @@ impl EngineTime {
     /// Looks at both clocks, corrects for a wall clock that jumped back, and returns now.
     pub fn observe(&self) -> UnixMillis {
         let monotonic_ms = millis(self.clock.monotonic());
-        let before_ms = self
-            .observed_monotonic_ms
-            .swap(monotonic_ms, Ordering::Relaxed);
+        let before_ms = self.observed_monotonic_ms.swap(monotonic_ms, Ordering::Relaxed);
         let gone_on_ms =
             self.observed_ms.load(Ordering::Relaxed) + monotonic_ms.saturating_sub(before_ms);
         let floor_ms = self.floor_ms.load(Ordering::Acquire);
         let wall_ms = self.clock.wall().0;
-        let now_ms = if wall_ms >= floor_ms {
-            wall_ms
-        } else {
-            gone_on_ms.max(floor_ms)
-        };
+        let now_ms = if wall_ms >= floor_ms { wall_ms } else { gone_on_ms.max(floor_ms) };
         let now_ms = now_ms.min(UnixMillis::MAX.0);
         self.observed_ms.store(now_ms, Ordering::Relaxed);
         let skew_ms = now_ms.saturating_sub(wall_ms);
-        self.skew_ms.store(
-            i64::try_from(skew_ms).unwrap_or(i64::MAX),
-            Ordering::Relaxed,
-        );
+        self.skew_ms.store(i64::try_from(skew_ms).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.hold(UnixMillis(now_ms));
         UnixMillis(now_ms)
     }
@@ -251,11 +227,7 @@ mod tests {
             "goes on at the pace of the monotonic clock"
         );
         clock.advance(250);
-        assert_eq!(
-            time.now(),
-            UnixMillis(11_000),
-            "also between two observations"
-        );
+        assert_eq!(time.now(), UnixMillis(11_000), "also between two observations");
     }
 
     #[test]
@@ -289,9 +261,6 @@ mod tests {
 
     #[test]
     fn display_is_rfc_3339_with_milliseconds() {
-        assert_eq!(
-            UnixMillis(1_769_860_800_007).to_string(),
-            "2026-01-31T12:00:00.007Z"
-        );
+        assert_eq!(UnixMillis(1_769_860_800_007).to_string(), "2026-01-31T12:00:00.007Z");
     }
 }

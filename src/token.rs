@@ -71,9 +71,8 @@ impl Token {
 
     /// Reads the 32 characters of a token.
     pub fn parse(text: &[u8]) -> Result<Token, TokenError> {
-        let text: &[u8; TOKEN_TEXT_LEN] = text
-            .try_into()
-            .map_err(|_| TokenError::Length(text.len()))?;
+        let text: &[u8; TOKEN_TEXT_LEN] =
+            text.try_into().map_err(|_| TokenError::Length(text.len()))?;
         let mut bytes = [0; TOKEN_LEN];
         let mut seen = 0;
         for (four, three) in text.chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
@@ -84,11 +83,7 @@ impl Token {
             three[2] = c << 6 | d;
         }
         // Only INVALID has the two high bits: one test for all 32 characters.
-        if seen > 63 {
-            Err(TokenError::Alphabet)
-        } else {
-            Ok(Token(bytes))
-        }
+        if seen > 63 { Err(TokenError::Alphabet) } else { Ok(Token(bytes)) }
     }
 
     /// The token as text.
@@ -97,12 +92,7 @@ impl Token {
         let mut text = [0; TOKEN_TEXT_LEN];
         for (three, four) in self.0.chunks_exact(3).zip(text.chunks_exact_mut(4)) {
             let (a, b, c) = (three[0], three[1], three[2]);
-            let sextets = [
-                a >> 2,
-                (a & 3) << 4 | b >> 4,
-                (b & 15) << 2 | c >> 6,
-                c & 63,
-            ];
+            let sextets = [a >> 2, (a & 3) << 4 | b >> 4, (b & 15) << 2 | c >> 6, c & 63];
             for (character, sextet) in four.iter_mut().zip(sextets) {
                 *character = ALPHABET[usize::from(sextet)];
             }
@@ -159,10 +149,7 @@ impl Digest {
             word.copy_from_slice(half);
             u64::from_le_bytes(word)
         });
-        Digest {
-            prefix: Prefix(prefix),
-            rest,
-        }
+        Digest { prefix: Prefix(prefix), rest }
     }
 
     /// The bytes of this digest.
@@ -275,10 +262,7 @@ impl Digester {
     /// Digests under `secret` in `namespace`, which must not hold a zero byte.
     #[must_use]
     pub fn new(secret: &Secret, namespace: &str) -> Digester {
-        debug_assert!(
-            !namespace.as_bytes().contains(&0),
-            "zero ends the namespace in the message"
-        );
+        debug_assert!(!namespace.as_bytes().contains(&0), "zero ends the namespace in the message");
         // RFC 2104: a key shorter than the hash's block is filled up with zeros.
         let mut block = [0; 64];
         block[..SECRET_LEN].copy_from_slice(&secret.0);
@@ -399,14 +383,8 @@ mod tests {
         };
         let mut message = b"token\0shop-a\0".to_vec();
         message.extend_from_slice(&token.0);
-        let inner = Sha256::new()
-            .chain_update(pad(0x36))
-            .chain_update(&message)
-            .finalize();
-        let outer = Sha256::new()
-            .chain_update(pad(0x5C))
-            .chain_update(inner)
-            .finalize();
+        let inner = Sha256::new().chain_update(pad(0x36)).chain_update(&message).finalize();
+        let outer = Sha256::new().chain_update(pad(0x5C)).chain_update(inner).finalize();
         let digest = Digester::new(&secret, "shop-a").digest(&token);
         assert_eq!(digest.to_bytes()[..], outer[..DIGEST_LEN]);
     }

@@ -53,10 +53,7 @@ impl Chain {
                 // The first chunk of a slot grows as it must; those behind it are full.
                 let mut timers = Vec::with_capacity(if head.is_some() { CHUNK_LEN } else { 4 });
                 timers.push(timer);
-                *head = Some(Box::new(Chunk {
-                    timers,
-                    next: head.take(),
-                }));
+                *head = Some(Box::new(Chunk { timers, next: head.take() }));
             }
         }
     }
@@ -103,10 +100,7 @@ struct Level {
 
 impl Default for Level {
     fn default() -> Level {
-        Level {
-            slots: std::array::from_fn(|_| Chain::default()),
-            occupied: 0,
-        }
+        Level { slots: std::array::from_fn(|_| Chain::default()), occupied: 0 }
     }
 }
 
@@ -247,11 +241,7 @@ impl Wheel {
             let ahead = occupied.rotate_right((next & (SLOTS as u64 - 1)) as u32);
             (ahead != 0).then(|| (next + u64::from(ahead.trailing_zeros())) << shift)
         };
-        (0..)
-            .zip(&self.levels)
-            .filter_map(begin)
-            .min()
-            .unwrap_or(u64::MAX)
+        (0..).zip(&self.levels).filter_map(begin).min().unwrap_or(u64::MAX)
     }
 
     /// Takes over the timers of a wheel that stands at the same tick.
@@ -259,10 +249,7 @@ impl Wheel {
     /// # Panics
     /// If the other wheel stands elsewhere.
     pub fn merge(&mut self, mut other: Wheel) {
-        assert_eq!(
-            self.tick, other.tick,
-            "wheels at different ticks cannot be merged"
-        );
+        assert_eq!(self.tick, other.tick, "wheels at different ticks cannot be merged");
         self.len += other.len;
         self.due.append(std::mem::take(&mut other.due));
         for (level, from) in self.levels.iter_mut().zip(&mut other.levels) {

@@ -47,46 +47,23 @@ const CASES: [Case; 5] = [
         sync: "always",
         ttl_ms: |_| 2_000,
     },
-    Case {
-        deadlines: "all 2 s",
-        ring: &SMALL_RING,
-        sync: "always",
-        ttl_ms: |_| 2_000,
-    },
-    Case {
-        deadlines: "half 1 s, half 8 s",
-        ring: &SMALL_RING,
-        sync: "always",
-        ttl_ms: half_8_s,
-    },
+    Case { deadlines: "all 2 s", ring: &SMALL_RING, sync: "always", ttl_ms: |_| 2_000 },
+    Case { deadlines: "half 1 s, half 8 s", ring: &SMALL_RING, sync: "always", ttl_ms: half_8_s },
     Case {
         deadlines: "half 2 s, half 10 min",
         ring: &SMALL_RING,
         sync: "always",
         ttl_ms: half_10_min,
     },
-    Case {
-        deadlines: "all 2 s",
-        ring: &SMALL_RING,
-        sync: "100ms",
-        ttl_ms: |_| 2_000,
-    },
+    Case { deadlines: "all 2 s", ring: &SMALL_RING, sync: "100ms", ttl_ms: |_| 2_000 },
 ];
 
 fn half_8_s(index: usize) -> u64 {
-    if index.is_multiple_of(2) {
-        1_000
-    } else {
-        8_000
-    }
+    if index.is_multiple_of(2) { 1_000 } else { 8_000 }
 }
 
 fn half_10_min(index: usize) -> u64 {
-    if index.is_multiple_of(2) {
-        2_000
-    } else {
-        600_000
-    }
+    if index.is_multiple_of(2) { 2_000 } else { 600_000 }
 }
 
 /// Counters of a server at one moment.
@@ -112,12 +89,8 @@ impl Moment {
 }
 
 /// Bytes that reached the log, copies included; a position in the log serves as well.
-const APPENDED: [&[&str]; 4] = [
-    &["log", "written"],
-    &["log", "appended"],
-    &["log", "bytes_total"],
-    &["lsn"],
-];
+const APPENDED: [&[&str]; 4] =
+    [&["log", "written"], &["log", "appended"], &["log", "bytes_total"], &["lsn"]];
 const CARRIED: [&[&str]; 2] = [&["carried", "bytes"], &["carried"]];
 
 /// One row for each kind of deadlines, then the peers.
@@ -136,10 +109,8 @@ pub fn run(settings: &Settings) -> Result<Table> {
         "write calls ÷ records",
     ];
     header.extend(LATENCY_HEADER);
-    let mut table = Table::new(
-        "Bytes written for a byte issued, and issue latency meanwhile",
-        &header,
-    );
+    let mut table =
+        Table::new("Bytes written for a byte issued, and issue latency meanwhile", &header);
     for case in &CASES {
         let folder = settings.folder("jeton");
         let arguments = [&["--sync", case.sync], case.ring].concat();
@@ -174,19 +145,11 @@ fn rate(settings: &Settings) -> f64 {
 }
 
 fn warm_up_time(settings: &Settings) -> Duration {
-    settings.size.pick(
-        Duration::from_secs(1),
-        Duration::from_secs(10),
-        Duration::from_secs(20),
-    )
+    settings.size.pick(Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(20))
 }
 
 fn measured_time(settings: &Settings) -> Duration {
-    settings.size.pick(
-        Duration::from_secs(2),
-        Duration::from_secs(15),
-        Duration::from_secs(60),
-    )
+    settings.size.pick(Duration::from_secs(2), Duration::from_secs(15), Duration::from_secs(60))
 }
 
 fn measure(
@@ -209,18 +172,10 @@ fn measure(
     let before = Moment::of(&server)?;
     let measured = paced(measured_time(settings))?;
     let after = Moment::of(&server)?;
-    table.row(cells(
-        &server,
-        case,
-        &measured,
-        (&before, &after),
-        disk_bytes(&folder)?,
-    ));
+    table.row(cells(&server, case, &measured, (&before, &after), disk_bytes(&folder)?));
     if table_needs_names(&before, &after) {
         let names = after.stats.as_ref().map(Stats::names).unwrap_or_default();
-        table.note(format!(
-            "No counter of bytes appended or carried among: {names}"
-        ));
+        table.note(format!("No counter of bytes appended or carried among: {names}"));
     }
     server.stop()?;
     std::fs::remove_dir_all(&folder).map_err(crate::failure::io("remove a data directory"))
@@ -240,33 +195,18 @@ fn cells(
 ) -> Vec<String> {
     let issued = measured.operations as f64;
     let (records, payloads) = (issued * RECORD_BYTES as f64, issued * PAYLOAD_BYTES as f64);
-    let device = after
-        .written
-        .to_device
-        .saturating_sub(before.written.to_device) as f64;
-    let calls = after
-        .written
-        .to_calls
-        .saturating_sub(before.written.to_calls) as f64;
+    let device = after.written.to_device.saturating_sub(before.written.to_device) as f64;
+    let calls = after.written.to_calls.saturating_sub(before.written.to_calls) as f64;
     let appended = after.grown(before, &APPENDED);
     let carried = after.grown(before, &CARRIED);
-    let turns = appended
-        .as_ref()
-        .map(|(_, bytes)| bytes / disk_bytes as f64);
+    let turns = appended.as_ref().map(|(_, bytes)| bytes / disk_bytes as f64);
     let ratio = |counter: Option<(String, f64)>| {
-        counter.map_or("–".to_owned(), |(name, bytes)| {
-            format!("{:.3} `{name}`", bytes / records)
-        })
+        counter.map_or("–".to_owned(), |(name, bytes)| format!("{:.3} `{name}`", bytes / records))
     };
     let mut cells = vec![
         server.name.clone(),
         case.deadlines.to_owned(),
-        if server.admin.is_some() {
-            case.sync
-        } else {
-            "always"
-        }
-        .to_owned(),
+        if server.admin.is_some() { case.sync } else { "always" }.to_owned(),
         count(issued / measured.elapsed.as_secs_f64()),
         turns.map_or("–".to_owned(), |turns| format!("{turns:.1}")),
         ratio(appended),

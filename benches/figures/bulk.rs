@@ -49,9 +49,7 @@ pub fn insist_on_count(server: &Server, expected: u64) -> Result<()> {
         return Ok(());
     }
     let name = &server.name;
-    Err(Failure::Wrong(format!(
-        "{name} has {found} tokens instead of {expected}"
-    )))
+    Err(Failure::Wrong(format!("{name} has {found} tokens instead of {expected}")))
 }
 
 /// Requests sent together when loading: stores that take one key at a time are pipelined.

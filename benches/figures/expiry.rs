@@ -39,11 +39,7 @@ pub fn run(settings: &Settings) -> Result<Table> {
     ];
     let mut table = Table::new("Tokens that expire within one second", &header);
     let folder = settings.folder("jeton");
-    measure(
-        settings,
-        servers::jeton("jeton", &folder, &["--sync", "always"])?,
-        &mut table,
-    )?;
+    measure(settings, servers::jeton("jeton", &folder, &["--sync", "always"])?, &mut table)?;
     for peer in Peer::redis_like() {
         match peer.missing() {
             Some(why) => table.row(vec![peer.name.to_owned(), why]),
@@ -69,11 +65,7 @@ fn rate(settings: &Settings) -> f64 {
 
 /// How long resolves go on behind the last deadline.
 fn tail(settings: &Settings) -> Duration {
-    settings.size.pick(
-        Duration::from_millis(500),
-        Duration::from_secs(2),
-        Duration::from_secs(2),
-    )
+    settings.size.pick(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(2))
 }
 
 /// When the memory and the count were back.
@@ -97,10 +89,7 @@ fn measure(settings: &Settings, server: Server, table: &mut Table) -> Result<()>
     load_expiring(&server, expiring, others.len(), lead)?;
     let full = server.memory()?;
     if first_deadline.saturating_duration_since(Instant::now()) < lead / 10 {
-        let why = format!(
-            "loading {expiring} tokens took {:?} or longer",
-            lead - lead / 10
-        );
+        let why = format!("loading {expiring} tokens took {:?} or longer", lead - lead / 10);
         return Err(Failure::Unusable(why));
     }
     let quiet_from = first_deadline - lead / 10;
@@ -109,41 +98,23 @@ fn measure(settings: &Settings, server: Server, table: &mut Table) -> Result<()>
     let stop = AtomicBool::new(false);
     let (quiet, meanwhile, back) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
-            watch(
-                settings,
-                &server,
-                others.len() as u64,
-                (before, full),
-                last_deadline,
-                &stop,
-            )
+            watch(settings, &server, others.len() as u64, (before, full), last_deadline, &stop)
         });
         let resolved = resolve_over(settings, &server, &others, first_deadline, last_deadline);
         stop.store(resolved.is_err(), Ordering::Relaxed);
-        let back = watch
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let back = watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let (quiet, meanwhile) = resolved?;
         Ok::<_, Failure>((quiet, meanwhile, back?))
     })?;
-    table.row(cells(
-        &server,
-        expiring,
-        (&quiet, &meanwhile),
-        (before, full),
-        &back,
-    ));
+    table.row(cells(&server, expiring, (&quiet, &meanwhile), (before, full), &back));
     server.stop()
 }
 
 /// Issues tokens whose deadlines are spread evenly over the second that begins in `lead`.
 fn load_expiring(server: &Server, count: usize, first: usize, lead: Duration) -> Result<Vec<Key>> {
     let start_ms = unix_ms() + lead.as_millis() as u64;
-    let ttl_ms = move |index: usize| {
-        (start_ms + index as u64 % 1000)
-            .saturating_sub(unix_ms())
-            .max(1)
-    };
+    let ttl_ms =
+        move |index: usize| (start_ms + index as u64 % 1000).saturating_sub(unix_ms()).max(1);
     bulk::load_range(server, first, count, Box::new(ttl_ms))
 }
 
@@ -167,10 +138,7 @@ fn resolve_over(
         let run = client.run(&mut reads, pace, Some(time));
         run.map_err(|failure| server.failed(&failure.to_string()))
     };
-    Ok((
-        until(first_deadline)?,
-        until(last_deadline + tail(settings))?,
-    ))
+    Ok((until(first_deadline)?, until(last_deadline + tail(settings))?))
 }
 
 /// Samples count and memory until both are back, or for a minute.
@@ -216,9 +184,7 @@ fn cells(
     back: &Back,
 ) -> Vec<String> {
     let time = |after: Option<Duration>| {
-        after.map_or("not within the time".to_owned(), |after| {
-            format!("{} ms", after.as_millis())
-        })
+        after.map_or("not within the time".to_owned(), |after| format!("{} ms", after.as_millis()))
     };
     let mut cells = vec![server.name.clone(), count(expiring as f64)];
     cells.extend([0.5, 0.999, 1.0].map(|share| quantile_us(&quiet.latency_ns, share)));

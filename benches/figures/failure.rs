@@ -29,8 +29,5 @@ pub type Result<T> = std::result::Result<T, Failure>;
 
 /// Names what was tried when an input or output operation fails.
 pub fn io<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Failure {
-    move |source| Failure::Io {
-        what: what.into(),
-        source: source.into(),
-    }
+    move |source| Failure::Io { what: what.into(), source: source.into() }
 }

@@ -29,13 +29,8 @@ pub fn serve(answer: &Path) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(io("bind"))?;
     let address = listener.local_addr().map_err(io("bind"))?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("epoll"))?;
-    epoll::add(
-        &epoll,
-        &listener,
-        epoll::EventData::new_u64(LISTENER),
-        epoll::EventFlags::IN,
-    )
-    .map_err(io("epoll"))?;
+    epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)
+        .map_err(io("epoll"))?;
     println!("floor ready: {address}");
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut events = Vec::with_capacity(512);
@@ -51,11 +46,7 @@ pub fn serve(answer: &Path) -> Result<()> {
                 let stream = accept(&listener)?;
                 let data = epoll::EventData::new_u64(connections.len() as u64);
                 epoll::add(&epoll, &stream, data, epoll::EventFlags::IN).map_err(io("epoll"))?;
-                connections.push(Some(Connection {
-                    stream,
-                    tail: Vec::new(),
-                    output: Vec::new(),
-                }));
+                connections.push(Some(Connection { stream, tail: Vec::new(), output: Vec::new() }));
                 continue;
             }
             let slot = &mut connections[event.data.u64() as usize];
@@ -125,9 +116,7 @@ pub fn self_check() -> std::result::Result<(), String> {
         let expected = (2, padding + 14);
         let got = count_heads(&input);
         if got != expected {
-            return Err(format!(
-                "{got:?} heads instead of {expected:?} after {padding} bytes"
-            ));
+            return Err(format!("{got:?} heads instead of {expected:?} after {padding} bytes"));
         }
     }
     Ok(())

@@ -54,11 +54,7 @@ pub fn run(settings: &Settings) -> Result<Table> {
     header.extend(LATENCY_HEADER);
     let mut table = Table::new("Resolve while the number of tokens grows", &header);
     let folder = settings.folder("jeton");
-    measure(
-        &plan,
-        servers::jeton("jeton", &folder, &["--sync", "always"])?,
-        &mut table,
-    )?;
+    measure(&plan, servers::jeton("jeton", &folder, &["--sync", "always"])?, &mut table)?;
     for peer in Peer::redis_like() {
         match peer.missing() {
             Some(why) => table.row(vec![peer.name.to_owned(), why]),
@@ -80,11 +76,8 @@ pub fn run(settings: &Settings) -> Result<Table> {
 fn measure(plan: &Plan, server: Server, table: &mut Table) -> Result<()> {
     let first = bulk::load(&server, plan.from)?;
     let done = AtomicBool::new(false);
-    let mut slices = Slices {
-        alone: Vec::new(),
-        loading: Vec::new(),
-        latency_ns: latency_histogram(),
-    };
+    let mut slices =
+        Slices { alone: Vec::new(), loading: Vec::new(), latency_ns: latency_histogram() };
     let mut reader = Reader::new(&server, &first)?;
     for _ in 0..10 {
         slices.alone.push(reader.slice(plan.slice, None)?);
@@ -103,9 +96,7 @@ fn measure(plan: &Plan, server: Server, table: &mut Table) -> Result<()> {
             Ok(())
         };
         let resolved: Result<()> = resolving();
-        let loaded = loader
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let loaded = loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         resolved.and(loaded)
     })
     .map_err(|failure: Failure| server.failed(&failure.to_string()))?;
@@ -136,9 +127,7 @@ impl<'a> Reader<'a> {
         latency_ns: Option<&mut hdrhistogram::Histogram<u64>>,
     ) -> Result<f64> {
         let until = Instant::now() + slice;
-        let measured = self
-            .client
-            .run(&mut self.reads, Pace::closed(1), Some(until))?;
+        let measured = self.client.run(&mut self.reads, Pace::closed(1), Some(until))?;
         if let Some(all) = latency_ns {
             *all += &measured.latency_ns;
         }
@@ -152,11 +141,7 @@ fn grow(plan: &Plan, server: &Server) -> Result<f64> {
     let mut client = Client::connect(target.address, target.protocol, 4)?;
     let more = plan.to - plan.from;
     let issues = Issues::new(target, Some(BATCH), more, Box::new(|_| LONG_TTL_MS));
-    let depth = if bulk::depth(target.protocol) == 1 {
-        1
-    } else {
-        BATCH
-    };
+    let depth = if bulk::depth(target.protocol) == 1 { 1 } else { BATCH };
     let pace = Pace::open(depth, plan.per_second / BATCH as f64);
     let done = client.run(&mut issues.starting_at(plan.from), pace, None)?;
     Ok(done.elapsed.as_secs_f64())
@@ -169,10 +154,7 @@ fn cells(plan: &Plan, server: &Server, slices: &Slices, seconds: f64) -> Vec<Str
     let tenth = (loading.len() / 10).max(1).min(loading.len());
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
     let last_to_first = mean(&loading[loading.len() - tenth..]) / mean(&loading[..tenth]);
-    let slow = loading
-        .iter()
-        .filter(|&&rate| rate < spread.median * 0.9)
-        .count();
+    let slow = loading.iter().filter(|&&rate| rate < spread.median * 0.9).count();
     let mut cells = vec![
         server.name.clone(),
         format!("{} → {}", count(plan.from as f64), count(plan.to as f64)),

@@ -28,22 +28,13 @@ const REDIS_SYNCED: [&str; 8] = [
 pub fn run(settings: &Settings) -> Result<Table> {
     settings.insist_on_a_disk()?;
     let peers = Peer::redis_like();
-    let mut servers = vec![servers::jeton(
-        "jeton",
-        &settings.folder("jeton"),
-        &["--sync", "always"],
-    )?];
+    let mut servers =
+        vec![servers::jeton("jeton", &settings.folder("jeton"), &["--sync", "always"])?];
     for peer in peers.iter().filter(|peer| peer.missing().is_none()) {
         servers.push(peer.start(&settings.folder(peer.name), &REDIS_SYNCED)?);
     }
-    let mut header = vec![
-        "server",
-        "connections",
-        "issues/s",
-        "× redis",
-        "× valkey",
-        "CPU µs per issue",
-    ];
+    let mut header =
+        vec!["server", "connections", "issues/s", "× redis", "× valkey", "CPU µs per issue"];
     header.extend(LATENCY_HEADER);
     let mut table = Table::new("Issue: on the disk before the answer", &header);
     let mut issued = vec![0; servers.len()];
@@ -87,9 +78,7 @@ fn measure(
     }
     let ratio = |contender: &Contender<'_>, name: &str| {
         let other = contenders.iter().find(|other| other.name == name);
-        other.map_or("–".to_owned(), |other| {
-            contender.rate_ratio(other).show(2)
-        })
+        other.map_or("–".to_owned(), |other| contender.rate_ratio(other).show(2))
     };
     for contender in &contenders {
         let mut cells = vec![

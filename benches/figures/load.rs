@@ -53,10 +53,7 @@ impl Pace {
 
     /// `bursts_per_s` times a second `depth` requests, whatever the server does.
     pub fn open(depth: usize, bursts_per_s: f64) -> Self {
-        Self {
-            depth,
-            every: Some(Duration::from_secs_f64(1.0 / bursts_per_s)),
-        }
+        Self { depth, every: Some(Duration::from_secs_f64(1.0 / bursts_per_s)) }
     }
 }
 
@@ -72,11 +69,7 @@ pub struct Measured {
 
 impl Measured {
     fn new() -> Self {
-        Self {
-            operations: 0,
-            elapsed: Duration::ZERO,
-            latency_ns: latency_histogram(),
-        }
+        Self { operations: 0, elapsed: Duration::ZERO, latency_ns: latency_histogram() }
     }
 }
 
@@ -110,29 +103,15 @@ impl Client {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("epoll"))?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).map_err(io("timerfd"))?;
-        epoll::add(
-            &epoll,
-            &timer,
-            epoll::EventData::new_u64(TIMER),
-            epoll::EventFlags::IN,
-        )
-        .map_err(io("epoll"))?;
-        let mut client = Self {
-            protocol,
-            epoll,
-            timer,
-            connections: Vec::with_capacity(connections),
-        };
+        epoll::add(&epoll, &timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN)
+            .map_err(io("epoll"))?;
+        let mut client =
+            Self { protocol, epoll, timer, connections: Vec::with_capacity(connections) };
         for index in 0..connections {
             let connection = Connection::open(address).map_err(io(format!("connect {address}")))?;
             let data = epoll::EventData::new_u64(index as u64);
-            epoll::add(
-                &client.epoll,
-                &connection.stream,
-                data,
-                epoll::EventFlags::IN,
-            )
-            .map_err(io("epoll"))?;
+            epoll::add(&client.epoll, &connection.stream, data, epoll::EventFlags::IN)
+                .map_err(io("epoll"))?;
             client.connections.push(connection);
         }
         Ok(client)
@@ -179,11 +158,7 @@ impl Client {
             && let Some(&index) = run.idle.last()
         {
             let now = Instant::now();
-            let since = if run.pace.every.is_some() {
-                run.due
-            } else {
-                now
-            };
+            let since = if run.pace.every.is_some() { run.due } else { now };
             if run.until.is_some_and(|until| since >= until) {
                 run.finished = true;
                 break;
@@ -231,10 +206,7 @@ impl Client {
     }
 
     fn arm_timer(&self, pause: Duration) -> Result<()> {
-        let spec = Itimerspec {
-            it_interval: timespec(Duration::ZERO),
-            it_value: timespec(pause),
-        };
+        let spec = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(pause) };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec).map_err(io("timerfd"))?;
         Ok(())
     }
@@ -380,12 +352,8 @@ impl Connection {
                 let what = format!("an answer nobody asked for: {}", wire::excerpt(input));
                 return Err(Failure::Wrong(what));
             };
-            measured.operations += work
-                .answer(ticket, &input[..length])
-                .map_err(Failure::Wrong)?;
-            measured
-                .latency_ns
-                .saturating_record((now - since).as_nanos() as u64);
+            measured.operations += work.answer(ticket, &input[..length]).map_err(Failure::Wrong)?;
+            measured.latency_ns.saturating_record((now - since).as_nanos() as u64);
             self.received.start += length;
             answers += 1;
         }

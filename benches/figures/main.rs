@@ -68,15 +68,7 @@ const FIGURES: [Figure; 9] = [
 ];
 
 /// The figures that a test of this program runs: those that take no time of their own.
-const SMOKE: [&str; 7] = [
-    "resolve",
-    "pipelined",
-    "batch",
-    "issue",
-    "memory",
-    "recovery",
-    "growth",
-];
+const SMOKE: [&str; 7] = ["resolve", "pipelined", "batch", "issue", "memory", "recovery", "growth"];
 
 /// Measures the figures of the README and prints them as markdown tables.
 #[derive(Debug, Parser)]
@@ -149,9 +141,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         figure(&settings)?.print();
         settings.clear()?;
     }
-    scratch
-        .close()
-        .map_err(io("remove the temporary directory"))
+    scratch.close().map_err(io("remove the temporary directory"))
 }
 
 /// What to run, and how large; `None` where a test filter names no figure.
@@ -169,9 +159,7 @@ fn chosen(arguments: &Arguments) -> Result<Option<(Vec<Figure>, Size)>> {
             // `cargo test` passes a filter on the names of tests to every target.
             None if !arguments.bench => return Ok(None),
             None => {
-                return Err(Failure::Unusable(format!(
-                    "there is no figure {name:?}; see --help"
-                )));
+                return Err(Failure::Unusable(format!("there is no figure {name:?}; see --help")));
             }
         }
     }
@@ -193,9 +181,8 @@ fn self_check() -> Result<()> {
 fn print_machine(cores: usize) {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
-    let model = processors
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let model =
+        processors.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let kernel = read("/proc/sys/kernel/osrelease");
     let peers = Peer::redis_like().into_iter().chain([Peer::memcached()]);
     let versions: Vec<String> = peers.filter_map(|peer| peer.version()).collect();
@@ -203,10 +190,6 @@ fn print_machine(cores: usize) {
         "{cores} cores ({}), Linux {}; {}",
         model.unwrap_or("unknown"),
         kernel.trim(),
-        if versions.is_empty() {
-            "no peers".to_owned()
-        } else {
-            versions.join(", ")
-        }
+        if versions.is_empty() { "no peers".to_owned() } else { versions.join(", ") }
     );
 }

@@ -10,21 +10,10 @@ use crate::settings::Settings;
 
 /// One row for each server and size; one server at a time.
 pub fn run(settings: &Settings) -> Result<Table> {
-    let header = [
-        "server",
-        "tokens",
-        "bytes per token",
-        "of these anonymous",
-        "VmRSS",
-        "loaded/s",
-    ];
-    let mut table = Table::new(
-        "Memory for a token, payloads of 128 bytes, with deadlines",
-        &header,
-    );
-    let sizes: &[usize] = settings
-        .size
-        .pick(&[20_000], &[1_000_000], &[1_000_000, 10_000_000]);
+    let header = ["server", "tokens", "bytes per token", "of these anonymous", "VmRSS", "loaded/s"];
+    let mut table =
+        Table::new("Memory for a token, payloads of 128 bytes, with deadlines", &header);
+    let sizes: &[usize] = settings.size.pick(&[20_000], &[1_000_000], &[1_000_000, 10_000_000]);
     let mut peers = Peer::redis_like();
     peers.push(Peer::memcached());
     for &tokens in sizes {

@@ -72,11 +72,7 @@ impl Server {
             let path = task.map_err(io(&tasks))?.path().join("schedstat");
             // A thread may end between the listing and the reading.
             if let Ok(text) = fs::read_to_string(&path) {
-                sum_ns += text
-                    .split(' ')
-                    .next()
-                    .and_then(|ns| ns.parse::<u64>().ok())
-                    .unwrap_or(0);
+                sum_ns += text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
             }
         }
         Ok(sum_ns)
@@ -87,16 +83,8 @@ impl Server {
         let text = self.process.proc_file("stat")?;
         // The name in parentheses may hold anything; user and system time are the 12th and 13th
         // words behind it.
-        let words = text
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace();
-        let ticks: u64 = words
-            .skip(11)
-            .take(2)
-            .filter_map(|word| word.parse::<u64>().ok())
-            .sum();
+        let words = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: u64 = words.skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
         Ok(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second())
     }
 
@@ -145,10 +133,7 @@ impl Server {
                 None => std::thread::sleep(POLL_PAUSE),
             }
         }
-        Err(self.failed(&format!(
-            "still there {} s after SIGTERM",
-            STOP_TIME.as_secs()
-        )))
+        Err(self.failed(&format!("still there {} s after SIGTERM", STOP_TIME.as_secs())))
     }
 
     /// A failure of this server, with the end of what it logged.
@@ -176,21 +161,12 @@ impl Process {
         let file = File::create(&log).map_err(io("create a log file"))?;
         let also = file.try_clone().map_err(io("create a log file"))?;
         command.stdin(Stdio::null()).stderr(file);
-        command.stdout(if read_stdout {
-            Stdio::piped()
-        } else {
-            Stdio::from(also)
-        });
+        command.stdout(if read_stdout { Stdio::piped() } else { Stdio::from(also) });
         let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut child = command.spawn().map_err(io(format!("start {name}")))?;
         live.push(child.id());
         let stdout = child.stdout.take().map(BufReader::new);
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            stdout,
-            log,
-        })
+        Ok(Self { name: name.to_owned(), child, stdout, log })
     }
 
     /// Reads lines from its standard output until one begins with `prefix`; gives the rest of it.
@@ -201,11 +177,7 @@ impl Process {
         let mut line = String::new();
         loop {
             line.clear();
-            if stdout
-                .read_line(&mut line)
-                .map_err(io("read the ready line"))?
-                == 0
-            {
+            if stdout.read_line(&mut line).map_err(io("read the ready line"))? == 0 {
                 return Err(self.failed("ended before it was ready"));
             }
             if let Some(rest) = line.strip_prefix(prefix) {
@@ -243,9 +215,7 @@ impl Process {
     }
 
     fn exit_status(&mut self) -> Result<Option<std::process::ExitStatus>> {
-        self.child
-            .try_wait()
-            .map_err(io(format!("wait for {}", self.name)))
+        self.child.try_wait().map_err(io(format!("wait for {}", self.name)))
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -279,29 +249,18 @@ impl Drop for Process {
 }
 
 fn number_after(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        line.strip_prefix(name)?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-    })
+    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
 /// Kills what this program started and removes its files when it is interrupted.
 pub fn clean_up_on_interrupt(scratch: &Path) -> Result<()> {
     let scratch = scratch.to_owned();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let runtime = runtime.map_err(io("start the signal handler"))?;
     std::thread::spawn(move || {
         runtime.block_on(interrupted());
         let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-        for pid in live
-            .iter()
-            .filter_map(|&pid| Pid::from_raw(pid.cast_signed()))
-        {
+        for pid in live.iter().filter_map(|&pid| Pid::from_raw(pid.cast_signed())) {
             // It may be gone already; what matters is that it is gone before its files are.
             let _ = kill_process(pid, Signal::KILL);
             let _ = waitpid(Some(pid), WaitOptions::empty());
@@ -315,10 +274,7 @@ pub fn clean_up_on_interrupt(scratch: &Path) -> Result<()> {
 
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (interrupt, terminate) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    );
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         return std::future::pending().await;
     };

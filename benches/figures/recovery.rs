@@ -96,9 +96,7 @@ fn prepare_jeton(settings: &Settings, living: usize) -> Result<(PathBuf, Vec<Key
         let numbered = keys.into_iter().zip(first..);
         let (alive, dead): (Vec<_>, Vec<_>) = numbered.partition(|(_, number)| number % 2 == 0);
         consume(&server, &dead)?;
-        let kept = alive
-            .iter()
-            .filter(|(_, number)| number % (2 * SAMPLE) == 0);
+        let kept = alive.iter().filter(|(_, number)| number % (2 * SAMPLE) == 0);
         sample.extend(kept.map(|(key, _)| *key));
     }
     bulk::insist_on_count(&server, living as u64)?;
@@ -137,9 +135,7 @@ fn resolve_sample(server: &Server, sample: &[Key]) -> Result<()> {
     let mut reads = Reads::new(target, sample, None).every(2 * SAMPLE);
     let until = Instant::now() + std::time::Duration::from_millis(200);
     let resolved = client.run(&mut reads, Pace::closed(16), Some(until));
-    resolved
-        .map(|_| ())
-        .map_err(|failure| server.failed(&failure.to_string()))
+    resolved.map(|_| ()).map_err(|failure| server.failed(&failure.to_string()))
 }
 
 fn table(living: usize, rounds: usize, stored: &[Stored], peers: &[Peer]) -> Table {

@@ -13,12 +13,7 @@ pub struct Table {
 impl Table {
     /// A table without rows.
     pub fn new(title: impl Into<String>, header: &[&'static str]) -> Self {
-        Self {
-            title: title.into(),
-            header: header.to_vec(),
-            rows: Vec::new(),
-            notes: Vec::new(),
-        }
+        Self { title: title.into(), header: header.to_vec(), rows: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds a row; one that is shorter than the header is filled up.
@@ -37,11 +32,8 @@ impl Table {
         let header: Vec<String> = self.header.iter().map(|&name| name.to_owned()).collect();
         let widths: Vec<usize> = (0..header.len())
             .map(|column| {
-                let cells = self
-                    .rows
-                    .iter()
-                    .chain([&header])
-                    .map(|row| row[column].chars().count());
+                let cells =
+                    self.rows.iter().chain([&header]).map(|row| row[column].chars().count());
                 cells.max().unwrap_or(0)
             })
             .collect();
@@ -60,11 +52,8 @@ impl Table {
 }
 
 fn print_row(cells: &[String], widths: &[usize]) {
-    let padded: Vec<String> = cells
-        .iter()
-        .zip(widths)
-        .map(|(cell, &width)| format!("{cell:<width$}"))
-        .collect();
+    let padded: Vec<String> =
+        cells.iter().zip(widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
     println!("| {} |", padded.join(" | "));
 }
 
@@ -92,11 +81,7 @@ impl Spread {
 
     /// As `1.02 (0.98..1.10)`; the parentheses only where there is a difference.
     pub fn show(&self, decimals: usize) -> String {
-        let Self {
-            median,
-            least,
-            greatest,
-        } = self;
+        let Self { median, least, greatest } = self;
         if least == greatest {
             return format!("{median:.decimals$}");
         }
@@ -129,10 +114,7 @@ pub fn quantile_us(latency_ns: &Histogram<u64>, share: f64) -> String {
 
 /// The median and the tail, in microseconds, as cells of a row.
 pub fn latency_cells_us(latency_ns: &Histogram<u64>) -> Vec<String> {
-    [0.5, 0.99, 0.999, 1.0]
-        .iter()
-        .map(|&share| quantile_us(latency_ns, share))
-        .collect()
+    [0.5, 0.99, 0.999, 1.0].iter().map(|&share| quantile_us(latency_ns, share)).collect()
 }
 
 /// The head of the columns that [`latency_cells_us`] fills.

@@ -23,11 +23,7 @@ pub struct Target {
 impl Target {
     /// A server that speaks `protocol` at `address`.
     pub fn new(protocol: Protocol, address: SocketAddr) -> Self {
-        Self {
-            protocol,
-            address,
-            host: address.to_string(),
-        }
+        Self { protocol, address, host: address.to_string() }
     }
 
     /// Appends a look-up of `keys`, as a batch where there are several.
@@ -86,11 +82,7 @@ impl Target {
                 if batch {
                     body.extend_from_slice(b"]}");
                 }
-                let path: &[u8] = if batch {
-                    b"/v1/tokens/batch"
-                } else {
-                    b"/v1/tokens"
-                };
+                let path: &[u8] = if batch { b"/v1/tokens/batch" } else { b"/v1/tokens" };
                 self.encode_http("POST", &[path], Some(&body), output);
             }
             (Protocol::Resp, &[(index, ttl_ms)], Some(key)) => {
@@ -245,11 +237,7 @@ fn compare(got: &[u8], expected: &[u8]) -> Result<(), String> {
     if got == expected {
         return Ok(());
     }
-    let at = got
-        .iter()
-        .zip(expected)
-        .take_while(|(got, expected)| got == expected)
-        .count();
+    let at = got.iter().zip(expected).take_while(|(got, expected)| got == expected).count();
     Err(format!(
         "differs at byte {at}: expected {}, got {}",
         wire::excerpt(&expected[at..]),

@@ -92,13 +92,7 @@ fn run(settings: &Settings, shape: &Shape) -> Result<Table> {
     if shape.with_floor {
         let answer = answer_to_first(&sides[0])?;
         let server = servers::floor(&settings.folder("floor"), &answer)?;
-        sides.insert(
-            0,
-            Side {
-                server,
-                keys: sides[0].keys.clone(),
-            },
-        );
+        sides.insert(0, Side { server, keys: sides[0].keys.clone() });
     }
     for peer in peers.iter().filter(|peer| peer.missing().is_none()) {
         let server = start_peer(settings, peer)?;
@@ -111,11 +105,7 @@ fn run(settings: &Settings, shape: &Shape) -> Result<Table> {
         if side.server.name == "floor" {
             reads = reads.always(0);
         }
-        contenders.push(Contender::new(
-            &side.server,
-            shape.connections,
-            Box::new(reads),
-        )?);
+        contenders.push(Contender::new(&side.server, shape.connections, Box::new(reads))?);
     }
     interleave(&mut contenders, Pace::closed(shape.depth), settings)?;
     table(settings, shape, &contenders, &peers)
@@ -150,9 +140,7 @@ pub fn start_peer(settings: &Settings, peer: &Peer) -> Result<Server> {
 /// What jeton answers to a resolve of the first token, byte for byte: the floor answers the same.
 fn answer_to_first(side: &Side) -> Result<Vec<u8>> {
     let mut request = Vec::new();
-    side.server
-        .target
-        .encode_get(&[&side.keys[0]], false, &mut request);
+    side.server.target.encode_get(&[&side.keys[0]], false, &mut request);
     let answer = side.server.ask(&request)?;
     let asked = [(&side.keys[0], 0)];
     let checked = side.server.target.check_payloads(&answer, &asked, false);
@@ -166,14 +154,8 @@ fn table(
     contenders: &[Contender<'_>],
     peers: &[Peer],
 ) -> Result<Table> {
-    let mut header = vec![
-        "server",
-        "CPU µs per token",
-        "× floor",
-        "× redis",
-        "× valkey",
-        "tokens/s",
-    ];
+    let mut header =
+        vec!["server", "CPU µs per token", "× floor", "× redis", "× valkey", "tokens/s"];
     header.extend(LATENCY_HEADER);
     let mut table = Table::new(shape.title, &header);
     let named = |name: &str| contenders.iter().find(|contender| contender.name == name);
@@ -207,17 +189,13 @@ fn table(
     table.note(cpu_clock_note(contenders));
     if shape.with_floor {
         let size = wire::excerpt(&answer_head(contenders)?);
-        table.note(format!(
-            "The floor answers jeton's own bytes, with this head: `{size}`."
-        ));
+        table.note(format!("The floor answers jeton's own bytes, with this head: `{size}`."));
     }
     Ok(table)
 }
 
 fn answer_head(contenders: &[Contender<'_>]) -> Result<Vec<u8>> {
-    let floor = contenders
-        .iter()
-        .find(|contender| contender.name == "floor");
+    let floor = contenders.iter().find(|contender| contender.name == "floor");
     let floor = floor.ok_or_else(|| Failure::Unusable("there is no floor".to_owned()))?;
     let mut answer = floor.server.ask(b"GET / HTTP/1.1\r\nHost: floor\r\n\r\n")?;
     let end = wire::find_end(&answer, b"\r\n\r\n").unwrap_or(answer.len());

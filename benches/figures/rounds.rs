@@ -61,11 +61,7 @@ impl<'a> Contender<'a> {
         let cpu_ns = self.server.cpu_ns()?.saturating_sub(before_ns);
         let cpu_ticks_ns = self.server.cpu_ticks_ns()?.saturating_sub(before_ticks_ns);
         self.operations += measured.operations;
-        self.samples.push(Sample {
-            measured,
-            cpu_ns,
-            cpu_ticks_ns,
-        });
+        self.samples.push(Sample { measured, cpu_ns, cpu_ticks_ns });
         Ok(())
     }
 
@@ -122,11 +118,7 @@ pub fn cpu_clock_note(contenders: &[Contender<'_>]) -> String {
     let mut furthest: Option<f64> = None;
     for contender in contenders {
         let exact: u64 = contender.samples.iter().map(|sample| sample.cpu_ns).sum();
-        let coarse: u64 = contender
-            .samples
-            .iter()
-            .map(|sample| sample.cpu_ticks_ns)
-            .sum();
+        let coarse: u64 = contender.samples.iter().map(|sample| sample.cpu_ticks_ns).sum();
         if coarse >= COMPARABLE_NS {
             let difference = exact.abs_diff(coarse) as f64 / coarse as f64;
             furthest = Some(furthest.unwrap_or(0.0).max(difference));

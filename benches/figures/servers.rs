@@ -30,9 +30,7 @@ impl Peer {
         let redis = Self::find("redis", "redis-server", Protocol::Resp);
         let valkey = Self::find("valkey", "valkey-server", Protocol::Resp);
         let there = valkey.found.is_some();
-        std::iter::once(redis)
-            .chain(there.then_some(valkey))
-            .collect()
+        std::iter::once(redis).chain(there.then_some(valkey)).collect()
     }
 
     /// memcached.
@@ -45,28 +43,18 @@ impl Peer {
         let found = std::env::split_paths(&path)
             .map(|folder| folder.join(program))
             .find(|candidate| candidate.is_file());
-        Self {
-            name,
-            program,
-            protocol,
-            found,
-        }
+        Self { name, program, protocol, found }
     }
 
     /// Why it cannot run here, if it cannot.
     pub fn missing(&self) -> Option<String> {
         let program = self.program;
-        self.found
-            .is_none()
-            .then(|| format!("not run: {program} is not on the PATH"))
+        self.found.is_none().then(|| format!("not run: {program} is not on the PATH"))
     }
 
     /// The first line it prints about its version.
     pub fn version(&self) -> Option<String> {
-        let output = Command::new(self.found.as_ref()?)
-            .arg("--version")
-            .output()
-            .ok()?;
+        let output = Command::new(self.found.as_ref()?).arg("--version").output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let words = text.split_whitespace().find(|word| {
             let number = word.trim_start_matches("v=");
@@ -89,15 +77,7 @@ impl Peer {
         if self.protocol == Protocol::Memcached {
             command.args(["-l", "127.0.0.1", "-p", &port, "-U", "0", "-u", "root"]);
         } else {
-            command.args([
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                &port,
-                "--daemonize",
-                "no",
-                "--dir",
-            ]);
+            command.args(["--bind", "127.0.0.1", "--port", &port, "--daemonize", "no", "--dir"]);
             command.arg(folder);
         }
         command.args(arguments);
@@ -117,13 +97,7 @@ pub fn jeton(name: &str, folder: &Path, arguments: &[&str]) -> Result<Server> {
     let program =
         std::env::var_os("JETON_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_jeton").into());
     let mut command = Command::new(program);
-    command.args([
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin-listen",
-        "127.0.0.1:0",
-    ]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.arg("--data-dir").arg(folder).args(arguments);
     let started = Instant::now();
     let mut process = Process::start(name, command, log_path(folder, name), true)?;
@@ -131,20 +105,12 @@ pub fn jeton(name: &str, folder: &Path, arguments: &[&str]) -> Result<Server> {
     let start_time = started.elapsed();
     let field = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key));
     let address = |key: &str| field(key).and_then(|url| url.strip_prefix("http://")?.parse().ok());
-    let wrong = || {
-        Failure::Wrong(format!(
-            "the ready line reads {}",
-            wire::excerpt(line.as_bytes())
-        ))
-    };
+    let wrong =
+        || Failure::Wrong(format!("the ready line reads {}", wire::excerpt(line.as_bytes())));
     let target = Target::new(Protocol::Http, address("data=").ok_or_else(wrong)?);
     let mut server = Server::new(process, target, start_time);
     server.admin = Some(address("admin=").ok_or_else(wrong)?);
-    server.tokens_at_start = Some(
-        field("tokens=")
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(wrong)?,
-    );
+    server.tokens_at_start = Some(field("tokens=").and_then(|n| n.parse().ok()).ok_or_else(wrong)?);
     Ok(server)
 }
 
@@ -159,11 +125,7 @@ pub fn floor(folder: &Path, answer: &[u8]) -> Result<Server> {
     let mut process = Process::start("floor", command, log_path(folder, "floor"), true)?;
     let address = process.wait_for_line("floor ready: ")?.parse();
     let address = address.map_err(|_| Failure::Wrong("the floor's ready line".to_owned()))?;
-    Ok(Server::new(
-        process,
-        Target::new(Protocol::Http, address),
-        started.elapsed(),
-    ))
+    Ok(Server::new(process, Target::new(Protocol::Http, address), started.elapsed()))
 }
 
 impl Server {
@@ -174,10 +136,7 @@ impl Server {
             Protocol::Resp => {
                 let answer = self.ask(b"DBSIZE\r\n")?;
                 let text = String::from_utf8_lossy(&answer);
-                let count = text
-                    .trim()
-                    .strip_prefix(':')
-                    .and_then(|number| number.parse().ok());
+                let count = text.trim().strip_prefix(':').and_then(|number| number.parse().ok());
                 count.ok_or_else(|| Failure::Wrong(format!("DBSIZE: {text}")))
             }
             Protocol::Memcached => Err(self.failed("memcached cannot count")),
@@ -186,9 +145,7 @@ impl Server {
 
     /// What jeton's `/v1/stats` says.
     pub fn stats(&self) -> Result<Stats> {
-        let admin = self
-            .admin
-            .ok_or_else(|| self.failed("it has no admin listener"))?;
+        let admin = self.admin.ok_or_else(|| self.failed("it has no admin listener"))?;
         let request = format!("GET /v1/stats HTTP/1.1\r\nHost: {admin}\r\n\r\n");
         let answer = exchange(admin, Protocol::Http, request.as_bytes())?;
         let parts = wire::http_answer(&answer).map_err(Failure::Wrong)?;
@@ -203,9 +160,7 @@ impl Server {
 
 fn exchange(address: SocketAddr, protocol: Protocol, request: &[u8]) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).map_err(io(format!("connect {address}")))?;
-    stream
-        .set_read_timeout(Some(ANSWER_TIME))
-        .map_err(io("set a time-out"))?;
+    stream.set_read_timeout(Some(ANSWER_TIME)).map_err(io("set a time-out"))?;
     stream.write_all(request).map_err(io("send"))?;
     let (mut answer, mut part) = (Vec::new(), [0; 16 * 1024]);
     loop {

@@ -45,11 +45,7 @@ impl Settings {
 
     /// How long each server works in each round.
     pub fn window(&self) -> Duration {
-        self.size.pick(
-            Duration::from_millis(60),
-            Duration::from_secs(1),
-            Duration::from_secs(3),
-        )
+        self.size.pick(Duration::from_millis(60), Duration::from_secs(1), Duration::from_secs(3))
     }
 
     /// A path for a data directory of its own, not there yet.

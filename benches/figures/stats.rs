@@ -48,11 +48,7 @@ fn flatten(path: &str, value: &Value, numbers: &mut BTreeMap<String, f64>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let path = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 flatten(&path, value, numbers);
             }
         }

@@ -36,10 +36,7 @@ pub fn http_answer(answer: &[u8]) -> Result<HttpAnswer<'_>, String> {
         .get(9..12)
         .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
         .ok_or("an HTTP answer without a status")?;
-    Ok(HttpAnswer {
-        status,
-        body: &answer[head..],
-    })
+    Ok(HttpAnswer { status, body: &answer[head..] })
 }
 
 /// The position behind the first `needle`.
@@ -150,39 +147,24 @@ pub fn excerpt(bytes: &[u8]) -> String {
 /// Proves that an answer is found whole, and only whole, however it is cut.
 pub fn self_check() -> Result<(), String> {
     let samples: [(Protocol, &[u8]); 8] = [
-        (
-            Protocol::Http,
-            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull",
-        ),
-        (
-            Protocol::Http,
-            b"HTTP/1.1 204 No Content\r\ncache-control: no-store\r\n\r\n",
-        ),
+        (Protocol::Http, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull"),
+        (Protocol::Http, b"HTTP/1.1 204 No Content\r\ncache-control: no-store\r\n\r\n"),
         (Protocol::Resp, b"+OK\r\n"),
         (Protocol::Resp, b"$-1\r\n"),
         (Protocol::Resp, b"$3\r\na\r\n\r\n"),
         (Protocol::Resp, b"*3\r\n$1\r\na\r\n$-1\r\n:12\r\n"),
         (Protocol::Memcached, b"STORED\r\n"),
-        (
-            Protocol::Memcached,
-            b"VALUE a 0 5\r\nEND\r\n\r\nVALUE b 0 1\r\nb\r\nEND\r\n",
-        ),
+        (Protocol::Memcached, b"VALUE a 0 5\r\nEND\r\n\r\nVALUE b 0 1\r\nb\r\nEND\r\n"),
     ];
     for (protocol, sample) in samples {
         for cut in 0..sample.len() {
             if answer_len(protocol, &sample[..cut])?.is_some() {
-                return Err(format!(
-                    "{protocol:?} took {cut} bytes of {}",
-                    excerpt(sample)
-                ));
+                return Err(format!("{protocol:?} took {cut} bytes of {}", excerpt(sample)));
             }
         }
         let followed = [sample, sample].concat();
         if answer_len(protocol, &followed)? != Some(sample.len()) {
-            return Err(format!(
-                "{protocol:?} did not find the end of {}",
-                excerpt(sample)
-            ));
+            return Err(format!("{protocol:?} did not find the end of {}", excerpt(sample)));
         }
     }
     if answer_len(Protocol::Http, b"nonsense").is_ok()

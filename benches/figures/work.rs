@@ -20,14 +20,7 @@ impl<'a> Reads<'a> {
     /// Key number `i` must carry payload number `i`. `batch` is the number of keys in a request,
     /// `None` the plain look-up of one.
     pub fn new(target: &Target, keys: &'a [Key], batch: Option<usize>) -> Self {
-        Self {
-            target: target.clone(),
-            keys,
-            stride: 1,
-            batch,
-            fixed_payload: None,
-            next: 0,
-        }
+        Self { target: target.clone(), keys, stride: 1, batch, fixed_payload: None, next: 0 }
     }
 
     /// Key number `i` must carry payload number `i * stride`: for a sample of what was issued.
@@ -62,8 +55,7 @@ impl Work for Reads<'_> {
 
     fn answer(&mut self, ticket: u64, answer: &[u8]) -> Result<u64, String> {
         let asked: Vec<(&Key, usize)> = self.chosen(ticket).collect();
-        self.target
-            .check_payloads(answer, &asked, self.batch.is_some())?;
+        self.target.check_payloads(answer, &asked, self.batch.is_some())?;
         Ok(asked.len() as u64)
     }
 }
@@ -125,17 +117,15 @@ impl Work for Issues<'_> {
         }
         let first = self.next;
         self.next += self.items(first);
-        let items: Vec<(usize, u64)> = (first..self.next)
-            .map(|index| (index, (self.ttl_ms)(index)))
-            .collect();
+        let items: Vec<(usize, u64)> =
+            (first..self.next).map(|index| (index, (self.ttl_ms)(index))).collect();
         let named = self.target.protocol != Protocol::Http;
         self.keys.resize(self.next - self.base, [0; KEY_BYTES]);
         if named {
             self.keys[first - self.base] = derived_key(first);
         }
         let key = named.then_some(&self.keys[first - self.base]);
-        self.target
-            .encode_issue(&items, key, self.batch.is_some(), output);
+        self.target.encode_issue(&items, key, self.batch.is_some(), output);
         Some(first as u64)
     }
 
@@ -143,8 +133,7 @@ impl Work for Issues<'_> {
         let first = ticket as usize;
         let items = self.items(first);
         self.answered.clear();
-        self.target
-            .check_issue(answer, items, self.batch.is_some(), &mut self.answered)?;
+        self.target.check_issue(answer, items, self.batch.is_some(), &mut self.answered)?;
         let place = first - self.base;
         self.keys[place..place + self.answered.len()].copy_from_slice(&self.answered);
         Ok(items as u64)
@@ -162,12 +151,7 @@ pub struct Consumes<'a> {
 impl<'a> Consumes<'a> {
     /// `tokens` are tokens with the numbers of their payloads.
     pub fn new(target: &Target, tokens: &'a [(Key, usize)], batch: usize) -> Self {
-        Self {
-            target: target.clone(),
-            tokens,
-            batch,
-            next: 0,
-        }
+        Self { target: target.clone(), tokens, batch, next: 0 }
     }
 
     fn chosen(&self, first: usize) -> &'a [(Key, usize)] {
@@ -189,11 +173,8 @@ impl Work for Consumes<'_> {
     }
 
     fn answer(&mut self, ticket: u64, answer: &[u8]) -> Result<u64, String> {
-        let asked: Vec<(&Key, usize)> = self
-            .chosen(ticket as usize)
-            .iter()
-            .map(|(key, index)| (key, *index))
-            .collect();
+        let asked: Vec<(&Key, usize)> =
+            self.chosen(ticket as usize).iter().map(|(key, index)| (key, *index)).collect();
         self.target.check_payloads(answer, &asked, true)?;
         Ok(asked.len() as u64)
     }

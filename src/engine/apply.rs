@@ -143,14 +143,7 @@ pub fn apply<'g>(
     at: Position,
 ) -> Applied<'g> {
     match *record {
-        Record::Issue {
-            digest,
-            deadline,
-            uses,
-            peek,
-            derived,
-            payload,
-        } => {
+        Record::Issue { digest, deadline, uses, peek, derived, payload } => {
             let parts = Parts {
                 payload,
                 deadline,
@@ -163,35 +156,18 @@ pub fn apply<'g>(
             };
             issue(store, ledger, digest, &parts, at)
         }
-        Record::Carry {
-            digest,
-            parts,
-            keys,
-        } => {
+        Record::Carry { digest, parts, keys } => {
             let keys: Vec<ConsumeKey> = keys.iter().collect();
-            carry(
-                store,
-                ledger,
-                digest,
-                &Parts {
-                    keys: &keys,
-                    ..parts
-                },
-                at,
-            );
+            carry(store, ledger, digest, &Parts { keys: &keys, ..parts }, at);
             Applied::Silent
         }
         Record::Consume { digest, key } => consume(store, ledger, digest, key, at),
-        Record::Extend {
-            digest,
-            deadline,
-            life_ms_max,
-        } => extend(store, ledger, &digest, deadline, life_ms_max, at),
+        Record::Extend { digest, deadline, life_ms_max } => {
+            extend(store, ledger, &digest, deadline, life_ms_max, at)
+        }
         Record::Revoke { digest } => {
             // What was consumed stays: an order that was paid is not issued again.
-            let was_alive = store
-                .get(&digest)
-                .is_some_and(|entry| entry.is_alive(at.time));
+            let was_alive = store.get(&digest).is_some_and(|entry| entry.is_alive(at.time));
             if was_alive {
                 remove(store, ledger, &digest);
             }
@@ -228,9 +204,7 @@ pub fn issue_refused(
         && entry.uses_total() == content.uses
         && entry.peek() == content.peek
     {
-        Some(Applied::Exists {
-            deadline: entry.deadline(),
-        })
+        Some(Applied::Exists { deadline: entry.deadline() })
     } else {
         Some(Applied::Conflict)
     }
@@ -247,9 +221,7 @@ pub fn consume_refused<'g>(
         None => Some(Applied::NotFound { replay: false }),
         Some(entry) if entry.is_expired(now) => Some(Applied::NotFound { replay: false }),
         Some(entry) if key.is_some_and(|key| entry.keys().contains(key)) => {
-            Some(Applied::Replayed {
-                payload: entry.payload(),
-            })
+            Some(Applied::Replayed { payload: entry.payload() })
         }
         Some(entry) if entry.is_consumed() => Some(Applied::NotFound { replay: true }),
         Some(_) => None,
@@ -273,18 +245,12 @@ fn issue(
     parts: &Parts<'_>,
     at: Position,
 ) -> Applied<'static> {
-    let content = Content {
-        payload: parts.payload,
-        uses: parts.uses_total,
-        peek: parts.peek,
-    };
+    let content = Content { payload: parts.payload, uses: parts.uses_total, peek: parts.peek };
     if let Some(refused) = issue_refused(store, &digest, &content, at.time) {
         return refused;
     }
     put(store, ledger, digest, Entry::new(parts, at.segment));
-    Applied::Issued {
-        deadline: parts.deadline,
-    }
+    Applied::Issued { deadline: parts.deadline }
 }
 
 fn carry(store: &Pinned<'_>, ledger: &mut Ledger, digest: Digest, parts: &Parts<'_>, at: Position) {
@@ -330,30 +296,17 @@ fn consume<'g>(
     let left = entry.uses_left() - 1;
     if left > 0 && key.is_none() {
         entry.take_use();
-        return Applied::Consumed {
-            payload: entry.payload(),
-        };
+        return Applied::Consumed { payload: entry.payload() };
     }
     let mut keys = entry.keys().to_vec();
     keys.extend(key);
     // The payload of a consumed token is kept only as long as a retry can ask for it.
-    let payload = if left == 0 && keys.is_empty() {
-        &[]
-    } else {
-        entry.payload()
-    };
-    let parts = Parts {
-        payload,
-        uses_left: left,
-        keys: &keys,
-        ..entry.parts()
-    };
+    let payload = if left == 0 && keys.is_empty() { &[] } else { entry.payload() };
+    let parts = Parts { payload, uses_left: left, keys: &keys, ..entry.parts() };
     let successor = Entry::new(&parts, entry.segment());
     ledger.replace(entry, &successor);
     match store.insert(digest, successor) {
-        Some(before) => Applied::Consumed {
-            payload: before.payload(),
-        },
+        Some(before) => Applied::Consumed { payload: before.payload() },
         None => Applied::NotFound { replay: false },
     }
 }

@@ -64,19 +64,10 @@ enum CommitError {
 
 impl Committer {
     pub(super) fn new(recovered: Recovered, jobs: Receiver<Job>) -> Committer {
-        let Recovered {
-            shared,
-            ledger,
-            wal,
-        } = recovered;
+        let Recovered { shared, ledger, wal } = recovered;
         let now = shared.time.observe();
         let synced_at = shared.time.monotonic();
-        let log = wal.map(|wal| Log {
-            wal,
-            cleaning: None,
-            synced_at,
-            wants_mark: false,
-        });
+        let log = wal.map(|wal| Log { wal, cleaning: None, synced_at, wants_mark: false });
         Committer {
             shared,
             jobs,
@@ -129,10 +120,7 @@ impl Committer {
         }
         self.commit();
         self.batch.deliver();
-        self.shared
-            .timings
-            .commit
-            .record(self.shared.time.monotonic().saturating_sub(began));
+        self.shared.timings.commit.record(self.shared.time.monotonic().saturating_sub(began));
         goes_on
     }
 
@@ -143,12 +131,7 @@ impl Committer {
                 Some(outcome) => self.batch.answer(place, outcome),
                 None => {
                     self.make_room(record_len(op));
-                    encode(
-                        op,
-                        self.now,
-                        self.shared.config.max_ttl,
-                        self.frame.writer(),
-                    );
+                    encode(op, self.now, self.shared.config.max_ttl, self.frame.writer());
                     self.batch.await_commit(place);
                 }
             }
@@ -160,13 +143,9 @@ impl Committer {
     fn admit(&mut self, op: &Op) -> Option<Outcome> {
         let pinned = self.shared.store.pin();
         if let Some(refused) = refuse(&pinned, op, self.now) {
-            return Some(self.shared.settle(refused));
+            return Some(self.shared.settle(&refused));
         }
-        if self
-            .log
-            .as_ref()
-            .is_some_and(|log| log.wal.failure().is_some())
-        {
+        if self.log.as_ref().is_some_and(|log| log.wal.failure().is_some()) {
             return Some(Outcome::ReadOnly);
         }
         if let (Op::Issue { payload, uses, .. }, Some(max)) =
@@ -183,10 +162,7 @@ impl Committer {
 
     /// Commits the current frame if a record of `len` bytes has no room in it.
     pub(super) fn make_room(&mut self, len: usize) {
-        let max = self
-            .log
-            .as_ref()
-            .map_or(FRAME_LEN_IN_MEMORY, |log| log.wal.max_body_len());
+        let max = self.log.as_ref().map_or(FRAME_LEN_IN_MEMORY, |log| log.wal.max_body_len());
         if self.frame.body_len() + len > max {
             self.commit();
         }
@@ -248,13 +224,7 @@ impl Committer {
     /// Applies the records of the frame: first those that were carried, for which nobody waits.
     fn apply_frame(&mut self, segment: SegmentSlot, logged: &[Place]) {
         let pinned = self.shared.store.pin();
-        let (body, at) = (
-            self.frame.body(),
-            Position {
-                time: self.now,
-                segment,
-            },
-        );
+        let (body, at) = (self.frame.body(), Position { time: self.now, segment });
         let (mut offset, mut waiting, mut records) = (0, logged.iter(), 0);
         while offset < body.len() {
             let (record, next) = Record::decode(body, offset)
@@ -264,17 +234,14 @@ impl Committer {
             match apply(&pinned, &mut self.ledger, &record, at) {
                 Applied::Silent => {}
                 applied => {
-                    let outcome = self.shared.settle(applied);
+                    let outcome = self.shared.settle(&applied);
                     if let Some(place) = waiting.next() {
                         self.batch.answer(*place, outcome);
                     }
                 }
             }
         }
-        debug_assert!(
-            waiting.next().is_none(),
-            "each logged operation has its record"
-        );
+        debug_assert!(waiting.next().is_none(), "each logged operation has its record");
         self.shared.counters.records.add(records);
     }
 
@@ -289,9 +256,7 @@ impl Committer {
             return Ok(());
         };
         let closed = log.wal.close(self.now.0);
-        closed
-            .map(|_: Lsn| ())
-            .map_err(|error| CloseError(error.to_string()))
+        closed.map(|_: Lsn| ()).map_err(|error| CloseError(error.to_string()))
     }
 }
 
@@ -309,13 +274,8 @@ impl Log {
         let began = shared.time.monotonic();
         let synced = self.wal.sync();
         self.synced_at = shared.time.monotonic();
-        shared
-            .timings
-            .fsync
-            .record(self.synced_at.saturating_sub(began));
-        synced
-            .map(|_| ())
-            .map_err(|failure| shared.fail(failure.to_string()))
+        shared.timings.fsync.record(self.synced_at.saturating_sub(began));
+        synced.map(|_| ()).map_err(|failure| shared.fail(failure.to_string()))
     }
 }
 
@@ -333,10 +293,7 @@ impl Shared {
 
     /// Stops writes for good.
     fn fail(&self, reason: String) {
-        let mut failure = self
-            .failure
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut failure = self.failure.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if failure.is_none() {
             tracing::error!(reason, "writes have stopped for good; resolves go on");
             *failure = Some(reason);
@@ -354,14 +311,7 @@ fn record_len(op: &Op) -> usize {
 
 fn encode(op: &Op, now: UnixMillis, max_ttl: Duration, out: &mut Vec<u8>) {
     let record = match op {
-        Op::Issue {
-            digest,
-            payload,
-            ttl,
-            uses,
-            peek,
-            derived,
-        } => Record::Issue {
+        Op::Issue { digest, payload, ttl, uses, peek, derived } => Record::Issue {
             digest: *digest,
             deadline: now.plus(*ttl),
             uses: *uses,
@@ -369,10 +319,7 @@ fn encode(op: &Op, now: UnixMillis, max_ttl: Duration, out: &mut Vec<u8>) {
             derived: *derived,
             payload,
         },
-        Op::Consume { digest, key } => Record::Consume {
-            digest: *digest,
-            key: *key,
-        },
+        Op::Consume { digest, key } => Record::Consume { digest: *digest, key: *key },
         Op::Extend { digest, ttl } => Record::Extend {
             digest: *digest,
             deadline: now.plus(*ttl),

@@ -74,10 +74,7 @@ impl Config {
     /// An engine with its log in `data_dir`.
     #[must_use]
     pub fn at(data_dir: impl Into<PathBuf>) -> Config {
-        Config {
-            data_dir: Some(data_dir.into()),
-            ..Config::default()
-        }
+        Config { data_dir: Some(data_dir.into()), ..Config::default() }
     }
 
     /// Adds every mistake to `mistakes`, each with the flag's name and its limits.
@@ -93,9 +90,7 @@ impl Config {
         }
         let namespace = self.namespace.as_bytes();
         if namespace.is_empty() || namespace.len() > NAMESPACE_LEN_MAX || namespace.contains(&0) {
-            mistakes.push(format!(
-                "namespace must have 1 to {NAMESPACE_LEN_MAX} bytes, none zero"
-            ));
+            mistakes.push(format!("namespace must have 1 to {NAMESPACE_LEN_MAX} bytes, none zero"));
         }
         if self.data_dir.is_some() {
             mistakes.extend(self.wal.mistakes().iter().map(ToString::to_string));

@@ -64,12 +64,7 @@ pub struct Pending {
 impl Pending {
     pub(super) fn new() -> (Pending, Reply) {
         let mailbox = Arc::new(Mailbox::default());
-        (
-            Pending {
-                mailbox: Arc::clone(&mailbox),
-            },
-            Reply::new(mailbox, 0),
-        )
+        (Pending { mailbox: Arc::clone(&mailbox) }, Reply::new(mailbox, 0))
     }
 
     /// Blocks this thread until the answer is there. Not for use inside an executor.
@@ -99,11 +94,9 @@ impl Future for Pending {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut delivered = Vec::new();
-        self.mailbox.poll_take(cx, &mut delivered).map(|()| {
-            delivered
-                .pop()
-                .map_or(Err(Rejected::Closed), |(_, outcomes)| outcomes)
-        })
+        self.mailbox
+            .poll_take(cx, &mut delivered)
+            .map(|()| delivered.pop().map_or(Err(Rejected::Closed), |(_, outcomes)| outcomes))
     }
 }
 
@@ -127,11 +120,7 @@ enum Waiter {
 
 impl Caller {
     pub(super) fn new(engine: Engine) -> Caller {
-        Caller {
-            engine,
-            mailbox: Arc::default(),
-            waiting: Rc::default(),
-        }
+        Caller { engine, mailbox: Arc::default(), waiting: Rc::default() }
     }
 
     /// The engine.
@@ -187,11 +176,7 @@ impl Caller {
     fn reserve(&self) -> Slot {
         let waiter = Waiter::Waiting(Waker::noop().clone());
         let ticket = self.waiting.borrow_mut().insert(waiter);
-        Slot {
-            waiting: Rc::clone(&self.waiting),
-            ticket,
-            is_open: true,
-        }
+        Slot { waiting: Rc::clone(&self.waiting), ticket, is_open: true }
     }
 }
 

@@ -56,11 +56,7 @@ struct Reply {
 
 impl Reply {
     fn new(mailbox: Arc<Mailbox>, ticket: usize) -> Reply {
-        Reply {
-            mailbox,
-            ticket,
-            is_open: true,
-        }
+        Reply { mailbox, ticket, is_open: true }
     }
 
     /// Delivers the outcomes; returns who must be woken.
@@ -213,15 +209,9 @@ impl Engine {
             .name("jeton-committer".to_owned())
             .spawn(move || committer.run())
             .map_err(OpenError::Thread)?;
-        let committer = Committing {
-            jobs,
-            closing: RwLock::new(false),
-            thread: Mutex::new(Some(thread)),
-        };
-        Ok(Engine {
-            shared,
-            committer: Arc::new(committer),
-        })
+        let committer =
+            Committing { jobs, closing: RwLock::new(false), thread: Mutex::new(Some(thread)) };
+        Ok(Engine { shared, committer: Arc::new(committer) })
     }
 
     /// Engine time: the wall clock, but it never runs backwards.
@@ -266,18 +256,16 @@ impl Engine {
         mut each: impl FnMut(Option<&[u8]>),
     ) {
         let mut resolved = 0;
-        self.shared
-            .store
-            .resolve_many(digests, now, |looked_up| match looked_up {
-                Lookup::Found(payload) => {
-                    resolved += 1;
-                    each(Some(payload));
-                }
-                other => {
-                    self.shared.seen(&other, now);
-                    each(None);
-                }
-            });
+        self.shared.store.resolve_many(digests, now, |looked_up| match looked_up {
+            Lookup::Found(payload) => {
+                resolved += 1;
+                each(Some(payload));
+            }
+            other => {
+                self.shared.seen(&other, now);
+                each(None);
+            }
+        });
         self.shared.counters.resolves.add(resolved);
     }
 
@@ -301,11 +289,7 @@ impl Engine {
     #[must_use]
     pub fn payload_bytes(&self, digests: &[Digest]) -> usize {
         let pinned = self.shared.store.pin();
-        digests
-            .iter()
-            .filter_map(|digest| pinned.get(digest))
-            .map(Entry::payload_len)
-            .sum()
+        digests.iter().filter_map(|digest| pinned.get(digest)).map(Entry::payload_len).sum()
     }
 
     /// Hands operations to the committer; one outcome for each, in their order. Each is by
@@ -377,20 +361,11 @@ impl Engine {
             }
         }
         self.shared.time.hold(now);
-        Ok(Some(
-            refused
-                .into_iter()
-                .map(|applied| self.shared.settle(applied))
-                .collect(),
-        ))
+        Ok(Some(refused.iter().map(|applied| self.shared.settle(applied)).collect()))
     }
 
     fn enqueue(&self, ops: Vec<Op>, reply: Reply) -> Result<(), Rejected> {
-        let closing = self
-            .committer
-            .closing
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let closing = self.committer.closing.read().unwrap_or_else(PoisonError::into_inner);
         if *closing {
             reply.forget();
             return Err(Rejected::Closed);
@@ -409,9 +384,7 @@ impl Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine")
-            .field("tokens", &self.shared.gauges().tokens)
-            .finish()
+        f.debug_struct("Engine").field("tokens", &self.shared.gauges().tokens).finish()
     }
 }
 
@@ -422,19 +395,13 @@ impl Committing {
 
     fn close(&self) -> Result<(), CloseError> {
         *self.closing.write().unwrap_or_else(PoisonError::into_inner) = true;
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
         // Behind all that was queued before; the committer takes from the queue all the time.
         if self.jobs.send(Job::Close).is_err() {
             tracing::error!("the committer ended before it was told to");
         }
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(CloseError("the committer panicked".to_owned())))
+        thread.join().unwrap_or_else(|_| Err(CloseError("the committer panicked".to_owned())))
     }
 }
 
@@ -459,9 +426,9 @@ impl Shared {
     }
 
     /// Counts what a record did, or would have done, and makes an outcome of it.
-    fn settle(&self, applied: Applied<'_>) -> Outcome {
+    fn settle(&self, applied: &Applied<'_>) -> Outcome {
         let counters = &self.counters;
-        match applied {
+        match *applied {
             Applied::Issued { deadline } => {
                 counters.issues.increment();
                 Outcome::Issued { deadline }
@@ -471,13 +438,9 @@ impl Shared {
             Applied::AlreadyConsumed => Outcome::AlreadyConsumed,
             Applied::Consumed { payload } => {
                 counters.consumes.increment();
-                Outcome::Consumed {
-                    payload: payload.to_vec(),
-                }
+                Outcome::Consumed { payload: payload.to_vec() }
             }
-            Applied::Replayed { payload } => Outcome::Replayed {
-                payload: payload.to_vec(),
-            },
+            Applied::Replayed { payload } => Outcome::Replayed { payload: payload.to_vec() },
             Applied::NotFound { replay } => {
                 counters.replays.add(u64::from(replay));
                 Outcome::NotFound
@@ -499,10 +462,7 @@ impl Shared {
     }
 
     fn failure(&self) -> Option<String> {
-        self.failure
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn stats(&self, queued: u64) -> Stats {
@@ -539,22 +499,9 @@ impl Shared {
 fn refuse<'g>(pinned: &'g Pinned<'_>, op: &Op, now: UnixMillis) -> Option<Applied<'g>> {
     let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
     match op {
-        Op::Issue {
-            digest,
-            payload,
-            uses,
-            peek,
-            ..
-        } => issue_refused(
-            pinned,
-            digest,
-            &Content {
-                payload,
-                uses: *uses,
-                peek: *peek,
-            },
-            now,
-        ),
+        Op::Issue { digest, payload, uses, peek, .. } => {
+            issue_refused(pinned, digest, &Content { payload, uses: *uses, peek: *peek }, now)
+        }
         Op::Consume { digest, key } => consume_refused(pinned, digest, key.as_ref(), now),
         Op::Extend { digest, .. } => {
             (!is_alive(digest)).then_some(Applied::NotFound { replay: false })

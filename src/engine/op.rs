@@ -60,10 +60,7 @@ impl Op {
 
     /// Checks the limits that keep the log readable; callers give their own users better errors.
     pub(super) fn validate(&self, ttl_max: Duration) -> Result<(), Rejected> {
-        let Op::Issue {
-            payload, ttl, uses, ..
-        } = self
-        else {
+        let Op::Issue { payload, ttl, uses, .. } = self else {
             return Ok(());
         };
         if payload.is_empty() || payload.len() > PAYLOAD_LEN_MAX {

@@ -105,11 +105,7 @@ pub(super) fn open(
         let time = EngineTime::new(clock, UnixMillis(0));
         let ledger = Ledger::new(time.now());
         let shared = Arc::new(Shared::new(config, digester, Store::new(), time));
-        return Ok(Recovered {
-            shared,
-            ledger,
-            wal: None,
-        });
+        return Ok(Recovered { shared, ledger, wal: None });
     };
     let storage: Arc<dyn Storage> = Arc::new(Disk::open(&dir)?);
     open_log(config, &dir, storage, clock, progress)
@@ -128,15 +124,8 @@ fn open_log(
     let digester = Digester::new(&secret, &config.namespace);
     // The log's id is made of the secret, so that a log is never read under another one.
     let log_id = LogId(digester.secret_check());
-    if survey
-        .as_ref()
-        .is_some_and(|survey| survey.log_id != log_id)
-    {
-        return Err(SecretError::Wrong {
-            dir: dir.to_owned(),
-            file,
-        }
-        .into());
+    if survey.as_ref().is_some_and(|survey| survey.log_id != log_id) {
+        return Err(SecretError::Wrong { dir: dir.to_owned(), file }.into());
     }
     with_storage(config, storage, survey, digester, clock, progress)
 }
@@ -150,9 +139,8 @@ pub(super) fn with_storage(
     clock: Arc<dyn Clock>,
     progress: &dyn Progress,
 ) -> Result<Recovered, OpenError> {
-    let floor = survey
-        .as_ref()
-        .map_or(UnixMillis(0), |survey| UnixMillis(survey.tail.last_time_ms));
+    let floor =
+        survey.as_ref().map_or(UnixMillis(0), |survey| UnixMillis(survey.tail.last_time_ms));
     let time = EngineTime::new(clock, floor);
     let now = time.now();
     if time.skew() > std::time::Duration::from_secs(1) {
@@ -175,15 +163,11 @@ pub(super) fn with_storage(
                 let (segment, offset) = (survey.tail.seq, survey.tail.end_offset);
                 tracing::warn!(torn, segment, offset, "cut a torn tail of so many bytes");
             }
-            (ledger, Wal::resume(storage, config.wal, &survey)?)
+            (ledger, Wal::resume(&storage, config.wal, &survey)?)
         }
     };
     let shared = Arc::new(Shared::new(config, digester, store, time));
-    Ok(Recovered {
-        shared,
-        ledger,
-        wal: Some(wal),
-    })
+    Ok(Recovered { shared, ledger, wal: Some(wal) })
 }
 
 impl Shared {
@@ -231,10 +215,7 @@ fn replay(
     for segments in survey.segments.chunks(threads) {
         let sorted = sort_all(segments, store, threads)?;
         for segment in &sorted {
-            segment
-                .frames
-                .check_follows(before_ms)
-                .map_err(ReadError::from)?;
+            segment.frames.check_follows(before_ms).map_err(ReadError::from)?;
             before_ms = segment.frames.last_time_ms().unwrap_or(before_ms);
         }
         thread::scope(|scope| {
@@ -243,10 +224,7 @@ fn replay(
                 scope.spawn(move || apply_partition(sorted, partition, store, ledger));
             }
         });
-        done += segments
-            .iter()
-            .map(|segment| segment.header.size)
-            .sum::<u64>();
+        done += segments.iter().map(|segment| segment.header.size).sum::<u64>();
         progress.advance(done, all);
     }
     thread::scope(|scope| {
@@ -276,11 +254,7 @@ fn sort_all(
             .collect();
         readers
             .into_iter()
-            .map(|reader| {
-                reader
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|reader| reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     })
 }
@@ -320,10 +294,7 @@ fn apply_partition(sorted: &[Sorted], partition: usize, store: &Store, ledger: &
                 current = Some(next);
             }
             let Some((_, frame)) = &current else { return };
-            let at_frame = Position {
-                time: UnixMillis(frame.log_time_ms),
-                segment,
-            };
+            let at_frame = Position { time: UnixMillis(frame.log_time_ms), segment };
             // It was decoded before, by `sort`.
             if let Ok((record, _)) = Record::decode(frame.body, at as usize) {
                 apply(&pinned, ledger, &record, at_frame);

@@ -68,10 +68,7 @@ pub(super) fn load_or_create(
             if source.kind() == io::ErrorKind::NotFound && given.is_none() =>
         {
             if has_log {
-                return Err(SecretError::Missing {
-                    dir: dir.to_owned(),
-                    file,
-                });
+                return Err(SecretError::Missing { dir: dir.to_owned(), file });
             }
             let secret = Secret::random()?;
             create(dir, &file, &secret).map_err(|source| SecretError::Io {
@@ -87,11 +84,7 @@ pub(super) fn load_or_create(
 
 /// Reads a secret file and warns if others may read it too.
 pub(super) fn read(path: &Path) -> Result<Secret, SecretError> {
-    let refused = |source| SecretError::Io {
-        file: path.to_owned(),
-        deed: "read",
-        source,
-    };
+    let refused = |source| SecretError::Io { file: path.to_owned(), deed: "read", source };
     let mut file = File::open(path).map_err(refused)?;
     let mode = file.metadata().map_err(refused)?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -112,22 +105,15 @@ pub(super) fn read(path: &Path) -> Result<Secret, SecretError> {
     }
     match <[u8; SECRET_LEN]>::try_from(&bytes[..len]) {
         Ok(secret) => Ok(Secret::from_bytes(secret)),
-        Err(_) => Err(SecretError::Length {
-            file: path.to_owned(),
-            len,
-        }),
+        Err(_) => Err(SecretError::Length { file: path.to_owned(), len }),
     }
 }
 
 /// Writes the secret so that it is there whole or not at all, before any log is.
 fn create(dir: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
     let draft = path.with_extension("key.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
@@ -142,10 +128,7 @@ mod tests {
     fn made_once_with_mode_0600_and_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let (made, file) = load_or_create(dir.path(), None, false).unwrap();
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let (again, _) = load_or_create(dir.path(), None, true).unwrap();
         assert!(made == again);
     }

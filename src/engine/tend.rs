@@ -86,18 +86,11 @@ impl Committer {
         let mut latest = self.tending.expired_until;
         let mut wheel = std::mem::replace(&mut self.ledger.wheel, crate::wheel::Wheel::new(now));
         let is_behind = wheel.advance(now, TIMERS_PER_TURN, |timers, verdicts| {
-            let deadlines: Vec<Option<UnixMillis>> = timers
-                .iter()
-                .map(|timer| deadline(&pinned, *timer))
-                .collect();
-            let due = deadlines
-                .iter()
-                .flatten()
-                .filter(|deadline| **deadline <= now);
+            let deadlines: Vec<Option<UnixMillis>> =
+                timers.iter().map(|timer| deadline(&pinned, *timer)).collect();
+            let due = deadlines.iter().flatten().filter(|deadline| **deadline <= now);
             latest = due.clone().copied().fold(latest, UnixMillis::max);
-            timings
-                .expiry_lag
-                .record_us(due.map(|deadline| now.since(*deadline) * 1_000));
+            timings.expiry_lag.record_us(due.map(|deadline| now.since(*deadline) * 1_000));
             for (timer, deadline) in timers.iter().zip(deadlines) {
                 verdicts.push(match deadline {
                     Some(deadline) if deadline > now => Verdict::Again(deadline),
@@ -111,10 +104,7 @@ impl Committer {
         });
         self.ledger.wheel = wheel;
         self.tending.expired_until = latest;
-        self.shared
-            .counters
-            .expired
-            .add(before - self.ledger.entries);
+        self.shared.counters.expired.add(before - self.ledger.entries);
         is_behind
     }
 
@@ -187,11 +177,7 @@ impl Committer {
 
     fn carry_step(&mut self, cleaning: &mut Cleaning) -> Result<(), ReadError> {
         let Some(log) = &self.log else { return Ok(()) };
-        let written = log
-            .wal
-            .counters()
-            .bytes_appended
-            .saturating_sub(self.tending.cleaned_at);
+        let written = log.wal.counters().bytes_appended.saturating_sub(self.tending.cleaned_at);
         let budget = (written * CLEAN_PER_WRITTEN).clamp(CLEAN_BYTES_MIN, 1 << 20);
         self.tending.cleaned_at = log.wal.counters().bytes_appended;
         let slot = SegmentSlot(cleaning.seq as u16);
@@ -241,11 +227,7 @@ impl Committer {
     fn clean(&mut self, is_idle: bool) {
         let now = self.now;
         let Some(log) = &mut self.log else { return };
-        if let Some(Cleaning {
-            seq,
-            carried_until: Some(lsn),
-            ..
-        }) = log.cleaning
+        if let Some(Cleaning { seq, carried_until: Some(lsn), .. }) = log.cleaning
             && lsn <= log.wal.durable()
         {
             log.cleaning = None;
@@ -258,21 +240,16 @@ impl Committer {
                 Clean::Scan { .. } if is_idle => {}
                 Clean::Scan { seq } => match log.wal.cleaner() {
                     Ok(cleaner) => {
-                        log.cleaning = cleaner.map(|cleaner| Cleaning {
-                            seq,
-                            cleaner,
-                            carried_until: None,
-                        });
+                        log.cleaning =
+                            cleaner.map(|cleaner| Cleaning { seq, cleaner, carried_until: None });
                     }
                     Err(error) => tracing::error!(%error, "the oldest segment can't be cleaned"),
                 },
             }
         }
         // A cleaner that waits for a sync has nothing to do until then.
-        self.tending.is_behind |= log
-            .cleaning
-            .as_ref()
-            .is_some_and(|cleaning| cleaning.carried_until.is_none());
+        self.tending.is_behind |=
+            log.cleaning.as_ref().is_some_and(|cleaning| cleaning.carried_until.is_none());
     }
 
     /// Copies out what others may want to know.
@@ -289,11 +266,7 @@ impl Committer {
                 .map(|log| log.stats(self.shared.counters.carried_bytes.get()))
                 .unwrap_or_default(),
         };
-        *self
-            .shared
-            .gauges
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = gauges;
+        *self.shared.gauges.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = gauges;
     }
 }
 

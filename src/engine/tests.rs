@@ -52,13 +52,7 @@ fn key(n: u8) -> ConsumeKey {
 }
 
 fn one(engine: &Engine, op: Op) -> Outcome {
-    engine
-        .submit(vec![op])
-        .unwrap()
-        .wait()
-        .unwrap()
-        .pop()
-        .unwrap()
+    engine.submit(vec![op]).unwrap().wait().unwrap().pop().unwrap()
 }
 
 fn issue(id: u64, payload: &[u8], ttl_ms: u64) -> Op {
@@ -90,38 +84,15 @@ struct Expected {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Issue {
-        id: u64,
-        payload: u8,
-        len: usize,
-        ttl_ms: u64,
-        uses: u32,
-        peek: bool,
-    },
-    Consume {
-        id: u64,
-        key: Option<u8>,
-    },
-    Extend {
-        id: u64,
-        ttl_ms: u64,
-    },
-    Revoke {
-        id: u64,
-    },
-    Advance {
-        ms: u64,
-    },
-    JumpBack {
-        ms: u64,
-    },
-    Fill {
-        count: u64,
-    },
+    Issue { id: u64, payload: u8, len: usize, ttl_ms: u64, uses: u32, peek: bool },
+    Consume { id: u64, key: Option<u8> },
+    Extend { id: u64, ttl_ms: u64 },
+    Revoke { id: u64 },
+    Advance { ms: u64 },
+    JumpBack { ms: u64 },
+    Fill { count: u64 },
     Reopen,
-    Crash {
-        seed: u64,
-    },
+    Crash { seed: u64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -157,13 +128,7 @@ impl World {
     fn new() -> World {
         let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
         let engine = open(&disk, &clock, config(16 << 10));
-        World {
-            disk,
-            clock,
-            engine,
-            model: BTreeMap::new(),
-            filled: 0,
-        }
+        World { disk, clock, engine, model: BTreeMap::new(), filled: 0 }
     }
 
     /// The committer looks at the clock at its turns alone; here it has always just looked.
@@ -181,23 +146,13 @@ impl World {
     fn run(&mut self, step: &Step) {
         self.now();
         match *step {
-            Step::Issue {
-                id,
-                payload,
-                len,
-                ttl_ms,
-                uses,
-                peek,
-            } => {
+            Step::Issue { id, payload, len, ttl_ms, uses, peek } => {
                 self.issue(id, vec![payload + b'0'; len], ttl_ms, uses, peek);
             }
             Step::Consume { id, key } => self.consume(id, key),
             Step::Extend { id, ttl_ms } => self.extend(id, ttl_ms),
             Step::Revoke { id } => {
-                assert_eq!(
-                    one(&self.engine, Op::Revoke { digest: digest(id) }),
-                    Outcome::Revoked
-                );
+                assert_eq!(one(&self.engine, Op::Revoke { digest: digest(id) }), Outcome::Revoked);
                 if self.living(id).is_some_and(|entry| entry.uses_left > 0) {
                     self.model.remove(&id);
                 }
@@ -249,41 +204,23 @@ impl World {
         };
         let now = self.now();
         let expected = match self.living(id) {
-            None => Outcome::Issued {
-                deadline: UnixMillis(now + ttl_ms),
-            },
+            None => Outcome::Issued { deadline: UnixMillis(now + ttl_ms) },
             Some(entry) if entry.uses_left == 0 => Outcome::AlreadyConsumed,
             Some(entry) if entry.payload == payload && entry.uses == uses && entry.peek == peek => {
-                Outcome::Exists {
-                    deadline: UnixMillis(entry.deadline),
-                }
+                Outcome::Exists { deadline: UnixMillis(entry.deadline) }
             }
             Some(_) => Outcome::Conflict,
         };
         assert_eq!(one(&self.engine, op), expected);
-        if let Outcome::Issued {
-            deadline: UnixMillis(deadline),
-        } = expected
-        {
+        if let Outcome::Issued { deadline: UnixMillis(deadline) } = expected {
             let (issued_at, uses_left, keys) = (now, uses, Vec::new());
-            let entry = Expected {
-                payload,
-                issued_at,
-                deadline,
-                uses_left,
-                uses,
-                peek,
-                keys,
-            };
+            let entry = Expected { payload, issued_at, deadline, uses_left, uses, peek, keys };
             self.model.insert(id, entry);
         }
     }
 
     fn consume(&mut self, id: u64, key_number: Option<u8>) {
-        let op = Op::Consume {
-            digest: digest(id),
-            key: key_number.map(key),
-        };
+        let op = Op::Consume { digest: digest(id), key: key_number.map(key) };
         let expected = match self.living(id) {
             None => Outcome::NotFound,
             Some(entry) => {
@@ -303,18 +240,13 @@ impl World {
     }
 
     fn extend(&mut self, id: u64, ttl_ms: u64) {
-        let op = Op::Extend {
-            digest: digest(id),
-            ttl: Duration::from_millis(ttl_ms),
-        };
+        let op = Op::Extend { digest: digest(id), ttl: Duration::from_millis(ttl_ms) };
         let now = self.now();
         let expected = match self.living(id) {
             Some(entry) if entry.uses_left > 0 => {
                 let cap = entry.issued_at + MAX_TTL_MS;
                 entry.deadline = (now + ttl_ms).min(cap).max(entry.deadline);
-                Outcome::Extended {
-                    deadline: UnixMillis(entry.deadline),
-                }
+                Outcome::Extended { deadline: UnixMillis(entry.deadline) }
             }
             _ => Outcome::NotFound,
         };
@@ -324,10 +256,8 @@ impl World {
     fn compare(&mut self) {
         self.now();
         for id in 0..12 {
-            let found = (
-                resolve(&self.engine, id),
-                self.engine.status(&digest(id), self.engine.now()),
-            );
+            let found =
+                (resolve(&self.engine, id), self.engine.status(&digest(id), self.engine.now()));
             let expected = match self.living(id) {
                 Some(entry) if entry.uses_left > 0 => (
                     entry.peek.then(|| entry.payload.clone()),
@@ -362,15 +292,10 @@ fn p7_long_lived_entries_survive_many_turns_of_the_ring() {
     for id in 0..20 {
         one(&engine, issue(id, format!("\"{id}\"").as_bytes(), 90_000));
     }
-    let consumed = Op::Consume {
-        digest: digest(3),
-        key: Some(key(1)),
-    };
+    let consumed = Op::Consume { digest: digest(3), key: Some(key(1)) };
     one(&engine, consumed.clone());
     for turn in 0..300 {
-        let ops = (0..20)
-            .map(|n| issue(1_000 + turn * 20 + n, &[b'x'; 300], 500))
-            .collect();
+        let ops = (0..20).map(|n| issue(1_000 + turn * 20 + n, &[b'x'; 300], 500)).collect();
         engine.submit(ops).unwrap().wait().unwrap();
         clock.advance(100);
         if turn % 100 == 50 {
@@ -385,33 +310,18 @@ fn p7_long_lived_entries_survive_many_turns_of_the_ring() {
     let log = engine.stats().log;
     assert!(log.bytes < 16 * (16 << 10), "the ring is short: {log:?}");
     for id in (0..20).filter(|id| *id != 3) {
-        assert_eq!(
-            resolve(&engine, id).unwrap(),
-            format!("\"{id}\"").as_bytes(),
-            "{id}"
-        );
+        assert_eq!(resolve(&engine, id).unwrap(), format!("\"{id}\"").as_bytes(), "{id}");
     }
-    assert_eq!(
-        one(&engine, consumed),
-        Outcome::Replayed {
-            payload: b"\"3\"".to_vec()
-        }
-    );
+    assert_eq!(one(&engine, consumed), Outcome::Replayed { payload: b"\"3\"".to_vec() });
 }
 
 #[test]
 fn p2_rivals_in_one_call_have_one_winner() {
     let engine = Engine::open(Config::memory_only()).unwrap();
     one(&engine, issue(1, b"1", 1_000));
-    let consume = Op::Consume {
-        digest: digest(1),
-        key: None,
-    };
+    let consume = Op::Consume { digest: digest(1), key: None };
     let outcomes = engine.submit(vec![consume; 64]).unwrap().wait().unwrap();
-    let winners = outcomes
-        .iter()
-        .filter(|won| matches!(won, Outcome::Consumed { .. }))
-        .count();
+    let winners = outcomes.iter().filter(|won| matches!(won, Outcome::Consumed { .. })).count();
     assert_eq!(winners, 1);
     assert_eq!(engine.stats().replays, 63);
 }
@@ -428,18 +338,11 @@ fn p2_a_rival_that_lost_is_not_revived_by_a_replay() {
         peek: true,
         derived: true,
     };
-    let outcomes = engine
-        .submit(vec![rival(b"1", 100), rival(b"2", 90_000)])
-        .unwrap();
-    assert!(matches!(
-        outcomes.wait().unwrap()[..],
-        [Outcome::Issued { .. }, Outcome::Conflict]
-    ));
+    let outcomes = engine.submit(vec![rival(b"1", 100), rival(b"2", 90_000)]).unwrap();
+    assert!(matches!(outcomes.wait().unwrap()[..], [Outcome::Issued { .. }, Outcome::Conflict]));
     clock.advance(5_000);
     for turn in 0..100 {
-        let ops = (0..20)
-            .map(|n| issue(1_000 + turn * 20 + n, &[b'x'; 300], 500))
-            .collect();
+        let ops = (0..20).map(|n| issue(1_000 + turn * 20 + n, &[b'x'; 300], 500)).collect();
         engine.submit(ops).unwrap().wait().unwrap();
         clock.advance(1_000);
         if turn % 10 == 0 {
@@ -488,16 +391,9 @@ fn p6_a_full_disk_acknowledges_nothing_and_writes_come_back() {
     }
     assert!(refused > 0);
     assert_eq!(engine.readiness(), Err(NotReady::DiskFull));
-    assert_eq!(
-        resolve(&engine, 1).as_deref(),
-        Some(&b"1"[..]),
-        "resolves go on"
-    );
+    assert_eq!(resolve(&engine, 1).as_deref(), Some(&b"1"[..]), "resolves go on");
     disk.set_space_left(None);
-    assert!(matches!(
-        one(&engine, issue(999, b"1", 90_000)),
-        Outcome::Issued { .. }
-    ));
+    assert!(matches!(one(&engine, issue(999, b"1", 90_000)), Outcome::Issued { .. }));
     assert_eq!(engine.readiness(), Ok(()));
 }
 
@@ -507,88 +403,47 @@ fn p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good() {
     let engine = open(&disk, &clock, config(16 << 10));
     one(&engine, issue(1, b"1", 90_000));
     disk.set_failing_syncs(true);
-    let pending: Vec<_> = (10..20)
-        .map(|id| engine.submit(vec![issue(id, b"2", 90_000)]).unwrap())
-        .collect();
+    let pending: Vec<_> =
+        (10..20).map(|id| engine.submit(vec![issue(id, b"2", 90_000)]).unwrap()).collect();
     for pending in pending {
         assert_eq!(pending.wait().unwrap(), [Outcome::ReadOnly]);
     }
     disk.set_failing_syncs(false);
-    assert_eq!(
-        one(&engine, issue(30, b"3", 90_000)),
-        Outcome::ReadOnly,
-        "never retried"
-    );
+    assert_eq!(one(&engine, issue(30, b"3", 90_000)), Outcome::ReadOnly, "never retried");
     assert!(matches!(engine.readiness(), Err(NotReady::ReadOnly(_))));
-    assert_eq!(
-        resolve(&engine, 1).as_deref(),
-        Some(&b"1"[..]),
-        "resolves go on"
-    );
+    assert_eq!(resolve(&engine, 1).as_deref(), Some(&b"1"[..]), "resolves go on");
 }
 
 #[test]
 fn p8_memory_is_limited_and_nothing_is_evicted() {
-    let config = Config {
-        max_memory_bytes: Some(100_000),
-        ..Config::memory_only()
-    };
+    let config = Config { max_memory_bytes: Some(100_000), ..Config::memory_only() };
     let engine = Engine::open(config).unwrap();
-    let ops = (0..1_000)
-        .map(|id| issue(id, &[b'x'; 128], 60_000))
-        .collect();
+    let ops = (0..1_000).map(|id| issue(id, &[b'x'; 128], 60_000)).collect();
     let outcomes = engine.submit(ops).unwrap().wait().unwrap();
-    let full = outcomes
-        .iter()
-        .position(|outcome| *outcome == Outcome::MemoryFull)
-        .unwrap();
+    let full = outcomes.iter().position(|outcome| *outcome == Outcome::MemoryFull).unwrap();
     assert!((400..700).contains(&full), "{full}");
-    assert!(
-        (0..full as u64).all(|id| resolve(&engine, id).is_some()),
-        "nothing evicted"
-    );
+    assert!((0..full as u64).all(|id| resolve(&engine, id).is_some()), "nothing evicted");
     one(&engine, Op::Revoke { digest: digest(0) });
-    assert!(matches!(
-        one(&engine, issue(5_000, &[b'x'; 128], 60_000)),
-        Outcome::Issued { .. }
-    ));
+    assert!(matches!(one(&engine, issue(5_000, &[b'x'; 128], 60_000)), Outcome::Issued { .. }));
 }
 
 #[test]
 fn p8_a_full_queue_rejects_at_once() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(START));
-    let config = Config {
-        queue_len: 4,
-        ..Config::memory_only()
-    };
+    let config = Config { queue_len: 4, ..Config::memory_only() };
     let recovered = super::recover::open(config, clock, &NoProgress).unwrap();
     // An engine whose committer does not run.
     let (jobs, queue) = bounded(4);
     let shared = Arc::clone(&recovered.shared);
     let committer = Committer::new(recovered, queue);
-    let committing = Committing {
-        jobs,
-        closing: RwLock::new(false),
-        thread: Mutex::new(None),
-    };
-    let engine = Engine {
-        shared,
-        committer: Arc::new(committing),
-    };
-    let pending: Vec<_> = (0..4)
-        .map(|id| engine.submit(vec![issue(id, b"1", 1_000)]).unwrap())
-        .collect();
-    assert_eq!(
-        engine.submit(vec![issue(9, b"1", 1_000)]).err(),
-        Some(Rejected::QueueFull)
-    );
+    let committing = Committing { jobs, closing: RwLock::new(false), thread: Mutex::new(None) };
+    let engine = Engine { shared, committer: Arc::new(committing) };
+    let pending: Vec<_> =
+        (0..4).map(|id| engine.submit(vec![issue(id, b"1", 1_000)]).unwrap()).collect();
+    assert_eq!(engine.submit(vec![issue(9, b"1", 1_000)]).err(), Some(Rejected::QueueFull));
     drop(committer);
     for pending in pending {
-        assert_eq!(
-            pending.wait(),
-            Err(Rejected::Closed),
-            "no call waits for ever"
-        );
+        assert_eq!(pending.wait(), Err(Rejected::Closed), "no call waits for ever");
     }
 }
 
@@ -599,18 +454,9 @@ fn what_cannot_succeed_never_reaches_the_log() {
     one(&engine, issue(1, b"1", 90_000));
     let records = engine.stats().records;
     for id in 100..200 {
-        let outcome = one(
-            &engine,
-            Op::Consume {
-                digest: digest(id),
-                key: None,
-            },
-        );
+        let outcome = one(&engine, Op::Consume { digest: digest(id), key: None });
         assert_eq!(outcome, Outcome::NotFound);
-        assert_eq!(
-            one(&engine, Op::Revoke { digest: digest(id) }),
-            Outcome::Revoked
-        );
+        assert_eq!(one(&engine, Op::Revoke { digest: digest(id) }), Outcome::Revoked);
     }
     assert_eq!(engine.stats().records, records);
 }
@@ -618,9 +464,7 @@ fn what_cannot_succeed_never_reaches_the_log() {
 #[test]
 fn a_caller_gets_each_outcome_at_its_place() {
     let engine = Engine::open(Config::memory_only()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let caller = engine.caller();
@@ -632,24 +476,14 @@ fn a_caller_gets_each_outcome_at_its_place() {
                 tokio::task::spawn_local(async move {
                     let payload = id.to_string().into_bytes();
                     caller.call_one(issue(id, &payload, 10_000)).await.unwrap();
-                    let consume = Op::Consume {
-                        digest: digest(id),
-                        key: None,
-                    };
-                    assert_eq!(
-                        caller.call_one(consume).await,
-                        Ok(Outcome::Consumed { payload })
-                    );
+                    let consume = Op::Consume { digest: digest(id), key: None };
+                    assert_eq!(caller.call_one(consume).await, Ok(Outcome::Consumed { payload }));
                 })
             })
             .collect();
         for (n, call) in calls.into_iter().enumerate() {
             // Some of them go away while they wait.
-            if n % 7 == 0 {
-                call.abort()
-            } else {
-                call.await.unwrap()
-            }
+            if n % 7 == 0 { call.abort() } else { call.await.unwrap() }
         }
     });
     let mut seen = HashMap::new();

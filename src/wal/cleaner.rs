@@ -65,11 +65,7 @@ impl Cleaner {
     /// upper bound until the first has reached it.
     pub fn progress(&self) -> (u64, u64) {
         let all = self.header.size - HEADER_BLOCK_LEN;
-        let done = if self.sealed {
-            all
-        } else {
-            self.offset - HEADER_BLOCK_LEN
-        };
+        let done = if self.sealed { all } else { self.offset - HEADER_BLOCK_LEN };
         (done, all)
     }
 
@@ -88,13 +84,7 @@ impl Cleaner {
         let stop_at = self.offset.saturating_add(budget_bytes);
         while !self.sealed && (self.spans.is_empty() || self.offset < stop_at) {
             let at = self.offset;
-            match locate(
-                &self.header,
-                self.identity,
-                &self.window,
-                self.window_at,
-                at,
-            ) {
+            match locate(&self.header, self.identity, &self.window, self.window_at, at) {
                 Located::At(place, fields) => {
                     self.offset = place + fields.total_len();
                     if fields.kind == Kind::Seal {
@@ -120,10 +110,7 @@ impl Cleaner {
         if self.spans.is_empty() {
             return Ok(Step::Done);
         }
-        Ok(Step::Frames(Frames {
-            bytes: &self.window,
-            spans: self.spans.iter(),
-        }))
+        Ok(Step::Frames(Frames { bytes: &self.window, spans: self.spans.iter() }))
     }
 
     /// Forgets the bytes before `offset`.

@@ -43,11 +43,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            segment_size: 64 << 20,
-            log_min_size: 1 << 30,
-            preparing: Preparing::Thread,
-        }
+        Self { segment_size: 64 << 20, log_min_size: 1 << 30, preparing: Preparing::Thread }
     }
 }
 
@@ -109,12 +105,7 @@ mod tests {
     use super::*;
 
     fn sized(segment_size: u64, log_min_size: u64) -> Vec<ConfigError> {
-        Config {
-            segment_size,
-            log_min_size,
-            preparing: Preparing::Inline,
-        }
-        .mistakes()
+        Config { segment_size, log_min_size, preparing: Preparing::Inline }.mistakes()
     }
 
     #[test]
@@ -132,10 +123,7 @@ mod tests {
 
     #[test]
     fn odd_sizes_are_rounded_down() {
-        let config = Config {
-            segment_size: 100_000_000,
-            ..Config::default()
-        };
+        let config = Config { segment_size: 100_000_000, ..Config::default() };
         assert_eq!(config.segment_len() % 4096, 0);
         assert!(config.segment_size - config.segment_len() < 4096);
         assert_eq!(config.frame_len_max(), 4 << 20);

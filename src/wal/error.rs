@@ -97,11 +97,7 @@ impl From<HeaderFault> for DamageKind {
 
 impl DamageKind {
     pub(crate) fn at(self, file: &str, offset: u64) -> Damage {
-        Damage {
-            file: file.to_owned(),
-            offset,
-            what: self,
-        }
+        Damage { file: file.to_owned(), offset, what: self }
     }
 }
 
@@ -126,11 +122,7 @@ pub enum ReadError {
 /// Turns what the system says into a [`ReadError`] that names file and deed.
 pub(crate) fn io_at(file: &str, operation: &'static str) -> impl FnOnce(io::Error) -> ReadError {
     let file = file.to_owned();
-    move |source| ReadError::Io {
-        file,
-        operation,
-        source,
-    }
+    move |source| ReadError::Io { file, operation, source }
 }
 
 /// Why the log takes no more writes, for good. Kept and handed out again for

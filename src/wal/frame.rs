@@ -123,10 +123,7 @@ impl Default for FrameBuffer {
 impl FrameBuffer {
     /// An empty frame.
     pub fn new() -> Self {
-        Self {
-            bytes: vec![0; FRAME_HEADER_LEN],
-            padding: 0,
-        }
+        Self { bytes: vec![0; FRAME_HEADER_LEN], padding: 0 }
     }
 
     /// Empties the body and keeps the memory.
@@ -168,11 +165,7 @@ impl FrameBuffer {
     #[expect(clippy::expect_used, reason = "append refuses longer bodies")]
     pub(crate) fn finish(&mut self, identity: u32, fields: &Fields) -> &[u8] {
         self.strip_padding();
-        assert_eq!(
-            fields.body_len,
-            self.body_len(),
-            "the header tells the body's length"
-        );
+        assert_eq!(fields.body_len, self.body_len(), "the header tells the body's length");
         let len = u32::try_from(fields.body_len)
             .ok()
             .filter(|len| len & SEAL_BIT == 0)
@@ -214,11 +207,7 @@ pub(crate) fn parse(bytes: &[u8], identity: u32, expected: Lsn, room: u64) -> Pa
         return Parsed::Short(FRAME_HEADER_LEN as u64);
     }
     let len = u32_at(bytes, LEN_AT);
-    let kind = if len & SEAL_BIT == 0 {
-        Kind::Records
-    } else {
-        Kind::Seal
-    };
+    let kind = if len & SEAL_BIT == 0 { Kind::Records } else { Kind::Seal };
     let fields = Fields {
         kind,
         body_len: (len & !SEAL_BIT) as usize,
@@ -335,21 +324,13 @@ mod tests {
     const LSN: Lsn = Lsn(4096);
 
     fn fields(body_len: usize, kind: Kind) -> Fields {
-        Fields {
-            kind,
-            body_len,
-            lsn: LSN,
-            log_time_ms: 77,
-            synced_lsn: Lsn(4000),
-        }
+        Fields { kind, body_len, lsn: LSN, log_time_ms: 77, synced_lsn: Lsn(4000) }
     }
 
     fn frame(body: &[u8]) -> Vec<u8> {
         let mut buffer = FrameBuffer::new();
         buffer.writer().extend_from_slice(body);
-        buffer
-            .finish(5, &fields(body.len(), Kind::Records))
-            .to_vec()
+        buffer.finish(5, &fields(body.len(), Kind::Records)).to_vec()
     }
 
     #[test]
@@ -370,10 +351,7 @@ mod tests {
         assert_eq!(parse(&bytes, 6, LSN, room), Parsed::Invalid);
         assert_eq!(parse(&bytes, 5, Lsn(4104), room), Parsed::Invalid);
         assert_eq!(parse(&bytes, 5, LSN, room - 1), Parsed::Invalid);
-        assert_eq!(
-            parse(&bytes[..room as usize - 1], 5, LSN, room),
-            Parsed::Short(room)
-        );
+        assert_eq!(parse(&bytes[..room as usize - 1], 5, LSN, room), Parsed::Short(room));
         assert_eq!(parse(&bytes[..9], 5, LSN, room), Parsed::Short(32));
     }
 
@@ -401,10 +379,7 @@ mod tests {
         buffer.clear();
         assert!(buffer.is_empty());
         let seal = buffer.finish(1, &fields(0, Kind::Seal)).to_vec();
-        assert_eq!(
-            parse(&seal, 1, LSN, 32),
-            Parsed::Valid(fields(0, Kind::Seal))
-        );
+        assert_eq!(parse(&seal, 1, LSN, 32), Parsed::Valid(fields(0, Kind::Seal)));
     }
 
     #[test]
@@ -415,14 +390,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_body() {
-        let shown = format!(
-            "{:?}",
-            Frame {
-                lsn: LSN,
-                log_time_ms: 1,
-                body: b"secret"
-            }
-        );
+        let shown = format!("{:?}", Frame { lsn: LSN, log_time_ms: 1, body: b"secret" });
         assert!(!shown.contains("115") && shown.contains("body_len: 6"));
     }
 }

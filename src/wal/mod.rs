@@ -137,11 +137,11 @@ impl Wal {
     /// # Errors
     /// What the system said. The log is as it was, or its torn tail is cut.
     pub fn resume(
-        storage: Arc<dyn Storage>,
+        storage: &Arc<dyn Storage>,
         config: Config,
         survey: &Survey,
     ) -> Result<Self, OpenError> {
-        let (ring, file) = Ring::resume(&storage, config, survey)?;
+        let (ring, file) = Ring::resume(storage, config, survey)?;
         survey.tail.wipe(file.as_ref())?;
         let (offset, time_ms) = (survey.tail.end_offset, survey.tail.last_time_ms);
         Ok(Self::start(ring, file, offset, time_ms))
@@ -193,10 +193,7 @@ impl Wal {
         self.last_time_ms = log_time_ms;
         self.counters.frames += 1;
         self.ring.prepare_ahead(self.offset);
-        Ok(Appended {
-            end_lsn: self.head(),
-            seq: self.current_seq(),
-        })
+        Ok(Appended { end_lsn: self.head(), seq: self.current_seq() })
     }
 
     /// Appends an empty frame and syncs: keeps the time, and makes damage to
@@ -272,11 +269,7 @@ impl Wal {
 
     /// Where the next frame goes, as an offset in the current segment.
     fn next_place(&self) -> u64 {
-        if self.at_new_sector {
-            self.offset.next_multiple_of(SECTOR_LEN)
-        } else {
-            self.offset
-        }
+        if self.at_new_sector { self.offset.next_multiple_of(SECTOR_LEN) } else { self.offset }
     }
 
     /// Whether a frame has room in the current segment, and a seal behind it,

@@ -28,10 +28,7 @@ const ZERO_PIECES_PER_SYNC: u64 = 4;
 /// Something to do for the ring.
 pub(crate) enum Job {
     /// Make a segment with this header, out of the spare file if there is one.
-    Prepare {
-        header: SegmentHeader,
-        spare: Option<String>,
-    },
+    Prepare { header: SegmentHeader, spare: Option<String> },
     /// Take a segment's name away: keep the file as a spare, or remove it.
     Retire { name: String, spare: Option<String> },
 }
@@ -75,10 +72,9 @@ enum Way {
 impl Preparer {
     pub fn new(storage: Arc<dyn Storage>, preparing: Preparing) -> io::Result<Self> {
         let way = match preparing {
-            Preparing::Inline => Way::Inline {
-                worker: Worker::new(storage),
-                done: VecDeque::new(),
-            },
+            Preparing::Inline => {
+                Way::Inline { worker: Worker::new(storage), done: VecDeque::new() }
+            }
             Preparing::Thread => start_thread(storage)?,
         };
         Ok(Self { way })
@@ -115,10 +111,7 @@ impl Preparer {
 impl Drop for Preparer {
     /// Waits for the thread: it holds the directory's lock as long as it lives.
     fn drop(&mut self) {
-        if let Way::Thread {
-            jobs, stop, thread, ..
-        } = &mut self.way
-        {
+        if let Way::Thread { jobs, stop, thread, .. } = &mut self.way {
             stop.store(true, Ordering::Relaxed);
             jobs.take();
             if let Some(thread) = thread.take() {
@@ -135,21 +128,14 @@ fn start_thread(storage: Arc<dyn Storage>) -> io::Result<Way> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut worker = Worker::new(storage);
     worker.stop = Arc::clone(&stop);
-    let thread = std::thread::Builder::new()
-        .name("jeton-prepare".to_owned())
-        .spawn(move || {
-            for job in orders {
-                if report.send(worker.work(job)).is_err() {
-                    return;
-                }
+    let thread = std::thread::Builder::new().name("jeton-prepare".to_owned()).spawn(move || {
+        for job in orders {
+            if report.send(worker.work(job)).is_err() {
+                return;
             }
-        })?;
-    Ok(Way::Thread {
-        jobs: Some(jobs),
-        done,
-        stop,
-        thread: Some(thread),
-    })
+        }
+    })?;
+    Ok(Way::Thread { jobs: Some(jobs), done, stop, thread: Some(thread) })
 }
 
 struct Worker {
@@ -163,11 +149,7 @@ struct Worker {
 
 impl Worker {
     fn new(storage: Arc<dyn Storage>) -> Self {
-        Self {
-            storage,
-            stop: Arc::default(),
-            owed: VecDeque::new(),
-        }
+        Self { storage, stop: Arc::default(), owed: VecDeque::new() }
     }
 
     fn work(&mut self, job: Job) -> Done {
@@ -226,11 +208,7 @@ pub(crate) fn prepare(
     file.sync()?;
     storage.rename(&name, &segment_name(header.seq))?;
     storage.sync_dir()?;
-    Ok(Prepared {
-        header,
-        file,
-        recycled,
-    })
+    Ok(Prepared { header, file, recycled })
 }
 
 /// A new file, full of zeros; removed again if it can't be finished.

@@ -49,10 +49,7 @@ pub struct Survey {
 impl Survey {
     /// Bytes of all segment files to replay.
     pub fn total_bytes(&self) -> u64 {
-        self.segments
-            .iter()
-            .map(|segment| segment.header.size)
-            .sum()
+        self.segments.iter().map(|segment| segment.header.size).sum()
     }
 }
 
@@ -94,12 +91,7 @@ impl SurveyedSegment {
         if !complete {
             return Err(DamageKind::NoFrame.at(&name, walk.end_offset).into());
         }
-        Ok(SegmentFrames {
-            file: name,
-            seq: self.header.seq,
-            bytes,
-            walk,
-        })
+        Ok(SegmentFrames { file: name, seq: self.header.seq, bytes, walk })
     }
 }
 
@@ -115,10 +107,7 @@ pub struct SegmentFrames {
 impl SegmentFrames {
     /// The frames, in order; marks too, whose bodies are empty.
     pub fn iter(&self) -> Frames<'_> {
-        Frames {
-            bytes: &self.bytes,
-            spans: self.walk.spans.iter(),
-        }
+        Frames { bytes: &self.bytes, spans: self.walk.spans.iter() }
     }
 
     /// Log time of the last frame, Unix milliseconds; `None` without frames.
@@ -133,11 +122,10 @@ impl SegmentFrames {
     /// The damage.
     pub fn check_follows(&self, before_ms: u64) -> Result<(), Damage> {
         match self.walk.spans.first() {
-            Some(first) if first.log_time_ms < before_ms => Err(DamageKind::TimeWentBack {
-                before_ms,
-                after_ms: first.log_time_ms,
+            Some(first) if first.log_time_ms < before_ms => {
+                Err(DamageKind::TimeWentBack { before_ms, after_ms: first.log_time_ms }
+                    .at(&self.file, first.at as u64))
             }
-            .at(&self.file, first.at as u64)),
             _ => Ok(()),
         }
     }
@@ -229,12 +217,8 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
     }
     let current = ending.header;
     if ending.walk.sealed {
-        let missing = DamageKind::MissingSegment {
-            seq: current.seq + 1,
-        };
-        return Err(missing
-            .at(&segment_name(current.seq), ending.walk.end_offset)
-            .into());
+        let missing = DamageKind::MissingSegment { seq: current.seq + 1 };
+        return Err(missing.at(&segment_name(current.seq), ending.walk.end_offset).into());
     }
     let mut tail = tail::examine(&ending.bytes, &current, &ending.walk)?;
     tail.last_time_ms = match ending.walk.last_time_ms {
@@ -245,20 +229,11 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
         .iter()
         .map(|header| SurveyedSegment {
             header: *header,
-            end: if header.seq == current.seq {
-                End::At(tail.end_offset)
-            } else {
-                End::Sealed
-            },
+            end: if header.seq == current.seq { End::At(tail.end_offset) } else { End::Sealed },
             storage: Arc::clone(storage),
         })
         .collect();
-    Ok(Some(Survey {
-        log_id: current.log_id,
-        segments,
-        tail,
-        prepared,
-    }))
+    Ok(Some(Survey { log_id: current.log_id, segments, tail, prepared }))
 }
 
 /// Log time of the last frame before the current segment, the last of
@@ -286,11 +261,7 @@ impl Ending {
         file.forget_cache().map_err(io_at(&name, "read"))?;
         let bytes = read_whole(storage, &header)?;
         let walk = Walk::over(&bytes, &header)?;
-        Ok(Self {
-            header,
-            bytes,
-            walk,
-        })
+        Ok(Self { header, bytes, walk })
     }
 
     /// Whether anything was ever written to it: then the one before it was
@@ -360,13 +331,9 @@ fn check_chain(headers: &[SegmentHeader]) -> Result<(), Damage> {
         let what = if header.log_id != before.log_id {
             DamageKind::ForeignLog
         } else if header.seq != before.seq + 1 {
-            DamageKind::MissingSegment {
-                seq: before.seq + 1,
-            }
+            DamageKind::MissingSegment { seq: before.seq + 1 }
         } else if header.base_lsn != before.end_lsn() {
-            DamageKind::WrongBase {
-                expected: before.end_lsn(),
-            }
+            DamageKind::WrongBase { expected: before.end_lsn() }
         } else {
             continue;
         };

@@ -256,10 +256,7 @@ impl Ring {
             // There is room now, one way or the other: try again at once.
             self.order_from = 0;
         }
-        self.preparer.give(Job::Retire {
-            name: segment_name(seq),
-            spare,
-        });
+        self.preparer.give(Job::Retire { name: segment_name(seq), spare });
     }
 }
 
@@ -276,9 +273,7 @@ impl Wal {
     /// What the system said.
     pub fn cleaner(&self) -> Result<Option<Cleaner>, ReadError> {
         let oldest = self.ring.table.oldest().map(|oldest| oldest.header);
-        oldest
-            .map(|header| Cleaner::open(self.ring.storage.as_ref(), header))
-            .transpose()
+        oldest.map(|header| Cleaner::open(self.ring.storage.as_ref(), header)).transpose()
     }
 
     /// Lets go of the oldest segment, `seq`. Everything that lives in it has
@@ -289,10 +284,7 @@ impl Wal {
     /// When `carried_lsn` is not durable yet, or `seq` is not the oldest
     /// segment, or is the current one: tokens would be lost.
     pub fn release_oldest(&mut self, seq: u64, carried_lsn: Lsn) {
-        assert!(
-            carried_lsn <= self.durable,
-            "carried entries are not durable"
-        );
+        assert!(carried_lsn <= self.durable, "carried entries are not durable");
         self.ring.release(seq);
         self.counters.segments_released += 1;
         self.ring.prepare_ahead(self.offset);

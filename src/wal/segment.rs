@@ -110,22 +110,12 @@ pub(crate) enum HeaderFault {
 impl SegmentHeader {
     /// The header of the first segment of a new log.
     pub(crate) fn first(log_id: LogId, size: u64) -> Self {
-        Self {
-            log_id,
-            seq: 1,
-            base_lsn: Lsn::FIRST,
-            size,
-        }
+        Self { log_id, seq: 1, base_lsn: Lsn::FIRST, size }
     }
 
     /// The header of the segment behind this one.
     pub(crate) fn next(&self, size: u64) -> Self {
-        Self {
-            log_id: self.log_id,
-            seq: self.seq + 1,
-            base_lsn: self.end_lsn(),
-            size,
-        }
+        Self { log_id: self.log_id, seq: self.seq + 1, base_lsn: self.end_lsn(), size }
     }
 
     /// The offset in the file at which `lsn` stands.
@@ -188,11 +178,7 @@ impl SegmentHeader {
             && header.size > HEADER_BLOCK_LEN
             && header.base_lsn >= Lsn::FIRST
             && header.base_lsn.0.checked_add(header.size).is_some();
-        if sound {
-            Ok(header)
-        } else {
-            Err(HeaderFault::Fields)
-        }
+        if sound { Ok(header) } else { Err(HeaderFault::Fields) }
     }
 }
 

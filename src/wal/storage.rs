@@ -78,10 +78,7 @@ pub trait File: Send + Sync {
 /// Whether an error says that there is no room left, now, for more bytes. Such
 /// a write may be tried again later; every other failure is final.
 pub fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Why a directory can't be used.
@@ -119,10 +116,7 @@ impl Disk {
     pub fn open_existing(dir: &Path) -> Result<Self, DiskError> {
         match fs::metadata(dir) {
             Ok(_) => Self::open(dir),
-            Err(source) => Err(DiskError::Io {
-                dir: dir.to_owned(),
-                source,
-            }),
+            Err(source) => Err(DiskError::Io { dir: dir.to_owned(), source }),
         }
     }
 
@@ -132,10 +126,7 @@ impl Disk {
     /// [`DiskError::Locked`] while another process (or another value in this
     /// one) holds it; [`DiskError::Io`] when the system refuses.
     pub fn open(dir: &Path) -> Result<Self, DiskError> {
-        let refused = |source| DiskError::Io {
-            dir: dir.to_owned(),
-            source,
-        };
+        let refused = |source| DiskError::Io { dir: dir.to_owned(), source };
         create_durably(dir).map_err(refused)?;
         let lock = fs::OpenOptions::new()
             .create(true)
@@ -146,9 +137,7 @@ impl Disk {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DiskError::Locked {
-                    dir: dir.to_owned(),
-                });
+                return Err(DiskError::Locked { dir: dir.to_owned() });
             }
             Err(TryLockError::Error(source)) => return Err(refused(source)),
         }
@@ -190,10 +179,7 @@ impl Storage for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.dir.join(name))?;
+        let file = fs::OpenOptions::new().read(true).write(true).open(self.dir.join(name))?;
         Ok(Arc::new(DiskFile(file)))
     }
 

@@ -26,20 +26,11 @@ pub struct Segment {
 
 impl Segment {
     pub(crate) fn new(header: SegmentHeader, used_bytes: u64) -> Self {
-        Self {
-            header,
-            sealed: false,
-            used_bytes,
-            live_bytes: 0,
-            latest_deadline_ms: 0,
-        }
+        Self { header, sealed: false, used_bytes, live_bytes: 0, latest_deadline_ms: 0 }
     }
 
     pub(crate) fn sealed(header: SegmentHeader) -> Self {
-        Self {
-            sealed: true,
-            ..Self::new(header, header.size)
-        }
+        Self { sealed: true, ..Self::new(header, header.size) }
     }
 }
 

@@ -101,10 +101,7 @@ impl Memory {
             .enumerate()
             .map(|(at, node)| {
                 let left = survivor(node, keep, at);
-                Node {
-                    synced: left.clone(),
-                    now: left,
-                }
+                Node { synced: left.clone(), now: left }
             })
             .collect();
         Memory(Arc::new(Mutex::new(Inner {
@@ -206,28 +203,18 @@ impl Storage for Memory {
         inner.nodes.push(Node::default());
         let node = inner.nodes.len() - 1;
         inner.names.insert(name.to_owned(), node);
-        Ok(Arc::new(MemoryFile {
-            disk: self.clone(),
-            node,
-        }))
+        Ok(Arc::new(MemoryFile { disk: self.clone(), node }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let node = self.lock().node(name)?;
-        Ok(Arc::new(MemoryFile {
-            disk: self.clone(),
-            node,
-        }))
+        Ok(Arc::new(MemoryFile { disk: self.clone(), node }))
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
         let inner = self.lock();
         let len = |node: usize| inner.nodes[node].now.len() as u64;
-        Ok(inner
-            .names
-            .iter()
-            .map(|(name, node)| (name.clone(), len(*node)))
-            .collect())
+        Ok(inner.names.iter().map(|(name, node)| (name.clone(), len(*node))).collect())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

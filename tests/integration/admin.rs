@@ -66,14 +66,9 @@ fn stats_count_what_happened() {
         let grown = is.zip(was).map(|(is, was)| is - was);
         assert_eq!(grown, Some(more), "{name}: {was:?} then {is:?} in {after}");
     }
-    let bytes = after["bytes"]
-        .as_u64()
-        .unwrap_or_else(|| panic!("no bytes in {after}"));
+    let bytes = after["bytes"].as_u64().unwrap_or_else(|| panic!("no bytes in {after}"));
     assert!(bytes >= "\"three\"".len() as u64, "{after}");
-    assert!(
-        !after["lsn"].is_null() && !after["expired"].is_null(),
-        "{after}"
-    );
+    assert!(!after["lsn"].is_null() && !after["expired"].is_null(), "{after}");
 }
 
 #[test]
@@ -99,10 +94,7 @@ fn metrics_are_prometheus_text() {
     let kind = response.header("content-type").expect("a content type");
     let known = kind.starts_with("text/plain") || kind.starts_with("application/openmetrics-text");
     assert!(known, "{kind}");
-    let samples = response
-        .text()
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let samples = response.text().lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut count = 0;
     for sample in samples {
         let (name, value) = sample.rsplit_once(' ').expect("a name and a value");

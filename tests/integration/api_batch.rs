@@ -22,16 +22,8 @@ fn batch(client: &mut Client, body: &str) -> Vec<Value> {
 fn expect_error(result: &Value, status: u16, field: &str) {
     let error = &result["error"];
     assert_eq!(error["status"], status, "{result}");
-    assert!(
-        error["title"].is_string() && error["type"].is_string(),
-        "{result}"
-    );
-    assert!(
-        error["detail"]
-            .as_str()
-            .is_some_and(|text| text.contains(field)),
-        "{result}"
-    );
+    assert!(error["title"].is_string() && error["type"].is_string(), "{result}");
+    assert!(error["detail"].as_str().is_some_and(|text| text.contains(field)), "{result}");
     assert!(result.get("token").is_none(), "{result}");
 }
 
@@ -65,10 +57,7 @@ fn a_thousand_are_issued_and_one_more_is_refused() {
     let issued: Vec<Issued> = results.iter().map(Issued::from).collect();
     let tokens: Vec<&str> = issued.iter().map(|issued| issued.token.as_str()).collect();
     let wanted: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
-    assert_eq!(
-        client.resolve_many(&tokens).text(),
-        format!("[{}]", wanted.join(","))
-    );
+    assert_eq!(client.resolve_many(&tokens).text(), format!("[{}]", wanted.join(",")));
     let more: Vec<_> = (0..1001).map(|n| json!({ "payload": n })).collect();
     let refused = client.post("/v1/tokens/batch", &json!({ "tokens": more }).to_string());
     expect_naming(&refused, 422, "tokens");

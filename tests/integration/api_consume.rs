@@ -47,14 +47,8 @@ fn p2_a_batch_consumes_each_token_by_itself() {
     let body = json!({ "tokens": [once, UNKNOWN, twice, once, twice, twice] }).to_string();
     let consumed = client.post("/v1/consume", &body);
     expect(&consumed, 200);
-    assert_eq!(
-        consumed.text(),
-        "[\"once\",null,{ \"uses\" : 2},null,{ \"uses\" : 2},null]"
-    );
-    assert_eq!(
-        client.post("/v1/consume", &body).text(),
-        "[null,null,null,null,null,null]"
-    );
+    assert_eq!(consumed.text(), "[\"once\",null,{ \"uses\" : 2},null,{ \"uses\" : 2},null]");
+    assert_eq!(client.post("/v1/consume", &body).text(), "[null,null,null,null,null,null]");
     assert_eq!(client.post("/v1/consume", r#"{"tokens":[]}"#).text(), "[]");
 }
 
@@ -128,9 +122,6 @@ fn consuming_needs_no_body() {
     let mut client = Client::of(&server);
     let issued = client.issued(r#"{"payload":1,"uses":2}"#);
     let path = format!("/v1/tokens/{}/consume", issued.token);
-    expect(
-        &client.send("POST", &path, &[("Content-Type", "application/json")], ""),
-        200,
-    );
+    expect(&client.send("POST", &path, &[("Content-Type", "application/json")], ""), 200);
     expect(&client.send("POST", &path, &[], ""), 200);
 }

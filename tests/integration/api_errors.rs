@@ -52,14 +52,9 @@ fn malformed_issues_are_400() {
 fn bytes_that_are_not_utf8_are_400() {
     let server = Server::shared();
     let mut conn = crate::raw::Conn::open(server.data).expect("connects");
-    for body in [
-        &b"{\"payload\":\"\xff\"}"[..],
-        b"{\"payload\":\"\xed\xa0\x80\"}",
-        b"\0\0\0",
-    ] {
+    for body in [&b"{\"payload\":\"\xff\"}"[..], b"{\"payload\":\"\xed\xa0\x80\"}", b"\0\0\0"] {
         let headers = [("Content-Type", "application/json")];
-        conn.send(&crate::raw::request("POST", "/v1/tokens", &headers, body))
-            .expect("sends");
+        conn.send(&crate::raw::request("POST", "/v1/tokens", &headers, body)).expect("sends");
         let refused = conn.response().expect("an answer");
         crate::client::assert_contract(&refused);
         expect(&refused, 400);
@@ -70,17 +65,9 @@ fn bytes_that_are_not_utf8_are_400() {
 fn nesting_without_end_is_refused() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    let deep = format!(
-        "{{\"payload\":{}1{}}}",
-        "[".repeat(30_000),
-        "]".repeat(30_000)
-    );
+    let deep = format!("{{\"payload\":{}1{}}}", "[".repeat(30_000), "]".repeat(30_000));
     let answer = client.issue(&deep);
-    assert!(
-        matches!(answer.status, 201 | 400),
-        "{}",
-        answer.without_date()
-    );
+    assert!(matches!(answer.status, 201 | 400), "{}", answer.without_date());
     expect(&client.issue(r#"{"payload":1}"#), 201);
 }
 
@@ -129,12 +116,7 @@ fn malformed_lists_are_400() {
             r#"{"tokens":[],"tokens":[]}"#,
         ] {
             let refused = client.post(path, body);
-            assert_eq!(
-                refused.status,
-                400,
-                "{path} {body}: {}",
-                refused.without_date()
-            );
+            assert_eq!(refused.status, 400, "{path} {body}: {}", refused.without_date());
         }
     }
 }
@@ -145,16 +127,7 @@ fn unknown_paths_are_404() {
     let mut client = Client::of(&server);
     let extra = format!("/v1/tokens/{TOKEN}/consume/again");
     let other = format!("/v1/tokens/{TOKEN}/other");
-    for path in [
-        "/",
-        "/v1",
-        "/v2/tokens",
-        "/v1/token",
-        "/metrics",
-        "/healthz",
-        &extra,
-        &other,
-    ] {
+    for path in ["/", "/v1", "/v2/tokens", "/v1/token", "/metrics", "/healthz", &extra, &other] {
         expect(&client.send("GET", path, &[], ""), 404);
     }
 }
@@ -166,11 +139,7 @@ fn a_query_string_changes_no_path() {
     let issued = client.issued(r#"{"payload":1}"#);
     let path = format!("/v1/tokens/{}?trace=1", issued.token);
     let answer = client.send("GET", &path, &[], "");
-    assert!(
-        matches!(answer.status, 200 | 400),
-        "{}",
-        answer.without_date()
-    );
+    assert!(matches!(answer.status, 200 | 400), "{}", answer.without_date());
 }
 
 #[test]
@@ -192,20 +161,10 @@ fn other_methods_are_405_with_allow() {
     ];
     for (method, path, allowed) in cases {
         let refused = client.send(method, path, &[], "");
-        assert_eq!(
-            refused.status,
-            405,
-            "{method} {path}: {}",
-            refused.without_date()
-        );
-        let allow = refused
-            .header("allow")
-            .unwrap_or_else(|| panic!("{method} {path}: no Allow"));
+        assert_eq!(refused.status, 405, "{method} {path}: {}", refused.without_date());
+        let allow = refused.header("allow").unwrap_or_else(|| panic!("{method} {path}: no Allow"));
         let methods: Vec<&str> = allow.split(',').map(str::trim).collect();
-        assert!(
-            allowed.iter().all(|method| methods.contains(method)),
-            "{method} {path}: {allow}"
-        );
+        assert!(allowed.iter().all(|method| methods.contains(method)), "{method} {path}: {allow}");
         assert!(!methods.contains(&method), "{method} {path}: {allow}");
     }
 }
@@ -222,27 +181,13 @@ fn bodies_of_another_kind_are_415() {
         ("POST", "/v1/consume", r#"{"tokens":[]}"#),
         ("PATCH", &token, r#"{"ttl":60}"#),
     ] {
-        for kind in [
-            "text/plain",
-            "application/xml",
-            "multipart/form-data; boundary=x",
-        ] {
-            expect(
-                &client.send(method, path, &[("Content-Type", kind)], body),
-                415,
-            );
+        for kind in ["text/plain", "application/xml", "multipart/form-data; boundary=x"] {
+            expect(&client.send(method, path, &[("Content-Type", kind)], body), 415);
         }
     }
-    for kind in [
-        "application/json",
-        "application/json; charset=utf-8",
-        "Application/JSON",
-    ] {
+    for kind in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
         let headers = [("Content-Type", kind)];
-        expect(
-            &client.send("POST", "/v1/tokens", &headers, r#"{"payload":1}"#),
-            201,
-        );
+        expect(&client.send("POST", "/v1/tokens", &headers, r#"{"payload":1}"#), 201);
     }
 }
 
@@ -251,15 +196,9 @@ fn one_error_does_not_end_the_connection_for_the_next_request() {
     let server = Server::shared();
     let mut conn = crate::raw::Conn::open(server.data).expect("connects");
     let json = [("Content-Type", "application/json")];
-    conn.send(&crate::raw::request("POST", "/v1/tokens", &json, b"{"))
-        .expect("sends");
+    conn.send(&crate::raw::request("POST", "/v1/tokens", &json, b"{")).expect("sends");
     expect(&conn.response().expect("an answer"), 400);
-    conn.send(&crate::raw::request(
-        "POST",
-        "/v1/tokens",
-        &json,
-        b"{\"payload\":1}",
-    ))
-    .expect("sends");
+    conn.send(&crate::raw::request("POST", "/v1/tokens", &json, b"{\"payload\":1}"))
+        .expect("sends");
     expect(&conn.response().expect("an answer"), 201);
 }

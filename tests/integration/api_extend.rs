@@ -16,17 +16,10 @@ fn extending_moves_the_deadline() {
         let extended = client.extend(&issued.token, ttl);
         expect(&extended, 200);
         let body = extended.json();
-        assert_eq!(
-            body.as_object().map(serde_json::Map::len),
-            Some(1),
-            "{body}"
-        );
+        assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "{body}");
         let deadline = millis(body["expires_at"].as_str().expect("a deadline"));
         assert!((before..=now_ms()).contains(&(deadline - ttl_ms)), "{body}");
-        assert_eq!(
-            client.status(&issued.token).json()["expires_at"],
-            body["expires_at"]
-        );
+        assert_eq!(client.status(&issued.token).json()["expires_at"], body["expires_at"]);
     }
 }
 
@@ -53,10 +46,7 @@ fn extending_stops_at_the_time_of_issue_plus_max_ttl() {
         assert_eq!(extended.json()["expires_at"], json!(issued.expires_at));
     }
     expect_naming(&client.extend(&issued.token, "61m"), 422, "ttl");
-    assert_eq!(
-        client.status(&issued.token).json()["expires_at"],
-        json!(issued.expires_at)
-    );
+    assert_eq!(client.status(&issued.token).json()["expires_at"], json!(issued.expires_at));
 }
 
 #[test]
@@ -81,25 +71,12 @@ fn an_extension_out_of_its_limits_is_named() {
         expect_naming(&client.extend(&issued.token, ttl), 422, "ttl");
     }
     let path = format!("/v1/tokens/{}", issued.token);
-    for body in [
-        r#"{"ttl":"5m","more":1}"#,
-        r#"{"ttl":[]}"#,
-        "{",
-        "[]",
-        r#"{"ttl":1,"ttl":2}"#,
-    ] {
+    for body in [r#"{"ttl":"5m","more":1}"#, r#"{"ttl":[]}"#, "{", "[]", r#"{"ttl":1,"ttl":2}"#] {
         expect(&client.send("PATCH", &path, &[], body), 400);
     }
     let empty = client.send("PATCH", &path, &[], "{}");
-    assert!(
-        matches!(empty.status, 400 | 422),
-        "{}",
-        empty.without_date()
-    );
-    assert_eq!(
-        client.status(&issued.token).json()["expires_at"],
-        json!(issued.expires_at)
-    );
+    assert!(matches!(empty.status, 400 | 422), "{}", empty.without_date());
+    assert_eq!(client.status(&issued.token).json()["expires_at"], json!(issued.expires_at));
 }
 
 #[test]
@@ -113,8 +90,5 @@ fn a_number_of_seconds_extends_too() {
     expect(&extended, 200);
     let body = extended.json();
     let deadline = millis(body["expires_at"].as_str().expect("a deadline"));
-    assert!(
-        (before..=now_ms()).contains(&(deadline - 120_000)),
-        "{body}"
-    );
+    assert!((before..=now_ms()).contains(&(deadline - 120_000)), "{body}");
 }

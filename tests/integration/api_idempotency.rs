@@ -54,10 +54,7 @@ fn p2_the_same_key_with_other_content_conflicts() {
     let issued = Issued::from(&first.json());
     assert_eq!(client.resolve(&issued.token).text(), r#"{"a":1}"#);
     assert_eq!(client.uses_left(&issued.token), 2);
-    expect(
-        &client.issue_keyed("k", r#"{"payload":{"a":1},"uses":2,"peek":true}"#),
-        200,
-    );
+    expect(&client.issue_keyed("k", r#"{"payload":{"a":1},"uses":2,"peek":true}"#), 200);
 }
 
 #[test]
@@ -117,10 +114,7 @@ fn a_key_and_a_reference_together_are_refused() {
     let body = r#"{"payload":1,"reference":{"order_number":"both"}}"#;
     expect(&client.issue_keyed("both", body), 400);
     let asked = json!({ "tokens": [{ "reference": { "order_number": "both" } }] });
-    assert_eq!(
-        client.post("/v1/resolve", &asked.to_string()).text(),
-        "[null]"
-    );
+    assert_eq!(client.post("/v1/resolve", &asked.to_string()).text(), "[null]");
 }
 
 #[test]
@@ -130,10 +124,6 @@ fn a_key_without_sense_is_refused() {
     let long = "k".repeat(5000);
     for key in ["", &long] {
         let refused = client.issue_keyed(key, r#"{"payload":1}"#);
-        assert!(
-            (400..500).contains(&refused.status),
-            "{}",
-            refused.without_date()
-        );
+        assert!((400..500).contains(&refused.status), "{}", refused.without_date());
     }
 }

@@ -62,9 +62,8 @@ fn the_payload_may_stand_anywhere_in_the_body() {
 fn tokens_do_not_repeat() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    let mut tokens: Vec<_> = (0..50)
-        .map(|_| client.issued(r#"{"payload":"same","ttl":60}"#).token)
-        .collect();
+    let mut tokens: Vec<_> =
+        (0..50).map(|_| client.issued(r#"{"payload":"same","ttl":60}"#).token).collect();
     tokens.sort();
     tokens.dedup();
     assert_eq!(tokens.len(), 50);
@@ -89,11 +88,7 @@ fn ttl_is_read_in_every_form() {
         let before = now_ms();
         let issued = client.issued(&format!("{{\"payload\":1{field}}}"));
         let issued_at = millis(&issued.expires_at) - ttl_ms;
-        assert!(
-            (before..=now_ms()).contains(&issued_at),
-            "{field}: {}",
-            issued.expires_at
-        );
+        assert!((before..=now_ms()).contains(&issued_at), "{field}: {}", issued.expires_at);
     }
 }
 
@@ -101,14 +96,7 @@ fn ttl_is_read_in_every_form() {
 fn ttl_out_of_its_limits_is_named() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    for ttl in [
-        r#""0""#,
-        "0",
-        r#""0s""#,
-        r#""31d""#,
-        r#""30d 1s""#,
-        "2592001",
-    ] {
+    for ttl in [r#""0""#, "0", r#""0s""#, r#""31d""#, r#""30d 1s""#, "2592001"] {
         let refused = client.issue(&format!(r#"{{"payload":1,"ttl":{ttl}}}"#));
         expect_naming(&refused, 422, "ttl");
     }
@@ -118,22 +106,9 @@ fn ttl_out_of_its_limits_is_named() {
 fn a_ttl_that_is_no_duration_is_refused() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    for ttl in [
-        r#""soon""#,
-        r#""15 parsecs""#,
-        r#""""#,
-        r#""-5s""#,
-        "-5",
-        "[]",
-        "true",
-        "1e999",
-    ] {
+    for ttl in [r#""soon""#, r#""15 parsecs""#, r#""""#, r#""-5s""#, "-5", "[]", "true", "1e999"] {
         let refused = client.issue(&format!(r#"{{"payload":1,"ttl":{ttl}}}"#));
-        assert!(
-            matches!(refused.status, 400 | 422),
-            "ttl {ttl}: {}",
-            refused.without_date()
-        );
+        assert!(matches!(refused.status, 400 | 422), "ttl {ttl}: {}", refused.without_date());
     }
 }
 
@@ -141,18 +116,10 @@ fn a_ttl_that_is_no_duration_is_refused() {
 fn a_ttl_that_overflows_is_refused() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    let huge = [
-        r#""99999999999999999999d""#,
-        "18446744073709551615",
-        r#""9223372036854775807s""#,
-    ];
+    let huge = [r#""99999999999999999999d""#, "18446744073709551615", r#""9223372036854775807s""#];
     for ttl in huge {
         let refused = client.issue(&format!(r#"{{"payload":1,"ttl":{ttl}}}"#));
-        assert!(
-            matches!(refused.status, 400 | 422),
-            "ttl {ttl}: {}",
-            refused.without_date()
-        );
+        assert!(matches!(refused.status, 400 | 422), "ttl {ttl}: {}", refused.without_date());
     }
 }
 
@@ -175,11 +142,7 @@ fn uses_out_of_its_limits_is_named() {
     expect_naming(&client.issue(r#"{"payload":1,"uses":0}"#), 422, "uses");
     for uses in ["-1", "1.5", r#""2""#, "99999999999999999999"] {
         let refused = client.issue(&format!(r#"{{"payload":1,"uses":{uses}}}"#));
-        assert!(
-            matches!(refused.status, 400 | 422),
-            "uses {uses}: {}",
-            refused.without_date()
-        );
+        assert!(matches!(refused.status, 400 | 422), "uses {uses}: {}", refused.without_date());
     }
 }
 
@@ -190,11 +153,7 @@ fn a_null_payload_is_named() {
     expect_naming(&client.issue(r#"{"payload":null}"#), 422, "payload");
     expect_naming(&client.issue(r#"{"payload": null }"#), 422, "payload");
     let missing = client.issue(r#"{"ttl":60}"#);
-    assert!(
-        matches!(missing.status, 400 | 422),
-        "{}",
-        missing.without_date()
-    );
+    assert!(matches!(missing.status, 400 | 422), "{}", missing.without_date());
     assert!(missing.text().contains("payload"), "{}", missing.text());
 }
 

@@ -36,19 +36,12 @@ fn each_part_alone_and_all_together_identify_an_order() {
         tokens.push(client.issued(&body(&json!(n), reference)).token);
     }
     for (n, reference) in references.iter().enumerate() {
-        assert_eq!(
-            by_reference(&mut client, "/v1/resolve", reference),
-            format!("[{n}]")
-        );
+        assert_eq!(by_reference(&mut client, "/v1/resolve", reference), format!("[{n}]"));
         assert_eq!(client.resolve(&tokens[n]).text(), n.to_string());
     }
     tokens.sort();
     tokens.dedup();
-    assert_eq!(
-        tokens.len(),
-        references.len(),
-        "two references have one token"
-    );
+    assert_eq!(tokens.len(), references.len(), "two references have one token");
 }
 
 #[test]
@@ -60,11 +53,7 @@ fn the_same_reference_has_the_same_token() {
     let again = client
         .issue(&json!({ "payload": { "a": 1 }, "ttl": "2h", "reference": reference }).to_string());
     expect(&again, 200);
-    assert_eq!(
-        Issued::from(&again.json()),
-        first,
-        "same token, first deadline"
-    );
+    assert_eq!(Issued::from(&again.json()), first, "same token, first deadline");
     expect(&client.issue(&body(&json!({ "a": 2 }), &reference)), 409);
     let other_uses =
         json!({ "payload": { "a": 1 }, "uses": 2, "reference": reference }).to_string();
@@ -91,11 +80,7 @@ fn one_instant_written_two_ways_is_one_reference() {
         expect(&again, 200);
         assert_eq!(Issued::from(&again.json()).token, first.token, "{at}");
     }
-    for at in [
-        "2024-03-01T10:00:01Z",
-        "2024-03-01T10:00:00.001Z",
-        "2024-03-01T10:00:00+01:00",
-    ] {
+    for at in ["2024-03-01T10:00:01Z", "2024-03-01T10:00:00.001Z", "2024-03-01T10:00:00+01:00"] {
         let other = client.issued(&body(&json!(1), &reference(at)));
         assert_ne!(other.token, first.token, "{at}");
     }
@@ -160,10 +145,7 @@ fn p2_a_paid_order_is_not_issued_again_until_its_deadline() {
     for other in [body, r#"{"payload":2,"reference":{"order_number":"paid"}}"#] {
         let early = client.issue(other);
         if now_ms() >= millis(&first.expires_at) {
-            return not_run(
-                "409 until the deadline",
-                "the machine was too slow to ask in time",
-            );
+            return not_run("409 until the deadline", "the machine was too slow to ask in time");
         }
         expect(&early, 409);
     }
@@ -179,23 +161,14 @@ fn p2_a_paid_order_stays_paid_across_a_crash() {
     let server = Launch::on(dir.path()).start();
     let mut client = Client::of(&server);
     client.issued(&body(&json!("goods"), &reference));
-    assert_eq!(
-        by_reference(&mut client, "/v1/consume", &reference),
-        r#"["goods"]"#
-    );
+    assert_eq!(by_reference(&mut client, "/v1/consume", &reference), r#"["goods"]"#);
     expect(&client.issue(&body(&json!("goods"), &reference)), 409);
     server.kill9();
     let server = Launch::on(dir.path()).start();
     let mut client = Client::of(&server);
     expect(&client.issue(&body(&json!("goods"), &reference)), 409);
-    assert_eq!(
-        by_reference(&mut client, "/v1/resolve", &reference),
-        "[null]"
-    );
-    assert_eq!(
-        by_reference(&mut client, "/v1/consume", &reference),
-        "[null]"
-    );
+    assert_eq!(by_reference(&mut client, "/v1/resolve", &reference), "[null]");
+    assert_eq!(by_reference(&mut client, "/v1/consume", &reference), "[null]");
 }
 
 #[test]
@@ -208,11 +181,7 @@ fn a_partly_used_order_is_still_the_same() {
     let again = client.issue(body);
     expect(&again, 200);
     assert_eq!(Issued::from(&again.json()), first);
-    assert_eq!(
-        client.uses_left(&first.token),
-        1,
-        "an issue gives no use back"
-    );
+    assert_eq!(client.uses_left(&first.token), 1, "an issue gives no use back");
 }
 
 #[test]
@@ -222,10 +191,7 @@ fn a_revoked_order_is_free_again() {
     let reference = json!({ "order_number": "revoked" });
     let first = client.issued(&body(&json!(1), &reference));
     expect(&client.revoke(&first.token), 204);
-    assert_eq!(
-        by_reference(&mut client, "/v1/resolve", &reference),
-        "[null]"
-    );
+    assert_eq!(by_reference(&mut client, "/v1/resolve", &reference), "[null]");
     client.issued(&body(&json!(2), &reference));
     assert_eq!(by_reference(&mut client, "/v1/resolve", &reference), "[2]");
 }
@@ -238,10 +204,7 @@ fn a_consumed_then_revoked_order_does_not_pay_twice() {
     let first = client.issued(&body(&json!(1), &reference));
     expect(&client.consume_keyed("k", &first.token), 200);
     expect(&client.revoke(&first.token), 204);
-    assert_eq!(
-        by_reference(&mut client, "/v1/consume", &reference),
-        "[null]"
-    );
+    assert_eq!(by_reference(&mut client, "/v1/consume", &reference), "[null]");
 }
 
 #[test]
@@ -304,18 +267,9 @@ fn a_reference_that_is_none_is_refused() {
     ];
     for reference in bad {
         for (path, body) in [
-            (
-                "/v1/tokens",
-                json!({ "payload": 1, "reference": reference }),
-            ),
-            (
-                "/v1/resolve",
-                json!({ "tokens": [{ "reference": reference }] }),
-            ),
-            (
-                "/v1/consume",
-                json!({ "tokens": [{ "reference": reference }] }),
-            ),
+            ("/v1/tokens", json!({ "payload": 1, "reference": reference })),
+            ("/v1/resolve", json!({ "tokens": [{ "reference": reference }] })),
+            ("/v1/consume", json!({ "tokens": [{ "reference": reference }] })),
         ] {
             let refused = client.post(path, &body.to_string());
             let known = matches!(refused.status, 400 | 413 | 422);

@@ -26,13 +26,8 @@ fn resolving_takes_no_use() {
 fn many_are_resolved_in_the_order_asked() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    let tokens: Vec<_> = (0..20)
-        .map(|n| {
-            client
-                .issued(&format!(r#"{{"payload":{{"n": {n}}}}}"#))
-                .token
-        })
-        .collect();
+    let tokens: Vec<_> =
+        (0..20).map(|n| client.issued(&format!(r#"{{"payload":{{"n": {n}}}}}"#)).token).collect();
     let mut asked: Vec<&str> = tokens.iter().rev().map(String::as_str).collect();
     asked.insert(3, UNKNOWN);
     asked.push(&tokens[4]);
@@ -56,10 +51,7 @@ fn a_thousand_are_resolved_and_one_more_is_refused() {
     let mut client = Client::of(&server);
     let issued = client.issued(r#"{"payload":7}"#);
     let thousand = vec![issued.token.as_str(); 1000];
-    assert_eq!(
-        client.resolve_many(&thousand).text(),
-        format!("[{}]", ["7"; 1000].join(","))
-    );
+    assert_eq!(client.resolve_many(&thousand).text(), format!("[{}]", ["7"; 1000].join(",")));
     let more = vec![issued.token.as_str(); 1001];
     for path in ["/v1/resolve", "/v1/consume"] {
         let refused = client.post(path, &json!({ "tokens": more }).to_string());
@@ -72,24 +64,11 @@ fn a_thousand_are_resolved_and_one_more_is_refused() {
 fn max_batch_is_the_servers() {
     let server = Server::fresh_with(|launch| launch.flag("--max-batch", "3"));
     let mut client = Client::of(&server);
-    assert_eq!(
-        client.resolve_many(&[UNKNOWN; 3]).text(),
-        "[null,null,null]"
-    );
-    let refused = client.post(
-        "/v1/resolve",
-        &json!({ "tokens": vec![UNKNOWN; 4] }).to_string(),
-    );
+    assert_eq!(client.resolve_many(&[UNKNOWN; 3]).text(), "[null,null,null]");
+    let refused = client.post("/v1/resolve", &json!({ "tokens": vec![UNKNOWN; 4] }).to_string());
     expect_naming(&refused, 422, "tokens");
-    let items = [
-        json!({ "payload": 1 }),
-        json!({ "payload": 2 }),
-        json!({ "payload": 3 }),
-    ];
-    expect(
-        &client.post("/v1/tokens/batch", &json!({ "tokens": items }).to_string()),
-        200,
-    );
+    let items = [json!({ "payload": 1 }), json!({ "payload": 2 }), json!({ "payload": 3 })];
+    expect(&client.post("/v1/tokens/batch", &json!({ "tokens": items }).to_string()), 200);
     let items = [&items[..], &items[..1]].concat();
     let refused = client.post("/v1/tokens/batch", &json!({ "tokens": items }).to_string());
     expect_naming(&refused, 422, "tokens");
@@ -147,21 +126,12 @@ fn p10_what_is_not_there_looks_the_same_whatever_the_reason() {
     wait_past(&expired.expires_at);
 
     let gone = [UNKNOWN, &expired.token, &consumed, &revoked];
-    let resolves: Vec<Response> = gone
-        .iter()
-        .chain([&sealed.as_str()])
-        .map(|token| client.resolve(token))
-        .collect();
+    let resolves: Vec<Response> =
+        gone.iter().chain([&sealed.as_str()]).map(|token| client.resolve(token)).collect();
     let consumes: Vec<Response> = gone.iter().map(|token| client.consume(token)).collect();
-    let extends: Vec<Response> = gone
-        .iter()
-        .map(|token| client.extend(token, "5m"))
-        .collect();
+    let extends: Vec<Response> = gone.iter().map(|token| client.extend(token, "5m")).collect();
     let statuses: Vec<Response> = gone.iter().map(|token| client.status(token)).collect();
-    let keyed: Vec<Response> = gone
-        .iter()
-        .map(|token| client.consume_keyed("k", token))
-        .collect();
+    let keyed: Vec<Response> = gone.iter().map(|token| client.consume_keyed("k", token)).collect();
     for answers in [resolves, consumes, extends, statuses, keyed] {
         for answer in &answers {
             expect(answer, 404);

@@ -7,12 +7,7 @@ use crate::server::{Server, jeton, output};
 
 fn run(server: &Server, command: &str, arguments: &[&str]) -> Output {
     let url = format!("http://{}", server.data);
-    output(
-        jeton()
-            .arg(command)
-            .args(["--server", &url])
-            .args(arguments),
-    )
+    output(jeton().arg(command).args(["--server", &url]).args(arguments))
 }
 
 /// Standard output of a command that must succeed.
@@ -27,16 +22,10 @@ fn succeeds(server: &Server, command: &str, arguments: &[&str]) -> String {
 #[track_caller]
 fn fails(server: &Server, command: &str, arguments: &[&str]) -> String {
     let output = run(server, command, arguments);
-    assert!(
-        !output.status.success(),
-        "{command} {arguments:?} succeeded"
-    );
+    assert!(!output.status.success(), "{command} {arguments:?} succeeded");
     assert!(output.stdout.is_empty(), "a failure prints a result");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(
-        !stderr.trim().is_empty() && !stderr.contains("panicked"),
-        "{stderr}"
-    );
+    assert!(!stderr.trim().is_empty() && !stderr.contains("panicked"), "{stderr}");
     stderr
 }
 
@@ -44,39 +33,20 @@ fn fails(server: &Server, command: &str, arguments: &[&str]) -> String {
 fn find_token(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut words = text.split(|c| !is_part(c)).filter(|word| word.len() == 32);
-    words
-        .next()
-        .unwrap_or_else(|| panic!("no token in {text:?}"))
-        .to_owned()
+    words.next().unwrap_or_else(|| panic!("no token in {text:?}")).to_owned()
 }
 
 #[test]
 fn a_token_lives_its_whole_life_on_the_command_line() {
     let server = Server::shared();
     let payload = "{ \"order\" : \"1001\"}";
-    let token = find_token(&succeeds(
-        &server,
-        "issue",
-        &[payload, "--ttl", "5m", "--uses", "2"],
-    ));
-    assert_eq!(
-        succeeds(&server, "resolve", &[&token]).trim_end_matches('\n'),
-        payload
-    );
+    let token = find_token(&succeeds(&server, "issue", &[payload, "--ttl", "5m", "--uses", "2"]));
+    assert_eq!(succeeds(&server, "resolve", &[&token]).trim_end_matches('\n'), payload);
     let status = succeeds(&server, "status", &[&token]);
-    assert!(
-        status.contains("uses_left") && status.contains("expires_at"),
-        "{status}"
-    );
+    assert!(status.contains("uses_left") && status.contains("expires_at"), "{status}");
     assert_eq!(Client::of(&server).uses_left(&token), 2);
-    assert_eq!(
-        succeeds(&server, "consume", &[&token]).trim_end_matches('\n'),
-        payload
-    );
-    assert_eq!(
-        succeeds(&server, "consume", &[&token]).trim_end_matches('\n'),
-        payload
-    );
+    assert_eq!(succeeds(&server, "consume", &[&token]).trim_end_matches('\n'), payload);
+    assert_eq!(succeeds(&server, "consume", &[&token]).trim_end_matches('\n'), payload);
     fails(&server, "consume", &[&token]);
     fails(&server, "resolve", &[&token]);
     fails(&server, "status", &[&token]);

@@ -26,10 +26,7 @@ pub struct Issued {
 
 impl Client {
     pub fn of(server: &Server) -> Client {
-        Client {
-            address: server.data,
-            conn: None,
-        }
+        Client { address: server.data, conn: None }
     }
 
     /// Sends a request with a JSON body (where it has one) and reads the answer.
@@ -79,12 +76,7 @@ impl Client {
     /// Issues, and expects a new token.
     pub fn issued(&mut self, body: &str) -> Issued {
         let response = self.issue(body);
-        assert_eq!(
-            response.status,
-            201,
-            "{body} was answered with {}",
-            response.text()
-        );
+        assert_eq!(response.status, 201, "{body} was answered with {}", response.text());
         Issued::from(&response.json())
     }
 
@@ -123,9 +115,7 @@ impl Client {
     pub fn uses_left(&mut self, token: &str) -> u64 {
         let response = self.status(token);
         assert_eq!(response.status, 200, "no status: {}", response.text());
-        response.json()["uses_left"]
-            .as_u64()
-            .expect("uses_left is a number")
+        response.json()["uses_left"].as_u64().expect("uses_left is a number")
     }
 
     /// Resolves many, and expects an answer.
@@ -139,16 +129,9 @@ impl Client {
 impl Issued {
     pub fn from(body: &Value) -> Issued {
         let fields = body.as_object().expect("an issue answers with an object");
-        assert_eq!(
-            fields.len(),
-            2,
-            "an issue answers with token and expires_at: {body}"
-        );
+        assert_eq!(fields.len(), 2, "an issue answers with token and expires_at: {body}");
         let token = fields["token"].as_str().expect("a token").to_owned();
-        let expires_at = fields["expires_at"]
-            .as_str()
-            .expect("a deadline")
-            .to_owned();
+        let expires_at = fields["expires_at"].as_str().expect("a deadline").to_owned();
         assert_token(&token);
         crate::support::millis(&expires_at);
         Issued { token, expires_at }
@@ -158,50 +141,24 @@ impl Issued {
 /// 24 bytes are 32 base64url characters.
 pub fn assert_token(token: &str) {
     let alphabet = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-    assert!(
-        token.len() == 32 && token.bytes().all(alphabet),
-        "not a token: {token:?}"
-    );
+    assert!(token.len() == 32 && token.bytes().all(alphabet), "not a token: {token:?}");
 }
 
 /// What must be true of every answer of the data listener.
 pub fn assert_contract(response: &Response) {
     let shown = response.without_date();
-    assert_eq!(
-        response.header("cache-control"),
-        Some("no-store"),
-        "no no-store: {shown}"
-    );
+    assert_eq!(response.header("cache-control"), Some("no-store"), "no no-store: {shown}");
     if response.status < 400 {
         return;
     }
-    assert_eq!(
-        response.header("content-type"),
-        Some("application/problem+json"),
-        "{shown}"
-    );
+    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{shown}");
     let problem = response.json();
-    assert!(
-        problem["type"].is_string(),
-        "a problem without a type: {shown}"
-    );
-    assert!(
-        problem["title"].is_string(),
-        "a problem without a title: {shown}"
-    );
-    assert!(
-        problem["detail"].is_string(),
-        "a problem without a detail: {shown}"
-    );
-    assert_eq!(
-        problem["status"], response.status,
-        "the problem tells another status: {shown}"
-    );
+    assert!(problem["type"].is_string(), "a problem without a type: {shown}");
+    assert!(problem["title"].is_string(), "a problem without a title: {shown}");
+    assert!(problem["detail"].is_string(), "a problem without a detail: {shown}");
+    assert_eq!(problem["status"], response.status, "the problem tells another status: {shown}");
     if response.status == 503 {
-        assert!(
-            response.header("retry-after").is_some(),
-            "a 503 without Retry-After: {shown}"
-        );
+        assert!(response.header("retry-after").is_some(), "a 503 without Retry-After: {shown}");
     }
 }
 
@@ -217,8 +174,5 @@ pub fn expect_naming(response: &Response, status: u16, field: &str) {
     expect(response, status);
     let problem = response.json();
     let detail = problem["detail"].as_str().expect("a detail");
-    assert!(
-        detail.contains(field),
-        "the detail does not name {field}: {detail}"
-    );
+    assert!(detail.contains(field), "the detail does not name {field}: {detail}");
 }

@@ -12,11 +12,7 @@ use crate::server::{Launch, Refused, Server, jeton, output};
 fn refused(launch: &Launch) -> Refused {
     match launch.try_start() {
         Err(refused) => {
-            assert!(
-                !refused.status.success(),
-                "refused with success: {}",
-                refused.stderr
-            );
+            assert!(!refused.status.success(), "refused with success: {}", refused.stderr);
             assert!(!refused.stderr.contains("panicked"), "{}", refused.stderr);
             refused
         }
@@ -65,9 +61,7 @@ fn the_secret_is_made_once_and_only_for_its_owner() {
 fn data_without_its_secret_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let server = Launch::on(dir.path()).start();
-    let token = Client::of(&server)
-        .issued(r#"{"payload":1,"ttl":"1h"}"#)
-        .token;
+    let token = Client::of(&server).issued(r#"{"payload":1,"ttl":"1h"}"#).token;
     server.stop_well();
     let (path, aside) = (dir.path().join("secret.key"), dir.path().join("aside"));
     std::fs::rename(&path, &aside).expect("moved");
@@ -105,11 +99,7 @@ fn a_secret_file_serves_in_place_of_the_one_beside_the_data() {
     server.stop_well();
     assert!(!other.join("secret.key").exists());
     let server = Launch::on(&one).start();
-    assert_eq!(
-        Client::of(&server).issued(body).token,
-        token,
-        "one secret, one token"
-    );
+    assert_eq!(Client::of(&server).issued(body).token, token, "one secret, one token");
     server.stop_well();
     refused(&Launch::on(&other).flag("--secret-file", "/nowhere/secret.key"));
 }
@@ -138,16 +128,9 @@ fn every_mistake_is_reported_at_once() {
         "max-connections",
         "workers",
     ] {
-        assert!(
-            refusal.stderr.contains(flag),
-            "nothing about {flag}: {}",
-            refusal.stderr
-        );
+        assert!(refusal.stderr.contains(flag), "nothing about {flag}: {}", refusal.stderr);
     }
-    assert!(
-        !dir.path().join("secret.key").exists(),
-        "validated after a side effect"
-    );
+    assert!(!dir.path().join("secret.key").exists(), "validated after a side effect");
 }
 
 #[test]
@@ -159,11 +142,7 @@ fn values_that_contradict_each_other_are_reported() {
         ("--max-payload", "2MiB", "max-payload"),
     ] {
         let refusal = refused(&Launch::on(dir.path()).flag(flag, value));
-        assert!(
-            refusal.stderr.contains(named),
-            "nothing about {named}: {}",
-            refusal.stderr
-        );
+        assert!(refusal.stderr.contains(named), "nothing about {named}: {}", refusal.stderr);
     }
 }
 
@@ -180,11 +159,7 @@ fn values_that_cannot_be_read_are_refused_by_name() {
         ("--max-payload", "99999999999999999999GiB"),
     ] {
         let refusal = refused(&Launch::on(dir.path()).flag(flag, value));
-        assert!(
-            refusal.stderr.contains(&flag[2..]),
-            "nothing about {flag}: {}",
-            refusal.stderr
-        );
+        assert!(refusal.stderr.contains(&flag[2..]), "nothing about {flag}: {}", refusal.stderr);
     }
     refused(&Launch::on(dir.path()).switch("--no-such-flag"));
 }
@@ -206,18 +181,9 @@ fn the_environment_sets_every_flag() {
     let mut client = Client::of(&server);
     expect(&client.issue(r#"{"payload":1,"ttl":"2h"}"#), 422);
     expect(&client.issue(r#"{"payload":1,"ttl":"1h"}"#), 201);
-    expect(
-        &client.post(
-            "/v1/tokens/batch",
-            r#"{"tokens":[{"payload":1},{"payload":1}]}"#,
-        ),
-        422,
-    );
+    expect(&client.post("/v1/tokens/batch", r#"{"tokens":[{"payload":1},{"payload":1}]}"#), 422);
     server.stop_well();
-    assert!(
-        dir.path().join("secret.key").exists(),
-        "JETON_DATA_DIR was not heard"
-    );
+    assert!(dir.path().join("secret.key").exists(), "JETON_DATA_DIR was not heard");
     let server = launch.flag("--max-batch", "2").start();
     let batch = r#"{"tokens":[{"payload":1},{"payload":1}]}"#;
     expect(&Client::of(&server).post("/v1/tokens/batch", batch), 200);
@@ -227,9 +193,7 @@ fn the_environment_sets_every_flag() {
 fn a_mistake_in_the_environment_is_reported_too() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let refusal = refused(&Launch::on(dir.path()).env("JETON_MAX_BATCH", "none"));
-    let named = ["JETON_MAX_BATCH", "max-batch"]
-        .iter()
-        .any(|name| refusal.stderr.contains(name));
+    let named = ["JETON_MAX_BATCH", "max-batch"].iter().any(|name| refusal.stderr.contains(name));
     assert!(named, "{}", refusal.stderr);
 }
 
@@ -274,25 +238,15 @@ fn standard_output_has_the_ready_line_and_nothing_else() {
 
 #[test]
 fn help_and_version_are_there() {
-    for arguments in [
-        &["--help"][..],
-        &["--version"],
-        &["serve", "--help"],
-        &["verify", "--help"],
-    ] {
+    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"], &["verify", "--help"]]
+    {
         let output = output(jeton().args(arguments));
         assert!(output.status.success(), "{arguments:?}");
         assert!(!output.stdout.is_empty(), "{arguments:?}");
     }
     let help = output(jeton().args(["serve", "--help"])).stdout;
     let help = String::from_utf8(help).expect("UTF-8");
-    for flag in [
-        "--listen",
-        "--sync",
-        "--max-memory",
-        "--segment-size",
-        "JETON_LISTEN",
-    ] {
+    for flag in ["--listen", "--sync", "--max-memory", "--segment-size", "JETON_LISTEN"] {
         assert!(help.contains(flag), "the help does not tell {flag}");
     }
 }

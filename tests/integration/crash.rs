@@ -22,10 +22,7 @@ fn work_until_crash(server: Server, witnesses: &mut [Witness], delay: Duration) 
         for witness in witnesses {
             scope.spawn(move || {
                 let error = witness.act_until_crash(server);
-                assert!(
-                    killed.load(Ordering::SeqCst),
-                    "the server failed by itself: {error}"
-                );
+                assert!(killed.load(Ordering::SeqCst), "the server failed by itself: {error}");
             });
         }
         thread::sleep(delay);
@@ -40,10 +37,7 @@ fn check_all(server: &Server, witnesses: &mut [Witness]) {
     let at_least: usize = ranges.iter().map(|(at_least, _)| at_least).sum();
     let at_most: usize = ranges.iter().map(|(_, at_most)| at_most).sum();
     let tokens = usize::try_from(server.tokens).expect("in range");
-    assert!(
-        (at_least..=at_most).contains(&tokens),
-        "{tokens} not in {at_least}..={at_most}"
-    );
+    assert!((at_least..=at_most).contains(&tokens), "{tokens} not in {at_least}..={at_most}");
     thread::scope(|scope| {
         for witness in witnesses {
             scope.spawn(|| witness.check(server));
@@ -73,11 +67,7 @@ fn p1_p2_p4_twenty_crashes_lose_nothing_acknowledged() {
     check_all(&server, &mut witnesses);
     server.stop_well();
     let verified = output(jeton().arg("verify").arg(dir.path()));
-    assert!(
-        verified.status.success(),
-        "{}",
-        String::from_utf8_lossy(&verified.stderr)
-    );
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
 
 /// One acknowledged issue, one crash, over and over: the smallest log there can be.
@@ -91,15 +81,8 @@ fn p1_an_acknowledged_issue_is_there_after_a_crash_at_once() {
         let mut client = Client::of(&server);
         let wanted: Vec<_> = (0..round).map(|n| n.to_string()).collect();
         let known: Vec<&str> = tokens.iter().map(String::as_str).collect();
-        assert_eq!(
-            client.resolve_many(&known).text(),
-            format!("[{}]", wanted.join(","))
-        );
-        tokens.push(
-            client
-                .issued(&format!("{{\"payload\":{round},\"ttl\":\"1h\"}}"))
-                .token,
-        );
+        assert_eq!(client.resolve_many(&known).text(), format!("[{}]", wanted.join(",")));
+        tokens.push(client.issued(&format!("{{\"payload\":{round},\"ttl\":\"1h\"}}")).token);
         server.kill9();
     }
 }
@@ -112,32 +95,17 @@ fn p1_an_acknowledged_batch_is_there_after_a_crash() {
     let server = launch.start();
     let mut client = Client::of(&server);
     let items: Vec<_> = (0..1000).map(|n| json!({ "payload": n })).collect();
-    let issued = client
-        .post("/v1/tokens/batch", &json!({ "tokens": items }).to_string())
-        .json();
+    let issued = client.post("/v1/tokens/batch", &json!({ "tokens": items }).to_string()).json();
     let results = issued["results"].as_array().expect("results");
-    let tokens: Vec<&str> = results
-        .iter()
-        .filter_map(|result| result["token"].as_str())
-        .collect();
-    let consumed = client.post(
-        "/v1/consume",
-        &json!({ "tokens": tokens[..500] }).to_string(),
-    );
+    let tokens: Vec<&str> = results.iter().filter_map(|result| result["token"].as_str()).collect();
+    let consumed = client.post("/v1/consume", &json!({ "tokens": tokens[..500] }).to_string());
     expect(&consumed, 200);
     server.kill9();
     let server = launch.start();
     assert_eq!(server.tokens, 500);
     let found = Client::of(&server).resolve_many(&tokens);
-    let wanted: Vec<_> = (0..1000)
-        .map(|n| {
-            if n < 500 {
-                "null".to_owned()
-            } else {
-                n.to_string()
-            }
-        })
-        .collect();
+    let wanted: Vec<_> =
+        (0..1000).map(|n| if n < 500 { "null".to_owned() } else { n.to_string() }).collect();
     assert_eq!(found.text(), format!("[{}]", wanted.join(",")));
 }
 
@@ -147,9 +115,7 @@ fn p1_a_clean_stop_loses_nothing_however_seldom_it_syncs() {
     for sync in ["100ms", "never", "always"] {
         let launch = Launch::on(dir.path()).flag("--sync", sync);
         let server = launch.start();
-        let token = Client::of(&server)
-            .issued(r#"{"payload":"kept","ttl":"1h"}"#)
-            .token;
+        let token = Client::of(&server).issued(r#"{"payload":"kept","ttl":"1h"}"#).token;
         server.stop_well();
         let server = launch.start();
         assert_eq!(Client::of(&server).resolve(&token).text(), "\"kept\"");

@@ -53,14 +53,7 @@ pub struct Witness {
 impl Witness {
     pub fn new(id: usize) -> Witness {
         let rng = Rng::new(id as u64 + 1);
-        Witness {
-            id,
-            rng,
-            issued: 0,
-            known: Vec::new(),
-            unanswered: Vec::new(),
-            lost: 0,
-        }
+        Witness { id, rng, issued: 0, known: Vec::new(), unanswered: Vec::new(), lost: 0 }
     }
 
     /// Acts until the server is gone.
@@ -88,9 +81,7 @@ impl Witness {
         }
         let from = self.rng.below(self.known.len());
         let order = (from..self.known.len()).chain(0..from);
-        order
-            .into_iter()
-            .find(|&at| matches!(self.known[at].fates[..], [Fate::Alive { .. }]))
+        order.into_iter().find(|&at| matches!(self.known[at].fates[..], [Fate::Alive { .. }]))
     }
 
     fn issue(&mut self, client: &mut Client) -> io::Result<()> {
@@ -106,12 +97,7 @@ impl Witness {
         };
         let body = format!(r#"{{"payload":{payload},"ttl":"1h","uses":{uses}{reference}}}"#);
         let key = (kind == 1).then_some(name);
-        let asked = Unanswered {
-            body,
-            key,
-            payload,
-            uses,
-        };
+        let asked = Unanswered { body, key, payload, uses };
         match asked.send(client) {
             Ok(issued) => {
                 self.known.push(asked.answered(issued));
@@ -119,9 +105,9 @@ impl Witness {
             }
             Err(error) => {
                 if kind == 2 {
-                    self.lost += 1
+                    self.lost += 1;
                 } else {
-                    self.unanswered.push(asked)
+                    self.unanswered.push(asked);
                 }
                 Err(error)
             }
@@ -133,10 +119,7 @@ impl Witness {
         let known = &mut self.known[at];
         let after = known.sure().after_consume();
         let path = format!("/v1/tokens/{}/consume", known.token);
-        let headers: Vec<_> = key
-            .iter()
-            .map(|key| ("Idempotency-Key", key.as_str()))
-            .collect();
+        let headers: Vec<_> = key.iter().map(|key| ("Idempotency-Key", key.as_str())).collect();
         match client.try_send("POST", &path, &headers, "") {
             Ok(answer) => {
                 expect(&answer, 200);
@@ -167,10 +150,7 @@ impl Witness {
         let path = format!("/v1/tokens/{}", known.token);
         let answer = client.try_send("PATCH", &path, &[], r#"{"ttl":"2h"}"#)?;
         expect(&answer, 200);
-        known.expires_at = answer.json()["expires_at"]
-            .as_str()
-            .expect("a deadline")
-            .to_owned();
+        known.expires_at = answer.json()["expires_at"].as_str().expect("a deadline").to_owned();
         known.maybe_extended = false;
         Ok(())
     }
@@ -214,17 +194,10 @@ impl Witness {
 
 impl Unanswered {
     fn send(&self, client: &mut Client) -> io::Result<Issued> {
-        let headers: Vec<_> = self
-            .key
-            .iter()
-            .map(|key| ("Idempotency-Key", key.as_str()))
-            .collect();
+        let headers: Vec<_> =
+            self.key.iter().map(|key| ("Idempotency-Key", key.as_str())).collect();
         let answer = client.try_send("POST", "/v1/tokens", &headers, &self.body)?;
-        assert!(
-            matches!(answer.status, 200 | 201),
-            "{}",
-            answer.without_date()
-        );
+        assert!(matches!(answer.status, 200 | 201), "{}", answer.without_date());
         Ok(Issued::from(&answer.json()))
     }
 
@@ -233,9 +206,7 @@ impl Unanswered {
             token: issued.token,
             payload: self.payload,
             expires_at: issued.expires_at,
-            fates: vec![Fate::Alive {
-                uses_left: self.uses,
-            }],
+            fates: vec![Fate::Alive { uses_left: self.uses }],
             maybe_extended: false,
             retry: None,
         }
@@ -244,9 +215,7 @@ impl Unanswered {
 
 impl Known {
     fn sure(&self) -> &Fate {
-        let [fate] = &self.fates[..] else {
-            panic!("an open fate: {:?}", self.fates)
-        };
+        let [fate] = &self.fates[..] else { panic!("an open fate: {:?}", self.fates) };
         fate
     }
 
@@ -274,11 +243,7 @@ impl Known {
 impl Fate {
     fn after_consume(&self) -> Fate {
         match self {
-            Fate::Alive {
-                uses_left: uses_left @ 2..,
-            } => Fate::Alive {
-                uses_left: uses_left - 1,
-            },
+            Fate::Alive { uses_left: uses_left @ 2.. } => Fate::Alive { uses_left: uses_left - 1 },
             Fate::Alive { .. } | Fate::Gone => Fate::Gone,
         }
     }
@@ -306,14 +271,7 @@ fn settle(server: &Server, chunk: &mut [Known]) {
     let mut conn = Conn::open(server.data).expect("connects");
     let asked: Vec<u8> = chunk
         .iter()
-        .flat_map(|known| {
-            request(
-                "GET",
-                &format!("/v1/tokens/{}/status", known.token),
-                &[],
-                b"",
-            )
-        })
+        .flat_map(|known| request("GET", &format!("/v1/tokens/{}/status", known.token), &[], b""))
         .collect();
     conn.send(&asked).expect("sends");
     for known in chunk {
@@ -323,24 +281,14 @@ fn settle(server: &Server, chunk: &mut [Known]) {
             _ => {
                 let status = answer.json();
                 let shown = status["expires_at"].as_str().expect("a deadline");
-                assert!(
-                    known.may_end_at(shown),
-                    "{shown} is not {}",
-                    known.expires_at
-                );
+                assert!(known.may_end_at(shown), "{shown} is not {}", known.expires_at);
                 known.expires_at = shown.to_owned();
                 assert_eq!(status["size"], json!(known.payload.len()));
-                Fate::Alive {
-                    uses_left: status["uses_left"].as_u64().expect("uses_left"),
-                }
+                Fate::Alive { uses_left: status["uses_left"].as_u64().expect("uses_left") }
             }
         };
         known.maybe_extended = false;
-        assert!(
-            known.fates.contains(&shown),
-            "{shown:?} is not among {:?}",
-            known.fates
-        );
+        assert!(known.fates.contains(&shown), "{shown:?} is not among {:?}", known.fates);
         if known.retry.is_none() {
             known.fates = vec![shown];
         }
@@ -358,12 +306,7 @@ fn the_oracle_counts_uses_down_to_gone() {
 
 #[test]
 fn the_oracle_accepts_a_later_deadline_only_after_an_unanswered_extension() {
-    let asked = Unanswered {
-        body: String::new(),
-        key: None,
-        payload: String::new(),
-        uses: 1,
-    };
+    let asked = Unanswered { body: String::new(), key: None, payload: String::new(), uses: 1 };
     let expires_at = "2030-01-01T00:00:00.000Z";
     let body: Value = json!({ "token": "A".repeat(32), "expires_at": expires_at });
     let mut known = asked.answered(Issued::from(&body));

@@ -26,9 +26,7 @@ impl Wreck {
         let tokens = (0..count)
             .map(|n| {
                 let pad = "x".repeat(payload_len);
-                client
-                    .issued(&format!(r#"{{"payload":"mark-{n:04}{pad}","ttl":"1h"}}"#))
-                    .token
+                client.issued(&format!(r#"{{"payload":"mark-{n:04}{pad}","ttl":"1h"}}"#)).token
             })
             .collect();
         server.kill9();
@@ -66,10 +64,7 @@ impl Wreck {
 }
 
 fn overwrite(file: &Path, offset: u64, bytes: &[u8]) {
-    let file = OpenOptions::new()
-        .write(true)
-        .open(file)
-        .expect("a writable file");
+    let file = OpenOptions::new().write(true).open(file).expect("a writable file");
     file.write_all_at(bytes, offset).expect("written");
 }
 
@@ -91,27 +86,17 @@ fn said(output: &Output) -> String {
 /// Both the start and `jeton verify` name the file, and an offset at the damage or shortly before.
 fn assert_refused_at(dir: &Path, file: &Path, offset: u64) {
     let before = std::fs::read(file).expect("the damaged file");
-    let refusal = Launch::on(dir)
-        .try_start()
-        .err()
-        .expect("the damage is refused");
+    let refusal = Launch::on(dir).try_start().err().expect("the damage is refused");
     assert!(!refusal.status.success());
     assert_names(&refusal.stderr, file, offset);
     let verified = verify(dir);
     assert_eq!(verified.status.code(), Some(1), "{}", said(&verified));
     assert_names(&said(&verified), file, offset);
-    assert_eq!(
-        std::fs::read(file).expect("still there"),
-        before,
-        "a refused start wrote"
-    );
+    assert_eq!(std::fs::read(file).expect("still there"), before, "a refused start wrote");
 }
 
 fn assert_names(text: &str, file: &Path, offset: u64) {
-    let name = file
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("UTF-8");
+    let name = file.file_name().and_then(|name| name.to_str()).expect("UTF-8");
     assert!(text.contains(name), "{name} is not named: {text}");
     let around = offset.saturating_sub(70_000)..=offset + 64;
     let without_name = text.replace(name, " ");
@@ -121,11 +106,12 @@ fn assert_names(text: &str, file: &Path, offset: u64) {
 
 /// All decimal and 0x-numbers of a text.
 fn numbers(text: &str) -> impl Iterator<Item = u64> {
-    text.split(|c: char| !c.is_ascii_alphanumeric())
-        .filter_map(|word| match word.strip_prefix("0x") {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(|word| {
+        match word.strip_prefix("0x") {
             Some(digits) => u64::from_str_radix(digits, 16).ok(),
             None => word.parse().ok(),
-        })
+        }
+    })
 }
 
 #[test]
@@ -133,11 +119,7 @@ fn p5_a_good_log_verifies() {
     let wreck = Wreck::new(20, 10);
     let verified = verify(wreck.path());
     assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
-    assert!(
-        numbers(&said(&verified)).any(|number| number == 20),
-        "{}",
-        said(&verified)
-    );
+    assert!(numbers(&said(&verified)).any(|number| number == 20), "{}", said(&verified));
     assert!(wreck.assert_all_but(0).find("mark-").is_none());
     assert_eq!(verify(wreck.path()).status.code(), Some(0));
 }
@@ -158,10 +140,7 @@ fn p5_a_torn_tail_is_cut_and_counted() {
     let rest = usize::try_from(len - offset - 100).expect("in range");
     overwrite(&file, offset + 100, &vec![0; rest]);
     let said = wreck.assert_all_but(1);
-    assert!(
-        numbers(&said).any(|number| (100..=5000).contains(&number)),
-        "how many? {said}"
-    );
+    assert!(numbers(&said).any(|number| (100..=5000).contains(&number)), "how many? {said}");
 }
 
 #[test]
@@ -176,12 +155,7 @@ fn p5_garbage_in_the_last_frame_is_a_torn_tail() {
 fn p5_a_truncated_file_is_a_torn_tail() {
     let wreck = Wreck::new(20, 500);
     let (file, offset) = wreck.place(19);
-    OpenOptions::new()
-        .write(true)
-        .open(&file)
-        .expect("a file")
-        .set_len(offset + 3)
-        .expect("cut");
+    OpenOptions::new().write(true).open(&file).expect("a file").set_len(offset + 3).expect("cut");
     wreck.assert_all_but(1);
 }
 
@@ -234,10 +208,7 @@ fn p5_a_missing_segment_in_the_middle_is_refused() {
     assert_ne!(second, last);
     assert_ne!(second, wreck.place(0).0);
     std::fs::remove_file(&second).expect("removed");
-    let refusal = Launch::on(wreck.path())
-        .try_start()
-        .err()
-        .expect("the gap is refused");
+    let refusal = Launch::on(wreck.path()).try_start().err().expect("the gap is refused");
     assert!(!refusal.status.success());
     assert!(!refusal.stderr.contains("panicked"), "{}", refusal.stderr);
     assert_eq!(verify(wreck.path()).status.code(), Some(1));

@@ -14,11 +14,7 @@ fn watch_until_gone(client: &mut Client, token: &str, deadline: i64) {
         let answer = client.resolve(token);
         let after = now_ms();
         match answer.status {
-            200 => assert!(
-                before <= deadline,
-                "found {} ms too late",
-                before - deadline
-            ),
+            200 => assert!(before <= deadline, "found {} ms too late", before - deadline),
             404 => {
                 assert!(after >= deadline, "gone {} ms too early", deadline - after);
                 return;
@@ -71,10 +67,7 @@ fn p3_expired_while_the_server_was_down_stays_gone() {
     expect(&client.resolve(&short.token), 404);
     expect(&client.consume(&short.token), 404);
     assert_eq!(client.resolve(&long.token).text(), "\"long\"");
-    assert_eq!(
-        client.status(&long.token).json()["expires_at"],
-        json!(long.expires_at)
-    );
+    assert_eq!(client.status(&long.token).json()["expires_at"], json!(long.expires_at));
 }
 
 #[test]
@@ -84,11 +77,7 @@ fn p3_a_deadline_is_as_exact_after_a_restart() {
     let issued = Client::of(&server).issued(r#"{"payload":1,"ttl":"2s"}"#);
     server.stop_well();
     let server = Launch::on(dir.path()).start();
-    watch_until_gone(
-        &mut Client::of(&server),
-        &issued.token,
-        millis(&issued.expires_at),
-    );
+    watch_until_gone(&mut Client::of(&server), &issued.token, millis(&issued.expires_at));
 }
 
 #[test]
@@ -120,10 +109,7 @@ fn p3_an_old_timer_does_not_end_a_new_entry() {
     wait_past(&first.expires_at);
     std::thread::sleep(std::time::Duration::from_millis(300));
     expect(&client.resolve(&next.token), 200);
-    assert_eq!(
-        client.status(&next.token).json()["expires_at"],
-        json!(next.expires_at)
-    );
+    assert_eq!(client.status(&next.token).json()["expires_at"], json!(next.expires_at));
 }
 
 #[test]

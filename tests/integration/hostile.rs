@@ -16,19 +16,14 @@ const GROWTH_KIB_MAX: u64 = 64 * 1024;
 /// Fails as soon as the server has grown beyond the limit, before the machine suffers.
 fn assert_flat(server: &Server, before_kib: u64, what: &str) {
     let grown = server.resident_kib().saturating_sub(before_kib);
-    assert!(
-        grown <= GROWTH_KIB_MAX,
-        "{what}: the server grew by {grown} KiB"
-    );
+    assert!(grown <= GROWTH_KIB_MAX, "{what}: the server grew by {grown} KiB");
 }
 
 /// Writes `bytes` again and again, up to `times`, until the server takes no more of it. Returns how
 /// often it went through whole.
 fn flood(server: &Server, conn: &Conn, bytes: &[u8], times: usize, before_kib: u64) -> usize {
     let mut writer = conn.writer().expect("a second handle");
-    writer
-        .set_write_timeout(Some(Duration::from_millis(1500)))
-        .expect("a time limit");
+    writer.set_write_timeout(Some(Duration::from_millis(1500))).expect("a time limit");
     for sent in 0..times {
         match writer.write_all(bytes) {
             Ok(()) => assert_flat(server, before_kib, "a client that never reads"),
@@ -80,12 +75,7 @@ fn p8_a_million_pipelined_resolves_and_nobody_reads() {
 fn p8_a_million_pipelined_misses_and_nobody_reads() {
     let server = Server::fresh();
     let token = Client::of(&server).issued(r#"{"payload":1}"#).token;
-    let get = request(
-        "GET",
-        "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        &[],
-        b"",
-    );
+    let get = request("GET", "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &[], b"");
     never_reads(&get, &server, &token);
 }
 
@@ -132,25 +122,18 @@ fn p8_connections_have_a_limit() {
     let mut first = Client::of(&server);
     let token = first.issued(r#"{"payload":1}"#).token;
     let before = server.descriptors();
-    let crowd: Vec<_> = (0..300)
-        .filter_map(|_| Conn::open(server.data).ok())
-        .collect();
+    let crowd: Vec<_> = (0..300).filter_map(|_| Conn::open(server.data).ok()).collect();
     for _ in 0..50 {
         expect(&first.resolve(&token), 200);
         let open = server.descriptors();
-        assert!(
-            open <= before + LIMIT,
-            "{open} descriptors, {before} before the crowd"
-        );
+        assert!(open <= before + LIMIT, "{open} descriptors, {before} before the crowd");
         thread::sleep(Duration::from_millis(4));
     }
     drop(crowd);
     crate::support::eventually("a place is free again", || {
         let mut client = Client::of(&server);
         let path = format!("/v1/tokens/{token}");
-        client
-            .try_send("GET", &path, &[], "")
-            .is_ok_and(|answer| answer.status == 200)
+        client.try_send("GET", &path, &[], "").is_ok_and(|answer| answer.status == 200)
     });
 }
 
@@ -170,9 +153,7 @@ fn p8_connections_that_come_and_go_leave_nothing() {
             _ => {}
         }
     }
-    crate::support::eventually("all descriptors are closed", || {
-        server.descriptors() <= before
-    });
+    crate::support::eventually("all descriptors are closed", || server.descriptors() <= before);
     expect(&client.resolve(&token), 200);
 }
 
@@ -196,8 +177,7 @@ fn p8_a_header_without_end_is_cut_off() {
     let server = Server::fresh();
     let before_kib = server.resident_kib();
     let mut conn = Conn::open(server.data).expect("connects");
-    conn.send(b"GET /v1/resolve HTTP/1.1\r\nHost: a\r\nX-Endless: ")
-        .expect("sends");
+    conn.send(b"GET /v1/resolve HTTP/1.1\r\nHost: a\r\nX-Endless: ").expect("sends");
     let sent = flood(&server, &conn, &[b'x'; 64 * 1024], 4_000, before_kib);
     assert!(sent < 4_000, "a quarter of a gigabyte of header was taken");
     expect(&conn.response().expect("an answer"), 431);
@@ -208,15 +188,8 @@ fn p8_slow_clients_take_no_place_of_others() {
     let server = Server::fresh();
     let mut client = Client::of(&server);
     let token = client.issued(r#"{"payload":1}"#).token;
-    let mut slow: Vec<_> = (0..100)
-        .map(|_| Conn::open(server.data).expect("connects"))
-        .collect();
-    let bytes = request(
-        "GET",
-        &format!("/v1/tokens/{token}"),
-        &[("X-Pad", &"x".repeat(60))],
-        b"",
-    );
+    let mut slow: Vec<_> = (0..100).map(|_| Conn::open(server.data).expect("connects")).collect();
+    let bytes = request("GET", &format!("/v1/tokens/{token}"), &[("X-Pad", &"x".repeat(60))], b"");
     for at in 0..40 {
         for conn in &mut slow {
             conn.send(&bytes[at..=at]).expect("sends");

@@ -14,9 +14,7 @@ type Sender = SendRequest<Full<Bytes>>;
 
 /// Runs an asynchronous test on a runtime of its own, no longer than the patience of a few waits.
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     runtime
         .block_on(async { tokio::time::timeout(PATIENCE * 3, test).await })
@@ -47,18 +45,8 @@ async fn send(sender: &mut Sender, method: &str, path: &str, body: &str) -> Resp
     let headers = headers
         .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()))
         .collect();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .expect("a whole body")
-        .to_bytes()
-        .to_vec();
-    let response = Response {
-        status,
-        headers,
-        body,
-    };
+    let body = response.into_body().collect().await.expect("a whole body").to_bytes().to_vec();
+    let response = Response { status, headers, body };
     crate::client::assert_contract(&response);
     response
 }
@@ -76,24 +64,13 @@ fn every_operation_works_over_http2() {
         let resolved = send(&mut sender, "GET", &path, "").await;
         assert_eq!((resolved.status, resolved.text()), (200, "{ \"n\" : 1}"));
         let list = serde_json::json!({ "tokens": [token] }).to_string();
-        assert_eq!(
-            send(&mut sender, "POST", "/v1/resolve", &list).await.text(),
-            "[{ \"n\" : 1}]"
-        );
+        assert_eq!(send(&mut sender, "POST", "/v1/resolve", &list).await.text(), "[{ \"n\" : 1}]");
         let consumed = send(&mut sender, "POST", &format!("{path}/consume"), "").await;
         assert_eq!((consumed.status, consumed.text()), (200, "{ \"n\" : 1}"));
         let status = send(&mut sender, "GET", &format!("{path}/status"), "").await;
         assert_eq!(status.json()["uses_left"], 1);
-        assert_eq!(
-            send(&mut sender, "PATCH", &path, r#"{"ttl":"1h"}"#)
-                .await
-                .status,
-            200
-        );
-        assert_eq!(
-            send(&mut sender, "POST", "/v1/consume", &list).await.text(),
-            "[{ \"n\" : 1}]"
-        );
+        assert_eq!(send(&mut sender, "PATCH", &path, r#"{"ttl":"1h"}"#).await.status, 200);
+        assert_eq!(send(&mut sender, "POST", "/v1/consume", &list).await.text(), "[{ \"n\" : 1}]");
         assert_eq!(send(&mut sender, "DELETE", &path, "").await.status, 204);
         assert_eq!(send(&mut sender, "GET", &path, "").await.status, 404);
     });
@@ -117,10 +94,7 @@ fn errors_over_http2_are_the_same_problems() {
             );
         }
         let large = format!("{{\"payload\":\"{}\"}}", "x".repeat(64 * 1024));
-        assert_eq!(
-            send(&mut sender, "POST", "/v1/tokens", &large).await.status,
-            413
-        );
+        assert_eq!(send(&mut sender, "POST", "/v1/tokens", &large).await.status, 413);
     });
 }
 
@@ -129,13 +103,7 @@ fn p2_streams_of_one_connection_are_rivals_too() {
     let server = Server::shared();
     run(async {
         let mut sender = connect(&server).await;
-        let issued = send(
-            &mut sender,
-            "POST",
-            "/v1/tokens",
-            r#"{"payload":1,"uses":3}"#,
-        )
-        .await;
+        let issued = send(&mut sender, "POST", "/v1/tokens", r#"{"payload":1,"uses":3}"#).await;
         let token = issued.json()["token"].as_str().expect("a token").to_owned();
         let rivals: Vec<_> = (0..50)
             .map(|_| {

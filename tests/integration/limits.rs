@@ -12,10 +12,7 @@ use crate::support::{eventually, not_run};
 
 /// Issues until the server refuses: the tokens it acknowledged, and the refusal.
 fn fill(client: &mut Client, payload_len: usize, at_most: usize) -> (Vec<String>, Response) {
-    let body = format!(
-        "{{\"payload\":\"{}\",\"ttl\":\"1h\"}}",
-        "f".repeat(payload_len)
-    );
+    let body = format!("{{\"payload\":\"{}\",\"ttl\":\"1h\"}}", "f".repeat(payload_len));
     let mut tokens = Vec::new();
     for _ in 0..at_most {
         let answer = client.issue(&body);
@@ -43,11 +40,7 @@ fn p8_a_full_memory_refuses_and_evicts_nothing() {
     let (tokens, refusal) = fill(&mut client, PAYLOAD_LEN, 2000);
     expect(&refusal, 507);
     let memory = 4 * 1024 * 1024;
-    assert!(
-        tokens.len() * PAYLOAD_LEN <= memory,
-        "{} tokens were taken",
-        tokens.len()
-    );
+    assert!(tokens.len() * PAYLOAD_LEN <= memory, "{} tokens were taken", tokens.len());
     assert!(tokens.len() > 20, "only {} tokens were taken", tokens.len());
     assert_all_there(&mut client, &tokens, PAYLOAD_LEN);
     let item = json!({ "payload": "f".repeat(PAYLOAD_LEN) });
@@ -59,10 +52,7 @@ fn p8_a_full_memory_refuses_and_evicts_nothing() {
     }
     expect(&client.consume(&tokens[10]), 200);
     eventually("freed memory takes new tokens", || {
-        client
-            .issue(&format!("{{\"payload\":\"{}\"}}", "f".repeat(PAYLOAD_LEN)))
-            .status
-            == 201
+        client.issue(&format!("{{\"payload\":\"{}\"}}", "f".repeat(PAYLOAD_LEN))).status == 201
     });
     assert_all_there(&mut client, &tokens[11..], PAYLOAD_LEN);
 }
@@ -86,13 +76,9 @@ struct SmallDisk<'a>(&'a Path);
 impl SmallDisk<'_> {
     /// None where this process may not mount.
     fn mount(at: &Path) -> Option<SmallDisk<'_>> {
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"])
-            .arg(at)
-            .output();
-        mount
-            .is_ok_and(|output| output.status.success())
-            .then_some(SmallDisk(at))
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(at).output();
+        mount.is_ok_and(|output| output.status.success()).then_some(SmallDisk(at))
     }
 
     /// A file that takes all the space there is left.
@@ -132,10 +118,7 @@ fn p6_a_full_disk_acknowledges_nothing_false_and_recovers() {
 
     std::fs::remove_file(ballast).expect("space again");
     eventually("writes come back when there is space", || {
-        client
-            .issue(&format!("{{\"payload\":\"{}\"}}", "g".repeat(PAYLOAD_LEN)))
-            .status
-            == 201
+        client.issue(&format!("{{\"payload\":\"{}\"}}", "g".repeat(PAYLOAD_LEN))).status == 201
     });
     tokens.push(client.issued(r#"{"payload":"last","ttl":"1h"}"#).token);
     server.kill9();
@@ -143,10 +126,7 @@ fn p6_a_full_disk_acknowledges_nothing_false_and_recovers() {
     let server = launch.start();
     let mut client = Client::of(&server);
     assert_all_there(&mut client, &more, PAYLOAD_LEN);
-    assert_eq!(
-        client.resolve_many(&[&tokens[0], &tokens[1]]).text(),
-        r#"["first","last"]"#
-    );
+    assert_eq!(client.resolve_many(&[&tokens[0], &tokens[1]]).text(), r#"["first","last"]"#);
     server.stop_well();
 }
 
@@ -170,10 +150,7 @@ fn p7_the_ring_turns_and_keeps_what_lives() {
         expect(&client.revoke(&token), 204);
     }
     let on_disk = bytes_on_disk(dir.path());
-    assert!(
-        on_disk <= 12 << 20,
-        "30 MB passed through, {on_disk} bytes are on disk"
-    );
+    assert!(on_disk <= 12 << 20, "30 MB passed through, {on_disk} bytes are on disk");
 
     let check = |server: &Server| {
         let mut client = Client::of(server);
@@ -196,8 +173,5 @@ fn p7_the_ring_turns_and_keeps_what_lives() {
 
 fn bytes_on_disk(dir: &Path) -> u64 {
     let files = crate::support::files_under(dir);
-    files
-        .iter()
-        .map(|path| path.metadata().expect("a file").len())
-        .sum()
+    files.iter().map(|path| path.metadata().expect("a file").len()).sum()
 }

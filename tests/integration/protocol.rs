@@ -30,8 +30,7 @@ fn one_connection_serves_many_requests() {
     let token = Client::of(&server).issued(r#"{"payload":"kept"}"#).token;
     let mut conn = Conn::open(server.data).expect("connects");
     for _ in 0..200 {
-        conn.send(&request("GET", &format!("/v1/tokens/{token}"), &[], b""))
-            .expect("sends");
+        conn.send(&request("GET", &format!("/v1/tokens/{token}"), &[], b"")).expect("sends");
         assert_eq!(conn.response().expect("an answer").text(), "\"kept\"");
     }
 }
@@ -42,8 +41,7 @@ fn connection_close_is_honoured() {
     let token = Client::of(&server).issued(r#"{"payload":1}"#).token;
     let mut conn = Conn::open(server.data).expect("connects");
     let path = format!("/v1/tokens/{token}");
-    conn.send(&request("GET", &path, &[("Connection", "close")], b""))
-        .expect("sends");
+    conn.send(&request("GET", &path, &[("Connection", "close")], b"")).expect("sends");
     expect(&conn.response().expect("an answer"), 200);
     assert!(conn.is_closed());
 }
@@ -52,9 +50,8 @@ fn connection_close_is_honoured() {
 fn a_thousand_pipelined_requests_are_answered_in_order() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    let tokens: Vec<_> = (0..10)
-        .map(|n| client.issued(&format!(r#"{{"payload":{n}}}"#)).token)
-        .collect();
+    let tokens: Vec<_> =
+        (0..10).map(|n| client.issued(&format!(r#"{{"payload":{n}}}"#)).token).collect();
     let mut bytes = Vec::new();
     for n in 0..1000 {
         let path = format!("/v1/tokens/{}", tokens[n * 7 % 10]);
@@ -80,12 +77,7 @@ fn pipelined_writes_and_reads_are_answered_in_order() {
     let used = client.issued(r#"{"payload":"used","uses":100}"#).token;
     let mut bytes = Vec::new();
     for _ in 0..100 {
-        bytes.extend(request(
-            "POST",
-            &format!("/v1/tokens/{used}/consume"),
-            &[],
-            b"",
-        ));
+        bytes.extend(request("POST", &format!("/v1/tokens/{used}/consume"), &[], b""));
         bytes.extend(request("GET", &format!("/v1/tokens/{read}"), &[], b""));
         bytes.extend(request("POST", "/v1/tokens", &[JSON], b"{\"payload\":1}"));
         bytes.extend(request("GET", "/v1/tokens/bad", &[], b""));
@@ -167,8 +159,7 @@ fn what_is_not_http_is_400() {
 fn nothing_is_served_behind_an_unreadable_request() {
     let server = Server::shared();
     let mut conn = Conn::open(server.data).expect("connects");
-    conn.send(b"GET / HTTP/1.1\r\nHost a\r\n\r\n")
-        .expect("sends");
+    conn.send(b"GET / HTTP/1.1\r\nHost a\r\n\r\n").expect("sends");
     let _ = conn.send(&request("POST", "/v1/tokens", &[JSON], b"{\"payload\":1}"));
     expect(&conn.response().expect("an answer"), 400);
     assert!(conn.is_closed());
@@ -179,10 +170,7 @@ fn headers_too_large_are_431() {
     let server = Server::shared();
     let path = "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let long = "x".repeat(1024 * 1024);
-    expect(
-        &exchange(&server, &request("GET", path, &[("X-Long", &long)], b"")),
-        431,
-    );
+    expect(&exchange(&server, &request("GET", path, &[("X-Long", &long)], b"")), 431);
     let names: Vec<String> = (0..20_000).map(|n| format!("X-{n}")).collect();
     let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
     expect(&exchange(&server, &request("GET", path, &many, b"")), 431);
@@ -193,22 +181,13 @@ fn a_target_too_long_is_refused() {
     let server = Server::shared();
     let path = format!("/v1/tokens/{}", "A".repeat(1024 * 1024));
     let refused = exchange(&server, &request("GET", &path, &[], b""));
-    assert!(
-        matches!(refused.status, 400 | 414 | 431),
-        "{}",
-        refused.without_date()
-    );
+    assert!(matches!(refused.status, 400 | 414 | 431), "{}", refused.without_date());
 }
 
 #[test]
 fn a_body_too_large_is_413_before_it_has_come() {
     let server = Server::shared();
-    for path in [
-        "/v1/tokens",
-        "/v1/tokens/batch",
-        "/v1/resolve",
-        "/v1/consume",
-    ] {
+    for path in ["/v1/tokens", "/v1/tokens/batch", "/v1/resolve", "/v1/consume"] {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
              Content-Length: 10000000000\r\n\r\n{{"
@@ -231,8 +210,7 @@ fn p8_a_slow_body_is_408() {
 fn p8_a_slow_head_ends_in_a_closed_connection() {
     let server = Server::fresh_with(|launch| launch.flag(HEADER_TIMEOUT, "300ms"));
     let mut conn = Conn::open(server.data).expect("connects");
-    conn.send(b"GET /v1/tokens/AAAAAAAAAAAAAAAA")
-        .expect("sends");
+    conn.send(b"GET /v1/tokens/AAAAAAAAAAAAAAAA").expect("sends");
     if let Ok(response) = conn.response() {
         assert_contract(&response);
         expect(&response, 408);

@@ -32,10 +32,7 @@ impl Conn {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Conn {
-            stream,
-            unread: Vec::new(),
-        })
+        Ok(Conn { stream, unread: Vec::new() })
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -57,11 +54,7 @@ impl Conn {
                 continue;
             }
             let body = self.body(status, &headers)?;
-            return Ok(Response {
-                status,
-                headers,
-                body,
-            });
+            return Ok(Response { status, headers, body });
         }
     }
 
@@ -78,9 +71,7 @@ impl Conn {
             return Ok(Vec::new());
         }
         if let Some(length) = find_header(headers, "content-length") {
-            let length = length
-                .parse()
-                .map_err(|_| invalid("content-length is no number"))?;
+            let length = length.parse().map_err(|_| invalid("content-length is no number"))?;
             self.fill_until(|unread| (unread.len() >= length).then_some(length))?;
             return Ok(self.unread.drain(..length).collect());
         }
@@ -95,9 +86,7 @@ impl Conn {
         loop {
             let line_len = self.fill_until(find_line_end)?;
             let line: Vec<u8> = self.unread.drain(..line_len).collect();
-            let digits = std::str::from_utf8(&line)
-                .map_err(|_| invalid("chunk size"))?
-                .trim();
+            let digits = std::str::from_utf8(&line).map_err(|_| invalid("chunk size"))?.trim();
             let size = usize::from_str_radix(digits, 16).map_err(|_| invalid("chunk size"))?;
             let with_end = size + 2;
             self.fill_until(|unread| (unread.len() >= with_end).then_some(with_end))?;
@@ -146,22 +135,13 @@ impl Response {
 
     /// Whether the server closes the connection after this answer.
     pub fn closes(&self) -> bool {
-        self.header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
     /// Everything but the date, to compare two answers to the byte.
     pub fn without_date(&self) -> String {
-        let headers: Vec<_> = self
-            .headers
-            .iter()
-            .filter(|(name, _)| name != "date")
-            .collect();
-        format!(
-            "{} {headers:?} {:?}",
-            self.status,
-            String::from_utf8_lossy(&self.body)
-        )
+        let headers: Vec<_> = self.headers.iter().filter(|(name, _)| name != "date").collect();
+        format!("{} {headers:?} {:?}", self.status, String::from_utf8_lossy(&self.body))
     }
 }
 
@@ -180,24 +160,15 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) 
 }
 
 fn find_head_end(unread: &[u8]) -> Option<usize> {
-    unread
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map(|at| at + 4)
+    unread.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }
 
 fn find_line_end(unread: &[u8]) -> Option<usize> {
-    unread
-        .windows(2)
-        .position(|window| window == b"\r\n")
-        .map(|at| at + 2)
+    unread.windows(2).position(|window| window == b"\r\n").map(|at| at + 2)
 }
 
 fn find_header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.as_str())
+    headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 fn parse_head(head: &[u8]) -> io::Result<(u16, Vec<(String, String)>)> {
@@ -205,10 +176,7 @@ fn parse_head(head: &[u8]) -> io::Result<(u16, Vec<(String, String)>)> {
     let mut lines = text.split("\r\n");
     let status = lines
         .next()
-        .and_then(|line| {
-            line.strip_prefix("HTTP/1.1 ")
-                .or(line.strip_prefix("HTTP/1.0 "))
-        })
+        .and_then(|line| line.strip_prefix("HTTP/1.1 ").or(line.strip_prefix("HTTP/1.0 ")))
         .and_then(|rest| rest.get(..3)?.parse().ok())
         .ok_or_else(|| invalid("no status line"))?;
     let headers = lines
@@ -241,10 +209,7 @@ fn the_client_splits_pipelined_answers() {
           2\r\nde\r\n1\r\nf\r\n0\r\n\r\n",
     );
     let first = conn.response().expect("first");
-    assert_eq!(
-        (first.status, first.text(), first.header("x-a")),
-        (200, "abc", Some("b"))
-    );
+    assert_eq!((first.status, first.text(), first.header("x-a")), (200, "abc", Some("b")));
     assert_eq!(conn.response().expect("second").status, 204);
     assert_eq!(conn.response().expect("third").text(), "def");
     assert!(conn.is_closed());
@@ -253,8 +218,5 @@ fn the_client_splits_pipelined_answers() {
 #[test]
 fn the_client_refuses_half_an_answer() {
     let mut conn = peer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc");
-    assert_eq!(
-        conn.response().err().map(|error| error.kind()),
-        Some(ErrorKind::UnexpectedEof)
-    );
+    assert_eq!(conn.response().err().map(|error| error.kind()), Some(ErrorKind::UnexpectedEof));
 }

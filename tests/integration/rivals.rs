@@ -30,10 +30,7 @@ fn race<T: Send>(
                 })
             })
             .collect();
-        rivals
-            .into_iter()
-            .map(|rival| rival.join().expect("a rival ends well"))
-            .collect()
+        rivals.into_iter().map(|rival| rival.join().expect("a rival ends well")).collect()
     })
 }
 
@@ -72,18 +69,12 @@ fn p2_thirty_two_rivals_five_uses() {
 fn p2_rivals_in_batches_win_once() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    let tokens: Vec<_> = (0..50)
-        .map(|_| client.issued(r#"{"payload":1}"#).token)
-        .collect();
+    let tokens: Vec<_> = (0..50).map(|_| client.issued(r#"{"payload":1}"#).token).collect();
     let answers = race(&server, 16, |n, client| {
         let mut order = tokens.clone();
         order.rotate_left(n * 3);
         let body = json!({ "tokens": order }).to_string();
-        client
-            .post("/v1/consume", &body)
-            .text()
-            .matches('1')
-            .count()
+        client.post("/v1/consume", &body).text().matches('1').count()
     });
     assert_eq!(answers.iter().sum::<usize>(), 50);
 }
@@ -93,9 +84,7 @@ fn p2_rivals_under_one_key_share_one_use() {
     let server = Server::shared();
     let mut client = Client::of(&server);
     let token = client.issued(r#"{"payload":"mine","uses":2}"#).token;
-    let answers = race(&server, 32, |_, client| {
-        client.consume_keyed("same", &token)
-    });
+    let answers = race(&server, 32, |_, client| client.consume_keyed("same", &token));
     assert_eq!(tally(&answers), BTreeMap::from([(200, 32)]));
     assert!(answers.iter().all(|answer| answer.text() == "\"mine\""));
     assert_eq!(client.uses_left(&token), 1);
@@ -106,24 +95,11 @@ fn p2_rivals_under_two_keys_have_one_winner() {
     let server = Server::shared();
     let token = Client::of(&server).issued(r#"{"payload":1}"#).token;
     let answers = race(&server, 32, |n, client| {
-        (
-            n % 2,
-            client.consume_keyed(["even", "odd"][n % 2], &token).status,
-        )
+        (n % 2, client.consume_keyed(["even", "odd"][n % 2], &token).status)
     });
-    let winners: Vec<_> = answers
-        .iter()
-        .filter(|(_, status)| *status == 200)
-        .collect();
-    assert_eq!(
-        winners.len(),
-        16,
-        "all tries of one key, none of the other: {answers:?}"
-    );
-    assert!(
-        winners.iter().all(|(key, _)| *key == winners[0].0),
-        "{answers:?}"
-    );
+    let winners: Vec<_> = answers.iter().filter(|(_, status)| *status == 200).collect();
+    assert_eq!(winners.len(), 16, "all tries of one key, none of the other: {answers:?}");
+    assert!(winners.iter().all(|(key, _)| *key == winners[0].0), "{answers:?}");
 }
 
 /// Rivals issue one reference with four payloads: one payload wins, and everybody learns the same.
@@ -133,10 +109,7 @@ fn issue_rivals(server: &Server, issue: impl Fn(&mut Client, &str) -> Response +
         let answer = issue(client, &format!("{{\"payload\":{payload},\"ttl\":\"10m\""));
         (payload, answer)
     });
-    let created: Vec<_> = answers
-        .iter()
-        .filter(|(_, answer)| answer.status == 201)
-        .collect();
+    let created: Vec<_> = answers.iter().filter(|(_, answer)| answer.status == 201).collect();
     assert_eq!(created.len(), 1, "one issue makes the token");
     let (winner, first) = created[0];
     let token = Issued::from(&first.json()).token;
@@ -150,13 +123,8 @@ fn issue_rivals(server: &Server, issue: impl Fn(&mut Client, &str) -> Response +
     }
     let mut client = Client::of(server);
     assert_eq!(client.resolve(&token).text(), winner);
-    let (_, again) = (
-        winner,
-        issue(
-            &mut client,
-            &format!("{{\"payload\":{winner},\"ttl\":\"10m\""),
-        ),
-    );
+    let (_, again) =
+        (winner, issue(&mut client, &format!("{{\"payload\":{winner},\"ttl\":\"10m\"")));
     expect(&again, 200);
     assert_eq!(again.json(), first.json());
 }
@@ -165,18 +133,14 @@ fn issue_rivals(server: &Server, issue: impl Fn(&mut Client, &str) -> Response +
 fn p2_rivals_for_a_reference_make_one_token() {
     let server = Server::fresh();
     issue_rivals(&server, |client, body| {
-        client.issue(&format!(
-            r#"{body},"reference":{{"order_number":"rivals"}}}}"#
-        ))
+        client.issue(&format!(r#"{body},"reference":{{"order_number":"rivals"}}}}"#))
     });
 }
 
 #[test]
 fn p2_rivals_for_a_key_make_one_token() {
     let server = Server::fresh();
-    issue_rivals(&server, |client, body| {
-        client.issue_keyed("rivals", &format!("{body}}}"))
-    });
+    issue_rivals(&server, |client, body| client.issue_keyed("rivals", &format!("{body}}}")));
 }
 
 #[test]

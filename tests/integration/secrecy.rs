@@ -19,24 +19,18 @@ fn raw_bytes(token: &str) -> Vec<u8> {
     let value = |c: u8| alphabet.iter().position(|&a| a == c).expect("base64url");
     let quads = token.as_bytes().chunks(4);
     let words = quads.map(|quad| quad.iter().fold(0, |word, &c| word << 6 | value(c)));
-    words
-        .flat_map(|word| (0..3).rev().map(move |n| (word >> (8 * n) & 0xFF) as u8))
-        .collect()
+    words.flat_map(|word| (0..3).rev().map(move |n| (word >> (8 * n) & 0xFF) as u8)).collect()
 }
 
 /// Does everything that can be done to tokens, well and wrongly; returns them, and all error texts.
 fn exercise(client: &mut Client) -> (Vec<String>, String) {
     let mut errors = String::new();
     let payload = json!({ "card": PAYLOAD, "uses": 2 });
-    let plain = client
-        .issued(&json!({ "payload": payload, "uses": 3 }).to_string())
-        .token;
+    let plain = client.issued(&json!({ "payload": payload, "uses": 3 }).to_string()).token;
     let reference = json!({ "order_number": ORDER, "amount": "1.00" });
     let body = json!({ "payload": payload, "reference": reference }).to_string();
     let referred = client.issued(&body).token;
-    let keyed = client
-        .issue_keyed(KEY, &json!({ "payload": payload }).to_string())
-        .json();
+    let keyed = client.issue_keyed(KEY, &json!({ "payload": payload }).to_string()).json();
     let keyed = keyed["token"].as_str().expect("a token").to_owned();
     let tokens = vec![plain.clone(), referred, keyed];
 
@@ -51,22 +45,11 @@ fn exercise(client: &mut Client) -> (Vec<String>, String) {
         client.issue(&format!(r#"{{"payload":"{PAYLOAD}"#)),
         client.issue(&format!(r#"{{"payload":"{PAYLOAD}","{PAYLOAD}":1}}"#)),
         client.issue(&format!(r#"{{"payload":"{PAYLOAD}","ttl":"{PAYLOAD}"}}"#)),
-        client.issue(&format!(
-            r#"{{"payload":1,"reference":{{"amount":"{ORDER}"}}}}"#
-        )),
-        client.issue(&format!(
-            r#"{{"payload":"{PAYLOAD}{}"}}"#,
-            "x".repeat(70_000)
-        )),
+        client.issue(&format!(r#"{{"payload":1,"reference":{{"amount":"{ORDER}"}}}}"#)),
+        client.issue(&format!(r#"{{"payload":"{PAYLOAD}{}"}}"#, "x".repeat(70_000))),
         client.resolve(&format!("{plain}x")),
-        client.post(
-            "/v1/resolve",
-            &json!({ "tokens": [plain, plain[1..]] }).to_string(),
-        ),
-        client.post(
-            "/v1/consume",
-            &json!({ "tokens": [{ "token": plain }] }).to_string(),
-        ),
+        client.post("/v1/resolve", &json!({ "tokens": [plain, plain[1..]] }).to_string()),
+        client.post("/v1/consume", &json!({ "tokens": [{ "token": plain }] }).to_string()),
         client.send("PUT", &path, &[], ""),
         client.send("PATCH", &path, &[], &format!(r#"{{"ttl":"{plain}"}}"#)),
         client.send("GET", &format!("{path}/{plain}"), &[], ""),
@@ -86,10 +69,7 @@ fn exercise(client: &mut Client) -> (Vec<String>, String) {
 fn assert_silent(what: &str, text: &str, tokens: &[String]) {
     for token in tokens {
         assert!(!text.contains(token.as_str()), "{what} shows a token");
-        assert!(
-            !text.contains(&token[1..]),
-            "{what} shows a token but for one character"
-        );
+        assert!(!text.contains(&token[1..]), "{what} shows a token but for one character");
     }
     for secret in [PAYLOAD, ORDER, KEY] {
         assert!(!text.contains(secret), "{what} shows {secret}: {text}");
@@ -104,11 +84,7 @@ fn p9_no_token_and_no_payload_in_logs_metrics_or_errors() {
     let (tokens, errors) = exercise(&mut Client::of(&server));
     assert_silent("an error", &errors, &tokens);
     assert_silent("/metrics", &crate::admin::metrics(&server), &tokens);
-    assert_silent(
-        "/v1/stats",
-        &crate::admin::stats(&server).to_string(),
-        &tokens,
-    );
+    assert_silent("/v1/stats", &crate::admin::stats(&server).to_string(), &tokens);
     assert_silent("standard output", &server.stdout(), &tokens);
     let (status, stderr) = server.stop(rustix::process::Signal::TERM);
     assert!(status.success());
@@ -126,32 +102,18 @@ fn p9_the_files_hold_no_token() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let server = Launch::on(dir.path()).start();
     let mut client = Client::of(&server);
-    let random = client
-        .issued(&json!({ "payload": PAYLOAD }).to_string())
-        .token;
+    let random = client.issued(&json!({ "payload": PAYLOAD }).to_string()).token;
     let body = json!({ "payload": 1, "reference": { "order_number": ORDER } }).to_string();
     let referred = client.issued(&body).token;
     let keyed = client.issue_keyed(KEY, r#"{"payload":1}"#).json();
     let keyed = keyed["token"].as_str().expect("a token");
     server.kill9();
-    assert!(
-        !find_bytes(dir.path(), PAYLOAD.as_bytes()).is_empty(),
-        "payloads can be searched for"
-    );
+    assert!(!find_bytes(dir.path(), PAYLOAD.as_bytes()).is_empty(), "payloads can be searched for");
     for token in [&random, &referred, keyed] {
-        assert!(
-            find_bytes(dir.path(), token.as_bytes()).is_empty(),
-            "the text of a token"
-        );
-        assert!(
-            find_bytes(dir.path(), &raw_bytes(token)).is_empty(),
-            "the bytes of a token"
-        );
+        assert!(find_bytes(dir.path(), token.as_bytes()).is_empty(), "the text of a token");
+        assert!(find_bytes(dir.path(), &raw_bytes(token)).is_empty(), "the bytes of a token");
     }
-    assert!(
-        find_bytes(dir.path(), ORDER.as_bytes()).is_empty(),
-        "a reference"
-    );
+    assert!(find_bytes(dir.path(), ORDER.as_bytes()).is_empty(), "a reference");
 }
 
 #[test]

@@ -55,9 +55,7 @@ pub struct Refused {
 impl Launch {
     /// On `dir`, on free ports, with a log so small that its ring turns within a test.
     pub fn on(dir: &Path) -> Launch {
-        let dir = dir
-            .to_str()
-            .expect("the path of a temporary folder is UTF-8");
+        let dir = dir.to_str().expect("the path of a temporary folder is UTF-8");
         Launch::bare()
             .flag("--listen", "127.0.0.1:0")
             .flag("--admin-listen", "127.0.0.1:0")
@@ -69,10 +67,7 @@ impl Launch {
 
     /// Without any flag at all.
     pub fn bare() -> Launch {
-        Launch {
-            flags: BTreeMap::new(),
-            env: Vec::new(),
-        }
+        Launch { flags: BTreeMap::new(), env: Vec::new() }
     }
 
     pub fn flag(mut self, name: &str, value: &str) -> Launch {
@@ -91,8 +86,7 @@ impl Launch {
     }
 
     pub fn start(&self) -> Server {
-        self.try_start()
-            .unwrap_or_else(|refused| panic!("the server did not start: {refused:?}"))
+        self.try_start().unwrap_or_else(|refused| panic!("the server did not start: {refused:?}"))
     }
 
     /// Starts a server and kills it after `delay`, whether it was ready by then or not.
@@ -129,33 +123,16 @@ impl Launch {
             Ok(line) => {
                 let (data, admin, tokens) = parse_ready_line(&line);
                 let _own_dir = None;
-                Ok(Server {
-                    child,
-                    data,
-                    admin,
-                    tokens,
-                    stdout,
-                    stderr,
-                    readers,
-                    _own_dir,
-                })
+                Ok(Server { child, data, admin, tokens, stdout, stderr, readers, _own_dir })
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let status = child.wait().expect("the server has ended");
-                readers
-                    .into_iter()
-                    .for_each(|reader| reader.join().expect("collects"));
-                Err(Refused {
-                    status,
-                    stderr: snapshot(&stderr),
-                })
+                readers.into_iter().for_each(|reader| reader.join().expect("collects"));
+                Err(Refused { status, stderr: snapshot(&stderr) })
             }
             Err(RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
-                panic!(
-                    "no ready line within {LONGEST_WAIT:?}: {}",
-                    snapshot(&stderr)
-                );
+                panic!("no ready line within {LONGEST_WAIT:?}: {}", snapshot(&stderr));
             }
         }
     }
@@ -178,9 +155,7 @@ impl Server {
     /// One server for all tests that only mind their own tokens. It ends with its last user.
     pub fn shared() -> Arc<Server> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
             return server;
         }
@@ -199,9 +174,7 @@ impl Server {
     pub fn stop(mut self, signal: Signal) -> (ExitStatus, String) {
         kill_process(self.pid(), signal).expect("it runs");
         let status = wait(&mut self.child);
-        self.readers
-            .drain(..)
-            .for_each(|reader| reader.join().expect("collects"));
+        self.readers.drain(..).for_each(|reader| reader.join().expect("collects"));
         (status, self.stderr())
     }
 
@@ -229,15 +202,8 @@ impl Server {
     pub fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid().as_raw_nonzero());
         let status = std::fs::read_to_string(path).expect("the server runs");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("VmRSS");
-        line.split_whitespace()
-            .nth(1)
-            .expect("a number")
-            .parse()
-            .expect("a number")
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
 
     /// Open file descriptors of the process.
@@ -265,10 +231,7 @@ pub fn jeton() -> Command {
 
 /// Runs a command that should end by itself, and gathers what it says (less than a pipe holds).
 pub fn output(command: &mut Command) -> Output {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the jeton binary runs");
     wait(&mut child);
     child.wait_with_output().expect("its output")
@@ -314,17 +277,11 @@ fn snapshot(text: &Mutex<String>) -> String {
 
 /// `jeton ready: data=http://127.0.0.1:PORT admin=http://127.0.0.1:PORT tokens=N`
 fn parse_ready_line(line: &str) -> (SocketAddr, SocketAddr, u64) {
-    let parts = line
-        .strip_prefix("jeton ready: data=http://")
-        .and_then(|rest| {
-            let (data, rest) = rest.split_once(" admin=http://")?;
-            let (admin, tokens) = rest.split_once(" tokens=")?;
-            Some((
-                data.parse().ok()?,
-                admin.parse().ok()?,
-                tokens.parse().ok()?,
-            ))
-        });
+    let parts = line.strip_prefix("jeton ready: data=http://").and_then(|rest| {
+        let (data, rest) = rest.split_once(" admin=http://")?;
+        let (admin, tokens) = rest.split_once(" tokens=")?;
+        Some((data.parse().ok()?, admin.parse().ok()?, tokens.parse().ok()?))
+    });
     parts.unwrap_or_else(|| panic!("not a ready line: {line:?}"))
 }
 

@@ -6,26 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970 on this machine's clock, which is also the server's.
 pub fn now_ms() -> i64 {
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     elapsed.as_millis().try_into().expect("in range")
 }
 
 /// RFC 3339 in UTC with milliseconds, the one form the interface writes.
 pub fn millis(expires_at: &str) -> i64 {
-    let shape: String = expires_at
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
-    assert_eq!(
-        shape, "0000-00-00T00:00:00.000Z",
-        "not RFC 3339 with milliseconds: {expires_at}"
-    );
-    expires_at
-        .parse::<jiff::Timestamp>()
-        .expect("a date that exists")
-        .as_millisecond()
+    let shape: String =
+        expires_at.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00T00:00:00.000Z", "not RFC 3339 with milliseconds: {expires_at}");
+    expires_at.parse::<jiff::Timestamp>().expect("a date that exists").as_millisecond()
 }
 
 /// Sleeps until the deadline lies behind.
@@ -36,9 +26,7 @@ pub fn wait_past(expires_at: &str) {
         if left_ms < 0 {
             return;
         }
-        std::thread::sleep(Duration::from_millis(
-            u64::try_from(left_ms).expect("positive") + 1,
-        ));
+        std::thread::sleep(Duration::from_millis(u64::try_from(left_ms).expect("positive") + 1));
     }
 }
 
@@ -83,11 +71,7 @@ pub fn files_under(dir: &Path) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a readable folder") {
             let path = entry.expect("a readable entry").path();
-            if path.is_dir() {
-                folders.push(path)
-            } else {
-                files.push(path)
-            }
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
     files.sort();
@@ -110,13 +94,8 @@ pub fn find_bytes(dir: &Path, needle: &[u8]) -> Vec<(PathBuf, usize)> {
 
 fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     // Compares the first byte before the rest: the files are mostly zeros.
-    let starts = haystack
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == needle[0]);
-    starts
-        .map(|(at, _)| at)
-        .find(|&at| haystack[at..].starts_with(needle))
+    let starts = haystack.iter().enumerate().filter(|(_, byte)| **byte == needle[0]);
+    starts.map(|(at, _)| at).find(|&at| haystack[at..].starts_with(needle))
 }
 
 #[test]
@@ -125,10 +104,7 @@ fn bytes_are_found_where_they_are() {
     std::fs::create_dir(dir.path().join("inner")).expect("a folder");
     let file = dir.path().join("inner/log");
     std::fs::write(&file, b"\0\0aab\0aab").expect("a file");
-    assert_eq!(
-        find_bytes(dir.path(), b"ab"),
-        [(file.clone(), 3), (file, 7)]
-    );
+    assert_eq!(find_bytes(dir.path(), b"ab"), [(file.clone(), 3), (file, 7)]);
     assert!(find_bytes(dir.path(), b"abc").is_empty());
 }
 

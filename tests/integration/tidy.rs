@@ -67,24 +67,9 @@ const BANNED: &[Banned] = &[
         allowed: measures_time,
         comments_may: true,
     },
-    Banned {
-        word: "println!(",
-        instead: "tracing",
-        allowed: prints,
-        comments_may: true,
-    },
-    Banned {
-        word: "eprintln!(",
-        instead: "tracing",
-        allowed: prints,
-        comments_may: true,
-    },
-    Banned {
-        word: "eprint!(",
-        instead: "tracing",
-        allowed: prints,
-        comments_may: true,
-    },
+    Banned { word: "println!(", instead: "tracing", allowed: prints, comments_may: true },
+    Banned { word: "eprintln!(", instead: "tracing", allowed: prints, comments_may: true },
+    Banned { word: "eprint!(", instead: "tracing", allowed: prints, comments_may: true },
 ];
 
 fn nowhere(_path: &str) -> bool {
@@ -92,9 +77,7 @@ fn nowhere(_path: &str) -> bool {
 }
 
 fn outside_src(path: &str) -> bool {
-    ["tests/", "benches/", "examples/", "loadtest/"]
-        .iter()
-        .any(|top| path.starts_with(top))
+    ["tests/", "benches/", "examples/", "loadtest/"].iter().any(|top| path.starts_with(top))
 }
 
 fn measures_time(path: &str) -> bool {
@@ -109,60 +92,37 @@ fn prints(path: &str) -> bool {
 pub fn sources() -> Vec<Source> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["src", "tests", "benches", "examples", "loadtest"];
-    let files = folders
-        .iter()
-        .map(|folder| top.join(folder))
-        .filter(|folder| folder.is_dir());
+    let files = folders.iter().map(|folder| top.join(folder)).filter(|folder| folder.is_dir());
     let sources: Vec<_> = files
         .flat_map(|folder| files_under(&folder))
         .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
         .filter(|file| !file.components().any(|part| part.as_os_str() == "target"))
         .map(|file| {
-            let path = file
-                .strip_prefix(top)
-                .expect("below the top")
-                .to_str()
-                .expect("UTF-8");
+            let path = file.strip_prefix(top).expect("below the top").to_str().expect("UTF-8");
             let text = std::fs::read_to_string(&file).expect("readable");
-            Source {
-                path: path.replace('\\', "/"),
-                text,
-            }
+            Source { path: path.replace('\\', "/"), text }
         })
         .collect();
-    assert!(
-        sources.iter().any(|source| source.path == "src/lib.rs"),
-        "the sources were not found"
-    );
+    assert!(sources.iter().any(|source| source.path == "src/lib.rs"), "the sources were not found");
     sources
 }
 
 /// A line without its comment. Good enough for rustfmt's output: a `//` in a string only hides text.
 pub fn without_comment(line: &str) -> &str {
-    let end = line
-        .match_indices("//")
-        .map(|(at, _)| at)
-        .find(|&at| !line[..at].ends_with(':'));
+    let end = line.match_indices("//").map(|(at, _)| at).find(|&at| !line[..at].ends_with(':'));
     &line[..end.unwrap_or(line.len())]
 }
 
 fn heads(source: &Source) -> Vec<String> {
     let has_head = source.text.starts_with("//!");
-    if has_head {
-        Vec::new()
-    } else {
-        vec![format!("{}: begins without `//!`", source.path)]
-    }
+    if has_head { Vec::new() } else { vec![format!("{}: begins without `//!`", source.path)] }
 }
 
 fn lengths(source: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
     let count = source.text.lines().count();
     if count > FILE_LINES_MAX {
-        complaints.push(format!(
-            "{}: {count} lines, {FILE_LINES_MAX} at most",
-            source.path
-        ));
+        complaints.push(format!("{}: {count} lines, {FILE_LINES_MAX} at most", source.path));
     }
     for (n, line) in source.text.lines().enumerate() {
         let chars = line.chars().count();
@@ -181,33 +141,20 @@ fn long_functions(source: &Source) -> Vec<String> {
     functions(&source.text)
         .into_iter()
         .filter(|function| function.lines > FUNCTION_LINES_MAX)
-        .map(
-            |Function {
-                 name,
-                 first_line,
-                 lines,
-             }| {
-                format!(
-                    "{}:{first_line}: {name} has {lines} lines, {FUNCTION_LINES_MAX} at most",
-                    source.path
-                )
-            },
-        )
+        .map(|Function { name, first_line, lines }| {
+            format!(
+                "{}:{first_line}: {name} has {lines} lines, {FUNCTION_LINES_MAX} at most",
+                source.path
+            )
+        })
         .collect()
 }
 
 fn banned_words(source: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
-    for banned in BANNED
-        .iter()
-        .filter(|banned| !(banned.allowed)(&source.path))
-    {
+    for banned in BANNED.iter().filter(|banned| !(banned.allowed)(&source.path)) {
         for (n, line) in source.text.lines().enumerate() {
-            let line = if banned.comments_may {
-                without_comment(line)
-            } else {
-                line
-            };
+            let line = if banned.comments_may { without_comment(line) } else { line };
             if line.contains(banned.word) {
                 complaints.push(format!(
                     "{}:{}: `{}`: {}",
@@ -232,10 +179,7 @@ struct Function {
 /// letter of the item.
 fn functions(text: &str) -> Vec<Function> {
     let lines: Vec<&str> = text.lines().collect();
-    let starts = lines
-        .iter()
-        .enumerate()
-        .filter_map(|(n, line)| Some((n, function_name(line)?)));
+    let starts = lines.iter().enumerate().filter_map(|(n, line)| Some((n, function_name(line)?)));
     starts
         .map(|(n, name)| {
             let indent = lines[n].len() - lines[n].trim_start().len();
@@ -247,16 +191,9 @@ fn functions(text: &str) -> Vec<Function> {
             let declared_only = |line: &&str| line.ends_with(';') && !line.starts_with(' ');
             let one_line = lines[n].ends_with('}') || lines[n].ends_with(';');
             let rest = lines[n..].iter().skip(1);
-            let more = rest
-                .take_while(|line| !closes(line) && !declared_only(line))
-                .count()
-                + 1;
+            let more = rest.take_while(|line| !closes(line) && !declared_only(line)).count() + 1;
             let lines = if one_line { 1 } else { more + 1 };
-            Function {
-                name: name.to_owned(),
-                first_line: n + 1,
-                lines,
-            }
+            Function { name: name.to_owned(), first_line: n + 1, lines }
         })
         .collect()
 }
@@ -271,14 +208,7 @@ fn function_name(line: &str) -> Option<&str> {
         if let Some(name) = rest.strip_prefix("fn ") {
             return name.split(['(', '<']).next();
         }
-        let words = [
-            "pub ",
-            "const ",
-            "async ",
-            "unsafe ",
-            "default ",
-            "extern \"C\" ",
-        ];
+        let words = ["pub ", "const ", "async ", "unsafe ", "default ", "extern \"C\" "];
         rest = words.iter().find_map(|word| rest.strip_prefix(word))?;
     }
 }
@@ -315,29 +245,15 @@ fn tidy_finds_what_it_looks_for() {
         BANNED[2].word,
         "y".repeat(111)
     );
-    let source = Source {
-        path: "src/a.rs".to_owned(),
-        text,
-    };
+    let source = Source { path: "src/a.rs".to_owned(), text };
     assert_eq!(heads(&source).len(), 1);
-    assert_eq!(
-        lengths(&source),
-        ["src/a.rs:76: 114 characters, 110 at most"]
-    );
-    assert_eq!(
-        long_functions(&source),
-        ["src/a.rs:2: long has 71 lines, 70 at most"]
-    );
+    assert_eq!(lengths(&source), ["src/a.rs:76: 114 characters, 110 at most"]);
+    assert_eq!(long_functions(&source), ["src/a.rs:2: long has 71 lines, 70 at most"]);
     assert_eq!(banned_words(&source).len(), 1);
-    let clock = Source {
-        path: "src/wal/a.rs".to_owned(),
-        text: "    Instant::now();\n".to_owned(),
-    };
+    let clock =
+        Source { path: "src/wal/a.rs".to_owned(), text: "    Instant::now();\n".to_owned() };
     assert_eq!(banned_words(&clock).len(), 1);
-    let told = Source {
-        path: "src/wal/a.rs".to_owned(),
-        text: "// Instant::now\n".to_owned(),
-    };
+    let told = Source { path: "src/wal/a.rs".to_owned(), text: "// Instant::now\n".to_owned() };
     assert!(banned_words(&told).is_empty());
 }
 
@@ -346,18 +262,8 @@ fn tidy_knows_where_a_function_ends() {
     let text = "trait T {\n    fn declared(&self);\n\
                 \x20   pub(crate) async fn two(\n        a: u8,\n    ) -> u8 {\n\
                 \x20       a\n    }\n}\nfn one() {}\npub const fn three() {\n    {\n    }\n}\n";
-    let found: Vec<_> = functions(text)
-        .into_iter()
-        .map(|f| (f.name, f.first_line, f.lines))
-        .collect();
-    let wanted = [
-        ("declared", 2, 1),
-        ("two", 3, 5),
-        ("one", 9, 1),
-        ("three", 10, 4),
-    ];
-    assert_eq!(
-        found,
-        wanted.map(|(name, line, lines)| (name.to_owned(), line, lines))
-    );
+    let found: Vec<_> =
+        functions(text).into_iter().map(|f| (f.name, f.first_line, f.lines)).collect();
+    let wanted = [("declared", 2, 1), ("two", 3, 5), ("one", 9, 1), ("three", 10, 4)];
+    assert_eq!(found, wanted.map(|(name, line, lines)| (name.to_owned(), line, lines)));
 }

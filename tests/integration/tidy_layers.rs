@@ -54,11 +54,7 @@ fn named_modules(text: &str) -> Vec<(usize, String)> {
             }
             let line = code[..at].matches('\n').count() + 1;
             let rest = &code[at + root.len()..];
-            named.extend(
-                first_segments(rest)
-                    .into_iter()
-                    .map(|module| (line, module)),
-            );
+            named.extend(first_segments(rest).into_iter().map(|module| (line, module)));
         }
     }
     named
@@ -67,9 +63,7 @@ fn named_modules(text: &str) -> Vec<(usize, String)> {
 /// The first path segments of what follows `crate::`, one or a braced group of them.
 fn first_segments(rest: &str) -> Vec<String> {
     let ident = |text: &str| -> String {
-        text.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
+        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
     };
     let Some(group) = rest.strip_prefix('{') else {
         return vec![ident(rest)];
@@ -96,11 +90,7 @@ fn upward_imports(source: &Source) -> Vec<String> {
         return Vec::new();
     };
     let Some(own) = layer(module) else {
-        return vec![format!(
-            "{}: `{module}` has no layer in {}",
-            source.path,
-            file!()
-        )];
+        return vec![format!("{}: `{module}` has no layer in {}", source.path, file!())];
     };
     named_modules(&source.text)
         .into_iter()
@@ -117,10 +107,7 @@ fn tidy_imports_go_downwards() {
 
 #[test]
 fn tidy_finds_upward_imports() {
-    let source = |path: &str, text: &str| Source {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    };
+    let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
     let wal = source(
         "src/wal/reader.rs",
         "use crate::record::Record;\n// crate::http is above\n\
@@ -138,9 +125,6 @@ fn tidy_finds_upward_imports() {
     assert!(upward_imports(&source("src/store.rs", "use crate::wal::Lsn;\n")).is_empty());
     assert!(upward_imports(&source("src/main.rs", "use jeton::http;\n")).is_empty());
     assert!(upward_imports(&source("src/lib.rs", "pub use crate::engine::Engine;\n")).is_empty());
-    assert_eq!(
-        upward_imports(&source("src/token.rs", "use jeton::store;\n")).len(),
-        1
-    );
+    assert_eq!(upward_imports(&source("src/token.rs", "use jeton::store;\n")).len(), 1);
     assert_eq!(upward_imports(&source("src/strange.rs", "")).len(), 1);
 }

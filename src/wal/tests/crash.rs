@@ -85,7 +85,7 @@ fn check(disk: &Memory, acknowledged: &[u64], tried: u64, context: &str) {
         assert!(numbers.contains(number), "{context}: {number} is gone");
     }
     // And the log goes on where it ended.
-    let mut wal = Wal::resume(disk.storage(), TINY, &found).unwrap();
+    let mut wal = Wal::resume(&disk.storage(), TINY, &found).unwrap();
     for _ in 0..20 {
         append(&mut wal, tried + 1, &[0xEE; 400]);
         wal.sync().unwrap();
@@ -106,12 +106,8 @@ fn power_cut_at_every_call_loses_nothing_acknowledged() {
         let disk = Memory::new();
         disk.switch_off_at(call);
         let (acknowledged, tried) = run(&disk);
-        let keeps = [
-            Keep::Synced,
-            Keep::Everything,
-            Keep::Some(call * 2),
-            Keep::Some(call * 2 + 1),
-        ];
+        let keeps =
+            [Keep::Synced, Keep::Everything, Keep::Some(call * 2), Keep::Some(call * 2 + 1)];
         for keep in keeps {
             let context = format!("off at call {call} of {calls}, {keep:?}");
             check(&disk.crash(keep), &acknowledged, tried, &context);
@@ -130,15 +126,10 @@ fn power_cut_while_starting_is_no_worse() {
             let disk = left.crash(Keep::Everything);
             disk.switch_off_at(call);
             if let Ok(Some(found)) = survey(&disk.storage()) {
-                let _ = Wal::resume(disk.storage(), TINY, &found);
+                let _ = Wal::resume(&disk.storage(), TINY, &found);
             }
             let context = format!("seed {seed}, off at call {call} of the start");
-            check(
-                &disk.crash(Keep::Some(call)),
-                &acknowledged,
-                tried,
-                &context,
-            );
+            check(&disk.crash(Keep::Some(call)), &acknowledged, tried, &context);
         }
     }
 }
@@ -172,7 +163,7 @@ fn garbled_write_never_hurts_what_was_acknowledged_before_it() {
         left.switch_off_at(seed % 4 + 1);
         let found = survey(&left.storage());
         if let Ok(Some(found)) = found
-            && let Ok(mut wal) = Wal::resume(left.storage(), TINY, &found)
+            && let Ok(mut wal) = Wal::resume(&left.storage(), TINY, &found)
         {
             let _ = wal.append(4, &mut frame(b"next"));
         }

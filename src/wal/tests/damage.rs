@@ -96,10 +96,7 @@ fn log_torn_at_any_byte_keeps_what_was_synced_and_goes_on() {
         let torn = disk.crash(Keep::Everything);
         torn.edit(&segment(1), |bytes| bytes[cut..].fill(0));
         let (seen, torn_bytes) = recover(&torn).unwrap();
-        assert!(
-            seen.len() >= synced.len() && all.starts_with(&seen),
-            "cut at {cut}"
-        );
+        assert!(seen.len() >= synced.len() && all.starts_with(&seen), "cut at {cut}");
         // Before its header is there whole, a frame leaves no trace.
         let whole = seen.len() == all.len();
         let traced = cut >= start + 32 && seen.len() == 2 && !whole;
@@ -180,10 +177,7 @@ fn damaged_seal_is_noticed_by_the_torn_frame_behind_it() {
         .map(|last| (last.lsn.0 + 32 + 904) as usize);
     disk.edit(&segment(1), |bytes| bytes[seal_at.unwrap()] ^= 1);
     let damage = refusal(&disk);
-    assert_eq!(
-        (damage.file, damage.what),
-        (segment(1), DamageKind::NoFrame)
-    );
+    assert_eq!((damage.file, damage.what), (segment(1), DamageKind::NoFrame));
 }
 
 #[test]
@@ -216,14 +210,8 @@ fn header_faults_are_named() {
     };
     let two = segment(2);
     assert_eq!(hurt(&two, &|bytes| bytes[0] = 0), DamageKind::Magic);
-    assert_eq!(
-        hurt(&two, &|bytes| bytes[33] = 1),
-        DamageKind::HeaderChecksum
-    );
-    let short = DamageKind::ShortFile {
-        len: 8192,
-        expected: 12 << 10,
-    };
+    assert_eq!(hurt(&two, &|bytes| bytes[33] = 1), DamageKind::HeaderChecksum);
+    let short = DamageKind::ShortFile { len: 8192, expected: 12 << 10 };
     assert_eq!(hurt(&two, &|bytes| bytes.truncate(8192)), short);
     let one = disk.bytes(&segment(1));
     let copied = hurt(&two, &|bytes| bytes.clone_from(&one));
@@ -245,16 +233,12 @@ fn segment_of_another_log_is_refused() {
 #[test]
 fn spares_without_a_segment_are_refused_and_fresh_files_are_not() {
     let disk = Memory::new();
-    disk.storage()
-        .create("fresh-0000000000000001.tmp", 0)
-        .unwrap();
+    disk.storage().create("fresh-0000000000000001.tmp", 0).unwrap();
     disk.storage().create("secret.key", 0).unwrap();
     assert!(survey(&disk.storage()).unwrap().is_none());
     create(&disk);
     assert_eq!(disk.names(), ["secret.key".to_owned(), segment(1)]);
-    disk.storage()
-        .rename(&segment(1), "spare-0000000000000001.log")
-        .unwrap();
+    disk.storage().rename(&segment(1), "spare-0000000000000001.log").unwrap();
     assert_eq!(refusal(&disk).what, DamageKind::NoSegments);
 }
 

@@ -11,11 +11,8 @@ use super::testing::Memory;
 use super::{Config, FrameBuffer, LogId, Preparing, ReadError, Storage, Survey, Wal, survey};
 
 /// Twelve KiB: two pages of frames behind the header.
-const TINY: Config = Config {
-    segment_size: 12 << 10,
-    log_min_size: 48 << 10,
-    preparing: Preparing::Inline,
-};
+const TINY: Config =
+    Config { segment_size: 12 << 10, log_min_size: 48 << 10, preparing: Preparing::Inline };
 const LOG_ID: LogId = LogId([0x5A; 16]);
 
 fn create(disk: &Memory) -> Wal {
@@ -42,11 +39,7 @@ fn read_all(found: &Survey) -> Result<Vec<Seen>, ReadError> {
         let frames = segment.read()?;
         frames.check_follows(before_ms)?;
         before_ms = frames.last_time_ms().unwrap_or(before_ms);
-        seen.extend(
-            frames
-                .iter()
-                .map(|frame| (frame.log_time_ms, frame.body.to_vec())),
-        );
+        seen.extend(frames.iter().map(|frame| (frame.log_time_ms, frame.body.to_vec())));
     }
     Ok(seen)
 }
@@ -62,5 +55,5 @@ fn recover(disk: &Memory) -> Result<(Vec<Seen>, u64), ReadError> {
 fn resume(disk: &Memory) -> Wal {
     let storage: Arc<dyn Storage> = disk.storage();
     let found = survey(&storage).unwrap().expect("there is a log");
-    Wal::resume(storage, TINY, &found).unwrap()
+    Wal::resume(&storage, TINY, &found).unwrap()
 }

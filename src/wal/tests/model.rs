@@ -75,14 +75,7 @@ impl Model {
     fn new() -> Self {
         let disk = Memory::new();
         let wal = create(&disk);
-        Self {
-            disk,
-            wal,
-            now_ms: 1,
-            next: 0,
-            living: BTreeMap::new(),
-            dead: Default::default(),
-        }
+        Self { disk, wal, now_ms: 1, next: 0, living: BTreeMap::new(), dead: Default::default() }
     }
 
     fn write(&mut self, number: u64, deadline_ms: u64, len: usize) {
@@ -90,12 +83,7 @@ impl Model {
         let appended = self.wal.append(self.now_ms, &mut frame).unwrap();
         self.wal.note_deadline(appended.seq, deadline_ms);
         self.wal.add_live(appended.seq, len as u64 + 16);
-        let entry = Entry {
-            seq: appended.seq,
-            len,
-            deadline_ms,
-            end_lsn: appended.end_lsn,
-        };
+        let entry = Entry { seq: appended.seq, len, deadline_ms, end_lsn: appended.end_lsn };
         self.living.insert(number, entry);
     }
 
@@ -142,12 +130,7 @@ impl Model {
             return;
         }
         let number = parts(body).0;
-        if let Some(entry) = self
-            .living
-            .get(&number)
-            .copied()
-            .filter(|entry| entry.seq == from)
-        {
+        if let Some(entry) = self.living.get(&number).copied().filter(|entry| entry.seq == from) {
             self.wal.sub_live(from, entry.len as u64 + 16);
             self.write(number, entry.deadline_ms, entry.len);
         }
@@ -157,7 +140,7 @@ impl Model {
         let durable = self.wal.durable();
         let storage = disk.storage();
         let found = survey(&storage).unwrap().unwrap();
-        let mut wal = Wal::resume(storage, TINY, &found).unwrap();
+        let mut wal = Wal::resume(&storage, TINY, &found).unwrap();
         assert!(wal.head() >= durable, "what was durable is there");
         assert!(wal.last_time_ms() <= self.now_ms);
         let before = std::mem::take(&mut self.living);
@@ -173,12 +156,7 @@ impl Model {
                     continue;
                 }
                 wal.add_live(frames.seq, len as u64 + 16);
-                let entry = Entry {
-                    seq: frames.seq,
-                    len,
-                    deadline_ms,
-                    end_lsn: frame.lsn,
-                };
+                let entry = Entry { seq: frames.seq, len, deadline_ms, end_lsn: frame.lsn };
                 if let Some(carried) = self.living.insert(number, entry) {
                     wal.sub_live(carried.seq, len as u64 + 16);
                 }
@@ -186,10 +164,7 @@ impl Model {
         }
         for (number, entry) in before {
             let found = self.living.contains_key(&number);
-            assert!(
-                found || entry.end_lsn > durable,
-                "{number} is gone: {entry:?}"
-            );
+            assert!(found || entry.end_lsn > durable, "{number} is gone: {entry:?}");
         }
         self.disk = disk;
         self.wal = wal;
@@ -226,19 +201,9 @@ impl Model {
                 self.reopen(disk);
             }
         }
-        let living: u64 = self
-            .living
-            .values()
-            .map(|entry| entry.len as u64 + 16)
-            .sum();
+        let living: u64 = self.living.values().map(|entry| entry.len as u64 + 16).sum();
         assert_eq!(self.wal.living_bytes(), living);
-        assert_eq!(
-            self.wal
-                .segments()
-                .map(|segment| segment.live_bytes)
-                .sum::<u64>(),
-            living
-        );
+        assert_eq!(self.wal.segments().map(|segment| segment.live_bytes).sum::<u64>(), living);
     }
 }
 

@@ -57,11 +57,7 @@ fn cleaner_shows_every_frame_with_any_budget() {
     let mut time_ms = 0;
     while wal.current_seq() == 1 {
         time_ms += 1;
-        append(
-            &mut wal,
-            time_ms,
-            &vec![time_ms as u8; 50 * time_ms as usize % 900],
-        );
+        append(&mut wal, time_ms, &vec![time_ms as u8; 50 * time_ms as usize % 900]);
         if time_ms % 2 == 0 {
             wal.sync().unwrap();
         }
@@ -86,10 +82,7 @@ fn cleaner_shows_every_frame_with_any_budget() {
     disk.edit(&name, |bytes| bytes[4096 + 32] ^= 1);
     let mut cleaner = wal.cleaner().unwrap().unwrap();
     let refused = cleaner.step(1 << 20).err().unwrap().to_string();
-    assert!(
-        refused.contains(&name) && refused.contains("4096"),
-        "{refused}"
-    );
+    assert!(refused.contains(&name) && refused.contains("4096"), "{refused}");
 }
 
 #[test]
@@ -132,10 +125,7 @@ fn full_disk_without_a_next_segment_refuses_until_there_is_one() {
     append(&mut wal, 0, &[1; 900]);
     wal.sync().unwrap();
     assert_eq!(wal.current_seq(), 2);
-    assert_eq!(
-        recover(&disk.crash(Keep::Synced)).unwrap().0.len(),
-        wrote + 1
-    );
+    assert_eq!(recover(&disk.crash(Keep::Synced)).unwrap().0.len(), wrote + 1);
 }
 
 #[test]
@@ -187,9 +177,7 @@ fn segments_that_cannot_be_renamed_leave_no_gap() {
     disk.set_full_names(false);
     assert!(recover(&disk).is_ok());
     wal.release_oldest(2, Lsn::ZERO);
-    let found = survey(&disk.crash(Keep::Synced).storage())
-        .unwrap()
-        .unwrap();
+    let found = survey(&disk.crash(Keep::Synced).storage()).unwrap().unwrap();
     assert_eq!(found.segments[0].header.seq, 3);
     disk.set_full_names(true);
     wal.release_oldest(3, Lsn::ZERO);
@@ -226,12 +214,7 @@ fn failed_write_is_final() {
     assert!(matches!(refused, AppendError::Failed(_)));
     disk.set_failing_writes(false);
     assert!(wal.append(1, &mut frame(b"x")).is_err());
-    assert!(
-        wal.failure()
-            .unwrap()
-            .to_string()
-            .contains("write of segment-")
-    );
+    assert!(wal.failure().unwrap().to_string().contains("write of segment-"));
 }
 
 #[test]
@@ -254,13 +237,9 @@ fn larger_segments_than_before_take_longer_frames_at_once() {
     append(&mut wal, 1, &[1; 2000]);
     append(&mut wal, 1, &[1; 2000]);
     wal.close(1).unwrap();
-    let config = Config {
-        segment_size: 64 << 10,
-        log_min_size: 256 << 10,
-        ..TINY
-    };
+    let config = Config { segment_size: 64 << 10, log_min_size: 256 << 10, ..TINY };
     let found = survey(&disk.storage()).unwrap().unwrap();
-    let mut wal = Wal::resume(disk.storage(), config, &found).unwrap();
+    let mut wal = Wal::resume(&disk.storage(), config, &found).unwrap();
     append(&mut wal, 2, &[2; 10_000]);
     wal.close(3).unwrap();
     assert_eq!(recover(&disk).unwrap().0.len(), 3);
@@ -289,11 +268,8 @@ fn time_does_not_run_backwards() {
 #[test]
 fn real_directory_and_thread_do_the_same() {
     let home = tempfile::tempdir().unwrap();
-    let config = Config {
-        segment_size: 1 << 20,
-        log_min_size: 4 << 20,
-        preparing: Preparing::Thread,
-    };
+    let config =
+        Config { segment_size: 1 << 20, log_min_size: 4 << 20, preparing: Preparing::Thread };
     assert_eq!(config.mistakes(), []);
     let disk: Arc<dyn Storage> = Arc::new(Disk::open(home.path()).unwrap());
     assert!(survey(&disk).unwrap().is_none());
@@ -312,8 +288,5 @@ fn real_directory_and_thread_do_the_same() {
     assert_eq!((seen[seen.len() - 1].0, found.tail.torn_bytes), (40, 0));
     let last = &seen[seen.len() - 2];
     assert_eq!(*last, (39, vec![39; 150_000]));
-    Wal::resume(disk, config, &found)
-        .unwrap()
-        .close(41)
-        .unwrap();
+    Wal::resume(&disk, config, &found).unwrap().close(41).unwrap();
 }
