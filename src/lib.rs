@@ -1,7 +1,84 @@
 //! jeton: a high-throughput in-memory token resolution engine.
-pub mod engine;
+//!
+//! A payment platform *issues* a token that stands for an order's payment information; the
+//! customer's app presents the token; the platform *resolves* it to the payment information; it is
+//! *consumed* once. jeton is that, at the speed of a key-value store, over plain HTTP, durable
+//! before it answers.
+//!
+//! # Bird's-eye view: many readers, one writer
+//!
+//! ```text
+//!            workers (one a core: own listener with SO_REUSEPORT, own current-thread runtime)
+//!  socket → pipe → fast lane ┬ resolve → Engine::resolve → Store                → answer
+//!                → hyper     └ issue, consume, revoke, extend → queue → committer → answer
+//!
+//!  committer: take all that is queued → encode one frame → write + fdatasync → apply in order
+//!             → wake each worker once → free what has expired and clean the log, within a budget
+//! ```
+//!
+//! Readers never block and never ask the writer. Only the committer changes the store, so the
+//! order of the log is the order of the changes, a token has one last use without any lock, and a
+//! replay is the same code.
+//!
+//! # Code map, in reading order
+//!
+//! Imports go down this list only from the bottom to the top; a test checks it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`token`], [`reference`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary: no I/O, no locks on a hot path, time is an argument |
+//! | [`store`] | every living entry in memory, in sharded lock-free maps |
+//! | [`wheel`] | the timing wheel that frees memory on time and never decides |
+//! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
+//! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
+//! | [`http`] | workers, connections, routes, one file an operation, the admin listener |
+//! | [`config`], [`cli`] | flags, environment, all mistakes at once; the commands |
+//!
+//! # How one resolve travels
+//!
+//! A worker's socket becomes readable; its pipe takes the bytes. A canonical `GET
+//! /v1/tokens/{token}` is answered in the fast lane, anything else goes through hyper; both call
+//! [`engine::Engine::resolve`] with the token's digest and the time. The store finds the entry,
+//! compares one word (deadline and flags) with now, and lends the payload, which is copied into
+//! the connection's output buffer. Nothing on the way waits, locks or sends.
+//!
+//! # How one issue travels
+//!
+//! The worker draws (or derives) the token, computes its digest and queues an operation. The
+//! committer takes it with all others that are queued, refuses what cannot succeed, encodes the
+//! rest as records of one frame, writes and syncs it, and only then applies the records to the
+//! store, in their order. The outcomes go into the mailbox of each worker, with one wake a worker
+//! and commit. Between commits the committer turns the wheel, and carries living entries out of
+//! the oldest segment of the log so that its file can be used again.
+//!
+//! # Invariants
+//!
+//! Each with the name of the test that tries to break it.
+//!
+//! | | promise | tried by |
+//! |---|---|---|
+//! | P1 | What was acknowledged is durable (`--sync always`) | `crash`, `wal::tests::crash`, `p1_p2_p3_any_history_is_what_the_model_says` |
+//! | P2 | A token is consumed at most as often as it has uses, ever; a retry with the same key gets the same answer | `rivals`, `crash`, `p2_rivals_in_one_call_have_one_winner`, `p2_a_rival_that_lost_is_not_revived_by_a_replay` |
+//! | P3 | Expired, consumed or revoked never resolves again; time never runs backwards | `expiry`, `time::tests`, `p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back` |
+//! | P4 | What was not acknowledged happened whole or not at all | `crash`, `wal::tests::crash` |
+//! | P5 | A torn tail is cut and told; any other damage refuses to start and names file and offset | `damage`, `wal::tests::damage` |
+//! | P6 | Disk full: no false acknowledgement, and writes come back. A failed sync is never retried | `p6_a_full_disk_acknowledges_nothing_and_writes_come_back`, `p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good` |
+//! | P7 | A segment is reused only when nothing alive depends on it | `p7_long_lived_entries_survive_many_turns_of_the_ring`, `wal::tests::model` |
+//! | P8 | Memory, descriptors and time stay bounded under hostile clients | `hostile`, `limits`, `p8_*` |
+//! | P9 | No token and no payload in a log line, a metric, an error or `Debug` | `secrecy`, `p9_*` |
+//! | P10 | Unknown, expired, consumed and revoked look the same from outside | `api_resolve`, `api_errors` |
+//!
+//! # Deliberately absent
+//!
+//! No snapshots and no second format on disk: the log is all there is, and cleaning it is how it
+//! stays short. No eviction: what was issued stays until it is consumed, revoked or expired. No
+//! cancel in the wheel, no lock around a consume, no batching timer, no retry of a failed sync. No
+//! keys, namespaces or TLS yet: the server belongs on a loopback address or behind a proxy.
+
 #[expect(unsafe_code, reason = "a thin pointer to the payload saves 8 of 200 bytes a token")]
 pub mod entry;
+
+pub mod engine;
 pub mod metrics;
 pub mod record;
 pub mod reference;
@@ -10,3 +87,5 @@ pub mod time;
 pub mod token;
 pub mod wal;
 pub mod wheel;
+
+pub use engine::Engine;
