@@ -78,7 +78,11 @@
 #[expect(unsafe_code, reason = "a thin pointer to the payload saves 8 of 200 bytes a token")]
 pub mod entry;
 
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people")]
+pub mod cli;
+pub mod config;
 pub mod engine;
+pub mod http;
 pub mod metrics;
 pub mod record;
 pub mod reference;

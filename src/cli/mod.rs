@@ -1,0 +1,91 @@
+//! The command line: `jeton serve`, the client commands, `jeton verify`.
+//!
+//! Exit codes: 0 done, 1 not found, refused or failed, 2 a mistake in the command line or the
+//! configuration.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ServeArgs;
+
+mod client;
+mod serve;
+mod verify;
+mod wire;
+
+use client::{ConsumeArgs, IssueArgs, Target, Tokens};
+
+const FAILED: u8 = 1;
+const MISTAKEN: u8 = 2;
+
+/// A high-throughput in-memory token resolution engine: durable before it answers, consumed at most
+/// once, exact expiry.
+#[derive(Debug, Parser)]
+#[command(name = "jeton", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Box<ServeArgs>),
+    /// Issue a token for a payload and print it
+    Issue(IssueArgs),
+    /// Print the payload of each token, without taking a use
+    Resolve(Target),
+    /// Take a use of each token and print its payload
+    Consume(ConsumeArgs),
+    /// Remove each token, whether it is there or not
+    Revoke(Tokens),
+    /// Print deadline, uses left and size of each token
+    Status(Tokens),
+    /// Read the log of a stopped server and say what is there; exit 1 on damage
+    Verify {
+        /// The data directory
+        dir: PathBuf,
+    },
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = std::env::args_os().map(client::mark_token);
+    match Cli::parse_from(args).command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Issue(args) => client::finish(client::issue(&args)),
+        Command::Resolve(target) => client::finish(client::resolve(&target)),
+        Command::Consume(args) => client::finish(client::consume(&args)),
+        Command::Revoke(tokens) => client::finish(client::revoke(&tokens)),
+        Command::Status(tokens) => client::finish(client::status(&tokens)),
+        Command::Verify { dir } => verify::run(&dir),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_serve_is_also_an_environment_variable() {
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        let mut count = 0;
+        for flag in serve.get_opts() {
+            let long = flag.get_long().unwrap();
+            let name = format!("JETON_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(flag.get_env(), Some(name.as_ref()), "--{long}");
+            count += 1;
+        }
+        assert!(count >= 20, "{count} flags");
+    }
+}

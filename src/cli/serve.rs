@@ -1,0 +1,188 @@
+//! `jeton serve`: from flags to a running server, and back to nothing.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{FAILED, MISTAKEN};
+use crate::config::{LogFormat, ServeArgs, ServeConfig};
+use crate::engine::{CloseError, Engine, OpenError, Progress};
+use crate::http::admin::Admin;
+use crate::http::{Server, listen};
+use crate::time::{Clock, SystemClock};
+
+/// How often recovery says how far it is, where there is no terminal.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
+
+/// Why a server did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("{flag} {address}: {source}")]
+    Bind { flag: &'static str, address: std::net::SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    let mut config = match args.check() {
+        Ok(config) => config,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                eprintln!("error: {mistake}");
+            }
+            return ExitCode::from(MISTAKEN);
+        }
+    };
+    start_logging(&mut config);
+    match serve(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn start_logging(config: &mut ServeConfig) {
+    let filter = std::mem::take(&mut config.log_filter);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log_format {
+        LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}
+
+fn serve(config: &ServeConfig) -> Result<(), ServeError> {
+    // A signal during recovery ends the process as it does by default: nothing was acknowledged
+    // yet. From here on it is remembered.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let bind = |flag, address, count| {
+        listen::bind(address, count).map_err(|source| ServeError::Bind { flag, address, source })
+    };
+    let data = bind("--listen", config.listen, config.http.workers)?;
+    let admin = bind("--admin-listen", config.admin_listen, 1)?;
+    let [admin] = admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
+    let admin_address = admin.local_addr()?;
+    let early = data.first().map(std::net::TcpListener::try_clone);
+    let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
+    let admin = Admin::start(admin, early)?;
+
+    let engine = open(config)?;
+    let server = Server::start(&engine, &config.http, data)?;
+    admin.serving(engine.clone(), server.gauges());
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    say_ready(&server, admin_address, &engine)?;
+
+    let signal = runtime.block_on(signals.next());
+    tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
+    let served = server.stop();
+    let closed = engine.close();
+    admin.stop()?;
+    served?;
+    closed?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The one line on standard output, for whoever started us.
+fn say_ready(server: &Server, admin: std::net::SocketAddr, engine: &Engine) -> io::Result<()> {
+    let (data, tokens) = (server.address(), engine.stats().tokens);
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "jeton ready: data=http://{data} admin=http://{admin} tokens={tokens}")?;
+    stdout.flush()
+}
+
+fn open(config: &ServeConfig) -> Result<Engine, OpenError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let progress = Recovery::new(clock.clone());
+    let engine = Engine::open_with(config.engine.clone(), clock, &progress);
+    progress.finish();
+    engine
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Shows how far the log has been read: a bar on a terminal, a line now and then elsewhere.
+struct Recovery {
+    bar: Option<ProgressBar>,
+    clock: Arc<dyn Clock>,
+    said: Mutex<Duration>,
+}
+
+impl Recovery {
+    fn new(clock: Arc<dyn Clock>) -> Recovery {
+        let bar = io::stderr().is_terminal().then(|| bar("recovering"));
+        Recovery { bar, said: Mutex::new(clock.monotonic()), clock }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// True once in a [`PROGRESS_PERIOD`].
+    fn is_time(&self) -> bool {
+        let now = self.clock.monotonic();
+        let Ok(mut said) = self.said.lock() else {
+            return false;
+        };
+        let is_time = now.saturating_sub(*said) >= PROGRESS_PERIOD;
+        if is_time {
+            *said = now;
+        }
+        is_time
+    }
+}
+
+impl Progress for Recovery {
+    fn advance(&self, done: u64, all: u64) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(all);
+                bar.set_position(done);
+            }
+            None if self.is_time() => {
+                tracing::info!(done = %HumanBytes(done), all = %HumanBytes(all), "recovering");
+            }
+            None => (),
+        }
+    }
+}
+
+/// A progress bar in bytes, on standard error.
+pub(super) fn bar(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+    );
+    ProgressBar::new(0)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(what)
+}

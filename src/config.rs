@@ -1,0 +1,420 @@
+//! The flags of `jeton serve`, and the configuration they make.
+//!
+//! Every value is taken as text and read here, so that all mistakes are reported at once, each with
+//! its flag; each module checks its own part ([`crate::engine::Config::validate`],
+//! [`crate::http::Config::validate`]).
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use crate::engine::{self, SyncMode};
+use crate::http::json::{Written, duration};
+use crate::record;
+use crate::{http, wal};
+
+/// Part of a segment that one record may take: the rest is lost where it does not fit any more.
+const RECORDS_PER_SEGMENT_MIN: u64 = 4;
+
+/// The flags of `jeton serve`. Each is also an environment variable: `JETON_LISTEN` and so on.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Where requests are served; port 0 picks a free one
+    #[arg(long, env = "JETON_LISTEN", default_value = "127.0.0.1:7450", value_name = "ADDRESS")]
+    listen: String,
+
+    /// Where health, metrics and statistics are served; port 0 picks a free one
+    #[arg(
+        long,
+        env = "JETON_ADMIN_LISTEN",
+        default_value = "127.0.0.1:7451",
+        value_name = "ADDRESS"
+    )]
+    admin_listen: String,
+
+    /// Directory of the log and the secret; made where it is missing
+    #[arg(long, env = "JETON_DATA_DIR", default_value = "jeton-data", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// The secret, in place of secret.key in the data directory; it must exist
+    #[arg(long, env = "JETON_SECRET_FILE", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+
+    /// Keep nothing on disk
+    #[arg(long, env = "JETON_MEMORY_ONLY", value_parser = FalseyValueParser::new())]
+    memory_only: bool,
+
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long, env = "JETON_WORKERS", value_name = "N")]
+    workers: Option<String>,
+
+    /// When changes are made durable: always (before they are acknowledged), never, or a duration
+    /// such as 100ms, at most which is lost in a power cut
+    #[arg(long, env = "JETON_SYNC", default_value = "always", value_name = "MODE")]
+    sync: String,
+
+    /// Life of a token that is issued without a ttl
+    #[arg(long, env = "JETON_DEFAULT_TTL", default_value = "15m", value_name = "DURATION")]
+    default_ttl: String,
+
+    /// Longest life of a token, extensions included
+    #[arg(long, env = "JETON_MAX_TTL", default_value = "30d", value_name = "DURATION")]
+    max_ttl: String,
+
+    /// Longest payload
+    #[arg(long, env = "JETON_MAX_PAYLOAD", default_value = "64KiB", value_name = "SIZE")]
+    max_payload: String,
+
+    /// Most tokens in a batch
+    #[arg(long, env = "JETON_MAX_BATCH", default_value = "1000", value_name = "N")]
+    max_batch: String,
+
+    /// Most connections; one more gets 503
+    #[arg(long, env = "JETON_MAX_CONNECTIONS", default_value = "10000", value_name = "N")]
+    max_connections: String,
+
+    /// Most memory for entries; an issue beyond it gets 507, nothing is ever evicted
+    /// [default: no limit]
+    #[arg(long, env = "JETON_MAX_MEMORY", value_name = "SIZE")]
+    max_memory: Option<String>,
+
+    /// Most memory for bodies and answers of clients; beyond it they get 503
+    #[arg(long, env = "JETON_MAX_INFLIGHT", default_value = "256MiB", value_name = "SIZE")]
+    max_inflight: String,
+
+    /// Calls that may wait for the log; one more gets 503
+    #[arg(long, env = "JETON_QUEUE", default_value = "8192", value_name = "N")]
+    queue: String,
+
+    /// Size of a file of the log
+    #[arg(long, env = "JETON_SEGMENT_SIZE", default_value = "64MiB", value_name = "SIZE")]
+    segment_size: String,
+
+    /// Size up to which the log may always grow
+    #[arg(long, env = "JETON_LOG_MIN_SIZE", default_value = "1GiB", value_name = "SIZE")]
+    log_min_size: String,
+
+    /// Time for the head of a request
+    #[arg(long, env = "JETON_HEADER_TIMEOUT", default_value = "10s", value_name = "DURATION")]
+    header_timeout: String,
+
+    /// Time for the body of a request
+    #[arg(long, env = "JETON_BODY_TIMEOUT", default_value = "30s", value_name = "DURATION")]
+    body_timeout: String,
+
+    /// Time after which a connection without requests is closed
+    #[arg(long, env = "JETON_IDLE_TIMEOUT", default_value = "60s", value_name = "DURATION")]
+    idle_timeout: String,
+
+    /// Time after which a connection that takes none of its answers is closed
+    #[arg(long, env = "JETON_WRITE_TIMEOUT", default_value = "10s", value_name = "DURATION")]
+    write_timeout: String,
+
+    /// What is logged, such as info or jeton=debug,warn
+    #[arg(long, env = "JETON_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+
+    /// How it is logged: text or json
+    #[arg(long, env = "JETON_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    log_format: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// What a server needs to know, checked.
+#[derive(Debug)]
+pub struct ServeConfig {
+    /// Where requests are served.
+    pub listen: SocketAddr,
+    /// Where health, metrics and statistics are served.
+    pub admin_listen: SocketAddr,
+    /// The engine's part.
+    pub engine: engine::Config,
+    /// The part of HTTP.
+    pub http: http::Config,
+    /// What is logged.
+    pub log_filter: tracing_subscriber::EnvFilter,
+    /// How it is logged.
+    pub log_format: LogFormat,
+}
+
+impl ServeArgs {
+    /// The configuration that the flags make.
+    ///
+    /// # Errors
+    /// All mistakes, each with its flag.
+    pub fn check(&self) -> Result<ServeConfig, Vec<String>> {
+        let mut reader = Reader::default();
+        let config = ServeConfig {
+            listen: reader.address("--listen", &self.listen),
+            admin_listen: reader.address("--admin-listen", &self.admin_listen),
+            engine: self.engine(&mut reader),
+            http: self.http(&mut reader),
+            log_filter: reader.log_filter(&self.log_level),
+            log_format: reader.log_format(&self.log_format),
+        };
+        let mut mistakes = reader.mistakes;
+        // A limit is only worth comparing with a value that could be read.
+        if mistakes.is_empty() {
+            config.engine.validate(&mut mistakes);
+            config.http.validate(&mut mistakes);
+            check_together(&config, &mut mistakes);
+        }
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    fn engine(&self, reader: &mut Reader) -> engine::Config {
+        engine::Config {
+            data_dir: (!self.memory_only).then(|| self.data_dir.clone()),
+            secret_file: self.secret_file.clone(),
+            sync: reader.sync("--sync", &self.sync),
+            max_memory_bytes: self
+                .max_memory
+                .as_ref()
+                .map(|text| reader.size("--max-memory", text)),
+            max_ttl: reader.duration("--max-ttl", &self.max_ttl),
+            queue_len: reader.count("--queue", &self.queue),
+            wal: wal::Config {
+                segment_size: reader.size("--segment-size", &self.segment_size),
+                log_min_size: reader.size("--log-min-size", &self.log_min_size),
+                ..wal::Config::default()
+            },
+            ..engine::Config::default()
+        }
+    }
+
+    fn http(&self, reader: &mut Reader) -> http::Config {
+        let defaults = http::Config::default();
+        http::Config {
+            workers: match &self.workers {
+                Some(text) => reader.count("--workers", text),
+                None => defaults.workers,
+            },
+            default_ttl: reader.duration("--default-ttl", &self.default_ttl),
+            // A mistake in it was reported with the engine's part.
+            max_ttl: Reader::default().duration("--max-ttl", &self.max_ttl),
+            max_payload: reader.bytes("--max-payload", &self.max_payload),
+            max_batch: reader.count("--max-batch", &self.max_batch),
+            max_connections: reader.count("--max-connections", &self.max_connections),
+            max_inflight: reader.bytes("--max-inflight", &self.max_inflight),
+            limits: http::Limits {
+                header_timeout: reader.duration("--header-timeout", &self.header_timeout),
+                body_timeout: reader.duration("--body-timeout", &self.body_timeout),
+                idle_timeout: reader.duration("--idle-timeout", &self.idle_timeout),
+                write_timeout: reader.duration("--write-timeout", &self.write_timeout),
+            },
+            ..defaults
+        }
+    }
+}
+
+/// What no module can check alone.
+fn check_together(config: &ServeConfig, mistakes: &mut Vec<String>) {
+    let segment_size = config.engine.wal.segment_size;
+    let record_len = record::issue_len(config.http.max_payload) as u64;
+    let record_len_max = segment_size / RECORDS_PER_SEGMENT_MIN;
+    if config.engine.data_dir.is_some() && record_len > record_len_max {
+        mistakes.push(format!(
+            "--max-payload must be at most a quarter of --segment-size, {}",
+            ByteSize(record_len_max).display().iec()
+        ));
+    }
+    if config.listen == config.admin_listen && config.listen.port() != 0 {
+        mistakes.push("--admin-listen must be another address than --listen".to_owned());
+    }
+}
+
+/// Reads values and remembers what could not be read. The values that it returns then are never
+/// used.
+#[derive(Default)]
+struct Reader {
+    mistakes: Vec<String>,
+}
+
+impl Reader {
+    fn read<T>(&mut self, flag: &str, text: &str, form: &str, value: Option<T>, or: T) -> T {
+        value.unwrap_or_else(|| {
+            self.mistakes.push(format!("{flag} must be {form}, not {text:?}"));
+            or
+        })
+    }
+
+    fn parsed<T: FromStr>(&mut self, flag: &str, text: &str, form: &str, or: T) -> T
+    where
+        T::Err: Display,
+    {
+        let value = text.trim().parse().ok();
+        self.read(flag, text, form, value, or)
+    }
+
+    fn address(&mut self, flag: &str, text: &str) -> SocketAddr {
+        let form = "an address with a port, such as 127.0.0.1:7450";
+        self.parsed(flag, text, form, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    fn count(&mut self, flag: &str, text: &str) -> usize {
+        self.parsed(flag, text, "a whole number", 1)
+    }
+
+    fn size(&mut self, flag: &str, text: &str) -> u64 {
+        let form = "a size such as 64KiB or 1GiB";
+        self.parsed(flag, text, form, ByteSize(0)).as_u64()
+    }
+
+    fn bytes(&mut self, flag: &str, text: &str) -> usize {
+        usize::try_from(self.size(flag, text)).unwrap_or(usize::MAX)
+    }
+
+    fn duration(&mut self, flag: &str, text: &str) -> Duration {
+        let value = match duration(text) {
+            Written::Duration(value) => Some(value),
+            Written::OutOfRange | Written::Form => None,
+        };
+        let form = "a duration such as 250ms, 15m, 1h 30m or 7d";
+        self.read(flag, text, form, value, Duration::ZERO)
+    }
+
+    fn sync(&mut self, flag: &str, text: &str) -> SyncMode {
+        let mode = match (text, duration(text)) {
+            ("always", _) => Some(SyncMode::Always),
+            ("never", _) => Some(SyncMode::Never),
+            (_, Written::Duration(period)) => Some(SyncMode::Every(period)),
+            (_, Written::OutOfRange | Written::Form) => None,
+        };
+        let form = "always, never or a duration such as 100ms";
+        self.read(flag, text, form, mode, SyncMode::Always)
+    }
+
+    fn log_filter(&mut self, text: &str) -> tracing_subscriber::EnvFilter {
+        let form = "a level such as info, or a filter such as jeton=debug,warn";
+        self.parsed("--log-level", text, form, tracing_subscriber::EnvFilter::default())
+    }
+
+    fn log_format(&mut self, text: &str) -> LogFormat {
+        let format = match text {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        };
+        self.read("--log-format", text, "text or json", format, LogFormat::Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    fn check(flags: &[&str]) -> Result<ServeConfig, Vec<String>> {
+        let line = std::iter::once("serve").chain(flags.iter().copied());
+        Line::parse_from(line).args.check()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let config = check(&[]).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:7450".parse().unwrap());
+        assert_eq!(config.admin_listen, "127.0.0.1:7451".parse().unwrap());
+        assert_eq!(config.engine.data_dir, Some("jeton-data".into()));
+        assert_eq!(config.engine.sync, SyncMode::Always);
+        assert_eq!(config.engine.max_memory_bytes, None);
+        assert_eq!(config.engine.queue_len, engine::Config::default().queue_len);
+        assert_eq!(config.engine.wal.segment_size, 64 << 20);
+        assert_eq!(config.engine.wal.log_min_size, 1 << 30);
+        assert_eq!(config.http.default_ttl, Duration::from_secs(900));
+        assert_eq!(config.http.max_ttl, Duration::from_secs(30 * 86_400));
+        assert_eq!(config.http.max_payload, 64 << 10);
+        assert_eq!(config.http.limits, http::Limits::default());
+        assert_eq!(config.http.max_inflight, http::Config::default().max_inflight);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once_each_with_its_flag() {
+        let flags = [
+            "--max-ttl",
+            "x",
+            "--segment-size",
+            "y",
+            "--listen",
+            "here",
+            "--sync",
+            "often",
+            "--workers",
+            "-",
+            "--log-format",
+            "xml",
+            "--max-batch",
+            "1.5",
+        ];
+        let mistakes = check(&flags).unwrap_err();
+        for flag in flags.iter().step_by(2) {
+            let about = mistakes.iter().filter(|mistake| mistake.starts_with(flag));
+            assert_eq!(about.count(), 1, "{flag} in {mistakes:?}");
+        }
+        assert_eq!(mistakes.len(), flags.len() / 2);
+    }
+
+    #[test]
+    fn all_values_out_of_their_limits_are_reported_at_once() {
+        let flags = [
+            "--max-payload",
+            "2MiB",
+            "--segment-size",
+            "64KiB",
+            "--default-ttl",
+            "31d",
+            "--workers",
+            "0",
+            "--max-connections",
+            "0",
+            "--idle-timeout",
+            "1ms",
+            "--queue",
+            "0",
+        ];
+        let mistakes = check(&flags).unwrap_err();
+        for flag in flags.iter().step_by(2) {
+            let is_named = mistakes.iter().any(|mistake| mistake.starts_with(flag));
+            assert!(is_named, "{flag} in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_must_fit_into_a_quarter_of_a_segment() {
+        let small = ["--segment-size", "1MiB", "--log-min-size", "4MiB", "--max-payload"];
+        assert!(check(&[&small[..], &["255KiB"]].concat()).is_ok());
+        assert!(check(&[&small[..], &["256KiB"]].concat()).is_err());
+        assert!(check(&[&small[..], &["256KiB", "--memory-only"]].concat()).is_ok());
+    }
+
+    #[test]
+    fn memory_only_and_the_other_forms() {
+        let flags =
+            ["--memory-only", "--sync", "100ms", "--max-memory", "2GiB", "--max-ttl", "1h 30m"];
+        let config = check(&flags).unwrap();
+        assert_eq!(config.engine.data_dir, None);
+        assert_eq!(config.engine.sync, SyncMode::Every(Duration::from_millis(100)));
+        assert_eq!(config.engine.max_memory_bytes, Some(2 << 30));
+        assert_eq!(config.engine.max_ttl, Duration::from_secs(5400));
+        assert_eq!(config.http.max_ttl, config.engine.max_ttl);
+    }
+}

@@ -1,0 +1,292 @@
+//! The admin listener: whether the server lives, whether it is ready, and what it measures.
+//!
+//! It begins before the log is read, so that `/readyz` can say so; meanwhile it also answers the
+//! data listener's connections, with 503. Its load is small and its clients are ours, so it has one
+//! thread and plain limits.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use super::exposition::Reading;
+use super::{Gauges, respond};
+use crate::engine::Engine;
+
+/// The most connections at once, on each of the two listeners.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a connection may take for a head, idle time included.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a client that is turned away may take to say what it wanted.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+const TEXT: &str = "text/plain; charset=utf-8";
+const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the admin listener knows of the rest.
+#[derive(Default)]
+struct View {
+    engine: OnceLock<Engine>,
+    gauges: OnceLock<Gauges>,
+}
+
+/// How far the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Recovering,
+    Serving,
+    Over,
+}
+
+/// The admin listener, answering.
+pub struct Admin {
+    view: Arc<View>,
+    stage: watch::Sender<Stage>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Admin {
+    /// Starts to answer on `listener`, and with 503 on `data` until [`Admin::serving`].
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(listener: TcpListener, data: TcpListener) -> io::Result<Admin> {
+        let view = Arc::<View>::default();
+        let (stage, stages) = watch::channel(Stage::Recovering);
+        let shown = view.clone();
+        let thread = std::thread::Builder::new()
+            .name("jeton-admin".to_owned())
+            .spawn(move || run(listener, data, shown, stages))?;
+        Ok(Admin { view, stage, thread })
+    }
+
+    /// Recovery is over: shows `engine`, and leaves the data listener to the workers.
+    pub fn serving(&self, engine: Engine, gauges: Gauges) {
+        // Set once; a second call would change nothing.
+        let _ = self.view.engine.set(engine);
+        let _ = self.view.gauges.set(gauges);
+        let _ = self.stage.send(Stage::Serving);
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// It had failed.
+    pub fn stop(self) -> io::Result<()> {
+        // Nobody listening means that it has ended already.
+        let _ = self.stage.send(Stage::Over);
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the admin thread panicked")))
+    }
+}
+
+fn run(
+    listener: TcpListener,
+    data: TcpListener,
+    view: Arc<View>,
+    mut stages: watch::Receiver<Stage>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let turning_away = tokio::spawn(accept(data, turn_away));
+        let shown = view.clone();
+        let answering = tokio::spawn(accept(listener, move |socket| serve(socket, shown.clone())));
+        // An error means that nobody can tell us any more: then the server is over.
+        let _ = stages.wait_for(|stage| *stage != Stage::Recovering).await;
+        turning_away.abort();
+        let _ = stages.wait_for(|stage| *stage == Stage::Over).await;
+        answering.abort();
+    });
+    Ok(())
+}
+
+/// Accepts connections and spawns `handle` for each, a limited number at once.
+async fn accept<F>(
+    listener: TcpListener,
+    handle: impl Fn(TcpStream) -> F + Send + 'static,
+) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return Ok(());
+        };
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let handled = handle(socket);
+                tokio::spawn(async move {
+                    handled.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Reads what the client wanted, as far as it comes, and tells it to come again.
+async fn turn_away(mut socket: TcpStream) {
+    let whole = async {
+        let mut head = Vec::new();
+        let mut buf = [0; 2048];
+        while head.len() < 16 * buf.len() && !head.ends_with(b"\r\n\r\n") {
+            match socket.read(&mut buf).await? {
+                0 => break,
+                len => head.extend_from_slice(&buf[..len]),
+            }
+        }
+        socket.write_all(respond::RECOVERING).await?;
+        socket.shutdown().await
+    };
+    // Whatever goes wrong here is the client's: it is turned away all the same.
+    let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
+}
+
+async fn serve(socket: TcpStream, view: Arc<View>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &view);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 * 1024);
+    if let Err(error) = builder.serve_connection(TokioIo::new(socket), service).await {
+        tracing::debug!(%error, "an admin connection ended");
+    }
+}
+
+fn answer(method: &Method, path: &str, view: &View) -> Response<Full<Bytes>> {
+    let answers: fn(&View) -> Response<Full<Bytes>> = match path {
+        "/healthz" => |_| text(StatusCode::OK, TEXT, "alive\n"),
+        "/readyz" => ready,
+        "/metrics" => metrics,
+        "/v1/stats" => stats,
+        _ => |_| text(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"),
+    };
+    if method == Method::GET || method == Method::HEAD {
+        return answers(view);
+    }
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET only\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+fn readiness(view: &View) -> Result<(), String> {
+    match view.engine.get() {
+        None => Err("recovering: the log is being read".to_owned()),
+        Some(engine) => engine.readiness().map_err(|reason| reason.to_string()),
+    }
+}
+
+fn ready(view: &View) -> Response<Full<Bytes>> {
+    match readiness(view) {
+        Ok(()) => text(StatusCode::OK, TEXT, "ready\n"),
+        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
+    }
+}
+
+fn metrics(view: &View) -> Response<Full<Bytes>> {
+    let stats = view.engine.get().map(Engine::stats);
+    let reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
+    match reading.expose() {
+        Ok(exposition) => text(StatusCode::OK, PROMETHEUS_TEXT, exposition),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
+    }
+}
+
+fn stats(view: &View) -> Response<Full<Bytes>> {
+    let Some(engine) = view.engine.get() else {
+        let reason = "recovering: the log is being read\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
+    };
+    match serde_json::to_vec_pretty(&engine.stats()) {
+        Ok(json) => text(StatusCode::OK, "application/json", json),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Config;
+    use http_body_util::BodyExt;
+
+    async fn get(view: &View, path: &str) -> (u16, String) {
+        let response = answer(&Method::GET, path, view);
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn before_recovery_is_over_it_is_alive_and_not_ready() {
+        let view = View::default();
+        assert_eq!(get(&view, "/healthz").await.0, 200);
+        let (status, reason) = get(&view, "/readyz").await;
+        assert_eq!(status, 503);
+        assert!(reason.contains("recovering"), "{reason}");
+        assert_eq!(get(&view, "/v1/stats").await.0, 503);
+        assert!(get(&view, "/metrics").await.1.contains("jeton_ready 0\n"));
+    }
+
+    #[tokio::test]
+    async fn with_an_engine_it_shows_what_is_measured() {
+        let view = View::default();
+        let engine = Engine::open(Config::memory_only()).unwrap();
+        view.engine.set(engine.clone()).ok().unwrap();
+        assert_eq!(get(&view, "/readyz").await.0, 200);
+        let (_, metrics) = get(&view, "/metrics").await;
+        for line in [
+            "jeton_ready 1\n",
+            "jeton_tokens 0\n",
+            "jeton_issues_total 0\n",
+            "jeton_http_requests_total{operation=\"resolve\",status=\"2xx\"} 0\n",
+            "jeton_commit_seconds_bucket{le=\"+Inf\"} ",
+            "# EOF\n",
+        ] {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
+        let (_, stats) = get(&view, "/v1/stats").await;
+        let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+        assert_eq!(stats["tokens"], 0);
+        engine.close().unwrap();
+        let (status, reason) = get(&view, "/readyz").await;
+        assert_eq!((status, reason.contains("closing")), (503, true));
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let view = View::default();
+        assert_eq!(get(&view, "/v1/tokens").await.0, 404);
+        let response = answer(&Method::POST, "/healthz", &view);
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+    }
+}

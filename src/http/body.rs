@@ -1,0 +1,230 @@
+//! Bodies of requests, gathered within a length, a time and the memory budget.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use hyper::body::{Body as _, Incoming};
+
+use super::budget::Charge;
+use super::respond::Problem;
+use super::sweep::Gathering;
+use super::worker::Worker;
+
+/// The longest body of a request that has only small fields.
+pub(super) const SMALL_LEN_MAX: usize = 4096;
+/// What a body may hold before it counts against the memory budget.
+const FREE_LEN: usize = 4096;
+
+/// What a request may have for a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyKind {
+    /// JSON of at most so many bytes.
+    Json(usize),
+    /// Nothing, or an object without fields.
+    EmptyObject,
+    /// Nothing.
+    None,
+}
+
+/// A whole body, and the memory it takes.
+pub(super) struct Gathered {
+    pub(super) bytes: Bytes,
+    _charge: Option<Charge>,
+}
+
+impl Gathered {
+    fn new(bytes: Bytes) -> Gathered {
+        Gathered { bytes, _charge: None }
+    }
+}
+
+/// Gathers a body of `kind`.
+pub(super) async fn gather(
+    worker: &Worker,
+    headers: &HeaderMap,
+    body: Incoming,
+    kind: BodyKind,
+) -> Result<Gathered, Problem> {
+    if body.is_end_stream() {
+        return match kind {
+            BodyKind::Json(_) => Err(Problem::malformed("the request needs a JSON body")),
+            BodyKind::EmptyObject | BodyKind::None => Ok(Gathered::new(Bytes::new())),
+        };
+    }
+    let len_max = match kind {
+        BodyKind::Json(len_max) => len_max,
+        BodyKind::EmptyObject => SMALL_LEN_MAX,
+        BodyKind::None => {
+            return Err(Problem::malformed("this request takes no body").closing());
+        }
+    };
+    check_content_type(headers)?;
+    if body.size_hint().lower() > len_max as u64 {
+        return Err(too_long(len_max));
+    }
+    let gathered = Gather::new(worker, body, len_max).run().await?;
+    if kind == BodyKind::EmptyObject && !gathered.bytes.trim_ascii().is_empty() {
+        super::json::object(&gathered.bytes, &[])?;
+    }
+    Ok(gathered)
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next();
+    let is_json = essence
+        .is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json"));
+    if is_json {
+        Ok(())
+    } else {
+        Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+            .about("Content-Type")
+            .closing())
+    }
+}
+
+fn too_long(len_max: usize) -> Problem {
+    Problem::too_large(format!("the body must have at most {len_max} bytes")).closing()
+}
+
+struct Gather<'w> {
+    worker: &'w Worker,
+    body: Incoming,
+    len_max: usize,
+    /// Where the sweep watches this body; only once it had to wait.
+    watched: Option<(usize, Rc<Gathering>)>,
+}
+
+impl<'w> Gather<'w> {
+    fn new(worker: &'w Worker, body: Incoming, len_max: usize) -> Gather<'w> {
+        Gather { worker, body, len_max, watched: None }
+    }
+
+    /// Most bodies are one piece, which is then taken as it is.
+    async fn run(mut self) -> Result<Gathered, Problem> {
+        let Some(first) = self.piece().await? else {
+            return Ok(Gathered::new(Bytes::new()));
+        };
+        if first.len() > self.len_max {
+            return Err(too_long(self.len_max));
+        }
+        let mut next = self.piece().await?;
+        if next.is_none() && first.len() <= FREE_LEN {
+            return Ok(Gathered::new(first));
+        }
+        let mut charge = self.worker.budget.charge();
+        let mut bytes = Vec::with_capacity(self.expected_len(first.len()));
+        grow(&mut charge, bytes.capacity())?;
+        bytes.extend_from_slice(&first);
+        while let Some(piece) = next {
+            if piece.len() > self.len_max - bytes.len() {
+                return Err(too_long(self.len_max));
+            }
+            if bytes.len() + piece.len() > bytes.capacity() {
+                let capacity =
+                    (2 * bytes.capacity()).clamp(bytes.len() + piece.len(), self.len_max);
+                grow(&mut charge, capacity)?;
+                bytes.reserve_exact(capacity - bytes.len());
+            }
+            bytes.extend_from_slice(&piece);
+            next = self.piece().await?;
+        }
+        Ok(Gathered { bytes: bytes.into(), _charge: Some(charge) })
+    }
+
+    /// At most the first piece and 64 KiB: a stated length is a promise, not yet a fact.
+    fn expected_len(&self, first: usize) -> usize {
+        let left = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+        first + left.min(64 * 1024).min(self.len_max - first)
+    }
+
+    /// The next piece of data; `None` at the end.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            match poll_fn(|cx| self.poll_piece(cx)).await? {
+                // Empty pieces are no end, and trailers no data.
+                Some(piece) if piece.is_empty() => (),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Problem>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(None) => Poll::Ready(Ok(None)),
+            Poll::Ready(Some(Ok(frame))) => {
+                Poll::Ready(Ok(Some(frame.into_data().unwrap_or_default())))
+            }
+            Poll::Ready(Some(Err(_))) => {
+                let detail = "the body is not what its head promised, or ended early";
+                Poll::Ready(Err(Problem::malformed(detail).closing()))
+            }
+            Poll::Pending => self.wait(cx),
+        }
+    }
+
+    /// Lets the sweep watch this body, and ends it where its time is over.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Problem>> {
+        let (_, gathering) = self.watched.get_or_insert_with(|| {
+            let gathering = Rc::new(Gathering {
+                since: self.worker.now(),
+                is_over: Cell::new(false),
+                waker: RefCell::new(None),
+            });
+            let mut bodies = self.worker.watched.bodies.borrow_mut();
+            (bodies.insert(gathering.clone()), gathering)
+        });
+        if gathering.is_over.get() {
+            let detail = "the body of the request took too long";
+            return Poll::Ready(Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail).closing()));
+        }
+        gathering.waker.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Gather<'_> {
+    fn drop(&mut self) {
+        if let Some((key, _)) = self.watched.take() {
+            self.worker.watched.bodies.borrow_mut().remove(key);
+        }
+    }
+}
+
+fn grow(charge: &mut Charge, len: usize) -> Result<(), Problem> {
+    if charge.grow_to(len.saturating_sub(FREE_LEN)) {
+        Ok(())
+    } else {
+        Err(Problem::unavailable("too many large requests at once").closing())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn only_json_is_taken() {
+        for (value, is_taken) in [
+            ("application/json", true),
+            ("Application/JSON ; charset=utf-8", true),
+            ("application/problem+json", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(check_content_type(&headers).is_ok(), is_taken, "{value}");
+        }
+        assert!(check_content_type(&HeaderMap::new()).is_ok());
+    }
+}

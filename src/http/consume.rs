@@ -1,0 +1,77 @@
+//! Consume: the payload, and one use less.
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::list;
+use super::resolve::{ANSWER_LEN_MAX, ArrayOfPayloads, too_much};
+use super::respond::{self, Body, Problem};
+use super::service::{engine_problem, idempotency_key, rejected};
+use super::worker::Worker;
+use crate::engine::{Op, Outcome};
+use crate::entry::PAYLOAD_LEN_MAX;
+use crate::token::{ConsumeKey, Digest};
+
+/// `POST /v1/tokens/{token}/consume`
+pub(super) async fn one(
+    worker: &Worker,
+    headers: HeaderMap,
+    digest: Digest,
+) -> Result<Response<Body>, Problem> {
+    let key = consume_key(worker, &headers)?;
+    let op = Op::Consume { digest, key };
+    match worker.caller.call_one(op).await.map_err(rejected)? {
+        Outcome::Consumed { payload } | Outcome::Replayed { payload } => {
+            Ok(respond::json(headers, StatusCode::OK, payload.into()))
+        }
+        other => Err(engine_problem(&other)),
+    }
+}
+
+/// `POST /v1/consume`: each token by itself.
+pub(super) async fn batch(
+    worker: &Worker,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response<Body>, Problem> {
+    let key = consume_key(worker, &headers)?;
+    let engine = &worker.engine;
+    let digests = list::token_list(&body, engine.digester(), worker.config.max_batch)?;
+    drop(body);
+    check_answer_len(worker, &digests)?;
+    let mut answer = ArrayOfPayloads::new(digests.len());
+    if !digests.is_empty() {
+        let ops = digests.into_iter().map(|digest| Op::Consume { digest, key });
+        let outcomes = worker.caller.call(ops.collect()).await.map_err(rejected)?;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Consumed { payload } | Outcome::Replayed { payload } => {
+                    answer.push(Some(&payload));
+                }
+                Outcome::NotFound => answer.push(None),
+                other => return Err(engine_problem(&other)),
+            }
+        }
+    }
+    Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
+}
+
+/// Before anything is consumed: an answer that could not be given would lose what was.
+fn check_answer_len(worker: &Worker, digests: &[Digest]) -> Result<(), Problem> {
+    // A comma and brackets beside each payload, or a null in its place.
+    const BESIDE: usize = 6;
+    let count = digests.len();
+    if count * (PAYLOAD_LEN_MAX + BESIDE) <= ANSWER_LEN_MAX {
+        return Ok(());
+    }
+    let len = worker.engine.payload_bytes(digests) + count * BESIDE;
+    if len > ANSWER_LEN_MAX {
+        return Err(too_much());
+    }
+    Ok(())
+}
+
+fn consume_key(worker: &Worker, headers: &HeaderMap) -> Result<Option<ConsumeKey>, Problem> {
+    let key = idempotency_key(headers)?;
+    Ok(key.map(|key| worker.engine.digester().consume_key(key)))
+}

@@ -1,0 +1,165 @@
+//! What the workers count. Each worker writes counters of its own, so that none waits for another;
+//! whoever asks adds them up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+
+/// What a request asked for, as metrics and logs name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `POST /v1/tokens`
+    Issue,
+    /// `POST /v1/tokens/batch`
+    IssueBatch,
+    /// `GET /v1/tokens/{token}`
+    Resolve,
+    /// `POST /v1/resolve`
+    ResolveBatch,
+    /// `POST /v1/tokens/{token}/consume`
+    Consume,
+    /// `POST /v1/consume`
+    ConsumeBatch,
+    /// `PATCH /v1/tokens/{token}`
+    Extend,
+    /// `DELETE /v1/tokens/{token}`
+    Revoke,
+    /// `GET /v1/tokens/{token}/status`
+    Status,
+    /// None of these.
+    Unknown,
+}
+
+/// All operations, in the order of their numbers.
+pub const OPERATIONS: [(Operation, &str); 10] = [
+    (Operation::Issue, "issue"),
+    (Operation::IssueBatch, "issue_batch"),
+    (Operation::Resolve, "resolve"),
+    (Operation::ResolveBatch, "resolve_batch"),
+    (Operation::Consume, "consume"),
+    (Operation::ConsumeBatch, "consume_batch"),
+    (Operation::Extend, "extend"),
+    (Operation::Revoke, "revoke"),
+    (Operation::Status, "status"),
+    (Operation::Unknown, "unknown"),
+];
+
+/// The classes of status codes that an answer can have.
+pub const CLASSES: [&str; 3] = ["2xx", "4xx", "5xx"];
+
+/// The counters of one worker. Only that worker writes them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    requests: [[AtomicU64; CLASSES.len()]; OPERATIONS.len()],
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    accept_errors: AtomicU64,
+}
+
+/// Counters of all workers together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Requests answered, by operation ([`OPERATIONS`]) and class of the status ([`CLASSES`]).
+    pub requests: [[u64; CLASSES.len()]; OPERATIONS.len()],
+    /// Bytes read from clients.
+    pub bytes_in: u64,
+    /// Bytes sent to clients.
+    pub bytes_out: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections refused because there were too many.
+    pub refused: u64,
+    /// Connections that could not be accepted, for want of file descriptors for example.
+    pub accept_errors: u64,
+}
+
+impl Counters {
+    /// Counts an answered request.
+    pub fn count(&self, operation: Operation, status: StatusCode) {
+        let class = match status.as_u16() {
+            ..400 => 0,
+            400..500 => 1,
+            500.. => 2,
+        };
+        add(&self.requests[operation as usize][class], 1);
+    }
+
+    /// Counts bytes read.
+    pub fn add_bytes_in(&self, len: usize) {
+        add(&self.bytes_in, len);
+    }
+
+    /// Counts bytes written.
+    pub fn add_bytes_out(&self, len: usize) {
+        add(&self.bytes_out, len);
+    }
+
+    /// Counts an accepted connection.
+    pub fn accepted(&self) {
+        add(&self.accepted, 1);
+    }
+
+    /// Counts a connection refused because there were too many.
+    pub fn refused(&self) {
+        add(&self.refused, 1);
+    }
+
+    /// Counts a failure to accept.
+    pub fn accept_error(&self) {
+        add(&self.accept_errors, 1);
+    }
+
+    /// Adds these to `totals`.
+    pub fn add_to(&self, totals: &mut Totals) {
+        for (sums, counters) in totals.requests.iter_mut().zip(&self.requests) {
+            for (sum, counter) in sums.iter_mut().zip(counters) {
+                *sum += counter.load(Ordering::Relaxed);
+            }
+        }
+        for (sum, counter) in [
+            (&mut totals.bytes_in, &self.bytes_in),
+            (&mut totals.bytes_out, &self.bytes_out),
+            (&mut totals.accepted, &self.accepted),
+            (&mut totals.refused, &self.refused),
+            (&mut totals.accept_errors, &self.accept_errors),
+        ] {
+            *sum += counter.load(Ordering::Relaxed);
+        }
+    }
+}
+
+/// There is one writer, so no locked instruction is needed.
+fn add(counter: &AtomicU64, n: usize) {
+    let sum = counter.load(Ordering::Relaxed).wrapping_add(n as u64);
+    counter.store(sum, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_listed_in_the_order_of_their_numbers() {
+        for (number, (operation, _)) in OPERATIONS.iter().enumerate() {
+            assert_eq!(*operation as usize, number);
+        }
+    }
+
+    #[test]
+    fn counters_of_several_workers_add_up() {
+        let (one, two) = (Counters::default(), Counters::default());
+        one.count(Operation::Resolve, StatusCode::OK);
+        two.count(Operation::Resolve, StatusCode::OK);
+        two.count(Operation::Resolve, StatusCode::NOT_FOUND);
+        two.count(Operation::Unknown, StatusCode::SERVICE_UNAVAILABLE);
+        two.add_bytes_in(7);
+        let mut totals = Totals::default();
+        one.add_to(&mut totals);
+        two.add_to(&mut totals);
+        assert_eq!(totals.requests[Operation::Resolve as usize], [2, 1, 0]);
+        assert_eq!(totals.requests[Operation::Unknown as usize], [0, 0, 1]);
+        assert_eq!(totals.bytes_in, 7);
+    }
+}

@@ -1,0 +1,178 @@
+//! `/metrics`: what the engine and the workers measure, in the text format of Prometheus.
+//!
+//! Every label has a fixed set of values, so that no client can make the exposition grow.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::Gauges;
+use super::counters::{CLASSES, OPERATIONS, Totals};
+use crate::engine::Stats;
+use crate::metrics::{BUCKETS_US, Summary};
+
+/// One reading of everything.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) stats: Option<Stats>,
+    pub(super) totals: Totals,
+    pub(super) connections: usize,
+    pub(super) inflight_bytes: usize,
+    pub(super) is_ready: bool,
+}
+
+impl Reading {
+    pub(super) fn new(stats: Option<Stats>, gauges: Option<&Gauges>, is_ready: bool) -> Reading {
+        Reading {
+            stats,
+            totals: gauges.map(Gauges::totals).unwrap_or_default(),
+            connections: gauges.map_or(0, Gauges::connections),
+            inflight_bytes: gauges.map_or(0, Gauges::inflight_bytes),
+            is_ready,
+        }
+    }
+
+    /// The whole exposition.
+    pub(super) fn expose(self) -> Result<String, fmt::Error> {
+        let mut registry = Registry::with_prefix("jeton");
+        registry.register_collector(Box::new(self));
+        let mut text = String::with_capacity(16 * 1024);
+        text::encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+impl Collector for Reading {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet(&mut encoder);
+        sheet.gauge("ready", "1 where changes are taken", u64::from(self.is_ready))?;
+        self.encode_http(&mut sheet)?;
+        match &self.stats {
+            Some(stats) => encode_engine(&mut sheet, stats),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Reading {
+    fn encode_http(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        let totals = &self.totals;
+        sheet.gauge("http_connections", "Connections open", self.connections as u64)?;
+        sheet.gauge(
+            "http_inflight_bytes",
+            "Bytes of large bodies and answers held for clients",
+            self.inflight_bytes as u64,
+        )?;
+        for (name, help, value) in [
+            ("http_connections_accepted", "Connections accepted", totals.accepted),
+            ("http_connections_refused", "Connections refused for their number", totals.refused),
+            ("http_accept_errors", "Failures to accept a connection", totals.accept_errors),
+            ("http_received_bytes", "Bytes read from clients", totals.bytes_in),
+            ("http_sent_bytes", "Bytes sent to clients", totals.bytes_out),
+        ] {
+            sheet.counter(name, help, value)?;
+        }
+        sheet.requests(totals)
+    }
+}
+
+fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
+    let log = &stats.log;
+    for (name, help, value) in [
+        ("tokens", "Tokens with a use left", stats.tokens),
+        ("entries", "Entries, consumed ones included", stats.entries),
+        ("memory_bytes", "Memory of all entries", stats.bytes),
+        ("timers", "Timers in the wheel", stats.timers),
+        ("queued_calls", "Calls that wait for the committer", stats.queued),
+        ("lsn", "The end of the log", stats.lsn),
+        ("durable_lsn", "Everything before it is durable", stats.durable_lsn),
+        ("clock_skew_milliseconds", "Engine time ahead of the wall clock", stats.clock_skew_ms),
+        ("log_bytes", "Bytes of all segment files", log.bytes),
+        ("log_living_bytes", "Bytes of what lives in the log", log.living_bytes),
+        ("log_dead_bytes", "Bytes of what is dead or unused", log.dead_bytes),
+        ("log_limit_bytes", "Bytes from which on the log is cleaned", log.limit_bytes),
+        ("log_segments", "Segment files in use", log.segments),
+    ] {
+        sheet.gauge(name, help, value)?;
+    }
+    for (name, help, value) in [
+        ("resolves", "Resolves that found something", stats.resolves),
+        ("misses", "Resolves that found nothing", stats.misses),
+        ("replays", "Tokens presented again after they were consumed", stats.replays),
+        ("issues", "Tokens issued", stats.issues),
+        ("consumes", "Uses taken", stats.consumes),
+        ("extends", "Deadlines moved", stats.extends),
+        ("revokes", "Revocations", stats.revokes),
+        ("expired", "Entries freed at their deadline", stats.expired),
+        ("commits", "Frames written", stats.commits),
+        ("records", "Records written", stats.records),
+        ("log_appended_bytes", "Bytes appended to the log", log.appended_bytes),
+        ("log_carried_bytes", "Bytes of living entries written again", log.carried_bytes),
+        ("log_segments_created", "Segments made of new files", log.segments_created),
+        ("log_segments_recycled", "Segments made of used files", log.segments_recycled),
+        ("log_segments_released", "Segments released", log.segments_released),
+        ("log_syncs", "Syncs of the log", log.syncs),
+    ] {
+        sheet.counter(name, help, value)?;
+    }
+    for (name, help, summary) in [
+        ("expiry_lag_seconds", "From a deadline until the memory was freed", &stats.expiry_lag),
+        (
+            "commit_seconds",
+            "From the begin of a commit until its waiters were woken",
+            &stats.commit_latency,
+        ),
+        ("fsync_seconds", "Of a sync alone", &stats.fsync_latency),
+    ] {
+        sheet.histogram(name, help, summary)?;
+    }
+    Ok(())
+}
+
+/// Writes one metric after the other.
+struct Sheet<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Sheet<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let metric = ConstGauge::new(value);
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let metric = ConstCounter::new(value);
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    fn requests(&mut self, totals: &Totals) -> fmt::Result {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Requests answered, by operation and class of the status";
+        let mut family = self.0.encode_descriptor("http_requests", help, None, kind)?;
+        for ((_, operation), counts) in OPERATIONS.iter().zip(&totals.requests) {
+            for (class, count) in CLASSES.iter().zip(counts) {
+                let labels = [("operation", *operation), ("status", *class)];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, summary: &Summary) -> fmt::Result {
+        let kind = prometheus_client::metrics::MetricType::Histogram;
+        let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
+        let sum_seconds = summary.mean_us * summary.count as f64 / 1e6;
+        let mut below = 0;
+        // The summary's buckets each include those before; the encoder adds them up itself.
+        let bounds = BUCKETS_US.iter().map(|bound_us| *bound_us as f64 / 1e6);
+        let mut buckets = Vec::with_capacity(BUCKETS_US.len() + 1);
+        for (bound, upto) in bounds.zip(&summary.buckets) {
+            buckets.push((bound, upto.saturating_sub(below)));
+            below = *upto;
+        }
+        buckets.push((f64::INFINITY, summary.count.saturating_sub(below)));
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum_seconds, summary.count, &buckets, None)
+    }
+}

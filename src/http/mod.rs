@@ -1,0 +1,298 @@
+//! HTTP: the data listener and the admin listener.
+//!
+//! ```text
+//! listen   sockets, one for each worker
+//! worker   a thread: accepts, sweeps, drains
+//! conn     one connection: socket ↔ buffers ↔ hyper, in an order that bounds memory
+//! pipe     the two buffers, and hyper's own refusals replaced
+//! sweep    time limits of all connections of a worker
+//! budget   memory that clients can make us hold
+//! service  checks, routes, one exchange
+//! route    path → what it names
+//! body     gathers a body
+//! json, list               strict reading
+//! issue, resolve, consume, extend, revoke, status   one file for each operation
+//! respond  answers and problem documents
+//! counters, admin, exposition   what is measured, and where it is shown
+//! ```
+//!
+//! How a resolve travels: the worker's epoll wakes the connection, which reads once into its input;
+//! hyper parses; [`service`] matches the path's bytes, hashes the token, looks it up, and copies the
+//! payload into the answer; hyper appends it to the output; the connection writes the output once
+//! hyper has nothing more to do. No lock, no channel, no wait, no timer.
+//!
+//! # Limits (promise P8)
+//!
+//! | what | default | where |
+//! |---|---|---|
+//! | connections | 10,000 | `--max-connections`; one more gets 503 |
+//! | head of a request | 64 KiB (HTTP/2: 16 KiB) | 431 |
+//! | body | by operation and `--max-payload` × `--max-batch`, at most 16 MiB | 413 |
+//! | memory for bodies and answers | 256 MiB | `--max-inflight`; 503 |
+//! | time for a head, a body, idle, a stalled write | 10 s, 30 s, 60 s, 10 s | `--header-timeout` … |
+//! | HTTP/2 streams, resets | 128 a connection, 20 | |
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::utils::CachePadded;
+use tokio::sync::watch;
+
+use crate::engine::Engine;
+use crate::entry::PAYLOAD_LEN_MAX;
+
+pub mod admin;
+mod body;
+mod budget;
+mod conn;
+mod consume;
+pub mod counters;
+mod exposition;
+mod extend;
+mod issue;
+pub(crate) mod json;
+mod list;
+pub mod listen;
+mod pipe;
+mod resolve;
+mod respond;
+mod revoke;
+mod route;
+mod service;
+mod status;
+mod sweep;
+mod worker;
+
+use budget::Budget;
+use counters::{Counters, Totals};
+use worker::Common;
+
+/// The longest body of any request, in bytes.
+const BODY_LEN_MAX: usize = 16 << 20;
+/// What an issue may have beside its payload, in bytes.
+const ISSUE_BESIDE_LEN: usize = 4 << 10;
+/// What a token of a list may take at most: a reference with every character escaped.
+const LISTED_LEN_MAX: usize = 1 << 10;
+
+/// Time limits of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of a request to the end of its head.
+    pub header_timeout: Duration,
+    /// For the whole body of a request.
+    pub body_timeout: Duration,
+    /// For a connection on which nothing happens.
+    pub idle_timeout: Duration,
+    /// For a peer that takes nothing of what is sent to it.
+    pub write_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How requests are served.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads, each with a listener of its own.
+    pub workers: usize,
+    /// The life of a token that is issued without one.
+    pub default_ttl: Duration,
+    /// The longest life that a token can be issued for.
+    pub max_ttl: Duration,
+    /// The longest payload, in bytes.
+    pub max_payload: usize,
+    /// The most tokens in a batch.
+    pub max_batch: usize,
+    /// The most connections, over all workers.
+    pub max_connections: usize,
+    /// Bytes of bodies and answers held for clients, over all workers.
+    pub max_inflight: usize,
+    /// Time limits.
+    pub limits: Limits,
+    /// How long requests in flight may take when the server is stopped.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            default_ttl: Duration::from_secs(15 * 60),
+            max_ttl: Duration::from_secs(30 * 24 * 3600),
+            max_payload: 64 << 10,
+            max_batch: 1000,
+            max_connections: 10_000,
+            max_inflight: 256 << 20,
+            limits: Limits::default(),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// Adds what is wrong with this configuration to `mistakes`, each with its flag.
+    pub fn validate(&self, mistakes: &mut Vec<String>) {
+        let mut range = |flag: &str, value: usize, min: usize, max: usize| {
+            if !(min..=max).contains(&value) {
+                mistakes.push(format!("{flag} must be {min} to {max}, not {value}"));
+            }
+        };
+        range("--workers", self.workers, 1, 1024);
+        range("--max-payload", self.max_payload, 1, PAYLOAD_LEN_MAX);
+        range("--max-batch", self.max_batch, 1, 100_000);
+        range("--max-connections", self.max_connections, 1, 1_000_000);
+        range("--max-inflight", self.max_inflight, BODY_LEN_MAX, 1 << 40);
+        if self.default_ttl < Duration::from_millis(1) || self.default_ttl > self.max_ttl {
+            let max = humantime::format_duration(self.max_ttl);
+            mistakes.push(format!("--default-ttl must be 1ms to --max-ttl, which is {max}"));
+        }
+        let limits = &self.limits;
+        for (flag, limit) in [
+            ("--header-timeout", limits.header_timeout),
+            ("--body-timeout", limits.body_timeout),
+            ("--idle-timeout", limits.idle_timeout),
+            ("--write-timeout", limits.write_timeout),
+        ] {
+            if limit < Duration::from_millis(250) || limit > Duration::from_secs(3600) {
+                mistakes.push(format!("{flag} must be 250ms to 1h"));
+            }
+        }
+    }
+
+    fn issue_body_len_max(&self) -> usize {
+        self.max_payload + ISSUE_BESIDE_LEN
+    }
+
+    fn issue_batch_body_len_max(&self) -> usize {
+        (self.issue_body_len_max().saturating_mul(self.max_batch)).min(BODY_LEN_MAX)
+    }
+
+    fn list_body_len_max(&self) -> usize {
+        (ISSUE_BESIDE_LEN + LISTED_LEN_MAX * self.max_batch).min(BODY_LEN_MAX)
+    }
+}
+
+/// The workers, serving.
+pub struct Server {
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    gauges: Gauges,
+    address: SocketAddr,
+}
+
+/// What can be asked of the workers while they serve.
+#[derive(Clone)]
+pub struct Gauges {
+    counters: Vec<Arc<CachePadded<Counters>>>,
+    open: Arc<AtomicUsize>,
+    budget: Budget,
+}
+
+impl Gauges {
+    /// All counters of all workers together.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for counters in &self.counters {
+            counters.add_to(&mut totals);
+        }
+        totals
+    }
+
+    /// Connections open at the moment.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of bodies and answers held for clients at the moment; small ones do not count.
+    #[must_use]
+    pub fn inflight_bytes(&self) -> usize {
+        self.budget.used()
+    }
+}
+
+impl Server {
+    /// Starts a worker for each listener (see [`listen::bind`]).
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn start(
+        engine: &Engine,
+        config: &Config,
+        listeners: Vec<TcpListener>,
+    ) -> io::Result<Server> {
+        let address = match listeners.first() {
+            Some(listener) => listener.local_addr()?,
+            None => return Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let mut server = Server {
+            stop,
+            threads: Vec::with_capacity(listeners.len()),
+            gauges: Gauges {
+                counters: Vec::new(),
+                open: Arc::default(),
+                budget: Budget::new(config.max_inflight),
+            },
+            address,
+        };
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let counters = Arc::<CachePadded<Counters>>::default();
+            server.gauges.counters.push(counters.clone());
+            let common = Common {
+                engine: engine.clone(),
+                config: config.clone(),
+                budget: server.gauges.budget.clone(),
+                open: server.gauges.open.clone(),
+            };
+            let stopped = stopped.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("jeton-worker-{number}"))
+                .spawn(move || worker::run(listener, &common, counters, stopped))?;
+            server.threads.push(thread);
+        }
+        Ok(server)
+    }
+
+    /// Where the workers listen.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What can be asked of them while they serve.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        self.gauges.clone()
+    }
+
+    /// Takes no more connections, finishes what is in flight (for at most
+    /// [`Config::drain_timeout`]), and returns when all workers have ended.
+    ///
+    /// # Errors
+    /// A worker had failed.
+    pub fn stop(self) -> io::Result<()> {
+        // Nobody listening means that all workers have ended already.
+        let _ = self.stop.send(true);
+        let mut result = Ok(());
+        for thread in self.threads {
+            let ended = thread.join();
+            result =
+                result.and(ended.unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
+        }
+        result
+    }
+}

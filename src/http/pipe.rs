@@ -1,0 +1,355 @@
+//! The two buffers between a socket and hyper.
+//!
+//! hyper reads from `input` and appends to `output`; the connection around it
+//! ([`super::conn`]) moves bytes between them and the socket. That makes pipelining cheap (one
+//! system call carries all answers of a burst) without hyper's own `pipeline_flush`, which holds an
+//! answer back while half of the next request is in its buffer; and it bounds memory, because the
+//! connection does not poll hyper at all while output is waiting for the peer (promise P8).
+//!
+//! hyper answers what it cannot parse by itself, with an empty body and without `Cache-Control`.
+//! Such an answer is recognised by being a `4xx` that our service did not give, and is replaced by a
+//! problem document.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::budget::Charge;
+use super::respond;
+use super::sweep::{Phase, Tick, Verdict};
+
+/// From this many bytes of unsent output on, hyper is told to wait.
+pub(super) const OUTPUT_LEN_MAX: usize = 256 * 1024;
+/// A buffer that grew beyond this is given back once it is empty.
+const KEPT_CAPACITY: usize = 16 * 1024;
+const HEAD_END: u32 = u32::from_be_bytes(*b"\r\n\r\n");
+
+/// Bytes in one direction, consumed from the front.
+#[derive(Default)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Buffer {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// Forgets the first `len` unread bytes.
+    pub(super) fn advance(&mut self, len: usize) {
+        self.at += len;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.at = 0;
+        if self.bytes.capacity() > KEPT_CAPACITY {
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.clear();
+        }
+    }
+}
+
+/// Where hyper is in writing an answer that it takes in several pieces: only the first begins with
+/// a status line, and a payload must never be mistaken for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pieces {
+    /// It writes no such answer.
+    None,
+    /// More pieces will follow.
+    More,
+    /// It has taken the last piece and not yet written it.
+    Last,
+}
+
+/// What a connection, hyper's view of it, its service and the sweep share.
+pub(super) struct ConnState {
+    /// Read from the socket, not yet taken by hyper.
+    pub(super) input: RefCell<Buffer>,
+    /// Written by hyper, not yet taken by the socket.
+    pub(super) output: RefCell<Buffer>,
+    /// The peer has finished sending.
+    pub(super) eof: Cell<bool>,
+    /// Bytes the peer has sent.
+    pub(super) received: Cell<usize>,
+    /// hyper found the input empty: it wants to be polled after the next read.
+    pub(super) wants_input: Cell<bool>,
+    /// hyper found the output full: it wants to be polled after the next flush.
+    pub(super) wants_output: Cell<bool>,
+    /// What the connection is doing, and since when.
+    pub(super) phase: Cell<Phase>,
+    pub(super) since: Cell<Tick>,
+    /// Since when the peer has not taken output; `None` where none waits.
+    pub(super) stalled: Cell<Option<Tick>>,
+    /// What waits for a peer that does not read.
+    pub(super) stalled_charge: RefCell<Option<Charge>>,
+    /// What the sweep decided about this connection.
+    pub(super) verdict: Cell<Option<Verdict>>,
+    /// The task that serves this connection.
+    pub(super) waker: RefCell<Option<Waker>>,
+    /// HTTP/2: streams whose answer has not been sent.
+    pub(super) streams: Cell<usize>,
+    pub(super) is_http2: Cell<bool>,
+    /// The last request had a body, so its end is not the end of a head.
+    pub(super) had_body: Cell<bool>,
+    /// Where hyper is in writing an answer that it takes in several pieces.
+    pub(super) pieces: Cell<Pieces>,
+    answers_given: Cell<u64>,
+    answers_seen: Cell<u64>,
+    /// The last four bytes hyper took.
+    last_four: Cell<u32>,
+}
+
+impl ConnState {
+    pub(super) fn new(now: Tick) -> ConnState {
+        ConnState {
+            input: RefCell::default(),
+            output: RefCell::default(),
+            eof: Cell::new(false),
+            received: Cell::new(0),
+            wants_input: Cell::new(true),
+            wants_output: Cell::new(false),
+            phase: Cell::new(Phase::Idle),
+            since: Cell::new(now),
+            stalled: Cell::new(None),
+            stalled_charge: RefCell::new(None),
+            verdict: Cell::new(None),
+            waker: RefCell::new(None),
+            streams: Cell::new(0),
+            is_http2: Cell::new(false),
+            had_body: Cell::new(false),
+            pieces: Cell::new(Pieces::None),
+            answers_given: Cell::new(0),
+            answers_seen: Cell::new(0),
+            last_four: Cell::new(HEAD_END),
+        }
+    }
+
+    /// Goes to `phase`, whose time limit counts from `now`.
+    pub(super) fn enter(&self, phase: Phase, now: Tick) {
+        self.phase.set(phase);
+        self.since.set(now);
+    }
+
+    /// The service gave an answer: what hyper writes next is ours.
+    pub(super) fn answered(&self, now: Tick) {
+        self.answers_given.set(self.answers_given.get() + 1);
+        if !self.is_http2.get() {
+            self.enter(Phase::Answered, now);
+        }
+    }
+
+    /// After hyper was polled: an answered connection is idle, or waits for the rest of a head.
+    pub(super) fn settle(&self, now: Tick) {
+        if self.phase.get() == Phase::Answered {
+            let is_partial = !self.had_body.get() && self.last_four.get() != HEAD_END;
+            self.enter(if is_partial { Phase::Head } else { Phase::Idle }, now);
+        }
+    }
+
+    /// True where hyper certainly holds no byte of a further request and waits for no answer: only
+    /// then may somebody else answer what is in `input`, in hyper's place.
+    pub(super) fn is_between_requests(&self) -> bool {
+        !self.is_http2.get()
+            && matches!(self.phase.get(), Phase::Idle | Phase::Head)
+            && self.last_four.get() == HEAD_END
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn remember_tail(&self, taken: &[u8]) {
+        let mut last_four = self.last_four.get();
+        for byte in &taken[taken.len().saturating_sub(4)..] {
+            last_four = last_four << 8 | u32::from(*byte);
+        }
+        self.last_four.set(last_four);
+    }
+
+    /// True where what hyper writes was not given by the service.
+    fn is_hypers_own(&self, bytes: &[u8]) -> bool {
+        let given = self.answers_given.get();
+        let is_answer = given != self.answers_seen.replace(given);
+        let is_piece = self.pieces.get() != Pieces::None;
+        if self.pieces.get() == Pieces::Last {
+            self.pieces.set(Pieces::None);
+        }
+        let is_ours = self.is_http2.get() || is_answer || is_piece;
+        !is_ours && bytes.starts_with(b"HTTP/1.") && bytes.get(9) == Some(&b'4')
+    }
+}
+
+/// hyper's view of the connection.
+pub(super) struct Pipe(pub(super) Rc<ConnState>);
+
+impl Read for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let state = &*self.0;
+        let mut input = state.input.borrow_mut();
+        if input.is_empty() && !state.eof.get() {
+            // The connection polls hyper again after it has read: no waker is needed.
+            state.wants_input.set(true);
+            return Poll::Pending;
+        }
+        let len = input.len().min(into.remaining());
+        into.put_slice(&input.unread()[..len]);
+        state.remember_tail(&input.unread()[..len]);
+        input.advance(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let state = &*self.0;
+        let mut output = state.output.borrow_mut();
+        if output.len() >= OUTPUT_LEN_MAX {
+            // The connection polls hyper again after it has flushed: no waker is needed.
+            state.wants_output.set(true);
+            return Poll::Pending;
+        }
+        if state.is_hypers_own(bytes) {
+            output.push(&respond::replace_hypers_own(bytes));
+        } else {
+            output.push(bytes);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The connection closes the socket after the last flush.
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipe() -> (Rc<ConnState>, Pipe, Context<'static>) {
+        let state = Rc::new(ConnState::new(Tick(0)));
+        (state.clone(), Pipe(state), Context::from_waker(Waker::noop()))
+    }
+
+    fn write(pipe: &mut Pipe, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<usize> {
+        Pin::new(pipe).poll_write(cx, bytes).map(Result::unwrap)
+    }
+
+    #[test]
+    fn hypers_own_refusal_becomes_a_problem_document() {
+        let (state, mut pipe, mut cx) = pipe();
+        let own = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
+            content-length: 0\r\ndate: Sun, 22 Nov 2026 19:00:00 GMT\r\n\r\n";
+        assert_eq!(write(&mut pipe, &mut cx, own), Poll::Ready(own.len()));
+        let output = state.output.borrow();
+        let text = std::str::from_utf8(output.unread()).unwrap();
+        assert!(text.starts_with("HTTP/1.1 431 "), "{text}");
+        assert!(text.contains("cache-control: no-store\r\n"), "{text}");
+        assert!(text.contains("date: Sun, 22 Nov 2026 19:00:00 GMT\r\n"), "{text}");
+        assert!(text.contains("application/problem+json"), "{text}");
+    }
+
+    #[test]
+    fn the_services_own_refusals_pass_unchanged() {
+        let (state, mut pipe, mut cx) = pipe();
+        let ours = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+        for _ in 0..2 {
+            state.answered(Tick(0));
+            assert!(write(&mut pipe, &mut cx, ours).is_ready());
+        }
+        assert_eq!(state.output.borrow().unread(), [&ours[..], ours].concat());
+        assert!(write(&mut pipe, &mut cx, ours).is_ready());
+        assert_ne!(state.output.borrow().unread(), [&ours[..], ours, ours].concat());
+    }
+
+    #[test]
+    fn a_piece_of_a_payload_is_never_taken_for_a_refusal() {
+        let (state, mut pipe, mut cx) = pipe();
+        let piece = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        state.answered(Tick(0));
+        state.pieces.set(Pieces::More);
+        assert!(write(&mut pipe, &mut cx, b"HTTP/1.1 200 OK\r\n\r\n").is_ready());
+        assert!(write(&mut pipe, &mut cx, piece).is_ready());
+        state.pieces.set(Pieces::Last);
+        assert!(write(&mut pipe, &mut cx, piece).is_ready());
+        assert!(state.output.borrow().unread().ends_with(&[&piece[..], piece].concat()));
+        assert!(write(&mut pipe, &mut cx, piece).is_ready());
+        assert!(!state.output.borrow().unread().ends_with(piece));
+    }
+
+    #[test]
+    fn p8_a_peer_that_does_not_read_stops_the_output() {
+        let (state, mut pipe, mut cx) = pipe();
+        let answer = [b'x'; 10_000];
+        let mut accepted = 0;
+        while write(&mut pipe, &mut cx, &answer).is_ready() {
+            accepted += answer.len();
+            assert!(accepted < OUTPUT_LEN_MAX + 2 * answer.len(), "no end");
+        }
+        assert!(accepted >= OUTPUT_LEN_MAX);
+        assert!(state.wants_output.get());
+        state.output.borrow_mut().advance(accepted);
+        assert!(write(&mut pipe, &mut cx, &answer).is_ready());
+        assert!(state.output.borrow().bytes.capacity() <= KEPT_CAPACITY);
+    }
+
+    #[test]
+    fn input_is_handed_over_in_order_and_ends_once() {
+        let (state, mut pipe, mut cx) = pipe();
+        let mut taken = Vec::new();
+        let mut read = |pipe: &mut Pipe| {
+            let mut room = [0; 4];
+            let mut buf = hyper::rt::ReadBuf::new(&mut room);
+            let polled = Pin::new(pipe).poll_read(&mut cx, buf.unfilled());
+            taken.extend_from_slice(buf.filled());
+            polled.is_ready().then_some(buf.filled().len())
+        };
+        state.wants_input.set(false);
+        assert_eq!(read(&mut pipe), None);
+        assert!(state.wants_input.get());
+        state.input.borrow_mut().push(b"GET /");
+        assert_eq!((read(&mut pipe), read(&mut pipe)), (Some(4), Some(1)));
+        assert!(!state.is_between_requests(), "hyper holds half a head");
+        state.input.borrow_mut().push(b" HTTP/1.1\r\n\r\n");
+        while read(&mut pipe).is_some() {}
+        assert!(state.is_between_requests());
+        state.eof.set(true);
+        assert_eq!(read(&mut pipe), Some(0));
+        assert_eq!(taken, b"GET / HTTP/1.1\r\n\r\n");
+    }
+}

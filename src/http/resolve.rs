@@ -1,0 +1,109 @@
+//! Resolve: the payload of a token, or of many in one request.
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::list;
+use super::respond::{self, Body, Problem};
+use super::worker::Worker;
+
+/// The longest answer to a batch, in bytes.
+pub(super) const ANSWER_LEN_MAX: usize = 16 << 20;
+/// What a payload is expected to take in the answer to a batch.
+const EXPECTED_LEN: usize = 160;
+
+/// `GET /v1/tokens/{token}`
+pub(super) fn one(
+    worker: &Worker,
+    headers: HeaderMap,
+    token: &[u8],
+) -> Result<Response<Body>, Problem> {
+    let engine = &worker.engine;
+    let digest = list::digest_of(token, engine.digester())?;
+    engine
+        .resolve(&digest, engine.now(), Bytes::copy_from_slice)
+        .map(|payload| respond::json(headers, StatusCode::OK, payload))
+        .ok_or_else(Problem::not_found)
+}
+
+/// `POST /v1/resolve`
+pub(super) fn batch(
+    worker: &Worker,
+    headers: HeaderMap,
+    body: &[u8],
+) -> Result<Response<Body>, Problem> {
+    let engine = &worker.engine;
+    let digests = list::token_list(body, engine.digester(), worker.config.max_batch)?;
+    let mut answer = ArrayOfPayloads::new(digests.len());
+    engine.resolve_many(&digests, engine.now(), |payload| answer.push(payload));
+    Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
+}
+
+/// A JSON array of payloads, each byte for byte, `null` where there is none.
+pub(super) struct ArrayOfPayloads {
+    bytes: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl ArrayOfPayloads {
+    pub(super) fn new(count: usize) -> ArrayOfPayloads {
+        let mut bytes = Vec::with_capacity(2 + count * EXPECTED_LEN);
+        bytes.push(b'[');
+        ArrayOfPayloads { bytes, is_too_long: false }
+    }
+
+    pub(super) fn push(&mut self, payload: Option<&[u8]>) {
+        let payload = payload.unwrap_or(b"null");
+        if self.bytes.len() + payload.len() + 2 > ANSWER_LEN_MAX {
+            self.is_too_long = true;
+            return;
+        }
+        if self.bytes.len() > 1 {
+            self.bytes.push(b',');
+        }
+        self.bytes.extend_from_slice(payload);
+    }
+
+    /// The array, unless it would have been too long.
+    pub(super) fn finish(mut self) -> Result<Bytes, Problem> {
+        if self.is_too_long {
+            return Err(too_much());
+        }
+        self.bytes.push(b']');
+        Ok(self.bytes.into())
+    }
+}
+
+/// 422: the payloads of a batch are too long together.
+pub(super) fn too_much() -> Problem {
+    Problem::out_of_limits(format!(
+        "tokens: their payloads must have at most {ANSWER_LEN_MAX} bytes together"
+    ))
+    .about("tokens")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_in_the_order_pushed() {
+        let mut array = ArrayOfPayloads::new(3);
+        for payload in [Some(&b"{\"a\": 1}"[..]), None, Some(b"\"x\"")] {
+            array.push(payload);
+        }
+        assert_eq!(array.finish().unwrap(), &b"[{\"a\": 1},null,\"x\"]"[..]);
+        assert_eq!(ArrayOfPayloads::new(0).finish().unwrap(), &b"[]"[..]);
+    }
+
+    #[test]
+    fn p8_an_answer_has_a_longest_length() {
+        let payload = vec![b'1'; 1 << 20];
+        let mut array = ArrayOfPayloads::new(17);
+        for _ in 0..17 {
+            array.push(Some(&payload));
+        }
+        assert!(array.bytes.len() <= ANSWER_LEN_MAX);
+        assert_eq!(array.finish().unwrap_err().status, 422);
+    }
+}

@@ -1,0 +1,349 @@
+//! Answers: their bodies, their headers, and the problem documents of RFC 9457.
+//!
+//! Every answer of the data listener has `Cache-Control: no-store`, also those that are given
+//! before or without a request that could be parsed.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use hyper::body::{Frame, SizeHint};
+
+use super::budget::Charge;
+use super::pipe::{ConnState, Pieces};
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
+
+/// hyper takes longer bodies in pieces of this size, so that its own buffers stay small.
+const PIECE_LEN_MAX: usize = 32 * 1024;
+
+/// The one answer to whatever is not there (promise P10).
+const NOT_FOUND: &[u8] =
+    br#"{"type":"about:blank","title":"Not Found","status":404,"detail":"nothing is here"}"#;
+
+/// A whole answer as bytes. Its end is the connection's, so its length need not be said.
+macro_rules! canned {
+    ($status:expr, $headers:expr, $body:expr) => {
+        concat!(
+            "HTTP/1.1 ",
+            $status,
+            "\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n",
+            $headers,
+            "connection: close\r\n\r\n",
+            $body
+        )
+        .as_bytes()
+    };
+}
+
+/// Sent as it stands to a client whose request's head took too long.
+pub(super) const SLOW_HEAD: &[u8] = canned!(
+    "408 Request Timeout",
+    "",
+    r#"{"type":"about:blank","title":"Request Timeout","status":408,"detail":"the head of the request took too long"}"#
+);
+
+/// Sent as it stands to a client that cannot be served at all.
+pub(super) const TOO_MANY_CONNECTIONS: &[u8] = canned!(
+    "503 Service Unavailable",
+    "retry-after: 1\r\n",
+    r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections"}"#
+);
+
+/// Sent as it stands while the log is being read.
+pub(super) const RECOVERING: &[u8] = canned!(
+    "503 Service Unavailable",
+    "retry-after: 1\r\n",
+    r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"recovering"}"#
+);
+
+/// What hyper said by itself, as a problem document. Keeps its date.
+pub(super) fn replace_hypers_own(own: &[u8]) -> Vec<u8> {
+    let head = String::from_utf8_lossy(own);
+    let date = head
+        .lines()
+        .find(|line| line.starts_with("date:"))
+        .unwrap_or("date: Thu, 01 Jan 1970 00:00:00 GMT");
+    let code = head.get(9..12).and_then(|code| code.parse().ok());
+    let status = code.unwrap_or(StatusCode::BAD_REQUEST);
+    let detail = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of the request is too long",
+        StatusCode::URI_TOO_LONG => "the request target is too long",
+        _ => "not a valid HTTP/1.1 request",
+    };
+    let body = Problem::new(status, detail).to_json();
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
+         cache-control: no-store\r\nconnection: close\r\n{date}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}
+
+/// The body of an answer: bytes that are all there.
+#[derive(Default)]
+pub(super) struct Body {
+    bytes: Bytes,
+    /// Memory held until the answer was handed on.
+    charge: Option<Charge>,
+    /// HTTP/1.1, where the answer is written in pieces.
+    pieces_of: Option<Rc<ConnState>>,
+    /// HTTP/2: the stream counts until this is dropped.
+    stream: Option<super::service::StreamGuard>,
+}
+
+impl Body {
+    /// A body with these bytes.
+    pub(super) fn new(bytes: Bytes) -> Body {
+        Body { bytes, charge: None, pieces_of: None, stream: None }
+    }
+
+    /// Holds `charge` until the answer was handed on.
+    pub(super) fn hold(&mut self, charge: Option<Charge>) {
+        self.charge = charge;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Prepares the body for hyper's HTTP/1.1, whose writes the connection watches.
+    pub(super) fn watch_pieces(&mut self, conn: &Rc<ConnState>) {
+        if self.bytes.len() > PIECE_LEN_MAX {
+            conn.pieces.set(Pieces::More);
+            self.pieces_of = Some(conn.clone());
+        }
+    }
+
+    pub(super) fn watch_stream(&mut self, stream: super::service::StreamGuard) {
+        self.stream = Some(stream);
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = &mut self.get_mut().bytes;
+        if bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        let piece = bytes.split_to(bytes.len().min(PIECE_LEN_MAX));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(conn) = &self.pieces_of {
+            conn.pieces.set(Pieces::Last);
+        }
+    }
+}
+
+/// An answer with a JSON body. `headers` are the request's, whose allocation is used again.
+pub(super) fn json(mut headers: HeaderMap, status: StatusCode, body: Bytes) -> Response<Body> {
+    headers.clear();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// 204, without a body.
+pub(super) fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+/// Why a request gets no other answer. Never holds a token, a payload or any other text of the
+/// request (promise P9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) detail: Cow<'static, str>,
+    /// The field of the body or the header that it is about.
+    pub(super) field: Option<Cow<'static, str>>,
+    /// For 405.
+    allow: Option<&'static str>,
+    /// What the client had still to send is not wanted: the connection ends after this answer.
+    pub(super) closes: bool,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem { status, detail: detail.into(), field: None, allow: None, closes: false }
+    }
+
+    /// 400: the form of the request is wrong.
+    pub(super) fn malformed(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 422: the form is right, a value is out of its limits.
+    pub(super) fn out_of_limits(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    /// 413.
+    pub(super) fn too_large(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// 503 with `Retry-After`.
+    pub(super) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// 404: the same whatever it is that is not there.
+    pub(super) fn not_found() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "nothing is here")
+    }
+
+    /// 405.
+    pub(super) fn method_not_allowed(allow: &'static str) -> Problem {
+        let mut problem =
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allow}"));
+        problem.allow = Some(allow);
+        problem
+    }
+
+    /// Names the field it is about.
+    #[must_use]
+    pub(super) fn about(mut self, field: impl Into<Cow<'static, str>>) -> Problem {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Ends the connection after the answer.
+    #[must_use]
+    pub(super) fn closing(mut self) -> Problem {
+        self.closes = true;
+        self
+    }
+
+    fn title(&self) -> &'static str {
+        match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+            StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
+            status => status.canonical_reason().unwrap_or("Error"),
+        }
+    }
+
+    /// The problem document.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let document = Document {
+            r#type: "about:blank",
+            title: self.title(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            field: self.field.as_deref(),
+        };
+        // Strings and a number always serialize.
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+
+    /// The answer that says so.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let body = if self.status == StatusCode::NOT_FOUND {
+            Bytes::from_static(NOT_FOUND)
+        } else {
+            Bytes::from(self.to_json())
+        };
+        let mut response = Response::new(Body::new(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, ONE_SECOND);
+        }
+        if self.closes {
+            headers.insert(CONNECTION, CLOSE);
+        }
+        response
+    }
+}
+
+/// Ends the connection after this answer.
+pub(super) fn close_after(response: &mut Response<Body>) {
+    response.headers_mut().insert(CONNECTION, CLOSE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p10_the_fixed_404_is_the_document_it_claims_to_be() {
+        let fixed: serde_json::Value = serde_json::from_slice(NOT_FOUND).unwrap();
+        let made: serde_json::Value =
+            serde_json::from_slice(&Problem::not_found().to_json()).unwrap();
+        assert_eq!(fixed, made);
+    }
+
+    #[test]
+    fn every_problem_says_no_store_and_unavailable_says_when() {
+        for problem in
+            [Problem::not_found(), Problem::method_not_allowed("GET"), Problem::malformed("x")]
+        {
+            let response = problem.into_response();
+            assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+            assert!(!response.headers().contains_key(RETRY_AFTER));
+        }
+        let response = Problem::unavailable("the queue is full").into_response();
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn canned_answers_are_whole() {
+        for (canned, status) in [(SLOW_HEAD, 408), (TOO_MANY_CONNECTIONS, 503), (RECOVERING, 503)] {
+            let text = std::str::from_utf8(canned).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains("cache-control: no-store"), "{head}");
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["status"], status);
+        }
+    }
+}

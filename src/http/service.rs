@@ -1,0 +1,339 @@
+//! From a request to an answer: checks that hold for every request, then the operation.
+//!
+//! A resolve is answered on the spot. Only what has a body or waits for the committer becomes a
+//! future of its own.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+
+use super::body::{self, BodyKind};
+use super::counters::Operation;
+use super::list::digest_of;
+use super::pipe::ConnState;
+use super::respond::{self, Body, Problem};
+use super::route::{Route, route};
+use super::sweep::Phase;
+use super::worker::Worker;
+use super::{consume, extend, issue, resolve, revoke, status};
+use crate::engine::{Outcome, Rejected};
+
+/// The longest `Idempotency-Key`, in bytes.
+const KEY_LEN_MAX: usize = 255;
+/// Over HTTP/1.1 an answer up to this length is bounded by the number of connections alone.
+const FREE_ANSWER_LEN: usize = 16 * 1024;
+
+type Answered = Result<Response<Body>, Problem>;
+
+/// The service of one connection.
+pub(super) struct Service {
+    worker: Rc<Worker>,
+    conn: Rc<ConnState>,
+}
+
+/// An answer, now or later.
+pub(super) enum Answer {
+    /// Now; `None` once it was taken.
+    Ready(Option<Response<Body>>),
+    /// Later.
+    Waiting(Pin<Box<dyn Future<Output = Response<Body>>>>),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Answer::Ready(response) => {
+                response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r)))
+            }
+            Answer::Waiting(future) => future.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let exchange = self.begin(&request);
+        let (head, body) = request.into_parts();
+        let (method, target) = (head.method, head.uri);
+        if let Err(problem) = check(&target, head.version, &head.headers) {
+            return exchange.refuse(Operation::Unknown, problem);
+        }
+        let path = target.path().as_bytes();
+        let Some(found) = route(path) else {
+            return exchange.refuse(Operation::Unknown, Problem::not_found());
+        };
+        let Some(operation) = operation(found, &method) else {
+            let problem = Problem::method_not_allowed(found.methods());
+            return exchange.refuse(Operation::Unknown, problem);
+        };
+        let worker = &*self.worker;
+        match (operation, found) {
+            (Operation::Resolve, Route::Token(token)) if !exchange.has_body => {
+                let answered = resolve::one(worker, head.headers, token);
+                exchange.ready(operation, answered)
+            }
+            (Operation::Status, Route::TokenStatus(token)) if !exchange.has_body => {
+                let answered = status::one(worker, head.headers, token);
+                exchange.ready(operation, answered)
+            }
+            (operation, found) => {
+                let digester = worker.engine.digester();
+                let token = match found.token().map(|text| digest_of(text, digester)) {
+                    Some(Err(problem)) => return exchange.refuse(operation, problem),
+                    Some(Ok(digest)) => Some(digest),
+                    None => None,
+                };
+                let worker = self.worker.clone();
+                Answer::Waiting(Box::pin(async move {
+                    let done = perform(&worker, operation, token, head.headers, body).await;
+                    exchange.finish(operation, done)
+                }))
+            }
+        }
+    }
+}
+
+impl Service {
+    pub(super) fn new(worker: Rc<Worker>, conn: Rc<ConnState>) -> Service {
+        Service { worker, conn }
+    }
+
+    fn begin(&self, request: &Request<Incoming>) -> Exchange {
+        let has_body = !request.body().is_end_stream();
+        self.conn.had_body.set(has_body);
+        self.conn.enter(Phase::Busy, self.worker.now());
+        Exchange {
+            worker: self.worker.clone(),
+            stream: self.conn.is_http2.get().then(|| StreamGuard::new(self)),
+            conn: self.conn.clone(),
+            has_body,
+            is_chunked: has_body && request.headers().contains_key(TRANSFER_ENCODING),
+        }
+    }
+}
+
+/// Everything a request must satisfy whatever it asks for.
+fn check(target: &http::Uri, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+    if version < Version::HTTP_2 {
+        if target.authority().is_some() {
+            return Err(Problem::malformed("the request target must be a path").closing());
+        }
+        let mut hosts = headers.get_all(HOST).iter();
+        let is_one = hosts.next().is_some() && hosts.next().is_none();
+        if !is_one && version == Version::HTTP_11 {
+            let problem = Problem::malformed("a request has exactly one Host header");
+            return Err(problem.about("Host").closing());
+        }
+    }
+    if target.query().is_some() {
+        return Err(Problem::malformed("nothing here takes a query"));
+    }
+    Ok(())
+}
+
+/// What a method does at a route; `None` where the route does not have the method.
+fn operation(route: Route<'_>, method: &Method) -> Option<Operation> {
+    match (route, method) {
+        (Route::Token(_), &Method::GET) => Some(Operation::Resolve),
+        (Route::Token(_), &Method::PATCH) => Some(Operation::Extend),
+        (Route::Token(_), &Method::DELETE) => Some(Operation::Revoke),
+        (Route::TokenStatus(_), &Method::GET) => Some(Operation::Status),
+        (Route::Tokens, &Method::POST) => Some(Operation::Issue),
+        (Route::TokensBatch, &Method::POST) => Some(Operation::IssueBatch),
+        (Route::Resolve, &Method::POST) => Some(Operation::ResolveBatch),
+        (Route::Consume, &Method::POST) => Some(Operation::ConsumeBatch),
+        (Route::TokenConsume(_), &Method::POST) => Some(Operation::Consume),
+        _ => None,
+    }
+}
+
+async fn perform(
+    worker: &Worker,
+    operation: Operation,
+    token: Option<crate::token::Digest>,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Answered {
+    let kind = match operation {
+        Operation::Issue => BodyKind::Json(worker.config.issue_body_len_max()),
+        Operation::IssueBatch => BodyKind::Json(worker.config.issue_batch_body_len_max()),
+        Operation::ResolveBatch | Operation::ConsumeBatch => {
+            BodyKind::Json(worker.config.list_body_len_max())
+        }
+        Operation::Extend => BodyKind::Json(body::SMALL_LEN_MAX),
+        Operation::Consume => BodyKind::EmptyObject,
+        Operation::Resolve | Operation::Status | Operation::Revoke | Operation::Unknown => {
+            BodyKind::None
+        }
+    };
+    let gathered = body::gather(worker, &headers, body, kind).await?;
+    match (operation, token) {
+        (Operation::Issue, _) => issue::one(worker, headers, gathered.bytes).await,
+        (Operation::IssueBatch, _) => issue::batch(worker, headers, gathered.bytes).await,
+        (Operation::ResolveBatch, _) => resolve::batch(worker, headers, &gathered.bytes),
+        (Operation::ConsumeBatch, _) => consume::batch(worker, headers, gathered.bytes).await,
+        (Operation::Consume, Some(digest)) => consume::one(worker, headers, digest).await,
+        (Operation::Extend, Some(digest)) => {
+            extend::one(worker, headers, digest, gathered.bytes).await
+        }
+        (Operation::Revoke, Some(digest)) => revoke::one(worker, digest).await,
+        // Resolve and status come here only with a body, which `gather` has refused.
+        (
+            Operation::Resolve
+            | Operation::Status
+            | Operation::Unknown
+            | Operation::Consume
+            | Operation::Extend
+            | Operation::Revoke,
+            _,
+        ) => Err(Problem::not_found()),
+    }
+}
+
+/// One request and its answer.
+struct Exchange {
+    worker: Rc<Worker>,
+    conn: Rc<ConnState>,
+    stream: Option<StreamGuard>,
+    has_body: bool,
+    is_chunked: bool,
+}
+
+impl Exchange {
+    /// An answer that is there already, to a request without a body.
+    fn ready(self, operation: Operation, answered: Answered) -> Answer {
+        Answer::Ready(Some(self.finish(operation, answered)))
+    }
+
+    /// A refusal before the body, if there is one, was looked at.
+    fn refuse(self, operation: Operation, mut problem: Problem) -> Answer {
+        problem.closes |= self.has_body;
+        self.ready(operation, Err(problem))
+    }
+
+    fn finish(self, operation: Operation, answered: Answered) -> Response<Body> {
+        let mut response = answered.unwrap_or_else(Problem::into_response);
+        let (len, is_http2) = (response.body().len(), self.stream.is_some());
+        if len > FREE_ANSWER_LEN || (is_http2 && len > 0) {
+            response = self.charge(operation, response, len);
+        }
+        self.worker.counters.count(operation, response.status());
+        match self.stream {
+            Some(stream) => response.body_mut().watch_stream(stream),
+            None => response.body_mut().watch_pieces(&self.conn),
+        }
+        if self.is_chunked && !is_http2 {
+            // hyper hides a Content-Length beside a Transfer-Encoding. Whoever sends both may see
+            // another end of the request than we do, so nothing after it is taken.
+            respond::close_after(&mut response);
+        }
+        self.conn.answered(self.worker.now());
+        response
+    }
+
+    /// Counts a large answer against the memory budget. What was consumed must not be lost; a
+    /// resolve can be asked again.
+    fn charge(
+        &self,
+        operation: Operation,
+        mut response: Response<Body>,
+        len: usize,
+    ) -> Response<Body> {
+        let charge = match operation {
+            Operation::Resolve | Operation::ResolveBatch => self.worker.budget.take(len),
+            _ => Some(self.worker.budget.take_anyway(len)),
+        };
+        if charge.is_none() {
+            return Problem::unavailable("too many large answers at once").into_response();
+        }
+        response.body_mut().hold(charge);
+        response
+    }
+}
+
+/// Counts an HTTP/2 stream from its request until its answer was sent.
+pub(super) struct StreamGuard {
+    worker: Rc<Worker>,
+    conn: Rc<ConnState>,
+}
+
+impl StreamGuard {
+    fn new(service: &Service) -> StreamGuard {
+        service.conn.streams.set(service.conn.streams.get() + 1);
+        StreamGuard { worker: service.worker.clone(), conn: service.conn.clone() }
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        let left = self.conn.streams.get() - 1;
+        self.conn.streams.set(left);
+        let phase = if left == 0 { Phase::Idle } else { Phase::Busy };
+        self.conn.enter(phase, self.worker.now());
+    }
+}
+
+/// The value of `Idempotency-Key`, if there is one.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+    const NAME: &str = "Idempotency-Key";
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Problem::malformed("Idempotency-Key is given twice").about(NAME));
+    }
+    let key = value.as_bytes();
+    if key.is_empty() || key.len() > KEY_LEN_MAX {
+        let detail = format!("Idempotency-Key: must have 1 to {KEY_LEN_MAX} bytes");
+        return Err(Problem::out_of_limits(detail).about(NAME));
+    }
+    Ok(Some(key))
+}
+
+/// Why the engine did not take a command.
+pub(super) fn rejected(rejected: Rejected) -> Problem {
+    match rejected {
+        Rejected::QueueFull => Problem::unavailable("the queue of changes is full"),
+        Rejected::Closed => Problem::unavailable("the server is shutting down").closing(),
+        Rejected::Invalid(limit) => Problem::out_of_limits(limit),
+    }
+}
+
+/// The problem that an outcome is where its operation did not expect it.
+pub(super) fn engine_problem(outcome: &Outcome) -> Problem {
+    match outcome {
+        Outcome::NotFound => Problem::not_found(),
+        Outcome::MemoryFull => Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "memory is full (--max-memory); nothing was issued",
+        ),
+        Outcome::DiskFull => {
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "the disk is full; nothing was changed")
+        }
+        Outcome::ReadOnly => Problem::unavailable("read-only: the log could not be synced"),
+        Outcome::Issued { .. }
+        | Outcome::Exists { .. }
+        | Outcome::Conflict
+        | Outcome::AlreadyConsumed
+        | Outcome::Consumed { .. }
+        | Outcome::Replayed { .. }
+        | Outcome::Extended { .. }
+        | Outcome::Revoked => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the engine gave the answer of another operation",
+        ),
+    }
+}

@@ -1,0 +1,209 @@
+//! A worker: a thread with its own listener, runtime and connections.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam::utils::CachePadded;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::budget::Budget;
+use super::conn::Connection;
+use super::counters::Counters;
+use super::pipe::ConnState;
+use super::sweep::{TICK, Tick, Watched};
+use super::{Config, respond};
+use crate::engine::{Caller, Engine};
+
+/// What a worker reads from a socket at once.
+const SCRATCH_LEN: usize = 16 * 1024;
+/// How long accepting rests after a failure, at first and at most.
+const ACCEPT_REST_MIN: Duration = Duration::from_millis(50);
+const ACCEPT_REST_MAX: Duration = Duration::from_secs(1);
+/// How often a drain looks whether all connections are gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// What all workers share.
+pub(super) struct Common {
+    pub(super) engine: Engine,
+    pub(super) config: Config,
+    pub(super) budget: Budget,
+    /// Connections open at the moment.
+    pub(super) open: Arc<AtomicUsize>,
+}
+
+/// What the connections of one worker share.
+pub(super) struct Worker {
+    pub(super) engine: Engine,
+    pub(super) caller: Caller,
+    pub(super) config: Config,
+    pub(super) budget: Budget,
+    pub(super) counters: Arc<CachePadded<Counters>>,
+    pub(super) watched: Watched,
+    /// Where bytes arrive before they are given to their connection.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    open: Arc<AtomicUsize>,
+    tick: Cell<Tick>,
+    is_draining: Cell<bool>,
+}
+
+/// A connection's place: counted, and seen by the sweep, until dropped.
+pub(super) struct Slot {
+    worker: Rc<Worker>,
+    state: Rc<ConnState>,
+    key: usize,
+}
+
+impl Slot {
+    pub(super) fn state(&self) -> Rc<ConnState> {
+        self.state.clone()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.worker.watched.conns.borrow_mut().remove(self.key);
+        self.worker.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Worker {
+        Worker {
+            engine: common.engine.clone(),
+            caller: common.engine.caller(),
+            config: common.config.clone(),
+            budget: common.budget.clone(),
+            counters,
+            watched: Watched::default(),
+            scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
+            open: common.open.clone(),
+            tick: Cell::new(Tick(0)),
+            is_draining: Cell::new(false),
+        }
+    }
+
+    /// The time, exact to a [`TICK`].
+    pub(super) fn now(&self) -> Tick {
+        self.tick.get()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
+    /// A place for one more connection; `None` where there are too many.
+    fn slot(self: &Rc<Worker>) -> Option<Slot> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.config.max_connections {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let state = Rc::new(ConnState::new(self.now()));
+        let key = self.watched.conns.borrow_mut().insert(state.clone());
+        Some(Slot { worker: self.clone(), state, key })
+    }
+
+    async fn sweep(self: Rc<Worker>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = Tick(self.tick.get().0.wrapping_add(1));
+            self.tick.set(now);
+            self.watched.sweep(&self.config.limits, now);
+        }
+    }
+
+    async fn accept(self: Rc<Worker>, listener: TcpListener) {
+        let mut rest = ACCEPT_REST_MIN;
+        loop {
+            match listener.accept().await {
+                Ok((socket, _)) => {
+                    rest = ACCEPT_REST_MIN;
+                    self.take_on(socket);
+                }
+                // The connection was gone before we came to it.
+                Err(error) if is_of_the_peer(&error) => (),
+                Err(error) => {
+                    self.counters.accept_error();
+                    tracing::warn!(%error, rest_ms = rest.as_millis(), "cannot accept connections");
+                    sleep(rest).await;
+                    rest = (2 * rest).min(ACCEPT_REST_MAX);
+                }
+            }
+        }
+    }
+
+    fn take_on(self: &Rc<Worker>, socket: TcpStream) {
+        // Answers are written whole; waiting to fill a packet would only delay them.
+        let _ = socket.set_nodelay(true);
+        match self.slot() {
+            Some(slot) => {
+                self.counters.accepted();
+                spawn_local(Connection::new(socket, self.clone(), slot));
+            }
+            None => {
+                self.counters.refused();
+                self.turn_away(&socket);
+            }
+        }
+    }
+
+    /// Says why, as far as that goes without waiting.
+    fn turn_away(&self, socket: &TcpStream) {
+        let _ = socket.try_read(&mut self.scratch.borrow_mut());
+        let _ = socket.try_write(respond::TOO_MANY_CONNECTIONS);
+    }
+
+    async fn drain(&self) {
+        self.is_draining.set(true);
+        self.watched.drain();
+        let all_gone = async {
+            while !self.watched.conns.borrow().is_empty() {
+                sleep(DRAIN_LOOK).await;
+            }
+        };
+        if timeout(self.config.drain_timeout, all_gone).await.is_err() {
+            let left = self.watched.conns.borrow().len();
+            tracing::warn!(connections = left, "not all requests were finished in time");
+        }
+    }
+}
+
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Serves `listener` until `stop` says so, and then until what is in flight is finished.
+///
+/// # Errors
+/// The runtime or the listener cannot be set up.
+pub(super) fn run(
+    listener: std::net::TcpListener,
+    common: &Common,
+    counters: Arc<CachePadded<Counters>>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        let worker = Rc::new(Worker::new(common, counters));
+        let caller = worker.caller.clone();
+        spawn_local(async move { caller.pump().await });
+        spawn_local(worker.clone().sweep());
+        let accepting = spawn_local(worker.clone().accept(listener));
+        // An error means that nobody can stop us any more: then stop as well.
+        let _ = stop.wait_for(|stops| *stops).await;
+        accepting.abort();
+        worker.drain().await;
+        Ok(())
+    })
+}
