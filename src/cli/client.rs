@@ -260,15 +260,15 @@ fn print_payloads(target: &Target, path: &str, key: Option<&str>) -> Result<(), 
 }
 
 pub(super) fn revoke(tokens: &Tokens) -> Result<(), ClientError> {
-    each_by_path(tokens, Method::DELETE, "")
+    each_by_path(tokens, &Method::DELETE, "")
 }
 
 pub(super) fn status(tokens: &Tokens) -> Result<(), ClientError> {
-    each_by_path(tokens, Method::GET, "/status")
+    each_by_path(tokens, &Method::GET, "/status")
 }
 
 /// Operations that exist only with the token in the path.
-fn each_by_path(tokens: &Tokens, method: Method, suffix: &str) -> Result<(), ClientError> {
+fn each_by_path(tokens: &Tokens, method: &Method, suffix: &str) -> Result<(), ClientError> {
     let texts = tokens.read()?;
     let mut missing = Missing::new(texts.len());
     block_on(async {

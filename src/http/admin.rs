@@ -70,7 +70,7 @@ impl Admin {
         let shown = view.clone();
         let thread = std::thread::Builder::new()
             .name("jeton-admin".to_owned())
-            .spawn(move || run(listener, data, shown, stages))?;
+            .spawn(move || run(listener, data, &shown, stages))?;
         Ok(Admin { view, stage, thread })
     }
 
@@ -96,7 +96,7 @@ impl Admin {
 fn run(
     listener: TcpListener,
     data: TcpListener,
-    view: Arc<View>,
+    view: &Arc<View>,
     mut stages: watch::Receiver<Stage>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

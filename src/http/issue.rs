@@ -93,7 +93,7 @@ pub(super) async fn one(
         .about("Idempotency-Key"));
     }
     let digester = worker.engine.digester();
-    let (token, op) = wanted.into_op(key, digester).map_err(no_random)?;
+    let (token, op) = wanted.into_op(key, digester).map_err(|error| no_random(&error))?;
     let outcome = worker.caller.call_one(op).await.map_err(super::service::rejected)?;
     let (status, deadline) = match outcome {
         Outcome::Issued { deadline } => (StatusCode::CREATED, deadline),
@@ -128,7 +128,7 @@ fn write_issued(answer: &mut Vec<u8>, token: &Token, deadline: UnixMillis) {
     answer.extend_from_slice(br#""}"#);
 }
 
-fn no_random(error: RandomError) -> Problem {
+fn no_random(error: &RandomError) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
@@ -149,7 +149,8 @@ pub(super) async fn batch(
     for item in items {
         places.push(match read(item.get().as_bytes(), &worker.config) {
             Ok(wanted) => {
-                let (token, op) = wanted.into_op(None, digester).map_err(no_random)?;
+                let (token, op) =
+                    wanted.into_op(None, digester).map_err(|error| no_random(&error))?;
                 ops.push(op);
                 Ok(token)
             }
