@@ -166,13 +166,16 @@ impl ServeArgs {
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),
         };
-        let mut mistakes = reader.mistakes;
-        // A limit is only worth comparing with a value that could be read.
-        if mistakes.is_empty() {
-            config.engine.validate(&mut mistakes);
-            config.http.validate(&mut mistakes);
-            check_together(&config, &mut mistakes);
-        }
+        let mut limits = Vec::new();
+        config.engine.validate(&mut limits);
+        config.http.validate(&mut limits);
+        check_together(&config, &mut limits);
+        // A limit is only worth comparing with values that could be read.
+        let unread: Vec<_> =
+            reader.mistakes.iter().filter_map(|text| text.split(' ').next()).collect();
+        limits.retain(|text| !text.split([' ', ',']).any(|word| unread.contains(&word)));
+        let mut mistakes = reader.mistakes.clone();
+        mistakes.extend(limits);
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 

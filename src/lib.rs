@@ -26,7 +26,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`reference`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary: no I/O, no locks on a hot path, time is an argument |
+//! | [`token`], [`reference`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary |
 //! | [`store`] | every living entry in memory, in sharded lock-free maps |
 //! | [`wheel`] | the timing wheel that frees memory on time and never decides |
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
@@ -53,20 +53,31 @@
 //!
 //! # Invariants
 //!
-//! Each with the name of the test that tries to break it.
+//! Each with the names of the tests that try to break it.
 //!
-//! | | promise | tried by |
-//! |---|---|---|
-//! | P1 | What was acknowledged is durable (`--sync always`) | `crash`, `wal::tests::crash`, `p1_p2_p3_any_history_is_what_the_model_says` |
-//! | P2 | A token is consumed at most as often as it has uses, ever; a retry with the same key gets the same answer | `rivals`, `crash`, `p2_rivals_in_one_call_have_one_winner`, `p2_a_rival_that_lost_is_not_revived_by_a_replay` |
-//! | P3 | Expired, consumed or revoked never resolves again; time never runs backwards | `expiry`, `time::tests`, `p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back` |
-//! | P4 | What was not acknowledged happened whole or not at all | `crash`, `wal::tests::crash` |
-//! | P5 | A torn tail is cut and told; any other damage refuses to start and names file and offset | `damage`, `wal::tests::damage` |
-//! | P6 | Disk full: no false acknowledgement, and writes come back. A failed sync is never retried | `p6_a_full_disk_acknowledges_nothing_and_writes_come_back`, `p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good` |
-//! | P7 | A segment is reused only when nothing alive depends on it | `p7_long_lived_entries_survive_many_turns_of_the_ring`, `wal::tests::model` |
-//! | P8 | Memory, descriptors and time stay bounded under hostile clients | `hostile`, `limits`, `p8_*` |
-//! | P9 | No token and no payload in a log line, a metric, an error or `Debug` | `secrecy`, `p9_*` |
-//! | P10 | Unknown, expired, consumed and revoked look the same from outside | `api_resolve`, `api_errors` |
+//! - **P1** What was acknowledged is durable (`--sync always`): it survives kill -9, a crash and a
+//!   power cut. *`crash`, `wal::tests::crash`, `p1_p2_p3_any_history_is_what_the_model_says`*
+//! - **P2** A token is consumed at most as often as it has uses, ever; a retry with the same key
+//!   gets the same answer. *`rivals`, `crash`, `p2_rivals_in_one_call_have_one_winner`,
+//!   `p2_a_rival_that_lost_is_not_revived_by_a_replay`*
+//! - **P3** Expired, consumed or revoked never resolves again; time never runs backwards.
+//!   *`expiry`, `time::tests`,
+//!   `p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back`*
+//! - **P4** What was not acknowledged happened whole or not at all. *`crash`, `wal::tests::crash`*
+//! - **P5** A torn tail is cut, and the start says how many bytes; any other damage refuses to
+//!   start and names file and offset. *`damage`, `wal::tests::damage`*
+//! - **P6** Disk full: no false acknowledgement, resolves go on, writes come back. A failed sync is
+//!   never retried and stops writes for good.
+//!   *`p6_a_full_disk_acknowledges_nothing_and_writes_come_back`,
+//!   `p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good`, `limits`*
+//! - **P7** A segment is reused only when nothing alive depends on it.
+//!   *`p7_long_lived_entries_survive_many_turns_of_the_ring`, `wal::tests::model`*
+//! - **P8** Memory, descriptors and time stay bounded under hostile clients. *`hostile`, `limits`,
+//!   `p8_…` beside what they bound*
+//! - **P9** No token and no payload in a log line, a metric, an error or `Debug`. *`secrecy`,
+//!   `p9_…` beside what they protect*
+//! - **P10** Unknown, expired, consumed and revoked look the same from outside. *`api_resolve`,
+//!   `api_errors`*
 //!
 //! # Deliberately absent
 //!

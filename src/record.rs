@@ -124,7 +124,7 @@ pub struct RecordError {
 /// Bytes of an Issue with this payload: also what an entry counts as living in the log.
 #[must_use]
 pub fn issue_len(payload_len: usize) -> usize {
-    ISSUE_HEAD_LEN + payload_len
+    ISSUE_HEAD_LEN.saturating_add(payload_len)
 }
 
 /// Bytes of a Carry of an entry.

@@ -417,7 +417,10 @@ mod tests {
         let body = String::from_utf8(issue_body(&args).unwrap()).unwrap();
         assert_eq!(
             body,
-            r#"{"payload":{"a" : 1.50},"ttl":"1h \"x","uses":3,"peek":false,"reference":{"order_number":"7"}}"#
+            concat!(
+                r#"{"payload":{"a" : 1.50},"ttl":"1h \"x","uses":3,"peek":false,"#,
+                r#""reference":{"order_number":"7"}}"#
+            )
         );
         let args = IssueArgs { payload: "{".to_owned(), ..args };
         assert!(matches!(issue_body(&args), Err(ClientError::Payload { .. })));

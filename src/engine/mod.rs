@@ -15,13 +15,14 @@ mod mailbox;
 mod op;
 mod recover;
 mod secret;
+mod shared;
 mod stats;
 mod tend;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -29,15 +30,14 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::entry::Entry;
-use crate::store::{Lookup, Pinned, Store};
-use crate::time::{Clock, EngineTime, SystemClock, UnixMillis};
+use crate::store::Lookup;
+use crate::time::{Clock, SystemClock, UnixMillis};
 use crate::token::{Digest, Digester, Token};
 
-use apply::{Applied, Content, consume_refused, issue_refused};
 use commit::Committer;
 use mailbox::Mailbox;
 use recover::Recovered;
-use stats::{Counters, Gauges, Timings};
+use shared::{Shared, refuse};
 
 pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
 pub use mailbox::{Caller, Pending};
@@ -87,20 +87,6 @@ enum Job {
     Call { ops: Vec<Op>, reply: Reply },
     /// Finish what is queued, then end.
     Close,
-}
-
-/// What all threads of an engine share.
-struct Shared {
-    config: Config,
-    digester: Digester,
-    store: Store,
-    time: EngineTime,
-    counters: Counters,
-    timings: Timings,
-    gauges: Mutex<Gauges>,
-    disk_full: AtomicBool,
-    /// Why writes have stopped for good, if they have.
-    failure: RwLock<Option<String>>,
 }
 
 /// Why the engine takes no changes at the moment.
@@ -205,6 +191,7 @@ impl Engine {
         let (jobs, queue) = bounded(recovered.shared.config.queue_len);
         let shared = Arc::clone(&recovered.shared);
         let committer = Committer::new(recovered, queue);
+        committer.publish();
         let thread = std::thread::Builder::new()
             .name("jeton-committer".to_owned())
             .spawn(move || committer.run())
@@ -409,105 +396,6 @@ impl Drop for Committing {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::error!(%error, "closing the engine");
-        }
-    }
-}
-
-impl Shared {
-    /// Counts what a resolve found; a reader that says "expired" holds the time at that.
-    fn seen<R>(&self, looked_up: &Lookup<R>, now: UnixMillis) {
-        match looked_up {
-            Lookup::Found(_) => return self.counters.resolves.increment(),
-            Lookup::Expired => self.time.hold(now),
-            Lookup::Consumed => self.counters.replays.increment(),
-            Lookup::Unknown => {}
-        }
-        self.counters.misses.increment();
-    }
-
-    /// Counts what a record did, or would have done, and makes an outcome of it.
-    fn settle(&self, applied: &Applied<'_>) -> Outcome {
-        let counters = &self.counters;
-        match *applied {
-            Applied::Issued { deadline } => {
-                counters.issues.increment();
-                Outcome::Issued { deadline }
-            }
-            Applied::Exists { deadline } => Outcome::Exists { deadline },
-            Applied::Conflict => Outcome::Conflict,
-            Applied::AlreadyConsumed => Outcome::AlreadyConsumed,
-            Applied::Consumed { payload } => {
-                counters.consumes.increment();
-                Outcome::Consumed { payload: payload.to_vec() }
-            }
-            Applied::Replayed { payload } => Outcome::Replayed { payload: payload.to_vec() },
-            Applied::NotFound { replay } => {
-                counters.replays.add(u64::from(replay));
-                Outcome::NotFound
-            }
-            Applied::Extended { deadline } => {
-                counters.extends.increment();
-                Outcome::Extended { deadline }
-            }
-            Applied::Revoked { was_alive } => {
-                counters.revokes.add(u64::from(was_alive));
-                Outcome::Revoked
-            }
-            Applied::Silent => unreachable!("nobody waits for a carry or a time record"),
-        }
-    }
-
-    fn gauges(&self) -> Gauges {
-        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failure(&self) -> Option<String> {
-        self.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn stats(&self, queued: u64) -> Stats {
-        let (counters, timings, gauges) = (&self.counters, &self.timings, self.gauges());
-        Stats {
-            tokens: gauges.tokens,
-            entries: gauges.entries,
-            bytes: gauges.memory_bytes,
-            timers: gauges.timers,
-            lsn: gauges.lsn,
-            durable_lsn: gauges.durable_lsn,
-            resolves: counters.resolves.get(),
-            misses: counters.misses.get(),
-            replays: counters.replays.get(),
-            issues: counters.issues.get(),
-            consumes: counters.consumes.get(),
-            extends: counters.extends.get(),
-            revokes: counters.revokes.get(),
-            expired: counters.expired.get(),
-            commits: counters.commits.get(),
-            records: counters.records.get(),
-            queued,
-            clock_skew_ms: self.time.skew().as_millis() as u64,
-            expiry_lag: timings.expiry_lag.summary(),
-            commit_latency: timings.commit.summary(),
-            fsync_latency: timings.fsync.summary(),
-            log: gauges.log,
-        }
-    }
-}
-
-/// What an operation would come to without changing anything, or nothing if it must go through
-/// the log.
-fn refuse<'g>(pinned: &'g Pinned<'_>, op: &Op, now: UnixMillis) -> Option<Applied<'g>> {
-    let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
-    match op {
-        Op::Issue { digest, payload, uses, peek, .. } => {
-            issue_refused(pinned, digest, &Content { payload, uses: *uses, peek: *peek }, now)
-        }
-        Op::Consume { digest, key } => consume_refused(pinned, digest, key.as_ref(), now),
-        Op::Extend { digest, .. } => {
-            (!is_alive(digest)).then_some(Applied::NotFound { replay: false })
-        }
-        Op::Revoke { digest } => {
-            (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
         }
     }
 }

@@ -253,7 +253,7 @@ impl Committer {
     }
 
     /// Copies out what others may want to know.
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let log = self.log.as_ref();
         let gauges = Gauges {
             tokens: self.ledger.tokens,

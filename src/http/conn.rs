@@ -14,6 +14,7 @@ use hyper::server::conn::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::lane::{self, Lane};
 use super::pipe::{ConnState, OUTPUT_LEN_MAX, Pipe};
 use super::respond;
 use super::service::Service;
@@ -28,6 +29,8 @@ pub(super) const HEAD_LEN_MAX: usize = 64 * 1024;
 /// The longest head of an HTTP/2 request.
 const HEADER_LIST_LEN_MAX: u32 = 16 * 1024;
 const STREAMS_MAX: u32 = 128;
+/// What a peer may still send after we have said our last: more than one request in flight.
+const DISCARDED_MAX: usize = 256 * 1024;
 /// Rounds of one poll before other connections have their turn.
 const ROUNDS_MAX: usize = 16;
 
@@ -43,6 +46,8 @@ enum Protocol {
     Closing {
         /// Our side of the socket is shut.
         is_shut: bool,
+        /// Bytes of the peer that were thrown away since.
+        discarded: usize,
     },
 }
 
@@ -103,8 +108,14 @@ impl Connection {
             if !std::mem::take(&mut has_news) {
                 return Poll::Pending;
             }
-            // THE FAST LANE GOES HERE: where `self.state.is_between_requests()`, requests at the
-            // front of `self.state.input` may be answered into `self.state.output` directly.
+            match self.drive_lane() {
+                Some(Lane::Full) => {
+                    has_news = true;
+                    continue;
+                }
+                Some(Lane::Drained | Lane::Partial) => continue,
+                Some(Lane::Other) | None => {}
+            }
             self.poll_protocol(cx);
         }
         cx.waker().wake_by_ref();
@@ -140,7 +151,7 @@ impl Connection {
     }
 
     fn close(&mut self) {
-        self.protocol = Protocol::Closing { is_shut: false };
+        self.protocol = Protocol::Closing { is_shut: false, discarded: 0 };
         self.state.enter(Phase::Linger, self.worker.now());
     }
 
@@ -204,6 +215,38 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
+    /// Lets the fast lane answer what it can, if what comes next may be for it.
+    fn drive_lane(&mut self) -> Option<Lane> {
+        if let Protocol::Undecided = self.protocol {
+            self.decide();
+        }
+        let state = &*self.state;
+        let is_for_lane = matches!(self.protocol, Protocol::Http1(_))
+            && state.is_between_requests()
+            && !state.input.borrow().is_empty()
+            && !state.eof.get()
+            && !self.worker.is_draining();
+        if !is_for_lane {
+            return None;
+        }
+        let now = self.worker.now();
+        let lane = lane::serve(&self.worker, state);
+        match lane {
+            Lane::Other | Lane::Full => {}
+            Lane::Drained => {
+                state.wants_input.set(true);
+                state.enter(Phase::Idle, now);
+            }
+            Lane::Partial => {
+                state.wants_input.set(true);
+                if state.phase.get() != Phase::Head {
+                    state.enter(Phase::Head, now);
+                }
+            }
+        }
+        Some(lane)
+    }
+
     fn poll_protocol(&mut self, cx: &mut Context<'_>) {
         if let Protocol::Undecided = self.protocol {
             self.decide();
@@ -243,9 +286,9 @@ impl Connection {
     }
 
     /// Shuts our side and discards what still arrives: a socket closed over unread bytes resets
-    /// the connection, and the peer may lose the last answer. The sweep bounds the wait.
+    /// the connection, and the peer may lose the last answer. The sweep bounds the wait, a limit the bytes.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        let Protocol::Closing { is_shut } = &mut self.protocol else {
+        let Protocol::Closing { is_shut, discarded } = &mut self.protocol else {
             return Poll::Ready(Over::Gone);
         };
         if !*is_shut {
@@ -262,7 +305,9 @@ impl Connection {
         loop {
             let mut buf = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => (),
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && *discarded < DISCARDED_MAX => {
+                    *discarded += buf.filled().len();
+                }
                 Poll::Ready(_) => return Poll::Ready(Over::Gone),
                 Poll::Pending if self.worker.is_draining() => return Poll::Ready(Over::Gone),
                 Poll::Pending => return Poll::Pending,

@@ -225,7 +225,8 @@ mod tests {
     fn tokens_and_references_side_by_side_in_order() {
         let digester = digester();
         let body = format!(
-            r#" {{ "tokens" : [ "{A}" , {{"reference":{{"order_number":"7","amount":139.10}}}} , "\u0041{}" ] }} "#,
+            r#" {{ "tokens" : [ "{A}" , {{"reference":
+                {{"order_number":"7","amount":139.10}}}} , "\u0041{}" ] }} "#,
             &A[1..]
         );
         let reference = Reference::new(Some("7"), None, Some("139.1")).unwrap();

@@ -55,6 +55,7 @@ mod exposition;
 mod extend;
 mod issue;
 pub(crate) mod json;
+mod lane;
 mod list;
 pub mod listen;
 mod pipe;

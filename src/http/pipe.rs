@@ -40,6 +40,12 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// The end of the buffer, with room for `len` more bytes.
+    pub(super) fn tail(&mut self, len: usize) -> &mut Vec<u8> {
+        self.bytes.reserve(len);
+        &mut self.bytes
+    }
+
     pub(super) fn unread(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
@@ -169,7 +175,6 @@ impl ConnState {
 
     /// True where hyper certainly holds no byte of a further request and waits for no answer: only
     /// then may somebody else answer what is in `input`, in hyper's place.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the fast lane, which is not there yet"))]
     pub(super) fn is_between_requests(&self) -> bool {
         !self.is_http2.get()
             && matches!(self.phase.get(), Phase::Idle | Phase::Head)

@@ -26,45 +26,53 @@ const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
 /// hyper takes longer bodies in pieces of this size, so that its own buffers stay small.
 const PIECE_LEN_MAX: usize = 32 * 1024;
 
+/// The head of a resolve's answer, up to its length.
+pub(super) const OK_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+    cache-control: no-store\r\ncontent-length: ";
+
+/// The head of the one answer to whatever is not there, up to its length.
+pub(super) const NOT_FOUND_HEAD: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
+    content-type: application/problem+json\r\ncache-control: no-store\r\ncontent-length: ";
+
 /// The one answer to whatever is not there (promise P10).
-const NOT_FOUND: &[u8] =
+pub(super) const NOT_FOUND: &[u8] =
     br#"{"type":"about:blank","title":"Not Found","status":404,"detail":"nothing is here"}"#;
 
-/// A whole answer as bytes. Its end is the connection's, so its length need not be said.
+/// A whole answer as bytes: a problem document. Its end is the connection's, so its length need not
+/// be said.
 macro_rules! canned {
-    ($status:expr, $headers:expr, $body:expr) => {
+    ($status:literal, $title:literal, $headers:literal, $detail:literal) => {
         concat!(
             "HTTP/1.1 ",
             $status,
+            " ",
+            $title,
             "\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n",
             $headers,
             "connection: close\r\n\r\n",
-            $body
+            r#"{"type":"about:blank","title":""#,
+            $title,
+            r#"","status":"#,
+            $status,
+            r#","detail":""#,
+            $detail,
+            r#""}"#
         )
         .as_bytes()
     };
 }
 
 /// Sent as it stands to a client whose request's head took too long.
-pub(super) const SLOW_HEAD: &[u8] = canned!(
-    "408 Request Timeout",
-    "",
-    r#"{"type":"about:blank","title":"Request Timeout","status":408,"detail":"the head of the request took too long"}"#
-);
+pub(super) const SLOW_HEAD: &[u8] =
+    canned!(408, "Request Timeout", "", "the head of the request took too long");
 
 /// Sent as it stands to a client that cannot be served at all.
-pub(super) const TOO_MANY_CONNECTIONS: &[u8] = canned!(
-    "503 Service Unavailable",
-    "retry-after: 1\r\n",
-    r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections"}"#
-);
+pub(super) const TOO_MANY_CONNECTIONS: &[u8] =
+    canned!(503, "Service Unavailable", "retry-after: 1\r\n", "too many connections");
 
 /// Sent as it stands while the log is being read.
-pub(super) const RECOVERING: &[u8] = canned!(
-    "503 Service Unavailable",
-    "retry-after: 1\r\n",
-    r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"recovering"}"#
-);
+pub(super) const RECOVERING: &[u8] =
+    canned!(503, "Service Unavailable", "retry-after: 1\r\n", "recovering");
 
 /// What hyper said by itself, as a problem document. Keeps its date.
 pub(super) fn replace_hypers_own(own: &[u8]) -> Vec<u8> {

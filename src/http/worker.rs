@@ -21,6 +21,7 @@ use super::pipe::ConnState;
 use super::sweep::{TICK, Tick, Watched};
 use super::{Config, respond};
 use crate::engine::{Caller, Engine};
+use crate::time::UnixMillis;
 
 /// What a worker reads from a socket at once.
 const SCRATCH_LEN: usize = 16 * 1024;
@@ -49,6 +50,8 @@ pub(super) struct Worker {
     pub(super) watched: Watched,
     /// Where bytes arrive before they are given to their connection.
     pub(super) scratch: RefCell<Box<[u8]>>,
+    /// The value of `Date`, exact to a [`TICK`].
+    pub(super) date: RefCell<String>,
     open: Arc<AtomicUsize>,
     tick: Cell<Tick>,
     is_draining: Cell<bool>,
@@ -84,6 +87,7 @@ impl Worker {
             counters,
             watched: Watched::default(),
             scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
+            date: RefCell::new(date(common.engine.now())),
             open: common.open.clone(),
             tick: Cell::new(Tick(0)),
             is_draining: Cell::new(false),
@@ -117,6 +121,7 @@ impl Worker {
             ticks.tick().await;
             let now = Tick(self.tick.get().0.wrapping_add(1));
             self.tick.set(now);
+            self.date.replace(date(self.engine.now()));
             self.watched.sweep(&self.config.limits, now);
         }
     }
@@ -175,6 +180,12 @@ impl Worker {
             tracing::warn!(connections = left, "not all requests were finished in time");
         }
     }
+}
+
+/// A time as RFC 9110 has it in `Date`.
+fn date(now: UnixMillis) -> String {
+    let since_epoch = Duration::from_millis(now.0);
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + since_epoch)
 }
 
 fn is_of_the_peer(error: &io::Error) -> bool {

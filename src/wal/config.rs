@@ -74,19 +74,22 @@ pub enum ConfigError {
 impl Config {
     /// All mistakes in it, none for a good one.
     pub fn mistakes(&self) -> Vec<ConfigError> {
+        let mut mistakes = Vec::new();
+        let mut valid = *self;
         if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&self.segment_size) {
-            return vec![ConfigError::SegmentSize(self.segment_size)];
+            mistakes.push(ConfigError::SegmentSize(self.segment_size));
+            // The nearest size that is allowed, so that the other limit is checked all the same.
+            valid.segment_size = self.segment_size.clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);
         }
         let got = self.log_min_size;
-        let min = self.segment_len() * LOG_SEGMENTS_MIN;
-        let max = self.segment_len() * LOG_SEGMENTS_MAX;
+        let min = valid.segment_len() * LOG_SEGMENTS_MIN;
+        let max = valid.segment_len() * LOG_SEGMENTS_MAX;
         if got < min {
-            vec![ConfigError::LogTooSmall { min, got }]
+            mistakes.push(ConfigError::LogTooSmall { min, got });
         } else if got > max {
-            vec![ConfigError::LogTooLarge { max, got }]
-        } else {
-            Vec::new()
+            mistakes.push(ConfigError::LogTooLarge { max, got });
         }
+        mistakes
     }
 
     /// Length of a new segment file, in bytes.

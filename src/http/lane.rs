@@ -1,0 +1,262 @@
+//! The fast lane: the canonical `GET /v1/tokens/{token}` is answered before hyper sees it.
+//!
+//! Resolves are most of what a server does, and most of what a resolve costs beyond the kernel is
+//! the general parsing and writing of HTTP. This lane knows one form of request only, byte for byte
+//! what ordinary clients send, and leaves everything else to hyper: another method, version or
+//! target, a header it does not know or a value with an unusual byte, a body of any kind, a missing
+//! or second Host. It takes whole heads and only between requests, so hyper never sees half of what
+//! was answered here, and where one ends can't be in doubt: no header that could say so is known
+//! here.
+
+use bytes::BufMut;
+use http::StatusCode;
+
+use super::counters::Operation;
+use super::pipe::{Buffer, ConnState, OUTPUT_LEN_MAX};
+use super::respond;
+use super::worker::Worker;
+use crate::token::{TOKEN_TEXT_LEN, Token};
+
+/// A longer head is not canonical.
+const HEAD_LEN_MAX: usize = 2 * 1024;
+const START: &[u8] = b"GET /v1/tokens/";
+const VERSION: &[u8] = b" HTTP/1.1\r\n";
+const TOKEN_END: usize = START.len() + TOKEN_TEXT_LEN;
+const LINE_END: usize = TOKEN_END + VERSION.len();
+
+/// Headers that change nothing about a resolve.
+const KNOWN: [&[u8]; 10] = [
+    b"user-agent",
+    b"accept",
+    b"accept-encoding",
+    b"accept-language",
+    b"cache-control",
+    b"pragma",
+    b"traceparent",
+    b"tracestate",
+    b"x-request-id",
+    b"x-forwarded-for",
+];
+
+/// How far the lane came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Everything that had arrived is answered.
+    Drained,
+    /// The begin of a request that may become canonical is there: read on.
+    Partial,
+    /// The output is full: send it, then come back.
+    Full,
+    /// What comes next is for hyper.
+    Other,
+}
+
+/// Answers canonical requests from the front of the input, as far as they go.
+pub(super) fn serve(worker: &Worker, state: &ConnState) -> Lane {
+    let (mut input, mut output) = (state.input.borrow_mut(), state.output.borrow_mut());
+    loop {
+        if input.is_empty() {
+            return Lane::Drained;
+        }
+        if output.len() >= OUTPUT_LEN_MAX {
+            return Lane::Full;
+        }
+        let (token, len) = match head(input.unread()) {
+            Head::Canonical { token, len } => (token, len),
+            Head::Partial => return Lane::Partial,
+            Head::Other => return Lane::Other,
+        };
+        let Ok(token) = Token::parse(token) else { return Lane::Other };
+        answer(worker, &token, &mut output);
+        input.advance(len);
+    }
+}
+
+fn answer(worker: &Worker, token: &Token, output: &mut Buffer) {
+    let engine = &worker.engine;
+    let digest = engine.digest(token);
+    let date = worker.date.borrow();
+    let found = engine.resolve(&digest, engine.now(), |payload| {
+        let out = output.tail(respond::OK_HEAD.len() + 64 + payload.len());
+        out.put_slice(respond::OK_HEAD);
+        out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());
+        out.put_slice(b"\r\ndate: ");
+        out.put_slice(date.as_bytes());
+        out.put_slice(b"\r\n\r\n");
+        out.put_slice(payload);
+    });
+    let status = match found {
+        Some(()) => StatusCode::OK,
+        None => {
+            let out = output.tail(respond::NOT_FOUND_HEAD.len() + 512);
+            out.put_slice(respond::NOT_FOUND_HEAD);
+            out.put_slice(itoa::Buffer::new().format(respond::NOT_FOUND.len()).as_bytes());
+            out.put_slice(b"\r\ndate: ");
+            out.put_slice(date.as_bytes());
+            out.put_slice(b"\r\n\r\n");
+            out.put_slice(respond::NOT_FOUND);
+            StatusCode::NOT_FOUND
+        }
+    };
+    worker.counters.count(Operation::Resolve, status);
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Head<'a> {
+    /// A whole head of `len` bytes.
+    Canonical { token: &'a [u8], len: usize },
+    /// Not all of it is there yet.
+    Partial,
+    /// Not for this lane.
+    Other,
+}
+
+fn head(bytes: &[u8]) -> Head<'_> {
+    let Some((line, headers)) = bytes.split_at_checked(LINE_END) else {
+        let compared = bytes.len().min(START.len());
+        let may_become = bytes[..compared] == START[..compared];
+        return if may_become { Head::Partial } else { Head::Other };
+    };
+    if !line.starts_with(START) || &line[TOKEN_END..] != VERSION {
+        return Head::Other;
+    }
+    match headers_len(headers) {
+        Ok(Some(len)) => {
+            Head::Canonical { token: &line[START.len()..TOKEN_END], len: LINE_END + len }
+        }
+        Ok(None) if bytes.len() < HEAD_LEN_MAX => Head::Partial,
+        Ok(None) | Err(NotCanonical) => Head::Other,
+    }
+}
+
+struct NotCanonical;
+
+/// Length of the headers with the empty line behind them; nothing where that is not there yet.
+fn headers_len(bytes: &[u8]) -> Result<Option<usize>, NotCanonical> {
+    let (mut at, mut has_host) = (0, false);
+    loop {
+        let rest = &bytes[at..];
+        let Some(end) = memchr::memchr(b'\r', rest) else { return Ok(None) };
+        match rest.get(end + 1) {
+            Some(b'\n') => {}
+            Some(_) => return Err(NotCanonical),
+            None => return Ok(None),
+        }
+        let line = &rest[..end];
+        at += end + 2;
+        if line.is_empty() {
+            return if has_host { Ok(Some(at)) } else { Err(NotCanonical) };
+        }
+        let colon = memchr::memchr(b':', line).ok_or(NotCanonical)?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        let is_host = name.eq_ignore_ascii_case(b"host");
+        if is_host && has_host || !is_harmless(name, value) {
+            return Err(NotCanonical);
+        }
+        has_host |= is_host;
+    }
+}
+
+fn is_harmless(name: &[u8], value: &[u8]) -> bool {
+    if name.eq_ignore_ascii_case(b"host") {
+        let host = value.trim_ascii();
+        return !host.is_empty()
+            && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(byte));
+    }
+    if name.eq_ignore_ascii_case(b"connection") {
+        return value.trim_ascii().eq_ignore_ascii_case(b"keep-alive");
+    }
+    KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known))
+        && value.iter().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TOKEN: &str = "abcdefghijklmnopqrstuvwxyzABCDEF";
+
+    fn request(headers: &str) -> Vec<u8> {
+        format!("GET /v1/tokens/{TOKEN} HTTP/1.1\r\n{headers}\r\n").into_bytes()
+    }
+
+    #[test]
+    fn what_clients_send_is_canonical() {
+        for headers in [
+            "Host: a\r\n",
+            "host:127.0.0.1:7450\r\n",
+            "Host: [::1]:7450\r\nUser-Agent: curl/8\r\nAccept: */*\r\n",
+            "User-Agent: x\r\nHost: a\r\nConnection: Keep-Alive\r\n",
+        ] {
+            let bytes = request(headers);
+            let expected = Head::Canonical { token: TOKEN.as_bytes(), len: bytes.len() };
+            assert_eq!(head(&bytes), expected, "{headers:?}");
+            let more = [&bytes[..], b"GET"].concat();
+            assert_eq!(head(&more), expected, "what follows does not matter");
+            for len in 1..bytes.len() {
+                assert_eq!(head(&bytes[..len]), Head::Partial, "{len} of {headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn p8_anything_that_could_be_ambiguous_is_left_to_hyper() {
+        for headers in [
+            "",
+            "Host:\r\n",
+            "Host: a\r\nHost: a\r\n",
+            "Host: a b\r\n",
+            "Host: a\r\nContent-Length: 0\r\n",
+            "Host: a\r\nTransfer-Encoding: chunked\r\n",
+            "Host: a\r\nConnection: close\r\n",
+            "Host: a\r\nConnection: keep-alive, upgrade\r\n",
+            "Host: a\r\nUpgrade: h2c\r\n",
+            "Host: a\r\nExpect: 100-continue\r\n",
+            "Host: a\r\nAccept : x\r\n",
+            "Host: a\r\n Accept: x\r\n",
+            "Host: a\r\nAccept: x\r\n y\r\n",
+            "Host: a\r\nAccept: \0\r\n",
+            "Host: a\r\nAccept: x\ny\r\n",
+            "Host: a\r\nAccept: x\ry\r\n",
+            "Host: a\r\nAccept: \u{e9}\r\n",
+            "Host: a\r\nnonsense\r\n",
+            "Host: a\nAccept: x\r\n",
+        ] {
+            assert_eq!(head(&request(headers)), Head::Other, "{headers:?}");
+        }
+        for line in [
+            "get /v1/tokens/",
+            "GET  /v1/tokens/",
+            "HEAD /v1/tokens/",
+            "GET /v1/tokens?",
+            "GET http://a/v1/tokens/",
+            "\r\nGET /v1/tokens/",
+        ] {
+            let bytes = format!("{line}{TOKEN} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+            assert_eq!(head(&bytes), Head::Other, "{line}");
+        }
+        for tail in [" HTTP/1.0\r\n", "/status HTTP/1.1\r\n", "?x HTTP/1.1\r\n", "x HTTP/1.1\r\n"] {
+            let bytes = format!("GET /v1/tokens/{TOKEN}{tail}Host: a\r\n\r\n").into_bytes();
+            assert_eq!(head(&bytes), Head::Other, "{tail}");
+        }
+        let long = request(&format!("Host: a\r\nAccept: {}", "x".repeat(HEAD_LEN_MAX)));
+        assert_eq!(head(&long[..long.len() - 2]), Head::Other, "not for ever");
+    }
+
+    proptest! {
+        /// One byte changed anywhere: the lane either leaves the request alone, or its length and
+        /// the place of its token are what they were.
+        #[test]
+        fn one_odd_byte_never_moves_the_end(at in 0..120usize, byte: u8) {
+            let whole = request("Host: 127.0.0.1:7450\r\nAccept: */*\r\n");
+            let mut bytes = whole.clone();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Head::Canonical { token, len } = head(&bytes) {
+                prop_assert_eq!(len, whole.len());
+                prop_assert_eq!(token, &bytes[START.len()..TOKEN_END]);
+            }
+        }
+    }
+}
