@@ -1,7 +1,6 @@
 //! The client commands. Tokens and references travel in bodies, never in a URL.
 
-use std::ffi::OsString;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,52 +10,12 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::FAILED;
+use super::target::{ReferenceArgs, ServerArg, Target, Tokens};
 use super::wire::{Answer, Wire, WireError};
 use crate::token::Token;
 
-/// Put before a token that begins with a hyphen, which would be taken for a flag.
-const TOKEN_MARK: &str = "token:";
 /// How many tokens one request names.
 const BATCH_LEN: usize = 500;
-
-#[derive(Args, Clone, Debug)]
-struct ServerArg {
-    /// The server
-    #[arg(long, env = "JETON_SERVER", default_value = "http://127.0.0.1:7450", value_name = "URL")]
-    server: String,
-}
-
-/// An order, as it identifies a token.
-#[derive(Args, Clone, Debug, Default)]
-struct ReferenceArgs {
-    /// The order's number, as part of the reference
-    #[arg(long, value_name = "TEXT")]
-    order_number: Option<String>,
-
-    /// When the order was created (RFC 3339), as part of the reference
-    #[arg(long, value_name = "TIME")]
-    created_at: Option<String>,
-
-    /// The order's amount, as part of the reference
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    amount: Option<String>,
-}
-
-impl ReferenceArgs {
-    fn to_json(&self) -> Option<Value> {
-        let mut reference = serde_json::Map::new();
-        for (name, value) in [
-            ("order_number", &self.order_number),
-            ("created_at", &self.created_at),
-            ("amount", &self.amount),
-        ] {
-            if let Some(value) = value {
-                reference.insert(name.to_owned(), value.as_str().into());
-            }
-        }
-        (!reference.is_empty()).then_some(Value::Object(reference))
-    }
-}
 
 /// `jeton issue`
 #[derive(Args, Clone, Debug)]
@@ -91,27 +50,6 @@ pub(super) struct IssueArgs {
     json: bool,
 }
 
-/// The tokens that a command is about.
-#[derive(Args, Clone, Debug)]
-pub(super) struct Tokens {
-    #[command(flatten)]
-    server: ServerArg,
-
-    /// Tokens; - reads them from standard input, one a line
-    #[arg(value_name = "TOKEN")]
-    tokens: Vec<String>,
-}
-
-/// The tokens that a command is about, and one by its order.
-#[derive(Args, Clone, Debug)]
-pub(super) struct Target {
-    #[command(flatten)]
-    tokens: Tokens,
-
-    #[command(flatten)]
-    reference: ReferenceArgs,
-}
-
 /// `jeton consume`
 #[derive(Args, Clone, Debug)]
 pub(super) struct ConsumeArgs {
@@ -142,18 +80,6 @@ pub(super) enum ClientError {
     Answer,
     #[error("{0}")]
     Io(#[from] io::Error),
-}
-
-/// An argument of the command line, marked where it is a token that looks like a flag: one of 64
-/// does.
-pub(super) fn mark_token(arg: OsString) -> OsString {
-    let is_token = Token::parse(arg.as_encoded_bytes()).is_ok();
-    if !is_token || !arg.as_encoded_bytes().starts_with(b"-") {
-        return arg;
-    }
-    let mut marked = OsString::from(TOKEN_MARK);
-    marked.push(arg);
-    marked
 }
 
 /// Reports a failure and turns it into an exit code.
@@ -294,43 +220,6 @@ fn each_by_path(tokens: &Tokens, method: &Method, suffix: &str) -> Result<(), Cl
     missing.finish()
 }
 
-impl Tokens {
-    /// The tokens given, those on standard input included.
-    fn read(&self) -> Result<Vec<String>, ClientError> {
-        if self.tokens.is_empty() {
-            return Err(ClientError::NoTarget);
-        }
-        let mut texts = Vec::new();
-        for token in &self.tokens {
-            if token != "-" {
-                let text = token.strip_prefix(TOKEN_MARK).unwrap_or(token);
-                texts.push(text.to_owned());
-                continue;
-            }
-            for line in io::stdin().lock().lines() {
-                let line = line?;
-                if !line.trim().is_empty() {
-                    texts.push(line.trim().to_owned());
-                }
-            }
-        }
-        Ok(texts)
-    }
-}
-
-impl Target {
-    /// Tokens and a reference, as a body names them.
-    fn items(&self) -> Result<Vec<Value>, ClientError> {
-        let reference = self.reference.to_json();
-        let mut items = match self.tokens.read() {
-            Err(ClientError::NoTarget) if reference.is_some() => Vec::new(),
-            texts => texts?.into_iter().map(Value::from).collect(),
-        };
-        items.extend(reference.map(|reference| json!({ "reference": reference })));
-        Ok(items)
-    }
-}
-
 /// Remembers which tokens were not found, by their place: a token belongs in no message.
 struct Missing {
     count: usize,
@@ -424,18 +313,6 @@ mod tests {
         );
         let args = IssueArgs { payload: "{".to_owned(), ..args };
         assert!(matches!(issue_body(&args), Err(ClientError::Payload { .. })));
-    }
-
-    #[test]
-    fn a_token_that_looks_like_a_flag_is_still_a_token() {
-        for token in ["-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "--AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
-            let marked = mark_token(token.into()).into_string().unwrap();
-            let server = ServerArg { server: String::new() };
-            let tokens = Tokens { server, tokens: vec![marked] };
-            assert_eq!(tokens.read().unwrap(), [token]);
-        }
-        assert_eq!(mark_token("--server".into()), "--server");
-        assert_eq!(mark_token("-".into()), "-");
     }
 
     #[test]

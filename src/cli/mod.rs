@@ -12,10 +12,12 @@ use crate::config::ServeArgs;
 
 mod client;
 mod serve;
+mod target;
 mod verify;
 mod wire;
 
-use client::{ConsumeArgs, IssueArgs, Target, Tokens};
+use client::{ConsumeArgs, IssueArgs};
+use target::{Target, Tokens};
 
 const FAILED: u8 = 1;
 const MISTAKEN: u8 = 2;
@@ -53,7 +55,7 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = std::env::args_os().map(client::mark_token);
+    let args = std::env::args_os().map(target::mark_token);
     match Cli::parse_from(args).command {
         Command::Serve(args) => serve::run(&args),
         Command::Issue(args) => client::finish(client::issue(&args)),

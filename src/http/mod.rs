@@ -66,6 +66,8 @@ mod route;
 mod service;
 mod status;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use budget::Budget;

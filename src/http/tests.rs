@@ -1,0 +1,148 @@
+//! The workers over real sockets, with an engine in memory.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::*;
+use crate::engine;
+
+/// Far longer than anything here takes: a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn serve(change: impl FnOnce(&mut Config)) -> (Engine, Server) {
+    let engine = Engine::open(engine::Config::memory_only()).unwrap();
+    let mut config = Config { workers: 1, ..Config::default() };
+    change(&mut config);
+    let listeners = listen::bind("127.0.0.1:0".parse().unwrap(), config.workers).unwrap();
+    let server = Server::start(&engine, &config, listeners).unwrap();
+    (engine, server)
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let socket = TcpStream::connect(server.address()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// Sends `request` and reads until the server closes.
+fn exchange(server: &Server, request: &str) -> String {
+    let mut socket = connect(server);
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn post(path: &str, body: &str) -> String {
+    let len = body.len();
+    format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n{body}")
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+/// Ends a connection in good order.
+const BYE: &str = "GET /bye HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+fn issue(server: &Server, payload: &str) -> String {
+    let body = format!("{{\"payload\":{payload}}}");
+    let answer = exchange(server, &(post("/v1/tokens", &body) + BYE));
+    let (_, rest) = answer.split_once("{\"token\":\"").unwrap();
+    rest[..32].to_owned()
+}
+
+#[test]
+fn a_burst_of_requests_is_answered_in_order() {
+    let (_engine, server) = serve(|_| ());
+    let token = issue(&server, "{\"n\" : 1.50}");
+    let path = format!("/v1/tokens/{token}");
+    let consume = post(&format!("{path}/consume"), "");
+    let burst = [get(&path), get(&format!("/v1/tokens/{UNKNOWN}")), consume, get(&path)];
+    let answer = exchange(&server, &(burst.concat() + BYE));
+    let statuses: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect();
+    assert_eq!(statuses, ["200", "404", "200", "404", "404"]);
+    assert_eq!(answer.matches("{\"n\" : 1.50}").count(), 2);
+    assert_eq!(answer.matches("cache-control: no-store").count(), 5);
+    server.stop().unwrap();
+}
+
+#[test]
+fn what_hyper_refuses_by_itself_is_a_problem_document_too() {
+    let (_engine, server) = serve(|_| ());
+    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(80_000));
+    for (request, status) in [("nonsense\r\n\r\n", 400), (long.as_str(), 431)] {
+        let answer = exchange(&server, &(get("/v1/x") + request));
+        let (_, refusal) = answer.rsplit_once("HTTP/1.1 4").unwrap();
+        assert!(refusal.starts_with(&status.to_string()[1..]), "{answer}");
+        assert!(refusal.contains("cache-control: no-store"), "{answer}");
+        assert!(refusal.contains(&format!("\"status\":{status}")), "{answer}");
+    }
+    server.stop().unwrap();
+}
+
+#[test]
+fn p8_a_slow_head_and_a_slow_body_are_told_and_closed() {
+    let (_engine, server) = serve(|config| {
+        config.limits.header_timeout = Duration::from_millis(250);
+        config.limits.body_timeout = Duration::from_millis(250);
+    });
+    let body = "POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{";
+    for begun in ["GET /v1/tok", body] {
+        let answer = exchange(&server, begun);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("cache-control: no-store"), "{answer}");
+    }
+    server.stop().unwrap();
+}
+
+#[test]
+fn p8_a_client_that_pipelines_and_never_reads_is_stopped_and_dropped() {
+    let (_engine, server) = serve(|config| {
+        config.limits.write_timeout = Duration::from_millis(250);
+    });
+    let token = issue(&server, &format!("\"{}\"", "x".repeat(50_000)));
+    let burst = get(&format!("/v1/tokens/{token}")).repeat(1000);
+    let mut socket = connect(&server);
+    let error = loop {
+        match socket.write_all(burst.as_bytes()) {
+            Ok(()) => {
+                // Answers wait in the socket's buffers, in ours and nowhere else.
+                assert!(server.gauges().inflight_bytes() < 2 << 20);
+            }
+            Err(error) => break error,
+        }
+    };
+    let is_dropped = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+    assert!(is_dropped, "{error}");
+    let gauges = server.gauges();
+    server.stop().unwrap();
+    assert_eq!((gauges.connections(), gauges.inflight_bytes()), (0, 0));
+}
+
+#[test]
+fn one_connection_too_many_is_turned_away() {
+    let (_engine, server) = serve(|config| config.max_connections = 1);
+    let mut first = connect(&server);
+    first.write_all(get("/v1/x").as_bytes()).unwrap();
+    first.read_exact(&mut [0; 8]).unwrap();
+    let mut refused = String::new();
+    connect(&server).read_to_string(&mut refused).unwrap();
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert_eq!(server.gauges().totals().refused, 1);
+    server.stop().unwrap();
+}
+
+#[test]
+fn stopping_closes_idle_connections() {
+    let (_engine, server) = serve(|_| ());
+    let mut idle = connect(&server);
+    idle.write_all(get("/v1/x").as_bytes()).unwrap();
+    idle.read_exact(&mut [0; 8]).unwrap();
+    server.stop().unwrap();
+    let mut rest = Vec::new();
+    assert!(idle.read_to_end(&mut rest).is_ok());
+}
