@@ -73,7 +73,7 @@ fn a_burst_of_requests_is_answered_in_order() {
 #[test]
 fn what_hyper_refuses_by_itself_is_a_problem_document_too() {
     let (_engine, server) = serve(|_| ());
-    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(80_000));
+    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(100_000));
     for (request, status) in [("nonsense\r\n\r\n", 400), (long.as_str(), 431)] {
         let answer = exchange(&server, &(get("/v1/x") + request));
         let (_, refusal) = answer.rsplit_once("HTTP/1.1 4").unwrap();
@@ -145,4 +145,32 @@ fn stopping_closes_idle_connections() {
     server.stop().unwrap();
     let mut rest = Vec::new();
     assert!(idle.read_to_end(&mut rest).is_ok());
+}
+
+#[test]
+fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_workers() {
+    let mut data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let address = data[0].local_addr().unwrap();
+    let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let admin = admin::Admin::start(own, data[0].try_clone().unwrap()).unwrap();
+    let ask = || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all((get("/v1/x") + BYE).as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let answer = ask();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: 1") && answer.contains("recovering"), "{answer}");
+
+    let engine = Engine::open(engine::Config::memory_only()).unwrap();
+    let server = Server::start(&engine, &Config::default(), vec![data.remove(0)]).unwrap();
+    admin.serving(engine, server.gauges());
+    // The admin thread may still take connections that came just before it was told.
+    let is_served = (0..1000).any(|_| ask().starts_with("HTTP/1.1 404 "));
+    assert!(is_served);
+    server.stop().unwrap();
+    admin.stop().unwrap();
 }
