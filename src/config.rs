@@ -13,6 +13,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use crate::engine::{self, SyncMode};
 use crate::http::json::{Written, duration};
@@ -21,6 +23,9 @@ use crate::{http, wal};
 
 /// Part of a segment that one record may take: the rest is lost where it does not fit any more.
 const RECORDS_PER_SEGMENT_MIN: u64 = 4;
+
+/// Libraries that log what clients sent.
+const SILENCED: [&str; 1] = ["h2"];
 
 /// The flags of `jeton serve`. Each is also an environment variable: `JETON_LISTEN` and so on.
 #[derive(Args, Clone, Debug)]
@@ -146,7 +151,7 @@ pub struct ServeConfig {
     /// The part of HTTP.
     pub http: http::Config,
     /// What is logged.
-    pub log_filter: tracing_subscriber::EnvFilter,
+    pub log_filter: EnvFilter,
     /// How it is logged.
     pub log_format: LogFormat,
 }
@@ -301,9 +306,17 @@ impl Reader {
         self.read(flag, text, form, mode, SyncMode::Always)
     }
 
-    fn log_filter(&mut self, text: &str) -> tracing_subscriber::EnvFilter {
+    fn log_filter(&mut self, text: &str) -> EnvFilter {
         let form = "a level such as info, or a filter such as jeton=debug,warn";
-        self.parsed("--log-level", text, form, tracing_subscriber::EnvFilter::default())
+        let filter = self.parsed("--log-level", text, form, EnvFilter::default());
+        // What it logs of frames holds paths and payloads: promise P9, whatever the level.
+        SILENCED.iter().fold(filter, |filter, target| {
+            let off = Directive::from(LevelFilter::OFF);
+            match format!("{target}=off").parse() {
+                Ok(directive) => filter.add_directive(directive),
+                Err(_) => filter.add_directive(off),
+            }
+        })
     }
 
     fn log_format(&mut self, text: &str) -> LogFormat {
@@ -399,6 +412,13 @@ mod tests {
             let is_named = mistakes.iter().any(|mistake| mistake.starts_with(flag));
             assert!(is_named, "{flag} in {mistakes:?}");
         }
+    }
+
+    #[test]
+    fn p9_what_libraries_log_of_requests_stays_silent() {
+        let config = check(&["--log-level", "trace,h2=trace"]).unwrap();
+        let filter = config.log_filter.to_string();
+        assert!(filter.contains("h2=off") && !filter.contains("h2=trace"), "{filter}");
     }
 
     #[test]

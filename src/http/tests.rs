@@ -174,3 +174,45 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
     server.stop().unwrap();
     admin.stop().unwrap();
 }
+
+#[derive(Clone)]
+struct Spawn;
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawn {
+    fn execute(&self, task: F) {
+        tokio::spawn(task);
+    }
+}
+
+#[tokio::test]
+async fn http2_answers_many_streams_of_one_connection() {
+    use http_body_util::{BodyExt, Empty};
+    use hyper_util::rt::TokioIo;
+
+    let (_engine, server) = serve(|_| ());
+    let payload = format!("\"{}\"", "x".repeat(60_000));
+    let token = issue(&server, &payload);
+    let socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(Spawn, TokioIo::new(socket)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut streams = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let mut sender = sender.clone();
+        let uri = format!("http://x/v1/tokens/{token}");
+        streams.spawn(async move {
+            let request = http::Request::get(uri).body(Empty::<bytes::Bytes>::new()).unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.headers()["cache-control"], "no-store");
+            response.into_body().collect().await.unwrap().to_bytes()
+        });
+    }
+    while let Some(body) = streams.join_next().await {
+        assert_eq!(body.unwrap(), payload);
+    }
+    drop(sender);
+    connection.await.unwrap().unwrap();
+    let gauges = server.gauges();
+    server.stop().unwrap();
+    assert_eq!((gauges.connections(), gauges.inflight_bytes()), (0, 0));
+}
