@@ -154,7 +154,7 @@ async fn turn_away(mut socket: TcpStream) {
                 len => head.extend_from_slice(&buf[..len]),
             }
         }
-        socket.write_all(respond::RECOVERING).await?;
+        socket.write_all(&respond::RECOVERING).await?;
         socket.shutdown().await
     };
     // Whatever goes wrong here is the client's: it is turned away all the same.

@@ -142,7 +142,7 @@ impl Connection {
                 }
             }
             (Verdict::SlowHead, _) => {
-                self.state.output.borrow_mut().push(respond::SLOW_HEAD);
+                self.state.output.borrow_mut().push(&respond::SLOW_HEAD);
                 self.close();
             }
             (Verdict::Drain | Verdict::Close, _) => self.close(),

@@ -113,9 +113,7 @@ enum Head<'a> {
 
 fn head(bytes: &[u8]) -> Head<'_> {
     let Some((line, headers)) = bytes.split_at_checked(LINE_END) else {
-        let compared = bytes.len().min(START.len());
-        let may_become = bytes[..compared] == START[..compared];
-        return if may_become { Head::Partial } else { Head::Other };
+        return if may_become_canonical(bytes) { Head::Partial } else { Head::Other };
     };
     if !line.starts_with(START) || &line[TOKEN_END..] != VERSION {
         return Head::Other;
@@ -127,6 +125,16 @@ fn head(bytes: &[u8]) -> Head<'_> {
         Ok(None) if bytes.len() < HEAD_LEN_MAX => Head::Partial,
         Ok(None) | Err(NotCanonical) => Head::Other,
     }
+}
+
+/// Whether less than a request line can still become the canonical one. A shorter line, and with
+/// it a whole request, must not be waited on for ever.
+fn may_become_canonical(bytes: &[u8]) -> bool {
+    let (start, rest) = bytes.split_at(bytes.len().min(START.len()));
+    let (token, version) = rest.split_at(rest.len().min(TOKEN_TEXT_LEN));
+    START.starts_with(start)
+        && token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
+        && VERSION.starts_with(version)
 }
 
 struct NotCanonical;
@@ -239,6 +247,9 @@ mod tests {
         for tail in [" HTTP/1.0\r\n", "/status HTTP/1.1\r\n", "?x HTTP/1.1\r\n", "x HTTP/1.1\r\n"] {
             let bytes = format!("GET /v1/tokens/{TOKEN}{tail}Host: a\r\n\r\n").into_bytes();
             assert_eq!(head(&bytes), Head::Other, "{tail}");
+        }
+        for whole in ["GET /v1/tokens/short HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\n"] {
+            assert_eq!(head(whole.as_bytes()), Head::Other, "{whole:?} is not waited on");
         }
         let long = request(&format!("Host: a\r\nAccept: {}", "x".repeat(HEAD_LEN_MAX)));
         assert_eq!(head(&long[..long.len() - 2]), Head::Other, "not for ever");

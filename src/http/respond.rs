@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -38,41 +39,33 @@ pub(super) const NOT_FOUND_HEAD: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
 pub(super) const NOT_FOUND: &[u8] =
     br#"{"type":"about:blank","title":"Not Found","status":404,"detail":"nothing is here"}"#;
 
-/// A whole answer as bytes: a problem document. Its end is the connection's, so its length need not
-/// be said.
-macro_rules! canned {
-    ($status:literal, $title:literal, $headers:literal, $detail:literal) => {
-        concat!(
-            "HTTP/1.1 ",
-            $status,
-            " ",
-            $title,
-            "\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n",
-            $headers,
-            "connection: close\r\n\r\n",
-            r#"{"type":"about:blank","title":""#,
-            $title,
-            r#"","status":"#,
-            $status,
-            r#","detail":""#,
-            $detail,
-            r#""}"#
-        )
-        .as_bytes()
-    };
-}
-
 /// Sent as it stands to a client whose request's head took too long.
-pub(super) const SLOW_HEAD: &[u8] =
-    canned!(408, "Request Timeout", "", "the head of the request took too long");
+pub(super) static SLOW_HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    canned(StatusCode::REQUEST_TIMEOUT, "", "the head of the request took too long")
+});
 
 /// Sent as it stands to a client that cannot be served at all.
-pub(super) const TOO_MANY_CONNECTIONS: &[u8] =
-    canned!(503, "Service Unavailable", "retry-after: 1\r\n", "too many connections");
+pub(super) static TOO_MANY_CONNECTIONS: LazyLock<Vec<u8>> =
+    LazyLock::new(|| canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, "too many connections"));
 
 /// Sent as it stands while the log is being read.
-pub(super) const RECOVERING: &[u8] =
-    canned!(503, "Service Unavailable", "retry-after: 1\r\n", "recovering");
+pub(super) static RECOVERING: LazyLock<Vec<u8>> =
+    LazyLock::new(|| canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, "recovering"));
+
+const RETRY: &str = "retry-after: 1\r\n";
+
+/// A whole answer as bytes, after which the connection ends: a problem document.
+fn canned(status: StatusCode, headers: &str, detail: &'static str) -> Vec<u8> {
+    let body = Problem::new(status, detail).to_json();
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
+         cache-control: no-store\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}
 
 /// What hyper said by itself, as a problem document. Keeps its date.
 pub(super) fn replace_hypers_own(own: &[u8]) -> Vec<u8> {
@@ -88,15 +81,7 @@ pub(super) fn replace_hypers_own(own: &[u8]) -> Vec<u8> {
         StatusCode::URI_TOO_LONG => "the request target is too long",
         _ => "not a valid HTTP/1.1 request",
     };
-    let body = Problem::new(status, detail).to_json();
-    let mut answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
-         cache-control: no-store\r\nconnection: close\r\n{date}\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(&body);
-    answer
+    canned(status, &format!("{date}\r\n"), detail)
 }
 
 /// The body of an answer: bytes that are all there.
@@ -346,7 +331,7 @@ mod tests {
     #[test]
     fn canned_answers_are_whole() {
         for (canned, status) in [(SLOW_HEAD, 408), (TOO_MANY_CONNECTIONS, 503), (RECOVERING, 503)] {
-            let text = std::str::from_utf8(canned).unwrap();
+            let text = std::str::from_utf8(canned.as_slice()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains("cache-control: no-store"), "{head}");
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");

@@ -164,7 +164,7 @@ impl Worker {
     /// Says why, as far as that goes without waiting.
     fn turn_away(&self, socket: &TcpStream) {
         let _ = socket.try_read(&mut self.scratch.borrow_mut());
-        let _ = socket.try_write(respond::TOO_MANY_CONNECTIONS);
+        let _ = socket.try_write(&respond::TOO_MANY_CONNECTIONS);
     }
 
     async fn drain(&self) {
