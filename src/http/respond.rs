@@ -330,7 +330,9 @@ mod tests {
 
     #[test]
     fn canned_answers_are_whole() {
-        for (canned, status) in [(SLOW_HEAD, 408), (TOO_MANY_CONNECTIONS, 503), (RECOVERING, 503)] {
+        for (canned, status) in
+            [(&SLOW_HEAD, 408), (&TOO_MANY_CONNECTIONS, 503), (&RECOVERING, 503)]
+        {
             let text = std::str::from_utf8(canned.as_slice()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains("cache-control: no-store"), "{head}");
