@@ -2,9 +2,9 @@
 //!
 //! Issue and consume, with and without a log, by 1 and by 64 callers of one thread with one mailbox,
 //! as the connections of a worker are, and 100 in a call. Every outcome is checked, and the engine's
-//! own counts. Recovery opens a log in which as many tokens are dead as alive, from the page cache,
-//! and counts what lives. Expiry is the time from the instant at which all deadlines have passed to
-//! the instant at which the last entry is freed.
+//! own counts. Recovery opens a log in which as many tokens are dead as alive and counts what lives;
+//! all but the last segment comes from the page cache. Expiry is the time from the instant at which
+//! all deadlines have passed to the instant at which the last entry is freed.
 //!
 //! 200,000 living tokens; a million with `JETON_BENCH_FULL=1`. A sync costs what the disk makes of
 //! it: compare only figures of one run. What it does not show: cleaning, and resolves meanwhile.

@@ -6,7 +6,8 @@
 //! compared. Times are for a frame, rates for its records.
 //!
 //! A sync costs what the disk makes of it, and other work on the machine disturbs it much: compare
-//! only figures of one run. Reading is from the page cache.
+//! only figures of one run. Reading is from the page cache, but for the last segment, which a start
+//! reads from the disk.
 
 #![allow(clippy::expect_used, reason = "a bench that cannot go on must stop")]
 
