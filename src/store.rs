@@ -25,6 +25,10 @@ pub const SHARDS: usize = 64;
 /// Look-ups that are started before the first result is read, so that their cache misses overlap.
 const LOOKAHEAD: usize = 32;
 
+/// Retired entries that a thread gathers before it looks whether they can be freed. A look costs a
+/// memory barrier on every core; the committer also looks at every tick, however few they are.
+const RETIRED_BATCH: usize = 1_024;
+
 /// Equal parts of the digest space; each belongs to a shard.
 const PARTS: usize = 1 << PART_BITS;
 const PART_BITS: u32 = 12;
@@ -43,7 +47,7 @@ impl Store {
     /// An empty store, which takes next to no memory.
     #[must_use]
     pub fn new() -> Store {
-        let collector = Arc::new(Collector::new());
+        let collector = Arc::new(Collector::new().batch_size(RETIRED_BATCH));
         let hasher = RandomState::new();
         let shard = || {
             papaya::HashMap::builder()
@@ -92,6 +96,18 @@ impl Store {
             for entry in &entries[..digests.len()] {
                 each(Lookup::of(*entry, now));
             }
+        }
+    }
+
+    /// Makes room for `additional` entries at once, so that the tables need not grow step by step.
+    pub fn reserve(&self, additional: usize) {
+        let guard = self.collector.enter();
+        let mut shares = [0; SHARDS];
+        for shard in self.parts.iter() {
+            shares[usize::from(*shard)] += 1;
+        }
+        for (shard, share) in self.shards.iter().zip(shares) {
+            shard.reserve(additional * share / PARTS, &guard);
         }
     }
 
