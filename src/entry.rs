@@ -29,6 +29,9 @@ pub const PAYLOAD_LEN_MAX: usize = 1 << 20;
 /// Each use may leave an idempotency key of 16 bytes in the entry, so this also bounds the entry.
 pub const USES_MAX: u32 = 10_000;
 
+/// Bytes of memory of an entry's timer.
+pub const TIMER_BYTES: u64 = 8;
+
 const FLAG_BITS: u32 = 4;
 const SEGMENT_BITS: u32 = 16;
 const DEADLINE_SHIFT: u32 = FLAG_BITS + SEGMENT_BITS;
@@ -273,9 +276,8 @@ impl Entry {
     pub fn footprint(payload_len: usize, with_uses: bool, key_count: usize) -> usize {
         const NODE: usize = 16 + size_of::<Entry>();
         const SLOT_MEAN: usize = 16;
-        const TIMER: usize = 8;
         let uses = if with_uses { USES_LEN + key_count * KEY_LEN } else { 0 };
-        NODE + SLOT_MEAN + TIMER + size_class(payload_len + uses)
+        NODE + SLOT_MEAN + TIMER_BYTES as usize + size_class(payload_len + uses)
     }
 
     /// [`Entry::footprint`] of this entry.

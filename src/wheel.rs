@@ -121,6 +121,8 @@ pub struct Wheel {
     /// Timers whose slot has come and that were not asked yet.
     due: Chain,
     len: usize,
+    /// The slot that was reviewed last, counted through all levels.
+    reviewed: usize,
     turn: Vec<Prefix>,
 }
 
@@ -133,6 +135,7 @@ impl Wheel {
             levels: std::array::from_fn(|_| Level::default()),
             due: Chain::default(),
             len: 0,
+            reviewed: 0,
             turn: Vec::with_capacity(TURN_LEN),
         }
     }
@@ -197,16 +200,35 @@ impl Wheel {
             self.due.pop_into(&mut turn);
             ask(&turn, &mut verdicts);
             debug_assert_eq!(turn.len(), verdicts.len(), "one verdict for each timer");
-            for (timer, verdict) in turn.iter().zip(&verdicts) {
+            for (at, (timer, verdict)) in turn.iter().zip(&verdicts).enumerate() {
                 match verdict {
-                    Verdict::Done => self.len -= 1,
-                    Verdict::Again(deadline) => self.place(*timer, (*deadline).max(now)),
+                    // One timer for one thing is enough: it may have been issued again and again.
+                    Verdict::Again(deadline) if !turn[..at].contains(timer) => {
+                        self.place(*timer, (*deadline).max(now));
+                    }
+                    Verdict::Again(_) | Verdict::Done => self.len -= 1,
                 }
             }
             asked += turn.len();
         };
         self.turn = turn;
         behind
+    }
+
+    /// Makes the timers of one more slot due before their time, so that those which name nothing
+    /// any more can go: what is removed early leaves its timer behind until then. Goes round all
+    /// slots, one a call; does nothing while others are still due.
+    pub fn review(&mut self) {
+        for _ in 0..LEVELS * SLOTS {
+            if !self.due.is_empty() {
+                return;
+            }
+            self.reviewed = (self.reviewed + 1) % (LEVELS * SLOTS);
+            let (level, slot) = (self.reviewed / SLOTS, self.reviewed % SLOTS);
+            let Level { slots, occupied } = &mut self.levels[level];
+            *occupied &= !(1 << slot);
+            self.due = std::mem::take(&mut slots[slot]);
+        }
     }
 
     /// Moves on to the next tick in which something is due, but not past `target`. Returns whether
@@ -354,6 +376,22 @@ mod tests {
             turns += 1;
         }
         assert!(wheel.is_empty() && turns >= 10);
+    }
+
+    #[test]
+    fn p8_timers_that_name_nothing_or_the_same_go_when_reviewed() {
+        let mut wheel = Wheel::new(UnixMillis(0));
+        let mut deadlines = BTreeMap::from([(7, 90_000_000)]);
+        for name in 0..20_000 {
+            let name = if name % 2 == 0 { 7 } else { name };
+            wheel.schedule(Prefix(name), UnixMillis(90_000_000 - name));
+        }
+        for _ in 0..10 * LEVELS * SLOTS {
+            wheel.review();
+            fire(&mut wheel, 0, &mut deadlines);
+        }
+        assert_eq!(wheel.len(), 1, "one timer for what is left");
+        assert_eq!(fire(&mut wheel, 90_000_128, &mut deadlines), [7]);
     }
 
     #[test]

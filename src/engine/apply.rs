@@ -12,12 +12,12 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
-use crate::entry::{Entry, Parts, SegmentSlot};
+use crate::entry::{Entry, Parts, SegmentSlot, TIMER_BYTES};
 use crate::record::{Record, carry_len};
 use crate::store::Pinned;
 use crate::time::UnixMillis;
 use crate::token::{ConsumeKey, Digest, Prefix};
-use crate::wheel::Wheel;
+use crate::wheel::{Verdict, Wheel};
 
 /// Where in the log a record stands.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +66,13 @@ pub struct Usage {
 pub struct Ledger {
     /// A timer for each entry.
     pub wheel: Wheel,
+    /// All else.
+    pub tally: Tally,
+}
+
+/// Entries, counted.
+#[derive(Default)]
+pub struct Tally {
     /// Entries with a use left.
     pub tokens: u64,
     /// All entries, consumed ones included until their deadline.
@@ -80,18 +87,31 @@ impl Ledger {
     /// The ledger of an empty store.
     #[must_use]
     pub fn new(now: UnixMillis) -> Ledger {
-        Ledger {
-            wheel: Wheel::new(now),
-            tokens: 0,
-            entries: 0,
-            memory_bytes: 0,
-            usage: HashMap::default(),
-        }
+        Ledger { wheel: Wheel::new(now), tally: Tally::default() }
     }
 
     /// Adds what another ledger knows about other entries.
     pub fn merge(&mut self, other: Ledger) {
         self.wheel.merge(other.wheel);
+        self.tally.merge(other.tally);
+    }
+
+    /// Memory of all entries, in bytes, and of the timers of those that were removed before their
+    /// deadline.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let stale = (self.wheel.len() as u64).saturating_sub(self.tally.entries);
+        self.tally.memory_bytes + stale * TIMER_BYTES
+    }
+
+    fn add(&mut self, digest: &Digest, entry: &Entry) {
+        self.tally.add(entry);
+        self.wheel.schedule(digest.prefix(), entry.deadline());
+    }
+}
+
+impl Tally {
+    fn merge(&mut self, other: Tally) {
         self.tokens += other.tokens;
         self.entries += other.entries;
         self.memory_bytes += other.memory_bytes;
@@ -102,14 +122,13 @@ impl Ledger {
         }
     }
 
-    fn add(&mut self, digest: &Digest, entry: &Entry) {
+    fn add(&mut self, entry: &Entry) {
         self.entries += 1;
         self.tokens += u64::from(!entry.is_consumed());
         self.memory_bytes += entry.memory_bytes() as u64;
         let usage = self.usage.entry(entry.segment()).or_default();
         usage.live_bytes += log_bytes(entry);
         usage.latest_deadline = usage.latest_deadline.max(entry.deadline());
-        self.wheel.schedule(digest.prefix(), entry.deadline());
     }
 
     fn subtract(&mut self, entry: &Entry) {
@@ -117,6 +136,16 @@ impl Ledger {
         self.tokens -= u64::from(!entry.is_consumed());
         self.memory_bytes -= entry.memory_bytes() as u64;
         self.usage.entry(entry.segment()).or_default().live_bytes -= log_bytes(entry);
+    }
+
+    /// As subtracting the one and adding the other, but the timer stays: the deadline is the same.
+    fn replace(&mut self, before: &Entry, after: &Entry) {
+        self.tokens -= u64::from(!before.is_consumed());
+        self.tokens += u64::from(!after.is_consumed());
+        self.memory_bytes -= before.memory_bytes() as u64;
+        self.memory_bytes += after.memory_bytes() as u64;
+        let usage = self.usage.entry(before.segment()).or_default();
+        usage.live_bytes += log_bytes(after) - log_bytes(before);
     }
 }
 
@@ -169,7 +198,7 @@ pub fn apply<'g>(
             // What was consumed stays: an order that was paid is not issued again.
             let was_alive = store.get(&digest).is_some_and(|entry| entry.is_alive(at.time));
             if was_alive {
-                remove(store, ledger, &digest);
+                remove(store, &mut ledger.tally, &digest);
             }
             Applied::Revoked { was_alive }
         }
@@ -228,14 +257,19 @@ pub fn consume_refused<'g>(
     }
 }
 
-/// Frees an entry whose deadline has come. Not a record: nobody can see the difference.
-pub fn expire(store: &Pinned<'_>, ledger: &mut Ledger, timer: Prefix, now: UnixMillis) {
-    // Two digests may begin alike; whichever of them are due go together.
-    while let Some((digest, entry)) = store.find(timer)
-        && entry.is_expired(now)
-    {
-        remove(store, ledger, &digest.clone());
+/// What becomes of a timer whose time has come: entries that are due are freed. Not a record:
+/// nobody can see the difference between an entry that has expired and none.
+pub fn expire(store: &Pinned<'_>, tally: &mut Tally, timer: Prefix, now: UnixMillis) -> Verdict {
+    // Two digests may begin alike, and share their timers: whichever are due go together, and the
+    // timer stays for what is not.
+    while let Some((digest, entry)) = store.find(timer) {
+        if !entry.is_expired(now) {
+            return Verdict::Again(entry.deadline());
+        }
+        let digest = *digest;
+        remove(store, tally, &digest);
     }
+    Verdict::Done
 }
 
 fn issue(
@@ -259,9 +293,9 @@ fn carry(store: &Pinned<'_>, ledger: &mut Ledger, digest: Digest, parts: &Parts<
         // stands in the log has changed.
         Some(entry) if is_same(entry, parts) => {
             let bytes = log_bytes(entry);
-            ledger.usage.entry(entry.segment()).or_default().live_bytes -= bytes;
+            ledger.tally.usage.entry(entry.segment()).or_default().live_bytes -= bytes;
             entry.set_segment(at.segment);
-            let usage = ledger.usage.entry(at.segment).or_default();
+            let usage = ledger.tally.usage.entry(at.segment).or_default();
             usage.live_bytes += bytes;
             usage.latest_deadline = usage.latest_deadline.max(entry.deadline());
         }
@@ -304,22 +338,10 @@ fn consume<'g>(
     let payload = if left == 0 && keys.is_empty() { &[] } else { entry.payload() };
     let parts = Parts { payload, uses_left: left, keys: &keys, ..entry.parts() };
     let successor = Entry::new(&parts, entry.segment());
-    ledger.replace(entry, &successor);
+    ledger.tally.replace(entry, &successor);
     match store.insert(digest, successor) {
         Some(before) => Applied::Consumed { payload: before.payload() },
         None => Applied::NotFound { replay: false },
-    }
-}
-
-impl Ledger {
-    /// As subtracting the one and adding the other, but the timer stays: the deadline is the same.
-    fn replace(&mut self, before: &Entry, after: &Entry) {
-        self.tokens -= u64::from(!before.is_consumed());
-        self.tokens += u64::from(!after.is_consumed());
-        self.memory_bytes -= before.memory_bytes() as u64;
-        self.memory_bytes += after.memory_bytes() as u64;
-        let usage = self.usage.entry(before.segment()).or_default();
-        usage.live_bytes += log_bytes(after) - log_bytes(before);
     }
 }
 
@@ -337,7 +359,7 @@ fn extend(
     let latest = UnixMillis(entry.issued_at().0.saturating_add(life_ms_max)).min(UnixMillis::MAX);
     let deadline = deadline.min(latest).max(entry.deadline());
     entry.set_deadline(deadline);
-    let usage = ledger.usage.entry(entry.segment()).or_default();
+    let usage = ledger.tally.usage.entry(entry.segment()).or_default();
     usage.latest_deadline = usage.latest_deadline.max(deadline);
     Applied::Extended { deadline }
 }
@@ -345,12 +367,12 @@ fn extend(
 fn put(store: &Pinned<'_>, ledger: &mut Ledger, digest: Digest, entry: Entry) {
     ledger.add(&digest, &entry);
     if let Some(before) = store.insert(digest, entry) {
-        ledger.subtract(before);
+        ledger.tally.subtract(before);
     }
 }
 
-fn remove(store: &Pinned<'_>, ledger: &mut Ledger, digest: &Digest) {
+fn remove(store: &Pinned<'_>, tally: &mut Tally, digest: &Digest) {
     if let Some(entry) = store.remove(digest) {
-        ledger.subtract(entry);
+        tally.subtract(entry);
     }
 }

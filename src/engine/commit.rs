@@ -17,17 +17,22 @@ use crate::wal::{AppendError, FrameBuffer, Lsn, Wal};
 
 use super::apply::{Applied, Ledger, Position, apply};
 use super::batch::{Batch, Place};
+use super::clean::Cleaning;
 use super::config::SyncMode;
 use super::op::{Op, Outcome};
 use super::recover::Recovered;
-use super::tend::{Cleaning, Tending};
+use super::tend::Tending;
 use super::{CloseError, Job, Shared, refuse};
 
-/// A turn stops taking calls when its frame has so many bytes: larger frames gain nothing, and
-/// the first waiter waits for the last one's bytes.
+/// A turn stops taking calls when clients have so many bytes in its frame: larger frames gain
+/// nothing, and the first waiter waits for the last one's bytes.
 const FRAME_LEN_GOOD: usize = 1 << 20;
+/// A turn takes at most so many calls, also such as add nothing to its frame.
+const CALLS_PER_TURN: usize = 4_096;
 /// The longest body of a frame where there is no log.
 const FRAME_LEN_IN_MEMORY: usize = 4 << 20;
+/// Records applied under one guard of the store: what they replace can be freed after that.
+const RECORDS_PER_PIN: usize = 64;
 
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
@@ -35,18 +40,22 @@ pub(super) struct Committer {
     pub(super) ledger: Ledger,
     pub(super) log: Option<Log>,
     pub(super) frame: FrameBuffer,
-    /// Engine time of this turn: the log time of its frames.
+    /// Bytes of carries at the begin of the frame's body.
+    pub(super) carried_len: usize,
+    /// Engine time of the current frame.
     pub(super) now: UnixMillis,
     batch: Batch,
     /// Memory that the issues of the current frame will take.
     reserved_bytes: u64,
+    /// This turn has committed a frame already.
+    has_committed: bool,
     pub(super) tending: Tending,
+    pub(super) cleaning: Cleaning,
 }
 
 /// The log, and what the committer knows about it.
 pub(super) struct Log {
     pub(super) wal: Wal,
-    pub(super) cleaning: Option<Cleaning>,
     /// Monotonic time of the last sync.
     pub(super) synced_at: Duration,
     /// The last frame holds records: damage to it could be taken for a torn tail until another
@@ -67,17 +76,20 @@ impl Committer {
         let Recovered { shared, ledger, wal } = recovered;
         let now = shared.time.observe();
         let synced_at = shared.time.monotonic();
-        let log = wal.map(|wal| Log { wal, cleaning: None, synced_at, wants_mark: false });
+        let log = wal.map(|wal| Log { wal, synced_at, wants_mark: false });
         Committer {
             shared,
             jobs,
             ledger,
             log,
             frame: FrameBuffer::new(),
+            carried_len: 0,
             now,
             batch: Batch::default(),
             reserved_bytes: 0,
+            has_committed: false,
             tending: Tending::default(),
+            cleaning: Cleaning::default(),
         }
     }
 
@@ -106,10 +118,15 @@ impl Committer {
     fn turn(&mut self, first: (Vec<Op>, super::Reply)) -> bool {
         let began = self.shared.time.monotonic();
         self.now = self.shared.time.observe();
+        self.has_committed = false;
         self.carry();
         let mut goes_on = true;
         self.take(&first.0, first.1);
-        while self.frame.body_len() < FRAME_LEN_GOOD {
+        for _ in 0..CALLS_PER_TURN {
+            // After a commit those who wait for it come first.
+            if self.has_committed || self.frame.body_len() - self.carried_len >= FRAME_LEN_GOOD {
+                break;
+            }
             match self.next_job() {
                 Some(Job::Call { ops, reply }) => self.take(&ops, reply),
                 Some(Job::Close) => goes_on = false,
@@ -138,10 +155,17 @@ impl Committer {
     /// Answers what needs no log, and encodes the rest.
     fn take(&mut self, ops: &[Op], reply: super::Reply) {
         for (place, op) in self.batch.open(reply, ops).zip(ops) {
+            // Room first: what is admitted goes into the same frame as the rivals it was admitted
+            // beside, or one that lost could be alone in a segment, and win in a replay.
+            if !self.has_room(record_len(op)) {
+                self.commit();
+                self.now = self.shared.time.observe();
+                self.carry();
+                self.make_room(record_len(op));
+            }
             match self.admit(op) {
                 Some(outcome) => self.batch.answer(place, outcome),
                 None => {
-                    self.make_room(record_len(op));
                     encode(op, self.now, self.shared.config.max_ttl, self.frame.writer());
                     self.batch.await_commit(place);
                 }
@@ -163,7 +187,7 @@ impl Committer {
             (op, self.shared.config.max_memory_bytes)
         {
             let needed = Entry::footprint(payload.len(), *uses > 1, 0) as u64;
-            if self.ledger.memory_bytes + self.reserved_bytes + needed > max {
+            if self.ledger.memory_bytes() + self.reserved_bytes + needed > max {
                 return Some(Outcome::MemoryFull);
             }
             self.reserved_bytes += needed;
@@ -171,23 +195,37 @@ impl Committer {
         None
     }
 
-    /// Commits the current frame if a record of `len` bytes has no room in it.
-    pub(super) fn make_room(&mut self, len: usize) {
+    fn has_room(&self, len: usize) -> bool {
         let max = self.log.as_ref().map_or(FRAME_LEN_IN_MEMORY, |log| log.wal.max_body_len());
-        if self.frame.body_len() + len > max {
-            self.commit();
-        }
+        self.frame.body_len() + len <= max
     }
 
-    /// Writes the current frame, applies its records and answers who waits for them.
-    pub(super) fn commit(&mut self) {
+    /// Commits the current frame if a record of `len` bytes has no room in it. False if that
+    /// failed; there is room all the same.
+    pub(super) fn make_room(&mut self, len: usize) -> bool {
+        if self.has_room(len) {
+            return true;
+        }
+        let is_committed = self.commit();
+        self.now = self.shared.time.observe();
+        is_committed
+    }
+
+    /// Writes the current frame, applies its records and answers who waits for them. False if it
+    /// could not be written.
+    pub(super) fn commit(&mut self) -> bool {
         self.reserved_bytes = 0;
         if self.frame.is_empty() {
-            return;
+            return true;
         }
+        self.has_committed = true;
         let logged = self.batch.take_logged();
-        match self.write() {
-            Ok(segment) => self.apply_frame(segment, &logged),
+        let written = self.write();
+        match &written {
+            Ok(segment) => {
+                self.cleaning.earn((self.frame.body_len() - self.carried_len) as u64);
+                self.apply_frame(*segment, &logged);
+            }
             Err(error) => {
                 let outcome = match error {
                     CommitError::DiskFull => Outcome::DiskFull,
@@ -196,19 +234,33 @@ impl Committer {
                 for place in &logged {
                     self.batch.answer(*place, outcome.clone());
                 }
-                // What the cleaner has shown was not carried: it must begin again.
-                if let Some(log) = &mut self.log {
-                    log.cleaning = None;
-                }
+                self.cleaning.begin_again();
             }
         }
         self.batch.recycle(logged);
         self.frame.clear();
+        self.carried_len = 0;
         self.settle_usage();
+        written.is_ok()
+    }
+
+    /// Writes the frame; where there is no space for it with what is carried, without that.
+    fn write(&mut self) -> Result<SegmentSlot, CommitError> {
+        match self.append() {
+            Err(CommitError::DiskFull)
+                if self.carried_len > 0 && self.frame.body_len() > self.carried_len =>
+            {
+                self.frame.drop_front(self.carried_len);
+                self.carried_len = 0;
+                self.cleaning.begin_again();
+                self.append()
+            }
+            done => done,
+        }
     }
 
     /// Appends the frame and makes it as durable as was asked for.
-    fn write(&mut self) -> Result<SegmentSlot, CommitError> {
+    fn append(&mut self) -> Result<SegmentSlot, CommitError> {
         let Some(log) = &mut self.log else {
             return Ok(SegmentSlot(0));
         };
@@ -223,7 +275,7 @@ impl Committer {
                 });
             }
         };
-        shared.disk_full.store(false, Ordering::Release);
+        shared.note_space();
         shared.counters.commits.increment();
         log.wants_mark = true;
         if shared.config.sync == SyncMode::Always {
@@ -234,26 +286,31 @@ impl Committer {
 
     /// Applies the records of the frame: first those that were carried, for which nobody waits.
     fn apply_frame(&mut self, segment: SegmentSlot, logged: &[Place]) {
-        let pinned = self.shared.store.pin();
         let (body, at) = (self.frame.body(), Position { time: self.now, segment });
-        let (mut offset, mut waiting, mut records) = (0, logged.iter(), 0);
+        let (mut offset, mut waiting, mut count) = (0, logged.iter(), 0);
         while offset < body.len() {
-            let (record, next) = Record::decode(body, offset)
-                .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
-            offset = next;
-            records += 1;
-            match apply(&pinned, &mut self.ledger, &record, at) {
-                Applied::Silent => {}
-                applied => {
-                    let outcome = self.shared.settle(&applied);
-                    if let Some(place) = waiting.next() {
-                        self.batch.answer(*place, outcome);
+            let pinned = self.shared.store.pin();
+            for _ in 0..RECORDS_PER_PIN {
+                if offset == body.len() {
+                    break;
+                }
+                let (record, next) = Record::decode(body, offset)
+                    .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
+                offset = next;
+                count += 1;
+                match apply(&pinned, &mut self.ledger, &record, at) {
+                    Applied::Silent => {}
+                    applied => {
+                        let outcome = self.shared.settle(&applied);
+                        if let Some(place) = waiting.next() {
+                            self.batch.answer(*place, outcome);
+                        }
                     }
                 }
             }
         }
         debug_assert!(waiting.next().is_none(), "each logged operation has its record");
-        self.shared.counters.records.add(records);
+        self.shared.counters.records.add(count);
     }
 
     /// Ends the log in good order.
@@ -274,6 +331,9 @@ impl Committer {
 impl Drop for Committer {
     /// Whatever is still queued is told that it will not happen: the channel alone would keep it.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.fail("the committer panicked".to_owned());
+        }
         self.jobs.try_iter().for_each(drop);
     }
 }
@@ -291,6 +351,13 @@ impl Log {
 }
 
 impl Shared {
+    /// A frame was written: the disk is not full.
+    pub(super) fn note_space(&self) {
+        if self.disk_full.load(Ordering::Relaxed) && self.disk_full.swap(false, Ordering::AcqRel) {
+            tracing::info!("there is space again; writes go on");
+        }
+    }
+
     pub(super) fn note_append_error(&self, error: &AppendError) {
         match error {
             AppendError::Failed(failure) => self.fail(failure.to_string()),

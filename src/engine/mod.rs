@@ -9,6 +9,7 @@
 
 mod apply;
 mod batch;
+mod clean;
 mod commit;
 mod config;
 mod mailbox;
@@ -382,8 +383,9 @@ impl Committing {
 
     fn close(&self) -> Result<(), CloseError> {
         *self.closing.write().unwrap_or_else(PoisonError::into_inner) = true;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return Ok(()) };
+        // Held until the thread has ended: whoever closes at the same time waits as well.
+        let mut guard = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = guard.take() else { return Ok(()) };
         // Behind all that was queued before; the committer takes from the queue all the time.
         if self.jobs.send(Job::Close).is_err() {
             tracing::error!("the committer ended before it was told to");

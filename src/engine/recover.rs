@@ -21,7 +21,6 @@ use crate::wal::{
     self, Disk, DiskError, LogId, ReadError, SegmentFrames, Storage, Survey, SurveyedSegment, Wal,
     survey,
 };
-use crate::wheel::Verdict;
 
 use super::Shared;
 use super::apply::{Ledger, Position, apply, expire};
@@ -340,23 +339,12 @@ fn apply_window(window: &mut Vec<(Record<'_>, Position)>, store: &Store, ledger:
 
 /// Frees what has expired by now, so that the count of living tokens is right from the start.
 fn free_expired(store: &Store, ledger: &mut Ledger, now: UnixMillis) {
-    let pinned = store.pin();
-    let mut wheel = std::mem::replace(&mut ledger.wheel, crate::wheel::Wheel::new(now));
+    let Ledger { wheel, tally } = ledger;
     wheel.advance(now, usize::MAX, |timers, verdicts| {
-        for timer in timers {
-            let deadline = pinned.find(*timer).map(|(_, entry)| entry.deadline());
-            verdicts.push(match deadline {
-                Some(deadline) if deadline > now => Verdict::Again(deadline),
-                Some(_) => {
-                    expire(&pinned, ledger, *timer, now);
-                    Verdict::Done
-                }
-                None => Verdict::Done,
-            });
-        }
+        let pinned = store.pin();
+        verdicts.extend(timers.iter().map(|timer| expire(&pinned, tally, *timer, now)));
     });
-    ledger.wheel = wheel;
-    pinned.flush();
+    store.pin().flush();
 }
 
 /// What a log holds, read offline and without the secret.
@@ -395,7 +383,7 @@ pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError
     let ledger = replay(&survey, &store, last, threads(&config), progress)?;
     let mut verified = Verified {
         segments: survey.segments.len() as u64,
-        tokens: ledger.tokens,
+        tokens: ledger.tally.tokens,
         bytes: survey.total_bytes(),
         torn_bytes: survey.tail.torn_bytes,
         lsn: survey.tail.end_lsn.0,

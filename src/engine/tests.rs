@@ -398,6 +398,85 @@ fn p6_a_full_disk_acknowledges_nothing_and_writes_come_back() {
 }
 
 #[test]
+fn p6_readiness_comes_back_though_nobody_writes() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(16 << 10));
+    disk.set_space_left(Some(0));
+    let mut id = 0;
+    while engine.readiness().is_ok() {
+        one(&engine, issue(id, &[b'x'; 500], 90_000));
+        id += 1;
+    }
+    disk.set_space_left(None);
+    while engine.readiness().is_err() {
+        clock.advance(500);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn p7_nothing_is_lost_when_the_disk_is_full_in_the_middle_of_cleaning() {
+    for space in (0..120_000).step_by(4_000) {
+        let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+        let engine = open(&disk, &clock, config(16 << 10));
+        let mut living = Vec::new();
+        let write = |id: u64, ttl_ms| {
+            matches!(one(&engine, issue(id, &[b'x'; 900], ttl_ms)), Outcome::Issued { .. })
+        };
+        // Most live long, so that much is carried; some do not, so that there is a point in it.
+        for id in 0..60 {
+            if write(id, if id % 3 == 0 { 500 } else { 90_000 }) && id % 3 != 0 {
+                living.push(id);
+            }
+        }
+        clock.advance(1_000);
+        disk.set_space_left(Some(space));
+        for id in 60..160 {
+            if write(id, if id % 2 == 0 { 800 } else { 90_000 }) && id % 2 != 0 {
+                living.push(id);
+            }
+            clock.advance(20);
+        }
+        disk.set_space_left(None);
+        for id in 200..260 {
+            write(id, 500);
+            clock.advance(50);
+        }
+        let again = open(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+        for id in living {
+            assert!(resolve(&again, id).is_some(), "{id} with {space} bytes");
+        }
+    }
+}
+
+#[test]
+fn p2_a_loser_is_not_alone_in_the_next_segment() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(16 << 10));
+    let rival = |payload: &[u8], ttl_ms| Op::Issue {
+        digest: digest(2),
+        payload: payload.to_vec(),
+        ttl: Duration::from_millis(ttl_ms),
+        uses: 1,
+        peek: true,
+        derived: true,
+    };
+    // The frame is full between the two.
+    let fill = (0..12).map(|n| issue(100 + n, &[b'x'; 300], 1_000));
+    let ops: Vec<_> = fill.chain([rival(b"1", 100), rival(&[b'2'; 1_000], 90_000)]).collect();
+    let outcomes = engine.submit(ops).unwrap().wait().unwrap();
+    assert_eq!(outcomes.last(), Some(&Outcome::Conflict));
+    clock.advance(5_000);
+    for turn in 0..60 {
+        let ops = (0..20).map(|n| issue(1_000 + turn * 20 + n, &[b'x'; 300], 500)).collect();
+        engine.submit(ops).unwrap().wait().unwrap();
+        clock.advance(1_000);
+        let again = open(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+        assert_eq!(resolve(&again, 2), None, "turn {turn}");
+    }
+}
+
+#[test]
 fn p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
     let engine = open(&disk, &clock, config(16 << 10));

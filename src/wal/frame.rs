@@ -145,6 +145,12 @@ impl FrameBuffer {
         &self.bytes[FRAME_HEADER_LEN..self.bytes.len() - self.padding]
     }
 
+    /// Takes the first `len` bytes of the body away.
+    pub fn drop_front(&mut self, len: usize) {
+        self.strip_padding();
+        self.bytes.drain(FRAME_HEADER_LEN..FRAME_HEADER_LEN + len);
+    }
+
     /// Length of the body so far, in bytes.
     pub fn body_len(&self) -> usize {
         self.bytes.len() - self.padding - FRAME_HEADER_LEN

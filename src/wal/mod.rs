@@ -328,8 +328,9 @@ impl Wal {
     fn wait_for_next(&mut self) -> Result<(), AppendError> {
         match self.ring.wait_for_next(&mut self.counters) {
             Ok(()) => Ok(()),
-            Err(error) if is_no_space(&error) => Err(AppendError::NoSpace(error)),
-            Err(error) => Err(self.fail("prepare the next of", &error).into()),
+            // Nothing in the log is in doubt, whatever it was: no space, no descriptor, a failed
+            // sync of a file that was not used yet. The next attempt makes another file.
+            Err(error) => Err(AppendError::NoSpace(error)),
         }
     }
 

@@ -171,9 +171,10 @@ impl Ring {
     /// Takes note of what the preparer has done meanwhile.
     pub fn notice_jobs(&mut self, counters: &mut Counters) -> io::Result<()> {
         while let Some(done) = self.preparer.poll() {
+            let was_preparing = matches!(done, Done::NotPrepared { .. });
             match self.notice(done, counters) {
                 // It is said to whoever needs the segment.
-                Err(error) if is_no_space(&error) => {}
+                Err(error) if was_preparing || is_no_space(&error) => {}
                 noticed => noticed?,
             }
         }
@@ -195,7 +196,7 @@ impl Ring {
             Done::NotPrepared { error, spare } => {
                 self.next = Next::Missing;
                 self.spares.extend(spare);
-                self.pressed = is_no_space(&error);
+                self.pressed = true;
                 // Not with every append anew.
                 let current = self.table.current();
                 self.order_from = current.used_bytes + current.header.size / 8;
