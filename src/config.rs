@@ -18,11 +18,7 @@ use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use crate::engine::{self, SyncMode};
 use crate::http::json::{Written, duration};
-use crate::record;
 use crate::{http, wal};
-
-/// Part of a segment that one record may take: the rest is lost where it does not fit any more.
-const RECORDS_PER_SEGMENT_MIN: u64 = 4;
 
 /// Libraries that log what clients sent.
 const SILENCED: [&str; 1] = ["h2"];
@@ -231,13 +227,11 @@ impl ServeArgs {
 
 /// What no module can check alone.
 fn check_together(config: &ServeConfig, mistakes: &mut Vec<String>) {
-    let segment_size = config.engine.wal.segment_size;
-    let record_len = record::issue_len(config.http.max_payload) as u64;
-    let record_len_max = segment_size / RECORDS_PER_SEGMENT_MIN;
-    if config.engine.data_dir.is_some() && record_len > record_len_max {
+    let max = config.engine.payload_len_max();
+    if config.http.max_payload > max {
         mistakes.push(format!(
-            "--max-payload must be at most a quarter of --segment-size, {}",
-            ByteSize(record_len_max).display().iec()
+            "--max-payload must be at most {} with this --segment-size",
+            ByteSize(max as u64).display().iec()
         ));
     }
     if config.listen == config.admin_listen && config.listen.port() != 0 {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{FAILED, MISTAKEN};
@@ -67,6 +68,7 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     let bind = |flag, address, count| {
         listen::bind(address, count).map_err(|source| ServeError::Bind { flag, address, source })
     };
+    allow_descriptors(config.http.max_connections);
     let data = bind("--listen", config.listen, config.http.workers)?;
     let admin = bind("--admin-listen", config.admin_listen, 1)?;
     let [admin] = admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
@@ -90,6 +92,28 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     closed?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Descriptors beside those of connections: listeners, the log, the runtimes.
+const DESCRIPTORS_BESIDE: u64 = 64;
+
+/// Asks for as many file descriptors as all connections need, and says so where they are refused:
+/// accepting then rests while they are used up, and the log keeps what it has open.
+fn allow_descriptors(max_connections: usize) {
+    let wanted = max_connections as u64 + DESCRIPTORS_BESIDE;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_err() || allowed < wanted {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "fewer file descriptors than --max-connections needs: raise ulimit -n"
+        );
+    }
 }
 
 /// The one line on standard output, for whoever started us.

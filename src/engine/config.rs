@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::entry::{PAYLOAD_LEN_MAX, USES_MAX};
+use crate::record::carry_len;
 use crate::wal;
 
 /// When what was written is made durable.
@@ -75,6 +77,18 @@ impl Config {
     #[must_use]
     pub fn at(data_dir: impl Into<PathBuf>) -> Config {
         Config { data_dir: Some(data_dir.into()), ..Config::default() }
+    }
+
+    /// The longest payload that can be issued, in bytes: an entry must fit in a frame of the log
+    /// also when it is carried, with an idempotency key for every use it can have.
+    #[must_use]
+    pub fn payload_len_max(&self) -> usize {
+        // Smaller segments than may be configured are for tests, which issue what fits.
+        if self.data_dir.is_none() || self.wal.segment_size < wal::config::SEGMENT_SIZE_MIN {
+            return PAYLOAD_LEN_MAX;
+        }
+        let frame_len_max = self.wal.frame_len_max() as usize - wal::FRAME_HEADER_LEN;
+        frame_len_max.saturating_sub(carry_len(0, USES_MAX as usize)).min(PAYLOAD_LEN_MAX)
     }
 
     /// Adds every mistake to `mistakes`, each with the flag's name and its limits.

@@ -337,7 +337,7 @@ impl Engine {
     /// disk by guessing.
     fn answer_at_once(&self, ops: &[Op]) -> Result<Option<Vec<Outcome>>, Rejected> {
         for op in ops {
-            op.validate(self.shared.config.max_ttl)?;
+            op.validate(&self.shared.config)?;
         }
         let now = self.now();
         let pinned = self.shared.store.pin();

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::entry::{PAYLOAD_LEN_MAX, USES_MAX};
+use crate::entry::USES_MAX;
 use crate::time::UnixMillis;
 use crate::token::{ConsumeKey, Digest};
+
+use super::Config;
 
 /// A change that is asked for. Reading is not an operation: see [`super::Engine::resolve`].
 #[derive(Clone)]
@@ -14,7 +16,7 @@ pub enum Op {
     Issue {
         /// Of the token.
         digest: Digest,
-        /// 1 to [`PAYLOAD_LEN_MAX`] bytes; returned as they are.
+        /// 1 to [`Config::payload_len_max`] bytes; returned as they are.
         payload: Vec<u8>,
         /// 1 ms to [`super::Config::max_ttl`].
         ttl: Duration,
@@ -59,17 +61,19 @@ impl Op {
     }
 
     /// Checks the limits that keep the log readable; callers give their own users better errors.
-    pub(super) fn validate(&self, ttl_max: Duration) -> Result<(), Rejected> {
+    pub(super) fn validate(&self, config: &Config) -> Result<(), Rejected> {
         let Op::Issue { payload, ttl, uses, .. } = self else {
             return Ok(());
         };
-        if payload.is_empty() || payload.len() > PAYLOAD_LEN_MAX {
-            return Err(Rejected::Invalid("payload: must have 1 byte to 1 MiB"));
+        if payload.is_empty() || payload.len() > config.payload_len_max() {
+            return Err(Rejected::Invalid(
+                "payload: must have 1 byte to 1 MiB, and fit in a segment of the log",
+            ));
         }
         if !(1..=USES_MAX).contains(uses) {
             return Err(Rejected::Invalid("uses: must be 1 to 10000"));
         }
-        if *ttl < Duration::from_millis(1) || *ttl > ttl_max {
+        if *ttl < Duration::from_millis(1) || *ttl > config.max_ttl {
             return Err(Rejected::Invalid("ttl: must be 1 ms to the longest life"));
         }
         Ok(())

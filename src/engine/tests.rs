@@ -416,32 +416,29 @@ fn p6_readiness_comes_back_though_nobody_writes() {
 
 #[test]
 fn p7_nothing_is_lost_when_the_disk_is_full_in_the_middle_of_cleaning() {
-    for space in (0..120_000).step_by(4_000) {
+    for space in (0..80_000).step_by(2_000) {
         let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
         let engine = open(&disk, &clock, config(16 << 10));
         let mut living = Vec::new();
-        let write = |id: u64, ttl_ms| {
-            matches!(one(&engine, issue(id, &[b'x'; 900], ttl_ms)), Outcome::Issued { .. })
-        };
+        // Frames as full as they may be, so that what is carried out of one overflows the next.
         // Most live long, so that much is carried; some do not, so that there is a point in it.
-        for id in 0..60 {
-            if write(id, if id % 3 == 0 { 500 } else { 90_000 }) && id % 3 != 0 {
-                living.push(id);
+        let mut write = |first: u64, short: u64| {
+            let ttl_ms = |id: u64| if id.is_multiple_of(short) { 500 } else { 90_000 };
+            let ids = first..first + 8;
+            let ops = ids.clone().map(|id| issue(id, &[b'x'; 440], ttl_ms(id))).collect();
+            let outcomes = engine.submit(ops).unwrap().wait().unwrap();
+            for (id, outcome) in ids.zip(outcomes) {
+                if ttl_ms(id) > 500 && matches!(outcome, Outcome::Issued { .. }) {
+                    living.push(id);
+                }
             }
-        }
-        clock.advance(1_000);
+            clock.advance(100);
+        };
+        (0..12).for_each(|n| write(n * 8, 4));
         disk.set_space_left(Some(space));
-        for id in 60..160 {
-            if write(id, if id % 2 == 0 { 800 } else { 90_000 }) && id % 2 != 0 {
-                living.push(id);
-            }
-            clock.advance(20);
-        }
+        (12..30).for_each(|n| write(n * 8, 4));
         disk.set_space_left(None);
-        for id in 200..260 {
-            write(id, 500);
-            clock.advance(50);
-        }
+        (30..50).for_each(|n| write(n * 8, 1));
         let again = open(&disk.crash(Keep::Synced), &clock, config(16 << 10));
         for id in living {
             assert!(resolve(&again, id).is_some(), "{id} with {space} bytes");
@@ -451,8 +448,6 @@ fn p7_nothing_is_lost_when_the_disk_is_full_in_the_middle_of_cleaning() {
 
 #[test]
 fn p2_a_loser_is_not_alone_in_the_next_segment() {
-    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
-    let engine = open(&disk, &clock, config(16 << 10));
     let rival = |payload: &[u8], ttl_ms| Op::Issue {
         digest: digest(2),
         payload: payload.to_vec(),
@@ -461,18 +456,25 @@ fn p2_a_loser_is_not_alone_in_the_next_segment() {
         peek: true,
         derived: true,
     };
-    // The frame is full between the two.
-    let fill = (0..12).map(|n| issue(100 + n, &[b'x'; 300], 1_000));
-    let ops: Vec<_> = fill.chain([rival(b"1", 100), rival(&[b'2'; 1_000], 90_000)]).collect();
-    let outcomes = engine.submit(ops).unwrap().wait().unwrap();
-    assert_eq!(outcomes.last(), Some(&Outcome::Conflict));
-    clock.advance(5_000);
-    for turn in 0..60 {
-        let ops = (0..20).map(|n| issue(1_000 + turn * 20 + n, &[b'x'; 300], 500)).collect();
-        engine.submit(ops).unwrap().wait().unwrap();
-        clock.advance(1_000);
-        let again = open(&disk.crash(Keep::Synced), &clock, config(16 << 10));
-        assert_eq!(resolve(&again, 2), None, "turn {turn}");
+    for before in 0..6 {
+        let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+        let engine = open(&disk, &clock, config(16 << 10));
+        for n in 0..before {
+            one(&engine, issue(10 + n, &[b'x'; 2_000], 1_000));
+        }
+        // The frame is full between the two, and at one of these places the segment as well.
+        let fill = (0..12).map(|n| issue(100 + n, &[b'x'; 300], 1_000));
+        let ops = fill.chain([rival(b"1", 100), rival(&[b'2'; 1_000], 90_000)]).collect();
+        let outcomes = engine.submit(ops).unwrap().wait().unwrap();
+        assert_eq!(outcomes.last(), Some(&Outcome::Conflict));
+        clock.advance(5_000);
+        for turn in 0..30 {
+            let ops = (0..8).map(|n| issue(1_000 + turn * 20 + n, &[b'x'; 400], 500)).collect();
+            engine.submit(ops).unwrap().wait().unwrap();
+            clock.advance(1_000);
+            let again = open(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+            assert_eq!(resolve(&again, 2), None, "turn {turn}, {before} before");
+        }
     }
 }
 
