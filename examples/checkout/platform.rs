@@ -1,0 +1,67 @@
+//! The platform: a server that runs anyway, or one of our own that goes with us.
+//!
+//! Our own is jeton as a library: an engine that keeps a log and syncs it before it answers, and
+//! the workers that serve it. It is spoken to over HTTP like any other.
+
+use std::fmt;
+
+use jeton::engine::{Config, Engine};
+use jeton::http::{self, Server, listen};
+use tempfile::TempDir;
+
+use crate::Outcome;
+
+/// Where the parties meet.
+pub struct Platform {
+    address: String,
+    own: Option<Own>,
+}
+
+/// A server in this process, and the folder of its log, which is removed with it.
+struct Own {
+    server: Server,
+    engine: Engine,
+    data_dir: TempDir,
+}
+
+impl Platform {
+    /// The server at `url`, which somebody else has started.
+    pub fn running(url: &str) -> Outcome<Platform> {
+        let address = url.strip_prefix("http://").ok_or("--server must begin with http://")?;
+        Ok(Platform { address: address.trim_end_matches('/').to_owned(), own: None })
+    }
+
+    /// Starts a server with the usual settings, on a free port and with a log of its own.
+    pub fn start() -> Outcome<Platform> {
+        let data_dir = TempDir::with_prefix("jeton-checkout-")?;
+        let engine = Engine::open(Config::at(data_dir.path()))?;
+        let serving = http::Config::default();
+        let listeners = listen::bind("127.0.0.1:0".parse()?, serving.workers)?;
+        let server = Server::start(&engine, &serving, listeners)?;
+        let address = server.address().to_string();
+        Ok(Platform { address, own: Some(Own { server, engine, data_dir }) })
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Ends a server of our own: no request is cut off, and nothing is left on disk.
+    pub fn stop(self) -> Outcome<()> {
+        if let Some(Own { server, engine, data_dir }) = self.own {
+            server.stop()?;
+            engine.close()?;
+            data_dir.close()?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose =
+            if self.own.is_some() { "started for this checkout" } else { "running already" };
+        write!(f, "platform at http://{}, {whose}", self.address)
+    }
+}
