@@ -9,8 +9,8 @@
 //! 200,000 living tokens; a million with `JETON_BENCH_FULL=1`. A sync costs what the disk makes of
 //! it: compare only figures of one run. What it does not show: cleaning, and resolves meanwhile.
 
-#![allow(clippy::disallowed_methods, reason = "it measures real time")]
-#![allow(clippy::expect_used, reason = "a bench that cannot go on must stop")]
+#![expect(clippy::disallowed_methods, reason = "it measures real time")]
+#![expect(clippy::expect_used, reason = "a bench that cannot go on must stop")]
 
 mod support;
 

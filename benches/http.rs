@@ -8,7 +8,7 @@
 //! It tells whether a change made a request dearer. What it does not show: what the server costs
 //! with many connections and beside others, which the bench `figures` measures as its CPU time.
 
-#![allow(clippy::expect_used, reason = "a bench that cannot go on must stop")]
+#![expect(clippy::expect_used, reason = "a bench that cannot go on must stop")]
 
 mod support;
 

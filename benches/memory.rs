@@ -8,8 +8,8 @@
 //! What it does not show: connections and their buffers, the log's buffers, or what memory comes to
 //! after tokens have come and gone for a day.
 
-#![allow(clippy::print_stdout, reason = "a program whose output is its purpose")]
-#![allow(clippy::expect_used, reason = "a bench that cannot go on must stop")]
+#![expect(clippy::print_stdout, reason = "a program whose output is its purpose")]
+#![expect(clippy::expect_used, reason = "a bench that cannot go on must stop")]
 
 mod support;
 

@@ -10,9 +10,9 @@
 //!
 //! What it does not show: the server around it, several readers, or a writer at the same time.
 
-#![allow(clippy::print_stdout, reason = "a program whose output is its purpose")]
-#![allow(clippy::disallowed_methods, reason = "it measures real time")]
-#![allow(clippy::expect_used, reason = "a bench that cannot go on must stop")]
+#![expect(clippy::print_stdout, reason = "a program whose output is its purpose")]
+#![expect(clippy::disallowed_methods, reason = "it measures real time")]
+#![expect(clippy::expect_used, reason = "a bench that cannot go on must stop")]
 
 mod support;
 

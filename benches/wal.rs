@@ -9,7 +9,7 @@
 //! only figures of one run. Reading is from the page cache, but for the last segment, which a start
 //! reads from the disk.
 
-#![allow(clippy::expect_used, reason = "a bench that cannot go on must stop")]
+#![expect(clippy::expect_used, reason = "a bench that cannot go on must stop")]
 
 mod support;
 

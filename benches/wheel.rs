@@ -6,7 +6,7 @@
 //!
 //! What it does not show: turns cut short by a budget (each turn here ends when nothing is due).
 
-#![allow(clippy::print_stdout, reason = "a program whose output is its purpose")]
+#![expect(clippy::print_stdout, reason = "a program whose output is its purpose")]
 
 mod support;
 

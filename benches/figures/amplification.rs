@@ -1,7 +1,7 @@
 //! Bytes written for a byte issued, over many turns of the log's ring, and whether cleaning shows
 //! in the latency of issues.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::failure::Result;
@@ -115,7 +115,7 @@ pub fn run(settings: &Settings) -> Result<Table> {
         let folder = settings.folder("jeton");
         let arguments = [&["--sync", case.sync], case.ring].concat();
         let server = servers::jeton("jeton", &folder, &arguments)?;
-        measure(settings, server, folder, case, &mut table)?;
+        measure(settings, server, &folder, case, &mut table)?;
     }
     for peer in Peer::redis_like() {
         if let Some(why) = peer.missing() {
@@ -124,7 +124,7 @@ pub fn run(settings: &Settings) -> Result<Table> {
         }
         let folder = settings.folder(peer.name);
         let server = peer.start(&folder, &REDIS_REWRITING)?;
-        measure(settings, server, folder, &CASES[1], &mut table)?;
+        measure(settings, server, &folder, &CASES[1], &mut table)?;
     }
     table.note(format!(
         "{} issues/s over {CONNECTIONS} connections, sent on time whatever the server does, for \
@@ -155,7 +155,7 @@ fn measured_time(settings: &Settings) -> Duration {
 fn measure(
     settings: &Settings,
     server: Server,
-    folder: PathBuf,
+    folder: &Path,
     case: &Case,
     table: &mut Table,
 ) -> Result<()> {
@@ -172,13 +172,13 @@ fn measure(
     let before = Moment::of(&server)?;
     let measured = paced(measured_time(settings))?;
     let after = Moment::of(&server)?;
-    table.row(cells(&server, case, &measured, (&before, &after), disk_bytes(&folder)?));
+    table.row(cells(&server, case, &measured, (&before, &after), disk_bytes(folder)?));
     if table_needs_names(&before, &after) {
         let names = after.stats.as_ref().map(Stats::names).unwrap_or_default();
         table.note(format!("No counter of bytes appended or carried among: {names}"));
     }
     server.stop()?;
-    std::fs::remove_dir_all(&folder).map_err(crate::failure::io("remove a data directory"))
+    std::fs::remove_dir_all(folder).map_err(crate::failure::io("remove a data directory"))
 }
 
 fn table_needs_names(before: &Moment, after: &Moment) -> bool {

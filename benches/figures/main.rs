@@ -14,12 +14,13 @@
 //! `wire`, `requests` and `work` (what is asked and answered); `load` (the generator); `rounds`;
 //! `floor`; then a file for each figure.
 
-#![allow(
+#![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a program whose output is its purpose"
 )]
-#![allow(clippy::disallowed_methods, reason = "it measures real time")]
+#![expect(clippy::disallowed_methods, reason = "it measures real time")]
+#![expect(clippy::expect_used, reason = "constant bounds, short waits, a clock after 1970")]
 
 mod amplification;
 mod bulk;

@@ -30,6 +30,8 @@ fn work_until_crash(server: Server, witnesses: &mut [Witness], delay: Duration) 
         rustix::process::kill_process(server.pid(), rustix::process::Signal::KILL)
             .expect("it runs");
     });
+    // Waits for its end: the next server needs the data directory.
+    drop(server);
 }
 
 fn check_all(server: &Server, witnesses: &mut [Witness]) {

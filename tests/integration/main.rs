@@ -4,8 +4,7 @@
 //! documentation) or after the operation whose answers it pins down. Tests that change what a server
 //! holds in a way others could notice start a server of their own; the rest share one.
 
-#![allow(
-    clippy::unwrap_used,
+#![expect(
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
