@@ -55,6 +55,11 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_WORKERS", value_name = "N")]
     workers: Option<String>,
 
+    /// Let the system use transparent huge pages: look-ups among millions of tokens get faster,
+    /// and a token takes up to a tenth more memory
+    #[arg(long, env = "JETON_HUGE_PAGES", value_parser = FalseyValueParser::new())]
+    huge_pages: bool,
+
     /// When changes are made durable: always (before they are acknowledged), never, or a duration
     /// such as 100ms, at most which is lost in a power cut
     #[arg(long, env = "JETON_SYNC", default_value = "always", value_name = "MODE")]
@@ -146,6 +151,8 @@ pub struct ServeConfig {
     pub engine: engine::Config,
     /// The part of HTTP.
     pub http: http::Config,
+    /// The system may use transparent huge pages.
+    pub huge_pages: bool,
     /// What is logged.
     pub log_filter: EnvFilter,
     /// How it is logged.
@@ -164,6 +171,7 @@ impl ServeArgs {
             admin_listen: reader.address("--admin-listen", &self.admin_listen),
             engine: self.engine(&mut reader),
             http: self.http(&mut reader),
+            huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),
         };

@@ -68,6 +68,11 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     let bind = |flag, address, count| {
         listen::bind(address, count).map_err(|source| ServeError::Bind { flag, address, source })
     };
+    if !config.huge_pages
+        && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
+    {
+        tracing::warn!(%error, "the system may use huge pages all the same");
+    }
     allow_descriptors(config.http.max_connections);
     let data = bind("--listen", config.listen, config.http.workers)?;
     let admin = bind("--admin-listen", config.admin_listen, 1)?;

@@ -157,7 +157,7 @@ pub(super) fn with_storage(
         }
         Some(survey) => {
             let torn = survey.tail.torn_bytes;
-            let ledger = replay(&survey, &store, now, threads(&config), progress)?;
+            let Replayed { ledger, .. } = replay(&survey, &store, now, threads(&config), progress)?;
             if torn > 0 {
                 let (segment, offset) = (survey.tail.seq, survey.tail.end_offset);
                 tracing::warn!(torn, segment, offset, "cut a torn tail of so many bytes");
@@ -201,6 +201,14 @@ struct Sorted {
     frames: SegmentFrames,
     /// By partition: frame, and place in its body.
     records: Vec<Vec<(u32, u32)>>,
+    record_count: u64,
+}
+
+/// What was read.
+struct Replayed {
+    ledger: Ledger,
+    frames: u64,
+    records: u64,
 }
 
 fn replay(
@@ -209,16 +217,20 @@ fn replay(
     now: UnixMillis,
     threads: usize,
     progress: &dyn Progress,
-) -> Result<Ledger, OpenError> {
+) -> Result<Replayed, OpenError> {
     let start = UnixMillis(survey.tail.last_time_ms);
     let mut ledgers: Vec<Ledger> = (0..threads).map(|_| Ledger::new(start)).collect();
+    let mut buffers = vec![Vec::new(); threads];
     let (mut done, all, mut before_ms) = (0, survey.total_bytes(), 0);
+    let (mut frames, mut records) = (0, 0);
     progress.advance(done, all);
     for segments in survey.segments.chunks(threads) {
-        let sorted = sort_all(segments, store, threads)?;
+        let sorted = sort_all(segments, &mut buffers, store, threads)?;
         for segment in &sorted {
             segment.frames.check_follows(before_ms).map_err(ReadError::from)?;
             before_ms = segment.frames.last_time_ms().unwrap_or(before_ms);
+            frames += segment.frames.iter().count() as u64;
+            records += segment.record_count;
         }
         if done == 0 {
             reserve(survey, &sorted, store);
@@ -229,6 +241,7 @@ fn replay(
                 scope.spawn(move || apply_partition(sorted, partition, store, ledger));
             }
         });
+        buffers = sorted.into_iter().map(|segment| segment.frames.into_buffer()).collect();
         done += segments.iter().map(|segment| segment.header.size).sum::<u64>();
         progress.advance(done, all);
     }
@@ -237,14 +250,12 @@ fn replay(
             scope.spawn(|| free_expired(store, ledger, now));
         }
     });
-    let mut whole = Ledger::new(start);
     // All wheels stand where the last free_expired has left them.
-    let mut ledgers = ledgers.into_iter();
-    if let Some(first) = ledgers.next() {
-        whole = first;
-        ledgers.for_each(|ledger| whole.merge(ledger));
-    }
-    Ok(whole)
+    let whole = ledgers.into_iter().reduce(|mut whole, ledger| {
+        whole.merge(ledger);
+        whole
+    });
+    Ok(Replayed { ledger: whole.unwrap_or_else(|| Ledger::new(start)), frames, records })
 }
 
 /// Makes room for the entries to come, judged by the first segments and by the rule that half of a
@@ -260,13 +271,17 @@ fn reserve(survey: &Survey, first: &[Sorted], store: &Store) {
 
 fn sort_all(
     segments: &[SurveyedSegment],
+    buffers: &mut Vec<Vec<u8>>,
     store: &Store,
     partitions: usize,
 ) -> Result<Vec<Sorted>, OpenError> {
     thread::scope(|scope| {
         let readers: Vec<_> = segments
             .iter()
-            .map(|segment| scope.spawn(move || sort(segment, store, partitions)))
+            .map(|segment| {
+                let buffer = buffers.pop().unwrap_or_default();
+                scope.spawn(move || sort(segment, buffer, store, partitions))
+            })
             .collect();
         readers
             .into_iter()
@@ -276,9 +291,14 @@ fn sort_all(
 }
 
 /// Reads one segment and finds its records.
-fn sort(segment: &SurveyedSegment, store: &Store, partitions: usize) -> Result<Sorted, OpenError> {
-    let frames = segment.read()?;
-    let mut records = vec![Vec::new(); partitions];
+fn sort(
+    segment: &SurveyedSegment,
+    buffer: Vec<u8>,
+    store: &Store,
+    partitions: usize,
+) -> Result<Sorted, OpenError> {
+    let frames = segment.read_into(buffer)?;
+    let (mut records, mut record_count) = (vec![Vec::new(); partitions], 0);
     for (index, frame) in (0u32..).zip(frames.iter()) {
         let mut at = 0;
         while at < frame.body.len() {
@@ -291,14 +311,15 @@ fn sort(segment: &SurveyedSegment, store: &Store, partitions: usize) -> Result<S
             if let Some(digest) = record.digest() {
                 records[store.shard_of(digest.prefix()) % partitions].push((index, at as u32));
             }
+            record_count += 1;
             at = next;
         }
     }
-    Ok(Sorted { frames, records })
+    Ok(Sorted { frames, records, record_count })
 }
 
 fn apply_partition(sorted: &[Sorted], partition: usize, store: &Store, ledger: &mut Ledger) {
-    for Sorted { frames, records } in sorted {
+    for Sorted { frames, records, .. } in sorted {
         let segment = SegmentSlot(frames.seq as u16);
         let (mut walk, mut current) = ((0u32..).zip(frames.iter()), None);
         let mut window = Vec::with_capacity(WINDOW_LEN);
@@ -380,22 +401,15 @@ pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError
     let store = Store::new();
     let config = Config::default();
     let last = UnixMillis(survey.tail.last_time_ms);
-    let ledger = replay(&survey, &store, last, threads(&config), progress)?;
-    let mut verified = Verified {
+    let replayed = replay(&survey, &store, last, threads(&config), progress)?;
+    Ok(Verified {
         segments: survey.segments.len() as u64,
-        tokens: ledger.tally.tokens,
+        frames: replayed.frames,
+        records: replayed.records,
+        tokens: replayed.ledger.tally.tokens,
         bytes: survey.total_bytes(),
         torn_bytes: survey.tail.torn_bytes,
         lsn: survey.tail.end_lsn.0,
         last_time_ms: survey.tail.last_time_ms,
-        ..Verified::default()
-    };
-    for segment in &survey.segments {
-        let frames = segment.read()?;
-        for frame in &frames {
-            verified.frames += 1;
-            verified.records += crate::record::records(frame.body).count() as u64;
-        }
-    }
-    Ok(verified)
+    })
 }

@@ -81,8 +81,17 @@ impl SurveyedSegment {
     /// # Errors
     /// Damage, with file and offset, or what the system said.
     pub fn read(&self) -> Result<SegmentFrames, ReadError> {
+        self.read_into(Vec::new())
+    }
+
+    /// As [`SurveyedSegment::read`], into the memory of a segment that was read before: memory
+    /// that was never used costs more than the reading.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_into(&self, mut bytes: Vec<u8>) -> Result<SegmentFrames, ReadError> {
         let name = self.file_name();
-        let bytes = read_whole(self.storage.as_ref(), &self.header)?;
+        fill_whole(self.storage.as_ref(), &self.header, &mut bytes)?;
         let walk = Walk::over(&bytes, &self.header)?;
         let complete = match self.end {
             End::Sealed => walk.sealed,
@@ -113,6 +122,11 @@ impl SegmentFrames {
     /// Log time of the last frame, Unix milliseconds; `None` without frames.
     pub fn last_time_ms(&self) -> Option<u64> {
         self.walk.last_time_ms
+    }
+
+    /// The memory, for the next segment.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Checks that the log time does not go back from the segments before this
@@ -272,11 +286,20 @@ impl Ending {
 }
 
 fn read_whole(storage: &dyn Storage, header: &SegmentHeader) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    fill_whole(storage, header, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn fill_whole(
+    storage: &dyn Storage,
+    header: &SegmentHeader,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ReadError> {
     let name = segment_name(header.seq);
     let file = storage.open(&name).map_err(io_at(&name, "open"))?;
-    let mut bytes = vec![0; header.size as usize];
-    file.read_at(&mut bytes, 0).map_err(io_at(&name, "read"))?;
-    Ok(bytes)
+    bytes.resize(header.size as usize, 0);
+    file.read_at(bytes, 0).map_err(io_at(&name, "read"))
 }
 
 /// The headers of all segments, in the order of their seqs.
