@@ -424,10 +424,10 @@ mod tests {
     }
 
     #[test]
-    fn a_record_must_fit_into_a_quarter_of_a_segment() {
+    fn a_payload_must_fit_a_frame_also_when_it_is_carried() {
         let small = ["--segment-size", "1MiB", "--log-min-size", "4MiB", "--max-payload"];
-        assert!(check(&[&small[..], &["255KiB"]].concat()).is_ok());
-        assert!(check(&[&small[..], &["256KiB"]].concat()).is_err());
+        assert!(check(&[&small[..], &["99KiB"]].concat()).is_ok());
+        assert!(check(&[&small[..], &["100KiB"]].concat()).is_err());
         assert!(check(&[&small[..], &["256KiB", "--memory-only"]].concat()).is_ok());
     }
 

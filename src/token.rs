@@ -17,6 +17,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::short_mac::ShortMac;
+
 /// Length of a token in bytes: 192 bits.
 pub const TOKEN_LEN: usize = 24;
 /// Length of a token as text.
@@ -252,6 +254,8 @@ impl Kind {
 #[derive(Clone)]
 pub struct Digester {
     token: Hmac<Sha256>,
+    /// The same, where namespace and token fit in one block.
+    short_token: Option<ShortMac<TOKEN_LEN>>,
     reference: Hmac<Sha256>,
     issue_key: Hmac<Sha256>,
     consume_key: Hmac<Sha256>,
@@ -274,8 +278,10 @@ impl Digester {
             mac.update(&[0]);
             mac
         };
+        let prefix = [Kind::Token.name().as_bytes(), &[0], namespace.as_bytes(), &[0]].concat();
         Digester {
             token: keyed(Kind::Token),
+            short_token: ShortMac::new(&secret.0, &prefix),
             reference: keyed(Kind::Reference),
             issue_key: keyed(Kind::IssueKey),
             consume_key: keyed(Kind::ConsumeKey),
@@ -286,7 +292,12 @@ impl Digester {
     /// The digest of a token.
     #[must_use]
     pub fn digest(&self, token: &Token) -> Digest {
-        Digest::from_bytes(first(self.token.clone(), &token.0))
+        let Some(short) = &self.short_token else {
+            return Digest::from_bytes(first(self.token.clone(), &token.0));
+        };
+        let mut bytes = [0; DIGEST_LEN];
+        bytes.copy_from_slice(&short.mac(&token.0)[..DIGEST_LEN]);
+        Digest::from_bytes(bytes)
     }
 
     /// The token derived from a reference in its canonical form.
@@ -385,8 +396,10 @@ mod tests {
         message.extend_from_slice(&token.0);
         let inner = Sha256::new().chain_update(pad(0x36)).chain_update(&message).finalize();
         let outer = Sha256::new().chain_update(pad(0x5C)).chain_update(inner).finalize();
-        let digest = Digester::new(&secret, "shop-a").digest(&token);
-        assert_eq!(digest.to_bytes()[..], outer[..DIGEST_LEN]);
+        let digester = Digester::new(&secret, "shop-a");
+        assert_eq!(digester.digest(&token).to_bytes()[..], outer[..DIGEST_LEN]);
+        let long = Digester { short_token: None, ..digester };
+        assert_eq!(long.digest(&token).to_bytes()[..], outer[..DIGEST_LEN]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ const FRAME_LEN_GOOD: usize = 1 << 20;
 const CALLS_PER_TURN: usize = 4_096;
 /// The longest body of a frame where there is no log.
 const FRAME_LEN_IN_MEMORY: usize = 4 << 20;
+/// How often a full disk is told of in the log of the server.
+const TELL_AFTER_MS: u64 = 10_000;
 /// Records applied under one guard of the store: what they replace can be freed after that.
 const RECORDS_PER_PIN: usize = 64;
 
@@ -353,8 +355,8 @@ impl Log {
 impl Shared {
     /// A frame was written: the disk is not full.
     pub(super) fn note_space(&self) {
-        if self.disk_full.load(Ordering::Relaxed) && self.disk_full.swap(false, Ordering::AcqRel) {
-            tracing::info!("there is space again; writes go on");
+        if self.disk_full.load(Ordering::Relaxed) {
+            self.disk_full.store(false, Ordering::Release);
         }
     }
 
@@ -362,7 +364,13 @@ impl Shared {
         match error {
             AppendError::Failed(failure) => self.fail(failure.to_string()),
             AppendError::NoSpace(_) | AppendError::TooLong { .. } => {
-                if !self.disk_full.swap(true, Ordering::AcqRel) {
+                self.disk_full.store(true, Ordering::Release);
+                // A small frame may find the space that a large one did not: the state may change
+                // many times a second.
+                let now_ms = self.time.monotonic().as_millis() as u64;
+                let told_ms = self.told_full_ms.load(Ordering::Relaxed);
+                if told_ms == 0 || now_ms.saturating_sub(told_ms) >= TELL_AFTER_MS {
+                    self.told_full_ms.store(now_ms.max(1), Ordering::Relaxed);
                     tracing::error!(%error, "writes are refused until there is space");
                 }
             }

@@ -8,7 +8,7 @@
 use std::io;
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
@@ -165,6 +165,8 @@ pub(super) fn with_storage(
             (ledger, Wal::resume(&storage, config.wal, &survey)?)
         }
     };
+    let (tokens, segments, sync) = (ledger.tally.tokens, wal.segments().len(), config.sync);
+    tracing::info!(tokens, segments, ?sync, "the log is open");
     let shared = Arc::new(Shared::new(config, digester, store, time));
     Ok(Recovered { shared, ledger, wal: Some(wal) })
 }
@@ -180,6 +182,7 @@ impl Shared {
             timings: Default::default(),
             gauges: Mutex::default(),
             disk_full: AtomicBool::new(false),
+            told_full_ms: AtomicU64::new(0),
             failure: RwLock::new(None),
         }
     }

@@ -1,6 +1,6 @@
 //! What all threads of an engine share, and what they count.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use crate::store::{Lookup, Pinned, Store};
@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) timings: Timings,
     pub(super) gauges: Mutex<Gauges>,
     pub(super) disk_full: AtomicBool,
+    /// Monotonic time at which that was last told of; 0 for never.
+    pub(super) told_full_ms: AtomicU64,
     /// Why writes have stopped for good, if they have.
     pub(super) failure: RwLock<Option<String>>,
 }

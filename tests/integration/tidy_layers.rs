@@ -8,6 +8,7 @@ use crate::tidy::{Source, sources, without_comment};
 const LAYERS: &[&[&str]] = &[
     &[
         "token",
+        "short_mac",
         "entry",
         "time",
         "record",
