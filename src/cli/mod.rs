@@ -52,12 +52,13 @@ enum Command {
     },
 }
 
-/// Runs the command line of this process.
+/// Runs the command line of this process. `give_memory_back` is for the engine
+/// ([`crate::engine::Config::give_memory_back`]).
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(give_memory_back: fn()) -> ExitCode {
     let args = std::env::args_os().map(target::mark_token);
     match Cli::parse_from(args).command {
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => serve::run(&args, give_memory_back),
         Command::Issue(args) => client::finish(client::issue(&args)),
         Command::Resolve(target) => client::finish(client::resolve(&target)),
         Command::Consume(args) => client::finish(client::consume(&args)),

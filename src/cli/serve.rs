@@ -32,7 +32,7 @@ enum ServeError {
     Io(#[from] io::Error),
 }
 
-pub(super) fn run(args: &ServeArgs) -> ExitCode {
+pub(super) fn run(args: &ServeArgs, give_memory_back: fn()) -> ExitCode {
     let mut config = match args.check() {
         Ok(config) => config,
         Err(mistakes) => {
@@ -42,6 +42,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::from(MISTAKEN);
         }
     };
+    config.engine.give_memory_back = Some(give_memory_back);
     start_logging(&mut config);
     match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,

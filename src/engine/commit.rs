@@ -98,6 +98,10 @@ impl Committer {
     /// Works until it is told to close.
     pub(super) fn run(mut self) -> Result<(), CloseError> {
         self.tend(true);
+        // What recovery has read the log into.
+        if let Some(give_back) = self.shared.config.give_memory_back {
+            give_back();
+        }
         loop {
             match self.jobs.recv_timeout(self.patience()) {
                 Ok(Job::Call { ops, reply }) => {

@@ -39,6 +39,9 @@ pub struct Config {
     pub queue_len: usize,
     /// Threads that read the log at the start. 0: as many as there are cores.
     pub recovery_threads: usize,
+    /// Called by the committer after it has freed much, to let the allocator give memory back to
+    /// the system. Does nothing without one.
+    pub give_memory_back: Option<fn()>,
     /// Sizes of the log.
     pub wal: wal::Config,
 }
@@ -61,6 +64,7 @@ impl Default for Config {
             max_ttl: Duration::from_secs(30 * 24 * 3_600),
             queue_len: 8_192,
             recovery_threads: 0,
+            give_memory_back: None,
             wal: wal::Config::default(),
         }
     }

@@ -20,6 +20,8 @@ const TIMERS_PER_TURN: usize = 2_048;
 /// Timers that may be in the wheel beside two for each entry, before those that name nothing any
 /// more are looked for.
 const STALE_TIMERS_MAX: u64 = 1 << 16;
+/// Entries that must have been freed before it is worth giving memory back.
+const FREED_MIN: u64 = 50_000;
 /// How far the log's time may be behind what has expired: half of what is promised.
 const MARK_AFTER_MS: u64 = 500;
 /// How often a full disk is tried again when nobody writes.
@@ -33,6 +35,8 @@ pub(super) struct Tending {
     /// The latest deadline that was acted on: the log must get to know that time.
     expired_until: UnixMillis,
     flushed_at: UnixMillis,
+    /// Entries freed since memory was last given back.
+    freed: u64,
     tried_at: UnixMillis,
 }
 
@@ -71,6 +75,18 @@ impl Committer {
         if self.now.since(self.tending.flushed_at) >= TICK_MS {
             self.tending.flushed_at = self.now;
             self.shared.store.pin().flush();
+            self.give_memory_back();
+        }
+    }
+
+    /// Lets the allocator give memory back when a tenth of the entries, and many, were freed.
+    fn give_memory_back(&mut self) {
+        let is_much = self.tending.freed >= FREED_MIN.max(self.ledger.tally.entries / 10);
+        if is_much && !self.tending.is_behind {
+            self.tending.freed = 0;
+            if let Some(give_back) = self.shared.config.give_memory_back {
+                give_back();
+            }
         }
     }
 
@@ -96,7 +112,9 @@ impl Committer {
             verdicts.extend(timers.iter().map(|timer| expire(&pinned, tally, *timer, now)));
         });
         self.tending.expired_until = latest;
-        self.shared.counters.expired.add(before - tally.entries);
+        let freed = before - tally.entries;
+        self.tending.freed += freed;
+        self.shared.counters.expired.add(freed);
         is_behind
     }
 

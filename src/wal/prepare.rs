@@ -19,11 +19,12 @@ use super::config::Preparing;
 use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, fresh_name, segment_name};
 use super::storage::{File, Storage, is_no_space};
 
-/// Zeros are written in pieces of this many bytes …
-const ZERO_PIECE_LEN: usize = 1 << 20;
-/// … and synced whenever so many pieces are there, so that the commits going
-/// on meanwhile never wait behind a whole segment of zeros.
-const ZERO_PIECES_PER_SYNC: u64 = 4;
+/// Zeros are written page by page: the page cache keeps a larger piece as one
+/// large folio, and each small commit into it then marks and walks all of it.
+const ZERO_PIECE_LEN: usize = 4096;
+/// They are synced whenever so many pieces are there, 4 MiB, so that the
+/// commits going on meanwhile never wait behind a whole segment of zeros.
+const ZERO_PIECES_PER_SYNC: u64 = 1024;
 
 /// Something to do for the ring.
 pub(crate) enum Job {

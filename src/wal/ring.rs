@@ -133,9 +133,14 @@ impl Ring {
         living.max(self.config.log_min_size)
     }
 
+    /// Whether the oldest segment is due. Beside what lives, the current segment
+    /// and the next one do not count: they are there however little lives.
     fn is_long(&self) -> bool {
+        let current = self.table.current().header.size;
+        let sealed = self.table.total_bytes() - current;
         self.pressed
-            || self.total_bytes_soon() > self.limit()
+            || self.total_bytes_soon() > self.config.log_min_size
+                && sealed > self.table.living_bytes().saturating_mul(2)
             || self.table.len() + 1 >= LOG_SEGMENTS_MAX
     }
 
