@@ -3,8 +3,8 @@
 //! Any thread reads the store directly. Changes go through a bounded queue to the committer, which
 //! writes them to the log, makes them durable, applies them in log order and wakes the waiters.
 //!
-//! Reading order: [`op`] (what can be asked), this file, [`apply`] (what a record does),
-//! [`commit`] (the committer), [`tend`] (what it does between commits), [`recover`], [`mailbox`]
+//! Reading order: `op` (what can be asked), this file, `apply` (what a record does),
+//! `commit` (the committer), `tend` (what it does between commits), `recover`, `mailbox`
 //! (how outcomes come back).
 
 mod apply;

@@ -1,5 +1,5 @@
 //! What the committer does between commits, within a budget: frees what has expired, keeps the
-//! time in the log, and tells how things stand. Cleaning is in [`super::clean`].
+//! time in the log, and tells how things stand. Cleaning is in `super::clean`.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! How a resolve travels: the worker's epoll wakes the connection, which reads once into its input;
-//! hyper parses; [`service`] matches the path's bytes, hashes the token, looks it up, and copies the
+//! hyper parses; `service` matches the path's bytes, hashes the token, looks it up, and copies the
 //! payload into the answer; hyper appends it to the output; the connection writes the output once
 //! hyper has nothing more to do. No lock, no channel, no wait, no timer.
 //!

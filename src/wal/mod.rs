@@ -2,7 +2,7 @@
 //! segments. It knows nothing of tokens and entries.
 //!
 //! Reading order: [`storage`] (the door to the disk), [`segment`] and [`frame`]
-//! (the format, byte by byte), this file and [`ring`] (writing), [`prepare`]
+//! (the format, byte by byte), this file and `ring` (writing), `prepare`
 //! (segments ahead of need), [`table`] (what lives where), [`cleaner`], and
 //! [`reader`] with [`tail`] (what a start finds).
 //!

@@ -16,7 +16,7 @@
 //! trace, and nothing that could be counted: in a recycled file its other
 //! sectors look like any others.
 //!
-//! Before the log goes on, [`Tail::wipe`] zeroes all that from A on, so that no
+//! Before the log goes on, `Tail::wipe` zeroes all that from A on, so that no
 //! old frame can ever come to stand behind a new one. What is between X and A
 //! shares its sector with an acknowledged frame and is left alone: the next
 //! frame is at A, and what is at X is not valid now, and can't become it.
