@@ -26,7 +26,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`] (with `short_mac`), [`mod@reference`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary |
+//! | [`token`], [`mod@reference`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary |
 //! | [`store`] | every living entry in memory, in sharded lock-free maps |
 //! | [`wheel`] | the timing wheel that frees memory on time and never decides |
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
