@@ -65,6 +65,18 @@ fn issue(id: u64, payload: &[u8], ttl_ms: u64) -> Op {
     }
 }
 
+/// An issue by reference: others may issue the same.
+fn rival(payload: &[u8], ttl_ms: u64) -> Op {
+    Op::Issue {
+        digest: digest(2),
+        payload: payload.to_vec(),
+        ttl: Duration::from_millis(ttl_ms),
+        uses: 1,
+        peek: true,
+        derived: true,
+    }
+}
+
 fn resolve(engine: &Engine, id: u64) -> Option<Vec<u8>> {
     engine.resolve(&digest(id), engine.now(), <[u8]>::to_vec)
 }
@@ -114,14 +126,6 @@ fn p2_rivals_in_one_call_have_one_winner() {
 fn p2_a_rival_that_lost_is_not_revived_by_a_replay() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
     let engine = open(&disk, &clock, config(16 << 10));
-    let rival = |payload: &[u8], ttl_ms| Op::Issue {
-        digest: digest(2),
-        payload: payload.to_vec(),
-        ttl: Duration::from_millis(ttl_ms),
-        uses: 1,
-        peek: true,
-        derived: true,
-    };
     let outcomes = engine.submit(vec![rival(b"1", 100), rival(b"2", 90_000)]).unwrap();
     assert!(matches!(outcomes.wait().unwrap()[..], [Outcome::Issued { .. }, Outcome::Conflict]));
     clock.advance(5_000);
@@ -232,14 +236,6 @@ fn p7_nothing_is_lost_when_the_disk_is_full_in_the_middle_of_cleaning() {
 
 #[test]
 fn p2_a_loser_is_not_alone_in_the_next_segment() {
-    let rival = |payload: &[u8], ttl_ms| Op::Issue {
-        digest: digest(2),
-        payload: payload.to_vec(),
-        ttl: Duration::from_millis(ttl_ms),
-        uses: 1,
-        peek: true,
-        derived: true,
-    };
     for before in 0..6 {
         let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
         let engine = open(&disk, &clock, config(16 << 10));
