@@ -1,0 +1,9 @@
+//! The load-test harness and the benchmark regression gate.
+//!
+//! A black box: it speaks to servers over the wire alone and shares no code with jeton's.
+
+pub mod failure;
+pub mod protocol;
+pub mod quantity;
+pub mod report;
+pub mod workload;

@@ -1,0 +1,135 @@
+//! What goes over the wire: one [`Codec`] for each connection, without any I/O.
+//!
+//! A codec turns a [`Call`] into bytes and bytes into [`Answer`]s. It knows nothing of sockets,
+//! time or what an answer should have been, so each can be tested with bytes alone.
+
+use crate::workload::Operation;
+
+/// The length of a token as jeton writes it, and of every key elsewhere, so that all servers are
+/// asked for names of the same length.
+pub const KEY_LEN: usize = 32;
+
+/// What stands for a payload: jeton's token, or the key under which another store keeps it.
+pub type Key = [u8; KEY_LEN];
+
+/// Ties an answer to its request; chosen by the caller, unique among the outstanding ones of a
+/// connection.
+pub type Ticket = u32;
+
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub enum Call<'a> {
+    /// Stores a payload. jeton chooses the token itself and answers with it; elsewhere `key` is
+    /// the name it is stored under.
+    Issue {
+        /// Ignored by jeton.
+        key: &'a Key,
+        /// A JSON value.
+        payload: &'a [u8],
+        /// How long it lives, in milliseconds, at least 1.
+        ttl_ms: u64,
+    },
+    /// Looks one up.
+    Resolve(&'a Key),
+    /// Looks several up in one request; never empty.
+    ResolveMany(&'a [Key]),
+    /// Looks one up and removes it, at once.
+    Consume(&'a Key),
+    /// Removes one.
+    Revoke(&'a Key),
+    /// Lets one live this many milliseconds from now.
+    Extend {
+        /// Which one.
+        key: &'a Key,
+        /// At least 1.
+        ttl_ms: u64,
+    },
+}
+
+/// What a server said.
+#[derive(Debug, PartialEq)]
+pub enum Answer<'a> {
+    /// The payload of a resolve or a consume, byte for byte.
+    Found(&'a [u8]),
+    /// An issue that was done; `None` where the caller chose the key.
+    Issued(Option<Key>),
+    /// A revoke or extend that was done.
+    Done,
+    /// There is no such token.
+    Absent,
+    /// One element for each key asked, in order.
+    Many(&'a [Option<&'a [u8]>]),
+    /// The server declined: an HTTP status, or 0 where the protocol has none; with what it said,
+    /// cut to a readable length.
+    Refused(u16, &'a str),
+}
+
+/// Takes answers as they are decoded.
+pub trait Answers {
+    /// One whole answer to the request with this ticket.
+    fn answer(&mut self, ticket: Ticket, answer: Answer<'_>);
+}
+
+/// Bytes that are not an answer in this protocol; the connection is of no more use.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct Garbage(pub String);
+
+/// One connection's side of a protocol.
+pub trait Codec {
+    /// Appends what must be sent before the first request, such as a preface.
+    fn open(&mut self, _output: &mut Vec<u8>) {}
+
+    /// Appends one request.
+    ///
+    /// # Errors
+    /// The protocol can't take it any more: the connection was told to go away.
+    fn request(
+        &mut self,
+        ticket: Ticket,
+        call: Call<'_>,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Garbage>;
+
+    /// Decodes what is whole in `input`, gives each answer to `answers`, and gives the number of
+    /// bytes it is done with; what remains is passed again with more behind it. Appends to
+    /// `output` what the protocol itself must say, such as window updates.
+    ///
+    /// # Errors
+    /// What came is not this protocol, or answers nothing that was asked.
+    fn receive(
+        &mut self,
+        input: &[u8],
+        output: &mut Vec<u8>,
+        answers: &mut dyn Answers,
+    ) -> Result<usize, Garbage>;
+
+    /// Whether the server has asked not to be sent more on this connection (`Connection: close`,
+    /// GOAWAY); what is outstanding may still be answered.
+    fn closing(&self) -> bool {
+        false
+    }
+}
+
+/// The protocols the harness speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// jeton's contract over HTTP/1.1.
+    Http1,
+    /// The same over HTTP/2 with prior knowledge.
+    Http2,
+    /// Redis and Valkey: RESP2.
+    Resp,
+    /// memcached's text protocol.
+    Memcached,
+    /// HTTP/1.1 towards the floor, which answers the same bytes whatever is asked.
+    Floor,
+}
+
+impl Protocol {
+    /// Whether the protocol has the operation; memcached can't consume in one step.
+    pub fn supports(self, operation: Operation) -> bool {
+        !(self == Protocol::Memcached
+            && matches!(operation, Operation::Consume | Operation::Replay))
+    }
+}

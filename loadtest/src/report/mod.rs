@@ -1,0 +1,3 @@
+//! What is said of a run: the table at its end, `report.json`, and a page to read.
+
+pub mod model;
