@@ -42,6 +42,23 @@ pub enum Failure {
         /// What it did.
         problem: String,
     },
+    /// Several mistakes of one file or command line, in their order.
+    #[error("{}", lines(.0))]
+    Several(Vec<Failure>),
+}
+
+impl Failure {
+    /// The one, or all of them together; none where there was none.
+    pub fn of(mut failures: Vec<Failure>) -> Option<Failure> {
+        match failures.len() {
+            0 | 1 => failures.pop(),
+            _ => Some(Failure::Several(failures)),
+        }
+    }
+}
+
+fn lines(failures: &[Failure]) -> String {
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// What every fallible function of the harness gives.

@@ -6,4 +6,5 @@ pub mod failure;
 pub mod protocol;
 pub mod quantity;
 pub mod report;
+pub mod traffic;
 pub mod workload;

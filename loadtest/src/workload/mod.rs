@@ -1,12 +1,18 @@
 //! What is asked of a server, how often, and of which tokens: a value that a TOML file, a name or
 //! flags make, and that the report repeats.
 
-use std::fmt;
+mod check;
+mod objective;
+mod schema;
+mod suggest;
+
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+pub use check::Problem;
+pub(crate) use check::TTL_MAX;
 
 use crate::quantity::{ByteSize, Span};
 
@@ -64,9 +70,9 @@ impl Operation {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Workload {
-    /// Names it in reports.
+    /// Names it in reports; 1 to 64 characters.
     pub name: String,
-    /// One line.
+    /// One line of at most 200 characters.
     pub description: String,
     /// Of the generator of keys, payloads, arrivals and choices: the same seed asks the same.
     pub seed: u64,
@@ -90,20 +96,22 @@ pub struct Workload {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
-    /// 1 to 100,000, over all threads.
+    /// 1 to 100,000, over all threads, at least one for each.
     pub connections: usize,
-    /// Requests under way on one connection, 1 to 1,000: pipelined, or streams of HTTP/2.
+    /// Requests under way on one connection, 1 to 1,000: pipelined, or streams of HTTP/2. At most
+    /// 1,000,000 over all connections.
     pub depth: usize,
     /// Threads of the harness, 1 to 64.
     pub threads: usize,
     /// HTTP version towards jeton.
     pub http: Http,
-    /// Requests a second over all connections, whatever the server does; none: as soon as a
-    /// connection is free.
+    /// Requests a second over all connections, whatever the server does, 0.1 to 10,000,000; none:
+    /// as soon as a connection is free.
     pub rate: Option<f64>,
     /// How the requests of a rate are spread.
     pub arrivals: Arrivals,
-    /// Without an answer for so long a request counts as lost and its connection is closed.
+    /// Without an answer for so long a request counts as lost and its connection is closed; 1 ms
+    /// to 10 min.
     pub timeout: Span,
 }
 
@@ -134,9 +142,9 @@ pub enum Arrivals {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Time {
-    /// Load that is not measured, before.
+    /// Load that is not measured, before; 0 to 1 d, at least `ramp`.
     pub warm_up: Span,
-    /// Load that is measured.
+    /// Load that is measured, 1 ms to 30 d.
     pub duration: Span,
     /// Over which the rate of an open loop, or the number of connections of a closed one, grows to
     /// its full height; part of the warm-up, which is at least as long.
@@ -174,11 +182,13 @@ pub enum Popularity {
 pub struct Payload {
     /// Bytes of the JSON value, 32 B to 1 MiB; each is different.
     pub size: ByteSize,
-    /// Instead: the lines of this file, each a JSON value.
+    /// Instead: the lines of this file, each a JSON value but null. A path in a workload file is
+    /// relative to that file.
     pub file: Option<PathBuf>,
 }
 
-/// How long a token lives: a fixed time, or from a distribution.
+/// How long a token lives: a fixed time, or from a distribution, in whole milliseconds from 1 ms
+/// to 30 d, the longest that jeton grants unless told otherwise.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Ttl {
@@ -191,14 +201,15 @@ pub enum Ttl {
         /// At least `min`.
         max: Span,
     },
-    /// Many short ones, few long ones.
+    /// Many short ones, few long ones; cut at the limits.
     Exponential {
         /// Their mean.
         mean: Span,
     },
 }
 
-/// How often which operation: weights, of which only the proportions count.
+/// How often which operation: weights from 0 up, of which only the proportions count and at least
+/// one is above 0. A `replay` needs a `consume`, which makes what can be replayed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mix {
@@ -220,7 +231,8 @@ pub struct Mix {
     pub replay: f64,
     /// Tokens in one batch, 1 to 1,000.
     pub batch_size: usize,
-    /// How many requests try to consume one and the same token at once, 1 to 64; one may win.
+    /// How many requests try to consume one and the same token at once, 1 to 64 and at most the
+    /// requests under way; one may win.
     pub rivals: usize,
 }
 
@@ -229,7 +241,7 @@ pub struct Mix {
 pub struct Objective {
     /// 0 to 100; 100 is the greatest latency of all.
     pub percentile: f64,
-    /// The latency that must not be exceeded.
+    /// The latency that must not be exceeded, 1 us to 1 h.
     pub limit: Span,
 }
 
@@ -317,44 +329,18 @@ impl Mix {
             Operation::Replay => self.replay,
         }
     }
-}
 
-impl FromStr for Objective {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, limit) =
-            text.split_once('=').ok_or_else(|| format!("`{text}` is not like p99=2ms"))?;
-        let percentile = match name.trim() {
-            "max" => 100.0,
-            name => name
-                .strip_prefix('p')
-                .and_then(|number| number.parse::<f64>().ok())
-                .filter(|percentile| (0.0..=100.0).contains(percentile))
-                .ok_or_else(|| format!("`{name}` is neither p0 to p100, as p99.9, nor max"))?,
-        };
-        Ok(Self { percentile, limit: limit.trim().parse()? })
-    }
-}
-
-impl fmt::Display for Objective {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.percentile >= 100.0 {
-            write!(f, "max={}", self.limit)
-        } else {
-            write!(f, "p{}={}", self.percentile, self.limit)
+    /// The same, to be changed.
+    pub fn weight_mut(&mut self, operation: Operation) -> &mut f64 {
+        match operation {
+            Operation::Issue => &mut self.issue,
+            Operation::Resolve => &mut self.resolve,
+            Operation::Batch => &mut self.batch,
+            Operation::Consume => &mut self.consume,
+            Operation::Revoke => &mut self.revoke,
+            Operation::Extend => &mut self.extend,
+            Operation::Miss => &mut self.miss,
+            Operation::Replay => &mut self.replay,
         }
-    }
-}
-
-impl Serialize for Objective {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Objective {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
