@@ -7,4 +7,5 @@ pub mod protocol;
 pub mod quantity;
 pub mod report;
 pub mod traffic;
+pub mod stats;
 pub mod workload;
