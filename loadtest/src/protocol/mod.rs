@@ -3,6 +3,12 @@
 //! A codec turns a [`Call`] into bytes and bytes into [`Answer`]s. It knows nothing of sockets,
 //! time or what an answer should have been, so each can be tested with bytes alone.
 
+mod chunks;
+mod contract;
+pub mod http1;
+#[cfg(test)]
+mod testing;
+
 use crate::workload::Operation;
 
 /// The length of a token as jeton writes it, and of every key elsewhere, so that all servers are
@@ -131,5 +137,33 @@ impl Protocol {
     pub fn supports(self, operation: Operation) -> bool {
         !(self == Protocol::Memcached
             && matches!(operation, Operation::Consume | Operation::Replay))
+    }
+}
+
+/// A connection's codec; `host` is the host and port that HTTP names in each request.
+pub fn codec(protocol: Protocol, host: &str) -> Box<dyn Codec> {
+    match protocol {
+        Protocol::Http1 => Box::new(http1::Http1::new(host)),
+        Protocol::Floor => Box::new(http1::Http1::floor(host)),
+        Protocol::Http2 => todo!(),
+        Protocol::Resp => todo!(),
+        Protocol::Memcached => todo!(),
+    }
+}
+
+/// The beginning of some bytes, printable, for a person to read.
+pub fn excerpt(bytes: &[u8]) -> String {
+    const MOST: usize = 200;
+    let shown = &bytes[..bytes.len().min(MOST)];
+    let text: String = String::from_utf8_lossy(shown)
+        .chars()
+        .flat_map(|char| {
+            let plain = !char.is_control();
+            plain.then_some(char).into_iter().chain(char.escape_debug().filter(move |_| !plain))
+        })
+        .collect();
+    match bytes.len() - shown.len() {
+        0 => text,
+        rest => format!("{text}… ({rest} bytes more)"),
     }
 }
