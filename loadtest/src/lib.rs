@@ -2,10 +2,11 @@
 //!
 //! A black box: it speaks to servers over the wire alone and shares no code with jeton's.
 
+pub mod drive;
 pub mod failure;
 pub mod protocol;
 pub mod quantity;
 pub mod report;
-pub mod traffic;
 pub mod stats;
+pub mod traffic;
 pub mod workload;

@@ -81,8 +81,8 @@ pub trait Answers {
 #[error("{0}")]
 pub struct Garbage(pub String);
 
-/// One connection's side of a protocol.
-pub trait Codec {
+/// One connection's side of a protocol. It is made on one thread and used by another.
+pub trait Codec: Send {
     /// Appends what must be sent before the first request, such as a preface.
     fn open(&mut self, _output: &mut Vec<u8>) {}
 

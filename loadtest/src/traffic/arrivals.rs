@@ -48,6 +48,14 @@ pub struct Share {
     pub threads: usize,
 }
 
+impl Share {
+    /// This thread's part of a total; the parts add up to it.
+    pub fn of(self, total: u64) -> u64 {
+        let (thread, threads) = (self.thread as u64, self.threads as u64);
+        total / threads + u64::from(thread < total % threads)
+    }
+}
+
 impl Arrivals {
     /// Of `rate` requests a second over all threads, of which this one sends its share: of uniform
     /// ones every k-th, so that all together are at equal distances; of Poisson ones a process of

@@ -5,7 +5,10 @@ pub mod arrivals;
 pub mod choice;
 pub mod lifetime;
 pub mod payload;
+pub mod plan;
 pub mod popularity;
+pub mod slots;
+pub mod verdict;
 
 use rand::SeedableRng;
 

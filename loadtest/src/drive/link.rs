@@ -1,0 +1,206 @@
+//! One connection: its socket, its side of the protocol, and what it still owes.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use slab::Slab;
+
+use crate::protocol::{Codec, Garbage};
+use crate::traffic::plan::Ask;
+
+/// How long the first connections may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Buffers that grew beyond this are given back when they are empty.
+const BUFFER_KEPT: usize = 64 * 1024;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    /// Its handshake is under way.
+    Connecting,
+    /// It takes requests.
+    Open,
+    /// It is gone; another try is due then.
+    Down {
+        /// On the session's clock.
+        retry_ns: u64,
+    },
+}
+
+/// A request that was sent.
+#[derive(Debug)]
+pub struct Outstanding {
+    /// What was asked.
+    pub ask: Ask,
+    /// From when its latency counts: when it was due in an open loop, else when it was sent.
+    pub since_ns: u64,
+    /// When it was sent.
+    pub sent_ns: u64,
+}
+
+/// One connection.
+pub struct Link {
+    /// The socket; none while it is down.
+    pub stream: Option<TcpStream>,
+    /// Where it stands.
+    pub state: State,
+    /// Its side of the protocol.
+    pub codec: Box<dyn Codec>,
+    /// By ticket.
+    pub outstanding: Slab<Outstanding>,
+    /// Whether it waits in the line of those that can take a request.
+    pub queued: bool,
+    /// Whether the system is asked to tell when it takes more bytes.
+    pub wants_write: bool,
+    output: Vec<u8>,
+    written: usize,
+    input: Vec<u8>,
+}
+
+/// What became of reading once.
+pub enum Incoming {
+    /// So many bytes were received.
+    Bytes(usize),
+    /// Nothing is there now.
+    Nothing,
+    /// The connection has ended; why, as the system says, where it was not in order.
+    Ended(Option<std::io::Error>),
+}
+
+impl Link {
+    /// Connects and waits for it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn connect(address: SocketAddr, codec: Box<dyn Codec>) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let mut link = Self {
+            stream: Some(stream),
+            state: State::Open,
+            codec,
+            outstanding: Slab::new(),
+            queued: false,
+            wants_write: false,
+            output: Vec::new(),
+            written: 0,
+            input: Vec::new(),
+        };
+        link.codec.open(&mut link.output);
+        Ok(link)
+    }
+
+    /// Begins to connect again, without waiting.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn reconnect(&mut self, address: SocketAddr, codec: Box<dyn Codec>) -> std::io::Result<()> {
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        self.stream = Some(stream);
+        self.state = State::Connecting;
+        self.codec = codec;
+        self.output.clear();
+        self.written = 0;
+        self.input.clear();
+        self.codec.open(&mut self.output);
+        Ok(())
+    }
+
+    /// Whether it can take one more request.
+    pub fn has_room(&self, depth: usize) -> bool {
+        self.state == State::Open && self.outstanding.len() < depth && !self.codec.closing()
+    }
+
+    /// Where requests are written to, beside the codec that writes them.
+    pub fn codec_and_output(&mut self) -> (&mut dyn Codec, &mut Vec<u8>, &mut Slab<Outstanding>) {
+        (self.codec.as_mut(), &mut self.output, &mut self.outstanding)
+    }
+
+    /// Whether there are bytes to send.
+    pub fn has_output(&self) -> bool {
+        self.written < self.output.len()
+    }
+
+    /// Sends what the socket takes; gives how much.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn send(&mut self) -> std::io::Result<usize> {
+        let Some(stream) = &mut self.stream else { return Ok(0) };
+        let before = self.written;
+        while self.written < self.output.len() {
+            match stream.write(&self.output[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(self.written - before);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let sent = self.written - before;
+        self.written = 0;
+        self.output.clear();
+        self.output.shrink_to(BUFFER_KEPT);
+        Ok(sent)
+    }
+
+    /// Reads once into `buffer`: epoll tells again when more is there.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Incoming {
+        let Some(stream) = &mut self.stream else { return Incoming::Nothing };
+        match stream.read(buffer) {
+            Ok(0) => Incoming::Ended(None),
+            Ok(count) => Incoming::Bytes(count),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Incoming::Nothing
+            }
+            Err(error) => Incoming::Ended(Some(error)),
+        }
+    }
+
+    /// Decodes what came, together with what was left of before. `decode` is given the codec, all
+    /// bytes at hand, room for what the protocol must say, and the requests outstanding.
+    ///
+    /// # Errors
+    /// The bytes are not the protocol.
+    pub fn decode(
+        &mut self,
+        received: &[u8],
+        decode: impl FnOnce(
+            &mut dyn Codec,
+            &[u8],
+            &mut Vec<u8>,
+            &mut Slab<Outstanding>,
+        ) -> Result<usize, Garbage>,
+    ) -> Result<(), Garbage> {
+        let Self { codec, output, outstanding, input, .. } = self;
+        if input.is_empty() {
+            let done = decode(codec.as_mut(), received, output, outstanding)?;
+            input.extend_from_slice(&received[done..]);
+        } else {
+            input.extend_from_slice(received);
+            let done = decode(codec.as_mut(), input, output, outstanding)?;
+            input.drain(..done);
+            if input.is_empty() {
+                input.shrink_to(BUFFER_KEPT);
+            }
+        }
+        Ok(())
+    }
+}

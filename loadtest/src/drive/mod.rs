@@ -1,0 +1,12 @@
+//! Sends the load and times the answers: threads that each own connections, a plan and a recorder,
+//! and share nothing but a few counters.
+//!
+//! In reading order: `session` (threads and phases), `worker` (the loop of one thread), `link` (one
+//! connection), `pace` (when something is due), `record` (what is counted), `clock`.
+
+pub mod clock;
+pub mod link;
+pub mod pace;
+pub mod record;
+pub mod session;
+mod worker;

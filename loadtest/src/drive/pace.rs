@@ -1,0 +1,43 @@
+//! When the next request is due.
+
+use crate::traffic::arrivals::Arrivals;
+
+/// What a thread does with its time.
+pub enum Pace {
+    /// The population is issued, as fast as it goes.
+    Load,
+    /// As soon as a connection is free.
+    Closed,
+    /// At given times, whatever the server does: times from the begin of the phase.
+    Open {
+        /// The times to come.
+        arrivals: Arrivals,
+        /// The begin of the phase on the session's clock.
+        begin_ns: u64,
+        /// The next one, on the session's clock.
+        next_ns: u64,
+    },
+}
+
+impl Pace {
+    /// An open loop that begins at `begin_ns`.
+    pub fn open(mut arrivals: Arrivals, begin_ns: u64) -> Self {
+        let next_ns = begin_ns.saturating_add(arrivals.next_ns());
+        Self::Open { arrivals, begin_ns, next_ns }
+    }
+
+    /// When the next request is due; `None` for whenever a connection is free.
+    pub fn due_ns(&self) -> Option<u64> {
+        match self {
+            Pace::Load | Pace::Closed => None,
+            Pace::Open { next_ns, .. } => Some(*next_ns),
+        }
+    }
+
+    /// The request that was due was sent.
+    pub fn advance(&mut self) {
+        if let Pace::Open { arrivals, begin_ns, next_ns } = self {
+            *next_ns = begin_ns.saturating_add(arrivals.next_ns());
+        }
+    }
+}

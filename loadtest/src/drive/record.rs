@@ -1,0 +1,176 @@
+//! What a thread counts while it measures: histograms, never lists, so that memory stays the same
+//! however long a run takes.
+
+use hdrhistogram::Histogram;
+
+use crate::traffic::verdict::{Errors, Wrong};
+use crate::workload::Operation;
+
+/// Latencies up to here are told apart; longer ones count as this.
+const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
+/// Slices a run is cut into, at most.
+const SLICES_MAX: u64 = 120;
+/// And none is shorter.
+const SLICE_MIN_NS: u64 = 100_000_000;
+
+/// Nanoseconds to three digits.
+#[expect(clippy::expect_used, reason = "the bounds and digits are constants")]
+pub fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("valid bounds")
+}
+
+/// Nanoseconds to two digits, told apart from a microsecond on.
+#[expect(clippy::expect_used, reason = "the bounds and digits are constants")]
+pub fn coarse_latencies() -> Histogram<u32> {
+    Histogram::new_with_bounds(1_000, LATENCY_MAX_NS, 2).expect("valid bounds")
+}
+
+/// The part of time that is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Its begin, on the session's clock.
+    pub from_ns: u64,
+    /// Its end.
+    pub to_ns: u64,
+}
+
+impl Window {
+    /// How long a slice of it is.
+    pub fn slice_ns(self) -> u64 {
+        (self.to_ns - self.from_ns).div_ceil(SLICES_MAX).max(SLICE_MIN_NS)
+    }
+
+    /// How many slices it has.
+    pub fn slices(self) -> usize {
+        usize::try_from((self.to_ns - self.from_ns).div_ceil(self.slice_ns()).max(1))
+            .unwrap_or(usize::MAX)
+    }
+
+    fn slice_at(self, now_ns: u64) -> usize {
+        let slice = now_ns.saturating_sub(self.from_ns) / self.slice_ns();
+        usize::try_from(slice).unwrap_or(usize::MAX).min(self.slices() - 1)
+    }
+}
+
+/// Counts of a part of time.
+#[derive(Clone, Debug)]
+pub struct SliceCounts {
+    /// Answers.
+    pub requests: u64,
+    /// Errors among them, and requests without an answer.
+    pub errors: u64,
+    /// Nanoseconds.
+    pub latency_ns: Histogram<u32>,
+}
+
+/// What one thread, or all of them together, counted.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// What is measured.
+    pub window: Window,
+    /// Nanoseconds of each operation that occurred, in the order of [`Operation::ALL`].
+    pub latency_ns: Vec<Option<Histogram<u64>>>,
+    /// Over time.
+    pub slices: Vec<SliceCounts>,
+    /// What went wrong.
+    pub errors: Errors,
+    /// Answers to measured requests.
+    pub requests: u64,
+    /// Tokens they were about.
+    pub tokens: u64,
+    /// When the last of them came.
+    pub last_ns: u64,
+    /// Bytes of all connections while measuring.
+    pub bytes_sent: u64,
+    /// Bytes of all connections while measuring.
+    pub bytes_received: u64,
+    /// Operations that found no token and issued one.
+    pub substituted: u64,
+    /// Connections that had to be made again.
+    pub reconnects: u64,
+}
+
+impl Record {
+    /// Nothing yet.
+    pub fn new(window: Window) -> Self {
+        let empty = SliceCounts { requests: 0, errors: 0, latency_ns: coarse_latencies() };
+        Self {
+            window,
+            latency_ns: vec![None; Operation::ALL.len()],
+            slices: vec![empty; window.slices()],
+            errors: Errors::default(),
+            requests: 0,
+            tokens: 0,
+            last_ns: window.from_ns,
+            bytes_sent: 0,
+            bytes_received: 0,
+            substituted: 0,
+            reconnects: 0,
+        }
+    }
+
+    /// Whether something that was to be sent at `since_ns` is measured.
+    pub fn measures(&self, since_ns: u64) -> bool {
+        (self.window.from_ns..self.window.to_ns).contains(&since_ns)
+    }
+
+    /// One answer, right or wrong, to a request that was due at `since_ns`.
+    pub fn answer(&mut self, operation: Operation, tokens: u64, since_ns: u64, now_ns: u64) {
+        if !self.measures(since_ns) {
+            return;
+        }
+        let latency_ns = now_ns.saturating_sub(since_ns).max(1);
+        self.latency_ns[operation as usize]
+            .get_or_insert_with(latencies)
+            .saturating_record(latency_ns);
+        let slice = &mut self.slices[self.window.slice_at(now_ns)];
+        slice.requests += 1;
+        slice.latency_ns.saturating_record(latency_ns);
+        self.requests += 1;
+        self.tokens += tokens;
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
+    /// Something went wrong. Errors count whenever they happen, measured or not: a token that is
+    /// lost in the warm-up is lost.
+    pub fn error(&mut self, wrong: Wrong, now_ns: u64) {
+        self.slices[self.window.slice_at(now_ns)].errors += 1;
+        self.errors.add(wrong);
+    }
+
+    /// Takes over what another thread counted in the same window.
+    pub fn merge(&mut self, other: &Record) {
+        for (mine, theirs) in self.latency_ns.iter_mut().zip(&other.latency_ns) {
+            let Some(theirs) = theirs else { continue };
+            add(mine.get_or_insert_with(latencies), theirs);
+        }
+        for (mine, theirs) in self.slices.iter_mut().zip(&other.slices) {
+            mine.requests += theirs.requests;
+            mine.errors += theirs.errors;
+            add(&mut mine.latency_ns, &theirs.latency_ns);
+        }
+        self.errors.merge(&other.errors);
+        self.requests += other.requests;
+        self.tokens += other.tokens;
+        self.last_ns = self.last_ns.max(other.last_ns);
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.substituted += other.substituted;
+        self.reconnects += other.reconnects;
+    }
+
+    /// Nanoseconds of all operations together.
+    pub fn all_latencies(&self) -> Histogram<u64> {
+        let mut all = latencies();
+        for one in self.latency_ns.iter().flatten() {
+            add(&mut all, one);
+        }
+        all
+    }
+}
+
+/// Adds one histogram to another of the same bounds.
+#[expect(clippy::expect_used, reason = "all histograms of a kind have the same bounds")]
+pub fn add<C: hdrhistogram::Counter>(to: &mut Histogram<C>, from: &Histogram<C>) {
+    to.add(from).expect("equal bounds");
+}

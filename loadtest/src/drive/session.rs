@@ -1,0 +1,405 @@
+//! Threads that stay for several phases: the population is issued once, then load is measured once
+//! or, for a search or for rounds, several times.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::drive::clock::{Clock, nanos};
+use crate::drive::pace::Pace;
+use crate::drive::record::{Record, Window, add, coarse_latencies};
+use crate::drive::worker::{MakeCodec, Phase, Reach, Worker};
+use crate::failure::{Failure, Result, io};
+use crate::protocol::Protocol;
+use crate::traffic::arrivals::{Arrivals, Share};
+use crate::traffic::payload::Payloads;
+use crate::traffic::plan::Plan;
+use crate::traffic::rng;
+use crate::workload::Workload;
+
+/// The main thread looks at the counters so often.
+const LOOK: Duration = Duration::from_millis(200);
+/// Streams of random numbers for arrivals lie here, apart from those of the plans.
+const ARRIVALS: u64 = 1 << 32;
+/// All threads begin a phase together, this long after they are told.
+const LEAD_NS: u64 = 2_000_000;
+
+/// What a thread tells while it works.
+pub struct Shared {
+    stop: Arc<AtomicBool>,
+    answers: AtomicU64,
+    tokens: AtomicU64,
+    errors: AtomicU64,
+    recent: Mutex<Histogram<u32>>,
+}
+
+impl Shared {
+    fn new(stop: Arc<AtomicBool>) -> Self {
+        Self {
+            stop,
+            answers: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            recent: Mutex::new(coarse_latencies()),
+        }
+    }
+
+    /// Whether all is to end early.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// So many answers came.
+    pub(super) fn answered(&self, answers: u64) {
+        self.answers.fetch_add(answers, Ordering::Relaxed);
+    }
+
+    /// They were about so many tokens.
+    pub(super) fn tokens(&self, tokens: u64) {
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// Something went wrong.
+    pub(super) fn erred(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Latencies since the last time; they are taken and forgotten.
+    pub(super) fn publish(&self, recent: &mut Histogram<u32>) {
+        add(&mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner), recent);
+        recent.reset();
+    }
+}
+
+/// How a run goes, while it does.
+pub trait Observer {
+    /// A phase begins; how long it will take, where that is known.
+    fn phase(&mut self, name: &str, length: Option<Duration>);
+    /// Several times a second.
+    fn tick(&mut self, news: &News);
+}
+
+/// What an [`Observer`] is told.
+pub struct News {
+    /// Since the phase began.
+    pub elapsed: Duration,
+    /// Answers since the phase began.
+    pub answers: u64,
+    /// Errors since the phase began.
+    pub errors: u64,
+    /// Nanoseconds, of the answers since the last news.
+    pub recent_ns: Histogram<u32>,
+}
+
+/// Says nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn phase(&mut self, _name: &str, _length: Option<Duration>) {}
+    fn tick(&mut self, _news: &News) {}
+}
+
+/// User and system time in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cpu {
+    /// In the program.
+    pub user_s: f64,
+    /// In the system on its behalf.
+    pub system_s: f64,
+}
+
+impl Cpu {
+    /// What was used since `earlier`.
+    pub fn since(self, earlier: Cpu) -> Cpu {
+        Cpu { user_s: self.user_s - earlier.user_s, system_s: self.system_s - earlier.system_s }
+    }
+
+    /// Both together.
+    pub fn total_s(self) -> f64 {
+        self.user_s + self.system_s
+    }
+}
+
+/// Reads CPU times: of the server where its process is known, and of this process.
+pub trait Meter {
+    /// Of the server.
+    fn server(&mut self) -> Option<Cpu>;
+    /// Of this process.
+    fn client(&mut self) -> Cpu;
+}
+
+/// CPU times and counts of one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// On the session's clock.
+    pub at_ns: u64,
+    /// Answers so far.
+    pub answers: u64,
+    /// Tokens so far.
+    pub tokens: u64,
+    /// Of the server.
+    pub server: Option<Cpu>,
+    /// Of this process.
+    pub client: Cpu,
+}
+
+/// How a phase is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Requests a second; none for a closed loop.
+    pub rate: Option<f64>,
+    /// Not measured.
+    pub warm_up: Duration,
+    /// Measured.
+    pub duration: Duration,
+    /// Part of the warm-up.
+    pub ramp: Duration,
+}
+
+/// What a phase came to.
+pub struct Measured {
+    /// Counts of all threads.
+    pub record: Record,
+    /// At the begin of the measured part, at each end of a slice, and at its end.
+    pub readings: Vec<Reading>,
+}
+
+struct Thread {
+    phases: Sender<Phase>,
+    shared: Arc<Shared>,
+    handle: Option<JoinHandle<()>>,
+}
+
+/// Connections with their tokens, ready for load.
+pub struct Session {
+    clock: Clock,
+    workload: Workload,
+    threads: Vec<Thread>,
+    records: Receiver<Result<Record>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Whom to ask, and how.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// Makes the codec of a connection.
+    pub make_codec: MakeCodec,
+}
+
+impl Session {
+    /// Connects. `stop` ends any phase early.
+    ///
+    /// # Errors
+    /// No server is there, a file of payloads can't be read, or there are too few descriptors.
+    pub fn open(
+        workload: &Workload,
+        endpoint: &Endpoint,
+        payloads: &Arc<Payloads>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let clock = Clock::start();
+        let (results, records) = channel();
+        let count = workload.load.threads.min(workload.load.connections).max(1);
+        let mut threads = Vec::with_capacity(count);
+        for thread in 0..count {
+            let share = Share { thread, threads: count };
+            let shared = Arc::new(Shared::new(Arc::clone(&stop)));
+            let plan = Plan::new(workload, endpoint.protocol, Arc::clone(payloads), share)?;
+            let connections = share.of(workload.load.connections as u64) as usize;
+            let reach = Reach {
+                address: endpoint.address,
+                make_codec: Arc::clone(&endpoint.make_codec),
+                depth: workload.load.depth,
+                timeout_ns: nanos(workload.load.timeout.0),
+            };
+            let worker = Worker::connect(reach, clock, plan, connections, Arc::clone(&shared))?;
+            let (phases, orders) = channel();
+            let results = results.clone();
+            let handle = std::thread::Builder::new()
+                .name(format!("load-{thread}"))
+                .spawn(move || work(worker, &orders, &results))
+                .map_err(io("a thread"))?;
+            threads.push(Thread { phases, shared, handle: Some(handle) });
+        }
+        Ok(Self { clock, workload: workload.clone(), threads, records, stop })
+    }
+
+    /// Issues the population.
+    ///
+    /// # Errors
+    /// The server went away.
+    pub fn load(&mut self, observer: &mut dyn Observer, meter: &mut dyn Meter) -> Result<Measured> {
+        let begin_ns = self.clock.now_ns();
+        // How long it takes is the server's to say; a server that is gone is noticed by the worker.
+        let end_ns = u64::MAX / 4;
+        let window = Window { from_ns: begin_ns, to_ns: begin_ns + 1_000_000_000 };
+        observer.phase("issuing the population", None);
+        let mut phases = Vec::with_capacity(self.threads.len());
+        for _ in &self.threads {
+            let joining_ns = (begin_ns, begin_ns);
+            phases.push(Phase { pace: Pace::Load, end_ns, window, joining_ns });
+        }
+        self.run(phases, window, false, observer, meter)
+    }
+
+    /// Puts load on the server and measures.
+    ///
+    /// # Errors
+    /// The system refuses to wait.
+    pub fn measure(
+        &mut self,
+        spec: Spec,
+        observer: &mut dyn Observer,
+        meter: &mut dyn Meter,
+    ) -> Result<Measured> {
+        let begin_ns = self.clock.now_ns() + LEAD_NS;
+        let from_ns = begin_ns + nanos(spec.warm_up);
+        let window = Window { from_ns, to_ns: from_ns + nanos(spec.duration) };
+        observer.phase("load", Some(spec.warm_up + spec.duration));
+        let count = self.threads.len();
+        let phases = (0..count)
+            .map(|thread| {
+                let ramp_end_ns = begin_ns + nanos(spec.ramp);
+                let (pace, joined_ns) = match spec.rate {
+                    None => (Pace::Closed, ramp_end_ns),
+                    Some(rate) => {
+                        let share = Share { thread, threads: count };
+                        let kind = self.workload.load.arrivals;
+                        let rng = rng(self.workload.seed, ARRIVALS + thread as u64);
+                        let arrivals = Arrivals::new(rate, kind, spec.ramp, share, rng);
+                        (Pace::open(arrivals, begin_ns), begin_ns)
+                    }
+                };
+                Phase { pace, end_ns: window.to_ns, window, joining_ns: (begin_ns, joined_ns) }
+            })
+            .collect();
+        self.run(phases, window, true, observer, meter)
+    }
+
+    fn run(
+        &mut self,
+        phases: Vec<Phase>,
+        window: Window,
+        slices: bool,
+        observer: &mut dyn Observer,
+        meter: &mut dyn Meter,
+    ) -> Result<Measured> {
+        let begin_ns = self.clock.now_ns();
+        let (answers, errors) = (self.answers(), self.errors());
+        for (thread, phase) in self.threads.iter().zip(phases) {
+            if thread.phases.send(phase).is_err() {
+                return Err(Failure::Input("a thread of the harness ended".to_owned()));
+            }
+        }
+        let mut watch = Watch { begin_ns, answers, errors, readings: Vec::new() };
+        if slices {
+            for slice in 0..=window.slices() as u64 {
+                let at_ns = (window.from_ns + slice * window.slice_ns()).min(window.to_ns);
+                self.look_until(at_ns, &watch, observer);
+                watch.readings.push(self.reading(meter));
+            }
+        }
+        let mut merged = Record::new(window);
+        let mut left = self.threads.len();
+        while left > 0 {
+            match self.records.recv_timeout(LOOK) {
+                Ok(record) => {
+                    merged.merge(&record?);
+                    left -= 1;
+                }
+                Err(RecvTimeoutError::Timeout) => self.tell(&watch, observer),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::Input("the threads of the harness ended".to_owned()));
+                }
+            }
+        }
+        Ok(Measured { record: merged, readings: watch.readings })
+    }
+
+    /// Waits, with news now and then; a stop ends it early.
+    fn look_until(&self, at_ns: u64, watch: &Watch, observer: &mut dyn Observer) {
+        loop {
+            let now_ns = self.clock.now_ns();
+            if now_ns >= at_ns || self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let next_ns = now_ns + nanos(LOOK);
+            self.clock.sleep_until(next_ns.min(at_ns));
+            if next_ns <= at_ns || watch.readings.len().is_multiple_of(2) {
+                self.tell(watch, observer);
+            }
+        }
+    }
+
+    fn tell(&self, watch: &Watch, observer: &mut dyn Observer) {
+        let mut recent_ns = coarse_latencies();
+        for thread in &self.threads {
+            let mut recent = thread.shared.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            add(&mut recent_ns, &recent);
+            recent.reset();
+        }
+        observer.tick(&News {
+            elapsed: Duration::from_nanos(self.clock.now_ns().saturating_sub(watch.begin_ns)),
+            answers: self.answers() - watch.answers,
+            errors: self.errors() - watch.errors,
+            recent_ns,
+        });
+    }
+
+    fn reading(&self, meter: &mut dyn Meter) -> Reading {
+        Reading {
+            at_ns: self.clock.now_ns(),
+            answers: self.answers(),
+            tokens: self.sum(|shared| &shared.tokens),
+            server: meter.server(),
+            client: meter.client(),
+        }
+    }
+
+    fn answers(&self) -> u64 {
+        self.sum(|shared| &shared.answers)
+    }
+
+    fn errors(&self) -> u64 {
+        self.sum(|shared| &shared.errors)
+    }
+
+    fn sum(&self, counter: impl Fn(&Shared) -> &AtomicU64) -> u64 {
+        self.threads.iter().map(|one| counter(&one.shared).load(Ordering::Relaxed)).sum()
+    }
+}
+
+struct Watch {
+    begin_ns: u64,
+    answers: u64,
+    errors: u64,
+    readings: Vec<Reading>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for thread in self.threads.drain(..) {
+            drop(thread.phases);
+            if let Some(handle) = thread.handle {
+                // A panic of the thread was printed when it happened.
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+fn work(mut worker: Worker, phases: &Receiver<Phase>, results: &Sender<Result<Record>>) {
+    while let Ok(phase) = phases.recv() {
+        if results.send(worker.run(phase)).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The loop of one thread: wait, read and judge answers, send what is due.
+
+mod mend;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use slab::Slab;
+
+use crate::drive::clock::Clock;
+use crate::drive::link::{Incoming, Link, Outstanding, State};
+use crate::drive::pace::Pace;
+use crate::drive::record::{Record, Window, coarse_latencies};
+use crate::drive::session::Shared;
+use crate::failure::{Failure, Result, io};
+use crate::protocol::{Answer, Answers, Codec, Garbage, Ticket};
+use crate::traffic::plan::Plan;
+use crate::traffic::verdict::{Kind, Wrong};
+
+/// Housekeeping is done so often: time limits, new tries to connect, news to the main thread.
+const TICK_NS: u64 = 100_000_000;
+/// Bytes read at once.
+const READ_BYTES: usize = 256 * 1024;
+/// Events taken at once.
+const EVENTS: usize = 256;
+/// The pause between two tries to connect.
+const RETRY_NS: u64 = 200_000_000;
+
+/// Makes the codec of a new connection.
+pub type MakeCodec = Arc<dyn Fn() -> Box<dyn Codec> + Send + Sync>;
+
+/// How a thread reaches its server.
+#[derive(Clone)]
+pub struct Reach {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What is spoken.
+    pub make_codec: MakeCodec,
+    /// Requests under way on one connection.
+    pub depth: usize,
+    /// Without an answer for so long a request counts as lost.
+    pub timeout_ns: u64,
+}
+
+/// One part of a session's time, for one thread.
+pub struct Phase {
+    /// When requests are due.
+    pub pace: Pace,
+    /// Nothing is sent that is due from here on; on the session's clock.
+    pub end_ns: u64,
+    /// What is measured.
+    pub window: Window,
+    /// Connections join in one after the other from the first to the second of these.
+    pub joining_ns: (u64, u64),
+}
+
+/// One thread's connections and plan.
+pub struct Worker {
+    reach: Reach,
+    clock: Clock,
+    epoll: OwnedFd,
+    links: Vec<Link>,
+    plan: Plan,
+    shared: Arc<Shared>,
+    buffer: Vec<u8>,
+    /// Latencies since the main thread was last told, for a person who watches.
+    recent: Histogram<u32>,
+    in_flight: usize,
+}
+
+/// What changes while a phase runs.
+struct Run {
+    phase: Phase,
+    record: Record,
+    /// Connections that can take a request, in the order in which they became free.
+    ready: VecDeque<usize>,
+    /// Connections that take part; grows during a ramp.
+    joined: usize,
+    next_tick_ns: u64,
+    /// The plan has nothing more to ask: the population is complete.
+    exhausted: bool,
+    /// When a connection was last seen open.
+    alive_ns: u64,
+}
+
+impl Worker {
+    /// Opens `connections` of them.
+    ///
+    /// # Errors
+    /// No server is there, or the system has no more descriptors.
+    pub fn connect(
+        reach: Reach,
+        clock: Clock,
+        plan: Plan,
+        connections: usize,
+        shared: Arc<Shared>,
+    ) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("epoll"))?;
+        let mut links = Vec::with_capacity(connections);
+        for index in 0..connections {
+            let link = Link::connect(reach.address, (reach.make_codec)()).map_err(|error| {
+                let problem = format!("connection {}: {error}", index + 1);
+                Failure::Target { target: reach.address.to_string(), problem }
+            })?;
+            let data = epoll::EventData::new_u64(index as u64);
+            if let Some(stream) = &link.stream {
+                epoll::add(&epoll, stream, data, epoll::EventFlags::IN).map_err(io("epoll"))?;
+            }
+            links.push(link);
+        }
+        let buffer = vec![0; READ_BYTES];
+        let recent = coarse_latencies();
+        Ok(Self { reach, clock, epoll, links, plan, shared, buffer, recent, in_flight: 0 })
+    }
+
+    /// Works through a phase, until every answer is in or its time is up.
+    ///
+    /// # Errors
+    /// The system refuses to wait.
+    pub fn run(&mut self, phase: Phase) -> Result<Record> {
+        let substituted = self.plan.substituted();
+        let record = Record::new(phase.window);
+        let joined = 0;
+        let mut run = Run {
+            phase,
+            record,
+            ready: VecDeque::new(),
+            joined,
+            next_tick_ns: self.clock.now_ns() + TICK_NS,
+            exhausted: false,
+            alive_ns: self.clock.now_ns(),
+        };
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            let now_ns = self.clock.now_ns();
+            self.join_in(&mut run, now_ns);
+            self.send_due(&mut run);
+            if now_ns >= run.next_tick_ns {
+                self.tick(&mut run, now_ns);
+                self.still_there(&mut run, now_ns)?;
+            }
+            if self.is_over(&run, now_ns) {
+                break;
+            }
+            self.wait(&run, &mut events)?;
+            for event in &events {
+                self.serve(&mut run, event.data.u64() as usize, event.flags);
+            }
+        }
+        self.give_up_the_rest(&mut run);
+        run.record.substituted = self.plan.substituted() - substituted;
+        Ok(run.record)
+    }
+
+    fn is_over(&self, run: &Run, now_ns: u64) -> bool {
+        if self.shared.is_stopped() || now_ns >= run.phase.end_ns + self.reach.timeout_ns {
+            return true;
+        }
+        let nothing_due = match run.phase.pace {
+            Pace::Load => run.exhausted,
+            Pace::Closed => now_ns >= run.phase.end_ns,
+            Pace::Open { next_ns, .. } => next_ns >= run.phase.end_ns,
+        };
+        nothing_due && self.in_flight == 0
+    }
+
+    /// Lets connections take part whose time has come.
+    fn join_in(&mut self, run: &mut Run, now_ns: u64) {
+        if run.joined == self.links.len() {
+            return;
+        }
+        let (from_ns, to_ns) = run.phase.joining_ns;
+        let due = if now_ns >= to_ns {
+            self.links.len()
+        } else {
+            let part = now_ns.saturating_sub(from_ns) as f64 / (to_ns - from_ns) as f64;
+            ((self.links.len() as f64 * part) as usize).max(1)
+        };
+        while run.joined < due {
+            self.links[run.joined].queued = true;
+            run.ready.push_back(run.joined);
+            run.joined += 1;
+        }
+    }
+
+    /// Sends on free connections what is due. Each is written to at once, so that no request waits
+    /// for others to be made.
+    fn send_due(&mut self, run: &mut Run) {
+        while let Some(&index) = run.ready.front() {
+            let now_ns = self.clock.now_ns();
+            let since_ns = run.phase.pace.due_ns().unwrap_or(now_ns);
+            if since_ns > now_ns || since_ns >= run.phase.end_ns || run.exhausted {
+                return;
+            }
+            if !self.links[index].has_room(self.reach.depth) {
+                run.ready.pop_front();
+                self.links[index].queued = false;
+                continue;
+            }
+            match self.fill(run, index, now_ns) {
+                Filled::Full => {
+                    run.ready.pop_front();
+                    self.links[index].queued = false;
+                }
+                Filled::NotDue => run.ready.rotate_left(1),
+                // Tokens are all under way: an answer must come first.
+                Filled::NothingToAsk => return,
+            }
+        }
+    }
+
+    /// Writes requests to one connection: in a closed loop until it is full, in an open one the one
+    /// that is due.
+    fn fill(&mut self, run: &mut Run, index: usize, now_ns: u64) -> Filled {
+        let depth = self.reach.depth;
+        let mut filled = Filled::Full;
+        while self.links[index].has_room(depth) {
+            let since_ns = run.phase.pace.due_ns().unwrap_or(now_ns);
+            if since_ns > now_ns || since_ns >= run.phase.end_ns {
+                filled = Filled::NotDue;
+                break;
+            }
+            let next = match run.phase.pace {
+                Pace::Load => self.plan.next_load(now_ns),
+                Pace::Closed | Pace::Open { .. } => self.plan.next(now_ns),
+            };
+            let Some((ask, call)) = next else {
+                run.exhausted = matches!(run.phase.pace, Pace::Load);
+                filled = Filled::NothingToAsk;
+                break;
+            };
+            let (codec, output, outstanding) = self.links[index].codec_and_output();
+            let ticket = outstanding.insert(Outstanding { ask, since_ns, sent_ns: now_ns });
+            self.in_flight += 1;
+            if let Err(garbage) = codec.request(ticket as Ticket, call, output) {
+                self.drop_link(run, index, Kind::Garbage, &garbage.to_string());
+                return Filled::Full;
+            }
+            run.phase.pace.advance();
+            if matches!(run.phase.pace, Pace::Open { .. }) {
+                // The next one goes to another connection.
+                filled =
+                    if self.links[index].has_room(depth) { Filled::NotDue } else { Filled::Full };
+                break;
+            }
+        }
+        self.flush(run, index);
+        filled
+    }
+
+    /// Sends what is written; asks to be told when the socket takes more.
+    fn flush(&mut self, run: &mut Run, index: usize) {
+        let link = &mut self.links[index];
+        if link.state != State::Open {
+            return;
+        }
+        match link.send() {
+            Ok(sent) => run.record.bytes_sent += sent as u64,
+            Err(error) => return self.drop_link(run, index, Kind::Closed, &error.to_string()),
+        }
+        if link.has_output() != link.wants_write {
+            link.wants_write = link.has_output();
+            self.watch(index);
+        }
+    }
+
+    fn watch(&self, index: usize) {
+        let link = &self.links[index];
+        let mut flags = epoll::EventFlags::IN;
+        flags.set(epoll::EventFlags::OUT, link.wants_write || link.state == State::Connecting);
+        let data = epoll::EventData::new_u64(index as u64);
+        if let Some(stream) = &link.stream {
+            // It can only fail for a descriptor that is not watched, and this one is.
+            let _ = epoll::modify(&self.epoll, stream, data, flags);
+        }
+    }
+
+    fn wait(&self, run: &Run, events: &mut Vec<epoll::Event>) -> Result<()> {
+        let now_ns = self.clock.now_ns();
+        let mut until_ns = run.next_tick_ns;
+        if let (Some(due_ns), false) = (run.phase.pace.due_ns(), run.ready.is_empty())
+            && due_ns < run.phase.end_ns
+        {
+            until_ns = until_ns.min(due_ns);
+        }
+        let pause = Duration::from_nanos(until_ns.saturating_sub(now_ns));
+        let timeout = Timespec::try_from(pause).unwrap_or_default();
+        events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(io("epoll")(error)),
+        }
+    }
+
+    /// Moves bytes on one connection.
+    fn serve(&mut self, run: &mut Run, index: usize, flags: epoll::EventFlags) {
+        let link = &mut self.links[index];
+        if link.state == State::Connecting {
+            return self.connected(run, index);
+        }
+        if flags.contains(epoll::EventFlags::OUT) {
+            self.flush(run, index);
+        }
+        if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+        {
+            self.read(run, index);
+        }
+    }
+
+    fn read(&mut self, run: &mut Run, index: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        match self.links[index].receive(&mut buffer) {
+            Incoming::Nothing => {}
+            Incoming::Ended(error) => {
+                let why =
+                    error.map_or("the server closed it".to_owned(), |error| error.to_string());
+                self.drop_link(run, index, Kind::Closed, &why);
+            }
+            Incoming::Bytes(count) => {
+                run.record.bytes_received += count as u64;
+                self.take_answers(run, index, &buffer[..count]);
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn take_answers(&mut self, run: &mut Run, index: usize, received: &[u8]) {
+        let now_ns = self.clock.now_ns();
+        let (plan, record, shared) = (&mut self.plan, &mut run.record, &self.shared);
+        let recent = &mut self.recent;
+        let mut answers = 0;
+        let decoded = self.links[index].decode(received, |codec, input, output, outstanding| {
+            let mut desk = Desk { plan, record, shared, recent, outstanding, now_ns, answers: 0 };
+            let done = codec.receive(input, output, &mut desk);
+            answers = desk.answers;
+            done
+        });
+        self.in_flight -= answers;
+        self.shared.answered(answers as u64);
+        let link = &mut self.links[index];
+        if let Err(garbage) = decoded {
+            return self.drop_link(run, index, Kind::Garbage, &garbage.to_string());
+        }
+        if link.codec.closing() && link.outstanding.is_empty() {
+            return self.drop_link(run, index, Kind::Closed, "the server asked for it");
+        }
+        if answers > 0
+            && !matches!(run.phase.pace, Pace::Open { .. })
+            && !link.queued
+            && !run.exhausted
+            && index < run.joined
+            && now_ns < run.phase.end_ns
+        {
+            // A closed loop: the free place is taken at once.
+            let now_ns = self.clock.now_ns();
+            if matches!(self.fill(run, index, now_ns), Filled::NothingToAsk) {
+                self.enqueue(run, index);
+            }
+            return;
+        }
+        if link.has_output() {
+            self.flush(run, index);
+        }
+        self.enqueue(run, index);
+    }
+
+    fn enqueue(&mut self, run: &mut Run, index: usize) {
+        let link = &mut self.links[index];
+        if !link.queued && index < run.joined && link.has_room(self.reach.depth) {
+            link.queued = true;
+            run.ready.push_back(index);
+        }
+    }
+}
+
+enum Filled {
+    /// The connection takes no more.
+    Full,
+    /// It would take more, but nothing more is due.
+    NotDue,
+    /// It would take more, but the plan has nothing to ask now.
+    NothingToAsk,
+}
+
+/// Where answers go: judged, timed and counted.
+struct Desk<'a> {
+    plan: &'a mut Plan,
+    record: &'a mut Record,
+    shared: &'a Shared,
+    recent: &'a mut Histogram<u32>,
+    outstanding: &'a mut Slab<Outstanding>,
+    now_ns: u64,
+    answers: usize,
+}
+
+impl Answers for Desk<'_> {
+    fn answer(&mut self, ticket: Ticket, answer: Answer<'_>) {
+        let Some(one) = self.outstanding.try_remove(ticket as usize) else {
+            let what = "an answer nobody waits for";
+            self.record.error(Wrong::new(Kind::Unexpected, what), self.now_ns);
+            return self.shared.erred();
+        };
+        self.answers += 1;
+        let (operation, tokens) = (one.ask.operation, one.ask.tokens());
+        self.record.answer(operation, tokens, one.since_ns, self.now_ns);
+        self.recent.saturating_record(self.now_ns.saturating_sub(one.since_ns));
+        if let Err(wrong) = self.plan.answer(&one.ask, &answer, self.now_ns) {
+            self.record.error(wrong, self.now_ns);
+            self.shared.erred();
+        }
+        self.shared.tokens(tokens);
+    }
+}
+
+/// Lets a codec that must refuse say why in the same words everywhere.
+impl From<Garbage> for Wrong {
+    fn from(garbage: Garbage) -> Self {
+        Wrong::new(Kind::Garbage, garbage.to_string())
+    }
+}
