@@ -8,6 +8,8 @@
 
 mod judge;
 mod key;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
