@@ -2,6 +2,8 @@
 //! flags make, and that the report repeats.
 
 mod check;
+pub mod file;
+pub mod named;
 mod objective;
 mod schema;
 mod suggest;
