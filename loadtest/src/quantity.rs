@@ -115,3 +115,95 @@ impl<'de> Deserialize<'de> for ByteSize {
         deserializer.deserialize_any(Quantity(std::marker::PhantomData, expected))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    struct Both {
+        span: Span,
+        size: ByteSize,
+    }
+
+    fn span_ms(text: &str) -> Result<u64, String> {
+        text.parse::<Span>().map(Span::as_millis)
+    }
+
+    fn bytes(text: &str) -> Result<u64, String> {
+        text.parse::<ByteSize>().map(|size| size.0)
+    }
+
+    #[test]
+    fn durations_as_people_write_them() {
+        for (text, expected) in [
+            ("250ms", 250),
+            ("90s", 90_000),
+            ("15m", 900_000),
+            ("1h 30m", 5_400_000),
+            ("1h30m", 5_400_000),
+            ("7d", 604_800_000),
+            ("2", 2000),
+            ("0.25", 250),
+            ("0", 0),
+            ("1999us", 1),
+        ] {
+            assert_eq!(span_ms(text), Ok(expected), "{text}");
+        }
+        for text in ["", "soon", "-1", "-1s", "1x", "NaN", "inf", "1e99", "ms"] {
+            assert!(span_ms(text).unwrap_err().contains(&format!("`{text}`")), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, expected) in [
+            ("128", 128),
+            ("0", 0),
+            ("64KiB", 65_536),
+            ("64 KiB", 65_536),
+            ("1MB", 1_000_000),
+            ("1.5MiB", 1_572_864),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "big", "-1", "-1KiB", "1.5", "1e3", "NaN", "inf", "1e99GiB", "KiB"] {
+            assert!(bytes(text).is_err(), "{text}: {:?}", bytes(text));
+        }
+        assert!(bytes("99999999TiB").is_err());
+    }
+
+    #[test]
+    fn files_may_hold_text_or_numbers() {
+        let read = |text: &str| toml::from_str::<Both>(text).map_err(|error| error.to_string());
+        let half = Both { span: Span(Duration::from_millis(500)), size: ByteSize(64) };
+        assert_eq!(read("span = 0.5\nsize = 64").as_ref(), Ok(&half));
+        assert_eq!(read("span = \"500ms\"\nsize = \"64\"").as_ref(), Ok(&half));
+        let wrong = read("span = true\nsize = 64").unwrap_err();
+        assert!(wrong.contains("expected a duration such as"), "{wrong}");
+        let wrong = read("span = 1\nsize = [1]").unwrap_err();
+        assert!(wrong.contains("expected a size such as"), "{wrong}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            seconds in 0_u64..100_000_000,
+            nanos in prop_oneof![Just(0), 0_u32..1_000_000_000],
+            size in prop_oneof![any::<u64>(), 0_u64..5000, (0_u64..5000).prop_map(|n| n << 20)],
+        ) {
+            let both = Both { span: Span(Duration::new(seconds, nanos)), size: ByteSize(size) };
+            prop_assert_eq!(both.span.to_string().parse(), Ok(both.span));
+            prop_assert_eq!(both.size.to_string().parse(), Ok(both.size));
+            let json = serde_json::to_string(&both).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Both>(&json).unwrap(), both);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[0-9a-zA-Z. +-]{0,12}") {
+            let _read_or_refused = (text.parse::<Span>(), text.parse::<ByteSize>());
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::{Workload, schema, suggest};
+use super::{Objective, Workload, schema, suggest};
 use crate::failure::{Failure, Result, at};
 
 /// The greatest workload file: a person writes it.
@@ -60,8 +60,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Workload> {
         match Workload::deserialize(Deserializer::from(table.clone())) {
             Ok(workload) => break workload,
             Err(error) => {
-                let at = error.span().unwrap_or(0..0);
-                let names = names_at(table.get_ref(), &at).unwrap_or_default();
+                let span = error.span().unwrap_or(0..0);
+                let names = names_at(table.get_ref(), &span).unwrap_or_default();
+                let at = bad_objective(table.get_ref(), &names).unwrap_or(span);
                 mistakes.push(Mistake::read(at, &names, error.message()));
                 // The parts of a choice can't be read without each other.
                 let whole =
@@ -177,6 +178,18 @@ fn names_at(table: &DeTable<'_>, at: &Range) -> Option<Vec<String>> {
             table.iter().find(|(key, value)| spans(key.span()) || spans(value.span()))?;
         Some(vec![key.get_ref().to_string()])
     })
+}
+
+/// The first of the objectives that is none, where they are what can't be read: serde knows no
+/// place within a list.
+fn bad_objective(table: &DeTable<'_>, names: &[String]) -> Option<Range> {
+    let ["objectives"] = names.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let DeValue::Array(elements) = table.get("objectives")?.get_ref() else { return None };
+    let is_sound =
+        |value: &DeValue<'_>| value.as_str().is_some_and(|text| text.parse::<Objective>().is_ok());
+    elements.iter().find(|element| !is_sound(element.get_ref())).map(toml::Spanned::span)
 }
 
 /// Takes a field out; whether it was there.

@@ -3,6 +3,7 @@
 
 mod check;
 pub mod file;
+pub mod flags;
 pub mod named;
 mod objective;
 mod schema;
