@@ -6,6 +6,9 @@
 mod chunks;
 mod contract;
 pub mod http1;
+mod line;
+pub mod memcached;
+pub mod resp;
 #[cfg(test)]
 mod testing;
 
@@ -146,8 +149,8 @@ pub fn codec(protocol: Protocol, host: &str) -> Box<dyn Codec> {
         Protocol::Http1 => Box::new(http1::Http1::new(host)),
         Protocol::Floor => Box::new(http1::Http1::floor(host)),
         Protocol::Http2 => todo!(),
-        Protocol::Resp => todo!(),
-        Protocol::Memcached => todo!(),
+        Protocol::Resp => Box::new(resp::Resp::default()),
+        Protocol::Memcached => Box::new(memcached::Memcached::default()),
     }
 }
 

@@ -1,0 +1,224 @@
+//! Redis and Valkey: version 2 of their protocol, pipelined, answers in the order asked.
+//!
+//! What jeton calls issue, resolve, batch, consume, revoke and extend are here `SET … PX`, `GET`,
+//! `MGET`, `GETDEL`, `DEL` and `PEXPIRE`.
+
+use std::collections::VecDeque;
+
+use super::{Answer, Answers, Call, Codec, Garbage, KEY_LEN, Key, Ticket, excerpt, line};
+
+/// One connection's RESP2.
+#[derive(Debug, Default)]
+pub struct Resp {
+    outstanding: VecDeque<(Ticket, Asked)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Asked {
+    /// `+OK`.
+    Set,
+    /// A value, or the null that stands for none.
+    Value,
+    /// This many of them.
+    Values(usize),
+    /// The number of keys that there were, of one.
+    Count,
+}
+
+/// One answer, as the protocol has it.
+#[derive(Debug, PartialEq)]
+enum Reply<'a> {
+    Simple(&'a [u8]),
+    Error(&'a [u8]),
+    Integer(&'a [u8]),
+    Bulk(Option<&'a [u8]>),
+    /// So many elements follow; none for the null array.
+    Array(Option<usize>),
+}
+
+impl Codec for Resp {
+    fn request(
+        &mut self,
+        ticket: Ticket,
+        call: Call<'_>,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Garbage> {
+        let asked = match call {
+            Call::Issue { key, payload, ttl_ms } => {
+                push_command(b"*5\r\n$3\r\nSET\r\n", key, output);
+                push_bulk(payload, output);
+                output.extend_from_slice(b"$2\r\nPX\r\n");
+                push_bulk(itoa::Buffer::new().format(ttl_ms).as_bytes(), output);
+                Asked::Set
+            }
+            Call::Resolve(key) => {
+                push_command(b"*2\r\n$3\r\nGET\r\n", key, output);
+                Asked::Value
+            }
+            Call::ResolveMany(keys) => {
+                output.push(b'*');
+                push_number(keys.len() + 1, output);
+                output.extend_from_slice(b"$4\r\nMGET\r\n");
+                for key in keys {
+                    push_command(b"", key, output);
+                }
+                Asked::Values(keys.len())
+            }
+            Call::Consume(key) => {
+                push_command(b"*2\r\n$6\r\nGETDEL\r\n", key, output);
+                Asked::Value
+            }
+            Call::Revoke(key) => {
+                push_command(b"*2\r\n$3\r\nDEL\r\n", key, output);
+                Asked::Count
+            }
+            Call::Extend { key, ttl_ms } => {
+                push_command(b"*3\r\n$7\r\nPEXPIRE\r\n", key, output);
+                push_bulk(itoa::Buffer::new().format(ttl_ms).as_bytes(), output);
+                Asked::Count
+            }
+        };
+        self.outstanding.push_back((ticket, asked));
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        input: &[u8],
+        _output: &mut Vec<u8>,
+        answers: &mut dyn Answers,
+    ) -> Result<usize, Garbage> {
+        let mut rest = input;
+        while !rest.is_empty() {
+            let Some(&(ticket, asked)) = self.outstanding.front() else {
+                return Err(Garbage(format!(
+                    "an answer to nothing that was asked: {}",
+                    excerpt(rest)
+                )));
+            };
+            let Some(after) = deliver(ticket, asked, rest, answers)? else {
+                break;
+            };
+            self.outstanding.pop_front();
+            rest = after;
+        }
+        Ok(input.len() - rest.len())
+    }
+}
+
+/// Passes the first answer on once it is whole; gives what is behind it.
+fn deliver<'a>(
+    ticket: Ticket,
+    asked: Asked,
+    input: &'a [u8],
+    answers: &mut dyn Answers,
+) -> Result<Option<&'a [u8]>, Garbage> {
+    let Some((reply, mut rest)) = reply(input)? else {
+        return Ok(None);
+    };
+    let answer = match (asked, reply) {
+        (_, Reply::Error(text)) => {
+            answers.answer(ticket, Answer::Refused(0, &excerpt(text)));
+            return Ok(Some(rest));
+        }
+        (Asked::Values(count), Reply::Array(Some(elements))) if elements == count => {
+            let Some((values, after)) = values(rest, count)? else {
+                return Ok(None);
+            };
+            rest = after;
+            answers.answer(ticket, Answer::Many(&values));
+            return Ok(Some(rest));
+        }
+        (Asked::Set, Reply::Simple(b"OK")) => Answer::Issued(None),
+        (Asked::Value, Reply::Bulk(Some(value))) => Answer::Found(value),
+        (Asked::Value, Reply::Bulk(None)) | (Asked::Count, Reply::Integer(b"0")) => Answer::Absent,
+        (Asked::Count, Reply::Integer(b"1")) => Answer::Done,
+        (asked, reply) => {
+            return Err(Garbage(format!("{asked:?} was answered with {}", reply.describe())));
+        }
+    };
+    answers.answer(ticket, answer);
+    Ok(Some(rest))
+}
+
+/// The first reply and what is behind it; of an array only its head.
+fn reply(input: &[u8]) -> Result<Option<(Reply<'_>, &[u8])>, Garbage> {
+    let kind = input.first();
+    if kind.is_some_and(|kind| !b"+-:$*".contains(kind)) {
+        return Err(Garbage(format!("not RESP: {}", excerpt(input))));
+    }
+    let (Some(kind), Some((head, rest))) = (kind, line::split(input)?) else {
+        return Ok(None);
+    };
+    let argument = &head[1..];
+    let reply = match kind {
+        b'+' => Reply::Simple(argument),
+        b'-' => Reply::Error(argument),
+        b':' => Reply::Integer(argument),
+        b'$' if argument == b"-1" => Reply::Bulk(None),
+        b'*' if argument == b"-1" => Reply::Array(None),
+        b'*' => Reply::Array(Some(line::length(argument)?)),
+        _ => {
+            let data = line::split_data(rest, line::length(argument)?)?;
+            return Ok(data.map(|(data, after)| (Reply::Bulk(Some(data)), after)));
+        }
+    };
+    Ok(Some((reply, rest)))
+}
+
+/// That many values and what is behind them.
+type Values<'a> = (Vec<Option<&'a [u8]>>, &'a [u8]);
+
+fn values(input: &[u8], count: usize) -> Result<Option<Values<'_>>, Garbage> {
+    let mut values = Vec::with_capacity(count);
+    let mut rest = input;
+    while values.len() < count {
+        match reply(rest)? {
+            None => return Ok(None),
+            Some((Reply::Bulk(value), after)) => {
+                values.push(value);
+                rest = after;
+            }
+            Some((other, _)) => {
+                return Err(Garbage(format!("a value of MGET is {}", other.describe())));
+            }
+        }
+    }
+    Ok(Some((values, rest)))
+}
+
+impl Reply<'_> {
+    fn describe(&self) -> String {
+        match self {
+            Reply::Simple(text) => format!("+{}", excerpt(text)),
+            Reply::Error(text) => format!("-{}", excerpt(text)),
+            Reply::Integer(text) => format!(":{}", excerpt(text)),
+            Reply::Bulk(Some(bytes)) => format!("the value {}", excerpt(bytes)),
+            Reply::Array(Some(count)) => format!("an array of {count}"),
+            Reply::Bulk(None) | Reply::Array(None) => "null".to_owned(),
+        }
+    }
+}
+
+fn push_command(command: &[u8], key: &Key, output: &mut Vec<u8>) {
+    const { assert!(KEY_LEN == 32, "it is written below") };
+    output.extend_from_slice(command);
+    output.extend_from_slice(b"$32\r\n");
+    output.extend_from_slice(key);
+    output.extend_from_slice(b"\r\n");
+}
+
+fn push_bulk(bytes: &[u8], output: &mut Vec<u8>) {
+    output.push(b'$');
+    push_number(bytes.len(), output);
+    output.extend_from_slice(bytes);
+    output.extend_from_slice(b"\r\n");
+}
+
+fn push_number(number: usize, output: &mut Vec<u8>) {
+    output.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    output.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests;
