@@ -8,5 +8,6 @@ pub mod protocol;
 pub mod quantity;
 pub mod report;
 pub mod stats;
+pub mod target;
 pub mod traffic;
 pub mod workload;

@@ -1,0 +1,133 @@
+//! The few questions asked of a server beside the load, and of programs: are you there, and which
+//! version are you?
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::{Kind, binary};
+use crate::report::model::Harness;
+
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// An answer is read up to so many bytes.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// Whether a store answers and is done with loading its data.
+pub(super) fn is_ready(kind: Kind, address: SocketAddr) -> bool {
+    match kind {
+        Kind::Memcached => ask(address, b"version\r\n", b"\r\n").is_some(),
+        Kind::Redis | Kind::Valkey => {
+            // While it loads its data it answers with an error.
+            ask(address, b"PING\r\n", b"\r\n").is_some_and(|answer| answer.starts_with("+PONG"))
+        }
+        Kind::Jeton | Kind::Floor => TcpStream::connect_timeout(&address, ANSWER_TIME).is_ok(),
+    }
+}
+
+/// What a running server says it is, with its version; none where it does not say.
+pub fn server_version(kind: Kind, address: SocketAddr) -> Option<(Kind, String)> {
+    match kind {
+        Kind::Memcached => {
+            let answer = ask(address, b"version\r\n", b"\r\n")?;
+            Some((kind, answer.strip_prefix("VERSION ")?.trim().to_owned()))
+        }
+        Kind::Redis | Kind::Valkey => {
+            let answer = ask(address, b"INFO server\r\n", b"\r\n\r\n")?;
+            let field = |name: &str| {
+                let value = answer.lines().find_map(|line| line.strip_prefix(name))?;
+                Some(value.trim().to_owned())
+            };
+            // Valkey tells both, the first of them for those who know Redis alone.
+            let valkey = field("valkey_version:").map(|version| (Kind::Valkey, version));
+            valkey.or_else(|| Some((Kind::Redis, field("redis_version:")?)))
+        }
+        // Neither the contract nor the floor names a version over the wire.
+        Kind::Jeton | Kind::Floor => None,
+    }
+}
+
+/// The version that a program prints when asked with `--version`.
+pub(super) fn program_version(program: &Path) -> Option<String> {
+    let command = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    version_in(&String::from_utf8_lossy(&command.stdout)).map(str::to_owned)
+}
+
+/// The first word that is a number with dots, as in `Redis server v=7.0.15 sha=…`.
+fn version_in(text: &str) -> Option<&str> {
+    let words =
+        text.split_whitespace().map(|word| word.trim_start_matches("v=").trim_start_matches('v'));
+    let mut versions = words.filter(|word| {
+        word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.')
+    });
+    versions.next()
+}
+
+/// This harness: its version, and the commit of the repository it was built in where that is still
+/// there, with `+` where files were changed since.
+pub fn harness() -> Harness {
+    Harness { version: env!("CARGO_PKG_VERSION").to_owned(), commit: commit() }
+}
+
+fn commit() -> Option<String> {
+    let root = binary::workspace()?;
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(&root).args(arguments).stdin(Stdio::null());
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(if changed { format!("{commit}+") } else { commit })
+}
+
+/// Sends one request on a connection of its own; gives what comes up to an end.
+fn ask(address: SocketAddr, request: &[u8], end: &[u8]) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIME).ok()?;
+    stream.set_read_timeout(Some(ANSWER_TIME)).ok()?;
+    stream.set_write_timeout(Some(ANSWER_TIME)).ok()?;
+    stream.write_all(request).ok()?;
+    let (mut answer, mut part) = (Vec::new(), [0; 4 << 10]);
+    while !answer.ends_with(end) && answer.len() < ANSWER_MAX {
+        match stream.read(&mut part).ok()? {
+            0 => break,
+            count => answer.extend_from_slice(&part[..count]),
+        }
+    }
+    String::from_utf8(answer).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_print() {
+        for (text, version) in [
+            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0", Some("7.0.15")),
+            ("Server v=8.1.3 sha=0", Some("8.1.3")),
+            ("memcached 1.6.18\n", Some("1.6.18")),
+            ("jeton 0.1.0", Some("0.1.0")),
+            ("no version", None),
+        ] {
+            assert_eq!(version_in(text), version);
+        }
+    }
+
+    #[test]
+    fn the_harness_names_its_commit_where_there_is_one() {
+        let harness = harness();
+        assert_eq!(harness.version, env!("CARGO_PKG_VERSION"));
+        let Some(commit) = harness.commit else {
+            println!("not checked: no repository, or no git");
+            return;
+        };
+        let commit = commit.trim_end_matches('+');
+        assert!(
+            commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{commit}"
+        );
+    }
+}

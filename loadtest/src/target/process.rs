@@ -1,0 +1,257 @@
+//! A process that the harness starts: waited for until it is ready, stopped in order, killed on
+//! drop, with the end of its log at hand where it fails.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::failure::{Failure, Result, io};
+
+/// How long a server may take to end after SIGTERM.
+const STOP_TIME: Duration = Duration::from_secs(30);
+const POLL_PAUSE: Duration = Duration::from_millis(2);
+/// Lines of a log that an error shows.
+const LOG_LINES: usize = 10;
+/// The end of a log, of which they are taken.
+const LOG_BYTES: u64 = 16 << 10;
+
+/// A child process; killed when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    /// What it prints, read by a thread that ends with it, so that it never waits for a reader.
+    lines: Receiver<String>,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it, with its standard error in the file `log`.
+    ///
+    /// # Errors
+    /// The program can't be started, or the log not be written.
+    pub fn start(name: &str, mut command: Command, log: PathBuf) -> Result<Self> {
+        let file = File::create(&log).map_err(io(format!("create {}", log.display())))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut child = command.spawn().map_err(io(format!("start {program}")))?;
+        let (sender, lines) = mpsc::channel();
+        let stdout = child.stdout.take();
+        std::thread::spawn(move || {
+            let printed = stdout.map(BufReader::new).into_iter().flat_map(BufRead::lines);
+            let mut wanted = true;
+            for line in printed.map_while(std::io::Result::ok) {
+                // It is read to its end even when nobody wants it any more.
+                wanted = wanted && sender.send(line).is_ok();
+            }
+        });
+        Ok(Self { name: name.to_owned(), child, lines, log })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line that begins with `prefix`; gives the rest of it.
+    ///
+    /// # Errors
+    /// It ended first, or the time is over.
+    pub fn wait_for_line(&mut self, prefix: &str, patience: Duration) -> Result<String> {
+        let deadline = now() + patience;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(now())) {
+                Ok(line) => {
+                    if let Some(rest) = line.strip_prefix(prefix) {
+                        return Ok(rest.trim().to_owned());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Err(self.late(patience)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let how = match self.wait(Duration::from_secs(1))? {
+                        Some(status) => format!("ended with {status}"),
+                        None => "closed its standard output".to_owned(),
+                    };
+                    return Err(self.failed(&format!("{how} before it was ready")));
+                }
+            }
+        }
+    }
+
+    /// Tries `probe` until it succeeds.
+    ///
+    /// # Errors
+    /// It ended first, or the time is over.
+    pub fn wait_until(
+        &mut self,
+        patience: Duration,
+        mut probe: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let deadline = now() + patience;
+        // The process must be there before and after: another server may answer on its port.
+        while !(self.wait(Duration::ZERO)?.is_none() && probe()) {
+            if let Some(status) = self.wait(Duration::ZERO)? {
+                return Err(self.failed(&format!("ended with {status} before it was ready")));
+            }
+            if now() > deadline {
+                return Err(self.late(patience));
+            }
+            std::thread::sleep(POLL_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Asks it to end with SIGTERM and waits; kills it where it does not.
+    ///
+    /// # Errors
+    /// It had ended before, ended with a failure, or had to be killed.
+    pub fn stop(mut self) -> Result<()> {
+        use std::os::unix::process::ExitStatusExt;
+        if let Some(status) = self.wait(Duration::ZERO)? {
+            return Err(self.failed(&format!("ended with {status} before it was stopped")));
+        }
+        // One that is stopped does not see the first without the second.
+        for signal in [Signal::TERM, Signal::CONT] {
+            kill_process(Pid::from_child(&self.child), signal)
+                .map_err(io(format!("signal {}", self.name)))?;
+        }
+        match self.wait(STOP_TIME)? {
+            Some(status) if status.success() || status.signal() == Some(Signal::TERM.as_raw()) => {
+                Ok(())
+            }
+            Some(status) => Err(self.failed(&format!("ended with {status} when it was stopped"))),
+            None => {
+                let seconds = STOP_TIME.as_secs();
+                Err(self.failed(&format!("was killed: still there {seconds} s after SIGTERM")))
+            }
+        }
+    }
+
+    /// A failure of this process, with the end of what it logged.
+    pub fn failed(&self, problem: &str) -> Failure {
+        let log = log_end(&self.log).unwrap_or_default();
+        let problem = match log.as_str() {
+            "" => problem.to_owned(),
+            log => format!("{problem}; it logged:\n{log}"),
+        };
+        Failure::Target { target: self.name.clone(), problem }
+    }
+
+    fn late(&self, patience: Duration) -> Failure {
+        self.failed(&format!("was not ready within {} s", patience.as_secs_f64()))
+    }
+
+    /// How it ended, once it has.
+    fn wait(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
+        let deadline = now() + patience;
+        loop {
+            let status = self.child.try_wait().map_err(io(format!("wait for {}", self.name)))?;
+            if status.is_some() || now() >= deadline {
+                return Ok(status);
+            }
+            std::thread::sleep(POLL_PAUSE);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then both say so, and that is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a real process is waited for")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The last lines of a file, indented.
+fn log_end(path: &Path) -> std::io::Result<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<String> = text.trim_end().lines().map(|line| format!("  {line}")).collect();
+    Ok(lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> (tempfile::TempDir, Process) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let log = folder.path().join("log");
+        let process = Process::start("shell", command, log).expect("a shell");
+        (folder, process)
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn it_is_waited_for_and_stopped() {
+        let (_folder, mut process) = shell("echo other; echo ready: x=1; exec sleep 60");
+        assert_eq!(process.wait_for_line("ready: ", PATIENCE).expect("a line"), "x=1");
+        process.stop().expect("it ends");
+    }
+
+    #[test]
+    fn one_that_ends_first_is_quoted() {
+        let (_folder, mut process) = shell("seq 1 20 >&2; exit 3");
+        let error = process.wait_for_line("ready: ", PATIENCE).expect_err("no line").to_string();
+        assert!(error.contains("exit status: 3"), "{error}");
+        assert!(error.ends_with("  19\n  20") && error.contains("  11\n"), "{error}");
+        assert!(!error.contains("  10\n"), "{error}");
+    }
+
+    #[test]
+    fn one_that_is_late_is_named() {
+        let (_folder, mut process) = shell("echo waiting >&2; exec sleep 60");
+        let patience = Duration::from_millis(300);
+        let error = process.wait_for_line("ready: ", patience).expect_err("no line").to_string();
+        assert!(error.contains("shell: was not ready within 0.3 s"), "{error}");
+        let error = process.wait_until(patience, || false).expect_err("never").to_string();
+        assert!(error.contains("not ready"), "{error}");
+    }
+
+    #[test]
+    fn a_failure_at_its_end_is_told() {
+        let (_folder, mut process) =
+            shell("trap 'echo damaged >&2; exit 9' TERM; echo ready; while :; do sleep 0.01; done");
+        process.wait_for_line("ready", PATIENCE).expect("a line");
+        let error = process.stop().expect_err("it fails").to_string();
+        assert!(error.contains("exit status: 9") && error.contains("damaged"), "{error}");
+    }
+
+    #[test]
+    fn dropping_kills_even_one_that_stands_still() {
+        let (_folder, mut process) =
+            shell("trap '' TERM; echo ready; while :; do sleep 0.01; done");
+        process.wait_for_line("ready", PATIENCE).expect("a line");
+        let pid = process.pid();
+        kill_process(Pid::from_child(&process.child), Signal::STOP).expect("it is there");
+        drop(process);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let command = Command::new("/no/such/program");
+        let error = Process::start("x", command, folder.path().join("log"));
+        let error = error.expect_err("it is missing").to_string();
+        assert!(error.contains("/no/such/program"), "{error}");
+    }
+}

@@ -1,0 +1,242 @@
+//! Starting the servers: jeton, the stores that people use today, and the floor.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::{Kind, binary, floor, probe, usage};
+use crate::failure::{Failure, Result, io};
+use crate::report::model::Target;
+
+const READY_TIME: Duration = Duration::from_secs(60);
+
+/// How servers are started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// jeton's binary; where none is given it is looked for, and built where that can be done.
+    pub server_bin: Option<PathBuf>,
+    /// Further arguments, behind those of the harness.
+    pub arguments: Vec<String>,
+    /// Where data goes; on a disk, not in memory, or durability costs nothing.
+    pub scratch: Option<PathBuf>,
+    /// Whether every change is on disk before it is acknowledged, where the server can do that:
+    /// jeton as it comes, Redis and Valkey with `--appendfsync always`. Otherwise nothing is
+    /// written.
+    pub durable: bool,
+    /// Bytes of the body that the floor answers with.
+    pub floor_body_bytes: usize,
+    /// The harness, which the floor is a part of; this program where none is given.
+    pub harness_bin: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            server_bin: None,
+            arguments: Vec::new(),
+            scratch: None,
+            durable: true,
+            floor_body_bytes: 128,
+            harness_bin: None,
+        }
+    }
+}
+
+/// A server that was started here. Dropping it kills it and removes its data.
+#[derive(Debug)]
+pub struct Spawned {
+    // The process is dropped first: it writes into the folder.
+    process: Process,
+    kind: Kind,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    version: Option<String>,
+    command: Vec<String>,
+    _folder: TempDir,
+}
+
+impl Spawned {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where it takes the load.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where jeton's admin listener is.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Its process id, for [`super::usage`].
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// As a report names it.
+    pub fn report(&self) -> Target {
+        Target {
+            kind: self.kind.name().to_owned(),
+            address: self.address.to_string(),
+            version: self.version.clone(),
+            command: Some(self.command.clone()),
+        }
+    }
+
+    /// A failure of this server, with the end of what it logged.
+    pub fn failed(&self, problem: &str) -> Failure {
+        self.process.failed(problem)
+    }
+
+    /// Ends it in order.
+    ///
+    /// # Errors
+    /// It had ended before, ended with a failure, or had to be killed.
+    pub fn stop(self) -> Result<()> {
+        self.process.stop()
+    }
+}
+
+/// Why a server of this kind can't be started here, if it can't: its program is not on the PATH.
+pub fn missing(kind: Kind) -> Option<String> {
+    let program = program(kind)?;
+    let found = binary::on_path(program.as_ref()).is_some();
+    (!found).then(|| format!("{program} is not on the PATH"))
+}
+
+/// Starts a server on a free port of this machine and waits until it is ready.
+///
+/// # Errors
+/// Its program is not there, or it does not become ready; with the end of what it logged.
+pub fn start(kind: Kind, options: &Options) -> Result<Spawned> {
+    let base = binary::scratch(options.scratch.as_deref());
+    let folder = tempfile::Builder::new()
+        .prefix("loadtest-")
+        .tempdir_in(&base)
+        .map_err(io(format!("create a folder in {}", base.display())))?;
+    match kind {
+        Kind::Jeton => jeton(folder, options),
+        Kind::Floor => floor(folder, options),
+        Kind::Redis | Kind::Valkey | Kind::Memcached => store(kind, folder, options),
+    }
+}
+
+fn jeton(folder: TempDir, options: &Options) -> Result<Spawned> {
+    let program = binary::jeton(options.server_bin.as_deref())?;
+    let mut command = Command::new(&program);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.arg("--data-dir").arg(folder.path().join("data"));
+    command.args((!options.durable).then_some("--memory-only"));
+    command.args(&options.arguments);
+    let version = probe::program_version(&program);
+    let mut started = begin(Kind::Jeton, command, folder, version)?;
+    let line = started.process.wait_for_line("jeton ready: ", READY_TIME)?;
+    let address = |name: &str| {
+        let url = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix("http://"));
+        url.and_then(|address| address.parse().ok())
+    };
+    started.admin = address("admin=");
+    started.address =
+        address("data=").ok_or_else(|| started.failed(&format!("its ready line is: {line}")))?;
+    Ok(started)
+}
+
+fn floor(folder: TempDir, options: &Options) -> Result<Spawned> {
+    let program = match &options.harness_bin {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().map_err(io("find this program"))?,
+    };
+    let mut command = Command::new(program);
+    command.args(["floor", "--listen", "127.0.0.1:0", "--body-bytes"]);
+    command.arg(options.floor_body_bytes.to_string()).args(&options.arguments);
+    let version = Some(env!("CARGO_PKG_VERSION").to_owned());
+    let mut started = begin(Kind::Floor, command, folder, version)?;
+    let line = started.process.wait_for_line(floor::READY, READY_TIME)?;
+    started.address = line
+        .parse()
+        .map_err(|_| started.failed(&format!("its ready line is: {}{line}", floor::READY)))?;
+    Ok(started)
+}
+
+fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
+    let found = program(kind).and_then(|program| binary::on_path(program.as_ref()));
+    let program = found.ok_or_else(|| Failure::Target {
+        target: kind.name().to_owned(),
+        problem: missing(kind).unwrap_or_else(|| "its program is not there".to_owned()),
+    })?;
+    let address = free_address()?;
+    let mut command = Command::new(&program);
+    command.args(store_arguments(kind, address.port(), folder.path(), options.durable));
+    command.args(&options.arguments).current_dir(folder.path());
+    let version = probe::program_version(&program);
+    let mut started = begin(kind, command, folder, version)?;
+    started.process.wait_until(READY_TIME, || probe::is_ready(kind, address))?;
+    started.address = address;
+    Ok(started)
+}
+
+/// Starts a process; where it listens is not known yet.
+fn begin(
+    kind: Kind,
+    command: Command,
+    folder: TempDir,
+    version: Option<String>,
+) -> Result<Spawned> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let process = Process::start(kind.name(), command, folder.path().join("log"))?;
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    Ok(Spawned { process, kind, address, admin: None, version, command: words, _folder: folder })
+}
+
+/// The program of a store; none of what the harness finds otherwise.
+fn program(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Redis => Some("redis-server"),
+        Kind::Valkey => Some("valkey-server"),
+        Kind::Memcached => Some("memcached"),
+        Kind::Jeton | Kind::Floor => None,
+    }
+}
+
+fn store_arguments(kind: Kind, port: u16, folder: &Path, durable: bool) -> Vec<String> {
+    if kind == Kind::Memcached {
+        return memcached_arguments(port);
+    }
+    let (port, folder) = (port.to_string(), folder.display().to_string());
+    let common = ["--bind", "127.0.0.1", "--port", &port, "--daemonize", "no"];
+    let files = ["--dir", &folder, "--save", ""];
+    let log: &[&str] = if durable {
+        &["--appendonly", "yes", "--appendfsync", "always"]
+    } else {
+        &["--appendonly", "no"]
+    };
+    [&common[..], &files, log].concat().into_iter().map(str::to_owned).collect()
+}
+
+fn memcached_arguments(port: u16) -> Vec<String> {
+    let machine = usage::machine();
+    // It forgets what exceeds its limit without a word, which would count as lost here.
+    let limit_mib = (machine.memory_bytes / 4 * 3) >> 20;
+    let (port, threads) = (port.to_string(), machine.cores.to_string());
+    let (limit, user) = (limit_mib.to_string(), rustix::process::geteuid().is_root());
+    let network = ["-l", "127.0.0.1", "-p", &port, "-U", "0", "-c", "16384"];
+    // An item of 1 MiB with its key does not fit into the limit of 1 MiB that it has by itself.
+    let sizes = ["-t", &threads, "-m", &limit, "-I", "2m"];
+    // It refuses to run as root unless it is told so.
+    let user: &[&str] = if user { &["-u", "root"] } else { &[] };
+    [&network[..], &sizes, user].concat().into_iter().map(str::to_owned).collect()
+}
+
+/// A port that was free a moment ago: the stores can't pick one themselves.
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(io("find a free port"))?;
+    listener.local_addr().map_err(io("find a free port"))
+}
