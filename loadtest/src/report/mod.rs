@@ -1,3 +1,11 @@
 //! What is said of a run: the table at its end, `report.json`, and a page to read.
 
+pub mod build;
+pub mod describe;
+pub mod file;
+pub mod html;
 pub mod model;
+#[cfg(test)]
+pub mod sample;
+pub mod table;
+pub mod units;

@@ -173,6 +173,10 @@ pub struct Slice {
     pub max_us: f64,
     /// CPU of the server in this slice, in seconds, where it is known.
     pub server_cpu_s: Option<f64>,
+    /// As [`Latency::histogram`], of two significant digits; empty where it was not kept. With it
+    /// a comparison has intervals for the high percentiles too.
+    #[serde(default)]
+    pub histogram: String,
 }
 
 /// What a process used during the measured part.
@@ -225,7 +229,45 @@ pub struct Step {
     pub kept: bool,
 }
 
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// All answers were right and all objectives kept.
+    Passed,
+    /// The server gave false answers.
+    WrongAnswers,
+    /// It refused, or gave no answer.
+    Errors,
+    /// All answers were right, but too slow.
+    ObjectiveMissed,
+}
+
+impl Verdict {
+    /// For a heading.
+    pub fn text(self) -> &'static str {
+        match self {
+            Verdict::Passed => "passed",
+            Verdict::WrongAnswers => "wrong answers",
+            Verdict::Errors => "errors",
+            Verdict::ObjectiveMissed => "objective missed",
+        }
+    }
+}
+
 impl Report {
+    /// The worst that can be said of it.
+    pub fn verdict(&self) -> Verdict {
+        if self.errors.iter().any(|error| error.wrong) {
+            Verdict::WrongAnswers
+        } else if !self.errors.is_empty() {
+            Verdict::Errors
+        } else if self.passed() {
+            Verdict::Passed
+        } else {
+            Verdict::ObjectiveMissed
+        }
+    }
+
     /// Whether the server gave false answers, lost some, or missed an objective.
     pub fn passed(&self) -> bool {
         self.errors.is_empty() && self.objectives.iter().all(|objective| objective.met)

@@ -1,0 +1,115 @@
+//! Sentences that the table and the page share: what was asked of whom.
+
+use super::model::{Report, Search, Totals};
+use super::units;
+use crate::workload::{Arrivals, Http, Workload};
+
+/// Whom: `jeton 0.1.0 at 127.0.0.1:7450`.
+pub fn target(report: &Report) -> String {
+    let target = &report.target;
+    let version = target.version.as_deref().map(|version| format!(" {version}"));
+    format!("{}{} at {}", target.kind, version.unwrap_or_default(), target.address)
+}
+
+/// Cores, memory and system of the harness.
+pub fn machine(report: &Report) -> String {
+    let machine = &report.machine;
+    format!(
+        "{} × {}, {}, {}",
+        machine.cores,
+        machine.cpu,
+        units::bytes(machine.memory_bytes),
+        machine.system
+    )
+}
+
+/// How it was asked: `64 connections, HTTP/1.1, as fast as answers come, 10s after 2s of warm-up`.
+pub fn load(workload: &Workload) -> String {
+    let load = &workload.load;
+    let depth = if load.depth > 1 { format!(" × {} deep", load.depth) } else { String::new() };
+    let http = match load.http {
+        Http::One => "",
+        Http::Two => ", HTTP/2",
+    };
+    let pace = match (load.rate, load.arrivals) {
+        (None, _) => "closed loop".to_owned(),
+        (Some(rate), Arrivals::Uniform) => format!("open loop of {}/s, uniform", units::rate(rate)),
+        (Some(rate), Arrivals::Poisson) => format!("open loop of {}/s, Poisson", units::rate(rate)),
+    };
+    format!(
+        "{} connections{depth}{http}, {pace}; {} after {} of warm-up; {} tokens",
+        load.connections,
+        workload.time.duration,
+        workload.time.warm_up,
+        units::count(workload.keys.population)
+    )
+}
+
+/// How much of the rate that was asked for was reached, of an open loop.
+pub fn of_rate(totals: &Totals) -> Option<String> {
+    let rate = totals.rate.filter(|rate| *rate > 0.0)?;
+    let share = units::percent(totals.requests_per_s / rate);
+    Some(format!("{share} of the {}/s asked for", units::rate(rate)))
+}
+
+/// A search's result.
+pub fn found(search: &Search) -> String {
+    match search.rate {
+        Some(rate) => format!("highest kept: {}/s", units::rate(rate)),
+        None => "no rate that was tried kept the objectives".to_owned(),
+    }
+}
+
+/// For columns of objectives and steps.
+pub fn kept(kept: bool) -> &'static str {
+    if kept { "yes" } else { "no" }
+}
+
+/// A command line that a shell reads as it was given.
+pub fn shell(command: &[String]) -> String {
+    let quoted = command.iter().map(|word| {
+        let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=,%@+".contains(char);
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// The workload as a file that `loadtest run` takes.
+pub fn toml(workload: &Workload) -> String {
+    toml::to_string_pretty(workload)
+        .unwrap_or_else(|error| format!("# cannot be written as TOML: {error}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::Sample;
+
+    #[test]
+    fn the_workload_comes_back_from_its_file() {
+        let workload = Sample { slices: 8, requests: 10, ..Sample::default() }.report().workload;
+        assert_eq!(toml::from_str::<Workload>(&toml(&workload)).unwrap(), workload);
+        let default = Workload::default();
+        assert_eq!(toml::from_str::<Workload>(&toml(&default)).unwrap(), default);
+    }
+
+    #[test]
+    fn a_shell_reads_the_command_as_it_was_given() {
+        let words = ["a b", "it's", "", "$HOME", "--x=1", "`id`", "\\", "*"].map(str::to_owned);
+        let script = format!("printf '%s\\n' {}", shell(&words));
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), words.join("\n") + "\n");
+    }
+
+    #[test]
+    fn the_rate_is_compared_with_what_was_asked_for() {
+        let mut totals = Totals { requests_per_s: 970.0, ..Totals::default() };
+        assert_eq!(of_rate(&totals), None);
+        totals.rate = Some(1_000.0);
+        assert_eq!(of_rate(&totals).unwrap(), "97.0 % of the 1,000/s asked for");
+    }
+}
