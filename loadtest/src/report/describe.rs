@@ -52,6 +52,36 @@ pub fn of_rate(totals: &Totals) -> Option<String> {
     Some(format!("{share} of the {}/s asked for", units::rate(rate)))
 }
 
+/// What a reader must know before believing the figures.
+pub fn doubts(report: &Report) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let totals = &report.totals;
+    let busy = (report.client.user_s + report.client.system_s)
+        / totals.elapsed_s.max(f64::MIN_POSITIVE)
+        / report.workload.load.threads.max(1) as f64;
+    if totals.elapsed_s > 0.0 && busy > 0.9 {
+        doubts.push(format!(
+            "The harness itself was busy {} of the time: with more threads or a machine of its own \
+             the server may be found faster.",
+            units::percent(busy)
+        ));
+    }
+    if let Some(rate) = totals.rate.filter(|rate| totals.requests_per_s < 0.95 * rate) {
+        doubts.push(format!(
+            "{}/s were asked for and {}/s answered: the latencies are those of an overloaded server.",
+            units::rate(rate),
+            units::rate(totals.requests_per_s)
+        ));
+    }
+    if totals.substituted > 0 {
+        doubts.push(format!(
+            "{} requests found no living token to ask for and issued one instead.",
+            units::count(totals.substituted)
+        ));
+    }
+    doubts
+}
+
 /// A search's result.
 pub fn found(search: &Search) -> String {
     match search.rate {

@@ -1,7 +1,9 @@
 //! What is said of a run: the table at its end, `report.json`, and a page to read.
 
 pub mod build;
+pub mod chart;
 pub mod describe;
+pub mod figures;
 pub mod file;
 pub mod html;
 pub mod model;

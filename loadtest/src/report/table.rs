@@ -101,13 +101,28 @@ fn figures(text: &mut String, report: &Report) {
         }
     }
     usage(text, "Harness", &report.client);
-    if totals.substituted > 0 {
-        let _ = writeln!(
-            text,
-            "Substituted {} requests found no living token and issued one instead",
-            units::count(totals.substituted)
-        );
+    for doubt in describe::doubts(report) {
+        let _ = writeln!(text, "\n{}", wrap(&format!("Note: {doubt}")));
     }
+}
+
+/// Breaks lines between words so that they fit.
+pub fn wrap(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > usize::from(WIDTH) {
+            wrapped.push('\n');
+            column = 0;
+        } else if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
+    }
+    wrapped
 }
 
 fn usage(text: &mut String, who: &str, usage: &Usage) {
@@ -192,7 +207,10 @@ mod tests {
 
     #[test]
     fn every_figure_is_there_and_fits() {
-        for report in [sample(false), sample(true)] {
+        let mut doubtful = sample(false);
+        doubtful.totals.rate = Some(1e9);
+        doubtful.client.user_s = 1e3;
+        for report in [sample(false), sample(true), doubtful] {
             let text = render(&report, false);
             for line in text.lines() {
                 assert!(line.chars().count() <= usize::from(WIDTH), "too long: {line}");
