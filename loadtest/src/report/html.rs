@@ -95,7 +95,7 @@ pub struct Key {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Of the columns.
-    pub headings: Vec<String>,
+    pub headings: Vec<Cell>,
     /// As long as the headings.
     pub rows: Vec<Vec<Cell>>,
 }
@@ -127,7 +127,8 @@ impl Section {
 impl Table {
     /// An empty table.
     pub fn new(headings: &[&str]) -> Self {
-        Self { headings: headings.iter().map(ToString::to_string).collect(), rows: Vec::new() }
+        let headings = headings.iter().map(|heading| Cell::from((*heading).to_owned()));
+        Self { headings: headings.collect(), rows: Vec::new() }
     }
 
     /// Adds a row of plain cells.
@@ -258,6 +259,7 @@ fn latencies(report: &Report) -> Table {
 
 fn errors(report: &Report) -> Table {
     let mut table = Table::new(&["error", "count", "false answer", "for example"]);
+    table.headings[3].class = "text";
     for error in &report.errors {
         let example = Cell { text: error.example.clone(), class: "text mono" };
         let wrong = if error.wrong { Cell::judged("yes", false) } else { "no".to_owned().into() };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
 use super::describe;
 use super::model::{Latency, Report, Search, Usage, Verdict};
@@ -40,7 +40,8 @@ pub fn render(report: &Report, colours: bool) -> String {
 /// others to the right.
 pub fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    let rule = LineStyle::none().fill('─').junction('─');
+    table.load_style(comfy_table::presets::NOTHING.header_separator(rule));
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(headings.iter().map(ToString::to_string));
     for (at, column) in table.column_iter_mut().enumerate() {

@@ -53,7 +53,14 @@ pub fn short(value: f64) -> String {
         size if size >= 1e3 => (value / 1e3, "k"),
         _ => (value, ""),
     };
-    format!("{}{unit}", (scaled * 100.0).round() / 100.0)
+    // Three significant digits, without zeros at the end.
+    let digits = if scaled == 0.0 { 0.0 } else { 2.0 - scaled.abs().log10().floor() };
+    let rounded = format!("{:.*}", digits.clamp(0.0, 9.0) as usize, scaled);
+    let bare = match rounded.contains('.') {
+        true => rounded.trim_end_matches('0').trim_end_matches('.'),
+        false => &rounded,
+    };
+    format!("{bare}{unit}")
 }
 
 /// Three significant digits; a dash where there is no number.
@@ -143,6 +150,7 @@ mod tests {
         assert_eq!(ratio(1.0834), "1.083");
         assert_eq!(ratio(f64::INFINITY), "∞");
         assert_eq!(percent(0.973), "97.3 %");
-        assert_eq!([short(0.0), short(1_500.0), short(3e6)], ["0", "1.5k", "3M"]);
+        let shorts = [0.0, 0.005, 0.125, 250.0, 1_500.0, 20_000.0, 3e6].map(short);
+        assert_eq!(shorts, ["0", "0.005", "0.125", "250", "1.5k", "20k", "3M"]);
     }
 }
