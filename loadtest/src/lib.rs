@@ -7,6 +7,7 @@ pub mod failure;
 pub mod protocol;
 pub mod quantity;
 pub mod report;
+pub mod run;
 pub mod stats;
 pub mod target;
 pub mod traffic;

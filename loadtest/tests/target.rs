@@ -141,7 +141,7 @@ fn entries(folder: &Path) -> usize {
 #[test]
 fn the_floor_answers_every_request_however_they_come() {
     let address = floor_address(40);
-    let body = floor::body(40);
+    let body = loadtest::traffic::payload::fixed_body(40);
     let mut codec = protocol::codec(Protocol::Floor, "floor");
     let mut output = Vec::new();
     let calls = [

@@ -21,7 +21,7 @@ pub fn latencies() -> Histogram<u64> {
 
 /// Nanoseconds to two digits, told apart from a microsecond on.
 #[expect(clippy::expect_used, reason = "the bounds and digits are constants")]
-pub fn coarse_latencies() -> Histogram<u32> {
+pub fn coarse_latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, LATENCY_MAX_NS, 2).expect("valid bounds")
 }
 
@@ -60,7 +60,7 @@ pub struct SliceCounts {
     /// Errors among them, and requests without an answer.
     pub errors: u64,
     /// Nanoseconds.
-    pub latency_ns: Histogram<u32>,
+    pub latency_ns: Histogram<u64>,
 }
 
 /// What one thread, or all of them together, counted.
@@ -80,6 +80,8 @@ pub struct Record {
     pub tokens: u64,
     /// When the last of them came.
     pub last_ns: u64,
+    /// When the last thread was done.
+    pub ended_ns: u64,
     /// Bytes of all connections while measuring.
     pub bytes_sent: u64,
     /// Bytes of all connections while measuring.
@@ -102,6 +104,7 @@ impl Record {
             requests: 0,
             tokens: 0,
             last_ns: window.from_ns,
+            ended_ns: window.from_ns,
             bytes_sent: 0,
             bytes_received: 0,
             substituted: 0,
@@ -153,6 +156,7 @@ impl Record {
         self.requests += other.requests;
         self.tokens += other.tokens;
         self.last_ns = self.last_ns.max(other.last_ns);
+        self.ended_ns = self.ended_ns.max(other.ended_ns);
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.substituted += other.substituted;

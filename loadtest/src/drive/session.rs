@@ -15,6 +15,7 @@ use crate::drive::record::{Record, Window, add, coarse_latencies};
 use crate::drive::worker::{MakeCodec, Phase, Reach, Worker};
 use crate::failure::{Failure, Result, io};
 use crate::protocol::Protocol;
+use crate::target::usage::{self, Cpu};
 use crate::traffic::arrivals::{Arrivals, Share};
 use crate::traffic::payload::Payloads;
 use crate::traffic::plan::Plan;
@@ -34,7 +35,7 @@ pub struct Shared {
     answers: AtomicU64,
     tokens: AtomicU64,
     errors: AtomicU64,
-    recent: Mutex<Histogram<u32>>,
+    recent: Mutex<Histogram<u64>>,
 }
 
 impl Shared {
@@ -69,7 +70,7 @@ impl Shared {
     }
 
     /// Latencies since the last time; they are taken and forgotten.
-    pub(super) fn publish(&self, recent: &mut Histogram<u32>) {
+    pub(super) fn publish(&self, recent: &mut Histogram<u64>) {
         add(&mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner), recent);
         recent.reset();
     }
@@ -92,7 +93,7 @@ pub struct News {
     /// Errors since the phase began.
     pub errors: u64,
     /// Nanoseconds, of the answers since the last news.
-    pub recent_ns: Histogram<u32>,
+    pub recent_ns: Histogram<u64>,
 }
 
 /// Says nothing.
@@ -101,35 +102,6 @@ pub struct Silent;
 impl Observer for Silent {
     fn phase(&mut self, _name: &str, _length: Option<Duration>) {}
     fn tick(&mut self, _news: &News) {}
-}
-
-/// User and system time in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cpu {
-    /// In the program.
-    pub user_s: f64,
-    /// In the system on its behalf.
-    pub system_s: f64,
-}
-
-impl Cpu {
-    /// What was used since `earlier`.
-    pub fn since(self, earlier: Cpu) -> Cpu {
-        Cpu { user_s: self.user_s - earlier.user_s, system_s: self.system_s - earlier.system_s }
-    }
-
-    /// Both together.
-    pub fn total_s(self) -> f64 {
-        self.user_s + self.system_s
-    }
-}
-
-/// Reads CPU times: of the server where its process is known, and of this process.
-pub trait Meter {
-    /// Of the server.
-    fn server(&mut self) -> Option<Cpu>;
-    /// Of this process.
-    fn client(&mut self) -> Cpu;
 }
 
 /// CPU times and counts of one moment.
@@ -234,9 +206,11 @@ impl Session {
 
     /// Issues the population.
     ///
+    /// `server` is the process id of the server, where it is known.
+    ///
     /// # Errors
     /// The server went away.
-    pub fn load(&mut self, observer: &mut dyn Observer, meter: &mut dyn Meter) -> Result<Measured> {
+    pub fn load(&mut self, observer: &mut dyn Observer, server: Option<u32>) -> Result<Measured> {
         let begin_ns = self.clock.now_ns();
         // How long it takes is the server's to say; a server that is gone is noticed by the worker.
         let end_ns = u64::MAX / 4;
@@ -247,10 +221,12 @@ impl Session {
             let joining_ns = (begin_ns, begin_ns);
             phases.push(Phase { pace: Pace::Load, end_ns, window, joining_ns });
         }
-        self.run(phases, window, false, observer, meter)
+        self.run(phases, window, false, observer, server)
     }
 
     /// Puts load on the server and measures.
+    ///
+    /// `server` is the process id of the server, where it is known.
     ///
     /// # Errors
     /// The system refuses to wait.
@@ -258,7 +234,7 @@ impl Session {
         &mut self,
         spec: Spec,
         observer: &mut dyn Observer,
-        meter: &mut dyn Meter,
+        server: Option<u32>,
     ) -> Result<Measured> {
         let begin_ns = self.clock.now_ns() + LEAD_NS;
         let from_ns = begin_ns + nanos(spec.warm_up);
@@ -281,7 +257,7 @@ impl Session {
                 Phase { pace, end_ns: window.to_ns, window, joining_ns: (begin_ns, joined_ns) }
             })
             .collect();
-        self.run(phases, window, true, observer, meter)
+        self.run(phases, window, true, observer, server)
     }
 
     fn run(
@@ -290,7 +266,7 @@ impl Session {
         window: Window,
         slices: bool,
         observer: &mut dyn Observer,
-        meter: &mut dyn Meter,
+        server: Option<u32>,
     ) -> Result<Measured> {
         let begin_ns = self.clock.now_ns();
         let (answers, errors) = (self.answers(), self.errors());
@@ -304,7 +280,7 @@ impl Session {
             for slice in 0..=window.slices() as u64 {
                 let at_ns = (window.from_ns + slice * window.slice_ns()).min(window.to_ns);
                 self.look_until(at_ns, &watch, observer);
-                watch.readings.push(self.reading(meter));
+                watch.readings.push(self.reading(server));
             }
         }
         let mut merged = Record::new(window);
@@ -354,13 +330,13 @@ impl Session {
         });
     }
 
-    fn reading(&self, meter: &mut dyn Meter) -> Reading {
+    fn reading(&self, server: Option<u32>) -> Reading {
         Reading {
             at_ns: self.clock.now_ns(),
             answers: self.answers(),
             tokens: self.sum(|shared| &shared.tokens),
-            server: meter.server(),
-            client: meter.client(),
+            server: server.and_then(|pid| usage::cpu(pid).ok()),
+            client: usage::cpu(std::process::id()).unwrap_or_default(),
         }
     }
 

@@ -13,6 +13,7 @@ use rustix::fd::OwnedFd;
 use slab::Slab;
 
 use crate::failure::{Result, io};
+use crate::traffic::payload::fixed_body;
 
 /// What the line begins with that says where it listens.
 pub const READY: &str = "floor ready: http://";
@@ -46,14 +47,9 @@ struct Connection {
     blocked: bool,
 }
 
-/// The body of every answer: a JSON string of this many bytes with its quotation marks, at least 2.
-pub fn body(bytes: usize) -> Vec<u8> {
-    format!("\"{}\"", "x".repeat(bytes.saturating_sub(2))).into_bytes()
-}
-
 /// A whole answer, as long as one of jeton's with this body.
 fn answer(body_bytes: usize) -> Vec<u8> {
-    let body = body(body_bytes);
+    let body = fixed_body(body_bytes);
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
          content-length: {}\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n",

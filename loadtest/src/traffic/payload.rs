@@ -46,6 +46,12 @@ enum Source {
     Lines { text: Vec<u8>, lines: Vec<std::ops::Range<usize>> },
 }
 
+/// What the floor answers, whatever it is asked: a JSON string of this many bytes with its
+/// quotation marks, at least 2.
+pub fn fixed_body(bytes: usize) -> Vec<u8> {
+    format!("\"{}\"", "x".repeat(bytes.saturating_sub(2))).into_bytes()
+}
+
 impl Payloads {
     /// For a valid workload.
     ///
@@ -100,16 +106,14 @@ impl Payloads {
             && tail == TAIL
     }
 
-    /// One payload of the right size for a server that answers the same whatever it is asked: of a
-    /// file the line of middle length.
-    pub fn fixed(&self) -> Vec<u8> {
+    /// The size of a payload; of a file that of the line of middle length.
+    pub fn typical_len(&self) -> usize {
         match &self.source {
-            Source::Generated { .. } => self.payload(0, &mut Vec::new()).to_vec(),
-            Source::Lines { text, lines } => {
+            Source::Generated { .. } => self.payload(0, &mut Vec::new()).len(),
+            Source::Lines { lines, .. } => {
                 let mut lines = lines.clone();
                 let middle = lines.len() / 2;
-                let (_, line, _) = lines.select_nth_unstable_by_key(middle, ExactSizeIterator::len);
-                text[line.clone()].to_vec()
+                lines.select_nth_unstable_by_key(middle, ExactSizeIterator::len).1.len()
             }
         }
     }
@@ -238,7 +242,7 @@ mod tests {
         let first = generated(128, 1);
         assert_eq!(first.payload(5, &mut one), generated(128, 1).payload(5, &mut other));
         assert_ne!(first.payload(5, &mut one), generated(128, 2).payload(5, &mut other));
-        assert_eq!(first.fixed().len(), 128);
+        assert_eq!(first.typical_len(), 128);
     }
 
     #[test]
@@ -258,7 +262,7 @@ mod tests {
         names.sort_by_key(|name| expected.iter().position(|line| line == name));
         assert_eq!(names, expected);
         assert!(seen.values().all(|&count| count > 150), "{seen:?}");
-        assert_eq!(payloads.fixed(), b"{\"order\": 1}");
+        assert_eq!(payloads.typical_len(), b"{\"order\": 1}".len());
     }
 
     #[test]

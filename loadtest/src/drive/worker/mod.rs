@@ -70,7 +70,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     buffer: Vec<u8>,
     /// Latencies since the main thread was last told, for a person who watches.
-    recent: Histogram<u32>,
+    recent: Histogram<u64>,
     in_flight: usize,
 }
 
@@ -153,6 +153,7 @@ impl Worker {
                 self.serve(&mut run, event.data.u64() as usize, event.flags);
             }
         }
+        run.record.ended_ns = self.clock.now_ns();
         self.give_up_the_rest(&mut run);
         run.record.substituted = self.plan.substituted() - substituted;
         Ok(run.record)
@@ -393,7 +394,7 @@ struct Desk<'a> {
     plan: &'a mut Plan,
     record: &'a mut Record,
     shared: &'a Shared,
-    recent: &'a mut Histogram<u32>,
+    recent: &'a mut Histogram<u64>,
     outstanding: &'a mut Slab<Outstanding>,
     now_ns: u64,
     answers: usize,

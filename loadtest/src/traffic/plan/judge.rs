@@ -230,7 +230,7 @@ impl Plan {
             }
         }
         match answer {
-            Answer::Found(bytes) if *bytes == self.payloads.fixed() => Ok(()),
+            Answer::Found(bytes) if *bytes == self.floor_body => Ok(()),
             Answer::Found(_) => Err(Wrong::new(Kind::WrongPayload, "the floor's bytes differ")),
             _ => Err(unexpected(ask, answer)),
         }

@@ -18,7 +18,7 @@ use crate::protocol::{Call, Key, Protocol};
 use crate::traffic::arrivals::Share;
 use crate::traffic::choice::Choice;
 use crate::traffic::lifetime::Lifetimes;
-use crate::traffic::payload::Payloads;
+use crate::traffic::payload::{Payloads, fixed_body};
 use crate::traffic::popularity::Picker;
 use crate::traffic::slots::{Slack, Slots};
 use crate::traffic::{Rng, rng};
@@ -89,6 +89,8 @@ pub struct Plan {
     substituted: u64,
     keys: Vec<Key>,
     payload: Vec<u8>,
+    /// What the floor answers.
+    floor_body: Vec<u8>,
 }
 
 impl Plan {
@@ -108,6 +110,10 @@ impl Plan {
                     "keys.population: too many for one thread".to_owned(),
                 )
             })?;
+        let floor_body = match protocol {
+            Protocol::Floor => fixed_body(payloads.typical_len()),
+            _ => Vec::new(),
+        };
         Ok(Self {
             protocol,
             slots: Slots::new(population),
@@ -128,6 +134,7 @@ impl Plan {
             substituted: 0,
             keys: Vec::new(),
             payload: Vec::new(),
+            floor_body,
         })
     }
 

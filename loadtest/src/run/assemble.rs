@@ -1,0 +1,160 @@
+//! From counts to a report.
+
+use hdrhistogram::Histogram;
+
+use crate::drive::record::Record;
+use crate::drive::session::{Measured, Reading};
+use crate::report::build::micros;
+use crate::report::model::{
+    ErrorReport, FORMAT, Latency, ObjectiveReport, OperationReport, Report, Slice, Totals, Usage,
+};
+use crate::run::Job;
+use crate::run::subject::Subject;
+use crate::target::{probe, usage};
+use crate::workload::{Objective, Operation};
+
+const NS_PER_S: f64 = 1e9;
+
+/// What was run, beside what came of it.
+pub struct Setting<'a> {
+    /// What was to be run.
+    pub job: &'a Job,
+    /// Whom it was asked of.
+    pub subject: &'a Subject,
+    /// How the population was issued.
+    pub load: &'a Measured,
+    /// RFC 3339.
+    pub started_at: String,
+    /// The rate that was asked for.
+    pub rate: Option<f64>,
+}
+
+/// The report of a measured phase.
+pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
+    let record = &measured.record;
+    let all = record.all_latencies();
+    let mut workload = setting.job.workload.clone();
+    workload.load.rate = setting.rate;
+    let mut errors = setting.load.record.errors.clone();
+    errors.merge(&record.errors);
+    Report {
+        format: FORMAT,
+        harness: probe::harness(),
+        started_at: setting.started_at.clone(),
+        command: setting.job.command.clone(),
+        machine: usage::machine(),
+        target: setting.subject.target.clone(),
+        totals: totals(setting, measured),
+        latency: Latency::from_histogram(&all),
+        operations: operations(record),
+        errors: errors
+            .iter()
+            .map(|(kind, count, example)| ErrorReport {
+                kind: kind.name(),
+                count,
+                wrong: kind.is_wrong(),
+                example: example.to_owned(),
+            })
+            .collect(),
+        slices: slices(measured),
+        server: setting.subject.pid.and_then(|pid| server_usage(measured, pid)),
+        client: client_usage(measured),
+        objectives: workload.objectives.iter().map(|one| objective(one, &all)).collect(),
+        search: None,
+        workload,
+    }
+}
+
+fn totals(setting: &Setting<'_>, measured: &Measured) -> Totals {
+    let record = &measured.record;
+    // Answers that came after the end were to requests from before it.
+    let end_ns = record.last_ns.max(ends(measured).1.at_ns.min(record.window.to_ns));
+    let elapsed_s = end_ns.saturating_sub(record.window.from_ns) as f64 / NS_PER_S;
+    let per_s = |count: u64| if elapsed_s > 0.0 { count as f64 / elapsed_s } else { 0.0 };
+    let load = &setting.load.record;
+    Totals {
+        elapsed_s,
+        requests: record.requests,
+        tokens: record.tokens,
+        requests_per_s: per_s(record.requests),
+        tokens_per_s: per_s(record.tokens),
+        rate: setting.rate,
+        substituted: record.substituted,
+        bytes_sent: record.bytes_sent,
+        bytes_received: record.bytes_received,
+        load_s: load.ended_ns.saturating_sub(load.window.from_ns) as f64 / NS_PER_S,
+    }
+}
+
+fn operations(record: &Record) -> Vec<OperationReport> {
+    Operation::ALL
+        .iter()
+        .zip(&record.latency_ns)
+        .filter_map(|(&operation, latency_ns)| {
+            let latency = Latency::from_histogram(latency_ns.as_ref()?);
+            Some(OperationReport { operation, latency })
+        })
+        .collect()
+}
+
+fn slices(measured: &Measured) -> Vec<Slice> {
+    let record = &measured.record;
+    let window = record.window;
+    let length_s = window.slice_ns() as f64 / NS_PER_S;
+    let whole_s = (window.to_ns - window.from_ns) as f64 / NS_PER_S;
+    let mut slices = Vec::with_capacity(record.slices.len());
+    for (index, counts) in record.slices.iter().enumerate() {
+        let at_s = index as f64 * length_s;
+        let length_s = length_s.min(whole_s - at_s);
+        let mut slice = Slice::from_histogram(at_s, length_s, counts.errors, &counts.latency_ns);
+        slice.requests = counts.requests;
+        slice.server_cpu_s = match measured.readings.get(index..=index + 1) {
+            Some([from, to]) => from.server.zip(to.server).map(|(a, b)| b.since(a).total_s()),
+            _ => None,
+        };
+        slices.push(slice);
+    }
+    slices
+}
+
+/// The first and the last reading.
+fn ends(measured: &Measured) -> (Reading, Reading) {
+    let first = measured.readings.first().copied().unwrap_or_default();
+    (first, measured.readings.last().copied().unwrap_or(first))
+}
+
+fn usage_of(cpu: usage::Cpu, from: &Reading, to: &Reading, pid: u32) -> Usage {
+    let per = |count: u64| if count > 0 { cpu.total_s() * 1e6 / count as f64 } else { 0.0 };
+    let memory = usage::memory(pid).unwrap_or_default();
+    Usage {
+        user_s: cpu.user_s,
+        system_s: cpu.system_s,
+        cpu_us_per_request: per(to.answers - from.answers),
+        cpu_us_per_token: per(to.tokens - from.tokens),
+        memory_bytes: memory.resident_bytes,
+        memory_peak_bytes: memory.peak_bytes,
+    }
+}
+
+fn server_usage(measured: &Measured, pid: u32) -> Option<Usage> {
+    let (from, to) = ends(measured);
+    let cpu = to.server?.since(from.server?);
+    Some(usage_of(cpu, &from, &to, pid))
+}
+
+fn client_usage(measured: &Measured) -> Usage {
+    let (from, to) = ends(measured);
+    usage_of(to.client.since(from.client), &from, &to, std::process::id())
+}
+
+fn objective(objective: &Objective, all: &Histogram<u64>) -> ObjectiveReport {
+    let measured_us = percentile_us(all, objective.percentile);
+    // Without any answer nothing was kept.
+    let met = !all.is_empty() && measured_us <= objective.limit.0.as_secs_f64() * 1e6;
+    ObjectiveReport { objective: objective.to_string(), measured_us, met }
+}
+
+/// A percentile, 0 to 100, in microseconds.
+fn percentile_us(all: &Histogram<u64>, percentile: f64) -> f64 {
+    if all.is_empty() { 0.0 } else { micros(all, percentile / 100.0) }
+}

@@ -1,0 +1,146 @@
+//! One run from begin to end: reach the server, issue the population, put load on it, report.
+
+mod assemble;
+pub mod search;
+pub mod subject;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::drive::session::{Measured, Observer, Session, Spec};
+use crate::failure::{Failure, Result};
+use crate::report::model::Report;
+use crate::run::subject::Subject;
+use crate::target::Address;
+use crate::target::Options;
+use crate::traffic::payload::Payloads;
+use crate::workload::Workload;
+
+/// Descriptors the harness needs beside its connections.
+const DESCRIPTORS_BESIDE: u64 = 64;
+
+/// What is to be run, and how.
+#[derive(Clone)]
+pub struct Job {
+    /// What is asked.
+    pub workload: Workload,
+    /// Of whom.
+    pub address: Address,
+    /// How a server is started, where one is.
+    pub options: Options,
+    /// The process id of a server that is there.
+    pub server_pid: Option<u32>,
+    /// The command line, for the report.
+    pub command: Vec<String>,
+    /// Ends it early.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Connections to a server that holds the population.
+pub struct Bench {
+    job: Job,
+    subject: Subject,
+    session: Session,
+    load: Measured,
+}
+
+impl Bench {
+    /// Reaches the server and issues the population.
+    ///
+    /// # Errors
+    /// The server can't be reached or started, or can't do what is asked; there are too few
+    /// descriptors; the payloads can't be read.
+    pub fn set_up(job: &Job, observer: &mut dyn Observer) -> Result<Self> {
+        let workload = &job.workload;
+        raise_descriptors(workload.load.connections as u64)?;
+        let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed)?);
+        let subject =
+            Subject::reach(&job.address, workload, &payloads, &job.options, job.server_pid)?;
+        let stop = Arc::clone(&job.stop);
+        let session = Session::open(workload, subject.endpoint(), &payloads, stop);
+        let mut session = session.map_err(|failure| subject.explain(failure))?;
+        let load =
+            session.load(observer, subject.pid).map_err(|failure| subject.explain(failure))?;
+        Ok(Self { job: job.clone(), subject, session, load })
+    }
+
+    /// Puts load on the server as the workload says, at this rate, and reports.
+    ///
+    /// # Errors
+    /// The server went away.
+    pub fn measure(&mut self, rate: Option<f64>, observer: &mut dyn Observer) -> Result<Report> {
+        let time = &self.job.workload.time;
+        let spec =
+            Spec { rate, warm_up: time.warm_up.0, duration: time.duration.0, ramp: time.ramp.0 };
+        self.measure_as(spec, observer)
+    }
+
+    /// The same with other times.
+    ///
+    /// # Errors
+    /// The server went away.
+    pub fn measure_as(&mut self, spec: Spec, observer: &mut dyn Observer) -> Result<Report> {
+        let started_at = now();
+        let measured = self
+            .session
+            .measure(spec, observer, self.subject.pid)
+            .map_err(|failure| self.subject.explain(failure))?;
+        let setting = assemble::Setting {
+            job: &self.job,
+            subject: &self.subject,
+            load: &self.load,
+            started_at,
+            rate: spec.rate,
+        };
+        Ok(assemble::report(&setting, &measured))
+    }
+
+    /// Ends a server that was started here.
+    ///
+    /// # Errors
+    /// It had ended before, or had to be killed.
+    pub fn tear_down(self) -> Result<()> {
+        drop(self.session);
+        self.subject.stop()
+    }
+}
+
+/// The whole of it.
+///
+/// # Errors
+/// As [`Bench::set_up`] and [`Bench::measure`].
+pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
+    let mut bench = Bench::set_up(job, observer)?;
+    let report = bench.measure(job.workload.load.rate, observer)?;
+    bench.tear_down()?;
+    Ok(report)
+}
+
+fn now() -> String {
+    #[expect(clippy::disallowed_methods, reason = "the edge: a report says when it was made")]
+    let now = std::time::SystemTime::now();
+    jiff::Timestamp::try_from(now).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// Lets this process open as many descriptors as the system allows it.
+fn raise_descriptors(connections: u64) -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let most = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    match most {
+        Some(most) if connections + DESCRIPTORS_BESIDE > most => Err(Failure::Input(format!(
+            "--connections {connections}: this process may open {most} descriptors; raise the \
+             limit with `ulimit -n {}`",
+            connections + DESCRIPTORS_BESIDE
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a search may take between two looks at a rate.
+pub(crate) const SETTLE: Duration = Duration::from_millis(500);
