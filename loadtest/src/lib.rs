@@ -2,8 +2,10 @@
 //!
 //! A black box: it speaks to servers over the wire alone and shares no code with jeton's.
 
+pub mod cli;
 pub mod drive;
 pub mod failure;
+pub mod peers;
 pub mod protocol;
 pub mod quantity;
 pub mod report;

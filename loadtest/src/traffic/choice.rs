@@ -16,10 +16,15 @@ pub struct Choice {
 impl Choice {
     /// `mix` is valid: no weight is negative and one is above 0.
     pub fn new(mix: &Mix) -> Self {
-        let total: f64 = Operation::ALL.iter().map(|&operation| mix.weight(operation)).sum();
+        // Weights are shares of the requests, and one choice of a consume makes several.
+        let weight = |operation| match operation {
+            Operation::Consume => mix.consume / mix.rivals.max(1) as f64,
+            _ => mix.weight(operation),
+        };
+        let total: f64 = Operation::ALL.iter().map(|&operation| weight(operation)).sum();
         let mut sum = 0.0;
         let bounds = Operation::ALL.map(|operation| {
-            sum += mix.weight(operation);
+            sum += weight(operation);
             sum / total
         });
         let last = Operation::ALL.iter().rposition(|&operation| mix.weight(operation) > 0.0);

@@ -137,6 +137,7 @@ impl Worker {
             alive_ns: self.clock.now_ns(),
         };
         let mut events = Vec::with_capacity(EVENTS);
+        self.catch_up(&mut run, &mut events)?;
         loop {
             let now_ns = self.clock.now_ns();
             self.join_in(&mut run, now_ns);
@@ -157,6 +158,19 @@ impl Worker {
         self.give_up_the_rest(&mut run);
         run.record.substituted = self.plan.substituted() - substituted;
         Ok(run.record)
+    }
+
+    /// Takes note of connections that the server closed between two phases, before any is used.
+    fn catch_up(&mut self, run: &mut Run, events: &mut Vec<epoll::Event>) -> Result<()> {
+        loop {
+            self.wait_until(0, events)?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            for event in events.drain(..) {
+                self.serve(run, event.data.u64() as usize, event.flags);
+            }
+        }
     }
 
     fn is_over(&self, run: &Run, now_ns: u64) -> bool {
@@ -283,14 +297,17 @@ impl Worker {
     }
 
     fn wait(&self, run: &Run, events: &mut Vec<epoll::Event>) -> Result<()> {
-        let now_ns = self.clock.now_ns();
         let mut until_ns = run.next_tick_ns;
         if let (Some(due_ns), false) = (run.phase.pace.due_ns(), run.ready.is_empty())
             && due_ns < run.phase.end_ns
         {
             until_ns = until_ns.min(due_ns);
         }
-        let pause = Duration::from_nanos(until_ns.saturating_sub(now_ns));
+        self.wait_until(until_ns, events)
+    }
+
+    fn wait_until(&self, until_ns: u64, events: &mut Vec<epoll::Event>) -> Result<()> {
+        let pause = Duration::from_nanos(until_ns.saturating_sub(self.clock.now_ns()));
         let timeout = Timespec::try_from(pause).unwrap_or_default();
         events.clear();
         match epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)) {

@@ -1,0 +1,264 @@
+//! The command line: what each command is given, and what its exit code says.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::failure::{Failure, Result, io};
+use crate::peers::{self, PeersArgs};
+use crate::report::live::Live;
+use crate::report::{file, table};
+use crate::run::{self, Job, search};
+use crate::target::{Address, Kind, Options, floor};
+use crate::workload::Workload;
+use crate::workload::flags::WorkloadFlags;
+use crate::workload::named;
+
+/// Load-tests token services and key-value stores, compares them, and gates on regressions.
+///
+/// Exit codes: 0 done; 1 a wrong answer, a missed objective or a regression; 2 it could not run.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Puts a workload on a server and reports
+    Run(Box<RunArgs>),
+    /// Sets two reports side by side, and says where the difference is noise
+    Compare(CompareArgs),
+    /// Measures jeton beside Redis, Valkey, memcached and the floor, and writes the table of ratios
+    Peers(PeersArgs),
+    /// The workloads that come with the harness
+    List(ListArgs),
+    /// Serves fixed bytes: what the kernel and the harness cost
+    #[command(hide = true)]
+    Floor(FloorArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// A workload by name (see `loadtest list`), or a TOML file
+    #[arg(value_name = "NAME|FILE.toml")]
+    workload: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Where report.json and report.html go; without it nothing is written
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Searches the highest rate that keeps the objectives (see --slo)
+    #[arg(long)]
+    find_max: bool,
+    #[command(flatten)]
+    flags: WorkloadFlags,
+}
+
+#[derive(Debug, Args)]
+struct ServerArgs {
+    /// Whom to ask: jeton, floor, redis, valkey or memcached start one here and stop it;
+    /// http://HOST:PORT, redis://…, valkey://… or memcached://… is one that is there
+    #[arg(long, value_name = "TARGET", default_value = "jeton")]
+    target: String,
+    /// jeton's binary; else it is built where this is its repository, or looked for on the PATH
+    #[arg(long, env = "JETON_BIN", value_name = "PATH")]
+    server_bin: Option<PathBuf>,
+    /// A further argument for a server that is started here; may be given several times
+    #[arg(long = "server-arg", value_name = "ARG", allow_hyphen_values = true)]
+    server_args: Vec<String>,
+    /// The process id of a server that is there, to measure its CPU time and memory
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    /// Lets a server that is started here write nothing to disk
+    #[arg(long)]
+    not_durable: bool,
+    /// Where a server that is started here keeps its data; a disk, not memory
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CompareArgs {
+    /// The report of before: report.json or the directory it is in
+    a: PathBuf,
+    /// The report of after
+    b: PathBuf,
+    /// Writes a page as well
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Prints the file of this workload, to begin one's own with
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct FloorArgs {
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    #[arg(long, default_value_t = 128)]
+    body_bytes: usize,
+}
+
+/// Runs the command that was given.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a program says on standard error why it could not run")]
+fn complain(failure: &Failure) {
+    eprintln!("loadtest: {failure}");
+}
+
+impl Cli {
+    /// Gives whether all was right.
+    fn run(self) -> Result<bool> {
+        match self.command {
+            Command::Run(arguments) => arguments.run(),
+            Command::Compare(arguments) => arguments.run(),
+            Command::Peers(arguments) => compare_peers(&arguments),
+            Command::List(arguments) => arguments.run(),
+            Command::Floor(arguments) => {
+                floor::serve(arguments.listen, arguments.body_bytes).map(|()| true)
+            }
+        }
+    }
+}
+
+impl RunArgs {
+    fn run(self) -> Result<bool> {
+        let mut workload = named::find_or_load(&self.workload)?;
+        self.flags.apply(&mut workload)?;
+        if let Some(directory) = &self.out {
+            // A run of an hour is not lost for a mistyped directory.
+            file::prepare(directory)?;
+        }
+        let job = Job {
+            workload,
+            address: Address::parse(&self.server.target)?,
+            options: self.server.options(),
+            server_pid: self.server.server_pid,
+            command: command_line(),
+            stop: stop_on_signal()?,
+        };
+        let mut live = Live::new();
+        let report = if self.find_max {
+            search::run(&job, &mut live)?
+        } else {
+            run::run(&job, &mut live)?
+        };
+        live.finish();
+        print(&table::render(&report, table::colours()))?;
+        if let Some(directory) = &self.out {
+            let (json, html) = file::write(directory, &report)?;
+            print(&format!("written: {} and {}\n", json.display(), html.display()))?;
+        }
+        Ok(report.passed() && report.search.as_ref().is_none_or(|search| search.rate.is_some()))
+    }
+}
+
+fn compare_peers(arguments: &PeersArgs) -> Result<bool> {
+    let job = Job {
+        workload: Workload::default(),
+        address: Address::Start(Kind::Jeton),
+        options: Options::default(),
+        server_pid: None,
+        command: command_line(),
+        stop: stop_on_signal()?,
+    };
+    let mut live = Live::new();
+    let peers = peers::run(arguments, &job, &mut live)?;
+    live.finish();
+    print(&peers::markdown(&peers))?;
+    if let Some(directory) = &arguments.out {
+        print(&format!("written: peers.md, peers.html, peers.json in {}\n", directory.display()))?;
+    }
+    Ok(peers.passed())
+}
+
+impl ServerArgs {
+    fn options(&self) -> Options {
+        Options {
+            server_bin: self.server_bin.clone(),
+            arguments: self.server_args.clone(),
+            scratch: self.scratch.clone(),
+            durable: !self.not_durable,
+            ..Options::default()
+        }
+    }
+}
+
+impl CompareArgs {
+    fn run(self) -> Result<bool> {
+        let (a, b) = (file::read(&self.a)?, file::read(&self.b)?);
+        let comparison = crate::compare::compare(&a, &b);
+        print(&comparison.table(table::colours()))?;
+        if let Some(path) = &self.html {
+            file::replace(path, comparison.html(&a, &b).as_bytes())?;
+            print(&format!("written: {}\n", path.display()))?;
+        }
+        Ok(!comparison.regressed())
+    }
+}
+
+impl ListArgs {
+    fn run(self) -> Result<bool> {
+        if let Some(name) = &self.name {
+            named::find(name)?;
+            print(named::text(name).unwrap_or_default())?;
+            return Ok(true);
+        }
+        for workload in named::all() {
+            print(&format!("{:<14} {}\n", workload.name, workload.description))?;
+        }
+        Ok(true)
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no failure.
+fn print(text: &str) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(io("standard output")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn command_line() -> Vec<String> {
+    let mut words = std::env::args();
+    let program = words.next().map(|_| "loadtest".to_owned());
+    program.into_iter().chain(words).collect()
+}
+
+/// The first Ctrl-C ends the run early and reports what was measured; the second ends it at once.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if heard.swap(true, Ordering::Relaxed) {
+            std::process::exit(2);
+        }
+    })
+    .map_err(|error| Failure::Input(format!("no signal handler: {error}")))?;
+    Ok(stop)
+}
