@@ -3,6 +3,7 @@
 //! A black box: it speaks to servers over the wire alone and shares no code with jeton's.
 
 pub mod cli;
+pub mod compare;
 pub mod drive;
 pub mod failure;
 pub mod peers;

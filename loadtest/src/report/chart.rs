@@ -89,7 +89,7 @@ struct Shape {
 
 const SHAPES: [Shape; 2] = [
     Shape { class: "wide", width: 920, height: 300, x_ticks: 14 },
-    Shape { class: "narrow", width: 380, height: 260, x_ticks: 6 },
+    Shape { class: "narrow", width: 380, height: 260, x_ticks: 5 },
 ];
 
 impl Chart {
@@ -122,7 +122,7 @@ impl Chart {
         let (x, y) = (self.x.thinned(shape.x_ticks), self.y.thinned(8));
         let mut chart = ChartBuilder::on(area)
             .margin_top(10 * SCALE)
-            .margin_right(16 * SCALE)
+            .margin_right(28 * SCALE)
             .set_label_area_size(LabelAreaPosition::Left, 64 * SCALE)
             .set_label_area_size(LabelAreaPosition::Bottom, 32 * SCALE)
             .build_cartesian_2d(x.clone(), y.clone())?;

@@ -98,16 +98,12 @@ fn latency_over_time(slices: &[Slice]) -> Figure {
         // A slice without answers has no latency: the line has a gap there.
         slice_points(slices, |slice| if slice.requests == 0 { f64::NAN } else { log(us(slice)) })
     };
-    let named: [(&str, fn(&Slice) -> f64); 3] = [
-        ("max", |slice| slice.max_us),
-        ("p99", |slice| slice.p99_us),
-        ("p50", |slice| slice.p50_us),
+    let line = |name: &str, colour, points| Line { name: name.to_owned(), colour, points };
+    let lines = vec![
+        line("max", 6, of(|slice| slice.max_us)),
+        line("p99", 1, of(|slice| slice.p99_us)),
+        line("p50", 0, of(|slice| slice.p50_us)),
     ];
-    let lines: Vec<Line> = named
-        .into_iter()
-        .zip([6, 1, 0])
-        .map(|((name, us), colour)| Line { name: name.to_owned(), colour, points: of(us) })
-        .collect();
     let y = latency_axis(&lines);
     time_figure(slices, lines, y, "Latency (logarithmic) of the answers in each slice of time.")
 }

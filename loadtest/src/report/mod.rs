@@ -6,6 +6,7 @@ pub mod describe;
 pub mod figures;
 pub mod file;
 pub mod html;
+pub mod live;
 pub mod model;
 #[cfg(test)]
 pub mod sample;

@@ -98,7 +98,7 @@ fn figures(text: &mut String, report: &Report) {
     match &report.server {
         Some(server) => usage(text, "Server", server),
         None => {
-            text.push_str("Server      CPU and memory unknown: not started here, no process id\n")
+            text.push_str("Server      CPU and memory unknown: not started here, no process id\n");
         }
     }
     usage(text, "Harness", &report.client);

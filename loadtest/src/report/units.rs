@@ -7,7 +7,7 @@ pub fn latency(us: f64) -> String {
     }
     // The limits are where three digits would round up to the next unit.
     match us {
-        us if us == 0.0 => "0 µs".to_owned(),
+        0.0 => "0 µs".to_owned(),
         us if us < 0.999_5 => format!("{:.0} ns", us * 1e3),
         us if us < 999.5 => format!("{} µs", three_digits(us)),
         us if us < 999_500.0 => format!("{} ms", three_digits(us / 1e3)),
