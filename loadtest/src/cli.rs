@@ -159,12 +159,9 @@ impl RunArgs {
             command: command_line(),
             stop: stop_on_signal()?,
         };
-        let mut live = Live::new();
-        let report = if self.find_max {
-            search::run(&job, &mut live)?
-        } else {
-            run::run(&job, &mut live)?
-        };
+        let mut live = Live::stderr();
+        let report =
+            if self.find_max { search::run(&job, &mut live)? } else { run::run(&job, &mut live)? };
         live.finish();
         print(&table::render(&report, table::colours()))?;
         if let Some(directory) = &self.out {
@@ -184,7 +181,7 @@ fn compare_peers(arguments: &PeersArgs) -> Result<bool> {
         command: command_line(),
         stop: stop_on_signal()?,
     };
-    let mut live = Live::new();
+    let mut live = Live::stderr();
     let peers = peers::run(arguments, &job, &mut live)?;
     live.finish();
     print(&peers::markdown(&peers))?;
@@ -210,7 +207,7 @@ impl CompareArgs {
     fn run(self) -> Result<bool> {
         let (a, b) = (file::read(&self.a)?, file::read(&self.b)?);
         let comparison = crate::compare::compare(&a, &b);
-        print(&comparison.table(table::colours()))?;
+        print(&comparison.render(table::colours()))?;
         if let Some(path) = &self.html {
             file::replace(path, comparison.html(&a, &b).as_bytes())?;
             print(&format!("written: {}\n", path.display()))?;

@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use page::{html, markdown};
 pub use works::{Metric, Side, Work};
 
-use crate::drive::session::{Observer, Spec};
+use crate::drive::session::{Length, Observer, Silent, Spec};
 use crate::failure::{Failure, Result};
 use crate::quantity::Span;
 use crate::report::file;
@@ -133,8 +133,10 @@ pub fn run(arguments: &PeersArgs, job: &Job, observer: &mut dyn Observer) -> Res
         file::prepare(directory)?;
     }
     let works = works::chosen(arguments)?;
-    let mut not_run: Vec<String> =
-        [Kind::Redis, Kind::Valkey, Kind::Memcached].into_iter().filter_map(target::missing).collect();
+    let mut not_run: Vec<String> = [Kind::Redis, Kind::Valkey, Kind::Memcached]
+        .into_iter()
+        .filter_map(target::missing)
+        .collect();
     let mut results = Vec::with_capacity(works.len());
     for work in &works {
         results.push(measure(work, arguments, job, observer)?);
@@ -168,7 +170,7 @@ fn measure(
     let sides: Vec<&Side> = work.sides.iter().filter(|side| side.is_here()).collect();
     let mut benches = Vec::with_capacity(sides.len());
     for side in &sides {
-        observer.phase(&format!("{}: {}: issuing the tokens", work.name, side.name), None);
+        observer.phase(&format!("{}: {}: issuing the tokens", work.name, side.name), Length::Open);
         benches.push(set_up(work, side, arguments, job)?);
     }
     let rounds = if work.metric == Metric::BytesPerToken { 1 } else { arguments.rounds };
@@ -177,15 +179,16 @@ fn measure(
         for turn in 0..sides.len() {
             // The order turns, so that nobody always comes after the same one.
             let side = (turn + round) % sides.len();
-            let name = format!("{}: round {} of {rounds}: {}", work.name, round + 1, sides[side].name);
-            observer.phase(&name, Some(WARM_UP + arguments.duration.0));
+            let name =
+                format!("{}: round {} of {rounds}: {}", work.name, round + 1, sides[side].name);
+            observer.phase(&name, Length::Time(WARM_UP + arguments.duration.0));
             let spec = Spec {
                 rate: None,
                 warm_up: WARM_UP,
                 duration: arguments.duration.0,
                 ramp: Duration::ZERO,
             };
-            reports[side].push(benches[side].measure_as(spec, &mut Quiet)?);
+            reports[side].push(benches[side].measure_as(spec, &mut Silent)?);
         }
     }
     for bench in benches {
@@ -199,14 +202,6 @@ fn measure(
     })
 }
 
-/// Phases are told by the rounds themselves.
-struct Quiet;
-
-impl Observer for Quiet {
-    fn phase(&mut self, _name: &str, _length: Option<Duration>) {}
-    fn tick(&mut self, _news: &crate::drive::session::News) {}
-}
-
 fn set_up(work: &Work, side: &Side, arguments: &PeersArgs, job: &Job) -> Result<Bench> {
     let mut job = job.clone();
     job.workload = work.workload.clone();
@@ -218,7 +213,7 @@ fn set_up(work: &Work, side: &Side, arguments: &PeersArgs, job: &Job) -> Result<
         durable: work.durable,
         ..Options::default()
     };
-    Bench::set_up(&job, &mut Quiet)
+    Bench::set_up(&job, &mut Silent)
 }
 
 fn rows(work: &Work, sides: &[&Side], reports: &[Vec<Report>]) -> Vec<Row> {

@@ -76,10 +76,21 @@ impl Shared {
     }
 }
 
+/// How far a phase goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Length {
+    /// For so long.
+    Time(Duration),
+    /// For so many requests.
+    Requests(u64),
+    /// Nobody knows.
+    Open,
+}
+
 /// How a run goes, while it does.
 pub trait Observer {
-    /// A phase begins; how long it will take, where that is known.
-    fn phase(&mut self, name: &str, length: Option<Duration>);
+    /// A phase begins.
+    fn phase(&mut self, name: &str, length: Length);
     /// Several times a second.
     fn tick(&mut self, news: &News);
 }
@@ -100,7 +111,7 @@ pub struct News {
 pub struct Silent;
 
 impl Observer for Silent {
-    fn phase(&mut self, _name: &str, _length: Option<Duration>) {}
+    fn phase(&mut self, _name: &str, _length: Length) {}
     fn tick(&mut self, _news: &News) {}
 }
 
@@ -215,7 +226,7 @@ impl Session {
         // How long it takes is the server's to say; a server that is gone is noticed by the worker.
         let end_ns = u64::MAX / 4;
         let window = Window { from_ns: begin_ns, to_ns: begin_ns + 1_000_000_000 };
-        observer.phase("issuing the population", None);
+        observer.phase("issue tokens", Length::Requests(self.workload.keys.population));
         let mut phases = Vec::with_capacity(self.threads.len());
         for _ in &self.threads {
             let joining_ns = (begin_ns, begin_ns);
@@ -239,7 +250,9 @@ impl Session {
         let begin_ns = self.clock.now_ns() + LEAD_NS;
         let from_ns = begin_ns + nanos(spec.warm_up);
         let window = Window { from_ns, to_ns: from_ns + nanos(spec.duration) };
-        observer.phase("load", Some(spec.warm_up + spec.duration));
+        let length = Length::Time(spec.warm_up + spec.duration);
+        let name = spec.rate.map_or("load".to_owned(), |rate| format!("{rate:.0} requests/s"));
+        observer.phase(&name, length);
         let count = self.threads.len();
         let phases = (0..count)
             .map(|thread| {

@@ -78,8 +78,10 @@ fn setting(peers: &Peers) -> String {
 
 /// Headings and rows, as text.
 fn cells(work: &WorkResult) -> (Vec<String>, Vec<Vec<String>>) {
-    let others: Vec<&String> =
-        work.rows.first().map_or(Vec::new(), |row| row.ratios.iter().map(|(name, _)| name).collect());
+    let others: Vec<&String> = work
+        .rows
+        .first()
+        .map_or(Vec::new(), |row| row.ratios.iter().map(|(name, _)| name).collect());
     let mut headings = vec!["server".to_owned(), work.metric.title().to_owned()];
     headings.extend(others.iter().map(|name| format!("÷ {name}")));
     if work.metric == Metric::CpuUsPerToken {

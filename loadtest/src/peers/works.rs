@@ -146,7 +146,12 @@ fn all(arguments: &PeersArgs) -> Result<Vec<Work>> {
             with("resolve", |_| {})?,
             true,
         ),
-        read("pipelined", "one token a request, 16 deep on 64 connections", with("pipelined", |_| {})?, true),
+        read(
+            "pipelined",
+            "one token a request, 16 deep on 64 connections",
+            with("pipelined", |_| {})?,
+            true,
+        ),
         read("batch", "100 tokens a request, 16 connections", with("batch", |_| {})?, false),
         write("issue", "on disk before the answer, 64 connections", with("issue", |_| {})?),
         write(

@@ -9,24 +9,15 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::build::micros;
 use super::units;
+use crate::drive::session::{Length, News, Observer};
 
 /// Time between two lines where there is no terminal.
 pub const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Over which the current rate is taken.
 const WINDOW: Duration = Duration::from_secs(1);
-
-/// How far a phase goes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Length {
-    /// For so long.
-    Time(Duration),
-    /// For so many requests.
-    Requests(u64),
-    /// Nobody knows.
-    Open,
-}
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -194,6 +185,27 @@ impl Live {
         if let Output::Lines(output) = &mut self.output {
             let _ = writeln!(output, "{line}").and_then(|()| output.flush());
         }
+    }
+}
+
+impl Observer for Live {
+    fn phase(&mut self, name: &str, length: Length) {
+        Live::phase(self, name, length);
+    }
+
+    fn tick(&mut self, news: &News) {
+        let recent = &news.recent_ns;
+        let us = |quantile| (!recent.is_empty()).then(|| micros(recent, quantile));
+        Live::tick(
+            self,
+            &Snapshot {
+                elapsed: news.elapsed,
+                requests: news.answers,
+                errors: news.errors,
+                p50_us: us(0.5),
+                p99_us: us(0.99),
+            },
+        );
     }
 }
 

@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::drive::session::{Observer, Spec};
+use crate::drive::session::{Length, Observer, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::{Report, Search, Step};
 use crate::run::{Bench, Job, SETTLE};
@@ -47,7 +47,7 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
     let stopped = job.stop.load(Ordering::Relaxed);
     let mut report = bench.measure(Some(found.unwrap_or(first)), observer)?;
     if found.is_some() && !stopped && !kept(&report) {
-        observer.phase("the rate found was missed in the long run; a tenth less", None);
+        observer.phase("the rate found was missed in the long run: a tenth less", Length::Open);
         report = bench.measure(found.map(|rate| rate * 0.9), observer)?;
     }
     let rate = found.filter(|_| kept(&report)).and(report.totals.rate);
@@ -65,7 +65,6 @@ fn probe(
 ) -> Result<bool> {
     let duration = job.workload.time.duration.0.min(STEP_MAX);
     let spec = Spec { rate: Some(rate), warm_up: SETTLE, duration, ramp: Duration::ZERO };
-    observer.phase(&format!("{rate:.0} requests/s"), Some(SETTLE + duration));
     let report = bench.measure_as(spec, observer)?;
     let kept = kept(&report);
     steps.push(Step { rate, achieved: report.totals.requests_per_s, worst: worst(&report), kept });
