@@ -12,8 +12,8 @@ pub mod verdict;
 
 use rand::SeedableRng;
 
-/// The generator behind all choices of a run. It is fixed, not "a good one": the same seed makes
-/// the same choices on every machine, though not with every version of the harness.
+/// The generator behind all choices of a run. It is named, not whichever is good at the time, so
+/// that a seed keeps its choices; between versions of the harness they may still differ.
 pub type Rng = rand::rngs::Xoshiro256PlusPlus;
 
 /// A generator for one purpose of one thread: streams of the same seed are independent.
