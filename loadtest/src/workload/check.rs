@@ -174,3 +174,103 @@ impl Problems {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::workload::{Workload, file, schema};
+
+    /// What `validate` says of a file with these lines beside what makes it sound.
+    fn fields(lines: &str) -> Vec<String> {
+        let resolve = if lines.contains("mix.") { "" } else { "mix.resolve = 1\n" };
+        match file::parse(Path::new("w.toml"), &format!("{resolve}{lines}")) {
+            Ok(_) => Vec::new(),
+            Err(failure) => failure.to_string().lines().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Both ends of every range, and what lies just beyond them.
+    #[test]
+    fn limits_are_where_they_are_said_to_be() {
+        for (field, inside, outside) in [
+            ("name", r#""a" "ä23""#, r#""" "a\u0007""#),
+            ("description", r#""" "one""#, r#""a\nb""#),
+            ("load.connections", "1 100_000", "0 100_001"),
+            ("load.depth", "1 1_000", "0 1_001"),
+            ("load.threads", "1 64", "0 65"),
+            ("load.rate", "0.1 10_000_000", "0 0.09 10_000_001 -1 nan inf"),
+            ("load.timeout", r#""1ms" "10m""#, r#"0 "999us" "601s""#),
+            ("time.warm_up", r#"0 "1d""#, r#""86401s""#),
+            ("time.duration", r#""1ms" "30d""#, r#"0 "999us" "2592001s""#),
+            ("time.ramp", r#"0 "2s""#, r#""2001ms""#),
+            ("keys.population", "1 100_000_000", "0 100_000_001"),
+            ("keys.exponent", "0.001 5", "0 -1 5.001 nan"),
+            ("payload.size", r#"32 "1MiB""#, "31 1_048_577"),
+            ("payload.file", r#""orders.jsonl""#, r#""""#),
+            ("ttl.fixed", r#""1ms" "30d""#, r#"0 "999us" "2592001s""#),
+            ("ttl.exponential.mean", r#""1ms" "30d""#, r#"0 "999us" "2592001s""#),
+            ("mix.issue", "0.001 1e12", "-0.001 nan inf 1e13"),
+        ] {
+            assert!(schema::find(field).is_some(), "{field}");
+            for value in inside.split(' ') {
+                assert_eq!(fields(&format!("{field} = {value}")), [""; 0], "{field} {value}");
+            }
+            for value in outside.split(' ') {
+                let said = fields(&format!("{field} = {value}"));
+                let named = said.iter().any(|line| line.contains(&format!(": {field}: is ")));
+                assert!(named, "{field} {value}: {said:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused_and_just_that() {
+        for (lines, refused) in [
+            ("load.connections = 4\nload.threads = 4", ""),
+            ("load.connections = 3\nload.threads = 4", "load.connections"),
+            ("load.connections = 10_000\nload.depth = 100", ""),
+            ("load.connections = 10_001\nload.depth = 100", "load.depth"),
+            ("time.warm_up = 1\ntime.ramp = 1", ""),
+            ("time.warm_up = 1\ntime.ramp = 1.001", "time.ramp"),
+            ("ttl.uniform = { min = 5, max = 5 }", ""),
+            ("ttl.uniform = { min = 5, max = 4.999 }", "ttl.uniform.max"),
+            ("ttl.uniform = { min = 0, max = 5 }", "ttl.uniform.min"),
+            ("ttl.uniform = { min = 5, max = \"31d\" }", "ttl.uniform.max"),
+            ("mix.issue = 0\nmix.batch_size = 1", "mix"),
+            ("mix.replay = 1\nmix.consume = 0.1", ""),
+            ("mix.replay = 1", "mix.replay"),
+            ("mix.consume = 1\nmix.batch_size = 1_000\nmix.rivals = 64", ""),
+            ("mix.consume = 1\nmix.batch_size = 0", "mix.batch_size"),
+            ("mix.consume = 1\nmix.rivals = 65\nload.depth = 2", "mix.rivals"),
+            ("mix.consume = 1\nmix.rivals = 0", "mix.rivals"),
+            ("mix.consume = 1\nmix.rivals = 6\nload = { depth = 2, connections = 3 }", ""),
+            (
+                "mix.consume = 1\nmix.rivals = 7\nload = { depth = 2, connections = 3 }",
+                "mix.rivals",
+            ),
+            ("objectives = [\"p0=1us\", \"max=1h\"]", ""),
+            ("objectives = [\"p0=999ns\"]", "objectives[0]"),
+            ("objectives = [\"p9=1s\", \"max=3601s\"]", "objectives[1]"),
+        ] {
+            let said = fields(lines);
+            match refused {
+                "" => assert_eq!(said, [""; 0], "{lines}"),
+                field => assert!(
+                    said.len() == 1 && said[0].contains(&format!(": {field}: ")),
+                    "{lines}: {said:?}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn the_default_lacks_nothing_but_a_mix() {
+        let mut workload = Workload::default();
+        let fields: Vec<String> =
+            workload.validate().into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["mix"]);
+        workload.mix.issue = 1.0;
+        assert_eq!(workload.validate(), []);
+    }
+}

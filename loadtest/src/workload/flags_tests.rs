@@ -35,6 +35,22 @@ fn every_field_has_its_flag_and_every_flag_its_field() {
     command.debug_assert();
 }
 
+/// What a message says must be is what the help says may be.
+#[test]
+fn the_help_of_a_flag_names_the_limits_of_its_field() {
+    let command = Line::command();
+    for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+        let help = argument.get_help().unwrap().to_string();
+        let of_flag = |field: &&schema::Field| field.flag == argument.get_long();
+        let field = schema::FIELDS.iter().find(of_flag).unwrap();
+        let limits = field.limits.split([';']).next().unwrap().split(", ").next().unwrap();
+        if limits.starts_with(|first: char| first.is_ascii_digit()) && limits.contains(" to ") {
+            let named = help.contains(limits) || field.path == "time.ramp";
+            assert!(named, "{}: `{limits}` not in `{help}`", field.path);
+        }
+    }
+}
+
 #[test]
 fn without_flags_nothing_changes() {
     for workload in named::all() {
@@ -105,7 +121,7 @@ fn what_makes_no_sense_names_its_flag_and_limits() {
         ("--rate NaN", "--rate (load.rate): is NaN, must be"),
         ("--ramp 1h", "--ramp (time.ramp): is 1h, must be 0s to time.warm_up, 2s"),
         ("--ttl 2h..1h", "--ttl (ttl.uniform.max): is 1h, must be at least ttl.uniform.min, 2h"),
-        ("--mix issue=-1", "--mix (mix.issue): is -1, must be a weight, 0 or more"),
+        ("--mix issue=-1", "--mix (mix.issue): is -1, must be a weight, 0 to 1e12"),
         ("--mix issue=0", "--mix (mix): asks for nothing"),
         ("--mix replay=1", "--mix (mix.replay): needs mix.consume above 0"),
         ("--rivals 8 -c 4", "--rivals (mix.rivals): is 8, but only 4 requests are under way"),

@@ -19,7 +19,7 @@ const fn unflagged(path: &'static str, limits: &'static str) -> Field {
     Field { path, flag: None, limits }
 }
 
-const WEIGHT: &str = "a weight, 0 or more";
+const WEIGHT: &str = "a weight, 0 to 1e12";
 
 /// All, in the order of a file. A section stands before its fields.
 pub(super) const FIELDS: &[Field] = &[
@@ -34,7 +34,7 @@ pub(super) const FIELDS: &[Field] = &[
     field(
         "load.rate",
         "rate",
-        "0.1 to 10,000,000 requests a second; leave it out for a closed loop",
+        "0.1 to 10,000,000, in requests a second; left out for a closed loop",
     ),
     field("load.arrivals", "arrivals", "\"uniform\" or \"poisson\""),
     field("load.timeout", "timeout", "1ms to 10m"),
