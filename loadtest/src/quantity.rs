@@ -50,7 +50,7 @@ impl FromStr for ByteSize {
         let size = text
             .parse::<bytesize::ByteSize>()
             .map(|size| size.as_u64())
-            .map_err(|error| format!("`{text}` is not a size such as 128 or 64KiB: {error}"))?;
+            .map_err(|_| format!("`{text}` is not a size such as 128 or 64KiB"))?;
         // What is greater than can be counted comes as the greatest that can.
         if size == u64::MAX && text.parse() != Ok(size) {
             return Err(format!("`{text}` is not a size such as 128 or 64KiB: too great"));

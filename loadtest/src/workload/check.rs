@@ -71,7 +71,14 @@ impl Problems {
         self.unless(limits.contains(&value.0), field, value);
     }
 
+    /// But not where what it hangs on is wrong itself.
     fn note(&mut self, field: &str, hangs_on: &'static [&'static str], problem: String) {
+        let is_cause = |cause: &Problem| {
+            cause.field == field || hangs_on.iter().any(|&field| cause.field == field)
+        };
+        if !hangs_on.is_empty() && self.0.iter().any(is_cause) {
+            return;
+        }
         self.0.push(Problem { field: field.to_owned(), hangs_on, problem });
     }
 

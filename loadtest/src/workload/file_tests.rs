@@ -152,7 +152,6 @@ fn limits_are_shown_where_they_are_broken() {
         "[load]\nthreads = 2\nconnections = 0\n[mix]\nresolve = -1\nbatch_size = 1001\n",
         &[
             "w.toml:3:15: load.connections: is 0, must be 1 to 100,000",
-            "w.toml:3:15: load.connections: is 0, must be at least load.threads, 2",
             "w.toml:5:11: mix.resolve: is -1, must be a weight, 0 to 1e12",
             "w.toml:6:14: mix.batch_size: is 1001, must be 1 to 1,000",
         ],

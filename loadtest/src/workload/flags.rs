@@ -13,7 +13,7 @@ use crate::quantity::{ByteSize, Span};
 
 /// What is given replaces what the workload says; all else stays.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Workload")]
+#[command(next_help_heading = "Workload (what is not given is as it says, or else as in brackets)")]
 pub struct WorkloadFlags {
     /// Seed of keys, payloads, arrivals and choices: the same one asks the same [default: 1]
     #[arg(long, value_name = "N")]
@@ -57,7 +57,8 @@ pub struct WorkloadFlags {
     #[arg(long, short = 'd', value_name = "TIME")]
     pub duration: Option<Span>,
 
-    /// Over which the rate, or the number of connections, grows; part of the warm-up [default: 0s]
+    /// Over which the rate, or the number of connections, grows; part of the warm-up and at most as
+    /// long [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub ramp: Option<Span>,
 

@@ -235,7 +235,7 @@ pub struct Mix {
     /// Tokens in one batch, 1 to 1,000.
     pub batch_size: usize,
     /// How many requests try to consume one and the same token at once, 1 to 64 and at most the
-    /// requests under way; one may win.
+    /// requests under way; one may win. A consume is so many requests.
     pub rivals: usize,
 }
 
