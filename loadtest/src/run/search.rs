@@ -82,10 +82,10 @@ fn bisect(first: f64, kept: &mut dyn FnMut(f64) -> Result<bool>) -> Result<Optio
             high = Some(rate);
         }
         rate = match (low, high) {
-            (Some(low), None) if low * 2.0 > RATE_MAX => return Ok(Some(low)),
-            (Some(low), None) => low * 2.0,
-            (None, Some(high)) if high / 2.0 < RATE_MIN => return Ok(None),
-            (None, Some(high)) => high / 2.0,
+            (Some(low), None) if low >= RATE_MAX => return Ok(Some(low)),
+            (Some(low), None) => (low * 2.0).min(RATE_MAX),
+            (None, Some(high)) if high <= RATE_MIN => return Ok(None),
+            (None, Some(high)) => (high / 2.0).max(RATE_MIN),
             (Some(low), Some(high)) if high / low <= 1.0 + PRECISION => return Ok(Some(low)),
             (Some(low), Some(high)) => f64::midpoint(low, high),
             (None, None) => return Ok(None),

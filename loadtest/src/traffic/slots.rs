@@ -203,7 +203,8 @@ impl Slots {
             if now_ns < slot.early_ns {
                 return Some(index);
             }
-            if now_ns > slot.late_ns {
+            // An extend that is under way may have been done already.
+            if now_ns > slot.late_ns && !slot.extending {
                 expired(slot.key);
                 self.release(index);
             }

@@ -252,7 +252,7 @@ fn each_fault_is_found_and_called_by_its_name() {
     ];
     for (fault, expected) in cases {
         for width in [1, 16] {
-            let mut workload = workload(everything(), 200, 2000);
+            let mut workload = workload(everything(), 200, 600);
             // One consumer alone can't see that a token stays; only a later one can.
             workload.mix.rivals = if fault == Fault::KeepsConsumed { 1 } else { 3 };
             let found = kinds(&errors_of(fault, &workload, width, 40_000, 1));
