@@ -6,8 +6,11 @@ use super::{Garbage, excerpt};
 /// A longer line is refused.
 const LINE_MAX: usize = 64 << 10;
 
+/// A part and what is behind it; none while it is not whole.
+type Split<'a> = Result<Option<(&'a [u8], &'a [u8])>, Garbage>;
+
 /// The first line without its end, and what is behind it; none while it is not whole.
-pub(super) fn split(input: &[u8]) -> Result<Option<(&[u8], &[u8])>, Garbage> {
+pub(super) fn split(input: &[u8]) -> Split<'_> {
     match memchr::memchr(b'\n', input) {
         Some(end) => match input[..end].strip_suffix(b"\r") {
             Some(line) => Ok(Some((line, &input[end + 1..]))),
@@ -22,7 +25,7 @@ pub(super) fn split(input: &[u8]) -> Result<Option<(&[u8], &[u8])>, Garbage> {
 
 /// The next `length` bytes and what is behind them and their line end; none while they are not
 /// whole.
-pub(super) fn split_data(input: &[u8], length: usize) -> Result<Option<(&[u8], &[u8])>, Garbage> {
+pub(super) fn split_data(input: &[u8], length: usize) -> Split<'_> {
     let Some((data, rest)) = input.split_at_checked(length) else {
         return Ok(None);
     };

@@ -6,8 +6,10 @@
 mod chunks;
 mod contract;
 pub mod http1;
+pub mod http2;
 mod line;
 pub mod memcached;
+mod pipe;
 pub mod resp;
 #[cfg(test)]
 mod testing;
@@ -148,9 +150,30 @@ pub fn codec(protocol: Protocol, host: &str) -> Box<dyn Codec> {
     match protocol {
         Protocol::Http1 => Box::new(http1::Http1::new(host)),
         Protocol::Floor => Box::new(http1::Http1::floor(host)),
-        Protocol::Http2 => todo!(),
+        Protocol::Http2 => match http2::Http2::new(host) {
+            Ok(codec) => Box::new(codec),
+            Err(garbage) => Box::new(Broken(garbage)),
+        },
         Protocol::Resp => Box::new(resp::Resp::default()),
         Protocol::Memcached => Box::new(memcached::Memcached::default()),
+    }
+}
+
+/// A connection that is of no use from its begin.
+struct Broken(Garbage);
+
+impl Codec for Broken {
+    fn request(&mut self, _: Ticket, _: Call<'_>, _: &mut Vec<u8>) -> Result<(), Garbage> {
+        Err(self.0.clone())
+    }
+
+    fn receive(
+        &mut self,
+        _: &[u8],
+        _: &mut Vec<u8>,
+        _: &mut dyn Answers,
+    ) -> Result<usize, Garbage> {
+        Err(self.0.clone())
     }
 }
 

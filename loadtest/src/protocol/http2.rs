@@ -1,0 +1,415 @@
+//! jeton's contract over HTTP/2 with prior knowledge: many streams at once, answers in any order.
+//!
+//! The protocol itself is the `h2` crate's. It wants an asynchronous socket; it gets buffers in
+//! memory and is polled whenever bytes come or a request goes, so that no runtime is needed. Each
+//! stream has a waker that says which one it is, so that the cost of an answer does not grow with
+//! the number of streams.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use h2::client::{self, ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use slab::Slab;
+
+use super::contract::{self, Asked, BODY_MAX};
+use super::pipe::{Pipe, Transport};
+use super::{Answer, Answers, Call, Codec, Garbage, Ticket, excerpt};
+
+/// What a server may send on a stream, and on a connection, before it is read.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const HEAD_MAX: u32 = 64 << 10;
+/// Stands for the connection among the streams that are to be polled.
+const CONNECTION: usize = usize::MAX;
+
+/// One connection's HTTP/2.
+pub struct Http2 {
+    authority: Option<Authority>,
+    pipe: Rc<RefCell<Pipe>>,
+    sender: SendRequest<Bytes>,
+    connection: client::Connection<Transport, Bytes>,
+    streams: Slab<Stream>,
+    /// For each place in `streams`, as they were needed.
+    wakers: Vec<Waker>,
+    connection_waker: Waker,
+    woken: Woken,
+    /// Of the last round, kept for its memory.
+    turn: Vec<usize>,
+    ended: bool,
+    closing: bool,
+}
+
+struct Stream {
+    ticket: Ticket,
+    asked: Asked,
+    /// Kept while the answer is waited for: dropped with bytes still to go, it would reset.
+    _sender: SendStream<Bytes>,
+    state: State,
+}
+
+enum State {
+    Head(ResponseFuture),
+    Body { status: u16, stream: RecvStream, body: Body },
+}
+
+/// What has come of a body: mostly it is one piece.
+#[derive(Default)]
+enum Body {
+    #[default]
+    Empty,
+    One(Bytes),
+    Joined(Vec<u8>),
+}
+
+/// Who is to be polled again.
+#[derive(Clone, Default)]
+struct Woken(Arc<Mutex<Vec<usize>>>);
+
+struct Place {
+    index: usize,
+    woken: Woken,
+}
+
+impl Wake for Place {
+    fn wake(self: Arc<Self>) {
+        self.woken.push(self.index);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.push(self.index);
+    }
+}
+
+impl Woken {
+    fn push(&self, index: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(index);
+    }
+
+    fn take(&self, into: &mut Vec<usize>) {
+        into.clear();
+        std::mem::swap(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), into);
+    }
+
+    fn waker(&self, index: usize) -> Waker {
+        Waker::from(Arc::new(Place { index, woken: self.clone() }))
+    }
+}
+
+impl Http2 {
+    /// Speaks to a server of the contract; `host` goes into `:authority`.
+    ///
+    /// # Errors
+    /// HTTP/2 can't be begun, which is not known to happen.
+    pub fn new(host: &str) -> Result<Self, Garbage> {
+        let pipe = Rc::new(RefCell::new(Pipe::default()));
+        let mut builder = client::Builder::new();
+        builder
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_MAX);
+        let woken = Woken::default();
+        let connection_waker = woken.waker(CONNECTION);
+        let handshake = std::pin::pin!(builder.handshake(Transport(Rc::clone(&pipe))));
+        // It only writes the preface, for which there is always space.
+        let (sender, connection) = match handshake.poll(&mut Context::from_waker(&connection_waker))
+        {
+            Poll::Ready(Ok(both)) => both,
+            Poll::Ready(Err(error)) => return Err(broken(&error)),
+            Poll::Pending => return Err(Garbage("HTTP/2 waits before it began".to_owned())),
+        };
+        Ok(Self {
+            authority: Authority::try_from(host).ok(),
+            pipe,
+            sender,
+            connection,
+            streams: Slab::new(),
+            wakers: Vec::new(),
+            connection_waker,
+            woken,
+            turn: Vec::new(),
+            ended: false,
+            closing: false,
+        })
+    }
+
+    fn poll_connection(&mut self) -> Result<(), Garbage> {
+        if self.ended {
+            return Ok(());
+        }
+        let mut context = Context::from_waker(&self.connection_waker);
+        match Pin::new(&mut self.connection).poll(&mut context) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(result) => {
+                self.ended = true;
+                self.closing = true;
+                result.map_err(|error| broken(&error))
+            }
+        }
+    }
+
+    /// Polls all that were woken, and all that those woke.
+    fn drive(&mut self, answers: &mut dyn Answers) -> Result<(), Garbage> {
+        loop {
+            let connection = self.poll_connection();
+            let mut turn = std::mem::take(&mut self.turn);
+            self.woken.take(&mut turn);
+            for index in turn.iter().copied().filter(|&index| index != CONNECTION) {
+                // What the end of the connection means to the others, the caller decides.
+                self.poll_stream(index, connection.is_err(), answers)?;
+            }
+            let more = !turn.is_empty();
+            self.turn = turn;
+            connection?;
+            if !more {
+                break;
+            }
+        }
+        self.note_goodbye()
+    }
+
+    /// Notes whether the server wants no more; with an error as its reason it has broken off.
+    fn note_goodbye(&mut self) -> Result<(), Garbage> {
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(Err(error)) = self.sender.poll_ready(&mut context) else {
+            return Ok(());
+        };
+        self.closing = true;
+        match error.reason() {
+            Some(h2::Reason::NO_ERROR) => Ok(()),
+            _ => Err(broken(&error)),
+        }
+    }
+
+    fn poll_stream(
+        &mut self,
+        index: usize,
+        only_whole: bool,
+        answers: &mut dyn Answers,
+    ) -> Result<(), Garbage> {
+        let (Some(stream), Some(waker)) = (self.streams.get_mut(index), self.wakers.get(index))
+        else {
+            // It was woken again after its end.
+            return Ok(());
+        };
+        match stream.poll(&mut Context::from_waker(waker))? {
+            Poll::Pending => {}
+            Poll::Ready(Ok((status, body))) => {
+                let Stream { ticket, asked, .. } = self.streams.remove(index);
+                asked.deliver(ticket, status, body.bytes(), answers)?;
+            }
+            Poll::Ready(Err(_)) if only_whole => {}
+            Poll::Ready(Err(error)) => {
+                let ticket = self.streams.remove(index).ticket;
+                let text = format!("the stream ended: {error}");
+                answers.answer(ticket, Answer::Refused(0, &excerpt(text.as_bytes())));
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self, call: &Call<'_>) -> Result<(Request<()>, Option<Bytes>), Garbage> {
+        let (method, path, body) = parts(call);
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority.clone_from(&self.authority);
+        let refuse = |error: &dyn std::fmt::Display| Garbage(format!("not a request: {error}"));
+        uri.path_and_query =
+            Some(PathAndQuery::from_maybe_shared(path).map_err(|error| refuse(&error))?);
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|error| refuse(&error))?;
+        *request.version_mut() = Version::HTTP_2;
+        if let Some(body) = &body {
+            let headers = request.headers_mut();
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(header::CONTENT_TYPE, json);
+        }
+        Ok((request, body))
+    }
+
+    /// Queues a request; beyond the number of streams that the server allows it waits its turn.
+    fn send(&mut self, call: &Call<'_>) -> Result<(ResponseFuture, SendStream<Bytes>), Garbage> {
+        let (request, body) = self.message(call)?;
+        let mut context = Context::from_waker(Waker::noop());
+        match self.sender.poll_ready(&mut context) {
+            Poll::Ready(Ok(())) => {}
+            // A handle can queue one request; its copy the next.
+            Poll::Pending => self.sender = self.sender.clone(),
+            Poll::Ready(Err(error)) => return Err(broken(&error)),
+        }
+        let sent = self.sender.send_request(request, body.is_none());
+        let (response, mut stream) = sent.map_err(|error| broken(&error))?;
+        if let Some(body) = body {
+            stream.send_data(body, true).map_err(|error| broken(&error))?;
+        }
+        Ok((response, stream))
+    }
+
+    fn flush(&mut self, output: &mut Vec<u8>) {
+        let mut pipe = self.pipe.borrow_mut();
+        if output.is_empty() {
+            std::mem::swap(&mut pipe.outgoing, output);
+        } else {
+            output.append(&mut pipe.outgoing);
+        }
+    }
+}
+
+impl Codec for Http2 {
+    fn open(&mut self, output: &mut Vec<u8>) {
+        self.flush(output);
+    }
+
+    fn request(
+        &mut self,
+        ticket: Ticket,
+        call: Call<'_>,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Garbage> {
+        if self.closing {
+            return Err(Garbage("the server has closed this connection for requests".to_owned()));
+        }
+        let (response, sender) = self.send(&call)?;
+        let asked = Asked::of(&call);
+        let state = State::Head(response);
+        let index = self.streams.insert(Stream { ticket, asked, _sender: sender, state });
+        while self.wakers.len() <= index {
+            self.wakers.push(self.woken.waker(self.wakers.len()));
+        }
+        // It is polled with the next bytes that come, and names its waker then.
+        self.woken.push(index);
+        self.poll_connection()?;
+        self.flush(output);
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        input: &[u8],
+        output: &mut Vec<u8>,
+        answers: &mut dyn Answers,
+    ) -> Result<usize, Garbage> {
+        if self.ended {
+            return Err(Garbage("bytes after the end of HTTP/2".to_owned()));
+        }
+        self.pipe.borrow_mut().incoming.extend_from_slice(input);
+        let driven = self.drive(answers);
+        self.flush(output);
+        driven.map_err(|Garbage(what)| match input {
+            [b'H', b'T', b'T', b'P', b'/', b'1', ..] => {
+                Garbage(format!("it speaks HTTP/1, not HTTP/2: {}", excerpt(input)))
+            }
+            _ => Garbage(what),
+        })?;
+        Ok(input.len())
+    }
+
+    fn closing(&self) -> bool {
+        self.closing
+    }
+}
+
+impl Stream {
+    /// Status and body once they are whole; the inner error is this stream's alone.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Result<Poll<Result<(u16, Body), h2::Error>>, Garbage> {
+        loop {
+            match &mut self.state {
+                State::Head(response) => match Pin::new(response).poll(context) {
+                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
+                    Poll::Ready(Ok(response)) => self.state = State::of(response),
+                },
+                State::Body { status, stream, body } => match stream.poll_data(context) {
+                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Ready(Some(Err(error))) => return Ok(Poll::Ready(Err(error))),
+                    Poll::Ready(Some(Ok(data))) => {
+                        let released = stream.flow_control().release_capacity(data.len());
+                        released.map_err(|error| broken(&error))?;
+                        body.push(data)?;
+                    }
+                    Poll::Ready(None) => {
+                        return Ok(Poll::Ready(Ok((*status, std::mem::take(body)))));
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl State {
+    fn of(response: Response<RecvStream>) -> Self {
+        let status = response.status().as_u16();
+        Self::Body { status, stream: response.into_body(), body: Body::Empty }
+    }
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Body::Empty => &[],
+            Body::One(bytes) => bytes,
+            Body::Joined(bytes) => bytes,
+        }
+    }
+
+    fn push(&mut self, data: Bytes) -> Result<(), Garbage> {
+        if self.bytes().len() + data.len() > BODY_MAX {
+            return Err(Garbage(format!("an answer of more than {BODY_MAX} bytes")));
+        }
+        *self = match std::mem::take(self) {
+            Body::Empty => Body::One(data),
+            Body::One(first) => Body::Joined([first, data].concat()),
+            Body::Joined(mut bytes) => {
+                bytes.extend_from_slice(&data);
+                Body::Joined(bytes)
+            }
+        };
+        Ok(())
+    }
+}
+
+/// Method, path and body of a call.
+fn parts(call: &Call<'_>) -> (Method, Bytes, Option<Bytes>) {
+    let token_path =
+        |key: &super::Key, behind: &[u8]| Bytes::from([b"/v1/tokens/", &key[..], behind].concat());
+    match *call {
+        Call::Resolve(key) => (Method::GET, token_path(key, b""), None),
+        Call::Revoke(key) => (Method::DELETE, token_path(key, b""), None),
+        Call::Consume(key) => (Method::POST, token_path(key, b"/consume"), None),
+        Call::Issue { payload, ttl_ms, .. } => {
+            let mut body = Vec::with_capacity(contract::issue_body_len(payload, ttl_ms));
+            contract::push_issue_body(payload, ttl_ms, &mut body);
+            (Method::POST, Bytes::from_static(b"/v1/tokens"), Some(body.into()))
+        }
+        Call::ResolveMany(keys) => {
+            let mut body = Vec::with_capacity(contract::many_body_len(keys.len()));
+            contract::push_many_body(keys, &mut body);
+            (Method::POST, Bytes::from_static(b"/v1/resolve"), Some(body.into()))
+        }
+        Call::Extend { key, ttl_ms } => {
+            let mut body = Vec::with_capacity(contract::extend_body_len(ttl_ms));
+            contract::push_extend_body(ttl_ms, &mut body);
+            (Method::PATCH, token_path(key, b""), Some(body.into()))
+        }
+    }
+}
+
+fn broken(error: &h2::Error) -> Garbage {
+    Garbage(format!("HTTP/2: {error}"))
+}
+
+#[cfg(test)]
+mod tests;
