@@ -5,22 +5,21 @@
 //! stream has a waker that says which one it is, so that the cost of an answer does not grow with
 //! the number of streams.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::client::{self, ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Uri, Version, header};
 use slab::Slab;
+use stream::Stream;
 
-use super::contract::{self, Asked, BODY_MAX};
-use super::pipe::{Pipe, Transport};
+use super::contract::{self, Asked};
+use super::pipe::Transport;
 use super::{Answer, Answers, Call, Codec, Garbage, Ticket, excerpt};
 
 /// What a server may send on a stream, and on a connection, before it is read.
@@ -33,7 +32,7 @@ const CONNECTION: usize = usize::MAX;
 /// One connection's HTTP/2.
 pub struct Http2 {
     authority: Option<Authority>,
-    pipe: Rc<RefCell<Pipe>>,
+    transport: Transport,
     sender: SendRequest<Bytes>,
     connection: client::Connection<Transport, Bytes>,
     streams: Slab<Stream>,
@@ -45,28 +44,6 @@ pub struct Http2 {
     turn: Vec<usize>,
     ended: bool,
     closing: bool,
-}
-
-struct Stream {
-    ticket: Ticket,
-    asked: Asked,
-    /// Kept while the answer is waited for: dropped with bytes still to go, it would reset.
-    _sender: SendStream<Bytes>,
-    state: State,
-}
-
-enum State {
-    Head(ResponseFuture),
-    Body { status: u16, stream: RecvStream, body: Body },
-}
-
-/// What has come of a body: mostly it is one piece.
-#[derive(Default)]
-enum Body {
-    #[default]
-    Empty,
-    One(Bytes),
-    Joined(Vec<u8>),
 }
 
 /// Who is to be polled again.
@@ -109,7 +86,7 @@ impl Http2 {
     /// # Errors
     /// HTTP/2 can't be begun, which is not known to happen.
     pub fn new(host: &str) -> Result<Self, Garbage> {
-        let pipe = Rc::new(RefCell::new(Pipe::default()));
+        let transport = Transport::default();
         let mut builder = client::Builder::new();
         builder
             .enable_push(false)
@@ -118,7 +95,7 @@ impl Http2 {
             .max_header_list_size(HEAD_MAX);
         let woken = Woken::default();
         let connection_waker = woken.waker(CONNECTION);
-        let handshake = std::pin::pin!(builder.handshake(Transport(Rc::clone(&pipe))));
+        let handshake = std::pin::pin!(builder.handshake(transport.clone()));
         // It only writes the preface, for which there is always space.
         let (sender, connection) = match handshake.poll(&mut Context::from_waker(&connection_waker))
         {
@@ -128,7 +105,7 @@ impl Http2 {
         };
         Ok(Self {
             authority: Authority::try_from(host).ok(),
-            pipe,
+            transport,
             sender,
             connection,
             streams: Slab::new(),
@@ -256,7 +233,7 @@ impl Http2 {
     }
 
     fn flush(&mut self, output: &mut Vec<u8>) {
-        let mut pipe = self.pipe.borrow_mut();
+        let mut pipe = self.transport.pipe();
         if output.is_empty() {
             std::mem::swap(&mut pipe.outgoing, output);
         } else {
@@ -281,8 +258,7 @@ impl Codec for Http2 {
         }
         let (response, sender) = self.send(&call)?;
         let asked = Asked::of(&call);
-        let state = State::Head(response);
-        let index = self.streams.insert(Stream { ticket, asked, _sender: sender, state });
+        let index = self.streams.insert(Stream::new(ticket, asked, response, sender));
         while self.wakers.len() <= index {
             self.wakers.push(self.woken.waker(self.wakers.len()));
         }
@@ -302,7 +278,7 @@ impl Codec for Http2 {
         if self.ended {
             return Err(Garbage("bytes after the end of HTTP/2".to_owned()));
         }
-        self.pipe.borrow_mut().incoming.extend_from_slice(input);
+        self.transport.pipe().incoming.extend_from_slice(input);
         let driven = self.drive(answers);
         self.flush(output);
         driven.map_err(|Garbage(what)| match input {
@@ -316,68 +292,6 @@ impl Codec for Http2 {
 
     fn closing(&self) -> bool {
         self.closing
-    }
-}
-
-impl Stream {
-    /// Status and body once they are whole; the inner error is this stream's alone.
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Result<Poll<Result<(u16, Body), h2::Error>>, Garbage> {
-        loop {
-            match &mut self.state {
-                State::Head(response) => match Pin::new(response).poll(context) {
-                    Poll::Pending => return Ok(Poll::Pending),
-                    Poll::Ready(Err(error)) => return Ok(Poll::Ready(Err(error))),
-                    Poll::Ready(Ok(response)) => self.state = State::of(response),
-                },
-                State::Body { status, stream, body } => match stream.poll_data(context) {
-                    Poll::Pending => return Ok(Poll::Pending),
-                    Poll::Ready(Some(Err(error))) => return Ok(Poll::Ready(Err(error))),
-                    Poll::Ready(Some(Ok(data))) => {
-                        let released = stream.flow_control().release_capacity(data.len());
-                        released.map_err(|error| broken(&error))?;
-                        body.push(data)?;
-                    }
-                    Poll::Ready(None) => {
-                        return Ok(Poll::Ready(Ok((*status, std::mem::take(body)))));
-                    }
-                },
-            }
-        }
-    }
-}
-
-impl State {
-    fn of(response: Response<RecvStream>) -> Self {
-        let status = response.status().as_u16();
-        Self::Body { status, stream: response.into_body(), body: Body::Empty }
-    }
-}
-
-impl Body {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Body::Empty => &[],
-            Body::One(bytes) => bytes,
-            Body::Joined(bytes) => bytes,
-        }
-    }
-
-    fn push(&mut self, data: Bytes) -> Result<(), Garbage> {
-        if self.bytes().len() + data.len() > BODY_MAX {
-            return Err(Garbage(format!("an answer of more than {BODY_MAX} bytes")));
-        }
-        *self = match std::mem::take(self) {
-            Body::Empty => Body::One(data),
-            Body::One(first) => Body::Joined([first, data].concat()),
-            Body::Joined(mut bytes) => {
-                bytes.extend_from_slice(&data);
-                Body::Joined(bytes)
-            }
-        };
-        Ok(())
     }
 }
 
@@ -411,5 +325,6 @@ fn broken(error: &h2::Error) -> Garbage {
     Garbage(format!("HTTP/2: {error}"))
 }
 
+mod stream;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,8 @@
 //! An asynchronous socket in memory: what comes is put in, what goes is taken out.
 
-use std::cell::RefCell;
 use std::io::Result;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
@@ -19,8 +18,18 @@ pub(super) struct Pipe {
 }
 
 /// The end that a protocol reads and writes. It wakes nobody: who puts bytes in, polls.
-#[derive(Debug)]
-pub(super) struct Transport(pub(super) Rc<RefCell<Pipe>>);
+///
+/// It belongs to one thread at a time; a lock that nobody waits for is the price of being sent to
+/// that thread.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Transport(Arc<Mutex<Pipe>>);
+
+impl Transport {
+    /// The bytes of both directions.
+    pub(super) fn pipe(&self) -> MutexGuard<'_, Pipe> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl AsyncRead for Transport {
     fn poll_read(
@@ -28,7 +37,7 @@ impl AsyncRead for Transport {
         _context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        let incoming = &mut self.0.borrow_mut().incoming;
+        let incoming = &mut self.pipe().incoming;
         let count = incoming.len().min(buffer.remaining());
         if count == 0 {
             return Poll::Pending;
@@ -45,7 +54,7 @@ impl AsyncWrite for Transport {
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        self.0.borrow_mut().outgoing.extend_from_slice(bytes);
+        self.pipe().outgoing.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

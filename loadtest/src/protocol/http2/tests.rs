@@ -1,6 +1,8 @@
 //! HTTP/2 against a server of the same crate over memory: any order, windows, resets, goodbyes.
 
+use h2::RecvStream;
 use h2::server::{self, SendResponse};
+use http::Response;
 use proptest::prelude::*;
 
 use super::*;
@@ -15,7 +17,7 @@ type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 struct Pair {
     codec: Http2,
     server: Option<server::Connection<Transport, Bytes>>,
-    pipe: Rc<RefCell<Pipe>>,
+    transport: Transport,
     accepted: Vec<Accepted>,
     log: Log,
     /// Bytes go in pieces of this length.
@@ -25,30 +27,30 @@ struct Pair {
 impl Pair {
     fn new(builder: &server::Builder, piece: usize) -> Self {
         let mut codec = Http2::new("localhost:7450").expect("a codec");
-        let pipe = Rc::new(RefCell::new(Pipe::default()));
+        let transport = Transport::default();
         let mut preface = Vec::new();
         codec.open(&mut preface);
-        pipe.borrow_mut().incoming.extend_from_slice(&preface);
-        let mut handshake = Box::pin(builder.handshake(Transport(Rc::clone(&pipe))));
+        transport.pipe().incoming.extend_from_slice(&preface);
+        let mut handshake = Box::pin(builder.handshake(transport.clone()));
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(server) = handshake.as_mut().poll(&mut context) else {
             panic!("the preface is not whole");
         };
         let server = Some(server.expect("a preface"));
-        Self { codec, server, pipe, accepted: Vec::new(), log: Log::default(), piece }
+        Self { codec, server, transport, accepted: Vec::new(), log: Log::default(), piece }
     }
 
     fn request(&mut self, ticket: Ticket, call: Call<'_>) {
         let mut output = Vec::new();
         self.codec.request(ticket, call, &mut output).expect("it takes requests");
-        self.pipe.borrow_mut().incoming.extend_from_slice(&output);
+        self.transport.pipe().incoming.extend_from_slice(&output);
     }
 
     /// Moves bytes until neither side has more to say.
     fn settle(&mut self) -> Result<(), Garbage> {
         loop {
             self.poll_server();
-            let bytes = std::mem::take(&mut self.pipe.borrow_mut().outgoing);
+            let bytes = std::mem::take(&mut self.transport.pipe().outgoing);
             let mut output = Vec::new();
             for piece in bytes.chunks(self.piece) {
                 let used = self.codec.receive(piece, &mut output, &mut self.log)?;
@@ -57,7 +59,7 @@ impl Pair {
             if bytes.is_empty() {
                 return Ok(());
             }
-            self.pipe.borrow_mut().incoming.extend_from_slice(&output);
+            self.transport.pipe().incoming.extend_from_slice(&output);
         }
     }
 
@@ -285,7 +287,7 @@ proptest! {
         pair.poll_server();
         pair.answer(0, 200, b"{\"a\":1}");
         pair.poll_server();
-        let mut bytes = std::mem::take(&mut pair.pipe.borrow_mut().outgoing);
+        let mut bytes = std::mem::take(&mut pair.transport.pipe().outgoing);
         let at = at % bytes.len();
         bytes[at] = byte;
         survives(&mut pair.codec, &bytes, cut);
