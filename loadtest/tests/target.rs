@@ -1,9 +1,12 @@
 //! Servers as they are: the floor over a socket, what is started and stopped, what is missing and
 //! what talks nonsense. What can't be tried here says so.
 
-use std::io::{Read, Write};
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use loadtest::protocol::{self, Answer, Answers, Call, Key, Protocol, Ticket};
@@ -228,21 +231,68 @@ fn jeton_keeps_its_contract_in_both_versions_of_http() {
     }
 }
 
-#[test]
-fn a_server_that_does_not_start_is_quoted() {
+/// A program that stands in for jeton, in a folder of its own.
+fn stand_in(script: &str) -> (tempfile::TempDir, Options) {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("jeton");
-    std::fs::write(&program, "#!/bin/sh\necho 'the log is damaged' >&2\nexit 1\n").expect("a file");
+    let version = "[ $1 = --version ] && echo jeton 0.0.0 && exit";
+    std::fs::write(&program, format!("#!/bin/sh\n{version}\n{script}\n")).expect("a file");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, mode).expect("a mode");
-    let options = Options {
-        server_bin: Some(program),
-        scratch: Some(folder.path().to_owned()),
-        ..Options::default()
-    };
+    let scratch = folder.path().join("scratch");
+    std::fs::create_dir(&scratch).expect("a folder");
+    let options =
+        Options { server_bin: Some(program), scratch: Some(scratch), ..Options::default() };
+    (folder, options)
+}
+
+#[test]
+fn a_server_that_does_not_start_is_quoted() {
+    let (_folder, options) = stand_in("echo 'the log is damaged' >&2; exit 1");
     let error = target::start(Kind::Jeton, &options).expect_err("it ends").to_string();
     assert!(error.contains("jeton: ended with exit status: 1 before it was ready"), "{error}");
     assert!(error.contains("the log is damaged"), "{error}");
+}
+
+#[test]
+fn a_ready_line_of_another_kind_is_quoted() {
+    let (_folder, options) = stand_in("echo 'jeton ready: soon'; exec sleep 60");
+    let error = target::start(Kind::Jeton, &options).expect_err("it says nothing").to_string();
+    assert!(error.contains("jeton: its ready line is: soon"), "{error}");
+}
+
+/// Names the scratch folder to the part of the next test that is interrupted.
+const INTERRUPTED: &str = "LOADTEST_TEST_INTERRUPTED";
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let ready = "jeton ready: data=http://127.0.0.1:1 admin=http://127.0.0.1:2 tokens=0";
+    let (_folder, mut options) = stand_in(&format!("echo '{ready}'; exec sleep 60"));
+    if let Some(scratch) = std::env::var_os(INTERRUPTED) {
+        target::process::clean_up_on_interrupt().expect("signals");
+        options.scratch = Some(scratch.into());
+        let server = target::start(Kind::Jeton, &options).expect("it starts");
+        writeln!(std::io::stdout(), "\nstarted {}", server.pid()).expect("a reader");
+        std::thread::sleep(ANSWER_TIME);
+        return;
+    }
+    let scratch = options.scratch.as_deref().expect("the tests give one");
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["an_interrupt_leaves_nothing_behind", "--exact", "--nocapture"])
+        .env(INTERRUPTED, scratch)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut lines = lines.map_while(Result::ok);
+    let pid = lines.find_map(|line| line.strip_prefix("started ").map(str::to_owned));
+    let process = PathBuf::from(format!("/proc/{}", pid.expect("it starts")));
+    assert!(process.exists() && entries(scratch) == 1);
+    let child_pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(child_pid, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(!process.exists(), "the server is left behind");
+    assert_eq!(entries(scratch), 0, "its data is left behind");
 }
 
 #[test]

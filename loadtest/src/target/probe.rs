@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::process::Process;
 use super::{Kind, binary};
 use crate::report::model::Harness;
 
@@ -48,10 +49,14 @@ pub fn server_version(kind: Kind, address: SocketAddr) -> Option<(Kind, String)>
     }
 }
 
-/// The version that a program prints when asked with `--version`.
-pub(super) fn program_version(program: &Path) -> Option<String> {
-    let command = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
-    version_in(&String::from_utf8_lossy(&command.stdout)).map(str::to_owned)
+/// The version in the first line that a program prints when asked with `--version`; its log goes to
+/// `folder`.
+pub(super) fn program_version(program: &Path, folder: &Path) -> Option<String> {
+    let mut command = Command::new(program);
+    command.arg("--version");
+    let mut process = Process::start("--version", command, folder).ok()?;
+    let line = process.wait_for_line("", ANSWER_TIME).ok()?;
+    version_in(&line).map(str::to_owned)
 }
 
 /// The first word that is a number with dots, as in `Redis server v=7.0.15 sha=…`.

@@ -1,14 +1,15 @@
 //! A process that the harness starts: waited for until it is ready, stopped in order, killed on
-//! drop, with the end of its log at hand where it fails.
+//! drop and where the harness is interrupted, with the end of its log at hand where it fails.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::failure::{Failure, Result, io};
 
@@ -19,6 +20,9 @@ const POLL_PAUSE: Duration = Duration::from_millis(2);
 const LOG_LINES: usize = 10;
 /// The end of a log, of which they are taken.
 const LOG_BYTES: u64 = 16 << 10;
+
+/// What an interrupt must not leave behind: processes, with the folders they write into.
+static LIVE: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
 
 /// A child process; killed when it is dropped.
 #[derive(Debug)]
@@ -31,15 +35,21 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it, with its standard error in the file `log`.
+    /// Starts it, with its standard error in the file `log` of its folder. An interrupt removes
+    /// the folder, see [`clean_up_on_interrupt`].
     ///
     /// # Errors
     /// The program can't be started, or the log not be written.
-    pub fn start(name: &str, mut command: Command, log: PathBuf) -> Result<Self> {
+    pub fn start(name: &str, mut command: Command, folder: &Path) -> Result<Self> {
+        let log = folder.join("log");
         let file = File::create(&log).map_err(io(format!("create {}", log.display())))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
         let program = command.get_program().to_string_lossy().into_owned();
+        // Locked while it starts, so that an interrupt either knows it or prevents it.
+        let mut live = live();
         let mut child = command.spawn().map_err(io(format!("start {program}")))?;
+        live.push((child.id(), folder.to_owned()));
+        drop(live);
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take();
         std::thread::spawn(move || {
@@ -161,10 +171,53 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        live().retain(|(pid, _)| *pid != self.child.id());
         // It may have ended already; then both say so, and that is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn live() -> MutexGuard<'static, Vec<(u32, PathBuf)>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on SIGINT, SIGTERM and SIGHUP kill what was started, remove its data and end the
+/// harness with exit code 130.
+///
+/// # Errors
+/// The system refuses to watch for signals.
+pub fn clean_up_on_interrupt() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = || io("watch for signals");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = runtime.map_err(failed())?;
+    let entered = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed())?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed())?;
+    drop(entered);
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
+        });
+        let live = live();
+        for (pid, folder) in live.iter() {
+            if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+                // It may be gone already; what matters is that it is gone before its files are.
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+            }
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        // The lock is still held, so that nothing is started any more.
+        std::process::exit(130);
+    });
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a real process is waited for")]
@@ -193,8 +246,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        let log = folder.path().join("log");
-        let process = Process::start("shell", command, log).expect("a shell");
+        let process = Process::start("shell", command, folder.path()).expect("a shell");
         (folder, process)
     }
 
@@ -250,7 +302,7 @@ mod tests {
     fn a_program_that_is_missing_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let command = Command::new("/no/such/program");
-        let error = Process::start("x", command, folder.path().join("log"));
+        let error = Process::start("x", command, folder.path());
         let error = error.expect_err("it is missing").to_string();
         assert!(error.contains("/no/such/program"), "{error}");
     }

@@ -135,7 +135,7 @@ fn jeton(folder: TempDir, options: &Options) -> Result<Spawned> {
     command.arg("--data-dir").arg(folder.path().join("data"));
     command.args((!options.durable).then_some("--memory-only"));
     command.args(&options.arguments);
-    let version = probe::program_version(&program);
+    let version = probe::program_version(&program, folder.path());
     let mut started = begin(Kind::Jeton, command, folder, version)?;
     let line = started.process.wait_for_line("jeton ready: ", READY_TIME)?;
     let address = |name: &str| {
@@ -175,7 +175,7 @@ fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
     let mut command = Command::new(&program);
     command.args(store_arguments(kind, address.port(), folder.path(), options.durable));
     command.args(&options.arguments).current_dir(folder.path());
-    let version = probe::program_version(&program);
+    let version = probe::program_version(&program, folder.path());
     let mut started = begin(kind, command, folder, version)?;
     started.process.wait_until(READY_TIME, || probe::is_ready(kind, address))?;
     started.address = address;
@@ -191,7 +191,7 @@ fn begin(
 ) -> Result<Spawned> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
-    let process = Process::start(kind.name(), command, folder.path().join("log"))?;
+    let process = Process::start(kind.name(), command, folder.path())?;
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     Ok(Spawned { process, kind, address, admin: None, version, command: words, _folder: folder })
 }
