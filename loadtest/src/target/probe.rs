@@ -121,6 +121,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_program_that_does_not_answer_has_no_version() {
+        for (script, version) in [("echo some v1.2.3", Some("1.2.3")), ("exec sleep 60", None)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let program = folder.path().join("program");
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a file");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&program, mode).expect("a mode");
+            assert_eq!(program_version(&program, folder.path()).as_deref(), version);
+        }
+    }
+
     #[expect(clippy::print_stdout, reason = "a check that is not made says so")]
     #[test]
     fn the_harness_names_its_commit_where_there_is_one() {
