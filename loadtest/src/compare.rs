@@ -21,6 +21,10 @@ pub const CONFIDENCE: f64 = 0.998;
 /// hundredth, and two starts of one and the same server differ by more.
 pub const SMALLEST_DIFFERENCE: f64 = 0.02;
 
+/// Answers that must be slower than a percentile for it to have an interval: of fewer, each draw
+/// sees the same handful, and is too sure.
+const BEYOND_MIN: f64 = 50.0;
+
 /// Two reports, compared.
 #[derive(Clone, Debug)]
 pub struct Comparison {
@@ -119,8 +123,10 @@ pub fn compare(a: &Report, b: &Report) -> Comparison {
             let us = report.latency.percentiles()[at].2;
             report.latency.supports(share).then_some(us)
         });
+        let beyond = |report: &Report| report.latency.count as f64 * (1.0 - share);
+        let enough = reports.iter().all(|report| beyond(report) >= BEYOND_MIN);
         rows.push(row(figure, Unit::Micros, values, |ratio| {
-            if share < 1.0 { series::percentile(&runs, share, ratio) } else { None }
+            if enough { series::percentile(&runs, share, ratio) } else { None }
         }));
     }
     let cpu = reports.map(|report| report.server.as_ref().map(|usage| usage.cpu_us_per_request));
@@ -318,8 +324,9 @@ impl Comparison {
 
 const HEADINGS: [&str; 6] = ["figure", "A", "B", "B / A", "99.8 % interval", "verdict"];
 
-const LIMITS: &str = "The intervals come from the course of these two runs. What changes from one start of a server \
-     to the next, or with the hour, is not in them: two runs in pairs, several times, show it.";
+const LIMITS: &str = "Each interval holds the true ratio with 99.8 %, all of them together with 99 %. They come from \
+     the course of these two runs. What changes from one start of a server to the next, or with \
+     the hour, is not in them: several runs of each, in turn, show it.";
 
 const _: () = assert!(CONFIDENCE == 0.998, "the heading says so");
 

@@ -19,15 +19,14 @@ fn without_histograms(mut report: Report) -> Report {
 
 #[test]
 fn two_runs_of_the_same_are_noise() {
-    for seed in 0..6 {
-        let [a, b] = [sample(2 * seed + 1), sample(2 * seed + 2)].map(|sample| sample.report());
-        let comparison = compare(&a, &b);
-        assert!(!comparison.regressed(), "{}", comparison.render(false));
-        assert!(comparison.summary().starts_with("noise"), "{}", comparison.render(false));
-        for figure in ["requests/s", "p50", "p90", "p99", "p99.9", "server CPU per request"] {
-            assert_eq!(row(&comparison, figure).verdict, Verdict::Noise, "{figure} of {seed}");
-        }
-    }
+    const PAIRS: u64 = 8;
+    // What is promised is 99 of 100 pairs, not all.
+    let found: Vec<String> = (0..PAIRS)
+        .map(|pair| compare(&sample(2 * pair + 1).report(), &sample(2 * pair + 2).report()))
+        .filter(|comparison| !comparison.summary().starts_with("noise"))
+        .map(|comparison| comparison.render(false))
+        .collect();
+    assert!(found.len() <= 1, "{} of {PAIRS} pairs:\n{}", found.len(), found.join("\n"));
 }
 
 #[test]
@@ -58,9 +57,10 @@ fn a_run_compared_with_itself_has_ratios_of_one() {
 }
 
 #[test]
-fn one_value_of_a_whole_run_has_no_interval() {
+fn what_few_answers_stand_behind_has_no_interval() {
     let comparison = compare(&sample(1).report(), &sample(2).report());
-    for figure in ["max", "server memory"] {
+    // Of 12,000 answers, 12 are slower than the p99.9.
+    for figure in ["max", "server memory", "p99.9"] {
         let row = row(&comparison, figure);
         assert_eq!((row.interval, row.verdict), (None, Verdict::Unknown));
         assert!(row.ratio.is_some());
@@ -84,8 +84,9 @@ fn without_histograms_of_slices_only_the_median_and_the_99th_have_intervals() {
 
 #[test]
 fn a_stall_widens_what_it_disturbs_and_shows_in_the_max() {
-    let stalled = Sample { stall: true, ..sample(2) };
-    let comparison = compare(&sample(1).report(), &stalled.report());
+    let calm = Sample { requests: 2_000, ..sample(1) };
+    let stalled = Sample { stall: true, seed: 2, ..calm.clone() };
+    let comparison = compare(&calm.report(), &stalled.report());
     assert!(row(&comparison, "max").ratio.unwrap() > 20.0);
     // One slice of thirty: the high percentile is far off, and nobody can say by how much.
     let high = row(&comparison, "p99.9");

@@ -89,7 +89,7 @@ struct Shape {
 
 const SHAPES: [Shape; 2] = [
     Shape { class: "wide", width: 920, height: 300, x_ticks: 14 },
-    Shape { class: "narrow", width: 380, height: 260, x_ticks: 5 },
+    Shape { class: "narrow", width: 380, height: 260, x_ticks: 6 },
 ];
 
 impl Chart {

@@ -59,7 +59,8 @@ fn curve(latency: &Latency) -> Vec<(f64, f64)> {
     }
     let end = (histogram.len() as f64).log10();
     let steps = (end * POINTS_PER_NINE).ceil() as usize;
-    let places = (0..steps).map(|step| step as f64 / POINTS_PER_NINE).chain([end]);
+    // From the first step on: the very least says nothing and bends the scale.
+    let places = (1..steps).map(|step| step as f64 / POINTS_PER_NINE).chain([end]);
     places
         .map(|place| (place, log(micros(&histogram, 1.0 - 10_f64.powf(-place)))))
         .chain([(end, log(latency.max_us))])
