@@ -4,11 +4,15 @@
 //! so everything is done on the logarithm: twice as fast and half as fast are equally far from
 //! alike, and the interval of a/b is that of b/a turned over.
 //!
-//! | question | answer | source |
-//! |---|---|---|
-//! | runs in pairs, one of each kind in turn | [`paired_ratio`]: the Hodges–Lehmann estimate in the interval of Wilcoxon's signed ranks, exact | Hodges & Lehmann, Annals of Mathematical Statistics 34 (1963) 598; Hollander, Wolfe & Chicken, Nonparametric Statistical Methods (2014), 3.2–3.4 |
-//! | the same, if differences were normal | [`paired_ratio_t`]: Student's t, for reference | Student, Biometrika 6 (1908) 1 |
-//! | two single runs, each a series of slices | [`series_ratio`]: the bootstrap of moving blocks | Künsch, Annals of Statistics 17 (1989) 1217; Politis & Romano (1992) for the circle; Hesterberg, The American Statistician 69 (2015) 371 for short series |
+//! - Runs in pairs, one of each kind in turn: [`paired_ratio`], the Hodges–Lehmann estimate in the
+//!   exact interval of Wilcoxon's signed ranks (Hodges & Lehmann, Annals of Mathematical Statistics
+//!   34 (1963) 598; Hollander, Wolfe & Chicken, Nonparametric Statistical Methods (2014), 3.2–3.4).
+//! - The same, if the differences were normal: [`paired_ratio_t`], for reference (Student,
+//!   Biometrika 6 (1908) 1).
+//! - Two single runs, each a series of slices: [`series_ratio`], the bootstrap of moving blocks
+//!   (Künsch, Annals of Statistics 17 (1989) 1217; on a circle: Politis & Romano, in: Exploring the
+//!   Limits of Bootstrap (1992) 263; for short series: Hesterberg, The American Statistician 69
+//!   (2015) 371).
 //!
 //! Signed ranks ask only that the differences of pairs lie symmetrically about their centre; a
 //! run disturbed by a neighbour on the machine moves them little. They do not help against a

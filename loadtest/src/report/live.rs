@@ -116,7 +116,7 @@ impl Live {
                 Length::Requests(_) => now.requests,
                 Length::Time(_) | Length::Open => millis(now.elapsed),
             });
-            bar.set_message(self.figures(self.rate()));
+            bar.set_message(format!("{}  {}", self.place(), self.figures(self.rate())));
         } else if now.elapsed >= self.next_line {
             self.next_line = now.elapsed + LINE_EVERY;
             let line = format!("{}: {}, {}", self.phase, self.place(), self.figures(self.rate()));
@@ -219,8 +219,8 @@ impl Drop for Live {
 
 fn begin(bar: &ProgressBar, name: &str, length: Length) {
     let template = match length {
-        Length::Open => "{prefix}  {spinner} {msg}",
-        Length::Time(_) | Length::Requests(_) => "{prefix}  {wide_bar} {percent:>3} %  {msg}",
+        Length::Open => "{prefix}  {spinner} {wide_msg}",
+        Length::Time(_) | Length::Requests(_) => "{prefix}  {bar:16}  {wide_msg}",
     };
     let style = ProgressStyle::with_template(template);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "));
