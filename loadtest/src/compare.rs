@@ -14,7 +14,8 @@ use crate::stats::Interval;
 use series::Run;
 
 /// Of each interval. Six of them are looked at at once: all six hold what they must with 99 %
-/// (Bonferroni). With 95 % each, every third comparison of a run with its like would find something.
+/// (Bonferroni). With 95 % each, every third comparison of a run with its like would find
+/// something.
 pub const CONFIDENCE: f64 = 0.998;
 
 /// Differences below this are noise whatever their interval says: slices keep their latencies to a
@@ -324,9 +325,9 @@ impl Comparison {
 
 const HEADINGS: [&str; 6] = ["figure", "A", "B", "B / A", "99.8 % interval", "verdict"];
 
-const LIMITS: &str = "Each interval holds the true ratio with 99.8 %, all of them together with 99 %. They come from \
-     the course of these two runs. What changes from one start of a server to the next, or with \
-     the hour, is not in them: several runs of each, in turn, show it.";
+const LIMITS: &str = "Each interval holds the true ratio with 99.8 %, all of them together with \
+     99 %. They come from the course of these two runs. What changes from one start of a server to \
+     the next, or with the hour, is not in them: several runs of each, in turn, show it.";
 
 const _: () = assert!(CONFIDENCE == 0.998, "the heading says so");
 

@@ -236,7 +236,7 @@ impl Axis {
         let labelled = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999, 99.99999];
         let ticks = labelled
             .iter()
-            .map(|percent| (Self::percentile_place(percent / 100.0), format!("{percent} %")))
+            .map(|percent| (Self::percentile_place(percent / 100.0), format!("{percent}%")))
             .filter(|(at, _)| *at <= end + 1e-9)
             .collect();
         Axis { span: (0.0, end), ticks }
@@ -325,10 +325,7 @@ mod tests {
         assert_eq!(labels(&Axis::time(1_300.0))[1], "5 min");
         assert_eq!(labels(&Axis::log_latency(40.0, 300.0)), ["50 µs", "100 µs", "200 µs"]);
         assert_eq!(labels(&Axis::log_latency(5.0, 2e6))[..2], ["10 µs", "100 µs"]);
-        assert_eq!(
-            labels(&Axis::percentiles(20_000)),
-            ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"]
-        );
+        assert_eq!(labels(&Axis::percentiles(20_000)), ["50%", "90%", "99%", "99.9%", "99.99%"]);
     }
 
     #[test]

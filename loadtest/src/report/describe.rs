@@ -68,7 +68,7 @@ pub fn doubts(report: &Report) -> Vec<String> {
     }
     if let Some(rate) = totals.rate.filter(|rate| totals.requests_per_s < 0.95 * rate) {
         doubts.push(format!(
-            "{}/s were asked for and {}/s answered: the latencies are those of an overloaded server.",
+            "{}/s were asked for and {}/s answered: these are the latencies of an overloaded server.",
             units::rate(rate),
             units::rate(totals.requests_per_s)
         ));

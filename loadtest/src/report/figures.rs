@@ -6,8 +6,8 @@ use super::html::Figure;
 use super::model::{Latency, Report, Search, Slice};
 use super::units;
 
-const CURVE_CAPTION: &str = "Latency (logarithmic) that this share of the requests did not exceed. Each further nine is as \
-     wide as the one before; the right end is the slowest request.";
+const CURVE_CAPTION: &str = "Latency (logarithmic) that this share of the requests did not \
+     exceed. Each further nine is as wide as the one before; the right end is the slowest request.";
 
 /// Of one run: all requests together, and each operation where there are several.
 pub fn operations_curve(report: &Report) -> Figure {
