@@ -5,6 +5,7 @@
 //! is not parsed again (a server's heads differ in the length and, once a second, in the date).
 
 use std::collections::VecDeque;
+use std::mem::MaybeUninit;
 
 use super::contract::{self, Asked, BODY_MAX};
 use super::{Answers, Call, Codec, Garbage, Ticket, chunks, excerpt};
@@ -29,7 +30,7 @@ pub struct Http1 {
     outstanding: VecDeque<(Ticket, Asked)>,
     /// The answer whose body is arriving in chunks, with its status.
     chunked: Option<(u16, chunks::Body)>,
-    known: Vec<(Box<[u8]>, Head)>,
+    known: Vec<(Vec<u8>, Head)>,
     /// Of `known`, the next to give way.
     oldest: usize,
     closing: bool,
@@ -121,11 +122,13 @@ impl Http1 {
             return Ok(None);
         };
         if head.len <= KNOWN_HEAD_MAX {
-            let known = (input[..head.len].into(), head);
             if self.known.len() < KNOWN_HEADS {
-                self.known.push(known);
+                self.known.push((input[..head.len].to_vec(), head));
             } else {
-                self.known[self.oldest] = known;
+                let (bytes, known) = &mut self.known[self.oldest];
+                bytes.clear();
+                bytes.extend_from_slice(&input[..head.len]);
+                *known = head;
                 self.oldest = (self.oldest + 1) % KNOWN_HEADS;
             }
         }
@@ -230,9 +233,11 @@ fn unasked(status: u16) -> Garbage {
 }
 
 fn parse_head(input: &[u8]) -> Result<Option<Head>, Garbage> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let len = match response.parse(input) {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let parsed = parser.parse_response_with_uninit_headers(&mut response, input, &mut fields);
+    let len = match parsed {
         Ok(httparse::Status::Complete(len)) if len <= HEAD_MAX => len,
         Ok(httparse::Status::Partial) if input.len() < HEAD_MAX => return Ok(None),
         Ok(_) => return Err(Garbage(format!("the head of an answer exceeds {HEAD_MAX} bytes"))),
