@@ -47,8 +47,14 @@ impl Store {
     /// An empty store, which takes next to no memory.
     #[must_use]
     pub fn new() -> Store {
+        Store::with_hasher(&RandomState::new())
+    }
+
+    /// As [`Store::new`], with hash keys of the caller's choice, so that a measurement can be
+    /// repeated: where an entry stands in its table depends on them. A server draws its own.
+    #[must_use]
+    pub fn with_hasher(hasher: &RandomState) -> Store {
         let collector = Arc::new(Collector::new().batch_size(RETIRED_BATCH));
-        let hasher = RandomState::new();
         let shard = || {
             papaya::HashMap::builder()
                 .hasher(hasher.clone())

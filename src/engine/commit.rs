@@ -121,7 +121,7 @@ impl Committer {
     }
 
     /// One batch. Returns false if it was the last one.
-    fn turn(&mut self, first: (Vec<Op>, super::Reply)) -> bool {
+    pub(super) fn turn(&mut self, first: (Vec<Op>, super::Reply)) -> bool {
         let began = self.shared.time.monotonic();
         self.now = self.shared.time.observe();
         self.has_committed = false;

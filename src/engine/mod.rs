@@ -7,7 +7,8 @@
 //! `commit` (the committer), `tend` (what it does between commits), `recover`, `mailbox`
 //! (how outcomes come back).
 
-mod apply;
+#[doc(hidden)]
+pub mod apply;
 mod batch;
 mod clean;
 mod commit;
@@ -18,6 +19,8 @@ mod recover;
 mod secret;
 mod shared;
 mod stats;
+#[doc(hidden)]
+pub mod stepped;
 mod tend;
 #[cfg(test)]
 mod tests;

@@ -172,7 +172,12 @@ pub(super) fn with_storage(
 }
 
 impl Shared {
-    fn new(config: Config, digester: Digester, store: Store, time: EngineTime) -> Shared {
+    pub(super) fn new(
+        config: Config,
+        digester: Digester,
+        store: Store,
+        time: EngineTime,
+    ) -> Shared {
         Shared {
             config,
             digester,

@@ -58,6 +58,8 @@ pub(crate) mod json;
 mod lane;
 mod list;
 pub mod listen;
+#[doc(hidden)]
+pub mod loose;
 mod pipe;
 mod resolve;
 mod respond;

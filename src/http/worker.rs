@@ -78,7 +78,7 @@ impl Drop for Slot {
 }
 
 impl Worker {
-    fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Worker {
+    pub(super) fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Worker {
         Worker {
             engine: common.engine.clone(),
             caller: common.engine.caller(),
