@@ -6,6 +6,7 @@ pub mod cli;
 pub mod compare;
 pub mod drive;
 pub mod failure;
+pub mod gate;
 pub mod peers;
 pub mod protocol;
 pub mod quantity;

@@ -1,0 +1,191 @@
+//! What the gate is asked, on the command line.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+
+use super::decide::Plan;
+use crate::failure::{Failure, Result};
+use crate::quantity::Span;
+use crate::workload::{Workload, named};
+
+/// A run warms up for this part of the time that it measures.
+const WARM_UP_PART: u32 = 3;
+
+/// Compares two revisions and fails on a regression.
+#[derive(Args, Clone, Debug)]
+pub struct GateArgs {
+    /// The revision to compare with, such as origin/main or a commit.
+    #[arg(long, value_name = "REV")]
+    pub base: String,
+    /// The revision to judge. What is not committed is not measured.
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub head: String,
+    /// How much slower a workload may be: CPU and time for each request.
+    #[arg(long, value_name = "PERCENT", default_value = "5%")]
+    pub max_regression: Percent,
+    /// How many more instructions a hot function may take.
+    #[arg(long, value_name = "PERCENT", default_value = "1%")]
+    pub max_instructions: Percent,
+    /// Pairs of runs of each workload: so many at first, and up to so many until all is decided.
+    #[arg(long, value_name = "MIN..MAX", default_value = "12..36")]
+    pub pairs: Pairs,
+    /// What to make of a workload that the last pair leaves undecided.
+    #[arg(long, value_enum, default_value = "pass")]
+    pub undecided: Undecided,
+    /// One of the two parts alone.
+    #[arg(long, value_enum)]
+    pub only: Option<Only>,
+    /// Workloads of the pairs, by name or file.
+    #[arg(long = "workload", value_name = "NAME", num_args = 1..,
+          default_values = ["resolve", "batch", "issue"])]
+    pub workloads: Vec<String>,
+    /// How long each run of a pair measures.
+    #[arg(long, default_value = "3s")]
+    pub duration: Span,
+    /// Where gate.json and gate.md go; without it gate/report in the target directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Removes what earlier gates have built, before it begins.
+    #[arg(long)]
+    pub clean: bool,
+}
+
+/// One part of the gate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Only {
+    /// The exact part: no server, no load; needs valgrind.
+    Instructions,
+    /// The load, in pairs.
+    Pairs,
+}
+
+/// What an undecided workload counts as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Undecided {
+    /// Passed, with a warning.
+    Pass,
+    /// A regression.
+    Fail,
+}
+
+/// A share, written `5%` or `5`.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Percent(f64);
+
+impl Percent {
+    /// The greatest ratio it allows: 1.05 for 5 %.
+    pub fn limit(self) -> f64 {
+        1.0 + self.0 / 100.0
+    }
+}
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let number = text.trim().trim_end_matches('%').trim_end();
+        number
+            .parse::<f64>()
+            .ok()
+            .filter(|percent| (0.0..=1_000.0).contains(percent))
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is not a share from 0% to 1000%, such as 5%"))
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+/// How many pairs, at first and at most.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pairs {
+    /// At least 1.
+    pub min: usize,
+    /// At least `min`, at most 200.
+    pub max: usize,
+}
+
+impl FromStr for Pairs {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (min, max) = text.split_once("..").unwrap_or((text, text));
+        let number = |part: &str| part.trim().parse::<usize>().ok();
+        match (number(min), number(max)) {
+            (Some(min), Some(max)) if 1 <= min && min <= max && max <= 200 => Ok(Self { min, max }),
+            _ => Err(format!("`{text}` is not like 12..36, with 1 to 200 pairs")),
+        }
+    }
+}
+
+impl fmt::Display for Pairs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.min, self.max)
+    }
+}
+
+impl GateArgs {
+    /// The workloads of the pairs, with the length of their runs.
+    ///
+    /// # Errors
+    /// One is not known, or its file is wrong.
+    pub fn workloads(&self) -> Result<Vec<Workload>> {
+        let load = |name: &String| {
+            let mut workload = named::find_or_load(name)?;
+            workload.time.warm_up = Span(self.duration.0 / WARM_UP_PART);
+            workload.time.ramp = Span::default();
+            workload.time.duration = self.duration;
+            // Whether a workload keeps its objectives is for `run` to say.
+            workload.objectives.clear();
+            Ok(workload)
+        };
+        self.workloads.iter().map(load).collect()
+    }
+
+    /// When the pairs of so many workloads are looked at, and how.
+    ///
+    /// # Errors
+    /// Even the most pairs could decide nothing.
+    pub fn plan(&self, workloads: usize) -> Result<Plan> {
+        Plan::new(workloads, self.pairs, self.max_regression.limit())
+    }
+
+    /// Finds mistakes before anything is built.
+    ///
+    /// # Errors
+    /// As [`GateArgs::plan`], or there is no workload.
+    pub fn check(&self, workloads: usize) -> Result<()> {
+        if self.only == Some(Only::Instructions) {
+            return Ok(());
+        }
+        if workloads == 0 {
+            return Err(Failure::Input("--workload: at least one is needed".to_owned()));
+        }
+        self.plan(workloads).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_pairs_are_read_or_refused() {
+        assert!((("5%".parse::<Percent>().unwrap()).limit() - 1.05).abs() < 1e-12);
+        assert!((("0.5".parse::<Percent>().unwrap()).limit() - 1.005).abs() < 1e-12);
+        for wrong in ["", "%", "-1%", "1001%", "five", "nan", "inf"] {
+            assert!(wrong.parse::<Percent>().is_err(), "{wrong}");
+        }
+        assert_eq!("12..36".parse::<Pairs>().unwrap(), Pairs { min: 12, max: 36 });
+        assert_eq!("20".parse::<Pairs>().unwrap(), Pairs { min: 20, max: 20 });
+        for wrong in ["", "0..4", "5..4", "1..201", "a..b", "1..2..3"] {
+            assert!(wrong.parse::<Pairs>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Programs that the gate runs, and what it tells people meanwhile.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::failure::{Failure, Result, at, io};
+
+/// Says how far the gate is.
+pub fn say(text: &str) {
+    eprintln!("gate: {text}");
+}
+
+/// Says what it found.
+pub fn print(text: &str) {
+    print!("{text}");
+}
+
+/// Runs a program whose output people want to see while it works.
+///
+/// # Errors
+/// It is not there, or did not succeed.
+pub fn run(command: &mut Command) -> Result<()> {
+    let line = line(command);
+    say(&line);
+    // What a program prints is progress here; standard output is the gate's own.
+    let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status();
+    let status = status.map_err(io(&line))?;
+    if status.success() { Ok(()) } else { Err(Failure::Input(format!("{line}: {status}"))) }
+}
+
+/// Runs a program and gives what it printed, without white space at the ends.
+///
+/// # Errors
+/// It is not there, or did not succeed: with what it said.
+pub fn output(command: &mut Command) -> Result<String> {
+    let line = line(command);
+    let output = command.stdin(Stdio::null()).output().map_err(io(&line))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::Input(format!("{line}: {}: {}", output.status, said.trim())))
+}
+
+/// Removes a folder with all that is in it; nothing where it is not there.
+///
+/// # Errors
+/// What the system said.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
