@@ -5,8 +5,9 @@
 //! servers in interleaved pairs and decides on the confidence interval of the ratio.
 //!
 //! In reading order: `args`; `verdict` (what it can say); `decide` (the rule, without I/O); `pairs`
-//! (who is measured when) and `live` (how); `counts` (what the bench wrote); `revision`, `build` and `tools` (git,
-//! cargo, valgrind); `findings` and `summary` (what it came to, for machines and for people).
+//! (who is measured when) and `live` (how); `counts` (what the bench wrote) and `instructions`;
+//! `revision`, `build`, `tools` and `process` (git, cargo, valgrind); `findings` and `summary` (what
+//! it came to, for machines and for people).
 
 pub mod args;
 mod build;
@@ -76,6 +77,8 @@ fn compare(
         Some(Only::Pairs) => Instructions::NotRun { reason: "not asked for".to_owned() },
         _ => instructions::compare(folder, sides, args.max_instructions)?,
     };
+    // What is found already must not be lost where a server then does not start.
+    summary::failures(&findings).iter().for_each(|line| say(line));
     if args.only != Some(Only::Instructions) {
         let binaries = sides.build_servers()?;
         let plan = args.plan(workloads.len())?;

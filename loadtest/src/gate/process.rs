@@ -55,6 +55,16 @@ pub fn remove_dir(path: &Path) -> Result<()> {
     }
 }
 
+/// git, in a folder: not in the repository that a hook or another program had in mind.
+pub fn git(folder: &Path) -> Command {
+    let mut command = Command::new("git");
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        command.env_remove(variable);
+    }
+    command.arg("-C").arg(folder);
+    command
+}
+
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::process::{output, remove_dir, run};
+use super::process::{git, output, remove_dir, run};
 use crate::failure::{Failure, Result, at};
 
 /// The repository that the gate was called in.
@@ -42,15 +42,16 @@ impl Repository {
     /// # Errors
     /// It belongs to none, or there is no git.
     pub fn at(folder: &Path) -> Result<Repository> {
-        let mut command = Command::new("git");
-        command.arg("-C").arg(folder).args(["rev-parse", "--show-toplevel"]);
-        let root = output(&mut command).map_err(|error| match error {
-            Failure::Input(_) => Failure::Input(format!(
-                "{} is not in a git repository: the gate builds revisions of one",
-                folder.display()
-            )),
-            other => other,
-        })?;
+        let root =
+            output(git(folder).args(["rev-parse", "--show-toplevel"])).map_err(
+                |error| match error {
+                    Failure::Input(_) => Failure::Input(format!(
+                        "{} is not in a git repository: the gate builds revisions of one",
+                        folder.display()
+                    )),
+                    other => other,
+                },
+            )?;
         Ok(Repository { root: PathBuf::from(root) })
     }
 
@@ -110,9 +111,9 @@ impl Repository {
         let seconds = time.parse().unwrap_or(0);
         let times =
             FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        let mut list = Command::new("git");
-        list.arg("-C").arg(path).args(["ls-files", "-z"]);
-        for name in output(&mut list)?.split('\0').filter(|name| !name.is_empty()) {
+        for name in
+            output(git(path).args(["ls-files", "-z"]))?.split('\0').filter(|name| !name.is_empty())
+        {
             let file = path.join(name);
             if file.is_file() {
                 let opened = File::options().append(true).open(&file).map_err(at(&file))?;
@@ -156,8 +157,8 @@ impl Repository {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("git");
-        command.arg("-C").arg(&self.root).args(args);
+        let mut command = git(&self.root);
+        command.args(args);
         command
     }
 }
@@ -181,7 +182,7 @@ mod tests {
                 "first",
             ],
         ] {
-            output(Command::new("git").arg("-C").arg(folder).args(args)).unwrap();
+            output(git(folder).args(args)).unwrap();
         }
         Repository::at(folder).unwrap()
     }

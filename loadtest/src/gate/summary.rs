@@ -25,11 +25,22 @@ pub fn markdown(findings: &Findings) -> String {
 pub fn text(findings: &Findings) -> String {
     let mut text = String::new();
     for line in notable(findings) {
-        text += &format!("{}\n", line.replace("**", "").replace('`', ""));
+        text += &format!("{}\n", plain(&line));
     }
     let (functions, pairs) = (findings.functions().len(), findings.comparisons.len());
     let verdict = if findings.passed { "passed" } else { "FAILED" };
     text + &format!("gate {verdict}: {functions} functions and {pairs} metrics were compared\n")
+}
+
+/// What failed so far, one line for each.
+pub fn failures(findings: &Findings) -> Vec<String> {
+    let lines = notable(findings).into_iter().filter(|line| line.starts_with("**FAIL**"));
+    lines.map(|line| plain(&line)).collect()
+}
+
+/// Without the marks of markdown.
+fn plain(line: &str) -> String {
+    line.replace("**", "").replace('`', "")
 }
 
 /// Failures, then what was left undecided or not run; nothing where all is well.
@@ -138,4 +149,115 @@ fn revision(revision: &Revision) -> String {
     let short = revision.commit.get(..12).unwrap_or(&revision.commit);
     let subject = revision.subject.replace(['|', '`', '<', '\n'], " ");
     format!("`{}` = `{short}` {subject}  ", revision.name.replace('`', "'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::counts::FunctionChange;
+    use crate::gate::pairs::Metric;
+    use crate::stats::Interval;
+
+    fn change(
+        function: &str,
+        base: Option<f64>,
+        head: Option<f64>,
+        verdict: Verdict,
+    ) -> FunctionChange {
+        let ratio = base.zip(head).map(|(base, head)| head / base);
+        FunctionChange { function: function.to_owned(), base, head, ratio, verdict }
+    }
+
+    fn comparison(workload: &str, metric: Metric, verdict: Option<Verdict>) -> Comparison {
+        Comparison {
+            workload: workload.to_owned(),
+            metric,
+            ratio: Some(Interval { low: 1.08, estimate: 1.1, high: 1.12, confidence: 0.99 }),
+            limit: verdict.map(|_| 1.05),
+            verdict,
+            pairs: 12,
+            base_us: vec![10.0, 11.0, 12.0],
+            head_us: vec![11.0, 12.0, 13.0],
+        }
+    }
+
+    fn findings() -> Findings {
+        let revision = |name: &str| Revision {
+            name: name.to_owned(),
+            commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+            subject: "a | b".to_owned(),
+        };
+        Findings {
+            format: 1,
+            base: revision("main"),
+            head: revision("HEAD"),
+            passed: true,
+            instructions: Instructions::Compared {
+                valgrind: "valgrind-3".to_owned(),
+                limit: 1.01,
+                functions: vec![
+                    change("resolve::hit", Some(200.0), Some(220.0), Verdict::Fail),
+                    change("wheel::turn", Some(10.0), Some(10.0), Verdict::Pass),
+                    change("frame::new", None, Some(1.0), Verdict::New),
+                ],
+            },
+            comparisons: vec![
+                comparison("resolve", Metric::Cpu, Some(Verdict::Fail)),
+                comparison("resolve", Metric::Time, Some(Verdict::Undecided)),
+                comparison("resolve", Metric::P99, None),
+            ],
+            confidence: Some(0.99),
+            undecided_fails: false,
+        }
+    }
+
+    #[test]
+    fn a_failure_names_what_how_much_and_how_sure() {
+        let mut findings = findings();
+        findings.conclude();
+        assert_eq!(
+            text(&findings),
+            "FAIL resolve::hit: instructions 200.0 → 220.0 an operation, ratio 1.1000, allowed 1.0100\n\
+             FAIL resolve, CPU per request: ratio 1.100 (1.080 to 1.120), allowed 1.0500, after 12 pairs\n\
+             undecided resolve, time per request: ratio 1.100 (1.080 to 1.120), allowed 1.0500, \
+             after 12 pairs\n\
+             gate FAILED: 3 functions and 3 metrics were compared\n"
+        );
+        assert_eq!(failures(&findings).len(), 2);
+    }
+
+    #[test]
+    fn all_that_was_compared_is_in_the_tables() {
+        let markdown = markdown(&findings());
+        for row in [
+            "| `resolve::hit` | 200.0 | 220.0 | 1.1000 | FAIL |",
+            "| `wheel::turn` | 10.0 | 10.0 | 1.0000 | pass |",
+            "| `frame::new` | – | 1.0 | – | new |",
+            "| resolve | p99 latency | 11.00 µs | 12.00 µs | 1.100 (1.080 to 1.120) | – | 12 | for info",
+        ] {
+            assert!(markdown.contains(row), "{row}\n{markdown}");
+        }
+        assert!(!markdown.contains("a | b"), "a subject is no column");
+    }
+
+    #[test]
+    fn it_fails_for_what_failed_and_for_the_undecided_only_where_told() {
+        let mut open = findings();
+        open.instructions = Instructions::NotRun { reason: "not asked for".to_owned() };
+        open.comparisons.remove(0);
+        open.conclude();
+        assert!(open.passed);
+        assert!(text(&open).contains("undecided resolve") && text(&open).contains("not run"));
+        open.undecided_fails = true;
+        open.conclude();
+        assert!(!open.passed);
+        open.comparisons.clear();
+        open.conclude();
+        assert!(open.passed, "nothing was found");
+        let mut functions = findings();
+        functions.comparisons.clear();
+        functions.conclude();
+        assert!(!functions.passed, "instructions alone can fail");
+        assert!(functions.to_json().unwrap().contains("\"verdict\": \"fail\""));
+    }
 }
