@@ -17,7 +17,9 @@ pub const BENCH: &str = "instructions";
 #[derive(Clone, Debug)]
 pub struct Side {
     revision: Revision,
-    /// `source`, a worktree, and `target`, which stays for the next gate on the same commit.
+    /// `source`, a worktree, and `target`, which stays for the next gate on the same commit. One
+    /// `target` for both would be a trap: cargo tells packages apart by their place in their
+    /// workspace, and takes what one commit built for the other's, where no file is younger.
     folder: PathBuf,
 }
 
