@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::failure::{Failure, Result, io};
+use crate::gate::{self, GateArgs};
 use crate::peers::{self, PeersArgs};
 use crate::report::live::Live;
 use crate::report::{file, table};
 use crate::run::{self, Job, search};
+use crate::target::process::end_on_interrupt;
 use crate::target::{Address, Kind, Options, floor};
 use crate::workload::Workload;
 use crate::workload::flags::WorkloadFlags;
@@ -37,6 +39,8 @@ enum Command {
     Compare(CompareArgs),
     /// Measures jeton beside Redis, Valkey, memcached and the floor, and writes the table of ratios
     Peers(PeersArgs),
+    /// Builds two revisions of this repository and says whether the second is slower
+    Gate(Box<GateArgs>),
     /// The workloads that come with the harness
     List(ListArgs),
     /// Serves fixed bytes: what the kernel and the harness cost
@@ -135,6 +139,10 @@ impl Cli {
             Command::Run(arguments) => arguments.run(),
             Command::Compare(arguments) => arguments.run(),
             Command::Peers(arguments) => compare_peers(&arguments),
+            Command::Gate(arguments) => {
+                end_on_interrupt(None)?;
+                gate::main(&arguments)
+            }
             Command::List(arguments) => arguments.run(),
             Command::Floor(arguments) => {
                 floor::serve(arguments.listen, arguments.body_bytes).map(|()| true)
@@ -157,7 +165,7 @@ impl RunArgs {
             options: self.server.options(),
             server_pid: self.server.server_pid,
             command: command_line(),
-            stop: stop_on_signal()?,
+            stop: stop_on_interrupt()?,
         };
         let mut live = Live::stderr();
         let report =
@@ -179,7 +187,7 @@ fn compare_peers(arguments: &PeersArgs) -> Result<bool> {
         options: Options::default(),
         server_pid: None,
         command: command_line(),
-        stop: stop_on_signal()?,
+        stop: stop_on_interrupt()?,
     };
     let mut live = Live::stderr();
     let peers = peers::run(arguments, &job, &mut live)?;
@@ -247,15 +255,9 @@ fn command_line() -> Vec<String> {
     program.into_iter().chain(words).collect()
 }
 
-/// The first Ctrl-C ends the run early and reports what was measured; the second ends it at once.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+/// The first Ctrl-C ends a run early and reports what was measured; the second ends it at once.
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if heard.swap(true, Ordering::Relaxed) {
-            std::process::exit(2);
-        }
-    })
-    .map_err(|error| Failure::Input(format!("no signal handler: {error}")))?;
+    end_on_interrupt(Some(Arc::clone(&stop)))?;
     Ok(stop)
 }

@@ -9,6 +9,7 @@ mod page;
 mod works;
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
@@ -177,6 +178,9 @@ fn measure(
     let mut reports: Vec<Vec<Report>> = sides.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for turn in 0..sides.len() {
+            if job.stop.load(Ordering::Relaxed) {
+                return Err(Failure::Input("stopped before all rounds were measured".to_owned()));
+            }
             // The order turns, so that nobody always comes after the same one.
             let side = (turn + round) % sides.len();
             let name =

@@ -269,7 +269,7 @@ fn an_interrupt_leaves_nothing_behind() {
     let ready = "jeton ready: data=http://127.0.0.1:1 admin=http://127.0.0.1:2 tokens=0";
     let (_folder, mut options) = stand_in(&format!("echo '{ready}'; exec sleep 60"));
     if let Some(scratch) = std::env::var_os(INTERRUPTED) {
-        target::process::clean_up_on_interrupt().expect("signals");
+        target::process::end_on_interrupt(None).expect("signals");
         options.scratch = Some(scratch.into());
         let server = target::start(Kind::Jeton, &options).expect("it starts");
         writeln!(std::io::stdout(), "\nstarted {}", server.pid()).expect("a reader");

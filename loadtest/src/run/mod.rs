@@ -5,7 +5,7 @@ pub mod search;
 pub mod subject;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::drive::session::{Measured, Observer, Session, Spec};
@@ -86,6 +86,9 @@ impl Bench {
             .session
             .measure(spec, observer, self.subject.pid)
             .map_err(|failure| self.subject.explain(failure))?;
+        if measured.record.requests == 0 && self.job.stop.load(Ordering::Relaxed) {
+            return Err(Failure::Input("stopped before anything was measured".to_owned()));
+        }
         let setting = assemble::Setting {
             job: &self.job,
             subject: &self.subject,

@@ -3,10 +3,12 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -36,7 +38,7 @@ pub struct Process {
 
 impl Process {
     /// Starts it, with its standard error in the file `log` of its folder. An interrupt removes
-    /// the folder, see [`clean_up_on_interrupt`].
+    /// the folder, see [`end_on_interrupt`].
     ///
     /// # Errors
     /// The program can't be started, or the log not be written.
@@ -44,6 +46,9 @@ impl Process {
         let log = folder.join("log");
         let file = File::create(&log).map_err(io(format!("create {}", log.display())))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+        // A Ctrl-C at the terminal is the harness's to hear: a server that ended of it in the middle
+        // of a run would look as if it had failed.
+        command.process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
         // Locked while it starts, so that an interrupt either knows it or prevents it.
         let mut live = live();
@@ -182,12 +187,13 @@ fn live() -> MutexGuard<'static, Vec<(u32, PathBuf)>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP kill what was started, remove its data and end the
-/// harness with exit code 130.
+/// From now on the first SIGINT, SIGTERM or SIGHUP sets `stop`, where there is one, so that what was
+/// measured so far is still reported; the next one, or the first where there is none, kills what
+/// was started, removes its data and ends the harness with exit code 130.
 ///
 /// # Errors
 /// The system refuses to watch for signals.
-pub fn clean_up_on_interrupt() -> Result<()> {
+pub fn end_on_interrupt(stop: Option<Arc<AtomicBool>>) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = || io("watch for signals");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
@@ -198,26 +204,38 @@ pub fn clean_up_on_interrupt() -> Result<()> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(failed())?;
     drop(entered);
     std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
-            }
-        });
-        let live = live();
-        for (pid, folder) in live.iter() {
-            if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
-                // It may be gone already; what matters is that it is gone before its files are.
-                let _ = kill_process(pid, Signal::KILL);
-                let _ = waitpid(Some(pid), WaitOptions::empty());
-            }
-            let _ = std::fs::remove_dir_all(folder);
+        let mut wait = || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hang_up.recv() => {}
+                }
+            });
+        };
+        wait();
+        if let Some(stop) = stop {
+            stop.store(true, Ordering::Relaxed);
+            wait();
         }
-        // The lock is still held, so that nothing is started any more.
-        std::process::exit(130);
+        clean_up();
     });
     Ok(())
+}
+
+/// Ends everything at once.
+fn clean_up() -> ! {
+    let live = live();
+    for (pid, folder) in live.iter() {
+        if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+            // It may be gone already; what matters is that it is gone before its files are.
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+        }
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    // The lock is still held, so that nothing is started any more.
+    std::process::exit(130);
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a real process is waited for")]

@@ -151,7 +151,8 @@ impl WorkloadFlags {
         set(&mut load.timeout, self.timeout.as_ref());
         set(&mut time.warm_up, self.warm_up.as_ref());
         set(&mut time.duration, self.duration.as_ref());
-        set(&mut time.ramp, self.ramp.as_ref());
+        // A shorter warm-up shortens the ramp in it, unless both are said.
+        time.ramp = self.ramp.unwrap_or(time.ramp.min(time.warm_up));
     }
 
     fn apply_mix(&self, mix: &mut Mix) {
