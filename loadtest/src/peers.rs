@@ -90,6 +90,8 @@ pub struct WorkResult {
     pub description: String,
     /// What the figure is.
     pub metric: Metric,
+    /// Servers that can't do it, and why.
+    pub left_out: Vec<String>,
     /// One for each server.
     pub rows: Vec<Row>,
 }
@@ -134,14 +136,13 @@ pub fn run(arguments: &PeersArgs, job: &Job, observer: &mut dyn Observer) -> Res
         file::prepare(directory)?;
     }
     let works = works::chosen(arguments)?;
-    let mut not_run: Vec<String> = [Kind::Redis, Kind::Valkey, Kind::Memcached]
+    let not_run: Vec<String> = [Kind::Redis, Kind::Valkey, Kind::Memcached]
         .into_iter()
         .filter_map(target::missing)
         .collect();
     let mut results = Vec::with_capacity(works.len());
     for work in &works {
         results.push(measure(work, arguments, job, observer)?);
-        not_run.extend(work.left_out.iter().map(|why| format!("{}: {why}", work.name)));
     }
     let peers = Peers {
         harness: probe::harness(),
@@ -202,6 +203,7 @@ fn measure(
         name: work.name.to_owned(),
         description: work.description.to_owned(),
         metric: work.metric,
+        left_out: work.left_out.iter().map(|why| (*why).to_owned()).collect(),
         rows: rows(work, &sides, &reports),
     })
 }

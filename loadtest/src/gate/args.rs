@@ -13,6 +13,8 @@ use crate::workload::{Workload, named};
 
 /// A run warms up for this part of the time that it measures.
 const WARM_UP_PART: u32 = 3;
+/// Tokens of a run, at most.
+const POPULATION_MAX: u64 = 20_000;
 
 /// Compares two revisions and fails on a regression.
 #[derive(Args, Clone, Debug)]
@@ -143,6 +145,8 @@ impl GateArgs {
             workload.time.duration = self.duration;
             // Whether a workload keeps its objectives is for `run` to say.
             workload.objectives.clear();
+            // Each run issues them anew; more would take longer than what is measured.
+            workload.keys.population = workload.keys.population.min(POPULATION_MAX);
             Ok(workload)
         };
         self.workloads.iter().map(load).collect()

@@ -17,7 +17,7 @@ pub fn markdown(peers: &Peers) -> String {
     for work in &peers.works {
         let (headings, rows) = cells(work);
         // Writing to a String can't fail.
-        let _ = write!(text, "\n**{}**: {}\n\n", work.name, work.description);
+        let _ = write!(text, "\n**{}**: {}\n\n", work.name, described(work));
         let _ = writeln!(text, "| {} |", headings.join(" | "));
         let _ = writeln!(text, "|{}", "---|".repeat(headings.len()));
         for row in rows {
@@ -39,7 +39,7 @@ pub fn html(peers: &Peers) -> String {
         for row in rows {
             table.rows.push(row.into_iter().map(Cell::from).collect());
         }
-        let text = Part::Text(work.description.clone());
+        let text = Part::Text(described(work));
         Section::new(&work.name, [text, Part::Table(table)])
     });
     Page {
@@ -74,6 +74,14 @@ fn setting(peers: &Peers) -> String {
         peers.rounds,
         units::seconds(peers.duration_s),
     )
+}
+
+/// What is asked, and who is not.
+fn described(work: &WorkResult) -> String {
+    if work.left_out.is_empty() {
+        return work.description.clone();
+    }
+    format!("{} (without {})", work.description, work.left_out.join("; "))
 }
 
 /// Headings and rows, as text.

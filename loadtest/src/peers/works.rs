@@ -95,8 +95,8 @@ pub struct Work {
     pub left_out: Vec<&'static str>,
 }
 
-const NO_FLOOR: &str = "the floor: it holds nothing";
-const NOT_DURABLE: &str = "memcached: it keeps nothing on disk";
+const NO_FLOOR: &str = "the floor, which holds nothing";
+const NOT_DURABLE: &str = "memcached, which keeps nothing on disk";
 
 /// The works that were asked for.
 pub fn chosen(arguments: &PeersArgs) -> Result<Vec<Work>> {

@@ -84,11 +84,13 @@ fn heading(text: &mut String, report: &Report, colours: bool) {
 
 fn figures(text: &mut String, report: &Report) {
     let totals = &report.totals;
+    let mut rate = format!("{} requests/s", units::rate(totals.requests_per_s));
+    if totals.tokens > totals.requests {
+        let _ = write!(rate, ", {} tokens/s", units::rate(totals.tokens_per_s));
+    }
     let _ = writeln!(
         text,
-        "\nThroughput  {} requests/s, {} tokens/s ({} answers in {})",
-        units::rate(totals.requests_per_s),
-        units::rate(totals.tokens_per_s),
+        "\nThroughput  {rate} ({} answers in {})",
         units::count(totals.requests),
         units::seconds(totals.elapsed_s),
     );
@@ -127,11 +129,14 @@ pub fn wrap(text: &str) -> String {
 }
 
 fn usage(text: &mut String, who: &str, usage: &Usage) {
+    let mut cpu = format!("{} CPU per request", units::latency(usage.cpu_us_per_request));
+    // Without batches the two are one.
+    if usage.cpu_us_per_token < usage.cpu_us_per_request {
+        let _ = write!(cpu, ", {} per token", units::latency(usage.cpu_us_per_token));
+    }
     let _ = writeln!(
         text,
-        "{who:<11} {} CPU per request, {} per token; memory {}, at most {}",
-        units::latency(usage.cpu_us_per_request),
-        units::latency(usage.cpu_us_per_token),
+        "{who:<11} {cpu}; memory {}, at most {}",
         units::bytes(usage.memory_bytes),
         units::bytes(usage.memory_peak_bytes),
     );

@@ -123,7 +123,7 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
 fn now() -> String {
     #[expect(clippy::disallowed_methods, reason = "the edge: a report says when it was made")]
     let now = std::time::SystemTime::now();
-    jiff::Timestamp::try_from(now).map(|at| at.to_string()).unwrap_or_default()
+    jiff::Timestamp::try_from(now).map(|at| format!("{at:.3}")).unwrap_or_default()
 }
 
 /// Lets this process open as many descriptors as the system allows it.
