@@ -46,9 +46,16 @@ impl Window {
             .unwrap_or(usize::MAX)
     }
 
-    fn slice_at(self, now_ns: u64) -> usize {
-        let slice = now_ns.saturating_sub(self.from_ns) / self.slice_ns();
-        usize::try_from(slice).unwrap_or(usize::MAX).min(self.slices() - 1)
+    /// Whether a moment lies in it.
+    fn contains(self, at_ns: u64) -> bool {
+        (self.from_ns..self.to_ns).contains(&at_ns)
+    }
+
+    fn slice_at(self, at_ns: u64) -> Option<usize> {
+        if !self.contains(at_ns) {
+            return None;
+        }
+        usize::try_from((at_ns - self.from_ns) / self.slice_ns()).ok()
     }
 }
 
@@ -74,12 +81,10 @@ pub struct Record {
     pub slices: Vec<SliceCounts>,
     /// What went wrong.
     pub errors: Errors,
-    /// Answers to measured requests.
+    /// Answers to requests that were due in the window.
     pub requests: u64,
     /// Tokens they were about.
     pub tokens: u64,
-    /// When the last of them came.
-    pub last_ns: u64,
     /// When the last thread was done.
     pub ended_ns: u64,
     /// Bytes of all connections while measuring.
@@ -103,7 +108,6 @@ impl Record {
             errors: Errors::default(),
             requests: 0,
             tokens: 0,
-            last_ns: window.from_ns,
             ended_ns: window.from_ns,
             bytes_sent: 0,
             bytes_received: 0,
@@ -112,33 +116,38 @@ impl Record {
         }
     }
 
-    /// Whether something that was to be sent at `since_ns` is measured.
-    pub fn measures(&self, since_ns: u64) -> bool {
-        (self.window.from_ns..self.window.to_ns).contains(&since_ns)
-    }
-
     /// One answer, right or wrong, to a request that was due at `since_ns`.
+    ///
+    /// Latencies are those of the requests that were due while measuring, whenever their answers
+    /// came; slices are of the answers that came in them, whenever they were due: a server that
+    /// falls behind shows in both.
     pub fn answer(&mut self, operation: Operation, tokens: u64, since_ns: u64, now_ns: u64) {
-        if !self.measures(since_ns) {
+        let latency_ns = now_ns.saturating_sub(since_ns).max(1);
+        if let Some(slice) = self.slice_at(now_ns) {
+            slice.requests += 1;
+            slice.latency_ns.saturating_record(latency_ns);
+        }
+        if !self.window.contains(since_ns) {
             return;
         }
-        let latency_ns = now_ns.saturating_sub(since_ns).max(1);
         self.latency_ns[operation as usize]
             .get_or_insert_with(latencies)
             .saturating_record(latency_ns);
-        let slice = &mut self.slices[self.window.slice_at(now_ns)];
-        slice.requests += 1;
-        slice.latency_ns.saturating_record(latency_ns);
         self.requests += 1;
         self.tokens += tokens;
-        self.last_ns = self.last_ns.max(now_ns);
     }
 
     /// Something went wrong. Errors count whenever they happen, measured or not: a token that is
     /// lost in the warm-up is lost.
     pub fn error(&mut self, wrong: Wrong, now_ns: u64) {
-        self.slices[self.window.slice_at(now_ns)].errors += 1;
+        if let Some(slice) = self.slice_at(now_ns) {
+            slice.errors += 1;
+        }
         self.errors.add(wrong);
+    }
+
+    fn slice_at(&mut self, now_ns: u64) -> Option<&mut SliceCounts> {
+        self.slices.get_mut(self.window.slice_at(now_ns)?)
     }
 
     /// Takes over what another thread counted in the same window.
@@ -155,7 +164,6 @@ impl Record {
         self.errors.merge(&other.errors);
         self.requests += other.requests;
         self.tokens += other.tokens;
-        self.last_ns = self.last_ns.max(other.last_ns);
         self.ended_ns = self.ended_ns.max(other.ended_ns);
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
@@ -177,4 +185,64 @@ impl Record {
 #[expect(clippy::expect_used, reason = "all histograms of a kind have the same bounds")]
 pub fn add<C: hdrhistogram::Counter>(to: &mut Histogram<C>, from: &Histogram<C>) {
     to.add(from).expect("equal bounds");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn record() -> Record {
+        Record::new(Window { from_ns: 1_000 * MS, to_ns: 2_000 * MS })
+    }
+
+    fn slices(record: &Record) -> u64 {
+        record.slices.iter().map(|slice| slice.requests).sum()
+    }
+
+    #[test]
+    fn latencies_go_by_when_a_request_was_due_and_slices_by_when_it_was_answered() {
+        // Due and answered, in ms; whether its latency counts; whether a slice holds it.
+        let cases = [
+            (900, 950, false, false),
+            (900, 1_100, false, true),
+            (1_000, 1_000, true, true),
+            (1_500, 1_600, true, true),
+            (1_999, 2_000, true, false),
+            (2_000, 2_001, false, false),
+        ];
+        for (due, answered, latency, slice) in cases {
+            let mut record = record();
+            record.answer(Operation::Batch, 100, due * MS, answered * MS);
+            assert_eq!(record.requests == 1, latency, "{due} {answered}");
+            assert_eq!(record.tokens, 100 * record.requests);
+            assert_eq!(record.all_latencies().len(), record.requests);
+            assert_eq!(slices(&record) == 1, slice, "{due} {answered}");
+        }
+    }
+
+    #[test]
+    fn threads_add_up() {
+        let (mut one, mut other) = (record(), record());
+        one.answer(Operation::Issue, 1, 1_100 * MS, 1_101 * MS);
+        other.answer(Operation::Issue, 1, 1_100 * MS, 1_150 * MS);
+        other.answer(Operation::Miss, 1, 1_900 * MS, 1_901 * MS);
+        other.bytes_sent = 7;
+        one.merge(&other);
+        assert_eq!((one.requests, one.tokens, slices(&one), one.bytes_sent), (3, 3, 3, 7));
+        let operations = one.latency_ns.iter().flatten().map(Histogram::len).collect::<Vec<_>>();
+        assert_eq!(operations, [2, 1]);
+    }
+
+    #[test]
+    fn however_long_a_run_is_its_slices_are_few() {
+        for (length_ms, slices) in [(1, 1), (100, 1), (1_000, 10), (12_000, 120), (86_400_000, 120)]
+        {
+            let window = Window { from_ns: 5, to_ns: 5 + length_ms * MS };
+            assert_eq!(window.slices(), slices, "{length_ms}");
+            assert_eq!(window.slice_at(window.to_ns - 1), Some(slices - 1));
+            assert_eq!((window.slice_at(window.to_ns), window.slice_at(4)), (None, None));
+        }
+    }
 }

@@ -84,15 +84,15 @@ pub struct Target {
 /// Counts of the measured part.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Totals {
-    /// Seconds from the first measured request to the last answer.
+    /// Seconds that were measured.
     pub elapsed_s: f64,
-    /// Answers, right ones and others.
+    /// Answers, right ones and others, to the requests that were due in this time.
     pub requests: u64,
     /// Tokens: a batch of 100 is 100 of them.
     pub tokens: u64,
-    /// Requests a second.
+    /// Answers that came in this time, a second.
     pub requests_per_s: f64,
-    /// Tokens a second.
+    /// The tokens they were about, a second.
     pub tokens_per_s: f64,
     /// The rate that was asked for, of an open loop.
     pub rate: Option<f64>,

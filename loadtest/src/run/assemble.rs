@@ -67,17 +67,16 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
 
 fn totals(setting: &Setting<'_>, measured: &Measured) -> Totals {
     let record = &measured.record;
-    // Answers that came after the end were to requests from before it.
-    let end_ns = record.last_ns.max(ends(measured).1.at_ns.min(record.window.to_ns));
-    let elapsed_s = end_ns.saturating_sub(record.window.from_ns) as f64 / NS_PER_S;
+    let (from, to) = ends(measured);
+    let elapsed_s = to.at_ns.saturating_sub(from.at_ns) as f64 / NS_PER_S;
     let per_s = |count: u64| if elapsed_s > 0.0 { count as f64 / elapsed_s } else { 0.0 };
     let load = &setting.load.record;
     Totals {
         elapsed_s,
         requests: record.requests,
         tokens: record.tokens,
-        requests_per_s: per_s(record.requests),
-        tokens_per_s: per_s(record.tokens),
+        requests_per_s: per_s(to.answers - from.answers),
+        tokens_per_s: per_s(to.tokens - from.tokens),
         rate: setting.rate,
         substituted: record.substituted,
         bytes_sent: record.bytes_sent,
