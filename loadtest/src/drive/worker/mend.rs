@@ -16,6 +16,11 @@ impl Worker {
         link.stream = None;
         link.state = State::Down { retry_ns: now_ns };
         link.wants_write = false;
+        if kind == Kind::Garbage && link.outstanding.is_empty() {
+            // Nobody waited for it, so no request fails of it; it is wrong all the same.
+            run.record.error(Wrong::new(kind, why), now_ns);
+            self.shared.erred();
+        }
         for Outstanding { ask, .. } in link.outstanding.drain() {
             self.in_flight -= 1;
             self.plan.forfeit(&ask);
