@@ -32,6 +32,8 @@ const LEAD_NS: u64 = 2_000_000;
 /// What a thread tells while it works.
 pub struct Shared {
     stop: Arc<AtomicBool>,
+    /// A thread of the session could not go on, so nobody needs to.
+    failed: Arc<AtomicBool>,
     answers: AtomicU64,
     tokens: AtomicU64,
     errors: AtomicU64,
@@ -39,9 +41,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    fn new(stop: Arc<AtomicBool>) -> Self {
+    fn new(stop: Arc<AtomicBool>, failed: Arc<AtomicBool>) -> Self {
         Self {
             stop,
+            failed,
             answers: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -51,7 +54,7 @@ impl Shared {
 
     /// Whether all is to end early.
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed)
     }
 
     /// So many answers came.
@@ -163,7 +166,6 @@ pub struct Session {
     workload: Workload,
     threads: Vec<Thread>,
     records: Receiver<Result<Record>>,
-    stop: Arc<AtomicBool>,
 }
 
 /// Whom to ask, and how.
@@ -186,15 +188,16 @@ impl Session {
         workload: &Workload,
         endpoint: &Endpoint,
         payloads: &Arc<Payloads>,
-        stop: Arc<AtomicBool>,
+        stop: &Arc<AtomicBool>,
     ) -> Result<Self> {
         let clock = Clock::start();
         let (results, records) = channel();
+        let failed = Arc::new(AtomicBool::new(false));
         let count = workload.load.threads.min(workload.load.connections).max(1);
         let mut threads = Vec::with_capacity(count);
         for thread in 0..count {
             let share = Share { thread, threads: count };
-            let shared = Arc::new(Shared::new(Arc::clone(&stop)));
+            let shared = Arc::new(Shared::new(Arc::clone(stop), Arc::clone(&failed)));
             let plan = Plan::new(workload, endpoint.protocol, Arc::clone(payloads), share)?;
             let connections = share.of(workload.load.connections as u64) as usize;
             let reach = Reach {
@@ -205,14 +208,14 @@ impl Session {
             };
             let worker = Worker::connect(reach, clock, plan, connections, Arc::clone(&shared))?;
             let (phases, orders) = channel();
-            let results = results.clone();
+            let (results, failed) = (results.clone(), Arc::clone(&failed));
             let handle = std::thread::Builder::new()
                 .name(format!("load-{thread}"))
-                .spawn(move || work(worker, &orders, &results))
+                .spawn(move || work(worker, &orders, &results, &failed))
                 .map_err(io("a thread"))?;
             threads.push(Thread { phases, shared, handle: Some(handle) });
         }
-        Ok(Self { clock, workload: workload.clone(), threads, records, stop })
+        Ok(Self { clock, workload: workload.clone(), threads, records })
     }
 
     /// Issues the population.
@@ -313,11 +316,12 @@ impl Session {
         Ok(Measured { record: merged, readings: watch.readings })
     }
 
-    /// Waits, with news now and then; a stop ends it early.
+    /// Waits, with news now and then; a stop ends it early, and so does a thread that failed.
     fn look_until(&self, at_ns: u64, watch: &Watch, observer: &mut dyn Observer) {
         loop {
             let now_ns = self.clock.now_ns();
-            if now_ns >= at_ns || self.stop.load(Ordering::Relaxed) {
+            let stopped = self.threads.iter().any(|thread| thread.shared.is_stopped());
+            if now_ns >= at_ns || stopped {
                 return;
             }
             let next_ns = now_ns + nanos(LOOK);
@@ -385,9 +389,16 @@ impl Drop for Session {
     }
 }
 
-fn work(mut worker: Worker, phases: &Receiver<Phase>, results: &Sender<Result<Record>>) {
+fn work(
+    mut worker: Worker,
+    phases: &Receiver<Phase>,
+    results: &Sender<Result<Record>>,
+    failed: &AtomicBool,
+) {
     while let Ok(phase) = phases.recv() {
-        if results.send(worker.run(phase)).is_err() {
+        let result = worker.run(phase);
+        failed.fetch_or(result.is_err(), Ordering::Relaxed);
+        if results.send(result).is_err() {
             return;
         }
     }

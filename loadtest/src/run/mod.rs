@@ -57,8 +57,7 @@ impl Bench {
         let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed)?);
         let subject =
             Subject::reach(&job.address, workload, &payloads, &job.options, job.server_pid)?;
-        let stop = Arc::clone(&job.stop);
-        let session = Session::open(workload, subject.endpoint(), &payloads, stop);
+        let session = Session::open(workload, subject.endpoint(), &payloads, &job.stop);
         let mut session = session.map_err(|failure| subject.explain(failure))?;
         let load =
             session.load(observer, subject.pid).map_err(|failure| subject.explain(failure))?;
