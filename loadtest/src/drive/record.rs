@@ -95,6 +95,8 @@ pub struct Record {
     pub substituted: u64,
     /// Connections that had to be made again.
     pub reconnects: u64,
+    /// Tokens that were known to live at the end.
+    pub living: u64,
 }
 
 impl Record {
@@ -113,6 +115,7 @@ impl Record {
             bytes_received: 0,
             substituted: 0,
             reconnects: 0,
+            living: 0,
         }
     }
 
@@ -169,6 +172,7 @@ impl Record {
         self.bytes_received += other.bytes_received;
         self.substituted += other.substituted;
         self.reconnects += other.reconnects;
+        self.living += other.living;
     }
 
     /// Nanoseconds of all operations together.

@@ -49,8 +49,8 @@ impl Bench {
     /// Reaches the server and issues the population.
     ///
     /// # Errors
-    /// The server can't be reached or started, or can't do what is asked; there are too few
-    /// descriptors; the payloads can't be read.
+    /// The server can't be reached or started, can't do what is asked, or takes not one token; there
+    /// are too few descriptors; the payloads can't be read.
     pub fn set_up(job: &Job, observer: &mut dyn Observer) -> Result<Self> {
         let workload = &job.workload;
         raise_descriptors(workload.load.connections as u64)?;
@@ -61,6 +61,7 @@ impl Bench {
         let mut session = session.map_err(|failure| subject.explain(failure))?;
         let load =
             session.load(observer, subject.pid).map_err(|failure| subject.explain(failure))?;
+        check_load(&load, job).map_err(|failure| subject.explain(failure))?;
         Ok(Self { job: job.clone(), subject, session, load })
     }
 
@@ -106,6 +107,24 @@ impl Bench {
         drop(self.session);
         self.subject.stop()
     }
+}
+
+/// Where not one token was issued, there is nothing to ask for: it is another kind of server, or one
+/// that is not ready.
+fn check_load(load: &Measured, job: &Job) -> Result<()> {
+    let errors = &load.record.errors;
+    let Some((kind, _, example)) = errors.iter().max_by_key(|(_, count, _)| *count) else {
+        return Ok(());
+    };
+    if load.record.living > 0 || job.stop.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let problem = format!(
+        "none of the {} tokens could be issued: {}: {example}",
+        job.workload.keys.population,
+        kind.name()
+    );
+    Err(Failure::Target { target: job.address.to_string(), problem })
 }
 
 /// The whole of it.

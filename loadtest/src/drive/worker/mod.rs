@@ -157,6 +157,7 @@ impl Worker {
         run.record.ended_ns = self.clock.now_ns();
         self.give_up_the_rest(&mut run);
         run.record.substituted = self.plan.substituted() - substituted;
+        run.record.living = self.plan.living();
         Ok(run.record)
     }
 
