@@ -1,8 +1,6 @@
 //! Servers as they are: the floor over a socket, what is started and stopped, what is missing and
 //! what talks nonsense. What can't be tried here says so.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,6 +10,8 @@ use std::time::Duration;
 use loadtest::protocol::{self, Answer, Answers, Call, Key, Protocol, Ticket};
 use loadtest::target::{self, Kind, Options, floor, probe, usage};
 use loadtest::workload::Http;
+
+use crate::harness::{jeton_bin, not_checked};
 
 const KEY: Key = *b"abcdefghijklmnopqrstuvwxyz012345";
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -117,11 +117,6 @@ fn check_life(address: SocketAddr, protocol: Protocol) {
     assert_eq!(client.call(Call::Resolve(&token)), "Absent");
 }
 
-#[expect(clippy::print_stdout, reason = "a check that is not made says so")]
-fn not_checked(what: &str, why: &str) {
-    println!("not checked: {what}: {why}");
-}
-
 /// Starts a server, lets it be used, and stops it; its data must be gone then.
 fn check_server(kind: Kind, options: &Options, protocols: &[Protocol]) {
     let server = target::start(kind, options).expect("it starts");
@@ -215,16 +210,12 @@ fn a_store_keeps_what_the_codec_says() {
 
 #[test]
 fn jeton_keeps_its_contract_in_both_versions_of_http() {
-    let Some(server_bin) = std::env::var_os("JETON_BIN").map(PathBuf::from) else {
-        not_checked("jeton", "JETON_BIN does not name one");
-        return;
-    };
     for durable in [true, false] {
         let folder = tempfile::tempdir().expect("a folder");
         let scratch = Some(folder.path().to_owned());
         let small = ["--segment-size", "1MiB", "--log-min-size", "4MiB"];
         let arguments = small.map(str::to_owned).to_vec();
-        let server_bin = Some(server_bin.clone());
+        let server_bin = Some(jeton_bin().to_owned());
         let options = Options { server_bin, arguments, durable, scratch, ..Options::default() };
         let protocols = [Http::One, Http::Two].map(|http| Kind::Jeton.protocol(http));
         check_server(Kind::Jeton, &options, &protocols);
@@ -278,7 +269,7 @@ fn an_interrupt_leaves_nothing_behind() {
     }
     let scratch = options.scratch.as_deref().expect("the tests give one");
     let mut child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["an_interrupt_leaves_nothing_behind", "--exact", "--nocapture"])
+        .args(["target::an_interrupt_leaves_nothing_behind", "--exact", "--nocapture"])
         .env(INTERRUPTED, scratch)
         .stdout(Stdio::piped())
         .spawn()

@@ -1,0 +1,334 @@
+//! A token server made to lie: it keeps jeton's contract over HTTP/1.1 with threads and a map, and
+//! breaks one promise now and then, where a test tells it to. It counts its lies, so that a test can
+//! tell whether each was noticed.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::harness::now;
+
+/// What the server does wrong, where it can.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lie {
+    /// Nothing.
+    None,
+    /// A resolve gives a payload with another byte in it.
+    WrongPayload,
+    /// A batch gives the first two payloads in each other's place.
+    SwappedBatch,
+    /// A token that lives is unknown, for good.
+    Lost,
+    /// A consume leaves the token for the next consumer.
+    TwoWinners,
+    /// A consume says that it was done, and does nothing.
+    KeptAfterConsume,
+    /// A revoke says that it was done, and does nothing.
+    KeptAfterRevoke,
+    /// Deadlines are not looked at.
+    Immortal,
+    /// The connection closes in the middle of an answer.
+    HalfAnAnswer,
+    /// What comes is not HTTP.
+    Garbage,
+    /// The answer comes twice.
+    Twice,
+    /// 503.
+    Unavailable,
+    /// No answer at all.
+    Silence,
+}
+
+/// How fast it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Speed {
+    /// As it comes.
+    Free,
+    /// Each answer takes so long, whatever the others do.
+    Delay(Duration),
+    /// All together so many a second.
+    Capacity(f64),
+}
+
+/// How it behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub lie: Lie,
+    /// It lies in every so many-th of the answers it can lie in.
+    pub every: u64,
+    pub speed: Speed,
+}
+
+pub const HONEST: Manner = Manner { lie: Lie::None, every: 1, speed: Speed::Free };
+
+/// A server on a port of its own, until the tests end.
+pub struct Fake {
+    pub address: SocketAddr,
+    desk: Arc<Desk>,
+}
+
+impl Fake {
+    pub fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let desk = Arc::new(Desk {
+            manner,
+            tokens: Mutex::default(),
+            answers: AtomicU64::new(0),
+            issued: AtomicU64::new(0),
+            chances: AtomicU64::new(0),
+            lies: AtomicU64::new(0),
+            free_at_s: Mutex::new(0.0),
+            began: now(),
+        });
+        let own = Arc::clone(&desk);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let desk = Arc::clone(&own);
+                std::thread::spawn(move || desk.serve(stream));
+            }
+        });
+        Self { address, desk }
+    }
+
+    pub fn lying(lie: Lie) -> Self {
+        Self::start(Manner { lie, every: 10, ..HONEST })
+    }
+
+    /// What it was asked so far.
+    pub fn answers(&self) -> u64 {
+        self.desk.answers.load(Ordering::SeqCst)
+    }
+
+    /// How often it lied.
+    pub fn lies(&self) -> u64 {
+        self.desk.lies.load(Ordering::SeqCst)
+    }
+}
+
+struct Token {
+    payload: Vec<u8>,
+    /// Seconds since the server began.
+    deadline_s: f64,
+}
+
+struct Desk {
+    manner: Manner,
+    tokens: Mutex<HashMap<String, Token>>,
+    answers: AtomicU64,
+    issued: AtomicU64,
+    chances: AtomicU64,
+    lies: AtomicU64,
+    free_at_s: Mutex<f64>,
+    began: std::time::Instant,
+}
+
+struct Request {
+    method: String,
+    path: String,
+    body: Vec<u8>,
+}
+
+type Answer = (u16, Vec<u8>);
+
+const NOT_FOUND: u16 = 404;
+
+impl Desk {
+    /// One connection, to its end.
+    fn serve(&self, mut stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let mut input = Vec::new();
+        while let Some(request) = read_request(&mut stream, &mut input) {
+            self.take_time();
+            self.answers.fetch_add(1, Ordering::SeqCst);
+            let (status, body) = self.answer(&request);
+            if !self.send(&mut stream, &request, status, &body) {
+                let _ = stream.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+    }
+
+    fn take_time(&self) {
+        match self.manner.speed {
+            Speed::Free => {}
+            Speed::Delay(delay) => std::thread::sleep(delay),
+            Speed::Capacity(per_second) => {
+                let done_s = {
+                    let mut free_at_s = self.free_at_s.lock().expect("no panic");
+                    *free_at_s = free_at_s.max(self.now_s()) + 1.0 / per_second;
+                    *free_at_s
+                };
+                std::thread::sleep(Duration::from_secs_f64((done_s - self.now_s()).max(0.0)));
+            }
+        }
+    }
+
+    fn now_s(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    /// Whether this is an answer to lie in, of those where this lie can be told.
+    fn lies(&self, lie: Lie) -> bool {
+        if self.manner.lie != lie {
+            return false;
+        }
+        let chance = self.chances.fetch_add(1, Ordering::SeqCst) + 1;
+        let told = chance.is_multiple_of(self.manner.every);
+        self.lies.fetch_add(u64::from(told), Ordering::SeqCst);
+        told
+    }
+
+    /// Whether the connection goes on.
+    fn send(&self, stream: &mut TcpStream, request: &Request, status: u16, body: &[u8]) -> bool {
+        let length = body.len();
+        let head = match status {
+            204 => format!("HTTP/1.1 {status} X\r\n\r\n"),
+            _ => format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n"),
+        };
+        let whole = [head.as_bytes(), body].concat();
+        let resolves = request.method == "GET";
+        if resolves && self.lies(Lie::HalfAnAnswer) {
+            let _ = stream.write_all(&whole[..whole.len() / 2]);
+            return false;
+        }
+        if resolves && self.lies(Lie::Garbage) {
+            return stream.write_all(b"220 mail.example ESMTP ready\r\n").is_ok();
+        }
+        if resolves && self.lies(Lie::Silence) {
+            return true;
+        }
+        if resolves && self.lies(Lie::Twice) {
+            return stream.write_all(&[&whole[..], &whole].concat()).is_ok();
+        }
+        stream.write_all(&whole).is_ok()
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        let path = request.path.strip_prefix("/v1/").unwrap_or_default();
+        match (request.method.as_str(), path.split('/').collect::<Vec<_>>().as_slice()) {
+            ("POST", ["tokens"]) => self.issue(&request.body),
+            ("GET", ["tokens", token]) => self.resolve(token),
+            ("POST", ["resolve"]) => self.batch(&request.body),
+            ("POST", ["tokens", token, "consume"]) => self.consume(token),
+            ("PATCH", ["tokens", token]) => self.extend(token, &request.body),
+            ("DELETE", ["tokens", token]) => {
+                if !self.lies(Lie::KeptAfterRevoke) {
+                    self.tokens.lock().expect("no panic").remove(*token);
+                }
+                (204, Vec::new())
+            }
+            _ => (405, Vec::new()),
+        }
+    }
+
+    fn issue(&self, body: &[u8]) -> Answer {
+        // The payload is kept byte for byte, so it is cut out and not parsed.
+        let text = std::str::from_utf8(body).expect("JSON");
+        let (payload, _) = text.rsplit_once(",\"ttl\":").expect("a ttl");
+        let payload = payload.strip_prefix("{\"payload\":").expect("a payload").as_bytes().to_vec();
+        let number = self.issued.fetch_add(1, Ordering::SeqCst);
+        let token = format!("{number:032}");
+        let deadline_s = self.now_s() + ttl_s(body);
+        let mut tokens = self.tokens.lock().expect("no panic");
+        tokens.insert(token.clone(), Token { payload, deadline_s });
+        (201, format!("{{\"token\":\"{token}\"}}").into_bytes())
+    }
+
+    fn payload(&self, token: &str) -> Option<Vec<u8>> {
+        let tokens = self.tokens.lock().expect("no panic");
+        let found = tokens.get(token)?;
+        let expired = found.deadline_s <= self.now_s() && self.manner.lie != Lie::Immortal;
+        (!expired).then(|| found.payload.clone())
+    }
+
+    fn resolve(&self, token: &str) -> Answer {
+        if self.lies(Lie::Unavailable) {
+            return (503, b"full".to_vec());
+        }
+        let Some(mut payload) = self.payload(token) else { return (NOT_FOUND, Vec::new()) };
+        if self.lies(Lie::WrongPayload) {
+            let last = payload.len() - 3;
+            payload[last] ^= 1;
+        }
+        let mut tokens = self.tokens.lock().expect("no panic");
+        // A token can be lost only once.
+        if tokens.contains_key(token) && self.lies(Lie::Lost) {
+            tokens.remove(token);
+            return (NOT_FOUND, Vec::new());
+        }
+        (200, payload)
+    }
+
+    fn batch(&self, body: &[u8]) -> Answer {
+        let asked: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+        let tokens = asked["tokens"].as_array().expect("tokens");
+        let mut found: Vec<_> = tokens
+            .iter()
+            .map(|token| self.payload(token.as_str().expect("a token")))
+            .map(|payload| payload.unwrap_or_else(|| b"null".to_vec()))
+            .collect();
+        if found[0] != found[1] && self.lies(Lie::SwappedBatch) {
+            found.swap(0, 1);
+        }
+        (200, [b"[".as_slice(), &found.join(&b","[..]), b"]"].concat())
+    }
+
+    fn consume(&self, token: &str) -> Answer {
+        let Some(payload) = self.payload(token) else { return (NOT_FOUND, Vec::new()) };
+        if !(self.lies(Lie::TwoWinners) || self.lies(Lie::KeptAfterConsume)) {
+            // Only who takes it out has won.
+            if self.tokens.lock().expect("no panic").remove(token).is_none() {
+                return (NOT_FOUND, Vec::new());
+            }
+        }
+        (200, payload)
+    }
+
+    fn extend(&self, token: &str, body: &[u8]) -> Answer {
+        if self.payload(token).is_none() {
+            return (NOT_FOUND, Vec::new());
+        }
+        let deadline_s = self.now_s() + ttl_s(body);
+        if let Some(found) = self.tokens.lock().expect("no panic").get_mut(token) {
+            found.deadline_s = found.deadline_s.max(deadline_s);
+        }
+        (200, b"{}".to_vec())
+    }
+}
+
+/// Seconds, of the `"ttl":"15ms"` at the end of a body.
+fn ttl_s(body: &[u8]) -> f64 {
+    let text = std::str::from_utf8(body).expect("JSON");
+    let (_, ttl) = text.rsplit_once("\"ttl\":\"").expect("a ttl");
+    ttl.trim_end_matches("ms\"}").parse::<f64>().expect("milliseconds") / 1_000.0
+}
+
+/// The next request, once it is whole; none at the end of the connection.
+fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<Request> {
+    let mut part = [0; 4096];
+    loop {
+        if let Some((request, length)) = parse(input) {
+            input.drain(..length);
+            return Some(request);
+        }
+        match stream.read(&mut part) {
+            Ok(count) if count > 0 => input.extend_from_slice(&part[..count]),
+            _ => return None,
+        }
+    }
+}
+
+fn parse(input: &[u8]) -> Option<(Request, usize)> {
+    let head_len = input.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&input[..head_len]).expect("a head of text");
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
+    let body = input.get(head_len..head_len + length)?.to_vec();
+    let mut words = head.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    Some((Request { method, path, body }, head_len + length))
+}

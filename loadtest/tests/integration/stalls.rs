@@ -1,0 +1,63 @@
+//! A server that stands still for half a second. In an open loop everybody who would have come in
+//! that time waits, and the report must say so; a closed loop stops asking and hides it.
+
+use std::time::Duration;
+
+use loadtest::report::model::Report;
+
+use crate::harness::{Jeton, Out, Running, command, wait_for};
+
+const STALL: Duration = Duration::from_millis(500);
+
+/// Puts load on a jeton, stops it once in the middle, and gives how long that really took.
+fn stalled(words: &str) -> (Report, f64) {
+    let (jeton, out) = (Jeton::start(), Out::new());
+    let mut command = command(&format!(
+        "run resolve --target http://{} --population 500 --warm-up 0s --duration 3s {words}",
+        jeton.data
+    ));
+    let running = Running::start(command.arg("--out").arg(out.path()));
+    // Resolves begin with the measured part, as there is no warm-up.
+    wait_for("the load to begin", || jeton.resolves() > 100);
+    let stall_s = jeton.stand_still(STALL).as_secs_f64();
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    (out.report(), stall_s)
+}
+
+/// Requests that took longer than this.
+fn slower_than(report: &Report, limit_s: f64) -> f64 {
+    let histogram = report.latency.to_histogram().expect("a histogram");
+    let limit_ns = (limit_s * 1e9) as u64;
+    let slow = histogram.iter_recorded().filter(|value| value.value_iterated_to() > limit_ns);
+    slow.map(|value| value.count_at_value()).sum::<u64>() as f64
+}
+
+#[test]
+fn an_open_loop_shows_a_stall_to_everybody_it_held_up() {
+    const RATE: f64 = 500.0;
+    // Fewer connections than requests that become due in the stall: most can't even be sent.
+    let (report, stall_s) = stalled(&format!("--rate {RATE} --arrivals uniform --connections 32"));
+    assert!(report.latency.max_us >= 450_000.0, "max {} µs", report.latency.max_us);
+    let due = report.totals.requests as f64;
+    assert!((due - RATE * 3.0).abs() <= 2.0, "{due} requests in 3 s");
+    // Who came x s after its begin waited for what was left of it: latencies fall in a line.
+    for limit_s in [0.1, 0.2, 0.25, 0.3, 0.4] {
+        let expected = RATE * (stall_s - limit_s);
+        let found = slower_than(&report, limit_s);
+        let tolerance = RATE * 0.06;
+        assert!(
+            (found - expected).abs() <= tolerance,
+            "slower than {limit_s} s: {found}, not {expected}: it stood still for {stall_s} s"
+        );
+    }
+}
+
+#[test]
+fn a_closed_loop_hides_a_stall_from_all_but_its_connections() {
+    let (report, _) = stalled("--connections 8");
+    assert!(report.latency.max_us >= 450_000.0, "max {} µs", report.latency.max_us);
+    let slow = slower_than(&report, 0.25);
+    // One request for each connection, and no trace of those that were not even asked.
+    assert!((1.0..=16.0).contains(&slow), "{slow} slow requests of 8 connections");
+}
