@@ -6,7 +6,7 @@
 //! calls on either side and the wakes of two threads, which make up most of a lone request.
 //!
 //! It tells whether a change made a request dearer. What it does not show: what the server costs
-//! with many connections and beside others, which the bench `figures` measures as its CPU time.
+//! with many connections and beside others, which `loadtest peers` measures as its CPU time.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on must stop")]
 

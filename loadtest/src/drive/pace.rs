@@ -1,6 +1,7 @@
 //! When the next request is due.
 
 use crate::traffic::arrivals::Arrivals;
+use crate::workload::Operation;
 
 /// What a thread does with its time.
 pub enum Pace {
@@ -8,6 +9,13 @@ pub enum Pace {
     Load,
     /// As soon as a connection is free.
     Closed,
+    /// So many requests of one operation, as soon as a connection is free.
+    Times {
+        /// Whatever the mix says.
+        operation: Operation,
+        /// How many are still to be sent.
+        left: u64,
+    },
     /// At given times, whatever the server does: times from the begin of the phase.
     Open {
         /// The times to come.
@@ -29,15 +37,19 @@ impl Pace {
     /// When the next request is due; `None` for whenever a connection is free.
     pub fn due_ns(&self) -> Option<u64> {
         match self {
-            Pace::Load | Pace::Closed => None,
+            Pace::Load | Pace::Closed | Pace::Times { .. } => None,
             Pace::Open { next_ns, .. } => Some(*next_ns),
         }
     }
 
     /// The request that was due was sent.
     pub fn advance(&mut self) {
-        if let Pace::Open { arrivals, begin_ns, next_ns } = self {
-            *next_ns = begin_ns.saturating_add(arrivals.next_ns());
+        match self {
+            Pace::Load | Pace::Closed => {}
+            Pace::Times { left, .. } => *left = left.saturating_sub(1),
+            Pace::Open { arrivals, begin_ns, next_ns } => {
+                *next_ns = begin_ns.saturating_add(arrivals.next_ns());
+            }
         }
     }
 }

@@ -18,9 +18,9 @@ use crate::protocol::Protocol;
 use crate::target::usage::{self, Cpu};
 use crate::traffic::arrivals::{Arrivals, Share};
 use crate::traffic::payload::Payloads;
-use crate::traffic::plan::Plan;
+use crate::traffic::plan::{Plan, Tokens};
 use crate::traffic::rng;
-use crate::workload::Workload;
+use crate::workload::{Operation, Workload};
 
 /// The main thread looks at the counters so often.
 const LOOK: Duration = Duration::from_millis(200);
@@ -164,6 +164,7 @@ struct Thread {
 pub struct Session {
     clock: Clock,
     workload: Workload,
+    tokens: Tokens,
     threads: Vec<Thread>,
     records: Receiver<Result<Record>>,
 }
@@ -179,6 +180,14 @@ pub struct Endpoint {
     pub make_codec: MakeCodec,
 }
 
+impl Endpoint {
+    /// A server that is called `host`, with its port, where the protocol names it.
+    pub fn new(protocol: Protocol, address: std::net::SocketAddr, host: String) -> Self {
+        let make_codec = Arc::new(move || crate::protocol::codec(protocol, &host));
+        Self { protocol, address, make_codec }
+    }
+}
+
 impl Session {
     /// Connects. `stop` ends any phase early.
     ///
@@ -186,6 +195,20 @@ impl Session {
     /// No server is there, a file of payloads can't be read, or there are too few descriptors.
     pub fn open(
         workload: &Workload,
+        endpoint: &Endpoint,
+        payloads: &Arc<Payloads>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        Self::open_with(workload, Tokens::default(), endpoint, payloads, stop)
+    }
+
+    /// The same with tokens of its own, beside other sessions.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        workload: &Workload,
+        tokens: Tokens,
         endpoint: &Endpoint,
         payloads: &Arc<Payloads>,
         stop: &Arc<AtomicBool>,
@@ -198,12 +221,12 @@ impl Session {
         for thread in 0..count {
             let share = Share { thread, threads: count };
             let shared = Arc::new(Shared::new(Arc::clone(stop), Arc::clone(&failed)));
-            let plan = Plan::new(workload, endpoint.protocol, Arc::clone(payloads), share)?;
+            let payloads = Arc::clone(payloads);
+            let plan = Plan::new(workload, endpoint.protocol, payloads, share, tokens)?;
             let connections = share.of(workload.load.connections as u64) as usize;
             let reach = Reach {
                 address: endpoint.address,
                 make_codec: Arc::clone(&endpoint.make_codec),
-                depth: workload.load.depth,
                 timeout_ns: nanos(workload.load.timeout.0),
             };
             let worker = Worker::connect(reach, clock, plan, connections, Arc::clone(&shared))?;
@@ -215,7 +238,7 @@ impl Session {
                 .map_err(io("a thread"))?;
             threads.push(Thread { phases, shared, handle: Some(handle) });
         }
-        Ok(Self { clock, workload: workload.clone(), threads, records })
+        Ok(Self { clock, workload: workload.clone(), tokens, threads, records })
     }
 
     /// Issues the population.
@@ -225,16 +248,45 @@ impl Session {
     /// # Errors
     /// The server went away.
     pub fn load(&mut self, observer: &mut dyn Observer, server: Option<u32>) -> Result<Measured> {
+        observer.phase("issue tokens", Length::Requests(self.workload.keys.population));
+        let depth = self.tokens.load_depth.unwrap_or(self.workload.load.depth);
+        self.complete(|_| Pace::Load, depth, observer, server)
+    }
+
+    /// Makes so many requests of one operation, whatever the mix says, as fast as they are
+    /// answered; a consume of several rivals makes so many more. What finds no token issues one and
+    /// counts as substituted.
+    ///
+    /// # Errors
+    /// The server went away.
+    pub fn perform(
+        &mut self,
+        operation: Operation,
+        requests: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Measured> {
+        observer.phase(operation.name(), Length::Requests(requests));
+        let threads = self.threads.len();
+        let pace = |thread| Pace::Times { operation, left: Share { thread, threads }.of(requests) };
+        self.complete(pace, self.workload.load.depth, observer, None)
+    }
+
+    /// A phase that ends when all was sent and answered, however long that takes.
+    fn complete(
+        &mut self,
+        pace: impl Fn(usize) -> Pace,
+        depth: usize,
+        observer: &mut dyn Observer,
+        server: Option<u32>,
+    ) -> Result<Measured> {
         let begin_ns = self.clock.now_ns();
         // How long it takes is the server's to say; a server that is gone is noticed by the worker.
         let end_ns = u64::MAX / 4;
         let window = Window { from_ns: begin_ns, to_ns: begin_ns + 1_000_000_000 };
-        observer.phase("issue tokens", Length::Requests(self.workload.keys.population));
-        let mut phases = Vec::with_capacity(self.threads.len());
-        for _ in &self.threads {
-            let joining_ns = (begin_ns, begin_ns);
-            phases.push(Phase { pace: Pace::Load, end_ns, window, joining_ns });
-        }
+        let joining_ns = (begin_ns, begin_ns);
+        let phases = (0..self.threads.len())
+            .map(|thread| Phase { pace: pace(thread), depth, end_ns, window, joining_ns })
+            .collect();
         self.run(phases, window, false, observer, server)
     }
 
@@ -270,7 +322,9 @@ impl Session {
                         (Pace::open(arrivals, begin_ns), begin_ns)
                     }
                 };
-                Phase { pace, end_ns: window.to_ns, window, joining_ns: (begin_ns, joined_ns) }
+                let joining_ns = (begin_ns, joined_ns);
+                let depth = self.workload.load.depth;
+                Phase { pace, depth, end_ns: window.to_ns, window, joining_ns }
             })
             .collect();
         self.run(phases, window, true, observer, server)

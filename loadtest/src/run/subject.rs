@@ -1,11 +1,10 @@
 //! The server under test: one that is there, or one that is started for the run and stopped.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::drive::session::Endpoint;
 use crate::failure::{Failure, Result};
-use crate::protocol::{self, Protocol};
+use crate::protocol::Protocol;
 use crate::quantity::ByteSize;
 use crate::report::model::Target;
 use crate::target::{self, Options, Spawned};
@@ -95,9 +94,7 @@ impl Subject {
 }
 
 fn endpoint(kind: Kind, workload: &Workload, address: SocketAddr, host: String) -> Endpoint {
-    let protocol = kind.protocol(workload.load.http);
-    let make_codec = Arc::new(move || protocol::codec(protocol, &host));
-    Endpoint { protocol, address, make_codec }
+    Endpoint::new(kind.protocol(workload.load.http), address, host)
 }
 
 /// Refuses what a server of this kind can't do, before anything is started.

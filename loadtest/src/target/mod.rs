@@ -2,6 +2,7 @@
 
 mod binary;
 pub mod floor;
+mod halted;
 pub mod probe;
 pub mod process;
 mod start;
@@ -12,6 +13,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use halted::Halted;
 pub use start::{Options, Spawned, missing, start};
 
 use crate::failure::{Failure, Result};

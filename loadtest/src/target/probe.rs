@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::process::Process;
-use super::{Kind, binary};
+use super::{Kind, Spawned, binary};
+use crate::failure::{Failure, Result};
 use crate::report::model::Harness;
 
 const ANSWER_TIME: Duration = Duration::from_secs(2);
@@ -86,6 +87,38 @@ fn commit() -> Option<String> {
     let commit = git(&["rev-parse", "HEAD"])?;
     let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
     Some(if changed { format!("{commit}+") } else { commit })
+}
+
+/// The statistics of a jeton, from its admin listener: a JSON object.
+///
+/// # Errors
+/// [`Failure::Target`] where nobody answers, or not with that.
+pub fn statistics(admin: SocketAddr) -> Result<serde_json::Value> {
+    let request = format!("GET /v1/stats HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    // It closes behind its answer; no JSON holds this end.
+    let answer = ask(admin, request.as_bytes(), b"\0");
+    let document = answer.as_deref().and_then(|answer| answer.split_once("\r\n\r\n"));
+    let document = document.and_then(|(_, body)| serde_json::from_str(body).ok());
+    document.filter(serde_json::Value::is_object).ok_or_else(|| Failure::Target {
+        target: format!("http://{admin}/v1/stats"),
+        problem: "no statistics came".to_owned(),
+    })
+}
+
+/// How many tokens a server that was started here holds; none where it can't say exactly.
+///
+/// # Errors
+/// As for [`statistics`].
+pub fn tokens(server: &Spawned) -> Result<Option<u64>> {
+    match (server.kind(), server.admin()) {
+        (Kind::Jeton, Some(admin)) => Ok(statistics(admin)?["tokens"].as_u64()),
+        (Kind::Redis | Kind::Valkey, _) => {
+            let answer = ask(server.address(), b"DBSIZE\r\n", b"\r\n");
+            let count = answer.and_then(|answer| answer.trim().strip_prefix(':')?.parse().ok());
+            count.map(Some).ok_or_else(|| server.failed("did not say how many keys it holds"))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Sends one request on a connection of its own; gives what comes up to an end.

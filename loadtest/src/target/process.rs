@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use crate::failure::{Failure, Result, io};
 
 /// How long a server may take to end after SIGTERM.
-const STOP_TIME: Duration = Duration::from_secs(30);
+const STOP_TIME: Duration = Duration::from_secs(120);
 const POLL_PAUSE: Duration = Duration::from_millis(2);
 /// Lines of a log that an error shows.
 const LOG_LINES: usize = 10;

@@ -3,16 +3,18 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::halted::{Halted, disk_bytes};
 use super::process::Process;
 use super::{Kind, binary, floor, probe, usage};
 use crate::failure::{Failure, Result, io};
 use crate::report::model::Target;
 
-const READY_TIME: Duration = Duration::from_secs(60);
+/// A store with all its tokens on disk may take minutes.
+const READY_TIME: Duration = Duration::from_secs(300);
 
 /// How servers are started.
 #[derive(Clone, Debug)]
@@ -56,7 +58,9 @@ pub struct Spawned {
     admin: Option<SocketAddr>,
     version: Option<String>,
     command: Vec<String>,
-    _folder: TempDir,
+    begun_at: Instant,
+    start_time: Duration,
+    folder: TempDir,
 }
 
 impl Spawned {
@@ -88,6 +92,29 @@ impl Spawned {
             version: self.version.clone(),
             command: Some(self.command.clone()),
         }
+    }
+
+    /// From when its process began until it was ready.
+    pub fn start_time(&self) -> Duration {
+        self.start_time
+    }
+
+    /// What its files take on the disk.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        disk_bytes(self.folder.path())
+    }
+
+    /// Ends it in order and keeps its data, so that it can be started again.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub fn halt(self) -> Result<Halted> {
+        let Self { process, kind, address, version, command, folder, .. } = self;
+        process.stop()?;
+        Ok(Halted { kind, address, version, command, folder })
     }
 
     /// A failure of this server, with the end of what it logged.
@@ -137,6 +164,11 @@ fn jeton(folder: TempDir, options: &Options) -> Result<Spawned> {
     command.args(&options.arguments);
     let version = probe::program_version(&program, folder.path());
     let mut started = begin(Kind::Jeton, command, folder, version)?;
+    jeton_ready(&mut started)?;
+    Ok(started)
+}
+
+fn jeton_ready(started: &mut Spawned) -> Result<()> {
     let line = started.process.wait_for_line("jeton ready: ", READY_TIME)?;
     let address = |name: &str| {
         let url = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix("http://"));
@@ -145,7 +177,29 @@ fn jeton(folder: TempDir, options: &Options) -> Result<Spawned> {
     started.admin = address("admin=");
     started.address =
         address("data=").ok_or_else(|| started.failed(&format!("its ready line is: {line}")))?;
-    Ok(started)
+    started.start_time = since(started.begun_at);
+    Ok(())
+}
+
+/// Waits until a server is ready that was started to listen at this address.
+pub(super) fn ready(started: &mut Spawned, address: SocketAddr) -> Result<()> {
+    let kind = started.kind;
+    if kind == Kind::Jeton {
+        return jeton_ready(started);
+    }
+    started.process.wait_until(READY_TIME, || probe::is_ready(kind, address))?;
+    started.address = address;
+    started.start_time = since(started.begun_at);
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a real process takes to start")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn since(begun_at: Instant) -> Duration {
+    now().saturating_duration_since(begun_at)
 }
 
 fn floor(folder: TempDir, options: &Options) -> Result<Spawned> {
@@ -162,6 +216,7 @@ fn floor(folder: TempDir, options: &Options) -> Result<Spawned> {
     started.address = line
         .parse()
         .map_err(|_| started.failed(&format!("its ready line is: {}{line}", floor::READY)))?;
+    started.start_time = since(started.begun_at);
     Ok(started)
 }
 
@@ -177,13 +232,12 @@ fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
     command.args(&options.arguments).current_dir(folder.path());
     let version = probe::program_version(&program, folder.path());
     let mut started = begin(kind, command, folder, version)?;
-    started.process.wait_until(READY_TIME, || probe::is_ready(kind, address))?;
-    started.address = address;
+    ready(&mut started, address)?;
     Ok(started)
 }
 
 /// Starts a process; where it listens is not known yet.
-fn begin(
+pub(super) fn begin(
     kind: Kind,
     command: Command,
     folder: TempDir,
@@ -191,9 +245,20 @@ fn begin(
 ) -> Result<Spawned> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let begun_at = now();
     let process = Process::start(kind.name(), command, folder.path())?;
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    Ok(Spawned { process, kind, address, admin: None, version, command: words, _folder: folder })
+    Ok(Spawned {
+        process,
+        kind,
+        address,
+        admin: None,
+        version,
+        command: words,
+        begun_at,
+        start_time: Duration::ZERO,
+        folder,
+    })
 }
 
 /// The program of a store; none of what the harness finds otherwise.

@@ -67,6 +67,30 @@ pub fn memory(pid: u32) -> Result<Memory> {
     Ok(Memory { resident_bytes, peak_bytes: bytes("VmHWM:").unwrap_or(resident_bytes) })
 }
 
+/// What a process caused to be written since it began, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Written {
+    /// Pages it made dirty: what the device is to write. A page that is written, synced and written
+    /// again counts twice.
+    pub device_bytes: u64,
+    /// What it passed to write calls, sockets included.
+    pub call_bytes: u64,
+}
+
+/// What a process wrote.
+///
+/// # Errors
+/// As for [`cpu`].
+pub fn written(pid: u32) -> Result<Written> {
+    let text = read(pid, "io")?;
+    let bytes = |name| number_after(&text, name).ok_or_else(|| unreadable(pid, "io", &text));
+    let cancelled_bytes = bytes("cancelled_write_bytes:")?;
+    Ok(Written {
+        device_bytes: bytes("write_bytes:")?.saturating_sub(cancelled_bytes),
+        call_bytes: bytes("wchar:")?,
+    })
+}
+
 /// The machine this runs on; what the system does not say is left empty.
 pub fn machine() -> Machine {
     let file = |path| fs::read_to_string(path).unwrap_or_default();
@@ -152,6 +176,17 @@ mod tests {
         }
         let memory = memory(pid).expect("this process");
         assert!(memory.resident_bytes > 100 << 10 && memory.peak_bytes >= memory.resident_bytes);
+    }
+
+    #[test]
+    fn what_this_process_writes_shows() {
+        use std::io::Write;
+        let pid = std::process::id();
+        let before = written(pid).expect("this process");
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&[1; 100_000]).expect("space");
+        let after = written(pid).expect("this process");
+        assert!(after.call_bytes >= before.call_bytes + 100_000, "{before:?} {after:?}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use super::Rng;
 use crate::quantity::Span;
 use crate::workload::{TTL_MAX, Ttl};
 
+const NS_PER_MS: u64 = 1_000_000;
+
 /// Draws times to live in whole milliseconds, 1 ms to 30 days.
 #[derive(Clone, Copy, Debug)]
 pub enum Lifetimes {
@@ -17,6 +19,8 @@ pub enum Lifetimes {
     Uniform(Uniform<u64>),
     /// Memoryless, cut at the limits.
     Exponential(Exp<f64>),
+    /// Until a moment of the session, the same for all but for a spread.
+    Until(Uniform<u64>),
 }
 
 impl Lifetimes {
@@ -31,11 +35,22 @@ impl Lifetimes {
         }
     }
 
-    /// The next one, in milliseconds.
-    pub fn ttl_ms(&self, rng: &mut Rng) -> u64 {
+    /// Deadlines that lie anywhere between two moments of the session, in nanoseconds from its
+    /// begin, whenever the tokens are issued.
+    pub fn until(from_ns: u64, to_ns: u64) -> Self {
+        let (from_ms, to_ms) = (from_ns / NS_PER_MS, to_ns.max(from_ns) / NS_PER_MS);
+        Uniform::new_inclusive(from_ms, to_ms)
+            .map_or(Lifetimes::Fixed(from_ms.max(1)), Lifetimes::Until)
+    }
+
+    /// The next one, in milliseconds, of a token that is issued `now_ns` after the session began.
+    pub fn ttl_ms(&self, rng: &mut Rng, now_ns: u64) -> u64 {
         match self {
             Lifetimes::Fixed(ttl_ms) => *ttl_ms,
             Lifetimes::Uniform(uniform) => rng.sample(uniform),
+            Lifetimes::Until(moments) => {
+                rng.sample(moments).saturating_sub(now_ns / NS_PER_MS).max(1)
+            }
             Lifetimes::Exponential(exponential) => {
                 (exponential.sample(rng).round() as u64).clamp(1, ttl_ms(Span(TTL_MAX)))
             }
@@ -60,13 +75,27 @@ mod tests {
 
     fn draw(ttl: &Ttl, draws: usize) -> Vec<u64> {
         let (lifetimes, mut rng) = (Lifetimes::new(ttl), rng(3, 0));
-        (0..draws).map(|_| lifetimes.ttl_ms(&mut rng)).collect()
+        (0..draws).map(|_| lifetimes.ttl_ms(&mut rng, 0)).collect()
     }
 
     #[test]
     fn fixed_is_fixed() {
         assert!(draw(&Ttl::Fixed(span(900_000)), 100).iter().all(|&ttl| ttl == 900_000));
         assert_eq!(draw(&Ttl::Fixed(Span(Duration::from_micros(1_999))), 1), [1]);
+    }
+
+    #[test]
+    fn deadlines_stay_where_they_are_whenever_a_token_is_issued() {
+        let lifetimes = Lifetimes::until(5_000_000_000, 6_000_000_000);
+        let mut rng = rng(3, 0);
+        let mut deadlines_ms = Vec::new();
+        for now_ms in (0..5_000).step_by(5) {
+            deadlines_ms.push(now_ms + lifetimes.ttl_ms(&mut rng, now_ms * NS_PER_MS));
+        }
+        assert!(deadlines_ms.iter().all(|deadline| (5_000..=6_000).contains(deadline)));
+        assert!(deadlines_ms.iter().any(|deadline| *deadline < 5_100));
+        assert!(deadlines_ms.iter().any(|deadline| *deadline > 5_900));
+        assert_eq!(lifetimes.ttl_ms(&mut rng, u64::MAX), 1, "one that is late lives as shortly");
     }
 
     #[test]

@@ -42,8 +42,6 @@ pub struct Reach {
     pub address: SocketAddr,
     /// What is spoken.
     pub make_codec: MakeCodec,
-    /// Requests under way on one connection.
-    pub depth: usize,
     /// Without an answer for so long a request counts as lost.
     pub timeout_ns: u64,
 }
@@ -52,6 +50,8 @@ pub struct Reach {
 pub struct Phase {
     /// When requests are due.
     pub pace: Pace,
+    /// Requests under way on one connection.
+    pub depth: usize,
     /// Nothing is sent that is due from here on; on the session's clock.
     pub end_ns: u64,
     /// What is measured.
@@ -83,7 +83,7 @@ struct Run {
     /// Connections that take part; grows during a ramp.
     joined: usize,
     next_tick_ns: u64,
-    /// The plan has nothing more to ask: the population is complete.
+    /// There is nothing more to ask: the population is complete, or all was sent.
     exhausted: bool,
     /// When a connection was last seen open.
     alive_ns: u64,
@@ -179,7 +179,7 @@ impl Worker {
             return true;
         }
         let nothing_due = match run.phase.pace {
-            Pace::Load => run.exhausted,
+            Pace::Load | Pace::Times { .. } => run.exhausted,
             Pace::Closed => now_ns >= run.phase.end_ns,
             Pace::Open { next_ns, .. } => next_ns >= run.phase.end_ns,
         };
@@ -214,7 +214,7 @@ impl Worker {
             if since_ns > now_ns || since_ns >= run.phase.end_ns || run.exhausted {
                 return;
             }
-            if !self.links[index].has_room(self.reach.depth) {
+            if !self.links[index].has_room(run.phase.depth) {
                 run.ready.pop_front();
                 self.links[index].queued = false;
                 continue;
@@ -234,7 +234,7 @@ impl Worker {
     /// Writes requests to one connection: in a closed loop until it is full, in an open one the one
     /// that is due.
     fn fill(&mut self, run: &mut Run, index: usize, now_ns: u64) -> Filled {
-        let depth = self.reach.depth;
+        let depth = run.phase.depth;
         let mut filled = Filled::Full;
         while self.links[index].has_room(depth) {
             let since_ns = run.phase.pace.due_ns().unwrap_or(now_ns);
@@ -244,10 +244,12 @@ impl Worker {
             }
             let next = match run.phase.pace {
                 Pace::Load => self.plan.next_load(now_ns),
+                Pace::Times { left: 0, .. } => None,
+                Pace::Times { operation, .. } => self.plan.next_of(operation, now_ns),
                 Pace::Closed | Pace::Open { .. } => self.plan.next(now_ns),
             };
             let Some((ask, call)) = next else {
-                run.exhausted = matches!(run.phase.pace, Pace::Load);
+                run.exhausted = matches!(run.phase.pace, Pace::Load | Pace::Times { left: 0, .. });
                 filled = Filled::NothingToAsk;
                 break;
             };
@@ -391,7 +393,7 @@ impl Worker {
 
     fn enqueue(&mut self, run: &mut Run, index: usize) {
         let link = &mut self.links[index];
-        if !link.queued && index < run.joined && link.has_room(self.reach.depth) {
+        if !link.queued && index < run.joined && link.has_room(run.phase.depth) {
             link.queued = true;
             run.ready.push_back(index);
         }

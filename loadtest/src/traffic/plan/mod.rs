@@ -67,6 +67,20 @@ struct Dead {
     consumed: bool,
 }
 
+/// How the tokens of a session are issued, beside what its workload says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tokens {
+    /// The number of the first one: sessions that ask the same server count from different ones,
+    /// or one would overwrite what the other issued where the caller chooses the names.
+    pub first: u64,
+    /// In place of the workload's times to live: all deadlines lie between these two moments, in
+    /// nanoseconds from the begin of the session.
+    pub deadlines_ns: Option<(u64, u64)>,
+    /// In place of the workload's depth: so many requests are under way on one connection while
+    /// the population is issued.
+    pub load_depth: Option<usize>,
+}
+
 /// One thread's share of a workload.
 pub struct Plan {
     protocol: Protocol,
@@ -81,6 +95,7 @@ pub struct Plan {
     rivals: u16,
     /// Consumes of one token that are still to be sent: its slot, its number, how many.
     rivals_due: Option<(u32, u64, u16)>,
+    first: u64,
     issued: u64,
     share: Share,
     asked_gone: u64,
@@ -103,6 +118,7 @@ impl Plan {
         protocol: Protocol,
         payloads: Arc<Payloads>,
         share: Share,
+        tokens: Tokens,
     ) -> Result<Self> {
         let population =
             u32::try_from(share.of(workload.keys.population).max(1)).map_err(|_| {
@@ -120,12 +136,16 @@ impl Plan {
             rng: rng(workload.seed, share.thread as u64),
             choice: Choice::new(&workload.mix),
             picker: Picker::new(&workload.keys, workload.seed),
-            lifetimes: Lifetimes::new(&workload.ttl),
+            lifetimes: match tokens.deadlines_ns {
+                Some((from_ns, to_ns)) => Lifetimes::until(from_ns, to_ns),
+                None => Lifetimes::new(&workload.ttl),
+            },
             payloads,
             slack: slack(protocol),
             batch_size: workload.mix.batch_size,
             rivals: u16::try_from(workload.mix.rivals).unwrap_or(u16::MAX).max(1),
             rivals_due: None,
+            first: tokens.first,
             issued: 0,
             share,
             asked_gone: 0,
@@ -163,6 +183,11 @@ impl Plan {
             return Some(self.one(Operation::Consume, slot, number, now_ns));
         }
         let operation = self.choice.operation(&mut self.rng);
+        self.next_of(operation, now_ns)
+    }
+
+    /// The next request of this operation, whatever the mix says. `None` as for [`Self::next`].
+    pub fn next_of(&mut self, operation: Operation, now_ns: u64) -> Option<(Ask, Call<'_>)> {
         match operation {
             Operation::Issue => self.issue(now_ns),
             Operation::Miss => Some(self.miss()),
@@ -191,10 +216,11 @@ impl Plan {
     }
 
     fn issue(&mut self, now_ns: u64) -> Option<(Ask, Call<'_>)> {
-        let number = self.share.thread as u64 + self.issued * self.share.threads as u64;
+        let place = self.share.thread as u64 + self.issued * self.share.threads as u64;
+        let number = self.first + place;
         let slot = self.slots.begin(number)?;
         self.issued += 1;
-        let ttl_ms = self.lifetimes.ttl_ms(&mut self.rng);
+        let ttl_ms = self.lifetimes.ttl_ms(&mut self.rng, now_ns);
         self.keys.clear();
         self.keys.push(key::own(number));
         let ttl_ns = ttl_ms.saturating_mul(NANOS_PER_MS);
@@ -237,7 +263,7 @@ impl Plan {
         let drawn = (0..EXTEND_DRAWS)
             .find_map(|_| self.draw(now_ns).filter(|&slot| !self.slots.get(slot).extending));
         let Some(slot) = drawn else { return self.substitute(now_ns) };
-        let ttl_ms = self.lifetimes.ttl_ms(&mut self.rng);
+        let ttl_ms = self.lifetimes.ttl_ms(&mut self.rng, now_ns);
         let ttl_ns = ttl_ms.saturating_mul(NANOS_PER_MS);
         let number = self.slots.get(slot).number;
         let early_ns = self.early(now_ns, ttl_ns);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rand::RngExt;
 
-use super::{Ask, Plan};
+use super::{Ask, Plan, Tokens};
 use crate::protocol::{Answer, Call, Key, Protocol};
 use crate::quantity::Span;
 use crate::traffic::arrivals::Share;
@@ -186,7 +186,8 @@ fn everything() -> Mix {
 fn errors_of(fault: Fault, workload: &Workload, width: usize, steps: usize, seed: u64) -> Errors {
     let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed).unwrap());
     let share = Share { thread: 0, threads: 1 };
-    let mut plan = Plan::new(workload, Protocol::Http1, payloads, share).unwrap();
+    let mut plan =
+        Plan::new(workload, Protocol::Http1, payloads, share, Tokens::default()).unwrap();
     let mut server = Server::new(fault);
     let mut rng: Rng = rng(seed, 7);
     let mut errors = Errors::default();
@@ -266,7 +267,8 @@ fn answers_that_never_come_blame_nobody_later() {
     let workload = workload(everything(), 100, 1000);
     let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed).unwrap());
     let share = Share { thread: 0, threads: 1 };
-    let mut plan = Plan::new(&workload, Protocol::Http1, payloads, share).unwrap();
+    let mut plan =
+        Plan::new(&workload, Protocol::Http1, payloads, share, Tokens::default()).unwrap();
     let mut server = Server::new(Fault::None);
     let mut rng: Rng = rng(3, 7);
     let mut errors = Errors::default();
@@ -297,7 +299,8 @@ fn an_answer_of_another_operation_is_unexpected() {
     let workload = workload(mix, 10, 1000);
     let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed).unwrap());
     let share = Share { thread: 0, threads: 1 };
-    let mut plan = Plan::new(&workload, Protocol::Http1, payloads, share).unwrap();
+    let mut plan =
+        Plan::new(&workload, Protocol::Http1, payloads, share, Tokens::default()).unwrap();
     let (ask, _) = plan.next(0).unwrap();
     let wrong = plan.answer(&ask, &Answer::Done, 1).unwrap_err();
     assert_eq!(wrong.kind, Kind::Unexpected);
