@@ -1,52 +1,91 @@
 //! The import direction: a file names only modules of its own layer and of those below it.
 //!
-//! vocabulary ← store, wheel, wal ← engine ← http ← config, cli, main
+//! jeton: vocabulary ← store, wheel, wal ← engine ← http ← config, cli, main
+//!
+//! loadtest: failure, quantity, stats ← workload ← protocol, traffic, report::model ← target ← drive
+//! ← report ← run, compare ← peers, gate ← cli, main
 
 use crate::tidy::{Source, sources, without_comment};
 
-/// From the bottom up. A new module of `src` must be given its place here.
-const LAYERS: &[&[&str]] = &[
-    &[
-        "token",
-        "short_mac",
-        "entry",
-        "time",
-        "record",
-        "metrics",
-        "reference",
-        "secret",
-        "digest",
-        "payload",
-        "duration",
-        "size",
-        "units",
-    ],
-    &["store", "wheel", "wal"],
-    &["engine"],
-    &["http"],
-    &["config", "cli", "main"],
+/// A crate and its layers from the bottom up. A new module must be given its place here; one below
+/// another, written `a::b`, may have a place of its own.
+struct Layered {
+    /// As code outside its library names it.
+    name: &'static str,
+    sources: &'static str,
+    layers: &'static [&'static [&'static str]],
+}
+
+const CRATES: [Layered; 2] = [
+    Layered {
+        name: "jeton",
+        sources: "src/",
+        layers: &[
+            &["token", "short_mac", "entry", "time", "record", "metrics", "reference"],
+            &["store", "wheel", "wal"],
+            &["engine"],
+            &["http"],
+            &["config", "cli", "main"],
+        ],
+    },
+    Layered {
+        name: "loadtest",
+        sources: "loadtest/src/",
+        layers: &[
+            &["failure", "quantity", "stats"],
+            &["workload"],
+            &["protocol", "traffic", "report::model"],
+            &["target"],
+            &["drive"],
+            &["report"],
+            &["run", "compare"],
+            &["peers", "gate"],
+            &["cli", "main"],
+        ],
+    },
 ];
 
 /// The crate's root only declares the modules and names them to the outside.
 const ROOT: &str = "lib";
 
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|layer| layer.contains(&module))
-}
+impl Layered {
+    /// The module that has a place, and its layer, of a path such as `a::b`.
+    fn place<'a>(&self, module: &'a str) -> Option<(&'a str, usize)> {
+        let layer = |module: &str| self.layers.iter().position(|layer| layer.contains(&module));
+        let first = module.split("::").next().unwrap_or(module);
+        [module, first].into_iter().find_map(|module| Some((module, layer(module)?)))
+    }
 
-/// The top-level module a file of `src` belongs to.
-fn module_of(path: &str) -> Option<&str> {
-    let below = path.strip_prefix("src/")?;
-    let first = below.split('/').next()?;
-    Some(first.strip_suffix(".rs").unwrap_or(first))
+    /// The module a file belongs to, as `a` or `a::b`; none where it is not of this crate.
+    fn module_of(&self, path: &str) -> Option<String> {
+        let below = path.strip_prefix(self.sources)?;
+        let segments: Vec<&str> = below.trim_end_matches(".rs").split('/').take(2).collect();
+        Some(segments.join("::"))
+    }
+
+    fn upward_imports(&self, source: &Source) -> Vec<String> {
+        let Some(module) = self.module_of(&source.path).filter(|module| *module != ROOT) else {
+            return Vec::new();
+        };
+        let Some((module, own)) = self.place(&module) else {
+            return vec![format!("{}: `{module}` has no layer in {}", source.path, file!())];
+        };
+        let mut complaints = Vec::new();
+        for (line, named) in named_modules(&source.text, self.name) {
+            if let Some((named, _)) = self.place(&named).filter(|(_, layer)| *layer > own) {
+                complaints.push(format!("{}:{line}: {module} is below {named}", source.path));
+            }
+        }
+        complaints
+    }
 }
 
 /// All modules that a text names through the root: `crate::a`, `crate::{a, b::c}`.
-fn named_modules(text: &str) -> Vec<(usize, String)> {
+fn named_modules(text: &str, name: &str) -> Vec<(usize, String)> {
     let code: Vec<&str> = text.lines().map(without_comment).collect();
     let code = code.join("\n");
     let mut named = Vec::new();
-    for root in ["crate::", "jeton::"] {
+    for root in ["crate::", &format!("{name}::")] {
         for (at, _) in code.match_indices(root) {
             let preceded =
                 code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
@@ -61,10 +100,19 @@ fn named_modules(text: &str) -> Vec<(usize, String)> {
     named
 }
 
-/// The first path segments of what follows `crate::`, one or a braced group of them.
+/// The first one or two path segments of what follows `crate::`, of one or of a braced group.
 fn first_segments(rest: &str) -> Vec<String> {
     let ident = |text: &str| -> String {
-        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        let of = |c: char| c.is_alphanumeric() || c == '_';
+        let segments: Vec<&str> = text
+            .split("::")
+            .take(2)
+            .map(|segment| &segment[..segment.find(|c| !of(c)).unwrap_or(segment.len())])
+            .collect();
+        // `a, b::c` is `a`: what follows an end is of another path.
+        let first_ends = text.find(|c| !of(c)).is_none_or(|at| !text[at..].starts_with("::"));
+        let whole = if first_ends { &segments[..1] } else { &segments[..] };
+        whole.join("::").trim_end_matches(':').to_owned()
     };
     let Some(group) = rest.strip_prefix('{') else {
         return vec![ident(rest)];
@@ -87,17 +135,7 @@ fn first_segments(rest: &str) -> Vec<String> {
 }
 
 fn upward_imports(source: &Source) -> Vec<String> {
-    let Some(module) = module_of(&source.path).filter(|module| *module != ROOT) else {
-        return Vec::new();
-    };
-    let Some(own) = layer(module) else {
-        return vec![format!("{}: `{module}` has no layer in {}", source.path, file!())];
-    };
-    named_modules(&source.text)
-        .into_iter()
-        .filter(|(_, named)| layer(named).is_some_and(|named| named > own))
-        .map(|(line, named)| format!("{}:{line}: {module} is below {named}", source.path))
-        .collect()
+    CRATES.iter().flat_map(|one| one.upward_imports(source)).collect()
 }
 
 #[test]
@@ -128,4 +166,12 @@ fn tidy_finds_upward_imports() {
     assert!(upward_imports(&source("src/lib.rs", "pub use crate::engine::Engine;\n")).is_empty());
     assert_eq!(upward_imports(&source("src/token.rs", "use jeton::store;\n")).len(), 1);
     assert_eq!(upward_imports(&source("src/strange.rs", "")).len(), 1);
+    let load = |path: &str, text: &str| upward_imports(&source(path, text)).len();
+    assert_eq!(load("loadtest/src/target/start.rs", "use crate::report::model::Target;\n"), 0);
+    assert_eq!(load("loadtest/src/target/start.rs", "use crate::report::html::Page;\n"), 1);
+    assert_eq!(load("loadtest/src/target/mod.rs", "use crate::report::{html, model};\n"), 1);
+    assert_eq!(load("loadtest/src/report/model.rs", "use crate::target::Kind;\n"), 1);
+    assert_eq!(load("loadtest/src/report/live.rs", "use crate::drive::session;\n"), 0);
+    assert_eq!(load("loadtest/src/strange.rs", ""), 1);
+    assert_eq!(load("loadtest/tests/target.rs", "use loadtest::cli;\n"), 0);
 }
