@@ -42,7 +42,7 @@ pub struct Slot {
     pub extending: bool,
 }
 
-/// How far a server's idea of a deadline may lie from what was asked.
+/// How far a server's idea of a deadline may lie from what was asked, beside what clocks drift.
 #[derive(Clone, Copy, Debug)]
 pub struct Slack {
     /// It may expire earlier by this.
@@ -108,6 +108,11 @@ impl Slots {
     /// The slot.
     pub fn get(&self, index: u32) -> &Slot {
         &self.slots[index as usize]
+    }
+
+    /// Whether [`Slots::begin`] finds one.
+    pub fn has_room(&self) -> bool {
+        !self.free.is_empty() || self.living > 0
     }
 
     /// Takes a slot for a new token: a free one, or the oldest that lives, which the harness then

@@ -29,6 +29,9 @@ const DEAD_MAX: usize = 4096;
 /// Numbers of tokens that are never issued have this bit.
 const NEVER: u64 = 1 << 63;
 const NANOS_PER_MS: u64 = 1_000_000;
+/// Clocks of two machines may drift apart by one part in so many: those kept by NTP are turned by
+/// up to 500 in a million, and crystals differ by some 100.
+const DRIFT: u64 = 1_000;
 /// An extend draws so often for a token that is not being extended already.
 const EXTEND_DRAWS: usize = 8;
 
@@ -211,7 +214,8 @@ impl Plan {
     }
 
     fn substitute(&mut self, now_ns: u64) -> Option<(Ask, Call<'_>)> {
-        self.substituted += 1;
+        // Where no slot can be had nothing is asked, and the caller comes again.
+        self.substituted += u64::from(self.slots.has_room());
         self.issue(now_ns)
     }
 
@@ -340,11 +344,11 @@ impl Plan {
     }
 
     fn early(&self, sent_ns: u64, ttl_ns: u64) -> u64 {
-        sent_ns.saturating_add(ttl_ns).saturating_sub(self.slack.early_ns)
+        sent_ns.saturating_add(ttl_ns).saturating_sub(self.slack.early_ns + ttl_ns / DRIFT)
     }
 
     fn late(&self, answered_ns: u64, ttl_ns: u64) -> u64 {
-        answered_ns.saturating_add(ttl_ns).saturating_add(self.slack.late_ns)
+        answered_ns.saturating_add(ttl_ns).saturating_add(self.slack.late_ns + ttl_ns / DRIFT)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::traffic::arrivals::Share;
 use crate::traffic::payload::Payloads;
 use crate::traffic::verdict::{Errors, Kind};
 use crate::traffic::{Rng, rng};
-use crate::workload::{Mix, Ttl, Workload};
+use crate::workload::{Mix, Operation, Ttl, Workload};
 
 const STEP_NS: u64 = 1_000_000;
 
@@ -304,4 +304,34 @@ fn an_answer_of_another_operation_is_unexpected() {
     let (ask, _) = plan.next(0).unwrap();
     let wrong = plan.answer(&ask, &Answer::Done, 1).unwrap_err();
     assert_eq!(wrong.kind, Kind::Unexpected);
+}
+
+#[test]
+fn a_server_whose_clock_drifts_is_not_blamed_but_one_that_forgets_is() {
+    let ttl_ms = 900_000;
+    let workload = workload(Mix { resolve: 1.0, ..Mix::default() }, 1, ttl_ms);
+    let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed).unwrap());
+    let share = Share { thread: 0, threads: 1 };
+    // 600 in a million are 540 ms of 15 minutes.
+    for (early_ms, blamed) in [(540, false), (2_000, true)] {
+        let mut plan = Plan::new(&workload, Protocol::Http1, Arc::clone(&payloads), share).unwrap();
+        let (issue, _) = plan.next_load(0).unwrap();
+        plan.answer(&issue, &Answer::Issued(None), 0).unwrap();
+        let now_ns = (ttl_ms - early_ms) * STEP_NS;
+        let (ask, _) = plan.next(now_ns.min((ttl_ms - 1_000) * STEP_NS)).unwrap();
+        assert_eq!(ask.operation, Operation::Resolve);
+        assert_eq!(plan.answer(&ask, &Answer::Absent, now_ns).is_err(), blamed, "{early_ms} ms");
+    }
+}
+
+#[test]
+fn what_could_not_be_asked_is_no_substitute() {
+    let workload = workload(Mix { resolve: 1.0, ..Mix::default() }, 1, 60_000);
+    let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed).unwrap());
+    let share = Share { thread: 0, threads: 1 };
+    let mut plan = Plan::new(&workload, Protocol::Http1, payloads, share).unwrap();
+    // No token lives: the first resolve becomes an issue, and the only slot is taken by it.
+    assert!(plan.next(0).is_some());
+    assert!((0..10).all(|_| plan.next(0).is_none()));
+    assert_eq!(plan.substituted(), 1);
 }
