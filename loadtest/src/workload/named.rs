@@ -42,7 +42,7 @@ pub fn find(name: &str) -> Result<Workload> {
     let names = || FILES.iter().map(|(name, _)| *name);
     let hint = match suggest::nearest(name, names()) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+        None => format!("there are {}.", names().collect::<Vec<_>>().join(", ")),
     };
     Err(Failure::Input(format!(
         "no workload is called `{name}`; {hint} A file is given by its path, which ends in .toml"
