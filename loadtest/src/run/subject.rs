@@ -8,7 +8,7 @@ use crate::protocol::Protocol;
 use crate::quantity::ByteSize;
 use crate::report::model::Target;
 use crate::target::{self, Options, Spawned};
-use crate::target::{Address, Kind, probe};
+use crate::target::{Address, Kind, probe, usage};
 use crate::traffic::payload::Payloads;
 use crate::workload::{Operation, Workload};
 
@@ -54,6 +54,7 @@ impl Subject {
             }
             Address::Remote(remote) => {
                 check(remote.kind, workload)?;
+                pid.map_or(Ok(()), is_there)?;
                 let address = remote.resolve()?;
                 let (kind, version) = match probe::server_version(remote.kind, address) {
                     Some((kind, version)) => (kind, Some(version)),
@@ -97,6 +98,11 @@ fn endpoint(kind: Kind, workload: &Workload, address: SocketAddr, host: String) 
     Endpoint::new(kind.protocol(workload.load.http), address, host)
 }
 
+/// Without its figures the process id would have been given in vain.
+fn is_there(pid: u32) -> Result<()> {
+    usage::cpu(pid).map(drop).map_err(|failure| Failure::Input(format!("--server-pid: {failure}")))
+}
+
 /// Refuses what a server of this kind can't do, before anything is started.
 fn check(kind: Kind, workload: &Workload) -> Result<()> {
     let protocol = kind.protocol(workload.load.http);
@@ -125,4 +131,17 @@ fn arguments(kind: Kind, workload: &Workload) -> Vec<String> {
         return vec!["--max-payload".to_owned(), size.0.to_string()];
     }
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_not_there_is_refused() {
+        assert!(is_there(std::process::id()).is_ok());
+        // Beyond the greatest process id there can be.
+        let refused = is_there(1 << 23).unwrap_err().to_string();
+        assert!(refused.contains("--server-pid") && refused.contains("8388608"), "{refused}");
+    }
 }
