@@ -314,7 +314,9 @@ fn a_server_whose_clock_drifts_is_not_blamed_but_one_that_forgets_is() {
     let share = Share { thread: 0, threads: 1 };
     // 600 in a million are 540 ms of 15 minutes.
     for (early_ms, blamed) in [(540, false), (2_000, true)] {
-        let mut plan = Plan::new(&workload, Protocol::Http1, Arc::clone(&payloads), share).unwrap();
+        let mut plan =
+            Plan::new(&workload, Protocol::Http1, Arc::clone(&payloads), share, Tokens::default())
+                .unwrap();
         let (issue, _) = plan.next_load(0).unwrap();
         plan.answer(&issue, &Answer::Issued(None), 0).unwrap();
         let now_ns = (ttl_ms - early_ms) * STEP_NS;
@@ -329,7 +331,8 @@ fn what_could_not_be_asked_is_no_substitute() {
     let workload = workload(Mix { resolve: 1.0, ..Mix::default() }, 1, 60_000);
     let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed).unwrap());
     let share = Share { thread: 0, threads: 1 };
-    let mut plan = Plan::new(&workload, Protocol::Http1, payloads, share).unwrap();
+    let mut plan =
+        Plan::new(&workload, Protocol::Http1, payloads, share, Tokens::default()).unwrap();
     // No token lives: the first resolve becomes an issue, and the only slot is taken by it.
     assert!(plan.next(0).is_some());
     assert!((0..10).all(|_| plan.next(0).is_none()));
