@@ -73,7 +73,7 @@ fn what_is_no_report_is_refused_by_name() {
     let other = a.path().join("other.json");
     let newer = whole.replacen("\"format\": 1", "\"format\": 2", 1);
     for (content, said) in [
-        (&whole[..whole.len() / 2], "EOF while parsing"),
+        (&whole[..whole.len() / 2], "not a report"),
         (&newer, "format 2"),
         ("{}", "not a report"),
         ("", "not a report"),

@@ -147,6 +147,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Killed it would leave its server behind; the second interrupt ends both at once.
+        for _ in 0..50 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            let _ = kill_process(self.pid(), Signal::INT);
+            std::thread::sleep(Duration::from_millis(100));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
