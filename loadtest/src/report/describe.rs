@@ -66,7 +66,7 @@ pub fn doubts(report: &Report) -> Vec<String> {
             units::percent(busy)
         ));
     }
-    if let Some(rate) = totals.rate.filter(|rate| totals.requests_per_s < 0.95 * rate) {
+    if let Some(rate) = totals.rate.filter(|rate| falls_short(totals, *rate)) {
         doubts.push(format!(
             "{}/s were asked for and {}/s answered: these are the latencies of an overloaded server.",
             units::rate(rate),
@@ -80,6 +80,14 @@ pub fn doubts(report: &Report) -> Vec<String> {
         ));
     }
     doubts
+}
+
+/// Whether so much less was answered than asked for that chance does not explain it: the number of
+/// Poisson arrivals scatters by its root.
+fn falls_short(totals: &Totals, rate: f64) -> bool {
+    let due = rate * totals.elapsed_s;
+    let missing = due - totals.requests_per_s * totals.elapsed_s;
+    missing > 0.05 * due && missing > 4.0 * due.sqrt()
 }
 
 /// A search's result.
@@ -141,5 +149,15 @@ mod tests {
         assert_eq!(of_rate(&totals), None);
         totals.rate = Some(1_000.0);
         assert_eq!(of_rate(&totals).unwrap(), "97.0 % of the 1,000/s asked for");
+    }
+
+    #[test]
+    fn chance_is_not_called_an_overload() {
+        let totals =
+            |requests_per_s: f64| Totals { requests_per_s, elapsed_s: 10.0, ..Totals::default() };
+        // 100 are due: 85 may be chance. 100,000 are due: 94,000 are not.
+        assert!(!falls_short(&totals(8.5), 10.0));
+        assert!(falls_short(&totals(9_400.0), 10_000.0));
+        assert!(!falls_short(&totals(9_600.0), 10_000.0));
     }
 }

@@ -97,7 +97,7 @@ pub fn over_time(report: &Report) -> Vec<Figure> {
 fn latency_over_time(slices: &[Slice]) -> Figure {
     let of = |us: fn(&Slice) -> f64| {
         // A slice without answers has no latency: the line has a gap there.
-        slice_points(slices, |slice| if slice.requests == 0 { f64::NAN } else { log(us(slice)) })
+        slice_points(slices, |slice| if us(slice) > 0.0 { log(us(slice)) } else { f64::NAN })
     };
     let line = |name: &str, colour, points| Line { name: name.to_owned(), colour, points };
     let lines = vec![
