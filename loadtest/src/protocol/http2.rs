@@ -92,7 +92,9 @@ impl Http2 {
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(HEAD_MAX);
+            .max_header_list_size(HEAD_MAX)
+            // How many it takes the server says first; what is sent before may be refused.
+            .initial_max_send_streams(0);
         let woken = Woken::default();
         let connection_waker = woken.waker(CONNECTION);
         let handshake = std::pin::pin!(builder.handshake(transport.clone()));

@@ -284,7 +284,7 @@ proptest! {
     fn no_damage_breaks_it(at in 0_usize..200, byte: u8, cut in 0_usize..200) {
         let mut pair = Pair::new(&server::Builder::new(), usize::MAX);
         pair.request(1, Call::Resolve(&KEY));
-        pair.poll_server();
+        pair.settle().expect("a sound server");
         pair.answer(0, 200, b"{\"a\":1}");
         pair.poll_server();
         let mut bytes = std::mem::take(&mut pair.transport.pipe().outgoing);
@@ -292,4 +292,18 @@ proptest! {
         bytes[at] = byte;
         survives(&mut pair.codec, &bytes, cut);
     }
+}
+
+#[test]
+fn no_more_streams_are_opened_than_the_server_allows_not_even_at_first() {
+    let mut builder = server::Builder::new();
+    builder.max_concurrent_streams(2);
+    let mut pair = Pair::new(&builder, usize::MAX);
+    for ticket in 0..10 {
+        pair.request(ticket, Call::Resolve(&KEY));
+    }
+    pair.poll_server();
+    assert_eq!(pair.accepted.len(), 0, "its settings are not known yet");
+    pair.settle().expect("nothing is refused");
+    assert_eq!(pair.accepted.len(), 2);
 }
