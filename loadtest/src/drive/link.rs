@@ -19,7 +19,10 @@ const BUFFER_KEPT: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
     /// Its handshake is under way.
-    Connecting,
+    Connecting {
+        /// On the session's clock.
+        since_ns: u64,
+    },
     /// It takes requests.
     Open,
     /// It is gone; another try is due then.
@@ -97,7 +100,12 @@ impl Link {
     ///
     /// # Errors
     /// As the system says.
-    pub fn reconnect(&mut self, address: SocketAddr, codec: Box<dyn Codec>) -> std::io::Result<()> {
+    pub fn reconnect(
+        &mut self,
+        address: SocketAddr,
+        codec: Box<dyn Codec>,
+        now_ns: u64,
+    ) -> std::io::Result<()> {
         let family = match address {
             SocketAddr::V4(_) => AddressFamily::INET,
             SocketAddr::V6(_) => AddressFamily::INET6,
@@ -111,7 +119,7 @@ impl Link {
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         self.stream = Some(stream);
-        self.state = State::Connecting;
+        self.state = State::Connecting { since_ns: now_ns };
         self.codec = codec;
         self.output.clear();
         self.written = 0;

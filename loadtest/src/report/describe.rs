@@ -1,6 +1,6 @@
 //! Sentences that the table and the page share: what was asked of whom.
 
-use super::model::{Report, Search, Totals};
+use super::model::{ErrorReport, Report, Search, Totals};
 use super::units;
 use crate::workload::{Arrivals, Http, Workload};
 
@@ -52,6 +52,9 @@ pub fn of_rate(totals: &Totals) -> Option<String> {
     Some(format!("{share} of the {}/s asked for", units::rate(rate)))
 }
 
+/// Kinds of errors that are a request without an answer.
+const UNANSWERED: [&str; 3] = ["timeout", "connection closed", "unsent"];
+
 /// What a reader must know before believing the figures.
 pub fn doubts(report: &Report) -> Vec<String> {
     let mut doubts = Vec::new();
@@ -71,6 +74,25 @@ pub fn doubts(report: &Report) -> Vec<String> {
             "{}/s were asked for and {}/s answered: these are the latencies of an overloaded server.",
             units::rate(rate),
             units::rate(totals.requests_per_s)
+        ));
+    }
+    if totals.stopped_early {
+        doubts.push(
+            "It was ended early: the figures are of what was measured until then.".to_owned(),
+        );
+    }
+    let unanswered = |error: &&ErrorReport| UNANSWERED.contains(&error.kind.as_str());
+    let lost: u64 = report.errors.iter().filter(unanswered).map(|error| error.count).sum();
+    if lost > 0 {
+        doubts.push(format!(
+            "{} requests were never answered; the latencies are those of the others.",
+            units::count(lost)
+        ));
+    }
+    if totals.reconnects > 0 {
+        doubts.push(format!(
+            "Connections ended and were made again {} times; that time is in no latency.",
+            units::count(totals.reconnects)
         ));
     }
     if totals.substituted > 0 {

@@ -96,6 +96,12 @@ pub struct Totals {
     pub tokens_per_s: f64,
     /// The rate that was asked for, of an open loop.
     pub rate: Option<f64>,
+    /// Connections that ended and were made again; the time this took is in no latency.
+    #[serde(default)]
+    pub reconnects: u64,
+    /// Whether it was ended before its time, by a signal.
+    #[serde(default)]
+    pub stopped_early: bool,
     /// Requests that found no living token to ask for and issued one in its place.
     pub substituted: u64,
     /// Bytes sent and received.

@@ -135,6 +135,8 @@ impl Sample {
     fn totals(&self, requests: u64) -> Totals {
         let elapsed_s = self.slices as f64;
         Totals {
+            reconnects: 0,
+            stopped_early: false,
             elapsed_s,
             requests,
             tokens: requests,

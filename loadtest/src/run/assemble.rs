@@ -1,8 +1,10 @@
 //! From counts to a report.
 
+use std::sync::atomic::Ordering;
+
 use hdrhistogram::Histogram;
 
-use crate::drive::record::Record;
+use crate::drive::record::{Record, Window};
 use crate::drive::session::{Measured, Reading};
 use crate::report::build::micros;
 use crate::report::model::{
@@ -78,6 +80,8 @@ fn totals(setting: &Setting<'_>, measured: &Measured) -> Totals {
         requests_per_s: per_s(to.answers - from.answers),
         tokens_per_s: per_s(to.tokens - from.tokens),
         rate: setting.rate,
+        reconnects: record.reconnects,
+        stopped_early: setting.job.stop.load(Ordering::Relaxed),
         substituted: record.substituted,
         bytes_sent: record.bytes_sent,
         bytes_received: record.bytes_received,
@@ -112,8 +116,21 @@ fn slices(measured: &Measured) -> Vec<Slice> {
             _ => None,
         };
         slices.push(slice);
+        // Of a run that was ended early there is nothing behind its last reading.
+        if measured
+            .readings
+            .last()
+            .is_some_and(|last| last.at_ns <= window.from_ns + end_ns(index, window))
+        {
+            break;
+        }
     }
     slices
+}
+
+/// When a slice ends, from the begin of the window.
+fn end_ns(slice: usize, window: Window) -> u64 {
+    (slice as u64 + 1).saturating_mul(window.slice_ns())
 }
 
 /// The first and the last reading.

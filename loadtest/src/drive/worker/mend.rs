@@ -34,7 +34,7 @@ impl Worker {
 
     fn reconnect(&mut self, run: &mut Run, index: usize, now_ns: u64) {
         let link = &mut self.links[index];
-        let began = link.reconnect(self.reach.address, (self.reach.make_codec)());
+        let began = link.reconnect(self.reach.address, (self.reach.make_codec)(), now_ns);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
         let data = epoll::EventData::new_u64(index as u64);
         let watched = match (&link.stream, began) {
@@ -87,6 +87,13 @@ impl Worker {
                 continue;
             }
             let limit_ns = self.reach.timeout_ns;
+            if let State::Connecting { since_ns } = link.state
+                && now_ns > since_ns + limit_ns
+            {
+                let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                self.refused(run, index, &error, now_ns);
+                continue;
+            }
             if link.outstanding.iter().any(|(_, one)| now_ns > one.sent_ns + limit_ns) {
                 let why = format!("no answer within {} ms", limit_ns / 1_000_000);
                 self.drop_link(run, index, Kind::Timeout, &why);
@@ -103,8 +110,8 @@ impl Worker {
             return Ok(());
         }
         let problem = format!(
-            "went away: no connection could be made for {} s",
-            self.reach.timeout_ns / 1_000_000_000
+            "went away: no connection could be made for {} ms",
+            self.reach.timeout_ns / 1_000_000
         );
         Err(Failure::Target { target: self.reach.address.to_string(), problem })
     }

@@ -29,6 +29,8 @@ const TICK_NS: u64 = 100_000_000;
 const READ_BYTES: usize = 256 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 256;
+/// Events are caught up with so often before a phase.
+const CATCH_UPS_MAX: usize = 1_000;
 /// The pause between two tries to connect.
 const RETRY_NS: u64 = 200_000_000;
 
@@ -163,15 +165,17 @@ impl Worker {
 
     /// Takes note of connections that the server closed between two phases, before any is used.
     fn catch_up(&mut self, run: &mut Run, events: &mut Vec<epoll::Event>) -> Result<()> {
-        loop {
+        // A server that closes whatever it accepts must not keep the phase from beginning.
+        for _ in 0..CATCH_UPS_MAX {
             self.wait_until(0, events)?;
             if events.is_empty() {
-                return Ok(());
+                break;
             }
             for event in events.drain(..) {
                 self.serve(run, event.data.u64() as usize, event.flags);
             }
         }
+        Ok(())
     }
 
     fn is_over(&self, run: &Run, now_ns: u64) -> bool {
@@ -291,7 +295,10 @@ impl Worker {
     fn watch(&self, index: usize) {
         let link = &self.links[index];
         let mut flags = epoll::EventFlags::IN;
-        flags.set(epoll::EventFlags::OUT, link.wants_write || link.state == State::Connecting);
+        flags.set(
+            epoll::EventFlags::OUT,
+            link.wants_write || matches!(link.state, State::Connecting { .. }),
+        );
         let data = epoll::EventData::new_u64(index as u64);
         if let Some(stream) = &link.stream {
             // It can only fail for a descriptor that is not watched, and this one is.
@@ -322,7 +329,7 @@ impl Worker {
     /// Moves bytes on one connection.
     fn serve(&mut self, run: &mut Run, index: usize, flags: epoll::EventFlags) {
         let link = &mut self.links[index];
-        if link.state == State::Connecting {
+        if matches!(link.state, State::Connecting { .. }) {
             return self.connected(run, index);
         }
         if flags.contains(epoll::EventFlags::OUT) {
