@@ -3,8 +3,7 @@
 //! It counts time in whole seconds, so a time to live is rounded up, and it can't look up and
 //! remove in one step, so nothing can be consumed.
 
-use std::collections::VecDeque;
-
+use super::in_order::InOrder;
 use super::{Answer, Answers, Call, Codec, Garbage, Key, Ticket, excerpt, line};
 
 /// Above so many seconds memcached takes an expiry for a Unix time.
@@ -13,7 +12,7 @@ const RELATIVE_MAX_S: u64 = 30 * 24 * 60 * 60;
 /// One connection's text protocol.
 #[derive(Debug)]
 pub struct Memcached {
-    outstanding: VecDeque<(Ticket, Asked)>,
+    outstanding: InOrder<Asked>,
     /// Unix seconds; asked only where a time to live exceeds [`RELATIVE_MAX_S`].
     now_s: fn() -> u64,
 }
@@ -29,7 +28,7 @@ enum Asked {
 
 impl Default for Memcached {
     fn default() -> Self {
-        Self { outstanding: VecDeque::new(), now_s: unix_seconds }
+        Self { outstanding: InOrder::default(), now_s: unix_seconds }
     }
 }
 
@@ -90,7 +89,7 @@ impl Codec for Memcached {
             }
         };
         output.extend_from_slice(b"\r\n");
-        self.outstanding.push_back((ticket, asked));
+        self.outstanding.push(ticket, asked);
         Ok(())
     }
 
@@ -100,21 +99,7 @@ impl Codec for Memcached {
         _output: &mut Vec<u8>,
         answers: &mut dyn Answers,
     ) -> Result<usize, Garbage> {
-        let mut rest = input;
-        while !rest.is_empty() {
-            let Some((ticket, asked)) = self.outstanding.front() else {
-                return Err(Garbage(format!(
-                    "an answer to nothing that was asked: {}",
-                    excerpt(rest)
-                )));
-            };
-            let Some(after) = deliver(*ticket, asked, rest, answers)? else {
-                break;
-            };
-            self.outstanding.pop_front();
-            rest = after;
-        }
-        Ok(input.len() - rest.len())
+        self.outstanding.receive(input, |ticket, asked, rest| deliver(ticket, asked, rest, answers))
     }
 }
 

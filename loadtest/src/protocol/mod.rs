@@ -7,6 +7,7 @@ mod chunks;
 mod contract;
 pub mod http1;
 pub mod http2;
+mod in_order;
 mod line;
 pub mod memcached;
 mod pipe;

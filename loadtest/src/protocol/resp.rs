@@ -3,14 +3,13 @@
 //! What jeton calls issue, resolve, batch, consume, revoke and extend are here `SET … PX`, `GET`,
 //! `MGET`, `GETDEL`, `DEL` and `PEXPIRE`.
 
-use std::collections::VecDeque;
-
+use super::in_order::InOrder;
 use super::{Answer, Answers, Call, Codec, Garbage, KEY_LEN, Key, Ticket, excerpt, line};
 
 /// One connection's RESP2.
 #[derive(Debug, Default)]
 pub struct Resp {
-    outstanding: VecDeque<(Ticket, Asked)>,
+    outstanding: InOrder<Asked>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,7 +77,7 @@ impl Codec for Resp {
                 Asked::Count
             }
         };
-        self.outstanding.push_back((ticket, asked));
+        self.outstanding.push(ticket, asked);
         Ok(())
     }
 
@@ -88,21 +87,8 @@ impl Codec for Resp {
         _output: &mut Vec<u8>,
         answers: &mut dyn Answers,
     ) -> Result<usize, Garbage> {
-        let mut rest = input;
-        while !rest.is_empty() {
-            let Some(&(ticket, asked)) = self.outstanding.front() else {
-                return Err(Garbage(format!(
-                    "an answer to nothing that was asked: {}",
-                    excerpt(rest)
-                )));
-            };
-            let Some(after) = deliver(ticket, asked, rest, answers)? else {
-                break;
-            };
-            self.outstanding.pop_front();
-            rest = after;
-        }
-        Ok(input.len() - rest.len())
+        self.outstanding
+            .receive(input, |ticket, asked, rest| deliver(ticket, *asked, rest, answers))
     }
 }
 
