@@ -1,6 +1,5 @@
 //! The command line: what each command is given, and what its exit code says.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::failure::{Failure, Result, io};
+use crate::console::{print, say};
+use crate::failure::{Failure, Result};
 use crate::gate::{self, GateArgs};
 use crate::peers::{self, PeersArgs};
 use crate::report::live::Live;
@@ -121,15 +121,10 @@ pub fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(failure) => {
-            complain(&failure);
+            say(&format!("loadtest: {failure}"));
             ExitCode::from(2)
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a program says on standard error why it could not run")]
-fn complain(failure: &Failure) {
-    eprintln!("loadtest: {failure}");
 }
 
 impl Cli {
@@ -159,9 +154,17 @@ impl RunArgs {
             // A run of an hour is not lost for a mistyped directory.
             file::prepare(directory)?;
         }
+        let address = Address::parse(&self.server.target)?;
+        if let (Address::Start(kind), Some(_)) = (&address, self.server.server_pid) {
+            return Err(Failure::Input(format!(
+                "--server-pid: is for a server that is there; with --target {} one is started and \
+                 its process id known",
+                kind.name()
+            )));
+        }
         let job = Job {
             workload,
-            address: Address::parse(&self.server.target)?,
+            address,
             options: self.server.options(),
             server_pid: self.server.server_pid,
             command: command_line(),
@@ -235,17 +238,6 @@ impl ListArgs {
             print(&format!("{:<14} {}\n", workload.name, workload.description))?;
         }
         Ok(true)
-    }
-}
-
-/// Writes to standard output; a reader that has gone away is no failure.
-fn print(text: &str) -> Result<()> {
-    let mut output = std::io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(io("standard output")(error))
-        }
-        _ => Ok(()),
     }
 }
 

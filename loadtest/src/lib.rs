@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod compare;
+pub mod console;
 pub mod drive;
 pub mod failure;
 pub mod gate;

@@ -2,7 +2,7 @@
 //!
 //! jeton: vocabulary ← store, wheel, wal ← engine ← http ← config, cli, main
 //!
-//! loadtest: failure, quantity, stats ← workload ← protocol, traffic, report::model ← target ← drive
+//! loadtest: failure, console, quantity, stats ← workload ← protocol, traffic, report::model ← target ← drive
 //! ← report ← run, compare ← peers, gate ← cli, main
 
 use crate::tidy::{Source, sources, without_comment};
@@ -32,7 +32,7 @@ const CRATES: [Layered; 2] = [
         name: "loadtest",
         sources: "loadtest/src/",
         layers: &[
-            &["failure", "quantity", "stats"],
+            &["failure", "console", "quantity", "stats"],
             &["workload"],
             &["protocol", "traffic", "report::model"],
             &["target"],

@@ -58,13 +58,9 @@ impl Shared {
         self.stop.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed)
     }
 
-    /// So many answers came.
-    pub(super) fn answered(&self, answers: u64) {
+    /// So many answers came, about so many tokens.
+    pub(super) fn answered(&self, answers: u64, tokens: u64) {
         self.answers.fetch_add(answers, Ordering::Relaxed);
-    }
-
-    /// They were about so many tokens.
-    pub(super) fn tokens(&self, tokens: u64) {
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
     }
 

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::decide::Plan;
 use crate::failure::{Failure, Result};
 use crate::quantity::Span;
+use crate::workload::flags::check;
 use crate::workload::{Workload, named};
 
 /// A run warms up for this part of the time that it measures.
@@ -147,6 +148,7 @@ impl GateArgs {
             workload.objectives.clear();
             // Each run issues them anew; more would take longer than what is measured.
             workload.keys.population = workload.keys.population.min(POPULATION_MAX);
+            check(&workload)?;
             Ok(workload)
         };
         self.workloads.iter().map(load).collect()

@@ -25,9 +25,11 @@ mod summary;
 mod tools;
 pub mod verdict;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::console;
 use crate::failure::Result;
+use crate::report::file;
 use crate::workload::Workload;
 
 pub use args::{GateArgs, Only};
@@ -61,7 +63,7 @@ pub fn main(args: &GateArgs) -> Result<bool> {
     let out = args.out.clone().unwrap_or_else(|| folder.join("report"));
     write(&findings, &out)?;
     say(&format!("written: {}", out.join("gate.md").display()));
-    process::print(&summary::text(&findings));
+    console::print(&summary::text(&findings))?;
     Ok(findings.passed)
 }
 
@@ -92,12 +94,7 @@ fn compare(
 }
 
 fn write(findings: &Findings, out: &Path) -> Result<()> {
-    let file = |name: &str| -> PathBuf { out.join(name) };
-    std::fs::create_dir_all(out).map_err(crate::failure::at(out))?;
-    for (path, text) in
-        [(file("gate.json"), findings.to_json()?), (file("gate.md"), summary::markdown(findings))]
-    {
-        std::fs::write(&path, text).map_err(crate::failure::at(&path))?;
-    }
-    Ok(())
+    file::prepare(out)?;
+    file::replace(&out.join("gate.json"), findings.to_json()?.as_bytes())?;
+    file::replace(&out.join("gate.md"), summary::markdown(findings).as_bytes())
 }

@@ -1,20 +1,14 @@
 //! Programs that the gate runs, and what it tells people meanwhile.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people")]
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::console;
 use crate::failure::{Failure, Result, at, io};
 
 /// Says how far the gate is.
 pub fn say(text: &str) {
-    eprintln!("gate: {text}");
-}
-
-/// Says what it found.
-pub fn print(text: &str) {
-    print!("{text}");
+    console::say(&format!("gate: {text}"));
 }
 
 /// Runs a program whose output people want to see while it works.

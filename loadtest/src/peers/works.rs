@@ -6,6 +6,7 @@ use crate::failure::{Failure, Result};
 use crate::peers::PeersArgs;
 use crate::report::model::Report;
 use crate::target::{self, Kind};
+use crate::workload::flags::check;
 use crate::workload::{Workload, named};
 
 /// What is compared.
@@ -100,7 +101,13 @@ const NOT_DURABLE: &str = "memcached, which keeps nothing on disk";
 
 /// The works that were asked for.
 pub fn chosen(arguments: &PeersArgs) -> Result<Vec<Work>> {
+    let population = arguments.memory_population;
+    if !(1..=100_000_000).contains(&population) {
+        let problem = format!("--memory-population: is {population}, must be 1 to 100,000,000");
+        return Err(Failure::Input(problem));
+    }
     let mut works = all(arguments)?;
+    works.iter().try_for_each(|work| check(&work.workload))?;
     let names: Vec<&str> = works.iter().map(|work| work.name).collect();
     if let Some(unknown) = arguments.work.iter().find(|name| !names.contains(&name.as_str())) {
         let names = names.join(", ");
@@ -116,6 +123,7 @@ fn all(arguments: &PeersArgs) -> Result<Vec<Work>> {
     let with = |name: &str, change: fn(&mut Workload)| -> Result<Workload> {
         let mut workload = named::find(name)?;
         workload.keys.population = arguments.population;
+        workload.time.duration = arguments.duration;
         change(&mut workload);
         Ok(workload)
     };

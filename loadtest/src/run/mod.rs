@@ -6,7 +6,6 @@ pub mod subject;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crate::drive::session::{Measured, Observer, Session, Spec};
 use crate::failure::{Failure, Result};
@@ -162,6 +161,3 @@ fn raise_descriptors(connections: u64) -> Result<()> {
         _ => Ok(()),
     }
 }
-
-/// What a search may take between two looks at a rate.
-pub(crate) const SETTLE: Duration = Duration::from_millis(500);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::drive::session::{Length, Observer, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::{Report, Search, Step};
-use crate::run::{Bench, Job, SETTLE};
+use crate::run::{Bench, Job};
 
 /// The first rate, in requests a second, where the workload names none.
 const FIRST_RATE: f64 = 1_000.0;
@@ -26,6 +26,8 @@ const PRECISION: f64 = 0.03;
 const ACHIEVED_MIN: f64 = 0.99;
 /// So many may be under way at the end without a backlog.
 const UNDER_WAY: u64 = 5;
+/// Before each rate is measured.
+const SETTLE: Duration = Duration::from_millis(500);
 /// A rate is measured for at most so long; the last time for as long as the workload says.
 const STEP_MAX: Duration = Duration::from_secs(5);
 
@@ -47,9 +49,13 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
         Ok(kept || probe(&mut bench, job, rate, observer, &mut steps)?)
     };
     let found = bisect(first, &mut probe)?;
-    let stopped = job.stop.load(Ordering::Relaxed);
+    if job.stop.load(Ordering::Relaxed) {
+        let tried = steps.len();
+        let problem = format!("stopped after {tried} rates, before the highest was found");
+        return Err(Failure::Input(problem));
+    }
     let mut report = bench.measure(Some(found.unwrap_or(first)), observer)?;
-    if found.is_some() && !stopped && !kept(&report) {
+    if found.is_some() && !kept(&report) {
         observer.phase("the rate found was missed in the long run: a tenth less", Length::Open);
         report = bench.measure(found.map(|rate| rate * 0.9), observer)?;
     }

@@ -175,8 +175,11 @@ fn set<T: Clone>(field: &mut T, given: Option<&T>) {
     }
 }
 
-/// Names the flag of each field that makes no sense.
-fn check(workload: &Workload) -> Result<()> {
+/// Refuses a workload that makes no sense.
+///
+/// # Errors
+/// All that is wrong with it, each with the flag that sets it and its limits.
+pub fn check(workload: &Workload) -> Result<()> {
     let failures = workload.validate().into_iter().map(|problem| {
         let flag = schema::find(&problem.field).and_then(|field| field.flag);
         let name = flag

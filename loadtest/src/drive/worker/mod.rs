@@ -19,7 +19,7 @@ use crate::drive::pace::Pace;
 use crate::drive::record::{Record, Window, coarse_latencies};
 use crate::drive::session::Shared;
 use crate::failure::{Failure, Result, io};
-use crate::protocol::{Answer, Answers, Codec, Garbage, Ticket};
+use crate::protocol::{Answer, Answers, Codec, Ticket};
 use crate::traffic::plan::Plan;
 use crate::traffic::verdict::{Kind, Wrong};
 
@@ -362,15 +362,16 @@ impl Worker {
         let now_ns = self.clock.now_ns();
         let (plan, record, shared) = (&mut self.plan, &mut run.record, &self.shared);
         let recent = &mut self.recent;
-        let mut answers = 0;
+        let (mut answers, mut tokens) = (0, 0);
         let decoded = self.links[index].decode(received, |codec, input, output, outstanding| {
-            let mut desk = Desk { plan, record, shared, recent, outstanding, now_ns, answers: 0 };
+            let mut desk =
+                Desk { plan, record, shared, recent, outstanding, now_ns, answers: 0, tokens: 0 };
             let done = codec.receive(input, output, &mut desk);
-            answers = desk.answers;
+            (answers, tokens) = (desk.answers, desk.tokens);
             done
         });
         self.in_flight -= answers;
-        self.shared.answered(answers as u64);
+        self.shared.answered(answers as u64, tokens);
         let link = &mut self.links[index];
         if let Err(garbage) = decoded {
             return self.drop_link(run, index, Kind::Garbage, &garbage.to_string());
@@ -425,6 +426,7 @@ struct Desk<'a> {
     outstanding: &'a mut Slab<Outstanding>,
     now_ns: u64,
     answers: usize,
+    tokens: u64,
 }
 
 impl Answers for Desk<'_> {
@@ -435,6 +437,7 @@ impl Answers for Desk<'_> {
             return self.shared.erred();
         };
         self.answers += 1;
+        self.tokens += one.ask.tokens();
         let (operation, tokens) = (one.ask.operation, one.ask.tokens());
         self.record.answer(operation, tokens, one.since_ns, self.now_ns);
         self.recent.saturating_record(self.now_ns.saturating_sub(one.since_ns));
@@ -442,13 +445,5 @@ impl Answers for Desk<'_> {
             self.record.error(wrong, self.now_ns);
             self.shared.erred();
         }
-        self.shared.tokens(tokens);
-    }
-}
-
-/// Lets a codec that must refuse say why in the same words everywhere.
-impl From<Garbage> for Wrong {
-    fn from(garbage: Garbage) -> Self {
-        Wrong::new(Kind::Garbage, garbage.to_string())
     }
 }
