@@ -21,6 +21,7 @@ use crate::wal::{
     self, Disk, DiskError, LogId, ReadError, SegmentFrames, Storage, Survey, SurveyedSegment, Wal,
     survey,
 };
+use crate::wheel::TICK_MS;
 
 use super::Shared;
 use super::apply::{Ledger, Position, apply, expire};
@@ -366,10 +367,11 @@ fn apply_window(window: &mut Vec<(Record<'_>, Position)>, store: &Store, ledger:
     }
 }
 
-/// Frees what has expired by now, so that the count of living tokens is right from the start.
+/// Frees what has expired by now, so that the count of living tokens is right from the start: the
+/// wheel goes one tick ahead, so that what expired within the present one is asked about too.
 fn free_expired(store: &Store, ledger: &mut Ledger, now: UnixMillis) {
     let Ledger { wheel, tally } = ledger;
-    wheel.advance(now, usize::MAX, |timers, verdicts| {
+    wheel.advance(UnixMillis(now.0.saturating_add(TICK_MS)), usize::MAX, |timers, verdicts| {
         let pinned = store.pin();
         verdicts.extend(timers.iter().map(|timer| expire(&pinned, tally, *timer, now)));
     });

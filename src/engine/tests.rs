@@ -160,6 +160,24 @@ fn p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back() {
     assert!(again.now().0 >= START.0 + 1_000);
 }
 
+/// The wheel's ticks are 64 ms long: an entry can be a millisecond past its deadline, and its tick
+/// not over.
+#[test]
+fn p3_what_expired_while_down_is_not_counted() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(16 << 10));
+    for id in 0..100 {
+        one(&engine, issue(id, b"1", 1 + id));
+    }
+    engine.close().unwrap();
+    for id in 0..100 {
+        let again = open(&disk, &clock, config(16 << 10));
+        assert_eq!(again.stats().tokens, 100 - id, "{id} ms later");
+        again.close().unwrap();
+        clock.advance(1);
+    }
+}
+
 #[test]
 fn p6_a_full_disk_acknowledges_nothing_and_writes_come_back() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
