@@ -110,10 +110,7 @@ impl Committer {
                     }
                     self.tend(false);
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.now = self.shared.time.observe();
-                    self.tend(true);
-                }
+                Err(RecvTimeoutError::Timeout) => self.tend_now(true),
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -322,7 +319,7 @@ impl Committer {
     }
 
     /// Ends the log in good order.
-    fn finish(mut self) -> Result<(), CloseError> {
+    pub(super) fn finish(mut self) -> Result<(), CloseError> {
         // Calls that came while the last turn ran.
         while let Ok(Job::Call { ops, reply }) = self.jobs.try_recv() {
             self.turn((ops, reply));

@@ -1,9 +1,8 @@
 //! An engine without a thread: its committer takes a turn when it is told to.
 //!
-//! For benches that count instructions. All the work of a change happens on the calling thread, and
-//! time, secret and hash keys are the caller's, so that every run does exactly the same. Memory
-//! only: encoding, framing and applying are those of the server, and writing is measured with the
-//! log alone.
+//! For benches that count instructions, and for simulations that must run the same way again. All
+//! the work of a change happens on the calling thread, and storage, time, secret and hash keys are
+//! the caller's. The code that works is that of the server; only the loop around it is missing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
@@ -13,13 +12,18 @@ use crossbeam_channel::bounded;
 
 use super::apply::Ledger;
 use super::commit::Committer;
-use super::recover::Recovered;
-use super::{Committing, Config, Engine, Job, Op, Outcome, Rejected, Shared};
+use super::recover::{self, Recovered};
+use super::{
+    CloseError, Committing, Config, Engine, Job, NoProgress, Op, OpenError, Outcome, Rejected,
+    Shared,
+};
 use crate::store::Store;
 use crate::time::{Clock, EngineTime, UnixMillis};
 use crate::token::Digester;
+use crate::wal::{Storage, survey};
 
-/// An engine whose committer works only in [`Stepped::carry_out`].
+/// An engine whose committer works only when it is told to. Dropped, it stops where it stands, as
+/// a process that is killed.
 pub struct Stepped {
     engine: Engine,
     committer: Committer,
@@ -30,23 +34,60 @@ impl Stepped {
     #[must_use]
     pub fn new(digester: Digester, hasher: &RandomState, clock: Arc<dyn Clock>) -> Stepped {
         let config = Config::memory_only();
-        let (jobs, queue) = bounded(config.queue_len);
         let time = EngineTime::new(clock, UnixMillis(0));
         let mut ledger = Ledger::new(time.now());
         ledger.tally.usage = HashMap::with_hasher(hasher.clone());
         let store = Store::with_hasher(hasher);
         let shared = Arc::new(Shared::new(config, digester, store, time));
-        let recovered = Recovered { shared: Arc::clone(&shared), ledger, wal: None };
+        Stepped::of(Recovered { shared, ledger, wal: None })
+    }
+
+    /// Reads the log that is on `storage`, or begins one. The configuration is taken as it is:
+    /// segments may be smaller than a server allows. Recovery uses threads of its own if
+    /// `recovery_threads` is not 1, and the log one for its next segment if `wal.preparing` is not
+    /// [`Preparing::Inline`](crate::wal::Preparing::Inline).
+    ///
+    /// # Errors
+    /// A damaged log, or what the storage said.
+    pub fn open(
+        config: Config,
+        storage: Arc<dyn Storage>,
+        digester: Digester,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Stepped, OpenError> {
+        let found = survey(&storage)?;
+        recover::with_storage(config, storage, found, digester, clock, &NoProgress).map(Stepped::of)
+    }
+
+    fn of(recovered: Recovered) -> Stepped {
+        let shared = Arc::clone(&recovered.shared);
+        let (jobs, queue) = bounded(shared.config.queue_len);
         let committer = Committer::new(recovered, queue);
+        committer.publish();
         let thread = Mutex::new(None);
         let committing = Arc::new(Committing { jobs, closing: RwLock::new(false), thread });
         Stepped { engine: Engine { shared, committer: committing }, committer }
     }
 
-    /// The engine, for everything but changes: those would wait for ever.
+    /// The engine. What is submitted waits for [`Stepped::turn`].
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Lets the committer take one turn: all that is queued becomes one batch, as far as the limits
+    /// of a batch allow. False if nothing was queued.
+    pub fn turn(&mut self) -> bool {
+        match self.committer.jobs.try_recv() {
+            Ok(Job::Call { ops, reply }) => self.committer.turn((ops, reply)),
+            _ => false,
+        }
+    }
+
+    /// Lets the committer do what it does between turns: free what has expired, clean the log,
+    /// keep the time in it. `is_idle`: as after a tick in which nothing was queued.
+    pub fn tend(&mut self, is_idle: bool) {
+        self.committer.tend_now(is_idle);
     }
 
     /// Hands operations over, lets the committer take one turn, and gives the outcomes.
@@ -56,9 +97,15 @@ impl Stepped {
     pub fn carry_out(&mut self, ops: Vec<Op>) -> Result<Vec<Outcome>, Rejected> {
         let pending = self.engine.submit(ops)?;
         // Nothing is queued where all was answered at once.
-        if let Ok(Job::Call { ops, reply }) = self.committer.jobs.try_recv() {
-            self.committer.turn((ops, reply));
-        }
+        self.turn();
         pending.wait()
+    }
+
+    /// Finishes what is queued and ends the log in good order.
+    ///
+    /// # Errors
+    /// The log could not be synced.
+    pub fn close(self) -> Result<(), CloseError> {
+        self.committer.finish()
     }
 }

@@ -58,6 +58,12 @@ impl Committer {
         }
     }
 
+    /// As [`Committer::tend`], after a look at the clock.
+    pub(super) fn tend_now(&mut self, is_idle: bool) {
+        self.now = self.shared.time.observe();
+        self.tend(is_idle);
+    }
+
     /// Does what is due, within the budget. `is_idle`: no call was waiting.
     pub(super) fn tend(&mut self, is_idle: bool) {
         self.tending.is_behind = self.free_expired();

@@ -31,8 +31,8 @@ pub mod segment;
 pub mod storage;
 pub mod table;
 pub mod tail;
-#[cfg(test)]
-pub(crate) mod testing;
+#[doc(hidden)]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,7 @@ use super::storage::{File, Storage};
 
 /// What of the bytes and names that were not synced survives a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
+pub enum Keep {
     /// Nothing.
     Synced,
     /// All of it: the process died, the machine did not.
@@ -44,9 +44,10 @@ struct Inner {
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<Mutex<Inner>>);
+pub struct Memory(Arc<Mutex<Inner>>);
 
 impl Memory {
+    /// An empty disk.
     pub fn new() -> Self {
         Self::default()
     }
@@ -55,6 +56,7 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The door to it.
     pub fn storage(&self) -> Arc<dyn Storage> {
         Arc::new(self.clone())
     }
@@ -74,14 +76,17 @@ impl Memory {
         self.lock().space_left = bytes;
     }
 
+    /// Whether names cannot be changed for want of space.
     pub fn set_full_names(&self, full: bool) {
         self.lock().full_names = full;
     }
 
+    /// Whether every sync of a file fails.
     pub fn set_failing_syncs(&self, failing: bool) {
         self.lock().failing_syncs = failing;
     }
 
+    /// Whether every write fails.
     pub fn set_failing_writes(&self, failing: bool) {
         self.lock().failing_writes = failing;
     }
@@ -121,11 +126,13 @@ impl Memory {
         node.synced = node.now.clone();
     }
 
+    /// What a file holds now.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         let inner = self.lock();
         inner.nodes[inner.names[name]].now.clone()
     }
 
+    /// The names of all files.
     pub fn names(&self) -> Vec<String> {
         self.lock().names.keys().cloned().collect()
     }

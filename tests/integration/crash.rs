@@ -10,8 +10,8 @@ use crate::client::{Client, expect};
 use crate::crash_oracle::Witness;
 use crate::server::{Launch, Server, jeton, output};
 use crate::support::Rng;
+use crate::volume::{tell, volume};
 
-const ROUNDS: usize = 20;
 const WITNESSES: usize = 8;
 
 /// Lets all witnesses work until the server is killed under them.
@@ -48,12 +48,13 @@ fn check_all(server: &Server, witnesses: &mut [Witness]) {
 }
 
 #[test]
-fn p1_p2_p4_twenty_crashes_lose_nothing_acknowledged() {
+fn p1_p2_p4_crashes_lose_nothing_acknowledged() {
+    let rounds = volume("kills", 20);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let launch = Launch::on(dir.path());
     let mut witnesses: Vec<_> = (0..WITNESSES).map(Witness::new).collect();
     let mut rng = Rng::new(7);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         if round % 4 == 3 {
             launch.start_and_kill9(Duration::from_millis(rng.below(40) as u64));
         }
@@ -70,6 +71,7 @@ fn p1_p2_p4_twenty_crashes_lose_nothing_acknowledged() {
     server.stop_well();
     let verified = output(jeton().arg("verify").arg(dir.path()));
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    tell("kills", &[("rounds", rounds)]);
 }
 
 /// One acknowledged issue, one crash, over and over: the smallest log there can be.

@@ -15,6 +15,7 @@ mod client;
 mod raw;
 mod server;
 mod support;
+mod volume;
 
 mod admin;
 mod api_batch;
