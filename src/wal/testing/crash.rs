@@ -1,0 +1,223 @@
+//! What survives a crash: of the bytes and names that were not synced, some part, as a seed decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::segment::SECTOR_LEN;
+use super::Random;
+
+const SECTOR: usize = SECTOR_LEN as usize;
+/// The unit of the page cache, and of many a device.
+const PAGE: usize = 4096;
+
+/// A file.
+#[derive(Clone, Default)]
+pub(super) struct Node {
+    /// What a reader sees: the page cache.
+    pub cache: Vec<u8>,
+    /// What is on the device.
+    pub device: Vec<u8>,
+    /// Writes that no sync has been asked for yet, oldest first.
+    pub pending: Vec<Write>,
+}
+
+#[derive(Clone)]
+pub(super) struct Write {
+    /// Counted over all files of the disk.
+    pub number: u64,
+    pub offset: usize,
+    pub bytes: Vec<u8>,
+}
+
+impl Write {
+    fn end(&self) -> usize {
+        self.offset + self.bytes.len()
+    }
+
+    fn touches(&self, from: usize, to: usize) -> bool {
+        self.offset < to && from < self.end()
+    }
+
+    /// Puts what it brought to `from..to` into `bytes`, as far as they reach.
+    fn apply(&self, bytes: &mut [u8], from: usize, to: usize) {
+        let (from, to) = (from.max(self.offset), to.min(self.end()).min(bytes.len()));
+        if from < to {
+            bytes[from..to].copy_from_slice(&self.bytes[from - self.offset..to - self.offset]);
+        }
+    }
+}
+
+/// A name that was given or taken, not durable yet.
+#[derive(Clone)]
+pub(super) enum Naming {
+    Create { name: String, node: usize },
+    Rename { from: String, to: String, node: usize },
+    Remove { name: String },
+}
+
+impl Naming {
+    pub fn apply(&self, names: &mut BTreeMap<String, usize>) {
+        match self {
+            Naming::Create { name, node } => {
+                names.insert(name.clone(), *node);
+            }
+            Naming::Rename { from, to, node } => {
+                if names.get(from) == Some(node) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *node);
+            }
+            Naming::Remove { name } => {
+                names.remove(name);
+            }
+        }
+    }
+}
+
+/// How the unsynced bytes went to the device, or did not.
+#[derive(Clone, Copy)]
+pub(super) enum Way {
+    Nothing,
+    Everything,
+    /// In the order written, up to this write, which is torn at a multiple of `unit`.
+    InOrder {
+        until: u64,
+        unit: usize,
+    },
+    /// Each unit by itself: as it was before or after any of the writes to it. Garbled: or neither.
+    AnyOrder {
+        unit: usize,
+        garbled: bool,
+    },
+}
+
+impl Way {
+    pub fn of(random: &mut Random, writes: (u64, u64)) -> Way {
+        let unit = if random.chance(70) { SECTOR } else { PAGE };
+        match random.below(8) {
+            0 => Way::Nothing,
+            1 => Way::Everything,
+            2 | 3 => Way::InOrder { until: random.between(writes.0, writes.1), unit },
+            4 | 5 => Way::AnyOrder { unit, garbled: false },
+            _ => Way::AnyOrder { unit: SECTOR, garbled: true },
+        }
+    }
+}
+
+impl Node {
+    /// Writes as far as the cache.
+    pub fn write(&mut self, number: u64, bytes: &[u8], offset: usize) {
+        let end = offset + bytes.len();
+        self.cache.resize(self.cache.len().max(end), 0);
+        self.cache[offset..end].copy_from_slice(bytes);
+        self.pending.push(Write { number, offset, bytes: bytes.to_vec() });
+    }
+
+    /// Starts of the units that were written to since they were last synced.
+    fn dirty(&self, unit: usize) -> BTreeSet<usize> {
+        let units = |write: &Write| (write.offset / unit * unit..write.end()).step_by(unit);
+        self.pending.iter().flat_map(units).collect()
+    }
+
+    /// A sync that succeeds: dirty pages go to the device, and no other.
+    pub fn sync(&mut self) {
+        self.device.resize(self.cache.len(), 0);
+        for from in self.dirty(PAGE) {
+            let to = (from + PAGE).min(self.cache.len());
+            self.device[from..to].copy_from_slice(&self.cache[from..to]);
+        }
+        self.pending.clear();
+    }
+
+    /// A sync that fails: some of it is on the device, and all of it counts as clean.
+    pub fn fail_sync(&mut self, random: &mut Random) {
+        let numbers = || self.pending.iter().map(|write| write.number);
+        let writes = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
+        self.device = self.survivor(Way::of(random, writes), random);
+        self.pending.clear();
+    }
+
+    /// A sync that fails: none of it is on the device, and all of it counts as clean.
+    pub fn lose_sync(&mut self) {
+        self.pending.clear();
+    }
+
+    /// The clean pages of the cache are read again from the device.
+    pub fn forget_cache(&mut self) {
+        let dirty = self.dirty(PAGE);
+        for from in (0..self.device.len().min(self.cache.len())).step_by(PAGE) {
+            if !dirty.contains(&from) {
+                let to = (from + PAGE).min(self.cache.len()).min(self.device.len());
+                self.cache[from..to].copy_from_slice(&self.device[from..to]);
+            }
+        }
+    }
+
+    /// What is on the device after the power went.
+    pub fn survivor(&self, way: Way, random: &mut Random) -> Vec<u8> {
+        let unit = match way {
+            Way::Nothing => return self.device.clone(),
+            Way::Everything => return self.cache.clone(),
+            Way::InOrder { unit, .. } | Way::AnyOrder { unit, .. } => unit,
+        };
+        let mut left = self.device.clone();
+        // The length may have come to the device without the bytes, and the other way round.
+        if random.chance(70) {
+            left.resize(self.cache.len(), 0);
+        }
+        let torn_at = random.number() as usize;
+        for from in self.dirty(unit) {
+            let to = from + unit;
+            let writes = || self.pending.iter().filter(|write| write.touches(from, to));
+            let all = writes().count();
+            let kept = match way {
+                Way::InOrder { until, .. } => {
+                    let is_kept = |write: &&Write| {
+                        let torn_at = write.offset + torn_at % write.bytes.len().max(1);
+                        write.number < until || write.number == until && to <= torn_at
+                    };
+                    writes().take_while(is_kept).count()
+                }
+                _ => random.below(all as u64 + 1) as usize,
+            };
+            let end = to.min(left.len()).min(self.cache.len());
+            if kept == all && from < end {
+                left[from..end].copy_from_slice(&self.cache[from..end]);
+            } else {
+                writes().take(kept).for_each(|write| write.apply(&mut left, from, to));
+            }
+            if matches!(way, Way::AnyOrder { garbled: true, .. }) && random.chance(25) {
+                garble(&mut left, from, to, random);
+            }
+        }
+        left
+    }
+}
+
+/// Neither the old nor the new.
+fn garble(bytes: &mut [u8], from: usize, to: usize, random: &mut Random) {
+    let (from, to) = (from.min(bytes.len()), to.min(bytes.len()));
+    let flips_all = random.chance(50);
+    for byte in &mut bytes[from..to] {
+        *byte = if flips_all { !*byte } else { random.number() as u8 };
+    }
+}
+
+/// The names after the power went: a part of the changes is there, the first few or any.
+pub(super) fn surviving_names(
+    durable: &BTreeMap<String, usize>,
+    pending: &[Naming],
+    random: &mut Random,
+) -> BTreeMap<String, usize> {
+    let mut names = durable.clone();
+    if random.chance(50) {
+        let kept = random.below(pending.len() as u64 + 1) as usize;
+        pending[..kept].iter().for_each(|naming| naming.apply(&mut names));
+    } else {
+        for naming in pending {
+            if random.chance(50) {
+                naming.apply(&mut names);
+            }
+        }
+    }
+    names
+}

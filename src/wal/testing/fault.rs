@@ -1,0 +1,107 @@
+//! What the simulated disk refuses, and when.
+
+use std::io;
+
+/// How the disk fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// Input/output error, of any call. Some of what a write brought may be there; of a sync, as
+    /// for [`Fault::FailedSync`].
+    Io,
+    /// No space, of every call that needs some. Nothing was written.
+    NoSpace,
+    /// A write that ends early, for want of space.
+    ShortWrite,
+    /// A sync of a file or of the directory that fails. Some of what it should have made durable
+    /// is; the rest of a file's bytes is forgotten, so that the next sync succeeds without them.
+    FailedSync,
+    /// The power goes: this call may have half its effect, and every later one fails.
+    PowerCut,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 5] =
+        [Fault::Io, Fault::NoSpace, Fault::ShortWrite, Fault::FailedSync, Fault::PowerCut];
+
+    /// Whether a call can fail in this way.
+    pub fn hits(self, call: Call) -> bool {
+        match self {
+            Fault::Io | Fault::PowerCut => true,
+            Fault::NoSpace => matches!(
+                call,
+                Call::Create
+                    | Call::Write
+                    | Call::Rename
+                    | Call::Remove
+                    | Call::Sync
+                    | Call::SetLen
+            ),
+            Fault::ShortWrite => call == Call::Write,
+            Fault::FailedSync => matches!(call, Call::Sync | Call::SyncDir),
+        }
+    }
+
+    /// What the caller is told.
+    pub fn error(self) -> io::Error {
+        match self {
+            Fault::Io => io::Error::other("input/output error"),
+            Fault::NoSpace | Fault::ShortWrite => io::ErrorKind::StorageFull.into(),
+            Fault::FailedSync => io::Error::other("sync failed"),
+            Fault::PowerCut => io::Error::other("switched off"),
+        }
+    }
+}
+
+/// What is asked of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Make a file.
+    Create,
+    /// Open a file.
+    Open,
+    /// List all files.
+    List,
+    /// Rename a file.
+    Rename,
+    /// Remove a file.
+    Remove,
+    /// Make names durable.
+    SyncDir,
+    /// Read from a file.
+    Read,
+    /// Write to a file.
+    Write,
+    /// Make a file durable.
+    Sync,
+    /// Forget what is cached.
+    Forget,
+    /// Cut or extend a file.
+    SetLen,
+}
+
+impl Call {
+    /// Whether it changes something, or makes it durable.
+    pub fn is_change(self) -> bool {
+        !matches!(self, Call::Open | Call::List | Call::Read | Call::Forget)
+    }
+}
+
+/// A fault to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What fails.
+    pub fault: Fault,
+    /// The call that fails, counted as by `Memory::asked`, …
+    pub at: u64,
+    /// … and every one after it that can fail in this way, until `Memory::mend`.
+    pub is_lasting: bool,
+}
+
+impl Planned {
+    /// Whether the call with this number fails.
+    pub fn strikes(self, call: Call, number: u64) -> bool {
+        let is_time = if self.is_lasting { number >= self.at } else { number == self.at };
+        is_time && self.fault.hits(call)
+    }
+}
