@@ -155,12 +155,25 @@ impl EngineTime {
         time
     }
 
-    /// Now, at least the highest time ever observed.
+    /// Now, at least the highest time ever observed, and never ahead of what the clocks show.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        let shifted =
-            self.clock.wall().0.saturating_add_signed(self.skew_ms.load(Ordering::Relaxed));
-        UnixMillis(shifted.max(self.floor_ms.load(Ordering::Acquire))).min(UnixMillis::MAX)
+        let (floor_ms, wall_ms) = (self.floor_ms.load(Ordering::Acquire), self.clock.wall().0);
+        if wall_ms >= floor_ms {
+            return UnixMillis(wall_ms).min(UnixMillis::MAX);
+        }
+        // The clock is behind. What was added to it when it was last observed would be too much as
+        // soon as somebody puts it right: the monotonic clock alone says how time has gone on.
+        let gone_on_ms = self.gone_on_ms(millis(self.clock.monotonic()));
+        UnixMillis(gone_on_ms.max(floor_ms)).min(UnixMillis::MAX)
+    }
+
+    /// Engine time at the last observation and what has passed since then.
+    fn gone_on_ms(&self, monotonic_ms: u64) -> u64 {
+        // In this order: between the two stores of an observation the sum is low, never high.
+        let observed_ms = self.observed_ms.load(Ordering::Acquire);
+        let before_ms = self.observed_monotonic_ms.load(Ordering::Relaxed);
+        observed_ms + monotonic_ms.saturating_sub(before_ms)
     }
 
     /// Makes `now` a time below which engine time never falls again. A reader that answers
@@ -172,14 +185,13 @@ impl EngineTime {
     /// Looks at both clocks, corrects for a wall clock that jumped back, and returns now.
     pub fn observe(&self) -> UnixMillis {
         let monotonic_ms = millis(self.clock.monotonic());
-        let before_ms = self.observed_monotonic_ms.swap(monotonic_ms, Ordering::Relaxed);
-        let gone_on_ms =
-            self.observed_ms.load(Ordering::Relaxed) + monotonic_ms.saturating_sub(before_ms);
+        let gone_on_ms = self.gone_on_ms(monotonic_ms);
+        self.observed_monotonic_ms.store(monotonic_ms, Ordering::Relaxed);
         let floor_ms = self.floor_ms.load(Ordering::Acquire);
         let wall_ms = self.clock.wall().0;
         let now_ms = if wall_ms >= floor_ms { wall_ms } else { gone_on_ms.max(floor_ms) };
         let now_ms = now_ms.min(UnixMillis::MAX.0);
-        self.observed_ms.store(now_ms, Ordering::Relaxed);
+        self.observed_ms.store(now_ms, Ordering::Release);
         let skew_ms = now_ms.saturating_sub(wall_ms);
         self.skew_ms.store(i64::try_from(skew_ms).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.hold(UnixMillis(now_ms));
@@ -238,6 +250,19 @@ mod tests {
         clock.jump_to(UnixMillis(20_000));
         assert_eq!(time.observe(), UnixMillis(20_000));
         assert_eq!(time.skew(), Duration::ZERO);
+    }
+
+    /// Else a reader that comes before the next observation says "expired" too early, and holds it.
+    #[test]
+    fn p3_time_does_not_run_ahead_when_the_clock_is_put_right() {
+        let (clock, time) = engine_time(10_000);
+        clock.jump_to(UnixMillis(5_000));
+        assert_eq!(time.observe(), UnixMillis(10_000));
+        clock.jump_to(UnixMillis(12_000));
+        assert_eq!(time.now(), UnixMillis(12_000));
+        clock.jump_to(UnixMillis(9_000));
+        clock.advance(7);
+        assert_eq!(time.now(), UnixMillis(10_007));
     }
 
     #[test]
