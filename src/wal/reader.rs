@@ -23,6 +23,8 @@
 //! What survey reads of the last two segments, it syncs first and then reads
 //! from the device: what a killed process left in the page cache is durable
 //! before anybody sees it, and what a failed fsync lost is not seen at all.
+//! The directory is synced as well: what is acknowledged from now on must not
+//! be lost with the name of a file that a killed process had just renamed.
 
 use std::sync::Arc;
 
@@ -213,6 +215,7 @@ impl Walk {
 /// # Errors
 /// Damage, with file and offset, or what the system said.
 pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
+    storage.sync_dir().map_err(io_at(".", "sync"))?;
     let mut headers = read_headers(storage.as_ref())?;
     let Some(last) = headers.last().copied() else {
         return Ok(None);

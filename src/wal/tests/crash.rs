@@ -1,7 +1,7 @@
 //! The power goes at every call to the disk; what was acknowledged is there.
 
 use super::*;
-use crate::wal::testing::Keep;
+use crate::wal::testing::{Fault, Keep, Planned};
 use crate::wal::{Clean, Step};
 
 /// Writes, syncs, carries and releases until the disk is off. Returns the
@@ -145,6 +145,20 @@ fn what_a_killed_process_left_in_the_cache_is_durable_once_it_was_seen() {
     let seen = recover(&disk).unwrap();
     assert_eq!(seen.0.len(), 2);
     assert_eq!(recover(&disk.crash(Keep::Synced)).unwrap(), seen);
+}
+
+#[test]
+fn a_name_that_a_killed_process_gave_is_durable_once_it_was_seen() {
+    let disk = Memory::new();
+    // The process dies before it has synced the directory, the machine does not.
+    let at = 9;
+    disk.plan(Planned { fault: Fault::FailedSync, at, is_lasting: true });
+    assert!(Wal::create(disk.storage(), TINY, LOG_ID).is_err());
+    disk.mend();
+    let mut wal = resume(&disk);
+    append(&mut wal, 1, b"acknowledged");
+    wal.sync().unwrap();
+    assert_eq!(recover(&disk.crash(Keep::Synced)).unwrap().0.len(), 1);
 }
 
 #[test]
