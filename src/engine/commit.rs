@@ -75,7 +75,7 @@ enum CommitError {
 
 impl Committer {
     pub(super) fn new(recovered: Recovered, jobs: Receiver<Job>) -> Committer {
-        let Recovered { shared, ledger, wal } = recovered;
+        let Recovered { shared, ledger, wal, expired_until } = recovered;
         let now = shared.time.observe();
         let synced_at = shared.time.monotonic();
         let log = wal.map(|wal| Log { wal, synced_at, wants_mark: false });
@@ -90,7 +90,7 @@ impl Committer {
             batch: Batch::default(),
             reserved_bytes: 0,
             has_committed: false,
-            tending: Tending::default(),
+            tending: Tending::after(expired_until),
             cleaning: Cleaning::default(),
         }
     }

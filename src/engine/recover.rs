@@ -83,6 +83,8 @@ pub(super) struct Recovered {
     pub(super) shared: Arc<Shared>,
     pub(super) ledger: Ledger,
     pub(super) wal: Option<Wal>,
+    /// The latest deadline that came while the engine was down: the log does not know that time.
+    pub(super) expired_until: UnixMillis,
 }
 
 /// Reads what is there, or begins anew.
@@ -105,7 +107,7 @@ pub(super) fn open(
         let time = EngineTime::new(clock, UnixMillis(0));
         let ledger = Ledger::new(time.now());
         let shared = Arc::new(Shared::new(config, digester, Store::new(), time));
-        return Ok(Recovered { shared, ledger, wal: None });
+        return Ok(Recovered { shared, ledger, wal: None, expired_until: UnixMillis(0) });
     };
     let storage: Arc<dyn Storage> = Arc::new(Disk::open(&dir)?);
     open_log(config, &dir, storage, clock, progress)
@@ -151,25 +153,26 @@ pub(super) fn with_storage(
         );
     }
     let store = Store::new();
-    let (ledger, wal) = match survey {
+    let (ledger, wal, expired_until) = match survey {
         None => {
             let log_id = LogId(digester.secret_check());
-            (Ledger::new(now), Wal::create(storage, config.wal, log_id)?)
+            (Ledger::new(now), Wal::create(storage, config.wal, log_id)?, UnixMillis(0))
         }
         Some(survey) => {
             let torn = survey.tail.torn_bytes;
-            let Replayed { ledger, .. } = replay(&survey, &store, now, threads(&config), progress)?;
+            let Replayed { ledger, expired_until, .. } =
+                replay(&survey, &store, now, threads(&config), progress)?;
             if torn > 0 {
                 let (segment, offset) = (survey.tail.seq, survey.tail.end_offset);
                 tracing::warn!(torn, segment, offset, "cut a torn tail of so many bytes");
             }
-            (ledger, Wal::resume(&storage, config.wal, &survey)?)
+            (ledger, Wal::resume(&storage, config.wal, &survey)?, expired_until)
         }
     };
     let (tokens, segments, sync) = (ledger.tally.tokens, wal.segments().len(), config.sync);
     tracing::info!(tokens, segments, ?sync, "the log is open");
     let shared = Arc::new(Shared::new(config, digester, store, time));
-    Ok(Recovered { shared, ledger, wal: Some(wal) })
+    Ok(Recovered { shared, ledger, wal: Some(wal), expired_until })
 }
 
 impl Shared {
@@ -216,6 +219,7 @@ struct Sorted {
 /// What was read.
 struct Replayed {
     ledger: Ledger,
+    expired_until: UnixMillis,
     frames: u64,
     records: u64,
 }
@@ -254,17 +258,22 @@ fn replay(
         done += segments.iter().map(|segment| segment.header.size).sum::<u64>();
         progress.advance(done, all);
     }
-    thread::scope(|scope| {
-        for ledger in &mut ledgers {
-            scope.spawn(|| free_expired(store, ledger, now));
-        }
+    let expired_until = thread::scope(|scope| {
+        let free = |ledger| scope.spawn(move || free_expired(store, ledger, now));
+        let freeing: Vec<_> = ledgers.iter_mut().map(free).collect();
+        let freed = freeing
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        freed.max()
     });
+    let expired_until = expired_until.unwrap_or_default();
     // All wheels stand where the last free_expired has left them.
     let whole = ledgers.into_iter().reduce(|mut whole, ledger| {
         whole.merge(ledger);
         whole
     });
-    Ok(Replayed { ledger: whole.unwrap_or_else(|| Ledger::new(start)), frames, records })
+    let ledger = whole.unwrap_or_else(|| Ledger::new(start));
+    Ok(Replayed { ledger, expired_until, frames, records })
 }
 
 /// Makes room for the entries to come, judged by the first segments and by the rule that half of a
@@ -369,13 +378,17 @@ fn apply_window(window: &mut Vec<(Record<'_>, Position)>, store: &Store, ledger:
 
 /// Frees what has expired by now, so that the count of living tokens is right from the start: the
 /// wheel goes one tick ahead, so that what expired within the present one is asked about too.
-fn free_expired(store: &Store, ledger: &mut Ledger, now: UnixMillis) {
-    let Ledger { wheel, tally } = ledger;
+/// Returns the latest deadline that had come.
+fn free_expired(store: &Store, ledger: &mut Ledger, now: UnixMillis) -> UnixMillis {
+    let (Ledger { wheel, tally }, mut latest) = (ledger, UnixMillis(0));
     wheel.advance(UnixMillis(now.0.saturating_add(TICK_MS)), usize::MAX, |timers, verdicts| {
         let pinned = store.pin();
+        let deadlines = timers.iter().filter_map(|timer| Some(pinned.find(*timer)?.1.deadline()));
+        latest = deadlines.filter(|deadline| *deadline <= now).fold(latest, UnixMillis::max);
         verdicts.extend(timers.iter().map(|timer| expire(&pinned, tally, *timer, now)));
     });
     store.pin().flush();
+    latest
 }
 
 /// What a log holds, read offline and without the secret.

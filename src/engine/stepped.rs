@@ -39,7 +39,7 @@ impl Stepped {
         ledger.tally.usage = HashMap::with_hasher(hasher.clone());
         let store = Store::with_hasher(hasher);
         let shared = Arc::new(Shared::new(config, digester, store, time));
-        Stepped::of(Recovered { shared, ledger, wal: None })
+        Stepped::of(Recovered { shared, ledger, wal: None, expired_until: UnixMillis(0) })
     }
 
     /// Reads the log that is on `storage`, or begins one. The configuration is taken as it is:

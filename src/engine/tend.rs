@@ -40,6 +40,13 @@ pub(super) struct Tending {
     tried_at: UnixMillis,
 }
 
+impl Tending {
+    /// Before the first turn: recovery has freed what had expired by then.
+    pub(super) fn after(expired_until: UnixMillis) -> Tending {
+        Tending { expired_until, ..Tending::default() }
+    }
+}
+
 impl Committer {
     /// How long the committer may wait for a call.
     pub(super) fn patience(&self) -> Duration {

@@ -160,6 +160,25 @@ fn p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back() {
     assert!(again.now().0 >= START.0 + 1_000);
 }
 
+/// Else it lives again: the log does not know of the time in which nobody wrote it.
+#[test]
+fn p3_what_expired_while_down_stays_so_when_the_clock_jumps_back() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(16 << 10));
+    one(&engine, issue(1, b"1", 1_000));
+    engine.close().unwrap();
+    clock.advance(5_000);
+    let stepped = |disk: &Memory| {
+        let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
+        stepped::Stepped::open(config(16 << 10), disk.storage(), digester, clock.clone()).unwrap()
+    };
+    let mut again = stepped(&disk);
+    assert_eq!(resolve(again.engine(), 1), None);
+    again.tend(true);
+    clock.jump_to(START);
+    assert_eq!(resolve(stepped(&disk.crash(Keep::Synced)).engine(), 1), None);
+}
+
 /// The wheel's ticks are 64 ms long: an entry can be a millisecond past its deadline, and its tick
 /// not over.
 #[test]
