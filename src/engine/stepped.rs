@@ -75,6 +75,14 @@ impl Stepped {
         &self.engine
     }
 
+    /// The end of the log, and how many tokens have a use left: what [`Engine::stats`] tells too,
+    /// without the work of summing up latencies.
+    #[must_use]
+    pub fn lsn_and_tokens(&self) -> (u64, u64) {
+        let gauges = self.engine.shared.gauges();
+        (gauges.lsn, gauges.tokens)
+    }
+
     /// Lets the committer take one turn: all that is queued becomes one batch, as far as the limits
     /// of a batch allow. False if nothing was queued.
     pub fn turn(&mut self) -> bool {

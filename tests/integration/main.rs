@@ -14,6 +14,7 @@
 mod client;
 mod raw;
 mod server;
+mod simulation;
 mod support;
 mod volume;
 

@@ -14,7 +14,6 @@ pub fn volume(name: &str, default: u64) -> u64 {
     number(&variable).unwrap_or(default)
 }
 
-#[expect(dead_code, reason = "the simulation comes next")]
 /// The seeds to run: from 1 on, so many as [`volume`] says; or the one that `JETON_SEED` names.
 pub fn seeds(name: &str, default: u64) -> Range<u64> {
     match number("JETON_SEED") {
@@ -23,7 +22,6 @@ pub fn seeds(name: &str, default: u64) -> Range<u64> {
     }
 }
 
-#[expect(dead_code, reason = "the simulation comes next")]
 /// What to tell about a failure, so that it can be repeated.
 pub fn replay(test: &str, seed: u64) -> String {
     format!("repeat with: JETON_SEED={seed} cargo test --test integration {test} -- --nocapture")

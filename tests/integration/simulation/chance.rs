@@ -1,0 +1,306 @@
+//! A run from one seed: how the log is set up, what is asked, when the clock jumps, and what the
+//! disk does, all by chance.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jeton::engine::Config;
+use jeton::time::{Clock, UnixMillis};
+use jeton::wal::testing::{Fault, Planned, Random};
+use jeton::wal::{self, Preparing};
+
+use super::counts::Counts;
+use super::lab::{Lab, START_MS, sync_mode};
+use super::model::{Change, MAX_TTL_MS, What};
+use super::oracle::Broken;
+
+/// Tokens of references: these are issued again and again.
+const DERIVED: u64 = 10;
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+
+/// What came of a run.
+pub struct Done {
+    pub counts: Counts,
+    pub trace: u64,
+}
+
+/// Runs one seed.
+pub fn run(seed: u64) -> Result<Done, Broken> {
+    let mut run = Run::new(seed);
+    run.open()?;
+    for _ in 0..run.steps {
+        run.step()?;
+        if run.lab.disk.is_off() {
+            run.cut_power();
+            run.open()?;
+        }
+    }
+    run.end()
+}
+
+struct Run {
+    random: Random,
+    lab: Lab,
+    steps: u64,
+    /// Ids from here on are new.
+    next_id: u64,
+    payload_len_max: u64,
+    /// Of a hundred issues, so many live long.
+    long_lived: u64,
+    /// The clock jumps, the disk fails, the disk runs full: in some runs not at all.
+    has_jumps: bool,
+    has_faults: bool,
+    has_floods: bool,
+    is_full: bool,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let mut random = Random::new(seed);
+        let segment_size = *random.pick(&[8, 8, 8, 12, 16, 16, 32, 64]) << 10;
+        let config = Config {
+            max_ttl: Duration::from_millis(MAX_TTL_MS),
+            recovery_threads: 1,
+            sync: sync_mode(random.below(10)),
+            wal: wal::Config {
+                segment_size,
+                log_min_size: segment_size * random.between(4, 7),
+                preparing: Preparing::Inline,
+            },
+            ..Config::default()
+        };
+        // An entry must fit in a frame also when it is carried with four keys.
+        let payload_len_max = config.wal.frame_len_max() - 200;
+        Run {
+            lab: Lab::new(config, random.number()),
+            steps: random.between(30, 130),
+            next_id: DERIVED,
+            payload_len_max,
+            long_lived: *random.pick(&[5, 20, 50, 80]),
+            has_jumps: random.chance(50),
+            has_faults: random.chance(60),
+            has_floods: random.chance(40),
+            is_full: false,
+            random,
+        }
+    }
+
+    fn step(&mut self) -> Result<(), Broken> {
+        match self.random.below(100) {
+            0..=54 => {
+                let calls = self.calls();
+                self.lab.counts.turns += 1;
+                self.lab.turn(&calls)?;
+                if self.random.chance(80) { self.lab.tend(false) } else { Ok(()) }
+            }
+            55..=69 => self.pass_time(),
+            70..=79 => {
+                let is_idle = self.random.chance(70);
+                self.lab.tend(is_idle)
+            }
+            80..=83 => {
+                let id = self.known_id();
+                self.lab.look(id)
+            }
+            84..=86 if self.has_jumps => self.jump(),
+            87..=89 if self.has_faults => {
+                self.plan();
+                Ok(())
+            }
+            90..=92 => {
+                self.lab.disk.mend();
+                Ok(())
+            }
+            93 | 94 if self.has_floods => {
+                let space = self.random.below(24 << 10);
+                self.is_full = !self.is_full;
+                self.lab.disk.set_space_left(self.is_full.then_some(space));
+                Ok(())
+            }
+            95 => self.lab.look_at_all(),
+            96.. => self.end_life(),
+            _ => Ok(()),
+        }
+    }
+
+    fn end_life(&mut self) -> Result<(), Broken> {
+        match self.random.below(5) {
+            0 | 1 => self.lab.close()?,
+            2 => {
+                self.lab.kill();
+                self.lab.counts.kills += 1;
+            }
+            _ => self.cut_power(),
+        }
+        self.open()
+    }
+
+    fn cut_power(&mut self) {
+        let seed = self.random.number();
+        self.lab.cut_power(seed);
+        self.is_full = false;
+    }
+
+    /// Opens the engine, with power cuts and failures on the way.
+    fn open(&mut self) -> Result<(), Broken> {
+        for attempt in 0.. {
+            let off = self.random.chance(15);
+            if attempt < 5 && (off || self.has_faults && self.random.chance(10)) {
+                let fault = if off { Fault::PowerCut } else { *self.random.pick(&Fault::ALL) };
+                let at = self.lab.disk.asked() + self.random.between(1, 40);
+                self.lab.disk.plan(Planned { fault, at, is_lasting: false });
+            } else if attempt > 0 {
+                self.lab.disk.mend();
+                self.lab.disk.set_space_left(None);
+                self.is_full = false;
+            }
+            if self.lab.try_open()? {
+                return Ok(());
+            }
+            if self.lab.disk.is_off() {
+                self.cut_power();
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self) {
+        let fault = *self.random.pick(&Fault::ALL);
+        let at = self.lab.disk.asked() + self.random.between(1, 30);
+        let is_lasting = self.random.chance(30);
+        self.lab.disk.plan(Planned { fault, at, is_lasting });
+    }
+
+    fn pass_time(&mut self) -> Result<(), Broken> {
+        let now = self.lab.now(false)?;
+        let mut ms = match self.random.below(5) {
+            0 => self.random.between(1, 3),
+            1 => self.random.between(1, 200),
+            2 => self.random.between(1, 3_000),
+            _ => 0,
+        };
+        if ms == 0 {
+            // To a millisecond before a deadline, or to it, or beyond.
+            let next = self.lab.oracle.world().values().map(|held| held.deadline);
+            let next = next.filter(|deadline| *deadline > now).min().unwrap_or(now + 1);
+            ms = (next - now - 1 + self.random.below(3)).min(20_000);
+        }
+        self.lab.clock.advance(ms);
+        let id = self.known_id();
+        self.lab.look(id)
+    }
+
+    fn jump(&mut self) -> Result<(), Broken> {
+        let wall = self.lab.clock.wall().0;
+        let far = match self.random.below(8) {
+            0 => self.random.between(1, 3) * YEAR_MS,
+            1..=3 => self.random.between(1, 50) * 3_600_000,
+            _ => self.random.between(1, 20_000),
+        };
+        let to = match self.random.below(3) {
+            0 => wall.saturating_sub(far).max(START_MS - 3 * YEAR_MS),
+            1 => (wall + far).min(START_MS + 20 * YEAR_MS),
+            // Mended.
+            _ => START_MS + self.lab.clock.monotonic().as_millis() as u64,
+        };
+        self.lab.clock.jump_to(UnixMillis(to));
+        self.lab.counts.jumps += 1;
+        let id = self.known_id();
+        self.lab.look(id)
+    }
+
+    fn calls(&mut self) -> Vec<Vec<Change>> {
+        let count = if self.random.chance(60) { 1 } else { self.random.between(2, 5) };
+        let mut calls: Vec<Vec<Change>> = (0..count)
+            .map(|_| {
+                let count = *self.random.pick(&[1, 1, 2, 3, 5, 9]);
+                (0..count).map(|_| self.change()).collect()
+            })
+            .collect();
+        if self.random.chance(20) {
+            // Rivals, or a retry that comes too early.
+            let again = self.random.pick(&calls).clone();
+            let is_new =
+                |change: &Change| change.id >= DERIVED && matches!(change.what, What::Issue { .. });
+            calls.push(again.into_iter().filter(|change| !is_new(change)).collect());
+            calls.retain(|call| !call.is_empty());
+        }
+        calls
+    }
+
+    fn change(&mut self) -> Change {
+        let kind = self.random.below(100);
+        if kind < 40 {
+            self.next_id += 1;
+            return self.issue(self.next_id);
+        }
+        if kind < 55 {
+            let id = self.random.below(DERIVED);
+            return self.issue(id);
+        }
+        let id = self.known_id();
+        let what = match kind {
+            55..=81 => {
+                let key = self.random.chance(50).then(|| self.random.below(3) as u8);
+                What::Consume { key }
+            }
+            82..=90 => What::Extend { ttl_ms: self.ttl_ms() },
+            _ => What::Revoke,
+        };
+        Change { id, what }
+    }
+
+    fn issue(&mut self, id: u64) -> Change {
+        let derived = id < DERIVED;
+        let len = match self.random.below(20) {
+            0 => self.random.between(1, self.payload_len_max),
+            1 => self.payload_len_max,
+            _ if derived => 20,
+            _ => self.random.between(1, 400),
+        };
+        // A payload tells whose it is.
+        let variant = self.random.below(2) as u8;
+        let byte = |at: u64| (id.wrapping_mul(31).wrapping_add(at) as u8) ^ variant;
+        let payload: Arc<[u8]> = (0..len).map(byte).collect();
+        let uses = *self.random.pick(&[1, 1, 1, 2, 4]);
+        let peek = self.random.chance(85);
+        let what = What::Issue { payload, ttl_ms: self.ttl_ms(), uses, peek, derived };
+        Change { id, what }
+    }
+
+    fn ttl_ms(&mut self) -> u64 {
+        if self.random.chance(self.long_lived) {
+            self.random.between(20_000, MAX_TTL_MS)
+        } else {
+            self.random.between(1, 2_000)
+        }
+    }
+
+    /// A token that was asked for before, sooner a late one.
+    fn known_id(&mut self) -> u64 {
+        match self.random.below(3) {
+            0 => self.random.below(DERIVED),
+            1 => self.random.between(self.next_id.saturating_sub(20).max(1), self.next_id),
+            _ => self.random.between(0, self.next_id),
+        }
+    }
+
+    /// All that is left is opened twice more, and is the same.
+    fn end(mut self) -> Result<Done, Broken> {
+        self.lab.disk.mend();
+        self.lab.disk.set_space_left(None);
+        self.has_faults = false;
+        self.lab.look_at_all()?;
+        for _ in 0..2 {
+            self.lab.kill();
+            if !self.lab.try_open()? {
+                return Err("a disk that is well did not open".to_owned());
+            }
+            self.lab.look_at_all()?;
+        }
+        self.lab.kill();
+        self.lab.counts.disk(&self.lab.disk);
+        self.lab.counts.seeds += 1;
+        Ok(Done { counts: self.lab.counts, trace: self.lab.trace() })
+    }
+}

@@ -1,0 +1,79 @@
+//! What a simulation has done, to see that the states it is for are really reached.
+
+use jeton::engine::{Outcome, Stats};
+use jeton::wal::testing::{Fault, Memory};
+
+use super::model::{Change, What};
+
+macro_rules! counts {
+    ($($name:ident),* $(,)?) => {
+        /// Each a number of times.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct Counts {
+            $(pub $name: u64,)*
+        }
+
+        impl Counts {
+            pub fn add(&mut self, other: &Counts) {
+                $(self.$name += other.$name;)*
+            }
+
+            pub fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+        }
+    };
+}
+
+counts! {
+    seeds, turns, tends, ops, issued, exists, conflicts, already_consumed, consumed, replayed,
+    extended, revokes, not_found, misses, disk_full, read_only, power_cuts, kills, closes,
+    recoveries, refused_opens, cut_again, torn, jumps, frames, segments_created,
+    segments_recycled, segments_released, lives_with_carries, carried_bytes, expired, io_errors,
+    no_spaces, short_writes, failed_syncs,
+}
+
+impl Counts {
+    /// An answer was given.
+    pub fn answer(&mut self, change: &Change, outcome: &Outcome) {
+        self.ops += 1;
+        let count = match outcome {
+            Outcome::Issued { .. } => &mut self.issued,
+            Outcome::Exists { .. } => &mut self.exists,
+            Outcome::Conflict => &mut self.conflicts,
+            Outcome::AlreadyConsumed => &mut self.already_consumed,
+            Outcome::Consumed { .. } => &mut self.consumed,
+            Outcome::Replayed { .. } => &mut self.replayed,
+            Outcome::Extended { .. } => &mut self.extended,
+            Outcome::DiskFull => &mut self.disk_full,
+            Outcome::ReadOnly => &mut self.read_only,
+            _ if change.what == What::Revoke => &mut self.revokes,
+            _ => &mut self.not_found,
+        };
+        *count += 1;
+    }
+
+    /// The engine has ended.
+    pub fn life(&mut self, stats: &Stats) {
+        self.frames += stats.commits;
+        self.expired += stats.expired;
+        self.segments_created += stats.log.segments_created;
+        self.segments_recycled += stats.log.segments_recycled;
+        self.segments_released += stats.log.segments_released;
+        self.lives_with_carries += u64::from(stats.log.carried_bytes > 0);
+        self.carried_bytes += stats.log.carried_bytes;
+    }
+
+    /// The disk has ended.
+    pub fn disk(&mut self, disk: &Memory) {
+        for (fault, count) in disk.struck() {
+            match fault {
+                Fault::Io => self.io_errors += count,
+                Fault::NoSpace => self.no_spaces += count,
+                Fault::ShortWrite => self.short_writes += count,
+                Fault::FailedSync => self.failed_syncs += count,
+                Fault::PowerCut => self.cut_again += count,
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! One engine on a simulated disk and a clock that somebody else turns, with an oracle beside it
+//! that hears every answer. Whatever is done to it, the promises are checked on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jeton::engine::stepped::Stepped;
+use jeton::engine::{Config, NotReady, Outcome, SyncMode};
+use jeton::time::{Clock, ManualClock, UnixMillis};
+use jeton::token::{Digester, Secret};
+use jeton::wal::testing::{Keep, Memory};
+
+use super::counts::Counts;
+use super::model::{Change, Seen, digest, seen};
+use super::oracle::{Broken, Oracle, Times};
+use super::reading;
+
+/// Where the clock begins.
+pub const START_MS: u64 = 1_700_000_000_000;
+
+pub struct Lab {
+    pub disk: Memory,
+    pub clock: Arc<ManualClock>,
+    pub counts: Counts,
+    pub oracle: Oracle,
+    config: Config,
+    engine: Option<Stepped>,
+    /// Every token that was ever asked for.
+    ids: BTreeSet<u64>,
+    /// Writes have stopped for good.
+    has_failed: bool,
+    /// The power went since the log was last open.
+    lost_power: bool,
+    /// What struck the disk in this life of the engine can still explain a refusal.
+    struck_at_open: u64,
+    /// Engine time that was acted on, and the monotonic time then.
+    held: (u64, u64),
+    /// The same of a reader that found nothing: it was acted on if that was for the deadline.
+    maybe_held: (u64, u64),
+    trace: DefaultHasher,
+}
+
+impl Lab {
+    /// An empty disk, and no engine yet.
+    pub fn new(config: Config, seed: u64) -> Lab {
+        Lab {
+            disk: Memory::seeded(seed),
+            clock: Arc::new(ManualClock::at(UnixMillis(START_MS))),
+            counts: Counts::default(),
+            oracle: Oracle::new(),
+            config,
+            engine: None,
+            ids: BTreeSet::new(),
+            has_failed: false,
+            lost_power: false,
+            struck_at_open: 0,
+            held: (START_MS, 0),
+            maybe_held: (START_MS, 0),
+            trace: DefaultHasher::new(),
+        }
+    }
+
+    /// A number that two runs have in common only if all was the same in them.
+    pub fn trace(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    fn engine(&mut self) -> &mut Stepped {
+        self.engine.as_mut().expect("the engine is open")
+    }
+
+    fn monotonic(&self) -> u64 {
+        self.clock.monotonic().as_millis() as u64
+    }
+
+    /// How often the disk has failed so far.
+    fn struck(&self) -> u64 {
+        self.disk.struck().values().sum()
+    }
+
+    /// Engine time, checked against the clocks (promise P3). `is_held`: the engine acted on it.
+    pub fn now(&mut self, is_held: bool) -> Result<u64, Broken> {
+        let now = self.engine().engine().now().0;
+        let (wall, monotonic) = (self.clock.wall().0, self.monotonic());
+        let (held, held_at) = self.held;
+        let (maybe, maybe_at) = self.maybe_held;
+        let latest = wall.max(held + (monotonic - held_at)).max(maybe + (monotonic - maybe_at));
+        if now < held || now > latest || wall >= held.max(maybe) && now != wall {
+            return Err(format!("P3: engine time is {now}, of {wall} or {held} to {latest}"));
+        }
+        if is_held {
+            self.held = (now, monotonic);
+            self.oracle.latest = self.oracle.latest.max(now);
+        }
+        Ok(now)
+    }
+
+    /// Calls that wait together, answered in one turn of the committer.
+    pub fn turn(&mut self, calls: &[Vec<Change>]) -> Result<(), Broken> {
+        let (asked, struck) = (self.now(false)?, self.struck());
+        let stepped = self.engine();
+        let submit =
+            |call: &Vec<Change>| stepped.engine().submit(call.iter().map(Change::op).collect());
+        let pending: Result<Vec<_>, _> = calls.iter().map(submit).collect();
+        let pending = pending.map_err(|rejected| rejected.to_string())?;
+        while stepped.turn() {}
+        let outcomes: Result<Vec<_>, _> = pending.into_iter().map(|call| call.wait()).collect();
+        let outcomes = outcomes.map_err(|rejected| rejected.to_string())?;
+        let committed = self.now(true)?;
+        let times = Times { asked, committed, monotonic: self.monotonic() };
+        let changes = calls.iter().flatten().cloned();
+        let turn: Vec<_> = changes.zip(outcomes.into_iter().flatten()).collect();
+        for (change, outcome) in &turn {
+            self.ids.insert(change.id);
+            self.counts.answer(change, outcome);
+            (change.id, format!("{outcome:?}")).hash(&mut self.trace);
+        }
+        (committed, self.engine().lsn_and_tokens()).hash(&mut self.trace);
+        self.oracle.judge(&turn, times)?;
+        self.check_refusals(&turn, struck)?;
+        if self.config.sync == SyncMode::Always {
+            self.oracle.settle(times.monotonic);
+        }
+        let touched: BTreeSet<u64> = turn.iter().map(|(change, _)| change.id).collect();
+        touched.into_iter().try_for_each(|id| self.look(id))
+    }
+
+    /// Promise P6: nothing is refused for the disk's sake if the disk is well, and nothing is
+    /// taken on any more once writes have stopped for good.
+    fn check_refusals(&mut self, turn: &[(Change, Outcome)], struck: u64) -> Result<(), Broken> {
+        let any = |wanted: Outcome| turn.iter().any(|(_, outcome)| *outcome == wanted);
+        if any(Outcome::DiskFull) && self.struck() == struck {
+            return Err("DiskFull, and the disk refused nothing".to_owned());
+        }
+        if any(Outcome::ReadOnly) && self.struck() == self.struck_at_open {
+            return Err("ReadOnly, and the disk never failed".to_owned());
+        }
+        let is_done = |outcome: &Outcome| {
+            use Outcome::{Consumed, Extended, Issued};
+            matches!(outcome, Issued { .. } | Consumed { .. } | Extended { .. })
+        };
+        if self.has_failed && turn.iter().any(|(_, outcome)| is_done(outcome)) {
+            return Err("a change was acknowledged after writes had stopped for good".to_owned());
+        }
+        self.check_readiness()
+    }
+
+    fn check_readiness(&mut self) -> Result<(), Broken> {
+        let readiness = self.engine().engine().readiness();
+        let is_read_only = matches!(readiness, Err(NotReady::ReadOnly(_)));
+        if self.has_failed && !is_read_only {
+            return Err(format!("writes had stopped for good, and now {readiness:?}"));
+        }
+        self.has_failed = is_read_only;
+        Ok(())
+    }
+
+    /// What the committer does between turns; `is_idle`: nothing was queued for a tick.
+    pub fn tend(&mut self, is_idle: bool) -> Result<(), Broken> {
+        self.engine().tend(is_idle);
+        let now = self.now(true)?;
+        self.check_readiness()?;
+        (now, self.engine().lsn_and_tokens()).hash(&mut self.trace);
+        self.counts.tends += 1;
+        if self.engine().engine().readiness().is_err() {
+            return Ok(());
+        }
+        match self.config.sync {
+            SyncMode::Always => {
+                // Promise P3: a time record within a second of what expired; two ticks are 128 ms.
+                if let Some(deadline) = self.oracle.last_expired(now.saturating_sub(128)) {
+                    self.oracle.floor = self.oracle.floor.max(deadline.min(now - 1_000));
+                }
+            }
+            SyncMode::Every(period) => {
+                if let Some(until) = self.monotonic().checked_sub(period.as_millis() as u64) {
+                    self.oracle.settle(until);
+                }
+            }
+            SyncMode::Never => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at a token, as a reader does.
+    pub fn look(&mut self, id: u64) -> Result<(), Broken> {
+        let now = self.now(false)?;
+        let found = self.found(id, now)?;
+        self.oracle.look(id, &found, now)?;
+        if found.is_none() {
+            // It holds the time, if that was because of the deadline.
+            self.maybe_held = (now.max(self.maybe_held.0), self.monotonic());
+            self.oracle.latest = self.oracle.latest.max(now);
+            self.counts.misses += 1;
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, id: u64, now: u64) -> Result<Seen, Broken> {
+        let engine = self.engine().engine();
+        let (digest, now) = (digest(id), UnixMillis(now));
+        let payload = engine.resolve(&digest, now, <[u8]>::to_vec);
+        let status = engine.status(&digest, now);
+        if payload.is_some() && status.is_none() {
+            return Err(format!("token {id} resolves, and has no status"));
+        }
+        Ok(status.map(|s| (s.expires_at.0, s.uses_left, s.payload_len, payload)))
+    }
+
+    fn all(&mut self, now: u64) -> Result<BTreeMap<u64, Seen>, Broken> {
+        let ids = self.ids.clone();
+        ids.into_iter().map(|id| Ok((id, self.found(id, now)?))).collect()
+    }
+
+    /// Looks at every token there ever was.
+    pub fn look_at_all(&mut self) -> Result<(), Broken> {
+        self.ids.clone().into_iter().try_for_each(|id| self.look(id))
+    }
+
+    /// The process is killed.
+    pub fn kill(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            self.counts.life(&engine.engine().stats());
+        }
+    }
+
+    /// The power goes, and a part of what was not synced with it.
+    pub fn cut_power(&mut self, seed: u64) {
+        self.kill();
+        self.counts.disk(&self.disk);
+        self.counts.power_cuts += 1;
+        self.disk = self.disk.crash(Keep::Some(seed));
+        self.lost_power = true;
+    }
+
+    /// The engine is closed in good order, if the disk lets it.
+    pub fn close(&mut self) -> Result<(), Broken> {
+        let Some(engine) = self.engine.take() else { return Ok(()) };
+        self.counts.life(&engine.engine().stats());
+        let struck = self.struck();
+        match engine.close() {
+            Ok(()) if self.has_failed => Err("closed in good order after a failure".to_owned()),
+            Ok(()) => {
+                self.oracle.settle(u64::MAX);
+                self.counts.closes += 1;
+                Ok(())
+            }
+            Err(error) if self.struck() == struck && !self.has_failed => Err(error.to_string()),
+            Err(_) => {
+                self.has_failed = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens the engine once. False if the disk failed on the way, or has no power any more.
+    pub fn try_open(&mut self) -> Result<bool, Broken> {
+        let struck = self.struck();
+        let is_new = self.disk.names().is_empty();
+        let torn = if is_new || self.disk.is_off() { 0 } else { self.torn_bytes() };
+        let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let opened = Stepped::open(self.config.clone(), self.disk.storage(), digester, clock);
+        // A failed sync of the last segments loses what a killed process left in the cache.
+        self.has_failed |= self.struck() > struck;
+        match opened {
+            _ if self.disk.is_off() => Ok(false),
+            Ok(engine) => {
+                self.engine = Some(engine);
+                self.struck_at_open = struck;
+                self.counts.torn += u64::from(torn > 0);
+                self.check_opened()?;
+                Ok(true)
+            }
+            Err(_) if self.struck() > struck => {
+                self.counts.refused_opens += 1;
+                Ok(false)
+            }
+            Err(error) => Err(format!("P5: after a crash alone it does not open: {error}")),
+        }
+    }
+
+    fn torn_bytes(&self) -> u64 {
+        reading::read(&self.disk).map_or(0, |reading| reading.torn_bytes)
+    }
+
+    /// All promises about what a crash may take.
+    fn check_opened(&mut self) -> Result<(), Broken> {
+        let reading = reading::read(&self.disk)?;
+        let now = self.engine().engine().now().0;
+        let expected = self.clock.wall().0.max(reading.last_time);
+        if now != expected || reading.last_time < self.oracle.floor {
+            let (last, floor) = (reading.last_time, self.oracle.floor);
+            return Err(format!("P3: it opens at {now}; the log's time is {last}, was {floor}"));
+        }
+        self.held = (now, self.monotonic());
+        self.maybe_held = self.held;
+        let found = self.all(now)?;
+        for (id, found) in &found {
+            let read = seen(reading.world.get(id), now);
+            if read != *found {
+                return Err(format!("token {id} is {found:?}, and in the log {read:?}"));
+            }
+        }
+        let may_lose = self.lost_power || self.has_failed;
+        self.oracle.adopt(&found, now, may_lose)?;
+        self.oracle.floor = reading.last_time;
+        self.oracle.latest = self.oracle.latest.max(now);
+        (self.lost_power, self.has_failed) = (false, false);
+        self.counts.recoveries += 1;
+        let (lsn, counted) = self.engine().lsn_and_tokens();
+        (now, lsn, counted).hash(&mut self.trace);
+        let tokens = found.values().flatten().count() as u64;
+        if counted != tokens {
+            return Err(format!("{counted} tokens are counted, and {tokens} found"));
+        }
+        self.check_readiness()
+    }
+}
+
+/// How often what was acknowledged is made durable, by a number.
+pub fn sync_mode(number: u64) -> SyncMode {
+    match number {
+        0..=5 => SyncMode::Always,
+        6 | 7 => SyncMode::Every(Duration::from_millis(100)),
+        _ => SyncMode::Never,
+    }
+}

@@ -1,0 +1,158 @@
+//! What a token is and what a change does to it, said a second time and in the plainest way: the
+//! measure that the engine is held against. It shares no code with the engine but the names of
+//! outcomes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jeton::engine::{Op, Outcome};
+use jeton::time::UnixMillis;
+use jeton::token::{ConsumeKey, Digest};
+
+/// The longest life of a token, in milliseconds.
+pub const MAX_TTL_MS: u64 = 100_000;
+
+/// What is asked of the engine, about the token `id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub id: u64,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Issue { payload: Arc<[u8]>, ttl_ms: u64, uses: u32, peek: bool, derived: bool },
+    Consume { key: Option<u8> },
+    Extend { ttl_ms: u64 },
+    Revoke,
+}
+
+/// A token that was issued and not revoked; also one that was consumed, or has expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub payload: Arc<[u8]>,
+    pub issued_at: u64,
+    pub deadline: u64,
+    pub uses: u32,
+    pub uses_left: u32,
+    pub peek: bool,
+    pub keys: Vec<u8>,
+    /// It had expired, and then a crash and a clock that jumped back made its deadline lie ahead
+    /// again: the engine may have forgotten it for good, or not.
+    pub maybe_gone: bool,
+}
+
+impl Held {
+    pub fn is_alive(&self, now: u64) -> bool {
+        self.deadline > now && self.uses_left > 0
+    }
+}
+
+/// What can be seen of a token from outside: deadline, uses, length, and the payload if it may be
+/// resolved.
+pub type Seen = Option<(u64, u32, usize, Option<Vec<u8>>)>;
+
+pub fn seen(held: Option<&Held>, now: u64) -> Seen {
+    let held = held.filter(|held| held.is_alive(now))?;
+    let payload = held.peek.then(|| held.payload.to_vec());
+    Some((held.deadline, held.uses_left, held.payload.len(), payload))
+}
+
+/// The digest of a token: spread over the shards by its first half, told by its second.
+pub fn digest(id: u64) -> Digest {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&(id + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+    bytes[8..].copy_from_slice(&id.to_le_bytes());
+    Digest::from_bytes(bytes)
+}
+
+pub fn id_of(digest: &Digest) -> u64 {
+    let bytes = digest.to_bytes();
+    u64::from_le_bytes(std::array::from_fn(|at| bytes[8 + at]))
+}
+
+pub fn key(number: u8) -> ConsumeKey {
+    ConsumeKey([number; 16])
+}
+
+impl Change {
+    pub fn op(&self) -> Op {
+        let digest = digest(self.id);
+        match &self.what {
+            What::Issue { payload, ttl_ms, uses, peek, derived } => Op::Issue {
+                digest,
+                payload: payload.to_vec(),
+                ttl: Duration::from_millis(*ttl_ms),
+                uses: *uses,
+                peek: *peek,
+                derived: *derived,
+            },
+            What::Consume { key: number } => Op::Consume { digest, key: number.map(key) },
+            What::Extend { ttl_ms } => Op::Extend { digest, ttl: Duration::from_millis(*ttl_ms) },
+            What::Revoke => Op::Revoke { digest },
+        }
+    }
+
+    /// What it comes to where it changes nothing; nothing where it would change something.
+    pub fn refused(&self, held: Option<&Held>, now: u64) -> Option<Outcome> {
+        let held = held.filter(|held| held.deadline > now);
+        let alive = held.filter(|held| held.uses_left > 0);
+        match (&self.what, held) {
+            (What::Issue { .. } | What::Consume { .. }, None) => match self.what {
+                What::Consume { .. } => Some(Outcome::NotFound),
+                _ => None,
+            },
+            (What::Issue { .. }, Some(held)) if held.uses_left == 0 => {
+                Some(Outcome::AlreadyConsumed)
+            }
+            (What::Issue { payload, uses, peek, .. }, Some(held)) => {
+                let is_same = held.payload == *payload && held.uses == *uses && held.peek == *peek;
+                let deadline = UnixMillis(held.deadline);
+                Some(if is_same { Outcome::Exists { deadline } } else { Outcome::Conflict })
+            }
+            (What::Consume { key: Some(key) }, Some(held)) if held.keys.contains(key) => {
+                Some(Outcome::Replayed { payload: held.payload.to_vec() })
+            }
+            (What::Consume { .. }, Some(_)) => alive.is_none().then_some(Outcome::NotFound),
+            (What::Extend { .. }, _) => alive.is_none().then_some(Outcome::NotFound),
+            (What::Revoke, _) => alive.is_none().then_some(Outcome::Revoked),
+        }
+    }
+
+    /// What is there after it, and what it comes to.
+    pub fn apply(&self, held: Option<&Held>, now: u64) -> (Option<Held>, Outcome) {
+        if let Some(outcome) = self.refused(held, now) {
+            return (held.cloned(), outcome);
+        }
+        if let What::Issue { payload, ttl_ms, uses, peek, .. } = &self.what {
+            let held = Held {
+                payload: Arc::clone(payload),
+                issued_at: now,
+                deadline: now + ttl_ms,
+                uses: *uses,
+                uses_left: *uses,
+                peek: *peek,
+                keys: Vec::new(),
+                maybe_gone: false,
+            };
+            let deadline = UnixMillis(held.deadline);
+            return (Some(held), Outcome::Issued { deadline });
+        }
+        let mut held = held.expect("what is not there is refused").clone();
+        match self.what {
+            What::Consume { key } => {
+                held.uses_left -= 1;
+                held.keys.extend(key);
+                let payload = held.payload.to_vec();
+                (Some(held), Outcome::Consumed { payload })
+            }
+            What::Extend { ttl_ms } => {
+                let latest = held.issued_at + MAX_TTL_MS;
+                held.deadline = (now + ttl_ms).min(latest).max(held.deadline);
+                let deadline = UnixMillis(held.deadline);
+                (Some(held), Outcome::Extended { deadline })
+            }
+            What::Revoke | What::Issue { .. } => (None, Outcome::Revoked),
+        }
+    }
+}

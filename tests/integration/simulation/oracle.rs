@@ -1,0 +1,318 @@
+//! The oracle: which worlds are possible after all that was asked, answered, seen and lost.
+//!
+//! A world is what the engine should hold. Mostly one is possible. There are more while nobody has
+//! looked: a change that was not acknowledged may have happened, and after a crash the log may end
+//! anywhere behind what was durable. Each answer and each look strikes out the worlds in which it
+//! cannot be; when none is left, a promise is broken.
+
+use std::collections::BTreeMap;
+
+use jeton::engine::Outcome;
+
+use super::model::{Change, Held, Seen, seen};
+
+/// Why a run is no good.
+pub type Broken = String;
+
+pub type World = BTreeMap<u64, Held>;
+
+/// More are never needed; so many would say that the oracle no longer checks anything.
+const WORLDS_MAX: usize = 512;
+
+/// A change that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Logged {
+    change: Change,
+    /// Log time.
+    at: u64,
+    /// Monotonic time of its answer, in milliseconds.
+    answered_at: u64,
+}
+
+/// A world, and how it came to be.
+#[derive(Clone, PartialEq, Eq)]
+struct Possible {
+    /// What is durable.
+    base: World,
+    /// What was acknowledged since.
+    logged: Vec<Logged>,
+    /// Both together.
+    now: World,
+}
+
+pub struct Oracle {
+    possible: Vec<Possible>,
+    /// Changes that were not acknowledged, in the order asked, behind all that was.
+    doubtful: Vec<Logged>,
+    /// The log has a durable frame of at least this time: engine time never falls below it.
+    pub floor: u64,
+    /// The latest engine time that anybody acted on, over all crashes.
+    pub latest: u64,
+}
+
+/// When something was asked and answered.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// Engine time when it was asked.
+    pub asked: u64,
+    /// Engine time of the commit.
+    pub committed: u64,
+    /// Monotonic time, in milliseconds.
+    pub monotonic: u64,
+}
+
+impl Oracle {
+    pub fn new() -> Oracle {
+        let nothing = Possible { base: World::new(), logged: Vec::new(), now: World::new() };
+        Oracle { possible: vec![nothing], doubtful: Vec::new(), floor: 0, latest: 0 }
+    }
+
+    /// What was asked in one turn of the committer, in order, and the answers.
+    pub fn judge(&mut self, turn: &[(Change, Outcome)], times: Times) -> Result<(), Broken> {
+        let mut broken = String::new();
+        let mut possible = Vec::new();
+        for one in std::mem::take(&mut self.possible) {
+            follow(one, turn, times, &mut possible, &mut broken);
+        }
+        self.possible = possible;
+        let doubtful = turn.iter().filter(|(_, outcome)| *outcome == Outcome::ReadOnly);
+        self.doubtful.extend(doubtful.map(|(change, _)| Logged {
+            change: change.clone(),
+            at: times.committed,
+            answered_at: times.monotonic,
+        }));
+        self.check(&broken)
+    }
+
+    /// Somebody looked.
+    pub fn look(&mut self, id: u64, found: &Seen, now: u64) -> Result<(), Broken> {
+        let mut broken = String::new();
+        self.possible.retain_mut(|one| {
+            let is_right = compare(&mut one.now, id, found, now);
+            // What was not known about it is not known about the durable one either.
+            if let Some(before) = one.base.get(&id).filter(|held| held.maybe_gone) {
+                match one.now.get(&id) {
+                    None => drop(one.base.remove(&id)),
+                    Some(held) if !held.maybe_gone && held.deadline == before.deadline => {
+                        one.base.entry(id).and_modify(|held| held.maybe_gone = false);
+                    }
+                    Some(_) => {}
+                }
+            }
+            if !is_right {
+                let held = one.now.get(&id);
+                broken = format!("token {id} is {found:?} at {now}, and should be {held:?}");
+            }
+            is_right
+        });
+        self.check(&broken)
+    }
+
+    /// All that was acknowledged at the monotonic time `until` is durable now.
+    pub fn settle(&mut self, until: u64) {
+        for one in &mut self.possible {
+            let count = one.logged.iter().take_while(|it| it.answered_at <= until).count();
+            for logged in one.logged.drain(..count) {
+                put(&mut one.base, &logged);
+                self.floor = self.floor.max(logged.at);
+            }
+        }
+        let floor = self.floor;
+        for one in &mut self.possible {
+            one.now.retain(|_, held| held.deadline > floor);
+            one.base.retain(|_, held| held.deadline > floor);
+        }
+        self.strike_out_doubles();
+    }
+
+    /// The latest deadline before `before`: the engine has freed it by now.
+    pub fn last_expired(&self, before: u64) -> Option<u64> {
+        let held = self.possible.first()?.now.values();
+        let known = held.filter(|held| !held.maybe_gone && held.deadline < before);
+        known.map(|held| held.deadline).max()
+    }
+
+    /// The engine was opened again at the time `now`, and holds what was `found`. Of what was
+    /// acknowledged and not durable, `may_lose` says whether the end can be gone.
+    pub fn adopt(
+        &mut self,
+        found: &BTreeMap<u64, Seen>,
+        now: u64,
+        may_lose: bool,
+    ) -> Result<(), Broken> {
+        let (mut worlds, mut broken) = (Vec::new(), String::new());
+        for one in std::mem::take(&mut self.possible) {
+            let sure = if may_lose { 0 } else { one.logged.len() };
+            let mut world = one.base;
+            let later = one.logged.iter().chain(&self.doubtful).map(Some);
+            for (kept, next) in later.chain([None]).enumerate() {
+                if kept >= sure
+                    && let Some(world) = matching(&world, found, now, self.latest, &mut broken)
+                    && !worlds.contains(&world)
+                {
+                    worlds.push(world);
+                }
+                next.inspect(|logged| put(&mut world, logged));
+            }
+        }
+        let possible = |base: World| Possible { now: base.clone(), logged: Vec::new(), base };
+        self.possible = worlds.into_iter().map(possible).collect();
+        self.doubtful.clear();
+        self.check(&broken)
+    }
+
+    /// A world that is possible, to be looked at.
+    pub fn world(&self) -> &World {
+        &self.possible[0].now
+    }
+
+    fn strike_out_doubles(&mut self) {
+        let mut different: Vec<Possible> = Vec::new();
+        for one in std::mem::take(&mut self.possible) {
+            if !different.contains(&one) {
+                different.push(one);
+            }
+        }
+        self.possible = different;
+    }
+
+    fn check(&mut self, broken: &str) -> Result<(), Broken> {
+        if self.possible.len() > 1 {
+            self.strike_out_doubles();
+        }
+        match self.possible.len() {
+            0 => Err(format!("no world is possible any more; in the last one {broken}")),
+            1..=WORLDS_MAX => Ok(()),
+            many => Err(format!("{many} worlds are possible: the oracle is of no use")),
+        }
+    }
+}
+
+fn put(world: &mut World, logged: &Logged) {
+    let id = logged.change.id;
+    match logged.change.apply(world.get(&id), logged.at).0 {
+        Some(held) => world.insert(id, held),
+        None => world.remove(&id),
+    };
+}
+
+/// Whether the world shows this; what was not known about the token is known then.
+fn compare(world: &mut World, id: u64, found: &Seen, now: u64) -> bool {
+    let held = world.get(&id);
+    if seen(held, now) == *found {
+        if found.is_some() {
+            world.entry(id).and_modify(|held| held.maybe_gone = false);
+        }
+        return true;
+    }
+    let is_gone = found.is_none() && held.is_some_and(|held| held.maybe_gone);
+    if is_gone {
+        world.remove(&id);
+    }
+    is_gone
+}
+
+/// The world, as what was found says more about it; nothing where it contradicts.
+fn matching(
+    world: &World,
+    found: &BTreeMap<u64, Seen>,
+    now: u64,
+    latest: u64,
+    broken: &mut Broken,
+) -> Option<World> {
+    let mut world = world.clone();
+    for held in world.values_mut() {
+        // It expired once, by a time that the log may not know of.
+        held.maybe_gone |= held.deadline <= latest && held.deadline > now;
+    }
+    for (id, found) in found {
+        if !compare(&mut world, *id, found, now) {
+            let held = world.get(id);
+            *broken = format!("token {id} is {found:?} at {now}, and should be {held:?}");
+            return None;
+        }
+    }
+    Some(world)
+}
+
+/// Goes through a turn in one world. Pushes what is possible afterwards.
+fn follow(
+    before: Possible,
+    turn: &[(Change, Outcome)],
+    times: Times,
+    after: &mut Vec<Possible>,
+    broken: &mut Broken,
+) {
+    // How each token stood at some time in this turn: what cannot succeed is refused as things
+    // are when it is asked, beside others that are not applied yet.
+    let mut worlds = vec![(before, BTreeMap::<u64, Vec<Option<Held>>>::new())];
+    for (change, outcome) in turn {
+        if matches!(outcome, Outcome::ReadOnly | Outcome::DiskFull) {
+            continue;
+        }
+        let mut next = Vec::new();
+        for (world, earlier) in worlds {
+            let branches = decided(world, change, times);
+            for mut one in branches {
+                let mut earlier = earlier.clone();
+                let held = one.now.get(&change.id).cloned();
+                let states = earlier.entry(change.id).or_default();
+                states.push(held.clone());
+                let is_refusal = |held: &Option<Held>| {
+                    [times.asked, times.committed]
+                        .iter()
+                        .any(|now| change.refused(held.as_ref(), *now).as_ref() == Some(outcome))
+                };
+                let was_refused = states.iter().any(is_refusal);
+                let (put, expected) = change.apply(held.as_ref(), times.committed);
+                let has_effect = put != held;
+                if was_refused && (has_effect || expected != *outcome) {
+                    next.push((one.clone(), earlier.clone()));
+                }
+                if expected == *outcome {
+                    if change.refused(held.as_ref(), times.committed).is_none() {
+                        one.record(change, put, times);
+                    }
+                    next.push((one, earlier));
+                } else if !was_refused {
+                    *broken = format!(
+                        "{change:?} came to {outcome:?} at {}, and should to {expected:?}; {held:?}",
+                        times.committed
+                    );
+                }
+            }
+        }
+        worlds = next;
+    }
+    after.extend(worlds.into_iter().map(|(world, _)| world));
+}
+
+/// The worlds in which it is known whether the token is gone, where that makes a difference.
+fn decided(world: Possible, change: &Change, times: Times) -> Vec<Possible> {
+    let held = world.now.get(&change.id);
+    let now = times.committed;
+    let is_open = held.is_some_and(|held| held.maybe_gone)
+        && change.refused(held, now) != change.refused(None, now);
+    if !is_open {
+        return vec![world];
+    }
+    let (mut there, mut gone) = (world.clone(), world);
+    for known in [&mut there.base, &mut there.now] {
+        known.entry(change.id).and_modify(|held| held.maybe_gone = false);
+    }
+    for known in [&mut gone.base, &mut gone.now] {
+        known.remove(&change.id);
+    }
+    vec![there, gone]
+}
+
+impl Possible {
+    fn record(&mut self, change: &Change, put: Option<Held>, times: Times) {
+        let (at, answered_at) = (times.committed, times.monotonic);
+        self.logged.push(Logged { change: change.clone(), at, answered_at });
+        match put {
+            Some(held) => self.now.insert(change.id, held),
+            None => self.now.remove(&change.id),
+        };
+    }
+}
