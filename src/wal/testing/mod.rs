@@ -45,7 +45,7 @@ struct Inner {
     /// Calls so far that change something or sync.
     calls: u64,
     /// All calls so far.
-    asked: u64,
+    asked: Vec<Call>,
     /// Writes so far.
     writes: u64,
     off_at_call: Option<u64>,
@@ -92,7 +92,12 @@ impl Memory {
 
     /// All calls so far, those that only read included.
     pub fn asked(&self) -> u64 {
-        self.lock().asked
+        self.lock().asked.len() as u64
+    }
+
+    /// What these calls were, in order.
+    pub fn history(&self) -> Vec<Call> {
+        self.lock().asked.clone()
     }
 
     /// From this call on everything fails; a write is cut in half by it.
@@ -191,13 +196,14 @@ impl Memory {
 impl Inner {
     /// Counts a call. What strikes it, if anything does.
     fn call(&mut self, call: Call) -> Option<Fault> {
-        self.asked += 1;
+        self.asked.push(call);
+        let number = self.asked.len() as u64;
         self.calls += u64::from(call.is_change());
         if self.is_off {
             return Some(Fault::PowerCut);
         }
         let is_cut = call.is_change() && self.off_at_call.is_some_and(|at| self.calls >= at);
-        let planned = self.planned.filter(|planned| planned.strikes(call, self.asked));
+        let planned = self.planned.filter(|planned| planned.strikes(call, number));
         let fault = match (is_cut, planned) {
             (true, _) => Some(Fault::PowerCut),
             (false, planned) => planned.map(|planned| planned.fault),

@@ -73,7 +73,7 @@ impl Run {
         let payload_len_max = config.wal.frame_len_max() - 200;
         Run {
             lab: Lab::new(config, random.number()),
-            steps: random.between(30, 130),
+            steps: random.between(20, 80),
             next_id: DERIVED,
             payload_len_max,
             long_lived: *random.pick(&[5, 20, 50, 80]),

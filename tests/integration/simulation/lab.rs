@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jeton::engine::stepped::Stepped;
-use jeton::engine::{Config, NotReady, Outcome, SyncMode};
+use jeton::engine::{Config, NotReady, Outcome, Pending, SyncMode};
 use jeton::time::{Clock, ManualClock, UnixMillis};
 use jeton::token::{Digester, Secret};
 use jeton::wal::testing::{Keep, Memory};
@@ -106,7 +106,7 @@ impl Lab {
         let pending: Result<Vec<_>, _> = calls.iter().map(submit).collect();
         let pending = pending.map_err(|rejected| rejected.to_string())?;
         while stepped.turn() {}
-        let outcomes: Result<Vec<_>, _> = pending.into_iter().map(|call| call.wait()).collect();
+        let outcomes: Result<Vec<_>, _> = pending.into_iter().map(Pending::wait).collect();
         let outcomes = outcomes.map_err(|rejected| rejected.to_string())?;
         let committed = self.now(true)?;
         let times = Times { asked, committed, monotonic: self.monotonic() };
@@ -258,8 +258,7 @@ impl Lab {
     /// Opens the engine once. False if the disk failed on the way, or has no power any more.
     pub fn try_open(&mut self) -> Result<bool, Broken> {
         let struck = self.struck();
-        let is_new = self.disk.names().is_empty();
-        let torn = if is_new || self.disk.is_off() { 0 } else { self.torn_bytes() };
+        let torn = if self.lost_power { self.torn_bytes() } else { 0 };
         let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
         let clock: Arc<dyn Clock> = self.clock.clone();
         let opened = Stepped::open(self.config.clone(), self.disk.storage(), digester, clock);
