@@ -37,6 +37,11 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        // A peer that pipelines without end may never leave this empty: what was read must go.
+        if self.at > 0 {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -332,6 +337,18 @@ mod tests {
         state.output.borrow_mut().advance(accepted);
         assert!(write(&mut pipe, &mut cx, &answer).is_ready());
         assert!(state.output.borrow().bytes.capacity() <= KEPT_CAPACITY);
+    }
+
+    #[test]
+    fn p8_input_that_is_never_empty_does_not_grow() {
+        let mut buffer = Buffer::default();
+        buffer.push(b"rest");
+        for _ in 0..10_000 {
+            buffer.push(b"more");
+            buffer.advance(4);
+        }
+        assert_eq!(buffer.unread(), b"more");
+        assert!(buffer.bytes.capacity() <= 64, "{} bytes", buffer.bytes.capacity());
     }
 
     #[test]
