@@ -95,8 +95,11 @@ impl Connection {
             match self.poll_flush(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
-                Poll::Ready(Ok(())) => has_news |= self.state.wants_output.replace(false),
+                Poll::Ready(Ok(())) => {}
             }
+            // hyper holds an answer, or a part of one, for which there was no room.
+            let is_hyper_first = self.state.wants_output.replace(false);
+            has_news |= is_hyper_first;
             if let Protocol::Closing { .. } = self.protocol {
                 return self.poll_close(cx);
             }
@@ -108,7 +111,8 @@ impl Connection {
             if !std::mem::take(&mut has_news) {
                 return Poll::Pending;
             }
-            match self.drive_lane() {
+            let lane = if is_hyper_first { None } else { self.drive_lane() };
+            match lane {
                 Some(Lane::Full) => {
                     has_news = true;
                     continue;

@@ -14,6 +14,7 @@ use http::StatusCode;
 use super::counters::Operation;
 use super::pipe::{Buffer, ConnState, OUTPUT_LEN_MAX};
 use super::respond;
+use super::strict::{is_host, trimmed};
 use super::worker::Worker;
 use crate::token::{TOKEN_TEXT_LEN, Token};
 
@@ -167,12 +168,10 @@ fn headers_len(bytes: &[u8]) -> Result<Option<usize>, NotCanonical> {
 
 fn is_harmless(name: &[u8], value: &[u8]) -> bool {
     if name.eq_ignore_ascii_case(b"host") {
-        let host = value.trim_ascii();
-        return !host.is_empty()
-            && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(byte));
+        return is_host(trimmed(value));
     }
     if name.eq_ignore_ascii_case(b"connection") {
-        return value.trim_ascii().eq_ignore_ascii_case(b"keep-alive");
+        return trimmed(value).eq_ignore_ascii_case(b"keep-alive");
     }
     KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known))
         && value.iter().all(|byte| matches!(byte, b' '..=b'~'))
@@ -215,6 +214,8 @@ mod tests {
             "Host:\r\n",
             "Host: a\r\nHost: a\r\n",
             "Host: a b\r\n",
+            "Host: a:1:2\r\n",
+            "Host: a:b\r\n",
             "Host: a\r\nContent-Length: 0\r\n",
             "Host: a\r\nTransfer-Encoding: chunked\r\n",
             "Host: a\r\nConnection: close\r\n",
@@ -230,6 +231,9 @@ mod tests {
             "Host: a\r\nAccept: \u{e9}\r\n",
             "Host: a\r\nnonsense\r\n",
             "Host: a\nAccept: x\r\n",
+            "Host: a\n\r\n",
+            "Host: a\r\nConnection: keep-alive\n\r\n",
+            "Host: \x0ca\r\n",
         ] {
             assert_eq!(head(&request(headers)), Head::Other, "{headers:?}");
         }

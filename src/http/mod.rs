@@ -5,6 +5,7 @@
 //! worker   a thread: accepts, sweeps, drains
 //! conn     one connection: socket ↔ buffers ↔ hyper, in an order that bounds memory
 //! pipe     the two buffers, and hyper's own refusals replaced
+//! gate     lets through to hyper what has one reading; strict says what has
 //! sweep    time limits of all connections of a worker
 //! budget   memory that clients can make us hold
 //! service  checks, routes, one exchange
@@ -53,6 +54,7 @@ mod consume;
 pub mod counters;
 mod exposition;
 mod extend;
+mod gate;
 mod issue;
 pub(crate) mod json;
 mod lane;
@@ -67,6 +69,7 @@ mod revoke;
 mod route;
 mod service;
 mod status;
+mod strict;
 mod sweep;
 #[cfg(test)]
 mod tests;

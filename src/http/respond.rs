@@ -298,11 +298,6 @@ impl Problem {
     }
 }
 
-/// Ends the connection after this answer.
-pub(super) fn close_after(response: &mut Response<Body>) {
-    response.headers_mut().insert(CONNECTION, CLOSE);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,15 +9,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::header::{HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{self, BodyKind};
 use super::counters::Operation;
 use super::list::digest_of;
 use super::pipe::ConnState;
-use super::respond::{self, Body, Problem};
+use super::respond::{Body, Problem};
 use super::route::{Route, route};
 use super::sweep::Phase;
 use super::worker::Worker;
@@ -112,14 +112,12 @@ impl Service {
 
     fn begin(&self, request: &Request<Incoming>) -> Exchange {
         let has_body = !request.body().is_end_stream();
-        self.conn.had_body.set(has_body);
         self.conn.enter(Phase::Busy, self.worker.now());
         Exchange {
             worker: self.worker.clone(),
             stream: self.conn.is_http2.get().then(|| StreamGuard::new(self)),
             conn: self.conn.clone(),
             has_body,
-            is_chunked: has_body && request.headers().contains_key(TRANSFER_ENCODING),
         }
     }
 }
@@ -127,13 +125,13 @@ impl Service {
 /// Everything a request must satisfy whatever it asks for.
 fn check(target: &http::Uri, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     if version < Version::HTTP_2 {
-        if target.authority().is_some() {
-            return Err(Problem::malformed("the request target must be a path").closing());
-        }
-        let mut hosts = headers.get_all(HOST).iter();
-        let is_one = hosts.next().is_some() && hosts.next().is_none();
-        if !is_one && version == Version::HTTP_11 {
-            let problem = Problem::malformed("a request has exactly one Host header");
+        // That there is a Host, and one only, was looked at before hyper was.
+        let host = headers.get(HOST).map(HeaderValue::as_bytes);
+        if let Some(authority) = target.authority()
+            && !host.is_some_and(|host| authority.as_str().as_bytes().eq_ignore_ascii_case(host))
+        {
+            let problem =
+                Problem::malformed("the target's host and the Host header are not the same");
             return Err(problem.about("Host").closing());
         }
     }
@@ -208,7 +206,6 @@ struct Exchange {
     conn: Rc<ConnState>,
     stream: Option<StreamGuard>,
     has_body: bool,
-    is_chunked: bool,
 }
 
 impl Exchange {
@@ -233,11 +230,6 @@ impl Exchange {
         match self.stream {
             Some(stream) => response.body_mut().watch_stream(stream),
             None => response.body_mut().watch_pieces(&self.conn),
-        }
-        if self.is_chunked && !is_http2 {
-            // hyper hides a Content-Length beside a Transfer-Encoding. Whoever sends both may see
-            // another end of the request than we do, so nothing after it is taken.
-            respond::close_after(&mut response);
         }
         self.conn.answered(self.worker.now());
         response

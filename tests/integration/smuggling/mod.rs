@@ -1,0 +1,180 @@
+//! P8: requests that a proxy in front may read differently from us.
+//!
+//! One rule: what is ambiguous gets 400, the connection closes, and nothing after it is served. The
+//! proof is a canary, a token whose only use is spent by a second request behind (or inside) each
+//! case. The legal neighbours must be served, and the canary spent: a server that refuses
+//! everything is not safe but useless.
+
+mod cases;
+mod proxies;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use cases::{Case, Expected};
+
+use crate::client::Client;
+use crate::raw::Conn;
+use crate::server::Server;
+use crate::support::Rng;
+use crate::volume;
+
+/// How the bytes of a case reach the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    Whole,
+    ByteByByte,
+    /// Cut in three at random.
+    InThree,
+    /// Right behind a request that the fast lane answers.
+    Behind,
+}
+
+const ARRIVALS: [Arrival; 4] =
+    [Arrival::Whole, Arrival::ByteByByte, Arrival::InThree, Arrival::Behind];
+
+/// A request that spends the canary.
+fn canary_request(token: &str) -> String {
+    format!("POST /v1/tokens/{token}/consume HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+}
+
+fn canonical_miss() -> String {
+    format!("GET /v1/tokens/{} HTTP/1.1\r\nHost: a\r\n\r\n", "A".repeat(32))
+}
+
+/// Where the bytes are cut before they are sent.
+fn pieces<'a>(arrival: Arrival, bytes: &'a [u8], rng: &mut Rng) -> Vec<&'a [u8]> {
+    match arrival {
+        // Long ones say nothing more, one byte at a time.
+        Arrival::ByteByByte if bytes.len() < 4096 => bytes.chunks(1).collect(),
+        Arrival::InThree => {
+            let (one, rest) = bytes.split_at(rng.below(bytes.len()));
+            let (two, three) = rest.split_at(rng.below(rest.len()));
+            vec![one, two, three]
+        }
+        Arrival::Whole | Arrival::Behind | Arrival::ByteByByte => vec![bytes],
+    }
+}
+
+/// Sends the pieces from a thread of its own: a server may answer and close before it has read all.
+/// Statuses of at most `answers_max` answers, and whether the server closed after fewer.
+fn exchange(address: SocketAddr, pieces: &[&[u8]], answers_max: usize) -> (Vec<u16>, bool) {
+    let mut conn = Conn::open(address).expect("connects");
+    let mut writer = conn.writer().expect("a second handle");
+    let is_cut = pieces.len() == 3;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for piece in pieces {
+                if writer.write_all(piece).is_err() {
+                    return;
+                }
+                if is_cut {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+            }
+        });
+        let mut statuses = Vec::new();
+        while statuses.len() < answers_max {
+            match conn.response() {
+                Ok(response) => {
+                    crate::client::assert_contract(&response);
+                    statuses.push(response.status);
+                }
+                Err(error) => return (statuses, !is_silence(&error)),
+            }
+        }
+        (statuses, false)
+    })
+}
+
+/// Nothing came for so long that nothing will.
+fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// What is wrong with how the server took a case; nothing where all is well.
+fn judge(
+    case: &Case,
+    arrival: Arrival,
+    statuses: &[u16],
+    closed: bool,
+    lives: bool,
+) -> Option<String> {
+    let own = if arrival == Arrival::Behind { statuses.get(1..).unwrap_or(&[]) } else { statuses };
+    let is_well = match case.expected {
+        Expected::Refuse => {
+            closed && lives && !own.is_empty() && own.iter().all(|status| *status == 400)
+        }
+        Expected::Close(status) => closed && lives && own == [status],
+        Expected::Serve(status) => !lives && own == [status, 200],
+    };
+    let Case { name, expected, why, .. } = case;
+    (!is_well).then(|| {
+        format!(
+            "{name} ({arrival:?}): expected {expected:?} ({why}), got {statuses:?}, closed {closed}, \
+             canary lives {lives}"
+        )
+    })
+}
+
+fn run(
+    server: &Server,
+    client: &mut Client,
+    case: &Case,
+    arrival: Arrival,
+    rng: &mut Rng,
+) -> Option<String> {
+    let token = client.issued(r#"{"payload":"canary"}"#).token;
+    let canary = canary_request(&token);
+    let mut bytes = Vec::new();
+    if arrival == Arrival::Behind {
+        bytes.extend_from_slice(canonical_miss().as_bytes());
+    }
+    bytes.extend_from_slice(&case.expand(&canary));
+    if arrival != Arrival::ByteByByte {
+        bytes.extend_from_slice(canary.as_bytes());
+    }
+    let answers_max = match case.expected {
+        // One more than there should be, so that one too many is seen.
+        Expected::Refuse | Expected::Close(_) => 8,
+        Expected::Serve(_) if arrival == Arrival::Behind => 3,
+        Expected::Serve(_) => 2,
+    };
+    let mut pieces = pieces(arrival, &bytes, rng);
+    if arrival == Arrival::ByteByByte {
+        pieces.push(canary.as_bytes());
+    }
+    let (statuses, closed) = exchange(server.data, &pieces, answers_max);
+    let lives = client.resolve(&token).status == 200;
+    judge(case, arrival, &statuses, closed, lives)
+}
+
+#[test]
+fn p8_what_is_ambiguous_is_refused_and_nothing_behind_it_is_served() {
+    let server = &Server::fresh();
+    let rounds = volume::volume("smuggling", 1);
+    let all_of = move |arrival| {
+        let mut client = Client::of(server);
+        let (mut count, mut complaints) = (0, Vec::new());
+        for seed in 1..=rounds {
+            let mut rng = Rng::new(seed);
+            for case in cases::all() {
+                complaints.extend(run(server, &mut client, case, arrival, &mut rng));
+                count += 1;
+            }
+        }
+        (count, complaints)
+    };
+    let (mut count, mut complaints) = (0, Vec::new());
+    std::thread::scope(|scope| {
+        let arrivals = ARRIVALS.map(|arrival| scope.spawn(move || all_of(arrival)));
+        for arrival in arrivals {
+            let (more, worse) = arrival.join().expect("all cases end");
+            count += more;
+            complaints.extend(worse);
+        }
+    });
+    assert!(complaints.is_empty(), "{} of {count}:\n{}", complaints.len(), complaints.join("\n"));
+    let cases = cases::all().count() as u64;
+    volume::tell("smuggling", &[("cases", cases), ("requests", count), ("wrong", 0)]);
+}

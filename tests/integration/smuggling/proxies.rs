@@ -1,0 +1,1 @@
+//! The same cases through a proxy.
