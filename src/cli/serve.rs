@@ -13,7 +13,7 @@ use super::{FAILED, MISTAKEN};
 use crate::config::{LogFormat, ServeArgs, ServeConfig};
 use crate::engine::{CloseError, Engine, OpenError, Progress};
 use crate::http::admin::Admin;
-use crate::http::{Server, listen};
+use crate::http::{self, Server, listen};
 use crate::time::{Clock, SystemClock};
 
 /// How often recovery says how far it is, where there is no terminal.
@@ -74,7 +74,7 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     {
         tracing::warn!(%error, "the system may use huge pages all the same");
     }
-    allow_descriptors(config.http.max_connections);
+    let http = http::Config { max_connections: places(&config.http), ..config.http.clone() };
     let data = bind("--listen", config.listen, config.http.workers)?;
     let admin = bind("--admin-listen", config.admin_listen, 1)?;
     let [admin] = admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
@@ -84,7 +84,7 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     let admin = Admin::start(admin, early)?;
 
     let engine = open(config)?;
-    let server = Server::start(&engine, &config.http, data)?;
+    let server = Server::start(&engine, &http, data)?;
     admin.serving(engine.clone(), server.gauges());
     let mut signals = runtime.block_on(async { Signals::new() })?;
     say_ready(&server, admin_address, &engine)?;
@@ -100,26 +100,41 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Descriptors beside those of connections: listeners, the log, the runtimes.
-const DESCRIPTORS_BESIDE: u64 = 64;
+/// Descriptors beside those of clients: the log, the admin listener and its connections, and for
+/// each worker its listener and runtime.
+const DESCRIPTORS_BESIDE: u64 = 32;
+const DESCRIPTORS_A_WORKER: u64 = 4;
 
-/// Asks for as many file descriptors as all connections need, and says so where they are refused:
-/// accepting then rests while they are used up, and the log keeps what it has open.
-fn allow_descriptors(max_connections: usize) {
-    let wanted = max_connections as u64 + DESCRIPTORS_BESIDE;
+/// How many connections clients may have: as many as they should, if file descriptors are allowed
+/// for all of them. Otherwise fewer: a log that could not open its next segment would refuse
+/// writes, and who finds no place would wait instead of being told.
+fn places(http: &http::Config) -> usize {
+    let beside = DESCRIPTORS_BESIDE + DESCRIPTORS_A_WORKER * http.workers as u64;
+    let wanted = http.max_connections as u64 + beside;
+    let allowed = allow_descriptors(wanted);
+    if allowed >= wanted {
+        return http.max_connections;
+    }
+    let places = allowed.saturating_sub(beside).max(1);
+    tracing::warn!(
+        allowed,
+        wanted,
+        connections = places,
+        "fewer file descriptors than --max-connections needs, so fewer connections: raise ulimit -n"
+    );
+    usize::try_from(places).unwrap_or(http.max_connections)
+}
+
+/// Asks for so many file descriptors. Returns how many there may be.
+fn allow_descriptors(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
+    let current = limit.current.unwrap_or(u64::MAX);
+    if current >= wanted {
+        return current;
     }
     let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
-    if setrlimit(Resource::Nofile, raised).is_err() || allowed < wanted {
-        tracing::warn!(
-            allowed,
-            wanted,
-            "fewer file descriptors than --max-connections needs: raise ulimit -n"
-        );
-    }
+    if setrlimit(Resource::Nofile, raised).is_ok() { allowed } else { current }
 }
 
 /// The one line on standard output, for whoever started us.

@@ -29,6 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How a server is to be started; every setting has a small default.
 pub struct Launch {
     flags: BTreeMap<String, Option<String>>,
+    /// A program, with its arguments, that becomes the server.
+    wrapper: Vec<String>,
     env: Vec<(String, String)>,
 }
 
@@ -67,7 +69,7 @@ impl Launch {
 
     /// Without any flag at all.
     pub fn bare() -> Launch {
-        Launch { flags: BTreeMap::new(), env: Vec::new() }
+        Launch { flags: BTreeMap::new(), wrapper: Vec::new(), env: Vec::new() }
     }
 
     pub fn flag(mut self, name: &str, value: &str) -> Launch {
@@ -77,6 +79,12 @@ impl Launch {
 
     pub fn switch(mut self, name: &str) -> Launch {
         self.flags.insert(name.to_owned(), None);
+        self
+    }
+
+    /// Started by another program, one that does not fork.
+    pub fn under(mut self, wrapper: &[&str]) -> Launch {
+        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -98,7 +106,7 @@ impl Launch {
     }
 
     fn spawn(&self) -> Child {
-        let mut command = jeton();
+        let mut command = jeton_under(&self.wrapper);
         command.arg("serve");
         for (name, value) in &self.flags {
             command.arg(name).args(value);
@@ -222,7 +230,13 @@ impl Drop for Server {
 
 /// The binary under test, free of settings from the environment the tests run in.
 pub fn jeton() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+    jeton_under(&[])
+}
+
+fn jeton_under(wrapper: &[String]) -> Command {
+    let words = [wrapper, &[env!("CARGO_BIN_EXE_jeton").to_owned()]].concat();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("JETON_")) {
         command.env_remove(name);
     }
