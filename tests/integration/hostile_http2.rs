@@ -1,0 +1,243 @@
+//! P8 over HTTP/2: frames that cost the sender little and could cost a server much.
+//!
+//! The frames are written by hand, because no client library sends such. HTTP/2 has no time between
+//! requests to pause in, so the rules are: memory is flat, others are served, and the connection
+//! ends, at the latest when its time limit is over.
+
+use crate::client::Client;
+use crate::hostile_watch::{Bounds, crowd, pour, pour_and_read, under_attack};
+use crate::raw::Conn;
+use crate::server::{BODY_TIMEOUT, HEADER_TIMEOUT, Server};
+use crate::volume;
+
+/// What any of these may make the server grow by.
+const GROWTH_MIB: u64 = 48;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// `:method: GET`, `:scheme: http`, `:path: /`, `:authority: a`.
+const GET_ROOT: &[u8] = b"\x82\x86\x84\x41\x01a";
+/// `:method: POST`, `:scheme: http`, `:path: /v1/tokens`, `:authority: a`.
+const POST_TOKENS: &[u8] = b"\x83\x86\x44\x0a/v1/tokens\x41\x01a";
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    let mut frame = len[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A server with short limits.
+fn impatient() -> Server {
+    Server::fresh_with(|launch| {
+        let launch = launch.flag(HEADER_TIMEOUT, "1s").flag(BODY_TIMEOUT, "1s");
+        launch.flag("--idle-timeout", "1s").flag("--write-timeout", "1s")
+    })
+}
+
+/// A connection that has said hello, with these settings.
+fn hello(server: &Server, settings: &[u8]) -> Conn {
+    let mut conn = Conn::open(server.data).expect("connects");
+    conn.send(PREFACE).expect("sends");
+    conn.send(&frame(SETTINGS, 0, 0, settings)).expect("sends");
+    conn
+}
+
+/// What becomes of a flood.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The server does what it asks, at its own pace.
+    Served,
+    /// It breaks a rule, so the connection ends before it is over.
+    Ended,
+}
+
+/// Sends `block` over and over, reading or not, until it is over or the server has enough.
+fn flood(name: &str, begin: &[u8], block: &[u8], reads: bool, fate: Fate) {
+    /// More than what the buffers of the sockets between us hold.
+    const ENDED_LEN_MAX: u64 = 16 << 20;
+    let server = impatient();
+    let len = match fate {
+        Fate::Served => volume::volume("http2_flood_mib", 4) << 20,
+        Fate::Ended => 4 * ENDED_LEN_MAX,
+    };
+    under_attack(name, &server, Bounds::of(4, GROWTH_MIB), || {
+        let mut conn = hello(&server, &[]);
+        conn.send(begin).expect("sends");
+        let times = len / block.len() as u64;
+        let taken = if reads {
+            pour_and_read(&conn, block, times)
+        } else {
+            pour(&mut conn.writer().expect("a second handle"), block, times)
+        };
+        let taken_len = taken * block.len() as u64;
+        assert!(fate == Fate::Served || taken_len < ENDED_LEN_MAX, "{taken_len} bytes were taken");
+        (conn, vec![("taken_kib", taken_len / 1024)])
+    });
+}
+
+/// Streams that are opened and reset at once: each is work for the server, none counts as open.
+/// The connection must end long before the streams do; the attacker comes again and again.
+#[test]
+fn p8_rapid_reset() {
+    const STREAMS: u32 = 2_000;
+    let server = impatient();
+    let streams = volume::volume("reset_streams", 100_000);
+    let mut block = Vec::new();
+    for stream in (1..2 * STREAMS).step_by(2) {
+        block.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, GET_ROOT));
+        block.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    under_attack("rapid_reset", &server, Bounds::of(8, GROWTH_MIB), || {
+        let (mut sent, mut ended) = (0, 0);
+        while sent < streams {
+            let mut conn = hello(&server, &[]);
+            // The server may end it at any byte.
+            let _ = conn.send(&block);
+            sent += u64::from(STREAMS);
+            ended += u64::from(conn_ends(&mut conn));
+        }
+        assert_eq!(ended, sent / u64::from(STREAMS), "a connection outlived its resets");
+        ((), vec![("streams", sent), ("connections_ended", ended)])
+    });
+}
+
+/// Whether the server says goodbye: reads whatever comes, to the end.
+fn conn_ends(conn: &mut Conn) -> bool {
+    (0..100_000).any(|_| conn.is_closed())
+}
+
+/// A head without end: 16 KiB more of it, and more, and more.
+#[test]
+fn p8_continuation_flood() {
+    let begin = frame(HEADERS, END_STREAM, 1, GET_ROOT);
+    // Each repeats one literal header that is never indexed: `x: yyy…`.
+    let field = [&b"\x10\x01x\x64"[..], &[b'y'; 100]].concat();
+    let block = frame(CONTINUATION, 0, 1, &field.repeat(150));
+    flood("continuation_flood", &begin, &block, true, Fate::Ended);
+}
+
+/// The same with empty frames, which no limit of bytes would stop.
+#[test]
+fn p8_empty_continuation_flood() {
+    let begin = frame(HEADERS, END_STREAM, 1, GET_ROOT);
+    let block = frame(CONTINUATION, 0, 1, b"").repeat(10_000);
+    flood("empty_continuation_flood", &begin, &block, true, Fate::Ended);
+}
+
+#[test]
+fn p8_settings_flood() {
+    let block = frame(SETTINGS, 0, 0, b"\0\x03\0\0\0\x64").repeat(1_000);
+    flood("settings_flood", b"", &block, false, Fate::Served);
+    flood("settings_flood_read", b"", &block, true, Fate::Served);
+}
+
+#[test]
+fn p8_ping_flood() {
+    let block = frame(PING, 0, 0, b"12345678").repeat(1_000);
+    flood("ping_flood", b"", &block, false, Fate::Served);
+    flood("ping_flood_read", b"", &block, true, Fate::Served);
+}
+
+/// Windows that grow beyond what a window can be.
+#[test]
+fn p8_window_overflow() {
+    let block = frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes());
+    flood("window_overflow", b"", &block.repeat(1000), true, Fate::Ended);
+}
+
+/// A body of empty frames never ends and never grows.
+#[test]
+fn p8_empty_data_flood() {
+    let begin = frame(HEADERS, END_HEADERS, 1, POST_TOKENS);
+    let block = frame(DATA, 0, 1, b"").repeat(1_000);
+    flood("empty_data_flood", &begin, &block, true, Fate::Served);
+}
+
+/// A head far longer than its limit, well-formed: that stream is refused.
+#[test]
+fn p8_header_list_too_large() {
+    let field = [&b"\x10\x01x\x64"[..], &[b'y'; 100]].concat();
+    let server = impatient();
+    under_attack("header_list_too_large", &server, Bounds::of(4, GROWTH_MIB), || {
+        let mut conn = hello(&server, &[]);
+        let block = field.repeat(150);
+        let mut bytes = frame(HEADERS, END_STREAM, 1, &[GET_ROOT, &block].concat());
+        bytes.extend(frame(CONTINUATION, 0, 1, &block));
+        bytes.extend(frame(CONTINUATION, END_HEADERS, 1, &block));
+        let _ = conn.send(&bytes);
+        assert!(conn_ends(&mut conn), "it is not idle for ever");
+        (conn, vec![("header_bytes", 3 * block.len() as u64)])
+    });
+}
+
+/// Large answers are asked for on all streams, and no window is given for one byte of them: at
+/// once, or a byte at a time.
+fn without_window(name: &str, drip: bool) {
+    const CONNECTIONS: usize = 20;
+    let server = impatient();
+    let large = format!("{{\"payload\":\"{}\"}}", "x".repeat(60_000));
+    let token = Client::of(&server).issued(&large).token;
+    let path = format!("/v1/tokens/{token}");
+    let len = u8::try_from(path.len()).expect("short");
+    let head = [&b"\x82\x86\x41\x01a\x44"[..], &[len], path.as_bytes()].concat();
+    // SETTINGS_INITIAL_WINDOW_SIZE 0.
+    let no_window = b"\0\x04\0\0\0\0";
+    under_attack(name, &server, Bounds::of(CONNECTIONS, 256), || {
+        let mut conns = crowd(&server, CONNECTIONS);
+        for conn in &mut conns {
+            conn.send(PREFACE).expect("sends");
+            conn.send(&frame(SETTINGS, 0, 0, no_window)).expect("sends");
+            for stream in (1..256).step_by(2) {
+                conn.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head)).expect("sends");
+            }
+        }
+        for _ in 0..if drip { 100 } else { 0 } {
+            for conn in &mut conns {
+                let _ = conn.send(&frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+        let ended = conns.iter_mut().filter_map(|conn| conn_ends(conn).then_some(())).count();
+        assert_eq!(ended, CONNECTIONS, "a connection without window outlived its time");
+        (conns, vec![("connections", CONNECTIONS as u64), ("streams", 128 * CONNECTIONS as u64)])
+    });
+}
+
+#[test]
+fn p8_no_window_for_any_answer() {
+    without_window("zero_window", false);
+}
+
+#[test]
+fn p8_a_window_of_one_byte_at_a_time() {
+    without_window("dripping_window", true);
+}
+
+/// The preface, and then nothing, or half a frame.
+#[test]
+fn p8_a_handshake_that_never_ends() {
+    let server = impatient();
+    under_attack("http2_handshake", &server, Bounds::of(200, GROWTH_MIB), || {
+        let mut conns = crowd(&server, 200);
+        for (n, conn) in conns.iter_mut().enumerate() {
+            conn.send(PREFACE).expect("sends");
+            let rest = frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\0");
+            conn.send(&rest[..n % rest.len()]).expect("sends");
+        }
+        for conn in &mut conns {
+            assert!(conn_ends(conn), "a handshake outlived its time");
+        }
+        (conns, vec![("connections", 200)])
+    });
+}
