@@ -72,8 +72,9 @@
 //!   `p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good`, `limits`*
 //! - **P7** A segment is reused only when nothing alive depends on it.
 //!   *`p7_long_lived_entries_survive_many_turns_of_the_ring`, `wal::tests::model`*
-//! - **P8** Memory, descriptors and time stay bounded under hostile clients. *`hostile`, `limits`,
-//!   `p8_…` beside what they bound*
+//! - **P8** Memory, descriptors and time stay bounded under hostile clients, and what has two
+//!   readings is refused. *`hostile`, `hostile_…`, `smuggling`, `limits`, `p8_…` beside what they
+//!   bound*
 //! - **P9** No token and no payload in a log line, a metric, an error or `Debug`. *`secrecy`,
 //!   `p9_…` beside what they protect*
 //! - **P10** Unknown, expired, consumed and revoked look the same from outside. *`api_resolve`,

@@ -26,10 +26,11 @@
 //!
 //! | what | default | where |
 //! |---|---|---|
-//! | connections | 10,000 | `--max-connections`; one more gets 503 |
+//! | connections | 10,000, fewer where descriptors are few | `--max-connections`; one more gets 503 |
 //! | head of a request | 64 KiB (HTTP/2: 16 KiB) | 431 |
 //! | body | by operation and `--max-payload` × `--max-batch`, at most 16 MiB | 413 |
 //! | memory for bodies and answers | 256 MiB | `--max-inflight`; 503 |
+//! | a line with a chunk's size, all trailers | 1 KiB, 8 KiB | 400 |
 //! | time for a head, a body, idle, a stalled write | 10 s, 30 s, 60 s, 10 s | `--header-timeout` … |
 //! | HTTP/2 streams, resets | 128 a connection, 20 | |
 

@@ -37,6 +37,7 @@ mod expiry;
 mod hostile;
 mod hostile_crowd;
 mod hostile_http2;
+mod hostile_oversize;
 mod hostile_pipeline;
 mod hostile_slow;
 mod hostile_watch;
