@@ -56,7 +56,7 @@ fn oversized() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn p8_everything_oversized_at_once() {
     let server = Server::fresh();
-    let rounds = volume::volume("oversized_rounds", 4);
+    let rounds = volume::volume("oversized_rounds", 2);
     let requests = oversized();
     under_attack("oversized", &server, Bounds::of(CLIENTS, 192), || {
         std::thread::scope(|scope| {
