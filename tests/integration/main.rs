@@ -43,6 +43,7 @@ mod hostile_slow;
 mod hostile_watch;
 mod http2;
 mod limits;
+mod linear;
 mod protocol;
 mod rivals;
 mod secrecy;

@@ -1,0 +1,206 @@
+//! Whether a history is linearizable (Herlihy and Wing 1990): whether its operations, each put at
+//! one instant between its begin and its end, make a sequence that the model allows.
+//!
+//! The search is that of Wing and Gong (1993): of the calls that are left, any that began before
+//! the first of the others ended may be the next one; try each that the model allows, and go back
+//! where none is. With Lowe's addition (2017) of remembering each pair of *the set of calls put in
+//! order* and *the state reached*: whatever way led there, it need not be tried twice.
+//!
+//! A call whose answer was lost need not be put in order at all, and holds nobody up; if it is put
+//! in order, then before anything that began after the last instant at which it can have happened.
+
+use std::collections::HashSet;
+
+use super::history::{Call, show};
+use super::model::{Rules, State};
+
+/// A search that looks at more than this many situations is given up, and the test with it.
+const SITUATIONS_MAX: usize = 200_000;
+
+/// What a search found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An order that the model allows, as indices into the history.
+    Linearizable(Vec<usize>),
+    /// None is possible.
+    Impossible,
+    /// It would take too long to know.
+    GivenUp,
+}
+
+/// A way into the history: the calls in order so far, and a state that they lead to.
+struct Situation {
+    done: Done,
+    /// The latest begin of all that is done.
+    latest_begin: u64,
+    state: State,
+    /// The call that led here, and where from.
+    order: Option<usize>,
+}
+
+/// A set of calls, one bit each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Done(Box<[u64]>);
+
+impl Done {
+    fn none(count: usize) -> Done {
+        Done(vec![0; count.div_ceil(64)].into())
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.0[at / 64] & (1 << (at % 64)) != 0
+    }
+
+    fn with(&self, at: usize) -> Done {
+        let mut more = self.clone();
+        more.0[at / 64] |= 1 << (at % 64);
+        more
+    }
+}
+
+/// Links of the orders that were tried: each call points to the one ahead of it.
+struct Link {
+    call: usize,
+    ahead: Option<usize>,
+}
+
+/// Searches for an order of `calls`, which must be sorted by their begin.
+pub fn check(calls: &[Call], rules: Rules) -> Verdict {
+    assert!(calls.is_sorted_by_key(|call| call.began.tick), "calls come in the order they began");
+    let mut seen = HashSet::new();
+    let mut links: Vec<Link> = Vec::new();
+    let first = Situation {
+        done: Done::none(calls.len()),
+        latest_begin: 0,
+        state: State::absent(),
+        order: None,
+    };
+    let mut open = vec![first];
+    while let Some(situation) = open.pop() {
+        let candidates = candidates(calls, &situation);
+        if candidates.is_complete {
+            return Verdict::Linearizable(order(&links, situation.order));
+        }
+        // The last one pushed is tried first: what ended first most likely happened first.
+        for at in candidates.calls.into_iter().rev() {
+            let done = situation.done.with(at);
+            for state in situation.state.after(&calls[at], rules) {
+                if !seen.insert((done.clone(), state.clone())) {
+                    continue;
+                }
+                if seen.len() > SITUATIONS_MAX {
+                    return Verdict::GivenUp;
+                }
+                links.push(Link { call: at, ahead: situation.order });
+                let latest_begin = situation.latest_begin.max(calls[at].began.tick);
+                let order = Some(links.len() - 1);
+                open.push(Situation { done: done.clone(), latest_begin, state, order });
+            }
+        }
+    }
+    Verdict::Impossible
+}
+
+struct Candidates {
+    /// What may be next, in the order in which they ended.
+    calls: Vec<usize>,
+    /// Nothing is left but what may never have happened.
+    is_complete: bool,
+}
+
+fn candidates(calls: &[Call], situation: &Situation) -> Candidates {
+    let mut found = Candidates { calls: Vec::new(), is_complete: true };
+    let mut first_end = u64::MAX;
+    for (at, call) in calls.iter().enumerate() {
+        if call.began.tick > first_end {
+            break;
+        }
+        if situation.done.has(at) {
+            continue;
+        }
+        if !call.is_lost() {
+            first_end = first_end.min(call.ended.tick);
+            found.is_complete = false;
+        } else if call.ended.tick < situation.latest_begin {
+            continue;
+        }
+        found.calls.push(at);
+    }
+    found.calls.retain(|&at| calls[at].began.tick < first_end);
+    // Lost calls last: most often they are not needed.
+    found.calls.sort_by_key(|&at| (calls[at].is_lost(), calls[at].ended.tick));
+    found
+}
+
+fn order(links: &[Link], mut last: Option<usize>) -> Vec<usize> {
+    let mut order = Vec::new();
+    while let Some(at) = last {
+        order.push(links[at].call);
+        last = links[at].ahead;
+    }
+    order.reverse();
+    order
+}
+
+/// Fails with the shortest account of what is wrong, if anything is.
+pub fn assert_linearizable(calls: &[Call], rules: Rules, replay: &str) {
+    match check(calls, rules) {
+        Verdict::Linearizable(_) => {}
+        Verdict::GivenUp => panic!("too hard to check: {} calls\n{replay}", calls.len()),
+        Verdict::Impossible => {
+            let (core, beside) = shorten(calls, rules);
+            panic!(
+                "not linearizable: no order of these {} calls explains their answers, whether or \
+                 not any of {beside} other changes of the same token happened meanwhile\n{}\n{replay}\n\
+                 the whole history:\n{}",
+                core.len(),
+                show(&core),
+                show(calls)
+            );
+        }
+    }
+}
+
+/// The shortest impossible history within an impossible one, and how many changes beside it do not
+/// help however they went.
+///
+/// Only what cannot turn a possible history into an impossible one is done: an operation that only
+/// reads is left out, and of any other the answer is forgotten, so that it may have happened at any
+/// time or not at all.
+pub fn shorten(calls: &[Call], rules: Rules) -> (Vec<Call>, usize) {
+    let is_impossible = |calls: &[Call]| check(calls, rules) == Verdict::Impossible;
+    let mut core = cut(calls, &is_impossible);
+    // The last answers are the surprising ones: what came long before is tried first.
+    let mut at = 0;
+    while at < core.len() {
+        let mut fewer = core.clone();
+        let call = fewer.remove(at);
+        if !call.op.only_reads() {
+            fewer.insert(at, call.forgotten());
+        }
+        let has_changed = fewer != core;
+        if has_changed && is_impossible(&fewer) {
+            at += usize::from(fewer.len() == core.len());
+            core = fewer;
+        } else {
+            at += 1;
+        }
+    }
+    let beside = core.iter().filter(|call| call.is_lost()).count();
+    core.retain(|call| !call.is_lost());
+    (core, beside)
+}
+
+/// The shortest beginning of a history that is impossible by itself: of what had not ended by
+/// then, nobody knows the answer.
+fn cut(calls: &[Call], is_impossible: &impl Fn(&[Call]) -> bool) -> Vec<Call> {
+    let mut ends: Vec<u64> = calls.iter().map(|call| call.ended.tick).collect();
+    ends.sort_unstable();
+    let beginning = |end: u64| -> Vec<Call> {
+        let begun = calls.iter().filter(|call| call.began.tick <= end);
+        let known = begun.map(|call| if call.ended.tick <= end { *call } else { call.forgotten() });
+        known.filter(|call| !(call.is_lost() && call.op.only_reads())).collect()
+    };
+    let shortest = ends.partition_point(|&end| !is_impossible(&beginning(end)));
+    beginning(ends.get(shortest).copied().unwrap_or(u64::MAX))
+}

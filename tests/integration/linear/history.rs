@@ -1,0 +1,176 @@
+//! What the clients saw: every operation on one token, with its answer and when it was under way.
+//!
+//! Order and time are kept apart. *Ticks* come from one counter of the whole run and say which
+//! operation ended before which other began; *milliseconds* come from the wall clock, which is also
+//! the server's, and say what may have expired. A tick is taken outside of the reading of the
+//! clock at both ends, so an operation that ended before another began has no later time either.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::support::now_ms;
+
+/// What is asked about a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Issue { payload: u8, ttl_ms: u64, uses: u8, peek: bool },
+    Resolve,
+    Consume { key: Option<u8> },
+    Revoke,
+    Extend { ttl_ms: u64 },
+    Status,
+}
+
+/// What was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An issue made the token.
+    Issued {
+        deadline_ms: u64,
+    },
+    /// An issue found the same token.
+    Exists {
+        deadline_ms: u64,
+    },
+    /// An issue made the token or found it: a batch does not say which.
+    There {
+        deadline_ms: u64,
+    },
+    /// An issue found another content, or that the token was consumed.
+    Refused,
+    /// A resolve or a consume.
+    Payload(u8),
+    /// Unknown, expired, consumed or revoked.
+    Missing,
+    Revoked,
+    Extended {
+        deadline_ms: u64,
+    },
+    Status {
+        deadline_ms: u64,
+        uses_left: u8,
+    },
+    /// No answer came. It happened once before the end of the call, or never.
+    Lost,
+}
+
+/// An instant: its place in the order of the run, and what the clock showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    pub tick: u64,
+    pub ms: u64,
+}
+
+/// One operation on one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub client: usize,
+    pub op: Op,
+    pub answer: Answer,
+    pub began: Moment,
+    /// When the answer was there; where it was lost, when it can have happened at the latest.
+    pub ended: Moment,
+}
+
+/// The order of a run.
+#[derive(Default)]
+pub struct Ticks(AtomicU64);
+
+impl Ticks {
+    /// Before an operation is sent.
+    pub fn begin(&self) -> Moment {
+        let tick = self.0.fetch_add(1, Ordering::SeqCst);
+        Moment { tick, ms: wall_ms() }
+    }
+
+    /// After its answer was read.
+    pub fn end(&self) -> Moment {
+        let ms = wall_ms();
+        Moment { tick: self.0.fetch_add(1, Ordering::SeqCst), ms }
+    }
+}
+
+impl Moment {
+    /// Later than all of a run.
+    pub const NEVER: Moment = Moment { tick: u64::MAX, ms: u64::MAX };
+}
+
+impl Op {
+    /// Whether it changes nothing, whatever it is answered.
+    pub fn only_reads(self) -> bool {
+        matches!(self, Op::Resolve | Op::Status)
+    }
+}
+
+impl Call {
+    /// Whether it may have happened or not.
+    pub fn is_lost(&self) -> bool {
+        self.answer == Answer::Lost
+    }
+
+    /// The same call, had its answer not come.
+    pub fn forgotten(self) -> Call {
+        Call { answer: Answer::Lost, ..self }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Issue { payload, ttl_ms, uses, peek } => {
+                let peek = if *peek { "" } else { ", no peek" };
+                write!(f, "issue payload {payload}, ttl {ttl_ms} ms, uses {uses}{peek}")
+            }
+            Op::Resolve => f.write_str("resolve"),
+            Op::Consume { key: None } => f.write_str("consume"),
+            Op::Consume { key: Some(key) } => write!(f, "consume under key {key}"),
+            Op::Revoke => f.write_str("revoke"),
+            Op::Extend { ttl_ms } => write!(f, "extend to {ttl_ms} ms from now"),
+            Op::Status => f.write_str("status"),
+        }
+    }
+}
+
+/// A history, one call a line in the order they began, with times from its first instant on.
+pub fn show(calls: &[Call]) -> String {
+    let origin_ms = calls.iter().map(|call| call.began.ms).min().unwrap_or(0);
+    let from_origin = |ms: u64| match ms {
+        u64::MAX => "      …".to_owned(),
+        ms => format!("{:7}", ms - ms.min(origin_ms)),
+    };
+    let mut text = String::from("  began..ended ms   ticks          client  operation → answer\n");
+    for call in calls {
+        let until = match call.ended.tick {
+            u64::MAX => "…".to_owned(),
+            tick => tick.to_string(),
+        };
+        let (began, ended) = (from_origin(call.began.ms), from_origin(call.ended.ms));
+        let ticks = format!("{}..{until}", call.began.tick);
+        let answer = show_answer(call.answer, &from_origin);
+        let (client, op) = (call.client, call.op);
+        text += &format!("  {began}..{ended}  {ticks:16} {client:3}  {op} → {answer}\n");
+    }
+    text
+}
+
+fn show_answer(answer: Answer, from_origin: &impl Fn(u64) -> String) -> String {
+    let at = |deadline_ms: u64| from_origin(deadline_ms).trim().to_owned();
+    match answer {
+        Answer::Issued { deadline_ms } => format!("made, until {}", at(deadline_ms)),
+        Answer::Exists { deadline_ms } => format!("there already, until {}", at(deadline_ms)),
+        Answer::There { deadline_ms } => format!("there now, until {}", at(deadline_ms)),
+        Answer::Refused => "409".to_owned(),
+        Answer::Payload(payload) => format!("payload {payload}"),
+        Answer::Missing => "nothing there".to_owned(),
+        Answer::Revoked => "gone".to_owned(),
+        Answer::Extended { deadline_ms } => format!("until {}", at(deadline_ms)),
+        Answer::Status { deadline_ms, uses_left } => {
+            format!("uses left {uses_left}, until {}", at(deadline_ms))
+        }
+        Answer::Lost => "no answer".to_owned(),
+    }
+}
+
+fn wall_ms() -> u64 {
+    u64::try_from(now_ms()).expect("after 1970")
+}

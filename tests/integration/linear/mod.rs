@@ -1,0 +1,21 @@
+//! Linearizability: whatever rivals ask about one token at once, with lost answers, retries, expiry
+//! and crashes in between, there is one order of it all that explains every answer (P1 to P4).
+//!
+//! - M. Herlihy, J. Wing: *Linearizability: a correctness condition for concurrent objects*, ACM
+//!   TOPLAS 12(3), 1990. What is checked; it holds for a system if it holds for each object by
+//!   itself, so each token is checked alone.
+//! - J. Wing, C. Gong: *Testing and verifying concurrent objects*, Journal of Parallel and
+//!   Distributed Computing 17, 1993. How the order is searched for.
+//! - G. Lowe: *Testing for linearizability*, Concurrency and Computation: Practice and Experience
+//!   29(4), 2017. What makes the search short.
+//!
+//! Reading order: `history` (what clients see), `model` (what one token may answer), `checker`,
+//! `simulated` and `judge` (the checker held against histories that are known to be right or wrong,
+//! and against another checker), then the attacks.
+
+mod checker;
+mod embedded;
+mod history;
+mod judge;
+mod model;
+mod simulated;

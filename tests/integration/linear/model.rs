@@ -1,0 +1,211 @@
+//! The sequential model of one token: what each operation may answer if operations happened one by
+//! one, each at one instant between its begin and its end.
+//!
+//! **Time** is part of the state. An operation happens at a time within its own bounds and not
+//! before the operations that were put ahead of it; `now_ms` is the earliest time that is left. A
+//! token lives at `t` if and only if `t < deadline`. So an answer is constrained exactly where the
+//! bounds of its call leave no choice; where they straddle the deadline the model follows both
+//! ways, and whichever it goes is binding for all that comes later: what has expired stays so.
+//!
+//! **What nobody was told** is kept as a range: the deadline of a token whose issue or extension
+//! had no answer lies between two bounds, until an answer shows it.
+
+use super::history::{Answer, Call, Op};
+
+/// How the server under test is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub max_ttl_ms: u64,
+}
+
+/// The state of one token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// No later operation can happen earlier.
+    now_ms: u64,
+    entry: Option<Entry>,
+}
+
+/// What is there until its deadline; also when it was consumed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    payload: u8,
+    uses: u8,
+    uses_left: u8,
+    peek: bool,
+    /// One bit for each idempotency key under which a use was taken.
+    keys: u64,
+    deadline: Range,
+    issued: Range,
+}
+
+/// A time in milliseconds that is known within bounds, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Range {
+    min: u64,
+    max: u64,
+}
+
+impl Range {
+    fn exactly(ms: u64) -> Range {
+        Range { min: ms, max: ms }
+    }
+
+    fn contains(self, ms: u64) -> bool {
+        (self.min..=self.max).contains(&ms)
+    }
+
+    fn plus(self, ms: u64) -> Range {
+        Range { min: self.min.saturating_add(ms), max: self.max.saturating_add(ms) }
+    }
+
+    fn at_least(self, floor: Range) -> Range {
+        Range { min: self.min.max(floor.min), max: self.max.max(floor.max) }
+    }
+
+    fn at_most(self, cap: Range) -> Range {
+        Range { min: self.min.min(cap.min), max: self.max.min(cap.max) }
+    }
+}
+
+impl State {
+    /// Nothing was ever issued.
+    pub fn absent() -> State {
+        State { now_ms: 0, entry: None }
+    }
+
+    /// All states that there may be after `call` happened in this one with the answer it had;
+    /// none if it cannot have. A call without an answer has happened: that it may as well not
+    /// have is the checker's to consider.
+    pub fn after(&self, call: &Call, rules: Rules) -> Vec<State> {
+        let now_ms = self.now_ms.max(call.began.ms);
+        if now_ms > call.ended.ms {
+            return Vec::new();
+        }
+        let Some(entry) = &self.entry else {
+            return absent(call).map(|entry| State { now_ms, entry }).into_iter().collect();
+        };
+        let mut states = Vec::new();
+        if entry.deadline.max > now_ms {
+            let mut entry = entry.clone();
+            entry.deadline.min = entry.deadline.min.max(now_ms + 1);
+            states.extend(present(entry, call, rules).map(|entry| State { now_ms, entry }));
+        }
+        if entry.deadline.min <= call.ended.ms {
+            let now_ms = now_ms.max(entry.deadline.min);
+            states.extend(absent(call).map(|entry| State { now_ms, entry }));
+        }
+        states
+    }
+}
+
+/// What is there after `call` found nothing; `None` if it cannot have been answered as it was.
+fn absent(call: &Call) -> Option<Option<Entry>> {
+    let under_way = Range { min: call.began.ms, max: call.ended.ms };
+    match (call.op, call.answer) {
+        (Op::Issue { payload, ttl_ms, uses, peek }, answer) => {
+            let deadline = under_way.plus(ttl_ms);
+            let deadline = match answer {
+                Answer::Issued { deadline_ms } | Answer::There { deadline_ms }
+                    if deadline.contains(deadline_ms) =>
+                {
+                    Range::exactly(deadline_ms)
+                }
+                Answer::Lost => deadline,
+                _ => return None,
+            };
+            let (keys, uses_left, issued) = (0, uses, under_way);
+            Some(Some(Entry { payload, uses, uses_left, peek, keys, deadline, issued }))
+        }
+        (Op::Revoke, Answer::Revoked | Answer::Lost) => Some(None),
+        (Op::Revoke, _) => None,
+        (_, Answer::Missing | Answer::Lost) => Some(None),
+        (_, _) => None,
+    }
+}
+
+/// What is there after `call` found `entry` before its deadline.
+fn present(entry: Entry, call: &Call, rules: Rules) -> Option<Option<Entry>> {
+    match call.op {
+        Op::Issue { payload, uses, peek, .. } => {
+            let is_same = (payload, uses, peek) == (entry.payload, entry.uses, entry.peek);
+            match call.answer {
+                Answer::Lost => Some(Some(entry)),
+                Answer::Refused if entry.uses_left == 0 || !is_same => Some(Some(entry)),
+                Answer::Exists { deadline_ms } | Answer::There { deadline_ms }
+                    if entry.uses_left > 0 && is_same =>
+                {
+                    entry.shown(deadline_ms)
+                }
+                _ => None,
+            }
+        }
+        Op::Resolve => {
+            let found = if entry.uses_left > 0 && entry.peek {
+                Answer::Payload(entry.payload)
+            } else {
+                Answer::Missing
+            };
+            (call.answer == found || call.is_lost()).then_some(Some(entry))
+        }
+        Op::Consume { key } => entry.consumed(key, call.answer),
+        Op::Revoke => {
+            let is_possible = matches!(call.answer, Answer::Revoked | Answer::Lost);
+            // What was consumed stays: an order that was paid is not issued again.
+            is_possible.then(|| (entry.uses_left == 0).then_some(entry))
+        }
+        Op::Extend { ttl_ms } => entry.extended(ttl_ms, call, rules),
+        Op::Status => match call.answer {
+            Answer::Lost => Some(Some(entry)),
+            Answer::Missing if entry.uses_left == 0 => Some(Some(entry)),
+            Answer::Status { deadline_ms, uses_left }
+                if uses_left > 0 && uses_left == entry.uses_left =>
+            {
+                entry.shown(deadline_ms)
+            }
+            _ => None,
+        },
+    }
+}
+
+impl Entry {
+    /// An answer showed the deadline.
+    fn shown(self, deadline_ms: u64) -> Option<Option<Entry>> {
+        let deadline = Range::exactly(deadline_ms);
+        self.deadline.contains(deadline_ms).then_some(Some(Entry { deadline, ..self }))
+    }
+
+    fn consumed(mut self, key: Option<u8>, answer: Answer) -> Option<Option<Entry>> {
+        let bit = key.map_or(0, |key| 1u64 << key);
+        let is_retry = self.keys & bit != 0;
+        let found = if is_retry || self.uses_left > 0 {
+            Answer::Payload(self.payload)
+        } else {
+            Answer::Missing
+        };
+        if answer != found && answer != Answer::Lost {
+            return None;
+        }
+        if !is_retry && self.uses_left > 0 {
+            self.uses_left -= 1;
+            self.keys |= bit;
+        }
+        Some(Some(self))
+    }
+
+    fn extended(self, ttl_ms: u64, call: &Call, rules: Rules) -> Option<Option<Entry>> {
+        if self.uses_left == 0 {
+            return matches!(call.answer, Answer::Missing | Answer::Lost).then_some(Some(self));
+        }
+        let asked = Range { min: call.began.ms, max: call.ended.ms }.plus(ttl_ms);
+        let cap = self.issued.plus(rules.max_ttl_ms);
+        let deadline = asked.at_most(cap).at_least(self.deadline);
+        match call.answer {
+            Answer::Extended { deadline_ms } if deadline.contains(deadline_ms) => {
+                Some(Some(Entry { deadline: Range::exactly(deadline_ms), ..self }))
+            }
+            Answer::Lost => Some(Some(Entry { deadline, ..self })),
+            _ => None,
+        }
+    }
+}
