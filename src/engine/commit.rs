@@ -131,7 +131,12 @@ impl Committer {
                 break;
             }
             match self.next_job() {
-                Some(Job::Call { ops, reply }) => self.take(&ops, reply),
+                Some(Job::Call { ops, reply }) => {
+                    // It may have been called after the turn began: its answer must not be of a
+                    // time before that, when what has expired meanwhile was still there.
+                    self.now = self.shared.time.observe();
+                    self.take(&ops, reply);
+                }
                 Some(Job::Close) => goes_on = false,
                 None => break,
             }
