@@ -15,7 +15,9 @@ use super::history::{Call, show};
 use super::model::{Rules, State};
 
 /// A search that looks at more than this many situations is given up, and the test with it.
-const SITUATIONS_MAX: usize = 200_000;
+const SITUATIONS_MAX: usize = 500_000;
+/// While a failure is shortened, a step that is not decided by then is not taken.
+const SITUATIONS_MAX_TO_SHORTEN: usize = 10_000;
 
 /// What a search found.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,39 +68,63 @@ struct Link {
 
 /// Searches for an order of `calls`, which must be sorted by their begin.
 pub fn check(calls: &[Call], rules: Rules) -> Verdict {
+    check_within(SITUATIONS_MAX, calls, rules)
+}
+
+fn check_within(situations_max: usize, calls: &[Call], rules: Rules) -> Verdict {
     assert!(calls.is_sorted_by_key(|call| call.began.tick), "calls come in the order they began");
     let mut seen = HashSet::new();
     let mut links: Vec<Link> = Vec::new();
-    let first = Situation {
-        done: Done::none(calls.len()),
-        latest_begin: 0,
-        state: State::absent(),
-        order: None,
-    };
-    let mut open = vec![first];
+    let (done, state) = (Done::none(calls.len()), State::absent());
+    let mut open = vec![Situation { done, latest_begin: 0, state, order: None }];
     while let Some(situation) = open.pop() {
         let candidates = candidates(calls, &situation);
         if candidates.is_complete {
             return Verdict::Linearizable(order(&links, situation.order));
         }
-        // The last one pushed is tried first: what ended first most likely happened first.
-        for at in candidates.calls.into_iter().rev() {
+        for (at, state) in steps(calls, &situation, &candidates.calls, rules) {
             let done = situation.done.with(at);
-            for state in situation.state.after(&calls[at], rules) {
-                if !seen.insert((done.clone(), state.clone())) {
-                    continue;
-                }
-                if seen.len() > SITUATIONS_MAX {
-                    return Verdict::GivenUp;
-                }
-                links.push(Link { call: at, ahead: situation.order });
-                let latest_begin = situation.latest_begin.max(calls[at].began.tick);
-                let order = Some(links.len() - 1);
-                open.push(Situation { done: done.clone(), latest_begin, state, order });
+            if !seen.insert((done.clone(), state.clone())) {
+                continue;
             }
+            if seen.len() > situations_max {
+                return Verdict::GivenUp;
+            }
+            links.push(Link { call: at, ahead: situation.order });
+            let latest_begin = situation.latest_begin.max(calls[at].began.tick);
+            open.push(Situation { done, latest_begin, state, order: Some(links.len() - 1) });
         }
     }
     Verdict::Impossible
+}
+
+/// The ways on from a situation, the best one last.
+///
+/// A call whose answer says that it changed nothing, and that fits here, leaves the model no other
+/// way, and tells it nothing new (not even that it is later than was known), is put in order at once: if the rest has an order with that call later on, it has one
+/// with it here, for no other finds another state by that. Only a lost call that cannot have
+/// happened after its begin may have to be ahead of it.
+fn steps(
+    calls: &[Call],
+    situation: &Situation,
+    candidates: &[usize],
+    rules: Rules,
+) -> Vec<(usize, State)> {
+    let mut steps = Vec::new();
+    // What is pushed last is tried first: what ended first most likely happened first.
+    for &at in candidates.iter().rev() {
+        let call = &calls[at];
+        let mut states = situation.state.after(call, rules);
+        let is_idle = states.len() == 1
+            && states[0] == situation.state
+            && call.is_idle()
+            && candidates.iter().all(|&other| calls[other].ended.tick > call.began.tick);
+        if is_idle {
+            return states.pop().map(|state| (at, state)).into_iter().collect();
+        }
+        steps.extend(states.into_iter().map(|state| (at, state)));
+    }
+    steps
 }
 
 struct Candidates {
@@ -168,7 +194,9 @@ pub fn assert_linearizable(calls: &[Call], rules: Rules, replay: &str) {
 /// reads is left out, and of any other the answer is forgotten, so that it may have happened at any
 /// time or not at all.
 pub fn shorten(calls: &[Call], rules: Rules) -> (Vec<Call>, usize) {
-    let is_impossible = |calls: &[Call]| check(calls, rules) == Verdict::Impossible;
+    let is_impossible = |calls: &[Call]| {
+        check_within(SITUATIONS_MAX_TO_SHORTEN, calls, rules) == Verdict::Impossible
+    };
     let mut core = cut(calls, &is_impossible);
     // The last answers are the surprising ones: what came long before is tried first.
     let mut at = 0;

@@ -15,7 +15,7 @@ use super::simulated::{Ttls, any_op};
 use crate::support::Rng;
 use crate::volume::{replay, seeds, tell};
 
-const RULES: Rules = Rules { max_ttl_ms: 60 };
+const RULES: Rules = Rules { max_ttl_ms: 60, extends_late: true };
 /// A call takes microseconds: half of the tokens expire within a round.
 const TTLS: Ttls = Ttls { issue: [1, 3, 10, 60], extend: [2, 10, 90] };
 const RIVALS: usize = 6;

@@ -108,6 +108,13 @@ impl Call {
         self.answer == Answer::Lost
     }
 
+    /// Whether its answer says that it changed nothing.
+    pub fn is_idle(&self) -> bool {
+        let answered_idle =
+            matches!(self.answer, Answer::Missing | Answer::Refused | Answer::Exists { .. });
+        answered_idle || self.op.only_reads() && !self.is_lost()
+    }
+
     /// The same call, had its answer not come.
     pub fn forgotten(self) -> Call {
         Call { answer: Answer::Lost, ..self }

@@ -11,7 +11,7 @@ use super::simulated::{Mistake, Size, TTLS, any_op, run};
 use crate::support::Rng;
 use crate::volume::{replay, seeds, tell};
 
-const RULES: Rules = Rules { max_ttl_ms: 1_500 };
+const RULES: Rules = Rules { max_ttl_ms: 1_500, extends_late: false };
 
 /// The model as stateright takes it: a deterministic object. What the model leaves open becomes a
 /// set of states; a call is possible if any of them allows it.

@@ -13,9 +13,12 @@
 //! `simulated` and `judge` (the checker held against histories that are known to be right or wrong,
 //! and against another checker), then the attacks.
 
+mod asked;
 mod checker;
+mod crowd;
 mod embedded;
 mod history;
 mod judge;
 mod model;
+mod rival;
 mod simulated;

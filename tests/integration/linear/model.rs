@@ -16,6 +16,10 @@ use super::history::{Answer, Call, Op};
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub max_ttl_ms: u64,
+    /// An extension that was asked for before the deadline may come to be seen after it: the engine
+    /// decides it by the time of its frame, and shows it when the frame is synced. Who looks in
+    /// between is told that the token is gone.
+    pub extends_late: bool,
 }
 
 /// The state of one token.
@@ -24,6 +28,8 @@ pub struct State {
     /// No later operation can happen earlier.
     now_ms: u64,
     entry: Option<Entry>,
+    /// What was there until its deadline and might be extended yet, where the rules allow it.
+    lapsed: Option<Entry>,
 }
 
 /// What is there until its deadline; also when it was consumed.
@@ -71,7 +77,7 @@ impl Range {
 impl State {
     /// Nothing was ever issued.
     pub fn absent() -> State {
-        State { now_ms: 0, entry: None }
+        State { now_ms: 0, entry: None, lapsed: None }
     }
 
     /// All states that there may be after `call` happened in this one with the answer it had;
@@ -83,19 +89,37 @@ impl State {
             return Vec::new();
         }
         let Some(entry) = &self.entry else {
-            return absent(call).map(|entry| State { now_ms, entry }).into_iter().collect();
+            let lapsed = self.lapsed.clone();
+            let revived = self.revived(call).and_then(|entry| present(entry, call, rules));
+            let states = absent(call).map(|entry| State { now_ms, entry, lapsed }.tidy());
+            let revived = revived.map(|entry| State { now_ms, entry, lapsed: None });
+            return states.into_iter().chain(revived).collect();
         };
         let mut states = Vec::new();
         if entry.deadline.max > now_ms {
             let mut entry = entry.clone();
             entry.deadline.min = entry.deadline.min.max(now_ms + 1);
-            states.extend(present(entry, call, rules).map(|entry| State { now_ms, entry }));
+            let after = present(entry, call, rules);
+            states.extend(after.map(|entry| State { now_ms, entry, lapsed: None }));
         }
         if entry.deadline.min <= call.ended.ms {
             let now_ms = now_ms.max(entry.deadline.min);
-            states.extend(absent(call).map(|entry| State { now_ms, entry }));
+            let lapsed = (rules.extends_late && entry.uses_left > 0).then(|| entry.clone());
+            states.extend(absent(call).map(|entry| State { now_ms, entry, lapsed }.tidy()));
         }
         states
+    }
+
+    /// The entry that an extension begun before its deadline finds again.
+    fn revived(&self, call: &Call) -> Option<Entry> {
+        let is_extend = matches!(call.op, Op::Extend { .. }) && call.answer != Answer::Missing;
+        let in_time = |entry: &&Entry| is_extend && call.began.ms < entry.deadline.max;
+        self.lapsed.as_ref().filter(in_time).cloned()
+    }
+
+    fn tidy(mut self) -> State {
+        self.lapsed.take_if(|_| self.entry.is_some());
+        self
     }
 }
 
