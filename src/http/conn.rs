@@ -51,9 +51,9 @@ enum Protocol {
     },
 }
 
-/// A connection being served.
-pub(super) struct Connection {
-    socket: TcpStream,
+/// A connection being served, over a socket or whatever else reads and writes.
+pub(super) struct Connection<S = TcpStream> {
+    socket: S,
     state: Rc<ConnState>,
     worker: Rc<Worker>,
     protocol: Protocol,
@@ -73,8 +73,8 @@ impl From<io::Error> for Over {
     }
 }
 
-impl Connection {
-    pub(super) fn new(socket: TcpStream, worker: Rc<Worker>, slot: Slot) -> Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(socket: S, worker: Rc<Worker>, slot: Slot) -> Connection<S> {
         Connection {
             socket,
             state: slot.state(),
@@ -320,7 +320,7 @@ impl Connection {
     }
 }
 
-impl Future for Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -103,8 +103,13 @@ impl Worker {
         self.is_draining.get()
     }
 
+    /// From now on the fast lane answers nothing, and connections that ended do not linger.
+    pub(super) fn begin_drain(&self) {
+        self.is_draining.set(true);
+    }
+
     /// A place for one more connection; `None` where there are too many.
-    fn slot(self: &Rc<Worker>) -> Option<Slot> {
+    pub(super) fn slot(self: &Rc<Worker>) -> Option<Slot> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.config.max_connections {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
@@ -168,7 +173,7 @@ impl Worker {
     }
 
     async fn drain(&self) {
-        self.is_draining.set(true);
+        self.begin_drain();
         self.watched.drain();
         let all_gone = async {
             while !self.watched.conns.borrow().is_empty() {
