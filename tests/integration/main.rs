@@ -34,6 +34,7 @@ mod crash;
 mod crash_oracle;
 mod damage;
 mod expiry;
+mod fuzz_cases;
 mod hostile;
 mod hostile_crowd;
 mod hostile_http2;

@@ -1,0 +1,207 @@
+//! Bodies: what is JSON and within the limits is taken and comes back byte for byte; anything else is
+//! refused, and never repeated in the refusal.
+
+use jeton::engine::stepped::Stepped;
+use jeton::http::loose;
+use jeton::reference::Reference;
+
+use super::json::{self, Kind, Value};
+use super::{http, talk};
+
+const PAYLOAD_LEN_MAX: usize = 64 << 10;
+const BATCH_LEN_MAX: usize = 1_000;
+const TTL_MS_MAX: f64 = 30.0 * 86_400_000.0;
+/// A longer piece of a body does not come into an error's text by chance.
+const TELLING_LEN: usize = 24;
+
+/// What is to become of a request to issue.
+struct Wanted<'a> {
+    payload: &'a str,
+    uses: u64,
+    peek: bool,
+    by_reference: bool,
+}
+
+/// Whether it is known what is to happen: a value next to a limit may go either way.
+enum Verdict<'a> {
+    Accept(Wanted<'a>),
+    Refuse,
+    Either,
+}
+
+/// Sends the bytes behind the first as a body; the first says where to.
+pub fn check(bytes: &[u8]) {
+    let Some((place, body)) = bytes.split_first() else { return };
+    agrees_with_serde(body);
+    if body.is_empty() {
+        return;
+    }
+    let mut stepped = talk::engine();
+    match place % 3 {
+        0 => one(&mut stepped, body),
+        1 => batch(&mut stepped, body),
+        _ => resolve(&mut stepped, body),
+    }
+}
+
+/// Where serde reads a value, so do we; it refuses more: numbers no float can hold, deep nesting,
+/// escapes that stand for no character.
+fn agrees_with_serde(body: &[u8]) {
+    let ours = json::read(body).is_some();
+    let theirs = serde_json::from_slice::<serde_json::Value>(body);
+    match theirs {
+        Ok(_) => assert!(ours, "serde reads what we don't"),
+        Err(error) => assert!(!ours || !error.is_eof(), "{error}, but we read it"),
+    }
+}
+
+fn verdict<'a>(value: &'a Value<'a>) -> Verdict<'a> {
+    let names = ["payload", "ttl", "uses", "peek", "reference"];
+    let Some(fields) = value.fields(&names) else { return Verdict::Refuse };
+    let [payload, ttl, uses, peek, reference] = fields[..] else { return Verdict::Refuse };
+    let Some(payload) = payload.map(|value| value.text) else { return Verdict::Refuse };
+    let uses = uses.map_or(Some(1), |value| value.text.parse().ok());
+    let peek = match peek.map(|value| value.text) {
+        None | Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => None,
+    };
+    let (Some(uses), Some(peek)) = (uses, peek) else { return Verdict::Refuse };
+    let is_good = payload != "null"
+        && payload.len() <= PAYLOAD_LEN_MAX
+        && (1..=10_000).contains(&uses)
+        && reference.is_none_or(|value| self::reference(value).is_some());
+    let by_reference = reference.is_some();
+    match ttl.map_or(Some(true), ttl_fits) {
+        Some(fits) if !fits || !is_good => Verdict::Refuse,
+        None if !is_good => Verdict::Refuse,
+        None => Verdict::Either,
+        Some(_) => Verdict::Accept(Wanted { payload, uses, peek, by_reference }),
+    }
+}
+
+/// None where that depends on how a number is rounded.
+fn ttl_fits(value: &Value<'_>) -> Option<bool> {
+    let millis = match &value.kind {
+        Kind::String(text) => match text.as_deref().map(loose::duration) {
+            Some(Ok(duration)) => duration.as_secs_f64() * 1_000.0,
+            Some(Err(_)) | None => return Some(false),
+        },
+        _ if value.is_number() => value.text.parse::<f64>().unwrap_or(f64::INFINITY) * 1_000.0,
+        _ => return Some(false),
+    };
+    let is_near = |limit: f64| (millis - limit).abs() < 1.0;
+    let is_near_limit = is_near(0.5) || is_near(TTL_MS_MAX);
+    (!is_near_limit).then_some((1.0..=TTL_MS_MAX).contains(&millis))
+}
+
+fn reference(value: &Value<'_>) -> Option<Reference> {
+    let fields = value.fields(&["order_number", "created_at", "amount"])?;
+    let text = |value: &Value<'_>| value.string().map(str::to_owned);
+    let order = fields[0].map(|value| text(value).ok_or(())).transpose().ok()?;
+    let time = fields[1].map(|value| text(value).ok_or(())).transpose().ok()?;
+    let amount = fields[2].map(|value| match value.string() {
+        Some(text) => text.to_owned(),
+        None => value.text.to_owned(),
+    });
+    Reference::new(order.as_deref(), time.as_deref(), amount.as_deref()).ok()
+}
+
+fn one(stepped: &mut Stepped, body: &[u8]) {
+    let answer = talk::ask(stepped, "POST", "/v1/tokens", body);
+    http::well_formed(&answer);
+    let value = json::read(body);
+    let verdict = value.as_ref().map_or(Verdict::Refuse, verdict);
+    match (answer.status, verdict) {
+        (201, Verdict::Accept(wanted)) => {
+            let issued: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+            came_back(stepped, issued["token"].as_str().expect("a token"), &wanted);
+        }
+        (201, Verdict::Either) => {}
+        (400 | 413 | 422, Verdict::Refuse | Verdict::Either) => tells_nothing(body, &answer.body),
+        (status, _) => panic!("{status} to {:?}", String::from_utf8_lossy(body)),
+    }
+}
+
+/// What was issued is there, byte for byte, and can be consumed.
+fn came_back(stepped: &mut Stepped, token: &str, wanted: &Wanted<'_>) {
+    let path = format!("/v1/tokens/{token}");
+    let got = talk::ask(stepped, "GET", &path, b"");
+    let is_seen = wanted.peek.then_some(wanted.payload.as_bytes());
+    assert_eq!((got.status == 200).then_some(&got.body[..]), is_seen, "GET");
+    let status = talk::ask(stepped, "GET", &format!("{path}/status"), b"");
+    let status: serde_json::Value = serde_json::from_slice(&status.body).expect("JSON");
+    assert_eq!(status["uses_left"], wanted.uses);
+    assert_eq!(status["size"], wanted.payload.len());
+    let consumed = talk::ask(stepped, "POST", &format!("{path}/consume"), b"");
+    assert_eq!(consumed.body, wanted.payload.as_bytes(), "consume");
+    let again = talk::ask(stepped, "POST", &format!("{path}/consume"), b"");
+    assert_eq!(again.status, if wanted.uses > 1 { 200 } else { 404 }, "P2");
+}
+
+/// P9: an error repeats nothing of what was sent.
+fn tells_nothing(body: &[u8], answer: &[u8]) {
+    let is_told = |piece: &[u8]| answer.windows(TELLING_LEN).any(|told| told == piece);
+    assert!(!body.windows(TELLING_LEN).any(is_told), "P9: {}", String::from_utf8_lossy(answer));
+}
+
+/// The items of `{"tokens": […]}`.
+fn items<'a>(value: &'a Value<'a>) -> Option<&'a [Value<'a>]> {
+    let fields = value.fields(&["tokens"])?;
+    match &fields[0]?.kind {
+        Kind::Array(items) if items.len() <= BATCH_LEN_MAX => Some(items),
+        _ => None,
+    }
+}
+
+fn batch(stepped: &mut Stepped, body: &[u8]) {
+    let answer = talk::ask(stepped, "POST", "/v1/tokens/batch", body);
+    http::well_formed(&answer);
+    let value = json::read(body);
+    let Some(items) = value.as_ref().and_then(items) else {
+        assert!(matches!(answer.status, 400 | 413 | 422), "{answer:?}");
+        return;
+    };
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let results: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let results = results["results"].as_array().expect("results");
+    assert_eq!(results.len(), items.len(), "a result for each");
+    for (item, result) in items.iter().zip(results) {
+        match (result["token"].as_str(), verdict(item)) {
+            // Two of one reference may be in one batch.
+            (_, Verdict::Accept(Wanted { by_reference: true, .. }) | Verdict::Either) => {}
+            (Some(token), Verdict::Accept(wanted)) => came_back(stepped, token, &wanted),
+            (None, Verdict::Refuse) => assert!(result["error"]["status"].is_number(), "{result}"),
+            (token, _) => panic!("{:?} to {}", token.map(|_| "a token"), item.text),
+        }
+    }
+}
+
+fn resolve(stepped: &mut Stepped, body: &[u8]) {
+    let answer = talk::ask(stepped, "POST", "/v1/resolve", body);
+    http::well_formed(&answer);
+    let value = json::read(body);
+    let known = |item: &Value<'_>| match &item.kind {
+        Kind::String(text) => {
+            let text = text
+                .as_deref()
+                .filter(|text| jeton::token::Token::parse(text.as_bytes()).is_ok())?;
+            Some(if text == talk::ONE { "\"one\"" } else { "null" })
+        }
+        _ => {
+            let fields = item.fields(&["reference"])?;
+            reference(fields[0]?).map(|_| "null")
+        }
+    };
+    let items = value.as_ref().and_then(items);
+    let wanted = items.and_then(|items| items.iter().map(known).collect::<Option<Vec<_>>>());
+    match wanted {
+        Some(wanted) => {
+            assert_eq!(
+                (answer.status, answer.body),
+                (200, format!("[{}]", wanted.join(",")).into_bytes())
+            );
+        }
+        None => assert!(matches!(answer.status, 400 | 413 | 422), "{answer:?}"),
+    }
+}

@@ -1,0 +1,39 @@
+//! The log's reader: whatever stands in the segments, it finds exactly the frames that the format
+//! says are there, or refuses and names the file and the place.
+
+use jeton::wal::{ReadError, survey};
+
+use super::{forge, spec};
+
+/// Reads the log that the bytes stand for.
+pub fn check(bytes: &[u8]) {
+    let segments = forge::segments(bytes);
+    let (disk, storage) = forge::disk(&segments);
+    let wanted = spec::log(&segments);
+    let read = survey(&storage).and_then(|survey| {
+        let survey = survey.expect("there is a log");
+        let (mut frames, mut last_time) = (Vec::new(), 0);
+        for segment in &survey.segments {
+            let read = segment.read()?;
+            read.check_follows(last_time)?;
+            last_time = read.last_time_ms().unwrap_or(last_time);
+            frames.extend(read.iter().map(|f| (f.lsn.0, f.log_time_ms, f.body.to_vec())));
+        }
+        assert_eq!(survey.tail.last_time_ms, last_time, "the tail's time");
+        Ok((frames, survey.tail.end_lsn.0))
+    });
+    match (read, wanted) {
+        (Ok((frames, end_lsn)), Ok(wanted)) => {
+            let is_same = frames.len() == wanted.frames.len()
+                && frames.iter().zip(&wanted.frames).all(|(a, b)| (a.0, a.1, &a.2[..]) == *b);
+            assert!(is_same, "other frames than are there: {frames:?} and not {wanted:?}");
+            assert_eq!(end_lsn, wanted.end_lsn, "the end of the log");
+        }
+        (Err(ReadError::Damage(damage)), Err(spec::Damaged)) => {
+            assert!(disk.names().contains(&damage.file), "{damage} in a file that is not there");
+            assert!(damage.offset <= forge::SEGMENT_LEN as u64, "{damage}");
+        }
+        (Ok(_), Err(_)) => panic!("P5: a damaged log was read"),
+        (Err(error), _) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,50 @@
+//! What fuzzing tries to break: one property for each target, as a function of any bytes.
+//!
+//! The targets of `tests/fuzz/targets` run them under cargo-fuzz; `tests/integration/fuzz_cases.rs`
+//! runs them in the ordinary test suite, on all seeds, all that was found once, and random bytes.
+//! Where a property says what must come out, it says so in its own words: [`spec`] and [`json`] read
+//! the documented formats a second time, without the code they are held against.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a property fails by panicking"
+)]
+
+pub mod answers;
+pub mod body;
+pub mod duration;
+pub mod forge;
+pub mod frame;
+pub mod http;
+pub mod input;
+pub mod json;
+pub mod lane;
+pub mod log;
+pub mod model;
+pub mod record;
+pub mod reference;
+pub mod size;
+pub mod spec;
+pub mod talk;
+pub mod token;
+pub mod wheel;
+
+/// A target's name and its property.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 11] = [
+    ("body", body::check),
+    ("duration", duration::check),
+    ("frame", frame::check),
+    ("http", http::check),
+    ("lane", lane::check),
+    ("log", log::check),
+    ("record", record::check),
+    ("reference", reference::check),
+    ("size", size::check),
+    ("token", token::check),
+    ("wheel", wheel::check),
+];

@@ -1,0 +1,82 @@
+//! A whole engine on any log: it refuses and names the file and the place, or it holds exactly what
+//! the records say, gives each use once, and says the same after it was opened again.
+
+use std::sync::Arc;
+
+use jeton::engine::stepped::Stepped;
+use jeton::engine::{Config, Op, OpenError, Outcome};
+use jeton::time::{ManualClock, UnixMillis};
+use jeton::token::{Digest, Digester, Secret};
+use jeton::wal::{self, Preparing, ReadError, Storage};
+
+use super::model::{Entries, Entry};
+use super::{forge, model, spec};
+
+/// Opens an engine on the log that the bytes stand for.
+pub fn check(bytes: &[u8]) {
+    let segments = forge::segments(bytes);
+    let (disk, storage) = forge::disk(&segments);
+    let wanted = spec::log(&segments).and_then(|log| Ok((model::replay(&log)?, log.last_time)));
+    match (open(&storage), wanted) {
+        (Ok(stepped), Ok((entries, last_time))) => {
+            let now = stepped.engine().now().0;
+            assert!(now >= last_time && now >= forge::START, "P3: time ran backwards");
+            live(stepped, &storage, entries, now);
+        }
+        (Err(OpenError::Read(ReadError::Damage(damage))), Err(spec::Damaged)) => {
+            assert!(disk.names().contains(&damage.file), "{damage} in a file that is not there");
+        }
+        (Err(OpenError::Record { file, offset, source }), Err(spec::Damaged)) => {
+            assert!(disk.names().contains(&file), "{source} in {file}, which is not there");
+            assert!(offset < forge::SEGMENT_LEN as u64, "{source} at {offset}");
+        }
+        (Ok(_), Err(_)) => panic!("P5: a damaged log was opened"),
+        (Err(error), _) => panic!("{error}"),
+    }
+}
+
+fn open(storage: &Arc<dyn Storage>) -> Result<Stepped, OpenError> {
+    let segment_size = forge::SEGMENT_LEN as u64;
+    let log_min_size = 8 * segment_size;
+    let wal = wal::Config { segment_size, log_min_size, preparing: Preparing::Inline };
+    let config = Config { recovery_threads: 1, wal, ..Config::default() };
+    let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
+    let clock = Arc::new(ManualClock::at(UnixMillis(forge::START)));
+    Stepped::open(config, Arc::clone(storage), digester, clock)
+}
+
+/// Looks at every entry, takes a use of each, and looks again at what a restart finds.
+fn live(mut stepped: Stepped, storage: &Arc<dyn Storage>, mut entries: Entries, now: u64) {
+    compare(&stepped, &entries, now);
+    for (digest, entry) in &mut entries {
+        let op = Op::Consume { digest: Digest::from_bytes(*digest), key: None };
+        let outcome = stepped.carry_out(vec![op]).expect("the engine is open").pop();
+        let wanted = match entry.is_alive(now) {
+            true => Outcome::Consumed { payload: entry.payload.clone() },
+            false => Outcome::NotFound,
+        };
+        assert_eq!(outcome, Some(wanted), "P2: a use of {entry:?}");
+        entry.uses_left -= u64::from(entry.is_alive(now));
+    }
+    stepped.tend(true);
+    compare(&stepped, &entries, now);
+    stepped.close().expect("a good disk");
+    let again = open(storage).expect("what it wrote itself");
+    compare(&again, &entries, again.engine().now().0);
+}
+
+fn compare(stepped: &Stepped, entries: &Entries, now: u64) {
+    let engine = stepped.engine();
+    let alive = |entry: &&Entry| entry.is_alive(now);
+    assert_eq!(engine.stats().tokens, entries.values().filter(alive).count() as u64, "tokens");
+    for (bytes, entry) in entries {
+        let digest = Digest::from_bytes(*bytes);
+        let status = engine.status(&digest, UnixMillis(now));
+        let status = status.map(|s| (s.expires_at.0, u64::from(s.uses_left), s.payload_len));
+        let wanted = (entry.deadline, entry.uses_left, entry.payload.len());
+        assert_eq!(status, entry.is_alive(now).then_some(wanted), "the status of {entry:?}");
+        let payload = engine.resolve(&digest, UnixMillis(now), <[u8]>::to_vec);
+        let is_seen = entry.is_alive(now) && entry.peek;
+        assert_eq!(payload, is_seen.then(|| entry.payload.clone()), "the payload of {entry:?}");
+    }
+}

@@ -1,0 +1,251 @@
+//! The log's format read a second time, from its documentation alone: records, frames, segments, and
+//! where a log ends. Slow, simple, and none of the code it is held against.
+
+use super::forge::Segment;
+
+pub const INSTANT_MAX: u64 = (1 << 43) - 1;
+const COUNT_MAX: u64 = 10_000;
+const PAYLOAD_LEN_MAX: u64 = 1 << 20;
+const HEADER_BLOCK_LEN: usize = 4096;
+const FRAME_HEADER_LEN: usize = 32;
+
+/// A record as it stands in a body.
+pub struct Record<'a> {
+    pub len: usize,
+    /// All zeros for a time record.
+    pub digest: [u8; 16],
+    pub what: What<'a>,
+}
+
+/// What a record says.
+pub enum What<'a> {
+    Issue(Content<'a>),
+    Carry { content: Content<'a>, issued_at: u64, keys: Vec<[u8; 16]> },
+    Consume { key: Option<[u8; 16]> },
+    Extend { deadline: u64, life_ms_max: u64 },
+    Revoke,
+    Time,
+}
+
+/// What Issue and Carry have in common.
+#[derive(Clone, Copy)]
+pub struct Content<'a> {
+    pub peek: bool,
+    pub uses: u64,
+    pub deadline: u64,
+    pub payload: &'a [u8],
+}
+
+/// A little-endian number.
+fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + len)?;
+    Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
+fn sixteen(bytes: &[u8], at: usize) -> Option<[u8; 16]> {
+    bytes.get(at..at + 16)?.try_into().ok()
+}
+
+fn is_zero(bytes: &[u8], at: usize, len: usize) -> bool {
+    bytes.get(at..at + len).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+}
+
+/// The record at the start of these bytes, if one is there.
+pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
+    let (kind, flags) = (*bytes.first()?, *bytes.get(1)?);
+    if kind == 6 {
+        let is_time = flags == 0 && is_zero(bytes, 2, 6);
+        return is_time.then_some(Record { len: 8, digest: [0; 16], what: What::Time });
+    }
+    let digest = sixteen(bytes, 8)?;
+    let (len, what) = match kind {
+        1 | 2 => entry(bytes, kind, flags)?,
+        3 if flags == 0 => (24, What::Consume { key: None }),
+        3 if flags == 1 => (40, What::Consume { key: Some(sixteen(bytes, 24)?) }),
+        4 if flags == 0 => {
+            let deadline = number(bytes, 24, 8)?;
+            (40, What::Extend { deadline, life_ms_max: number(bytes, 32, 8)? })
+        }
+        5 if flags == 0 => (24, What::Revoke),
+        _ => return None,
+    };
+    let is_short_head = kind > 2;
+    if is_short_head && !is_zero(bytes, 2, 6) {
+        return None;
+    }
+    if let What::Extend { deadline, .. } = what
+        && deadline > INSTANT_MAX
+    {
+        return None;
+    }
+    Some(Record { len, digest, what })
+}
+
+fn entry(bytes: &[u8], kind: u8, flags: u8) -> Option<(usize, What<'_>)> {
+    let (uses, payload_len) = (number(bytes, 2, 2)?, number(bytes, 4, 4)?);
+    let deadline = number(bytes, 24, 8)?;
+    let in_limits = flags <= 3
+        && uses <= COUNT_MAX
+        && payload_len <= PAYLOAD_LEN_MAX
+        && deadline <= INSTANT_MAX;
+    if !in_limits {
+        return None;
+    }
+    let payload = |at: usize| {
+        Some((at + payload_len as usize, bytes.get(at..)?.get(..payload_len as usize)?))
+    };
+    let content = |payload| Content {
+        peek: flags & 1 != 0,
+       
+        uses,
+        deadline,
+        payload,
+    };
+    if kind == 1 {
+        let (len, payload) = payload(32)?;
+        return (uses > 0).then_some((len, What::Issue(content(payload))));
+    }
+    let issued_at = number(bytes, 32, 8)?;
+    let (uses_total, key_count) = (number(bytes, 40, 2)?, number(bytes, 42, 2)?);
+    let in_limits = issued_at <= INSTANT_MAX
+        && (1..=COUNT_MAX).contains(&uses_total)
+        && uses + key_count <= uses_total
+        && is_zero(bytes, 44, 4);
+    if !in_limits {
+        return None;
+    }
+    let key_count = key_count as usize;
+    let keys: Option<Vec<_>> = (0..key_count).map(|n| sixteen(bytes, 48 + n * 16)).collect();
+    let (len, payload) = payload(48 + key_count * 16)?;
+    Some((len, What::Carry { content: content(payload), issued_at, keys: keys? }))
+}
+
+/// A frame of a segment.
+#[derive(Clone, Copy)]
+struct Frame {
+    at: usize,
+    end: usize,
+    body_len: usize,
+    is_seal: bool,
+    time: u64,
+    synced: u64,
+    lsn: u64,
+}
+
+/// The valid frame at `at`, if one is there.
+fn frame(segment: &Segment, at: usize) -> Option<Frame> {
+    let bytes = &segment.bytes;
+    let header = bytes.get(at..at + FRAME_HEADER_LEN)?;
+    let len = number(header, 4, 4)?;
+    let (body_len, is_seal) = ((len & 0x7FFF_FFFF) as usize, len >> 31 == 1);
+    let end = (at + FRAME_HEADER_LEN + body_len).next_multiple_of(8);
+    let covered = bytes.get(at + 4..at + FRAME_HEADER_LEN + body_len)?;
+    let (time, synced, lsn) =
+        (number(header, 16, 8)?, number(header, 24, 8)?, number(header, 8, 8)?);
+    let is_valid = end <= bytes.len()
+        && lsn == segment.lsn_at(at)
+        && number(header, 0, 4)? == u64::from(crc32c::crc32c_append(segment.identity, covered));
+    is_valid.then_some(Frame { at, end, body_len, is_seal, time, synced, lsn })
+}
+
+/// The frame that follows what ended at `at`.
+fn following(segment: &Segment, at: usize) -> Option<Frame> {
+    let aligned = at.next_multiple_of(512);
+    let in_second = || frame(segment, aligned).filter(|frame| frame.synced == segment.lsn_at(at));
+    frame(segment, at).or_else(in_second)
+}
+
+/// Whether something stands at `at` that says it is a frame of this place, true or not.
+fn claims(segment: &Segment, at: usize) -> Option<u64> {
+    segment.bytes.get(at..at + FRAME_HEADER_LEN)?;
+    let lsn = number(&segment.bytes, at + 8, 8)?;
+    (lsn == segment.lsn_at(at)).then(|| number(&segment.bytes, at + 24, 8))?
+}
+
+struct Walk {
+    frames: Vec<Frame>,
+    end: usize,
+    is_sealed: bool,
+}
+
+fn walk(segment: &Segment) -> Result<Walk, Damaged> {
+    let mut walk = Walk { frames: Vec::new(), end: HEADER_BLOCK_LEN, is_sealed: false };
+    while let Some(next) = following(segment, walk.end).filter(|_| !walk.is_sealed) {
+        let before = walk.frames.last().map_or(0, |frame| frame.time);
+        if next.time < before || next.synced > next.lsn {
+            return Err(Damaged);
+        }
+        (walk.end, walk.is_sealed) = (next.end, next.is_seal);
+        walk.frames.push(next);
+    }
+    Ok(walk)
+}
+
+fn valid_behind(segment: &Segment, from: usize) -> Option<Frame> {
+    (from..segment.bytes.len()).step_by(8).find_map(|at| frame(segment, at))
+}
+
+fn was_written(segment: &Segment, walk: &Walk) -> bool {
+    !walk.frames.is_empty()
+        || claims(segment, HEADER_BLOCK_LEN).is_some()
+        || valid_behind(segment, HEADER_BLOCK_LEN).is_some()
+}
+
+/// The log must be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+/// What a log says: its frames that hold or could hold records.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Log<'a> {
+    /// Lsn, log time and body.
+    pub frames: Vec<(u64, u64, &'a [u8])>,
+    pub end_lsn: u64,
+    pub last_time: u64,
+}
+
+/// Reads a log. The headers of the segments are right unless their bytes were changed.
+pub fn log(segments: &[Segment]) -> Result<Log<'_>, Damaged> {
+    if segments.iter().any(|segment| segment.bytes[..60] != segment.header()) {
+        return Err(Damaged);
+    }
+    let mut count = segments.len();
+    let last = walk(&segments[count - 1])?;
+    if count > 1
+        && !was_written(&segments[count - 1], &last)
+        && !walk(&segments[count - 2])?.is_sealed
+    {
+        count -= 1;
+    }
+    let (mut frames, mut last_time, mut end_lsn) = (Vec::new(), 0, 0);
+    for (n, segment) in segments[..count].iter().enumerate() {
+        let walk = walk(segment)?;
+        let is_current = n + 1 == count;
+        if walk.is_sealed == is_current {
+            return Err(Damaged);
+        }
+        end_lsn = segment.lsn_at(walk.end);
+        for frame in &walk.frames {
+            if frame.time < last_time {
+                return Err(Damaged);
+            }
+            last_time = frame.time;
+            let body_at = frame.at + FRAME_HEADER_LEN;
+            if !frame.is_seal {
+                frames.push((
+                    frame.lsn,
+                    frame.time,
+                    &segment.bytes[body_at..body_at + frame.body_len],
+                ));
+            }
+        }
+        let mut from = walk.end;
+        while let Some(behind) = valid_behind(segment, from).filter(|_| is_current) {
+            if behind.synced > end_lsn {
+                return Err(Damaged);
+            }
+            from = behind.end;
+        }
+    }
+    Ok(Log { frames, end_lsn, last_time })
+}

@@ -1,0 +1,149 @@
+//! The timing wheel against a sorted map: nothing is lost, nothing is late, nothing is asked about
+//! without end, and a turn does no more than its budget.
+
+use std::collections::BTreeMap;
+
+use jeton::time::UnixMillis;
+use jeton::token::Prefix;
+use jeton::wheel::{TICK_MS, TURN_LEN, Verdict, Wheel};
+
+use super::input::Input;
+
+/// A timer is asked about at most once a level, and once when it is due.
+const ASKED_MAX: u32 = 7;
+
+#[derive(Default)]
+struct Thing {
+    deadline: u64,
+    timers: usize,
+    /// Times it was asked about since its deadline was set or a slot was reviewed.
+    asked: u32,
+}
+
+struct World {
+    wheel: Wheel,
+    now: u64,
+    things: BTreeMap<u64, Thing>,
+    /// Timers that the wheel must have, those for nothing included.
+    timers: usize,
+    is_behind: bool,
+}
+
+/// Does what the bytes say, step by step.
+pub fn check(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let now = input.scaled(43).min(UnixMillis::MAX.0);
+    let wheel = Wheel::new(UnixMillis(now));
+    let mut world = World { wheel, now, things: BTreeMap::new(), timers: 0, is_behind: false };
+    while !input.is_empty() {
+        world.step(&mut input);
+        assert_eq!(world.wheel.len(), world.timers, "timers in the wheel");
+        assert_eq!(world.wheel.is_empty(), world.timers == 0);
+    }
+    world.now = UnixMillis::MAX.0;
+    world.advance(usize::MAX);
+    // The last instants of all have no tick behind them that can come.
+    let last = UnixMillis::MAX.0 - 2 * TICK_MS;
+    let left: Vec<_> = world.things.values().filter(|thing| thing.deadline < last).collect();
+    assert!(left.is_empty(), "{} were never asked about", left.len());
+}
+
+impl World {
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.u8() % 16 {
+            0..=5 => {
+                let (name, ttl) = (u64::from(input.u8()), input.scaled(43));
+                let deadline = self.now.saturating_add(ttl).min(UnixMillis::MAX.0);
+                self.wheel.schedule(Prefix(name), UnixMillis(deadline));
+                self.timers += 1;
+                self.learn(name, deadline);
+            }
+            6..=9 => {
+                self.now = self.now.saturating_add(input.scaled(40)).min(UnixMillis::MAX.0);
+                let budget = [usize::MAX, 0, 1, 64, 65, 1_000][usize::from(input.u8() % 6)];
+                self.advance(budget);
+            }
+            10 => {
+                self.wheel.review();
+                self.things.values_mut().for_each(|thing| thing.asked = 0);
+            }
+            11 => drop(self.things.remove(&u64::from(input.u8()))),
+            12 | 13 => {
+                let (name, more) = (u64::from(input.u8()), input.scaled(43));
+                if let Some(thing) = self.things.get_mut(&name) {
+                    thing.deadline = thing.deadline.saturating_add(more).min(UnixMillis::MAX.0);
+                    thing.asked = 0;
+                }
+            }
+            14 => self.merge(input),
+            // Many at once, so that turns have several batches.
+            _ => {
+                let (count, ttl) = (u64::from(input.u8()) * 2, input.scaled(30));
+                for name in 1_000..1_000 + count {
+                    let deadline = self.now.saturating_add(ttl + name).min(UnixMillis::MAX.0);
+                    self.wheel.schedule(Prefix(name), UnixMillis(deadline));
+                    self.timers += 1;
+                    self.learn(name, deadline);
+                }
+            }
+        }
+    }
+
+    /// A deadline never moves back; several timers may be for one thing.
+    fn learn(&mut self, name: u64, deadline: u64) {
+        let thing = self.things.entry(name).or_default();
+        thing.deadline = thing.deadline.max(deadline);
+        thing.timers += 1;
+        thing.asked = 0;
+    }
+
+    fn merge(&mut self, input: &mut Input<'_>) {
+        if self.is_behind {
+            return;
+        }
+        let mut other = Wheel::new(UnixMillis(self.now));
+        for _ in 0..input.u8() % 8 {
+            let (name, ttl) = (u64::from(input.u8()), input.scaled(43));
+            let deadline = self.now.saturating_add(ttl).min(UnixMillis::MAX.0);
+            other.schedule(Prefix(name), UnixMillis(deadline));
+            self.timers += 1;
+            self.learn(name, deadline);
+        }
+        self.wheel.merge(other);
+    }
+
+    fn advance(&mut self, budget: usize) {
+        let World { wheel, now, things, timers, is_behind } = self;
+        let mut asked = 0;
+        *is_behind = wheel.advance(UnixMillis(*now), budget, |names, verdicts| {
+            assert!(!names.is_empty() && names.len() <= TURN_LEN, "{} at once", names.len());
+            asked += names.len();
+            for (at, name) in names.iter().enumerate() {
+                let thing = things.get_mut(&name.0);
+                let verdict = match thing {
+                    Some(thing) if thing.deadline > *now => {
+                        thing.asked += 1;
+                        let bound = ASKED_MAX as usize * thing.timers;
+                        assert!(thing.asked as usize <= bound, "asked {} times", thing.asked);
+                        Verdict::Again(UnixMillis(thing.deadline))
+                    }
+                    _ => Verdict::Done,
+                };
+                if verdict == Verdict::Done {
+                    things.remove(&name.0);
+                }
+                let is_known = verdict == Verdict::Done || names[..at].contains(name);
+                *timers -= usize::from(is_known);
+                verdicts.push(verdict);
+            }
+        });
+        assert!(asked < budget.saturating_add(TURN_LEN), "{asked} with a budget of {budget}");
+        if *is_behind {
+            assert!(asked >= budget, "behind before the budget was spent");
+            return;
+        }
+        for (name, thing) in things {
+            assert!(thing.deadline + 2 * TICK_MS > *now, "{name} is late");
+        }
+    }
+}
