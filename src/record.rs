@@ -14,8 +14,9 @@
 //! ```
 //!
 //! An Issue is made at the frame's log time. A record is valid if and only if its kind is known,
-//! its bytes are all there, unused bytes and flags are zero, and each field is within the limits of
-//! [`crate::entry`]; anything else is damage, for a frame's checksum was right.
+//! its bytes are all there, unused bytes and flags are zero, each field is within the limits of
+//! [`crate::entry`], and an entry has at most as many uses left and keys together as it was issued
+//! with; anything else is damage, for a frame's checksum was right.
 
 use crate::entry::{PAYLOAD_LEN_MAX, Parts, USES_MAX};
 use crate::time::UnixMillis;
@@ -302,6 +303,10 @@ impl<'a> Reader<'a> {
         let issued_at = self.instant()?;
         let (uses_total, key_count) = (self.count(1)?, self.count(0)?);
         self.zero(4)?;
+        // Else a use would be lost, or more keys kept than an entry can have.
+        if uses + key_count > uses_total {
+            return Err(self.error("more uses than were issued"));
+        }
         let keys = Keys(self.take(key_count as usize * DIGEST_LEN)?);
         let payload = self.take(payload_len)?;
         let parts = Parts {
@@ -429,6 +434,16 @@ mod tests {
                 assert!(Record::decode(&sample[..len], 0).is_err(), "{len} of {}", sample.len());
             }
         }
+    }
+
+    #[test]
+    fn p5_an_entry_with_more_uses_and_keys_than_it_was_issued_with_is_damage() {
+        let carry = samples().swap_remove(1);
+        assert!(Record::decode(&carry, 0).is_ok());
+        let uses_total_at = ISSUE_HEAD_LEN + 8;
+        let mut fewer = carry.clone();
+        fewer[uses_total_at] -= 1;
+        assert!(Record::decode(&fewer, 0).is_err(), "two left and three keys of four");
     }
 
     #[test]
