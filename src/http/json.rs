@@ -193,7 +193,7 @@ pub(crate) fn duration(text: &str) -> Written {
         return seconds(text);
     }
     match humantime::parse_duration(text) {
-        Ok(duration) => Written::Duration(duration),
+        Ok(duration) => Written::Duration(round_to_millis(duration)),
         Err(humantime::DurationError::NumberOverflow) => Written::OutOfRange,
         Err(_) => Written::Form,
     }
@@ -215,7 +215,7 @@ fn seconds(text: &str) -> Written {
 
 /// To the nearest millisecond: `1.001` as a float is a little less.
 fn round_to_millis(duration: Duration) -> Duration {
-    let millis = (duration + Duration::from_micros(500)).as_millis();
+    let millis = duration.saturating_add(Duration::from_micros(500)).as_millis();
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
@@ -270,6 +270,8 @@ mod tests {
             ("0.25", 250),
             ("1.001", 1001),
             ("0.001", 1),
+            ("\"1500us\"", 2),
+            ("\"600us\"", 1),
         ] {
             let ttl = ttl(&raw(text), day).unwrap();
             assert_eq!(ttl.as_millis(), millis, "{text}");
@@ -292,6 +294,8 @@ mod tests {
             ("-5", 422),
             ("\"-5\"", 422),
             ("0.0004", 422),
+            ("\"400us\"", 422),
+            ("\"18446744073709551615s 999ms 999us\"", 422),
             ("86400.001", 422),
             ("1e300", 422),
             ("1e999", 422),
