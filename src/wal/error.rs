@@ -79,6 +79,12 @@ pub enum DamageKind {
         /// Log time of this frame.
         after_ms: u64,
     },
+    /// A time that no entry can hold.
+    #[error("the log time, {time_ms} ms, is out of range")]
+    TimeOutOfRange {
+        /// Log time of the frame.
+        time_ms: u64,
+    },
     /// A frame that claims what comes after it was durable before it.
     #[error("the frame says that what comes after it was synced before it")]
     SyncedAhead,

@@ -6,7 +6,8 @@
 //!                 with the identity of the segment
 //!      4       4  length of the body in bytes; the top bit marks a seal
 //!      8       8  Lsn of the frame's first byte
-//!     16       8  log time, Unix milliseconds, never less than the frame before
+//!     16       8  log time, Unix milliseconds below 2^43, never less than the
+//!                 frame before
 //!     24       8  synced Lsn: everything before it was known to be durable
 //!                 when this frame was written
 //!     32       …  body

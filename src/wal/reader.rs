@@ -18,7 +18,7 @@
 //!   log. A valid frame behind X which says that more than X was durable when
 //!   it was written proves damage. Otherwise what is there was never
 //!   acknowledged as durable: a torn tail, to be cut (see [`super::tail`]).
-//! - The log time never goes back.
+//! - The log time never goes back, and is one that an entry can hold.
 //!
 //! What survey reads of the last two segments, it syncs first and then reads
 //! from the device: what a killed process left in the page cache is durable
@@ -35,6 +35,7 @@ use super::segment::{
 };
 use super::storage::{File, Storage};
 use super::tail::{self, Tail};
+use crate::time::UnixMillis;
 
 /// What is in a directory.
 pub struct Survey {
@@ -184,6 +185,9 @@ impl Walk {
                     before_ms,
                     after_ms: fields.log_time_ms,
                 }));
+            }
+            if fields.log_time_ms > UnixMillis::MAX.0 {
+                return Err(damage(DamageKind::TimeOutOfRange { time_ms: fields.log_time_ms }));
             }
             if fields.synced_lsn > fields.lsn {
                 return Err(damage(DamageKind::SyncedAhead));
