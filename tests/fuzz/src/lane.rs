@@ -10,8 +10,17 @@ pub fn check(bytes: &[u8]) {
     let whole = pieces.concat();
     let with = talk::say(&mut talk::engine(), &pieces, true);
     let without = talk::say(&mut talk::engine(), &[&whole], false);
-    let [with, without] =
+    let [mut with, mut without] =
         [with, without].map(|answers| answers.into_iter().map(comparable).collect::<Vec<_>>());
+    // A head that never ends is refused or not, as its pieces have come: either ends the talk.
+    let refused = |answer: &Answer| answer.status == 400 && answer.closes();
+    let (longer, len) = match with.len() > without.len() {
+        true => (&mut with, without.len()),
+        false => (&mut without, with.len()),
+    };
+    if longer.len() == len + 1 && refused(&longer[len]) {
+        longer.pop();
+    }
     assert_eq!(with, without, "the lane answers otherwise than hyper");
 }
 
@@ -21,11 +30,11 @@ fn comparable(mut answer: Answer) -> Answer {
     // The order of headers says nothing.
     answer.headers.sort();
     let mark = b"\"token\":\"";
-    let ends: Vec<_> =
-        answer.body.windows(mark.len()).enumerate().filter(|(_, w)| w == mark).collect();
-    for at in ends.into_iter().map(|(at, _)| at + mark.len()).collect::<Vec<_>>() {
-        let len = answer.body.len();
-        answer.body[at.min(len)..(at + 32).min(len)].fill(b'?');
+    for at in 0..answer.body.len() {
+        if answer.body[..at].ends_with(mark) {
+            let end = answer.body.len().min(at + 32);
+            answer.body[at..end].fill(b'?');
+        }
     }
     answer
 }

@@ -35,8 +35,7 @@ pub fn replay(log: &spec::Log<'_>) -> Result<Entries, Damaged> {
             apply(&mut entries, &record, *time);
         }
     }
-    // An instant that no entry can hold.
-    if log.last_time > INSTANT_MAX { Err(Damaged) } else { Ok(entries) }
+    Ok(entries)
 }
 
 fn apply(entries: &mut Entries, record: &spec::Record<'_>, time: u64) {

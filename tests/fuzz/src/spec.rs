@@ -94,13 +94,7 @@ fn entry(bytes: &[u8], kind: u8, flags: u8) -> Option<(usize, What<'_>)> {
     let payload = |at: usize| {
         Some((at + payload_len as usize, bytes.get(at..)?.get(..payload_len as usize)?))
     };
-    let content = |payload| Content {
-        peek: flags & 1 != 0,
-       
-        uses,
-        deadline,
-        payload,
-    };
+    let content = |payload| Content { peek: flags & 1 != 0, uses, deadline, payload };
     if kind == 1 {
         let (len, payload) = payload(32)?;
         return (uses > 0).then_some((len, What::Issue(content(payload))));
@@ -172,7 +166,7 @@ fn walk(segment: &Segment) -> Result<Walk, Damaged> {
     let mut walk = Walk { frames: Vec::new(), end: HEADER_BLOCK_LEN, is_sealed: false };
     while let Some(next) = following(segment, walk.end).filter(|_| !walk.is_sealed) {
         let before = walk.frames.last().map_or(0, |frame| frame.time);
-        if next.time < before || next.synced > next.lsn {
+        if next.time < before || next.time > INSTANT_MAX || next.synced > next.lsn {
             return Err(Damaged);
         }
         (walk.end, walk.is_sealed) = (next.end, next.is_seal);
