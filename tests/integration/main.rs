@@ -33,6 +33,7 @@ mod config;
 mod crash;
 mod crash_oracle;
 mod damage;
+mod every_bit;
 mod expiry;
 mod fuzz_cases;
 mod hostile;

@@ -1,0 +1,172 @@
+//! Kinds of damage, and all places for each.
+
+use crate::support::Rng;
+
+use super::logs::{Files, Written};
+
+/// What a disk, a copy or a hand may do to the files of a log.
+#[derive(Clone, Debug)]
+pub enum Hit {
+    /// One bit is another.
+    Flip { file: String, bit: usize },
+    /// The file ends here.
+    Cut { file: String, len: usize },
+    /// Bytes behind the end.
+    Trail { file: String, bytes: usize },
+    /// A block of zeros.
+    Zero { file: String, block: usize },
+    /// A block written over the next one as well.
+    Double { file: String, block: usize },
+    /// Two blocks in each other's place.
+    Swap { one: (String, usize), other: (String, usize) },
+    /// The file is gone.
+    Remove { file: String },
+    /// Two files under each other's names.
+    SwapNames { one: String, other: String },
+    /// The file as it was after an earlier frame.
+    PutBack { file: String, state: usize },
+}
+
+pub const BLOCK_LEN: usize = 512;
+
+impl Hit {
+    /// The files after it.
+    pub fn apply(&self, written: &Written) -> Files {
+        let mut files = written.files.clone();
+        match self {
+            Hit::Flip { file, bit } => bytes(&mut files, file)[bit / 8] ^= 1 << (bit % 8),
+            Hit::Cut { file, len } => bytes(&mut files, file).truncate(*len),
+            Hit::Trail { file, bytes: count } => {
+                let bytes = bytes(&mut files, file);
+                bytes.resize(bytes.len() + count, 0xA5);
+            }
+            Hit::Zero { file, block } => self::block(&mut files, file, *block).fill(0),
+            Hit::Double { file, block } => {
+                let copy = self::block(&mut files, file, *block).to_vec();
+                self::block(&mut files, file, block + 1).copy_from_slice(&copy);
+            }
+            Hit::Swap { one, other } => {
+                let first = self::block(&mut files, &one.0, one.1).to_vec();
+                let second = self::block(&mut files, &other.0, other.1).to_vec();
+                self::block(&mut files, &one.0, one.1).copy_from_slice(&second);
+                self::block(&mut files, &other.0, other.1).copy_from_slice(&first);
+            }
+            Hit::Remove { file } => drop(files.remove(file)),
+            Hit::SwapNames { one, other } => {
+                let first = files.remove(one).expect("named by the hit");
+                let second = files.insert(other.clone(), first).expect("named by the hit");
+                files.insert(one.clone(), second);
+            }
+            Hit::PutBack { file, state } => {
+                let older = written.states[*state].files.as_ref().expect("kept");
+                files.insert(file.clone(), older[file].clone());
+            }
+        }
+        files
+    }
+
+    /// A random one. Whole files are hit seldom: most that can be done to them is refused.
+    pub fn random(written: &Written, rng: &mut Rng) -> Hit {
+        let names: Vec<&String> = written.files.keys().collect();
+        let mut name = || names[rng.below(names.len())].clone();
+        let (file, other) = (name(), name());
+        let (len, other_len) = (written.files[&file].len(), written.files[&other].len());
+        let (blocks, other_blocks) = (len / BLOCK_LEN, other_len / BLOCK_LEN);
+        match rng.below(40) {
+            0 => Hit::Remove { file },
+            1 if file != other => Hit::SwapNames { one: file, other },
+            2 | 3 => Hit::Cut { len: rng.below(len), file },
+            4 => Hit::Trail { file, bytes: 1 + rng.below(9_000) },
+            5..=12 => Hit::Zero { block: rng.below(blocks), file },
+            13..=20 => Hit::Double { block: rng.below(blocks - 1), file },
+            21..=26 => {
+                let one = (file, rng.below(blocks));
+                Hit::Swap { one, other: (other, rng.below(other_blocks)) }
+            }
+            // What was written last is where a wrong cut would be easiest.
+            27..=30 => {
+                let frames = &written.frames[written.frames.len().saturating_sub(8)..];
+                let place = &frames[rng.below(frames.len())];
+                let bit = (place.at + rng.below(place.len)) * 8 + rng.below(8);
+                Hit::Flip { file: place.file.clone(), bit }
+            }
+            _ => Hit::Flip { bit: rng.below(len * 8), file },
+        }
+    }
+}
+
+fn bytes<'a>(files: &'a mut Files, name: &str) -> &'a mut Vec<u8> {
+    files.get_mut(name).expect("a hit names files that are there")
+}
+
+fn block<'a>(files: &'a mut Files, name: &str, block: usize) -> &'a mut [u8] {
+    &mut bytes(files, name)[block * BLOCK_LEN..(block + 1) * BLOCK_LEN]
+}
+
+/// Every bit of all that is not empty space; in lines of 64 zeros `bits_of_zero` bits a byte.
+pub fn flips(written: &Written, bits_of_zero: usize) -> impl Iterator<Item = Hit> {
+    const LINE_LEN: usize = 64;
+    written.files.iter().flat_map(move |(file, bytes)| {
+        (0..bytes.len() * 8).filter_map(move |bit| {
+            let line = bit / 8 / LINE_LEN * LINE_LEN;
+            let end = (line + LINE_LEN).min(bytes.len());
+            let empty = bytes[line..end].iter().all(|byte| *byte == 0);
+            // Another bit of each byte.
+            let is_taken = !empty || (bit % 8 + bit / 8) % 8 < bits_of_zero;
+            is_taken.then(|| Hit::Flip { file: file.clone(), bit })
+        })
+    })
+}
+
+/// Every length of every file, and some that are longer.
+pub fn lengths(written: &Written) -> impl Iterator<Item = Hit> {
+    written.files.iter().flat_map(|(file, bytes)| {
+        let cuts = (0..bytes.len()).map(|len| Hit::Cut { file: file.clone(), len });
+        let trails = [1, 8, 511, 512, 4_096, 8_192];
+        cuts.chain(trails.map(|bytes| Hit::Trail { file: file.clone(), bytes }))
+    })
+}
+
+/// Every block zeroed, doubled, and swapped with every other that differs.
+pub fn blocks(written: &Written) -> Vec<Hit> {
+    let places: Vec<(&String, usize)> = written
+        .files
+        .iter()
+        .flat_map(|(file, bytes)| (0..bytes.len() / BLOCK_LEN).map(move |block| (file, block)))
+        .collect();
+    let bytes = |(file, block): (&String, usize)| {
+        &written.files[file][block * BLOCK_LEN..(block + 1) * BLOCK_LEN]
+    };
+    let mut hits = Vec::new();
+    for (index, &(file, block)) in places.iter().enumerate() {
+        hits.push(Hit::Zero { file: file.clone(), block });
+        if places.get(index + 1).is_some_and(|next| next.0 == file) {
+            hits.push(Hit::Double { file: file.clone(), block });
+        }
+        for &other in
+            places[index + 1..].iter().filter(|other| bytes(**other) != bytes((file, block)))
+        {
+            let other = (other.0.clone(), other.1);
+            hits.push(Hit::Swap { one: (file.clone(), block), other });
+        }
+    }
+    hits
+}
+
+/// Every file removed, renamed, and put back as it was after every earlier frame.
+pub fn whole_files(written: &Written) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for (index, file) in written.files.keys().enumerate() {
+        hits.push(Hit::Remove { file: file.clone() });
+        for other in written.files.keys().skip(index + 1) {
+            hits.push(Hit::SwapNames { one: file.clone(), other: other.clone() });
+        }
+        for (state, then) in written.states.iter().enumerate() {
+            let older = then.files.as_ref().and_then(|files| files.get(file));
+            if older.is_some_and(|older| *older != written.files[file]) {
+                hits.push(Hit::PutBack { file: file.clone(), state });
+            }
+        }
+    }
+    hits
+}

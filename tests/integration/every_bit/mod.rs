@@ -1,0 +1,139 @@
+//! P5: every bit of a log flipped, every length cut, every block zeroed, doubled or swapped, every
+//! file removed, renamed or put back; large logs hit at random.
+//!
+//! The real engine writes the logs on a disk in memory and opens what is left of them. It must
+//! give exactly what was acknowledged, or refuse and name file and offset: never wrong data, never
+//! a panic, never silence. The rule, and the little that no log can know, is in [`judge`].
+
+mod hits;
+mod judge;
+mod logs;
+
+use std::collections::BTreeMap;
+
+use crate::support::Rng;
+use crate::volume::{replay, seeds, tell, volume};
+
+use hits::Hit;
+use judge::{Verdict, judge};
+use logs::Written;
+
+/// Judges all hits, some of them also by what is written afterwards, and tells how many came to
+/// what.
+fn hold(attack: &str, written: &Written, hits: impl IntoIterator<Item = Hit>) -> Counts {
+    let mut counts = Counts::default();
+    for (nth, hit) in hits.into_iter().enumerate() {
+        counts.add(judge(written, &hit, nth % 16 == 0));
+    }
+    counts.tell(&format!("{attack}_{}", written.name));
+    counts
+}
+
+#[derive(Default)]
+struct Counts(BTreeMap<Verdict, u64>);
+
+impl Counts {
+    fn add(&mut self, verdict: Verdict) {
+        *self.0.entry(verdict).or_default() += 1;
+    }
+
+    fn of(&self, verdict: Verdict) -> u64 {
+        self.0.get(&verdict).copied().unwrap_or(0)
+    }
+
+    fn tell(&self, attack: &str) {
+        tell(
+            attack,
+            &[
+                ("hits", self.0.values().sum()),
+                ("whole", self.of(Verdict::Whole)),
+                ("refused", self.of(Verdict::Refused)),
+                ("cut", self.of(Verdict::Cut)),
+                ("vanished", self.of(Verdict::Vanished)),
+                ("shortened", self.of(Verdict::Shortened)),
+                ("earlier", self.of(Verdict::Earlier)),
+            ],
+        );
+    }
+}
+
+/// `JETON_EVERY_BIT=8` takes all bits of empty space too, by default one of each byte.
+fn every_bit(written: &Written) -> Counts {
+    let bits_of_zero = volume("every_bit", 1) as usize;
+    hold("every_bit", written, hits::flips(written, bits_of_zero))
+}
+
+#[test]
+fn p5_every_bit_of_a_closed_log() {
+    let written = logs::closed();
+    let counts = every_bit(&written);
+    // The mark at the end is the only frame without another behind it: 32 bytes, 16 of which a
+    // torn frame is known by.
+    assert!(counts.of(Verdict::Cut) <= 16 * 8 && counts.of(Verdict::Vanished) <= 16 * 8);
+    assert!(counts.of(Verdict::Refused) > 1_000);
+}
+
+#[test]
+fn p5_every_bit_of_a_stopped_log() {
+    let counts = every_bit(&logs::stopped());
+    assert!(counts.of(Verdict::Cut) > 700 * 8, "the last frame may be cut: it was acknowledged");
+    assert!(counts.of(Verdict::Vanished) <= 16 * 8);
+}
+
+#[test]
+fn p5_every_bit_of_a_log_that_has_just_begun_a_segment() {
+    every_bit(&logs::rolled());
+}
+
+#[test]
+fn p5_every_bit_of_a_ring_that_has_turned() {
+    let written = logs::turned();
+    let first = &written.frames[0].file;
+    assert!(!first.ends_with("01.log"), "the first segment was not released: {first}");
+    every_bit(&written);
+}
+
+fn all() -> [Written; 4] {
+    [logs::closed(), logs::stopped(), logs::rolled(), logs::turned()]
+}
+
+#[test]
+fn p5_every_length() {
+    for written in all() {
+        let counts = hold("every_length", &written, hits::lengths(&written));
+        // No crash leaves a segment shorter than it was made: nothing is cut.
+        assert_eq!(counts.of(Verdict::Cut) + counts.of(Verdict::Vanished), 0);
+    }
+}
+
+#[test]
+fn p5_every_block() {
+    for written in all() {
+        hold("every_block", &written, hits::blocks(&written));
+    }
+}
+
+#[test]
+fn p5_every_file() {
+    for written in all() {
+        let counts = hold("every_file", &written, hits::whole_files(&written));
+        assert!(counts.of(Verdict::Shortened) <= 1, "only the oldest may go unnoticed");
+    }
+}
+
+/// `JETON_RANDOM_HITS=10000` for the long run; a seed is one hit.
+#[test]
+fn p5_random_hits_on_large_logs() {
+    let all = [logs::large(64 << 10, 300), logs::large(1 << 20, 700)];
+    let mut counts = Counts::default();
+    for seed in seeds("random_hits", 200) {
+        let mut rng = Rng::new(seed);
+        let written = &all[rng.below(all.len())];
+        let hit = Hit::random(written, &mut rng);
+        let judged = std::panic::catch_unwind(|| judge(written, &hit, seed % 16 == 0));
+        counts.add(judged.unwrap_or_else(|_| {
+            panic!("{}", replay("p5_random_hits_on_large_logs", seed));
+        }));
+    }
+    counts.tell("random_hits");
+}
