@@ -10,6 +10,7 @@ use crate::wal::testing::{Keep, Memory};
 use crate::wal::{self, Preparing, survey};
 
 mod model;
+mod steps;
 
 use super::commit::Committer;
 use super::recover::with_storage;
@@ -81,6 +82,17 @@ fn resolve(engine: &Engine, id: u64) -> Option<Vec<u8>> {
     engine.resolve(&digest(id), engine.now(), <[u8]>::to_vec)
 }
 
+/// Waits for what the committer's thread does by itself, but not for ever.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..4_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("never came true: {what}");
+}
+
 #[test]
 fn p7_long_lived_entries_survive_many_turns_of_the_ring() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
@@ -149,9 +161,9 @@ fn p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back() {
     assert_eq!(resolve(&engine, 1), None);
     // The wheel turns on real time: wait until the log has the time.
     let before = engine.stats().lsn;
-    while engine.stats().expired == 0 || engine.stats().lsn == before {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    eventually("the time is in the log", || {
+        engine.stats().expired > 0 && engine.stats().lsn != before
+    });
     let crashed = disk.crash(Keep::Synced);
     clock.jump_to(START);
     assert_eq!(resolve(&engine, 1), None, "live");
@@ -233,10 +245,10 @@ fn p6_readiness_comes_back_though_nobody_writes() {
         id += 1;
     }
     disk.set_space_left(None);
-    while engine.readiness().is_err() {
+    eventually("it is ready again", || {
         clock.advance(500);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        engine.readiness().is_ok()
+    });
 }
 
 #[test]
@@ -338,7 +350,12 @@ fn p8_a_full_queue_rejects_at_once() {
     let engine = Engine { shared, committer: Arc::new(committing) };
     let pending: Vec<_> =
         (0..4).map(|id| engine.submit(vec![issue(id, b"1", 1_000)]).unwrap()).collect();
-    assert_eq!(engine.submit(vec![issue(9, b"1", 1_000)]).err(), Some(Rejected::QueueFull));
+    let (say, said) = std::sync::mpsc::channel();
+    let caller = engine.clone();
+    // Of its own, should it wait.
+    std::thread::spawn(move || say.send(caller.submit(vec![issue(9, b"1", 1_000)]).err()));
+    let rejected = said.recv_timeout(Duration::from_secs(20));
+    assert_eq!(rejected, Ok(Some(Rejected::QueueFull)));
     drop(committer);
     for pending in pending {
         assert_eq!(pending.wait(), Err(Rejected::Closed), "no call waits for ever");

@@ -261,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn identity_is_another_for_another_log_segment_or_place() {
+        let own = header();
+        let others = [
+            SegmentHeader { log_id: LogId([8; 16]), ..own },
+            SegmentHeader { seq: own.seq + 1, ..own },
+            SegmentHeader { base_lsn: Lsn(own.base_lsn.0 + SECTOR_LEN), ..own },
+        ];
+        assert!(others.iter().all(|other| other.identity() != own.identity()));
+    }
+
+    #[test]
     fn newer_version_is_named() {
         let mut bytes = header().encode();
         bytes[VERSION_AT] = 9;

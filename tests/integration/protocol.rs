@@ -165,6 +165,20 @@ fn nothing_is_served_behind_an_unreadable_request() {
     assert!(conn.is_closed());
 }
 
+/// Whoever says two lengths may see another end of the request than the server does.
+#[test]
+fn p8_nothing_is_served_behind_a_chunked_body_with_a_length() {
+    let server = Server::shared();
+    let mut conn = Conn::open(server.data).expect("connects");
+    let head = b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                 Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n";
+    conn.send(&[&head[..], b"d\r\n{\"payload\":1}\r\n0\r\n\r\n"].concat()).expect("sends");
+    let _ = conn.send(&request("GET", "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &[], b""));
+    let status = conn.response().expect("an answer").status;
+    assert!(matches!(status, 201 | 400), "{status}");
+    assert!(conn.is_closed());
+}
+
 #[test]
 fn headers_too_large_are_431() {
     let server = Server::shared();

@@ -231,6 +231,21 @@ fn segment_of_another_log_is_refused() {
 }
 
 #[test]
+fn frames_of_another_log_are_not_taken_for_its_own() {
+    let (disk, _) = three_segments();
+    let other = Memory::new();
+    let mut wal = Wal::create(other.storage(), TINY, LogId([1; 16])).unwrap();
+    while wal.current_seq() < 2 {
+        append(&mut wal, 1, &[0; 900]);
+    }
+    // The header stays; the frames stand where they would in this log too.
+    let frames = other.bytes(&segment(1)).split_off(4096);
+    disk.edit(&segment(1), |bytes| bytes[4096..].copy_from_slice(&frames));
+    let damage = refusal(&disk);
+    assert_eq!((damage.file, damage.offset), (segment(1), 4096));
+}
+
+#[test]
 fn spares_without_a_segment_are_refused_and_fresh_files_are_not() {
     let disk = Memory::new();
     disk.storage().create("fresh-0000000000000001.tmp", 0).unwrap();

@@ -1,0 +1,201 @@
+//! Attacks that need the committer to take its turns one by one: what happens between two of them
+//! is decided here, not by a thread.
+
+use super::*;
+use crate::engine::stepped::Stepped;
+
+fn step(disk: &Memory, clock: &Arc<ManualClock>, config: Config) -> Stepped {
+    let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
+    Stepped::open(config, disk.storage(), digester, clock.clone()).unwrap()
+}
+
+fn world(config: Config) -> (Memory, Arc<ManualClock>, Stepped) {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = step(&disk, &clock, config);
+    (disk, clock, engine)
+}
+
+fn carry_out(engine: &mut Stepped, op: Op) -> Outcome {
+    engine.carry_out(vec![op]).unwrap().pop().unwrap()
+}
+
+fn several(id: u64, uses: u32, ttl_ms: u64) -> Op {
+    let ttl = Duration::from_millis(ttl_ms);
+    let payload = b"several".to_vec();
+    Op::Issue { digest: digest(id), payload, ttl, uses, peek: true, derived: false }
+}
+
+fn consume(id: u64, key: Option<ConsumeKey>) -> Op {
+    Op::Consume { digest: digest(id), key }
+}
+
+fn extend(id: u64, ttl_ms: u64) -> Op {
+    Op::Extend { digest: digest(id), ttl: Duration::from_millis(ttl_ms) }
+}
+
+fn uses_left(engine: &Stepped, id: u64) -> Option<u32> {
+    let engine = engine.engine();
+    engine.status(&digest(id), engine.now()).map(|status| status.uses_left)
+}
+
+/// Writes `turns` frames of what expires soon, each followed by the committer's other work.
+fn turn_the_ring(engine: &mut Stepped, clock: &ManualClock, turns: u64) {
+    for turn in 0..turns {
+        let first = 1_000 + clock.wall().0 % 1_000_000_000 * 100 + turn;
+        let ops = (0..8).map(|n| issue(first * 8 + n, &[b'x'; 300], 500)).collect();
+        engine.carry_out(ops).unwrap();
+        clock.advance(100);
+        engine.tend(false);
+    }
+}
+
+#[test]
+fn p1_what_was_acknowledged_is_there_after_a_power_cut_at_once() {
+    let (disk, clock, mut engine) = world(config(16 << 10));
+    for id in 0..60 {
+        let outcome = carry_out(&mut engine, issue(id, &[b'x'; 500], 90_000));
+        assert!(matches!(outcome, Outcome::Issued { .. }));
+        let again = step(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+        assert!(resolve(again.engine(), id).is_some(), "{id}");
+    }
+}
+
+#[test]
+fn p2_keys_that_begin_alike_are_two_keys() {
+    let (_disk, _clock, mut engine) = world(config(16 << 10));
+    carry_out(&mut engine, several(1, 3, 90_000));
+    let mut other = [1; 16];
+    other[15] = 2;
+    for key in [ConsumeKey([1; 16]), ConsumeKey(other)] {
+        let outcome = carry_out(&mut engine, consume(1, Some(key)));
+        assert!(matches!(outcome, Outcome::Consumed { .. }), "{outcome:?}");
+        let outcome = carry_out(&mut engine, consume(1, Some(key)));
+        assert!(matches!(outcome, Outcome::Replayed { .. }), "{outcome:?}");
+    }
+    assert_eq!(uses_left(&engine, 1), Some(1));
+}
+
+#[test]
+fn p2_a_retry_after_a_restart_takes_no_second_use() {
+    let (disk, clock, mut engine) = world(config(16 << 10));
+    carry_out(&mut engine, several(1, 2, 90_000));
+    carry_out(&mut engine, consume(1, Some(key(1))));
+    let mut again = step(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+    let retried = carry_out(&mut again, consume(1, Some(key(1))));
+    assert!(matches!(retried, Outcome::Replayed { .. }), "{retried:?}");
+    assert_eq!(uses_left(&again, 1), Some(1));
+}
+
+/// Both pass the first look, being in one batch; the order of the log decides.
+#[test]
+fn p2_a_revocation_behind_the_consumption_frees_nothing() {
+    let (disk, clock, mut engine) = world(config(16 << 10));
+    carry_out(&mut engine, rival(b"1", 90_000));
+    let outcomes = engine.carry_out(vec![consume(2, None), Op::Revoke { digest: digest(2) }]);
+    assert!(matches!(outcomes.unwrap()[..], [Outcome::Consumed { .. }, Outcome::Revoked]));
+    let mut again = step(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+    for engine in [&mut engine, &mut again] {
+        assert_eq!(carry_out(engine, rival(b"1", 90_000)), Outcome::AlreadyConsumed);
+    }
+}
+
+/// No turn of the committer, which looks at both clocks, is between the answer and the jump.
+#[test]
+fn p3_what_a_reader_called_gone_stays_gone_when_the_clock_jumps_back() {
+    let readers: [(&str, fn(&Engine) -> bool); 4] = [
+        ("resolve", |engine| resolve(engine, 1).is_none()),
+        ("resolve_many", |engine| {
+            let mut is_gone = false;
+            engine.resolve_many(&[digest(1)], engine.now(), |found| is_gone = found.is_none());
+            is_gone
+        }),
+        ("status", |engine| engine.status(&digest(1), engine.now()).is_none()),
+        ("consume", |engine| {
+            let outcomes = engine.submit(vec![consume(1, None)]).unwrap().wait().unwrap();
+            outcomes == [Outcome::NotFound]
+        }),
+    ];
+    for (name, is_gone) in readers {
+        let (_disk, clock, mut engine) = world(config(16 << 10));
+        carry_out(&mut engine, issue(1, b"1", 1_000));
+        assert!(resolve(engine.engine(), 1).is_some());
+        clock.advance(1_000);
+        assert!(is_gone(engine.engine()), "{name}");
+        clock.jump_to(START);
+        assert_eq!(resolve(engine.engine(), 1), None, "after {name}");
+        assert_eq!(carry_out(&mut engine, consume(1, None)), Outcome::NotFound, "after {name}");
+    }
+}
+
+#[test]
+fn p7_nothing_is_released_before_its_carries_are_durable() {
+    let seldom = SyncMode::Every(Duration::from_secs(3_600));
+    let config = || Config { sync: seldom, ..config(16 << 10) };
+    let (disk, clock, mut engine) = world(config());
+    for id in 0..10 {
+        carry_out(&mut engine, issue(id, b"lives", 90_000));
+    }
+    // Until these are durable, which is when their segment is full.
+    turn_the_ring(&mut engine, &clock, 10);
+    let released = engine.engine().stats().log.segments_released;
+    for turn in 0..200 {
+        turn_the_ring(&mut engine, &clock, 1);
+        let again = step(&disk.crash(Keep::Synced), &clock, config());
+        for id in 0..10 {
+            assert!(resolve(again.engine(), id).is_some(), "{id}, turn {turn}");
+        }
+    }
+    assert!(engine.engine().stats().log.segments_released > released + 10, "the ring has turned");
+}
+
+#[test]
+fn p7_entries_are_carried_as_they_stand() {
+    let (disk, clock, mut engine) = world(config(16 << 10));
+    let issued_at = clock.wall();
+    carry_out(&mut engine, several(1, 3, 60_000));
+    carry_out(&mut engine, consume(1, Some(key(1))));
+    carry_out(&mut engine, rival(b"2", 60_000));
+    carry_out(&mut engine, consume(2, None));
+    carry_out(&mut engine, issue(3, b"3", 30_000));
+    carry_out(&mut engine, extend(3, 70_000));
+    carry_out(&mut engine, issue(4, b"4", 60_000));
+    carry_out(&mut engine, consume(4, Some(key(4))));
+    carry_out(&mut engine, issue(5, b"5", 60_000));
+    turn_the_ring(&mut engine, &clock, 400);
+    assert!(engine.engine().stats().log.segments_released > 20, "the ring has turned");
+    let mut again = step(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+    for (engine, name) in [(&mut engine, "live"), (&mut again, "after a restart")] {
+        assert_eq!(uses_left(engine, 1), Some(2), "{name}");
+        let retried = carry_out(engine, consume(1, Some(key(1))));
+        assert!(matches!(retried, Outcome::Replayed { .. }), "{name}: {retried:?}");
+        assert_eq!(carry_out(engine, rival(b"2", 60_000)), Outcome::AlreadyConsumed, "{name}");
+        assert!(resolve(engine.engine(), 3).is_some(), "{name}");
+        let retried = carry_out(engine, consume(4, Some(key(4))));
+        assert_eq!(retried, Outcome::Replayed { payload: b"4".to_vec() }, "{name}");
+        let deadline = UnixMillis(issued_at.0 + MAX_TTL_MS);
+        let extended = carry_out(engine, extend(5, MAX_TTL_MS));
+        assert_eq!(extended, Outcome::Extended { deadline }, "{name}: from its issue on");
+    }
+}
+
+#[test]
+fn p7_the_segment_of_an_extended_entry_stays() {
+    let (disk, clock, mut engine) = world(config(16 << 10));
+    carry_out(&mut engine, issue(1, b"1", 1_000));
+    carry_out(&mut engine, extend(1, 90_000));
+    for turn in 0..40 {
+        turn_the_ring(&mut engine, &clock, 1);
+        let again = step(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+        assert!(resolve(again.engine(), 1).is_some(), "turn {turn}");
+    }
+}
+
+#[test]
+fn p8_the_memory_of_what_was_consumed_is_free_again() {
+    let (_disk, _clock, mut engine) = world(config(64 << 10));
+    carry_out(&mut engine, issue(1, &[b'x'; 10_000], 90_000));
+    let before = engine.engine().stats().bytes;
+    carry_out(&mut engine, consume(1, None));
+    let after = engine.engine().stats().bytes;
+    assert!(before > 10_000 && after < 1_000, "{before} bytes, then {after}");
+}

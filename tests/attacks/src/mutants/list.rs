@@ -1,0 +1,187 @@
+//! The list of mutants: `tests/attacks/mutants.toml`.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::failure::{Failure, Result, io};
+
+/// Where the list is, from the top of the project.
+const PATH: &str = "tests/attacks/mutants.toml";
+
+/// One way in which the code is broken.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mutant {
+    /// A short name, of words joined by hyphens.
+    pub name: String,
+    /// The promise that it breaks: P1 to P10.
+    pub promise: String,
+    /// What goes wrong with it.
+    pub breaks: String,
+    /// The source, from the top of the project.
+    pub file: String,
+    /// A text that is in it once …
+    pub find: String,
+    /// … and what stands in its place.
+    pub replace: String,
+    /// The tests that must notice, one `cargo test` each: a target, then filters.
+    pub tests: Vec<Tests>,
+}
+
+/// Tests of one target.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Tests {
+    /// Where they are.
+    pub target: Target,
+    /// Parts of their names.
+    pub filters: Vec<String>,
+}
+
+/// What `cargo test` builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The tests beside the code.
+    Lib,
+    /// The tests from outside.
+    Integration,
+}
+
+impl Target {
+    /// Both, in the order in which they are run: the quick one first.
+    pub const ALL: [Target; 2] = [Target::Lib, Target::Integration];
+
+    /// As `cargo test` takes it.
+    pub fn args(self) -> &'static [&'static str] {
+        match self {
+            Target::Lib => &["--lib"],
+            Target::Integration => &["--test", "integration"],
+        }
+    }
+}
+
+impl TryFrom<String> for Tests {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Tests, String> {
+        for target in Target::ALL {
+            if let Some(filters) = text.strip_prefix(&target.args().join(" ")) {
+                let filters: Vec<_> = filters.split_whitespace().map(str::to_owned).collect();
+                if !filters.is_empty() {
+                    return Ok(Tests { target, filters });
+                }
+            }
+        }
+        Err(format!("{text:?} must be --lib or --test integration, and names of tests"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    mutant: Vec<Mutant>,
+}
+
+/// Reads the list.
+pub fn read(top: &Path) -> Result<Vec<Mutant>> {
+    let text = std::fs::read_to_string(top.join(PATH)).map_err(io(PATH))?;
+    let list: List =
+        toml::from_str(&text).map_err(|error| Failure::Input(format!("{PATH}: {error}")))?;
+    Ok(list.mutant)
+}
+
+/// Those that are named, or all of them where none is.
+pub fn select(mutants: Vec<Mutant>, only: &[String]) -> Result<Vec<Mutant>> {
+    if let Some(unknown) = only.iter().find(|name| mutants.iter().all(|m| m.name != **name)) {
+        return Err(Failure::Input(format!("there is no mutant {unknown:?}; see --list")));
+    }
+    let is_wanted = |mutant: &Mutant| only.is_empty() || only.contains(&mutant.name);
+    Ok(mutants.into_iter().filter(is_wanted).collect())
+}
+
+impl Mutant {
+    /// The text of its file, broken.
+    pub fn apply(&self, text: &str) -> Result<String> {
+        let wrong = |what: &str| Failure::Input(format!("{}: {what} {}", self.name, self.file));
+        match text.matches(&self.find).count() {
+            1 if self.find != self.replace => Ok(text.replacen(&self.find, &self.replace, 1)),
+            1 => Err(wrong("changes nothing in")),
+            0 => Err(wrong("what it looks for is not in")),
+            _ => Err(wrong("what it looks for is more than once in")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// All sources of tests, by the target that they belong to.
+    fn sources(target: Target) -> String {
+        let folder = match target {
+            Target::Lib => "src",
+            Target::Integration => "tests/integration",
+        };
+        let mut folders = vec![crate::top().join(folder)];
+        let mut text = String::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    text.push_str(&std::fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn every_mutant_fits_the_sources_and_is_another() {
+        let mutants = read(&crate::top()).unwrap();
+        assert!(mutants.len() >= 40);
+        let names: HashSet<_> = mutants.iter().map(|mutant| &mutant.name).collect();
+        assert_eq!(names.len(), mutants.len(), "a name is there twice");
+        let edits: HashSet<_> = mutants.iter().map(|m| (&m.file, &m.find, &m.replace)).collect();
+        assert_eq!(edits.len(), mutants.len(), "one is there twice");
+        for mutant in &mutants {
+            let text = std::fs::read_to_string(crate::top().join(&mutant.file)).unwrap();
+            if let Err(failure) = mutant.apply(&text) {
+                panic!("{failure}");
+            }
+            assert!(mutant.file.starts_with("src/"), "{}: only the code is broken", mutant.name);
+            let promise: u8 = mutant.promise.strip_prefix('P').unwrap().parse().unwrap();
+            assert!((1..=10).contains(&promise), "{}", mutant.name);
+        }
+    }
+
+    #[test]
+    fn every_test_that_is_named_is_there() {
+        let all = Target::ALL.map(sources);
+        for mutant in read(&crate::top()).unwrap() {
+            assert!(!mutant.tests.is_empty(), "{}", mutant.name);
+            for Tests { target, filters } in &mutant.tests {
+                for filter in filters {
+                    let last = filter.rsplit("::").find(|part| !part.is_empty()).unwrap();
+                    let is_there = ["fn ", "mod "]
+                        .iter()
+                        .any(|item| all[*target as usize].contains(&format!("{item}{last}")));
+                    assert!(is_there, "{}: no test {filter}", mutant.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tests_have_a_target_and_filters() {
+        let read = |text: &str| Tests::try_from(text.to_owned());
+        let tests = read("--test integration crash:: rivals").unwrap();
+        assert_eq!(tests.target, Target::Integration);
+        assert_eq!(tests.filters, ["crash::", "rivals"]);
+        assert_eq!(read("--lib wal").unwrap().target, Target::Lib);
+        assert!(read("--lib").is_err() && read("wal").is_err());
+    }
+}
