@@ -41,16 +41,64 @@ pub struct Attack {
 /// All attacks, the quick ones first.
 const ATTACKS: &[Attack] = &[
     Attack {
-        name: "simulation",
-        promises: "P1–P7",
-        step: Step::Tests(&["simulation"]),
-        volumes: &[("JETON_SIMULATION", 2_000, 100_000)],
+        name: "every-bit",
+        promises: "P5",
+        step: Step::Tests(&["every_bit::"]),
+        volumes: &[("JETON_EVERY_BIT", 200, 10_000)],
+    },
+    Attack {
+        name: "every-call",
+        promises: "P1 P4 P6",
+        step: Step::Tests(&["every_call::"]),
+        volumes: &[("JETON_EVERY_CALL", 1, 20)],
+    },
+    Attack {
+        name: "linear",
+        promises: "P2 P3",
+        step: Step::Tests(&["linear::"]),
+        volumes: &[("JETON_LINEAR", 200, 10_000)],
+    },
+    Attack {
+        name: "clocks",
+        promises: "P3",
+        step: Step::Tests(&["clocks::"]),
+        volumes: &[("JETON_CLOCKS", 3, 100)],
+    },
+    Attack {
+        name: "smuggling",
+        promises: "P8",
+        step: Step::Tests(&["smuggling::"]),
+        volumes: &[("JETON_SMUGGLING", 1, 20)],
+    },
+    Attack {
+        name: "hostile",
+        promises: "P8",
+        step: Step::Tests(&["hostile"]),
+        volumes: &[("JETON_HOSTILE", 1, 10)],
+    },
+    Attack {
+        name: "power-cuts",
+        promises: "P1 P4 P5",
+        step: Step::Tests(&["power::"]),
+        volumes: &[("JETON_POWER_CUTS", 5, 200)],
     },
     Attack {
         name: "kills",
         promises: "P1 P2 P4",
         step: Step::Tests(&["crash::"]),
-        volumes: &[("JETON_KILLS", 50, 1_000)],
+        volumes: &[("JETON_KILLS", 20, 1_000)],
+    },
+    Attack {
+        name: "simulation",
+        promises: "P1–P7",
+        step: Step::Tests(&["simulation::"]),
+        volumes: &[("JETON_SIMULATION", 2_000, 100_000)],
+    },
+    Attack {
+        name: "fuzz",
+        promises: "P5 P8",
+        step: Step::Program("tests/fuzz/run", &[]),
+        volumes: &[("JETON_FUZZ", 10, 3_600)],
     },
 ];
 
