@@ -82,6 +82,20 @@ fn resolve(engine: &Engine, id: u64) -> Option<Vec<u8>> {
     engine.resolve(&digest(id), engine.now(), <[u8]>::to_vec)
 }
 
+/// Runs a test that would hang if it failed, and lets it fail.
+fn in_time(test: fn()) {
+    let (say, said) = std::sync::mpsc::channel();
+    let running = std::thread::spawn(move || {
+        test();
+        // Nobody listens any more where it took too long.
+        let _ = say.send(());
+    });
+    match said.recv_timeout(Duration::from_secs(60)) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("it does not end"),
+        _ => running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+    }
+}
+
 /// Waits for what the committer's thread does by itself, but not for ever.
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..4_000 {
@@ -154,22 +168,24 @@ fn p2_a_rival_that_lost_is_not_revived_by_a_replay() {
 
 #[test]
 fn p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back() {
-    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
-    let engine = open(&disk, &clock, config(16 << 10));
-    one(&engine, issue(1, b"1", 1_000));
-    clock.advance(2_000);
-    assert_eq!(resolve(&engine, 1), None);
-    // The wheel turns on real time: wait until the log has the time.
-    let before = engine.stats().lsn;
-    eventually("the time is in the log", || {
-        engine.stats().expired > 0 && engine.stats().lsn != before
+    in_time(|| {
+        let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+        let engine = open(&disk, &clock, config(16 << 10));
+        one(&engine, issue(1, b"1", 1_000));
+        clock.advance(2_000);
+        assert_eq!(resolve(&engine, 1), None);
+        // The wheel turns on real time: wait until the log has the time.
+        let before = engine.stats().lsn;
+        eventually("the time is in the log", || {
+            engine.stats().expired > 0 && engine.stats().lsn != before
+        });
+        let crashed = disk.crash(Keep::Synced);
+        clock.jump_to(START);
+        assert_eq!(resolve(&engine, 1), None, "live");
+        let again = open(&crashed, &clock, config(16 << 10));
+        assert_eq!(resolve(&again, 1), None, "after the restart");
+        assert!(again.now().0 >= START.0 + 1_000);
     });
-    let crashed = disk.crash(Keep::Synced);
-    clock.jump_to(START);
-    assert_eq!(resolve(&engine, 1), None, "live");
-    let again = open(&crashed, &clock, config(16 << 10));
-    assert_eq!(resolve(&again, 1), None, "after the restart");
-    assert!(again.now().0 >= START.0 + 1_000);
 }
 
 /// Else it lives again: the log does not know of the time in which nobody wrote it.
