@@ -91,13 +91,14 @@ pub fn read(top: &Path) -> Result<Vec<Mutant>> {
     Ok(list.mutant)
 }
 
-/// Those that are named, or all of them where none is.
+/// Those that are named, in the order in which they are, or all of them where none is.
 pub fn select(mutants: Vec<Mutant>, only: &[String]) -> Result<Vec<Mutant>> {
-    if let Some(unknown) = only.iter().find(|name| mutants.iter().all(|m| m.name != **name)) {
-        return Err(Failure::Input(format!("there is no mutant {unknown:?}; see --list")));
+    if only.is_empty() {
+        return Ok(mutants);
     }
-    let is_wanted = |mutant: &Mutant| only.is_empty() || only.contains(&mutant.name);
-    Ok(mutants.into_iter().filter(is_wanted).collect())
+    let unknown = |name| Failure::Input(format!("there is no mutant {name:?}; see --list"));
+    let find = |name: &String| mutants.iter().find(|mutant| mutant.name == *name).cloned();
+    only.iter().map(|name| find(name).ok_or_else(|| unknown(name))).collect()
 }
 
 impl Mutant {
