@@ -127,6 +127,21 @@ fn p3_what_a_reader_called_gone_stays_gone_when_the_clock_jumps_back() {
     }
 }
 
+/// Nobody writes, and nobody asks: the wheel alone has seen the expiry.
+#[test]
+fn p3_an_idle_engine_keeps_the_time_of_an_expiry() {
+    let (disk, clock, mut engine) = world(config(16 << 10));
+    carry_out(&mut engine, issue(1, b"1", 1_000));
+    // The frame that proves the last one has the time of now.
+    engine.tend(true);
+    clock.advance(2_000);
+    engine.tend(true);
+    clock.jump_to(START);
+    let again = step(&disk.crash(Keep::Synced), &clock, config(16 << 10));
+    assert!(again.engine().now().0 >= START.0 + 1_000);
+    assert_eq!(resolve(again.engine(), 1), None);
+}
+
 #[test]
 fn p7_nothing_is_released_before_its_carries_are_durable() {
     let seldom = SyncMode::Every(Duration::from_secs(3_600));
