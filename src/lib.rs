@@ -27,6 +27,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`token`], [`mod@reference`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary |
+//! | [`failpoint`] | where a test can have the process die; nothing in a release build |
 //! | [`store`] | every living entry in memory, in sharded lock-free maps |
 //! | [`wheel`] | the timing wheel that frees memory on time and never decides |
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
@@ -94,6 +95,7 @@ pub mod entry;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod failpoint;
 pub mod http;
 pub mod metrics;
 pub mod record;

@@ -8,6 +8,7 @@
 //! again with the whole segment.
 
 use crate::entry::{Entry, SegmentSlot};
+use crate::failpoint;
 use crate::record::{Record, carry_len, records};
 use crate::time::UnixMillis;
 use crate::token::Digest;
@@ -152,7 +153,9 @@ impl Committer {
             }
             if lsn <= log.wal.durable() {
                 cleaning.current = None;
+                failpoint::pass("carry-committed");
                 log.wal.release_oldest(seq, lsn);
+                failpoint::pass("segment-released");
             }
         }
         if cleaning.current.is_some() || now < cleaning.rests_until {

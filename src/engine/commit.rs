@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::entry::{Entry, SegmentSlot};
+use crate::failpoint;
 use crate::record::Record;
 use crate::time::UnixMillis;
 use crate::wal::{AppendError, FrameBuffer, Lsn, Wal};
@@ -144,6 +145,7 @@ impl Committer {
         self.commit();
         // Before the answers: whoever has one finds it in the figures.
         self.publish();
+        failpoint::pass("commit-before-answers");
         self.batch.deliver();
         self.shared.timings.commit.record(self.shared.time.monotonic().saturating_sub(began));
         goes_on
@@ -233,6 +235,7 @@ impl Committer {
         let written = self.write();
         match &written {
             Ok(segment) => {
+                failpoint::pass("commit-before-apply");
                 self.cleaning.earn((self.frame.body_len() - self.carried_len) as u64);
                 self.apply_frame(*segment, &logged);
             }

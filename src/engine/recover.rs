@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
 use crate::entry::SegmentSlot;
+use crate::failpoint;
 use crate::record::{Record, RecordError};
 use crate::store::{SHARDS, Store};
 use crate::time::{Clock, EngineTime, UnixMillis};
@@ -159,6 +160,7 @@ pub(super) fn with_storage(
             (Ledger::new(now), Wal::create(storage, config.wal, log_id)?, UnixMillis(0))
         }
         Some(survey) => {
+            failpoint::pass("recovery-surveyed");
             let torn = survey.tail.torn_bytes;
             let Replayed { ledger, expired_until, .. } =
                 replay(&survey, &store, now, threads(&config), progress)?;
@@ -166,6 +168,7 @@ pub(super) fn with_storage(
                 let (segment, offset) = (survey.tail.seq, survey.tail.end_offset);
                 tracing::warn!(torn, segment, offset, "cut a torn tail of so many bytes");
             }
+            failpoint::pass("recovery-replayed");
             (ledger, Wal::resume(&storage, config.wal, &survey)?, expired_until)
         }
     };
@@ -254,6 +257,7 @@ fn replay(
                 scope.spawn(move || apply_partition(sorted, partition, store, ledger));
             }
         });
+        failpoint::pass("recovery-mid-replay");
         buffers = sorted.into_iter().map(|segment| segment.frames.into_buffer()).collect();
         done += segments.iter().map(|segment| segment.header.size).sum::<u64>();
         progress.advance(done, all);

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::failpoint;
 use crate::token::{RandomError, SECRET_LEN, Secret};
 
 /// Name of the secret file in the data directory.
@@ -115,8 +116,11 @@ fn create(dir: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(secret.as_bytes())?;
+    failpoint::pass("secret-written");
     file.sync_all()?;
+    failpoint::pass("secret-synced");
     fs::rename(&draft, path)?;
+    failpoint::pass("secret-renamed");
     File::open(dir)?.sync_all()
 }
 

@@ -48,6 +48,7 @@ pub use storage::{Disk, DiskError, File, Storage};
 pub use table::Segment;
 pub use tail::Tail;
 
+use crate::failpoint;
 use frame::{Fields, Kind, frame_len};
 use ring::Ring;
 use segment::{SECTOR_LEN, segment_name};
@@ -142,6 +143,7 @@ impl Wal {
         survey: &Survey,
     ) -> Result<Self, OpenError> {
         let (ring, file) = Ring::resume(storage, config, survey)?;
+        failpoint::pass("recovery-swept");
         survey.tail.wipe(file.as_ref())?;
         let (offset, time_ms) = (survey.tail.end_offset, survey.tail.last_time_ms);
         Ok(Self::start(ring, file, offset, time_ms))
@@ -204,10 +206,12 @@ impl Wal {
     pub fn mark(&mut self, log_time_ms: u64) -> Result<Lsn, AppendError> {
         // Synced first, or the mark would not know of the last frames.
         self.sync()?;
+        failpoint::pass("mark-before");
         let mut empty = std::mem::take(&mut self.empty);
         let appended = self.append(log_time_ms, &mut empty);
         self.empty = empty;
         appended?;
+        failpoint::pass("mark-written");
         Ok(self.sync()?)
     }
 
@@ -216,7 +220,10 @@ impl Wal {
     /// # Errors
     /// As for [`Wal::mark`]. What was synced before is durable all the same.
     pub fn close(mut self, log_time_ms: u64) -> Result<Lsn, AppendError> {
-        self.mark(log_time_ms)
+        failpoint::pass("close-before");
+        let end = self.mark(log_time_ms)?;
+        failpoint::pass("close-done");
+        Ok(end)
     }
 
     /// Makes everything appended so far durable.
@@ -233,6 +240,7 @@ impl Wal {
             self.counters.syncs += 1;
             self.durable = head;
             self.at_new_sector = true;
+            failpoint::pass("sync-done");
         }
         Ok(head)
     }
@@ -297,6 +305,11 @@ impl Wal {
         let bytes = frame.finish(self.ring.identity, &fields);
         let end = place + bytes.len() as u64;
         assert!(end <= header.size, "the frame was known to fit");
+        failpoint::pass("frame-before-write");
+        if failpoint::is_due("frame-half-written") {
+            let _ = self.file.write_at(&bytes[..bytes.len() / 2], place);
+            failpoint::die();
+        }
         match self.file.write_at(bytes, place) {
             Ok(()) => {}
             Err(error) if is_no_space(&error) => return Err(AppendError::NoSpace(error)),
@@ -306,6 +319,7 @@ impl Wal {
         self.offset = end;
         self.at_new_sector = false;
         self.ring.table.current_mut().used_bytes = end;
+        failpoint::pass("frame-written");
         Ok(())
     }
 
@@ -313,11 +327,14 @@ impl Wal {
     fn roll(&mut self) -> Result<(), AppendError> {
         // First the next segment: a seal promises that it exists.
         self.wait_for_next()?;
+        failpoint::pass("seal-before-write");
         let mut empty = std::mem::take(&mut self.empty);
         let sealed = self.write(self.last_time_ms, Kind::Seal, &mut empty);
         self.empty = empty;
         sealed?;
+        failpoint::pass("seal-written");
         self.sync()?;
+        failpoint::pass("seal-synced");
         self.file = self.ring.advance();
         self.offset = segment::HEADER_BLOCK_LEN;
         self.durable = self.head();

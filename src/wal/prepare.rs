@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use crate::failpoint;
+
 use super::config::Preparing;
 use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, fresh_name, segment_name};
 use super::storage::{File, Storage, is_no_space};
@@ -207,8 +209,11 @@ pub(crate) fn prepare(
     block[..encoded.len()].copy_from_slice(&encoded);
     file.write_at(&block, 0)?;
     file.sync()?;
+    failpoint::pass("prepare-before-rename");
     storage.rename(&name, &segment_name(header.seq))?;
+    failpoint::pass("prepare-renamed");
     storage.sync_dir()?;
+    failpoint::pass("prepare-done");
     Ok(Prepared { header, file, recycled })
 }
 
@@ -234,6 +239,7 @@ fn fresh(
 
 fn fill(file: &dyn File, size: u64, stop: &AtomicBool) -> io::Result<()> {
     let zeros = vec![0; ZERO_PIECE_LEN.min(size as usize)];
+    failpoint::pass("prepare-created");
     let mut offset = 0;
     let mut pieces = 0;
     while offset < size {
@@ -242,18 +248,23 @@ fn fill(file: &dyn File, size: u64, stop: &AtomicBool) -> io::Result<()> {
         }
         let len = (size - offset).min(zeros.len() as u64);
         file.write_at(&zeros[..len as usize], offset)?;
+        if offset == size / 2 {
+            failpoint::pass("prepare-half-filled");
+        }
         offset += len;
         pieces += 1;
         if pieces % ZERO_PIECES_PER_SYNC == 0 {
             file.sync()?;
         }
     }
+    failpoint::pass("prepare-filled");
     file.sync()
 }
 
 /// Takes a segment's name away. Should a crash bring it back, that does no
 /// harm: replay from an older segment gives the same living entries.
 fn retire(storage: &dyn Storage, name: &str, spare: Option<&str>) -> io::Result<()> {
+    failpoint::pass("retire-before");
     let renamed = match spare {
         Some(spare) => storage.rename(name, spare),
         None => storage.remove(name),
@@ -264,5 +275,8 @@ fn retire(storage: &dyn Storage, name: &str, spare: Option<&str>) -> io::Result<
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         renamed => renamed?,
     }
-    storage.sync_dir()
+    failpoint::pass("retire-renamed");
+    storage.sync_dir()?;
+    failpoint::pass("retire-done");
+    Ok(())
 }

@@ -21,6 +21,8 @@
 //! shares its sector with an acknowledged frame and is left alone: the next
 //! frame is at A, and what is at X is not valid now, and can't become it.
 
+use crate::failpoint;
+
 use super::error::{Damage, DamageKind};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Fields, Parsed, claim, parse, places};
 use super::reader::Walk;
@@ -54,13 +56,16 @@ impl Tail {
         if offset >= self.wipe_end {
             return Ok(());
         }
+        failpoint::pass("tail-before-wipe");
         let zeros = vec![0; WIPE_PIECE_LEN.min(self.wipe_end - offset) as usize];
         while offset < self.wipe_end {
             let len = (self.wipe_end - offset).min(WIPE_PIECE_LEN);
             file.write_at(&zeros[..len as usize], offset)?;
             offset += len;
         }
-        file.sync()
+        file.sync()?;
+        failpoint::pass("tail-wiped");
+        Ok(())
     }
 }
 

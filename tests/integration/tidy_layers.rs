@@ -21,7 +21,7 @@ const CRATES: [Layered; 2] = [
         name: "jeton",
         sources: "src/",
         layers: &[
-            &["token", "short_mac", "entry", "time", "record", "metrics", "reference"],
+            &["token", "short_mac", "entry", "time", "record", "metrics", "reference", "failpoint"],
             &["store", "wheel", "wal"],
             &["engine"],
             &["http"],
