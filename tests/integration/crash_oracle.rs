@@ -7,9 +7,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Issued, expect};
-use crate::raw::{Conn, request};
+use crate::raw::{Conn, Response, request};
 use crate::server::Server;
-use crate::support::{Rng, millis};
+use crate::support::{Rng, millis, now_ms};
+
+/// So many tokens a witness keeps in mind from one round to the next.
+const KNOWN_MAX: usize = 120;
 
 /// How a token may stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,14 @@ pub struct Known {
     maybe_extended: bool,
     /// A consumption under this key was left without an answer and can be tried again.
     retry: Option<String>,
+    /// The last consumption under a key that was answered: asked again it takes no use.
+    answered: Option<String>,
+}
+
+/// A token so short-lived that its end is what is watched.
+struct Passing {
+    token: String,
+    expires_at: String,
 }
 
 /// An issue that was left without an answer but can be tried again under its key or reference.
@@ -48,30 +59,51 @@ pub struct Witness {
     unanswered: Vec<Unanswered>,
     /// Issues without an answer that nobody can ask about again.
     lost: usize,
+    passing: Vec<Passing>,
+    /// Acknowledged operations.
+    pub acknowledged: u64,
 }
 
 impl Witness {
-    pub fn new(id: usize) -> Witness {
-        let rng = Rng::new(id as u64 + 1);
-        Witness { id, rng, issued: 0, known: Vec::new(), unanswered: Vec::new(), lost: 0 }
+    pub fn new(id: usize, seed: u64) -> Witness {
+        Witness {
+            id,
+            rng: Rng::new(seed * 1000 + id as u64 + 1),
+            issued: 0,
+            known: Vec::new(),
+            unanswered: Vec::new(),
+            lost: 0,
+            passing: Vec::new(),
+            acknowledged: 0,
+        }
     }
 
     /// Acts until the server is gone.
     pub fn act_until_crash(&mut self, server: &Server) -> io::Error {
-        let mut client = Client::of(server);
         loop {
+            if let Err(error) = self.act(server, usize::MAX) {
+                return error;
+            }
+        }
+    }
+
+    /// Acts so many times, or until the server is gone.
+    pub fn act(&mut self, server: &Server, times: usize) -> io::Result<()> {
+        let mut client = Client::of(server);
+        for _ in 0..times {
             let living = self.living();
             let result = match (self.rng.below(20), living) {
-                (0..8, _) | (_, None) => self.issue(&mut client),
+                (0, _) => self.issue_passing(&mut client),
+                (1..8, _) | (_, None) => self.issue(&mut client),
                 (8..14, Some(at)) => self.consume(&mut client, at),
                 (14..16, Some(at)) => self.revoke(&mut client, at),
                 (16..18, Some(at)) => self.extend(&mut client, at),
                 (_, Some(at)) => self.resolve(&mut client, at),
             };
-            if let Err(error) = result {
-                return error;
-            }
+            result?;
+            self.acknowledged += 1;
         }
+        Ok(())
     }
 
     /// A random token that is surely alive.
@@ -87,7 +119,7 @@ impl Witness {
     fn issue(&mut self, client: &mut Client) -> io::Result<()> {
         self.issued += 1;
         let name = format!("w{}-{}", self.id, self.issued);
-        let pad = "x".repeat(self.rng.below(3000));
+        let pad = "x".repeat(self.rng.below(12_000));
         let payload = format!("{{ \"name\":\"{name}\", \"pad\":\"{pad}\"}}");
         let uses = 1 + self.rng.below(3) as u64;
         let kind = self.rng.below(3);
@@ -114,17 +146,29 @@ impl Witness {
         }
     }
 
+    fn issue_passing(&mut self, client: &mut Client) -> io::Result<()> {
+        let ttl_ms = 50 + self.rng.below(2000);
+        let body = format!(r#"{{"payload":"passing","ttl":"{ttl_ms}ms"}}"#);
+        // Counted first: it may happen without an answer.
+        self.lost += 1;
+        let issued = Issued::from(&acknowledged(client, "POST", "/v1/tokens", &[], &body)?.json());
+        self.lost -= 1;
+        self.passing.push(Passing { token: issued.token, expires_at: issued.expires_at });
+        Ok(())
+    }
+
     fn consume(&mut self, client: &mut Client, at: usize) -> io::Result<()> {
         let key = (self.rng.below(2) == 0).then(|| format!("c{}", self.rng.below(1_000_000)));
         let known = &mut self.known[at];
         let after = known.sure().after_consume();
         let path = format!("/v1/tokens/{}/consume", known.token);
         let headers: Vec<_> = key.iter().map(|key| ("Idempotency-Key", key.as_str())).collect();
-        match client.try_send("POST", &path, &headers, "") {
+        match acknowledged(client, "POST", &path, &headers, "") {
             Ok(answer) => {
                 expect(&answer, 200);
                 assert_eq!(answer.text(), known.payload);
                 known.fates = vec![after];
+                known.answered = key.or(known.answered.take());
                 Ok(())
             }
             Err(error) => {
@@ -138,7 +182,9 @@ impl Witness {
     fn revoke(&mut self, client: &mut Client, at: usize) -> io::Result<()> {
         let known = &mut self.known[at];
         known.fates.push(Fate::Gone);
-        let answer = client.try_send("DELETE", &format!("/v1/tokens/{}", known.token), &[], "")?;
+        known.answered = None;
+        let path = format!("/v1/tokens/{}", known.token);
+        let answer = acknowledged(client, "DELETE", &path, &[], "")?;
         expect(&answer, 204);
         known.fates = vec![Fate::Gone];
         Ok(())
@@ -148,7 +194,7 @@ impl Witness {
         let known = &mut self.known[at];
         known.maybe_extended = true;
         let path = format!("/v1/tokens/{}", known.token);
-        let answer = client.try_send("PATCH", &path, &[], r#"{"ttl":"2h"}"#)?;
+        let answer = acknowledged(client, "PATCH", &path, &[], r#"{"ttl":"2h"}"#)?;
         expect(&answer, 200);
         known.expires_at = answer.json()["expires_at"].as_str().expect("a deadline").to_owned();
         known.maybe_extended = false;
@@ -169,7 +215,16 @@ impl Witness {
         let maybe = |known: &&Known| known.fates.iter().any(|fate| *fate != Fate::Gone);
         let at_least = self.known.iter().filter(surely).count();
         let at_most = self.known.iter().filter(maybe).count() + self.unanswered.len() + self.lost;
-        (at_least, at_most)
+        (at_least, at_most + self.passing.len())
+    }
+
+    /// Holds what the server resolves against all that is known; nothing is written, and what is
+    /// open stays open.
+    pub fn check_reads(&self, server: &Server) {
+        let mut client = Client::of(server);
+        for chunk in self.known.chunks(500) {
+            check_payloads(&mut client, chunk);
+        }
     }
 
     /// Holds a restarted server against all that is known, and settles what was open: from here on
@@ -189,14 +244,75 @@ impl Witness {
             let issued = asked.send(&mut client).expect("the server is there");
             self.known.push(asked.answered(issued));
         }
+        self.check_retries(&mut client);
+        self.check_passed(&mut client);
+        self.forget_some(&mut client);
     }
+
+    /// A consumption that was answered before the crash gets the same answer after it, and takes
+    /// no further use.
+    fn check_retries(&mut self, client: &mut Client) {
+        for known in self.known.iter().filter(|known| known.answered.is_some()).take(20) {
+            let key = known.answered.as_deref().expect("just seen");
+            let answer = client.consume_keyed(key, &known.token);
+            expect(&answer, 200);
+            assert_eq!(answer.text(), known.payload);
+            match known.sure() {
+                Fate::Gone => expect(&client.status(&known.token), 404),
+                Fate::Alive { uses_left } => {
+                    assert_eq!(client.uses_left(&known.token), *uses_left);
+                }
+            }
+        }
+    }
+
+    /// What has expired is gone (P3), what has not is there (P1).
+    fn check_passed(&mut self, client: &mut Client) {
+        self.passing.retain(|passing| {
+            let before = now_ms();
+            let status = client.resolve(&passing.token).status;
+            let after = now_ms();
+            let deadline = millis(&passing.expires_at);
+            assert!(status == 404 || before <= deadline, "back {} ms late", before - deadline);
+            assert!(status == 200 || after >= deadline, "lost {} ms early", deadline - after);
+            after <= deadline
+        });
+    }
+
+    /// Keeps the knowledge, and the log, as small as they are after a few rounds: the oldest living
+    /// are revoked, of the gone the latest are remembered.
+    fn forget_some(&mut self, client: &mut Client) {
+        let surplus = self.known.len().saturating_sub(KNOWN_MAX);
+        for known in &mut self.known[..surplus] {
+            if *known.sure() != Fate::Gone {
+                expect(&client.revoke(&known.token), 204);
+                known.fates = vec![Fate::Gone];
+            }
+        }
+        self.known.drain(..surplus);
+    }
+}
+
+/// Sends, and takes a refusal to write for what it is while the power is out: no acknowledgement.
+fn acknowledged(
+    client: &mut Client,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Response> {
+    let answer = client.try_send(method, path, headers, body)?;
+    if matches!(answer.status, 503 | 507) {
+        return Err(io::Error::other(format!("refused with {}", answer.status)));
+    }
+    Ok(answer)
 }
 
 impl Unanswered {
     fn send(&self, client: &mut Client) -> io::Result<Issued> {
         let headers: Vec<_> =
             self.key.iter().map(|key| ("Idempotency-Key", key.as_str())).collect();
-        let answer = client.try_send("POST", "/v1/tokens", &headers, &self.body)?;
+        let answer = acknowledged(client, "POST", "/v1/tokens", &headers, &self.body)?;
         assert!(matches!(answer.status, 200 | 201), "{}", answer.without_date());
         Ok(Issued::from(&answer.json()))
     }
@@ -209,6 +325,7 @@ impl Unanswered {
             fates: vec![Fate::Alive { uses_left: self.uses }],
             maybe_extended: false,
             retry: None,
+            answered: None,
         }
     }
 }

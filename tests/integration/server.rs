@@ -27,6 +27,7 @@ pub const LOG_FILTER: &str = "RUST_LOG";
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How a server is to be started; every setting has a small default.
+#[derive(Clone)]
 pub struct Launch {
     flags: BTreeMap<String, Option<String>>,
     /// A program, with its arguments, that becomes the server.
@@ -99,8 +100,14 @@ impl Launch {
 
     /// Starts a server and kills it after `delay`, whether it was ready by then or not.
     pub fn start_and_kill9(&self, delay: Duration) {
+        self.start_and_do(delay, || {});
+    }
+
+    /// The same, with something done just before.
+    pub fn start_and_do(&self, delay: Duration, before: impl FnOnce()) {
         let mut child = self.spawn();
         std::thread::sleep(delay);
+        before();
         child.kill().expect("a child of ours");
         child.wait().expect("it has ended");
     }
@@ -184,6 +191,16 @@ impl Server {
         let status = wait(&mut self.child);
         self.readers.drain(..).for_each(|reader| reader.join().expect("collects"));
         (status, self.stderr())
+    }
+
+    /// Waits for it to end by itself, and tells how.
+    pub fn ended(mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
     }
 
     /// SIGTERM; the exit status must be 0.

@@ -5,6 +5,7 @@
 //! of counts on standard output that begins with `attack `; the long runs collect these.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::ops::Range;
 
 /// How much of an attack to do: what the variable `JETON_` and the name in capitals says, or
@@ -25,6 +26,22 @@ pub fn seeds(name: &str, default: u64) -> Range<u64> {
 /// What to tell about a failure, so that it can be repeated.
 pub fn replay(test: &str, seed: u64) -> String {
     format!("repeat with: JETON_SEED={seed} cargo test --test integration {test} -- --nocapture")
+}
+
+/// Tells how to repeat a round, if it ends in a panic.
+pub struct Round {
+    pub test: &'static str,
+    pub seed: u64,
+    pub round: u64,
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let told = replay(self.test, self.seed);
+            let _ = writeln!(std::io::stderr(), "in round {}; {told}", self.round);
+        }
+    }
 }
 
 /// Tells what an attack did.
