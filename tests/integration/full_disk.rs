@@ -1,0 +1,153 @@
+//! P6 on a real full disk, a small tmpfs: clients with an oracle go on while it fills, is full, is
+//! killed and started full, and has space again. Nothing false is acknowledged, resolves go on,
+//! `/readyz` tells, and writes come back.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::client::{Client, expect};
+use crate::crash_oracle::Witness;
+use crate::raw::{Conn, Response, request};
+use crate::server::{Launch, Server};
+use crate::support::{Rng, eventually, not_run};
+use crate::volume::{Round, seeds, tell, volume};
+
+const WITNESSES: usize = 4;
+const ACTS: usize = 60;
+const PIECE_LEN: usize = 4096;
+
+/// A small file system of this test's own, and a file that takes its space.
+struct SmallDisk<'a> {
+    at: &'a Path,
+    ballast: PathBuf,
+}
+
+impl SmallDisk<'_> {
+    /// None where this process may not mount.
+    fn mount(at: &Path) -> Option<SmallDisk<'_>> {
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(at).output();
+        let ballast = at.join("ballast");
+        mount.is_ok_and(|output| output.status.success()).then_some(SmallDisk { at, ballast })
+    }
+
+    fn fill_up(&self) {
+        let mut file =
+            File::options().create(true).append(true).open(&self.ballast).expect("a file");
+        let full = (0..100_000).find(|_| file.write_all(&[1; PIECE_LEN]).is_err());
+        full.expect("the disk is full");
+    }
+
+    fn give_back(&self) {
+        std::fs::remove_file(&self.ballast).expect("space again");
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.at).output();
+    }
+}
+
+fn readiness(server: &Server) -> Response {
+    let mut conn = Conn::open(server.admin).expect("connects");
+    conn.send(&request("GET", "/readyz", &[], b"")).expect("sends");
+    conn.response().expect("an answer")
+}
+
+/// Witnesses act while `meanwhile` runs, and until it is done. A refusal is no acknowledgement.
+fn act_during(server: &Server, witnesses: &mut [Witness], meanwhile: impl FnOnce()) {
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for witness in witnesses {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::SeqCst) {
+                    let _ = witness.act(server, ACTS);
+                }
+            });
+        }
+        meanwhile();
+        is_done.store(true, Ordering::SeqCst);
+    });
+}
+
+/// Takes what room is left in the segments at hand, so that the disk's end is felt.
+fn press(server: &Server) -> u64 {
+    let mut client = Client::of(server);
+    let body = format!(r#"{{"payload":"{}","ttl":"1h"}}"#, "p".repeat(20_000));
+    for taken in 0..2_000 {
+        let answer = client.issue(&body);
+        if answer.status != 201 {
+            expect(&answer, 507);
+            return taken;
+        }
+        // Half of it dies, so that there is something to clean; it may find no room itself.
+        if taken % 2 == 0 {
+            client.revoke(answer.json()["token"].as_str().expect("a token"));
+        }
+    }
+    panic!("the disk never filled");
+}
+
+fn check(server: &Server, witnesses: &mut [Witness]) {
+    for witness in witnesses {
+        witness.check(server);
+    }
+}
+
+/// Without a write: what is surely alive resolves while nothing can be written.
+fn check_reads(server: &Server, witnesses: &[Witness]) {
+    for witness in witnesses {
+        witness.check_reads(server);
+    }
+}
+
+#[test]
+fn p6_a_disk_that_fills_under_clients_loses_nothing_and_comes_back() {
+    let (rounds, seed) = (volume("full_disks", 3), seeds("full_disk_seeds", 1).start);
+    let mut rng = Rng::new(seed);
+    let mut pressed = 0;
+    for round in 0..rounds {
+        let _told = Round { test: "p6_a_disk_that_fills_under_clients", seed, round };
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let Some(disk) = SmallDisk::mount(dir.path()) else {
+            return not_run("p6, a disk that fills under clients", "no tmpfs may be mounted here");
+        };
+        let launch = Launch::on(&dir.path().join("data"));
+        let mut witnesses: Vec<_> =
+            (0..WITNESSES).map(|id| Witness::new(id, seed + round)).collect();
+        let server = launch.start();
+        act_during(&server, &mut witnesses, || {
+            disk.fill_up();
+            pressed += press(&server);
+        });
+        let told = readiness(&server);
+        assert_eq!(told.status, 503, "{}", told.without_date());
+        check_reads(&server, &witnesses);
+
+        // Killed while full, and started while full: it starts, and resolves.
+        let server = if rng.below(2) == 0 {
+            server.kill9();
+            disk.fill_up();
+            launch.start()
+        } else {
+            server
+        };
+        check_reads(&server, &witnesses);
+        disk.give_back();
+        let probe = r#"{"payload":"probe","ttl":"1h"}"#;
+        eventually("writes come back", || Client::of(&server).issue(probe).status == 201);
+        eventually("readiness comes back", || readiness(&server).status == 200);
+        check(&server, &mut witnesses);
+        act_during(&server, &mut witnesses, || thread::yield_now());
+        server.kill9();
+        let server = launch.start();
+        check(&server, &mut witnesses);
+        server.stop_well();
+    }
+    tell("full_disks", &[("rounds", rounds), ("pressed", pressed)]);
+}
