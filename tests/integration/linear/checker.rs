@@ -101,9 +101,10 @@ fn check_within(situations_max: usize, calls: &[Call], rules: Rules) -> Verdict 
 /// The ways on from a situation, the best one last.
 ///
 /// A call whose answer says that it changed nothing, and that fits here, leaves the model no other
-/// way, and tells it nothing new (not even that it is later than was known), is put in order at once: if the rest has an order with that call later on, it has one
-/// with it here, for no other finds another state by that. Only a lost call that cannot have
-/// happened after its begin may have to be ahead of it.
+/// way, and tells it nothing new (not even that it is later than was known), is put in order at
+/// once: if the rest has an order with that call later on, it has one with it here, for no other
+/// finds another state by that. Only a lost call that cannot have happened after its begin may have
+/// to be ahead of it.
 fn steps(
     calls: &[Call],
     situation: &Situation,

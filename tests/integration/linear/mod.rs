@@ -11,7 +11,13 @@
 //!
 //! Reading order: `history` (what clients see), `model` (what one token may answer), `checker`,
 //! `simulated` and `judge` (the checker held against histories that are known to be right or wrong,
-//! and against another checker), then the attacks.
+//! and against another checker), then the attacks: `embedded` on the engine with threads, and
+//! `asked`, `rival` and `crowd` on the real binary over HTTP.
+//!
+//! Which calls meet is the machine's to say: a seed repeats what is asked, not what happens.
+//! Volumes are rounds: `JETON_LINEAR` over HTTP (about 215 calls and half a crash each),
+//! `JETON_LINEAR_MEMORY` and `JETON_LINEAR_LOG` embedded (about 440 calls each), and
+//! `JETON_LINEAR_CROSS` and `JETON_LINEAR_VALID` are histories for the checker itself.
 
 mod asked;
 mod checker;
