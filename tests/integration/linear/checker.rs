@@ -17,7 +17,7 @@ use super::model::{Rules, State};
 /// A search that looks at more than this many situations is given up, and the test with it.
 const SITUATIONS_MAX: usize = 500_000;
 /// While a failure is shortened, a step that is not decided by then is not taken.
-const SITUATIONS_MAX_TO_SHORTEN: usize = 10_000;
+const SITUATIONS_MAX_TO_SHORTEN: usize = 30_000;
 
 /// What a search found.
 #[derive(Debug, PartialEq, Eq)]
