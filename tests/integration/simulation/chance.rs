@@ -51,12 +51,16 @@ struct Run {
     has_jumps: bool,
     has_faults: bool,
     has_floods: bool,
+    /// Much lives long, so that much is carried, and the disk is full every now and then: in the
+    /// middle of that, sooner or later.
+    is_pressed: bool,
     is_full: bool,
 }
 
 impl Run {
     fn new(seed: u64) -> Run {
         let mut random = Random::new(seed);
+        let is_pressed = random.chance(15);
         let segment_size = *random.pick(&[8, 8, 8, 12, 16, 16, 32, 64]) << 10;
         let config = Config {
             max_ttl: Duration::from_millis(MAX_TTL_MS),
@@ -76,16 +80,21 @@ impl Run {
             steps: random.between(20, 80),
             next_id: DERIVED,
             payload_len_max,
-            long_lived: *random.pick(&[5, 20, 50, 80]),
+            long_lived: if is_pressed { 70 } else { *random.pick(&[5, 20, 50, 80]) },
             has_jumps: random.chance(50),
             has_faults: random.chance(60),
             has_floods: random.chance(40),
+            is_pressed,
             is_full: false,
             random,
         }
     }
 
     fn step(&mut self) -> Result<(), Broken> {
+        if self.is_pressed && self.random.chance(30) {
+            self.flood(4 << 10);
+            self.lab.tend(true)?;
+        }
         match self.random.below(100) {
             0..=54 => {
                 let calls = self.calls();
@@ -112,15 +121,20 @@ impl Run {
                 Ok(())
             }
             93 | 94 if self.has_floods => {
-                let space = self.random.below(24 << 10);
-                self.is_full = !self.is_full;
-                self.lab.disk.set_space_left(self.is_full.then_some(space));
+                self.flood(24 << 10);
                 Ok(())
             }
             95 => self.lab.look_at_all(),
             96.. => self.end_life(),
             _ => Ok(()),
         }
+    }
+
+    /// The disk has little space left, or as much as anybody wants again.
+    fn flood(&mut self, space_max: u64) {
+        let space = self.random.below(space_max);
+        self.is_full = !self.is_full;
+        self.lab.disk.set_space_left(self.is_full.then_some(space));
     }
 
     fn end_life(&mut self) -> Result<(), Broken> {

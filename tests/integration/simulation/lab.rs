@@ -194,6 +194,10 @@ impl Lab {
             self.maybe_held = (now.max(self.maybe_held.0), self.monotonic());
             self.oracle.latest = self.oracle.latest.max(now);
             self.counts.misses += 1;
+            // What was said to have expired never lives again in this life (promise P3).
+            if let Some(deadline) = self.oracle.expired(id, now).filter(|it| *it > self.held.0) {
+                self.held = (deadline, self.monotonic());
+            }
         }
         Ok(())
     }

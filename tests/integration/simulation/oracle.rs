@@ -161,6 +161,13 @@ impl Oracle {
         self.check(&broken)
     }
 
+    /// The deadline of a token that is there and has expired, in every possible world.
+    pub fn expired(&self, id: u64, now: u64) -> Option<u64> {
+        let [one] = &self.possible[..] else { return None };
+        let held = one.now.get(&id).filter(|held| !held.maybe_gone)?;
+        (held.deadline <= now).then_some(held.deadline)
+    }
+
     /// A world that is possible, to be looked at.
     pub fn world(&self) -> &World {
         &self.possible[0].now
