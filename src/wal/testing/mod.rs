@@ -354,9 +354,13 @@ impl File for MemoryFile {
             let end = (offset + left as usize) / SECTOR_LEN as usize * SECTOR_LEN as usize;
             len = end.max(offset) - offset;
         }
-        inner.space_left = Some(left - len as u64);
         inner.write(self.node, &bytes[..len], offset);
-        if len < bytes.len() { Err(inner.full()) } else { Ok(()) }
+        if len < bytes.len() {
+            // The same place is written again later: a shorter write may fit.
+            return Err(inner.full());
+        }
+        inner.space_left = Some(left - len as u64);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
