@@ -210,7 +210,7 @@ fn record(input: &mut Input<'_>, time: u64, out: &mut Vec<u8>) {
             out.extend_from_slice(&deadline.to_le_bytes());
             out.extend_from_slice(&input.scaled(24).to_le_bytes());
         }
-        _ if input.u8() % 2 == 0 => head(5, 0, 0, 0),
+        _ if input.u8().is_multiple_of(2) => head(5, 0, 0, 0),
         _ => out.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 0]),
     }
 }
