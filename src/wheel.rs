@@ -347,6 +347,20 @@ mod tests {
         }
     }
 
+    /// As after a start, when the log holds what has expired meanwhile.
+    #[test]
+    fn p8_a_deadline_in_the_past_is_due_at_the_next_turn() {
+        let mut wheel = Wheel::new(UnixMillis(1_000_000));
+        let mut deadlines = BTreeMap::from([(1, 0), (2, 999_900)]);
+        for (name, deadline) in deadlines.clone() {
+            wheel.schedule(Prefix(name), UnixMillis(deadline));
+        }
+        let mut freed = fire(&mut wheel, 1_000_000, &mut deadlines);
+        freed.sort_unstable();
+        assert_eq!(freed, [1, 2]);
+        assert!(wheel.is_empty());
+    }
+
     #[test]
     fn an_extended_deadline_is_asked_for_again() {
         let mut wheel = Wheel::new(UnixMillis(0));
