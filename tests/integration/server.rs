@@ -21,7 +21,7 @@ pub const BODY_TIMEOUT: &str = "--body-timeout";
 /// How long a slow request head may take.
 pub const HEADER_TIMEOUT: &str = "--header-timeout";
 /// The variable that sets the log filter.
-pub const LOG_FILTER: &str = "RUST_LOG";
+pub const LOG_FILTER: &str = "JETON_LOG_LEVEL";
 
 /// Starting and stopping take well under a second; this only keeps a broken build from hanging.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
