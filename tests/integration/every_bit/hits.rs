@@ -103,18 +103,10 @@ fn block<'a>(files: &'a mut Files, name: &str, block: usize) -> &'a mut [u8] {
     &mut bytes(files, name)[block * BLOCK_LEN..(block + 1) * BLOCK_LEN]
 }
 
-/// Every bit of all that is not empty space; in lines of 64 zeros `bits_of_zero` bits a byte.
-pub fn flips(written: &Written, bits_of_zero: usize) -> impl Iterator<Item = Hit> {
-    const LINE_LEN: usize = 64;
-    written.files.iter().flat_map(move |(file, bytes)| {
-        (0..bytes.len() * 8).filter_map(move |bit| {
-            let line = bit / 8 / LINE_LEN * LINE_LEN;
-            let end = (line + LINE_LEN).min(bytes.len());
-            let empty = bytes[line..end].iter().all(|byte| *byte == 0);
-            // Another bit of each byte.
-            let is_taken = !empty || (bit % 8 + bit / 8) % 8 < bits_of_zero;
-            is_taken.then(|| Hit::Flip { file: file.clone(), bit })
-        })
+/// Every bit of every file.
+pub fn flips(written: &Written) -> impl Iterator<Item = Hit> {
+    written.files.iter().flat_map(|(file, bytes)| {
+        (0..bytes.len() * 8).map(|bit| Hit::Flip { file: file.clone(), bit })
     })
 }
 

@@ -113,8 +113,10 @@ fn check_opened(
         return Ok(if shortened { Verdict::Shortened } else { Verdict::Whole });
     }
     if let Hit::PutBack { file, state } = hit {
-        let then = &written.states[*state];
-        let is_that = *file == written.current_file() && then.lsn == kept.lsn;
+        // Frames in the files before it are as they were.
+        let elsewhere = written.frames.iter().rev().find(|place| place.file != *file);
+        let then = written.states[*state].lsn.max(elsewhere.map_or(0, |place| place.end_lsn));
+        let is_that = *file == written.current_file() && kept.lsn == then;
         return is_that.then_some(Verdict::Earlier).ok_or("not the state of the copy".into());
     }
     lost_frames(written, files, kept.lsn, torn_bytes)
@@ -183,6 +185,9 @@ fn check_state(stepped: &Stepped, state: &State, may_miss: bool) -> Result<(), S
     }
     if may_miss {
         return Ok(());
+    }
+    if now != state.time {
+        return Err(format!("it is {now}, and was {} when that was written", state.time));
     }
     for (op, told) in &state.replays {
         let retried = stepped.engine().submit(vec![op.clone()]).map_err(|e| e.to_string())?;

@@ -18,12 +18,17 @@ use hits::Hit;
 use judge::{Verdict, judge};
 use logs::Written;
 
-/// Judges all hits, some of them also by what is written afterwards, and tells how many came to
-/// what.
+/// Judges hits, some of them also by what is written afterwards, and tells how many came to what.
+/// In `cargo test` every n-th of them; all with `JETON_` and the attack's name in capitals set to
+/// a number that is large enough.
 fn hold(attack: &str, written: &Written, hits: impl IntoIterator<Item = Hit>) -> Counts {
+    let hits: Vec<Hit> = hits.into_iter().collect();
+    let wanted = volume(attack, 400) as usize;
+    // Odd, so that every bit of a byte has its turn.
+    let stride = if hits.len() <= wanted { 1 } else { hits.len() / wanted | 1 };
     let mut counts = Counts::default();
-    for (nth, hit) in hits.into_iter().enumerate() {
-        counts.add(judge(written, &hit, nth % 16 == 0));
+    for (nth, hit) in hits.iter().step_by(stride).enumerate() {
+        counts.add(judge(written, hit, nth % 16 == 0));
     }
     counts.tell(&format!("{attack}_{}", written.name));
     counts
@@ -57,10 +62,8 @@ impl Counts {
     }
 }
 
-/// `JETON_EVERY_BIT=8` takes all bits of empty space too, by default one of each byte.
 fn every_bit(written: &Written) -> Counts {
-    let bits_of_zero = volume("every_bit", 1) as usize;
-    hold("every_bit", written, hits::flips(written, bits_of_zero))
+    hold("every_bit", written, hits::flips(written))
 }
 
 #[test]
@@ -70,13 +73,13 @@ fn p5_every_bit_of_a_closed_log() {
     // The mark at the end is the only frame without another behind it: 32 bytes, 16 of which a
     // torn frame is known by.
     assert!(counts.of(Verdict::Cut) <= 16 * 8 && counts.of(Verdict::Vanished) <= 16 * 8);
-    assert!(counts.of(Verdict::Refused) > 1_000);
+    assert!(counts.of(Verdict::Refused) > 20);
 }
 
 #[test]
 fn p5_every_bit_of_a_stopped_log() {
     let counts = every_bit(&logs::stopped());
-    assert!(counts.of(Verdict::Cut) > 700 * 8, "the last frame may be cut: it was acknowledged");
+    assert!(counts.of(Verdict::Cut) > 0, "the last frame may be cut: it was acknowledged");
     assert!(counts.of(Verdict::Vanished) <= 16 * 8);
 }
 
@@ -124,9 +127,9 @@ fn p5_every_file() {
 /// `JETON_RANDOM_HITS=10000` for the long run; a seed is one hit.
 #[test]
 fn p5_random_hits_on_large_logs() {
-    let all = [logs::large(64 << 10, 300), logs::large(1 << 20, 700)];
+    let all = [logs::large(64 << 10, 60), logs::large(1 << 20, 300)];
     let mut counts = Counts::default();
-    for seed in seeds("random_hits", 200) {
+    for seed in seeds("random_hits", 100) {
         let mut rng = Rng::new(seed);
         let written = &all[rng.below(all.len())];
         let hit = Hit::random(written, &mut rng);
