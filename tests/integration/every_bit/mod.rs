@@ -25,7 +25,7 @@ fn hold(attack: &str, written: &Written, hits: impl IntoIterator<Item = Hit>) ->
     let hits: Vec<Hit> = hits.into_iter().collect();
     let wanted = volume(attack, 400) as usize;
     // Odd, so that every bit of a byte has its turn.
-    let stride = if hits.len() <= wanted { 1 } else { hits.len() / wanted | 1 };
+    let stride = if hits.len() <= wanted { 1 } else { (hits.len() / wanted) | 1 };
     let mut counts = Counts::default();
     for (nth, hit) in hits.iter().step_by(stride).enumerate() {
         counts.add(judge(written, hit, nth % 16 == 0));
