@@ -127,9 +127,9 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
     let mut server = server;
     for (round, seconds) in [-YEAR_S, 0, -20 * YEAR_S, HOUR_S].into_iter().enumerate() {
         if round % 2 == 0 {
-            server.kill9()
+            server.kill9();
         } else {
-            server.stop_well()
+            server.stop_well();
         }
         clock.shift(seconds);
         jumps += 1;

@@ -143,7 +143,7 @@ fn p6_a_disk_that_fills_under_clients_loses_nothing_and_comes_back() {
         eventually("writes come back", || Client::of(&server).issue(probe).status == 201);
         eventually("readiness comes back", || readiness(&server).status == 200);
         check(&server, &mut witnesses);
-        act_during(&server, &mut witnesses, || thread::yield_now());
+        act_during(&server, &mut witnesses, thread::yield_now);
         server.kill9();
         let server = launch.start();
         check(&server, &mut witnesses);

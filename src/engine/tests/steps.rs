@@ -102,7 +102,8 @@ fn p2_a_revocation_behind_the_consumption_frees_nothing() {
 /// No turn of the committer, which looks at both clocks, is between the answer and the jump.
 #[test]
 fn p3_what_a_reader_called_gone_stays_gone_when_the_clock_jumps_back() {
-    let readers: [(&str, fn(&Engine) -> bool); 4] = [
+    type Reader = fn(&Engine) -> bool;
+    let readers: [(&str, Reader); 4] = [
         ("resolve", |engine| resolve(engine, 1).is_none()),
         ("resolve_many", |engine| {
             let mut is_gone = false;

@@ -112,7 +112,16 @@ fn command(step: Step, top: &Path) -> Command {
         Step::Tests(filters) => {
             let mut command = Command::new("cargo");
             command
-                .args(["test", "--release", "--package", "jeton", "--locked", "--color", "never"])
+                .args([
+                    "test",
+                    "--profile",
+                    "attack",
+                    "--package",
+                    "jeton",
+                    "--locked",
+                    "--color",
+                    "never",
+                ])
                 .args(["--test", "integration", "--"])
                 .args(filters)
                 // One after the other: each has the machine for itself.
