@@ -54,25 +54,36 @@
 //!
 //! # Invariants
 //!
-//! Each with the names of the tests that try to break it.
+//! Each with the names of the tests that try to break it. All of them are also tried by
+//! `simulation` (the engine on a simulated disk and clock, by a seed), and P1 to P4 by `linear`
+//! (whether some order of events explains every answer to rivals). What each attack does, and how
+//! much of it, is in `tests/README.md`.
 //!
 //! - **P1** What was acknowledged is durable (`--sync always`): it survives kill -9, a crash and a
-//!   power cut. *`crash`, `wal::tests::crash`, `p1_p2_p3_any_history_is_what_the_model_says`*
+//!   power cut. *`crash`, `failpoints`, `power`, `wal::tests::crash`,
+//!   `p1_p2_p3_any_history_is_what_the_model_says`*
 //! - **P2** A token is consumed at most as often as it has uses, ever; a retry with the same key
-//!   gets the same answer. *`rivals`, `crash`, `p2_rivals_in_one_call_have_one_winner`,
+//!   gets the same answer. *`rivals`, `linear`, `crash`, `p2_rivals_in_one_call_have_one_winner`,
 //!   `p2_a_rival_that_lost_is_not_revived_by_a_replay`*
 //! - **P3** Expired, consumed or revoked never resolves again; time never runs backwards.
-//!   *`expiry`, `time::tests`,
+//!   *`expiry`, `clock`, `time::tests`,
 //!   `p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back`*
-//! - **P4** What was not acknowledged happened whole or not at all. *`crash`, `wal::tests::crash`*
+//!   Two windows are left. An extension that was decided before the deadline and became durable
+//!   after it revives a token that readers in between were told is gone. And a crash within the
+//!   second before the log learns the time of an expiry, with a clock that is set back at the same
+//!   time, revives what expired in that second.
+//! - **P4** What was not acknowledged happened whole or not at all. *`crash`, `failpoints`, `power`,
+//!   `wal::tests::crash`*
 //! - **P5** A torn tail is cut, and the start says how many bytes; any other damage refuses to
-//!   start and names file and offset. *`damage`, `wal::tests::damage`*
+//!   start and names file and offset. *`every_bit`, `damage`, `wal::tests::damage`*
+//!   What one directory cannot show is not noticed: an older copy of the newest segment, the oldest
+//!   segment taken away whole (as a release does), and the last frame while none stands behind it.
 //! - **P6** Disk full: no false acknowledgement, resolves go on, writes come back. A failed sync is
 //!   never retried and stops writes for good.
-//!   *`p6_a_full_disk_acknowledges_nothing_and_writes_come_back`,
+//!   *`every_call`, `full_disk`, `p6_a_full_disk_acknowledges_nothing_and_writes_come_back`,
 //!   `p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good`, `limits`*
-//! - **P7** A segment is reused only when nothing alive depends on it.
-//!   *`p7_long_lived_entries_survive_many_turns_of_the_ring`, `wal::tests::model`*
+//! - **P7** A segment is reused only when nothing alive depends on it. *`simulation`,
+//!   `p7_long_lived_entries_survive_many_turns_of_the_ring`, `wal::tests::model`*
 //! - **P8** Memory, descriptors and time stay bounded under hostile clients, and what has two
 //!   readings is refused. *`hostile`, `hostile_…`, `smuggling`, `limits`, `p8_…` beside what they
 //!   bound*

@@ -84,10 +84,7 @@ fn carry_out(
     runner: &Runner,
     log: &Path,
 ) -> Result<Ran> {
-    let mut command = command(attack.step, top);
-    for (variable, value) in attack.variables(scale) {
-        command.env(variable, value);
-    }
+    let mut command = command(attack, scale, top);
     let (ended, took) = runner.run(&mut command, log, LIMIT)?;
     let output = fs::read(log).map_err(io(log.display()))?;
     let output = String::from_utf8_lossy(&output);
@@ -107,8 +104,9 @@ fn carry_out(
     Ok(Ran { attack, counts, result, is_good, took })
 }
 
-fn command(step: Step, top: &Path) -> Command {
-    match step {
+fn command(attack: &Attack, scale: Scale, top: &Path) -> Command {
+    let volumes = attack.volumes(scale);
+    match attack.step {
         Step::Tests(filters) => {
             let mut command = Command::new("cargo");
             command
@@ -126,12 +124,13 @@ fn command(step: Step, top: &Path) -> Command {
                 .args(filters)
                 // One after the other: each has the machine for itself.
                 .args(["--nocapture", "--test-threads", "1"])
-                .current_dir(top);
+                .current_dir(top)
+                .envs(volumes);
             command
         }
-        Step::Program(program, args) => {
+        Step::Program(program) => {
             let mut command = Command::new(top.join(program));
-            command.args(args).current_dir(top);
+            command.args(volumes.map(|(_, volume)| volume)).current_dir(top);
             command
         }
     }

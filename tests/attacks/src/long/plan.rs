@@ -19,8 +19,8 @@ pub enum Scale {
 pub enum Step {
     /// The integration tests whose names hold one of these texts.
     Tests(&'static [&'static str]),
-    /// A program below the top of the project, with its arguments.
-    Program(&'static str, &'static [&'static str]),
+    /// A program below the top of the project; its volume is its argument.
+    Program(&'static str),
 }
 
 /// A variable that says how much is done: small and full.
@@ -41,28 +41,22 @@ pub struct Attack {
 /// All attacks, the quick ones first.
 const ATTACKS: &[Attack] = &[
     Attack {
+        name: "fuzz-cases",
+        promises: "P5 P8",
+        step: Step::Tests(&["fuzz_cases::"]),
+        volumes: &[],
+    },
+    Attack {
         name: "every-bit",
         promises: "P5",
         step: Step::Tests(&["every_bit::"]),
-        volumes: &[("JETON_EVERY_BIT", 200, 10_000)],
+        volumes: &[("JETON_RANDOM_HITS", 100, 10_000)],
     },
     Attack {
         name: "every-call",
         promises: "P1 P4 P6",
-        step: Step::Tests(&["every_call::"]),
-        volumes: &[("JETON_EVERY_CALL", 1, 20)],
-    },
-    Attack {
-        name: "linear",
-        promises: "P2 P3",
-        step: Step::Tests(&["linear::"]),
-        volumes: &[("JETON_LINEAR", 200, 10_000)],
-    },
-    Attack {
-        name: "clocks",
-        promises: "P3",
-        step: Step::Tests(&["clocks::"]),
-        volumes: &[("JETON_CLOCKS", 3, 100)],
+        step: Step::Tests(&["simulation::every_call"]),
+        volumes: &[],
     },
     Attack {
         name: "smuggling",
@@ -74,37 +68,72 @@ const ATTACKS: &[Attack] = &[
         name: "hostile",
         promises: "P8",
         step: Step::Tests(&["hostile"]),
-        volumes: &[("JETON_HOSTILE", 1, 10)],
+        volumes: &[
+            ("JETON_PIPELINING", 60, 1_000),
+            ("JETON_RESET_STREAMS", 100_000, 1_000_000),
+            ("JETON_HTTP2_FLOOD_MIB", 4, 64),
+            ("JETON_SLOWHTTPTEST_SECONDS", 5, 60),
+            ("JETON_OVERSIZED_ROUNDS", 2, 20),
+            ("JETON_QUEUE_CHANGES", 40, 400),
+        ],
+    },
+    Attack {
+        name: "clocks",
+        promises: "P3",
+        step: Step::Tests(&["clock::"]),
+        volumes: &[("JETON_CLOCKS", 1, 20)],
+    },
+    Attack {
+        name: "full-disks",
+        promises: "P6",
+        step: Step::Tests(&["full_disk::", "p6_"]),
+        volumes: &[("JETON_FULL_DISKS", 3, 50)],
+    },
+    Attack {
+        name: "failpoints",
+        promises: "P1 P2 P4",
+        step: Step::Tests(&["failpoints::"]),
+        volumes: &[("JETON_FAILPOINTS", 1, 10)],
+    },
+    Attack {
+        name: "linear",
+        promises: "P2 P3",
+        step: Step::Tests(&["linear::"]),
+        volumes: &[
+            ("JETON_LINEAR", 60, 3_000),
+            ("JETON_LINEAR_VALID", 1_500, 100_000),
+            ("JETON_LINEAR_CROSS", 4_000, 100_000),
+        ],
     },
     Attack {
         name: "power-cuts",
         promises: "P1 P4 P5",
         step: Step::Tests(&["power::"]),
-        volumes: &[("JETON_POWER_CUTS", 5, 200)],
+        volumes: &[("JETON_POWER_CUTS", 6, 200)],
     },
     Attack {
         name: "kills",
         promises: "P1 P2 P4",
         step: Step::Tests(&["crash::"]),
-        volumes: &[("JETON_KILLS", 20, 1_000)],
+        volumes: &[("JETON_KILLS", 50, 1_000)],
     },
     Attack {
         name: "simulation",
         promises: "P1–P7",
-        step: Step::Tests(&["simulation::"]),
+        step: Step::Tests(&["simulation::p1_", "simulation::simulated"]),
         volumes: &[("JETON_SIMULATION", 2_000, 100_000)],
     },
     Attack {
         name: "fuzz",
         promises: "P5 P8",
-        step: Step::Program("tests/fuzz/run", &[]),
-        volumes: &[("JETON_FUZZ", 10, 3_600)],
+        step: Step::Program("tests/fuzz/run"),
+        volumes: &[("seconds", 10, 330)],
     },
 ];
 
 impl Attack {
-    /// The variables to set for `scale`.
-    pub fn variables(&self, scale: Scale) -> impl Iterator<Item = (&'static str, String)> {
+    /// How much of what to do at `scale`.
+    pub fn volumes(&self, scale: Scale) -> impl Iterator<Item = (&'static str, String)> {
         self.volumes.iter().map(move |(variable, small, full)| {
             let volume = match scale {
                 Scale::Small => small,
@@ -137,7 +166,7 @@ pub fn list(attacks: &[&Attack], scale: Scale) -> String {
             .collect();
         let run = match attack.step {
             Step::Tests(filters) => filters.join(" "),
-            Step::Program(program, args) => format!("{program} {}", args.join(" ")),
+            Step::Program(program) => program.to_owned(),
         };
         [attack.name.to_owned(), attack.promises.to_owned(), run, volumes.join(" ")]
     };
