@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jeton::http::loose;
 
-/// Far beyond every limit of a duration.
-const SURELY_IN_RANGE_MS: u128 = 1 << 53;
+/// Centuries: far beyond every limit of a duration.
+const SURELY_IN_RANGE_MS: u128 = 1 << 43;
 
 /// Reads the bytes as a duration.
 pub fn check(bytes: &[u8]) {
@@ -24,10 +24,8 @@ pub fn check(bytes: &[u8]) {
     for again in [format!("{millis}ms"), human(duration)] {
         assert_eq!(loose::duration(&again), Ok(duration), "{text:?} as {again:?}");
     }
-    if millis < 1 << 40 {
-        let seconds = format!("{}.{:03}", duration.as_secs(), duration.subsec_millis());
-        assert_eq!(loose::duration(&seconds), Ok(duration), "{text:?} as {seconds:?}");
-    }
+    let seconds = format!("{}.{:03}", duration.as_secs(), duration.subsec_millis());
+    assert_eq!(loose::duration(&seconds), Ok(duration), "{text:?} as {seconds:?}");
 }
 
 fn human(duration: Duration) -> String {

@@ -111,7 +111,10 @@ fn read_amount(text: &str) -> Option<Amount> {
 /// A date and time of day with an offset, that no calendar could object to.
 fn is_rfc_3339(text: &str) -> bool {
     let form = "dddd-dd-ddTdd:dd:ddZ".bytes();
-    let fits = |(byte, form): (u8, u8)| byte == form || form == b'd' && byte.is_ascii_digit();
+    let fits = |(byte, form): (u8, u8)| match form {
+        b'd' => byte.is_ascii_digit(),
+        form => byte == form,
+    };
     let number = |at: usize| text[at..at + 2].parse().unwrap_or(99);
     text.len() == 20
         && text.bytes().zip(form).all(fits)

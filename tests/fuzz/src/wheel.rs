@@ -9,23 +9,27 @@ use jeton::wheel::{TICK_MS, TURN_LEN, Verdict, Wheel};
 
 use super::input::Input;
 
-/// A timer is asked about at most once a level, and once when it is due.
-const ASKED_MAX: u32 = 7;
+/// A timer is asked about at most once a level, once more where the highest level turns over, and
+/// once when it is due.
+const ASKED_MAX: usize = 8;
+/// What the wheel sees ahead, in milliseconds: a deadline further away goes round it again.
+const HORIZON_MS: u64 = 1 << 42;
 
 #[derive(Default)]
 struct Thing {
     deadline: u64,
-    timers: usize,
     /// Times it was asked about since its deadline was set or a slot was reviewed.
-    asked: u32,
+    asked: usize,
+    /// How often it may be, all its timers together.
+    asked_max: usize,
 }
 
 struct World {
     wheel: Wheel,
     now: u64,
     things: BTreeMap<u64, Thing>,
-    /// Timers that the wheel must have, those for nothing included.
-    timers: usize,
+    /// Timers that the wheel must have, by name; those for nothing included.
+    timers: BTreeMap<u64, usize>,
     is_behind: bool,
 }
 
@@ -34,11 +38,13 @@ pub fn check(bytes: &[u8]) {
     let mut input = Input(bytes);
     let now = input.scaled(43).min(UnixMillis::MAX.0);
     let wheel = Wheel::new(UnixMillis(now));
-    let mut world = World { wheel, now, things: BTreeMap::new(), timers: 0, is_behind: false };
+    let (things, timers) = Default::default();
+    let mut world = World { wheel, now, things, timers, is_behind: false };
     while !input.is_empty() {
         world.step(&mut input);
-        assert_eq!(world.wheel.len(), world.timers, "timers in the wheel");
-        assert_eq!(world.wheel.is_empty(), world.timers == 0);
+        let timers = world.timers.values().sum();
+        assert_eq!(world.wheel.len(), timers, "timers in the wheel");
+        assert_eq!(world.wheel.is_empty(), timers == 0);
     }
     world.now = UnixMillis::MAX.0;
     world.advance(usize::MAX);
@@ -55,7 +61,6 @@ impl World {
                 let (name, ttl) = (u64::from(input.u8()), input.scaled(43));
                 let deadline = self.now.saturating_add(ttl).min(UnixMillis::MAX.0);
                 self.wheel.schedule(Prefix(name), UnixMillis(deadline));
-                self.timers += 1;
                 self.learn(name, deadline);
             }
             6..=9 => {
@@ -65,15 +70,20 @@ impl World {
             }
             10 => {
                 self.wheel.review();
-                self.things.values_mut().for_each(|thing| thing.asked = 0);
+                self.things
+                    .keys()
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|name| self.reset(name));
             }
             11 => drop(self.things.remove(&u64::from(input.u8()))),
             12 | 13 => {
                 let (name, more) = (u64::from(input.u8()), input.scaled(43));
                 if let Some(thing) = self.things.get_mut(&name) {
                     thing.deadline = thing.deadline.saturating_add(more).min(UnixMillis::MAX.0);
-                    thing.asked = 0;
                 }
+                self.reset(name);
             }
             14 => self.merge(input),
             // Many at once, so that turns have several batches.
@@ -82,7 +92,6 @@ impl World {
                 for name in 1_000..1_000 + count {
                     let deadline = self.now.saturating_add(ttl + name).min(UnixMillis::MAX.0);
                     self.wheel.schedule(Prefix(name), UnixMillis(deadline));
-                    self.timers += 1;
                     self.learn(name, deadline);
                 }
             }
@@ -93,8 +102,17 @@ impl World {
     fn learn(&mut self, name: u64, deadline: u64) {
         let thing = self.things.entry(name).or_default();
         thing.deadline = thing.deadline.max(deadline);
-        thing.timers += 1;
-        thing.asked = 0;
+        *self.timers.entry(name).or_default() += 1;
+        self.reset(name);
+    }
+
+    /// Its timers may be asked about from now on as if they were new.
+    fn reset(&mut self, name: u64) {
+        let timers = self.timers.get(&name).copied().unwrap_or(0);
+        if let Some(thing) = self.things.get_mut(&name) {
+            let rounds = 1 + (thing.deadline.saturating_sub(self.now) / HORIZON_MS) as usize;
+            (thing.asked, thing.asked_max) = (0, ASKED_MAX * rounds * timers);
+        }
     }
 
     fn merge(&mut self, input: &mut Input<'_>) {
@@ -106,7 +124,6 @@ impl World {
             let (name, ttl) = (u64::from(input.u8()), input.scaled(43));
             let deadline = self.now.saturating_add(ttl).min(UnixMillis::MAX.0);
             other.schedule(Prefix(name), UnixMillis(deadline));
-            self.timers += 1;
             self.learn(name, deadline);
         }
         self.wheel.merge(other);
@@ -123,8 +140,8 @@ impl World {
                 let verdict = match thing {
                     Some(thing) if thing.deadline > *now => {
                         thing.asked += 1;
-                        let bound = ASKED_MAX as usize * thing.timers;
-                        assert!(thing.asked as usize <= bound, "asked {} times", thing.asked);
+                        let is_bounded = thing.asked <= thing.asked_max;
+                        assert!(is_bounded, "asked {} times", thing.asked);
                         Verdict::Again(UnixMillis(thing.deadline))
                     }
                     _ => Verdict::Done,
@@ -133,7 +150,7 @@ impl World {
                     things.remove(&name.0);
                 }
                 let is_known = verdict == Verdict::Done || names[..at].contains(name);
-                *timers -= usize::from(is_known);
+                *timers.get_mut(&name.0).expect("a timer") -= usize::from(is_known);
                 verdicts.push(verdict);
             }
         });
