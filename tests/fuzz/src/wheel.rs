@@ -42,7 +42,7 @@ pub fn check(bytes: &[u8]) {
     let mut world = World { wheel, now, things, timers, is_behind: false };
     while !input.is_empty() {
         world.step(&mut input);
-        let timers = world.timers.values().sum();
+        let timers: usize = world.timers.values().sum();
         assert_eq!(world.wheel.len(), timers, "timers in the wheel");
         assert_eq!(world.wheel.is_empty(), timers == 0);
     }
