@@ -13,7 +13,7 @@ const BATCH_LEN_MAX: usize = 1_000;
 const TTL_MS_MAX: f64 = 30.0 * 86_400_000.0;
 /// A piece of a body as long as that, with one of these in it, is in no error's own text.
 const TELLING_LEN: usize = 12;
-const TELLING: &[u8] = b"@#$%^&*~|<>;?!";
+const TELLING: &[u8] = b"@#$%^&*~|<>";
 
 /// What is to become of a request to issue.
 struct Wanted<'a> {
