@@ -233,8 +233,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !is_for_lane {
             return None;
         }
-        let now = self.worker.now();
+        let (now, waiting) = (self.worker.now(), state.input.borrow().len());
         let lane = lane::serve(&self.worker, state);
+        if state.input.borrow().len() < waiting {
+            state.overtaken();
+        }
         match lane {
             Lane::Other | Lane::Full => {}
             Lane::Drained => {

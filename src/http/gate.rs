@@ -88,6 +88,12 @@ impl Gate {
         2
     }
 
+    /// Forgets what it has seen of a request that it will not get: a new one begins.
+    pub(super) fn begin(&mut self) {
+        debug_assert!(self.is_between(), "a request is taken whole or not at all");
+        (self.next, self.searched) = (Next::default(), 0);
+    }
+
     /// True where all of a request, and nothing of the next, has gone to hyper.
     pub(super) fn is_between(&self) -> bool {
         self.passed == 0 && matches!(self.next, Next::Start { .. })

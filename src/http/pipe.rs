@@ -184,6 +184,12 @@ impl ConnState {
             && self.gate.borrow().is_between()
     }
 
+    /// Somebody else answered whole requests from the front of `input`: what hyper's way had seen of
+    /// their begin says nothing about what comes next.
+    pub(super) fn overtaken(&self) {
+        self.gate.borrow_mut().begin();
+    }
+
     pub(super) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();

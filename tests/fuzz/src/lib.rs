@@ -21,6 +21,7 @@ pub mod http;
 pub mod input;
 pub mod json;
 pub mod lane;
+pub mod legal;
 pub mod log;
 pub mod model;
 pub mod record;
@@ -35,12 +36,13 @@ pub mod wheel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("body", body::check),
     ("duration", duration::check),
     ("frame", frame::check),
     ("http", http::check),
     ("lane", lane::check),
+    ("legal", legal::check),
     ("log", log::check),
     ("record", record::check),
     ("reference", reference::check),
