@@ -27,6 +27,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`token`], [`mod@reference`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary |
+//! | `sync` | atomics, a lock and parking, which a test build can exchange for those of `loom` |
 //! | [`failpoint`] | where a test can have the process die; nothing in a release build |
 //! | [`store`] | every living entry in memory, in sharded lock-free maps |
 //! | [`wheel`] | the timing wheel that frees memory on time and never decides |
@@ -113,6 +114,7 @@ pub mod record;
 pub mod reference;
 mod short_mac;
 pub mod store;
+mod sync;
 pub mod time;
 pub mod token;
 pub mod wal;

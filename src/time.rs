@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::sync::{AtomicI64, AtomicU64, Ordering};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 ///

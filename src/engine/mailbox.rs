@@ -9,11 +9,12 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 
 use slab::Slab;
+
+use crate::sync::{Mutex, Thread, current, park};
 
 use super::op::{Op, Outcome, Rejected};
 use super::{Engine, Reply};
@@ -43,7 +44,11 @@ impl Mailbox {
     }
 
     /// Takes all that was delivered; waits while there is nothing.
-    fn poll_take(&self, cx: &Context<'_>, into: &mut Vec<(usize, Outcomes)>) -> Poll<()> {
+    pub(super) fn poll_take(
+        &self,
+        cx: &Context<'_>,
+        into: &mut Vec<(usize, Outcomes)>,
+    ) -> Poll<()> {
         let mut inbox = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inbox.delivered.is_empty() {
             inbox.waker = Some(cx.waker().clone());
@@ -78,12 +83,12 @@ impl Pending {
                 self.0.unpark();
             }
         }
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let waker = Waker::from(Arc::new(Unpark(current())));
         let (mut cx, mut this) = (Context::from_waker(&waker), self);
         loop {
             match Pin::new(&mut this).poll(&mut cx) {
                 Poll::Ready(outcomes) => return outcomes,
-                Poll::Pending => std::thread::park(),
+                Poll::Pending => park(),
             }
         }
     }

@@ -10,6 +10,8 @@ use crate::wal::testing::{Keep, Memory};
 use crate::wal::{self, Preparing, survey};
 
 mod model;
+#[cfg(jeton_loom)]
+mod orders;
 mod steps;
 
 use super::commit::Committer;

@@ -1,6 +1,6 @@
 //! The import direction: a file names only modules of its own layer and of those below it.
 //!
-//! jeton: vocabulary ← store, wheel, wal ← engine ← http ← config, cli, main
+//! jeton: sync ← vocabulary ← store, wheel, wal ← engine ← http ← config, cli, main
 //!
 //! loadtest: failure, console, quantity, stats ← workload ← protocol, traffic, report::model ← target ← drive
 //! ← report ← run, compare ← peers, gate ← cli, main
@@ -21,6 +21,7 @@ const CRATES: [Layered; 2] = [
         name: "jeton",
         sources: "src/",
         layers: &[
+            &["sync"],
             &["token", "short_mac", "entry", "time", "record", "metrics", "reference", "failpoint"],
             &["store", "wheel", "wal"],
             &["engine"],

@@ -13,6 +13,7 @@ pub fn check(bytes: &[u8]) {
     let [mut with, mut without] =
         [with, without].map(|answers| answers.into_iter().map(comparable).collect::<Vec<_>>());
     // A head that never ends is refused or not, as its pieces have come: either ends the talk.
+    // (That whole legal requests are never refused is the property `legal`.)
     let refused = |answer: &Answer| answer.status == 400 && answer.closes();
     let (longer, len) = match with.len() > without.len() {
         true => (&mut with, without.len()),

@@ -124,6 +124,18 @@ const ATTACKS: &[Attack] = &[
         volumes: &[("JETON_SIMULATION", 2_000, 100_000)],
     },
     Attack {
+        name: "orders",
+        promises: "P3",
+        step: Step::Program("tests/checkers/orders"),
+        volumes: &[],
+    },
+    Attack {
+        name: "miri",
+        promises: "P8",
+        step: Step::Program("tests/checkers/miri"),
+        volumes: &[("cases", 8, 100)],
+    },
+    Attack {
         name: "fuzz",
         promises: "P5 P8",
         step: Step::Program("tests/fuzz/run"),

@@ -1,0 +1,20 @@
+//! The primitives that [`crate::time`] and the engine's mailbox synchronise by.
+//!
+//! They are those of the standard library. In a test build with `--cfg jeton_loom` they are those
+//! of `loom`, which runs a test once for each order in which its threads can meet, and lets a
+//! relaxed load see each value that the memory model allows. Nothing else may name them: outside a
+//! model they panic.
+
+#[cfg(not(all(test, jeton_loom)))]
+pub(crate) use std::{
+    sync::Mutex,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    thread::{Thread, current, park},
+};
+
+#[cfg(all(test, jeton_loom))]
+pub(crate) use loom::{
+    sync::Mutex,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    thread::{Thread, current, park},
+};
