@@ -268,9 +268,13 @@ impl Ring {
 
 impl Wal {
     /// What to do now about the length of the log. `now_ms` is the engine's
-    /// time, which never runs backwards.
+    /// time, which never runs backwards. Nothing, as long as no frame behind
+    /// the oldest segment is durable: a power cut would leave a log that knows
+    /// no time.
     pub fn cleaning_due(&self, now_ms: u64) -> Clean {
-        self.ring.clean_due(now_ms)
+        let behind = self.ring.table.iter().nth(1);
+        let keeps_time = behind.is_some_and(|behind| self.durable > behind.header.base_lsn);
+        if keeps_time { self.ring.clean_due(now_ms) } else { Clean::Nothing }
     }
 
     /// A way through the oldest segment; `None` if there is only the current one.

@@ -253,3 +253,24 @@ fn p7_a_carry_takes_the_place_of_what_is_there() {
     let expected = (1, UnixMillis(START.0 + 9_000), SegmentSlot(4));
     assert_eq!(pinned.get(&digest(1)).map(found), Some(expected));
 }
+
+/// Found by the simulation. No frame behind the segment that could go is durable yet.
+#[test]
+fn p3_the_time_in_the_log_survives_the_release_of_what_has_expired() {
+    let config = Config { sync: SyncMode::Never, ..config(16 << 10) };
+    let (disk, clock, mut engine) = world(config.clone());
+    let (mut id, mut known) = (0, clock.wall());
+    // Until a segment is full: it is synced then, and the next one has one frame, which is not.
+    while engine.engine().stats().log.segments < 2 {
+        (id, known) = (id + 1, clock.wall());
+        clock.advance(10);
+        let outcome = carry_out(&mut engine, issue(id, &[b'x'; 500], 50));
+        assert!(matches!(outcome, Outcome::Issued { .. }), "{outcome:?}");
+    }
+    assert!(known.0 > START.0 + 100, "{known:?}");
+    clock.advance(10_000);
+    engine.tend(false);
+    clock.jump_to(UnixMillis(START.0 - 10_000));
+    let again = step(&disk.crash(Keep::Synced), &clock, config);
+    assert!(again.engine().now() >= known, "{:?}", again.engine().now());
+}
