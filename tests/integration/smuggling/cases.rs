@@ -2,19 +2,19 @@
 //!
 //! In the bytes `{P}` is a request line that resolves a list, `{G}` one that resolves an unknown
 //! token, `{H}` a Host, `{B}` the body of 13 bytes that belongs to `{P}`, `{C}` the same in chunks,
-//! `{T}` a whole request that consumes the canary, and `{2K}`, `{9K}`, `{70K}` so much of the letter x.
-//! Behind every case the canary's request is sent once more.
+//! `{T}` a whole request that consumes a canary, `{N}` its length, and `{2K}`, `{9K}`, `{70K}` so much
+//! of the letter x. Behind every case the same request is sent for another canary.
 
 use Expected::{Close, Refuse, Serve};
 
 /// What must come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// 400 and nothing else, the connection closes, and the canary lives.
+    /// 400 and nothing else, the connection closes, and both canaries live.
     Refuse,
-    /// It has one reading: this status, and what follows is served as the next request.
+    /// It has one reading: this status, and what follows, nothing else, is served as the next request.
     Serve(u16),
-    /// It has one reading and is the last of its connection: this status, and the canary lives.
+    /// It has one reading and is the last of its connection: this status, and both canaries live.
     Close(u16),
 }
 
@@ -36,7 +36,7 @@ const fn case(
 }
 
 impl Case {
-    /// The bytes of the attack alone, with the canary's request where the case has it inside.
+    /// The bytes of the attack alone, with a canary's request where the case has it inside.
     pub fn expand(&self, canary: &str) -> Vec<u8> {
         let unknown = "A".repeat(32);
         self.bytes
@@ -47,6 +47,7 @@ impl Case {
             .replace("{B}", r#"{"tokens":[]}"#)
             .replace("{C}", "d\r\n{\"tokens\":[]}\r\n0\r\n\r\n")
             .replace("{T}", canary)
+            .replace("{N}", &canary.len().to_string())
             .replace("{2K}", &"x".repeat(2_000))
             .replace("{9K}", &"x".repeat(9_000))
             .replace("{70K}", &"x".repeat(70_000))
@@ -99,6 +100,9 @@ const LENGTHS: &[Case] = &[
     case("get_cl_0", Serve(404), "9110 8.6", "{G}{H}Content-Length: 0\r\n\r\n"),
     case("get_with_body", Refuse, "9110 9.3.1", "{G}{H}Content-Length: 13\r\n\r\n{B}"),
     case("get_canary_as_body", Refuse, "9110 9.3.1", "{G}{H}Content-Length: 99\r\n\r\n{T}"),
+    case("get_canary_as_whole_body", Refuse, "9110 9.3.1", "{G}{H}Content-Length: {N}\r\n\r\n{T}"),
+    case("canary_as_whole_body", Serve(400), "no JSON, but its end is known",
+        "{P}{H}Content-Length: {N}\r\n\r\n{T}"),
     case("get_in_chunks", Refuse, "9110 9.3.1", "{G}{H}Transfer-Encoding: chunked\r\n\r\n{C}"),
     case("delete_with_body", Refuse, "9110 9.3.5",
         "DELETE {U} HTTP/1.1\r\n{H}Content-Length: 13\r\n\r\n{B}"),

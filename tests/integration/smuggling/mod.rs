@@ -1,9 +1,9 @@
 //! P8: requests that a proxy in front may read differently from us.
 //!
 //! One rule: what is ambiguous gets 400, the connection closes, and nothing after it is served. The
-//! proof is a canary, a token whose only use is spent by a second request behind (or inside) each
-//! case. The legal neighbours must be served, and the canary spent: a server that refuses
-//! everything is not safe but useless.
+//! proof are two canaries, tokens with one use: a request inside some cases would spend the one, a
+//! second request behind each case the other. The legal neighbours must be served, and what stands
+//! behind them: a server that refuses everything is not safe but useless.
 
 mod cases;
 mod proxies;
@@ -33,7 +33,22 @@ enum Arrival {
 const ARRIVALS: [Arrival; 4] =
     [Arrival::Whole, Arrival::ByteByByte, Arrival::InThree, Arrival::Behind];
 
-/// A request that spends the canary.
+/// The tokens of one case.
+struct Canaries {
+    /// Spent by the request that some cases have inside.
+    inside: String,
+    /// Spent by the request behind the case.
+    behind: String,
+}
+
+impl Canaries {
+    fn issued(client: &mut Client) -> Canaries {
+        let [inside, behind] = [(); 2].map(|()| client.issued(r#"{"payload":"canary"}"#).token);
+        Canaries { inside, behind }
+    }
+}
+
+/// A request that spends a canary.
 fn canary_request(token: &str) -> String {
     format!("POST /v1/tokens/{token}/consume HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
 }
@@ -92,27 +107,28 @@ fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// What is wrong with how the server took a case; nothing where all is well.
+/// What is wrong with how the server took a case; nothing where all is well. `lives` says it of the
+/// canary inside and of the one behind.
 fn judge(
     case: &Case,
     arrival: Arrival,
     statuses: &[u16],
     closed: bool,
-    lives: bool,
+    lives: [bool; 2],
 ) -> Option<String> {
     let own = if arrival == Arrival::Behind { statuses.get(1..).unwrap_or(&[]) } else { statuses };
     let is_well = match case.expected {
         Expected::Refuse => {
-            closed && lives && !own.is_empty() && own.iter().all(|status| *status == 400)
+            closed && lives == [true; 2] && !own.is_empty() && own.iter().all(|it| *it == 400)
         }
-        Expected::Close(status) => closed && lives && own == [status],
-        Expected::Serve(status) => !lives && own == [status, 200],
+        Expected::Close(status) => closed && lives == [true; 2] && own == [status],
+        Expected::Serve(status) => lives == [true, false] && own == [status, 200],
     };
     let Case { name, expected, why, .. } = case;
     (!is_well).then(|| {
         format!(
             "{name} ({arrival:?}): expected {expected:?} ({why}), got {statuses:?}, closed {closed}, \
-             canary lives {lives}"
+             canaries live {lives:?}"
         )
     })
 }
@@ -124,15 +140,15 @@ fn run(
     arrival: Arrival,
     rng: &mut Rng,
 ) -> Option<String> {
-    let token = client.issued(r#"{"payload":"canary"}"#).token;
-    let canary = canary_request(&token);
+    let canaries = Canaries::issued(client);
+    let behind = canary_request(&canaries.behind);
     let mut bytes = Vec::new();
     if arrival == Arrival::Behind {
         bytes.extend_from_slice(canonical_miss().as_bytes());
     }
-    bytes.extend_from_slice(&case.expand(&canary));
+    bytes.extend_from_slice(&case.expand(&canary_request(&canaries.inside)));
     if arrival != Arrival::ByteByByte {
-        bytes.extend_from_slice(canary.as_bytes());
+        bytes.extend_from_slice(behind.as_bytes());
     }
     let answers_max = match case.expected {
         // One more than there should be, so that one too many is seen.
@@ -142,10 +158,11 @@ fn run(
     };
     let mut pieces = pieces(arrival, &bytes, rng);
     if arrival == Arrival::ByteByByte {
-        pieces.push(canary.as_bytes());
+        pieces.push(behind.as_bytes());
     }
     let (statuses, closed) = exchange(server.data, &pieces, answers_max);
-    let lives = client.resolve(&token).status == 200;
+    let lives =
+        [canaries.inside, canaries.behind].map(|token| client.resolve(&token).status == 200);
     judge(case, arrival, &statuses, closed, lives)
 }
 
