@@ -31,14 +31,19 @@ pub fn wait_past(expires_at: &str) {
 }
 
 /// Asks again until the answer is yes, for what the contract promises but not when.
-pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+pub fn eventually(what: &str, check: impl FnMut() -> bool) {
+    assert!(comes_true(check), "never came true: {what}");
+}
+
+/// The same, for a caller that can say more about why it is no.
+pub fn comes_true(mut check: impl FnMut() -> bool) -> bool {
     for _ in 0..400 {
         if check() {
-            return;
+            return true;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("never came true: {what}");
+    false
 }
 
 /// Says past the test harness's capture that a check did not run, and why.
