@@ -4,12 +4,14 @@
 //! requests to pause in, so the rules are: memory is flat, others are served, and the connection
 //! ends, at the latest when its time limit is over.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 
 use crate::client::Client;
-use crate::hostile_watch::{Bounds, crowd, pour, pour_and_read, under_attack};
+use crate::hostile_watch::{
+    Bounds, crowd_sending, impatient, is_end, patient, pour, pour_and_read, under_attack,
+};
 use crate::raw::Conn;
-use crate::server::{BODY_TIMEOUT, HEADER_TIMEOUT, Server};
+use crate::server::Server;
 use crate::volume;
 
 /// What any of these may make the server grow by.
@@ -21,8 +23,11 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+/// The reason to go away that says: too much of something.
+const ENHANCE_YOUR_CALM: u32 = 11;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// `:method: GET`, `:scheme: http`, `:path: /`, `:authority: a`.
@@ -39,19 +44,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A server with short limits.
-fn impatient() -> Server {
-    Server::fresh_with(|launch| {
-        let launch = launch.flag(HEADER_TIMEOUT, "1s").flag(BODY_TIMEOUT, "1s");
-        launch.flag("--idle-timeout", "1s").flag("--write-timeout", "1s")
-    })
-}
-
 /// A connection that has said hello, with these settings.
 fn hello(server: &Server, settings: &[u8]) -> Conn {
     let mut conn = Conn::open(server.data).expect("connects");
-    conn.send(PREFACE).expect("sends");
-    conn.send(&frame(SETTINGS, 0, 0, settings)).expect("sends");
+    // Whole, or not at all if the server has closed a connection that was too slow.
+    let _ = conn.send(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat());
     conn
 }
 
@@ -68,32 +65,37 @@ enum Fate {
 fn flood(name: &str, begin: &[u8], block: &[u8], reads: bool, fate: Fate) {
     /// More than what the buffers of the sockets between us hold.
     const ENDED_LEN_MAX: u64 = 16 << 20;
-    let server = impatient();
-    let len = match fate {
-        Fate::Served => volume::volume("http2_flood_mib", 4) << 20,
-        Fate::Ended => 4 * ENDED_LEN_MAX,
+    // Where the rule must end it, no time limit may do so instead.
+    let (server, len) = match fate {
+        Fate::Served => (impatient(), volume::volume("http2_flood_mib", 4) << 20),
+        Fate::Ended => (patient(), 4 * ENDED_LEN_MAX),
     };
     under_attack(name, &server, Bounds::of(4, GROWTH_MIB), || {
         let mut conn = hello(&server, &[]);
-        conn.send(begin).expect("sends");
+        // An impatient server may have closed it by now.
+        let _ = conn.send(begin);
         let times = len / block.len() as u64;
-        let taken = if reads {
+        let poured = if reads {
             pour_and_read(&conn, block, times)
         } else {
             pour(&mut conn.writer().expect("a second handle"), block, times)
         };
-        let taken_len = taken * block.len() as u64;
-        assert!(fate == Fate::Served || taken_len < ENDED_LEN_MAX, "{taken_len} bytes were taken");
+        let taken_len = poured.times * block.len() as u64;
+        if fate == Fate::Ended {
+            assert!(taken_len < ENDED_LEN_MAX, "{taken_len} bytes were taken");
+            assert!(poured.is_ended, "it stalled after {taken_len} bytes, and was not ended");
+        }
         (conn, vec![("taken_kib", taken_len / 1024)])
     });
 }
 
 /// Streams that are opened and reset at once: each is work for the server, none counts as open.
-/// The connection must end long before the streams do; the attacker comes again and again.
+/// The server must end the connection for that reason, and it has no other one, because no time
+/// limit ends it. The attacker comes again and again.
 #[test]
 fn p8_rapid_reset() {
     const STREAMS: u32 = 2_000;
-    let server = impatient();
+    let server = patient();
     let streams = volume::volume("reset_streams", 100_000);
     let mut block = Vec::new();
     for stream in (1..2 * STREAMS).step_by(2) {
@@ -107,26 +109,39 @@ fn p8_rapid_reset() {
             // The server may end it at any byte.
             let _ = conn.send(&block);
             sent += u64::from(STREAMS);
-            assert!(conn_ends(&conn), "a connection outlived its resets");
+            let said = read_to_end(&conn).expect("a connection outlived its resets");
+            assert_eq!(reason_to_go_away(&said), Some(ENHANCE_YOUR_CALM));
             ended += 1;
         }
         ((), vec![("streams", sent), ("connections_ended", ended)])
     });
 }
 
-/// Whether the server ends the connection: reads whatever comes, until the end or long silence.
-fn conn_ends(conn: &Conn) -> bool {
+/// What the server says until it ends the connection; nothing where it falls silent instead.
+fn read_to_end(conn: &Conn) -> Option<Vec<u8>> {
     let mut stream = conn.writer().expect("a second handle");
-    let mut bytes = [0; 16 * 1024];
-    loop {
-        match stream.read(&mut bytes) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => {
-                return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-            }
-        }
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
+        Err(error) if !is_end(&error) => None,
+        _ => Some(said),
     }
+}
+
+fn conn_ends(conn: &Conn) -> bool {
+    read_to_end(conn).is_some()
+}
+
+/// The error code of the first GOAWAY among these frames.
+fn reason_to_go_away(mut frames: &[u8]) -> Option<u32> {
+    while let Some((head, rest)) = frames.split_first_chunk::<9>() {
+        let len = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let (payload, behind) = rest.split_at_checked(len)?;
+        if head[3] == GOAWAY {
+            return Some(u32::from_be_bytes(payload.get(4..8)?.try_into().ok()?));
+        }
+        frames = behind;
+    }
+    None
 }
 
 /// A head without end: 16 KiB more of it, and more, and more.
@@ -206,14 +221,11 @@ fn without_window(name: &str, drip: bool) {
     // SETTINGS_INITIAL_WINDOW_SIZE 0.
     let no_window = b"\0\x04\0\0\0\0";
     under_attack(name, &server, Bounds::of(CONNECTIONS, 256), || {
-        let mut conns = crowd(&server, CONNECTIONS);
-        for conn in &mut conns {
-            conn.send(PREFACE).expect("sends");
-            conn.send(&frame(SETTINGS, 0, 0, no_window)).expect("sends");
-            for stream in (1..256).step_by(2) {
-                conn.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head)).expect("sends");
-            }
+        let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, no_window)].concat();
+        for stream in (1..256).step_by(2) {
+            bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, &head));
         }
+        let mut conns = crowd_sending(&server, CONNECTIONS, |_| bytes.clone());
         for _ in 0..if drip { 100 } else { 0 } {
             for conn in &mut conns {
                 let _ = conn.send(&frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()));
@@ -240,12 +252,8 @@ fn p8_a_window_of_one_byte_at_a_time() {
 fn p8_a_handshake_that_never_ends() {
     let server = impatient();
     under_attack("http2_handshake", &server, Bounds::of(200, GROWTH_MIB), || {
-        let mut conns = crowd(&server, 200);
-        for (n, conn) in conns.iter_mut().enumerate() {
-            conn.send(PREFACE).expect("sends");
-            let rest = frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\0");
-            conn.send(&rest[..n % rest.len()]).expect("sends");
-        }
+        let rest = frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\0");
+        let conns = crowd_sending(&server, 200, |n| [PREFACE, &rest[..n % rest.len()]].concat());
         assert!(conns.iter().all(conn_ends), "a handshake outlived its time");
         (conns, vec![("connections", 200)])
     });
