@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::client::{Client, expect};
-use crate::hostile_watch::{Bounds, under_attack};
+use crate::hostile_watch::{Bounds, patient, under_attack};
 use crate::raw::{Conn, request};
 use crate::server::Server;
 
@@ -108,6 +108,8 @@ fn p8_many_stalled_clients_at_once() {
 #[test]
 fn p8_connections_have_a_limit() {
     const LIMIT: usize = 32;
+    /// Each worker may have one in hand that it is about to turn away.
+    const WORKERS: usize = 2;
     let server = Server::fresh_with(|launch| launch.flag("--max-connections", &LIMIT.to_string()));
     let mut first = Client::of(&server);
     let token = first.issued(r#"{"payload":1}"#).token;
@@ -116,7 +118,7 @@ fn p8_connections_have_a_limit() {
     for _ in 0..50 {
         expect(&first.resolve(&token), 200);
         let open = server.descriptors();
-        assert!(open <= before + LIMIT, "{open} descriptors, {before} before the crowd");
+        assert!(open <= before + LIMIT + WORKERS, "{open} descriptors, {before} before the crowd");
         thread::sleep(Duration::from_millis(4));
     }
     drop(crowd);
@@ -175,7 +177,8 @@ fn p8_a_header_without_end_is_cut_off() {
 
 #[test]
 fn p8_slow_clients_take_no_place_of_others() {
-    let server = Server::fresh();
+    // They stay for as long as the test takes.
+    let server = patient();
     let mut client = Client::of(&server);
     let token = client.issued(r#"{"payload":1}"#).token;
     let mut slow: Vec<_> = (0..100).map(|_| Conn::open(server.data).expect("connects")).collect();
@@ -197,9 +200,7 @@ fn p8_guessing_tokens_writes_nothing() {
     // A frame that proves the last one follows as soon as nothing else is written.
     let lsn = || crate::admin::stats(&server)["lsn"].clone();
     let issued = lsn();
-    while lsn() == issued {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    crate::support::eventually("the last frame is proven", || lsn() != issued);
     let before = lsn();
     let guess = "E".repeat(32);
     for _ in 0..50 {
