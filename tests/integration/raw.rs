@@ -1,5 +1,5 @@
 //! A tiny HTTP/1.1 client over a bare socket: it sends any bytes, however wrong, and reads one
-//! answer at a time. Every wait ends after ten seconds, so that a server that falls silent fails a
+//! answer at a time. Every wait ends after half a minute, so that a server that falls silent fails a
 //! test instead of hanging it.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// No single read or write waits longer than this.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One connection, with what was read but not yet taken as an answer.
 pub struct Conn {
