@@ -74,7 +74,7 @@ fn p1_p2_p4_crashes_lose_nothing_acknowledged() {
     let mut witnesses: Vec<_> = (0..WITNESSES).map(|id| Witness::new(id, seed)).collect();
     let mut rng = Rng::new(seed);
     for round in 0..rounds {
-        let _told = Round { test: "p1_p2_p4_crashes", seed, round };
+        let _told = Round { test: "p1_p2_p4_crashes", attack: "kills", seed, round };
         // A kill takes nothing that was written: with any of these all must be there.
         let launch = launch.clone().flag("--sync", SYNCS[rng.below(SYNCS.len())]);
         if round % 4 == 3 {

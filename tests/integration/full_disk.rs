@@ -117,7 +117,8 @@ fn p6_a_disk_that_fills_under_clients_loses_nothing_and_comes_back() {
     let mut rng = Rng::new(seed);
     let mut pressed = 0;
     for round in 0..rounds {
-        let _told = Round { test: "p6_a_disk_that_fills_under_clients", seed, round };
+        let _told =
+            Round { test: "p6_a_disk_that_fills_under_clients", attack: "full_disks", seed, round };
         let dir = tempfile::tempdir().expect("a temporary folder");
         let Some(disk) = SmallDisk::mount(dir.path()) else {
             return not_run("p6, a disk that fills under clients", "no tmpfs may be mounted here");

@@ -11,8 +11,7 @@ use std::ops::Range;
 /// How much of an attack to do: what the variable `JETON_` and the name in capitals says, or
 /// `default`.
 pub fn volume(name: &str, default: u64) -> u64 {
-    let variable = format!("JETON_{}", name.to_uppercase());
-    number(&variable).unwrap_or(default)
+    number(&variable(name)).unwrap_or(default)
 }
 
 /// The seeds to run: from 1 on, so many as [`volume`] says; or the one that `JETON_SEED` names.
@@ -25,21 +24,36 @@ pub fn seeds(name: &str, default: u64) -> Range<u64> {
 
 /// What to tell about a failure, so that it can be repeated.
 pub fn replay(test: &str, seed: u64) -> String {
-    format!("repeat with: JETON_SEED={seed} cargo test --test integration {test} -- --nocapture")
+    format!("repeat with: {}", command(test, seed))
 }
 
-/// Tells how to repeat a round, if it ends in a panic.
+fn command(test: &str, seed: u64) -> String {
+    format!("JETON_SEED={seed} cargo test --test integration {test} -- --nocapture")
+}
+
+/// Tells how to repeat a round, if it ends in a panic. Rounds build on those before them: so many
+/// are asked for that the one that failed is among them.
 pub struct Round {
     pub test: &'static str,
+    /// What [`volume`] was asked for.
+    pub attack: &'static str,
     pub seed: u64,
+    /// The first is 0.
     pub round: u64,
+}
+
+impl Round {
+    fn told(&self) -> String {
+        let (variable, rounds) = (variable(self.attack), self.round + 1);
+        let command = command(self.test, self.seed);
+        format!("in round {rounds}; repeat with: {variable}={rounds} {command}")
+    }
 }
 
 impl Drop for Round {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let told = replay(self.test, self.seed);
-            let _ = writeln!(std::io::stderr(), "in round {}; {told}", self.round);
+            let _ = writeln!(std::io::stderr(), "{}", self.told());
         }
     }
 }
@@ -54,7 +68,19 @@ pub fn tell(attack: &str, counts: &[(&str, u64)]) {
     println!("{line}");
 }
 
+fn variable(name: &str) -> String {
+    format!("JETON_{}", name.to_uppercase())
+}
+
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
+}
+
+#[test]
+fn a_late_round_is_told_with_as_many_rounds_as_lead_to_it() {
+    let round = Round { test: "p1_kills", attack: "kills", seed: 3, round: 699 };
+    let command = "JETON_KILLS=700 JETON_SEED=3 cargo test --test integration p1_kills";
+    let told = round.told();
+    assert!(told.starts_with(&format!("in round 700; repeat with: {command} ")), "{told}");
 }

@@ -40,7 +40,7 @@ fn p1_p2_p4_p5_power_cuts_lose_nothing_acknowledged() {
     let mut total = Cut::default();
     let mut during_starts = 0;
     for round in 0..rounds {
-        let _told = Round { test: "p1_p2_p4_p5_power_cuts", seed, round };
+        let _told = Round { test: "p1_p2_p4_p5_power_cuts", attack: "power_cuts", seed, round };
         // Now and then the power goes while it starts: what recovery does must be safe as well.
         if rng.below(4) == 0 {
             let Some(mount) = mounted(&disk, dir.path()) else { return };
