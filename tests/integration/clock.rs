@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::client::{Client, expect};
-use crate::server::Launch;
-use crate::support::{eventually, millis, not_run, now_ms};
-use crate::volume::tell;
+use crate::client::{Client, Issued, expect};
+use crate::server::{Launch, Server, jeton, output};
+use crate::support::{Rng, eventually, files_under, millis, not_run, now_ms};
+use crate::volume::{Round, seeds, tell};
 
-/// What has expired is in the log within a second, and some more for a busy machine.
-const LOG_KNOWS: Duration = Duration::from_millis(1_500);
+/// What a seed does to a clock.
+const STEPS: u64 = 12;
 const HOUR_S: i64 = 3_600;
 const YEAR_S: i64 = 365 * 24 * HOUR_S;
 
@@ -80,12 +80,30 @@ impl EngineTime {
     }
 }
 
-fn all_gone(client: &mut Client, tokens: &[String]) {
-    for token in tokens {
+fn all_gone(client: &mut Client, gone: &[Issued]) {
+    for Issued { token, .. } in gone {
         expect(&client.resolve(token), 404);
         expect(&client.status(token), 404);
         expect(&client.consume(token), 404);
     }
+}
+
+/// Waits until the log knows that these have expired. Nobody writes: the server sees to it.
+fn wait_for_log(data: &Path, gone: &[Issued]) {
+    let latest_ms = gone.iter().map(|issued| millis(&issued.expires_at)).max();
+    eventually("the log knows what has expired", || log_time_ms(data) >= latest_ms);
+}
+
+/// The time of the last frame, as a copy of the log says; none if the log was at work meanwhile.
+fn log_time_ms(data: &Path) -> Option<i64> {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    for file in files_under(data) {
+        std::fs::copy(&file, copy.path().join(file.file_name()?)).ok()?;
+    }
+    let verified = output(jeton().arg("verify").arg(copy.path()));
+    let told = String::from_utf8(verified.stdout).expect("UTF-8");
+    let written = told.lines().find_map(|line| line.strip_prefix("written"))?;
+    Some(millis(written.trim()))
 }
 
 #[test]
@@ -98,13 +116,13 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
     let server = launch.start();
     let mut client = Client::of(&server);
     let mut time = EngineTime { latest_ms: now_ms() - 1_000 };
-    let short = client.issued(r#"{"payload":1,"ttl":"10m"}"#).token;
+    let short = client.issued(r#"{"payload":1,"ttl":"10m"}"#);
     let long = client.issued(r#"{"payload":2,"ttl":"30d","uses":9}"#);
     time.look(&mut client);
 
     // Forward by an hour: the short one has expired, and stays so whatever the clock says then.
     clock.shift(HOUR_S);
-    eventually("the clock jumps", || client.resolve(&short).status == 404);
+    eventually("the clock jumps", || client.resolve(&short.token).status == 404);
     let mut gone = vec![short];
     let mut jumps = 1;
     for seconds in [0, -HOUR_S, -10 * YEAR_S, HOUR_S, -30 * YEAR_S, 2 * HOUR_S, 0] {
@@ -116,14 +134,15 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
         std::thread::sleep(Duration::from_millis(40));
         assert!(time.look(&mut client) >= before + 40, "time stands still after {seconds:+} s");
         // It expires at the pace of the monotonic clock, however far back the wall clock is.
-        let next = client.issued(r#"{"payload":3,"ttl":"60ms"}"#).token;
-        eventually("a new token expires", || client.resolve(&next).status == 404);
+        let next = client.issued(r#"{"payload":3,"ttl":"60ms"}"#);
+        eventually("a new token expires", || client.resolve(&next.token).status == 404);
         gone.push(next);
     }
 
     // Across restarts with other clocks, after a kill as well as after a good end. The log knows
     // within a second what has expired, also where nobody writes: that much is waited for.
-    std::thread::sleep(LOG_KNOWS);
+    let data = dir.path().join("data");
+    wait_for_log(&data, &gone);
     let mut server = server;
     for (round, seconds) in [-YEAR_S, 0, -20 * YEAR_S, HOUR_S].into_iter().enumerate() {
         if round % 2 == 0 {
@@ -145,11 +164,11 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
     clock.shift(5 * YEAR_S);
     let mut client = Client::of(&server);
     eventually("the clock jumps by years", || client.resolve(&long.token).status == 404);
-    gone.push(long.token);
+    gone.push(long);
     clock.shift(0);
     all_gone(&mut client, &gone);
     assert!(time.look(&mut client) > now_ms() + 4 * YEAR_S * 1_000, "time went back by years");
-    std::thread::sleep(LOG_KNOWS);
+    wait_for_log(&data, &gone);
     server.kill9();
     let server = launch.start();
     let mut client = Client::of(&server);
@@ -203,4 +222,144 @@ fn p3_a_clock_that_is_put_right_ends_nothing_early() {
             expect(&client.resolve(&living), 200);
         }
     }
+}
+
+/// A server under a clock that does what a seed says.
+struct Storm {
+    rng: Rng,
+    clock: Clock,
+    data: PathBuf,
+    launch: Launch,
+    time: EngineTime,
+    living: Issued,
+    gone: Vec<Issued>,
+    /// The clock stands where time has not been before: time stands too.
+    stands: bool,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    jumps: u64,
+    freezes: u64,
+    restarts: u64,
+}
+
+impl Storm {
+    fn step(&mut self, server: Server) -> Server {
+        let number = |rng: &mut Rng, below| i64::try_from(rng.below(below)).expect("small");
+        let unit_s = [1, HOUR_S, YEAR_S][self.rng.below(3)];
+        let far_s = unit_s * (1 + number(&mut self.rng, 5));
+        match self.rng.below(6) {
+            0 => self.jump(0),
+            1 => self.jump(far_s),
+            2 => self.jump(-far_s),
+            3 => {
+                let year = 2001 + number(&mut self.rng, 20);
+                self.freeze(year, false);
+            }
+            4 => {
+                let year = 1970 + self.time.latest_ms / 1_000 / YEAR_S;
+                self.freeze(year + 2, true);
+            }
+            _ => {
+                wait_for_log(&self.data, &self.gone);
+                if self.rng.below(2) == 0 {
+                    server.kill9()
+                } else {
+                    server.stop_well()
+                }
+                // Under another clock, as often as not.
+                if self.rng.below(2) == 0 {
+                    self.jump(-far_s);
+                }
+                self.counts.restarts += 1;
+                return self.launch.start();
+            }
+        }
+        server
+    }
+
+    fn jump(&mut self, seconds: i64) {
+        self.clock.shift(seconds);
+        self.stands = false;
+        self.counts.jumps += 1;
+    }
+
+    fn freeze(&mut self, year: i64, is_ahead: bool) {
+        self.clock.freeze(&format!("{year}-01-01 00:00:00"));
+        self.stands = is_ahead;
+        self.counts.freezes += 1;
+    }
+
+    /// Nothing is revived, nothing ends early, and time goes on unless it must stand.
+    fn check(&mut self, client: &mut Client) {
+        let before_ms = self.time.look(client);
+        all_gone(client, &self.gone);
+        let is_there = client.resolve(&self.living.token).status == 200;
+        let after_ms = self.time.look(client);
+        let deadline_ms = millis(&self.living.expires_at);
+        assert!(is_there || after_ms >= deadline_ms, "ended early");
+        assert!(!is_there || before_ms < deadline_ms, "lives too long");
+        if !is_there {
+            let next = client.issued(r#"{"payload":1,"ttl":"30d"}"#);
+            self.gone.push(std::mem::replace(&mut self.living, next));
+        }
+        if self.stands {
+            assert_eq!(before_ms, after_ms, "time goes on under a clock that stands");
+            return;
+        }
+        let next = client.issued(r#"{"payload":2,"ttl":"60ms"}"#);
+        eventually("a new token expires", || client.resolve(&next.token).status == 404);
+        self.gone.push(next);
+    }
+}
+
+/// `JETON_CLOCKS` seeds: jumps, freezes and restarts in any order.
+#[test]
+fn p3_any_order_of_jumps_and_freezes_revives_nothing() {
+    let seeds = seeds("clocks", 1);
+    let (mut total, mut expired) = (Counts::default(), 0);
+    for seed in seeds.clone() {
+        let test = "p3_any_order_of_jumps_and_freezes";
+        let _told = Round { test, attack: "clocks", seed, round: 0 };
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let Some(clock) = Clock::of(dir.path()) else {
+            return not_run("any order of clock jumps", "the package faketime is missing");
+        };
+        let launch = clock.launch(dir.path());
+        let mut server = launch.start();
+        let mut client = Client::of(&server);
+        let mut storm = Storm {
+            rng: Rng::new(seed),
+            clock,
+            data: dir.path().join("data"),
+            launch,
+            time: EngineTime { latest_ms: now_ms() - 1_000 },
+            living: client.issued(r#"{"payload":1,"ttl":"30d"}"#),
+            gone: Vec::new(),
+            stands: false,
+            counts: Counts::default(),
+        };
+        storm.check(&mut client);
+        for _ in 0..STEPS {
+            server = storm.step(server);
+            storm.check(&mut Client::of(&server));
+        }
+        server.stop_well();
+        total.jumps += storm.counts.jumps;
+        total.freezes += storm.counts.freezes;
+        total.restarts += storm.counts.restarts;
+        expired += storm.gone.len() as u64;
+    }
+    tell(
+        "clocks",
+        &[
+            ("seeds", seeds.end - seeds.start),
+            ("jumps", total.jumps),
+            ("freezes", total.freezes),
+            ("restarts", total.restarts),
+            ("expired", expired),
+        ],
+    );
 }
