@@ -33,6 +33,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Scale::Full)]
     scale: Scale,
 
+    /// An attack of which a part cannot run here has failed
+    #[arg(long)]
+    strict: bool,
+
     /// Writes the table into this file too
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -52,7 +56,7 @@ pub fn run(args: &Args, top: &Path) -> Result<Verdict> {
     for attack in attacks {
         console::say(&format!("{}: {}", attack.name, attack.promises));
         let log = logs.join(format!("{}.log", attack.name));
-        let ran = carry_out(attack, args.scale, top, &runner, &log);
+        let ran = carry_out(attack, args, top, &runner, &log);
         // What was done so far is worth its table.
         if matches!(ran, Err(Failure::Interrupted)) {
             console::print(&report(&done));
@@ -79,29 +83,50 @@ struct Ran {
 
 fn carry_out(
     attack: &'static Attack,
-    scale: Scale,
+    args: &Args,
     top: &Path,
     runner: &Runner,
     log: &Path,
 ) -> Result<Ran> {
-    let mut command = command(attack, scale, top);
+    let mut command = command(attack, args.scale, top);
     let (ended, took) = runner.run(&mut command, log, LIMIT)?;
     let output = fs::read(log).map_err(io(log.display()))?;
     let output = String::from_utf8_lossy(&output);
-    let counts = counts::of(&output);
-    let not_run = counts::not_run(&output);
-    let (result, is_good) = match ended {
-        Ended::Code(0)
-            if matches!(attack.step, Step::Tests(_)) && counts::tests_run(&output) == 0 =>
-        {
-            (format!("no such test; see {}", log.display()), false)
-        }
-        Ended::Code(0) if not_run.is_empty() => ("passed".to_owned(), true),
-        Ended::Code(0) => (format!("passed; NOT RUN: {}", not_run.join("; ")), true),
-        Ended::Code(_) | Ended::Signal(_) => (format!("FAILED; see {}", log.display()), false),
-        Ended::TimedOut => ("TIMED OUT".to_owned(), false),
+    let (result, is_good) = match judge(attack.step, ended, &output, args.strict) {
+        Ok(result) => (result, true),
+        Err(result) => (format!("{result}; see {}", log.display()), false),
     };
-    Ok(Ran { attack, counts, result, is_good, took })
+    Ok(Ran { attack, counts: counts::of(&output), result, is_good, took })
+}
+
+/// What came of an attack: how it passed, or why it did not.
+fn judge(
+    step: Step,
+    ended: Ended,
+    output: &str,
+    is_strict: bool,
+) -> std::result::Result<String, String> {
+    match ended {
+        Ended::Code(0) => {}
+        Ended::Code(_) | Ended::Signal(_) => return Err("FAILED".to_owned()),
+        Ended::TimedOut => return Err("TIMED OUT".to_owned()),
+    }
+    // What ends well and has done nothing has not passed.
+    match step {
+        Step::Tests(_) if counts::tests_run(output) == 0 => {
+            return Err("FAILED: no such test".to_owned());
+        }
+        Step::Program(_) if counts::of(output).is_empty() => {
+            return Err("FAILED: it tells of nothing that it did".to_owned());
+        }
+        Step::Tests(_) | Step::Program(_) => {}
+    }
+    let not_run = counts::not_run(output);
+    match (not_run.is_empty(), is_strict) {
+        (true, _) => Ok("passed".to_owned()),
+        (false, false) => Ok(format!("passed; NOT RUN: {}", not_run.join("; "))),
+        (false, true) => Err(format!("FAILED: NOT RUN: {}", not_run.join("; "))),
+    }
 }
 
 fn command(attack: &Attack, scale: Scale, top: &Path) -> Command {
@@ -154,4 +179,66 @@ fn report(done: &[Ran]) -> String {
     let minutes = done.iter().map(|ran| ran.took).sum::<Duration>().as_secs() / 60;
     let _ = writeln!(report, "\n{} attacks in {minutes} minutes, {failed} failed.", done.len());
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TESTS: Step = Step::Tests(&["a::"]);
+    const PROGRAM: Step = Step::Program("a");
+
+    fn is_good(step: Step, output: &str) -> [bool; 2] {
+        [false, true].map(|is_strict| judge(step, Ended::Code(0), output, is_strict).is_ok())
+    }
+
+    #[test]
+    fn what_has_done_nothing_has_not_passed() {
+        let passed = "test result: ok. 2 passed; 0 failed\n";
+        assert_eq!(is_good(TESTS, passed), [true, true]);
+        assert_eq!(is_good(TESTS, "test result: ok. 0 passed; 0 failed\n"), [false, false]);
+        assert_eq!(is_good(PROGRAM, "attack a runs=1\n"), [true, true]);
+        assert_eq!(is_good(PROGRAM, "nothing to do\n"), [false, false]);
+        assert_eq!(is_good(PROGRAM, "attack a\n"), [false, false]);
+    }
+
+    #[test]
+    fn what_was_not_run_passes_unless_it_is_strict() {
+        let output = "NOT RUN: a: no /dev/fuse\ntest result: ok. 1 passed; 0 failed\n";
+        assert_eq!(is_good(TESTS, output), [true, false]);
+        for is_strict in [false, true] {
+            let told = judge(TESTS, Ended::Code(0), output, is_strict).unwrap_or_else(|why| why);
+            assert!(told.ends_with("NOT RUN: a: no /dev/fuse"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_fails_dies_or_takes_too_long_has_not_passed() {
+        let output = "attack a runs=1\ntest result: ok. 1 passed; 0 failed\n";
+        for ended in [Ended::Code(1), Ended::Signal(9), Ended::TimedOut] {
+            for step in [TESTS, PROGRAM] {
+                assert!(judge(step, ended, output, false).is_err(), "{ended:?}");
+            }
+        }
+    }
+
+    /// Whoever cannot list the targets must not say that it found nothing.
+    #[test]
+    fn fuzzing_nothing_is_a_failure() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = std::env::temp_dir().join(format!("attacks-fuzz-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let cargo = dir.join("cargo");
+        let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
+        let ends_with = |script: &str| {
+            fs::write(&cargo, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+            let mut run = Command::new(crate::top().join("tests/fuzz/run"));
+            run.arg("1").env("PATH", &path).output().unwrap().status.code()
+        };
+        assert_eq!(ends_with(r#"[ "$2" = --version ]"#), Some(2), "no list");
+        assert_eq!(ends_with("exit 0"), Some(2), "an empty list");
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }
