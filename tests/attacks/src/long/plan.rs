@@ -50,7 +50,14 @@ const ATTACKS: &[Attack] = &[
         name: "every-bit",
         promises: "P5",
         step: Step::Tests(&["every_bit::"]),
-        volumes: &[("JETON_RANDOM_HITS", 100, 10_000)],
+        volumes: &[
+            // More than there are: whole.
+            ("JETON_EVERY_BIT", 400, 10_000_000),
+            ("JETON_EVERY_LENGTH", 400, 10_000_000),
+            ("JETON_EVERY_BLOCK", 400, 10_000_000),
+            ("JETON_EVERY_FILE", 400, 10_000_000),
+            ("JETON_RANDOM_HITS", 100, 10_000),
+        ],
     },
     Attack {
         name: "every-call",
@@ -101,6 +108,8 @@ const ATTACKS: &[Attack] = &[
         step: Step::Tests(&["linear::"]),
         volumes: &[
             ("JETON_LINEAR", 60, 3_000),
+            ("JETON_LINEAR_MEMORY", 150, 1_500),
+            ("JETON_LINEAR_LOG", 30, 300),
             ("JETON_LINEAR_VALID", 1_500, 100_000),
             ("JETON_LINEAR_CROSS", 4_000, 100_000),
         ],
@@ -188,6 +197,9 @@ pub fn list(attacks: &[&Attack], scale: Scale) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -199,5 +211,31 @@ mod tests {
         }
         assert!(select(&["nothing".to_owned()]).is_err());
         assert_eq!(select(&[]).unwrap().len(), ATTACKS.len());
+    }
+
+    /// A test asks for `JETON_X` by the name "x". What nobody asks for changes nothing, and a large
+    /// volume would be claimed that was never run.
+    #[test]
+    fn every_variable_is_asked_for_by_a_test() {
+        let mut sources = String::new();
+        read_all(&crate::top().join("tests/integration"), &mut sources);
+        let tests = ATTACKS.iter().filter(|attack| matches!(attack.step, Step::Tests(_)));
+        for (variable, _, _) in tests.flat_map(|attack| attack.volumes) {
+            let name = variable.strip_prefix("JETON_").unwrap().to_lowercase();
+            assert!(sources.contains(&format!("(\"{name}\",")), "no test asks for {variable}");
+        }
+    }
+
+    /// Without lines that only tell of an attack by the same name.
+    fn read_all(dir: &Path, sources: &mut String) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read_all(&path, sources);
+            } else {
+                let source = fs::read_to_string(path).unwrap();
+                sources.extend(source.lines().filter(|line| !line.contains("tell(\"")));
+            }
+        }
     }
 }
