@@ -1,5 +1,5 @@
-//! A run from one seed: how the log is set up, what is asked, when the clock jumps, and what the
-//! disk does, all by chance.
+//! A run from one seed: how the log is set up, what is asked, when the clock jumps or stands still,
+//! and what the disk does, all by chance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ struct Run {
     payload_len_max: u64,
     /// Of a hundred issues, so many live long.
     long_lived: u64,
-    /// The clock jumps, the disk fails, the disk runs full: in some runs not at all.
+    /// The clock jumps and freezes, the disk fails, the disk runs full: in some runs not at all.
     has_jumps: bool,
     has_faults: bool,
     has_floods: bool,
@@ -94,6 +94,9 @@ impl Run {
         if self.is_pressed && self.random.chance(30) {
             self.flood(4 << 10);
             self.lab.tend(true)?;
+            if self.lab.disk.is_off() {
+                return Ok(());
+            }
         }
         match self.random.below(100) {
             0..=54 => {
@@ -199,7 +202,12 @@ impl Run {
             let next = next.filter(|deadline| *deadline > now).min().unwrap_or(now + 1);
             ms = (next - now - 1 + self.random.below(3)).min(20_000);
         }
-        self.lab.clock.advance(ms);
+        if self.has_jumps && self.random.chance(25) {
+            self.lab.clock.advance_frozen(ms);
+            self.lab.counts.freezes += 1;
+        } else {
+            self.lab.clock.advance(ms);
+        }
         let id = self.known_id();
         self.lab.look(id)
     }

@@ -28,7 +28,7 @@ macro_rules! counts {
 counts! {
     seeds, turns, tends, ops, issued, exists, conflicts, already_consumed, consumed, replayed,
     extended, revokes, not_found, misses, disk_full, read_only, power_cuts, kills, closes,
-    recoveries, refused_opens, cut_again, torn, jumps, frames, segments_created,
+    recoveries, refused_opens, cut_again, torn, jumps, freezes, paced, frames, segments_created,
     segments_recycled, segments_released, lives_with_carries, carried_bytes, expired, io_errors,
     no_spaces, short_writes, failed_syncs,
 }

@@ -35,10 +35,12 @@ pub struct Lab {
     lost_power: bool,
     /// What struck the disk in this life of the engine can still explain a refusal.
     struck_at_open: u64,
-    /// Engine time that was acted on, and the monotonic time then.
-    held: (u64, u64),
+    /// Engine time when the committer last looked at the clocks, and the monotonic time then.
+    observed: (u64, u64),
+    /// Engine time that was acted on.
+    held: u64,
     /// The same of a reader that found nothing: it was acted on if that was for the deadline.
-    maybe_held: (u64, u64),
+    maybe_held: u64,
     trace: DefaultHasher,
 }
 
@@ -56,8 +58,9 @@ impl Lab {
             has_failed: false,
             lost_power: false,
             struck_at_open: 0,
-            held: (START_MS, 0),
-            maybe_held: (START_MS, 0),
+            observed: (START_MS, 0),
+            held: START_MS,
+            maybe_held: START_MS,
             trace: DefaultHasher::new(),
         }
     }
@@ -84,14 +87,17 @@ impl Lab {
     pub fn now(&mut self, is_held: bool) -> Result<u64, Broken> {
         let now = self.engine().engine().now().0;
         let (wall, monotonic) = (self.clock.wall().0, self.monotonic());
-        let (held, held_at) = self.held;
-        let (maybe, maybe_at) = self.maybe_held;
-        let latest = wall.max(held + (monotonic - held_at)).max(maybe + (monotonic - maybe_at));
-        if now < held || now > latest || wall >= held.max(maybe) && now != wall {
-            return Err(format!("P3: engine time is {now}, of {wall} or {held} to {latest}"));
+        let (held, maybe) = (self.held, self.maybe_held);
+        // However the wall clock stands or jumps, from there on time goes with the monotonic one.
+        let gone_on = self.observed.0 + (monotonic - self.observed.1);
+        let earliest = if wall < held { gone_on.max(held) } else { held };
+        let latest = wall.max(gone_on).max(held).max(maybe);
+        if now < earliest || now > latest || wall >= held.max(maybe) && now != wall {
+            return Err(format!("P3: engine time is {now}, of {wall} or {earliest} to {latest}"));
         }
+        self.counts.paced += u64::from(wall < held && gone_on > held);
         if is_held {
-            self.held = (now, monotonic);
+            (self.observed, self.held) = ((now, monotonic), now);
             self.oracle.latest = self.oracle.latest.max(now);
         }
         Ok(now)
@@ -191,12 +197,12 @@ impl Lab {
         self.oracle.look(id, &found, now)?;
         if found.is_none() {
             // It holds the time, if that was because of the deadline.
-            self.maybe_held = (now.max(self.maybe_held.0), self.monotonic());
+            self.maybe_held = self.maybe_held.max(now);
             self.oracle.latest = self.oracle.latest.max(now);
             self.counts.misses += 1;
             // What was said to have expired never lives again in this life (promise P3).
-            if let Some(deadline) = self.oracle.expired(id, now).filter(|it| *it > self.held.0) {
-                self.held = (deadline, self.monotonic());
+            if let Some(deadline) = self.oracle.expired(id, now) {
+                self.held = self.held.max(deadline);
             }
         }
         Ok(())
@@ -298,8 +304,8 @@ impl Lab {
             let (last, floor) = (reading.last_time, self.oracle.floor);
             return Err(format!("P3: it opens at {now}; the log's time is {last}, was {floor}"));
         }
-        self.held = (now, self.monotonic());
-        self.maybe_held = self.held;
+        self.observed = (now, self.monotonic());
+        (self.held, self.maybe_held) = (now, now);
         let found = self.all(now)?;
         for (id, found) in &found {
             let read = seen(reading.world.get(id), now);
