@@ -108,7 +108,7 @@ fn check_opened(
         return nothing_left(written, hit, files, stepped);
     };
     let shortened = is_oldest_removed(written, hit);
-    check_state(stepped, kept, shortened || matches!(hit, Hit::PutBack { .. }))?;
+    check_state(stepped, kept, last.time, shortened || matches!(hit, Hit::PutBack { .. }))?;
     if kept.lsn == last.lsn {
         return Ok(if shortened { Verdict::Shortened } else { Verdict::Whole });
     }
@@ -172,13 +172,21 @@ fn is_oldest_removed(written: &Written, hit: &Hit) -> bool {
 }
 
 /// The engine knows exactly what it knew then, at the latest time that the log knows. `may_miss`:
-/// tokens may be gone, but none may be otherwise than it was.
-fn check_state(stepped: &Stepped, state: &State, may_miss: bool) -> Result<(), String> {
+/// tokens may be gone, but none may be otherwise than it was. What had expired by `last`, the time of
+/// the last frame, may be gone in any case: where the last frames were cut, segments that were
+/// released when they were written do not come back.
+fn check_state(
+    stepped: &Stepped,
+    state: &State,
+    last: UnixMillis,
+    may_miss: bool,
+) -> Result<(), String> {
     let now = stepped.engine().now();
     let lives = |seen: &Seen| seen.clone().filter(|(_, deadline, _)| *deadline > now);
     let seen = look(stepped, state.seen.len());
     for (id, (seen, then)) in seen.iter().zip(&state.seen).enumerate() {
-        let is_missing = may_miss && seen.is_none();
+        let had_expired = then.as_ref().is_some_and(|(_, deadline, _)| *deadline <= last);
+        let is_missing = (may_miss || had_expired) && seen.is_none();
         if *seen != lives(then) && !is_missing {
             return Err(format!("token {id} is {seen:?}, was {then:?} at {now}"));
         }
