@@ -265,9 +265,9 @@ impl Storm {
             _ => {
                 wait_for_log(&self.data, &self.gone);
                 if self.rng.below(2) == 0 {
-                    server.kill9()
+                    server.kill9();
                 } else {
-                    server.stop_well()
+                    server.stop_well();
                 }
                 // Under another clock, as often as not.
                 if self.rng.below(2) == 0 {
