@@ -98,18 +98,25 @@ fn mutate(calls: &mut [Call], rng: &mut Rng) {
 
 #[test]
 fn linear_checker_takes_what_is_linearizable_by_construction() {
-    let mut calls_checked = 0;
+    let (mut calls_checked, mut histories, mut given_up) = (0, 0, 0);
     for seed in seeds("linear_valid", 1_500) {
         let size = Size { clients: 2 + seed as usize % 5, calls: 10 + seed as usize % 50 };
         let calls = run(seed, size, Mistake::None, RULES);
         calls_checked += calls.len() as u64;
-        let Verdict::Linearizable(order) = check(&calls, RULES) else {
-            let name = "linear_checker_takes_what_is_linearizable_by_construction";
-            panic!("refused:\n{}\n{}", show(&calls), replay(name, seed));
-        };
-        assert_is_an_order(&calls, &order);
+        histories += 1;
+        match check(&calls, RULES) {
+            Verdict::Linearizable(order) => assert_is_an_order(&calls, &order),
+            Verdict::GivenUp => given_up += 1,
+            Verdict::Impossible => {
+                let name = "linear_checker_takes_what_is_linearizable_by_construction";
+                panic!("refused:\n{}\n{}", show(&calls), replay(name, seed));
+            }
+        }
     }
-    tell("linear_valid", &[("calls", calls_checked)]);
+    // Where many answers were lost there are too many ways: that must stay rare.
+    assert!(given_up * 10_000 <= histories.max(10_000), "{given_up} of {histories} given up");
+    let counts = [("histories", histories), ("calls", calls_checked), ("given_up", given_up)];
+    tell("linear_valid", &counts);
 }
 
 /// The checker's own answer, checked: nothing is put ahead of what had ended before it began.
