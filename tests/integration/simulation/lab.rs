@@ -257,7 +257,8 @@ impl Lab {
     pub fn close(&mut self) -> Result<(), Broken> {
         let Some(engine) = self.engine.take() else { return Ok(()) };
         self.counts.life(&engine.engine().stats());
-        let struck = self.struck();
+        // A failure to prepare the next segment is told when the log comes to need it.
+        let struck = self.struck_at_open;
         match engine.close() {
             Ok(()) if self.has_failed => Err("closed in good order after a failure".to_owned()),
             Ok(()) => {
