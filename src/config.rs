@@ -4,24 +4,19 @@
 //! its flag; each module checks its own part ([`crate::engine::Config::validate`],
 //! [`crate::http::Config::validate`]).
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{Directive, LevelFilter};
 
-use crate::engine::{self, SyncMode};
-use crate::http::json::{Written, duration};
-use crate::{http, wal};
+mod reader;
 
-/// Libraries that log what clients sent.
-const SILENCED: [&str; 1] = ["h2"];
+use crate::{engine, http, wal};
+
+use reader::Reader;
 
 /// The flags of `jeton serve`. Each is also an environment variable: `JETON_LISTEN` and so on.
 #[derive(Args, Clone, Debug)]
@@ -46,6 +41,20 @@ pub struct ServeArgs {
     /// The secret, in place of secret.key in the data directory; it must exist
     #[arg(long, env = "JETON_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
+
+    /// Who may do what: a file made by `jeton keys` [default: whoever reaches the server may do
+    /// everything]
+    #[arg(long, env = "JETON_KEYS", value_name = "FILE")]
+    keys: Option<PathBuf>,
+
+    /// What may be done without a key, such as shop-a:resolve,consume
+    #[arg(long, env = "JETON_ANONYMOUS", value_name = "NAMESPACE:SCOPES")]
+    anonymous: Option<String>,
+
+    /// Listen on other addresses than loopback though there are no keys: whoever reaches the server
+    /// may do everything
+    #[arg(long, env = "JETON_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
 
     /// Keep nothing on disk
     #[arg(long, env = "JETON_MEMORY_ONLY", value_parser = FalseyValueParser::new())]
@@ -151,6 +160,8 @@ pub struct ServeConfig {
     pub engine: engine::Config,
     /// The part of HTTP.
     pub http: http::Config,
+    /// The keys file.
+    pub keys: Option<PathBuf>,
     /// The system may use transparent huge pages.
     pub huge_pages: bool,
     /// What is logged.
@@ -171,6 +182,7 @@ impl ServeArgs {
             admin_listen: reader.address("--admin-listen", &self.admin_listen),
             engine: self.engine(&mut reader),
             http: self.http(&mut reader),
+            keys: self.keys.clone(),
             huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),
@@ -179,6 +191,9 @@ impl ServeArgs {
         config.engine.validate(&mut limits);
         config.http.validate(&mut limits);
         check_together(&config, &mut limits);
+        if config.keys.is_none() && !self.insecure {
+            check_loopback(&config, &mut limits);
+        }
         // A limit is only worth comparing with values that could be read.
         let unread: Vec<_> =
             reader.mistakes.iter().filter_map(|text| text.split(' ').next()).collect();
@@ -228,7 +243,21 @@ impl ServeArgs {
                 idle_timeout: reader.duration("--idle-timeout", &self.idle_timeout),
                 write_timeout: reader.duration("--write-timeout", &self.write_timeout),
             },
+            anonymous: self.anonymous.as_ref().and_then(|text| reader.anonymous(text)),
             ..defaults
+        }
+    }
+}
+
+/// Without keys nothing but the address keeps strangers out.
+fn check_loopback(config: &ServeConfig, mistakes: &mut Vec<String>) {
+    for (flag, address) in [("--listen", config.listen), ("--admin-listen", config.admin_listen)] {
+        if !address.ip().is_loopback() {
+            mistakes.push(format!(
+                "{flag} is not a loopback address, and without keys whoever reaches {address} may \
+                 read, consume and revoke every token: give --keys FILE, or --insecure where \
+                 something else keeps strangers out"
+            ));
         }
     }
 }
@@ -245,95 +274,19 @@ fn check_together(config: &ServeConfig, mistakes: &mut Vec<String>) {
     if config.listen == config.admin_listen && config.listen.port() != 0 {
         mistakes.push("--admin-listen must be another address than --listen".to_owned());
     }
-}
-
-/// Reads values and remembers what could not be read. The values that it returns then are never
-/// used.
-#[derive(Default)]
-struct Reader {
-    mistakes: Vec<String>,
-}
-
-impl Reader {
-    fn read<T>(&mut self, flag: &str, text: &str, form: &str, value: Option<T>, or: T) -> T {
-        value.unwrap_or_else(|| {
-            self.mistakes.push(format!("{flag} must be {form}, not {text:?}"));
-            or
-        })
-    }
-
-    fn parsed<T: FromStr>(&mut self, flag: &str, text: &str, form: &str, or: T) -> T
-    where
-        T::Err: Display,
-    {
-        let value = text.trim().parse().ok();
-        self.read(flag, text, form, value, or)
-    }
-
-    fn address(&mut self, flag: &str, text: &str) -> SocketAddr {
-        let form = "an address with a port, such as 127.0.0.1:7450";
-        self.parsed(flag, text, form, SocketAddr::from(([127, 0, 0, 1], 0)))
-    }
-
-    fn count(&mut self, flag: &str, text: &str) -> usize {
-        self.parsed(flag, text, "a whole number", 1)
-    }
-
-    fn size(&mut self, flag: &str, text: &str) -> u64 {
-        let form = "a size such as 64KiB or 1GiB";
-        self.parsed(flag, text, form, ByteSize(0)).as_u64()
-    }
-
-    fn bytes(&mut self, flag: &str, text: &str) -> usize {
-        usize::try_from(self.size(flag, text)).unwrap_or(usize::MAX)
-    }
-
-    fn duration(&mut self, flag: &str, text: &str) -> Duration {
-        let value = match duration(text) {
-            Written::Duration(value) => Some(value),
-            Written::OutOfRange | Written::Form => None,
-        };
-        let form = "a duration such as 250ms, 15m, 1h 30m or 7d";
-        self.read(flag, text, form, value, Duration::ZERO)
-    }
-
-    fn sync(&mut self, flag: &str, text: &str) -> SyncMode {
-        let mode = match (text, duration(text)) {
-            ("always", _) => Some(SyncMode::Always),
-            ("never", _) => Some(SyncMode::Never),
-            (_, Written::Duration(period)) => Some(SyncMode::Every(period)),
-            (_, Written::OutOfRange | Written::Form) => None,
-        };
-        let form = "always, never or a duration such as 100ms";
-        self.read(flag, text, form, mode, SyncMode::Always)
-    }
-
-    fn log_filter(&mut self, text: &str) -> EnvFilter {
-        let form = "a level such as info, or a filter such as jeton=debug,warn";
-        let filter = self.parsed("--log-level", text, form, EnvFilter::default());
-        // What it logs of frames holds paths and payloads: promise P9, whatever the level.
-        SILENCED.iter().fold(filter, |filter, target| {
-            let off = Directive::from(LevelFilter::OFF);
-            match format!("{target}=off").parse() {
-                Ok(directive) => filter.add_directive(directive),
-                Err(_) => filter.add_directive(off),
-            }
-        })
-    }
-
-    fn log_format(&mut self, text: &str) -> LogFormat {
-        let format = match text {
-            "text" => Some(LogFormat::Text),
-            "json" => Some(LogFormat::Json),
-            _ => None,
-        };
-        self.read("--log-format", text, "text or json", format, LogFormat::Text)
+    if config.http.anonymous.is_some() && config.keys.is_none() {
+        let why = "without them everybody may do everything";
+        mistakes.push(format!("--anonymous needs --keys: {why}"));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::engine::SyncMode;
+    use crate::scope::Scope;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -429,6 +382,33 @@ mod tests {
         assert!(check(&[&small[..], &["99KiB"]].concat()).is_ok());
         assert!(check(&[&small[..], &["100KiB"]].concat()).is_err());
         assert!(check(&[&small[..], &["256KiB", "--memory-only"]].concat()).is_ok());
+    }
+
+    #[test]
+    fn without_keys_only_loopback_is_listened_on() {
+        for address in ["0.0.0.0:1", "[::]:1", "192.0.2.7:1"] {
+            for flag in ["--listen", "--admin-listen"] {
+                let mistakes = check(&[flag, address]).unwrap_err();
+                assert!(mistakes[0].starts_with(flag) && mistakes[0].contains("--keys"));
+                assert!(check(&[flag, address, "--insecure"]).is_ok());
+                assert!(check(&[flag, address, "--keys", "keys.toml"]).is_ok());
+            }
+        }
+        assert!(check(&["--listen", "[::1]:1"]).is_ok());
+    }
+
+    #[test]
+    fn what_may_be_done_without_a_key_is_little() {
+        let check = |text| check(&["--keys", "k", "--anonymous", text]);
+        let anonymous = check("shop-a:consume").unwrap().http.anonymous.unwrap();
+        assert_eq!(anonymous.namespace.as_str(), "shop-a");
+        assert!(anonymous.scopes.has(Scope::Consume) && !anonymous.scopes.has(Scope::Resolve));
+        for text in ["shop-a", "shop-a:", ":resolve", "a:issue", "a:resolve,reference", "A:resolve"]
+        {
+            assert!(check(text).unwrap_err()[0].starts_with("--anonymous"), "{text}");
+        }
+        let mistakes = super::tests::check(&["--anonymous", "a:resolve"]).unwrap_err();
+        assert!(mistakes[0].contains("--keys"), "{mistakes:?}");
     }
 
     #[test]

@@ -26,7 +26,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`mod@reference`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary |
+//! | [`token`], [`mod@reference`], [`namespace`], [`scope`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary |
+//! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | `sync` | atomics, a lock and parking, which a test build can exchange for those of `loom` |
 //! | [`failpoint`] | where a test can have the process die; nothing in a release build |
 //! | [`store`] | every living entry in memory, in sharded lock-free maps |
@@ -90,15 +91,15 @@
 //!   bound*
 //! - **P9** No token and no payload in a log line, a metric, an error or `Debug`. *`secrecy`,
 //!   `p9_…` beside what they protect*
-//! - **P10** Unknown, expired, consumed and revoked look the same from outside. *`api_resolve`,
-//!   `api_errors`*
+//! - **P10** Unknown, expired, consumed, revoked and somebody else's look the same from outside.
+//!   *`api_resolve`, `api_errors`, `access`*
 //!
 //! # Deliberately absent
 //!
 //! No snapshots and no second format on disk: the log is all there is, and cleaning it is how it
 //! stays short. No eviction: what was issued stays until it is consumed, revoked or expired. No
 //! cancel in the wheel, no lock around a consume, no batching timer, no retry of a failed sync. No
-//! keys, namespaces or TLS yet: the server belongs on a loopback address or behind a proxy.
+//! TLS yet: beyond loopback the server belongs behind a proxy that has it.
 
 #[expect(unsafe_code, reason = "a thin pointer to the payload saves 8 of 200 bytes a token")]
 pub mod entry;
@@ -109,9 +110,12 @@ pub mod config;
 pub mod engine;
 pub mod failpoint;
 pub mod http;
+pub mod keys;
 pub mod metrics;
+pub mod namespace;
 pub mod record;
 pub mod reference;
+pub mod scope;
 mod short_mac;
 pub mod store;
 mod sync;

@@ -27,6 +27,15 @@ impl UnixMillis {
         UnixMillis(self.0.saturating_add(millis)).min(Self::MAX)
     }
 
+    /// Reads a time as RFC 3339 has it; what is finer than a millisecond is left out. `None` where
+    /// it is no time, or before 1970 or after 2248.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<UnixMillis> {
+        let timestamp: jiff::Timestamp = text.parse().ok()?;
+        let millis = UnixMillis(u64::try_from(timestamp.as_millisecond()).ok()?);
+        (millis <= UnixMillis::MAX).then_some(millis)
+    }
+
     /// Milliseconds from `earlier` to this instant, 0 if it is not earlier.
     #[must_use]
     pub fn since(self, earlier: UnixMillis) -> u64 {

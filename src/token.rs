@@ -17,6 +17,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::namespace::Namespace;
 use crate::short_mac::ShortMac;
 
 /// Length of a token in bytes: 192 bits.
@@ -260,6 +261,7 @@ pub struct Digester {
     issue_key: Hmac<Sha256>,
     consume_key: Hmac<Sha256>,
     check: [u8; DIGEST_LEN],
+    secret: Secret,
 }
 
 impl Digester {
@@ -286,7 +288,14 @@ impl Digester {
             issue_key: keyed(Kind::IssueKey),
             consume_key: keyed(Kind::ConsumeKey),
             check: first(keyed(Kind::SecretCheck), &[]),
+            secret: secret.clone(),
         }
+    }
+
+    /// Digests under the same secret in another namespace.
+    #[must_use]
+    pub fn of(&self, namespace: &Namespace) -> Digester {
+        Digester::new(&self.secret, namespace.as_str())
     }
 
     /// The digest of a token.

@@ -1,6 +1,7 @@
 //! The client commands. Tokens and references travel in bodies, never in a URL.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::FAILED;
 use super::target::{ReferenceArgs, ServerArg, Target, Tokens};
-use super::wire::{Answer, Wire, WireError};
+use super::wire::{Answer, WireError};
 use crate::token::Token;
 
 /// How many tokens one request names.
@@ -76,6 +77,8 @@ pub(super) enum ClientError {
     Refused { status: u16, detail: String },
     #[error("not found: {0}")]
     NotFound(String),
+    #[error("the key file {}: {source}", file.display())]
+    KeyFile { file: PathBuf, source: io::Error },
     #[error("the server's answer was not understood")]
     Answer,
     #[error("{0}")]
@@ -101,7 +104,7 @@ pub(super) fn issue(args: &IssueArgs) -> Result<(), ClientError> {
     let body = issue_body(args)?;
     let key = args.idempotency_key.as_deref();
     let answer = block_on(async {
-        let mut wire = Wire::connect(&args.server.server).await?;
+        let mut wire = args.server.connect().await?;
         let answer = wire.send(Method::POST, "/v1/tokens", key, Some(body)).await?;
         expect(answer, &[StatusCode::CREATED, StatusCode::OK])
     })?;
@@ -165,7 +168,7 @@ fn print_payloads(target: &Target, path: &str, key: Option<&str>) -> Result<(), 
     let items = target.items()?;
     let mut missing = Missing::new(items.len());
     block_on(async {
-        let mut wire = Wire::connect(&target.tokens.server.server).await?;
+        let mut wire = target.tokens.server.connect().await?;
         for batch in items.chunks(BATCH_LEN) {
             let body = json!({ "tokens": batch }).to_string().into_bytes();
             let answer = wire.send(Method::POST, path, key, Some(body)).await?;
@@ -198,7 +201,7 @@ fn each_by_path(tokens: &Tokens, method: &Method, suffix: &str) -> Result<(), Cl
     let texts = tokens.read()?;
     let mut missing = Missing::new(texts.len());
     block_on(async {
-        let mut wire = Wire::connect(&tokens.server.server).await?;
+        let mut wire = tokens.server.connect().await?;
         for (number, token) in texts.iter().enumerate() {
             // Anything else would end up as another path.
             if Token::parse(token.as_bytes()).is_err() {
@@ -291,7 +294,7 @@ mod tests {
     #[test]
     fn an_issue_sends_the_payload_as_it_was_written() {
         let args = IssueArgs {
-            server: ServerArg { server: String::new() },
+            server: ServerArg::default(),
             payload: " {\"a\" : 1.50} ".to_owned(),
             ttl: Some("1h \"x".to_owned()),
             uses: Some(3),

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::ServeArgs;
 
 mod client;
+mod keys;
 mod serve;
 mod target;
 mod verify;
@@ -45,6 +46,9 @@ enum Command {
     Revoke(Tokens),
     /// Print deadline, uses left and size of each token
     Status(Tokens),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Read the log of a stopped server and say what is there; exit 1 on damage
     Verify {
         /// The data directory
@@ -64,6 +68,7 @@ pub fn main(give_memory_back: fn()) -> ExitCode {
         Command::Consume(args) => client::finish(client::consume(&args)),
         Command::Revoke(tokens) => client::finish(client::revoke(&tokens)),
         Command::Status(tokens) => client::finish(client::status(&tokens)),
+        Command::Keys(command) => keys::run(&command),
         Command::Verify { dir } => verify::run(&dir),
     }
 }

@@ -1,9 +1,11 @@
 //! `jeton serve`: from flags to a running server, and back to nothing.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,10 +16,15 @@ use crate::config::{LogFormat, ServeArgs, ServeConfig};
 use crate::engine::{CloseError, Engine, OpenError, Progress};
 use crate::http::admin::Admin;
 use crate::http::{self, Server, listen};
+use crate::keys::{self, Keys, KeysError};
 use crate::time::{Clock, SystemClock};
+use crate::token::Digester;
 
 /// How often recovery says how far it is, where there is no terminal.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the keys file has changed.
+const KEYS_LOOK: Duration = Duration::from_secs(1);
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +33,8 @@ enum ServeError {
     Bind { flag: &'static str, address: std::net::SocketAddr, source: io::Error },
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     #[error(transparent)]
     Close(#[from] CloseError),
     #[error("{0}")]
@@ -81,15 +90,22 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     let admin_address = admin.local_addr()?;
     let early = data.first().map(std::net::TcpListener::try_clone);
     let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
-    let admin = Admin::start(admin, early)?;
+    if let Some(file) = &config.keys {
+        // A mistake in it is told before the log is read, not after.
+        keys::file::load(file)?;
+    }
+    let admin = Admin::start(admin, early, config.keys.is_some())?;
 
     let engine = open(config)?;
+    let keys = config.keys.as_ref().map(|file| Keys::open(file, engine.digester())).transpose()?;
+    let http = http::Config { keys: keys.clone(), ..http };
     let server = Server::start(&engine, &http, data)?;
-    admin.serving(engine.clone(), server.gauges());
+    admin.serving(engine.clone(), server.gauges(), keys.clone());
     let mut signals = runtime.block_on(async { Signals::new() })?;
     say_ready(&server, admin_address, &engine)?;
 
-    let signal = runtime.block_on(signals.next());
+    let mut watch = keys.map(|keys| Watch::new(keys, &engine));
+    let signal = runtime.block_on(signals.stop(watch.as_mut()));
     tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
     let served = server.stop();
     let closed = engine.close();
@@ -156,6 +172,7 @@ fn open(config: &ServeConfig) -> Result<Engine, OpenError> {
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -163,13 +180,57 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// Waits until somebody wants the server to stop; meanwhile the keys are kept fresh.
+    async fn stop(&mut self, mut watch: Option<&mut Watch>) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => match &mut watch {
+                    Some(watch) => watch.read(),
+                    None => tracing::info!("SIGHUP: there is nothing to read again"),
+                },
+                () = tokio::time::sleep(KEYS_LOOK) => {
+                    if let Some(watch) = &mut watch {
+                        watch.look();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads the keys file again when it has changed.
+struct Watch {
+    keys: Keys,
+    digester: Digester,
+    seen: Option<(SystemTime, u64, u64)>,
+}
+
+impl Watch {
+    fn new(keys: Keys, engine: &Engine) -> Watch {
+        // Not looked at before: what changed while the log was read is read again.
+        Watch { keys, digester: engine.digester().clone(), seen: None }
+    }
+
+    fn look(&mut self) {
+        let found = fs::metadata(self.keys.file()).ok();
+        let found =
+            found.and_then(|found| Some((found.modified().ok()?, found.ino(), found.len())));
+        if found != self.seen {
+            self.seen = found;
+            self.read();
+        }
+    }
+
+    fn read(&self) {
+        match self.keys.reload(&self.digester) {
+            Ok(keys) => tracing::info!(keys, "the keys were read"),
+            Err(error) => tracing::error!(%error, "the keys stay as they were"),
         }
     }
 }

@@ -2,20 +2,38 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::ClientError;
+use super::wire::Wire;
 use crate::token::Token;
 
 /// Put before a token that begins with a hyphen, which would be taken for a flag.
 const TOKEN_MARK: &str = "token:";
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct ServerArg {
     /// The server
     #[arg(long, env = "JETON_SERVER", default_value = "http://127.0.0.1:7450", value_name = "URL")]
-    pub(super) server: String,
+    server: String,
+
+    /// A file with the key, and nothing else
+    #[arg(long, env = "JETON_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl ServerArg {
+    /// A connection to it.
+    pub(super) async fn connect(&self) -> Result<Wire, ClientError> {
+        let read = |file: &PathBuf| {
+            let refused = |source| ClientError::KeyFile { file: file.clone(), source };
+            std::fs::read_to_string(file).map_err(refused)
+        };
+        let key = self.key_file.as_ref().map(read).transpose()?;
+        Ok(Wire::connect(&self.server, key.as_deref().map(str::trim)).await?)
+    }
 }
 
 /// An order, as it identifies a token.
@@ -128,7 +146,7 @@ mod tests {
     fn a_token_that_looks_like_a_flag_is_still_a_token() {
         for token in ["-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "--AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
             let marked = mark_token(token.into()).into_string().unwrap();
-            let server = ServerArg { server: String::new() };
+            let server = ServerArg::default();
             let tokens = Tokens { server, tokens: vec![marked] };
             assert_eq!(tokens.read().unwrap(), [token]);
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -46,11 +46,13 @@ pub(super) struct Answer {
 pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
     host: HeaderValue,
+    /// The value of `Authorization`.
+    key: Option<HeaderValue>,
 }
 
 impl Wire {
     /// Connects to `server`, which is `http://HOST:PORT`.
-    pub(super) async fn connect(server: &str) -> Result<Wire, WireError> {
+    pub(super) async fn connect(server: &str, key: Option<&str>) -> Result<Wire, WireError> {
         let (address, host) = address_of(server)?;
         let failed = |source| WireError::Connect { server: server.to_owned(), source };
         let connecting = timeout(TIMEOUT, TcpStream::connect(&address));
@@ -59,7 +61,12 @@ impl Wire {
         let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
         // What ends the connection also ends the request, which reports it.
         tokio::spawn(connection);
-        Ok(Wire { sender, host })
+        let key = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
+        let mut key = key.map_err(|_| WireError::Header("Authorization"))?;
+        if let Some(key) = &mut key {
+            key.set_sensitive(true);
+        }
+        Ok(Wire { sender, host, key })
     }
 
     /// One request, with a JSON body where `body` is given.
@@ -76,6 +83,9 @@ impl Wire {
         *request.uri_mut() = path.parse().map_err(|_| WireError::Answer)?;
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());
+        if let Some(key) = &self.key {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
         if has_body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,9 +24,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::access::bearer;
 use super::exposition::Reading;
 use super::{Gauges, respond};
 use crate::engine::Engine;
+use crate::keys::Keys;
+use crate::scope::Scope;
 
 /// The most connections at once, on each of the two listeners.
 const CONNECTIONS_MAX: usize = 64;
@@ -42,6 +45,9 @@ const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; char
 struct View {
     engine: OnceLock<Engine>,
     gauges: OnceLock<Gauges>,
+    keys: OnceLock<Keys>,
+    /// Metrics and statistics are for keys with the scope admin.
+    is_guarded: bool,
 }
 
 /// How far the server is.
@@ -60,12 +66,13 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Starts to answer on `listener`, and with 503 on `data` until [`Admin::serving`].
+    /// Starts to answer on `listener`, and with 503 on `data` until [`Admin::serving`]. Where it
+    /// `is_guarded`, metrics and statistics ask for a key with the scope admin.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(listener: TcpListener, data: TcpListener) -> io::Result<Admin> {
-        let view = Arc::<View>::default();
+    pub fn start(listener: TcpListener, data: TcpListener, is_guarded: bool) -> io::Result<Admin> {
+        let view = Arc::new(View { is_guarded, ..View::default() });
         let (stage, stages) = watch::channel(Stage::Recovering);
         let shown = view.clone();
         let thread = std::thread::Builder::new()
@@ -75,10 +82,13 @@ impl Admin {
     }
 
     /// Recovery is over: shows `engine`, and leaves the data listener to the workers.
-    pub fn serving(&self, engine: Engine, gauges: Gauges) {
+    pub fn serving(&self, engine: Engine, gauges: Gauges, keys: Option<Keys>) {
         // Set once; a second call would change nothing.
         let _ = self.view.engine.set(engine);
         let _ = self.view.gauges.set(gauges);
+        if let Some(keys) = keys {
+            let _ = self.view.keys.set(keys);
+        }
         let _ = self.stage.send(Stage::Serving);
     }
 
@@ -163,7 +173,8 @@ async fn turn_away(mut socket: TcpStream) {
 
 async fn serve(socket: TcpStream, view: Arc<View>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &view);
+        let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let response = answer(request.method(), request.uri().path(), key, &view);
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let mut builder = http1::Builder::new();
@@ -173,7 +184,11 @@ async fn serve(socket: TcpStream, view: Arc<View>) {
     }
 }
 
-fn answer(method: &Method, path: &str, view: &View) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, key: Option<&[u8]>, view: &View) -> Response<Full<Bytes>> {
+    let is_open = matches!(path, "/healthz" | "/readyz");
+    if let Some(refused) = (!is_open).then(|| refusal(key, view)).flatten() {
+        return refused;
+    }
     let answers: fn(&View) -> Response<Full<Bytes>> = match path {
         "/healthz" => |_| text(StatusCode::OK, TEXT, "alive\n"),
         "/readyz" => ready,
@@ -187,6 +202,25 @@ fn answer(method: &Method, path: &str, view: &View) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET only\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
+}
+
+/// Who has no key with the scope admin is refused.
+fn refusal(key: Option<&[u8]>, view: &View) -> Option<Response<Full<Bytes>>> {
+    if !view.is_guarded {
+        return None;
+    }
+    let access = key.and_then(bearer).and_then(|key| view.keys.get()?.table().access(key));
+    let now = view.engine.get().map(Engine::now).unwrap_or_default();
+    let mut refused = match access {
+        Some(access) if now < access.expires_at && access.may(Scope::Admin) => return None,
+        Some(access) if now < access.expires_at => {
+            text(StatusCode::FORBIDDEN, TEXT, "this needs the scope admin\n")
+        }
+        _ => text(StatusCode::UNAUTHORIZED, TEXT, "a key is needed: Authorization: Bearer KEY\n"),
+    };
+    let challenge = HeaderValue::from_static("Bearer realm=\"jeton\"");
+    refused.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    Some(refused)
 }
 
 fn readiness(view: &View) -> Result<(), String> {
@@ -239,7 +273,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     async fn get(view: &View, path: &str) -> (u16, String) {
-        let response = answer(&Method::GET, path, view);
+        let response = answer(&Method::GET, path, None, view);
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -285,7 +319,7 @@ mod tests {
     async fn other_paths_and_methods_are_refused() {
         let view = View::default();
         assert_eq!(get(&view, "/v1/tokens").await.0, 404);
-        let response = answer(&Method::POST, "/healthz", &view);
+        let response = answer(&Method::POST, "/healthz", None, &view);
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
     }

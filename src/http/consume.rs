@@ -10,15 +10,17 @@ use super::service::{engine_problem, idempotency_key, rejected};
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
 use crate::entry::PAYLOAD_LEN_MAX;
+use crate::keys::Access;
 use crate::token::{ConsumeKey, Digest};
 
 /// `POST /v1/tokens/{token}/consume`
 pub(super) async fn one(
     worker: &Worker,
+    access: &Access,
     headers: HeaderMap,
     digest: Digest,
 ) -> Result<Response<Body>, Problem> {
-    let key = consume_key(worker, &headers)?;
+    let key = consume_key(access, &headers)?;
     let op = Op::Consume { digest, key };
     match worker.caller.call_one(op).await.map_err(rejected)? {
         Outcome::Consumed { payload } | Outcome::Replayed { payload } => {
@@ -31,12 +33,12 @@ pub(super) async fn one(
 /// `POST /v1/consume`: each token by itself.
 pub(super) async fn batch(
     worker: &Worker,
+    access: &Access,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let key = consume_key(worker, &headers)?;
-    let engine = &worker.engine;
-    let digests = list::token_list(&body, engine.digester(), worker.config.max_batch)?;
+    let key = consume_key(access, &headers)?;
+    let digests = list::token_list(&body, access, worker.config.max_batch)?;
     drop(body);
     check_answer_len(worker, &digests)?;
     let mut answer = ArrayOfPayloads::new(digests.len());
@@ -71,7 +73,7 @@ fn check_answer_len(worker: &Worker, digests: &[Digest]) -> Result<(), Problem> 
     Ok(())
 }
 
-fn consume_key(worker: &Worker, headers: &HeaderMap) -> Result<Option<ConsumeKey>, Problem> {
+fn consume_key(access: &Access, headers: &HeaderMap) -> Result<Option<ConsumeKey>, Problem> {
     let key = idempotency_key(headers)?;
-    Ok(key.map(|key| worker.engine.digester().consume_key(key)))
+    Ok(key.map(|key| access.digester.consume_key(key)))
 }

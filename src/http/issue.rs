@@ -16,6 +16,7 @@ use super::worker::Worker;
 use super::{Config, json};
 use crate::engine::{Op, Outcome};
 use crate::entry::USES_MAX;
+use crate::keys::Access;
 use crate::reference::Reference;
 use crate::time::UnixMillis;
 use crate::token::{Digester, RandomError, Token};
@@ -81,6 +82,7 @@ impl Wanted {
 /// `POST /v1/tokens`
 pub(super) async fn one(
     worker: &Worker,
+    access: &Access,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
@@ -92,7 +94,7 @@ pub(super) async fn one(
         )
         .about("Idempotency-Key"));
     }
-    let digester = worker.engine.digester();
+    let digester = &access.digester;
     let (token, op) = wanted.into_op(key, digester).map_err(|error| no_random(&error))?;
     let outcome = worker.caller.call_one(op).await.map_err(super::service::rejected)?;
     let (status, deadline) = match outcome {
@@ -135,6 +137,7 @@ fn no_random(error: &RandomError) -> Problem {
 /// `POST /v1/tokens/batch`: each item stands for itself.
 pub(super) async fn batch(
     worker: &Worker,
+    access: &Access,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
@@ -143,7 +146,7 @@ pub(super) async fn batch(
         return Err(Problem::malformed(detail).about("Idempotency-Key"));
     }
     let items = read_items(&body, worker.config.max_batch)?;
-    let digester = worker.engine.digester();
+    let digester = &access.digester;
     let mut ops = Vec::with_capacity(items.len());
     let mut places = Vec::with_capacity(items.len());
     for item in items {

@@ -16,7 +16,9 @@ use super::pipe::{Buffer, ConnState, OUTPUT_LEN_MAX};
 use super::respond;
 use super::strict::{is_host, trimmed};
 use super::worker::Worker;
-use crate::token::{TOKEN_TEXT_LEN, Token};
+use crate::scope::Scope;
+use crate::time::UnixMillis;
+use crate::token::{Digest, TOKEN_TEXT_LEN, Token};
 
 /// A longer head is not canonical.
 const HEAD_LEN_MAX: usize = 2 * 1024;
@@ -25,8 +27,12 @@ const VERSION: &[u8] = b" HTTP/1.1\r\n";
 const TOKEN_END: usize = START.len() + TOKEN_TEXT_LEN;
 const LINE_END: usize = TOKEN_END + VERSION.len();
 
-/// Headers that change nothing about a resolve.
-const KNOWN: [&[u8]; 10] = [
+/// Whose value says who is asking.
+const KEY: &[u8] = b"authorization";
+
+/// Headers that change nothing about a resolve, and [`KEY`].
+const KNOWN: [&[u8]; 11] = [
+    KEY,
     b"user-agent",
     b"accept",
     b"accept-encoding",
@@ -62,22 +68,27 @@ pub(super) fn serve(worker: &Worker, state: &ConnState) -> Lane {
         if output.len() >= OUTPUT_LEN_MAX {
             return Lane::Full;
         }
-        let (token, len) = match head(input.unread()) {
-            Head::Canonical { token, len } => (token, len),
+        let (token, key, len) = match head(input.unread()) {
+            Head::Canonical { token, key, len } => (token, key, len),
             Head::Partial => return Lane::Partial,
             Head::Other => return Lane::Other,
         };
         let Ok(token) = Token::parse(token) else { return Lane::Other };
-        answer(worker, &token, &mut output);
+        let now = worker.engine.now();
+        // Who may not is told so by the service.
+        match worker.door.admit(&state.shown, key, now) {
+            Ok(access) if access.may(Scope::Resolve) => {
+                answer(worker, &access.digester.digest(&token), now, &mut output);
+            }
+            Ok(_) | Err(_) => return Lane::Other,
+        }
         input.advance(len);
     }
 }
 
-fn answer(worker: &Worker, token: &Token, output: &mut Buffer) {
-    let engine = &worker.engine;
-    let digest = engine.digest(token);
+fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer) {
     let date = worker.date.borrow();
-    let found = engine.resolve(&digest, engine.now(), |payload| {
+    let found = worker.engine.resolve(digest, now, |payload| {
         let out = output.tail(respond::OK_HEAD.len() + 64 + payload.len());
         out.put_slice(respond::OK_HEAD);
         out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());
@@ -104,8 +115,8 @@ fn answer(worker: &Worker, token: &Token, output: &mut Buffer) {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Head<'a> {
-    /// A whole head of `len` bytes.
-    Canonical { token: &'a [u8], len: usize },
+    /// A whole head of `len` bytes, and its `Authorization`.
+    Canonical { token: &'a [u8], key: Option<&'a [u8]>, len: usize },
     /// Not all of it is there yet.
     Partial,
     /// Not for this lane.
@@ -120,8 +131,8 @@ fn head(bytes: &[u8]) -> Head<'_> {
         return Head::Other;
     }
     match headers_len(headers) {
-        Ok(Some(len)) => {
-            Head::Canonical { token: &line[START.len()..TOKEN_END], len: LINE_END + len }
+        Ok(Some((len, key))) => {
+            Head::Canonical { token: &line[START.len()..TOKEN_END], key, len: LINE_END + len }
         }
         Ok(None) if bytes.len() < HEAD_LEN_MAX => Head::Partial,
         Ok(None) | Err(NotCanonical) => Head::Other,
@@ -140,9 +151,13 @@ fn may_become_canonical(bytes: &[u8]) -> bool {
 
 struct NotCanonical;
 
-/// Length of the headers with the empty line behind them; nothing where that is not there yet.
-fn headers_len(bytes: &[u8]) -> Result<Option<usize>, NotCanonical> {
-    let (mut at, mut has_host) = (0, false);
+/// Length of all headers, and the value of `Authorization`.
+type Headers<'a> = (usize, Option<&'a [u8]>);
+
+/// Length of the headers with the empty line behind them, and the value of `Authorization`; nothing
+/// where that line is not there yet.
+fn headers_len(bytes: &[u8]) -> Result<Option<Headers<'_>>, NotCanonical> {
+    let (mut at, mut has_host, mut key) = (0, false, None);
     loop {
         let rest = &bytes[at..];
         let Some(end) = memchr::memchr(b'\r', rest) else { return Ok(None) };
@@ -154,7 +169,7 @@ fn headers_len(bytes: &[u8]) -> Result<Option<usize>, NotCanonical> {
         let line = &rest[..end];
         at += end + 2;
         if line.is_empty() {
-            return if has_host { Ok(Some(at)) } else { Err(NotCanonical) };
+            return if has_host { Ok(Some((at, key))) } else { Err(NotCanonical) };
         }
         let colon = memchr::memchr(b':', line).ok_or(NotCanonical)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -163,6 +178,13 @@ fn headers_len(bytes: &[u8]) -> Result<Option<usize>, NotCanonical> {
             return Err(NotCanonical);
         }
         has_host |= is_host;
+        // What is given twice has two readings.
+        if name.len() == KEY.len()
+            && name.eq_ignore_ascii_case(KEY)
+            && key.replace(trimmed(value)).is_some()
+        {
+            return Err(NotCanonical);
+        }
     }
 }
 
@@ -197,7 +219,8 @@ mod tests {
             "User-Agent: x\r\nHost: a\r\nConnection: Keep-Alive\r\n",
         ] {
             let bytes = request(headers);
-            let expected = Head::Canonical { token: TOKEN.as_bytes(), len: bytes.len() };
+            let (token, key, len) = (TOKEN.as_bytes(), None, bytes.len());
+            let expected = Head::Canonical { token, key, len };
             assert_eq!(head(&bytes), expected, "{headers:?}");
             let more = [&bytes[..], b"GET"].concat();
             assert_eq!(head(&more), expected, "what follows does not matter");
@@ -219,6 +242,7 @@ mod tests {
             "Host: a\r\nContent-Length: 0\r\n",
             "Host: a\r\nTransfer-Encoding: chunked\r\n",
             "Host: a\r\nConnection: close\r\n",
+            "Host: a\r\nAuthorization: Bearer x\r\nAuthorization: Bearer x\r\n",
             "Host: a\r\nConnection: keep-alive, upgrade\r\n",
             "Host: a\r\nUpgrade: h2c\r\n",
             "Host: a\r\nExpect: 100-continue\r\n",
@@ -268,7 +292,7 @@ mod tests {
             let mut bytes = whole.clone();
             let at = at % bytes.len();
             bytes[at] = byte;
-            if let Head::Canonical { token, len } = head(&bytes) {
+            if let Head::Canonical { token, len, .. } = head(&bytes) {
                 prop_assert_eq!(len, whole.len());
                 prop_assert_eq!(token, &bytes[START.len()..TOKEN_END]);
             }

@@ -8,22 +8,21 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::access::demand;
 use super::json::{self, Found, Name};
 use super::respond::Problem;
+use crate::keys::Access;
 use crate::reference::{Reference, ReferenceError};
+use crate::scope::Scope;
 use crate::token::{Digest, Digester, Token};
 
 const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or of \
     objects with a \"reference\"";
 
 /// Reads a body of at most `max` tokens.
-pub(super) fn token_list(
-    body: &[u8],
-    digester: &Digester,
-    max: usize,
-) -> Result<Vec<Digest>, Problem> {
+pub(super) fn token_list(body: &[u8], access: &Access, max: usize) -> Result<Vec<Digest>, Problem> {
     let found = Found::default();
-    let context = Context { digester, max, found: &found };
+    let context = Context { access, max, found: &found };
     let mut reader = serde_json::Deserializer::from_slice(body);
     ListBody(&context)
         .deserialize(&mut reader)
@@ -77,7 +76,7 @@ fn reference_problem(error: ReferenceError) -> Problem {
 }
 
 struct Context<'c> {
-    digester: &'c Digester,
+    access: &'c Access,
     max: usize,
     found: &'c Found,
 }
@@ -184,7 +183,8 @@ impl<'de> Visitor<'de> for Item<'_> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
-        digest_of(text.as_bytes(), self.context.digester).map_err(|problem| self.stop(problem))
+        digest_of(text.as_bytes(), &self.context.access.digester)
+            .map_err(|problem| self.stop(problem))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Digest, A::Error> {
@@ -198,8 +198,11 @@ impl<'de> Visitor<'de> for Item<'_> {
             raw = Some(map.next_value()?);
         }
         let missing = || Problem::malformed("reference: the field is missing");
-        let digester = self.context.digester;
+        let access = self.context.access;
+        let digester = &access.digester;
         raw.ok_or_else(missing)
+            // Whoever knows an order can guess its reference.
+            .and_then(|raw| demand(access, Scope::Reference).map(|()| raw))
             .and_then(reference)
             .map(|reference| digester.digest(&digester.token_for_reference(reference.canonical())))
             .map_err(|problem| self.stop(problem))
@@ -209,6 +212,7 @@ impl<'de> Visitor<'de> for Item<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespace::Namespace;
     use crate::token::{SECRET_LEN, Secret};
 
     fn digester() -> Digester {
@@ -216,7 +220,8 @@ mod tests {
     }
 
     fn read(body: &str) -> Result<Vec<Digest>, Problem> {
-        token_list(body.as_bytes(), &digester(), 3)
+        let access = Access::everything(Namespace::default(), digester());
+        token_list(body.as_bytes(), &access, 3)
     }
 
     const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

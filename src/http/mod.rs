@@ -9,6 +9,7 @@
 //! sweep    time limits of all connections of a worker
 //! budget   memory that clients can make us hold
 //! service  checks, routes, one exchange
+//! access   the key of a request, and what it may do
 //! route    path → what it names
 //! body     gathers a body
 //! json, list               strict reading
@@ -46,7 +47,9 @@ use tokio::sync::watch;
 
 use crate::engine::Engine;
 use crate::entry::PAYLOAD_LEN_MAX;
+use crate::keys::Keys;
 
+pub mod access;
 pub mod admin;
 mod body;
 mod budget;
@@ -76,6 +79,7 @@ mod sweep;
 mod tests;
 mod worker;
 
+use access::Anonymous;
 use budget::Budget;
 use counters::{Counters, Totals};
 use worker::Common;
@@ -132,6 +136,10 @@ pub struct Config {
     pub limits: Limits,
     /// How long requests in flight may take when the server is stopped.
     pub drain_timeout: Duration,
+    /// Who may do what; `None`: everybody everything.
+    pub keys: Option<Keys>,
+    /// What may be done without a key where there are keys.
+    pub anonymous: Option<Anonymous>,
 }
 
 impl Default for Config {
@@ -146,6 +154,8 @@ impl Default for Config {
             max_inflight: 256 << 20,
             limits: Limits::default(),
             drain_timeout: Duration::from_secs(10),
+            keys: None,
+            anonymous: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::access::Remembered;
 use super::budget::Charge;
 use super::gate::Gate;
 use super::respond;
@@ -127,6 +128,8 @@ pub(super) struct ConnState {
     answers_seen: Cell<u64>,
     /// HTTP/1: where in a request the input is.
     gate: RefCell<Gate>,
+    /// The key that was shown last.
+    pub(super) shown: Remembered,
 }
 
 impl ConnState {
@@ -150,6 +153,7 @@ impl ConnState {
             answers_given: Cell::new(0),
             answers_seen: Cell::new(0),
             gate: RefCell::default(),
+            shown: Remembered::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::list;
 use super::respond::{self, Body, Problem};
 use super::worker::Worker;
+use crate::keys::Access;
 
 /// The longest answer to a batch, in bytes.
 pub(super) const ANSWER_LEN_MAX: usize = 16 << 20;
@@ -15,11 +16,12 @@ const EXPECTED_LEN: usize = 160;
 /// `GET /v1/tokens/{token}`
 pub(super) fn one(
     worker: &Worker,
+    access: &Access,
     headers: HeaderMap,
     token: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let engine = &worker.engine;
-    let digest = list::digest_of(token, engine.digester())?;
+    let digest = list::digest_of(token, &access.digester)?;
     engine
         .resolve(&digest, engine.now(), Bytes::copy_from_slice)
         .map(|payload| respond::json(headers, StatusCode::OK, payload))
@@ -29,11 +31,12 @@ pub(super) fn one(
 /// `POST /v1/resolve`
 pub(super) fn batch(
     worker: &Worker,
+    access: &Access,
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let engine = &worker.engine;
-    let digests = list::token_list(body, engine.digester(), worker.config.max_batch)?;
+    let digests = list::token_list(body, access, worker.config.max_batch)?;
     let mut answer = ArrayOfPayloads::new(digests.len());
     engine.resolve_many(&digests, engine.now(), |payload| answer.push(payload));
     Ok(respond::json(headers, StatusCode::OK, answer.finish()?))

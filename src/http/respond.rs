@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
@@ -196,13 +196,16 @@ pub(super) struct Problem {
     pub(super) field: Option<Cow<'static, str>>,
     /// For 405.
     allow: Option<&'static str>,
+    /// For 401 and 403 (RFC 6750, 3).
+    challenge: Option<&'static str>,
     /// What the client had still to send is not wanted: the connection ends after this answer.
     pub(super) closes: bool,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { status, detail: detail.into(), field: None, allow: None, closes: false }
+        let (field, allow, challenge) = (None, None, None);
+        Problem { status, detail: detail.into(), field, allow, challenge, closes: false }
     }
 
     /// 400: the form of the request is wrong.
@@ -236,6 +239,25 @@ impl Problem {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allow}"));
         problem.allow = Some(allow);
         problem
+    }
+
+    /// 401: there is no key.
+    pub(super) fn unauthorized(detail: &'static str) -> Problem {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        Problem { challenge: Some("Bearer realm=\"jeton\""), ..problem }
+    }
+
+    /// 401: there is one that does not count, whatever the reason.
+    pub(super) fn wrong_key() -> Problem {
+        let problem = Problem::unauthorized("the key is not valid here");
+        Problem { challenge: Some("Bearer realm=\"jeton\", error=\"invalid_token\""), ..problem }
+    }
+
+    /// 403: the key may not do this.
+    pub(super) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Problem {
+        let problem = Problem::new(StatusCode::FORBIDDEN, detail);
+        let challenge = "Bearer realm=\"jeton\", error=\"insufficient_scope\"";
+        Problem { challenge: Some(challenge), ..problem }
     }
 
     /// Names the field it is about.
@@ -287,6 +309,9 @@ impl Problem {
         headers.insert(CACHE_CONTROL, NO_STORE);
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, ONE_SECOND);

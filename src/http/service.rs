@@ -13,6 +13,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
+use super::access::{Admitted, demand, scope_of};
 use super::body::{self, BodyKind};
 use super::counters::Operation;
 use super::list::digest_of;
@@ -70,6 +71,15 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         if let Err(problem) = check(&target, head.version, &head.headers) {
             return exchange.refuse(Operation::Unknown, problem);
         }
+        let admitted = self.worker.door.admit_request(
+            &self.conn.shown,
+            &head.headers,
+            self.worker.engine.now(),
+        );
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(denied) => return exchange.refuse(Operation::Unknown, denied.into()),
+        };
         let path = target.path().as_bytes();
         let Some(found) = route(path) else {
             return exchange.refuse(Operation::Unknown, Problem::not_found());
@@ -78,18 +88,21 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             let problem = Problem::method_not_allowed(found.methods());
             return exchange.refuse(Operation::Unknown, problem);
         };
+        if let Some(Err(problem)) = scope_of(operation).map(|scope| demand(&admitted, scope)) {
+            return exchange.refuse(operation, problem);
+        }
         let worker = &*self.worker;
         match (operation, found) {
             (Operation::Resolve, Route::Token(token)) if !exchange.has_body => {
-                let answered = resolve::one(worker, head.headers, token);
+                let answered = resolve::one(worker, &admitted, head.headers, token);
                 exchange.ready(operation, answered)
             }
             (Operation::Status, Route::TokenStatus(token)) if !exchange.has_body => {
-                let answered = status::one(worker, head.headers, token);
+                let answered = status::one(worker, &admitted, head.headers, token);
                 exchange.ready(operation, answered)
             }
             (operation, found) => {
-                let digester = worker.engine.digester();
+                let digester = &admitted.digester;
                 let token = match found.token().map(|text| digest_of(text, digester)) {
                     Some(Err(problem)) => return exchange.refuse(operation, problem),
                     Some(Ok(digest)) => Some(digest),
@@ -97,7 +110,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 };
                 let worker = self.worker.clone();
                 Answer::Waiting(Box::pin(async move {
-                    let done = perform(&worker, operation, token, head.headers, body).await;
+                    let done =
+                        perform(&worker, &admitted, operation, token, head.headers, body).await;
                     exchange.finish(operation, done)
                 }))
             }
@@ -159,6 +173,7 @@ fn operation(route: Route<'_>, method: &Method) -> Option<Operation> {
 
 async fn perform(
     worker: &Worker,
+    admitted: &Admitted,
     operation: Operation,
     token: Option<crate::token::Digest>,
     headers: HeaderMap,
@@ -178,11 +193,13 @@ async fn perform(
     };
     let gathered = body::gather(worker, &headers, body, kind).await?;
     match (operation, token) {
-        (Operation::Issue, _) => issue::one(worker, headers, gathered.bytes).await,
-        (Operation::IssueBatch, _) => issue::batch(worker, headers, gathered.bytes).await,
-        (Operation::ResolveBatch, _) => resolve::batch(worker, headers, &gathered.bytes),
-        (Operation::ConsumeBatch, _) => consume::batch(worker, headers, gathered.bytes).await,
-        (Operation::Consume, Some(digest)) => consume::one(worker, headers, digest).await,
+        (Operation::Issue, _) => issue::one(worker, admitted, headers, gathered.bytes).await,
+        (Operation::IssueBatch, _) => issue::batch(worker, admitted, headers, gathered.bytes).await,
+        (Operation::ResolveBatch, _) => resolve::batch(worker, admitted, headers, &gathered.bytes),
+        (Operation::ConsumeBatch, _) => {
+            consume::batch(worker, admitted, headers, gathered.bytes).await
+        }
+        (Operation::Consume, Some(digest)) => consume::one(worker, admitted, headers, digest).await,
         (Operation::Extend, Some(digest)) => {
             extend::one(worker, headers, digest, gathered.bytes).await
         }

@@ -5,15 +5,17 @@ use http::{HeaderMap, Response, StatusCode};
 use super::list;
 use super::respond::{self, Body, Problem};
 use super::worker::Worker;
+use crate::keys::Access;
 
 /// `GET /v1/tokens/{token}/status`
 pub(super) fn one(
     worker: &Worker,
+    access: &Access,
     headers: HeaderMap,
     token: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let engine = &worker.engine;
-    let digest = list::digest_of(token, engine.digester())?;
+    let digest = list::digest_of(token, &access.digester)?;
     let status = engine.status(&digest, engine.now()).ok_or_else(Problem::not_found)?;
     let answer = format!(
         r#"{{"expires_at":"{}","uses_left":{},"size":{}}}"#,

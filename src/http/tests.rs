@@ -152,7 +152,7 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
     let mut data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let address = data[0].local_addr().unwrap();
     let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-    let admin = admin::Admin::start(own, data[0].try_clone().unwrap()).unwrap();
+    let admin = admin::Admin::start(own, data[0].try_clone().unwrap(), false).unwrap();
     let ask = || {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -167,7 +167,7 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
 
     let engine = Engine::open(engine::Config::memory_only()).unwrap();
     let server = Server::start(&engine, &Config::default(), vec![data.remove(0)]).unwrap();
-    admin.serving(engine, server.gauges());
+    admin.serving(engine, server.gauges(), None);
     // The admin thread may still take connections that came just before it was told.
     let is_served = (0..1000).any(|_| ask().starts_with("HTTP/1.1 404 "));
     assert!(is_served);

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::access::Door;
 use super::budget::Budget;
 use super::conn::Connection;
 use super::counters::Counters;
@@ -48,6 +49,7 @@ pub(super) struct Worker {
     pub(super) budget: Budget,
     pub(super) counters: Arc<CachePadded<Counters>>,
     pub(super) watched: Watched,
+    pub(super) door: Door,
     /// Where bytes arrive before they are given to their connection.
     pub(super) scratch: RefCell<Box<[u8]>>,
     /// The value of `Date`, exact to a [`TICK`].
@@ -86,6 +88,11 @@ impl Worker {
             budget: common.budget.clone(),
             counters,
             watched: Watched::default(),
+            door: Door::new(
+                &common.engine,
+                common.config.keys.as_ref(),
+                common.config.anonymous.as_ref(),
+            ),
             scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
             date: RefCell::new(date(common.engine.now())),
             open: common.open.clone(),

@@ -18,6 +18,7 @@ mod simulation;
 mod support;
 mod volume;
 
+mod access;
 mod admin;
 mod api_batch;
 mod api_consume;

@@ -1,0 +1,174 @@
+//! `jeton keys`: makes, lists and revokes API keys. Works on the keys file alone; a running server
+//! notices by itself.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{FAILED, MISTAKEN};
+use crate::http::json::{Written, duration};
+use crate::keys::file::{self, NAME_LEN_MAX, new_key};
+use crate::keys::{KeyEntry, KeyId, KeysError};
+use crate::namespace::Namespace;
+use crate::scope::Scopes;
+use crate::time::{Clock, SystemClock, UnixMillis};
+use crate::token::RandomError;
+
+/// What to do with the keys.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a key and print it; it is never shown again
+    Add(AddArgs),
+    /// List all keys
+    List {
+        #[command(flatten)]
+        file: FileArg,
+    },
+    /// Make keys worthless
+    Revoke {
+        #[command(flatten)]
+        file: FileArg,
+
+        /// Their ids, the eight digits behind jeton_
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct FileArg {
+    /// The keys file; made where it is missing
+    #[arg(long = "keys", env = "JETON_KEYS", value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct AddArgs {
+    #[command(flatten)]
+    file: FileArg,
+
+    /// Where it may do something: tokens of other namespaces are unknown to it
+    #[arg(long, default_value = "default", value_name = "NAME")]
+    namespace: String,
+
+    /// What it may do: issue, resolve, consume, revoke, reference, admin
+    #[arg(long, required = true, value_name = "SCOPE,…")]
+    scope: String,
+
+    /// After which time it is refused, such as 90d [default: never]
+    #[arg(long, value_name = "DURATION")]
+    expires: Option<String>,
+
+    /// Whose it is, for people
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    name: String,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Mistake(String),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+pub(super) fn run(command: &KeysCommand) -> ExitCode {
+    let done = match command {
+        KeysCommand::Add(args) => add(args),
+        KeysCommand::List { file } => list(file),
+        KeysCommand::Revoke { file, ids } => revoke(file, ids),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            let is_mistake = matches!(failure, Failure::Mistake(_));
+            ExitCode::from(if is_mistake { MISTAKEN } else { FAILED })
+        }
+    }
+}
+
+fn mistake(flag: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::Mistake(format!("{flag}: {error}"))
+}
+
+fn add(args: &AddArgs) -> Result<(), Failure> {
+    let namespace: Namespace =
+        args.namespace.parse().map_err(|error| mistake("--namespace", error))?;
+    let scopes: Scopes = args.scope.parse().map_err(|error| mistake("--scope", error))?;
+    if args.name.len() > NAME_LEN_MAX {
+        return Err(mistake("--name", format!("must have at most {NAME_LEN_MAX} bytes")));
+    }
+    let now = SystemClock::new().wall();
+    let expires_at = args.expires.as_deref().map(|text| expiry(text, now)).transpose()?;
+    let (key, entry) = new_key(namespace, scopes, args.name.clone(), now, expires_at)?;
+    file::add(&args.file.file, &entry)?;
+    // What is written here is all that there ever is of the key.
+    writeln!(io::stdout().lock(), "{}", key.text())?;
+    let ends = expires_at.map_or("never expires".to_owned(), |end| format!("expires {end}"));
+    eprintln!(
+        "key {} may {} in namespace {}, {ends}; it is not shown again",
+        key.id(),
+        entry.scopes,
+        entry.namespace
+    );
+    Ok(())
+}
+
+fn expiry(text: &str, now: UnixMillis) -> Result<UnixMillis, Failure> {
+    match duration(text) {
+        Written::Duration(life) => Ok(now.plus(life)),
+        Written::OutOfRange | Written::Form => {
+            Err(mistake("--expires", format!("must be a duration such as 90d, not {text:?}")))
+        }
+    }
+}
+
+fn list(file: &FileArg) -> Result<(), Failure> {
+    let now = SystemClock::new().wall();
+    let head = ["ID", "NAMESPACE", "SCOPES", "CREATED", "STATE", "NAME"].map(str::to_owned);
+    let rows = file::load(&file.file)?;
+    let rows: Vec<_> = std::iter::once(head).chain(rows.iter().map(|key| row(key, now))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut out = io::stdout().lock();
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn row(key: &KeyEntry, now: UnixMillis) -> [String; 6] {
+    let state = match (key.revoked_at, key.expires_at) {
+        (Some(at), _) => format!("revoked {at}"),
+        (None, Some(at)) if at <= now => format!("expired {at}"),
+        (None, Some(at)) => format!("expires {at}"),
+        (None, None) => "valid".to_owned(),
+    };
+    // A name with line breaks or control characters would draw over other rows.
+    let name = key.name.escape_debug().to_string();
+    let (namespace, scopes) = (key.namespace.to_string(), key.scopes.to_string());
+    [key.id.to_string(), namespace, scopes, key.created_at.to_string(), state, name]
+}
+
+fn revoke(file: &FileArg, ids: &[String]) -> Result<(), Failure> {
+    // All of them are looked at before one is revoked.
+    let ids: Vec<KeyId> = ids
+        .iter()
+        .map(|id| id.parse().map_err(|error| mistake("ID", format!("{id:?}: {error}"))))
+        .collect::<Result<_, _>>()?;
+    let now = SystemClock::new().wall();
+    for id in ids {
+        let is_news = file::revoke(&file.file, id, now)?;
+        eprintln!("key {id} {}", if is_news { "is revoked" } else { "was revoked before" });
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Who is asking: the key of a request, checked once for each connection and remembered until the
+//! keys change.
+//!
+//! What a client presents is compared with what it presented before on this connection; only where
+//! that differs is the key hashed and looked up. So a resolve with a key costs one comparison of a
+//! header more than one without.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use subtle::ConstantTimeEq;
+
+use super::counters::Operation;
+use super::respond::Problem;
+use crate::engine::Engine;
+use crate::keys::{Access, Keys, Table};
+use crate::namespace::Namespace;
+use crate::scope::{Scope, Scopes};
+use crate::time::UnixMillis;
+
+/// What a request may do. Cloned with each, without touching what other threads touch.
+pub(super) type Admitted = Rc<Arc<Access>>;
+
+/// What may be done without a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anonymous {
+    /// Where.
+    pub namespace: Namespace,
+    /// Resolve, consume, or both.
+    pub scopes: Scopes,
+}
+
+/// Why nobody is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// There is no key, and there must be one.
+    Missing,
+    /// What is there is no key that counts: unknown, expired and revoked look the same.
+    Wrong,
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Problem {
+        match denied {
+            Denied::Missing => Problem::unauthorized("a key is needed: Authorization: Bearer KEY"),
+            Denied::Wrong => Problem::wrong_key(),
+        }
+    }
+}
+
+/// The door of one worker.
+pub(super) struct Door {
+    /// `None`: everybody may do everything.
+    keys: Option<Keys>,
+    /// Who has no key; `None` where there must be one.
+    keyless: Option<Admitted>,
+    version: Cell<u64>,
+    table: RefCell<Arc<Table>>,
+}
+
+/// What a connection has shown last, and what it is worth.
+#[derive(Default)]
+pub(super) struct Remembered(RefCell<Option<Shown>>);
+
+struct Shown {
+    header: Vec<u8>,
+    version: u64,
+    admitted: Admitted,
+}
+
+impl Door {
+    pub(super) fn new(engine: &Engine, keys: Option<&Keys>, anonymous: Option<&Anonymous>) -> Door {
+        let digester = engine.digester();
+        let keyless = match (keys, anonymous) {
+            (None, _) => Some(Access::everything(Namespace::default(), digester.clone())),
+            (Some(_), Some(anonymous)) => Some(Access {
+                key: None,
+                namespace: anonymous.namespace.clone(),
+                scopes: anonymous.scopes,
+                expires_at: UnixMillis::MAX,
+                digester: digester.of(&anonymous.namespace),
+            }),
+            (Some(_), None) => None,
+        };
+        Door {
+            keys: keys.cloned(),
+            keyless: keyless.map(|access| Rc::new(Arc::new(access))),
+            version: Cell::new(keys.map_or(0, Keys::version)),
+            table: RefCell::new(keys.map(Keys::table).unwrap_or_default()),
+        }
+    }
+
+    /// What a request with this `Authorization` may do.
+    pub(super) fn admit(
+        &self,
+        remembered: &Remembered,
+        header: Option<&[u8]>,
+        now: UnixMillis,
+    ) -> Result<Admitted, Denied> {
+        let (Some(keys), Some(header)) = (&self.keys, header) else {
+            return self.keyless.clone().ok_or(Denied::Missing);
+        };
+        let version = keys.version();
+        if let Some(shown) = &*remembered.0.borrow()
+            && shown.version == version
+            && bool::from(shown.header.ct_eq(header))
+        {
+            return unexpired(&shown.admitted, now);
+        }
+        if self.version.replace(version) != version {
+            self.table.replace(keys.table());
+        }
+        let key = bearer(header).ok_or(Denied::Wrong)?;
+        let access = self.table.borrow().access(key).ok_or(Denied::Wrong)?;
+        let admitted = Rc::new(access);
+        let shown = Shown { header: header.to_vec(), version, admitted: admitted.clone() };
+        remembered.0.replace(Some(shown));
+        unexpired(&admitted, now)
+    }
+
+    /// The same for a request of which hyper has read the head.
+    pub(super) fn admit_request(
+        &self,
+        remembered: &Remembered,
+        headers: &HeaderMap,
+        now: UnixMillis,
+    ) -> Result<Admitted, Denied> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let header = values.next().map(HeaderValue::as_bytes);
+        // Two keys have two readings.
+        if values.next().is_some() && self.keys.is_some() {
+            return Err(Denied::Wrong);
+        }
+        self.admit(remembered, header, now)
+    }
+}
+
+fn unexpired(admitted: &Admitted, now: UnixMillis) -> Result<Admitted, Denied> {
+    if now < admitted.expires_at { Ok(admitted.clone()) } else { Err(Denied::Wrong) }
+}
+
+/// The key in the value of `Authorization` (RFC 6750, 2.1; the scheme is case-insensitive).
+pub(super) fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = value.split_at_checked(b"bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+}
+
+/// What an operation needs.
+pub(super) fn scope_of(operation: Operation) -> Option<Scope> {
+    match operation {
+        Operation::Issue | Operation::IssueBatch | Operation::Extend => Some(Scope::Issue),
+        Operation::Resolve | Operation::ResolveBatch | Operation::Status => Some(Scope::Resolve),
+        Operation::Consume | Operation::ConsumeBatch => Some(Scope::Consume),
+        Operation::Revoke => Some(Scope::Revoke),
+        Operation::Unknown => None,
+    }
+}
+
+/// 403, if a key may not do this.
+pub(super) fn demand(access: &Access, scope: Scope) -> Result<(), Problem> {
+    if access.may(scope) {
+        return Ok(());
+    }
+    let name = Scopes::default().with(scope);
+    Err(Problem::forbidden(format!("this needs the scope {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Config;
+    use crate::keys::{KeyEntry, file};
+
+    const NOW: UnixMillis = UnixMillis(1_769_860_800_000);
+
+    fn door(entries: &[KeyEntry]) -> (tempfile::TempDir, Door, Keys) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        for entry in entries {
+            file::add(&path, entry).unwrap();
+        }
+        let engine = Engine::open(Config::memory_only()).unwrap();
+        let keys = Keys::open(&path, engine.digester()).unwrap();
+        (dir, Door::new(&engine, Some(&keys), None), keys)
+    }
+
+    #[test]
+    fn a_key_is_remembered_until_the_keys_change_or_it_expires() {
+        let (namespace, scopes) = ("shop".parse().unwrap(), "resolve".parse().unwrap());
+        let end = Some(UnixMillis(NOW.0 + 1_000));
+        let (key, entry) = file::new_key(namespace, scopes, String::new(), NOW, end).unwrap();
+        let (dir, door, keys) = door(std::slice::from_ref(&entry));
+        let remembered = Remembered::default();
+        let header = format!("bearer  {} ", key.text());
+        let admit = |now| door.admit(&remembered, Some(header.as_bytes()), UnixMillis(now));
+        let first = admit(NOW.0).unwrap();
+        assert_eq!((first.key, first.scopes), (Some(key.id()), scopes));
+        assert!(Rc::ptr_eq(&first, &admit(NOW.0 + 999).unwrap()), "not looked up again");
+        assert_eq!(admit(NOW.0 + 1_000).err(), Some(Denied::Wrong));
+        let path = dir.path().join("keys.toml");
+        file::revoke(&path, key.id(), NOW).unwrap();
+        assert!(admit(NOW.0).is_ok(), "the server does not know yet");
+        let digester = first.digester.clone();
+        keys.reload(&digester).unwrap();
+        assert_eq!(admit(NOW.0).err(), Some(Denied::Wrong));
+        assert_eq!(door.admit(&remembered, None, NOW).err(), Some(Denied::Missing));
+    }
+
+    #[test]
+    fn other_schemes_are_no_keys() {
+        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"BEARER  abc "), Some(&b"abc"[..]));
+        for value in [&b""[..], b"Bearer", b"Bearerabc", b"Basic abc", b"abc"] {
+            assert_eq!(bearer(value), None);
+        }
+    }
+}

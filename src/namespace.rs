@@ -1,0 +1,71 @@
+//! Namespaces: tokens and references of one are unknown in another.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The longest name, in bytes: with a token's kind and bytes it fits in one block of SHA-256, so
+/// that a resolve costs the same in every namespace.
+pub const NAMESPACE_LEN_MAX: usize = 24;
+/// The namespace of a server without keys.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// A name: 1 to 24 characters of `a-z 0-9 - _ .`, the first a letter or a digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(Arc<str>);
+
+/// A text is not the name of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a namespace has 1 to {NAMESPACE_LEN_MAX} characters of a-z 0-9 - _ . and begins with a letter or a digit"
+)]
+pub struct NamespaceError;
+
+impl Namespace {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Namespace {
+        Namespace(DEFAULT_NAMESPACE.into())
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = NamespaceError;
+
+    fn from_str(text: &str) -> Result<Namespace, NamespaceError> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let is_known = |byte: u8| is_plain(byte) || b"-_.".contains(&byte);
+        let begins = text.bytes().next().is_some_and(is_plain);
+        if !begins || text.len() > NAMESPACE_LEN_MAX || !text.bytes().all(is_known) {
+            return Err(NamespaceError);
+        }
+        Ok(Namespace(text.into()))
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain_and_short() {
+        for name in ["a", "default", "shop-a", "7.eu_west", &"x".repeat(NAMESPACE_LEN_MAX)] {
+            assert_eq!(name.parse::<Namespace>().map(|name| name.to_string()), Ok(name.to_owned()));
+        }
+        for name in ["", "-a", ".a", "A", "a b", "a/b", "é", "a\0", &"x".repeat(25)] {
+            assert_eq!(name.parse::<Namespace>(), Err(NamespaceError), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What a key may do.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One thing that a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Scope {
+    /// Issue tokens, and extend them.
+    Issue = 1 << 0,
+    /// Resolve tokens, and ask for their status.
+    Resolve = 1 << 1,
+    /// Take uses.
+    Consume = 1 << 2,
+    /// Remove tokens.
+    Revoke = 1 << 3,
+    /// Resolve and consume by reference, which whoever knows an order can guess.
+    Reference = 1 << 4,
+    /// See metrics and statistics, and take backups.
+    Admin = 1 << 5,
+}
+
+/// All scopes and their names.
+pub const SCOPES: [(Scope, &str); 6] = [
+    (Scope::Issue, "issue"),
+    (Scope::Resolve, "resolve"),
+    (Scope::Consume, "consume"),
+    (Scope::Revoke, "revoke"),
+    (Scope::Reference, "reference"),
+    (Scope::Admin, "admin"),
+];
+
+/// A set of scopes. Its text is their names with commas between them: `issue,resolve`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(u8);
+
+/// A text is not a set of scopes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScopesError {
+    /// One is not known.
+    #[error("{0:?} is no scope; they are issue, resolve, consume, revoke, reference, admin")]
+    Unknown(String),
+    /// There is none.
+    #[error("at least one scope is needed: issue, resolve, consume, revoke, reference, admin")]
+    Empty,
+}
+
+impl Scopes {
+    /// All there are: of a server without keys.
+    pub const ALL: Scopes = Scopes((1 << SCOPES.len()) - 1);
+
+    /// Whether `scope` is one of them.
+    #[must_use]
+    pub fn has(self, scope: Scope) -> bool {
+        self.0 & scope as u8 != 0
+    }
+
+    /// These and `scope`.
+    #[must_use]
+    pub fn with(self, scope: Scope) -> Scopes {
+        Scopes(self.0 | scope as u8)
+    }
+
+    /// Their names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        SCOPES.into_iter().filter(move |(scope, _)| self.has(*scope)).map(|(_, name)| name)
+    }
+
+    /// The scopes with these names.
+    ///
+    /// # Errors
+    /// One is unknown, or there is none.
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Scopes, ScopesError> {
+        let mut scopes = Scopes::default();
+        for name in names {
+            let known = SCOPES.iter().find(|(_, known)| *known == name);
+            let (scope, _) = known.ok_or_else(|| ScopesError::Unknown(name.to_owned()))?;
+            scopes = scopes.with(*scope);
+        }
+        if scopes == Scopes::default() { Err(ScopesError::Empty) } else { Ok(scopes) }
+    }
+}
+
+impl FromStr for Scopes {
+    type Err = ScopesError;
+
+    fn from_str(text: &str) -> Result<Scopes, ScopesError> {
+        Scopes::of(text.split(',').map(str::trim).filter(|name| !name.is_empty()))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().collect::<Vec<_>>().join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_back() {
+        for text in ["issue", "issue,resolve", "issue,resolve,consume,revoke,reference,admin"] {
+            assert_eq!(text.parse::<Scopes>().unwrap().to_string(), text);
+        }
+        assert_eq!(" resolve , issue,".parse::<Scopes>().unwrap().to_string(), "issue,resolve");
+        assert_eq!("".parse::<Scopes>(), Err(ScopesError::Empty));
+        assert_eq!("issue,all".parse::<Scopes>(), Err(ScopesError::Unknown("all".to_owned())));
+        assert!(SCOPES.iter().all(|(scope, _)| Scopes::ALL.has(*scope)));
+    }
+}

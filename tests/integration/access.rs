@@ -1,0 +1,278 @@
+//! Keys, scopes and namespaces: every wrong access is refused, and the same from outside.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::json;
+
+use crate::client::Client;
+use crate::raw::{Conn, Response, request};
+use crate::server::{Launch, Server, jeton};
+use crate::support::eventually;
+
+/// A keys file, and the commands on it.
+struct Keys(PathBuf);
+
+impl Keys {
+    fn in_dir(dir: &Path) -> Keys {
+        Keys(dir.join("keys.toml"))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let output = run_jeton(&[&["keys"], args, &["--keys", self.path()]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {said}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// A new key as the header's value.
+    fn add(&self, namespace: &str, scopes: &str, more: &[&str]) -> String {
+        let args = [&["add", "--namespace", namespace, "--scope", scopes], more].concat();
+        let key = self.run(&args);
+        assert!(key.ends_with('\n') && key.lines().count() == 1, "the key alone");
+        format!("Bearer {}", key.trim())
+    }
+
+    fn revoke(&self, key: &str) {
+        self.run(&["revoke", &key["Bearer jeton_".len()..][..8]]);
+    }
+}
+
+fn run_jeton(args: &[&str]) -> Output {
+    jeton().args(args).output().expect("it runs")
+}
+
+fn send(server: &Server, key: &str, method: &str, path: &str, body: &str) -> Response {
+    let mut headers = vec![("Authorization", key)];
+    headers.retain(|(_, value)| !value.is_empty());
+    Client::of(server).send(method, path, &headers, body)
+}
+
+fn issued(server: &Server, key: &str, body: &str) -> String {
+    let response = send(server, key, "POST", "/v1/tokens", body);
+    assert!(matches!(response.status, 200 | 201), "{}", response.text());
+    response.json()["token"].as_str().expect("a token").to_owned()
+}
+
+fn resolve(server: &Server, key: &str, token: &str) -> u16 {
+    send(server, key, "GET", &format!("/v1/tokens/{token}"), "").status
+}
+
+#[test]
+fn p10_a_token_of_another_namespace_looks_unknown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let all = "issue,resolve,consume,revoke,reference";
+    let [a, b] = ["shop-a", "shop-b"].map(|namespace| keys.add(namespace, all, &[]));
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    let order = json!({"payload": 1, "reference": {"order_number": "7"}}).to_string();
+    let token = issued(&server, &a, &order);
+    assert_eq!(resolve(&server, &a, &token), 200);
+    let unknown = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for (method, suffix) in [("GET", ""), ("GET", "/status"), ("POST", "/consume")] {
+        let [foreign, missing] = [&token[..], unknown].map(|token| {
+            let path = format!("/v1/tokens/{token}{suffix}");
+            let mut response = send(&server, &b, method, &path, "");
+            response.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
+            response
+        });
+        assert_eq!(foreign.status, 404);
+        assert_eq!((foreign.headers, foreign.body), (missing.headers, missing.body), "{suffix}");
+    }
+    let path = format!("/v1/tokens/{token}");
+    assert_eq!(send(&server, &b, "DELETE", &path, "").status, 204);
+    let by_reference = r#"{"tokens":[{"reference":{"order_number":"7"}}]}"#;
+    let found = send(&server, &b, "POST", "/v1/resolve", by_reference);
+    assert_eq!(found.text(), "[null]");
+    assert_ne!(issued(&server, &b, &order), token, "the same order is another one there");
+    assert_eq!(resolve(&server, &a, &token), 200, "nothing has happened to it");
+    assert_eq!(send(&server, &a, "POST", "/v1/resolve", by_reference).text(), "[1]");
+}
+
+#[test]
+fn who_has_no_valid_key_is_told_the_same_whatever_the_reason() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let good = keys.add("default", "resolve,issue", &["--name", "good one"]);
+    let expired = keys.add("default", "resolve", &["--expires", "1ms"]);
+    let revoked = keys.add("default", "resolve", &[]);
+    keys.revoke(&revoked);
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    let token = issued(&server, &good, r#"{"payload":1}"#);
+    let path = format!("/v1/tokens/{token}");
+    let mut wrong = good.clone();
+    let last = wrong.pop().expect("a character");
+    wrong.push(if last == 'A' { 'B' } else { 'A' });
+    let basic = good.replace("Bearer", "Basic");
+    let mut said = Vec::new();
+    for key in [&expired, &revoked, &wrong, &basic, "Bearer x"] {
+        // By the fast lane and by the service.
+        for path in [path.clone(), format!("{path}/status")] {
+            let response = send(&server, key, "GET", &path, "");
+            assert_eq!(response.status, 401);
+            assert!(response.header("www-authenticate").is_some_and(|it| it.starts_with("Bearer")));
+            said.push(response.body);
+        }
+    }
+    said.dedup();
+    assert_eq!(said.len(), 1);
+    let missing = send(&server, "", "GET", &path, "");
+    assert_eq!(
+        (missing.status, missing.header("www-authenticate")),
+        (401, Some("Bearer realm=\"jeton\""))
+    );
+    let url = format!("{path}?key={}", &good["Bearer ".len()..]);
+    assert_eq!(send(&server, "", "GET", &url, "").status, 400, "a key is not taken from a URL");
+    // Before it is said what there is at all.
+    assert_eq!(send(&server, "", "POST", "/v1/nothing", "").status, 401);
+    assert_eq!(resolve(&server, &good, &token), 200);
+    for file in [server.stderr(), std::fs::read_to_string(&keys.0).expect("the keys file")] {
+        assert!(!file.contains(&good["Bearer jeton_12345678_".len()..]), "P9: {file}");
+    }
+}
+
+#[test]
+fn a_key_does_what_its_scopes_say_and_nothing_else() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let owner = keys.add("default", "issue", &[]);
+    let scoped = ["issue", "resolve", "consume", "revoke"];
+    let scoped = scoped.map(|scope| (scope, keys.add("default", scope, &[])));
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    for (scope, key) in &scoped {
+        let token = issued(&server, &owner, r#"{"payload":1,"uses":9}"#);
+        let path = format!("/v1/tokens/{token}");
+        for (needed, method, suffix, body) in [
+            ("issue", "POST", "", r#"{"payload":1}"#),
+            ("issue", "POST", "/batch", r#"{"tokens":[]}"#),
+            ("issue", "PATCH", &path[..], r#"{"ttl":"20m"}"#),
+            ("resolve", "GET", &path, ""),
+            ("resolve", "GET", &format!("{path}/status"), ""),
+            ("consume", "POST", &format!("{path}/consume"), ""),
+            ("revoke", "DELETE", &path, ""),
+        ] {
+            let target = if suffix.starts_with("/v1") {
+                suffix.to_owned()
+            } else {
+                format!("/v1/tokens{suffix}")
+            };
+            let response = send(&server, key, method, &target, body);
+            let is_allowed = needed == *scope;
+            assert_eq!(response.status != 403, is_allowed, "{scope}: {method} {suffix}");
+            assert!(!is_allowed || response.status < 300, "{scope}: {method} {suffix}");
+        }
+        for (needed, path) in [("resolve", "/v1/resolve"), ("consume", "/v1/consume")] {
+            let by_token = send(&server, key, "POST", path, r#"{"tokens":[]}"#);
+            assert_eq!(by_token.status, if needed == *scope { 200 } else { 403 });
+            let order = r#"{"tokens":[{"reference":{"order_number":"7"}}]}"#;
+            let by_reference = send(&server, key, "POST", path, order);
+            assert_eq!(by_reference.status, 403, "no key here has the scope reference");
+        }
+    }
+}
+
+#[test]
+fn keys_come_and_go_while_the_server_runs() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let old = keys.add("default", "issue,resolve", &["--name", "shop"]);
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    let token = issued(&server, &old, r#"{"payload":1}"#);
+    // Rotation: both are valid until the old one is revoked.
+    let new = keys.add("default", "resolve", &["--name", "shop"]);
+    eventually("the new key is known", || resolve(&server, &new, &token) == 200);
+    assert_eq!(resolve(&server, &old, &token), 200);
+    // On a connection that has shown it before.
+    let mut client = Client::of(&server);
+    let path = format!("/v1/tokens/{token}");
+    let mut ask = || client.send("GET", &path, &[("Authorization", &old)], "").status;
+    assert_eq!(ask(), 200);
+    keys.revoke(&old);
+    eventually("the old key is refused", || ask() == 401);
+    // A mistake in the file changes nothing, and is told.
+    std::fs::write(&keys.0, "[[key]]\nid = 7\n").expect("written");
+    eventually("the mistake is told", || server.stderr().contains("the keys stay as they were"));
+    assert_eq!(resolve(&server, &new, &token), 200);
+    let listed = Keys::in_dir(dir.path());
+    assert!(!run_jeton(&["keys", "list", "--keys", listed.path()]).status.success());
+}
+
+#[test]
+fn without_a_key_only_the_anonymous_role_is_played() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let [a, b] = ["shop-a", "shop-b"].map(|namespace| keys.add(namespace, "issue", &[]));
+    let launch = Launch::on(&dir.path().join("data")).flag("--keys", keys.path());
+    let server = launch.flag("--anonymous", "shop-a:resolve,consume").start();
+    let [ours, theirs] = [&a, &b].map(|key| issued(&server, key, r#"{"payload":1}"#));
+    assert_eq!(resolve(&server, "", &ours), 200);
+    assert_eq!(resolve(&server, "", &theirs), 404);
+    assert_eq!(resolve(&server, "Bearer x", &ours), 401, "a wrong key is not no key");
+    let order = r#"{"tokens":[{"reference":{"order_number":"7"}}]}"#;
+    assert_eq!(send(&server, "", "POST", "/v1/resolve", order).status, 403);
+    assert_eq!(send(&server, "", "POST", "/v1/tokens", r#"{"payload":1}"#).status, 403);
+    let path = format!("/v1/tokens/{ours}");
+    assert_eq!(send(&server, "", "DELETE", &path, "").status, 403);
+    assert_eq!(send(&server, "", "POST", &format!("{path}/consume"), "").status, 200);
+}
+
+#[test]
+fn metrics_are_for_keys_with_the_scope_admin_and_health_is_for_all() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let admin = keys.add("default", "admin", &[]);
+    let other = keys.add("default", "issue,resolve,consume,revoke,reference", &[]);
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    let get = |path: &str, key: &str| {
+        let mut conn = Conn::open(server.admin).expect("the admin listener is there");
+        let headers: &[_] = if key.is_empty() { &[] } else { &[("Authorization", key)] };
+        conn.send(&request("GET", path, headers, b"")).expect("sends");
+        conn.response().expect("an answer").status
+    };
+    for path in ["/metrics", "/v1/stats", "/nothing"] {
+        let expected = if path == "/nothing" { 404 } else { 200 };
+        assert_eq!([get(path, ""), get(path, "Bearer x")], [401, 401], "{path}");
+        assert_eq!([get(path, &other), get(path, &admin)], [403, expected], "{path}");
+    }
+    assert_eq!([get("/healthz", ""), get("/readyz", "")], [200, 200]);
+    // Nor does the data listener serve the admin's paths.
+    assert_eq!(send(&server, &admin, "GET", "/v1/stats", "").status, 404);
+}
+
+#[test]
+fn a_server_without_keys_stays_on_loopback() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let launch = Launch::on(dir.path()).flag("--listen", "0.0.0.0:0");
+    let refused = launch.try_start().err().expect("it does not start");
+    assert!(refused.stderr.contains("--keys") && refused.stderr.contains("--insecure"));
+    assert_eq!(refused.status.code(), Some(2));
+    drop(launch.switch("--insecure").start());
+    let missing = dir.path().join("none.toml");
+    let launch = Launch::on(dir.path()).flag("--keys", missing.to_str().expect("UTF-8"));
+    let refused = launch.try_start().err().expect("it does not start");
+    assert!(refused.stderr.contains("none.toml"), "{}", refused.stderr);
+}
+
+/// `jeton issue` and the others show a key from a file.
+#[test]
+fn the_client_commands_take_a_key_from_a_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let key = keys.add("shop", "issue,resolve", &[]);
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    let file = dir.path().join("key");
+    std::fs::write(&file, format!("{}\n", &key["Bearer ".len()..])).expect("written");
+    let (url, file) = (format!("http://{}", server.data), file.to_str().expect("UTF-8").to_owned());
+    let run = |args: &[&str]| run_jeton(&[args, &["--server", &url, "--key-file", &file]].concat());
+    let issued = run(&["issue", "{\"a\":1}"]);
+    assert!(issued.status.success());
+    let token = String::from_utf8(issued.stdout).expect("UTF-8");
+    assert_eq!(run(&["resolve", token.trim()]).stdout, b"{\"a\":1}\n");
+    let revoked = run(&["revoke", token.trim()]);
+    assert!(!revoked.status.success());
+    assert!(String::from_utf8_lossy(&revoked.stderr).contains("scope revoke"));
+}
