@@ -258,7 +258,10 @@ fn change(
     let mut document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| form(file, error.message()))?;
     change(&mut document).map_err(|reason| form(file, reason))?;
-    let text = document.to_string();
+    let mut text = document.to_string();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
     read(file, &text)?;
     write(dir, file, &text).map_err(refused(file, "written"))?;
     lock.sync_all().map_err(refused(file, "written"))
@@ -325,7 +328,11 @@ mod tests {
         assert!(revoke(&file, one.id, NOW).unwrap());
         assert!(!revoke(&file, one.id, NOW).unwrap(), "it was already");
         let revoked = KeyEntry { revoked_at: Some(NOW), ..one };
-        assert_eq!(load(&file).unwrap(), [revoked, two]);
+        assert_eq!(load(&file).unwrap(), [revoked.clone(), two.clone()]);
+        let three = key("three").1;
+        add(&file, &three).unwrap();
+        assert_eq!(load(&file).unwrap(), [revoked, two, three]);
+        assert!(fs::read_to_string(&file).unwrap().ends_with("\"\n"));
         assert!(fs::read_to_string(&file).unwrap().starts_with("# mine\n"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
         assert!(matches!(
