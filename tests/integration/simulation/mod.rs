@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::volume;
 use chance::{Done, run};
 use counts::Counts;
+use oracle::GIVEN_UP;
 
 const SEEDS: u64 = 2_000;
 
@@ -59,6 +60,12 @@ fn p1_to_p7_hold_in_every_simulated_run() {
     let (counts, mut broken) = all.into_inner().expect("nobody panics with it");
     volume::tell("simulation", &counts.list());
     broken.sort();
+    // Where much was lost and little answered, more worlds are possible than can be kept: rarely.
+    let has_given_up = |(_, why): &(u64, String)| why.ends_with(GIVEN_UP);
+    let given_up = broken.extract_if(.., |it| has_given_up(it)).count() as u64;
+    volume::tell("simulation_given_up", &[("seeds", given_up)]);
+    let few = (seeds.end - seeds.start).div_ceil(5_000);
+    assert!(given_up <= few, "the oracle gave up on {given_up} seeds, {few} at most");
     if let Some((seed, why)) = broken.first() {
         let replay = volume::replay("p1_to_p7_hold_in_every_simulated_run", *seed);
         panic!("{} seeds failed; the first, {seed}: {why}\n{replay}", broken.len());

@@ -11,6 +11,9 @@ use jeton::engine::Outcome;
 
 use super::model::{Change, Held, Seen, seen};
 
+/// What is said where too much is possible to say anything.
+pub const GIVEN_UP: &str = "worlds are possible: the oracle is of no use";
+
 /// Why a run is no good.
 pub type Broken = String;
 
@@ -190,7 +193,7 @@ impl Oracle {
         match self.possible.len() {
             0 => Err(format!("no world is possible any more; in the last one {broken}")),
             1..=WORLDS_MAX => Ok(()),
-            many => Err(format!("{many} worlds are possible: the oracle is of no use")),
+            many => Err(format!("{many} {GIVEN_UP}")),
         }
     }
 }
