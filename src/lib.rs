@@ -26,7 +26,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`mod@reference`], [`namespace`], [`scope`], [`time`], [`entry`], [`record`], [`metrics`] | vocabulary |
+//! | [`token`], [`mod@reference`], [`namespace`], [`scope`] | vocabulary of requests |
+//! | [`time`], [`entry`], [`record`], [`metrics`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | `sync` | atomics, a lock and parking, which a test build can exchange for those of `loom` |
 //! | [`failpoint`] | where a test can have the process die; nothing in a release build |
