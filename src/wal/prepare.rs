@@ -148,35 +148,49 @@ struct Worker {
     /// that can't be done for want of space holds up those behind it: were a
     /// later one gone before it, the next start would find a gap in the ring.
     owed: VecDeque<(String, Option<String>)>,
+    /// A name could not be taken away for good. What a crash would bring back
+    /// is not known any more, even if a later sync of the directory succeeds.
+    failed: bool,
 }
 
 impl Worker {
     fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, stop: Arc::default(), owed: VecDeque::new() }
+        Self { storage, stop: Arc::default(), owed: VecDeque::new(), failed: false }
     }
 
     fn work(&mut self, job: Job) -> Done {
         match job {
-            Job::Prepare { header, spare } => {
-                let storage = self.storage.as_ref();
-                match prepare(storage, header, spare.as_deref(), &self.stop) {
-                    Ok(prepared) => Done::Prepared(prepared),
-                    Err(error) => Done::NotPrepared { error, spare },
-                }
-            }
+            Job::Prepare { header, spare } => match self.prepare(header, spare.as_deref()) {
+                Ok(prepared) => Done::Prepared(prepared),
+                Err(error) => Done::NotPrepared { error, spare },
+            },
             Job::Retire { name, spare } => {
                 self.owed.push_back((name, spare));
-                Done::Retired(self.retire_owed())
+                Done::Retired(match self.retire_owed() {
+                    Err(error) if is_no_space(&error) => Ok(()),
+                    retired => retired,
+                })
             }
         }
     }
 
+    /// A file is written anew only when its old name is surely gone: came that
+    /// back in a crash, the next start would find two segments in one file.
+    fn prepare(&mut self, header: SegmentHeader, spare: Option<&str>) -> io::Result<Prepared> {
+        if spare.is_some() {
+            self.retire_owed()?;
+        }
+        prepare(self.storage.as_ref(), header, spare, &self.stop)
+    }
+
     fn retire_owed(&mut self) -> io::Result<()> {
         while let Some((name, spare)) = self.owed.front() {
-            match retire(self.storage.as_ref(), name, spare.as_deref()) {
-                Err(error) if is_no_space(&error) => return Ok(()),
-                retired => retired?,
+            if self.failed {
+                return Err(io::Error::other("the name of a segment could not be taken away"));
             }
+            let retired = retire(self.storage.as_ref(), name, spare.as_deref());
+            self.failed = retired.as_ref().is_err_and(|error| !is_no_space(error));
+            retired?;
             self.owed.pop_front();
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Rolling, recycling, a full disk, a disk that fails.
 
 use super::*;
-use crate::wal::testing::Keep;
+use crate::wal::testing::{Call, Fault, Keep, Planned};
 use crate::wal::{AppendError, Clean, Disk, Lsn, Step};
 
 fn fill_until(wal: &mut Wal, seq: u64) {
@@ -182,6 +182,32 @@ fn segments_that_cannot_be_renamed_leave_no_gap() {
     disk.set_full_names(true);
     wal.release_oldest(3, Lsn::ZERO);
     assert!(recover(&disk).is_ok());
+}
+
+/// The directory's sync failed, so a crash may bring the old name back: with
+/// the header of a later segment behind it, the log would not open (P5).
+#[test]
+fn p5_spare_whose_old_name_may_come_back_is_not_written() {
+    for (seed, calls) in (0..20).flat_map(|seed| (2..10).map(move |calls| (seed, calls))) {
+        let disk = Memory::seeded(seed);
+        let mut wal = create(&disk);
+        // So long that the next segment waits for a spare, which is then taken at once.
+        fill_until(&mut wal, 4);
+        append(&mut wal, 0, &[7; 3000]);
+        wal.sync().unwrap();
+        let sync_dir = disk.asked() + 2;
+        disk.plan(Planned { fault: Fault::FailedSync, at: sync_dir, is_lasting: false });
+        disk.switch_off_at(disk.calls() + calls);
+        wal.release_oldest(1, Lsn::ZERO);
+        assert!(disk.struck().contains_key(&Fault::FailedSync) || calls == 2);
+        let refused = (0..20).find_map(|_| wal.append(0, &mut frame(&[2; 800])).err());
+        assert!(matches!(refused, Some(AppendError::Failed(_))), "{refused:?}");
+        let since = &disk.history()[sync_dir as usize..];
+        assert!(!since.contains(&Call::Write), "a later sync proves nothing: {since:?}");
+        for keep in [Keep::Synced, Keep::Everything, Keep::Some(seed)] {
+            recover(&disk.crash(keep)).unwrap_or_else(|error| panic!("{seed}: {error}"));
+        }
+    }
 }
 
 #[test]
