@@ -193,12 +193,14 @@ impl Node {
     }
 }
 
-/// Neither the old nor the new.
+/// Neither the old nor the new, and never the old again after another time: no device would write
+/// a lost frame by chance, checksum and all.
 fn garble(bytes: &mut [u8], from: usize, to: usize, random: &mut Random) {
     let (from, to) = (from.min(bytes.len()), to.min(bytes.len()));
-    let flips_all = random.chance(50);
+    let changes_each = random.chance(50);
     for byte in &mut bytes[from..to] {
-        *byte = if flips_all { !*byte } else { random.number() as u8 };
+        let noise = random.number() as u8;
+        *byte = if changes_each { *byte ^ (noise | 1) } else { noise };
     }
 }
 
