@@ -56,6 +56,12 @@ impl Scopes {
         self.0 & scope as u8 != 0
     }
 
+    /// Whether all of them are among `others`.
+    #[must_use]
+    pub fn is_within(self, others: Scopes) -> bool {
+        self.0 & !others.0 == 0
+    }
+
     /// These and `scope`.
     #[must_use]
     pub fn with(self, scope: Scope) -> Scopes {
@@ -108,6 +114,8 @@ mod tests {
         assert_eq!(" resolve , issue,".parse::<Scopes>().unwrap().to_string(), "issue,resolve");
         assert_eq!("".parse::<Scopes>(), Err(ScopesError::Empty));
         assert_eq!("issue,all".parse::<Scopes>(), Err(ScopesError::Unknown("all".to_owned())));
+        let [some, more] = ["issue", "issue,resolve"].map(|text| text.parse::<Scopes>().unwrap());
+        assert!(some.is_within(more) && more.is_within(more) && !more.is_within(some));
         assert!(SCOPES.iter().all(|(scope, _)| Scopes::ALL.has(*scope)));
     }
 }

@@ -227,10 +227,17 @@ impl Watch {
         }
     }
 
-    fn read(&self) {
+    fn read(&mut self) {
         match self.keys.reload(&self.digester) {
             Ok(keys) => tracing::info!(keys, "the keys were read"),
-            Err(error) => tracing::error!(%error, "the keys stay as they were"),
+            Err(error) => {
+                tracing::error!(%error, "the keys stay as they were");
+                // A mistake in the file is told once, until the file changes. What could not be
+                // read is tried again: a key that was revoked must not count for ever.
+                if error.is_reading() {
+                    self.seen = None;
+                }
+            }
         }
     }
 }

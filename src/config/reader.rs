@@ -13,7 +13,7 @@ use super::LogFormat;
 use crate::engine::SyncMode;
 use crate::http::access::Anonymous;
 use crate::http::json::{Written, duration};
-use crate::scope::{SCOPES, Scope, Scopes};
+use crate::scope::{Scope, Scopes};
 
 /// Libraries that log what clients sent.
 const SILENCED: [&str; 1] = ["h2"];
@@ -83,12 +83,10 @@ impl Reader {
         let value = text.split_once(':').and_then(|(namespace, scopes)| {
             let (namespace, scopes) = (namespace.trim().parse().ok()?, scopes.parse().ok()?);
             let allowed = Scopes::default().with(Scope::Resolve).with(Scope::Consume);
-            scopes_within(scopes, allowed).then_some(Anonymous { namespace, scopes })
+            Scopes::is_within(scopes, allowed).then_some(Anonymous { namespace, scopes })
         });
         let form = "a namespace and resolve, consume or both, such as shop-a:resolve,consume";
-        let is_read = value.is_some();
-        self.read("--anonymous", text, form, is_read.then_some(()), ());
-        value
+        self.read("--anonymous", text, form, value.map(Some), None)
     }
 
     pub(super) fn log_filter(&mut self, text: &str) -> EnvFilter {
@@ -112,8 +110,4 @@ impl Reader {
         };
         self.read("--log-format", text, "text or json", format, LogFormat::Text)
     }
-}
-
-fn scopes_within(scopes: Scopes, allowed: Scopes) -> bool {
-    SCOPES.into_iter().all(|(scope, _)| !scopes.has(scope) || allowed.has(scope))
 }

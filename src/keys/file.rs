@@ -87,6 +87,14 @@ pub enum KeysError {
     },
 }
 
+impl KeysError {
+    /// The file could not be read, so nothing is known of what is in it.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        matches!(self, KeysError::Io { .. })
+    }
+}
+
 /// A file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

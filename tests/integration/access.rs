@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use crate::client::Client;
 use crate::raw::{Conn, Response, request};
-use crate::server::{Launch, Server, jeton};
+use crate::server::{LOG_FILTER, Launch, Server, jeton};
 use crate::support::eventually;
 
 /// A keys file, and the commands on it.
@@ -101,7 +102,8 @@ fn who_has_no_valid_key_is_told_the_same_whatever_the_reason() {
     let expired = keys.add("default", "resolve", &["--expires", "1ms"]);
     let revoked = keys.add("default", "resolve", &[]);
     keys.revoke(&revoked);
-    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    let launch = Launch::on(&dir.path().join("data")).env(LOG_FILTER, "trace");
+    let server = launch.flag("--keys", keys.path()).start();
     let token = issued(&server, &good, r#"{"payload":1}"#);
     let path = format!("/v1/tokens/{token}");
     let mut wrong = good.clone();
@@ -193,6 +195,19 @@ fn keys_come_and_go_while_the_server_runs() {
     assert_eq!(ask(), 200);
     keys.revoke(&old);
     eventually("the old key is refused", || ask() == 401);
+    // SIGHUP has it read again, whether it looks changed or not.
+    let times_read = || server.stderr().matches("the keys were read").count();
+    let before = times_read();
+    kill_process(server.pid(), Signal::HUP).expect("it runs");
+    eventually("the keys are read again", || times_read() > before);
+    // A file that is away for a moment changes nothing, and is read when it is back.
+    let aside = dir.path().join("aside.toml");
+    std::fs::rename(&keys.0, &aside).expect("renamed");
+    eventually("that it is away is told", || server.stderr().contains("can't be"));
+    assert_eq!(resolve(&server, &new, &token), 200);
+    let before = times_read();
+    std::fs::rename(&aside, &keys.0).expect("renamed");
+    eventually("it is read again", || times_read() > before);
     // A mistake in the file changes nothing, and is told.
     std::fs::write(&keys.0, "[[key]]\nid = 7\n").expect("written");
     eventually("the mistake is told", || server.stderr().contains("the keys stay as they were"));
@@ -272,6 +287,9 @@ fn the_client_commands_take_a_key_from_a_file() {
     assert!(issued.status.success());
     let token = String::from_utf8(issued.stdout).expect("UTF-8");
     assert_eq!(run(&["resolve", token.trim()]).stdout, b"{\"a\":1}\n");
+    let resolve = ["resolve", token.trim(), "--server", &url];
+    let by_environment = jeton().args(resolve).env("JETON_KEY_FILE", &file).output();
+    assert_eq!(by_environment.expect("it runs").stdout, b"{\"a\":1}\n");
     let revoked = run(&["revoke", token.trim()]);
     assert!(!revoked.status.success());
     assert!(String::from_utf8_lossy(&revoked.stderr).contains("scope revoke"));
