@@ -14,9 +14,14 @@ use tracing_subscriber::EnvFilter;
 
 mod reader;
 
+use crate::http::guard::MissLimits;
+use crate::http::quota::NamespaceLimits;
 use crate::{engine, http, wal};
 
 use reader::Reader;
+
+/// Misses a second that each key has where there are keys and nothing else is said.
+const MISS_LIMIT: u32 = 1_000;
 
 /// The flags of `jeton serve`. Each is also an environment variable: `JETON_LISTEN` and so on.
 #[derive(Args, Clone, Debug)]
@@ -55,6 +60,20 @@ pub struct ServeArgs {
     /// may do everything
     #[arg(long, env = "JETON_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
+
+    /// What a namespace may use, once for each: NAMESPACE:LIMIT=VALUE,… with the limits tokens,
+    /// bytes, issues (a second) and ttl, such as shop-a:tokens=1000000,bytes=1GiB,issues=500,ttl=1h
+    #[arg(long, env = "JETON_QUOTA", value_name = "QUOTA", value_delimiter = ';')]
+    quota: Vec<String>,
+
+    /// Requests for what is not there, each second, of each key and each client address; one more
+    /// gets 429. 0: no limit [default: 1000 with --keys, else 0]
+    #[arg(long, env = "JETON_MISS_LIMIT", value_name = "N")]
+    miss_limit: Option<String>,
+
+    /// The same of each client address without a key or with wrong ones, where there are keys
+    #[arg(long, env = "JETON_ANONYMOUS_MISS_LIMIT", default_value = "10", value_name = "N")]
+    anonymous_miss_limit: String,
 
     /// Keep nothing on disk
     #[arg(long, env = "JETON_MEMORY_ONLY", value_parser = FalseyValueParser::new())]
@@ -162,6 +181,8 @@ pub struct ServeConfig {
     pub http: http::Config,
     /// The keys file.
     pub keys: Option<PathBuf>,
+    /// What namespaces may use.
+    pub quotas: Vec<NamespaceLimits>,
     /// The system may use transparent huge pages.
     pub huge_pages: bool,
     /// What is logged.
@@ -183,6 +204,7 @@ impl ServeArgs {
             engine: self.engine(&mut reader),
             http: self.http(&mut reader),
             keys: self.keys.clone(),
+            quotas: reader.quotas("--quota", &self.quota),
             huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),
@@ -244,7 +266,20 @@ impl ServeArgs {
                 write_timeout: reader.duration("--write-timeout", &self.write_timeout),
             },
             anonymous: self.anonymous.as_ref().and_then(|text| reader.anonymous(text)),
+            miss_limits: self.miss_limits(reader),
             ..defaults
+        }
+    }
+}
+
+impl ServeArgs {
+    fn miss_limits(&self, reader: &mut Reader) -> MissLimits {
+        let given = self.miss_limit.as_ref().map(|text| reader.rate("--miss-limit", text));
+        let keyless = reader.rate("--anonymous-miss-limit", &self.anonymous_miss_limit);
+        if self.keys.is_some() {
+            MissLimits { keyed: given.unwrap_or(Some(MISS_LIMIT)), keyless }
+        } else {
+            MissLimits { keyed: None, keyless: given.flatten() }
         }
     }
 }

@@ -114,6 +114,7 @@ pub mod http;
 pub mod keys;
 pub mod metrics;
 pub mod namespace;
+pub mod pace;
 pub mod record;
 pub mod reference;
 pub mod scope;

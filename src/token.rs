@@ -2,9 +2,9 @@
 //!
 //! A token is 24 random bytes, shown as 32 base64url characters (RFC 4648, section 5, without
 //! padding: 24 bytes need none). The engine never keeps it: it keeps the digest, the first
-//! 16 bytes of HMAC-SHA-256 (RFC 2104, FIPS 180-4) under the secret, so that a stolen log holds no
-//! token. Tokens of references and of idempotency keys are derived with the same secret, so that
-//! nobody without it can guess them.
+//! 12 bytes of HMAC-SHA-256 (RFC 2104, FIPS 180-4) under the secret, so that a stolen log holds no
+//! token, and 4 bytes that say in which namespace it counts. Tokens of references and of
+//! idempotency keys are derived with the same secret, so that nobody without it can guess them.
 //!
 //! The HMAC's message is `kind ‖ 0x00 ‖ namespace ‖ 0x00 ‖ value`. Kind and namespace hold no zero
 //! byte, so no two of them can be mistaken for each other.
@@ -26,6 +26,8 @@ pub const TOKEN_LEN: usize = 24;
 pub const TOKEN_TEXT_LEN: usize = 32;
 /// Length of a digest in bytes.
 pub const DIGEST_LEN: usize = 16;
+/// Bytes of a digest that are the same for all tokens of a namespace; its last.
+const TAG_LEN: usize = 4;
 /// Length of the secret in bytes.
 pub const SECRET_LEN: usize = 32;
 
@@ -131,8 +133,9 @@ impl fmt::Debug for TokenText {
 
 /// What the engine keeps in a token's place.
 ///
-/// It is uniformly random to whoever lacks the secret, so its first half alone serves as the hash
-/// table's key and as a timer's name.
+/// All but its last four bytes is uniformly random to whoever lacks the secret, so its first half
+/// alone serves as the hash table's key and as a timer's name. The last four are the tag of the
+/// namespace: what a namespace holds is counted without another field in every entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
     prefix: Prefix,
@@ -169,7 +172,19 @@ impl Digest {
     pub fn prefix(&self) -> Prefix {
         self.prefix
     }
+
+    /// The namespace in which it counts.
+    #[must_use]
+    pub fn tag(&self) -> NamespaceTag {
+        NamespaceTag((self.rest >> 32) as u32)
+    }
 }
+
+/// Tells namespaces apart where usage is counted: the head of an HMAC of the name. Of four billion
+/// pairs of namespaces one has the same tag, and is counted as one; what is in one of them is
+/// unknown in the other all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NamespaceTag(pub u32);
 
 impl Hash for Digest {
     /// Hashes the prefix alone, so that a [`Prefix`] finds the entry too.
@@ -235,6 +250,7 @@ enum Kind {
     Reference,
     IssueKey,
     ConsumeKey,
+    Namespace,
     SecretCheck,
 }
 
@@ -245,6 +261,7 @@ impl Kind {
             Kind::Reference => "reference",
             Kind::IssueKey => "issue-key",
             Kind::ConsumeKey => "consume-key",
+            Kind::Namespace => "namespace",
             Kind::SecretCheck => "secret-check",
         }
     }
@@ -260,6 +277,7 @@ pub struct Digester {
     reference: Hmac<Sha256>,
     issue_key: Hmac<Sha256>,
     consume_key: Hmac<Sha256>,
+    tag: [u8; TAG_LEN],
     check: [u8; DIGEST_LEN],
     secret: Secret,
 }
@@ -287,6 +305,7 @@ impl Digester {
             reference: keyed(Kind::Reference),
             issue_key: keyed(Kind::IssueKey),
             consume_key: keyed(Kind::ConsumeKey),
+            tag: first(keyed(Kind::Namespace), &[]),
             check: first(keyed(Kind::SecretCheck), &[]),
             secret: secret.clone(),
         }
@@ -301,12 +320,22 @@ impl Digester {
     /// The digest of a token.
     #[must_use]
     pub fn digest(&self, token: &Token) -> Digest {
-        let Some(short) = &self.short_token else {
-            return Digest::from_bytes(first(self.token.clone(), &token.0));
+        let mut bytes: [u8; DIGEST_LEN] = match &self.short_token {
+            Some(short) => {
+                let mut bytes = [0; DIGEST_LEN];
+                bytes.copy_from_slice(&short.mac(&token.0)[..DIGEST_LEN]);
+                bytes
+            }
+            None => first(self.token.clone(), &token.0),
         };
-        let mut bytes = [0; DIGEST_LEN];
-        bytes.copy_from_slice(&short.mac(&token.0)[..DIGEST_LEN]);
+        bytes[DIGEST_LEN - TAG_LEN..].copy_from_slice(&self.tag);
         Digest::from_bytes(bytes)
+    }
+
+    /// What all digests of this namespace end with.
+    #[must_use]
+    pub fn tag(&self) -> NamespaceTag {
+        NamespaceTag(u32::from_le_bytes(self.tag))
     }
 
     /// The token derived from a reference in its canonical form.
@@ -389,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn digest_is_the_head_of_hmac_sha_256() {
+    fn digest_is_the_head_of_hmac_sha_256_and_the_tag_of_its_namespace() {
         // An independent composition of RFC 2104 from the plain hash.
         use sha2::Digest as _;
         let secret = Secret::from_bytes([0x0B; SECRET_LEN]);
@@ -406,9 +435,11 @@ mod tests {
         let inner = Sha256::new().chain_update(pad(0x36)).chain_update(&message).finalize();
         let outer = Sha256::new().chain_update(pad(0x5C)).chain_update(inner).finalize();
         let digester = Digester::new(&secret, "shop-a");
-        assert_eq!(digester.digest(&token).to_bytes()[..], outer[..DIGEST_LEN]);
+        let expected = [&outer[..DIGEST_LEN - TAG_LEN], &digester.tag[..]].concat();
+        assert_eq!(digester.digest(&token).to_bytes()[..], expected);
+        assert_eq!(digester.digest(&token).tag(), digester.tag());
         let long = Digester { short_token: None, ..digester };
-        assert_eq!(long.digest(&token).to_bytes()[..], outer[..DIGEST_LEN]);
+        assert_eq!(long.digest(&token).to_bytes()[..], expected);
     }
 
     #[test]
@@ -418,7 +449,9 @@ mod tests {
         let shop = Digester::new(&Secret::from_bytes([1; SECRET_LEN]), "shop");
         let token = Token([3; TOKEN_LEN]);
         assert_ne!(one.digest(&token), two.digest(&token));
-        assert_ne!(one.digest(&token), shop.digest(&token));
+        assert_ne!(one.digest(&token).prefix(), shop.digest(&token).prefix());
+        assert_ne!(one.tag(), shop.tag());
+        assert_ne!(one.tag(), two.tag());
         assert_ne!(one.token_for_reference(b"x"), one.token_for_issue_key(b"x"));
         assert_ne!(one.secret_check(), two.secret_check());
     }

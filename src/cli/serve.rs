@@ -15,6 +15,7 @@ use super::{FAILED, MISTAKEN};
 use crate::config::{LogFormat, ServeArgs, ServeConfig};
 use crate::engine::{CloseError, Engine, OpenError, Progress};
 use crate::http::admin::Admin;
+use crate::http::quota::Quotas;
 use crate::http::{self, Server, listen};
 use crate::keys::{self, Keys, KeysError};
 use crate::time::{Clock, SystemClock};
@@ -98,7 +99,8 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
 
     let engine = open(config)?;
     let keys = config.keys.as_ref().map(|file| Keys::open(file, engine.digester())).transpose()?;
-    let http = http::Config { keys: keys.clone(), ..http };
+    let quotas = Quotas::new(&config.quotas, &engine);
+    let http = http::Config { keys: keys.clone(), quotas, ..http };
     let server = Server::start(&engine, &http, data)?;
     admin.serving(engine.clone(), server.gauges(), keys.clone());
     let mut signals = runtime.block_on(async { Signals::new() })?;

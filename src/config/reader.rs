@@ -13,6 +13,8 @@ use super::LogFormat;
 use crate::engine::SyncMode;
 use crate::http::access::Anonymous;
 use crate::http::json::{Written, duration};
+use crate::http::quota::NamespaceLimits;
+use crate::pace::RATE_MAX;
 use crate::scope::{Scope, Scopes};
 
 /// Libraries that log what clients sent.
@@ -89,6 +91,29 @@ impl Reader {
         self.read("--anonymous", text, form, value.map(Some), None)
     }
 
+    /// So many a second; nothing for 0, which is no limit.
+    pub(super) fn rate(&mut self, flag: &str, text: &str) -> Option<u32> {
+        let form = format!("a whole number, 0 (no limit) to {RATE_MAX}");
+        let value = text.trim().parse().ok().filter(|rate| *rate <= RATE_MAX);
+        let rate = self.read(flag, text, &form, value, 0);
+        (rate > 0).then_some(rate)
+    }
+
+    pub(super) fn quotas(&mut self, flag: &str, texts: &[String]) -> Vec<NamespaceLimits> {
+        let mut quotas: Vec<NamespaceLimits> = Vec::new();
+        for text in texts {
+            match quota(text) {
+                Ok(quota) if quotas.iter().any(|other| other.namespace == quota.namespace) => {
+                    let namespace = &quota.namespace;
+                    self.mistakes.push(format!("{flag} is given twice for {namespace}"));
+                }
+                Ok(quota) => quotas.push(quota),
+                Err(why) => self.mistakes.push(format!("{flag} {why}, in {text:?}")),
+            }
+        }
+        quotas
+    }
+
     pub(super) fn log_filter(&mut self, text: &str) -> EnvFilter {
         let form = "a level such as info, or a filter such as jeton=debug,warn";
         let filter = self.parsed("--log-level", text, form, EnvFilter::default());
@@ -109,5 +134,54 @@ impl Reader {
             _ => None,
         };
         self.read("--log-format", text, "text or json", format, LogFormat::Text)
+    }
+}
+
+/// Reads `NAMESPACE:LIMIT=VALUE,…`.
+fn quota(text: &str) -> Result<NamespaceLimits, String> {
+    const FORM: &str = "must be NAMESPACE:LIMIT=VALUE,… such as shop-a:tokens=1000000,ttl=1h";
+    let (namespace, limits) = text.split_once(':').ok_or(FORM)?;
+    let namespace = namespace.trim().parse().map_err(|error| format!("{error}"))?;
+    let mut quota = NamespaceLimits {
+        namespace,
+        tokens_max: None,
+        bytes_max: None,
+        issues_per_second: None,
+        ttl_max: None,
+    };
+    for limit in limits.split(',') {
+        let (name, value) = limit.split_once('=').ok_or(FORM)?;
+        let (name, value) = (name.trim(), value.trim());
+        let is_twice = match name {
+            "tokens" => quota.tokens_max.replace(whole(name, value, u64::MAX)?).is_some(),
+            "bytes" => quota.bytes_max.replace(bytes(value)?).is_some(),
+            "issues" => {
+                let rate = whole(name, value, u64::from(RATE_MAX))?.max(1);
+                quota.issues_per_second.replace(rate as u32).is_some()
+            }
+            "ttl" => quota.ttl_max.replace(life(value)?).is_some(),
+            _ => return Err("has an unknown limit; they are tokens, bytes, issues, ttl".into()),
+        };
+        if is_twice {
+            return Err(format!("has {name} twice"));
+        }
+    }
+    Ok(quota)
+}
+
+fn whole(name: &str, value: &str, max: u64) -> Result<u64, String> {
+    let number = value.parse().ok().filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| format!("must have a whole number from 1 to {max} for {name}"))
+}
+
+fn bytes(value: &str) -> Result<u64, String> {
+    let size = value.parse::<ByteSize>().ok().filter(|size| size.as_u64() > 0);
+    size.map(|size| size.as_u64()).ok_or_else(|| "must have a size such as 1GiB for bytes".into())
+}
+
+fn life(value: &str) -> Result<Duration, String> {
+    match duration(value) {
+        Written::Duration(life) if life >= Duration::from_millis(1) => Ok(life),
+        _ => Err("must have a duration such as 1h for ttl".into()),
     }
 }

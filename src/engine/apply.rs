@@ -16,7 +16,7 @@ use crate::entry::{Entry, Parts, SegmentSlot, TIMER_BYTES};
 use crate::record::{Record, carry_len};
 use crate::store::Pinned;
 use crate::time::UnixMillis;
-use crate::token::{ConsumeKey, Digest, Prefix};
+use crate::token::{ConsumeKey, Digest, NamespaceTag, Prefix};
 use crate::wheel::{Verdict, Wheel};
 
 /// Where in the log a record stands.
@@ -62,6 +62,27 @@ pub struct Usage {
     pub latest_deadline: UnixMillis,
 }
 
+/// What a namespace holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Entries with a use left.
+    pub tokens: u64,
+    /// Memory of all its entries in bytes, consumed ones included until their deadline.
+    pub bytes: u64,
+}
+
+impl Holding {
+    fn add(&mut self, entry: &Entry) {
+        self.tokens += u64::from(!entry.is_consumed());
+        self.bytes += entry.memory_bytes() as u64;
+    }
+
+    fn subtract(&mut self, entry: &Entry) {
+        self.tokens -= u64::from(!entry.is_consumed());
+        self.bytes -= entry.memory_bytes() as u64;
+    }
+}
+
 /// What is known about all entries together. Belongs to the thread that applies.
 pub struct Ledger {
     /// A timer for each entry.
@@ -81,6 +102,8 @@ pub struct Tally {
     pub memory_bytes: u64,
     /// What the cleaner must learn, by segment, since it was last taken.
     pub usage: HashMap<SegmentSlot, Usage, RandomState>,
+    /// By namespace; none that holds nothing.
+    pub holdings: HashMap<NamespaceTag, Holding, RandomState>,
 }
 
 impl Ledger {
@@ -105,7 +128,7 @@ impl Ledger {
     }
 
     fn add(&mut self, digest: &Digest, entry: &Entry) {
-        self.tally.add(entry);
+        self.tally.add(digest, entry);
         self.wheel.schedule(digest.prefix(), entry.deadline());
     }
 }
@@ -120,9 +143,15 @@ impl Tally {
             own.live_bytes += usage.live_bytes;
             own.latest_deadline = own.latest_deadline.max(usage.latest_deadline);
         }
+        for (tag, holding) in other.holdings {
+            let own = self.holdings.entry(tag).or_default();
+            own.tokens += holding.tokens;
+            own.bytes += holding.bytes;
+        }
     }
 
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, digest: &Digest, entry: &Entry) {
+        self.holdings.entry(digest.tag()).or_default().add(entry);
         self.entries += 1;
         self.tokens += u64::from(!entry.is_consumed());
         self.memory_bytes += entry.memory_bytes() as u64;
@@ -131,7 +160,12 @@ impl Tally {
         usage.latest_deadline = usage.latest_deadline.max(entry.deadline());
     }
 
-    fn subtract(&mut self, entry: &Entry) {
+    fn subtract(&mut self, digest: &Digest, entry: &Entry) {
+        let holding = self.holdings.entry(digest.tag()).or_default();
+        holding.subtract(entry);
+        if *holding == Holding::default() {
+            self.holdings.remove(&digest.tag());
+        }
         self.entries -= 1;
         self.tokens -= u64::from(!entry.is_consumed());
         self.memory_bytes -= entry.memory_bytes() as u64;
@@ -139,7 +173,10 @@ impl Tally {
     }
 
     /// As subtracting the one and adding the other, but the timer stays: the deadline is the same.
-    fn replace(&mut self, before: &Entry, after: &Entry) {
+    fn replace(&mut self, digest: &Digest, before: &Entry, after: &Entry) {
+        let holding = self.holdings.entry(digest.tag()).or_default();
+        holding.add(after);
+        holding.subtract(before);
         self.tokens -= u64::from(!before.is_consumed());
         self.tokens += u64::from(!after.is_consumed());
         self.memory_bytes -= before.memory_bytes() as u64;
@@ -338,7 +375,7 @@ fn consume<'g>(
     let payload = if left == 0 && keys.is_empty() { &[] } else { entry.payload() };
     let parts = Parts { payload, uses_left: left, keys: &keys, ..entry.parts() };
     let successor = Entry::new(&parts, entry.segment());
-    ledger.tally.replace(entry, &successor);
+    ledger.tally.replace(&digest, entry, &successor);
     match store.insert(digest, successor) {
         Some(before) => Applied::Consumed { payload: before.payload() },
         None => Applied::NotFound { replay: false },
@@ -367,12 +404,12 @@ fn extend(
 fn put(store: &Pinned<'_>, ledger: &mut Ledger, digest: Digest, entry: Entry) {
     ledger.add(&digest, &entry);
     if let Some(before) = store.insert(digest, entry) {
-        ledger.tally.subtract(before);
+        ledger.tally.subtract(&digest, before);
     }
 }
 
 fn remove(store: &Pinned<'_>, tally: &mut Tally, digest: &Digest) {
     if let Some(entry) = store.remove(digest) {
-        tally.subtract(entry);
+        tally.subtract(digest, entry);
     }
 }

@@ -21,6 +21,7 @@ use super::batch::{Batch, Place};
 use super::clean::Cleaning;
 use super::config::SyncMode;
 use super::op::{Op, Outcome};
+use super::quota::{Quotas, Reserved};
 use super::recover::Recovered;
 use super::tend::Tending;
 use super::{CloseError, Job, Shared, refuse};
@@ -50,6 +51,10 @@ pub(super) struct Committer {
     batch: Batch,
     /// Memory that the issues of the current frame will take.
     reserved_bytes: u64,
+    /// The same, by namespace.
+    reserved: Reserved,
+    /// As of the begin of this turn.
+    quotas: Arc<Quotas>,
     /// This turn has committed a frame already.
     has_committed: bool,
     pub(super) tending: Tending,
@@ -90,6 +95,8 @@ impl Committer {
             now,
             batch: Batch::default(),
             reserved_bytes: 0,
+            reserved: Reserved::default(),
+            quotas: Arc::default(),
             has_committed: false,
             tending: Tending::after(expired_until),
             cleaning: Cleaning::default(),
@@ -123,6 +130,7 @@ impl Committer {
         let began = self.shared.time.monotonic();
         self.now = self.shared.time.observe();
         self.has_committed = false;
+        self.quotas = self.shared.quotas();
         self.carry();
         let mut goes_on = true;
         self.take(&first.0, first.1);
@@ -178,7 +186,8 @@ impl Committer {
             match self.admit(op) {
                 Some(outcome) => self.batch.answer(place, outcome),
                 None => {
-                    encode(op, self.now, self.shared.config.max_ttl, self.frame.writer());
+                    let life_max = self.life_max(op);
+                    encode(op, self.now, life_max, self.frame.writer());
                     self.batch.await_commit(place);
                 }
             }
@@ -195,16 +204,26 @@ impl Committer {
         if self.log.as_ref().is_some_and(|log| log.wal.failure().is_some()) {
             return Some(Outcome::ReadOnly);
         }
-        if let (Op::Issue { payload, uses, .. }, Some(max)) =
-            (op, self.shared.config.max_memory_bytes)
-        {
+        if let Op::Issue { digest, payload, uses, .. } = op {
             let needed = Entry::footprint(payload.len(), *uses > 1, 0) as u64;
-            if self.ledger.memory_bytes() + self.reserved_bytes + needed > max {
+            let max = self.shared.config.max_memory_bytes.unwrap_or(u64::MAX);
+            if self.ledger.memory_bytes().saturating_add(self.reserved_bytes + needed) > max {
                 return Some(Outcome::MemoryFull);
+            }
+            let held = &self.ledger.tally.holdings;
+            if !self.reserved.take(&self.quotas, held, digest.tag(), needed) {
+                return Some(Outcome::QuotaFull);
             }
             self.reserved_bytes += needed;
         }
         None
+    }
+
+    /// The longest life of a token, extensions included.
+    fn life_max(&self, op: &Op) -> Duration {
+        let max = self.shared.config.max_ttl;
+        let quota = self.quotas.get(&op.digest().tag());
+        quota.and_then(|quota| quota.ttl_max).map_or(max, |life| life.min(max))
     }
 
     fn has_room(&self, len: usize) -> bool {
@@ -227,6 +246,7 @@ impl Committer {
     /// could not be written.
     pub(super) fn commit(&mut self) -> bool {
         self.reserved_bytes = 0;
+        self.reserved.clear();
         if self.frame.is_empty() {
             return true;
         }
@@ -406,7 +426,7 @@ fn record_len(op: &Op) -> usize {
     }
 }
 
-fn encode(op: &Op, now: UnixMillis, max_ttl: Duration, out: &mut Vec<u8>) {
+fn encode(op: &Op, now: UnixMillis, life_max: Duration, out: &mut Vec<u8>) {
     let record = match op {
         Op::Issue { digest, payload, ttl, uses, peek, derived } => Record::Issue {
             digest: *digest,
@@ -420,7 +440,7 @@ fn encode(op: &Op, now: UnixMillis, max_ttl: Duration, out: &mut Vec<u8>) {
         Op::Extend { digest, ttl } => Record::Extend {
             digest: *digest,
             deadline: now.plus(*ttl),
-            life_ms_max: max_ttl.as_millis() as u64,
+            life_ms_max: life_max.as_millis() as u64,
         },
         Op::Revoke { digest } => Record::Revoke { digest: *digest },
     };

@@ -15,6 +15,7 @@ mod commit;
 mod config;
 mod mailbox;
 mod op;
+mod quota;
 mod recover;
 mod secret;
 mod shared;
@@ -36,16 +37,18 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use crate::entry::Entry;
 use crate::store::Lookup;
 use crate::time::{Clock, SystemClock, UnixMillis};
-use crate::token::{Digest, Digester, Token};
+use crate::token::{Digest, Digester, NamespaceTag, Token};
 
 use commit::Committer;
 use mailbox::Mailbox;
 use recover::Recovered;
 use shared::{Shared, refuse};
 
+pub use apply::Holding;
 pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
 pub use mailbox::{Caller, Pending};
 pub use op::{Op, Outcome, Rejected};
+pub use quota::{Quota, Quotas};
 pub use recover::{NoProgress, OpenError, Progress, Verified, verify};
 pub use secret::{SECRET_FILE_NAME, SecretError};
 pub use stats::{LogStats, Stats};
@@ -319,6 +322,19 @@ impl Engine {
             return Err(NotReady::DiskFull);
         }
         Ok(())
+    }
+
+    /// Limits what namespaces may hold, in place of the limits before. Those that are not named
+    /// have none.
+    pub fn set_quotas(&self, quotas: Quotas) {
+        self.shared.set_quotas(quotas);
+    }
+
+    /// What a namespace holds, a tick of 64 ms ago at most. Of more than 1,024 namespaces only those
+    /// with a quota are known.
+    #[must_use]
+    pub fn holding(&self, namespace: NamespaceTag) -> Holding {
+        self.shared.holding(namespace)
     }
 
     /// All that can be known about it.

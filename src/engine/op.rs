@@ -130,6 +130,8 @@ pub enum Outcome {
     Revoked,
     /// The memory limit is reached; nothing was issued.
     MemoryFull,
+    /// The quota of the namespace is used up; nothing was issued.
+    QuotaFull,
     /// The log's disk is full; nothing happened.
     DiskFull,
     /// Writing to the log failed and writes have stopped for good. Whether this one happened is
@@ -150,6 +152,7 @@ impl fmt::Debug for Outcome {
             Outcome::Extended { deadline } => write!(f, "Extended({deadline})"),
             Outcome::Revoked => f.write_str("Revoked"),
             Outcome::MemoryFull => f.write_str("MemoryFull"),
+            Outcome::QuotaFull => f.write_str("QuotaFull"),
             Outcome::DiskFull => f.write_str("DiskFull"),
             Outcome::ReadOnly => f.write_str("ReadOnly"),
         }

@@ -193,6 +193,8 @@ impl Shared {
             counters: Default::default(),
             timings: Default::default(),
             gauges: Mutex::default(),
+            quotas: RwLock::default(),
+            holdings: Mutex::default(),
             disk_full: AtomicBool::new(false),
             told_full_ms: AtomicU64::new(0),
             failure: RwLock::new(None),

@@ -1,13 +1,14 @@
 //! What all threads of an engine share, and what they count.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::store::{Lookup, Pinned, Store};
 use crate::time::{EngineTime, UnixMillis};
 use crate::token::{Digest, Digester};
 
 use super::apply::{Applied, Content, consume_refused, issue_refused};
+use super::quota::{Holdings, Quotas};
 use super::stats::{Counters, Gauges, Timings};
 use super::{Config, Op, Outcome, Stats};
 
@@ -20,6 +21,9 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) timings: Timings,
     pub(super) gauges: Mutex<Gauges>,
+    pub(super) quotas: RwLock<Arc<Quotas>>,
+    /// What namespaces hold: a tick old at most.
+    pub(super) holdings: Mutex<Holdings>,
     pub(super) disk_full: AtomicBool,
     /// Monotonic time at which that was last told of; 0 for never.
     pub(super) told_full_ms: AtomicU64,

@@ -37,6 +37,7 @@ impl Stepped {
         let time = EngineTime::new(clock, UnixMillis(0));
         let mut ledger = Ledger::new(time.now());
         ledger.tally.usage = HashMap::with_hasher(hasher.clone());
+        ledger.tally.holdings = HashMap::with_hasher(hasher.clone());
         let store = Store::with_hasher(hasher);
         let shared = Arc::new(Shared::new(config, digester, store, time));
         Stepped::of(Recovered { shared, ledger, wal: None, expired_until: UnixMillis(0) })

@@ -88,6 +88,7 @@ impl Committer {
         if self.now.since(self.tending.flushed_at) >= TICK_MS {
             self.tending.flushed_at = self.now;
             self.shared.store.pin().flush();
+            self.shared.tell_holdings(&self.ledger.tally.holdings);
             self.give_memory_back();
         }
     }

@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 
 use super::access::bearer;
 use super::exposition::Reading;
-use super::{Gauges, respond};
+use super::{Gauges, namespaces, respond};
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::scope::Scope;
@@ -239,7 +239,10 @@ fn ready(view: &View) -> Response<Full<Bytes>> {
 
 fn metrics(view: &View) -> Response<Full<Bytes>> {
     let stats = view.engine.get().map(Engine::stats);
-    let reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
+    let mut reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
+    if let Some(engine) = view.engine.get() {
+        reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get());
+    }
     match reading.expose() {
         Ok(exposition) => text(StatusCode::OK, PROMETHEUS_TEXT, exposition),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),

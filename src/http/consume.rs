@@ -6,7 +6,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::list;
 use super::resolve::{ANSWER_LEN_MAX, ArrayOfPayloads, too_much};
 use super::respond::{self, Body, Problem};
-use super::service::{engine_problem, idempotency_key, rejected};
+use super::service::{Asker, engine_problem, idempotency_key, rejected};
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
 use crate::entry::PAYLOAD_LEN_MAX;
@@ -33,13 +33,17 @@ pub(super) async fn one(
 /// `POST /v1/consume`: each token by itself.
 pub(super) async fn batch(
     worker: &Worker,
-    access: &Access,
+    asker: Asker<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
+    let Asker { access, peer } = asker;
     let key = consume_key(access, &headers)?;
-    let digests = list::token_list(&body, access, worker.config.max_batch)?;
+    let by_reference = || worker.guard.look(access, peer, worker.engine.now());
+    let digests = list::token_list(&body, access, worker.config.max_batch, &by_reference)?;
     drop(body);
+    // What was consumed is answered, so who misses too much is refused before.
+    worker.guard.miss(access, peer, worker.engine.now(), 0)?;
     check_answer_len(worker, &digests)?;
     let mut answer = ArrayOfPayloads::new(digests.len());
     if !digests.is_empty() {
@@ -54,6 +58,10 @@ pub(super) async fn batch(
                 other => return Err(engine_problem(&other)),
             }
         }
+    }
+    if answer.misses > 0 {
+        // Counted against the next request.
+        let _ = worker.guard.miss(access, peer, worker.engine.now(), answer.misses);
     }
     Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
 }

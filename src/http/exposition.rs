@@ -1,6 +1,7 @@
 //! `/metrics`: what the engine and the workers measure, in the text format of Prometheus.
 //!
-//! Every label has a fixed set of values, so that no client can make the exposition grow.
+//! Every label has a fixed or bounded set of values, so that no client can make the exposition
+//! grow.
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::Gauges;
 use super::counters::{CLASSES, OPERATIONS, Totals};
+use super::namespaces::Told;
 use crate::engine::Stats;
 use crate::metrics::{BUCKETS_US, Summary};
 
@@ -22,6 +24,8 @@ pub(super) struct Reading {
     pub(super) totals: Totals,
     pub(super) connections: usize,
     pub(super) inflight_bytes: usize,
+    pub(super) misses_refused: u64,
+    pub(super) namespaces: Vec<Told>,
     pub(super) is_ready: bool,
 }
 
@@ -32,6 +36,8 @@ impl Reading {
             totals: gauges.map(Gauges::totals).unwrap_or_default(),
             connections: gauges.map_or(0, Gauges::connections),
             inflight_bytes: gauges.map_or(0, Gauges::inflight_bytes),
+            misses_refused: gauges.map_or(0, Gauges::misses_refused),
+            namespaces: Vec::new(),
             is_ready,
         }
     }
@@ -51,6 +57,7 @@ impl Collector for Reading {
         let mut sheet = Sheet(&mut encoder);
         sheet.gauge("ready", "1 where changes are taken", u64::from(self.is_ready))?;
         self.encode_http(&mut sheet)?;
+        sheet.namespaces(&self.namespaces)?;
         match &self.stats {
             Some(stats) => encode_engine(&mut sheet, stats),
             None => Ok(()),
@@ -73,6 +80,7 @@ impl Reading {
             ("http_accept_errors", "Failures to accept a connection", totals.accept_errors),
             ("http_received_bytes", "Bytes read from clients", totals.bytes_in),
             ("http_sent_bytes", "Bytes sent to clients", totals.bytes_out),
+            ("misses_refused", "Requests refused after too many misses", self.misses_refused),
         ] {
             sheet.counter(name, help, value)?;
         }
@@ -156,6 +164,30 @@ impl Sheet<'_, '_> {
                 let labels = [("operation", *operation), ("status", *class)];
                 ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+
+    fn namespaces(&mut self, told: &[Told]) -> fmt::Result {
+        type Value = fn(&Told) -> u64;
+        let gauges: [(&str, &str, Value); 2] = [
+            ("namespace_tokens", "Tokens with a use left, by namespace", |told| told.tokens),
+            ("namespace_memory_bytes", "Memory of entries, by namespace", |told| told.bytes),
+        ];
+        for (name, help, value) in gauges {
+            let kind = ConstGauge::new(0_u64).metric_type();
+            let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+            for told in told {
+                let labels = [("namespace", told.namespace.as_str())];
+                ConstGauge::new(value(told)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Issues refused for the rate of their namespace";
+        let mut family = self.0.encode_descriptor("namespace_issues_refused", help, None, kind)?;
+        for told in told {
+            let labels = [("namespace", told.namespace.as_str())];
+            ConstCounter::new(told.refused).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -30,15 +30,15 @@ struct Wanted {
     reference: Option<Reference>,
 }
 
-fn read(text: &[u8], config: &Config) -> Result<Wanted, Problem> {
+fn read(text: &[u8], config: &Config, ttl_max: Duration) -> Result<Wanted, Problem> {
     const NAMES: [&str; 5] = ["payload", "ttl", "uses", "peek", "reference"];
     let [payload, ttl, uses, peek, reference] = json::object(text, &NAMES)?;
-    let ttl = ttl.map(|raw| json::ttl(raw, config.max_ttl)).transpose()?;
+    let ttl = ttl.map(|raw| json::ttl(raw, ttl_max)).transpose()?;
     let uses = uses.map(|raw| json::count(raw, "uses", USES_MAX)).transpose()?;
     let peek = peek.map(|raw| json::boolean(raw, "peek")).transpose()?;
     Ok(Wanted {
         payload: read_payload(payload, config.max_payload)?,
-        ttl: ttl.unwrap_or(config.default_ttl),
+        ttl: ttl.unwrap_or(config.default_ttl.min(ttl_max)),
         uses: uses.unwrap_or(1),
         peek: peek.unwrap_or(true),
         reference: reference.map(list::reference).transpose()?,
@@ -87,14 +87,16 @@ pub(super) async fn one(
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let key = idempotency_key(&headers)?;
-    let wanted = read(&body, &worker.config)?;
+    let digester = &access.digester;
+    let config = &worker.config;
+    let wanted = read(&body, config, config.quotas.ttl_max(digester, config.max_ttl))?;
     if key.is_some() && wanted.reference.is_some() {
         return Err(Problem::malformed(
             "a reference is itself the key: give either a reference or an Idempotency-Key",
         )
         .about("Idempotency-Key"));
     }
-    let digester = &access.digester;
+    config.quotas.admit_issues(digester, worker.engine.now(), 1)?;
     let (token, op) = wanted.into_op(key, digester).map_err(|error| no_random(&error))?;
     let outcome = worker.caller.call_one(op).await.map_err(super::service::rejected)?;
     let (status, deadline) = match outcome {
@@ -145,12 +147,14 @@ pub(super) async fn batch(
         let detail = "a batch takes no Idempotency-Key; give each token a reference";
         return Err(Problem::malformed(detail).about("Idempotency-Key"));
     }
-    let items = read_items(&body, worker.config.max_batch)?;
-    let digester = &access.digester;
+    let (config, digester) = (&worker.config, &access.digester);
+    let items = read_items(&body, config.max_batch)?;
+    config.quotas.admit_issues(digester, worker.engine.now(), items.len())?;
+    let ttl_max = config.quotas.ttl_max(digester, config.max_ttl);
     let mut ops = Vec::with_capacity(items.len());
     let mut places = Vec::with_capacity(items.len());
     for item in items {
-        places.push(match read(item.get().as_bytes(), &worker.config) {
+        places.push(match read(item.get().as_bytes(), config, ttl_max) {
             Ok(wanted) => {
                 let (token, op) =
                     wanted.into_op(None, digester).map_err(|error| no_random(&error))?;
@@ -214,7 +218,7 @@ mod tests {
 
     fn status(text: &str) -> u16 {
         let config = Config { max_payload: 64, ..Config::default() };
-        match read(text.as_bytes(), &config) {
+        match read(text.as_bytes(), &config, config.max_ttl) {
             Ok(_) => 200,
             Err(problem) => problem.status.as_u16(),
         }
@@ -224,7 +228,8 @@ mod tests {
     fn the_payload_is_kept_byte_for_byte() {
         let payload = "{ \"a\" : [1.50e+1,\"\\u00e9\u{e9}\"],\"a\":\t2 }";
         let text = format!("{{\"payload\":  {payload}  }}");
-        let wanted = read(text.as_bytes(), &Config::default()).unwrap();
+        let config = Config::default();
+        let wanted = read(text.as_bytes(), &config, config.max_ttl).unwrap();
         assert_eq!(wanted.payload, payload.as_bytes());
         assert_eq!((wanted.uses, wanted.peek), (1, true));
         assert_eq!(wanted.ttl, Config::default().default_ttl);

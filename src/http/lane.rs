@@ -78,7 +78,15 @@ pub(super) fn serve(worker: &Worker, state: &ConnState) -> Lane {
         // Who may not is told so by the service.
         match worker.door.admit(&state.shown, key, now) {
             Ok(access) if access.may(Scope::Resolve) => {
-                answer(worker, &access.digester.digest(&token), now, &mut output);
+                let digest = access.digester.digest(&token);
+                if !answer(worker, &digest, now, &mut output) {
+                    // What is missed too often is refused by the service.
+                    if worker.guard.look(&access, state.peer.get(), now).is_err() {
+                        return Lane::Other;
+                    }
+                    let _ = worker.guard.miss(&access, state.peer.get(), now, 1);
+                    not_found(worker, &mut output);
+                }
             }
             Ok(_) | Err(_) => return Lane::Other,
         }
@@ -86,7 +94,8 @@ pub(super) fn serve(worker: &Worker, state: &ConnState) -> Lane {
     }
 }
 
-fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer) {
+/// False where nothing is there, and nothing was answered.
+fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer) -> bool {
     let date = worker.date.borrow();
     let found = worker.engine.resolve(digest, now, |payload| {
         let out = output.tail(respond::OK_HEAD.len() + 64 + payload.len());
@@ -97,20 +106,21 @@ fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer
         out.put_slice(b"\r\n\r\n");
         out.put_slice(payload);
     });
-    let status = match found {
-        Some(()) => StatusCode::OK,
-        None => {
-            let out = output.tail(respond::NOT_FOUND_HEAD.len() + 512);
-            out.put_slice(respond::NOT_FOUND_HEAD);
-            out.put_slice(itoa::Buffer::new().format(respond::NOT_FOUND.len()).as_bytes());
-            out.put_slice(b"\r\ndate: ");
-            out.put_slice(date.as_bytes());
-            out.put_slice(b"\r\n\r\n");
-            out.put_slice(respond::NOT_FOUND);
-            StatusCode::NOT_FOUND
-        }
-    };
-    worker.counters.count(Operation::Resolve, status);
+    if found.is_some() {
+        worker.counters.count(Operation::Resolve, StatusCode::OK);
+    }
+    found.is_some()
+}
+
+fn not_found(worker: &Worker, output: &mut Buffer) {
+    let out = output.tail(respond::NOT_FOUND_HEAD.len() + 512);
+    out.put_slice(respond::NOT_FOUND_HEAD);
+    out.put_slice(itoa::Buffer::new().format(respond::NOT_FOUND.len()).as_bytes());
+    out.put_slice(b"\r\ndate: ");
+    out.put_slice(worker.date.borrow().as_bytes());
+    out.put_slice(b"\r\n\r\n");
+    out.put_slice(respond::NOT_FOUND);
+    worker.counters.count(Operation::Resolve, StatusCode::NOT_FOUND);
 }
 
 #[derive(Debug, PartialEq, Eq)]

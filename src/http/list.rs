@@ -20,9 +20,15 @@ const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or
     objects with a \"reference\"";
 
 /// Reads a body of at most `max` tokens.
-pub(super) fn token_list(body: &[u8], access: &Access, max: usize) -> Result<Vec<Digest>, Problem> {
+/// `by_reference` says whether references may be looked up at the moment.
+pub(super) fn token_list(
+    body: &[u8],
+    access: &Access,
+    max: usize,
+    by_reference: &dyn Fn() -> Result<(), Problem>,
+) -> Result<Vec<Digest>, Problem> {
     let found = Found::default();
-    let context = Context { access, max, found: &found };
+    let context = Context { access, max, by_reference, found: &found };
     let mut reader = serde_json::Deserializer::from_slice(body);
     ListBody(&context)
         .deserialize(&mut reader)
@@ -78,6 +84,7 @@ fn reference_problem(error: ReferenceError) -> Problem {
 struct Context<'c> {
     access: &'c Access,
     max: usize,
+    by_reference: &'c dyn Fn() -> Result<(), Problem>,
     found: &'c Found,
 }
 
@@ -203,6 +210,7 @@ impl<'de> Visitor<'de> for Item<'_> {
         raw.ok_or_else(missing)
             // Whoever knows an order can guess its reference.
             .and_then(|raw| demand(access, Scope::Reference).map(|()| raw))
+            .and_then(|raw| (self.context.by_reference)().map(|()| raw))
             .and_then(reference)
             .map(|reference| digester.digest(&digester.token_for_reference(reference.canonical())))
             .map_err(|problem| self.stop(problem))
@@ -221,7 +229,7 @@ mod tests {
 
     fn read(body: &str) -> Result<Vec<Digest>, Problem> {
         let access = Access::everything(Namespace::default(), digester());
-        token_list(body.as_bytes(), &access, 3)
+        token_list(body.as_bytes(), &access, 3, &|| Ok(()))
     }
 
     const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

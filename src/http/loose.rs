@@ -22,6 +22,7 @@ use super::Config;
 use super::budget::Budget;
 use super::conn::Connection;
 use super::counters::Counters;
+use super::guard::Guard;
 use super::json::{self, Written};
 use super::lane::{self, Lane};
 use super::pipe::ConnState;
@@ -44,6 +45,7 @@ impl Loose {
         let common = Common {
             engine: engine.clone(),
             budget: Budget::new(config.max_inflight),
+            guard: Guard::new(config.miss_limits),
             config,
             open: Arc::default(),
         };
@@ -100,6 +102,7 @@ pub fn converse(stepped: &mut Stepped, config: &Config, talk: &Talk<'_>) -> Hear
     runtime.expect("a runtime without drivers").block_on(async {
         let budget = Budget::new(config.max_inflight);
         let common = Common {
+            guard: Guard::new(config.miss_limits),
             engine: stepped.engine().clone(),
             budget: budget.clone(),
             config: config.clone(),

@@ -10,12 +10,13 @@
 //! budget   memory that clients can make us hold
 //! service  checks, routes, one exchange
 //! access   the key of a request, and what it may do
+//! quota    what a namespace may use; guard: who asks for what is not there
 //! route    path → what it names
 //! body     gathers a body
 //! json, list               strict reading
 //! issue, resolve, consume, extend, revoke, status   one file for each operation
 //! respond  answers and problem documents
-//! counters, admin, exposition   what is measured, and where it is shown
+//! counters, namespaces, admin, exposition   what is measured, and where it is shown
 //! ```
 //!
 //! How a resolve travels: the worker's epoll wakes the connection, which reads once into its input;
@@ -48,6 +49,7 @@ use tokio::sync::watch;
 use crate::engine::Engine;
 use crate::entry::PAYLOAD_LEN_MAX;
 use crate::keys::Keys;
+use crate::namespace::Namespace;
 
 pub mod access;
 pub mod admin;
@@ -59,6 +61,7 @@ pub mod counters;
 mod exposition;
 mod extend;
 mod gate;
+pub mod guard;
 mod issue;
 pub(crate) mod json;
 mod lane;
@@ -66,7 +69,9 @@ mod list;
 pub mod listen;
 #[doc(hidden)]
 pub mod loose;
+mod namespaces;
 mod pipe;
+pub mod quota;
 mod resolve;
 mod respond;
 mod revoke;
@@ -82,6 +87,8 @@ mod worker;
 use access::Anonymous;
 use budget::Budget;
 use counters::{Counters, Totals};
+use guard::{Guard, MissLimits};
+use quota::Quotas;
 use worker::Common;
 
 /// The longest body of any request, in bytes.
@@ -140,6 +147,10 @@ pub struct Config {
     pub keys: Option<Keys>,
     /// What may be done without a key where there are keys.
     pub anonymous: Option<Anonymous>,
+    /// How many misses are allowed.
+    pub miss_limits: MissLimits,
+    /// What namespaces may use.
+    pub quotas: Quotas,
 }
 
 impl Default for Config {
@@ -156,6 +167,8 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             keys: None,
             anonymous: None,
+            miss_limits: MissLimits::default(),
+            quotas: Quotas::default(),
         }
     }
 }
@@ -217,6 +230,8 @@ pub struct Gauges {
     counters: Vec<Arc<CachePadded<Counters>>>,
     open: Arc<AtomicUsize>,
     budget: Budget,
+    guard: Guard,
+    quotas: Quotas,
 }
 
 impl Gauges {
@@ -234,6 +249,17 @@ impl Gauges {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Misses that were refused for their number.
+    #[must_use]
+    pub fn misses_refused(&self) -> u64 {
+        self.guard.refused()
+    }
+
+    /// Each namespace with limits, and how often it was refused to issue for its rate.
+    pub fn issues_refused(&self) -> impl Iterator<Item = (&Namespace, u64)> {
+        self.quotas.refused()
     }
 
     /// Bytes of bodies and answers held for clients at the moment; small ones do not count.
@@ -265,6 +291,8 @@ impl Server {
                 counters: Vec::new(),
                 open: Arc::default(),
                 budget: Budget::new(config.max_inflight),
+                guard: Guard::new(config.miss_limits),
+                quotas: config.quotas.clone(),
             },
             address,
         };
@@ -275,6 +303,7 @@ impl Server {
                 engine: engine.clone(),
                 config: config.clone(),
                 budget: server.gauges.budget.clone(),
+                guard: server.gauges.guard.clone(),
                 open: server.gauges.open.clone(),
             };
             let stopped = stopped.clone();

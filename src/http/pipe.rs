@@ -12,6 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -130,6 +131,8 @@ pub(super) struct ConnState {
     gate: RefCell<Gate>,
     /// The key that was shown last.
     pub(super) shown: Remembered,
+    /// Where the client is.
+    pub(super) peer: Cell<IpAddr>,
 }
 
 impl ConnState {
@@ -154,6 +157,7 @@ impl ConnState {
             answers_seen: Cell::new(0),
             gate: RefCell::default(),
             shown: Remembered::default(),
+            peer: Cell::new(Ipv4Addr::UNSPECIFIED.into()),
         }
     }
 

@@ -5,6 +5,7 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::list;
 use super::respond::{self, Body, Problem};
+use super::service::Asker;
 use super::worker::Worker;
 use crate::keys::Access;
 
@@ -31,14 +32,19 @@ pub(super) fn one(
 /// `POST /v1/resolve`
 pub(super) fn batch(
     worker: &Worker,
-    access: &Access,
+    asker: Asker<'_>,
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
-    let engine = &worker.engine;
-    let digests = list::token_list(body, access, worker.config.max_batch)?;
+    let (engine, now) = (&worker.engine, worker.engine.now());
+    let Asker { access, peer } = asker;
+    let by_reference = || worker.guard.look(access, peer, now);
+    let digests = list::token_list(body, access, worker.config.max_batch, &by_reference)?;
     let mut answer = ArrayOfPayloads::new(digests.len());
-    engine.resolve_many(&digests, engine.now(), |payload| answer.push(payload));
+    engine.resolve_many(&digests, now, |payload| answer.push(payload));
+    if answer.misses > 0 {
+        worker.guard.miss(access, peer, now, answer.misses)?;
+    }
     Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
 }
 
@@ -46,16 +52,19 @@ pub(super) fn batch(
 pub(super) struct ArrayOfPayloads {
     bytes: Vec<u8>,
     is_too_long: bool,
+    /// Places where there is none.
+    pub(super) misses: usize,
 }
 
 impl ArrayOfPayloads {
     pub(super) fn new(count: usize) -> ArrayOfPayloads {
         let mut bytes = Vec::with_capacity(2 + count * EXPECTED_LEN);
         bytes.push(b'[');
-        ArrayOfPayloads { bytes, is_too_long: false }
+        ArrayOfPayloads { bytes, is_too_long: false, misses: 0 }
     }
 
     pub(super) fn push(&mut self, payload: Option<&[u8]>) {
+        self.misses += usize::from(payload.is_none());
         let payload = payload.unwrap_or(b"null");
         if self.bytes.len() + payload.len() + 2 > ANSWER_LEN_MAX {
             self.is_too_long = true;

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -198,14 +199,23 @@ pub(super) struct Problem {
     allow: Option<&'static str>,
     /// For 401 and 403 (RFC 6750, 3).
     challenge: Option<&'static str>,
+    /// For 429, in seconds.
+    retry_after: Option<u64>,
     /// What the client had still to send is not wanted: the connection ends after this answer.
     pub(super) closes: bool,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Problem {
-        let (field, allow, challenge) = (None, None, None);
-        Problem { status, detail: detail.into(), field, allow, challenge, closes: false }
+        Problem {
+            status,
+            detail: detail.into(),
+            field: None,
+            allow: None,
+            challenge: None,
+            retry_after: None,
+            closes: false,
+        }
     }
 
     /// 400: the form of the request is wrong.
@@ -267,6 +277,13 @@ impl Problem {
         self
     }
 
+    /// Says when to come again, in whole seconds.
+    #[must_use]
+    pub(super) fn after(mut self, wait: Duration) -> Problem {
+        self.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        self
+    }
+
     /// Ends the connection after the answer.
     #[must_use]
     pub(super) fn closing(mut self) -> Problem {
@@ -315,6 +332,9 @@ impl Problem {
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, ONE_SECOND);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.closes {
             headers.insert(CONNECTION, CLOSE);

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -13,7 +14,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
-use super::access::{Admitted, demand, scope_of};
+use super::access::{Denied, demand, scope_of};
 use super::body::{self, BodyKind};
 use super::counters::Operation;
 use super::list::digest_of;
@@ -24,6 +25,7 @@ use super::sweep::Phase;
 use super::worker::Worker;
 use super::{consume, extend, issue, resolve, revoke, status};
 use crate::engine::{Outcome, Rejected};
+use crate::keys::Access;
 
 /// The longest `Idempotency-Key`, in bytes.
 const KEY_LEN_MAX: usize = 255;
@@ -78,7 +80,10 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         );
         let admitted = match admitted {
             Ok(admitted) => admitted,
-            Err(denied) => return exchange.refuse(Operation::Unknown, denied.into()),
+            Err(denied) => {
+                let problem = exchange.denied(denied);
+                return exchange.refuse(Operation::Unknown, problem);
+            }
         };
         let path = target.path().as_bytes();
         let Some(found) = route(path) else {
@@ -95,10 +100,12 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         match (operation, found) {
             (Operation::Resolve, Route::Token(token)) if !exchange.has_body => {
                 let answered = resolve::one(worker, &admitted, head.headers, token);
+                let answered = exchange.guarded(&admitted, answered);
                 exchange.ready(operation, answered)
             }
             (Operation::Status, Route::TokenStatus(token)) if !exchange.has_body => {
                 let answered = status::one(worker, &admitted, head.headers, token);
+                let answered = exchange.guarded(&admitted, answered);
                 exchange.ready(operation, answered)
             }
             (operation, found) => {
@@ -108,10 +115,11 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                     Some(Ok(digest)) => Some(digest),
                     None => None,
                 };
-                let worker = self.worker.clone();
+                let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
                 Answer::Waiting(Box::pin(async move {
-                    let done =
-                        perform(&worker, &admitted, operation, token, head.headers, body).await;
+                    let asker = Asker { access: &admitted, peer };
+                    let done = perform(&worker, asker, operation, token, head.headers, body).await;
+                    let done = exchange.guarded(&admitted, done);
                     exchange.finish(operation, done)
                 }))
             }
@@ -171,14 +179,22 @@ fn operation(route: Route<'_>, method: &Method) -> Option<Operation> {
     }
 }
 
+/// Who asks, and from where.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) access: &'a Access,
+    pub(super) peer: IpAddr,
+}
+
 async fn perform(
     worker: &Worker,
-    admitted: &Admitted,
+    asker: Asker<'_>,
     operation: Operation,
     token: Option<crate::token::Digest>,
     headers: HeaderMap,
     body: Incoming,
 ) -> Answered {
+    let access = asker.access;
     let kind = match operation {
         Operation::Issue => BodyKind::Json(worker.config.issue_body_len_max()),
         Operation::IssueBatch => BodyKind::Json(worker.config.issue_batch_body_len_max()),
@@ -193,15 +209,15 @@ async fn perform(
     };
     let gathered = body::gather(worker, &headers, body, kind).await?;
     match (operation, token) {
-        (Operation::Issue, _) => issue::one(worker, admitted, headers, gathered.bytes).await,
-        (Operation::IssueBatch, _) => issue::batch(worker, admitted, headers, gathered.bytes).await,
-        (Operation::ResolveBatch, _) => resolve::batch(worker, admitted, headers, &gathered.bytes),
+        (Operation::Issue, _) => issue::one(worker, access, headers, gathered.bytes).await,
+        (Operation::IssueBatch, _) => issue::batch(worker, access, headers, gathered.bytes).await,
+        (Operation::ResolveBatch, _) => resolve::batch(worker, asker, headers, &gathered.bytes),
         (Operation::ConsumeBatch, _) => {
-            consume::batch(worker, admitted, headers, gathered.bytes).await
+            consume::batch(worker, asker, headers, gathered.bytes).await
         }
-        (Operation::Consume, Some(digest)) => consume::one(worker, admitted, headers, digest).await,
+        (Operation::Consume, Some(digest)) => consume::one(worker, access, headers, digest).await,
         (Operation::Extend, Some(digest)) => {
-            extend::one(worker, headers, digest, gathered.bytes).await
+            extend::one(worker, access, headers, digest, gathered.bytes).await
         }
         (Operation::Revoke, Some(digest)) => revoke::one(worker, digest).await,
         // Resolve and status come here only with a body, which `gather` has refused.
@@ -235,6 +251,27 @@ impl Exchange {
     fn refuse(self, operation: Operation, mut problem: Problem) -> Answer {
         problem.closes |= self.has_body;
         self.ready(operation, Err(problem))
+    }
+
+    /// 401; 429 where wrong keys are tried too often.
+    fn denied(&self, denied: Denied) -> Problem {
+        let now = self.worker.engine.now();
+        let guessed = match denied {
+            Denied::Missing => Ok(()),
+            Denied::Wrong => self.worker.guard.wrong_key(self.conn.peer.get(), now),
+        };
+        guessed.err().unwrap_or_else(|| denied.into())
+    }
+
+    /// 429 in place of 404 where there were too many of these.
+    fn guarded(&self, access: &Access, answered: Answered) -> Answered {
+        match answered {
+            Err(problem) if problem.status == StatusCode::NOT_FOUND => {
+                let (now, peer) = (self.worker.engine.now(), self.conn.peer.get());
+                Err(self.worker.guard.miss(access, peer, now, 1).err().unwrap_or(problem))
+            }
+            other => other,
+        }
     }
 
     fn finish(self, operation: Operation, answered: Answered) -> Response<Body> {
@@ -328,6 +365,10 @@ pub(super) fn engine_problem(outcome: &Outcome) -> Problem {
         Outcome::MemoryFull => Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,
             "memory is full (--max-memory); nothing was issued",
+        ),
+        Outcome::QuotaFull => Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "the namespace holds as much as it may (--quota); nothing was issued",
         ),
         Outcome::DiskFull => {
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, "the disk is full; nothing was changed")

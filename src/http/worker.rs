@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use super::access::Door;
 use super::budget::Budget;
 use super::conn::Connection;
 use super::counters::Counters;
+use super::guard::Guard;
 use super::pipe::ConnState;
 use super::sweep::{TICK, Tick, Watched};
 use super::{Config, respond};
@@ -37,6 +39,7 @@ pub(super) struct Common {
     pub(super) engine: Engine,
     pub(super) config: Config,
     pub(super) budget: Budget,
+    pub(super) guard: Guard,
     /// Connections open at the moment.
     pub(super) open: Arc<AtomicUsize>,
 }
@@ -50,6 +53,7 @@ pub(super) struct Worker {
     pub(super) counters: Arc<CachePadded<Counters>>,
     pub(super) watched: Watched,
     pub(super) door: Door,
+    pub(super) guard: Guard,
     /// Where bytes arrive before they are given to their connection.
     pub(super) scratch: RefCell<Box<[u8]>>,
     /// The value of `Date`, exact to a [`TICK`].
@@ -86,6 +90,7 @@ impl Worker {
             caller: common.engine.caller(),
             config: common.config.clone(),
             budget: common.budget.clone(),
+            guard: common.guard.clone(),
             counters,
             watched: Watched::default(),
             door: Door::new(
@@ -142,9 +147,9 @@ impl Worker {
         let mut rest = ACCEPT_REST_MIN;
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
                     rest = ACCEPT_REST_MIN;
-                    self.take_on(socket);
+                    self.take_on(socket, peer.ip());
                 }
                 // The connection was gone before we came to it.
                 Err(error) if is_of_the_peer(&error) => (),
@@ -158,12 +163,13 @@ impl Worker {
         }
     }
 
-    fn take_on(self: &Rc<Worker>, socket: TcpStream) {
+    fn take_on(self: &Rc<Worker>, socket: TcpStream, peer: IpAddr) {
         // Answers are written whole; waiting to fill a packet would only delay them.
         let _ = socket.set_nodelay(true);
         match self.slot() {
             Some(slot) => {
                 self.counters.accepted();
+                slot.state.peer.set(peer);
                 spawn_local(Connection::new(socket, self.clone(), slot));
             }
             None => {

@@ -85,6 +85,11 @@ impl Table {
         (*known == hash).then(|| Arc::clone(access))
     }
 
+    /// The namespaces that somebody has a key for; several times where there are several keys.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        self.keys.values().map(|(_, access)| &access.namespace)
+    }
+
     /// Keys in it.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -12,14 +12,14 @@ use crate::server::{LOG_FILTER, Launch, Server, jeton};
 use crate::support::eventually;
 
 /// A keys file, and the commands on it.
-struct Keys(PathBuf);
+pub struct Keys(PathBuf);
 
 impl Keys {
-    fn in_dir(dir: &Path) -> Keys {
+    pub fn in_dir(dir: &Path) -> Keys {
         Keys(dir.join("keys.toml"))
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().expect("UTF-8")
     }
 
@@ -31,35 +31,35 @@ impl Keys {
     }
 
     /// A new key as the header's value.
-    fn add(&self, namespace: &str, scopes: &str, more: &[&str]) -> String {
+    pub fn add(&self, namespace: &str, scopes: &str, more: &[&str]) -> String {
         let args = [&["add", "--namespace", namespace, "--scope", scopes], more].concat();
         let key = self.run(&args);
         assert!(key.ends_with('\n') && key.lines().count() == 1, "the key alone");
         format!("Bearer {}", key.trim())
     }
 
-    fn revoke(&self, key: &str) {
+    pub fn revoke(&self, key: &str) {
         self.run(&["revoke", &key["Bearer jeton_".len()..][..8]]);
     }
 }
 
-fn run_jeton(args: &[&str]) -> Output {
+pub fn run_jeton(args: &[&str]) -> Output {
     jeton().args(args).output().expect("it runs")
 }
 
-fn send(server: &Server, key: &str, method: &str, path: &str, body: &str) -> Response {
+pub fn send(server: &Server, key: &str, method: &str, path: &str, body: &str) -> Response {
     let mut headers = vec![("Authorization", key)];
     headers.retain(|(_, value)| !value.is_empty());
     Client::of(server).send(method, path, &headers, body)
 }
 
-fn issued(server: &Server, key: &str, body: &str) -> String {
+pub fn issued(server: &Server, key: &str, body: &str) -> String {
     let response = send(server, key, "POST", "/v1/tokens", body);
     assert!(matches!(response.status, 200 | 201), "{}", response.text());
     response.json()["token"].as_str().expect("a token").to_owned()
 }
 
-fn resolve(server: &Server, key: &str, token: &str) -> u16 {
+pub fn resolve(server: &Server, key: &str, token: &str) -> u16 {
     send(server, key, "GET", &format!("/v1/tokens/{token}"), "").status
 }
 

@@ -33,6 +33,7 @@ const CRATES: [Layered; 2] = [
                 "failpoint",
                 "namespace",
                 "scope",
+                "pace",
             ],
             &["store", "wheel", "wal", "keys"],
             &["engine"],

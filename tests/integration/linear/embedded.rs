@@ -144,7 +144,9 @@ fn answer(outcome: &Outcome) -> Answer {
         Outcome::NotFound => Answer::Missing,
         Outcome::Extended { deadline } => Answer::Extended { deadline_ms: deadline.0 },
         Outcome::Revoked => Answer::Revoked,
-        Outcome::MemoryFull | Outcome::DiskFull | Outcome::ReadOnly => panic!("{outcome:?}"),
+        Outcome::MemoryFull | Outcome::QuotaFull | Outcome::DiskFull | Outcome::ReadOnly => {
+            panic!("{outcome:?}")
+        }
     }
 }
 

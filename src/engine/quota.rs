@@ -1,0 +1,107 @@
+//! Quotas: how much a namespace may hold.
+//!
+//! They are checked by the committer, which alone knows what a namespace holds at the moment of an
+//! issue: however many clients issue at once, a quota is never exceeded. What is already there
+//! when a quota is lowered stays until its deadline.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use ahash::RandomState;
+
+use super::Shared;
+use super::apply::Holding;
+use crate::token::NamespaceTag;
+
+/// How much a namespace may hold; `None` where there is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Tokens with a use left.
+    pub tokens_max: Option<u64>,
+    /// Memory of entries in bytes, consumed ones included until their deadline.
+    pub bytes_max: Option<u64>,
+    /// The longest life of a token that is extended. That of an issue is the caller's to check,
+    /// who can say what was wrong.
+    pub ttl_max: Option<Duration>,
+}
+
+impl Quota {
+    /// Whether a namespace that holds `holding` may have another token of `bytes` bytes.
+    fn admits(&self, holding: Holding, bytes: u64) -> bool {
+        self.tokens_max.is_none_or(|max| holding.tokens < max)
+            && self.bytes_max.is_none_or(|max| holding.bytes.saturating_add(bytes) <= max)
+    }
+}
+
+/// The quotas of all namespaces that have one.
+pub type Quotas = HashMap<NamespaceTag, Quota, RandomState>;
+
+/// What namespaces hold, as last told.
+pub(super) type Holdings = HashMap<NamespaceTag, Holding, RandomState>;
+
+/// More namespaces are told of only where they have quotas.
+const TOLD_MAX: usize = 1_024;
+
+/// What the issues of one frame will take when they are applied.
+#[derive(Default)]
+pub(super) struct Reserved(Holdings);
+
+impl Reserved {
+    /// Nothing is reserved any more: the frame is applied, or lost.
+    pub(super) fn clear(&mut self) {
+        if !self.0.is_empty() {
+            self.0.clear();
+        }
+    }
+
+    /// Reserves room for a token of `bytes` bytes. False where the quota has none.
+    pub(super) fn take(
+        &mut self,
+        quotas: &Quotas,
+        held: &Holdings,
+        tag: NamespaceTag,
+        bytes: u64,
+    ) -> bool {
+        let Some(quota) = quotas.get(&tag) else { return true };
+        if (quota.tokens_max, quota.bytes_max) == (None, None) {
+            return true;
+        }
+        let mut holding = held.get(&tag).copied().unwrap_or_default();
+        let reserved = self.0.entry(tag).or_default();
+        holding.tokens += reserved.tokens;
+        holding.bytes += reserved.bytes;
+        let admits = quota.admits(holding, bytes);
+        if admits {
+            reserved.tokens += 1;
+            reserved.bytes += bytes;
+        }
+        admits
+    }
+}
+
+impl Shared {
+    pub(super) fn quotas(&self) -> Arc<Quotas> {
+        Arc::clone(&self.quotas.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_quotas(&self, quotas: Quotas) {
+        *self.quotas.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(quotas);
+    }
+
+    pub(super) fn holding(&self, tag: NamespaceTag) -> Holding {
+        let told = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(&tag).copied().unwrap_or_default()
+    }
+
+    /// Tells what the namespaces hold.
+    pub(super) fn tell_holdings(&self, held: &Holdings) {
+        let mut told = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
+        told.clear();
+        if held.len() <= TOLD_MAX {
+            told.extend(held);
+        } else {
+            told.extend(self.quotas().keys().filter_map(|tag| held.get_key_value(tag)));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! How often something may happen: the generic cell rate algorithm (ITU-T I.371), which needs one
+//! number for each thing that is limited, and no timer.
+//!
+//! The number is the time until which all that happened has been paid for, at the rate allowed.
+//! Where that lies further ahead than the burst, nothing more may happen. Whatever is allowed may
+//! run up a debt, so that a batch that is larger than the burst is possible, and waited for later.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::time::UnixMillis;
+
+/// The highest rate that can be limited, each second.
+pub const RATE_MAX: u32 = 1_000_000;
+
+/// So many each second, and as many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    interval_ns: u64,
+}
+
+/// Until when everything is paid for, in nanoseconds since the epoch.
+#[derive(Debug, Default)]
+pub struct Paid(AtomicU64);
+
+const SECOND_NS: u64 = 1_000_000_000;
+const MILLI_NS: u64 = 1_000_000;
+
+impl Pace {
+    /// `rate` each second, 1 to [`RATE_MAX`]; other rates are taken for the nearest of these.
+    #[must_use]
+    pub fn per_second(rate: u32) -> Pace {
+        Pace { interval_ns: SECOND_NS / u64::from(rate.clamp(1, RATE_MAX)) }
+    }
+
+    /// Lets `count` happen at `now`.
+    ///
+    /// # Errors
+    /// It may not, and nothing is counted; how long to wait.
+    pub fn take(self, paid: &Paid, now: UnixMillis, count: u64) -> Result<(), Duration> {
+        let now_ns = now.0.saturating_mul(MILLI_NS);
+        let cost_ns = self.interval_ns.saturating_mul(count);
+        let mut until = paid.0.load(Ordering::Relaxed);
+        loop {
+            self.check(until, now_ns)?;
+            let next = until.max(now_ns).saturating_add(cost_ns);
+            match paid.0.compare_exchange_weak(until, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(other) => until = other,
+            }
+        }
+    }
+
+    /// Whether one could happen at `now`; nothing is counted.
+    ///
+    /// # Errors
+    /// It could not; how long to wait.
+    pub fn look(self, paid: &Paid, now: UnixMillis) -> Result<(), Duration> {
+        self.check(paid.0.load(Ordering::Relaxed), now.0.saturating_mul(MILLI_NS))
+    }
+
+    fn check(self, until_ns: u64, now_ns: u64) -> Result<(), Duration> {
+        // The last interval of the burst is not there any more once it has been taken.
+        let latest = now_ns.saturating_add(SECOND_NS - self.interval_ns);
+        match until_ns.checked_sub(latest) {
+            None | Some(0) => Ok(()),
+            Some(wait_ns) => Err(Duration::from_nanos(wait_ns)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_burst_of_one_second_then_the_rate() {
+        let (pace, paid) = (Pace::per_second(10), Paid::default());
+        let at = |ms: u64| UnixMillis(1_769_860_800_000 + ms);
+        for _ in 0..10 {
+            assert_eq!(pace.take(&paid, at(0), 1), Ok(()));
+        }
+        assert_eq!(pace.take(&paid, at(0), 1), Err(Duration::from_millis(100)));
+        assert_eq!(pace.look(&paid, at(40)), Err(Duration::from_millis(60)));
+        assert_eq!(pace.take(&paid, at(100), 1), Ok(()));
+        assert!(pace.take(&paid, at(100), 1).is_err());
+        assert!(pace.look(&paid, at(60_000)).is_ok());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_burst_is_waited_for_afterwards() {
+        let (pace, paid) = (Pace::per_second(100), Paid::default());
+        assert_eq!(pace.take(&paid, UnixMillis(0), 1_000), Ok(()));
+        let wait = pace.take(&paid, UnixMillis(0), 1).unwrap_err();
+        assert_eq!(wait, Duration::from_millis(9_010));
+        assert_eq!(pace.take(&paid, UnixMillis(9_010), 1), Ok(()));
+    }
+
+    proptest! {
+        /// However the calls are spread, never more than the burst and what the time allows.
+        #[test]
+        fn never_more_than_the_rate(
+            rate in 1..2_000_u32,
+            gaps in proptest::collection::vec(0..400_u64, 1..400),
+        ) {
+            let (pace, paid) = (Pace::per_second(rate), Paid::default());
+            let (mut now, mut allowed) = (1_000_000, 0_u64);
+            let began = now;
+            for gap in gaps {
+                now += gap;
+                allowed += u64::from(pace.take(&paid, UnixMillis(now), 1).is_ok());
+                // The interval is rounded down to whole nanoseconds.
+                let most = u64::from(rate) * (1_000 + now - began) / 1_000 + 1;
+                prop_assert!(allowed <= most, "{allowed} of {most} in {} ms", now - began);
+            }
+        }
+    }
+}

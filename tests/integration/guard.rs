@@ -1,0 +1,192 @@
+//! The guard against enumeration: misses are limited, hits are not, and what is not there looks
+//! the same whatever the reason, to the byte and as far as can be seen in time.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::access::{Keys, issued, resolve, send};
+use crate::client::Client;
+use crate::raw::{Conn, Response, request};
+use crate::server::{Launch, Server};
+use crate::support::{Rng, eventually};
+use crate::volume;
+
+const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+struct Shop {
+    server: Server,
+    key: String,
+    other: String,
+    _dir: tempfile::TempDir,
+}
+
+/// A server with two keys, and so many misses a second for each, and for whoever has none.
+fn shop(keyed: &str, keyless: &str) -> Shop {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let [key, other] =
+        ["shop-a", "shop-b"].map(|shop| keys.add(shop, "issue,resolve,consume,reference", &[]));
+    let launch = Launch::on(&dir.path().join("data")).flag("--keys", keys.path());
+    let launch = launch.flag("--anonymous", "shop-a:resolve,consume");
+    let server = launch.flag("--miss-limit", keyed).flag("--anonymous-miss-limit", keyless).start();
+    Shop { server, key, other, _dir: dir }
+}
+
+fn is_refused(answer: &Response) -> bool {
+    assert!(matches!(answer.status, 401 | 404 | 429), "{}", answer.text());
+    assert_eq!(answer.status == 429, answer.header("retry-after") == Some("1"));
+    answer.status == 429
+}
+
+/// How many of `count` such requests were refused, sent on one connection at once.
+fn refused(server: &Server, key: &str, method: &str, path: &str, count: usize) -> usize {
+    let mut conn = Conn::open(server.data).expect("a connection");
+    let headers: &[_] = if key.is_empty() { &[] } else { &[("Authorization", key)] };
+    let one = request(method, path, headers, b"");
+    let ask = |_| {
+        conn.send(&one).expect("sends");
+        is_refused(&conn.response().expect("an answer"))
+    };
+    (0..count).map(ask).filter(|is_refused| *is_refused).count()
+}
+
+#[test]
+fn p10_who_misses_too_often_is_told_to_wait_and_hits_go_on() {
+    let path = format!("/v1/tokens/{UNKNOWN}");
+    for (method, path) in [
+        ("GET", path.clone()),
+        ("GET", format!("{path}/status")),
+        ("POST", format!("{path}/consume")),
+    ] {
+        let shop = shop("3", "2");
+        let token = issued(&shop.server, &shop.key, r#"{"payload":1,"uses":100}"#);
+        let count = refused(&shop.server, &shop.key, method, &path, 200);
+        assert!(count > 100, "{count} of 200 {method} {path}");
+        // The address of this key is that of the other: both are limited, and hits of neither.
+        assert_eq!(resolve(&shop.server, &shop.key, &token), 200);
+        let consume = format!("/v1/tokens/{token}/consume");
+        assert_eq!(send(&shop.server, &shop.key, "POST", &consume, "").status, 200);
+        assert_eq!(resolve(&shop.server, "", &token), 200);
+        eventually("it is forgotten after a second", || {
+            !is_refused(&send(&shop.server, &shop.key, method, &path, ""))
+        });
+        let count = refused(&shop.server, "", method, &path, 50);
+        assert!(count > 25, "{count} of 50 without a key");
+    }
+}
+
+#[test]
+fn wrong_keys_are_guesses_as_well() {
+    let shop = shop("3", "2");
+    let wrong = format!("{}x", &shop.key[..shop.key.len() - 1]);
+    let path = format!("/v1/tokens/{UNKNOWN}");
+    let count = refused(&shop.server, &wrong, "GET", &path, 60);
+    assert!(count > 30, "{count} of 60");
+    let token = issued(&shop.server, &shop.key, r#"{"payload":1}"#);
+    assert_eq!(resolve(&shop.server, &shop.key, &token), 200, "who has one is not concerned");
+}
+
+#[test]
+fn batches_count_each_miss_and_references_are_not_looked_up_beyond_the_limit() {
+    let shop = shop("20", "5");
+    let order = json!({"payload": 1, "reference": {"order_number": "7"}}).to_string();
+    let token = issued(&shop.server, &shop.key, &order);
+    let ask = |path: &str, tokens: &serde_json::Value| {
+        let body = json!({ "tokens": tokens }).to_string();
+        send(&shop.server, &shop.key, "POST", path, &body)
+    };
+    let guesses: Vec<_> =
+        (0..60).map(|n| json!({"reference": {"order_number": format!("guess {n}")}})).collect();
+    let guesses = json!(guesses);
+    assert_eq!(ask("/v1/resolve", &guesses).status, 200, "as a debt");
+    for path in ["/v1/resolve", "/v1/consume"] {
+        let known = ask(path, &json!([{"reference": {"order_number": "7"}}]));
+        assert_eq!(known.status, 429, "{path}: {}", known.text());
+    }
+    assert_eq!(ask("/v1/resolve", &json!([token])).text(), "[1]", "a hit by token");
+    assert_eq!(ask("/v1/resolve", &json!([token, UNKNOWN])).status, 429);
+    let refused = ask("/v1/consume", &json!([token]));
+    assert_eq!(refused.status, 429, "before anything is consumed");
+    assert_eq!(resolve(&shop.server, &shop.key, &token), 200);
+    eventually("the debt is paid", || {
+        ask("/v1/consume", &json!([{"reference": {"order_number": "7"}}])).text() == "[1]"
+    });
+}
+
+#[test]
+fn without_keys_misses_are_limited_only_where_it_is_asked_for() {
+    let path = format!("/v1/tokens/{UNKNOWN}");
+    let dir = tempfile::tempdir().expect("a folder");
+    let server = Launch::on(dir.path()).start();
+    assert_eq!(refused(&server, "", "GET", &path, 2_000), 0);
+    drop(server);
+    let server = Launch::on(dir.path()).flag("--miss-limit", "2").start();
+    assert!(refused(&server, "", "GET", &path, 50) > 25);
+}
+
+/// One token of each kind that is not there any more, or not here.
+fn missing(shop: &Shop) -> [(&'static str, String); 5] {
+    let issue = |key: &str, body: &str| issued(&shop.server, key, body);
+    let expired = issue(&shop.key, r#"{"payload":1,"ttl":"1ms"}"#);
+    let consumed = issue(&shop.key, r#"{"payload":1}"#);
+    let path = format!("/v1/tokens/{consumed}/consume");
+    assert_eq!(send(&shop.server, &shop.key, "POST", &path, "").status, 200);
+    let hidden = issue(&shop.key, r#"{"payload":1,"peek":false}"#);
+    [
+        ("unknown", UNKNOWN.to_owned()),
+        ("expired", expired),
+        ("consumed", consumed),
+        ("foreign", issue(&shop.other, r#"{"payload":1}"#)),
+        ("not to be resolved", hidden),
+    ]
+}
+
+/// How often a time of `those` is longer than one of `these`, from -1 (never) to 1 (always): the
+/// effect size that Cliff calls delta.
+fn effect(these: &[u64], those: &[u64]) -> f64 {
+    let mut sorted = these.to_vec();
+    sorted.sort_unstable();
+    let balance = |time: &u64| {
+        let less = sorted.partition_point(|other| other < time);
+        let more = sorted.len() - sorted.partition_point(|other| other <= time);
+        less as f64 - more as f64
+    };
+    those.iter().map(balance).sum::<f64>() / (these.len() * those.len()) as f64
+}
+
+/// Told and not asserted, for a machine has other things to do: near 0 nobody can tell, 0.147 is
+/// called small.
+#[test]
+fn p10_what_is_not_there_gets_the_same_bytes_and_no_other_time() {
+    let samples = volume::volume("timing", 400);
+    let mut shop = shop("3", "2");
+    shop.server = {
+        let dir = shop._dir.path().join("data");
+        let keys = Keys::in_dir(shop._dir.path());
+        shop.server.stop_well();
+        Launch::on(&dir).flag("--keys", keys.path()).flag("--miss-limit", "0").start()
+    };
+    let kinds = missing(&shop);
+    let mut client = Client::of(&shop.server);
+    let mut rng = Rng::new(7);
+    let mut times: [Vec<u64>; 5] = Default::default();
+    let mut bodies = Vec::new();
+    let headers = [("Authorization", shop.key.as_str())];
+    for _ in 0..samples * kinds.len() as u64 {
+        let kind = rng.below(kinds.len());
+        let path = format!("/v1/tokens/{}", kinds[kind].1);
+        let began = Instant::now();
+        let mut answer = client.send("GET", &path, &headers, "");
+        times[kind].push(began.elapsed().as_nanos() as u64);
+        answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
+        bodies.push((answer.status, answer.headers, answer.body));
+    }
+    bodies.dedup();
+    assert_eq!((bodies.len(), bodies[0].0), (1, 404), "the same bytes");
+    let told: Vec<_> = (1..kinds.len())
+        .map(|kind| (kinds[kind].0, (effect(&times[0], &times[kind]).abs() * 1_000.0) as u64))
+        .collect();
+    volume::tell("timing_effect_in_thousandths", &told);
+    assert!(effect(&[1, 2, 3], &[4, 5, 6]) > 0.99, "the measure sees a difference");
+}
