@@ -35,7 +35,7 @@ const CRATES: [Layered; 2] = [
                 "scope",
                 "pace",
             ],
-            &["store", "wheel", "wal", "keys"],
+            &["store", "wheel", "wal", "keys", "tls"],
             &["engine"],
             &["http"],
             &["config", "cli", "main"],

@@ -1,0 +1,50 @@
+//! The client's side: what `jeton issue` and the others begin TLS with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+
+use super::files::Pem;
+use super::{HTTP1, TlsError, VERSIONS, provider};
+
+/// What a client of HTTP/1.1 begins with. It believes the certificates in `ca`, or, without it, the
+/// roots of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others). `identity` is a client's
+/// own certificate and its key.
+///
+/// # Errors
+/// A file is missing or not what it should be, or the system has no roots.
+pub fn config(
+    ca: Option<&Path>,
+    identity: Option<(&Path, &Path)>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let library = |error: rustls::Error| TlsError::Library(error.to_string());
+    let roots = match ca {
+        Some(file) => Pem::read("--ca", file)?.roots()?,
+        None => system_roots()?,
+    };
+    let provider = provider();
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&VERSIONS)
+        .map_err(library)?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let (cert, key) = (Pem::read("--cert", cert)?, Pem::read("--key", key)?);
+            let chain = cert.certificates()?;
+            // For a better message than the next call has.
+            key.certified(chain.clone(), &cert, &provider)?;
+            builder.with_client_auth_cert(chain, key.private_key()?).map_err(library)?
+        }
+    };
+    config.alpn_protocols = vec![HTTP1.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    // A single root that can't be read is left out, as other programs do.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(roots) }
+}

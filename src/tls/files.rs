@@ -1,0 +1,217 @@
+//! Reads PEM files (RFC 7468), and says of which of them what is wrong, without a byte of what is
+//! in them: one holds a private key.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, RootCertStore};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use super::name;
+use crate::time::UnixMillis;
+
+/// The longest file, in bytes: a bundle of all public roots has a quarter of that.
+const FILE_LEN_MAX: u64 = 1 << 20;
+
+/// Why there is no TLS to work with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    /// The system refused.
+    #[error("{flag} {} can't be read: {reason}", file.display())]
+    Io {
+        /// Which of the files.
+        flag: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// It is not what it should be.
+    #[error("{flag} {}: {reason}", file.display())]
+    Form {
+        /// Which of the files.
+        flag: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, without what is there.
+        reason: String,
+    },
+    /// The system knows no roots to believe.
+    #[error("this system has no root certificates: name some with --ca FILE")]
+    NoRoots,
+    /// The library refused for a reason of its own.
+    #[error("TLS can't be set up: {0}")]
+    Library(String),
+}
+
+/// A PEM file as it was read.
+pub(super) struct Pem {
+    flag: &'static str,
+    file: PathBuf,
+    text: Zeroizing<Vec<u8>>,
+    mode: u32,
+}
+
+impl Pem {
+    /// Reads `file`, which `flag` has named.
+    pub(super) fn read(flag: &'static str, file: &Path) -> Result<Pem, TlsError> {
+        let refused = |error: io::Error| TlsError::Io {
+            flag,
+            file: file.to_owned(),
+            reason: error.to_string(),
+        };
+        let metadata = fs::metadata(file).map_err(refused)?;
+        let (file, mode) = (file.to_owned(), metadata.permissions().mode());
+        if !metadata.is_file() {
+            return Err(TlsError::Form { flag, file, reason: "is not a file".to_owned() });
+        }
+        // All of it at once: a buffer that grew would leave copies of a key behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(FILE_LEN_MAX as usize + 1));
+        let opened = File::open(&file).map_err(refused)?;
+        opened.take(FILE_LEN_MAX + 1).read_to_end(&mut text).map_err(refused)?;
+        let pem = Pem { flag, file, text, mode };
+        if pem.text.len() as u64 > FILE_LEN_MAX {
+            return Err(pem.wrong(format!("must have at most {FILE_LEN_MAX} bytes")));
+        }
+        Ok(pem)
+    }
+
+    fn wrong(&self, reason: impl Into<String>) -> TlsError {
+        TlsError::Form { flag: self.flag, file: self.file.clone(), reason: reason.into() }
+    }
+
+    /// What rustls says of this file.
+    pub(super) fn refused(&self, error: &dyn fmt::Display) -> TlsError {
+        self.wrong(error.to_string())
+    }
+
+    fn holds(&self, what: &[u8]) -> bool {
+        self.text.windows(what.len()).any(|window| window == what)
+    }
+
+    /// Its certificates, at least one.
+    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.text).collect();
+        let certificates = read.map_err(|error| self.wrong(reason(&error)))?;
+        if certificates.is_empty() {
+            let hint = match PrivateKeyDer::from_pem_slice(&self.text) {
+                Ok(_) => "holds no certificate but a private key",
+                Err(_) => "holds no certificate (-----BEGIN CERTIFICATE-----)",
+            };
+            return Err(self.wrong(hint));
+        }
+        for (n, certificate) in (1..).zip(&certificates) {
+            if !name::is_certificate(certificate) {
+                return Err(self.wrong(format!("certificate {n} in it is damaged")));
+            }
+        }
+        Ok(certificates)
+    }
+
+    /// Its certificates as roots.
+    pub(super) fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in self.certificates()? {
+            roots.add(certificate).map_err(|error| self.refused(&error))?;
+        }
+        Ok(roots)
+    }
+
+    /// Its private key.
+    pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        if self.holds(b"BEGIN ENCRYPTED PRIVATE KEY") || self.holds(b"Proc-Type: 4,ENCRYPTED") {
+            return Err(self.wrong(
+                "is encrypted, and nobody is there to type the password: decrypt it with openssl \
+                 pkey -in FILE -out NEW, mode 0600",
+            ));
+        }
+        match PrivateKeyDer::from_pem_slice(&self.text) {
+            Ok(key) => Ok(key),
+            Err(pem::Error::NoItemsFound) if self.holds(b"BEGIN CERTIFICATE") => {
+                Err(self.wrong("holds no private key but a certificate"))
+            }
+            Err(error) => Err(self.wrong(reason(&error))),
+        }
+    }
+
+    /// The private key in it with its certificates, which are those of `cert`.
+    pub(super) fn certified(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        cert: &Pem,
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, TlsError> {
+        let key = self.private_key()?;
+        CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => self.wrong(format!(
+                "is not the key of the first certificate in {}",
+                cert.file.display()
+            )),
+            Error::InvalidCertificate(_) => cert.refused(&error),
+            error => self.refused(&error),
+        })
+    }
+
+    /// When its first certificate ends.
+    pub(super) fn not_after(&self) -> Option<UnixMillis> {
+        let first = CertificateDer::from_pem_slice(&self.text).ok()?;
+        Some(name::validity(&first)?.1)
+    }
+
+    /// What should not stay so: certificates that do not count now.
+    pub(super) fn warnings(&self, now: UnixMillis) -> Vec<String> {
+        let certificates = CertificateDer::pem_slice_iter(&self.text).filter_map(Result::ok);
+        let validities = certificates.map(|certificate| name::validity(&certificate));
+        let said = (1..).zip(validities).filter_map(|(n, validity)| {
+            let (not_before, not_after) = validity?;
+            let file = self.file.display();
+            if not_after < now {
+                Some(format!("certificate {n} in {file} has expired: {not_after}"))
+            } else if now < not_before {
+                Some(format!("certificate {n} in {file} is not valid before {not_before}"))
+            } else {
+                None
+            }
+        });
+        said.collect()
+    }
+
+    /// A key is for its owner's eyes.
+    pub(super) fn warning_of_mode(&self) -> Option<String> {
+        let (file, mode) = (self.file.display(), self.mode & 0o777);
+        let is_shared = mode & 0o077 != 0;
+        is_shared.then(|| format!("{file} (mode {mode:o}) can be read by others: chmod 600"))
+    }
+}
+
+/// What is wrong with a file, without the line or the byte: it may be a key's.
+fn reason(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "ends in the middle of a section",
+        pem::Error::IllegalSectionStart { .. } => "has a -----BEGIN line that can't be read",
+        pem::Error::Base64Decode(_) => "has a section that is not base64",
+        pem::Error::NoItemsFound => {
+            "holds no private key (-----BEGIN PRIVATE KEY-----, RSA or EC PRIVATE KEY)"
+        }
+        _ => "is not PEM",
+    }
+}
+
+/// The one certificate there is, whatever name a client asks for.
+#[derive(Debug)]
+pub(super) struct One(pub(super) Arc<CertifiedKey>);
+
+impl ResolvesServerCert for One {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
