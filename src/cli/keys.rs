@@ -61,6 +61,11 @@ pub(super) struct AddArgs {
     #[arg(long, value_name = "DURATION")]
     expires: Option<String>,
 
+    /// A client's certificate of this name is as good as the key; the name is the first DNS name in
+    /// it, else the first URI, else the common name
+    #[arg(long, value_name = "NAME")]
+    certificate: Option<String>,
+
     /// Whose it is, for people
     #[arg(long, default_value = "", value_name = "TEXT")]
     name: String,
@@ -106,9 +111,13 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
     if args.name.len() > NAME_LEN_MAX {
         return Err(mistake("--name", format!("must have at most {NAME_LEN_MAX} bytes")));
     }
+    if let Some(name) = &args.certificate {
+        file::check_certificate(name).map_err(|error| mistake("--certificate", error))?;
+    }
     let now = SystemClock::new().wall();
     let expires_at = args.expires.as_deref().map(|text| expiry(text, now)).transpose()?;
-    let (key, entry) = new_key(namespace, scopes, args.name.clone(), now, expires_at)?;
+    let (key, mut entry) = new_key(namespace, scopes, args.name.clone(), now, expires_at)?;
+    entry.certificate = args.certificate.clone();
     file::add(&args.file.file, &entry)?;
     // What is written here is all that there ever is of the key.
     writeln!(io::stdout().lock(), "{}", key.text())?;
@@ -134,14 +143,19 @@ fn expiry(text: &str, now: UnixMillis) -> Result<UnixMillis, Failure> {
 fn list(file: &FileArg) -> Result<(), Failure> {
     let now = SystemClock::new().wall();
     let head = ["ID", "NAMESPACE", "SCOPES", "CREATED", "STATE", "NAME"].map(str::to_owned);
-    let rows = file::load(&file.file)?;
-    let rows: Vec<_> = std::iter::once(head).chain(rows.iter().map(|key| row(key, now))).collect();
+    let keys = file::load(&file.file)?;
+    let rows: Vec<_> = std::iter::once(head).chain(keys.iter().map(|key| row(key, now))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: [usize; 6] = std::array::from_fn(width);
     let mut out = io::stdout().lock();
     for row in &rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    for key in &keys {
+        if let Some(certificate) = &key.certificate {
+            writeln!(out, "{} also by the certificate of {}", key.id, certificate.escape_debug())?;
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@
 //! created_at = "2026-11-23T05:00:00.000Z"
 //! expires_at = "2027-02-21T05:00:00.000Z"   # optional
 //! revoked_at = "2026-12-01T00:00:00.000Z"   # optional
+//! certificate = "checkout.shop.example"     # optional: a client's certificate of that name will do
 //! ```
 //!
 //! It is changed by `jeton keys`, whole or not at all, and may be edited by hand: comments stay.
@@ -32,6 +33,8 @@ use crate::time::UnixMillis;
 const KEYS_MAX: usize = 10_000;
 /// The longest name of a key, in bytes.
 pub const NAME_LEN_MAX: usize = 100;
+/// The longest name of a certificate, in bytes: as long as the longest name of a host.
+pub const CERTIFICATE_LEN_MAX: usize = 255;
 /// The longest file, in bytes: a key takes a few hundred.
 const FILE_LEN_MAX: u64 = 16 << 20;
 
@@ -54,6 +57,8 @@ pub struct KeyEntry {
     pub expires_at: Option<UnixMillis>,
     /// Since when it is refused for good.
     pub revoked_at: Option<UnixMillis>,
+    /// Whose certificate is as good as the key ([`crate::tls::Peer::name`]).
+    pub certificate: Option<String>,
 }
 
 /// Why there are no keys to work with.
@@ -115,6 +120,7 @@ struct WrittenKey {
     created_at: String,
     expires_at: Option<String>,
     revoked_at: Option<String>,
+    certificate: Option<String>,
 }
 
 impl WrittenKey {
@@ -126,7 +132,11 @@ impl WrittenKey {
         if self.name.len() > NAME_LEN_MAX {
             return Err(format!("name must have at most {NAME_LEN_MAX} bytes"));
         }
+        if let Some(name) = &self.certificate {
+            check_certificate(name)?;
+        }
         Ok(KeyEntry {
+            certificate: self.certificate,
             id: self.id.parse().map_err(|error| format!("id: {error}"))?,
             name: self.name,
             namespace: self.namespace.parse().map_err(|error| format!("namespace: {error}"))?,
@@ -139,6 +149,18 @@ impl WrittenKey {
             revoked_at: self.revoked_at.map(|text| time("revoked_at", &text)).transpose()?,
         })
     }
+}
+
+/// Whether a certificate can have this name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_certificate(name: &str) -> Result<(), String> {
+    let is_text = !name.chars().any(char::is_control);
+    if (1..=CERTIFICATE_LEN_MAX).contains(&name.len()) && is_text {
+        return Ok(());
+    }
+    Err(format!("certificate must have 1 to {CERTIFICATE_LEN_MAX} bytes and no control characters"))
 }
 
 fn form(file: &Path, reason: impl Into<String>) -> KeysError {
@@ -181,6 +203,15 @@ fn read(file: &Path, text: &str) -> Result<Vec<KeyEntry>, KeysError> {
     ids.sort_unstable();
     if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(form(file, format!("there are two keys {}", pair[0])));
+    }
+    let living = keys.iter().filter(|key| key.revoked_at.is_none());
+    let mut named: Vec<_> =
+        living.filter_map(|key| Some((key.certificate.as_deref()?, key.id))).collect();
+    named.sort_unstable();
+    if let Some([(_, one), (_, two)]) =
+        named.windows(2).find(|pair| pair[0].0 == pair[1].0).and_then(|pair| pair.first_chunk())
+    {
+        return Err(form(file, format!("keys {one} and {two} have the same certificate")));
     }
     Ok(keys)
 }
@@ -240,6 +271,9 @@ fn table(entry: &KeyEntry) -> Table {
     table.insert("created_at", value(entry.created_at.to_string()));
     if let Some(expires_at) = entry.expires_at {
         table.insert("expires_at", value(expires_at.to_string()));
+    }
+    if let Some(name) = &entry.certificate {
+        table.insert("certificate", value(name));
     }
     table
 }
@@ -306,8 +340,18 @@ pub fn new_key(
 ) -> Result<(Key, KeyEntry), crate::token::RandomError> {
     let key = Key::random(KeyId::random()?)?;
     let (id, hash) = (key.id(), key.hash());
-    let entry =
-        KeyEntry { id, name, namespace, scopes, hash, created_at, expires_at, revoked_at: None };
+    let (revoked_at, certificate) = (None, None);
+    let entry = KeyEntry {
+        id,
+        name,
+        namespace,
+        scopes,
+        hash,
+        created_at,
+        expires_at,
+        revoked_at,
+        certificate,
+    };
     Ok((key, entry))
 }
 

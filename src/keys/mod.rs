@@ -55,6 +55,8 @@ impl Access {
 #[derive(Debug, Default)]
 pub struct Table {
     keys: HashMap<KeyId, (KeyHash, Arc<Access>)>,
+    /// By the name of a client's certificate.
+    certified: HashMap<String, Arc<Access>>,
 }
 
 impl Table {
@@ -63,6 +65,7 @@ impl Table {
     pub fn new(entries: &[KeyEntry], digester: &Digester) -> Table {
         let mut digesters: HashMap<&Namespace, Digester> = HashMap::new();
         let living = entries.iter().filter(|entry| entry.revoked_at.is_none());
+        let mut certified = HashMap::new();
         let keys = living.map(|entry| {
             let of_namespace = || digester.of(&entry.namespace);
             let access = Access {
@@ -72,9 +75,14 @@ impl Table {
                 expires_at: entry.expires_at.unwrap_or(UnixMillis::MAX),
                 digester: digesters.entry(&entry.namespace).or_insert_with(of_namespace).clone(),
             };
-            (entry.id, (entry.hash.clone(), Arc::new(access)))
+            let access = Arc::new(access);
+            if let Some(name) = &entry.certificate {
+                certified.insert(name.clone(), Arc::clone(&access));
+            }
+            (entry.id, (entry.hash.clone(), access))
         });
-        Table { keys: keys.collect() }
+        let keys = keys.collect();
+        Table { keys, certified }
     }
 
     /// What the holder of `key` may do; nothing where it is no key of this table.
@@ -88,6 +96,12 @@ impl Table {
     /// The namespaces that somebody has a key for; several times where there are several keys.
     pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
         self.keys.values().map(|(_, access)| &access.namespace)
+    }
+
+    /// What the holder of a certificate with this name may do, which was verified.
+    #[must_use]
+    pub fn certified(&self, name: &str) -> Option<Arc<Access>> {
+        self.certified.get(name).cloned()
     }
 
     /// Keys in it.
