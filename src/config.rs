@@ -16,6 +16,7 @@ mod reader;
 
 use crate::http::guard::MissLimits;
 use crate::http::quota::NamespaceLimits;
+use crate::tls::TlsFiles;
 use crate::{engine, http, wal};
 
 use reader::Reader;
@@ -74,6 +75,27 @@ pub struct ServeArgs {
     /// The same of each client address without a key or with wrong ones, where there are keys
     #[arg(long, env = "JETON_ANONYMOUS_MISS_LIMIT", default_value = "10", value_name = "N")]
     anonymous_miss_limit: String,
+
+    /// Speak TLS, on both addresses, with this certificate and those that lead to its root (PEM)
+    #[arg(long, env = "JETON_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM, not encrypted)
+    #[arg(long, env = "JETON_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+
+    /// Whose clients' certificates are believed (PEM): each stands for the key that names it
+    #[arg(long, env = "JETON_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+
+    /// Time for a TLS handshake
+    #[arg(
+        long,
+        env = "JETON_TLS_HANDSHAKE_TIMEOUT",
+        default_value = "5s",
+        value_name = "DURATION"
+    )]
+    tls_handshake_timeout: String,
 
     /// Keep nothing on disk
     #[arg(long, env = "JETON_MEMORY_ONLY", value_parser = FalseyValueParser::new())]
@@ -183,6 +205,8 @@ pub struct ServeConfig {
     pub keys: Option<PathBuf>,
     /// What namespaces may use.
     pub quotas: Vec<NamespaceLimits>,
+    /// Certificate and key, where TLS is spoken.
+    pub tls: Option<TlsFiles>,
     /// The system may use transparent huge pages.
     pub huge_pages: bool,
     /// What is logged.
@@ -205,6 +229,11 @@ impl ServeArgs {
             http: self.http(&mut reader),
             keys: self.keys.clone(),
             quotas: reader.quotas("--quota", &self.quota),
+            tls: reader.tls(
+                self.tls_cert.as_deref(),
+                self.tls_key.as_deref(),
+                self.tls_client_ca.as_deref(),
+            ),
             huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),
@@ -264,6 +293,8 @@ impl ServeArgs {
                 body_timeout: reader.duration("--body-timeout", &self.body_timeout),
                 idle_timeout: reader.duration("--idle-timeout", &self.idle_timeout),
                 write_timeout: reader.duration("--write-timeout", &self.write_timeout),
+                tls_handshake_timeout: reader
+                    .duration("--tls-handshake-timeout", &self.tls_handshake_timeout),
             },
             anonymous: self.anonymous.as_ref().and_then(|text| reader.anonymous(text)),
             miss_limits: self.miss_limits(reader),
@@ -312,6 +343,10 @@ fn check_together(config: &ServeConfig, mistakes: &mut Vec<String>) {
     if config.http.anonymous.is_some() && config.keys.is_none() {
         let why = "without them everybody may do everything";
         mistakes.push(format!("--anonymous needs --keys: {why}"));
+    }
+    if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) && config.keys.is_none() {
+        let why = "a certificate stands for a key, and without keys everybody may do everything";
+        mistakes.push(format!("--tls-client-ca needs --keys: {why}"));
     }
 }
 
@@ -444,6 +479,23 @@ mod tests {
         }
         let mistakes = super::tests::check(&["--anonymous", "a:resolve"]).unwrap_err();
         assert!(mistakes[0].contains("--keys"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn certificate_and_key_are_given_together() {
+        for (flags, missing) in [
+            (&["--tls-cert", "c"][..], "--tls-key"),
+            (&["--tls-key", "k"], "--tls-cert"),
+            (&["--tls-client-ca", "a"], "--tls-cert"),
+            (&["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"], "--keys"),
+        ] {
+            let mistakes = check(flags).unwrap_err();
+            assert!(mistakes[0].contains(missing) && mistakes.len() == 1, "{mistakes:?}");
+        }
+        let all = ["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a", "--keys", "f"];
+        let tls = check(&all).unwrap().tls.unwrap();
+        assert_eq!((tls.cert, tls.key, tls.client_ca), ("c".into(), "k".into(), Some("a".into())));
+        assert!(check(&["--tls-handshake-timeout", "1ms"]).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::ServeArgs;
 
+mod certificates;
 mod client;
 mod keys;
 mod serve;

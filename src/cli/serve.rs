@@ -11,6 +11,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::certificates::Certificates;
 use super::{FAILED, MISTAKEN};
 use crate::config::{LogFormat, ServeArgs, ServeConfig};
 use crate::engine::{CloseError, Engine, OpenError, Progress};
@@ -19,6 +20,7 @@ use crate::http::quota::Quotas;
 use crate::http::{self, Server, listen};
 use crate::keys::{self, Keys, KeysError};
 use crate::time::{Clock, SystemClock};
+use crate::tls::TlsError;
 use crate::token::Digester;
 
 /// How often recovery says how far it is, where there is no terminal.
@@ -36,6 +38,8 @@ enum ServeError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Keys(#[from] KeysError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Close(#[from] CloseError),
     #[error("{0}")]
@@ -95,19 +99,22 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
         // A mistake in it is told before the log is read, not after.
         keys::file::load(file)?;
     }
-    let admin = Admin::start(admin, early, config.keys.is_some())?;
+    let mut certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
+    let tls = certificates.as_ref().map(Certificates::tls);
+    let admin = Admin::start(admin, early, config.keys.is_some(), tls.clone())?;
 
     let engine = open(config)?;
     let keys = config.keys.as_ref().map(|file| Keys::open(file, engine.digester())).transpose()?;
     let quotas = Quotas::new(&config.quotas, &engine);
-    let http = http::Config { keys: keys.clone(), quotas, ..http };
+    let http = http::Config { keys: keys.clone(), quotas, tls, ..http };
     let server = Server::start(&engine, &http, data)?;
     admin.serving(engine.clone(), server.gauges(), keys.clone());
     let mut signals = runtime.block_on(async { Signals::new() })?;
-    say_ready(&server, admin_address, &engine)?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    say_ready(&server, scheme, admin_address, &engine)?;
 
     let mut watch = keys.map(|keys| Watch::new(keys, &engine));
-    let signal = runtime.block_on(signals.stop(watch.as_mut()));
+    let signal = runtime.block_on(signals.stop(watch.as_mut(), certificates.as_mut()));
     tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
     let served = server.stop();
     let closed = engine.close();
@@ -156,10 +163,18 @@ fn allow_descriptors(wanted: u64) -> u64 {
 }
 
 /// The one line on standard output, for whoever started us.
-fn say_ready(server: &Server, admin: std::net::SocketAddr, engine: &Engine) -> io::Result<()> {
+fn say_ready(
+    server: &Server,
+    scheme: &str,
+    admin: std::net::SocketAddr,
+    engine: &Engine,
+) -> io::Result<()> {
     let (data, tokens) = (server.address(), engine.stats().tokens);
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "jeton ready: data=http://{data} admin=http://{admin} tokens={tokens}")?;
+    writeln!(
+        stdout,
+        "jeton ready: data={scheme}://{data} admin={scheme}://{admin} tokens={tokens}"
+    )?;
     stdout.flush()
 }
 
@@ -186,19 +201,33 @@ impl Signals {
         })
     }
 
-    /// Waits until somebody wants the server to stop; meanwhile the keys are kept fresh.
-    async fn stop(&mut self, mut watch: Option<&mut Watch>) -> &'static str {
+    /// Waits until somebody wants the server to stop; meanwhile keys and certificates are kept fresh.
+    async fn stop(
+        &mut self,
+        mut watch: Option<&mut Watch>,
+        mut certificates: Option<&mut Certificates>,
+    ) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => match &mut watch {
-                    Some(watch) => watch.read(),
-                    None => tracing::info!("SIGHUP: there is nothing to read again"),
-                },
+                _ = self.hangup.recv() => {
+                    if watch.is_none() && certificates.is_none() {
+                        tracing::info!("SIGHUP: there is nothing to read again");
+                    }
+                    if let Some(watch) = &mut watch {
+                        watch.read();
+                    }
+                    if let Some(certificates) = &mut certificates {
+                        certificates.read(true);
+                    }
+                }
                 () = tokio::time::sleep(KEYS_LOOK) => {
                     if let Some(watch) = &mut watch {
                         watch.look();
+                    }
+                    if let Some(certificates) = &mut certificates {
+                        certificates.look();
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::http::json::{Written, duration};
 use crate::http::quota::NamespaceLimits;
 use crate::pace::RATE_MAX;
 use crate::scope::{Scope, Scopes};
+use crate::tls::TlsFiles;
 
 /// Libraries that log what clients sent.
 const SILENCED: [&str; 1] = ["h2"];
@@ -112,6 +114,28 @@ impl Reader {
             }
         }
         quotas
+    }
+
+    pub(super) fn tls(
+        &mut self,
+        cert: Option<&Path>,
+        key: Option<&Path>,
+        client_ca: Option<&Path>,
+    ) -> Option<TlsFiles> {
+        let missing = match (cert, key) {
+            (Some(cert), Some(key)) => {
+                let client_ca = client_ca.map(Path::to_owned);
+                return Some(TlsFiles { cert: cert.to_owned(), key: key.to_owned(), client_ca });
+            }
+            (Some(_), None) => "--tls-cert needs --tls-key: the certificate's private key",
+            (None, Some(_)) => "--tls-key needs --tls-cert: the key's certificate",
+            (None, None) if client_ca.is_some() => {
+                "--tls-client-ca needs --tls-cert and --tls-key: clients show certificates over TLS"
+            }
+            (None, None) => return None,
+        };
+        self.mistakes.push(missing.to_owned());
+        None
     }
 
     pub(super) fn log_filter(&mut self, text: &str) -> EnvFilter {

@@ -6,7 +6,7 @@
 //! of 47 bytes more than one without. Only a key that counts is remembered: a connection holds no
 //! more than that, whatever is sent.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::keys::{Access, Keys, Table};
 use crate::namespace::Namespace;
 use crate::scope::{Scope, Scopes};
 use crate::time::UnixMillis;
+use crate::tls::Peer;
 
 /// What a request may do. Cloned with each, without touching what other threads touch.
 pub(super) type Admitted = Rc<Arc<Access>>;
@@ -66,7 +67,21 @@ pub(super) struct Door {
 
 /// What a connection has shown last, and what it is worth.
 #[derive(Default)]
-pub(super) struct Remembered(RefCell<Option<Shown>>);
+pub(super) struct Remembered(RefCell<Option<Shown>>, OnceCell<Box<Certified>>);
+
+/// Whose certificate was verified when the connection began, and what it was worth last.
+struct Certified {
+    peer: Peer,
+    found: RefCell<Option<(u64, Admitted)>>,
+}
+
+impl Remembered {
+    /// The connection is that of `peer`.
+    pub(super) fn certified(&self, peer: Peer) {
+        // A connection begins once.
+        let _ = self.1.set(Box::new(Certified { peer, found: RefCell::default() }));
+    }
+}
 
 struct Shown {
     key: Zeroizing<[u8; KEY_TEXT_LEN]>,
@@ -104,7 +119,10 @@ impl Door {
         now: UnixMillis,
     ) -> Result<Admitted, Denied> {
         let (Some(keys), Some(header)) = (&self.keys, header) else {
-            return self.keyless.clone().ok_or(Denied::Missing);
+            return match (&self.keys, remembered.1.get()) {
+                (Some(keys), Some(certified)) => self.admit_certified(keys, certified, now),
+                _ => self.keyless.clone().ok_or(Denied::Missing),
+            };
         };
         let key = bearer(header).ok_or(Denied::Wrong)?;
         let version = keys.version();
@@ -114,13 +132,43 @@ impl Door {
         {
             return unexpired(&shown.admitted, now);
         }
-        if self.version.replace(version) != version {
-            self.table.replace(keys.table());
-        }
+        self.look_again(keys, version);
         let access = self.table.borrow().access(key).ok_or(Denied::Wrong)?;
         let admitted = Rc::new(access);
         let key = key.try_into().map(Zeroizing::new).map_err(|_| Denied::Wrong)?;
         remembered.0.replace(Some(Shown { key, version, admitted: admitted.clone() }));
+        unexpired(&admitted, now)
+    }
+
+    fn look_again(&self, keys: &Keys, version: u64) {
+        if self.version.replace(version) != version {
+            self.table.replace(keys.table());
+        }
+    }
+
+    /// What the holder of a verified certificate may do who shows no key: what the key may that
+    /// names the certificate, for as long as both count. Whom no key names is no stranger without a
+    /// key but one with a wrong one.
+    fn admit_certified(
+        &self,
+        keys: &Keys,
+        certified: &Certified,
+        now: UnixMillis,
+    ) -> Result<Admitted, Denied> {
+        if now >= certified.peer.not_after {
+            return Err(Denied::Wrong);
+        }
+        let version = keys.version();
+        if let Some((seen, admitted)) = &*certified.found.borrow()
+            && *seen == version
+        {
+            return unexpired(admitted, now);
+        }
+        self.look_again(keys, version);
+        let name = certified.peer.name.as_deref().ok_or(Denied::Wrong)?;
+        let access = self.table.borrow().certified(name).ok_or(Denied::Wrong)?;
+        let admitted = Rc::new(access);
+        certified.found.replace(Some((version, admitted.clone())));
         unexpired(&admitted, now)
     }
 

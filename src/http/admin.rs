@@ -2,7 +2,7 @@
 //!
 //! It begins before the log is read, so that `/readyz` can say so; meanwhile it also answers the
 //! data listener's connections, with 503. Its load is small and its clients are ours, so it has one
-//! thread and plain limits.
+//! thread and plain limits. Where TLS is spoken, it is spoken here too: keys travel here as well.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,22 +19,27 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::access::bearer;
 use super::exposition::Reading;
+use super::tls::{self, Opened};
 use super::{Gauges, namespaces, respond};
 use crate::engine::Engine;
-use crate::keys::Keys;
+use crate::keys::{Access, Keys, Table};
 use crate::scope::Scope;
+use crate::time::UnixMillis;
+use crate::tls::{Peer, Tls};
 
 /// The most connections at once, on each of the two listeners.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a connection may take for a head, idle time included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a TLS handshake may take.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client that is turned away may take to say what it wanted.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -71,13 +76,18 @@ impl Admin {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(listener: TcpListener, data: TcpListener, is_guarded: bool) -> io::Result<Admin> {
+    pub fn start(
+        listener: TcpListener,
+        data: TcpListener,
+        is_guarded: bool,
+        tls: Option<Tls>,
+    ) -> io::Result<Admin> {
         let view = Arc::new(View { is_guarded, ..View::default() });
         let (stage, stages) = watch::channel(Stage::Recovering);
         let shown = view.clone();
         let thread = std::thread::Builder::new()
             .name("jeton-admin".to_owned())
-            .spawn(move || run(listener, data, &shown, stages))?;
+            .spawn(move || run(listener, data, &shown, stages, tls))?;
         Ok(Admin { view, stage, thread })
     }
 
@@ -108,12 +118,16 @@ fn run(
     data: TcpListener,
     view: &Arc<View>,
     mut stages: watch::Receiver<Stage>,
+    tls: Option<Tls>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let turning_away = tokio::spawn(accept(data, turn_away));
-        let shown = view.clone();
-        let answering = tokio::spawn(accept(listener, move |socket| serve(socket, shown.clone())));
+        let shown = (view.clone(), tls.clone());
+        let turning_away = tokio::spawn(accept(data, move |socket| turn_away(socket, tls.clone())));
+        let answering = tokio::spawn(accept(listener, move |socket| {
+            let (view, tls) = shown.clone();
+            serve(socket, view, tls)
+        }));
         // An error means that nobody can tell us any more: then the server is over.
         let _ = stages.wait_for(|stage| *stage != Stage::Recovering).await;
         turning_away.abort();
@@ -154,8 +168,15 @@ where
 }
 
 /// Reads what the client wanted, as far as it comes, and tells it to come again.
-async fn turn_away(mut socket: TcpStream) {
+async fn turn_away(socket: TcpStream, tls: Option<Tls>) {
     let whole = async {
+        let mut socket: Box<dyn Stream> = match tls {
+            None => Box::new(socket),
+            Some(tls) => match tls::open(socket, tls.data(), |socket| socket).await? {
+                Opened::Tls(stream) => stream,
+                Opened::Plain(socket) => Box::new(socket),
+            },
+        };
         let mut head = Vec::new();
         let mut buf = [0; 2048];
         while head.len() < 16 * buf.len() && !head.ends_with(b"\r\n\r\n") {
@@ -171,10 +192,43 @@ async fn turn_away(mut socket: TcpStream) {
     let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
 }
 
-async fn serve(socket: TcpStream, view: Arc<View>) {
+/// What is read and written, encrypted or not: here one call more does not matter.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn serve(socket: TcpStream, view: Arc<View>, tls: Option<Tls>) {
+    let Some(tls) = tls else {
+        return serve_stream(socket, None, view).await;
+    };
+    let opening = tls::open(socket, tls.admin(), |socket| socket);
+    match timeout(TLS_HANDSHAKE_TIMEOUT, opening).await {
+        Ok(Ok(Opened::Tls(stream))) => {
+            let peer = tls::peer_of(&stream);
+            serve_stream(stream, peer, view).await;
+        }
+        Ok(Ok(Opened::Plain(socket))) => speaks_tls(socket).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS connection to the admin listener"),
+        Err(_) => tracing::debug!("a TLS handshake was not finished in time"),
+    }
+}
+
+/// Tells a client that it should have spoken TLS.
+async fn speaks_tls(mut socket: TcpStream) {
+    let whole = async {
+        // What it has sent so far: a socket that is closed over unread bytes loses the answer.
+        let _ = socket.read(&mut [0; 2048]).await?;
+        socket.write_all(&respond::SPEAKS_TLS).await?;
+        socket.shutdown().await
+    };
+    let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
+}
+
+async fn serve_stream(socket: impl Stream, peer: Option<Peer>, view: Arc<View>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let response = answer(request.method(), request.uri().path(), key, &view);
+        let shown = Shown { key, peer: peer.as_ref() };
+        let response = answer(request.method(), request.uri().path(), shown, &view);
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let mut builder = http1::Builder::new();
@@ -184,9 +238,29 @@ async fn serve(socket: TcpStream, view: Arc<View>) {
     }
 }
 
-fn answer(method: &Method, path: &str, key: Option<&[u8]>, view: &View) -> Response<Full<Bytes>> {
+/// What says who is asking.
+#[derive(Clone, Copy, Default)]
+struct Shown<'a> {
+    /// The value of `Authorization`.
+    key: Option<&'a [u8]>,
+    /// Whose certificate was verified.
+    peer: Option<&'a Peer>,
+}
+
+impl Shown<'_> {
+    /// What that is worth at `now`. A key that is shown is the one that counts.
+    fn access(&self, table: &Table, now: UnixMillis) -> Option<Arc<Access>> {
+        if let Some(header) = self.key {
+            return table.access(bearer(header)?);
+        }
+        let peer = self.peer.filter(|peer| now < peer.not_after)?;
+        table.certified(peer.name.as_deref()?)
+    }
+}
+
+fn answer(method: &Method, path: &str, shown: Shown<'_>, view: &View) -> Response<Full<Bytes>> {
     let is_open = matches!(path, "/healthz" | "/readyz");
-    if let Some(refused) = (!is_open).then(|| refusal(key, view)).flatten() {
+    if let Some(refused) = (!is_open).then(|| refusal(shown, view)).flatten() {
         return refused;
     }
     let answers: fn(&View) -> Response<Full<Bytes>> = match path {
@@ -205,12 +279,12 @@ fn answer(method: &Method, path: &str, key: Option<&[u8]>, view: &View) -> Respo
 }
 
 /// Who has no key with the scope admin is refused.
-fn refusal(key: Option<&[u8]>, view: &View) -> Option<Response<Full<Bytes>>> {
+fn refusal(shown: Shown<'_>, view: &View) -> Option<Response<Full<Bytes>>> {
     if !view.is_guarded {
         return None;
     }
-    let access = key.and_then(bearer).and_then(|key| view.keys.get()?.table().access(key));
     let now = view.engine.get().map(Engine::now).unwrap_or_default();
+    let access = view.keys.get().and_then(|keys| shown.access(&keys.table(), now));
     let mut refused = match access {
         Some(access) if now < access.expires_at && access.may(Scope::Admin) => return None,
         Some(access) if now < access.expires_at => {
@@ -276,7 +350,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     async fn get(view: &View, path: &str) -> (u16, String) {
-        let response = answer(&Method::GET, path, None, view);
+        let response = answer(&Method::GET, path, Shown::default(), view);
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -322,7 +396,7 @@ mod tests {
     async fn other_paths_and_methods_are_refused() {
         let view = View::default();
         assert_eq!(get(&view, "/v1/tokens").await.0, 404);
-        let response = answer(&Method::POST, "/healthz", None, &view);
+        let response = answer(&Method::POST, "/healthz", Shown::default(), &view);
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
     }

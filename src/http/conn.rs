@@ -31,6 +31,9 @@ const HEADER_LIST_LEN_MAX: u32 = 16 * 1024;
 const STREAMS_MAX: u32 = 128;
 /// What a peer may still send after we have said our last: more than one request in flight.
 const DISCARDED_MAX: usize = 256 * 1024;
+/// What may wait below the output, in what reads and writes for us: TLS keeps records that the
+/// socket has not taken.
+pub(super) const BELOW_LEN_MAX: usize = 32 * 1024;
 /// Rounds of one poll before other connections have their turn.
 const ROUNDS_MAX: usize = 16;
 
@@ -82,6 +85,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             protocol: Protocol::Undecided,
             _slot: slot,
         }
+    }
+
+    /// A connection to which only `last` is said.
+    pub(super) fn farewell(
+        socket: S,
+        worker: Rc<Worker>,
+        slot: Slot,
+        last: &[u8],
+    ) -> Connection<S> {
+        let mut connection = Connection::new(socket, worker, slot);
+        connection.state.output.borrow_mut().push(last);
+        connection.close();
+        connection
     }
 
     fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
@@ -173,6 +189,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.stall(output.len()),
             }
+        }
+        // A socket holds nothing back; TLS does.
+        match Pin::new(&mut self.socket).poll_flush(cx) {
+            Poll::Ready(Ok(())) => (),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return self.stall(BELOW_LEN_MAX),
         }
         state.stalled_charge.take();
         Poll::Ready(Ok(()))

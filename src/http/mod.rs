@@ -4,6 +4,7 @@
 //! listen   sockets, one for each worker
 //! worker   a thread: accepts, sweeps, drains
 //! conn     one connection: socket ↔ buffers ↔ hyper, in an order that bounds memory
+//! tls      what is agreed on before, where TLS is spoken
 //! pipe     the two buffers, and hyper's own refusals replaced
 //! gate     lets through to hyper what has one reading; strict says what has
 //! sweep    time limits of all connections of a worker
@@ -34,6 +35,7 @@
 //! | memory for bodies and answers | 256 MiB | `--max-inflight`; 503 |
 //! | a line with a chunk's size, all trailers | 1 KiB, 8 KiB | 400 |
 //! | time for a head, a body, idle, a stalled write | 10 s, 30 s, 60 s, 10 s | `--header-timeout` … |
+//! | time for a TLS handshake, which counts as a connection | 5 s | `--tls-handshake-timeout` |
 //! | HTTP/2 streams, resets | 128 a connection, 20 | |
 
 use std::io;
@@ -50,6 +52,7 @@ use crate::engine::Engine;
 use crate::entry::PAYLOAD_LEN_MAX;
 use crate::keys::Keys;
 use crate::namespace::Namespace;
+use crate::tls::Tls;
 
 pub mod access;
 pub mod admin;
@@ -82,6 +85,7 @@ mod strict;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod worker;
 
 use access::Anonymous;
@@ -109,6 +113,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// For a peer that takes nothing of what is sent to it.
     pub write_timeout: Duration,
+    /// From the begin of a connection to the end of its TLS handshake.
+    pub tls_handshake_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -118,6 +124,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(10),
+            tls_handshake_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -151,6 +158,8 @@ pub struct Config {
     pub miss_limits: MissLimits,
     /// What namespaces may use.
     pub quotas: Quotas,
+    /// What connections begin with; `None`: plain TCP.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Config {
@@ -169,6 +178,7 @@ impl Default for Config {
             anonymous: None,
             miss_limits: MissLimits::default(),
             quotas: Quotas::default(),
+            tls: None,
         }
     }
 }
@@ -196,6 +206,7 @@ impl Config {
             ("--body-timeout", limits.body_timeout),
             ("--idle-timeout", limits.idle_timeout),
             ("--write-timeout", limits.write_timeout),
+            ("--tls-handshake-timeout", limits.tls_handshake_timeout),
         ] {
             if limit < Duration::from_millis(250) || limit > Duration::from_secs(3600) {
                 mistakes.push(format!("{flag} must be 250ms to 1h"));

@@ -53,6 +53,11 @@ pub(super) static TOO_MANY_CONNECTIONS: LazyLock<Vec<u8>> =
 pub(super) static RECOVERING: LazyLock<Vec<u8>> =
     LazyLock::new(|| canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, "recovering"));
 
+/// Sent as it stands to a client that speaks plain HTTP where TLS is spoken.
+pub(super) static SPEAKS_TLS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    canned(StatusCode::BAD_REQUEST, "", "this port speaks TLS: the address begins with https://")
+});
+
 const RETRY: &str = "retry-after: 1\r\n";
 
 /// A whole answer as bytes, after which the connection ends: a problem document.
@@ -370,9 +375,12 @@ mod tests {
 
     #[test]
     fn canned_answers_are_whole() {
-        for (canned, status) in
-            [(&SLOW_HEAD, 408), (&TOO_MANY_CONNECTIONS, 503), (&RECOVERING, 503)]
-        {
+        for (canned, status) in [
+            (&SLOW_HEAD, 408),
+            (&TOO_MANY_CONNECTIONS, 503),
+            (&RECOVERING, 503),
+            (&SPEAKS_TLS, 400),
+        ] {
             let text = std::str::from_utf8(canned.as_slice()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains("cache-control: no-store"), "{head}");

@@ -44,6 +44,8 @@ pub(super) enum Phase {
     Idle,
     /// An HTTP/2 connection waits for the client's settings.
     Handshake,
+    /// TLS is being agreed on.
+    Tls,
     /// Everything was said; the peer may read it.
     Linger,
 }
@@ -113,6 +115,7 @@ fn judge(conn: &ConnState, limits: &Limits, now: Tick) -> Option<Verdict> {
     match conn.phase.get() {
         Phase::Head => is_over(limits.header_timeout).then_some(Verdict::SlowHead),
         Phase::Handshake => is_over(limits.header_timeout).then_some(Verdict::Close),
+        Phase::Tls => is_over(limits.tls_handshake_timeout).then_some(Verdict::Drop),
         Phase::Idle => is_over(limits.idle_timeout).then_some(Verdict::Close),
         // HTTP/2 streams that neither begin nor end: a peer that gives no window.
         Phase::Busy if conn.is_http2.get() => {
@@ -132,6 +135,7 @@ mod tests {
         body_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(60),
         write_timeout: Duration::from_secs(5),
+        tls_handshake_timeout: Duration::from_secs(3),
     };
 
     fn verdict_after(conn: &ConnState, after: Duration) -> Option<Verdict> {
@@ -145,6 +149,7 @@ mod tests {
         for (phase, limit, verdict) in [
             (Phase::Head, LIMITS.header_timeout, Verdict::SlowHead),
             (Phase::Handshake, LIMITS.header_timeout, Verdict::Close),
+            (Phase::Tls, LIMITS.tls_handshake_timeout, Verdict::Drop),
             (Phase::Idle, LIMITS.idle_timeout, Verdict::Close),
             (Phase::Linger, LINGER, Verdict::Drop),
         ] {

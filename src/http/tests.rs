@@ -152,7 +152,7 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
     let mut data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let address = data[0].local_addr().unwrap();
     let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-    let admin = admin::Admin::start(own, data[0].try_clone().unwrap(), false).unwrap();
+    let admin = admin::Admin::start(own, data[0].try_clone().unwrap(), false, None).unwrap();
     let ask = || {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -22,7 +22,7 @@ use super::counters::Counters;
 use super::guard::Guard;
 use super::pipe::ConnState;
 use super::sweep::{TICK, Tick, Watched};
-use super::{Config, respond};
+use super::{Config, respond, tls};
 use crate::engine::{Caller, Engine};
 use crate::time::UnixMillis;
 
@@ -170,7 +170,10 @@ impl Worker {
             Some(slot) => {
                 self.counters.accepted();
                 slot.state.peer.set(peer);
-                spawn_local(Connection::new(socket, self.clone(), slot));
+                match &self.config.tls {
+                    None => spawn_local(Connection::new(socket, self.clone(), slot)),
+                    Some(tls) => spawn_local(tls::serve(socket, tls.data(), self.clone(), slot)),
+                };
             }
             None => {
                 self.counters.refused();
@@ -182,7 +185,10 @@ impl Worker {
     /// Says why, as far as that goes without waiting.
     fn turn_away(&self, socket: &TcpStream) {
         let _ = socket.try_read(&mut self.scratch.borrow_mut());
-        let _ = socket.try_write(&respond::TOO_MANY_CONNECTIONS);
+        let _ = match self.config.tls {
+            None => socket.try_write(&respond::TOO_MANY_CONNECTIONS),
+            Some(_) => socket.try_write(tls::NO_PLACE),
+        };
     }
 
     async fn drain(&self) {

@@ -306,8 +306,9 @@ fn snapshot(text: &Mutex<String>) -> String {
     text.lock().expect("no reader panics").clone()
 }
 
-/// `jeton ready: data=http://127.0.0.1:PORT admin=http://127.0.0.1:PORT tokens=N`
+/// `jeton ready: data=http://127.0.0.1:PORT admin=http://127.0.0.1:PORT tokens=N`, or https both.
 fn parse_ready_line(line: &str) -> (SocketAddr, SocketAddr, u64) {
+    let line = &line.replace("=https://", "=http://");
     let parts = line.strip_prefix("jeton ready: data=http://").and_then(|rest| {
         let (data, rest) = rest.split_once(" admin=http://")?;
         let (admin, tokens) = rest.split_once(" tokens=")?;
