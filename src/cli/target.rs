@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::ClientError;
-use super::wire::Wire;
+use super::wire::{Trust, Wire};
 use crate::token::Token;
 
 /// Put before a token that begins with a hyphen, which would be taken for a flag.
@@ -22,6 +22,24 @@ pub(super) struct ServerArg {
     /// A file with the key, and nothing else
     #[arg(long, env = "JETON_KEY_FILE", value_name = "FILE")]
     key_file: Option<PathBuf>,
+
+    /// Whose certificate the server may have, in place of the system's roots (PEM)
+    #[arg(long, env = "JETON_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// A certificate of our own to show to the server (PEM)
+    #[arg(long, env = "JETON_CERT", value_name = "FILE", requires = "cert_key")]
+    cert: Option<PathBuf>,
+
+    /// The private key of --cert (PEM); an API key is given with --key-file
+    #[arg(
+        id = "cert_key",
+        long = "key",
+        env = "JETON_CERT_KEY",
+        value_name = "FILE",
+        requires = "cert"
+    )]
+    cert_key: Option<PathBuf>,
 }
 
 impl ServerArg {
@@ -32,7 +50,11 @@ impl ServerArg {
             std::fs::read_to_string(file).map_err(refused)
         };
         let key = self.key_file.as_ref().map(read).transpose()?;
-        Ok(Wire::connect(&self.server, key.as_deref().map(str::trim)).await?)
+        let trust = Trust {
+            ca: self.ca.as_deref(),
+            identity: self.cert.as_deref().zip(self.cert_key.as_deref()),
+        };
+        Ok(Wire::connect(&self.server, key.as_deref().map(str::trim), trust).await?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request after the other over one connection: all the HTTP that the client commands need.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +10,13 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::tls::{self, TlsError};
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,8 +26,12 @@ const ANSWER_LEN_MAX: usize = 32 << 20;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    #[error("--server must be http://HOST:PORT")]
+    #[error("--server must be http://HOST:PORT or https://HOST:PORT")]
     Server,
+    #[error("--ca, --cert and --key are for a --server that begins with https://")]
+    NotTls,
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("{server}: {source}")]
     Connect { server: String, source: io::Error },
     #[error("the server did not answer: {0}")]
@@ -42,6 +52,15 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
+/// What a client believes and shows where it speaks TLS; nothing of it where it does not.
+#[derive(Clone, Copy)]
+pub(super) struct Trust<'a> {
+    /// In place of the system's roots.
+    pub(super) ca: Option<&'a Path>,
+    /// A certificate and its key.
+    pub(super) identity: Option<(&'a Path, &'a Path)>,
+}
+
 /// A connection to a server.
 pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
@@ -51,16 +70,32 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects to `server`, which is `http://HOST:PORT`.
-    pub(super) async fn connect(server: &str, key: Option<&str>) -> Result<Wire, WireError> {
-        let (address, host) = address_of(server)?;
-        let failed = |source| WireError::Connect { server: server.to_owned(), source };
+    /// Connects to `server`, which is `http://HOST:PORT` or `https://HOST:PORT`.
+    pub(super) async fn connect(
+        server: &str,
+        key: Option<&str>,
+        trust: Trust<'_>,
+    ) -> Result<Wire, WireError> {
+        let Place { address, host, name } = place_of(server)?;
+        let tls = match &name {
+            Some(_) => Some(tls::client::config(trust.ca, trust.identity)?),
+            None if trust.ca.is_some() || trust.identity.is_some() => {
+                return Err(WireError::NotTls);
+            }
+            None => None,
+        };
+        let failed = |source: io::Error| WireError::Connect { server: server.to_owned(), source };
         let connecting = timeout(TIMEOUT, TcpStream::connect(&address));
         let socket = connecting.await.map_err(|_| WireError::Slow)?.map_err(failed)?;
         socket.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-        // What ends the connection also ends the request, which reports it.
-        tokio::spawn(connection);
+        let sender = match tls.zip(name) {
+            None => begin(socket).await?,
+            Some((config, name)) => {
+                let connecting = TlsConnector::from(config).connect(name, socket);
+                let connecting = timeout(TIMEOUT, connecting);
+                begin(connecting.await.map_err(|_| WireError::Slow)?.map_err(failed)?).await?
+            }
+        };
         let key = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
         let mut key = key.map_err(|_| WireError::Header("Authorization"))?;
         if let Some(key) = &mut key {
@@ -106,17 +141,44 @@ impl Wire {
     }
 }
 
+/// Begins to speak HTTP/1.1.
+async fn begin<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, WireError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // What ends the connection also ends the request, which reports it.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
 /// Where to connect, and what to call it.
-fn address_of(server: &str) -> Result<(String, HeaderValue), WireError> {
+#[derive(Debug)]
+struct Place {
+    address: String,
+    host: HeaderValue,
+    /// What its certificate must say; nothing where TLS is not spoken.
+    name: Option<ServerName<'static>>,
+}
+
+fn place_of(server: &str) -> Result<Place, WireError> {
     let uri: Uri = server.parse().map_err(|_| WireError::Server)?;
     let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
     let authority = uri.authority().ok_or(WireError::Server)?;
-    if uri.scheme_str() != Some("http") || !is_bare || authority.as_str().contains('@') {
+    let is_tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(WireError::Server),
+    };
+    if !is_bare || authority.as_str().contains('@') {
         return Err(WireError::Server);
     }
-    let port = authority.port_u16().unwrap_or(80);
+    let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| WireError::Server)?;
-    Ok((format!("{}:{port}", authority.host()), host))
+    let bare = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let name = is_tls.then(|| ServerName::try_from(bare.to_owned())).transpose();
+    let name = name.map_err(|_| WireError::Server)?;
+    Ok(Place { address: format!("{}:{port}", authority.host()), host, name })
 }
 
 #[cfg(test)]
@@ -124,17 +186,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_plain_http_addresses() {
-        for (server, expected) in [
-            ("http://127.0.0.1:7450", "127.0.0.1:7450"),
-            ("http://localhost:1/", "localhost:1"),
-            ("http://[::1]:7450", "[::1]:7450"),
-            ("http://shop", "shop:80"),
+    fn servers_are_bare_addresses() {
+        for (server, expected, name) in [
+            ("http://127.0.0.1:7450", "127.0.0.1:7450", None),
+            ("http://localhost:1/", "localhost:1", None),
+            ("http://[::1]:7450", "[::1]:7450", None),
+            ("http://shop", "shop:80", None),
+            ("https://shop", "shop:443", Some("shop")),
+            ("https://[::1]:7450", "[::1]:7450", Some("::1")),
+            ("https://127.0.0.1:1", "127.0.0.1:1", Some("127.0.0.1")),
         ] {
-            assert_eq!(address_of(server).unwrap().0, expected);
+            let place = place_of(server).unwrap();
+            assert_eq!(place.address, expected);
+            assert_eq!(place.name, name.map(|name| name.try_into().unwrap()), "{server}");
         }
-        for server in ["https://x:1", "x:1", "http://x:1/path", "http://a@b:1", "", "/x"] {
-            assert!(address_of(server).is_err(), "{server}");
+        for server in ["ftp://x:1", "x:1", "http://x:1/path", "https://a@b:1", "", "/x"] {
+            assert!(place_of(server).is_err(), "{server}");
         }
     }
 }
