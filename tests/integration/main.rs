@@ -12,6 +12,7 @@
 )]
 
 mod client;
+mod pki;
 mod raw;
 mod server;
 mod simulation;
@@ -59,3 +60,5 @@ mod secrecy;
 mod smuggling;
 mod tidy;
 mod tidy_layers;
+mod tls;
+mod tls_clients;

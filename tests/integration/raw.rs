@@ -12,8 +12,8 @@ use serde_json::Value;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One connection, with what was read but not yet taken as an answer.
-pub struct Conn {
-    stream: TcpStream,
+pub struct Conn<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
 }
 
@@ -32,16 +32,29 @@ impl Conn {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Conn { stream, unread: Vec::new() })
-    }
-
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        Ok(Conn::over(stream))
     }
 
     /// A second handle on the same socket, to write from another thread while this one reads.
     pub fn writer(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()
+    }
+}
+
+impl<S: Read + Write> Conn<S> {
+    /// The same over something else that reads and writes, and that loses patience by itself.
+    pub fn over(stream: S) -> Conn<S> {
+        Conn { stream, unread: Vec::new() }
+    }
+
+    /// What it is over.
+    pub fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     /// The next answer; interim (1xx) ones are passed over.
