@@ -1,5 +1,8 @@
 //! The flags of `jeton serve`, and the configuration they make.
 //!
+//! Environment and file say the same as the flags do: [`flags`] is what clap knows of them, [`file`]
+//! reads the file, [`merge`] decides which value counts and says where it comes from.
+//!
 //! Every value is taken as text and read here, so that all mistakes are reported at once, each with
 //! its flag; each module checks its own part ([`crate::engine::Config::validate`],
 //! [`crate::http::Config::validate`]).
@@ -12,6 +15,9 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use tracing_subscriber::EnvFilter;
 
+pub mod file;
+pub mod flags;
+pub mod merge;
 mod reader;
 
 use crate::http::guard::MissLimits;
@@ -24,9 +30,15 @@ use reader::Reader;
 /// Misses a second that each key has where there are keys and nothing else is said.
 const MISS_LIMIT: u32 = 1_000;
 
-/// The flags of `jeton serve`. Each is also an environment variable: `JETON_LISTEN` and so on.
+/// The flags of `jeton serve`. Each is also an environment variable, `JETON_LISTEN` and so on, and a
+/// key of the configuration file. So what one needs of another is said in [`ServeArgs::check`], not
+/// to clap, which does not know the file.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
+    /// More of these flags, as TOML; the flags given here and the environment win
+    #[arg(long, env = "JETON_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Where requests are served; port 0 picks a free one
     #[arg(long, env = "JETON_LISTEN", default_value = "127.0.0.1:7450", value_name = "ADDRESS")]
     listen: String,

@@ -37,7 +37,7 @@
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
 //! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
 //! | [`http`] | workers, connections, routes, one file an operation, the admin listener |
-//! | [`config`], [`cli`] | flags, environment, all mistakes at once; the commands |
+//! | [`config`], [`cli`] | flags, environment, file, all mistakes at once; the commands |
 //!
 //! # How one resolve travels
 //!

@@ -1,16 +1,10 @@
 //! Reads the TLS files again when they have changed.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use super::fresh::{self, Seen};
 use crate::time::{Clock, SystemClock};
 use crate::tls::{Tls, TlsError, TlsFiles, TlsRead};
-
-/// What shows that a file is another than before.
-type Seen = Option<(SystemTime, u64, u64)>;
 
 /// Keeps what new connections begin with as the files have it.
 pub(super) struct Certificates {
@@ -68,15 +62,10 @@ impl Certificates {
     }
 }
 
-/// How the files look now; links are followed, as tools that renew certificates leave them.
+/// How the files look now.
 fn seen(files: &TlsFiles) -> [Seen; 3] {
     let client_ca = files.client_ca.as_deref();
-    [Some(&*files.cert), Some(&*files.key), client_ca].map(|file| file.and_then(of_file))
-}
-
-fn of_file(file: &Path) -> Seen {
-    let found = fs::metadata(file).ok()?;
-    Some((found.modified().ok()?, found.ino(), found.len()))
+    [Some(&*files.cert), Some(&*files.key), client_ca].map(|file| file.and_then(fresh::seen))
 }
 
 fn tell(read: &TlsRead) {

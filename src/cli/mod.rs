@@ -8,11 +8,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::ServeArgs;
+use crate::config::merge::Given;
 
 mod certificates;
 mod client;
+mod config;
+mod fresh;
 mod keys;
+mod reload;
 mod serve;
 mod target;
 mod verify;
@@ -36,7 +39,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server
-    Serve(Box<ServeArgs>),
+    Serve(Given),
     /// Issue a token for a payload and print it
     Issue(IssueArgs),
     /// Print the payload of each token, without taking a use
@@ -50,6 +53,9 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Check a configuration file, and show which values are in force
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Read the log of a stopped server and say what is there; exit 1 on damage
     Verify {
         /// The data directory
@@ -63,13 +69,14 @@ enum Command {
 pub fn main(give_memory_back: fn()) -> ExitCode {
     let args = std::env::args_os().map(target::mark_token);
     match Cli::parse_from(args).command {
-        Command::Serve(args) => serve::run(&args, give_memory_back),
+        Command::Serve(given) => serve::run(&given, give_memory_back),
         Command::Issue(args) => client::finish(client::issue(&args)),
         Command::Resolve(target) => client::finish(client::resolve(&target)),
         Command::Consume(args) => client::finish(client::consume(&args)),
         Command::Revoke(tokens) => client::finish(client::revoke(&tokens)),
         Command::Status(tokens) => client::finish(client::status(&tokens)),
         Command::Keys(command) => keys::run(&command),
+        Command::Config(command) => config::run(&command),
         Command::Verify { dir } => verify::run(&dir),
     }
 }

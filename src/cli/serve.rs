@@ -1,19 +1,21 @@
 //! `jeton serve`: from flags to a running server, and back to nothing.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::FAILED;
 use super::certificates::Certificates;
-use super::{FAILED, MISTAKEN};
-use crate::config::{LogFormat, ServeArgs, ServeConfig};
+use super::config::mistaken;
+use super::fresh::{Fresh, FreshKeys};
+use super::reload::{Reload, SetLogFilter};
+use crate::config::merge::{Given, Settings};
+use crate::config::{LogFormat, ServeConfig};
 use crate::engine::{CloseError, Engine, OpenError, Progress};
 use crate::http::admin::Admin;
 use crate::http::quota::Quotas;
@@ -21,13 +23,12 @@ use crate::http::{self, Server, listen};
 use crate::keys::{self, Keys, KeysError};
 use crate::time::{Clock, SystemClock};
 use crate::tls::TlsError;
-use crate::token::Digester;
 
 /// How often recovery says how far it is, where there is no terminal.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the keys file has changed.
-const KEYS_LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether the keys file or the certificate has changed.
+const FRESH_LOOK: Duration = Duration::from_secs(1);
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -46,19 +47,16 @@ enum ServeError {
     Io(#[from] io::Error),
 }
 
-pub(super) fn run(args: &ServeArgs, give_memory_back: fn()) -> ExitCode {
-    let mut config = match args.check() {
-        Ok(config) => config,
-        Err(mistakes) => {
-            for mistake in mistakes {
-                eprintln!("error: {mistake}");
-            }
-            return ExitCode::from(MISTAKEN);
-        }
+pub(super) fn run(given: &Given, give_memory_back: fn()) -> ExitCode {
+    let read = Settings::read(given).map_err(|mistake| vec![mistake]);
+    let (mut config, settings) = match read.and_then(|read| Ok((read.check()?, read))) {
+        Ok(checked) => checked,
+        Err(mistakes) => return mistaken(&mistakes),
     };
     config.engine.give_memory_back = Some(give_memory_back);
-    start_logging(&mut config);
-    match serve(&config) {
+    let set_log_filter = start_logging(&mut config);
+    let reload = Reload::new(given, settings, set_log_filter);
+    match serve(&config, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -67,16 +65,28 @@ pub(super) fn run(args: &ServeArgs, give_memory_back: fn()) -> ExitCode {
     }
 }
 
-fn start_logging(config: &mut ServeConfig) {
+/// Returns what exchanges the filter later.
+fn start_logging(config: &mut ServeConfig) -> SetLogFilter {
     let filter = std::mem::take(&mut config.log_filter);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match config.log_format {
-        LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => subscriber.json().init(),
+        LogFormat::Text => {
+            let subscriber =
+                subscriber.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            subscriber.init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber.json().with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            subscriber.init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }
     }
 }
 
-fn serve(config: &ServeConfig) -> Result<(), ServeError> {
+fn serve(config: &ServeConfig, reload: Option<Reload>) -> Result<(), ServeError> {
     // A signal during recovery ends the process as it does by default: nothing was acknowledged
     // yet. From here on it is remembered.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -99,7 +109,7 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
         // A mistake in it is told before the log is read, not after.
         keys::file::load(file)?;
     }
-    let mut certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
+    let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
     let tls = certificates.as_ref().map(Certificates::tls);
     let admin = Admin::start(admin, early, config.keys.is_some(), tls.clone())?;
 
@@ -113,8 +123,9 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     say_ready(&server, scheme, admin_address, &engine)?;
 
-    let mut watch = keys.map(|keys| Watch::new(keys, &engine));
-    let signal = runtime.block_on(signals.stop(watch.as_mut(), certificates.as_mut()));
+    let keys = keys.map(|keys| FreshKeys::new(keys, &engine));
+    let fresh = Fresh { configuration: reload, keys, certificates };
+    let signal = runtime.block_on(signals.stop(fresh));
     tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
     let served = server.stop();
     let closed = engine.close();
@@ -201,73 +212,14 @@ impl Signals {
         })
     }
 
-    /// Waits until somebody wants the server to stop; meanwhile keys and certificates are kept fresh.
-    async fn stop(
-        &mut self,
-        mut watch: Option<&mut Watch>,
-        mut certificates: Option<&mut Certificates>,
-    ) -> &'static str {
+    /// Waits until somebody wants the server to stop; meanwhile what it has read is kept fresh.
+    async fn stop(&mut self, mut fresh: Fresh) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {
-                    if watch.is_none() && certificates.is_none() {
-                        tracing::info!("SIGHUP: there is nothing to read again");
-                    }
-                    if let Some(watch) = &mut watch {
-                        watch.read();
-                    }
-                    if let Some(certificates) = &mut certificates {
-                        certificates.read(true);
-                    }
-                }
-                () = tokio::time::sleep(KEYS_LOOK) => {
-                    if let Some(watch) = &mut watch {
-                        watch.look();
-                    }
-                    if let Some(certificates) = &mut certificates {
-                        certificates.look();
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Reads the keys file again when it has changed.
-struct Watch {
-    keys: Keys,
-    digester: Digester,
-    seen: Option<(SystemTime, u64, u64)>,
-}
-
-impl Watch {
-    fn new(keys: Keys, engine: &Engine) -> Watch {
-        // Not looked at before: what changed while the log was read is read again.
-        Watch { keys, digester: engine.digester().clone(), seen: None }
-    }
-
-    fn look(&mut self) {
-        let found = fs::metadata(self.keys.file()).ok();
-        let found =
-            found.and_then(|found| Some((found.modified().ok()?, found.ino(), found.len())));
-        if found != self.seen {
-            self.seen = found;
-            self.read();
-        }
-    }
-
-    fn read(&mut self) {
-        match self.keys.reload(&self.digester) {
-            Ok(keys) => tracing::info!(keys, "the keys were read"),
-            Err(error) => {
-                tracing::error!(%error, "the keys stay as they were");
-                // A mistake in the file is told once, until the file changes. What could not be
-                // read is tried again: a key that was revoked must not count for ever.
-                if error.is_reading() {
-                    self.seen = None;
-                }
+                _ = self.hangup.recv() => fresh.read(),
+                () = tokio::time::sleep(FRESH_LOOK) => fresh.look(),
             }
         }
     }

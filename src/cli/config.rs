@@ -1,0 +1,196 @@
+//! `jeton config`: whether a configuration file is right, and which values are in force.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use toml_edit::{Array, Value as Toml};
+
+use super::{FAILED, MISTAKEN};
+use crate::config::file::{ConfigFile, Mistake, Value};
+use crate::config::flags::Kind;
+use crate::config::merge::{Given, Setting, Settings, Source};
+use crate::keys::{self, KeysError};
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Say every mistake in a configuration file, each with line and column; flags and environment
+    /// are left aside
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the values that `serve` would have with the same flags and environment, and where each
+    /// comes from, as a configuration file
+    Show(Given),
+}
+
+pub(super) fn run(command: &ConfigCommand) -> ExitCode {
+    let done = match command {
+        ConfigCommand::Check { file } => check(file),
+        ConfigCommand::Show(given) => show(given),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn check(path: &Path) -> io::Result<ExitCode> {
+    let file = match ConfigFile::open(path) {
+        Ok(file) => file,
+        Err(mistake) => {
+            eprintln!("{mistake}");
+            return Ok(ExitCode::from(MISTAKEN));
+        }
+    };
+    let name = file.name.clone();
+    let settings = Settings::merge(&Given::nothing(), Some(file));
+    let mut mistakes = settings.check().err().unwrap_or_default();
+    let (wrong, missing) = named_files(&settings);
+    mistakes.extend(wrong);
+    mistakes.sort_by_key(|mistake| mistake.place);
+    for warning in missing {
+        eprintln!("{warning}");
+    }
+    for mistake in &mistakes {
+        eprintln!("{mistake}");
+    }
+    if mistakes.is_empty() {
+        writeln!(io::stdout().lock(), "{name}: ok")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::from(MISTAKEN))
+}
+
+/// Why a file that the configuration names is of no use.
+enum Unfit {
+    /// It may be there where the server runs.
+    Missing,
+    /// It is not what it should be.
+    Wrong(String),
+}
+
+/// Looks at a file as the server does.
+type Look = fn(&Path) -> Result<(), Unfit>;
+
+/// The files that are looked at, by the key that names them.
+const NAMED: [(&str, Look); 2] = [("keys", look_at_keys), ("secret-file", look_at_file)];
+
+fn look_at_keys(path: &Path) -> Result<(), Unfit> {
+    match keys::file::load(path) {
+        Ok(_) => Ok(()),
+        Err(KeysError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(Unfit::Missing)
+        }
+        Err(error) => Err(Unfit::Wrong(error.to_string())),
+    }
+}
+
+/// The secret itself is not read: whoever checks a file has no business with it.
+fn look_at_file(path: &Path) -> Result<(), Unfit> {
+    match path.metadata() {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(_) => Err(Unfit::Wrong("is not a regular file".to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Unfit::Missing),
+        Err(error) => Err(Unfit::Wrong(format!("can't be read: {error}"))),
+    }
+}
+
+/// What is wrong in the files that are named, and a warning for each that is missing.
+fn named_files(settings: &Settings) -> (Vec<Mistake>, Vec<Mistake>) {
+    let (mut wrong, mut missing) = (Vec::new(), Vec::new());
+    for (key, look) in NAMED {
+        let (Some(file), Some(path)) = (settings.file(), settings.path(key)) else { continue };
+        let told = |text: String| {
+            let text = format!("{key}: {text}");
+            Mistake { file: Some(file.name.clone()), place: file.place(key), text }
+        };
+        match look(path) {
+            Ok(()) => (),
+            Err(Unfit::Wrong(text)) => wrong.push(told(text)),
+            Err(Unfit::Missing) => {
+                let path = path.to_string_lossy();
+                missing.push(told(format!("warning: there is no file {path:?} here")));
+            }
+        }
+    }
+    (wrong, missing)
+}
+
+fn show(given: &Given) -> io::Result<ExitCode> {
+    let settings = match Settings::read(given).map_err(|mistake| vec![mistake]) {
+        Ok(settings) => settings,
+        Err(mistakes) => return Ok(mistaken(&mistakes)),
+    };
+    if let Err(mistakes) = settings.check() {
+        return Ok(mistaken(&mistakes));
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "# The configuration in force, and where each value comes from.")?;
+    writeln!(out, "# There is no secret in it: flags name files, never what is in them.")?;
+    if let Some(file) = settings.file() {
+        writeln!(out, "# The file: {}", file.name)?;
+    }
+    writeln!(out)?;
+    // A file names no other one.
+    for setting in settings.iter().filter(|setting| setting.flag.key != "config") {
+        let origin = settings.origin(setting);
+        let key = &setting.flag.key;
+        match written(setting) {
+            Written::Value(value) => writeln!(out, "{:40} # {origin}", format!("{key} = {value}"))?,
+            Written::NotSet => writeln!(out, "{:40} # not set", format!("# {key} ="))?,
+            Written::NotText => {
+                writeln!(
+                    out,
+                    "# {key} = {}  # {origin}; not UTF-8, so no file can have it",
+                    setting.shown()
+                )?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says every mistake as `serve` does.
+pub(super) fn mistaken(mistakes: &[Mistake]) -> ExitCode {
+    for mistake in mistakes {
+        eprintln!("error: {mistake}");
+    }
+    ExitCode::from(MISTAKEN)
+}
+
+/// A value as a file has it.
+enum Written {
+    Value(Toml),
+    NotSet,
+    NotText,
+}
+
+fn written(setting: &Setting) -> Written {
+    let texts = match &setting.value {
+        Value::Switch(on) => return Written::Value(Toml::from(*on)),
+        Value::Texts(texts) if texts.is_empty() && !matches!(setting.source, Source::File(_)) => {
+            return Written::NotSet;
+        }
+        Value::Texts(texts) => texts,
+    };
+    let Some(texts) = texts.iter().map(|text| text.to_str()).collect::<Option<Vec<_>>>() else {
+        return Written::NotText;
+    };
+    if setting.flag.kind == Kind::Many {
+        return Written::Value(Toml::from(texts.into_iter().collect::<Array>()));
+    }
+    let text = texts.concat();
+    let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
+    match number.filter(|_| !setting.flag.is_path) {
+        Some(number) => Written::Value(Toml::from(number)),
+        None => Written::Value(Toml::from(text)),
+    }
+}

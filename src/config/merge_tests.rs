@@ -1,0 +1,262 @@
+//! Tests of the file and of the merge, on text alone.
+
+use clap::{Arg, ArgAction};
+
+use super::*;
+
+fn file(text: &str) -> ConfigFile {
+    ConfigFile::parse("f.toml".to_owned(), text)
+}
+
+fn given(args: &[&str], environment: &[(&str, &str)]) -> Given {
+    let matches = command_without_environment().try_get_matches_from(args).unwrap();
+    let mut given = Given::of(&matches);
+    for (key, text) in environment {
+        let value = match given.values[*key].0 {
+            Value::Switch(_) => Value::Switch(!["", "0", "false"].contains(text)),
+            Value::Texts(_) => Value::Texts(vec![text.into()]),
+        };
+        if given.values[*key].1 == Source::Default {
+            given.values.insert((*key).to_owned(), (value, Source::Environment));
+        }
+    }
+    given
+}
+
+fn told_of(args: &[&str], environment: &[(&str, &str)], text: &str) -> Vec<String> {
+    let settings = Settings::merge(&given(args, environment), Some(file(text)));
+    let mistakes = settings.check().err().unwrap_or_default();
+    mistakes.iter().map(ToString::to_string).collect()
+}
+
+/// A value for each flag that its reader takes and that is not its default. A flag that is missing
+/// here is one that nobody has tried to set by a file.
+fn another_value(key: &str) -> String {
+    let text = match key {
+        "listen" => "127.0.0.1:1",
+        "admin-listen" => "127.0.0.1:2",
+        "anonymous" => "shop-a:resolve",
+        "sync" => "100ms",
+        "log-level" => "jeton=debug,warn",
+        "log-format" => "json",
+        "max-batch" | "max-connections" | "workers" | "queue" => "77",
+        "segment-size" => "32MiB",
+        "log-min-size" => "2GiB",
+        "max-memory" | "max-inflight" => "512MiB",
+        "max-payload" => "32KiB",
+        "max-ttl" => "20d",
+        key if key.ends_with("-ttl") => "14m",
+        key if key.ends_with("-timeout") => "7s",
+        _ => "another",
+    };
+    text.to_owned()
+}
+
+#[test]
+fn every_flag_of_serve_can_be_set_by_the_file() {
+    let known = flags();
+    for flag in known.iter().filter(|flag| flag.key != "config") {
+        let text = another_value(&flag.key);
+        let (line, wanted) = match flag.kind {
+            Kind::Switch => ("true".to_owned(), Value::Switch(true)),
+            Kind::One => (format!("{text:?}"), Value::Texts(vec![text.into()])),
+            Kind::Many => (format!("[{text:?}]"), Value::Texts(vec![text.into()])),
+        };
+        let read = file(&format!("# one\n{} = {line}\n", flag.key));
+        assert_eq!(read.mistakes, [], "{}", flag.key);
+        let column = flag.key.len() + 4;
+        let place = Place { line: 2, column };
+        let settings = Settings::merge(&Given::nothing(), Some(read));
+        let setting = settings.get(&flag.key).unwrap();
+        assert_eq!((&setting.value, setting.source), (&wanted, Source::File(place)));
+        // And it arrives in what clap makes of it, as it does from the flag itself.
+        let (args, refused) = settings.args();
+        assert_eq!(refused, [""; 0], "{}", flag.key);
+        let matches = command_without_environment().try_get_matches_from(as_flags(setting));
+        let by_flag = ServeArgs::from_arg_matches(&matches.unwrap()).unwrap();
+        let by_default = Settings::merge(&Given::nothing(), None).args().0.unwrap();
+        let by_file = format!("{:?}", args.unwrap());
+        assert_eq!(by_file, format!("{by_flag:?}"), "{}", flag.key);
+        assert_ne!(by_file, format!("{by_default:?}"), "{}", flag.key);
+    }
+}
+
+#[test]
+fn flags_win_then_environment_then_file_then_default() {
+    let text = "queue = 3\nsync = \"never\"\nhuge-pages = true\ndata-dir = \"of file\"\n";
+    let env = [("queue", "2"), ("sync", "2ms"), ("huge-pages", "0"), ("data-dir", "of env")];
+    let flags = ["--queue=1", "--sync=always", "--huge-pages", "--data-dir=of flag"];
+    let shown = |args: &[&str], env: &[(&str, &str)], text: &str| {
+        let settings = Settings::merge(&given(args, env), Some(file(text)));
+        ["queue", "sync", "huge-pages", "data-dir"].map(|key| {
+            let setting = settings.get(key).unwrap();
+            format!("{} {}", setting.shown(), settings.origin(setting))
+        })
+    };
+    assert_eq!(
+        shown(&flags, &env, text),
+        ["1 --queue", "always --sync", "true --huge-pages", "of flag --data-dir"]
+    );
+    assert_eq!(
+        shown(&[], &env, text),
+        ["2 JETON_QUEUE", "2ms JETON_SYNC", "false JETON_HUGE_PAGES", "of env JETON_DATA_DIR"]
+    );
+    assert_eq!(
+        shown(&[], &[], text),
+        ["3 f.toml:1", "never f.toml:2", "true f.toml:3", "of file f.toml:4"]
+    );
+    assert_eq!(
+        shown(&[], &[], ""),
+        ["8192 default", "always default", "false default", "jeton-data default"]
+    );
+    // What the server gets is what is shown.
+    let settings = Settings::merge(&given(&["--queue=5"], &env), Some(file(text)));
+    let config = settings.check().unwrap();
+    assert_eq!((config.engine.queue_len, config.huge_pages), (5, false));
+    assert_eq!(config.engine.data_dir, Some("of env".into()));
+}
+
+#[test]
+fn every_mistake_of_form_has_its_line_and_column() {
+    let text = "\
+listen = \"nowhere\"
+admin_listen = \"127.0.0.1:1\"
+workers = true
+max-ttl = soon
+huge-pages = \"yes\"
+keys = 5
+max-batch = \"none\"
+queue = 1.5
+queue = 2
+  memory-onyl = true
+config = \"other.toml\"
+help = true
+größe = 1
+sync = 99999999999999999999
+data-dir = \"ä\"; idle-timeout = 1
+[tls]
+cert = \"c\"
+";
+    let said = told_of(&[], &[], text);
+    let begins = [
+        "f.toml:1:10: listen: must be an address with a port",
+        "f.toml:2:1: admin_listen: unknown key; did you mean admin-listen?",
+        "f.toml:3:11: workers: must be text or an integer, not true or false",
+        "f.toml:4:11: ",
+        "f.toml:5:14: huge-pages: must be true or false, not text",
+        "f.toml:6:8: keys: must be text, the path of a file, not an integer",
+        "f.toml:7:13: max-batch: must be a whole number, not \"none\"",
+        "f.toml:8:9: queue: must be text or an integer, not a fraction",
+        "f.toml:9:1: queue: is there twice",
+        "f.toml:10:3: memory-onyl: unknown key; did you mean memory-only?",
+        "f.toml:11:1: config: a file names no other one",
+        "f.toml:12:1: help: makes sense on the command line alone",
+        "f.toml:13:1: ",
+        "f.toml:14:8: sync: must be an integer of 64 bits",
+        "f.toml:15:15: ",
+        "f.toml:16:2: tls: unknown key; the keys are the flags of serve, without tables",
+    ];
+    for (n, begin) in begins.iter().enumerate() {
+        let count = said.iter().filter(|said| said.starts_with(begin)).count();
+        assert!(count >= 1, "{n}: {begin}: {said:#?}");
+    }
+    let lines = said.iter().map(|said| said.split(':').nth(1).unwrap().parse::<usize>().unwrap());
+    let lines: Vec<_> = lines.collect();
+    assert!(lines.is_sorted(), "{said:#?}");
+    let mut each = lines.clone();
+    each.dedup();
+    assert_eq!(each, (1..=16).collect::<Vec<_>>(), "{said:#?}");
+    assert!(said.iter().all(|said| !said.contains('\n')), "{said:#?}");
+}
+
+#[test]
+fn values_that_contradict_each_other_name_both_places() {
+    let text = "segment-size = \"1MiB\"\nlog-min-size = \"2MiB\"\n";
+    let said = told_of(&[], &[], text);
+    assert_eq!(said.len(), 1, "{said:?}");
+    let begin = "f.toml:2:16: log-min-size: must be at least 4 times segment-size (f.toml:1),";
+    assert!(said[0].starts_with(begin), "{said:?}");
+    let said = told_of(&[], &[], "\nlisten = \"0.0.0.0:1\"");
+    assert!(said[0].starts_with("f.toml:2:10: listen: is not a loopback address"), "{said:?}");
+    assert!(said[0].contains("give --keys FILE, or --insecure"), "{said:?}");
+    assert_eq!(told_of(&[], &[], "listen = \"0.0.0.0:1\"\nkeys = \"k\""), [""; 0]);
+    assert_eq!(told_of(&["--insecure"], &[], "listen = \"0.0.0.0:1\""), [""; 0]);
+    let said = told_of(&[], &[], "anonymous = \"a:resolve\"");
+    assert!(said[0].starts_with("f.toml:1:13: anonymous: needs --keys"), "{said:?}");
+    // The value that nobody set is not to blame, the one in the file is.
+    let said = told_of(&[], &[], "segment-size = \"1MiB\"\nlog-min-size = \"4MiB\"");
+    assert_eq!(said, [""; 0]);
+    let said = told_of(&[], &[], "max-ttl = \"1m\"");
+    assert!(said[0].starts_with("f.toml:1:11: max-ttl: --default-ttl must be 1ms to"), "{said:?}");
+}
+
+#[test]
+fn a_mistake_is_told_of_where_the_value_comes_from() {
+    let said = told_of(&["--queue=0"], &[("sync", "often")], "max-batch = 0");
+    assert!(said[0].starts_with("f.toml:1:13: max-batch: must be 1 to"), "{said:?}");
+    assert!(said[1].starts_with("JETON_SYNC must be always"), "{said:?}");
+    assert!(said[2].starts_with("--queue must be from 1 to"), "{said:?}");
+    assert_eq!(said.len(), 3, "{said:?}");
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told_as_another() {
+    let open = "listen = \"0.0.0.0:1\"\n";
+    for other in ["kyes = \"k\"", "keys = 5", "[keys]", "[other]", "keys = k"] {
+        let said = told_of(&[], &[], &format!("{open}{other}"));
+        assert!(said.iter().all(|said| said.starts_with("f.toml:2:")), "{said:?}");
+        assert!(!said.is_empty());
+    }
+}
+
+#[test]
+fn what_a_flags_own_parser_refuses_is_told_of_its_place() {
+    let command = || {
+        let number = |id: &'static str| {
+            Arg::new(id).long(id).value_name("N").value_parser(clap::value_parser!(u8))
+        };
+        Command::new("x").no_binary_name(true).arg(number("num-ber"))
+    };
+    let error = command().try_get_matches_from(["--num-ber=400"]).unwrap_err();
+    let (key, text) = told(&error);
+    assert_eq!(key.as_deref(), Some("num-ber"));
+    assert_eq!(text, "--num-ber: invalid value '400': 400 is not in 0..=255");
+    let among = Arg::new("m").long("m").value_parser(["a", "b"]).action(ArgAction::Set);
+    let error = command().arg(among).try_get_matches_from(["--m=c"]).unwrap_err();
+    let (key, text) = told(&error);
+    assert_eq!(key.as_deref(), Some("m"));
+    assert_eq!(text, "--m: invalid value 'c' [possible values: a, b]");
+}
+
+#[test]
+fn hostile_files_are_read_within_bounds() {
+    let long = "x".repeat(super::super::file::VALUE_LEN_MAX + 1);
+    let said = told_of(&[], &[], &format!("data-dir = \"{long}\"\n{long} = 1\n\"a\\nb\" = 2"));
+    assert_eq!(said[0], "f.toml:1:12: data-dir: must have at most 4096 bytes");
+    assert!(said[1].starts_with("f.toml:2:1: xxx") && said[1].len() < 200, "{}", said[1]);
+    assert!(said[2].starts_with("f.toml:3:1: a\\nb: unknown key"), "{}", said[2]);
+    let deep = format!("workers = {}", "[".repeat(100_000));
+    assert!(!told_of(&[], &[], &deep).is_empty());
+    for text in ["=", "a = ", "\"", "'''", "[", "[[", "a.b.c", "\u{0}", "\u{feff}queue = 0", "\r"] {
+        let _ = told_of(&[], &[], text);
+    }
+    let said = told_of(&[], &[], "\u{feff}queue = 0");
+    assert!(said[0].starts_with("f.toml:1:9: queue: must be from 1 to"), "{said:?}");
+}
+
+#[test]
+fn the_forms_of_values() {
+    let config = |text| Settings::merge(&Given::nothing(), Some(file(text))).check().unwrap();
+    assert_eq!(config("max-ttl = 90_000").engine.max_ttl.as_secs(), 90_000);
+    assert_eq!(config("workers = 0x2").http.workers, 2);
+    assert_eq!(config("workers = '3'").http.workers, 3);
+    assert_eq!(config("max-payload = 1024").http.max_payload, 1024);
+    assert!(!config("huge-pages = false").huge_pages);
+    assert_eq!(config("data-dir = '-x'").engine.data_dir, Some("-x".into()), "no flag");
+    assert_eq!(config("data-dir = ''' a=b '''").engine.data_dir, Some(" a=b ".into()));
+}
+
+#[test]
+fn what_looks_like_a_flag_is_found() {
+    assert_eq!(mentions("--a-b must, (--c) -- ---d"), [(0, "a-b"), (13, "c"), (21, "-d")]);
+}
