@@ -494,23 +494,6 @@ mod tests {
     }
 
     #[test]
-    fn certificate_and_key_are_given_together() {
-        for (flags, missing) in [
-            (&["--tls-cert", "c"][..], "--tls-key"),
-            (&["--tls-key", "k"], "--tls-cert"),
-            (&["--tls-client-ca", "a"], "--tls-cert"),
-            (&["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"], "--keys"),
-        ] {
-            let mistakes = check(flags).unwrap_err();
-            assert!(mistakes[0].contains(missing) && mistakes.len() == 1, "{mistakes:?}");
-        }
-        let all = ["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a", "--keys", "f"];
-        let tls = check(&all).unwrap().tls.unwrap();
-        assert_eq!((tls.cert, tls.key, tls.client_ca), ("c".into(), "k".into(), Some("a".into())));
-        assert!(check(&["--tls-handshake-timeout", "1ms"]).is_err());
-    }
-
-    #[test]
     fn memory_only_and_the_other_forms() {
         let flags =
             ["--memory-only", "--sync", "100ms", "--max-memory", "2GiB", "--max-ttl", "1h 30m"];

@@ -93,7 +93,8 @@ impl Wire {
             Some((config, name)) => {
                 let connecting = TlsConnector::from(config).connect(name, socket);
                 let connecting = timeout(TIMEOUT, connecting);
-                begin(connecting.await.map_err(|_| WireError::Slow)?.map_err(failed)?).await?
+                let connected = connecting.await.map_err(|_| WireError::Slow)?;
+                begin(connected.map_err(|error| failed(explained(error)))?).await?
             }
         };
         let key = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
@@ -139,6 +140,18 @@ impl Wire {
         };
         timeout(TIMEOUT, exchange).await.map_err(|_| WireError::Slow)?
     }
+}
+
+/// What `openssl req -x509` makes where it is not told otherwise is refused for a reason that says
+/// little.
+fn explained(error: io::Error) -> io::Error {
+    if !error.to_string().contains("CaUsedAsEndEntity") {
+        return error;
+    }
+    io::Error::other(
+        "the server shows a certificate that is for signing others, not for a server: \
+         openssl needs -addext basicConstraints=critical,CA:FALSE",
+    )
 }
 
 /// Begins to speak HTTP/1.1.

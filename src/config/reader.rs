@@ -209,3 +209,30 @@ fn life(value: &str) -> Result<Duration, String> {
         _ => Err("must have a duration such as 1h for ttl".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificate_and_key_are_given_together() {
+        let [cert, key, ca] = ["c", "k", "a"].map(Path::new);
+        for (given, missing) in [
+            ((Some(cert), None, None), "--tls-key"),
+            ((Some(cert), None, Some(ca)), "--tls-key"),
+            ((None, Some(key), Some(ca)), "--tls-cert"),
+            ((None, None, Some(ca)), "--tls-cert"),
+        ] {
+            let mut reader = Reader::default();
+            assert_eq!(reader.tls(given.0, given.1, given.2), None);
+            let [mistake] = &reader.mistakes[..] else { panic!("{:?}", reader.mistakes) };
+            assert!(mistake.contains(missing), "{mistake}");
+        }
+        let mut reader = Reader::default();
+        let files = reader.tls(Some(cert), Some(key), Some(ca)).unwrap();
+        assert_eq!((files.cert, files.key), ("c".into(), "k".into()));
+        assert_eq!(files.client_ca, Some("a".into()));
+        assert_eq!(reader.tls(None, None, None), None);
+        assert!(reader.mistakes.is_empty());
+    }
+}

@@ -261,6 +261,30 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_counts_as_long_as_it_and_its_key_do() {
+        let (namespace, scopes) = ("shop".parse().unwrap(), "resolve".parse().unwrap());
+        let end = Some(UnixMillis(NOW.0 + 2_000));
+        let (key, mut entry) = file::new_key(namespace, scopes, String::new(), NOW, end).unwrap();
+        entry.certificate = Some("shop.example".to_owned());
+        let (_dir, door, _keys) = door(std::slice::from_ref(&entry));
+        let admit = |name: Option<&str>, not_after, now| {
+            let remembered = Remembered::default();
+            let (name, not_after) = (name.map(str::to_owned), UnixMillis(NOW.0 + not_after));
+            remembered.certified(Peer { name, not_after });
+            let twice = [(); 2].map(|()| door.admit(&remembered, None, UnixMillis(NOW.0 + now)));
+            assert_eq!(twice[0].as_ref().err(), twice[1].as_ref().err());
+            twice[0].as_ref().map(|access| access.key).map_err(|denied| *denied)
+        };
+        let shop = Some("shop.example");
+        assert_eq!(admit(shop, 9_000, 1_999), Ok(Some(key.id())));
+        assert_eq!(admit(shop, 9_000, 2_000), Err(Denied::Wrong), "the key has ended");
+        assert_eq!(admit(shop, 1_000, 999), Ok(Some(key.id())));
+        assert_eq!(admit(shop, 1_000, 1_000), Err(Denied::Wrong), "the certificate has ended");
+        assert_eq!(admit(Some("other.example"), 9_000, 0), Err(Denied::Wrong));
+        assert_eq!(admit(None, 9_000, 0), Err(Denied::Wrong));
+    }
+
+    #[test]
     fn other_schemes_are_no_keys() {
         assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
         assert_eq!(bearer(b"BEARER  abc "), Some(&b"abc"[..]));

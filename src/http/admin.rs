@@ -170,11 +170,15 @@ where
 /// Reads what the client wanted, as far as it comes, and tells it to come again.
 async fn turn_away(socket: TcpStream, tls: Option<Tls>) {
     let whole = async {
+        let mut answer: &[u8] = &respond::RECOVERING;
         let mut socket: Box<dyn Stream> = match tls {
             None => Box::new(socket),
             Some(tls) => match tls::open(socket, tls.data(), |socket| socket).await? {
                 Opened::Tls(stream) => stream,
-                Opened::Plain(socket) => Box::new(socket),
+                Opened::Plain(socket) => {
+                    answer = &respond::SPEAKS_TLS;
+                    Box::new(socket)
+                }
             },
         };
         let mut head = Vec::new();
@@ -185,7 +189,7 @@ async fn turn_away(socket: TcpStream, tls: Option<Tls>) {
                 len => head.extend_from_slice(&buf[..len]),
             }
         }
-        socket.write_all(&respond::RECOVERING).await?;
+        socket.write_all(answer).await?;
         socket.shutdown().await
     };
     // Whatever goes wrong here is the client's: it is turned away all the same.

@@ -175,6 +175,55 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
     admin.stop().unwrap();
 }
 
+/// What a server speaks TLS with, and a client that believes it.
+fn tls(dir: &std::path::Path) -> (Tls, Arc<rustls::ClientConfig>) {
+    use rustls::crypto::aws_lc_rs;
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let files = crate::tls::TlsFiles {
+        cert: dir.join("cert.pem"),
+        key: dir.join("key.pem"),
+        client_ca: None,
+    };
+    std::fs::write(&files.cert, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Tls::open(files, crate::time::UnixMillis(0)).unwrap().0, Arc::new(client))
+}
+
+#[test]
+fn while_the_log_is_read_a_tls_listener_says_so_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tls, client) = tls(dir.path());
+    let data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let address = data.local_addr().unwrap();
+    let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let admin = admin::Admin::start(own, data, false, Some(tls)).unwrap();
+    let socket = || {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    };
+    let name = address.ip().into();
+    let session = rustls::ClientConnection::new(client, name).unwrap();
+    let mut stream = rustls::StreamOwned::new(session, socket());
+    stream.write_all(get("/v1/x").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("recovering"), "{answer}");
+    let mut plain = socket();
+    plain.write_all(get("/v1/x").as_bytes()).unwrap();
+    answer.clear();
+    plain.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("https://"), "{answer}");
+    admin.stop().unwrap();
+}
+
 #[derive(Clone)]
 struct Spawn;
 

@@ -394,6 +394,22 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_stands_for_one_living_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys.toml");
+        let [one, two] = ["one", "two"].map(|name| {
+            let certificate = Some("shop.example".to_owned());
+            KeyEntry { certificate, ..key(name).1 }
+        });
+        add(&file, &one).unwrap();
+        assert_eq!(load(&file).unwrap(), std::slice::from_ref(&one));
+        let error = add(&file, &two).unwrap_err().to_string();
+        assert!(error.contains("have the same certificate"), "{error}");
+        revoke(&file, one.id, NOW).unwrap();
+        add(&file, &two).unwrap();
+    }
+
+    #[test]
     fn p9_the_file_holds_no_key_and_only_its_owner_reads_it() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
@@ -419,6 +435,7 @@ mod tests {
             ("Z\"", "\"", "created_at must be a time"),
             ("id = \"", "id = \"x", "key 1: id"),
             ("[[key]]", "[[keys]]", "line 1"),
+            ("name = \"one\"", "certificate = \"\"", "key 1: certificate must have 1 to 255"),
             ("name = \"one\"", "name = one", "line 3"),
         ] {
             fs::write(&file, good.replace(from, to)).unwrap();

@@ -58,6 +58,11 @@ impl Mutual {
         Mutual { server, ca, clients, files, keys, dir }
     }
 
+    /// A client with a certificate of this name.
+    fn client(&self, name: &str) -> Client {
+        self.ca.client().with(&self.clients.issue(&[name]))
+    }
+
     fn add(&self, args: &[&str]) -> String {
         add_key(&self.keys, args)
     }
@@ -166,6 +171,20 @@ fn a_certificate_that_is_not_verified_ends_the_handshake() {
         assert!(is_let_in(&client, server.data), "who has none may still have a key");
     }
     assert!(!server.stderr().contains("shop.example"), "{}", server.stderr());
+}
+
+#[test]
+fn a_client_ca_that_is_taken_away_counts_no_more_not_even_by_ticket() {
+    let mutual = Mutual::new(|launch| launch);
+    let (config, path) = (mutual.client("shop.example").config(), "/v1/tokens");
+    let comes_in = || {
+        let Ok(mut conn) = connect(config.clone(), mutual.server.data) else { return false };
+        conn.send(&request("GET", path, &[], b"")).is_ok() && conn.response().is_ok()
+    };
+    assert!(comes_in() && comes_in());
+    put(&mutual.dir.path().join("clients.pem"), &Ca::new("others").pem);
+    eventually("it is refused", || !comes_in());
+    assert!(is_let_in(&mutual.ca.client(), mutual.server.data));
 }
 
 #[test]
