@@ -47,23 +47,24 @@ impl Reload {
                 return;
             }
         };
-        let (mut changed, mut waiting) = (0, 0);
-        for new in settings.iter() {
-            let old = self.in_force.get(&new.flag.key);
-            let Some(old) = old.filter(|old| old.value != new.value) else { continue };
-            let change = Change { old, new }.to_string();
-            if !AT_RUN_TIME.contains(&new.flag.key.as_str()) {
-                tracing::warn!("{change} needs a restart");
-                waiting += 1;
-            } else if let Err(error) = self.apply(&new.flag.key, &mut config) {
-                tracing::error!(error, "{change} failed");
-            } else {
-                tracing::info!("{change}");
-                self.in_force.take(new);
-                changed += 1;
+        let old = |new: &Setting| self.in_force.get(&new.flag.key).cloned();
+        let changes = settings.iter().filter_map(|new| Some(Change { old: old(new)?, new }));
+        let changes = changes.filter(|change| change.old.value != change.new.value);
+        let (now, later): (Vec<_>, Vec<_>) = changes.partition(Change::is_at_run_time);
+        // First what takes effect: the rest is then told at the level that is wanted now.
+        for change in &now {
+            match self.apply(&change.new.flag.key, &mut config) {
+                Ok(()) => {
+                    tracing::info!("{change}");
+                    self.in_force.take(change.new);
+                }
+                Err(error) => tracing::error!(error, "{change} failed"),
             }
         }
-        tracing::info!(changed, waiting, "the configuration was read");
+        for change in &later {
+            tracing::warn!("{change} needs a restart");
+        }
+        tracing::info!(changed = now.len(), waiting = later.len(), "the configuration was read");
     }
 
     fn apply(&self, key: &str, config: &mut ServeConfig) -> Result<(), String> {
@@ -76,8 +77,14 @@ impl Reload {
 
 /// `listen: 127.0.0.1:7450 -> 0.0.0.0:7450`
 struct Change<'a> {
-    old: &'a Setting,
+    old: Setting,
     new: &'a Setting,
+}
+
+impl Change<'_> {
+    fn is_at_run_time(&self) -> bool {
+        AT_RUN_TIME.contains(&self.new.flag.key.as_str())
+    }
 }
 
 impl fmt::Display for Change<'_> {

@@ -33,6 +33,7 @@ mod api_revoke;
 mod cli;
 mod clock;
 mod config;
+mod config_file;
 mod crash;
 mod crash_oracle;
 mod damage;

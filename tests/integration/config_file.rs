@@ -1,0 +1,470 @@
+//! The configuration file: what wins over what, every mistake with its place, what is shown, and
+//! what SIGHUP changes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::client::{Client, expect};
+use crate::server::{Launch, Server, jeton, output};
+use crate::support::eventually;
+
+/// A mistake in the command line or the configuration.
+const MISTAKEN: Option<i32> = Some(2);
+
+/// A folder with a configuration file.
+struct Folder {
+    dir: TempDir,
+    file: PathBuf,
+}
+
+impl Folder {
+    fn with(text: &str) -> Folder {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder { file: dir.path().join("jeton.toml"), dir };
+        folder.write(text);
+        folder
+    }
+
+    fn write(&self, text: impl AsRef<[u8]>) {
+        std::fs::write(&self.file, text).expect("written");
+    }
+
+    fn path(&self) -> &str {
+        self.file.to_str().expect("UTF-8")
+    }
+
+    /// A path in the folder as text.
+    fn beside(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    fn launch(&self) -> Launch {
+        Launch::on(&self.dir.path().join("data")).flag("--config", self.path())
+    }
+}
+
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(args: &[&str], environment: &[(&str, &str)]) -> Said {
+    let mut command = jeton();
+    command.args(args).envs(environment.iter().copied());
+    let output = output(&mut command);
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let stderr = text(output.stderr);
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    Said { code: output.status.code(), stdout: text(output.stdout), stderr }
+}
+
+fn check(file: &str) -> Said {
+    run(&["config", "check", file], &[])
+}
+
+/// What `config show` prints: for each key its value, and where that comes from.
+fn shown(text: &str) -> BTreeMap<String, (String, String)> {
+    let line = |line: &str| {
+        let (setting, origin) = line.rsplit_once(" # ")?;
+        let (key, value) = setting.split_once('=')?;
+        let key = key.trim_start_matches("# ").trim().to_owned();
+        Some((key, (value.trim().to_owned(), origin.to_owned())))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn show(args: &[&str], environment: &[(&str, &str)]) -> BTreeMap<String, (String, String)> {
+    let said = run(&[&["config", "show"], args].concat(), environment);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    shown(&said.stdout)
+}
+
+fn hang_up(server: &Server) {
+    kill_process(server.pid(), Signal::HUP).expect("it runs");
+}
+
+fn count(text: &str, what: &str) -> usize {
+    text.matches(what).count()
+}
+
+#[test]
+fn flags_win_then_environment_then_file() {
+    let text = "queue = 11\nsync = \"never\"\nmax-ttl = \"2h\"\nhuge-pages = true\nmax-batch = 1\n\
+                data-dir = \"of-file\"\nmax-payload = \"1KiB\"\n";
+    let folder = Folder::with(text);
+    let file = ["--config", folder.path()];
+    let flags = ["--queue", "13", "--sync", "always", "--max-ttl", "4h", "--data-dir", "of-flag"];
+    let environment = [
+        ("JETON_QUEUE", "12"),
+        ("JETON_SYNC", "100ms"),
+        ("JETON_MAX_TTL", "3h"),
+        ("JETON_DATA_DIR", "of-env"),
+        ("JETON_HUGE_PAGES", "0"),
+        ("JETON_MAX_PAYLOAD", "2KiB"),
+    ];
+    let of = |values: BTreeMap<String, (String, String)>| {
+        let keys = ["queue", "sync", "max-ttl", "data-dir", "huge-pages", "max-payload"];
+        keys.map(|key| values[key].0.clone())
+    };
+    let line = |n: usize| format!("{}:{n}", folder.path());
+    let by_file = show(&file, &[]);
+    assert_eq!(by_file["queue"].1, line(1));
+    assert_eq!(by_file["max-payload"].1, line(7));
+    assert_eq!(by_file["listen"].1, "default");
+    let wanted = ["11", "\"never\"", "\"2h\"", "\"of-file\"", "true", "\"1KiB\""];
+    assert_eq!(of(by_file), wanted);
+    let by_env = show(&file, &environment);
+    assert_eq!(
+        (&*by_env["queue"].1, &*by_env["huge-pages"].1),
+        ("JETON_QUEUE", "JETON_HUGE_PAGES")
+    );
+    let wanted = ["12", "\"100ms\"", "\"3h\"", "\"of-env\"", "false", "\"2KiB\""];
+    assert_eq!(of(by_env), wanted);
+    let by_flag = show(&[&file[..], &flags].concat(), &environment);
+    assert_eq!((&*by_flag["queue"].1, &*by_flag["max-batch"].1), ("--queue", &*line(5)));
+    let wanted = ["13", "\"always\"", "\"4h\"", "\"of-flag\"", "false", "\"2KiB\""];
+    assert_eq!(of(by_flag), wanted);
+    // The file itself may be named by the environment, and a flag wins there as well.
+    let other = Folder::with("queue = 99");
+    let environment = [("JETON_CONFIG", other.path())];
+    assert_eq!(show(&[], &environment)["queue"].0, "99");
+    assert_eq!(show(&file, &environment)["queue"].0, "11");
+}
+
+#[test]
+fn a_server_does_what_the_file_says() {
+    let folder = Folder::with("max-batch = 1\nmax-ttl = \"1h\"\n");
+    let batch = |n: usize| format!(r#"{{"tokens":[{}]}}"#, vec![r#"{"payload":1}"#; n].join(","));
+    let allowed = |server: &Server, n| {
+        let mut client = Client::of(server);
+        expect(&client.post("/v1/tokens/batch", &batch(n)), 200);
+        expect(&client.post("/v1/tokens/batch", &batch(n + 1)), 422);
+        expect(&client.issue(r#"{"payload":1,"ttl":"2h"}"#), 422);
+    };
+    let server = folder.launch().start();
+    allowed(&server, 1);
+    server.stop_well();
+    let by_env = folder.launch().env("JETON_MAX_BATCH", "2");
+    let server = by_env.start();
+    allowed(&server, 2);
+    server.stop_well();
+    let server = by_env.flag("--max-batch", "3").start();
+    allowed(&server, 3);
+    server.stop_well();
+}
+
+#[test]
+fn check_says_every_mistake_with_its_place_and_serve_says_the_same() {
+    let text = "\
+listen = \"0.0.0.0:7450\"
+workers = true
+admin_listen = \"127.0.0.1:1\"
+max-ttl = \"soon\"
+queue = 0
+queue = 1
+config = \"other.toml\"
+version = 1
+huge-pages = 1
+segment-size = \"1MiB\"
+log-min-size = \"2MiB\"
+anonymous = \"shop-a:resolve\"
+keys = []
+idle-timeout =
+default-ttl = \"99d\"
+";
+    let folder = Folder::with(&text.replace("keys = []\nidle-timeout =\n", ""));
+    let said = check(folder.path());
+    assert_eq!((said.code, &*said.stdout), (MISTAKEN, ""));
+    let begins = [
+        "1:10: listen: is not a loopback address",
+        "2:11: workers: must be text or an integer, not true or false",
+        "3:1: admin_listen: unknown key; did you mean admin-listen?",
+        "4:11: max-ttl: must be a duration",
+        "5:9: queue: must be from 1 to",
+        "6:1: queue: is there twice",
+        "7:1: config: a file names no other one",
+        "8:1: version: makes sense on the command line alone",
+        "9:14: huge-pages: must be true or false, not an integer",
+        "11:16: log-min-size: must be at least 4 times segment-size",
+        "12:13: anonymous: needs --keys",
+    ];
+    let lines: Vec<_> = said.stderr.lines().collect();
+    assert_eq!(lines.len(), begins.len(), "{}", said.stderr);
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(&format!("{}:{begin}", folder.path())), "{begin}: {line}");
+    }
+    let Err(refused) = folder.launch().try_start() else { panic!("the server started") };
+    assert_eq!(refused.status.code(), MISTAKEN);
+    // Those values that flags of the launch overrule are none of the server's.
+    let overruled = ["listen", "workers", "log-min-size"];
+    for line in lines.iter().filter(|line| !overruled.iter().any(|key| line.contains(key))) {
+        assert!(refused.stderr.contains(&format!("error: {line}\n")), "{line}: {}", refused.stderr);
+    }
+    // Where the syntax is wrong the rest is looked at all the same.
+    folder.write(text);
+    let said = check(folder.path());
+    for begin in ["4:11: max-ttl", "13:8: keys: must be text", "14:", "2:11: workers"] {
+        assert!(said.stderr.contains(&format!("{}:{begin}", folder.path())), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_is_well_is_said_to_be() {
+    let folder = Folder::with("# nothing but this\nlisten = '127.0.0.1:0'\n");
+    let said = check(folder.path());
+    let ok = format!("{}: ok\n", folder.path());
+    assert_eq!((said.code, &*said.stdout, &*said.stderr), (Some(0), &*ok, ""));
+    // The environment of whoever checks is not the server's.
+    let said = run(&["config", "check", folder.path()], &[("JETON_QUEUE", "none")]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused_by_name() {
+    let folder = Folder::with("");
+    let (missing, pipe) = (folder.beside("missing.toml"), folder.beside("pipe"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    let dir = folder.beside("");
+    // The memory of the process: a regular file whose first page can't be read.
+    let unreadable = "/proc/self/mem";
+    for (file, why) in [
+        (&*missing, "can't be read: No such file"),
+        (&*dir, "can't be read: it is a directory"),
+        (&*pipe, "can't be read: it is not a regular file"),
+        (unreadable, "can't be read: Input/output error"),
+    ] {
+        let wanted = format!("{file}: {why}");
+        let said = check(file);
+        assert_eq!(said.code, MISTAKEN, "{file}");
+        assert!(said.stderr.starts_with(&wanted), "{}", said.stderr);
+        let Err(refused) = Launch::bare().flag("--config", file).try_start() else {
+            panic!("the server started with {file}")
+        };
+        assert_eq!(refused.status.code(), MISTAKEN);
+        assert!(refused.stderr.starts_with(&format!("error: {wanted}")), "{}", refused.stderr);
+    }
+    folder.write(b"# \xc3\xa4\n# \xc3\xa4\xff\n");
+    let said = check(folder.path());
+    let wanted = format!("{}:2:4: is not UTF-8\n", folder.path());
+    assert_eq!((said.code, said.stderr), (MISTAKEN, wanted));
+    let mebibyte = 1 << 20;
+    folder.write("#".repeat(mebibyte));
+    assert_eq!(check(folder.path()).code, Some(0), "1 MiB is not too long");
+    folder.write("#".repeat(mebibyte + 1));
+    let said = check(folder.path());
+    assert_eq!(said.code, MISTAKEN);
+    assert!(said.stderr.contains("must have at most 1 MiB"), "{}", said.stderr);
+}
+
+#[test]
+fn mistakes_name_flag_variable_or_file() {
+    let folder = Folder::with("max-batch = 0\n\nmax-payload = \"2MiB\"");
+    let launch = folder.launch().env("JETON_MAX_TTL", "soon").flag("--queue", "none");
+    let Err(refused) = launch.try_start() else { panic!("the server started") };
+    let wanted = [
+        format!("error: {}:1:13: max-batch: must be", folder.path()),
+        format!("error: {}:3:15: max-payload: must be", folder.path()),
+        "error: JETON_MAX_TTL must be a duration".to_owned(),
+        "error: --queue must be a whole number".to_owned(),
+    ];
+    for wanted in wanted {
+        assert!(refused.stderr.contains(&wanted), "{wanted}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn files_that_are_named_are_looked_at() {
+    let folder = Folder::with("");
+    let keys = folder.beside("keys.toml");
+    let secret = folder.beside("secret.key");
+    folder.write(format!("keys = '{keys}'\nsecret-file = '{secret}'\n"));
+    let said = check(folder.path());
+    assert_eq!(said.code, Some(0), "what is missing may be there elsewhere: {}", said.stderr);
+    for (line, file) in [("1:8: keys", &keys), ("2:15: secret-file", &secret)] {
+        let wanted = format!("{}:{line}: warning: there is no file {file:?}", folder.path());
+        assert!(said.stderr.contains(&wanted), "{wanted}: {}", said.stderr);
+    }
+    let made =
+        run(&["keys", "add", "--keys", &keys, "--namespace", "a", "--scope", "resolve"], &[]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    std::fs::write(&secret, [7; 32]).expect("written");
+    let said = check(folder.path());
+    assert_eq!((said.code, &*said.stderr), (Some(0), ""));
+    let bad = std::fs::read_to_string(&keys).expect("read").replace("resolve", "everything");
+    std::fs::write(&keys, bad).expect("written");
+    let said = check(folder.path());
+    assert_eq!(said.code, MISTAKEN);
+    let wanted = format!("{}:1:8: keys: the keys file {keys}: key 1: scopes", folder.path());
+    assert!(said.stderr.starts_with(&wanted), "{}", said.stderr);
+    assert_eq!(check(folder.path()).stdout, "");
+}
+
+#[test]
+fn what_is_shown_is_a_file_with_the_same_values() {
+    let folder = Folder::with("max-ttl = \"1h 30m\"\nworkers = 3\nhuge-pages = true\n");
+    let data = "with \"quotes\" # and\n'lines'";
+    let flags = ["--config", folder.path(), "--data-dir", data, "--log-level", "jeton=debug,warn"];
+    let environment = [("JETON_SYNC", "100ms"), ("JETON_MAX_MEMORY", "1GiB")];
+    let first = run(&[&["config", "show"][..], &flags].concat(), &environment);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let other = Folder::with(&first.stdout);
+    assert_eq!(check(other.path()).code, Some(0), "{}", check(other.path()).stderr);
+    let second = run(&["config", "show", "--config", other.path()], &[]);
+    let table = |text: &str| text.parse::<toml_edit::DocumentMut>().expect("TOML").to_owned();
+    let (one, two) = (table(&first.stdout), table(&second.stdout));
+    assert_eq!(one["data-dir"].as_str(), Some(data));
+    assert_eq!(one.len(), two.len());
+    for (key, item) in one.iter() {
+        let value = |item: &toml_edit::Item| {
+            item.as_value().expect("a value").clone().decorated("", "").to_string()
+        };
+        assert_eq!(value(item), value(&two[key]), "{key}");
+    }
+    let origins = shown(&second.stdout);
+    assert_eq!(origins["max-memory"].0, "\"1GiB\"");
+    for (key, (value, origin)) in origins.iter().filter(|(_, (value, _))| !value.is_empty()) {
+        let of_file = origin.starts_with(&format!("{}:", other.path()));
+        assert!(of_file || key == "data-dir", "{key} = {value} comes from {origin}");
+    }
+    let wrong = run(&["config", "show", "--queue", "0"], &[]);
+    assert_eq!((wrong.code, &*wrong.stdout), (MISTAKEN, ""));
+    assert!(wrong.stderr.contains("--queue must be"), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_is_shown_holds_no_secret() {
+    let folder = Folder::with("");
+    let keys = folder.beside("keys.toml");
+    let add = ["keys", "add", "--keys", &keys, "--namespace", "a", "--scope", "resolve"];
+    let key = run(&add, &[]).stdout;
+    let said = run(&["config", "show", "--keys", &keys], &[]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.stdout.contains("keys.toml") && said.stdout.contains("no secret"));
+    assert!(!said.stdout.contains(key.trim()) && !said.stdout.contains("sha256:"));
+}
+
+/// The example stands at the defaults, has every key, and what it only hints at is right as well.
+#[test]
+fn the_example_has_every_key_at_its_default() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/jeton.toml");
+    let path = example.to_str().expect("UTF-8");
+    let said = check(path);
+    assert_eq!((said.code, &*said.stderr), (Some(0), ""));
+    let (by_example, by_default) = (show(&["--config", path], &[]), show(&[], &[]));
+    for (key, (value, origin)) in &by_default {
+        assert_eq!(&by_example[key].0, value, "{key}");
+        assert!(origin == "default" || origin == "not set", "{key}: {origin}");
+    }
+    let text = std::fs::read_to_string(&example).expect("read");
+    let has = |key: &str| {
+        let begin = |sign: &str| format!("{sign}{key} = ");
+        let is_set = text.lines().any(|line| line.starts_with(&begin("")));
+        is_set || text.lines().any(|line| line.starts_with(&begin("#")))
+    };
+    for flag in jeton::config::flags::flags().iter().filter(|flag| flag.key != "config") {
+        assert!(has(&flag.key), "examples/jeton.toml has no {}", flag.key);
+    }
+    // With every hint made a setting; the files that they name are not there.
+    let is_hint =
+        |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.contains(" = ");
+    let strip = |line: &str| if is_hint(line) { line[1..].to_owned() } else { line.to_owned() };
+    let all: Vec<_> = text.lines().map(strip).collect();
+    let folder = Folder::with(&all.join("\n"));
+    let said = check(folder.path());
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert_eq!(show(&["--config", folder.path()], &[])["workers"].0, "2");
+}
+
+#[test]
+fn a_hang_up_changes_the_log_level() {
+    let folder = Folder::with("log-level = \"info\"\n");
+    let keys = folder.beside("keys.toml");
+    let add = ["keys", "add", "--keys", &keys, "--namespace", "a", "--scope", "resolve"];
+    assert_eq!(run(&add, &[]).code, Some(0));
+    let server = folder.launch().flag("--keys", &keys).start();
+    // Behind each hang-up the keys are read, of which this module tells at any level here.
+    let read = |server: &Server| count(&server.stderr(), "the keys were read");
+    eventually("the keys are looked at once", || read(&server) == 1);
+    let reload = |server: &Server, text: &str| {
+        let before = read(server);
+        folder.write(text);
+        hang_up(server);
+        eventually("the keys are read again", || read(server) > before);
+        server.stderr()
+    };
+    let quiet = "log-level = \"error,jeton::cli::serve=info\"\n";
+    reload(&server, quiet);
+    let said = reload(&server, &format!("{quiet}queue = 9"));
+    assert_eq!(count(&said, "queue: "), 0, "a warning at level error: {said}");
+    let said = reload(&server, "queue = 9");
+    let change = "log-level: error,jeton::cli::serve=info -> info";
+    assert_eq!((count(&said, change), count(&said, "queue: ")), (1, 1), "{said}");
+    server.stop_well();
+}
+
+#[test]
+fn a_hang_up_names_what_needs_a_restart() {
+    let folder = Folder::with("max-batch = 1\nmax-ttl = \"1h\"\n");
+    let launch = folder.launch().flag("--queue", "5").env("JETON_SYNC", "never");
+    let server = launch.start();
+    let reload = |text: &str, read: usize| {
+        folder.write(text);
+        hang_up(&server);
+        let line = "the configuration was read";
+        eventually("it is read", || count(&server.stderr(), line) == read);
+        server.stderr()
+    };
+    let text = "max-batch = 2\nmax-ttl = \"1h\"\nhuge-pages = true\nqueue = 6\nsync = \"1s\"\n\
+                max-memory = \"1GiB\"";
+    let said = reload(text, 1);
+    for change in [
+        "max-batch: 1 -> 2 needs a restart",
+        "huge-pages: false -> true needs a restart",
+        "max-memory: not set -> 1GiB needs a restart",
+    ] {
+        assert_eq!(count(&said, change), 1, "{change}: {said}");
+    }
+    assert_eq!(count(&said, "needs a restart"), 3, "flags and environment still win: {said}");
+    assert!(said.lines().filter(|line| line.contains("restart")).all(|line| line.contains("WARN")));
+    let batch = r#"{"tokens":[{"payload":1},{"payload":1}]}"#;
+    expect(&Client::of(&server).post("/v1/tokens/batch", batch), 422);
+    // It is still so, and then it is taken back.
+    assert_eq!(count(&reload(text, 2), "needs a restart"), 6);
+    assert_eq!(count(&reload("max-batch = 1\nmax-ttl = \"1h\"\n", 3), "needs a restart"), 6);
+    server.stop_well();
+    folder.write("max-batch = 2");
+    let server = launch.start();
+    expect(&Client::of(&server).post("/v1/tokens/batch", batch), 200);
+}
+
+#[test]
+fn a_bad_file_changes_nothing_while_the_server_runs() {
+    let folder = Folder::with("log-level = \"info\"\n");
+    let server = folder.launch().start();
+    let stays = "the configuration stays as it was";
+    let failed = |times: usize| {
+        hang_up(&server);
+        eventually("it is refused", || count(&server.stderr(), stays) == times);
+        server.stderr()
+    };
+    folder.write("log-level = \"off\"\nmax-batch = 2\nqueue = \"none\"\nkyes = 1\n");
+    let said = failed(1);
+    for wanted in ["3:9: queue: must be a whole number", "4:1: kyes: unknown key"] {
+        assert!(said.contains(&format!("{}:{wanted}", folder.path())), "{wanted}: {said}");
+    }
+    assert_eq!(count(&said, "needs a restart"), 0, "{said}");
+    // Were the level what the file says, nothing more would be heard of.
+    std::fs::remove_file(&folder.file).expect("removed");
+    let said = failed(2);
+    assert!(said.contains(&format!("{}: can't be read", folder.path())), "{said}");
+    folder.write("");
+    hang_up(&server);
+    eventually("it is well again", || server.stderr().contains("the configuration was read"));
+    Client::of(&server).issued(r#"{"payload":1}"#);
+    server.stop_well();
+}
