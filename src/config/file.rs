@@ -27,6 +27,8 @@ use super::flags::{Flag, Kind, flags};
 pub const FILE_LEN_MAX: u64 = 1 << 20;
 /// The longest value, in bytes: as long as a path may be.
 pub const VALUE_LEN_MAX: usize = 4096;
+/// Mistakes of form that are told of at most; what follows is counted.
+pub const MISTAKES_MAX: usize = 1000;
 /// So much of an unknown key is repeated, in characters.
 const KEY_SHOWN_MAX: usize = 60;
 
@@ -131,6 +133,7 @@ impl ConfigFile {
         let mut reading = Reading {
             text,
             flags: flags(),
+            wrong: Vec::new(),
             unreadable: Vec::new(),
             file: ConfigFile {
                 name,
@@ -140,26 +143,13 @@ impl ConfigFile {
                 is_whole: true,
             },
         };
-        for error in errors {
-            let is_double = error.message() == "duplicate key";
-            reading.file.is_whole &= is_double;
-            let span = error.span().unwrap_or(text.len()..text.len());
-            let key = text.get(span.clone()).unwrap_or_default();
-            let said = if is_double {
-                format!("{}: is there twice", shown_key(key.trim_matches(['"', '\''])))
-            } else {
-                error.message().replace('\n', " ")
-            };
-            reading.wrong(&span, said);
-            if !is_double {
-                reading.unreadable.push(span);
-            }
+        for error in &errors {
+            reading.syntax(error);
         }
         for (key, value) in table.get_ref() {
             reading.entry(key, value);
         }
-        reading.file.mistakes.sort_by_key(|mistake| mistake.place);
-        reading.file
+        reading.finish()
     }
 
     /// Where a key has its value.
@@ -199,6 +189,8 @@ fn shown_key(key: &str) -> String {
 struct Reading<'a> {
     text: &'a str,
     flags: Vec<Flag>,
+    /// What is wrong, by its offset.
+    wrong: Vec<(usize, String)>,
     /// Where the syntax is wrong: what the parser makes of it is a guess.
     unreadable: Vec<Range<usize>>,
     file: ConfigFile,
@@ -206,8 +198,33 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn wrong(&mut self, span: &Range<usize>, text: String) {
-        let place = Some(Place::of(self.text, span.start));
-        self.file.mistakes.push(Mistake { file: Some(self.file.name.clone()), place, text });
+        self.wrong.push((span.start, text));
+    }
+
+    fn syntax(&mut self, error: &toml::de::Error) {
+        let span = error.span().unwrap_or(self.text.len()..self.text.len());
+        if error.message() == "duplicate key" {
+            let key = self.text.get(span.clone()).unwrap_or_default();
+            let key = shown_key(key.trim_matches(['"', '\'']));
+            return self.wrong(&span, format!("{key}: is there twice"));
+        }
+        self.wrong(&span, error.message().replace('\n', " "));
+        self.file.is_whole = false;
+        self.unreadable.push(span);
+    }
+
+    /// The places are looked up at last, and only of what is told: each takes a walk.
+    fn finish(mut self) -> ConfigFile {
+        self.wrong.sort_by_key(|(at, _)| *at);
+        let more = self.wrong.len().saturating_sub(MISTAKES_MAX);
+        let last = self.wrong.get(MISTAKES_MAX).map(|(at, _)| *at);
+        self.wrong.truncate(MISTAKES_MAX);
+        let more = last.map(|at| (at, format!("from here on {more} more mistakes")));
+        for (at, text) in self.wrong.into_iter().chain(more) {
+            let place = Some(Place::of(self.text, at));
+            self.file.mistakes.push(Mistake { file: Some(self.file.name.clone()), place, text });
+        }
+        self.file
     }
 
     fn entry(&mut self, key: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>) {
@@ -246,6 +263,8 @@ impl Reading<'_> {
         }
         let meant = match value {
             DeValue::Table(_) => None,
+            // Looking for it takes a while.
+            _ if self.wrong.len() > MISTAKES_MAX => None,
             _ => nearest(name, &self.flags),
         };
         match (meant, value) {

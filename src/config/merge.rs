@@ -351,7 +351,9 @@ fn told(error: &clap::Error) -> (Option<String>, String) {
     let said = error.to_string();
     let said = said.strip_prefix("error: ").unwrap_or(&said);
     let lines: Vec<_> = said.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    let said = lines.join(" ");
+    // It repeats the value as it is.
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    let said: String = lines.join(" ").chars().map(shown).collect();
     let Some(arg) = arg else {
         return (None, said);
     };

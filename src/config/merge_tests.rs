@@ -221,6 +221,8 @@ fn what_a_flags_own_parser_refuses_is_told_of_its_place() {
     let (key, text) = told(&error);
     assert_eq!(key.as_deref(), Some("num-ber"));
     assert_eq!(text, "--num-ber: invalid value '400': 400 is not in 0..=255");
+    let error = command().try_get_matches_from(["--num-ber=\u{1b}[2J"]).unwrap_err();
+    assert!(!told(&error).1.contains('\u{1b}'), "{:?}", told(&error));
     let among = Arg::new("m").long("m").value_parser(["a", "b"]).action(ArgAction::Set);
     let error = command().arg(among).try_get_matches_from(["--m=c"]).unwrap_err();
     let (key, text) = told(&error);
@@ -235,6 +237,10 @@ fn hostile_files_are_read_within_bounds() {
     assert_eq!(said[0], "f.toml:1:12: data-dir: must have at most 4096 bytes");
     assert!(said[1].starts_with("f.toml:2:1: xxx") && said[1].len() < 200, "{}", said[1]);
     assert!(said[2].starts_with("f.toml:3:1: a\\nb: unknown key"), "{}", said[2]);
+    let many: String = (0..100_000).map(|n| format!("k{n}=1\n")).collect();
+    let said = told_of(&[], &[], &many);
+    assert_eq!(said.len(), super::super::file::MISTAKES_MAX + 1);
+    assert!(said[1000].starts_with("f.toml:1001:1: from here on 99000 more"), "{}", said[1000]);
     let deep = format!("workers = {}", "[".repeat(100_000));
     assert!(!told_of(&[], &[], &deep).is_empty());
     for text in ["=", "a = ", "\"", "'''", "[", "[[", "a.b.c", "\u{0}", "\u{feff}queue = 0", "\r"] {

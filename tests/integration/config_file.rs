@@ -381,30 +381,38 @@ fn the_example_has_every_key_at_its_default() {
 }
 
 #[test]
-fn a_hang_up_changes_the_log_level() {
-    let folder = Folder::with("log-level = \"info\"\n");
-    let keys = folder.beside("keys.toml");
-    let add = ["keys", "add", "--keys", &keys, "--namespace", "a", "--scope", "resolve"];
-    assert_eq!(run(&add, &[]).code, Some(0));
-    let server = folder.launch().flag("--keys", &keys).start();
-    // Behind each hang-up the keys are read, of which this module tells at any level here.
-    let read = |server: &Server| count(&server.stderr(), "the keys were read");
-    eventually("the keys are looked at once", || read(&server) == 1);
-    let reload = |server: &Server, text: &str| {
-        let before = read(server);
-        folder.write(text);
-        hang_up(server);
-        eventually("the keys are read again", || read(server) > before);
-        server.stderr()
-    };
-    let quiet = "log-level = \"error,jeton::cli::serve=info\"\n";
-    reload(&server, quiet);
-    let said = reload(&server, &format!("{quiet}queue = 9"));
-    assert_eq!(count(&said, "queue: "), 0, "a warning at level error: {said}");
-    let said = reload(&server, "queue = 9");
-    let change = "log-level: error,jeton::cli::serve=info -> info";
-    assert_eq!((count(&said, change), count(&said, "queue: ")), (1, 1), "{said}");
-    server.stop_well();
+fn a_hang_up_and_nothing_else_changes_the_log_level() {
+    for format in ["text", "json"] {
+        let folder = Folder::with("log-level = \"info\"\n");
+        let keys = folder.beside("keys.toml");
+        let add = ["keys", "add", "--keys", &keys, "--namespace", "a", "--scope", "resolve"];
+        assert_eq!(run(&add, &[]).code, Some(0));
+        let launch = folder.launch().flag("--keys", &keys).flag("--log-format", format);
+        let server = launch.start();
+        // Behind each hang-up the keys are read, of which is told at any level here.
+        let read = |server: &Server| count(&server.stderr(), "the keys were read");
+        eventually("the keys are looked at once", || read(&server) == 1);
+        // Now both files change; the server looks at one of them without being told.
+        folder.write("queue = 9");
+        assert_eq!(run(&add, &[]).code, Some(0));
+        eventually("the keys are looked at again", || read(&server) == 2);
+        assert_eq!(count(&server.stderr(), "queue: "), 0, "{}", server.stderr());
+        let reload = |text: &str| {
+            let before = read(&server);
+            folder.write(text);
+            hang_up(&server);
+            eventually("the keys are read again", || read(&server) > before);
+            server.stderr()
+        };
+        let quiet = "log-level = \"error,jeton::cli::serve=info\"\n";
+        reload(quiet);
+        let said = reload(&format!("{quiet}queue = 9"));
+        assert_eq!(count(&said, "queue: "), 0, "a warning at level error: {said}");
+        let said = reload("queue = 9");
+        let change = "log-level: error,jeton::cli::serve=info -> info";
+        assert_eq!((count(&said, change), count(&said, "queue: ")), (1, 1), "{said}");
+        server.stop_well();
+    }
 }
 
 #[test]
