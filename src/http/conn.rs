@@ -403,7 +403,7 @@ mod tests {
     use super::*;
     use crate::engine::{self, Engine};
     use crate::http::worker::Common;
-    use crate::http::{Config, budget::Budget};
+    use crate::http::{Config, budget::Budget, guard::Guard};
 
     /// Like TLS over a socket that is full: it takes what is written, and only a flush sends it,
     /// at the second try.
@@ -455,6 +455,7 @@ mod tests {
         let (config, budget) = (Config::default(), Budget::new(1 << 30));
         let common = Common {
             engine: Engine::open(engine::Config::memory_only()).unwrap(),
+            guard: Guard::new(config.miss_limits),
             config,
             budget: budget.clone(),
             open: Arc::default(),
