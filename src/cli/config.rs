@@ -12,6 +12,8 @@ use crate::config::file::{ConfigFile, Mistake, Value};
 use crate::config::flags::Kind;
 use crate::config::merge::{Given, Setting, Settings, Source};
 use crate::keys::{self, KeysError};
+use crate::time::{Clock, SystemClock};
+use crate::tls::{Tls, TlsFiles};
 
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -68,53 +70,77 @@ fn check(path: &Path) -> io::Result<ExitCode> {
     Ok(ExitCode::from(MISTAKEN))
 }
 
-/// Why a file that the configuration names is of no use.
+/// Why files that the configuration names are of no use.
 enum Unfit {
-    /// It may be there where the server runs.
-    Missing,
-    /// It is not what it should be.
+    /// One may be there where the server runs.
+    Missing(PathBuf),
+    /// One is not what it should be.
     Wrong(String),
 }
 
-/// Looks at a file as the server does.
-type Look = fn(&Path) -> Result<(), Unfit>;
+/// Looks at files as the server does. Told are the key to blame and what is wrong.
+type Look = fn(&Settings) -> Result<(), (&'static str, Unfit)>;
 
-/// The files that are looked at, by the key that names them.
-const NAMED: [(&str, Look); 2] = [("keys", look_at_keys), ("secret-file", look_at_file)];
+const LOOKS: [Look; 3] = [look_at_keys, look_at_secret, look_at_tls];
 
-fn look_at_keys(path: &Path) -> Result<(), Unfit> {
+fn look_at_keys(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
+    let Some(path) = settings.path("keys") else { return Ok(()) };
     match keys::file::load(path) {
         Ok(_) => Ok(()),
         Err(KeysError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Err(Unfit::Missing)
+            Err(("keys", Unfit::Missing(path.to_owned())))
         }
-        Err(error) => Err(Unfit::Wrong(error.to_string())),
+        Err(error) => Err(("keys", Unfit::Wrong(error.to_string()))),
     }
 }
 
 /// The secret itself is not read: whoever checks a file has no business with it.
-fn look_at_file(path: &Path) -> Result<(), Unfit> {
-    match path.metadata() {
-        Ok(found) if found.is_file() => Ok(()),
-        Ok(_) => Err(Unfit::Wrong("is not a regular file".to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Unfit::Missing),
-        Err(error) => Err(Unfit::Wrong(format!("can't be read: {error}"))),
+fn look_at_secret(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
+    let Some(path) = settings.path("secret-file") else { return Ok(()) };
+    let unfit = match path.metadata() {
+        Ok(found) if found.is_file() => return Ok(()),
+        Ok(_) => Unfit::Wrong("is not a regular file".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Unfit::Missing(path.to_owned()),
+        Err(error) => Unfit::Wrong(format!("can't be read: {error}")),
+    };
+    Err(("secret-file", unfit))
+}
+
+fn look_at_tls(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
+    const KEYS: [&str; 3] = ["tls-cert", "tls-key", "tls-client-ca"];
+    let files = KEYS.map(|key| settings.path(key).map(Path::to_owned));
+    for (key, file) in KEYS.into_iter().zip(&files) {
+        // They belong together: one alone says nothing of the others.
+        if let Some(file) = file.as_ref().filter(|file| !file.exists()) {
+            return Err((key, Unfit::Missing(file.clone())));
+        }
+    }
+    // That one of them is not named is told with the values.
+    let [Some(cert), Some(key), client_ca] = files else { return Ok(()) };
+    match Tls::open(TlsFiles { cert, key, client_ca }, SystemClock::new().wall()) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let text = error.to_string();
+            let named = |key: &&str| text.starts_with(&format!("--{key} "));
+            let key = KEYS.into_iter().find(named).unwrap_or(KEYS[0]);
+            let text = text.strip_prefix(&format!("--{key} ")).unwrap_or(&text);
+            Err((key, Unfit::Wrong(text.to_owned())))
+        }
     }
 }
 
 /// What is wrong in the files that are named, and a warning for each that is missing.
 fn named_files(settings: &Settings) -> (Vec<Mistake>, Vec<Mistake>) {
     let (mut wrong, mut missing) = (Vec::new(), Vec::new());
-    for (key, look) in NAMED {
-        let (Some(file), Some(path)) = (settings.file(), settings.path(key)) else { continue };
+    let Some(file) = settings.file() else { return (wrong, missing) };
+    for (key, unfit) in LOOKS.into_iter().filter_map(|look| look(settings).err()) {
         let told = |text: String| {
             let text = format!("{key}: {text}");
             Mistake { file: Some(file.name.clone()), place: file.place(key), text }
         };
-        match look(path) {
-            Ok(()) => (),
-            Err(Unfit::Wrong(text)) => wrong.push(told(text)),
-            Err(Unfit::Missing) => {
+        match unfit {
+            Unfit::Wrong(text) => wrong.push(told(text)),
+            Unfit::Missing(path) => {
                 let path = path.to_string_lossy();
                 missing.push(told(format!("warning: there is no file {path:?} here")));
             }

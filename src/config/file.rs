@@ -87,6 +87,15 @@ pub enum Value {
     Texts(Vec<OsString>),
 }
 
+/// A value as it stands in a file.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) value: Value,
+    pub(super) place: Place,
+    /// Of each text of an array.
+    pub(super) items: Vec<Place>,
+}
+
 /// A configuration file that was read.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
@@ -95,7 +104,7 @@ pub struct ConfigFile {
     /// What is wrong with its form.
     pub mistakes: Vec<Mistake>,
     /// The values that are right in form, by key.
-    pub(super) entries: BTreeMap<String, (Value, Place)>,
+    pub(super) entries: BTreeMap<String, Entry>,
     /// Keys that may have been meant to be set: what lacks them needs no second complaint.
     pub(super) doubtful: BTreeSet<String>,
     /// The syntax is right, so nothing was lost.
@@ -155,7 +164,7 @@ impl ConfigFile {
     /// Where a key has its value.
     #[must_use]
     pub fn place(&self, key: &str) -> Option<Place> {
-        self.entries.get(key).map(|(_, place)| *place)
+        self.entries.get(key).map(|entry| entry.place)
     }
 }
 
@@ -243,8 +252,11 @@ impl Reading<'_> {
         }
         match typed(&flag, value) {
             Ok(found) => {
-                let place = Place::of(self.text, span.start);
-                self.file.entries.insert(flag.key, (found, place));
+                let place = |span: Range<usize>| Place::of(self.text, span.start);
+                let items = value.get_ref().as_array().into_iter().flat_map(|items| items.iter());
+                let items = items.map(|item| place(item.span())).collect();
+                let entry = Entry { value: found, place: place(span), items };
+                self.file.entries.insert(flag.key, entry);
             }
             Err(wrong) => {
                 for (span, said) in wrong {

@@ -145,8 +145,8 @@ impl Settings {
         let setting = |flag: Flag| {
             let of_file = file.as_ref().and_then(|file| file.entries.get(&flag.key));
             let (value, source) = match (given.values.get(&flag.key), of_file) {
-                (Some((_, Source::Default)) | None, Some((value, place))) => {
-                    (value.clone(), Source::File(*place))
+                (Some((_, Source::Default)) | None, Some(entry)) => {
+                    (entry.value.clone(), Source::File(entry.place))
                 }
                 (Some((value, source)), _) => (value.clone(), *source),
                 (None, None) => (Value::Texts(Vec::new()), Source::Default),
@@ -302,11 +302,19 @@ impl Settings {
             Some(rest) => self.with_origins(rest.trim_start_matches([':', ' '])),
             None => self.with_origins(text),
         };
-        let place = match setting.source {
-            Source::File(place) => Some(place),
-            _ => None,
-        };
+        let place = self.place(setting, &text);
         Mistake { file: name, place, text: format!("{}: {text}", setting.flag.key) }
+    }
+
+    /// Where the value stands of which a mistake is told: in an array the text that is repeated.
+    fn place(&self, setting: &Setting, mistake: &str) -> Option<Place> {
+        let entry = self.file.as_ref()?.entries.get(&setting.flag.key)?;
+        let Value::Texts(texts) = &entry.value else {
+            return Some(entry.place);
+        };
+        let is_repeated = |text: &OsString| mistake.ends_with(&format!("{text:?}"));
+        let item = texts.iter().zip(&entry.items).find(|(text, _)| is_repeated(text));
+        Some(item.map_or(entry.place, |(_, place)| *place))
     }
 
     /// A text whose flags are named by where their values come from.

@@ -45,6 +45,7 @@ fn another_value(key: &str) -> String {
         "max-memory" | "max-inflight" => "512MiB",
         "max-payload" => "32KiB",
         "max-ttl" => "20d",
+        "quota" => "shop-a:tokens=5",
         key if key.ends_with("-ttl") => "14m",
         key if key.ends_with("-timeout") => "7s",
         _ => "another",
@@ -188,6 +189,22 @@ fn values_that_contradict_each_other_name_both_places() {
     assert_eq!(said, [""; 0]);
     let said = told_of(&[], &[], "max-ttl = \"1m\"");
     assert!(said[0].starts_with("f.toml:1:11: max-ttl: --default-ttl must be 1ms to"), "{said:?}");
+}
+
+#[test]
+fn each_text_of_an_array_has_its_own_place() {
+    let said = told_of(&[], &[], "quota = [\n  'a:tokens=1',\n  'b:tokens=x',\n  'b:ttl=0s']");
+    assert_eq!(said.len(), 2, "{said:?}");
+    let begin = "f.toml:3:3: quota: must have a whole number";
+    assert!(said[0].starts_with(begin) && said[1].starts_with("f.toml:4:3: quota: "), "{said:?}");
+    let said = told_of(&[], &[], "quota = ['a:ttl=1h', 5,\n true]");
+    let begins =
+        ["f.toml:1:22: quota: must be an array of text, not an", "f.toml:2:2: quota: must"];
+    assert!(said.iter().zip(begins).all(|(said, begin)| said.starts_with(begin)), "{said:?}");
+    let said = told_of(&[], &[], "quota = 'a:ttl=1h'");
+    assert!(said[0].starts_with("f.toml:1:9: quota: must be an array of text"), "{said:?}");
+    let settings = Settings::merge(&given(&[], &[]), Some(file("quota = ['a:ttl=1h;b:ttl=2h']")));
+    assert_eq!(settings.check().unwrap().quotas.len(), 2, "as the flag has it");
 }
 
 #[test]

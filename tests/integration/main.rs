@@ -34,6 +34,7 @@ mod cli;
 mod clock;
 mod config;
 mod config_file;
+mod config_reload;
 mod crash;
 mod crash_oracle;
 mod damage;
