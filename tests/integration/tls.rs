@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::pki::{Ca, Client, Files, TlsConn, connect, der, put};
 use crate::raw::{Conn, Response, request};
 use crate::server::{Launch, Server};
-use crate::support::eventually;
+use crate::support::{Rng, eventually};
 
 /// A server that speaks TLS, and what its clients believe.
 struct Secure {
@@ -207,6 +207,39 @@ fn p8_where_all_places_are_taken_by_handshakes_others_are_told_so() {
     });
     drop(stuck);
     eventually("the place is free", || works(&client, server.data));
+}
+
+/// A true beginning with some bytes changed, cut anywhere, or none of it true but the first byte.
+#[test]
+fn p8_garbage_in_place_of_a_handshake_hurts_nobody() {
+    let Secure { server, ca, .. } = &secure(|launch| launch);
+    let name = rustls_pki_types::ServerName::from(server.data.ip());
+    let mut session = rustls::ClientConnection::new(ca.client().config(), name).expect("a client");
+    let mut hello = Vec::new();
+    session.write_tls(&mut hello).expect("its first words");
+    let mut rng = Rng::new(5);
+    let before = server.resident_kib();
+    for round in 0..300 {
+        let mut bytes = hello.clone();
+        for _ in 0..=rng.below(4) {
+            let at = rng.below(bytes.len());
+            bytes[at] = u8::try_from(rng.below(256)).expect("a byte");
+        }
+        match round % 3 {
+            0 => bytes.truncate(1 + rng.below(hello.len())),
+            1 => bytes.iter_mut().skip(5).for_each(|byte| *byte ^= 0x55),
+            _ => bytes.extend_from_slice(&hello),
+        }
+        bytes[0] = 0x16;
+        let address = if round % 2 == 0 { server.data } else { server.admin };
+        let mut conn = Conn::open(address).expect("connects");
+        // It may have been refused before all of it was sent.
+        let _ = conn.send(&bytes);
+    }
+    assert!(works(&ca.client(), server.data) && works(&ca.client(), server.admin));
+    assert!(!server.stderr().contains("panicked"), "{}", server.stderr());
+    let grown = server.resident_kib().saturating_sub(before);
+    assert!(grown < 64 << 10, "{grown} KiB more");
 }
 
 #[test]
