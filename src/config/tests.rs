@@ -1,0 +1,140 @@
+//! The flags of `jeton serve`: defaults, mistakes, limits.
+
+use std::time::Duration;
+
+use super::*;
+use crate::engine::SyncMode;
+use crate::scope::Scope;
+use clap::Parser;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: ServeArgs,
+}
+
+fn check(flags: &[&str]) -> Result<ServeConfig, Vec<String>> {
+    let line = std::iter::once("serve").chain(flags.iter().copied());
+    Line::parse_from(line).args.check()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let config = check(&[]).unwrap();
+    assert_eq!(config.listen, "127.0.0.1:7450".parse().unwrap());
+    assert_eq!(config.admin_listen, "127.0.0.1:7451".parse().unwrap());
+    assert_eq!(config.engine.data_dir, Some("jeton-data".into()));
+    assert_eq!(config.engine.sync, SyncMode::Always);
+    assert_eq!(config.engine.max_memory_bytes, None);
+    assert_eq!(config.engine.queue_len, engine::Config::default().queue_len);
+    assert_eq!(config.engine.wal.segment_size, 64 << 20);
+    assert_eq!(config.engine.wal.log_min_size, 1 << 30);
+    assert_eq!(config.http.default_ttl, Duration::from_secs(900));
+    assert_eq!(config.http.max_ttl, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.http.max_payload, 64 << 10);
+    assert_eq!(config.http.limits, http::Limits::default());
+    assert_eq!(config.http.max_inflight, http::Config::default().max_inflight);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_each_with_its_flag() {
+    let flags = [
+        "--max-ttl",
+        "x",
+        "--segment-size",
+        "y",
+        "--listen",
+        "here",
+        "--sync",
+        "often",
+        "--workers",
+        "-",
+        "--log-format",
+        "xml",
+        "--max-batch",
+        "1.5",
+    ];
+    let mistakes = check(&flags).unwrap_err();
+    for flag in flags.iter().step_by(2) {
+        let about = mistakes.iter().filter(|mistake| mistake.starts_with(flag));
+        assert_eq!(about.count(), 1, "{flag} in {mistakes:?}");
+    }
+    assert_eq!(mistakes.len(), flags.len() / 2);
+}
+
+#[test]
+fn all_values_out_of_their_limits_are_reported_at_once() {
+    let flags = [
+        "--max-payload",
+        "2MiB",
+        "--segment-size",
+        "64KiB",
+        "--default-ttl",
+        "31d",
+        "--workers",
+        "0",
+        "--max-connections",
+        "0",
+        "--idle-timeout",
+        "1ms",
+        "--queue",
+        "0",
+    ];
+    let mistakes = check(&flags).unwrap_err();
+    for flag in flags.iter().step_by(2) {
+        let is_named = mistakes.iter().any(|mistake| mistake.starts_with(flag));
+        assert!(is_named, "{flag} in {mistakes:?}");
+    }
+}
+
+#[test]
+fn p9_what_libraries_log_of_requests_stays_silent() {
+    let config = check(&["--log-level", "trace,h2=trace"]).unwrap();
+    let filter = config.log_filter.to_string();
+    assert!(filter.contains("h2=off") && !filter.contains("h2=trace"), "{filter}");
+}
+
+#[test]
+fn a_payload_must_fit_a_frame_also_when_it_is_carried() {
+    let small = ["--segment-size", "1MiB", "--log-min-size", "4MiB", "--max-payload"];
+    assert!(check(&[&small[..], &["99KiB"]].concat()).is_ok());
+    assert!(check(&[&small[..], &["100KiB"]].concat()).is_err());
+    assert!(check(&[&small[..], &["256KiB", "--memory-only"]].concat()).is_ok());
+}
+
+#[test]
+fn without_keys_only_loopback_is_listened_on() {
+    for address in ["0.0.0.0:1", "[::]:1", "192.0.2.7:1"] {
+        for flag in ["--listen", "--admin-listen"] {
+            let mistakes = check(&[flag, address]).unwrap_err();
+            assert!(mistakes[0].starts_with(flag) && mistakes[0].contains("--keys"));
+            assert!(check(&[flag, address, "--insecure"]).is_ok());
+            assert!(check(&[flag, address, "--keys", "keys.toml"]).is_ok());
+        }
+    }
+    assert!(check(&["--listen", "[::1]:1"]).is_ok());
+}
+
+#[test]
+fn what_may_be_done_without_a_key_is_little() {
+    let check = |text| check(&["--keys", "k", "--anonymous", text]);
+    let anonymous = check("shop-a:consume").unwrap().http.anonymous.unwrap();
+    assert_eq!(anonymous.namespace.as_str(), "shop-a");
+    assert!(anonymous.scopes.has(Scope::Consume) && !anonymous.scopes.has(Scope::Resolve));
+    for text in ["shop-a", "shop-a:", ":resolve", "a:issue", "a:resolve,reference", "A:resolve"] {
+        assert!(check(text).unwrap_err()[0].starts_with("--anonymous"), "{text}");
+    }
+    let mistakes = self::check(&["--anonymous", "a:resolve"]).unwrap_err();
+    assert!(mistakes[0].contains("--keys"), "{mistakes:?}");
+}
+
+#[test]
+fn memory_only_and_the_other_forms() {
+    let flags = ["--memory-only", "--sync", "100ms", "--max-memory", "2GiB", "--max-ttl", "1h 30m"];
+    let config = check(&flags).unwrap();
+    assert_eq!(config.engine.data_dir, None);
+    assert_eq!(config.engine.sync, SyncMode::Every(Duration::from_millis(100)));
+    assert_eq!(config.engine.max_memory_bytes, Some(2 << 30));
+    assert_eq!(config.engine.max_ttl, Duration::from_secs(5400));
+    assert_eq!(config.http.max_ttl, config.engine.max_ttl);
+}
