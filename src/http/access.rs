@@ -44,13 +44,15 @@ pub(super) enum Denied {
     Missing,
     /// What is there is no key that counts: unknown, expired and revoked look the same.
     Wrong,
+    /// The client's certificate is good, and no key that counts names it. Nobody has guessed.
+    Unnamed,
 }
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Problem {
         match denied {
             Denied::Missing => Problem::unauthorized("a key is needed: Authorization: Bearer KEY"),
-            Denied::Wrong => Problem::wrong_key(),
+            Denied::Wrong | Denied::Unnamed => Problem::wrong_key(),
         }
     }
 }
@@ -156,20 +158,20 @@ impl Door {
         now: UnixMillis,
     ) -> Result<Admitted, Denied> {
         if now >= certified.peer.not_after {
-            return Err(Denied::Wrong);
+            return Err(Denied::Unnamed);
         }
         let version = keys.version();
         if let Some((seen, admitted)) = &*certified.found.borrow()
             && *seen == version
         {
-            return unexpired(admitted, now);
+            return unexpired(admitted, now).map_err(|_| Denied::Unnamed);
         }
         self.look_again(keys, version);
-        let name = certified.peer.name.as_deref().ok_or(Denied::Wrong)?;
-        let access = self.table.borrow().certified(name).ok_or(Denied::Wrong)?;
+        let name = certified.peer.name.as_deref().ok_or(Denied::Unnamed)?;
+        let access = self.table.borrow().certified(name).ok_or(Denied::Unnamed)?;
         let admitted = Rc::new(access);
         certified.found.replace(Some((version, admitted.clone())));
-        unexpired(&admitted, now)
+        unexpired(&admitted, now).map_err(|_| Denied::Unnamed)
     }
 
     /// The same for a request of which hyper has read the head.
@@ -277,11 +279,11 @@ mod tests {
         };
         let shop = Some("shop.example");
         assert_eq!(admit(shop, 9_000, 1_999), Ok(Some(key.id())));
-        assert_eq!(admit(shop, 9_000, 2_000), Err(Denied::Wrong), "the key has ended");
+        assert_eq!(admit(shop, 9_000, 2_000), Err(Denied::Unnamed), "the key has ended");
         assert_eq!(admit(shop, 1_000, 999), Ok(Some(key.id())));
-        assert_eq!(admit(shop, 1_000, 1_000), Err(Denied::Wrong), "the certificate has ended");
-        assert_eq!(admit(Some("other.example"), 9_000, 0), Err(Denied::Wrong));
-        assert_eq!(admit(None, 9_000, 0), Err(Denied::Wrong));
+        assert_eq!(admit(shop, 1_000, 1_000), Err(Denied::Unnamed), "the certificate has ended");
+        assert_eq!(admit(Some("other.example"), 9_000, 0), Err(Denied::Unnamed));
+        assert_eq!(admit(None, 9_000, 0), Err(Denied::Unnamed));
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl Exchange {
     fn denied(&self, denied: Denied) -> Problem {
         let now = self.worker.engine.now();
         let guessed = match denied {
-            Denied::Missing => Ok(()),
+            Denied::Missing | Denied::Unnamed => Ok(()),
             Denied::Wrong => self.worker.guard.wrong_key(self.conn.peer.get(), now),
         };
         guessed.err().unwrap_or_else(|| denied.into())

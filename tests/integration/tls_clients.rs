@@ -53,7 +53,9 @@ impl Mutual {
             .flag("--keys", &text(&keys))
             .flag("--tls-cert", &text(&files.cert))
             .flag("--tls-key", &text(&files.key))
-            .flag("--tls-client-ca", &text(&client_ca));
+            .flag("--tls-client-ca", &text(&client_ca))
+            // A new key is asked for until it is known.
+            .flag("--anonymous-miss-limit", "0");
         let server = settings(launch).start();
         Mutual { server, ca, clients, files, keys, dir }
     }
