@@ -29,6 +29,7 @@
 //! | [`token`], [`mod@reference`], [`namespace`], [`scope`] | vocabulary of requests |
 //! | [`time`], [`entry`], [`record`], [`metrics`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
+//! | [`audit`] | the audit log: who did what to which token, one JSON object a line |
 //! | [`tls`] | certificates, keys and what rustls makes of them; whose a client's certificate is |
 //! | `sync` | atomics, a lock and parking, which a test build can exchange for those of `loom` |
 //! | [`failpoint`] | where a test can have the process die; nothing in a release build |
@@ -105,6 +106,7 @@
 #[expect(unsafe_code, reason = "a thin pointer to the payload saves 8 of 200 bytes a token")]
 pub mod entry;
 
+pub mod audit;
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people")]
 pub mod cli;
 pub mod config;

@@ -35,7 +35,7 @@ const CRATES: [Layered; 2] = [
                 "scope",
                 "pace",
             ],
-            &["store", "wheel", "wal", "keys", "tls"],
+            &["store", "wheel", "wal", "keys", "tls", "audit"],
             &["engine"],
             &["http"],
             &["config", "cli", "main"],

@@ -1,0 +1,262 @@
+//! The file of the audit log: opened, put aside when it is long, opened again when it was taken
+//! away.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::time::UnixMillis;
+
+/// Nobody else may read who did what.
+const MODE: u32 = 0o600;
+
+/// Why the audit log cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The system says why.
+    #[error("--audit {}: {source}", .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a folder, a device or a pipe.
+    #[error("--audit {}: this is no regular file", .0.display())]
+    NoFile(PathBuf),
+    /// Two servers cannot share a file.
+    #[error("--audit {}: another server writes this file", .0.display())]
+    InUse(PathBuf),
+}
+
+/// The file that lines are appended to.
+pub(super) struct AuditFile {
+    path: PathBuf,
+    file: File,
+    /// Which file it is: another may come to stand under the path.
+    identity: (u64, u64),
+    len: u64,
+    size_max_bytes: u64,
+    files_kept: usize,
+    /// The time in the name of the last file put aside: names go on in the order of files.
+    aside_at: UnixMillis,
+}
+
+impl AuditFile {
+    pub(super) fn open(
+        path: &Path,
+        size_max_bytes: u64,
+        files_kept: usize,
+    ) -> Result<AuditFile, AuditError> {
+        let (file, identity, len) = open(path)?;
+        let (path, aside_at) = (path.to_owned(), UnixMillis::default());
+        Ok(AuditFile { path, file, identity, len, size_max_bytes, files_kept, aside_at })
+    }
+
+    /// Writes as much as the system takes at once.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = self.file.write(bytes)?;
+        self.len += len as u64;
+        if len == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(len) }
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Whether `more` bytes would make it longer than it may be.
+    pub(super) fn is_full(&self, more: usize) -> bool {
+        self.len > 0 && self.len + more as u64 > self.size_max_bytes
+    }
+
+    /// Puts the file aside under a name that has the time, and begins another.
+    pub(super) fn rotate(&mut self, now: UnixMillis) -> Result<(), AuditError> {
+        let path = self.path.clone();
+        let failed = |source| AuditError::File { file: path.clone(), source };
+        self.sync().map_err(failed)?;
+        let aside = self.aside(now);
+        fs::rename(&self.path, &aside).map_err(failed)?;
+        self.reopen()?;
+        self.sync_folder().map_err(failed)?;
+        self.forget_oldest();
+        Ok(())
+    }
+
+    /// Where the file goes: no other is there.
+    fn aside(&mut self, now: UnixMillis) -> PathBuf {
+        self.aside_at.0 = now.0.max(self.aside_at.0 + 1);
+        loop {
+            let time = self.aside_at.to_string().replace(['-', ':'], "");
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{time}"));
+            if fs::symlink_metadata(&name).is_err() {
+                return name.into();
+            }
+            self.aside_at.0 += 1;
+        }
+    }
+
+    /// Opens the file again where another, or none, stands under its path: somebody has taken it
+    /// away to keep it. True where that was so.
+    pub(super) fn follow(&mut self) -> Result<bool, AuditError> {
+        let found = fs::metadata(&self.path).map(|found| (found.dev(), found.ino()));
+        if found.is_ok_and(|found| found == self.identity) {
+            return Ok(false);
+        }
+        // What is in the old one is all there will be.
+        self.sync().map_err(|source| AuditError::File { file: self.path.clone(), source })?;
+        self.reopen()?;
+        Ok(true)
+    }
+
+    fn reopen(&mut self) -> Result<(), AuditError> {
+        (self.file, self.identity, self.len) = open(&self.path)?;
+        Ok(())
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(folder(&self.path))?.sync_all()
+    }
+
+    /// Removes the oldest of the files put aside, if there are more than should be kept.
+    fn forget_oldest(&self) {
+        if self.files_kept == 0 {
+            return;
+        }
+        let mut aside = self.all_aside();
+        aside.sort();
+        let surplus = aside.len().saturating_sub(self.files_kept);
+        for old in &aside[..surplus] {
+            if let Err(error) = fs::remove_file(old) {
+                tracing::warn!(%error, file = %old.display(), "an old audit log stays");
+            }
+        }
+    }
+
+    /// The files that were put aside, in no order. Those that others named stay theirs.
+    fn all_aside(&self) -> Vec<PathBuf> {
+        let Some(name) = self.path.file_name().and_then(|name| name.to_str()) else {
+            return Vec::new();
+        };
+        let Ok(entries) = fs::read_dir(folder(&self.path)) else {
+            return Vec::new();
+        };
+        let is_ours = |entry: &fs::DirEntry| {
+            let found = entry.file_name();
+            let time = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.'));
+            time.is_some_and(is_basic_time)
+        };
+        entries.flatten().filter(is_ours).map(|entry| entry.path()).collect()
+    }
+}
+
+/// Whether a text looks as `20260131T120000.000Z` does.
+fn is_basic_time(text: &str) -> bool {
+    const FORM: &[u8] = b"00000000T000000.000Z";
+    text.len() == FORM.len()
+        && text.bytes().zip(FORM).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            other => byte == *other,
+        })
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Opens a file to append to it, at the begin of a line.
+fn open(path: &Path) -> Result<(File, (u64, u64), u64), AuditError> {
+    let failed = |source| AuditError::File { file: path.to_owned(), source };
+    // Asked before it is opened: a pipe would wait for somebody.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(AuditError::NoFile(path.to_owned()));
+    }
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.read(true).append(true).create(true).mode(MODE).open(path).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(AuditError::NoFile(path.to_owned()));
+    }
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+        rustix::io::Errno::WOULDBLOCK => AuditError::InUse(path.to_owned()),
+        other => failed(other.into()),
+    })?;
+    let len = end_line(&mut file, found.len()).map_err(failed)?;
+    Ok((file, (found.dev(), found.ino()), len))
+}
+
+/// A crash may have left half a line: what comes next begins on another. Returns the length.
+fn end_line(file: &mut File, len: u64) -> io::Result<u64> {
+    if len == 0 {
+        return Ok(0);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last == *b"\n" {
+        return Ok(len);
+    }
+    file.write_all(b"\n")?;
+    Ok(len + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_769_860_800_007);
+
+    #[test]
+    fn a_full_file_is_put_aside_and_the_oldest_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        fs::write(dir.path().join("audit.log.mine"), "kept").unwrap();
+        let mut file = AuditFile::open(&path, 10, 2).unwrap();
+        assert!(!file.is_full(100), "an empty file is never put aside");
+        for round in 0..4 {
+            file.write(b"12345678\n").unwrap();
+            assert!(!file.is_full(1) && file.is_full(2), "{round}");
+            file.rotate(NOW).unwrap();
+        }
+        let mut names: Vec<_> =
+            fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        let expected = [
+            "audit.log",
+            "audit.log.20260131T120000.009Z",
+            "audit.log.20260131T120000.010Z",
+            "audit.log.mine",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn half_a_line_is_ended_and_the_mode_is_ours_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        drop(AuditFile::open(&path, 100, 0).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, MODE);
+        fs::write(&path, "{\"whole\":1}\n{\"ha").unwrap();
+        AuditFile::open(&path, 100, 0).unwrap().write(b"{}\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"whole\":1}\n{\"ha\n{}\n");
+    }
+
+    #[test]
+    fn one_writer_and_a_regular_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        let _first = AuditFile::open(&path, 100, 0).unwrap();
+        assert!(matches!(AuditFile::open(&path, 100, 0), Err(AuditError::InUse(_))));
+        assert!(matches!(AuditFile::open(dir.path(), 100, 0), Err(AuditError::NoFile(_))));
+        let missing = dir.path().join("no/audit.log");
+        let error = AuditFile::open(&missing, 100, 0).err().unwrap().to_string();
+        assert!(error.starts_with("--audit ") && error.contains("No such file"), "{error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! A line of the audit log: one JSON object of an event. The README has its fields.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::keys::Access;
+use crate::time::UnixMillis;
+use crate::token::Digest;
+
+/// What named a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The token itself.
+    Token,
+    /// What identifies the order.
+    Reference,
+    /// An issue's `Idempotency-Key`.
+    IdempotencyKey,
+}
+
+/// Something that was done or refused.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When it was answered, in engine time.
+    pub time: UnixMillis,
+    /// What was asked for.
+    pub operation: &'static str,
+    /// What came of it.
+    pub outcome: &'static str,
+    /// Of the answer; none where there was none.
+    pub status: Option<u16>,
+    /// What named the token.
+    pub by: Option<By>,
+    /// Who asked, as far as that is known.
+    pub access: Option<Arc<Access>>,
+    /// Who asked had no key where there are keys.
+    pub is_anonymous: bool,
+    /// Where the client is.
+    pub address: SocketAddr,
+    /// Of the token.
+    pub digest: Option<Digest>,
+    /// The token was consumed before, and presented again.
+    pub is_replay: bool,
+    /// The answer to an earlier try with the same key was given again.
+    pub is_retry: bool,
+    /// Events before this one that have no line.
+    pub missing: u64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(serialize_with = "shown")]
+    time: UnixMillis,
+    seq: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    missing: u64,
+    operation: &'static str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<By>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    anonymous: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(serialize_with = "shown")]
+    address: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    replay: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    retry: bool,
+}
+
+fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// A digest as lines and warnings show it: 32 hexadecimal digits.
+pub(super) fn hex(digest: Digest) -> String {
+    const_hex::encode(digest.to_bytes())
+}
+
+/// Appends the line of `event`, which is the `seq`th.
+pub(super) fn write(buffer: &mut Vec<u8>, event: &Event, seq: u64) {
+    let access = event.access.as_deref();
+    let line = Line {
+        time: event.time,
+        seq,
+        missing: event.missing,
+        operation: event.operation,
+        outcome: event.outcome,
+        status: event.status,
+        by: event.by,
+        key: access.and_then(|access| access.key).map(|key| key.to_string()),
+        anonymous: event.is_anonymous,
+        namespace: access.map(|access| access.namespace.as_str()),
+        address: event.address,
+        digest: event.digest.map(hex),
+        replay: event.is_replay,
+        retry: event.is_retry,
+    };
+    // Strings, numbers and flags always serialize, and memory takes them.
+    if serde_json::to_writer(&mut *buffer, &line).is_ok() {
+        buffer.push(b'\n');
+    }
+}
