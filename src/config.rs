@@ -15,6 +15,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use tracing_subscriber::EnvFilter;
 
+mod audit;
 pub mod file;
 pub mod flags;
 pub mod merge;
@@ -27,6 +28,7 @@ use crate::http::quota::NamespaceLimits;
 use crate::tls::TlsFiles;
 use crate::{engine, http, wal};
 
+use audit::AuditArgs;
 use reader::Reader;
 
 /// Misses a second that each key has where there are keys and nothing else is said.
@@ -110,6 +112,9 @@ pub struct ServeArgs {
         value_name = "DURATION"
     )]
     tls_handshake_timeout: String,
+
+    #[command(flatten)]
+    audit: AuditArgs,
 
     /// Keep nothing on disk
     #[arg(long, env = "JETON_MEMORY_ONLY", value_parser = FalseyValueParser::new())]
@@ -221,6 +226,8 @@ pub struct ServeConfig {
     pub quotas: Vec<NamespaceLimits>,
     /// Certificate and key, where TLS is spoken.
     pub tls: Option<TlsFiles>,
+    /// The audit log, where there is one.
+    pub audit: Option<crate::audit::Config>,
     /// The system may use transparent huge pages.
     pub huge_pages: bool,
     /// What is logged.
@@ -242,6 +249,7 @@ impl ServeArgs {
             engine: self.engine(&mut reader),
             http: self.http(&mut reader),
             keys: self.keys.clone(),
+            audit: self.audit.read(&mut reader),
             quotas: reader.quotas("--quota", &self.quota),
             tls: reader.tls(
                 self.tls_cert.as_deref(),
@@ -255,6 +263,9 @@ impl ServeArgs {
         let mut limits = Vec::new();
         config.engine.validate(&mut limits);
         config.http.validate(&mut limits);
+        if let Some(config) = &config.audit {
+            audit::validate(config, &mut limits);
+        }
         check_together(&config, &mut limits);
         if config.keys.is_none() && !self.insecure {
             check_loopback(&config, &mut limits);

@@ -14,6 +14,7 @@ use super::certificates::Certificates;
 use super::config::mistaken;
 use super::fresh::{Fresh, FreshKeys};
 use super::reload::{Reload, SetLogFilter};
+use crate::audit::{Audit, AuditError};
 use crate::config::merge::{Given, Settings};
 use crate::config::{LogFormat, ServeConfig};
 use crate::engine::{CloseError, Engine, OpenError, Progress};
@@ -41,6 +42,8 @@ enum ServeError {
     Keys(#[from] KeysError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error(transparent)]
     Close(#[from] CloseError),
     #[error("{0}")]
@@ -109,6 +112,9 @@ fn serve(config: &ServeConfig, reload: Option<Reload>) -> Result<(), ServeError>
         // A mistake in it is told before the log is read, not after.
         keys::file::load(file)?;
     }
+    // So is one in the audit log's name.
+    let audit = config.audit.as_ref();
+    let audit = audit.map(|audit| Audit::start(audit, Arc::new(SystemClock::new()))).transpose()?;
     let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
     let tls = certificates.as_ref().map(Certificates::tls);
     let admin = Admin::start(admin, early, config.keys.is_some(), tls.clone())?;
@@ -116,7 +122,7 @@ fn serve(config: &ServeConfig, reload: Option<Reload>) -> Result<(), ServeError>
     let engine = open(config)?;
     let keys = config.keys.as_ref().map(|file| Keys::open(file, engine.digester())).transpose()?;
     let quotas = Quotas::new(&config.quotas, &engine);
-    let http = http::Config { keys: keys.clone(), quotas, tls, ..http };
+    let http = http::Config { keys: keys.clone(), quotas, tls, audit: audit.clone(), ..http };
     let server = Server::start(&engine, &http, data)?;
     admin.serving(engine.clone(), server.gauges(), keys.clone());
     let mut signals = runtime.block_on(async { Signals::new() })?;
@@ -129,7 +135,11 @@ fn serve(config: &ServeConfig, reload: Option<Reload>) -> Result<(), ServeError>
     tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
     let served = server.stop();
     let closed = engine.close();
-    admin.stop()?;
+    let stopped = admin.stop();
+    if let Some(audit) = audit {
+        audit.close();
+    }
+    stopped?;
     served?;
     closed?;
     tracing::info!("stopped");

@@ -278,6 +278,13 @@ impl Engine {
         })
     }
 
+    /// Whether the token is remembered as consumed: presented again, that is a replay.
+    #[must_use]
+    pub fn was_consumed(&self, digest: &Digest, now: UnixMillis) -> bool {
+        let pinned = self.shared.store.pin();
+        pinned.get(digest).is_some_and(|entry| entry.is_consumed() && !entry.is_expired(now))
+    }
+
     /// Bytes of all payloads that these digests have in the store now, repeated ones repeatedly:
     /// how long a batch answer would become.
     #[must_use]

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use super::access::bearer;
 use super::exposition::Reading;
 use super::tls::{self, Opened};
 use super::{Gauges, namespaces, respond};
+use crate::audit::{self, Permit};
 use crate::engine::Engine;
 use crate::keys::{Access, Keys, Table};
 use crate::scope::Scope;
@@ -202,17 +203,26 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 async fn serve(socket: TcpStream, view: Arc<View>, tls: Option<Tls>) {
+    let Ok(address) = socket.peer_addr() else { return };
     let Some(tls) = tls else {
-        return serve_stream(socket, None, view).await;
+        return serve_stream(socket, address, None, view).await;
     };
     let opening = tls::open(socket, tls.admin(), |socket| socket);
     match timeout(TLS_HANDSHAKE_TIMEOUT, opening).await {
         Ok(Ok(Opened::Tls(stream))) => {
             let peer = tls::peer_of(&stream);
-            serve_stream(stream, peer, view).await;
+            serve_stream(stream, address, peer, view).await;
         }
-        Ok(Ok(Opened::Plain(socket))) => speaks_tls(socket).await,
-        Ok(Err(error)) => tracing::debug!(%error, "no TLS connection to the admin listener"),
+        Ok(Ok(Opened::Plain(socket))) => {
+            audit(&view, address, "connect", "plain_http", None, None);
+            speaks_tls(socket).await;
+        }
+        Ok(Err(error)) => {
+            if error.kind() == io::ErrorKind::InvalidData {
+                audit(&view, address, "connect", "tls_refused", None, None);
+            }
+            tracing::debug!(%error, "no TLS connection to the admin listener");
+        }
         Err(_) => tracing::debug!("a TLS handshake was not finished in time"),
     }
 }
@@ -228,10 +238,15 @@ async fn speaks_tls(mut socket: TcpStream) {
     let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
 }
 
-async fn serve_stream(socket: impl Stream, peer: Option<Peer>, view: Arc<View>) {
+async fn serve_stream(
+    socket: impl Stream,
+    address: SocketAddr,
+    peer: Option<Peer>,
+    view: Arc<View>,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let shown = Shown { key, peer: peer.as_ref() };
+        let shown = Shown { key, peer: peer.as_ref(), address: Some(address) };
         let response = answer(request.method(), request.uri().path(), shown, &view);
         std::future::ready(Ok::<_, Infallible>(response))
     });
@@ -249,6 +264,8 @@ struct Shown<'a> {
     key: Option<&'a [u8]>,
     /// Whose certificate was verified.
     peer: Option<&'a Peer>,
+    /// Where the client is.
+    address: Option<SocketAddr>,
 }
 
 impl Shown<'_> {
@@ -289,16 +306,39 @@ fn refusal(shown: Shown<'_>, view: &View) -> Option<Response<Full<Bytes>>> {
     }
     let now = view.engine.get().map(Engine::now).unwrap_or_default();
     let access = view.keys.get().and_then(|keys| shown.access(&keys.table(), now));
-    let mut refused = match access {
-        Some(access) if now < access.expires_at && access.may(Scope::Admin) => return None,
-        Some(access) if now < access.expires_at => {
-            text(StatusCode::FORBIDDEN, TEXT, "this needs the scope admin\n")
+    let access = access.filter(|access| now < access.expires_at);
+    let mut refused = match &access {
+        Some(access) if access.may(Scope::Admin) => return None,
+        Some(_) => text(StatusCode::FORBIDDEN, TEXT, "this needs the scope admin\n"),
+        None => {
+            text(StatusCode::UNAUTHORIZED, TEXT, "a key is needed: Authorization: Bearer KEY\n")
         }
-        _ => text(StatusCode::UNAUTHORIZED, TEXT, "a key is needed: Authorization: Bearer KEY\n"),
     };
     let challenge = HeaderValue::from_static("Bearer realm=\"jeton\"");
     refused.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    if let Some(address) = shown.address {
+        let outcome = if access.is_some() { "forbidden" } else { "unauthorized" };
+        audit(view, address, "admin", outcome, Some(refused.status()), access);
+    }
     Some(refused)
+}
+
+/// Tells the audit log of what was refused here.
+fn audit(
+    view: &View,
+    address: SocketAddr,
+    operation: &'static str,
+    outcome: &'static str,
+    status: Option<StatusCode>,
+    access: Option<Arc<Access>>,
+) {
+    let (Some(engine), Some(gauges)) = (view.engine.get(), view.gauges.get()) else { return };
+    let Some(audit) = gauges.audit() else { return };
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    let mut event = audit::event(engine.now(), address, access, None);
+    (event.operation, event.outcome) = (operation, outcome);
+    event.status = status.map(|status| status.as_u16());
+    audit.tell(&mut Permit::default(), event);
 }
 
 fn readiness(view: &View) -> Result<(), String> {

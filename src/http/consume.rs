@@ -6,7 +6,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::list;
 use super::resolve::{ANSWER_LEN_MAX, ArrayOfPayloads, too_much};
 use super::respond::{self, Body, Problem};
-use super::service::{Asker, engine_problem, idempotency_key, rejected};
+use super::service::{Asker, engine_problem, idempotency_key};
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
 use crate::entry::PAYLOAD_LEN_MAX;
@@ -16,13 +16,13 @@ use crate::token::{ConsumeKey, Digest};
 /// `POST /v1/tokens/{token}/consume`
 pub(super) async fn one(
     worker: &Worker,
-    access: &Access,
+    asker: Asker<'_>,
     headers: HeaderMap,
     digest: Digest,
 ) -> Result<Response<Body>, Problem> {
-    let key = consume_key(access, &headers)?;
+    let key = consume_key(asker.access, &headers)?;
     let op = Op::Consume { digest, key };
-    match worker.caller.call_one(op).await.map_err(rejected)? {
+    match asker.trail.call_one(worker, op).await? {
         Outcome::Consumed { payload } | Outcome::Replayed { payload } => {
             Ok(respond::json(headers, StatusCode::OK, payload.into()))
         }
@@ -37,18 +37,20 @@ pub(super) async fn batch(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let Asker { access, peer } = asker;
+    let Asker { access, peer, trail } = asker;
     let key = consume_key(access, &headers)?;
     let by_reference = || worker.guard.look(access, peer, worker.engine.now());
-    let digests = list::token_list(&body, access, worker.config.max_batch, &by_reference)?;
+    let (digests, referred) =
+        list::token_list(&body, access, worker.config.max_batch, &by_reference)?;
     drop(body);
+    trail.list(&digests, &referred)?;
     // What was consumed is answered, so who misses too much is refused before.
     worker.guard.miss(access, peer, worker.engine.now(), 0)?;
     check_answer_len(worker, &digests)?;
     let mut answer = ArrayOfPayloads::new(digests.len());
     if !digests.is_empty() {
         let ops = digests.into_iter().map(|digest| Op::Consume { digest, key });
-        let outcomes = worker.caller.call(ops.collect()).await.map_err(rejected)?;
+        let outcomes = trail.call(worker, ops.collect()).await?;
         for outcome in outcomes {
             match outcome {
                 Outcome::Consumed { payload } | Outcome::Replayed { payload } => {

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use super::Gauges;
 use super::counters::{CLASSES, OPERATIONS, Totals};
 use super::namespaces::Told;
+use crate::audit;
 use crate::engine::Stats;
 use crate::metrics::{BUCKETS_US, Summary};
 
@@ -25,6 +26,7 @@ pub(super) struct Reading {
     pub(super) connections: usize,
     pub(super) inflight_bytes: usize,
     pub(super) misses_refused: u64,
+    pub(super) audited: Option<audit::Stats>,
     pub(super) namespaces: Vec<Told>,
     pub(super) is_ready: bool,
 }
@@ -37,6 +39,7 @@ impl Reading {
             connections: gauges.map_or(0, Gauges::connections),
             inflight_bytes: gauges.map_or(0, Gauges::inflight_bytes),
             misses_refused: gauges.map_or(0, Gauges::misses_refused),
+            audited: gauges.and_then(Gauges::audited),
             namespaces: Vec::new(),
             is_ready,
         }
@@ -66,6 +69,14 @@ impl Collector for Reading {
 }
 
 impl Reading {
+    fn encode_audit(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        let Some(audited) = &self.audited else { return Ok(()) };
+        let failing = u64::from(audited.is_failing);
+        sheet.gauge("audit_failing", "1 where the audit log cannot be written", failing)?;
+        sheet.counter("audit_lines", "Lines written to the audit log", audited.lines)?;
+        sheet.counter("audit_dropped", "Events without a line in it", audited.dropped)
+    }
+
     fn encode_http(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let totals = &self.totals;
         sheet.gauge("http_connections", "Connections open", self.connections as u64)?;
@@ -84,6 +95,7 @@ impl Reading {
         ] {
             sheet.counter(name, help, value)?;
         }
+        self.encode_audit(sheet)?;
         sheet.requests(totals)
     }
 }

@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 
 use super::list::{self, too_many};
 use super::respond::{self, Body, Problem};
-use super::service::{engine_problem, idempotency_key};
+use super::service::{Asker, engine_problem, idempotency_key};
 use super::worker::Worker;
 use super::{Config, json};
+use crate::audit::By;
 use crate::engine::{Op, Outcome};
 use crate::entry::USES_MAX;
-use crate::keys::Access;
 use crate::reference::Reference;
 use crate::time::UnixMillis;
 use crate::token::{Digester, RandomError, Token};
@@ -79,15 +79,21 @@ impl Wanted {
     }
 }
 
+/// What names the token, if it is not drawn.
+fn named_by(wanted: &Wanted, key: Option<&[u8]>) -> Option<By> {
+    let by_key = key.map(|_| By::IdempotencyKey);
+    wanted.reference.as_ref().map(|_| By::Reference).or(by_key)
+}
+
 /// `POST /v1/tokens`
 pub(super) async fn one(
     worker: &Worker,
-    access: &Access,
+    asker: Asker<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let key = idempotency_key(&headers)?;
-    let digester = &access.digester;
+    let digester = &asker.access.digester;
     let config = &worker.config;
     let wanted = read(&body, config, config.quotas.ttl_max(digester, config.max_ttl))?;
     if key.is_some() && wanted.reference.is_some() {
@@ -97,8 +103,10 @@ pub(super) async fn one(
         .about("Idempotency-Key"));
     }
     config.quotas.admit_issues(digester, worker.engine.now(), 1)?;
+    let by = named_by(&wanted, key);
     let (token, op) = wanted.into_op(key, digester).map_err(|error| no_random(&error))?;
-    let outcome = worker.caller.call_one(op).await.map_err(super::service::rejected)?;
+    asker.trail.issue(Some(*op.digest()), by, None);
+    let outcome = asker.trail.call_one(worker, op).await?;
     let (status, deadline) = match outcome {
         Outcome::Issued { deadline } => (StatusCode::CREATED, deadline),
         other => (StatusCode::OK, issued(other)?),
@@ -139,7 +147,7 @@ fn no_random(error: &RandomError) -> Problem {
 /// `POST /v1/tokens/batch`: each item stands for itself.
 pub(super) async fn batch(
     worker: &Worker,
-    access: &Access,
+    asker: Asker<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
@@ -147,7 +155,7 @@ pub(super) async fn batch(
         let detail = "a batch takes no Idempotency-Key; give each token a reference";
         return Err(Problem::malformed(detail).about("Idempotency-Key"));
     }
-    let (config, digester) = (&worker.config, &access.digester);
+    let (config, digester) = (&worker.config, &asker.access.digester);
     let items = read_items(&body, config.max_batch)?;
     config.quotas.admit_issues(digester, worker.engine.now(), items.len())?;
     let ttl_max = config.quotas.ttl_max(digester, config.max_ttl);
@@ -156,20 +164,21 @@ pub(super) async fn batch(
     for item in items {
         places.push(match read(item.get().as_bytes(), config, ttl_max) {
             Ok(wanted) => {
+                let by = named_by(&wanted, None);
                 let (token, op) =
                     wanted.into_op(None, digester).map_err(|error| no_random(&error))?;
+                asker.trail.issue(Some(*op.digest()), by, None);
                 ops.push(op);
                 Ok(token)
             }
-            Err(problem) => Err(problem),
+            Err(problem) => {
+                asker.trail.issue(None, None, Some(&problem));
+                Err(problem)
+            }
         });
     }
     drop(body);
-    let outcomes = if ops.is_empty() {
-        Vec::new()
-    } else {
-        worker.caller.call(ops).await.map_err(super::service::rejected)?
-    };
+    let outcomes = if ops.is_empty() { Vec::new() } else { asker.trail.call(worker, ops).await? };
     let answer = write_results(places, outcomes);
     Ok(respond::json(headers, StatusCode::OK, answer.into()))
 }

@@ -15,6 +15,7 @@ use super::counters::Operation;
 use super::pipe::{Buffer, ConnState, OUTPUT_LEN_MAX};
 use super::respond;
 use super::strict::{is_host, trimmed};
+use super::trail::Quick;
 use super::worker::Worker;
 use crate::scope::Scope;
 use crate::time::UnixMillis;
@@ -78,14 +79,19 @@ pub(super) fn serve(worker: &Worker, state: &ConnState) -> Lane {
         // Who may not is told so by the service.
         match worker.door.admit(&state.shown, key, now) {
             Ok(access) if access.may(Scope::Resolve) => {
+                let Ok(trail) = Quick::begin(worker) else { return Lane::Other };
                 let digest = access.digester.digest(&token);
-                if !answer(worker, &digest, now, &mut output) {
+                let is_found = answer(worker, &digest, now, &mut output);
+                if !is_found {
                     // What is missed too often is refused by the service.
                     if worker.guard.look(&access, state.peer.get(), now).is_err() {
                         return Lane::Other;
                     }
                     let _ = worker.guard.miss(&access, state.peer.get(), now, 1);
                     not_found(worker, &mut output);
+                }
+                if let Some(trail) = trail {
+                    trail.end(worker, state, &access, digest, is_found);
                 }
             }
             Ok(_) | Err(_) => return Lane::Other,

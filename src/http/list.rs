@@ -3,6 +3,7 @@
 //! `{"tokens": ["…" or {"reference": {…}}, …]}`. This is a hot path: no intermediate values, one
 //! allocation for the digests.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -20,19 +21,21 @@ const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or
     objects with a \"reference\"";
 
 /// Reads a body of at most `max` tokens.
+/// Returns their digests, and the places of those that were named by a reference.
 /// `by_reference` says whether references may be looked up at the moment.
 pub(super) fn token_list(
     body: &[u8],
     access: &Access,
     max: usize,
     by_reference: &dyn Fn() -> Result<(), Problem>,
-) -> Result<Vec<Digest>, Problem> {
-    let found = Found::default();
-    let context = Context { access, max, by_reference, found: &found };
+) -> Result<(Vec<Digest>, Vec<usize>), Problem> {
+    let (found, referred) = (Found::default(), RefCell::default());
+    let context = Context { access, max, by_reference, found: &found, referred: &referred };
     let mut reader = serde_json::Deserializer::from_slice(body);
     ListBody(&context)
         .deserialize(&mut reader)
         .and_then(|digests| reader.end().map(|()| digests))
+        .map(|digests| (digests, referred.take()))
         .map_err(|error| found.or(&error, FORM))
 }
 
@@ -86,6 +89,8 @@ struct Context<'c> {
     max: usize,
     by_reference: &'c dyn Fn() -> Result<(), Problem>,
     found: &'c Found,
+    /// Places of the tokens that a reference named.
+    referred: &'c RefCell<Vec<usize>>,
 }
 
 /// The object around the list.
@@ -207,6 +212,7 @@ impl<'de> Visitor<'de> for Item<'_> {
         let missing = || Problem::malformed("reference: the field is missing");
         let access = self.context.access;
         let digester = &access.digester;
+        self.context.referred.borrow_mut().push(self.place);
         raw.ok_or_else(missing)
             // Whoever knows an order can guess its reference.
             .and_then(|raw| demand(access, Scope::Reference).map(|()| raw))
@@ -229,7 +235,7 @@ mod tests {
 
     fn read(body: &str) -> Result<Vec<Digest>, Problem> {
         let access = Access::everything(Namespace::default(), digester());
-        token_list(body.as_bytes(), &access, 3, &|| Ok(()))
+        token_list(body.as_bytes(), &access, 3, &|| Ok(())).map(|(digests, _)| digests)
     }
 
     const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

@@ -16,6 +16,7 @@
 //! body     gathers a body
 //! json, list               strict reading
 //! issue, resolve, consume, extend, revoke, status   one file for each operation
+//! trail    what the audit log will say of a request
 //! respond  answers and problem documents
 //! counters, namespaces, admin, exposition   what is measured, and where it is shown
 //! ```
@@ -48,6 +49,7 @@ use std::time::Duration;
 use crossbeam::utils::CachePadded;
 use tokio::sync::watch;
 
+use crate::audit::{self, Audit};
 use crate::engine::Engine;
 use crate::entry::PAYLOAD_LEN_MAX;
 use crate::keys::Keys;
@@ -86,6 +88,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trail;
 mod worker;
 
 use access::Anonymous;
@@ -152,6 +155,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Who may do what; `None`: everybody everything.
     pub keys: Option<Keys>,
+    /// Where it is told who did what.
+    pub audit: Option<Audit>,
     /// What may be done without a key where there are keys.
     pub anonymous: Option<Anonymous>,
     /// How many misses are allowed.
@@ -175,6 +180,7 @@ impl Default for Config {
             limits: Limits::default(),
             drain_timeout: Duration::from_secs(10),
             keys: None,
+            audit: None,
             anonymous: None,
             miss_limits: MissLimits::default(),
             quotas: Quotas::default(),
@@ -243,6 +249,7 @@ pub struct Gauges {
     budget: Budget,
     guard: Guard,
     quotas: Quotas,
+    audit: Option<Audit>,
 }
 
 impl Gauges {
@@ -260,6 +267,17 @@ impl Gauges {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Where it is told who did what.
+    fn audit(&self) -> Option<&Audit> {
+        self.audit.as_ref()
+    }
+
+    /// What is counted about the audit log; nothing where there is none.
+    #[must_use]
+    pub fn audited(&self) -> Option<audit::Stats> {
+        self.audit.as_ref().map(Audit::stats)
     }
 
     /// Misses that were refused for their number.
@@ -304,6 +322,7 @@ impl Server {
                 budget: Budget::new(config.max_inflight),
                 guard: Guard::new(config.miss_limits),
                 quotas: config.quotas.clone(),
+                audit: config.audit.clone(),
             },
             address,
         };

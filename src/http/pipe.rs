@@ -133,6 +133,7 @@ pub(super) struct ConnState {
     pub(super) shown: Remembered,
     /// Where the client is.
     pub(super) peer: Cell<IpAddr>,
+    pub(super) peer_port: Cell<u16>,
 }
 
 impl ConnState {
@@ -158,6 +159,7 @@ impl ConnState {
             gate: RefCell::default(),
             shown: Remembered::default(),
             peer: Cell::new(Ipv4Addr::UNSPECIFIED.into()),
+            peer_port: Cell::new(0),
         }
     }
 

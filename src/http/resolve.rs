@@ -37,11 +37,18 @@ pub(super) fn batch(
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let (engine, now) = (&worker.engine, worker.engine.now());
-    let Asker { access, peer } = asker;
+    let Asker { access, peer, trail } = asker;
     let by_reference = || worker.guard.look(access, peer, now);
-    let digests = list::token_list(body, access, worker.config.max_batch, &by_reference)?;
+    let (digests, referred) =
+        list::token_list(body, access, worker.config.max_batch, &by_reference)?;
+    trail.list(&digests, &referred)?;
     let mut answer = ArrayOfPayloads::new(digests.len());
-    engine.resolve_many(&digests, now, |payload| answer.push(payload));
+    let mut place = 0;
+    engine.resolve_many(&digests, now, |payload| {
+        trail.found(place, payload.is_some());
+        place += 1;
+        answer.push(payload);
+    });
     if answer.misses > 0 {
         worker.guard.miss(access, peer, now, answer.misses)?;
     }

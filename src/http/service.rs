@@ -22,6 +22,7 @@ use super::pipe::ConnState;
 use super::respond::{Body, Problem};
 use super::route::{Route, route};
 use super::sweep::Phase;
+use super::trail::Trail;
 use super::worker::Worker;
 use super::{consume, extend, issue, resolve, revoke, status};
 use crate::engine::{Outcome, Rejected};
@@ -85,15 +86,22 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 return exchange.refuse(Operation::Unknown, problem);
             }
         };
+        exchange.trail.admitted(&admitted);
         let path = target.path().as_bytes();
         let Some(found) = route(path) else {
             return exchange.refuse(Operation::Unknown, Problem::not_found());
         };
+        if let Some(text) = found.token() {
+            exchange.trail.token(|| digest_of(text, &admitted.digester).ok());
+        }
         let Some(operation) = operation(found, &method) else {
             let problem = Problem::method_not_allowed(found.methods());
             return exchange.refuse(Operation::Unknown, problem);
         };
         if let Some(Err(problem)) = scope_of(operation).map(|scope| demand(&admitted, scope)) {
+            return exchange.refuse(operation, problem);
+        }
+        if let Err(problem) = exchange.trail.may(operation) {
             return exchange.refuse(operation, problem);
         }
         let worker = &*self.worker;
@@ -117,10 +125,10 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 };
                 let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
                 Answer::Waiting(Box::pin(async move {
-                    let asker = Asker { access: &admitted, peer };
+                    let asker = Asker { access: &admitted, peer, trail: &exchange.trail };
                     let done = perform(&worker, asker, operation, token, head.headers, body).await;
                     let done = exchange.guarded(&admitted, done);
-                    exchange.finish(operation, done)
+                    exchange.finish_written(operation, done).await
                 }))
             }
         }
@@ -139,6 +147,7 @@ impl Service {
             worker: self.worker.clone(),
             stream: self.conn.is_http2.get().then(|| StreamGuard::new(self)),
             conn: self.conn.clone(),
+            trail: Trail::begin(&self.worker, &self.conn),
             has_body,
         }
     }
@@ -184,6 +193,7 @@ fn operation(route: Route<'_>, method: &Method) -> Option<Operation> {
 pub(super) struct Asker<'a> {
     pub(super) access: &'a Access,
     pub(super) peer: IpAddr,
+    pub(super) trail: &'a Trail,
 }
 
 async fn perform(
@@ -194,7 +204,6 @@ async fn perform(
     headers: HeaderMap,
     body: Incoming,
 ) -> Answered {
-    let access = asker.access;
     let kind = match operation {
         Operation::Issue => BodyKind::Json(worker.config.issue_body_len_max()),
         Operation::IssueBatch => BodyKind::Json(worker.config.issue_batch_body_len_max()),
@@ -209,17 +218,17 @@ async fn perform(
     };
     let gathered = body::gather(worker, &headers, body, kind).await?;
     match (operation, token) {
-        (Operation::Issue, _) => issue::one(worker, access, headers, gathered.bytes).await,
-        (Operation::IssueBatch, _) => issue::batch(worker, access, headers, gathered.bytes).await,
+        (Operation::Issue, _) => issue::one(worker, asker, headers, gathered.bytes).await,
+        (Operation::IssueBatch, _) => issue::batch(worker, asker, headers, gathered.bytes).await,
         (Operation::ResolveBatch, _) => resolve::batch(worker, asker, headers, &gathered.bytes),
         (Operation::ConsumeBatch, _) => {
             consume::batch(worker, asker, headers, gathered.bytes).await
         }
-        (Operation::Consume, Some(digest)) => consume::one(worker, access, headers, digest).await,
+        (Operation::Consume, Some(digest)) => consume::one(worker, asker, headers, digest).await,
         (Operation::Extend, Some(digest)) => {
-            extend::one(worker, access, headers, digest, gathered.bytes).await
+            extend::one(worker, asker, headers, digest, gathered.bytes).await
         }
-        (Operation::Revoke, Some(digest)) => revoke::one(worker, digest).await,
+        (Operation::Revoke, Some(digest)) => revoke::one(worker, asker, digest).await,
         // Resolve and status come here only with a body, which `gather` has refused.
         (
             Operation::Resolve
@@ -238,6 +247,7 @@ struct Exchange {
     worker: Rc<Worker>,
     conn: Rc<ConnState>,
     stream: Option<StreamGuard>,
+    trail: Trail,
     has_body: bool,
 }
 
@@ -275,12 +285,32 @@ impl Exchange {
     }
 
     fn finish(self, operation: Operation, answered: Answered) -> Response<Body> {
+        let response = self.settle(operation, answered);
+        let _ = self.trail.end(operation, response.status());
+        self.hand_on(response)
+    }
+
+    /// The same, once the audit log has been given what it must have.
+    async fn finish_written(self, operation: Operation, answered: Answered) -> Response<Body> {
+        let response = self.settle(operation, answered);
+        if let Some(written) = self.trail.end(operation, response.status()) {
+            // An error means that the writer has ended, and the server with it.
+            let _ = written.await;
+        }
+        self.hand_on(response)
+    }
+
+    fn settle(&self, operation: Operation, answered: Answered) -> Response<Body> {
         let mut response = answered.unwrap_or_else(Problem::into_response);
         let (len, is_http2) = (response.body().len(), self.stream.is_some());
         if len > FREE_ANSWER_LEN || (is_http2 && len > 0) {
             response = self.charge(operation, response, len);
         }
         self.worker.counters.count(operation, response.status());
+        response
+    }
+
+    fn hand_on(self, mut response: Response<Body>) -> Response<Body> {
         match self.stream {
             Some(stream) => response.body_mut().watch_stream(stream),
             None => response.body_mut().watch_pieces(&self.conn),

@@ -22,6 +22,7 @@ use super::conn::{BELOW_LEN_MAX, Connection};
 use super::pipe::ConnState;
 use super::respond;
 use super::sweep::Phase;
+use super::trail;
 use super::worker::{Slot, Worker};
 use crate::tls::Peer;
 
@@ -88,10 +89,17 @@ pub(super) async fn serve(
             Connection::new(stream, worker, slot).await;
         }
         Some(Ok(Opened::Plain(socket))) => {
+            trail::turned_away(&worker, &state, "plain_http");
             Connection::farewell(socket, worker, slot, &respond::SPEAKS_TLS).await;
         }
         // The peer's text is in none of them.
-        Some(Err(error)) => tracing::debug!(%error, "no TLS connection came about"),
+        Some(Err(error)) => {
+            // The peer has said something that is not accepted; others have only gone away.
+            if error.kind() == io::ErrorKind::InvalidData {
+                trail::turned_away(&worker, &state, "tls_refused");
+            }
+            tracing::debug!(%error, "no TLS connection came about");
+        }
         None => tracing::debug!("a TLS handshake was not finished in time"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -149,7 +149,7 @@ impl Worker {
             match listener.accept().await {
                 Ok((socket, peer)) => {
                     rest = ACCEPT_REST_MIN;
-                    self.take_on(socket, peer.ip());
+                    self.take_on(socket, peer);
                 }
                 // The connection was gone before we came to it.
                 Err(error) if is_of_the_peer(&error) => (),
@@ -163,13 +163,14 @@ impl Worker {
         }
     }
 
-    fn take_on(self: &Rc<Worker>, socket: TcpStream, peer: IpAddr) {
+    fn take_on(self: &Rc<Worker>, socket: TcpStream, peer: SocketAddr) {
         // Answers are written whole; waiting to fill a packet would only delay them.
         let _ = socket.set_nodelay(true);
         match self.slot() {
             Some(slot) => {
                 self.counters.accepted();
-                slot.state.peer.set(peer);
+                slot.state.peer.set(peer.ip());
+                slot.state.peer_port.set(peer.port());
                 match &self.config.tls {
                     None => spawn_local(Connection::new(socket, self.clone(), slot)),
                     Some(tls) => spawn_local(tls::serve(socket, tls.data(), self.clone(), slot)),

@@ -1,0 +1,59 @@
+//! The flags of the audit log.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use super::reader::Reader;
+use crate::audit::{self, SIZE_MIN_BYTES};
+
+/// The flags of the audit log.
+#[derive(Args, Clone, Debug)]
+pub struct AuditArgs {
+    /// Where to write who did what to which token, one JSON object a line; made where it is missing
+    #[arg(long, env = "JETON_AUDIT", value_name = "FILE")]
+    audit: Option<PathBuf>,
+
+    /// Refuse with 503 what cannot be audited at the moment
+    #[arg(long, env = "JETON_AUDIT_REQUIRED", value_parser = FalseyValueParser::new())]
+    audit_required: bool,
+
+    /// Size up to which the audit log grows before it is put aside under a name with the time
+    #[arg(long, env = "JETON_AUDIT_MAX_SIZE", default_value = "256MiB", value_name = "SIZE")]
+    audit_max_size: String,
+
+    /// Files put aside that are kept; 0: all
+    #[arg(long, env = "JETON_AUDIT_KEEP", default_value = "0", value_name = "N")]
+    audit_keep: String,
+
+    /// Log a warning, at most once a second, where a consumed token is presented again
+    #[arg(long, env = "JETON_WARN_ON_REPLAY", value_parser = FalseyValueParser::new())]
+    warn_on_replay: bool,
+}
+
+impl AuditArgs {
+    /// What the flags ask for; nothing where nothing is to be told.
+    pub(super) fn read(&self, reader: &mut Reader) -> Option<audit::Config> {
+        let config = audit::Config {
+            file: self.audit.clone(),
+            is_required: self.audit_required,
+            size_max_bytes: reader.size("--audit-max-size", &self.audit_max_size),
+            files_kept: reader.count("--audit-keep", &self.audit_keep),
+            warns_of_replays: self.warn_on_replay,
+        };
+        (config.file.is_some() || config.is_required || config.warns_of_replays).then_some(config)
+    }
+}
+
+/// Adds what is wrong with it to `mistakes`, each with its flag.
+pub(super) fn validate(config: &audit::Config, mistakes: &mut Vec<String>) {
+    if config.is_required && config.file.is_none() {
+        mistakes.push("--audit-required needs --audit: the file".to_owned());
+    }
+    if config.size_max_bytes < SIZE_MIN_BYTES {
+        let min = ByteSize(SIZE_MIN_BYTES).display().iec();
+        mistakes.push(format!("--audit-max-size must be at least {min}"));
+    }
+}
