@@ -76,6 +76,10 @@ impl AuditFile {
     pub(super) fn rotate(&mut self, now: UnixMillis) -> Result<(), AuditError> {
         let path = self.path.clone();
         let failed = |source| AuditError::File { file: path.clone(), source };
+        // What stands there may be somebody else's by now: that is not ours to move.
+        if self.follow()? {
+            return Ok(());
+        }
         self.sync().map_err(failed)?;
         let aside = self.aside(now);
         fs::rename(&self.path, &aside).map_err(failed)?;

@@ -21,28 +21,28 @@ const ACTS: usize = 60;
 const PIECE_LEN: usize = 4096;
 
 /// A small file system of this test's own, and a file that takes its space.
-struct SmallDisk<'a> {
+pub struct SmallDisk<'a> {
     at: &'a Path,
     ballast: PathBuf,
 }
 
 impl SmallDisk<'_> {
     /// None where this process may not mount.
-    fn mount(at: &Path) -> Option<SmallDisk<'_>> {
+    pub fn mount(at: &Path) -> Option<SmallDisk<'_>> {
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(at).output();
         let ballast = at.join("ballast");
         mount.is_ok_and(|output| output.status.success()).then_some(SmallDisk { at, ballast })
     }
 
-    fn fill_up(&self) {
+    pub fn fill_up(&self) {
         let mut file =
             File::options().create(true).append(true).open(&self.ballast).expect("a file");
         let full = (0..100_000).find(|_| file.write_all(&[1; PIECE_LEN]).is_err());
         full.expect("the disk is full");
     }
 
-    fn give_back(&self) {
+    pub fn give_back(&self) {
         std::fs::remove_file(&self.ballast).expect("space again");
     }
 }

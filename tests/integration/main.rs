@@ -30,6 +30,7 @@ mod api_issue;
 mod api_reference;
 mod api_resolve;
 mod api_revoke;
+mod audit;
 mod cli;
 mod clock;
 mod config;

@@ -9,12 +9,12 @@ use crate::client::{Client, expect};
 use crate::server::{LOG_FILTER, Launch, jeton, output};
 use crate::support::find_bytes;
 
-const PAYLOAD: &str = "card-4111-secret-payload";
-const ORDER: &str = "order-of-a-secret-customer";
-const KEY: &str = "secret-idempotency-key";
+pub const PAYLOAD: &str = "card-4111-secret-payload";
+pub const ORDER: &str = "order-of-a-secret-customer";
+pub const KEY: &str = "secret-idempotency-key";
 
 /// The 24 bytes behind the 32 characters.
-fn raw_bytes(token: &str) -> Vec<u8> {
+pub fn raw_bytes(token: &str) -> Vec<u8> {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let value = |c: u8| alphabet.iter().position(|&a| a == c).expect("base64url");
     let quads = token.as_bytes().chunks(4);
@@ -23,7 +23,7 @@ fn raw_bytes(token: &str) -> Vec<u8> {
 }
 
 /// Does everything that can be done to tokens, well and wrongly; returns them, and all error texts.
-fn exercise(client: &mut Client) -> (Vec<String>, String) {
+pub fn exercise(client: &mut Client) -> (Vec<String>, String) {
     let mut errors = String::new();
     let payload = json!({ "card": PAYLOAD, "uses": 2 });
     let plain = client.issued(&json!({ "payload": payload, "uses": 3 }).to_string()).token;
