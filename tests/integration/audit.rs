@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
@@ -17,6 +18,7 @@ use crate::pki::{Ca, Files, put};
 use crate::raw::{Conn, request};
 use crate::server::{Launch, Server};
 use crate::support::{eventually, not_run};
+use crate::volume::volume;
 
 const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -216,15 +218,30 @@ fn rivals_leave_one_line_each_and_no_gap() {
 fn killed_it_lacks_no_line_of_an_acknowledged_change() {
     let dir = tempfile::tempdir().expect("a folder");
     let launch = launch(dir.path()).switch("--audit-required");
-    let server = launch.start();
-    let mut client = Client::of(&server);
-    let acknowledged = 200;
-    for _ in 0..acknowledged {
-        client.issued(r#"{"payload":1}"#);
-    }
-    server.kill9();
     let file = dir.path().join("audit.log");
-    assert_eq!(lines(&file).len(), acknowledged);
+    for _ in 0..volume("audit_kills", 5) {
+        let _ = fs::remove_file(&file);
+        let server = launch.start();
+        let acknowledged = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut client = Client::of(&server);
+                    let path = "/v1/tokens";
+                    while let Ok(answer) = client.try_send("POST", path, &[], r#"{"payload":1}"#) {
+                        expect(&answer, 201);
+                        acknowledged.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            eventually("there is something to lose", || acknowledged.load(Ordering::SeqCst) > 200);
+            rustix::process::kill_process(server.pid(), Signal::KILL).expect("it runs");
+        });
+        let told = lines(&file);
+        assert_whole(&told);
+        let acknowledged = acknowledged.into_inner();
+        assert!(told.len() >= acknowledged, "{} lines of {acknowledged}", told.len());
+    }
     // Half a line, as a crash of the machine may leave one: the next begins on its own.
     let torn = fs::read_to_string(&file).expect("text") + r#"{"time":"20"#;
     fs::write(&file, torn).expect("it is written");
