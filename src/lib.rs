@@ -26,7 +26,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`mod@reference`], [`namespace`], [`scope`] | vocabulary of requests |
+//! | [`token`], [`mod@reference`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
 //! | [`time`], [`entry`], [`record`], [`metrics`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | [`audit`] | the audit log: who did what to which token, one JSON object a line |
@@ -95,7 +95,7 @@
 //! - **P9** No token and no payload in a log line, a metric, an error or `Debug`. *`secrecy`,
 //!   `p9_…` beside what they protect*
 //! - **P10** Unknown, expired, consumed, revoked and somebody else's look the same from outside.
-//!   *`api_resolve`, `api_errors`, `access`*
+//!   *`api_resolve`, `api_errors`, `access`, `guard`, `quota`*
 //!
 //! # Deliberately absent
 //!
