@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
 use super::access::bearer;
 use super::exposition::Reading;
 use super::tls::{self, Opened};
-use super::{Gauges, namespaces, respond};
+use super::{Gauges, namespaces, openapi, respond};
 use crate::audit::{self, Permit};
 use crate::engine::Engine;
 use crate::keys::{Access, Keys, Table};
@@ -280,7 +280,7 @@ impl Shown<'_> {
 }
 
 fn answer(method: &Method, path: &str, shown: Shown<'_>, view: &View) -> Response<Full<Bytes>> {
-    let is_open = matches!(path, "/healthz" | "/readyz");
+    let is_open = matches!(path, "/healthz" | "/readyz" | "/openapi.json");
     if let Some(refused) = (!is_open).then(|| refusal(shown, view)).flatten() {
         return refused;
     }
@@ -289,6 +289,7 @@ fn answer(method: &Method, path: &str, shown: Shown<'_>, view: &View) -> Respons
         "/readyz" => ready,
         "/metrics" => metrics,
         "/v1/stats" => stats,
+        "/openapi.json" => |_| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
         _ => |_| text(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"),
     };
     if method == Method::GET || method == Method::HEAD {

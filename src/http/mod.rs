@@ -19,6 +19,7 @@
 //! trail    what the audit log will say of a request
 //! respond  answers and problem documents
 //! counters, namespaces, admin, exposition   what is measured, and where it is shown
+//! openapi  the description of the contract, as it is served
 //! ```
 //!
 //! How a resolve travels: the worker's epoll wakes the connection, which reads once into its input;
@@ -75,6 +76,7 @@ pub mod listen;
 #[doc(hidden)]
 pub mod loose;
 mod namespaces;
+mod openapi;
 mod pipe;
 pub mod quota;
 mod resolve;
