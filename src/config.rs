@@ -1,6 +1,6 @@
 //! The flags of `jeton serve`, and the configuration they make.
 //!
-//! Environment and file say the same as the flags do: [`flags`] is what clap knows of them, [`file`]
+//! Environment and file say the same as the flags do: [`flags`] is what clap knows of them, [`mod@file`]
 //! reads the file, [`merge`] decides which value counts and says where it comes from.
 //!
 //! Every value is taken as text and read here, so that all mistakes are reported at once, each with
