@@ -151,7 +151,7 @@ impl Committer {
             if lsn > log.wal.durable() && never_syncs && log.sync(&self.shared).is_err() {
                 return cleaning.begin_again();
             }
-            if lsn <= log.wal.durable() {
+            if lsn <= log.wal.durable() && !self.shared.holds(&log.wal, seq) {
                 cleaning.current = None;
                 failpoint::pass("carry-committed");
                 log.wal.release_oldest(seq, lsn);
@@ -166,7 +166,9 @@ impl Committer {
         // round; but marks alone fill a segment, in the end.
         let has_grown = head - cleaning.began_at.min(head) >= self.shared.config.wal.segment_size;
         match log.wal.cleaning_due(now.0) {
-            Clean::Expired { seq } => log.wal.release_oldest(seq, Lsn::ZERO),
+            Clean::Expired { seq } if !self.shared.holds(&log.wal, seq) => {
+                log.wal.release_oldest(seq, Lsn::ZERO);
+            }
             Clean::Scan { seq } if !is_idle || has_grown => match log.wal.cleaner() {
                 Ok(found) => {
                     cleaning.began_at = head;
@@ -179,7 +181,7 @@ impl Committer {
                     cleaning.rests_until = UnixMillis(now.0 + REST_MS);
                 }
             },
-            Clean::Scan { .. } | Clean::Nothing => {}
+            Clean::Expired { .. } | Clean::Scan { .. } | Clean::Nothing => {}
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::time::UnixMillis;
 use crate::wal::{AppendError, FrameBuffer, Lsn, Wal};
 
 use super::apply::{Applied, Ledger, Position, apply};
+use super::backup::Asked;
 use super::batch::{Batch, Place};
 use super::clean::Cleaning;
 use super::config::SyncMode;
@@ -57,6 +58,8 @@ pub(super) struct Committer {
     quotas: Arc<Quotas>,
     /// This turn has committed a frame already.
     has_committed: bool,
+    /// A backup to begin after this turn.
+    pub(super) backup: Option<Asked>,
     pub(super) tending: Tending,
     pub(super) cleaning: Cleaning,
 }
@@ -98,6 +101,7 @@ impl Committer {
             reserved: Reserved::default(),
             quotas: Arc::default(),
             has_committed: false,
+            backup: None,
             tending: Tending::after(expired_until),
             cleaning: Cleaning::default(),
         }
@@ -116,7 +120,13 @@ impl Committer {
                     if !self.turn((ops, reply)) {
                         break;
                     }
+                    self.begin_backup();
                     self.tend(false);
+                }
+                Ok(Job::Backup(asked)) => {
+                    self.backup = Some(asked);
+                    self.begin_backup();
+                    self.tend_now(false);
                 }
                 Err(RecvTimeoutError::Timeout) => self.tend_now(true),
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
@@ -145,6 +155,11 @@ impl Committer {
                     // time before that, when what has expired meanwhile was still there.
                     self.now = self.shared.time.observe();
                     self.take(&ops, reply);
+                }
+                // What was queued before it goes first; what comes after it may wait.
+                Some(Job::Backup(asked)) => {
+                    self.backup = Some(asked);
+                    break;
                 }
                 Some(Job::Close) => goes_on = false,
                 None => break,
@@ -349,8 +364,11 @@ impl Committer {
     /// Ends the log in good order.
     pub(super) fn finish(mut self) -> Result<(), CloseError> {
         // Calls that came while the last turn ran.
-        while let Ok(Job::Call { ops, reply }) = self.jobs.try_recv() {
-            self.turn((ops, reply));
+        while let Ok(job) = self.jobs.try_recv() {
+            // Who asked for a backup is told by its being dropped.
+            if let Job::Call { ops, reply } = job {
+                self.turn((ops, reply));
+            }
         }
         self.now = self.shared.time.observe();
         let Some(log) = self.log.take() else {

@@ -9,6 +9,7 @@
 
 #[doc(hidden)]
 pub mod apply;
+mod backup;
 mod batch;
 mod clean;
 mod commit;
@@ -45,12 +46,13 @@ use recover::Recovered;
 use shared::{Shared, refuse};
 
 pub use apply::Holding;
+pub use backup::{Backup, BackupError, BackupFile, BackupHead, STALLED_AFTER};
 pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
 pub use mailbox::{Caller, Pending};
 pub use op::{Op, Outcome, Rejected};
 pub use quota::{Quota, Quotas};
-pub use recover::{NoProgress, OpenError, Progress, Verified, verify};
-pub use secret::{SECRET_FILE_NAME, SecretError};
+pub use recover::{NoProgress, OpenError, Progress, Verified, verify, verify_on};
+pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
 pub use stats::{LogStats, Stats};
 
 /// Where the outcomes of a call go. Dropped unanswered, it says so to whoever waits: no call can
@@ -90,6 +92,8 @@ impl Drop for Reply {
 
 /// What comes to the committer.
 enum Job {
+    /// Begin a backup.
+    Backup(backup::Asked),
     /// A call.
     Call { ops: Vec<Op>, reply: Reply },
     /// Finish what is queued, then end.

@@ -193,6 +193,7 @@ impl Shared {
             counters: Default::default(),
             timings: Default::default(),
             gauges: Mutex::default(),
+            backups: Default::default(),
             quotas: RwLock::default(),
             holdings: Mutex::default(),
             disk_full: AtomicBool::new(false),
@@ -423,7 +424,18 @@ pub struct Verified {
 /// # Errors
 /// What an opening would refuse: damage with file and offset, or a directory in use.
 pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError> {
-    let storage: Arc<dyn Storage> = Arc::new(Disk::open_existing(dir)?);
+    verify_on(Arc::new(Disk::open_existing(dir)?), progress)
+}
+
+/// As [`verify`], on any storage.
+///
+/// # Errors
+/// As there.
+#[expect(clippy::needless_pass_by_value, reason = "a survey keeps the storage")]
+pub fn verify_on(
+    storage: Arc<dyn Storage>,
+    progress: &dyn Progress,
+) -> Result<Verified, OpenError> {
     let Some(survey) = survey(&storage)? else {
         return Ok(Verified::default());
     };

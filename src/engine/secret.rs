@@ -84,7 +84,10 @@ pub(super) fn load_or_create(
 }
 
 /// Reads a secret file and warns if others may read it too.
-pub(super) fn read(path: &Path) -> Result<Secret, SecretError> {
+///
+/// # Errors
+/// It is not there, can't be read, or holds another number of bytes.
+pub fn read(path: &Path) -> Result<Secret, SecretError> {
     let refused = |source| SecretError::Io { file: path.to_owned(), deed: "read", source };
     let mut file = File::open(path).map_err(refused)?;
     let mode = file.metadata().map_err(refused)?.permissions().mode();

@@ -8,6 +8,7 @@ use crate::time::{EngineTime, UnixMillis};
 use crate::token::{Digest, Digester};
 
 use super::apply::{Applied, Content, consume_refused, issue_refused};
+use super::backup::Pins;
 use super::quota::{Holdings, Quotas};
 use super::stats::{Counters, Gauges, Timings};
 use super::{Config, Op, Outcome, Stats};
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) timings: Timings,
     pub(super) gauges: Mutex<Gauges>,
+    pub(super) backups: Pins,
     pub(super) quotas: RwLock<Arc<Quotas>>,
     /// What namespaces hold: a tick old at most.
     pub(super) holdings: Mutex<Holdings>,
@@ -103,6 +105,9 @@ impl Shared {
             commits: counters.commits.get(),
             records: counters.records.get(),
             queued,
+            backups: self.backups.taken.get(),
+            backups_broken: self.backups.broken.get(),
+            backup_running: self.backups.is_running(self.time.monotonic()),
             clock_skew_ms: self.time.skew().as_millis() as u64,
             expiry_lag: timings.expiry_lag.summary(),
             commit_latency: timings.commit.summary(),

@@ -104,6 +104,12 @@ pub struct Stats {
     pub records: u64,
     /// Calls that wait for the committer now.
     pub queued: u64,
+    /// Backups that were read to their end.
+    pub backups: u64,
+    /// Backups that were not: the client went away or was too slow.
+    pub backups_broken: u64,
+    /// Whether one is being read now.
+    pub backup_running: bool,
     /// How far engine time is ahead of the wall clock, after the clock jumped back.
     pub clock_skew_ms: u64,
     /// From an entry's deadline until its memory was freed.

@@ -14,20 +14,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::access::bearer;
 use super::exposition::Reading;
 use super::tls::{self, Opened};
-use super::{Gauges, namespaces, openapi, respond};
+use super::{Gauges, backup, namespaces, openapi, respond};
 use crate::audit::{self, Permit};
 use crate::engine::Engine;
 use crate::keys::{Access, Keys, Table};
@@ -244,16 +244,42 @@ async fn serve_stream(
     peer: Option<Peer>,
     view: Arc<View>,
 ) {
+    let given_up = Arc::new(Notify::new());
+    let gone = given_up.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let shown = Shown { key, peer: peer.as_ref(), address: Some(address) };
-        let response = answer(request.method(), request.uri().path(), shown, &view);
-        std::future::ready(Ok::<_, Infallible>(response))
+        let (method, path) = (request.method(), request.uri().path());
+        let is_backup = method == Method::POST && path == backup::PATH;
+        let response = match is_backup {
+            true => refusal(shown, &view),
+            false => Some(answer(method, path, shown, &view)),
+        };
+        let access = view.keys.get().and_then(|keys| {
+            let table = response.is_none().then(|| keys.table())?;
+            shown.access(&table, UnixMillis(0))
+        });
+        let (view, given_up) = (view.clone(), gone.clone());
+        async move {
+            if let Some(response) = response {
+                return Ok::<_, Infallible>(response.map(Either::Left));
+            }
+            let response = backup::answer(view.engine.get().cloned(), given_up).await;
+            let status = response.status();
+            let outcome = if status == StatusCode::OK { "done" } else { "refused" };
+            audit(&view, address, "backup", outcome, Some(status), access);
+            Ok(response)
+        }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 * 1024);
-    if let Err(error) = builder.serve_connection(TokioIo::new(socket), service).await {
-        tracing::debug!(%error, "an admin connection ended");
+    tokio::select! {
+        served = builder.serve_connection(TokioIo::new(socket), service) => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "an admin connection ended");
+            }
+        }
+        () = given_up.notified() => tracing::debug!("a client took nothing of its backup"),
     }
 }
 
@@ -292,11 +318,20 @@ fn answer(method: &Method, path: &str, shown: Shown<'_>, view: &View) -> Respons
         "/openapi.json" => |_| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
         _ => |_| text(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"),
     };
+    if path == backup::PATH {
+        return only("POST");
+    }
     if method == Method::GET || method == Method::HEAD {
         return answers(view);
     }
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET only\n");
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    only("GET, HEAD")
+}
+
+/// 405.
+fn only(methods: &'static str) -> Response<Full<Bytes>> {
+    let detail = format!("the methods here are {methods}\n");
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, detail);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }
 

@@ -59,6 +59,7 @@ use crate::tls::Tls;
 
 pub mod access;
 pub mod admin;
+mod backup;
 mod body;
 mod budget;
 mod conn;

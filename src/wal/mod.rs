@@ -81,6 +81,17 @@ pub enum Clean {
     },
 }
 
+/// A file of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Its name, within the data directory.
+    pub file: String,
+    /// What its header says.
+    pub header: SegmentHeader,
+    /// Bytes from its start that are durable; all of them but in the current segment.
+    pub durable_bytes: u64,
+}
+
 /// What the log has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {

@@ -22,7 +22,7 @@ use super::segment::{
 };
 use super::storage::{File, Storage, is_no_space};
 use super::table::{Segment, Table};
-use super::{Clean, Cleaner, Counters, Wal};
+use super::{Clean, Cleaner, Counters, Extent, Wal};
 
 /// The segment behind the current one.
 enum Next {
@@ -334,6 +334,28 @@ impl Wal {
     /// Bytes of the segment files, the next one included, spares not.
     pub fn log_bytes(&self) -> u64 {
         self.ring.total_bytes()
+    }
+
+    /// All files of the log and how much of each is durable, oldest first. Only what is behind
+    /// that, in the last, is ever written again before the segment is released.
+    pub fn extents(&self) -> Vec<Extent> {
+        let durable = |header: &SegmentHeader| header.offset_of(self.durable).min(header.size);
+        let segments = self.ring.table.iter();
+        let extents = segments.map(|segment| Extent {
+            file: segment_name(segment.header.seq),
+            header: segment.header,
+            durable_bytes: if segment.sealed {
+                segment.header.size
+            } else {
+                durable(&segment.header)
+            },
+        });
+        extents.collect()
+    }
+
+    /// Where the files are.
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.ring.storage)
     }
 
     /// Bytes of what lives in the log, as the engine has told it.
