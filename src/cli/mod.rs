@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::merge::Given;
 
+mod backup;
 mod certificates;
 mod client;
 mod config;
@@ -56,6 +57,13 @@ enum Command {
     /// Check a configuration file, and show which values are in force
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Take a backup of a running server, without stopping its writes
+    Backup(Box<backup::BackupArgs>),
+    /// Make a data directory of a backup and its secret
+    Restore(backup::RestoreArgs),
+    /// Handle the secret of a data directory, which no backup holds
+    #[command(subcommand)]
+    Secret(backup::SecretCommand),
     /// Read the log of a stopped server and say what is there; exit 1 on damage
     Verify {
         /// The data directory
@@ -77,6 +85,9 @@ pub fn main(give_memory_back: fn()) -> ExitCode {
         Command::Status(tokens) => client::finish(client::status(&tokens)),
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(&command),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => backup::run_restore(&args),
+        Command::Secret(command) => backup::run_secret(&command),
         Command::Verify { dir } => verify::run(&dir),
     }
 }

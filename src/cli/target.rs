@@ -19,6 +19,13 @@ pub(super) struct ServerArg {
     #[arg(long, env = "JETON_SERVER", default_value = "http://127.0.0.1:7450", value_name = "URL")]
     server: String,
 
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+/// Who we are, and whom we believe.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct KeyArgs {
     /// A file with the key, and nothing else
     #[arg(long, env = "JETON_KEY_FILE", value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -45,6 +52,13 @@ pub(super) struct ServerArg {
 impl ServerArg {
     /// A connection to it.
     pub(super) async fn connect(&self) -> Result<Wire, ClientError> {
+        self.key.connect(&self.server).await
+    }
+}
+
+impl KeyArgs {
+    /// A connection to `server`.
+    pub(super) async fn connect(&self, server: &str) -> Result<Wire, ClientError> {
         let read = |file: &PathBuf| {
             let refused = |source| ClientError::KeyFile { file: file.clone(), source };
             std::fs::read_to_string(file).map_err(refused)
@@ -54,7 +68,7 @@ impl ServerArg {
             ca: self.ca.as_deref(),
             identity: self.cert.as_deref().zip(self.cert_key.as_deref()),
         };
-        Ok(Wire::connect(&self.server, key.as_deref().map(str::trim), trust).await?)
+        Ok(Wire::connect(server, key.as_deref().map(str::trim), trust).await?)
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -103,6 +104,26 @@ impl Wire {
             key.set_sensitive(true);
         }
         Ok(Wire { sender, host, key })
+    }
+
+    /// A request without a body, whose answer may be longer than memory.
+    pub(super) async fn stream(
+        &mut self,
+        method: Method,
+        path: &'static str,
+    ) -> Result<Response<Incoming>, WireError> {
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from_static(path);
+        request.headers_mut().insert(HOST, self.host.clone());
+        if let Some(key) = &self.key {
+            request.headers_mut().insert(AUTHORIZATION, key.clone());
+        }
+        let exchange = async {
+            self.sender.ready().await?;
+            Ok(self.sender.send_request(request).await?)
+        };
+        timeout(TIMEOUT, exchange).await.map_err(|_| WireError::Slow)?
     }
 
     /// One request, with a JSON body where `body` is given.

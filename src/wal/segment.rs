@@ -182,6 +182,13 @@ impl SegmentHeader {
     }
 }
 
+/// The log that a file with these first bytes belongs to, if it is a segment.
+#[must_use]
+pub fn log_id_in(bytes: &[u8]) -> Option<LogId> {
+    let header: &[u8; HEADER_LEN] = bytes.get(..HEADER_LEN)?.try_into().ok()?;
+    SegmentHeader::decode(header).ok().map(|header| header.log_id)
+}
+
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut number = [0; 4];
     number.copy_from_slice(&bytes[at..at + 4]);

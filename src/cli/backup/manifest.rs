@@ -1,0 +1,302 @@
+//! What a directory must hold to be a whole backup: `manifest.json`, and the files that it names,
+//! nothing else.
+//!
+//! The manifest is written last and guards itself: its checksum is the SHA-256 of the manifest with
+//! an empty checksum, and only the one spelling that we write counts, so no flipped bit of it goes
+//! unnoticed. It is no signature: who can write the directory can write a whole other backup.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::BackupFailure;
+use crate::engine::{Progress, verify_on};
+use crate::time::UnixMillis;
+use crate::wal::{Shelf, Storage, survey};
+
+/// Name of the manifest.
+pub(super) const MANIFEST_NAME: &str = "manifest.json";
+/// The form of a backup directory.
+const FORMAT: u32 = 1;
+/// The longest manifest: 65,535 files and more.
+const MANIFEST_LEN_MAX: u64 = 16 << 20;
+/// Bytes read at once.
+const PIECE_LEN: usize = 256 << 10;
+
+/// What a backup says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Manifest {
+    /// Form of the directory, 1.
+    pub format: u32,
+    /// The jeton that wrote the log.
+    pub jeton: String,
+    /// Which secret the log belongs to, in hexadecimal.
+    pub log_id: String,
+    /// The moment as a position in the log.
+    pub lsn: u64,
+    /// The moment, RFC 3339.
+    pub time: String,
+    /// Tokens that have a use left at the moment.
+    pub tokens: u64,
+    /// Whether the secret is in it. Never.
+    pub holds_secret: bool,
+    /// All other files, oldest first.
+    pub files: Vec<ManifestFile>,
+    /// SHA-256 of this manifest with an empty checksum, in hexadecimal.
+    pub checksum: String,
+}
+
+/// A file of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ManifestFile {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// SHA-256 of all of it, in hexadecimal.
+    pub sha256: String,
+}
+
+/// What reading all frames of a directory has shown.
+pub(super) struct Content {
+    pub log_id: String,
+    pub lsn: u64,
+    pub time: String,
+    pub tokens: u64,
+}
+
+impl Manifest {
+    pub(super) fn new(jeton: String, content: Content, files: Vec<ManifestFile>) -> Manifest {
+        let Content { log_id, lsn, time, tokens } = content;
+        let (format, holds_secret) = (FORMAT, false);
+        let checksum = String::new();
+        let mut manifest =
+            Manifest { format, jeton, log_id, lsn, time, tokens, holds_secret, files, checksum };
+        manifest.checksum = manifest.sum();
+        manifest
+    }
+
+    /// As it is written.
+    pub(super) fn text(&self) -> Vec<u8> {
+        // Strings and numbers always serialize.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    fn sum(&self) -> String {
+        let bare = Manifest { checksum: String::new(), ..self.clone() };
+        const_hex::encode(Sha256::digest(bare.text()))
+    }
+
+    /// Reads the manifest of `dir` and checks it, not the files.
+    pub(super) fn read(dir: &Path) -> Result<Manifest, BackupFailure> {
+        let path = dir.join(MANIFEST_NAME);
+        let mut text = Vec::new();
+        let file = fs::File::open(&path).map_err(BackupFailure::io("read", &path))?;
+        let read = file.take(MANIFEST_LEN_MAX + 1).read_to_end(&mut text);
+        read.map_err(BackupFailure::io("read", &path))?;
+        let damaged = |what: &str| BackupFailure::damaged(&path, what);
+        if text.len() as u64 > MANIFEST_LEN_MAX {
+            return Err(damaged("it is longer than any manifest"));
+        }
+        // The version first: another one may have other fields.
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Result<Version, _> = serde_json::from_slice(&text);
+        let is_other = version.is_ok_and(|version| version.format != FORMAT);
+        let manifest: Result<Manifest, _> = serde_json::from_slice(&text);
+        match manifest {
+            Ok(manifest) if manifest.text() == text && manifest.sum() == manifest.checksum => {
+                manifest.check().map_err(|what| damaged(&what))?;
+                Ok(manifest)
+            }
+            _ if is_other => {
+                Err(damaged("its format is not known to this jeton, or it is damaged"))
+            }
+            Ok(_) => Err(damaged("its checksum is wrong")),
+            // serde_json would quote the text.
+            Err(_) => Err(damaged("it is not a manifest")),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.format != FORMAT {
+            return Err(format!("format {} is not known to this jeton", self.format));
+        }
+        if self.holds_secret {
+            return Err("it says that the secret is in it".to_owned());
+        }
+        check_names(self.files.iter().map(|file| file.name.as_str()))
+    }
+
+    /// Bytes of all files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.length).sum()
+    }
+
+    /// Checks everything in `dir` against this manifest: which files there are, their lengths and
+    /// checksums, and every frame in them.
+    pub(super) fn verify(&self, dir: &Path, progress: &dyn Progress) -> Result<(), BackupFailure> {
+        let named = self.files.iter().map(|file| file.name.as_str()).chain([MANIFEST_NAME]);
+        let mut missing: BTreeSet<&str> = named.collect();
+        for entry in fs::read_dir(dir).map_err(BackupFailure::io("list", dir))? {
+            let entry = entry.map_err(BackupFailure::io("list", dir))?;
+            if !entry.file_name().to_str().is_some_and(|name| missing.remove(name)) {
+                return Err(BackupFailure::damaged(&entry.path(), "the manifest does not name it"));
+            }
+        }
+        if let Some(name) = missing.first() {
+            return Err(BackupFailure::damaged(&dir.join(name), "it is missing"));
+        }
+        let (mut done, all) = (0, self.bytes());
+        for file in &self.files {
+            file.check(dir, &mut io::sink())?;
+            done += file.length;
+            progress.advance(done, all);
+        }
+        let content = read_content(dir, progress)?;
+        let found = (&content.log_id, content.lsn, &content.time, content.tokens);
+        if found != (&self.log_id, self.lsn, &self.time, self.tokens) {
+            let what = "the log beside it is not the one that it names";
+            return Err(BackupFailure::damaged(&dir.join(MANIFEST_NAME), what));
+        }
+        Ok(())
+    }
+}
+
+impl ManifestFile {
+    /// Copies the file of `dir` to `out` and checks that it was as the manifest says.
+    pub(super) fn check(&self, dir: &Path, out: &mut impl io::Write) -> Result<(), BackupFailure> {
+        let path = dir.join(&self.name);
+        let read = BackupFailure::io("read", &path);
+        let (mut hash, mut len) = (Sha256::new(), 0);
+        let mut piece = vec![0; PIECE_LEN];
+        let copied = (|| {
+            let mut file = fs::File::open(&path)?;
+            if !file.metadata()?.is_file() {
+                return Ok(());
+            }
+            loop {
+                let piece_len = file.read(&mut piece)?;
+                if piece_len == 0 {
+                    return Ok(());
+                }
+                len += piece_len as u64;
+                // What is too long by then is not copied any further.
+                if len > self.length {
+                    return Ok(());
+                }
+                hash.update(&piece[..piece_len]);
+                out.write_all(&piece[..piece_len])?;
+            }
+        })();
+        copied.map_err(read)?;
+        if len != self.length {
+            let what = format!("it has not the {} bytes that the manifest says", self.length);
+            return Err(BackupFailure::damaged(&path, &what));
+        }
+        if const_hex::encode(hash.finalize()) != self.sha256 {
+            return Err(BackupFailure::damaged(&path, "its checksum is wrong"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether these can be the files of a backup: names of segments, in order, so that none leads out
+/// of the directory and none comes twice.
+pub(super) fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut before = "";
+    for name in names {
+        let digits = name.strip_prefix("segment-").and_then(|name| name.strip_suffix(".log"));
+        let is_hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if !digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(is_hex)) {
+            return Err("it names a file that is no segment".to_owned());
+        }
+        if name <= before {
+            return Err("its files are not in order".to_owned());
+        }
+        before = name;
+    }
+    Ok(())
+}
+
+/// Reads every frame in `dir` as a start would.
+pub(super) fn read_content(dir: &Path, progress: &dyn Progress) -> Result<Content, BackupFailure> {
+    let storage: Arc<dyn Storage> = Arc::new(Shelf::new(dir));
+    let unreadable = |error: &dyn std::fmt::Display| BackupFailure::Log {
+        dir: dir.to_owned(),
+        reason: error.to_string(),
+    };
+    let found = survey(&storage).map_err(|error| unreadable(&error))?;
+    let log_id = found.map(|survey| const_hex::encode(survey.log_id.0));
+    let log_id = log_id.ok_or_else(|| unreadable(&"there is no log"))?;
+    let found = verify_on(storage, progress).map_err(|error| unreadable(&error))?;
+    if found.torn_bytes > 0 {
+        return Err(unreadable(&"it does not end cleanly"));
+    }
+    let (time, tokens) = (UnixMillis(found.last_time_ms).to_string(), found.tokens);
+    Ok(Content { log_id, lsn: found.lsn, time, tokens })
+}
+
+/// The name of a directory that is not whole yet.
+pub(super) fn partial(dir: &Path) -> Result<PathBuf, BackupFailure> {
+    let mut name = dir.file_name().ok_or(BackupFailure::NoName)?.to_owned();
+    name.push(".partial");
+    Ok(dir.with_file_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let log_id = "00".repeat(16);
+        let content = Content { log_id, lsn: 7, time: UnixMillis(7).to_string(), tokens: 1 };
+        let name = "segment-0000000000000001.log".to_owned();
+        let file = ManifestFile { name, length: 3, sha256: "11".repeat(32) };
+        Manifest::new("0.1.0".to_owned(), content, vec![file])
+    }
+
+    #[test]
+    fn a_manifest_comes_back_and_every_flipped_bit_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(MANIFEST_NAME);
+        let text = manifest().text();
+        fs::write(&path, &text).unwrap();
+        assert_eq!(Manifest::read(dir.path()).unwrap(), manifest());
+        for bit in 0..text.len() * 8 {
+            let mut flipped = text.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &flipped).unwrap();
+            assert!(Manifest::read(dir.path()).is_err(), "bit {bit}");
+        }
+        for len in 0..text.len() {
+            fs::write(&path, &text[..len]).unwrap();
+            assert!(Manifest::read(dir.path()).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_come_twice_or_name_a_secret_are_refused() {
+        let one = "segment-0000000000000001.log";
+        assert!(check_names([one, "segment-000000000000000a.log"].into_iter()).is_ok());
+        for names in [&["../../etc/passwd"][..], &["secret.key"], &[one, one], &["segment-1.log"]] {
+            assert!(check_names(names.iter().copied()).is_err(), "{names:?}");
+        }
+        let mut odd = manifest();
+        odd.holds_secret = true;
+        assert!(odd.check().is_err());
+        odd = Manifest { format: 2, ..manifest() };
+        assert!(odd.check().unwrap_err().contains("format 2"));
+    }
+}

@@ -1,0 +1,79 @@
+//! `jeton restore`: makes a data directory of a backup and its secret.
+//!
+//! The log goes on under its old id, which is made of the secret: the same tokens must be found
+//! again. Two servers that go on from one backup, or a restored one beside the old one, do no harm
+//! to each other's files (a directory is locked, and nothing else is shared), but each would let a
+//! token be consumed: promise P2 holds for one history, and there would be two.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::manifest::Manifest;
+use super::place::{Place, check_free};
+use super::{BackupFailure, Shown, say};
+use crate::engine::{Config, Progress, SECRET_FILE_NAME, read_secret};
+use crate::token::{Digester, Secret};
+
+/// `jeton restore`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    backup: PathBuf,
+
+    /// The new data directory; must be missing or empty
+    #[arg(long, visible_alias = "data-dir", value_name = "DIR")]
+    data: PathBuf,
+
+    /// The secret of the log, as jeton secret export wrote it
+    #[arg(long, visible_alias = "secret-file", value_name = "FILE")]
+    secret: PathBuf,
+}
+
+pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
+    check_free(&args.data)?;
+    let manifest = Manifest::read(&args.backup)?;
+    let secret = secret_of(&manifest.log_id, &args.secret)?;
+    manifest.verify(&args.backup, &Shown::new("verifying"))?;
+    let place = Place::new(&args.data)?;
+    let shown = Shown::new("restoring");
+    let (mut done, all) = (0, manifest.bytes());
+    for file in &manifest.files {
+        let mut out = place.create(&file.name)?;
+        // Once more: it is what was copied that counts.
+        file.check(&args.backup, &mut out)?;
+        out.sync_all().map_err(BackupFailure::io("write", &place.path().join(&file.name)))?;
+        done += file.length;
+        shown.advance(done, all);
+    }
+    drop(shown);
+    place.write(SECRET_FILE_NAME, secret.as_bytes())?;
+    place.finish()?;
+    say(&manifest);
+    warn(&manifest, &args.data);
+    Ok(())
+}
+
+/// Reads a secret that must belong to the log with this id.
+pub(super) fn secret_of(log_id: &str, file: &Path) -> Result<Secret, BackupFailure> {
+    let secret = read_secret(file)?;
+    let digester = Digester::new(&secret, &Config::default().namespace);
+    match const_hex::encode(digester.secret_check()) == log_id {
+        true => Ok(secret),
+        false => Err(BackupFailure::WrongSecret(file.to_owned())),
+    }
+}
+
+/// What a restore forgets.
+fn warn(manifest: &Manifest, data: &Path) {
+    eprintln!(
+        "{} now holds the tokens as they were at {}.\n\
+         WARNING: what was consumed, revoked or issued after that moment is forgotten. A token \
+         that was consumed after it can be CONSUMED AGAIN until its deadline; one that was issued \
+         after it is unknown. Before you let clients in: stop the old server for good, and revoke \
+         what your own records say was consumed or revoked since (jeton revoke). If you have no \
+         such records, start with an empty data directory, and a new secret, instead.",
+        data.display(),
+        manifest.time
+    );
+}

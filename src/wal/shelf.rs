@@ -1,0 +1,108 @@
+//! A directory that is only read: a backup on its way in or out, perhaps on a medium that cannot be
+//! written. Unlike [`super::Disk`] it makes no lock file and takes no lock.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::storage::{File, Storage};
+
+/// A directory whose files nobody changes.
+pub struct Shelf(PathBuf);
+
+impl Shelf {
+    /// The directory `dir`.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self(dir.to_owned())
+    }
+}
+
+fn refused<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "this directory is only read"))
+}
+
+impl Storage for Shelf {
+    fn create(&self, _name: &str, _reserve_len: u64) -> io::Result<Arc<dyn File>> {
+        refused()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(ShelfFile(fs::File::open(self.0.join(name))?)))
+    }
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        refused()
+    }
+
+    fn remove(&self, _name: &str) -> io::Result<()> {
+        refused()
+    }
+
+    /// Nothing was changed, so nothing is left to sync.
+    fn sync_dir(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct ShelfFile(fs::File);
+
+impl File for ShelfFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+        refused()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn forget_cache(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        refused()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_and_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), b"hello").unwrap();
+        let shelf = Shelf::new(dir.path());
+        let file = shelf.open("a").unwrap();
+        let mut back = [0; 3];
+        file.read_at(&mut back, 2).unwrap();
+        assert_eq!((&back, file.len().unwrap()), (b"llo", 5));
+        assert!(file.write_at(b"x", 0).is_err() && file.set_len(0).is_err());
+        assert!(shelf.create("b", 0).is_err() && shelf.rename("a", "b").is_err());
+        assert!(shelf.remove("a").is_err());
+        assert_eq!(shelf.list().unwrap(), [("a".to_owned(), 5)]);
+    }
+}
