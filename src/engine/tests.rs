@@ -9,6 +9,7 @@ use crate::token::{ConsumeKey, Digest, Digester, Secret};
 use crate::wal::testing::{Keep, Memory};
 use crate::wal::{self, Preparing, survey};
 
+mod backup;
 mod model;
 #[cfg(jeton_loom)]
 mod orders;

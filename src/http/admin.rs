@@ -255,6 +255,7 @@ async fn serve_stream(
             true => refusal(shown, &view),
             false => Some(answer(method, path, shown, &view)),
         };
+        // Whose backup it is; they were let in just now, whatever the time.
         let access = view.keys.get().and_then(|keys| {
             let table = response.is_none().then(|| keys.table())?;
             shown.access(&table, UnixMillis(0))
@@ -266,7 +267,7 @@ async fn serve_stream(
             }
             let response = backup::answer(view.engine.get().cloned(), given_up).await;
             let status = response.status();
-            let outcome = if status == StatusCode::OK { "done" } else { "refused" };
+            let outcome = backup::meaning(status);
             audit(&view, address, "backup", outcome, Some(status), access);
             Ok(response)
         }

@@ -89,6 +89,16 @@ fn status_of(error: &BackupError) -> StatusCode {
     }
 }
 
+/// What a status means, in the words of the audit log.
+pub(super) fn meaning(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::OK => "ok",
+        StatusCode::CONFLICT => "conflict",
+        StatusCode::INSUFFICIENT_STORAGE => "disk_full",
+        _ => "unavailable",
+    }
+}
+
 fn refusal(status: StatusCode, reason: &str) -> Response<AdminBody> {
     let mut response = Response::new(Either::Left(Full::from(format!("{reason}\n"))));
     *response.status_mut() = status;

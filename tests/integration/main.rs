@@ -31,6 +31,7 @@ mod api_reference;
 mod api_resolve;
 mod api_revoke;
 mod audit;
+mod backup;
 mod cli;
 mod clock;
 mod config;

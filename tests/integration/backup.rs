@@ -1,0 +1,588 @@
+//! Backup and restore, from outside: a backup taken while writers go on and the ring turns is one
+//! moment of the log, token by token; a broken one never looks whole; a damaged one is refused.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, Issued, expect};
+use crate::raw::{Conn, request};
+use crate::server::{Launch, Server, jeton, output, wait};
+use crate::support::{Rng, eventually, files_under, find_bytes, not_run, wait_past};
+
+const WRITERS: usize = 3;
+const PAYLOAD_LEN: usize = 16 << 10;
+/// Of the first connection through a [`Gate`], so many bytes pass before it is opened.
+const PASSES_CLOSED: usize = 64 << 10;
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn run(args: &[&str]) -> Output {
+    output(jeton().args(args))
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn backup_command(admin: SocketAddr, dir: &Path) -> Command {
+    let mut command = jeton();
+    command.args(["backup", "--server", &format!("http://{admin}"), text(dir)]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Takes a backup, which must succeed, and gives its manifest.
+fn take(server: &Server, dir: &Path) -> Value {
+    let output = output(&mut backup_command(server.admin, dir));
+    assert!(output.status.success(), "{}", said(&output));
+    manifest(dir)
+}
+
+fn manifest(dir: &Path) -> Value {
+    let text = std::fs::read(dir.join("manifest.json")).expect("a manifest");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+fn export(data: &Path, out: &Path) {
+    let output = run(&["secret", "export", "--data", text(data), "--out", text(out)]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+fn restore(backup: &Path, data: &Path, secret: &Path) -> Output {
+    run(&["restore", text(backup), "--data", text(data), "--secret", text(secret)])
+}
+
+fn stats(server: &Server) -> Value {
+    let mut conn = Conn::open(server.admin).expect("the admin listener is there");
+    conn.send(&request("GET", "/v1/stats", &[], b"")).expect("sends");
+    conn.response().expect("an answer").json()
+}
+
+fn number(stats: &Value, name: &str) -> u64 {
+    stats["log"][name].as_u64().expect("a number")
+}
+
+fn is_running(server: &Server) -> bool {
+    stats(server)["backup_running"].as_bool().expect("a bool")
+}
+
+/// A way to a server that holds back what comes from it until it is opened.
+struct Gate {
+    address: SocketAddr,
+    is_open: Arc<AtomicBool>,
+    /// When the first byte came.
+    answered_at: Arc<Mutex<Option<Instant>>>,
+    passed: Arc<AtomicU64>,
+}
+
+impl Gate {
+    fn before(server: SocketAddr) -> Gate {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let gate = Gate {
+            address: listener.local_addr().expect("an address"),
+            is_open: Arc::default(),
+            answered_at: Arc::default(),
+            passed: Arc::default(),
+        };
+        let (is_open, answered_at) = (gate.is_open.clone(), gate.answered_at.clone());
+        let passed = gate.passed.clone();
+        thread::spawn(move || {
+            let (mut client, _) = listener.accept().expect("a client");
+            // So that little of a backup waits in the system's buffers.
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+                .expect("a socket");
+            socket.set_recv_buffer_size(PASSES_CLOSED).expect("a small buffer");
+            socket.connect(&server.into()).expect("the server is there");
+            let mut server = TcpStream::from(socket);
+            let (mut asking, mut asked) =
+                (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut asking, &mut asked);
+                let _ = asked.shutdown(Shutdown::Both);
+            });
+            let mut piece = vec![0; 16 << 10];
+            loop {
+                let is_held = passed.load(Ordering::SeqCst) >= PASSES_CLOSED as u64;
+                if is_held && !is_open.load(Ordering::SeqCst) {
+                    thread::sleep(std::time::Duration::from_millis(2));
+                    continue;
+                }
+                let Ok(len @ 1..) = server.read(&mut piece) else { break };
+                answered_at.lock().expect("no panic").get_or_insert_with(Instant::now);
+                passed.fetch_add(len as u64, Ordering::SeqCst);
+                if client.write_all(&piece[..len]).is_err() {
+                    break;
+                }
+            }
+            let _ = client.shutdown(Shutdown::Both);
+        });
+        gate
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes a backup, as far as the closed gate lets it.
+    fn begin(&self, dir: &Path) -> Child {
+        let child = backup_command(self.address, dir).spawn().expect("it runs");
+        let passed = || self.passed.load(Ordering::SeqCst) >= PASSES_CLOSED as u64;
+        eventually("the backup has begun", passed);
+        child
+    }
+
+    fn answered_at(&self) -> Instant {
+        self.answered_at.lock().expect("no panic").expect("it was answered")
+    }
+}
+
+/// What a token is after a change, as its status tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Gone,
+    Alive { expires_at: String, uses_left: u64 },
+}
+
+/// A change that one writer made.
+struct Change {
+    token: String,
+    after: State,
+    sent_at: Instant,
+    answered_at: Instant,
+}
+
+/// A writer, and all that it did, in order.
+struct Writer {
+    client: Client,
+    rng: Rng,
+    alive: Vec<(String, State)>,
+    changes: Vec<Change>,
+}
+
+impl Writer {
+    fn new(server: &Server, seed: u64) -> Writer {
+        let client = Client::of(server);
+        Writer { client, rng: Rng::new(seed), alive: Vec::new(), changes: Vec::new() }
+    }
+
+    fn act(&mut self) {
+        let sent_at = Instant::now();
+        let is_new = self.alive.len() < 20 || self.rng.below(2) == 0 && self.alive.len() < 60;
+        let (token, after) = if is_new { self.issue() } else { self.change() };
+        if let State::Alive { .. } = after {
+            self.alive.push((token.clone(), after.clone()));
+        }
+        let answered_at = Instant::now();
+        self.changes.push(Change { token, after, sent_at, answered_at });
+    }
+
+    fn issue(&mut self) -> (String, State) {
+        let payload = "x".repeat(PAYLOAD_LEN);
+        let body = json!({"payload": payload, "ttl": "20m", "uses": 2}).to_string();
+        let Issued { token, expires_at } = self.client.issued(&body);
+        (token, State::Alive { expires_at, uses_left: 2 })
+    }
+
+    fn change(&mut self) -> (String, State) {
+        let at = self.rng.below(self.alive.len());
+        let (token, state) = self.alive.swap_remove(at);
+        let State::Alive { expires_at, uses_left } = state else { unreachable!("it lives") };
+        let after = match self.rng.below(4) {
+            0 => {
+                let ttl = format!("{}m", 21 + self.rng.below(60));
+                let answer = self.client.extend(&token, &ttl);
+                expect(&answer, 200);
+                let expires_at = answer.json()["expires_at"].as_str().expect("one").to_owned();
+                State::Alive { expires_at, uses_left }
+            }
+            1 => {
+                expect(&self.client.revoke(&token), 204);
+                State::Gone
+            }
+            _ => {
+                expect(&self.client.consume(&token), 200);
+                match uses_left - 1 {
+                    0 => State::Gone,
+                    uses_left => State::Alive { expires_at, uses_left },
+                }
+            }
+        };
+        (token, after)
+    }
+
+    /// The one number of changes, of those that can be, after which `found` is what was.
+    fn moments(
+        &self,
+        found: &BTreeMap<String, State>,
+        from: Instant,
+        until: Instant,
+    ) -> Vec<usize> {
+        let surely = self.changes.iter().filter(|change| change.answered_at < from).count();
+        let possibly = self.changes.iter().filter(|change| change.sent_at <= until).count();
+        let mut states: BTreeMap<&str, &State> =
+            self.changes.iter().map(|change| (&change.token[..], &State::Gone)).collect();
+        let mut moments = Vec::new();
+        for done in 0..=possibly {
+            if let Some(change) = done.checked_sub(1).map(|last| &self.changes[last]) {
+                states.insert(&change.token, &change.after);
+            }
+            if done >= surely && states.iter().all(|(token, state)| &found[*token] == *state) {
+                moments.push(done);
+            }
+        }
+        moments
+    }
+}
+
+/// The state of a token as a server tells it.
+fn state_of(client: &mut Client, token: &str) -> State {
+    let status = client.status(token);
+    if status.status == 404 {
+        return State::Gone;
+    }
+    expect(&status, 200);
+    let status = status.json();
+    let expires_at = status["expires_at"].as_str().expect("a deadline").to_owned();
+    State::Alive { expires_at, uses_left: status["uses_left"].as_u64().expect("uses") }
+}
+
+/// The log must be longer than what a held backup may have in buffers: pieces, and the system's.
+fn fill(server: &Server, client: &mut Client) -> Vec<String> {
+    let mut kept = Vec::new();
+    while number(&stats(server), "segments") < 16 {
+        let payload = "k".repeat(PAYLOAD_LEN);
+        kept.push(client.issued(&json!({"payload": payload, "ttl": "1h"}).to_string()).token);
+    }
+    kept
+}
+
+#[test]
+fn p2_p7_a_backup_under_load_is_one_moment_token_by_token() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [data, backup, secret, restored] =
+        ["data", "backup", "secret", "restored"].map(|name| dir.path().join(name));
+    let server = Launch::on(&data).start();
+    let kept = fill(&server, &mut Client::of(&server));
+    let gate = Gate::before(server.admin);
+    let is_over = AtomicBool::new(false);
+    let (mut writers, from) = thread::scope(|scope| {
+        let working: Vec<_> = (0..WRITERS)
+            .map(|seed| {
+                let mut writer = Writer::new(&server, seed as u64 + 1);
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::SeqCst) {
+                        writer.act();
+                    }
+                    writer
+                })
+            })
+            .collect();
+        let appended = |stats: &Value| number(stats, "appended_bytes");
+        let turned = |since: u64, by: u64| {
+            eventually("the ring has turned", || appended(&stats(&server)) > since + by);
+        };
+        turned(appended(&stats(&server)), 4 << 20);
+        let from = Instant::now();
+        let mut child = gate.begin(&backup);
+        let held = stats(&server);
+        turned(appended(&held), 12 << 20);
+        let meanwhile = stats(&server);
+        assert_eq!(meanwhile["backup_running"], true);
+        assert!(number(&meanwhile, "segments") > number(&held, "segments") + 6, "{meanwhile}");
+        gate.open();
+        let status = wait(&mut child);
+        let ended = child.wait_with_output().expect("its output");
+        assert!(status.success(), "{}", said(&ended));
+        // Segments go again, and become new ones.
+        let recycled = number(&stats(&server), "segments_recycled");
+        eventually("segments are used again", || {
+            number(&stats(&server), "segments_recycled") > recycled + 2
+        });
+        is_over.store(true, Ordering::SeqCst);
+        let writers = working.into_iter().map(|writer| writer.join().expect("a writer"));
+        (writers.collect::<Vec<Writer>>(), from)
+    });
+    let until = gate.answered_at();
+    assert_eq!(stats(&server)["backups"], 1);
+    // P9: no token is in it, and not the secret.
+    export(&data, &secret);
+    let bytes = std::fs::read(&secret).expect("a secret");
+    assert!(find_bytes(&backup, &bytes).is_empty());
+    for token in kept.iter().take(3).chain(writers.iter().map(|w| &w.changes[0].token)) {
+        assert!(find_bytes(&backup, token.as_bytes()).is_empty(), "a token is in the backup");
+    }
+    server.stop_well();
+
+    let output = restore(&backup, &restored, &secret);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("CONSUMED AGAIN"), "{}", said(&output));
+    let server = Launch::on(&restored).start();
+    assert_eq!(manifest(&backup)["tokens"], server.tokens);
+    let mut client = Client::of(&server);
+    let mut alive = kept.len() as u64;
+    for token in &kept {
+        assert!(matches!(state_of(&mut client, token), State::Alive { .. }));
+    }
+    for (number, writer) in writers.iter_mut().enumerate() {
+        let mut found = BTreeMap::new();
+        for change in &writer.changes {
+            let state = state_of(&mut client, &change.token);
+            found.insert(change.token.clone(), state);
+        }
+        alive += found.values().filter(|state| **state != State::Gone).count() as u64;
+        let moments = writer.moments(&found, from, until);
+        assert!(!moments.is_empty(), "writer {number}: what was restored was never so");
+        assert!(writer.changes.len() > moments[0] + 50, "it went on after the moment");
+    }
+    assert_eq!(alive, server.tokens, "and there is nothing else");
+}
+
+#[test]
+fn p3_what_expired_since_does_not_come_back_and_what_was_consumed_stays_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [data, backup, secret, restored] =
+        ["data", "backup", "secret", "restored"].map(|name| dir.path().join(name));
+    let server = Launch::on(&data).start();
+    let mut client = Client::of(&server);
+    let short = client.issued(r#"{"payload":1,"ttl":"3s"}"#);
+    let [consumed, revoked, later, kept] =
+        [1, 2, 3, 4].map(|_| client.issued(r#"{"payload":2,"ttl":"10m"}"#).token);
+    expect(&client.consume(&consumed), 200);
+    expect(&client.revoke(&revoked), 204);
+    take(&server, &backup);
+    expect(&client.consume(&later), 200);
+    let unknown = client.issued(r#"{"payload":5,"ttl":"10m"}"#).token;
+    export(&data, &secret);
+    wait_past(&short.expires_at);
+    // The old server may even run: nothing is shared.
+    assert!(restore(&backup, &restored, &secret).status.success());
+    let again = Launch::on(&restored).start();
+    let mut client = Client::of(&again);
+    for (token, status) in
+        [(&short.token, 404), (&consumed, 404), (&revoked, 404), (&unknown, 404), (&kept, 200)]
+    {
+        expect(&client.resolve(token), status);
+    }
+    // What the restore warns of.
+    expect(&client.consume(&later), 200);
+    expect(&client.consume(&later), 404);
+    // A backup of the restored one is as good.
+    let second = dir.path().join("second");
+    assert_eq!(take(&again, &second)["log_id"], manifest(&backup)["log_id"]);
+}
+
+#[test]
+fn a_backup_that_breaks_off_never_looks_whole_and_holds_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let backup = dir.path().join("backup");
+    let server = Launch::on(&dir.path().join("data")).start();
+    fill(&server, &mut Client::of(&server));
+    // The client is killed.
+    let mut child = Gate::before(server.admin).begin(&backup);
+    assert!(is_running(&server) && !backup.exists());
+    child.kill().expect("a child of ours");
+    child.wait().expect("it has ended");
+    assert!(!backup.exists() && dir.path().join("backup.partial").exists());
+    eventually("nothing is held", || !is_running(&server));
+    assert_eq!(stats(&server)["backups_broken"], 1);
+    // What it left does not stop the next one, and is swept.
+    take(&server, &backup);
+    assert!(!dir.path().join("backup.partial").exists());
+    assert!(run(&["backup", "verify", text(&backup)]).status.success());
+    // Nothing is written over.
+    let before = std::fs::read(backup.join("manifest.json")).expect("a manifest");
+    let refused = output(&mut backup_command(server.admin, &backup));
+    assert!(!refused.status.success() && said(&refused).contains("not empty"));
+    assert_eq!(std::fs::read(backup.join("manifest.json")).expect("a manifest"), before);
+    // The server is killed.
+    let (second, gate) = (dir.path().join("second"), Gate::before(server.admin));
+    let mut child = gate.begin(&second);
+    server.kill9();
+    gate.open();
+    assert_eq!(wait(&mut child).code(), Some(1));
+    let ended = child.wait_with_output().expect("its output");
+    assert!(said(&ended).contains("broke off"), "{}", said(&ended));
+    assert!(!second.exists() && !dir.path().join("second.partial").exists());
+}
+
+#[test]
+fn a_backup_to_a_full_disk_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).expect("a folder");
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&small).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return not_run("a backup to a full disk", "this process may not mount a tmpfs");
+    }
+    let server = Launch::on(&dir.path().join("data")).start();
+    fill(&server, &mut Client::of(&server));
+    let refused = output(&mut backup_command(server.admin, &small.join("backup")));
+    let left = files_under(&small);
+    let unmounted = Command::new("umount").arg(&small).output();
+    assert!(unmounted.is_ok_and(|output| output.status.success()), "it was mounted");
+    assert!(!refused.status.success() && said(&refused).contains("can't write"));
+    assert!(left.is_empty(), "{left:?}");
+    eventually("nothing is held", || !is_running(&server));
+}
+
+#[test]
+fn a_damaged_backup_is_refused_by_verify_and_by_restore() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [data, backup, secret, restored] =
+        ["data", "backup", "secret", "restored"].map(|name| dir.path().join(name));
+    let server = Launch::on(&data).start();
+    let mut client = Client::of(&server);
+    while number(&stats(&server), "segments") < 3 {
+        let payload = "k".repeat(PAYLOAD_LEN);
+        client.issued(&json!({"payload": payload}).to_string());
+    }
+    take(&server, &backup);
+    export(&data, &secret);
+    let refused = |what: &str| {
+        let verified = run(&["backup", "verify", text(&backup)]);
+        assert_eq!(verified.status.code(), Some(1), "{what}: verify");
+        let output = restore(&backup, &restored, &secret);
+        assert_eq!(output.status.code(), Some(1), "{what}: restore");
+        assert!(said(&output).starts_with("error: ") && said(&output).contains(text(&backup)));
+        assert!(!restored.exists() && !dir.path().join("restored.partial").exists(), "{what}");
+    };
+    for path in files_under(&backup) {
+        let (name, bytes) = (text(&path), std::fs::read(&path).expect("a file"));
+        // The middle, the very first and the very last byte: that one is a zero never written.
+        for at in [bytes.len() / 2, 0, bytes.len() - 1] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            std::fs::write(&path, &flipped).expect("written");
+            refused(&format!("{name}: a flipped bit at {at}"));
+        }
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).expect("written");
+        refused(&format!("{name}: cut"));
+        std::fs::write(&path, [&bytes[..], b"\0"].concat()).expect("written");
+        refused(&format!("{name}: longer"));
+        std::fs::remove_file(&path).expect("removed");
+        refused(&format!("{name}: missing"));
+        std::fs::write(&path, &bytes).expect("written");
+    }
+    let extra = backup.join("segment-0000000000000009.log");
+    std::fs::write(&extra, b"x").expect("written");
+    refused("a file more");
+    std::fs::remove_file(&extra).expect("removed");
+    assert!(run(&["backup", "verify", text(&backup)]).status.success(), "else it is whole");
+    assert!(restore(&backup, &restored, &secret).status.success());
+}
+
+#[test]
+fn p9_the_secret_is_exported_on_purpose_and_must_be_the_right_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [data, backup, secret, restored] =
+        ["data", "backup", "secret", "restored"].map(|name| dir.path().join(name));
+    let server = Launch::on(&data).start();
+    take(&server, &backup);
+    assert_eq!(manifest(&backup)["holds_secret"], false);
+    export(&data, &secret);
+    let bytes = std::fs::read(&secret).expect("a secret");
+    let mode = std::fs::metadata(&secret).expect("a file").permissions().mode();
+    assert_eq!((bytes.len(), mode & 0o777), (32, 0o600));
+    let again = run(&["secret", "export", "--data", text(&data), "--out", text(&secret)]);
+    assert!(!again.status.success() && said(&again).contains("nothing is written over"));
+    // Of another server, of another length, not there.
+    let other = dir.path().join("other");
+    for wrong in [Some(vec![7; 32]), Some(vec![7; 31]), None] {
+        match &wrong {
+            Some(bytes) => std::fs::write(&other, bytes).expect("written"),
+            None => std::fs::remove_file(&other).expect("removed"),
+        }
+        let refused = restore(&backup, &restored, &other);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(said(&refused).contains(text(&other)), "{}", said(&refused));
+        assert!(!restored.exists());
+    }
+    let given = ["secret", "export", "--data", text(&data), "--out", text(&other)];
+    std::fs::write(dir.path().join("wrong"), [7; 32]).expect("written");
+    let wrong = dir.path().join("wrong");
+    let refused = run(&[&given[..], &["--secret-file", text(&wrong)]].concat());
+    assert!(!refused.status.success() && !other.exists(), "not the secret of this log");
+    // A directory with anything in it is not written over.
+    std::fs::create_dir(&restored).expect("a folder");
+    std::fs::write(restored.join("letter"), b"mine").expect("written");
+    let refused = restore(&backup, &restored, &secret);
+    assert!(!refused.status.success() && said(&refused).contains("not empty"));
+    std::fs::remove_file(restored.join("letter")).expect("removed");
+    assert!(restore(&backup, &restored, &secret).status.success(), "an empty one is taken");
+    for (_, bytes) in files_under(&backup).iter().map(|path| (path, std::fs::read(path))) {
+        assert!(!bytes.expect("a file").windows(32).any(|part| part == &bytes_of(&secret)[..]));
+    }
+}
+
+fn bytes_of(path: &PathBuf) -> Vec<u8> {
+    std::fs::read(path).expect("a file")
+}
+
+#[test]
+fn a_backup_is_for_one_at_a_time_with_the_scope_admin() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = dir.path().join("keys.toml");
+    let key = |scope: &str| {
+        let output = run(&["keys", "add", "--scope", scope, "--keys", text(&keys)]);
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    };
+    let (admin, other) = (key("admin"), key("issue,resolve,consume,revoke,reference"));
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", text(&keys)).start();
+    let mut client = Client::of(&server);
+    for _ in 0..900 {
+        let body = json!({"payload": "k".repeat(PAYLOAD_LEN), "ttl": "1h"}).to_string();
+        let bearer = format!("Bearer {other}");
+        expect(&client.send("POST", "/v1/tokens", &[("Authorization", &bearer)], &body), 201);
+    }
+    let begin = |key: &str, method: &str| {
+        let mut conn = Conn::open(server.admin).expect("the admin listener is there");
+        let bearer = format!("Bearer {key}");
+        let headers = [("Authorization", &bearer[..])];
+        let headers = if key.is_empty() { &headers[..0] } else { &headers[..] };
+        conn.send(&request(method, "/v1/backup", headers, b"")).expect("sends");
+        conn.response().expect("an answer")
+    };
+    assert_eq!(begin("", "POST").status, 401);
+    assert_eq!(begin(&other, "POST").status, 403);
+    let refused = begin(&admin, "GET");
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")));
+    let (backup, key_file) = (dir.path().join("backup"), dir.path().join("key"));
+    std::fs::write(&key_file, format!("{admin}\n")).expect("written");
+    let refused = output(&mut backup_command(server.admin, &backup));
+    assert!(said(&refused).contains("401"), "{}", said(&refused));
+    assert!(!backup.exists() && !dir.path().join("backup.partial").exists());
+    let gate = Gate::before(server.admin);
+    let mut command = backup_command(gate.address, &backup);
+    let mut child = command.args(["--key-file", text(&key_file)]).spawn().expect("it runs");
+    eventually("one is begun", || gate.passed.load(Ordering::SeqCst) >= PASSES_CLOSED as u64);
+    let second = begin(&admin, "POST");
+    assert_eq!(second.status, 409, "{}", second.text());
+    gate.open();
+    assert!(wait(&mut child).success());
+    assert!(run(&["backup", "verify", text(&backup)]).status.success());
+    assert_eq!(begin(&admin, "POST").status, 200, "and then again");
+}
+
+#[test]
+fn a_server_that_keeps_nothing_has_no_backup() {
+    let server = Server::fresh_with(|launch| launch.switch("--memory-only"));
+    let dir = tempfile::tempdir().expect("a folder");
+    let refused = output(&mut backup_command(server.admin, &dir.path().join("backup")));
+    assert!(said(&refused).contains("409") && said(&refused).contains("keeps nothing on disk"));
+    assert!(files_under(dir.path()).is_empty());
+}
