@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
@@ -32,7 +32,7 @@ const REASON_LEN_MAX: usize = 4 << 10;
 /// How long the server may send nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is not sent is zeros; they are hashed in pieces of this length.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
     // Known before the server has any work.
@@ -45,7 +45,7 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
         if status != StatusCode::OK {
             let body = Limited::new(response.into_body(), REASON_LEN_MAX);
             let reason = timeout(PATIENCE, body.collect()).await.ok().and_then(Result::ok);
-            let reason = reason.map(|reason| reason.to_bytes()).unwrap_or_default();
+            let reason = reason.map(Collected::to_bytes).unwrap_or_default();
             let reason = String::from_utf8_lossy(&reason).trim().escape_debug().to_string();
             return Err(BackupFailure::Refused { status: status.as_u16(), reason });
         }
