@@ -56,6 +56,7 @@ mod hostile_watch;
 mod http2;
 mod limits;
 mod linear;
+mod openapi;
 mod power;
 mod protocol;
 mod quota;
