@@ -148,6 +148,15 @@ impl Gate {
     }
 }
 
+/// Ends the writers, also when the test fails: they would be waited for.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// What a token is after a change, as its status tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -258,10 +267,11 @@ fn state_of(client: &mut Client, token: &str) -> State {
     State::Alive { expires_at, uses_left: status["uses_left"].as_u64().expect("uses") }
 }
 
-/// The log must be longer than what a held backup may have in buffers: pieces, and the system's.
-fn fill(server: &Server, client: &mut Client) -> Vec<String> {
+/// What is kept of the log, to be longer than what a held backup may have in buffers: pieces, and
+/// the system's.
+fn fill(server: &Server, client: &mut Client, segments: u64) -> Vec<String> {
     let mut kept = Vec::new();
-    while number(&stats(server), "segments") < 16 {
+    while number(&stats(server), "segments") < segments {
         let payload = "k".repeat(PAYLOAD_LEN);
         kept.push(client.issued(&json!({"payload": payload, "ttl": "1h"}).to_string()).token);
     }
@@ -274,7 +284,7 @@ fn p2_p7_a_backup_under_load_is_one_moment_token_by_token() {
     let [data, backup, secret, restored] =
         ["data", "backup", "secret", "restored"].map(|name| dir.path().join(name));
     let server = Launch::on(&data).start();
-    let kept = fill(&server, &mut Client::of(&server));
+    let kept = fill(&server, &mut Client::of(&server), 6);
     let gate = Gate::before(server.admin);
     let is_over = AtomicBool::new(false);
     let (mut writers, from) = thread::scope(|scope| {
@@ -290,18 +300,28 @@ fn p2_p7_a_backup_under_load_is_one_moment_token_by_token() {
                 })
             })
             .collect();
-        let appended = |stats: &Value| number(stats, "appended_bytes");
-        let turned = |since: u64, by: u64| {
-            eventually("the ring has turned", || appended(&stats(&server)) > since + by);
+        let over = Over(&is_over);
+        // One after the other: each in its time.
+        let turned = |name: &str, by: u64| {
+            let since = number(&stats(&server), name);
+            for step in 1..=by {
+                eventually(name, || number(&stats(&server), name) >= since + step);
+            }
         };
-        turned(appended(&stats(&server)), 4 << 20);
+        // The log is as long as it gets, by about two segments.
+        turned("segments_released", 4);
         let from = Instant::now();
         let mut child = gate.begin(&backup);
         let held = stats(&server);
-        turned(appended(&held), 12 << 20);
+        let made =
+            |stats: &Value| number(stats, "segments_created") + number(stats, "segments_recycled");
+        // As many as there were: without the pin none would be what it was.
+        for step in 1..=number(&held, "segments") {
+            eventually("a segment is made", || made(&stats(&server)) >= made(&held) + step);
+        }
         let meanwhile = stats(&server);
         assert_eq!(meanwhile["backup_running"], true);
-        assert!(number(&meanwhile, "segments") > number(&held, "segments") + 6, "{meanwhile}");
+        assert!(number(&meanwhile, "segments") > number(&held, "segments") + 4, "{meanwhile}");
         gate.open();
         let status = wait(&mut child);
         let ended = child.wait_with_output().expect("its output");
@@ -311,7 +331,7 @@ fn p2_p7_a_backup_under_load_is_one_moment_token_by_token() {
         eventually("segments are used again", || {
             number(&stats(&server), "segments_recycled") > recycled + 2
         });
-        is_over.store(true, Ordering::SeqCst);
+        drop(over);
         let writers = working.into_iter().map(|writer| writer.join().expect("a writer"));
         (writers.collect::<Vec<Writer>>(), from)
     });
@@ -389,7 +409,7 @@ fn a_backup_that_breaks_off_never_looks_whole_and_holds_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
     let backup = dir.path().join("backup");
     let server = Launch::on(&dir.path().join("data")).start();
-    fill(&server, &mut Client::of(&server));
+    fill(&server, &mut Client::of(&server), 16);
     // The client is killed.
     let mut child = Gate::before(server.admin).begin(&backup);
     assert!(is_running(&server) && !backup.exists());
@@ -429,7 +449,7 @@ fn a_backup_to_a_full_disk_leaves_nothing() {
         return not_run("a backup to a full disk", "this process may not mount a tmpfs");
     }
     let server = Launch::on(&dir.path().join("data")).start();
-    fill(&server, &mut Client::of(&server));
+    fill(&server, &mut Client::of(&server), 16);
     let refused = output(&mut backup_command(server.admin, &small.join("backup")));
     let left = files_under(&small);
     let unmounted = Command::new("umount").arg(&small).output();
