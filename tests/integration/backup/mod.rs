@@ -1,28 +1,25 @@
 //! Backup and restore, from outside: a backup taken while writers go on and the ring turns is one
 //! moment of the log, token by token; a broken one never looks whole; a damaged one is refused.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+mod gate;
+mod load;
+mod writer;
+
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Instant;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, Issued, expect};
+use crate::client::{Client, expect};
 use crate::raw::{Conn, request};
 use crate::server::{Launch, Server, jeton, output, wait};
-use crate::support::{Rng, eventually, files_under, find_bytes, not_run, wait_past};
+use crate::support::{eventually, files_under, not_run, wait_past};
+use gate::{Gate, PASSES_CLOSED};
 
-const WRITERS: usize = 3;
 const PAYLOAD_LEN: usize = 16 << 10;
-/// Of the first connection through a [`Gate`], so many bytes pass before it is opened.
-const PASSES_CLOSED: usize = 64 << 10;
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
@@ -78,195 +75,6 @@ fn is_running(server: &Server) -> bool {
     stats(server)["backup_running"].as_bool().expect("a bool")
 }
 
-/// A way to a server that holds back what comes from it until it is opened.
-struct Gate {
-    address: SocketAddr,
-    is_open: Arc<AtomicBool>,
-    /// When the first byte came.
-    answered_at: Arc<Mutex<Option<Instant>>>,
-    passed: Arc<AtomicU64>,
-}
-
-impl Gate {
-    fn before(server: SocketAddr) -> Gate {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let gate = Gate {
-            address: listener.local_addr().expect("an address"),
-            is_open: Arc::default(),
-            answered_at: Arc::default(),
-            passed: Arc::default(),
-        };
-        let (is_open, answered_at) = (gate.is_open.clone(), gate.answered_at.clone());
-        let passed = gate.passed.clone();
-        thread::spawn(move || {
-            let (mut client, _) = listener.accept().expect("a client");
-            // So that little of a backup waits in the system's buffers.
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
-                .expect("a socket");
-            socket.set_recv_buffer_size(PASSES_CLOSED).expect("a small buffer");
-            socket.connect(&server.into()).expect("the server is there");
-            let mut server = TcpStream::from(socket);
-            let (mut asking, mut asked) =
-                (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
-            thread::spawn(move || {
-                let _ = std::io::copy(&mut asking, &mut asked);
-                let _ = asked.shutdown(Shutdown::Both);
-            });
-            let mut piece = vec![0; 16 << 10];
-            loop {
-                let is_held = passed.load(Ordering::SeqCst) >= PASSES_CLOSED as u64;
-                if is_held && !is_open.load(Ordering::SeqCst) {
-                    thread::sleep(std::time::Duration::from_millis(2));
-                    continue;
-                }
-                let Ok(len @ 1..) = server.read(&mut piece) else { break };
-                answered_at.lock().expect("no panic").get_or_insert_with(Instant::now);
-                passed.fetch_add(len as u64, Ordering::SeqCst);
-                if client.write_all(&piece[..len]).is_err() {
-                    break;
-                }
-            }
-            let _ = client.shutdown(Shutdown::Both);
-        });
-        gate
-    }
-
-    fn open(&self) {
-        self.is_open.store(true, Ordering::SeqCst);
-    }
-
-    /// Takes a backup, as far as the closed gate lets it.
-    fn begin(&self, dir: &Path) -> Child {
-        let child = backup_command(self.address, dir).spawn().expect("it runs");
-        let passed = || self.passed.load(Ordering::SeqCst) >= PASSES_CLOSED as u64;
-        eventually("the backup has begun", passed);
-        child
-    }
-
-    fn answered_at(&self) -> Instant {
-        self.answered_at.lock().expect("no panic").expect("it was answered")
-    }
-}
-
-/// Ends the writers, also when the test fails: they would be waited for.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// What a token is after a change, as its status tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
-    Gone,
-    Alive { expires_at: String, uses_left: u64 },
-}
-
-/// A change that one writer made.
-struct Change {
-    token: String,
-    after: State,
-    sent_at: Instant,
-    answered_at: Instant,
-}
-
-/// A writer, and all that it did, in order.
-struct Writer {
-    client: Client,
-    rng: Rng,
-    alive: Vec<(String, State)>,
-    changes: Vec<Change>,
-}
-
-impl Writer {
-    fn new(server: &Server, seed: u64) -> Writer {
-        let client = Client::of(server);
-        Writer { client, rng: Rng::new(seed), alive: Vec::new(), changes: Vec::new() }
-    }
-
-    fn act(&mut self) {
-        let sent_at = Instant::now();
-        let is_new = self.alive.len() < 20 || self.rng.below(2) == 0 && self.alive.len() < 60;
-        let (token, after) = if is_new { self.issue() } else { self.change() };
-        if let State::Alive { .. } = after {
-            self.alive.push((token.clone(), after.clone()));
-        }
-        let answered_at = Instant::now();
-        self.changes.push(Change { token, after, sent_at, answered_at });
-    }
-
-    fn issue(&mut self) -> (String, State) {
-        let payload = "x".repeat(PAYLOAD_LEN);
-        let body = json!({"payload": payload, "ttl": "20m", "uses": 2}).to_string();
-        let Issued { token, expires_at } = self.client.issued(&body);
-        (token, State::Alive { expires_at, uses_left: 2 })
-    }
-
-    fn change(&mut self) -> (String, State) {
-        let at = self.rng.below(self.alive.len());
-        let (token, state) = self.alive.swap_remove(at);
-        let State::Alive { expires_at, uses_left } = state else { unreachable!("it lives") };
-        let after = match self.rng.below(4) {
-            0 => {
-                let ttl = format!("{}m", 21 + self.rng.below(60));
-                let answer = self.client.extend(&token, &ttl);
-                expect(&answer, 200);
-                let expires_at = answer.json()["expires_at"].as_str().expect("one").to_owned();
-                State::Alive { expires_at, uses_left }
-            }
-            1 => {
-                expect(&self.client.revoke(&token), 204);
-                State::Gone
-            }
-            _ => {
-                expect(&self.client.consume(&token), 200);
-                match uses_left - 1 {
-                    0 => State::Gone,
-                    uses_left => State::Alive { expires_at, uses_left },
-                }
-            }
-        };
-        (token, after)
-    }
-
-    /// The one number of changes, of those that can be, after which `found` is what was.
-    fn moments(
-        &self,
-        found: &BTreeMap<String, State>,
-        from: Instant,
-        until: Instant,
-    ) -> Vec<usize> {
-        let surely = self.changes.iter().filter(|change| change.answered_at < from).count();
-        let possibly = self.changes.iter().filter(|change| change.sent_at <= until).count();
-        let mut states: BTreeMap<&str, &State> =
-            self.changes.iter().map(|change| (&change.token[..], &State::Gone)).collect();
-        let mut moments = Vec::new();
-        for done in 0..=possibly {
-            if let Some(change) = done.checked_sub(1).map(|last| &self.changes[last]) {
-                states.insert(&change.token, &change.after);
-            }
-            if done >= surely && states.iter().all(|(token, state)| &found[*token] == *state) {
-                moments.push(done);
-            }
-        }
-        moments
-    }
-}
-
-/// The state of a token as a server tells it.
-fn state_of(client: &mut Client, token: &str) -> State {
-    let status = client.status(token);
-    if status.status == 404 {
-        return State::Gone;
-    }
-    expect(&status, 200);
-    let status = status.json();
-    let expires_at = status["expires_at"].as_str().expect("a deadline").to_owned();
-    State::Alive { expires_at, uses_left: status["uses_left"].as_u64().expect("uses") }
-}
-
 /// What is kept of the log, to be longer than what a held backup may have in buffers: pieces, and
 /// the system's.
 fn fill(server: &Server, client: &mut Client, segments: u64) -> Vec<String> {
@@ -276,104 +84,6 @@ fn fill(server: &Server, client: &mut Client, segments: u64) -> Vec<String> {
         kept.push(client.issued(&json!({"payload": payload, "ttl": "1h"}).to_string()).token);
     }
     kept
-}
-
-#[test]
-fn p2_p7_a_backup_under_load_is_one_moment_token_by_token() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let [data, backup, secret, restored] =
-        ["data", "backup", "secret", "restored"].map(|name| dir.path().join(name));
-    let server = Launch::on(&data).start();
-    let kept = fill(&server, &mut Client::of(&server), 6);
-    let gate = Gate::before(server.admin);
-    let is_over = AtomicBool::new(false);
-    let (mut writers, from) = thread::scope(|scope| {
-        let working: Vec<_> = (0..WRITERS)
-            .map(|seed| {
-                let mut writer = Writer::new(&server, seed as u64 + 1);
-                let is_over = &is_over;
-                scope.spawn(move || {
-                    while !is_over.load(Ordering::SeqCst) {
-                        writer.act();
-                    }
-                    writer
-                })
-            })
-            .collect();
-        let over = Over(&is_over);
-        // One after the other: each in its time.
-        let turned = |name: &str, by: u64| {
-            let since = number(&stats(&server), name);
-            for step in 1..=by {
-                eventually(name, || number(&stats(&server), name) >= since + step);
-            }
-        };
-        // The log is as long as it gets, by about two segments.
-        turned("segments_released", 4);
-        let from = Instant::now();
-        let mut child = gate.begin(&backup);
-        let held = stats(&server);
-        let made =
-            |stats: &Value| number(stats, "segments_created") + number(stats, "segments_recycled");
-        // As many as there were: without the pin none would be what it was.
-        for step in 1..=number(&held, "segments") {
-            eventually("a segment is made", || made(&stats(&server)) >= made(&held) + step);
-        }
-        let meanwhile = stats(&server);
-        assert_eq!(meanwhile["backup_running"], true);
-        assert!(number(&meanwhile, "segments") > number(&held, "segments") + 4, "{meanwhile}");
-        gate.open();
-        let status = wait(&mut child);
-        let ended = child.wait_with_output().expect("its output");
-        assert!(status.success(), "{}", said(&ended));
-        // Segments go again, and become new ones.
-        let recycled = number(&stats(&server), "segments_recycled");
-        eventually("segments are used again", || {
-            number(&stats(&server), "segments_recycled") > recycled + 2
-        });
-        drop(over);
-        let writers = working.into_iter().map(|writer| writer.join().expect("a writer"));
-        (writers.collect::<Vec<Writer>>(), from)
-    });
-    let until = gate.answered_at();
-    assert_eq!(stats(&server)["backups"], 1);
-    // P9: no token is in it, and not the secret.
-    export(&data, &secret);
-    let bytes = std::fs::read(&secret).expect("a secret");
-    assert!(find_bytes(&backup, &bytes).is_empty());
-    for token in kept.iter().take(3).chain(writers.iter().map(|w| &w.changes[0].token)) {
-        assert!(find_bytes(&backup, token.as_bytes()).is_empty(), "a token is in the backup");
-    }
-    server.stop_well();
-
-    let output = restore(&backup, &restored, &secret);
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("CONSUMED AGAIN"), "{}", said(&output));
-    let server = Launch::on(&restored).start();
-    assert_eq!(manifest(&backup)["tokens"], server.tokens);
-    let mut client = Client::of(&server);
-    let mut alive = kept.len() as u64;
-    for token in &kept {
-        assert!(matches!(state_of(&mut client, token), State::Alive { .. }));
-    }
-    for (number, writer) in writers.iter_mut().enumerate() {
-        let mut found = BTreeMap::new();
-        for change in &writer.changes {
-            let state = state_of(&mut client, &change.token);
-            found.insert(change.token.clone(), state);
-        }
-        alive += found.values().filter(|state| **state != State::Gone).count() as u64;
-        let moments = writer.moments(&found, from, until);
-        assert!(!moments.is_empty(), "writer {number}: what was restored was never so");
-        assert!(writer.changes.len() > moments[0] + 50, "it went on after the moment");
-        // The comparison can fail: one token that is otherwise.
-        let gone = |state: &State| *state == State::Gone;
-        let other = State::Alive { expires_at: String::new(), uses_left: 9 };
-        let wrong = found.values_mut().find(|state| gone(state)).expect("one was consumed");
-        *wrong = other;
-        assert!(writer.moments(&found, from, until).is_empty());
-    }
-    assert_eq!(alive, server.tokens, "and there is nothing else");
 }
 
 #[test]
