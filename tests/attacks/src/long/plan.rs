@@ -91,6 +91,12 @@ const ATTACKS: &[Attack] = &[
         volumes: &[("JETON_CLOCKS", 1, 20)],
     },
     Attack {
+        name: "timing",
+        promises: "P10",
+        step: Step::Tests(&["guard::p10_what"]),
+        volumes: &[("JETON_TIMING", 200, 20_000)],
+    },
+    Attack {
         name: "full-disks",
         promises: "P6",
         step: Step::Tests(&["full_disk::", "p6_"]),
