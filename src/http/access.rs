@@ -212,13 +212,16 @@ pub(super) fn scope_of(operation: Operation) -> Option<Scope> {
     }
 }
 
-/// 403, if a key may not do this.
+/// 403, if a key may not do this; 401, if that takes a key and there is none (RFC 6750, 3.1).
 pub(super) fn demand(access: &Access, scope: Scope) -> Result<(), Problem> {
     if access.may(scope) {
         return Ok(());
     }
     let name = Scopes::default().with(scope);
-    Err(Problem::forbidden(format!("this needs the scope {name}")))
+    Err(match access.key {
+        Some(_) => Problem::forbidden(format!("this needs the scope {name}")),
+        None => Problem::unauthorized(format!("this needs a key with the scope {name}")),
+    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -252,6 +252,7 @@ async fn serve_stream(
         let (method, path) = (request.method(), request.uri().path());
         let is_backup = method == Method::POST && path == backup::PATH;
         let response = match is_backup {
+            true if request.headers().contains_key(ORIGIN) => Some(from_a_page(address, &view)),
             true => refusal(shown, &view),
             false => Some(answer(method, path, shown, &view)),
         };
@@ -284,6 +285,13 @@ async fn serve_stream(
     }
 }
 
+/// A page that a browser shows has no business with a backup, also where no key is asked for and its
+/// name was made to lead here (RFC 6454, 7.3: it sends `Origin` with each POST).
+fn from_a_page(address: SocketAddr, view: &View) -> Response<Full<Bytes>> {
+    audit(view, address, "backup", "forbidden", Some(StatusCode::FORBIDDEN), None);
+    text(StatusCode::FORBIDDEN, TEXT, "a page in a browser may not take a backup\n")
+}
+
 /// What says who is asking.
 #[derive(Clone, Copy, Default)]
 struct Shown<'a> {
@@ -307,7 +315,7 @@ impl Shown<'_> {
 }
 
 fn answer(method: &Method, path: &str, shown: Shown<'_>, view: &View) -> Response<Full<Bytes>> {
-    let is_open = matches!(path, "/healthz" | "/readyz" | "/openapi.json");
+    let is_open = matches!(path, "/healthz" | "/readyz");
     if let Some(refused) = (!is_open).then(|| refusal(shown, view)).flatten() {
         return refused;
     }

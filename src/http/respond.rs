@@ -257,7 +257,7 @@ impl Problem {
     }
 
     /// 401: there is no key.
-    pub(super) fn unauthorized(detail: &'static str) -> Problem {
+    pub(super) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Problem {
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
         Problem { challenge: Some("Bearer realm=\"jeton\""), ..problem }
     }

@@ -228,10 +228,17 @@ fn without_a_key_only_the_anonymous_role_is_played() {
     assert_eq!(resolve(&server, "", &theirs), 404);
     assert_eq!(resolve(&server, "Bearer x", &ours), 401, "a wrong key is not no key");
     let order = r#"{"tokens":[{"reference":{"order_number":"7"}}]}"#;
-    assert_eq!(send(&server, "", "POST", "/v1/resolve", order).status, 403);
-    assert_eq!(send(&server, "", "POST", "/v1/tokens", r#"{"payload":1}"#).status, 403);
     let path = format!("/v1/tokens/{ours}");
-    assert_eq!(send(&server, "", "DELETE", &path, "").status, 403);
+    for (method, path, body) in [
+        ("POST", "/v1/resolve", order),
+        ("POST", "/v1/tokens", r#"{"payload":1}"#),
+        ("DELETE", path.as_str(), ""),
+    ] {
+        let refused = send(&server, "", method, path, body);
+        assert_eq!(refused.status, 401, "{method} {path} needs a key");
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"jeton\""));
+        assert!(refused.text().contains("this needs a key with the scope "));
+    }
     assert_eq!(send(&server, "", "POST", &format!("{path}/consume"), "").status, 200);
 }
 
@@ -248,7 +255,7 @@ fn metrics_are_for_keys_with_the_scope_admin_and_health_is_for_all() {
         conn.send(&request("GET", path, headers, b"")).expect("sends");
         conn.response().expect("an answer").status
     };
-    for path in ["/metrics", "/v1/stats", "/nothing"] {
+    for path in ["/metrics", "/v1/stats", "/openapi.json", "/nothing"] {
         let expected = if path == "/nothing" { 404 } else { 200 };
         assert_eq!([get(path, ""), get(path, "Bearer x")], [401, 401], "{path}");
         assert_eq!([get(path, &other), get(path, &admin)], [403, expected], "{path}");

@@ -27,7 +27,12 @@ struct Operation<'a> {
 
 impl Api {
     fn of(server: &Server) -> Api {
-        let answer = send(server.admin, "GET", "/openapi.json", &[], "");
+        Api::shown_to(server, None)
+    }
+
+    fn shown_to(server: &Server, key: Option<&str>) -> Api {
+        let headers: Vec<_> = key.iter().map(|key| ("Authorization", *key)).collect();
+        let answer = send(server.admin, "GET", "/openapi.json", &headers, "");
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("application/json"));
         Api(answer.json())
@@ -207,7 +212,8 @@ fn promised<'a>(operation: &'a Operation<'_>, name: &str) -> Option<(u16, &'a Va
 fn every_example_of_the_description_is_answered_as_it_says() {
     let mut sent = 0;
     for has_keys in [false, true] {
-        let api = Api::of(&Subject::start(has_keys).server);
+        let subject = Subject::start(has_keys);
+        let api = Api::shown_to(&subject.server, subject.key.as_deref());
         for operation in api.operations() {
             for example in examples(&operation) {
                 let subject = Subject::start(has_keys);
@@ -279,7 +285,7 @@ fn every_reference_of_the_description_leads_somewhere_and_every_schema_is_one() 
 #[test]
 fn paths_and_methods_are_those_of_the_server() {
     let subject = Subject::start(false);
-    let api = Api::of(&subject.server);
+    let api = Api::shown_to(&subject.server, subject.key.as_deref());
     let token = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for (path, _) in api.paths() {
         let here: Vec<_> = api.operations().filter(|it| it.path == path).collect();
@@ -309,12 +315,12 @@ fn paths_and_methods_are_those_of_the_server() {
 #[test]
 fn refusals_are_as_described() {
     let subject = Subject::start(true);
-    let api = Api::of(&subject.server);
+    let api = Api::shown_to(&subject.server, subject.key.as_deref());
     for operation in api.operations().filter(|it| it.method != "HEAD") {
         let path = operation.path.replace("{token}", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
         let address = subject.address(&operation);
         let keyless = send(address, &operation.method, &path, &[], "");
-        let is_open = matches!(operation.path, "/healthz" | "/readyz" | "/openapi.json");
+        let is_open = matches!(operation.path, "/healthz" | "/readyz");
         assert_eq!(keyless.status == 401, !is_open, "{} {path}", operation.method);
         api.check_answer(&operation, &keyless);
         if operation.described["requestBody"]["required"] == true {

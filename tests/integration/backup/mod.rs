@@ -322,3 +322,17 @@ fn a_server_that_keeps_nothing_has_no_backup() {
     assert!(said(&refused).contains("409") && said(&refused).contains("keeps nothing on disk"));
     assert!(files_under(dir.path()).is_empty());
 }
+
+/// A page whose name was made to lead to a server without keys could read the answer.
+#[test]
+fn a_page_in_a_browser_takes_no_backup() {
+    let server = Server::fresh();
+    let begin = |headers: &[(&str, &str)]| {
+        let mut conn = Conn::open(server.admin).expect("the admin listener is there");
+        conn.send(&request("POST", "/v1/backup", headers, b"")).expect("sends");
+        conn.response().expect("an answer").status
+    };
+    assert_eq!(begin(&[("Origin", "http://attacker.example:7451")]), 403);
+    assert_eq!(begin(&[("Origin", "null")]), 403);
+    assert_eq!(begin(&[]), 200);
+}
