@@ -3,6 +3,11 @@
 //! It begins before the log is read, so that `/readyz` can say so; meanwhile it also answers the
 //! data listener's connections, with 503. Its load is small and its clients are ours, so it has one
 //! thread and plain limits. Where TLS is spoken, it is spoken here too: keys travel here as well.
+//!
+//! `entrance` is who may ask, `answers` is what they get.
+
+mod answers;
+mod entrance;
 
 use std::convert::Infallible;
 use std::io;
@@ -12,7 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -24,16 +29,14 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::access::bearer;
-use super::exposition::Reading;
 use super::tls::{self, Opened};
-use super::{Gauges, backup, namespaces, openapi, respond};
-use crate::audit::{self, Permit};
+use super::{Gauges, backup, respond};
 use crate::engine::Engine;
-use crate::keys::{Access, Keys, Table};
-use crate::scope::Scope;
+use crate::keys::Keys;
 use crate::time::UnixMillis;
 use crate::tls::{Peer, Tls};
+use answers::answer;
+use entrance::{Shown, audit, from_a_page, refusal};
 
 /// The most connections at once, on each of the two listeners.
 const CONNECTIONS_MAX: usize = 64;
@@ -44,7 +47,6 @@ const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client that is turned away may take to say what it wanted.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 const TEXT: &str = "text/plain; charset=utf-8";
-const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the admin listener knows of the rest.
 #[derive(Default)]
@@ -285,144 +287,6 @@ async fn serve_stream(
     }
 }
 
-/// A page that a browser shows has no business with a backup, also where no key is asked for and its
-/// name was made to lead here (RFC 6454, 7.3: it sends `Origin` with each POST).
-fn from_a_page(address: SocketAddr, view: &View) -> Response<Full<Bytes>> {
-    audit(view, address, "backup", "forbidden", Some(StatusCode::FORBIDDEN), None);
-    text(StatusCode::FORBIDDEN, TEXT, "a page in a browser may not take a backup\n")
-}
-
-/// What says who is asking.
-#[derive(Clone, Copy, Default)]
-struct Shown<'a> {
-    /// The value of `Authorization`.
-    key: Option<&'a [u8]>,
-    /// Whose certificate was verified.
-    peer: Option<&'a Peer>,
-    /// Where the client is.
-    address: Option<SocketAddr>,
-}
-
-impl Shown<'_> {
-    /// What that is worth at `now`. A key that is shown is the one that counts.
-    fn access(&self, table: &Table, now: UnixMillis) -> Option<Arc<Access>> {
-        if let Some(header) = self.key {
-            return table.access(bearer(header)?);
-        }
-        let peer = self.peer.filter(|peer| now < peer.not_after)?;
-        table.certified(peer.name.as_deref()?)
-    }
-}
-
-fn answer(method: &Method, path: &str, shown: Shown<'_>, view: &View) -> Response<Full<Bytes>> {
-    let is_open = matches!(path, "/healthz" | "/readyz");
-    if let Some(refused) = (!is_open).then(|| refusal(shown, view)).flatten() {
-        return refused;
-    }
-    let answers: fn(&View) -> Response<Full<Bytes>> = match path {
-        "/healthz" => |_| text(StatusCode::OK, TEXT, "alive\n"),
-        "/readyz" => ready,
-        "/metrics" => metrics,
-        "/v1/stats" => stats,
-        "/openapi.json" => |_| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
-        _ => |_| text(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"),
-    };
-    if path == backup::PATH {
-        return only("POST");
-    }
-    if method == Method::GET || method == Method::HEAD {
-        return answers(view);
-    }
-    only("GET, HEAD")
-}
-
-/// 405.
-fn only(methods: &'static str) -> Response<Full<Bytes>> {
-    let detail = format!("the methods here are {methods}\n");
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, detail);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    response
-}
-
-/// Who has no key with the scope admin is refused.
-fn refusal(shown: Shown<'_>, view: &View) -> Option<Response<Full<Bytes>>> {
-    if !view.is_guarded {
-        return None;
-    }
-    let now = view.engine.get().map(Engine::now).unwrap_or_default();
-    let access = view.keys.get().and_then(|keys| shown.access(&keys.table(), now));
-    let access = access.filter(|access| now < access.expires_at);
-    let mut refused = match &access {
-        Some(access) if access.may(Scope::Admin) => return None,
-        Some(_) => text(StatusCode::FORBIDDEN, TEXT, "this needs the scope admin\n"),
-        None => {
-            text(StatusCode::UNAUTHORIZED, TEXT, "a key is needed: Authorization: Bearer KEY\n")
-        }
-    };
-    let challenge = HeaderValue::from_static("Bearer realm=\"jeton\"");
-    refused.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    if let Some(address) = shown.address {
-        let outcome = if access.is_some() { "forbidden" } else { "unauthorized" };
-        audit(view, address, "admin", outcome, Some(refused.status()), access);
-    }
-    Some(refused)
-}
-
-/// Tells the audit log of what was refused here.
-fn audit(
-    view: &View,
-    address: SocketAddr,
-    operation: &'static str,
-    outcome: &'static str,
-    status: Option<StatusCode>,
-    access: Option<Arc<Access>>,
-) {
-    let (Some(engine), Some(gauges)) = (view.engine.get(), view.gauges.get()) else { return };
-    let Some(audit) = gauges.audit() else { return };
-    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let mut event = audit::event(engine.now(), address, access, None);
-    (event.operation, event.outcome) = (operation, outcome);
-    event.status = status.map(|status| status.as_u16());
-    audit.tell(&mut Permit::default(), event);
-}
-
-fn readiness(view: &View) -> Result<(), String> {
-    match view.engine.get() {
-        None => Err("recovering: the log is being read".to_owned()),
-        Some(engine) => engine.readiness().map_err(|reason| reason.to_string()),
-    }
-}
-
-fn ready(view: &View) -> Response<Full<Bytes>> {
-    match readiness(view) {
-        Ok(()) => text(StatusCode::OK, TEXT, "ready\n"),
-        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
-    }
-}
-
-fn metrics(view: &View) -> Response<Full<Bytes>> {
-    let stats = view.engine.get().map(Engine::stats);
-    let mut reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
-    if let Some(engine) = view.engine.get() {
-        reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get());
-    }
-    match reading.expose() {
-        Ok(exposition) => text(StatusCode::OK, PROMETHEUS_TEXT, exposition),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
-    }
-}
-
-fn stats(view: &View) -> Response<Full<Bytes>> {
-    let Some(engine) = view.engine.get() else {
-        let reason = "recovering: the log is being read\n";
-        return text(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
-    };
-    match serde_json::to_vec_pretty(&engine.stats()) {
-        Ok(json) => text(StatusCode::OK, "application/json", json),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
-    }
-}
-
 fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
@@ -430,63 +294,4 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::Config;
-    use http_body_util::BodyExt;
-
-    async fn get(view: &View, path: &str) -> (u16, String) {
-        let response = answer(&Method::GET, path, Shown::default(), view);
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, String::from_utf8(body.to_vec()).unwrap())
-    }
-
-    #[tokio::test]
-    async fn before_recovery_is_over_it_is_alive_and_not_ready() {
-        let view = View::default();
-        assert_eq!(get(&view, "/healthz").await.0, 200);
-        let (status, reason) = get(&view, "/readyz").await;
-        assert_eq!(status, 503);
-        assert!(reason.contains("recovering"), "{reason}");
-        assert_eq!(get(&view, "/v1/stats").await.0, 503);
-        assert!(get(&view, "/metrics").await.1.contains("jeton_ready 0\n"));
-    }
-
-    #[tokio::test]
-    async fn with_an_engine_it_shows_what_is_measured() {
-        let view = View::default();
-        let engine = Engine::open(Config::memory_only()).unwrap();
-        view.engine.set(engine.clone()).ok().unwrap();
-        assert_eq!(get(&view, "/readyz").await.0, 200);
-        let (_, metrics) = get(&view, "/metrics").await;
-        for line in [
-            "jeton_ready 1\n",
-            "jeton_tokens 0\n",
-            "jeton_issues_total 0\n",
-            "jeton_http_requests_total{operation=\"resolve\",status=\"2xx\"} 0\n",
-            "jeton_commit_seconds_bucket{le=\"+Inf\"} ",
-            "# EOF\n",
-        ] {
-            assert!(metrics.contains(line), "{line} in {metrics}");
-        }
-        let (_, stats) = get(&view, "/v1/stats").await;
-        let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
-        assert_eq!(stats["tokens"], 0);
-        engine.close().unwrap();
-        let (status, reason) = get(&view, "/readyz").await;
-        assert_eq!((status, reason.contains("closing")), (503, true));
-    }
-
-    #[tokio::test]
-    async fn other_paths_and_methods_are_refused() {
-        let view = View::default();
-        assert_eq!(get(&view, "/v1/tokens").await.0, 404);
-        let response = answer(&Method::POST, "/healthz", Shown::default(), &view);
-        assert_eq!(response.status(), 405);
-        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
-    }
 }

@@ -1,0 +1,145 @@
+//! What the admin listener answers: whether the server lives, whether it is ready, what it measures.
+
+use bytes::Bytes;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+
+use super::entrance::{Shown, refusal};
+use super::{TEXT, View, text};
+use crate::engine::Engine;
+use crate::http::exposition::Reading;
+use crate::http::{backup, namespaces, openapi};
+
+const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) fn answer(
+    method: &Method,
+    path: &str,
+    shown: Shown<'_>,
+    view: &View,
+) -> Response<Full<Bytes>> {
+    let is_open = matches!(path, "/healthz" | "/readyz");
+    if let Some(refused) = (!is_open).then(|| refusal(shown, view)).flatten() {
+        return refused;
+    }
+    let answers: fn(&View) -> Response<Full<Bytes>> = match path {
+        "/healthz" => |_| text(StatusCode::OK, TEXT, "alive\n"),
+        "/readyz" => ready,
+        "/metrics" => metrics,
+        "/v1/stats" => stats,
+        "/openapi.json" => |_| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
+        _ => |_| text(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"),
+    };
+    if path == backup::PATH {
+        return only("POST");
+    }
+    if method == Method::GET || method == Method::HEAD {
+        return answers(view);
+    }
+    only("GET, HEAD")
+}
+
+/// 405.
+fn only(methods: &'static str) -> Response<Full<Bytes>> {
+    let detail = format!("the methods here are {methods}\n");
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, detail);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+fn readiness(view: &View) -> Result<(), String> {
+    match view.engine.get() {
+        None => Err("recovering: the log is being read".to_owned()),
+        Some(engine) => engine.readiness().map_err(|reason| reason.to_string()),
+    }
+}
+
+fn ready(view: &View) -> Response<Full<Bytes>> {
+    match readiness(view) {
+        Ok(()) => text(StatusCode::OK, TEXT, "ready\n"),
+        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
+    }
+}
+
+fn metrics(view: &View) -> Response<Full<Bytes>> {
+    let stats = view.engine.get().map(Engine::stats);
+    let mut reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
+    if let Some(engine) = view.engine.get() {
+        reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get());
+    }
+    match reading.expose() {
+        Ok(exposition) => text(StatusCode::OK, PROMETHEUS_TEXT, exposition),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
+    }
+}
+
+fn stats(view: &View) -> Response<Full<Bytes>> {
+    let Some(engine) = view.engine.get() else {
+        let reason = "recovering: the log is being read\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
+    };
+    match serde_json::to_vec_pretty(&engine.stats()) {
+        Ok(json) => text(StatusCode::OK, "application/json", json),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Config;
+    use http_body_util::BodyExt;
+
+    async fn get(view: &View, path: &str) -> (u16, String) {
+        let response = answer(&Method::GET, path, Shown::default(), view);
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn before_recovery_is_over_it_is_alive_and_not_ready() {
+        let view = View::default();
+        assert_eq!(get(&view, "/healthz").await.0, 200);
+        let (status, reason) = get(&view, "/readyz").await;
+        assert_eq!(status, 503);
+        assert!(reason.contains("recovering"), "{reason}");
+        assert_eq!(get(&view, "/v1/stats").await.0, 503);
+        assert!(get(&view, "/metrics").await.1.contains("jeton_ready 0\n"));
+    }
+
+    #[tokio::test]
+    async fn with_an_engine_it_shows_what_is_measured() {
+        let view = View::default();
+        let engine = Engine::open(Config::memory_only()).unwrap();
+        view.engine.set(engine.clone()).ok().unwrap();
+        assert_eq!(get(&view, "/readyz").await.0, 200);
+        let (_, metrics) = get(&view, "/metrics").await;
+        for line in [
+            "jeton_ready 1\n",
+            "jeton_tokens 0\n",
+            "jeton_issues_total 0\n",
+            "jeton_http_requests_total{operation=\"resolve\",status=\"2xx\"} 0\n",
+            "jeton_commit_seconds_bucket{le=\"+Inf\"} ",
+            "# EOF\n",
+        ] {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
+        let (_, stats) = get(&view, "/v1/stats").await;
+        let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+        assert_eq!(stats["tokens"], 0);
+        engine.close().unwrap();
+        let (status, reason) = get(&view, "/readyz").await;
+        assert_eq!((status, reason.contains("closing")), (503, true));
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let view = View::default();
+        assert_eq!(get(&view, "/v1/tokens").await.0, 404);
+        let response = answer(&Method::POST, "/healthz", Shown::default(), &view);
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+    }
+}

@@ -1,0 +1,90 @@
+//! Who may ask the admin listener for what: where there is a keys file, only keys with the scope
+//! admin, but for whether the server lives. What is refused is told to the audit log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use super::{TEXT, View, text};
+use crate::audit::{self, Permit};
+use crate::engine::Engine;
+use crate::http::access::bearer;
+use crate::keys::{Access, Table};
+use crate::scope::Scope;
+use crate::time::UnixMillis;
+use crate::tls::Peer;
+
+/// A page that a browser shows has no business with a backup, also where no key is asked for and its
+/// name was made to lead here (RFC 6454, 7.3: it sends `Origin` with each POST).
+pub(super) fn from_a_page(address: SocketAddr, view: &View) -> Response<Full<Bytes>> {
+    audit(view, address, "backup", "forbidden", Some(StatusCode::FORBIDDEN), None);
+    text(StatusCode::FORBIDDEN, TEXT, "a page in a browser may not take a backup\n")
+}
+
+/// What says who is asking.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Shown<'a> {
+    /// The value of `Authorization`.
+    pub(super) key: Option<&'a [u8]>,
+    /// Whose certificate was verified.
+    pub(super) peer: Option<&'a Peer>,
+    /// Where the client is.
+    pub(super) address: Option<SocketAddr>,
+}
+
+impl Shown<'_> {
+    /// What that is worth at `now`. A key that is shown is the one that counts.
+    pub(super) fn access(&self, table: &Table, now: UnixMillis) -> Option<Arc<Access>> {
+        if let Some(header) = self.key {
+            return table.access(bearer(header)?);
+        }
+        let peer = self.peer.filter(|peer| now < peer.not_after)?;
+        table.certified(peer.name.as_deref()?)
+    }
+}
+
+/// Who has no key with the scope admin is refused.
+pub(super) fn refusal(shown: Shown<'_>, view: &View) -> Option<Response<Full<Bytes>>> {
+    if !view.is_guarded {
+        return None;
+    }
+    let now = view.engine.get().map(Engine::now).unwrap_or_default();
+    let access = view.keys.get().and_then(|keys| shown.access(&keys.table(), now));
+    let access = access.filter(|access| now < access.expires_at);
+    let mut refused = match &access {
+        Some(access) if access.may(Scope::Admin) => return None,
+        Some(_) => text(StatusCode::FORBIDDEN, TEXT, "this needs the scope admin\n"),
+        None => {
+            text(StatusCode::UNAUTHORIZED, TEXT, "a key is needed: Authorization: Bearer KEY\n")
+        }
+    };
+    let challenge = HeaderValue::from_static("Bearer realm=\"jeton\"");
+    refused.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    if let Some(address) = shown.address {
+        let outcome = if access.is_some() { "forbidden" } else { "unauthorized" };
+        audit(view, address, "admin", outcome, Some(refused.status()), access);
+    }
+    Some(refused)
+}
+
+/// Tells the audit log of what was refused here.
+pub(super) fn audit(
+    view: &View,
+    address: SocketAddr,
+    operation: &'static str,
+    outcome: &'static str,
+    status: Option<StatusCode>,
+    access: Option<Arc<Access>>,
+) {
+    let (Some(engine), Some(gauges)) = (view.engine.get(), view.gauges.get()) else { return };
+    let Some(audit) = gauges.audit() else { return };
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    let mut event = audit::event(engine.now(), address, access, None);
+    (event.operation, event.outcome) = (operation, outcome);
+    event.status = status.map(|status| status.as_u16());
+    audit.tell(&mut Permit::default(), event);
+}
