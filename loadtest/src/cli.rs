@@ -77,6 +77,9 @@ struct ServerArgs {
     /// A further argument for a server that is started here; may be given several times
     #[arg(long = "server-arg", value_name = "ARG", allow_hyphen_values = true)]
     server_args: Vec<String>,
+    /// A file with the API key to show to jeton, and nothing else
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// The process id of a server that is there, to measure its CPU time and memory
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
@@ -207,6 +210,7 @@ impl ServerArgs {
         Options {
             server_bin: self.server_bin.clone(),
             arguments: self.server_args.clone(),
+            key_file: self.key_file.clone(),
             scratch: self.scratch.clone(),
             durable: !self.not_durable,
             ..Options::default()

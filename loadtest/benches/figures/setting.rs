@@ -101,7 +101,8 @@ pub fn tokens_of(session: u64) -> Tokens {
 /// Connects.
 pub fn session(server: &Spawned, workload: &Workload, tokens: Tokens) -> Result<Session> {
     let protocol = server.kind().protocol(Http::One);
-    let endpoint = Endpoint::new(protocol, server.address(), server.address().to_string());
+    let endpoint =
+        Endpoint::new(protocol, server.address(), server.address().to_string().as_str().into());
     let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed)?);
     Session::open_with(workload, tokens, &endpoint, &payloads, &Arc::new(AtomicBool::new(false)))
 }

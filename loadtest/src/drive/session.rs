@@ -15,7 +15,7 @@ use crate::drive::pace::Pace;
 use crate::drive::record::{Record, Window, add, coarse_latencies};
 use crate::drive::worker::{MakeCodec, Phase, Reach, Worker};
 use crate::failure::{Failure, Result, io};
-use crate::protocol::Protocol;
+use crate::protocol::{Caller, Protocol};
 use crate::target::usage::{self, Cpu};
 use crate::traffic::arrivals::{Arrivals, Share};
 use crate::traffic::payload::Payloads;
@@ -178,9 +178,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// A server that is called `host`, with its port, where the protocol names it.
-    pub fn new(protocol: Protocol, address: std::net::SocketAddr, host: String) -> Self {
-        let make_codec = Arc::new(move || crate::protocol::codec(protocol, &host));
+    /// A server to which `caller` introduces itself where the protocol does that.
+    pub fn new(protocol: Protocol, address: std::net::SocketAddr, caller: Caller) -> Self {
+        let make_codec = Arc::new(move || crate::protocol::codec(protocol, &caller));
         Self { protocol, address, make_codec }
     }
 }

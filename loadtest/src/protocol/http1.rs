@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 
 use super::contract::{self, Asked, BODY_MAX};
-use super::{Answers, Call, Codec, Garbage, Ticket, chunks, excerpt};
+use super::{Answers, Call, Caller, Codec, Garbage, Ticket, chunks, excerpt};
 
 /// A longer head is refused.
 const HEAD_MAX: usize = 64 << 10;
@@ -53,12 +53,17 @@ enum BodyLen {
 }
 
 impl Http1 {
-    /// Speaks to a server of the contract; `host` goes into the Host header.
-    pub fn new(host: &str) -> Self {
+    /// Speaks to a server of the contract; the caller goes into the Host header, and into
+    /// Authorization where there is a key.
+    pub fn new(caller: &Caller) -> Self {
+        let mut every = format!(" HTTP/1.1\r\nHost: {}\r\n", caller.host);
+        if let Some(key) = &caller.key {
+            every += &format!("Authorization: Bearer {key}\r\n");
+        }
         let json = "Content-Type: application/json\r\nContent-Length: ";
         Self {
-            tail: format!(" HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes().into(),
-            json_tail: format!(" HTTP/1.1\r\nHost: {host}\r\n{json}").into_bytes().into(),
+            tail: format!("{every}\r\n").into_bytes().into(),
+            json_tail: format!("{every}{json}").into_bytes().into(),
             fixed: false,
             outstanding: VecDeque::new(),
             chunked: None,
@@ -70,7 +75,7 @@ impl Http1 {
 
     /// Speaks to the floor: the body of any 200 is [`super::Answer::Found`].
     pub fn floor(host: &str) -> Self {
-        Self { fixed: true, ..Self::new(host) }
+        Self { fixed: true, ..Self::new(&host.into()) }
     }
 
     fn push_body_len(&self, body_len: usize, output: &mut Vec<u8>) {

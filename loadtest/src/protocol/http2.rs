@@ -20,7 +20,7 @@ use stream::Stream;
 
 use super::contract::{self, Asked};
 use super::pipe::Transport;
-use super::{Answer, Answers, Call, Codec, Garbage, Ticket, excerpt};
+use super::{Answer, Answers, Call, Caller, Codec, Garbage, Ticket, excerpt};
 
 /// What a server may send on a stream, and on a connection, before it is read.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -32,6 +32,7 @@ const CONNECTION: usize = usize::MAX;
 /// One connection's HTTP/2.
 pub struct Http2 {
     authority: Option<Authority>,
+    key: Option<HeaderValue>,
     transport: Transport,
     sender: SendRequest<Bytes>,
     connection: client::Connection<Transport, Bytes>,
@@ -81,11 +82,12 @@ impl Woken {
 }
 
 impl Http2 {
-    /// Speaks to a server of the contract; `host` goes into `:authority`.
+    /// Speaks to a server of the contract; the caller goes into `:authority`, and into
+    /// `authorization` where there is a key.
     ///
     /// # Errors
     /// HTTP/2 can't be begun, which is not known to happen.
-    pub fn new(host: &str) -> Result<Self, Garbage> {
+    pub fn new(caller: &Caller) -> Result<Self, Garbage> {
         let transport = Transport::default();
         let mut builder = client::Builder::new();
         builder
@@ -106,7 +108,8 @@ impl Http2 {
             Poll::Pending => return Err(Garbage("HTTP/2 waits before it began".to_owned())),
         };
         Ok(Self {
-            authority: Authority::try_from(host).ok(),
+            authority: Authority::try_from(caller.host.as_str()).ok(),
+            key: caller.key.as_deref().map(authorization).transpose()?,
             transport,
             sender,
             connection,
@@ -207,6 +210,9 @@ impl Http2 {
         *request.method_mut() = method;
         *request.uri_mut() = Uri::from_parts(uri).map_err(|error| refuse(&error))?;
         *request.version_mut() = Version::HTTP_2;
+        if let Some(key) = &self.key {
+            request.headers_mut().insert(header::AUTHORIZATION, key.clone());
+        }
         if let Some(body) = &body {
             let headers = request.headers_mut();
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -321,6 +327,13 @@ fn parts(call: &Call<'_>) -> (Method, Bytes, Option<Bytes>) {
             (Method::PATCH, token_path(key, b""), Some(body.into()))
         }
     }
+}
+
+fn authorization(key: &str) -> Result<HeaderValue, Garbage> {
+    let mut value = HeaderValue::try_from(format!("Bearer {key}"))
+        .map_err(|_| Garbage("the key is no text of a header".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn broken(error: &h2::Error) -> Garbage {

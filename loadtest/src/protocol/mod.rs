@@ -146,12 +146,28 @@ impl Protocol {
     }
 }
 
-/// A connection's codec; `host` is the host and port that HTTP names in each request.
-pub fn codec(protocol: Protocol, host: &str) -> Box<dyn Codec> {
+/// What each request of HTTP says beside what it asks for. Not for `Debug`: the key is a secret.
+#[derive(Clone, Default)]
+pub struct Caller {
+    /// The server as it is called: host and port.
+    pub host: String,
+    /// The API key to show.
+    pub key: Option<String>,
+}
+
+impl From<&str> for Caller {
+    /// Without a key.
+    fn from(host: &str) -> Self {
+        Self { host: host.to_owned(), key: None }
+    }
+}
+
+/// A connection's codec.
+pub fn codec(protocol: Protocol, caller: &Caller) -> Box<dyn Codec> {
     match protocol {
-        Protocol::Http1 => Box::new(http1::Http1::new(host)),
-        Protocol::Floor => Box::new(http1::Http1::floor(host)),
-        Protocol::Http2 => match http2::Http2::new(host) {
+        Protocol::Http1 => Box::new(http1::Http1::new(caller)),
+        Protocol::Floor => Box::new(http1::Http1::floor(&caller.host)),
+        Protocol::Http2 => match http2::Http2::new(caller) {
             Ok(codec) => Box::new(codec),
             Err(garbage) => Box::new(Broken(garbage)),
         },

@@ -1,10 +1,11 @@
 //! The server under test: one that is there, or one that is started for the run and stopped.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::drive::session::Endpoint;
 use crate::failure::{Failure, Result};
-use crate::protocol::Protocol;
+use crate::protocol::{Caller, Protocol};
 use crate::quantity::ByteSize;
 use crate::report::model::Target;
 use crate::target::{self, Options, Spawned};
@@ -37,23 +38,31 @@ impl Subject {
         options: &Options,
         pid: Option<u32>,
     ) -> Result<Self> {
+        let caller = |kind: Kind, host: String| -> Result<Caller> {
+            Ok(Caller {
+                host,
+                key: options.key_file.as_deref().map(|file| key(kind, file)).transpose()?,
+            })
+        };
         match address {
             Address::Start(kind) => {
                 check(*kind, workload)?;
+                let caller = caller(*kind, String::new())?;
                 let mut options = options.clone();
                 options.floor_body_bytes = payloads.typical_len();
                 options.arguments.extend(arguments(*kind, workload));
                 let spawned = target::start(*kind, &options)?;
-                let host = spawned.address().to_string();
+                let caller = Caller { host: spawned.address().to_string(), ..caller };
                 Ok(Self {
                     target: spawned.report(),
                     pid: Some(spawned.pid()),
-                    endpoint: endpoint(*kind, workload, spawned.address(), host),
+                    endpoint: endpoint(*kind, workload, spawned.address(), caller),
                     spawned: Some(spawned),
                 })
             }
             Address::Remote(remote) => {
                 check(remote.kind, workload)?;
+                let caller = caller(remote.kind, remote.authority())?;
                 pid.map_or(Ok(()), is_there)?;
                 let address = remote.resolve()?;
                 let (kind, version) = match probe::server_version(remote.kind, address) {
@@ -66,7 +75,7 @@ impl Subject {
                     version,
                     command: None,
                 };
-                let endpoint = endpoint(remote.kind, workload, address, remote.authority());
+                let endpoint = endpoint(remote.kind, workload, address, caller);
                 Ok(Self { target, pid, endpoint, spawned: None })
             }
         }
@@ -94,8 +103,26 @@ impl Subject {
     }
 }
 
-fn endpoint(kind: Kind, workload: &Workload, address: SocketAddr, host: String) -> Endpoint {
-    Endpoint::new(kind.protocol(workload.load.http), address, host)
+fn endpoint(kind: Kind, workload: &Workload, address: SocketAddr, caller: Caller) -> Endpoint {
+    Endpoint::new(kind.protocol(workload.load.http), address, caller)
+}
+
+/// The longest key that is taken, in bytes; jeton's have 47.
+const KEY_LEN_MAX: usize = 1 << 10;
+
+/// The key in `file`, for a server of this kind.
+fn key(kind: Kind, file: &Path) -> Result<String> {
+    let refuse =
+        |problem: &str| Failure::Input(format!("--key-file {}: {problem}", file.display()));
+    if kind != Kind::Jeton {
+        return Err(refuse(&format!("{} is not asked with a key", kind.name())));
+    }
+    let text = std::fs::read(file).map_err(|error| refuse(&error.to_string()))?;
+    let key = text.trim_ascii();
+    if key.is_empty() || key.len() > KEY_LEN_MAX || !key.iter().all(u8::is_ascii_graphic) {
+        return Err(refuse("must hold one key and nothing else"));
+    }
+    Ok(String::from_utf8_lossy(key).into_owned())
 }
 
 /// Without its figures the process id would have been given in vain.
@@ -136,6 +163,26 @@ fn arguments(kind: Kind, workload: &Workload) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_all_that_is_in_its_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("key");
+        for (text, expected) in [
+            ("jeton_1\n", Some("jeton_1")),
+            ("", None),
+            ("two words", None),
+            ("a\r\nHost: b", None),
+            (&*"x".repeat(KEY_LEN_MAX + 1), None),
+        ] {
+            std::fs::write(&file, text).expect("written");
+            assert_eq!(key(Kind::Jeton, &file).ok().as_deref(), expected);
+        }
+        std::fs::write(&file, "jeton_1").expect("written");
+        let refused = key(Kind::Redis, &file).unwrap_err().to_string();
+        assert!(refused.contains("--key-file") && refused.contains("redis"), "{refused}");
+        assert!(key(Kind::Jeton, &folder.path().join("none")).is_err());
+    }
 
     #[test]
     fn a_process_that_is_not_there_is_refused() {

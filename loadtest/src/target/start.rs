@@ -23,6 +23,8 @@ pub struct Options {
     pub server_bin: Option<PathBuf>,
     /// Further arguments, behind those of the harness.
     pub arguments: Vec<String>,
+    /// A file with the API key to show to jeton, and nothing else.
+    pub key_file: Option<PathBuf>,
     /// Where data goes; on a disk, not in memory, or durability costs nothing.
     pub scratch: Option<PathBuf>,
     /// Whether every change is on disk before it is acknowledged, where the server can do that:
@@ -40,6 +42,7 @@ impl Default for Options {
         Self {
             server_bin: None,
             arguments: Vec::new(),
+            key_file: None,
             scratch: None,
             durable: true,
             floor_body_bytes: 128,

@@ -102,6 +102,34 @@ fn a_run_starts_jeton_reports_and_stops_it() {
     }
 }
 
+/// Over both versions of HTTP; the key itself is in no report.
+#[test]
+fn a_server_with_keys_is_asked_with_one() {
+    let folder = Out::new();
+    let (keys, key_file) = (folder.path().join("keys.toml"), folder.path().join("key"));
+    let mut add = Command::new(jeton_bin());
+    add.args(["keys", "add", "--namespace", "shop", "--scope", "issue,resolve,consume", "--keys"]);
+    let key = add.arg(&keys).output().expect("jeton starts").stdout;
+    std::fs::write(&key_file, &key).expect("a file");
+    for http in ["1.1", "2"] {
+        let out = Out::new();
+        let words =
+            format!("run checkout --ramp 0s --http {http} --mix issue=1,resolve=5,consume=1");
+        let mut command = started(&words, &out);
+        command.args(["--server-arg", "--keys", "--server-arg"]).arg(&keys);
+        let refused = run(&mut command);
+        assert_ne!(refused.code, Some(0), "without a key: {}", refused.said());
+        assert!(refused.said().contains("401"), "{}", refused.said());
+        let ended = run(command.arg("--key-file").arg(&key_file));
+        passed(&ended, &out.report());
+        let json = std::fs::read_to_string(out.path().join("report.json")).expect("a report");
+        let key = String::from_utf8_lossy(&key);
+        for text in [&json, &out.page(), &ended.stdout, &ended.stderr] {
+            assert!(!text.contains(key.trim()), "P9: the key is told");
+        }
+    }
+}
+
 #[test]
 fn a_report_holds_the_workload_that_makes_it_again() {
     let jeton = Jeton::start();

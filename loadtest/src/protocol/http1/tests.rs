@@ -11,7 +11,7 @@ const TOKEN: &str = "TDj1GBxf41yiP_IdsKKk01bWR2pWsiim";
 
 /// One of each request, tickets counted from 10.
 fn asked() -> Box<dyn Codec> {
-    let mut codec: Box<dyn Codec> = Box::new(Http1::new("localhost:7450"));
+    let mut codec: Box<dyn Codec> = Box::new(Http1::new(&"localhost:7450".into()));
     let calls = [
         Call::Issue { key: &KEY, payload: b"{}", ttl_ms: 1 },
         Call::Resolve(&KEY),
@@ -103,7 +103,8 @@ fn requests_are_whole_and_name_what_they_ask() {
         Call::Revoke(&KEY),
         Call::Extend { key: &KEY, ttl_ms: 7 },
     ];
-    let mut codec = Http1::new("example:1");
+    let (host, key) = ("example:1".to_owned(), Some("jeton_1".to_owned()));
+    let mut codec = Http1::new(&Caller { host, key });
     for (call, (method, path, body)) in calls.into_iter().zip(expected) {
         let mut output = Vec::new();
         codec.request(0, call, &mut output).expect("it takes requests");
@@ -116,6 +117,7 @@ fn requests_are_whole_and_name_what_they_ask() {
             named.next().map(|field| String::from_utf8_lossy(field.value).into_owned())
         };
         assert_eq!(field("Host").as_deref(), Some("example:1"));
+        assert_eq!(field("Authorization").as_deref(), Some("Bearer jeton_1"));
         assert_eq!(field("Content-Length"), body.as_ref().map(|body| body.len().to_string()));
         assert_eq!(String::from_utf8_lossy(&output[head..]), body.unwrap_or_default());
     }
@@ -136,7 +138,7 @@ fn the_floor_answers_anything_with_its_bytes() {
 #[test]
 fn garbage_is_named() {
     let one = |stream: &str| {
-        let mut codec = Http1::new("localhost");
+        let mut codec = Http1::new(&"localhost".into());
         codec.request(0, Call::ResolveMany(&[KEY]), &mut Vec::new()).expect("it takes requests");
         feed(&mut codec, &[stream.as_bytes()]).expect_err(stream).0
     };
@@ -167,7 +169,7 @@ fn a_server_that_closes_is_asked_nothing_more() {
         "HTTP/1.1 200 OK\r\nConnection: keep-alive, Close\r\ncontent-length: 1\r\n\r\n1",
         "HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n1",
     ] {
-        let mut codec = Http1::new("localhost");
+        let mut codec = Http1::new(&"localhost".into());
         let mut output = Vec::new();
         codec.request(5, Call::Resolve(&KEY), &mut output).expect("it takes requests");
         assert!(!codec.closing());
@@ -187,7 +189,7 @@ proptest! {
             .map(|kind| format!("{}{}", answer("200 OK", &"1".repeat(1 + kind / 2)),
                 if kind % 2 == 0 { "" } else { "HTTP/1.1 103 Early Hints\r\n\r\n" }))
             .collect();
-        let mut codec = Http1::new("localhost");
+        let mut codec = Http1::new(&"localhost".into());
         let mut expected = Vec::new();
         let mut stream = String::new();
         for (ticket, kind) in (0..).zip(order) {

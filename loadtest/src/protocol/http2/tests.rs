@@ -26,7 +26,7 @@ struct Pair {
 
 impl Pair {
     fn new(builder: &server::Builder, piece: usize) -> Self {
-        let mut codec = Http2::new("localhost:7450").expect("a codec");
+        let mut codec = Http2::new(&"localhost:7450".into()).expect("a codec");
         let transport = Transport::default();
         let mut preface = Vec::new();
         codec.open(&mut preface);
@@ -264,7 +264,7 @@ fn what_is_not_http2_is_named() {
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "it speaks HTTP/1, not HTTP/2"),
         (b"220 mail.example ESMTP\r\n", "HTTP/2: "),
     ] {
-        let mut codec = Http2::new("localhost").expect("a codec");
+        let mut codec = Http2::new(&"localhost".into()).expect("a codec");
         let mut output = Vec::new();
         let garbage = codec.receive(bytes, &mut output, &mut Log::default()).expect_err("garbage");
         assert!(garbage.0.starts_with(said), "{garbage}");
@@ -275,7 +275,7 @@ fn what_is_not_http2_is_named() {
 proptest! {
     #[test]
     fn no_bytes_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0_usize..200) {
-        let mut codec = Http2::new("localhost").expect("a codec");
+        let mut codec = Http2::new(&"localhost".into()).expect("a codec");
         codec.request(1, Call::Resolve(&KEY), &mut Vec::new()).expect("it takes requests");
         survives(&mut codec, &bytes, cut);
     }
