@@ -12,12 +12,15 @@ use http::{HeaderMap, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use super::budget::Charge;
+use super::pipe::ConnState;
 use super::respond::Problem;
 use super::sweep::Gathering;
 use super::worker::Worker;
 
 /// The longest body of a request that has only small fields.
 pub(super) const SMALL_LEN_MAX: usize = 4096;
+/// What is taken of a body that was refused already.
+const UNWANTED_LEN_MAX: usize = 16 << 20;
 /// What a body may hold before it counts against the memory budget.
 const FREE_LEN: usize = 4096;
 
@@ -48,7 +51,7 @@ impl Gathered {
 pub(super) async fn gather(
     worker: &Worker,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
     kind: BodyKind,
 ) -> Result<Gathered, Problem> {
     if body.is_end_stream() {
@@ -95,16 +98,39 @@ fn too_long(len_max: usize) -> Problem {
     Problem::too_large(format!("the body must have at most {len_max} bytes")).closing()
 }
 
+/// Takes what is still on its way of a body that nobody wants, within [`UNWANTED_LEN_MAX`] and
+/// `--body-timeout`.
+///
+/// Over HTTP/2 a stream that is answered before the client has said all would be reset (RFC 9113,
+/// 8.1: with NO_ERROR, and the answer still counts), and there are clients, curl 7.88 among them,
+/// that lose the answer over that. HTTP/1.1 closes the connection and does it there.
+pub(super) fn let_run_out(worker: &Rc<Worker>, conn: &ConnState, mut body: Incoming) {
+    if !conn.is_http2.get() || body.is_end_stream() {
+        return;
+    }
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        let mut unwanted = Gather::new(&worker, &mut body, 0);
+        let mut len = 0;
+        // Too slow, too long or broken off: the stream is reset after all.
+        while let Ok(Some(piece)) = unwanted.piece().await
+            && len <= UNWANTED_LEN_MAX
+        {
+            len += piece.len();
+        }
+    });
+}
+
 struct Gather<'w> {
     worker: &'w Worker,
-    body: Incoming,
+    body: &'w mut Incoming,
     len_max: usize,
     /// Where the sweep watches this body; only once it had to wait.
     watched: Option<(usize, Rc<Gathering>)>,
 }
 
 impl<'w> Gather<'w> {
-    fn new(worker: &'w Worker, body: Incoming, len_max: usize) -> Gather<'w> {
+    fn new(worker: &'w Worker, body: &'w mut Incoming, len_max: usize) -> Gather<'w> {
         Gather { worker, body, len_max, watched: None }
     }
 
@@ -158,7 +184,7 @@ impl<'w> Gather<'w> {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Problem>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
+        match Pin::new(&mut *self.body).poll_frame(cx) {
             Poll::Ready(None) => Poll::Ready(Ok(None)),
             Poll::Ready(Some(Ok(frame))) => {
                 Poll::Ready(Ok(Some(frame.into_data().unwrap_or_default())))

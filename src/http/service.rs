@@ -68,11 +68,11 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let exchange = self.begin(&request);
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
+        let exchange = self.begin(&body);
         let (method, target) = (head.method, head.uri);
         if let Err(problem) = check(&target, head.version, &head.headers) {
-            return exchange.refuse(Operation::Unknown, problem);
+            return exchange.refuse(Operation::Unknown, problem, body);
         }
         let admitted = self.worker.door.admit_request(
             &self.conn.shown,
@@ -83,26 +83,26 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             Ok(admitted) => admitted,
             Err(denied) => {
                 let problem = exchange.denied(denied);
-                return exchange.refuse(Operation::Unknown, problem);
+                return exchange.refuse(Operation::Unknown, problem, body);
             }
         };
         exchange.trail.admitted(&admitted);
         let path = target.path().as_bytes();
         let Some(found) = route(path) else {
-            return exchange.refuse(Operation::Unknown, Problem::not_found());
+            return exchange.refuse(Operation::Unknown, Problem::not_found(), body);
         };
         if let Some(text) = found.token() {
             exchange.trail.token(|| digest_of(text, &admitted.digester).ok());
         }
         let Some(operation) = operation(found, &method) else {
             let problem = Problem::method_not_allowed(found.methods());
-            return exchange.refuse(Operation::Unknown, problem);
+            return exchange.refuse(Operation::Unknown, problem, body);
         };
         if let Some(Err(problem)) = scope_of(operation).map(|scope| demand(&admitted, scope)) {
-            return exchange.refuse(operation, problem);
+            return exchange.refuse(operation, problem, body);
         }
         if let Err(problem) = exchange.trail.may(operation) {
-            return exchange.refuse(operation, problem);
+            return exchange.refuse(operation, problem, body);
         }
         let worker = &*self.worker;
         match (operation, found) {
@@ -119,14 +119,16 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             (operation, found) => {
                 let digester = &admitted.digester;
                 let token = match found.token().map(|text| digest_of(text, digester)) {
-                    Some(Err(problem)) => return exchange.refuse(operation, problem),
+                    Some(Err(problem)) => return exchange.refuse(operation, problem, body),
                     Some(Ok(digest)) => Some(digest),
                     None => None,
                 };
                 let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
                 Answer::Waiting(Box::pin(async move {
                     let asker = Asker { access: &admitted, peer, trail: &exchange.trail };
-                    let done = perform(&worker, asker, operation, token, head.headers, body).await;
+                    let done =
+                        perform(&worker, asker, operation, token, head.headers, &mut body).await;
+                    body::let_run_out(&worker, &exchange.conn, body);
                     let done = exchange.guarded(&admitted, done);
                     exchange.finish_written(operation, done).await
                 }))
@@ -140,8 +142,8 @@ impl Service {
         Service { worker, conn }
     }
 
-    fn begin(&self, request: &Request<Incoming>) -> Exchange {
-        let has_body = !request.body().is_end_stream();
+    fn begin(&self, body: &Incoming) -> Exchange {
+        let has_body = !body.is_end_stream();
         self.conn.enter(Phase::Busy, self.worker.now());
         Exchange {
             worker: self.worker.clone(),
@@ -202,7 +204,7 @@ async fn perform(
     operation: Operation,
     token: Option<crate::token::Digest>,
     headers: HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Answered {
     let kind = match operation {
         Operation::Issue => BodyKind::Json(worker.config.issue_body_len_max()),
@@ -258,8 +260,9 @@ impl Exchange {
     }
 
     /// A refusal before the body, if there is one, was looked at.
-    fn refuse(self, operation: Operation, mut problem: Problem) -> Answer {
+    fn refuse(self, operation: Operation, mut problem: Problem, body: Incoming) -> Answer {
         problem.closes |= self.has_body;
+        body::let_run_out(&self.worker, &self.conn, body);
         self.ready(operation, Err(problem))
     }
 

@@ -18,24 +18,24 @@ use crate::volume;
 const GROWTH_MIB: u64 = 48;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 /// The reason to go away that says: too much of something.
 const ENHANCE_YOUR_CALM: u32 = 11;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 /// `:method: GET`, `:scheme: http`, `:path: /`, `:authority: a`.
 const GET_ROOT: &[u8] = b"\x82\x86\x84\x41\x01a";
 /// `:method: POST`, `:scheme: http`, `:path: /v1/tokens`, `:authority: a`.
 const POST_TOKENS: &[u8] = b"\x83\x86\x44\x0a/v1/tokens\x41\x01a";
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).expect("short").to_be_bytes();
     let mut frame = len[1..].to_vec();
     frame.extend([kind, flags]);
@@ -45,7 +45,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A connection that has said hello, with these settings.
-fn hello(server: &Server, settings: &[u8]) -> Conn {
+pub fn hello(server: &Server, settings: &[u8]) -> Conn {
     let mut conn = Conn::open(server.data).expect("connects");
     // Whole, or not at all if the server has closed a connection that was too slow.
     let _ = conn.send(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat());

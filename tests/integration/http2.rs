@@ -1,5 +1,8 @@
 //! HTTP/2 with prior knowledge: the same operations, many streams on one connection.
 
+use std::io::Read;
+use std::net::TcpStream as StdStream;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
@@ -7,6 +10,10 @@ use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
+use crate::hostile_http2::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, frame, hello,
+};
+use crate::hostile_watch::impatient;
 use crate::raw::{PATIENCE, Response};
 use crate::server::Server;
 
@@ -120,4 +127,49 @@ fn p2_streams_of_one_connection_are_rivals_too() {
         }
         assert_eq!(winners, 3);
     });
+}
+
+/// The next frame: kind, flags, stream, payload.
+fn next_frame(stream: &mut StdStream) -> (u8, u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).expect("a frame");
+    let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; len as usize];
+    stream.read_exact(&mut payload).expect("all of it");
+    (head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload)
+}
+
+/// Some clients (curl 7.88) lose an answer when the stream is reset behind it because they have not
+/// said all yet.
+#[test]
+fn a_refusal_before_the_end_of_the_body_is_no_reset() {
+    const ACK: u8 = 1;
+    // `:method: POST`, `:scheme: http`, `:path: /`, `:authority: a`: there is nothing.
+    let head = frame(HEADERS, END_HEADERS, 1, b"\x83\x86\x84\x41\x01a");
+    let piece = frame(DATA, 0, 1, &[b'x'; 16 << 10]);
+    let server = impatient();
+    for is_ended in [true, false] {
+        let mut conn = hello(&server, &[]);
+        let mut stream = conn.writer().expect("a second handle");
+        conn.send(&head).expect("sends");
+        let is_last = |flags| flags & END_STREAM > 0;
+        while !matches!(next_frame(&mut stream), (DATA, flags, 1, _) if is_last(flags)) {}
+        conn.send(&piece).expect("sends");
+        if is_ended {
+            conn.send(&frame(DATA, END_STREAM, 1, b"x")).expect("sends");
+            conn.send(&frame(PING, 0, 0, &[7; 8])).expect("sends");
+        }
+        // As long as it is on its way it is taken; not for ever.
+        let end = loop {
+            match next_frame(&mut stream) {
+                (PING, ACK, ..) => break PING,
+                (RST_STREAM, _, 1, reason) => {
+                    assert_eq!(reason, [0; 4], "NO_ERROR");
+                    break RST_STREAM;
+                }
+                _ => {}
+            }
+        };
+        assert_eq!(end, if is_ended { PING } else { RST_STREAM });
+    }
 }
