@@ -163,16 +163,23 @@ impl Wire {
     }
 }
 
-/// What `openssl req -x509` makes where it is not told otherwise is refused for a reason that says
-/// little.
+/// Why a certificate is refused, and what to do about it. What `openssl req -x509` makes where it is
+/// not told otherwise is refused for a reason that says little.
 fn explained(error: io::Error) -> io::Error {
-    if !error.to_string().contains("CaUsedAsEndEntity") {
-        return error;
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(reason)) = inner else { return error };
+    let reason = format!("{reason:?}");
+    if reason.contains("CaUsedAsEndEntity") {
+        return io::Error::other(
+            "the server shows a certificate that is for signing others, not for a server: \
+             openssl needs -addext basicConstraints=critical,CA:FALSE",
+        );
     }
-    io::Error::other(
-        "the server shows a certificate that is for signing others, not for a server: \
-         openssl needs -addext basicConstraints=critical,CA:FALSE",
-    )
+    // The first word says what; behind it are numbers of algorithms and the like.
+    let reason = reason.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    io::Error::other(format!(
+        "the server's certificate is not accepted ({reason}); --ca FILE names the one that is"
+    ))
 }
 
 /// Begins to speak HTTP/1.1.
