@@ -29,8 +29,9 @@ pub(super) const HEAD_LEN_MAX: usize = 64 * 1024;
 /// The longest head of an HTTP/2 request.
 const HEADER_LIST_LEN_MAX: u32 = 16 * 1024;
 const STREAMS_MAX: u32 = 128;
-/// What a peer may still send after we have said our last: more than one request in flight.
-const DISCARDED_MAX: usize = 256 * 1024;
+/// What a peer may still send after we have said our last: more than what is in flight before it
+/// has seen that, of a client that sends as fast as it can.
+const DISCARDED_MAX: usize = 4 << 20;
 /// What may wait below the output, in what reads and writes for us: TLS keeps records that the
 /// socket has not taken.
 pub(super) const BELOW_LEN_MAX: usize = 32 * 1024;
