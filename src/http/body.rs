@@ -105,16 +105,17 @@ fn too_long(len_max: usize) -> Problem {
 /// 8.1: with NO_ERROR, and the answer still counts), and there are clients, curl 7.88 among them,
 /// that lose the answer over that. HTTP/1.1 closes the connection and does it there.
 pub(super) fn let_run_out(worker: &Rc<Worker>, conn: &ConnState, mut body: Incoming) {
-    if !conn.is_http2.get() || body.is_end_stream() {
+    if !conn.is_http2.get() || body.is_end_stream() || worker.is_draining() {
         return;
     }
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
-        let mut unwanted = Gather::new(&worker, &mut body, 0);
+        let mut unwanted = Gather::new(&worker, &mut body, UNWANTED_LEN_MAX);
+        unwanted.is_wanted = false;
         let mut len = 0;
         // Too slow, too long or broken off: the stream is reset after all.
         while let Ok(Some(piece)) = unwanted.piece().await
-            && len <= UNWANTED_LEN_MAX
+            && len <= unwanted.len_max
         {
             len += piece.len();
         }
@@ -125,13 +126,14 @@ struct Gather<'w> {
     worker: &'w Worker,
     body: &'w mut Incoming,
     len_max: usize,
+    is_wanted: bool,
     /// Where the sweep watches this body; only once it had to wait.
     watched: Option<(usize, Rc<Gathering>)>,
 }
 
 impl<'w> Gather<'w> {
     fn new(worker: &'w Worker, body: &'w mut Incoming, len_max: usize) -> Gather<'w> {
-        Gather { worker, body, len_max, watched: None }
+        Gather { worker, body, len_max, is_wanted: true, watched: None }
     }
 
     /// Most bodies are one piece, which is then taken as it is.
@@ -202,6 +204,7 @@ impl<'w> Gather<'w> {
         let (_, gathering) = self.watched.get_or_insert_with(|| {
             let gathering = Rc::new(Gathering {
                 since: self.worker.now(),
+                is_wanted: self.is_wanted,
                 is_over: Cell::new(false),
                 waker: RefCell::new(None),
             });

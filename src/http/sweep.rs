@@ -66,8 +66,19 @@ pub(super) enum Verdict {
 /// A body that is being gathered.
 pub(super) struct Gathering {
     pub(super) since: Tick,
+    /// False where the request was answered without it.
+    pub(super) is_wanted: bool,
     pub(super) is_over: Cell<bool>,
     pub(super) waker: RefCell<Option<Waker>>,
+}
+
+impl Gathering {
+    fn end(&self) {
+        self.is_over.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
 }
 
 /// All that a worker watches.
@@ -88,16 +99,17 @@ impl Watched {
         }
         for (_, body) in self.bodies.borrow().iter() {
             if body.since.is_over(limits.body_timeout, now) {
-                body.is_over.set(true);
-                if let Some(waker) = body.waker.borrow_mut().take() {
-                    waker.wake();
-                }
+                body.end();
             }
         }
     }
 
-    /// Tells every connection that the server is shutting down.
+    /// Tells every connection that the server is shutting down, which does not wait for what nobody
+    /// wants.
     pub(super) fn drain(&self) {
+        for (_, body) in self.bodies.borrow().iter().filter(|(_, body)| !body.is_wanted) {
+            body.end();
+        }
         for (_, conn) in self.conns.borrow().iter() {
             conn.verdict.set(Some(Verdict::Drain));
             conn.wake();
@@ -183,11 +195,13 @@ mod tests {
         let watched = Watched::default();
         let body = Rc::new(Gathering {
             since: Tick(0),
+            is_wanted: true,
             is_over: Cell::new(false),
             waker: RefCell::new(None),
         });
         watched.bodies.borrow_mut().insert(body.clone());
         watched.sweep(&LIMITS, Tick(30 * 4));
+        watched.drain();
         assert!(!body.is_over.get());
         watched.sweep(&LIMITS, Tick(30 * 4 + 1));
         assert!(body.is_over.get());

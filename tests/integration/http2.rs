@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::process::Signal;
 use tokio::net::TcpStream;
 
 use crate::hostile_http2::{
@@ -129,6 +130,10 @@ fn p2_streams_of_one_connection_are_rivals_too() {
     });
 }
 
+const ACK: u8 = 1;
+/// `:method: POST`, `:scheme: http`, `:path: /`, `:authority: a`: there is nothing.
+const POST_ROOT: &[u8] = b"\x83\x86\x84\x41\x01a";
+
 /// The next frame: kind, flags, stream, payload.
 fn next_frame(stream: &mut StdStream) -> (u8, u8, u32, Vec<u8>) {
     let mut head = [0; 9];
@@ -143,9 +148,7 @@ fn next_frame(stream: &mut StdStream) -> (u8, u8, u32, Vec<u8>) {
 /// said all yet.
 #[test]
 fn a_refusal_before_the_end_of_the_body_is_no_reset() {
-    const ACK: u8 = 1;
-    // `:method: POST`, `:scheme: http`, `:path: /`, `:authority: a`: there is nothing.
-    let head = frame(HEADERS, END_HEADERS, 1, b"\x83\x86\x84\x41\x01a");
+    let head = frame(HEADERS, END_HEADERS, 1, POST_ROOT);
     let piece = frame(DATA, 0, 1, &[b'x'; 16 << 10]);
     let server = impatient();
     for is_ended in [true, false] {
@@ -172,4 +175,24 @@ fn a_refusal_before_the_end_of_the_body_is_no_reset() {
         };
         assert_eq!(end, if is_ended { PING } else { RST_STREAM });
     }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_body_that_nobody_wants() {
+    let server = Server::fresh();
+    let mut conn = hello(&server, &[]);
+    let mut stream = conn.writer().expect("a second handle");
+    conn.send(&frame(HEADERS, END_HEADERS, 1, POST_ROOT)).expect("sends");
+    while !matches!(next_frame(&mut stream), (DATA, ..)) {}
+    // As a client does: it acknowledges that the server wants to go, and sends nothing else.
+    let client = std::thread::spawn(move || {
+        loop {
+            if let (PING, 0, 0, payload) = next_frame(&mut stream) {
+                return conn.send(&frame(PING, ACK, 0, &payload)).map(|()| (conn, stream));
+            }
+        }
+    });
+    let (status, said) = server.stop(Signal::TERM);
+    drop(client.join());
+    assert!(status.success() && !said.contains("not all requests were finished"), "{said}");
 }
