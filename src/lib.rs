@@ -27,7 +27,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`token`], [`mod@reference`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
-//! | [`time`], [`entry`], [`record`], [`metrics`] | vocabulary of the engine |
+//! | [`time`], [`entry`], [`record`], [`metrics`], [`warning`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | [`audit`] | the audit log: who did what to which token, one JSON object a line |
 //! | [`tls`] | certificates, keys and what rustls makes of them; whose a client's certificate is |
@@ -127,6 +127,7 @@ pub mod time;
 pub mod tls;
 pub mod token;
 pub mod wal;
+pub mod warning;
 pub mod wheel;
 
 pub use engine::Engine;

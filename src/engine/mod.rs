@@ -27,6 +27,7 @@ mod tend;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -39,6 +40,7 @@ use crate::entry::Entry;
 use crate::store::Lookup;
 use crate::time::{Clock, SystemClock, UnixMillis};
 use crate::token::{Digest, Digester, NamespaceTag, Token};
+use crate::warning::Warning;
 
 use commit::Committer;
 use mailbox::Mailbox;
@@ -333,6 +335,18 @@ impl Engine {
             return Err(NotReady::DiskFull);
         }
         Ok(())
+    }
+
+    /// Conditions that an operator must know of while changes are taken, each with a sentence.
+    #[must_use]
+    pub fn warnings(&self) -> BTreeMap<Warning, String> {
+        self.shared.warnings.standing()
+    }
+
+    /// Raises a warning, as the engine itself would.
+    #[cfg(test)]
+    pub(crate) fn raise(&self, warning: Warning, text: String) {
+        self.shared.warnings.raise(warning, text);
     }
 
     /// Limits what namespaces may hold, in place of the limits before. Those that are not named

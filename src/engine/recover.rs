@@ -196,6 +196,7 @@ impl Shared {
             backups: Default::default(),
             quotas: RwLock::default(),
             holdings: Mutex::default(),
+            warnings: Default::default(),
             disk_full: AtomicBool::new(false),
             told_full_ms: AtomicU64::new(0),
             failure: RwLock::new(None),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crate::store::{Lookup, Pinned, Store};
 use crate::time::{EngineTime, UnixMillis};
 use crate::token::{Digest, Digester};
+use crate::warning::Warnings;
 
 use super::apply::{Applied, Content, consume_refused, issue_refused};
 use super::backup::Pins;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) quotas: RwLock<Arc<Quotas>>,
     /// What namespaces hold: a tick old at most.
     pub(super) holdings: Mutex<Holdings>,
+    /// Conditions that an operator must know of while changes are taken.
+    pub(super) warnings: Warnings,
     pub(super) disk_full: AtomicBool,
     /// Monotonic time at which that was last told of; 0 for never.
     pub(super) told_full_ms: AtomicU64,

@@ -17,6 +17,7 @@ use super::namespaces::Told;
 use crate::audit;
 use crate::engine::Stats;
 use crate::metrics::{BUCKETS_US, Summary};
+use crate::warning::Warning;
 
 /// One reading of everything.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(super) struct Reading {
     pub(super) misses_refused: u64,
     pub(super) audited: Option<audit::Stats>,
     pub(super) namespaces: Vec<Told>,
+    pub(super) warnings: Vec<Warning>,
     pub(super) is_ready: bool,
 }
 
@@ -41,6 +43,7 @@ impl Reading {
             misses_refused: gauges.map_or(0, Gauges::misses_refused),
             audited: gauges.and_then(Gauges::audited),
             namespaces: Vec::new(),
+            warnings: Vec::new(),
             is_ready,
         }
     }
@@ -59,6 +62,7 @@ impl Collector for Reading {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet(&mut encoder);
         sheet.gauge("ready", "1 where changes are taken", u64::from(self.is_ready))?;
+        sheet.warnings(&self.warnings)?;
         self.encode_http(&mut sheet)?;
         sheet.namespaces(&self.namespaces)?;
         match &self.stats {
@@ -183,6 +187,19 @@ impl Sheet<'_, '_> {
                 let labels = [("operation", *operation), ("status", *class)];
                 ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+
+    /// One gauge for every name there is, so that an alert can be written before it is needed.
+    fn warnings(&mut self, standing: &[Warning]) -> fmt::Result {
+        let kind = ConstGauge::new(0_u64).metric_type();
+        let help = "1 while the condition of this name stands; /readyz says more";
+        let mut family = self.0.encode_descriptor("warning", help, None, kind)?;
+        for warning in Warning::ALL {
+            let value = u64::from(standing.contains(&warning));
+            let labels = [("name", warning.name())];
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ const CRATES: [Layered; 2] = [
                 "namespace",
                 "scope",
                 "pace",
+                "warning",
             ],
             &["store", "wheel", "wal", "keys", "tls", "audit"],
             &["engine"],

@@ -1,5 +1,7 @@
 //! What the admin listener answers: whether the server lives, whether it is ready, what it measures.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -10,6 +12,7 @@ use super::{TEXT, View, text};
 use crate::engine::Engine;
 use crate::http::exposition::Reading;
 use crate::http::{backup, namespaces, openapi};
+use crate::warning::Warning;
 
 const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -55,9 +58,21 @@ fn readiness(view: &View) -> Result<(), String> {
     }
 }
 
+/// Conditions that an operator must know of; none of them makes the server unready.
+fn warnings(view: &View) -> BTreeMap<Warning, String> {
+    view.engine.get().map(Engine::warnings).unwrap_or_default()
+}
+
+/// `ready` and a line for each warning, or the reason why not.
 fn ready(view: &View) -> Response<Full<Bytes>> {
     match readiness(view) {
-        Ok(()) => text(StatusCode::OK, TEXT, "ready\n"),
+        Ok(()) => {
+            let mut body = "ready\n".to_owned();
+            for (warning, sentence) in warnings(view) {
+                body.push_str(&format!("warning: {}: {sentence}\n", warning.name()));
+            }
+            text(StatusCode::OK, TEXT, body)
+        }
         Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
     }
 }
@@ -65,6 +80,7 @@ fn ready(view: &View) -> Response<Full<Bytes>> {
 fn metrics(view: &View) -> Response<Full<Bytes>> {
     let stats = view.engine.get().map(Engine::stats);
     let mut reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
+    reading.warnings = warnings(view).into_keys().collect();
     if let Some(engine) = view.engine.get() {
         reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get());
     }
@@ -132,6 +148,22 @@ mod tests {
         engine.close().unwrap();
         let (status, reason) = get(&view, "/readyz").await;
         assert_eq!((status, reason.contains("closing")), (503, true));
+    }
+
+    #[tokio::test]
+    async fn a_warning_is_a_line_and_a_metric_and_stays_200() {
+        let view = View::default();
+        let engine = Engine::open(Config::memory_only()).unwrap();
+        view.engine.set(engine.clone()).ok().unwrap();
+        let shows = |metrics: &str, value: u8| {
+            metrics.contains(&format!("jeton_warning{{name=\"clock_held\"}} {value}\n"))
+        };
+        assert!(shows(&get(&view, "/metrics").await.1, 0));
+        engine.raise(Warning::ClockHeld, "a step of 70 s is held".to_owned());
+        let (status, body) = get(&view, "/readyz").await;
+        let line = "warning: clock_held: a step of 70 s is held\n";
+        assert_eq!((status, body), (200, format!("ready\n{line}")));
+        assert!(shows(&get(&view, "/metrics").await.1, 1));
     }
 
     #[tokio::test]
