@@ -26,7 +26,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`mod@reference`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
+//! | [`token`], [`mod@reference`], [`rfc3339`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
 //! | [`time`], [`entry`], [`record`], [`metrics`], [`warning`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | [`audit`] | the audit log: who did what to which token, one JSON object a line |
@@ -119,6 +119,7 @@ pub mod namespace;
 pub mod pace;
 pub mod record;
 pub mod reference;
+pub mod rfc3339;
 pub mod scope;
 mod short_mac;
 pub mod store;

@@ -10,7 +10,7 @@
 //! | field | letter | text |
 //! |---|---|---|
 //! | `order_number` | `o` | as given, byte for byte: 1 to 128 bytes without control characters |
-//! | `created_at` | `t` | the instant in UTC, in nanoseconds since 1970 as a decimal number |
+//! | `created_at` | `t` | the instant in UTC, in nanoseconds since 1970 as a decimal number; in a leap second that of the second before it and `+leap` |
 //! | `amount` | `a` | a decimal number without `+`, leading or trailing zeros; `-0` is `0` |
 //!
 //! So `2010-12-01T08:26:00Z` and `2010-12-01T09:26:00+01:00` are the same time, `139.1` and
@@ -20,6 +20,8 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+
+use crate::rfc3339;
 
 /// The longest order number, in bytes.
 pub const ORDER_NUMBER_LEN_MAX: usize = 128;
@@ -46,7 +48,8 @@ pub enum ReferenceError {
     OrderNumberControl,
     /// The creation time is not a timestamp with an offset.
     #[error(
-        "reference.created_at: must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z"
+        "reference.created_at: must be a time with an offset as RFC 3339 (section 5.6) writes it, \
+         such as 2026-01-31T12:00:00Z, with at most 9 digits of fraction"
     )]
     CreatedAt,
     /// The amount is not a decimal number.
@@ -87,8 +90,9 @@ impl Reference {
             field('o', number);
         }
         if let Some(text) = created_at {
-            let instant: jiff::Timestamp = text.parse().map_err(|_| ReferenceError::CreatedAt)?;
-            field('t', &instant.as_nanosecond().to_string());
+            let instant = rfc3339::parse(text).ok_or(ReferenceError::CreatedAt)?;
+            let leap = if instant.is_leap_second { "+leap" } else { "" };
+            field('t', &format!("{}{leap}", instant.unix_nanos));
         }
         if let Some(text) = amount {
             field('a', &canonical_amount(text)?);

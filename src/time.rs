@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::rfc3339;
 use crate::sync::{AtomicI64, AtomicU64, Ordering};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
@@ -28,11 +29,11 @@ impl UnixMillis {
     }
 
     /// Reads a time as RFC 3339 has it; what is finer than a millisecond is left out. `None` where
-    /// it is no time, or before 1970 or after 2248.
+    /// it is no time, a leap second, or before 1970 or after 2248.
     #[must_use]
     pub fn parse(text: &str) -> Option<UnixMillis> {
-        let timestamp: jiff::Timestamp = text.parse().ok()?;
-        let millis = UnixMillis(u64::try_from(timestamp.as_millisecond()).ok()?);
+        let instant = rfc3339::parse(text).filter(|instant| !instant.is_leap_second)?;
+        let millis = UnixMillis(u64::try_from(instant.unix_nanos / 1_000_000).ok()?);
         (millis <= UnixMillis::MAX).then_some(millis)
     }
 

@@ -163,7 +163,8 @@ pub(super) fn ttl(raw: &RawValue, max: Duration) -> Result<Duration, Problem> {
     };
     match written {
         Written::Form => Err(Problem::malformed(
-            "ttl: must be a duration such as \"15m\" or \"1h 30m\", or a number of seconds",
+            "ttl: must be a duration such as \"15m\" or \"1h 30m\", each unit once, or a number of \
+             seconds",
         )
         .about("ttl")),
         Written::Duration(ttl) if ttl >= Duration::from_millis(1) && ttl <= max => Ok(ttl),
@@ -192,11 +193,29 @@ pub(crate) fn duration(text: &str) -> Written {
     if text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')) {
         return seconds(text);
     }
+    if names_a_unit_twice(text) {
+        return Written::Form;
+    }
     match humantime::parse_duration(text) {
         Ok(duration) => Written::Duration(round_to_millis(duration)),
         Err(humantime::DurationError::NumberOverflow) => Written::OutOfRange,
         Err(_) => Written::Form,
     }
+}
+
+/// Whether two parts of a duration are of one unit, as in `1h 1hr`: most likely a slip of the pen.
+fn names_a_unit_twice(text: &str) -> bool {
+    let units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
+    let mut seen = Vec::new();
+    for unit in units {
+        // A unit has several names, but one length.
+        let Ok(length) = humantime::parse_duration(&format!("1{unit}")) else { continue };
+        if seen.contains(&length) {
+            return true;
+        }
+        seen.push(length);
+    }
+    false
 }
 
 fn seconds(text: &str) -> Written {
@@ -289,6 +308,9 @@ mod tests {
             ("[1]", 400),
             ("{}", 400),
             ("\"1.2.3\"", 400),
+            ("\"1h 1h\"", 400),
+            ("\"1h 30m 1hour\"", 400),
+            ("\"1m1min\"", 400),
             ("0", 422),
             ("\"0s\"", 422),
             ("-5", 422),

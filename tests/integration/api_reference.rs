@@ -86,6 +86,49 @@ fn one_instant_written_two_ways_is_one_reference() {
     }
 }
 
+/// RFC 3339, section 5.6, and nothing else; a leap second is a time of its own.
+#[test]
+fn a_time_is_what_rfc_3339_writes_and_nothing_else() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let issue = |client: &mut Client, at: &str| {
+        let reference = json!({ "order_number": "grammar", "created_at": at });
+        client.issue(&body(&json!(1), &reference))
+    };
+    for at in [
+        "20161231T235959Z",
+        "2016-12-31T23:59Z",
+        "2016-12-31T23:59:59,5Z",
+        "2016-12-31T23:59:59Z[UTC]",
+        "2016-12-31T23:59:59+24:00",
+        "2016-12-31 23:59:59Z",
+        "2016-12-31T23:58:60Z",
+        "2016-11-30T23:59:60Z",
+        "2016-12-31T23:59:59.1234567891Z",
+    ] {
+        let refused = issue(&mut client, at);
+        expect(&refused, 400);
+        assert_eq!(refused.json()["field"], "reference.created_at", "{at}");
+    }
+    let mut tokens = Vec::new();
+    for at in [
+        "2016-12-31T23:59:59Z",
+        "2016-12-31T23:59:60Z",
+        "2017-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "0000-01-01t00:00:00z",
+    ] {
+        let issued = issue(&mut client, at);
+        expect(&issued, 201);
+        tokens.push(Issued::from(&issued.json()).token);
+    }
+    tokens.sort();
+    tokens.dedup();
+    assert_eq!(tokens.len(), 5, "each is a time of its own");
+    let leap_elsewhere = issue(&mut client, "2017-01-01T00:59:60+01:00");
+    expect(&leap_elsewhere, 200);
+}
+
 #[test]
 fn one_amount_written_two_ways_is_one_reference() {
     let server = Server::fresh();

