@@ -10,8 +10,10 @@
 //! | field | letter | text |
 //! |---|---|---|
 //! | `order_number` | `o` | as given, byte for byte: 1 to 128 bytes without control characters |
-//! | `created_at` | `t` | the instant in UTC, in nanoseconds since 1970 as a decimal number; in a leap second that of the second before it and `+leap` |
+//! | `created_at` | `t` | the instant in UTC, in nanoseconds since 1970 as a decimal number |
 //! | `amount` | `a` | a decimal number without `+`, leading or trailing zeros; `-0` is `0` |
+//!
+//! In a leap second the number is that of the second before it, with `+leap` behind it.
 //!
 //! So `2010-12-01T08:26:00Z` and `2010-12-01T09:26:00+01:00` are the same time, `139.1` and
 //! `139.10` the same amount, and `order 7` alone is another reference than `order 7` with an
