@@ -36,13 +36,13 @@ fn human(duration: Duration) -> String {
 }
 
 /// What the documentation says of `250ms`, `90s`, `15m`, `1h 30m`, `7d`, a bare number of seconds:
-/// milliseconds. None of other texts.
+/// milliseconds. None of other texts; a unit that is named twice is one.
 fn documented(text: &str) -> Option<u128> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // As many as a float holds exactly.
         return text.parse().ok().filter(|seconds: &u128| *seconds < 1 << 40).map(|s| s * 1_000);
     }
-    let mut millis = 0u128;
+    let (mut millis, mut units) = (0u128, Vec::new());
     for word in text.split(' ') {
         let digits = word.find(|c: char| !c.is_ascii_digit())?;
         let number: u128 = word[..digits].parse().ok()?;
@@ -54,6 +54,10 @@ fn documented(text: &str) -> Option<u128> {
             "d" => 86_400_000,
             _ => return None,
         };
+        if units.contains(&unit) {
+            return None;
+        }
+        units.push(unit);
         millis = millis.checked_add(number.checked_mul(unit)?)?;
     }
     Some(millis)
