@@ -249,7 +249,9 @@ enum Kind {
     Token,
     Reference,
     IssueKey,
+    HeldIssueKey,
     ConsumeKey,
+    HeldConsumeKey,
     Namespace,
     SecretCheck,
 }
@@ -260,7 +262,9 @@ impl Kind {
             Kind::Token => "token",
             Kind::Reference => "reference",
             Kind::IssueKey => "issue-key",
+            Kind::HeldIssueKey => "held-issue-key",
             Kind::ConsumeKey => "consume-key",
+            Kind::HeldConsumeKey => "held-consume-key",
             Kind::Namespace => "namespace",
             Kind::SecretCheck => "secret-check",
         }
@@ -276,7 +280,9 @@ pub struct Digester {
     short_token: Option<ShortMac<TOKEN_LEN>>,
     reference: Hmac<Sha256>,
     issue_key: Hmac<Sha256>,
+    held_issue_key: Hmac<Sha256>,
     consume_key: Hmac<Sha256>,
+    held_consume_key: Hmac<Sha256>,
     tag: [u8; TAG_LEN],
     check: [u8; DIGEST_LEN],
     secret: Secret,
@@ -304,7 +310,9 @@ impl Digester {
             short_token: ShortMac::new(&secret.0, &prefix),
             reference: keyed(Kind::Reference),
             issue_key: keyed(Kind::IssueKey),
+            held_issue_key: keyed(Kind::HeldIssueKey),
             consume_key: keyed(Kind::ConsumeKey),
+            held_consume_key: keyed(Kind::HeldConsumeKey),
             tag: first(keyed(Kind::Namespace), &[]),
             check: first(keyed(Kind::SecretCheck), &[]),
             secret: secret.clone(),
@@ -344,16 +352,25 @@ impl Digester {
         Token(first(self.reference.clone(), canonical))
     }
 
-    /// The token derived from the `Idempotency-Key` of an issue.
+    /// The token derived from the `Idempotency-Key` of an issue by `holder`, which is empty for
+    /// callers without an API key: the same key from another holder derives another token.
     #[must_use]
-    pub fn token_for_issue_key(&self, key: &[u8]) -> Token {
-        Token(first(self.issue_key.clone(), key))
+    pub fn token_for_issue_key(&self, holder: &[u8], key: &[u8]) -> Token {
+        Token(match holder {
+            [] => first(self.issue_key.clone(), key),
+            holder => first(held(&self.held_issue_key, holder, 0), key),
+        })
     }
 
-    /// What is kept of the `Idempotency-Key` of a consume.
+    /// What is kept of the `Idempotency-Key` of a consume by `holder`, which is empty for callers
+    /// without an API key. `repeat` counts from 0 how often the same request has named the same
+    /// token before: each place of a list is a use of its own.
     #[must_use]
-    pub fn consume_key(&self, key: &[u8]) -> ConsumeKey {
-        ConsumeKey(first(self.consume_key.clone(), key))
+    pub fn consume_key(&self, holder: &[u8], repeat: u32, key: &[u8]) -> ConsumeKey {
+        ConsumeKey(match (holder, repeat) {
+            ([], 0) => first(self.consume_key.clone(), key),
+            (holder, repeat) => first(held(&self.held_consume_key, holder, repeat), key),
+        })
     }
 
     /// A value that tells secrets apart and tells nothing about them: kept beside the data, so
@@ -362,6 +379,15 @@ impl Digester {
     pub fn secret_check(&self) -> [u8; DIGEST_LEN] {
         self.check
     }
+}
+
+/// The message begins with the holder's length, so that none can be mistaken for another.
+fn held(kind: &Hmac<Sha256>, holder: &[u8], repeat: u32) -> Hmac<Sha256> {
+    let mut mac = kind.clone();
+    mac.update(&(holder.len() as u64).to_le_bytes());
+    mac.update(holder);
+    mac.update(&repeat.to_le_bytes());
+    mac
 }
 
 impl fmt::Debug for Digester {
@@ -452,7 +478,7 @@ mod tests {
         assert_ne!(one.digest(&token).prefix(), shop.digest(&token).prefix());
         assert_ne!(one.tag(), shop.tag());
         assert_ne!(one.tag(), two.tag());
-        assert_ne!(one.token_for_reference(b"x"), one.token_for_issue_key(b"x"));
+        assert_ne!(one.token_for_reference(b"x"), one.token_for_issue_key(b"", b"x"));
         assert_ne!(one.secret_check(), two.secret_check());
     }
 

@@ -61,10 +61,16 @@ pub(super) struct AddArgs {
     #[arg(long, value_name = "DURATION")]
     expires: Option<String>,
 
-    /// A client's certificate of this name is as good as the key; the name is the first DNS name in
-    /// it, else the first URI, else the common name
+    /// A client's certificate of this name is as good as the key: dns:NAME (its first DNS name),
+    /// uri:NAME (its first URI) or cn:NAME (its common name); a plain NAME is a DNS name
     #[arg(long, value_name = "NAME")]
     certificate: Option<String>,
+
+    /// The new key takes the place of this one and has the same holder: retries with an
+    /// Idempotency-Key of the old key are retries for the new one too. The old key counts until it is
+    /// revoked or expires
+    #[arg(long, value_name = "ID")]
+    replaces: Option<String>,
 
     /// Whose it is, for people
     #[arg(long, default_value = "", value_name = "TEXT")]
@@ -111,13 +117,13 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
     if args.name.len() > NAME_LEN_MAX {
         return Err(mistake("--name", format!("must have at most {NAME_LEN_MAX} bytes")));
     }
-    if let Some(name) = &args.certificate {
-        file::check_certificate(name).map_err(|error| mistake("--certificate", error))?;
-    }
+    let certificate = args.certificate.as_deref().map(str::parse).transpose();
+    let certificate = certificate.map_err(|error| mistake("--certificate", error))?;
+    let holder = args.replaces.as_deref().map(|id| holder(args, id, &namespace)).transpose()?;
     let now = SystemClock::new().wall();
     let expires_at = args.expires.as_deref().map(|text| expiry(text, now)).transpose()?;
     let (key, mut entry) = new_key(namespace, scopes, args.name.clone(), now, expires_at)?;
-    entry.certificate = args.certificate.clone();
+    (entry.holder, entry.certificate) = (holder, certificate);
     file::add(&args.file.file, &entry)?;
     // What is written here is all that there ever is of the key.
     writeln!(io::stdout().lock(), "{}", key.text())?;
@@ -129,6 +135,20 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
         entry.namespace
     );
     Ok(())
+}
+
+/// The holder of the key that is replaced.
+fn holder(args: &AddArgs, id: &str, namespace: &Namespace) -> Result<KeyId, Failure> {
+    let id: KeyId =
+        id.parse().map_err(|error| mistake("--replaces", format!("{id:?}: {error}")))?;
+    let keys = file::load(&args.file.file)?;
+    let old = keys.iter().find(|key| key.id == id);
+    let old = old.ok_or_else(|| KeysError::Unknown { file: args.file.file.clone(), id })?;
+    if old.namespace != *namespace {
+        let limit = format!("key {id} is of namespace {}, not {namespace}", old.namespace);
+        return Err(mistake("--replaces", limit));
+    }
+    Ok(old.holder.unwrap_or(id))
 }
 
 fn expiry(text: &str, now: UnixMillis) -> Result<UnixMillis, Failure> {
@@ -154,7 +174,8 @@ fn list(file: &FileArg) -> Result<(), Failure> {
     }
     for key in &keys {
         if let Some(certificate) = &key.certificate {
-            writeln!(out, "{} also by the certificate of {}", key.id, certificate.escape_debug())?;
+            let name = certificate.to_string();
+            writeln!(out, "{} also by the certificate of {}", key.id, name.escape_debug())?;
         }
     }
     Ok(())

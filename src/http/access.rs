@@ -102,6 +102,7 @@ impl Door {
                 scopes: anonymous.scopes,
                 expires_at: UnixMillis::MAX,
                 digester: digester.of(&anonymous.namespace),
+                holder: Vec::new(),
             }),
             (Some(_), None) => None,
         };
@@ -167,8 +168,8 @@ impl Door {
             return unexpired(admitted, now).map_err(|_| Denied::Unnamed);
         }
         self.look_again(keys, version);
-        let name = certified.peer.name.as_deref().ok_or(Denied::Unnamed)?;
-        let access = self.table.borrow().certified(name).ok_or(Denied::Unnamed)?;
+        let names = &certified.peer.names;
+        let access = self.table.borrow().certified(names).ok_or(Denied::Unnamed)?;
         let admitted = Rc::new(access);
         certified.found.replace(Some((version, admitted.clone())));
         unexpired(&admitted, now).map_err(|_| Denied::Unnamed)
@@ -270,12 +271,12 @@ mod tests {
         let (namespace, scopes) = ("shop".parse().unwrap(), "resolve".parse().unwrap());
         let end = Some(UnixMillis(NOW.0 + 2_000));
         let (key, mut entry) = file::new_key(namespace, scopes, String::new(), NOW, end).unwrap();
-        entry.certificate = Some("shop.example".to_owned());
+        entry.certificate = Some("shop.example".parse().unwrap());
         let (_dir, door, _keys) = door(std::slice::from_ref(&entry));
         let admit = |name: Option<&str>, not_after, now| {
             let remembered = Remembered::default();
-            let (name, not_after) = (name.map(str::to_owned), UnixMillis(NOW.0 + not_after));
-            remembered.certified(Peer { name, not_after });
+            let names = name.iter().map(|name| name.parse().unwrap()).collect();
+            remembered.certified(Peer { names, not_after: UnixMillis(NOW.0 + not_after) });
             let twice = [(); 2].map(|()| door.admit(&remembered, None, UnixMillis(NOW.0 + now)));
             assert_eq!(twice[0].as_ref().err(), twice[1].as_ref().err());
             twice[0].as_ref().map(|access| access.key).map_err(|denied| *denied)
@@ -286,6 +287,7 @@ mod tests {
         assert_eq!(admit(shop, 1_000, 999), Ok(Some(key.id())));
         assert_eq!(admit(shop, 1_000, 1_000), Err(Denied::Unnamed), "the certificate has ended");
         assert_eq!(admit(Some("other.example"), 9_000, 0), Err(Denied::Unnamed));
+        assert_eq!(admit(Some("cn:shop.example"), 9_000, 0), Err(Denied::Unnamed));
         assert_eq!(admit(None, 9_000, 0), Err(Denied::Unnamed));
     }
 

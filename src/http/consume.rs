@@ -1,5 +1,8 @@
 //! Consume: the payload, and one use less.
 
+use std::collections::HashMap;
+
+use ahash::RandomState;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
@@ -20,7 +23,7 @@ pub(super) async fn one(
     headers: HeaderMap,
     digest: Digest,
 ) -> Result<Response<Body>, Problem> {
-    let key = consume_key(asker.access, &headers)?;
+    let key = idempotency_key(&headers)?.map(|key| consume_key(asker.access, 0, key));
     let op = Op::Consume { digest, key };
     match asker.trail.call_one(worker, op).await? {
         Outcome::Consumed { payload } | Outcome::Replayed { payload } => {
@@ -37,8 +40,8 @@ pub(super) async fn batch(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let Asker { access, peer, trail } = asker;
-    let key = consume_key(access, &headers)?;
+    let Asker { access, peer, trail, .. } = asker;
+    let key = idempotency_key(&headers)?;
     let by_reference = || worker.guard.look(access, peer, worker.engine.now());
     let (digests, referred) =
         list::token_list(&body, access, worker.config.max_batch, &by_reference)?;
@@ -49,8 +52,7 @@ pub(super) async fn batch(
     check_answer_len(worker, &digests)?;
     let mut answer = ArrayOfPayloads::new(digests.len());
     if !digests.is_empty() {
-        let ops = digests.into_iter().map(|digest| Op::Consume { digest, key });
-        let outcomes = trail.call(worker, ops.collect()).await?;
+        let outcomes = trail.call(worker, consumes(access, key, digests)).await?;
         for outcome in outcomes {
             match outcome {
                 Outcome::Consumed { payload } | Outcome::Replayed { payload } => {
@@ -83,7 +85,23 @@ fn check_answer_len(worker: &Worker, digests: &[Digest]) -> Result<(), Problem> 
     Ok(())
 }
 
-fn consume_key(access: &Access, headers: &HeaderMap) -> Result<Option<ConsumeKey>, Problem> {
-    let key = idempotency_key(headers)?;
-    Ok(key.map(|key| access.digester.consume_key(key)))
+/// One consume for each token. Under an `Idempotency-Key` the n-th place of a token is its n-th use
+/// under that key: a retry gets the same array, and no use is given twice.
+fn consumes(access: &Access, key: Option<&[u8]>, digests: Vec<Digest>) -> Vec<Op> {
+    let Some(key) = key else {
+        return digests.into_iter().map(|digest| Op::Consume { digest, key: None }).collect();
+    };
+    let mut repeats: HashMap<Digest, u32, RandomState> = HashMap::default();
+    let first = consume_key(access, 0, key);
+    let consume = |digest| {
+        let places = repeats.entry(digest).or_insert(0);
+        let repeat = std::mem::replace(places, *places + 1);
+        let key = if repeat == 0 { first } else { consume_key(access, repeat, key) };
+        Op::Consume { digest, key: Some(key) }
+    };
+    digests.into_iter().map(consume).collect()
+}
+
+fn consume_key(access: &Access, repeat: u32, key: &[u8]) -> ConsumeKey {
+    access.digester.consume_key(&access.holder, repeat, key)
 }

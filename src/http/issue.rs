@@ -17,9 +17,10 @@ use super::{Config, json};
 use crate::audit::By;
 use crate::engine::{Op, Outcome};
 use crate::entry::USES_MAX;
+use crate::keys::Access;
 use crate::reference::Reference;
 use crate::time::UnixMillis;
-use crate::token::{Digester, RandomError, Token};
+use crate::token::{RandomError, Token};
 
 /// What a client wants to be issued.
 struct Wanted {
@@ -61,10 +62,11 @@ fn read_payload(payload: Option<&RawValue>, max: usize) -> Result<Vec<u8>, Probl
 
 impl Wanted {
     /// The token that this is to have, and the command that makes it so.
-    fn into_op(self, key: Option<&[u8]>, digester: &Digester) -> Result<(Token, Op), RandomError> {
+    fn into_op(self, key: Option<&[u8]>, access: &Access) -> Result<(Token, Op), RandomError> {
+        let digester = &access.digester;
         let (token, derived) = match (&self.reference, key) {
             (Some(reference), _) => (digester.token_for_reference(reference.canonical()), true),
-            (None, Some(key)) => (digester.token_for_issue_key(key), true),
+            (None, Some(key)) => (digester.token_for_issue_key(&access.holder, key), true),
             (None, None) => (Token::random()?, false),
         };
         let op = Op::Issue {
@@ -104,7 +106,7 @@ pub(super) async fn one(
     }
     config.quotas.admit_issues(digester, worker.engine.now(), 1)?;
     let by = named_by(&wanted, key);
-    let (token, op) = wanted.into_op(key, digester).map_err(|error| no_random(&error))?;
+    let (token, op) = wanted.into_op(key, asker.access).map_err(|error| no_random(&error))?;
     asker.trail.issue(Some(*op.digest()), by, None);
     let outcome = asker.trail.call_one(worker, op).await?;
     let (status, deadline) = match outcome {
@@ -166,7 +168,7 @@ pub(super) async fn batch(
             Ok(wanted) => {
                 let by = named_by(&wanted, None);
                 let (token, op) =
-                    wanted.into_op(None, digester).map_err(|error| no_random(&error))?;
+                    wanted.into_op(None, asker.access).map_err(|error| no_random(&error))?;
                 asker.trail.issue(Some(*op.digest()), by, None);
                 ops.push(op);
                 Ok(token)

@@ -37,7 +37,7 @@ pub(super) fn batch(
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let (engine, now) = (&worker.engine, worker.engine.now());
-    let Asker { access, peer, trail } = asker;
+    let Asker { access, peer, trail, .. } = asker;
     let by_reference = || worker.guard.look(access, peer, now);
     let (digests, referred) =
         list::token_list(body, access, worker.config.max_batch, &by_reference)?;

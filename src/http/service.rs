@@ -14,7 +14,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
-use super::access::{Denied, demand, scope_of};
+use super::access::{Denied, Remembered, demand, scope_of};
 use super::body::{self, BodyKind};
 use super::counters::Operation;
 use super::list::digest_of;
@@ -125,7 +125,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 };
                 let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
                 Answer::Waiting(Box::pin(async move {
-                    let asker = Asker { access: &admitted, peer, trail: &exchange.trail };
+                    let shown = &exchange.conn.shown;
+                    let asker = Asker { access: &admitted, peer, trail: &exchange.trail, shown };
                     let done =
                         perform(&worker, asker, operation, token, head.headers, &mut body).await;
                     body::let_run_out(&worker, &exchange.conn, body);
@@ -196,6 +197,25 @@ pub(super) struct Asker<'a> {
     pub(super) access: &'a Access,
     pub(super) peer: IpAddr,
     pub(super) trail: &'a Trail,
+    shown: &'a Remembered,
+}
+
+impl Asker<'_> {
+    /// Admits the request again once its body is there: it may have taken as long as the time limit
+    /// of a body, and a key that was revoked or has expired meanwhile opens nothing any more.
+    fn admit_again(
+        self,
+        worker: &Worker,
+        headers: &HeaderMap,
+        operation: Operation,
+    ) -> Result<(), Problem> {
+        let now = worker.engine.now();
+        let access = worker.door.admit_request(self.shown, headers, now)?;
+        if access.key != self.access.key {
+            return Err(Problem::wrong_key());
+        }
+        scope_of(operation).map_or(Ok(()), |scope| demand(&access, scope))
+    }
 }
 
 async fn perform(
@@ -219,6 +239,7 @@ async fn perform(
         }
     };
     let gathered = body::gather(worker, &headers, body, kind).await?;
+    asker.admit_again(worker, &headers, operation)?;
     match (operation, token) {
         (Operation::Issue, _) => issue::one(worker, asker, headers, gathered.bytes).await,
         (Operation::IssueBatch, _) => issue::batch(worker, asker, headers, gathered.bytes).await,

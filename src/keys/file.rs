@@ -10,7 +10,8 @@
 //! created_at = "2026-11-23T05:00:00.000Z"
 //! expires_at = "2027-02-21T05:00:00.000Z"   # optional
 //! revoked_at = "2026-12-01T00:00:00.000Z"   # optional
-//! certificate = "checkout.shop.example"     # optional: a client's certificate of that name will do
+//! holder = "0f1e2d3c"                       # optional: the first of the keys that this one replaces
+//! certificate = "dns:checkout.shop.example" # optional: a client's certificate of that name will do
 //! ```
 //!
 //! It is changed by `jeton keys`, whole or not at all, and may be edited by hand: comments stay.
@@ -24,6 +25,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
+use super::holder::CertificateName;
 use super::text::{Key, KeyHash, KeyId};
 use crate::namespace::Namespace;
 use crate::scope::Scopes;
@@ -33,8 +35,6 @@ use crate::time::UnixMillis;
 const KEYS_MAX: usize = 10_000;
 /// The longest name of a key, in bytes.
 pub const NAME_LEN_MAX: usize = 100;
-/// The longest name of a certificate, in bytes: as long as the longest name of a host.
-pub const CERTIFICATE_LEN_MAX: usize = 255;
 /// The longest file, in bytes: a key takes a few hundred.
 const FILE_LEN_MAX: u64 = 16 << 20;
 
@@ -57,8 +57,10 @@ pub struct KeyEntry {
     pub expires_at: Option<UnixMillis>,
     /// Since when it is refused for good.
     pub revoked_at: Option<UnixMillis>,
-    /// Whose certificate is as good as the key ([`crate::tls::Peer::name`]).
-    pub certificate: Option<String>,
+    /// Whose it is: the first of the keys that this one replaces. None where it replaces none.
+    pub holder: Option<KeyId>,
+    /// Whose certificate is as good as the key ([`crate::tls::Peer::names`]).
+    pub certificate: Option<CertificateName>,
 }
 
 /// Why there are no keys to work with.
@@ -120,6 +122,7 @@ struct WrittenKey {
     created_at: String,
     expires_at: Option<String>,
     revoked_at: Option<String>,
+    holder: Option<String>,
     certificate: Option<String>,
 }
 
@@ -132,11 +135,13 @@ impl WrittenKey {
         if self.name.len() > NAME_LEN_MAX {
             return Err(format!("name must have at most {NAME_LEN_MAX} bytes"));
         }
-        if let Some(name) = &self.certificate {
-            check_certificate(name)?;
-        }
+        let certificate = self.certificate.map(|name| name.parse::<CertificateName>());
         Ok(KeyEntry {
-            certificate: self.certificate,
+            certificate: certificate.transpose().map_err(|error| error.to_string())?,
+            holder: self
+                .holder
+                .map(|id| id.parse().map_err(|error| format!("holder: {error}")))
+                .transpose()?,
             id: self.id.parse().map_err(|error| format!("id: {error}"))?,
             name: self.name,
             namespace: self.namespace.parse().map_err(|error| format!("namespace: {error}"))?,
@@ -149,18 +154,6 @@ impl WrittenKey {
             revoked_at: self.revoked_at.map(|text| time("revoked_at", &text)).transpose()?,
         })
     }
-}
-
-/// Whether a certificate can have this name.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_certificate(name: &str) -> Result<(), String> {
-    let is_text = !name.chars().any(char::is_control);
-    if (1..=CERTIFICATE_LEN_MAX).contains(&name.len()) && is_text {
-        return Ok(());
-    }
-    Err(format!("certificate must have 1 to {CERTIFICATE_LEN_MAX} bytes and no control characters"))
 }
 
 fn form(file: &Path, reason: impl Into<String>) -> KeysError {
@@ -206,7 +199,7 @@ fn read(file: &Path, text: &str) -> Result<Vec<KeyEntry>, KeysError> {
     }
     let living = keys.iter().filter(|key| key.revoked_at.is_none());
     let mut named: Vec<_> =
-        living.filter_map(|key| Some((key.certificate.as_deref()?, key.id))).collect();
+        living.filter_map(|key| Some((key.certificate.as_ref()?, key.id))).collect();
     named.sort_unstable();
     if let Some([(_, one), (_, two)]) =
         named.windows(2).find(|pair| pair[0].0 == pair[1].0).and_then(|pair| pair.first_chunk())
@@ -272,8 +265,11 @@ fn table(entry: &KeyEntry) -> Table {
     if let Some(expires_at) = entry.expires_at {
         table.insert("expires_at", value(expires_at.to_string()));
     }
+    if let Some(holder) = entry.holder {
+        table.insert("holder", value(holder.to_string()));
+    }
     if let Some(name) = &entry.certificate {
-        table.insert("certificate", value(name));
+        table.insert("certificate", value(name.to_string()));
     }
     table
 }
@@ -340,7 +336,7 @@ pub fn new_key(
 ) -> Result<(Key, KeyEntry), crate::token::RandomError> {
     let key = Key::random(KeyId::random()?)?;
     let (id, hash) = (key.id(), key.hash());
-    let (revoked_at, certificate) = (None, None);
+    let (revoked_at, holder, certificate) = (None, None, None);
     let entry = KeyEntry {
         id,
         name,
@@ -350,6 +346,7 @@ pub fn new_key(
         created_at,
         expires_at,
         revoked_at,
+        holder,
         certificate,
     };
     Ok((key, entry))
@@ -398,7 +395,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("keys.toml");
         let [one, two] = ["one", "two"].map(|name| {
-            let certificate = Some("shop.example".to_owned());
+            let certificate = Some("shop.example".parse().unwrap());
             KeyEntry { certificate, ..key(name).1 }
         });
         add(&file, &one).unwrap();
@@ -436,6 +433,8 @@ mod tests {
             ("id = \"", "id = \"x", "key 1: id"),
             ("[[key]]", "[[keys]]", "line 1"),
             ("name = \"one\"", "certificate = \"\"", "key 1: certificate must have 1 to 255"),
+            ("name = \"one\"", "certificate = \"spiffe://a\"", "write \"uri:spiffe://a\""),
+            ("name = \"one\"", "holder = \"7\"", "key 1: holder"),
             ("name = \"one\"", "name = one", "line 3"),
         ] {
             fs::write(&file, good.replace(from, to)).unwrap();

@@ -5,6 +5,7 @@
 //! change of the file.
 
 pub mod file;
+mod holder;
 pub mod text;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use crate::time::UnixMillis;
 use crate::token::Digester;
 
 pub use file::{KeyEntry, KeysError};
+pub use holder::{CERTIFICATE_LEN_MAX, CertificateField, CertificateName, Holder};
 pub use text::{Key, KeyHash, KeyId};
 
 /// What somebody may do, and where.
@@ -35,13 +37,16 @@ pub struct Access {
     pub expires_at: UnixMillis,
     /// Of the namespace.
     pub digester: Digester,
+    /// Who an `Idempotency-Key` belongs to, as [`Holder::to_bytes`] has it.
+    pub holder: Vec<u8>,
 }
 
 impl Access {
     /// Everything, for ever, in the namespace of `digester`: a server without keys.
     #[must_use]
     pub fn everything(namespace: Namespace, digester: Digester) -> Access {
-        Access { key: None, namespace, scopes: Scopes::ALL, expires_at: UnixMillis::MAX, digester }
+        let (scopes, expires_at) = (Scopes::ALL, UnixMillis::MAX);
+        Access { key: None, namespace, scopes, expires_at, digester, holder: Vec::new() }
     }
 
     /// Whether it may do this.
@@ -56,7 +61,7 @@ impl Access {
 pub struct Table {
     keys: HashMap<KeyId, (KeyHash, Arc<Access>)>,
     /// By the name of a client's certificate.
-    certified: HashMap<String, Arc<Access>>,
+    certified: HashMap<CertificateName, Arc<Access>>,
 }
 
 impl Table {
@@ -68,18 +73,22 @@ impl Table {
         let mut certified = HashMap::new();
         let keys = living.map(|entry| {
             let of_namespace = || digester.of(&entry.namespace);
-            let access = Access {
-                key: Some(entry.id),
-                namespace: entry.namespace.clone(),
-                scopes: entry.scopes,
-                expires_at: entry.expires_at.unwrap_or(UnixMillis::MAX),
-                digester: digesters.entry(&entry.namespace).or_insert_with(of_namespace).clone(),
+            let digester = digesters.entry(&entry.namespace).or_insert_with(of_namespace);
+            let access = |holder: &Holder| {
+                Arc::new(Access {
+                    key: Some(entry.id),
+                    namespace: entry.namespace.clone(),
+                    scopes: entry.scopes,
+                    expires_at: entry.expires_at.unwrap_or(UnixMillis::MAX),
+                    digester: digester.clone(),
+                    holder: holder.to_bytes(),
+                })
             };
-            let access = Arc::new(access);
             if let Some(name) = &entry.certificate {
-                certified.insert(name.clone(), Arc::clone(&access));
+                certified.insert(name.clone(), access(&Holder::Certificate(name.clone())));
             }
-            (entry.id, (entry.hash.clone(), access))
+            let holder = Holder::Key(entry.holder.unwrap_or(entry.id));
+            (entry.id, (entry.hash.clone(), access(&holder)))
         });
         let keys = keys.collect();
         Table { keys, certified }
@@ -98,10 +107,11 @@ impl Table {
         self.keys.values().map(|(_, access)| &access.namespace)
     }
 
-    /// What the holder of a certificate with this name may do, which was verified.
+    /// What the holder of a verified certificate with these names may do: by the first name that a
+    /// key of this table has.
     #[must_use]
-    pub fn certified(&self, name: &str) -> Option<Arc<Access>> {
-        self.certified.get(name).cloned()
+    pub fn certified(&self, names: &[CertificateName]) -> Option<Arc<Access>> {
+        names.iter().find_map(|name| self.certified.get(name).cloned())
     }
 
     /// Keys in it.

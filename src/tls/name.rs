@@ -1,20 +1,22 @@
 //! Whose a certificate is, and how long it counts.
 //!
-//! The name is the first DNS name among the subject's alternative names, else the first URI there
-//! (a SPIFFE id, for example), else the subject's common name where there is exactly one (RFC 5280,
-//! 4.1.2.6 and 4.2.1.6). It is compared byte for byte. Only a certificate that was verified is asked
-//! for its name.
+//! The names are the first DNS name and the first URI (a SPIFFE id, for example) among the subject's
+//! alternative names, and the subject's common name where there is exactly one (RFC 5280, 4.1.2.6 and
+//! 4.2.1.6). Each keeps the field it stands in: a certificate authority that is constrained in DNS
+//! names may write what it likes into the others. Only a certificate that was verified is asked for
+//! its names.
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
+use crate::keys::{CertificateField, CertificateName};
 use crate::time::UnixMillis;
 
 /// Who is at the other end of a connection, as a verified certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The certificate's name; `None` where it has none that could be read.
-    pub name: Option<String>,
+    /// The certificate's names, DNS name first; none where none could be read.
+    pub names: Vec<CertificateName>,
     /// From then on the certificate counts no more.
     pub not_after: UnixMillis,
 }
@@ -26,7 +28,7 @@ impl Peer {
         // What can't be read here has no name, and ends before it began.
         let read = read(certificate);
         let not_after = read.as_ref().map_or(UnixMillis(0), |read| millis(read.validity.not_after));
-        Peer { name: read.as_ref().and_then(name), not_after }
+        Peer { names: read.as_ref().map(names).unwrap_or_default(), not_after }
     }
 }
 
@@ -53,22 +55,26 @@ fn millis(time: ASN1Time) -> UnixMillis {
     UnixMillis(secs.saturating_mul(1000)).min(UnixMillis::MAX)
 }
 
-fn name(certificate: &X509Certificate<'_>) -> Option<String> {
+fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
     // An error means that the extension is there twice or damaged: then nothing is certain.
-    let alternatives = certificate.subject_alternative_name().ok()?;
+    let Ok(alternatives) = certificate.subject_alternative_name() else { return Vec::new() };
     let alternatives = alternatives.map_or(&[][..], |names| &names.value.general_names);
     let dns = alternatives.iter().find_map(|name| match name {
         GeneralName::DNSName(name) => Some(*name),
         _ => None,
     });
-    let uri = || {
-        alternatives.iter().find_map(|name| match name {
-            GeneralName::URI(uri) => Some(*uri),
-            _ => None,
-        })
-    };
-    let name = dns.or_else(uri).or_else(|| common_name(certificate));
-    name.filter(|name| !name.is_empty()).map(str::to_owned)
+    let uri = alternatives.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let fields = [
+        (CertificateField::Dns, dns),
+        (CertificateField::Uri, uri),
+        (CertificateField::CommonName, common_name(certificate)),
+    ];
+    let named = fields.into_iter().filter_map(|(field, name)| Some((field, name?)));
+    let named = named.filter(|(_, name)| !name.is_empty());
+    named.map(|(field, name)| CertificateName { field, name: name.to_owned() }).collect()
 }
 
 fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {

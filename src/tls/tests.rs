@@ -142,7 +142,7 @@ fn a_reload_replaces_all_or_nothing() {
 }
 
 #[test]
-fn a_certificates_name_is_dns_then_uri_then_common_name() {
+fn the_names_of_a_certificate_keep_the_field_they_stand_in() {
     let ca_key = KeyPair::generate().unwrap();
     let ca = params("ca");
     let issuer = Issuer::from_params(&ca, &ca_key);
@@ -154,17 +154,18 @@ fn a_certificates_name_is_dns_then_uri_then_common_name() {
         }
         params.subject_alt_names = sans.to_vec();
         let key = KeyPair::generate().unwrap();
-        Peer::of(params.signed_by(&key, &issuer).unwrap().der()).name
+        let names = Peer::of(params.signed_by(&key, &issuer).unwrap().der()).names;
+        names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
     let uri = SanType::URI("spiffe://x/shop".try_into().unwrap());
     let mail = SanType::Rfc822Name("a@b.example".try_into().unwrap());
     let all = [mail.clone(), uri.clone(), dns("one.example"), dns("two.example")];
-    assert_eq!(name(&all, &["cn"]).as_deref(), Some("one.example"));
-    assert_eq!(name(&[mail.clone(), uri], &["cn"]).as_deref(), Some("spiffe://x/shop"));
-    assert_eq!(name(&[mail], &["cn"]).as_deref(), Some("cn"));
-    assert_eq!(name(&[], &["cn"]).as_deref(), Some("cn"));
-    assert_eq!(name(&[], &[]), None);
+    assert_eq!(name(&all, &["shop"]), "dns:one.example uri:spiffe://x/shop cn:shop");
+    assert_eq!(name(&[mail.clone(), uri], &["shop"]), "uri:spiffe://x/shop cn:shop");
+    assert_eq!(name(&[mail], &["shop"]), "cn:shop");
+    assert_eq!(name(&[], &["one", "two"]), "", "two common names are none");
+    assert_eq!(name(&[], &[]), "");
     let nothing = Peer::of(&CertificateDer::from(vec![0x30, 0]));
-    assert_eq!(nothing, Peer { name: None, not_after: UnixMillis(0) });
+    assert_eq!(nothing, Peer { names: Vec::new(), not_after: UnixMillis(0) });
 }

@@ -63,6 +63,78 @@ pub fn resolve(server: &Server, key: &str, token: &str) -> u16 {
     send(server, key, "GET", &format!("/v1/tokens/{token}"), "").status
 }
 
+/// An `Idempotency-Key` is its holder's: another key of the namespace that presents the same text
+/// gets neither the payload nor the token, also after a restart; a key that replaces one does.
+#[test]
+fn p2_a_retry_is_one_only_from_the_same_holder() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let [shop, other] = [(); 2].map(|()| keys.add("shop", "issue,consume", &[]));
+    let id = &shop["Bearer jeton_".len()..][..8];
+    let successor = keys.add("shop", "issue,consume", &["--replaces", id]);
+    let id = &successor["Bearer jeton_".len()..][..8];
+    let grandchild = keys.add("shop", "issue,consume", &["--replaces", id]);
+    let launch = || Launch::on(&dir.path().join("data")).flag("--keys", keys.path());
+    let keyed = |server: &Server, key: &str, path: &str, body: &str| {
+        let headers = [("Authorization", key), ("Idempotency-Key", "till-4")];
+        let mut headers = headers.to_vec();
+        if !body.is_empty() {
+            headers.push(("Content-Type", "application/json"));
+        }
+        Client::of(server).send("POST", path, &headers, body)
+    };
+    let server = launch().start();
+    let payload = r#"{"payload":{"card":7}}"#;
+    let first = keyed(&server, &shop, "/v1/tokens", payload);
+    assert_eq!(first.status, 201);
+    assert_eq!(keyed(&server, &other, "/v1/tokens", payload).status, 201, "another token");
+    let token = first.json()["token"].as_str().expect("a token").to_owned();
+    let path = format!("/v1/tokens/{token}/consume");
+    assert_eq!(keyed(&server, &shop, &path, "").status, 200);
+    let check = |server: &Server| {
+        assert_eq!(keyed(server, &other, &path, "").status, 404, "not its use");
+        for key in [&shop, &successor, &grandchild] {
+            assert_eq!(keyed(server, key, &path, "").text(), r#"{"card":7}"#);
+            assert_eq!(keyed(server, key, "/v1/tokens", payload).status, 409, "it was consumed");
+        }
+    };
+    check(&server);
+    server.kill9();
+    check(&launch().start());
+    let elsewhere = ["keys", "add", "--namespace", "b", "--scope", "issue", "--replaces", id];
+    let refused = run_jeton(&[&elsewhere[..], &["--keys", keys.path()]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("--replaces") && said.contains("namespace shop"), "{said}");
+}
+
+/// Bodies may take their time; who may send one is asked again when it is there.
+#[test]
+fn a_key_that_is_revoked_while_its_body_comes_opens_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let [kept, gone] = [(); 2].map(|()| keys.add("shop", "issue", &[]));
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    let begin = |key: &str| {
+        let headers = [("Authorization", key), ("Content-Type", "application/json")];
+        let whole = request("POST", "/v1/tokens", &headers, br#"{"payload":1}"#);
+        let (head, tail) = whole.split_at(whole.len() - 3);
+        let mut conn = Conn::open(server.data).expect("a connection");
+        conn.send(head).expect("sends");
+        (conn, tail.to_vec())
+    };
+    let waiting = [&kept, &gone].map(|key| begin(key));
+    keys.revoke(&gone);
+    eventually("the revocation is known", || {
+        send(&server, &gone, "POST", "/v1/tokens", r#"{"payload":1}"#).status == 401
+    });
+    let answers = waiting.map(|(mut conn, tail)| {
+        conn.send(&tail).expect("sends");
+        conn.response().expect("an answer").status
+    });
+    assert_eq!(answers, [201, 401]);
+}
+
 #[test]
 fn p10_a_token_of_another_namespace_looks_unknown() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -117,6 +117,25 @@ fn p2_a_batch_is_retried_under_its_key() {
 }
 
 #[test]
+fn p2_a_token_that_a_keyed_list_names_twice_takes_a_use_for_each_place() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let one = client.issued(r#"{"payload":1}"#).token;
+    let two = client.issued(r#"{"payload":2,"uses":3}"#).token;
+    let body = json!({ "tokens": [one, two, one, two] }).to_string();
+    let key = [("Idempotency-Key", "twice-in-a-list")];
+    for _ in 0..3 {
+        let answer = client.send("POST", "/v1/consume", &key, &body);
+        expect(&answer, 200);
+        assert_eq!(answer.text(), "[1,2,null,2]");
+    }
+    assert_eq!(client.uses_left(&two), 1, "two places took two uses");
+    // The first place is the use that the key alone takes.
+    assert_eq!(client.consume_keyed("twice-in-a-list", &two).text(), "2");
+    assert_eq!(client.uses_left(&two), 1);
+}
+
+#[test]
 fn consuming_needs_no_body() {
     let server = Server::shared();
     let mut client = Client::of(&server);

@@ -48,6 +48,15 @@ impl Ca {
         self.sign(&params(names))
     }
 
+    /// A certificate that names its holder in other fields than its DNS names.
+    pub fn issue_named(&self, uri: &str, common_name: &str) -> Identity {
+        let mut params = params(&[]);
+        let uri = uri.try_into().expect("a URI");
+        params.subject_alt_names.push(rcgen::SanType::URI(uri));
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        self.sign(&params)
+    }
+
     /// A certificate that was good until 2021.
     pub fn issue_expired(&self, names: &[&str]) -> Identity {
         let mut params = params(names);

@@ -155,6 +155,31 @@ fn p10_whom_no_key_names_is_told_what_a_wrong_key_is_told() {
     assert_eq!(ask(&mut conn, "", "GET", path, "").status, 404);
 }
 
+/// An authority that is constrained to DNS names may write what it likes into a URI or a common name:
+/// those count only where the key says so.
+#[test]
+fn a_name_counts_only_in_the_field_that_the_key_names() {
+    let mutual = Mutual::new(|launch| launch);
+    let Mutual { server, ca, clients, keys, .. } = &mutual;
+    let ask_as = |uri: &str, common_name: &str| {
+        let identity = clients.issue_named(uri, common_name);
+        let mut conn = ca.client().with(&identity).connect(server.data).expect("a handshake");
+        ask(&mut conn, "", "POST", "/v1/tokens", PAYLOAD).status
+    };
+    assert_eq!(ask_as("spiffe://x/y", "shop.example"), 401, "the key names a DNS name");
+    assert_eq!(ask_as("shop:shop.example", "other"), 401);
+    mutual.add(&["--scope", "issue", "--certificate", "cn:till.example"]);
+    mutual.add(&["--scope", "issue", "--certificate", "uri:spiffe://shop/pay"]);
+    eventually("the common name counts", || ask_as("spiffe://x/y", "till.example") == 201);
+    assert_eq!(ask_as("spiffe://shop/pay", "other"), 201);
+    assert_eq!(ask_as("till:till.example", "other"), 401);
+    let refused =
+        run_keys(&["add", "--scope", "issue", "--certificate", "spiffe://shop/pay"], keys);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("write \"uri:spiffe://shop/pay\""), "{said}");
+}
+
 #[test]
 fn a_certificate_that_is_not_verified_ends_the_handshake() {
     let Mutual { server, ca, clients, .. } = &Mutual::new(|launch| launch);

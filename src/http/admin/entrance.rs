@@ -43,7 +43,7 @@ impl Shown<'_> {
             return table.access(bearer(header)?);
         }
         let peer = self.peer.filter(|peer| now < peer.not_after)?;
-        table.certified(peer.name.as_deref()?)
+        table.certified(&peer.names)
     }
 }
 

@@ -156,7 +156,7 @@ fn race(engine: &Engine, seed: u64) -> Vec<Vec<Call>> {
     let round = Round {
         engine,
         digests: (0..TOKENS).map(token).collect(),
-        keys: [b"0", b"1"].map(|key| engine.digester().consume_key(key)).to_vec(),
+        keys: [b"0", b"1"].map(|key| engine.digester().consume_key(b"", 0, key)).to_vec(),
         ticks: Ticks::default(),
     };
     let barrier = Barrier::new(RIVALS);
