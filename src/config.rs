@@ -142,6 +142,11 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_MAX_TTL", default_value = "30d", value_name = "DURATION")]
     max_ttl: String,
 
+    /// How long a consumed token that was issued without reference or key and consumed without key
+    /// is remembered, never beyond its deadline: until then a replay of it is counted
+    #[arg(long, env = "JETON_REMEMBER_CONSUMED", default_value = "15m", value_name = "DURATION")]
+    remember_consumed: String,
+
     /// Longest payload
     #[arg(long, env = "JETON_MAX_PAYLOAD", default_value = "64KiB", value_name = "SIZE")]
     max_payload: String,
@@ -154,8 +159,8 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_MAX_CONNECTIONS", default_value = "10000", value_name = "N")]
     max_connections: String,
 
-    /// Most memory for entries; an issue beyond it gets 507, nothing is ever evicted
-    /// [default: no limit]
+    /// Most memory for entries; an issue beyond it gets 507, and so does a consume with a key that
+    /// leaves its token alive; nothing is ever evicted [default: no limit]
     #[arg(long, env = "JETON_MAX_MEMORY", value_name = "SIZE")]
     max_memory: Option<String>,
 
@@ -289,6 +294,7 @@ impl ServeArgs {
                 .as_ref()
                 .map(|text| reader.size("--max-memory", text)),
             max_ttl: reader.duration("--max-ttl", &self.max_ttl),
+            remember_consumed: reader.duration("--remember-consumed", &self.remember_consumed),
             queue_len: reader.count("--queue", &self.queue),
             wal: wal::Config {
                 segment_size: reader.size("--segment-size", &self.segment_size),

@@ -8,6 +8,18 @@
 //! body   thin pointer to [uses and idempotency keys, rarely][payload]
 //! ```
 //!
+//! The uses and keys of a body:
+//!
+//! ```text
+//! left 4 | total 4 | key count 4 | room 4 | key 16 × room | index 2 × slots
+//! ```
+//!
+//! Keys are appended in place while there is room, so the thousandth costs what the first does; an
+//! entry without room is replaced by one with twice as much. Where there is room for more than
+//! eight keys, an open-addressing index over them finds one in a few probes. Room
+//! and index are a function of the number of keys and uses alone: an entry takes
+//! the same memory before and after a restart.
+//!
 //! A `Box<[u8]>` in place of the thin pointer would store the payload's length once more: eight
 //! bytes an entry, 4 % of the target. That is what the `unsafe` here pays for.
 //!
@@ -17,10 +29,16 @@
 use std::alloc::{self, Layout};
 use std::fmt;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::time::UnixMillis;
 use crate::token::ConsumeKey;
+
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use keys::{KEY_LEN, SLOT_LEN, index_slots, key_room, keys_len, probes};
 
 /// The largest payload an entry can hold, in bytes: 2^20 (its length has 21 bits).
 pub const PAYLOAD_LEN_MAX: usize = 1 << 20;
@@ -57,14 +75,20 @@ pub struct SegmentSlot(pub u16);
 struct Uses {
     left: AtomicU32,
     total: u32,
-    key_count: u32,
-    _reserved: u32,
+    /// Keys that may be read; with [`APPENDING`] while one is written behind them.
+    key_count: AtomicU32,
+    /// Keys there is room for.
+    room: u32,
 }
 
 const USES_LEN: usize = size_of::<Uses>();
-const KEY_LEN: usize = size_of::<ConsumeKey>();
 const BODY_ALIGN: usize = align_of::<Uses>();
 const _: () = assert!(USES_LEN == 16 && KEY_LEN == 16);
+
+/// Only one thread at a time appends a key.
+const APPENDING: u32 = 1 << 31;
+// A slot of the index is aligned behind `Uses` and any number of keys.
+const _: () = assert!(USES_LEN.is_multiple_of(SLOT_LEN) && KEY_LEN.is_multiple_of(SLOT_LEN));
 
 /// All that makes an entry, as it is written to the log when it is carried.
 #[derive(Clone, Copy)]
@@ -94,8 +118,10 @@ pub struct Entry {
     body: Option<NonNull<u8>>,
 }
 
-// SAFETY: the body is owned by the entry alone, never written after `new` except for the atomic
-// `Uses::left`, and freed only in `drop`: sharing and sending an entry shares plain memory.
+// SAFETY: the body is owned by the entry alone and freed only in `drop`. After `new` it is written
+// through atomics alone, but for a key behind those that may be read: `append` writes it while it
+// alone holds `APPENDING`, before it is published, and never again. So sharing and sending an entry
+// shares memory that is plain, or atomic, or not read yet.
 unsafe impl Send for Entry {}
 // SAFETY: as above.
 unsafe impl Sync for Entry {}
@@ -121,11 +147,16 @@ impl Entry {
         ] {
             flags |= if is_set { flag } else { 0 };
         }
-        Entry {
+        let entry = Entry {
             state: AtomicU64::new(pack(parts.deadline, segment, flags)),
             fixed: parts.issued_at.0 << LEN_BITS | parts.payload.len() as u64,
             body: allocate(parts, with_uses),
+        };
+        for key in parts.keys {
+            let is_appended = entry.append(key);
+            debug_assert!(is_appended, "the room is for all keys");
         }
+        entry
     }
 
     /// From this instant on the entry is gone.
@@ -223,13 +254,26 @@ impl Entry {
     #[must_use]
     pub fn keys(&self) -> &[ConsumeKey] {
         match (self.body, self.uses()) {
-            // SAFETY: `allocate` put `key_count` keys behind `Uses`; ConsumeKey is plain bytes.
+            // SAFETY: so many keys were written behind `Uses` before the count was published, and
+            // are never written again; ConsumeKey is plain bytes.
             (Some(body), Some(uses)) => unsafe {
                 let first = body.as_ptr().add(USES_LEN).cast::<ConsumeKey>();
-                std::slice::from_raw_parts(first, uses.key_count as usize)
+                std::slice::from_raw_parts(first, uses.key_count())
             },
             _ => &[],
         }
+    }
+
+    /// Whether a use was taken with `key`: a few probes, however many keys there are.
+    #[must_use]
+    pub fn has_key(&self, key: &ConsumeKey) -> bool {
+        let Some(index) = self.index() else {
+            return self.keys().contains(key);
+        };
+        probes(index.len(), key)
+            .map(|at| index[at].load(Ordering::Acquire))
+            .take_while(|slot| *slot != 0)
+            .any(|slot| self.key_at(slot) == Some(key))
     }
 
     /// The whole entry as it stands.
@@ -247,14 +291,20 @@ impl Entry {
         }
     }
 
-    /// Takes one use of several. Only the committer calls this, and never for the last use: that
-    /// replaces the entry, so that the payload is freed.
-    pub fn take_use(&self) {
-        if let Some(uses) = self.uses() {
-            let left = uses.left.load(Ordering::Relaxed);
-            debug_assert!(left > 1, "the last use replaces the entry");
-            uses.left.store(left.saturating_sub(1), Ordering::Release);
+    /// Takes one use of several, and notes its key where it has one. False, and nothing has changed,
+    /// where there is no room for the key: the entry must be replaced. Only the committer calls
+    /// this, and never for the last use: that replaces the entry, so that what is needed no more is
+    /// freed.
+    pub fn take_use(&self, key: Option<&ConsumeKey>) -> bool {
+        let Some(uses) = self.uses() else { return false };
+        // The key first: a retry that finds fewer uses must find its key as well.
+        if key.is_some_and(|key| !self.append(key)) {
+            return false;
         }
+        let left = uses.left.load(Ordering::Relaxed);
+        debug_assert!(left > 1, "the last use replaces the entry");
+        uses.left.store(left.saturating_sub(1), Ordering::Release);
+        true
     }
 
     /// Moves the deadline. Only the committer calls this.
@@ -269,21 +319,30 @@ impl Entry {
         self.state.store(pack(self.deadline(), segment, state & 0xF), Ordering::Release);
     }
 
-    /// Bytes of memory that an entry with this payload takes in the store, everything counted:
-    /// the node with its key, the payload in its size class, the slot in the table at its mean
-    /// load, and the timer.
+    /// Bytes of memory that a new entry with this payload and these uses takes in the store,
+    /// everything counted: the node with its key, the payload in its size class, the slot in the
+    /// table at its mean load, and the timer.
     #[must_use]
-    pub fn footprint(payload_len: usize, with_uses: bool, key_count: usize) -> usize {
-        const NODE: usize = 16 + size_of::<Entry>();
-        const SLOT_MEAN: usize = 16;
-        let uses = if with_uses { USES_LEN + key_count * KEY_LEN } else { 0 };
-        NODE + SLOT_MEAN + TIMER_BYTES as usize + size_class(payload_len + uses)
+    pub fn footprint(payload_len: usize, uses: u32) -> usize {
+        memory(payload_len + if uses == 1 { 0 } else { USES_LEN })
     }
 
-    /// [`Entry::footprint`] of this entry.
+    /// [`Entry::footprint`] of this entry, with its keys.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        Entry::footprint(self.payload_len(), self.uses().is_some(), self.keys().len())
+        memory(self.payload_at() + self.payload_len())
+    }
+
+    /// Bytes of memory that the entry takes more when `more` uses are taken with keys of their own
+    /// and at least one use is left behind them.
+    #[must_use]
+    pub fn key_growth(&self, more: usize) -> usize {
+        let (room, key_count) = self.uses().map_or((0, 0), |uses| (uses.room(), uses.key_count()));
+        if key_count + more <= room {
+            return 0;
+        }
+        let room = key_room(key_count + more, self.uses_total(), 1);
+        memory(USES_LEN + keys_len(room) + self.payload_len()) - self.memory_bytes()
     }
 
     fn state(&self) -> u64 {
@@ -300,7 +359,65 @@ impl Entry {
     }
 
     fn payload_at(&self) -> usize {
-        self.uses().map_or(0, |uses| USES_LEN + uses.key_count as usize * KEY_LEN)
+        self.uses().map_or(0, |uses| USES_LEN + keys_len(uses.room()))
+    }
+
+    /// The index, where there is one.
+    fn index(&self) -> Option<&[AtomicU16]> {
+        let (body, room) = (self.body?, self.uses()?.room());
+        let slots = index_slots(room);
+        // SAFETY: `allocate` put so many zeroed slots behind the room for keys, aligned as asserted
+        // above; they are written through atomics alone.
+        (slots > 0).then(|| unsafe {
+            let first = body.as_ptr().add(USES_LEN + room * KEY_LEN).cast::<AtomicU16>();
+            std::slice::from_raw_parts(first, slots)
+        })
+    }
+
+    /// The key that a slot of the index names.
+    fn key_at(&self, slot: u16) -> Option<&ConsumeKey> {
+        let (body, at) = (self.body?, usize::from(slot).checked_sub(1)?);
+        // SAFETY: the index holds only places within the room, and a key was written to its place
+        // before the slot was published, and is never written again.
+        Some(unsafe { &*body.as_ptr().add(USES_LEN + at * KEY_LEN).cast::<ConsumeKey>() })
+    }
+
+    /// Writes a key behind the others. False where there is no room, or somebody else appends.
+    fn append(&self, key: &ConsumeKey) -> bool {
+        let (Some(body), Some(uses)) = (self.body, self.uses()) else { return false };
+        let count = uses.key_count.load(Ordering::Relaxed);
+        if count >= uses.room {
+            return false;
+        }
+        let claimed = count | APPENDING;
+        let (acquire, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
+        if uses.key_count.compare_exchange(count, claimed, acquire, relaxed).is_err() {
+            return false;
+        }
+        // SAFETY: the place is within the room. Nobody reads it before the slot or the count that
+        // is published below, and nobody else writes it while this holds `APPENDING`.
+        unsafe {
+            let place = body.as_ptr().add(USES_LEN + count as usize * KEY_LEN);
+            place.cast::<ConsumeKey>().write(*key);
+        }
+        if let Some(index) = self.index() {
+            let is_free = |at: &usize| index[*at].load(Ordering::Relaxed) == 0;
+            if let Some(at) = probes(index.len(), key).find(is_free) {
+                index[at].store(count as u16 + 1, Ordering::Release);
+            }
+        }
+        uses.key_count.store(count + 1, Ordering::Release);
+        true
+    }
+}
+
+impl Uses {
+    fn key_count(&self) -> usize {
+        (self.key_count.load(Ordering::Acquire) & !APPENDING) as usize
+    }
+
+    fn room(&self) -> usize {
+        self.room as usize
     }
 }
 
@@ -334,14 +451,16 @@ fn layout(len: usize) -> Layout {
 }
 
 fn allocate(parts: &Parts<'_>, with_uses: bool) -> Option<NonNull<u8>> {
-    let head = if with_uses { USES_LEN + parts.keys.len() * KEY_LEN } else { 0 };
+    let room = key_room(parts.keys.len(), parts.uses_total, parts.uses_left);
+    let head = if with_uses { USES_LEN + keys_len(room) } else { 0 };
     let len = head + parts.payload.len();
     if len == 0 {
         return None;
     }
     let layout = layout(len);
     // SAFETY: the length is not zero; the pointer is checked before it is written; the writes
-    // stay within `len`: first `Uses`, then the keys, then the payload, as `head` adds them up.
+    // stay within `len`: first `Uses`, then the slots behind the room for keys, then the payload,
+    // as `keys_len` and `head` add them up.
     unsafe {
         let Some(body) = NonNull::new(alloc::alloc(layout)) else {
             alloc::handle_alloc_error(layout)
@@ -351,15 +470,21 @@ fn allocate(parts: &Parts<'_>, with_uses: bool) -> Option<NonNull<u8>> {
             at.cast::<Uses>().write(Uses {
                 left: AtomicU32::new(parts.uses_left),
                 total: parts.uses_total,
-                key_count: parts.keys.len() as u32,
-                _reserved: 0,
+                key_count: AtomicU32::new(0),
+                room: room as u32,
             });
-            let keys = at.add(USES_LEN).cast::<ConsumeKey>();
-            ptr::copy_nonoverlapping(parts.keys.as_ptr(), keys, parts.keys.len());
+            at.add(USES_LEN + room * KEY_LEN).write_bytes(0, index_slots(room) * SLOT_LEN);
         }
         ptr::copy_nonoverlapping(parts.payload.as_ptr(), at.add(head), parts.payload.len());
         Some(body)
     }
+}
+
+/// Bytes of memory of an entry with a body of `body_len` bytes.
+fn memory(body_len: usize) -> usize {
+    const NODE: usize = 16 + size_of::<Entry>();
+    const SLOT_MEAN: usize = 16;
+    NODE + SLOT_MEAN + TIMER_BYTES as usize + size_class(body_len)
 }
 
 /// The size class that mimalloc puts `len` bytes in: multiples of 8 up to 64, then four classes
@@ -370,91 +495,4 @@ fn size_class(len: usize) -> usize {
     }
     let step = len.next_power_of_two() / 8;
     len.next_multiple_of(step)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SLOT: SegmentSlot = SegmentSlot(0xBEEF);
-
-    proptest! {
-        #[test]
-        fn what_goes_in_comes_out(
-            payload in prop::collection::vec(any::<u8>(), 0..300),
-            deadline in 0..=UnixMillis::MAX.0, issued in 0..=UnixMillis::MAX.0,
-            uses_total in 1..=USES_MAX, taken in 0..3u32, peek: bool, derived: bool,
-            keys in prop::collection::vec(any::<[u8; 16]>(), 0..4),
-        ) {
-            let keys: Vec<_> = keys.into_iter().map(ConsumeKey).collect();
-            let uses_left = uses_total.saturating_sub(taken);
-            let parts = Parts {
-                payload: &payload, deadline: UnixMillis(deadline), issued_at: UnixMillis(issued),
-                uses_left, uses_total, peek, derived, keys: &keys,
-            };
-            let entry = Entry::new(&parts, SLOT);
-            prop_assert_eq!(entry.payload(), &payload[..]);
-            prop_assert_eq!(entry.deadline().0, deadline);
-            prop_assert_eq!(entry.issued_at().0, issued);
-            prop_assert_eq!(entry.uses_left(), uses_left);
-            prop_assert_eq!((entry.peek(), entry.is_derived()), (peek, derived));
-            prop_assert_eq!(entry.keys(), &keys[..]);
-            prop_assert_eq!(entry.segment(), SLOT);
-            prop_assert_eq!(entry.is_consumed(), uses_left == 0);
-            if uses_left > 0 { prop_assert_eq!(entry.uses_total(), uses_total); }
-            entry.set_deadline(UnixMillis(5));
-            entry.set_segment(SegmentSlot(1));
-            prop_assert_eq!((entry.deadline().0, entry.segment()), (5, SegmentSlot(1)));
-            prop_assert_eq!(entry.payload(), &payload[..]);
-        }
-    }
-
-    fn plain(payload: &[u8]) -> Parts<'_> {
-        Parts {
-            payload,
-            deadline: UnixMillis(1_000),
-            issued_at: UnixMillis(0),
-            uses_left: 1,
-            uses_total: 1,
-            peek: true,
-            derived: false,
-            keys: &[],
-        }
-    }
-
-    #[test]
-    fn p3_gone_from_the_deadline_on_to_the_millisecond() {
-        let entry = Entry::new(&plain(b"1"), SLOT);
-        assert!(entry.is_resolvable(UnixMillis(999)) && !entry.is_expired(UnixMillis(999)));
-        assert!(!entry.is_resolvable(UnixMillis(1_000)) && entry.is_expired(UnixMillis(1_000)));
-    }
-
-    #[test]
-    fn several_uses_count_down() {
-        let entry = Entry::new(&Parts { uses_left: 3, uses_total: 3, ..plain(b"{}") }, SLOT);
-        entry.take_use();
-        assert_eq!((entry.uses_left(), entry.uses_total()), (2, 3));
-        assert_eq!(entry.payload(), b"{}");
-    }
-
-    #[test]
-    fn an_entry_has_24_bytes_beside_its_key() {
-        assert_eq!(size_of::<Entry>(), 24);
-    }
-
-    #[test]
-    fn size_classes_are_those_of_the_allocator() {
-        for (len, class) in
-            [(0, 0), (1, 8), (64, 64), (65, 80), (128, 128), (129, 160), (161, 192), (257, 320)]
-        {
-            assert_eq!(size_class(len), class, "{len}");
-        }
-    }
-
-    #[test]
-    fn p9_debug_shows_no_payload() {
-        let shown = format!("{:?}", Entry::new(&plain(b"4111111111111111"), SLOT));
-        assert!(!shown.contains("4111"));
-    }
 }

@@ -7,13 +7,14 @@
 //! Issue    kind 1 | flags 1 | uses 2      | payload length 4 | digest 16 | deadline 8 | payload
 //! Carry    kind 1 | flags 1 | uses left 2 | payload length 4 | digest 16 | deadline 8 |
 //!          issued at 8 | uses as issued 2 | keys 2 | zero 4  | key 16 × keys | payload
-//! Consume  kind 1 | flags 1 | zero 6      | digest 16 | key 16, if flag HAS_KEY
+//! Consume  kind 1 | flags 1 | until 6     | digest 16 | key 16, if flag HAS_KEY
 //! Extend   kind 1 | zero 7  | digest 16   | deadline 8 | longest life 8
 //! Revoke   kind 1 | zero 7  | digest 16
 //! Time     kind 1 | zero 7
 //! ```
 //!
-//! An Issue is made at the frame's log time. A record is valid if and only if its kind is known,
+//! An Issue is made at the frame's log time. The `until` of a Consume is zero without the flag
+//! REMEMBERED, which none with a key has. A record is valid if and only if its kind is known,
 //! its bytes are all there, unused bytes and flags are zero, each field is within the limits of
 //! [`crate::entry`], and an entry has at most as many uses left and keys together as it was issued
 //! with; anything else is damage, for a frame's checksum was right.
@@ -32,18 +33,21 @@ const TIME: u8 = 6;
 const PEEK: u8 = 1;
 const DERIVED: u8 = 2;
 const HAS_KEY: u8 = 1;
+const REMEMBERED: u8 = 2;
 
 /// Bytes of an Issue in front of the payload.
 pub const ISSUE_HEAD_LEN: usize = 32;
 /// Bytes of a Carry in front of the keys and the payload.
 pub const CARRY_HEAD_LEN: usize = 48;
 const SHORT_HEAD_LEN: usize = 8;
+const UNTIL_LEN: usize = SHORT_HEAD_LEN - 2;
 
 /// The longest record: a carried entry with all the keys it can have.
 pub const RECORD_LEN_MAX: usize = CARRY_HEAD_LEN + USES_MAX as usize * DIGEST_LEN + PAYLOAD_LEN_MAX;
 
-// `uses` has two bytes.
+// `uses` has two bytes, `until` six.
 const _: () = assert!(USES_MAX <= u16::MAX as u32);
+const _: () = assert!(UnixMillis::MAX.0 < 1 << 48);
 
 /// A command in the log.
 #[derive(Clone, Copy)]
@@ -78,6 +82,9 @@ pub enum Record<'a> {
         digest: Digest,
         /// A retry with the same key gets the same answer.
         key: Option<ConsumeKey>,
+        /// It is the last use of a token that nothing depends on any more: until then it is
+        /// remembered as consumed, so that a replay is seen. Only without a key.
+        remembered_until: Option<UnixMillis>,
     },
     /// Moves the deadline, but neither back nor beyond `life_ms_max` after the issue.
     Extend {
@@ -163,8 +170,8 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(keys.0);
                 out.extend_from_slice(payload);
             }
-            Record::Consume { digest, key } => {
-                short_head(out, CONSUME, if key.is_some() { HAS_KEY } else { 0 });
+            Record::Consume { digest, key, remembered_until } => {
+                consume_head(out, key.is_some(), remembered_until);
                 out.extend_from_slice(&digest.to_bytes());
                 out.extend_from_slice(key.as_ref().map_or(&[][..], |key| &key.0));
             }
@@ -222,6 +229,15 @@ fn short_head(out: &mut Vec<u8>, kind: u8, flags: u8) {
     out.extend_from_slice(&[kind, flags, 0, 0, 0, 0, 0, 0]);
 }
 
+fn consume_head(out: &mut Vec<u8>, has_key: bool, remembered_until: Option<UnixMillis>) {
+    debug_assert!(!has_key || remembered_until.is_none(), "a key is remembered with its entry");
+    let key = if has_key { HAS_KEY } else { 0 };
+    let remembered = if remembered_until.is_some() { REMEMBERED } else { 0 };
+    out.extend_from_slice(&[CONSUME, key | remembered]);
+    let until = remembered_until.map_or(0, |until| until.0).to_le_bytes();
+    out.extend_from_slice(&until[..UNTIL_LEN]);
+}
+
 fn entry_head(
     out: &mut Vec<u8>,
     kind: u8,
@@ -259,13 +275,7 @@ impl<'a> Reader<'a> {
         let [kind, flags] = self.array()?;
         match kind {
             ISSUE | CARRY => self.entry(kind, flags),
-            CONSUME => {
-                self.known(flags, HAS_KEY)?;
-                self.zero(SHORT_HEAD_LEN - 2)?;
-                let digest = self.digest()?;
-                let key = if flags & HAS_KEY != 0 { Some(ConsumeKey(self.array()?)) } else { None };
-                Ok(Record::Consume { digest, key })
-            }
+            CONSUME => self.consume(flags),
             EXTEND => {
                 self.zero_head(flags)?;
                 let (digest, deadline) = (self.digest()?, self.instant()?);
@@ -282,6 +292,24 @@ impl<'a> Reader<'a> {
             }
             _ => Err(self.error("unknown kind")),
         }
+    }
+
+    fn consume(&mut self, flags: u8) -> Result<Record<'a>, RecordError> {
+        self.known(flags, HAS_KEY | REMEMBERED)?;
+        if flags == HAS_KEY | REMEMBERED {
+            return Err(self.error("a key and an end of its memory"));
+        }
+        let remembered_until = if flags & REMEMBERED == 0 {
+            self.zero(UNTIL_LEN)?;
+            None
+        } else {
+            let mut until = [0; 8];
+            until[..UNTIL_LEN].copy_from_slice(self.take(UNTIL_LEN)?);
+            Some(self.instant_of(until)?)
+        };
+        let digest = self.digest()?;
+        let key = if flags & HAS_KEY != 0 { Some(ConsumeKey(self.array()?)) } else { None };
+        Ok(Record::Consume { digest, key, remembered_until })
     }
 
     fn entry(&mut self, kind: u8, flags: u8) -> Result<Record<'a>, RecordError> {
@@ -340,7 +368,12 @@ impl<'a> Reader<'a> {
     }
 
     fn instant(&mut self) -> Result<UnixMillis, RecordError> {
-        let instant = UnixMillis(u64::from_le_bytes(self.array()?));
+        let bytes = self.array()?;
+        self.instant_of(bytes)
+    }
+
+    fn instant_of(&self, bytes: [u8; 8]) -> Result<UnixMillis, RecordError> {
+        let instant = UnixMillis(u64::from_le_bytes(bytes));
         if instant > UnixMillis::MAX { Err(self.error("time out of range")) } else { Ok(instant) }
     }
 
@@ -370,107 +403,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn digest(n: u8) -> Digest {
-        Digest::from_bytes([n; DIGEST_LEN])
-    }
-
-    fn bytes(record: &Record<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        record.encode(&mut out);
-        out
-    }
-
-    fn samples() -> Vec<Vec<u8>> {
-        let parts = Parts {
-            payload: b"{\"a\":1}",
-            deadline: UnixMillis(77),
-            issued_at: UnixMillis(7),
-            uses_left: 2,
-            uses_total: 5,
-            peek: true,
-            derived: true,
-            keys: &[ConsumeKey([1; 16]), ConsumeKey([2; 16]), ConsumeKey([3; 16])],
-        };
-        let mut carry = Vec::new();
-        Record::encode_carry(digest(4), &parts, &mut carry);
-        let issue = Record::Issue {
-            digest: digest(1),
-            deadline: UnixMillis(99),
-            uses: 3,
-            peek: false,
-            derived: true,
-            payload: b"[1, 2]",
-        };
-        let extend =
-            Record::Extend { digest: digest(3), deadline: UnixMillis(5), life_ms_max: 1_000 };
-        let key = Some(ConsumeKey([9; 16]));
-        vec![
-            bytes(&issue),
-            carry,
-            bytes(&Record::Consume { digest: digest(2), key: None }),
-            bytes(&Record::Consume { digest: digest(2), key }),
-            bytes(&extend),
-            bytes(&Record::Revoke { digest: digest(3) }),
-            bytes(&Record::Time),
-        ]
-    }
-
-    #[test]
-    fn every_kind_survives_the_round_trip() {
-        let body = samples().concat();
-        let decoded: Vec<_> = records(&body).collect::<Result<_, _>>().unwrap();
-        let again: Vec<_> = decoded.iter().map(bytes).collect();
-        assert_eq!(again, samples());
-    }
-
-    #[test]
-    fn p5_a_record_cut_short_is_damage() {
-        for sample in samples() {
-            for len in 1..sample.len() {
-                assert!(Record::decode(&sample[..len], 0).is_err(), "{len} of {}", sample.len());
-            }
-        }
-    }
-
-    #[test]
-    fn p5_an_entry_with_more_uses_and_keys_than_it_was_issued_with_is_damage() {
-        let carry = samples().swap_remove(1);
-        assert!(Record::decode(&carry, 0).is_ok());
-        let uses_total_at = ISSUE_HEAD_LEN + 8;
-        let mut fewer = carry.clone();
-        fewer[uses_total_at] -= 1;
-        assert!(Record::decode(&fewer, 0).is_err(), "two left and three keys of four");
-    }
-
-    #[test]
-    fn the_documented_lengths_hold() {
-        let samples = samples();
-        assert_eq!(samples[0].len(), issue_len(6));
-        assert_eq!(samples[1].len(), carry_len(7, 3));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_a_record_or_an_error(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            for record in records(&body).flatten() {
-                prop_assert!(!bytes(&record).is_empty());
-            }
-        }
-
-        #[test]
-        fn what_decodes_encodes_to_the_same_bytes(
-            which in 0..7usize, at in 0..48usize, value: u8,
-        ) {
-            let mut sample = samples()[which].clone();
-            let at = at % sample.len();
-            sample[at] = value;
-            if let Ok((record, end)) = Record::decode(&sample, 0) {
-                prop_assert_eq!(&bytes(&record)[..], &sample[..end]);
-            }
-        }
-    }
-}
+mod tests;

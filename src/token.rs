@@ -406,7 +406,7 @@ fn first<const N: usize>(mut mac: Hmac<Sha256>, value: &[u8]) -> [u8; N] {
 }
 
 /// A hashed `Idempotency-Key` of a consume; the entry remembers it until its deadline.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConsumeKey(pub [u8; DIGEST_LEN]);
 
 impl fmt::Debug for ConsumeKey {

@@ -39,14 +39,18 @@ impl Records {
 
     /// Of entries with one use.
     pub fn consumes() -> Records {
-        let body = body(0, |_, digest, body| Record::Consume { digest, key: None }.encode(body));
+        let body = body(0, |_, digest, body| {
+            Record::Consume { digest, key: None, remembered_until: None }.encode(body);
+        });
         Records::of(body, |applied| matches!(applied, Applied::Consumed { .. }))
     }
 
     /// As before, to be remembered for a retry.
     pub fn consumes_with_key() -> Records {
         let key = Some(ConsumeKey([9; 16]));
-        let body = body(0, |_, digest, body| Record::Consume { digest, key }.encode(body));
+        let body = body(0, |_, digest, body| {
+            Record::Consume { digest, key, remembered_until: None }.encode(body);
+        });
         Records::of(body, |applied| matches!(applied, Applied::Consumed { .. }))
     }
 
@@ -72,7 +76,10 @@ impl Records {
     pub fn mixed() -> Records {
         let body = body(0, |n, digest, body| match n % 6 {
             0 | 1 => Issue(digest).with(n, body),
-            2 => Record::Consume { digest, key: Some(ConsumeKey([9; 16])) }.encode(body),
+            2 => {
+                let key = Some(ConsumeKey([9; 16]));
+                Record::Consume { digest, key, remembered_until: None }.encode(body);
+            }
             3 => Record::Revoke { digest }.encode(body),
             4 => extend(digest).encode(body),
             _ => carry(n, digest, body),

@@ -45,6 +45,7 @@ fn another_value(key: &str) -> String {
         "max-memory" | "max-inflight" => "512MiB",
         "max-payload" => "32KiB",
         "max-ttl" => "20d",
+        "remember-consumed" => "0s",
         "quota" => "shop-a:tokens=5",
         key if key.ends_with("-ttl") => "14m",
         key if key.ends_with("-timeout") => "7s",

@@ -26,6 +26,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.engine.data_dir, Some("jeton-data".into()));
     assert_eq!(config.engine.sync, SyncMode::Always);
     assert_eq!(config.engine.max_memory_bytes, None);
+    assert_eq!(config.engine.remember_consumed, Duration::from_secs(900));
     assert_eq!(config.engine.queue_len, engine::Config::default().queue_len);
     assert_eq!(config.engine.wal.segment_size, 64 << 20);
     assert_eq!(config.engine.wal.log_min_size, 1 << 30);

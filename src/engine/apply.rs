@@ -5,8 +5,8 @@
 //! that live at that time, on no clock and no I/O. Who wins is decided here, in log order.
 //!
 //! Two rules make a replay that begins at any oldest segment give the same living entries: a
-//! record about an entry that is not there changes nothing, and a Carry is a whole entry and takes
-//! the place of what is there.
+//! record about an unknown entry changes nothing that lives, and a Carry is a whole entry and takes
+//! the place of what is there. The third, about what is left of a consumed token, is in `trace`.
 
 use std::collections::HashMap;
 
@@ -18,6 +18,11 @@ use crate::store::Pinned;
 use crate::time::UnixMillis;
 use crate::token::{ConsumeKey, Digest, NamespaceTag, Prefix};
 use crate::wheel::{Verdict, Wheel};
+
+mod trace;
+
+pub use trace::forget;
+use trace::{is_trace, leave_trace, trace};
 
 /// Where in the log a record stands.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +72,7 @@ pub struct Usage {
 pub struct Holding {
     /// Entries with a use left.
     pub tokens: u64,
-    /// Memory of all its entries in bytes, consumed ones included until their deadline.
+    /// Memory of all its entries in bytes, consumed ones included while they are remembered.
     pub bytes: u64,
 }
 
@@ -96,7 +101,7 @@ pub struct Ledger {
 pub struct Tally {
     /// Entries with a use left.
     pub tokens: u64,
-    /// All entries, consumed ones included until their deadline.
+    /// All entries, consumed ones included while they are remembered.
     pub entries: u64,
     /// Memory they take, in bytes.
     pub memory_bytes: u64,
@@ -104,7 +109,13 @@ pub struct Tally {
     pub usage: HashMap<SegmentSlot, Usage, RandomState>,
     /// By namespace; none that holds nothing.
     pub holdings: HashMap<NamespaceTag, Holding, RandomState>,
+    /// Memory of entries that were removed or replaced since the store was last flushed, in bytes.
+    retired_bytes: u64,
 }
+
+/// Memory of removed entries that may wait to be freed, in bytes. The store counts them and knows
+/// nothing of their size: a thousand can be a gigabyte.
+const RETIRED_BYTES_MAX: u64 = 1 << 20;
 
 impl Ledger {
     /// The ledger of an empty store.
@@ -138,6 +149,7 @@ impl Tally {
         self.tokens += other.tokens;
         self.entries += other.entries;
         self.memory_bytes += other.memory_bytes;
+        self.retired_bytes += other.retired_bytes;
         for (segment, usage) in other.usage {
             let own = self.usage.entry(segment).or_default();
             own.live_bytes += usage.live_bytes;
@@ -170,6 +182,23 @@ impl Tally {
         self.tokens -= u64::from(!entry.is_consumed());
         self.memory_bytes -= entry.memory_bytes() as u64;
         self.usage.entry(entry.segment()).or_default().live_bytes -= log_bytes(entry);
+    }
+
+    /// Counts memory that can be freed once nobody reads it, and has the store look for that.
+    fn retire(&mut self, store: &Pinned<'_>, entry: &Entry) {
+        self.retired_bytes += entry.memory_bytes() as u64;
+        if self.retired_bytes > RETIRED_BYTES_MAX {
+            self.retired_bytes = 0;
+            store.flush();
+        }
+    }
+
+    /// A use was taken in place: with a key, more would have to be carried.
+    fn note_key(&mut self, entry: &Entry, has_key: bool) {
+        if has_key {
+            let usage = self.usage.entry(entry.segment()).or_default();
+            usage.live_bytes += size_of::<ConsumeKey>() as i64;
+        }
     }
 
     /// As subtracting the one and adding the other, but the timer stays: the deadline is the same.
@@ -227,7 +256,10 @@ pub fn apply<'g>(
             carry(store, ledger, digest, &Parts { keys: &keys, ..parts }, at);
             Applied::Silent
         }
-        Record::Consume { digest, key } => consume(store, ledger, digest, key, at),
+        Record::Consume { digest, key, remembered_until } => {
+            let until = remembered_until.filter(|until| *until > at.time);
+            consume(store, ledger, digest, key, until, at)
+        }
         Record::Extend { digest, deadline, life_ms_max } => {
             extend(store, ledger, &digest, deadline, life_ms_max, at)
         }
@@ -262,7 +294,7 @@ pub fn issue_refused(
     now: UnixMillis,
 ) -> Option<Applied<'static>> {
     let entry = store.get(digest)?;
-    if entry.is_expired(now) {
+    if entry.is_expired(now) || is_trace(entry) {
         None
     } else if entry.is_consumed() {
         Some(Applied::AlreadyConsumed)
@@ -286,7 +318,7 @@ pub fn consume_refused<'g>(
     match store.get(digest) {
         None => Some(Applied::NotFound { replay: false }),
         Some(entry) if entry.is_expired(now) => Some(Applied::NotFound { replay: false }),
-        Some(entry) if key.is_some_and(|key| entry.keys().contains(key)) => {
+        Some(entry) if key.is_some_and(|key| entry.has_key(key)) => {
             Some(Applied::Replayed { payload: entry.payload() })
         }
         Some(entry) if entry.is_consumed() => Some(Applied::NotFound { replay: true }),
@@ -356,18 +388,26 @@ fn consume<'g>(
     ledger: &mut Ledger,
     digest: Digest,
     key: Option<ConsumeKey>,
+    remembered_until: Option<UnixMillis>,
     at: Position,
 ) -> Applied<'g> {
     if let Some(refused) = consume_refused(store, &digest, key.as_ref(), at.time) {
+        // In a replay that begins behind its Issue.
+        if let (None, Some(until)) = (store.get(&digest), remembered_until) {
+            put(store, ledger, digest, trace(until, at));
+        }
         return refused;
     }
     let Some(entry) = store.get(&digest) else {
         return Applied::NotFound { replay: false };
     };
     let left = entry.uses_left() - 1;
-    if left > 0 && key.is_none() {
-        entry.take_use();
+    if left > 0 && entry.take_use(key.as_ref()) {
+        ledger.tally.note_key(entry, key.is_some());
         return Applied::Consumed { payload: entry.payload() };
+    }
+    if left == 0 && key.is_none() && entry.keys().is_empty() && !entry.is_derived() {
+        return leave_trace(store, ledger, digest, remembered_until, at);
     }
     let mut keys = entry.keys().to_vec();
     keys.extend(key);
@@ -377,7 +417,10 @@ fn consume<'g>(
     let successor = Entry::new(&parts, entry.segment());
     ledger.tally.replace(&digest, entry, &successor);
     match store.insert(digest, successor) {
-        Some(before) => Applied::Consumed { payload: before.payload() },
+        Some(before) => {
+            ledger.tally.retire(store, before);
+            Applied::Consumed { payload: before.payload() }
+        }
         None => Applied::NotFound { replay: false },
     }
 }
@@ -405,11 +448,13 @@ fn put(store: &Pinned<'_>, ledger: &mut Ledger, digest: Digest, entry: Entry) {
     ledger.add(&digest, &entry);
     if let Some(before) = store.insert(digest, entry) {
         ledger.tally.subtract(&digest, before);
+        ledger.tally.retire(store, before);
     }
 }
 
 fn remove(store: &Pinned<'_>, tally: &mut Tally, digest: &Digest) {
     if let Some(entry) = store.remove(digest) {
         tally.subtract(digest, entry);
+        tally.retire(store, entry);
     }
 }

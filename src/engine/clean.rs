@@ -14,7 +14,7 @@ use crate::time::UnixMillis;
 use crate::token::Digest;
 use crate::wal::{Clean, Cleaner, Lsn, ReadError, Step};
 
-use super::apply::must_be_carried;
+use super::apply::{forget, must_be_carried};
 use super::commit::Committer;
 use super::config::SyncMode;
 
@@ -100,10 +100,20 @@ impl Committer {
                     self.cleaning.credit -= frame.body.len() as i64;
                     // The checksum was right, so this is what was written: it decodes.
                     for record in records(frame.body).flatten() {
-                        if let Record::Issue { digest, .. } | Record::Carry { digest, .. } = record
-                            && !self.carry_entry(&digest, slot)
-                        {
-                            return Ok(false);
+                        match record {
+                            Record::Issue { digest, .. } | Record::Carry { digest, .. }
+                                if !self.carry_entry(&digest, slot) =>
+                            {
+                                return Ok(false);
+                            }
+                            // It is never carried: its memory ends with the segment.
+                            Record::Consume { digest, remembered_until: Some(until), .. }
+                                if until > self.now =>
+                            {
+                                let pinned = self.shared.store.pin();
+                                forget(&pinned, &mut self.ledger.tally, &digest, slot);
+                            }
+                            _ => {}
                         }
                     }
                 }

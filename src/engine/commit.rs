@@ -10,22 +10,23 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::entry::{Entry, SegmentSlot};
+use crate::entry::SegmentSlot;
 use crate::failpoint;
 use crate::record::Record;
 use crate::time::UnixMillis;
 use crate::wal::{AppendError, FrameBuffer, Lsn, Wal};
 
+use super::admit::Admitted;
 use super::apply::{Applied, Ledger, Position, apply};
 use super::backup::Asked;
 use super::batch::{Batch, Place};
 use super::clean::Cleaning;
 use super::config::SyncMode;
 use super::op::{Op, Outcome};
-use super::quota::{Quotas, Reserved};
+use super::quota::Quotas;
 use super::recover::Recovered;
 use super::tend::Tending;
-use super::{CloseError, Job, Shared, refuse};
+use super::{CloseError, Job, Shared};
 
 /// A turn stops taking calls when clients have so many bytes in its frame: larger frames gain
 /// nothing, and the first waiter waits for the last one's bytes.
@@ -50,12 +51,10 @@ pub(super) struct Committer {
     /// Engine time of the current frame.
     pub(super) now: UnixMillis,
     batch: Batch,
-    /// Memory that the issues of the current frame will take.
-    reserved_bytes: u64,
-    /// The same, by namespace.
-    reserved: Reserved,
+    /// What the records of the current frame will do.
+    pub(super) admitted: Admitted,
     /// As of the begin of this turn.
-    quotas: Arc<Quotas>,
+    pub(super) quotas: Arc<Quotas>,
     /// This turn has committed a frame already.
     has_committed: bool,
     /// A backup to begin after this turn.
@@ -97,8 +96,7 @@ impl Committer {
             carried_len: 0,
             now,
             batch: Batch::default(),
-            reserved_bytes: 0,
-            reserved: Reserved::default(),
+            admitted: Admitted::default(),
             quotas: Arc::default(),
             has_committed: false,
             backup: None,
@@ -199,39 +197,14 @@ impl Committer {
                 self.make_room(record_len(op));
             }
             match self.admit(op) {
-                Some(outcome) => self.batch.answer(place, outcome),
-                None => {
+                Err(outcome) => self.batch.answer(place, outcome),
+                Ok(remembered_until) => {
                     let life_max = self.life_max(op);
-                    encode(op, self.now, life_max, self.frame.writer());
+                    encode(op, self.now, life_max, remembered_until, self.frame.writer());
                     self.batch.await_commit(place);
                 }
             }
         }
-    }
-
-    /// What an operation comes to without the log. Two rivals of one batch both pass here: `apply`
-    /// decides between them.
-    fn admit(&mut self, op: &Op) -> Option<Outcome> {
-        let pinned = self.shared.store.pin();
-        if let Some(refused) = refuse(&pinned, op, self.now) {
-            return Some(self.shared.settle(&refused));
-        }
-        if self.log.as_ref().is_some_and(|log| log.wal.failure().is_some()) {
-            return Some(Outcome::ReadOnly);
-        }
-        if let Op::Issue { digest, payload, uses, .. } = op {
-            let needed = Entry::footprint(payload.len(), *uses > 1, 0) as u64;
-            let max = self.shared.config.max_memory_bytes.unwrap_or(u64::MAX);
-            if self.ledger.memory_bytes().saturating_add(self.reserved_bytes + needed) > max {
-                return Some(Outcome::MemoryFull);
-            }
-            let held = &self.ledger.tally.holdings;
-            if !self.reserved.take(&self.quotas, held, digest.tag(), needed) {
-                return Some(Outcome::QuotaFull);
-            }
-            self.reserved_bytes += needed;
-        }
-        None
     }
 
     /// The longest life of a token, extensions included.
@@ -260,8 +233,7 @@ impl Committer {
     /// Writes the current frame, applies its records and answers who waits for them. False if it
     /// could not be written.
     pub(super) fn commit(&mut self) -> bool {
-        self.reserved_bytes = 0;
-        self.reserved.clear();
+        self.admitted.clear();
         if self.frame.is_empty() {
             return true;
         }
@@ -444,7 +416,13 @@ fn record_len(op: &Op) -> usize {
     }
 }
 
-fn encode(op: &Op, now: UnixMillis, life_max: Duration, out: &mut Vec<u8>) {
+fn encode(
+    op: &Op,
+    now: UnixMillis,
+    life_max: Duration,
+    remembered_until: Option<UnixMillis>,
+    out: &mut Vec<u8>,
+) {
     let record = match op {
         Op::Issue { digest, payload, ttl, uses, peek, derived } => Record::Issue {
             digest: *digest,
@@ -454,7 +432,9 @@ fn encode(op: &Op, now: UnixMillis, life_max: Duration, out: &mut Vec<u8>) {
             derived: *derived,
             payload,
         },
-        Op::Consume { digest, key } => Record::Consume { digest: *digest, key: *key },
+        Op::Consume { digest, key } => {
+            Record::Consume { digest: *digest, key: *key, remembered_until }
+        }
         Op::Extend { digest, ttl } => Record::Extend {
             digest: *digest,
             deadline: now.plus(*ttl),

@@ -30,9 +30,14 @@ pub struct Config {
     pub namespace: String,
     /// When what was written is made durable.
     pub sync: SyncMode,
-    /// Issues are refused when the entries take more memory than this, in bytes; nothing is ever
-    /// evicted. No limit without one.
+    /// Issues, and consumes with a key that leave their token alive, are refused when the entries
+    /// take more memory than this, in bytes; nothing is ever evicted. The key of a last use is kept
+    /// all the same: 32 bytes more, rounded up to the allocator's size class. No limit without one.
     pub max_memory_bytes: Option<u64>,
+    /// How long a consumed token that was issued without reference or key and consumed without key
+    /// is remembered, so that it counts as a replay when it is presented again; never beyond its
+    /// deadline, or the freeing of the segment of the log that says it was consumed. 0 to ten years.
+    pub remember_consumed: Duration,
     /// The longest life of a token from its issue on, extensions included.
     pub max_ttl: Duration,
     /// Calls that may wait for the committer; one more is refused. 1 to 1,048,576.
@@ -61,6 +66,7 @@ impl Default for Config {
             namespace: "default".to_owned(),
             sync: SyncMode::Always,
             max_memory_bytes: None,
+            remember_consumed: Duration::from_secs(15 * 60),
             max_ttl: Duration::from_secs(30 * 24 * 3_600),
             queue_len: 8_192,
             recovery_threads: 0,
@@ -99,6 +105,9 @@ impl Config {
     pub fn validate(&self, mistakes: &mut Vec<String>) {
         if self.max_ttl < Duration::from_millis(1) || self.max_ttl > MAX_TTL_MAX {
             mistakes.push("--max-ttl must be from 1ms to 3650d".to_owned());
+        }
+        if self.remember_consumed > MAX_TTL_MAX {
+            mistakes.push("--remember-consumed must be from 0s to 3650d".to_owned());
         }
         if !(1..=QUEUE_LEN_MAX).contains(&self.queue_len) {
             mistakes.push(format!("--queue must be from 1 to {QUEUE_LEN_MAX}"));

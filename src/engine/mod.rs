@@ -4,9 +4,10 @@
 //! writes them to the log, makes them durable, applies them in log order and wakes the waiters.
 //!
 //! Reading order: `op` (what can be asked), this file, `apply` (what a record does),
-//! `commit` (the committer), `tend` (what it does between commits), `recover`, `mailbox`
-//! (how outcomes come back).
+//! `commit` (the committer), `admit` (what it lets into a frame), `tend` (what it does between
+//! commits), `recover`, `mailbox` (how outcomes come back).
 
+mod admit;
 #[doc(hidden)]
 pub mod apply;
 mod backup;

@@ -24,7 +24,9 @@ pub enum Op {
         uses: u32,
         /// May be resolved without being consumed.
         peek: bool,
-        /// The token is derived from a reference or a key, so the same may be issued again.
+        /// The token is derived from a reference or a key, so the same may be issued again: it is
+        /// remembered as consumed until its deadline. Any other is a trace then, and an issue of
+        /// the same digest wins.
         derived: bool,
     },
     /// Takes a use.
@@ -128,9 +130,9 @@ pub enum Outcome {
     },
     /// It is gone, or was not there.
     Revoked,
-    /// The memory limit is reached; nothing was issued.
+    /// The memory limit is reached; nothing was issued, or no use taken.
     MemoryFull,
-    /// The quota of the namespace is used up; nothing was issued.
+    /// The quota of the namespace is used up; nothing was issued, or no use taken.
     QuotaFull,
     /// The log's disk is full; nothing happened.
     DiskFull,

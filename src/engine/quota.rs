@@ -1,7 +1,7 @@
 //! Quotas: how much a namespace may hold.
 //!
-//! They are checked by the committer, which alone knows what a namespace holds at the moment of an
-//! issue: however many clients issue at once, a quota is never exceeded. What is already there
+//! They are checked by the committer, which alone knows what a namespace holds at the moment of a
+//! change: however many clients issue at once, a quota is never exceeded. What is already there
 //! when a quota is lowered stays until its deadline.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use crate::token::NamespaceTag;
 pub struct Quota {
     /// Tokens with a use left.
     pub tokens_max: Option<u64>,
-    /// Memory of entries in bytes, consumed ones included until their deadline.
+    /// Memory of entries in bytes, consumed ones included while they are remembered.
     pub bytes_max: Option<u64>,
     /// The longest life of a token that is extended. That of an issue is the caller's to check,
     /// who can say what was wrong.
@@ -27,10 +27,13 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Whether a namespace that holds `holding` may have another token of `bytes` bytes.
-    fn admits(&self, holding: Holding, bytes: u64) -> bool {
-        self.tokens_max.is_none_or(|max| holding.tokens < max)
-            && self.bytes_max.is_none_or(|max| holding.bytes.saturating_add(bytes) <= max)
+    /// Whether a namespace that holds `held` may hold `more`.
+    fn admits(&self, held: Holding, more: Holding) -> bool {
+        let fits = |held: u64, more: u64, max: Option<u64>| {
+            more == 0 || max.is_none_or(|max| held.saturating_add(more) <= max)
+        };
+        fits(held.tokens, more.tokens, self.tokens_max)
+            && fits(held.bytes, more.bytes, self.bytes_max)
     }
 }
 
@@ -43,7 +46,7 @@ pub(super) type Holdings = HashMap<NamespaceTag, Holding, RandomState>;
 /// More namespaces are told of only where they have quotas.
 const TOLD_MAX: usize = 1_024;
 
-/// What the issues of one frame will take when they are applied.
+/// What the records of one frame will take when they are applied.
 #[derive(Default)]
 pub(super) struct Reserved(Holdings);
 
@@ -55,13 +58,13 @@ impl Reserved {
         }
     }
 
-    /// Reserves room for a token of `bytes` bytes. False where the quota has none.
+    /// Reserves `more`. False where the quota has no room for it.
     pub(super) fn take(
         &mut self,
         quotas: &Quotas,
         held: &Holdings,
         tag: NamespaceTag,
-        bytes: u64,
+        more: Holding,
     ) -> bool {
         let Some(quota) = quotas.get(&tag) else { return true };
         if (quota.tokens_max, quota.bytes_max) == (None, None) {
@@ -71,10 +74,10 @@ impl Reserved {
         let reserved = self.0.entry(tag).or_default();
         holding.tokens += reserved.tokens;
         holding.bytes += reserved.bytes;
-        let admits = quota.admits(holding, bytes);
+        let admits = quota.admits(holding, more);
         if admits {
-            reserved.tokens += 1;
-            reserved.bytes += bytes;
+            reserved.tokens += more.tokens;
+            reserved.bytes += more.bytes;
         }
         admits
     }

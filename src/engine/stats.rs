@@ -72,7 +72,7 @@ pub struct LogStats {
 pub struct Stats {
     /// Tokens with a use left.
     pub tokens: u64,
-    /// Entries, those included that were consumed and are remembered until their deadline.
+    /// Entries, those included that were consumed and are remembered.
     pub entries: u64,
     /// Memory of all entries in bytes: what `--max-memory` limits.
     pub bytes: u64,
@@ -86,7 +86,7 @@ pub struct Stats {
     pub resolves: u64,
     /// Resolves that found nothing.
     pub misses: u64,
-    /// Tokens presented again after they were consumed.
+    /// Tokens presented again after they were consumed, while they are remembered.
     pub replays: u64,
     /// Tokens issued.
     pub issues: u64,

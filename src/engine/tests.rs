@@ -9,11 +9,13 @@ use crate::token::{ConsumeKey, Digest, Digester, Secret};
 use crate::wal::testing::{Keep, Memory};
 use crate::wal::{self, Preparing, survey};
 
+mod admit;
 mod backup;
 mod model;
 #[cfg(jeton_loom)]
 mod orders;
 mod steps;
+mod traces;
 
 use super::commit::Committer;
 use super::recover::with_storage;

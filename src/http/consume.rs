@@ -59,6 +59,7 @@ pub(super) async fn batch(
                     answer.push(Some(&payload));
                 }
                 Outcome::NotFound => answer.push(None),
+                Outcome::MemoryFull | Outcome::QuotaFull => return Err(not_all(&outcome)),
                 other => return Err(engine_problem(&other)),
             }
         }
@@ -68,6 +69,22 @@ pub(super) async fn batch(
         let _ = worker.guard.miss(access, peer, worker.engine.now(), answer.misses);
     }
     Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
+}
+
+/// A token was refused for its memory, and others may have been consumed: a call for each by itself,
+/// with the same key, returns their payloads.
+fn not_all(outcome: &Outcome) -> Problem {
+    let what = match outcome {
+        Outcome::QuotaFull => "the namespace holds as much as it may (--quota)",
+        _ => "memory is full (--max-memory)",
+    };
+    Problem::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        format!(
+            "{what}: at least one token was not consumed; consume each by itself, with the same \
+             Idempotency-Key"
+        ),
+    )
 }
 
 /// Before anything is consumed: an answer that could not be given would lose what was.

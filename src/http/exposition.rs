@@ -131,7 +131,11 @@ fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
     for (name, help, value) in [
         ("resolves", "Resolves that found something", stats.resolves),
         ("misses", "Resolves that found nothing", stats.misses),
-        ("replays", "Tokens presented again after they were consumed", stats.replays),
+        (
+            "replays",
+            "Tokens presented again after they were consumed, while they are remembered",
+            stats.replays,
+        ),
         ("issues", "Tokens issued", stats.issues),
         ("consumes", "Uses taken", stats.consumes),
         ("extends", "Deadlines moved", stats.extends),

@@ -26,7 +26,7 @@ pub struct NamespaceLimits {
     pub namespace: Namespace,
     /// Tokens with a use left.
     pub tokens_max: Option<u64>,
-    /// Memory of entries in bytes, consumed ones included until their deadline.
+    /// Memory of entries in bytes, consumed ones included while they are remembered.
     pub bytes_max: Option<u64>,
     /// Tokens asked to be issued each second, as many at once; 1 to
     /// [`RATE_MAX`](crate::pace::RATE_MAX).

@@ -418,11 +418,11 @@ pub(super) fn engine_problem(outcome: &Outcome) -> Problem {
         Outcome::NotFound => Problem::not_found(),
         Outcome::MemoryFull => Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,
-            "memory is full (--max-memory); nothing was issued",
+            "memory is full (--max-memory); nothing was changed",
         ),
         Outcome::QuotaFull => Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,
-            "the namespace holds as much as it may (--quota); nothing was issued",
+            "the namespace holds as much as it may (--quota); nothing was changed",
         ),
         Outcome::DiskFull => {
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, "the disk is full; nothing was changed")

@@ -4,28 +4,28 @@
 use super::*;
 use crate::engine::stepped::Stepped;
 
-fn step(disk: &Memory, clock: &Arc<ManualClock>, config: Config) -> Stepped {
+pub(super) fn step(disk: &Memory, clock: &Arc<ManualClock>, config: Config) -> Stepped {
     let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
     Stepped::open(config, disk.storage(), digester, clock.clone()).unwrap()
 }
 
-fn world(config: Config) -> (Memory, Arc<ManualClock>, Stepped) {
+pub(super) fn world(config: Config) -> (Memory, Arc<ManualClock>, Stepped) {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
     let engine = step(&disk, &clock, config);
     (disk, clock, engine)
 }
 
-fn carry_out(engine: &mut Stepped, op: Op) -> Outcome {
+pub(super) fn carry_out(engine: &mut Stepped, op: Op) -> Outcome {
     engine.carry_out(vec![op]).unwrap().pop().unwrap()
 }
 
-fn several(id: u64, uses: u32, ttl_ms: u64) -> Op {
+pub(super) fn several(id: u64, uses: u32, ttl_ms: u64) -> Op {
     let ttl = Duration::from_millis(ttl_ms);
     let payload = b"several".to_vec();
     Op::Issue { digest: digest(id), payload, ttl, uses, peek: true, derived: false }
 }
 
-fn consume(id: u64, key: Option<ConsumeKey>) -> Op {
+pub(super) fn consume(id: u64, key: Option<ConsumeKey>) -> Op {
     Op::Consume { digest: digest(id), key }
 }
 
@@ -39,7 +39,7 @@ fn uses_left(engine: &Stepped, id: u64) -> Option<u32> {
 }
 
 /// Writes `turns` frames of what expires soon, each followed by the committer's other work.
-fn turn_the_ring(engine: &mut Stepped, clock: &ManualClock, turns: u64) {
+pub(super) fn turn_the_ring(engine: &mut Stepped, clock: &ManualClock, turns: u64) {
     for turn in 0..turns {
         let first = 1_000 + clock.wall().0 % 1_000_000_000 * 100 + turn;
         let ops = (0..8).map(|n| issue(first * 8 + n, &[b'x'; 300], 500)).collect();

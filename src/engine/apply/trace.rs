@@ -1,0 +1,71 @@
+//! Traces: what is left of a consumed token that nothing depends on.
+//!
+//! A token that nothing depends on once it is consumed (no key, no reference) leaves a *trace*: an
+//! entry without payload that ends at the instant its Consume names. It belongs to the segment of
+//! that Consume, and a replay that knows the Consume alone makes the same one, so a live and a
+//! restarted engine have the same traces. A trace decides only whether a miss counts as a replay: an
+//! issue under its digest wins, so the outcome of no record depends on when its segment was freed.
+
+use crate::entry::{Entry, Parts, SegmentSlot};
+use crate::store::Pinned;
+use crate::time::UnixMillis;
+use crate::token::Digest;
+
+use super::{Applied, Ledger, Position, Tally, must_be_carried, remove};
+
+/// Whether it is only the trace of a token that was consumed.
+pub(super) fn is_trace(entry: &Entry) -> bool {
+    !must_be_carried(entry)
+}
+
+/// Removes the trace that a Consume in `segment` has left: the segment is about to be freed.
+pub fn forget(store: &Pinned<'_>, tally: &mut Tally, digest: &Digest, segment: SegmentSlot) {
+    let belongs = |entry: &Entry| is_trace(entry) && entry.segment() == segment;
+    if store.get(digest).is_some_and(belongs) {
+        remove(store, tally, digest);
+    }
+}
+
+/// Takes the last use of an entry that nothing depends on any more.
+pub(super) fn leave_trace<'g>(
+    store: &'g Pinned<'_>,
+    ledger: &mut Ledger,
+    digest: Digest,
+    until: Option<UnixMillis>,
+    at: Position,
+) -> Applied<'g> {
+    let before = match until {
+        None => store.remove(&digest),
+        Some(until) => {
+            let trace = trace(until, at);
+            ledger.tally.add(&digest, &trace);
+            let before = store.insert(digest, trace);
+            // Where the trace ends with the entry, the entry's timer is its own.
+            if before.is_none_or(|before| until < before.deadline()) {
+                ledger.wheel.schedule(digest.prefix(), until);
+            }
+            before
+        }
+    };
+    let Some(before) = before else {
+        return Applied::NotFound { replay: false };
+    };
+    ledger.tally.subtract(&digest, before);
+    ledger.tally.retire(store, before);
+    Applied::Consumed { payload: before.payload() }
+}
+
+/// The trace of a token that was consumed at `at`.
+pub(super) fn trace(until: UnixMillis, at: Position) -> Entry {
+    let parts = Parts {
+        payload: &[],
+        deadline: until,
+        issued_at: at.time,
+        uses_left: 0,
+        uses_total: 1,
+        peek: true,
+        derived: false,
+        keys: &[],
+    };
+    Entry::new(&parts, at.segment)
+}

@@ -1,0 +1,49 @@
+//! How the idempotency keys of an entry are laid out: how many it has room for, and the index that
+//! finds one among thousands. All of it is arithmetic; the memory is the parent's.
+
+use std::sync::atomic::AtomicU16;
+
+use super::USES_MAX;
+use crate::token::ConsumeKey;
+
+/// Bytes of a key.
+pub(super) const KEY_LEN: usize = size_of::<ConsumeKey>();
+/// Bytes of a slot of the index: 0, or the place of a key and 1.
+pub(super) const SLOT_LEN: usize = size_of::<AtomicU16>();
+/// So many keys are compared one by one; more have an index.
+pub(super) const SCANNED_KEYS_MAX: usize = 8;
+/// Room that the first key of a token with many uses makes.
+const ROOM_MIN: usize = 4;
+
+// A slot names every key.
+const _: () = assert!(USES_MAX < u16::MAX as u32);
+
+/// Keys that an entry with `key_count` of them has room for: no more once it was consumed, else
+/// up to twice as many, within what it can ever have.
+pub(super) fn key_room(key_count: usize, uses_total: u32, uses_left: u32) -> usize {
+    if key_count == 0 || uses_left == 0 {
+        return key_count;
+    }
+    let room = key_count.next_power_of_two().max(ROOM_MIN);
+    room.min(uses_total as usize).max(key_count)
+}
+
+/// Slots of the index over `room` keys: at most two thirds of them are ever taken.
+pub(super) fn index_slots(room: usize) -> usize {
+    if room <= SCANNED_KEYS_MAX { 0 } else { (room * 3).div_ceil(2).next_power_of_two() }
+}
+
+/// Bytes of the room for keys and of its index.
+pub(super) fn keys_len(room: usize) -> usize {
+    room * KEY_LEN + index_slots(room) * SLOT_LEN
+}
+
+/// The slots of an index in the order in which a key is looked for. Keys are MACs, so their first
+/// bytes are spread evenly; the multiplication is for a caller whose keys are not.
+pub(super) fn probes(slots: usize, key: &ConsumeKey) -> impl Iterator<Item = usize> {
+    let mask = slots - 1;
+    let [head, tail] = [0, 8]
+        .map(|at| key.0[at..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
+    let hash = (head ^ tail.rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    (0..slots).map(move |step| (hash as usize + step) & mask)
+}
