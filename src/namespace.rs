@@ -1,8 +1,13 @@
 //! Namespaces: tokens and references of one are unknown in another.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+use ahash::RandomState;
+
+use crate::token::NamespaceTag;
 
 /// The longest name, in bytes: with a token's kind and bytes it fits in one block of SHA-256, so
 /// that a resolve costs the same in every namespace.
@@ -55,9 +60,55 @@ impl fmt::Display for Namespace {
     }
 }
 
+/// A namespace cannot be used: another one, which was there before, has the same tag. What both
+/// hold would be counted as one, against the quota of either.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error(
+    "namespace {refused} is refused: it has the tag of namespace {owner}, which was there before; \
+     choose another name"
+)]
+pub struct TagCollision {
+    /// The one that was added.
+    pub refused: Namespace,
+    /// The one that has the tag.
+    pub owner: Namespace,
+}
+
+/// Which namespace each tag counts for. Two names share a tag with a probability of one in four
+/// billion; the first to claim it keeps it.
+#[derive(Debug, Default)]
+pub struct TagOwners(HashMap<NamespaceTag, Namespace, RandomState>);
+
+impl TagOwners {
+    /// Claims a namespace's tag for it. Claiming again changes nothing.
+    ///
+    /// # Errors
+    /// Another namespace has the tag.
+    pub fn claim(&mut self, namespace: &Namespace, tag: NamespaceTag) -> Result<(), TagCollision> {
+        let owner = self.0.entry(tag).or_insert_with(|| namespace.clone());
+        if owner == namespace {
+            return Ok(());
+        }
+        Err(TagCollision { refused: namespace.clone(), owner: owner.clone() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_to_claim_a_tag_keeps_it() {
+        let [first, second] = ["a", "b"].map(|name| name.parse::<Namespace>().unwrap());
+        let (mut owners, tag) = (TagOwners::default(), NamespaceTag(7));
+        assert_eq!(owners.claim(&first, tag), Ok(()));
+        assert_eq!(owners.claim(&first, tag), Ok(()));
+        let collision = TagCollision { refused: second.clone(), owner: first };
+        assert_eq!(owners.claim(&second, tag), Err(collision.clone()));
+        assert_eq!(owners.claim(&second, NamespaceTag(8)), Ok(()));
+        let text = "namespace b is refused: it has the tag of namespace a, which was there before";
+        assert!(collision.to_string().starts_with(text), "{collision}");
+    }
 
     #[test]
     fn names_are_plain_and_short() {

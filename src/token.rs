@@ -181,7 +181,8 @@ impl Digest {
 }
 
 /// Tells namespaces apart where usage is counted: the head of an HMAC of the name. Of four billion
-/// pairs of namespaces one has the same tag, and is counted as one; what is in one of them is
+/// pairs of namespaces one has the same tag: the one that was added is refused
+/// ([`TagOwners`](crate::namespace::TagOwners)). Without that, what is in one of them is
 /// unknown in the other all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NamespaceTag(pub u32);

@@ -16,12 +16,14 @@ pub enum Warning {
     LogTimeAhead,
     /// Namespaces of the keys file are not loaded: their tags collide with others'.
     NamespaceTags,
+    /// Quotas are not in force: the tags of their namespaces collide with others'.
+    QuotaTags,
 }
 
 impl Warning {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Warning; 3] =
-        [Warning::ClockHeld, Warning::LogTimeAhead, Warning::NamespaceTags];
+    pub const ALL: [Warning; 4] =
+        [Warning::ClockHeld, Warning::LogTimeAhead, Warning::NamespaceTags, Warning::QuotaTags];
 
     /// Lower-case words joined by `_`; never changed once released.
     #[must_use]
@@ -30,6 +32,7 @@ impl Warning {
             Warning::ClockHeld => "clock_held",
             Warning::LogTimeAhead => "log_time_ahead",
             Warning::NamespaceTags => "namespace_tags",
+            Warning::QuotaTags => "quota_tags",
         }
     }
 }

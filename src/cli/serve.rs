@@ -121,7 +121,7 @@ fn serve(config: &ServeConfig, reload: Option<Reload>) -> Result<(), ServeError>
 
     let engine = open(config)?;
     let keys = config.keys.as_ref().map(|file| Keys::open(file, engine.digester())).transpose()?;
-    let quotas = Quotas::new(&config.quotas, &engine);
+    let quotas = Quotas::new(&config.quotas, &engine, keys.as_ref());
     let http = http::Config { keys: keys.clone(), quotas, tls, audit: audit.clone(), ..http };
     let server = Server::start(&engine, &http, data)?;
     admin.serving(engine.clone(), server.gauges(), keys.clone());

@@ -13,11 +13,13 @@ use http::StatusCode;
 
 use super::respond::Problem;
 use crate::engine;
+use crate::keys::Keys;
 use crate::metrics::Counter;
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, TagOwners};
 use crate::pace::{Pace, Paid};
 use crate::time::UnixMillis;
 use crate::token::{Digester, NamespaceTag};
+use crate::warning::Warning;
 
 /// The limits of one namespace; `None` where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,34 @@ pub struct NamespaceLimits {
 #[derive(Clone, Debug, Default)]
 pub struct Quotas(Arc<HashMap<NamespaceTag, Quota, RandomState>>);
 
+/// Those whose namespaces have their tags to themselves, and why the others do not.
+fn claimed<'a>(
+    limits: &'a [NamespaceLimits],
+    engine: &engine::Engine,
+    keys: Option<&Keys>,
+) -> (Vec<&'a NamespaceLimits>, Vec<String>) {
+    let (digester, mut owners) = (engine.digester(), TagOwners::default());
+    let default = Namespace::default();
+    // It is there without a key, and first.
+    let _ = owners.claim(&default, digester.of(&default).tag());
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for limits in limits {
+        let namespace = &limits.namespace;
+        let claim = match keys {
+            Some(keys) => keys.claim(namespace, digester),
+            None => owners.claim(namespace, digester.of(namespace).tag()),
+        };
+        match claim {
+            Ok(()) => taken.push(limits),
+            Err(collision) => {
+                tracing::error!("{collision}; its quota is not in force, all others are");
+                refused.push(collision.to_string());
+            }
+        }
+    }
+    (taken, refused)
+}
+
 #[derive(Debug)]
 struct Quota {
     limits: NamespaceLimits,
@@ -47,11 +77,16 @@ struct Quota {
 }
 
 impl Quotas {
-    /// These limits, and tells the engine its part. `digester` is that of any namespace.
+    /// These limits, and tells the engine its part. A limit for a namespace whose tag another one
+    /// of `keys` or an earlier limit has is left out, with an error line and a warning.
     #[must_use]
-    pub fn new(limits: &[NamespaceLimits], engine: &engine::Engine) -> Quotas {
+    pub fn new(limits: &[NamespaceLimits], engine: &engine::Engine, keys: Option<&Keys>) -> Quotas {
         let tag_of = |namespace: &Namespace| engine.digester().of(namespace).tag();
-        let quotas = limits.iter().map(|limits| {
+        let (limits, refused) = claimed(limits, engine, keys);
+        if !refused.is_empty() {
+            engine.raise(Warning::QuotaTags, refused.join("; "));
+        }
+        let quotas = limits.into_iter().map(|limits| {
             let limits = limits.clone();
             let tag = tag_of(&limits.namespace);
             (tag, Quota { limits, issued: Paid::default(), refused: Counter::default() })

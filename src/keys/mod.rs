@@ -8,14 +8,14 @@ pub mod file;
 mod holder;
 pub mod text;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam::utils::CachePadded;
 
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, TagCollision, TagOwners};
 use crate::scope::{Scope, Scopes};
 use crate::time::UnixMillis;
 use crate::token::Digester;
@@ -62,14 +62,29 @@ pub struct Table {
     keys: HashMap<KeyId, (KeyHash, Arc<Access>)>,
     /// By the name of a client's certificate.
     certified: HashMap<CertificateName, Arc<Access>>,
+    /// Namespaces whose keys are not in it.
+    refused: BTreeSet<TagCollision>,
 }
 
 impl Table {
-    /// The table of these keys. `digester` is that of any namespace.
+    /// The table of these keys. `digester` is that of any namespace. Of two namespaces with one tag
+    /// the one that `owners` names is loaded, else the one with the older key, be it revoked: its
+    /// tokens may live. The other's keys are left out.
     #[must_use]
-    pub fn new(entries: &[KeyEntry], digester: &Digester) -> Table {
+    pub fn new(entries: &[KeyEntry], digester: &Digester, owners: &mut TagOwners) -> Table {
         let mut digesters: HashMap<&Namespace, Digester> = HashMap::new();
-        let living = entries.iter().filter(|entry| entry.revoked_at.is_none());
+        let mut refused = BTreeSet::new();
+        let mut by_age: Vec<&KeyEntry> = entries.iter().collect();
+        by_age.sort_by_key(|entry| entry.created_at);
+        for entry in by_age {
+            let of_namespace = || digester.of(&entry.namespace);
+            let tag = digesters.entry(&entry.namespace).or_insert_with(of_namespace).tag();
+            refused.extend(owners.claim(&entry.namespace, tag).err());
+        }
+        let is_refused =
+            |entry: &KeyEntry| refused.iter().any(|collision| collision.refused == entry.namespace);
+        let living =
+            entries.iter().filter(|entry| entry.revoked_at.is_none() && !is_refused(entry));
         let mut certified = HashMap::new();
         let keys = living.map(|entry| {
             let of_namespace = || digester.of(&entry.namespace);
@@ -91,7 +106,12 @@ impl Table {
             (entry.id, (entry.hash.clone(), access(&holder)))
         });
         let keys = keys.collect();
-        Table { keys, certified }
+        Table { keys, certified, refused }
+    }
+
+    /// Namespaces of the file whose keys are not loaded, in the order of their names.
+    pub fn refused(&self) -> impl Iterator<Item = &TagCollision> {
+        self.refused.iter()
     }
 
     /// What the holder of `key` may do; nothing where it is no key of this table.
@@ -112,6 +132,12 @@ impl Table {
     #[must_use]
     pub fn certified(&self, names: &[CertificateName]) -> Option<Arc<Access>> {
         names.iter().find_map(|name| self.certified.get(name).cloned())
+    }
+
+    fn say_refused(&self) {
+        for collision in &self.refused {
+            tracing::error!("{collision}; its keys are not loaded, all others are");
+        }
     }
 
     /// Keys in it.
@@ -135,6 +161,8 @@ pub struct Keys(Arc<Inner>);
 struct Inner {
     file: PathBuf,
     table: RwLock<Arc<Table>>,
+    /// For as long as the server runs, so that no change of the file takes a tag from its tokens.
+    owners: Mutex<TagOwners>,
     /// Another one for each table; read with every request.
     version: CachePadded<AtomicU64>,
 }
@@ -145,10 +173,16 @@ impl Keys {
     /// # Errors
     /// It is not there, or has mistakes.
     pub fn open(file: &Path, digester: &Digester) -> Result<Keys, KeysError> {
-        let table = Table::new(&file::load(file)?, digester);
+        let (entries, default) = (file::load(file)?, Namespace::default());
+        let mut owners = TagOwners::default();
+        // It is there without a key, and first.
+        let _ = owners.claim(&default, digester.of(&default).tag());
+        let table = Table::new(&entries, digester, &mut owners);
+        table.say_refused();
         let inner = Inner {
             file: file.to_owned(),
             table: RwLock::new(Arc::new(table)),
+            owners: Mutex::new(owners),
             version: CachePadded::new(AtomicU64::new(0)),
         };
         Ok(Keys(Arc::new(inner)))
@@ -159,12 +193,26 @@ impl Keys {
     /// # Errors
     /// As for [`Keys::open`].
     pub fn reload(&self, digester: &Digester) -> Result<usize, KeysError> {
-        let table = Table::new(&file::load(&self.0.file)?, digester);
+        let entries = file::load(&self.0.file)?;
+        let table = Table::new(&entries, digester, &mut self.owners());
+        table.say_refused();
         let len = table.len();
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         // Whoever sees the new version gets the new table, or one after it.
         self.0.version.fetch_add(1, Ordering::Release);
         Ok(len)
+    }
+
+    /// Claims the tag of a namespace that is named elsewhere, as by a quota.
+    ///
+    /// # Errors
+    /// Another namespace has the tag.
+    pub fn claim(&self, namespace: &Namespace, digester: &Digester) -> Result<(), TagCollision> {
+        self.owners().claim(namespace, digester.of(namespace).tag())
+    }
+
+    fn owners(&self) -> std::sync::MutexGuard<'_, TagOwners> {
+        self.0.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file.
@@ -205,7 +253,7 @@ mod tests {
     fn a_key_opens_its_namespace_and_no_other_key_does() {
         let (key, entry) = new_key("shop-a");
         let (mut other, _) = new_key("shop-a");
-        let table = Table::new(&[entry], &digester());
+        let table = Table::new(&[entry], &digester(), &mut TagOwners::default());
         let access = table.access(key.text().as_bytes()).unwrap();
         assert!(access.may(Scope::Resolve) && !access.may(Scope::Consume));
         let token = Token::random().unwrap();
@@ -216,6 +264,53 @@ mod tests {
         other = Key::random(key.id()).unwrap();
         assert!(table.access(other.text().as_bytes()).is_none());
         assert!(table.access(b"").is_none());
+    }
+
+    /// Two names with one tag, under the secret of these tests.
+    fn colliding() -> [Namespace; 2] {
+        let (digester, mut seen) = (digester(), HashMap::new());
+        let mut names = (0..).map(|n| format!("n{n}").parse::<Namespace>().unwrap());
+        names
+            .find_map(|name| seen.insert(digester.of(&name).tag(), name.clone()).map(|a| [a, name]))
+            .unwrap()
+    }
+
+    /// Else both share the quota and the metrics of one of them.
+    #[test]
+    fn of_two_namespaces_with_one_tag_the_added_one_is_refused_by_name() {
+        let [a, b] = colliding();
+        let key_of = |namespace: &Namespace, created_ms| {
+            let (key, mut entry) = new_key(namespace.as_str());
+            entry.created_at = UnixMillis(created_ms);
+            (key, entry)
+        };
+        let ((old, first), (added, second)) = (key_of(&a, 1_000), key_of(&b, 2_000));
+        let (other, third) = key_of(&"shop".parse().unwrap(), 3_000);
+        let opens = |table: &Table| {
+            [&old, &added, &other].map(|key| table.access(key.text().as_bytes()).is_some())
+        };
+        let refused = |table: &Table| {
+            table.refused().map(|c| (c.refused.clone(), c.owner.clone())).collect::<Vec<_>>()
+        };
+        // At a start the older key decides, wherever it stands in the file, and also a revoked one.
+        let entries = [second.clone(), first.clone(), third.clone()];
+        let table = Table::new(&entries, &digester(), &mut TagOwners::default());
+        assert_eq!(opens(&table), [true, false, true]);
+        assert_eq!(refused(&table), [(b.clone(), a.clone())]);
+        let revoked = KeyEntry { revoked_at: Some(UnixMillis(5_000)), ..first.clone() };
+        let entries = [second.clone(), revoked, third.clone()];
+        let table = Table::new(&entries, &digester(), &mut TagOwners::default());
+        assert_eq!((opens(&table), table.refused().count()), ([false, false, true], 1));
+        // In a running server the one that is there stays, even where its keys are gone.
+        let mut owners = TagOwners::default();
+        let before = Table::new(std::slice::from_ref(&second), &digester(), &mut owners);
+        assert_eq!(opens(&before), [false, true, false]);
+        let table = Table::new(&[first.clone(), second, third.clone()], &digester(), &mut owners);
+        assert_eq!((opens(&table), refused(&table)), ([false, true, true], vec![(a, b)]));
+        assert_eq!(
+            opens(&Table::new(&[first, third], &digester(), &mut owners)),
+            [false, false, true]
+        );
     }
 
     #[test]

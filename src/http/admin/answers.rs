@@ -12,6 +12,7 @@ use super::{TEXT, View, text};
 use crate::engine::Engine;
 use crate::http::exposition::Reading;
 use crate::http::{backup, namespaces, openapi};
+use crate::keys::Keys;
 use crate::warning::Warning;
 
 const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,7 +61,14 @@ fn readiness(view: &View) -> Result<(), String> {
 
 /// Conditions that an operator must know of; none of them makes the server unready.
 fn warnings(view: &View) -> BTreeMap<Warning, String> {
-    view.engine.get().map(Engine::warnings).unwrap_or_default()
+    let mut warnings = view.engine.get().map(Engine::warnings).unwrap_or_default();
+    let table = view.keys.get().map(Keys::table);
+    let refused: Vec<String> =
+        table.iter().flat_map(|table| table.refused()).map(ToString::to_string).collect();
+    if !refused.is_empty() {
+        warnings.insert(Warning::NamespaceTags, refused.join("; "));
+    }
+    warnings
 }
 
 /// `ready` and a line for each warning, or the reason why not.
