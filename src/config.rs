@@ -147,6 +147,20 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_REMEMBER_CONSUMED", default_value = "15m", value_name = "DURATION")]
     remember_consumed: String,
 
+    /// Forward step of the wall clock that is believed at once, 100ms to 1h; what the other clock
+    /// of the system contradicts by more is held
+    #[arg(long, env = "JETON_MAX_CLOCK_STEP", default_value = "10s", value_name = "DURATION")]
+    max_clock_step: String,
+
+    /// Time for which a larger step must stand before it is followed, up to 24h; one beyond
+    /// --max-ttl also waits until the system calls its clock synchronised
+    #[arg(long, env = "JETON_CLOCK_HOLD", default_value = "60s", value_name = "DURATION")]
+    clock_hold: String,
+
+    /// Follow every step of the wall clock at once: it is known to be right
+    #[arg(long, env = "JETON_BELIEVE_CLOCK", value_parser = FalseyValueParser::new())]
+    believe_clock: bool,
+
     /// Longest payload
     #[arg(long, env = "JETON_MAX_PAYLOAD", default_value = "64KiB", value_name = "SIZE")]
     max_payload: String,
@@ -295,6 +309,9 @@ impl ServeArgs {
                 .map(|text| reader.size("--max-memory", text)),
             max_ttl: reader.duration("--max-ttl", &self.max_ttl),
             remember_consumed: reader.duration("--remember-consumed", &self.remember_consumed),
+            max_clock_step: reader.duration("--max-clock-step", &self.max_clock_step),
+            clock_hold: reader.duration("--clock-hold", &self.clock_hold),
+            believe_clock: self.believe_clock,
             queue_len: reader.count("--queue", &self.queue),
             wal: wal::Config {
                 segment_size: reader.size("--segment-size", &self.segment_size),

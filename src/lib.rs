@@ -73,6 +73,10 @@
 //! - **P3** Expired, consumed or revoked never resolves again; time never runs backwards.
 //!   *`expiry`, `clock`, `time::tests`,
 //!   `p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back`*
+//!   Expired is what engine time has passed. It is the wall clock, but for a step forward that the
+//!   forward clock contradicts: that is held, so that one bad step expires nothing, and a time that
+//!   cannot be is never followed ([`time::EngineTime`] has the rules). Until a step that was right
+//!   is followed, what has expired by the wall clock lives on by the forward clock.
 //!   Two windows are left. An extension that was decided before the deadline and became durable
 //!   after it revives a token that readers in between were told is gone. And a crash within the
 //!   second before the log learns the time of an expiry, with a clock that is set back at the same

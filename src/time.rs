@@ -3,12 +3,15 @@
 //! Everything below the engine takes time as an argument. The operating system is asked here and
 //! nowhere else (a lint bans the calls elsewhere).
 
+mod engine;
+
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::rfc3339;
-use crate::sync::{AtomicI64, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
+
+pub use engine::{ClockRules, EngineTime, Observer, Standing};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 ///
@@ -57,11 +60,27 @@ impl fmt::Display for UnixMillis {
 
 /// Where time comes from. Implementations must be cheap: a resolve asks once.
 pub trait Clock: Send + Sync {
-    /// Wall time. May jump, forward and back.
+    /// Wall time. May jump, forward and back, and show what cannot be.
     fn wall(&self) -> UnixMillis;
 
-    /// Time since an arbitrary start, which never runs backwards.
+    /// Time since an arbitrary start, which never runs backwards. May stand while the machine
+    /// sleeps: for latencies and timeouts.
     fn monotonic(&self) -> Duration;
+
+    /// The same, but it goes on while the machine sleeps: what the wall clock is held against.
+    fn forward(&self) -> Duration {
+        self.monotonic()
+    }
+
+    /// A wall clock that shows an earlier time is wrong.
+    fn earliest(&self) -> UnixMillis {
+        UnixMillis(0)
+    }
+
+    /// Whether something keeps the wall clock right, as far as the operating system knows.
+    fn is_synchronised(&self) -> bool {
+        false
+    }
 }
 
 /// The operating system's clocks.
@@ -85,16 +104,65 @@ impl Default for SystemClock {
     }
 }
 
+/// Start of the day of the build, UTC: a wall clock that shows an earlier time is wrong.
+///
+/// The day that the environment variable `SOURCE_DATE_EPOCH` (seconds since 1970) names at compile
+/// time, else a constant: the year of the oldest compiler that builds this source. The clock of the
+/// machine that builds is never asked: were it ahead, the program would refuse every right clock,
+/// and no two builds would be equal.
+pub const BUILD_DATE: UnixMillis = build_date(option_env!("SOURCE_DATE_EPOCH"));
+
+/// 2026-01-01T00:00:00Z.
+const SOURCE_DATE_SECONDS: u64 = 1_767_225_600;
+const DAY_SECONDS: u64 = 24 * 3_600;
+
+const fn build_date(epoch: Option<&str>) -> UnixMillis {
+    let Some(digits) = epoch else {
+        return UnixMillis(SOURCE_DATE_SECONDS * 1_000);
+    };
+    let (digits, mut at, mut seconds) = (digits.as_bytes(), 0, 0);
+    while at < digits.len() {
+        assert!(digits[at].is_ascii_digit(), "SOURCE_DATE_EPOCH is a number of seconds");
+        seconds = seconds * 10 + (digits[at] - b'0') as u64;
+        at += 1;
+    }
+    assert!(seconds < UnixMillis::MAX.0 / 1_000, "SOURCE_DATE_EPOCH is before 2248");
+    UnixMillis((seconds - seconds % DAY_SECONDS) * 1_000)
+}
+
 impl Clock for SystemClock {
+    /// A time before 1970 is shown as 1970.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
     fn wall(&self) -> UnixMillis {
         let since_epoch =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        UnixMillis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)).min(UnixMillis::MAX)
+        let millis = since_epoch.as_secs().saturating_mul(1_000);
+        UnixMillis(millis.saturating_add(u64::from(since_epoch.subsec_millis())))
     }
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// `CLOCK_BOOTTIME`, which counts the time that a machine sleeps. Monotonic time where the
+    /// system has none.
+    #[cfg(target_os = "linux")]
+    fn forward(&self) -> Duration {
+        let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(since_boot).unwrap_or_default()
+    }
+
+    fn earliest(&self) -> UnixMillis {
+        BUILD_DATE
+    }
+
+    /// `adjtimex` without `STA_UNSYNC`: a time daemon has disciplined the clock lately.
+    #[cfg(target_os = "linux")]
+    fn is_synchronised(&self) -> bool {
+        use rtime_clock::adjtime::{Timex, adjtimex};
+        // Without a mode it changes nothing, and needs no privilege.
+        const TIME_ERROR: i32 = 5;
+        adjtimex(&mut Timex::new()).is_ok_and(|state| state != TIME_ERROR)
     }
 }
 
@@ -103,13 +171,23 @@ impl Clock for SystemClock {
 pub struct ManualClock {
     wall_ms: AtomicU64,
     monotonic_ms: AtomicU64,
+    /// Time that the machine slept.
+    slept_ms: AtomicU64,
+    earliest: UnixMillis,
+    is_synchronised: AtomicU64,
 }
 
 impl ManualClock {
     /// A clock that shows `wall`.
     #[must_use]
     pub fn at(wall: UnixMillis) -> ManualClock {
-        ManualClock { wall_ms: AtomicU64::new(wall.0), monotonic_ms: AtomicU64::new(0) }
+        ManualClock { wall_ms: AtomicU64::new(wall.0), ..ManualClock::default() }
+    }
+
+    /// The same clock, wrong where it shows an earlier time than this.
+    #[must_use]
+    pub fn right_from(self, earliest: UnixMillis) -> ManualClock {
+        ManualClock { earliest, ..self }
     }
 
     /// Lets `millis` pass, on both clocks.
@@ -121,6 +199,17 @@ impl ManualClock {
     /// Lets `millis` pass on the monotonic clock alone: the wall clock stands still.
     pub fn advance_frozen(&self, millis: u64) {
         self.monotonic_ms.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Lets `millis` pass while the machine sleeps: monotonic time stands.
+    pub fn sleep(&self, millis: u64) {
+        self.wall_ms.fetch_add(millis, Ordering::SeqCst);
+        self.slept_ms.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Says whether something keeps the wall clock right.
+    pub fn set_synchronised(&self, is_synchronised: bool) {
+        self.is_synchronised.store(u64::from(is_synchronised), Ordering::SeqCst);
     }
 
     /// Sets the wall clock alone, as an operator or a time server does.
@@ -137,93 +226,17 @@ impl Clock for ManualClock {
     fn monotonic(&self) -> Duration {
         Duration::from_millis(self.monotonic_ms.load(Ordering::SeqCst))
     }
-}
 
-/// Engine time: the wall clock, held so that it never runs backwards (promise P3).
-///
-/// While the wall clock is behind the highest time seen, engine time goes on from there at the
-/// pace of the monotonic clock. [`EngineTime::observe`] is called by one thread, at every turn of
-/// the committer; [`EngineTime::now`] by any.
-pub struct EngineTime {
-    clock: Arc<dyn Clock>,
-    /// The highest time that somebody acted on: no answer of [`EngineTime::now`] is below it.
-    floor_ms: AtomicU64,
-    /// What is added to the wall clock while it is behind.
-    skew_ms: AtomicI64,
-    /// Monotonic time at the last [`EngineTime::observe`] …
-    observed_monotonic_ms: AtomicU64,
-    /// … and engine time then.
-    observed_ms: AtomicU64,
-}
-
-impl EngineTime {
-    /// Engine time that starts at `floor` (the highest time in the log) or at the wall clock,
-    /// whichever is later.
-    pub fn new(clock: Arc<dyn Clock>, floor: UnixMillis) -> EngineTime {
-        let time = EngineTime {
-            observed_monotonic_ms: AtomicU64::new(millis(clock.monotonic())),
-            observed_ms: AtomicU64::new(floor.0),
-            floor_ms: AtomicU64::new(floor.0),
-            skew_ms: AtomicI64::new(0),
-            clock,
-        };
-        time.observe();
-        time
+    fn forward(&self) -> Duration {
+        self.monotonic() + Duration::from_millis(self.slept_ms.load(Ordering::SeqCst))
     }
 
-    /// Now, at least the highest time ever observed, and never ahead of what the clocks show.
-    #[must_use]
-    pub fn now(&self) -> UnixMillis {
-        let (floor_ms, wall_ms) = (self.floor_ms.load(Ordering::Acquire), self.clock.wall().0);
-        if wall_ms >= floor_ms {
-            return UnixMillis(wall_ms).min(UnixMillis::MAX);
-        }
-        // The clock is behind. What was added to it when it was last observed would be too much as
-        // soon as somebody puts it right: the monotonic clock alone says how time has gone on.
-        let gone_on_ms = self.gone_on_ms(millis(self.clock.monotonic()));
-        UnixMillis(gone_on_ms.max(floor_ms)).min(UnixMillis::MAX)
+    fn earliest(&self) -> UnixMillis {
+        self.earliest
     }
 
-    /// Engine time at the last observation and what has passed since then.
-    fn gone_on_ms(&self, monotonic_ms: u64) -> u64 {
-        // In this order: between the two stores of an observation the sum is low, never high.
-        let observed_ms = self.observed_ms.load(Ordering::Acquire);
-        let before_ms = self.observed_monotonic_ms.load(Ordering::Relaxed);
-        observed_ms + monotonic_ms.saturating_sub(before_ms)
-    }
-
-    /// Makes `now` a time below which engine time never falls again. A reader that answers
-    /// "expired" calls this first, so that a clock that jumps back cannot make it untrue.
-    pub fn hold(&self, now: UnixMillis) {
-        self.floor_ms.fetch_max(now.0, Ordering::AcqRel);
-    }
-
-    /// Looks at both clocks, corrects for a wall clock that jumped back, and returns now.
-    pub fn observe(&self) -> UnixMillis {
-        let monotonic_ms = millis(self.clock.monotonic());
-        let gone_on_ms = self.gone_on_ms(monotonic_ms);
-        self.observed_monotonic_ms.store(monotonic_ms, Ordering::Relaxed);
-        let floor_ms = self.floor_ms.load(Ordering::Acquire);
-        let wall_ms = self.clock.wall().0;
-        let now_ms = if wall_ms >= floor_ms { wall_ms } else { gone_on_ms.max(floor_ms) };
-        let now_ms = now_ms.min(UnixMillis::MAX.0);
-        self.observed_ms.store(now_ms, Ordering::Release);
-        let skew_ms = now_ms.saturating_sub(wall_ms);
-        self.skew_ms.store(i64::try_from(skew_ms).unwrap_or(i64::MAX), Ordering::Relaxed);
-        self.hold(UnixMillis(now_ms));
-        UnixMillis(now_ms)
-    }
-
-    /// How far engine time is ahead of the wall clock: above zero after the clock jumped back.
-    #[must_use]
-    pub fn skew(&self) -> Duration {
-        Duration::from_millis(self.skew_ms.load(Ordering::Relaxed).unsigned_abs())
-    }
-
-    /// The monotonic clock, for latencies.
-    #[must_use]
-    pub fn monotonic(&self) -> Duration {
-        self.clock.monotonic()
+    fn is_synchronised(&self) -> bool {
+        self.is_synchronised.load(Ordering::SeqCst) != 0
     }
 }
 
@@ -235,73 +248,27 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn engine_time(wall_ms: u64) -> (Arc<ManualClock>, EngineTime) {
-        let clock = Arc::new(ManualClock::at(UnixMillis(wall_ms)));
-        let time = EngineTime::new(clock.clone(), UnixMillis(0));
-        (clock, time)
-    }
-
-    #[test]
-    fn p3_time_never_runs_backwards_when_the_clock_jumps_back() {
-        let (clock, time) = engine_time(10_000);
-        clock.advance(500);
-        assert_eq!(time.observe(), UnixMillis(10_500));
-        clock.jump_to(UnixMillis(3_000));
-        assert_eq!(time.now(), UnixMillis(10_500));
-        clock.advance(250);
-        assert_eq!(
-            time.observe(),
-            UnixMillis(10_750),
-            "goes on at the pace of the monotonic clock"
-        );
-        clock.advance(250);
-        assert_eq!(time.now(), UnixMillis(11_000), "also between two observations");
-    }
-
-    #[test]
-    fn p3_the_wall_clock_leads_again_once_it_has_caught_up() {
-        let (clock, time) = engine_time(10_000);
-        clock.jump_to(UnixMillis(9_000));
-        assert_eq!(time.observe(), UnixMillis(10_000));
-        clock.jump_to(UnixMillis(20_000));
-        assert_eq!(time.observe(), UnixMillis(20_000));
-        assert_eq!(time.skew(), Duration::ZERO);
-    }
-
-    /// Else a reader that comes before the next observation says "expired" too early, and holds it.
-    #[test]
-    fn p3_time_does_not_run_ahead_when_the_clock_is_put_right() {
-        let (clock, time) = engine_time(10_000);
-        clock.jump_to(UnixMillis(5_000));
-        assert_eq!(time.observe(), UnixMillis(10_000));
-        clock.jump_to(UnixMillis(12_000));
-        assert_eq!(time.now(), UnixMillis(12_000));
-        clock.jump_to(UnixMillis(9_000));
-        clock.advance(7);
-        assert_eq!(time.now(), UnixMillis(10_007));
-    }
-
-    #[test]
-    fn p3_what_a_reader_held_is_not_counted_twice() {
-        let (clock, time) = engine_time(10_000);
-        clock.advance(5_000);
-        time.hold(time.now());
-        clock.jump_to(UnixMillis(1));
-        assert_eq!(time.observe(), UnixMillis(15_000));
-    }
-
-    #[test]
-    fn p3_a_reader_that_saw_an_expiry_holds_the_time() {
-        let (clock, time) = engine_time(10_000);
-        clock.advance(77);
-        let seen = time.now();
-        time.hold(seen);
-        clock.jump_to(UnixMillis(1));
-        assert!(time.now() >= seen);
-    }
-
     #[test]
     fn display_is_rfc_3339_with_milliseconds() {
         assert_eq!(UnixMillis(1_769_860_800_007).to_string(), "2026-01-31T12:00:00.007Z");
+    }
+
+    /// No clock of the machine that builds is in it.
+    #[test]
+    fn the_build_date_is_that_of_the_source_or_of_source_date_epoch() {
+        assert_eq!(build_date(None).to_string(), "2026-01-01T00:00:00.000Z");
+        assert_eq!(build_date(Some("1799999999")).to_string(), "2027-01-15T00:00:00.000Z");
+        assert_eq!(build_date(Some("0")), UnixMillis(0));
+    }
+
+    #[test]
+    fn the_system_s_clocks_are_those_of_this_machine() {
+        let clock = SystemClock::new();
+        let (wall, forward) = (clock.wall(), clock.forward());
+        assert!(wall >= BUILD_DATE && wall < UnixMillis::MAX, "{wall}, built {BUILD_DATE}");
+        assert!(clock.forward() >= forward && forward > Duration::ZERO);
+        assert!(clock.monotonic() <= clock.forward(), "since boot, not since the start");
+        // Whatever it says, it may be asked.
+        let _ = clock.is_synchronised();
     }
 }

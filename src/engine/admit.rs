@@ -54,13 +54,16 @@ impl Committer {
     /// # Errors
     /// The outcome, where it needs no record in the log.
     pub(super) fn admit(&mut self, op: &Op) -> Result<Option<UnixMillis>, Outcome> {
-        let Committer { shared, ledger, log, admitted, quotas, now, .. } = self;
+        let Committer { shared, ledger, log, admitted, quotas, now, observer, .. } = self;
         let pinned = shared.store.pin();
         if let Some(refused) = refuse(&pinned, op, *now) {
             return Err(shared.settle(&refused));
         }
         if log.as_ref().is_some_and(|log| log.wal.failure().is_some()) {
             return Err(Outcome::ReadOnly);
+        }
+        if !observer.standing.allows_changes() {
+            return Err(Outcome::ClockWrong);
         }
         let memory_max = shared.config.max_memory_bytes.unwrap_or(u64::MAX);
         let limits = Limits { memory_max, ledger, quotas };

@@ -234,7 +234,8 @@ impl Committer {
         if self.shared.backups.is_running(monotonic) {
             return Err(BackupError::Running);
         }
-        self.now = self.shared.time.observe();
+        let is_empty = self.ledger.tally.entries == 0;
+        self.now = self.shared.time.observe(&mut self.observer, is_empty);
         let marked = log.wal.mark(self.now.0).map_err(|error| {
             self.shared.note_append_error(&error);
             match error {

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crate::entry::SegmentSlot;
 use crate::failpoint;
 use crate::record::Record;
-use crate::time::UnixMillis;
+use crate::time::{Observer, UnixMillis};
 use crate::wal::{AppendError, FrameBuffer, Lsn, Wal};
 
 use super::admit::Admitted;
@@ -50,6 +50,10 @@ pub(super) struct Committer {
     pub(super) carried_len: usize,
     /// Engine time of the current frame.
     pub(super) now: UnixMillis,
+    /// How the clocks were found.
+    pub(super) observer: Observer,
+    /// Whether the log's time lies ahead was looked at since the start.
+    pub(super) has_said_clock: bool,
     batch: Batch,
     /// What the records of the current frame will do.
     pub(super) admitted: Admitted,
@@ -84,10 +88,10 @@ enum CommitError {
 impl Committer {
     pub(super) fn new(recovered: Recovered, jobs: Receiver<Job>) -> Committer {
         let Recovered { shared, ledger, wal, expired_until } = recovered;
-        let now = shared.time.observe();
+        let now = shared.time.now();
         let synced_at = shared.time.monotonic();
         let log = wal.map(|wal| Log { wal, synced_at, wants_mark: false });
-        Committer {
+        let mut committer = Committer {
             shared,
             jobs,
             ledger,
@@ -95,6 +99,8 @@ impl Committer {
             frame: FrameBuffer::new(),
             carried_len: 0,
             now,
+            observer: Observer::default(),
+            has_said_clock: false,
             batch: Batch::default(),
             admitted: Admitted::default(),
             quotas: Arc::default(),
@@ -102,7 +108,9 @@ impl Committer {
             backup: None,
             tending: Tending::after(expired_until),
             cleaning: Cleaning::default(),
-        }
+        };
+        committer.look_at_clocks();
+        committer
     }
 
     /// Works until it is told to close.
@@ -136,7 +144,7 @@ impl Committer {
     /// One batch. Returns false if it was the last one.
     pub(super) fn turn(&mut self, first: (Vec<Op>, super::Reply)) -> bool {
         let began = self.shared.time.monotonic();
-        self.now = self.shared.time.observe();
+        self.look_at_clocks();
         self.has_committed = false;
         self.quotas = self.shared.quotas();
         self.carry();
@@ -151,7 +159,7 @@ impl Committer {
                 Some(Job::Call { ops, reply }) => {
                     // It may have been called after the turn began: its answer must not be of a
                     // time before that, when what has expired meanwhile was still there.
-                    self.now = self.shared.time.observe();
+                    self.look_at_clocks();
                     self.take(&ops, reply);
                 }
                 // What was queued before it goes first; what comes after it may wait.
@@ -192,7 +200,7 @@ impl Committer {
             // beside, or one that lost could be alone in a segment, and win in a replay.
             if !self.has_room(record_len(op)) {
                 self.commit();
-                self.now = self.shared.time.observe();
+                self.look_at_clocks();
                 self.carry();
                 self.make_room(record_len(op));
             }
@@ -226,7 +234,7 @@ impl Committer {
             return true;
         }
         let is_committed = self.commit();
-        self.now = self.shared.time.observe();
+        self.look_at_clocks();
         is_committed
     }
 
@@ -342,7 +350,7 @@ impl Committer {
                 self.turn((ops, reply));
             }
         }
-        self.now = self.shared.time.observe();
+        self.look_at_clocks();
         let Some(log) = self.log.take() else {
             return Ok(());
         };

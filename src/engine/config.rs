@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::entry::{PAYLOAD_LEN_MAX, USES_MAX};
 use crate::record::carry_len;
+use crate::time::ClockRules;
 use crate::wal;
 
 /// When what was written is made durable.
@@ -40,6 +41,12 @@ pub struct Config {
     pub remember_consumed: Duration,
     /// The longest life of a token from its issue on, extensions included.
     pub max_ttl: Duration,
+    /// Forward steps of the wall clock up to this are believed at once; 100 ms to 1 h.
+    pub max_clock_step: Duration,
+    /// A larger step is followed when it has stood for so long; 0 to 24 h.
+    pub clock_hold: Duration,
+    /// An operator says that the wall clock is right: every possible step is followed at once.
+    pub believe_clock: bool,
     /// Calls that may wait for the committer; one more is refused. 1 to 1,048,576.
     pub queue_len: usize,
     /// Threads that read the log at the start. 0: as many as there are cores.
@@ -53,6 +60,12 @@ pub struct Config {
 
 /// The longest life that can be allowed: ten years of 365 days.
 pub const MAX_TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+/// What may be set as the largest step of the clock that is believed at once: less would take a
+/// slewed clock for a stepped one.
+pub const CLOCK_STEP_LIMITS: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(3_600));
+/// The longest that a step of the clock can be held.
+pub const CLOCK_HOLD_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// The most calls that may be allowed to wait.
 pub const QUEUE_LEN_MAX: usize = 1 << 20;
 /// The longest name of a namespace, in bytes.
@@ -68,6 +81,9 @@ impl Default for Config {
             max_memory_bytes: None,
             remember_consumed: Duration::from_secs(15 * 60),
             max_ttl: Duration::from_secs(30 * 24 * 3_600),
+            max_clock_step: ClockRules::default().max_step,
+            clock_hold: ClockRules::default().hold,
+            believe_clock: false,
             queue_len: 8_192,
             recovery_threads: 0,
             give_memory_back: None,
@@ -89,6 +105,16 @@ impl Config {
         Config { data_dir: Some(data_dir.into()), ..Config::default() }
     }
 
+    /// When the wall clock is believed.
+    pub(crate) fn clock_rules(&self) -> ClockRules {
+        ClockRules {
+            max_step: self.max_clock_step,
+            hold: self.clock_hold,
+            max_ttl: self.max_ttl,
+            believes_wall: self.believe_clock,
+        }
+    }
+
     /// The longest payload that can be issued, in bytes: an entry must fit in a frame of the log
     /// also when it is carried, with an idempotency key for every use it can have.
     #[must_use]
@@ -108,6 +134,13 @@ impl Config {
         }
         if self.remember_consumed > MAX_TTL_MAX {
             mistakes.push("--remember-consumed must be from 0s to 3650d".to_owned());
+        }
+        let (least, most) = CLOCK_STEP_LIMITS;
+        if self.max_clock_step < least || self.max_clock_step > most {
+            mistakes.push("--max-clock-step must be from 100ms to 1h".to_owned());
+        }
+        if self.clock_hold > CLOCK_HOLD_MAX {
+            mistakes.push("--clock-hold must be from 0s to 24h".to_owned());
         }
         if !(1..=QUEUE_LEN_MAX).contains(&self.queue_len) {
             mistakes.push(format!("--queue must be from 1 to {QUEUE_LEN_MAX}"));

@@ -13,6 +13,7 @@ pub mod apply;
 mod backup;
 mod batch;
 mod clean;
+mod clock;
 mod commit;
 mod config;
 mod mailbox;
@@ -106,6 +107,9 @@ enum Job {
 /// Why the engine takes no changes at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
+    /// The wall clock cannot be right, or engine time is past the end of what a log can hold.
+    #[error("{0}: changes are refused, resolves go on")]
+    ClockWrong(String),
     /// The last write found no space; the next one tries again.
     #[error("the log's disk is full: writes are refused until there is space, resolves go on")]
     DiskFull,
@@ -332,6 +336,9 @@ impl Engine {
         if let Some(reason) = self.shared.failure() {
             return Err(NotReady::ReadOnly(reason));
         }
+        if let Some(reason) = clock::wrong(&self.shared.time) {
+            return Err(NotReady::ClockWrong(reason));
+        }
         if self.shared.disk_full.load(Ordering::Acquire) {
             return Err(NotReady::DiskFull);
         }
@@ -344,8 +351,7 @@ impl Engine {
         self.shared.warnings.standing()
     }
 
-    /// Raises a warning, as the engine itself would.
-    #[cfg(test)]
+    /// Raises a warning about what was found beside the engine.
     pub(crate) fn raise(&self, warning: Warning, text: String) {
         self.shared.warnings.raise(warning, text);
     }

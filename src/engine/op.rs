@@ -136,6 +136,8 @@ pub enum Outcome {
     QuotaFull,
     /// The log's disk is full; nothing happened.
     DiskFull,
+    /// The wall clock cannot be right, so no deadline could be; nothing happened.
+    ClockWrong,
     /// Writing to the log failed and writes have stopped for good. Whether this one happened is
     /// known after a restart.
     ReadOnly,
@@ -156,6 +158,7 @@ impl fmt::Debug for Outcome {
             Outcome::MemoryFull => f.write_str("MemoryFull"),
             Outcome::QuotaFull => f.write_str("QuotaFull"),
             Outcome::DiskFull => f.write_str("DiskFull"),
+            Outcome::ClockWrong => f.write_str("ClockWrong"),
             Outcome::ReadOnly => f.write_str("ReadOnly"),
         }
     }

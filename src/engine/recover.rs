@@ -105,7 +105,7 @@ pub(super) fn open(
             None => Secret::random()?,
         };
         let digester = Digester::new(&secret, &config.namespace);
-        let time = EngineTime::new(clock, UnixMillis(0));
+        let time = EngineTime::new(clock, UnixMillis(0), config.clock_rules());
         let ledger = Ledger::new(time.now());
         let shared = Arc::new(Shared::new(config, digester, Store::new(), time));
         return Ok(Recovered { shared, ledger, wal: None, expired_until: UnixMillis(0) });
@@ -144,15 +144,9 @@ pub(super) fn with_storage(
 ) -> Result<Recovered, OpenError> {
     let floor =
         survey.as_ref().map_or(UnixMillis(0), |survey| UnixMillis(survey.tail.last_time_ms));
-    let time = EngineTime::new(clock, floor);
+    let time = EngineTime::new(clock, floor, config.clock_rules());
     let now = time.now();
-    if time.skew() > std::time::Duration::from_secs(1) {
-        let behind_ms = time.skew().as_millis() as u64;
-        tracing::warn!(
-            behind_ms,
-            "the clock is behind the log; engine time goes on from the log's"
-        );
-    }
+    super::clock::say_at_start(&time, floor);
     let store = Store::new();
     let (ledger, wal, expired_until) = match survey {
         None => {

@@ -112,6 +112,7 @@ impl Shared {
             backups_broken: self.backups.broken.get(),
             backup_running: self.backups.is_running(self.time.monotonic()),
             clock_skew_ms: self.time.skew().as_millis() as u64,
+            clock_held_ms: self.time.lead().as_millis() as u64,
             expiry_lag: timings.expiry_lag.summary(),
             commit_latency: timings.commit.summary(),
             fsync_latency: timings.fsync.summary(),

@@ -112,6 +112,8 @@ pub struct Stats {
     pub backup_running: bool,
     /// How far engine time is ahead of the wall clock, after the clock jumped back.
     pub clock_skew_ms: u64,
+    /// How far the wall clock is ahead of engine time, while a step is not followed.
+    pub clock_held_ms: u64,
     /// From an entry's deadline until its memory was freed.
     pub expiry_lag: Summary,
     /// From the begin of a commit until its waiters were woken.

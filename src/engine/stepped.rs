@@ -34,7 +34,7 @@ impl Stepped {
     #[must_use]
     pub fn new(digester: Digester, hasher: &RandomState, clock: Arc<dyn Clock>) -> Stepped {
         let config = Config::memory_only();
-        let time = EngineTime::new(clock, UnixMillis(0));
+        let time = EngineTime::new(clock, UnixMillis(0), config.clock_rules());
         let mut ledger = Ledger::new(time.now());
         ledger.tally.usage = HashMap::with_hasher(hasher.clone());
         ledger.tally.holdings = HashMap::with_hasher(hasher.clone());
@@ -82,6 +82,12 @@ impl Stepped {
     pub fn lsn_and_tokens(&self) -> (u64, u64) {
         let gauges = self.engine.shared.gauges();
         (gauges.lsn, gauges.tokens)
+    }
+
+    /// Entries in the store at the end of the last turn, consumed ones included.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.engine.shared.gauges().entries
     }
 
     /// Lets the committer take one turn: all that is queued becomes one batch, as far as the limits

@@ -67,7 +67,7 @@ impl Committer {
 
     /// As [`Committer::tend`], after a look at the clock.
     pub(super) fn tend_now(&mut self, is_idle: bool) {
-        self.now = self.shared.time.observe();
+        self.look_at_clocks();
         self.tend(is_idle);
     }
 

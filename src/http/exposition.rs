@@ -116,6 +116,11 @@ fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
         ("durable_lsn", "Everything before it is durable", stats.durable_lsn),
         ("clock_skew_milliseconds", "Engine time ahead of the wall clock", stats.clock_skew_ms),
         (
+            "clock_held_milliseconds",
+            "Wall clock ahead of engine time: a step that is not followed yet",
+            stats.clock_held_ms,
+        ),
+        (
             "backup_running",
             "1 while a backup is read: no segment is released",
             u64::from(stats.backup_running),

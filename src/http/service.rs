@@ -427,6 +427,9 @@ pub(super) fn engine_problem(outcome: &Outcome) -> Problem {
         Outcome::DiskFull => {
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, "the disk is full; nothing was changed")
         }
+        Outcome::ClockWrong => {
+            Problem::unavailable("the server's clock cannot be right; nothing was changed")
+        }
         Outcome::ReadOnly => Problem::unavailable("read-only: the log could not be synced"),
         Outcome::Issued { .. }
         | Outcome::Exists { .. }

@@ -268,6 +268,7 @@ impl Item {
             Outcome::MemoryFull => "memory_full",
             Outcome::QuotaFull => "quota_full",
             Outcome::DiskFull => "disk_full",
+            Outcome::ClockWrong => "clock_wrong",
             Outcome::ReadOnly => "read_only",
         });
     }

@@ -34,6 +34,7 @@ mod audit;
 mod backup;
 mod cli;
 mod clock;
+mod clock_held;
 mod config;
 mod config_file;
 mod config_reload;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use crate::time::Observer;
+
 use super::*;
 
 /// What should be there.
@@ -70,7 +72,7 @@ impl World {
 
     /// The committer looks at the clock at its turns alone; here it has always just looked.
     fn now(&self) -> u64 {
-        self.engine.shared.time.observe().0
+        self.engine.shared.time.observe(&mut Observer::default(), false).0
     }
 
     /// The entry as far as anything depends on it now.

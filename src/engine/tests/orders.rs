@@ -11,12 +11,13 @@ use loom::thread;
 use crate::engine::Pending;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::op::Rejected;
-use crate::time::{EngineTime, ManualClock, UnixMillis};
+use crate::time::{ClockRules, EngineTime, ManualClock, Observer, Standing, UnixMillis};
 
 /// A clock that showed `from_ms`, when engine time began, and shows `to_ms` now.
 fn jumped(from_ms: u64, to_ms: u64) -> (Arc<ManualClock>, Arc<EngineTime>) {
     let clock = Arc::new(ManualClock::at(UnixMillis(from_ms)));
-    let time = Arc::new(EngineTime::new(clock.clone(), UnixMillis(0)));
+    let rules = ClockRules::default();
+    let time = Arc::new(EngineTime::new(clock.clone(), UnixMillis(0), rules));
     clock.jump_to(UnixMillis(to_ms));
     (clock, time)
 }
@@ -37,9 +38,10 @@ fn p3_no_order_brings_back_what_a_reader_called_gone() {
             })
         };
         clock.jump_to(UnixMillis(3));
-        assert!(time.observe() >= UnixMillis(10));
+        let mut observer = Observer::default();
+        assert!(time.observe(&mut observer, false) >= UnixMillis(10));
         let gone = reader.join().unwrap();
-        assert!(time.now() >= gone && time.observe() >= gone);
+        assert!(time.now() >= gone && time.observe(&mut observer, false) >= gone);
     });
 }
 
@@ -54,10 +56,43 @@ fn p3_no_order_counts_what_has_passed_twice() {
             thread::spawn(move || time.now())
         };
         clock.advance(5);
-        assert_eq!(time.observe(), UnixMillis(15));
+        assert_eq!(time.observe(&mut Observer::default(), false), UnixMillis(15));
         let read = reader.join().unwrap();
         assert!((10..=15).contains(&read.0), "{read:?}");
     });
+}
+
+/// A step that is held is followed by all or by none: a reader that looks at the clocks while the
+/// committer decides gets the time before the step or behind it, and nothing in between.
+#[test]
+fn p3_no_order_shows_half_a_step() {
+    const STEP_MS: u64 = 1_000_000;
+    for is_followed in [false, true] {
+        loom::model(move || {
+            let (clock, time) = jumped(10, 10 + STEP_MS);
+            let reader = {
+                let time = time.clone();
+                thread::spawn(move || {
+                    let first = time.now();
+                    time.hold(first);
+                    (first, time.now())
+                })
+            };
+            clock.advance(5);
+            let mut observer = Observer::default();
+            let observed = time.observe(&mut observer, is_followed);
+            let (first, second) = reader.join().unwrap();
+            assert!(first <= second && second <= time.now());
+            for read in [first.0, second.0] {
+                let is_before = (10..=15).contains(&read);
+                let is_behind = is_followed && (10 + STEP_MS..=15 + STEP_MS).contains(&read);
+                assert!(is_before || is_behind, "{read}");
+            }
+            let wanted = if is_followed { 15 + STEP_MS } else { 15 };
+            assert_eq!(observed, UnixMillis(wanted));
+            assert_eq!(observer.standing == Standing::Held, !is_followed);
+        });
+    }
 }
 
 /// Two observers never happen, but two readers that hold do: the later one counts.

@@ -144,7 +144,11 @@ fn answer(outcome: &Outcome) -> Answer {
         Outcome::NotFound => Answer::Missing,
         Outcome::Extended { deadline } => Answer::Extended { deadline_ms: deadline.0 },
         Outcome::Revoked => Answer::Revoked,
-        Outcome::MemoryFull | Outcome::QuotaFull | Outcome::DiskFull | Outcome::ReadOnly => {
+        Outcome::MemoryFull
+        | Outcome::QuotaFull
+        | Outcome::DiskFull
+        | Outcome::ClockWrong
+        | Outcome::ReadOnly => {
             panic!("{outcome:?}")
         }
     }

@@ -10,7 +10,7 @@ use jeton::wal::testing::{Fault, Planned, Random};
 use jeton::wal::{self, Preparing};
 
 use super::counts::Counts;
-use super::lab::{Lab, START_MS, sync_mode};
+use super::lab::{EARLIEST_MS, LATEST_MS, Lab, START_MS, sync_mode};
 use super::model::{Change, MAX_TTL_MS, What};
 use super::oracle::Broken;
 
@@ -66,6 +66,8 @@ impl Run {
             max_ttl: Duration::from_millis(MAX_TTL_MS),
             recovery_threads: 1,
             sync: sync_mode(random.below(10)),
+            max_clock_step: Duration::from_millis(*random.pick(&[200, 1_000, 10_000])),
+            clock_hold: Duration::from_millis(*random.pick(&[0, 500, 2_000, 5_000])),
             wal: wal::Config {
                 segment_size,
                 log_min_size: segment_size * random.between(4, 7),
@@ -205,6 +207,9 @@ impl Run {
         if self.has_jumps && self.random.chance(25) {
             self.lab.clock.advance_frozen(ms);
             self.lab.counts.freezes += 1;
+        } else if self.random.chance(10) {
+            self.lab.clock.sleep(ms);
+            self.lab.counts.sleeps += 1;
         } else {
             self.lab.clock.advance(ms);
         }
@@ -219,11 +224,18 @@ impl Run {
             1..=3 => self.random.between(1, 50) * 3_600_000,
             _ => self.random.between(1, 20_000),
         };
-        let to = match self.random.below(3) {
-            0 => wall.saturating_sub(far).max(START_MS - 3 * YEAR_MS),
-            1 => (wall + far).min(START_MS + 20 * YEAR_MS),
+        if self.random.chance(30) {
+            let is_synchronised = self.random.chance(50);
+            self.lab.clock.set_synchronised(is_synchronised);
+        }
+        let to = match self.random.below(7) {
+            // What cannot be: before the program was built, or past what a log can hold.
+            0 if self.random.chance(50) => self.random.below(EARLIEST_MS),
+            0 => LATEST_MS + self.random.between(1, 100 * YEAR_MS),
+            1 | 2 => wall.saturating_sub(far).max(START_MS - 3 * YEAR_MS),
+            3 | 4 => wall.saturating_add(far).min(START_MS + 20 * YEAR_MS),
             // Mended.
-            _ => START_MS + self.lab.clock.monotonic().as_millis() as u64,
+            _ => START_MS + self.lab.clock.forward().as_millis() as u64,
         };
         self.lab.clock.jump_to(UnixMillis(to));
         self.lab.counts.jumps += 1;

@@ -13,12 +13,19 @@ use jeton::token::{Digester, Secret};
 use jeton::wal::testing::{Keep, Memory};
 
 use super::counts::Counts;
-use super::model::{Change, Seen, digest, seen};
+use super::model::{Change, MAX_TTL_MS, Seen, What, digest, seen};
 use super::oracle::{Broken, Oracle, Times};
 use super::reading;
 
 /// Where the clock begins.
 pub const START_MS: u64 = 1_700_000_000_000;
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+/// A clock that shows an earlier time is wrong.
+pub const EARLIEST_MS: u64 = START_MS - 4 * YEAR_MS;
+/// The same of a later one: a token of the longest life must end before 2248.
+pub const LATEST_MS: u64 = UnixMillis::MAX.0 - MAX_TTL_MS;
+/// A start that finds the clock further ahead of the log needs more evidence.
+const START_STEP_MS: u64 = 10 * YEAR_MS;
 
 pub struct Lab {
     pub disk: Memory,
@@ -37,6 +44,10 @@ pub struct Lab {
     struck_at_open: u64,
     /// Engine time when the committer last looked at the clocks, and the monotonic time then.
     observed: (u64, u64),
+    /// Forward time since which the wall clock has been ahead.
+    ahead_since: Option<u64>,
+    /// There may have been no entry when the committer last looked at the clocks.
+    was_empty: bool,
     /// Engine time that was acted on.
     held: u64,
     /// The same of a reader that found nothing: it was acted on if that was for the deadline.
@@ -49,7 +60,9 @@ impl Lab {
     pub fn new(config: Config, seed: u64) -> Lab {
         Lab {
             disk: Memory::seeded(seed),
-            clock: Arc::new(ManualClock::at(UnixMillis(START_MS))),
+            clock: Arc::new(
+                ManualClock::at(UnixMillis(START_MS)).right_from(UnixMillis(EARLIEST_MS)),
+            ),
             counts: Counts::default(),
             oracle: Oracle::new(),
             config,
@@ -59,6 +72,8 @@ impl Lab {
             lost_power: false,
             struck_at_open: 0,
             observed: (START_MS, 0),
+            ahead_since: None,
+            was_empty: true,
             held: START_MS,
             maybe_held: START_MS,
             trace: DefaultHasher::new(),
@@ -78,6 +93,11 @@ impl Lab {
         self.clock.monotonic().as_millis() as u64
     }
 
+    /// What the wall clock is held against.
+    fn forward(&self) -> u64 {
+        self.clock.forward().as_millis() as u64
+    }
+
     /// How often the disk has failed so far.
     fn struck(&self) -> u64 {
         self.disk.struck().values().sum()
@@ -86,26 +106,61 @@ impl Lab {
     /// Engine time, checked against the clocks (promise P3). `is_held`: the engine acted on it.
     pub fn now(&mut self, is_held: bool) -> Result<u64, Broken> {
         let now = self.engine().engine().now().0;
-        let (wall, monotonic) = (self.clock.wall().0, self.monotonic());
+        let (wall, forward) = (self.clock.wall().0, self.forward());
         let (held, maybe) = (self.held, self.maybe_held);
-        // However the wall clock stands or jumps, from there on time goes with the monotonic one.
-        let gone_on = self.observed.0 + (monotonic - self.observed.1);
-        let earliest = if wall < held { gone_on.max(held) } else { held };
-        let latest = wall.max(gone_on).max(held).max(maybe);
-        if now < earliest || now > latest || wall >= held.max(maybe) && now != wall {
-            return Err(format!("P3: engine time is {now}, of {wall} or {earliest} to {latest}"));
+        // However the wall clock stands or jumps, from there on time goes with the forward one.
+        let gone_on = self.observed.0 + (forward - self.observed.1);
+        let (earliest, latest) = (gone_on.max(held), gone_on.max(held).max(maybe));
+        let may_follow = self.may_follow(wall, gone_on, forward);
+        let must_follow = may_follow && wall <= gone_on && wall >= held.max(maybe);
+        let is_followed = may_follow && wall >= held && now == wall;
+        let is_right = if must_follow { now == wall } else { (earliest..=latest).contains(&now) };
+        if !is_right && !is_followed {
+            return Err(format!(
+                "P3: engine time is {now}, of {earliest} to {latest}, or {wall}: {may_follow}"
+            ));
         }
+        let is_step = wall.saturating_sub(gone_on) > self.config.max_clock_step.as_millis() as u64;
+        self.counts.held += u64::from(is_step && now != wall);
+        self.counts.followed += u64::from(is_step && now == wall);
         self.counts.paced += u64::from(wall < held && gone_on > held);
         if is_held {
-            (self.observed, self.held) = ((now, monotonic), now);
+            (self.observed, self.held) = ((now, forward), now);
             self.oracle.latest = self.oracle.latest.max(now);
         }
         Ok(now)
     }
 
+    /// Whether the wall clock may be believed at all: never what cannot be; what is ahead by more
+    /// than the largest step, only after the hold; by more than every life, only with evidence.
+    fn may_follow(&mut self, wall: u64, gone_on: u64, forward: u64) -> bool {
+        if !(EARLIEST_MS..=LATEST_MS).contains(&wall) {
+            self.ahead_since = None;
+            return false;
+        }
+        let step = wall.saturating_sub(gone_on);
+        if step == 0 {
+            self.ahead_since = None;
+            return true;
+        }
+        let since = *self.ahead_since.get_or_insert(forward);
+        let millis = |duration: Duration| duration.as_millis() as u64;
+        let has_stood = forward - since >= millis(self.config.clock_hold);
+        let is_evident = step <= MAX_TTL_MS || self.clock.is_synchronised();
+        step <= millis(self.config.max_clock_step) || self.was_empty || has_stood && is_evident
+    }
+
+    /// Before the committer looks at the clocks.
+    fn note_entries(&mut self, calls: &[Vec<Change>]) {
+        // A revocation may take the last one in the middle of a turn.
+        let may_end = calls.iter().flatten().any(|change| change.what == What::Revoke);
+        self.was_empty = may_end || self.engine().entries() == 0;
+    }
+
     /// Calls that wait together, answered in one turn of the committer.
     pub fn turn(&mut self, calls: &[Vec<Change>]) -> Result<(), Broken> {
         let (asked, struck) = (self.now(false)?, self.struck());
+        self.note_entries(calls);
         let stepped = self.engine();
         let submit =
             |call: &Vec<Change>| stepped.engine().submit(call.iter().map(Change::op).collect());
@@ -155,6 +210,13 @@ impl Lab {
             use Outcome::{Consumed, Extended, Issued};
             matches!(outcome, Issued { .. } | Consumed { .. } | Extended { .. })
         };
+        let is_possible = (EARLIEST_MS..=LATEST_MS).contains(&self.clock.wall().0);
+        if any(Outcome::ClockWrong) && is_possible {
+            return Err("ClockWrong, and the clock shows what can be".to_owned());
+        }
+        if !is_possible && turn.iter().any(|(_, outcome)| is_done(outcome)) {
+            return Err("a change was acknowledged under a clock that cannot be right".to_owned());
+        }
         if self.has_failed && turn.iter().any(|(_, outcome)| is_done(outcome)) {
             return Err("a change was acknowledged after writes had stopped for good".to_owned());
         }
@@ -173,6 +235,8 @@ impl Lab {
 
     /// What the committer does between turns; `is_idle`: nothing was queued for a tick.
     pub fn tend(&mut self, is_idle: bool) -> Result<(), Broken> {
+        self.now(false)?;
+        self.note_entries(&[]);
         self.engine().tend(is_idle);
         let now = self.now(true)?;
         self.check_readiness()?;
@@ -308,12 +372,16 @@ impl Lab {
     fn check_opened(&mut self) -> Result<(), Broken> {
         let reading = reading::read(&self.disk)?;
         let now = self.engine().engine().now().0;
-        let expected = self.clock.wall().0.max(reading.last_time);
-        if now != expected || reading.last_time < self.oracle.floor {
+        let (wall, last) = (self.clock.wall().0, reading.last_time);
+        let is_possible = (EARLIEST_MS..=LATEST_MS).contains(&wall);
+        let is_near = last == 0 || wall <= last + START_STEP_MS || self.clock.is_synchronised();
+        let is_believed = is_possible && (is_near || self.engine().entries() == 0);
+        let expected = if is_believed { wall.max(last) } else { last };
+        if now != expected || last < self.oracle.floor {
             let (last, floor) = (reading.last_time, self.oracle.floor);
             return Err(format!("P3: it opens at {now}; the log's time is {last}, was {floor}"));
         }
-        self.observed = (now, self.monotonic());
+        (self.observed, self.ahead_since) = ((now, self.forward()), None);
         (self.held, self.maybe_held) = (now, now);
         let found = self.all(now)?;
         for (id, found) in &found {
