@@ -71,7 +71,7 @@
 //!   gets the same answer. *`rivals`, `linear`, `crash`, `p2_rivals_in_one_call_have_one_winner`,
 //!   `p2_a_rival_that_lost_is_not_revived_by_a_replay`*
 //! - **P3** Expired, consumed or revoked never resolves again; time never runs backwards.
-//!   *`expiry`, `clock`, `time::tests`,
+//!   *`expiry`, `clock`, `clock_held`, `time::engine::tests`, `engine::tests::shift`,
 //!   `p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back`*
 //!   Expired is what engine time has passed. It is the wall clock, but for a step forward that the
 //!   forward clock contradicts: that is held, so that one bad step expires nothing, and a time that

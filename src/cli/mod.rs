@@ -61,6 +61,9 @@ enum Command {
     Backup(Box<backup::BackupArgs>),
     /// Make a data directory of a backup and its secret
     Restore(backup::RestoreArgs),
+    /// Lead the log of a stopped server back, whose time lies ahead: a new data directory with all
+    /// that lives, its deadlines moved by the same amount
+    ShiftTime(backup::ShiftTimeArgs),
     /// Handle the secret of a data directory, which no backup holds
     #[command(subcommand)]
     Secret(backup::SecretCommand),
@@ -87,6 +90,7 @@ pub fn main(give_memory_back: fn()) -> ExitCode {
         Command::Config(command) => config::run(&command),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => backup::run_restore(&args),
+        Command::ShiftTime(args) => backup::run_shift(&args),
         Command::Secret(command) => backup::run_secret(&command),
         Command::Verify { dir } => verify::run(&dir),
     }

@@ -11,7 +11,7 @@ use super::Shared;
 use super::commit::Committer;
 
 /// What an operator can do about a log whose time lies ahead.
-const LEAD_BACK: &str = "wait for the clock, or restore a backup of before";
+const LEAD_BACK: &str = "stop the server and lead the log back with jeton shift-time";
 
 /// Why changes are refused because of the clock, if they are.
 pub(super) fn wrong(time: &EngineTime) -> Option<String> {
@@ -39,7 +39,8 @@ pub(super) fn say_at_start(time: &EngineTime, log_time: UnixMillis) {
             ahead_ms,
             log_time,
             wall,
-            "the log's time is ahead of the wall clock; engine time goes on from there"
+            "the log's time is ahead of the wall clock; engine time goes on from there; jeton \
+             shift-time leads it back"
         );
     }
 }

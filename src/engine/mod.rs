@@ -22,6 +22,7 @@ mod quota;
 mod recover;
 mod secret;
 mod shared;
+mod shift;
 mod stats;
 #[doc(hidden)]
 pub mod stepped;
@@ -57,6 +58,7 @@ pub use op::{Op, Outcome, Rejected};
 pub use quota::{Quota, Quotas};
 pub use recover::{NoProgress, OpenError, Progress, Verified, verify, verify_on};
 pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
+pub use shift::{ShiftError, Shifted, shift_on, shift_time};
 pub use stats::{LogStats, Stats};
 
 /// Where the outcomes of a call go. Dropped unanswered, it says so to whoever waits: no call can

@@ -198,7 +198,7 @@ impl Shared {
     }
 }
 
-fn threads(config: &Config) -> usize {
+pub(super) fn threads(config: &Config) -> usize {
     match config.recovery_threads {
         0 => thread::available_parallelism().map_or(1, NonZero::get),
         threads => threads,
@@ -218,14 +218,14 @@ struct Sorted {
 }
 
 /// What was read.
-struct Replayed {
-    ledger: Ledger,
+pub(super) struct Replayed {
+    pub(super) ledger: Ledger,
     expired_until: UnixMillis,
     frames: u64,
     records: u64,
 }
 
-fn replay(
+pub(super) fn replay(
     survey: &Survey,
     store: &Store,
     now: UnixMillis,

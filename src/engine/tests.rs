@@ -14,6 +14,7 @@ mod backup;
 mod model;
 #[cfg(jeton_loom)]
 mod orders;
+mod shift;
 mod steps;
 mod traces;
 

@@ -49,7 +49,11 @@ impl Clock {
     }
 
     pub fn launch_plainly(&self, dir: &Path) -> Launch {
-        Launch::on(&dir.join("data"))
+        self.launch_plainly_on(&dir.join("data"))
+    }
+
+    pub fn launch_plainly_on(&self, data: &Path) -> Launch {
+        Launch::on(data)
             .env("LD_PRELOAD", self.library.to_str().expect("UTF-8"))
             .env("FAKETIME_TIMESTAMP_FILE", self.file.to_str().expect("UTF-8"))
             .env("FAKETIME_NO_CACHE", "1")

@@ -1,6 +1,9 @@
 //! What the real binary does about a wall clock that it should not believe: a step forward is held,
 //! and a time that cannot be is never followed. The clock is `clock::Clock`.
 
+use std::process::Output;
+
+use crate::access::run_jeton;
 use crate::admin::metrics;
 use crate::client::{Client, expect};
 use crate::clock::Clock;
@@ -85,5 +88,59 @@ fn p3_a_clock_that_cannot_be_right_refuses_changes_until_it_is() {
         eventually("changes are taken", || client.issue(body).status == 201);
         expect(&client.resolve(&token), 200);
     }
+    server.stop_well();
+}
+
+/// A log that saw a wrong year gives deadlines of that year until it is led back.
+#[test]
+fn p3_a_log_that_is_ahead_says_so_and_is_led_back() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let Some(clock) = Clock::of(dir.path()) else {
+        return not_run("a log that is ahead", "the package faketime is missing");
+    };
+    clock.shift(40 * 365 * DAY_S);
+    let server = clock.launch_plainly(dir.path()).start();
+    let mut client = Client::of(&server);
+    let living = client.issued(r#"{"payload":1,"ttl":"1h"}"#);
+    let consumed = client.issued(r#"{"payload":2,"ttl":"1h"}"#).token;
+    expect(&client.consume(&consumed), 200);
+    server.stop_well();
+    clock.shift(0);
+    let server = clock.launch_plainly(dir.path()).start();
+    let ready = readyz(&server);
+    let text = ready.text();
+    assert!(text.starts_with("ready\nwarning: log_time_ahead: engine time is ahead"), "{text}");
+    assert!(text.contains("jeton shift-time"), "{text}");
+    assert!(!metrics(&server).contains("jeton_clock_skew_milliseconds 0\n"));
+    let late = Client::of(&server).issued(r#"{"payload":3,"ttl":"1h"}"#);
+    assert!(millis(&late.expires_at) >= millis(&living.expires_at));
+    server.stop_well();
+
+    let (old, new) = (dir.path().join("data"), dir.path().join("led-back"));
+    let to = "2040-01-01T00:00:00Z";
+    let shift = |to: &str| {
+        let (old, new) = (old.to_str().expect("UTF-8"), new.to_str().expect("UTF-8"));
+        run_jeton(&["shift-time", old, "--data", new, "--to", to])
+    };
+    let stderr = |done: &Output| String::from_utf8_lossy(&done.stderr).into_owned();
+    let early = shift("1999-01-01T00:00:00Z");
+    assert!(!early.status.success() && stderr(&early).contains("before the build's date"));
+    let done = shift(to);
+    assert!(done.status.success(), "{}", stderr(&done));
+    let shown = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        shown.starts_with("tokens    2\n") && shown.contains("is        2040-01-01"),
+        "{shown}"
+    );
+    assert!(stderr(&shift(to)).contains("is not empty"));
+
+    clock.freeze("2040-01-01 00:00:01");
+    let server = clock.launch_plainly_on(&new).start();
+    assert_eq!(readyz(&server).text(), "ready\n");
+    let mut client = Client::of(&server);
+    expect(&client.resolve(&living.token), 200);
+    expect(&client.consume(&consumed), 404);
+    let next = client.issued(r#"{"payload":4,"ttl":"1h"}"#);
+    assert!(next.expires_at.starts_with("2040-01-01T01:"), "{}", next.expires_at);
     server.stop_well();
 }

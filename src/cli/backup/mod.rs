@@ -1,4 +1,5 @@
-//! `jeton backup`, `jeton backup verify`, `jeton restore`, `jeton secret export`.
+//! `jeton backup`, `jeton backup verify`, `jeton restore`, `jeton secret export`, and
+//! `jeton shift-time`, which makes a data directory of another as a restore does of a backup.
 //!
 //! A backup is a directory: the log's files as they were at one moment, and a manifest. It never
 //! holds the secret, without which it tells nothing of any token; the two are kept apart, and a
@@ -9,6 +10,7 @@ mod place;
 mod receive;
 mod restore;
 mod secret;
+mod shift;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -22,12 +24,14 @@ use super::serve::bar;
 use super::target::KeyArgs;
 use super::wire::WireError;
 use super::{FAILED, MISTAKEN};
-use crate::engine::{Progress, SecretError};
+use crate::engine::{Progress, SecretError, ShiftError};
+use crate::time::UnixMillis;
 
 use manifest::Manifest;
 
 pub(super) use restore::RestoreArgs;
 pub(super) use secret::SecretCommand;
+pub(super) use shift::ShiftTimeArgs;
 
 /// `jeton backup`
 #[derive(Args, Clone, Debug)]
@@ -93,6 +97,10 @@ pub(super) enum BackupFailure {
     Damaged { file: PathBuf, what: String },
     #[error("the log in {} is not whole: {reason}", dir.display())]
     Log { dir: PathBuf, reason: String },
+    #[error("the log in {} is not led back: {error}", dir.display())]
+    Shift { dir: PathBuf, error: ShiftError },
+    #[error("--to is {to}, which is before the build's date ({earliest}): is the clock right?")]
+    TooEarly { to: UnixMillis, earliest: UnixMillis },
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("{} is not the secret of this log", .0.display())]
@@ -153,6 +161,11 @@ pub(super) fn run(args: &BackupArgs) -> ExitCode {
 /// `jeton restore`
 pub(super) fn run_restore(args: &RestoreArgs) -> ExitCode {
     finish(restore::restore(args))
+}
+
+/// `jeton shift-time`
+pub(super) fn run_shift(args: &ShiftTimeArgs) -> ExitCode {
+    finish(shift::shift(args))
 }
 
 /// `jeton secret`

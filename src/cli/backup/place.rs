@@ -100,7 +100,8 @@ fn sweep(partial: &Path) -> Result<(), BackupFailure> {
     for entry in entries {
         let name = entry.map_err(BackupFailure::io("list", partial))?.file_name();
         let is_ours = name.to_str().is_some_and(|name| {
-            name.starts_with("segment-") || [MANIFEST_NAME, SECRET_FILE_NAME].contains(&name)
+            ["segment-", "spare-", "fresh-"].iter().any(|prefix| name.starts_with(prefix))
+                || [MANIFEST_NAME, SECRET_FILE_NAME, "lock"].contains(&name)
         });
         if !is_ours {
             return Err(BackupFailure::NotEmpty(partial.to_owned()));

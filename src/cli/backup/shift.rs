@@ -1,0 +1,61 @@
+//! `jeton shift-time`: leads the log of a stopped server back whose time lies ahead of the clock.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::place::{Place, check_free};
+use super::{BackupFailure, Shown};
+use crate::engine::{SECRET_FILE_NAME, read_secret, shift_time};
+use crate::time::{Clock, SystemClock, UnixMillis};
+
+/// `jeton shift-time`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ShiftTimeArgs {
+    /// The data directory of a stopped server; it is only read
+    dir: PathBuf,
+
+    /// The new data directory; must be missing or empty
+    #[arg(long, visible_alias = "data-dir", value_name = "DIR")]
+    data: PathBuf,
+
+    /// The time that the log's last time becomes, RFC 3339; the wall clock's if left out
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<UnixMillis>,
+}
+
+fn time(text: &str) -> Result<UnixMillis, String> {
+    UnixMillis::parse(text)
+        .ok_or_else(|| "not a time of RFC 3339 between 1970 and 2248, with its offset".to_owned())
+}
+
+pub(super) fn shift(args: &ShiftTimeArgs) -> Result<(), BackupFailure> {
+    let clock = SystemClock::new();
+    let to = args.to.unwrap_or_else(|| clock.wall());
+    if to < clock.earliest() {
+        return Err(BackupFailure::TooEarly { to, earliest: clock.earliest() });
+    }
+    check_free(&args.data)?;
+    let secret = args.dir.join(SECRET_FILE_NAME);
+    let secret = if secret.exists() { Some(read_secret(&secret)?) } else { None };
+    let place = Place::new(&args.data)?;
+    let shown = Shown::new("shifting");
+    let shifted = shift_time(&args.dir, place.path(), to, &shown)
+        .map_err(|error| BackupFailure::Shift { dir: args.dir.clone(), error })?;
+    drop(shown);
+    if let Some(secret) = &secret {
+        place.write(SECRET_FILE_NAME, secret.as_bytes())?;
+    }
+    place.finish()?;
+    println!("tokens    {}", shifted.tokens);
+    println!("was       {}", shifted.from);
+    println!("is        {}", shifted.to);
+    eprintln!(
+        "{} now holds what lives in {}, with all deadlines moved by the same amount. Start the \
+         server on the new directory only: a token could be consumed once on each. Remove the old \
+         one when the new one serves.",
+        args.data.display(),
+        args.dir.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Leads a log back whose time lies ahead, offline: what `jeton shift-time` does.
+//!
+//! The time of a log never goes back, so a log that has seen a wrong time cannot be mended in its
+//! place. It is read as at a start, and what lives at its last time is written to a new log, each
+//! entry as one Carry: the last time, all deadlines and all times of issue are moved by the same
+//! amount. An entry that had an hour to live by the old log has an hour to live by the new one,
+//! with its uses and its keys. The old log is not changed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::entry::Parts;
+use crate::record::{Record, carry_len};
+use crate::store::Store;
+use crate::time::UnixMillis;
+use crate::token::Digest;
+use crate::wal::{self, AppendError, Disk, FrameBuffer, Storage, Wal, survey};
+
+use super::apply::must_be_carried;
+use super::config::Config;
+use super::recover::{OpenError, Progress, replay, threads};
+
+/// Bytes of a frame of the new log, as far as its segments allow.
+const FRAME_BODY_LEN: usize = 1 << 20;
+
+/// What was led back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shifted {
+    /// Tokens that have a use left.
+    pub tokens: u64,
+    /// The last time of the old log.
+    pub from: UnixMillis,
+    /// The last time of the new one.
+    pub to: UnixMillis,
+}
+
+/// Why a log is not led back. The old one is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ShiftError {
+    /// The old log cannot be read, or a server uses it.
+    #[error(transparent)]
+    Read(#[from] OpenError),
+    /// Nothing to lead back.
+    #[error("there is no log in it")]
+    NoLog,
+    /// Time is moved back alone.
+    #[error("the log's time is {last}, which is not after {to}: time is only moved back")]
+    NotAhead {
+        /// The last time of the log.
+        last: UnixMillis,
+        /// Where it was to go.
+        to: UnixMillis,
+    },
+    /// The new log cannot be made.
+    #[error("the new log can't be made: {0}")]
+    Make(#[from] wal::OpenError),
+    /// The new log cannot be written.
+    #[error("the new log can't be written: {0}")]
+    Write(#[from] AppendError),
+}
+
+/// Writes what lives in the log of `old`, which no server may use, to a new log in `new`, an empty
+/// directory, whose last time is `to`.
+///
+/// # Errors
+/// As [`ShiftError`] says. `new` then holds a part of it.
+pub fn shift_time(
+    old: &Path,
+    new: &Path,
+    to: UnixMillis,
+    progress: &dyn Progress,
+) -> Result<Shifted, ShiftError> {
+    let old: Arc<dyn Storage> = Arc::new(Disk::open_existing(old).map_err(OpenError::from)?);
+    let new: Arc<dyn Storage> = Arc::new(Disk::open(new).map_err(OpenError::from)?);
+    shift_on(&old, new, to, progress)
+}
+
+/// As [`shift_time`], on any storage.
+///
+/// # Errors
+/// As there.
+pub fn shift_on(
+    old: &Arc<dyn Storage>,
+    new: Arc<dyn Storage>,
+    to: UnixMillis,
+    progress: &dyn Progress,
+) -> Result<Shifted, ShiftError> {
+    let survey = survey(old).map_err(OpenError::from)?.ok_or(ShiftError::NoLog)?;
+    let last = UnixMillis(survey.tail.last_time_ms);
+    if to >= last {
+        return Err(ShiftError::NotAhead { last, to });
+    }
+    let store = Store::new();
+    let read = replay(&survey, &store, last, threads(&Config::default()), progress)?;
+    let sizes = survey.segments.iter().map(|segment| segment.header.size);
+    // What fits in a frame of the old log fits in one of the new.
+    let config = wal::Config::default();
+    let segment_size = sizes.fold(config.segment_size, u64::max);
+    let log_min_size = config.log_min_size.max(segment_size * wal::config::LOG_SEGMENTS_MIN);
+    let config = wal::Config { segment_size, log_min_size, ..config };
+    let wal = Wal::create(new, config, survey.log_id)?;
+    let mut writer = Writer { wal, frame: FrameBuffer::new(), to, by_ms: last.since(to) };
+    let mut failed = None;
+    store.pin().for_each(|digest, entry| {
+        if failed.is_none() && must_be_carried(entry) {
+            failed = writer.write(*digest, &entry.parts()).err();
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    writer.append()?;
+    writer.wal.close(to.0)?;
+    Ok(Shifted { tokens: read.ledger.tally.tokens, from: last, to })
+}
+
+/// The new log.
+struct Writer {
+    wal: Wal,
+    frame: FrameBuffer,
+    to: UnixMillis,
+    by_ms: u64,
+}
+
+impl Writer {
+    fn write(&mut self, digest: Digest, parts: &Parts<'_>) -> Result<(), AppendError> {
+        let len = carry_len(parts.payload.len(), parts.keys.len());
+        let max_len = self.wal.max_body_len().min(FRAME_BODY_LEN);
+        if !self.frame.is_empty() && self.frame.body_len() + len > max_len {
+            self.append()?;
+        }
+        let earlier = |time: UnixMillis| UnixMillis(time.0.saturating_sub(self.by_ms));
+        let (deadline, issued_at) = (earlier(parts.deadline), earlier(parts.issued_at));
+        let parts = Parts { deadline, issued_at, ..*parts };
+        Record::encode_carry(digest, &parts, self.frame.writer());
+        Ok(())
+    }
+
+    fn append(&mut self) -> Result<(), AppendError> {
+        if !self.frame.is_empty() {
+            self.wal.append(self.to.0, &mut self.frame)?;
+            self.frame.clear();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! A log whose time lies ahead is led back.
+
+use super::*;
+
+const AHEAD_MS: u64 = 56 * 365 * 24 * 3_600_000;
+
+/// A log that once saw 2079, with the rest of each life.
+fn ahead() -> (Memory, Arc<ManualClock>) {
+    let ahead = UnixMillis(START.0 + AHEAD_MS);
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(ahead)));
+    let engine = open(&disk, &clock, config(16 << 10));
+    for id in 0..200 {
+        one(&engine, issue(id, &[b'x'; 300], 60_000));
+    }
+    one(&engine, issue(1_000, b"1", 10_000));
+    one(&engine, rival(b"3", 60_000));
+    let keyed = |id, n| Op::Consume { digest: digest(id), key: Some(key(n)) };
+    one(&engine, keyed(7, 1));
+    one(&engine, Op::Consume { digest: digest(8), key: None });
+    one(&engine, Op::Revoke { digest: digest(9) });
+    clock.advance(20_000);
+    engine.close().unwrap();
+    clock.jump_to(START);
+    (disk, clock)
+}
+
+#[test]
+fn p3_a_log_that_is_ahead_is_led_back_with_all_that_lives() {
+    let (old, clock) = ahead();
+    let new = Memory::new();
+    let shifted = shift_on(&old.storage(), new.storage(), START, &NoProgress).unwrap();
+    let from = UnixMillis(START.0 + AHEAD_MS + 20_000);
+    // Without 7 and 8, which were consumed, 9, and 1000, which expired.
+    assert_eq!(shifted, Shifted { tokens: 197, from, to: START });
+    // A crash right behind it loses nothing.
+    let engine = open(&new.crash(Keep::Synced), &clock, config(64 << 10));
+    assert_eq!((engine.now(), engine.stats().clock_skew_ms), (START, 0));
+    assert_eq!(engine.stats().tokens, 197);
+    for id in (10..200).chain([1, 2]) {
+        assert!(resolve(&engine, id).is_some(), "{id}");
+    }
+    for id in [8, 9, 1_000] {
+        assert_eq!(resolve(&engine, id), None, "{id}");
+    }
+    let again = one(&engine, Op::Consume { digest: digest(7), key: Some(key(1)) });
+    assert_eq!(again, Outcome::Replayed { payload: vec![b'x'; 300] });
+    let other = one(&engine, Op::Consume { digest: digest(7), key: Some(key(2)) });
+    assert_eq!(other, Outcome::NotFound);
+    let deadline = UnixMillis(START.0 + 40_000);
+    assert!(engine.now() < deadline);
+    // What is left of each life is what was left: to the millisecond.
+    clock.advance(39_999);
+    assert!(resolve(&engine, 10).is_some());
+    clock.advance(1);
+    assert_eq!(resolve(&engine, 10), None);
+    // What is issued now has a deadline of now.
+    let issued = one(&engine, issue(2_000, b"1", 1_000));
+    assert_eq!(issued, Outcome::Issued { deadline: UnixMillis(START.0 + 41_000) });
+}
+
+#[test]
+fn time_is_only_moved_back() {
+    let (old, _) = ahead();
+    let last = UnixMillis(START.0 + AHEAD_MS + 20_000);
+    let shift = |to| shift_on(&old.storage(), Memory::new().storage(), to, &NoProgress);
+    assert!(matches!(shift(last), Err(ShiftError::NotAhead { .. })));
+    assert!(shift(UnixMillis(last.0 - 1)).is_ok());
+    let nothing = shift_on(&Memory::new().storage(), old.storage(), START, &NoProgress);
+    assert!(matches!(nothing, Err(ShiftError::NoLog)));
+}
