@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::entry::SegmentSlot;
 use crate::time::UnixMillis;
 use crate::token::Prefix;
-use crate::wheel::TICK_MS;
 
 use super::apply::{Ledger, expire};
 use super::commit::{Committer, Log};
@@ -17,9 +16,8 @@ use super::stats::{Gauges, LogStats};
 
 /// Timers asked about in one turn: about a millisecond's work.
 const TIMERS_PER_TURN: usize = 2_048;
-/// Timers that may be in the wheel beside two for each entry, before those that name nothing any
-/// more are looked for.
-const STALE_TIMERS_MAX: u64 = 1 << 16;
+/// How long the committer rests at most, and how often it does what need not be done at once.
+const REST_MS: u64 = 64;
 /// Entries that must have been freed before it is worth giving memory back.
 const FREED_MIN: u64 = 50_000;
 /// How far the log's time may be behind what has expired: half of what is promised.
@@ -53,15 +51,16 @@ impl Committer {
         if self.tending.is_behind {
             return Duration::ZERO;
         }
-        let tick = Duration::from_millis(TICK_MS);
+        let due_in = self.ledger.wheel.next_due().map(|due| due.since(self.now));
+        let rest = Duration::from_millis(due_in.map_or(REST_MS, |due_in| due_in.min(REST_MS)));
         match (&self.log, self.shared.config.sync) {
             (Some(log), SyncMode::Every(period))
                 if log.wal.durable() < log.wal.head() && log.wal.failure().is_none() =>
             {
                 let elapsed = self.shared.time.monotonic().saturating_sub(log.synced_at);
-                tick.min(period.saturating_sub(elapsed))
+                rest.min(period.saturating_sub(elapsed))
             }
-            _ => tick,
+            _ => rest,
         }
     }
 
@@ -85,7 +84,7 @@ impl Committer {
         self.clean(is_idle);
         self.publish();
         // Retired entries wait in batches of their thread until somebody asks for them.
-        if self.now.since(self.tending.flushed_at) >= TICK_MS {
+        if self.now.since(self.tending.flushed_at) >= REST_MS {
             self.tending.flushed_at = self.now;
             self.shared.store.pin().flush();
             self.shared.tell_holdings(&self.ledger.tally.holdings);
@@ -109,9 +108,7 @@ impl Committer {
         let (now, store, timings) = (self.now, &self.shared.store, &self.shared.timings);
         let Ledger { wheel, tally } = &mut self.ledger;
         let before = tally.entries;
-        if wheel.len() as u64 > 2 * tally.entries + STALE_TIMERS_MAX {
-            wheel.review();
-        }
+        wheel.review(tally.entries);
         let mut latest = self.tending.expired_until;
         let is_behind = wheel.advance(now, TIMERS_PER_TURN, |timers, verdicts| {
             let pinned = store.pin();

@@ -9,16 +9,17 @@ use jeton::wheel::{TICK_MS, TURN_LEN, Verdict, Wheel};
 
 use super::input::Input;
 
-/// A timer is asked about at most once a level, once more where the highest level turns over, and
-/// once when it is due.
-const ASKED_MAX: usize = 8;
-/// What the wheel sees ahead, in milliseconds: a deadline further away goes round it again.
-const HORIZON_MS: u64 = 1 << 42;
+/// A timer is asked about at most once a level, once more where it is beyond the coarsest one, once
+/// when it is due, and by a review before and after it was moved.
+const ASKED_MAX: usize = 10;
+/// What the wheel sees ahead at least, in milliseconds: a timer beyond that is asked about on the
+/// way.
+const HORIZON_MS: u64 = 1 << 40;
 
 #[derive(Default)]
 struct Thing {
     deadline: u64,
-    /// Times it was asked about since its deadline was set or a slot was reviewed.
+    /// Times it was asked about since its deadline was set or a review began.
     asked: usize,
     /// How often it may be, all its timers together.
     asked_max: usize,
@@ -69,7 +70,7 @@ impl World {
                 self.advance(budget);
             }
             10 => {
-                self.wheel.review();
+                self.wheel.begin_review();
                 self.things
                     .keys()
                     .copied()
