@@ -18,6 +18,7 @@ mod fresh;
 mod keys;
 mod reload;
 mod serve;
+mod stop;
 mod target;
 mod verify;
 mod wire;
@@ -74,13 +75,22 @@ enum Command {
     },
 }
 
-/// Runs the command line of this process. `give_memory_back` is for the engine
-/// ([`crate::engine::Config::give_memory_back`]).
+/// What only the program itself can do.
+#[derive(Clone, Copy)]
+pub struct Process {
+    /// For the engine ([`crate::engine::Config::give_memory_back`]).
+    pub give_memory_back: fn(),
+    /// Ends the process at once with an exit code: nothing is freed, no exit handler runs. `None`
+    /// where exit handlers have something to report.
+    pub leave: Option<fn(u8) -> !>,
+}
+
+/// Runs the command line of this process.
 #[must_use]
-pub fn main(give_memory_back: fn()) -> ExitCode {
+pub fn main(process: Process) -> ExitCode {
     let args = std::env::args_os().map(target::mark_token);
     match Cli::parse_from(args).command {
-        Command::Serve(given) => serve::run(&given, give_memory_back),
+        Command::Serve(given) => serve::run(&given, process),
         Command::Issue(args) => client::finish(client::issue(&args)),
         Command::Resolve(target) => client::finish(client::resolve(&target)),
         Command::Consume(args) => client::finish(client::consume(&args)),

@@ -1,19 +1,21 @@
 //! `jeton serve`: from flags to a running server, and back to nothing.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
 
-use super::FAILED;
 use super::certificates::Certificates;
 use super::config::mistaken;
 use super::fresh::{Fresh, FreshKeys};
 use super::reload::{Reload, SetLogFilter};
+use super::stop::Signals;
+use super::{FAILED, Process};
 use crate::audit::{Audit, AuditError};
 use crate::config::merge::{Given, Settings};
 use crate::config::{LogFormat, ServeConfig};
@@ -28,14 +30,11 @@ use crate::tls::TlsError;
 /// How often recovery says how far it is, where there is no terminal.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the keys file or the certificate has changed.
-const FRESH_LOOK: Duration = Duration::from_secs(1);
-
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error("{flag} {address}: {source}")]
-    Bind { flag: &'static str, address: std::net::SocketAddr, source: io::Error },
+    Bind { flag: &'static str, address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -50,22 +49,22 @@ enum ServeError {
     Io(#[from] io::Error),
 }
 
-pub(super) fn run(given: &Given, give_memory_back: fn()) -> ExitCode {
+pub(super) fn run(given: &Given, process: Process) -> ExitCode {
     let read = Settings::read(given).map_err(|mistake| vec![mistake]);
     let (mut config, settings) = match read.and_then(|read| Ok((read.check()?, read))) {
         Ok(checked) => checked,
         Err(mistakes) => return mistaken(&mistakes),
     };
-    config.engine.give_memory_back = Some(give_memory_back);
+    config.engine.give_memory_back = Some(process.give_memory_back);
     let set_log_filter = start_logging(&mut config);
     let reload = Reload::new(given, settings, set_log_filter);
-    match serve(&config, reload) {
-        Ok(()) => ExitCode::SUCCESS,
+    process.end(match serve(&config, reload, process) {
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(FAILED)
+            FAILED
         }
-    }
+    })
 }
 
 /// Returns what exchanges the filter later.
@@ -89,61 +88,101 @@ fn start_logging(config: &mut ServeConfig) -> SetLogFilter {
     }
 }
 
-fn serve(config: &ServeConfig, reload: Option<Reload>) -> Result<(), ServeError> {
-    // A signal during recovery ends the process as it does by default: nothing was acknowledged
-    // yet. From here on it is remembered.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let bind = |flag, address, count| {
-        listen::bind(address, count).map_err(|source| ServeError::Bind { flag, address, source })
-    };
-    if !config.huge_pages
-        && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
-    {
-        tracing::warn!(%error, "the system may use huge pages all the same");
-    }
-    let http = http::Config { max_connections: places(&config.http), ..config.http.clone() };
-    let data = bind("--listen", config.listen, config.http.workers)?;
-    let admin = bind("--admin-listen", config.admin_listen, 1)?;
-    let [admin] = admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
-    let admin_address = admin.local_addr()?;
-    let early = data.first().map(std::net::TcpListener::try_clone);
-    let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
-    if let Some(file) = &config.keys {
-        // A mistake in it is told before the log is read, not after.
-        keys::file::load(file)?;
-    }
-    // So is one in the audit log's name.
-    let audit = config.audit.as_ref();
-    let audit = audit.map(|audit| Audit::start(audit, Arc::new(SystemClock::new()))).transpose()?;
-    let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
-    let tls = certificates.as_ref().map(Certificates::tls);
-    let admin = Admin::start(admin, early, config.keys.is_some(), tls.clone())?;
+/// What stands before the log is read.
+struct Front {
+    runtime: Runtime,
+    http: http::Config,
+    data: Vec<TcpListener>,
+    admin: Admin,
+    admin_address: SocketAddr,
+    certificates: Option<Certificates>,
+}
 
+fn serve(config: &ServeConfig, reload: Option<Reload>, process: Process) -> Result<(), ServeError> {
+    let front = Front::new(config)?;
+    let audit = front.http.audit.clone();
     let engine = open(config)?;
-    let keys = config.keys.as_ref().map(|file| Keys::open(file, engine.digester())).transpose()?;
-    let quotas = Quotas::new(&config.quotas, &engine, keys.as_ref());
-    let http = http::Config { keys: keys.clone(), quotas, tls, audit: audit.clone(), ..http };
-    let server = Server::start(&engine, &http, data)?;
-    admin.serving(engine.clone(), server.gauges(), keys.clone());
-    let mut signals = runtime.block_on(async { Signals::new() })?;
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    say_ready(&server, scheme, admin_address, &engine)?;
-
-    let keys = keys.map(|keys| FreshKeys::new(keys, &engine));
-    let fresh = Fresh { configuration: reload, keys, certificates };
-    let signal = runtime.block_on(signals.stop(fresh));
-    tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
-    let served = server.stop();
+    process.keep(&engine);
+    // Whatever happens from here on, the log and the audit trail end in good order.
+    let stopped = front.serve(config, reload, &engine);
     let closed = engine.close();
-    let stopped = admin.stop();
+    let stopped = stopped.and_then(|admin| Ok(admin.stop()?));
     if let Some(audit) = audit {
         audit.close();
     }
     stopped?;
-    served?;
     closed?;
     tracing::info!("stopped");
     Ok(())
+}
+
+impl Front {
+    fn new(config: &ServeConfig) -> Result<Front, ServeError> {
+        // A signal during recovery ends the process as it does by default: nothing was acknowledged
+        // yet. From here on it is remembered.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let bind = |flag, address, count| {
+            listen::bind(address, count).map_err(|source| ServeError::Bind {
+                flag,
+                address,
+                source,
+            })
+        };
+        if !config.huge_pages
+            && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
+        {
+            tracing::warn!(%error, "the system may use huge pages all the same");
+        }
+        let http = http::Config { max_connections: places(&config.http), ..config.http.clone() };
+        let data = bind("--listen", config.listen, config.http.workers)?;
+        let admin = bind("--admin-listen", config.admin_listen, 1)?;
+        let [admin] =
+            admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
+        let admin_address = admin.local_addr()?;
+        let early = data.first().map(TcpListener::try_clone);
+        let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
+        if let Some(file) = &config.keys {
+            // A mistake in it is told before the log is read, not after.
+            keys::file::load(file)?;
+        }
+        // So is one in the audit log's name.
+        let audit = config.audit.as_ref();
+        let audit =
+            audit.map(|audit| Audit::start(audit, Arc::new(SystemClock::new()))).transpose()?;
+        let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
+        let tls = certificates.as_ref().map(Certificates::tls);
+        let admin = Admin::start(admin, early, config.keys.is_some(), tls.clone())?;
+        let http = http::Config { tls, audit, ..http };
+        Ok(Front { runtime, http, data, admin, admin_address, certificates })
+    }
+
+    /// Serves until a signal stops it, and what is in flight is finished. The admin listener goes
+    /// on.
+    fn serve(
+        self,
+        config: &ServeConfig,
+        reload: Option<Reload>,
+        engine: &Engine,
+    ) -> Result<Admin, ServeError> {
+        let Front { runtime, http, data, admin, admin_address, certificates } = self;
+        let keys = config.keys.as_ref();
+        let keys = keys.map(|file| Keys::open(file, engine.digester())).transpose()?;
+        let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
+        let http = http::Config { keys: keys.clone(), quotas, ..http };
+        let server = Server::start(engine, &http, data)?;
+        admin.serving(engine.clone(), server.gauges(), keys.clone());
+        let clock = Arc::new(SystemClock::new());
+        let mut signals = runtime.block_on(async { Signals::new(clock) })?;
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        say_ready(&server, scheme, admin_address, engine)?;
+
+        let keys = keys.map(|keys| FreshKeys::new(keys, engine));
+        let fresh = Fresh { configuration: reload, keys, certificates };
+        let signal = runtime.block_on(signals.stop(fresh));
+        tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
+        runtime.block_on(signals.drain(server))?;
+        Ok(admin)
+    }
 }
 
 /// Descriptors beside those of clients: the log, the admin listener and its connections, and for
@@ -184,12 +223,7 @@ fn allow_descriptors(wanted: u64) -> u64 {
 }
 
 /// The one line on standard output, for whoever started us.
-fn say_ready(
-    server: &Server,
-    scheme: &str,
-    admin: std::net::SocketAddr,
-    engine: &Engine,
-) -> io::Result<()> {
+fn say_ready(server: &Server, scheme: &str, admin: SocketAddr, engine: &Engine) -> io::Result<()> {
     let (data, tokens) = (server.address(), engine.stats().tokens);
     let mut stdout = io::stdout().lock();
     writeln!(
@@ -205,34 +239,6 @@ fn open(config: &ServeConfig) -> Result<Engine, OpenError> {
     let engine = Engine::open_with(config.engine.clone(), clock, &progress);
     progress.finish();
     engine
-}
-
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits until somebody wants the server to stop; meanwhile what it has read is kept fresh.
-    async fn stop(&mut self, mut fresh: Fresh) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => fresh.read(),
-                () = tokio::time::sleep(FRESH_LOOK) => fresh.look(),
-            }
-        }
-    }
 }
 
 /// Shows how far the log has been read: a bar on a terminal, a line now and then elsewhere.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::entry::SegmentSlot;
 use crate::failpoint;
@@ -113,12 +113,23 @@ impl Committer {
         committer
     }
 
-    /// Works until it is told to close.
-    pub(super) fn run(mut self) -> Result<(), CloseError> {
+    /// Works until it is told to close, and says how that went. What it holds it frees only when
+    /// the engine is dropped: that takes long where there is much, and nobody who closes waits for
+    /// it.
+    pub(super) fn run(mut self, closed: &Sender<Result<(), CloseError>>) {
+        self.work();
+        // Nobody listening means that nobody wants to know.
+        let _ = closed.send(self.finish());
+        while self.jobs.recv().is_ok() {}
+    }
+
+    fn work(&mut self) {
         self.tend(true);
-        // What recovery has read the log into.
+        // What recovery has read the log into can be much, and calls wait for this thread. Without
+        // another one the system gets it back later.
         if let Some(give_back) = self.shared.config.give_memory_back {
-            give_back();
+            let name = "jeton-give-back".to_owned();
+            drop(std::thread::Builder::new().name(name).spawn(give_back));
         }
         loop {
             match self.jobs.recv_timeout(self.patience()) {
@@ -138,7 +149,6 @@ impl Committer {
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.finish()
     }
 
     /// One batch. Returns false if it was the last one.
@@ -342,7 +352,7 @@ impl Committer {
     }
 
     /// Ends the log in good order.
-    pub(super) fn finish(mut self) -> Result<(), CloseError> {
+    pub(super) fn finish(&mut self) -> Result<(), CloseError> {
         // Calls that came while the last turn ran.
         while let Ok(job) = self.jobs.try_recv() {
             // Who asked for a backup is told by its being dropped.

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::entry::Entry;
 use crate::store::Lookup;
@@ -181,7 +181,14 @@ struct Committing {
     jobs: Sender<Job>,
     /// Read while a call is queued, so that none can come to stand behind the last one.
     closing: RwLock<bool>,
-    thread: Mutex<Option<JoinHandle<Result<(), CloseError>>>>,
+    thread: Mutex<Option<Thread>>,
+}
+
+/// The committer's thread, from outside.
+struct Thread {
+    /// Says once how closing went.
+    closed: Option<Receiver<Result<(), CloseError>>>,
+    handle: JoinHandle<()>,
 }
 
 impl Engine {
@@ -212,13 +219,13 @@ impl Engine {
         let shared = Arc::clone(&recovered.shared);
         let committer = Committer::new(recovered, queue);
         committer.publish();
-        let thread = std::thread::Builder::new()
+        let (close, closed) = bounded(1);
+        let handle = std::thread::Builder::new()
             .name("jeton-committer".to_owned())
-            .spawn(move || committer.run())
+            .spawn(move || committer.run(&close))
             .map_err(OpenError::Thread)?;
-        let committer =
-            Committing { jobs, closing: RwLock::new(false), thread: Mutex::new(Some(thread)) };
-        Ok(Engine { shared, committer: Arc::new(committer) })
+        let thread = Thread { closed: Some(closed), handle };
+        Ok(Engine { shared, committer: Arc::new(Committing::new(jobs, Some(thread))) })
     }
 
     /// Engine time: the wall clock, but it never runs backwards.
@@ -377,8 +384,9 @@ impl Engine {
         self.shared.stats(self.committer.jobs.len() as u64)
     }
 
-    /// Finishes what is queued, syncs, and ends. Later calls are rejected; resolves go on for
-    /// whoever still has a handle. Calling it again does nothing.
+    /// Finishes what is queued, syncs, and ends the log. Later calls are rejected; resolves go on
+    /// for those who still have a handle. Calling it again does nothing. Memory is freed when the
+    /// last handle is dropped, which takes some 0.5 µs an entry.
     ///
     /// # Errors
     /// The log could not be synced.
@@ -430,27 +438,41 @@ impl fmt::Debug for Engine {
 }
 
 impl Committing {
+    fn new(jobs: Sender<Job>, thread: Option<Thread>) -> Committing {
+        Committing { jobs, closing: RwLock::new(false), thread: Mutex::new(thread) }
+    }
+
     fn is_closing(&self) -> bool {
         *self.closing.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self) -> Result<(), CloseError> {
         *self.closing.write().unwrap_or_else(PoisonError::into_inner) = true;
-        // Held until the thread has ended: whoever closes at the same time waits as well.
+        // Held until the log has ended: those who close at the same time wait as well.
         let mut guard = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = guard.take() else { return Ok(()) };
+        let Some(closed) = guard.as_mut().and_then(|thread| thread.closed.take()) else {
+            return Ok(());
+        };
         // Behind all that was queued before; the committer takes from the queue all the time.
         if self.jobs.send(Job::Close).is_err() {
             tracing::error!("the committer ended before it was told to");
         }
-        thread.join().unwrap_or_else(|_| Err(CloseError("the committer panicked".to_owned())))
+        closed.recv().unwrap_or_else(|_| Err(CloseError("the committer panicked".to_owned())))
     }
 }
 
 impl Drop for Committing {
+    /// Ends the thread, which frees the timers before.
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::error!(%error, "closing the engine");
+        }
+        // The thread waits for more to be queued until nobody can queue anything.
+        self.jobs = bounded(0).0;
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Thread { handle, .. }) = thread {
+            // A panic has been told by `close`.
+            let _ = handle.join();
         }
     }
 }

@@ -65,8 +65,7 @@ impl Stepped {
         let (jobs, queue) = bounded(shared.config.queue_len);
         let committer = Committer::new(recovered, queue);
         committer.publish();
-        let thread = Mutex::new(None);
-        let committing = Arc::new(Committing { jobs, closing: RwLock::new(false), thread });
+        let committing = Arc::new(Committing::new(jobs, None));
         Stepped { engine: Engine { shared, committer: committing }, committer }
     }
 
@@ -120,7 +119,7 @@ impl Stepped {
     ///
     /// # Errors
     /// The log could not be synced.
-    pub fn close(self) -> Result<(), CloseError> {
+    pub fn close(mut self) -> Result<(), CloseError> {
         self.committer.finish()
     }
 }

@@ -368,7 +368,7 @@ fn p8_a_full_queue_rejects_at_once() {
     let (jobs, queue) = bounded(4);
     let shared = Arc::clone(&recovered.shared);
     let committer = Committer::new(recovered, queue);
-    let committing = Committing { jobs, closing: RwLock::new(false), thread: Mutex::new(None) };
+    let committing = Committing::new(jobs, None);
     let engine = Engine { shared, committer: Arc::new(committing) };
     let pending: Vec<_> =
         (0..4).map(|id| engine.submit(vec![issue(id, b"1", 1_000)]).unwrap()).collect();
@@ -428,4 +428,19 @@ fn a_caller_gets_each_outcome_at_its_place() {
         *seen.entry(resolve(&engine, id).is_some()).or_insert(0) += 1;
     }
     assert!(seen[&false] >= 170, "{seen:?}");
+}
+
+/// A server ends its process right after closing: what takes longer the more there is must wait.
+/// A library must get its memory back.
+#[test]
+fn p8_closing_frees_nothing_and_the_last_drop_all() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(16 << 10));
+    one(&engine, issue(1, b"1", 90_000));
+    let shared = Arc::downgrade(&engine.shared);
+    engine.close().unwrap();
+    assert_eq!(shared.strong_count(), 2, "the committer keeps its timers");
+    engine.close().unwrap();
+    drop(engine);
+    assert_eq!(shared.strong_count(), 0, "the committer has ended and freed all");
 }

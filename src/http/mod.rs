@@ -236,9 +236,28 @@ impl Config {
     }
 }
 
+/// How far stopping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// What is in flight is finished first.
+    Drained,
+    AtOnce,
+}
+
+/// Ends the drain of a server that is being stopped.
+pub struct EndDrain(watch::Sender<Stop>);
+
+impl EndDrain {
+    /// Requests in flight are no longer waited for. Does nothing once the workers have ended.
+    pub fn end(&self) {
+        self.0.send_replace(Stop::AtOnce);
+    }
+}
+
 /// The workers, serving.
 pub struct Server {
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     gauges: Gauges,
     address: SocketAddr,
@@ -315,7 +334,7 @@ impl Server {
             Some(listener) => listener.local_addr()?,
             None => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(Stop::No);
         let mut server = Server {
             stop,
             threads: Vec::with_capacity(listeners.len()),
@@ -360,14 +379,27 @@ impl Server {
         self.gauges.clone()
     }
 
+    /// Ends the drain of [`Server::stop`] from another thread.
+    #[must_use]
+    pub fn end_drain(&self) -> EndDrain {
+        EndDrain(self.stop.clone())
+    }
+
     /// Takes no more connections, finishes what is in flight (for at most
-    /// [`Config::drain_timeout`]), and returns when all workers have ended.
+    /// [`Config::drain_timeout`], or until [`EndDrain::end`]), and returns when all workers have
+    /// ended.
     ///
     /// # Errors
     /// A worker had failed.
     pub fn stop(self) -> io::Result<()> {
-        // Nobody listening means that all workers have ended already.
-        let _ = self.stop.send(true);
+        // One that was ended before it began stays so.
+        self.stop.send_if_modified(|stop| {
+            let begins = *stop == Stop::No;
+            if begins {
+                *stop = Stop::Drained;
+            }
+            begins
+        });
         let mut result = Ok(());
         for thread in self.threads {
             let ended = thread.join();

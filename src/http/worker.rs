@@ -22,7 +22,7 @@ use super::counters::Counters;
 use super::guard::Guard;
 use super::pipe::ConnState;
 use super::sweep::{TICK, Tick, Watched};
-use super::{Config, respond, tls};
+use super::{Config, Stop, respond, tls};
 use crate::engine::{Caller, Engine};
 use crate::time::UnixMillis;
 
@@ -226,7 +226,7 @@ pub(super) fn run(
     listener: std::net::TcpListener,
     common: &Common,
     counters: Arc<CachePadded<Counters>>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Stop>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
@@ -237,9 +237,15 @@ pub(super) fn run(
         spawn_local(worker.clone().sweep());
         let accepting = spawn_local(worker.clone().accept(listener));
         // An error means that nobody can stop us any more: then stop as well.
-        let _ = stop.wait_for(|stops| *stops).await;
+        let _ = stop.wait_for(|stop| *stop != Stop::No).await;
         accepting.abort();
-        worker.drain().await;
+        tokio::select! {
+            () = worker.drain() => (),
+            _ = stop.wait_for(|stop| *stop == Stop::AtOnce) => {
+                let left = worker.watched.conns.borrow().len();
+                tracing::warn!(connections = left, "the drain was ended");
+            }
+        }
         Ok(())
     })
 }

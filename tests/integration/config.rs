@@ -1,11 +1,15 @@
 //! Starting and stopping: flags, environment, the secret, the lock, and what is said when one of
 //! them is wrong.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::thread::sleep;
+use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
 use crate::client::{Client, expect};
+use crate::raw::Conn;
 use crate::server::{Launch, Refused, Server, jeton, output};
 
 #[track_caller]
@@ -223,8 +227,38 @@ fn a_stopping_server_waits_for_no_idle_client() {
     let server = Server::fresh();
     let mut client = Client::of(&server);
     expect(&client.issue(r#"{"payload":1}"#), 201);
-    let _silent = crate::raw::Conn::open(server.data).expect("connects");
+    let _silent = Conn::open(server.data).expect("connects");
     server.stop_well();
+}
+
+/// A request that is being read holds a stop up. Supervisors repeat SIGTERM, and some send SIGINT
+/// with it; who types Ctrl-C a second time means it.
+#[test]
+fn p1_a_second_sigint_ends_the_drain_and_the_log_in_good_order() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut server = Launch::on(dir.path()).flag("--sync", "never").start();
+    let token = Client::of(&server).issued(r#"{"payload":"kept","ttl":"1h"}"#).token;
+    let mut slow = Conn::open(server.data).expect("connects");
+    slow.send(
+        b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+              Expect: 100-continue\r\nContent-Length: 13\r\n\r\n",
+    )
+    .expect("the server reads");
+    // From the interim answer on the body is waited for.
+    slow.stream().read_exact(&mut [0; 12]).expect("100 Continue");
+    for signal in [Signal::TERM, Signal::TERM, Signal::INT] {
+        kill_process(server.pid(), signal).expect("it runs");
+    }
+    sleep(Duration::from_millis(1_000));
+    assert!(server.is_running(), "the drain was ended: {}", server.stderr());
+    let (status, stderr) = server.stop(Signal::INT);
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("a second SIGINT ends the drain"), "{stderr}");
+    assert!(!stderr.contains("not all requests were finished in time"), "{stderr}");
+
+    let server = Launch::on(dir.path()).start();
+    assert_eq!(server.tokens, 1, "a log that was not synced at its end");
+    expect(&Client::of(&server).resolve(&token), 200);
 }
 
 #[test]
