@@ -51,8 +51,9 @@ pub struct Config {
     pub queue_len: usize,
     /// Threads that read the log at the start. 0: as many as there are cores.
     pub recovery_threads: usize,
-    /// Called by the committer after it has freed much, to let the allocator give memory back to
-    /// the system. Does nothing without one.
+    /// Lets the allocator give memory back to the system: called by the committer, which calls wait
+    /// for, after every 50,000 entries that it has freed, and once after recovery by a thread of
+    /// its own. `None`: the allocator gives it back when it likes.
     pub give_memory_back: Option<fn()>,
     /// Sizes of the log.
     pub wal: wal::Config,

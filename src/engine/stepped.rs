@@ -5,7 +5,7 @@
 //! the caller's. The code that works is that of the server; only the loop around it is missing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use ahash::RandomState;
 use crossbeam_channel::bounded;

@@ -1,6 +1,8 @@
 //! Attacks that need the committer to take its turns one by one: what happens between two of them
 //! is decided here, not by a thread.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::*;
 use crate::engine::stepped::Stepped;
 
@@ -273,4 +275,54 @@ fn p3_the_time_in_the_log_survives_the_release_of_what_has_expired() {
     clock.jump_to(UnixMillis(START.0 - 10_000));
     let again = step(&disk.crash(Keep::Synced), &clock, config);
     assert!(again.engine().now() >= known, "{:?}", again.engine().now());
+}
+
+/// Issues `count` tokens that live for 90 s.
+fn fill(engine: &mut Stepped, count: u64) {
+    for first in (0..count).step_by(1_000) {
+        let ops = (first..first + 1_000).map(|id| issue(id, b"1", 90_000)).collect();
+        engine.carry_out(ops).unwrap();
+    }
+}
+
+/// Giving memory back takes the longer the more was freed, and every call waits for it.
+#[test]
+fn p8_memory_is_given_back_in_slices() {
+    static SLICES: AtomicU64 = AtomicU64::new(0);
+    let give_memory_back: fn() = || {
+        SLICES.fetch_add(1, Ordering::SeqCst);
+    };
+    let config = Config { give_memory_back: Some(give_memory_back), ..config(4 << 20) };
+    let (_disk, clock, mut engine) = world(config);
+    fill(&mut engine, 110_000);
+    clock.advance(90_100);
+    // More is due at the end of each turn but the last.
+    while engine.lsn_and_tokens().1 > 0 {
+        engine.tend(false);
+        clock.advance(64);
+    }
+    assert_eq!(SLICES.load(Ordering::SeqCst), 2, "one for each 50,000");
+}
+
+/// The relative of a consumed token that is kept until its deadline.
+#[test]
+fn p8_revoked_tokens_leave_few_timers_behind() {
+    const REVOKED: u64 = 60_000;
+    // 16,384 let a review begin, and it is through before as many again have come.
+    const LEFT_MAX: u64 = 2 * 16_384;
+    let (_disk, clock, mut engine) = world(config(4 << 20));
+    fill(&mut engine, REVOKED);
+    for first in (0..REVOKED).step_by(1_000) {
+        let ops = (first..first + 1_000).map(|id| Op::Revoke { digest: digest(id) }).collect();
+        engine.carry_out(ops).unwrap();
+        clock.advance(16);
+        engine.tend(false);
+    }
+    for _ in 0..600 {
+        clock.advance(100);
+        engine.tend(false);
+    }
+    let gauges = engine.engine().shared.gauges();
+    assert_eq!(gauges.entries, 0);
+    assert!(gauges.timers <= LEFT_MAX, "{} timers, 30 s before their deadline", gauges.timers);
 }
