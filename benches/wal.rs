@@ -66,6 +66,8 @@ impl Log {
         self.wal.note_deadline(appended.seq, u64::MAX);
         if let Clean::Scan { seq } | Clean::Expired { seq } = self.wal.cleaning_due(self.time_ms) {
             self.wal.release_oldest(seq, Lsn::ZERO);
+            let time_ms = self.wal.last_time_ms();
+            self.wal.declare_released(time_ms).expect("a disk with room");
         }
     }
 

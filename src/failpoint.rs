@@ -35,6 +35,8 @@ pub const NAMES: &[&str] = &[
     "seal-synced",
     "carry-committed",
     "segment-released",
+    "release-before-declared",
+    "release-declared",
     "retire-before",
     "retire-renamed",
     "retire-done",

@@ -85,8 +85,14 @@
 //!   `wal::tests::crash`*
 //! - **P5** A torn tail is cut, and the start says how many bytes; any other damage refuses to
 //!   start and names file and offset. *`every_bit`, `damage`, `wal::tests::damage`*
-//!   What one directory cannot show is not noticed: an older copy of the newest segment, the oldest
-//!   segment taken away whole (as a release does), and the last frame while none stands behind it.
+//!   A segment is released only when a durable frame says that the log does not need it, so an
+//!   oldest segment that is missing, or a link in its place, is refused too.
+//!   Two gaps are left. An older copy of the newest segment is noticed only where it ends before
+//!   the place that was durable when the segment behind it was prepared: what was written since
+//!   then has no other witness, and one for each commit would be a second write and sync. And
+//!   damage to the last frame, while none stands behind it, looks like a write that the power cut
+//!   short: that a frame was durable can be written only after it. An idle server puts a mark
+//!   behind it within a tick, and so does a start.
 //! - **P6** Disk full: no false acknowledgement, resolves go on, writes come back. A failed sync is
 //!   never retried and stops writes for good.
 //!   *`every_call`, `full_disk`, `p6_a_full_disk_acknowledges_nothing_and_writes_come_back`,

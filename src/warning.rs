@@ -18,12 +18,19 @@ pub enum Warning {
     NamespaceTags,
     /// Quotas are not in force: the tags of their namespaces collide with others'.
     QuotaTags,
+    /// The log is several segments longer than it may be: cleaning does not keep up.
+    LogOverLimit,
 }
 
 impl Warning {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Warning; 4] =
-        [Warning::ClockHeld, Warning::LogTimeAhead, Warning::NamespaceTags, Warning::QuotaTags];
+    pub const ALL: [Warning; 5] = [
+        Warning::ClockHeld,
+        Warning::LogTimeAhead,
+        Warning::NamespaceTags,
+        Warning::QuotaTags,
+        Warning::LogOverLimit,
+    ];
 
     /// Lower-case words joined by `_`; never changed once released.
     #[must_use]
@@ -33,6 +40,7 @@ impl Warning {
             Warning::LogTimeAhead => "log_time_ahead",
             Warning::NamespaceTags => "namespace_tags",
             Warning::QuotaTags => "quota_tags",
+            Warning::LogOverLimit => "log_over_limit",
         }
     }
 }

@@ -58,6 +58,9 @@ pub enum BackupError {
     /// The moment cannot be marked.
     #[error("the log's disk is full")]
     DiskFull,
+    /// The moment cannot be marked, for another reason than a full disk.
+    #[error("{0}")]
+    Unavailable(String),
     /// The log takes nothing any more.
     #[error("the log has failed: what is durable is known after a restart")]
     Failed,
@@ -238,9 +241,12 @@ impl Committer {
         self.now = self.shared.time.observe(&mut self.observer, is_empty);
         let marked = log.wal.mark(self.now.0).map_err(|error| {
             self.shared.note_append_error(&error);
-            match error {
+            match &error {
                 AppendError::Failed(_) => BackupError::Failed,
-                AppendError::NoSpace(_) | AppendError::TooLong { .. } => BackupError::DiskFull,
+                AppendError::NoSpace(_) => BackupError::DiskFull,
+                AppendError::NoSegment(_) | AppendError::TooLong { .. } => {
+                    BackupError::Unavailable(error.to_string())
+                }
             }
         })?;
         self.shared.note_space();

@@ -28,6 +28,10 @@ const SLICE_LEN_MAX: i64 = 1 << 20;
 const IDLE_SLICE_LEN: i64 = 256 << 10;
 /// How long the cleaner rests after a segment could not be read.
 const REST_MS: u64 = 10_000;
+/// Segments that are released at once where everything in them has expired.
+const RELEASES_PER_TURN: usize = 4;
+/// How long a frame that speaks of released segments is not tried again where there was no space.
+const DECLARE_AGAIN_MS: u64 = 1_000;
 
 /// The cleaner, as the committer knows it.
 #[derive(Default)]
@@ -39,6 +43,8 @@ pub(super) struct Cleaning {
     began_at: u64,
     /// After a failure: not before this.
     rests_until: UnixMillis,
+    /// Released segments are not spoken of in the log before this.
+    declares_from: UnixMillis,
 }
 
 /// The oldest segment, on its way out.
@@ -59,6 +65,11 @@ impl Cleaning {
     /// Nobody writes at the moment.
     pub(super) fn earn_idle(&mut self) {
         self.credit = self.credit.max(IDLE_SLICE_LEN);
+    }
+
+    #[cfg(test)]
+    pub(super) fn credit(&self) -> i64 {
+        self.credit
     }
 
     /// A frame was not committed: what was carried in it is not in the log.
@@ -87,7 +98,6 @@ impl Committer {
                 self.cleaning.rests_until = UnixMillis(self.now.0 + REST_MS);
             }
         }
-        self.carried_len = self.frame.body_len();
     }
 
     /// False: a frame with carries could not be committed.
@@ -143,7 +153,9 @@ impl Committer {
         let pinned = self.shared.store.pin();
         if let Some(entry) = pinned.get(digest).filter(depends) {
             Record::encode_carry(*digest, &entry.parts(), self.frame.writer());
-            self.shared.counters.carried_bytes.add(len as u64);
+            // At once: should this frame be committed to make room for the next carry, then what is
+            // carried in it is not what clients have written.
+            self.carried_len = self.frame.body_len();
         }
         true
     }
@@ -151,6 +163,46 @@ impl Committer {
     /// Begins with the oldest segment when the log is long enough, and releases it when nothing
     /// depends on it any more.
     pub(super) fn clean(&mut self, is_idle: bool) {
+        self.clean_oldest(is_idle);
+        self.declare_released();
+    }
+
+    /// Writes a frame that says which segments the log does not need any more, so that their files
+    /// can be used again (promise P5: no other loss looks like that).
+    fn declare_released(&mut self) {
+        let (now, Some(log)) = (self.now, &mut self.log) else { return };
+        let is_time = now >= self.cleaning.declares_from;
+        if !is_time || !log.wal.owes_declaration() || log.wal.failure().is_some() {
+            return;
+        }
+        match log.wal.declare_released(now.0) {
+            Ok(()) => {
+                log.synced_at = self.shared.time.monotonic();
+                log.wants_mark = false;
+                failpoint::pass("release-declared");
+            }
+            Err(error) => {
+                self.cleaning.declares_from = UnixMillis(now.0 + DECLARE_AGAIN_MS);
+                self.shared.note_append_error(&error);
+            }
+        }
+    }
+
+    /// Releases segments in which everything has expired, a few of them: one frame speaks of all.
+    fn release_expired(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        for _ in 0..RELEASES_PER_TURN {
+            match log.wal.cleaning_due(self.now.0) {
+                Clean::Expired { seq } if !self.shared.holds(&log.wal, seq) => {
+                    self.cleaning.declares_from = UnixMillis(0);
+                    log.wal.release_oldest(seq, Lsn::ZERO);
+                }
+                Clean::Expired { .. } | Clean::Scan { .. } | Clean::Nothing => return,
+            }
+        }
+    }
+
+    fn clean_oldest(&mut self, is_idle: bool) {
         let now = self.now;
         let (Some(log), cleaning) = (&mut self.log, &mut self.cleaning) else { return };
         if log.wal.failure().is_some() {
@@ -163,6 +215,7 @@ impl Committer {
             }
             if lsn <= log.wal.durable() && !self.shared.holds(&log.wal, seq) {
                 cleaning.current = None;
+                cleaning.declares_from = UnixMillis(0);
                 failpoint::pass("carry-committed");
                 log.wal.release_oldest(seq, lsn);
                 failpoint::pass("segment-released");
@@ -171,14 +224,13 @@ impl Committer {
         if cleaning.current.is_some() || now < cleaning.rests_until {
             return;
         }
+        self.release_expired();
+        let (Some(log), cleaning) = (&mut self.log, &mut self.cleaning) else { return };
         let head = log.wal.head().0;
         // Without writes the log does not grow, and what lives in it might be carried round and
         // round; but marks alone fill a segment, in the end.
         let has_grown = head - cleaning.began_at.min(head) >= self.shared.config.wal.segment_size;
         match log.wal.cleaning_due(now.0) {
-            Clean::Expired { seq } if !self.shared.holds(&log.wal, seq) => {
-                log.wal.release_oldest(seq, Lsn::ZERO);
-            }
             Clean::Scan { seq } if !is_idle || has_grown => match log.wal.cleaner() {
                 Ok(found) => {
                     cleaning.began_at = head;

@@ -4,8 +4,8 @@
 //! syncs it, applies its records in order, and wakes the waiters. While one sync runs, the next
 //! batch gathers by itself; there is no timer that waits for more.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -35,7 +35,7 @@ const FRAME_LEN_GOOD: usize = 1 << 20;
 const CALLS_PER_TURN: usize = 4_096;
 /// The longest body of a frame where there is no log.
 const FRAME_LEN_IN_MEMORY: usize = 4 << 20;
-/// How often a full disk is told of in the log of the server.
+/// Minimum interval between messages of refused writes in the log of the server.
 const TELL_AFTER_MS: u64 = 10_000;
 /// Records applied under one guard of the store: what they replace can be freed after that.
 const RECORDS_PER_PIN: usize = 64;
@@ -81,6 +81,8 @@ pub(super) struct Log {
 enum CommitError {
     /// Nothing happened.
     DiskFull,
+    /// Nothing happened, for another reason than a full disk.
+    Unavailable,
     /// Whether it happened is known after a restart.
     Failed,
 }
@@ -90,7 +92,7 @@ impl Committer {
         let Recovered { shared, ledger, wal, expired_until } = recovered;
         let now = shared.time.now();
         let synced_at = shared.time.monotonic();
-        let log = wal.map(|wal| Log { wal, synced_at, wants_mark: false });
+        let log = wal.map(|wal| Log { wants_mark: wal.began_with_records(), wal, synced_at });
         let mut committer = Committer {
             shared,
             jobs,
@@ -261,12 +263,14 @@ impl Committer {
         match &written {
             Ok(segment) => {
                 failpoint::pass("commit-before-apply");
+                self.shared.counters.carried_bytes.add(self.carried_len as u64);
                 self.cleaning.earn((self.frame.body_len() - self.carried_len) as u64);
                 self.apply_frame(*segment, &logged);
             }
             Err(error) => {
                 let outcome = match error {
                     CommitError::DiskFull => Outcome::DiskFull,
+                    CommitError::Unavailable => Outcome::LogUnavailable,
                     CommitError::Failed => Outcome::ReadOnly,
                 };
                 for place in &logged {
@@ -285,7 +289,7 @@ impl Committer {
     /// Writes the frame; where there is no space for it with what is carried, without that.
     fn write(&mut self) -> Result<SegmentSlot, CommitError> {
         match self.append() {
-            Err(CommitError::DiskFull)
+            Err(CommitError::DiskFull | CommitError::Unavailable)
                 if self.carried_len > 0 && self.frame.body_len() > self.carried_len =>
             {
                 self.frame.drop_front(self.carried_len);
@@ -309,7 +313,10 @@ impl Committer {
                 shared.note_append_error(&error);
                 return Err(match error {
                     AppendError::Failed(_) => CommitError::Failed,
-                    AppendError::NoSpace(_) | AppendError::TooLong { .. } => CommitError::DiskFull,
+                    AppendError::NoSpace(_) => CommitError::DiskFull,
+                    AppendError::NoSegment(_) | AppendError::TooLong { .. } => {
+                        CommitError::Unavailable
+                    }
                 });
             }
         };
@@ -397,28 +404,44 @@ impl Shared {
         if self.disk_full.load(Ordering::Relaxed) {
             self.disk_full.store(false, Ordering::Release);
         }
+        if self.log_stuck.load(Ordering::Relaxed) {
+            self.log_stuck.store(false, Ordering::Release);
+        }
     }
 
     pub(super) fn note_append_error(&self, error: &AppendError) {
         match error {
             AppendError::Failed(failure) => self.fail(failure.to_string()),
-            AppendError::NoSpace(_) | AppendError::TooLong { .. } => {
+            AppendError::NoSpace(_) => {
                 self.disk_full.store(true, Ordering::Release);
-                // A small frame may find the space that a large one did not: the state may change
-                // many times a second.
-                let now_ms = self.time.monotonic().as_millis() as u64;
-                let told_ms = self.told_full_ms.load(Ordering::Relaxed);
-                if told_ms == 0 || now_ms.saturating_sub(told_ms) >= TELL_AFTER_MS {
-                    self.told_full_ms.store(now_ms.max(1), Ordering::Relaxed);
-                    tracing::error!(%error, "writes are refused until there is space");
-                }
+                self.log_now_and_then(error, "writes are refused until there is space");
             }
+            AppendError::NoSegment(_) => {
+                *self.stuck_reason.lock().unwrap_or_else(PoisonError::into_inner) =
+                    error.to_string();
+                self.log_stuck.store(true, Ordering::Release);
+                self.log_now_and_then(error, "writes are refused until it can be made");
+            }
+            AppendError::TooLong { .. } => {
+                self.log_now_and_then(error, "a frame of the log is not written");
+            }
+        }
+    }
+
+    /// A small frame may find the space that a large one did not: the state may change many times
+    /// a second.
+    fn log_now_and_then(&self, error: &AppendError, consequence: &'static str) {
+        let now_ms = self.time.monotonic().as_millis() as u64;
+        let told_ms = self.told_full_ms.load(Ordering::Relaxed);
+        if told_ms == 0 || now_ms.saturating_sub(told_ms) >= TELL_AFTER_MS {
+            self.told_full_ms.store(now_ms.max(1), Ordering::Relaxed);
+            tracing::error!(%error, "{consequence}");
         }
     }
 
     /// Stops writes for good.
     fn fail(&self, reason: String) {
-        let mut failure = self.failure.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut failure = self.failure.write().unwrap_or_else(PoisonError::into_inner);
         if failure.is_none() {
             tracing::error!(reason, "writes have stopped for good; resolves go on");
             *failure = Some(reason);

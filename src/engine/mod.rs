@@ -115,6 +115,9 @@ pub enum NotReady {
     /// The last write found no space; the next one tries again.
     #[error("the log's disk is full: writes are refused until there is space, resolves go on")]
     DiskFull,
+    /// The next segment of the log can't be made; the next write tries again.
+    #[error("writes are refused, resolves go on: {0}")]
+    LogUnavailable(String),
     /// Writing or syncing the log failed.
     #[error("writes have stopped for good, resolves go on; restart after the disk is mended: {0}")]
     ReadOnly(String),
@@ -350,6 +353,10 @@ impl Engine {
         }
         if self.shared.disk_full.load(Ordering::Acquire) {
             return Err(NotReady::DiskFull);
+        }
+        if self.shared.log_stuck.load(Ordering::Acquire) {
+            let reason = self.shared.stuck_reason.lock().unwrap_or_else(PoisonError::into_inner);
+            return Err(NotReady::LogUnavailable(reason.clone()));
         }
         Ok(())
     }

@@ -138,6 +138,8 @@ pub enum Outcome {
     DiskFull,
     /// The wall clock cannot be right, so no deadline could be; nothing happened.
     ClockWrong,
+    /// The log takes nothing at the moment, for another reason than a full disk; nothing happened.
+    LogUnavailable,
     /// Writing to the log failed and writes have stopped for good. Whether this one happened is
     /// known after a restart.
     ReadOnly,
@@ -159,6 +161,7 @@ impl fmt::Debug for Outcome {
             Outcome::QuotaFull => f.write_str("QuotaFull"),
             Outcome::DiskFull => f.write_str("DiskFull"),
             Outcome::ClockWrong => f.write_str("ClockWrong"),
+            Outcome::LogUnavailable => f.write_str("LogUnavailable"),
             Outcome::ReadOnly => f.write_str("ReadOnly"),
         }
     }

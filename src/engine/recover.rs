@@ -192,6 +192,8 @@ impl Shared {
             holdings: Mutex::default(),
             warnings: Default::default(),
             disk_full: AtomicBool::new(false),
+            log_stuck: AtomicBool::new(false),
+            stuck_reason: Mutex::default(),
             told_full_ms: AtomicU64::new(0),
             failure: RwLock::new(None),
         }

@@ -30,7 +30,11 @@ pub(super) struct Shared {
     /// Conditions that an operator must know of while changes are taken.
     pub(super) warnings: Warnings,
     pub(super) disk_full: AtomicBool,
-    /// Monotonic time at which that was last told of; 0 for never.
+    /// The next segment cannot be made, for another reason.
+    pub(super) log_stuck: AtomicBool,
+    /// That reason, the last one.
+    pub(super) stuck_reason: Mutex<String>,
+    /// Monotonic time at which refused writes were last logged; 0 for never.
     pub(super) told_full_ms: AtomicU64,
     /// Why writes have stopped for good, if they have.
     pub(super) failure: RwLock<Option<String>>,

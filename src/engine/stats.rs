@@ -51,6 +51,9 @@ pub struct LogStats {
     pub dead_bytes: u64,
     /// Bytes that the log may have before its oldest segment is cleaned.
     pub limit_bytes: u64,
+    /// Bytes by which the log is longer than that; some segments are usual, since it is cleaned
+    /// while it is written.
+    pub over_limit_bytes: u64,
     /// Bytes appended since the start, headers and padding included.
     pub appended_bytes: u64,
     /// Of these, bytes of living entries that were written again to free a segment.

@@ -115,6 +115,11 @@ impl Stepped {
         pending.wait()
     }
 
+    #[cfg(test)]
+    pub(super) fn cleaning_credit(&self) -> i64 {
+        self.committer.cleaning.credit()
+    }
+
     /// Finishes what is queued and ends the log in good order.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::entry::SegmentSlot;
 use crate::time::UnixMillis;
 use crate::token::Prefix;
+use crate::warning::Warning;
 
 use super::apply::{Ledger, expire};
 use super::commit::{Committer, Log};
@@ -23,6 +24,9 @@ const REST_MS: u64 = 64;
 const FREED_PER_SLICE: u64 = 50_000;
 /// How far the log's time may be behind what has expired: half of what is promised.
 const MARK_AFTER_MS: u64 = 500;
+/// Segments by which the log may be beyond its limit without a warning: it is cleaned while it is
+/// written, so one or two are usual.
+const LOG_OVER_SEGMENTS: u64 = 4;
 /// How often a full disk is tried again when nobody writes.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -37,6 +41,8 @@ pub(super) struct Tending {
     /// Entries freed since memory was last given back.
     freed: u64,
     tried_at: UnixMillis,
+    /// The log is far beyond its limit, and the warning stands.
+    is_over_limit: bool,
 }
 
 impl Tending {
@@ -90,7 +96,30 @@ impl Committer {
             self.shared.store.pin().flush();
             self.shared.tell_holdings(&self.ledger.tally.holdings);
             self.give_memory_back();
+            self.watch_log_limit();
         }
+    }
+
+    /// Raises a warning while the log is several segments beyond its limit: either cleaning does
+    /// not keep up, or much has died and nobody writes, so that there is no need to clean.
+    fn watch_log_limit(&mut self) {
+        let Some(log) = &self.log else { return };
+        let over_bytes = log.wal.over_limit_bytes();
+        let is_over = over_bytes > LOG_OVER_SEGMENTS * self.shared.config.wal.segment_size;
+        if is_over {
+            let limit_bytes = log.wal.log_limit();
+            let text = format!(
+                "the log is {over_bytes} bytes beyond its limit of {limit_bytes}; it is cleaned \
+                 while clients write"
+            );
+            if !self.tending.is_over_limit {
+                tracing::warn!(over_bytes, limit_bytes, "the log is beyond its limit");
+            }
+            self.shared.warnings.raise(Warning::LogOverLimit, text);
+        } else if self.tending.is_over_limit {
+            self.shared.warnings.lower(Warning::LogOverLimit);
+        }
+        self.tending.is_over_limit = is_over;
     }
 
     /// Lets the allocator give memory back, in slices: also while more is due, and however much
@@ -172,8 +201,9 @@ impl Committer {
         let log_time = UnixMillis(log.wal.last_time_ms());
         let is_new_time =
             self.tending.expired_until > log_time && now.since(log_time) >= MARK_AFTER_MS;
-        let is_retry = self.shared.disk_full.load(Ordering::Acquire)
-            && now.since(self.tending.tried_at) >= RETRY_AFTER_MS;
+        let is_refusing = self.shared.disk_full.load(Ordering::Acquire)
+            || self.shared.log_stuck.load(Ordering::Acquire);
+        let is_retry = is_refusing && now.since(self.tending.tried_at) >= RETRY_AFTER_MS;
         if !(is_new_time || is_retry || is_idle && log.wants_mark) {
             return;
         }
@@ -219,6 +249,7 @@ impl Log {
             living_bytes,
             dead_bytes: bytes.saturating_sub(living_bytes),
             limit_bytes: self.wal.log_limit(),
+            over_limit_bytes: self.wal.over_limit_bytes(),
             appended_bytes: counters.bytes_appended,
             carried_bytes,
             segments: self.wal.segments().len() as u64,

@@ -11,6 +11,7 @@ use crate::wal::{self, Preparing, survey};
 
 mod admit;
 mod backup;
+mod log;
 mod model;
 #[cfg(jeton_loom)]
 mod orders;

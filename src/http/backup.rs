@@ -83,6 +83,7 @@ fn status_of(error: &BackupError) -> StatusCode {
         BackupError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         BackupError::Busy
         | BackupError::Failed
+        | BackupError::Unavailable(_)
         | BackupError::Closed
         | BackupError::Lost
         | BackupError::Read { .. } => StatusCode::SERVICE_UNAVAILABLE,

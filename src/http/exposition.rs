@@ -129,6 +129,11 @@ fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
         ("log_living_bytes", "Bytes of what lives in the log", log.living_bytes),
         ("log_dead_bytes", "Bytes of what is dead or unused", log.dead_bytes),
         ("log_limit_bytes", "Bytes from which on the log is cleaned", log.limit_bytes),
+        (
+            "log_over_limit_bytes",
+            "Bytes by which the log is longer than that",
+            log.over_limit_bytes,
+        ),
         ("log_segments", "Segment files in use", log.segments),
     ] {
         sheet.gauge(name, help, value)?;

@@ -430,6 +430,9 @@ pub(super) fn engine_problem(outcome: &Outcome) -> Problem {
         Outcome::ClockWrong => {
             Problem::unavailable("the server's clock cannot be right; nothing was changed")
         }
+        Outcome::LogUnavailable => {
+            Problem::unavailable("the log takes no changes at the moment; nothing was changed")
+        }
         Outcome::ReadOnly => Problem::unavailable("read-only: the log could not be synced"),
         Outcome::Issued { .. }
         | Outcome::Exists { .. }

@@ -269,6 +269,7 @@ impl Item {
             Outcome::QuotaFull => "quota_full",
             Outcome::DiskFull => "disk_full",
             Outcome::ClockWrong => "clock_wrong",
+            Outcome::LogUnavailable => "log_unavailable",
             Outcome::ReadOnly => "read_only",
         });
     }

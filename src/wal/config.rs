@@ -18,7 +18,7 @@ pub const LOG_SEGMENTS_MAX: u64 = 65_535;
 pub const FRAME_LEN_MAX: u64 = 4 << 20;
 
 /// Segment sizes are rounded down to a multiple of this, in bytes.
-const SEGMENT_SIZE_STEP: u64 = 4096;
+pub(crate) const SEGMENT_SIZE_STEP: u64 = 4096;
 const _: () = assert!(SEGMENT_SIZE_STEP.is_multiple_of(SECTOR_LEN));
 
 /// Where the next segment is prepared.
@@ -28,6 +28,9 @@ pub enum Preparing {
     Thread,
     /// On the calling thread, at once: every run does the same, for tests.
     Inline,
+    /// On the calling thread, but only when the committer waits for it: for tests of a disk that
+    /// is always too slow.
+    Late,
 }
 
 /// Sizes of the log.

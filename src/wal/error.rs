@@ -85,6 +85,26 @@ pub enum DamageKind {
         /// Log time of the frame.
         time_ms: u64,
     },
+    /// A link, a directory or a device under the name of a file of the log.
+    #[error("a file of the log must be a regular file, not a link, a directory or a device")]
+    NotRegular,
+    /// The oldest segments are gone, and no frame says that they were released.
+    #[error("segment {seq} is missing: the log still needs it, and did not release it")]
+    MissingOldest {
+        /// Seq of the last one that is missing.
+        seq: u64,
+    },
+    /// The log ends before a place that was durable when its next segment was made.
+    #[error(
+        "the log ends here, but was durable up to Lsn {durable} when segment {seq} was made: \
+         is this an older copy of the file?"
+    )]
+    EndsTooEarly {
+        /// Seq of the segment that says so.
+        seq: u64,
+        /// What it says.
+        durable: Lsn,
+    },
     /// A frame that claims what comes after it was durable before it.
     #[error("the frame says that what comes after it was synced before it")]
     SyncedAhead,
@@ -158,6 +178,10 @@ pub enum AppendError {
     /// The disk is full. The same frame may be tried again later.
     #[error("no space for the log: {0}")]
     NoSpace(io::Error),
+    /// The next segment can't be made, for another reason than a full disk. The same frame may be
+    /// tried again later.
+    #[error("the next segment of the log can't be made: {0}")]
+    NoSegment(io::Error),
     /// The log has failed for good.
     #[error(transparent)]
     Failed(#[from] Failure),

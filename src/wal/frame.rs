@@ -6,8 +6,10 @@
 //!                 with the identity of the segment
 //!      4       4  length of the body in bytes; the top bit marks a seal
 //!      8       8  Lsn of the frame's first byte
-//!     16       8  log time, Unix milliseconds below 2^43, never less than the
+//!     16       6  log time, Unix milliseconds below 2^43, never less than the
 //!                 frame before
+//!     22       2  older: how many segments directly before this one the log
+//!                 needed when the frame was written; zero in format 1
 //!     24       8  synced Lsn: everything before it was known to be durable
 //!                 when this frame was written
 //!     32       …  body
@@ -34,17 +36,20 @@
 //! Lsn was durable: then it is damage. An empty frame (a mark) after the last
 //! real one thus proves it.
 
-use super::segment::{Lsn, SECTOR_LEN, SegmentHeader, u32_at, u64_at};
+use super::segment::{Lsn, SECTOR_LEN, SegmentHeader, u16_at, u32_at, u64_at};
 
 const CHECKSUM_AT: usize = 0;
 const LEN_AT: usize = CHECKSUM_AT + 4;
 const LSN_AT: usize = LEN_AT + 4;
 const TIME_AT: usize = LSN_AT + 8;
-const SYNCED_AT: usize = TIME_AT + 8;
+const OLDER_AT: usize = TIME_AT + 6;
+const SYNCED_AT: usize = OLDER_AT + 2;
 /// Length of a frame without body.
 pub const FRAME_HEADER_LEN: usize = SYNCED_AT + 8;
 
 const SEAL_BIT: u32 = 1 << 31;
+/// The bits of the log time in the eight bytes that it shares with `older`.
+const TIME_BITS: u32 = 8 * (OLDER_AT - TIME_AT) as u32;
 pub(crate) const FRAME_ALIGN: u64 = 8;
 
 const _: () = assert!(FRAME_HEADER_LEN == 32);
@@ -88,6 +93,8 @@ pub(crate) struct Fields {
     pub body_len: usize,
     pub lsn: Lsn,
     pub log_time_ms: u64,
+    /// How many segments directly before this one the log needs.
+    pub older: u16,
     pub synced_lsn: Lsn,
 }
 
@@ -184,7 +191,10 @@ impl FrameBuffer {
         let header = &mut self.bytes[..FRAME_HEADER_LEN];
         header[LEN_AT..LSN_AT].copy_from_slice(&len.to_le_bytes());
         header[LSN_AT..TIME_AT].copy_from_slice(&fields.lsn.0.to_le_bytes());
-        header[TIME_AT..SYNCED_AT].copy_from_slice(&fields.log_time_ms.to_le_bytes());
+        assert!(fields.log_time_ms >> TIME_BITS == 0, "engine time fits in its six bytes");
+        let time = fields.log_time_ms.to_le_bytes();
+        header[TIME_AT..OLDER_AT].copy_from_slice(&time[..OLDER_AT - TIME_AT]);
+        header[OLDER_AT..SYNCED_AT].copy_from_slice(&fields.older.to_le_bytes());
         header[SYNCED_AT..].copy_from_slice(&fields.synced_lsn.0.to_le_bytes());
         let checksum = crc32c::crc32c_append(identity, &self.bytes[LEN_AT..]);
         self.bytes[CHECKSUM_AT..LEN_AT].copy_from_slice(&checksum.to_le_bytes());
@@ -219,7 +229,8 @@ pub(crate) fn parse(bytes: &[u8], identity: u32, expected: Lsn, room: u64) -> Pa
         kind,
         body_len: (len & !SEAL_BIT) as usize,
         lsn: Lsn(u64_at(bytes, LSN_AT)),
-        log_time_ms: u64_at(bytes, TIME_AT),
+        log_time_ms: u64_at(bytes, TIME_AT) & ((1 << TIME_BITS) - 1),
+        older: u16_at(bytes, OLDER_AT),
         synced_lsn: Lsn(u64_at(bytes, SYNCED_AT)),
     };
     if fields.lsn != expected || fields.total_len() > room {
@@ -331,7 +342,7 @@ mod tests {
     const LSN: Lsn = Lsn(4096);
 
     fn fields(body_len: usize, kind: Kind) -> Fields {
-        Fields { kind, body_len, lsn: LSN, log_time_ms: 77, synced_lsn: Lsn(4000) }
+        Fields { kind, body_len, lsn: LSN, log_time_ms: 77, older: 3, synced_lsn: Lsn(4000) }
     }
 
     fn frame(body: &[u8]) -> Vec<u8> {

@@ -16,7 +16,11 @@
 //! - After any other failed write, and any failed sync, the log takes nothing
 //!   more: [`Failure`], for good. A failed sync is never tried again (P6).
 //! - A segment is released oldest first, and only when what was carried out of
-//!   it is durable (P7).
+//!   it is durable (P7). Its file loses its name only when a durable frame says
+//!   that the log does not need it, so that no other loss looks like a release
+//!   (P5).
+//! - Before the writer waits for the next segment it syncs what it has written:
+//!   the preparer can't lengthen the time for which frames are not durable.
 //!
 //! Time is an argument everywhere here; latencies are for the caller to measure.
 
@@ -46,7 +50,7 @@ pub use frame::{FRAME_HEADER_LEN, Frame, FrameBuffer, Frames};
 pub use reader::{SegmentFrames, Survey, SurveyedSegment, survey};
 pub use segment::{LogId, Lsn, SegmentHeader, log_id_in};
 pub use shelf::Shelf;
-pub use storage::{Disk, DiskError, File, Storage};
+pub use storage::{Disk, DiskError, File, Listed, Storage};
 pub use table::Segment;
 pub use tail::Tail;
 
@@ -55,6 +59,12 @@ use frame::{Fields, Kind, frame_len};
 use ring::Ring;
 use segment::{SECTOR_LEN, segment_name};
 use storage::is_no_space;
+
+/// The longest body of a frame, in bytes.
+pub const BODY_LEN_MAX: usize = config::FRAME_LEN_MAX as usize - FRAME_HEADER_LEN;
+/// Sectors at the end of a segment that records leave free: one for a frame that says what was
+/// released when the disk is full, and one for the seal.
+const SECTORS_KEPT: u64 = 2;
 
 /// Where a frame was put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +132,8 @@ pub struct Wal {
     durable: Lsn,
     /// The next frame begins a new sector: what is before it has been synced.
     at_new_sector: bool,
+    /// At the start the last frame held records.
+    began_with_records: bool,
     last_time_ms: u64,
     /// For marks and seals, so that they need no memory of their own.
     empty: FrameBuffer,
@@ -159,7 +171,8 @@ impl Wal {
         failpoint::pass("recovery-swept");
         survey.tail.wipe(file.as_ref())?;
         let (offset, time_ms) = (survey.tail.end_offset, survey.tail.last_time_ms);
-        Ok(Self::start(ring, file, offset, time_ms))
+        let began_with_records = survey.tail.ends_with_records;
+        Ok(Self { began_with_records, ..Self::start(ring, file, offset, time_ms) })
     }
 
     fn start(ring: Ring, file: Arc<dyn File>, offset: u64, last_time_ms: u64) -> Self {
@@ -170,6 +183,7 @@ impl Wal {
             offset,
             durable,
             at_new_sector: true,
+            began_with_records: false,
             last_time_ms,
             empty: FrameBuffer::new(),
             failed: None,
@@ -194,21 +208,59 @@ impl Wal {
     ) -> Result<Appended, AppendError> {
         assert!(log_time_ms >= self.last_time_ms, "log time runs backwards");
         self.check_failed()?;
-        let (len, max) = (frame.body_len(), self.max_body_len());
+        let (len, max) = (frame.body_len(), BODY_LEN_MAX);
         if len > max {
             return Err(AppendError::TooLong { len, max });
         }
         self.notice_jobs()?;
-        // More than once only if what is at hand was made with a smaller
-        // --segment-size than that of today.
-        while !self.fits(frame_len(len)) {
+        self.ring.grow_for(frame_len(len));
+        // More than once only if what is at hand is too small for the frame, or of an older format.
+        while !self.fits(frame_len(len), SECTORS_KEPT) {
             self.roll()?;
         }
-        self.write(log_time_ms, Kind::Records, frame)?;
-        self.last_time_ms = log_time_ms;
-        self.counters.frames += 1;
-        self.ring.prepare_ahead(self.offset);
+        self.write_records(log_time_ms, frame)?;
+        self.ring.prepare_ahead(self.offset, self.durable);
         Ok(Appended { end_lsn: self.head(), seq: self.current_seq() })
+    }
+
+    /// Makes it durable that the segments released so far are not needed, so that their files can
+    /// be used again; does nothing where no segment waits for that.
+    ///
+    /// # Errors
+    /// As for [`Wal::append`]; a failed sync is [`AppendError::Failed`]. The files keep their
+    /// names; the next frame, of whatever kind, speaks of them too.
+    ///
+    /// # Panics
+    /// As for [`Wal::append`].
+    pub fn declare_released(&mut self, log_time_ms: u64) -> Result<(), AppendError> {
+        assert!(log_time_ms >= self.last_time_ms, "log time runs backwards");
+        self.check_failed()?;
+        if !self.owes_declaration() {
+            return Ok(());
+        }
+        self.notice_jobs()?;
+        let len = frame_len(0);
+        while !self.fits(len, SECTORS_KEPT) {
+            match self.roll() {
+                Ok(()) => {}
+                // The disk is full and so is the segment. What was released is worth the sector
+                // that is kept for this, once a next segment can be made of it.
+                Err(AppendError::NoSpace(error)) => {
+                    if !self.fits(len, 1) || self.ring.undeclared_bytes() < self.ring.segment_len {
+                        return Err(AppendError::NoSpace(error));
+                    }
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        failpoint::pass("release-before-declared");
+        let mut empty = std::mem::take(&mut self.empty);
+        let written = self.write_records(log_time_ms, &mut empty);
+        self.empty = empty;
+        written?;
+        self.sync()?;
+        Ok(())
     }
 
     /// Appends an empty frame and syncs: keeps the time, and makes damage to
@@ -254,6 +306,9 @@ impl Wal {
             self.durable = head;
             self.at_new_sector = true;
             failpoint::pass("sync-done");
+            if self.ring.retire(head) {
+                self.ring.prepare_ahead(self.offset, head);
+            }
         }
         Ok(head)
     }
@@ -268,12 +323,19 @@ impl Wal {
         self.durable
     }
 
+    /// Whether the log was opened with records in its last frame, so that a mark behind them is
+    /// wanted.
+    pub fn began_with_records(&self) -> bool {
+        self.began_with_records
+    }
+
     /// Log time of the last frame, Unix milliseconds; 0 for an empty log.
     pub fn last_time_ms(&self) -> u64 {
         self.last_time_ms
     }
 
-    /// The longest body a frame may have, in bytes.
+    /// The longest body that a frame of several records should have, in bytes. One long record may
+    /// have up to [`BODY_LEN_MAX`].
     pub fn max_body_len(&self) -> usize {
         (self.ring.config.frame_len_max() as usize) - FRAME_HEADER_LEN
     }
@@ -293,11 +355,23 @@ impl Wal {
         if self.at_new_sector { self.offset.next_multiple_of(SECTOR_LEN) } else { self.offset }
     }
 
-    /// Whether a frame has room in the current segment, and a seal behind it,
-    /// even if that has to begin a new sector.
-    fn fits(&self, len: u64) -> bool {
-        let end = self.next_place() + len;
-        end.next_multiple_of(SECTOR_LEN) + SECTOR_LEN <= self.ring.table.current().header.size
+    /// Whether a frame can be written to the current segment so that `sectors` stay free behind
+    /// it, each for a short frame of its own.
+    fn fits(&self, len: u64, sectors: u64) -> bool {
+        let header = self.ring.table.current().header;
+        let end = (self.next_place() + len).next_multiple_of(SECTOR_LEN);
+        header.is_current_format() && end + sectors * SECTOR_LEN <= header.size
+    }
+
+    fn write_records(
+        &mut self,
+        log_time_ms: u64,
+        frame: &mut FrameBuffer,
+    ) -> Result<(), AppendError> {
+        self.write(log_time_ms, Kind::Records, frame)?;
+        self.last_time_ms = log_time_ms;
+        self.counters.frames += 1;
+        Ok(())
     }
 
     fn write(
@@ -313,6 +387,7 @@ impl Wal {
             body_len: frame.body_len(),
             lsn: header.lsn_at(place),
             log_time_ms,
+            older: if header.is_current_format() { self.ring.older() } else { 0 },
             synced_lsn: self.durable,
         };
         let bytes = frame.finish(self.ring.identity, &fields);
@@ -332,13 +407,20 @@ impl Wal {
         self.offset = end;
         self.at_new_sector = false;
         self.ring.table.current_mut().used_bytes = end;
+        if header.is_current_format() {
+            self.ring.declared(header.lsn_at(end));
+        }
         failpoint::pass("frame-written");
         Ok(())
     }
 
     /// Seals the current segment and goes on in the next one.
     fn roll(&mut self) -> Result<(), AppendError> {
-        // First the next segment: a seal promises that it exists.
+        // First the next segment: a seal promises that it exists. That can take as long as it takes
+        // to fill a whole file; what is written already does not wait for that to be durable.
+        if !self.ring.has_next() {
+            self.sync()?;
+        }
         self.wait_for_next()?;
         failpoint::pass("seal-before-write");
         let mut empty = std::mem::take(&mut self.empty);
@@ -356,12 +438,14 @@ impl Wal {
     }
 
     fn wait_for_next(&mut self) -> Result<(), AppendError> {
-        match self.ring.wait_for_next(&mut self.counters) {
-            Ok(()) => Ok(()),
-            // Nothing in the log is in doubt, whatever it was: no space, no descriptor, a failed
-            // sync of a file that was not used yet. The next attempt makes another file.
-            Err(error) => Err(AppendError::NoSpace(error)),
-        }
+        // Nothing in the log is in doubt, whatever went wrong: no space, no descriptor, a failed
+        // sync of a file that was not used yet. The next attempt makes another file.
+        self.ring.wait_for_next(self.durable, &mut self.counters).map_err(
+            |error| match is_no_space(&error) {
+                true => AppendError::NoSpace(error),
+                false => AppendError::NoSegment(error),
+            },
+        )
     }
 
     fn notice_jobs(&mut self) -> Result<(), Failure> {

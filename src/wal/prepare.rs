@@ -64,6 +64,10 @@ enum Way {
         worker: Worker,
         done: VecDeque<Done>,
     },
+    Late {
+        worker: Worker,
+        jobs: VecDeque<Job>,
+    },
     Thread {
         jobs: Option<Sender<Job>>,
         done: Receiver<Done>,
@@ -78,6 +82,7 @@ impl Preparer {
             Preparing::Inline => {
                 Way::Inline { worker: Worker::new(storage), done: VecDeque::new() }
             }
+            Preparing::Late => Way::Late { worker: Worker::new(storage), jobs: VecDeque::new() },
             Preparing::Thread => start_thread(storage)?,
         };
         Ok(Self { way })
@@ -87,6 +92,7 @@ impl Preparer {
     pub fn give(&mut self, job: Job) {
         match &mut self.way {
             Way::Inline { worker, done } => done.push_back(worker.work(job)),
+            Way::Late { jobs, .. } => jobs.push_back(job),
             Way::Thread { jobs, .. } => {
                 // A thread that is gone is noticed by whoever waits for the job.
                 let _ = jobs.as_ref().map(|jobs| jobs.send(job));
@@ -98,6 +104,7 @@ impl Preparer {
     pub fn poll(&mut self) -> Option<Done> {
         match &mut self.way {
             Way::Inline { done, .. } => done.pop_front(),
+            Way::Late { .. } => None,
             Way::Thread { done, .. } => done.try_recv().ok(),
         }
     }
@@ -106,6 +113,7 @@ impl Preparer {
     pub fn wait(&mut self) -> Option<Done> {
         match &mut self.way {
             Way::Inline { done, .. } => done.pop_front(),
+            Way::Late { worker, jobs } => jobs.pop_front().map(|job| worker.work(job)),
             Way::Thread { done, .. } => done.recv().ok(),
         }
     }

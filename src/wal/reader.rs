@@ -10,6 +10,11 @@
 //!
 //! - Seqs have no gaps, each segment begins where the one before it ends, all
 //!   belong to one log, and no file is shorter than its header says.
+//! - The first segment is none that the log still needs the one before of: the
+//!   last frame says how many segments before its own the log needed, and a
+//!   segment is released only when a durable frame says so. Segments before
+//!   those are what a crash left of a release; they are read like the others.
+//! - All files with names of the log are regular files, no links.
 //! - In every segment but the current one each frame is valid, up to a seal.
 //! - The current segment is the last one; or the last but one, as long as that
 //!   is not sealed and nothing was written to the last, which then is merely
@@ -18,6 +23,8 @@
 //!   log. A valid frame behind X which says that more than X was durable when
 //!   it was written proves damage. Otherwise what is there was never
 //!   acknowledged as durable: a torn tail, to be cut (see [`super::tail`]).
+//! - The log does not end before the place that was durable when the prepared
+//!   segment behind the current one was made.
 //! - The log time never goes back, and is one that an entry can hold.
 //!
 //! What survey reads of the last two segments, it syncs first and then reads
@@ -29,11 +36,11 @@
 use std::sync::Arc;
 
 use super::error::{Damage, DamageKind, ReadError, io_at};
-use super::frame::{Frames, Kind, Located, Span, locate};
+use super::frame::{Fields, Frames, Kind, Located, Span, locate};
 use super::segment::{
-    HEADER_BLOCK_LEN, HEADER_LEN, LogId, Named, SegmentHeader, parse_name, segment_name,
+    FORMAT_1, HEADER_BLOCK_LEN, HEADER_LEN, LogId, Named, SegmentHeader, parse_name, segment_name,
 };
-use super::storage::{File, Storage};
+use super::storage::{File, Listed, Storage};
 use super::tail::{self, Tail};
 use crate::time::UnixMillis;
 
@@ -165,6 +172,8 @@ pub(crate) struct Walk {
     pub sealed: bool,
     /// Log time of the last frame, the seal included.
     pub last_time_ms: Option<u64>,
+    /// The last frame, the seal included.
+    pub last: Option<Fields>,
 }
 
 impl Walk {
@@ -176,6 +185,7 @@ impl Walk {
             end_offset: HEADER_BLOCK_LEN,
             sealed: false,
             last_time_ms: None,
+            last: None,
         };
         while let Located::At(at, fields) = locate(header, identity, bytes, 0, walk.end_offset) {
             let damage = |what: DamageKind| what.at(&segment_name(header.seq), at);
@@ -186,14 +196,19 @@ impl Walk {
                     after_ms: fields.log_time_ms,
                 }));
             }
-            if fields.log_time_ms > UnixMillis::MAX.0 {
-                return Err(damage(DamageKind::TimeOutOfRange { time_ms: fields.log_time_ms }));
+            // Format 1 had a log time of eight bytes.
+            let is_long = header.format == FORMAT_1 && fields.older != 0;
+            let time_ms = fields.log_time_ms | u64::from(fields.older) << 48;
+            if is_long || fields.log_time_ms > UnixMillis::MAX.0 {
+                let time_ms = if is_long { time_ms } else { fields.log_time_ms };
+                return Err(damage(DamageKind::TimeOutOfRange { time_ms }));
             }
             if fields.synced_lsn > fields.lsn {
                 return Err(damage(DamageKind::SyncedAhead));
             }
             walk.end_offset = at + fields.total_len();
             walk.last_time_ms = Some(fields.log_time_ms);
+            walk.last = Some(fields);
             if fields.kind == Kind::Seal {
                 walk.sealed = true;
                 break;
@@ -209,7 +224,7 @@ impl Walk {
     }
 
     fn has_frames(&self) -> bool {
-        self.last_time_ms.is_some()
+        self.last.is_some()
     }
 }
 
@@ -242,10 +257,17 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
         return Err(missing.at(&segment_name(current.seq), ending.walk.end_offset).into());
     }
     let mut tail = tail::examine(&ending.bytes, &current, &ending.walk)?;
-    tail.last_time_ms = match ending.walk.last_time_ms {
-        Some(time_ms) => time_ms,
-        None => last_time_before(storage.as_ref(), &headers)?,
+    let last = match ending.walk.last {
+        Some(last) => Some((current, last)),
+        None => last_before(storage.as_ref(), &headers)?,
     };
+    tail.last_time_ms = last.map_or(0, |(_, last)| last.log_time_ms);
+    check_oldest(&headers, last)?;
+    if let Some(prepared) = prepared.filter(|prepared| prepared.synced_lsn > tail.end_lsn) {
+        let (seq, durable) = (prepared.seq, prepared.synced_lsn);
+        let early = DamageKind::EndsTooEarly { seq, durable };
+        return Err(early.at(&segment_name(current.seq), tail.end_offset).into());
+    }
     let segments = headers
         .iter()
         .map(|header| SurveyedSegment {
@@ -257,14 +279,36 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
     Ok(Some(Survey { log_id: current.log_id, segments, tail, prepared }))
 }
 
-/// Log time of the last frame before the current segment, the last of
-/// `headers`, in which there is none.
-fn last_time_before(storage: &dyn Storage, headers: &[SegmentHeader]) -> Result<u64, ReadError> {
+/// The last frame before the current segment, the last of `headers`, in which there is none; and
+/// the header of its segment.
+fn last_before(
+    storage: &dyn Storage,
+    headers: &[SegmentHeader],
+) -> Result<Option<(SegmentHeader, Fields)>, ReadError> {
     let Some(before) = headers.len().checked_sub(2).map(|at| headers[at]) else {
-        return Ok(0);
+        return Ok(None);
     };
     let bytes = read_whole(storage, &before)?;
-    Ok(Walk::over(&bytes, &before)?.last_time_ms.unwrap_or(0))
+    Ok(Walk::over(&bytes, &before)?.last.map(|last| (before, last)))
+}
+
+/// Checks that no segment is missing before the first of `headers`, of a log with this last frame.
+fn check_oldest(
+    headers: &[SegmentHeader],
+    last: Option<(SegmentHeader, Fields)>,
+) -> Result<(), Damage> {
+    let (Some(first), Some(current)) = (headers.first(), headers.last()) else {
+        return Ok(());
+    };
+    let by_frame = last.and_then(|(header, last)| header.oldest_needed(last.older));
+    let needed = by_frame.or_else(|| current.oldest_needed(current.older));
+    match needed {
+        Some(needed) if first.seq > needed => {
+            let missing = DamageKind::MissingOldest { seq: first.seq - 1 };
+            Err(missing.at(&segment_name(first.seq), 0))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One of the last two segments, read from the device.
@@ -314,8 +358,11 @@ fn read_headers(storage: &dyn Storage) -> Result<Vec<SegmentHeader>, ReadError> 
     let files = storage.list().map_err(io_at(".", "list"))?;
     let mut headers = Vec::new();
     let mut spare = None;
-    for (name, len) in files {
+    for Listed { name, len, is_regular } in files {
         match parse_name(&name) {
+            Named::Segment(_) | Named::Spare(_) | Named::Fresh if !is_regular => {
+                return Err(DamageKind::NotRegular.at(&name, 0).into());
+            }
             Named::Segment(seq) => headers.push(read_header(storage, &name, seq, len)?),
             Named::Spare(_) => spare = Some(name),
             Named::Malformed => return Err(DamageKind::BadName.at(&name, 0).into()),

@@ -7,28 +7,46 @@
 //! While the log has room, or a spare is at hand, the next segment is prepared
 //! when the current one is half full. Otherwise the cleaner is expected to
 //! bring a spare, and a new file is made only if there is none near the end.
+//!
+//! A released segment is no longer in the table, but its file keeps its name
+//! until a durable frame says that the log does not need it: a file that is
+//! missing without such a frame was taken away by somebody else.
+//!
+//! A frame longer than a quarter of a segment (its entry was issued under a
+//! larger `--segment-size`) makes all later segments four times as long as it.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::config::{Config, LOG_SEGMENTS_MAX};
+use super::config::{Config, LOG_SEGMENTS_MAX, SEGMENT_SIZE_STEP};
 use super::error::{OpenError, ReadError, io_at};
 use super::prepare::{Done, Job, Prepared, Preparer, prepare};
 use super::reader::Survey;
 use super::segment::{
     HEADER_BLOCK_LEN, LogId, Lsn, Named, SegmentHeader, parse_name, segment_name, spare_name,
 };
-use super::storage::{File, Storage, is_no_space};
+use super::storage::{File, Listed, Storage, is_no_space};
 use super::table::{Segment, Table};
 use super::{Clean, Cleaner, Counters, Extent, Wal};
 
 /// The segment behind the current one.
 enum Next {
     Missing,
-    Ordered,
+    /// With this size in bytes.
+    Ordered(u64),
     Ready(Prepared),
+}
+
+/// A segment that was released and whose file still has its name.
+struct Released {
+    seq: u64,
+    size: u64,
+    /// The file is to be kept as a spare.
+    is_kept: bool,
+    /// End of the first frame that says that the segment is not needed.
+    declared_lsn: Option<Lsn>,
 }
 
 pub(super) struct Ring {
@@ -38,8 +56,12 @@ pub(super) struct Ring {
     /// Of the current segment; starts the checksums of its frames.
     pub identity: u32,
     next: Next,
-    /// Names of files to recycle, all of the length of a new segment.
+    /// Length of a new segment, in bytes: that of the configuration, or more where frames are long.
+    pub segment_len: u64,
+    /// Names of files to recycle, all of that length.
     spares: Vec<String>,
+    /// Released segments whose files still have their names, oldest first.
+    released: VecDeque<Released>,
     preparer: Preparer,
     /// No further segment is ordered before the current one is filled to here.
     order_from: u64,
@@ -105,7 +127,9 @@ impl Ring {
             order_from: header.size / 2,
             table,
             next: Next::Missing,
+            segment_len: config.segment_len(),
             spares,
+            released: VecDeque::new(),
             pressed: false,
         })
     }
@@ -114,7 +138,7 @@ impl Ring {
     fn total_bytes(&self) -> u64 {
         let next = match &self.next {
             Next::Missing => 0,
-            Next::Ordered => self.config.segment_len(),
+            Next::Ordered(size) => *size,
             Next::Ready(prepared) => prepared.header.size,
         };
         self.table.total_bytes() + next
@@ -123,8 +147,8 @@ impl Ring {
     /// The same, once there is a next one.
     fn total_bytes_soon(&self) -> u64 {
         match self.next {
-            Next::Missing => self.total_bytes() + self.config.segment_len(),
-            Next::Ordered | Next::Ready(_) => self.total_bytes(),
+            Next::Missing => self.total_bytes() + self.segment_len,
+            Next::Ordered(_) | Next::Ready(_) => self.total_bytes(),
         }
     }
 
@@ -144,8 +168,27 @@ impl Ring {
             || self.table.len() + 1 >= LOG_SEGMENTS_MAX
     }
 
-    /// Orders the next segment, if it is time: the current is filled to `offset`.
-    pub fn prepare_ahead(&mut self, offset: u64) {
+    /// How many segments before the current one the log needs.
+    #[expect(clippy::expect_used, reason = "no segment is ordered beyond LOG_SEGMENTS_MAX")]
+    pub fn older(&self) -> u16 {
+        u16::try_from(self.table.len() - 1).expect("at most 65,535 segments are alive")
+    }
+
+    /// Makes later segments as long as a frame of `frame_len` bytes asks for.
+    pub fn grow_for(&mut self, frame_len: u64) {
+        if frame_len <= self.segment_len / 4 {
+            return;
+        }
+        self.segment_len = (4 * frame_len).next_multiple_of(SEGMENT_SIZE_STEP);
+        self.released.iter_mut().for_each(|released| released.is_kept = false);
+        for name in std::mem::take(&mut self.spares) {
+            self.preparer.give(Job::Retire { name, spare: None });
+        }
+    }
+
+    /// Orders the next segment, if it is time: the current is filled to `offset`, and the log is
+    /// durable up to `durable`.
+    pub fn prepare_ahead(&mut self, offset: u64, durable: Lsn) {
         if !matches!(self.next, Next::Missing) || offset < self.order_from {
             return;
         }
@@ -154,10 +197,10 @@ impl Ring {
             return;
         }
         // A full ring says so when the segment is needed.
-        let _ = self.order();
+        let _ = self.order(durable);
     }
 
-    fn order(&mut self) -> io::Result<()> {
+    fn order(&mut self, durable: Lsn) -> io::Result<()> {
         if self.table.len() >= LOG_SEGMENTS_MAX {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
@@ -165,11 +208,9 @@ impl Ring {
             ));
         }
         let current = self.table.current().header;
-        self.next = Next::Ordered;
-        self.preparer.give(Job::Prepare {
-            header: current.next(self.config.segment_len()),
-            spare: self.spares.pop(),
-        });
+        let header = current.next(self.segment_len, self.older() + 1, durable);
+        self.next = Next::Ordered(header.size);
+        self.preparer.give(Job::Prepare { header, spare: self.spares.pop() });
         Ok(())
     }
 
@@ -201,7 +242,7 @@ impl Ring {
             Done::NotPrepared { error, spare } => {
                 self.next = Next::Missing;
                 self.spares.extend(spare);
-                self.pressed = true;
+                self.pressed = is_no_space(&error);
                 // Not with every append anew.
                 let current = self.table.current();
                 self.order_from = current.used_bytes + current.header.size / 8;
@@ -210,13 +251,18 @@ impl Ring {
         }
     }
 
+    /// Whether the next segment is ready, so that nothing has to be waited for.
+    pub fn has_next(&self) -> bool {
+        matches!(self.next, Next::Ready(_))
+    }
+
     /// Returns when the next segment is ready.
-    pub fn wait_for_next(&mut self, counters: &mut Counters) -> io::Result<()> {
+    pub fn wait_for_next(&mut self, durable: Lsn, counters: &mut Counters) -> io::Result<()> {
         loop {
             match self.next {
                 Next::Ready(_) => return Ok(()),
-                Next::Missing => self.order()?,
-                Next::Ordered => match self.preparer.wait() {
+                Next::Missing => self.order(durable)?,
+                Next::Ordered(_) => match self.preparer.wait() {
                     Some(done) => self.notice(done, counters)?,
                     None => return Err(io::Error::other("the preparing thread is gone")),
                 },
@@ -250,19 +296,48 @@ impl Ring {
     }
 
     fn release(&mut self, seq: u64) {
-        let released = self.table.pop_oldest(seq).header;
-        let size = self.config.segment_len();
-        let spare_bytes = self.spares.len() as u64 * size;
-        let wanted = self.spares.is_empty() && matches!(self.next, Next::Missing);
-        let has_room = self.total_bytes_soon() + spare_bytes + size <= self.limit();
-        let keep = released.size == size && (wanted || has_room);
-        let spare = keep.then(|| spare_name(seq));
-        self.spares.extend(spare.clone());
-        if self.pressed {
+        let size = self.table.pop_oldest(seq).header.size;
+        let kept = self.released.iter().filter(|released| released.is_kept).count();
+        let spares = (self.spares.len() + kept) as u64;
+        let wanted = spares == 0 && matches!(self.next, Next::Missing);
+        let has_room = self.total_bytes_soon() + (spares + 1) * self.segment_len <= self.limit();
+        let is_kept = size == self.segment_len && (wanted || has_room);
+        self.released.push_back(Released { seq, size, is_kept, declared_lsn: None });
+    }
+
+    /// Bytes of the files of released segments that no frame speaks of yet.
+    pub fn undeclared_bytes(&self) -> u64 {
+        let undeclared = self.released.iter().filter(|released| released.declared_lsn.is_none());
+        undeclared.map(|released| released.size).sum()
+    }
+
+    /// A frame was written that ends at `end_lsn` and says which segments the log needs.
+    pub fn declared(&mut self, end_lsn: Lsn) {
+        for released in self.released.iter_mut().rev() {
+            if released.declared_lsn.is_some() {
+                break;
+            }
+            released.declared_lsn = Some(end_lsn);
+        }
+    }
+
+    /// Takes the names of released segments away, where a frame before `durable` speaks of them.
+    /// Returns whether there were any.
+    pub fn retire(&mut self, durable: Lsn) -> bool {
+        let is_durable =
+            |released: &mut Released| released.declared_lsn.is_some_and(|lsn| lsn <= durable);
+        let mut has_retired = false;
+        while let Some(released) = self.released.pop_front_if(is_durable) {
+            has_retired = true;
+            let spare = released.is_kept.then(|| spare_name(released.seq));
+            self.spares.extend(spare.clone());
+            self.preparer.give(Job::Retire { name: segment_name(released.seq), spare });
+        }
+        if has_retired && self.pressed {
             // There is room now, one way or the other: try again at once.
             self.order_from = 0;
         }
-        self.preparer.give(Job::Retire { name: segment_name(seq), spare });
+        has_retired
     }
 }
 
@@ -288,7 +363,8 @@ impl Wal {
 
     /// Lets go of the oldest segment, `seq`. Everything that lives in it has
     /// been carried into frames before `carried_lsn` ([`Lsn::ZERO`] if nothing
-    /// was). The file is renamed or removed by the preparer.
+    /// was). The file is renamed or removed by the preparer, once a durable
+    /// frame says that the log does not need it: see [`Wal::declare_released`].
     ///
     /// # Panics
     /// When `carried_lsn` is not durable yet, or `seq` is not the oldest
@@ -297,7 +373,11 @@ impl Wal {
         assert!(carried_lsn <= self.durable, "carried entries are not durable");
         self.ring.release(seq);
         self.counters.segments_released += 1;
-        self.ring.prepare_ahead(self.offset);
+    }
+
+    /// Whether a segment was released that no frame speaks of yet.
+    pub fn owes_declaration(&self) -> bool {
+        self.ring.undeclared_bytes() > 0
     }
 
     /// Raises the latest deadline of segment `seq`, Unix milliseconds.
@@ -363,6 +443,11 @@ impl Wal {
         self.ring.table.living_bytes()
     }
 
+    /// Bytes by which the log is longer than [`Wal::log_limit`].
+    pub fn over_limit_bytes(&self) -> u64 {
+        self.log_bytes().saturating_sub(self.log_limit())
+    }
+
     /// How long the log may be now, in bytes, before it is cleaned.
     pub fn log_limit(&self) -> u64 {
         self.ring.limit()
@@ -379,7 +464,7 @@ fn open(storage: &dyn Storage, seq: u64) -> Result<Arc<dyn File>, ReadError> {
 fn sweep(storage: &dyn Storage, segment_len: u64, keep: u64) -> Result<Vec<String>, OpenError> {
     let mut spares = Vec::new();
     let files = storage.list().map_err(io_at(".", "list"))?;
-    for (name, len) in files {
+    for Listed { name, len, .. } in files {
         match parse_name(&name) {
             Named::Spare(_) if len == segment_len && (spares.len() as u64) < keep => {
                 spares.push(name);

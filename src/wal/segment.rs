@@ -7,19 +7,35 @@
 //! ```text
 //! offset  length  what
 //!      0       8  magic "JETONLOG"
-//!      8       4  format version, 1
-//!     12       4  zero
+//!      8       4  format version, 2
+//!     12       2  older: how many segments directly before this one the log
+//!                 needed when this one was made
+//!     14       2  zero
 //!     16      16  log id: random, the same in every segment of a directory
 //!     32       8  seq: 1 for the first segment ever, then one more each
 //!     40       8  base Lsn: the Lsn of the first byte behind the header block
 //!     48       8  size of the file in bytes, header block included
-//!     56       4  identity: CRC32C of bytes 0 to 55
-//!     60    4036  zero, not looked at: frames never share a page with the header
+//!     56       8  synced Lsn: the log was durable up to here when this segment
+//!                 was made
+//!     64       4  identity: CRC32C of bytes 0 to 63
+//!     68    4028  zero, not looked at: frames never share a page with the header
 //! ```
 //!
 //! A header is valid if and only if magic, version and identity are right, the
-//! size is a multiple of 512 with room behind the header block, and the file
-//! is at least that long.
+//! size is a multiple of 512 with room behind the header block, fewer segments
+//! are older than its seq allows, the synced Lsn is not beyond its base, and
+//! the file is at least that long.
+//!
+//! **Format 1** had zeros in place of `older` and no synced Lsn: its identity
+//! stood at 56 and covered bytes 0 to 55. Such segments are read like any
+//! others, but never written: a log whose current segment has format 1 goes on
+//! in the next segment. Any other version is refused by its number.
+//!
+//! **Older.** Seq less older is the oldest segment that a start needs. The
+//! header knows it as of the time that the segment was made, each frame as of
+//! the time that it was written, so the last frame of the log knows it best,
+//! and the header where there is no frame yet. A segment is released only when
+//! a durable frame says so (see [`super::reader`]).
 //!
 //! **Lsn.** A position in the log: `lsn = base + (offset - 4096)`. The base of
 //! the next segment is this one's base plus its whole capacity, wherever it is
@@ -47,19 +63,26 @@ pub const HEADER_BLOCK_LEN: u64 = 4096;
 pub const SECTOR_LEN: u64 = 512;
 
 const MAGIC: [u8; 8] = *b"JETONLOG";
-const FORMAT_VERSION: u32 = 1;
+/// The version of what is written.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The version before that, which is still read.
+pub(crate) const FORMAT_1: u32 = 1;
 
 const VERSION_AT: usize = MAGIC.len();
-const ZERO_AT: usize = VERSION_AT + 4;
-const LOG_ID_AT: usize = ZERO_AT + 4;
+const OLDER_AT: usize = VERSION_AT + 4;
+const ZERO_AT: usize = OLDER_AT + 2;
+const LOG_ID_AT: usize = ZERO_AT + 2;
 const SEQ_AT: usize = LOG_ID_AT + 16;
 const BASE_AT: usize = SEQ_AT + 8;
 const SIZE_AT: usize = BASE_AT + 8;
-const IDENTITY_AT: usize = SIZE_AT + 8;
+const SYNCED_AT: usize = SIZE_AT + 8;
+const IDENTITY_AT: usize = SYNCED_AT + 8;
+/// Where format 1 had its identity.
+const IDENTITY_1_AT: usize = SYNCED_AT;
 /// Length of the part of the header block that means something.
 pub(crate) const HEADER_LEN: usize = IDENTITY_AT + 4;
 
-const _: () = assert!(HEADER_LEN == 60 && HEADER_LEN as u64 <= HEADER_BLOCK_LEN);
+const _: () = assert!(HEADER_LEN == 68 && HEADER_LEN as u64 <= HEADER_BLOCK_LEN);
 // Sectors of the file and sectors of the frame area must be the same ones.
 const _: () = assert!(HEADER_BLOCK_LEN.is_multiple_of(SECTOR_LEN));
 
@@ -88,6 +111,8 @@ pub struct LogId(pub [u8; 16]);
 /// What the header of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// Format version of the header and the frames: 2, or 1 in an older log.
+    pub format: u32,
     /// The log it belongs to.
     pub log_id: LogId,
     /// Its number: 1 and up, without gaps.
@@ -96,6 +121,11 @@ pub struct SegmentHeader {
     pub base_lsn: Lsn,
     /// Size of the file in bytes, header block included.
     pub size: u64,
+    /// How many segments directly before this one the log needed when this one was made; 0 in
+    /// format 1, which does not say.
+    pub older: u16,
+    /// The log was durable up to here when this segment was made; 0 in format 1.
+    pub synced_lsn: Lsn,
 }
 
 /// Why bytes are not a header.
@@ -110,12 +140,33 @@ pub(crate) enum HeaderFault {
 impl SegmentHeader {
     /// The header of the first segment of a new log.
     pub(crate) fn first(log_id: LogId, size: u64) -> Self {
-        Self { log_id, seq: 1, base_lsn: Lsn::FIRST, size }
+        let (format, base_lsn) = (FORMAT_VERSION, Lsn::FIRST);
+        Self { format, log_id, seq: 1, base_lsn, size, older: 0, synced_lsn: Lsn::ZERO }
     }
 
-    /// The header of the segment behind this one.
-    pub(crate) fn next(&self, size: u64) -> Self {
-        Self { log_id: self.log_id, seq: self.seq + 1, base_lsn: self.end_lsn(), size }
+    /// The header of the segment behind this one, of a log that needs `older` segments before
+    /// that and is durable up to `synced_lsn`.
+    pub(crate) fn next(&self, size: u64, older: u16, synced_lsn: Lsn) -> Self {
+        Self {
+            format: FORMAT_VERSION,
+            log_id: self.log_id,
+            seq: self.seq + 1,
+            base_lsn: self.end_lsn(),
+            size,
+            older,
+            synced_lsn,
+        }
+    }
+
+    /// Whether frames are still written to segments of this format.
+    pub(crate) fn is_current_format(&self) -> bool {
+        self.format == FORMAT_VERSION
+    }
+
+    /// Seq of the oldest segment that the log needed when the segment, or a frame in it, was
+    /// written: so many segments were older. Format 1 does not say.
+    pub(crate) fn oldest_needed(&self, older: u16) -> Option<u64> {
+        (self.format != FORMAT_1).then(|| self.seq.saturating_sub(older.into()).max(1))
     }
 
     /// The offset in the file at which `lsn` stands.
@@ -137,19 +188,24 @@ impl SegmentHeader {
     /// What starts the checksum of every frame in this segment.
     pub(crate) fn identity(&self) -> u32 {
         let bytes = self.encode();
-        u32_at(&bytes, IDENTITY_AT)
+        u32_at(&bytes, identity_at(self.format))
     }
 
     pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..VERSION_AT].copy_from_slice(&MAGIC);
-        bytes[VERSION_AT..ZERO_AT].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[VERSION_AT..OLDER_AT].copy_from_slice(&self.format.to_le_bytes());
         bytes[LOG_ID_AT..SEQ_AT].copy_from_slice(&self.log_id.0);
         bytes[SEQ_AT..BASE_AT].copy_from_slice(&self.seq.to_le_bytes());
         bytes[BASE_AT..SIZE_AT].copy_from_slice(&self.base_lsn.0.to_le_bytes());
-        bytes[SIZE_AT..IDENTITY_AT].copy_from_slice(&self.size.to_le_bytes());
-        let identity = crc32c::crc32c(&bytes[..IDENTITY_AT]);
-        bytes[IDENTITY_AT..].copy_from_slice(&identity.to_le_bytes());
+        bytes[SIZE_AT..SYNCED_AT].copy_from_slice(&self.size.to_le_bytes());
+        if self.format != FORMAT_1 {
+            bytes[OLDER_AT..ZERO_AT].copy_from_slice(&self.older.to_le_bytes());
+            bytes[SYNCED_AT..IDENTITY_AT].copy_from_slice(&self.synced_lsn.0.to_le_bytes());
+        }
+        let at = identity_at(self.format);
+        let identity = crc32c::crc32c(&bytes[..at]);
+        bytes[at..at + 4].copy_from_slice(&identity.to_le_bytes());
         bytes
     }
 
@@ -157,29 +213,42 @@ impl SegmentHeader {
         if bytes[..VERSION_AT] != MAGIC {
             return Err(HeaderFault::Magic);
         }
-        let version = u32_at(bytes, VERSION_AT);
-        let identity = crc32c::crc32c(&bytes[..IDENTITY_AT]);
-        let intact = identity == u32_at(bytes, IDENTITY_AT);
+        let format = u32_at(bytes, VERSION_AT);
+        let at = identity_at(format);
+        let intact = crc32c::crc32c(&bytes[..at]) == u32_at(bytes, at);
         // A flipped bit in the version is damage, not a newer jeton.
-        match (intact, version == FORMAT_VERSION) {
+        match (intact, matches!(format, FORMAT_1 | FORMAT_VERSION)) {
             (false, _) => return Err(HeaderFault::Checksum),
-            (true, false) => return Err(HeaderFault::Version(version)),
+            (true, false) => return Err(HeaderFault::Version(format)),
             (true, true) => {}
         }
         let mut log_id = [0; 16];
         log_id.copy_from_slice(&bytes[LOG_ID_AT..SEQ_AT]);
-        let header = Self {
+        let mut header = Self {
+            format,
             log_id: LogId(log_id),
             seq: u64_at(bytes, SEQ_AT),
             base_lsn: Lsn(u64_at(bytes, BASE_AT)),
             size: u64_at(bytes, SIZE_AT),
+            older: 0,
+            synced_lsn: Lsn::ZERO,
         };
+        if format != FORMAT_1 {
+            header.older = u16_at(bytes, OLDER_AT);
+            header.synced_lsn = Lsn(u64_at(bytes, SYNCED_AT));
+        }
         let sound = header.size.is_multiple_of(SECTOR_LEN)
             && header.size > HEADER_BLOCK_LEN
             && header.base_lsn >= Lsn::FIRST
-            && header.base_lsn.0.checked_add(header.size).is_some();
+            && header.base_lsn.0.checked_add(header.size).is_some()
+            && u64::from(header.older) <= header.seq.saturating_sub(1)
+            && header.synced_lsn <= header.base_lsn;
         if sound { Ok(header) } else { Err(HeaderFault::Fields) }
     }
+}
+
+fn identity_at(format: u32) -> usize {
+    if format == FORMAT_1 { IDENTITY_1_AT } else { IDENTITY_AT }
 }
 
 /// The log that a file with these first bytes belongs to, if it is a segment.
@@ -187,6 +256,10 @@ impl SegmentHeader {
 pub fn log_id_in(bytes: &[u8]) -> Option<LogId> {
     let header: &[u8; HEADER_LEN] = bytes.get(..HEADER_LEN)?.try_into().ok()?;
     SegmentHeader::decode(header).ok().map(|header| header.log_id)
+}
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -253,7 +326,8 @@ mod tests {
     use super::*;
 
     fn header() -> SegmentHeader {
-        SegmentHeader::first(LogId([7; 16]), 1 << 20).next(2 << 20)
+        let first = SegmentHeader::first(LogId([7; 16]), 1 << 20);
+        first.next(2 << 20, 1, Lsn(first.base_lsn.0 + 800))
     }
 
     #[test]
@@ -274,8 +348,36 @@ mod tests {
             SegmentHeader { log_id: LogId([8; 16]), ..own },
             SegmentHeader { seq: own.seq + 1, ..own },
             SegmentHeader { base_lsn: Lsn(own.base_lsn.0 + SECTOR_LEN), ..own },
+            SegmentHeader { format: FORMAT_1, ..own },
         ];
         assert!(others.iter().all(|other| other.identity() != own.identity()));
+    }
+
+    #[test]
+    fn format_1_is_read_and_every_flipped_bit_of_it_is_noticed() {
+        let old = SegmentHeader { format: FORMAT_1, older: 0, synced_lsn: Lsn::ZERO, ..header() };
+        let bytes = old.encode();
+        assert_eq!(u32_at(&bytes, 56), crc32c::crc32c(&bytes[..56]));
+        assert_eq!(bytes[60..], [0; 8]);
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(old));
+        assert_eq!((old.oldest_needed(0), header().oldest_needed(1)), (None, Some(1)));
+        for bit in 0..60 * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(SegmentHeader::decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_refused() {
+        let own = header();
+        for wrong in [
+            SegmentHeader { older: 2, ..own },
+            SegmentHeader { synced_lsn: Lsn(own.base_lsn.0 + 1), ..own },
+            SegmentHeader { size: own.size + 8, ..own },
+        ] {
+            assert_eq!(SegmentHeader::decode(&wrong.encode()), Err(HeaderFault::Fields));
+        }
     }
 
     #[test]

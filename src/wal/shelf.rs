@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::storage::{File, Storage};
+use super::storage::{File, Listed, Storage, list_dir, own_file};
 
 /// A directory whose files nobody changes.
 pub struct Shelf(PathBuf);
@@ -30,19 +30,11 @@ impl Storage for Shelf {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(ShelfFile(fs::File::open(self.0.join(name))?)))
+        Ok(Arc::new(ShelfFile(own_file().open(self.0.join(name))?)))
     }
 
-    fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                files.push((name, metadata.len()));
-            }
-        }
-        Ok(files)
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        list_dir(&self.0)
     }
 
     fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
@@ -103,6 +95,7 @@ mod tests {
         assert!(file.write_at(b"x", 0).is_err() && file.set_len(0).is_err());
         assert!(shelf.create("b", 0).is_err() && shelf.rename("a", "b").is_err());
         assert!(shelf.remove("a").is_err());
-        assert_eq!(shelf.list().unwrap(), [("a".to_owned(), 5)]);
+        let listed = Listed { name: "a".to_owned(), len: 5, is_regular: true };
+        assert_eq!(shelf.list().unwrap(), [listed]);
     }
 }

@@ -14,7 +14,7 @@
 
 use std::fs::{self, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ pub trait Storage: Send + Sync {
     /// Opens a file that exists, for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
 
-    /// The names and lengths (bytes) of all files, in no particular order.
-    fn list(&self) -> io::Result<Vec<(String, u64)>>;
+    /// All names in the directory, in no particular order.
+    fn list(&self) -> io::Result<Vec<Listed>>;
 
     /// Renames a file; one that is called `to` already is replaced.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -44,6 +44,17 @@ pub trait Storage: Send + Sync {
 
     /// Makes the names durable: what was created, renamed and removed so far.
     fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// The name.
+    pub name: String,
+    /// Length of what it stands for, in bytes.
+    pub len: u64,
+    /// Whether that is a file: no link, directory or device.
+    pub is_regular: bool,
 }
 
 /// One open file. All methods may be called from any thread.
@@ -166,34 +177,43 @@ fn create_durably(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// All names in `dir`; links are not followed.
+pub(super) fn list_dir(dir: &Path) -> io::Result<Vec<Listed>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        // A name that is not UTF-8 can't be one of ours.
+        if let Ok(name) = entry.file_name().into_string() {
+            files.push(Listed { name, len: metadata.len(), is_regular: metadata.is_file() });
+        }
+    }
+    Ok(files)
+}
+
+/// How files of a log are opened: never through a link, and without waiting for the other end of a
+/// pipe.
+pub(super) fn own_file() -> fs::OpenOptions {
+    use rustix::fs::OFlags;
+    let mut options = fs::OpenOptions::new();
+    options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    options
+}
+
 impl Storage for Disk {
     fn create(&self, name: &str, reserve_len: u64) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .open(self.dir.join(name))?;
+        let file = own_file().create(true).truncate(true).write(true).open(self.dir.join(name))?;
         reserve(&file, reserve_len)?;
         Ok(Arc::new(DiskFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(self.dir.join(name))?;
+        let file = own_file().write(true).open(self.dir.join(name))?;
         Ok(Arc::new(DiskFile(file)))
     }
 
-    fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            // A name that is not UTF-8 can't be one of ours.
-            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                files.push((name, metadata.len()));
-            }
-        }
-        Ok(files)
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        list_dir(&self.dir)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -287,8 +307,26 @@ mod tests {
         assert!(disk.open("b").unwrap().read_at(&mut back, 1).is_err());
         let mut names = disk.list().unwrap();
         names.sort();
-        assert_eq!(names, [("b".to_owned(), 8), ("lock".to_owned(), 0)]);
+        let listed = |name: &str, len| Listed { name: name.to_owned(), len, is_regular: true };
+        assert_eq!(names, [listed("b", 8), listed("lock", 0)]);
         disk.remove("b").unwrap();
         assert!(disk.open("b").is_err());
+    }
+
+    #[test]
+    fn p5_links_are_listed_as_such_and_never_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, elsewhere) = (home.path().join("data"), home.path().join("elsewhere"));
+        fs::write(&elsewhere, b"whole").unwrap();
+        let disk = Disk::open(&dir).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.join("a")).unwrap();
+        let listed = disk.list().unwrap();
+        assert!(listed.iter().any(|listed| listed.name == "a" && !listed.is_regular));
+        assert!(disk.open("a").is_err() && disk.create("a", 0).is_err());
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"whole");
+        // The directory itself may be a link.
+        drop(disk);
+        std::os::unix::fs::symlink(&dir, home.path().join("link")).unwrap();
+        assert_eq!(Disk::open(&home.path().join("link")).unwrap().list().unwrap().len(), 2);
     }
 }

@@ -45,6 +45,8 @@ pub struct Tail {
     pub torn_bytes: u64,
     /// Log time of the last frame, Unix milliseconds; 0 for an empty log.
     pub last_time_ms: u64,
+    /// The last frame of the log holds records: nothing stands behind it that proves it durable.
+    pub ends_with_records: bool,
     /// Up to where something must be wiped, as an offset in the file.
     wipe_end: u64,
 }
@@ -92,6 +94,7 @@ pub(crate) fn examine(bytes: &[u8], header: &SegmentHeader, walk: &Walk) -> Resu
         end_offset: end,
         torn_bytes: wipe_end - torn_at.min(wipe_end),
         last_time_ms: walk.last_time_ms.unwrap_or(0),
+        ends_with_records: walk.last.is_some_and(|last| last.body_len > 0),
         wipe_end,
     })
 }

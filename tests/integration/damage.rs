@@ -216,6 +216,29 @@ fn p5_a_missing_segment_in_the_middle_is_refused() {
     assert_eq!(verify(wreck.path()).status.code(), Some(1));
 }
 
+/// Taken away, or moved elsewhere with a link in its place: the log says that it needs it.
+#[test]
+fn p5_an_oldest_segment_that_is_missing_or_a_link_is_refused() {
+    let wreck = Wreck::new(60, 50_000);
+    let oldest = wreck.place(0).0;
+    assert_ne!(oldest, wreck.place(59).0);
+    let moved = wreck.path().join("moved");
+    std::fs::rename(&oldest, &moved).expect("moved");
+    let assert_refused = |reason: &str| {
+        let refusal = Launch::on(wreck.path()).try_start().err().expect("the loss is refused");
+        assert!(!refusal.status.success());
+        assert!(refusal.stderr.contains(reason), "{}", refusal.stderr);
+        let verified = verify(wreck.path());
+        assert_eq!(verified.status.code(), Some(1));
+        assert!(said(&verified).contains(reason), "{}", said(&verified));
+    };
+    assert_refused("segment 1 is missing");
+    std::os::unix::fs::symlink(&moved, &oldest).expect("a link");
+    assert_refused("a file of the log must be a regular file");
+    std::fs::rename(&moved, &oldest).expect("moved back");
+    wreck.assert_all_but(0);
+}
+
 #[test]
 fn the_search_for_numbers_reads_both_forms() {
     let text = "damaged: 000001.log at offset 4096 (0x1000), 12 bytes";

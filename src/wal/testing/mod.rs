@@ -16,7 +16,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::segment::SECTOR_LEN;
-use super::storage::{File, Storage};
+use super::storage::{File, Listed, Storage};
 
 pub use fault::{Call, Fault, Planned};
 pub use random::Random;
@@ -275,11 +275,14 @@ impl Storage for Memory {
         Ok(Arc::new(MemoryFile { disk: self.clone(), node }))
     }
 
-    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+    fn list(&self) -> io::Result<Vec<Listed>> {
         let mut inner = self.lock();
         inner.whole_call(Call::List)?;
-        let len = |node: usize| inner.nodes[node].cache.len() as u64;
-        Ok(inner.names.iter().map(|(name, node)| (name.clone(), len(*node))).collect())
+        let listed = |(name, node): (&String, &usize)| {
+            let len = inner.nodes[*node].cache.len() as u64;
+            Listed { name: name.clone(), len, is_regular: true }
+        };
+        Ok(inner.names.iter().map(listed).collect())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

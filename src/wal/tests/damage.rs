@@ -58,7 +58,7 @@ fn every_flipped_bit_of_a_closed_log_changes_nothing_or_is_refused() {
     let end = (wal.close(9).unwrap().0 - Lsn::FIRST.0) as usize + 4096;
     let mut refused = 0;
     // The header, and everything from the first frame to behind the mark.
-    for byte in (0..64).chain(4096..end + 16) {
+    for byte in (0..72).chain(4096..end + 16) {
         for bit in 0..8 {
             disk.edit(&segment(1), |bytes| bytes[byte] ^= 1 << bit);
             match recover(&disk) {
@@ -75,7 +75,7 @@ fn every_flipped_bit_of_a_closed_log_changes_nothing_or_is_refused() {
     }
     // All of the header, all frames with their bodies, but not the mark.
     let bodies: usize = wrote.iter().map(|(_, body)| body.len()).sum();
-    assert_eq!(refused, (60 + 6 * 32 + bodies) * 8);
+    assert_eq!(refused, (68 + 6 * 32 + bodies) * 8);
 }
 
 #[test]
@@ -198,6 +198,164 @@ fn missing_segments_are_named() {
     let damage = refusal(&hurt);
     assert_eq!(damage.what, DamageKind::MissingSegment { seq: 2 });
     assert_eq!(damage.file, segment(3));
+}
+
+/// Taken away, or moved elsewhere with a link in its place: the last frame says that the log
+/// still needs it.
+#[test]
+fn p5_oldest_segment_that_is_missing_is_refused_by_name() {
+    let (disk, wrote) = three_segments();
+    for gone in 1..=2 {
+        let hurt = disk.crash(Keep::Everything);
+        for seq in 1..=gone {
+            hurt.storage().remove(&segment(seq)).unwrap();
+        }
+        let damage = refusal(&hurt);
+        assert_eq!(damage.what, DamageKind::MissingOldest { seq: gone });
+        assert_eq!(damage.file, segment(gone + 1));
+    }
+    // One that was released is no loss, and the next one is.
+    let mut wal = resume(&disk);
+    free(&mut wal, 1, Lsn::ZERO);
+    assert!(!disk.names().contains(&segment(1)));
+    let (seen, _) = recover(&disk).unwrap();
+    assert!(wrote.ends_with(&seen) && seen.len() < wrote.len());
+    disk.storage().remove(&segment(2)).unwrap();
+    assert_eq!(refusal(&disk).what, DamageKind::MissingOldest { seq: 2 });
+}
+
+/// Nothing is in the current segment yet: the one before it, or the header, says it.
+#[test]
+fn p5_oldest_segment_is_missed_by_a_log_without_a_frame_in_its_last_segment() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    while wal.current_seq() < 3 {
+        append(&mut wal, 1, &[1; 900]);
+    }
+    wal.sync().unwrap();
+    disk.edit(&segment(3), |bytes| bytes[4096..].fill(0));
+    assert!(recover(&disk).is_ok());
+    for gone in 1..=2 {
+        disk.storage().remove(&segment(gone)).unwrap();
+        assert_eq!(refusal(&disk).what, DamageKind::MissingOldest { seq: gone });
+    }
+}
+
+#[test]
+fn p5_segment_that_is_a_link_or_no_file_is_refused_by_name() {
+    use crate::wal::{Disk, Shelf};
+    use std::os::unix::fs::symlink;
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    let storage: Arc<dyn Storage> = Arc::new(Disk::open(&dir).unwrap());
+    let mut wal = Wal::create(Arc::clone(&storage), TINY, LOG_ID).unwrap();
+    while wal.current_seq() < 3 {
+        append(&mut wal, 1, &[1; 900]);
+    }
+    wal.close(1).unwrap();
+    let elsewhere = home.path().join("elsewhere");
+    for name in [segment(1), segment(2), segment(3)] {
+        std::fs::rename(dir.join(&name), &elsewhere).unwrap();
+        for is_link in [true, false] {
+            match is_link {
+                true => symlink(&elsewhere, dir.join(&name)).unwrap(),
+                false => std::fs::create_dir(dir.join(&name)).unwrap(),
+            }
+            let shelf: Arc<dyn Storage> = Arc::new(Shelf::new(&dir));
+            for storage in [&storage, &shelf] {
+                match survey(storage) {
+                    Err(ReadError::Damage(damage)) => {
+                        assert_eq!(
+                            (damage.file, damage.what),
+                            (name.clone(), DamageKind::NotRegular)
+                        );
+                    }
+                    other => panic!("{:?}", other.err()),
+                }
+            }
+            match is_link {
+                true => std::fs::remove_file(dir.join(&name)).unwrap(),
+                false => std::fs::remove_dir(dir.join(&name)).unwrap(),
+            }
+        }
+        std::fs::rename(&elsewhere, dir.join(&name)).unwrap();
+    }
+    for name in ["spare-0000000000000009.log", "fresh-0000000000000009.tmp"] {
+        symlink(&elsewhere, dir.join(name)).unwrap();
+        assert!(survey(&storage).is_err(), "{name}");
+        std::fs::remove_file(dir.join(name)).unwrap();
+    }
+    assert!(survey(&storage).is_ok());
+}
+
+/// The header of the prepared segment says how far the log was durable.
+#[test]
+fn p5_older_copy_of_the_newest_segment_is_refused() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 1, b"early");
+    wal.mark(1).unwrap();
+    let early = disk.bytes(&segment(1));
+    while disk.names().len() < 2 {
+        append(&mut wal, 2, &[2; 700]);
+        wal.sync().unwrap();
+    }
+    assert!(recover(&disk).is_ok());
+    disk.edit(&segment(1), |bytes| bytes.clone_from(&early));
+    let damage = refusal(&disk);
+    assert!(matches!(damage.what, DamageKind::EndsTooEarly { seq: 2, .. }), "{damage}");
+    assert_eq!(damage.file, segment(1));
+}
+
+/// Writes a log as format 1 had it: other headers, and frames that say nothing of older segments.
+fn format_1(disk: &Memory, seqs: std::ops::RangeInclusive<u64>) {
+    use crate::wal::segment::{FORMAT_1, SegmentHeader};
+    for seq in seqs {
+        disk.edit(&segment(seq), |bytes| {
+            let mut head = [0; crate::wal::segment::HEADER_LEN];
+            head.copy_from_slice(&bytes[..68]);
+            let new = SegmentHeader::decode(&head).unwrap();
+            let old = SegmentHeader { format: FORMAT_1, older: 0, synced_lsn: Lsn::ZERO, ..new };
+            bytes[..68].copy_from_slice(&old.encode());
+            let mut at = 4096;
+            while at + 32 <= bytes.len() {
+                let len = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
+                let end = at + 32 + (len & 0x7FFF_FFFF) as usize;
+                let lsn = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
+                if lsn != new.lsn_at(at as u64).0 {
+                    // The next sector, or the end.
+                    at = (at + 1).next_multiple_of(512);
+                    continue;
+                }
+                bytes[at + 22..at + 24].fill(0);
+                let checksum = crc32c::crc32c_append(old.identity(), &bytes[at + 4..end]);
+                bytes[at..at + 4].copy_from_slice(&checksum.to_le_bytes());
+                at = end.next_multiple_of(8);
+            }
+        });
+    }
+}
+
+#[test]
+fn log_of_format_1_is_read_and_goes_on_in_format_2() {
+    let (disk, wrote) = three_segments();
+    format_1(&disk, 1..=3);
+    assert_eq!(recover(&disk).unwrap(), (wrote.clone(), 0));
+    // It does not say which segments it needs.
+    let short = disk.crash(Keep::Everything);
+    short.storage().remove(&segment(1)).unwrap();
+    assert!(recover(&short).is_ok());
+    let mut wal = resume(&disk);
+    append(&mut wal, 50, b"new");
+    wal.sync().unwrap();
+    let formats: Vec<u32> = wal.segments().map(|segment| segment.header.format).collect();
+    assert_eq!(formats[..3], [1, 1, 1]);
+    assert!(formats.ends_with(&[2]) && wal.current_seq() >= 4);
+    let mut expected = wrote;
+    expected.push((50, b"new".to_vec()));
+    assert_eq!(recover(&disk).unwrap(), (expected, 0));
+    disk.storage().remove(&segment(1)).unwrap();
+    assert_eq!(refusal(&disk).what, DamageKind::MissingOldest { seq: 1 });
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod ring;
 use std::sync::Arc;
 
 use super::testing::Memory;
-use super::{Config, FrameBuffer, LogId, Preparing, ReadError, Storage, Survey, Wal, survey};
+use super::{Config, FrameBuffer, LogId, Lsn, Preparing, ReadError, Storage, Survey, Wal, survey};
 
 /// Twelve KiB: two pages of frames behind the header.
 const TINY: Config =
@@ -27,6 +27,13 @@ fn frame(body: &[u8]) -> FrameBuffer {
 
 fn append(wal: &mut Wal, time_ms: u64, body: &[u8]) {
     wal.append(time_ms, &mut frame(body)).unwrap();
+}
+
+/// Releases a segment and lets its file go; errors are for what comes next to notice.
+fn free(wal: &mut Wal, seq: u64, carried: Lsn) {
+    wal.release_oldest(seq, carried);
+    let time_ms = wal.last_time_ms();
+    let _ = wal.declare_released(time_ms);
 }
 
 /// One frame as a reader sees it: log time and body.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::wal::testing::Keep;
-use crate::wal::{Clean, Lsn, Step};
+use crate::wal::{Clean, Step};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -109,7 +109,7 @@ impl Model {
             Clean::Nothing => {}
             Clean::Expired { seq } => {
                 assert!(self.living.values().all(|entry| entry.seq != seq));
-                self.wal.release_oldest(seq, Lsn::ZERO);
+                free(&mut self.wal, seq, Lsn::ZERO);
             }
             Clean::Scan { seq } => {
                 let mut cleaner = self.wal.cleaner().unwrap().unwrap();
@@ -120,7 +120,7 @@ impl Model {
                 }
                 let carried = self.wal.sync().unwrap();
                 assert!(self.living.values().all(|entry| entry.seq != seq));
-                self.wal.release_oldest(seq, carried);
+                free(&mut self.wal, seq, carried);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wal::testing::{Call, Fault, Keep, Planned};
-use crate::wal::{AppendError, Clean, Disk, Lsn, Step};
+use crate::wal::{AppendError, Clean, Disk, Step};
 
 fn fill_until(wal: &mut Wal, seq: u64) {
     while wal.current_seq() < seq {
@@ -20,7 +20,7 @@ fn ring_recycles_its_files_and_old_frames_are_never_seen() {
     for turn in 0..30 {
         // Nothing lives in any of them.
         while let Clean::Expired { seq } = wal.cleaning_due(1) {
-            wal.release_oldest(seq, Lsn::ZERO);
+            free(&mut wal, seq, Lsn::ZERO);
         }
         let next = wal.current_seq() + 1;
         fill_until(&mut wal, next);
@@ -142,7 +142,7 @@ fn full_disk_goes_on_with_the_file_of_an_expired_segment() {
     assert!(matches!(again, AppendError::NoSpace(_)), "{again}");
     assert!(matches!(wal.cleaning_due(1), Clean::Expired { .. }));
     if let Clean::Expired { seq } = wal.cleaning_due(1) {
-        wal.release_oldest(seq, Lsn::ZERO);
+        free(&mut wal, seq, Lsn::ZERO);
     }
     // The next segment is made of it at once, so that cleaning can stop.
     assert_eq!(wal.log_bytes(), 2 * TINY.segment_size);
@@ -160,7 +160,7 @@ fn spare_that_finds_no_space_for_its_header_stays_a_spare() {
     disk.set_space_left(Some(11 << 10));
     while wal.append(0, &mut frame(&[1; 900])).is_ok() {}
     disk.set_space_left(Some(100));
-    wal.release_oldest(1, Lsn::ZERO);
+    free(&mut wal, 1, Lsn::ZERO);
     assert!(wal.append(0, &mut frame(&[1; 900])).is_err());
     disk.set_space_left(Some(8 << 10));
     append(&mut wal, 0, &[1; 900]);
@@ -173,14 +173,14 @@ fn segments_that_cannot_be_renamed_leave_no_gap() {
     let mut wal = create(&disk);
     fill_until(&mut wal, 4);
     disk.set_full_names(true);
-    wal.release_oldest(1, Lsn::ZERO);
+    free(&mut wal, 1, Lsn::ZERO);
     disk.set_full_names(false);
     assert!(recover(&disk).is_ok());
-    wal.release_oldest(2, Lsn::ZERO);
+    free(&mut wal, 2, Lsn::ZERO);
     let found = survey(&disk.crash(Keep::Synced).storage()).unwrap().unwrap();
     assert_eq!(found.segments[0].header.seq, 3);
     disk.set_full_names(true);
-    wal.release_oldest(3, Lsn::ZERO);
+    free(&mut wal, 3, Lsn::ZERO);
     assert!(recover(&disk).is_ok());
 }
 
@@ -188,18 +188,19 @@ fn segments_that_cannot_be_renamed_leave_no_gap() {
 /// the header of a later segment behind it, the log would not open (P5).
 #[test]
 fn p5_spare_whose_old_name_may_come_back_is_not_written() {
-    for (seed, calls) in (0..20).flat_map(|seed| (2..10).map(move |calls| (seed, calls))) {
+    for (seed, calls) in (0..20).flat_map(|seed| (4..12).map(move |calls| (seed, calls))) {
         let disk = Memory::seeded(seed);
         let mut wal = create(&disk);
         // So long that the next segment waits for a spare, which is then taken at once.
         fill_until(&mut wal, 4);
         append(&mut wal, 0, &[7; 3000]);
         wal.sync().unwrap();
-        let sync_dir = disk.asked() + 2;
+        // The frame, its sync, the new name, and then that of the directory.
+        let sync_dir = disk.asked() + 4;
         disk.plan(Planned { fault: Fault::FailedSync, at: sync_dir, is_lasting: false });
         disk.switch_off_at(disk.calls() + calls);
-        wal.release_oldest(1, Lsn::ZERO);
-        assert!(disk.struck().contains_key(&Fault::FailedSync) || calls == 2);
+        free(&mut wal, 1, Lsn::ZERO);
+        assert!(disk.struck().contains_key(&Fault::FailedSync) || calls == 4);
         let refused = (0..20).find_map(|_| wal.append(0, &mut frame(&[2; 800])).err());
         assert!(matches!(refused, Some(AppendError::Failed(_))), "{refused:?}");
         let since = &disk.history()[sync_dir as usize..];
@@ -251,9 +252,80 @@ fn body_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
     for _ in 0..20 {
         append(&mut wal, 1, &vec![1; max]);
     }
+    let max = crate::wal::BODY_LEN_MAX;
     let refused = wal.append(1, &mut frame(&vec![1; max + 1])).unwrap_err();
     assert!(matches!(refused, AppendError::TooLong { .. }));
     assert_eq!(recover(&disk).unwrap().0.len(), 20);
+}
+
+/// A frame of an earlier, larger segment size is carried in a segment that has room for four.
+#[test]
+fn p7_frames_longer_than_a_segment_make_longer_segments() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    fill_until(&mut wal, 3);
+    free(&mut wal, 1, Lsn::ZERO);
+    for number in 0..12 {
+        append(&mut wal, 0, &[number; 20_000]);
+    }
+    wal.sync().unwrap();
+    let long: Vec<u64> = wal.segments().map(|segment| segment.header.size).collect();
+    assert!(long.iter().all(|size| *size == 12 << 10 || *size > 80_000), "{long:?}");
+    assert!(long.len() < 10, "three to four frames share a segment: {long:?}");
+    // Spares of the old length are gone, and the log can be read and cleaned like any other.
+    assert!(!disk.names().iter().any(|name| name.starts_with("spare")), "{:?}", disk.names());
+    let seen = recover(&disk.crash(Keep::Synced)).unwrap().0;
+    assert_eq!(seen.iter().filter(|(_, body)| body.len() == 20_000).count(), 12);
+    while let Clean::Expired { seq } = wal.cleaning_due(1) {
+        free(&mut wal, seq, Lsn::ZERO);
+    }
+    assert!(wal.segments().len() == 1);
+}
+
+/// The disk is full and so is the segment: the sector that is kept for it says what was released,
+/// and the file of that becomes the next segment.
+#[test]
+fn p6_full_segment_on_a_full_disk_still_says_what_was_released() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    fill_until(&mut wal, 2);
+    disk.set_space_left(Some(0));
+    let room = 12_288 - 2 * 512;
+    disk.set_space_left(Some(60 << 10));
+    while wal.ring.table.current().used_bytes + 512 <= room {
+        if wal.append(0, &mut frame(&[1; 300])).is_err() {
+            break;
+        }
+        wal.sync().unwrap();
+        disk.set_space_left(Some(6 << 10));
+    }
+    disk.set_space_left(Some(6 << 10));
+    assert!(matches!(wal.append(0, &mut frame(&[1; 900])), Err(AppendError::NoSpace(_))));
+    assert!(matches!(wal.mark(0), Err(AppendError::NoSpace(_))), "not a sector to spare");
+    wal.release_oldest(1, Lsn::ZERO);
+    wal.declare_released(0).unwrap();
+    append(&mut wal, 0, &[1; 900]);
+    wal.sync().unwrap();
+    assert_eq!(wal.counters().segments_recycled, 1);
+    let found = survey(&disk.crash(Keep::Synced).storage()).unwrap().unwrap();
+    assert_eq!(found.segments[0].header.seq, 2);
+}
+
+#[test]
+fn p5_release_is_durable_before_the_file_loses_its_name() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    fill_until(&mut wal, 4);
+    let first = crate::wal::segment::segment_name(1);
+    wal.release_oldest(1, Lsn::ZERO);
+    assert!(wal.owes_declaration() && disk.names().contains(&first));
+    // Any frame says it; only the sync lets the file go.
+    append(&mut wal, 0, b"x");
+    assert!(!wal.owes_declaration() && disk.names().contains(&first));
+    let asked = disk.asked() as usize;
+    wal.sync().unwrap();
+    assert!(!disk.names().contains(&first));
+    assert_eq!(disk.history()[asked..asked + 2], [Call::Sync, Call::Rename]);
 }
 
 #[test]
@@ -304,7 +376,7 @@ fn real_directory_and_thread_do_the_same() {
         append(&mut wal, number, &vec![number as u8; 150_000]);
         wal.sync().unwrap();
         if let Clean::Expired { seq } = wal.cleaning_due(1) {
-            wal.release_oldest(seq, Lsn::ZERO);
+            free(&mut wal, seq, Lsn::ZERO);
         }
     }
     wal.close(40).unwrap();

@@ -175,7 +175,8 @@ impl Script {
         self.keyed.extend(keyed.cloned());
         let outcomes = self.stepped.carry_out(ops).expect("the script is taken on");
         for outcome in outcomes {
-            let failed = matches!(outcome, Outcome::DiskFull | Outcome::ReadOnly);
+            let failed =
+                matches!(outcome, Outcome::DiskFull | Outcome::LogUnavailable | Outcome::ReadOnly);
             assert!(!failed, "the script was refused: {outcome:?}");
         }
         self.note();

@@ -148,6 +148,7 @@ fn answer(outcome: &Outcome) -> Answer {
         | Outcome::QuotaFull
         | Outcome::DiskFull
         | Outcome::ClockWrong
+        | Outcome::LogUnavailable
         | Outcome::ReadOnly => {
             panic!("{outcome:?}")
         }

@@ -27,11 +27,10 @@ macro_rules! counts {
 
 counts! {
     seeds, turns, tends, ops, issued, exists, conflicts, already_consumed, consumed, replayed,
-    extended, revokes, not_found, misses, disk_full, read_only, power_cuts, kills, closes,
-    recoveries, refused_opens, cut_again, torn, jumps, freezes, paced, sleeps, held,
-    followed, clock_wrong, frames, segments_created,
-    segments_recycled, segments_released, lives_with_carries, carried_bytes, expired, io_errors,
-    no_spaces, short_writes, failed_syncs,
+    extended, revokes, not_found, misses, disk_full, log_unavailable, read_only, power_cuts, kills,
+    closes, recoveries, refused_opens, cut_again, torn, jumps, freezes, paced, sleeps, held,
+    followed, clock_wrong, frames, segments_created, segments_recycled, segments_released,
+    lives_with_carries, carried_bytes, expired, io_errors, no_spaces, short_writes, failed_syncs,
 }
 
 impl Counts {
@@ -47,6 +46,7 @@ impl Counts {
             Outcome::Replayed { .. } => &mut self.replayed,
             Outcome::Extended { .. } => &mut self.extended,
             Outcome::DiskFull => &mut self.disk_full,
+            Outcome::LogUnavailable => &mut self.log_unavailable,
             Outcome::ReadOnly => &mut self.read_only,
             Outcome::ClockWrong => &mut self.clock_wrong,
             _ if change.what == What::Revoke => &mut self.revokes,

@@ -203,6 +203,9 @@ impl Lab {
         if any(Outcome::DiskFull) && self.struck() == struck {
             return Err("DiskFull, and the disk refused nothing".to_owned());
         }
+        if any(Outcome::LogUnavailable) && self.struck() == struck {
+            return Err("LogUnavailable, and the disk refused nothing".to_owned());
+        }
         if any(Outcome::ReadOnly) && self.struck() == self.struck_at_open {
             return Err("ReadOnly, and the disk never failed".to_owned());
         }

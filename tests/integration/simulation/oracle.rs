@@ -257,7 +257,11 @@ fn follow(
     // are when it is asked, beside others that are not applied yet.
     let mut worlds = vec![(before, BTreeMap::<u64, Vec<Option<Held>>>::new())];
     for (change, outcome) in turn {
-        if matches!(outcome, Outcome::ReadOnly | Outcome::DiskFull | Outcome::ClockWrong) {
+        let is_refused = matches!(
+            outcome,
+            Outcome::ReadOnly | Outcome::DiskFull | Outcome::LogUnavailable | Outcome::ClockWrong
+        );
+        if is_refused {
             continue;
         }
         let mut next = Vec::new();

@@ -1,0 +1,325 @@
+//! The log under the engine where the disk is slow, segments are smaller than before, or the next
+//! segment can't be made.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use super::*;
+use crate::engine::stepped::Stepped;
+use crate::wal::{File, Listed, Storage};
+use crate::warning::Warning;
+
+fn step(storage: Arc<dyn Storage>, clock: &Arc<ManualClock>, config: Config) -> Stepped {
+    let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
+    Stepped::open(config, storage, digester, clock.clone()).unwrap()
+}
+
+fn carry_out(engine: &mut Stepped, op: Op) -> Outcome {
+    engine.carry_out(vec![op]).unwrap().pop().unwrap()
+}
+
+/// A disk on which a page of a file that is being prepared takes 4 ms and a sync 5 ms. It measures
+/// for how long what was acknowledged is not durable.
+#[derive(Clone)]
+struct Slow {
+    disk: Memory,
+    clock: Arc<ManualClock>,
+    /// For each name: whether the file has become a segment.
+    files: Arc<Mutex<HashMap<String, Arc<AtomicBool>>>>,
+    /// When the oldest change was acknowledged that is not durable, monotonic milliseconds plus
+    /// one; 0 for none.
+    waits_since: Arc<AtomicU64>,
+    /// The longest time that one waited.
+    longest_ms: Arc<AtomicU64>,
+}
+
+struct SlowFile {
+    file: Arc<dyn File>,
+    disk: Slow,
+    is_segment: Arc<AtomicBool>,
+}
+
+impl Slow {
+    fn new(clock: &Arc<ManualClock>) -> Slow {
+        Slow {
+            disk: Memory::new(),
+            clock: clock.clone(),
+            files: Arc::default(),
+            waits_since: Arc::default(),
+            longest_ms: Arc::default(),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.monotonic().as_millis() as u64
+    }
+
+    fn acknowledged(&self) {
+        let now = self.now_ms() + 1;
+        let _ = self.waits_since.compare_exchange(0, now, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    fn durable(&self) {
+        let since = self.waits_since.swap(0, Ordering::SeqCst);
+        if since > 0 {
+            self.longest_ms.fetch_max(self.now_ms() + 1 - since, Ordering::SeqCst);
+        }
+    }
+
+    fn wrap(&self, name: &str, file: Arc<dyn File>) -> Arc<dyn File> {
+        let mut files = self.files.lock().unwrap();
+        let is_segment = files.entry(name.to_owned()).or_default().clone();
+        Arc::new(SlowFile { file, disk: self.clone(), is_segment })
+    }
+}
+
+impl Storage for Slow {
+    fn create(&self, name: &str, reserve_len: u64) -> io::Result<Arc<dyn File>> {
+        self.files.lock().unwrap().remove(name);
+        Ok(self.wrap(name, self.disk.create(name, reserve_len)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(self.wrap(name, self.disk.open(name)?))
+    }
+
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        self.disk.list()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.files.lock().unwrap();
+        let file = files.remove(from).unwrap_or_default();
+        file.store(to.starts_with("segment-"), Ordering::SeqCst);
+        files.insert(to.to_owned(), file);
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+}
+
+impl File for SlowFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_at(buf, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if !self.is_segment.load(Ordering::SeqCst) {
+            self.disk.clock.advance(4);
+        }
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.clock.advance(5);
+        self.file.sync()?;
+        if self.is_segment.load(Ordering::SeqCst) {
+            self.disk.durable();
+        }
+        Ok(())
+    }
+
+    fn forget_cache(&self) -> io::Result<()> {
+        self.file.forget_cache()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
+
+/// Filling a segment takes longer than the period, and the committer has to wait for it each time.
+#[test]
+fn p1_the_sync_period_is_kept_whatever_the_preparer_does() {
+    let clock = Arc::new(ManualClock::at(START));
+    let disk = Slow::new(&clock);
+    let mut config = config(512 << 10);
+    config.sync = SyncMode::Every(Duration::from_millis(100));
+    config.wal.preparing = Preparing::Late;
+    let mut engine = step(Arc::new(disk.clone()), &clock, config);
+    for id in 0..800 {
+        let outcome = carry_out(&mut engine, issue(id, &[b'x'; 2_000], MAX_TTL_MS));
+        assert!(matches!(outcome, Outcome::Issued { .. }));
+        disk.acknowledged();
+        clock.advance(1);
+        engine.tend(false);
+    }
+    assert!(engine.engine().stats().log.segments >= 3);
+    let longest_ms = disk.longest_ms.load(Ordering::SeqCst);
+    // The period, one turn, and the sync itself.
+    assert!((100..=110).contains(&longest_ms), "{longest_ms} ms");
+}
+
+/// Entries of an earlier, larger `--segment-size` are longer than a segment of today.
+#[test]
+fn p7_smaller_segments_than_before_are_cleaned_all_the_same() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut engine = step(disk.storage(), &clock, config(64 << 10));
+    for id in 0..5 {
+        let outcome = carry_out(&mut engine, issue(id, &[b'x'; 9_000], MAX_TTL_MS));
+        assert!(matches!(outcome, Outcome::Issued { .. }), "{outcome:?}");
+    }
+    engine.close().unwrap();
+    let mut engine = step(disk.storage(), &clock, config(8 << 10));
+    for turn in 0..600 {
+        let outcome = carry_out(&mut engine, issue(1_000 + turn, &[b'y'; 1_000], 500));
+        assert!(matches!(outcome, Outcome::Issued { .. }), "{outcome:?}");
+        clock.advance(20);
+        engine.tend(turn % 7 == 0);
+    }
+    let log = engine.engine().stats().log;
+    assert!(log.segments_released > 10, "{log:?}");
+    assert!(log.bytes < 300 << 10, "{log:?}");
+    assert!(log.carried_bytes >= 5 * 9_000, "{log:?}");
+    assert_eq!(engine.engine().readiness(), Ok(()));
+    let again = step(disk.crash(Keep::Synced).storage(), &clock, config(8 << 10));
+    assert!((0..5).all(|id| resolve(again.engine(), id).is_some()));
+}
+
+/// A disk on which no file can be made, for want of descriptors.
+#[derive(Clone)]
+struct FewDescriptors {
+    disk: Memory,
+    is_short: Arc<AtomicBool>,
+}
+
+impl Storage for FewDescriptors {
+    fn create(&self, name: &str, reserve_len: u64) -> io::Result<Arc<dyn File>> {
+        match self.is_short.load(Ordering::SeqCst) {
+            true => Err(io::Error::other("too many open files")),
+            false => self.disk.create(name, reserve_len),
+        }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.disk.open(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        self.disk.list()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+}
+
+#[test]
+fn p6_what_is_no_full_disk_is_not_called_one() {
+    let clock = Arc::new(ManualClock::at(START));
+    let is_short = Arc::new(AtomicBool::new(true));
+    let disk = FewDescriptors { disk: Memory::new(), is_short: is_short.clone() };
+    is_short.store(false, Ordering::SeqCst);
+    let mut engine = step(Arc::new(disk), &clock, config(16 << 10));
+    is_short.store(true, Ordering::SeqCst);
+    let mut ids = 0..;
+    let mut next = |engine: &mut Stepped| {
+        let id = ids.next().unwrap();
+        carry_out(engine, issue(id, &[b'x'; 1_000], MAX_TTL_MS))
+    };
+    let refused = (0..40).find_map(|_| match next(&mut engine) {
+        Outcome::Issued { .. } => None,
+        refused => Some(refused),
+    });
+    assert_eq!(refused, Some(Outcome::LogUnavailable));
+    let readiness = engine.engine().readiness().unwrap_err().to_string();
+    assert!(readiness.contains("too many open files"), "{readiness}");
+    assert!(!readiness.contains("full"), "{readiness}");
+    is_short.store(false, Ordering::SeqCst);
+    assert!(matches!(next(&mut engine), Outcome::Issued { .. }));
+    assert_eq!(engine.engine().readiness(), Ok(()));
+}
+
+/// Fills the oldest segments of a log of small ones with what lives long, until it is to be carried.
+fn to_be_carried(disk: &Memory, clock: &Arc<ManualClock>) -> Stepped {
+    let mut engine = step(disk.storage(), clock, config(16 << 10));
+    for id in 0..40 {
+        let ttl_ms = if id < 8 { MAX_TTL_MS } else { 60_000 };
+        carry_out(&mut engine, issue(id, &[b'x'; 1_400], ttl_ms));
+    }
+    clock.advance(61_000);
+    engine.tend(false);
+    engine
+}
+
+#[test]
+fn cleaner_credit_does_not_count_its_own_bytes() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut engine = to_be_carried(&disk, &clock);
+    engine.tend(true);
+    let carried = engine.engine().stats().log.carried_bytes;
+    // More than a frame holds: one was committed in the middle.
+    assert!(carried > 4 << 10, "{carried}");
+    assert!(engine.cleaning_credit() < 256 << 10, "{}", engine.cleaning_credit());
+}
+
+#[test]
+fn p7_bytes_that_were_not_carried_are_not_counted_as_carried() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut engine = to_be_carried(&disk, &clock);
+    disk.set_space_left(Some(0));
+    engine.tend(true);
+    assert_eq!(engine.engine().stats().log.carried_bytes, 0);
+    disk.set_space_left(None);
+}
+
+#[test]
+fn p8_a_log_beyond_its_limit_is_a_warning_until_it_is_cleaned() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut engine = step(disk.storage(), &clock, config(16 << 10));
+    let stands = |engine: &Stepped| engine.engine().warnings().contains_key(&Warning::LogOverLimit);
+    for id in 0..300 {
+        carry_out(&mut engine, issue(id, &[b'x'; 1_400], MAX_TTL_MS));
+        clock.advance(100);
+        engine.tend(false);
+        assert!(!stands(&engine), "{id}: {:?}", engine.engine().stats().log);
+    }
+    for id in 0..300 {
+        carry_out(&mut engine, Op::Revoke { digest: digest(id) });
+    }
+    clock.advance(100);
+    engine.tend(false);
+    assert!(stands(&engine) && engine.engine().stats().log.over_limit_bytes > 64 << 10);
+    assert_eq!(engine.engine().readiness(), Ok(()));
+    for id in 0..1_500 {
+        carry_out(&mut engine, issue(1_000 + id, &[b'x'; 500], 1_000));
+        clock.advance(100);
+        engine.tend(false);
+    }
+    assert!(!stands(&engine), "{:?}", engine.engine().stats().log);
+}
+
+/// The last change of a process that was killed stands at the end of the log: a mark behind it
+/// makes damage to it provable.
+#[test]
+fn p5_a_start_puts_a_mark_behind_the_last_records() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut engine = step(disk.storage(), &clock, config(16 << 10));
+    carry_out(&mut engine, issue(1, b"1", MAX_TTL_MS));
+    drop(engine);
+    let mut engine = step(disk.storage(), &clock, config(16 << 10));
+    engine.tend(true);
+    drop(engine);
+    disk.edit("segment-0000000000000001.log", |bytes| bytes[4096 + 40] ^= 1);
+    let refused = survey(&disk.storage()).err().expect("the damage is seen").to_string();
+    assert!(refused.contains("4096"), "{refused}");
+}
