@@ -26,7 +26,24 @@ pub struct Namespace(Arc<str>);
 )]
 pub struct NamespaceError;
 
+/// The whole server, in place of a namespace: for keys that open no token.
+const EVERY: &str = "*";
+
 impl Namespace {
+    /// Reads the namespace of a key: a name, or `*` for the whole server.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn of_key(text: &str) -> Result<Namespace, NamespaceError> {
+        if text == EVERY { Ok(Namespace(EVERY.into())) } else { text.parse() }
+    }
+
+    /// The whole server, and no namespace of tokens.
+    #[must_use]
+    pub fn is_every(&self) -> bool {
+        &*self.0 == EVERY
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

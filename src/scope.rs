@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// One thing that a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Scope {
     /// Issue tokens, and extend them.
     Issue = 1 << 0,
@@ -17,43 +17,56 @@ pub enum Scope {
     Revoke = 1 << 3,
     /// Resolve and consume by reference, which whoever knows an order can guess.
     Reference = 1 << 4,
-    /// See metrics and statistics, and take backups.
+    /// Statistics of the server and the description of its interface.
     Admin = 1 << 5,
+    /// Metrics: of the whole server, or of the key's namespace.
+    Metrics = 1 << 6,
+    /// Backups, which hold the payloads of all namespaces.
+    Backup = 1 << 7,
 }
 
 /// All scopes and their names.
-pub const SCOPES: [(Scope, &str); 6] = [
+pub const SCOPES: [(Scope, &str); 8] = [
     (Scope::Issue, "issue"),
     (Scope::Resolve, "resolve"),
     (Scope::Consume, "consume"),
     (Scope::Revoke, "revoke"),
     (Scope::Reference, "reference"),
     (Scope::Admin, "admin"),
+    (Scope::Metrics, "metrics"),
+    (Scope::Backup, "backup"),
 ];
 
 /// A set of scopes. Its text is their names with commas between them: `issue,resolve`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(u8);
+pub struct Scopes(u16);
+
+const ALL_NAMES: &str = "issue, resolve, consume, revoke, reference, admin, metrics, backup";
 
 /// A text is not a set of scopes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopesError {
     /// One is not known.
-    #[error("{0:?} is no scope; they are issue, resolve, consume, revoke, reference, admin")]
+    #[error("{0:?} is no scope; they are {ALL_NAMES}")]
     Unknown(String),
     /// There is none.
-    #[error("at least one scope is needed: issue, resolve, consume, revoke, reference, admin")]
+    #[error("at least one scope is needed: {ALL_NAMES}")]
     Empty,
 }
 
 impl Scopes {
     /// All there are: of a server without keys.
     pub const ALL: Scopes = Scopes((1 << SCOPES.len()) - 1);
+    /// Those that are of the whole server: they need the namespace `*`.
+    pub const OF_THE_SERVER: Scopes = Scopes(Scope::Admin as u16 | Scope::Backup as u16);
+    /// Those that the namespace `*` can have: no token is in it.
+    pub const WITHOUT_TOKENS: Scopes =
+        Scopes(Scope::Admin as u16 | Scope::Backup as u16 | Scope::Metrics as u16);
 
     /// Whether `scope` is one of them.
     #[must_use]
     pub fn has(self, scope: Scope) -> bool {
-        self.0 & scope as u8 != 0
+        self.0 & scope as u16 != 0
     }
 
     /// Whether all of them are among `others`.
@@ -62,10 +75,16 @@ impl Scopes {
         self.0 & !others.0 == 0
     }
 
+    /// Those of them that are not among `others`.
+    #[must_use]
+    pub fn without(self, others: Scopes) -> Scopes {
+        Scopes(self.0 & !others.0)
+    }
+
     /// These and `scope`.
     #[must_use]
     pub fn with(self, scope: Scope) -> Scopes {
-        Scopes(self.0 | scope as u8)
+        Scopes(self.0 | scope as u16)
     }
 
     /// Their names.
@@ -108,7 +127,8 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        for text in ["issue", "issue,resolve", "issue,resolve,consume,revoke,reference,admin"] {
+        let all = "issue,resolve,consume,revoke,reference,admin,metrics,backup";
+        for text in ["issue", "issue,resolve", all] {
             assert_eq!(text.parse::<Scopes>().unwrap().to_string(), text);
         }
         assert_eq!(" resolve , issue,".parse::<Scopes>().unwrap().to_string(), "issue,resolve");
@@ -117,5 +137,7 @@ mod tests {
         let [some, more] = ["issue", "issue,resolve"].map(|text| text.parse::<Scopes>().unwrap());
         assert!(some.is_within(more) && more.is_within(more) && !more.is_within(some));
         assert!(SCOPES.iter().all(|(scope, _)| Scopes::ALL.has(*scope)));
+        assert_eq!(ALL_NAMES.replace(", ", ","), all);
+        assert_eq!(Scopes::ALL.without(Scopes::OF_THE_SERVER).names().count(), 6);
     }
 }

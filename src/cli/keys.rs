@@ -49,11 +49,12 @@ pub(super) struct AddArgs {
     #[command(flatten)]
     file: FileArg,
 
-    /// Where it may do something: tokens of other namespaces are unknown to it
+    /// Where it may do something: tokens of other namespaces are unknown to it; '*' is the whole server,
+    /// for admin, metrics and backup
     #[arg(long, default_value = "default", value_name = "NAME")]
     namespace: String,
 
-    /// What it may do: issue, resolve, consume, revoke, reference, admin
+    /// What it may do: issue, resolve, consume, revoke, reference, admin, metrics, backup
     #[arg(long, required = true, value_name = "SCOPE,…")]
     scope: String,
 
@@ -111,9 +112,10 @@ fn mistake(flag: &str, error: impl std::fmt::Display) -> Failure {
 }
 
 fn add(args: &AddArgs) -> Result<(), Failure> {
-    let namespace: Namespace =
-        args.namespace.parse().map_err(|error| mistake("--namespace", error))?;
+    let namespace =
+        Namespace::of_key(&args.namespace).map_err(|error| mistake("--namespace", error))?;
     let scopes: Scopes = args.scope.parse().map_err(|error| mistake("--scope", error))?;
+    check_scopes(&namespace, scopes)?;
     if args.name.len() > NAME_LEN_MAX {
         return Err(mistake("--name", format!("must have at most {NAME_LEN_MAX} bytes")));
     }
@@ -134,6 +136,20 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
         entry.scopes,
         entry.namespace
     );
+    Ok(())
+}
+
+/// Scopes of the whole server need the namespace `*`, and those of tokens another one.
+fn check_scopes(namespace: &Namespace, scopes: Scopes) -> Result<(), Failure> {
+    let is_of_tokens = !scopes.is_within(Scopes::WITHOUT_TOKENS);
+    let is_of_server = scopes.without(Scopes::OF_THE_SERVER) != scopes;
+    if namespace.is_every() && is_of_tokens {
+        return Err(mistake("--scope", file::WITHOUT_TOKENS));
+    }
+    if !namespace.is_every() && is_of_server {
+        let reason = "admin and backup are of the whole server: they need --namespace '*'";
+        return Err(mistake("--scope", reason));
+    }
     Ok(())
 }
 

@@ -105,6 +105,23 @@ impl Reading {
 }
 
 fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
+    encode_gauges(sheet, stats)?;
+    encode_counters(sheet, stats)?;
+    for (name, help, summary) in [
+        ("expiry_lag_seconds", "From a deadline until the memory was freed", &stats.expiry_lag),
+        (
+            "commit_seconds",
+            "From the begin of a commit until its waiters were woken",
+            &stats.commit_latency,
+        ),
+        ("fsync_seconds", "Of a sync alone", &stats.fsync_latency),
+    ] {
+        sheet.histogram(name, help, summary)?;
+    }
+    Ok(())
+}
+
+fn encode_gauges(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
     let log = &stats.log;
     for (name, help, value) in [
         ("tokens", "Tokens with a use left", stats.tokens),
@@ -138,6 +155,11 @@ fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
     ] {
         sheet.gauge(name, help, value)?;
     }
+    Ok(())
+}
+
+fn encode_counters(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
+    let log = &stats.log;
     for (name, help, value) in [
         ("resolves", "Resolves that found something", stats.resolves),
         ("misses", "Resolves that found nothing", stats.misses),
@@ -163,17 +185,6 @@ fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
         ("log_syncs", "Syncs of the log", log.syncs),
     ] {
         sheet.counter(name, help, value)?;
-    }
-    for (name, help, summary) in [
-        ("expiry_lag_seconds", "From a deadline until the memory was freed", &stats.expiry_lag),
-        (
-            "commit_seconds",
-            "From the begin of a commit until its waiters were woken",
-            &stats.commit_latency,
-        ),
-        ("fsync_seconds", "Of a sync alone", &stats.fsync_latency),
-    ] {
-        sheet.histogram(name, help, summary)?;
     }
     Ok(())
 }

@@ -24,8 +24,13 @@ pub(super) struct Told {
     pub(super) refused: u64,
 }
 
-/// Of all namespaces that have a key or a quota, and of the default one.
-pub(super) fn tell(engine: &Engine, gauges: Option<&Gauges>, keys: Option<&Keys>) -> Vec<Told> {
+/// Of all namespaces that have a key or a quota, and of the default one; or of one alone.
+pub(super) fn tell(
+    engine: &Engine,
+    gauges: Option<&Gauges>,
+    keys: Option<&Keys>,
+    only: Option<&Namespace>,
+) -> Vec<Told> {
     let mut refused: BTreeMap<Namespace, u64> = BTreeMap::new();
     refused.insert(Namespace::default(), 0);
     let table = keys.map(Keys::table);
@@ -34,6 +39,9 @@ pub(super) fn tell(engine: &Engine, gauges: Option<&Gauges>, keys: Option<&Keys>
     }
     for (namespace, count) in gauges.into_iter().flat_map(Gauges::issues_refused) {
         refused.insert(namespace.clone(), count);
+    }
+    if let Some(only) = only {
+        refused.retain(|namespace, _| namespace == only);
     }
     let told = refused.into_iter().map(|(namespace, refused)| {
         let holding = engine.holding(engine.digester().of(&namespace).tag());

@@ -38,6 +38,10 @@ pub const NAME_LEN_MAX: usize = 100;
 /// The longest file, in bytes: a key takes a few hundred.
 const FILE_LEN_MAX: u64 = 16 << 20;
 
+/// Why the namespace `*` does not have a scope.
+pub const WITHOUT_TOKENS: &str =
+    "scopes: the namespace * is the whole server and takes admin, metrics and backup alone";
+
 /// What is known of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyEntry {
@@ -135,6 +139,13 @@ impl WrittenKey {
         if self.name.len() > NAME_LEN_MAX {
             return Err(format!("name must have at most {NAME_LEN_MAX} bytes"));
         }
+        let namespace = Namespace::of_key(&self.namespace);
+        let namespace = namespace.map_err(|error| format!("namespace: {error}"))?;
+        let scopes = Scopes::of(self.scopes.iter().map(String::as_str))
+            .map_err(|error| format!("scopes: {error}"))?;
+        if namespace.is_every() && !scopes.is_within(Scopes::WITHOUT_TOKENS) {
+            return Err(WITHOUT_TOKENS.to_owned());
+        }
         let certificate = self.certificate.map(|name| name.parse::<CertificateName>());
         Ok(KeyEntry {
             certificate: certificate.transpose().map_err(|error| error.to_string())?,
@@ -144,9 +155,8 @@ impl WrittenKey {
                 .transpose()?,
             id: self.id.parse().map_err(|error| format!("id: {error}"))?,
             name: self.name,
-            namespace: self.namespace.parse().map_err(|error| format!("namespace: {error}"))?,
-            scopes: Scopes::of(self.scopes.iter().map(String::as_str))
-                .map_err(|error| format!("scopes: {error}"))?,
+            namespace,
+            scopes,
             hash: KeyHash::parse(&self.hash)
                 .ok_or("hash must be sha256: and 64 hexadecimal digits")?,
             created_at: time("created_at", &self.created_at)?,

@@ -93,7 +93,7 @@ impl Table {
                 Arc::new(Access {
                     key: Some(entry.id),
                     namespace: entry.namespace.clone(),
-                    scopes: entry.scopes,
+                    scopes: effective(entry),
                     expires_at: entry.expires_at.unwrap_or(UnixMillis::MAX),
                     digester: digester.clone(),
                     holder: holder.to_bytes(),
@@ -124,7 +124,8 @@ impl Table {
 
     /// The namespaces that somebody has a key for; several times where there are several keys.
     pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
-        self.keys.values().map(|(_, access)| &access.namespace)
+        let namespaces = self.keys.values().map(|(_, access)| &access.namespace);
+        namespaces.filter(|namespace| !namespace.is_every())
     }
 
     /// What the holder of a verified certificate with these names may do: by the first name that a
@@ -153,6 +154,29 @@ impl Table {
     }
 }
 
+/// What a key may do: scopes of the whole server count in the namespace `*` alone. Others have them
+/// in files that an earlier version wrote.
+fn effective(entry: &KeyEntry) -> Scopes {
+    match entry.namespace.is_every() {
+        true => entry.scopes,
+        false => entry.scopes.without(Scopes::OF_THE_SERVER),
+    }
+}
+
+/// Names each key that an earlier version let do more.
+fn warn_of_lost_scopes(entries: &[KeyEntry]) {
+    for entry in entries.iter().filter(|entry| entry.revoked_at.is_none()) {
+        if effective(entry) != entry.scopes {
+            tracing::warn!(
+                key = %entry.id, namespace = %entry.namespace, scopes = %entry.scopes,
+                "the scopes admin and backup of this key open nothing: they are of the whole server, \
+                 and metrics is a scope of its own; make a key with --namespace '*' and --scope \
+                 admin,metrics,backup, or those of them that it needs"
+            );
+        }
+    }
+}
+
 /// The keys of a running server. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Keys(Arc<Inner>);
@@ -177,6 +201,7 @@ impl Keys {
         let mut owners = TagOwners::default();
         // It is there without a key, and first.
         let _ = owners.claim(&default, digester.of(&default).tag());
+        warn_of_lost_scopes(&entries);
         let table = Table::new(&entries, digester, &mut owners);
         table.say_refused();
         let inner = Inner {

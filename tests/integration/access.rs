@@ -314,27 +314,76 @@ fn without_a_key_only_the_anonymous_role_is_played() {
     assert_eq!(send(&server, "", "POST", &format!("{path}/consume"), "").status, 200);
 }
 
+/// A key for metrics downloads no payloads, one for backups shows no statistics, and neither is of a
+/// single namespace, but for metrics.
 #[test]
-fn metrics_are_for_keys_with_the_scope_admin_and_health_is_for_all() {
+fn admin_metrics_and_backup_are_scopes_of_their_own() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());
-    let admin = keys.add("default", "admin", &[]);
+    let [admin, scraper, backup] =
+        ["admin", "metrics", "backup"].map(|scope| keys.add("*", scope, &[]));
+    let own = keys.add("shop-a", "metrics,issue", &[]);
     let other = keys.add("default", "issue,resolve,consume,revoke,reference", &[]);
     let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
-    let get = |path: &str, key: &str| {
+    let ask = |method: &str, path: &str, key: &str| {
         let mut conn = Conn::open(server.admin).expect("the admin listener is there");
         let headers: &[_] = if key.is_empty() { &[] } else { &[("Authorization", key)] };
-        conn.send(&request("GET", path, headers, b"")).expect("sends");
-        conn.response().expect("an answer").status
+        conn.send(&request(method, path, headers, b"")).expect("sends");
+        conn.response().expect("an answer")
     };
-    for path in ["/metrics", "/v1/stats", "/openapi.json", "/nothing"] {
-        let expected = if path == "/nothing" { 404 } else { 200 };
-        assert_eq!([get(path, ""), get(path, "Bearer x")], [401, 401], "{path}");
-        assert_eq!([get(path, &other), get(path, &admin)], [403, expected], "{path}");
+    for (method, path, opener, found) in [
+        ("GET", "/metrics", &scraper, 200),
+        ("GET", "/v1/stats", &admin, 200),
+        ("GET", "/openapi.json", &admin, 200),
+        ("GET", "/nothing", &admin, 404),
+        ("POST", "/v1/backup", &backup, 200),
+    ] {
+        let status = |key: &str| ask(method, path, key).status;
+        assert_eq!([status(""), status("Bearer x")], [401, 401], "{path}");
+        for key in [&admin, &scraper, &backup, &other] {
+            assert_eq!(status(key), if key == opener { found } else { 403 }, "{method} {path}");
+        }
     }
-    assert_eq!([get("/healthz", ""), get("/readyz", "")], [200, 200]);
-    // Nor does the data listener serve the admin's paths.
+    assert_eq!([ask("GET", "/healthz", "").status, ask("GET", "/readyz", "").status], [200, 200]);
+    // A namespace's own key sees its own series beside those of the process.
+    let seen = ask("GET", "/metrics", &own);
+    assert!(seen.text().contains("jeton_namespace_tokens{namespace=\"shop-a\"}"));
+    assert!(
+        !seen.text().contains("namespace=\"default\"") && seen.text().contains("jeton_ready 1")
+    );
+    let all = ask("GET", "/metrics", &scraper);
+    for namespace in ["shop-a", "default"] {
+        assert!(all.text().contains(&format!("{{namespace=\"{namespace}\"}}")), "{}", all.text());
+    }
+    // Nor does the data listener serve the admin's paths, or a key of no namespace any token.
     assert_eq!(send(&server, &admin, "GET", "/v1/stats", "").status, 404);
+    assert_eq!(send(&server, &admin, "POST", "/v1/tokens", r#"{"payload":1}"#).status, 403);
+}
+
+#[test]
+fn scopes_of_the_whole_server_need_the_namespace_of_the_whole_server() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    for (namespace, scopes) in [("shop-a", "admin"), ("default", "issue,backup"), ("*", "issue")] {
+        let add = ["keys", "add", "--namespace", namespace, "--scope", scopes];
+        let refused = run_jeton(&[&add[..], &["--keys", keys.path()]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{namespace} {scopes}: {said}");
+        assert!(said.contains("--scope") && said.contains('*'), "{said}");
+    }
+    // A key as an earlier version wrote it: it is named in the log, and opens what is left to it.
+    let key = keys.add("shop-a", "issue", &[]);
+    let text = std::fs::read_to_string(keys.path()).expect("the file");
+    let text = text.replace("[\"issue\"]", "[\"issue\", \"admin\"]");
+    std::fs::write(keys.path(), text).expect("written");
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    assert_eq!(send(&server, &key, "POST", "/v1/tokens", r#"{"payload":1}"#).status, 201);
+    let mut conn = Conn::open(server.admin).expect("the admin listener is there");
+    conn.send(&request("GET", "/v1/stats", &[("Authorization", &key)], b"")).expect("sends");
+    assert_eq!(conn.response().expect("an answer").status, 403);
+    let id = &key["Bearer jeton_".len()..][..8];
+    let logged = server.stderr();
+    assert!(logged.contains(id) && logged.contains("--namespace '*'"), "{logged}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn every_operation_is_a_line_for_each_token() {
 fn every_wrong_access_is_a_line() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());
-    let all = keys.add("shop-a", "issue,resolve,consume,revoke,reference,admin", &[]);
+    let all = keys.add("shop-a", "issue,resolve,consume,revoke,reference,metrics", &[]);
     let other = keys.add("shop-b", "resolve", &[]);
     let (wrong, revoked) = (format!("{other}x"), keys.add("shop-a", "resolve", &[]));
     keys.revoke(&revoked);
@@ -277,7 +277,7 @@ fn a_replay_is_warned_of_where_that_is_wanted() {
 fn p9_no_secret_is_in_the_audit_log() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());
-    let all = keys.add("shop-a", "issue,resolve,consume,revoke,reference,admin", &[]);
+    let all = keys.add("shop-a", "issue,resolve,consume,revoke,reference", &[]);
     for with_keys in [false, true] {
         let launch = launch(dir.path()).switch("--warn-on-replay");
         let launch = if with_keys { launch.flag("--keys", keys.path()) } else { launch };

@@ -109,10 +109,16 @@ fn send(
     conn.response().expect("an answer")
 }
 
-/// A server without keys, or with them and a key that may do everything.
+fn is_admin(operation: &Operation<'_>) -> bool {
+    operation.described["tags"][0].as_str() == Some("admin")
+}
+
+/// A server without keys, or with them and two keys that together may do everything.
 struct Subject {
     server: Server,
     key: Option<String>,
+    /// Of the whole server, for the admin listener.
+    operator: Option<String>,
     _dir: tempfile::TempDir,
 }
 
@@ -121,12 +127,13 @@ impl Subject {
         let dir = tempfile::tempdir().expect("a folder");
         let mut launch = Launch::on(&dir.path().join("data"));
         let keys = Keys::in_dir(dir.path());
-        let scopes = "issue,resolve,consume,revoke,reference,admin";
+        let scopes = "issue,resolve,consume,revoke,reference";
         let key = has_keys.then(|| keys.add("shop-a", scopes, &[]));
+        let operator = has_keys.then(|| keys.add("*", "admin,metrics,backup", &[]));
         if has_keys {
             launch = launch.flag("--keys", keys.path());
         }
-        Subject { server: launch.start(), key, _dir: dir }
+        Subject { server: launch.start(), key, operator, _dir: dir }
     }
 
     fn send(
@@ -137,7 +144,8 @@ impl Subject {
         body: &str,
     ) -> Response {
         let mut headers = more.to_vec();
-        headers.extend(self.key.as_deref().map(|key| ("Authorization", key)));
+        let key = if is_admin(operation) { &self.operator } else { &self.key };
+        headers.extend(key.as_deref().map(|key| ("Authorization", key)));
         if !body.is_empty() {
             headers.push(("Content-Type", "application/json"));
         }
@@ -145,8 +153,7 @@ impl Subject {
     }
 
     fn address(&self, operation: &Operation<'_>) -> std::net::SocketAddr {
-        let tag = operation.described["tags"][0].as_str();
-        if tag == Some("admin") { self.server.admin } else { self.server.data }
+        if is_admin(operation) { self.server.admin } else { self.server.data }
     }
 
     /// Issues what the examples need. Returns placeholders and tokens.
@@ -213,7 +220,7 @@ fn every_example_of_the_description_is_answered_as_it_says() {
     let mut sent = 0;
     for has_keys in [false, true] {
         let subject = Subject::start(has_keys);
-        let api = Api::shown_to(&subject.server, subject.key.as_deref());
+        let api = Api::shown_to(&subject.server, subject.operator.as_deref());
         for operation in api.operations() {
             for example in examples(&operation) {
                 let subject = Subject::start(has_keys);
@@ -285,7 +292,7 @@ fn every_reference_of_the_description_leads_somewhere_and_every_schema_is_one() 
 #[test]
 fn paths_and_methods_are_those_of_the_server() {
     let subject = Subject::start(false);
-    let api = Api::shown_to(&subject.server, subject.key.as_deref());
+    let api = Api::shown_to(&subject.server, subject.operator.as_deref());
     let token = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for (path, _) in api.paths() {
         let here: Vec<_> = api.operations().filter(|it| it.path == path).collect();
@@ -315,7 +322,7 @@ fn paths_and_methods_are_those_of_the_server() {
 #[test]
 fn refusals_are_as_described() {
     let subject = Subject::start(true);
-    let api = Api::shown_to(&subject.server, subject.key.as_deref());
+    let api = Api::shown_to(&subject.server, subject.operator.as_deref());
     for operation in api.operations().filter(|it| it.method != "HEAD") {
         let path = operation.path.replace("{token}", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
         let address = subject.address(&operation);

@@ -116,7 +116,7 @@ fn the_longest_life_of_a_namespace_holds_for_issues_and_extensions() {
 fn metrics_tell_of_each_namespace() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());
-    let [a, admin] = ["issue", "admin"].map(|scope| keys.add("shop-a", scope, &[]));
+    let (a, admin) = (keys.add("shop-a", "issue", &[]), keys.add("*", "metrics", &[]));
     keys.add("shop-b", "issue", &[]);
     let server = Launch::on(&dir.path().join("data"))
         .flag("--keys", keys.path())

@@ -237,10 +237,11 @@ fn a_revoked_or_expired_key_takes_its_certificate_along() {
 }
 
 #[test]
-fn a_certificate_with_the_scope_admin_opens_the_admin_listener() {
+fn a_certificate_with_the_scope_metrics_opens_the_admin_listener() {
     let mutual = Mutual::new(|launch| launch);
     let Mutual { server, ca, clients, .. } = &mutual;
-    let key = mutual.add(&["--scope", "admin", "--certificate", "operator"]);
+    let args = ["--namespace", "*", "--scope", "metrics", "--certificate", "operator"];
+    let key = mutual.add(&args);
     let get = |identity: Option<&Identity>, key: &str, path: &str| {
         let client = identity.map_or_else(|| ca.client(), |identity| ca.client().with(identity));
         let mut conn = client.connect(server.admin).expect("a handshake");

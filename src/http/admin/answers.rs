@@ -7,12 +7,13 @@ use http::header::ALLOW;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
-use super::entrance::{Shown, refusal};
+use super::entrance::{Shown, Viewer, enter};
 use super::{TEXT, View, text};
 use crate::engine::Engine;
 use crate::http::exposition::Reading;
 use crate::http::{backup, namespaces, openapi};
 use crate::keys::Keys;
+use crate::scope::Scope;
 use crate::warning::Warning;
 
 const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,23 +24,29 @@ pub(super) fn answer(
     shown: Shown<'_>,
     view: &View,
 ) -> Response<Full<Bytes>> {
-    let is_open = matches!(path, "/healthz" | "/readyz");
-    if let Some(refused) = (!is_open).then(|| refusal(shown, view)).flatten() {
-        return refused;
-    }
-    let answers: fn(&View) -> Response<Full<Bytes>> = match path {
-        "/healthz" => |_| text(StatusCode::OK, TEXT, "alive\n"),
-        "/readyz" => ready,
+    let scope = match path {
+        "/healthz" | "/readyz" => None,
+        "/metrics" => Some(Scope::Metrics),
+        backup::PATH => Some(Scope::Backup),
+        _ => Some(Scope::Admin),
+    };
+    let viewer = match scope.map(|scope| enter(shown, view, scope)).transpose() {
+        Ok(viewer) => viewer.flatten(),
+        Err(refused) => return refused,
+    };
+    let answers: fn(&View, Viewer) -> Response<Full<Bytes>> = match path {
+        "/healthz" => |_, _| text(StatusCode::OK, TEXT, "alive\n"),
+        "/readyz" => |view, _| ready(view),
         "/metrics" => metrics,
-        "/v1/stats" => stats,
-        "/openapi.json" => |_| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
-        _ => |_| text(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"),
+        "/v1/stats" => |view, _| stats(view),
+        "/openapi.json" => |_, _| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
+        _ => |_, _| text(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"),
     };
     if path == backup::PATH {
         return only("POST");
     }
     if method == Method::GET || method == Method::HEAD {
-        return answers(view);
+        return answers(view, viewer);
     }
     only("GET, HEAD")
 }
@@ -85,12 +92,16 @@ fn ready(view: &View) -> Response<Full<Bytes>> {
     }
 }
 
-fn metrics(view: &View) -> Response<Full<Bytes>> {
+/// A key of one namespace sees that namespace's series and those of the process.
+#[expect(clippy::needless_pass_by_value, reason = "as the other answers take it")]
+fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
+    let only = viewer.as_ref().map(|access| &access.namespace);
+    let only = only.filter(|namespace| !namespace.is_every());
     let stats = view.engine.get().map(Engine::stats);
     let mut reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
     reading.warnings = warnings(view).into_keys().collect();
     if let Some(engine) = view.engine.get() {
-        reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get());
+        reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get(), only);
     }
     match reading.expose() {
         Ok(exposition) => text(StatusCode::OK, PROMETHEUS_TEXT, exposition),

@@ -14,7 +14,7 @@ use crate::audit::{self, Permit};
 use crate::engine::Engine;
 use crate::http::access::bearer;
 use crate::keys::{Access, Table};
-use crate::scope::Scope;
+use crate::scope::{Scope, Scopes};
 use crate::time::UnixMillis;
 use crate::tls::Peer;
 
@@ -47,17 +47,27 @@ impl Shown<'_> {
     }
 }
 
-/// Who has no key with the scope admin is refused.
-pub(super) fn refusal(shown: Shown<'_>, view: &View) -> Option<Response<Full<Bytes>>> {
+/// Who may see an answer: everybody, or the holder of a key.
+pub(super) type Viewer = Option<Arc<Access>>;
+
+/// The key of who asks, or the refusal where it lacks `scope`.
+pub(super) fn enter(
+    shown: Shown<'_>,
+    view: &View,
+    scope: Scope,
+) -> Result<Viewer, Response<Full<Bytes>>> {
     if !view.is_guarded {
-        return None;
+        return Ok(None);
     }
     let now = view.engine.get().map(Engine::now).unwrap_or_default();
     let access = view.keys.get().and_then(|keys| shown.access(&keys.table(), now));
     let access = access.filter(|access| now < access.expires_at);
     let mut refused = match &access {
-        Some(access) if access.may(Scope::Admin) => return None,
-        Some(_) => text(StatusCode::FORBIDDEN, TEXT, "this needs the scope admin\n"),
+        Some(granted) if granted.may(scope) => return Ok(access),
+        Some(_) => {
+            let name = Scopes::default().with(scope);
+            text(StatusCode::FORBIDDEN, TEXT, format!("this needs the scope {name}\n"))
+        }
         None => {
             text(StatusCode::UNAUTHORIZED, TEXT, "a key is needed: Authorization: Bearer KEY\n")
         }
@@ -68,7 +78,7 @@ pub(super) fn refusal(shown: Shown<'_>, view: &View) -> Option<Response<Full<Byt
         let outcome = if access.is_some() { "forbidden" } else { "unauthorized" };
         audit(view, address, "admin", outcome, Some(refused.status()), access);
     }
-    Some(refused)
+    Err(refused)
 }
 
 /// Tells the audit log of what was refused here.

@@ -33,10 +33,11 @@ use super::tls::{self, Opened};
 use super::{Gauges, backup, respond};
 use crate::engine::Engine;
 use crate::keys::Keys;
+use crate::scope::Scope;
 use crate::time::UnixMillis;
 use crate::tls::{Peer, Tls};
 use answers::answer;
-use entrance::{Shown, audit, from_a_page, refusal};
+use entrance::{Shown, audit, enter, from_a_page};
 
 /// The most connections at once, on each of the two listeners.
 const CONNECTIONS_MAX: usize = 64;
@@ -54,7 +55,7 @@ struct View {
     engine: OnceLock<Engine>,
     gauges: OnceLock<Gauges>,
     keys: OnceLock<Keys>,
-    /// Metrics and statistics are for keys with the scope admin.
+    /// Everything but health asks for a key with the scope of its own: metrics, backup or admin.
     is_guarded: bool,
 }
 
@@ -75,7 +76,7 @@ pub struct Admin {
 
 impl Admin {
     /// Starts to answer on `listener`, and with 503 on `data` until [`Admin::serving`]. Where it
-    /// `is_guarded`, metrics and statistics ask for a key with the scope admin.
+    /// `is_guarded`, everything but health asks for a key with the scope of its own.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -255,7 +256,7 @@ async fn serve_stream(
         let is_backup = method == Method::POST && path == backup::PATH;
         let response = match is_backup {
             true if request.headers().contains_key(ORIGIN) => Some(from_a_page(address, &view)),
-            true => refusal(shown, &view),
+            true => enter(shown, &view, Scope::Backup).err(),
             false => Some(answer(method, path, shown, &view)),
         };
         // Whose backup it is; they were let in just now, whatever the time.

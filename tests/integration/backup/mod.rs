@@ -269,15 +269,17 @@ fn bytes_of(path: &PathBuf) -> Vec<u8> {
 }
 
 #[test]
-fn a_backup_is_for_one_at_a_time_with_the_scope_admin() {
+fn a_backup_is_for_one_at_a_time_with_the_scope_backup() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = dir.path().join("keys.toml");
-    let key = |scope: &str| {
-        let output = run(&["keys", "add", "--scope", scope, "--keys", text(&keys)]);
+    let key = |namespace: &str, scope: &str| {
+        let add = ["keys", "add", "--namespace", namespace, "--scope", scope];
+        let output = run(&[&add[..], &["--keys", text(&keys)]].concat());
         assert!(output.status.success(), "{}", said(&output));
         String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
     };
-    let (admin, other) = (key("admin"), key("issue,resolve,consume,revoke,reference"));
+    let admin = key("*", "backup");
+    let other = key("default", "issue,resolve,consume,revoke,reference");
     let server = Launch::on(&dir.path().join("data")).flag("--keys", text(&keys)).start();
     let mut client = Client::of(&server);
     for _ in 0..900 {
