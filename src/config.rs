@@ -25,6 +25,7 @@ mod tests;
 
 use crate::http::guard::MissLimits;
 use crate::http::quota::NamespaceLimits;
+use crate::http::web::Web;
 use crate::tls::TlsFiles;
 use crate::{engine, http, wal};
 
@@ -72,6 +73,17 @@ pub struct ServeArgs {
     /// What may be done without a key, such as shop-a:resolve,consume
     #[arg(long, env = "JETON_ANONYMOUS", value_name = "NAMESPACE:SCOPES")]
     anonymous: Option<String>,
+
+    /// Accept requests that name this host, in a server without keys: NAME, .DOMAIN with all names
+    /// under it, or * [default: addresses, localhost, this machine's name, names without a dot and
+    /// under .local, .internal and .svc]
+    #[arg(long, env = "JETON_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
+    allow_host: Vec<String>,
+
+    /// Accept requests of pages of this origin in a browser, such as https://shop.example, and let
+    /// them read the answers [default: pages of the server's own origin alone]
+    #[arg(long, env = "JETON_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<String>,
 
     /// Listen on other addresses than loopback though there are no keys: whoever reaches the server
     /// may do everything
@@ -345,6 +357,10 @@ impl ServeArgs {
                     .duration("--tls-handshake-timeout", &self.tls_handshake_timeout),
             },
             anonymous: self.anonymous.as_ref().and_then(|text| reader.anonymous(text)),
+            web: Web::new(
+                reader.all("--allow-host", &self.allow_host),
+                reader.all("--allow-origin", &self.allow_origin),
+            ),
             miss_limits: self.miss_limits(reader),
             ..defaults
         }

@@ -151,7 +151,8 @@ impl Front {
             audit.map(|audit| Audit::start(audit, Arc::new(SystemClock::new()))).transpose()?;
         let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
         let tls = certificates.as_ref().map(Certificates::tls);
-        let admin = Admin::start(admin, early, config.keys.is_some(), tls.clone())?;
+        let web = config.http.web.clone();
+        let admin = Admin::start(admin, early, config.keys.is_some(), web, tls.clone())?;
         let http = http::Config { tls, audit, ..http };
         Ok(Front { runtime, http, data, admin, admin_address, certificates })
     }

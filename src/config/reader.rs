@@ -45,6 +45,19 @@ impl Reader {
         self.read(flag, text, form, value, or)
     }
 
+    /// Each of several values, which say themselves what form they must have.
+    pub(super) fn all<T>(&mut self, flag: &str, texts: &[String]) -> Vec<T>
+    where
+        T: FromStr<Err = &'static str>,
+    {
+        let read = |text: &String| {
+            let value = text.parse();
+            let form = |form| self.mistakes.push(format!("{flag} must be {form}, not {text:?}"));
+            value.map_err(form).ok()
+        };
+        texts.iter().filter_map(read).collect()
+    }
+
     pub(super) fn address(&mut self, flag: &str, text: &str) -> SocketAddr {
         let form = "an address with a port, such as 127.0.0.1:7450";
         self.parsed(flag, text, form, SocketAddr::from(([127, 0, 0, 1], 0)))

@@ -67,31 +67,36 @@ pub(super) async fn gather(
             return Err(Problem::malformed("this request takes no body").closing());
         }
     };
-    check_content_type(headers)?;
+    if body.size_hint().lower() > 0 {
+        check_type(headers)?;
+    }
     if body.size_hint().lower() > len_max as u64 {
         return Err(too_long(len_max));
     }
-    let gathered = Gather::new(worker, body, len_max).run().await?;
+    let gathered = Gather::new(worker, body, len_max).run(headers).await?;
     if kind == BodyKind::EmptyObject && !gathered.bytes.trim_ascii().is_empty() {
         super::json::object(&gathered.bytes, &[])?;
     }
     Ok(gathered)
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(CONTENT_TYPE) else {
-        return Ok(());
+/// A body with bytes says that it is JSON. A form of a page in a browser cannot say so; what a page
+/// sends otherwise is asked about beforehand (see [`super::web`]).
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let is_json = match (values.next(), values.next()) {
+        (Some(value), None) => {
+            let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+            essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+        }
+        _ => false,
     };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next();
-    let is_json = essence
-        .is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json"));
     if is_json {
-        Ok(())
-    } else {
-        Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
-            .about("Content-Type")
-            .closing())
+        return Ok(());
     }
+    let detail = "Content-Type: must be application/json";
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+    Err(problem.about("Content-Type").closing())
 }
 
 fn too_long(len_max: usize) -> Problem {
@@ -137,10 +142,11 @@ impl<'w> Gather<'w> {
     }
 
     /// Most bodies are one piece, which is then taken as it is.
-    async fn run(mut self) -> Result<Gathered, Problem> {
+    async fn run(mut self, headers: &HeaderMap) -> Result<Gathered, Problem> {
         let Some(first) = self.piece().await? else {
             return Ok(Gathered::new(Bytes::new()));
         };
+        check_type(headers)?;
         if first.len() > self.len_max {
             return Err(too_long(self.len_max));
         }
@@ -252,8 +258,10 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-            assert_eq!(check_content_type(&headers).is_ok(), is_taken, "{value}");
+            assert_eq!(check_type(&headers).is_ok(), is_taken, "{value}");
+            headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            assert!(check_type(&headers).is_err(), "{value} and another");
         }
-        assert!(check_content_type(&HeaderMap::new()).is_ok());
+        assert!(check_type(&HeaderMap::new()).is_err(), "none");
     }
 }

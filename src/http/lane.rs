@@ -69,11 +69,16 @@ pub(super) fn serve(worker: &Worker, state: &ConnState) -> Lane {
         if output.len() >= OUTPUT_LEN_MAX {
             return Lane::Full;
         }
-        let (token, key, len) = match head(input.unread()) {
-            Head::Canonical { token, key, len } => (token, key, len),
+        let found = head(input.unread(), state.host.borrow().text());
+        let (token, key, new_host, len) = match found {
+            Head::Canonical { token, key, new_host, len } => (token, key, new_host, len),
             Head::Partial => return Lane::Partial,
             Head::Other => return Lane::Other,
         };
+        // What is not accepted is refused by the service.
+        if new_host.is_some_and(|host| !worker.accepts_host(state, host)) {
+            return Lane::Other;
+        }
         let Ok(token) = Token::parse(token) else { return Lane::Other };
         let now = worker.engine.now();
         // Who may not is told so by the service.
@@ -131,24 +136,26 @@ fn not_found(worker: &Worker, output: &mut Buffer) {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Head<'a> {
-    /// A whole head of `len` bytes, and its `Authorization`.
-    Canonical { token: &'a [u8], key: Option<&'a [u8]>, len: usize },
+    /// A whole head of `len` bytes, its `Authorization`, and its `Host` unless that is known.
+    Canonical { token: &'a [u8], key: Option<&'a [u8]>, new_host: Option<&'a [u8]>, len: usize },
     /// Not all of it is there yet.
     Partial,
     /// Not for this lane.
     Other,
 }
 
-fn head(bytes: &[u8]) -> Head<'_> {
+/// Reads a head; `known` is the `Host` of the requests before it.
+fn head<'a>(bytes: &'a [u8], known: &[u8]) -> Head<'a> {
     let Some((line, headers)) = bytes.split_at_checked(LINE_END) else {
         return if may_become_canonical(bytes) { Head::Partial } else { Head::Other };
     };
     if !line.starts_with(START) || &line[TOKEN_END..] != VERSION {
         return Head::Other;
     }
-    match headers_len(headers) {
-        Ok(Some((len, key))) => {
-            Head::Canonical { token: &line[START.len()..TOKEN_END], key, len: LINE_END + len }
+    match read_headers(headers, known) {
+        Ok(Some(Headers { len, key, new_host })) => {
+            let (token, len) = (&line[START.len()..TOKEN_END], LINE_END + len);
+            Head::Canonical { token, key, new_host, len }
         }
         Ok(None) if bytes.len() < HEAD_LEN_MAX => Head::Partial,
         Ok(None) | Err(NotCanonical) => Head::Other,
@@ -167,13 +174,19 @@ fn may_become_canonical(bytes: &[u8]) -> bool {
 
 struct NotCanonical;
 
-/// Length of all headers, and the value of `Authorization`.
-type Headers<'a> = (usize, Option<&'a [u8]>);
+/// What the headers of a canonical head say.
+struct Headers<'a> {
+    /// Length in bytes, with the empty line behind them.
+    len: usize,
+    /// The value of `Authorization`.
+    key: Option<&'a [u8]>,
+    /// The value of `Host`, unless it is the known one.
+    new_host: Option<&'a [u8]>,
+}
 
-/// Length of the headers with the empty line behind them, and the value of `Authorization`; nothing
-/// where that line is not there yet.
-fn headers_len(bytes: &[u8]) -> Result<Option<Headers<'_>>, NotCanonical> {
-    let (mut at, mut has_host, mut key) = (0, false, None);
+/// Reads the headers; nothing where the empty line behind them is not there yet.
+fn read_headers<'a>(bytes: &'a [u8], known: &[u8]) -> Result<Option<Headers<'a>>, NotCanonical> {
+    let (mut at, mut has_host, mut new_host, mut key) = (0, false, None, None);
     loop {
         let rest = &bytes[at..];
         let Some(end) = memchr::memchr(b'\r', rest) else { return Ok(None) };
@@ -185,15 +198,26 @@ fn headers_len(bytes: &[u8]) -> Result<Option<Headers<'_>>, NotCanonical> {
         let line = &rest[..end];
         at += end + 2;
         if line.is_empty() {
-            return if has_host { Ok(Some((at, key))) } else { Err(NotCanonical) };
+            return match has_host {
+                true => Ok(Some(Headers { len: at, key, new_host })),
+                false => Err(NotCanonical),
+            };
         }
         let colon = memchr::memchr(b':', line).ok_or(NotCanonical)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
-        let is_host = name.eq_ignore_ascii_case(b"host");
-        if is_host && has_host || !is_harmless(name, value) {
+        if name.eq_ignore_ascii_case(b"host") {
+            let value = trimmed(value);
+            let is_known = !value.is_empty() && value == known;
+            if has_host || !(is_known || is_host(value)) {
+                return Err(NotCanonical);
+            }
+            new_host = (!is_known).then_some(value);
+            has_host = true;
+            continue;
+        }
+        if !is_harmless(name, value) {
             return Err(NotCanonical);
         }
-        has_host |= is_host;
         // What is given twice has two readings.
         if name.len() == KEY.len()
             && name.eq_ignore_ascii_case(KEY)
@@ -205,9 +229,6 @@ fn headers_len(bytes: &[u8]) -> Result<Option<Headers<'_>>, NotCanonical> {
 }
 
 fn is_harmless(name: &[u8], value: &[u8]) -> bool {
-    if name.eq_ignore_ascii_case(b"host") {
-        return is_host(trimmed(value));
-    }
     if name.eq_ignore_ascii_case(b"connection") {
         return trimmed(value).eq_ignore_ascii_case(b"keep-alive");
     }
@@ -236,12 +257,17 @@ mod tests {
         ] {
             let bytes = request(headers);
             let (token, key, len) = (TOKEN.as_bytes(), None, bytes.len());
-            let expected = Head::Canonical { token, key, len };
-            assert_eq!(head(&bytes), expected, "{headers:?}");
-            let more = [&bytes[..], b"GET"].concat();
-            assert_eq!(head(&more), expected, "what follows does not matter");
+            let Head::Canonical { new_host: Some(host), .. } = head(&bytes, b"") else {
+                panic!("{headers:?} is not canonical");
+            };
+            for (known, new_host) in [(&b"b"[..], Some(host)), (host, None)] {
+                let expected = Head::Canonical { token, key, new_host, len };
+                assert_eq!(head(&bytes, known), expected, "{headers:?}");
+                let more = [&bytes[..], b"GET"].concat();
+                assert_eq!(head(&more, known), expected, "what follows does not matter");
+            }
             for len in 1..bytes.len() {
-                assert_eq!(head(&bytes[..len]), Head::Partial, "{len} of {headers:?}");
+                assert_eq!(head(&bytes[..len], b""), Head::Partial, "{len} of {headers:?}");
             }
         }
     }
@@ -252,6 +278,8 @@ mod tests {
             "",
             "Host:\r\n",
             "Host: a\r\nHost: a\r\n",
+            "Host: a\r\nHost: b\r\n",
+            "Host: b\r\nHost: a\r\n",
             "Host: a b\r\n",
             "Host: a:1:2\r\n",
             "Host: a:b\r\n",
@@ -275,7 +303,9 @@ mod tests {
             "Host: a\r\nConnection: keep-alive\n\r\n",
             "Host: \x0ca\r\n",
         ] {
-            assert_eq!(head(&request(headers)), Head::Other, "{headers:?}");
+            for known in [&b""[..], b"a"] {
+                assert_eq!(head(&request(headers), known), Head::Other, "{headers:?}");
+            }
         }
         for line in [
             "get /v1/tokens/",
@@ -286,17 +316,17 @@ mod tests {
             "\r\nGET /v1/tokens/",
         ] {
             let bytes = format!("{line}{TOKEN} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
-            assert_eq!(head(&bytes), Head::Other, "{line}");
+            assert_eq!(head(&bytes, b"a"), Head::Other, "{line}");
         }
         for tail in [" HTTP/1.0\r\n", "/status HTTP/1.1\r\n", "?x HTTP/1.1\r\n", "x HTTP/1.1\r\n"] {
             let bytes = format!("GET /v1/tokens/{TOKEN}{tail}Host: a\r\n\r\n").into_bytes();
-            assert_eq!(head(&bytes), Head::Other, "{tail}");
+            assert_eq!(head(&bytes, b"a"), Head::Other, "{tail}");
         }
         for whole in ["GET /v1/tokens/short HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\n"] {
-            assert_eq!(head(whole.as_bytes()), Head::Other, "{whole:?} is not waited on");
+            assert_eq!(head(whole.as_bytes(), b"a"), Head::Other, "{whole:?} is not waited on");
         }
         let long = request(&format!("Host: a\r\nAccept: {}", "x".repeat(HEAD_LEN_MAX)));
-        assert_eq!(head(&long[..long.len() - 2]), Head::Other, "not for ever");
+        assert_eq!(head(&long[..long.len() - 2], b"a"), Head::Other, "not for ever");
     }
 
     proptest! {
@@ -308,7 +338,7 @@ mod tests {
             let mut bytes = whole.clone();
             let at = at % bytes.len();
             bytes[at] = byte;
-            if let Head::Canonical { token, len, .. } = head(&bytes) {
+            if let Head::Canonical { token, len, .. } = head(&bytes, b"") {
                 prop_assert_eq!(len, whole.len());
                 prop_assert_eq!(token, &bytes[START.len()..TOKEN_END]);
             }

@@ -10,6 +10,7 @@
 //! sweep    time limits of all connections of a worker
 //! budget   memory that clients can make us hold
 //! service  checks, routes, one exchange
+//! head     which host a request is for; web: which pages of a browser may ask
 //! access   the key of a request, and what it may do
 //! quota    what a namespace may use; guard: who asks for what is not there
 //! route    path → what it names
@@ -69,6 +70,7 @@ mod exposition;
 mod extend;
 mod gate;
 pub mod guard;
+mod head;
 mod issue;
 pub(crate) mod json;
 mod lane;
@@ -92,6 +94,7 @@ mod sweep;
 mod tests;
 mod tls;
 mod trail;
+pub mod web;
 mod worker;
 
 use access::Anonymous;
@@ -99,6 +102,7 @@ use budget::Budget;
 use counters::{Counters, Totals};
 use guard::{Guard, MissLimits};
 use quota::Quotas;
+use web::Web;
 use worker::Common;
 
 /// The longest body of any request, in bytes.
@@ -162,6 +166,8 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// What may be done without a key where there are keys.
     pub anonymous: Option<Anonymous>,
+    /// Which pages in a browser may ask.
+    pub web: Web,
     /// How many misses are allowed.
     pub miss_limits: MissLimits,
     /// What namespaces may use.
@@ -185,6 +191,7 @@ impl Default for Config {
             keys: None,
             audit: None,
             anonymous: None,
+            web: Web::default(),
             miss_limits: MissLimits::default(),
             quotas: Quotas::default(),
             tls: None,

@@ -83,6 +83,34 @@ impl Buffer {
     }
 }
 
+/// The `Host` of a connection's requests, so that it is looked at once. A longer one is looked at
+/// each time.
+pub(super) struct LastHost {
+    bytes: [u8; 47],
+    len: u8,
+}
+
+impl Default for LastHost {
+    fn default() -> LastHost {
+        LastHost { bytes: [0; 47], len: 0 }
+    }
+}
+
+impl LastHost {
+    /// Empty where there is none.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Keeps `host`, if it is short enough.
+    pub(super) fn keep(&mut self, host: &[u8]) {
+        if let (Some(room), Ok(len)) = (self.bytes.get_mut(..host.len()), host.len().try_into()) {
+            room.copy_from_slice(host);
+            self.len = len;
+        }
+    }
+}
+
 /// Where hyper is in writing an answer that it takes in several pieces: only the first begins with
 /// a status line, and a payload must never be mistaken for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +159,10 @@ pub(super) struct ConnState {
     gate: RefCell<Gate>,
     /// The key that was shown last.
     pub(super) shown: Remembered,
+    /// The `Host` that was accepted last.
+    pub(super) host: RefCell<LastHost>,
+    /// A page in a browser cannot have opened this connection: any `Host` is accepted.
+    pub(super) is_beyond_pages: Cell<bool>,
     /// Where the client is.
     pub(super) peer: Cell<IpAddr>,
     pub(super) peer_port: Cell<u16>,
@@ -158,6 +190,8 @@ impl ConnState {
             answers_seen: Cell::new(0),
             gate: RefCell::default(),
             shown: Remembered::default(),
+            host: RefCell::default(),
+            is_beyond_pages: Cell::new(false),
             peer: Cell::new(Ipv4Addr::UNSPECIFIED.into()),
             peer_port: Cell::new(0),
         }

@@ -10,19 +10,22 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
-use super::access::{Denied, Remembered, demand, scope_of};
+use super::access::{Admitted, Denied, Remembered, demand, scope_of};
 use super::body::{self, BodyKind};
 use super::counters::Operation;
+use super::head;
 use super::list::digest_of;
 use super::pipe::ConnState;
 use super::respond::{Body, Problem};
 use super::route::{Route, route};
 use super::sweep::Phase;
 use super::trail::Trail;
+use super::web::{Refused, Sender};
 use super::worker::Worker;
 use super::{consume, extend, issue, resolve, revoke, status};
 use crate::engine::{Outcome, Rejected};
@@ -68,25 +71,69 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let (head, mut body) = request.into_parts();
-        let exchange = self.begin(&body);
-        let (method, target) = (head.method, head.uri);
-        if let Err(problem) = check(&target, head.version, &head.headers) {
-            return exchange.refuse(Operation::Unknown, problem, body);
+        let (head, body) = request.into_parts();
+        let mut exchange = self.begin(&body);
+        match self.enter(&head, &mut exchange) {
+            Ok(Entered::Admitted(admitted)) => self.ask(head, body, exchange, admitted),
+            Ok(Entered::Preflight(answer)) => exchange.ready(Operation::Unknown, Ok(answer)),
+            Err(problem) => exchange.refuse(Operation::Unknown, problem, body),
         }
-        let admitted = self.worker.door.admit_request(
-            &self.conn.shown,
-            &head.headers,
-            self.worker.engine.now(),
-        );
-        let admitted = match admitted {
-            Ok(admitted) => admitted,
-            Err(denied) => {
-                let problem = exchange.denied(denied);
-                return exchange.refuse(Operation::Unknown, problem, body);
+    }
+}
+
+/// A request that satisfies what every request must.
+enum Entered {
+    /// It may ask for what this allows.
+    Admitted(Admitted),
+    /// A browser asks whether a page may ask: this is the answer.
+    Preflight(Response<Body>),
+}
+
+impl Service {
+    pub(super) fn new(worker: Rc<Worker>, conn: Rc<ConnState>) -> Service {
+        Service { worker, conn }
+    }
+
+    /// What every request must satisfy whatever it asks for.
+    fn enter(&self, head: &Parts, exchange: &mut Exchange) -> Result<Entered, Problem> {
+        let host = head::host(&head.uri, head.version, &head.headers)?;
+        if let Some(host) = host
+            && host != self.conn.host.borrow().text()
+            && !self.worker.accepts_host(&self.conn, host)
+        {
+            return Err(self.page_refused(Refused::Host));
+        }
+        if head.uri.query().is_some() {
+            return Err(Problem::malformed("nothing here takes a query"));
+        }
+        let sender = self.worker.config.web.sender(&head.headers, host);
+        if let Sender::Allowed(origin) = &sender {
+            exchange.origin = Some(origin.clone());
+            let path = head.uri.path();
+            if let Some(answer) = head::preflight(&head.method, path, &head.headers) {
+                return Ok(Entered::Preflight(answer));
             }
-        };
+        }
+        let (door, now) = (&self.worker.door, self.worker.engine.now());
+        let admitted = door
+            .admit_request(&self.conn.shown, &head.headers, now)
+            .map_err(|denied| exchange.denied(denied))?;
         exchange.trail.admitted(&admitted);
+        if sender == Sender::Foreign && self.is_ambient(&head.headers) {
+            return Err(self.page_refused(Refused::Origin));
+        }
+        Ok(Entered::Admitted(admitted))
+    }
+
+    /// From what a request names to its answer.
+    fn ask(
+        &self,
+        head: Parts,
+        mut body: Incoming,
+        exchange: Exchange,
+        admitted: Admitted,
+    ) -> Answer {
+        let (method, target) = (head.method, head.uri);
         let path = target.path().as_bytes();
         let Some(found) = route(path) else {
             return exchange.refuse(Operation::Unknown, Problem::not_found(), body);
@@ -136,11 +183,15 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             }
         }
     }
-}
 
-impl Service {
-    pub(super) fn new(worker: Rc<Worker>, conn: Rc<ConnState>) -> Service {
-        Service { worker, conn }
+    /// True where a browser adds by itself what a request is admitted by: nothing, or a certificate.
+    fn is_ambient(&self, headers: &HeaderMap) -> bool {
+        self.worker.config.keys.is_none() || !headers.contains_key(AUTHORIZATION)
+    }
+
+    fn page_refused(&self, refused: Refused) -> Problem {
+        self.worker.config.web.log(refused, self.worker.engine.now());
+        Problem::new(StatusCode::FORBIDDEN, refused.detail()).about(refused.field())
     }
 
     fn begin(&self, body: &Incoming) -> Exchange {
@@ -151,28 +202,10 @@ impl Service {
             stream: self.conn.is_http2.get().then(|| StreamGuard::new(self)),
             conn: self.conn.clone(),
             trail: Trail::begin(&self.worker, &self.conn),
+            origin: None,
             has_body,
         }
     }
-}
-
-/// Everything a request must satisfy whatever it asks for.
-fn check(target: &http::Uri, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
-    if version < Version::HTTP_2 {
-        // That there is a Host, and one only, was looked at before hyper was.
-        let host = headers.get(HOST).map(HeaderValue::as_bytes);
-        if let Some(authority) = target.authority()
-            && !host.is_some_and(|host| authority.as_str().as_bytes().eq_ignore_ascii_case(host))
-        {
-            let problem =
-                Problem::malformed("the target's host and the Host header are not the same");
-            return Err(problem.about("Host").closing());
-        }
-    }
-    if target.query().is_some() {
-        return Err(Problem::malformed("nothing here takes a query"));
-    }
-    Ok(())
 }
 
 /// What a method does at a route; `None` where the route does not have the method.
@@ -271,6 +304,8 @@ struct Exchange {
     conn: Rc<ConnState>,
     stream: Option<StreamGuard>,
     trail: Trail,
+    /// Where the page is from that may read the answer.
+    origin: Option<HeaderValue>,
     has_body: bool,
 }
 
@@ -335,6 +370,9 @@ impl Exchange {
     }
 
     fn hand_on(self, mut response: Response<Body>) -> Response<Body> {
+        if let Some(origin) = self.origin {
+            head::readable_by(origin, response.headers_mut());
+        }
         match self.stream {
             Some(stream) => response.body_mut().watch_stream(stream),
             None => response.body_mut().watch_pieces(&self.conn),

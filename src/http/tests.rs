@@ -38,7 +38,10 @@ fn exchange(server: &Server, request: &str) -> String {
 
 fn post(path: &str, body: &str) -> String {
     let len = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n{body}")
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {len}\r\n\r\n{body}"
+    )
 }
 
 fn get(path: &str) -> String {
@@ -90,7 +93,8 @@ fn p8_a_slow_head_and_a_slow_body_are_told_and_closed() {
         config.limits.header_timeout = Duration::from_millis(250);
         config.limits.body_timeout = Duration::from_millis(250);
     });
-    let body = "POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{";
+    let body = "POST /v1/tokens HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+        Content-Length: 9\r\n\r\n{";
     for begun in ["GET /v1/tok", body] {
         let answer = exchange(&server, begun);
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -152,7 +156,8 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
     let mut data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let address = data[0].local_addr().unwrap();
     let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-    let admin = admin::Admin::start(own, data[0].try_clone().unwrap(), false, None).unwrap();
+    let admin = admin::Admin::start(own, data[0].try_clone().unwrap(), false, Web::default(), None)
+        .unwrap();
     let ask = || {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -203,7 +208,7 @@ fn while_the_log_is_read_a_tls_listener_says_so_over_tls() {
     let data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let address = data.local_addr().unwrap();
     let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-    let admin = admin::Admin::start(own, data, false, Some(tls)).unwrap();
+    let admin = admin::Admin::start(own, data, false, Web::default(), Some(tls)).unwrap();
     let socket = || {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();

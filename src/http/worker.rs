@@ -120,6 +120,17 @@ impl Worker {
         self.is_draining.set(true);
     }
 
+    /// Whether a `Host` is accepted on a connection; remembers it for the fast lane.
+    pub(super) fn accepts_host(&self, conn: &ConnState, host: &[u8]) -> bool {
+        let is_accepted = self.config.keys.is_some()
+            || conn.is_beyond_pages.get()
+            || self.config.web.accepts_host(host);
+        if is_accepted {
+            conn.host.borrow_mut().keep(host);
+        }
+        is_accepted
+    }
+
     /// A place for one more connection; `None` where there are too many.
     pub(super) fn slot(self: &Rc<Worker>) -> Option<Slot> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.config.max_connections {

@@ -140,7 +140,10 @@ fn p8_connections_that_come_and_go_leave_nothing() {
         match n % 3 {
             0 => conn.send(b"GET /v1/tok").expect("sends"),
             1 => conn
-                .send(b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{")
+                .send(
+                    b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                      Content-Length: 99\r\n\r\n{",
+                )
                 .expect("sends"),
             _ => {}
         }

@@ -32,8 +32,9 @@ pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 /// `:method: GET`, `:scheme: http`, `:path: /`, `:authority: a`.
 const GET_ROOT: &[u8] = b"\x82\x86\x84\x41\x01a";
-/// `:method: POST`, `:scheme: http`, `:path: /v1/tokens`, `:authority: a`.
-const POST_TOKENS: &[u8] = b"\x83\x86\x44\x0a/v1/tokens\x41\x01a";
+/// `:method: POST`, `:scheme: http`, `:path: /v1/tokens`, `:authority: a`,
+/// `content-type: application/json`.
+const POST_TOKENS: &[u8] = b"\x83\x86\x44\x0a/v1/tokens\x41\x01a\x5f\x10application/json";
 
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).expect("short").to_be_bytes();

@@ -55,13 +55,15 @@ fn p8_a_slow_line_ends_in_time() {
 
 #[test]
 fn p8_slow_bodies_end_in_time() {
-    let begin = b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n{";
+    let begin = b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                  Content-Length: 9999\r\n\r\n{";
     trickle("slow_bodies", begin, b" ");
 }
 
 #[test]
 fn p8_slow_chunks_end_in_time() {
-    let begin = b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let begin = b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                  Transfer-Encoding: chunked\r\n\r\n";
     trickle("slow_chunks", begin, b"1;x\r\n \r\n");
 }
 
@@ -109,7 +111,8 @@ fn p8_clients_that_vanish_leave_nothing() {
     let begun: [&[u8]; 4] = [
         b"",
         b"GET /v1/tok",
-        b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{",
+        b"POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+          Content-Length: 99\r\n\r\n{",
         &request("GET", "/v1/nothing", &[], b"").repeat(50),
     ];
     under_attack("vanished_clients", &server, Bounds::of(count, 32), || {

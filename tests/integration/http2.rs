@@ -42,7 +42,7 @@ async fn connect(server: &Server) -> Sender {
 async fn send(sender: &mut Sender, method: &str, path: &str, body: &str) -> Response {
     let request = Request::builder()
         .method(method)
-        .uri(format!("http://jeton.test{path}"))
+        .uri(format!("http://jeton{path}"))
         .header("content-type", "application/json")
         .body(Full::from(body.to_owned()))
         .expect("a request");

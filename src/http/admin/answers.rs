@@ -7,7 +7,7 @@ use http::header::ALLOW;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
-use super::entrance::{Shown, Viewer, enter};
+use super::entrance::{Shown, Viewer, enter, is_open};
 use super::{TEXT, View, text};
 use crate::engine::Engine;
 use crate::http::exposition::Reading;
@@ -25,7 +25,7 @@ pub(super) fn answer(
     view: &View,
 ) -> Response<Full<Bytes>> {
     let scope = match path {
-        "/healthz" | "/readyz" => None,
+        path if is_open(path) => None,
         "/metrics" => Some(Scope::Metrics),
         backup::PATH => Some(Scope::Backup),
         _ => Some(Scope::Admin),

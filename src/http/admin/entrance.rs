@@ -5,18 +5,58 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::{TEXT, View, text};
 use crate::audit::{self, Permit};
 use crate::engine::Engine;
 use crate::http::access::bearer;
+use crate::http::head;
+use crate::http::respond::Problem;
+use crate::http::web::{Refused, Sender, is_navigation};
 use crate::keys::{Access, Table};
 use crate::scope::{Scope, Scopes};
 use crate::time::UnixMillis;
 use crate::tls::Peer;
+
+/// What comes from a page of another site is refused where the request shows no key, as on the data
+/// listener (see [`crate::http::web`]). Otherwise the origin of a page that may read the answer.
+pub(super) fn page<B>(
+    request: &Request<B>,
+    address: SocketAddr,
+    view: &View,
+) -> Result<Option<HeaderValue>, Problem> {
+    let (headers, path) = (request.headers(), request.uri().path());
+    if is_open(path) {
+        return Ok(None);
+    }
+    let host = head::host(request.uri(), request.version(), headers)?;
+    let refuse = |refused: Refused| {
+        let now = view.engine.get().map(Engine::now).unwrap_or_default();
+        view.web.log(refused, now);
+        audit(view, address, "admin", "forbidden", Some(StatusCode::FORBIDDEN), None);
+        Err(Problem::new(StatusCode::FORBIDDEN, refused.detail()))
+    };
+    if !view.is_guarded && host.is_some_and(|host| !view.web.accepts_host(host)) {
+        return refuse(Refused::Host);
+    }
+    let is_ambient = !view.is_guarded || !headers.contains_key(AUTHORIZATION);
+    match view.web.sender(headers, host) {
+        Sender::Allowed(origin) => Ok(Some(origin)),
+        Sender::Foreign if is_ambient => match path {
+            "/" if is_navigation(request.method(), headers) => Ok(None),
+            _ => refuse(Refused::Origin),
+        },
+        Sender::Own | Sender::Foreign => Ok(None),
+    }
+}
+
+/// Whether anyone may ask for this, whatever the headers: probes send what they like.
+pub(super) fn is_open(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
 
 /// A page that a browser shows has no business with a backup, also where no key is asked for and its
 /// name was made to lead here (RFC 6454, 7.3: it sends `Origin` with each POST).

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -29,15 +29,17 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::respond::Problem;
 use super::tls::{self, Opened};
-use super::{Gauges, backup, respond};
+use super::web::Web;
+use super::{Gauges, backup, head, respond};
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::scope::Scope;
 use crate::time::UnixMillis;
 use crate::tls::{Peer, Tls};
 use answers::answer;
-use entrance::{Shown, audit, enter, from_a_page};
+use entrance::{Shown, audit, enter, from_a_page, page};
 
 /// The most connections at once, on each of the two listeners.
 const CONNECTIONS_MAX: usize = 64;
@@ -57,6 +59,8 @@ struct View {
     keys: OnceLock<Keys>,
     /// Everything but health asks for a key with the scope of its own: metrics, backup or admin.
     is_guarded: bool,
+    /// Which pages in a browser may ask.
+    web: Web,
 }
 
 /// How far the server is.
@@ -76,7 +80,8 @@ pub struct Admin {
 
 impl Admin {
     /// Starts to answer on `listener`, and with 503 on `data` until [`Admin::serving`]. Where it
-    /// `is_guarded`, everything but health asks for a key with the scope of its own.
+    /// `is_guarded`, everything but health asks for a key with the scope of its own. `web` says which
+    /// pages in a browser may ask.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -84,9 +89,10 @@ impl Admin {
         listener: TcpListener,
         data: TcpListener,
         is_guarded: bool,
+        web: Web,
         tls: Option<Tls>,
     ) -> io::Result<Admin> {
-        let view = Arc::new(View { is_guarded, ..View::default() });
+        let view = Arc::new(View { is_guarded, web, ..View::default() });
         let (stage, stages) = watch::channel(Stage::Recovering);
         let shown = view.clone();
         let thread = std::thread::Builder::new()
@@ -254,10 +260,18 @@ async fn serve_stream(
         let shown = Shown { key, peer: peer.as_ref(), address: Some(address) };
         let (method, path) = (request.method(), request.uri().path());
         let is_backup = method == Method::POST && path == backup::PATH;
-        let response = match is_backup {
-            true if request.headers().contains_key(ORIGIN) => Some(from_a_page(address, &view)),
-            true => enter(shown, &view, Scope::Backup).err(),
-            false => Some(answer(method, path, shown, &view)),
+        let (response, origin) = match (page(&request, address, &view), is_backup) {
+            (Err(Problem { status, detail, .. }), _) => {
+                (Some(text(status, TEXT, format!("{detail}\n"))), None)
+            }
+            (Ok(Some(origin)), _) if head::is_preflight(method, request.headers()) => {
+                (Some(preflight(request.headers())), Some(origin))
+            }
+            (Ok(_), true) if request.headers().contains_key(ORIGIN) => {
+                (Some(from_a_page(address, &view)), None)
+            }
+            (Ok(_), true) => (enter(shown, &view, Scope::Backup).err(), None),
+            (Ok(origin), false) => (Some(answer(method, path, shown, &view)), origin),
         };
         // Whose backup it is; they were let in just now, whatever the time.
         let access = view.keys.get().and_then(|keys| {
@@ -266,7 +280,10 @@ async fn serve_stream(
         });
         let (view, given_up) = (view.clone(), gone.clone());
         async move {
-            if let Some(response) = response {
+            if let Some(mut response) = response {
+                if let Some(origin) = origin {
+                    head::readable_by(origin, response.headers_mut());
+                }
                 return Ok::<_, Infallible>(response.map(Either::Left));
             }
             let response = backup::answer(view.engine.get().cloned(), given_up).await;
@@ -286,6 +303,14 @@ async fn serve_stream(
         }
         () = given_up.notified() => tracing::debug!("a client took nothing of its backup"),
     }
+}
+
+/// The answer to the preflight of a page of an allowed origin, which may read what is here.
+fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::NO_CONTENT, TEXT, Bytes::new());
+    response.headers_mut().remove(CONTENT_TYPE);
+    head::grant("GET, HEAD", asked, response.headers_mut());
+    response
 }
 
 fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -31,11 +31,16 @@ fn request(pick: u8) -> (String, u16) {
 }
 
 fn post(body: &str) -> String {
-    format!("POST /v1/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    let len = body.len();
+    format!(
+        "POST /v1/resolve HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+         Content-Length: {len}\r\n\r\n{body}"
+    )
 }
 
 fn chunked(pieces: &[&str], end: &str) -> String {
-    let head = "POST /v1/resolve HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /v1/resolve HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
     let chunks = pieces.iter().map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len()));
     head.to_owned() + &chunks.collect::<String>() + "0\r\n" + end
 }

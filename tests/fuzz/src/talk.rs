@@ -56,7 +56,10 @@ pub fn say(stepped: &mut Stepped, pieces: &[&[u8]], with_lane: bool) -> Vec<Answ
 /// One whole request, which must be answered.
 pub fn ask(stepped: &mut Stepped, method: &str, path: &str, body: &[u8]) -> Answer {
     let len = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {len}\r\n\r\n"
+    );
     let head = if len == 0 && method == "GET" {
         format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n")
     } else {

@@ -336,5 +336,6 @@ fn a_page_in_a_browser_takes_no_backup() {
     };
     assert_eq!(begin(&[("Origin", "http://attacker.example:7451")]), 403);
     assert_eq!(begin(&[("Origin", "null")]), 403);
+    assert_eq!(begin(&[("Origin", "http://jeton")]), 403, "nor one of the server's own origin");
     assert_eq!(begin(&[]), 200);
 }

@@ -40,7 +40,7 @@ impl Case {
     pub fn expand(&self, canary: &str) -> Vec<u8> {
         let unknown = "A".repeat(32);
         self.bytes
-            .replace("{P}", "POST /v1/resolve HTTP/1.1\r\n")
+            .replace("{P}", "POST /v1/resolve HTTP/1.1\r\nContent-Type: application/json\r\n")
             .replace("{G}", &format!("GET /v1/tokens/{unknown} HTTP/1.1\r\n"))
             .replace("{U}", &format!("/v1/tokens/{unknown}"))
             .replace("{H}", "Host: a\r\n")
