@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, SizeHint};
@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 
+use super::respond::NO_SNIFF;
 use crate::engine::{Backup, BackupError, Engine, STALLED_AFTER};
 
 /// Where it is asked for.
@@ -106,6 +107,7 @@ fn refusal(status: StatusCode, reason: &str) -> Response<AdminBody> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, TEXT);
     headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -122,6 +124,7 @@ fn stream(backup: Backup, given_up: Arc<Notify>) -> Response<AdminBody> {
     let mut response = Response::new(Either::Right(Pieces { pieces, left }));
     response.headers_mut().insert(CONTENT_TYPE, KIND);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     response
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
@@ -21,6 +21,12 @@ use super::worker::Worker;
 pub(super) const SMALL_LEN_MAX: usize = 4096;
 /// What is taken of a body that was refused already.
 const UNWANTED_LEN_MAX: usize = 16 << 20;
+/// What is read of a body that was refused already, where the connection is kept for that.
+pub(super) const SKIPPED_LEN_MAX: usize = 16 * 1024;
+/// The charsets of which every text is UTF-8.
+const CHARSETS: [&[u8]; 3] = [b"utf-8", b"utf8", b"us-ascii"];
+/// Byte order marks of UTF-8 and, in both orders, UTF-16; those of UTF-32 hold one of these.
+const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE"];
 /// What a body may hold before it counts against the memory budget.
 const FREE_LEN: usize = 4096;
 
@@ -63,9 +69,7 @@ pub(super) async fn gather(
     let len_max = match kind {
         BodyKind::Json(len_max) => len_max,
         BodyKind::EmptyObject => SMALL_LEN_MAX,
-        BodyKind::None => {
-            return Err(Problem::malformed("this request takes no body").closing());
-        }
+        BodyKind::None => return none(worker, body).await,
     };
     if body.size_hint().lower() > 0 {
         check_type(headers)?;
@@ -74,29 +78,91 @@ pub(super) async fn gather(
         return Err(too_long(len_max));
     }
     let gathered = Gather::new(worker, body, len_max).run(headers).await?;
+    if gathered.bytes.is_empty() && matches!(kind, BodyKind::Json(_)) {
+        return Err(Problem::malformed("the request needs a JSON body"));
+    }
+    if BYTE_ORDER_MARKS.iter().any(|mark| gathered.bytes.starts_with(mark)) {
+        let detail = "the body begins with a byte order mark; it must be UTF-8 without one";
+        return Err(Problem::malformed(detail));
+    }
     if kind == BodyKind::EmptyObject && !gathered.bytes.trim_ascii().is_empty() {
         super::json::object(&gathered.bytes, &[])?;
     }
     Ok(gathered)
 }
 
+/// A body of no bytes is no body, however its end is told.
+async fn none(worker: &Worker, body: &mut Incoming) -> Result<Gathered, Problem> {
+    let is_announced = body.size_hint().lower() > 0;
+    if is_announced || Gather::new(worker, body, 0).piece().await?.is_some() {
+        return Err(Problem::malformed("this request takes no body").closing());
+    }
+    Ok(Gathered::new(Bytes::new()))
+}
+
+/// Reads a body that was refused already. An error where it is too long, too slow or broken off:
+/// then the connection cannot be kept.
+pub(super) async fn skip(worker: &Worker, body: &mut Incoming) -> Result<(), Problem> {
+    let mut unwanted = Gather::new(worker, body, SKIPPED_LEN_MAX);
+    unwanted.is_wanted = false;
+    let mut len = 0;
+    while let Some(piece) = unwanted.piece().await? {
+        len += piece.len();
+        if len > SKIPPED_LEN_MAX {
+            return Err(too_long(SKIPPED_LEN_MAX));
+        }
+    }
+    Ok(())
+}
+
 /// A body with bytes says that it is JSON. A form of a page in a browser cannot say so; what a page
 /// sends otherwise is asked about beforehand (see [`super::web`]).
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let is_json = match (values.next(), values.next()) {
-        (Some(value), None) => {
-            let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-            essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
-        }
-        _ => false,
+    let unsupported = |field: &'static str, detail: &'static str| {
+        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+        Err(problem.about(field).closing())
     };
-    if is_json {
-        return Ok(());
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return unsupported("Content-Type", "Content-Type: must be application/json");
+    };
+    let mut parts = parts(value.as_bytes());
+    let essence = parts.next().unwrap_or_default();
+    if !essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
+        return unsupported("Content-Type", "Content-Type: must be application/json");
     }
-    let detail = "Content-Type: must be application/json";
-    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
-    Err(problem.about("Content-Type").closing())
+    let is_listed = |charset: &[u8]| CHARSETS.iter().any(|name| charset.eq_ignore_ascii_case(name));
+    if !parts.filter_map(charset).all(is_listed) {
+        return unsupported("Content-Type", "Content-Type: the charset must be utf-8");
+    }
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return unsupported("Content-Encoding", "Content-Encoding: must be identity");
+    }
+    Ok(())
+}
+
+/// The parts of a media type between its semicolons, of which those in quotes are none.
+fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    value.split(move |byte| {
+        let is_end = *byte == b';' && !is_quoted;
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_quoted,
+            b'"' => is_quoted = !is_quoted,
+            _ => (),
+        }
+        is_end
+    })
+}
+
+/// The value of a parameter that is a charset.
+fn charset(parameter: &[u8]) -> Option<&[u8]> {
+    let equals = memchr::memchr(b'=', parameter)?;
+    let (name, value) = (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    name.eq_ignore_ascii_case(b"charset").then_some(inner.unwrap_or(value))
 }
 
 fn too_long(len_max: usize) -> Problem {
@@ -252,6 +318,12 @@ mod tests {
         for (value, is_taken) in [
             ("application/json", true),
             ("Application/JSON ; charset=utf-8", true),
+            ("application/json;charset=\"UTF8\"", true),
+            ("application/json; Charset = us-ascii", true),
+            ("application/json; a=\"\\\"; charset=utf-16\"; b", true),
+            ("application/json; charset=utf-16", false),
+            ("application/json; charset=", false),
+            ("application/json; charset=utf-8; charset=latin1", false),
             ("application/problem+json", false),
             ("text/plain", false),
             ("", false),
@@ -263,5 +335,11 @@ mod tests {
             assert!(check_type(&headers).is_err(), "{value} and another");
         }
         assert!(check_type(&HeaderMap::new()).is_err(), "none");
+        for (coding, is_taken) in [("Identity", true), ("gzip", false), ("identity, br", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+            assert_eq!(check_type(&headers).is_ok(), is_taken, "{coding}");
+        }
     }
 }

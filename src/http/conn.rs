@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (Verdict::Drop, _) => return Err(Over::Gone),
             (_, Protocol::Closing { .. }) => (),
             (Verdict::Drain, Protocol::Http1(http1)) => http1.as_mut().graceful_shutdown(),
-            (Verdict::Drain | Verdict::Close, Protocol::Http2(http2))
+            (Verdict::WindDown | Verdict::Drain | Verdict::Close, Protocol::Http2(http2))
                 if self.state.phase.get() != Phase::Handshake =>
             {
                 // Should the client ignore it, the next limit closes for good.
@@ -166,6 +166,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.state.output.borrow_mut().push(&respond::SLOW_HEAD);
                 self.close();
             }
+            // The service says that the next answer is the last.
+            (Verdict::WindDown, _) => (),
             (Verdict::Drain | Verdict::Close, _) => self.close(),
         }
         Ok(true)
@@ -252,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && state.is_between_requests()
             && !state.input.borrow().is_empty()
             && !state.eof.get()
-            && !self.worker.is_draining();
+            && self.worker.has_lane();
         if !is_for_lane {
             return None;
         }
@@ -288,8 +290,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if is_done {
             self.close();
-        } else {
-            self.state.settle(self.worker.now());
+            return;
+        }
+        let state = &self.state;
+        state.settle(self.worker.now());
+        let is_ending = state.is_http2.get() && state.eof.get() && state.streams.get() == 0;
+        if is_ending && !state.is_answered.get() {
+            // Once all that it has written is gone too, it may know.
+            state.is_answered.set(state.output.borrow().is_empty());
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -339,7 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     *discarded += buf.filled().len();
                 }
                 Poll::Ready(_) => return Poll::Ready(Over::Gone),
-                Poll::Pending if self.worker.is_draining() => return Poll::Ready(Over::Gone),
+                Poll::Pending if self.worker.is_grace_over() => return Poll::Ready(Over::Gone),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -364,7 +373,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
 
 fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.half_close(false).keep_alive(true).pipeline_flush(false).max_buf_size(HEAD_LEN_MAX);
+    builder.half_close(true).keep_alive(true).pipeline_flush(false).max_buf_size(HEAD_LEN_MAX);
     builder
 }
 

@@ -1,5 +1,5 @@
-//! What the head of a request says before anything is asked: which host it is for, and whether a
-//! browser asks on behalf of a page.
+//! What the head of a request says whatever is asked: which host it is for, whether a browser asks on
+//! behalf of a page, and the key of a retry.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -13,6 +13,8 @@ use super::route::route;
 use super::strict::is_host;
 use super::web::{default_port, is_same};
 
+/// The longest `Idempotency-Key`, in bytes.
+const KEY_LEN_MAX: usize = 255;
 /// Headers that pages may send beside those that they always may.
 const CORS_REQUEST_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, idempotency-key");
@@ -84,4 +86,22 @@ pub(super) fn readable_by(origin: HeaderValue, answer: &mut HeaderMap) {
     answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, CORS_ANSWER_HEADERS);
     answer.insert(VARY, HeaderValue::from_static("origin"));
+}
+
+/// The value of `Idempotency-Key`, if there is one.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+    const NAME: &str = "Idempotency-Key";
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Problem::malformed("Idempotency-Key is given twice").about(NAME));
+    }
+    let key = value.as_bytes();
+    if key.is_empty() || key.len() > KEY_LEN_MAX {
+        let detail = format!("Idempotency-Key: must have 1 to {KEY_LEN_MAX} bytes");
+        return Err(Problem::out_of_limits(detail).about(NAME));
+    }
+    Ok(Some(key))
 }

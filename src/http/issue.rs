@@ -13,7 +13,7 @@ use super::list::{self, too_many};
 use super::respond::{self, Body, Problem};
 use super::service::{Asker, engine_problem, idempotency_key};
 use super::worker::Worker;
-use super::{Config, json};
+use super::{Config, json, payload};
 use crate::audit::By;
 use crate::engine::{Op, Outcome};
 use crate::entry::USES_MAX;
@@ -57,6 +57,7 @@ fn read_payload(payload: Option<&RawValue>, max: usize) -> Result<Vec<u8>, Probl
         let detail = format!("payload: must have at most {max} bytes (--max-payload)");
         return Err(Problem::too_large(detail).about("payload"));
     }
+    payload::check(payload)?;
     Ok(payload.as_bytes().to_vec())
 }
 

@@ -110,7 +110,7 @@ pub fn converse(stepped: &mut Stepped, config: &Config, talk: &Talk<'_>) -> Hear
         };
         let worker = Rc::new(Worker::new(&common, Arc::default()));
         if !talk.with_lane {
-            worker.begin_drain();
+            worker.close_lane();
         }
         let caller = worker.caller.clone();
         tokio::task::spawn_local(async move { caller.pump().await });

@@ -80,6 +80,7 @@ pub mod listen;
 pub mod loose;
 mod namespaces;
 mod openapi;
+mod payload;
 mod pipe;
 pub mod quota;
 mod resolve;
@@ -392,7 +393,7 @@ impl Server {
         EndDrain(self.stop.clone())
     }
 
-    /// Takes no more connections, finishes what is in flight (for at most
+    /// Takes requests for at most one more second, finishes what is in flight (for at most
     /// [`Config::drain_timeout`], or until [`EndDrain::end`]), and returns when all workers have
     /// ended.
     ///

@@ -131,6 +131,9 @@ pub(super) struct ConnState {
     pub(super) output: RefCell<Buffer>,
     /// The peer has finished sending.
     pub(super) eof: Cell<bool>,
+    /// HTTP/2: nothing is left to be answered to a peer that has finished sending. Before that hyper
+    /// is not told, because it would drop the streams.
+    pub(super) is_answered: Cell<bool>,
     /// Bytes the peer has sent.
     pub(super) received: Cell<usize>,
     /// hyper found the input empty: it wants to be polled after the next read.
@@ -174,6 +177,7 @@ impl ConnState {
             input: RefCell::default(),
             output: RefCell::default(),
             eof: Cell::new(false),
+            is_answered: Cell::new(false),
             received: Cell::new(0),
             wants_input: Cell::new(true),
             wants_output: Cell::new(false),
@@ -264,7 +268,7 @@ impl Read for Pipe {
     ) -> Poll<io::Result<()>> {
         let state = &*self.0;
         let (mut input, mut gate) = (state.input.borrow_mut(), state.gate.borrow_mut());
-        let is_eof = state.eof.get();
+        let is_eof = state.eof.get() && (!state.is_http2.get() || state.is_answered.get());
         let ready = if state.is_http2.get() {
             input.unread()
         } else {

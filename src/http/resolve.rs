@@ -7,7 +7,7 @@ use super::list;
 use super::respond::{self, Body, Problem};
 use super::service::Asker;
 use super::worker::Worker;
-use crate::keys::Access;
+use crate::token::Digest;
 
 /// The longest answer to a batch, in bytes.
 pub(super) const ANSWER_LEN_MAX: usize = 16 << 20;
@@ -17,14 +17,12 @@ const EXPECTED_LEN: usize = 160;
 /// `GET /v1/tokens/{token}`
 pub(super) fn one(
     worker: &Worker,
-    access: &Access,
     headers: HeaderMap,
-    token: &[u8],
+    digest: &Digest,
 ) -> Result<Response<Body>, Problem> {
     let engine = &worker.engine;
-    let digest = list::digest_of(token, &access.digester)?;
     engine
-        .resolve(&digest, engine.now(), Bytes::copy_from_slice)
+        .resolve(digest, engine.now(), Bytes::copy_from_slice)
         .map(|payload| respond::json(headers, StatusCode::OK, payload))
         .ok_or_else(Problem::not_found)
 }

@@ -1,7 +1,7 @@
 //! Answers: their bodies, their headers, and the problem documents of RFC 9457.
 //!
-//! Every answer of the data listener has `Cache-Control: no-store`, also those that are given
-//! before or without a request that could be parsed.
+//! Every answer of the data listener has `Cache-Control: no-store` and `X-Content-Type-Options:
+//! nosniff`, also those that are given before or without a request that could be parsed.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -12,7 +12,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
@@ -20,9 +23,10 @@ use super::budget::Charge;
 use super::pipe::{ConnState, Pieces};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(super) const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
+pub(super) const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
 
 /// hyper takes longer bodies in pieces of this size, so that its own buffers stay small.
@@ -30,15 +34,19 @@ const PIECE_LEN_MAX: usize = 32 * 1024;
 
 /// The head of a resolve's answer, up to its length.
 pub(super) const OK_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
-    cache-control: no-store\r\ncontent-length: ";
+    cache-control: no-store\r\nx-content-type-options: nosniff\r\ncontent-length: ";
 
 /// The head of the one answer to whatever is not there, up to its length.
 pub(super) const NOT_FOUND_HEAD: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
-    content-type: application/problem+json\r\ncache-control: no-store\r\ncontent-length: ";
+    content-type: application/problem+json\r\ncache-control: no-store\r\n\
+    x-content-type-options: nosniff\r\ncontent-length: ";
 
 /// The one answer to whatever is not there (promise P10).
 pub(super) const NOT_FOUND: &[u8] =
     br#"{"type":"about:blank","title":"Not Found","status":404,"detail":"nothing is here"}"#;
+
+/// The detail of that answer.
+const NOTHING: &str = "nothing is here";
 
 /// Sent as it stands to a client whose request's head took too long.
 pub(super) static SLOW_HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -65,7 +73,8 @@ fn canned(status: StatusCode, headers: &str, detail: &'static str) -> Vec<u8> {
     let body = Problem::new(status, detail).to_json();
     let mut answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
-         cache-control: no-store\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\n\
+         connection: close\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     )
     .into_bytes();
@@ -168,6 +177,7 @@ pub(super) fn json(mut headers: HeaderMap, status: StatusCode, body: Bytes) -> R
     headers.clear();
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -179,6 +189,14 @@ pub(super) fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+    response
+}
+
+/// The answer to HEAD where the answer to GET would be this.
+pub(super) fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let body = std::mem::take(response.body_mut());
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     response
 }
 
@@ -245,7 +263,12 @@ impl Problem {
 
     /// 404: the same whatever it is that is not there.
     pub(super) fn not_found() -> Problem {
-        Problem::new(StatusCode::NOT_FOUND, "nothing is here")
+        Problem::new(StatusCode::NOT_FOUND, NOTHING)
+    }
+
+    /// 404: whatever the token, the path has no meaning here.
+    pub(super) fn no_such_path() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "no such path")
     }
 
     /// 405.
@@ -319,7 +342,7 @@ impl Problem {
 
     /// The answer that says so.
     pub(super) fn into_response(self) -> Response<Body> {
-        let body = if self.status == StatusCode::NOT_FOUND {
+        let body = if self.detail == NOTHING {
             Bytes::from_static(NOT_FOUND)
         } else {
             Bytes::from(self.to_json())
@@ -329,6 +352,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
         headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
@@ -384,6 +408,7 @@ mod tests {
             let text = std::str::from_utf8(canned.as_slice()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains("cache-control: no-store"), "{head}");
+            assert!(head.contains("x-content-type-options: nosniff"), "{head}");
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(body["status"], status);

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -19,9 +19,10 @@ use super::access::{Admitted, Denied, Remembered, demand, scope_of};
 use super::body::{self, BodyKind};
 use super::counters::Operation;
 use super::head;
+pub(super) use super::head::idempotency_key;
 use super::list::digest_of;
 use super::pipe::ConnState;
-use super::respond::{Body, Problem};
+use super::respond::{self, Body, Problem};
 use super::route::{Route, route};
 use super::sweep::Phase;
 use super::trail::Trail;
@@ -31,8 +32,6 @@ use super::{consume, extend, issue, resolve, revoke, status};
 use crate::engine::{Outcome, Rejected};
 use crate::keys::Access;
 
-/// The longest `Idempotency-Key`, in bytes.
-const KEY_LEN_MAX: usize = 255;
 /// Over HTTP/1.1 an answer up to this length is bounded by the number of connections alone.
 const FREE_ANSWER_LEN: usize = 16 * 1024;
 
@@ -72,7 +71,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        let mut exchange = self.begin(&body);
+        let mut exchange = self.begin(&head, &body);
         match self.enter(&head, &mut exchange) {
             Ok(Entered::Admitted(admitted)) => self.ask(head, body, exchange, admitted),
             Ok(Entered::Preflight(answer)) => exchange.ready(Operation::Unknown, Ok(answer)),
@@ -136,7 +135,7 @@ impl Service {
         let (method, target) = (head.method, head.uri);
         let path = target.path().as_bytes();
         let Some(found) = route(path) else {
-            return exchange.refuse(Operation::Unknown, Problem::not_found(), body);
+            return exchange.refuse(Operation::Unknown, Problem::no_such_path(), body);
         };
         if let Some(text) = found.token() {
             exchange.trail.token(|| digest_of(text, &admitted.digester).ok());
@@ -151,25 +150,24 @@ impl Service {
         if let Err(problem) = exchange.trail.may(operation) {
             return exchange.refuse(operation, problem, body);
         }
+        let token = match found.token().map(|text| digest_of(text, &admitted.digester)) {
+            Some(Err(problem)) => return exchange.refuse(operation, problem, body),
+            Some(Ok(digest)) => Some(digest),
+            None => None,
+        };
         let worker = &*self.worker;
-        match (operation, found) {
-            (Operation::Resolve, Route::Token(token)) if !exchange.has_body => {
-                let answered = resolve::one(worker, &admitted, head.headers, token);
+        match (operation, &token) {
+            (Operation::Resolve, Some(digest)) if !exchange.has_body => {
+                let answered = resolve::one(worker, head.headers, digest);
                 let answered = exchange.guarded(&admitted, answered);
                 exchange.ready(operation, answered)
             }
-            (Operation::Status, Route::TokenStatus(token)) if !exchange.has_body => {
-                let answered = status::one(worker, &admitted, head.headers, token);
+            (Operation::Status, Some(digest)) if !exchange.has_body => {
+                let answered = status::one(worker, head.headers, digest);
                 let answered = exchange.guarded(&admitted, answered);
                 exchange.ready(operation, answered)
             }
-            (operation, found) => {
-                let digester = &admitted.digester;
-                let token = match found.token().map(|text| digest_of(text, digester)) {
-                    Some(Err(problem)) => return exchange.refuse(operation, problem, body),
-                    Some(Ok(digest)) => Some(digest),
-                    None => None,
-                };
+            (operation, _) => {
                 let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
                 Answer::Waiting(Box::pin(async move {
                     let shown = &exchange.conn.shown;
@@ -194,7 +192,7 @@ impl Service {
         Problem::new(StatusCode::FORBIDDEN, refused.detail()).about(refused.field())
     }
 
-    fn begin(&self, body: &Incoming) -> Exchange {
+    fn begin(&self, head: &Parts, body: &Incoming) -> Exchange {
         let has_body = !body.is_end_stream();
         self.conn.enter(Phase::Busy, self.worker.now());
         Exchange {
@@ -204,6 +202,8 @@ impl Service {
             trail: Trail::begin(&self.worker, &self.conn),
             origin: None,
             has_body,
+            awaits_continue: has_body && head.headers.contains_key(EXPECT),
+            is_head: head.method == Method::HEAD,
         }
     }
 }
@@ -285,7 +285,9 @@ async fn perform(
             extend::one(worker, asker, headers, digest, gathered.bytes).await
         }
         (Operation::Revoke, Some(digest)) => revoke::one(worker, asker, digest).await,
-        // Resolve and status come here only with a body, which `gather` has refused.
+        // These come here where the end of their empty body was still to come.
+        (Operation::Resolve, Some(digest)) => resolve::one(worker, headers, &digest),
+        (Operation::Status, Some(digest)) => status::one(worker, headers, &digest),
         (
             Operation::Resolve
             | Operation::Status
@@ -307,6 +309,9 @@ struct Exchange {
     /// Where the page is from that may read the answer.
     origin: Option<HeaderValue>,
     has_body: bool,
+    /// The client sends its body only once it is asked for.
+    awaits_continue: bool,
+    is_head: bool,
 }
 
 impl Exchange {
@@ -315,8 +320,17 @@ impl Exchange {
         Answer::Ready(Some(self.finish(operation, answered)))
     }
 
-    /// A refusal before the body, if there is one, was looked at.
-    fn refuse(self, operation: Operation, mut problem: Problem, body: Incoming) -> Answer {
+    /// A refusal before the body, if there is one, was looked at. A small one is read all the same,
+    /// so that the connection can be kept.
+    fn refuse(self, operation: Operation, mut problem: Problem, mut body: Incoming) -> Answer {
+        let is_small = body.size_hint().lower() <= body::SKIPPED_LEN_MAX as u64;
+        let is_http1 = self.stream.is_none();
+        if self.has_body && is_http1 && is_small && !problem.closes && !self.awaits_continue {
+            return Answer::Waiting(Box::pin(async move {
+                problem.closes = body::skip(&self.worker, &mut body).await.is_err();
+                self.finish(operation, Err(problem))
+            }));
+        }
         problem.closes |= self.has_body;
         body::let_run_out(&self.worker, &self.conn, body);
         self.ready(operation, Err(problem))
@@ -361,7 +375,12 @@ impl Exchange {
 
     fn settle(&self, operation: Operation, answered: Answered) -> Response<Body> {
         let mut response = answered.unwrap_or_else(Problem::into_response);
-        let (len, is_http2) = (response.body().len(), self.stream.is_some());
+        let is_http2 = self.stream.is_some();
+        // In HTTP/1 hyper sees to that.
+        if self.is_head && is_http2 {
+            response = respond::without_body(response);
+        }
+        let len = response.body().len();
         if len > FREE_ANSWER_LEN || (is_http2 && len > 0) {
             response = self.charge(operation, response, len);
         }
@@ -372,6 +391,11 @@ impl Exchange {
     fn hand_on(self, mut response: Response<Body>) -> Response<Body> {
         if let Some(origin) = self.origin {
             head::readable_by(origin, response.headers_mut());
+        }
+        // While the server is stopping an answer is the last one, unless more was sent already.
+        let is_last = self.stream.is_none() && self.conn.input.borrow().is_empty();
+        if is_last && self.worker.is_draining() {
+            response.headers_mut().insert(CONNECTION, respond::CLOSE);
         }
         match self.stream {
             Some(stream) => response.body_mut().watch_stream(stream),
@@ -421,24 +445,6 @@ impl Drop for StreamGuard {
         let phase = if left == 0 { Phase::Idle } else { Phase::Busy };
         self.conn.enter(phase, self.worker.now());
     }
-}
-
-/// The value of `Idempotency-Key`, if there is one.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
-    const NAME: &str = "Idempotency-Key";
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(Problem::malformed("Idempotency-Key is given twice").about(NAME));
-    }
-    let key = value.as_bytes();
-    if key.is_empty() || key.len() > KEY_LEN_MAX {
-        let detail = format!("Idempotency-Key: must have 1 to {KEY_LEN_MAX} bytes");
-        return Err(Problem::out_of_limits(detail).about(NAME));
-    }
-    Ok(Some(key))
 }
 
 /// Why the engine did not take a command.

@@ -2,21 +2,18 @@
 
 use http::{HeaderMap, Response, StatusCode};
 
-use super::list;
 use super::respond::{self, Body, Problem};
 use super::worker::Worker;
-use crate::keys::Access;
+use crate::token::Digest;
 
 /// `GET /v1/tokens/{token}/status`
 pub(super) fn one(
     worker: &Worker,
-    access: &Access,
     headers: HeaderMap,
-    token: &[u8],
+    digest: &Digest,
 ) -> Result<Response<Body>, Problem> {
     let engine = &worker.engine;
-    let digest = list::digest_of(token, &access.digester)?;
-    let status = engine.status(&digest, engine.now()).ok_or_else(Problem::not_found)?;
+    let status = engine.status(digest, engine.now()).ok_or_else(Problem::not_found)?;
     let answer = format!(
         r#"{{"expires_at":"{}","uses_left":{},"size":{}}}"#,
         status.expires_at, status.uses_left, status.payload_len

@@ -59,6 +59,8 @@ pub(super) enum Verdict {
     Close,
     /// Drop at once.
     Drop,
+    /// The server is shutting down: ask for nothing new, but take what is on its way.
+    WindDown,
     /// The server is shutting down: finish what is in flight, take nothing new.
     Drain,
 }
@@ -104,14 +106,23 @@ impl Watched {
         }
     }
 
-    /// Tells every connection that the server is shutting down, which does not wait for what nobody
-    /// wants.
-    pub(super) fn drain(&self) {
+    /// The server is stopping: HTTP/2 clients are asked to send nothing more, and nothing waits for
+    /// a body that nobody wants.
+    pub(super) fn wind_down(&self) {
         for (_, body) in self.bodies.borrow().iter().filter(|(_, body)| !body.is_wanted) {
             body.end();
         }
+        self.decide(Verdict::WindDown);
+    }
+
+    /// The server is stopping: connections end once what is in flight is answered.
+    pub(super) fn drain(&self) {
+        self.decide(Verdict::Drain);
+    }
+
+    fn decide(&self, verdict: Verdict) {
         for (_, conn) in self.conns.borrow().iter() {
-            conn.verdict.set(Some(Verdict::Drain));
+            conn.verdict.set(Some(verdict));
             conn.wake();
         }
     }
@@ -201,6 +212,7 @@ mod tests {
         });
         watched.bodies.borrow_mut().insert(body.clone());
         watched.sweep(&LIMITS, Tick(30 * 4));
+        watched.wind_down();
         watched.drain();
         assert!(!body.is_over.get());
         watched.sweep(&LIMITS, Tick(30 * 4 + 1));

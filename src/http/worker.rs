@@ -12,7 +12,7 @@ use crossbeam::utils::CachePadded;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::access::Door;
@@ -33,6 +33,8 @@ const ACCEPT_REST_MIN: Duration = Duration::from_millis(50);
 const ACCEPT_REST_MAX: Duration = Duration::from_secs(1);
 /// How often a drain looks whether all connections are gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
+/// How long a drain waits for requests that are on their way, on connections that seem idle.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What all workers share.
 pub(super) struct Common {
@@ -60,7 +62,9 @@ pub(super) struct Worker {
     pub(super) date: RefCell<String>,
     open: Arc<AtomicUsize>,
     tick: Cell<Tick>,
+    has_lane: Cell<bool>,
     is_draining: Cell<bool>,
+    is_grace_over: Cell<bool>,
 }
 
 /// A connection's place: counted, and seen by the sweep, until dropped.
@@ -102,7 +106,9 @@ impl Worker {
             date: RefCell::new(date(common.engine.now())),
             open: common.open.clone(),
             tick: Cell::new(Tick(0)),
+            has_lane: Cell::new(true),
             is_draining: Cell::new(false),
+            is_grace_over: Cell::new(false),
         }
     }
 
@@ -111,13 +117,23 @@ impl Worker {
         self.tick.get()
     }
 
+    /// From now on the fast lane answers nothing.
+    pub(super) fn close_lane(&self) {
+        self.has_lane.set(false);
+    }
+
+    pub(super) fn has_lane(&self) -> bool {
+        self.has_lane.get()
+    }
+
+    /// The server is stopping: each connection gets a last answer.
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.get()
     }
 
-    /// From now on the fast lane answers nothing, and connections that ended do not linger.
-    pub(super) fn begin_drain(&self) {
-        self.is_draining.set(true);
+    /// Connections that have ended no longer wait for their peer.
+    pub(super) fn is_grace_over(&self) -> bool {
+        self.is_grace_over.get()
     }
 
     /// Whether a `Host` is accepted on a connection; remembers it for the fast lane.
@@ -203,15 +219,30 @@ impl Worker {
         };
     }
 
-    async fn drain(&self) {
-        self.begin_drain();
-        self.watched.drain();
-        let all_gone = async {
-            while !self.watched.conns.borrow().is_empty() {
-                sleep(DRAIN_LOOK).await;
+    async fn all_gone(&self) {
+        loop {
+            // Connections that wait to be accepted are, before it is looked.
+            sleep(DRAIN_LOOK).await;
+            if self.watched.conns.borrow().is_empty() {
+                return;
             }
-        };
-        if timeout(self.config.drain_timeout, all_gone).await.is_err() {
+        }
+    }
+
+    /// Answers what was sent. A client cannot know that the server is stopping, so for a short time
+    /// requests are still taken, also on new connections; each connection ends after an answer that
+    /// says so. Then idle connections are closed, and only requests in flight are waited for.
+    async fn drain(&self, accepting: JoinHandle<()>) {
+        self.close_lane();
+        self.is_draining.set(true);
+        self.watched.wind_down();
+        let grace = GRACE.min(self.config.drain_timeout / 2);
+        let is_quiet = timeout(grace, self.all_gone()).await.is_ok();
+        accepting.abort();
+        self.is_grace_over.set(true);
+        self.watched.drain();
+        let left = self.config.drain_timeout - grace;
+        if !is_quiet && timeout(left, self.all_gone()).await.is_err() {
             let left = self.watched.conns.borrow().len();
             tracing::warn!(connections = left, "not all requests were finished in time");
         }
@@ -249,9 +280,8 @@ pub(super) fn run(
         let accepting = spawn_local(worker.clone().accept(listener));
         // An error means that nobody can stop us any more: then stop as well.
         let _ = stop.wait_for(|stop| *stop != Stop::No).await;
-        accepting.abort();
         tokio::select! {
-            () = worker.drain() => (),
+            () = worker.drain(accepting) => (),
             _ = stop.wait_for(|stop| *stop == Stop::AtOnce) => {
                 let left = worker.watched.conns.borrow().len();
                 tracing::warn!(connections = left, "the drain was ended");

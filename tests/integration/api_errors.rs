@@ -1,6 +1,6 @@
 //! What is refused, and how: 400, 404, 405, 413, 415 on well-formed HTTP.
 
-use crate::client::{Client, expect};
+use crate::client::{Client, expect, expect_naming};
 use crate::server::Server;
 
 const TOKEN: &str = "DDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDD";
@@ -67,7 +67,7 @@ fn nesting_without_end_is_refused() {
     let mut client = Client::of(&server);
     let deep = format!("{{\"payload\":{}1{}}}", "[".repeat(30_000), "]".repeat(30_000));
     let answer = client.issue(&deep);
-    assert!(matches!(answer.status, 201 | 400), "{}", answer.without_date());
+    expect(&answer, 422);
     expect(&client.issue(r#"{"payload":1}"#), 201);
 }
 
@@ -201,4 +201,80 @@ fn one_error_does_not_end_the_connection_for_the_next_request() {
     conn.send(&crate::raw::request("POST", "/v1/tokens", &json, b"{\"payload\":1}"))
         .expect("sends");
     expect(&conn.response().expect("an answer"), 201);
+}
+
+/// A slip in a path must not look like a spent token.
+#[test]
+fn an_unknown_path_has_an_answer_of_its_own() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let spent = client.resolve(TOKEN);
+    expect(&spent, 404);
+    for path in [
+        &format!("/v1/tokens/{TOKEN}/") as &str,
+        &format!("//v1/tokens/{TOKEN}"),
+        &format!("/V1/tokens/{TOKEN}"),
+        "/v1/tokens/",
+        "/v1",
+        "/",
+    ] {
+        let answer = client.send("GET", path, &[], "");
+        expect(&answer, 404);
+        assert_eq!(answer.json()["detail"], "no such path", "{path}");
+        assert_ne!(answer.body, spent.body, "{path}");
+    }
+    let mut admin = crate::raw::Conn::open(server.admin).expect("connects");
+    admin.send(&crate::raw::request("GET", "/nothing", &[], b"")).expect("sends");
+    let answer = admin.response().expect("an answer");
+    assert_eq!((answer.status, answer.text()), (404, "no such path\n"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+}
+
+#[test]
+fn other_codings_and_charsets_are_415_and_a_byte_order_mark_is_named() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let kind = |kind| ("Content-Type", kind);
+    for (headers, status) in [
+        (&[kind("application/json; charset=utf-16")][..], 415),
+        (&[kind("application/json; charset=\"latin1\"")], 415),
+        (&[kind("application/json; charset=US-ASCII")], 201),
+        (&[kind("application/json; charset=\"UTF8\"; a=b")], 201),
+        (&[kind("application/json"), ("Content-Encoding", "gzip")], 415),
+        (&[kind("application/json"), ("Content-Encoding", "identity, gzip")], 415),
+        (&[kind("application/json"), ("Content-Encoding", "Identity")], 201),
+    ] {
+        let answer = client.send("POST", "/v1/tokens", headers, r#"{"payload":1}"#);
+        assert_eq!(answer.status, status, "{headers:?}: {}", answer.without_date());
+    }
+    let coded = [kind("application/json"), ("Content-Encoding", "br")];
+    let refused = client.send("POST", "/v1/resolve", &coded, "{}");
+    expect_naming(&refused, 415, "Content-Encoding");
+    let marked = client.issue("\u{feff}{\"payload\":1}");
+    expect_naming(&marked, 400, "byte order mark");
+}
+
+/// A parser of the app that consumes it would choke on such a payload.
+#[test]
+fn payloads_that_parsers_choke_on_are_422() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    for (payload, status) in [
+        (nested(128), 201),
+        (nested(129), 422),
+        (r#""\ud83d\ude00""#.to_owned(), 201),
+        (r#""\ud83d""#.to_owned(), 422),
+        (r#"{"\ude00\ud83d":1}"#.to_owned(), 422),
+    ] {
+        let answer = client.issue(&format!(r#"{{"payload":{payload}}}"#));
+        expect(&answer, status);
+        if status == 422 {
+            assert_eq!(answer.json()["field"], "payload");
+            let batch = format!(r#"{{"tokens":[{{"payload":1}},{{"payload":{payload}}}]}}"#);
+            let results = client.post("/v1/tokens/batch", &batch).json();
+            assert!(results["results"][0]["token"].is_string(), "{results}");
+            assert_eq!(results["results"][1]["error"]["status"], 422);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The operations of the interface as calls, for tests that are about what they do.
 //!
 //! Every answer that passes through here is also held against what the contract says of all
-//! answers: `Cache-Control: no-store`, and a problem document wherever the status says failure.
+//! answers: `Cache-Control: no-store`, `nosniff`, and a problem document wherever the status says failure.
 
 use std::io;
 use std::net::SocketAddr;
@@ -148,6 +148,7 @@ pub fn assert_token(token: &str) {
 pub fn assert_contract(response: &Response) {
     let shown = response.without_date();
     assert_eq!(response.header("cache-control"), Some("no-store"), "no no-store: {shown}");
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{shown}");
     if response.status < 400 {
         return;
     }

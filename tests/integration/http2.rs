@@ -130,12 +130,12 @@ fn p2_streams_of_one_connection_are_rivals_too() {
     });
 }
 
-const ACK: u8 = 1;
+pub const ACK: u8 = 1;
 /// `:method: POST`, `:scheme: http`, `:path: /`, `:authority: a`: there is nothing.
 const POST_ROOT: &[u8] = b"\x83\x86\x84\x41\x01a";
 
 /// The next frame: kind, flags, stream, payload.
-fn next_frame(stream: &mut StdStream) -> (u8, u8, u32, Vec<u8>) {
+pub fn next_frame(stream: &mut StdStream) -> (u8, u8, u32, Vec<u8>) {
     let mut head = [0; 9];
     stream.read_exact(&mut head).expect("a frame");
     let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -195,4 +195,108 @@ fn a_stop_does_not_wait_for_a_body_that_nobody_wants() {
     let (status, said) = server.stop(Signal::TERM);
     drop(client.join());
     assert!(status.success() && !said.contains("not all requests were finished"), "{said}");
+}
+
+/// The status of the answer on stream 1, read to its end, and how much DATA came with it.
+fn answer(server: &Server, head: &[u8], rest: &[u8]) -> (String, usize) {
+    let mut conn = hello(server, &[]);
+    let mut stream = conn.writer().expect("a second handle");
+    let flags = if rest.is_empty() { END_HEADERS | END_STREAM } else { END_HEADERS };
+    conn.send(&[&frame(HEADERS, flags, 1, head), rest].concat()).expect("sends");
+    let (mut status, mut len) = (String::new(), 0);
+    loop {
+        let (kind, flags, id, payload) = next_frame(&mut stream);
+        match (kind, id) {
+            (HEADERS, 1) => status = status_of(&payload),
+            (DATA, 1) => len += payload.len(),
+            (RST_STREAM, 1) => panic!("it was reset"),
+            _ => continue,
+        }
+        if flags & END_STREAM > 0 {
+            return (status, len);
+        }
+    }
+}
+
+/// `:status` of a head of which it is the first field, from the static table or as a literal.
+fn status_of(head: &[u8]) -> String {
+    match head {
+        [0x88, ..] => "200".to_owned(),
+        [0x89, ..] => "204".to_owned(),
+        [0x8c, ..] => "400".to_owned(),
+        [0x8d, ..] => "404".to_owned(),
+        [0x48, 0x03, text @ ..] => String::from_utf8_lossy(&text[..3]).into_owned(),
+        // In Huffman's code.
+        [0x48, 0x83, 0x68, 0x0d, 0xff, ..] => "405".to_owned(),
+        _ => format!("{head:x?}"),
+    }
+}
+
+/// A literal field with this name from the static table (up to 14), never indexed.
+fn field(index: u8, value: &str) -> Vec<u8> {
+    let len = u8::try_from(value.len()).expect("short");
+    [&[0x10 | index, len], value.as_bytes()].concat()
+}
+
+const UNKNOWN: &str = "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// The answer to HEAD has no DATA, whatever it would be: curl takes it for a breach.
+#[test]
+fn head_is_answered_without_data() {
+    let server = Server::shared();
+    for (path, status) in [(UNKNOWN, "405"), ("/nothing", "404")] {
+        // `:method` as a literal, `:scheme: http`, `:path`, `:authority`.
+        let head = [field(2, "HEAD"), vec![0x86], field(4, path), field(1, "a")].concat();
+        assert_eq!(answer(&server, &head, b""), (status.to_owned(), 0), "{path}");
+    }
+}
+
+/// A body of no bytes is no body, whichever frame ends it.
+#[test]
+fn an_empty_body_is_none() {
+    let server = Server::shared();
+    let end = frame(DATA, END_STREAM, 1, b"");
+    let empty = frame(DATA, 0, 1, b"");
+    let consume = format!("{UNKNOWN}/consume");
+    let status = format!("{UNKNOWN}/status");
+    for (method, path, expected) in [
+        ("GET", UNKNOWN, "404"),
+        ("GET", &status, "404"),
+        ("DELETE", UNKNOWN, "204"),
+        ("POST", &consume, "404"),
+    ] {
+        let head = [field(2, method), vec![0x86], field(4, path), field(1, "a")].concat();
+        for rest in [&end[..], &[&empty[..], &end].concat()] {
+            assert_eq!(answer(&server, &head, rest).0, expected, "{method} {path}");
+        }
+        let full = frame(DATA, END_STREAM, 1, b"x");
+        assert_ne!(answer(&server, &head, &full).0, expected, "{method} {path}");
+    }
+}
+
+/// Whom a request is for is said once, in either place.
+#[test]
+fn p8_authority_and_host_are_the_same_or_one_of_them() {
+    let server = Server::shared();
+    let host = |value: &str| {
+        // The static table has it at 38, beyond what four bits hold.
+        let len = u8::try_from(value.len()).expect("short");
+        [&[0x1f, 38 - 15, len], value.as_bytes()].concat()
+    };
+    let start = [field(2, "GET"), vec![0x86], field(4, UNKNOWN)].concat();
+    for (authority, header, status) in [
+        (Some("a"), None, "404"),
+        (None, Some("a"), "404"),
+        (Some("a"), Some("a"), "404"),
+        (Some("Pay.local"), Some("pay.LOCAL:80"), "404"),
+        (Some("a:80"), Some("a"), "404"),
+        (Some("a"), Some("b"), "400"),
+        (Some("a"), Some("a:81"), "400"),
+        (None, None, "400"),
+    ] {
+        let mut head = start.clone();
+        head.extend(authority.map(|value| field(1, value)).unwrap_or_default());
+        head.extend(header.map(host).unwrap_or_default());
+        assert_eq!(answer(&server, &head, b"").0, status, "{authority:?} {header:?}");
+    }
 }

@@ -42,6 +42,7 @@ mod config_reload;
 mod crash;
 mod crash_oracle;
 mod damage;
+mod endings;
 mod every_bit;
 mod expiry;
 mod failpoints;

@@ -231,3 +231,54 @@ fn p8_a_slow_head_ends_in_a_closed_connection() {
     }
     assert!(conn.is_closed());
 }
+
+/// A new connection for each mistake costs more than the few bytes of its body.
+#[test]
+fn a_small_body_of_a_refused_request_does_not_end_the_connection() {
+    let server = Server::shared();
+    let mut conn = Conn::open(server.data).expect("connects");
+    let small = vec![b'x'; 16 * 1024];
+    let chunked = b"POST /v1/nothing HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    3\r\nabc\r\n0\r\n\r\n";
+    for (bytes, status) in [
+        (request("POST", "/v1/nothing", &[JSON], &small), 404),
+        (chunked.to_vec(), 404),
+        (request("PUT", "/v1/tokens", &[JSON], b"{}"), 405),
+        (request("POST", "/v1/tokens/short/consume", &[JSON], b"{}"), 400),
+        (request("POST", "/v1/tokens?a", &[JSON], b"{}"), 400),
+        (request("POST", "/v1/tokens", &[JSON], b"{\"payload\":1}"), 201),
+    ] {
+        conn.send(&bytes).expect("sends");
+        let answer = conn.response().expect("an answer");
+        assert_contract(&answer);
+        expect(&answer, status);
+        assert!(!answer.closes(), "{}", answer.without_date());
+    }
+    // A longer one, and one that is sent only when it is asked for, are not read.
+    let long = request("POST", "/v1/nothing", &[JSON], &[&small[..], b"x"].concat());
+    let asking = "POST /v1/nothing HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                  Content-Length: 3\r\n\r\n";
+    for bytes in [&long[..], asking.as_bytes()] {
+        let answer = exchange(&server, bytes);
+        expect(&answer, 404);
+        assert!(answer.closes(), "{}", answer.without_date());
+    }
+}
+
+/// Over HTTP/1.1 no bytes in chunks are no body.
+#[test]
+fn empty_chunks_are_no_body() {
+    let server = Server::shared();
+    let mut conn = Conn::open(server.data).expect("connects");
+    let path = "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for (line, status) in [
+        (format!("GET {path}"), 404),
+        (format!("GET {path}/status"), 404),
+        (format!("DELETE {path}"), 204),
+        (format!("POST {path}/consume"), 404),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        conn.send(format!("{head}0\r\n\r\n").as_bytes()).expect("sends");
+        expect(&conn.response().expect("an answer"), status);
+    }
+}

@@ -40,7 +40,7 @@ pub(super) fn answer(
         "/metrics" => metrics,
         "/v1/stats" => |view, _| stats(view),
         "/openapi.json" => |_, _| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
-        _ => |_, _| text(StatusCode::NOT_FOUND, TEXT, "nothing is here\n"),
+        _ => |_, _| text(StatusCode::NOT_FOUND, TEXT, "no such path\n"),
     };
     if path == backup::PATH {
         return only("POST");

@@ -9,6 +9,7 @@ use super::json::{self, Kind, Value};
 use super::{http, talk};
 
 const PAYLOAD_LEN_MAX: usize = 64 << 10;
+const DEPTH_MAX: usize = 128;
 const BATCH_LEN_MAX: usize = 1_000;
 const TTL_MS_MAX: f64 = 30.0 * 86_400_000.0;
 /// A piece of a body as long as that, with one of these in it, is in no error's own text.
@@ -60,7 +61,9 @@ fn verdict<'a>(value: &'a Value<'a>) -> Verdict<'a> {
     let names = ["payload", "ttl", "uses", "peek", "reference"];
     let Some(fields) = value.fields(&names) else { return Verdict::Refuse };
     let [payload, ttl, uses, peek, reference] = fields[..] else { return Verdict::Refuse };
-    let Some(payload) = payload.map(|value| value.text) else { return Verdict::Refuse };
+    let Some(payload) = payload else { return Verdict::Refuse };
+    let is_readable = payload.is_readable(DEPTH_MAX);
+    let payload = payload.text;
     let uses = uses.map_or(Some(1), |value| value.text.parse().ok());
     let peek = match peek.map(|value| value.text) {
         None | Some("true") => Some(true),
@@ -68,7 +71,8 @@ fn verdict<'a>(value: &'a Value<'a>) -> Verdict<'a> {
         Some(_) => None,
     };
     let (Some(uses), Some(peek)) = (uses, peek) else { return Verdict::Refuse };
-    let is_good = payload != "null"
+    let is_good = is_readable
+        && payload != "null"
         && payload.len() <= PAYLOAD_LEN_MAX
         && (1..=10_000).contains(&uses)
         && reference.is_none_or(|value| self::reference(value).is_some());

@@ -38,6 +38,7 @@ fn heads(bytes: &[u8]) -> usize {
 /// What holds for every answer of the data listener.
 pub fn well_formed(answer: &Answer) {
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
     assert!(answer.header("date").is_some(), "{answer:?}");
     if answer.status >= 400 {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");

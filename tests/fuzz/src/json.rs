@@ -49,6 +49,23 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Whether it is nested at most this deep, and all its strings and names are text.
+    pub fn is_readable(&self, depth: usize) -> bool {
+        match &self.kind {
+            Kind::Object(fields) => {
+                depth > 0
+                    && fields
+                        .iter()
+                        .all(|(name, value)| name.is_some() && value.is_readable(depth - 1))
+            }
+            Kind::Array(values) => {
+                depth > 0 && values.iter().all(|value| value.is_readable(depth - 1))
+            }
+            Kind::String(text) => text.is_some(),
+            Kind::Other => true,
+        }
+    }
+
     pub fn is_number(&self) -> bool {
         self.text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
     }
