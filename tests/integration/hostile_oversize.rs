@@ -21,7 +21,8 @@ fn oversized() -> Vec<(&'static str, Vec<u8>)> {
     let token = "A".repeat(32);
     let get =
         |headers: &[(&str, &str)]| request("GET", &format!("/v1/tokens/{token}"), headers, b"");
-    let post = |path: &str, body: &str| request("POST", path, &[], body.as_bytes());
+    const JSON: (&str, &str) = ("Content-Type", "application/json");
+    let post = |path: &str, body: &str| request("POST", path, &[JSON], body.as_bytes());
     let names: Vec<String> = (0..5_000).map(|n| format!("X-{n}")).collect();
     let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
     let issue = |fields: &str| post("/v1/tokens", &format!("{{{fields}}}"));
@@ -35,7 +36,12 @@ fn oversized() -> Vec<(&'static str, Vec<u8>)> {
         ("headers", get(&many)),
         (
             "idempotency key",
-            request("POST", "/v1/tokens", &[("Idempotency-Key", &x(30_000))], b"{\"payload\":1}"),
+            request(
+                "POST",
+                "/v1/tokens",
+                &[JSON, ("Idempotency-Key", &x(30_000))],
+                b"{\"payload\":1}",
+            ),
         ),
         ("payload", issue(&format!("\"payload\":\"{}\"", x(1 << 20)))),
         ("payload, just", issue(&format!("\"payload\":\"{}\"", x(66_000)))),

@@ -64,7 +64,8 @@ fn p8_large_answers_are_not_overtaken_by_the_fast_lane() {
     let sizes: Vec<usize> = (0..40).map(|n| n % 13 * 2).collect();
     for size in &sizes {
         let body = json!({ "tokens": vec![large.as_str(); *size] }).to_string();
-        bytes.extend(request("POST", "/v1/resolve", &[], body.as_bytes()));
+        let json = [("Content-Type", "application/json")];
+        bytes.extend(request("POST", "/v1/resolve", &json, body.as_bytes()));
         for _ in 0..size % 3 + 1 {
             bytes.extend(request("GET", &format!("/v1/tokens/{small}"), &[], b""));
         }
