@@ -32,7 +32,7 @@ pub(super) fn answer(
     };
     let viewer = match scope.map(|scope| enter(shown, view, scope)).transpose() {
         Ok(viewer) => viewer.flatten(),
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let answers: fn(&View, Viewer) -> Response<Full<Bytes>> = match path {
         "/healthz" => |_, _| text(StatusCode::OK, TEXT, "alive\n"),

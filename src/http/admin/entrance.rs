@@ -95,7 +95,7 @@ pub(super) fn enter(
     shown: Shown<'_>,
     view: &View,
     scope: Scope,
-) -> Result<Viewer, Response<Full<Bytes>>> {
+) -> Result<Viewer, Box<Response<Full<Bytes>>>> {
     if !view.is_guarded {
         return Ok(None);
     }
@@ -118,7 +118,7 @@ pub(super) fn enter(
         let outcome = if access.is_some() { "forbidden" } else { "unauthorized" };
         audit(view, address, "admin", outcome, Some(refused.status()), access);
     }
-    Err(refused)
+    Err(Box::new(refused))
 }
 
 /// Tells the audit log of what was refused here.

@@ -270,7 +270,9 @@ async fn serve_stream(
             (Ok(_), true) if request.headers().contains_key(ORIGIN) => {
                 (Some(from_a_page(address, &view)), None)
             }
-            (Ok(_), true) => (enter(shown, &view, Scope::Backup).err(), None),
+            (Ok(_), true) => {
+                (enter(shown, &view, Scope::Backup).err().map(|refused| *refused), None)
+            }
             (Ok(origin), false) => (Some(answer(method, path, shown, &view)), origin),
         };
         // Whose backup it is; they were let in just now, whatever the time.
