@@ -4,7 +4,7 @@
 //! Reading order: [`storage`] (the door to the disk), [`segment`] and [`frame`]
 //! (the format, byte by byte), this file and `ring` (writing), `prepare`
 //! (segments ahead of need), [`table`] (what lives where), [`cleaner`], and
-//! [`reader`] with [`tail`] (what a start finds).
+//! [`reader`] with [`pieces`] and [`tail`] (what a start finds).
 //!
 //! One thread writes: [`Wal::append`] puts a frame behind the last one,
 //! [`Wal::sync`] makes it durable. What must hold:
@@ -28,6 +28,7 @@ pub mod cleaner;
 pub mod config;
 pub mod error;
 pub mod frame;
+pub mod pieces;
 mod prepare;
 pub mod reader;
 mod ring;
@@ -47,6 +48,7 @@ pub use cleaner::{Cleaner, Step};
 pub use config::{Config, ConfigError, Preparing};
 pub use error::{AppendError, Damage, DamageKind, Failure, OpenError, ReadError};
 pub use frame::{FRAME_HEADER_LEN, Frame, FrameBuffer, Frames};
+pub use pieces::Pieces;
 pub use reader::{SegmentFrames, Survey, SurveyedSegment, survey};
 pub use segment::{LogId, Lsn, SegmentHeader, log_id_in};
 pub use shelf::Shelf;

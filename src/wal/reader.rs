@@ -2,9 +2,10 @@
 //! damage.
 //!
 //! Opening goes in two steps. [`survey`] looks at all headers and at the end of
-//! the log; then [`SurveyedSegment::read`] gives the frames of one segment
-//! each, and may be called from many threads at once. Neither changes a file,
-//! so the same code serves `verify`.
+//! the log; then [`SurveyedSegment::pieces`] gives the frames of one segment
+//! each, a few megabytes at a time, so that the memory for reading does not
+//! depend on the size of a segment. Neither changes a file, so the same code
+//! serves `verify`.
 //!
 //! The rules (P5):
 //!
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 use super::error::{Damage, DamageKind, ReadError, io_at};
 use super::frame::{Fields, Frames, Kind, Located, Span, locate};
+use super::pieces::Pieces;
 use super::segment::{
     FORMAT_1, HEADER_BLOCK_LEN, HEADER_LEN, LogId, Named, SegmentHeader, parse_name, segment_name,
 };
@@ -91,64 +93,97 @@ impl SurveyedSegment {
     /// # Errors
     /// Damage, with file and offset, or what the system said.
     pub fn read(&self) -> Result<SegmentFrames, ReadError> {
-        self.read_into(Vec::new())
+        let bytes = read_whole(self.storage.as_ref(), &self.header)?;
+        let walk = Walk::over(&bytes, &self.header)?;
+        self.check_end(&walk)?;
+        Ok(SegmentFrames {
+            file: self.file_name(),
+            seq: self.header.seq,
+            bytes,
+            bytes_at: 0,
+            spans: walk.spans,
+            last_time_ms: walk.last_time_ms,
+        })
     }
 
-    /// As [`SurveyedSegment::read`], into the memory of a segment that was read before: memory
-    /// that was never used costs more than the reading.
+    /// The frames of the segment in pieces, from its start on.
     ///
     /// # Errors
-    /// As there.
-    pub fn read_into(&self, mut bytes: Vec<u8>) -> Result<SegmentFrames, ReadError> {
-        let name = self.file_name();
-        fill_whole(self.storage.as_ref(), &self.header, &mut bytes)?;
-        let walk = Walk::over(&bytes, &self.header)?;
-        let complete = match self.end {
+    /// What the system said.
+    pub fn pieces(&self) -> Result<Pieces<'_>, ReadError> {
+        Pieces::open(self, self.storage.as_ref())
+    }
+
+    /// Bytes of the file that hold frames, or room between them.
+    pub fn used_bytes(&self) -> u64 {
+        match self.end {
+            End::Sealed => self.header.size,
+            End::At(offset) => offset,
+        }
+    }
+
+    /// Checks that the frames end where they must.
+    pub(super) fn check_end(&self, walk: &Walk) -> Result<(), Damage> {
+        let is_complete = match self.end {
             End::Sealed => walk.sealed,
             End::At(offset) => walk.end_offset == offset && !walk.sealed,
         };
-        if !complete {
-            return Err(DamageKind::NoFrame.at(&name, walk.end_offset).into());
+        if is_complete {
+            Ok(())
+        } else {
+            Err(DamageKind::NoFrame.at(&self.file_name(), walk.end_offset))
         }
-        Ok(SegmentFrames { file: name, seq: self.header.seq, bytes, walk })
     }
 }
 
-/// All frames of one segment, checked.
+/// Frames of one segment in their order, checked: all of them, or a piece.
 pub struct SegmentFrames {
-    file: String,
+    pub(super) file: String,
     /// Number of the segment.
     pub seq: u64,
-    bytes: Vec<u8>,
-    walk: Walk,
+    pub(super) bytes: Vec<u8>,
+    /// Offset in the file of the first of `bytes`.
+    pub(super) bytes_at: u64,
+    pub(super) spans: Vec<Span>,
+    pub(super) last_time_ms: Option<u64>,
 }
 
 impl SegmentFrames {
     /// The frames, in order; marks too, whose bodies are empty.
     pub fn iter(&self) -> Frames<'_> {
-        Frames { bytes: &self.bytes, spans: self.walk.spans.iter() }
+        Frames { bytes: &self.bytes, spans: self.spans.iter() }
     }
 
-    /// Log time of the last frame, Unix milliseconds; `None` without frames.
+    /// Number of frames.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Log time of the last frame, a seal included, Unix milliseconds; `None` without frames.
     pub fn last_time_ms(&self) -> Option<u64> {
-        self.walk.last_time_ms
+        self.last_time_ms
     }
 
-    /// The memory, for the next segment.
+    /// The memory, for the next piece: memory that was never used costs more than the reading.
     pub fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Checks that the log time does not go back from the segments before this
-    /// one, the last frame of which had `before_ms` (0 for none).
+    /// Checks that the log time does not go back from the frames before these,
+    /// the last of which had `before_ms` (0 for none).
     ///
     /// # Errors
     /// The damage.
     pub fn check_follows(&self, before_ms: u64) -> Result<(), Damage> {
-        match self.walk.spans.first() {
+        match self.spans.first() {
             Some(first) if first.log_time_ms < before_ms => {
                 Err(DamageKind::TimeWentBack { before_ms, after_ms: first.log_time_ms }
-                    .at(&self.file, first.at as u64))
+                    .at(&self.file, self.bytes_at + first.at as u64))
             }
             _ => Ok(()),
         }
@@ -176,51 +211,83 @@ pub(crate) struct Walk {
     pub last: Option<Fields>,
 }
 
+/// Where a walk has come to.
+pub(crate) enum Reached {
+    /// The end of the frames, or a seal.
+    End,
+    /// The bytes up to this offset of the file are needed to tell.
+    NeedUntil(u64),
+}
+
 impl Walk {
-    /// Goes from frame to frame until there is none, or a seal.
-    pub fn over(bytes: &[u8], header: &SegmentHeader) -> Result<Self, Damage> {
-        let identity = header.identity();
-        let mut walk = Self {
+    /// At the start of a segment.
+    pub fn new() -> Self {
+        Self {
             spans: Vec::new(),
             end_offset: HEADER_BLOCK_LEN,
             sealed: false,
             last_time_ms: None,
             last: None,
-        };
-        while let Located::At(at, fields) = locate(header, identity, bytes, 0, walk.end_offset) {
-            let damage = |what: DamageKind| what.at(&segment_name(header.seq), at);
-            let before_ms = walk.last_time_ms.unwrap_or(0);
-            if fields.log_time_ms < before_ms {
-                return Err(damage(DamageKind::TimeWentBack {
-                    before_ms,
-                    after_ms: fields.log_time_ms,
-                }));
-            }
-            // Format 1 had a log time of eight bytes.
-            let is_long = header.format == FORMAT_1 && fields.older != 0;
-            let time_ms = fields.log_time_ms | u64::from(fields.older) << 48;
-            if is_long || fields.log_time_ms > UnixMillis::MAX.0 {
-                let time_ms = if is_long { time_ms } else { fields.log_time_ms };
-                return Err(damage(DamageKind::TimeOutOfRange { time_ms }));
-            }
-            if fields.synced_lsn > fields.lsn {
-                return Err(damage(DamageKind::SyncedAhead));
-            }
-            walk.end_offset = at + fields.total_len();
-            walk.last_time_ms = Some(fields.log_time_ms);
-            walk.last = Some(fields);
-            if fields.kind == Kind::Seal {
-                walk.sealed = true;
-                break;
-            }
-            walk.spans.push(Span {
-                at: at as usize,
-                body_len: fields.body_len,
-                lsn: fields.lsn,
-                log_time_ms: fields.log_time_ms,
-            });
         }
+    }
+
+    /// Goes through a whole segment.
+    pub fn over(bytes: &[u8], header: &SegmentHeader) -> Result<Self, Damage> {
+        let mut walk = Self::new();
+        // All bytes are there: nothing more can be needed.
+        walk.go_on(header, header.identity(), bytes, 0)?;
         Ok(walk)
+    }
+
+    /// Goes from frame to frame until there is none, a seal, or one whose bytes are not all there.
+    /// `bytes` are those of the file from `bytes_at` on.
+    pub fn go_on(
+        &mut self,
+        header: &SegmentHeader,
+        identity: u32,
+        bytes: &[u8],
+        bytes_at: u64,
+    ) -> Result<Reached, Damage> {
+        while !self.sealed {
+            let (at, fields) = match locate(header, identity, bytes, bytes_at, self.end_offset) {
+                Located::At(at, fields) => (at, fields),
+                Located::NeedUntil(needed) => return Ok(Reached::NeedUntil(needed)),
+                Located::Nowhere => break,
+            };
+            self.check(header, &fields).map_err(|what| what.at(&segment_name(header.seq), at))?;
+            self.end_offset = at + fields.total_len();
+            self.last_time_ms = Some(fields.log_time_ms);
+            self.last = Some(fields);
+            if fields.kind == Kind::Seal {
+                self.sealed = true;
+            } else {
+                self.spans.push(Span {
+                    at: (at - bytes_at) as usize,
+                    body_len: fields.body_len,
+                    lsn: fields.lsn,
+                    log_time_ms: fields.log_time_ms,
+                });
+            }
+        }
+        Ok(Reached::End)
+    }
+
+    /// What is wrong with the next frame, though its checksum is right.
+    fn check(&self, header: &SegmentHeader, fields: &Fields) -> Result<(), DamageKind> {
+        let (before_ms, after_ms) = (self.last_time_ms.unwrap_or(0), fields.log_time_ms);
+        if after_ms < before_ms {
+            return Err(DamageKind::TimeWentBack { before_ms, after_ms });
+        }
+        // Format 1 had a log time of eight bytes.
+        let is_long = header.format == FORMAT_1 && fields.older != 0;
+        if is_long || after_ms > UnixMillis::MAX.0 {
+            let time_ms = if is_long { after_ms | u64::from(fields.older) << 48 } else { after_ms };
+            return Err(DamageKind::TimeOutOfRange { time_ms });
+        }
+        if fields.synced_lsn > fields.lsn {
+            return Err(DamageKind::SyncedAhead);
+        }
+        Ok(())
     }
 
     fn has_frames(&self) -> bool {
@@ -243,21 +310,20 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
     let mut ending = Ending::look(storage.as_ref(), last)?;
     let mut prepared = None;
     if let [.., before, _] = headers[..]
-        && !ending.was_written()
+        && !ending.was_written
     {
         let ending_before = Ending::look(storage.as_ref(), before)?;
-        if !ending_before.walk.sealed {
+        if ending_before.tail.is_some() {
             prepared = headers.pop();
             ending = ending_before;
         }
     }
-    let current = ending.header;
-    if ending.walk.sealed {
-        let missing = DamageKind::MissingSegment { seq: current.seq + 1 };
-        return Err(missing.at(&segment_name(current.seq), ending.walk.end_offset).into());
-    }
-    let mut tail = tail::examine(&ending.bytes, &current, &ending.walk)?;
-    let last = match ending.walk.last {
+    let Ending { header: current, tail: Some(mut tail), .. } = ending else {
+        let header = ending.header;
+        let missing = DamageKind::MissingSegment { seq: header.seq + 1 };
+        return Err(missing.at(&segment_name(header.seq), ending.end_offset).into());
+    };
+    let last = match ending.last {
         Some(last) => Some((current, last)),
         None => last_before(storage.as_ref(), &headers)?,
     };
@@ -311,11 +377,18 @@ fn check_oldest(
     }
 }
 
-/// One of the last two segments, read from the device.
+/// One of the last two segments, read from the device: what is known of it. Its bytes are not
+/// kept, so that one segment is in memory at a time.
 struct Ending {
     header: SegmentHeader,
-    bytes: Vec<u8>,
-    walk: Walk,
+    /// Of the last frame.
+    end_offset: u64,
+    /// The last frame, the seal included.
+    last: Option<Fields>,
+    /// What is behind the last frame; `None` behind a seal.
+    tail: Option<Tail>,
+    /// Whether anything was ever written to it: then the one before it was sealed and synced.
+    was_written: bool,
 }
 
 impl Ending {
@@ -326,31 +399,21 @@ impl Ending {
         file.forget_cache().map_err(io_at(&name, "read"))?;
         let bytes = read_whole(storage, &header)?;
         let walk = Walk::over(&bytes, &header)?;
-        Ok(Self { header, bytes, walk })
-    }
-
-    /// Whether anything was ever written to it: then the one before it was
-    /// sealed and synced.
-    fn was_written(&self) -> bool {
-        self.walk.has_frames() || tail::has_traces(&self.bytes, &self.header)
+        let was_written = walk.has_frames() || tail::has_traces(&bytes, &header);
+        // Where nothing was written there is nothing to be damaged: no error hides the segment
+        // before it.
+        let tail = if walk.sealed { None } else { Some(tail::examine(&bytes, &header, &walk)?) };
+        let Walk { end_offset, last, .. } = walk;
+        Ok(Self { header, end_offset, last, tail, was_written })
     }
 }
 
 fn read_whole(storage: &dyn Storage, header: &SegmentHeader) -> Result<Vec<u8>, ReadError> {
-    let mut bytes = Vec::new();
-    fill_whole(storage, header, &mut bytes)?;
-    Ok(bytes)
-}
-
-fn fill_whole(
-    storage: &dyn Storage,
-    header: &SegmentHeader,
-    bytes: &mut Vec<u8>,
-) -> Result<(), ReadError> {
     let name = segment_name(header.seq);
     let file = storage.open(&name).map_err(io_at(&name, "open"))?;
-    bytes.resize(header.size as usize, 0);
-    file.read_at(bytes, 0).map_err(io_at(&name, "read"))
+    let mut bytes = vec![0; header.size as usize];
+    file.read_at(&mut bytes, 0).map_err(io_at(&name, "read"))?;
+    Ok(bytes)
 }
 
 /// The headers of all segments, in the order of their seqs.

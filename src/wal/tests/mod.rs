@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod model;
+mod pieces;
 mod ring;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ fn read_all(found: &Survey) -> Result<Vec<Seen>, ReadError> {
     let mut seen = Vec::new();
     let mut before_ms = 0;
     for segment in &found.segments {
+        pieces::assert_as_whole(segment);
         let frames = segment.read()?;
         frames.check_follows(before_ms)?;
         before_ms = frames.last_time_ms().unwrap_or(before_ms);
