@@ -108,15 +108,21 @@ impl Store {
         }
     }
 
-    /// Makes room for `additional` entries at once, so that the tables need not grow step by step.
-    pub fn reserve(&self, additional: usize) {
+    /// Makes room for `additional` entries in the shards that `belongs` names, all of them together,
+    /// so that their tables need not grow step by step. A table is made as large as it would have
+    /// become by itself, and no larger.
+    pub fn reserve(&self, additional: usize, belongs: impl Fn(usize) -> bool) {
         let guard = self.collector.enter();
         let mut shares = [0; SHARDS];
-        for shard in self.parts.iter() {
-            shares[usize::from(*shard)] += 1;
+        for shard in self.parts.iter().map(|shard| usize::from(*shard)) {
+            shares[shard] += usize::from(belongs(shard));
         }
-        for (shard, share) in self.shards.iter().zip(shares) {
-            shard.reserve(additional * share / PARTS, &guard);
+        let all: usize = shares.iter().sum();
+        for (shard, share) in self.shards.iter().zip(shares).filter(|(_, share)| *share > 0) {
+            let (len, more) = (shard.len(), additional * share / all);
+            // Asked to, the map keeps a quarter of a table free; growing by itself about a sixth.
+            let asked = ((len + more) / 10 * 9).saturating_sub(len);
+            shard.reserve(asked, &guard);
         }
     }
 

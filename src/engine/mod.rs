@@ -5,13 +5,15 @@
 //!
 //! Reading order: `op` (what can be asked), this file, `apply` (what a record does),
 //! `commit` (the committer), `admit` (what it lets into a frame), `tend` (what it does between
-//! commits), `recover`, `mailbox` (how outcomes come back).
+//! commits), `recover` with `replay` and `rebuild` (how an engine begins), `census` (what
+//! `jeton verify` counts), `mailbox` (how outcomes come back).
 
 mod admit;
 #[doc(hidden)]
 pub mod apply;
 mod backup;
 mod batch;
+mod census;
 mod clean;
 mod clock;
 mod commit;
@@ -19,7 +21,9 @@ mod config;
 mod mailbox;
 mod op;
 mod quota;
+mod rebuild;
 mod recover;
+mod replay;
 mod secret;
 mod shared;
 mod shift;
@@ -52,11 +56,12 @@ use shared::{Shared, refuse};
 
 pub use apply::Holding;
 pub use backup::{Backup, BackupError, BackupFile, BackupHead, STALLED_AFTER};
+pub use census::{Verified, verify, verify_on};
 pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
 pub use mailbox::{Caller, Pending};
 pub use op::{Op, Outcome, Rejected};
 pub use quota::{Quota, Quotas};
-pub use recover::{NoProgress, OpenError, Progress, Verified, verify, verify_on};
+pub use recover::{NoProgress, OpenError, Progress};
 pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
 pub use shift::{ShiftError, Shifted, shift_on, shift_time};
 pub use stats::{LogStats, Stats};

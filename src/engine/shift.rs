@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use crate::entry::Parts;
 use crate::record::{Record, carry_len};
-use crate::store::Store;
 use crate::time::UnixMillis;
 use crate::token::Digest;
 use crate::wal::{self, AppendError, Disk, FrameBuffer, Storage, Wal, survey};
 
 use super::apply::must_be_carried;
 use super::config::Config;
-use super::recover::{OpenError, Progress, replay, threads};
+use super::rebuild::rebuild;
+use super::recover::{OpenError, Progress, threads};
 
 /// Bytes of a frame of the new log, as far as its segments allow.
 const FRAME_BODY_LEN: usize = 1 << 20;
@@ -90,8 +90,7 @@ pub fn shift_on(
     if to >= last {
         return Err(ShiftError::NotAhead { last, to });
     }
-    let store = Store::new();
-    let read = replay(&survey, &store, last, threads(&Config::default()), progress)?;
+    let rebuilt = rebuild(&survey, last, threads(&Config::default()), progress)?;
     let sizes = survey.segments.iter().map(|segment| segment.header.size);
     // What fits in a frame of the old log fits in one of the new.
     let config = wal::Config::default();
@@ -101,7 +100,7 @@ pub fn shift_on(
     let wal = Wal::create(new, config, survey.log_id)?;
     let mut writer = Writer { wal, frame: FrameBuffer::new(), to, by_ms: last.since(to) };
     let mut failed = None;
-    store.pin().for_each(|digest, entry| {
+    rebuilt.store.pin().for_each(|digest, entry| {
         if failed.is_none() && must_be_carried(entry) {
             failed = writer.write(*digest, &entry.parts()).err();
         }
@@ -111,7 +110,7 @@ pub fn shift_on(
     }
     writer.append()?;
     writer.wal.close(to.0)?;
-    Ok(Shifted { tokens: read.ledger.tally.tokens, from: last, to })
+    Ok(Shifted { tokens: rebuilt.ledger.tally.tokens, from: last, to })
 }
 
 /// The new log.

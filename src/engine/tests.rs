@@ -15,6 +15,7 @@ mod log;
 mod model;
 #[cfg(jeton_loom)]
 mod orders;
+mod recovery;
 mod shift;
 mod steps;
 mod traces;

@@ -66,6 +66,7 @@ mod quota;
 mod rivals;
 mod secrecy;
 mod smuggling;
+mod start_memory;
 mod tidy;
 mod tidy_layers;
 mod tls;

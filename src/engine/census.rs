@@ -1,0 +1,375 @@
+//! `jeton verify` and the check of a backup: reads a log offline, without the secret, and counts
+//! what lives in it.
+//!
+//! A payload is checked and forgotten. Of a living token 24 bytes are kept, in tables that are 80 %
+//! to 90 % full: at most 32 bytes for each token of the most that lived at one moment of the log,
+//! and the second copy of one shard's table while that is made anew. A token that was consumed is
+//! forgotten, for nothing in the log makes it live again: an Issue is written only where it would
+//! win, or beside its rivals in one frame.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use ahash::RandomState;
+
+use crate::record::Record;
+use crate::store::{SHARDS, Store};
+use crate::time::UnixMillis;
+use crate::token::{DIGEST_LEN, Digest, Prefix};
+use crate::wal::{Disk, Storage, Survey, survey};
+
+use super::Config;
+use super::recover::{OpenError, Progress, threads};
+use super::replay::{Counts, Partition, Piece, Placed, Records, read_log};
+
+/// What a log holds, read offline and without the secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Verified {
+    /// Segments in use.
+    pub segments: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Records in the frames.
+    pub records: u64,
+    /// Tokens that have a use left at the log's last time.
+    pub tokens: u64,
+    /// Bytes of the segment files.
+    pub bytes: u64,
+    /// Bytes of a torn tail, which the next start would cut.
+    pub torn_bytes: u64,
+    /// The end of the log.
+    pub lsn: u64,
+    /// Log time of the last frame, Unix milliseconds.
+    pub last_time_ms: u64,
+}
+
+/// Reads the log of a directory that no server uses, and changes nothing in it.
+///
+/// # Errors
+/// What an opening would refuse: damage with file and offset, or a directory in use.
+pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError> {
+    verify_on(Arc::new(Disk::open_existing(dir)?), progress)
+}
+
+/// As [`verify`], on any storage.
+///
+/// # Errors
+/// As there.
+#[expect(clippy::needless_pass_by_value, reason = "a survey keeps the storage")]
+pub fn verify_on(
+    storage: Arc<dyn Storage>,
+    progress: &dyn Progress,
+) -> Result<Verified, OpenError> {
+    let Some(survey) = survey(&storage)? else {
+        return Ok(Verified::default());
+    };
+    let taken = take(&survey, threads(&Config::default()), progress)?;
+    tracing::debug!(tokens = taken.tokens, peak_bytes = taken.peak_bytes, "the log was counted");
+    Ok(Verified {
+        segments: survey.segments.len() as u64,
+        frames: taken.counts.frames,
+        records: taken.counts.records,
+        tokens: taken.tokens,
+        bytes: survey.total_bytes(),
+        torn_bytes: survey.tail.torn_bytes,
+        lsn: survey.tail.end_lsn.0,
+        last_time_ms: survey.tail.last_time_ms,
+    })
+}
+
+/// What was counted.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) counts: Counts,
+    /// Tokens that have a use left at the log's last time.
+    pub(super) tokens: u64,
+    /// The most memory that was kept for tokens, in bytes.
+    pub(super) peak_bytes: u64,
+}
+
+/// Counts what lives at the end of a log.
+pub(super) fn take(
+    survey: &Survey,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Taken, OpenError> {
+    // It knows the partitions; nothing is put in it.
+    let store = Store::new();
+    let mut parts: Vec<Census<'_>> = (0..threads).map(|_| Census::new(&store)).collect();
+    let sorted = |digest| Some(store.shard_of(digest) % threads);
+    let counts = read_log(survey, &mut parts, &sorted, progress)?;
+    let last = UnixMillis(survey.tail.last_time_ms);
+    let living = |table: &Table| table.tokens().filter(|token| token.deadline() > last).count();
+    Ok(Taken {
+        counts,
+        tokens: parts.iter().flat_map(|part| &part.tables).map(living).sum::<usize>() as u64,
+        peak_bytes: parts.iter().map(|part| part.peak_bytes).sum(),
+    })
+}
+
+/// The living tokens of one partition.
+struct Census<'s> {
+    store: &'s Store,
+    /// By shard; those of other partitions stay empty.
+    tables: Vec<Table>,
+    hasher: RandomState,
+    /// Uses taken with a key in this frame of the piece: a rival with the same key takes none. In a
+    /// later frame none stands, for then it would have been answered without the log.
+    taken: (u32, HashSet<(Digest, [u8; DIGEST_LEN]), RandomState>),
+    bytes: u64,
+    peak_bytes: u64,
+}
+
+impl Partition for Census<'_> {
+    fn take(&mut self, _piece: &Piece, own: Records<'_>) -> bool {
+        self.taken.1.clear();
+        for placed in own {
+            self.apply(&placed);
+        }
+        true
+    }
+}
+
+impl Census<'_> {
+    fn new(store: &Store) -> Census<'_> {
+        Census {
+            store,
+            tables: (0..SHARDS).map(|_| Table::default()).collect(),
+            hasher: RandomState::new(),
+            taken: Default::default(),
+            bytes: 0,
+            peak_bytes: 0,
+        }
+    }
+
+    /// What [`super::apply::apply`] does, as far as it decides what lives.
+    fn apply(&mut self, placed: &Placed<'_>) {
+        let time = placed.position.time;
+        let Some(digest) = placed.record.digest() else { return };
+        let hash = self.hasher.hash_one(digest.prefix());
+        let shard = self.store.shard_of(digest.prefix());
+        let table = &mut self.tables[shard];
+        let found = table.find(hash, digest);
+        let living = found.filter(|at| table.slots[*at].deadline() > time);
+        match placed.record {
+            Record::Issue { digest, deadline, uses, .. } => {
+                if living.is_none() {
+                    self.put(shard, Token::new(&digest, time, deadline, uses), time);
+                }
+            }
+            Record::Carry { digest, parts, .. } if parts.uses_left > 0 => {
+                let token = Token::new(&digest, parts.issued_at, parts.deadline, parts.uses_left);
+                self.put(shard, token, time);
+            }
+            Record::Carry { .. } => {
+                if let Some(at) = found {
+                    table.remove(at, &self.hasher);
+                }
+            }
+            Record::Consume { digest, key, .. } => {
+                let Some(at) = living else { return };
+                let left = table.slots[at].uses() - 1;
+                if left == 0 {
+                    table.remove(at, &self.hasher);
+                } else if key.is_none_or(|key| self.taken_in(placed.frame).insert((digest, key.0)))
+                {
+                    self.tables[shard].slots[at].set_uses(left);
+                }
+            }
+            Record::Extend { deadline, life_ms_max, .. } => {
+                if let Some(at) = living {
+                    table.slots[at].extend(deadline, life_ms_max);
+                }
+            }
+            Record::Revoke { .. } => {
+                if let Some(at) = living {
+                    table.remove(at, &self.hasher);
+                }
+            }
+            Record::Time => {}
+        }
+    }
+
+    fn taken_in(&mut self, frame: u32) -> &mut HashSet<(Digest, [u8; DIGEST_LEN]), RandomState> {
+        let (last, taken) = &mut self.taken;
+        if *last != frame {
+            *last = frame;
+            taken.clear();
+        }
+        taken
+    }
+
+    fn put(&mut self, shard: usize, token: Token, now: UnixMillis) {
+        let table = &mut self.tables[shard];
+        let before = table.bytes();
+        let rebuilt = table.put(token, now, &self.hasher);
+        let after = table.bytes();
+        self.bytes = self.bytes + after - before;
+        // While a table is made anew, the one before it is still there.
+        self.peak_bytes = self.peak_bytes.max(self.bytes + if rebuilt { before } else { 0 });
+    }
+}
+
+/// A living token in 24 bytes: 92 bits of its digest, when it was issued, its deadline, and the uses
+/// left. All zero: none. The digest's namespace has a part in its other bits, and of a thousand
+/// million tokens two agree in 92 bits with a probability of one in ten thousand million.
+#[derive(Clone, Copy, Default)]
+struct Token([u64; 3]);
+
+const ID_BITS: u32 = 21;
+const USES_BITS: u32 = 14;
+const USES_SHIFT: u32 = ID_BITS - USES_BITS;
+
+impl Token {
+    fn new(digest: &Digest, issued: UnixMillis, deadline: UnixMillis, uses: u32) -> Token {
+        let (id, uses) = (Token::id(digest), u64::from(uses));
+        Token([
+            id[0],
+            issued.0 << ID_BITS | id[1],
+            deadline.0 << ID_BITS | uses << USES_SHIFT | id[2],
+        ])
+    }
+
+    /// What tells it from others, in three parts of 64, 21 and 7 bits.
+    fn id(digest: &Digest) -> [u64; 3] {
+        let mut rest = [0; 8];
+        rest.copy_from_slice(&digest.to_bytes()[8..]);
+        let rest = u64::from_le_bytes(rest);
+        [digest.prefix().0, rest & ((1 << ID_BITS) - 1), rest >> ID_BITS & ((1 << USES_SHIFT) - 1)]
+    }
+
+    fn is(&self, id: &[u64; 3]) -> bool {
+        self.0[0] == id[0]
+            && self.0[1] & ((1 << ID_BITS) - 1) == id[1]
+            && self.0[2] & ((1 << USES_SHIFT) - 1) == id[2]
+    }
+
+    fn is_none(&self) -> bool {
+        self.uses() == 0
+    }
+
+    fn issued_at(&self) -> UnixMillis {
+        UnixMillis(self.0[1] >> ID_BITS)
+    }
+
+    fn deadline(&self) -> UnixMillis {
+        UnixMillis(self.0[2] >> ID_BITS)
+    }
+
+    fn uses(&self) -> u32 {
+        (self.0[2] >> USES_SHIFT) as u32 & ((1 << USES_BITS) - 1)
+    }
+
+    fn set_uses(&mut self, uses: u32) {
+        let others = self.0[2] & !(((1 << USES_BITS) - 1) << USES_SHIFT);
+        self.0[2] = others | u64::from(uses) << USES_SHIFT;
+    }
+
+    fn extend(&mut self, deadline: UnixMillis, life_ms_max: u64) {
+        let latest = UnixMillis(self.issued_at().0.saturating_add(life_ms_max));
+        let deadline = deadline.min(latest).min(UnixMillis::MAX).max(self.deadline());
+        self.0[2] = deadline.0 << ID_BITS | self.0[2] & ((1 << ID_BITS) - 1);
+    }
+
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        hasher.hash_one(Prefix(self.0[0]))
+    }
+}
+
+// Each field fits in its bits.
+const _: () = assert!(UnixMillis::MAX.0 < 1 << (u64::BITS - ID_BITS));
+const _: () = assert!(crate::entry::USES_MAX < 1 << USES_BITS);
+
+/// An open hash table, probed slot by slot. Made anew a quarter larger than what still lives in it
+/// whenever it is nine tenths full, so that it follows what lives.
+#[derive(Default)]
+struct Table {
+    slots: Vec<Token>,
+    len: usize,
+}
+
+impl Table {
+    fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.slots.iter().filter(|token| !token.is_none())
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.slots.len() * size_of::<Token>()) as u64
+    }
+
+    /// Where a token with this hash would best stand. Tokens stand nearly in the order of their
+    /// hashes, also in a table of another size, so that one is copied into another in one sweep.
+    fn home(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.slots.len() as u128) >> u64::BITS) as usize
+    }
+
+    fn find(&self, hash: u64, digest: &Digest) -> Option<usize> {
+        let id = Token::id(digest);
+        self.probe(hash, |token| token.is(&id)).filter(|at| !self.slots[*at].is_none())
+    }
+
+    /// The first slot from the home of `hash` on that is free or has what is looked for.
+    fn probe(&self, hash: u64, is_it: impl Fn(&Token) -> bool) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mut at = self.home(hash);
+        while !self.slots[at].is_none() && !is_it(&self.slots[at]) {
+            at = self.after(at);
+        }
+        Some(at)
+    }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+
+    /// Puts a token in, in place of the one with its digest. Returns whether the table was made
+    /// anew.
+    fn put(&mut self, token: Token, now: UnixMillis, hasher: &RandomState) -> bool {
+        let is_full = self.len >= self.slots.len() / 10 * 9;
+        if is_full {
+            let lives = |token: &&Token| token.deadline() > now;
+            let living = self.tokens().filter(lives).count();
+            let mut larger =
+                Table { slots: vec![Token::default(); living + living / 4 + 16], len: 0 };
+            for token in self.tokens().filter(lives) {
+                larger.put_in_place(*token, hasher);
+            }
+            *self = larger;
+        }
+        self.put_in_place(token, hasher);
+        is_full
+    }
+
+    fn put_in_place(&mut self, token: Token, hasher: &RandomState) {
+        let id =
+            [token.0[0], token.0[1] & ((1 << ID_BITS) - 1), token.0[2] & ((1 << USES_SHIFT) - 1)];
+        if let Some(at) = self.probe(token.hash(hasher), |there| there.is(&id)) {
+            self.len += usize::from(self.slots[at].is_none());
+            self.slots[at] = token;
+        }
+    }
+
+    /// Takes a token out, and moves those behind it that would not be found any more.
+    fn remove(&mut self, at: usize, hasher: &RandomState) {
+        self.len -= 1;
+        self.slots[at] = Token::default();
+        let (mut free, mut next) = (at, self.after(at));
+        while !self.slots[next].is_none() {
+            let home = self.home(self.slots[next].hash(hasher));
+            // Whether its home is behind the free slot, on the way round to where it stands.
+            let is_between = if free <= next {
+                free < home && home <= next
+            } else {
+                free < home || home <= next
+            };
+            if !is_between {
+                self.slots[free] = std::mem::take(&mut self.slots[next]);
+                free = next;
+            }
+            next = self.after(next);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Reads the log in order and hands its records on, each to the partition of the digest space that
+//! it is in.
+//!
+//! One thread reads and checks the log piece by piece and finds the records; each partition has a
+//! thread that works through its records of one piece after the other. Order matters only among
+//! the records of one digest, and those are all in one partition, so that no partition waits for
+//! another. At most [`PIECES_MAX`] pieces are in memory, however many threads there are and however
+//! large a segment is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::entry::SegmentSlot;
+use crate::failpoint;
+use crate::record::Record;
+use crate::time::UnixMillis;
+use crate::token::Prefix;
+use crate::wal::{Frame, Frames, Pieces, ReadError, SegmentFrames, Survey, SurveyedSegment};
+
+use super::apply::Position;
+use super::recover::{OpenError, Progress};
+
+/// Pieces in memory at once: one that is read, one that waits, one that is worked on.
+const PIECES_MAX: usize = 3;
+
+/// Where the records of each partition are in some frames: which frame, and where in its body.
+type Places = Vec<Vec<(u32, u32)>>;
+
+/// What works through the records of a partition.
+pub(super) trait Partition: Send {
+    /// Takes the records of the next piece. False: nothing that follows is wanted.
+    fn take(&mut self, piece: &Piece, own: Records<'_>) -> bool;
+}
+
+/// Where each record is sent: to which partition, or nowhere.
+pub(super) trait Sorting: Sync {
+    /// The partition of a record about this digest; `None` where the record is not wanted.
+    fn partition_of(&self, digest: Prefix) -> Option<usize>;
+}
+
+impl<F: Fn(Prefix) -> Option<usize> + Sync> Sorting for F {
+    fn partition_of(&self, digest: Prefix) -> Option<usize> {
+        self(digest)
+    }
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) frames: u64,
+    pub(super) records: u64,
+}
+
+/// Some frames, checked, and what is in them.
+pub(super) struct Piece {
+    frames: SegmentFrames,
+    places: Places,
+    /// Bytes of the log up to the end of the piece.
+    pub(super) done_bytes: u64,
+    /// Bytes of the whole log.
+    pub(super) all_bytes: u64,
+}
+
+impl Piece {
+    /// Log time of the first frame.
+    pub(super) fn begins_at(&self) -> Option<UnixMillis> {
+        self.frames.iter().next().map(|frame| UnixMillis(frame.log_time_ms))
+    }
+
+    /// The records of a partition, in their order.
+    pub(super) fn records(&self, partition: usize) -> Records<'_> {
+        Records {
+            frames: self.frames.iter(),
+            seq: self.frames.seq,
+            frame: None,
+            places: self.places[partition].iter(),
+        }
+    }
+}
+
+/// A record, and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Placed<'p> {
+    pub(super) record: Record<'p>,
+    pub(super) position: Position,
+    /// Which frame of the piece it is in.
+    pub(super) frame: u32,
+}
+
+/// The records of one partition in a piece.
+pub(super) struct Records<'p> {
+    frames: Frames<'p>,
+    seq: u64,
+    /// The frame that was taken last, and which it is.
+    frame: Option<(u32, Frame<'p>)>,
+    places: std::slice::Iter<'p, (u32, u32)>,
+}
+
+impl<'p> Iterator for Records<'p> {
+    type Item = Placed<'p>;
+
+    fn next(&mut self) -> Option<Placed<'p>> {
+        let (index, at) = *self.places.next()?;
+        while self.frame.as_ref().is_none_or(|(taken, _)| *taken < index) {
+            let next = self.frame.as_ref().map_or(0, |(taken, _)| taken + 1);
+            self.frame = Some((next, self.frames.next()?));
+        }
+        let (_, frame) = self.frame.as_ref()?;
+        // It was decoded before, when it was sorted.
+        let (record, _) = Record::decode(frame.body, at as usize).ok()?;
+        let (time, segment) = (UnixMillis(frame.log_time_ms), SegmentSlot(self.seq as u16));
+        Some(Placed { record, position: Position { time, segment }, frame: index })
+    }
+}
+
+/// Reads the log and lets every partition take its records. With one partition all of it happens on
+/// the calling thread. Ends early, without an error, when a partition wants no more.
+pub(super) fn read_log<P: Partition>(
+    survey: &Survey,
+    partitions: &mut [P],
+    sorting: &dyn Sorting,
+    progress: &dyn Progress,
+) -> Result<Counts, OpenError> {
+    let mut reader = Reader::new(survey, partitions.len(), sorting, progress);
+    if let [partition] = partitions {
+        while let Some(piece) = reader.next()? {
+            if !partition.take(&piece, piece.records(0)) {
+                break;
+            }
+            reader.give_back(piece);
+        }
+        return Ok(reader.counts);
+    }
+    thread::scope(|scope| {
+        // One piece waits, at most.
+        let (senders, receivers): (Vec<Sender<Arc<Piece>>>, Vec<Receiver<_>>) =
+            partitions.iter().map(|_| bounded(1)).unzip();
+        for ((number, partition), pieces) in partitions.iter_mut().enumerate().zip(receivers) {
+            scope.spawn(move || {
+                for piece in pieces {
+                    if !partition.take(&piece, piece.records(number)) {
+                        break;
+                    }
+                }
+            });
+        }
+        let mut sent: VecDeque<Arc<Piece>> = VecDeque::with_capacity(PIECES_MAX);
+        while let Some(piece) = reader.next()? {
+            let piece = Arc::new(piece);
+            if senders.iter().any(|sender| sender.send(Arc::clone(&piece)).is_err()) {
+                break;
+            }
+            sent.push_back(piece);
+            // Who has let a piece wait has done with the one before the one that it works on.
+            if sent.len() == PIECES_MAX
+                && let Some(oldest) = sent.pop_front()
+                && let Some(piece) = Arc::into_inner(oldest)
+            {
+                reader.give_back(piece);
+            }
+        }
+        Ok(reader.counts)
+    })
+}
+
+/// Goes through the log, piece by piece.
+struct Reader<'a> {
+    segments: std::slice::Iter<'a, SurveyedSegment>,
+    current: Option<(&'a SurveyedSegment, Pieces<'a>)>,
+    partitions: usize,
+    sorting: &'a dyn Sorting,
+    progress: &'a dyn Progress,
+    /// Bytes of the segments before the current one.
+    before_bytes: u64,
+    all_bytes: u64,
+    last_time_ms: u64,
+    counts: Counts,
+    /// Memory to use again.
+    spare: Option<(Vec<u8>, Places)>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(
+        survey: &'a Survey,
+        partitions: usize,
+        sorting: &'a dyn Sorting,
+        progress: &'a dyn Progress,
+    ) -> Reader<'a> {
+        let all_bytes = survey.segments.iter().map(SurveyedSegment::used_bytes).sum();
+        progress.advance(0, all_bytes);
+        Reader {
+            segments: survey.segments.iter(),
+            current: None,
+            partitions,
+            sorting,
+            progress,
+            before_bytes: 0,
+            all_bytes,
+            last_time_ms: 0,
+            counts: Counts::default(),
+            spare: None,
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Piece>, OpenError> {
+        loop {
+            let Some((segment, pieces)) = &mut self.current else {
+                let Some(segment) = self.segments.next() else { return Ok(None) };
+                self.current = Some((segment, segment.pieces()?));
+                continue;
+            };
+            let segment = *segment;
+            let (buffer, mut places) = self.spare.take().unwrap_or_default();
+            let Some(frames) = pieces.next(buffer)? else {
+                self.current = None;
+                self.before_bytes += segment.used_bytes();
+                self.progress.advance(self.before_bytes, self.all_bytes);
+                failpoint::pass("recovery-mid-replay");
+                continue;
+            };
+            let done_bytes = self.before_bytes + pieces.offset();
+            frames.check_follows(self.last_time_ms).map_err(ReadError::from)?;
+            self.last_time_ms = frames.last_time_ms().unwrap_or(self.last_time_ms);
+            places.resize_with(self.partitions, Vec::new);
+            places.iter_mut().for_each(Vec::clear);
+            self.sort(segment, &frames, &mut places)?;
+            self.progress.advance(done_bytes, self.all_bytes);
+            return Ok(Some(Piece { frames, places, done_bytes, all_bytes: self.all_bytes }));
+        }
+    }
+
+    /// Finds the records, and where each belongs.
+    fn sort(
+        &mut self,
+        segment: &SurveyedSegment,
+        frames: &SegmentFrames,
+        places: &mut [Vec<(u32, u32)>],
+    ) -> Result<(), OpenError> {
+        for (index, frame) in (0u32..).zip(frames.iter()) {
+            let mut at = 0;
+            while at < frame.body.len() {
+                let (record, next) =
+                    Record::decode(frame.body, at).map_err(|source| OpenError::Record {
+                        file: segment.file_name(),
+                        offset: segment.header.offset_of(frame.lsn),
+                        source,
+                    })?;
+                let digest = record.digest();
+                if let Some(to) = digest.and_then(|d| self.sorting.partition_of(d.prefix())) {
+                    places[to].push((index, at as u32));
+                }
+                self.counts.records += 1;
+                at = next;
+            }
+        }
+        self.counts.frames += frames.len() as u64;
+        Ok(())
+    }
+
+    fn give_back(&mut self, piece: Piece) {
+        self.spare = Some((piece.frames.into_buffer(), piece.places));
+    }
+}

@@ -1,0 +1,222 @@
+//! A start rebuilds what lives, in no more memory than that takes, and `jeton verify` counts it.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::census;
+use super::super::rebuild::{Rebuilt, rebuild, rebuild_plainly};
+use super::*;
+use crate::entry::SegmentSlot;
+use crate::wal::Survey;
+use crate::wal::pieces::PIECE_LEN;
+
+/// All of an entry, and the segment it stands in.
+type Seen = (Vec<u8>, [u64; 4], bool, bool, Vec<ConsumeKey>, SegmentSlot);
+
+/// What lives at `now`, or is remembered as consumed.
+fn entries(rebuilt: &Rebuilt, now: UnixMillis) -> BTreeMap<[u8; 16], Seen> {
+    let mut seen = BTreeMap::new();
+    rebuilt.store.pin().for_each(|digest, entry| {
+        assert!(!entry.is_expired(now), "what has expired by now is freed");
+        let parts = entry.parts();
+        let numbers = [
+            parts.deadline.0,
+            parts.issued_at.0,
+            u64::from(parts.uses_left),
+            u64::from(parts.uses_total),
+        ];
+        let rest = (parts.peek, parts.derived, parts.keys.to_vec(), entry.segment());
+        let all = (parts.payload.to_vec(), numbers, rest.0, rest.1, rest.2, rest.3);
+        assert!(seen.insert(digest.to_bytes(), all).is_none());
+    });
+    seen
+}
+
+/// The same entries, the same counts, and the same living bytes in each segment.
+fn assert_same(one: &Rebuilt, other: &Rebuilt, now: UnixMillis) {
+    assert_eq!(entries(one, now), entries(other, now));
+    let [one, other] = [one, other].map(|rebuilt| {
+        let tally = &rebuilt.ledger.tally;
+        let living = |usage: &&super::super::apply::Usage| usage.live_bytes != 0;
+        let usage: BTreeMap<_, _> = tally
+            .usage
+            .iter()
+            .filter(|(_, usage)| living(usage))
+            .map(|(slot, usage)| (*slot, usage.live_bytes))
+            .collect();
+        let holdings: BTreeMap<_, _> =
+            tally.holdings.iter().map(|(tag, held)| (tag.0, (held.tokens, held.bytes))).collect();
+        (tally.tokens, tally.entries, tally.memory_bytes, usage, holdings)
+    });
+    assert_eq!(one, other);
+}
+
+fn found(disk: &Memory) -> Survey {
+    survey(&disk.storage()).unwrap().unwrap()
+}
+
+/// Compares a start at several times after the end of the log with one that passes nothing over.
+fn compare(disk: &Memory) {
+    let survey = found(disk);
+    let last = survey.tail.last_time_ms;
+    for now in [0, 1, 700, 5_000, 30_000, 200_000].map(|later| UnixMillis(last + later)) {
+        let plain = rebuild_plainly(&survey, now, 1, &NoProgress).unwrap();
+        for threads in [1, 3] {
+            let fast = rebuild(&survey, now, threads, &NoProgress).unwrap();
+            assert_same(&fast, &plain, now);
+        }
+        if now.0 == last {
+            let counted = census::take(&survey, 2, &NoProgress).unwrap();
+            assert_eq!(counted.tokens, plain.ledger.tally.tokens, "verify");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// All in one frame, so that rivals stand beside each other.
+    Batch(Vec<Op>),
+    Advance(u64),
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let (id, ttl) = (0..8u64, prop_oneof![1..400u64, 400..9_000u64, 9_000..90_000u64]);
+    let key = prop::option::of((0..3u8).prop_map(key));
+    prop_oneof![
+        6 => (id.clone(), ttl.clone(), 0..3u8, 1..4u32, any::<bool>()).prop_map(
+            |(id, ttl_ms, payload, uses, derived)| Op::Issue {
+                digest: digest(id), payload: vec![payload + b'0'; 40], uses, derived, peek: true,
+                ttl: Duration::from_millis(ttl_ms),
+            }
+        ),
+        3 => (id.clone(), key).prop_map(|(id, key)| Op::Consume { digest: digest(id), key }),
+        3 => (id.clone(), ttl).prop_map(
+            |(id, ttl_ms)| Op::Extend { digest: digest(id), ttl: Duration::from_millis(ttl_ms) }
+        ),
+        1 => id.prop_map(|id| Op::Revoke { digest: digest(id) }),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => prop::collection::vec(op(), 1..6).prop_map(Step::Batch),
+        4 => (1..3_000u64).prop_map(Step::Advance),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn p2_p3_a_start_that_passes_over_what_is_past_finds_the_same_entries(steps in steps()) {
+        let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+        let mut engine = open(&disk, &clock, config(12 << 10));
+        for step in steps {
+            match step {
+                Step::Batch(ops) => drop(engine.submit(ops).unwrap().wait().unwrap()),
+                Step::Advance(ms) => clock.advance(ms),
+                Step::Reopen => {
+                    engine.close().unwrap();
+                    compare(&disk);
+                    engine = open(&disk, &clock, config(12 << 10));
+                }
+            }
+        }
+        engine.close().unwrap();
+        compare(&disk);
+    }
+}
+
+/// A log of one long-lived token and so many short-lived ones, 100 at a time, 100 ms apart; and the
+/// most memory that its entries took at one moment.
+fn mostly_dead(rounds: u64, ttl_ms: u64) -> (Memory, Arc<ManualClock>, u64) {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut config = config(4 << 20);
+    config.wal.log_min_size = 1 << 30;
+    let engine = open(&disk, &clock, config);
+    one(&engine, issue(0, b"1", 90_000));
+    for round in 0..rounds {
+        let ops = (0..100).map(|n| issue(1 + round * 100 + n, &[b'x'; 1_000], ttl_ms)).collect();
+        engine.submit(ops).unwrap().wait().unwrap();
+        clock.advance(100);
+    }
+    engine.close().unwrap();
+    let living = (ttl_ms / 100 + 2) * 100;
+    (disk, clock, living * crate::entry::Entry::footprint(1_000, 1) as u64)
+}
+
+#[test]
+fn p8_a_start_takes_the_memory_of_what_lived_at_one_moment() {
+    let (disk, _, lived) = mostly_dead(200, 500);
+    let (survey, all) = (found(&disk), 200 * 100 * 1_000);
+    let now = UnixMillis(survey.tail.last_time_ms);
+    let most = lived * 13 / 10 + 2 * PIECE_LEN;
+    assert!(most < all / 3, "else nothing is shown");
+    for threads in [1, 2] {
+        let passed_over = rebuild(&survey, now, threads, &NoProgress).unwrap().peak_bytes;
+        assert!(passed_over <= lived * 13 / 10, "{passed_over} of {lived}");
+        let followed = rebuild_plainly(&survey, now, threads, &NoProgress).unwrap().peak_bytes;
+        assert!(followed <= most, "{followed} of {most}");
+    }
+}
+
+#[test]
+fn p8_what_is_past_at_the_start_is_not_built() {
+    let (disk, _, _) = mostly_dead(100, 60_000);
+    let survey = found(&disk);
+    let now = UnixMillis(survey.tail.last_time_ms + 60_000);
+    let rebuilt = rebuild(&survey, now, 2, &NoProgress).unwrap();
+    assert_eq!(rebuilt.ledger.tally.tokens, 1);
+    assert!(rebuilt.peak_bytes < 1_000, "{}", rebuilt.peak_bytes);
+    assert!(rebuilt.expired_until > UnixMillis(survey.tail.last_time_ms), "the log learns of it");
+}
+
+#[test]
+fn p8_verify_keeps_at_most_32_bytes_a_living_token() {
+    let (disk, _, _) = mostly_dead(400, 60_000);
+    let counted = census::take(&found(&disk), 2, &NoProgress).unwrap();
+    assert_eq!(counted.tokens, 40_001);
+    let fixed = 64 * 16 * 32;
+    assert!(counted.peak_bytes < 32 * counted.tokens + fixed, "{}", counted.peak_bytes);
+    let (disk, _, _) = mostly_dead(400, 500);
+    let counted = census::take(&found(&disk), 2, &NoProgress).unwrap();
+    assert!(counted.peak_bytes < 32 * 1_000 + fixed, "of what has expired nothing is kept");
+}
+
+#[test]
+fn p1_an_extension_revives_what_was_passed_over() {
+    // More than a partition gathers in doubt, and fewer.
+    for tokens in [2, 40] {
+        let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+        let engine = open(&disk, &clock, config(1 << 20));
+        for id in 0..tokens {
+            one(&engine, issue(id, b"1", 1_000));
+        }
+        clock.advance(500);
+        let ttl = Duration::from_millis(50_000);
+        for id in 0..tokens {
+            one(&engine, Op::Extend { digest: digest(id), ttl });
+        }
+        engine.close().unwrap();
+        clock.advance(10_000);
+        let engine = open(&disk, &clock, config(1 << 20));
+        assert!((0..tokens).all(|id| resolve(&engine, id).is_some()), "P1: {tokens}");
+        assert_eq!(engine.stats().tokens, tokens);
+    }
+}
+
+#[test]
+fn p2_a_rival_that_lost_to_what_was_passed_over_is_not_revived() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(1 << 20));
+    let rivals = vec![rival(b"first", 1_000), rival(b"second", 60_000)];
+    let outcomes = engine.submit(rivals).unwrap().wait().unwrap();
+    assert_eq!(outcomes[1], Outcome::Conflict);
+    engine.close().unwrap();
+    clock.advance(10_000);
+    let engine = open(&disk, &clock, config(1 << 20));
+    assert_eq!(resolve(&engine, 2), None);
+}
