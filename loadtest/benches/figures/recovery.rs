@@ -1,9 +1,11 @@
-//! Recovery: from starting the process until it is ready, with a log of twice what lives.
+//! Recovery: from starting the process until it is ready, with a log of twice what lives; and the
+//! memory that takes, at its peak and afterwards, beside that of the server before it was stopped.
 
 use loadtest::drive::session::{Session, Silent};
 use loadtest::failure::{Failure, Result};
 use loadtest::report::units;
 use loadtest::stats::median;
+use loadtest::target::usage::{self, Memory};
 use loadtest::target::{Halted, Kind, missing};
 use loadtest::workload::Operation;
 
@@ -23,18 +25,34 @@ struct Stored {
     halted: Option<Halted>,
     cached_s: Vec<f64>,
     uncached_s: Vec<f64>,
+    /// Before it was stopped first.
+    before: Memory,
+    /// After the last start, before anything was asked of it.
+    after: Memory,
 }
 
 /// One row for each server, with its files in the page cache and without.
 pub fn run(setting: &Setting) -> Result<Table> {
-    let living = setting.size.pick(5_000, 1_000_000, 10_000_000);
+    let living = setting.size.pick(5_000, 1_000_000, 20_000_000);
     let mut table = Table::new(
         "Recovery: from start to ready",
-        &["server", "tokens", "on disk", "cached s", "tokens/s", "from the disk s", "tokens/s"],
+        &[
+            "server",
+            "tokens",
+            "on disk",
+            "cached s",
+            "tokens/s",
+            "from the disk s",
+            "tokens/s",
+            "bytes a token before",
+            "after",
+            "peak of the start",
+        ],
         format!(
             "jeton reads a log in which as many tokens were issued and consumed as live; the peers \
-             load a file of the living. Medians of {} rounds. After each start tokens are counted, \
-             {} of them resolved byte for byte, and consumed ones of jeton's must stay consumed.",
+             load a file of the living. Memory is that of the whole process. Medians of {} rounds. \
+             After each start tokens are counted, {} of them resolved byte for byte, \
+             and consumed ones of jeton's must stay consumed.",
             setting.rounds,
             units::count(sample(living)),
         ),
@@ -66,6 +84,9 @@ pub fn run(setting: &Setting) -> Result<Table> {
             rate(&one.cached_s),
             spread(&one.uncached_s),
             rate(&one.uncached_s),
+            format!("{:.0}", one.before.resident_bytes as f64 / living as f64),
+            format!("{:.0}", one.after.resident_bytes as f64 / living as f64),
+            units::bytes(one.after.peak_bytes),
         ]);
     }
     Ok(table)
@@ -94,6 +115,7 @@ impl Stored {
         let dead = (issued - living) as u64;
         insist_on_right(&server, &session.perform(Operation::Consume, dead, &mut Silent)?)?;
         insist_on_count(&server, living as u64)?;
+        let before = usage::memory(server.pid())?;
         let halted = server.halt()?;
         Ok(Self {
             kind,
@@ -103,6 +125,8 @@ impl Stored {
             halted: Some(halted),
             cached_s: Vec::new(),
             uncached_s: Vec::new(),
+            before,
+            after: Memory::default(),
         })
     }
 
@@ -114,6 +138,7 @@ impl Stored {
         let server = halted.start()?;
         let seconds = server.start_time().as_secs_f64();
         insist_on_count(&server, self.living)?;
+        self.after = usage::memory(server.pid())?;
         let sample = sample(self.living as usize);
         let resolved = self.session.perform(Operation::Resolve, sample, &mut Silent)?;
         insist_on_right(&server, &resolved)?;
