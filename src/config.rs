@@ -26,6 +26,7 @@ mod tests;
 use crate::http::guard::MissLimits;
 use crate::http::quota::NamespaceLimits;
 use crate::http::web::Web;
+use crate::permissions::Strictness;
 use crate::tls::TlsFiles;
 use crate::{engine, http, wal};
 
@@ -127,6 +128,12 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     audit: AuditArgs,
+
+    /// Refuse to start where others may read or write the data directory, the log, the secret, the
+    /// keys file, the audit log or the TLS key, and it cannot be set right; without it the log
+    /// warns
+    #[arg(long, env = "JETON_STRICT_PERMISSIONS", value_parser = FalseyValueParser::new())]
+    strict_permissions: bool,
 
     /// Keep nothing on disk
     #[arg(long, env = "JETON_MEMORY_ONLY", value_parser = FalseyValueParser::new())]
@@ -280,12 +287,13 @@ impl ServeArgs {
             engine: self.engine(&mut reader),
             http: self.http(&mut reader),
             keys: self.keys.clone(),
-            audit: self.audit.read(&mut reader),
+            audit: self.audit.read(&mut reader, self.permissions()),
             quotas: reader.quotas("--quota", &self.quota),
             tls: reader.tls(
                 self.tls_cert.as_deref(),
                 self.tls_key.as_deref(),
                 self.tls_client_ca.as_deref(),
+                self.permissions(),
             ),
             huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
@@ -310,10 +318,15 @@ impl ServeArgs {
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
+    fn permissions(&self) -> Strictness {
+        if self.strict_permissions { Strictness::Refuse } else { Strictness::Warn }
+    }
+
     fn engine(&self, reader: &mut Reader) -> engine::Config {
         engine::Config {
             data_dir: (!self.memory_only).then(|| self.data_dir.clone()),
             secret_file: self.secret_file.clone(),
+            permissions: self.permissions(),
             sync: reader.sync("--sync", &self.sync),
             max_memory_bytes: self
                 .max_memory

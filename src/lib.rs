@@ -27,6 +27,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`token`], [`mod@reference`], [`rfc3339`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
+//! | [`permissions`] | who else may read or write the files |
 //! | [`time`], [`entry`], [`record`], [`metrics`], [`warning`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | [`audit`] | the audit log: who did what to which token, one JSON object a line |
@@ -117,7 +118,6 @@
 pub mod entry;
 
 pub mod audit;
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people")]
 pub mod cli;
 pub mod config;
 pub mod engine;
@@ -127,6 +127,7 @@ pub mod keys;
 pub mod metrics;
 pub mod namespace;
 pub mod pace;
+pub mod permissions;
 pub mod record;
 pub mod reference;
 pub mod rfc3339;

@@ -24,6 +24,10 @@ thread_local! {
 pub struct Counter([CachePadded<AtomicU64>; STRIPES]);
 
 impl Counter {
+    const fn new() -> Counter {
+        Counter([const { CachePadded::new(AtomicU64::new(0)) }; STRIPES])
+    }
+
     /// Counts one.
     pub fn increment(&self) {
         self.add(1);
@@ -46,6 +50,9 @@ impl fmt::Debug for Counter {
         write!(f, "Counter({})", self.get())
     }
 }
+
+/// Log lines that could not be written to standard error.
+pub static LOG_LINES_DROPPED: Counter = Counter::new();
 
 fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

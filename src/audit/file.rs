@@ -6,12 +6,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
+use crate::permissions::{self, FILE_MODE, GROUP_FILE_MODE, Strictness, TooWide};
 use crate::time::UnixMillis;
-
-/// Nobody else may read who did what.
-const MODE: u32 = 0o600;
 
 /// Why the audit log cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +28,9 @@ pub enum AuditError {
     /// Two servers cannot share a file.
     #[error("--audit {}: another server writes this file", .0.display())]
     InUse(PathBuf),
+    /// Others may read or write it, and that is refused.
+    #[error("--audit {0}")]
+    TooWide(#[from] TooWide),
 }
 
 /// The file that lines are appended to.
@@ -39,6 +40,10 @@ pub(super) struct AuditFile {
     /// Which file it is: another may come to stand under the path.
     identity: (u64, u64),
     len: u64,
+    /// Of the file, and of the one that takes its place: nobody else may read who did what, but a
+    /// group where the owner has left it that.
+    mode: u32,
+    permissions: Strictness,
     size_max_bytes: u64,
     files_kept: usize,
     /// The time in the name of the last file put aside: names go on in the order of files.
@@ -50,10 +55,21 @@ impl AuditFile {
         path: &Path,
         size_max_bytes: u64,
         files_kept: usize,
+        permissions: Strictness,
     ) -> Result<AuditFile, AuditError> {
-        let (file, identity, len) = open(path)?;
+        let Opened { file, identity, len, mode } = open(path, FILE_MODE, permissions)?;
         let (path, aside_at) = (path.to_owned(), UnixMillis::default());
-        Ok(AuditFile { path, file, identity, len, size_max_bytes, files_kept, aside_at })
+        Ok(AuditFile {
+            path,
+            file,
+            identity,
+            len,
+            mode,
+            permissions,
+            size_max_bytes,
+            files_kept,
+            aside_at,
+        })
     }
 
     /// Writes as much as the system takes at once.
@@ -106,7 +122,7 @@ impl AuditFile {
     /// Opens the file again where another, or none, stands under its path: somebody has taken it
     /// away to keep it. True where that was so.
     pub(super) fn follow(&mut self) -> Result<bool, AuditError> {
-        let found = fs::metadata(&self.path).map(|found| (found.dev(), found.ino()));
+        let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
         if found.is_ok_and(|found| found == self.identity) {
             return Ok(false);
         }
@@ -117,7 +133,9 @@ impl AuditFile {
     }
 
     fn reopen(&mut self) -> Result<(), AuditError> {
-        (self.file, self.identity, self.len) = open(&self.path)?;
+        let opened = open(&self.path, self.mode, self.permissions)?;
+        (self.file, self.identity) = (opened.file, opened.identity);
+        (self.len, self.mode) = (opened.len, opened.mode);
         Ok(())
     }
 
@@ -174,16 +192,33 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Opens a file to append to it, at the begin of a line.
-fn open(path: &Path) -> Result<(File, (u64, u64), u64), AuditError> {
+/// A file as it was opened.
+struct Opened {
+    file: File,
+    identity: (u64, u64),
+    len: u64,
+    mode: u32,
+}
+
+/// Opens a file to append to it, at the begin of a line. One that is made gets `mode`; a link is
+/// never followed: it would lead what is written to another place.
+fn open(path: &Path, mode: u32, permissions: Strictness) -> Result<Opened, AuditError> {
     let failed = |source| AuditError::File { file: path.to_owned(), source };
     // Asked before it is opened: a pipe would wait for somebody.
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(AuditError::NoFile(path.to_owned()));
     }
     let mut options = OpenOptions::new();
-    let mut file =
-        options.read(true).append(true).create(true).mode(MODE).open(path).map_err(failed)?;
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    options.read(true).append(true).custom_flags(flags);
+    let mut file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = options.create_new(true).mode(mode).open(path).map_err(failed)?;
+            permissions::set_new(&made, mode);
+            made
+        }
+        opened => opened.map_err(failed)?,
+    };
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() {
         return Err(AuditError::NoFile(path.to_owned()));
@@ -192,8 +227,10 @@ fn open(path: &Path) -> Result<(File, (u64, u64), u64), AuditError> {
         rustix::io::Errno::WOULDBLOCK => AuditError::InUse(path.to_owned()),
         other => failed(other.into()),
     })?;
+    permissions::guard(&file, path, FILE_MODE, permissions)?;
     let len = end_line(&mut file, found.len()).map_err(failed)?;
-    Ok((file, (found.dev(), found.ino()), len))
+    let mode = file.metadata().map_err(failed)?.mode() & GROUP_FILE_MODE | FILE_MODE;
+    Ok(Opened { file, identity: (found.dev(), found.ino()), len, mode })
 }
 
 /// A crash may have left half a line: what comes next begins on another. Returns the length.
@@ -216,13 +253,14 @@ mod tests {
     use super::*;
 
     const NOW: UnixMillis = UnixMillis(1_769_860_800_007);
+    const WARN: Strictness = Strictness::Warn;
 
     #[test]
     fn a_full_file_is_put_aside_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
         fs::write(dir.path().join("audit.log.mine"), "kept").unwrap();
-        let mut file = AuditFile::open(&path, 10, 2).unwrap();
+        let mut file = AuditFile::open(&path, 10, 2, WARN).unwrap();
         assert!(!file.is_full(100), "an empty file is never put aside");
         for round in 0..4 {
             file.write(b"12345678\n").unwrap();
@@ -245,10 +283,10 @@ mod tests {
     fn half_a_line_is_ended_and_the_mode_is_ours_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
-        drop(AuditFile::open(&path, 100, 0).unwrap());
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, MODE);
+        drop(AuditFile::open(&path, 100, 0, WARN).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, FILE_MODE);
         fs::write(&path, "{\"whole\":1}\n{\"ha").unwrap();
-        AuditFile::open(&path, 100, 0).unwrap().write(b"{}\n").unwrap();
+        AuditFile::open(&path, 100, 0, WARN).unwrap().write(b"{}\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"whole\":1}\n{\"ha\n{}\n");
     }
 
@@ -256,11 +294,37 @@ mod tests {
     fn one_writer_and_a_regular_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
-        let _first = AuditFile::open(&path, 100, 0).unwrap();
-        assert!(matches!(AuditFile::open(&path, 100, 0), Err(AuditError::InUse(_))));
-        assert!(matches!(AuditFile::open(dir.path(), 100, 0), Err(AuditError::NoFile(_))));
+        let open = |path: &Path| AuditFile::open(path, 100, 0, WARN);
+        let _first = open(&path).unwrap();
+        assert!(matches!(open(&path), Err(AuditError::InUse(_))));
+        assert!(matches!(open(dir.path()), Err(AuditError::NoFile(_))));
         let missing = dir.path().join("no/audit.log");
-        let error = AuditFile::open(&missing, 100, 0).err().unwrap().to_string();
+        let error = open(&missing).err().unwrap().to_string();
         assert!(error.starts_with("--audit ") && error.contains("No such file"), "{error}");
+    }
+
+    #[test]
+    fn p9_a_link_is_not_followed_and_a_group_keeps_what_it_may_read() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let [path, link, elsewhere] =
+            ["audit.log", "link.log", "elsewhere"].map(|name| dir.path().join(name));
+        symlink(&elsewhere, &link).unwrap();
+        assert!(matches!(AuditFile::open(&link, 100, 0, WARN), Err(AuditError::NoFile(_))));
+        fs::write(&elsewhere, "mine").unwrap();
+        assert!(matches!(AuditFile::open(&link, 100, 0, WARN), Err(AuditError::NoFile(_))));
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"mine");
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        let set = |mode| {
+            fs::write(&path, "{}\n").unwrap();
+            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        set(0o644);
+        drop(AuditFile::open(&path, 100, 0, WARN).unwrap());
+        assert_eq!(mode(&path), FILE_MODE, "narrowed");
+        set(0o640);
+        let mut file = AuditFile::open(&path, 100, 0, WARN).unwrap();
+        file.rotate(NOW).unwrap();
+        assert_eq!(mode(&path), GROUP_FILE_MODE, "the next one is as the last one was");
     }
 }

@@ -28,6 +28,7 @@ use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::oneshot;
 
 use crate::keys::Access;
+use crate::permissions::Strictness;
 use crate::time::{Clock, UnixMillis};
 use crate::token::Digest;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub size_max_bytes: u64,
     /// Files put aside that are kept; 0: all.
     pub files_kept: usize,
+    /// What is done about a file that others may read or write.
+    pub permissions: Strictness,
     /// A replay of a consumed token is logged as a warning.
     pub warns_of_replays: bool,
 }
@@ -132,7 +135,12 @@ impl Audit {
         let Some(path) = &config.file else {
             return Ok(Audit(Arc::new(Inner { sink: None, replays })));
         };
-        let file = file::AuditFile::open(path, config.size_max_bytes, config.files_kept)?;
+        let file = file::AuditFile::open(
+            path,
+            config.size_max_bytes,
+            config.files_kept,
+            config.permissions,
+        )?;
         // Bounded by the places: an event is sent only with one.
         let (messages, inbox) = unbounded();
         let shared = Arc::<Shared>::default();

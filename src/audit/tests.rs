@@ -16,6 +16,7 @@ fn some_event() -> Event {
 fn start(is_required: bool) -> (tempfile::TempDir, Audit) {
     let dir = tempfile::tempdir().unwrap();
     let config = Config {
+        permissions: Default::default(),
         file: Some(dir.path().join("audit.log")),
         is_required,
         size_max_bytes: SIZE_MIN_BYTES,

@@ -1,6 +1,6 @@
 //! The client commands. Tokens and references travel in bodies, never in a URL.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,9 +10,10 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::FAILED;
+use super::out::{self, OutputError};
 use super::target::{ReferenceArgs, ServerArg, Target, Tokens};
 use super::wire::{Answer, WireError};
+use super::{FAILED, MISTAKEN, UNANSWERED};
 use crate::token::Token;
 
 /// How many tokens one request names.
@@ -81,19 +82,61 @@ pub(super) enum ClientError {
     KeyFile { file: PathBuf, source: io::Error },
     #[error("the server's answer was not understood")]
     Answer,
-    #[error("{0}")]
-    Io(#[from] io::Error),
+    #[error("standard input can't be read: {0}")]
+    Input(io::Error),
+    #[error("the system gives no runtime: {0}")]
+    Runtime(io::Error),
+    #[error("{source}{lost}")]
+    Output { source: OutputError, lost: &'static str },
+}
+
+impl From<OutputError> for ClientError {
+    fn from(source: OutputError) -> ClientError {
+        ClientError::Output { source, lost: "" }
+    }
+}
+
+impl ClientError {
+    /// How the command ends.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            ClientError::Wire(error) => error.code(),
+            ClientError::Refused { status, .. } => code_of(*status),
+            ClientError::NotFound(_) => FAILED,
+            ClientError::Payload { .. }
+            | ClientError::NoTarget
+            | ClientError::NotAToken(_)
+            | ClientError::Input(_)
+            | ClientError::KeyFile { .. } => MISTAKEN,
+            ClientError::Answer | ClientError::Runtime(_) | ClientError::Output { .. } => {
+                UNANSWERED
+            }
+        }
+    }
+
+    /// Reports it and turns it into an exit code.
+    pub(super) fn end(&self) -> ExitCode {
+        match self {
+            ClientError::Output { source, lost } => out::unprinted(source, lost),
+            error => out::failed(error, error.code()),
+        }
+    }
+}
+
+/// How a command ends that a server has refused with this status: 1 where the server has decided,
+/// 2 where the request was wrong, 3 where it may succeed later.
+pub(super) fn code_of(status: u16) -> u8 {
+    match status {
+        401 | 403 | 404 | 409 => FAILED,
+        408 | 429 => UNANSWERED,
+        400..=499 => MISTAKEN,
+        _ => UNANSWERED,
+    }
 }
 
 /// Reports a failure and turns it into an exit code.
 pub(super) fn finish(result: Result<(), ClientError>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(FAILED)
-        }
-    }
+    result.map_or_else(|error| error.end(), |()| ExitCode::SUCCESS)
 }
 
 pub(super) fn issue(args: &IssueArgs) -> Result<(), ClientError> {
@@ -108,18 +151,23 @@ pub(super) fn issue(args: &IssueArgs) -> Result<(), ClientError> {
         let answer = wire.send(Method::POST, "/v1/tokens", key, Some(body)).await?;
         expect(answer, &[StatusCode::CREATED, StatusCode::OK])
     })?;
+    let lost = match (&args.idempotency_key, args.reference.to_json()) {
+        (None, None) => "; a token was issued and is lost",
+        _ => "; a token was issued: the same command prints it again",
+    };
+    let unprinted = |source| ClientError::Output { source, lost };
     if args.json {
-        return print_line(&answer.body);
+        return out::print_line(&answer.body).map_err(unprinted);
     }
     let issued: Issued = serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
-    print_line(issued.token.as_bytes())
+    out::print_line(issued.token).map_err(unprinted)
 }
 
 fn issue_body(args: &IssueArgs) -> Result<Vec<u8>, ClientError> {
     let mut payload = args.payload.clone();
     if payload == "-" {
         payload.clear();
-        io::stdin().lock().read_to_string(&mut payload)?;
+        io::stdin().lock().read_to_string(&mut payload).map_err(ClientError::Input)?;
     }
     // Checked here for a better message, and sent as it was written.
     let payload: Box<RawValue> = serde_json::from_str(&payload)
@@ -156,15 +204,26 @@ fn object(fields: &[(&str, Box<RawValue>)]) -> Vec<u8> {
 }
 
 pub(super) fn resolve(target: &Target) -> Result<(), ClientError> {
-    print_payloads(target, "/v1/resolve", None)
+    print_payloads(target, "/v1/resolve", None, "")
 }
 
 pub(super) fn consume(args: &ConsumeArgs) -> Result<(), ClientError> {
-    print_payloads(&args.target, "/v1/consume", args.idempotency_key.as_deref())
+    let key = args.idempotency_key.as_deref();
+    let lost = match key {
+        None => "; uses were taken, and payloads that were not printed are lost",
+        Some(_) => "; uses were taken: the same command prints the payloads again",
+    };
+    print_payloads(&args.target, "/v1/consume", key, lost)
 }
 
-/// Prints a payload a line, in the order of the tokens; says which were not found.
-fn print_payloads(target: &Target, path: &str, key: Option<&str>) -> Result<(), ClientError> {
+/// Prints a payload a line, in the order of the tokens; says which were not found. `lost` is what
+/// became of payloads that cannot be printed.
+fn print_payloads(
+    target: &Target,
+    path: &str,
+    key: Option<&str>,
+    lost: &'static str,
+) -> Result<(), ClientError> {
     let items = target.items()?;
     let mut missing = Missing::new(items.len());
     block_on(async {
@@ -175,13 +234,16 @@ fn print_payloads(target: &Target, path: &str, key: Option<&str>) -> Result<(), 
             let answer = expect(answer, &[StatusCode::OK])?;
             let payloads: Vec<&RawValue> =
                 serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
+            let mut lines = String::new();
             for payload in payloads {
                 let is_found = payload.get() != "null";
                 if is_found {
-                    print_line(payload.get().as_bytes())?;
+                    lines.push_str(payload.get());
+                    lines.push('\n');
                 }
                 missing.next(is_found);
             }
+            out::print(lines).map_err(|source| ClientError::Output { source, lost })?;
         }
         Ok(())
     })?;
@@ -213,7 +275,7 @@ fn each_by_path(tokens: &Tokens, method: &Method, suffix: &str) -> Result<(), Cl
             if is_found {
                 let answer = expect(answer, &[StatusCode::OK, StatusCode::NO_CONTENT])?;
                 if !answer.body.is_empty() {
-                    print_line(&answer.body)?;
+                    out::print_line(&answer.body)?;
                 }
             }
             missing.next(is_found);
@@ -275,16 +337,9 @@ fn expect(answer: Answer, statuses: &[StatusCode]) -> Result<Answer, ClientError
     })
 }
 
-fn print_line(line: &[u8]) -> Result<(), ClientError> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(line)?;
-    stdout.write_all(b"\n")?;
-    Ok(())
-}
-
 fn block_on<T>(work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(ClientError::Runtime)?.block_on(work)
 }
 
 #[cfg(test)]

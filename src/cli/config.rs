@@ -1,17 +1,20 @@
 //! `jeton config`: whether a configuration file is right, and which values are in force.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use toml_edit::{Array, Value as Toml};
 
-use super::{FAILED, MISTAKEN};
+use super::MISTAKEN;
+use super::out::{self, OutputError, tell};
 use crate::config::file::{ConfigFile, Mistake, Value};
 use crate::config::flags::Kind;
 use crate::config::merge::{Given, Setting, Settings, Source};
 use crate::keys::{self, KeysError};
+use crate::permissions::Strictness;
 use crate::time::{Clock, SystemClock};
 use crate::tls::{Tls, TlsFiles};
 
@@ -34,20 +37,14 @@ pub(super) fn run(command: &ConfigCommand) -> ExitCode {
         ConfigCommand::Check { file } => check(file),
         ConfigCommand::Show(given) => show(given),
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(FAILED)
-        }
-    }
+    done.unwrap_or_else(|error| out::unprinted(&error, ""))
 }
 
-fn check(path: &Path) -> io::Result<ExitCode> {
+fn check(path: &Path) -> Result<ExitCode, OutputError> {
     let file = match ConfigFile::open(path) {
         Ok(file) => file,
         Err(mistake) => {
-            eprintln!("{mistake}");
+            tell!("{mistake}");
             return Ok(ExitCode::from(MISTAKEN));
         }
     };
@@ -58,13 +55,13 @@ fn check(path: &Path) -> io::Result<ExitCode> {
     mistakes.extend(wrong);
     mistakes.sort_by_key(|mistake| mistake.place);
     for warning in missing {
-        eprintln!("{warning}");
+        tell!("{warning}");
     }
     for mistake in &mistakes {
-        eprintln!("{mistake}");
+        tell!("{mistake}");
     }
     if mistakes.is_empty() {
-        writeln!(io::stdout().lock(), "{name}: ok")?;
+        out::print_line(format!("{name}: ok"))?;
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::from(MISTAKEN))
@@ -117,7 +114,8 @@ fn look_at_tls(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
     }
     // That one of them is not named is told with the values.
     let [Some(cert), Some(key), client_ca] = files else { return Ok(()) };
-    match Tls::open(TlsFiles { cert, key, client_ca }, SystemClock::new().wall()) {
+    let permissions = Strictness::Warn;
+    match Tls::open(TlsFiles { cert, key, client_ca, permissions }, SystemClock::new().wall()) {
         Ok(_) => Ok(()),
         Err(error) => {
             let text = error.to_string();
@@ -149,7 +147,7 @@ fn named_files(settings: &Settings) -> (Vec<Mistake>, Vec<Mistake>) {
     (wrong, missing)
 }
 
-fn show(given: &Given) -> io::Result<ExitCode> {
+fn show(given: &Given) -> Result<ExitCode, OutputError> {
     let settings = match Settings::read(given).map_err(|mistake| vec![mistake]) {
         Ok(settings) => settings,
         Err(mistakes) => return Ok(mistaken(&mistakes)),
@@ -157,37 +155,44 @@ fn show(given: &Given) -> io::Result<ExitCode> {
     if let Err(mistakes) = settings.check() {
         return Ok(mistaken(&mistakes));
     }
-    let mut out = io::stdout().lock();
-    writeln!(out, "# The configuration in force, and where each value comes from.")?;
-    writeln!(out, "# There is no secret in it: flags name files, never what is in them.")?;
+    out::print(shown(&settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration file that says the same as `settings`.
+fn shown(settings: &Settings) -> String {
+    let mut text = String::from(
+        "# The configuration in force, and where each value comes from.\n\
+         # There is no secret in it: flags name files, never what is in them.\n",
+    );
     if let Some(file) = settings.file() {
-        writeln!(out, "# The file: {}", file.name)?;
+        text.push_str(&format!("# The file: {}\n", file.name));
     }
-    writeln!(out)?;
+    text.push('\n');
     // A file names no other one.
     for setting in settings.iter().filter(|setting| setting.flag.key != "config") {
         let origin = settings.origin(setting);
         let key = &setting.flag.key;
-        match written(setting) {
-            Written::Value(value) => writeln!(out, "{:40} # {origin}", format!("{key} = {value}"))?,
-            Written::NotSet => writeln!(out, "{:40} # not set", format!("# {key} ="))?,
-            Written::NotText => {
-                writeln!(
-                    out,
-                    "# {key} = {}  # {origin}; not UTF-8, so no file can have it",
-                    setting.shown()
-                )?;
+        // A string takes everything.
+        let _ = match written(setting) {
+            Written::Value(value) => {
+                writeln!(text, "{:40} # {origin}", format!("{key} = {value}"))
             }
-        }
+            Written::NotSet => writeln!(text, "{:40} # not set", format!("# {key} =")),
+            Written::NotText => writeln!(
+                text,
+                "# {key} = {}  # {origin}; not UTF-8, so no file can have it",
+                setting.shown()
+            ),
+        };
     }
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    text
 }
 
 /// Says every mistake as `serve` does.
 pub(super) fn mistaken(mistakes: &[Mistake]) -> ExitCode {
     for mistake in mistakes {
-        eprintln!("error: {mistake}");
+        tell!("error: {mistake}");
     }
     ExitCode::from(MISTAKEN)
 }

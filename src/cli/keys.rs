@@ -1,16 +1,17 @@
 //! `jeton keys`: makes, lists and revokes API keys. Works on the keys file alone; a running server
 //! notices by itself.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{FAILED, MISTAKEN};
+use super::out::{self, OutputError, tell};
+use super::{FAILED, MISTAKEN, UNANSWERED};
 use crate::http::json::{Written, duration};
 use crate::keys::file::{self, NAME_LEN_MAX, new_key};
-use crate::keys::{KeyEntry, KeyId, KeysError};
+use crate::keys::{Key, KeyEntry, KeyId, KeysError};
 use crate::namespace::Namespace;
 use crate::scope::Scopes;
 use crate::time::{Clock, SystemClock, UnixMillis};
@@ -19,7 +20,7 @@ use crate::token::RandomError;
 /// What to do with the keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Make a key and print it; it is never shown again
+    /// Make a key and print it, or write it into a file; it is never shown again
     Add(AddArgs),
     /// List all keys
     List {
@@ -73,6 +74,11 @@ pub(super) struct AddArgs {
     #[arg(long, value_name = "ID")]
     replaces: Option<String>,
 
+    /// Write the key into a new file that only its owner may read (mode 0600), as --key-file takes
+    /// it, in place of printing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
     /// Whose it is, for people
     #[arg(long, default_value = "", value_name = "TEXT")]
     name: String,
@@ -87,8 +93,40 @@ enum Failure {
     Keys(#[from] KeysError),
     #[error(transparent)]
     Random(#[from] RandomError),
-    #[error("{0}")]
-    Io(#[from] io::Error),
+    #[error("{source}{lost}")]
+    Output { source: OutputError, lost: String },
+    #[error("--out {} can't be written: {source}", file.display())]
+    KeyFile { file: PathBuf, source: io::Error },
+}
+
+impl From<OutputError> for Failure {
+    fn from(source: OutputError) -> Failure {
+        Failure::Output { source, lost: String::new() }
+    }
+}
+
+impl Failure {
+    fn end(&self) -> ExitCode {
+        match self {
+            Failure::Output { source, lost } => out::unprinted(source, lost),
+            Failure::Mistake(_) => out::failed(self, MISTAKEN),
+            Failure::Keys(error) => out::failed(self, code_of(error)),
+            Failure::Random(_) => out::failed(self, FAILED),
+            Failure::KeyFile { source, .. } => {
+                let is_mistake = source.kind() == io::ErrorKind::NotFound;
+                out::failed(self, if is_mistake { MISTAKEN } else { UNANSWERED })
+            }
+        }
+    }
+}
+
+/// How a command ends that the keys file was no use to.
+fn code_of(error: &KeysError) -> u8 {
+    match error {
+        KeysError::Unknown { .. } | KeysError::Form { .. } => FAILED,
+        KeysError::Io { deed: "written", .. } => UNANSWERED,
+        KeysError::Io { .. } | KeysError::TooWide(_) => MISTAKEN,
+    }
 }
 
 pub(super) fn run(command: &KeysCommand) -> ExitCode {
@@ -97,14 +135,7 @@ pub(super) fn run(command: &KeysCommand) -> ExitCode {
         KeysCommand::List { file } => list(file),
         KeysCommand::Revoke { file, ids } => revoke(file, ids),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            let is_mistake = matches!(failure, Failure::Mistake(_));
-            ExitCode::from(if is_mistake { MISTAKEN } else { FAILED })
-        }
-    }
+    done.map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS)
 }
 
 fn mistake(flag: &str, error: impl std::fmt::Display) -> Failure {
@@ -126,16 +157,30 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
     let expires_at = args.expires.as_deref().map(|text| expiry(text, now)).transpose()?;
     let (key, mut entry) = new_key(namespace, scopes, args.name.clone(), now, expires_at)?;
     (entry.holder, entry.certificate) = (holder, certificate);
-    file::add(&args.file.file, &entry)?;
     // What is written here is all that there ever is of the key.
-    writeln!(io::stdout().lock(), "{}", key.text())?;
+    let id = key.id();
+    if let Some(out) = &args.out {
+        write_key(out, &key)?;
+    }
+    if let Err(error) = file::add(&args.file.file, &entry) {
+        // A key that was not added is worth nothing.
+        let _ = args.out.as_ref().map(std::fs::remove_file);
+        return Err(error.into());
+    }
+    if args.out.is_none() {
+        let unprinted = |source| Failure::Output {
+            source,
+            lost: format!("; nobody has the key {id} that was added: jeton keys revoke {id}"),
+        };
+        out::print_line(key.text()).map_err(unprinted)?;
+    }
     let ends = expires_at.map_or("never expires".to_owned(), |end| format!("expires {end}"));
-    eprintln!(
-        "key {} may {} in namespace {}, {ends}; it is not shown again",
-        key.id(),
-        entry.scopes,
-        entry.namespace
-    );
+    let where_it_is = match &args.out {
+        Some(out) => format!("it is in {} and nowhere else", out.display()),
+        None => "it is not shown again".to_owned(),
+    };
+    let (scopes, namespace) = (entry.scopes, &entry.namespace);
+    tell!("key {id} may {scopes} in namespace {namespace}, {ends}; {where_it_is}");
     Ok(())
 }
 
@@ -167,6 +212,15 @@ fn holder(args: &AddArgs, id: &str, namespace: &Namespace) -> Result<KeyId, Fail
     Ok(old.holder.unwrap_or(id))
 }
 
+fn write_key(file: &Path, key: &Key) -> Result<(), Failure> {
+    out::write_new(file, format!("{}\n", key.text()).as_bytes()).map_err(|source| {
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => mistake("--out", "exists: nothing is written over"),
+            _ => Failure::KeyFile { file: file.to_owned(), source },
+        }
+    })
+}
+
 fn expiry(text: &str, now: UnixMillis) -> Result<UnixMillis, Failure> {
     match duration(text) {
         Written::Duration(life) => Ok(now.plus(life)),
@@ -183,18 +237,20 @@ fn list(file: &FileArg) -> Result<(), Failure> {
     let rows: Vec<_> = std::iter::once(head).chain(keys.iter().map(|key| row(key, now))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: [usize; 6] = std::array::from_fn(width);
-    let mut out = io::stdout().lock();
+    let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
     }
     for key in &keys {
         if let Some(certificate) = &key.certificate {
             let name = certificate.to_string();
-            writeln!(out, "{} also by the certificate of {}", key.id, name.escape_debug())?;
+            let name = name.escape_debug();
+            text.push_str(&format!("{} also by the certificate of {name}\n", key.id));
         }
     }
-    Ok(())
+    Ok(out::print(text)?)
 }
 
 fn row(key: &KeyEntry, now: UnixMillis) -> [String; 6] {
@@ -219,7 +275,7 @@ fn revoke(file: &FileArg, ids: &[String]) -> Result<(), Failure> {
     let now = SystemClock::new().wall();
     for id in ids {
         let is_news = file::revoke(&file.file, id, now)?;
-        eprintln!("key {id} {}", if is_news { "is revoked" } else { "was revoked before" });
+        tell!("key {id} {}", if is_news { "is revoked" } else { "was revoked before" });
     }
     Ok(())
 }

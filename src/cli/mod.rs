@@ -1,12 +1,13 @@
 //! The command line: `jeton serve`, the client commands, `jeton verify`.
 //!
-//! Exit codes: 0 done, 1 not found, refused or failed, 2 a mistake in the command line or the
-//! configuration.
+//! Exit codes: 0 done; 1 not found, refused, or damaged; 2 a mistake in the call or the
+//! configuration; 3 no answer from a server, or an output that cannot be written. A command whose
+//! reader has gone ends by `SIGPIPE`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::merge::Given;
 
@@ -14,8 +15,11 @@ mod backup;
 mod certificates;
 mod client;
 mod config;
+mod environment;
 mod fresh;
 mod keys;
+mod logging;
+mod out;
 mod reload;
 mod serve;
 mod stop;
@@ -26,8 +30,12 @@ mod wire;
 use client::{ConsumeArgs, IssueArgs};
 use target::{Target, Tokens};
 
+/// Not found, refused or damaged; a server that could not start or did not end well.
 const FAILED: u8 = 1;
+/// A mistake in the call or in the configuration: the same call never succeeds.
 const MISTAKEN: u8 = 2;
+/// No answer from a server, or an output that cannot be written: the same call may succeed later.
+const UNANSWERED: u8 = 3;
 
 /// A high-throughput in-memory token resolution engine: durable before it answers, consumed at most
 /// once, exact expiry.
@@ -89,7 +97,20 @@ pub struct Process {
 #[must_use]
 pub fn main(process: Process) -> ExitCode {
     let args = std::env::args_os().map(target::mark_token);
-    match Cli::parse_from(args).command {
+    let matches = match environment::without_empty(Cli::command()).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return out::clap(&error),
+    };
+    let mistakes = environment::mistakes(&Cli::command(), &matches);
+    if !mistakes.is_empty() {
+        mistakes.iter().for_each(|mistake| out::tell!("error: {mistake}"));
+        return ExitCode::from(MISTAKEN);
+    }
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return out::clap(&error),
+    };
+    match cli.command {
         Command::Serve(given) => serve::run(&given, process),
         Command::Issue(args) => client::finish(client::issue(&args)),
         Command::Resolve(target) => client::finish(client::resolve(&target)),
@@ -109,7 +130,6 @@ pub fn main(process: Process) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -1,11 +1,12 @@
 //! `jeton serve`: from flags to a running server, and back to nothing.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use clap::CommandFactory;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
@@ -13,19 +14,20 @@ use tokio::runtime::Runtime;
 use super::certificates::Certificates;
 use super::config::mistaken;
 use super::fresh::{Fresh, FreshKeys};
-use super::reload::{Reload, SetLogFilter};
+use super::reload::Reload;
 use super::stop::Signals;
-use super::{FAILED, Process};
+use super::{Cli, FAILED, MISTAKEN, Process, environment, logging, out};
 use crate::audit::{Audit, AuditError};
+use crate::config::ServeConfig;
 use crate::config::merge::{Given, Settings};
-use crate::config::{LogFormat, ServeConfig};
-use crate::engine::{CloseError, Engine, OpenError, Progress};
+use crate::engine::{CloseError, Engine, OpenError, Progress, SecretError};
 use crate::http::admin::Admin;
 use crate::http::quota::Quotas;
 use crate::http::{self, Server, listen};
 use crate::keys::{self, Keys, KeysError};
 use crate::time::{Clock, SystemClock};
 use crate::tls::TlsError;
+use crate::wal::DiskError;
 
 /// How often recovery says how far it is, where there is no terminal.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
@@ -49,6 +51,37 @@ enum ServeError {
     Io(#[from] io::Error),
 }
 
+impl ServeError {
+    /// How the command ends: 2 where the configuration names what can't be used, so that a restart
+    /// is of no use, else 1.
+    fn code(&self) -> u8 {
+        let is_mistake = match self {
+            ServeError::Keys(KeysError::Io { source, .. })
+            | ServeError::Audit(AuditError::File { source, .. }) => is_misnamed(source),
+            ServeError::Keys(_) | ServeError::Audit(AuditError::NoFile(_)) => true,
+            ServeError::Tls(error) => !matches!(error, TlsError::Library(_)),
+            ServeError::Open(
+                OpenError::Config(_)
+                | OpenError::Disk(DiskError::TooWide(_) | DiskError::NoFile { .. })
+                | OpenError::Secret(SecretError::TooWide(_)),
+            )
+            | ServeError::Audit(AuditError::TooWide(_)) => true,
+            ServeError::Open(OpenError::Secret(SecretError::Io { source, .. })) => {
+                is_misnamed(source)
+            }
+            ServeError::Open(OpenError::Disk(DiskError::Io { source, .. })) => is_misnamed(source),
+            _ => false,
+        };
+        if is_mistake { MISTAKEN } else { FAILED }
+    }
+}
+
+/// Whether a path can't be what the configuration means it to be.
+fn is_misnamed(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | IsADirectory | PermissionDenied)
+}
+
 pub(super) fn run(given: &Given, process: Process) -> ExitCode {
     let read = Settings::read(given).map_err(|mistake| vec![mistake]);
     let (mut config, settings) = match read.and_then(|read| Ok((read.check()?, read))) {
@@ -56,36 +89,18 @@ pub(super) fn run(given: &Given, process: Process) -> ExitCode {
         Err(mistakes) => return mistaken(&mistakes),
     };
     config.engine.give_memory_back = Some(process.give_memory_back);
-    let set_log_filter = start_logging(&mut config);
+    let set_log_filter = logging::start(&mut config);
+    if let Some(variables) = environment::unknown(&Cli::command()) {
+        tracing::warn!("unknown environment variables are ignored: {variables}");
+    }
     let reload = Reload::new(given, settings, set_log_filter);
     process.end(match serve(&config, reload, process) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("error: {error}");
-            FAILED
+            out::tell!("error: {error}");
+            error.code()
         }
     })
-}
-
-/// Returns what exchanges the filter later.
-fn start_logging(config: &mut ServeConfig) -> SetLogFilter {
-    let filter = std::mem::take(&mut config.log_filter);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match config.log_format {
-        LogFormat::Text => {
-            let subscriber =
-                subscriber.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
-            let handle = subscriber.reload_handle();
-            subscriber.init();
-            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-        }
-        LogFormat::Json => {
-            let subscriber = subscriber.json().with_filter_reloading();
-            let handle = subscriber.reload_handle();
-            subscriber.init();
-            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-        }
-    }
 }
 
 /// What stands before the log is read.
@@ -143,7 +158,7 @@ impl Front {
         let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
         if let Some(file) = &config.keys {
             // A mistake in it is told before the log is read, not after.
-            keys::file::load(file)?;
+            keys::file::load_guarded(file, config.engine.permissions)?;
         }
         // So is one in the audit log's name.
         let audit = config.audit.as_ref();
@@ -166,8 +181,8 @@ impl Front {
         engine: &Engine,
     ) -> Result<Admin, ServeError> {
         let Front { runtime, http, data, admin, admin_address, certificates } = self;
-        let keys = config.keys.as_ref();
-        let keys = keys.map(|file| Keys::open(file, engine.digester())).transpose()?;
+        let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
+        let keys = config.keys.as_deref().map(opened).transpose()?;
         let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
         let http = http::Config { keys: keys.clone(), quotas, ..http };
         let server = Server::start(engine, &http, data)?;
@@ -175,7 +190,7 @@ impl Front {
         let clock = Arc::new(SystemClock::new());
         let mut signals = runtime.block_on(async { Signals::new(clock) })?;
         let scheme = if config.tls.is_some() { "https" } else { "http" };
-        say_ready(&server, scheme, admin_address, engine)?;
+        say_ready(&server, scheme, admin_address, engine);
 
         let keys = keys.map(|keys| FreshKeys::new(keys, engine));
         let fresh = Fresh { configuration: reload, keys, certificates };
@@ -223,15 +238,14 @@ fn allow_descriptors(wanted: u64) -> u64 {
     if setrlimit(Resource::Nofile, raised).is_ok() { allowed } else { current }
 }
 
-/// The one line on standard output, for whoever started us.
-fn say_ready(server: &Server, scheme: &str, admin: SocketAddr, engine: &Engine) -> io::Result<()> {
+/// The one line on standard output. Where it cannot be written the server serves all the same.
+fn say_ready(server: &Server, scheme: &str, admin: SocketAddr, engine: &Engine) {
     let (data, tokens) = (server.address(), engine.stats().tokens);
-    let mut stdout = io::stdout().lock();
-    writeln!(
-        stdout,
-        "jeton ready: data={scheme}://{data} admin={scheme}://{admin} tokens={tokens}"
-    )?;
-    stdout.flush()
+    let line =
+        format!("jeton ready: data={scheme}://{data} admin={scheme}://{admin} tokens={tokens}");
+    if let Err(error) = out::print_line(line) {
+        tracing::warn!(%error, %data, %admin, "the ready line is lost");
+    }
 }
 
 fn open(config: &ServeConfig) -> Result<Engine, OpenError> {

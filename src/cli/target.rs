@@ -8,7 +8,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::ClientError;
+use super::out::tell;
 use super::wire::{Trust, Wire};
+use crate::permissions;
 use crate::token::Token;
 
 /// Put before a token that begins with a hyphen, which would be taken for a flag.
@@ -63,6 +65,12 @@ impl KeyArgs {
             let refused = |source| ClientError::KeyFile { file: file.clone(), source };
             std::fs::read_to_string(file).map_err(refused)
         };
+        for file in self.key_file.iter().chain(&self.cert_key) {
+            let wide = std::fs::metadata(file).ok();
+            if let Some(wide) = wide.and_then(|found| permissions::look(file, &found)) {
+                tell!("warning: {wide}");
+            }
+        }
         let key = self.key_file.as_ref().map(read).transpose()?;
         let trust = Trust {
             ca: self.ca.as_deref(),
@@ -139,7 +147,7 @@ impl Tokens {
                 continue;
             }
             for line in io::stdin().lock().lines() {
-                let line = line?;
+                let line = line.map_err(ClientError::Input)?;
                 if !line.trim().is_empty() {
                     texts.push(line.trim().to_owned());
                 }

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::{MISTAKEN, UNANSWERED};
 use crate::tls::{self, TlsError};
 
 /// How long one request may take.
@@ -45,6 +46,22 @@ pub(super) enum WireError {
     Header(&'static str),
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+impl WireError {
+    /// How the command ends: 2 where the call is wrong, 3 where there is no answer.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            WireError::Server | WireError::NotTls | WireError::Tls(_) | WireError::Header(_) => {
+                MISTAKEN
+            }
+            WireError::Connect { .. }
+            | WireError::Exchange(_)
+            | WireError::Answer
+            | WireError::Slow
+            | WireError::Io(_) => UNANSWERED,
+        }
+    }
 }
 
 /// An answer.

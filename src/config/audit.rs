@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 
 use super::reader::Reader;
 use crate::audit::{self, SIZE_MIN_BYTES};
+use crate::permissions::Strictness;
 
 /// The flags of the audit log.
 #[derive(Args, Clone, Debug)]
@@ -35,12 +36,17 @@ pub struct AuditArgs {
 
 impl AuditArgs {
     /// What the flags ask for; nothing where nothing is to be told.
-    pub(super) fn read(&self, reader: &mut Reader) -> Option<audit::Config> {
+    pub(super) fn read(
+        &self,
+        reader: &mut Reader,
+        permissions: Strictness,
+    ) -> Option<audit::Config> {
         let config = audit::Config {
             file: self.audit.clone(),
             is_required: self.audit_required,
             size_max_bytes: reader.size("--audit-max-size", &self.audit_max_size),
             files_kept: reader.count("--audit-keep", &self.audit_keep),
+            permissions,
             warns_of_replays: self.warn_on_replay,
         };
         (config.file.is_some() || config.is_required || config.warns_of_replays).then_some(config)

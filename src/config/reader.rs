@@ -16,6 +16,7 @@ use crate::http::access::Anonymous;
 use crate::http::json::{Written, duration};
 use crate::http::quota::NamespaceLimits;
 use crate::pace::RATE_MAX;
+use crate::permissions::Strictness;
 use crate::scope::{Scope, Scopes};
 use crate::tls::TlsFiles;
 
@@ -134,11 +135,13 @@ impl Reader {
         cert: Option<&Path>,
         key: Option<&Path>,
         client_ca: Option<&Path>,
+        permissions: Strictness,
     ) -> Option<TlsFiles> {
         let missing = match (cert, key) {
             (Some(cert), Some(key)) => {
+                let (cert, key) = (cert.to_owned(), key.to_owned());
                 let client_ca = client_ca.map(Path::to_owned);
-                return Some(TlsFiles { cert: cert.to_owned(), key: key.to_owned(), client_ca });
+                return Some(TlsFiles { cert, key, client_ca, permissions });
             }
             (Some(_), None) => "--tls-cert needs --tls-key: the certificate's private key",
             (None, Some(_)) => "--tls-key needs --tls-cert: the key's certificate",
@@ -229,6 +232,7 @@ mod tests {
 
     #[test]
     fn certificate_and_key_are_given_together() {
+        const WARN: Strictness = Strictness::Warn;
         let [cert, key, ca] = ["c", "k", "a"].map(Path::new);
         for (given, missing) in [
             ((Some(cert), None, None), "--tls-key"),
@@ -237,15 +241,15 @@ mod tests {
             ((None, None, Some(ca)), "--tls-cert"),
         ] {
             let mut reader = Reader::default();
-            assert_eq!(reader.tls(given.0, given.1, given.2), None);
+            assert_eq!(reader.tls(given.0, given.1, given.2, WARN), None);
             let [mistake] = &reader.mistakes[..] else { panic!("{:?}", reader.mistakes) };
             assert!(mistake.contains(missing), "{mistake}");
         }
         let mut reader = Reader::default();
-        let files = reader.tls(Some(cert), Some(key), Some(ca)).unwrap();
+        let files = reader.tls(Some(cert), Some(key), Some(ca), WARN).unwrap();
         assert_eq!((files.cert, files.key), ("c".into(), "k".into()));
         assert_eq!(files.client_ca, Some("a".into()));
-        assert_eq!(reader.tls(None, None, None), None);
+        assert_eq!(reader.tls(None, None, None, WARN), None);
         assert!(reader.mistakes.is_empty());
     }
 }

@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::store::{SHARDS, Store};
 use crate::time::UnixMillis;
 use crate::token::{DIGEST_LEN, Digest, Prefix};
-use crate::wal::{Disk, Storage, Survey, survey};
+use crate::wal::{self, Shelf, Storage, Survey, survey};
 
 use super::Config;
 use super::recover::{OpenError, Progress, threads};
@@ -44,15 +44,22 @@ pub struct Verified {
     pub last_time_ms: u64,
 }
 
-/// Reads the log of a directory that no server uses, and changes nothing in it.
+/// Reads the log of a directory that no server uses. Makes and changes nothing in it, so it may be
+/// one that cannot be written.
 ///
 /// # Errors
-/// What an opening would refuse: damage with file and offset, or a directory in use.
+/// What an opening would refuse: damage with file and offset, or a directory in use; and a directory
+/// without a log.
 pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError> {
-    verify_on(Arc::new(Disk::open_existing(dir)?), progress)
+    let _lock = wal::storage::lock_to_read(dir)?;
+    let storage: Arc<dyn Storage> = Arc::new(Shelf::new(dir));
+    match survey(&storage)? {
+        Some(survey) => verify_survey(&survey, progress),
+        None => Err(OpenError::NoLog { dir: dir.to_owned() }),
+    }
 }
 
-/// As [`verify`], on any storage.
+/// As [`verify`], on any storage, which may be empty.
 ///
 /// # Errors
 /// As there.
@@ -61,10 +68,12 @@ pub fn verify_on(
     storage: Arc<dyn Storage>,
     progress: &dyn Progress,
 ) -> Result<Verified, OpenError> {
-    let Some(survey) = survey(&storage)? else {
-        return Ok(Verified::default());
-    };
-    let taken = take(&survey, threads(&Config::default()), progress)?;
+    survey(&storage)?
+        .map_or_else(|| Ok(Verified::default()), |survey| verify_survey(&survey, progress))
+}
+
+fn verify_survey(survey: &Survey, progress: &dyn Progress) -> Result<Verified, OpenError> {
+    let taken = take(survey, threads(&Config::default()), progress)?;
     tracing::debug!(tokens = taken.tokens, peak_bytes = taken.peak_bytes, "the log was counted");
     Ok(Verified {
         segments: survey.segments.len() as u64,

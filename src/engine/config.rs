@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::entry::{PAYLOAD_LEN_MAX, USES_MAX};
+use crate::permissions::Strictness;
 use crate::record::carry_len;
 use crate::time::ClockRules;
 use crate::wal;
@@ -27,6 +28,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// The secret, in place of `secret.key` in the data directory. It must exist.
     pub secret_file: Option<PathBuf>,
+    /// What is done about a data directory, a log or a secret that others may read or write.
+    pub permissions: Strictness,
     /// Tokens and references of one namespace are unknown in every other.
     pub namespace: String,
     /// When what was written is made durable.
@@ -77,6 +80,7 @@ impl Default for Config {
         Config {
             data_dir: None,
             secret_file: None,
+            permissions: Strictness::Warn,
             namespace: "default".to_owned(),
             sync: SyncMode::Always,
             max_memory_bytes: None,

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
@@ -50,6 +50,12 @@ pub enum OpenError {
     /// The log cannot be written.
     #[error("the log can't be opened: {0}")]
     Wal(#[from] wal::OpenError),
+    /// There is nothing to verify.
+    #[error("{} holds no log: no file in it is named segment-….log", dir.display())]
+    NoLog {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -94,7 +100,7 @@ pub(super) fn open(
     }
     let Some(dir) = config.data_dir.clone() else {
         let secret = match &config.secret_file {
-            Some(file) => secret::read(file)?,
+            Some(file) => secret::read_guarded(file, config.permissions)?,
             None => Secret::random()?,
         };
         let digester = Digester::new(&secret, &config.namespace);
@@ -103,7 +109,7 @@ pub(super) fn open(
         let shared = Arc::new(Shared::new(config, digester, Store::new(), time));
         return Ok(Recovered { shared, ledger, wal: None, expired_until: UnixMillis(0) });
     };
-    let storage: Arc<dyn Storage> = Arc::new(Disk::open(&dir)?);
+    let storage: Arc<dyn Storage> = Arc::new(Disk::open_with(&dir, config.permissions)?);
     open_log(config, &dir, storage, clock, progress)
 }
 
@@ -116,7 +122,7 @@ fn open_log(
 ) -> Result<Recovered, OpenError> {
     let survey = survey(&storage)?;
     let given = config.secret_file.as_deref();
-    let (secret, file) = secret::load_or_create(dir, given, survey.is_some())?;
+    let (secret, file) = secret::load_or_create(dir, given, survey.is_some(), config.permissions)?;
     let digester = Digester::new(&secret, &config.namespace);
     // The log's id is made of the secret, so that a log is never read under another one.
     let log_id = LogId(digester.secret_check());

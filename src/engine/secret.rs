@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::failpoint;
+use crate::permissions::{self, FILE_MODE, Strictness, TooWide};
 use crate::token::{RandomError, SECRET_LEN, Secret};
 
 /// Name of the secret file in the data directory.
@@ -51,6 +52,9 @@ pub enum SecretError {
         /// What the system said.
         source: io::Error,
     },
+    /// Others may read or write it, and that is refused.
+    #[error("the secret file {0}")]
+    TooWide(#[from] TooWide),
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -61,9 +65,10 @@ pub(super) fn load_or_create(
     dir: &Path,
     given: Option<&Path>,
     has_log: bool,
+    strictness: Strictness,
 ) -> Result<(Secret, PathBuf), SecretError> {
     let file = given.map_or_else(|| dir.join(SECRET_FILE_NAME), Path::to_owned);
-    match read(&file) {
+    match read_guarded(&file, strictness) {
         Ok(secret) => Ok((secret, file)),
         Err(SecretError::Io { source, .. })
             if source.kind() == io::ErrorKind::NotFound && given.is_none() =>
@@ -83,21 +88,29 @@ pub(super) fn load_or_create(
     }
 }
 
-/// Reads a secret file and warns if others may read it too.
+/// As [`read`]. Where others may read or write the file, it is narrowed, or else warned of or
+/// refused.
+pub(super) fn read_guarded(path: &Path, strictness: Strictness) -> Result<Secret, SecretError> {
+    let refused = |source| SecretError::Io { file: path.to_owned(), deed: "read", source };
+    let file = File::open(path).map_err(refused)?;
+    let found = file.metadata().map_err(refused)?;
+    if permissions::look(path, &found).is_some() {
+        permissions::guard(&file, path, FILE_MODE, strictness)?;
+    }
+    read_open(path, file)
+}
+
+/// Reads a secret file.
 ///
 /// # Errors
 /// It is not there, can't be read, or holds another number of bytes.
 pub fn read(path: &Path) -> Result<Secret, SecretError> {
     let refused = |source| SecretError::Io { file: path.to_owned(), deed: "read", source };
-    let mut file = File::open(path).map_err(refused)?;
-    let mode = file.metadata().map_err(refused)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        tracing::warn!(
-            file = %path.display(),
-            mode = format!("{:o}", mode & 0o777),
-            "the secret file can be read by others: chmod 600"
-        );
-    }
+    read_open(path, File::open(path).map_err(refused)?)
+}
+
+fn read_open(path: &Path, mut file: File) -> Result<Secret, SecretError> {
+    let refused = |source| SecretError::Io { file: path.to_owned(), deed: "read", source };
     // One byte more than there should be, to notice a file that is too long.
     let mut bytes = zeroize::Zeroizing::new([0; SECRET_LEN + 1]);
     let mut len = 0;
@@ -116,8 +129,12 @@ pub fn read(path: &Path) -> Result<Secret, SecretError> {
 /// Writes the secret so that it is there whole or not at all, before any log is.
 fn create(dir: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
     let draft = path.with_extension("key.new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    // Left behind by a process that was killed; a link is removed and not followed.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&draft)?;
     file.write_all(secret.as_bytes())?;
     failpoint::pass("secret-written");
     file.sync_all()?;
@@ -130,6 +147,32 @@ fn create(dir: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn load_or_create(
+        dir: &Path,
+        given: Option<&Path>,
+        has_log: bool,
+    ) -> Result<(Secret, PathBuf), SecretError> {
+        super::load_or_create(dir, given, has_log, Strictness::Warn)
+    }
+
+    #[test]
+    fn p9_a_draft_that_is_a_link_is_not_followed_and_a_wide_secret_is_narrowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        fs::write(&elsewhere, "mine").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join("secret.key.new")).unwrap();
+        let (_, file) = load_or_create(dir.path(), None, false).unwrap();
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"mine");
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+        load_or_create(dir.path(), None, true).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // Its owner's choice.
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o440)).unwrap();
+        super::load_or_create(dir.path(), None, true, Strictness::Refuse).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o440);
+    }
 
     #[test]
     fn made_once_with_mode_0600_and_read_again() {

@@ -13,7 +13,8 @@ use crate::entry::Parts;
 use crate::record::{Record, carry_len};
 use crate::time::UnixMillis;
 use crate::token::Digest;
-use crate::wal::{self, AppendError, Disk, FrameBuffer, Storage, Wal, survey};
+use crate::wal::storage::lock_to_read;
+use crate::wal::{self, AppendError, Disk, FrameBuffer, Shelf, Storage, Wal, survey};
 
 use super::apply::must_be_carried;
 use super::config::Config;
@@ -70,7 +71,8 @@ pub fn shift_time(
     to: UnixMillis,
     progress: &dyn Progress,
 ) -> Result<Shifted, ShiftError> {
-    let old: Arc<dyn Storage> = Arc::new(Disk::open_existing(old).map_err(OpenError::from)?);
+    let _lock = lock_to_read(old).map_err(OpenError::from)?;
+    let old: Arc<dyn Storage> = Arc::new(Shelf::new(old));
     let new: Arc<dyn Storage> = Arc::new(Disk::open(new).map_err(OpenError::from)?);
     shift_on(&old, new, to, progress)
 }

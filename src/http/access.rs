@@ -240,7 +240,7 @@ mod tests {
             file::add(&path, entry).unwrap();
         }
         let engine = Engine::open(Config::memory_only()).unwrap();
-        let keys = Keys::open(&path, engine.digester()).unwrap();
+        let keys = Keys::open(&path, engine.digester(), Default::default()).unwrap();
         (dir, Door::new(&engine, Some(&keys), None), keys)
     }
 

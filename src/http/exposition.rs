@@ -16,7 +16,7 @@ use super::counters::{CLASSES, OPERATIONS, Totals};
 use super::namespaces::Told;
 use crate::audit;
 use crate::engine::Stats;
-use crate::metrics::{BUCKETS_US, Summary};
+use crate::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
 use crate::warning::Warning;
 
 /// One reading of everything.
@@ -96,6 +96,11 @@ impl Reading {
             ("http_received_bytes", "Bytes read from clients", totals.bytes_in),
             ("http_sent_bytes", "Bytes sent to clients", totals.bytes_out),
             ("misses_refused", "Requests refused after too many misses", self.misses_refused),
+            (
+                "log_lines_dropped",
+                "Log lines that standard error did not take",
+                LOG_LINES_DROPPED.get(),
+            ),
         ] {
             sheet.counter(name, help, value)?;
         }

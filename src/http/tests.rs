@@ -188,6 +188,7 @@ fn tls(dir: &std::path::Path) -> (Tls, Arc<rustls::ClientConfig>) {
         cert: dir.join("cert.pem"),
         key: dir.join("key.pem"),
         client_ca: None,
+        permissions: Default::default(),
     };
     std::fs::write(&files.cert, made.cert.pem()).unwrap();
     std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();

@@ -17,8 +17,8 @@
 //! It is changed by `jeton keys`, whole or not at all, and may be edited by hand: comments stay.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -28,6 +28,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 use super::holder::CertificateName;
 use super::text::{Key, KeyHash, KeyId};
 use crate::namespace::Namespace;
+use crate::permissions::{self, FILE_MODE, Strictness, TooWide};
 use crate::scope::Scopes;
 use crate::time::UnixMillis;
 
@@ -88,6 +89,9 @@ pub enum KeysError {
         /// What is wrong and where, without what is there.
         reason: String,
     },
+    /// Others may write it, or may read it where that is refused.
+    #[error("the keys file {0}")]
+    TooWide(#[from] TooWide),
     /// No such key.
     #[error("the keys file {} has no key {id}", file.display())]
     Unknown {
@@ -178,14 +182,48 @@ fn refused(file: &Path, deed: &'static str) -> impl FnOnce(io::Error) -> KeysErr
 /// Reads a keys file.
 ///
 /// # Errors
-/// It is not there, or something in it is wrong: nothing of it counts then.
+/// It is not there, others may write it, or something in it is wrong: nothing of it counts then.
 pub fn load(file: &Path) -> Result<Vec<KeyEntry>, KeysError> {
-    let len = fs::metadata(file).map_err(refused(file, "read"))?.len();
-    if len > FILE_LEN_MAX {
-        return Err(form(file, format!("must have at most {FILE_LEN_MAX} bytes, not {len}")));
+    read(file, &text_of(&open(file)?, file)?)
+}
+
+/// As [`load`], for a server: a file that others may read is narrowed where it belongs to this
+/// process, and else warned of or refused.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_guarded(file: &Path, strictness: Strictness) -> Result<Vec<KeyEntry>, KeysError> {
+    let opened = open(file)?;
+    let found = opened.metadata().map_err(refused(file, "read"))?;
+    if permissions::look(file, &found).is_some() {
+        permissions::guard(&opened, file, FILE_MODE, strictness)?;
     }
-    let text = fs::read_to_string(file).map_err(refused(file, "read"))?;
-    read(file, &text)
+    read(file, &text_of(&opened, file)?)
+}
+
+/// Opens a keys file that nobody else may write. It may be a link, as orchestrators mount it.
+fn open(file: &Path) -> Result<File, KeysError> {
+    // Looked at before it is opened: a pipe would wait for its other end.
+    let found = fs::metadata(file).map_err(refused(file, "read"))?;
+    if !found.is_file() {
+        return Err(form(file, "is not a regular file"));
+    }
+    let opened = File::open(file).map_err(refused(file, "read"))?;
+    let found = opened.metadata().map_err(refused(file, "read"))?;
+    match permissions::others_may_write(file, &found) {
+        Some(wide) => Err(wide.into()),
+        None => Ok(opened),
+    }
+}
+
+fn text_of(mut opened: &File, file: &Path) -> Result<String, KeysError> {
+    let mut text = String::new();
+    let read = Read::by_ref(&mut opened).take(FILE_LEN_MAX + 1).read_to_string(&mut text);
+    read.map_err(refused(file, "read"))?;
+    match text.len() as u64 {
+        0..=FILE_LEN_MAX => Ok(text),
+        _ => Err(form(file, format!("must have at most {FILE_LEN_MAX} bytes"))),
+    }
 }
 
 fn read(file: &Path, text: &str) -> Result<Vec<KeyEntry>, KeysError> {
@@ -289,7 +327,9 @@ fn change(
     file: &Path,
     change: impl FnOnce(&mut DocumentMut) -> Result<(), &'static str>,
 ) -> Result<(), KeysError> {
-    let dir = match file.parent() {
+    // A link stays one: what it leads to is changed.
+    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let dir = match target.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
@@ -297,10 +337,12 @@ fn change(
     let lock = File::open(dir).map_err(refused(file, "locked"))?;
     flock(&lock, FlockOperation::LockExclusive)
         .map_err(|error| refused(file, "locked")(error.into()))?;
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(refused(file, "read")(error)),
+    let (text, found) = match open(file) {
+        Ok(opened) => (text_of(&opened, file)?, opened.metadata().ok()),
+        Err(KeysError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            (String::new(), None)
+        }
+        Err(error) => return Err(error),
     };
     read(file, &text)?;
     let mut document: DocumentMut =
@@ -311,17 +353,28 @@ fn change(
         text.push('\n');
     }
     read(file, &text)?;
-    write(dir, file, &text).map_err(refused(file, "written"))?;
+    write(dir, &target, &text, found.as_ref()).map_err(refused(file, "written"))?;
     lock.sync_all().map_err(refused(file, "written"))
 }
 
-fn write(dir: &Path, file: &Path, text: &str) -> io::Result<()> {
+/// Writes the file anew. Who could read the old one, `found`, can read the new one: its owner may be
+/// the server's user, and not the one who adds a key.
+fn write(dir: &Path, file: &Path, text: &str, found: Option<&fs::Metadata>) -> io::Result<()> {
     let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let new = dir.join(name);
-    let mode = 0o600;
-    let mut written =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+    // Left behind by a command that was killed; a link is removed and not followed.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut written = options.write(true).create_new(true).mode(FILE_MODE).open(&new)?;
+    if let Some(found) = found {
+        // Who may not give files away keeps it.
+        let _ = std::os::unix::fs::fchown(&written, Some(found.uid()), Some(found.gid()));
+        permissions::set_new(&written, found.mode() & 0o644 | FILE_MODE);
+    }
     let done = written
         .write_all(text.as_bytes())
         .and_then(|()| written.sync_all())
@@ -363,95 +416,4 @@ pub fn new_key(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixMillis = UnixMillis(1_769_860_800_007);
-
-    fn key(name: &str) -> (Key, KeyEntry) {
-        let scopes = "issue,reference".parse().unwrap();
-        let namespace = "shop-a".parse().unwrap();
-        new_key(namespace, scopes, name.to_owned(), NOW, Some(UnixMillis(NOW.0 + 1))).unwrap()
-    }
-
-    #[test]
-    fn what_was_added_is_read_again_and_comments_stay() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("keys.toml");
-        let [one, two] = ["one", "two \"quoted\"\n"].map(|name| key(name).1);
-        add(&file, &one).unwrap();
-        let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, format!("# mine\n{text}")).unwrap();
-        add(&file, &two).unwrap();
-        assert_eq!(load(&file).unwrap(), [one.clone(), two.clone()]);
-        assert!(revoke(&file, one.id, NOW).unwrap());
-        assert!(!revoke(&file, one.id, NOW).unwrap(), "it was already");
-        let revoked = KeyEntry { revoked_at: Some(NOW), ..one };
-        assert_eq!(load(&file).unwrap(), [revoked.clone(), two.clone()]);
-        let three = key("three").1;
-        add(&file, &three).unwrap();
-        assert_eq!(load(&file).unwrap(), [revoked, two, three]);
-        assert!(fs::read_to_string(&file).unwrap().ends_with("\"\n"));
-        assert!(fs::read_to_string(&file).unwrap().starts_with("# mine\n"));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
-        assert!(matches!(
-            revoke(&file, KeyId::random().unwrap(), NOW),
-            Err(KeysError::Unknown { .. })
-        ));
-    }
-
-    #[test]
-    fn a_certificate_stands_for_one_living_key() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("keys.toml");
-        let [one, two] = ["one", "two"].map(|name| {
-            let certificate = Some("shop.example".parse().unwrap());
-            KeyEntry { certificate, ..key(name).1 }
-        });
-        add(&file, &one).unwrap();
-        assert_eq!(load(&file).unwrap(), std::slice::from_ref(&one));
-        let error = add(&file, &two).unwrap_err().to_string();
-        assert!(error.contains("have the same certificate"), "{error}");
-        revoke(&file, one.id, NOW).unwrap();
-        add(&file, &two).unwrap();
-    }
-
-    #[test]
-    fn p9_the_file_holds_no_key_and_only_its_owner_reads_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("keys.toml");
-        let (key, entry) = key("one");
-        add(&file, &entry).unwrap();
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(!text.contains(&key.text()[15..]));
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn mistakes_are_named_and_nothing_of_the_file_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("keys.toml");
-        add(&file, &key("one").1).unwrap();
-        let good = fs::read_to_string(&file).unwrap();
-        for (from, to, said) in [
-            ("shop-a", "Shop A", "key 1: namespace"),
-            ("\"issue\"", "\"all\"", "key 1: scopes: \"all\""),
-            ("sha256:", "md5:", "key 1: hash"),
-            ("created_at", "made_at", "line "),
-            ("Z\"", "\"", "created_at must be a time"),
-            ("id = \"", "id = \"x", "key 1: id"),
-            ("[[key]]", "[[keys]]", "line 1"),
-            ("name = \"one\"", "certificate = \"\"", "key 1: certificate must have 1 to 255"),
-            ("name = \"one\"", "certificate = \"spiffe://a\"", "write \"uri:spiffe://a\""),
-            ("name = \"one\"", "holder = \"7\"", "key 1: holder"),
-            ("name = \"one\"", "name = one", "line 3"),
-        ] {
-            fs::write(&file, good.replace(from, to)).unwrap();
-            let error = load(&file).unwrap_err().to_string();
-            assert!(error.contains(said) && error.contains("keys.toml"), "{to}: {error}");
-        }
-        fs::write(&file, good.clone() + &good).unwrap();
-        assert!(load(&file).unwrap_err().to_string().contains("two keys"));
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crossbeam::utils::CachePadded;
 
 use crate::namespace::{Namespace, TagCollision, TagOwners};
+use crate::permissions::Strictness;
 use crate::scope::{Scope, Scopes};
 use crate::time::UnixMillis;
 use crate::token::Digester;
@@ -184,6 +185,7 @@ pub struct Keys(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     file: PathBuf,
+    permissions: Strictness,
     table: RwLock<Arc<Table>>,
     /// For as long as the server runs, so that no change of the file takes a tag from its tokens.
     owners: Mutex<TagOwners>,
@@ -192,12 +194,16 @@ struct Inner {
 }
 
 impl Keys {
-    /// Reads `file`.
+    /// Reads `file`. `permissions` is what is done where others may read it.
     ///
     /// # Errors
-    /// It is not there, or has mistakes.
-    pub fn open(file: &Path, digester: &Digester) -> Result<Keys, KeysError> {
-        let (entries, default) = (file::load(file)?, Namespace::default());
+    /// It is not there, has mistakes, or others may write it.
+    pub fn open(
+        file: &Path,
+        digester: &Digester,
+        permissions: Strictness,
+    ) -> Result<Keys, KeysError> {
+        let (entries, default) = (file::load_guarded(file, permissions)?, Namespace::default());
         let mut owners = TagOwners::default();
         // It is there without a key, and first.
         let _ = owners.claim(&default, digester.of(&default).tag());
@@ -206,6 +212,7 @@ impl Keys {
         table.say_refused();
         let inner = Inner {
             file: file.to_owned(),
+            permissions,
             table: RwLock::new(Arc::new(table)),
             owners: Mutex::new(owners),
             version: CachePadded::new(AtomicU64::new(0)),
@@ -218,7 +225,7 @@ impl Keys {
     /// # Errors
     /// As for [`Keys::open`].
     pub fn reload(&self, digester: &Digester) -> Result<usize, KeysError> {
-        let entries = file::load(&self.0.file)?;
+        let entries = file::load_guarded(&self.0.file, self.0.permissions)?;
         let table = Table::new(&entries, digester, &mut self.owners());
         table.say_refused();
         let len = table.len();
@@ -344,7 +351,7 @@ mod tests {
         let path = dir.path().join("keys.toml");
         let [(one, first), (two, second)] = [new_key("a"), new_key("b")];
         file::add(&path, &first).unwrap();
-        let keys = Keys::open(&path, &digester()).unwrap();
+        let keys = Keys::open(&path, &digester(), Strictness::Warn).unwrap();
         let opens = |key: &Key| keys.table().access(key.text().as_bytes()).is_some();
         assert!(opens(&one) && !opens(&two));
         file::add(&path, &second).unwrap();

@@ -2,9 +2,8 @@
 //! in them: one holds a private key.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::name;
+use crate::permissions::{self, Strictness};
 use crate::time::UnixMillis;
 
 /// The longest file, in bytes: a bundle of all public roots has a quarter of that.
@@ -58,7 +58,7 @@ pub(super) struct Pem {
     flag: &'static str,
     file: PathBuf,
     text: Zeroizing<Vec<u8>>,
-    mode: u32,
+    found: Metadata,
 }
 
 impl Pem {
@@ -70,15 +70,16 @@ impl Pem {
             reason: error.to_string(),
         };
         let metadata = fs::metadata(file).map_err(refused)?;
-        let (file, mode) = (file.to_owned(), metadata.permissions().mode());
+        let file = file.to_owned();
         if !metadata.is_file() {
             return Err(TlsError::Form { flag, file, reason: "is not a file".to_owned() });
         }
         // All of it at once: a buffer that grew would leave copies of a key behind.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_LEN_MAX as usize + 1));
         let opened = File::open(&file).map_err(refused)?;
+        let found = opened.metadata().map_err(refused)?;
         opened.take(FILE_LEN_MAX + 1).read_to_end(&mut text).map_err(refused)?;
-        let pem = Pem { flag, file, text, mode };
+        let pem = Pem { flag, file, text, found };
         if pem.text.len() as u64 > FILE_LEN_MAX {
             return Err(pem.wrong(format!("must have at most {FILE_LEN_MAX} bytes")));
         }
@@ -185,11 +186,20 @@ impl Pem {
         said.collect()
     }
 
-    /// A key is for its owner's eyes.
-    pub(super) fn warning_of_mode(&self) -> Option<String> {
-        let (file, mode) = (self.file.display(), self.mode & 0o777);
-        let is_shared = mode & 0o077 != 0;
-        is_shared.then(|| format!("{file} (mode {mode:o}) can be read by others: chmod 600"))
+    /// A key is for its owner's eyes. Its mode is left alone: other programs may use it too.
+    pub(super) fn warning_of_mode(
+        &self,
+        strictness: Strictness,
+    ) -> Result<Option<String>, TlsError> {
+        match permissions::look(&self.file, &self.found) {
+            Some(wide) if strictness == Strictness::Refuse => {
+                let (flag, file) = (self.flag, self.file.clone());
+                let reason =
+                    format!("(mode {:o}) can be {}: {}", wide.mode, wide.deed, wide.remedy);
+                Err(TlsError::Form { flag, file, reason })
+            }
+            wide => Ok(wide.map(|wide| wide.to_string())),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+use crate::permissions::Strictness;
 use crate::time::UnixMillis;
 
 pub mod client;
@@ -44,6 +45,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Whose clients' certificates are believed; `None`: clients are not asked for one.
     pub client_ca: Option<PathBuf>,
+    /// What is done about a private key that others may read or write.
+    pub permissions: Strictness,
 }
 
 /// What was read.
@@ -127,7 +130,7 @@ fn load(files: &TlsFiles, now: UnixMillis) -> Result<(Current, TlsRead), TlsErro
     let key = files::Pem::read("--tls-key", &files.key)?;
     let (chain, not_after) = (cert.certificates()?, cert.not_after());
     let mut warnings = cert.warnings(now);
-    warnings.extend(key.warning_of_mode());
+    warnings.extend(key.warning_of_mode(files.permissions)?);
     let certified = key.certified(chain, &cert, &provider)?;
 
     let builder = ServerConfig::builder_with_provider(provider.clone())

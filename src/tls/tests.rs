@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, DnType, Issuer, KeyPair, SanType};
 use rustls_pki_types::CertificateDer;
 
 use super::*;
+use crate::permissions::Strictness;
 
 const NOW: UnixMillis = UnixMillis(1_769_860_800_007);
 
@@ -32,7 +33,8 @@ impl Dir {
     fn new() -> Dir {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let files = TlsFiles { cert: path("cert.pem"), key: path("key.pem"), client_ca: None };
+        let (cert, key) = (path("cert.pem"), path("key.pem"));
+        let files = TlsFiles { cert, key, client_ca: None, permissions: Strictness::Warn };
         Dir { files, _dir: dir }
     }
 
@@ -121,6 +123,12 @@ fn what_should_not_stay_so_is_told() {
     let [expired, open] = &read.warnings[..] else { panic!("{:?}", read.warnings) };
     assert!(expired.contains("has expired: 2021-02-03"), "{expired}");
     assert!(open.contains("mode 644") && open.contains("chmod 600"), "{open}");
+    // It may be another program's as well, so its mode is left alone.
+    let files = TlsFiles { permissions: Strictness::Refuse, ..dir.files.clone() };
+    let refused = Tls::open(files, NOW).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("mode 644") && refused.starts_with("--tls-key"), "{refused}");
+    fs::set_permissions(&dir.files.key, fs::Permissions::from_mode(0o440)).unwrap();
+    assert_eq!(dir.open().unwrap().1.warnings.len(), 1, "a group may read it");
 }
 
 #[test]

@@ -12,13 +12,16 @@
 //!   and is never retried: the kernel may have marked the pages clean, so that
 //!   a second try succeeds and the bytes are gone.
 
-use std::fs::{self, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use thiserror::Error;
+
+use crate::permissions::{self, FILE_MODE, Look, Strictness, TooWide};
 
 /// The name of the file whose lock keeps a second process out of a directory.
 const LOCK_NAME: &str = "lock";
@@ -109,42 +112,54 @@ pub enum DiskError {
         /// What the system said.
         source: io::Error,
     },
+    /// Its lock is a link, a pipe or a directory.
+    #[error("{} is not a regular file", file.display())]
+    NoFile {
+        /// The lock.
+        file: PathBuf,
+    },
+    /// Others may read or write it, and that is refused.
+    #[error(transparent)]
+    TooWide(#[from] TooWide),
 }
 
 /// A real directory, held with an exclusive lock until this value is dropped.
 pub struct Disk {
     dir: PathBuf,
     dir_handle: fs::File,
+    /// Of new files.
+    file_mode: u32,
     /// Held for its lock alone: the system lets go of it when the process ends.
     _lock: fs::File,
 }
 
 impl Disk {
-    /// Opens `dir`, which must be there, and locks it.
+    /// As [`Disk::open_with`]; what others may read or write is warned of.
     ///
     /// # Errors
-    /// As for [`Disk::open`].
-    pub fn open_existing(dir: &Path) -> Result<Self, DiskError> {
-        match fs::metadata(dir) {
-            Ok(_) => Self::open(dir),
-            Err(source) => Err(DiskError::Io { dir: dir.to_owned(), source }),
-        }
+    /// As there.
+    pub fn open(dir: &Path) -> Result<Self, DiskError> {
+        Self::open_with(dir, Strictness::Warn)
     }
 
-    /// Opens `dir`, making it where it is missing, and locks it.
+    /// Opens `dir`, making it where it is missing, and locks it. Modes that are too wide are
+    /// narrowed where this process may do so ([`permissions`]).
     ///
     /// # Errors
     /// [`DiskError::Locked`] while another process (or another value in this
-    /// one) holds it; [`DiskError::Io`] when the system refuses.
-    pub fn open(dir: &Path) -> Result<Self, DiskError> {
+    /// one) holds it; [`DiskError::TooWide`] where others may read or write it
+    /// and `strictness` refuses that; [`DiskError::Io`] when the system refuses.
+    pub fn open_with(dir: &Path, strictness: Strictness) -> Result<Self, DiskError> {
         let refused = |source| DiskError::Io { dir: dir.to_owned(), source };
         create_durably(dir).map_err(refused)?;
-        let lock = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(dir.join(LOCK_NAME))
-            .map_err(refused)?;
+        let dir_handle = fs::File::open(dir).map_err(refused)?;
+        permissions::guard(&dir_handle, dir, FILE_MODE, strictness)?;
+        let dir_mode = dir_handle.metadata().map_err(refused)?.mode();
+        let file_mode = permissions::file_mode_in(dir_mode);
+        let lock = open_lock(&dir.join(LOCK_NAME), file_mode).map_err(refused)?;
+        if !lock.metadata().map_err(refused)?.is_file() {
+            return Err(DiskError::NoFile { file: dir.join(LOCK_NAME) });
+        }
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -152,11 +167,45 @@ impl Disk {
             }
             Err(TryLockError::Error(source)) => return Err(refused(source)),
         }
-        Ok(Self {
-            dir: dir.to_owned(),
-            dir_handle: fs::File::open(dir).map_err(refused)?,
-            _lock: lock,
-        })
+        let disk = Self { dir: dir.to_owned(), dir_handle, file_mode, _lock: lock };
+        disk.narrow_files(strictness)?;
+        Ok(disk)
+    }
+
+    /// Narrows the lock and the files of the log. The secret is for who reads it.
+    fn narrow_files(&self, strictness: Strictness) -> Result<(), DiskError> {
+        let refused = |source| DiskError::Io { dir: self.dir.clone(), source };
+        let (mut narrowed, mut wide) = (0_u64, Vec::new());
+        for entry in fs::read_dir(&self.dir).map_err(refused)? {
+            let entry = entry.map_err(refused)?;
+            let name = entry.file_name();
+            let is_ours = name.to_str().is_some_and(|name| {
+                name == LOCK_NAME || name.ends_with(".log") || name.ends_with(".tmp")
+            });
+            // One that is gone by now is of no interest, and a link is none of ours.
+            let Ok(found) = entry.metadata() else { continue };
+            if !is_ours || !found.is_file() || !permissions::is_too_wide(found.mode()) {
+                continue;
+            }
+            let path = entry.path();
+            let looked = open_plain(OpenOptions::new().read(true), &path)
+                .and_then(|file| permissions::narrow(&file, &path, self.file_mode));
+            match looked.map_err(refused)? {
+                Look::Fine => {}
+                Look::Narrowed(..) => narrowed += 1,
+                Look::Wide(file) => wide.push(file),
+            }
+        }
+        if narrowed > 0 {
+            let (dir, mode) = (self.dir.display(), self.file_mode);
+            tracing::warn!(files = narrowed, "others could read the log in {dir}: chmod {mode:o}");
+        }
+        let count = wide.len();
+        let Some(mut first) = wide.into_iter().next() else { return Ok(()) };
+        if count > 1 {
+            first.remedy = format!("{}, as {} more files of the log", first.remedy, count - 1);
+        }
+        Ok(first.judge(strictness)?)
     }
 
     /// The directory, as it was given to [`Disk::open`].
@@ -165,12 +214,32 @@ impl Disk {
     }
 }
 
+/// Keeps servers out of `dir` until the value is dropped, without making a file: where there is no
+/// lock file no server has ever used the directory.
+///
+/// # Errors
+/// As for [`Disk::open`].
+pub fn lock_to_read(dir: &Path) -> Result<Option<fs::File>, DiskError> {
+    let refused = |source| DiskError::Io { dir: dir.to_owned(), source };
+    fs::read_dir(dir).map_err(refused)?;
+    let lock = match fs::File::open(dir.join(LOCK_NAME)) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(DiskError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
+    }
+}
+
 /// Makes a directory whose own name survives a crash.
 fn create_durably(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(dir)?;
+    fs::DirBuilder::new().recursive(true).mode(permissions::DIR_MODE).create(dir)?;
     match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
         _ => fs::File::open(".")?.sync_all(),
@@ -193,16 +262,53 @@ pub(super) fn list_dir(dir: &Path) -> io::Result<Vec<Listed>> {
 
 /// How files of a log are opened: never through a link, and without waiting for the other end of a
 /// pipe.
-pub(super) fn own_file() -> fs::OpenOptions {
-    use rustix::fs::OFlags;
-    let mut options = fs::OpenOptions::new();
+pub(super) fn own_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
     options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
     options
 }
 
+/// Opens a file that exists; a link, or a pipe that waits for its other end, is refused.
+fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<fs::File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    options.custom_flags(flags.cast_signed()).open(path)
+}
+
+/// Makes a new file: what has its name is removed before, and never followed or written.
+fn create_new(path: &Path, mode: u32) -> io::Result<fs::File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(mode);
+    let file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            options.open(path)?
+        }
+        opened => opened?,
+    };
+    if mode != FILE_MODE {
+        permissions::set_new(&file, mode);
+    }
+    Ok(file)
+}
+
+/// Opens the lock, which is made where it is missing and is never followed.
+fn open_lock(path: &Path, mode: u32) -> io::Result<fs::File> {
+    match open_plain(OpenOptions::new().write(true), path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            open_plain(OpenOptions::new().write(true), path)
+        }
+        made => made,
+    }
+}
+
 impl Storage for Disk {
     fn create(&self, name: &str, reserve_len: u64) -> io::Result<Arc<dyn File>> {
-        let file = own_file().create(true).truncate(true).write(true).open(self.dir.join(name))?;
+        let file = create_new(&self.dir.join(name), self.file_mode)?;
         reserve(&file, reserve_len)?;
         Ok(Arc::new(DiskFile(file)))
     }

@@ -4,9 +4,10 @@
 //! filter's variable) stands here once, so that a change of name is a change of one line.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, Weak};
@@ -33,6 +34,8 @@ pub struct Launch {
     /// A program, with its arguments, that becomes the server.
     wrapper: Vec<String>,
     env: Vec<(String, String)>,
+    /// Where its log goes, in place of the test.
+    stderr: Option<PathBuf>,
 }
 
 /// A running server; dropping it kills it.
@@ -70,7 +73,7 @@ impl Launch {
 
     /// Without any flag at all.
     pub fn bare() -> Launch {
-        Launch { flags: BTreeMap::new(), wrapper: Vec::new(), env: Vec::new() }
+        Launch { flags: BTreeMap::new(), wrapper: Vec::new(), env: Vec::new(), stderr: None }
     }
 
     pub fn flag(mut self, name: &str, value: &str) -> Launch {
@@ -91,6 +94,12 @@ impl Launch {
 
     pub fn env(mut self, name: &str, value: &str) -> Launch {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With its standard error on a file, a device or a pipe.
+    pub fn stderr(mut self, path: &Path) -> Launch {
+        self.stderr = Some(path.to_owned());
         self
     }
 
@@ -119,10 +128,13 @@ impl Launch {
             command.arg(name).args(value);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        let log = self.stderr.as_ref().map_or_else(Stdio::piped, |path| {
+            File::options().write(true).open(path).expect("a log").into()
+        });
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the jeton binary runs")
     }
@@ -132,7 +144,11 @@ impl Launch {
         let mut child = self.spawn();
         let (line_sender, lines) = mpsc::channel();
         let (stdout, out_reader) = collect(child.stdout.take().expect("piped"), Some(line_sender));
-        let (stderr, err_reader) = collect(child.stderr.take().expect("piped"), None);
+        let log: Box<dyn Read + Send> = match child.stderr.take() {
+            Some(log) => Box::new(log),
+            None => Box::new(std::io::empty()),
+        };
+        let (stderr, err_reader) = collect(log, None);
         let readers = vec![out_reader, err_reader];
         match lines.recv_timeout(LONGEST_WAIT) {
             Ok(line) => {

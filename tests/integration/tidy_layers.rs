@@ -35,6 +35,7 @@ const CRATES: [Layered; 2] = [
                 "namespace",
                 "scope",
                 "pace",
+                "permissions",
                 "warning",
             ],
             &["store", "wheel", "wal", "keys", "tls", "audit"],

@@ -100,7 +100,13 @@ impl Manifest {
     pub(super) fn read(dir: &Path) -> Result<Manifest, BackupFailure> {
         let path = dir.join(MANIFEST_NAME);
         let mut text = Vec::new();
-        let file = fs::File::open(&path).map_err(BackupFailure::io("read", &path))?;
+        let file = match fs::File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::read_dir(dir).map_err(BackupFailure::io("list", dir))?;
+                return Err(BackupFailure::damaged(&path, "it is missing"));
+            }
+            opened => opened.map_err(BackupFailure::io("read", &path))?,
+        };
         let read = file.take(MANIFEST_LEN_MAX + 1).read_to_end(&mut text);
         read.map_err(BackupFailure::io("read", &path))?;
         let damaged = |what: &str| BackupFailure::damaged(&path, what);
@@ -178,29 +184,23 @@ impl ManifestFile {
     /// Copies the file of `dir` to `out` and checks that it was as the manifest says.
     pub(super) fn check(&self, dir: &Path, out: &mut impl io::Write) -> Result<(), BackupFailure> {
         let path = dir.join(&self.name);
-        let read = BackupFailure::io("read", &path);
+        let unread = |error| BackupFailure::io("read", &path)(error);
         let (mut hash, mut len) = (Sha256::new(), 0);
         let mut piece = vec![0; PIECE_LEN];
-        let copied = (|| {
-            let mut file = fs::File::open(&path)?;
-            if !file.metadata()?.is_file() {
-                return Ok(());
+        let mut file = fs::File::open(&path).map_err(unread)?;
+        if !file.metadata().map_err(unread)?.is_file() {
+            return Err(BackupFailure::damaged(&path, "it is not a regular file"));
+        }
+        loop {
+            let piece_len = file.read(&mut piece).map_err(unread)?;
+            len += piece_len as u64;
+            // What is too long by then is not copied any further.
+            if piece_len == 0 || len > self.length {
+                break;
             }
-            loop {
-                let piece_len = file.read(&mut piece)?;
-                if piece_len == 0 {
-                    return Ok(());
-                }
-                len += piece_len as u64;
-                // What is too long by then is not copied any further.
-                if len > self.length {
-                    return Ok(());
-                }
-                hash.update(&piece[..piece_len]);
-                out.write_all(&piece[..piece_len])?;
-            }
-        })();
-        copied.map_err(read)?;
+            hash.update(&piece[..piece_len]);
+            out.write_all(&piece[..piece_len]).map_err(BackupFailure::io("copy", &path))?;
+        }
         if len != self.length {
             let what = format!("it has not the {} bytes that the manifest says", self.length);
             return Err(BackupFailure::damaged(&path, &what));

@@ -19,11 +19,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 
-use super::client::ClientError;
+use super::client::{ClientError, code_of};
+use super::out::{self, OutputError};
 use super::serve::bar;
 use super::target::KeyArgs;
 use super::wire::WireError;
-use super::{FAILED, MISTAKEN};
+use super::{FAILED, MISTAKEN, UNANSWERED};
 use crate::engine::{Progress, SecretError, ShiftError};
 use crate::time::UnixMillis;
 
@@ -107,8 +108,10 @@ pub(super) enum BackupFailure {
     WrongSecret(PathBuf),
     #[error("{}: can't {deed}: {source}", file.display())]
     Io { file: PathBuf, deed: &'static str, source: io::Error },
-    #[error("{0}")]
+    #[error("the system gives no runtime: {0}")]
     Runtime(io::Error),
+    #[error("{source}{lost}")]
+    Output { source: OutputError, lost: &'static str },
 }
 
 impl BackupFailure {
@@ -120,6 +123,33 @@ impl BackupFailure {
 
     fn damaged(file: &Path, what: &str) -> BackupFailure {
         BackupFailure::Damaged { file: file.to_owned(), what: what.to_owned() }
+    }
+
+    /// How the command ends.
+    fn code(&self) -> u8 {
+        match self {
+            BackupFailure::NoDir
+            | BackupFailure::NoName
+            | BackupFailure::NotEmpty(_)
+            | BackupFailure::Exists(_)
+            | BackupFailure::TooEarly { .. } => MISTAKEN,
+            // The call names a directory that is none.
+            BackupFailure::Io { deed: "list" | "find", .. } => MISTAKEN,
+            BackupFailure::Io { deed: "read", .. } => FAILED,
+            BackupFailure::Client(error) => error.code(),
+            BackupFailure::Wire(error) => error.code(),
+            BackupFailure::Refused { status, .. } => code_of(*status),
+            BackupFailure::Damaged { .. }
+            | BackupFailure::Log { .. }
+            | BackupFailure::Shift { .. }
+            | BackupFailure::Secret(_)
+            | BackupFailure::WrongSecret(_) => FAILED,
+            BackupFailure::Answer(_)
+            | BackupFailure::BrokeOff { .. }
+            | BackupFailure::Io { .. }
+            | BackupFailure::Runtime(_)
+            | BackupFailure::Output { .. } => UNANSWERED,
+        }
     }
 }
 
@@ -174,25 +204,30 @@ pub(super) fn run_secret(command: &SecretCommand) -> ExitCode {
 }
 
 fn finish(done: Result<(), BackupFailure>) -> ExitCode {
-    let Err(failure) = done else { return ExitCode::SUCCESS };
-    eprintln!("error: {failure}");
-    let is_mistake = matches!(failure, BackupFailure::NoDir | BackupFailure::NoName);
-    ExitCode::from(if is_mistake { MISTAKEN } else { FAILED })
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(BackupFailure::Output { source, lost }) => out::unprinted(&source, lost),
+        Err(failure) => out::failed(&failure, failure.code()),
+    }
 }
 
 fn verify(dir: &Path) -> Result<(), BackupFailure> {
     let manifest = Manifest::read(dir)?;
     manifest.verify(dir, &Shown::new("verifying"))?;
-    say(&manifest);
-    Ok(())
+    say(&manifest, "; the backup is whole")
 }
 
-/// What a backup holds, for people.
-fn say(manifest: &Manifest) {
-    println!("moment    {}", manifest.time);
-    println!("lsn       {}", manifest.lsn);
-    println!("tokens    {}", manifest.tokens);
-    println!("files     {}", manifest.files.len());
-    println!("bytes     {}", manifest.bytes());
-    println!("secret    not included, needed to restore (jeton secret export)");
+/// Prints what a backup holds, for people. `done` says what was done although that cannot be
+/// printed.
+fn say(manifest: &Manifest, done: &'static str) -> Result<(), BackupFailure> {
+    let text = format!(
+        "moment    {}\nlsn       {}\ntokens    {}\nfiles     {}\nbytes     {}\n\
+         secret    not included, needed to restore (jeton secret export)\n",
+        manifest.time,
+        manifest.lsn,
+        manifest.tokens,
+        manifest.files.len(),
+        manifest.bytes()
+    );
+    out::print(text).map_err(|source| BackupFailure::Output { source, lost: done })
 }

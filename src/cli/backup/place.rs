@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::BackupFailure;
 use super::manifest::{MANIFEST_NAME, partial};
+use crate::cli::out::tell;
 use crate::engine::SECRET_FILE_NAME;
 
 /// The directory being filled. Dropped before [`Place::finish`], it is removed again.
@@ -74,7 +75,7 @@ impl Drop for Place {
             && let Err(error) = fs::remove_dir_all(&self.partial)
             && error.kind() != io::ErrorKind::NotFound
         {
-            eprintln!("warning: {} could not be removed: {error}", self.partial.display());
+            tell!("warning: {} could not be removed: {error}", self.partial.display());
         }
     }
 }
@@ -110,7 +111,7 @@ fn sweep(partial: &Path) -> Result<(), BackupFailure> {
     fs::remove_dir_all(partial).map_err(BackupFailure::io("remove", partial))
 }
 
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

@@ -51,8 +51,7 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
         }
         receive(Source::new(response.into_body()), dir).await
     })?;
-    say(&manifest);
-    Ok(())
+    say(&manifest, "; the backup is whole")
 }
 
 async fn receive(mut source: Source, dir: &Path) -> Result<Manifest, BackupFailure> {

@@ -12,6 +12,7 @@ use clap::Args;
 use super::manifest::Manifest;
 use super::place::{Place, check_free};
 use super::{BackupFailure, Shown, say};
+use crate::cli::out::tell;
 use crate::engine::{Config, Progress, SECRET_FILE_NAME, read_secret};
 use crate::token::{Digester, Secret};
 
@@ -49,9 +50,9 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
     drop(shown);
     place.write(SECRET_FILE_NAME, secret.as_bytes())?;
     place.finish()?;
-    say(&manifest);
+    // The warning first: it counts also where the rest cannot be printed.
     warn(&manifest, &args.data);
-    Ok(())
+    say(&manifest, "; the data directory is whole")
 }
 
 /// Reads a secret that must belong to the log with this id.
@@ -66,7 +67,7 @@ pub(super) fn secret_of(log_id: &str, file: &Path) -> Result<Secret, BackupFailu
 
 /// What a restore forgets.
 fn warn(manifest: &Manifest, data: &Path) {
-    eprintln!(
+    tell!(
         "{} now holds the tokens as they were at {}.\n\
          WARNING: what was consumed, revoked or issued after that moment is forgotten. A token \
          that was consumed after it can be CONSUMED AGAIN until its deadline; one that was issued \

@@ -1,15 +1,14 @@
 //! `jeton secret export`: the secret, apart from the data and on purpose.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::BackupFailure;
-use super::place::sync_dir;
 use super::restore::secret_of;
+use crate::cli::out::{self, tell};
 use crate::engine::SECRET_FILE_NAME;
 use crate::wal::log_id_in;
 
@@ -39,23 +38,11 @@ pub(super) fn run(SecretCommand::Export(args): &SecretCommand) -> Result<(), Bac
     let file = args.secret_file.clone().unwrap_or_else(|| args.data.join(SECRET_FILE_NAME));
     let log_id = read_log_id(&args.data)?;
     let secret = secret_of(&log_id, &file)?;
-    let exists = |error: io::Error| match error.kind() {
+    out::write_new(&args.out, secret.as_bytes()).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => BackupFailure::Exists(args.out.clone()),
-        _ => BackupFailure::io("make", &args.out)(error),
-    };
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.out);
-    let mut out = made.map_err(exists)?;
-    let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let written = out
-        .write_all(secret.as_bytes())
-        .and_then(|()| out.sync_all())
-        .and_then(|()| sync_dir(parent.unwrap_or(Path::new("."))));
-    if let Err(error) = written {
-        // Half a secret is none.
-        let _ = fs::remove_file(&args.out);
-        return Err(BackupFailure::io("write", &args.out)(error));
-    }
-    eprintln!(
+        _ => BackupFailure::io("write", &args.out)(error),
+    })?;
+    tell!(
         "{} is the secret of the log in {}. Whoever has it and a backup can find out the tokens of \
          references and try tokens against the log; without it no backup can be restored. Keep it \
          away from the backups, and from everybody.",

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::place::{Place, check_free};
 use super::{BackupFailure, Shown};
+use crate::cli::out::{self, tell};
 use crate::engine::{SECRET_FILE_NAME, read_secret, shift_time};
 use crate::time::{Clock, SystemClock, UnixMillis};
 
@@ -47,15 +48,17 @@ pub(super) fn shift(args: &ShiftTimeArgs) -> Result<(), BackupFailure> {
         place.write(SECRET_FILE_NAME, secret.as_bytes())?;
     }
     place.finish()?;
-    println!("tokens    {}", shifted.tokens);
-    println!("was       {}", shifted.from);
-    println!("is        {}", shifted.to);
-    eprintln!(
+    tell!(
         "{} now holds what lives in {}, with all deadlines moved by the same amount. Start the \
          server on the new directory only: a token could be consumed once on each. Remove the old \
          one when the new one serves.",
         args.data.display(),
         args.dir.display()
     );
-    Ok(())
+    let text = format!(
+        "tokens    {}\nwas       {}\nis        {}\n",
+        shifted.tokens, shifted.from, shifted.to
+    );
+    let lost = "; the new directory is whole";
+    out::print(text).map_err(|source| BackupFailure::Output { source, lost })
 }
