@@ -76,6 +76,11 @@ pub(super) enum ClientError {
     NotAToken(usize),
     #[error("{status}: {detail}")]
     Refused { status: u16, detail: String },
+    #[error(
+        "the server has no such path ({0}): --server must name the data listener of jeton \
+         (--listen, port 7450 unless it was given another one)"
+    )]
+    NoDataListener(u16),
     #[error("not found: {0}")]
     NotFound(String),
     #[error("the key file {}: {source}", file.display())]
@@ -101,7 +106,9 @@ impl ClientError {
     pub(super) fn code(&self) -> u8 {
         match self {
             ClientError::Wire(error) => error.code(),
-            ClientError::Refused { status, .. } => code_of(*status),
+            ClientError::Refused { status, .. } | ClientError::NoDataListener(status) => {
+                code_of(*status)
+            }
             ClientError::NotFound(_) => FAILED,
             ClientError::Payload { .. }
             | ClientError::NoTarget
@@ -271,7 +278,7 @@ fn each_by_path(tokens: &Tokens, method: &Method, suffix: &str) -> Result<(), Cl
             }
             let path = format!("/v1/tokens/{token}{suffix}");
             let answer = wire.send(method.clone(), &path, None, None).await?;
-            let is_found = answer.status != StatusCode::NOT_FOUND;
+            let is_found = answer.status != StatusCode::NOT_FOUND || detail(&answer.body).is_none();
             if is_found {
                 let answer = expect(answer, &[StatusCode::OK, StatusCode::NO_CONTENT])?;
                 if !answer.body.is_empty() {
@@ -323,18 +330,36 @@ impl Missing {
 }
 
 fn expect(answer: Answer, statuses: &[StatusCode]) -> Result<Answer, ClientError> {
+    if statuses.contains(&answer.status) {
+        return Ok(answer);
+    }
+    let status = answer.status.as_u16();
+    match (answer.status, detail(&answer.body)) {
+        (_, Some(detail)) => Err(ClientError::Refused { status, detail }),
+        (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, None) => {
+            Err(ClientError::NoDataListener(status))
+        }
+        (_, None) => Err(ClientError::Refused { status, detail: reason(&answer.body) }),
+    }
+}
+
+/// What a problem document (RFC 9457) says; a data listener refuses with nothing else.
+pub(super) fn detail(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
         detail: String,
     }
-    if statuses.contains(&answer.status) {
-        return Ok(answer);
+    serde_json::from_slice(body).ok().map(|problem: Problem| problem.detail)
+}
+
+/// The first line of a refusal that is text, as of the admin listener or a proxy.
+pub(super) fn reason(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let line: String = text.trim().lines().next().unwrap_or_default().chars().take(200).collect();
+    match line.is_empty() {
+        true => "no reason given".to_owned(),
+        false => line.escape_debug().to_string(),
     }
-    let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
-    Err(ClientError::Refused {
-        status: answer.status.as_u16(),
-        detail: problem.map_or_else(|| "no reason given".to_owned(), |problem| problem.detail),
-    })
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {

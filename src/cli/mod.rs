@@ -16,6 +16,7 @@ mod certificates;
 mod client;
 mod config;
 mod environment;
+mod explain;
 mod fresh;
 mod keys;
 mod logging;

@@ -16,7 +16,7 @@ use super::config::mistaken;
 use super::fresh::{Fresh, FreshKeys};
 use super::reload::Reload;
 use super::stop::Signals;
-use super::{Cli, FAILED, MISTAKEN, Process, environment, logging, out};
+use super::{Cli, FAILED, MISTAKEN, Process, environment, explain, logging, out};
 use crate::audit::{Audit, AuditError};
 use crate::config::ServeConfig;
 use crate::config::merge::{Given, Settings};
@@ -35,7 +35,7 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
-    #[error("{flag} {address}: {source}")]
+    #[error("{flag} {address}: {}", explain::bind(source))]
     Bind { flag: &'static str, address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Open(#[from] OpenError),

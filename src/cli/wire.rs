@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{MISTAKEN, UNANSWERED};
+use super::{MISTAKEN, UNANSWERED, explain};
 use crate::tls::{self, TlsError};
 
 /// How long one request may take.
@@ -34,9 +34,9 @@ pub(super) enum WireError {
     NotTls,
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("{server}: {source}")]
-    Connect { server: String, source: io::Error },
-    #[error("the server did not answer: {0}")]
+    #[error("{server}: {reason}")]
+    Connect { server: String, reason: String },
+    #[error("the server did not answer: {}", explain::exchange(.0))]
     Exchange(#[from] hyper::Error),
     #[error("the answer could not be read")]
     Answer,
@@ -102,8 +102,8 @@ impl Wire {
             }
             None => None,
         };
-        let failed = |source: io::Error| WireError::Connect { server: server.to_owned(), source };
-        let connecting = timeout(TIMEOUT, TcpStream::connect(&address));
+        let failed = |reason| WireError::Connect { server: server.to_owned(), reason };
+        let connecting = timeout(TIMEOUT, reach(&address));
         let socket = connecting.await.map_err(|_| WireError::Slow)?.map_err(failed)?;
         socket.set_nodelay(true)?;
         let sender = match tls.zip(name) {
@@ -112,7 +112,7 @@ impl Wire {
                 let connecting = TlsConnector::from(config).connect(name, socket);
                 let connecting = timeout(TIMEOUT, connecting);
                 let connected = connecting.await.map_err(|_| WireError::Slow)?;
-                begin(connected.map_err(|error| failed(explained(error)))?).await?
+                begin(connected.map_err(|error| failed(explain::handshake(&error)))?).await?
             }
         };
         let key = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
@@ -180,23 +180,11 @@ impl Wire {
     }
 }
 
-/// Why a certificate is refused, and what to do about it. What `openssl req -x509` makes where it is
-/// not told otherwise is refused for a reason that says little.
-fn explained(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(reason)) = inner else { return error };
-    let reason = format!("{reason:?}");
-    if reason.contains("CaUsedAsEndEntity") {
-        return io::Error::other(
-            "the server shows a certificate that is for signing others, not for a server: \
-             openssl needs -addext basicConstraints=critical,CA:FALSE",
-        );
-    }
-    // The first word says what; behind it are numbers of algorithms and the like.
-    let reason = reason.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-    io::Error::other(format!(
-        "the server's certificate is not accepted ({reason}); --ca FILE names the one that is"
-    ))
+/// Finds the machine and connects to it, or says what to do.
+async fn reach(address: &str) -> Result<TcpStream, String> {
+    let found = tokio::net::lookup_host(address).await.map_err(|error| explain::name(&error))?;
+    let addresses: Vec<_> = found.collect();
+    TcpStream::connect(&*addresses).await.map_err(|error| explain::connect(&error))
 }
 
 /// Begins to speak HTTP/1.1.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::files::Pem;
+use super::said;
 use super::{HTTP1, TlsError, VERSIONS, provider};
 
 /// What a client of HTTP/1.1 begins with. It believes the certificates in `ca`, or, without it, the
@@ -18,7 +19,7 @@ pub fn config(
     ca: Option<&Path>,
     identity: Option<(&Path, &Path)>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let library = |error: rustls::Error| TlsError::Library(error.to_string());
+    let library = |error: rustls::Error| TlsError::Library(said(&error));
     let roots = match ca {
         Some(file) => Pem::read("--ca", file)?.roots()?,
         None => system_roots()?,

@@ -15,7 +15,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::name;
+use super::{name, said};
 use crate::permissions::{self, Strictness};
 use crate::time::UnixMillis;
 
@@ -122,7 +122,7 @@ impl Pem {
     pub(super) fn roots(&self) -> Result<RootCertStore, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates()? {
-            roots.add(certificate).map_err(|error| self.refused(&error))?;
+            roots.add(certificate).map_err(|error| self.refused(&said(&error)))?;
         }
         Ok(roots)
     }
@@ -157,8 +157,8 @@ impl Pem {
                 "is not the key of the first certificate in {}",
                 cert.file.display()
             )),
-            Error::InvalidCertificate(_) => cert.refused(&error),
-            error => self.refused(&error),
+            Error::InvalidCertificate(_) => cert.refused(&said(&error)),
+            error => self.refused(&said(&error)),
         })
     }
 

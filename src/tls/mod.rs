@@ -1,6 +1,6 @@
 //! TLS: certificates, keys and what rustls makes of them.
 //!
-//! `files` reads them and says what is wrong, `name` finds out whose a client's certificate is,
+//! `files` reads them and says what is wrong, `said` has sentences for what rustls reports, `name` finds out whose a client's certificate is,
 //! `client` is the other side. [`Tls`] is what a server works with: what new connections begin
 //! with, and another one after each change of the files; connections that are open go on as they
 //! began.
@@ -25,9 +25,11 @@ use crate::time::UnixMillis;
 pub mod client;
 mod files;
 mod name;
+mod said;
 
 pub use files::TlsError;
 pub use name::Peer;
+pub use said::said;
 
 /// The versions there are, best first.
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
@@ -135,7 +137,7 @@ fn load(files: &TlsFiles, now: UnixMillis) -> Result<(Current, TlsRead), TlsErro
 
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&VERSIONS)
-        .map_err(|error| cert.refused(&error))?;
+        .map_err(|error| cert.refused(&said(&error)))?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(file) => {
@@ -151,7 +153,7 @@ fn load(files: &TlsFiles, now: UnixMillis) -> Result<(Current, TlsRead), TlsErro
         }
     };
     let mut data = builder.with_cert_resolver(Arc::new(files::One(Arc::new(certified))));
-    data.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| cert.refused(&error))?;
+    data.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| cert.refused(&said(&error)))?;
     // Tickets are with the client: no table of sessions that workers would share.
     data.session_storage = Arc::new(NoServerSessionStorage {});
     data.max_early_data_size = 0;

@@ -69,6 +69,7 @@ mod protocol;
 mod quota;
 mod rivals;
 mod secrecy;
+mod sentences;
 mod smuggling;
 mod start_memory;
 mod tidy;

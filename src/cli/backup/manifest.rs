@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::BackupFailure;
 use crate::engine::{Progress, verify_on};
 use crate::time::UnixMillis;
+use crate::wal::config::SEGMENT_SIZE_MAX;
 use crate::wal::{Shelf, Storage, survey};
 
 /// Name of the manifest.
@@ -141,6 +142,9 @@ impl Manifest {
         }
         if self.holds_secret {
             return Err("it says that the secret is in it".to_owned());
+        }
+        if self.files.iter().any(|file| file.length > SEGMENT_SIZE_MAX) {
+            return Err("it names a file that is longer than a segment can be (1 GiB)".to_owned());
         }
         check_names(self.files.iter().map(|file| file.name.as_str()))
     }
@@ -296,6 +300,9 @@ mod tests {
         let mut odd = manifest();
         odd.holds_secret = true;
         assert!(odd.check().is_err());
+        odd = manifest();
+        odd.files[0].length = u64::MAX;
+        assert!(odd.check().unwrap_err().contains("1 GiB"));
         odd = Manifest { format: 2, ..manifest() };
         assert!(odd.check().unwrap_err().contains("format 2"));
     }

@@ -90,6 +90,11 @@ pub(super) enum BackupFailure {
     Wire(#[from] WireError),
     #[error("the server refused ({status}): {reason}")]
     Refused { status: u16, reason: String },
+    #[error(
+        "the server has no such path ({0}): --server must name the admin listener of jeton \
+         (--admin-listen, port 7451 unless it was given another one)"
+    )]
+    NoAdminListener(u16),
     #[error("the server's answer is not a backup: {0}")]
     Answer(&'static str),
     #[error("the backup broke off after {done} of {all} bytes: the server's log says why")]
@@ -138,7 +143,9 @@ impl BackupFailure {
             BackupFailure::Io { deed: "read", .. } => FAILED,
             BackupFailure::Client(error) => error.code(),
             BackupFailure::Wire(error) => error.code(),
-            BackupFailure::Refused { status, .. } => code_of(*status),
+            BackupFailure::Refused { status, .. } | BackupFailure::NoAdminListener(status) => {
+                code_of(*status)
+            }
             BackupFailure::Damaged { .. }
             | BackupFailure::Log { .. }
             | BackupFailure::Shift { .. }

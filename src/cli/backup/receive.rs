@@ -19,8 +19,10 @@ use tokio::time::timeout;
 use super::manifest::{MANIFEST_NAME, Manifest, ManifestFile, check_names, read_content};
 use super::place::{Place, check_free};
 use super::{BackupFailure, Shown, TakeArgs, say};
+use crate::cli::client::{detail, reason};
 use crate::engine::{BackupFile, BackupHead, Progress};
 use crate::time::UnixMillis;
+use crate::wal::config::SEGMENT_SIZE_MAX;
 
 const PATH: &str = "/v1/backup";
 /// The only form of answer that is known.
@@ -46,12 +48,21 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
             let body = Limited::new(response.into_body(), REASON_LEN_MAX);
             let reason = timeout(PATIENCE, body.collect()).await.ok().and_then(Result::ok);
             let reason = reason.map(Collected::to_bytes).unwrap_or_default();
-            let reason = String::from_utf8_lossy(&reason).trim().escape_debug().to_string();
-            return Err(BackupFailure::Refused { status: status.as_u16(), reason });
+            return Err(refusal(status, &reason));
         }
         receive(Source::new(response.into_body()), dir).await
     })?;
     say(&manifest, "; the backup is whole")
+}
+
+/// Only a data listener refuses with a problem document.
+fn refusal(status: StatusCode, body: &[u8]) -> BackupFailure {
+    let (code, detail) = (status.as_u16(), detail(body));
+    let is_unknown = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+    if is_unknown && detail.is_some() {
+        return BackupFailure::NoAdminListener(code);
+    }
+    BackupFailure::Refused { status: code, reason: detail.unwrap_or_else(|| reason(body)) }
 }
 
 async fn receive(mut source: Source, dir: &Path) -> Result<Manifest, BackupFailure> {
@@ -112,6 +123,20 @@ fn fill(file: &File, length: u64) -> std::io::Result<()> {
     file.sync_all()
 }
 
+/// Lengths are held against limits, and against what must arrive: nobody makes this machine write a
+/// longer file, or more zeros, than a log can have. A sealed segment is sent whole; only the last
+/// one ends in zeros that are not sent.
+fn check_lengths(files: &[BackupFile]) -> Result<(), &'static str> {
+    let Some((last, sealed)) = files.split_last() else { return Err("its head names no file") };
+    if files.iter().any(|file| file.length > SEGMENT_SIZE_MAX) {
+        return Err("its head names a file that is longer than a segment can be (1 GiB)");
+    }
+    if last.sent > last.length || sealed.iter().any(|file| file.sent != file.length) {
+        return Err("its head names a file of which another number of bytes is sent");
+    }
+    Ok(())
+}
+
 /// The answer's body, as it comes.
 struct Source {
     body: Incoming,
@@ -148,11 +173,7 @@ impl Source {
         if head.format != FORMAT {
             return Err(BackupFailure::Answer("its format is not known to this jeton"));
         }
-        let is_sound = head.files.iter().all(|file| file.sent <= file.length);
-        let sent = head.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.length));
-        if !is_sound || sent.is_none() {
-            return Err(BackupFailure::Answer("the lengths in its head can't be"));
-        }
+        check_lengths(&head.files).map_err(BackupFailure::Answer)?;
         check_names(head.files.iter().map(|file| file.name.as_str()))
             .map_err(|_| BackupFailure::Answer("it names files that are none of a log"))?;
         Ok(head)

@@ -2,6 +2,7 @@
 //! moment of the log, token by token; a broken one never looks whole; a damaged one is refused.
 
 mod gate;
+mod hostile;
 mod load;
 mod writer;
 
