@@ -20,16 +20,22 @@ pub enum Warning {
     QuotaTags,
     /// The log is several segments longer than it may be: cleaning does not keep up.
     LogOverLimit,
+    /// Little of the disk that the audit log is on is free.
+    AuditDisk,
+    /// The audit log cannot be written.
+    AuditFailing,
 }
 
 impl Warning {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Warning; 5] = [
+    pub const ALL: [Warning; 7] = [
         Warning::ClockHeld,
         Warning::LogTimeAhead,
         Warning::NamespaceTags,
         Warning::QuotaTags,
         Warning::LogOverLimit,
+        Warning::AuditDisk,
+        Warning::AuditFailing,
     ];
 
     /// Lower-case words joined by `_`; never changed once released.
@@ -41,6 +47,8 @@ impl Warning {
             Warning::NamespaceTags => "namespace_tags",
             Warning::QuotaTags => "quota_tags",
             Warning::LogOverLimit => "log_over_limit",
+            Warning::AuditDisk => "audit_disk",
+            Warning::AuditFailing => "audit_failing",
         }
     }
 }

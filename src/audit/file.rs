@@ -83,6 +83,13 @@ impl AuditFile {
         self.file.sync_data()
     }
 
+    /// Bytes of its disk that are free for this process, and all of them.
+    pub(super) fn disk(&self) -> io::Result<(u64, u64)> {
+        let disk = rustix::fs::fstatvfs(&self.file)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok((bytes(disk.f_bavail), bytes(disk.f_blocks)))
+    }
+
     /// Whether `more` bytes would make it longer than it may be.
     pub(super) fn is_full(&self, more: usize) -> bool {
         self.len > 0 && self.len + more as u64 > self.size_max_bytes

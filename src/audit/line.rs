@@ -51,6 +51,13 @@ pub struct Event {
     pub missing: u64,
 }
 
+impl Event {
+    /// Nothing was done or handed out: the request was refused, or found nothing.
+    pub(super) fn is_refusal(&self) -> bool {
+        !matches!(self.outcome, "ok" | "exists" | "unanswered")
+    }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(serialize_with = "shown")]

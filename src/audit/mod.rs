@@ -10,6 +10,10 @@
 //! none is to be had, or lines cannot be written at the moment, the request is refused instead.
 //! What has a place is kept until it was written.
 //!
+//! What was done and what was refused or missed have a file each, with places of their own. Anyone who
+//! can reach the port can make refusals without number: their file has a bounded size and number, and
+//! they take no place of what was done, so a flood neither deletes evidence nor stops the service.
+//!
 //! An event holds no token, payload, key or reference, so no line can (promise P9).
 
 mod file;
@@ -18,7 +22,7 @@ mod writer;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -38,6 +42,8 @@ pub use line::{By, Event};
 /// The most events that wait for their line to be written; each takes at most 160 bytes.
 pub const EVENTS_MAX: usize = 1 << 17;
 const _: () = assert!(size_of::<Message>() <= 160);
+/// The same for what was refused or missed.
+pub const REFUSED_EVENTS_MAX: usize = 1 << 14;
 
 /// The smallest file that can be asked for, in bytes: several batches of lines.
 pub const SIZE_MIN_BYTES: u64 = 1 << 20;
@@ -55,6 +61,10 @@ pub struct Config {
     pub files_kept: usize,
     /// What is done about a file that others may read or write.
     pub permissions: Strictness,
+    /// The same two of the file for what was refused or missed, of which 1 and more are kept.
+    pub refused_size_max_bytes: u64,
+    /// Files put aside that are kept; at least 1.
+    pub refused_files_kept: usize,
     /// A replay of a consumed token is logged as a warning.
     pub warns_of_replays: bool,
 }
@@ -79,6 +89,14 @@ pub struct Stats {
     pub dropped: u64,
     /// Lines cannot be written at the moment.
     pub is_failing: bool,
+    /// Lines written of what was refused or missed.
+    pub refused_lines: u64,
+    /// Such events without a line.
+    pub refused_dropped: u64,
+    /// Free bytes of the disk that the log is on, as far as that is known.
+    pub free_bytes: Option<u64>,
+    /// Little of that disk is free.
+    pub is_filling: bool,
 }
 
 /// The audit log of a server. Clones share it.
@@ -87,6 +105,8 @@ pub struct Audit(Arc<Inner>);
 
 struct Inner {
     sink: Option<Sink>,
+    /// For what was refused or missed.
+    refused: Option<Sink>,
     replays: Option<Replays>,
 }
 
@@ -99,8 +119,8 @@ struct Sink {
 }
 
 /// What the writer and those who hand events to it share.
-#[derive(Default)]
 struct Shared {
+    places_max: usize,
     /// Places taken: events between the threads that serve and the file.
     places: CachePadded<AtomicUsize>,
     lines: AtomicU64,
@@ -108,6 +128,9 @@ struct Shared {
     /// Dropped events that no line has told of yet.
     missing: AtomicU64,
     is_failing: AtomicBool,
+    /// Of the disk; all bits where that is not known.
+    free_bytes: AtomicU64,
+    is_filling: AtomicBool,
 }
 
 /// What is sent to the writer.
@@ -133,25 +156,16 @@ impl Audit {
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
         let replays = config.warns_of_replays.then(Replays::default);
         let Some(path) = &config.file else {
-            return Ok(Audit(Arc::new(Inner { sink: None, replays })));
+            return Ok(Audit(Arc::new(Inner { sink: None, refused: None, replays })));
         };
-        let file = file::AuditFile::open(
-            path,
-            config.size_max_bytes,
-            config.files_kept,
-            config.permissions,
-        )?;
-        // Bounded by the places: an event is sent only with one.
-        let (messages, inbox) = unbounded();
-        let shared = Arc::<Shared>::default();
-        let writer = writer::Writer::new(file, inbox, shared.clone(), clock);
-        let thread = std::thread::Builder::new()
-            .name("jeton-audit".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|source| AuditError::File { file: path.clone(), source })?;
-        let thread = Mutex::new(Some(thread));
-        let sink = Sink { messages, shared, is_required: config.is_required, thread };
-        Ok(Audit(Arc::new(Inner { sink: Some(sink), replays })))
+        let (permissions, aside) = (config.permissions, refused_path(path));
+        let file =
+            file::AuditFile::open(path, config.size_max_bytes, config.files_kept, permissions)?;
+        let (size_max, kept) = (config.refused_size_max_bytes, config.refused_files_kept.max(1));
+        let refused = file::AuditFile::open(&aside, size_max, kept, permissions)?;
+        let sink = Sink::start(path, file, EVENTS_MAX, config.is_required, clock.clone())?;
+        let refused = Sink::start(&aside, refused, REFUSED_EVENTS_MAX, false, clock)?;
+        Ok(Audit(Arc::new(Inner { sink: Some(sink), refused: Some(refused), replays })))
     }
 
     /// Takes places for `events` events, before what they tell of is done.
@@ -175,9 +189,11 @@ impl Audit {
         if let Some(replays) = self.0.replays.as_ref().filter(|_| event.is_replay) {
             replays.warn(&event);
         }
-        let Some(sink) = &self.0.sink else { return };
+        let is_refusal = event.is_refusal();
+        let sink = if is_refusal { &self.0.refused } else { &self.0.sink };
+        let Some(sink) = sink else { return };
         let shared = &sink.shared;
-        if permit.places > 0 {
+        if permit.places > 0 && !is_refusal {
             permit.places -= 1;
         } else if !shared.take(1) {
             shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -206,16 +222,50 @@ impl Audit {
     /// What is counted.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.0.sink.as_ref().map(|sink| sink.shared.stats()).unwrap_or_default()
+        let of = |sink: &Option<Sink>| sink.as_ref().map(|sink| sink.shared.stats());
+        let refused = of(&self.0.refused).unwrap_or_default();
+        let done = of(&self.0.sink).unwrap_or_default();
+        Stats { refused_lines: refused.lines, refused_dropped: refused.dropped, ..done }
     }
 
     /// Writes what was handed over, syncs the file and ends the writer. Events that come later are
     /// dropped.
     pub fn close(&self) {
-        let Some(sink) = &self.0.sink else { return };
-        let thread = sink.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.sink.iter().chain(&self.0.refused).for_each(Sink::close);
+    }
+}
+
+/// The file for what was refused or missed, beside that for what was done.
+#[must_use]
+pub fn refused_path(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".refused");
+    name.into()
+}
+
+impl Sink {
+    fn start(
+        path: &Path,
+        file: file::AuditFile,
+        places_max: usize,
+        is_required: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Sink, AuditError> {
+        // Bounded by the places: an event is sent only with one.
+        let (messages, inbox) = unbounded();
+        let shared = Arc::new(Shared::new(places_max));
+        let writer = writer::Writer::new(file, inbox, shared.clone(), clock);
+        let thread = std::thread::Builder::new()
+            .name("jeton-audit".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| AuditError::File { file: path.to_owned(), source })?;
+        Ok(Sink { messages, shared, is_required, thread: Mutex::new(Some(thread)) })
+    }
+
+    fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return };
-        if sink.messages.send(Message::Close).is_err() || thread.join().is_err() {
+        if self.messages.send(Message::Close).is_err() || thread.join().is_err() {
             tracing::error!("the writer of the audit log ended before it was told to");
         }
     }
@@ -228,10 +278,23 @@ impl fmt::Debug for Audit {
 }
 
 impl Shared {
+    fn new(places_max: usize) -> Shared {
+        Shared {
+            places_max,
+            places: CachePadded::default(),
+            lines: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
+            is_failing: AtomicBool::new(false),
+            free_bytes: AtomicU64::new(u64::MAX),
+            is_filling: AtomicBool::new(false),
+        }
+    }
+
     /// Takes places, all or none.
     fn take(&self, places: usize) -> bool {
         let taken = self.places.fetch_add(places, Ordering::Relaxed);
-        let is_room = taken.saturating_add(places) <= EVENTS_MAX;
+        let is_room = taken.saturating_add(places) <= self.places_max;
         if !is_room {
             self.give_back(places);
         }
@@ -247,6 +310,10 @@ impl Shared {
             lines: self.lines.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             is_failing: self.is_failing.load(Ordering::Relaxed),
+            free_bytes: Some(self.free_bytes.load(Ordering::Relaxed))
+                .filter(|free| *free < u64::MAX),
+            is_filling: self.is_filling.load(Ordering::Relaxed),
+            ..Stats::default()
         }
     }
 }

@@ -21,6 +21,8 @@ fn start(is_required: bool) -> (tempfile::TempDir, Audit) {
         is_required,
         size_max_bytes: SIZE_MIN_BYTES,
         files_kept: 0,
+        refused_size_max_bytes: SIZE_MIN_BYTES,
+        refused_files_kept: 1,
         warns_of_replays: false,
     };
     let audit = Audit::start(&config, Arc::new(SystemClock::new())).unwrap();
@@ -45,7 +47,9 @@ fn what_was_handed_over_is_in_the_file_at_the_close() {
         "status": 200, "address": "192.0.2.7:4711",
     });
     assert_eq!((lines.len(), &lines[2]), (3, &expected));
-    assert_eq!(audit.stats(), Stats { lines: 3, dropped: 0, is_failing: false });
+    let stats = audit.stats();
+    assert_eq!((stats.lines, stats.dropped, stats.is_failing), (3, 0, false));
+    assert!(stats.free_bytes.is_some(), "it looks at its disk");
 }
 
 #[test]
@@ -83,4 +87,28 @@ fn who_asks_is_told_once_the_line_is_in_the_file() {
     assert_eq!(lines(&dir).len(), 1);
     let (_dir, relaxed) = start(false);
     assert!(relaxed.written().is_none(), "nobody waits where it is not required");
+}
+
+#[test]
+fn p8_a_flood_of_refusals_takes_no_place_and_no_line_of_what_was_done() {
+    let (dir, audit) = start(true);
+    for n in 0..100_000 {
+        // As a request does that is refused: its place is free again.
+        let mut permit = audit.reserve(1).unwrap();
+        let outcome = if n % 2 == 0 { "not_found" } else { "already_consumed" };
+        audit.tell(&mut permit, Event { outcome, ..some_event() });
+    }
+    audit.tell(&mut audit.reserve(1).unwrap(), some_event());
+    audit.close();
+    let done = lines(&dir);
+    assert_eq!((done.len(), &done[0]["seq"], done[0].get("missing")), (1, &1.into(), None));
+    let stats = audit.stats();
+    assert_eq!((stats.lines, stats.dropped), (1, 0));
+    assert_eq!(stats.refused_lines + stats.refused_dropped, 100_000);
+    let mut bytes = 0;
+    let names = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap());
+    for entry in names.filter(|entry| entry.file_name().to_string_lossy().contains("refused")) {
+        bytes += entry.metadata().unwrap().len();
+    }
+    assert!(bytes <= 2 * SIZE_MIN_BYTES, "{bytes} bytes");
 }

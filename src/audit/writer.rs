@@ -24,6 +24,8 @@ const BATCH_LEN: usize = 256 * 1024;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a disk that refused rests.
 const RETRY: Duration = Duration::from_millis(100);
+/// A disk with less, or less than a tenth of it, fills up.
+const FREE_MIN_BYTES: u64 = 1 << 30;
 /// How often it is told that events were dropped.
 const TOLD_PERIOD: Duration = Duration::from_secs(10);
 
@@ -80,6 +82,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
+        self.look_at_disk();
         while !self.is_closing {
             let wait = if self.retry_at.is_some() { RETRY } else { TICK };
             match self.inbox.recv_timeout(wait) {
@@ -117,7 +120,7 @@ impl Writer {
     }
 
     fn take_all(&mut self) {
-        while self.waiting.len() < super::EVENTS_MAX
+        while self.waiting.len() < self.shared.places_max
             && let Ok(message) = self.inbox.try_recv()
         {
             self.take(message);
@@ -221,12 +224,24 @@ impl Writer {
             self.failed(&error);
         }
         self.sync();
+        self.look_at_disk();
         let dropped = self.shared.dropped.load(Ordering::Relaxed);
         let is_time = self.told_at.is_none_or(|at| now.saturating_sub(at) >= TOLD_PERIOD);
         if dropped != self.told_dropped && is_time {
             tracing::error!(dropped, "events were dropped, the audit log tells how many");
             (self.told_at, self.told_dropped) = (Some(now), dropped);
         }
+    }
+
+    /// Notes how much of the disk is free, and says once that it is little.
+    fn look_at_disk(&self) {
+        let Ok((free_bytes, all_bytes)) = self.file.disk() else { return };
+        self.shared.free_bytes.store(free_bytes, Ordering::Relaxed);
+        let is_filling = free_bytes < FREE_MIN_BYTES.min(all_bytes / 10);
+        if is_filling && !self.shared.is_filling.swap(is_filling, Ordering::Relaxed) {
+            tracing::warn!(free_bytes, "the disk of the audit log fills up");
+        }
+        self.shared.is_filling.store(is_filling, Ordering::Relaxed);
     }
 
     fn follow(&mut self) -> io::Result<()> {

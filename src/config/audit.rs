@@ -29,6 +29,20 @@ pub struct AuditArgs {
     #[arg(long, env = "JETON_AUDIT_KEEP", default_value = "0", value_name = "N")]
     audit_keep: String,
 
+    /// Size up to which the file for what was refused or missed grows, which is named as the audit log
+    /// with .refused behind it
+    #[arg(
+        long,
+        env = "JETON_AUDIT_REFUSED_MAX_SIZE",
+        default_value = "64MiB",
+        value_name = "SIZE"
+    )]
+    audit_refused_max_size: String,
+
+    /// Such files put aside that are kept
+    #[arg(long, env = "JETON_AUDIT_REFUSED_KEEP", default_value = "4", value_name = "N")]
+    audit_refused_keep: String,
+
     /// Log a warning, at most once a second, where a consumed token is presented again
     #[arg(long, env = "JETON_WARN_ON_REPLAY", value_parser = FalseyValueParser::new())]
     warn_on_replay: bool,
@@ -47,6 +61,9 @@ impl AuditArgs {
             size_max_bytes: reader.size("--audit-max-size", &self.audit_max_size),
             files_kept: reader.count("--audit-keep", &self.audit_keep),
             permissions,
+            refused_size_max_bytes: reader
+                .size("--audit-refused-max-size", &self.audit_refused_max_size),
+            refused_files_kept: reader.count("--audit-refused-keep", &self.audit_refused_keep),
             warns_of_replays: self.warn_on_replay,
         };
         (config.file.is_some() || config.is_required || config.warns_of_replays).then_some(config)
@@ -58,8 +75,17 @@ pub(super) fn validate(config: &audit::Config, mistakes: &mut Vec<String>) {
     if config.is_required && config.file.is_none() {
         mistakes.push("--audit-required needs --audit: the file".to_owned());
     }
-    if config.size_max_bytes < SIZE_MIN_BYTES {
-        let min = ByteSize(SIZE_MIN_BYTES).display().iec();
-        mistakes.push(format!("--audit-max-size must be at least {min}"));
+    for (flag, size_max_bytes) in [
+        ("--audit-max-size", config.size_max_bytes),
+        ("--audit-refused-max-size", config.refused_size_max_bytes),
+    ] {
+        if size_max_bytes < SIZE_MIN_BYTES {
+            let min = ByteSize(SIZE_MIN_BYTES).display().iec();
+            mistakes.push(format!("{flag} must be at least {min}"));
+        }
+    }
+    if !(1..=1000).contains(&config.refused_files_kept) {
+        let kept = config.refused_files_kept;
+        mistakes.push(format!("--audit-refused-keep must be 1 to 1000, not {kept}"));
     }
 }

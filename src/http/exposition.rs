@@ -78,7 +78,12 @@ impl Reading {
         let failing = u64::from(audited.is_failing);
         sheet.gauge("audit_failing", "1 where the audit log cannot be written", failing)?;
         sheet.counter("audit_lines", "Lines written to the audit log", audited.lines)?;
-        sheet.counter("audit_dropped", "Events without a line in it", audited.dropped)
+        sheet.counter("audit_dropped", "Events without a line in it", audited.dropped)?;
+        let (lines, dropped) = (audited.refused_lines, audited.refused_dropped);
+        sheet.counter("audit_refused_lines", "Lines of what was refused or missed", lines)?;
+        sheet.counter("audit_refused_dropped", "Such events without a line", dropped)?;
+        let Some(free_bytes) = audited.free_bytes else { return Ok(()) };
+        sheet.gauge("audit_disk_free_bytes", "Free on the disk of the audit log", free_bytes)
     }
 
     fn encode_http(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -20,23 +20,32 @@ use crate::server::{Launch, Server};
 use crate::support::{eventually, not_run};
 use crate::volume::volume;
 
-const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+pub const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// The lines of a file; the last may be half a one where the server was killed.
-fn lines(file: &Path) -> Vec<Value> {
+pub fn lines(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).expect("the audit log is there");
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     text[..whole].lines().filter(|line| !line.is_empty()).map(read).collect()
 }
 
-/// All lines of a server that is stopped.
-fn lines_at_the_end(server: Server, file: &Path) -> Vec<Value> {
+/// All lines of a server that is stopped: what was done, and what was refused or missed.
+fn lines_at_the_end(server: Server, file: &Path) -> [Vec<Value>; 2] {
     server.stop_well();
-    lines(file)
+    let both = [lines(file), lines(&refused(file))];
+    both.iter().for_each(|lines| assert_whole(lines));
+    both
 }
 
-fn launch(dir: &Path) -> Launch {
+/// The file for what was refused or missed.
+fn refused(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".refused");
+    name.into()
+}
+
+pub fn launch(dir: &Path) -> Launch {
     let file = dir.join("audit.log");
     Launch::on(&dir.join("data")).flag("--audit", file.to_str().expect("UTF-8"))
 }
@@ -45,6 +54,14 @@ fn launch(dir: &Path) -> Launch {
 fn what(line: &Value) -> (&str, &str, u64) {
     let text = |name: &str| line[name].as_str().expect("a text");
     (text("operation"), text("outcome"), line["status"].as_u64().unwrap_or(0))
+}
+
+fn told(lines: &[Value]) -> Vec<(&str, &str, u64)> {
+    lines.iter().map(what).collect()
+}
+
+fn mode(file: &Path) -> u32 {
+    fs::metadata(file).expect("a file").permissions().mode() & 0o777
 }
 
 #[track_caller]
@@ -83,48 +100,50 @@ fn every_operation_is_a_line_for_each_token() {
     expect(&client.resolve(&token), 404);
     expect(&client.post("/v1/consume", &list.to_string()), 200);
     expect(&client.revoke(UNKNOWN), 204);
-    let lines = lines_at_the_end(server, &dir.path().join("audit.log"));
-    assert_whole(&lines);
-    let told: Vec<_> = lines.iter().map(what).collect();
+    let file = dir.path().join("audit.log");
+    let [done, missed] = lines_at_the_end(server, &file);
     let expected = [
         ("issue", "ok", 201),
         ("issue", "ok", 201),
         ("issue", "exists", 200),
-        ("issue", "conflict", 409),
         ("issue", "ok", 201),
         ("issue", "ok", 200),
-        ("issue", "out_of_limits", 200),
         ("resolve", "ok", 200),
-        ("resolve", "not_found", 404),
         ("resolve", "ok", 200),
-        ("resolve", "not_found", 200),
         ("resolve", "ok", 200),
         ("extend", "ok", 200),
         ("status", "ok", 200),
         ("consume", "ok", 200),
         ("consume", "ok", 200),
         ("consume", "ok", 200),
+        ("consume", "ok", 200),
+        ("revoke", "ok", 204),
+    ];
+    assert_eq!(told(&done), expected);
+    let expected = [
+        ("issue", "conflict", 409),
+        ("issue", "out_of_limits", 200),
+        ("resolve", "not_found", 404),
+        ("resolve", "not_found", 200),
         ("consume", "already_consumed", 404),
         ("resolve", "already_consumed", 404),
         ("consume", "already_consumed", 200),
         ("consume", "not_found", 200),
-        ("consume", "ok", 200),
-        ("revoke", "ok", 204),
     ];
-    assert_eq!(told, expected);
-    let flagged = |name: &str| -> Vec<usize> {
+    assert_eq!(told(&missed), expected);
+    let flagged = |lines: &[Value], name: &str| -> Vec<usize> {
         (0..lines.len()).filter(|at| lines[*at][name] == true).collect()
     };
-    assert_eq!((flagged("replay"), flagged("retry")), (vec![17, 18, 19], vec![16]));
-    let by: Vec<_> = [0, 1, 4, 7, 11, 21].iter().map(|at| lines[*at]["by"].as_str()).collect();
+    assert_eq!((flagged(&done, "replay"), flagged(&done, "retry")), (vec![], vec![12]));
+    assert_eq!((flagged(&missed, "replay"), flagged(&missed, "retry")), (vec![4, 5, 6], vec![]));
+    let by: Vec<_> = [0, 1, 3, 5, 7, 13].iter().map(|at| done[*at]["by"].as_str()).collect();
     let (reference, token) = (Some("reference"), Some("token"));
     assert_eq!(by, [None, reference, Some("idempotency_key"), token, reference, reference]);
     // One digest from the issue to the last try.
-    for at in [7, 9, 12, 13, 14, 17, 18, 19] {
-        assert_eq!(lines[at]["digest"], lines[0]["digest"], "{at}");
+    for line in [5, 6, 8, 9, 10].map(|at| &done[at]).into_iter().chain(&missed[4..7]) {
+        assert_eq!(line["digest"], done[0]["digest"], "{line}");
     }
-    let mode = fs::metadata(dir.path().join("audit.log")).expect("a file").permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!([&file, &refused(&file)].map(|file| mode(file)), [0o600; 2]);
 }
 
 #[test]
@@ -156,16 +175,15 @@ fn every_wrong_access_is_a_line() {
         conn.send(&request("GET", "/metrics", &headers, b"")).expect("sends");
         assert_eq!(conn.response().expect("an answer").status, status);
     }
-    let lines = lines_at_the_end(server, &dir.path().join("audit.log"));
-    assert_whole(&lines);
+    let [done, lines] = lines_at_the_end(server, &dir.path().join("audit.log"));
+    let told: Vec<_> = done.iter().map(what).collect();
+    assert_eq!(told, [("issue", "ok", 201), ("resolve", "ok", 200)]);
     let told: Vec<_> = lines.iter().map(what).collect();
     let expected = [
-        ("issue", "ok", 201),
         ("resolve", "not_found", 404),
         ("consume", "forbidden", 403),
         ("unknown", "unauthorized", 401),
         ("unknown", "unauthorized", 401),
-        ("resolve", "ok", 200),
         ("revoke", "unauthorized", 401),
         ("unknown", "malformed", 400),
         ("admin", "unauthorized", 401),
@@ -173,12 +191,12 @@ fn every_wrong_access_is_a_line() {
     ];
     assert_eq!(told, expected);
     let id = |key: &str| key["Bearer jeton_".len()..][..8].to_owned();
-    assert_eq!((&lines[0]["key"], &lines[0]["namespace"]), (&json!(id(&all)), &json!("shop-a")));
-    assert_eq!((&lines[1]["key"], &lines[1]["namespace"]), (&json!(id(&other)), &json!("shop-b")));
-    assert_ne!(lines[1]["digest"], lines[0]["digest"], "of another namespace");
-    assert_eq!((&lines[5]["anonymous"], &lines[5]["key"]), (&json!(true), &Value::Null));
-    assert_eq!((&lines[3]["anonymous"], &lines[3]["key"]), (&Value::Null, &Value::Null));
-    assert!(lines.iter().all(|line| {
+    assert_eq!((&done[0]["key"], &done[0]["namespace"]), (&json!(id(&all)), &json!("shop-a")));
+    assert_eq!((&lines[0]["key"], &lines[0]["namespace"]), (&json!(id(&other)), &json!("shop-b")));
+    assert_ne!(lines[0]["digest"], done[0]["digest"], "of another namespace");
+    assert_eq!((&done[1]["anonymous"], &done[1]["key"]), (&json!(true), &Value::Null));
+    assert_eq!((&lines[2]["anonymous"], &lines[2]["key"]), (&Value::Null, &Value::Null));
+    assert!(lines.iter().chain(&done).all(|line| {
         let address = line["address"].as_str().expect("an address");
         address.starts_with("127.0.0.1:") && !address.ends_with(":0")
     }));
@@ -202,8 +220,7 @@ fn rivals_leave_one_line_each_and_no_gap() {
             });
         }
     });
-    let lines = lines_at_the_end(server, &dir.path().join("audit.log"));
-    assert_whole(&lines);
+    let lines = lines_at_the_end(server, &dir.path().join("audit.log")).concat();
     let mut counts = BTreeMap::<_, usize>::new();
     for line in &lines {
         *counts.entry((what(line).0, what(line).1)).or_default() += 1;
@@ -302,7 +319,9 @@ fn p9_no_secret_is_in_the_audit_log() {
 fn assert_silent(dir: &Path, secrets: &[String]) {
     let file = dir.join("audit.log");
     assert!(!lines(&file).is_empty(), "there is something to search");
-    let bytes = fs::read(&file).expect("a file");
+    assert!(!lines(&refused(&file)).is_empty(), "there too");
+    let read = |file: &Path| fs::read(file).expect("a file");
+    let bytes = [read(&file), read(&refused(&file))].concat();
     let text = String::from_utf8_lossy(&bytes).to_lowercase();
     let fixed = [crate::secrecy::PAYLOAD, crate::secrecy::ORDER, crate::secrecy::KEY];
     for secret in secrets.iter().map(String::as_str).chain(fixed) {
@@ -325,7 +344,7 @@ fn a_full_file_is_put_aside_and_one_that_was_taken_away_is_begun_again() {
     let file = dir.path().join("audit.log");
     let server = launch(dir.path()).flag("--audit-max-size", "1MiB").start();
     let mut client = Client::of(&server);
-    let tokens = vec![UNKNOWN; 1000];
+    let tokens = vec![client.issued(r#"{"payload":1}"#).token; 1000];
     let list = json!({ "tokens": tokens }).to_string();
     let rounds = 12;
     for _ in 0..rounds {
@@ -334,7 +353,7 @@ fn a_full_file_is_put_aside_and_one_that_was_taken_away_is_begun_again() {
     let aside = dir.path().join("kept-by-somebody");
     fs::rename(&file, &aside).expect("it is renamed");
     eventually("it is begun again", || file.exists());
-    expect(&client.resolve(UNKNOWN), 404);
+    expect(&client.resolve(&tokens[0]), 200);
     server.stop_well();
     let mut all = Vec::new();
     let mut names: Vec<_> = fs::read_dir(dir.path())
@@ -351,7 +370,7 @@ fn a_full_file_is_put_aside_and_one_that_was_taken_away_is_begun_again() {
     // It may have been taken away before or after one that was put aside.
     all.sort_by_key(|line| line["seq"].as_u64());
     assert_whole(&all);
-    assert_eq!(all.len(), rounds * 1000 + 1);
+    assert_eq!(all.len(), 1 + rounds * 1000 + 1);
 }
 
 #[test]
@@ -390,14 +409,20 @@ fn a_full_disk_refuses_what_must_be_audited_and_nothing_else() {
                 acknowledged += 1;
             }
         }
+        let mut admin = Conn::open(server.admin).expect("connects");
+        admin.send(&request("GET", "/readyz", &[], b"")).expect("sends");
+        let ready = admin.response().expect("an answer");
+        expect(&ready, 200);
+        for line in ["warning: audit_disk: ", "warning: audit_failing: "] {
+            assert!(ready.text().contains(line), "{}", ready.text());
+        }
         disk.give_back();
         eventually("changes come back", || {
             let is_done = client.consume(&token).status == 200;
             acknowledged += usize::from(is_done);
             is_done && !is_failing(&server)
         });
-        let told = lines_at_the_end(server, &file);
-        assert_whole(&told);
+        let [told, _] = lines_at_the_end(server, &file);
         let done = told.iter().filter(|line| what(line).1 == "ok").count();
         assert_eq!(done, acknowledged, "each change has its line, also those made meanwhile");
     }
@@ -451,8 +476,7 @@ fn who_is_turned_away_below_http_is_a_line() {
         conn.send(&get).expect("sends");
         assert_eq!(conn.response().expect("an answer").status, status);
     }
-    let lines = lines_at_the_end(server, &dir.path().join("audit.log"));
-    assert_whole(&lines);
+    let [_, lines] = lines_at_the_end(server, &dir.path().join("audit.log"));
     let told: Vec<_> = lines.iter().map(what).collect();
     let expected = [
         ("connect", "plain_http", 0),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use bytesize::ByteSize;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
@@ -11,7 +12,7 @@ use super::entrance::{Shown, Viewer, enter, is_open};
 use super::{TEXT, View, text};
 use crate::engine::Engine;
 use crate::http::exposition::Reading;
-use crate::http::{backup, namespaces, openapi};
+use crate::http::{Gauges, backup, namespaces, openapi};
 use crate::keys::Keys;
 use crate::scope::Scope;
 use crate::warning::Warning;
@@ -68,14 +69,24 @@ fn readiness(view: &View) -> Result<(), String> {
 
 /// Conditions that an operator must know of; none of them makes the server unready.
 fn warnings(view: &View) -> BTreeMap<Warning, String> {
-    let mut warnings = view.engine.get().map(Engine::warnings).unwrap_or_default();
+    let mut standing = view.engine.get().map(Engine::warnings).unwrap_or_default();
     let table = view.keys.get().map(Keys::table);
     let refused: Vec<String> =
         table.iter().flat_map(|table| table.refused()).map(ToString::to_string).collect();
     if !refused.is_empty() {
-        warnings.insert(Warning::NamespaceTags, refused.join("; "));
+        standing.insert(Warning::NamespaceTags, refused.join("; "));
     }
-    warnings
+    let audited = view.gauges.get().and_then(Gauges::audited).unwrap_or_default();
+    if audited.is_filling {
+        let free = ByteSize(audited.free_bytes.unwrap_or_default()).display().iec();
+        let text = format!("{free} are free on the disk of the audit log: make room (--audit)");
+        standing.insert(Warning::AuditDisk, text);
+    }
+    if audited.is_failing {
+        let text = "the audit log cannot be written; the server's log says why (--audit)";
+        standing.insert(Warning::AuditFailing, text.to_owned());
+    }
+    standing
 }
 
 /// `ready` and a line for each warning, or the reason why not.
