@@ -167,7 +167,8 @@ impl Front {
         let certificates = config.tls.as_ref().map(Certificates::open).transpose()?;
         let tls = certificates.as_ref().map(Certificates::tls);
         let web = config.http.web.clone();
-        let admin = Admin::start(admin, early, config.keys.is_some(), web, tls.clone())?;
+        let is_guarded = config.keys.is_some();
+        let admin = Admin::start(admin, early, is_guarded, web, tls.clone(), http.limits)?;
         let http = http::Config { tls, audit, ..http };
         Ok(Front { runtime, http, data, admin, admin_address, certificates })
     }

@@ -156,8 +156,8 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
     let mut data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let address = data[0].local_addr().unwrap();
     let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-    let admin = admin::Admin::start(own, data[0].try_clone().unwrap(), false, Web::default(), None)
-        .unwrap();
+    let (early, limits) = (data[0].try_clone().unwrap(), Limits::default());
+    let admin = admin::Admin::start(own, early, false, Web::default(), None, limits).unwrap();
     let ask = || {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -209,7 +209,8 @@ fn while_the_log_is_read_a_tls_listener_says_so_over_tls() {
     let data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let address = data.local_addr().unwrap();
     let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-    let admin = admin::Admin::start(own, data, false, Web::default(), Some(tls)).unwrap();
+    let (web, limits) = (Web::default(), Limits::default());
+    let admin = admin::Admin::start(own, data, false, web, Some(tls), limits).unwrap();
     let socket = || {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,17 +1,20 @@
 //! The admin listener: whether the server lives, whether it is ready, and what it measures.
 //!
 //! It begins before the log is read, so that `/readyz` can say so; meanwhile it also answers the
-//! data listener's connections, with 503. Its load is small and its clients are ours, so it has one
-//! thread and plain limits. Where TLS is spoken, it is spoken here too: keys travel here as well.
+//! data listener's connections, with 503. Its load is small, so it has one thread; but anyone may
+//! connect who can reach the port, so it has the limits of the data listener. Where TLS is spoken, it
+//! is spoken here too: keys travel here as well.
 //!
-//! `entrance` is who may ask, `answers` is what they get.
+//! `seats` is who has a place and for how long, `entrance` who may ask, `answers` what they get.
 
 mod answers;
 mod entrance;
+mod seats;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,16 +26,18 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, watch};
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::respond::Problem;
 use super::tls::{self, Opened};
 use super::web::Web;
-use super::{Gauges, backup, head, respond};
+use super::{Gauges, Limits, backup, head, respond};
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::scope::Scope;
@@ -40,13 +45,8 @@ use crate::time::UnixMillis;
 use crate::tls::{Peer, Tls};
 use answers::answer;
 use entrance::{Shown, audit, enter, from_a_page, page};
+use seats::{Doing, Seat, Seated, Seats, Watched};
 
-/// The most connections at once, on each of the two listeners.
-const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may take for a head, idle time included.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a TLS handshake may take.
-const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client that is turned away may take to say what it wanted.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -61,6 +61,8 @@ struct View {
     is_guarded: bool,
     /// Which pages in a browser may ask.
     web: Web,
+    /// Of connections.
+    limits: Limits,
 }
 
 /// How far the server is.
@@ -91,8 +93,9 @@ impl Admin {
         is_guarded: bool,
         web: Web,
         tls: Option<Tls>,
+        limits: Limits,
     ) -> io::Result<Admin> {
-        let view = Arc::new(View { is_guarded, web, ..View::default() });
+        let view = Arc::new(View { is_guarded, web, limits, ..View::default() });
         let (stage, stages) = watch::channel(Stage::Recovering);
         let shown = view.clone();
         let thread = std::thread::Builder::new()
@@ -130,13 +133,14 @@ fn run(
     mut stages: watch::Receiver<Stage>,
     tls: Option<Tls>,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let shown = (view.clone(), tls.clone());
-        let turning_away = tokio::spawn(accept(data, move |socket| turn_away(socket, tls.clone())));
-        let answering = tokio::spawn(accept(listener, move |socket| {
+        let turning_away =
+            spawn_local(accept(data, move |socket, _| turn_away(socket, tls.clone())));
+        let answering = spawn_local(accept(listener, move |socket, seat| {
             let (view, tls) = shown.clone();
-            serve(socket, view, tls)
+            serve(socket, seat, view, tls)
         }));
         // An error means that nobody can tell us any more: then the server is over.
         let _ = stages.wait_for(|stage| *stage != Stage::Recovering).await;
@@ -150,24 +154,22 @@ fn run(
 /// Accepts connections and spawns `handle` for each, a limited number at once.
 async fn accept<F>(
     listener: TcpListener,
-    handle: impl Fn(TcpStream) -> F + Send + 'static,
+    handle: impl Fn(TcpStream, Rc<Seat>) -> F + 'static,
 ) -> io::Result<()>
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = ()> + 'static,
 {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let seats = Rc::<Seats>::default();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return Ok(());
-        };
         match listener.accept().await {
             Ok((socket, _)) => {
-                let handled = handle(socket);
-                tokio::spawn(async move {
-                    handled.await;
-                    drop(place);
-                });
+                match seats.take() {
+                    Some(seat) => take_on(handle(socket, seat.clone()), seat),
+                    None => drop(socket.try_write(&respond::TOO_MANY_CONNECTIONS)),
+                }
+                // Those that are there already ask before others may take their places.
+                yield_now().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -175,6 +177,16 @@ where
             }
         }
     }
+}
+
+/// Serves a connection until it ends, or gives way to another.
+fn take_on(handled: impl Future<Output = ()> + 'static, seat: Rc<Seat>) {
+    spawn_local(async move {
+        tokio::select! {
+            () = handled => (),
+            () = seat.given_up() => tracing::debug!("an admin connection gives way to another"),
+        }
+    });
 }
 
 /// Reads what the client wanted, as far as it comes, and tells it to come again.
@@ -211,16 +223,16 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-async fn serve(socket: TcpStream, view: Arc<View>, tls: Option<Tls>) {
+async fn serve(socket: TcpStream, seat: Rc<Seat>, view: Arc<View>, tls: Option<Tls>) {
     let Ok(address) = socket.peer_addr() else { return };
     let Some(tls) = tls else {
-        return serve_stream(socket, address, None, view).await;
+        return serve_stream(socket, seat, address, None, view).await;
     };
     let opening = tls::open(socket, tls.admin(), |socket| socket);
-    match timeout(TLS_HANDSHAKE_TIMEOUT, opening).await {
+    match timeout(view.limits.tls_handshake_timeout, opening).await {
         Ok(Ok(Opened::Tls(stream))) => {
             let peer = tls::peer_of(&stream);
-            serve_stream(stream, address, peer, view).await;
+            serve_stream(stream, seat, address, peer, view).await;
         }
         Ok(Ok(Opened::Plain(socket))) => {
             audit(&view, address, "connect", "plain_http", None, None);
@@ -249,13 +261,16 @@ async fn speaks_tls(mut socket: TcpStream) {
 
 async fn serve_stream(
     socket: impl Stream,
+    seat: Rc<Seat>,
     address: SocketAddr,
     peer: Option<Peer>,
     view: Arc<View>,
 ) {
     let given_up = Arc::new(Notify::new());
     let gone = given_up.clone();
+    let socket = Watched::new(socket, seat.clone(), view.limits);
     let service = service_fn(move |request: Request<Incoming>| {
+        seat.enter(Doing::Answering);
         let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let shown = Shown { key, peer: peer.as_ref(), address: Some(address) };
         let (method, path) = (request.method(), request.uri().path());
@@ -280,23 +295,25 @@ async fn serve_stream(
             let table = response.is_none().then(|| keys.table())?;
             shown.access(&table, UnixMillis(0))
         });
-        let (view, given_up) = (view.clone(), gone.clone());
+        let (view, given_up, seat) = (view.clone(), gone.clone(), seat.clone());
         async move {
+            let seated = |body| Seated::new(body, seat.clone());
             if let Some(mut response) = response {
                 if let Some(origin) = origin {
                     head::readable_by(origin, response.headers_mut());
                 }
-                return Ok::<_, Infallible>(response.map(Either::Left));
+                return Ok::<_, Infallible>(response.map(|body| seated(Either::Left(body))));
             }
+            seat.streams();
             let response = backup::answer(view.engine.get().cloned(), given_up).await;
             let status = response.status();
             let outcome = backup::meaning(status);
             audit(&view, address, "backup", outcome, Some(status), access);
-            Ok(response)
+            Ok(response.map(seated))
         }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 * 1024);
+    builder.header_read_timeout(None).max_buf_size(16 * 1024);
     tokio::select! {
         served = builder.serve_connection(TokioIo::new(socket), service) => {
             if let Err(error) = served {

@@ -1,0 +1,339 @@
+//! The places of the admin listener, and who gives way: a probe always finds one.
+//!
+//! There are [`SEATS_MAX`] of them. A new connection that finds none free takes that of the one that
+//! has been doing nothing for longest: idle, in the middle of a head or a handshake, or not reading
+//! its answer. Where none of them does nothing, the one whose answer has taken longest gives way. A
+//! backup that runs is none of these; it ends only by its own time limit.
+//!
+//! The time limits are those of the data listener: `--idle-timeout` without a request,
+//! `--header-timeout` for a head, `--write-timeout` for a peer that takes nothing.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hyper::body::{Body, Frame, SizeHint};
+use slab::Slab;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
+
+use crate::engine::STALLED_AFTER;
+use crate::http::Limits;
+
+/// The most connections at once, on each of the two listeners.
+const SEATS_MAX: usize = 64;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// TLS is being agreed on, or the connection is about to be turned away.
+    Beginning,
+    /// Nothing: no request has begun.
+    Idle,
+    /// The head of a request is arriving.
+    Head,
+    /// A request is answered.
+    Answering,
+}
+
+/// All places of a listener.
+#[derive(Default)]
+pub(super) struct Seats {
+    taken: RefCell<Slab<Rc<State>>>,
+    /// Counts changes, so that it can be told what was first.
+    changes: Cell<u64>,
+}
+
+struct State {
+    doing: Cell<Doing>,
+    /// The change by which it came to do that, or to wait for its peer.
+    since: Cell<u64>,
+    /// Its peer takes nothing of what is sent.
+    is_stalled: Cell<bool>,
+    /// Its last answer is a stream with a time limit of its own.
+    is_stream: Cell<bool>,
+    gives_way: Notify,
+    /// Whose read had nothing, and who does not try again by itself.
+    reader: RefCell<Option<Waker>>,
+}
+
+impl State {
+    fn may_give_way(&self) -> bool {
+        match self.doing.get() {
+            Doing::Beginning | Doing::Head => true,
+            Doing::Idle => !(self.is_stream.get() && self.is_stalled.get()),
+            Doing::Answering => self.is_stalled.get() && !self.is_stream.get(),
+        }
+    }
+}
+
+/// One place; free again when dropped.
+pub(super) struct Seat {
+    seats: Rc<Seats>,
+    state: Rc<State>,
+    key: usize,
+}
+
+impl Seats {
+    /// A place: a free one, or that of the connection that gives way. `None` where none does.
+    pub(super) fn take(self: &Rc<Seats>) -> Option<Rc<Seat>> {
+        let mut taken = self.taken.borrow_mut();
+        if taken.len() >= SEATS_MAX {
+            let first = |gives_way: fn(&State) -> bool| {
+                let those = taken.iter().filter(|(_, state)| gives_way(state));
+                those.min_by_key(|(_, state)| state.since.get()).map(|(key, _)| key)
+            };
+            // Where all are busy, the answer that has taken longest; a probe does not wait for it.
+            let key =
+                first(State::may_give_way).or_else(|| first(|state| !state.is_stream.get()))?;
+            taken.remove(key).gives_way.notify_one();
+        }
+        let state = Rc::new(State {
+            doing: Cell::new(Doing::Beginning),
+            since: Cell::new(self.change()),
+            is_stalled: Cell::new(false),
+            is_stream: Cell::new(false),
+            gives_way: Notify::new(),
+            reader: RefCell::new(None),
+        });
+        let key = taken.insert(state.clone());
+        Some(Rc::new(Seat { seats: self.clone(), state, key }))
+    }
+
+    fn change(&self) -> u64 {
+        self.changes.set(self.changes.get() + 1);
+        self.changes.get()
+    }
+}
+
+impl Seat {
+    pub(super) fn enter(&self, doing: Doing) {
+        if self.state.doing.replace(doing) != doing {
+            self.state.since.set(self.seats.change());
+        }
+        match doing {
+            Doing::Answering => self.state.is_stream.set(false),
+            // The time for the next request begins, and the reader counts it.
+            Doing::Idle => drop(self.state.reader.take().map(Waker::wake)),
+            Doing::Beginning | Doing::Head => (),
+        }
+    }
+
+    /// The answer is a stream with a time limit of its own ([`STALLED_AFTER`]).
+    pub(super) fn streams(&self) {
+        self.state.is_stream.set(true);
+    }
+
+    fn stall(&self, is_stalled: bool) {
+        if self.state.is_stalled.replace(is_stalled) != is_stalled {
+            self.state.since.set(self.seats.change());
+        }
+    }
+
+    /// Resolves when the connection has to end for another.
+    pub(super) async fn given_up(&self) {
+        self.state.gives_way.notified().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken.borrow_mut();
+        // Who gave way has no place any more; its key may be another's.
+        if taken.get(self.key).is_some_and(|state| Rc::ptr_eq(state, &self.state)) {
+            taken.remove(self.key);
+        }
+    }
+}
+
+/// A time limit, and the change since which it counts.
+type Timer = Option<(u64, Pin<Box<Sleep>>)>;
+
+/// Counts from `since`; an error once `limit` has passed.
+fn poll_timer(
+    timer: &mut Timer,
+    since: u64,
+    limit: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<io::Error> {
+    if timer.as_ref().is_none_or(|(counted, _)| *counted != since) {
+        *timer = Some((since, Box::pin(sleep(limit))));
+    }
+    let Some((_, sleep)) = timer else { return Poll::Pending };
+    sleep.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+}
+
+/// A connection with its time limits.
+pub(super) struct Watched<S> {
+    stream: S,
+    seat: Rc<Seat>,
+    limits: Limits,
+    reading: Timer,
+    writing: Timer,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, seat: Rc<Seat>, limits: Limits) -> Watched<S> {
+        seat.enter(Doing::Idle);
+        Watched { stream, seat, limits, reading: None, writing: None }
+    }
+
+    /// What came of sending: notes whether the peer takes anything, and for how long it has not.
+    fn sent<T>(&mut self, sent: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.seat.stall(sent.is_pending());
+        if sent.is_ready() {
+            self.writing = None;
+            return sent;
+        }
+        let state = &self.seat.state;
+        let limit = if state.is_stream.get() { STALLED_AFTER } else { self.limits.write_timeout };
+        poll_timer(&mut self.writing, 0, limit, cx).map(Err)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let state = &this.seat.state;
+        let read = Pin::new(&mut this.stream).poll_read(cx, into);
+        if read.is_ready() {
+            if state.doing.get() == Doing::Idle {
+                this.seat.enter(Doing::Head);
+            }
+            return read;
+        }
+        let limit = match state.doing.get() {
+            Doing::Idle => this.limits.idle_timeout,
+            Doing::Head => this.limits.header_timeout,
+            Doing::Beginning | Doing::Answering => {
+                state.reader.replace(Some(cx.waker().clone()));
+                return Poll::Pending;
+            }
+        };
+        poll_timer(&mut this.reading, state.since.get(), limit, cx).map(Err)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.sent(written, cx)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        this.sent(flushed, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.sent(shut, cx)
+    }
+}
+
+/// An answer: once all of it was handed over, its connection is idle.
+pub(super) struct Seated<B> {
+    body: B,
+    seat: Rc<Seat>,
+}
+
+impl<B> Seated<B> {
+    pub(super) fn new(body: B, seat: Rc<Seat>) -> Seated<B> {
+        Seated { body, seat }
+    }
+}
+
+impl<B: Body + Unpin> Body for Seated<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for Seated<B> {
+    fn drop(&mut self) {
+        self.seat.enter(Doing::Idle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_given_up(seat: &Seat) -> bool {
+        let given_up = std::pin::pin!(seat.given_up());
+        given_up.poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn p8_who_has_done_nothing_for_longest_gives_way() {
+        let seats = Rc::<Seats>::default();
+        let all: Vec<_> = (0..SEATS_MAX).map(|_| seats.take().unwrap()).collect();
+        for seat in &all {
+            seat.enter(Doing::Answering);
+            seat.streams();
+        }
+        all[3].stall(true);
+        assert!(seats.take().is_none(), "a stream keeps its place, also while its peer rests");
+        all[9].enter(Doing::Idle);
+        all[7].enter(Doing::Idle);
+        all[7].enter(Doing::Head);
+        for seat in [&all[5], &all[2]] {
+            seat.enter(Doing::Answering);
+        }
+        all[5].stall(true);
+        for expected in [9, 7, 5, 2] {
+            let new = seats.take().unwrap();
+            assert!(is_given_up(&all[expected]), "{expected}");
+            new.enter(Doing::Answering);
+            new.streams();
+            std::mem::forget(new);
+        }
+        assert!(seats.take().is_none());
+        drop(all);
+        assert_eq!(seats.taken.borrow().len(), 4, "who gave way takes nobody's place along");
+    }
+
+    #[test]
+    fn the_last_bytes_of_a_stream_are_still_its_own() {
+        let seats = Rc::<Seats>::default();
+        let all: Vec<_> = (0..SEATS_MAX).map(|_| seats.take().unwrap()).collect();
+        for seat in &all {
+            seat.enter(Doing::Answering);
+            seat.streams();
+        }
+        all[1].stall(true);
+        all[1].enter(Doing::Idle);
+        assert!(seats.take().is_none());
+        all[1].stall(false);
+        assert!(seats.take().is_some());
+    }
+}
