@@ -96,14 +96,24 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_QUOTA", value_name = "QUOTA", value_delimiter = ';')]
     quota: Vec<String>,
 
-    /// Requests for what is not there, each second, of each key and each client address; one more
-    /// gets 429. 0: no limit [default: 1000 with --keys, else 0]
+    /// Requests for unknown tokens, each second, of each key, or of each client address where there
+    /// are no keys; one more gets 429. 0: no limit [default: 1000 with --keys, else 0]
     #[arg(long, env = "JETON_MISS_LIMIT", value_name = "N")]
     miss_limit: Option<String>,
 
     /// The same of each client address without a key or with wrong ones, where there are keys
     #[arg(long, env = "JETON_ANONYMOUS_MISS_LIMIT", default_value = "10", value_name = "N")]
     anonymous_miss_limit: String,
+
+    /// Requests for unknown references, each second, of all clients without a key together; one more
+    /// gets 429. 0: no limit
+    #[arg(
+        long,
+        env = "JETON_ANONYMOUS_REFERENCE_MISS_LIMIT",
+        default_value = "1000",
+        value_name = "N"
+    )]
+    anonymous_reference_miss_limit: String,
 
     /// Speak TLS, on both addresses, with this certificate and those that lead to its root (PEM)
     #[arg(long, env = "JETON_TLS_CERT", value_name = "FILE")]
@@ -197,7 +207,8 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_MAX_MEMORY", value_name = "SIZE")]
     max_memory: Option<String>,
 
-    /// Most memory for bodies and answers of clients; beyond it they get 503
+    /// Most memory for heads, bodies and answers of clients, of which each client has a share; beyond
+    /// it they get 503
     #[arg(long, env = "JETON_MAX_INFLIGHT", default_value = "256MiB", value_name = "SIZE")]
     max_inflight: String,
 
@@ -384,10 +395,12 @@ impl ServeArgs {
     fn miss_limits(&self, reader: &mut Reader) -> MissLimits {
         let given = self.miss_limit.as_ref().map(|text| reader.rate("--miss-limit", text));
         let keyless = reader.rate("--anonymous-miss-limit", &self.anonymous_miss_limit);
+        let flag = "--anonymous-reference-miss-limit";
+        let references = reader.rate(flag, &self.anonymous_reference_miss_limit);
         if self.keys.is_some() {
-            MissLimits { keyed: given.unwrap_or(Some(MISS_LIMIT)), keyless }
+            MissLimits { keyed: given.unwrap_or(Some(MISS_LIMIT)), keyless, references }
         } else {
-            MissLimits { keyed: None, keyless: given.flatten() }
+            MissLimits { keyed: None, keyless: given.flatten(), references }
         }
     }
 }

@@ -23,6 +23,21 @@ pub struct Pace {
 #[derive(Debug, Default)]
 pub struct Paid(AtomicU64);
 
+impl Clone for Paid {
+    fn clone(&self) -> Paid {
+        Paid(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl Paid {
+    /// The later of the two.
+    #[must_use]
+    pub fn later(&self, other: &Paid) -> Paid {
+        let (mine, others) = (self.0.load(Ordering::Relaxed), other.0.load(Ordering::Relaxed));
+        Paid(AtomicU64::new(mine.max(others)))
+    }
+}
+
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLI_NS: u64 = 1_000_000;
 
@@ -49,6 +64,22 @@ impl Pace {
                 Err(other) => until = other,
             }
         }
+    }
+
+    /// Counts `count` that happened at `now`, whether they might or not. More than `debt_max` beyond
+    /// the burst is forgotten.
+    pub fn charge(self, paid: &Paid, now: UnixMillis, count: u64, debt_max: Duration) {
+        let now_ns = now.0.saturating_mul(MILLI_NS);
+        let debt_max_ns = u64::try_from(debt_max.as_nanos()).unwrap_or(u64::MAX);
+        let latest = now_ns.saturating_add(SECOND_NS).saturating_add(debt_max_ns);
+        let cost_ns = self.interval_ns.saturating_mul(count);
+        let charged = |until: u64| {
+            let next = until.max(now_ns).saturating_add(cost_ns);
+            // Engine time does not run backwards; should it, nothing is forgotten.
+            Some(next.min(latest.max(until)))
+        };
+        // It always has a next value.
+        let _ = paid.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charged);
     }
 
     /// Whether one could happen at `now`; nothing is counted.
@@ -95,6 +126,17 @@ mod tests {
         let wait = pace.take(&paid, UnixMillis(0), 1).unwrap_err();
         assert_eq!(wait, Duration::from_millis(9_010));
         assert_eq!(pace.take(&paid, UnixMillis(9_010), 1), Ok(()));
+    }
+
+    #[test]
+    fn p8_a_charge_is_counted_up_to_a_debt() {
+        let (pace, paid) = (Pace::per_second(10), Paid::default());
+        let at = |ms: u64| UnixMillis(1_769_860_800_000 + ms);
+        pace.charge(&paid, at(0), 15, Duration::from_secs(5));
+        assert_eq!(pace.look(&paid, at(0)), Err(Duration::from_millis(600)));
+        pace.charge(&paid, at(0), 1_000, Duration::from_secs(5));
+        assert_eq!(pace.look(&paid, at(0)), Err(Duration::from_millis(5_100)));
+        assert_eq!(pace.look(&paid, at(5_100)), Ok(()));
     }
 
     proptest! {

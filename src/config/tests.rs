@@ -104,6 +104,19 @@ fn a_payload_must_fit_a_frame_also_when_it_is_carried() {
 }
 
 #[test]
+fn p8_the_largest_exchange_fits_into_a_share_or_the_start_names_the_flags() {
+    let little = ["--max-inflight", "32MiB"];
+    let mistakes = check(&little).unwrap_err();
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    for word in ["--max-inflight must", "at least 68MiB", "--max-batch", "--max-payload"] {
+        assert!(mistakes[0].contains(word), "{word} in {mistakes:?}");
+    }
+    assert!(check(&["--max-inflight", "68MiB"]).is_ok());
+    assert!(check(&[&little[..], &["--max-batch", "50"]].concat()).is_ok());
+    assert!(check(&[&little[..], &["--max-payload", "1KiB"]].concat()).is_ok());
+}
+
+#[test]
 fn without_keys_only_loopback_is_listened_on() {
     for address in ["0.0.0.0:1", "[::]:1", "192.0.2.7:1"] {
         for flag in ["--listen", "--admin-listen"] {

@@ -103,6 +103,7 @@ impl Door {
                 expires_at: UnixMillis::MAX,
                 digester: digester.of(&anonymous.namespace),
                 holder: Vec::new(),
+                used: Arc::default(),
             }),
             (Some(_), None) => None,
         };

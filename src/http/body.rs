@@ -2,18 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
-use super::budget::Charge;
+use super::budget::{Charge, Holder};
 use super::pipe::ConnState;
 use super::respond::Problem;
+use super::service::Asker;
 use super::sweep::Gathering;
 use super::worker::Worker;
 
@@ -27,8 +29,17 @@ pub(super) const SKIPPED_LEN_MAX: usize = 16 * 1024;
 const CHARSETS: [&[u8]; 3] = [b"utf-8", b"utf8", b"us-ascii"];
 /// Byte order marks of UTF-8 and, in both orders, UTF-16; those of UTF-32 hold one of these.
 const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE"];
-/// What a body may hold before it counts against the memory budget.
+/// What a body of HTTP/1 may hold before it counts as held by its connection.
 const FREE_LEN: usize = 4096;
+/// What a request takes while it waits for its body, beside its headers' values: its future, and the
+/// library's state of a stream.
+const WAITING_LEN: usize = 4096;
+/// What requests without a key may take while they wait for their bodies, on one connection of
+/// HTTP/2.
+const KEYLESS_HEADS_LEN_MAX: usize = 256 * 1024;
+/// Says that memory for clients is short.
+pub(super) const NO_ROOM: &str =
+    "too much is held for clients, or for this one, at the moment (--max-inflight)";
 
 /// What a request may have for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +67,8 @@ impl Gathered {
 /// Gathers a body of `kind`.
 pub(super) async fn gather(
     worker: &Worker,
-    headers: &HeaderMap,
+    asker: Asker<'_>,
+    headers: &mut HeaderMap,
     body: &mut Incoming,
     kind: BodyKind,
 ) -> Result<Gathered, Problem> {
@@ -71,13 +83,17 @@ pub(super) async fn gather(
         BodyKind::EmptyObject => SMALL_LEN_MAX,
         BodyKind::None => return none(worker, body).await,
     };
+    // A body without bytes has no type; whether there are any is sometimes seen only later.
+    let mut typed = check_type(headers);
     if body.size_hint().lower() > 0 {
-        check_type(headers)?;
+        mem::replace(&mut typed, Ok(()))?;
     }
     if body.size_hint().lower() > len_max as u64 {
         return Err(too_long(len_max));
     }
-    let gathered = Gather::new(worker, body, len_max).run(headers).await?;
+    let mut gather = Gather::new(worker, body, len_max);
+    gather.waiting = Some(Waiting { asker, headers });
+    let gathered = gather.run(typed, asker.holder).await?;
     if gathered.bytes.is_empty() && matches!(kind, BodyKind::Json(_)) {
         return Err(Problem::malformed("the request needs a JSON body"));
     }
@@ -198,29 +214,39 @@ struct Gather<'w> {
     body: &'w mut Incoming,
     len_max: usize,
     is_wanted: bool,
+    /// What must be done before it waits.
+    waiting: Option<Waiting<'w>>,
+    /// What the head takes meanwhile.
+    _head: Option<WaitingHead<'w>>,
     /// Where the sweep watches this body; only once it had to wait.
     watched: Option<(usize, Rc<Gathering>)>,
 }
 
 impl<'w> Gather<'w> {
     fn new(worker: &'w Worker, body: &'w mut Incoming, len_max: usize) -> Gather<'w> {
-        Gather { worker, body, len_max, is_wanted: true, watched: None }
+        let (waiting, head) = (None, None);
+        Gather { worker, body, len_max, is_wanted: true, waiting, _head: head, watched: None }
     }
 
     /// Most bodies are one piece, which is then taken as it is.
-    async fn run(mut self, headers: &HeaderMap) -> Result<Gathered, Problem> {
+    async fn run(
+        mut self,
+        typed: Result<(), Problem>,
+        holder: &Holder,
+    ) -> Result<Gathered, Problem> {
         let Some(first) = self.piece().await? else {
             return Ok(Gathered::new(Bytes::new()));
         };
-        check_type(headers)?;
+        typed?;
         if first.len() > self.len_max {
             return Err(too_long(self.len_max));
         }
         let mut next = self.piece().await?;
-        if next.is_none() && first.len() <= FREE_LEN {
+        let is_free = first.len() <= FREE_LEN && holder.tally.held() <= FREE_LEN;
+        if next.is_none() && is_free {
             return Ok(Gathered::new(first));
         }
-        let mut charge = self.worker.budget.charge();
+        let mut charge = self.worker.budget.charge(holder);
         let mut bytes = Vec::with_capacity(self.expected_len(first.len()));
         grow(&mut charge, bytes.capacity())?;
         bytes.extend_from_slice(&first);
@@ -273,6 +299,9 @@ impl<'w> Gather<'w> {
 
     /// Lets the sweep watch this body, and ends it where its time is over.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Problem>> {
+        if let Some(waiting) = self.waiting.take() {
+            self._head = Some(waiting.begin(self.worker)?);
+        }
         let (_, gathering) = self.watched.get_or_insert_with(|| {
             let gathering = Rc::new(Gathering {
                 since: self.worker.now(),
@@ -301,11 +330,69 @@ impl Drop for Gather<'_> {
 }
 
 fn grow(charge: &mut Charge, len: usize) -> Result<(), Problem> {
-    if charge.grow_to(len.saturating_sub(FREE_LEN)) {
-        Ok(())
-    } else {
-        Err(Problem::unavailable("too many large requests at once").closing())
+    if charge.grow_to(len) { Ok(()) } else { Err(Problem::unavailable(NO_ROOM).closing()) }
+}
+
+/// A request that is about to wait for its body: who asks, and what its head says.
+struct Waiting<'w> {
+    asker: Asker<'w>,
+    headers: &'w mut HeaderMap,
+}
+
+/// Memory that a request takes while it waits for its body; given back when dropped.
+struct WaitingHead<'w> {
+    /// Where a request without a key waits on a connection of HTTP/2.
+    keyless_on: Option<&'w ConnState>,
+    len: usize,
+    _charge: Charge,
+}
+
+impl<'w> Waiting<'w> {
+    /// Keeps of the head what is needed, and counts it.
+    fn begin(self, worker: &Worker) -> Result<WaitingHead<'w>, Problem> {
+        let Waiting { asker, headers } = self;
+        let len = WAITING_LEN + keep_needed(headers);
+        let conn = &**asker.conn;
+        let is_keyless = conn.is_http2.get() && asker.access.key.is_none();
+        if is_keyless && conn.keyless_heads.get() + len > KEYLESS_HEADS_LEN_MAX {
+            let detail = "too many requests without a key wait for their bodies on this connection";
+            return Err(Problem::unavailable(detail));
+        }
+        let charge = worker.budget.take(asker.holder, len);
+        let charge = charge.ok_or_else(|| Problem::unavailable(NO_ROOM))?;
+        let keyless_on = is_keyless.then_some(conn);
+        if let Some(conn) = keyless_on {
+            conn.keyless_heads.set(conn.keyless_heads.get() + len);
+        }
+        Ok(WaitingHead { keyless_on, len, _charge: charge })
     }
+}
+
+impl Drop for WaitingHead<'_> {
+    fn drop(&mut self) {
+        if let Some(conn) = self.keyless_on {
+            conn.keyless_heads.set(conn.keyless_heads.get() - self.len);
+        }
+    }
+}
+
+/// Leaves those headers alone that are looked at once the body is there, in memory of their own:
+/// fields may share memory with all of a long head. Returns the length of their values.
+fn keep_needed(headers: &mut HeaderMap) -> usize {
+    const NEEDED: [HeaderName; 3] =
+        [AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
+    let mut kept = HeaderMap::new();
+    let mut len = 0;
+    for name in NEEDED {
+        for value in headers.get_all(&name) {
+            // Bytes of a value are those of a value.
+            let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
+            len += copy.len();
+            kept.append(name.clone(), copy);
+        }
+    }
+    *headers = kept;
+    len
 }
 
 #[cfg(test)]

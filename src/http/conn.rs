@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::lane::{self, Lane};
+use super::outgoing::StreamTasks;
 use super::pipe::{ConnState, OUTPUT_LEN_MAX, Pipe};
 use super::respond;
 use super::service::Service;
@@ -39,7 +40,7 @@ pub(super) const BELOW_LEN_MAX: usize = 32 * 1024;
 const ROUNDS_MAX: usize = 16;
 
 type Http1 = http1::Connection<Pipe, Service>;
-type Http2 = http2::Connection<Pipe, Service, LocalExecutor>;
+type Http2 = http2::Connection<Pipe, Service, StreamTasks>;
 
 enum Protocol {
     /// Not enough bytes yet to tell.
@@ -122,6 +123,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.poll_fill(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
+                Poll::Ready(Ok(())) if !self.state.charge_head(&self.worker.budget) => {
+                    self.state.output.borrow_mut().push(&respond::NO_MEMORY);
+                    self.close();
+                    continue;
+                }
                 Poll::Ready(Ok(())) => has_news = true,
                 Poll::Pending => (),
             }
@@ -208,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.state.stalled.set(Some(self.worker.now()));
         }
         let mut charge = self.state.stalled_charge.borrow_mut();
-        let charge = charge.get_or_insert_with(|| self.worker.budget.charge());
+        let charge = charge.get_or_insert_with(|| self.worker.budget.charge(&self.state.holder()));
         if charge.grow_to(waiting) {
             Poll::Pending
         } else {
@@ -318,7 +324,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let phase =
                 if state.received.get() < HANDSHAKE_LEN { Phase::Handshake } else { Phase::Idle };
             state.enter(phase, self.worker.now());
-            Protocol::Http2(Box::pin(http2_builder().serve_connection(pipe, service)))
+            let builder = http2_builder(StreamTasks(state.clone()));
+            Protocol::Http2(Box::pin(builder.serve_connection(pipe, service)))
         } else {
             Protocol::Http1(Box::pin(http1_builder().serve_connection(pipe, service)))
         };
@@ -377,8 +384,8 @@ fn http1_builder() -> http1::Builder {
     builder
 }
 
-fn http2_builder() -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+fn http2_builder(tasks: StreamTasks) -> http2::Builder<StreamTasks> {
+    let mut builder = http2::Builder::new(tasks);
     builder
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEADER_LIST_LEN_MAX)
@@ -388,21 +395,6 @@ fn http2_builder() -> http2::Builder<LocalExecutor> {
         .initial_stream_window_size(64 * 1024)
         .initial_connection_window_size(OUTPUT_LEN_MAX as u32);
     builder
-}
-
-/// Runs HTTP/2 streams as tasks of this worker.
-#[derive(Clone)]
-pub(super) struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-{
-    fn execute(&self, stream: F) {
-        tokio::task::spawn_local(async move {
-            stream.await;
-        });
-    }
 }
 
 #[cfg(test)]
@@ -462,7 +454,7 @@ mod tests {
 
     #[test]
     fn what_waits_below_is_flushed_and_stalls_until_it_is() {
-        let (config, budget) = (Config::default(), Budget::new(1 << 30));
+        let (config, budget) = (Config::default(), Budget::new(1 << 30, 1 << 20, false));
         let common = Common {
             engine: Engine::open(engine::Config::memory_only()).unwrap(),
             guard: Guard::new(config.miss_limits),
@@ -478,8 +470,8 @@ mod tests {
         assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
         assert!(held.0.borrow().1.starts_with(b"HTTP/1.1 404 "), "it is not sent");
         assert!(state.stalled.get().is_some(), "nobody would notice a peer that takes nothing");
-        assert!(budget.used() >= BELOW_LEN_MAX, "what waits below is not counted");
+        assert!(state.tally.held() >= BELOW_LEN_MAX, "what waits below is not counted");
         assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
-        assert_eq!(budget.used(), 0);
+        assert_eq!((state.tally.held(), budget.used()), (0, 0));
     }
 }

@@ -6,13 +6,14 @@ use ahash::RandomState;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
+use super::body::NO_ROOM;
+use super::budget::{Charge, SMALL_LEN};
 use super::list;
 use super::resolve::{ANSWER_LEN_MAX, ArrayOfPayloads, too_much};
 use super::respond::{self, Body, Problem};
 use super::service::{Asker, engine_problem, idempotency_key};
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
-use crate::entry::PAYLOAD_LEN_MAX;
 use crate::keys::Access;
 use crate::token::{ConsumeKey, Digest};
 
@@ -41,16 +42,16 @@ pub(super) async fn batch(
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let Asker { access, peer, trail, .. } = asker;
-    let key = idempotency_key(&headers)?;
-    let by_reference = || worker.guard.look(access, peer, worker.engine.now());
+    let (key, now) = (idempotency_key(&headers)?, worker.engine.now());
+    let by_reference = || worker.guard.look_by_reference(access, peer, now);
     let (digests, referred) =
         list::token_list(&body, access, worker.config.max_batch, &by_reference)?;
     drop(body);
+    // What was consumed is answered, so a client in debt is refused before.
+    worker.guard.admit_batch(access, peer, now, digests.len())?;
     trail.list(&digests, &referred)?;
-    // What was consumed is answered, so who misses too much is refused before.
-    worker.guard.miss(access, peer, worker.engine.now(), 0)?;
-    check_answer_len(worker, &digests)?;
-    let mut answer = ArrayOfPayloads::new(digests.len());
+    let _room = room_for_answer(worker, asker, &digests)?;
+    let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     if !digests.is_empty() {
         let outcomes = trail.call(worker, consumes(access, key, digests)).await?;
         for outcome in outcomes {
@@ -64,10 +65,7 @@ pub(super) async fn batch(
             }
         }
     }
-    if answer.misses > 0 {
-        // Counted against the next request.
-        let _ = worker.guard.miss(access, peer, worker.engine.now(), answer.misses);
-    }
+    worker.guard.charge(access, peer, worker.engine.now(), answer.misses);
     Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
 }
 
@@ -87,19 +85,26 @@ fn not_all(outcome: &Outcome) -> Problem {
     )
 }
 
-/// Before anything is consumed: an answer that could not be given would lose what was.
-fn check_answer_len(worker: &Worker, digests: &[Digest]) -> Result<(), Problem> {
+/// Room for the answer, before anything is consumed: an answer that could not be given would lose
+/// what was.
+fn room_for_answer(
+    worker: &Worker,
+    asker: Asker<'_>,
+    digests: &[Digest],
+) -> Result<Option<Charge>, Problem> {
     // A comma and brackets beside each payload, or a null in its place.
     const BESIDE: usize = 6;
     let count = digests.len();
-    if count * (PAYLOAD_LEN_MAX + BESIDE) <= ANSWER_LEN_MAX {
-        return Ok(());
+    let len_max = count.saturating_mul(worker.config.max_payload.saturating_add(BESIDE));
+    if len_max <= SMALL_LEN {
+        return Ok(None);
     }
     let len = worker.engine.payload_bytes(digests) + count * BESIDE;
     if len > ANSWER_LEN_MAX {
         return Err(too_much());
     }
-    Ok(())
+    let room = worker.budget.take(asker.holder, len);
+    room.map(Some).ok_or_else(|| Problem::unavailable(NO_ROOM))
 }
 
 /// One consume for each token. Under an `Idempotency-Key` the n-th place of a token is its n-th use

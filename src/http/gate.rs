@@ -99,6 +99,11 @@ impl Gate {
         self.passed == 0 && matches!(self.next, Next::Start { .. })
     }
 
+    /// Bytes of the head that is being read which were let through.
+    pub(super) fn head_len(&self) -> usize {
+        self.head_len
+    }
+
     pub(super) fn is_refused(&self) -> bool {
         self.next == Next::Refused
     }

@@ -12,6 +12,7 @@ use bytes::BufMut;
 use http::StatusCode;
 
 use super::counters::Operation;
+use super::guard::Misses;
 use super::pipe::{Buffer, ConnState, OUTPUT_LEN_MAX};
 use super::respond;
 use super::strict::{is_host, trimmed};
@@ -89,10 +90,11 @@ pub(super) fn serve(worker: &Worker, state: &ConnState) -> Lane {
                 let is_found = answer(worker, &digest, now, &mut output);
                 if !is_found {
                     // What is missed too often is refused by the service.
-                    if worker.guard.look(&access, state.peer.get(), now).is_err() {
+                    let peer = state.peer.get();
+                    if worker.guard.is_in_debt(&access, peer, now) {
                         return Lane::Other;
                     }
-                    let _ = worker.guard.miss(&access, state.peer.get(), now, 1);
+                    worker.guard.charge(&access, peer, now, Misses::ONE);
                     not_found(worker, &mut output);
                 }
                 if let Some(trail) = trail {

@@ -19,7 +19,6 @@ use crossbeam::utils::CachePadded;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Config;
-use super::budget::Budget;
 use super::conn::Connection;
 use super::counters::Counters;
 use super::guard::Guard;
@@ -44,7 +43,7 @@ impl Loose {
         let config = Config::default();
         let common = Common {
             engine: engine.clone(),
-            budget: Budget::new(config.max_inflight),
+            budget: config.budget(),
             guard: Guard::new(config.miss_limits),
             config,
             open: Arc::default(),
@@ -100,7 +99,7 @@ pub fn converse(stepped: &mut Stepped, config: &Config, talk: &Talk<'_>) -> Hear
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     let runtime = builder.build_local(tokio::runtime::LocalOptions::default());
     runtime.expect("a runtime without drivers").block_on(async {
-        let budget = Budget::new(config.max_inflight);
+        let budget = config.budget();
         let common = Common {
             guard: Guard::new(config.miss_limits),
             engine: stepped.engine().clone(),

@@ -8,11 +8,12 @@
 //! pipe     the two buffers, and hyper's own refusals replaced
 //! gate     lets through to hyper what has one reading; strict says what has
 //! sweep    time limits of all connections of a worker
-//! budget   memory that clients can make us hold
+//! budget   memory that clients can make us hold, and everybody's share of it
+//! outgoing, window   answers on their way, and who takes nothing of them
 //! service  checks, routes, one exchange
 //! head     which host a request is for; web: which pages of a browser may ask
 //! access   the key of a request, and what it may do
-//! quota    what a namespace may use; guard: who asks for what is not there
+//! quota    what a namespace may use; guard, strangers: who asks for what is unknown
 //! route    path → what it names
 //! body     gathers a body
 //! json, list               strict reading
@@ -35,7 +36,11 @@
 //! | connections | 10,000, fewer where descriptors are few | `--max-connections`; one more gets 503 |
 //! | head of a request | 64 KiB (HTTP/2: 16 KiB) | 431 |
 //! | body | by operation and `--max-payload` × `--max-batch`, at most 16 MiB | 413 |
-//! | memory for bodies and answers | 256 MiB | `--max-inflight`; 503 |
+//! | fields of a head | 100 | 431 |
+//! | memory for heads, bodies and answers | 256 MiB | `--max-inflight`; 503 |
+//! | of that while more than half is used | an eighth a connection, a quarter a key | 503 |
+//! | HTTP/2 heads without a key that wait for their bodies | 256 KiB a connection | 503 |
+//! | HTTP/2 stream that takes nothing of its answer | 10 s | `--write-timeout`; reset |
 //! | a line with a chunk's size, all trailers | 1 KiB, 8 KiB | 400 |
 //! | time for a head, a body, idle, a stalled write | 10 s, 30 s, 60 s, 10 s | `--header-timeout` … |
 //! | time for a TLS handshake, which counts as a connection | 5 s | `--tls-handshake-timeout` |
@@ -48,6 +53,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use crossbeam::utils::CachePadded;
 use tokio::sync::watch;
 
@@ -80,6 +86,7 @@ pub mod listen;
 pub mod loose;
 mod namespaces;
 mod openapi;
+mod outgoing;
 mod payload;
 mod pipe;
 pub mod quota;
@@ -89,6 +96,7 @@ mod revoke;
 mod route;
 mod service;
 mod status;
+mod strangers;
 mod strict;
 mod sweep;
 #[cfg(test)]
@@ -96,6 +104,7 @@ mod tests;
 mod tls;
 mod trail;
 pub mod web;
+mod window;
 mod worker;
 
 use access::Anonymous;
@@ -103,6 +112,7 @@ use budget::Budget;
 use counters::{Counters, Totals};
 use guard::{Guard, MissLimits};
 use quota::Quotas;
+use resolve::ANSWER_LEN_MAX;
 use web::Web;
 use worker::Common;
 
@@ -112,6 +122,8 @@ const BODY_LEN_MAX: usize = 16 << 20;
 const ISSUE_BESIDE_LEN: usize = 4 << 10;
 /// What a token of a list may take at most: a reference with every character escaped.
 const LISTED_LEN_MAX: usize = 1 << 10;
+/// What a token takes at most in the answer to a batch of issues, or why it was not issued.
+const ISSUED_LEN_MAX: usize = 512;
 
 /// Time limits of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +225,16 @@ impl Config {
         range("--max-batch", self.max_batch, 1, 100_000);
         range("--max-connections", self.max_connections, 1, 1_000_000);
         range("--max-inflight", self.max_inflight, BODY_LEN_MAX, 1 << 40);
+        let inflight_min = Budget::limit_min(self.exchange_len_max());
+        if (BODY_LEN_MAX..inflight_min).contains(&self.max_inflight) {
+            // Rounded up, so that what is named is enough.
+            let min = inflight_min.div_ceil(1 << 20);
+            let largest = ByteSize(self.exchange_len_max() as u64).display().iec();
+            mistakes.push(format!(
+                "--max-inflight must be at least {min}MiB with this --max-batch and --max-payload: \
+                 a request and its answer may take {largest}, and a client's share is a quarter"
+            ));
+        }
         if self.default_ttl < Duration::from_millis(1) || self.default_ttl > self.max_ttl {
             let max = humantime::format_duration(self.max_ttl);
             mistakes.push(format!("--default-ttl must be 1ms to --max-ttl, which is {max}"));
@@ -237,6 +259,19 @@ impl Config {
 
     fn issue_batch_body_len_max(&self) -> usize {
         (self.issue_body_len_max().saturating_mul(self.max_batch)).min(BODY_LEN_MAX)
+    }
+
+    /// What the largest request takes together with its answer.
+    fn exchange_len_max(&self) -> usize {
+        let issued = ISSUED_LEN_MAX.saturating_mul(self.max_batch);
+        let payloads = self.max_batch.saturating_mul(self.max_payload.saturating_add(1));
+        let listed = self.list_body_len_max() + payloads.min(ANSWER_LEN_MAX);
+        listed.max(self.issue_batch_body_len_max().saturating_add(issued))
+    }
+
+    /// The memory for clients, of which nothing is taken.
+    fn budget(&self) -> Budget {
+        Budget::new(self.max_inflight, self.exchange_len_max(), self.keys.is_some())
     }
 
     fn list_body_len_max(&self) -> usize {
@@ -349,7 +384,7 @@ impl Server {
             gauges: Gauges {
                 counters: Vec::new(),
                 open: Arc::default(),
-                budget: Budget::new(config.max_inflight),
+                budget: config.budget(),
                 guard: Guard::new(config.miss_limits),
                 quotas: config.quotas.clone(),
                 audit: config.audit.clone(),

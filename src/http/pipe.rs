@@ -20,15 +20,19 @@ use std::task::{Context, Poll, Waker};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::access::Remembered;
-use super::budget::Charge;
+use super::budget::{Budget, Charge, Holder, Tally};
 use super::gate::Gate;
+use super::outgoing::Task;
 use super::respond;
 use super::sweep::{Phase, Tick, Verdict};
+use super::window::Window;
 
 /// From this many bytes of unsent output on, hyper is told to wait.
 pub(super) const OUTPUT_LEN_MAX: usize = 256 * 1024;
 /// A buffer that grew beyond this is given back once it is empty.
 const KEPT_CAPACITY: usize = 16 * 1024;
+/// A head up to this length is bounded by the number of connections alone.
+const FREE_HEAD_LEN: usize = 4 * 1024;
 
 /// Bytes in one direction, consumed from the front.
 #[derive(Default)]
@@ -63,6 +67,11 @@ impl Buffer {
 
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.at
+    }
+
+    /// Bytes of memory it takes.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Forgets the first `len` unread bytes.
@@ -154,6 +163,22 @@ pub(super) struct ConnState {
     /// HTTP/2: streams whose answer has not been sent.
     pub(super) streams: Cell<usize>,
     pub(super) is_http2: Cell<bool>,
+    /// HTTP/2: what the peer lets the connection send.
+    pub(super) window: RefCell<Window>,
+    /// HTTP/2: what will serve the stream whose request the service was given last.
+    pub(super) begun: Cell<Option<Rc<Task>>>,
+    /// Answers on their way that are watched.
+    pub(super) sending: Cell<usize>,
+    /// HTTP/2: when an answer was sent a byte of, or the first of those on their way began.
+    pub(super) sent_at: Cell<Tick>,
+    /// HTTP/2: a stream was reset since, so that others can send.
+    pub(super) is_relieved: Cell<bool>,
+    /// HTTP/2: memory of heads without a key that wait for their bodies.
+    pub(super) keyless_heads: Cell<usize>,
+    /// Memory held for this connection.
+    pub(super) tally: Tally,
+    /// HTTP/1: what a long head takes, until the next request.
+    head_charge: RefCell<Option<Charge>>,
     /// Where hyper is in writing an answer that it takes in several pieces.
     pub(super) pieces: Cell<Pieces>,
     answers_given: Cell<u64>,
@@ -189,6 +214,14 @@ impl ConnState {
             waker: RefCell::new(None),
             streams: Cell::new(0),
             is_http2: Cell::new(false),
+            window: RefCell::default(),
+            begun: Cell::new(None),
+            sending: Cell::new(0),
+            sent_at: Cell::new(now),
+            is_relieved: Cell::new(false),
+            keyless_heads: Cell::new(0),
+            tally: Tally::default(),
+            head_charge: RefCell::new(None),
             pieces: Cell::new(Pieces::None),
             answers_given: Cell::new(0),
             answers_seen: Cell::new(0),
@@ -220,7 +253,26 @@ impl ConnState {
         if self.phase.get() == Phase::Answered {
             let is_partial = !self.gate.borrow().is_between() || !self.input.borrow().is_empty();
             self.enter(if is_partial { Phase::Head } else { Phase::Idle }, now);
+            self.head_charge.take();
         }
+    }
+
+    /// HTTP/1: counts the head that is arriving, if it is long. False where there is no room for it.
+    pub(super) fn charge_head(&self, budget: &Budget) -> bool {
+        let (input, gate) = (self.input.borrow(), self.gate.borrow());
+        // Lines that are whole are hyper's, the others wait here.
+        let len = gate.head_len() + input.capacity();
+        if self.is_http2.get() || gate.head_len() + input.len() <= FREE_HEAD_LEN {
+            return true;
+        }
+        let holder = self.holder();
+        let mut charge = self.head_charge.borrow_mut();
+        charge.get_or_insert_with(|| budget.charge(&holder)).grow_head_to(len)
+    }
+
+    /// Who holds memory for this connection, where it has shown nothing yet.
+    pub(super) fn holder(&self) -> Holder {
+        Holder { tally: self.tally.clone(), access: None }
     }
 
     /// True where hyper certainly holds no byte of a further request and has taken every answer
@@ -284,6 +336,9 @@ impl Read for Pipe {
         }
         let len = ready.len().min(into.remaining());
         into.put_slice(&ready[..len]);
+        if state.is_http2.get() {
+            state.window.borrow_mut().follow(&ready[..len]);
+        }
         let taken = if state.is_http2.get() { len } else { gate.taken(len) };
         input.advance(taken);
         Poll::Ready(Ok(()))

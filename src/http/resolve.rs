@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
+use super::guard::Misses;
 use super::list;
 use super::respond::{self, Body, Problem};
 use super::service::Asker;
@@ -36,20 +37,20 @@ pub(super) fn batch(
 ) -> Result<Response<Body>, Problem> {
     let (engine, now) = (&worker.engine, worker.engine.now());
     let Asker { access, peer, trail, .. } = asker;
-    let by_reference = || worker.guard.look(access, peer, now);
+    let by_reference = || worker.guard.look_by_reference(access, peer, now);
     let (digests, referred) =
         list::token_list(body, access, worker.config.max_batch, &by_reference)?;
+    // Before anything is looked up: a client that guesses learns nothing, and leaves one line.
+    worker.guard.admit_batch(access, peer, now, digests.len())?;
     trail.list(&digests, &referred)?;
-    let mut answer = ArrayOfPayloads::new(digests.len());
+    let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     let mut place = 0;
     engine.resolve_many(&digests, now, |payload| {
         trail.found(place, payload.is_some());
         place += 1;
         answer.push(payload);
     });
-    if answer.misses > 0 {
-        worker.guard.miss(access, peer, now, answer.misses)?;
-    }
+    worker.guard.charge(access, peer, now, answer.misses);
     Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
 }
 
@@ -58,18 +59,28 @@ pub(super) struct ArrayOfPayloads {
     bytes: Vec<u8>,
     is_too_long: bool,
     /// Places where there is none.
-    pub(super) misses: usize,
+    pub(super) misses: Misses,
+    /// Payloads pushed.
+    len: usize,
+    /// Places that a reference names, in their order.
+    referred: Vec<usize>,
 }
 
 impl ArrayOfPayloads {
-    pub(super) fn new(count: usize) -> ArrayOfPayloads {
+    /// For `count` payloads; those at the places `referred` are asked for by a reference.
+    pub(super) fn new(count: usize, referred: Vec<usize>) -> ArrayOfPayloads {
         let mut bytes = Vec::with_capacity(2 + count * EXPECTED_LEN);
         bytes.push(b'[');
-        ArrayOfPayloads { bytes, is_too_long: false, misses: 0 }
+        let misses = Misses::default();
+        ArrayOfPayloads { bytes, is_too_long: false, misses, len: 0, referred }
     }
 
     pub(super) fn push(&mut self, payload: Option<&[u8]>) {
-        self.misses += usize::from(payload.is_none());
+        if payload.is_none() {
+            self.misses.all += 1;
+            self.misses.by_reference += usize::from(self.referred.binary_search(&self.len).is_ok());
+        }
+        self.len += 1;
         let payload = payload.unwrap_or(b"null");
         if self.bytes.len() + payload.len() + 2 > ANSWER_LEN_MAX {
             self.is_too_long = true;
@@ -105,18 +116,19 @@ mod tests {
 
     #[test]
     fn an_array_in_the_order_pushed() {
-        let mut array = ArrayOfPayloads::new(3);
+        let mut array = ArrayOfPayloads::new(3, vec![1]);
         for payload in [Some(&b"{\"a\": 1}"[..]), None, Some(b"\"x\"")] {
             array.push(payload);
         }
+        assert_eq!(array.misses, Misses { all: 1, by_reference: 1 });
         assert_eq!(array.finish().unwrap(), &b"[{\"a\": 1},null,\"x\"]"[..]);
-        assert_eq!(ArrayOfPayloads::new(0).finish().unwrap(), &b"[]"[..]);
+        assert_eq!(ArrayOfPayloads::new(0, vec![]).finish().unwrap(), &b"[]"[..]);
     }
 
     #[test]
     fn p8_an_answer_has_a_longest_length() {
         let payload = vec![b'1'; 1 << 20];
-        let mut array = ArrayOfPayloads::new(17);
+        let mut array = ArrayOfPayloads::new(17, vec![]);
         for _ in 0..17 {
             array.push(Some(&payload));
         }

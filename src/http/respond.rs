@@ -20,7 +20,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
 use super::budget::Charge;
+use super::outgoing::{Piece, Sending, Task};
 use super::pipe::{ConnState, Pieces};
+use super::service::StreamGuard;
+use super::worker::Worker;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -31,6 +34,9 @@ const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
 
 /// hyper takes longer bodies in pieces of this size, so that its own buffers stay small.
 const PIECE_LEN_MAX: usize = 32 * 1024;
+/// Over HTTP/2 an answer up to this length ends its stream with its last byte; a longer one with a
+/// frame of its own, once that byte was sent.
+const ENDED_AT_ONCE_LEN: usize = 4 * 1024;
 
 /// The head of a resolve's answer, up to its length.
 pub(super) const OK_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
@@ -56,6 +62,12 @@ pub(super) static SLOW_HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// Sent as it stands to a client that cannot be served at all.
 pub(super) static TOO_MANY_CONNECTIONS: LazyLock<Vec<u8>> =
     LazyLock::new(|| canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, "too many connections"));
+
+/// Sent as it stands to a client whose request's head finds no room.
+pub(super) static NO_MEMORY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let detail = "too many long heads at once (--max-inflight)";
+    canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, detail)
+});
 
 /// Sent as it stands while the log is being read.
 pub(super) static RECOVERING: LazyLock<Vec<u8>> =
@@ -103,21 +115,23 @@ pub(super) fn replace_hypers_own(own: &[u8]) -> Vec<u8> {
 #[derive(Default)]
 pub(super) struct Body {
     bytes: Bytes,
-    /// Memory held until the answer was handed on.
+    /// Memory held until the answer was sent.
     charge: Option<Charge>,
     /// HTTP/1.1, where the answer is written in pieces.
     pieces_of: Option<Rc<ConnState>>,
-    /// HTTP/2: the stream counts until this is dropped.
-    stream: Option<super::service::StreamGuard>,
+    /// What watches over an answer on its way.
+    sending: Option<Rc<Sending>>,
+    /// HTTP/2: the stream ends only once all of it was sent, so that until then it can be reset.
+    holds_end: bool,
 }
 
 impl Body {
     /// A body with these bytes.
     pub(super) fn new(bytes: Bytes) -> Body {
-        Body { bytes, charge: None, pieces_of: None, stream: None }
+        Body { bytes, charge: None, pieces_of: None, sending: None, holds_end: false }
     }
 
-    /// Holds `charge` until the answer was handed on.
+    /// Holds `charge` until the answer was sent.
     pub(super) fn hold(&mut self, charge: Option<Charge>) {
         self.charge = charge;
     }
@@ -127,36 +141,54 @@ impl Body {
     }
 
     /// Prepares the body for hyper's HTTP/1.1, whose writes the connection watches.
-    pub(super) fn watch_pieces(&mut self, conn: &Rc<ConnState>) {
+    pub(super) fn watch_pieces(&mut self, worker: &Rc<Worker>, conn: &Rc<ConnState>) {
+        if self.charge.is_some() {
+            let (len, charge) = (self.len(), self.charge.take());
+            self.sending = Some(Sending::begin(worker, conn, len, charge, None));
+        }
         if self.bytes.len() > PIECE_LEN_MAX {
             conn.pieces.set(Pieces::More);
             self.pieces_of = Some(conn.clone());
         }
     }
 
-    pub(super) fn watch_stream(&mut self, stream: super::service::StreamGuard) {
-        self.stream = Some(stream);
+    /// The same for HTTP/2: watched until its last byte was sent.
+    pub(super) fn watch_stream(
+        &mut self,
+        worker: &Rc<Worker>,
+        conn: &Rc<ConnState>,
+        stream: (StreamGuard, Rc<Task>),
+    ) {
+        let (len, charge) = (self.len(), self.charge.take());
+        self.holds_end = len > ENDED_AT_ONCE_LEN;
+        self.sending = Some(Sending::begin(worker, conn, len, charge, Some(stream)));
+    }
+
+    /// All was handed over, and not all of it was sent.
+    fn waits_for_end(&self) -> bool {
+        self.holds_end && self.sending.as_ref().is_some_and(|sending| !sending.is_sent())
     }
 }
 
 impl hyper::body::Body for Body {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Infallible;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let bytes = &mut self.get_mut().bytes;
-        if bytes.is_empty() {
-            return Poll::Ready(None);
+    ) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
+        let body = self.get_mut();
+        if body.bytes.is_empty() {
+            // The last byte that is sent wakes the stream's task.
+            return if body.waits_for_end() { Poll::Pending } else { Poll::Ready(None) };
         }
-        let piece = bytes.split_to(bytes.len().min(PIECE_LEN_MAX));
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        let piece = body.bytes.split_to(body.bytes.len().min(PIECE_LEN_MAX));
+        Poll::Ready(Some(Ok(Frame::data(Piece::new(piece, body.sending.clone())))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_empty() && !self.waits_for_end()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -402,6 +434,7 @@ mod tests {
         for (canned, status) in [
             (&SLOW_HEAD, 408),
             (&TOO_MANY_CONNECTIONS, 503),
+            (&NO_MEMORY, 503),
             (&RECOVERING, 503),
             (&SPEAKS_TLS, 400),
         ] {

@@ -15,12 +15,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
-use super::access::{Admitted, Denied, Remembered, demand, scope_of};
+use super::access::{Admitted, Denied, demand, scope_of};
 use super::body::{self, BodyKind};
+use super::budget::{FREE_LEN, Holder};
 use super::counters::Operation;
 use super::head;
 pub(super) use super::head::idempotency_key;
 use super::list::digest_of;
+use super::outgoing::Task;
 use super::pipe::ConnState;
 use super::respond::{self, Body, Problem};
 use super::route::{Route, route};
@@ -32,8 +34,8 @@ use super::{consume, extend, issue, resolve, revoke, status};
 use crate::engine::{Outcome, Rejected};
 use crate::keys::Access;
 
-/// Over HTTP/1.1 an answer up to this length is bounded by the number of connections alone.
-const FREE_ANSWER_LEN: usize = 16 * 1024;
+/// The most fields of a head.
+const FIELDS_MAX: usize = 100;
 
 type Answered = Result<Response<Body>, Problem>;
 
@@ -102,6 +104,11 @@ impl Service {
         {
             return Err(self.page_refused(Refused::Host));
         }
+        if head.headers.len() > FIELDS_MAX {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let detail = format!("the head of the request has more than {FIELDS_MAX} fields");
+            return Err(Problem::new(status, detail).closing());
+        }
         if head.uri.query().is_some() {
             return Err(Problem::malformed("nothing here takes a query"));
         }
@@ -118,6 +125,7 @@ impl Service {
             .admit_request(&self.conn.shown, &head.headers, now)
             .map_err(|denied| exchange.denied(denied))?;
         exchange.trail.admitted(&admitted);
+        exchange.access = Some(admitted.clone());
         if sender == Sender::Foreign && self.is_ambient(&head.headers) {
             return Err(self.page_refused(Refused::Origin));
         }
@@ -170,8 +178,8 @@ impl Service {
             (operation, _) => {
                 let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
                 Answer::Waiting(Box::pin(async move {
-                    let shown = &exchange.conn.shown;
-                    let asker = Asker { access: &admitted, peer, trail: &exchange.trail, shown };
+                    let (holder, Exchange { conn, trail, .. }) = (exchange.holder(), &exchange);
+                    let asker = Asker { access: &admitted, peer, trail, conn, holder: &holder };
                     let done =
                         perform(&worker, asker, operation, token, head.headers, &mut body).await;
                     body::let_run_out(&worker, &exchange.conn, body);
@@ -195,9 +203,15 @@ impl Service {
     fn begin(&self, head: &Parts, body: &Incoming) -> Exchange {
         let has_body = !body.is_end_stream();
         self.conn.enter(Phase::Busy, self.worker.now());
+        let stream = self.conn.is_http2.get().then(|| {
+            let task = Rc::<Task>::default();
+            self.conn.begun.set(Some(task.clone()));
+            (StreamGuard::new(self), task)
+        });
         Exchange {
             worker: self.worker.clone(),
-            stream: self.conn.is_http2.get().then(|| StreamGuard::new(self)),
+            access: None,
+            stream,
             conn: self.conn.clone(),
             trail: Trail::begin(&self.worker, &self.conn),
             origin: None,
@@ -230,7 +244,9 @@ pub(super) struct Asker<'a> {
     pub(super) access: &'a Access,
     pub(super) peer: IpAddr,
     pub(super) trail: &'a Trail,
-    shown: &'a Remembered,
+    pub(super) conn: &'a Rc<ConnState>,
+    /// Who holds the memory that the request takes.
+    pub(super) holder: &'a Holder,
 }
 
 impl Asker<'_> {
@@ -243,7 +259,7 @@ impl Asker<'_> {
         operation: Operation,
     ) -> Result<(), Problem> {
         let now = worker.engine.now();
-        let access = worker.door.admit_request(self.shown, headers, now)?;
+        let access = worker.door.admit_request(&self.conn.shown, headers, now)?;
         if access.key != self.access.key {
             return Err(Problem::wrong_key());
         }
@@ -256,7 +272,7 @@ async fn perform(
     asker: Asker<'_>,
     operation: Operation,
     token: Option<crate::token::Digest>,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     body: &mut Incoming,
 ) -> Answered {
     let kind = match operation {
@@ -271,7 +287,7 @@ async fn perform(
             BodyKind::None
         }
     };
-    let gathered = body::gather(worker, &headers, body, kind).await?;
+    let gathered = body::gather(worker, asker, &mut headers, body, kind).await?;
     asker.admit_again(worker, &headers, operation)?;
     match (operation, token) {
         (Operation::Issue, _) => issue::one(worker, asker, headers, gathered.bytes).await,
@@ -304,7 +320,9 @@ async fn perform(
 struct Exchange {
     worker: Rc<Worker>,
     conn: Rc<ConnState>,
-    stream: Option<StreamGuard>,
+    /// Who asks, once that is known.
+    access: Option<Admitted>,
+    stream: Option<(StreamGuard, Rc<Task>)>,
     trail: Trail,
     /// Where the page is from that may read the answer.
     origin: Option<HeaderValue>,
@@ -351,10 +369,14 @@ impl Exchange {
         match answered {
             Err(problem) if problem.status == StatusCode::NOT_FOUND => {
                 let (now, peer) = (self.worker.engine.now(), self.conn.peer.get());
-                Err(self.worker.guard.miss(access, peer, now, 1).err().unwrap_or(problem))
+                Err(self.worker.guard.miss(access, peer, now).err().unwrap_or(problem))
             }
             other => other,
         }
+    }
+
+    fn holder(&self) -> Holder {
+        Holder { access: self.access.clone(), ..self.conn.holder() }
     }
 
     fn finish(self, operation: Operation, answered: Answered) -> Response<Body> {
@@ -381,7 +403,7 @@ impl Exchange {
             response = respond::without_body(response);
         }
         let len = response.body().len();
-        if len > FREE_ANSWER_LEN || (is_http2 && len > 0) {
+        if len > FREE_LEN || (is_http2 && len > 0) {
             response = self.charge(operation, response, len);
         }
         self.worker.counters.count(operation, response.status());
@@ -398,8 +420,8 @@ impl Exchange {
             response.headers_mut().insert(CONNECTION, respond::CLOSE);
         }
         match self.stream {
-            Some(stream) => response.body_mut().watch_stream(stream),
-            None => response.body_mut().watch_pieces(&self.conn),
+            Some(stream) => response.body_mut().watch_stream(&self.worker, &self.conn, stream),
+            None => response.body_mut().watch_pieces(&self.worker, &self.conn),
         }
         self.conn.answered(self.worker.now());
         response
@@ -413,12 +435,13 @@ impl Exchange {
         mut response: Response<Body>,
         len: usize,
     ) -> Response<Body> {
+        let (budget, holder) = (&self.worker.budget, self.holder());
         let charge = match operation {
-            Operation::Resolve | Operation::ResolveBatch => self.worker.budget.take(len),
-            _ => Some(self.worker.budget.take_anyway(len)),
+            Operation::Resolve | Operation::ResolveBatch => budget.take(&holder, len),
+            _ => Some(budget.take_anyway(&holder, len)),
         };
         if charge.is_none() {
-            return Problem::unavailable("too many large answers at once").into_response();
+            return Problem::unavailable(body::NO_ROOM).into_response();
         }
         response.body_mut().hold(charge);
         response

@@ -13,6 +13,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::Limits;
+use super::outgoing::Answers;
 use super::pipe::ConnState;
 
 /// How often a worker sweeps.
@@ -26,7 +27,7 @@ pub(super) struct Tick(pub(super) u32);
 
 impl Tick {
     /// True once `limit` has passed since this tick; never early.
-    fn is_over(self, limit: Duration, now: Tick) -> bool {
+    pub(super) fn is_over(self, limit: Duration, now: Tick) -> bool {
         TICK.saturating_mul(now.0.saturating_sub(self.0)) > limit
     }
 }
@@ -88,11 +89,13 @@ impl Gathering {
 pub(super) struct Watched {
     pub(super) conns: RefCell<Slab<Rc<ConnState>>>,
     pub(super) bodies: RefCell<Slab<Rc<Gathering>>>,
+    pub(super) answers: Answers,
 }
 
 impl Watched {
-    /// Wakes every connection and body whose time is over at `now`.
-    pub(super) fn sweep(&self, limits: &Limits, now: Tick) {
+    /// Wakes every connection and body whose time is over at `now`, and ends answers that are taken
+    /// too slowly; `is_short` says whether memory is.
+    pub(super) fn sweep(&self, limits: &Limits, now: Tick, is_short: bool) {
         for (_, conn) in self.conns.borrow().iter() {
             if let Some(verdict) = judge(conn, limits, now) {
                 conn.verdict.set(Some(verdict));
@@ -104,6 +107,7 @@ impl Watched {
                 body.end();
             }
         }
+        self.answers.sweep(limits, now, is_short);
     }
 
     /// The server is stopping: HTTP/2 clients are asked to send nothing more, and nothing waits for
@@ -211,11 +215,11 @@ mod tests {
             waker: RefCell::new(None),
         });
         watched.bodies.borrow_mut().insert(body.clone());
-        watched.sweep(&LIMITS, Tick(30 * 4));
+        watched.sweep(&LIMITS, Tick(30 * 4), false);
         watched.wind_down();
         watched.drain();
         assert!(!body.is_over.get());
-        watched.sweep(&LIMITS, Tick(30 * 4 + 1));
+        watched.sweep(&LIMITS, Tick(30 * 4 + 1), false);
         assert!(body.is_over.get());
     }
 }

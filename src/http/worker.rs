@@ -166,7 +166,7 @@ impl Worker {
             let now = Tick(self.tick.get().0.wrapping_add(1));
             self.tick.set(now);
             self.date.replace(date(self.engine.now()));
-            self.watched.sweep(&self.config.limits, now);
+            self.watched.sweep(&self.config.limits, now, self.budget.is_short());
         }
     }
 

@@ -10,12 +10,13 @@ pub mod text;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam::utils::CachePadded;
 
 use crate::namespace::{Namespace, TagCollision, TagOwners};
+use crate::pace::Paid;
 use crate::permissions::Strictness;
 use crate::scope::{Scope, Scopes};
 use crate::time::UnixMillis;
@@ -40,14 +41,32 @@ pub struct Access {
     pub digester: Digester,
     /// Who an `Idempotency-Key` belongs to, as [`Holder::to_bytes`] has it.
     pub holder: Vec<u8>,
+    /// What it uses, of what is limited for each key.
+    pub used: Arc<Used>,
+}
+
+/// What a key uses at the moment. It stays when the keys are read again.
+#[derive(Debug, Default)]
+pub struct Used {
+    /// Memory that its requests hold, in bytes, of what counts.
+    pub held_bytes: AtomicUsize,
+    /// Its misses.
+    pub misses: Paid,
 }
 
 impl Access {
     /// Everything, for ever, in the namespace of `digester`: a server without keys.
     #[must_use]
     pub fn everything(namespace: Namespace, digester: Digester) -> Access {
-        let (scopes, expires_at) = (Scopes::ALL, UnixMillis::MAX);
-        Access { key: None, namespace, scopes, expires_at, digester, holder: Vec::new() }
+        Access {
+            key: None,
+            namespace,
+            scopes: Scopes::ALL,
+            expires_at: UnixMillis::MAX,
+            digester,
+            holder: Vec::new(),
+            used: Arc::default(),
+        }
     }
 
     /// Whether it may do this.
@@ -73,6 +92,17 @@ impl Table {
     /// tokens may live. The other's keys are left out.
     #[must_use]
     pub fn new(entries: &[KeyEntry], digester: &Digester, owners: &mut TagOwners) -> Table {
+        Table::after(&Table::default(), entries, digester, owners)
+    }
+
+    /// The same in place of `old`: a key that was there before has used what it had used.
+    fn after(
+        old: &Table,
+        entries: &[KeyEntry],
+        digester: &Digester,
+        owners: &mut TagOwners,
+    ) -> Table {
+        let known = |id| old.keys.get(&id).map(|(_, access)| Arc::clone(&access.used));
         let mut digesters: HashMap<&Namespace, Digester> = HashMap::new();
         let mut refused = BTreeSet::new();
         let mut by_age: Vec<&KeyEntry> = entries.iter().collect();
@@ -90,6 +120,7 @@ impl Table {
         let keys = living.map(|entry| {
             let of_namespace = || digester.of(&entry.namespace);
             let digester = digesters.entry(&entry.namespace).or_insert_with(of_namespace);
+            let used = known(entry.id).unwrap_or_default();
             let access = |holder: &Holder| {
                 Arc::new(Access {
                     key: Some(entry.id),
@@ -98,6 +129,7 @@ impl Table {
                     expires_at: entry.expires_at.unwrap_or(UnixMillis::MAX),
                     digester: digester.clone(),
                     holder: holder.to_bytes(),
+                    used: used.clone(),
                 })
             };
             if let Some(name) = &entry.certificate {
@@ -226,7 +258,7 @@ impl Keys {
     /// As for [`Keys::open`].
     pub fn reload(&self, digester: &Digester) -> Result<usize, KeysError> {
         let entries = file::load_guarded(&self.0.file, self.0.permissions)?;
-        let table = Table::new(&entries, digester, &mut self.owners());
+        let table = Table::after(&self.table(), &entries, digester, &mut self.owners());
         table.say_refused();
         let len = table.len();
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
@@ -356,8 +388,12 @@ mod tests {
         assert!(opens(&one) && !opens(&two));
         file::add(&path, &second).unwrap();
         file::revoke(&path, first.id, UnixMillis(1)).unwrap();
+        let used = || keys.table().access(two.text().as_bytes()).unwrap().used.clone();
+        keys.reload(&digester()).unwrap();
+        used().held_bytes.store(7, Ordering::Relaxed);
         let before = keys.version();
         assert_eq!(keys.reload(&digester()).unwrap(), 1);
+        assert_eq!(used().held_bytes.load(Ordering::Relaxed), 7, "a reload forgets nothing");
         assert!(!opens(&one) && opens(&two) && keys.version() != before);
         std::fs::write(&path, "[[key]]\n").unwrap();
         assert!(keys.reload(&digester()).is_err());

@@ -35,7 +35,7 @@ fn shop(keyed: &str, keyless: &str) -> Shop {
 
 fn is_refused(answer: &Response) -> bool {
     assert!(matches!(answer.status, 401 | 404 | 429), "{}", answer.text());
-    assert_eq!(answer.status == 429, answer.header("retry-after") == Some("1"));
+    assert_eq!(answer.status == 429, answer.header("retry-after").is_some());
     answer.status == 429
 }
 
@@ -99,19 +99,43 @@ fn batches_count_each_miss_and_references_are_not_looked_up_beyond_the_limit() {
     let guesses: Vec<_> =
         (0..60).map(|n| json!({"reference": {"order_number": format!("guess {n}")}})).collect();
     let guesses = json!(guesses);
-    assert_eq!(ask("/v1/resolve", &guesses).status, 200, "as a debt");
+    assert_eq!(ask("/v1/resolve", &guesses).status, 200, "answered whole, as a debt");
     for path in ["/v1/resolve", "/v1/consume"] {
-        let known = ask(path, &json!([{"reference": {"order_number": "7"}}]));
-        assert_eq!(known.status, 429, "{path}: {}", known.text());
+        for asked in [json!([{"reference": {"order_number": "7"}}]), json!([token])] {
+            let refused = ask(path, &asked);
+            assert_eq!(refused.status, 429, "{path}: {}", refused.text());
+        }
     }
-    assert_eq!(ask("/v1/resolve", &json!([token])).text(), "[1]", "a hit by token");
-    assert_eq!(ask("/v1/resolve", &json!([token, UNKNOWN])).status, 429);
-    let refused = ask("/v1/consume", &json!([token]));
-    assert_eq!(refused.status, 429, "before anything is consumed");
-    assert_eq!(resolve(&shop.server, &shop.key, &token), 200);
+    assert_eq!(resolve(&shop.server, &shop.key, &token), 200, "a hit by token");
     eventually("the debt is paid", || {
         ask("/v1/consume", &json!([{"reference": {"order_number": "7"}}])).text() == "[1]"
     });
+}
+
+/// Batches of strangers are short, and answered whole unless there is a debt.
+#[test]
+fn p10_a_batch_without_a_key_asks_for_no_more_than_its_burst() {
+    let shop = shop("1000", "5");
+    let ask = |count| {
+        let body = json!({ "tokens": vec![UNKNOWN; count] }).to_string();
+        send(&shop.server, "", "POST", "/v1/resolve", &body)
+    };
+    let refused = ask(6);
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains("--anonymous-miss-limit"), "{}", refused.text());
+    assert_eq!(ask(4).text(), "[null,null,null,null]");
+    assert_eq!(ask(5).text(), "[null,null,null,null,null]", "not in debt, so answered whole");
+    assert!((0..20).any(|_| ask(5).status == 429), "all of them were charged");
+    eventually("no debt is longer than some seconds", || ask(1).status == 200);
+}
+
+/// The guesses of a key are its own: another key behind the same address goes on to miss as it may.
+#[test]
+fn p10_guesses_with_one_key_lock_no_other_out_behind_the_same_address() {
+    let shop = shop("20", "5");
+    let path = format!("/v1/tokens/{UNKNOWN}");
+    assert!(refused(&shop.server, &shop.key, "GET", &path, 200) > 100);
+    assert_eq!(refused(&shop.server, &shop.other, "GET", &path, 10), 0);
 }
 
 #[test]
