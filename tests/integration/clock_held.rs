@@ -136,7 +136,9 @@ fn p3_a_log_that_is_ahead_says_so_and_is_led_back() {
 
     clock.freeze("2040-01-01 00:00:01");
     let server = clock.launch_plainly_on(&new).start();
-    assert_eq!(readyz(&server).text(), "ready\n");
+    // It may say besides that the log is longer than it has to be.
+    let ready = readyz(&server).text().to_owned();
+    assert!(ready.starts_with("ready\n") && !ready.contains("clock"), "{ready}");
     let mut client = Client::of(&server);
     expect(&client.resolve(&living.token), 200);
     expect(&client.consume(&consumed), 404);
