@@ -57,7 +57,7 @@ impl Committer {
         let Committer { shared, ledger, log, admitted, quotas, now, observer, .. } = self;
         let pinned = shared.store.pin();
         if let Some(refused) = refuse(&pinned, op, *now) {
-            return Err(shared.settle(&refused));
+            return Err(shared.refusal(&refused));
         }
         if log.as_ref().is_some_and(|log| log.wal.failure().is_some()) {
             return Err(Outcome::ReadOnly);

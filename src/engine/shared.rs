@@ -1,6 +1,6 @@
 //! What all threads of an engine share, and what they count.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::store::{Lookup, Pinned, Store};
@@ -81,6 +81,31 @@ impl Shared {
                 Outcome::Revoked
             }
             Applied::Silent => unreachable!("nobody waits for a carry or a time record"),
+        }
+    }
+
+    /// The outcome of what needs no commit, as things are. While changes are refused, a token that
+    /// nothing is known of gets the refusal of one that is there: nobody can tell them apart
+    /// (promise P10).
+    pub(super) fn refusal(&self, applied: &Applied<'_>) -> Outcome {
+        let outcome = self.settle(applied);
+        let is_unknown = matches!(outcome, Outcome::NotFound | Outcome::Revoked);
+        is_unknown.then(|| self.blocked()).flatten().unwrap_or(outcome)
+    }
+
+    /// Why changes are refused at the moment, as far as that is known.
+    fn blocked(&self) -> Option<Outcome> {
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        if self.failure.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            Some(Outcome::ReadOnly)
+        } else if !self.time.standing().allows_changes() {
+            Some(Outcome::ClockWrong)
+        } else if is_set(&self.disk_full) {
+            Some(Outcome::DiskFull)
+        } else if is_set(&self.log_stuck) {
+            Some(Outcome::LogUnavailable)
+        } else {
+            None
         }
     }
 

@@ -349,6 +349,38 @@ fn p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good() {
 }
 
 #[test]
+fn p10_while_changes_are_refused_unknown_tokens_look_like_the_others() {
+    let asked = |engine: &Engine, id: u64| {
+        let digest = digest(id);
+        let consume = |key| Op::Consume { digest, key };
+        let extend = Op::Extend { digest, ttl: Duration::from_secs(200) };
+        let ops = vec![consume(None), consume(Some(key(1))), extend, Op::Revoke { digest }];
+        ops.into_iter().map(|op| one(engine, op)).collect::<Vec<_>>()
+    };
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(16 << 10));
+    one(&engine, issue(1, b"1", 90_000));
+    one(&engine, issue(2, b"2", 90_000));
+    one(&engine, Op::Revoke { digest: digest(2) });
+    disk.set_space_left(Some(0));
+    let full =
+        (10..400).find(|id| one(&engine, issue(*id, &[b'x'; 500], 90_000)) == Outcome::DiskFull);
+    assert!(full.is_some());
+    // Short records may still find room; those of the living are looked at last.
+    for id in [2, 3] {
+        assert_eq!(asked(&engine, id), vec![Outcome::DiskFull; 4], "{id}");
+    }
+    disk.set_space_left(None);
+    assert!(matches!(one(&engine, issue(4, b"4", 90_000)), Outcome::Issued { .. }));
+    assert_eq!(asked(&engine, 3)[0], Outcome::NotFound);
+    disk.set_failing_syncs(true);
+    assert_eq!(one(&engine, issue(5, b"5", 90_000)), Outcome::ReadOnly);
+    for id in [1, 2, 3] {
+        assert_eq!(asked(&engine, id), vec![Outcome::ReadOnly; 4], "{id}");
+    }
+}
+
+#[test]
 fn p8_memory_is_limited_and_nothing_is_evicted() {
     let config = Config { max_memory_bytes: Some(100_000), ..Config::memory_only() };
     let engine = Engine::open(config).unwrap();
