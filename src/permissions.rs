@@ -90,7 +90,7 @@ pub fn is_too_wide(mode: u32) -> bool {
 /// The mode of new files in a directory of this mode.
 #[must_use]
 pub fn file_mode_in(dir_mode: u32) -> u32 {
-    if dir_mode & GROUP_READS == 0 { FILE_MODE } else { GROUP_FILE_MODE }
+    if is_for_group(dir_mode) { GROUP_FILE_MODE } else { FILE_MODE }
 }
 
 /// What became of a file that jeton has made, once it was looked at.
@@ -165,9 +165,12 @@ pub fn others_may_write(path: &Path, found: &Metadata) -> Option<TooWide> {
 
 /// The setgid bit, and the group's right to read where others have none, are somebody's choice. A
 /// directory that everybody may read has its mode from a umask.
+fn is_for_group(dir_mode: u32) -> bool {
+    dir_mode & GROUP_READS != 0 && (dir_mode & SETGID != 0 || dir_mode & 0o007 == 0)
+}
+
 fn dir_mode_for(mode: u32) -> u32 {
-    let is_for_group = mode & SETGID != 0 || mode & 0o007 == 0;
-    match is_for_group && mode & GROUP_READS != 0 {
+    match is_for_group(mode) {
         true => mode & (SETGID | 0o750),
         false => mode & (SETGID | DIR_MODE),
     }
@@ -251,8 +254,8 @@ mod tests {
 
     #[test]
     fn files_follow_their_directory() {
-        let modes = [0o700, 0o750, 0o2750, 0o710].map(file_mode_in);
-        assert_eq!(modes, [0o600, 0o640, 0o640, 0o600]);
+        let modes = [0o700, 0o750, 0o2750, 0o710, 0o777].map(file_mode_in);
+        assert_eq!(modes, [0o600, 0o640, 0o640, 0o600, 0o600]);
     }
 
     #[test]

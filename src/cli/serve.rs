@@ -78,8 +78,11 @@ impl ServeError {
 
 /// Whether a path can't be what the configuration means it to be.
 fn is_misnamed(error: &io::Error) -> bool {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
-    matches!(error.kind(), NotFound | NotADirectory | IsADirectory | PermissionDenied)
+    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    matches!(
+        error.kind(),
+        NotFound | NotADirectory | IsADirectory | AlreadyExists | PermissionDenied
+    )
 }
 
 pub(super) fn run(given: &Given, process: Process) -> ExitCode {

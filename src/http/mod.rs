@@ -254,7 +254,7 @@ impl Config {
     }
 
     fn issue_body_len_max(&self) -> usize {
-        self.max_payload + ISSUE_BESIDE_LEN
+        self.max_payload.saturating_add(ISSUE_BESIDE_LEN)
     }
 
     fn issue_batch_body_len_max(&self) -> usize {
@@ -265,7 +265,7 @@ impl Config {
     fn exchange_len_max(&self) -> usize {
         let issued = ISSUED_LEN_MAX.saturating_mul(self.max_batch);
         let payloads = self.max_batch.saturating_mul(self.max_payload.saturating_add(1));
-        let listed = self.list_body_len_max() + payloads.min(ANSWER_LEN_MAX);
+        let listed = self.list_body_len_max().saturating_add(payloads.min(ANSWER_LEN_MAX));
         listed.max(self.issue_batch_body_len_max().saturating_add(issued))
     }
 
@@ -275,7 +275,10 @@ impl Config {
     }
 
     fn list_body_len_max(&self) -> usize {
-        (ISSUE_BESIDE_LEN + LISTED_LEN_MAX * self.max_batch).min(BODY_LEN_MAX)
+        LISTED_LEN_MAX
+            .saturating_mul(self.max_batch)
+            .saturating_add(ISSUE_BESIDE_LEN)
+            .min(BODY_LEN_MAX)
     }
 }
 

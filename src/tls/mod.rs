@@ -1,9 +1,9 @@
 //! TLS: certificates, keys and what rustls makes of them.
 //!
-//! `files` reads them and says what is wrong, `said` has sentences for what rustls reports, `name` finds out whose a client's certificate is,
-//! `client` is the other side. [`Tls`] is what a server works with: what new connections begin
-//! with, and another one after each change of the files; connections that are open go on as they
-//! began.
+//! `files` reads them and says what is wrong, `said` has sentences for what rustls reports, `name`
+//! finds out whose a client's certificate is, `client` is the other side. [`Tls`] is what a server
+//! works with: what new connections begin with, and another one after each change of the files;
+//! connections that are open go on as they began.
 //!
 //! TLS 1.3 and 1.2 (RFC 8446, RFC 5246) with the suites of rustls: all have forward secrecy and
 //! authenticated encryption. Tickets make coming back cheap; there is no early data, which could be

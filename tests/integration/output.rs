@@ -121,7 +121,8 @@ fn commands(server: &Server, dir: &Path) -> Vec<Vec<String>> {
     let taken = jeton().args(["backup", "--server", &admin]).arg(&backup).output();
     assert!(taken.is_ok_and(|output| output.status.success()));
     other.stop_well();
-    let [config, log, backup] = [config, log, backup].map(|path| path.to_str().unwrap().to_owned());
+    let [config, log, backup] =
+        [config, log, backup].map(|path| path.to_str().expect("UTF-8").to_owned());
     let token = Client::of(server).issued(r#"{"payload":1,"uses":100}"#).token;
     [
         &["issue", "1", "--server", &url][..],

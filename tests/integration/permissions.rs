@@ -51,7 +51,8 @@ fn p9_what_jeton_makes_is_its_owners_alone() {
         let output = output(&mut command);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     };
-    let add = ["keys", "add", "--scope", "issue,admin", "--keys", text(&keys), "--out", text(&key)];
+    let add =
+        ["keys", "add", "--scope", "issue,consume", "--keys", text(&keys), "--out", text(&key)];
     run(&add);
     let launch = Launch::on(&data).under(&UMASK).flag("--audit", text(&audit));
     let server = launch.start();

@@ -339,10 +339,10 @@ fn a_server_does_not_start_with_half_of_what_it_needs() {
     let other = ca.issue(&["127.0.0.1"]);
     put(&files.key, &other.key);
     let (code, said) = refused(launch(dir.path(), &files));
-    assert!(code == Some(1) && said.contains("is not the key"), "{said}");
+    assert!(code == Some(2) && said.contains("is not the key"), "{said}");
     std::fs::remove_file(&files.key).expect("removed");
     let (code, said) = refused(launch(dir.path(), &files));
-    assert!(code == Some(1) && said.contains("--tls-key") && said.contains("key.pem"), "{said}");
+    assert!(code == Some(2) && said.contains("--tls-key") && said.contains("key.pem"), "{said}");
 }
 
 #[test]
