@@ -26,7 +26,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`mod@reference`], [`rfc3339`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
+//! | [`token`], [`mod@reference`], [`rfc3339`], [`json_equality`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
 //! | [`permissions`] | who else may read or write the files |
 //! | [`time`], [`entry`], [`record`], [`metrics`], [`warning`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
@@ -123,6 +123,7 @@ pub mod config;
 pub mod engine;
 pub mod failpoint;
 pub mod http;
+pub mod json_equality;
 pub mod keys;
 pub mod metrics;
 pub mod namespace;

@@ -22,7 +22,8 @@ use crate::wheel::{Verdict, Wheel};
 mod trace;
 
 pub use trace::forget;
-use trace::{is_trace, leave_trace, trace};
+pub(super) use trace::is_trace;
+use trace::{leave_trace, trace};
 
 /// Where in the log a record stands.
 #[derive(Clone, Copy, Debug)]

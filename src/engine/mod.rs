@@ -148,6 +148,21 @@ pub struct Status {
     pub payload_len: usize,
 }
 
+/// What stands under a digest, for an issue that met it.
+#[derive(Clone, Copy)]
+pub struct Existing<'e> {
+    /// What the token stands for, as it was sent.
+    pub payload: &'e [u8],
+    /// Uses as issued.
+    pub uses: u32,
+    /// May be resolved without being consumed.
+    pub peek: bool,
+    /// Its last use was taken.
+    pub is_consumed: bool,
+    /// From this instant on it is gone.
+    pub deadline: UnixMillis,
+}
+
 /// A token engine. Clones are handles to the same one; it is closed by [`Engine::close`], or when
 /// the last handle is dropped.
 ///
@@ -306,6 +321,27 @@ impl Engine {
         })
     }
 
+    /// Calls `look` with what an issue that was refused as a conflict has met, as it stands at `now`:
+    /// the caller may know better than byte for byte whether the content is the same. None where
+    /// nothing stands in the way of the issue any more.
+    pub fn existing<R>(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+        look: impl FnOnce(&Existing<'_>) -> R,
+    ) -> Option<R> {
+        let pinned = self.shared.store.pin();
+        let stands = |entry: &&Entry| !entry.is_expired(now) && !apply::is_trace(entry);
+        let entry = pinned.get(digest).filter(stands)?;
+        Some(look(&Existing {
+            payload: entry.payload(),
+            uses: entry.uses_total(),
+            peek: entry.peek(),
+            is_consumed: entry.is_consumed(),
+            deadline: entry.deadline(),
+        }))
+    }
+
     /// Whether the token is remembered as consumed: presented again, that is a replay.
     #[must_use]
     pub fn was_consumed(&self, digest: &Digest, now: UnixMillis) -> bool {
@@ -422,7 +458,7 @@ impl Engine {
             }
         }
         self.shared.time.hold(now);
-        Ok(Some(refused.iter().map(|applied| self.shared.settle(applied)).collect()))
+        Ok(Some(refused.iter().map(|applied| self.shared.refusal(applied)).collect()))
     }
 
     fn enqueue(&self, ops: Vec<Op>, reply: Reply) -> Result<(), Rejected> {

@@ -107,7 +107,7 @@ pub enum Outcome {
         /// From this instant on it is gone.
         deadline: UnixMillis,
     },
-    /// Something else was issued before under the same reference or key.
+    /// Other bytes, uses or another peek were issued before under the same reference or key.
     Conflict,
     /// The token of this reference or key was consumed: it is not issued again until its deadline.
     AlreadyConsumed,

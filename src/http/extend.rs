@@ -5,8 +5,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::json;
+use super::refusal::engine_problem;
 use super::respond::{self, Body, Problem};
-use super::service::{Asker, engine_problem};
+use super::service::Asker;
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
 use crate::token::Digest;

@@ -9,9 +9,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::value::RawValue;
 
+use super::guard::Misses;
 use super::list::{self, too_many};
+use super::offer::{self, Offer};
+use super::refusal::engine_problem;
 use super::respond::{self, Body, Problem};
-use super::service::{Asker, engine_problem, idempotency_key};
+use super::service::{Asker, idempotency_key};
 use super::worker::Worker;
 use super::{Config, json, payload};
 use crate::audit::By;
@@ -24,21 +27,23 @@ use crate::token::{RandomError, Token};
 
 /// What a client wants to be issued.
 struct Wanted {
-    payload: Vec<u8>,
+    /// A part of the body.
+    payload: Bytes,
     ttl: Duration,
     uses: u32,
     peek: bool,
     reference: Option<Reference>,
 }
 
-fn read(text: &[u8], config: &Config, ttl_max: Duration) -> Result<Wanted, Problem> {
+/// Reads one issue, `text`, which is a part of `body`.
+fn read(text: &[u8], body: &Bytes, config: &Config, ttl_max: Duration) -> Result<Wanted, Problem> {
     const NAMES: [&str; 5] = ["payload", "ttl", "uses", "peek", "reference"];
     let [payload, ttl, uses, peek, reference] = json::object(text, &NAMES)?;
     let ttl = ttl.map(|raw| json::ttl(raw, ttl_max)).transpose()?;
     let uses = uses.map(|raw| json::count(raw, "uses", USES_MAX)).transpose()?;
     let peek = peek.map(|raw| json::boolean(raw, "peek")).transpose()?;
     Ok(Wanted {
-        payload: read_payload(payload, config.max_payload)?,
+        payload: body.slice_ref(read_payload(payload, config.max_payload)?),
         ttl: ttl.unwrap_or(config.default_ttl.min(ttl_max)),
         uses: uses.unwrap_or(1),
         peek: peek.unwrap_or(true),
@@ -46,7 +51,7 @@ fn read(text: &[u8], config: &Config, ttl_max: Duration) -> Result<Wanted, Probl
     })
 }
 
-fn read_payload(payload: Option<&RawValue>, max: usize) -> Result<Vec<u8>, Problem> {
+fn read_payload(payload: Option<&RawValue>, max: usize) -> Result<&[u8], Problem> {
     let payload = payload
         .map(RawValue::get)
         .ok_or_else(|| Problem::malformed("payload: the field is missing").about("payload"))?;
@@ -58,34 +63,82 @@ fn read_payload(payload: Option<&RawValue>, max: usize) -> Result<Vec<u8>, Probl
         return Err(Problem::too_large(detail).about("payload"));
     }
     payload::check(payload)?;
-    Ok(payload.as_bytes().to_vec())
+    Ok(payload.as_bytes())
+}
+
+/// A token that is asked for: what it is to be, and what to do where its name is taken.
+struct Asked {
+    token: Token,
+    /// Where a reference or a key names the token.
+    offer: Option<Offer>,
 }
 
 impl Wanted {
     /// The token that this is to have, and the command that makes it so.
-    fn into_op(self, key: Option<&[u8]>, access: &Access) -> Result<(Token, Op), RandomError> {
+    fn into_op(self, key: Option<&[u8]>, access: &Access) -> Result<(Asked, Op), Problem> {
         let digester = &access.digester;
-        let (token, derived) = match (&self.reference, key) {
-            (Some(reference), _) => (digester.token_for_reference(reference.canonical()), true),
-            (None, Some(key)) => (digester.token_for_issue_key(&access.holder, key), true),
-            (None, None) => (Token::random()?, false),
+        let (token, by) = match (&self.reference, key) {
+            (Some(reference), _) => {
+                (digester.token_for_reference(reference.canonical()), Some(By::Reference))
+            }
+            (None, Some(key)) => {
+                (digester.token_for_issue_key(&access.holder, key), Some(By::IdempotencyKey))
+            }
+            (None, None) => (Token::random().map_err(|error| no_random(&error))?, None),
         };
-        let op = Op::Issue {
-            digest: digester.digest(&token),
-            payload: self.payload,
-            ttl: self.ttl,
-            uses: self.uses,
-            peek: self.peek,
-            derived,
-        };
-        Ok((token, op))
+        let (digest, uses, peek) = (digester.digest(&token), self.uses, self.peek);
+        let (payload, ttl) = (self.payload.to_vec(), self.ttl);
+        let derived = by.is_some();
+        let offer = by.map(|by| Offer { digest, payload: self.payload, uses, peek, by });
+        Ok((Asked { token, offer }, Op::Issue { digest, payload, ttl, uses, peek, derived }))
     }
 }
 
-/// What names the token, if it is not drawn.
-fn named_by(wanted: &Wanted, key: Option<&[u8]>) -> Option<By> {
-    let by_key = key.map(|_| By::IdempotencyKey);
-    wanted.reference.as_ref().map(|_| By::Reference).or(by_key)
+impl Asked {
+    fn by(&self) -> Option<By> {
+        self.offer.as_ref().map(|offer| offer.by)
+    }
+
+    /// The deadline of the token, now that the engine has answered, or why it has none. `place` is
+    /// its place in the request.
+    fn settle(
+        &self,
+        worker: &Worker,
+        asker: Asker<'_>,
+        place: usize,
+        outcome: Outcome,
+    ) -> Result<(StatusCode, UnixMillis), Problem> {
+        let outcome = match &self.offer {
+            Some(offer) => offer.settle(worker, asker, place, outcome)?,
+            None => outcome,
+        };
+        match outcome {
+            Outcome::Issued { deadline } => Ok((StatusCode::CREATED, deadline)),
+            Outcome::Exists { deadline } => Ok((StatusCode::OK, deadline)),
+            other => Err(offer::taken(&other, self.by(), asker.access)
+                .unwrap_or_else(|| engine_problem(&other))),
+        }
+    }
+}
+
+/// Issuing by reference tells whether the reference is taken: it is admitted as a look-up is.
+fn admit_references(worker: &Worker, asker: Asker<'_>, count: usize) -> Result<(), Problem> {
+    if count == 0 {
+        return Ok(());
+    }
+    let (access, peer, now) = (asker.access, asker.peer, worker.engine.now());
+    worker.guard.admit_batch(access, peer, now, count)?;
+    worker.guard.look_by_reference(access, peer, now)
+}
+
+/// References that turned out to be taken are misses.
+fn charge_references(worker: &Worker, asker: Asker<'_>, taken: usize) {
+    let misses = Misses { all: taken, by_reference: taken };
+    worker.guard.charge(asker.access, asker.peer, worker.engine.now(), misses);
+}
+
+fn is_taken(asked: &Asked, problem: &Problem) -> bool {
+    problem.status == StatusCode::CONFLICT && asked.by() == Some(By::Reference)
 }
 
 /// `POST /v1/tokens`
@@ -98,7 +151,8 @@ pub(super) async fn one(
     let key = idempotency_key(&headers)?;
     let digester = &asker.access.digester;
     let config = &worker.config;
-    let wanted = read(&body, config, config.quotas.ttl_max(digester, config.max_ttl))?;
+    let ttl_max = config.quotas.ttl_max(digester, config.max_ttl);
+    let wanted = read(&body, &body, config, ttl_max)?;
     if key.is_some() && wanted.reference.is_some() {
         return Err(Problem::malformed(
             "a reference is itself the key: give either a reference or an Idempotency-Key",
@@ -106,33 +160,19 @@ pub(super) async fn one(
         .about("Idempotency-Key"));
     }
     config.quotas.admit_issues(digester, worker.engine.now(), 1)?;
-    let by = named_by(&wanted, key);
-    let (token, op) = wanted.into_op(key, asker.access).map_err(|error| no_random(&error))?;
-    asker.trail.issue(Some(*op.digest()), by, None);
+    let (asked, op) = wanted.into_op(key, asker.access)?;
+    drop(body);
+    asker.trail.issue(Some(*op.digest()), asked.by(), None);
+    admit_references(worker, asker, usize::from(asked.by() == Some(By::Reference)))?;
     let outcome = asker.trail.call_one(worker, op).await?;
-    let (status, deadline) = match outcome {
-        Outcome::Issued { deadline } => (StatusCode::CREATED, deadline),
-        other => (StatusCode::OK, issued(other)?),
-    };
-    let mut answer = Vec::with_capacity(96);
-    write_issued(&mut answer, &token, deadline);
-    Ok(respond::json(headers, status, answer.into()))
-}
-
-/// The deadline of a token that is there now, or why it is not.
-fn issued(outcome: Outcome) -> Result<UnixMillis, Problem> {
-    match outcome {
-        Outcome::Issued { deadline } | Outcome::Exists { deadline } => Ok(deadline),
-        Outcome::Conflict => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "the reference or key was issued with another payload, other uses or another peek",
-        )),
-        Outcome::AlreadyConsumed => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "the token of the reference or key was already consumed",
-        )),
-        other => Err(engine_problem(&other)),
+    let settled = asked.settle(worker, asker, 0, outcome);
+    if settled.as_ref().is_err_and(|problem| is_taken(&asked, problem)) {
+        charge_references(worker, asker, 1);
     }
+    let (status, deadline) = settled?;
+    let mut answer = Vec::with_capacity(96);
+    write_issued(&mut answer, &asked.token, deadline);
+    Ok(respond::json(headers, status, answer.into()))
 }
 
 fn write_issued(answer: &mut Vec<u8>, token: &Token, deadline: UnixMillis) {
@@ -165,14 +205,12 @@ pub(super) async fn batch(
     let mut ops = Vec::with_capacity(items.len());
     let mut places = Vec::with_capacity(items.len());
     for item in items {
-        places.push(match read(item.get().as_bytes(), config, ttl_max) {
-            Ok(wanted) => {
-                let by = named_by(&wanted, None);
-                let (token, op) =
-                    wanted.into_op(None, asker.access).map_err(|error| no_random(&error))?;
-                asker.trail.issue(Some(*op.digest()), by, None);
+        let wanted = read(item.get().as_bytes(), &body, config, ttl_max);
+        places.push(match wanted.and_then(|wanted| wanted.into_op(None, asker.access)) {
+            Ok((asked, op)) => {
+                asker.trail.issue(Some(*op.digest()), asked.by(), None);
                 ops.push(op);
-                Ok(token)
+                Ok(asked)
             }
             Err(problem) => {
                 asker.trail.issue(None, None, Some(&problem));
@@ -181,8 +219,15 @@ pub(super) async fn batch(
         });
     }
     drop(body);
+    let by_reference = |asked: &&Asked| asked.by() == Some(By::Reference);
+    let references = places.iter().flatten().filter(by_reference).count();
+    admit_references(worker, asker, references)?;
     let outcomes = if ops.is_empty() { Vec::new() } else { asker.trail.call(worker, ops).await? };
-    let answer = write_results(places, outcomes);
+    let settle = |place: usize, asked: &Asked, outcome| {
+        asked.settle(worker, asker, place, outcome).map(|(_, deadline)| deadline)
+    };
+    let (answer, taken) = write_results(places, outcomes, settle);
+    charge_references(worker, asker, taken);
     Ok(respond::json(headers, StatusCode::OK, answer.into()))
 }
 
@@ -198,18 +243,25 @@ fn read_items(body: &[u8], max: usize) -> Result<Vec<&RawValue>, Problem> {
     Ok(items)
 }
 
-fn write_results(places: Vec<Result<Token, Problem>>, outcomes: Vec<Outcome>) -> Vec<u8> {
-    let mut outcomes = outcomes.into_iter();
+/// The answer to a batch, and how many references in it were taken.
+fn write_results(
+    places: Vec<Result<Asked, Problem>>,
+    outcomes: Vec<Outcome>,
+    settle: impl Fn(usize, &Asked, Outcome) -> Result<UnixMillis, Problem>,
+) -> (Vec<u8>, usize) {
+    let (mut outcomes, mut taken) = (outcomes.into_iter(), 0);
     let mut answer = Vec::with_capacity(16 + 96 * places.len());
     answer.extend_from_slice(br#"{"results":["#);
     for (i, place) in places.into_iter().enumerate() {
         if i > 0 {
             answer.push(b',');
         }
-        // One outcome for each command, in order: the engine's promise.
-        let result = place.and_then(|token| {
+        let result = place.and_then(|asked| {
+            // One outcome for each command, in order: the engine's promise.
             let outcome = outcomes.next().unwrap_or(Outcome::ReadOnly);
-            issued(outcome).map(|deadline| (token, deadline))
+            let settled = settle(i, &asked, outcome);
+            taken += usize::from(settled.as_ref().is_err_and(|why| is_taken(&asked, why)));
+            settled.map(|deadline| (asked.token, deadline))
         });
         match result {
             Ok((token, deadline)) => write_issued(&mut answer, &token, deadline),
@@ -221,16 +273,24 @@ fn write_results(places: Vec<Result<Token, Problem>>, outcomes: Vec<Outcome>) ->
         }
     }
     answer.extend_from_slice(b"]}");
-    answer
+    (answer, taken)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespace::Namespace;
+    use crate::token::{Digester, SECRET_LEN, Secret};
+
+    fn access() -> Access {
+        let digester = Digester::new(&Secret::from_bytes([7; SECRET_LEN]), "default");
+        Access::everything(Namespace::default(), digester)
+    }
 
     fn status(text: &str) -> u16 {
         let config = Config { max_payload: 64, ..Config::default() };
-        match read(text.as_bytes(), &config, config.max_ttl) {
+        let body = Bytes::copy_from_slice(text.as_bytes());
+        match read(&body, &body, &config, config.max_ttl) {
             Ok(_) => 200,
             Err(problem) => problem.status.as_u16(),
         }
@@ -240,8 +300,8 @@ mod tests {
     fn the_payload_is_kept_byte_for_byte() {
         let payload = "{ \"a\" : [1.50e+1,\"\\u00e9\u{e9}\"],\"a\":\t2 }";
         let text = format!("{{\"payload\":  {payload}  }}");
-        let config = Config::default();
-        let wanted = read(text.as_bytes(), &config, config.max_ttl).unwrap();
+        let (config, body) = (Config::default(), Bytes::from(text));
+        let wanted = read(&body, &body, &config, config.max_ttl).unwrap();
         assert_eq!(wanted.payload, payload.as_bytes());
         assert_eq!((wanted.uses, wanted.peek), (1, true));
         assert_eq!(wanted.ttl, Config::default().default_ttl);
@@ -276,11 +336,16 @@ mod tests {
 
     #[test]
     fn a_batch_keeps_its_order_where_items_are_refused() {
-        let token = || Token::random().unwrap();
+        let asked = || Asked { token: Token::random().unwrap(), offer: None };
+        let settle = |_, _: &Asked, outcome| match outcome {
+            Outcome::Issued { deadline } => Ok(deadline),
+            other => Err(offer::taken(&other, None, &access()).unwrap()),
+        };
         let deadline = UnixMillis(1_769_860_800_007);
-        let places = vec![Ok(token()), Err(Problem::malformed("no")), Ok(token())];
+        let places = vec![Ok(asked()), Err(Problem::malformed("no")), Ok(asked())];
         let outcomes = vec![Outcome::Issued { deadline }, Outcome::Conflict];
-        let answer = write_results(places, outcomes);
+        let (answer, taken) = write_results(places, outcomes, settle);
+        assert_eq!(taken, 0, "no reference named any");
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         let results = answer["results"].as_array().unwrap();
         assert_eq!(results[0]["expires_at"], "2026-01-31T12:00:00.007Z");

@@ -18,8 +18,9 @@
 //! body     gathers a body
 //! json, list               strict reading
 //! issue, resolve, consume, extend, revoke, status   one file for each operation
+//! offer    an issue whose name is taken: compares by value
 //! trail    what the audit log will say of a request
-//! respond  answers and problem documents
+//! respond  answers and problem documents; refusal: those of the engine
 //! counters, namespaces, admin, exposition   what is measured, and where it is shown
 //! openapi  the description of the contract, as it is served
 //! ```
@@ -85,11 +86,13 @@ pub mod listen;
 #[doc(hidden)]
 pub mod loose;
 mod namespaces;
+mod offer;
 mod openapi;
 mod outgoing;
 mod payload;
 mod pipe;
 pub mod quota;
+mod refusal;
 mod resolve;
 mod respond;
 mod revoke;

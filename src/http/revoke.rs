@@ -2,8 +2,9 @@
 
 use http::Response;
 
+use super::refusal::engine_problem;
 use super::respond::{self, Body, Problem};
-use super::service::{Asker, engine_problem};
+use super::service::Asker;
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
 use crate::token::Digest;

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use super::access::Admitted;
 use super::counters::{OPERATIONS, Operation};
 use super::pipe::ConnState;
+use super::refusal::rejected;
 use super::respond::Problem;
-use super::service::rejected;
 use super::worker::Worker;
 use crate::audit::{self, Audit, By, Event, Permit};
 use crate::engine::{Engine, Op, Outcome};
@@ -136,6 +136,27 @@ impl Trail {
             if let Some(item) = items.get_mut(place) {
                 item.looked_up(&worker.engine, is_found);
             }
+        }
+    }
+
+    /// More is known of the token at `place` of the list than the engine said.
+    pub(super) fn came_to(&self, place: usize, outcome: &Outcome) {
+        self.item(place, |steps, item| {
+            item.came_to(&steps.worker.engine, steps.operation, outcome);
+        });
+    }
+
+    /// The token at `place` of the list was refused after all.
+    pub(super) fn refused(&self, place: usize, problem: &Problem) {
+        self.item(place, |_, item| item.outcome = Some(meaning(problem.status)));
+    }
+
+    fn item(&self, place: usize, change: impl FnOnce(&Steps, &mut Item)) {
+        let Some(steps) = &self.0 else { return };
+        let mut steps = steps.borrow_mut();
+        if let Some(mut item) = steps.items.get(place).copied() {
+            change(&steps, &mut item);
+            steps.items[place] = item;
         }
     }
 

@@ -44,7 +44,7 @@ fn p2_the_same_key_with_other_content_conflicts() {
     expect(&first, 201);
     for body in [
         r#"{"payload":{"a":2},"uses":2}"#,
-        r#"{"payload":{ "a":1},"uses":2}"#,
+        r#"{"payload":{"a":1,"b":2},"uses":2}"#,
         r#"{"payload":{"a":1},"uses":3}"#,
         r#"{"payload":{"a":1}}"#,
         r#"{"payload":{"a":1},"uses":2,"peek":false}"#,
@@ -55,6 +55,54 @@ fn p2_the_same_key_with_other_content_conflicts() {
     assert_eq!(client.resolve(&issued.token).text(), r#"{"a":1}"#);
     assert_eq!(client.uses_left(&issued.token), 2);
     expect(&client.issue_keyed("k", r#"{"payload":{"a":1},"uses":2,"peek":true}"#), 200);
+}
+
+#[test]
+fn p2_the_same_json_in_another_order_is_a_repetition() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let issue = |client: &mut Client, name: &str, payload: &str| match name {
+        "key" => client.issue_keyed("k", &format!("{{\"payload\":{payload}}}")),
+        _ => client.issue(&format!("{{\"payload\":{payload},\"reference\":{{{name}}}}}")),
+    };
+    for name in ["key", r#""order_number":"7""#] {
+        let first = issue(&mut client, name, r#"{"order":{"id":7,"sum":139.10},"note":"\u00e9"}"#);
+        expect(&first, 201);
+        let token = Issued::from(&first.json()).token;
+        for again in [
+            r#"{"note":"é","order":{"sum":1391e-1,"id":7.0}}"#,
+            "{ \"note\" : \"\\u00E9\" , \"order\" :\n{ \"id\":7, \"sum\":139.1 } }",
+        ] {
+            let again = issue(&mut client, name, again);
+            expect(&again, 200);
+            assert_eq!(again.json(), first.json());
+        }
+        for other in [
+            r#"{"order":{"id":7,"sum":139.11},"note":"é"}"#,
+            r#"{"order":{"id":"7","sum":139.10},"note":"é"}"#,
+            // Composed and decomposed are two texts.
+            "{\"order\":{\"id\":7,\"sum\":139.10},\"note\":\"e\u{301}\"}",
+        ] {
+            expect(&issue(&mut client, name, other), 409);
+        }
+        let kept = client.resolve(&token).text().to_owned();
+        assert_eq!(kept, r#"{"order":{"id":7,"sum":139.10},"note":"\u00e9"}"#, "the first bytes");
+    }
+}
+
+#[test]
+fn p2_a_member_that_is_named_twice_is_the_same_only_as_the_same_bytes() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    for (payload, status) in [
+        (r#"{"a":1,"a":2}"#, 201),
+        (r#"{"a":1,"a":2}"#, 200),
+        (r#"{"a":1, "a":2}"#, 409),
+        (r#"{"a":2}"#, 409),
+    ] {
+        let body = format!("{{\"payload\":{payload}}}");
+        expect(&client.issue_keyed("twice", &body), status);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The guard against enumeration: misses are limited, hits are not, and what is not there looks
 //! the same whatever the reason, to the byte and as far as can be seen in time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -246,4 +246,40 @@ fn p10_what_is_not_there_gets_the_same_bytes_and_no_other_time() {
         volume::tell(&format!("timing_of_{name}_effect_in_thousandths"), &effects);
     }
     assert!(effect(&[1, 2, 3], &[4, 5, 6]) > 0.99, "the measure sees a difference");
+}
+
+#[test]
+fn p10_a_key_that_may_only_issue_cannot_try_out_references() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let [shop, thief] = ["issue,consume,reference", "issue"].map(|may| keys.add("shop", may, &[]));
+    let launch = Launch::on(&dir.path().join("data")).flag("--keys", keys.path());
+    let server = launch.flag("--miss-limit", "5").start();
+    let issue = |key: &str, number: usize, payload: &str| {
+        let body = format!(r#"{{"payload":{payload},"reference":{{"order_number":"{number}"}}}}"#);
+        send(&server, key, "POST", "/v1/tokens", &body)
+    };
+    for number in 0..50 {
+        assert_eq!(issue(&shop, number, "\"paid\"").status, 201);
+    }
+    let consume = r#"{"tokens":[{"reference":{"order_number":"0"}}]}"#;
+    assert_eq!(send(&server, &shop, "POST", "/v1/consume", consume).status, 200);
+    // Consumed, and issued with something else: the thief cannot tell which.
+    let [consumed, other] = [0, 1].map(|number| issue(&thief, number, "1"));
+    assert_eq!((consumed.status, other.status), (409, 409));
+    assert_eq!(consumed.text(), other.text());
+    assert!(issue(&shop, 0, "1").text() != issue(&shop, 1, "1").text(), "the shop may know");
+    let refused = (0..50).filter(|number| issue(&thief, *number, "1").status == 429).count();
+    assert!(refused > 30, "{refused} of 50");
+    // In a batch they are as many guesses.
+    std::thread::sleep(Duration::from_secs(7));
+    let item = |number: usize| json!({ "payload": 1, "reference": { "order_number": number.to_string() } });
+    let batch = json!({ "tokens": (1..50).map(item).collect::<Vec<_>>() }).to_string();
+    assert_eq!(send(&server, &thief, "POST", "/v1/tokens/batch", &batch).status, 200);
+    assert_eq!(send(&server, &thief, "POST", "/v1/tokens/batch", &batch).status, 429);
+    // What a shop issues anew is no guess, and neither is a retry.
+    for number in 1_000..1_050 {
+        assert_eq!(issue(&shop, number, "1").status, 201);
+        assert_eq!(issue(&shop, number, "1").status, 200);
+    }
 }

@@ -32,6 +32,7 @@ const CRATES: [Layered; 2] = [
                 "reference",
                 "rfc3339",
                 "failpoint",
+                "json_equality",
                 "namespace",
                 "scope",
                 "pace",

@@ -14,7 +14,7 @@ use crate::token::Digest;
 use super::{Applied, Ledger, Position, Tally, must_be_carried, remove};
 
 /// Whether it is only the trace of a token that was consumed.
-pub(super) fn is_trace(entry: &Entry) -> bool {
+pub(in crate::engine) fn is_trace(entry: &Entry) -> bool {
     !must_be_carried(entry)
 }
 
