@@ -26,7 +26,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`mod@reference`], [`rfc3339`], [`json_equality`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
+//! | [`token`], [`mod@reference`], [`rfc3339`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
+//! | [`json_equality`] | whether two payloads have the same value |
 //! | [`permissions`] | who else may read or write the files |
 //! | [`time`], [`entry`], [`record`], [`metrics`], [`warning`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |

@@ -18,6 +18,7 @@ mod clean;
 mod clock;
 mod commit;
 mod config;
+mod look;
 mod mailbox;
 mod op;
 mod quota;
@@ -43,8 +44,6 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::entry::Entry;
-use crate::store::Lookup;
 use crate::time::{Clock, SystemClock, UnixMillis};
 use crate::token::{Digest, Digester, NamespaceTag, Token};
 use crate::warning::Warning;
@@ -58,6 +57,7 @@ pub use apply::Holding;
 pub use backup::{Backup, BackupError, BackupFile, BackupHead, STALLED_AFTER};
 pub use census::{Verified, verify, verify_on};
 pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
+pub use look::{Existing, Status};
 pub use mailbox::{Caller, Pending};
 pub use op::{Op, Outcome, Rejected};
 pub use quota::{Quota, Quotas};
@@ -136,32 +136,6 @@ pub enum NotReady {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the log could not be closed in good order: {0}")]
 pub struct CloseError(String);
-
-/// What is known about a living token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// From this instant on it is gone.
-    pub expires_at: UnixMillis,
-    /// Uses left, at least 1.
-    pub uses_left: u32,
-    /// Length of the payload in bytes.
-    pub payload_len: usize,
-}
-
-/// What stands under a digest, for an issue that met it.
-#[derive(Clone, Copy)]
-pub struct Existing<'e> {
-    /// What the token stands for, as it was sent.
-    pub payload: &'e [u8],
-    /// Uses as issued.
-    pub uses: u32,
-    /// May be resolved without being consumed.
-    pub peek: bool,
-    /// Its last use was taken.
-    pub is_consumed: bool,
-    /// From this instant on it is gone.
-    pub deadline: UnixMillis,
-}
 
 /// A token engine. Clones are handles to the same one; it is closed by [`Engine::close`], or when
 /// the last handle is dropped.
@@ -267,94 +241,6 @@ impl Engine {
     #[must_use]
     pub fn digest(&self, token: &Token) -> Digest {
         self.shared.digester.digest(token)
-    }
-
-    /// Calls `found` with what `digest` resolves to at `now`. No wait, no lock, no copy; `found`
-    /// should be short, for nothing that others remove is freed while it runs.
-    pub fn resolve<R>(
-        &self,
-        digest: &Digest,
-        now: UnixMillis,
-        found: impl FnOnce(&[u8]) -> R,
-    ) -> Option<R> {
-        let looked_up = self.shared.store.resolve(digest, now, found);
-        self.shared.seen(&looked_up, now);
-        match looked_up {
-            Lookup::Found(result) => Some(result),
-            _ => None,
-        }
-    }
-
-    /// Calls `each` with what every digest resolves to at `now`, in their order.
-    pub fn resolve_many(
-        &self,
-        digests: &[Digest],
-        now: UnixMillis,
-        mut each: impl FnMut(Option<&[u8]>),
-    ) {
-        let mut resolved = 0;
-        self.shared.store.resolve_many(digests, now, |looked_up| match looked_up {
-            Lookup::Found(payload) => {
-                resolved += 1;
-                each(Some(payload));
-            }
-            other => {
-                self.shared.seen(&other, now);
-                each(None);
-            }
-        });
-        self.shared.counters.resolves.add(resolved);
-    }
-
-    /// What is known about a living token. Takes no use, also where it cannot be resolved.
-    #[must_use]
-    pub fn status(&self, digest: &Digest, now: UnixMillis) -> Option<Status> {
-        let pinned = self.shared.store.pin();
-        let entry = pinned.get(digest)?;
-        if entry.is_expired(now) {
-            self.shared.time.hold(now);
-        }
-        entry.is_alive(now).then(|| Status {
-            expires_at: entry.deadline(),
-            uses_left: entry.uses_left(),
-            payload_len: entry.payload_len(),
-        })
-    }
-
-    /// Calls `look` with what an issue that was refused as a conflict has met, as it stands at `now`:
-    /// the caller may know better than byte for byte whether the content is the same. None where
-    /// nothing stands in the way of the issue any more.
-    pub fn existing<R>(
-        &self,
-        digest: &Digest,
-        now: UnixMillis,
-        look: impl FnOnce(&Existing<'_>) -> R,
-    ) -> Option<R> {
-        let pinned = self.shared.store.pin();
-        let stands = |entry: &&Entry| !entry.is_expired(now) && !apply::is_trace(entry);
-        let entry = pinned.get(digest).filter(stands)?;
-        Some(look(&Existing {
-            payload: entry.payload(),
-            uses: entry.uses_total(),
-            peek: entry.peek(),
-            is_consumed: entry.is_consumed(),
-            deadline: entry.deadline(),
-        }))
-    }
-
-    /// Whether the token is remembered as consumed: presented again, that is a replay.
-    #[must_use]
-    pub fn was_consumed(&self, digest: &Digest, now: UnixMillis) -> bool {
-        let pinned = self.shared.store.pin();
-        pinned.get(digest).is_some_and(|entry| entry.is_consumed() && !entry.is_expired(now))
-    }
-
-    /// Bytes of all payloads that these digests have in the store now, repeated ones repeatedly:
-    /// how long a batch answer would become.
-    #[must_use]
-    pub fn payload_bytes(&self, digests: &[Digest]) -> usize {
-        let pinned = self.shared.store.pin();
-        digests.iter().filter_map(|digest| pinned.get(digest)).map(Entry::payload_len).sum()
     }
 
     /// Hands operations to the committer; one outcome for each, in their order. Each is by

@@ -160,6 +160,7 @@ impl Lab {
     /// Calls that wait together, answered in one turn of the committer.
     pub fn turn(&mut self, calls: &[Vec<Change>]) -> Result<(), Broken> {
         let (asked, struck) = (self.now(false)?, self.struck());
+        let before = self.engine().engine().readiness();
         self.note_entries(calls);
         let stepped = self.engine();
         let submit =
@@ -188,7 +189,7 @@ impl Lab {
         }
         (committed, self.engine().lsn_and_tokens()).hash(&mut self.trace);
         self.oracle.judge(&turn, times)?;
-        self.check_refusals(&turn, struck)?;
+        self.check_refusals(&turn, struck, &before)?;
         if self.config.sync == SyncMode::Always {
             self.oracle.settle(times.monotonic);
         }
@@ -198,13 +199,27 @@ impl Lab {
 
     /// Promise P6: nothing is refused for the disk's sake if the disk is well, and nothing is
     /// taken on any more once writes have stopped for good.
-    fn check_refusals(&mut self, turn: &[(Change, Outcome)], struck: u64) -> Result<(), Broken> {
+    ///
+    /// While changes are refused (`before` the turn), unknown tokens are refused without the disk.
+    fn check_refusals(
+        &mut self,
+        turn: &[(Change, Outcome)],
+        struck: u64,
+        before: &Result<(), NotReady>,
+    ) -> Result<(), Broken> {
         let any = |wanted: Outcome| turn.iter().any(|(_, outcome)| *outcome == wanted);
-        if any(Outcome::DiskFull) && self.struck() == struck {
-            return Err("DiskFull, and the disk refused nothing".to_owned());
-        }
-        if any(Outcome::LogUnavailable) && self.struck() == struck {
-            return Err("LogUnavailable, and the disk refused nothing".to_owned());
+        let is_well = self.struck() == struck;
+        for (refusal, is_standing) in [
+            (Outcome::DiskFull, matches!(before, Err(NotReady::DiskFull))),
+            (Outcome::LogUnavailable, matches!(before, Err(NotReady::LogUnavailable(_)))),
+        ] {
+            let is_unfounded = |(change, outcome): &(Change, Outcome)| {
+                let is_issue = matches!(change.what, What::Issue { .. });
+                *outcome == refusal && (is_issue || !is_standing)
+            };
+            if is_well && turn.iter().any(is_unfounded) {
+                return Err(format!("{refusal:?}, and the disk refused nothing"));
+            }
         }
         if any(Outcome::ReadOnly) && self.struck() == self.struck_at_open {
             return Err("ReadOnly, and the disk never failed".to_owned());
@@ -214,7 +229,12 @@ impl Lab {
             matches!(outcome, Issued { .. } | Consumed { .. } | Extended { .. })
         };
         let is_possible = (EARLIEST_MS..=LATEST_MS).contains(&self.clock.wall().0);
-        if any(Outcome::ClockWrong) && is_possible {
+        let is_looked_at = !matches!(before, Err(NotReady::ClockWrong(_)));
+        let is_unfounded = |(change, outcome): &(Change, Outcome)| {
+            let is_issue = matches!(change.what, What::Issue { .. });
+            *outcome == Outcome::ClockWrong && (is_issue || is_looked_at)
+        };
+        if is_possible && turn.iter().any(is_unfounded) {
             return Err("ClockWrong, and the clock shows what can be".to_owned());
         }
         if !is_possible && turn.iter().any(|(_, outcome)| is_done(outcome)) {
