@@ -81,7 +81,7 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
     allow_host: Vec<String>,
 
-    /// Accept requests of pages of this origin in a browser, such as https://shop.example, and let
+    /// Accept requests of pages of this origin in a browser, such as `https://shop.example`, and let
     /// them read the answers [default: pages of the server's own origin alone]
     #[arg(long, env = "JETON_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,

@@ -9,7 +9,7 @@
 //!
 //! A batch is admitted unless its client is in debt, is answered whole, and all its misses are
 //! charged. Without a key it may have as many tokens as the limit has misses a second. Debt is
-//! bounded ([`DEBT_MAX`]), so nobody waits longer than some seconds.
+//! bounded (`DEBT_MAX`), so nobody waits longer than some seconds.
 //!
 //! # Strangers
 //!
@@ -18,7 +18,7 @@
 //! be handed any of these. Behind all of them stands one total for misses by reference, which a
 //! crowd of addresses could guess together.
 //!
-//! The table of [`strangers`](super::strangers) is exact and bounded, and forgives nobody.
+//! The table of `strangers` is exact and bounded, and forgives nobody.
 //!
 //! The limiter is the generic cell rate algorithm of [`pace`](crate::pace). The crate `governor` has
 //! it too and was not taken: its keyed store is not bounded, has no levels that are charged together,
