@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::out::{self, OutputError, tell};
 use super::{FAILED, MISTAKEN, UNANSWERED};
@@ -26,6 +27,10 @@ pub(super) enum KeysCommand {
     List {
         #[command(flatten)]
         file: FileArg,
+
+        /// Print a JSON array with an object for each key
+        #[arg(long)]
+        json: bool,
     },
     /// Make keys worthless
     Revoke {
@@ -132,7 +137,8 @@ fn code_of(error: &KeysError) -> u8 {
 pub(super) fn run(command: &KeysCommand) -> ExitCode {
     let done = match command {
         KeysCommand::Add(args) => add(args),
-        KeysCommand::List { file } => list(file),
+        KeysCommand::List { file, json: false } => list(file),
+        KeysCommand::List { file, json: true } => list_as_json(file),
         KeysCommand::Revoke { file, ids } => revoke(file, ids),
     };
     done.map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS)
@@ -253,12 +259,41 @@ fn list(file: &FileArg) -> Result<(), Failure> {
     Ok(out::print(text)?)
 }
 
+/// The state of a key now, in one word.
+fn state(key: &KeyEntry, now: UnixMillis) -> &'static str {
+    match (key.revoked_at, key.expires_at) {
+        (Some(_), _) => "revoked",
+        (None, Some(at)) if at <= now => "expired",
+        _ => "valid",
+    }
+}
+
+fn list_as_json(file: &FileArg) -> Result<(), Failure> {
+    let now = SystemClock::new().wall();
+    let time = |at: Option<UnixMillis>| at.map(|at| at.to_string());
+    let object = |key: &KeyEntry| {
+        json!({
+            "id": key.id.to_string(),
+            "name": key.name,
+            "namespace": key.namespace.to_string(),
+            "scopes": key.scopes.names().collect::<Vec<_>>(),
+            "state": state(key, now),
+            "created_at": key.created_at.to_string(),
+            "expires_at": time(key.expires_at),
+            "revoked_at": time(key.revoked_at),
+            "holder": key.holder.unwrap_or(key.id).to_string(),
+            "certificate": key.certificate.as_ref().map(ToString::to_string),
+        })
+    };
+    let keys: Vec<Value> = file::load(&file.file)?.iter().map(object).collect();
+    Ok(out::print(format!("{:#}\n", Value::from(keys)))?)
+}
+
 fn row(key: &KeyEntry, now: UnixMillis) -> [String; 6] {
-    let state = match (key.revoked_at, key.expires_at) {
-        (Some(at), _) => format!("revoked {at}"),
-        (None, Some(at)) if at <= now => format!("expired {at}"),
-        (None, Some(at)) => format!("expires {at}"),
-        (None, None) => "valid".to_owned(),
+    let state = match (state(key, now), key.revoked_at.or(key.expires_at)) {
+        ("valid", Some(at)) => format!("expires {at}"),
+        (state, Some(at)) => format!("{state} {at}"),
+        (state, None) => state.to_owned(),
     };
     // A name with line breaks or control characters would draw over other rows.
     let name = key.name.escape_debug().to_string();

@@ -289,6 +289,33 @@ fn keys_come_and_go_while_the_server_runs() {
 }
 
 #[test]
+fn keys_are_listed_as_json_without_their_secrets() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let key = keys.add("shop", "issue,resolve", &["--name", "the \"shop\"", "--expires", "1h"]);
+    keys.add("*", "metrics", &[]);
+    let listed = run_jeton(&["keys", "list", "--json", "--keys", keys.path()]);
+    assert!(listed.status.success());
+    let text = String::from_utf8(listed.stdout).expect("UTF-8");
+    let list: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let (shop, metrics) = (&list[0], &list[1]);
+    assert!(key.contains(shop["id"].as_str().expect("an id")), "{text}");
+    assert_eq!(shop["scopes"], serde_json::json!(["issue", "resolve"]));
+    assert_eq!((&shop["name"], &shop["state"]), (&"the \"shop\"".into(), &"valid".into()));
+    assert_eq!((&shop["holder"], &shop["revoked_at"]), (&shop["id"], &serde_json::Value::Null));
+    assert!(shop["expires_at"].is_string() && metrics["expires_at"].is_null(), "{text}");
+    assert_eq!(metrics["namespace"], "*");
+    let secret = key.rsplit('_').next().expect("its random part");
+    assert!(!text.contains(secret) && !text.contains("hash"), "{text}");
+    let id = shop["id"].as_str().expect("an id");
+    assert!(run_jeton(&["keys", "revoke", "--keys", keys.path(), id]).status.success());
+    let listed = run_jeton(&["keys", "list", "--json", "--keys", keys.path()]).stdout;
+    let list: serde_json::Value = serde_json::from_slice(&listed).expect("JSON");
+    assert_eq!(list[0]["state"], "revoked");
+    assert!(list[0]["revoked_at"].is_string());
+}
+
+#[test]
 fn without_a_key_only_the_anonymous_role_is_played() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());
