@@ -1,7 +1,7 @@
 //! Finds out whether the build is instrumented to report something when the process ends.
 
-/// What the compiler is told where coverage, a profile or a sanitizer's findings are reported at
-/// the process's exit.
+/// Compiler flags of builds that write a report when the process exits: coverage, profiles and
+/// sanitizers.
 const REPORTING: [&str; 3] = ["instrument-coverage", "profile-generate", "sanitizer"];
 
 fn main() {

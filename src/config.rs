@@ -96,8 +96,8 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_QUOTA", value_name = "QUOTA", value_delimiter = ';')]
     quota: Vec<String>,
 
-    /// Requests for unknown tokens, each second, of each key, or of each client address where there
-    /// are no keys; one more gets 429. 0: no limit [default: 1000 with --keys, else 0]
+    /// How many requests for unknown tokens a key may make in a second; one more gets 429. Without
+    /// --keys the limit holds for each client address. 0: no limit [default: 1000 with --keys, else 0]
     #[arg(long, env = "JETON_MISS_LIMIT", value_name = "N")]
     miss_limit: Option<String>,
 

@@ -19,7 +19,7 @@ use crate::metrics::LOG_LINES_DROPPED;
 /// next ones do not wait.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const NO_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-/// A pipe that is writable takes so many bytes without waiting (POSIX: `PIPE_BUF`, here Linux's).
+/// The most bytes that a writable pipe takes without waiting (`PIPE_BUF` of POSIX, as Linux has it).
 const PIECE_LEN: usize = 4096;
 
 /// Starts logging. Returns what exchanges the filter later.

@@ -160,7 +160,7 @@ impl Front {
         let early = data.first().map(TcpListener::try_clone);
         let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
         if let Some(file) = &config.keys {
-            // A mistake in it is told before the log is read, not after.
+            // It is checked before the log is read, which can take seconds.
             keys::file::load_guarded(file, config.engine.permissions)?;
         }
         // So is one in the audit log's name.

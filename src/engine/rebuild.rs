@@ -71,9 +71,7 @@ pub(super) fn rebuild(
     progress: &dyn Progress,
 ) -> Result<Rebuilt, OpenError> {
     let store = Store::new();
-    let mut builders = builders(&store, threads, Rule::PassOver { past: now });
-    let sorted = |digest| Some(store.shard_of(digest) % threads);
-    read_log(survey, &mut builders, &sorted, progress)?;
+    let builders = build_all(survey, &store, threads, Rule::PassOver { past: now }, progress)?;
     if builders.iter().any(Builder::gave_up) {
         drop(builders);
         return rebuild_plainly(survey, now, threads, progress);
@@ -108,12 +106,24 @@ pub(super) fn rebuild_plainly(
     progress: &dyn Progress,
 ) -> Result<Rebuilt, OpenError> {
     let store = Store::new();
-    let mut builders = builders(&store, threads, Rule::FollowTime);
-    let sorted = |digest| Some(store.shard_of(digest) % threads);
-    read_log(survey, &mut builders, &sorted, progress)?;
+    let builders = build_all(survey, &store, threads, Rule::FollowTime, progress)?;
     let peak_bytes = builders.iter().map(|builder| builder.peak_bytes).sum();
     let Finished { ledger, expired_until, .. } = finish(builders, now);
     Ok(Rebuilt { store, ledger, expired_until, peak_bytes })
+}
+
+/// Reads the whole log, each record by the builder of its partition.
+fn build_all<'s>(
+    survey: &Survey,
+    store: &'s Store,
+    threads: usize,
+    rule: Rule,
+    progress: &dyn Progress,
+) -> Result<Vec<Builder<'s>>, OpenError> {
+    let mut builders = builders(store, threads, rule);
+    let sorted = |digest| Some(store.shard_of(digest) % threads);
+    read_log(survey, &mut builders, &sorted, progress)?;
+    Ok(builders)
 }
 
 /// What becomes of entries that are past.

@@ -119,6 +119,8 @@ use resolve::ANSWER_LEN_MAX;
 use web::Web;
 use worker::Common;
 
+/// The most tokens that `--max-batch` can allow.
+const BATCH_MAX: usize = 100_000;
 /// The longest body of any request, in bytes.
 const BODY_LEN_MAX: usize = 16 << 20;
 /// What an issue may have beside its payload, in bytes.
@@ -225,11 +227,14 @@ impl Config {
         };
         range("--workers", self.workers, 1, 1024);
         range("--max-payload", self.max_payload, 1, PAYLOAD_LEN_MAX);
-        range("--max-batch", self.max_batch, 1, 100_000);
+        range("--max-batch", self.max_batch, 1, BATCH_MAX);
         range("--max-connections", self.max_connections, 1, 1_000_000);
         range("--max-inflight", self.max_inflight, BODY_LEN_MAX, 1 << 40);
         let inflight_min = Budget::limit_min(self.exchange_len_max());
-        if (BODY_LEN_MAX..inflight_min).contains(&self.max_inflight) {
+        let are_limits_right = (1..=BATCH_MAX).contains(&self.max_batch)
+            && (1..=PAYLOAD_LEN_MAX).contains(&self.max_payload);
+        // Of limits that are out of range nothing follows.
+        if are_limits_right && (BODY_LEN_MAX..inflight_min).contains(&self.max_inflight) {
             // Rounded up, so that what is named is enough.
             let min = inflight_min.div_ceil(1 << 20);
             let largest = ByteSize(self.exchange_len_max() as u64).display().iec();

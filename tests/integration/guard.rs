@@ -283,3 +283,17 @@ fn p10_a_key_that_may_only_issue_cannot_try_out_references() {
         assert_eq!(issue(&shop, number, "1").status, 200);
     }
 }
+
+#[test]
+fn p10_without_keys_an_address_cannot_try_out_references() {
+    let server = Server::fresh_with(|launch| launch.flag("--miss-limit", "5"));
+    let issue = |number: usize, payload: u8| {
+        let body = format!(r#"{{"payload":{payload},"reference":{{"order_number":"{number}"}}}}"#);
+        send(&server, "", "POST", "/v1/tokens", &body).status
+    };
+    for number in 0..50 {
+        assert_eq!(issue(number, 1), 201);
+    }
+    let refused = (0..50).filter(|number| issue(*number, 2) == 429).count();
+    assert!(refused > 30, "{refused} of 50");
+}
