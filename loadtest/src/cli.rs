@@ -11,8 +11,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::console::{print, say};
 use crate::failure::{Failure, Result};
 use crate::gate::{self, GateArgs};
+use crate::outcome::Outcome;
 use crate::peers::{self, PeersArgs};
 use crate::report::live::Live;
+use crate::report::model::Report;
 use crate::report::{file, table};
 use crate::run::{self, Job, search};
 use crate::target::process::end_on_interrupt;
@@ -23,7 +25,8 @@ use crate::workload::named;
 
 /// Load-tests token services and key-value stores, compares them, and gates on regressions.
 ///
-/// Exit codes: 0 done; 1 a wrong answer, a missed objective or a regression; 2 it could not run.
+/// Exit codes: 0 done; 1 a wrong answer, a missed objective or a regression; 2 it could not run; 3
+/// too little was measured for a verdict.
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, max_term_width = 100)]
 pub struct Cli {
@@ -35,7 +38,7 @@ pub struct Cli {
 enum Command {
     /// Puts a workload on a server and reports
     Run(Box<RunArgs>),
-    /// Sets two reports side by side, and says where the difference is noise
+    /// Sets reports side by side, and says where the difference is noise
     Compare(CompareArgs),
     /// Measures jeton beside Redis, Valkey, memcached and the floor, and writes the table of ratios
     Peers(PeersArgs),
@@ -93,10 +96,13 @@ struct ServerArgs {
 
 #[derive(Debug, Args)]
 struct CompareArgs {
-    /// The report of before: report.json or the directory it is in
-    a: PathBuf,
-    /// The report of after
-    b: PathBuf,
+    /// The reports of before, then as many of after: report.json or the directory it is in. One of
+    /// each decides on errors alone; from three of each on, made in turn, figures are judged
+    #[arg(value_name = "REPORT", num_args = 2.., required = true)]
+    reports: Vec<PathBuf>,
+    /// Compares runs that did not ask the same, or not of servers that were started alike
+    #[arg(long)]
+    even_so: bool,
     /// Writes a page as well
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -121,8 +127,7 @@ struct FloorArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(outcome) => outcome.exit_code(),
         Err(failure) => {
             say(&format!("loadtest: {failure}"));
             ExitCode::from(2)
@@ -131,11 +136,11 @@ pub fn main() -> ExitCode {
 }
 
 impl Cli {
-    /// Gives whether all was right.
-    fn run(self) -> Result<bool> {
-        match self.command {
+    /// Gives how it ended.
+    fn run(self) -> Result<Outcome> {
+        let passed = match self.command {
+            Command::Compare(arguments) => return arguments.run(),
             Command::Run(arguments) => arguments.run(),
-            Command::Compare(arguments) => arguments.run(),
             Command::Peers(arguments) => compare_peers(&arguments),
             Command::Gate(arguments) => {
                 end_on_interrupt(None)?;
@@ -145,7 +150,8 @@ impl Cli {
             Command::Floor(arguments) => {
                 floor::serve(arguments.listen, arguments.body_bytes).map(|()| true)
             }
-        }
+        };
+        passed.map(Outcome::of)
     }
 }
 
@@ -219,15 +225,43 @@ impl ServerArgs {
 }
 
 impl CompareArgs {
-    fn run(self) -> Result<bool> {
-        let (a, b) = (file::read(&self.a)?, file::read(&self.b)?);
-        let comparison = crate::compare::compare(&a, &b);
+    fn run(self) -> Result<Outcome> {
+        if !self.reports.len().is_multiple_of(2) {
+            return Err(Failure::Input(format!(
+                "compare: {} reports: as many of before as of after are needed, first all of before",
+                self.reports.len()
+            )));
+        }
+        let reports = self.reports.iter().map(|path| file::read(path));
+        let mut a = reports.collect::<Result<Vec<_>>>()?;
+        let b = a.split_off(a.len() / 2);
+        let obstacles = self.obstacles(&a, &b);
+        if !obstacles.is_empty() && !self.even_so {
+            return Err(Failure::Input(format!(
+                "these runs cannot be compared:\n  {}\n--even-so compares them all the same",
+                obstacles.join("\n  ")
+            )));
+        }
+        let mut comparison = crate::compare::compare(&a, &b);
+        let despite =
+            obstacles.into_iter().map(|obstacle| format!("Compared even so. {obstacle}."));
+        comparison.warnings.splice(0..0, despite);
         print(&comparison.render(table::colours()))?;
         if let Some(path) = &self.html {
-            file::replace(path, comparison.html(&a, &b).as_bytes())?;
+            file::replace(path, comparison.html(&a[0], &b[0]).as_bytes())?;
             print(&format!("written: {}\n", path.display()))?;
         }
-        Ok(!comparison.regressed())
+        Ok(comparison.outcome())
+    }
+
+    /// All runs are held against the first one, which also finds runs of one side that differ.
+    fn obstacles(&self, a: &[Report], b: &[Report]) -> Vec<String> {
+        let others = a.iter().chain(b).zip(&self.reports).skip(1);
+        let found = others.flat_map(|(other, path)| {
+            let found = crate::compare::obstacles(&a[0], other).into_iter();
+            found.map(move |obstacle| format!("{obstacle} (in {})", path.display()))
+        });
+        found.collect()
     }
 }
 

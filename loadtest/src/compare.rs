@@ -1,17 +1,25 @@
-//! Two runs side by side: by how much they differ, how sure that is, and when it is noise.
+//! Runs side by side: whether B still answers rightly, by how much it differs from A, and how sure
+//! that is.
 //!
-//! Each figure is the ratio B / A. Its interval comes from the slices of the two runs, drawn in
-//! blocks with repetition (see [`crate::stats::series_ratio`]): it says how far the ratio could be
-//! off if the same two servers had gone on for as long again. What differs from one start of a
-//! server to the next it cannot see; the gate, which makes several pairs, can.
+//! Errors and wrong answers come first: a refusal is fast, so the figures of a run with errors say
+//! nothing. Then each figure is the ratio B / A. Of several runs of each side, in pairs, its
+//! interval comes from the spread between the pairs ([`crate::stats::paired_ratio_t`]), which holds
+//! everything that differs from one start of a server to the next. Of a single pair it comes from
+//! the slices within the two runs ([`crate::stats::series_ratio`]), where that spread cannot show;
+//! therefore a single pair calls nothing better or worse.
 
+mod comparable;
+mod render;
 mod series;
 
-use crate::report::html::{self, Badge, Cell, Page, Part, Section};
+use crate::outcome::Outcome;
+use crate::report::describe;
 use crate::report::model::{Report, Verdict as RunVerdict};
-use crate::report::{describe, table, units};
-use crate::stats::Interval;
+use crate::report::units;
+use crate::stats::{self, Interval};
 use series::Run;
+
+pub use comparable::obstacles;
 
 /// Of each interval. Six of them are looked at at once: all six hold what they must with 99 %
 /// (Bonferroni). With 95 % each, every third comparison of a run with its like would find
@@ -19,32 +27,37 @@ use series::Run;
 pub const CONFIDENCE: f64 = 0.998;
 
 /// Differences below this are noise whatever their interval says: slices keep their latencies to a
-/// hundredth, and two starts of one and the same server differ by more.
+/// hundredth.
 pub const SMALLEST_DIFFERENCE: f64 = 0.02;
 
 /// Answers that must be slower than a percentile for it to have an interval: of fewer, each draw
 /// sees the same handful, and is too sure.
 const BEYOND_MIN: f64 = 50.0;
 
-/// Two reports, compared.
+/// Share of requests with errors up to which the figures of the others are still compared.
+const TAINTED_SHARE: f64 = 0.001;
+
+/// The runs of two sides, compared.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// What A and B are, for the head of the table.
-    pub runs: [String; 2],
+    /// What A and B are, one line for each run, for the head of the table.
+    pub runs: [Vec<String>; 2],
     /// What makes the two hard to compare; empty where nothing does.
     pub warnings: Vec<String>,
+    /// What B did wrong, whatever its figures: errors, wrong answers, missed objectives.
+    pub failures: Vec<String>,
+    /// Why nothing can be decided, where that is so.
+    pub doubts: Vec<String>,
     /// Each figure.
     pub rows: Vec<Row>,
-    /// Whether B gave wrong answers, errors or missed an objective, and A did not.
-    pub newly_failed: bool,
 }
 
-/// One figure of both runs.
+/// One figure of both sides.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Such as `p99`.
     pub figure: &'static str,
-    /// Of A and B, in the unit of the figure; none where it is unknown.
+    /// Of A and B, in the unit of the figure, the median of several runs; none where it is unknown.
     pub values: [Option<f64>; 2],
     /// B / A, where both are known and above 0.
     pub ratio: Option<f64>,
@@ -64,6 +77,10 @@ pub enum Verdict {
     Worse,
     /// The interval holds 1, or the difference is below [`SMALLEST_DIFFERENCE`].
     Noise,
+    /// The two runs differ; whether the two programs do, one pair cannot say.
+    Undecided,
+    /// The figure was given (the rate of an open loop), or belongs to a run with errors.
+    NotJudged,
     /// There is no interval to decide on.
     Unknown,
 }
@@ -82,14 +99,18 @@ impl Verdict {
             Verdict::Better => "better",
             Verdict::Worse => "worse",
             Verdict::Noise => "noise",
+            Verdict::Undecided => "undecided",
+            Verdict::NotJudged => "not judged",
             Verdict::Unknown => "no interval",
         }
     }
 
-    fn of(ratio: Option<f64>, interval: Option<Interval>, unit: Unit) -> Verdict {
+    fn of(ratio: Option<f64>, interval: Option<Interval>, unit: Unit, is_single: bool) -> Verdict {
         let (Some(ratio), Some(interval)) = (ratio, interval) else { return Verdict::Unknown };
         if interval.contains(1.0) || ratio.ln().abs() < SMALLEST_DIFFERENCE.ln_1p() {
             Verdict::Noise
+        } else if is_single {
+            Verdict::Undecided
         } else if (ratio > 1.0) == (unit == Unit::PerSecond) {
             Verdict::Better
         } else {
@@ -98,77 +119,101 @@ impl Verdict {
     }
 }
 
-impl Unit {
-    fn text(self, value: Option<f64>) -> String {
-        match (self, value) {
-            (_, None) => "–".to_owned(),
-            (Unit::PerSecond, Some(value)) => units::rate(value),
-            (Unit::Micros, Some(value)) => units::latency(value),
-            (Unit::Bytes, Some(value)) => units::bytes(value as u64),
+/// Compares the runs of B with those of A: as many of each, of which those at the same place are a
+/// pair.
+pub fn compare(a: &[Report], b: &[Report]) -> Comparison {
+    debug_assert!(!a.is_empty() && a.len() == b.len(), "pairs");
+    let sides = [a, b];
+    let mut rows = rows(sides);
+    let is_open = a.iter().chain(b).any(|report| report.totals.rate.is_some());
+    let tainted = a.iter().chain(b).any(|report| error_share(report) > TAINTED_SHARE);
+    for row in &mut rows {
+        if tainted || is_open && row.unit == Unit::PerSecond {
+            row.verdict = Verdict::NotJudged;
         }
+    }
+    let mut failures = failures(a, b);
+    failures.dedup();
+    Comparison {
+        runs: sides.map(|side| side.iter().map(name).collect()),
+        warnings: warnings(a, b),
+        failures,
+        doubts: doubts(a, b, tainted),
+        rows,
     }
 }
 
-/// Compares B with A.
-pub fn compare(a: &Report, b: &Report) -> Comparison {
-    let runs = [Run::new(a), Run::new(b)];
-    let reports = [a, b];
-    let mut rows = vec![row("requests/s", Unit::PerSecond, throughputs(reports), |_| {
-        series::throughput(&runs)
+fn rows(sides: [&[Report]; 2]) -> Vec<Row> {
+    let throughput = |report: &Report| Some(report.totals.requests_per_s);
+    let mut rows = vec![row("requests/s", Unit::PerSecond, sides, throughput, |runs, _| {
+        series::throughput(runs)
     })];
-    for (at, (figure, share, _)) in a.latency.percentiles().into_iter().enumerate() {
+    let percentiles = sides[0][0].latency.percentiles();
+    for (at, (figure, share, _)) in percentiles.into_iter().enumerate() {
         if figure == "p99.99" {
             continue;
         }
-        let values = reports.map(|report| {
+        let value = |report: &Report| {
             let us = report.latency.percentiles()[at].2;
             report.latency.supports(share).then_some(us)
-        });
+        };
         let beyond = |report: &Report| report.latency.count as f64 * (1.0 - share);
-        let enough = reports.iter().all(|report| beyond(report) >= BEYOND_MIN);
-        rows.push(row(figure, Unit::Micros, values, |ratio| {
-            if enough { series::percentile(&runs, share, ratio) } else { None }
+        let enough =
+            sides.iter().all(|side| side.iter().all(|report| beyond(report) >= BEYOND_MIN));
+        rows.push(row(figure, Unit::Micros, sides, value, |runs, ratio| {
+            if enough { series::percentile(runs, share, ratio) } else { None }
         }));
     }
-    let cpu = reports.map(|report| report.server.as_ref().map(|usage| usage.cpu_us_per_request));
-    rows.push(row("server CPU per request", Unit::Micros, cpu, |_| series::cpu(&runs)));
-    let memory =
-        reports.map(|report| report.server.as_ref().map(|usage| usage.memory_bytes as f64));
-    rows.push(row("server memory", Unit::Bytes, memory, |_| None));
-    Comparison {
-        runs: reports.map(name),
-        warnings: warnings(a, b),
-        rows,
-        newly_failed: a.verdict() == RunVerdict::Passed && b.verdict() != RunVerdict::Passed,
-    }
+    let cpu = |report: &Report| report.server.as_ref().map(|usage| usage.cpu_us_per_request);
+    rows.push(row("server CPU per request", Unit::Micros, sides, cpu, |runs, _| series::cpu(runs)));
+    let memory = |report: &Report| report.server.as_ref().map(|usage| usage.memory_bytes as f64);
+    rows.push(row("server memory", Unit::Bytes, sides, memory, |_, _| None));
+    rows
 }
 
-/// Puts a row together. The ratio is that of the figures shown; the interval, which comes from the
-/// coarser histograms of slices, is widened where it would not hold it.
+/// Puts a row together; `within` gives the interval of a single pair.
 fn row(
     figure: &'static str,
     unit: Unit,
-    values: [Option<f64>; 2],
-    interval: impl FnOnce(f64) -> Option<Interval>,
+    sides: [&[Report]; 2],
+    value: impl Fn(&Report) -> Option<f64>,
+    within: impl FnOnce(&[Run; 2], f64) -> Option<Interval>,
 ) -> Row {
-    let ratio = match values {
-        [Some(a), Some(b)] if a > 0.0 && b > 0.0 => Some(b / a),
-        _ => None,
+    let all = sides.map(|side| side.iter().map(&value).collect::<Option<Vec<f64>>>());
+    let values = [&all[0], &all[1]].map(|values| stats::median(values.as_deref()?));
+    let is_single = sides[0].len() == 1;
+    let (ratio, interval) = match &all {
+        [Some(a), Some(b)] if is_single => single(a[0], b[0], |ratio| {
+            within(&[Run::new(&sides[0][0]), Run::new(&sides[1][0])], ratio)
+        }),
+        [Some(a), Some(b)] => {
+            let interval = stats::paired_ratio_t(a, b, CONFIDENCE);
+            (interval.map(|interval| interval.estimate), interval)
+        }
+        _ => (None, None),
     };
-    let interval = ratio.and_then(|ratio| {
-        let found = interval(ratio)?;
-        Some(Interval {
-            low: found.low.min(ratio),
-            estimate: ratio,
-            high: found.high.max(ratio),
-            confidence: found.confidence,
-        })
-    });
-    Row { figure, values, ratio, interval, verdict: Verdict::of(ratio, interval, unit), unit }
+    let verdict = Verdict::of(ratio, interval, unit, is_single);
+    Row { figure, values, ratio, interval, verdict, unit }
 }
 
-fn throughputs(reports: [&Report; 2]) -> [Option<f64>; 2] {
-    reports.map(|report| Some(report.totals.requests_per_s))
+/// The ratio is that of the figures shown; the interval, which comes from the coarser histograms of
+/// slices, is widened where it would not hold it.
+fn single(
+    a: f64,
+    b: f64,
+    within: impl FnOnce(f64) -> Option<Interval>,
+) -> (Option<f64>, Option<Interval>) {
+    if a <= 0.0 || b <= 0.0 {
+        return (None, None);
+    }
+    let ratio = b / a;
+    let interval = within(ratio).map(|found| Interval {
+        low: found.low.min(ratio),
+        estimate: ratio,
+        high: found.high.max(ratio),
+        confidence: found.confidence,
+    });
+    (Some(ratio), interval)
 }
 
 /// `jeton 0.1.0 at 127.0.0.1:7450, 2026-11-22T21:00:00Z`.
@@ -176,175 +221,162 @@ fn name(report: &Report) -> String {
     format!("{}, {}: {}", describe::target(report), report.started_at, report.verdict().text())
 }
 
+fn errors(report: &Report) -> u64 {
+    report.errors.iter().map(|error| error.count).sum()
+}
+
+/// Of all requests, those that went wrong; 1 where there was not one answer.
+fn error_share(report: &Report) -> f64 {
+    if report.totals.requests == 0 && report.latency.count == 0 {
+        return 1.0;
+    }
+    errors(report) as f64 / report.totals.requests.max(1) as f64
+}
+
+/// What B did wrong. That A did it too is no excuse: such a B is no pass.
+fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
+    let mut failures = Vec::new();
+    let kinds = |report: &Report, wrong: bool| {
+        let of = report.errors.iter().filter(|error| error.wrong == wrong);
+        of.map(|error| format!("{} × {}", units::count(error.count), error.kind))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    for report in b {
+        let wrong = kinds(report, true);
+        if !wrong.is_empty() {
+            failures.push(format!("B gave wrong answers: {wrong}"));
+        }
+    }
+    for (at, report) in b.iter().enumerate() {
+        let refused = kinds(report, false);
+        if !refused.is_empty() {
+            let shares = [error_share(&a[at]), error_share(report)].map(units::percent);
+            failures.push(format!(
+                "B failed in {} of requests (A {}): {refused}",
+                shares[1], shares[0]
+            ));
+        }
+        if report.totals.requests == 0 {
+            failures.push("B answered no request".to_owned());
+        }
+    }
+    let missed = |side: &[Report], objective: &str| {
+        let of = |report: &&Report| {
+            report.objectives.iter().any(|one| one.objective == objective && !one.met)
+        };
+        side.iter().filter(of).count()
+    };
+    for objective in b.iter().flat_map(|report| &report.objectives).map(|one| &one.objective) {
+        if missed(b, objective) > missed(a, objective) {
+            failures.push(format!("B missed {objective}, which A kept"));
+        }
+    }
+    failures
+}
+
+/// Why no figure decides.
+fn doubts(a: &[Report], b: &[Report], tainted: bool) -> Vec<String> {
+    let mut doubts = Vec::new();
+    for (letter, side) in [("A", a), ("B", b)] {
+        if side.iter().any(|report| report.totals.requests == 0) {
+            doubts.push(format!("{letter} holds a run without an answer"));
+        } else if side.iter().any(|report| report.totals.stopped_early) {
+            doubts.push(format!("{letter} holds a run that was ended early"));
+        }
+    }
+    if tainted && doubts.is_empty() {
+        let of_a = a.iter().any(|report| error_share(report) > TAINTED_SHARE);
+        let side = if of_a { "A" } else { "B" };
+        doubts.push(format!("{side} has errors, so its figures are those of other work"));
+    }
+    doubts
+}
+
 /// Everything that differs beside the figures, or makes them hard to believe.
-fn warnings(a: &Report, b: &Report) -> Vec<String> {
+fn warnings(a: &[Report], b: &[Report]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let mut differ = |what: &str, a: String, b: String| {
-        if a != b {
-            warnings.push(format!("{what} differ: A {a}, B {b}."));
+    let mut differ = |what: &str, of: &dyn Fn(&Report) -> String| {
+        for (a, b) in a.iter().zip(b).map(|(a, b)| (of(a), of(b))) {
+            if a != b {
+                warnings.push(format!("{what} differ: A {a}, B {b}."));
+            }
         }
     };
-    differ("Machines", describe::machine(a), describe::machine(b));
-    let version = |report: &Report| {
+    differ("Machines", &describe::machine);
+    differ("Servers", &|report: &Report| {
         format!("{} {}", report.target.kind, report.target.version.as_deref().unwrap_or("unknown"))
-    };
-    differ("Servers", version(a), version(b));
-    let harness = |report: &Report| {
+    });
+    differ("Versions of the harness", &|report: &Report| {
         let commit = report.harness.commit.as_deref().unwrap_or("unknown");
         format!("{}, commit {commit}", report.harness.version)
-    };
-    differ("Versions of the harness", harness(a), harness(b));
-    let parts = workload_differences(a, b);
-    if !parts.is_empty() {
-        warnings
-            .push(format!("Workloads differ in {}: these are two questions.", parts.join(", ")));
-    }
-    let lengths = [a.totals.elapsed_s, b.totals.elapsed_s];
-    if (lengths[0] - lengths[1]).abs() > 0.05 * lengths[0].max(lengths[1]) {
-        let [a, b] = lengths.map(units::seconds);
-        warnings
-            .push(format!("Durations differ: A {a}, B {b}; the longer run has the higher max."));
-    }
-    for (name, report) in [("A", a), ("B", b)] {
+    });
+    differ("Seeds", &|report: &Report| report.workload.seed.to_string());
+    for (name, report) in a.iter().map(|a| ("A", a)).chain(b.iter().map(|b| ("B", b))) {
         if report.verdict() != RunVerdict::Passed {
             warnings.push(format!("{name} did not pass: {}.", report.verdict().text()));
         }
         warnings
             .extend(describe::doubts(report).into_iter().map(|doubt| format!("{name}: {doubt}")));
-        if report.slices.len() < crate::stats::SLICES_MIN {
+        if a.len() == 1 && report.slices.len() < stats::SLICES_MIN {
             warnings.push(format!(
                 "{name} has {} slices, too few for intervals: let it run longer.",
                 report.slices.len()
             ));
         }
     }
-    if a.totals.rate.is_some() && b.totals.rate.is_some() {
-        warnings.push("Both ran at a rate they were given: requests/s says nothing.".to_owned());
+    if a.iter().chain(b).any(|report| report.totals.rate.is_some()) {
+        warnings.push("The rate was given: requests/s is not judged, latency is.".to_owned());
     }
+    let mut seen = std::collections::HashSet::new();
+    warnings.retain(|warning| seen.insert(warning.clone()));
     warnings
 }
 
-fn workload_differences(a: &Report, b: &Report) -> Vec<&'static str> {
-    let (a, b) = (&a.workload, &b.workload);
-    let parts = [
-        ("load", a.load == b.load),
-        ("time", a.time == b.time),
-        ("keys", a.keys == b.keys),
-        ("payload", a.payload == b.payload),
-        ("ttl", a.ttl == b.ttl),
-        ("mix", a.mix == b.mix),
-        ("seed", a.seed == b.seed),
-    ];
-    parts.into_iter().filter(|(_, same)| !same).map(|(part, _)| part).collect()
-}
-
 impl Comparison {
-    /// Whether B is worse in some figure beyond noise, or failed where A passed.
-    pub fn regressed(&self) -> bool {
-        self.newly_failed || self.rows.iter().any(|row| row.verdict == Verdict::Worse)
+    /// What it comes to. Failures and figures that are worse are a regression; undecided is what
+    /// holds too little for a verdict.
+    pub fn outcome(&self) -> Outcome {
+        let has = |verdict| self.rows.iter().any(|row| row.verdict == verdict);
+        if !self.failures.is_empty() || self.doubts.is_empty() && has(Verdict::Worse) {
+            Outcome::Failed
+        } else if !self.doubts.is_empty() || has(Verdict::Undecided) {
+            Outcome::Undecided
+        } else if has(Verdict::Noise) || has(Verdict::Better) {
+            Outcome::Passed
+        } else {
+            Outcome::Undecided
+        }
     }
 
-    /// What it comes to, in one line.
+    /// Whether each side has one run.
+    pub fn is_single(&self) -> bool {
+        self.runs[0].len() == 1
+    }
+
+    /// What it comes to, in one line; what went wrong first.
     pub fn summary(&self) -> String {
         let named = |verdict| {
             let rows = self.rows.iter().filter(|row| row.verdict == verdict);
             rows.map(|row| row.figure).collect::<Vec<_>>().join(", ")
         };
-        let mut parts = Vec::new();
-        if self.newly_failed {
-            parts.push("B failed where A passed".to_owned());
-        }
+        let mut parts = self.failures.clone();
+        parts.extend(self.doubts.iter().map(|doubt| format!("undecided: {doubt}")));
         for verdict in [Verdict::Worse, Verdict::Better] {
             let figures = named(verdict);
             if !figures.is_empty() {
                 parts.push(format!("{}: {figures}", verdict.text()));
             }
         }
+        let open = named(Verdict::Undecided);
+        if !open.is_empty() {
+            parts.push(format!("undecided: these two runs differ in {open}"));
+        }
         match (parts.is_empty(), named(Verdict::Noise).is_empty()) {
             (false, _) => parts.join("; "),
             (true, false) => "noise: no difference can be told from chance".to_owned(),
             (true, true) => "undecided: the reports hold too little for intervals".to_owned(),
         }
-    }
-
-    /// The table for a terminal.
-    pub fn render(&self, colours: bool) -> String {
-        let mut text = String::new();
-        for (letter, run) in ["A", "B"].iter().zip(&self.runs) {
-            text.push_str(&format!("{letter}  {}\n", table::harmless(run)));
-        }
-        if !self.warnings.is_empty() {
-            text.push('\n');
-        }
-        for warning in &self.warnings {
-            let note = format!("Note: {}", table::harmless(warning));
-            text.push_str(&format!("{}\n", table::wrap(&note)));
-        }
-        let mut table = table::table(&HEADINGS);
-        for row in &self.rows {
-            table.add_row(row.cells());
-        }
-        table::push(&mut text, &table);
-        let summary = table::wrap(&self.summary());
-        text.push_str(&format!("\n{}\n", table::paint(&summary, !self.regressed(), colours)));
-        text
-    }
-
-    /// The page: the table, and the curves of both laid over each other.
-    pub fn html(&self, a: &Report, b: &Report) -> String {
-        let mut rows = html::Table::new(&HEADINGS);
-        for row in &self.rows {
-            let mut cells: Vec<Cell> = row.cells().into_iter().map(Cell::from).collect();
-            match row.verdict {
-                Verdict::Better => cells[5].class = "good",
-                Verdict::Worse => cells[5].class = "bad",
-                Verdict::Noise | Verdict::Unknown => {}
-            }
-            rows.rows.push(cells);
-        }
-        let page = Page {
-            title: format!("{}: A and B", a.workload.name),
-            badge: Some(Badge {
-                text: if self.regressed() { "worse" } else { "no regression" }.to_owned(),
-                good: !self.regressed(),
-            }),
-            lead: [("A", &self.runs[0]), ("B", &self.runs[1])]
-                .map(|(letter, run)| format!("{letter}: {run}"))
-                .into(),
-            notes: self.warnings.clone(),
-            tiles: Vec::new(),
-            sections: vec![Section::new(
-                "B against A",
-                [Part::Text(self.summary()), Part::Table(rows), Part::Text(LIMITS.to_owned())],
-            )],
-            footer: format!("loadtest {}", env!("CARGO_PKG_VERSION")),
-        };
-        html::several(page, &[("A".to_owned(), a), ("B".to_owned(), b)])
-    }
-}
-
-const HEADINGS: [&str; 6] = ["figure", "A", "B", "B / A", "99.8 % interval", "verdict"];
-
-const LIMITS: &str = "Each interval holds the true ratio with 99.8 %, all of them together with \
-     99 %. They come from the course of these two runs. What changes from one start of a server to \
-     the next, or with the hour, is not in them: several runs of each, in turn, show it.";
-
-const _: () = assert!(CONFIDENCE == 0.998, "the heading says so");
-
-impl Row {
-    fn cells(&self) -> Vec<String> {
-        let none = || "–".to_owned();
-        let bounds = |interval: Interval| {
-            format!("{} – {}", units::ratio(interval.low), units::ratio(interval.high))
-        };
-        vec![
-            self.figure.to_owned(),
-            self.unit.text(self.values[0]),
-            self.unit.text(self.values[1]),
-            self.ratio.map_or_else(none, units::ratio),
-            self.interval.map_or_else(none, bounds),
-            self.verdict.text().to_owned(),
-        ]
     }
 }
 

@@ -1,0 +1,30 @@
+//! How a command ended, and the exit code that says so.
+
+use std::process::ExitCode;
+
+/// What a command that could run found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// All is well.
+    Passed,
+    /// A wrong or missing answer, a missed objective, a regression.
+    Failed,
+    /// Too little was measured for a verdict.
+    Undecided,
+}
+
+impl Outcome {
+    /// Of a question that always has an answer.
+    pub fn of(passed: bool) -> Self {
+        if passed { Self::Passed } else { Self::Failed }
+    }
+
+    /// 0, 1 and 3; 2 is for what could not run.
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Passed => 0,
+            Self::Failed => 1,
+            Self::Undecided => 3,
+        })
+    }
+}
