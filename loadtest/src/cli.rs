@@ -25,8 +25,8 @@ use crate::workload::named;
 
 /// Load-tests token services and key-value stores, compares them, and gates on regressions.
 ///
-/// Exit codes: 0 done; 1 a wrong answer, a missed objective or a regression; 2 it could not run; 3
-/// too little was measured for a verdict.
+/// Exit codes: 0 done; 1 a wrong answer, a missed objective, a server that failed or a regression; 2
+/// it could not run; 3 interrupted, or too little was measured for a verdict.
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, max_term_width = 100)]
 pub struct Cli {
@@ -80,6 +80,10 @@ struct ServerArgs {
     /// A further argument for a server that is started here; may be given several times
     #[arg(long = "server-arg", value_name = "ARG", allow_hyphen_values = true)]
     server_args: Vec<String>,
+    /// A variable for the environment of a server that is started here, such as MALLOC_CONF=…; may
+    /// be given several times. It gets no other but PATH, HOME and the like
+    #[arg(long = "server-env", value_name = "NAME=VALUE")]
+    server_env: Vec<String>,
     /// A file with the API key to show to jeton, and nothing else
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -140,7 +144,7 @@ impl Cli {
     fn run(self) -> Result<Outcome> {
         let passed = match self.command {
             Command::Compare(arguments) => return arguments.run(),
-            Command::Run(arguments) => arguments.run(),
+            Command::Run(arguments) => return arguments.run(),
             Command::Peers(arguments) => compare_peers(&arguments),
             Command::Gate(arguments) => {
                 end_on_interrupt(None)?;
@@ -156,7 +160,7 @@ impl Cli {
 }
 
 impl RunArgs {
-    fn run(self) -> Result<bool> {
+    fn run(self) -> Result<Outcome> {
         let mut workload = named::find_or_load(&self.workload)?;
         self.flags.apply(&mut workload)?;
         if let Some(directory) = &self.out {
@@ -183,12 +187,15 @@ impl RunArgs {
         let report =
             if self.find_max { search::run(&job, &mut live)? } else { run::run(&job, &mut live)? };
         live.finish();
-        print(&table::render(&report, table::colours()))?;
-        if let Some(directory) = &self.out {
-            let (json, html) = file::write(directory, &report)?;
+        // Before anything is printed: a terminal that is gone, or a full disk behind standard
+        // output, must not cost the report.
+        let written = self.out.as_deref().map(|directory| file::write(directory, &report));
+        let printed = print(&table::render(&report, table::colours()));
+        if let Some((json, html)) = written.transpose()? {
             print(&format!("written: {} and {}\n", json.display(), html.display()))?;
         }
-        Ok(report.passed() && report.search.as_ref().is_none_or(|search| search.rate.is_some()))
+        printed?;
+        Ok(Outcome::from(report.verdict()))
     }
 }
 
@@ -216,6 +223,7 @@ impl ServerArgs {
         Options {
             server_bin: self.server_bin.clone(),
             arguments: self.server_args.clone(),
+            environment: self.server_env.clone(),
             key_file: self.key_file.clone(),
             scratch: self.scratch.clone(),
             durable: !self.not_durable,
@@ -280,9 +288,9 @@ impl ListArgs {
 }
 
 fn command_line() -> Vec<String> {
-    let mut words = std::env::args();
-    let program = words.next().map(|_| "loadtest".to_owned());
-    program.into_iter().chain(words).collect()
+    // A path may be any bytes; the report has the nearest text.
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    std::iter::once("loadtest".to_owned()).chain(words).collect()
 }
 
 /// The first Ctrl-C ends a run early and reports what was measured; the second ends it at once.

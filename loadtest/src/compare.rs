@@ -14,7 +14,7 @@ mod series;
 
 use crate::outcome::Outcome;
 use crate::report::describe;
-use crate::report::model::{Report, Verdict as RunVerdict};
+use crate::report::model::{Kept, Report, Verdict as RunVerdict};
 use crate::report::units;
 use crate::stats::{self, Interval};
 use series::Run;
@@ -263,7 +263,7 @@ fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
     }
     let missed = |side: &[Report], objective: &str| {
         let of = |report: &&Report| {
-            report.objectives.iter().any(|one| one.objective == objective && !one.met)
+            report.objectives.iter().any(|one| one.objective == objective && one.kept == Kept::No)
         };
         side.iter().filter(of).count()
     };

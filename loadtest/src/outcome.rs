@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::report::model::Verdict;
+
 /// What a command that could run found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -11,6 +13,19 @@ pub enum Outcome {
     Failed,
     /// Too little was measured for a verdict.
     Undecided,
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Passed => Self::Passed,
+            Verdict::Interrupted | Verdict::Undecided => Self::Undecided,
+            Verdict::WrongAnswers
+            | Verdict::Errors
+            | Verdict::ServerFailed
+            | Verdict::ObjectiveMissed => Self::Failed,
+        }
+    }
 }
 
 impl Outcome {

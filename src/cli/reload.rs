@@ -12,7 +12,7 @@ use crate::config::merge::{Given, Setting, Settings};
 pub(super) type SetLogFilter = Box<dyn Fn(EnvFilter) -> Result<(), String>>;
 
 /// Keys whose values change while the server runs.
-const AT_RUN_TIME: [&str; 1] = ["log-level"];
+pub(super) const AT_RUN_TIME: [&str; 1] = ["log-level"];
 
 /// The configuration of a running server.
 pub(super) struct Reload {

@@ -1,5 +1,6 @@
 //! `jeton serve`: from flags to a running server, and back to nothing.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -96,8 +97,9 @@ pub(super) fn run(given: &Given, process: Process) -> ExitCode {
     if let Some(variables) = environment::unknown(&Cli::command()) {
         tracing::warn!("unknown environment variables are ignored: {variables}");
     }
+    let stated = settings.stated(&super::reload::AT_RUN_TIME);
     let reload = Reload::new(given, settings, set_log_filter);
-    process.end(match serve(&config, reload, process) {
+    process.end(match serve(&config, stated, reload, process) {
         Ok(()) => 0,
         Err(error) => {
             out::tell!("error: {error}");
@@ -116,8 +118,14 @@ struct Front {
     certificates: Option<Certificates>,
 }
 
-fn serve(config: &ServeConfig, reload: Option<Reload>, process: Process) -> Result<(), ServeError> {
+fn serve(
+    config: &ServeConfig,
+    stated: BTreeMap<String, String>,
+    reload: Option<Reload>,
+    process: Process,
+) -> Result<(), ServeError> {
     let front = Front::new(config)?;
+    front.admin.configured(stated);
     let audit = front.http.audit.clone();
     let engine = open(config)?;
     process.keep(&engine);

@@ -162,6 +162,15 @@ impl Settings {
         self.settings.iter()
     }
 
+    /// What the server states of itself: the value of each setting, but for those of `changing`,
+    /// which may have another one later. No secret is among them: flags name files, never their
+    /// content.
+    #[must_use]
+    pub fn stated(&self, changing: &[&str]) -> BTreeMap<String, String> {
+        let fixed = self.iter().filter(|setting| !changing.contains(&setting.flag.key.as_str()));
+        fixed.map(|setting| (setting.flag.key.clone(), setting.shown())).collect()
+    }
+
     /// The file, if there is one.
     #[must_use]
     pub fn file(&self) -> Option<&ConfigFile> {

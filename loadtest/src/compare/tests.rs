@@ -1,7 +1,7 @@
 //! Whether equal runs are called noise, different ones different, and doubts are named.
 
 use super::*;
-use crate::report::model::ErrorReport;
+use crate::report::model::{ErrorReport, Kept};
 use crate::report::sample::{HOSTILE, Sample};
 use crate::report::table;
 use rand::rngs::StdRng;
@@ -37,7 +37,13 @@ fn closed(sample: &Sample) -> Report {
 
 fn with_errors(report: &Report, kind: &str, count: u64, wrong: bool) -> Report {
     let mut report = report.clone();
-    report.errors.push(ErrorReport { kind: kind.to_owned(), count, wrong, example: String::new() });
+    report.errors.push(ErrorReport {
+        kind: kind.to_owned(),
+        count,
+        while_issuing: 0,
+        wrong,
+        example: String::new(),
+    });
     report
 }
 
@@ -261,7 +267,7 @@ fn what_differs_beside_the_figures_is_named() {
         ("Servers differ", |report| report.target.kind = "redis".to_owned()),
         ("Versions of the harness differ", |report| report.harness.commit = None),
         ("Seeds differ: A 1, B 7", |report| report.workload.seed = 7),
-        ("B did not pass: objective missed", |report| report.objectives[0].met = false),
+        ("B did not pass: objective missed", |report| report.objectives[0].kept = Kept::No),
         ("B: The harness itself was busy", |report| report.client.user_s = 30.0),
     ];
     let usual = compare(&a, &a).warnings;
@@ -278,7 +284,7 @@ fn what_differs_beside_the_figures_is_named() {
 fn an_objective_that_b_alone_missed_is_a_regression() {
     let a = sample(1).report();
     let mut b = a.clone();
-    b.objectives[0].met = false;
+    b.objectives[0].kept = Kept::No;
     assert_eq!(compare(&a, &b).outcome(), Outcome::Failed);
     assert!(compare(&a, &b).summary().starts_with("B missed p99=20ms, which A kept"));
     assert_ne!(compare(&b, &b).outcome(), Outcome::Failed);

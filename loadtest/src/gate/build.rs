@@ -7,6 +7,7 @@ use super::pairs::Binaries;
 use super::process::{output, run, say};
 use super::revision::{Repository, Revision};
 use crate::failure::{Failure, Result, at};
+use crate::target::environment;
 
 /// The server's package and program.
 const SERVER: &str = "jeton";
@@ -168,7 +169,10 @@ impl Side {
     /// cargo, in its worktree.
     pub fn cargo(&self) -> Command {
         let mut command = Command::new("cargo");
+        environment::for_tool(&mut command);
         command.current_dir(self.source()).env("CARGO_TARGET_DIR", self.target());
+        // With it the programs would lie in another folder.
+        command.env_remove("CARGO_BUILD_TARGET");
         command
     }
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::console;
 use crate::failure::{Failure, Result, at, io};
+use crate::target::environment;
 
 /// Says how far the gate is.
 pub fn say(text: &str) {
@@ -52,9 +53,7 @@ pub fn remove_dir(path: &Path) -> Result<()> {
 /// git, in a folder: not in the repository that a hook or another program had in mind.
 pub fn git(folder: &Path) -> Command {
     let mut command = Command::new("git");
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-        command.env_remove(variable);
-    }
+    environment::for_tool(&mut command);
     command.arg("-C").arg(folder);
     command
 }

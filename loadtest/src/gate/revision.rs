@@ -115,7 +115,8 @@ impl Repository {
             output(git(path).args(["ls-files", "-z"]))?.split('\0').filter(|name| !name.is_empty())
         {
             let file = path.join(name);
-            if file.is_file() {
+            // A link may lead out of the worktree: what lies behind it is not the gate's.
+            if file.symlink_metadata().is_ok_and(|found| found.is_file()) {
                 let opened = File::options().append(true).open(&file).map_err(at(&file))?;
                 opened.set_times(times).map_err(at(&file))?;
             }
@@ -210,6 +211,21 @@ mod tests {
             assert!(error.contains(&format!("`{name}` is no revision")), "{error}");
         }
         assert_eq!(repository.resolve("HEAD").unwrap().subject, "first");
+    }
+
+    #[test]
+    fn what_a_tracked_link_leads_to_keeps_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        let time = || outside.path().metadata().unwrap().modified().unwrap();
+        let repository = repository(folder.path());
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).unwrap();
+        commit(&repository, "link", "");
+        let before = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        outside.as_file().set_times(FileTimes::new().set_modified(before)).unwrap();
+        let head = repository.resolve("HEAD").unwrap();
+        repository.add_worktree(&head, &folder.path().join("target/gate/x/source")).unwrap();
+        assert_eq!(time(), before);
     }
 
     #[test]

@@ -58,9 +58,14 @@ impl Latency {
     /// Whether there are enough answers for this percentile to be more than the maximum under
     /// another name.
     pub fn supports(&self, share: f64) -> bool {
-        // A little less than one, for the rounding of 1 - 0.999.
-        self.count > 0 && (share >= 1.0 || self.count as f64 * (1.0 - share) > 0.999_999)
+        supports(self.count, share)
     }
+}
+
+/// As [`Latency::supports`], of so many answers.
+pub fn supports(count: u64, share: f64) -> bool {
+    // A little less than one, for the rounding of 1 - 0.999.
+    count > 0 && (share >= 1.0 || count as f64 * (1.0 - share) > 0.999_999)
 }
 
 impl Slice {
@@ -81,6 +86,7 @@ impl Slice {
             p99_us: us(0.99),
             max_us: histogram.max() as f64 / NS_PER_US,
             server_cpu_s: None,
+            disturbed_s: 0.0,
             histogram: encode(&coarse(histogram)),
         }
     }

@@ -76,10 +76,8 @@ pub fn doubts(report: &Report) -> Vec<String> {
             units::rate(totals.requests_per_s)
         ));
     }
-    if totals.stopped_early {
-        doubts.push(
-            "It was ended early: the figures are of what was measured until then.".to_owned(),
-        );
+    if let Some(ended) = &report.ended {
+        doubts.push(ended.reason.clone());
     }
     let unanswered = |error: &&ErrorReport| UNANSWERED.contains(&error.kind.as_str());
     let lost: u64 = report.errors.iter().filter(unanswered).map(|error| error.count).sum();
@@ -118,11 +116,6 @@ pub fn found(search: &Search) -> String {
         Some(rate) => format!("highest kept: {}/s", units::rate(rate)),
         None => "no rate that was tried kept the objectives".to_owned(),
     }
-}
-
-/// For columns of objectives and steps.
-pub fn kept(kept: bool) -> &'static str {
-    if kept { "yes" } else { "no" }
 }
 
 /// A command line that a shell reads as it was given.

@@ -3,7 +3,7 @@
 use super::build::micros;
 use super::chart::{Axis, Chart, Dot, Line};
 use super::html::Figure;
-use super::model::{Latency, Report, Search, Slice};
+use super::model::{Kept, Latency, Report, Search, Slice};
 use super::units;
 
 const CURVE_CAPTION: &str = "Latency (logarithmic) that this share of the requests did not \
@@ -176,7 +176,11 @@ pub fn search(search: &Search) -> Figure {
     let mut steps: Vec<_> = search.steps.iter().collect();
     steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     let at: Vec<_> = steps.iter().map(|step| (step.rate, place(step.worst))).collect();
-    let dots = steps.iter().zip(&at).map(|(step, at)| Dot { at: *at, bad: !step.kept }).collect();
+    let dots = steps
+        .iter()
+        .zip(&at)
+        .map(|(step, at)| Dot { at: *at, bad: step.kept == Kept::No })
+        .collect();
     let ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
     let (low, high) =
         at.iter().fold((0.0_f64, 0.0_f64), |(low, high), (_, y)| (low.min(*y), high.max(*y)));

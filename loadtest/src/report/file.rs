@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::html;
-use super::model::{FORMAT, Report};
+use super::model::{FORMAT, Report, Verdict};
 use crate::failure::{Failure, Result, at, io};
 
 /// The name of the report for programs.
@@ -23,12 +23,21 @@ pub const HTML: &str = "report.html";
 pub fn write(directory: &Path, report: &Report) -> Result<(PathBuf, PathBuf)> {
     prepare(directory)?;
     let (json, page) = (directory.join(JSON), directory.join(HTML));
-    let mut text = serde_json::to_vec_pretty(report)
+    let written = Written { verdict: report.verdict(), report };
+    let mut text = serde_json::to_vec_pretty(&written)
         .map_err(io(format!("cannot write {}", json.display())))?;
     text.push(b'\n');
     replace(&json, &text)?;
     replace(&page, html::page(report).as_bytes())?;
     Ok((json, page))
+}
+
+/// What a program reads first; a harness that reads the report finds it again by itself.
+#[derive(Serialize)]
+struct Written<'a> {
+    verdict: Verdict,
+    #[serde(flatten)]
+    report: &'a Report,
 }
 
 /// Makes the directory and tries whether a file can be written there, so that a run of an hour
@@ -148,6 +157,8 @@ mod tests {
         let report: Report = serde_json::from_slice(&serde_json::to_vec(&report).unwrap()).unwrap();
         assert_eq!(read(&directory).unwrap(), report);
         assert_eq!(read(&directory.join(JSON)).unwrap(), report);
+        let json = fs::read_to_string(directory.join(JSON)).unwrap();
+        assert!(json.starts_with("{\n  \"verdict\": \"passed\",\n  \"format\": 2,"), "{json:.60}");
         let page = fs::read_to_string(directory.join(HTML)).unwrap();
         assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 2, "no temporary file is left");
@@ -165,8 +176,8 @@ mod tests {
 
     #[test]
     fn other_versions_and_other_files_are_named_as_such() {
-        assert!(refusal(b"{\"format\": 2, \"new\": 1}").contains("format 2, this harness reads"));
-        assert!(refusal(b"{\"format\": 1}").contains("a damaged report: missing field `harness`"));
+        assert!(refusal(b"{\"format\": 1, \"new\": 1}").contains("format 1, this harness reads"));
+        assert!(refusal(b"{\"format\": 2}").contains("a damaged report: missing field `harness`"));
         assert!(refusal(b"GIF89a").contains("not a report of this harness"));
         assert!(refusal(b"").contains("not a report"));
         assert!(read(Path::new("no/such.json")).unwrap_err().to_string().contains("no/such.json"));

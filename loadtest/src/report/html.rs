@@ -5,7 +5,7 @@ use askama::Template;
 
 use super::chart::{Chart, Line};
 use super::figures;
-use super::model::{Report, Search, Verdict};
+use super::model::{Kept, Report, Search, Verdict};
 use super::table::latency_row;
 use super::{describe, units};
 
@@ -272,7 +272,7 @@ fn errors(report: &Report) -> Table {
 fn objectives(report: &Report) -> Table {
     let mut table = Table::new(&["objective", "measured", "kept"]);
     for objective in &report.objectives {
-        let kept = Cell::judged(describe::kept(objective.met), objective.met);
+        let kept = Cell::judged(objective.kept.text(), objective.kept == Kept::Yes);
         let measured = units::latency(objective.measured_us).into();
         table.rows.push(vec![objective.objective.clone().into(), measured, kept]);
     }
@@ -286,7 +286,7 @@ fn steps(search: &Search) -> Table {
             format!("{}/s", units::rate(step.rate)).into(),
             format!("{}/s", units::rate(step.achieved)).into(),
             units::percent(step.worst).into(),
-            Cell::judged(describe::kept(step.kept), step.kept),
+            Cell::judged(step.kept.text(), step.kept == Kept::Yes),
         ]);
     }
     table
@@ -315,6 +315,11 @@ fn repeat(report: &Report) -> Section {
     if let Some(command) = &report.target.command {
         parts.push(Part::Text("The server was started with".to_owned()));
         parts.push(Part::Code(describe::shell(command)));
+    }
+    if let Some(config) = &report.target.config {
+        parts.push(Part::Text("The server says it is configured so".to_owned()));
+        let lines = config.iter().map(|(name, value)| format!("{name} = {value}\n"));
+        parts.push(Part::Code(lines.collect()));
     }
     parts.push(Part::Text("The whole workload, as a file that loadtest run takes:".to_owned()));
     parts.push(Part::Code(describe::toml(&report.workload)));

@@ -12,3 +12,4 @@ pub mod model;
 pub mod sample;
 pub mod table;
 pub mod units;
+pub mod verdict;

@@ -1,12 +1,18 @@
 //! What a run came to, as `report.json` holds it: everything that is needed to read it, to compare
 //! it with another, and to make the same run again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+pub use super::verdict::Verdict;
 use crate::workload::{Operation, Workload};
 
 /// The version of this format; a report of another is refused.
-pub const FORMAT: u32 = 1;
+///
+/// 2: objectives and steps of a search are kept, missed or undecided; a run says how it ended, what
+/// the harness itself was late with, and how the server says it is configured.
+pub const FORMAT: u32 = 2;
 
 /// One run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -25,6 +31,8 @@ pub struct Report {
     pub target: Target,
     /// What it asked.
     pub workload: Workload,
+    /// Why it ended before its time, or was not whole; none where all went as planned.
+    pub ended: Option<Ended>,
     /// What came of it.
     pub totals: Totals,
     /// Of all requests.
@@ -37,8 +45,15 @@ pub struct Report {
     pub slices: Vec<Slice>,
     /// Of the server process, where it was started here or its process id was given.
     pub server: Option<Usage>,
+    /// Why `server` is not there, where it is not.
+    pub server_unknown: Option<String>,
     /// Of the harness itself.
     pub client: Usage,
+    /// What the harness itself was late with.
+    pub generator: Generator,
+    /// CPU seconds of everything else on the harness's machine; none where the server's part in it
+    /// is not known.
+    pub others_cpu_s: Option<f64>,
     /// One for each objective of the workload.
     pub objectives: Vec<ObjectiveReport>,
     /// The search for the highest rate, where there was one; the rest of the report is of the
@@ -79,6 +94,49 @@ pub struct Target {
     pub version: Option<String>,
     /// The command that started it, where the harness did.
     pub command: Option<Vec<String>>,
+    /// How it says it is configured, by setting; none where it does not say.
+    pub config: Option<BTreeMap<String, String>>,
+}
+
+/// How a run ended that did not go as planned.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Ended {
+    /// What happened.
+    pub how: How,
+    /// In a sentence, with what the server logged where it was started here.
+    pub reason: String,
+}
+
+/// What ended a run, or spoilt its end.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// A signal.
+    Interrupted,
+    /// The server could not be reached any more.
+    ServerGone,
+    /// All was measured, and then the server did not stop in order.
+    ServerFailed,
+}
+
+/// What the harness itself was late with: what it adds to latencies is not the server's.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Generator {
+    /// Half of the requests were sent no later than this after they were due and a connection was
+    /// free. 0 in a closed loop, as are the next two.
+    pub late_p50_us: f64,
+    /// 99 of 100.
+    pub late_p99_us: f64,
+    /// The greatest.
+    pub late_max_us: f64,
+    /// The longest time in which a thread of the harness did nothing though it had to, in seconds.
+    pub stall_max_s: f64,
+    /// Seconds that threads of the harness waited for a CPU, all together.
+    pub waited_s: f64,
+    /// Seconds in which the harness was disturbed, on any of its threads.
+    pub disturbed_s: f64,
+    /// Answers of that time; they decide on no objective.
+    pub disturbed_requests: u64,
 }
 
 /// Counts of the measured part.
@@ -96,17 +154,19 @@ pub struct Totals {
     pub tokens_per_s: f64,
     /// The rate that was asked for, of an open loop.
     pub rate: Option<f64>,
-    /// Connections that ended and were made again; the time this took is in no latency.
-    #[serde(default)]
+    /// Connections that ended while measuring and were made again. In a closed loop the time this
+    /// took is in no latency.
     pub reconnects: u64,
     /// Whether it was ended before its time, by a signal.
-    #[serde(default)]
     pub stopped_early: bool,
+    /// Whether requests waited longer and longer for a free connection, of an open loop: more came
+    /// than the server took.
+    pub queue_grew: bool,
     /// Requests that found no living token to ask for and issued one in its place.
     pub substituted: u64,
-    /// Bytes sent and received.
+    /// Bytes sent while measuring.
     pub bytes_sent: u64,
-    /// Bytes received.
+    /// Bytes received while measuring.
     pub bytes_received: u64,
     /// Seconds it took to issue the population.
     pub load_s: f64,
@@ -154,6 +214,8 @@ pub struct ErrorReport {
     pub kind: String,
     /// How often.
     pub count: u64,
+    /// How often of these while the population was issued.
+    pub while_issuing: u64,
     /// Whether the server gave a false answer, rather than none or a refusal.
     pub wrong: bool,
     /// One of them, for a person to read.
@@ -179,6 +241,9 @@ pub struct Slice {
     pub max_us: f64,
     /// CPU of the server in this slice, in seconds, where it is known.
     pub server_cpu_s: Option<f64>,
+    /// Seconds in which the harness was disturbed; more than 0 marks the slice: its latencies are
+    /// not the server's alone.
+    pub disturbed_s: f64,
     /// As [`Latency::histogram`], of two significant digits; empty where it was not kept. With it
     /// a comparison has intervals for the high percentiles too.
     #[serde(default)]
@@ -210,14 +275,41 @@ pub struct ObjectiveReport {
     /// Microseconds.
     pub measured_us: f64,
     /// Whether it was kept.
-    pub met: bool,
+    pub kept: Kept,
+}
+
+/// Whether a limit was kept.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    /// It was.
+    Yes,
+    /// It was missed, and the server did it.
+    No,
+    /// Too little was measured, or the harness itself may have caused a miss.
+    #[default]
+    Undecided,
+}
+
+impl Kept {
+    /// For a column.
+    pub fn text(self) -> &'static str {
+        match self {
+            Kept::Yes => "yes",
+            Kept::No => "no",
+            Kept::Undecided => "undecided",
+        }
+    }
 }
 
 /// The search for the highest rate that keeps the objectives.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Search {
-    /// Requests a second; none where even the lowest rate tried missed them.
+    /// Requests a second: the highest rate that was kept for the whole time; none where there was
+    /// none.
     pub rate: Option<f64>,
+    /// Why the rate may be wrong, where there is a doubt.
+    pub doubt: Option<String>,
     /// Every rate that was tried, in order.
     pub steps: Vec<Step>,
 }
@@ -231,51 +323,10 @@ pub struct Step {
     pub achieved: f64,
     /// The worst of the objectives' percentiles relative to its limit: 1.0 is just kept.
     pub worst: f64,
+    /// Seconds it was measured.
+    pub length_s: f64,
+    /// CPU seconds of everything else on the machine, where that is known.
+    pub others_cpu_s: Option<f64>,
     /// Whether all were kept, the rate was reached and nothing went wrong.
-    pub kept: bool,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verdict {
-    /// All answers were right and all objectives kept.
-    Passed,
-    /// The server gave false answers.
-    WrongAnswers,
-    /// It refused, or gave no answer.
-    Errors,
-    /// All answers were right, but too slow.
-    ObjectiveMissed,
-}
-
-impl Verdict {
-    /// For a heading.
-    pub fn text(self) -> &'static str {
-        match self {
-            Verdict::Passed => "passed",
-            Verdict::WrongAnswers => "wrong answers",
-            Verdict::Errors => "errors",
-            Verdict::ObjectiveMissed => "objective missed",
-        }
-    }
-}
-
-impl Report {
-    /// The worst that can be said of it.
-    pub fn verdict(&self) -> Verdict {
-        if self.errors.iter().any(|error| error.wrong) {
-            Verdict::WrongAnswers
-        } else if !self.errors.is_empty() {
-            Verdict::Errors
-        } else if self.passed() {
-            Verdict::Passed
-        } else {
-            Verdict::ObjectiveMissed
-        }
-    }
-
-    /// Whether the server gave false answers, lost some, or missed an objective.
-    pub fn passed(&self) -> bool {
-        self.errors.is_empty() && self.objectives.iter().all(|objective| objective.met)
-    }
+    pub kept: Kept,
 }

@@ -75,7 +75,7 @@ impl Sample {
         let objective = |objective: &str, measured_us: f64, limit_us: f64| ObjectiveReport {
             objective: objective.to_owned(),
             measured_us,
-            met: measured_us <= limit_us,
+            kept: if measured_us <= limit_us { Kept::Yes } else { Kept::No },
         };
         Report {
             format: FORMAT,
@@ -87,6 +87,7 @@ impl Sample {
             machine: machine(),
             target: target(),
             workload: workload(),
+            ended: None,
             totals: self.totals(latency.count),
             objectives: vec![
                 objective("p99=20ms", latency.p99_us, 20_000.0),
@@ -97,7 +98,10 @@ impl Sample {
             errors: if self.errors { errors() } else { Vec::new() },
             slices,
             server: Some(self.usage(self.cpu_us, 182 << 20)),
+            server_unknown: None,
             client: self.usage(3.4, 12 << 20),
+            generator: Generator::default(),
+            others_cpu_s: Some(0.5),
             search: self.search.then(search),
         }
     }
@@ -137,6 +141,7 @@ impl Sample {
         Totals {
             reconnects: 0,
             stopped_early: false,
+            queue_grew: false,
             elapsed_s,
             requests,
             tokens: requests,
@@ -183,6 +188,7 @@ fn target() -> Target {
         address: "127.0.0.1:7450".to_owned(),
         version: Some("0.1.0".to_owned()),
         command: Some(["jeton", "serve", "--listen", "127.0.0.1:0"].map(str::to_owned).into()),
+        config: None,
     }
 }
 
@@ -200,6 +206,7 @@ fn errors() -> Vec<ErrorReport> {
     let error = |kind: &str, count, wrong, example: &str| ErrorReport {
         kind: kind.to_owned(),
         count,
+        while_issuing: 0,
         wrong,
         example: example.to_owned(),
     };
@@ -213,7 +220,15 @@ fn search() -> Search {
     let rates = [1_000.0, 2_000.0, 4_000.0, 3_000.0, 2_500.0, 2_250.0];
     let steps = rates.iter().map(|rate| {
         let worst = (rate / 2_300.0_f64).powi(4);
-        Step { rate: *rate, achieved: rate.min(2_600.0), worst, kept: worst <= 1.0 }
+        let kept = if worst <= 1.0 { Kept::Yes } else { Kept::No };
+        Step {
+            rate: *rate,
+            achieved: rate.min(2_600.0),
+            worst,
+            length_s: 5.0,
+            others_cpu_s: Some(0.1),
+            kept,
+        }
     });
-    Search { rate: Some(2_250.0), steps: steps.collect() }
+    Search { rate: Some(2_250.0), doubt: None, steps: steps.collect() }
 }

@@ -166,7 +166,7 @@ fn objectives(report: &Report) -> Table {
         table.add_row([
             objective.objective.clone(),
             units::latency(objective.measured_us),
-            describe::kept(objective.met).to_owned(),
+            objective.kept.text().to_owned(),
         ]);
     }
     table
@@ -179,7 +179,7 @@ fn steps(search: &Search) -> Table {
             format!("{}/s", units::rate(step.rate)),
             format!("{}/s", units::rate(step.achieved)),
             units::percent(step.worst),
-            describe::kept(step.kept).to_owned(),
+            step.kept.text().to_owned(),
         ]);
     }
     table.add_row([describe::found(search), String::new(), String::new(), String::new()]);

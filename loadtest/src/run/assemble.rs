@@ -1,19 +1,15 @@
 //! From counts to a report.
 
-use std::sync::atomic::Ordering;
-
-use hdrhistogram::Histogram;
-
 use crate::drive::record::{Record, Window};
 use crate::drive::session::{Measured, Reading};
-use crate::report::build::micros;
 use crate::report::model::{
-    ErrorReport, FORMAT, Latency, ObjectiveReport, OperationReport, Report, Slice, Totals, Usage,
+    Ended, ErrorReport, FORMAT, Generator, How, Latency, OperationReport, Report, Slice, Totals,
+    Usage,
 };
-use crate::run::Job;
 use crate::run::subject::Subject;
+use crate::run::{Job, judge};
 use crate::target::{probe, usage};
-use crate::workload::{Objective, Operation};
+use crate::workload::Operation;
 
 const NS_PER_S: f64 = 1e9;
 
@@ -29,6 +25,8 @@ pub struct Setting<'a> {
     pub started_at: String,
     /// The rate that was asked for.
     pub rate: Option<f64>,
+    /// What ended it early, where something did.
+    pub ended: Option<Ended>,
 }
 
 /// The report of a measured phase.
@@ -39,6 +37,7 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
     workload.load.rate = setting.rate;
     let mut errors = setting.load.record.errors.clone();
     errors.merge(&record.errors);
+    let clean = &all;
     Report {
         format: FORMAT,
         harness: probe::harness(),
@@ -46,6 +45,7 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
         command: setting.job.command.clone(),
         machine: usage::machine(),
         target: setting.subject.target.clone(),
+        ended: setting.ended.clone(),
         totals: totals(setting, measured),
         latency: Latency::from_histogram(&all),
         operations: operations(record),
@@ -54,14 +54,22 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
             .map(|(kind, count, example)| ErrorReport {
                 kind: kind.name(),
                 count,
+                while_issuing: setting.load.record.errors.count(kind),
                 wrong: kind.is_wrong(),
                 example: example.to_owned(),
             })
             .collect(),
         slices: slices(measured),
         server: setting.subject.pid.and_then(|pid| server_usage(measured, pid)),
+        server_unknown: None,
         client: client_usage(measured),
-        objectives: workload.objectives.iter().map(|one| objective(one, &all)).collect(),
+        generator: Generator::default(),
+        others_cpu_s: None,
+        objectives: workload
+            .objectives
+            .iter()
+            .map(|one| judge::objective(one, &all, clean))
+            .collect(),
         search: None,
         workload,
     }
@@ -81,7 +89,8 @@ fn totals(setting: &Setting<'_>, measured: &Measured) -> Totals {
         tokens_per_s: per_s(to.tokens - from.tokens),
         rate: setting.rate,
         reconnects: record.reconnects,
-        stopped_early: setting.job.stop.load(Ordering::Relaxed),
+        stopped_early: setting.ended.as_ref().is_some_and(|ended| ended.how == How::Interrupted),
+        queue_grew: false,
         substituted: record.substituted,
         bytes_sent: record.bytes_sent,
         bytes_received: record.bytes_received,
@@ -161,16 +170,4 @@ fn server_usage(measured: &Measured, pid: u32) -> Option<Usage> {
 fn client_usage(measured: &Measured) -> Usage {
     let (from, to) = ends(measured);
     usage_of(to.client.since(from.client), &from, &to, std::process::id())
-}
-
-fn objective(objective: &Objective, all: &Histogram<u64>) -> ObjectiveReport {
-    let measured_us = percentile_us(all, objective.percentile);
-    // Without any answer nothing was kept.
-    let met = !all.is_empty() && measured_us <= objective.limit.0.as_secs_f64() * 1e6;
-    ObjectiveReport { objective: objective.to_string(), measured_us, met }
-}
-
-/// A percentile, 0 to 100, in microseconds.
-fn percentile_us(all: &Histogram<u64>, percentile: f64) -> f64 {
-    if all.is_empty() { 0.0 } else { micros(all, percentile / 100.0) }
 }

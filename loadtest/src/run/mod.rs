@@ -1,6 +1,7 @@
 //! One run from begin to end: reach the server, issue the population, put load on it, report.
 
 mod assemble;
+mod judge;
 pub mod search;
 pub mod subject;
 
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::drive::session::{Measured, Observer, Session, Spec};
 use crate::failure::{Failure, Result};
-use crate::report::model::Report;
+use crate::report::model::{Ended, How, Report};
 use crate::run::subject::Subject;
 use crate::target::Address;
 use crate::target::Options;
@@ -18,6 +19,9 @@ use crate::workload::Workload;
 
 /// Descriptors the harness needs beside its connections.
 const DESCRIPTORS_BESIDE: u64 = 64;
+/// What a report says of a run that a signal ended.
+const INTERRUPTED: &str =
+    "A signal ended it early: the figures are of what was measured until then.";
 
 /// What is to be run, and how.
 #[derive(Clone)]
@@ -88,7 +92,13 @@ impl Bench {
         if measured.record.requests == 0 && self.job.stop.load(Ordering::Relaxed) {
             return Err(Failure::Input("stopped before anything was measured".to_owned()));
         }
+        let ended = self
+            .job
+            .stop
+            .load(Ordering::Relaxed)
+            .then(|| Ended { how: How::Interrupted, reason: INTERRUPTED.to_owned() });
         let setting = assemble::Setting {
+            ended,
             job: &self.job,
             subject: &self.subject,
             load: &self.load,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::drive::session::{Length, Observer, Spec};
 use crate::failure::{Failure, Result};
-use crate::report::model::{Report, Search, Step};
+use crate::report::model::{Kept, Report, Search, Step};
 use crate::run::{Bench, Job};
 
 /// The first rate, in requests a second, where the workload names none.
@@ -60,7 +60,7 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
         report = bench.measure(found.map(|rate| rate * 0.9), observer)?;
     }
     let rate = found.filter(|_| kept(&report)).and(report.totals.rate);
-    report.search = Some(Search { rate, steps });
+    report.search = Some(Search { rate, doubt: None, steps });
     bench.tear_down()?;
     Ok(report)
 }
@@ -76,7 +76,14 @@ fn probe(
     let spec = Spec { rate: Some(rate), warm_up: SETTLE, duration, ramp: Duration::ZERO };
     let report = bench.measure_as(spec, observer)?;
     let kept = kept(&report);
-    steps.push(Step { rate, achieved: report.totals.requests_per_s, worst: worst(&report), kept });
+    steps.push(Step {
+        rate,
+        achieved: report.totals.requests_per_s,
+        worst: worst(&report),
+        length_s: report.totals.elapsed_s,
+        others_cpu_s: report.others_cpu_s,
+        kept: if kept { Kept::Yes } else { Kept::No },
+    });
     Ok(kept)
 }
 

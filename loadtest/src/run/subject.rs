@@ -74,6 +74,7 @@ impl Subject {
                     address: remote.authority(),
                     version,
                     command: None,
+                    config: probe::configuration(kind, address, None),
                 };
                 let endpoint = endpoint(remote.kind, workload, address, caller);
                 Ok(Self { target, pid, endpoint, spawned: None })

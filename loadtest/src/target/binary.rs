@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::environment;
 use crate::failure::{Failure, Result, io};
 
 /// The environment variable that names jeton's binary.
@@ -72,14 +73,15 @@ fn cargo() -> PathBuf {
 /// Builds jeton with its progress on standard error; gives the binary.
 fn build(root: &Path) -> Result<PathBuf> {
     let arguments = ["build", "--release", "--locked", "-p", "jeton", "--bin", "jeton"];
-    let output = Command::new(cargo())
+    let mut command = Command::new(cargo());
+    command
         .args(arguments)
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(root)
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(io("start cargo"))?;
+        .stderr(Stdio::inherit());
+    environment::for_tool(&mut command);
+    let output = command.output().map_err(io("start cargo"))?;
     let failed = |problem: &str| Failure::Target {
         target: "jeton".to_owned(),
         problem: format!("cargo {} in {}: {problem}", arguments.join(" "), root.display()),

@@ -1,6 +1,7 @@
 //! The few questions asked of a server beside the load, and of programs: are you there, and which
 //! version are you?
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::process::Process;
-use super::{Kind, Spawned, binary};
+use super::{Kind, Spawned, binary, environment};
 use crate::failure::{Failure, Result};
 use crate::report::model::Harness;
 
@@ -50,6 +51,66 @@ pub fn server_version(kind: Kind, address: SocketAddr) -> Option<(Kind, String)>
     }
 }
 
+/// Settings of Redis and Valkey that decide how fast they are, and how safe.
+const STORE_SETTINGS: [&str; 8] = [
+    "appendonly",
+    "appendfsync",
+    "save",
+    "maxmemory",
+    "maxmemory-policy",
+    "io-threads",
+    "hz",
+    "activedefrag",
+];
+/// And of memcached.
+const MEMCACHED_SETTINGS: [&str; 7] = [
+    "maxbytes",
+    "maxconns",
+    "num_threads",
+    "evictions",
+    "item_size_max",
+    "cas_enabled",
+    "auth_enabled",
+];
+
+/// How a running server says it is configured, by setting; none where it does not say. jeton says it
+/// on its admin listener.
+pub fn configuration(
+    kind: Kind,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+) -> Option<BTreeMap<String, String>> {
+    let mut config = BTreeMap::new();
+    match kind {
+        Kind::Jeton => {
+            config = serde_json::from_value(statistics(admin?).ok()?["config"].take()).ok()?;
+        }
+        Kind::Redis | Kind::Valkey => {
+            for name in STORE_SETTINGS {
+                let question = format!("CONFIG GET {name}\r\n");
+                let answer = ask(address, question.as_bytes(), b"\r\n")?;
+                config.extend(config_value(&answer).map(|value| (name.to_owned(), value)));
+            }
+        }
+        Kind::Memcached => {
+            let answer = ask(address, b"stats settings\r\n", b"END\r\n")?;
+            let lines =
+                answer.lines().filter_map(|line| line.strip_prefix("STAT ")?.split_once(' '));
+            let settings = lines.filter(|(name, _)| MEMCACHED_SETTINGS.contains(name));
+            config.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        Kind::Floor => {}
+    }
+    (!config.is_empty()).then_some(config)
+}
+
+/// The value in `*2 $N name $N value`, each in a line.
+fn config_value(answer: &str) -> Option<String> {
+    let mut lines = answer.split("\r\n");
+    (lines.next() == Some("*2")).then_some(())?;
+    lines.nth(3).map(str::to_owned)
+}
+
 /// The version in the first line that a program prints when asked with `--version`; its log goes to
 /// `folder`.
 pub(super) fn program_version(program: &Path, folder: &Path) -> Option<String> {
@@ -81,6 +142,7 @@ fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
         command.arg("-C").arg(&root).args(arguments).stdin(Stdio::null());
+        environment::for_tool(&mut command);
         let output = command.output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };

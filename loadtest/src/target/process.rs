@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use super::environment;
 use crate::failure::{Failure, Result, io};
 
 /// How long a server may take to end after SIGTERM.
@@ -46,6 +47,7 @@ impl Process {
         let log = folder.join("log");
         let file = File::create(&log).map_err(io(format!("create {}", log.display())))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+        environment::for_server(&mut command);
         // A Ctrl-C at the terminal is the harness's to hear: a server that ended of it in the middle
         // of a run would look as if it had failed.
         command.process_group(0);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::environment::command_with;
 use super::halted::{Halted, disk_bytes};
 use super::process::Process;
 use super::{Kind, binary, floor, probe, usage};
@@ -23,6 +24,8 @@ pub struct Options {
     pub server_bin: Option<PathBuf>,
     /// Further arguments, behind those of the harness.
     pub arguments: Vec<String>,
+    /// Variables of its environment, each `NAME=VALUE`, beside the few that every server gets.
+    pub environment: Vec<String>,
     /// A file with the API key to show to jeton, and nothing else.
     pub key_file: Option<PathBuf>,
     /// Where data goes; on a disk, not in memory, or durability costs nothing.
@@ -42,6 +45,7 @@ impl Default for Options {
         Self {
             server_bin: None,
             arguments: Vec::new(),
+            environment: Vec::new(),
             key_file: None,
             scratch: None,
             durable: true,
@@ -94,6 +98,7 @@ impl Spawned {
             address: self.address.to_string(),
             version: self.version.clone(),
             command: Some(self.command.clone()),
+            config: probe::configuration(self.kind, self.address, self.admin),
         }
     }
 
@@ -160,7 +165,7 @@ pub fn start(kind: Kind, options: &Options) -> Result<Spawned> {
 
 fn jeton(folder: TempDir, options: &Options) -> Result<Spawned> {
     let program = binary::jeton(options.server_bin.as_deref())?;
-    let mut command = Command::new(&program);
+    let mut command = command_with(program.as_os_str(), &options.environment)?;
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.arg("--data-dir").arg(folder.path().join("data"));
     command.args((!options.durable).then_some("--memory-only"));
@@ -210,7 +215,7 @@ fn floor(folder: TempDir, options: &Options) -> Result<Spawned> {
         Some(program) => program.clone(),
         None => std::env::current_exe().map_err(io("find this program"))?,
     };
-    let mut command = Command::new(program);
+    let mut command = command_with(program.as_os_str(), &options.environment)?;
     command.args(["floor", "--listen", "127.0.0.1:0", "--body-bytes"]);
     command.arg(options.floor_body_bytes.to_string()).args(&options.arguments);
     let version = Some(env!("CARGO_PKG_VERSION").to_owned());
@@ -230,7 +235,7 @@ fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
         problem: missing(kind).unwrap_or_else(|| "its program is not there".to_owned()),
     })?;
     let address = free_address()?;
-    let mut command = Command::new(&program);
+    let mut command = command_with(program.as_os_str(), &options.environment)?;
     command.args(store_arguments(kind, address.port(), folder.path(), options.durable));
     command.args(&options.arguments).current_dir(folder.path());
     let version = probe::program_version(&program, folder.path());

@@ -102,6 +102,11 @@ impl Errors {
         }
     }
 
+    /// How often one kind occurred.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.0.get(&kind).map_or(0, |(count, _)| *count)
+    }
+
     /// All kinds that occurred, with their counts and an example.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, u64, &str)> {
         self.0.iter().map(|(kind, (count, what))| (*kind, *count, what.as_str()))

@@ -93,10 +93,10 @@ fn what_is_no_report_is_refused_by_name() {
     let a = measure(Duration::from_millis(100), Lie::None);
     let whole = std::fs::read_to_string(a.path().join("report.json")).expect("a report");
     let other = a.path().join("other.json");
-    let newer = whole.replacen("\"format\": 1", "\"format\": 2", 1);
+    let newer = whole.replacen("\"format\": 2", "\"format\": 3", 1);
     for (content, said) in [
         (&whole[..whole.len() / 2], "not a report"),
-        (&newer, "format 2"),
+        (&newer, "format 3"),
         ("{}", "not a report"),
         ("", "not a report"),
     ] {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 
+use loadtest::report::model::Verdict;
+
 use crate::fake::{Fake, HONEST};
 use crate::harness::{Jeton, Out, Running, command, is_there, jeton_bin, wait_for};
 
@@ -51,10 +53,11 @@ fn an_interrupt_reports_what_was_measured_and_leaves_nothing_behind() {
     wait_for_load(server);
     running.interrupt();
     let ended = running.end();
-    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    assert_eq!(ended.code, Some(3), "a part of a run is no pass: {}", ended.said());
     assert!(!is_there(server), "the server is left behind");
     assert_eq!(entries(scratch.path()), 0, "its data is left behind");
     let report = out.report();
+    assert_eq!(report.verdict(), Verdict::Interrupted);
     assert!(report.totals.requests > 0 && report.errors.is_empty(), "{}", ended.said());
     assert!(report.totals.elapsed_s < 60.0, "it says that it went on to its end");
     let counted: u64 = report.slices.iter().map(|slice| slice.requests).sum();

@@ -12,6 +12,7 @@ mod ends;
 mod fake;
 mod harness;
 mod lies;
+mod measured;
 mod runs;
 mod search;
 mod stalls;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use loadtest::report::model::{Latency, Report};
+use loadtest::report::model::{Kept, Latency, Report};
 use loadtest::target::{Kind, missing};
 
 use crate::harness::{
@@ -144,7 +144,7 @@ fn a_report_holds_the_workload_that_makes_it_again() {
     let (ended, report) = reported(command(&first).args(BRIEF).args(["--ramp", "0s"]));
     passed(&ended, &report);
     assert!(report.server.is_some(), "its process id was given");
-    assert!(report.objectives.len() == 1 && report.objectives[0].met);
+    assert!(report.objectives.len() == 1 && report.objectives[0].kept == Kept::Yes);
     let folder = Out::new();
     let file = folder.path().join("again.toml");
     let text = toml::to_string(&report.workload).expect("a workload file");
@@ -162,8 +162,8 @@ fn an_objective_that_is_missed_ends_with_1() {
     let words = format!("run resolve --target http://{} --slo p50=1us --slo max=1h", jeton.data);
     let (ended, report) = reported(command(&words).args(BRIEF));
     assert_eq!((ended.code, &report.errors[..]), (Some(1), &[][..]), "{}", ended.said());
-    let met: Vec<bool> = report.objectives.iter().map(|objective| objective.met).collect();
-    assert_eq!(met, [false, true]);
+    let kept: Vec<Kept> = report.objectives.iter().map(|objective| objective.kept).collect();
+    assert_eq!(kept, [Kept::No, Kept::Yes]);
     assert!(ended.stdout.contains("objective missed"), "{}", ended.said());
 }
 

@@ -1,5 +1,7 @@
 //! `--find-max` against a server whose capacity is known.
 
+use loadtest::report::model::Kept;
+
 use crate::fake::{Fake, HONEST, Manner, Speed};
 use crate::harness::{command, reported};
 
@@ -16,7 +18,7 @@ fn found() -> (f64, String) {
     assert_eq!(ended.code, Some(0), "{}", ended.said());
     let search = report.search.as_ref().expect("a search");
     let rate = search.rate.expect("it found one");
-    for kept in [true, false] {
+    for kept in [Kept::Yes, Kept::No] {
         assert!(search.steps.iter().any(|step| step.kept == kept), "{search:?}");
     }
     assert_eq!(report.totals.rate, Some(rate), "the report is of the rate found");
@@ -43,6 +45,6 @@ fn an_objective_that_nothing_keeps_is_said_to_be_impossible() {
     assert_eq!(ended.code, Some(1), "{}", ended.said());
     let search = report.search.expect("a search");
     assert_eq!(search.rate, None);
-    assert!(search.steps.iter().all(|step| !step.kept));
+    assert!(search.steps.iter().all(|step| step.kept == Kept::No));
     assert!(ended.stdout.contains("no rate"), "{}", ended.said());
 }

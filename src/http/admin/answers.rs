@@ -7,10 +7,11 @@ use bytesize::ByteSize;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
+use serde::Serialize;
 
 use super::entrance::{Shown, Viewer, enter, is_open};
 use super::{TEXT, View, text};
-use crate::engine::Engine;
+use crate::engine::{Engine, Stats};
 use crate::http::exposition::Reading;
 use crate::http::{Gauges, backup, namespaces, openapi};
 use crate::keys::Keys;
@@ -120,12 +121,22 @@ fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
     }
 }
 
+/// The figures, beside the configuration that they were made with.
+#[derive(Serialize)]
+struct ShownStats<'a> {
+    #[serde(flatten)]
+    stats: Stats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<&'a BTreeMap<String, String>>,
+}
+
 fn stats(view: &View) -> Response<Full<Bytes>> {
     let Some(engine) = view.engine.get() else {
         let reason = "recovering: the log is being read\n";
         return text(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
     };
-    match serde_json::to_vec_pretty(&engine.stats()) {
+    let shown = ShownStats { stats: engine.stats(), config: view.config.get() };
+    match serde_json::to_vec_pretty(&shown) {
         Ok(json) => text(StatusCode::OK, "application/json", json),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
     }
@@ -174,7 +185,11 @@ mod tests {
         }
         let (_, stats) = get(&view, "/v1/stats").await;
         let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
-        assert_eq!(stats["tokens"], 0);
+        assert_eq!((&stats["tokens"], &stats["config"]), (&0.into(), &serde_json::Value::Null));
+        view.config.set([("sync", "100ms")].map(|(k, v)| (k.into(), v.into())).into()).unwrap();
+        let stats: serde_json::Value =
+            serde_json::from_str(&get(&view, "/v1/stats").await.1).unwrap();
+        assert_eq!((&stats["tokens"], &stats["config"]["sync"]), (&0.into(), &"100ms".into()));
         engine.close().unwrap();
         let (status, reason) = get(&view, "/readyz").await;
         assert_eq!((status, reason.contains("closing")), (503, true));

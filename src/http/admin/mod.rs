@@ -11,6 +11,7 @@ mod answers;
 mod entrance;
 mod seats;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -57,6 +58,8 @@ struct View {
     engine: OnceLock<Engine>,
     gauges: OnceLock<Gauges>,
     keys: OnceLock<Keys>,
+    /// The value of each setting that does not change while the server runs.
+    config: OnceLock<BTreeMap<String, String>>,
     /// Everything but health asks for a key with the scope of its own: metrics, backup or admin.
     is_guarded: bool,
     /// Which pages in a browser may ask.
@@ -102,6 +105,12 @@ impl Admin {
             .name("jeton-admin".to_owned())
             .spawn(move || run(listener, data, &shown, stages, tls))?;
         Ok(Admin { view, stage, thread })
+    }
+
+    /// Shows these settings with the statistics.
+    pub fn configured(&self, config: BTreeMap<String, String>) {
+        // Set once; a second call would change nothing.
+        let _ = self.view.config.set(config);
     }
 
     /// Recovery is over: shows `engine`, and leaves the data listener to the workers.

@@ -1,0 +1,53 @@
+//! What was measured is what the report says: nothing of the caller's reaches the server, and too
+//! little is no pass.
+
+use loadtest::report::model::{Kept, Verdict};
+
+use crate::fake::{Fake, HONEST};
+use crate::harness::{BRIEF, Out, command, jeton_bin, reported};
+
+/// With `JETON_SYNC=1s` a server issues three times as many a second.
+#[test]
+fn the_callers_environment_does_not_reach_the_server() {
+    let folder = Out::new();
+    let audit = folder.path().join("audit.log");
+    let mut command = command("run issue -c 2");
+    command.args(BRIEF).arg("--server-bin").arg(jeton_bin());
+    command.env("JETON_SYNC", "1s").env("JETON_AUDIT", &audit).env("JETON_MAX_TTL", "1s");
+    let (ended, report) = reported(&mut command);
+    assert_eq!((ended.code, report.verdict()), (Some(0), Verdict::Passed), "{}", ended.said());
+    assert!(!audit.exists(), "the caller's audit log was written");
+    let config = report.target.config.expect("jeton states its configuration");
+    assert_eq!((config["sync"].as_str(), config["memory-only"].as_str()), ("always", "false"));
+    assert_eq!((config["audit"].as_str(), config["max-ttl"].as_str()), ("not set", "30d"));
+}
+
+#[test]
+fn a_variable_that_is_asked_for_reaches_the_server_and_the_report() {
+    let mut command = command("run issue -c 2 --server-env JETON_SYNC=1s");
+    command.args(BRIEF).arg("--server-bin").arg(jeton_bin());
+    let (_, report) = reported(&mut command);
+    assert_eq!(report.target.config.expect("it states it")["sync"], "1s");
+    let words = report.target.command.expect("it was started here");
+    assert_eq!(words[..2], ["env", "JETON_SYNC=1s"]);
+}
+
+#[test]
+fn too_little_is_no_pass() {
+    for (words, verdict, code) in [
+        // 20 requests have no p99.99.
+        ("--rate 40 --arrivals uniform --slo p99.99=10s", Verdict::Undecided, 3),
+        ("--rate 40 --arrivals uniform --slo p50=10s", Verdict::Passed, 0),
+        // The first request is due after the end.
+        ("--rate 0.1 --arrivals poisson --seed 1", Verdict::Undecided, 3),
+    ] {
+        let fake = Fake::start(HONEST);
+        let target = format!("run resolve --target http://{} -c 4 {words}", fake.address);
+        let (ended, report) = reported(command(&target).args(BRIEF));
+        assert_eq!((report.verdict(), ended.code), (verdict, Some(code)), "{}", ended.said());
+        assert!(ended.stdout.contains(verdict.text()), "{}", ended.said());
+        let no_objective = report.objectives.is_empty();
+        let undecided = report.objectives.iter().any(|one| one.kept == Kept::Undecided);
+        assert!(no_objective || undecided == (code == 3), "{:?}", report.objectives);
+    }
+}
