@@ -41,6 +41,8 @@ pub struct Outstanding {
     pub since_ns: u64,
     /// When it was sent.
     pub sent_ns: u64,
+    /// Whether its time is up, and only the place of its answer is still kept.
+    pub is_late: bool,
 }
 
 /// One connection.
@@ -53,6 +55,14 @@ pub struct Link {
     pub codec: Box<dyn Codec>,
     /// By ticket.
     pub outstanding: Slab<Outstanding>,
+    /// How many of them are late: behind such a one no request is sent.
+    pub late: usize,
+    /// When bytes last came; on the session's clock.
+    pub heard_ns: u64,
+    /// How often in a row it ended without an answer.
+    pub fruitless: u32,
+    /// Whether an answer came since it was opened.
+    pub has_answered: bool,
     /// Whether it waits in the line of those that can take a request.
     pub queued: bool,
     /// Whether the system is asked to tell when it takes more bytes.
@@ -86,6 +96,10 @@ impl Link {
             state: State::Open,
             codec,
             outstanding: Slab::new(),
+            late: 0,
+            heard_ns: 0,
+            fruitless: 0,
+            has_answered: false,
             queued: false,
             wants_write: false,
             output: Vec::new(),
@@ -121,6 +135,7 @@ impl Link {
         self.stream = Some(stream);
         self.state = State::Connecting { since_ns: now_ns };
         self.codec = codec;
+        self.has_answered = false;
         self.output.clear();
         self.written = 0;
         self.input.clear();
@@ -130,7 +145,10 @@ impl Link {
 
     /// Whether it can take one more request.
     pub fn has_room(&self, depth: usize) -> bool {
-        self.state == State::Open && self.outstanding.len() < depth && !self.codec.closing()
+        self.state == State::Open
+            && self.outstanding.len() < depth
+            && self.late == 0
+            && !self.codec.closing()
     }
 
     /// Where requests are written to, beside the codec that writes them.

@@ -26,6 +26,8 @@ use super::{Answer, Answers, Call, Caller, Codec, Garbage, Ticket, excerpt};
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const HEAD_MAX: u32 = 64 << 10;
+/// Streams that were given up and are remembered.
+const RESET_STREAMS: usize = 1 << 12;
 /// Stands for the connection among the streams that are to be polled.
 const CONNECTION: usize = usize::MAX;
 
@@ -95,6 +97,9 @@ impl Http2 {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEAD_MAX)
+            // Answers to requests that were given up may come at any time, and are no fault.
+            .max_concurrent_reset_streams(RESET_STREAMS)
+            .max_local_error_reset_streams(None)
             // How many it takes the server says first; what is sent before may be refused.
             .initial_max_send_streams(0);
         let woken = Woken::default();
@@ -296,6 +301,18 @@ impl Codec for Http2 {
             _ => Garbage(what),
         })?;
         Ok(input.len())
+    }
+
+    fn cancel(&mut self, ticket: Ticket, output: &mut Vec<u8>) -> bool {
+        let found = self.streams.iter().find(|(_, stream)| stream.ticket == ticket);
+        if let Some(index) = found.map(|(index, _)| index) {
+            // Dropped before its end it is reset, as CANCEL.
+            drop(self.streams.remove(index));
+            // What the connection says of it is heard with the next bytes that come.
+            let _ = self.poll_connection();
+            self.flush(output);
+        }
+        true
     }
 
     fn closing(&self) -> bool {

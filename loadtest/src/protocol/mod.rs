@@ -116,6 +116,13 @@ pub trait Codec: Send {
         answers: &mut dyn Answers,
     ) -> Result<usize, Garbage>;
 
+    /// Gives up one request, where the protocol can do that without the connection: appends what
+    /// must be said, and takes no answer to it any more. Where it gives `false` an answer still has
+    /// its place among the others.
+    fn cancel(&mut self, _ticket: Ticket, _output: &mut Vec<u8>) -> bool {
+        false
+    }
+
     /// Whether the server has asked not to be sent more on this connection (`Connection: close`,
     /// GOAWAY); what is outstanding may still be answered.
     fn closing(&self) -> bool {

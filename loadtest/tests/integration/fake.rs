@@ -40,6 +40,10 @@ pub enum Lie {
     Unavailable,
     /// No answer at all.
     Silence,
+    /// No answer to anything, ever.
+    AlwaysSilent,
+    /// Each connection is closed with its first request.
+    AcceptAndClose,
 }
 
 /// How fast it is.
@@ -49,6 +53,8 @@ pub enum Speed {
     Free,
     /// Each answer takes so long, whatever the others do.
     Delay(Duration),
+    /// Each payload comes after so long, everything else at once.
+    SlowResolve(Duration),
     /// All together so many a second.
     Capacity(f64),
 }
@@ -81,6 +87,7 @@ impl Fake {
             issued: AtomicU64::new(0),
             chances: AtomicU64::new(0),
             lies: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             free_at_s: Mutex::new(0.0),
             began: now(),
         });
@@ -103,6 +110,11 @@ impl Fake {
         self.desk.answers.load(Ordering::SeqCst)
     }
 
+    /// How many connections it took.
+    pub fn connections(&self) -> u64 {
+        self.desk.connections.load(Ordering::SeqCst)
+    }
+
     /// How often it lied.
     pub fn lies(&self) -> u64 {
         self.desk.lies.load(Ordering::SeqCst)
@@ -122,6 +134,7 @@ struct Desk {
     issued: AtomicU64,
     chances: AtomicU64,
     lies: AtomicU64,
+    connections: AtomicU64,
     free_at_s: Mutex<f64>,
     began: std::time::Instant,
 }
@@ -140,9 +153,14 @@ impl Desk {
     /// One connection, to its end.
     fn serve(&self, mut stream: TcpStream) {
         let _ = stream.set_nodelay(true);
+        self.connections.fetch_add(1, Ordering::SeqCst);
         let mut input = Vec::new();
         while let Some(request) = read_request(&mut stream, &mut input) {
-            self.take_time();
+            match self.manner.lie {
+                Lie::AlwaysSilent => continue,
+                Lie::AcceptAndClose => return,
+                _ => self.take_time(&request),
+            }
             self.answers.fetch_add(1, Ordering::SeqCst);
             let (status, body) = self.answer(&request);
             if !self.send(&mut stream, &request, status, &body) {
@@ -152,8 +170,10 @@ impl Desk {
         }
     }
 
-    fn take_time(&self) {
+    fn take_time(&self, request: &Request) {
         match self.manner.speed {
+            Speed::SlowResolve(delay) if request.method == "GET" => std::thread::sleep(delay),
+            Speed::SlowResolve(_) => {}
             Speed::Free => {}
             Speed::Delay(delay) => std::thread::sleep(delay),
             Speed::Capacity(per_second) => {

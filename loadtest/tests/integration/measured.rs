@@ -3,8 +3,10 @@
 
 use loadtest::report::model::{Kept, Verdict};
 
-use crate::fake::{Fake, HONEST};
-use crate::harness::{BRIEF, Out, command, jeton_bin, reported};
+use std::time::Duration;
+
+use crate::fake::{Fake, HONEST, Lie, Manner, Speed};
+use crate::harness::{BRIEF, Out, command, error, jeton_bin, reported};
 
 /// With `JETON_SYNC=1s` a server issues three times as many a second.
 #[test]
@@ -49,5 +51,35 @@ fn too_little_is_no_pass() {
         let no_objective = report.objectives.is_empty();
         let undecided = report.objectives.iter().any(|one| one.kept == Kept::Undecided);
         assert!(no_objective || undecided == (code == 3), "{:?}", report.objectives);
+    }
+}
+
+/// Limits were looked at ten times a second: of 300 answers after 50 ms 170 counted as in time.
+#[test]
+fn no_answer_after_its_time_limit_counts() {
+    let speed = Speed::SlowResolve(Duration::from_millis(50));
+    for depth in [1, 4] {
+        let fake = Fake::start(Manner { speed, ..HONEST });
+        let words = format!(
+            "run resolve --target http://{} --rate 60 --arrivals uniform -c 16 --depth {depth} \
+             --timeout 10ms",
+            fake.address
+        );
+        let (ended, report) = reported(command(&words).args(BRIEF));
+        assert_eq!(ended.code, Some(1), "{}", ended.said());
+        assert_eq!((report.totals.requests, report.errors.len()), (0, 1), "{}", ended.said());
+        assert_eq!(error(&report, "timeout").count, 30, "{}", ended.said());
+    }
+}
+
+/// A population of 100,000 was offered for hours to a server that takes connections and is silent.
+#[test]
+fn a_server_that_answers_nothing_is_given_up() {
+    for lie in [Lie::AlwaysSilent, Lie::AcceptAndClose] {
+        let fake = Fake::start(Manner { lie, ..HONEST });
+        let words = format!("run resolve --target http://{} -c 8 --timeout 100ms", fake.address);
+        let ended = crate::harness::run(&mut command(&words));
+        ended.refused(&["takes connections, but no answer came for 300 ms"]);
+        assert!(fake.connections() < 150, "{} connections in 0.3 s", fake.connections());
     }
 }

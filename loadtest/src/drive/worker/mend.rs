@@ -8,20 +8,38 @@ use crate::drive::pace::Pace;
 use crate::failure::{Failure, Result};
 use crate::traffic::verdict::{Kind, Wrong};
 
+/// While the population is issued a server may answer nothing for so many time limits.
+const LIMITS_WITHOUT_ANSWER: u64 = 3;
+/// The longest pause before a connection is tried again that ended without an answer.
+const PAUSE_MAX_NS: u64 = 1_000_000_000;
+
+/// How long to wait before the next try after so many connections that ended without an answer.
+fn pause_ns(fruitless: u32) -> u64 {
+    match fruitless {
+        0 => 0,
+        times => (TICK_NS << (times - 1).min(10)).min(PAUSE_MAX_NS),
+    }
+}
+
 impl Worker {
     /// The connection is of no more use: what it owes will not come.
     pub(super) fn drop_link(&mut self, run: &mut Run, index: usize, kind: Kind, why: &str) {
         let now_ns = self.clock.now_ns();
         let link = &mut self.links[index];
         link.stream = None;
-        link.state = State::Down { retry_ns: now_ns };
         link.wants_write = false;
+        link.late = 0;
+        let pause_ns = pause_ns(link.fruitless);
+        if !link.has_answered && kind != Kind::Timeout {
+            link.fruitless += 1;
+        }
+        link.state = State::Down { retry_ns: now_ns + pause_ns };
         if kind == Kind::Garbage && link.outstanding.is_empty() {
             // Nobody waited for it, so no request fails of it; it is wrong all the same.
             run.record.error(Wrong::new(kind, why), now_ns);
             self.shared.erred();
         }
-        for Outstanding { ask, .. } in link.outstanding.drain() {
+        for Outstanding { ask, .. } in link.outstanding.drain().filter(|one| !one.is_late) {
             self.in_flight -= 1;
             self.plan.forfeit(&ask);
             let what = format!("{}: {why}", ask.operation.name());
@@ -29,7 +47,52 @@ impl Worker {
             self.shared.erred();
         }
         run.record.reconnects += 1;
-        self.reconnect(run, index, now_ns);
+        if pause_ns == 0 {
+            self.reconnect(run, index, now_ns);
+        }
+    }
+
+    /// Gives up each request that was without an answer for as long as the limit says; the others on
+    /// its connection go on. `polled_ns` is when all that had come by then was taken in.
+    pub(super) fn expire(&mut self, run: &mut Run, polled_ns: u64) {
+        let limit_ns = self.reach.timeout_ns;
+        let until_ns = polled_ns.saturating_sub(limit_ns);
+        while let Some(sent) = self.limits.pop(until_ns, &self.links, self.in_flight) {
+            let index = sent.link;
+            let (codec, output, outstanding) = self.links[index].codec_and_output();
+            let Some(one) = outstanding.get_mut(sent.ticket) else { continue };
+            one.is_late = true;
+            let what = format!(
+                "{}: no answer within {} ms",
+                one.ask.operation.name(),
+                limit_ns as f64 / 1e6
+            );
+            self.plan.forfeit(&one.ask);
+            let is_cancelled = codec.cancel(sent.ticket as u32, output);
+            if is_cancelled {
+                outstanding.remove(sent.ticket);
+            } else {
+                self.links[index].late += 1;
+            }
+            self.in_flight -= 1;
+            run.record.error(Wrong::new(Kind::Timeout, what), polled_ns);
+            self.shared.erred();
+            self.after_late(run, index, sent.sent_ns);
+        }
+    }
+
+    /// A connection on which nothing else is waited for is of no use where the late answer has a
+    /// place in line, or where nothing at all was heard since.
+    fn after_late(&mut self, run: &mut Run, index: usize, sent_ns: u64) {
+        let link = &self.links[index];
+        let is_stuck = link.late > 0 && link.late == link.outstanding.len();
+        let is_silent = link.outstanding.is_empty() && link.heard_ns < sent_ns;
+        if is_stuck || is_silent {
+            self.drop_link(run, index, Kind::Timeout, "no answer");
+            return;
+        }
+        self.flush(run, index);
+        self.enqueue(run, index);
     }
 
     fn reconnect(&mut self, run: &mut Run, index: usize, now_ns: u64) {
@@ -57,6 +120,7 @@ impl Worker {
         match outcome {
             Some(Ok(None)) => {
                 link.state = State::Open;
+                run.alive_ns = now_ns;
                 self.watch(index);
                 self.flush(run, index);
                 self.enqueue(run, index);
@@ -94,11 +158,25 @@ impl Worker {
                 self.refused(run, index, &error, now_ns);
                 continue;
             }
-            if link.outstanding.iter().any(|(_, one)| now_ns > one.sent_ns + limit_ns) {
-                let why = format!("no answer within {} ms", limit_ns / 1_000_000);
-                self.drop_link(run, index, Kind::Timeout, &why);
-            }
         }
+    }
+
+    /// A population that nobody takes would be offered for hours.
+    ///
+    /// # Errors
+    /// For several time limits no answer came.
+    pub(super) fn still_answers(&self, run: &Run, now_ns: u64) -> Result<()> {
+        let patience_ns = self.reach.timeout_ns.saturating_mul(LIMITS_WITHOUT_ANSWER);
+        let is_bounded = matches!(run.phase.pace, Pace::Load | Pace::Times { .. });
+        if !is_bounded || run.exhausted || now_ns < run.answered_ns.saturating_add(patience_ns) {
+            return Ok(());
+        }
+        let problem = format!(
+            "takes connections, but no answer came for {} ms: {} time limits (--timeout)",
+            patience_ns / 1_000_000,
+            LIMITS_WITHOUT_ANSWER
+        );
+        Err(Failure::Target { target: self.reach.address.to_string(), problem })
     }
 
     /// Without any connection for as long as a request may take, a server is gone.
@@ -106,7 +184,8 @@ impl Worker {
         if self.links.iter().any(|link| link.state == State::Open) {
             run.alive_ns = now_ns;
         }
-        if now_ns < run.alive_ns + self.reach.timeout_ns {
+        // A connection that the server closes at once is tried again after a pause.
+        if now_ns < run.alive_ns + self.reach.timeout_ns + PAUSE_MAX_NS + TICK_NS {
             return Ok(());
         }
         let problem = format!(
@@ -121,7 +200,9 @@ impl Worker {
         let stopped = self.shared.is_stopped();
         for index in 0..self.links.len() {
             if stopped {
-                for Outstanding { ask, .. } in self.links[index].outstanding.drain() {
+                let link = &mut self.links[index];
+                link.late = 0;
+                for Outstanding { ask, .. } in link.outstanding.drain().filter(|one| !one.is_late) {
                     self.in_flight -= 1;
                     self.plan.forfeit(&ask);
                 }

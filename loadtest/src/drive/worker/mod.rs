@@ -1,5 +1,7 @@
 //! The loop of one thread: wait, read and judge answers, send what is due.
 
+mod desk;
+mod limits;
 mod mend;
 
 use std::collections::VecDeque;
@@ -11,7 +13,6 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
-use slab::Slab;
 
 use crate::drive::clock::Clock;
 use crate::drive::link::{Incoming, Link, Outstanding, State};
@@ -19,9 +20,11 @@ use crate::drive::pace::Pace;
 use crate::drive::record::{Record, Window, coarse_latencies};
 use crate::drive::session::Shared;
 use crate::failure::{Failure, Result, io};
-use crate::protocol::{Answer, Answers, Codec, Ticket};
+use crate::protocol::{Codec, Ticket};
 use crate::traffic::plan::Plan;
-use crate::traffic::verdict::{Kind, Wrong};
+use crate::traffic::verdict::Kind;
+use desk::Desk;
+use limits::Limits;
 
 /// Housekeeping is done so often: time limits, new tries to connect, news to the main thread.
 const TICK_NS: u64 = 100_000_000;
@@ -74,6 +77,8 @@ pub struct Worker {
     /// Latencies since the main thread was last told, for a person who watches.
     recent: Histogram<u64>,
     in_flight: usize,
+    /// When the time of each request under way is up, the next one first.
+    limits: Limits,
 }
 
 /// What changes while a phase runs.
@@ -89,6 +94,8 @@ struct Run {
     exhausted: bool,
     /// When a connection was last seen open.
     alive_ns: u64,
+    /// When an answer last came.
+    answered_ns: u64,
 }
 
 impl Worker {
@@ -118,7 +125,18 @@ impl Worker {
         }
         let buffer = vec![0; READ_BYTES];
         let recent = coarse_latencies();
-        Ok(Self { reach, clock, epoll, links, plan, shared, buffer, recent, in_flight: 0 })
+        Ok(Self {
+            reach,
+            clock,
+            epoll,
+            links,
+            plan,
+            shared,
+            buffer,
+            recent,
+            in_flight: 0,
+            limits: Limits::default(),
+        })
     }
 
     /// Works through a phase, until every answer is in or its time is up.
@@ -137,6 +155,7 @@ impl Worker {
             next_tick_ns: self.clock.now_ns() + TICK_NS,
             exhausted: false,
             alive_ns: self.clock.now_ns(),
+            answered_ns: self.clock.now_ns(),
         };
         let mut events = Vec::with_capacity(EVENTS);
         self.catch_up(&mut run, &mut events)?;
@@ -147,13 +166,19 @@ impl Worker {
             if now_ns >= run.next_tick_ns {
                 self.tick(&mut run, now_ns);
                 self.still_there(&mut run, now_ns)?;
+                self.still_answers(&run, now_ns)?;
             }
             if self.is_over(&run, now_ns) {
                 break;
             }
             self.wait(&run, &mut events)?;
+            let polled_ns = self.clock.now_ns();
             for event in &events {
                 self.serve(&mut run, event.data.u64() as usize, event.flags);
+            }
+            // Where more may wait than was told of, an answer may be among it.
+            if events.len() < EVENTS {
+                self.expire(&mut run, polled_ns);
             }
         }
         run.record.ended_ns = self.clock.now_ns();
@@ -258,8 +283,10 @@ impl Worker {
                 break;
             };
             let (codec, output, outstanding) = self.links[index].codec_and_output();
-            let ticket = outstanding.insert(Outstanding { ask, since_ns, sent_ns: now_ns });
+            let one = Outstanding { ask, since_ns, sent_ns: now_ns, is_late: false };
+            let ticket = outstanding.insert(one);
             self.in_flight += 1;
+            self.limits.push(now_ns, index, ticket);
             if let Err(garbage) = codec.request(ticket as Ticket, call, output) {
                 self.drop_link(run, index, Kind::Garbage, &garbage.to_string());
                 return Filled::Full;
@@ -313,6 +340,9 @@ impl Worker {
         {
             until_ns = until_ns.min(due_ns);
         }
+        if let Some(sent_ns) = self.limits.next_sent_ns() {
+            until_ns = until_ns.min(sent_ns.saturating_add(self.reach.timeout_ns));
+        }
         self.wait_until(until_ns, events)
     }
 
@@ -352,6 +382,7 @@ impl Worker {
             }
             Incoming::Bytes(count) => {
                 run.record.bytes_received += count as u64;
+                self.links[index].heard_ns = self.clock.now_ns();
                 self.take_answers(run, index, &buffer[..count]);
             }
         }
@@ -362,17 +393,32 @@ impl Worker {
         let now_ns = self.clock.now_ns();
         let (plan, record, shared) = (&mut self.plan, &mut run.record, &self.shared);
         let recent = &mut self.recent;
-        let (mut answers, mut tokens) = (0, 0);
+        let (mut answers, mut tokens, mut late) = (0, 0, 0);
         let decoded = self.links[index].decode(received, |codec, input, output, outstanding| {
-            let mut desk =
-                Desk { plan, record, shared, recent, outstanding, now_ns, answers: 0, tokens: 0 };
+            let mut desk = Desk {
+                plan,
+                record,
+                shared,
+                recent,
+                outstanding,
+                now_ns,
+                answers: 0,
+                tokens: 0,
+                late: 0,
+            };
             let done = codec.receive(input, output, &mut desk);
-            (answers, tokens) = (desk.answers, desk.tokens);
+            (answers, tokens, late) = (desk.answers, desk.tokens, desk.late);
             done
         });
         self.in_flight -= answers;
         self.shared.answered(answers as u64, tokens);
         let link = &mut self.links[index];
+        link.late -= late;
+        if answers > 0 {
+            run.answered_ns = now_ns;
+            link.has_answered = true;
+            link.fruitless = 0;
+        }
         if let Err(garbage) = decoded {
             return self.drop_link(run, index, Kind::Garbage, &garbage.to_string());
         }
@@ -415,35 +461,4 @@ enum Filled {
     NotDue,
     /// It would take more, but the plan has nothing to ask now.
     NothingToAsk,
-}
-
-/// Where answers go: judged, timed and counted.
-struct Desk<'a> {
-    plan: &'a mut Plan,
-    record: &'a mut Record,
-    shared: &'a Shared,
-    recent: &'a mut Histogram<u64>,
-    outstanding: &'a mut Slab<Outstanding>,
-    now_ns: u64,
-    answers: usize,
-    tokens: u64,
-}
-
-impl Answers for Desk<'_> {
-    fn answer(&mut self, ticket: Ticket, answer: Answer<'_>) {
-        let Some(one) = self.outstanding.try_remove(ticket as usize) else {
-            let what = "an answer nobody waits for";
-            self.record.error(Wrong::new(Kind::Unexpected, what), self.now_ns);
-            return self.shared.erred();
-        };
-        self.answers += 1;
-        self.tokens += one.ask.tokens();
-        let (operation, tokens) = (one.ask.operation, one.ask.tokens());
-        self.record.answer(operation, tokens, one.since_ns, self.now_ns);
-        self.recent.saturating_record(self.now_ns.saturating_sub(one.since_ns));
-        if let Err(wrong) = self.plan.answer(&one.ask, &answer, self.now_ns) {
-            self.record.error(wrong, self.now_ns);
-            self.shared.erred();
-        }
-    }
 }

@@ -231,6 +231,33 @@ fn a_reset_stream_is_refused_and_the_others_go_on() {
     assert!(!pair.codec.closing());
 }
 
+/// One request that is given up costs its stream alone, also where its answer was under way and
+/// however often that happens.
+#[test]
+fn a_request_that_is_given_up_takes_no_other_with_it() {
+    let mut pair = Pair::new(&server::Builder::new(), usize::MAX);
+    for round in 0..1_500 {
+        pair.request(1, Call::Resolve(&KEY));
+        pair.request(2, Call::Resolve(&KEY));
+        pair.settle().expect("HTTP/2");
+        let mut reset = Vec::new();
+        assert!(pair.codec.cancel(1, &mut reset), "a stream can be given up alone");
+        assert!(!reset.is_empty(), "the server is told");
+        if round % 2 == 0 {
+            // The late answer and the reset cross.
+            pair.answer(0, 200, b"late");
+        }
+        pair.answer(1, 200, b"2");
+        pair.settle().expect("HTTP/2");
+        pair.transport.pipe().incoming.extend_from_slice(&reset);
+        pair.settle().expect("HTTP/2");
+        pair.accepted.clear();
+        assert_eq!(pair.log.0.len(), round + 1);
+        assert!(!pair.codec.closing());
+    }
+    assert!(pair.log.0.iter().all(|(ticket, _)| *ticket == 2), "no answer to what was given up");
+}
+
 #[test]
 fn a_server_that_says_goodbye_is_asked_nothing_more() {
     let mut pair = Pair::new(&server::Builder::new(), usize::MAX);

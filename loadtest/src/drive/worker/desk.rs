@@ -1,0 +1,48 @@
+//! Where answers go.
+
+use hdrhistogram::Histogram;
+use slab::Slab;
+
+use crate::drive::link::Outstanding;
+use crate::drive::record::Record;
+use crate::drive::session::Shared;
+use crate::protocol::{Answer, Answers, Ticket};
+use crate::traffic::plan::Plan;
+use crate::traffic::verdict::{Kind, Wrong};
+
+/// Where answers go: judged, timed and counted.
+pub(super) struct Desk<'a> {
+    pub(super) plan: &'a mut Plan,
+    pub(super) record: &'a mut Record,
+    pub(super) shared: &'a Shared,
+    pub(super) recent: &'a mut Histogram<u64>,
+    pub(super) outstanding: &'a mut Slab<Outstanding>,
+    pub(super) now_ns: u64,
+    pub(super) answers: usize,
+    pub(super) tokens: u64,
+    /// Answers to requests whose time was up before.
+    pub(super) late: usize,
+}
+
+impl Answers for Desk<'_> {
+    fn answer(&mut self, ticket: Ticket, answer: Answer<'_>) {
+        let Some(one) = self.outstanding.try_remove(ticket as usize) else {
+            let what = "an answer nobody waits for";
+            self.record.error(Wrong::new(Kind::Unexpected, what), self.now_ns);
+            return self.shared.erred();
+        };
+        if one.is_late {
+            self.late += 1;
+            return;
+        }
+        self.answers += 1;
+        self.tokens += one.ask.tokens();
+        let (operation, tokens) = (one.ask.operation, one.ask.tokens());
+        self.record.answer(operation, tokens, one.since_ns, self.now_ns);
+        self.recent.saturating_record(self.now_ns.saturating_sub(one.since_ns));
+        if let Err(wrong) = self.plan.answer(&one.ask, &answer, self.now_ns) {
+            self.record.error(wrong, self.now_ns);
+            self.shared.erred();
+        }
+    }
+}
