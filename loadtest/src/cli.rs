@@ -183,6 +183,9 @@ impl RunArgs {
             command: command_line(),
             stop: stop_on_interrupt()?,
         };
+        if let Some(directory) = &self.out {
+            file::set_aside(directory)?;
+        }
         let mut live = Live::stderr();
         let report =
             if self.find_max { search::run(&job, &mut live)? } else { run::run(&job, &mut live)? };

@@ -34,6 +34,11 @@ impl Pace {
         Self::Open { arrivals, begin_ns, next_ns }
     }
 
+    /// Whether it ends with its requests, and not at a time.
+    pub fn is_bounded_by_requests(&self) -> bool {
+        matches!(self, Pace::Load | Pace::Times { .. })
+    }
+
     /// When the next request is due; `None` for whenever a connection is free.
     pub fn due_ns(&self) -> Option<u64> {
         match self {

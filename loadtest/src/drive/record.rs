@@ -97,6 +97,8 @@ pub struct Record {
     pub reconnects: u64,
     /// Tokens that were known to live at the end.
     pub living: u64,
+    /// Why it ended before its time, where the server went away.
+    pub gone: Option<String>,
 }
 
 impl Record {
@@ -116,6 +118,7 @@ impl Record {
             substituted: 0,
             reconnects: 0,
             living: 0,
+            gone: None,
         }
     }
 
@@ -138,6 +141,21 @@ impl Record {
             .saturating_record(latency_ns);
         self.requests += 1;
         self.tokens += tokens;
+    }
+
+    /// Bytes went out.
+    pub fn sent(&mut self, bytes: usize, now_ns: u64) {
+        self.bytes_sent += if self.window.contains(now_ns) { bytes as u64 } else { 0 };
+    }
+
+    /// Bytes came in.
+    pub fn received(&mut self, bytes: usize, now_ns: u64) {
+        self.bytes_received += if self.window.contains(now_ns) { bytes as u64 } else { 0 };
+    }
+
+    /// A connection ended and is made again.
+    pub fn reconnected(&mut self, now_ns: u64) {
+        self.reconnects += u64::from(self.window.contains(now_ns));
     }
 
     /// Something went wrong. Errors count whenever they happen, measured or not: a token that is
@@ -173,6 +191,9 @@ impl Record {
         self.substituted += other.substituted;
         self.reconnects += other.reconnects;
         self.living += other.living;
+        if self.gone.is_none() {
+            self.gone.clone_from(&other.gone);
+        }
     }
 
     /// Nanoseconds of all operations together.
@@ -223,6 +244,18 @@ mod tests {
             assert_eq!(record.tokens, 100 * record.requests);
             assert_eq!(record.all_latencies().len(), record.requests);
             assert_eq!(slices(&record) == 1, slice, "{due} {answered}");
+        }
+    }
+
+    #[test]
+    fn what_happens_before_and_after_the_window_is_not_of_it() {
+        let mut record = record();
+        for (at_ms, inside) in [(999, 0), (1_000, 1), (1_999, 2), (2_000, 2)] {
+            record.sent(10, at_ms * MS);
+            record.received(20, at_ms * MS);
+            record.reconnected(at_ms * MS);
+            let counted = (record.bytes_sent, record.bytes_received, record.reconnects);
+            assert_eq!(counted, (10 * inside, 20 * inside, inside), "at {at_ms} ms");
         }
     }
 

@@ -58,6 +58,11 @@ impl Shared {
         self.stop.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed)
     }
 
+    /// Nobody needs to go on.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
     /// So many answers came, about so many tokens.
     pub(super) fn answered(&self, answers: u64, tokens: u64) {
         self.answers.fetch_add(answers, Ordering::Relaxed);

@@ -88,8 +88,12 @@ pub fn doubts(report: &Report) -> Vec<String> {
         ));
     }
     if totals.reconnects > 0 {
+        let where_it_is = match totals.rate {
+            None => "that time is in no latency",
+            Some(_) => "requests that were due meanwhile waited, and their latencies show it",
+        };
         doubts.push(format!(
-            "Connections ended and were made again {} times; that time is in no latency.",
+            "Connections ended and were made again {} times; {where_it_is}.",
             units::count(totals.reconnects)
         ));
     }

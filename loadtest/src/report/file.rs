@@ -57,6 +57,22 @@ pub fn prepare(directory: &Path) -> Result<()> {
     tempfile::NamedTempFile::new_in(directory).map(drop).map_err(io(what()))
 }
 
+/// Gives the report of an earlier run another name, so that it does not stay as if it were this
+/// one's where this one ends without a report. What is no regular file stays.
+///
+/// # Errors
+/// Where that cannot be done, with the path.
+pub fn set_aside(directory: &Path) -> Result<()> {
+    for (name, aside) in [(JSON, "report.previous.json"), (HTML, "report.previous.html")] {
+        let path = directory.join(name);
+        if path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+            let what = || format!("cannot rename {}", path.display());
+            fs::rename(&path, directory.join(aside)).map_err(io(what()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file so that its name always stands for the old content or the whole new one.
 ///
 /// # Errors

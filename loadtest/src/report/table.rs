@@ -100,7 +100,8 @@ fn figures(text: &mut String, report: &Report) {
     match &report.server {
         Some(server) => usage(text, "Server", server),
         None => {
-            text.push_str("Server      CPU and memory unknown: not started here, no process id\n");
+            let why = report.server_unknown.as_deref().unwrap_or("no process id");
+            let _ = writeln!(text, "Server      CPU and memory unknown: {why}");
         }
     }
     usage(text, "Harness", &report.client);

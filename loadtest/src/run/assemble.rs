@@ -38,6 +38,7 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
     let mut errors = setting.load.record.errors.clone();
     errors.merge(&record.errors);
     let clean = &all;
+    let server = server_usage(measured, setting.subject.pid);
     Report {
         format: FORMAT,
         harness: probe::harness(),
@@ -60,8 +61,8 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
             })
             .collect(),
         slices: slices(measured),
-        server: setting.subject.pid.and_then(|pid| server_usage(measured, pid)),
-        server_unknown: None,
+        server_unknown: server.as_ref().err().cloned(),
+        server: server.ok(),
         client: client_usage(measured),
         generator: Generator::default(),
         others_cpu_s: None,
@@ -148,9 +149,8 @@ fn ends(measured: &Measured) -> (Reading, Reading) {
     (first, measured.readings.last().copied().unwrap_or(first))
 }
 
-fn usage_of(cpu: usage::Cpu, from: &Reading, to: &Reading, pid: u32) -> Usage {
+fn usage_of(cpu: usage::Cpu, from: &Reading, to: &Reading, memory: usage::Memory) -> Usage {
     let per = |count: u64| if count > 0 { cpu.total_s() * 1e6 / count as f64 } else { 0.0 };
-    let memory = usage::memory(pid).unwrap_or_default();
     Usage {
         user_s: cpu.user_s,
         system_s: cpu.system_s,
@@ -161,13 +161,21 @@ fn usage_of(cpu: usage::Cpu, from: &Reading, to: &Reading, pid: u32) -> Usage {
     }
 }
 
-fn server_usage(measured: &Measured, pid: u32) -> Option<Usage> {
+/// Of the server; where it is not known, why.
+fn server_usage(measured: &Measured, pid: Option<u32>) -> Result<Usage, String> {
+    let Some(pid) = pid else {
+        return Err("not started here, no process id".to_owned());
+    };
     let (from, to) = ends(measured);
-    let cpu = to.server?.since(from.server?);
-    Some(usage_of(cpu, &from, &to, pid))
+    let cpu = from.server.zip(to.server).map(|(from, to)| to.since(from));
+    match (cpu, usage::memory(pid)) {
+        (Some(cpu), Ok(memory)) => Ok(usage_of(cpu, &from, &to, memory)),
+        _ => Err(format!("process {pid} ended before the measurement did")),
+    }
 }
 
 fn client_usage(measured: &Measured) -> Usage {
     let (from, to) = ends(measured);
-    usage_of(to.client.since(from.client), &from, &to, std::process::id())
+    let memory = usage::memory(std::process::id()).unwrap_or_default();
+    usage_of(to.client.since(from.client), &from, &to, memory)
 }

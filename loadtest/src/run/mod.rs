@@ -92,11 +92,14 @@ impl Bench {
         if measured.record.requests == 0 && self.job.stop.load(Ordering::Relaxed) {
             return Err(Failure::Input("stopped before anything was measured".to_owned()));
         }
-        let ended = self
-            .job
-            .stop
-            .load(Ordering::Relaxed)
-            .then(|| Ended { how: How::Interrupted, reason: INTERRUPTED.to_owned() });
+        let interrupted = self.job.stop.load(Ordering::Relaxed);
+        let ended = match &measured.record.gone {
+            Some(gone) => Some(Ended { how: How::ServerGone, reason: gone.clone() }),
+            None if interrupted => {
+                Some(Ended { how: How::Interrupted, reason: INTERRUPTED.to_owned() })
+            }
+            None => None,
+        };
         let setting = assemble::Setting {
             ended,
             job: &self.job,
@@ -106,6 +109,20 @@ impl Bench {
             rate: spec.rate,
         };
         Ok(assemble::report(&setting, &measured))
+    }
+
+    /// Ends a server that was started here. That it does not end in order is a fault of the server,
+    /// and no reason to lose the report.
+    pub fn finish(self, report: &mut Report) {
+        let Err(failure) = self.tear_down() else { return };
+        let (how, reason) = match report.ended.take() {
+            Some(Ended { how: How::ServerGone, reason }) => {
+                (How::ServerGone, format!("{reason}. {failure}"))
+            }
+            Some(Ended { reason, .. }) => (How::ServerFailed, format!("{reason} {failure}")),
+            None => (How::ServerFailed, failure.to_string()),
+        };
+        report.ended = Some(Ended { how, reason });
     }
 
     /// Ends a server that was started here.
@@ -142,8 +159,8 @@ fn check_load(load: &Measured, job: &Job) -> Result<()> {
 /// As [`Bench::set_up`] and [`Bench::measure`].
 pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
     let mut bench = Bench::set_up(job, observer)?;
-    let report = bench.measure(job.workload.load.rate, observer)?;
-    bench.tear_down()?;
+    let mut report = bench.measure(job.workload.load.rate, observer)?;
+    bench.finish(&mut report);
     Ok(report)
 }
 

@@ -61,7 +61,7 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
     }
     let rate = found.filter(|_| kept(&report)).and(report.totals.rate);
     report.search = Some(Search { rate, doubt: None, steps });
-    bench.tear_down()?;
+    bench.finish(&mut report);
     Ok(report)
 }
 

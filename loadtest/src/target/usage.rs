@@ -45,6 +45,9 @@ pub struct Memory {
 /// There is no such process, or it is another user's and hidden.
 pub fn cpu(pid: u32) -> Result<Cpu> {
     let text = read(pid, "stat")?;
+    if has_ended(&text) {
+        return Err(Failure::Input(format!("process {pid}: it has ended")));
+    }
     let (user_s, system_s) = stat_seconds(&text).ok_or_else(|| unreadable(pid, "stat", &text))?;
     let ticks_s = user_s + system_s;
     // Threads that have ended are in `stat` alone, and what is less than a tick is not.
@@ -127,6 +130,12 @@ fn stat_seconds(text: &str) -> Option<(f64, f64)> {
     Some((seconds()?, seconds()?))
 }
 
+/// Whether `/proc/PID/stat` is of a process that nobody has waited for yet.
+fn has_ended(text: &str) -> bool {
+    let state = text.rsplit_once(')').and_then(|(_, behind)| behind.split_whitespace().next());
+    matches!(state, Some("Z" | "X"))
+}
+
 /// CPU time of the threads that live, 0 where the kernel does not say.
 fn threads_seconds(pid: u32) -> f64 {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
@@ -163,6 +172,18 @@ mod tests {
         let ticks = rustix::param::clock_ticks_per_second() as f64;
         assert_eq!(stat_seconds(text), Some((250.0 / ticks, 50.0 / ticks)));
         assert_eq!(stat_seconds("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_process_that_ended_and_is_still_listed_is_not_measured() {
+        let mut child = std::process::Command::new("true").spawn().expect("it starts");
+        let pid = child.id();
+        while cpu(pid).is_ok() {
+            std::thread::yield_now();
+        }
+        let error = cpu(pid).expect_err("it has ended").to_string();
+        assert!(error.contains("has ended"), "{error}");
+        child.wait().expect("it is ours");
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Runs that end otherwise than planned: an interrupt, a second one, a server that dies. Nothing
 //! hangs, nothing is left behind, and what was measured is not lost where that can be.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 
-use loadtest::report::model::Verdict;
+use loadtest::report::model::{How, Verdict};
 
 use crate::fake::{Fake, HONEST};
-use crate::harness::{Jeton, Out, Running, command, is_there, jeton_bin, wait_for};
+use crate::harness::{
+    BRIEF, Ended, Jeton, Out, Running, command, is_there, jeton_bin, run, wait_for,
+};
 
 /// Far longer than the test may take: it must end early.
 const LONG: &str = "run resolve --warm-up 0s --duration 10m --population 200 -c 4";
@@ -69,15 +71,8 @@ fn a_second_interrupt_ends_at_once() {
     let fake = Fake::start(HONEST);
     let (folder, scratch) = (Out::new(), Out::new());
     // A server that does not end in order, so that the harness waits for it.
-    let program = folder.path().join("jeton");
-    let ready = format!("jeton ready: data=http://{0} admin=http://{0} tokens=0", fake.address);
-    let script = format!(
-        "#!/bin/sh\n[ $1 = --version ] && echo jeton 0.0.0 && exit\ntrap '' TERM\n\
-         echo '{ready}'\nwhile :; do sleep 0.05; done\n"
-    );
-    std::fs::write(&program, script).expect("a file");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&program, mode).expect("a mode");
+    let script = "trap '' TERM; while :; do sleep 0.05; done";
+    let program = stand_in(&folder, &fake, script);
     let mut command = command(LONG);
     command.arg("--server-bin").arg(&program).arg("--scratch").arg(scratch.path());
     let mut running = Running::start(&mut command);
@@ -102,13 +97,15 @@ fn a_second_interrupt_ends_at_once() {
 #[test]
 fn a_server_that_is_killed_ends_the_run_with_the_reason() {
     for rate in [&["--rate", "none"], &["--rate", "300"]] {
-        let scratch = Out::new();
+        let (scratch, out) = (Out::new(), Out::new());
         let mut command = long_run(&scratch, &["--not-durable", "--timeout", "1s"]);
-        let running = Running::start(command.args(rate));
+        let running = Running::start(command.args(rate).arg("--out").arg(out.path()));
         let server = running.child("jeton");
         running.wait_for_text(UNDER_WAY);
+        wait_for_load(server);
         kill_process(server, Signal::KILL).expect("it runs");
-        running.end().refused(&["jeton: ", "went away"]);
+        failed(running.end(), &out, How::ServerGone, &["went away", "signal: 9"]);
+        assert!(out.report().totals.requests > 0, "what was measured is lost");
         assert_eq!(entries(scratch.path()), 0, "its data is left behind");
     }
 }
@@ -116,9 +113,74 @@ fn a_server_that_is_killed_ends_the_run_with_the_reason() {
 #[test]
 fn a_server_elsewhere_that_is_killed_ends_the_run_with_the_reason() {
     let jeton = Jeton::start();
+    let out = Out::new();
     let words = format!("{LONG} --timeout 1s --target http://{}", jeton.data);
-    let running = Running::start(&mut command(&words));
+    let running = Running::start(command(&words).arg("--out").arg(out.path()));
     wait_for("the load to begin", || jeton.resolves() > 100);
     kill_process(jeton.pid(), Signal::KILL).expect("it runs");
-    running.end().refused(&[&jeton.data.to_string(), "went away"]);
+    failed(running.end(), &out, How::ServerGone, &[&jeton.data.to_string(), "went away"]);
+}
+
+/// The run ended with exit code 1, and table and report say why.
+fn failed(ended: Ended, out: &Out, how: How, said: &[&str]) {
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    let report = out.report();
+    assert_eq!(report.verdict(), Verdict::ServerFailed, "{}", ended.said());
+    let reason = report.ended.expect("a reason");
+    assert_eq!(reason.how, how, "{reason:?}");
+    for part in said {
+        assert!(reason.reason.contains(part), "no `{part}` in {reason:?}");
+    }
+    assert!(ended.stdout.contains("server failed"), "{}", ended.said());
+}
+
+/// A program that says it is the jeton that `fake` is, and does `script` afterwards.
+fn stand_in(folder: &Out, fake: &Fake, script: &str) -> PathBuf {
+    let program = folder.path().join("jeton");
+    let ready = format!("jeton ready: data=http://{0} admin=http://{0} tokens=0", fake.address);
+    let text = format!(
+        "#!/bin/sh\n[ $1 = --version ] && echo jeton 0.0.0 && exit\necho '{ready}'\n{script}\n"
+    );
+    std::fs::write(&program, text).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).expect("a mode");
+    program
+}
+
+#[test]
+fn a_server_that_does_not_stop_in_order_costs_no_report() {
+    let fake = Fake::start(HONEST);
+    let (folder, out) = (Out::new(), Out::new());
+    let script = "trap 'echo the log is damaged >&2; exit 9' TERM; while :; do sleep 0.02; done";
+    let mut command = command("run resolve -c 4");
+    command.args(BRIEF).arg("--server-bin").arg(stand_in(&folder, &fake, script));
+    let ended = run(command.arg("--scratch").arg(folder.path()).arg("--out").arg(out.path()));
+    failed(ended, &out, How::ServerFailed, &["exit status: 9", "the log is damaged"]);
+    assert!(out.report().totals.requests > 0);
+}
+
+#[test]
+fn the_report_is_there_before_the_table_is_printed() {
+    let (fake, out) = (Fake::start(HONEST), Out::new());
+    let mut command = command(&format!("run resolve -c 4 --target http://{}", fake.address));
+    command.args(BRIEF).arg("--out").arg(out.path());
+    command.stdout(std::fs::File::options().write(true).open("/dev/full").expect("Linux"));
+    let status = command.stderr(std::process::Stdio::null()).status().expect("it starts");
+    assert_eq!(status.code(), Some(2));
+    assert!(out.report().passed() && out.page().contains("</html>"));
+}
+
+#[test]
+fn an_earlier_report_does_not_stay_as_if_it_were_this_ones() {
+    let (fake, out) = (Fake::start(HONEST), Out::new());
+    let target = format!("http://{}", fake.address);
+    let mut first = command("run resolve -c 4 --target");
+    let ended = run(first.arg(&target).args(BRIEF).arg("--out").arg(out.path()));
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    let earlier = std::fs::read(out.path().join("report.json")).expect("a report");
+    let mut second = command("run resolve -c 4 --target http://127.0.0.1:1");
+    run(second.args(BRIEF).arg("--out").arg(out.path())).refused(&["127.0.0.1:1"]);
+    assert!(!out.path().join("report.json").exists() && !out.path().join("report.html").exists());
+    let kept = std::fs::read(out.path().join("report.previous.json")).expect("it is kept");
+    assert!(kept == earlier);
 }

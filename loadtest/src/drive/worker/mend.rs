@@ -46,7 +46,7 @@ impl Worker {
             run.record.error(Wrong::new(kind, what), now_ns);
             self.shared.erred();
         }
-        run.record.reconnects += 1;
+        run.record.reconnected(now_ns);
         if pause_ns == 0 {
             self.reconnect(run, index, now_ns);
         }
@@ -167,7 +167,7 @@ impl Worker {
     /// For several time limits no answer came.
     pub(super) fn still_answers(&self, run: &Run, now_ns: u64) -> Result<()> {
         let patience_ns = self.reach.timeout_ns.saturating_mul(LIMITS_WITHOUT_ANSWER);
-        let is_bounded = matches!(run.phase.pace, Pace::Load | Pace::Times { .. });
+        let is_bounded = run.phase.pace.is_bounded_by_requests();
         if !is_bounded || run.exhausted || now_ns < run.answered_ns.saturating_add(patience_ns) {
             return Ok(());
         }

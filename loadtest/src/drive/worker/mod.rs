@@ -165,8 +165,16 @@ impl Worker {
             self.send_due(&mut run);
             if now_ns >= run.next_tick_ns {
                 self.tick(&mut run, now_ns);
-                self.still_there(&mut run, now_ns)?;
                 self.still_answers(&run, now_ns)?;
+                if let Err(failure) = self.still_there(&mut run, now_ns) {
+                    if run.phase.pace.is_bounded_by_requests() {
+                        return Err(failure);
+                    }
+                    // What was measured until now is worth a report.
+                    run.record.gone = Some(failure.to_string());
+                    self.shared.fail();
+                    break;
+                }
             }
             if self.is_over(&run, now_ns) {
                 break;
@@ -310,7 +318,7 @@ impl Worker {
             return;
         }
         match link.send() {
-            Ok(sent) => run.record.bytes_sent += sent as u64,
+            Ok(sent) => run.record.sent(sent, self.clock.now_ns()),
             Err(error) => return self.drop_link(run, index, Kind::Closed, &error.to_string()),
         }
         if link.has_output() != link.wants_write {
@@ -381,8 +389,9 @@ impl Worker {
                 self.drop_link(run, index, Kind::Closed, &why);
             }
             Incoming::Bytes(count) => {
-                run.record.bytes_received += count as u64;
-                self.links[index].heard_ns = self.clock.now_ns();
+                let now_ns = self.clock.now_ns();
+                run.record.received(count, now_ns);
+                self.links[index].heard_ns = now_ns;
                 self.take_answers(run, index, &buffer[..count]);
             }
         }
