@@ -3,6 +3,7 @@
 
 use hdrhistogram::Histogram;
 
+use crate::drive::worker::Found;
 use crate::traffic::verdict::{Errors, Wrong};
 use crate::workload::Operation;
 
@@ -66,6 +67,8 @@ pub struct SliceCounts {
     pub requests: u64,
     /// Errors among them, and requests without an answer.
     pub errors: u64,
+    /// Nanoseconds in which the harness was disturbed.
+    pub disturbed_ns: u64,
     /// Nanoseconds.
     pub latency_ns: Histogram<u64>,
 }
@@ -97,6 +100,21 @@ pub struct Record {
     pub reconnects: u64,
     /// Tokens that were known to live at the end.
     pub living: u64,
+    /// Nanoseconds of the answers that came while the harness was disturbed: they are among the
+    /// latencies too.
+    pub disturbed_ns: Histogram<u64>,
+    /// Of the answers since the harness was last looked at.
+    fresh_ns: Histogram<u64>,
+    /// How late requests were sent though a connection was free, of an open loop.
+    pub late_ns: Histogram<u64>,
+    /// The longest time in which the harness did nothing though it had to.
+    pub stall_max_ns: u64,
+    /// How long it could have run and had no CPU.
+    pub waited_ns: u64,
+    /// Requests of the window that were sent after its end, because no connection was free.
+    pub queued: u64,
+    /// And those that were sent after it because the harness was late.
+    pub delayed: u64,
     /// Why it ended before its time, where the server went away.
     pub gone: Option<String>,
 }
@@ -104,7 +122,8 @@ pub struct Record {
 impl Record {
     /// Nothing yet.
     pub fn new(window: Window) -> Self {
-        let empty = SliceCounts { requests: 0, errors: 0, latency_ns: coarse_latencies() };
+        let empty =
+            SliceCounts { requests: 0, errors: 0, disturbed_ns: 0, latency_ns: coarse_latencies() };
         Self {
             window,
             latency_ns: vec![None; Operation::ALL.len()],
@@ -118,6 +137,13 @@ impl Record {
             substituted: 0,
             reconnects: 0,
             living: 0,
+            disturbed_ns: latencies(),
+            fresh_ns: latencies(),
+            late_ns: coarse_latencies(),
+            stall_max_ns: 0,
+            waited_ns: 0,
+            queued: 0,
+            delayed: 0,
             gone: None,
         }
     }
@@ -139,8 +165,49 @@ impl Record {
         self.latency_ns[operation as usize]
             .get_or_insert_with(latencies)
             .saturating_record(latency_ns);
+        self.fresh_ns.saturating_record(latency_ns);
         self.requests += 1;
         self.tokens += tokens;
+    }
+
+    /// A request of an open loop goes out at `now_ns`: due at `since_ns`, and a connection was free
+    /// from `free_ns` on.
+    pub fn open_loop(&mut self, since_ns: u64, free_ns: u64, now_ns: u64) {
+        if !self.window.contains(since_ns) {
+            return;
+        }
+        let possible_ns = since_ns.max(free_ns);
+        let late_ns = now_ns.saturating_sub(possible_ns);
+        self.late_ns.saturating_record(late_ns);
+        if now_ns >= self.window.to_ns {
+            let queued = possible_ns - since_ns > late_ns;
+            *(if queued { &mut self.queued } else { &mut self.delayed }) += 1;
+        }
+    }
+
+    /// The harness was looked at: what came since the last time was disturbed, or was not.
+    pub(super) fn settle(&mut self, found: Found) {
+        let (from_ns, to_ns) =
+            (found.from_ns.max(self.window.from_ns), found.to_ns.min(self.window.to_ns));
+        if from_ns < to_ns {
+            self.waited_ns += found.waited_ns;
+            self.stall_max_ns = self.stall_max_ns.max(found.longest_ns);
+        }
+        if found.is_disturbed {
+            add(&mut self.disturbed_ns, &self.fresh_ns);
+            self.mark(from_ns, to_ns);
+        }
+        self.fresh_ns.reset();
+    }
+
+    /// Marks the slices of this time.
+    fn mark(&mut self, from_ns: u64, to_ns: u64) {
+        let (begin_ns, length_ns) = (self.window.from_ns, self.window.slice_ns());
+        for (index, slice) in self.slices.iter_mut().enumerate() {
+            let at_ns = begin_ns + index as u64 * length_ns;
+            let shared_ns = to_ns.min(at_ns + length_ns).saturating_sub(from_ns.max(at_ns));
+            slice.disturbed_ns += shared_ns;
+        }
     }
 
     /// Bytes went out.
@@ -180,6 +247,8 @@ impl Record {
         for (mine, theirs) in self.slices.iter_mut().zip(&other.slices) {
             mine.requests += theirs.requests;
             mine.errors += theirs.errors;
+            // Of several threads the one that was disturbed for longest.
+            mine.disturbed_ns = mine.disturbed_ns.max(theirs.disturbed_ns);
             add(&mut mine.latency_ns, &theirs.latency_ns);
         }
         self.errors.merge(&other.errors);
@@ -191,9 +260,23 @@ impl Record {
         self.substituted += other.substituted;
         self.reconnects += other.reconnects;
         self.living += other.living;
+        add(&mut self.disturbed_ns, &other.disturbed_ns);
+        add(&mut self.late_ns, &other.late_ns);
+        self.stall_max_ns = self.stall_max_ns.max(other.stall_max_ns);
+        self.waited_ns += other.waited_ns;
+        self.queued += other.queued;
+        self.delayed += other.delayed;
         if self.gone.is_none() {
             self.gone.clone_from(&other.gone);
         }
+    }
+
+    /// Nanoseconds of the answers that came while the harness was not disturbed.
+    #[expect(clippy::expect_used, reason = "what is taken away was recorded in the same bounds")]
+    pub fn clean_latencies(&self) -> Histogram<u64> {
+        let mut clean = self.all_latencies();
+        clean.subtract(&self.disturbed_ns).expect("a part of all");
+        clean
     }
 
     /// Nanoseconds of all operations together.
@@ -256,6 +339,46 @@ mod tests {
             record.reconnected(at_ms * MS);
             let counted = (record.bytes_sent, record.bytes_received, record.reconnects);
             assert_eq!(counted, (10 * inside, 20 * inside, inside), "at {at_ms} ms");
+        }
+    }
+
+    #[test]
+    fn what_came_while_the_harness_was_disturbed_is_told_apart() {
+        let mut record = record();
+        let look = |from_ms: u64, to_ms: u64, is_disturbed| Found {
+            from_ns: from_ms * MS,
+            to_ns: to_ms * MS,
+            longest_ns: 7,
+            waited_ns: 3,
+            is_disturbed,
+        };
+        record.answer(Operation::Resolve, 1, 1_100 * MS, 1_101 * MS);
+        record.settle(look(1_000, 1_150, false));
+        record.answer(Operation::Resolve, 1, 1_200 * MS, 1_700 * MS);
+        record.settle(look(1_150, 1_720, true));
+        record.answer(Operation::Resolve, 1, 1_730 * MS, 1_731 * MS);
+        record.settle(look(1_720, 1_900, false));
+        assert_eq!((record.all_latencies().len(), record.clean_latencies().len()), (3, 2));
+        assert!(record.clean_latencies().max() < 2 * MS);
+        let marked: Vec<u64> = record.slices.iter().map(|slice| slice.disturbed_ns / MS).collect();
+        assert_eq!(marked, [0, 50, 100, 100, 100, 100, 100, 20, 0, 0]);
+    }
+
+    #[test]
+    fn a_queue_is_told_from_a_late_harness() {
+        // Due, free from, sent, in ms; how late, and what it counts as.
+        for (due, free, sent, late_ms, queued, delayed) in [
+            (1_100, 1_000, 1_130, 30, 0, 0),
+            (1_100, 1_120, 1_130, 10, 0, 0),
+            (1_900, 2_100, 2_110, 10, 1, 0),
+            (1_900, 1_800, 2_110, 210, 0, 1),
+            (2_000, 1_800, 2_110, 0, 0, 0),
+        ] {
+            let mut record = record();
+            record.open_loop(due * MS, free * MS, sent * MS);
+            let late = record.late_ns.max() as f64 / MS as f64;
+            assert!((late - f64::from(late_ms)).abs() < 3.0, "{late} {late_ms}");
+            assert_eq!((record.queued, record.delayed), (queued, delayed), "{due} {free} {sent}");
         }
     }
 

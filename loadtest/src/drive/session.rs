@@ -133,6 +133,8 @@ pub struct Reading {
     pub server: Option<Cpu>,
     /// Of this process.
     pub client: Cpu,
+    /// Seconds that the whole machine was busy.
+    pub machine_s: Option<f64>,
 }
 
 /// How a phase is to be.
@@ -410,6 +412,7 @@ impl Session {
             tokens: self.sum(|shared| &shared.tokens),
             server: server.and_then(|pid| usage::cpu(pid).ok()),
             client: usage::cpu(std::process::id()).unwrap_or_default(),
+            machine_s: usage::machine_busy_s(),
         }
     }
 

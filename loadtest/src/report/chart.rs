@@ -54,6 +54,8 @@ pub struct Chart {
     pub dots: Vec<Dot>,
     /// Spans of x in which there were errors.
     pub bands: Vec<(f64, f64)>,
+    /// Spans of x in which the harness was disturbed.
+    pub disturbed: Vec<(f64, f64)>,
     /// A y that must not be exceeded.
     pub limit: Option<f64>,
 }
@@ -127,10 +129,12 @@ impl Chart {
             .set_label_area_size(LabelAreaPosition::Bottom, 32 * SCALE)
             .build_cartesian_2d(x.clone(), y.clone())?;
         let (below, above) = self.y.span;
-        let bands = self.bands.iter().map(|(from, to)| {
-            Rectangle::new([(*from, below), (*to, above)], BAD.mix(0.2).filled())
-        });
-        chart.draw_series(bands)?;
+        for (spans, colour) in [(&self.disturbed, LABEL), (&self.bands, BAD)] {
+            let bands = spans.iter().map(|(from, to)| {
+                Rectangle::new([(*from, below), (*to, above)], colour.mix(0.2).filled())
+            });
+            chart.draw_series(bands)?;
+        }
         let font = ("sans-serif", 14.5 * f64::from(SCALE)).into_font().color(&LABEL);
         chart
             .configure_mesh()
@@ -310,6 +314,7 @@ mod tests {
             lines,
             dots: vec![Dot { at: (5.0, 2.5), bad: true }],
             bands: vec![(1.0, 2.0)],
+            disturbed: vec![(2.0, 2.5)],
             limit: Some(2.0),
         }
     }

@@ -70,12 +70,18 @@ pub fn doubts(report: &Report) -> Vec<String> {
         ));
     }
     if let Some(rate) = totals.rate.filter(|rate| falls_short(totals, *rate)) {
+        let why = if totals.queue_grew {
+            "these are the latencies of an overloaded server"
+        } else {
+            "no queue grew at the server, so this says nothing of what it can do"
+        };
         doubts.push(format!(
-            "{}/s were asked for and {}/s answered: these are the latencies of an overloaded server.",
+            "{}/s were asked for and {}/s answered: {why}.",
             units::rate(rate),
             units::rate(totals.requests_per_s)
         ));
     }
+    doubts.extend(disturbances(report));
     if let Some(ended) = &report.ended {
         doubts.push(ended.reason.clone());
     }
@@ -104,6 +110,44 @@ pub fn doubts(report: &Report) -> Vec<String> {
         ));
     }
     doubts
+}
+
+/// Share of the time above which a disturbed harness is worth a note.
+const DISTURBED_SHARE: f64 = 0.05;
+/// A pause of the harness that is worth a note, in seconds.
+const STALL_S: f64 = 0.1;
+/// Share of all cores above which other programs are worth a note.
+const OTHERS_SHARE: f64 = 0.1;
+
+/// What disturbed the harness.
+fn disturbances(report: &Report) -> Vec<String> {
+    let mut notes = Vec::new();
+    let (generator, elapsed_s) = (&report.generator, report.totals.elapsed_s);
+    if elapsed_s <= 0.0 {
+        return notes;
+    }
+    if generator.disturbed_s > elapsed_s * DISTURBED_SHARE || generator.stall_max_s > STALL_S {
+        notes.push(format!(
+            "The harness itself was disturbed for {} (its longest pause {}, without a CPU for {}): \
+             slices that are marked show that too, and the {} answers of that time decide on no \
+             objective.",
+            units::seconds(generator.disturbed_s),
+            units::seconds(generator.stall_max_s),
+            units::seconds(generator.waited_s),
+            units::count(generator.disturbed_requests)
+        ));
+    }
+    let cores = report.machine.cores.max(1) as f64;
+    if let Some(others_s) = report.others_cpu_s
+        && others_s > elapsed_s * cores * OTHERS_SHARE
+    {
+        notes.push(format!(
+            "The machine was busy with other programs: {} of its {} cores.",
+            units::rate(others_s / elapsed_s),
+            report.machine.cores
+        ));
+    }
+    notes
 }
 
 /// Whether so much less was answered than asked for that chance does not explain it: the number of

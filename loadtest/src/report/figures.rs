@@ -44,6 +44,7 @@ fn percentile_figure(curves: &[(String, &Latency)]) -> Figure {
         lines,
         dots: Vec::new(),
         bands: Vec::new(),
+        disturbed: Vec::new(),
         limit: None,
     };
     Figure::new(&chart, CURVE_CAPTION)
@@ -133,7 +134,8 @@ fn time_figure(slices: &[Slice], lines: Vec<Line>, y: Axis, caption: &str) -> Fi
         y,
         lines,
         dots: Vec::new(),
-        bands: error_bands(slices),
+        bands: bands(slices, |slice| slice.errors > 0),
+        disturbed: bands(slices, |slice| slice.disturbed_s > 0.0),
         limit: None,
     };
     Figure::new(&chart, caption)
@@ -153,18 +155,18 @@ fn highest(points: &[(f64, f64)]) -> f64 {
     points.iter().map(|point| point.1).filter(|value| value.is_finite()).fold(0.0, f64::max)
 }
 
-/// Spans of time with errors; neighbours become one.
-fn error_bands(slices: &[Slice]) -> Vec<(f64, f64)> {
+/// Spans of the slices of which this is true; neighbours become one.
+fn bands(slices: &[Slice], is_one: impl Fn(&Slice) -> bool) -> Vec<(f64, f64)> {
     let mut bands: Vec<(f64, f64)> = Vec::new();
     let mut before = false;
     for slice in slices {
         let end = slice.at_s + slice.length_s;
         match bands.last_mut() {
-            Some(band) if before && slice.errors > 0 => band.1 = end,
-            _ if slice.errors > 0 => bands.push((slice.at_s, end)),
+            Some(band) if before && is_one(slice) => band.1 = end,
+            _ if is_one(slice) => bands.push((slice.at_s, end)),
             _ => {}
         }
-        before = slice.errors > 0;
+        before = is_one(slice);
     }
     bands
 }
@@ -197,6 +199,7 @@ pub fn search(search: &Search) -> Figure {
         lines: vec![Line { name: "rate".to_owned(), colour: 6, points: at }],
         dots,
         bands: Vec::new(),
+        disturbed: Vec::new(),
         limit: Some(0.0),
     };
     Figure::new(
@@ -244,7 +247,7 @@ mod tests {
                 ..Slice::default()
             })
             .collect();
-        assert_eq!(error_bands(&slices), [(1.0, 3.0), (5.0, 6.0), (7.0, 8.0)]);
+        assert_eq!(bands(&slices, |slice| slice.errors > 0), [(1.0, 3.0), (5.0, 6.0), (7.0, 8.0)]);
     }
 
     #[test]

@@ -154,9 +154,14 @@ impl Figure {
     /// A drawing with the legend of its lines.
     pub fn new(chart: &Chart, caption: &str) -> Self {
         let mut legend: Vec<Key> = chart.lines.iter().map(key).collect();
-        if !chart.bands.is_empty() {
-            legend.push(Key { class: "band".to_owned(), name: "errors".to_owned() });
-        } else if legend.len() == 1 {
+        let bands = [
+            (!chart.bands.is_empty(), "band", "errors"),
+            (!chart.disturbed.is_empty(), "band disturbed", "harness disturbed"),
+        ];
+        let shown = bands.into_iter().filter(|(shown, ..)| *shown);
+        let lines = legend.len();
+        legend.extend(shown.map(|(_, class, name)| Key { class: class.into(), name: name.into() }));
+        if lines == 1 && legend.len() == 1 {
             legend.clear();
         }
         Self { legend, svg: chart.svg(), caption: caption.to_owned() }

@@ -2,6 +2,7 @@
 
 use crate::drive::record::{Record, Window};
 use crate::drive::session::{Measured, Reading};
+use crate::report::build::micros;
 use crate::report::model::{
     Ended, ErrorReport, FORMAT, Generator, How, Latency, OperationReport, Report, Slice, Totals,
     Usage,
@@ -37,7 +38,7 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
     workload.load.rate = setting.rate;
     let mut errors = setting.load.record.errors.clone();
     errors.merge(&record.errors);
-    let clean = &all;
+    let clean = record.clean_latencies();
     let server = server_usage(measured, setting.subject.pid);
     Report {
         format: FORMAT,
@@ -64,12 +65,12 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
         server_unknown: server.as_ref().err().cloned(),
         server: server.ok(),
         client: client_usage(measured),
-        generator: Generator::default(),
-        others_cpu_s: None,
+        generator: generator(record),
+        others_cpu_s: others_cpu_s(measured, setting.subject),
         objectives: workload
             .objectives
             .iter()
-            .map(|one| judge::objective(one, &all, clean))
+            .map(|one| judge::objective(one, &all, &clean))
             .collect(),
         search: None,
         workload,
@@ -91,12 +92,53 @@ fn totals(setting: &Setting<'_>, measured: &Measured) -> Totals {
         rate: setting.rate,
         reconnects: record.reconnects,
         stopped_early: setting.ended.as_ref().is_some_and(|ended| ended.how == How::Interrupted),
-        queue_grew: false,
+        queue_grew: queue_grew(record),
         substituted: record.substituted,
         bytes_sent: record.bytes_sent,
         bytes_received: record.bytes_received,
         load_s: load.ended_ns.saturating_sub(load.window.from_ns) as f64 / NS_PER_S,
     }
+}
+
+/// Part of the requests that must be left at the end for a queue to have grown.
+const QUEUE_SHARE: f64 = 0.01;
+
+/// Whether requests were left at the end because no connection was free, and not because the
+/// harness was late: it must have been undisturbed for more than half of the time.
+fn queue_grew(record: &Record) -> bool {
+    let whole_ns = record.window.to_ns - record.window.from_ns;
+    let disturbed_ns: u64 = record.slices.iter().map(|slice| slice.disturbed_ns).sum();
+    let due = record.requests + record.queued;
+    record.queued > record.delayed
+        && record.queued as f64 > due as f64 * QUEUE_SHARE
+        && disturbed_ns < whole_ns / 2
+}
+
+fn generator(record: &Record) -> Generator {
+    let late = &record.late_ns;
+    let us = |share| if late.is_empty() { 0.0 } else { micros(late, share) };
+    let disturbed_ns: u64 = record.slices.iter().map(|slice| slice.disturbed_ns).sum();
+    Generator {
+        late_p50_us: us(0.5),
+        late_p99_us: us(0.99),
+        late_max_us: us(1.0),
+        stall_max_s: record.stall_max_ns as f64 / NS_PER_S,
+        waited_s: record.waited_ns as f64 / NS_PER_S,
+        disturbed_s: disturbed_ns as f64 / NS_PER_S,
+        disturbed_requests: record.disturbed_ns.len(),
+    }
+}
+
+/// What neither the harness nor a server on this machine used.
+fn others_cpu_s(measured: &Measured, subject: &Subject) -> Option<f64> {
+    let (from, to) = ends(measured);
+    let all_s = to.machine_s? - from.machine_s?;
+    let server_s = match (from.server.zip(to.server), subject.is_elsewhere()) {
+        (Some((from, to)), _) => to.since(from).total_s(),
+        (None, true) => 0.0,
+        (None, false) => return None,
+    };
+    Some((all_s - server_s - to.client.since(from.client).total_s()).max(0.0))
 }
 
 fn operations(record: &Record) -> Vec<OperationReport> {
@@ -121,6 +163,7 @@ fn slices(measured: &Measured) -> Vec<Slice> {
         let length_s = length_s.min(whole_s - at_s);
         let mut slice = Slice::from_histogram(at_s, length_s, counts.errors, &counts.latency_ns);
         slice.requests = counts.requests;
+        slice.disturbed_s = counts.disturbed_ns as f64 / NS_PER_S;
         slice.server_cpu_s = match measured.readings.get(index..=index + 1) {
             Some([from, to]) => from.server.zip(to.server).map(|(a, b)| b.since(a).total_s()),
             _ => None,

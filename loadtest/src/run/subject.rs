@@ -82,6 +82,11 @@ impl Subject {
         }
     }
 
+    /// Whether it certainly runs on another machine.
+    pub fn is_elsewhere(&self) -> bool {
+        self.spawned.is_none() && self.pid.is_none() && !self.endpoint.address.ip().is_loopback()
+    }
+
     /// Whom to ask.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint

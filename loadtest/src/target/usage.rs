@@ -59,6 +59,20 @@ pub fn cpu(pid: u32) -> Result<Cpu> {
     Ok(Cpu { user_s: user_s * scale, system_s: system_s * scale })
 }
 
+/// CPU seconds that the whole machine was busy since it began, what was stolen from it included.
+pub fn machine_busy_s() -> Option<f64> {
+    busy_ticks(&fs::read_to_string("/proc/stat").ok()?)
+        .map(|ticks| ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// All of `cpu` in `/proc/stat` but idle time, waiting for disks, and guests, who are in user time.
+fn busy_ticks(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let busy = ticks.iter().take(8).enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
+    (ticks.len() >= 4).then(|| busy.map(|(_, ticks)| ticks).sum())
+}
+
 /// Memory of a process.
 ///
 /// # Errors
@@ -184,6 +198,14 @@ mod tests {
         let error = cpu(pid).expect_err("it has ended").to_string();
         assert!(error.contains("has ended"), "{error}");
         child.wait().expect("it is ours");
+    }
+
+    #[test]
+    fn the_machine_is_busy_with_all_but_idling() {
+        let text = "cpu  100 20 30 4000 500 6 7 8 90 10\ncpu0 1 1 1 1\n";
+        assert_eq!(busy_ticks(text), Some(100 + 20 + 30 + 6 + 7 + 8));
+        assert_eq!(busy_ticks("intr 5\n"), None);
+        assert!(machine_busy_s().expect("Linux says it") > 0.0);
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn a_server_that_is_killed_ends_the_run_with_the_reason() {
         running.wait_for_text(UNDER_WAY);
         wait_for_load(server);
         kill_process(server, Signal::KILL).expect("it runs");
-        failed(running.end(), &out, How::ServerGone, &["went away", "signal: 9"]);
+        failed(&running.end(), &out, How::ServerGone, &["went away", "signal: 9"]);
         assert!(out.report().totals.requests > 0, "what was measured is lost");
         assert_eq!(entries(scratch.path()), 0, "its data is left behind");
     }
@@ -118,11 +118,11 @@ fn a_server_elsewhere_that_is_killed_ends_the_run_with_the_reason() {
     let running = Running::start(command(&words).arg("--out").arg(out.path()));
     wait_for("the load to begin", || jeton.resolves() > 100);
     kill_process(jeton.pid(), Signal::KILL).expect("it runs");
-    failed(running.end(), &out, How::ServerGone, &[&jeton.data.to_string(), "went away"]);
+    failed(&running.end(), &out, How::ServerGone, &[&jeton.data.to_string(), "went away"]);
 }
 
 /// The run ended with exit code 1, and table and report say why.
-fn failed(ended: Ended, out: &Out, how: How, said: &[&str]) {
+fn failed(ended: &Ended, out: &Out, how: How, said: &[&str]) {
     assert_eq!(ended.code, Some(1), "{}", ended.said());
     let report = out.report();
     assert_eq!(report.verdict(), Verdict::ServerFailed, "{}", ended.said());
@@ -155,7 +155,7 @@ fn a_server_that_does_not_stop_in_order_costs_no_report() {
     let mut command = command("run resolve -c 4");
     command.args(BRIEF).arg("--server-bin").arg(stand_in(&folder, &fake, script));
     let ended = run(command.arg("--scratch").arg(folder.path()).arg("--out").arg(out.path()));
-    failed(ended, &out, How::ServerFailed, &["exit status: 9", "the log is damaged"]);
+    failed(&ended, &out, How::ServerFailed, &["exit status: 9", "the log is damaged"]);
     assert!(out.report().totals.requests > 0);
 }
 

@@ -74,6 +74,22 @@ fn no_answer_after_its_time_limit_counts() {
     }
 }
 
+#[test]
+fn overloaded_is_who_lets_a_queue_grow() {
+    for (capacity, overloaded) in [(100.0, true), (10_000.0, false)] {
+        let speed = Speed::Capacity(capacity);
+        let fake = Fake::start(Manner { speed, ..HONEST });
+        let words = format!(
+            "run resolve --target http://{} --rate 400 --arrivals uniform -c 8 --warm-up 0s \
+             --duration 1s --population 16",
+            fake.address
+        );
+        let (ended, report) = reported(&mut command(&words));
+        assert_eq!(report.totals.queue_grew, overloaded, "{}", ended.said());
+        assert_eq!(ended.stdout.contains("an overloaded server"), overloaded, "{}", ended.said());
+    }
+}
+
 /// A population of 100,000 was offered for hours to a server that takes connections and is silent.
 #[test]
 fn a_server_that_answers_nothing_is_given_up() {

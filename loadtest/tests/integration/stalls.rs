@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use loadtest::report::model::Report;
+use loadtest::report::model::{Kept, Report};
+use rustix::process::{Signal, kill_process};
 
+use crate::fake::{Fake, HONEST};
 use crate::harness::{Jeton, Out, Running, command, wait_for};
 
 const STALL: Duration = Duration::from_millis(500);
@@ -59,6 +61,36 @@ fn shows_one_stall() -> bool {
 fn an_open_loop_shows_a_stall_to_everybody_it_held_up() {
     // A machine that stands still by itself adds stalls of its own.
     assert!((0..3).any(|_| shows_one_stall()), "three times more than the stall");
+}
+
+/// The harness itself stands still for a second: "objective missed" would blame the server.
+#[test]
+fn a_stall_of_the_harness_is_not_the_servers() {
+    let (fake, out) = (Fake::start(HONEST), Out::new());
+    let mut command = command(&format!(
+        "run resolve --target http://{} --population 200 --warm-up 0s --duration 5s --rate 200 \
+         --arrivals uniform -c 16 --slo p99=400ms --slo p50=4s",
+        fake.address
+    ));
+    let running = Running::start(command.arg("--out").arg(out.path()));
+    wait_for("the load to begin", || fake.answers() > 400);
+    kill_process(running.pid(), Signal::STOP).expect("it runs");
+    std::thread::sleep(2 * STALL);
+    kill_process(running.pid(), Signal::CONT).expect("it is there");
+    let ended = running.end();
+    let report = out.report();
+    assert!(report.latency.max_us >= 900_000.0, "requests that were due waited: {}", ended.said());
+    assert_eq!(ended.code, Some(3), "{}", ended.said());
+    let kept: Vec<Kept> = report.objectives.iter().map(|one| one.kept).collect();
+    assert_eq!(kept, [Kept::Undecided, Kept::Yes], "{}", ended.said());
+    let generator = &report.generator;
+    assert!(generator.stall_max_s >= 0.9 && generator.late_max_us >= 900_000.0, "{generator:?}");
+    assert!(generator.disturbed_s >= 1.5 && generator.disturbed_requests >= 300, "{generator:?}");
+    assert!(ended.stdout.contains("The harness itself was disturbed for"), "{}", ended.said());
+    assert!(!ended.stdout.contains("overloaded"), "{}", ended.said());
+    let marked = report.slices.iter().filter(|slice| slice.disturbed_s > 0.0).count();
+    assert!((10..report.slices.len()).contains(&marked), "{marked} slices are marked");
+    assert!(out.page().contains("harness disturbed"));
 }
 
 #[test]

@@ -142,6 +142,7 @@ impl Worker {
     pub(super) fn tick(&mut self, run: &mut Run, now_ns: u64) {
         run.next_tick_ns = now_ns + TICK_NS;
         self.shared.publish(&mut self.recent);
+        run.record.settle(run.delays.look(now_ns));
         for index in 0..self.links.len() {
             let link = &self.links[index];
             if let State::Down { retry_ns } = link.state {
@@ -220,5 +221,6 @@ impl Worker {
         }
         let what = "due before the end, but no connection was free until after the time limit";
         run.record.errors.add_many(Wrong::new(Kind::Unsent, what), unsent);
+        run.record.queued += unsent;
     }
 }

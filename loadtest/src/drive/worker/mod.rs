@@ -1,5 +1,6 @@
 //! The loop of one thread: wait, read and judge answers, send what is due.
 
+mod delays;
 mod desk;
 mod limits;
 mod mend;
@@ -23,6 +24,8 @@ use crate::failure::{Failure, Result, io};
 use crate::protocol::{Codec, Ticket};
 use crate::traffic::plan::Plan;
 use crate::traffic::verdict::Kind;
+pub(super) use delays::Found;
+use delays::{Delays, HEARTBEAT_NS};
 use desk::Desk;
 use limits::Limits;
 
@@ -96,6 +99,10 @@ struct Run {
     alive_ns: u64,
     /// When an answer last came.
     answered_ns: u64,
+    /// Since when a connection is free.
+    free_since_ns: u64,
+    /// What the harness is late with.
+    delays: Delays,
 }
 
 impl Worker {
@@ -156,6 +163,8 @@ impl Worker {
             exhausted: false,
             alive_ns: self.clock.now_ns(),
             answered_ns: self.clock.now_ns(),
+            free_since_ns: 0,
+            delays: Delays::of_this_thread(self.clock.now_ns()),
         };
         let mut events = Vec::with_capacity(EVENTS);
         self.catch_up(&mut run, &mut events)?;
@@ -179,8 +188,9 @@ impl Worker {
             if self.is_over(&run, now_ns) {
                 break;
             }
-            self.wait(&run, &mut events)?;
+            let must_turn_ns = self.wait(&run, &mut events)?;
             let polled_ns = self.clock.now_ns();
+            run.delays.note(must_turn_ns, polled_ns);
             for event in &events {
                 self.serve(&mut run, event.data.u64() as usize, event.flags);
             }
@@ -188,7 +198,9 @@ impl Worker {
             if events.len() < EVENTS {
                 self.expire(&mut run, polled_ns);
             }
+            run.delays.note(polled_ns, self.clock.now_ns());
         }
+        run.record.settle(run.delays.look(self.clock.now_ns()));
         run.record.ended_ns = self.clock.now_ns();
         self.give_up_the_rest(&mut run);
         run.record.substituted = self.plan.substituted() - substituted;
@@ -291,6 +303,9 @@ impl Worker {
                 break;
             };
             let (codec, output, outstanding) = self.links[index].codec_and_output();
+            if matches!(run.phase.pace, Pace::Open { .. }) {
+                run.record.open_loop(since_ns, run.free_since_ns, now_ns);
+            }
             let one = Outstanding { ask, since_ns, sent_ns: now_ns, is_late: false };
             let ticket = outstanding.insert(one);
             self.in_flight += 1;
@@ -341,8 +356,10 @@ impl Worker {
         }
     }
 
-    fn wait(&self, run: &Run, events: &mut Vec<epoll::Event>) -> Result<()> {
-        let mut until_ns = run.next_tick_ns;
+    /// Gives when the loop had to go on at the latest.
+    fn wait(&self, run: &Run, events: &mut Vec<epoll::Event>) -> Result<u64> {
+        let begin_ns = self.clock.now_ns();
+        let mut until_ns = run.next_tick_ns.min(begin_ns + HEARTBEAT_NS);
         if let (Some(due_ns), false) = (run.phase.pace.due_ns(), run.ready.is_empty())
             && due_ns < run.phase.end_ns
         {
@@ -351,7 +368,8 @@ impl Worker {
         if let Some(sent_ns) = self.limits.next_sent_ns() {
             until_ns = until_ns.min(sent_ns.saturating_add(self.reach.timeout_ns));
         }
-        self.wait_until(until_ns, events)
+        self.wait_until(until_ns, events)?;
+        Ok(until_ns.max(begin_ns))
     }
 
     fn wait_until(&self, until_ns: u64, events: &mut Vec<epoll::Event>) -> Result<()> {
@@ -458,6 +476,9 @@ impl Worker {
         let link = &mut self.links[index];
         if !link.queued && index < run.joined && link.has_room(run.phase.depth) {
             link.queued = true;
+            if run.ready.is_empty() {
+                run.free_since_ns = self.clock.now_ns();
+            }
             run.ready.push_back(index);
         }
     }

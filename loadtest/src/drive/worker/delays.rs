@@ -1,0 +1,124 @@
+//! What a thread of the harness is late with itself, so that the server is not blamed for it: pauses
+//! of the loop (a stopped process, a machine that stands still, work of its own), and time in which
+//! the thread could have run and no CPU was free.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+/// The loop turns at least so often, so that a pause shows.
+pub(super) const HEARTBEAT_NS: u64 = 10_000_000;
+/// A pause this long is counted.
+const STALL_NS: u64 = 5_000_000;
+/// Of the time between two looks, so much without a CPU is a disturbance.
+const WAITED_SHARE: f64 = 0.25;
+
+/// Looks at the thread that made it.
+#[derive(Debug, Default)]
+pub(super) struct Delays {
+    /// `/proc/thread-self/schedstat`; none where the kernel has none.
+    schedstat: Option<File>,
+    waited_before_ns: u64,
+    /// Since the last look.
+    longest_ns: u64,
+    /// Until here requests queue behind those of the last pause.
+    recovering_until_ns: u64,
+    looked_ns: u64,
+}
+
+/// What was found between two looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::drive) struct Found {
+    /// The last look.
+    pub(in crate::drive) from_ns: u64,
+    /// This one.
+    pub(in crate::drive) to_ns: u64,
+    /// The longest pause.
+    pub(in crate::drive) longest_ns: u64,
+    /// Without a CPU.
+    pub(in crate::drive) waited_ns: u64,
+    /// Whether latencies of this time are not the server's alone.
+    pub(in crate::drive) is_disturbed: bool,
+}
+
+impl Delays {
+    /// Of this thread, from now on.
+    pub(super) fn of_this_thread(now_ns: u64) -> Self {
+        let schedstat = File::open("/proc/thread-self/schedstat").ok();
+        let mut delays = Self { schedstat, looked_ns: now_ns, ..Self::default() };
+        delays.waited_before_ns = delays.waited_ns();
+        delays
+    }
+
+    /// The loop went on at `to_ns` though it had to at `from_ns`.
+    pub(super) fn note(&mut self, from_ns: u64, to_ns: u64) {
+        let pause_ns = to_ns.saturating_sub(from_ns);
+        if pause_ns < STALL_NS {
+            return;
+        }
+        self.longest_ns = self.longest_ns.max(pause_ns);
+        // What became due meanwhile is sent at once, and the server needs time for it too.
+        self.recovering_until_ns = self.recovering_until_ns.max(to_ns + pause_ns);
+    }
+
+    /// What happened since the last look.
+    pub(super) fn look(&mut self, now_ns: u64) -> Found {
+        let waited_ns = self.waited_ns();
+        let waited_since_ns = waited_ns.saturating_sub(self.waited_before_ns);
+        let span_ns = now_ns.saturating_sub(self.looked_ns);
+        let is_starved = waited_since_ns as f64 > span_ns as f64 * WAITED_SHARE;
+        let found = Found {
+            from_ns: self.looked_ns,
+            to_ns: now_ns,
+            longest_ns: self.longest_ns,
+            waited_ns: waited_since_ns,
+            is_disturbed: is_starved
+                || self.longest_ns > 0
+                || self.looked_ns < self.recovering_until_ns,
+        };
+        self.waited_before_ns = waited_ns;
+        self.looked_ns = now_ns;
+        self.longest_ns = 0;
+        found
+    }
+
+    /// Nanoseconds that the thread was ready and had no CPU, since it began: the second number.
+    fn waited_ns(&mut self) -> u64 {
+        let mut text = String::new();
+        let mut read = || {
+            let file = self.schedstat.as_mut()?;
+            file.seek(SeekFrom::Start(0)).ok()?;
+            file.read_to_string(&mut text).ok()?;
+            text.split_whitespace().nth(1)?.parse().ok()
+        };
+        read().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_pause_disturbs_until_what_it_held_up_is_through() {
+        let mut delays = Delays::default();
+        delays.note(20 * MS, 23 * MS);
+        assert!(!delays.look(100 * MS).is_disturbed, "3 ms are nothing");
+        delays.note(120 * MS, 370 * MS);
+        let found = delays.look(400 * MS);
+        assert_eq!((found.is_disturbed, found.longest_ns), (true, 250 * MS));
+        let after: Vec<bool> =
+            [500, 600, 700, 800].map(|at| delays.look(at * MS).is_disturbed).into();
+        // The pause ended at 370 ms, and 250 ms more are needed for what it held up.
+        assert_eq!(after, [true, true, true, false]);
+    }
+
+    #[test]
+    fn this_thread_can_be_looked_at() {
+        let mut delays = Delays::of_this_thread(5);
+        assert!(delays.schedstat.is_some(), "Linux counts it");
+        let found = delays.look(100 * MS);
+        assert_eq!((found.from_ns, found.to_ns), (5, 100 * MS));
+    }
+}
