@@ -148,7 +148,7 @@ impl Cli {
             Command::Peers(arguments) => compare_peers(&arguments),
             Command::Gate(arguments) => {
                 end_on_interrupt(None)?;
-                gate::main(&arguments)
+                return gate::main(&arguments);
             }
             Command::List(arguments) => arguments.run(),
             Command::Floor(arguments) => {

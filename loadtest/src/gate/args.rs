@@ -3,19 +3,19 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::decide::Plan;
+use super::pairs::Limits;
 use crate::failure::{Failure, Result};
 use crate::quantity::Span;
 use crate::workload::flags::check;
 use crate::workload::{Workload, named};
 
-/// A run warms up for this part of the time that it measures.
-const WARM_UP_PART: u32 = 3;
-/// Tokens of a run, at most.
-const POPULATION_MAX: u64 = 20_000;
+/// Tokens of a server, at most: every pair issues them anew on both sides.
+pub const POPULATION_MAX: u64 = 4_000;
 
 /// Compares two revisions and fails on a regression.
 #[derive(Args, Clone, Debug)]
@@ -26,15 +26,32 @@ pub struct GateArgs {
     /// The revision to judge. What is not committed is not measured.
     #[arg(long, value_name = "REV", default_value = "HEAD")]
     pub head: String,
-    /// How much slower a workload may be: CPU and time for each request.
-    #[arg(long, value_name = "PERCENT", default_value = "5%")]
-    pub max_regression: Percent,
+    /// How much more CPU time a request may take: surely above the first fails, surely below the
+    /// second passes.
+    #[arg(long, value_name = "LOW..HIGH", default_value = "1%..5%")]
+    pub max_cpu: Band,
+    /// The same for the time by requests, in a closed loop.
+    #[arg(long, value_name = "LOW..HIGH", default_value = "2%..10%")]
+    pub max_regression: Band,
+    /// The same for the p99 latency, in an open loop.
+    #[arg(long, value_name = "LOW..HIGH", default_value = "5%..40%")]
+    pub max_latency: Band,
     /// How many more instructions a hot function may take.
     #[arg(long, value_name = "PERCENT", default_value = "1%")]
     pub max_instructions: Percent,
-    /// Pairs of runs of each workload: so many at first, and up to so many until all is decided.
-    #[arg(long, value_name = "MIN..MAX", default_value = "12..36")]
+    /// Pairs of servers for each workload: so many at first, and up to so many until all is decided.
+    #[arg(long, value_name = "MIN..MAX", default_value = "12..27")]
     pub pairs: Pairs,
+    /// How long all pairs together may take, builds not counted: 1s to 1d. What is not decided by
+    /// then stays undecided.
+    #[arg(long, value_name = "TIME", default_value = "7m")]
+    pub time_limit: Span,
+    /// Measures everything, also after the first regression was found.
+    #[arg(long)]
+    pub all: bool,
+    /// A function of the exact part that the head may lack; `*` for all. May be given several times.
+    #[arg(long, value_name = "FUNCTION")]
+    pub allow_missing: Vec<String>,
     /// What to make of a workload that the last pair leaves undecided.
     #[arg(long, value_enum, default_value = "pass")]
     pub undecided: Undecided,
@@ -45,8 +62,8 @@ pub struct GateArgs {
     #[arg(long = "workload", value_name = "NAME", num_args = 1..,
           default_values = ["resolve", "batch", "issue"])]
     pub workloads: Vec<String>,
-    /// How long each run of a pair measures.
-    #[arg(long, default_value = "3s")]
+    /// How long each server of a pair is measured, in short slices by turns: 500ms to 1h.
+    #[arg(long, value_name = "TIME", default_value = "2s")]
     pub duration: Span,
     /// Where gate.json and gate.md go; without it gate/report in the target directory.
     #[arg(long, value_name = "DIR")]
@@ -105,6 +122,50 @@ impl fmt::Display for Percent {
     }
 }
 
+/// What is surely harmless and what is surely a regression, written `1%..5%`, or `5%` for both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Band {
+    low: Percent,
+    high: Percent,
+}
+
+impl Band {
+    /// The ratio up to which nobody minds.
+    pub fn harmless(self) -> f64 {
+        self.low.limit()
+    }
+
+    /// The ratio from which it is a regression; not below [`Self::harmless`].
+    pub fn regression(self) -> f64 {
+        self.high.limit()
+    }
+}
+
+impl FromStr for Band {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (low, high) = text.split_once("..").unwrap_or((text, text));
+        let (low, high) = (low.parse::<Percent>()?, high.parse::<Percent>()?);
+        if low > high {
+            return Err(format!("`{text}`: the first share must not be above the second"));
+        }
+        Ok(Self { low, high })
+    }
+}
+
+impl fmt::Display for Band {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.low, self.high)
+    }
+}
+
+impl serde::Serialize for Band {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// How many pairs, at first and at most.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Pairs {
@@ -122,7 +183,7 @@ impl FromStr for Pairs {
         let number = |part: &str| part.trim().parse::<usize>().ok();
         match (number(min), number(max)) {
             (Some(min), Some(max)) if 1 <= min && min <= max && max <= 200 => Ok(Self { min, max }),
-            _ => Err(format!("`{text}` is not like 12..36, with 1 to 200 pairs")),
+            _ => Err(format!("`{text}` is not like 12..27, with 1 to 200 pairs")),
         }
     }
 }
@@ -141,7 +202,7 @@ impl GateArgs {
     pub fn workloads(&self) -> Result<Vec<Workload>> {
         let load = |name: &String| {
             let mut workload = named::find_or_load(name)?;
-            workload.time.warm_up = Span(self.duration.0 / WARM_UP_PART);
+            workload.time.warm_up = Span::default();
             workload.time.ramp = Span::default();
             workload.time.duration = self.duration;
             // Whether a workload keeps its objectives is for `run` to say.
@@ -159,7 +220,12 @@ impl GateArgs {
     /// # Errors
     /// Even the most pairs could decide nothing.
     pub fn plan(&self, workloads: usize) -> Result<Plan> {
-        Plan::new(workloads, self.pairs, self.max_regression.limit())
+        Plan::new(workloads, self.pairs)
+    }
+
+    /// The greatest ratios allowed.
+    pub fn limits(&self) -> Limits {
+        Limits { cpu: self.max_cpu, time: self.max_regression, latency: self.max_latency }
     }
 
     /// Finds mistakes before anything is built.
@@ -173,6 +239,15 @@ impl GateArgs {
         if workloads == 0 {
             return Err(Failure::Input("--workload: at least one is needed".to_owned()));
         }
+        let range = |flag: &str, span: Span, min: u64, max: u64, text: &str| {
+            let (min, max) = (Duration::from_millis(min), Duration::from_secs(max));
+            if (min..=max).contains(&span.0) {
+                return Ok(());
+            }
+            Err(Failure::Input(format!("{flag}: is {span}, must be {text}")))
+        };
+        range("--duration", self.duration, 500, 3_600, "500ms to 1h")?;
+        range("--time-limit", self.time_limit, 1_000, 86_400, "1s to 1d")?;
         self.plan(workloads).map(|_| ())
     }
 }
@@ -188,7 +263,14 @@ mod tests {
         for wrong in ["", "%", "-1%", "1001%", "five", "nan", "inf"] {
             assert!(wrong.parse::<Percent>().is_err(), "{wrong}");
         }
-        assert_eq!("12..36".parse::<Pairs>().unwrap(), Pairs { min: 12, max: 36 });
+        let band: Band = "1%..5%".parse().unwrap();
+        assert!((band.harmless() - 1.01).abs() < 1e-12 && (band.regression() - 1.05).abs() < 1e-12);
+        assert_eq!(band.to_string(), "1%..5%");
+        assert_eq!("5".parse::<Band>(), "5%..5%".parse::<Band>());
+        for wrong in ["", "5%..1%", "1%..", "..5%", "a..b"] {
+            assert!(wrong.parse::<Band>().is_err(), "{wrong}");
+        }
+        assert_eq!("12..27".parse::<Pairs>().unwrap(), Pairs { min: 12, max: 27 });
         assert_eq!("20".parse::<Pairs>().unwrap(), Pairs { min: 20, max: 20 });
         for wrong in ["", "0..4", "5..4", "1..201", "a..b", "1..2..3"] {
             assert!(wrong.parse::<Pairs>().is_err(), "{wrong}");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::pairs::Binaries;
+use super::pairs::{Binaries, Fault};
 use super::process::{output, run, say};
 use super::revision::{Repository, Revision};
 use crate::failure::{Failure, Result, at};
@@ -71,16 +71,15 @@ impl Sides {
         std::iter::once(&self.base).chain(head)
     }
 
-    /// Builds both servers.
+    /// Builds both servers: the base first, so that what is wrong with the machine is not taken for
+    /// the head's.
     ///
     /// # Errors
-    /// A build failed, or the two would be built by different compilers.
-    pub fn build_servers(&self) -> Result<Binaries> {
-        self.check_compilers()?;
-        for side in self.each() {
-            let args = ["build", "--release", "--locked", "-p", SERVER, "--bin", SERVER];
-            run(side.cargo().args(args))?;
-        }
+    /// A build failed, or the two would be built by different compilers; says whose fault it is.
+    pub fn build_servers(&self) -> std::result::Result<Binaries, Fault> {
+        self.check_compilers().map_err(Fault::Base)?;
+        self.base.build_server().map_err(Fault::Base)?;
+        self.head.build_server().map_err(Fault::Head)?;
         let binary = |side: &Side| side.target().join("release").join(SERVER);
         Ok(Binaries { base: binary(&self.base), head: binary(&self.head) })
     }
@@ -126,6 +125,11 @@ impl Side {
     /// Where its counts are written.
     pub fn counts(&self) -> PathBuf {
         self.folder.join("counts")
+    }
+
+    fn build_server(&self) -> Result<()> {
+        let args = ["build", "--release", "--locked", "-p", SERVER, "--bin", SERVER];
+        run(self.cargo().args(args))
     }
 
     fn target(&self) -> PathBuf {

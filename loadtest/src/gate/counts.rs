@@ -125,8 +125,14 @@ pub fn parse(text: &str) -> std::result::Result<(String, Count), String> {
     Ok((name, Count { instructions, operations: operations.unwrap_or(1) }))
 }
 
-/// Compares all functions of two revisions, in the order of their names.
-pub fn compare(base: &Counts, head: &Counts, max: Percent) -> Vec<FunctionChange> {
+/// Compares all functions of two revisions, in the order of their names. `allowed` are those that
+/// the head may lack; `*` stands for all.
+pub fn compare(
+    base: &Counts,
+    head: &Counts,
+    max: Percent,
+    allowed: &[String],
+) -> Vec<FunctionChange> {
     let names: std::collections::BTreeSet<&String> = base.keys().chain(head.keys()).collect();
     let change = |function: &String| {
         let of = |counts: &Counts| counts.get(function).copied().map(Count::by_operation);
@@ -136,6 +142,9 @@ pub fn compare(base: &Counts, head: &Counts, max: Percent) -> Vec<FunctionChange
             (_, _, Some(ratio)) if ratio > max.limit() => Verdict::Fail,
             (_, _, Some(_)) => Verdict::Pass,
             (None, _, None) => Verdict::New,
+            (Some(_), _, None) if allowed.iter().any(|name| name == "*" || name == function) => {
+                Verdict::Dropped
+            }
             (Some(_), _, None) => Verdict::Gone,
         };
         FunctionChange { function: function.clone(), base, head, ratio, verdict }
@@ -190,10 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn more_than_allowed_fails_and_what_has_no_partner_is_only_listed() {
+    fn more_than_allowed_fails_and_so_does_what_the_head_lacks() {
         let base = counts(&[("a", 10_000), ("b", 10_000), ("c", 10_000), ("gone", 1)]);
         let head = counts(&[("a", 10_100), ("b", 10_101), ("c", 5_000), ("new", 1)]);
-        let changes = compare(&base, &head, "1%".parse().unwrap());
+        let changes = compare(&base, &head, "1%".parse().unwrap(), &[]);
         let verdicts: Vec<_> = changes.iter().map(|c| (c.function.as_str(), c.verdict)).collect();
         assert_eq!(
             verdicts,
@@ -206,5 +215,10 @@ mod tests {
             ]
         );
         assert_eq!(changes[1].head, Some(1_010.1), "by operation");
+        for allowed in ["gone", "*"] {
+            let allowed = [allowed.to_owned()];
+            let changes = compare(&base, &head, "1%".parse().unwrap(), &allowed);
+            assert_eq!(changes[3].verdict, Verdict::Dropped);
+        }
     }
 }

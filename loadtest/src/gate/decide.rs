@@ -1,18 +1,20 @@
 //! When the pairs are looked at, and what a look decides: statistics alone, without a clock or a
 //! server.
 //!
-//! For each workload and metric the question is whether the head costs more than `limit` times
-//! what the base costs. A look takes the confidence interval of the ratio: below the limit as a
-//! whole it passes, above it as a whole it fails, across it more pairs are needed.
+//! For each workload and metric there is a band of ratios head / base: below it nobody minds, above
+//! it is a regression, within it either answer is right. A look takes the confidence interval of the
+//! ratio: as a whole above the lower end of the band it fails, as a whole below the upper end it
+//! passes, across the band more pairs are needed. Equal revisions and a regression are thereby each
+//! a whole band away from a false answer, and a look need not be surer than the band is wide.
 //!
 //! Looking often, and at many things, finds something by chance. So that the chance of any false
 //! answer in the whole gate stays below [`ERROR_MAX`], it is divided evenly (Bonferroni) by the
 //! number of comparisons and by the number of looks that each can get at most. No assumption about
 //! how looks or metrics depend on each other is needed; the price is a few more pairs. The looks are
 //! fixed before the first pair: at the fewest pairs, then each at half as many again, and at the
-//! most.
+//! most. Where the time is up earlier, the look then takes the place of those that would follow.
 
-use super::args::Pairs;
+use super::args::{Band, Pairs};
 use super::verdict::Verdict;
 use crate::failure::{Failure, Result};
 use crate::stats::{Interval, paired_ratio, pairs_needed};
@@ -21,7 +23,7 @@ use crate::stats::{Interval, paired_ratio, pairs_needed};
 /// smaller where revisions are equal, which are a whole threshold away from it.
 pub const ERROR_MAX: f64 = 0.05;
 
-/// Metrics of a workload that decide.
+/// Metrics of a workload that decide: CPU time, and how long a request takes.
 pub const METRICS: usize = 2;
 
 /// When to look, and with which confidence.
@@ -29,15 +31,14 @@ pub const METRICS: usize = 2;
 pub struct Plan {
     looks: Vec<usize>,
     confidence: f64,
-    limit: f64,
 }
 
 impl Plan {
-    /// For so many workloads; `limit` is the greatest ratio allowed, above 1.
+    /// For so many workloads.
     ///
     /// # Errors
     /// Even the most pairs could decide nothing; says how many would.
-    pub fn new(workloads: usize, pairs: Pairs, limit: f64) -> Result<Plan> {
+    pub fn new(workloads: usize, pairs: Pairs) -> Result<Plan> {
         let looks = looks(pairs);
         let share = ERROR_MAX / (workloads.max(1) * METRICS * looks.len()) as f64;
         let confidence = 1.0 - share;
@@ -47,7 +48,7 @@ impl Plan {
                 "--pairs {pairs}: with {workloads} workloads no answer is sure enough before {needed} pairs"
             )));
         }
-        Ok(Plan { looks, confidence, limit })
+        Ok(Plan { looks, confidence })
     }
 
     /// The number of pairs at each look, growing.
@@ -60,19 +61,14 @@ impl Plan {
         self.confidence
     }
 
-    /// The greatest ratio allowed.
-    pub fn limit(&self) -> f64 {
-        self.limit
-    }
-
     /// What the pairs so far say: the interval of head / base and the verdict. `base` and `head`
     /// are costs, the less the better, all above 0.
-    pub fn look(&self, base: &[f64], head: &[f64]) -> Option<(Interval, Verdict)> {
+    pub fn look(&self, base: &[f64], head: &[f64], band: Band) -> Option<(Interval, Verdict)> {
         let interval = paired_ratio(base, head, self.confidence)?;
-        let verdict = if interval.high <= self.limit {
-            Verdict::Pass
-        } else if interval.low > self.limit {
+        let verdict = if interval.low > band.harmless() {
             Verdict::Fail
+        } else if interval.high <= band.regression() {
+            Verdict::Pass
         } else {
             Verdict::Undecided
         };
@@ -95,7 +91,7 @@ mod tests {
     use super::*;
 
     fn plan(pairs: (usize, usize)) -> Plan {
-        Plan::new(3, Pairs { min: pairs.0, max: pairs.1 }, 1.05).unwrap()
+        Plan::new(3, Pairs { min: pairs.0, max: pairs.1 }).unwrap()
     }
 
     #[test]
@@ -113,10 +109,10 @@ mod tests {
 
     #[test]
     fn too_few_pairs_are_refused_and_the_number_that_would_do_is_named() {
-        let error = Plan::new(3, Pairs { min: 2, max: 4 }, 1.05).unwrap_err().to_string();
+        let error = Plan::new(3, Pairs { min: 2, max: 4 }).unwrap_err().to_string();
         let needed = error.split_whitespace().rev().nth(1).unwrap().parse::<usize>().unwrap();
         assert!(needed > 4, "{error}");
-        assert!(Plan::new(3, Pairs { min: needed, max: needed * 4 }, 1.05).is_ok());
+        assert!(Plan::new(3, Pairs { min: needed, max: needed * 4 }).is_ok());
     }
 
     #[test]
@@ -125,11 +121,21 @@ mod tests {
         // Differences that are not all alike: 1 % up and down.
         let base: Vec<f64> = (0..20).map(|n| 100.0 + f64::from(n % 3)).collect();
         let times = |factor: f64| -> Vec<f64> { base.iter().map(|cost| cost * factor).collect() };
-        let verdict = |factor| plan.look(&base, &times(factor)).unwrap().1;
+        let verdict = |factor| plan.look(&base, &times(factor), "5%".parse().unwrap()).unwrap().1;
         assert_eq!(verdict(1.0), Verdict::Pass);
         assert_eq!(verdict(0.5), Verdict::Pass, "faster is no regression");
         assert_eq!(verdict(1.1), Verdict::Fail);
-        assert_eq!(plan.look(&base[..4], &times(1.1)[..4]).unwrap().1, Verdict::Undecided);
-        assert_eq!(plan.look(&[0.0; 20], &base), None, "a cost of nothing is no cost");
+        let between = |band: &str| plan.look(&base, &times(1.03), band.parse().unwrap()).unwrap().1;
+        assert_eq!(between("1%..5%"), Verdict::Fail, "surely not harmless");
+        assert_eq!(between("3%..5%"), Verdict::Pass, "surely below");
+        assert_eq!(
+            plan.look(&base[..4], &times(1.1)[..4], "5%".parse().unwrap()).unwrap().1,
+            Verdict::Undecided
+        );
+        assert_eq!(
+            plan.look(&[0.0; 20], &base, "5%".parse().unwrap()),
+            None,
+            "a cost of nothing is no cost"
+        );
     }
 }

@@ -8,14 +8,15 @@ use super::pairs::Comparison;
 use super::revision::Revision;
 use super::verdict::Verdict;
 use crate::failure::{Failure, Result};
+use crate::outcome::Outcome;
 
 /// The version of this format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A whole gate.
 #[derive(Clone, Debug, Serialize)]
 pub struct Findings {
-    /// 1.
+    /// 2.
     pub format: u32,
     /// What was compared with.
     pub base: Revision,
@@ -29,6 +30,10 @@ pub struct Findings {
     pub comparisons: Vec<Comparison>,
     /// Of each interval; none where there were no pairs.
     pub confidence: Option<f64>,
+    /// What the head did wrong: it does not build, start, or answer rightly.
+    pub faults: Vec<String>,
+    /// Why a part was not measured, or not to its end.
+    pub notes: Vec<String>,
     /// Whether what was left undecided counts as a regression.
     pub undecided_fails: bool,
 }
@@ -39,6 +44,11 @@ pub struct Findings {
 pub enum Instructions {
     /// Nothing was counted.
     NotRun {
+        /// Why.
+        reason: String,
+    },
+    /// The head has no bench, where the base has one, or its bench does not build or run.
+    HeadFails {
         /// Why.
         reason: String,
     },
@@ -53,6 +63,16 @@ pub enum Instructions {
     },
 }
 
+impl Instructions {
+    /// Why nothing was compared; empty where something was.
+    pub fn reason(&self) -> &str {
+        match self {
+            Instructions::NotRun { reason } | Instructions::HeadFails { reason } => reason,
+            Instructions::Compared { .. } => "",
+        }
+    }
+}
+
 impl Findings {
     /// Of a gate that has found nothing yet.
     pub fn new(args: &GateArgs, base: &Revision, head: &Revision) -> Findings {
@@ -64,6 +84,8 @@ impl Findings {
             instructions: Instructions::NotRun { reason: "it has not come to that".to_owned() },
             comparisons: Vec::new(),
             confidence: None,
+            faults: Vec::new(),
+            notes: Vec::new(),
             undecided_fails: args.undecided == Undecided::Fail,
         }
     }
@@ -71,19 +93,43 @@ impl Findings {
     /// The functions that were compared.
     pub fn functions(&self) -> &[FunctionChange] {
         match &self.instructions {
-            Instructions::NotRun { .. } => &[],
+            Instructions::NotRun { .. } | Instructions::HeadFails { .. } => &[],
             Instructions::Compared { functions, .. } => functions,
+        }
+    }
+
+    /// How many comparisons said something. A gate without one is no pass: nothing was compared.
+    pub fn decided(&self) -> usize {
+        self.verdicts().filter(|verdict| verdict.decides()).count()
+    }
+
+    /// Whether a regression was found.
+    pub fn has_failed(&self) -> bool {
+        let fails = |verdict: Verdict| {
+            verdict.fails() || self.undecided_fails && verdict == Verdict::Undecided
+        };
+        !self.faults.is_empty()
+            || matches!(self.instructions, Instructions::HeadFails { .. })
+            || self.verdicts().any(fails)
+    }
+
+    fn verdicts(&self) -> impl Iterator<Item = Verdict> {
+        let functions = self.functions().iter().map(|change| change.verdict);
+        functions.chain(self.comparisons.iter().filter_map(|comparison| comparison.verdict))
+    }
+
+    /// What it comes to.
+    pub fn outcome(&self) -> Outcome {
+        match (self.has_failed(), self.decided()) {
+            (true, _) => Outcome::Failed,
+            (false, 0) => Outcome::Undecided,
+            (false, _) => Outcome::Passed,
         }
     }
 
     /// Decides whether it passed.
     pub fn conclude(&mut self) {
-        let fails = |verdict: Verdict| {
-            verdict == Verdict::Fail || self.undecided_fails && verdict == Verdict::Undecided
-        };
-        let functions = self.functions().iter().map(|change| change.verdict);
-        let pairs = self.comparisons.iter().filter_map(|comparison| comparison.verdict);
-        self.passed = !functions.chain(pairs).any(fails);
+        self.passed = self.outcome() == Outcome::Passed;
     }
 
     /// As `gate.json`.

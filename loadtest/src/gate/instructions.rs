@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::Percent;
+use super::args::GateArgs;
 use super::build::{BENCH, Side, Sides};
 use super::counts::{self, Counts};
 use super::findings::Instructions;
@@ -13,21 +13,41 @@ use crate::failure::{Failure, Result};
 /// Counts and compares.
 ///
 /// # Errors
-/// A tool is missing, a build failed, or the bench wrote no counts.
-pub fn compare(folder: &Path, sides: &Sides, max: Percent) -> Result<Instructions> {
-    for (name, side) in [("base", &sides.base), ("head", &sides.head)] {
-        if !side.has_bench()? {
-            let reason = format!("{name} has no bench `{BENCH}`");
-            say(&format!("instructions: not run: {reason}"));
-            return Ok(Instructions::NotRun { reason });
-        }
+/// A tool is missing, or the base's bench does not build or wrote no counts. What is wrong with the
+/// head is in what it gives.
+pub fn compare(folder: &Path, sides: &Sides, args: &GateArgs) -> Result<Instructions> {
+    if let Some(lacks) = lacking(sides.base.has_bench()?, sides.head.has_bench()) {
+        say(&format!("instructions: {}", lacks.reason()));
+        return Ok(lacks);
     }
     sides.check_compilers()?;
     let valgrind = tools::valgrind()?;
     let base = count(folder, &sides.base)?;
-    let head = count(folder, &sides.head)?;
-    let functions = counts::compare(&base, &head, max);
-    Ok(Instructions::Compared { valgrind, limit: max.limit(), functions })
+    let head = match count(folder, &sides.head) {
+        Ok(head) => head,
+        Err(failure) => return Ok(Instructions::HeadFails { reason: failure.to_string() }),
+    };
+    let functions = counts::compare(&base, &head, args.max_instructions, &args.allow_missing);
+    Ok(Instructions::Compared { valgrind, limit: args.max_instructions.limit(), functions })
+}
+
+/// What follows from which side has the bench; nothing where both have it.
+fn lacking(base: bool, head: Result<bool>) -> Option<Instructions> {
+    match (base, head) {
+        (true, Ok(true)) => None,
+        (true, Ok(false)) => {
+            let reason = format!("the head has no bench `{BENCH}`, which the base has");
+            Some(Instructions::HeadFails { reason })
+        }
+        (true, Err(failure)) => Some(Instructions::HeadFails { reason: failure.to_string() }),
+        (false, Ok(true)) => {
+            let reason = format!("the bench `{BENCH}` is new: the base has none to compare with");
+            Some(Instructions::NotRun { reason })
+        }
+        (false, _) => {
+            Some(Instructions::NotRun { reason: format!("neither side has a bench `{BENCH}`") })
+        }
+    }
 }
 
 fn count(folder: &Path, side: &Side) -> Result<Counts> {
@@ -45,4 +65,21 @@ fn count(folder: &Path, side: &Side) -> Result<Counts> {
     }
     run(&mut bench)?;
     counts::read(&out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_without_the_bench_fails_and_a_base_without_it_is_named() {
+        assert!(lacking(true, Ok(true)).is_none());
+        let damaged = || Err(Failure::Input("Cargo.toml: not TOML".to_owned()));
+        for head in [Ok(false), damaged()] {
+            assert!(matches!(lacking(true, head), Some(Instructions::HeadFails { .. })));
+        }
+        let new = lacking(false, Ok(true)).unwrap();
+        assert!(matches!(&new, Instructions::NotRun { reason } if reason.contains("is new")));
+        assert!(matches!(lacking(false, Ok(false)), Some(Instructions::NotRun { .. })));
+    }
 }

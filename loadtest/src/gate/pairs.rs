@@ -1,22 +1,23 @@
 //! Interleaved pairs: the same load against both servers, in turn, until every workload is decided.
 //!
-//! What drifts on a machine drifts for both: within a pair the two runs follow each other, who goes
-//! first alternates in blocks of base, head, head, base, and the pairs of all workloads take turns,
-//! so that none of them has the machine at a better hour.
-
-use std::path::Path;
+//! A pair is two servers, one of each revision, started anew and up at the same time, and measured
+//! in short slices by turns (base, head, head, base). What drifts on the machine within a second hits
+//! both; what differs from one start of a server to the next differs from pair to pair, so that it
+//! is in the interval. Who goes first is drawn, and the pairs of all workloads take turns, so that
+//! none of them has the machine at a better hour.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
+use super::args::Band;
 use super::decide::Plan;
 use super::verdict::Verdict;
 use crate::failure::{Failure, Result};
 use crate::stats::{Interval, paired_ratio};
 use crate::workload::Workload;
 
-/// What one run came to.
+/// What one server of a pair came to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Sample {
     /// CPU time of the server by requests, in microseconds.
@@ -27,13 +28,69 @@ pub struct Sample {
     pub p99_us: f64,
 }
 
-/// Makes one run: starts the server, loads it, stops it.
+/// Both servers of a pair.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// Of the base.
+    pub base: Sample,
+    /// Of the head.
+    pub head: Sample,
+}
+
+/// Whose fault it is that a pair could not be measured.
+#[derive(Debug)]
+pub enum Fault {
+    /// Nothing can be said about the head.
+    Base(Failure),
+    /// The head does not start, or does not answer rightly, where the base does.
+    Head(Failure),
+}
+
+/// Makes one pair: starts both servers, loads them by turns, stops them.
 pub trait Measure {
-    /// Runs `workload` against a server that `binary` starts, and gives what it came to.
+    /// Puts `workload` on both.
     ///
     /// # Errors
-    /// The server does not start or answers wrongly, or what it used is not known.
-    fn measure(&mut self, binary: &Path, workload: &Workload) -> Result<Sample>;
+    /// A server does not start or answers wrongly, or what it used is not known.
+    fn pair(
+        &mut self,
+        binaries: &Binaries,
+        workload: &Workload,
+        base_first: bool,
+    ) -> std::result::Result<Pair, Fault>;
+}
+
+/// Which ratios head / base are allowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Of CPU per request.
+    pub cpu: Band,
+    /// Of time per request.
+    pub time: Band,
+    /// Of the p99 latency.
+    pub latency: Band,
+}
+
+/// How the pairs are measured and judged.
+#[derive(Clone, Copy)]
+pub struct Rule<'a> {
+    /// When to look.
+    pub plan: &'a Plan,
+    /// What is allowed.
+    pub limits: Limits,
+    /// Whether to go on after a regression.
+    pub all: bool,
+    /// Whether no further pair may begin.
+    pub time_is_up: &'a dyn Fn() -> bool,
+}
+
+/// What the pairs came to.
+#[derive(Debug, Default)]
+pub struct Ran {
+    /// One for each workload and metric; none of a workload without a pair.
+    pub comparisons: Vec<Comparison>,
+    /// What the head did wrong, which ended it.
+    pub fault: Option<String>,
 }
 
 /// The two servers.
@@ -51,10 +108,10 @@ pub enum Metric {
     /// Decides: the server's CPU time by requests, which neighbours on the machine disturb least.
     #[serde(rename = "CPU per request")]
     Cpu,
-    /// Decides: the reciprocal of the throughput.
+    /// Decides in a closed loop: the reciprocal of the throughput.
     #[serde(rename = "time per request")]
     Time,
-    /// For information.
+    /// Decides in an open loop, where the throughput is given.
     #[serde(rename = "p99 latency")]
     P99,
 }
@@ -71,8 +128,20 @@ impl Metric {
         }
     }
 
-    fn decides(self) -> bool {
-        self != Metric::P99
+    fn decides(self, workload: &Workload) -> bool {
+        match self {
+            Metric::Cpu => true,
+            Metric::Time => workload.load.rate.is_none(),
+            Metric::P99 => workload.load.rate.is_some(),
+        }
+    }
+
+    fn band(self, limits: &Limits) -> Band {
+        match self {
+            Metric::Cpu => limits.cpu,
+            Metric::Time => limits.time,
+            Metric::P99 => limits.latency,
+        }
     }
 
     /// In microseconds.
@@ -94,8 +163,8 @@ pub struct Comparison {
     pub metric: Metric,
     /// Head / base, above 1 is worse; none where a figure was missing.
     pub ratio: Option<Interval>,
-    /// The greatest ratio allowed; none where it is for information.
-    pub limit: Option<f64>,
+    /// What was allowed, such as `1%..5%`; none where it is for information.
+    pub limit: Option<Band>,
     /// None where it is for information.
     pub verdict: Option<Verdict>,
     /// Pairs it rests on.
@@ -115,41 +184,57 @@ struct Series<'a> {
     decided: Vec<Comparison>,
 }
 
-/// Measures pair after pair, as the plan says; one comparison for each workload and metric. `tell`
+/// Measures pair after pair, as the rule says; one comparison for each workload and metric. `tell`
 /// is told how far it is.
 ///
 /// # Errors
-/// A run could not be made, or gave a figure that cannot be compared.
+/// The base could not be measured, or gave a figure that cannot be compared.
 pub fn run(
-    plan: &Plan,
+    rule: &Rule<'_>,
     workloads: &[Workload],
     binaries: &Binaries,
     measure: &mut dyn Measure,
     tell: &mut dyn FnMut(&str),
-) -> Result<Vec<Comparison>> {
+) -> Result<Ran> {
     let mut series: Vec<Series<'_>> = workloads.iter().map(Series::new).collect();
     let mut order = StdRng::seed_from_u64(1);
-    let most = plan.looks().last().copied().unwrap_or(0);
+    let most = rule.plan.looks().last().copied().unwrap_or(0);
     let mut base_first = order.random::<bool>();
-    for pair in 1..=most {
-        // Blocks of base, head, head, base; which half comes first is drawn for each block.
+    let mut fault = None;
+    'pairs: for pair in 1..=most {
+        // Which half of a block of two pairs begins with the base is drawn for each block.
         base_first = if pair % 2 == 1 { order.random() } else { !base_first };
         for series in series.iter_mut().filter(|series| !series.is_decided()) {
-            series.measure(binaries, base_first, measure)?;
-            if plan.looks().contains(&pair) {
-                series.look(plan, pair == most)?;
+            if (rule.time_is_up)() {
+                tell("the time is up");
+                break 'pairs;
+            }
+            match measure.pair(binaries, series.workload, base_first) {
+                Ok(found) => series.add(found)?,
+                Err(Fault::Base(failure)) => return Err(failure),
+                Err(Fault::Head(failure)) => {
+                    fault = Some(format!("head, {}: {failure}", series.workload.name));
+                    break 'pairs;
+                }
+            }
+            if rule.plan.looks().contains(&pair) {
+                series.look(rule, pair == most)?;
                 tell(&format!("{pair} pairs of {}: {}", series.workload.name, series.state()));
+                if series.has_failed() && !rule.all {
+                    tell("a regression: what is left is not measured (--all measures it)");
+                    break 'pairs;
+                }
             }
         }
         if series.iter().all(Series::is_decided) {
             break;
         }
     }
-    series
-        .into_iter()
-        .map(|series| series.finish(plan))
-        .collect::<Result<Vec<_>>>()
-        .map(|all| all.into_iter().flatten().collect())
+    let mut comparisons = Vec::new();
+    for series in series.into_iter().filter(|series| !series.base.is_empty()) {
+        comparisons.extend(series.finish(rule)?);
+    }
+    Ok(Ran { comparisons, fault })
 }
 
 impl<'a> Series<'a> {
@@ -157,41 +242,34 @@ impl<'a> Series<'a> {
         Series { workload, base: Vec::new(), head: Vec::new(), decided: Vec::new() }
     }
 
-    fn is_decided(&self) -> bool {
-        self.decided.len() == Metric::ALL.iter().filter(|metric| metric.decides()).count()
+    fn deciding(&self) -> impl Iterator<Item = Metric> + use<'a> {
+        let workload = self.workload;
+        Metric::ALL.into_iter().filter(move |metric| metric.decides(workload))
     }
 
-    fn measure(
-        &mut self,
-        binaries: &Binaries,
-        base_first: bool,
-        measure: &mut dyn Measure,
-    ) -> Result<()> {
-        let mut run = |binary: &Path| -> Result<Sample> {
-            let sample = measure.measure(binary, self.workload)?;
-            sample.check(&self.workload.name)?;
-            Ok(sample)
-        };
-        let (base, head);
-        if base_first {
-            base = run(&binaries.base)?;
-            head = run(&binaries.head)?;
-        } else {
-            head = run(&binaries.head)?;
-            base = run(&binaries.base)?;
-        }
-        self.base.push(base);
-        self.head.push(head);
+    fn is_decided(&self) -> bool {
+        self.decided.len() == self.deciding().count()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.decided.iter().any(|done| done.verdict == Some(Verdict::Fail))
+    }
+
+    fn add(&mut self, pair: Pair) -> Result<()> {
+        pair.base.check(&self.workload.name)?;
+        pair.head.check(&self.workload.name)?;
+        self.base.push(pair.base);
+        self.head.push(pair.head);
         Ok(())
     }
 
     /// Decides what can be decided; at the last look also what cannot.
-    fn look(&mut self, plan: &Plan, is_last: bool) -> Result<()> {
-        for metric in Metric::ALL.into_iter().filter(|metric| metric.decides()) {
+    fn look(&mut self, rule: &Rule<'_>, is_last: bool) -> Result<()> {
+        for metric in self.deciding() {
             if self.decided.iter().any(|done| done.metric == metric) {
                 continue;
             }
-            let comparison = self.comparison(metric, plan)?;
+            let comparison = self.comparison(metric, rule)?;
             if comparison.verdict != Some(Verdict::Undecided) || is_last {
                 self.decided.push(comparison);
             }
@@ -199,36 +277,40 @@ impl<'a> Series<'a> {
         Ok(())
     }
 
-    fn comparison(&self, metric: Metric, plan: &Plan) -> Result<Comparison> {
+    fn comparison(&self, metric: Metric, rule: &Rule<'_>) -> Result<Comparison> {
         let costs = |samples: &[Sample]| -> Vec<f64> {
             samples.iter().map(|sample| metric.cost(sample)).collect()
         };
         let (base_us, head_us) = (costs(&self.base), costs(&self.head));
-        let (ratio, limit, verdict) = if metric.decides() {
-            let (ratio, verdict) = plan.look(&base_us, &head_us).ok_or_else(|| {
+        let (ratio, limit, verdict) = if metric.decides(self.workload) {
+            let limit = metric.band(&rule.limits);
+            let (ratio, verdict) = rule.plan.look(&base_us, &head_us, limit).ok_or_else(|| {
                 Failure::Input(format!("{}: {} has no ratio", self.workload.name, metric.name()))
             })?;
-            (Some(ratio), Some(plan.limit()), Some(verdict))
+            (Some(ratio), Some(limit), Some(verdict))
         } else {
-            (paired_ratio(&base_us, &head_us, plan.confidence()), None, None)
+            (paired_ratio(&base_us, &head_us, rule.plan.confidence()), None, None)
         };
         let (workload, pairs) = (self.workload.name.clone(), self.base.len());
         Ok(Comparison { workload, metric, ratio, limit, verdict, pairs, base_us, head_us })
     }
 
     fn state(&self) -> String {
-        let open = Metric::ALL.into_iter().filter(|metric| metric.decides());
         let of = |metric: Metric| {
             let done = self.decided.iter().find(|done| done.metric == metric);
             let verdict = done.and_then(|done| done.verdict).unwrap_or(Verdict::Undecided);
             format!("{} {}", metric.name(), verdict.name())
         };
-        open.map(of).collect::<Vec<_>>().join(", ")
+        self.deciding().map(of).collect::<Vec<_>>().join(", ")
     }
 
-    fn finish(mut self, plan: &Plan) -> Result<Vec<Comparison>> {
-        let p99 = self.comparison(Metric::P99, plan)?;
-        self.decided.push(p99);
+    /// The last look, where it has not been, and what is for information.
+    fn finish(mut self, rule: &Rule<'_>) -> Result<Vec<Comparison>> {
+        self.look(rule, true)?;
+        for metric in Metric::ALL.into_iter().filter(|metric| !metric.decides(self.workload)) {
+            let comparison = self.comparison(metric, rule)?;
+            self.decided.push(comparison);
+        }
         self.decided
             .sort_by_key(|done| Metric::ALL.iter().position(|metric| *metric == done.metric));
         Ok(self.decided)
@@ -242,6 +324,7 @@ impl Sample {
         for (name, value) in [
             ("CPU time of the server", self.cpu_us_per_request),
             ("throughput", self.requests_per_s),
+            ("p99 latency", self.p99_us),
         ] {
             if !is_cost(value) {
                 let problem = format!("the run of {workload} has no {name}: {value}");

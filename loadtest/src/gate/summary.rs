@@ -4,12 +4,13 @@ use super::findings::{Findings, Instructions};
 use super::pairs::Comparison;
 use super::revision::Revision;
 use super::verdict::Verdict;
+use crate::outcome::Outcome;
 
 /// The whole of it as markdown.
 pub fn markdown(findings: &Findings) -> String {
-    let heading = if findings.passed { "passed" } else { "failed" };
     let mut text = format!(
-        "## Regression gate: {heading}\n\nbase {}\nhead {}\n\n",
+        "## Regression gate: {}\n\nbase {}\nhead {}\n\n",
+        verdict(findings),
         revision(&findings.base),
         revision(&findings.head)
     );
@@ -27,9 +28,21 @@ pub fn text(findings: &Findings) -> String {
     for line in notable(findings) {
         text += &format!("{}\n", plain(&line));
     }
-    let (functions, pairs) = (findings.functions().len(), findings.comparisons.len());
-    let verdict = if findings.passed { "passed" } else { "FAILED" };
-    text + &format!("gate {verdict}: {functions} functions and {pairs} metrics were compared\n")
+    text + &format!("gate {}\n", verdict(findings))
+}
+
+/// The verdict, and on how much it rests.
+fn verdict(findings: &Findings) -> String {
+    let compared = findings.functions().iter().filter(|change| change.ratio.is_some()).count();
+    let metrics = findings.comparisons.iter().filter(|comparison| comparison.verdict.is_some());
+    let decided = metrics.clone().filter(|one| one.verdict.is_some_and(Verdict::decides)).count();
+    let word = match findings.outcome() {
+        Outcome::Passed => "passed",
+        Outcome::Failed => "FAILED",
+        Outcome::Undecided => "UNDECIDED, nothing was compared",
+    };
+    let metrics = metrics.count();
+    format!("{word}: {compared} functions compared, {decided} of {metrics} metrics decided")
 }
 
 /// What failed so far, one line for each.
@@ -43,11 +56,16 @@ fn plain(line: &str) -> String {
     line.replace("**", "").replace('`', "")
 }
 
-/// Failures, then what was left undecided or not run; nothing where all is well.
+/// Failures, then what was left undecided or not run, or is new; nothing where all is well.
 fn notable(findings: &Findings) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> =
+        findings.faults.iter().map(|fault| format!("**FAIL** {}", one_line(fault))).collect();
+    if let Instructions::HeadFails { reason } = &findings.instructions {
+        lines.push(format!("**FAIL** instructions: {}", one_line(reason)));
+    }
     if let Instructions::Compared { limit, functions, .. } = &findings.instructions {
-        for change in functions.iter().filter(|change| change.verdict == Verdict::Fail) {
+        let of = |wanted| functions.iter().filter(move |change| change.verdict == wanted);
+        for change in of(Verdict::Fail) {
             lines.push(format!(
                 "**FAIL** `{}`: instructions {} → {} an operation, ratio {:.4}, allowed {limit:.4}",
                 change.function,
@@ -56,17 +74,26 @@ fn notable(findings: &Findings) -> Vec<String> {
                 change.ratio.unwrap_or(f64::NAN),
             ));
         }
+        for change in of(Verdict::Gone) {
+            lines.push(format!(
+                "**FAIL** `{}`: the base has it and the head does not (--allow-missing {0})",
+                change.function
+            ));
+        }
+        for change in of(Verdict::New) {
+            lines.push(format!("new `{}`: nothing to compare with", change.function));
+        }
     }
     for wanted in [Verdict::Fail, Verdict::Undecided] {
         let is_it = |comparison: &&Comparison| comparison.verdict == Some(wanted);
         for comparison in findings.comparisons.iter().filter(is_it) {
             lines.push(format!(
-                "**{}** {}, {}: ratio {}, allowed {:.4}, after {} pairs",
+                "**{}** {}, {}: ratio {}, allowed {}, after {} pairs",
                 wanted.name(),
                 comparison.workload,
                 comparison.metric.name(),
                 ratio(comparison),
-                comparison.limit.unwrap_or(f64::NAN),
+                allowed(comparison),
                 comparison.pairs,
             ));
         }
@@ -74,10 +101,13 @@ fn notable(findings: &Findings) -> Vec<String> {
     if let Instructions::NotRun { reason } = &findings.instructions {
         lines.push(format!("instructions: not run: {reason}"));
     }
-    if findings.confidence.is_none() {
-        lines.push("pairs: not run: not asked for".to_owned());
-    }
+    lines.extend(findings.notes.iter().cloned());
     lines
+}
+
+/// What a program said, as a part of a line.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '|', '<'], " ")
 }
 
 fn instructions(findings: &Findings) -> String {
@@ -110,7 +140,7 @@ fn pairs(findings: &Findings) -> String {
         confidence * 100.0
     );
     for comparison in &findings.comparisons {
-        let limit = comparison.limit.map_or_else(|| "–".to_owned(), |limit| format!("{limit:.3}"));
+        let limit = allowed(comparison);
         let verdict = comparison.verdict.map_or("for information", Verdict::name);
         text += &format!(
             "| {} | {} | {} | {} | {} | {limit} | {} | {verdict} |\n",
@@ -123,6 +153,10 @@ fn pairs(findings: &Findings) -> String {
         );
     }
     text
+}
+
+fn allowed(comparison: &Comparison) -> String {
+    comparison.limit.map_or_else(|| "–".to_owned(), |band| band.to_string())
 }
 
 fn ratio(comparison: &Comparison) -> String {
@@ -173,7 +207,7 @@ mod tests {
             workload: workload.to_owned(),
             metric,
             ratio: Some(Interval { low: 1.08, estimate: 1.1, high: 1.12, confidence: 0.99 }),
-            limit: verdict.map(|_| 1.05),
+            limit: verdict.map(|_| "1%..5%".parse().unwrap()),
             verdict,
             pairs: 12,
             base_us: vec![10.0, 11.0, 12.0],
@@ -188,7 +222,7 @@ mod tests {
             subject: "a | b".to_owned(),
         };
         Findings {
-            format: 1,
+            format: 2,
             base: revision("main"),
             head: revision("HEAD"),
             passed: true,
@@ -207,6 +241,8 @@ mod tests {
                 comparison("resolve", Metric::P99, None),
             ],
             confidence: Some(0.99),
+            faults: Vec::new(),
+            notes: Vec::new(),
             undecided_fails: false,
         }
     }
@@ -218,10 +254,11 @@ mod tests {
         assert_eq!(
             text(&findings),
             "FAIL resolve::hit: instructions 200.0 → 220.0 an operation, ratio 1.1000, allowed 1.0100\n\
-             FAIL resolve, CPU per request: ratio 1.100 (1.080 to 1.120), allowed 1.0500, after 12 pairs\n\
-             undecided resolve, time per request: ratio 1.100 (1.080 to 1.120), allowed 1.0500, \
+             new frame::new: nothing to compare with\n\
+             FAIL resolve, CPU per request: ratio 1.100 (1.080 to 1.120), allowed 1%..5%, after 12 pairs\n\
+             undecided resolve, time per request: ratio 1.100 (1.080 to 1.120), allowed 1%..5%, \
              after 12 pairs\n\
-             gate FAILED: 3 functions and 3 metrics were compared\n"
+             gate FAILED: 2 functions compared, 1 of 2 metrics decided\n"
         );
         assert_eq!(failures(&findings).len(), 2);
     }
@@ -244,20 +281,59 @@ mod tests {
     fn it_fails_for_what_failed_and_for_the_undecided_only_where_told() {
         let mut open = findings();
         open.instructions = Instructions::NotRun { reason: "not asked for".to_owned() };
-        open.comparisons.remove(0);
-        open.conclude();
-        assert!(open.passed);
+        open.comparisons[0].verdict = Some(Verdict::Pass);
+        assert_eq!(open.outcome(), Outcome::Passed);
         assert!(text(&open).contains("undecided resolve") && text(&open).contains("not run"));
         open.undecided_fails = true;
-        open.conclude();
-        assert!(!open.passed);
-        open.comparisons.clear();
-        open.conclude();
-        assert!(open.passed, "nothing was found");
+        assert_eq!(open.outcome(), Outcome::Failed);
         let mut functions = findings();
         functions.comparisons.clear();
-        functions.conclude();
-        assert!(!functions.passed, "instructions alone can fail");
+        assert_eq!(functions.outcome(), Outcome::Failed, "instructions alone can fail");
         assert!(functions.to_json().unwrap().contains("\"verdict\": \"fail\""));
+    }
+
+    #[test]
+    fn nothing_compared_is_no_pass() {
+        let mut none = findings();
+        none.instructions = Instructions::NotRun { reason: "not asked for".to_owned() };
+        none.comparisons.remove(0);
+        for comparisons in [none.comparisons.clone(), Vec::new()] {
+            none.comparisons = comparisons;
+            none.conclude();
+            assert_eq!((none.outcome(), none.passed), (Outcome::Undecided, false));
+            assert!(text(&none).contains("nothing was compared"), "{}", text(&none));
+        }
+    }
+
+    #[test]
+    fn a_head_cannot_switch_the_gate_off() {
+        let all_well = || {
+            let mut findings = findings();
+            findings.comparisons.retain(|one| one.verdict.is_none());
+            findings.comparisons.push(comparison("issue", Metric::Cpu, Some(Verdict::Pass)));
+            findings.instructions = Instructions::NotRun { reason: String::new() };
+            findings
+        };
+        assert_eq!(all_well().outcome(), Outcome::Passed);
+        let mut lacks = all_well();
+        lacks.instructions =
+            Instructions::HeadFails { reason: "the head has no bench `instructions`".to_owned() };
+        let mut gone = all_well();
+        gone.instructions = Instructions::Compared {
+            valgrind: String::new(),
+            limit: 1.01,
+            functions: vec![change("resolve::hit", Some(200.0), None, Verdict::Gone)],
+        };
+        let mut broken = all_well();
+        broken.faults.push("the head does not build: cargo build: exit status 101".to_owned());
+        for (findings, said) in [
+            (lacks, "FAIL instructions: the head has no bench"),
+            (gone, "FAIL resolve::hit: the base has it and the head does not"),
+            (broken, "FAIL the head does not build"),
+        ] {
+            assert_eq!(findings.outcome(), Outcome::Failed);
+            assert!(text(&findings).starts_with(said), "{}", text(&findings));
+            assert!(markdown(&findings).contains("FAILED"));
+        }
     }
 }

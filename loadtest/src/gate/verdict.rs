@@ -14,11 +14,23 @@ pub enum Verdict {
     Undecided,
     /// The base has no such function: nothing to compare with.
     New,
-    /// The head has no such function any more.
+    /// The head has no such function any more: what is not measured cannot be slower, so it fails.
     Gone,
+    /// The same, where it was allowed by name.
+    Dropped,
 }
 
 impl Verdict {
+    /// Whether it is a regression, whatever else was found.
+    pub fn fails(self) -> bool {
+        matches!(self, Verdict::Fail | Verdict::Gone)
+    }
+
+    /// Whether two figures were compared, and that said something.
+    pub fn decides(self) -> bool {
+        matches!(self, Verdict::Fail | Verdict::Pass)
+    }
+
     /// As reports show it.
     pub fn name(self) -> &'static str {
         match self {
@@ -26,7 +38,8 @@ impl Verdict {
             Verdict::Fail => "FAIL",
             Verdict::Undecided => "undecided",
             Verdict::New => "new",
-            Verdict::Gone => "gone",
+            Verdict::Gone => "GONE",
+            Verdict::Dropped => "gone, allowed",
         }
     }
 }

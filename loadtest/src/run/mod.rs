@@ -125,6 +125,11 @@ impl Bench {
         report.ended = Some(Ended { how, reason });
     }
 
+    /// The server's process id, where it is known.
+    pub fn server_pid(&self) -> Option<u32> {
+        self.subject.pid
+    }
+
     /// Ends a server that was started here.
     ///
     /// # Errors
