@@ -257,6 +257,9 @@ fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
                 shares[1], shares[0]
             ));
         }
+        if let (RunVerdict::ServerFailed, Some(ended)) = (report.verdict(), &report.ended) {
+            failures.push(format!("B's server failed: {}", ended.reason));
+        }
         if report.totals.requests == 0 {
             failures.push("B answered no request".to_owned());
         }
@@ -283,6 +286,8 @@ fn doubts(a: &[Report], b: &[Report], tainted: bool) -> Vec<String> {
             doubts.push(format!("{letter} holds a run without an answer"));
         } else if side.iter().any(|report| report.totals.stopped_early) {
             doubts.push(format!("{letter} holds a run that was ended early"));
+        } else if side.iter().any(|report| report.verdict() == RunVerdict::Undecided) {
+            doubts.push(format!("{letter} holds a run that is undecided itself"));
         }
     }
     if tainted && doubts.is_empty() {

@@ -11,6 +11,7 @@ const PLACES: [&str; 5] = ["--listen", "--admin-listen", "--data-dir", "--port",
 pub fn obstacles(a: &Report, b: &Report) -> Vec<String> {
     let mut obstacles: Vec<String> =
         [durability(a, b), server_arguments(a, b)].into_iter().flatten().collect();
+    obstacles.extend(configuration(a, b));
     let parts = workload_differences(a, b);
     if !parts.is_empty() {
         obstacles.push(format!("workload: {} differ", parts.join(", ")));
@@ -46,6 +47,25 @@ fn server_arguments(a: &Report, b: &Report) -> Option<String> {
         return None;
     }
     differ("server arguments", &quoted(&arguments(&a.target)?), &quoted(&arguments(&b.target)?))
+}
+
+/// Each setting that both servers state, and state otherwise. A setting that one of them does not
+/// have is none: it may be new.
+fn configuration(a: &Report, b: &Report) -> Vec<String> {
+    let (Some(of_a), Some(of_b)) = (&a.target.config, &b.target.config) else { return Vec::new() };
+    if a.target.kind != b.target.kind {
+        return Vec::new();
+    }
+    let both = of_a.iter().filter(|(name, _)| !is_place(name));
+    both.filter_map(|(name, value)| {
+        differ(&format!("server setting {name}"), value, of_b.get(name)?)
+    })
+    .collect()
+}
+
+/// Whether a setting says where a server is, which differs from start to start.
+fn is_place(name: &str) -> bool {
+    PLACES.iter().any(|flag| flag.trim_start_matches('-') == name)
 }
 
 /// The parts of the workload that differ; the seed, the name and the rate are none of them.

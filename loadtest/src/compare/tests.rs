@@ -185,6 +185,14 @@ fn runs_that_asked_something_else_are_no_runs_to_compare() {
         let found = obstacles(&base, &b);
         assert!(found.iter().any(|text| text.starts_with(said)), "{said}: {found:?}");
     }
+    let stated = |sync: &str| {
+        let mut report = base.clone();
+        let place = ("listen".to_owned(), sync.to_owned());
+        report.target.config = Some([("sync".to_owned(), sync.to_owned()), place].into());
+        report
+    };
+    let found = obstacles(&stated("always"), &stated("100ms"));
+    assert_eq!(found, ["server setting sync: A always, B 100ms"]);
     let mut same = base.clone();
     command(&mut same, &[]);
     (same.workload.seed, same.machine.cores) = (9, 64);
