@@ -1,6 +1,6 @@
 //! Sentences that the table and the page share: what was asked of whom.
 
-use super::model::{ErrorReport, Report, Search, Totals};
+use super::model::{ErrorReport, Kept, Report, Search, Step, Totals};
 use super::units;
 use crate::workload::{Arrivals, Http, Workload};
 
@@ -142,9 +142,8 @@ fn disturbances(report: &Report) -> Vec<String> {
         && others_s > elapsed_s * cores * OTHERS_SHARE
     {
         notes.push(format!(
-            "The machine was busy with other programs: {} of its {} cores.",
-            units::rate(others_s / elapsed_s),
-            report.machine.cores
+            "Other programs on the machine used {} cores meanwhile.",
+            units::rate(others_s / elapsed_s)
         ));
     }
     notes
@@ -158,12 +157,22 @@ fn falls_short(totals: &Totals, rate: f64) -> bool {
     missing > 0.05 * due && missing > 4.0 * due.sqrt()
 }
 
-/// A search's result.
+/// A search's result, as its table shows it.
 pub fn found(search: &Search) -> String {
-    match search.rate {
-        Some(rate) => format!("highest kept: {}/s", units::rate(rate)),
-        None => "no rate that was tried kept the objectives".to_owned(),
+    let kept = |step: &&Step| step.kept == Kept::Yes;
+    let best = search.steps.iter().filter(kept).map(|step| step.rate).max_by(f64::total_cmp);
+    let mut text = match (search.rate, best) {
+        (Some(rate), _) => format!("highest kept: {}/s for the whole time", units::rate(rate)),
+        (None, Some(best)) => format!(
+            "no rate was kept for the whole time; the highest that was kept for a short time is {}/s",
+            units::rate(best)
+        ),
+        (None, None) => "no rate that was tried kept the objectives".to_owned(),
+    };
+    if let Some(doubt) = &search.doubt {
+        text.push_str(&format!(". In doubt: {doubt}"));
     }
+    text
 }
 
 /// A command line that a shell reads as it was given.

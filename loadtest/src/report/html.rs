@@ -285,10 +285,11 @@ fn objectives(report: &Report) -> Table {
 }
 
 fn steps(search: &Search) -> Table {
-    let mut table = Table::new(&["rate", "answered", "of the limit", "kept"]);
+    let mut table = Table::new(&["rate", "measured", "answered", "of the limit", "kept"]);
     for step in &search.steps {
         table.rows.push(vec![
             format!("{}/s", units::rate(step.rate)).into(),
+            units::seconds(step.length_s).into(),
             format!("{}/s", units::rate(step.achieved)).into(),
             units::percent(step.worst).into(),
             Cell::judged(step.kept.text(), step.kept == Kept::Yes),

@@ -29,6 +29,7 @@ pub fn render(report: &Report, colours: bool) -> String {
     }
     if let Some(search) = &report.search {
         push(&mut text, &steps(search));
+        let _ = writeln!(text, "\n{}", wrap(&describe::found(search)));
     }
     if !report.errors.is_empty() {
         push(&mut text, &errors(report));
@@ -174,16 +175,16 @@ fn objectives(report: &Report) -> Table {
 }
 
 fn steps(search: &Search) -> Table {
-    let mut table = table(&["search: rate", "answered", "of the limit", "kept"]);
+    let mut table = table(&["search: rate", "measured", "answered", "of the limit", "kept"]);
     for step in &search.steps {
         table.add_row([
             format!("{}/s", units::rate(step.rate)),
+            units::seconds(step.length_s),
             format!("{}/s", units::rate(step.achieved)),
             units::percent(step.worst),
             step.kept.text().to_owned(),
         ]);
     }
-    table.add_row([describe::found(search), String::new(), String::new(), String::new()]);
     table
 }
 

@@ -40,6 +40,13 @@ pub struct Job {
     pub stop: Arc<AtomicBool>,
 }
 
+impl Job {
+    /// Whether a signal came.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
 /// Connections to a server that holds the population.
 pub struct Bench {
     job: Job,

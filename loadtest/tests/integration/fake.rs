@@ -40,6 +40,8 @@ pub enum Lie {
     Unavailable,
     /// No answer at all.
     Silence,
+    /// The first issue gets 503.
+    FirstIssueRefused,
     /// No answer to anything, ever.
     AlwaysSilent,
     /// Each connection is closed with its first request.
@@ -251,6 +253,9 @@ impl Desk {
         let (payload, _) = text.rsplit_once(",\"ttl\":").expect("a ttl");
         let payload = payload.strip_prefix("{\"payload\":").expect("a payload").as_bytes().to_vec();
         let number = self.issued.fetch_add(1, Ordering::SeqCst);
+        if number == 0 && self.manner.lie == Lie::FirstIssueRefused {
+            return (503, Vec::new());
+        }
         let token = format!("{number:032}");
         let deadline_s = self.now_s() + ttl_s(body);
         let mut tokens = self.tokens.lock().expect("no panic");

@@ -1,8 +1,8 @@
 //! `--find-max` against a server whose capacity is known.
 
-use loadtest::report::model::Kept;
+use loadtest::report::model::{Kept, Step};
 
-use crate::fake::{Fake, HONEST, Manner, Speed};
+use crate::fake::{Fake, HONEST, Lie, Manner, Speed};
 use crate::harness::{command, reported};
 
 const CAPACITY: f64 = 300.0;
@@ -36,6 +36,25 @@ fn the_search_finds_what_the_server_can_do() {
     assert!((0..3).any(right), "three times too low");
 }
 
+/// One 503 while tokens were issued made every rate one that was not kept.
+#[test]
+fn a_refusal_before_the_load_is_no_missed_rate() {
+    let lie = Lie::FirstIssueRefused;
+    let fake = Fake::start(Manner { lie, speed: Speed::Capacity(CAPACITY), ..HONEST });
+    let mut command = command(&format!("run resolve --find-max --target http://{}", fake.address));
+    command.args(["--slo", "p50=200ms", "--rate", "100", "--arrivals", "uniform", "-c", "32"]);
+    command.args(["--population", "32", "--warm-up", "0s", "--duration", "400ms"]);
+    let (ended, report) = reported(&mut command);
+    let search = report.search.as_ref().expect("a search");
+    let rate = search.rate.expect("it found one");
+    assert!(report.errors.iter().all(|error| error.count == error.while_issuing));
+    assert_eq!(ended.code, Some(if search.doubt.is_some() { 3 } else { 0 }), "{}", ended.said());
+    // The answer is in the table, and nothing below it was missed for certain.
+    let at = |step: &&Step| step.rate == rate && step.kept == Kept::Yes;
+    assert!(search.steps.iter().any(|step| at(&step)), "{search:?}");
+    assert!(ended.stdout.contains("highest kept: "), "{}", ended.said());
+}
+
 #[test]
 fn an_objective_that_nothing_keeps_is_said_to_be_impossible() {
     let fake = Fake::start(HONEST);
@@ -45,6 +64,6 @@ fn an_objective_that_nothing_keeps_is_said_to_be_impossible() {
     assert_eq!(ended.code, Some(1), "{}", ended.said());
     let search = report.search.expect("a search");
     assert_eq!(search.rate, None);
-    assert!(search.steps.iter().all(|step| step.kept == Kept::No));
+    assert!(search.steps.iter().all(|step| step.kept != Kept::Yes));
     assert!(ended.stdout.contains("no rate"), "{}", ended.said());
 }
