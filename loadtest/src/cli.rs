@@ -1,5 +1,6 @@
 //! The command line: what each command is given, and what its exit code says.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use crate::report::model::Report;
 use crate::report::{file, table};
 use crate::run::{self, Job, search};
 use crate::target::process::end_on_interrupt;
-use crate::target::{Address, Kind, Options, floor};
+use crate::target::{Address, Kind, Options, bound, floor};
 use crate::workload::Workload;
 use crate::workload::flags::WorkloadFlags;
 use crate::workload::named;
@@ -46,6 +47,9 @@ enum Command {
     Gate(Box<GateArgs>),
     /// The workloads that come with the harness
     List(ListArgs),
+    /// Becomes another program, which ends with the harness
+    #[command(hide = true)]
+    Bound(BoundArgs),
     /// Serves fixed bytes: what the kernel and the harness cost
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -120,6 +124,14 @@ struct ListArgs {
 }
 
 #[derive(Debug, Args)]
+struct BoundArgs {
+    #[arg(long)]
+    parent: i32,
+    #[arg(last = true, required = true)]
+    words: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
 struct FloorArgs {
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -130,6 +142,7 @@ struct FloorArgs {
 /// Runs the command that was given.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    bound::bind_children();
     match cli.run() {
         Ok(outcome) => outcome.exit_code(),
         Err(failure) => {
@@ -151,6 +164,9 @@ impl Cli {
                 return gate::main(&arguments);
             }
             Command::List(arguments) => arguments.run(),
+            Command::Bound(arguments) => {
+                Err(bound::become_bound(arguments.parent, &arguments.words))
+            }
             Command::Floor(arguments) => {
                 floor::serve(arguments.listen, arguments.body_bytes).map(|()| true)
             }

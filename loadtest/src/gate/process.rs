@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::console;
 use crate::failure::{Failure, Result, at, io};
-use crate::target::environment;
+use crate::target::{environment, process};
 
 /// Says how far the gate is.
 pub fn say(text: &str) {
@@ -20,8 +20,8 @@ pub fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     say(&line);
     // What a program prints is progress here; standard output is the gate's own.
-    let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status();
-    let status = status.map_err(io(&line))?;
+    let output = process::output(command, std::io::stderr().into(), Stdio::inherit());
+    let status = output.map_err(io(&line))?.status;
     if status.success() { Ok(()) } else { Err(Failure::Input(format!("{line}: {status}"))) }
 }
 
@@ -31,7 +31,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// It is not there, or did not succeed: with what it said.
 pub fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
-    let output = command.stdin(Stdio::null()).output().map_err(io(&line))?;
+    let output = process::output(command, Stdio::piped(), Stdio::piped()).map_err(io(&line))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }

@@ -73,20 +73,61 @@ pub fn set_aside(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file so that its name always stands for the old content or the whole new one.
+/// Writes a file so that its name always stands for the old content or the whole new one. What is
+/// no regular file (a device, a pipe) is written to and stays what it is; behind a link the file it
+/// leads to is replaced. A file keeps its mode.
 ///
 /// # Errors
 /// Where it cannot be written, with the path.
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let what = || format!("cannot write {}", path.display());
+    let found = fs::metadata(path).ok();
+    let is_special = found.as_ref().is_some_and(|found| !found.is_file() && !found.is_dir());
+    if is_special || is_descriptor(path) {
+        let mut file = fs::File::options().write(true).open(path).map_err(io(what()))?;
+        return file.write_all(content).map_err(io(what()));
+    }
+    let target = behind_links(path).map_err(io(what()))?;
+    let path = target.as_path();
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut file = tempfile::Builder::new()
-        .permissions(permissions())
+        .permissions(found.map_or_else(permissions, |found| found.permissions()))
         .tempfile_in(directory.unwrap_or(Path::new(".")))
         .map_err(io(what()))?;
     file.as_file_mut().write_all(content).map_err(io(what()))?;
     file.as_file().sync_all().map_err(io(what()))?;
     file.persist(path).map(drop).map_err(|error| io(what())(error.error))
+}
+
+/// Links are followed so far; the system follows no more.
+const LINKS_MAX: usize = 40;
+
+/// Where a link leads, also where nothing is there yet; anything else is its own place.
+fn behind_links(path: &Path) -> std::io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&path) {
+            Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(rustix::io::Errno::LOOP.into())
+}
+
+/// Whether a path is another name for an open file, such as `/dev/stdout`: whoever opened it reads
+/// on from that file, and not from one that took its name.
+fn is_descriptor(path: &Path) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        if path.starts_with("/proc") || path.starts_with("/dev/fd") {
+            return true;
+        }
+        match fs::read_link(&path) {
+            Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// As any program's files; the umask takes from it. Temporary files are the owner's alone.
@@ -224,6 +265,48 @@ mod tests {
             assert!(error.contains(path.to_str().unwrap()), "{error}");
         }
         assert_eq!(fs::read(&path).unwrap(), b"here");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_written_to_and_stays() {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), 0o600.into()).unwrap();
+        let pipe = at("pipe");
+        let reader = std::thread::spawn(move || fs::read(pipe).unwrap());
+        replace(&at("pipe"), b"new").unwrap();
+        assert_eq!(reader.join().unwrap(), b"new");
+        assert!(at("pipe").metadata().unwrap().file_type().is_fifo());
+        // As root a device was replaced by a file.
+        replace(Path::new("/dev/null"), b"new").unwrap();
+        assert!(Path::new("/dev/null").metadata().unwrap().file_type().is_char_device());
+        fs::write(at("file"), "old").unwrap();
+        fs::set_permissions(at("file"), fs::Permissions::from_mode(0o600)).unwrap();
+        for (to, link) in [("file", "link"), ("link", "other"), ("nowhere", "dangling")] {
+            symlink(to, at(link)).unwrap();
+            replace(&at(link), link.as_bytes()).unwrap();
+            assert!(at(link).is_symlink(), "{link}");
+            assert_eq!(fs::read(at(link)).unwrap(), link.as_bytes());
+        }
+        assert_eq!(fs::read(at("file")).unwrap(), b"other");
+        assert_eq!(at("file").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        symlink("circle", at("circle")).unwrap();
+        let error = replace(&at("circle"), b"new").unwrap_err().to_string();
+        assert!(error.contains("circle"), "{error}");
+    }
+
+    #[test]
+    fn an_open_file_is_written_to_under_its_other_names() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(file.as_file());
+        for name in [format!("/proc/self/fd/{descriptor}"), format!("/dev/fd/{descriptor}")] {
+            replace(Path::new(&name), name.as_bytes()).unwrap();
+            let mut read = String::new();
+            std::io::Read::read_to_string(&mut file.as_file(), &mut read).unwrap();
+            std::io::Seek::rewind(&mut file.as_file()).unwrap();
+            assert!(read.starts_with(&name), "{read}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::environment;
+use super::{environment, process};
 use crate::failure::{Failure, Result, io};
 
 /// The environment variable that names jeton's binary.
@@ -74,14 +74,10 @@ fn cargo() -> PathBuf {
 fn build(root: &Path) -> Result<PathBuf> {
     let arguments = ["build", "--release", "--locked", "-p", "jeton", "--bin", "jeton"];
     let mut command = Command::new(cargo());
-    command
-        .args(arguments)
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
+    command.args(arguments).args(["--message-format", "json-render-diagnostics"]).current_dir(root);
     environment::for_tool(&mut command);
-    let output = command.output().map_err(io("start cargo"))?;
+    let output = process::output_unless_stopped(&command, Stdio::piped(), Stdio::inherit())
+        .map_err(io("start cargo"))?;
     let failed = |problem: &str| Failure::Target {
         target: "jeton".to_owned(),
         problem: format!("cargo {} in {}: {problem}", arguments.join(" "), root.display()),

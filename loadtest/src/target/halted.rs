@@ -58,7 +58,7 @@ impl Halted {
         };
         let mut command = Command::new(program);
         command.args(listening(arguments, self.address)).current_dir(self.folder.path());
-        let mut started = begin(self.kind, command, self.folder, self.version)?;
+        let mut started = begin(self.kind, &command, self.folder, self.version)?;
         ready(&mut started, self.address)?;
         Ok(started)
     }

@@ -1,6 +1,7 @@
 //! Whom the load is for: where a server is, or how one is started, watched and stopped.
 
 mod binary;
+pub mod bound;
 pub mod environment;
 pub mod floor;
 mod halted;

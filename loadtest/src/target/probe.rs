@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::process::Process;
+use super::process::{self, Process};
 use super::{Kind, Spawned, binary, environment};
 use crate::failure::{Failure, Result};
 use crate::report::model::Harness;
@@ -116,7 +116,7 @@ fn config_value(answer: &str) -> Option<String> {
 pub(super) fn program_version(program: &Path, folder: &Path) -> Option<String> {
     let mut command = Command::new(program);
     command.arg("--version");
-    let mut process = Process::start("--version", command, folder).ok()?;
+    let mut process = Process::start("--version", &command, folder).ok()?;
     let line = process.wait_for_line("", ANSWER_TIME).ok()?;
     version_in(&line).map(str::to_owned)
 }
@@ -141,9 +141,10 @@ fn commit() -> Option<String> {
     let root = binary::workspace()?;
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
-        command.arg("-C").arg(&root).args(arguments).stdin(Stdio::null());
+        command.arg("-C").arg(&root).args(arguments);
         environment::for_tool(&mut command);
-        let output = command.output().ok().filter(|output| output.status.success())?;
+        let output = process::output(&command, Stdio::piped(), Stdio::null());
+        let output = output.ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "HEAD"])?;

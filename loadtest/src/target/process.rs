@@ -2,17 +2,19 @@
 //! drop and where the harness is interrupted, with the end of its log at hand where it fails.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpid};
 
+use super::bound::bound;
 use super::environment;
 use crate::failure::{Failure, Result, io};
 
@@ -25,7 +27,11 @@ const LOG_LINES: usize = 10;
 const LOG_BYTES: u64 = 16 << 10;
 
 /// What an interrupt must not leave behind: processes, with the folders they write into.
-static LIVE: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+static LIVE: Mutex<Vec<(u32, Option<PathBuf>)>> = Mutex::new(Vec::new());
+/// A signal asked for the end.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+/// How often a wait looks whether a signal came.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// A child process; killed when it is dropped.
 #[derive(Debug)]
@@ -43,19 +49,20 @@ impl Process {
     ///
     /// # Errors
     /// The program can't be started, or the log not be written.
-    pub fn start(name: &str, mut command: Command, folder: &Path) -> Result<Self> {
+    pub fn start(name: &str, command: &Command, folder: &Path) -> Result<Self> {
         let log = folder.join("log");
         let file = File::create(&log).map_err(io(format!("create {}", log.display())))?;
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut command = bound(command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
         environment::for_server(&mut command);
         // A Ctrl-C at the terminal is the harness's to hear: a server that ended of it in the middle
         // of a run would look as if it had failed.
         command.process_group(0);
-        let program = command.get_program().to_string_lossy().into_owned();
         // Locked while it starts, so that an interrupt either knows it or prevents it.
         let mut live = live();
         let mut child = command.spawn().map_err(io(format!("start {program}")))?;
-        live.push((child.id(), folder.to_owned()));
+        live.push((child.id(), Some(folder.to_owned())));
         drop(live);
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take();
@@ -82,12 +89,15 @@ impl Process {
     pub fn wait_for_line(&mut self, prefix: &str, patience: Duration) -> Result<String> {
         let deadline = now() + patience;
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(now())) {
+            self.unless_stopped()?;
+            let left = deadline.saturating_duration_since(now());
+            match self.lines.recv_timeout(left.min(LOOK_PAUSE)) {
                 Ok(line) => {
                     if let Some(rest) = line.strip_prefix(prefix) {
                         return Ok(rest.trim().to_owned());
                     }
                 }
+                Err(RecvTimeoutError::Timeout) if now() < deadline => {}
                 Err(RecvTimeoutError::Timeout) => return Err(self.late(patience)),
                 Err(RecvTimeoutError::Disconnected) => {
                     let how = match self.wait(Duration::from_secs(1))? {
@@ -118,6 +128,7 @@ impl Process {
             if now() > deadline {
                 return Err(self.late(patience));
             }
+            self.unless_stopped()?;
             std::thread::sleep(POLL_PAUSE);
         }
         Ok(())
@@ -159,6 +170,14 @@ impl Process {
         Failure::Target { target: self.name.clone(), problem }
     }
 
+    fn unless_stopped(&self) -> Result<()> {
+        if STOPPED.load(Ordering::Relaxed) {
+            let problem = format!("{}: stopped by a signal before it was ready", self.name);
+            return Err(Failure::Input(problem));
+        }
+        Ok(())
+    }
+
     fn late(&self, patience: Duration) -> Failure {
         self.failed(&format!("was not ready within {} s", patience.as_secs_f64()))
     }
@@ -185,7 +204,77 @@ impl Drop for Process {
     }
 }
 
-fn live() -> MutexGuard<'static, Vec<(u32, PathBuf)>> {
+/// Runs a tool such as git to its end. It ends with the harness, and all that it started does.
+///
+/// # Errors
+/// It can't be started.
+pub fn output(command: &Command, stdout: Stdio, stderr: Stdio) -> std::io::Result<Output> {
+    run_tool(command, stdout, stderr, false)
+}
+
+/// The same for one that takes long: the first signal kills it.
+///
+/// # Errors
+/// It can't be started.
+pub fn output_unless_stopped(
+    command: &Command,
+    stdout: Stdio,
+    stderr: Stdio,
+) -> std::io::Result<Output> {
+    run_tool(command, stdout, stderr, true)
+}
+
+fn run_tool(
+    command: &Command,
+    stdout: Stdio,
+    stderr: Stdio,
+    is_stopped: bool,
+) -> std::io::Result<Output> {
+    let mut command = bound(command);
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
+    let mut live = live();
+    let mut child = command.spawn()?;
+    let pid = child.id();
+    live.push((pid, None));
+    drop(live);
+    let readers = (child.stdout.take().map(read), child.stderr.take().map(read));
+    let ended = loop {
+        if is_stopped && STOPPED.load(Ordering::Relaxed) {
+            kill_group(pid);
+        }
+        match child.try_wait() {
+            Ok(None) => std::thread::sleep(POLL_PAUSE),
+            ended => break ended,
+        }
+    };
+    self::live().retain(|(other, _)| *other != pid);
+    let said = |reader: Option<JoinHandle<Vec<u8>>>| {
+        reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+    };
+    let (stdout, stderr) = (said(readers.0), said(readers.1));
+    let status = ended?.ok_or(std::io::ErrorKind::Interrupted)?;
+    Ok(Output { status, stdout, stderr })
+}
+
+/// Reads a pipe to its end, so that nobody waits for a reader.
+fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is what there is.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// Kills a child with all that it started.
+fn kill_group(pid: u32) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        // It may be gone already.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+fn live() -> MutexGuard<'static, Vec<(u32, Option<PathBuf>)>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -218,6 +307,7 @@ pub fn end_on_interrupt(stop: Option<Arc<AtomicBool>>) -> Result<()> {
         wait();
         if let Some(stop) = stop {
             stop.store(true, Ordering::Relaxed);
+            STOPPED.store(true, Ordering::Relaxed);
             wait();
         }
         clean_up();
@@ -229,12 +319,14 @@ pub fn end_on_interrupt(stop: Option<Arc<AtomicBool>>) -> Result<()> {
 fn clean_up() -> ! {
     let live = live();
     for (pid, folder) in live.iter() {
+        // What matters is that it is gone before its files are.
+        kill_group(*pid);
         if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
-            // It may be gone already; what matters is that it is gone before its files are.
-            let _ = kill_process(pid, Signal::KILL);
             let _ = waitpid(Some(pid), WaitOptions::empty());
         }
-        let _ = std::fs::remove_dir_all(folder);
+        if let Some(folder) = folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
     // The lock is still held, so that nothing is started any more.
     std::process::exit(130);
@@ -247,7 +339,7 @@ fn now() -> Instant {
 
 /// The last lines of a file, indented.
 fn log_end(path: &Path) -> std::io::Result<String> {
-    use std::io::{Read, Seek, SeekFrom};
+    use std::io::{Seek, SeekFrom};
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES)))?;
@@ -266,7 +358,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        let process = Process::start("shell", command, folder.path()).expect("a shell");
+        let process = Process::start("shell", &command, folder.path()).expect("a shell");
         (folder, process)
     }
 
@@ -322,7 +414,7 @@ mod tests {
     fn a_program_that_is_missing_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let command = Command::new("/no/such/program");
-        let error = Process::start("x", command, folder.path());
+        let error = Process::start("x", &command, folder.path());
         let error = error.expect_err("it is missing").to_string();
         assert!(error.contains("/no/such/program"), "{error}");
     }

@@ -171,7 +171,7 @@ fn jeton(folder: TempDir, options: &Options) -> Result<Spawned> {
     command.args((!options.durable).then_some("--memory-only"));
     command.args(&options.arguments);
     let version = probe::program_version(&program, folder.path());
-    let mut started = begin(Kind::Jeton, command, folder, version)?;
+    let mut started = begin(Kind::Jeton, &command, folder, version)?;
     jeton_ready(&mut started)?;
     Ok(started)
 }
@@ -219,7 +219,7 @@ fn floor(folder: TempDir, options: &Options) -> Result<Spawned> {
     command.args(["floor", "--listen", "127.0.0.1:0", "--body-bytes"]);
     command.arg(options.floor_body_bytes.to_string()).args(&options.arguments);
     let version = Some(env!("CARGO_PKG_VERSION").to_owned());
-    let mut started = begin(Kind::Floor, command, folder, version)?;
+    let mut started = begin(Kind::Floor, &command, folder, version)?;
     let line = started.process.wait_for_line(floor::READY, READY_TIME)?;
     started.address = line
         .parse()
@@ -239,7 +239,7 @@ fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
     command.args(store_arguments(kind, address.port(), folder.path(), options.durable));
     command.args(&options.arguments).current_dir(folder.path());
     let version = probe::program_version(&program, folder.path());
-    let mut started = begin(kind, command, folder, version)?;
+    let mut started = begin(kind, &command, folder, version)?;
     ready(&mut started, address)?;
     Ok(started)
 }
@@ -247,7 +247,7 @@ fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
 /// Starts a process; where it listens is not known yet.
 pub(super) fn begin(
     kind: Kind,
-    command: Command,
+    command: &Command,
     folder: TempDir,
     version: Option<String>,
 ) -> Result<Spawned> {

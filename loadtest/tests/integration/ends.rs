@@ -66,6 +66,43 @@ fn an_interrupt_reports_what_was_measured_and_leaves_nothing_behind() {
     assert!(counted > 0 && counted <= report.totals.requests);
 }
 
+/// A server of a harness that is killed went on for ever.
+#[test]
+fn nothing_goes_on_when_the_harness_is_killed() {
+    let scratch = Out::new();
+    let mut running = Running::start(&mut long_run(&scratch, &["--not-durable"]));
+    let server = running.child("jeton");
+    running.wait_for_text(UNDER_WAY);
+    kill_process(running.pid(), Signal::KILL).expect("it runs");
+    wait_for("the harness to end", || running.is_over());
+    wait_for("its server to end", || !is_there(server));
+}
+
+#[test]
+fn a_signal_ends_a_harness_that_waits_for_a_server() {
+    let (folder, scratch) = (Out::new(), Out::new());
+    let program = stand_in_that(&folder, "echo begun >&2; exec sleep 60");
+    let mut command = command(LONG);
+    command.arg("--server-bin").arg(program).arg("--scratch").arg(scratch.path());
+    let running = Running::start(&mut command);
+    let server = running.child("jeton");
+    kill_process(running.pid(), Signal::TERM).expect("it runs");
+    running.end().refused(&["stopped by a signal before it was ready"]);
+    assert!(!is_there(server), "the server is left behind");
+    assert_eq!(entries(scratch.path()), 0, "its data is left behind");
+}
+
+#[test]
+fn a_path_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let (fake, folder) = (Fake::start(HONEST), Out::new());
+    let out = folder.path().join(std::ffi::OsStr::from_bytes(b"b\xff"));
+    let mut command = command(&format!("run resolve -c 4 --target http://{}", fake.address));
+    let ended = run(command.args(BRIEF).arg("--out").arg(&out));
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    assert!(out.join("report.json").exists());
+}
+
 #[test]
 fn a_second_interrupt_ends_at_once() {
     let fake = Fake::start(HONEST);
@@ -136,11 +173,15 @@ fn failed(ended: &Ended, out: &Out, how: How, said: &[&str]) {
 
 /// A program that says it is the jeton that `fake` is, and does `script` afterwards.
 fn stand_in(folder: &Out, fake: &Fake, script: &str) -> PathBuf {
-    let program = folder.path().join("jeton");
     let ready = format!("jeton ready: data=http://{0} admin=http://{0} tokens=0", fake.address);
-    let text = format!(
-        "#!/bin/sh\n[ $1 = --version ] && echo jeton 0.0.0 && exit\necho '{ready}'\n{script}\n"
-    );
+    stand_in_that(folder, &format!("echo '{ready}'\n{script}"))
+}
+
+/// A program in place of jeton that does `script`.
+fn stand_in_that(folder: &Out, script: &str) -> PathBuf {
+    let program = folder.path().join("jeton");
+    let version = "[ $1 = --version ] && echo jeton 0.0.0 && exit";
+    let text = format!("#!/bin/sh\n{version}\n{script}\n");
     std::fs::write(&program, text).expect("a file");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, mode).expect("a mode");
