@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -41,6 +41,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// Sets reports side by side, and says where the difference is noise
     Compare(CompareArgs),
+    /// Adds up the reports of generators that put load on one server at the same time
+    Merge(MergeArgs),
     /// Measures jeton beside Redis, Valkey, memcached and the floor, and writes the table of ratios
     Peers(PeersArgs),
     /// Builds two revisions of this repository and says whether the second is slower
@@ -68,6 +70,10 @@ struct RunArgs {
     /// Searches the highest rate that keeps the objectives (see --slo)
     #[arg(long)]
     find_max: bool,
+    /// When the load begins (its warm-up), such as 2026-11-26T15:00:00Z: for generators on several
+    /// machines, whose reports `loadtest merge` adds up
+    #[arg(long, value_name = "RFC 3339", conflicts_with = "find_max")]
+    start_at: Option<jiff::Timestamp>,
     #[command(flatten)]
     flags: WorkloadFlags,
 }
@@ -117,6 +123,16 @@ struct CompareArgs {
 }
 
 #[derive(Debug, Args)]
+struct MergeArgs {
+    /// The reports: report.json or the directory it is in
+    #[arg(value_name = "REPORT", num_args = 2.., required = true)]
+    reports: Vec<PathBuf>,
+    /// Where report.json and report.html of all go
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct ListArgs {
     /// Prints the file of this workload, to begin one's own with
     #[arg(value_name = "NAME")]
@@ -158,6 +174,7 @@ impl Cli {
         let passed = match self.command {
             Command::Compare(arguments) => return arguments.run(),
             Command::Run(arguments) => return arguments.run(),
+            Command::Merge(arguments) => return arguments.run(),
             Command::Peers(arguments) => compare_peers(&arguments),
             Command::Gate(arguments) => {
                 end_on_interrupt(None)?;
@@ -198,6 +215,7 @@ impl RunArgs {
             server_pid: self.server.server_pid,
             command: command_line(),
             stop: stop_on_interrupt()?,
+            start_at: self.start_at,
         };
         if let Some(directory) = &self.out {
             file::set_aside(directory)?;
@@ -206,15 +224,28 @@ impl RunArgs {
         let report =
             if self.find_max { search::run(&job, &mut live)? } else { run::run(&job, &mut live)? };
         live.finish();
-        // Before anything is printed: a terminal that is gone, or a full disk behind standard
-        // output, must not cost the report.
-        let written = self.out.as_deref().map(|directory| file::write(directory, &report));
-        let printed = print(&table::render(&report, table::colours()));
-        if let Some((json, html)) = written.transpose()? {
-            print(&format!("written: {} and {}\n", json.display(), html.display()))?;
-        }
-        printed?;
-        Ok(Outcome::from(report.verdict()))
+        hand_over(&report, self.out.as_deref())
+    }
+}
+
+/// Writes and prints a report.
+fn hand_over(report: &Report, out: Option<&Path>) -> Result<Outcome> {
+    // Before anything is printed: a terminal that is gone, or a full disk behind standard output,
+    // must not cost the report.
+    let written = out.map(|directory| file::write(directory, report));
+    let printed = print(&table::render(report, table::colours()));
+    if let Some((json, html)) = written.transpose()? {
+        print(&format!("written: {} and {}\n", json.display(), html.display()))?;
+    }
+    printed?;
+    Ok(Outcome::from(report.verdict()))
+}
+
+impl MergeArgs {
+    fn run(self) -> Result<Outcome> {
+        let reports = self.reports.iter().map(|path| file::read(path));
+        let merged = crate::merge::merge(&reports.collect::<Result<Vec<_>>>()?)?;
+        hand_over(&merged, Some(&self.out))
     }
 }
 
@@ -226,6 +257,7 @@ fn compare_peers(arguments: &PeersArgs) -> Result<bool> {
         server_pid: None,
         command: command_line(),
         stop: stop_on_interrupt()?,
+        start_at: None,
     };
     let mut live = Live::stderr();
     let peers = peers::run(arguments, &job, &mut live)?;

@@ -188,12 +188,12 @@ fn functions(text: &str) -> Vec<Function> {
     starts
         .map(|(n, name)| {
             let indent = lines[n].len() - lines[n].trim_start().len();
+            let same_indent = |line: &str| line.len() - line.trim_start().len() == indent;
             let closes = |line: &&str| {
                 let rest = line.trim_start();
-                let same_indent = line.len() - rest.len() == indent;
-                same_indent && (rest == "}" || rest.starts_with("})")) || rest.ends_with("{}")
+                same_indent(line) && (rest == "}" || rest.starts_with("})")) || rest.ends_with("{}")
             };
-            let declared_only = |line: &&str| line.ends_with(';') && !line.starts_with(' ');
+            let declared_only = |line: &&str| line.ends_with(';') && same_indent(line);
             let one_line = lines[n].ends_with('}') || lines[n].ends_with(';');
             let rest = lines[n..].iter().skip(1);
             let more = rest.take_while(|line| !closes(line) && !declared_only(line)).count() + 1;
@@ -264,11 +264,12 @@ fn tidy_finds_what_it_looks_for() {
 
 #[test]
 fn tidy_knows_where_a_function_ends() {
-    let text = "trait T {\n    fn declared(&self);\n\
+    let text = "trait T {\n    fn declared(&self);\n    fn wide(\n        a: u8,\n    ) -> u8;\n\
                 \x20   pub(crate) async fn two(\n        a: u8,\n    ) -> u8 {\n\
                 \x20       a\n    }\n}\nfn one() {}\npub const fn three() {\n    {\n    }\n}\n";
     let found: Vec<_> =
         functions(text).into_iter().map(|f| (f.name, f.first_line, f.lines)).collect();
-    let wanted = [("declared", 2, 1), ("two", 3, 5), ("one", 9, 1), ("three", 10, 4)];
+    let wanted =
+        [("declared", 2, 1), ("wide", 3, 3), ("two", 6, 5), ("one", 12, 1), ("three", 13, 4)];
     assert_eq!(found, wanted.map(|(name, line, lines)| (name.to_owned(), line, lines)));
 }

@@ -3,7 +3,7 @@
 //! jeton: sync ← vocabulary ← store, wheel, wal ← engine ← http ← config, cli, main
 //!
 //! loadtest: failure, console, quantity, stats ← workload ← protocol, traffic, report::model ← target ← drive
-//! ← report ← run, compare ← peers, gate ← cli, main
+//! ← report ← run, compare, merge, outcome ← peers, gate ← cli, main
 
 use crate::tidy::{Source, sources, without_comment};
 
@@ -55,7 +55,7 @@ const CRATES: [Layered; 2] = [
             &["target"],
             &["drive"],
             &["report"],
-            &["run", "compare"],
+            &["run", "compare", "merge", "outcome"],
             &["peers", "gate"],
             &["cli", "main"],
         ],

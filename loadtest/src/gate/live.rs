@@ -105,6 +105,7 @@ impl Server {
             server_pid: None,
             command: Vec::new(),
             stop: Arc::new(AtomicBool::new(false)),
+            start_at: None,
         };
         Ok(Self {
             binary: binary.to_owned(),

@@ -14,13 +14,18 @@ pub fn target(report: &Report) -> String {
 /// Cores, memory and system of the harness.
 pub fn machine(report: &Report) -> String {
     let machine = &report.machine;
-    format!(
-        "{} × {}, {}, {}",
-        machine.cores,
-        machine.cpu,
-        units::bytes(machine.memory_bytes),
-        machine.system
-    )
+    let others = match report.parts.len() {
+        0 | 1 => String::new(),
+        parts => format!("{parts} generators, the first on "),
+    };
+    others
+        + &format!(
+            "{} × {}, {}, {}",
+            machine.cores,
+            machine.cpu,
+            units::bytes(machine.memory_bytes),
+            machine.system
+        )
 }
 
 /// How it was asked: `64 connections, HTTP/1.1, as fast as answers come, 10s after 2s of warm-up`.

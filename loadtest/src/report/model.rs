@@ -56,6 +56,9 @@ pub struct Report {
     pub others_cpu_s: Option<f64>,
     /// One for each objective of the workload.
     pub objectives: Vec<ObjectiveReport>,
+    /// The generators that it is merged of; none where one made it.
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// The search for the highest rate, where there was one; the rest of the report is of the
     /// highest rate that kept the objectives.
     pub search: Option<Search>,
@@ -98,6 +101,19 @@ pub struct Target {
     pub config: Option<BTreeMap<String, String>>,
 }
 
+/// One generator of several.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Part {
+    /// RFC 3339.
+    pub started_at: String,
+    /// What it ran on.
+    pub machine: Machine,
+    /// Its command line.
+    pub command: Vec<String>,
+    /// Its answers.
+    pub requests: u64,
+}
+
 /// How a run ended that did not go as planned.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Ended {
@@ -137,6 +153,9 @@ pub struct Generator {
     pub disturbed_s: f64,
     /// Answers of that time; they decide on no objective.
     pub disturbed_requests: u64,
+    /// As [`Latency::histogram`], of these answers; empty where there were none.
+    #[serde(default)]
+    pub disturbed_histogram: String,
 }
 
 /// Counts of the measured part.

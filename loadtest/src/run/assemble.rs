@@ -72,6 +72,7 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
             .iter()
             .map(|one| judge::objective(one, &all, &clean))
             .collect(),
+        parts: Vec::new(),
         search: None,
         workload,
     }
@@ -126,6 +127,10 @@ fn generator(record: &Record) -> Generator {
         waited_s: record.waited_ns as f64 / NS_PER_S,
         disturbed_s: disturbed_ns as f64 / NS_PER_S,
         disturbed_requests: record.disturbed_ns.len(),
+        disturbed_histogram: match record.disturbed_ns.is_empty() {
+            true => String::new(),
+            false => Latency::from_histogram(&record.disturbed_ns).histogram,
+        },
     }
 }
 

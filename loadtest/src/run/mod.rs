@@ -1,14 +1,15 @@
 //! One run from begin to end: reach the server, issue the population, put load on it, report.
 
 mod assemble;
-mod judge;
+pub mod judge;
 pub mod search;
 pub mod subject;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::drive::session::{Measured, Observer, Session, Spec};
+use crate::drive::session::{Length, Measured, Observer, Session, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::{Ended, How, Report};
 use crate::run::subject::Subject;
@@ -38,6 +39,9 @@ pub struct Job {
     pub command: Vec<String>,
     /// Ends it early.
     pub stop: Arc<AtomicBool>,
+    /// When the load begins, in the machine's time; as soon as the tokens are there where it is
+    /// not given.
+    pub start_at: Option<jiff::Timestamp>,
 }
 
 impl Job {
@@ -171,15 +175,48 @@ fn check_load(load: &Measured, job: &Job) -> Result<()> {
 /// As [`Bench::set_up`] and [`Bench::measure`].
 pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
     let mut bench = Bench::set_up(job, observer)?;
+    if let Some(at) = job.start_at {
+        observer.phase(&format!("waiting until {at}"), Length::Open);
+        begin_at(at, job)?;
+    }
     let mut report = bench.measure(job.workload.load.rate, observer)?;
     bench.finish(&mut report);
     Ok(report)
 }
 
 fn now() -> String {
+    wall_clock().map(|at| format!("{at:.3}")).unwrap_or_default()
+}
+
+fn wall_clock() -> Option<jiff::Timestamp> {
     #[expect(clippy::disallowed_methods, reason = "the edge: a report says when it was made")]
     let now = std::time::SystemTime::now();
-    jiff::Timestamp::try_from(now).map(|at| format!("{at:.3}")).unwrap_or_default()
+    jiff::Timestamp::try_from(now).ok()
+}
+
+/// How often a wait looks whether a signal came.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Waits until then. A generator that is late would measure another time than the others.
+///
+/// # Errors
+/// It is past already, or a signal came.
+fn begin_at(at: jiff::Timestamp, job: &Job) -> Result<()> {
+    let left = || {
+        let left = at.duration_since(wall_clock().unwrap_or(at));
+        Duration::try_from(left).ok()
+    };
+    if left().is_none() {
+        let problem = "is past: the tokens were issued only now; choose a later time";
+        return Err(Failure::Input(format!("--start-at {at}: {problem}")));
+    }
+    while let Some(left) = left().filter(|left| !left.is_zero()) {
+        if job.is_stopped() {
+            return Err(Failure::Input("stopped before anything was measured".to_owned()));
+        }
+        std::thread::sleep(left.min(LOOK));
+    }
+    Ok(())
 }
 
 /// Lets this process open as many descriptors as the system allows it.

@@ -13,6 +13,7 @@ mod fake;
 mod harness;
 mod lies;
 mod measured;
+mod merge;
 mod runs;
 mod search;
 mod stalls;
