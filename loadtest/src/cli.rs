@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::console::{print, say};
 use crate::failure::{Failure, Result};
 use crate::gate::{self, GateArgs};
+use crate::history::{self, Entry, HistoryArgs, ShowArgs};
 use crate::outcome::Outcome;
 use crate::peers::{self, PeersArgs};
 use crate::report::live::Live;
@@ -19,7 +20,7 @@ use crate::report::model::Report;
 use crate::report::{file, table};
 use crate::run::{self, Job, search};
 use crate::target::process::end_on_interrupt;
-use crate::target::{Address, Kind, Options, bound, floor};
+use crate::target::{Address, Kind, Options, bound, floor, probe};
 use crate::workload::Workload;
 use crate::workload::flags::WorkloadFlags;
 use crate::workload::named;
@@ -47,6 +48,8 @@ enum Command {
     Peers(PeersArgs),
     /// Builds two revisions of this repository and says whether the second is slower
     Gate(Box<GateArgs>),
+    /// Draws what run and gate measured of each commit, and finds where it changed
+    History(ShowArgs),
     /// The workloads that come with the harness
     List(ListArgs),
     /// Becomes another program, which ends with the harness
@@ -74,6 +77,12 @@ struct RunArgs {
     /// machines, whose reports `loadtest merge` adds up
     #[arg(long, value_name = "RFC 3339", conflicts_with = "find_max")]
     start_at: Option<jiff::Timestamp>,
+    #[command(flatten)]
+    history: HistoryArgs,
+    /// The revision that is measured, for --history; else that of the repository that the harness
+    /// was built in
+    #[arg(long, value_name = "REV", requires = "history")]
+    commit: Option<String>,
     #[command(flatten)]
     flags: WorkloadFlags,
 }
@@ -180,6 +189,7 @@ impl Cli {
                 end_on_interrupt(None)?;
                 return gate::main(&arguments);
             }
+            Command::History(arguments) => history::main(&arguments).map(|()| true),
             Command::List(arguments) => arguments.run(),
             Command::Bound(arguments) => {
                 Err(bound::become_bound(arguments.parent, &arguments.words))
@@ -208,6 +218,7 @@ impl RunArgs {
                 kind.name()
             )));
         }
+        self.check_history(&address)?;
         let job = Job {
             workload,
             address,
@@ -224,7 +235,28 @@ impl RunArgs {
         let report =
             if self.find_max { search::run(&job, &mut live)? } else { run::run(&job, &mut live)? };
         live.finish();
-        hand_over(&report, self.out.as_deref())
+        // Before anything is printed too, and also where the report could not be written.
+        let added = self
+            .history
+            .history
+            .as_deref()
+            .map(|path| Entry::of_run(&report, self.commit.as_deref())?.append(path));
+        let outcome = hand_over(&report, self.out.as_deref())?;
+        added.transpose()?;
+        Ok(outcome)
+    }
+
+    /// Before anything is measured: which revision it is, and whether the file can be written.
+    fn check_history(&self, address: &Address) -> Result<()> {
+        let Some(path) = &self.history.history else { return Ok(()) };
+        let is_built_here =
+            matches!(address, Address::Start(Kind::Jeton)) && self.server.server_bin.is_none();
+        if self.commit.is_none() && !(is_built_here && probe::harness().commit.is_some()) {
+            return Err(Failure::Input(
+                "--history: --commit must say which revision of the server is measured".to_owned(),
+            ));
+        }
+        history::prepare(path)
     }
 }
 

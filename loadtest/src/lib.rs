@@ -8,6 +8,7 @@ pub mod console;
 pub mod drive;
 pub mod failure;
 pub mod gate;
+pub mod history;
 pub mod merge;
 pub mod outcome;
 pub mod peers;

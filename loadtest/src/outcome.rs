@@ -34,6 +34,15 @@ impl Outcome {
         if passed { Self::Passed } else { Self::Failed }
     }
 
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Undecided => "undecided",
+        }
+    }
+
     /// 0, 1 and 3; 2 is for what could not run.
     pub fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {

@@ -3,7 +3,7 @@
 //! jeton: sync ← vocabulary ← store, wheel, wal ← engine ← http ← config, cli, main
 //!
 //! loadtest: failure, console, quantity, stats ← workload ← protocol, traffic, report::model ← target ← drive
-//! ← report ← run, compare, merge, outcome ← peers, gate ← cli, main
+//! ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main
 
 use crate::tidy::{Source, sources, without_comment};
 
@@ -56,7 +56,7 @@ const CRATES: [Layered; 2] = [
             &["drive"],
             &["report"],
             &["run", "compare", "merge", "outcome"],
-            &["peers", "gate"],
+            &["peers", "gate", "history"],
             &["cli", "main"],
         ],
     },

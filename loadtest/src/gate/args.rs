@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use super::decide::Plan;
 use super::pairs::Limits;
 use crate::failure::{Failure, Result};
+use crate::history::HistoryArgs;
 use crate::quantity::Span;
 use crate::workload::flags::check;
 use crate::workload::{Workload, named};
@@ -65,9 +66,13 @@ pub struct GateArgs {
     /// How long each server of a pair is measured, in short slices by turns: 500ms to 1h.
     #[arg(long, value_name = "TIME", default_value = "2s")]
     pub duration: Span,
-    /// Where gate.json and gate.md go; without it gate/report in the target directory.
+    /// Where gate.json, gate.md, gate.junit.xml, gate.bmf.json and gate.smaller-is-better.json go;
+    /// without it gate/report in the target directory.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Where the figures of the head are kept.
+    #[command(flatten)]
+    pub history: HistoryArgs,
     /// Removes what earlier gates have built, before it begins.
     #[arg(long)]
     pub clean: bool,

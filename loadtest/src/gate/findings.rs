@@ -98,6 +98,14 @@ impl Findings {
         }
     }
 
+    /// The greatest ratio of instruction counts allowed; none where none were compared.
+    pub fn limit(&self) -> Option<f64> {
+        match &self.instructions {
+            Instructions::Compared { limit, .. } => Some(*limit),
+            Instructions::NotRun { .. } | Instructions::HeadFails { .. } => None,
+        }
+    }
+
     /// How many comparisons said something. A gate without one is no pass: nothing was compared.
     pub fn decided(&self) -> usize {
         self.verdicts().filter(|verdict| verdict.decides()).count()

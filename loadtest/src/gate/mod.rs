@@ -8,8 +8,8 @@
 //!
 //! In reading order: `args`; `verdict` (what it can say); `decide` (the rule, without I/O); `pairs`
 //! (who is measured when) and `live` (how); `counts` (what the bench wrote) and `instructions`;
-//! `revision`, `build`, `tools` and `process` (git, cargo, valgrind); `findings` and `summary` (what
-//! it came to, for machines and for people).
+//! `revision`, `build`, `tools` and `process` (git, cargo, valgrind); `findings`, `summary` and `junit`
+//! (what it came to, for machines and for people).
 
 pub mod args;
 mod build;
@@ -17,6 +17,7 @@ pub mod counts;
 pub mod decide;
 pub mod findings;
 mod instructions;
+mod junit;
 mod live;
 pub mod pairs;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::time::Instant;
 
 use crate::console;
 use crate::failure::Result;
+use crate::history::{self, export};
 use crate::outcome::Outcome;
 use crate::report::file;
 use crate::workload::Workload;
@@ -56,6 +58,7 @@ use revision::Repository;
 pub fn main(args: &GateArgs) -> Result<Outcome> {
     let workloads = args.workloads()?;
     args.check(workloads.len())?;
+    args.history.history.as_deref().map_or(Ok(()), history::prepare)?;
     let repository = Repository::here()?;
     let folder = repository.target_dir()?.join("gate");
     if args.clean {
@@ -69,7 +72,9 @@ pub fn main(args: &GateArgs) -> Result<Outcome> {
     let findings = measured?;
     removed?;
     let out = args.out.clone().unwrap_or_else(|| folder.join("report"));
-    write(&findings, &out)?;
+    let entry = history::Entry::of_gate(&findings, crate::run::now());
+    write(&findings, &entry, &out)?;
+    args.history.history.as_deref().map_or(Ok(()), |path| entry.append(path))?;
     say(&format!("written: {}", out.join("gate.md").display()));
     console::print(&summary::text(&findings))?;
     Ok(findings.outcome())
@@ -137,8 +142,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn write(findings: &Findings, out: &Path) -> Result<()> {
+fn write(findings: &Findings, entry: &history::Entry, out: &Path) -> Result<()> {
     file::prepare(out)?;
-    file::replace(&out.join("gate.json"), findings.to_json()?.as_bytes())?;
-    file::replace(&out.join("gate.md"), summary::markdown(findings).as_bytes())
+    let write = |name: &str, text: String| file::replace(&out.join(name), text.as_bytes());
+    write("gate.json", findings.to_json()?)?;
+    write("gate.md", summary::markdown(findings))?;
+    write("gate.junit.xml", junit::xml(findings))?;
+    write("gate.bmf.json", export::bencher(entry).to_string())?;
+    write("gate.smaller-is-better.json", export::smaller_is_better(entry).to_string())
 }

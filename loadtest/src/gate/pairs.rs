@@ -46,18 +46,16 @@ pub enum Fault {
     Head(Failure),
 }
 
+/// A pair, or whose fault it is that there is none.
+pub type Measured = std::result::Result<Pair, Fault>;
+
 /// Makes one pair: starts both servers, loads them by turns, stops them.
 pub trait Measure {
     /// Puts `workload` on both.
     ///
     /// # Errors
     /// A server does not start or answers wrongly, or what it used is not known.
-    fn pair(
-        &mut self,
-        binaries: &Binaries,
-        workload: &Workload,
-        base_first: bool,
-    ) -> std::result::Result<Pair, Fault>;
+    fn pair(&mut self, both: &Binaries, workload: &Workload, base_first: bool) -> Measured;
 }
 
 /// Which ratios head / base are allowed.

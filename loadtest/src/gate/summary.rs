@@ -1,15 +1,19 @@
 //! What a gate came to, for people: markdown for the summary of a CI job, and text for a terminal.
 
+use super::counts::FunctionChange;
 use super::findings::{Findings, Instructions};
 use super::pairs::Comparison;
 use super::revision::Revision;
 use super::verdict::Verdict;
 use crate::outcome::Outcome;
 
+/// The first line of the markdown: by it a bot finds its comment of the last push, and replaces it.
+const MARK: &str = "<!-- loadtest gate -->";
+
 /// The whole of it as markdown.
 pub fn markdown(findings: &Findings) -> String {
     let mut text = format!(
-        "## Regression gate: {}\n\nbase {}\nhead {}\n\n",
+        "{MARK}\n## Regression gate: {}\n\nbase {}\nhead {}\n\n",
         verdict(findings),
         revision(&findings.base),
         revision(&findings.head)
@@ -66,35 +70,25 @@ fn notable(findings: &Findings) -> Vec<String> {
     if let Instructions::Compared { limit, functions, .. } = &findings.instructions {
         let of = |wanted| functions.iter().filter(move |change| change.verdict == wanted);
         for change in of(Verdict::Fail) {
-            lines.push(format!(
-                "**FAIL** `{}`: instructions {} → {} an operation, ratio {:.4}, allowed {limit:.4}",
-                change.function,
-                number(change.base),
-                number(change.head),
-                change.ratio.unwrap_or(f64::NAN),
-            ));
+            let line = function(change, Some(*limit));
+            lines.push(format!("**FAIL** `{}`: {line}", change.function));
         }
         for change in of(Verdict::Gone) {
-            lines.push(format!(
-                "**FAIL** `{}`: the base has it and the head does not (--allow-missing {0})",
-                change.function
-            ));
+            lines.push(format!("**FAIL** `{}`: {}", change.function, function(change, None)));
         }
         for change in of(Verdict::New) {
-            lines.push(format!("new `{}`: nothing to compare with", change.function));
+            lines.push(format!("new `{}`: {}", change.function, function(change, None)));
         }
     }
     for wanted in [Verdict::Fail, Verdict::Undecided] {
         let is_it = |comparison: &&Comparison| comparison.verdict == Some(wanted);
         for comparison in findings.comparisons.iter().filter(is_it) {
             lines.push(format!(
-                "**{}** {}, {}: ratio {}, allowed {}, after {} pairs",
+                "**{}** {}, {}: {}",
                 wanted.name(),
                 comparison.workload,
                 comparison.metric.name(),
-                ratio(comparison),
-                allowed(comparison),
-                comparison.pairs,
+                metric(comparison)
             ));
         }
     }
@@ -103,6 +97,33 @@ fn notable(findings: &Findings) -> Vec<String> {
     }
     lines.extend(findings.notes.iter().cloned());
     lines
+}
+
+/// What is to be said of a function.
+pub fn function(change: &FunctionChange, limit: Option<f64>) -> String {
+    match change.verdict {
+        Verdict::New => "nothing to compare with".to_owned(),
+        Verdict::Gone | Verdict::Dropped => {
+            format!("the base has it and the head does not (--allow-missing {})", change.function)
+        }
+        Verdict::Pass | Verdict::Fail | Verdict::Undecided => format!(
+            "instructions {} → {} an operation, ratio {:.4}, allowed {:.4}",
+            number(change.base),
+            number(change.head),
+            change.ratio.unwrap_or(f64::NAN),
+            limit.unwrap_or(f64::NAN)
+        ),
+    }
+}
+
+/// What is to be said of a metric that decides.
+pub fn metric(comparison: &Comparison) -> String {
+    format!(
+        "ratio {}, allowed {}, after {} pairs",
+        ratio(comparison),
+        allowed(comparison),
+        comparison.pairs
+    )
 }
 
 /// What a program said, as a part of a line.
@@ -188,7 +209,6 @@ fn revision(revision: &Revision) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::counts::FunctionChange;
     use crate::gate::pairs::Metric;
     use crate::stats::Interval;
 
@@ -290,6 +310,19 @@ mod tests {
         functions.comparisons.clear();
         assert_eq!(functions.outcome(), Outcome::Failed, "instructions alone can fail");
         assert!(functions.to_json().unwrap().contains("\"verdict\": \"fail\""));
+    }
+
+    #[test]
+    fn junit_has_a_test_for_each_comparison() {
+        let mut findings = findings();
+        findings.faults.push("head: \u{1b}[1m<said> \"no\" & left".to_owned());
+        let xml = crate::gate::junit::xml(&findings);
+        assert!(xml.contains("tests=\"6\" failures=\"3\" errors=\"0\" skipped=\"2\""), "{xml}");
+        assert_eq!(xml.matches("<testcase ").count(), 6);
+        assert_eq!(xml.matches("</testcase>").count(), 6);
+        assert!(!xml.contains("<said>") && !xml.contains('\u{1b}') && !xml.contains("& "), "{xml}");
+        assert!(xml.contains("name=\"resolve, CPU per request\""), "{xml}");
+        assert!(markdown(&findings).starts_with("<!-- loadtest gate -->\n## Regression gate"));
     }
 
     #[test]

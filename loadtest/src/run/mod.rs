@@ -184,7 +184,8 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
     Ok(report)
 }
 
-fn now() -> String {
+/// The time of the day, as RFC 3339 has it.
+pub fn now() -> String {
     wall_clock().map(|at| format!("{at:.3}")).unwrap_or_default()
 }
 

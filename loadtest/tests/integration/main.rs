@@ -11,6 +11,7 @@ mod compare;
 mod ends;
 mod fake;
 mod harness;
+mod history;
 mod lies;
 mod measured;
 mod merge;
