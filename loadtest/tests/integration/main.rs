@@ -10,6 +10,7 @@ mod bad_input;
 mod compare;
 mod ends;
 mod fake;
+mod gate;
 mod harness;
 mod history;
 mod lies;
