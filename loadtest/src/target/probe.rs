@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::process::{self, Process};
@@ -134,7 +135,10 @@ fn version_in(text: &str) -> Option<&str> {
 /// This harness: its version, and the commit of the repository it was built in where that is still
 /// there, with `+` where files were changed since.
 pub fn harness() -> Harness {
-    Harness { version: env!("CARGO_PKG_VERSION").to_owned(), commit: commit() }
+    // git takes as long as a slice of the gate; what was built does not change.
+    static COMMIT: OnceLock<Option<String>> = OnceLock::new();
+    let commit = COMMIT.get_or_init(commit).clone();
+    Harness { version: env!("CARGO_PKG_VERSION").to_owned(), commit }
 }
 
 fn commit() -> Option<String> {
