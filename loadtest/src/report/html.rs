@@ -199,7 +199,10 @@ pub fn page(report: &Report) -> String {
     sections.push(repeat(report));
     let page = Page {
         title: report.workload.name.clone(),
-        badge: Some(Badge { text: verdict.text().to_owned(), good: verdict == Verdict::Passed }),
+        badge: Some(Badge {
+            text: report.verdict_text().to_owned(),
+            good: verdict == Verdict::Passed,
+        }),
         lead: lead(report),
         notes: describe::doubts(report),
         tiles: tiles(report),

@@ -76,7 +76,7 @@ pub fn harmless(text: &str) -> String {
 
 fn heading(text: &mut String, report: &Report, colours: bool) {
     let verdict = report.verdict();
-    let painted = paint(verdict.text(), verdict == Verdict::Passed, colours);
+    let painted = paint(report.verdict_text(), verdict == Verdict::Passed, colours);
     let _ = writeln!(text, "\n{}: {painted}", harmless(&report.workload.name));
     let _ = writeln!(text, "{}", harmless(&describe::target(report)));
     let _ = writeln!(text, "harness on {}", harmless(&describe::machine(report)));

@@ -78,6 +78,14 @@ impl Report {
         }
     }
 
+    /// The verdict for a heading. Without an objective nothing was asked that could be passed.
+    pub fn verdict_text(&self) -> &'static str {
+        match self.verdict() {
+            Verdict::Passed if self.objectives.is_empty() => "no wrong answers",
+            verdict => verdict.text(),
+        }
+    }
+
     /// Whether all was right and every objective kept.
     pub fn passed(&self) -> bool {
         self.verdict() == Verdict::Passed
@@ -101,6 +109,14 @@ mod tests {
 
     fn ended(how: How) -> Option<Ended> {
         Some(Ended { how, reason: "for a reason".to_owned() })
+    }
+
+    #[test]
+    fn nothing_is_passed_where_nothing_was_asked() {
+        let mut report = report();
+        assert_eq!(report.verdict_text(), "passed");
+        report.objectives.clear();
+        assert_eq!((report.verdict_text(), report.passed()), ("no wrong answers", true));
     }
 
     #[test]

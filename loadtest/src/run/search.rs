@@ -206,7 +206,8 @@ fn kept(report: &Report) -> Kept {
     let came: u64 = report.slices.iter().map(|slice| slice.requests).sum();
     let fell_behind = ((came + UNDER_WAY) as f64) < report.totals.requests as f64 * ACHIEVED_MIN;
     let any = |kept| report.objectives.iter().any(|objective| objective.kept == kept);
-    let is_disturbed = report.generator.disturbed_s > 0.0;
+    // A short disturbance does not explain requests that found no free connection.
+    let is_disturbed = report.generator.disturbed_s > 0.0 && !report.totals.queue_grew;
     if any(Kept::No) || fell_behind && !is_disturbed {
         Kept::No
     } else if any(Kept::Undecided) || fell_behind || report.ended.is_some() {

@@ -81,7 +81,7 @@ fn nothing_goes_on_when_the_harness_is_killed() {
 #[test]
 fn a_signal_ends_a_harness_that_waits_for_a_server() {
     let (folder, scratch) = (Out::new(), Out::new());
-    let program = stand_in_that(&folder, "echo begun >&2; exec sleep 60");
+    let program = stand_in_that(&folder, "while :; do sleep 0.05; done");
     let mut command = command(LONG);
     command.arg("--server-bin").arg(program).arg("--scratch").arg(scratch.path());
     let running = Running::start(&mut command);

@@ -15,8 +15,10 @@ fn found() -> (f64, String) {
     command.args(["--slo", "p50=100ms", "--rate", "200", "--arrivals", "uniform", "-c", "32"]);
     command.args(["--population", "32", "--warm-up", "0s", "--duration", "600ms"]);
     let (ended, report) = reported(&mut command);
-    assert_eq!(ended.code, Some(0), "{}", ended.said());
     let search = report.search.as_ref().expect("a search");
+    // On a machine that disturbs the harness the answer is in doubt, and is the same.
+    let code = if search.doubt.is_some() { 3 } else { 0 };
+    assert_eq!(ended.code, Some(code), "{}", ended.said());
     let rate = search.rate.expect("it found one");
     for kept in [Kept::Yes, Kept::No] {
         assert!(search.steps.iter().any(|step| step.kept == kept), "{search:?}");
