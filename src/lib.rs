@@ -107,7 +107,7 @@
 //! - **P9** No token and no payload in a log line, a metric, an error or `Debug`. *`secrecy`,
 //!   `p9_…` beside what they protect*
 //! - **P10** Unknown, expired, consumed, revoked and somebody else's look the same from outside.
-//!   *`api_resolve`, `api_errors`, `access`, `guard`, `quota`*
+//!   *`api_resolve`, `api_errors`, `api_lists`, `access`, `guard`, `quota`*
 //!
 //! # Deliberately absent
 //!

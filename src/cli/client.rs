@@ -11,10 +11,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::out::{self, OutputError};
-use super::target::{ReferenceArgs, ServerArg, Target, Tokens};
+use super::target::{ReferenceArgs, ServerArg, Target};
 use super::wire::{Answer, WireError};
 use super::{FAILED, MISTAKEN, UNANSWERED};
-use crate::token::Token;
 
 /// How many tokens one request names.
 const BATCH_LEN: usize = 500;
@@ -63,6 +62,17 @@ pub(super) struct ConsumeArgs {
     idempotency_key: Option<String>,
 }
 
+/// `jeton extend`
+#[derive(Args, Clone, Debug)]
+pub(super) struct ExtendArgs {
+    #[command(flatten)]
+    target: Target,
+
+    /// How long each token lives from now on, such as 15m; an extension never shortens
+    #[arg(long, value_name = "DURATION")]
+    ttl: String,
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
@@ -70,10 +80,8 @@ pub(super) enum ClientError {
     Wire(#[from] WireError),
     #[error("the payload is not valid JSON (line {line}, column {column})")]
     Payload { line: usize, column: usize },
-    #[error("give at least one token, - or, to resolve and consume, an order (--order-number …)")]
+    #[error("give at least one token, - or an order (--order-number …)")]
     NoTarget,
-    #[error("number {0} is not a token")]
-    NotAToken(usize),
     #[error("{status}: {detail}")]
     Refused { status: u16, detail: String },
     #[error(
@@ -112,7 +120,6 @@ impl ClientError {
             ClientError::NotFound(_) => FAILED,
             ClientError::Payload { .. }
             | ClientError::NoTarget
-            | ClientError::NotAToken(_)
             | ClientError::Input(_)
             | ClientError::KeyFile { .. } => MISTAKEN,
             ClientError::Answer | ClientError::Runtime(_) | ClientError::Output { .. } => {
@@ -211,7 +218,7 @@ fn object(fields: &[(&str, Box<RawValue>)]) -> Vec<u8> {
 }
 
 pub(super) fn resolve(target: &Target) -> Result<(), ClientError> {
-    print_payloads(target, "/v1/resolve", None, "")
+    print_found(target, &Asked { path: "/v1/resolve", ..Asked::default() })
 }
 
 pub(super) fn consume(args: &ConsumeArgs) -> Result<(), ClientError> {
@@ -220,36 +227,62 @@ pub(super) fn consume(args: &ConsumeArgs) -> Result<(), ClientError> {
         None => "; uses were taken, and payloads that were not printed are lost",
         Some(_) => "; uses were taken: the same command prints the payloads again",
     };
-    print_payloads(&args.target, "/v1/consume", key, lost)
+    print_found(&args.target, &Asked { path: "/v1/consume", key, lost, ttl: None })
 }
 
-/// Prints a payload a line, in the order of the tokens; says which were not found. `lost` is what
-/// became of payloads that cannot be printed.
-fn print_payloads(
-    target: &Target,
-    path: &str,
-    key: Option<&str>,
+pub(super) fn status(target: &Target) -> Result<(), ClientError> {
+    print_found(target, &Asked { path: "/v1/status", ..Asked::default() })
+}
+
+pub(super) fn extend(args: &ExtendArgs) -> Result<(), ClientError> {
+    let ttl = Some(&*args.ttl);
+    print_found(&args.target, &Asked { path: "/v1/extend", ttl, ..Asked::default() })
+}
+
+/// What is asked for many tokens.
+#[derive(Default)]
+struct Asked<'a> {
+    path: &'a str,
+    /// The `Idempotency-Key`.
+    key: Option<&'a str>,
+    /// A field beside the tokens.
+    ttl: Option<&'a str>,
+    /// What became of answers that cannot be printed.
     lost: &'static str,
-) -> Result<(), ClientError> {
+}
+
+impl Asked<'_> {
+    fn body(&self, tokens: &[Value]) -> Vec<u8> {
+        let mut body = json!({ "tokens": tokens });
+        if let Some(ttl) = self.ttl {
+            body["ttl"] = ttl.into();
+        }
+        body.to_string().into_bytes()
+    }
+}
+
+/// Prints what was found, a line each, in the order of the tokens; says which were not found.
+fn print_found(target: &Target, asked: &Asked<'_>) -> Result<(), ClientError> {
     let items = target.items()?;
     let mut missing = Missing::new(items.len());
     block_on(async {
         let mut wire = target.tokens.server.connect().await?;
         for batch in items.chunks(BATCH_LEN) {
-            let body = json!({ "tokens": batch }).to_string().into_bytes();
-            let answer = wire.send(Method::POST, path, key, Some(body)).await?;
+            let body = asked.body(batch);
+            let answer = wire.send(Method::POST, asked.path, asked.key, Some(body)).await?;
             let answer = expect(answer, &[StatusCode::OK])?;
-            let payloads: Vec<&RawValue> =
+            let found: Vec<&RawValue> =
                 serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
             let mut lines = String::new();
-            for payload in payloads {
-                let is_found = payload.get() != "null";
+            for found in found {
+                let is_found = found.get() != "null";
                 if is_found {
-                    lines.push_str(payload.get());
+                    lines.push_str(found.get());
                     lines.push('\n');
                 }
                 missing.next(is_found);
             }
+            let lost = asked.lost;
             out::print(lines).map_err(|source| ClientError::Output { source, lost })?;
         }
         Ok(())
@@ -257,39 +290,17 @@ fn print_payloads(
     missing.finish()
 }
 
-pub(super) fn revoke(tokens: &Tokens) -> Result<(), ClientError> {
-    each_by_path(tokens, &Method::DELETE, "")
-}
-
-pub(super) fn status(tokens: &Tokens) -> Result<(), ClientError> {
-    each_by_path(tokens, &Method::GET, "/status")
-}
-
-/// Operations that exist only with the token in the path.
-fn each_by_path(tokens: &Tokens, method: &Method, suffix: &str) -> Result<(), ClientError> {
-    let texts = tokens.read()?;
-    let mut missing = Missing::new(texts.len());
+pub(super) fn revoke(target: &Target) -> Result<(), ClientError> {
+    let items = target.items()?;
+    let asked = Asked { path: "/v1/revoke", ..Asked::default() };
     block_on(async {
-        let mut wire = tokens.server.connect().await?;
-        for (number, token) in texts.iter().enumerate() {
-            // Anything else would end up as another path.
-            if Token::parse(token.as_bytes()).is_err() {
-                return Err(ClientError::NotAToken(number + 1));
-            }
-            let path = format!("/v1/tokens/{token}{suffix}");
-            let answer = wire.send(method.clone(), &path, None, None).await?;
-            let is_found = answer.status != StatusCode::NOT_FOUND || detail(&answer.body).is_none();
-            if is_found {
-                let answer = expect(answer, &[StatusCode::OK, StatusCode::NO_CONTENT])?;
-                if !answer.body.is_empty() {
-                    out::print_line(&answer.body)?;
-                }
-            }
-            missing.next(is_found);
+        let mut wire = target.tokens.server.connect().await?;
+        for batch in items.chunks(BATCH_LEN) {
+            let answer = wire.send(Method::POST, asked.path, None, Some(asked.body(batch))).await?;
+            expect(answer, &[StatusCode::NO_CONTENT])?;
         }
         Ok(())
-    })?;
-    missing.finish()
+    })
 }
 
 /// Remembers which tokens were not found, by their place: a token belongs in no message.

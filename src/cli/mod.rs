@@ -28,8 +28,8 @@ mod target;
 mod verify;
 mod wire;
 
-use client::{ConsumeArgs, IssueArgs};
-use target::{Target, Tokens};
+use client::{ConsumeArgs, ExtendArgs, IssueArgs};
+use target::Target;
 
 /// Not found, refused or damaged; a server that could not start or did not end well.
 const FAILED: u8 = 1;
@@ -58,9 +58,11 @@ enum Command {
     /// Take a use of each token and print its payload
     Consume(ConsumeArgs),
     /// Remove each token, whether it is there or not
-    Revoke(Tokens),
+    Revoke(Target),
     /// Print deadline, uses left and size of each token
-    Status(Tokens),
+    Status(Target),
+    /// Move the deadline of each token to --ttl from now, and print it
+    Extend(ExtendArgs),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -116,8 +118,9 @@ pub fn main(process: Process) -> ExitCode {
         Command::Issue(args) => client::finish(client::issue(&args)),
         Command::Resolve(target) => client::finish(client::resolve(&target)),
         Command::Consume(args) => client::finish(client::consume(&args)),
-        Command::Revoke(tokens) => client::finish(client::revoke(&tokens)),
-        Command::Status(tokens) => client::finish(client::status(&tokens)),
+        Command::Revoke(target) => client::finish(client::revoke(&target)),
+        Command::Status(target) => client::finish(client::status(&target)),
+        Command::Extend(args) => client::finish(client::extend(&args)),
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Backup(args) => backup::run(&args),

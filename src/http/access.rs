@@ -206,10 +206,15 @@ pub(super) fn bearer(value: &[u8]) -> Option<&[u8]> {
 /// What an operation needs.
 pub(super) fn scope_of(operation: Operation) -> Option<Scope> {
     match operation {
-        Operation::Issue | Operation::IssueBatch | Operation::Extend => Some(Scope::Issue),
-        Operation::Resolve | Operation::ResolveBatch | Operation::Status => Some(Scope::Resolve),
+        Operation::Issue | Operation::IssueBatch | Operation::Extend | Operation::ExtendBatch => {
+            Some(Scope::Issue)
+        }
+        Operation::Resolve
+        | Operation::ResolveBatch
+        | Operation::Status
+        | Operation::StatusBatch => Some(Scope::Resolve),
         Operation::Consume | Operation::ConsumeBatch => Some(Scope::Consume),
-        Operation::Revoke => Some(Scope::Revoke),
+        Operation::Revoke | Operation::RevokeBatch => Some(Scope::Revoke),
         Operation::Unknown => None,
     }
 }

@@ -22,16 +22,22 @@ pub enum Operation {
     ConsumeBatch,
     /// `PATCH /v1/tokens/{token}`
     Extend,
+    /// `POST /v1/extend`
+    ExtendBatch,
     /// `DELETE /v1/tokens/{token}`
     Revoke,
+    /// `POST /v1/revoke`
+    RevokeBatch,
     /// `GET /v1/tokens/{token}/status`
     Status,
+    /// `POST /v1/status`
+    StatusBatch,
     /// None of these.
     Unknown,
 }
 
 /// All operations, in the order of their numbers.
-pub const OPERATIONS: [(Operation, &str); 10] = [
+pub const OPERATIONS: [(Operation, &str); 13] = [
     (Operation::Issue, "issue"),
     (Operation::IssueBatch, "issue_batch"),
     (Operation::Resolve, "resolve"),
@@ -39,8 +45,11 @@ pub const OPERATIONS: [(Operation, &str); 10] = [
     (Operation::Consume, "consume"),
     (Operation::ConsumeBatch, "consume_batch"),
     (Operation::Extend, "extend"),
+    (Operation::ExtendBatch, "extend_batch"),
     (Operation::Revoke, "revoke"),
+    (Operation::RevokeBatch, "revoke_batch"),
     (Operation::Status, "status"),
+    (Operation::StatusBatch, "status_batch"),
     (Operation::Unknown, "unknown"),
 ];
 

@@ -1,15 +1,20 @@
 //! Extend: a later deadline. The engine keeps it within the issue plus `--max-ttl`,
 //! or what the namespace's quota has.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::json;
+use super::list;
 use super::refusal::engine_problem;
+use super::resolve::ArrayOfPayloads;
 use super::respond::{self, Body, Problem};
 use super::service::Asker;
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
+use crate::time::UnixMillis;
 use crate::token::Digest;
 
 /// `PATCH /v1/tokens/{token}`
@@ -21,14 +26,52 @@ pub(super) async fn one(
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let [ttl] = json::object(&body, &["ttl"])?;
-    let max = worker.config.quotas.ttl_max(&asker.access.digester, worker.config.max_ttl);
+    let max = ttl_max(worker, asker);
     let missing = || Problem::malformed("ttl: the field is missing").about("ttl");
     let ttl = json::ttl(ttl.ok_or_else(missing)?, max)?;
     match asker.trail.call_one(worker, Op::Extend { digest, ttl }).await? {
         Outcome::Extended { deadline } => {
-            let answer = format!(r#"{{"expires_at":"{deadline}"}}"#);
-            Ok(respond::json(headers, StatusCode::OK, answer.into()))
+            Ok(respond::json(headers, StatusCode::OK, text(deadline).into()))
         }
         other => Err(engine_problem(&other)),
     }
+}
+
+/// `POST /v1/extend`: each token by itself; an array in the order asked, `null` where there is
+/// nothing.
+pub(super) async fn batch(
+    worker: &Worker,
+    asker: Asker<'_>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response<Body>, Problem> {
+    let Asker { access, peer, trail, .. } = asker;
+    let (now, max) = (worker.engine.now(), worker.config.max_batch);
+    let by_reference = || worker.guard.look_by_reference(access, peer, now);
+    let (digests, referred, ttl) =
+        list::tokens_and_ttl(&body, access, max, ttl_max(worker, asker), &by_reference)?;
+    drop(body);
+    worker.guard.admit_batch(access, peer, now, digests.len())?;
+    trail.list(&digests, &referred)?;
+    let mut answer = ArrayOfPayloads::new(digests.len(), referred);
+    if !digests.is_empty() {
+        let ops = digests.into_iter().map(|digest| Op::Extend { digest, ttl }).collect();
+        for outcome in trail.call(worker, ops).await? {
+            match outcome {
+                Outcome::Extended { deadline } => answer.push(Some(text(deadline).as_bytes())),
+                Outcome::NotFound => answer.push(None),
+                other => return Err(engine_problem(&other)),
+            }
+        }
+    }
+    worker.guard.charge(access, peer, worker.engine.now(), answer.misses);
+    Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
+}
+
+fn ttl_max(worker: &Worker, asker: Asker<'_>) -> Duration {
+    worker.config.quotas.ttl_max(&asker.access.digester, worker.config.max_ttl)
+}
+
+fn text(deadline: UnixMillis) -> String {
+    format!(r#"{{"expires_at":"{deadline}"}}"#)
 }

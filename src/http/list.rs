@@ -1,10 +1,11 @@
-//! Token lists: the body of batch resolve and consume, read straight into digests.
+//! Token lists: the body of what is asked for many tokens, read straight into digests.
 //!
 //! `{"tokens": ["…" or {"reference": {…}}, …]}`. This is a hot path: no intermediate values, one
 //! allocation for the digests.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -29,8 +30,32 @@ pub(super) fn token_list(
     max: usize,
     by_reference: &dyn Fn() -> Result<(), Problem>,
 ) -> Result<(Vec<Digest>, Vec<usize>), Problem> {
+    read(body, access, max, by_reference, None)
+}
+
+/// The same for a body that also has a `ttl`, of at most `ttl_max`; returns that too.
+pub(super) fn tokens_and_ttl(
+    body: &[u8],
+    access: &Access,
+    max: usize,
+    ttl_max: Duration,
+    by_reference: &dyn Fn() -> Result<(), Problem>,
+) -> Result<(Vec<Digest>, Vec<usize>, Duration), Problem> {
+    let ttl = Ttl { max: ttl_max, found: Cell::default() };
+    let (digests, referred) = read(body, access, max, by_reference, Some(&ttl))?;
+    let missing = || Problem::malformed("ttl: the field is missing").about("ttl");
+    Ok((digests, referred, ttl.found.get().ok_or_else(missing)?))
+}
+
+fn read(
+    body: &[u8],
+    access: &Access,
+    max: usize,
+    by_reference: &dyn Fn() -> Result<(), Problem>,
+    ttl: Option<&Ttl>,
+) -> Result<(Vec<Digest>, Vec<usize>), Problem> {
     let (found, referred) = (Found::default(), RefCell::default());
-    let context = Context { access, max, by_reference, found: &found, referred: &referred };
+    let context = Context { access, max, by_reference, found: &found, referred: &referred, ttl };
     let mut reader = serde_json::Deserializer::from_slice(body);
     ListBody(&context)
         .deserialize(&mut reader)
@@ -91,6 +116,24 @@ struct Context<'c> {
     found: &'c Found,
     /// Places of the tokens that a reference named.
     referred: &'c RefCell<Vec<usize>>,
+    /// Where the body may have a `ttl`.
+    ttl: Option<&'c Ttl>,
+}
+
+/// The `ttl` beside a list.
+struct Ttl {
+    max: Duration,
+    found: Cell<Option<Duration>>,
+}
+
+impl Ttl {
+    fn read(&self, raw: &RawValue) -> Result<(), Problem> {
+        if self.found.get().is_some() {
+            return Err(Problem::malformed("the field is given twice").about("ttl"));
+        }
+        self.found.set(Some(json::ttl(raw, self.max)?));
+        Ok(())
+    }
 }
 
 /// The object around the list.
@@ -113,9 +156,13 @@ impl<'de> Visitor<'de> for ListBody<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Digest>, A::Error> {
         let found = self.0.found;
-        let names = &["tokens"];
+        let names: &[_] = if self.0.ttl.is_some() { &["tokens", "ttl"] } else { &["tokens"] };
         let mut digests = None;
-        while map.next_key_seed(Name { names, found })?.is_some() {
+        while let Some(name) = map.next_key_seed(Name { names, found })? {
+            if let (1, Some(ttl)) = (name, self.0.ttl) {
+                ttl.read(map.next_value()?).map_err(|problem| found.stop(problem))?;
+                continue;
+            }
             if digests.is_some() {
                 let problem = Problem::malformed("the field is given twice");
                 return Err(found.stop(problem.about("tokens")));
@@ -286,6 +333,29 @@ mod tests {
         ] {
             assert_eq!(read(body).unwrap_err().status, 400, "{body}");
         }
+    }
+
+    #[test]
+    fn a_ttl_stands_beside_the_list_where_the_route_has_one() {
+        let access = Access::everything(Namespace::default(), digester());
+        let (ttl_max, looks) = (Duration::from_secs(60), || Ok(()));
+        let read = |body: &str| {
+            let read = tokens_and_ttl(body.as_bytes(), &access, 3, ttl_max, &looks);
+            read.map(|(_, _, ttl)| ttl).map_err(|problem| problem.status.as_u16())
+        };
+        assert_eq!(read(r#"{"tokens":[],"ttl":"1m"}"#), Ok(ttl_max));
+        assert_eq!(read(r#"{"ttl":1,"tokens":[]}"#), Ok(Duration::from_secs(1)));
+        assert_eq!(read(r#"{"tokens":[],"ttl":61}"#), Err(422));
+        for body in [
+            r#"{"tokens":[]}"#,
+            r#"{"ttl":1}"#,
+            r#"{"tokens":[],"ttl":1,"ttl":1}"#,
+            r#"{"tokens":[],"ttl":null}"#,
+        ] {
+            assert_eq!(read(body), Err(400), "{body}");
+        }
+        let access = Access::everything(Namespace::default(), digester());
+        assert!(token_list(br#"{"tokens":[],"ttl":1}"#, &access, 3, &looks).is_err());
     }
 
     #[test]

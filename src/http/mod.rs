@@ -272,7 +272,8 @@ impl Config {
     /// What the largest request takes together with its answer.
     fn exchange_len_max(&self) -> usize {
         let issued = ISSUED_LEN_MAX.saturating_mul(self.max_batch);
-        let payloads = self.max_batch.saturating_mul(self.max_payload.saturating_add(1));
+        let answer_len_max = self.max_payload.saturating_add(1).max(ISSUED_LEN_MAX);
+        let payloads = self.max_batch.saturating_mul(answer_len_max);
         let listed = self.list_body_len_max().saturating_add(payloads.min(ANSWER_LEN_MAX));
         listed.max(self.issue_batch_body_len_max().saturating_add(issued))
     }

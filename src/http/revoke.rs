@@ -1,7 +1,10 @@
 //! Revoke: the token is gone, whether it was there or not.
 
+use bytes::Bytes;
 use http::Response;
 
+use super::guard::Misses;
+use super::list;
 use super::refusal::engine_problem;
 use super::respond::{self, Body, Problem};
 use super::service::Asker;
@@ -19,4 +22,31 @@ pub(super) async fn one(
         Outcome::Revoked | Outcome::NotFound => Ok(respond::no_content()),
         other => Err(engine_problem(&other)),
     }
+}
+
+/// `POST /v1/revoke`: one answer for all tokens, so that nobody learns which of them lived. For the
+/// same reason each look-up by a reference counts as a miss, whether it found something or not.
+pub(super) async fn batch(
+    worker: &Worker,
+    asker: Asker<'_>,
+    body: Bytes,
+) -> Result<Response<Body>, Problem> {
+    let Asker { access, peer, trail, .. } = asker;
+    let now = worker.engine.now();
+    let by_reference = || worker.guard.look_by_reference(access, peer, now);
+    let (digests, referred) =
+        list::token_list(&body, access, worker.config.max_batch, &by_reference)?;
+    drop(body);
+    trail.list(&digests, &referred)?;
+    let misses = Misses { all: referred.len(), by_reference: referred.len() };
+    worker.guard.charge(access, peer, now, misses);
+    if !digests.is_empty() {
+        let ops = digests.into_iter().map(|digest| Op::Revoke { digest }).collect();
+        for outcome in trail.call(worker, ops).await? {
+            if !matches!(outcome, Outcome::Revoked | Outcome::NotFound) {
+                return Err(engine_problem(&outcome));
+            }
+        }
+    }
+    Ok(respond::no_content())
 }

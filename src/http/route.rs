@@ -11,6 +11,12 @@ pub(super) enum Route<'a> {
     Resolve,
     /// `/v1/consume`
     Consume,
+    /// `/v1/status`
+    Status,
+    /// `/v1/extend`
+    Extend,
+    /// `/v1/revoke`
+    Revoke,
     /// `/v1/tokens/{token}`
     Token(&'a [u8]),
     /// `/v1/tokens/{token}/consume`
@@ -26,7 +32,13 @@ impl<'a> Route<'a> {
             Route::Token(token) | Route::TokenConsume(token) | Route::TokenStatus(token) => {
                 Some(token)
             }
-            Route::Tokens | Route::TokensBatch | Route::Resolve | Route::Consume => None,
+            Route::Tokens
+            | Route::TokensBatch
+            | Route::Resolve
+            | Route::Consume
+            | Route::Status
+            | Route::Extend
+            | Route::Revoke => None,
         }
     }
 
@@ -39,6 +51,9 @@ impl<'a> Route<'a> {
             | Route::TokensBatch
             | Route::Resolve
             | Route::Consume
+            | Route::Status
+            | Route::Extend
+            | Route::Revoke
             | Route::TokenConsume(_) => "POST",
         }
     }
@@ -52,6 +67,9 @@ pub(super) fn route(path: &[u8]) -> Option<Route<'_>> {
         return match rest {
             b"resolve" => Some(Route::Resolve),
             b"consume" => Some(Route::Consume),
+            b"status" => Some(Route::Status),
+            b"extend" => Some(Route::Extend),
+            b"revoke" => Some(Route::Revoke),
             _ => None,
         };
     };
@@ -84,6 +102,9 @@ mod tests {
             ("/v1/tokens/batch", Route::TokensBatch),
             ("/v1/resolve", Route::Resolve),
             ("/v1/consume", Route::Consume),
+            ("/v1/status", Route::Status),
+            ("/v1/extend", Route::Extend),
+            ("/v1/revoke", Route::Revoke),
             ("/v1/tokens/abc", Route::Token(b"abc")),
             ("/v1/tokens/consume", Route::Token(b"consume")),
             ("/v1/tokens/abc/consume", Route::TokenConsume(b"abc")),
@@ -108,6 +129,8 @@ mod tests {
             "/v1/tokens/a/b/consume",
             "/v1/tokens/a/",
             "/v1/resolve/",
+            "/v1/revoke/",
+            "/v1/status/a",
             "/v2/tokens",
             "//v1/tokens",
         ] {

@@ -232,6 +232,9 @@ fn operation(route: Route<'_>, method: &Method) -> Option<Operation> {
         (Route::TokensBatch, &Method::POST) => Some(Operation::IssueBatch),
         (Route::Resolve, &Method::POST) => Some(Operation::ResolveBatch),
         (Route::Consume, &Method::POST) => Some(Operation::ConsumeBatch),
+        (Route::Status, &Method::POST) => Some(Operation::StatusBatch),
+        (Route::Extend, &Method::POST) => Some(Operation::ExtendBatch),
+        (Route::Revoke, &Method::POST) => Some(Operation::RevokeBatch),
         (Route::TokenConsume(_), &Method::POST) => Some(Operation::Consume),
         _ => None,
     }
@@ -277,9 +280,11 @@ async fn perform(
     let kind = match operation {
         Operation::Issue => BodyKind::Json(worker.config.issue_body_len_max()),
         Operation::IssueBatch => BodyKind::Json(worker.config.issue_batch_body_len_max()),
-        Operation::ResolveBatch | Operation::ConsumeBatch => {
-            BodyKind::Json(worker.config.list_body_len_max())
-        }
+        Operation::ResolveBatch
+        | Operation::ConsumeBatch
+        | Operation::StatusBatch
+        | Operation::ExtendBatch
+        | Operation::RevokeBatch => BodyKind::Json(worker.config.list_body_len_max()),
         Operation::Extend => BodyKind::Json(body::SMALL_LEN_MAX),
         Operation::Consume => BodyKind::EmptyObject,
         Operation::Resolve | Operation::Status | Operation::Revoke | Operation::Unknown => {
@@ -295,6 +300,9 @@ async fn perform(
         (Operation::ConsumeBatch, _) => {
             consume::batch(worker, asker, headers, gathered.bytes).await
         }
+        (Operation::StatusBatch, _) => status::batch(worker, asker, headers, &gathered.bytes),
+        (Operation::ExtendBatch, _) => extend::batch(worker, asker, headers, gathered.bytes).await,
+        (Operation::RevokeBatch, _) => revoke::batch(worker, asker, gathered.bytes).await,
         (Operation::Consume, Some(digest)) => consume::one(worker, asker, headers, digest).await,
         (Operation::Extend, Some(digest)) => {
             extend::one(worker, asker, headers, digest, gathered.bytes).await
@@ -436,7 +444,9 @@ impl Exchange {
     ) -> Response<Body> {
         let (budget, holder) = (&self.worker.budget, self.holder());
         let charge = match operation {
-            Operation::Resolve | Operation::ResolveBatch => budget.take(&holder, len),
+            Operation::Resolve | Operation::ResolveBatch | Operation::StatusBatch => {
+                budget.take(&holder, len)
+            }
             _ => Some(budget.take_anyway(&holder, len)),
         };
         if charge.is_none() {

@@ -1,9 +1,13 @@
-//! Status: what is known about a token, without its payload and without taking a use.
+//! Status: what is known about tokens, without their payloads and without taking a use.
 
 use http::{HeaderMap, Response, StatusCode};
 
+use super::list;
+use super::resolve::ArrayOfPayloads;
 use super::respond::{self, Body, Problem};
+use super::service::Asker;
 use super::worker::Worker;
+use crate::engine::{Outcome, Status};
 use crate::token::Digest;
 
 /// `GET /v1/tokens/{token}/status`
@@ -14,9 +18,38 @@ pub(super) fn one(
 ) -> Result<Response<Body>, Problem> {
     let engine = &worker.engine;
     let status = engine.status(digest, engine.now()).ok_or_else(Problem::not_found)?;
-    let answer = format!(
+    Ok(respond::json(headers, StatusCode::OK, text(&status).into()))
+}
+
+/// `POST /v1/status`: an array in the order asked, `null` where there is nothing.
+pub(super) fn batch(
+    worker: &Worker,
+    asker: Asker<'_>,
+    headers: HeaderMap,
+    body: &[u8],
+) -> Result<Response<Body>, Problem> {
+    let (engine, now) = (&worker.engine, worker.engine.now());
+    let Asker { access, peer, trail, .. } = asker;
+    let by_reference = || worker.guard.look_by_reference(access, peer, now);
+    let (digests, referred) =
+        list::token_list(body, access, worker.config.max_batch, &by_reference)?;
+    worker.guard.admit_batch(access, peer, now, digests.len())?;
+    trail.list(&digests, &referred)?;
+    let mut answer = ArrayOfPayloads::new(digests.len(), referred);
+    for (place, digest) in digests.iter().enumerate() {
+        let found = engine.status(digest, now).map(|status| text(&status));
+        if found.is_none() {
+            trail.came_to(place, &Outcome::NotFound);
+        }
+        answer.push(found.as_deref().map(str::as_bytes));
+    }
+    worker.guard.charge(access, peer, now, answer.misses);
+    Ok(respond::json(headers, StatusCode::OK, answer.finish()?))
+}
+
+fn text(status: &Status) -> String {
+    format!(
         r#"{{"expires_at":"{}","uses_left":{},"size":{}}}"#,
         status.expires_at, status.uses_left, status.payload_len
-    );
-    Ok(respond::json(headers, StatusCode::OK, answer.into()))
+    )
 }

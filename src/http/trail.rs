@@ -323,6 +323,9 @@ fn name(operation: Operation) -> &'static str {
         Operation::IssueBatch => Operation::Issue,
         Operation::ResolveBatch => Operation::Resolve,
         Operation::ConsumeBatch => Operation::Consume,
+        Operation::StatusBatch => Operation::Status,
+        Operation::ExtendBatch => Operation::Extend,
+        Operation::RevokeBatch => Operation::Revoke,
         other => other,
     };
     OPERATIONS[operation as usize].1
@@ -400,6 +403,9 @@ mod tests {
     #[test]
     fn a_batch_is_named_as_its_items_and_every_refusal_has_a_meaning() {
         assert_eq!(name(Operation::ConsumeBatch), name(Operation::Consume));
+        assert_eq!(name(Operation::StatusBatch), name(Operation::Status));
+        assert_eq!(name(Operation::ExtendBatch), name(Operation::Extend));
+        assert_eq!(name(Operation::RevokeBatch), name(Operation::Revoke));
         assert_eq!(name(Operation::Unknown), "unknown");
         for code in [400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503, 507] {
             assert_ne!(meaning(StatusCode::from_u16(code).unwrap()), "error", "{code}");

@@ -239,11 +239,18 @@ fn a_key_does_what_its_scopes_say_and_nothing_else() {
             assert_eq!(response.status != 403, is_allowed, "{scope}: {method} {suffix}");
             assert!(!is_allowed || response.status < 300, "{scope}: {method} {suffix}");
         }
-        for (needed, path) in [("resolve", "/v1/resolve"), ("consume", "/v1/consume")] {
-            let by_token = send(&server, key, "POST", path, r#"{"tokens":[]}"#);
-            assert_eq!(by_token.status, if needed == *scope { 200 } else { 403 });
-            let order = r#"{"tokens":[{"reference":{"order_number":"7"}}]}"#;
-            let by_reference = send(&server, key, "POST", path, order);
+        for (needed, path, more) in [
+            ("resolve", "/v1/resolve", ""),
+            ("consume", "/v1/consume", ""),
+            ("resolve", "/v1/status", ""),
+            ("issue", "/v1/extend", r#","ttl":60"#),
+            ("revoke", "/v1/revoke", ""),
+        ] {
+            let by_token = send(&server, key, "POST", path, &format!(r#"{{"tokens":[]{more}}}"#));
+            let allowed = if path == "/v1/revoke" { 204 } else { 200 };
+            assert_eq!(by_token.status, if needed == *scope { allowed } else { 403 }, "{path}");
+            let order = format!(r#"{{"tokens":[{{"reference":{{"order_number":"7"}}}}]{more}}}"#);
+            let by_reference = send(&server, key, "POST", path, &order);
             assert_eq!(by_reference.status, 403, "no key here has the scope reference");
         }
     }

@@ -88,7 +88,7 @@ fn malformed_tokens_are_400() {
         expect(&client.consume(token), 400);
         expect(&client.status(token), 400);
         expect(&client.extend(token, "5m"), 400);
-        for path in ["/v1/resolve", "/v1/consume"] {
+        for path in ["/v1/resolve", "/v1/consume", "/v1/status", "/v1/revoke"] {
             let body = serde_json::json!({ "tokens": [TOKEN, token] }).to_string();
             expect(&client.post(path, &body), 400);
         }
@@ -99,7 +99,7 @@ fn malformed_tokens_are_400() {
 fn malformed_lists_are_400() {
     let server = Server::shared();
     let mut client = Client::of(&server);
-    for path in ["/v1/resolve", "/v1/consume"] {
+    for path in ["/v1/resolve", "/v1/consume", "/v1/status", "/v1/extend", "/v1/revoke"] {
         for body in [
             "",
             "[]",
@@ -149,11 +149,14 @@ fn other_methods_are_405_with_allow() {
     let token = format!("/v1/tokens/{TOKEN}");
     let consume = format!("{token}/consume");
     let status = format!("{token}/status");
-    let cases: [(&str, &str, &[&str]); 8] = [
+    let cases: [(&str, &str, &[&str]); 11] = [
         ("GET", "/v1/tokens", &["POST"]),
         ("DELETE", "/v1/tokens", &["POST"]),
         ("GET", "/v1/resolve", &["POST"]),
         ("PUT", "/v1/consume", &["POST"]),
+        ("GET", "/v1/status", &["POST"]),
+        ("PATCH", "/v1/extend", &["POST"]),
+        ("DELETE", "/v1/revoke", &["POST"]),
         ("PUT", &token, &["GET", "PATCH", "DELETE"]),
         ("POST", &token, &["GET", "PATCH", "DELETE"]),
         ("GET", &consume, &["POST"]),
@@ -179,6 +182,9 @@ fn bodies_of_another_kind_are_415() {
         ("POST", "/v1/tokens/batch", r#"{"tokens":[]}"#),
         ("POST", "/v1/resolve", r#"{"tokens":[]}"#),
         ("POST", "/v1/consume", r#"{"tokens":[]}"#),
+        ("POST", "/v1/status", r#"{"tokens":[]}"#),
+        ("POST", "/v1/extend", r#"{"tokens":[],"ttl":60}"#),
+        ("POST", "/v1/revoke", r#"{"tokens":[]}"#),
         ("PATCH", &token, r#"{"ttl":60}"#),
     ] {
         for kind in ["text/plain", "application/xml", "multipart/form-data; boundary=x"] {

@@ -54,6 +54,24 @@ fn a_token_lives_its_whole_life_on_the_command_line() {
 }
 
 #[test]
+fn an_order_is_looked_at_extended_and_revoked_without_its_token() {
+    let server = Server::shared();
+    let order = ["--order-number", "of the command line"];
+    let with = |more: &[&'static str]| [&order[..], more].concat();
+    succeeds(&server, "issue", &with(&["1", "--ttl", "1m"]));
+    let before = succeeds(&server, "status", &order);
+    let extended = succeeds(&server, "extend", &with(&["--ttl", "10m"]));
+    assert!(extended.contains("expires_at") && !extended.contains("uses_left"), "{extended}");
+    assert_ne!(succeeds(&server, "status", &order), before);
+    assert_eq!(succeeds(&server, "revoke", &order), "");
+    for command in ["status", "resolve"] {
+        fails(&server, command, &order);
+    }
+    fails(&server, "extend", &with(&["--ttl", "10m"]));
+    succeeds(&server, "revoke", &order);
+}
+
+#[test]
 fn a_revoked_token_no_longer_resolves() {
     let server = Server::shared();
     let token = find_token(&succeeds(&server, "issue", &["\"once\""]));

@@ -27,6 +27,7 @@ mod api_errors;
 mod api_extend;
 mod api_idempotency;
 mod api_issue;
+mod api_lists;
 mod api_reference;
 mod api_resolve;
 mod api_revoke;

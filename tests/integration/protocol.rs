@@ -201,7 +201,8 @@ fn a_target_too_long_is_refused() {
 #[test]
 fn a_body_too_large_is_413_before_it_has_come() {
     let server = Server::shared();
-    for path in ["/v1/tokens", "/v1/tokens/batch", "/v1/resolve", "/v1/consume"] {
+    let lists = ["/v1/resolve", "/v1/consume", "/v1/status", "/v1/extend", "/v1/revoke"];
+    for path in lists.iter().chain(&["/v1/tokens", "/v1/tokens/batch"]) {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
              Content-Length: 10000000000\r\n\r\n{{"
