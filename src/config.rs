@@ -7,7 +7,6 @@
 //! its flag; each module checks its own part ([`crate::engine::Config::validate`],
 //! [`crate::http::Config::validate`]).
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
@@ -24,6 +23,7 @@ mod reader;
 mod tests;
 
 use crate::http::guard::MissLimits;
+use crate::http::listen::ListenAddress;
 use crate::http::quota::NamespaceLimits;
 use crate::http::web::Web;
 use crate::permissions::Strictness;
@@ -45,11 +45,11 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where requests are served; port 0 picks a free one
+    /// Where requests are served: an address or localhost, with a port; port 0 picks a free one
     #[arg(long, env = "JETON_LISTEN", default_value = "127.0.0.1:7450", value_name = "ADDRESS")]
     listen: String,
 
-    /// Where health, metrics and statistics are served; port 0 picks a free one
+    /// Where health, metrics and statistics are served, as --listen
     #[arg(
         long,
         env = "JETON_ADMIN_LISTEN",
@@ -262,9 +262,9 @@ pub enum LogFormat {
 #[derive(Debug)]
 pub struct ServeConfig {
     /// Where requests are served.
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// Where health, metrics and statistics are served.
-    pub admin_listen: SocketAddr,
+    pub admin_listen: ListenAddress,
     /// The engine's part.
     pub engine: engine::Config,
     /// The part of HTTP.
@@ -408,7 +408,7 @@ impl ServeArgs {
 /// Without keys nothing but the address keeps strangers out.
 fn check_loopback(config: &ServeConfig, mistakes: &mut Vec<String>) {
     for (flag, address) in [("--listen", config.listen), ("--admin-listen", config.admin_listen)] {
-        if !address.ip().is_loopback() {
+        if !address.is_loopback() {
             mistakes.push(format!(
                 "{flag} is not a loopback address, and without keys whoever reaches {address} may \
                  read, consume and revoke every token: give --keys FILE, or --insecure where \
@@ -427,7 +427,7 @@ fn check_together(config: &ServeConfig, mistakes: &mut Vec<String>) {
             ByteSize(max as u64).display().iec()
         ));
     }
-    if config.listen == config.admin_listen && config.listen.port() != 0 {
+    if config.listen.overlaps(&config.admin_listen) {
         mistakes.push("--admin-listen must be another address than --listen".to_owned());
     }
     if config.http.anonymous.is_some() && config.keys.is_none() {

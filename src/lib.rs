@@ -29,7 +29,7 @@
 //! | [`token`], [`mod@reference`], [`rfc3339`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
 //! | [`json_equality`] | whether two payloads have the same value |
 //! | [`permissions`] | who else may read or write the files |
-//! | [`time`], [`entry`], [`record`], [`metrics`], [`warning`] | vocabulary of the engine |
+//! | [`time`], [`entry`], [`record`], [`metrics`], [`warning`], [`build_info`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | [`audit`] | the audit log: who did what to which token, one JSON object a line |
 //! | [`tls`] | certificates, keys and what rustls makes of them; whose a client's certificate is |
@@ -119,6 +119,7 @@
 pub mod entry;
 
 pub mod audit;
+pub mod build_info;
 pub mod cli;
 pub mod config;
 pub mod engine;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::build_info::VERSION_AND_COMMIT;
 use crate::config::merge::Given;
 
 mod backup;
@@ -41,7 +42,7 @@ const UNANSWERED: u8 = 3;
 /// A high-throughput in-memory token resolution engine: durable before it answers, consumed at most
 /// once, exact expiry.
 #[derive(Debug, Parser)]
-#[command(name = "jeton", version, max_term_width = 100)]
+#[command(name = "jeton", version = VERSION_AND_COMMIT, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

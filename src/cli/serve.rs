@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::config::ServeConfig;
 use crate::config::merge::{Given, Settings};
 use crate::engine::{CloseError, Engine, OpenError, Progress, SecretError};
 use crate::http::admin::Admin;
+use crate::http::listen::{ListenAddress, Listeners};
 use crate::http::quota::Quotas;
 use crate::http::{self, Server, listen};
 use crate::keys::{self, Keys, KeysError};
@@ -37,7 +38,7 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error("{flag} {address}: {}", explain::bind(source))]
-    Bind { flag: &'static str, address: SocketAddr, source: io::Error },
+    Bind { flag: &'static str, address: ListenAddress, source: io::Error },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -112,7 +113,7 @@ pub(super) fn run(given: &Given, process: Process) -> ExitCode {
 struct Front {
     runtime: Runtime,
     http: http::Config,
-    data: Vec<TcpListener>,
+    data: Vec<Listeners>,
     admin: Admin,
     admin_address: SocketAddr,
     certificates: Option<Certificates>,
@@ -125,7 +126,7 @@ fn serve(
     process: Process,
 ) -> Result<(), ServeError> {
     let front = Front::new(config)?;
-    front.admin.configured(stated);
+    front.admin.configured(stated, SystemClock::new().wall());
     let audit = front.http.audit.clone();
     let engine = open(config)?;
     process.keep(&engine);
@@ -165,7 +166,7 @@ impl Front {
         let [admin] =
             admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
         let admin_address = admin.local_addr()?;
-        let early = data.first().map(TcpListener::try_clone);
+        let early = data.first().map(Listeners::try_clone);
         let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
         if let Some(file) = &config.keys {
             // It is checked before the log is read, which can take seconds.

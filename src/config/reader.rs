@@ -1,7 +1,6 @@
 //! The values of flags: text read as addresses, sizes, durations and so on, all mistakes kept.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use super::LogFormat;
 use crate::engine::SyncMode;
 use crate::http::access::Anonymous;
 use crate::http::json::{Written, duration};
+use crate::http::listen::ListenAddress;
 use crate::http::quota::NamespaceLimits;
 use crate::pace::RATE_MAX;
 use crate::permissions::Strictness;
@@ -59,9 +59,10 @@ impl Reader {
         texts.iter().filter_map(read).collect()
     }
 
-    pub(super) fn address(&mut self, flag: &str, text: &str) -> SocketAddr {
-        let form = "an address with a port, such as 127.0.0.1:7450";
-        self.parsed(flag, text, form, SocketAddr::from(([127, 0, 0, 1], 0)))
+    pub(super) fn address(&mut self, flag: &str, text: &str) -> ListenAddress {
+        let read = text.trim().parse();
+        let form = read.err().unwrap_or_default();
+        self.read(flag, text, form, read.ok(), ListenAddress::Localhost(0))
     }
 
     pub(super) fn count(&mut self, flag: &str, text: &str) -> usize {

@@ -132,6 +132,9 @@ fn without_keys_only_loopback_is_listened_on() {
         }
     }
     assert!(check(&["--listen", "[::1]:1"]).is_ok());
+    assert!(check(&["--listen", "localhost:1"]).is_ok());
+    let mistakes = check(&["--listen", "localhost:1", "--admin-listen", "[::1]:1"]).unwrap_err();
+    assert!(mistakes[0].starts_with("--admin-listen must be another address"), "{mistakes:?}");
 }
 
 #[test]

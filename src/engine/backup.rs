@@ -262,7 +262,7 @@ impl Committer {
         });
         let head = BackupHead {
             format: FORMAT,
-            jeton: env!("CARGO_PKG_VERSION").to_owned(),
+            jeton: crate::build_info::VERSION.to_owned(),
             log_id: const_hex::encode(oldest.log_id.0),
             lsn: marked.0,
             time_ms: self.now.0,

@@ -15,8 +15,10 @@ use super::Gauges;
 use super::counters::{CLASSES, OPERATIONS, Totals};
 use super::namespaces::Told;
 use crate::audit;
+use crate::build_info;
 use crate::engine::Stats;
 use crate::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
+use crate::time::UnixMillis;
 use crate::warning::Warning;
 
 /// One reading of everything.
@@ -31,6 +33,7 @@ pub(super) struct Reading {
     pub(super) namespaces: Vec<Told>,
     pub(super) warnings: Vec<Warning>,
     pub(super) is_ready: bool,
+    pub(super) started_at: Option<UnixMillis>,
 }
 
 impl Reading {
@@ -45,6 +48,7 @@ impl Reading {
             namespaces: Vec::new(),
             warnings: Vec::new(),
             is_ready,
+            started_at: None,
         }
     }
 
@@ -61,6 +65,7 @@ impl Reading {
 impl Collector for Reading {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet(&mut encoder);
+        sheet.build(self.started_at)?;
         sheet.gauge("ready", "1 where changes are taken", u64::from(self.is_ready))?;
         sheet.warnings(&self.warnings)?;
         self.encode_http(&mut sheet)?;
@@ -206,6 +211,20 @@ impl Sheet<'_, '_> {
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let metric = ConstGauge::new(value);
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    /// Which build runs, and since when.
+    fn build(&mut self, started_at: Option<UnixMillis>) -> fmt::Result {
+        let kind = ConstGauge::new(0_u64).metric_type();
+        let help = "1, with the version and the commit of the build";
+        let mut family = self.0.encode_descriptor("build_info", help, None, kind)?;
+        let labels = [("version", build_info::VERSION), ("commit", build_info::COMMIT)];
+        ConstGauge::new(1_u64).encode(family.encode_family(&labels)?)?;
+        let Some(started_at) = started_at else { return Ok(()) };
+        let help = "When the server started, in seconds since 1970, by the wall clock";
+        let metric = ConstGauge::new(started_at.0 as f64 / 1e3);
+        let kind = metric.metric_type();
+        metric.encode(self.0.encode_descriptor("start_time_seconds", help, None, kind)?)
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -1,31 +1,191 @@
-//! Listening sockets: one for each worker on the same address, so that the kernel spreads new
+//! Listening sockets: each worker has its own on the same address, so that the kernel spreads new
 //! connections and no worker waits for another.
 
+use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::str::FromStr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that may wait to be accepted, for each worker.
 const BACKLOG: i32 = 1024;
+/// Free ports of one loopback address that are tried until one is free on the other as well.
+const PORTS_TRIED: usize = 16;
+
+const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// One address.
+    Socket(SocketAddr),
+    /// `localhost`: 127.0.0.1 and ::1, as far as this machine has them, with one port.
+    Localhost(u16),
+}
+
+impl ListenAddress {
+    /// The port; 0 asks for a free one.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            ListenAddress::Socket(address) => address.port(),
+            ListenAddress::Localhost(port) => *port,
+        }
+    }
+
+    /// Whether only programs of this machine can connect.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            ListenAddress::Socket(address) => address.ip().is_loopback(),
+            ListenAddress::Localhost(_) => true,
+        }
+    }
+
+    /// Whether both name one and the same socket.
+    #[must_use]
+    pub fn overlaps(&self, other: &ListenAddress) -> bool {
+        self.port() != 0 && self.sockets().iter().any(|socket| other.sockets().contains(socket))
+    }
+
+    fn sockets(&self) -> Vec<SocketAddr> {
+        match self {
+            ListenAddress::Socket(address) => vec![*address],
+            ListenAddress::Localhost(port) => LOOPBACKS.map(|ip| (ip, *port).into()).to_vec(),
+        }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<ListenAddress, &'static str> {
+        const FORM: &str = "an address with a port, such as 127.0.0.1:7450 or localhost:7450";
+        if let Ok(address) = text.parse() {
+            return Ok(ListenAddress::Socket(address));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
+        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        match port.parse() {
+            Ok(port) if is_number && host.eq_ignore_ascii_case("localhost") => {
+                Ok(ListenAddress::Localhost(port))
+            }
+            _ => Err(FORM),
+        }
+    }
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> ListenAddress {
+        ListenAddress::Socket(address)
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddress::Socket(address) => address.fmt(f),
+            ListenAddress::Localhost(port) => write!(f, "localhost:{port}"),
+        }
+    }
+}
+
+/// The sockets of one worker: one for each address, at least one.
+#[derive(Debug)]
+pub struct Listeners(Vec<TcpListener>);
+
+impl Listeners {
+    /// The first address.
+    ///
+    /// # Errors
+    /// The socket cannot be asked.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.first().ok_or(io::ErrorKind::AddrNotAvailable)?.local_addr()
+    }
+
+    /// The same sockets once more.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn try_clone(&self) -> io::Result<Listeners> {
+        self.0.iter().map(TcpListener::try_clone).collect::<io::Result<_>>().map(Listeners)
+    }
+
+    /// The sockets for the runtime of the calling thread.
+    pub(super) fn into_tokio(self) -> io::Result<Vec<tokio::net::TcpListener>> {
+        self.0.into_iter().map(tokio::net::TcpListener::from_std).collect()
+    }
+}
 
 /// Binds `address` `count` times, at least once. Port 0 picks a free port, the same for all.
 ///
 /// # Errors
 /// The address is in use, also by another server that would share it, or cannot be bound.
-pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+pub fn bind(address: ListenAddress, count: usize) -> io::Result<Vec<Listeners>> {
+    let firsts = match address {
+        ListenAddress::Socket(address) => vec![bind_first(address)?],
+        ListenAddress::Localhost(0) => bind_free_port()?,
+        ListenAddress::Localhost(port) => bind_loopbacks(port)?,
+    };
+    let bound: Vec<SocketAddr> =
+        firsts.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    let mut listeners = vec![Listeners(firsts)];
+    for _ in 1..count {
+        let more = bound.iter().map(|address| bind_one(*address, true));
+        listeners.push(Listeners(more.collect::<io::Result<_>>()?));
+    }
+    Ok(listeners)
+}
+
+/// Binds the loopback addresses that this machine has to one port that is free on all of them.
+fn bind_free_port() -> io::Result<Vec<TcpListener>> {
+    // What was in use on the other address stays bound until the end, so that another is picked.
+    let mut in_use = Vec::new();
+    loop {
+        let [first, other] = LOOPBACKS;
+        let picked = match bind_first((first, 0).into()) {
+            Err(error) if is_missing(&error) => return Ok(vec![bind_first((other, 0).into())?]),
+            picked => picked?,
+        };
+        match bind_first((other, picked.local_addr()?.port()).into()) {
+            Ok(socket) => return Ok(vec![picked, socket]),
+            Err(error) if is_missing(&error) => return Ok(vec![picked]),
+            Err(error) if in_use.len() == PORTS_TRIED => return Err(error),
+            Err(_) => in_use.push(picked),
+        }
+    }
+}
+
+/// Binds the loopback addresses that this machine has.
+fn bind_loopbacks(port: u16) -> io::Result<Vec<TcpListener>> {
+    let (mut sockets, mut missing) = (Vec::new(), None);
+    for ip in LOOPBACKS {
+        match bind_first((ip, port).into()) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if is_missing(&error) => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if sockets.is_empty() => Err(error),
+        _ => Ok(sockets),
+    }
+}
+
+/// Whether the machine has no such address, or no such protocol.
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+fn bind_first(address: SocketAddr) -> io::Result<TcpListener> {
     if address.port() != 0 {
         // A second server could join in unseen, and get half of the connections: sharing is for
         // our own workers only. Without SO_REUSEPORT the address must be free.
         drop(bind_one(address, false)?);
     }
-    let first = bind_one(address, true)?;
-    let bound = first.local_addr()?;
-    let mut listeners = vec![first];
-    for _ in 1..count {
-        listeners.push(bind_one(bound, true)?);
-    }
-    Ok(listeners)
+    bind_one(address, true)
 }
 
 fn bind_one(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
@@ -43,16 +203,62 @@ fn bind_one(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> ListenAddress {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn workers_share_a_port_and_other_servers_do_not() {
-        let listeners = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let listeners = bind(address("127.0.0.1:0"), 3).unwrap();
         let address = listeners[0].local_addr().unwrap();
         for listener in &listeners {
             assert_eq!(listener.local_addr().unwrap(), address);
         }
-        let error = bind(address, 1).unwrap_err();
+        let error = bind(address.into(), 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(listeners);
-        assert!(bind(address, 1).is_ok());
+        assert!(bind(address.into(), 1).is_ok());
+    }
+
+    #[test]
+    fn localhost_is_every_loopback_with_one_port() {
+        let has_v6 = bind_one((Ipv6Addr::LOCALHOST, 0).into(), false).is_ok();
+        let listeners = bind(address("localhost:0"), 2).unwrap();
+        let port = listeners[0].local_addr().unwrap().port();
+        for worker in &listeners {
+            let bound: Vec<_> = worker.0.iter().map(|one| one.local_addr().unwrap()).collect();
+            let mut expected = ListenAddress::Localhost(port).sockets();
+            expected.truncate(if has_v6 { 2 } else { 1 });
+            assert_eq!(bound, expected);
+        }
+        // Either of the two is in use for others.
+        for ip in &LOOPBACKS[..if has_v6 { 2 } else { 1 }] {
+            let error = bind(SocketAddr::from((*ip, port)).into(), 1).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{ip}");
+        }
+        drop(listeners);
+        let again = bind(ListenAddress::Localhost(port), 1).unwrap();
+        assert_eq!(again[0].local_addr().unwrap().port(), port);
+        if has_v6 {
+            drop(again);
+            let other = bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port)).into(), 1).unwrap();
+            let error = bind(ListenAddress::Localhost(port), 1).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            drop(other);
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        for text in ["127.0.0.1:7450", "[::1]:0", "0.0.0.0:80", "localhost:7450", "localhost:0"] {
+            assert_eq!(address(text).to_string(), text);
+        }
+        assert_eq!(address("LocalHost:1"), ListenAddress::Localhost(1));
+        for text in ["localhost", "localhost:", "localhost:+1", "localhost:65536", "name:1", ":1"] {
+            assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+        let overlap = |a, b| address(a).overlaps(&address(b));
+        assert!(overlap("localhost:1", "[::1]:1") && overlap("127.0.0.1:1", "localhost:1"));
+        assert!(!overlap("localhost:0", "localhost:0") && !overlap("localhost:1", "localhost:2"));
     }
 }

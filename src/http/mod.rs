@@ -48,7 +48,7 @@
 //! | HTTP/2 streams, resets | 128 a connection, 20 | |
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -114,6 +114,7 @@ use access::Anonymous;
 use budget::Budget;
 use counters::{Counters, Totals};
 use guard::{Guard, MissLimits};
+use listen::Listeners;
 use quota::Quotas;
 use resolve::ANSWER_LEN_MAX;
 use web::Web;
@@ -376,17 +377,17 @@ impl Gauges {
 }
 
 impl Server {
-    /// Starts a worker for each listener (see [`listen::bind`]).
+    /// Starts a worker for each of `listeners` (see [`listen::bind`]).
     ///
     /// # Errors
     /// A thread cannot be started.
     pub fn start(
         engine: &Engine,
         config: &Config,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listeners>,
     ) -> io::Result<Server> {
         let address = match listeners.first() {
-            Some(listener) => listener.local_addr()?,
+            Some(first) => first.local_addr()?,
             None => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let (stop, stopped) = watch::channel(Stop::No);
@@ -403,7 +404,7 @@ impl Server {
             },
             address,
         };
-        for (number, listener) in listeners.into_iter().enumerate() {
+        for (number, listeners) in listeners.into_iter().enumerate() {
             let counters = Arc::<CachePadded<Counters>>::default();
             server.gauges.counters.push(counters.clone());
             let common = Common {
@@ -416,7 +417,7 @@ impl Server {
             let stopped = stopped.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("jeton-worker-{number}"))
-                .spawn(move || worker::run(listener, &common, counters, stopped))?;
+                .spawn(move || worker::run(listeners, &common, counters, stopped))?;
             server.threads.push(thread);
         }
         Ok(server)

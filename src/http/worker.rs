@@ -20,6 +20,7 @@ use super::budget::Budget;
 use super::conn::Connection;
 use super::counters::Counters;
 use super::guard::Guard;
+use super::listen::Listeners;
 use super::pipe::ConnState;
 use super::sweep::{TICK, Tick, Watched};
 use super::{Config, Stop, respond, tls};
@@ -232,13 +233,13 @@ impl Worker {
     /// Answers what was sent. A client cannot know that the server is stopping, so for a short time
     /// requests are still taken, also on new connections; each connection ends after an answer that
     /// says so. Then idle connections are closed, and only requests in flight are waited for.
-    async fn drain(&self, accepting: JoinHandle<()>) {
+    async fn drain(&self, accepting: &[JoinHandle<()>]) {
         self.close_lane();
         self.is_draining.set(true);
         self.watched.wind_down();
         let grace = GRACE.min(self.config.drain_timeout / 2);
         let is_quiet = timeout(grace, self.all_gone()).await.is_ok();
-        accepting.abort();
+        accepting.iter().for_each(JoinHandle::abort);
         self.is_grace_over.set(true);
         self.watched.drain();
         let left = self.config.drain_timeout - grace;
@@ -260,28 +261,29 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Serves `listener` until `stop` says so, and then until what is in flight is finished.
+/// Serves `listeners` until `stop` says so, and then until what is in flight is finished.
 ///
 /// # Errors
-/// The runtime or the listener cannot be set up.
+/// The runtime or a listener cannot be set up.
 pub(super) fn run(
-    listener: std::net::TcpListener,
+    listeners: Listeners,
     common: &Common,
     counters: Arc<CachePadded<Counters>>,
     mut stop: watch::Receiver<Stop>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
+        let listeners = listeners.into_tokio()?;
         let worker = Rc::new(Worker::new(common, counters));
         let caller = worker.caller.clone();
         spawn_local(async move { caller.pump().await });
         spawn_local(worker.clone().sweep());
-        let accepting = spawn_local(worker.clone().accept(listener));
+        let accept = |listener| spawn_local(worker.clone().accept(listener));
+        let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
         // An error means that nobody can stop us any more: then stop as well.
         let _ = stop.wait_for(|stop| *stop != Stop::No).await;
         tokio::select! {
-            () = worker.drain(accepting) => (),
+            () = worker.drain(&accepting) => (),
             _ = stop.wait_for(|stop| *stop == Stop::AtOnce) => {
                 let left = worker.watched.conns.borrow().len();
                 tracing::warn!(connections = left, "the drain was ended");

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread::sleep;
 use std::time::Duration;
 
+use jeton::build_info::{COMMIT, VERSION};
 use rustix::process::{Signal, kill_process};
 
 use crate::client::{Client, expect};
@@ -47,6 +48,26 @@ fn a_port_in_use_is_refused() {
         let refusal = refused(&Launch::on(dir.path()).flag(flag, &address));
         assert!(refusal.stderr.contains(&address), "{}", refusal.stderr);
     }
+}
+
+#[test]
+fn localhost_is_both_loopbacks_with_one_port() {
+    let server = Server::fresh_with(|launch| {
+        launch.flag("--listen", "localhost:0").flag("--admin-listen", "localhost:0")
+    });
+    let has_v6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    for (name, address) in [("data", server.data), ("admin", server.admin)] {
+        assert!(address.is_ipv4(), "{name}: {address}");
+        for ip in ["127.0.0.1", "::1"].iter().take(if has_v6 { 2 } else { 1 }) {
+            let ip: std::net::IpAddr = ip.parse().expect("an address");
+            let address = (ip, address.port()).into();
+            let mut conn = Conn::open(address).expect("it listens");
+            conn.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+            let expected = if name == "admin" { 200 } else { 404 };
+            assert_eq!(conn.response().expect("an answer").status, expected, "{name} at {address}");
+        }
+    }
+    server.stop_well();
 }
 
 #[test]
@@ -278,6 +299,15 @@ fn help_and_version_are_there() {
         assert!(output.status.success(), "{arguments:?}");
         assert!(!output.stdout.is_empty(), "{arguments:?}");
     }
+    let version = output(jeton().arg("--version")).stdout;
+    let commit = String::from_utf8(version).expect("UTF-8");
+    let commit = commit.trim_end().strip_prefix("jeton ").and_then(|rest| rest.split_once(' '));
+    let (number, commit) = commit.expect("a version and a commit");
+    assert_eq!((number, commit), (VERSION, format!("(commit {COMMIT})").as_str()));
+    assert!(
+        COMMIT == "unknown"
+            || COMMIT.len() == 12 && !COMMIT.contains(|c: char| !c.is_ascii_hexdigit())
+    );
     let help = output(jeton().args(["serve", "--help"])).stdout;
     let help = String::from_utf8(help).expect("UTF-8");
     for flag in ["--listen", "--sync", "--max-memory", "--segment-size", "JETON_LISTEN"] {

@@ -38,6 +38,7 @@ const CRATES: [Layered; 2] = [
                 "pace",
                 "permissions",
                 "warning",
+                "build_info",
             ],
             &["store", "wheel", "wal", "keys", "tls", "audit"],
             &["engine"],

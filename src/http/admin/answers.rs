@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::entrance::{Shown, Viewer, enter, is_open};
 use super::{TEXT, View, text};
+use crate::build_info;
 use crate::engine::{Engine, Stats};
 use crate::http::exposition::Reading;
 use crate::http::{Gauges, backup, namespaces, openapi};
@@ -111,6 +112,7 @@ fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
     let only = only.filter(|namespace| !namespace.is_every());
     let stats = view.engine.get().map(Engine::stats);
     let mut reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
+    reading.started_at = view.started_at.get().copied();
     reading.warnings = warnings(view).into_keys().collect();
     if let Some(engine) = view.engine.get() {
         reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get(), only);
@@ -121,9 +123,14 @@ fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
     }
 }
 
-/// The figures, beside the configuration that they were made with.
+/// The figures, beside the build and the configuration that they were made with.
 #[derive(Serialize)]
 struct ShownStats<'a> {
+    version: &'static str,
+    commit: &'static str,
+    /// RFC 3339 in UTC, by the wall clock at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
     #[serde(flatten)]
     stats: Stats,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,7 +142,13 @@ fn stats(view: &View) -> Response<Full<Bytes>> {
         let reason = "recovering: the log is being read\n";
         return text(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
     };
-    let shown = ShownStats { stats: engine.stats(), config: view.config.get() };
+    let shown = ShownStats {
+        version: build_info::VERSION,
+        commit: build_info::COMMIT,
+        started_at: view.started_at.get().map(ToString::to_string),
+        stats: engine.stats(),
+        config: view.config.get(),
+    };
     match serde_json::to_vec_pretty(&shown) {
         Ok(json) => text(StatusCode::OK, "application/json", json),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
@@ -146,6 +159,7 @@ fn stats(view: &View) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
     use crate::engine::Config;
+    use crate::time::UnixMillis;
     use http_body_util::BodyExt;
 
     async fn get(view: &View, path: &str) -> (u16, String) {
@@ -190,6 +204,16 @@ mod tests {
         let stats: serde_json::Value =
             serde_json::from_str(&get(&view, "/v1/stats").await.1).unwrap();
         assert_eq!((&stats["tokens"], &stats["config"]["sync"]), (&0.into(), &"100ms".into()));
+        assert_eq!(stats["version"], build_info::VERSION);
+        assert_eq!(stats["commit"], build_info::COMMIT);
+        view.started_at.set(UnixMillis(1_700_000_000_500)).unwrap();
+        let (_, stats) = get(&view, "/v1/stats").await;
+        assert!(stats.contains("\"started_at\": \"2023-11-14T22:13:20.500Z\""), "{stats}");
+        let (_, metrics) = get(&view, "/metrics").await;
+        assert!(metrics.contains("\njeton_start_time_seconds 1700000000.5\n"), "{metrics}");
+        let (version, commit) = (build_info::VERSION, build_info::COMMIT);
+        let build = format!("\njeton_build_info{{version=\"{version}\",commit=\"{commit}\"}} 1\n");
+        assert!(metrics.contains(&build), "{metrics}");
         engine.close().unwrap();
         let (status, reason) = get(&view, "/readyz").await;
         assert_eq!((status, reason.contains("closing")), (503, true));

@@ -14,10 +14,9 @@ mod seats;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,9 +31,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
-use tokio::task::{spawn_local, yield_now};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
+use super::listen::Listeners;
 use super::respond::Problem;
 use super::tls::{self, Opened};
 use super::web::Web;
@@ -60,6 +60,8 @@ struct View {
     keys: OnceLock<Keys>,
     /// The value of each setting that does not change while the server runs.
     config: OnceLock<BTreeMap<String, String>>,
+    /// When the server started, by the wall clock.
+    started_at: OnceLock<UnixMillis>,
     /// Everything but health asks for a key with the scope of its own: metrics, backup or admin.
     is_guarded: bool,
     /// Which pages in a browser may ask.
@@ -80,19 +82,19 @@ enum Stage {
 pub struct Admin {
     view: Arc<View>,
     stage: watch::Sender<Stage>,
-    thread: JoinHandle<io::Result<()>>,
+    thread: std::thread::JoinHandle<io::Result<()>>,
 }
 
 impl Admin {
-    /// Starts to answer on `listener`, and with 503 on `data` until [`Admin::serving`]. Where it
+    /// Starts to answer on `listeners`, and with 503 on `data` until [`Admin::serving`]. Where it
     /// `is_guarded`, everything but health asks for a key with the scope of its own. `web` says which
     /// pages in a browser may ask.
     ///
     /// # Errors
     /// The thread cannot be started.
     pub fn start(
-        listener: TcpListener,
-        data: TcpListener,
+        listeners: Listeners,
+        data: Listeners,
         is_guarded: bool,
         web: Web,
         tls: Option<Tls>,
@@ -103,14 +105,15 @@ impl Admin {
         let shown = view.clone();
         let thread = std::thread::Builder::new()
             .name("jeton-admin".to_owned())
-            .spawn(move || run(listener, data, &shown, stages, tls))?;
+            .spawn(move || run(listeners, data, &shown, stages, tls))?;
         Ok(Admin { view, stage, thread })
     }
 
-    /// Shows these settings with the statistics.
-    pub fn configured(&self, config: BTreeMap<String, String>) {
+    /// Shows these settings, and when the server started, with the statistics.
+    pub fn configured(&self, config: BTreeMap<String, String>, started_at: UnixMillis) {
         // Set once; a second call would change nothing.
         let _ = self.view.config.set(config);
+        let _ = self.view.started_at.set(started_at);
     }
 
     /// Recovery is over: shows `engine`, and leaves the data listener to the workers.
@@ -136,8 +139,8 @@ impl Admin {
 }
 
 fn run(
-    listener: TcpListener,
-    data: TcpListener,
+    listeners: Listeners,
+    data: Listeners,
     view: &Arc<View>,
     mut stages: watch::Receiver<Stage>,
     tls: Option<Tls>,
@@ -146,30 +149,41 @@ fn run(
     runtime.block_on(async {
         let shown = (view.clone(), tls.clone());
         let turning_away =
-            spawn_local(accept(data, move |socket, _| turn_away(socket, tls.clone())));
-        let answering = spawn_local(accept(listener, move |socket, seat| {
+            accept_all(data.into_tokio()?, move |socket, _| turn_away(socket, tls.clone()));
+        let answering = accept_all(listeners.into_tokio()?, move |socket, seat| {
             let (view, tls) = shown.clone();
             serve(socket, seat, view, tls)
-        }));
+        });
         // An error means that nobody can tell us any more: then the server is over.
         let _ = stages.wait_for(|stage| *stage != Stage::Recovering).await;
-        turning_away.abort();
+        turning_away.iter().for_each(JoinHandle::abort);
         let _ = stages.wait_for(|stage| *stage == Stage::Over).await;
-        answering.abort();
-    });
-    Ok(())
+        answering.iter().for_each(JoinHandle::abort);
+        Ok(())
+    })
+}
+
+/// Accepts on all of `listeners`. They share the places.
+fn accept_all<F>(
+    listeners: Vec<tokio::net::TcpListener>,
+    handle: impl Fn(TcpStream, Rc<Seat>) -> F + Clone + 'static,
+) -> Vec<JoinHandle<()>>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let seats = Rc::<Seats>::default();
+    let accept = |listener| spawn_local(accept(listener, seats.clone(), handle.clone()));
+    listeners.into_iter().map(accept).collect()
 }
 
 /// Accepts connections and spawns `handle` for each, a limited number at once.
 async fn accept<F>(
-    listener: TcpListener,
+    listener: tokio::net::TcpListener,
+    seats: Rc<Seats>,
     handle: impl Fn(TcpStream, Rc<Seat>) -> F + 'static,
-) -> io::Result<()>
-where
+) where
     F: Future<Output = ()> + 'static,
 {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let seats = Rc::<Seats>::default();
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
