@@ -41,7 +41,7 @@ impl Fixture {
     fn new(len: usize) -> Fixture {
         let engine = Engine::open(Config::memory_only()).expect("an engine without a log opens");
         let loopback = "127.0.0.1:0".parse().expect("an address");
-        let listeners = listen::bind(loopback, 1).expect("a free port");
+        let listeners = listen::bind(&loopback, 1).expect("a free port");
         let config = http::Config { workers: 1, ..http::Config::default() };
         let server = Server::start(&engine, &config, listeners).expect("a worker");
         let digester = support::digester();
@@ -55,7 +55,8 @@ impl Fixture {
     }
 
     fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(self.server.address()).expect("the worker listens");
+        let stream = TcpStream::connect(self.server.address().socket().expect("an address"))
+            .expect("the worker listens");
         stream.set_nodelay(true).expect("a socket option");
         Connection { stream, answer: Vec::new(), begin: 0 }
     }

@@ -45,7 +45,8 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where requests are served: an address or localhost, with a port; port 0 picks a free one
+    /// Where requests are served: an address or localhost with a port (0 picks a free one), or
+    /// unix:PATH
     #[arg(long, env = "JETON_LISTEN", default_value = "127.0.0.1:7450", value_name = "ADDRESS")]
     listen: String,
 
@@ -407,7 +408,8 @@ impl ServeArgs {
 
 /// Without keys nothing but the address keeps strangers out.
 fn check_loopback(config: &ServeConfig, mistakes: &mut Vec<String>) {
-    for (flag, address) in [("--listen", config.listen), ("--admin-listen", config.admin_listen)] {
+    for (flag, address) in [("--listen", &config.listen), ("--admin-listen", &config.admin_listen)]
+    {
         if !address.is_loopback() {
             mistakes.push(format!(
                 "{flag} is not a loopback address, and without keys whoever reaches {address} may \

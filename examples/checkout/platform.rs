@@ -36,7 +36,7 @@ impl Platform {
         let data_dir = TempDir::with_prefix("jeton-checkout-")?;
         let engine = Engine::open(Config::at(data_dir.path()))?;
         let serving = http::Config::default();
-        let listeners = listen::bind("127.0.0.1:0".parse()?, serving.workers)?;
+        let listeners = listen::bind(&"127.0.0.1:0".parse()?, serving.workers)?;
         let server = Server::start(&engine, &serving, listeners)?;
         let address = server.address().to_string();
         Ok(Platform { address, own: Some(Own { server, engine, data_dir }) })

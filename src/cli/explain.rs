@@ -3,10 +3,31 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 
+use crate::http::listen::ListenAddress;
 use crate::tls::said;
 
+/// Why a Unix socket cannot be made at a path.
+fn bind_path(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "another program listens there: stop it, or name another path".to_owned()
+        }
+        ErrorKind::AlreadyExists => {
+            "the file there is not a socket: remove it, or name another path".to_owned()
+        }
+        ErrorKind::NotFound => "there is no such directory: make it, or name another".to_owned(),
+        ErrorKind::PermissionDenied => {
+            "this user may not make a file there: name a directory of its own".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
 /// Why an address cannot be listened on.
-pub(super) fn bind(error: &io::Error) -> String {
+pub(super) fn bind(address: &ListenAddress, error: &io::Error) -> String {
+    if let ListenAddress::Unix(_) = address {
+        return bind_path(error);
+    }
     match error.kind() {
         ErrorKind::AddrInUse => {
             "another program listens there: stop it, or name another port".to_owned()
@@ -32,7 +53,8 @@ pub(super) fn name(error: &io::Error) -> String {
 /// Why there is no connection.
 pub(super) fn connect(error: &io::Error) -> String {
     let sentence = match error.kind() {
-        ErrorKind::ConnectionRefused => {
+        // A Unix socket without its file.
+        ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
             "nothing listens there: start jeton serve, or name another --server"
         }
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {

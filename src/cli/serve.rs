@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,7 +36,7 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
-    #[error("{flag} {address}: {}", explain::bind(source))]
+    #[error("{flag} {address}: {}", explain::bind(address, source))]
     Bind { flag: &'static str, address: ListenAddress, source: io::Error },
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -115,7 +114,7 @@ struct Front {
     http: http::Config,
     data: Vec<Listeners>,
     admin: Admin,
-    admin_address: SocketAddr,
+    admin_address: ListenAddress,
     certificates: Option<Certificates>,
 }
 
@@ -148,10 +147,10 @@ impl Front {
         // A signal during recovery ends the process as it does by default: nothing was acknowledged
         // yet. From here on it is remembered.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let bind = |flag, address, count| {
+        let bind = |flag, address: &ListenAddress, count| {
             listen::bind(address, count).map_err(|source| ServeError::Bind {
                 flag,
-                address,
+                address: address.clone(),
                 source,
             })
         };
@@ -161,11 +160,11 @@ impl Front {
             tracing::warn!(%error, "the system may use huge pages all the same");
         }
         let http = http::Config { max_connections: places(&config.http), ..config.http.clone() };
-        let data = bind("--listen", config.listen, config.http.workers)?;
-        let admin = bind("--admin-listen", config.admin_listen, 1)?;
+        let data = bind("--listen", &config.listen, config.http.workers)?;
+        let admin = bind("--admin-listen", &config.admin_listen, 1)?;
         let [admin] =
             admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
-        let admin_address = admin.local_addr()?;
+        let admin_address = admin.address().clone();
         let early = data.first().map(Listeners::try_clone);
         let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
         if let Some(file) = &config.keys {
@@ -203,7 +202,7 @@ impl Front {
         let clock = Arc::new(SystemClock::new());
         let mut signals = runtime.block_on(async { Signals::new(clock) })?;
         let scheme = if config.tls.is_some() { "https" } else { "http" };
-        say_ready(&server, scheme, admin_address, engine);
+        say_ready(&server, scheme, &admin_address, engine);
 
         let keys = keys.map(|keys| FreshKeys::new(keys, engine));
         let fresh = Fresh { configuration: reload, keys, certificates };
@@ -252,10 +251,10 @@ fn allow_descriptors(wanted: u64) -> u64 {
 }
 
 /// The one line on standard output. Where it cannot be written the server serves all the same.
-fn say_ready(server: &Server, scheme: &str, admin: SocketAddr, engine: &Engine) {
-    let (data, tokens) = (server.address(), engine.stats().tokens);
-    let line =
-        format!("jeton ready: data={scheme}://{data} admin={scheme}://{admin} tokens={tokens}");
+fn say_ready(server: &Server, scheme: &str, admin: &ListenAddress, engine: &Engine) {
+    let (data, admin) = (server.address().url(scheme), admin.url(scheme));
+    let tokens = engine.stats().tokens;
+    let line = format!("jeton ready: data={data} admin={admin} tokens={tokens}");
     if let Err(error) = out::print_line(line) {
         tracing::warn!(%error, %data, %admin, "the ready line is lost");
     }

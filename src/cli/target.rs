@@ -17,7 +17,7 @@ use crate::token::Token;
 const TOKEN_MARK: &str = "token:";
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ServerArg {
-    /// The server
+    /// The server: http://HOST:PORT, https://HOST:PORT or unix:PATH
     #[arg(long, env = "JETON_SERVER", default_value = "http://127.0.0.1:7450", value_name = "URL")]
     server: String,
 

@@ -13,7 +13,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -28,7 +28,7 @@ const ANSWER_LEN_MAX: usize = 32 << 20;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    #[error("--server must be http://HOST:PORT or https://HOST:PORT")]
+    #[error("--server must be http://HOST:PORT, https://HOST:PORT or unix:PATH")]
     Server,
     #[error("--ca, --cert and --key are for a --server that begins with https://")]
     NotTls,
@@ -88,12 +88,21 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects to `server`, which is `http://HOST:PORT` or `https://HOST:PORT`.
+    /// Connects to `server`, which is `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
     pub(super) async fn connect(
         server: &str,
         key: Option<&str>,
         trust: Trust<'_>,
     ) -> Result<Wire, WireError> {
+        let key = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
+        let mut key = key.map_err(|_| WireError::Header("Authorization"))?;
+        if let Some(key) = &mut key {
+            key.set_sensitive(true);
+        }
+        if let Some(path) = server.strip_prefix("unix:") {
+            let sender = begin_unix(server, path, trust).await?;
+            return Ok(Wire { sender, host: HeaderValue::from_static("localhost"), key });
+        }
         let Place { address, host, name } = place_of(server)?;
         let tls = match &name {
             Some(_) => Some(tls::client::config(trust.ca, trust.identity)?),
@@ -115,11 +124,6 @@ impl Wire {
                 begin(connected.map_err(|error| failed(explain::handshake(&error)))?).await?
             }
         };
-        let key = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
-        let mut key = key.map_err(|_| WireError::Header("Authorization"))?;
-        if let Some(key) = &mut key {
-            key.set_sensitive(true);
-        }
         Ok(Wire { sender, host, key })
     }
 
@@ -185,6 +189,21 @@ async fn reach(address: &str) -> Result<TcpStream, String> {
     let found = tokio::net::lookup_host(address).await.map_err(|error| explain::name(&error))?;
     let addresses: Vec<_> = found.collect();
     TcpStream::connect(&*addresses).await.map_err(|error| explain::connect(&error))
+}
+
+/// Connects to a Unix socket, which does not speak TLS.
+async fn begin_unix(
+    server: &str,
+    path: &str,
+    trust: Trust<'_>,
+) -> Result<SendRequest<Full<Bytes>>, WireError> {
+    if trust.ca.is_some() || trust.identity.is_some() {
+        return Err(WireError::NotTls);
+    }
+    let connected = timeout(TIMEOUT, UnixStream::connect(path)).await;
+    let failed =
+        |error| WireError::Connect { server: server.to_owned(), reason: explain::connect(&error) };
+    begin(connected.map_err(|_| WireError::Slow)?.map_err(failed)?).await
 }
 
 /// Begins to speak HTTP/1.1.

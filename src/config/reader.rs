@@ -60,9 +60,11 @@ impl Reader {
     }
 
     pub(super) fn address(&mut self, flag: &str, text: &str) -> ListenAddress {
-        let read = text.trim().parse();
-        let form = read.err().unwrap_or_default();
-        self.read(flag, text, form, read.ok(), ListenAddress::Localhost(0))
+        let (form, read) = match text.trim().parse() {
+            Ok(address) => ("", Some(address)),
+            Err(form) => (form, None),
+        };
+        self.read(flag, text, form, read, ListenAddress::Localhost(0))
     }
 
     pub(super) fn count(&mut self, flag: &str, text: &str) -> usize {

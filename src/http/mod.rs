@@ -48,7 +48,6 @@
 //! | HTTP/2 streams, resets | 128 a connection, 20 | |
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -98,6 +97,7 @@ mod respond;
 mod revoke;
 mod route;
 mod service;
+mod socket_file;
 mod status;
 mod strangers;
 mod strict;
@@ -114,7 +114,7 @@ use access::Anonymous;
 use budget::Budget;
 use counters::{Counters, Totals};
 use guard::{Guard, MissLimits};
-use listen::Listeners;
+use listen::{ListenAddress, Listeners};
 use quota::Quotas;
 use resolve::ANSWER_LEN_MAX;
 use web::Web;
@@ -316,7 +316,7 @@ pub struct Server {
     stop: watch::Sender<Stop>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     gauges: Gauges,
-    address: SocketAddr,
+    address: ListenAddress,
 }
 
 /// What can be asked of the workers while they serve.
@@ -387,7 +387,7 @@ impl Server {
         listeners: Vec<Listeners>,
     ) -> io::Result<Server> {
         let address = match listeners.first() {
-            Some(first) => first.local_addr()?,
+            Some(first) => first.address().clone(),
             None => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let (stop, stopped) = watch::channel(Stop::No);
@@ -425,8 +425,8 @@ impl Server {
 
     /// Where the workers listen.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// What can be asked of them while they serve.

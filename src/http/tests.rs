@@ -15,13 +15,13 @@ fn serve(change: impl FnOnce(&mut Config)) -> (Engine, Server) {
     let engine = Engine::open(engine::Config::memory_only()).unwrap();
     let mut config = Config { workers: 1, ..Config::default() };
     change(&mut config);
-    let listeners = listen::bind("127.0.0.1:0".parse().unwrap(), config.workers).unwrap();
+    let listeners = listen::bind(&"127.0.0.1:0".parse().unwrap(), config.workers).unwrap();
     let server = Server::start(&engine, &config, listeners).unwrap();
     (engine, server)
 }
 
 fn connect(server: &Server) -> TcpStream {
-    let socket = TcpStream::connect(server.address()).unwrap();
+    let socket = TcpStream::connect(server.address().socket().unwrap()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.set_write_timeout(Some(PATIENCE)).unwrap();
     socket
@@ -153,9 +153,9 @@ fn stopping_closes_idle_connections() {
 
 #[test]
 fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_workers() {
-    let mut data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-    let address = data[0].local_addr().unwrap();
-    let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let mut data = listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let address = data[0].address().socket().unwrap();
+    let own = listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let (early, limits) = (data[0].try_clone().unwrap(), Limits::default());
     let admin = admin::Admin::start(own, early, false, Web::default(), None, limits).unwrap();
     let ask = || {
@@ -206,9 +206,9 @@ fn tls(dir: &std::path::Path) -> (Tls, Arc<rustls::ClientConfig>) {
 fn while_the_log_is_read_a_tls_listener_says_so_over_tls() {
     let dir = tempfile::tempdir().unwrap();
     let (tls, client) = tls(dir.path());
-    let data = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-    let address = data.local_addr().unwrap();
-    let own = listen::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let data = listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let address = data.address().socket().unwrap();
+    let own = listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let (web, limits) = (Web::default(), Limits::default());
     let admin = admin::Admin::start(own, data, false, web, Some(tls), limits).unwrap();
     let socket = || {
@@ -248,7 +248,7 @@ async fn http2_answers_many_streams_of_one_connection() {
     let (_engine, server) = serve(|_| ());
     let payload = format!("\"{}\"", "x".repeat(60_000));
     let token = issue(&server, &payload);
-    let socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let socket = tokio::net::TcpStream::connect(server.address().socket().unwrap()).await.unwrap();
     let (sender, connection) =
         hyper::client::conn::http2::handshake(Spawn, TokioIo::new(socket)).await.unwrap();
     let connection = tokio::spawn(connection);

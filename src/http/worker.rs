@@ -2,14 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
@@ -20,7 +18,7 @@ use super::budget::Budget;
 use super::conn::Connection;
 use super::counters::Counters;
 use super::guard::Guard;
-use super::listen::Listeners;
+use super::listen::{Accepted, Listener, Listeners};
 use super::pipe::ConnState;
 use super::sweep::{TICK, Tick, Watched};
 use super::{Config, Stop, respond, tls};
@@ -171,13 +169,13 @@ impl Worker {
         }
     }
 
-    async fn accept(self: Rc<Worker>, listener: TcpListener) {
+    async fn accept(self: Rc<Worker>, listener: Listener) {
         let mut rest = ACCEPT_REST_MIN;
         loop {
             match listener.accept().await {
-                Ok((socket, peer)) => {
+                Ok(accepted) => {
                     rest = ACCEPT_REST_MIN;
-                    self.take_on(socket, peer);
+                    self.take_on(accepted);
                 }
                 // The connection was gone before we came to it.
                 Err(error) if is_of_the_peer(&error) => (),
@@ -191,32 +189,37 @@ impl Worker {
         }
     }
 
-    fn take_on(self: &Rc<Worker>, socket: TcpStream, peer: SocketAddr) {
-        // Answers are written whole; waiting to fill a packet would only delay them.
-        let _ = socket.set_nodelay(true);
-        match self.slot() {
-            Some(slot) => {
-                self.counters.accepted();
+    fn take_on(self: &Rc<Worker>, accepted: Accepted) {
+        let Some(slot) = self.slot() else {
+            self.counters.refused();
+            return self.turn_away(&accepted);
+        };
+        self.counters.accepted();
+        match (accepted, &self.config.tls) {
+            (Accepted::Tcp(socket, peer), tls) => {
+                // Answers are written whole; waiting to fill a packet would only delay them.
+                let _ = socket.set_nodelay(true);
                 slot.state.peer.set(peer.ip());
                 slot.state.peer_port.set(peer.port());
-                match &self.config.tls {
+                match tls {
                     None => spawn_local(Connection::new(socket, self.clone(), slot)),
                     Some(tls) => spawn_local(tls::serve(socket, tls.data(), self.clone(), slot)),
                 };
             }
-            None => {
-                self.counters.refused();
-                self.turn_away(&socket);
+            // All peers of a Unix socket are one address, 0.0.0.0. They do not speak TLS.
+            (Accepted::Unix(socket), _) => {
+                slot.state.is_beyond_pages.set(true);
+                spawn_local(Connection::new(socket, self.clone(), slot));
             }
         }
     }
 
     /// Says why, as far as that goes without waiting.
-    fn turn_away(&self, socket: &TcpStream) {
-        let _ = socket.try_read(&mut self.scratch.borrow_mut());
-        let _ = match self.config.tls {
-            None => socket.try_write(&respond::TOO_MANY_CONNECTIONS),
-            Some(_) => socket.try_write(tls::NO_PLACE),
+    fn turn_away(&self, accepted: &Accepted) {
+        let _ = accepted.try_read(&mut self.scratch.borrow_mut());
+        let _ = match (accepted, &self.config.tls) {
+            (Accepted::Tcp(..), Some(_)) => accepted.try_write(tls::NO_PLACE),
+            _ => accepted.try_write(&respond::TOO_MANY_CONNECTIONS),
         };
     }
 
@@ -273,7 +276,8 @@ pub(super) fn run(
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let listeners = listeners.into_tokio()?;
+        // The file of a Unix socket is removed when this worker, as the last one, ends.
+        let (listeners, _file) = listeners.into_tokio()?;
         let worker = Rc::new(Worker::new(common, counters));
         let caller = worker.caller.clone();
         spawn_local(async move { caller.pump().await });

@@ -80,4 +80,5 @@ mod tidy;
 mod tidy_layers;
 mod tls;
 mod tls_clients;
+mod unix_socket;
 mod web;

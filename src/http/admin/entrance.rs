@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use super::{TEXT, View, text};
+use super::{TEXT, UNIX_PEER, View, text};
 use crate::audit::{self, Permit};
 use crate::engine::Engine;
 use crate::http::access::bearer;
@@ -39,7 +39,9 @@ pub(super) fn page<B>(
         audit(view, address, "admin", "forbidden", Some(StatusCode::FORBIDDEN), None);
         Err(Problem::new(StatusCode::FORBIDDEN, refused.detail()))
     };
-    if !view.is_guarded && host.is_some_and(|host| !view.web.accepts_host(host)) {
+    // A page in a browser cannot reach a Unix socket.
+    let checks_host = !view.is_guarded && address != UNIX_PEER;
+    if checks_host && host.is_some_and(|host| !view.web.accepts_host(host)) {
         return refuse(Refused::Host);
     }
     let is_ambient = !view.is_guarded || !headers.contains_key(AUTHORIZATION);

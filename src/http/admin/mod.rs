@@ -14,7 +14,7 @@ mod seats;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -34,7 +34,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::listen::Listeners;
+use super::listen::{Accepted, Listener, Listeners};
 use super::respond::Problem;
 use super::tls::{self, Opened};
 use super::web::Web;
@@ -50,6 +50,8 @@ use seats::{Doing, Seat, Seated, Seats, Watched};
 
 /// How long a client that is turned away may take to say what it wanted.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Stands for every peer of a Unix socket; no peer of a network has it.
+const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What the admin listener knows of the rest.
@@ -148,9 +150,10 @@ fn run(
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let shown = (view.clone(), tls.clone());
-        let turning_away =
-            accept_all(data.into_tokio()?, move |socket, _| turn_away(socket, tls.clone()));
-        let answering = accept_all(listeners.into_tokio()?, move |socket, seat| {
+        let (data, _) = data.into_tokio()?;
+        let (listeners, _file) = listeners.into_tokio()?;
+        let turning_away = accept_all(data, move |socket, _| turn_away(socket, tls.clone()));
+        let answering = accept_all(listeners, move |socket, seat| {
             let (view, tls) = shown.clone();
             serve(socket, seat, view, tls)
         });
@@ -165,8 +168,8 @@ fn run(
 
 /// Accepts on all of `listeners`. They share the places.
 fn accept_all<F>(
-    listeners: Vec<tokio::net::TcpListener>,
-    handle: impl Fn(TcpStream, Rc<Seat>) -> F + Clone + 'static,
+    listeners: Vec<Listener>,
+    handle: impl Fn(Accepted, Rc<Seat>) -> F + Clone + 'static,
 ) -> Vec<JoinHandle<()>>
 where
     F: Future<Output = ()> + 'static,
@@ -178,18 +181,18 @@ where
 
 /// Accepts connections and spawns `handle` for each, a limited number at once.
 async fn accept<F>(
-    listener: tokio::net::TcpListener,
+    listener: Listener,
     seats: Rc<Seats>,
-    handle: impl Fn(TcpStream, Rc<Seat>) -> F + 'static,
+    handle: impl Fn(Accepted, Rc<Seat>) -> F + 'static,
 ) where
     F: Future<Output = ()> + 'static,
 {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok(accepted) => {
                 match seats.take() {
-                    Some(seat) => take_on(handle(socket, seat.clone()), seat),
-                    None => drop(socket.try_write(&respond::TOO_MANY_CONNECTIONS)),
+                    Some(seat) => take_on(handle(accepted, seat.clone()), seat),
+                    None => drop(accepted.try_write(&respond::TOO_MANY_CONNECTIONS)),
                 }
                 // Those that are there already ask before others may take their places.
                 yield_now().await;
@@ -213,18 +216,21 @@ fn take_on(handled: impl Future<Output = ()> + 'static, seat: Rc<Seat>) {
 }
 
 /// Reads what the client wanted, as far as it comes, and tells it to come again.
-async fn turn_away(socket: TcpStream, tls: Option<Tls>) {
+async fn turn_away(accepted: Accepted, tls: Option<Tls>) {
     let whole = async {
         let mut answer: &[u8] = &respond::RECOVERING;
-        let mut socket: Box<dyn Stream> = match tls {
-            None => Box::new(socket),
-            Some(tls) => match tls::open(socket, tls.data(), |socket| socket).await? {
-                Opened::Tls(stream) => stream,
-                Opened::Plain(socket) => {
-                    answer = &respond::SPEAKS_TLS;
-                    Box::new(socket)
+        let mut socket: Box<dyn Stream> = match (accepted, tls) {
+            (Accepted::Unix(socket), _) => Box::new(socket),
+            (Accepted::Tcp(socket, _), None) => Box::new(socket),
+            (Accepted::Tcp(socket, _), Some(tls)) => {
+                match tls::open(socket, tls.data(), |socket| socket).await? {
+                    Opened::Tls(stream) => stream,
+                    Opened::Plain(socket) => {
+                        answer = &respond::SPEAKS_TLS;
+                        Box::new(socket)
+                    }
                 }
-            },
+            }
         };
         let mut head = Vec::new();
         let mut buf = [0; 2048];
@@ -246,8 +252,11 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-async fn serve(socket: TcpStream, seat: Rc<Seat>, view: Arc<View>, tls: Option<Tls>) {
-    let Ok(address) = socket.peer_addr() else { return };
+async fn serve(accepted: Accepted, seat: Rc<Seat>, view: Arc<View>, tls: Option<Tls>) {
+    let (socket, address) = match accepted {
+        Accepted::Tcp(socket, address) => (socket, address),
+        Accepted::Unix(socket) => return serve_stream(socket, seat, UNIX_PEER, None, view).await,
+    };
     let Some(tls) = tls else {
         return serve_stream(socket, seat, address, None, view).await;
     };
