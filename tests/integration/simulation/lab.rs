@@ -201,6 +201,8 @@ impl Lab {
     /// taken on any more once writes have stopped for good.
     ///
     /// While changes are refused (`before` the turn), unknown tokens are refused without the disk.
+    /// Readiness names one reason: behind a wrong clock a full disk can stand, and behind both a log
+    /// that cannot be written.
     fn check_refusals(
         &mut self,
         turn: &[(Change, Outcome)],
@@ -210,8 +212,17 @@ impl Lab {
         let any = |wanted: Outcome| turn.iter().any(|(_, outcome)| *outcome == wanted);
         let is_well = self.struck() == struck;
         for (refusal, is_standing) in [
-            (Outcome::DiskFull, matches!(before, Err(NotReady::DiskFull))),
-            (Outcome::LogUnavailable, matches!(before, Err(NotReady::LogUnavailable(_)))),
+            (
+                Outcome::DiskFull,
+                matches!(before, Err(NotReady::DiskFull | NotReady::ClockWrong(_))),
+            ),
+            (
+                Outcome::LogUnavailable,
+                matches!(
+                    before,
+                    Err(NotReady::LogUnavailable(_) | NotReady::DiskFull | NotReady::ClockWrong(_))
+                ),
+            ),
         ] {
             let is_unfounded = |(change, outcome): &(Change, Outcome)| {
                 let is_issue = matches!(change.what, What::Issue { .. });
