@@ -18,7 +18,7 @@ const FORMAT: u32 = 1;
 /// What one commit came to.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Entry {
-    /// [`FORMAT`].
+    /// Version of the form of this line.
     pub format: u32,
     /// RFC 3339: when it was measured.
     pub at: String,
