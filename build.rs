@@ -32,10 +32,13 @@ fn checked_out() -> Option<String> {
     if top != here {
         return None;
     }
-    // Each commit and each checkout adds a line to it.
-    let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
-    if Path::new(&log).exists() {
-        println!("cargo::rerun-if-changed={log}");
+    // Each commit and each checkout adds a line to the log, where git keeps one; HEAD itself changes
+    // with a checkout.
+    for name in ["logs/HEAD", "HEAD"] {
+        let file = git(&["rev-parse", "--git-path", name])?;
+        if Path::new(&file).exists() {
+            println!("cargo::rerun-if-changed={file}");
+        }
     }
     let mut commit = git(&["rev-parse", "HEAD"])?;
     commit.truncate(COMMIT_LEN);

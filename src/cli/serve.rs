@@ -214,9 +214,9 @@ impl Front {
 }
 
 /// Descriptors beside those of clients: the log, the admin listener and its connections, and for
-/// each worker its listener and runtime.
+/// each worker its listeners (two with `localhost`) and runtime.
 const DESCRIPTORS_BESIDE: u64 = 32;
-const DESCRIPTORS_A_WORKER: u64 = 4;
+const DESCRIPTORS_A_WORKER: u64 = 5;
 
 /// How many connections clients may have: as many as they should, if file descriptors are allowed
 /// for all of them. Otherwise fewer: a log that could not open its next segment would refuse

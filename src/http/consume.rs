@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::body::NO_ROOM;
 use super::budget::{Charge, SMALL_LEN};
 use super::list;
-use super::refusal::engine_problem;
+use super::refusal::{engine_problem, list_problem};
 use super::resolve::{ANSWER_LEN_MAX, ArrayOfPayloads, too_much};
 use super::respond::{self, Body, Problem};
 use super::service::{Asker, idempotency_key};
@@ -43,14 +43,10 @@ pub(super) async fn batch(
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let Asker { access, peer, trail, .. } = asker;
-    let (key, now) = (idempotency_key(&headers)?, worker.engine.now());
-    let by_reference = || worker.guard.look_by_reference(access, peer, now);
-    let (digests, referred) =
-        list::token_list(&body, access, worker.config.max_batch, &by_reference)?;
+    let key = idempotency_key(&headers)?;
+    let (digests, referred) = list::tokens(worker, asker, &body)?;
     drop(body);
-    // What was consumed is answered, so a client in debt is refused before.
-    worker.guard.admit_batch(access, peer, now, digests.len())?;
-    trail.list(&digests, &referred)?;
+    list::admit(worker, asker, (&digests, &referred), digests.len())?;
     let _room = room_for_answer(worker, asker, &digests)?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     if !digests.is_empty() {
@@ -62,7 +58,7 @@ pub(super) async fn batch(
                 }
                 Outcome::NotFound => answer.push(None),
                 Outcome::MemoryFull | Outcome::QuotaFull => return Err(not_all(&outcome)),
-                other => return Err(engine_problem(&other)),
+                other => return Err(list_problem(&other)),
             }
         }
     }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::json;
 use super::list;
-use super::refusal::engine_problem;
+use super::refusal::{engine_problem, list_problem};
 use super::resolve::ArrayOfPayloads;
 use super::respond::{self, Body, Problem};
 use super::service::Asker;
@@ -46,13 +46,10 @@ pub(super) async fn batch(
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let Asker { access, peer, trail, .. } = asker;
-    let (now, max) = (worker.engine.now(), worker.config.max_batch);
-    let by_reference = || worker.guard.look_by_reference(access, peer, now);
     let (digests, referred, ttl) =
-        list::tokens_and_ttl(&body, access, max, ttl_max(worker, asker), &by_reference)?;
+        list::tokens_and_ttl(worker, asker, &body, ttl_max(worker, asker))?;
     drop(body);
-    worker.guard.admit_batch(access, peer, now, digests.len())?;
-    trail.list(&digests, &referred)?;
+    list::admit(worker, asker, (&digests, &referred), digests.len())?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     if !digests.is_empty() {
         let ops = digests.into_iter().map(|digest| Op::Extend { digest, ttl }).collect();
@@ -60,7 +57,7 @@ pub(super) async fn batch(
             match outcome {
                 Outcome::Extended { deadline } => answer.push(Some(text(deadline).as_bytes())),
                 Outcome::NotFound => answer.push(None),
-                other => return Err(engine_problem(&other)),
+                other => return Err(list_problem(&other)),
             }
         }
     }

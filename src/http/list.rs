@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 use super::access::demand;
 use super::json::{self, Found, Name};
 use super::respond::Problem;
+use super::service::Asker;
+use super::worker::Worker;
 use crate::keys::Access;
 use crate::reference::{Reference, ReferenceError};
 use crate::scope::Scope;
@@ -21,20 +23,56 @@ use crate::token::{Digest, Digester, Token};
 const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or of \
     objects with a \"reference\"";
 
+/// The tokens that a request names: their digests, and the places of those named by a reference.
+pub(super) type Listed = (Vec<Digest>, Vec<usize>);
+
+/// Reads the tokens of a request.
+pub(super) fn tokens(worker: &Worker, asker: Asker<'_>, body: &[u8]) -> Result<Listed, Problem> {
+    let by_reference = || by_reference(worker, asker);
+    token_list(body, asker.access, worker.config.max_batch, &by_reference)
+}
+
+/// The same for a request that also has a `ttl`, of at most `ttl_max`; returns that too.
+pub(super) fn tokens_and_ttl(
+    worker: &Worker,
+    asker: Asker<'_>,
+    body: &[u8],
+    ttl_max: Duration,
+) -> Result<(Vec<Digest>, Vec<usize>, Duration), Problem> {
+    let by_reference = || by_reference(worker, asker);
+    token_list_and_ttl(body, asker.access, worker.config.max_batch, ttl_max, &by_reference)
+}
+
+/// Admits a request before anything is looked up, so that a client that guesses learns nothing:
+/// `lookups` of its tokens count where nothing is found.
+pub(super) fn admit(
+    worker: &Worker,
+    asker: Asker<'_>,
+    (digests, referred): (&[Digest], &[usize]),
+    lookups: usize,
+) -> Result<(), Problem> {
+    let Asker { access, peer, trail, .. } = asker;
+    worker.guard.admit_batch(access, peer, worker.engine.now(), lookups)?;
+    trail.list(digests, referred)
+}
+
+fn by_reference(worker: &Worker, asker: Asker<'_>) -> Result<(), Problem> {
+    worker.guard.look_by_reference(asker.access, asker.peer, worker.engine.now())
+}
+
 /// Reads a body of at most `max` tokens.
 /// Returns their digests, and the places of those that were named by a reference.
 /// `by_reference` says whether references may be looked up at the moment.
-pub(super) fn token_list(
+fn token_list(
     body: &[u8],
     access: &Access,
     max: usize,
     by_reference: &dyn Fn() -> Result<(), Problem>,
-) -> Result<(Vec<Digest>, Vec<usize>), Problem> {
+) -> Result<Listed, Problem> {
     read(body, access, max, by_reference, None)
 }
 
-/// The same for a body that also has a `ttl`, of at most `ttl_max`; returns that too.
-pub(super) fn tokens_and_ttl(
+fn token_list_and_ttl(
     body: &[u8],
     access: &Access,
     max: usize,
@@ -53,7 +91,7 @@ fn read(
     max: usize,
     by_reference: &dyn Fn() -> Result<(), Problem>,
     ttl: Option<&Ttl>,
-) -> Result<(Vec<Digest>, Vec<usize>), Problem> {
+) -> Result<Listed, Problem> {
     let (found, referred) = (Found::default(), RefCell::default());
     let context = Context { access, max, by_reference, found: &found, referred: &referred, ttl };
     let mut reader = serde_json::Deserializer::from_slice(body);
@@ -340,7 +378,7 @@ mod tests {
         let access = Access::everything(Namespace::default(), digester());
         let (ttl_max, looks) = (Duration::from_secs(60), || Ok(()));
         let read = |body: &str| {
-            let read = tokens_and_ttl(body.as_bytes(), &access, 3, ttl_max, &looks);
+            let read = token_list_and_ttl(body.as_bytes(), &access, 3, ttl_max, &looks);
             read.map(|(_, _, ttl)| ttl).map_err(|problem| problem.status.as_u16())
         };
         assert_eq!(read(r#"{"tokens":[],"ttl":"1m"}"#), Ok(ttl_max));

@@ -16,24 +16,35 @@ pub(super) fn rejected(rejected: Rejected) -> Problem {
 
 /// The problem that an outcome is where its operation did not expect it.
 pub(super) fn engine_problem(outcome: &Outcome) -> Problem {
+    problem(outcome, "nothing was changed")
+}
+
+/// The same for one token of a list. The changes of a list may be committed in several steps, so
+/// others may have been made.
+pub(super) fn list_problem(outcome: &Outcome) -> Problem {
+    problem(outcome, "at least one token was not changed, and others may have been: ask again")
+}
+
+fn problem(outcome: &Outcome, changed: &str) -> Problem {
     match outcome {
         Outcome::NotFound => Problem::not_found(),
         Outcome::MemoryFull => Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,
-            "memory is full (--max-memory); nothing was changed",
+            format!("memory is full (--max-memory); {changed}"),
         ),
         Outcome::QuotaFull => Problem::new(
             StatusCode::INSUFFICIENT_STORAGE,
-            "the namespace holds as much as it may (--quota); nothing was changed",
+            format!("the namespace holds as much as it may (--quota); {changed}"),
         ),
         Outcome::DiskFull => {
-            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "the disk is full; nothing was changed")
+            let detail = format!("the disk is full; {changed}");
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail)
         }
         Outcome::ClockWrong => {
-            Problem::unavailable("the server's clock cannot be right; nothing was changed")
+            Problem::unavailable(format!("the server's clock cannot be right; {changed}"))
         }
         Outcome::LogUnavailable => {
-            Problem::unavailable("the log takes no changes at the moment; nothing was changed")
+            Problem::unavailable(format!("the log takes no changes at the moment; {changed}"))
         }
         Outcome::ReadOnly => Problem::unavailable("read-only: the log could not be synced"),
         Outcome::Issued { .. }

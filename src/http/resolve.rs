@@ -37,12 +37,8 @@ pub(super) fn batch(
 ) -> Result<Response<Body>, Problem> {
     let (engine, now) = (&worker.engine, worker.engine.now());
     let Asker { access, peer, trail, .. } = asker;
-    let by_reference = || worker.guard.look_by_reference(access, peer, now);
-    let (digests, referred) =
-        list::token_list(body, access, worker.config.max_batch, &by_reference)?;
-    // Before anything is looked up: a client that guesses learns nothing, and leaves one line.
-    worker.guard.admit_batch(access, peer, now, digests.len())?;
-    trail.list(&digests, &referred)?;
+    let (digests, referred) = list::tokens(worker, asker, body)?;
+    list::admit(worker, asker, (&digests, &referred), digests.len())?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     let mut place = 0;
     engine.resolve_many(&digests, now, |payload| {

@@ -5,7 +5,7 @@ use http::Response;
 
 use super::guard::Misses;
 use super::list;
-use super::refusal::engine_problem;
+use super::refusal::{engine_problem, list_problem};
 use super::respond::{self, Body, Problem};
 use super::service::Asker;
 use super::worker::Worker;
@@ -32,19 +32,21 @@ pub(super) async fn batch(
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let Asker { access, peer, trail, .. } = asker;
-    let now = worker.engine.now();
-    let by_reference = || worker.guard.look_by_reference(access, peer, now);
-    let (digests, referred) =
-        list::token_list(&body, access, worker.config.max_batch, &by_reference)?;
+    let (digests, referred) = list::tokens(worker, asker, &body)?;
     drop(body);
-    trail.list(&digests, &referred)?;
-    let misses = Misses { all: referred.len(), by_reference: referred.len() };
-    worker.guard.charge(access, peer, now, misses);
+    if referred.is_empty() {
+        // Tokens alone are revoked as by `DELETE`, whatever is owed.
+        trail.list(&digests, &referred)?;
+    } else {
+        list::admit(worker, asker, (&digests, &referred), referred.len())?;
+        let misses = Misses { all: referred.len(), by_reference: referred.len() };
+        worker.guard.charge(access, peer, worker.engine.now(), misses);
+    }
     if !digests.is_empty() {
         let ops = digests.into_iter().map(|digest| Op::Revoke { digest }).collect();
         for outcome in trail.call(worker, ops).await? {
             if !matches!(outcome, Outcome::Revoked | Outcome::NotFound) {
-                return Err(engine_problem(&outcome));
+                return Err(list_problem(&outcome));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -57,10 +57,13 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         }
         Ok(_) => (),
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
+    // A server whose queue of connections is full would let a blocking call wait for ever.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?).map_err(|error| error.kind()) {
+        Ok(()) | Err(io::ErrorKind::WouldBlock) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(io::ErrorKind::ConnectionRefused) => fs::remove_file(path),
+        Err(kind) => Err(kind.into()),
     }
 }
 
@@ -87,6 +90,23 @@ mod tests {
         let (_listener, file) = bind(&path, 1).unwrap();
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_server_whose_queue_is_full_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let (_listener, _file) = bind(&path, 0).unwrap();
+        let waiting: Vec<_> = (0..4)
+            .map(|_| {
+                let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+                client.set_nonblocking(true).unwrap();
+                (client.connect(&SockAddr::unix(&path).unwrap()), client)
+            })
+            .collect();
+        assert!(waiting.iter().any(|(connected, _)| connected.is_err()), "the queue is not full");
+        assert_eq!(bind(&path, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
     }
 
     #[test]

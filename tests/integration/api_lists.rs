@@ -139,3 +139,20 @@ fn p10_lists_are_refused_in_debt_whatever_was_there() {
         assert_eq!(refused.status, 429, "{path} {is_living}: {}", refused.text());
     }
 }
+
+/// Without a key a list may be as long as the burst of misses: each reference of a revoke counts.
+#[test]
+fn p8_without_a_key_no_list_is_longer_than_the_burst() {
+    let server = Server::fresh_with(|launch| launch.flag("--miss-limit", "5"));
+    let mut client = Client::of(&server);
+    let order = |n: usize| json!({ "reference": { "order_number": format!("guess {n}") } });
+    let orders = json!((0..6).map(order).collect::<Vec<_>>());
+    for path in ["/v1/status", "/v1/extend", "/v1/revoke"] {
+        let body = if path == "/v1/extend" { extension(&orders, "1m") } else { list(&orders) };
+        let refused = client.post(path, &body);
+        expect(&refused, 422);
+        assert_eq!(refused.json()["field"], "tokens", "{path}");
+    }
+    // Tokens are revoked as one by one.
+    expect(&client.post("/v1/revoke", &list(&json!(vec![UNKNOWN; 6]))), 204);
+}

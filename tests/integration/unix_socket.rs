@@ -9,6 +9,7 @@ use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::pki::{Ca, Files};
 use crate::server::{jeton, output};
 
 /// A server on two Unix sockets in a folder; dropping it kills it.
@@ -113,9 +114,32 @@ fn any_host_is_accepted_and_a_page_is_not() {
         );
         assert!(miss.starts_with("HTTP/1.1 404 "), "{host}: {miss}");
     }
+    // A proxy passes on what a page asks for.
     let page = "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n";
-    let refused = ask(&admin(dir.path()), &get(page));
-    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    let issue = format!(
+        "POST /v1/tokens HTTP/1.1\r\n{page}Content-Type: application/json\r\nContent-Length: 13\r\n\
+         {end}{{\"payload\":1}}"
+    );
+    for refused in [ask(&admin(dir.path()), &get(page)), ask(&data(dir.path()), &issue)] {
+        assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    }
+}
+
+#[test]
+fn a_unix_socket_does_not_speak_tls() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let ca = Ca::new("the shop's own");
+    let files = Files::in_dir(dir.path(), &ca.issue(&["localhost"]), &ca);
+    let [cert, key] = [&files.cert, &files.key].map(|file| file.to_str().expect("UTF-8"));
+    let _server = serve(dir.path(), &["--tls-cert", cert, "--tls-key", key]);
+    let token = client(dir.path(), &["issue", "1", "--ttl", "1h"]);
+    let token = token.split_whitespace().next().expect("a token");
+    assert_eq!(client(dir.path(), &["resolve", token]), "1");
+    let ready = ask(
+        &admin(dir.path()),
+        "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    );
+    assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
 }
 
 #[test]
@@ -130,20 +154,26 @@ fn all_peers_of_a_socket_are_one_for_the_limiter() {
     assert!(answers.iter().any(|answer| answer.starts_with("HTTP/1.1 429 ")), "{answers:?}");
 }
 
+/// What a second server, with a folder of its own, says of the socket when it does not start.
+fn refused(dir: &Path) -> String {
+    let other = tempfile::tempdir().expect("a temporary folder");
+    let refused = output(
+        jeton()
+            .args(["serve", "--listen", &url(&data(dir)), "--admin-listen", "127.0.0.1:0"])
+            .arg("--data-dir")
+            .arg(other.path().join("log")),
+    );
+    assert!(!refused.status.success());
+    String::from_utf8(refused.stderr).expect("UTF-8")
+}
+
 #[test]
 fn a_stale_socket_is_replaced_and_a_used_one_is_not() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut server = serve(dir.path(), &[]);
     let token = client(dir.path(), &["issue", "1", "--ttl", "1h"]);
-    let other = tempfile::tempdir().expect("a temporary folder");
-    let refused = output(
-        jeton()
-            .args(["serve", "--listen", &url(&data(dir.path())), "--admin-listen", "127.0.0.1:0"])
-            .arg("--data-dir")
-            .arg(other.path().join("log")),
-    );
-    let stderr = String::from_utf8(refused.stderr).expect("UTF-8");
-    assert!(!refused.status.success() && stderr.contains("name another path"), "{stderr}");
+    let stderr = refused(dir.path());
+    assert!(stderr.contains("name another path"), "{stderr}");
     server.child.kill().expect("it is there");
     server.child.wait().expect("it ends");
     assert!(data(dir.path()).exists(), "a killed server leaves its socket");
@@ -152,13 +182,7 @@ fn a_stale_socket_is_replaced_and_a_used_one_is_not() {
     assert_eq!(client(dir.path(), &["resolve", token]), "1");
     again.stop();
     fs::write(data(dir.path()), "no socket").expect("written");
-    let refused = output(
-        jeton()
-            .args(["serve", "--listen", &url(&data(dir.path())), "--admin-listen", "127.0.0.1:0"])
-            .arg("--data-dir")
-            .arg(other.path().join("log")),
-    );
-    let stderr = String::from_utf8(refused.stderr).expect("UTF-8");
-    assert!(!refused.status.success() && stderr.contains("is not a socket: remove it"), "{stderr}");
+    let stderr = refused(dir.path());
+    assert!(stderr.contains("is not a socket: remove it"), "{stderr}");
     assert_eq!(fs::read(data(dir.path())).expect("a file"), b"no socket");
 }

@@ -40,11 +40,11 @@ pub struct GateArgs {
     /// How many more instructions a hot function may take.
     #[arg(long, value_name = "PERCENT", default_value = "1%")]
     pub max_instructions: Percent,
-    /// Pairs of servers for each workload: so many at first, and up to so many until all is decided.
+    /// Pairs of servers for each workload: MIN before the first decision, MAX at most.
     #[arg(long, value_name = "MIN..MAX", default_value = "12..27")]
     pub pairs: Pairs,
-    /// How long all pairs together may take, builds not counted: 1s to 1d. What is not decided by
-    /// then stays undecided.
+    /// Time limit of all pairs together, without builds: 1s to 1d. A workload that is not decided
+    /// by then stays undecided.
     #[arg(long, value_name = "TIME", default_value = "7m")]
     pub time_limit: Span,
     /// Measures everything, also after the first regression was found.

@@ -34,10 +34,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For so many workloads.
+    /// The plan for this number of workloads.
     ///
     /// # Errors
-    /// Even the most pairs could decide nothing; says how many would.
+    /// The maximum of pairs is too small to decide anything; says how many are needed.
     pub fn new(workloads: usize, pairs: Pairs) -> Result<Plan> {
         let looks = looks(pairs);
         let share = ERROR_MAX / (workloads.max(1) * METRICS * looks.len()) as f64;

@@ -68,7 +68,8 @@ fn slice(rate: Option<f64>) -> Duration {
     if rate.is_some() { OPEN_SLICE } else { SLICE }
 }
 
-/// Whose turn it is, so many slices each: base, head, head, base where the base goes first.
+/// The order of turns with `slices` for each side: base, head, head, base if the base goes first,
+/// else the opposite.
 fn turns(slices: usize, base_first: bool) -> impl Iterator<Item = bool> {
     (0..2 * slices).map(move |turn| (turn % 4 == 0 || turn % 4 == 3) == base_first)
 }

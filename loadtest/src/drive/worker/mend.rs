@@ -8,12 +8,13 @@ use crate::drive::pace::Pace;
 use crate::failure::{Failure, Result};
 use crate::traffic::verdict::{Kind, Wrong};
 
-/// While the population is issued a server may answer nothing for so many time limits.
+/// Time limits without any answer after which the issuing of the population is given up.
 const LIMITS_WITHOUT_ANSWER: u64 = 3;
 /// The longest pause before a connection is tried again that ended without an answer.
 const PAUSE_MAX_NS: u64 = 1_000_000_000;
 
-/// How long to wait before the next try after so many connections that ended without an answer.
+/// Pause before the next connection. `fruitless` is how many ended without an answer, one after the
+/// other.
 fn pause_ns(fruitless: u32) -> u64 {
     match fruitless {
         0 => 0,

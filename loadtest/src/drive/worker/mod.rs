@@ -194,7 +194,7 @@ impl Worker {
             for event in &events {
                 self.serve(&mut run, event.data.u64() as usize, event.flags);
             }
-            // Where more may wait than was told of, an answer may be among it.
+            // A full list of events may be cut off, and an answer may be among the rest.
             if events.len() < EVENTS {
                 self.expire(&mut run, polled_ns);
             }
