@@ -178,12 +178,13 @@ impl Census<'_> {
             }
             Record::Consume { digest, key, .. } => {
                 let Some(at) = living else { return };
-                let left = table.slots[at].uses() - 1;
-                if left == 0 {
-                    table.remove(at, &self.hasher);
-                } else if key.is_none_or(|key| self.taken_in(placed.frame).insert((digest, key.0)))
-                {
-                    self.tables[shard].slots[at].set_uses(left);
+                if key.is_some_and(|key| !self.taken_in(placed.frame).insert((digest, key.0))) {
+                    return;
+                }
+                let table = &mut self.tables[shard];
+                match table.slots[at].uses() - 1 {
+                    0 => table.remove(at, &self.hasher),
+                    left => table.slots[at].set_uses(left),
                 }
             }
             Record::Extend { deadline, life_ms_max, .. } => {

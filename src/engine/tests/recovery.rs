@@ -130,6 +130,27 @@ proptest! {
     }
 }
 
+/// Two consumes with one key in one frame take one of two uses: the token lives.
+#[test]
+fn p2_verify_counts_a_use_once_for_one_key_in_a_frame() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(12 << 10));
+    let issue = Op::Issue {
+        digest: digest(1),
+        payload: b"1".to_vec(),
+        ttl: Duration::from_secs(60),
+        uses: 2,
+        peek: true,
+        derived: false,
+    };
+    engine.submit(vec![issue]).unwrap().wait().unwrap();
+    let consume = Op::Consume { digest: digest(1), key: Some(key(1)) };
+    engine.submit(vec![consume.clone(), consume]).unwrap().wait().unwrap();
+    engine.close().unwrap();
+    compare(&disk);
+    assert_eq!(census::take(&found(&disk), 1, &NoProgress).unwrap().tokens, 1);
+}
+
 /// A log of one long-lived token and so many short-lived ones, 100 at a time, 100 ms apart; and the
 /// most memory that its entries took at one moment.
 fn mostly_dead(rounds: u64, ttl_ms: u64) -> (Memory, Arc<ManualClock>, u64) {
