@@ -19,8 +19,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use jeton::clock::ManualClock;
 use jeton::engine::{Config, Engine, NoProgress, Op, Outcome, Stats, SyncMode};
-use jeton::time::{ManualClock, UnixMillis};
+use jeton::time::UnixMillis;
 use tempfile::TempDir;
 
 use support::{BATCH_LEN, calls};

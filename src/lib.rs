@@ -29,7 +29,7 @@
 //! | [`token`], [`mod@reference`], [`rfc3339`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
 //! | [`json_equality`] | whether two payloads have the same value |
 //! | [`permissions`] | who else may read or write the files |
-//! | [`time`], [`entry`], [`record`], [`metrics`], [`warning`], [`build_info`] | vocabulary of the engine |
+//! | [`time`], [`clock`], [`entry`], [`record`], [`metrics`], [`warning`], [`build_info`] | vocabulary of the engine |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | [`audit`] | the audit log: who did what to which token, one JSON object a line |
 //! | [`tls`] | certificates, keys and what rustls makes of them; whose a client's certificate is |
@@ -73,7 +73,7 @@
 //!   gets the same answer. *`rivals`, `linear`, `crash`, `p2_rivals_in_one_call_have_one_winner`,
 //!   `p2_a_rival_that_lost_is_not_revived_by_a_replay`*
 //! - **P3** Expired, consumed or revoked never resolves again; time never runs backwards.
-//!   *`expiry`, `clock`, `clock_held`, `time::engine::tests`, `engine::tests::shift`,
+//!   *`expiry`, `clock`, `clock_held`, `clock::engine_time::tests`, `engine::tests::shift`,
 //!   `p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back`*
 //!   Expired is what engine time has passed. It is the wall clock, but for a step forward that the
 //!   forward clock contradicts: that is held, so that one bad step expires nothing, and a time that
@@ -121,6 +121,7 @@ pub mod entry;
 pub mod audit;
 pub mod build_info;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod failpoint;

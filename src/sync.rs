@@ -1,4 +1,4 @@
-//! The primitives that [`crate::time`] and the engine's mailbox synchronise by.
+//! The primitives that [`crate::clock`] and the engine's mailbox synchronise by.
 //!
 //! They are those of the standard library. In a test build with `--cfg jeton_loom` they are those
 //! of `loom`, which runs a test once for each order in which its threads can meet, and lets a

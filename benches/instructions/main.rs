@@ -27,9 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
+use jeton::clock::ManualClock;
 use jeton::engine::Outcome;
 use jeton::engine::stepped::Stepped;
-use jeton::time::{ManualClock, UnixMillis};
+use jeton::time::UnixMillis;
 
 use changes::Changes;
 use frames::Log;

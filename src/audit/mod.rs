@@ -31,9 +31,10 @@ use crossbeam::utils::CachePadded;
 use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::oneshot;
 
+use crate::clock::Clock;
 use crate::keys::Access;
 use crate::permissions::Strictness;
-use crate::time::{Clock, UnixMillis};
+use crate::time::UnixMillis;
 use crate::token::Digest;
 
 pub use file::AuditError;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::time::SystemClock;
+use crate::clock::SystemClock;
 
 const TIME: UnixMillis = UnixMillis(1_769_860_800_007);
 

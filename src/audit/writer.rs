@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::file::AuditFile;
 use super::{Event, Message, Shared, line};
-use crate::time::Clock;
+use crate::clock::Clock;
 
 /// Lines are given to the system from this many bytes on, or when no event waits.
 const BATCH_LEN: usize = 256 * 1024;

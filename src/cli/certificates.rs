@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fresh::{self, Seen};
-use crate::time::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::tls::{Tls, TlsError, TlsFiles, TlsRead};
 
 /// Keeps what new connections begin with as the files have it.

@@ -10,12 +10,12 @@ use toml_edit::{Array, Value as Toml};
 
 use super::MISTAKEN;
 use super::out::{self, OutputError, tell};
+use crate::clock::{Clock, SystemClock};
 use crate::config::file::{ConfigFile, Mistake, Value};
 use crate::config::flags::Kind;
 use crate::config::merge::{Given, Setting, Settings, Source};
 use crate::keys::{self, KeysError};
 use crate::permissions::Strictness;
-use crate::time::{Clock, SystemClock};
 use crate::tls::{Tls, TlsFiles};
 
 /// What to do with the configuration.

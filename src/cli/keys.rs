@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::out::{self, OutputError, tell};
 use super::{FAILED, MISTAKEN, UNANSWERED};
+use crate::clock::{Clock, SystemClock};
 use crate::http::json::{Written, duration};
 use crate::keys::file::{self, NAME_LEN_MAX, new_key};
 use crate::keys::{Key, KeyEntry, KeyId, KeysError};
 use crate::namespace::Namespace;
 use crate::scope::Scopes;
-use crate::time::{Clock, SystemClock, UnixMillis};
+use crate::time::UnixMillis;
 use crate::token::RandomError;
 
 /// What to do with the keys.

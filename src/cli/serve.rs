@@ -18,6 +18,7 @@ use super::reload::Reload;
 use super::stop::Signals;
 use super::{Cli, FAILED, MISTAKEN, Process, environment, explain, logging, out};
 use crate::audit::{Audit, AuditError};
+use crate::clock::{Clock, SystemClock};
 use crate::config::ServeConfig;
 use crate::config::merge::{Given, Settings};
 use crate::engine::{CloseError, Engine, OpenError, Progress, SecretError};
@@ -26,7 +27,6 @@ use crate::http::listen::{ListenAddress, Listeners};
 use crate::http::quota::Quotas;
 use crate::http::{self, Server, listen};
 use crate::keys::{self, Keys, KeysError};
-use crate::time::{Clock, SystemClock};
 use crate::tls::TlsError;
 use crate::wal::DiskError;
 

@@ -9,9 +9,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Process;
 use super::fresh::Fresh;
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::http::Server;
-use crate::time::Clock;
 
 /// How often it is looked whether the keys file or the certificate has changed.
 const FRESH_LOOK: Duration = Duration::from_secs(1);

@@ -1,10 +1,11 @@
 //! What the committer does about the clocks: it looks at them, and says what it finds wrong.
 //!
-//! When the wall clock is believed is decided in [`crate::time::EngineTime`].
+//! When the wall clock is believed is decided in [`crate::clock::EngineTime`].
 
 use std::time::Duration;
 
-use crate::time::{EngineTime, Standing, UnixMillis};
+use crate::clock::{EngineTime, Standing};
+use crate::time::UnixMillis;
 use crate::warning::Warning;
 
 use super::Shared;

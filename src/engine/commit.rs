@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+use crate::clock::Observer;
 use crate::entry::SegmentSlot;
 use crate::failpoint;
 use crate::record::Record;
-use crate::time::{Observer, UnixMillis};
+use crate::time::UnixMillis;
 use crate::wal::{AppendError, FrameBuffer, Lsn, Wal};
 
 use super::admit::Admitted;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::clock::ClockRules;
 use crate::entry::{PAYLOAD_LEN_MAX, USES_MAX};
 use crate::permissions::Strictness;
 use crate::record::carry_len;
-use crate::time::ClockRules;
 use crate::wal;
 
 /// When what was written is made durable.

@@ -44,7 +44,8 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::time::{Clock, SystemClock, UnixMillis};
+use crate::clock::{Clock, SystemClock};
+use crate::time::UnixMillis;
 use crate::token::{Digest, Digester, NamespaceTag, Token};
 use crate::warning::Warning;
 

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 
+use crate::clock::{Clock, EngineTime};
 use crate::failpoint;
 use crate::record::RecordError;
 use crate::store::{SHARDS, Store};
-use crate::time::{Clock, EngineTime, UnixMillis};
+use crate::time::UnixMillis;
 use crate::token::{Digester, RandomError, Secret};
 use crate::wal::{self, Disk, DiskError, LogId, ReadError, Storage, Survey, Wal, survey};
 

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::clock::EngineTime;
 use crate::store::{Lookup, Pinned, Store};
-use crate::time::{EngineTime, UnixMillis};
+use crate::time::UnixMillis;
 use crate::token::{Digest, Digester};
 use crate::warning::Warnings;
 

@@ -17,8 +17,9 @@ use super::{
     CloseError, Committing, Config, Engine, Job, NoProgress, Op, OpenError, Outcome, Rejected,
     Shared,
 };
+use crate::clock::{Clock, EngineTime};
 use crate::store::Store;
-use crate::time::{Clock, EngineTime, UnixMillis};
+use crate::time::UnixMillis;
 use crate::token::Digester;
 use crate::wal::{Storage, survey};
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::time::{Clock, ManualClock, UnixMillis};
+use crate::clock::{Clock, ManualClock};
+use crate::time::UnixMillis;
 use crate::token::{ConsumeKey, Digest, Digester, Secret};
 use crate::wal::testing::{Keep, Memory};
 use crate::wal::{self, Preparing, survey};

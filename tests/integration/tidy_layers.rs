@@ -27,6 +27,7 @@ const CRATES: [Layered; 2] = [
                 "short_mac",
                 "entry",
                 "time",
+                "clock",
                 "record",
                 "metrics",
                 "reference",

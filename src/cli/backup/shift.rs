@@ -7,8 +7,9 @@ use clap::Args;
 use super::place::{Place, check_free};
 use super::{BackupFailure, Shown};
 use crate::cli::out::{self, tell};
+use crate::clock::{Clock, SystemClock};
 use crate::engine::{SECRET_FILE_NAME, read_secret, shift_time};
-use crate::time::{Clock, SystemClock, UnixMillis};
+use crate::time::UnixMillis;
 
 /// `jeton shift-time`
 #[derive(Args, Clone, Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::time::Observer;
+use crate::clock::Observer;
 
 use super::*;
 

@@ -8,10 +8,11 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use loom::thread;
 
+use crate::clock::{ClockRules, EngineTime, ManualClock, Observer, Standing};
 use crate::engine::Pending;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::op::Rejected;
-use crate::time::{ClockRules, EngineTime, ManualClock, Observer, Standing, UnixMillis};
+use crate::time::UnixMillis;
 
 /// A clock that showed `from_ms`, when engine time began, and shows `to_ms` now.
 fn jumped(from_ms: u64, to_ms: u64) -> (Arc<ManualClock>, Arc<EngineTime>) {

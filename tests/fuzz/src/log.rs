@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use jeton::clock::ManualClock;
 use jeton::engine::stepped::Stepped;
 use jeton::engine::{Config, Op, OpenError, Outcome};
-use jeton::time::{ManualClock, UnixMillis};
+use jeton::time::UnixMillis;
 use jeton::token::{Digest, Digester, Secret};
 use jeton::wal::{self, Preparing, ReadError, Storage};
 

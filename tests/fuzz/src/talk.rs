@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
+use jeton::clock::ManualClock;
 use jeton::engine::Op;
 use jeton::engine::stepped::Stepped;
 use jeton::http::Config;
 use jeton::http::loose::{Heard, Talk, converse};
-use jeton::time::{ManualClock, UnixMillis};
+use jeton::time::UnixMillis;
 use jeton::token::{Digester, Secret, Token};
 
 use super::answers::{self, Answer};

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jeton::clock::{Clock, ManualClock};
 use jeton::engine::stepped::Stepped;
 use jeton::engine::{Config, Op, OpenError, Outcome};
-use jeton::time::{Clock, ManualClock, UnixMillis};
+use jeton::time::UnixMillis;
 use jeton::token::{ConsumeKey, Digest, Digester, Secret};
 use jeton::wal::testing::Memory;
 use jeton::wal::{self, FRAME_HEADER_LEN, Preparing, survey};

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jeton::clock::Clock;
 use jeton::engine::Config;
-use jeton::time::{Clock, UnixMillis};
+use jeton::time::UnixMillis;
 use jeton::wal::testing::{Fault, Planned, Random};
 use jeton::wal::{self, Preparing};
 

@@ -6,9 +6,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jeton::clock::{Clock, ManualClock};
 use jeton::engine::stepped::Stepped;
 use jeton::engine::{Config, NotReady, Outcome, Pending, SyncMode};
-use jeton::time::{Clock, ManualClock, UnixMillis};
+use jeton::time::UnixMillis;
 use jeton::token::{Digester, Secret};
 use jeton::wal::testing::{Keep, Memory};
 

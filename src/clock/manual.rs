@@ -1,0 +1,81 @@
+//! A clock for tests.
+
+use std::time::Duration;
+
+use super::source::Clock;
+use crate::sync::{AtomicU64, Ordering};
+use crate::time::UnixMillis;
+
+/// A clock that stands still until it is told otherwise: for tests and simulations.
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    wall_ms: AtomicU64,
+    monotonic_ms: AtomicU64,
+    /// Time that the machine slept.
+    slept_ms: AtomicU64,
+    earliest: UnixMillis,
+    is_synchronised: AtomicU64,
+}
+
+impl ManualClock {
+    /// A clock that shows `wall`.
+    #[must_use]
+    pub fn at(wall: UnixMillis) -> ManualClock {
+        ManualClock { wall_ms: AtomicU64::new(wall.0), ..ManualClock::default() }
+    }
+
+    /// The same clock, wrong where it shows an earlier time than this.
+    #[must_use]
+    pub fn right_from(self, earliest: UnixMillis) -> ManualClock {
+        ManualClock { earliest, ..self }
+    }
+
+    /// Lets `millis` pass, on both clocks.
+    pub fn advance(&self, millis: u64) {
+        self.wall_ms.fetch_add(millis, Ordering::SeqCst);
+        self.monotonic_ms.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Lets `millis` pass on the monotonic clock alone: the wall clock stands still.
+    pub fn advance_frozen(&self, millis: u64) {
+        self.monotonic_ms.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Lets `millis` pass while the machine sleeps: monotonic time stands.
+    pub fn sleep(&self, millis: u64) {
+        self.wall_ms.fetch_add(millis, Ordering::SeqCst);
+        self.slept_ms.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Says whether something keeps the wall clock right.
+    pub fn set_synchronised(&self, is_synchronised: bool) {
+        self.is_synchronised.store(u64::from(is_synchronised), Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock alone, as an operator or a time server does.
+    pub fn jump_to(&self, wall: UnixMillis) {
+        self.wall_ms.store(wall.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn wall(&self) -> UnixMillis {
+        UnixMillis(self.wall_ms.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::SeqCst))
+    }
+
+    fn forward(&self) -> Duration {
+        self.monotonic() + Duration::from_millis(self.slept_ms.load(Ordering::SeqCst))
+    }
+
+    fn earliest(&self) -> UnixMillis {
+        self.earliest
+    }
+
+    fn is_synchronised(&self) -> bool {
+        self.is_synchronised.load(Ordering::SeqCst) != 0
+    }
+}
