@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use jeton::clock::ManualClock;
 use jeton::engine::{Config, Engine, NoProgress, Op, Outcome, Stats, SyncMode};
-use jeton::time::UnixMillis;
+use jeton::model::time::UnixMillis;
 use tempfile::TempDir;
 
 use support::{BATCH_LEN, calls};

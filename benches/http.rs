@@ -19,7 +19,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput};
 use jeton::engine::{Config, Engine, Outcome};
 use jeton::http::{self, Server, listen};
-use jeton::token::Token;
+use jeton::model::token::Token;
 
 use support::{BATCH_LEN, Random, calls};
 

@@ -22,10 +22,10 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
-use jeton::entry::{Entry, Parts, SegmentSlot};
+use jeton::model::entry::{Entry, Parts, SegmentSlot};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::{Digest, Digester, Token};
 use jeton::store::{Lookup, Store};
-use jeton::time::UnixMillis;
-use jeton::token::{Digest, Digester, Token};
 
 use support::{BATCH_LEN, PAYLOAD_LEN, Random};
 

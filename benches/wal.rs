@@ -16,7 +16,7 @@ mod support;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use jeton::record::issue_len;
+use jeton::model::record::issue_len;
 use jeton::wal::{Clean, Config, Disk, FrameBuffer, LogId, Lsn, Storage, Wal, survey};
 use tempfile::TempDir;
 

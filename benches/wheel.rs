@@ -11,9 +11,9 @@
 mod support;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use jeton::time::UnixMillis;
-use jeton::token::Prefix;
-use jeton::wheel::{Verdict, Wheel};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::Prefix;
+use jeton::timer_wheel::{Verdict, Wheel};
 
 use support::Random;
 

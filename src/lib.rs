@@ -26,17 +26,17 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`mod@reference`], [`rfc3339`], [`namespace`], [`scope`], [`pace`] | vocabulary of requests |
-//! | [`json_equality`] | whether two payloads have the same value |
+//! | [`model`] | the vocabulary: tokens, references, namespaces, instants, entries, records |
+//! | [`clock`] | what time it is, and when the wall clock is believed |
 //! | [`permissions`] | who else may read or write the files |
-//! | [`time`], [`clock`], [`entry`], [`record`], [`metrics`], [`warning`], [`build_info`] | vocabulary of the engine |
+//! | [`warning`], [`build_info`] | what an operator must know of; what was built |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | [`audit`] | the audit log: who did what to which token, one JSON object a line |
 //! | [`tls`] | certificates, keys and what rustls makes of them; whose a client's certificate is |
 //! | `sync` | atomics, a lock and parking, which a test build can exchange for those of `loom` |
 //! | [`failpoint`] | where a test can have the process die; nothing in a release build |
 //! | [`store`] | every living entry in memory, in sharded lock-free maps |
-//! | [`wheel`] | the timing wheel that frees memory on time and never decides |
+//! | [`timer_wheel`] | the timing wheel that frees memory on time and never decides |
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
 //! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
 //! | [`http`] | workers, connections, routes, one file an operation, the admin listener |
@@ -77,7 +77,7 @@
 //!   `p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back`*
 //!   Expired is what engine time has passed. It is the wall clock, but for a step forward that the
 //!   forward clock contradicts: that is held, so that one bad step expires nothing, and a time that
-//!   cannot be is never followed ([`time::EngineTime`] has the rules). Until a step that was right
+//!   cannot be is never followed ([`clock::EngineTime`] has the rules). Until a step that was right
 //!   is followed, what has expired by the wall clock lives on by the forward clock.
 //!   Two windows are left. An extension that was decided before the deadline and became durable
 //!   after it revives a token that readers in between were told is gone. And a crash within the
@@ -115,9 +115,6 @@
 //! stays short. No eviction: what was issued stays until it is consumed, revoked or expired. No
 //! cancel in the wheel, no lock around a consume, no batching timer, no retry of a failed sync.
 
-#[expect(unsafe_code, reason = "a thin pointer to the payload saves 8 of 200 bytes a token")]
-pub mod entry;
-
 pub mod audit;
 pub mod build_info;
 pub mod cli;
@@ -126,24 +123,14 @@ pub mod config;
 pub mod engine;
 pub mod failpoint;
 pub mod http;
-pub mod json_equality;
 pub mod keys;
-pub mod metrics;
-pub mod namespace;
-pub mod pace;
+pub mod model;
 pub mod permissions;
-pub mod record;
-pub mod reference;
-pub mod rfc3339;
-pub mod scope;
-mod short_mac;
 pub mod store;
 mod sync;
-pub mod time;
+pub mod timer_wheel;
 pub mod tls;
-pub mod token;
 pub mod wal;
 pub mod warning;
-pub mod wheel;
 
 pub use engine::Engine;

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use ahash::RandomState;
 use seize::{Collector, Guard, LocalGuard};
 
-use crate::entry::Entry;
-use crate::time::UnixMillis;
-use crate::token::{Digest, Prefix};
+use crate::model::entry::Entry;
+use crate::model::time::UnixMillis;
+use crate::model::token::{Digest, Prefix};
 
 /// Number of shards.
 pub const SHARDS: usize = 64;
@@ -255,7 +255,7 @@ fn parts() -> [u8; PARTS] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Parts, SegmentSlot};
+    use crate::model::entry::{Parts, SegmentSlot};
 
     fn digest(n: u64) -> Digest {
         let mut bytes = [0; 16];

@@ -3,7 +3,7 @@
 
 use jeton::engine::stepped::Stepped;
 use jeton::engine::{Op, Outcome};
-use jeton::token::Digest;
+use jeton::model::token::Digest;
 
 use crate::support::{self, calls};
 use crate::{Fixture, LIVING, TTL, engine};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jeton::record::issue_len;
+use jeton::model::record::issue_len;
 use jeton::wal::{Config, Disk, FrameBuffer, LogId, Preparing, Storage, Wal, survey};
 use tempfile::TempDir;
 

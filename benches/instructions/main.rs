@@ -30,7 +30,7 @@ use ahash::RandomState;
 use jeton::clock::ManualClock;
 use jeton::engine::Outcome;
 use jeton::engine::stepped::Stepped;
-use jeton::time::UnixMillis;
+use jeton::model::time::UnixMillis;
 
 use changes::Changes;
 use frames::Log;

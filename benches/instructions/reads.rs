@@ -2,11 +2,11 @@
 //! bytes of a request.
 
 use jeton::engine::stepped::Stepped;
-use jeton::entry::{Entry, Parts, SegmentSlot};
 use jeton::http::loose::Loose;
+use jeton::model::entry::{Entry, Parts, SegmentSlot};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::{Digest, Token};
 use jeton::store::{Lookup, Store};
-use jeton::time::UnixMillis;
-use jeton::token::{Digest, Token};
 
 use crate::support::{self, BATCH_LEN};
 use crate::{DEADLINE, Fixture, LIVING, NOW, engine, hasher};

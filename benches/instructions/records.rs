@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use jeton::engine::apply::{Applied, Ledger, Position, apply};
-use jeton::entry::{Parts, SegmentSlot};
-use jeton::record::Record;
+use jeton::model::entry::{Parts, SegmentSlot};
+use jeton::model::record::Record;
+use jeton::model::token::{ConsumeKey, Digest};
 use jeton::store::Store;
-use jeton::token::{ConsumeKey, Digest};
 
 use crate::support::{self, PAYLOAD_LEN};
 use crate::{DEADLINE, Fixture, LIVING, NOW, hasher};
@@ -14,7 +14,7 @@ use crate::{DEADLINE, Fixture, LIVING, NOW, hasher};
 /// Operations of a function.
 const TIMES: usize = 300;
 const LIFE_MS_MAX: u64 = 3_600_000;
-const LATER: jeton::time::UnixMillis = jeton::time::UnixMillis(DEADLINE.0 + 60_000);
+const LATER: jeton::model::time::UnixMillis = jeton::model::time::UnixMillis(DEADLINE.0 + 60_000);
 
 /// What every record must come to.
 type IsRight = fn(&Applied<'_>) -> bool;

@@ -1,8 +1,8 @@
 //! The wheel: timers are scheduled, and fire.
 
-use jeton::time::UnixMillis;
-use jeton::token::Prefix;
-use jeton::wheel::{Verdict, Wheel};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::Prefix;
+use jeton::timer_wheel::{Verdict, Wheel};
 
 use crate::support::Random;
 use crate::{Fixture, NOW};

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use jeton::engine::{Engine, Op, Outcome, Pending};
-use jeton::token::Digest;
+use jeton::model::token::Digest;
 use tokio::runtime;
 use tokio::task::{LocalSet, spawn_local};
 

@@ -10,7 +10,7 @@ use std::env;
 use std::time::Duration;
 
 use criterion::Criterion;
-use jeton::token::{Digest, Digester, SECRET_LEN, Secret, Token};
+use jeton::model::token::{Digest, Digester, SECRET_LEN, Secret, Token};
 
 /// Length of a payload in bytes: what every figure of the project is measured with.
 pub const PAYLOAD_LEN: usize = 128;

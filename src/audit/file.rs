@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use crate::model::time::UnixMillis;
 use crate::permissions::{self, FILE_MODE, GROUP_FILE_MODE, Strictness, TooWide};
-use crate::time::UnixMillis;
 
 /// Why the audit log cannot be kept.
 #[derive(Debug, thiserror::Error)]

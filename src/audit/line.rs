@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::keys::Access;
-use crate::time::UnixMillis;
-use crate::token::Digest;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 
 /// What named a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

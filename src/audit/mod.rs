@@ -33,9 +33,9 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::keys::Access;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 use crate::permissions::Strictness;
-use crate::time::UnixMillis;
-use crate::token::Digest;
 
 pub use file::AuditError;
 pub use line::{By, Event};

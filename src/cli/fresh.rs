@@ -10,7 +10,7 @@ use super::certificates::Certificates;
 use super::reload::Reload;
 use crate::engine::Engine;
 use crate::keys::Keys;
-use crate::token::Digester;
+use crate::model::token::Digester;
 
 /// What shows that a file is another than before; nothing where it is not there.
 pub(super) type Seen = Option<(SystemTime, u64, u64)>;

@@ -14,10 +14,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::http::json::{Written, duration};
 use crate::keys::file::{self, NAME_LEN_MAX, new_key};
 use crate::keys::{Key, KeyEntry, KeyId, KeysError};
-use crate::namespace::Namespace;
-use crate::scope::Scopes;
-use crate::time::UnixMillis;
-use crate::token::RandomError;
+use crate::model::namespace::Namespace;
+use crate::model::scope::Scopes;
+use crate::model::time::UnixMillis;
+use crate::model::token::RandomError;
 
 /// What to do with the keys.
 #[derive(Debug, Subcommand)]

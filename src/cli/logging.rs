@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::reload::SetLogFilter;
 use crate::config::{LogFormat, ServeConfig};
-use crate::metrics::LOG_LINES_DROPPED;
+use crate::model::metrics::LOG_LINES_DROPPED;
 
 /// How long a line waits for a pipe that is full, once; after a line that was dropped for it the
 /// next ones do not wait.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::client::ClientError;
 use super::out::tell;
 use super::wire::{Trust, Wire};
+use crate::model::token::Token;
 use crate::permissions;
-use crate::token::Token;
 
 /// Put before a token that begins with a hyphen, which would be taken for a flag.
 const TOKEN_MARK: &str = "token:";

@@ -10,7 +10,7 @@ use indicatif::{HumanBytes, ProgressBar};
 use super::serve::bar;
 use super::{FAILED, MISTAKEN, out};
 use crate::engine::{OpenError, Progress, Verified, verify};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 use crate::wal::DiskError;
 
 struct Reading(Option<ProgressBar>);

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::source::Clock;
+use crate::model::time::{UnixMillis, millis};
 use crate::sync::{AtomicI64, AtomicU64, Ordering};
-use crate::time::{UnixMillis, millis};
 
 /// Ten years: how far ahead of the log a start believes the wall clock without further evidence.
 pub const START_STEP_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::source::Clock;
+use crate::model::time::UnixMillis;
 use crate::sync::{AtomicU64, Ordering};
-use crate::time::UnixMillis;
 
 /// A clock that stands still until it is told otherwise: for tests and simulations.
 #[derive(Debug, Default)]

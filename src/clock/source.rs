@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 /// Where time comes from. Implementations must be cheap: a resolve asks once.
 pub trait Clock: Send + Sync {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::source::Clock;
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 /// The operating system's clocks.
 #[derive(Debug)]

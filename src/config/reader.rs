@@ -15,9 +15,9 @@ use crate::http::access::Anonymous;
 use crate::http::json::{Written, duration};
 use crate::http::listen::ListenAddress;
 use crate::http::quota::NamespaceLimits;
-use crate::pace::RATE_MAX;
+use crate::model::rate_limit::RATE_MAX;
+use crate::model::scope::{Scope, Scopes};
 use crate::permissions::Strictness;
-use crate::scope::{Scope, Scopes};
 use crate::tls::TlsFiles;
 
 /// Libraries that log what clients sent.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::SyncMode;
-use crate::scope::Scope;
+use crate::model::scope::Scope;
 use clap::Parser;
 
 #[derive(Parser)]

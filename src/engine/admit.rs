@@ -9,9 +9,10 @@ use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
 
-use crate::entry::Entry;
-use crate::time::UnixMillis;
-use crate::token::{ConsumeKey, Digest, NamespaceTag};
+use crate::model::entry::Entry;
+use crate::model::namespace::NamespaceTag;
+use crate::model::time::UnixMillis;
+use crate::model::token::{ConsumeKey, Digest};
 
 use super::apply::{Holding, Ledger};
 use super::commit::Committer;

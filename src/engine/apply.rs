@@ -12,12 +12,13 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
-use crate::entry::{Entry, Parts, SegmentSlot, TIMER_BYTES};
-use crate::record::{Record, carry_len};
+use crate::model::entry::{Entry, Parts, SegmentSlot, TIMER_BYTES};
+use crate::model::namespace::NamespaceTag;
+use crate::model::record::{Record, carry_len};
+use crate::model::time::UnixMillis;
+use crate::model::token::{ConsumeKey, Digest, Prefix};
 use crate::store::Pinned;
-use crate::time::UnixMillis;
-use crate::token::{ConsumeKey, Digest, NamespaceTag, Prefix};
-use crate::wheel::{Verdict, Wheel};
+use crate::timer_wheel::{Verdict, Wheel};
 
 mod trace;
 

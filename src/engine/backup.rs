@@ -26,8 +26,8 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Counter;
-use crate::time::UnixMillis;
+use crate::model::metrics::Counter;
+use crate::model::time::UnixMillis;
 use crate::wal::{AppendError, Extent, File, Storage, Wal};
 
 use super::commit::Committer;

@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-use crate::record::Record;
+use crate::model::record::Record;
+use crate::model::time::UnixMillis;
+use crate::model::token::{DIGEST_LEN, Digest, Prefix};
 use crate::store::{SHARDS, Store};
-use crate::time::UnixMillis;
-use crate::token::{DIGEST_LEN, Digest, Prefix};
 use crate::wal::{self, Shelf, Storage, Survey, survey};
 
 use super::Config;
@@ -289,7 +289,7 @@ impl Token {
 
 // Each field fits in its bits.
 const _: () = assert!(UnixMillis::MAX.0 < 1 << (u64::BITS - ID_BITS));
-const _: () = assert!(crate::entry::USES_MAX < 1 << USES_BITS);
+const _: () = assert!(crate::model::entry::USES_MAX < 1 << USES_BITS);
 
 /// An open hash table, probed slot by slot. Made anew a quarter larger than what still lives in it
 /// whenever it is nine tenths full, so that it follows what lives.

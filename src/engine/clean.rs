@@ -7,11 +7,11 @@
 //! it is durable (promise P7); if any of those frames could not be committed, the cleaner begins
 //! again with the whole segment.
 
-use crate::entry::{Entry, SegmentSlot};
 use crate::failpoint;
-use crate::record::{Record, carry_len, records};
-use crate::time::UnixMillis;
-use crate::token::Digest;
+use crate::model::entry::{Entry, SegmentSlot};
+use crate::model::record::{Record, carry_len, records};
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 use crate::wal::{Clean, Cleaner, Lsn, ReadError, Step};
 
 use super::apply::{forget, must_be_carried};

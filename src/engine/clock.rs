@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::clock::{EngineTime, Standing};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 use crate::warning::Warning;
 
 use super::Shared;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::clock::Observer;
-use crate::entry::SegmentSlot;
 use crate::failpoint;
-use crate::record::Record;
-use crate::time::UnixMillis;
+use crate::model::entry::SegmentSlot;
+use crate::model::record::Record;
+use crate::model::time::UnixMillis;
 use crate::wal::{AppendError, FrameBuffer, Lsn, Wal};
 
 use super::admit::Admitted;
@@ -452,7 +452,7 @@ impl Shared {
 
 fn record_len(op: &Op) -> usize {
     match op {
-        Op::Issue { payload, .. } => crate::record::issue_len(payload.len()),
+        Op::Issue { payload, .. } => crate::model::record::issue_len(payload.len()),
         // The longest of the others, an Extend.
         Op::Consume { .. } | Op::Extend { .. } | Op::Revoke { .. } => 64,
     }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::ClockRules;
-use crate::entry::{PAYLOAD_LEN_MAX, USES_MAX};
+use crate::model::entry::{PAYLOAD_LEN_MAX, USES_MAX};
+use crate::model::record::carry_len;
 use crate::permissions::Strictness;
-use crate::record::carry_len;
 use crate::wal;
 
 /// When what was written is made durable.

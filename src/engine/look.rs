@@ -1,9 +1,9 @@
 //! What can be seen of tokens without changing anything. No wait, no lock.
 
-use crate::entry::Entry;
+use crate::model::entry::Entry;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 use crate::store::Lookup;
-use crate::time::UnixMillis;
-use crate::token::Digest;
 
 use super::{Engine, apply};
 

@@ -45,8 +45,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::clock::{Clock, SystemClock};
-use crate::time::UnixMillis;
-use crate::token::{Digest, Digester, NamespaceTag, Token};
+use crate::model::namespace::NamespaceTag;
+use crate::model::time::UnixMillis;
+use crate::model::token::{Digest, Digester, Token};
 use crate::warning::Warning;
 
 use commit::Committer;
@@ -144,7 +145,7 @@ pub struct CloseError(String);
 /// ```
 /// use std::time::Duration;
 /// use jeton::engine::{Config, Engine, Op, Outcome};
-/// use jeton::token::Token;
+/// use jeton::model::token::Token;
 ///
 /// let engine = Engine::open(Config::memory_only())?;
 /// let token = Token::random()?;

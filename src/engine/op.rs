@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::entry::USES_MAX;
-use crate::time::UnixMillis;
-use crate::token::{ConsumeKey, Digest};
+use crate::model::entry::USES_MAX;
+use crate::model::time::UnixMillis;
+use crate::model::token::{ConsumeKey, Digest};
 
 use super::Config;
 

@@ -12,7 +12,7 @@ use ahash::RandomState;
 
 use super::Shared;
 use super::apply::Holding;
-use crate::token::NamespaceTag;
+use crate::model::namespace::NamespaceTag;
 
 /// How much a namespace may hold; `None` where there is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -21,13 +21,13 @@ use std::thread;
 
 use ahash::RandomState;
 
-use crate::entry::Parts;
-use crate::record::Record;
+use crate::model::entry::Parts;
+use crate::model::record::Record;
+use crate::model::time::UnixMillis;
+use crate::model::token::Prefix;
 use crate::store::{Pinned, Store};
-use crate::time::UnixMillis;
-use crate::token::Prefix;
+use crate::timer_wheel::TICK_MS;
 use crate::wal::Survey;
-use crate::wheel::TICK_MS;
 
 use super::apply::{Ledger, apply, expire};
 use super::recover::{OpenError, Progress};

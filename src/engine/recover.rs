@@ -11,10 +11,10 @@ use std::thread;
 
 use crate::clock::{Clock, EngineTime};
 use crate::failpoint;
-use crate::record::RecordError;
+use crate::model::record::RecordError;
+use crate::model::time::UnixMillis;
+use crate::model::token::{Digester, RandomError, Secret};
 use crate::store::{SHARDS, Store};
-use crate::time::UnixMillis;
-use crate::token::{Digester, RandomError, Secret};
 use crate::wal::{self, Disk, DiskError, LogId, ReadError, Storage, Survey, Wal, survey};
 
 use super::Shared;

@@ -13,11 +13,11 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::entry::SegmentSlot;
 use crate::failpoint;
-use crate::record::Record;
-use crate::time::UnixMillis;
-use crate::token::Prefix;
+use crate::model::entry::SegmentSlot;
+use crate::model::record::Record;
+use crate::model::time::UnixMillis;
+use crate::model::token::Prefix;
 use crate::wal::{Frame, Frames, Pieces, ReadError, SegmentFrames, Survey, SurveyedSegment};
 
 use super::apply::Position;

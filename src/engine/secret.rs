@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::failpoint;
+use crate::model::token::{RandomError, SECRET_LEN, Secret};
 use crate::permissions::{self, FILE_MODE, Strictness, TooWide};
-use crate::token::{RandomError, SECRET_LEN, Secret};
 
 /// Name of the secret file in the data directory.
 pub const SECRET_FILE_NAME: &str = "secret.key";

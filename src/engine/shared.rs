@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::EngineTime;
+use crate::model::time::UnixMillis;
+use crate::model::token::{Digest, Digester};
 use crate::store::{Lookup, Pinned, Store};
-use crate::time::UnixMillis;
-use crate::token::{Digest, Digester};
 use crate::warning::Warnings;
 
 use super::apply::{Applied, Content, consume_refused, issue_refused};

@@ -9,10 +9,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::entry::Parts;
-use crate::record::{Record, carry_len};
-use crate::time::UnixMillis;
-use crate::token::Digest;
+use crate::model::entry::Parts;
+use crate::model::record::{Record, carry_len};
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 use crate::wal::storage::lock_to_read;
 use crate::wal::{self, AppendError, Disk, FrameBuffer, Shelf, Storage, Wal, survey};
 

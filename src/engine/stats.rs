@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::metrics::{Counter, Latencies, Summary};
+use crate::model::metrics::{Counter, Latencies, Summary};
 
 /// Counted by any thread.
 #[derive(Debug, Default)]

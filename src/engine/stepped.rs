@@ -18,9 +18,9 @@ use super::{
     Shared,
 };
 use crate::clock::{Clock, EngineTime};
+use crate::model::time::UnixMillis;
+use crate::model::token::Digester;
 use crate::store::Store;
-use crate::time::UnixMillis;
-use crate::token::Digester;
 use crate::wal::{Storage, survey};
 
 /// An engine whose committer works only when it is told to. Dropped, it stops where it stands, as

@@ -5,9 +5,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::entry::SegmentSlot;
-use crate::time::UnixMillis;
-use crate::token::Prefix;
+use crate::model::entry::SegmentSlot;
+use crate::model::time::UnixMillis;
+use crate::model::token::Prefix;
 use crate::warning::Warning;
 
 use super::apply::{Ledger, expire};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, ManualClock};
-use crate::time::UnixMillis;
-use crate::token::{ConsumeKey, Digest, Digester, Secret};
+use crate::model::time::UnixMillis;
+use crate::model::token::{ConsumeKey, Digest, Digester, Secret};
 use crate::wal::testing::{Keep, Memory};
 use crate::wal::{self, Preparing, survey};
 

@@ -20,9 +20,9 @@ use super::respond::Problem;
 use crate::engine::Engine;
 use crate::keys::text::KEY_TEXT_LEN;
 use crate::keys::{Access, Keys, Table};
-use crate::namespace::Namespace;
-use crate::scope::{Scope, Scopes};
-use crate::time::UnixMillis;
+use crate::model::namespace::Namespace;
+use crate::model::scope::{Scope, Scopes};
+use crate::model::time::UnixMillis;
 use crate::tls::Peer;
 
 /// What a request may do. Cloned with each, without touching what other threads touch.

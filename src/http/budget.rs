@@ -243,8 +243,8 @@ impl Drop for Charge {
 mod tests {
     use super::*;
     use crate::keys::Access;
-    use crate::namespace::Namespace;
-    use crate::token::{Digester, SECRET_LEN, Secret};
+    use crate::model::namespace::Namespace;
+    use crate::model::token::{Digester, SECRET_LEN, Secret};
 
     const MIB: usize = 1 << 20;
 

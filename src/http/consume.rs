@@ -16,7 +16,7 @@ use super::service::{Asker, idempotency_key};
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
 use crate::keys::Access;
-use crate::token::{ConsumeKey, Digest};
+use crate::model::token::{ConsumeKey, Digest};
 
 /// `POST /v1/tokens/{token}/consume`
 pub(super) async fn one(

@@ -17,8 +17,8 @@ use super::namespaces::Told;
 use crate::audit;
 use crate::build_info;
 use crate::engine::Stats;
-use crate::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
-use crate::time::UnixMillis;
+use crate::model::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
+use crate::model::time::UnixMillis;
 use crate::warning::Warning;
 
 /// One reading of everything.

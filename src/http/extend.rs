@@ -14,8 +14,8 @@ use super::respond::{self, Body, Problem};
 use super::service::Asker;
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
-use crate::time::UnixMillis;
-use crate::token::Digest;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 
 /// `PATCH /v1/tokens/{token}`
 pub(super) async fn one(

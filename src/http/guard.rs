@@ -20,9 +20,9 @@
 //!
 //! The table of `strangers` is exact and bounded, and forgives nobody.
 //!
-//! The limiter is the generic cell rate algorithm of [`pace`](crate::pace). The crate `governor` has
-//! it too and was not taken: its keyed store is not bounded, has no levels that are charged together,
-//! and cannot run up a debt. The order of eviction is the crate `lru`'s.
+//! The limiter is the generic cell rate algorithm of [`rate_limit`](crate::model::rate_limit). The
+//! crate `governor` has it too and was not taken: its keyed store is not bounded, has no levels that
+//! are charged together, and cannot run up a debt. The order of eviction is the crate `lru`'s.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,9 +33,9 @@ use http::StatusCode;
 use super::respond::Problem;
 use super::strangers::Strangers;
 use crate::keys::Access;
-use crate::metrics::Counter;
-use crate::pace::Pace;
-use crate::time::UnixMillis;
+use crate::model::metrics::Counter;
+use crate::model::rate_limit::Pace;
+use crate::model::time::UnixMillis;
 
 /// How far a client that was answered may be in debt beyond the burst of a second.
 pub(super) const DEBT_MAX: Duration = Duration::from_secs(5);
@@ -212,8 +212,8 @@ const TOO_MANY: &str = "too many requests for unknown tokens; wait before the ne
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespace::Namespace;
-    use crate::token::{Digester, SECRET_LEN, Secret};
+    use crate::model::namespace::Namespace;
+    use crate::model::token::{Digester, SECRET_LEN, Secret};
 
     const NOW: UnixMillis = UnixMillis(1_769_860_800_000);
 

@@ -19,11 +19,11 @@ use super::worker::Worker;
 use super::{Config, json, payload};
 use crate::audit::By;
 use crate::engine::{Op, Outcome};
-use crate::entry::USES_MAX;
 use crate::keys::Access;
-use crate::reference::Reference;
-use crate::time::UnixMillis;
-use crate::token::{RandomError, Token};
+use crate::model::entry::USES_MAX;
+use crate::model::reference::Reference;
+use crate::model::time::UnixMillis;
+use crate::model::token::{RandomError, Token};
 
 /// What a client wants to be issued.
 struct Wanted {
@@ -279,8 +279,8 @@ fn write_results(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespace::Namespace;
-    use crate::token::{Digester, SECRET_LEN, Secret};
+    use crate::model::namespace::Namespace;
+    use crate::model::token::{Digester, SECRET_LEN, Secret};
 
     fn access() -> Access {
         let digester = Digester::new(&Secret::from_bytes([7; SECRET_LEN]), "default");

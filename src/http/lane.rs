@@ -18,9 +18,9 @@ use super::respond;
 use super::strict::{is_host, trimmed};
 use super::trail::Quick;
 use super::worker::Worker;
-use crate::scope::Scope;
-use crate::time::UnixMillis;
-use crate::token::{Digest, TOKEN_TEXT_LEN, Token};
+use crate::model::scope::Scope;
+use crate::model::time::UnixMillis;
+use crate::model::token::{Digest, TOKEN_TEXT_LEN, Token};
 
 /// A longer head is not canonical.
 const HEAD_LEN_MAX: usize = 2 * 1024;

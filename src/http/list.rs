@@ -16,9 +16,9 @@ use super::respond::Problem;
 use super::service::Asker;
 use super::worker::Worker;
 use crate::keys::Access;
-use crate::reference::{Reference, ReferenceError};
-use crate::scope::Scope;
-use crate::token::{Digest, Digester, Token};
+use crate::model::reference::{Reference, ReferenceError};
+use crate::model::scope::Scope;
+use crate::model::token::{Digest, Digester, Token};
 
 const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or of \
     objects with a \"reference\"";
@@ -311,8 +311,8 @@ impl<'de> Visitor<'de> for Item<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespace::Namespace;
-    use crate::token::{SECRET_LEN, Secret};
+    use crate::model::namespace::Namespace;
+    use crate::model::token::{SECRET_LEN, Secret};
 
     fn digester() -> Digester {
         Digester::new(&Secret::from_bytes([7; SECRET_LEN]), "default")

@@ -59,9 +59,9 @@ use tokio::sync::watch;
 
 use crate::audit::{self, Audit};
 use crate::engine::Engine;
-use crate::entry::PAYLOAD_LEN_MAX;
 use crate::keys::Keys;
-use crate::namespace::Namespace;
+use crate::model::entry::PAYLOAD_LEN_MAX;
+use crate::model::namespace::Namespace;
 use crate::tls::Tls;
 
 pub mod access;

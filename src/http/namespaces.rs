@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Gauges;
 use crate::engine::Engine;
 use crate::keys::Keys;
-use crate::namespace::Namespace;
+use crate::model::namespace::Namespace;
 
 /// Namespaces that have metrics of their own.
 pub(super) const TOLD_MAX: usize = 100;

@@ -17,11 +17,11 @@ use super::service::Asker;
 use super::worker::Worker;
 use crate::audit::By;
 use crate::engine::{Existing, Outcome};
-use crate::json_equality::{memory_needed, same_value};
 use crate::keys::Access;
-use crate::scope::Scope;
-use crate::time::UnixMillis;
-use crate::token::Digest;
+use crate::model::json_equality::{memory_needed, same_value};
+use crate::model::scope::Scope;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 
 /// What was asked to be issued under a name of the client's.
 pub(super) struct Offer {

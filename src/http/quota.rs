@@ -14,11 +14,12 @@ use http::StatusCode;
 use super::respond::Problem;
 use crate::engine;
 use crate::keys::Keys;
-use crate::metrics::Counter;
-use crate::namespace::{Namespace, TagOwners};
-use crate::pace::{Pace, Paid};
-use crate::time::UnixMillis;
-use crate::token::{Digester, NamespaceTag};
+use crate::model::metrics::Counter;
+use crate::model::namespace::NamespaceTag;
+use crate::model::namespace::{Namespace, TagOwners};
+use crate::model::rate_limit::{Pace, Paid};
+use crate::model::time::UnixMillis;
+use crate::model::token::Digester;
 use crate::warning::Warning;
 
 /// The limits of one namespace; `None` where there is none.
@@ -31,7 +32,7 @@ pub struct NamespaceLimits {
     /// Memory of entries in bytes, consumed ones included while they are remembered.
     pub bytes_max: Option<u64>,
     /// Tokens asked to be issued each second, as many at once; 1 to
-    /// [`RATE_MAX`](crate::pace::RATE_MAX).
+    /// [`RATE_MAX`](crate::model::rate_limit::RATE_MAX).
     pub issues_per_second: Option<u32>,
     /// The longest life of a token, extensions included.
     pub ttl_max: Option<Duration>,

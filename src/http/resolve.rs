@@ -8,7 +8,7 @@ use super::list;
 use super::respond::{self, Body, Problem};
 use super::service::Asker;
 use super::worker::Worker;
-use crate::token::Digest;
+use crate::model::token::Digest;
 
 /// The longest answer to a batch, in bytes.
 pub(super) const ANSWER_LEN_MAX: usize = 16 << 20;

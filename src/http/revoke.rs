@@ -10,7 +10,7 @@ use super::respond::{self, Body, Problem};
 use super::service::Asker;
 use super::worker::Worker;
 use crate::engine::{Op, Outcome};
-use crate::token::Digest;
+use crate::model::token::Digest;
 
 /// `DELETE /v1/tokens/{token}`
 pub(super) async fn one(

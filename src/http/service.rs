@@ -273,7 +273,7 @@ async fn perform(
     worker: &Worker,
     asker: Asker<'_>,
     operation: Operation,
-    token: Option<crate::token::Digest>,
+    token: Option<crate::model::token::Digest>,
     mut headers: HeaderMap,
     body: &mut Incoming,
 ) -> Answered {

@@ -8,7 +8,7 @@ use super::respond::{self, Body, Problem};
 use super::service::Asker;
 use super::worker::Worker;
 use crate::engine::{Outcome, Status};
-use crate::token::Digest;
+use crate::model::token::Digest;
 
 /// `GET /v1/tokens/{token}/status`
 pub(super) fn one(

@@ -15,8 +15,8 @@ use ahash::RandomState;
 use lru::LruCache;
 
 use super::guard::{DEBT_MAX, Misses};
-use crate::pace::{Pace, Paid};
-use crate::time::UnixMillis;
+use crate::model::rate_limit::{Pace, Paid};
+use crate::model::time::UnixMillis;
 
 /// Some 6 MiB where it is full.
 const NETS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();

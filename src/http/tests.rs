@@ -199,7 +199,7 @@ fn tls(dir: &std::path::Path) -> (Tls, Arc<rustls::ClientConfig>) {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    (Tls::open(files, crate::time::UnixMillis(0)).unwrap().0, Arc::new(client))
+    (Tls::open(files, crate::model::time::UnixMillis(0)).unwrap().0, Arc::new(client))
 }
 
 #[test]

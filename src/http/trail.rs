@@ -23,8 +23,8 @@ use super::worker::Worker;
 use crate::audit::{self, Audit, By, Event, Permit};
 use crate::engine::{Engine, Op, Outcome};
 use crate::keys::Access;
-use crate::time::UnixMillis;
-use crate::token::Digest;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 
 /// Resolves when the lines were given to the system.
 pub(super) type Written = Option<oneshot::Receiver<()>>;

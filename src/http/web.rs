@@ -23,7 +23,7 @@ use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::strict::is_host;
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const SEC_FETCH_MODE: &str = "sec-fetch-mode";

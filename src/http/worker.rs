@@ -23,7 +23,7 @@ use super::pipe::ConnState;
 use super::sweep::{TICK, Tick, Watched};
 use super::{Config, Stop, respond, tls};
 use crate::engine::{Caller, Engine};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 /// What a worker reads from a socket at once.
 const SCRATCH_LEN: usize = 16 * 1024;

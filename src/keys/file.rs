@@ -27,10 +27,10 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::holder::CertificateName;
 use super::text::{Key, KeyHash, KeyId};
-use crate::namespace::Namespace;
+use crate::model::namespace::Namespace;
+use crate::model::scope::Scopes;
+use crate::model::time::UnixMillis;
 use crate::permissions::{self, FILE_MODE, Strictness, TooWide};
-use crate::scope::Scopes;
-use crate::time::UnixMillis;
 
 /// Keys in a file at most.
 const KEYS_MAX: usize = 10_000;
@@ -396,7 +396,7 @@ pub fn new_key(
     name: String,
     created_at: UnixMillis,
     expires_at: Option<UnixMillis>,
-) -> Result<(Key, KeyEntry), crate::token::RandomError> {
+) -> Result<(Key, KeyEntry), crate::model::token::RandomError> {
     let key = Key::random(KeyId::random()?)?;
     let (id, hash) = (key.id(), key.hash());
     let (revoked_at, holder, certificate) = (None, None, None);

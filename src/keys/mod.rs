@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam::utils::CachePadded;
 
-use crate::namespace::{Namespace, TagCollision, TagOwners};
-use crate::pace::Paid;
+use crate::model::namespace::{Namespace, TagCollision, TagOwners};
+use crate::model::rate_limit::Paid;
+use crate::model::scope::{Scope, Scopes};
+use crate::model::time::UnixMillis;
+use crate::model::token::Digester;
 use crate::permissions::Strictness;
-use crate::scope::{Scope, Scopes};
-use crate::time::UnixMillis;
-use crate::token::Digester;
 
 pub use file::{KeyEntry, KeysError};
 pub use holder::{CERTIFICATE_LEN_MAX, CertificateField, CertificateName, Holder};
@@ -301,7 +301,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{SECRET_LEN, Secret, Token};
+    use crate::model::token::{SECRET_LEN, Secret, Token};
 
     fn digester() -> Digester {
         Digester::new(&Secret::from_bytes([7; SECRET_LEN]), "default")

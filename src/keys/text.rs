@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::token::{RandomError, TOKEN_TEXT_LEN, Token};
+use crate::model::token::{RandomError, TOKEN_TEXT_LEN, Token};
 
 const PREFIX: &[u8] = b"jeton_";
 const ID_LEN: usize = 4;

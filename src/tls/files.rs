@@ -16,8 +16,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::{name, said};
+use crate::model::time::UnixMillis;
 use crate::permissions::{self, Strictness};
-use crate::time::UnixMillis;
 
 /// The longest file, in bytes: a bundle of all public roots has a quarter of that.
 const FILE_LEN_MAX: u64 = 1 << 20;

@@ -19,8 +19,8 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+use crate::model::time::UnixMillis;
 use crate::permissions::Strictness;
-use crate::time::UnixMillis;
 
 pub mod client;
 mod files;

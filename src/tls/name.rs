@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::keys::{CertificateField, CertificateName};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 /// Who is at the other end of a connection, as a verified certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -44,7 +44,7 @@ use super::segment::{
 };
 use super::storage::{File, Listed, Storage};
 use super::tail::{self, Tail};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 /// What is in a directory.
 pub struct Survey {

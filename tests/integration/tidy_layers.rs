@@ -1,6 +1,6 @@
 //! The import direction: a file names only modules of its own layer and of those below it.
 //!
-//! jeton: sync ← vocabulary ← store, wheel, wal ← engine ← http ← config, cli, main
+//! jeton: sync ← model ← clock ← store, timer_wheel, wal ← engine ← http ← config, cli, main
 //!
 //! loadtest: failure, console, quantity, stats ← workload ← protocol, traffic, report::model ← target ← drive
 //! ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main
@@ -22,26 +22,9 @@ const CRATES: [Layered; 2] = [
         sources: "src/",
         layers: &[
             &["sync"],
-            &[
-                "token",
-                "short_mac",
-                "entry",
-                "time",
-                "clock",
-                "record",
-                "metrics",
-                "reference",
-                "rfc3339",
-                "failpoint",
-                "json_equality",
-                "namespace",
-                "scope",
-                "pace",
-                "permissions",
-                "warning",
-                "build_info",
-            ],
-            &["store", "wheel", "wal", "keys", "tls", "audit"],
+            &["model", "failpoint", "permissions", "warning", "build_info"],
+            &["clock"],
+            &["store", "timer_wheel", "wal", "keys", "tls", "audit"],
             &["engine"],
             &["http"],
             &["config", "cli", "main"],
@@ -183,7 +166,7 @@ fn tidy_finds_upward_imports() {
     assert!(upward_imports(&source("src/store.rs", "use crate::wal::Lsn;\n")).is_empty());
     assert!(upward_imports(&source("src/main.rs", "use jeton::http;\n")).is_empty());
     assert!(upward_imports(&source("src/lib.rs", "pub use crate::engine::Engine;\n")).is_empty());
-    assert_eq!(upward_imports(&source("src/token.rs", "use jeton::store;\n")).len(), 1);
+    assert_eq!(upward_imports(&source("src/model/token.rs", "use jeton::store;\n")).len(), 1);
     assert_eq!(upward_imports(&source("src/strange.rs", "")).len(), 1);
     let load = |path: &str, text: &str| upward_imports(&source(path, text)).len();
     assert_eq!(load("loadtest/src/target/start.rs", "use crate::report::model::Target;\n"), 0);

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::BackupFailure;
 use crate::engine::{Progress, verify_on};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 use crate::wal::config::SEGMENT_SIZE_MAX;
 use crate::wal::{Shelf, Storage, survey};
 

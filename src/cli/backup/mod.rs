@@ -26,7 +26,7 @@ use super::target::KeyArgs;
 use super::wire::WireError;
 use super::{FAILED, MISTAKEN, UNANSWERED};
 use crate::engine::{Progress, SecretError, ShiftError};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 use manifest::Manifest;
 

@@ -21,7 +21,7 @@ use super::place::{Place, check_free};
 use super::{BackupFailure, Shown, TakeArgs, say};
 use crate::cli::client::{detail, reason};
 use crate::engine::{BackupFile, BackupHead, Progress};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 use crate::wal::config::SEGMENT_SIZE_MAX;
 
 const PATH: &str = "/v1/backup";

@@ -14,7 +14,7 @@ use super::place::{Place, check_free};
 use super::{BackupFailure, Shown, say};
 use crate::cli::out::tell;
 use crate::engine::{Config, Progress, SECRET_FILE_NAME, read_secret};
-use crate::token::{Digester, Secret};
+use crate::model::token::{Digester, Secret};
 
 /// `jeton restore`
 #[derive(Args, Clone, Debug)]

@@ -9,7 +9,7 @@ use super::{BackupFailure, Shown};
 use crate::cli::out::{self, tell};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{SECRET_FILE_NAME, read_secret, shift_time};
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 /// `jeton shift-time`
 #[derive(Args, Clone, Debug)]

@@ -6,10 +6,10 @@
 //! restarted engine have the same traces. A trace decides only whether a miss counts as a replay: an
 //! issue under its digest wins, so the outcome of no record depends on when its segment was freed.
 
-use crate::entry::{Entry, Parts, SegmentSlot};
+use crate::model::entry::{Entry, Parts, SegmentSlot};
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
 use crate::store::Pinned;
-use crate::time::UnixMillis;
-use crate::token::Digest;
 
 use super::{Applied, Ledger, Position, Tally, must_be_carried, remove};
 

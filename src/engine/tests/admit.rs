@@ -3,7 +3,7 @@
 use super::steps::{carry_out, consume, several, world};
 use super::*;
 use crate::engine::stepped::Stepped;
-use crate::token::NamespaceTag;
+use crate::model::namespace::NamespaceTag;
 
 const MEMORY_MAX: u64 = 256 << 10;
 

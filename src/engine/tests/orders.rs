@@ -12,7 +12,7 @@ use crate::clock::{ClockRules, EngineTime, ManualClock, Observer, Standing};
 use crate::engine::Pending;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::op::Rejected;
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 /// A clock that showed `from_ms`, when engine time began, and shows `to_ms` now.
 fn jumped(from_ms: u64, to_ms: u64) -> (Arc<ManualClock>, Arc<EngineTime>) {

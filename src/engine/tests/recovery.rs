@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::census;
 use super::super::rebuild::{Rebuilt, rebuild, rebuild_plainly};
 use super::*;
-use crate::entry::SegmentSlot;
+use crate::model::entry::SegmentSlot;
 use crate::wal::Survey;
 use crate::wal::pieces::PIECE_LEN;
 
@@ -166,7 +166,7 @@ fn mostly_dead(rounds: u64, ttl_ms: u64) -> (Memory, Arc<ManualClock>, u64) {
     }
     engine.close().unwrap();
     let living = (ttl_ms / 100 + 2) * 100;
-    (disk, clock, living * crate::entry::Entry::footprint(1_000, 1) as u64)
+    (disk, clock, living * crate::model::entry::Entry::footprint(1_000, 1) as u64)
 }
 
 #[test]

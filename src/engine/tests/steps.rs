@@ -230,8 +230,8 @@ fn p8_the_memory_of_what_was_consumed_is_free_again() {
 #[test]
 fn p7_a_carry_takes_the_place_of_what_is_there() {
     use crate::engine::apply::{Ledger, Position, apply};
-    use crate::entry::{Entry, Parts, SegmentSlot};
-    use crate::record::Record;
+    use crate::model::entry::{Entry, Parts, SegmentSlot};
+    use crate::model::record::Record;
 
     let at = Position { time: START, segment: SegmentSlot(3) };
     let (store, mut ledger) = (crate::store::Store::new(), Ledger::new(START));

@@ -16,7 +16,7 @@ use crate::engine::{Engine, Stats};
 use crate::http::exposition::Reading;
 use crate::http::{Gauges, backup, namespaces, openapi};
 use crate::keys::Keys;
-use crate::scope::Scope;
+use crate::model::scope::Scope;
 use crate::warning::Warning;
 
 const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -159,7 +159,7 @@ fn stats(view: &View) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
     use crate::engine::Config;
-    use crate::time::UnixMillis;
+    use crate::model::time::UnixMillis;
     use http_body_util::BodyExt;
 
     async fn get(view: &View, path: &str) -> (u16, String) {

@@ -17,8 +17,8 @@ use crate::http::head;
 use crate::http::respond::Problem;
 use crate::http::web::{Refused, Sender, is_navigation};
 use crate::keys::{Access, Table};
-use crate::scope::{Scope, Scopes};
-use crate::time::UnixMillis;
+use crate::model::scope::{Scope, Scopes};
+use crate::model::time::UnixMillis;
 use crate::tls::Peer;
 
 /// What comes from a page of another site is refused where the request shows no key, as on the data

@@ -3,7 +3,7 @@
 
 use jeton::engine::stepped::Stepped;
 use jeton::http::loose;
-use jeton::reference::Reference;
+use jeton::model::reference::Reference;
 
 use super::json::{self, Kind, Value};
 use super::{http, talk};
@@ -196,7 +196,7 @@ fn resolve(stepped: &mut Stepped, body: &[u8]) {
         Kind::String(text) => {
             let text = text
                 .as_deref()
-                .filter(|text| jeton::token::Token::parse(text.as_bytes()).is_ok())?;
+                .filter(|text| jeton::model::token::Token::parse(text.as_bytes()).is_ok())?;
             Some(if text == talk::ONE { "\"one\"" } else { "null" })
         }
         _ => {

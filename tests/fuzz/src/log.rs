@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jeton::clock::ManualClock;
 use jeton::engine::stepped::Stepped;
 use jeton::engine::{Config, Op, OpenError, Outcome};
-use jeton::time::UnixMillis;
-use jeton::token::{Digest, Digester, Secret};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::{Digest, Digester, Secret};
 use jeton::wal::{self, Preparing, ReadError, Storage};
 
 use super::model::{Entries, Entry};

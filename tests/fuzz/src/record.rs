@@ -1,6 +1,6 @@
 //! The record decoder: takes exactly what the format allows, and gives back what it took.
 
-use jeton::record::{RECORD_LEN_MAX, Record, records};
+use jeton::model::record::{RECORD_LEN_MAX, Record, records};
 
 use super::spec;
 

@@ -1,7 +1,7 @@
 //! References: the same order has the same canonical form however it is written, two orders never
 //! have the same, and the form can be read back to what was given.
 
-use jeton::reference::{AMOUNT_DIGITS_MAX, ORDER_NUMBER_LEN_MAX, Reference};
+use jeton::model::reference::{AMOUNT_DIGITS_MAX, ORDER_NUMBER_LEN_MAX, Reference};
 
 /// What the fields of a reference mean.
 #[derive(Debug, PartialEq, Eq)]

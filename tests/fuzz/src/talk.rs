@@ -9,8 +9,8 @@ use jeton::engine::Op;
 use jeton::engine::stepped::Stepped;
 use jeton::http::Config;
 use jeton::http::loose::{Heard, Talk, converse};
-use jeton::time::UnixMillis;
-use jeton::token::{Digester, Secret, Token};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::{Digester, Secret, Token};
 
 use super::answers::{self, Answer};
 

@@ -1,6 +1,6 @@
 //! Tokens as text: exactly the 32 characters of the alphabet are read, and come back as they were.
 
-use jeton::token::{DIGEST_LEN, Digest, TOKEN_TEXT_LEN, Token};
+use jeton::model::token::{DIGEST_LEN, Digest, TOKEN_TEXT_LEN, Token};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use jeton::time::UnixMillis;
-use jeton::token::Prefix;
-use jeton::wheel::{TICK_MS, TURN_LEN, Verdict, Wheel};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::Prefix;
+use jeton::timer_wheel::{TICK_MS, TURN_LEN, Verdict, Wheel};
 
 use super::input::Input;
 

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jeton::engine::stepped::Stepped;
 use jeton::engine::{Op, OpenError};
-use jeton::time::UnixMillis;
+use jeton::model::time::UnixMillis;
 use jeton::wal::testing::{Keep, Memory};
 use jeton::wal::{ReadError, survey};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use jeton::clock::{Clock, ManualClock};
 use jeton::engine::stepped::Stepped;
 use jeton::engine::{Config, Op, OpenError, Outcome};
-use jeton::time::UnixMillis;
-use jeton::token::{ConsumeKey, Digest, Digester, Secret};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::{ConsumeKey, Digest, Digester, Secret};
 use jeton::wal::testing::Memory;
 use jeton::wal::{self, FRAME_HEADER_LEN, Preparing, survey};
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use jeton::engine::{Config, Engine, Op as EngineOp, Outcome};
-use jeton::token::{ConsumeKey, Digest, Token};
+use jeton::model::token::{ConsumeKey, Digest, Token};
 
 use super::checker::assert_linearizable;
 use super::history::{Answer, Call, Moment, Op, Ticks};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jeton::clock::Clock;
 use jeton::engine::Config;
-use jeton::time::UnixMillis;
+use jeton::model::time::UnixMillis;
 use jeton::wal::testing::{Fault, Planned, Random};
 use jeton::wal::{self, Preparing};
 

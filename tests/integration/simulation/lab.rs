@@ -9,8 +9,8 @@ use std::time::Duration;
 use jeton::clock::{Clock, ManualClock};
 use jeton::engine::stepped::Stepped;
 use jeton::engine::{Config, NotReady, Outcome, Pending, SyncMode};
-use jeton::time::UnixMillis;
-use jeton::token::{Digester, Secret};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::{Digester, Secret};
 use jeton::wal::testing::{Keep, Memory};
 
 use super::counts::Counts;

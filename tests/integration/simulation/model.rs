@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jeton::engine::{Op, Outcome};
-use jeton::time::UnixMillis;
-use jeton::token::{ConsumeKey, Digest};
+use jeton::model::time::UnixMillis;
+use jeton::model::token::{ConsumeKey, Digest};
 
 /// The longest life of a token, in milliseconds.
 pub const MAX_TTL_MS: u64 = 100_000;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jeton::record::{Record, records};
+use jeton::model::record::{Record, records};
 use jeton::wal::testing::{Keep, Memory};
 use jeton::wal::{Storage, survey};
 

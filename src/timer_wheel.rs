@@ -23,8 +23,8 @@
 //! Scheduling is O(1), a turn costs O(levels) beside its budget, and a timer is asked about once a
 //! level, however many timers share its slot.
 
-use crate::time::UnixMillis;
-use crate::token::Prefix;
+use crate::model::time::UnixMillis;
+use crate::model::token::Prefix;
 
 mod chain;
 mod review;

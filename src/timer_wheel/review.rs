@@ -4,7 +4,7 @@
 //! much as lets it keep pace with what is removed, so that they never become many more, and at
 //! least so much that it ends within a minute.
 
-use crate::token::Prefix;
+use crate::model::token::Prefix;
 
 use super::chain::Chain;
 use super::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_MS};

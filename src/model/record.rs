@@ -16,12 +16,12 @@
 //! An Issue is made at the frame's log time. The `until` of a Consume is zero without the flag
 //! REMEMBERED, which none with a key has. A record is valid if and only if its kind is known,
 //! its bytes are all there, unused bytes and flags are zero, each field is within the limits of
-//! [`crate::entry`], and an entry has at most as many uses left and keys together as it was issued
+//! [`crate::model::entry`], and an entry has at most as many uses left and keys together as it was issued
 //! with; anything else is damage, for a frame's checksum was right.
 
-use crate::entry::{PAYLOAD_LEN_MAX, Parts, USES_MAX};
-use crate::time::UnixMillis;
-use crate::token::{ConsumeKey, DIGEST_LEN, Digest};
+use crate::model::entry::{PAYLOAD_LEN_MAX, Parts, USES_MAX};
+use crate::model::time::UnixMillis;
+use crate::model::token::{ConsumeKey, DIGEST_LEN, Digest};
 
 const ISSUE: u8 = 1;
 const CARRY: u8 = 2;

@@ -23,7 +23,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use crate::rfc3339;
+use crate::model::rfc3339;
 
 /// The longest order number, in bytes.
 pub const ORDER_NUMBER_LEN_MAX: usize = 128;

@@ -31,8 +31,8 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use crate::time::UnixMillis;
-use crate::token::ConsumeKey;
+use crate::model::time::UnixMillis;
+use crate::model::token::ConsumeKey;
 
 mod keys;
 #[cfg(test)]

@@ -17,8 +17,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::namespace::Namespace;
-use crate::short_mac::ShortMac;
+use crate::model::namespace::{Namespace, NamespaceTag};
+use crate::model::short_mac::ShortMac;
 
 /// Length of a token in bytes: 192 bits.
 pub const TOKEN_LEN: usize = 24;
@@ -179,13 +179,6 @@ impl Digest {
         NamespaceTag((self.rest >> 32) as u32)
     }
 }
-
-/// Tells namespaces apart where usage is counted: the head of an HMAC of the name. Of four billion
-/// pairs of namespaces one has the same tag: the one that was added is refused
-/// ([`TagOwners`](crate::namespace::TagOwners)). Without that, what is in one of them is
-/// unknown in the other all the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NamespaceTag(pub u32);
 
 impl Hash for Digest {
     /// Hashes the prefix alone, so that a [`Prefix`] finds the entry too.

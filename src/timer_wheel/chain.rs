@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::token::Prefix;
+use crate::model::token::Prefix;
 
 use super::TURN_LEN;
 

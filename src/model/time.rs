@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::rfc3339;
+use crate::model::rfc3339;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 ///

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::time::UnixMillis;
+use crate::model::time::UnixMillis;
 
 /// The highest rate that can be limited, each second.
 pub const RATE_MAX: u32 = 1_000_000;

@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicU16;
 
 use super::USES_MAX;
-use crate::token::ConsumeKey;
+use crate::model::token::ConsumeKey;
 
 /// Bytes of a key.
 pub(super) const KEY_LEN: usize = size_of::<ConsumeKey>();

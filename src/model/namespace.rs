@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-use crate::token::NamespaceTag;
-
 /// The longest name, in bytes: with a token's kind and bytes it fits in one block of SHA-256, so
 /// that a resolve costs the same in every namespace.
 pub const NAMESPACE_LEN_MAX: usize = 24;
@@ -76,6 +74,13 @@ impl fmt::Display for Namespace {
         f.write_str(&self.0)
     }
 }
+
+/// Tells namespaces apart where usage is counted: the head of an HMAC of the name. Of four billion
+/// pairs of namespaces one has the same tag: the one that was added is refused
+/// ([`TagOwners`]). Without that, what is in one of them is
+/// unknown in the other all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NamespaceTag(pub u32);
 
 /// A namespace cannot be used: another one, which was there before, has the same tag. What both
 /// hold would be counted as one, against the quota of either.

@@ -1,0 +1,24 @@
+//! The vocabulary of tokens: values without I/O, clocks or threads of their own.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`token`], [`mod@reference`], [`namespace`], [`scope`] | what a request names |
+//! | [`time`], [`rfc3339`] | instants, and how they are written |
+//! | [`entry`], [`record`] | a living token in memory, and a change in the log |
+//! | [`json_equality`] | whether two payloads have the same value |
+//! | [`metrics`], [`rate_limit`] | counters and histograms, and a rate per second |
+
+#[expect(unsafe_code, reason = "a thin pointer to the payload saves 8 of 200 bytes a token")]
+pub mod entry;
+
+pub mod json_equality;
+pub mod metrics;
+pub mod namespace;
+pub mod rate_limit;
+pub mod record;
+pub mod reference;
+pub mod rfc3339;
+pub mod scope;
+mod short_mac;
+pub mod time;
+pub mod token;
