@@ -6,7 +6,7 @@ use jeton::http::loose;
 use jeton::model::reference::Reference;
 
 use super::json::{self, Kind, Value};
-use super::{http, talk};
+use super::{http, lists, talk};
 
 const PAYLOAD_LEN_MAX: usize = 64 << 10;
 const DEPTH_MAX: usize = 128;
@@ -39,10 +39,13 @@ pub fn check(bytes: &[u8]) {
         return;
     }
     let mut stepped = talk::engine();
-    match place % 3 {
+    match place % 6 {
         0 => one(&mut stepped, body),
         1 => batch(&mut stepped, body),
-        _ => resolve(&mut stepped, body),
+        2 => lists::resolve(&mut stepped, body),
+        3 => lists::status(&mut stepped, body),
+        4 => lists::extend(&mut stepped, body),
+        _ => lists::revoke(&mut stepped, body),
     }
 }
 
@@ -86,21 +89,24 @@ fn verdict<'a>(value: &'a Value<'a>) -> Verdict<'a> {
 }
 
 /// None where that depends on how a number is rounded.
-fn ttl_fits(value: &Value<'_>) -> Option<bool> {
-    let millis = match &value.kind {
-        Kind::String(text) => match text.as_deref().map(loose::duration) {
-            Some(Ok(duration)) => duration.as_secs_f64() * 1_000.0,
-            Some(Err(_)) | None => return Some(false),
-        },
-        _ if value.is_number() => value.text.parse::<f64>().unwrap_or(f64::INFINITY) * 1_000.0,
-        _ => return Some(false),
-    };
+pub(super) fn ttl_fits(value: &Value<'_>) -> Option<bool> {
+    let Some(millis) = ttl_millis(value) else { return Some(false) };
     let is_near = |limit: f64| (millis - limit).abs() < 1.0;
     let is_near_limit = is_near(0.5) || is_near(TTL_MS_MAX);
     (!is_near_limit).then_some((1.0..=TTL_MS_MAX).contains(&millis))
 }
 
-fn reference(value: &Value<'_>) -> Option<Reference> {
+/// A `ttl` in milliseconds, rounded or not; none where it is none.
+pub(super) fn ttl_millis(value: &Value<'_>) -> Option<f64> {
+    let seconds = match &value.kind {
+        Kind::String(text) => loose::duration(text.as_deref()?).ok()?.as_secs_f64(),
+        _ if value.is_number() => value.text.parse().unwrap_or(f64::INFINITY),
+        _ => return None,
+    };
+    Some(seconds * 1_000.0)
+}
+
+pub(super) fn reference(value: &Value<'_>) -> Option<Reference> {
     let fields = value.fields(&["order_number", "created_at", "amount"])?;
     let text = |value: &Value<'_>| value.string().map(str::to_owned);
     let order = fields[0].map(|value| text(value).ok_or(())).transpose().ok()?;
@@ -145,7 +151,7 @@ fn came_back(stepped: &mut Stepped, token: &str, wanted: &Wanted<'_>) {
 }
 
 /// P9: an error repeats nothing of what was sent.
-fn tells_nothing(body: &[u8], answer: &[u8]) {
+pub(super) fn tells_nothing(body: &[u8], answer: &[u8]) {
     let is_told = |piece: &[u8]| answer.windows(TELLING_LEN).any(|told| told == piece);
     let mut pieces = body.windows(TELLING_LEN);
     let is_telling = |piece: &&[u8]| piece.iter().any(|byte| TELLING.contains(byte));
@@ -185,34 +191,5 @@ fn batch(stepped: &mut Stepped, body: &[u8]) {
             (None, Verdict::Refuse) => assert!(result["error"]["status"].is_number(), "{result}"),
             (token, _) => panic!("{:?} to {}", token.map(|_| "a token"), item.text),
         }
-    }
-}
-
-fn resolve(stepped: &mut Stepped, body: &[u8]) {
-    let answer = talk::ask(stepped, "POST", "/v1/resolve", body);
-    http::well_formed(&answer);
-    let value = json::read(body);
-    let known = |item: &Value<'_>| match &item.kind {
-        Kind::String(text) => {
-            let text = text
-                .as_deref()
-                .filter(|text| jeton::model::token::Token::parse(text.as_bytes()).is_ok())?;
-            Some(if text == talk::ONE { "\"one\"" } else { "null" })
-        }
-        _ => {
-            let fields = item.fields(&["reference"])?;
-            reference(fields[0]?).map(|_| "null")
-        }
-    };
-    let items = value.as_ref().and_then(items);
-    let wanted = items.and_then(|items| items.iter().map(known).collect::<Option<Vec<_>>>());
-    match wanted {
-        Some(wanted) => {
-            assert_eq!(
-                (answer.status, answer.body),
-                (200, format!("[{}]", wanted.join(",")).into_bytes())
-            );
-        }
-        None => assert!(matches!(answer.status, 400 | 413 | 422), "{answer:?}"),
     }
 }

@@ -22,6 +22,7 @@ pub mod input;
 pub mod json;
 pub mod lane;
 pub mod legal;
+pub mod lists;
 pub mod log;
 pub mod model;
 pub mod record;

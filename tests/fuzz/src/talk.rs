@@ -19,12 +19,14 @@ pub const ONE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1";
 /// Can only be consumed: `{"n": 2}`.
 pub const TWO: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA2";
 
+/// The time at which all happens.
+pub const NOW_MS: u64 = 1_800_000_000_000;
 /// What the server may hold for a client when all is over.
 const ANSWERS_LEN_MAX: usize = 64 << 20;
 
 /// An engine in memory, with [`ONE`] and [`TWO`].
 pub fn engine() -> Stepped {
-    let clock = Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)));
+    let clock = Arc::new(ManualClock::at(UnixMillis(NOW_MS)));
     let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
     let mut stepped = Stepped::new(digester, &RandomState::with_seeds(1, 2, 3, 4), clock);
     let issue = |text: &str, payload: &[u8], uses, peek| Op::Issue {
