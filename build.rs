@@ -9,9 +9,11 @@ use std::process::Command;
 const REPORTING: [&str; 3] = ["instrument-coverage", "profile-generate", "sanitizer"];
 /// Digits of a commit's name that are kept.
 const COMMIT_LEN: usize = 12;
+/// What the program is built from.
+const SOURCES: [&str; 4] = ["src", "build.rs", "Cargo.toml", "Cargo.lock"];
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    SOURCES.iter().for_each(|path| println!("cargo::rerun-if-changed={path}"));
     println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     println!("cargo::rerun-if-env-changed=JETON_BUILD_COMMIT");
     println!("cargo::rustc-check-cfg=cfg(jeton_reports_at_exit)");
@@ -20,35 +22,42 @@ fn main() {
         println!("cargo::rustc-cfg=jeton_reports_at_exit");
     }
     let given = std::env::var("JETON_BUILD_COMMIT").ok().filter(|given| !given.is_empty());
+    let here = std::env::var_os("CARGO_MANIFEST_DIR");
+    let checked_out = || checked_out(Path::new(&here?));
     let commit = given.or_else(checked_out).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=JETON_BUILD_COMMIT={commit}");
 }
 
-/// The commit that is checked out, where this is the top of a git repository: a copy of the sources
-/// inside another project's repository is not built from a commit of that project.
-fn checked_out() -> Option<String> {
-    let here = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?).canonicalize().ok()?;
-    let top = Path::new(&git(&["rev-parse", "--show-toplevel"])?).canonicalize().ok()?;
-    if top != here {
+/// The commit that is checked out, where `here` is the top of a git repository: a copy of the sources
+/// inside another project's repository is not built from a commit of that project. It ends in
+/// `-dirty` where the sources have changes that are not committed.
+pub fn checked_out(here: &Path) -> Option<String> {
+    let top = git(here, &["rev-parse", "--show-toplevel"])?;
+    if Path::new(top.trim()).canonicalize().ok()? != here.canonicalize().ok()? {
         return None;
     }
     // Each commit and each checkout adds a line to the log, where git keeps one; HEAD itself changes
     // with a checkout.
     for name in ["logs/HEAD", "HEAD"] {
-        let file = git(&["rev-parse", "--git-path", name])?;
-        if Path::new(&file).exists() {
-            println!("cargo::rerun-if-changed={file}");
+        let file = git(here, &["rev-parse", "--git-path", name])?;
+        let file = here.join(file.trim());
+        if file.exists() {
+            println!("cargo::rerun-if-changed={}", file.display());
         }
     }
-    let mut commit = git(&["rev-parse", "HEAD"])?;
+    let commit = git(here, &["rev-parse", "HEAD"])?;
+    let mut commit = commit.trim().to_owned();
     commit.truncate(COMMIT_LEN);
+    // A file that git does not know is built only if one that it knows names it.
+    let status = ["--no-optional-locks", "status", "--porcelain", "--untracked-files=no", "--"];
+    if git(here, &[&status[..], &SOURCES].concat()).is_none_or(|changes| !changes.is_empty()) {
+        commit.push_str("-dirty");
+    }
     Some(commit)
 }
 
-/// What git prints; `None` where it fails or is not installed.
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let text = text.trim();
-    (output.status.success() && !text.is_empty()).then(|| text.to_owned())
+/// What git prints at `here`; `None` where it fails or is not installed.
+fn git(here: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(here).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
 }

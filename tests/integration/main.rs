@@ -35,6 +35,7 @@ mod audit;
 mod audit_flood;
 mod backup;
 mod browser;
+mod build_commit;
 mod cli;
 mod clock;
 mod clock_held;
