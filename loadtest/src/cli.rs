@@ -44,7 +44,8 @@ enum Command {
     Compare(CompareArgs),
     /// Adds up the reports of generators that put load on one server at the same time
     Merge(MergeArgs),
-    /// Measures jeton beside Redis, Valkey, memcached and the floor, and writes the table of ratios
+    /// Measures jeton beside Redis, Valkey, memcached, pogocache and the floor, and writes the table of
+    /// ratios
     Peers(PeersArgs),
     /// Builds two revisions of this repository and says whether the second is slower
     Gate(Box<GateArgs>),
@@ -89,8 +90,8 @@ struct RunArgs {
 
 #[derive(Debug, Args)]
 struct ServerArgs {
-    /// Whom to ask: jeton, floor, redis, valkey or memcached start one here and stop it;
-    /// http://HOST:PORT, redis://…, valkey://… or memcached://… is one that is there
+    /// Whom to ask: jeton, floor, redis, valkey, memcached or pogocache start one here and stop it;
+    /// http://HOST:PORT, redis://…, valkey://…, memcached://… or pogocache://… is one that is there
     #[arg(long, value_name = "TARGET", default_value = "jeton")]
     target: String,
     /// jeton's binary; else it is built where this is its repository, or looked for on the PATH
@@ -184,7 +185,7 @@ impl Cli {
             Command::Compare(arguments) => return arguments.run(),
             Command::Run(arguments) => return arguments.run(),
             Command::Merge(arguments) => return arguments.run(),
-            Command::Peers(arguments) => compare_peers(&arguments),
+            Command::Peers(arguments) => return compare_peers(&arguments),
             Command::Gate(arguments) => {
                 end_on_interrupt(None)?;
                 return gate::main(&arguments);
@@ -229,7 +230,7 @@ impl RunArgs {
             start_at: self.start_at,
         };
         if let Some(directory) = &self.out {
-            file::set_aside(directory)?;
+            file::set_aside(directory, &file::FILES)?;
         }
         let mut live = Live::stderr();
         let report =
@@ -281,7 +282,7 @@ impl MergeArgs {
     }
 }
 
-fn compare_peers(arguments: &PeersArgs) -> Result<bool> {
+fn compare_peers(arguments: &PeersArgs) -> Result<Outcome> {
     let job = Job {
         workload: Workload::default(),
         address: Address::Start(Kind::Jeton),
@@ -298,7 +299,7 @@ fn compare_peers(arguments: &PeersArgs) -> Result<bool> {
     if let Some(directory) = &arguments.out {
         print(&format!("written: peers.md, peers.html, peers.json in {}\n", directory.display()))?;
     }
-    Ok(peers.passed())
+    Ok(peers.outcome())
 }
 
 impl ServerArgs {

@@ -9,6 +9,7 @@
 //! therefore a single pair calls nothing better or worse.
 
 mod comparable;
+mod names;
 mod render;
 mod series;
 

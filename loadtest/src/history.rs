@@ -7,7 +7,7 @@
 pub mod divisive;
 pub mod entry;
 pub mod export;
-mod page;
+pub(crate) mod page;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,8 @@ pub mod gate;
 pub mod history;
 pub mod merge;
 pub mod outcome;
+#[cfg(test)]
+mod pages;
 pub mod peers;
 pub mod protocol;
 pub mod quantity;

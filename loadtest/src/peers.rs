@@ -5,11 +5,11 @@
 //! the machine drifts for all. Figures are medians of the rounds; a ratio is of the two figures of
 //! one round, with the interval that the rounds together allow.
 
+mod lane;
 mod page;
 mod works;
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,14 +18,16 @@ use serde::Serialize;
 pub use page::{html, markdown};
 pub use works::{Metric, Side, Work};
 
-use crate::drive::session::{Length, Observer, Silent, Spec};
+use crate::drive::session::{Length, Observer, Spec};
 use crate::failure::{Failure, Result};
+use crate::outcome::Outcome;
 use crate::quantity::Span;
 use crate::report::file;
 use crate::report::model::{Harness, Machine, Report};
-use crate::run::{Bench, Job};
+use crate::run::Job;
 use crate::stats::{Interval, median, paired_ratio};
-use crate::target::{self, Address, Kind, Options, probe, usage};
+use crate::target::{self, Kind, probe, usage};
+use lane::Lane;
 
 /// How sure an interval is.
 const CONFIDENCE: f64 = 0.95;
@@ -79,6 +81,8 @@ pub struct Peers {
     pub works: Vec<WorkResult>,
     /// Servers that were not measured, and why.
     pub not_run: Vec<String>,
+    /// A signal ended it before all rounds were measured.
+    pub interrupted: bool,
 }
 
 /// One work.
@@ -103,7 +107,10 @@ pub struct Row {
     pub side: String,
     /// Its version.
     pub version: Option<String>,
-    /// The figure of each round.
+    /// Why it was not measured in all rounds, or did not end in order: the server died or did not
+    /// start.
+    pub failed: Option<String>,
+    /// The figure of each round, up to the one in which it failed.
     pub figures: Vec<f64>,
     /// Tokens a second, the median of the rounds.
     pub tokens_per_s: f64,
@@ -118,16 +125,31 @@ pub struct Row {
 }
 
 impl Peers {
-    /// Whether every answer of every server was right.
-    pub fn passed(&self) -> bool {
-        self.works.iter().flat_map(|work| &work.rows).all(|row| row.errors == 0)
+    /// Whether every answer of every server was right, and all that was asked for was measured.
+    pub fn outcome(&self) -> Outcome {
+        let mut rows = self.works.iter().flat_map(|work| &work.rows);
+        match rows.any(|row| row.errors > 0 || row.failed.is_some()) {
+            true => Outcome::Failed,
+            false if self.interrupted => Outcome::Undecided,
+            false => Outcome::Passed,
+        }
     }
 }
 
+/// The files that are written.
+const FILES: [(&str, &str); 3] = [
+    ("peers.json", "peers.previous.json"),
+    ("peers.md", "peers.previous.md"),
+    ("peers.html", "peers.previous.html"),
+];
+
 /// Measures all works, and writes the tables where they are wanted.
 ///
+/// What was measured before a server died, or before a signal, is kept with the reason.
+///
 /// # Errors
-/// A limit is broken, jeton does not start, or the tables can't be written.
+/// A limit is broken, a server does not start before anything was measured, or the tables can't be
+/// written.
 pub fn run(arguments: &PeersArgs, job: &Job, observer: &mut dyn Observer) -> Result<Peers> {
     if !(6..=50).contains(&arguments.rounds) {
         return Err(Failure::Input(format!("--rounds: is {}, must be 6 to 50", arguments.rounds)));
@@ -136,13 +158,22 @@ pub fn run(arguments: &PeersArgs, job: &Job, observer: &mut dyn Observer) -> Res
         file::prepare(directory)?;
     }
     let works = works::chosen(arguments)?;
-    let not_run: Vec<String> = [Kind::Redis, Kind::Valkey, Kind::Memcached]
+    let not_run: Vec<String> = [Kind::Redis, Kind::Valkey, Kind::Memcached, Kind::Pogocache]
         .into_iter()
         .filter_map(target::missing)
         .collect();
+    if let Some(directory) = &arguments.out {
+        file::set_aside(directory, &FILES)?;
+    }
     let mut results = Vec::with_capacity(works.len());
     for work in &works {
-        results.push(measure(work, arguments, job, observer)?);
+        if job.is_stopped() {
+            break;
+        }
+        results.push(measure(work, arguments, job, observer, results.is_empty())?);
+    }
+    if results.iter().all(|work| work.rows.iter().all(|row| row.figures.is_empty())) {
+        return Err(Failure::Input(nothing(&results)));
     }
     let peers = Peers {
         harness: probe::harness(),
@@ -152,6 +183,7 @@ pub fn run(arguments: &PeersArgs, job: &Job, observer: &mut dyn Observer) -> Res
         duration_s: arguments.duration.0.as_secs_f64(),
         works: results,
         not_run,
+        interrupted: job.is_stopped(),
     };
     if let Some(directory) = &arguments.out {
         let json = serde_json::to_vec_pretty(&peers)
@@ -163,93 +195,90 @@ pub fn run(arguments: &PeersArgs, job: &Job, observer: &mut dyn Observer) -> Res
     Ok(peers)
 }
 
+/// Why there is no table.
+fn nothing(results: &[WorkResult]) -> String {
+    let mut reasons = results
+        .iter()
+        .flat_map(|work| &work.rows)
+        .filter_map(|row| row.failed.as_ref().map(|reason| format!("{}: {reason}", row.side)));
+    reasons.next().unwrap_or_else(|| "stopped before anything was measured".to_owned())
+}
+
+/// `is_first`: nothing is lost yet where a server does not start, and nobody waits for the rest.
 fn measure(
     work: &Work,
     arguments: &PeersArgs,
     job: &Job,
     observer: &mut dyn Observer,
+    is_first: bool,
 ) -> Result<WorkResult> {
-    let sides: Vec<&Side> = work.sides.iter().filter(|side| side.is_here()).collect();
-    let mut benches = Vec::with_capacity(sides.len());
-    for side in &sides {
+    let mut lanes = Vec::with_capacity(work.sides.len());
+    for side in work.sides.iter().filter(|side| side.is_here()) {
         observer.phase(&format!("{}: {}: issuing the tokens", work.name, side.name), Length::Open);
-        benches.push(set_up(work, side, arguments, job)?);
-    }
-    let rounds = if work.metric == Metric::BytesPerToken { 1 } else { arguments.rounds };
-    let mut reports: Vec<Vec<Report>> = sides.iter().map(|_| Vec::new()).collect();
-    for round in 0..rounds {
-        for turn in 0..sides.len() {
-            if job.stop.load(Ordering::Relaxed) {
-                return Err(Failure::Input("stopped before all rounds were measured".to_owned()));
-            }
-            // The order turns, so that nobody always comes after the same one.
-            let side = (turn + round) % sides.len();
-            let name =
-                format!("{}: round {} of {rounds}: {}", work.name, round + 1, sides[side].name);
-            observer.phase(&name, Length::Time(WARM_UP + arguments.duration.0));
-            let spec = Spec {
-                rate: None,
-                warm_up: WARM_UP,
-                duration: arguments.duration.0,
-                ramp: Duration::ZERO,
-            };
-            reports[side].push(benches[side].measure_as(spec, &mut Silent)?);
+        match Lane::open(work, side, arguments, job) {
+            Lane { failed: Some(_), start: Some(failure), .. } if is_first => return Err(failure),
+            lane => lanes.push(lane),
         }
     }
-    for bench in benches {
-        bench.tear_down()?;
+    let rounds = if work.metric == Metric::BytesPerToken { 1 } else { arguments.rounds };
+    let spec =
+        Spec { rate: None, warm_up: WARM_UP, duration: arguments.duration.0, ramp: Duration::ZERO };
+    let turns = (0..rounds).flat_map(|round| (0..lanes.len()).map(move |turn| (round, turn)));
+    for (round, turn) in turns.collect::<Vec<_>>() {
+        if job.is_stopped() {
+            break;
+        }
+        // The order turns, so that nobody always comes after the same one.
+        let at = (turn + round) % lanes.len();
+        let lane = &mut lanes[at];
+        let name = format!("{}: round {} of {rounds}: {}", work.name, round + 1, lane.side.name);
+        if lane.failed.is_none() {
+            observer.phase(&name, Length::Time(WARM_UP + arguments.duration.0));
+            lane.measure(spec, round, job);
+        }
     }
+    lanes.iter_mut().for_each(Lane::close);
     Ok(WorkResult {
         name: work.name.to_owned(),
         description: work.description.to_owned(),
         metric: work.metric,
         left_out: work.left_out.iter().map(|why| (*why).to_owned()).collect(),
-        rows: rows(work, &sides, &reports),
+        rows: rows(work, &lanes),
     })
 }
 
-fn set_up(work: &Work, side: &Side, arguments: &PeersArgs, job: &Job) -> Result<Bench> {
-    let mut job = job.clone();
-    job.workload = work.workload.clone();
-    job.address = Address::Start(side.kind);
-    job.options = Options {
-        server_bin: arguments.server_bin.clone(),
-        arguments: side.arguments.clone(),
-        scratch: arguments.scratch.clone(),
-        durable: work.durable,
-        ..Options::default()
-    };
-    Bench::set_up(&job, &mut Silent)
-}
-
-fn rows(work: &Work, sides: &[&Side], reports: &[Vec<Report>]) -> Vec<Row> {
-    let figures: Vec<Vec<f64>> = reports
+fn rows(work: &Work, lanes: &[Lane<'_>]) -> Vec<Row> {
+    let figures: Vec<Vec<f64>> = lanes
         .iter()
-        .map(|rounds| rounds.iter().map(|report| work.metric.of(report)).collect())
+        .map(|lane| lane.reports.iter().map(|report| work.metric.of(report)).collect())
         .collect();
     let middle = |rounds: &[Report], of: fn(&Report) -> f64| {
         median(&rounds.iter().map(of).collect::<Vec<_>>()).unwrap_or(0.0)
     };
-    sides
+    lanes
         .iter()
-        .zip(reports)
         .enumerate()
-        .map(|(index, (side, rounds))| Row {
-            side: side.name.clone(),
-            version: rounds.first().and_then(|report| report.target.version.clone()),
+        .map(|(index, lane)| Row {
+            side: lane.side.name.clone(),
+            version: lane.version.clone(),
+            failed: lane.failed.clone(),
             figures: figures[index].clone(),
-            tokens_per_s: middle(rounds, |report| report.totals.tokens_per_s),
-            p50_us: middle(rounds, |report| report.latency.p50_us),
-            p999_us: middle(rounds, |report| report.latency.p999_us),
-            ratios: sides
+            tokens_per_s: middle(&lane.reports, |report| report.totals.tokens_per_s),
+            p50_us: middle(&lane.reports, |report| report.latency.p50_us),
+            p999_us: middle(&lane.reports, |report| report.latency.p999_us),
+            ratios: lanes
                 .iter()
                 .zip(&figures)
-                .filter(|(other, _)| other.is_peer)
-                .map(|(other, theirs)| {
-                    (other.name.clone(), paired_ratio(theirs, &figures[index], CONFIDENCE))
-                })
+                .filter(|(other, _)| other.side.is_peer)
+                .map(|(other, theirs)| (other.side.name.clone(), ratio(theirs, &figures[index])))
                 .collect(),
-            errors: rounds.iter().flat_map(|report| &report.errors).map(|one| one.count).sum(),
+            errors: lane.errors,
         })
         .collect()
+}
+
+/// Of the rounds in which both were measured: a server that failed has the first of them.
+fn ratio(theirs: &[f64], own: &[f64]) -> Option<Interval> {
+    let both = theirs.len().min(own.len());
+    paired_ratio(&theirs[..both], &own[..both], CONFIDENCE)
 }

@@ -64,7 +64,7 @@ fn configuration(a: &Report, b: &Report) -> Vec<String> {
 }
 
 /// Whether a setting says where a server is, which differs from start to start.
-fn is_place(name: &str) -> bool {
+pub(super) fn is_place(name: &str) -> bool {
     PLACES.iter().any(|flag| flag.trim_start_matches('-') == name)
 }
 
@@ -100,18 +100,20 @@ fn is_durable(target: &Target) -> Option<bool> {
             Some(synced)
         }
         "redis" | "valkey" => Some(value("--appendfsync") == Some("always")),
-        "memcached" => Some(false),
+        "memcached" | "pogocache" => Some(false),
         _ => None,
     }
 }
 
 /// What the server was started with, without the program and without places; none where the
 /// harness did not start it.
-fn arguments(target: &Target) -> Option<Vec<String>> {
+pub(super) fn arguments(target: &Target) -> Option<Vec<String>> {
     let mut words = target.command.as_ref()?.iter().skip(1);
     let mut kept = Vec::new();
     while let Some(word) = words.next() {
-        if PLACES.contains(&word.as_str()) || target.kind == "memcached" && word == "-p" {
+        if PLACES.contains(&word.as_str())
+            || matches!(target.kind.as_str(), "memcached" | "pogocache") && word == "-p"
+        {
             words.next();
         } else if !PLACES.iter().any(|flag| word.starts_with(&format!("{flag}="))) {
             kept.push(word.clone());

@@ -78,9 +78,9 @@ impl Comparison {
             lead.flat_map(|(letter, runs)| runs.iter().map(move |run| format!("{letter}: {run}")));
         let limits = if self.is_single() { SINGLE } else { SEVERAL };
         let page = Page {
-            title: format!("{}: A and B", a.workload.name),
+            title: a.workload.name.clone(),
             badge: Some(self.badge()),
-            lead: lead.collect(),
+            lead: super::names::names(a, b).into_iter().chain(lead).collect(),
             notes: self.warnings.clone(),
             tiles: Vec::new(),
             sections: vec![Section::new(
@@ -89,7 +89,8 @@ impl Comparison {
             )],
             footer: format!("loadtest {}", env!("CARGO_PKG_VERSION")),
         };
-        html::several(page, &[("A".to_owned(), a), ("B".to_owned(), b)])
+        let [of_a, of_b] = super::names::names(a, b);
+        html::several(page, &[(of_a, a), (of_b, b)])
     }
 
     fn badge(&self) -> Badge {

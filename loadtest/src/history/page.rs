@@ -1,7 +1,7 @@
 //! A history as text for a terminal and as a page: each figure over the commits, with its changes.
 
 use super::{Change, History, Series};
-use crate::report::chart::{Axis, Chart, Dot, Line};
+use crate::report::chart::{Axis, Chart, Dot, Line, Scale};
 use crate::report::html::{Cell, Figure, Page, Part, Section, Table};
 use crate::report::{table, units};
 
@@ -75,7 +75,7 @@ fn cells(series: &Series, change: &Change) -> [String; 5] {
 
 fn caption(series: &Series) -> String {
     format!(
-        "{}, over {} commits; the less the better. The second line is the median between changes.",
+        "{}, over {} commits; the less the better. The second line is the median between two changes.",
         series.unit,
         series.values.len()
     )
@@ -94,6 +94,7 @@ fn chart(series: &Series) -> Chart {
     let y = [0.0, 0.25, 0.5, 0.75, 1.0].map(|part| (tick(part), units::short(tick(part))));
     let step = last.div_ceil(8).max(1);
     let x = (0..=last).step_by(step).map(|at| (at as f64, short(&series.commits[at]).to_owned()));
+    let names = series.commits.iter().map(|commit| short(commit).to_owned());
     let points = values.iter().enumerate().map(|(at, value)| (at as f64, *value)).collect();
     let dots = series
         .changes
@@ -101,11 +102,16 @@ fn chart(series: &Series) -> Chart {
         .map(|change| Dot { at: (change.at as f64, values[change.at]), bad: change.ratio > 1.0 });
     Chart {
         label: format!("{} over commits", series.name),
-        x: Axis { span: (0.0, (last as f64).max(1.0)), ticks: x.collect() },
-        y: Axis { span, ticks: y.into() },
+        x: Axis {
+            title: "commit".to_owned(),
+            scale: Scale::Names(names.collect()),
+            span: (0.0, (last as f64).max(1.0)),
+            ticks: x.collect(),
+        },
+        y: Axis { title: series.unit.clone(), scale: Scale::Number, span, ticks: y.into() },
         lines: vec![
-            Line { name: "each commit".to_owned(), colour: 0, points },
-            Line { name: "median between changes".to_owned(), colour: 1, points: steps(series) },
+            Line { name: "value".to_owned(), colour: 0, points, bold: false },
+            Line { name: "median".to_owned(), colour: 1, points: steps(series), bold: false },
         ],
         dots: dots.collect(),
         bands: Vec::new(),

@@ -31,6 +31,18 @@ impl Metric {
         }
     }
 
+    /// Below a drawing of ratios: how it is read.
+    pub fn better(self) -> &'static str {
+        match self {
+            Metric::CpuUsPerToken | Metric::BytesPerToken => {
+                "jeton by each peer, with the 95 % interval. Left of the line at 1 jeton takes less."
+            }
+            Metric::TokensPerS => {
+                "jeton by each peer, with the 95 % interval. Right of the line at 1 jeton does more."
+            }
+        }
+    }
+
     /// The figure of a report.
     pub fn of(self, report: &Report) -> f64 {
         let server = report.server.as_ref();
@@ -97,7 +109,7 @@ pub struct Work {
 }
 
 const NO_FLOOR: &str = "the floor, which holds nothing";
-const NOT_DURABLE: &str = "memcached, which keeps nothing on disk";
+const NOT_DURABLE: &str = "memcached and pogocache, which write nothing to disk before they answer";
 
 /// The works that were asked for.
 pub fn chosen(arguments: &PeersArgs) -> Result<Vec<Work>> {
@@ -177,7 +189,8 @@ fn all(arguments: &PeersArgs) -> Result<Vec<Work>> {
     ])
 }
 
-fn sides(floor: bool, memcached: bool) -> Vec<Side> {
+/// `caches` are the stores that hold everything in memory alone.
+fn sides(floor: bool, caches: bool) -> Vec<Side> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut sides = Vec::new();
     if floor {
@@ -188,8 +201,8 @@ fn sides(floor: bool, memcached: bool) -> Vec<Side> {
         sides.push(Side::jeton(cores));
     }
     sides.extend([Side::peer(Kind::Redis), Side::peer(Kind::Valkey)]);
-    if memcached {
-        sides.push(Side::peer(Kind::Memcached));
+    if caches {
+        sides.extend([Side::peer(Kind::Memcached), Side::peer(Kind::Pogocache)]);
     }
     sides
 }

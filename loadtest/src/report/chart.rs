@@ -1,14 +1,16 @@
 //! Charts as inline SVG: lines over two axes, drawn twice, for a wide page and for a phone.
 //!
 //! Colours are written into the SVG as they look on white; the style sheet of the page gives each
-//! of them another value in the dark. Text stays text.
+//! of them another value in the dark. Text stays text. A page has no script, so what a chart shows
+//! under the pointer is in it already and is hidden until the style sheet shows it.
 
-use std::ops::Range;
+mod axis;
+mod marks;
 
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 
-use super::units;
+pub use axis::{Axis, Scale};
+pub(super) use marks::cut;
 
 /// A line of a chart, and its colour by [`COLOURS`].
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +21,8 @@ pub struct Line {
     pub colour: usize,
     /// In the units of the axes, in ascending order of x. One that is not finite ends a stroke.
     pub points: Vec<(f64, f64)>,
+    /// Drawn stronger than the others.
+    pub bold: bool,
 }
 
 /// A point of its own, good or bad.
@@ -28,15 +32,6 @@ pub struct Dot {
     pub at: (f64, f64),
     /// Whether it is drawn in the colour of errors.
     pub bad: bool,
-}
-
-/// An axis: what it spans, and where it has labels.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Axis {
-    /// In the units of the lines; the second above the first.
-    pub span: (f64, f64),
-    /// Ascending places and their labels.
-    pub ticks: Vec<(f64, String)>,
 }
 
 /// Everything that a chart shows.
@@ -87,12 +82,21 @@ struct Shape {
     height: u32,
     /// At most so many labels across.
     x_ticks: usize,
+    /// At most so many letters of a line's name beside it.
+    name_len: usize,
+    /// At most so many places at which values are shown.
+    places: usize,
 }
 
 const SHAPES: [Shape; 2] = [
-    Shape { class: "wide", width: 920, height: 300, x_ticks: 14 },
-    Shape { class: "narrow", width: 380, height: 260, x_ticks: 6 },
+    Shape { class: "wide", width: 920, height: 330, x_ticks: 12, name_len: 18, places: 90 },
+    Shape { class: "narrow", width: 380, height: 290, x_ticks: 5, name_len: 9, places: 40 },
 ];
+
+/// Of all text, in pixels of the page.
+const FONT: f64 = 14.5;
+/// How wide a letter is at most, on average.
+const LETTER: f64 = 8.2;
 
 impl Chart {
     /// Both drawings, of which the style sheet shows one.
@@ -103,16 +107,18 @@ impl Chart {
     fn draw(&self, shape: &Shape) -> Result<String, String> {
         let mut drawn = String::new();
         let size = (shape.width * SCALE, shape.height * SCALE);
-        {
+        let marks = {
             let area = SVGBackend::with_string(&mut drawn, size).into_drawing_area();
-            self.fill(&area, shape).map_err(|error| error.to_string())?;
+            let marks = self.fill(&area, shape).map_err(|error| error.to_string())?;
             area.present().map_err(|error| error.to_string())?;
-        }
+            marks
+        };
         // Its own opening tag fixes the size in pixels; the page decides that.
         let (_, content) = drawn.split_once('>').ok_or("no drawing")?;
+        let content = content.trim_end().strip_suffix("</svg>").ok_or("no end of the drawing")?;
         Ok(format!(
             "<svg class=\"{}\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 {} {}\" \
-             xmlns=\"http://www.w3.org/2000/svg\">{content}",
+             xmlns=\"http://www.w3.org/2000/svg\">{content}{marks}</svg>",
             shape.class,
             escape(&self.label),
             size.0,
@@ -120,11 +126,13 @@ impl Chart {
         ))
     }
 
-    fn fill(&self, area: &Area<'_>, shape: &Shape) -> Result<(), DrawError> {
+    /// Draws it, and gives what is laid over the drawing.
+    fn fill(&self, area: &Area<'_>, shape: &Shape) -> Result<String, DrawError> {
         let (x, y) = (self.x.thinned(shape.x_ticks), self.y.thinned(8));
         let mut chart = ChartBuilder::on(area)
-            .margin_top(10 * SCALE)
-            .margin_right(28 * SCALE)
+            .margin_top(26 * SCALE)
+            .margin_bottom(20 * SCALE)
+            .margin_right(self.names_width(shape) * SCALE)
             .set_label_area_size(LabelAreaPosition::Left, 64 * SCALE)
             .set_label_area_size(LabelAreaPosition::Bottom, 32 * SCALE)
             .build_cartesian_2d(x.clone(), y.clone())?;
@@ -135,7 +143,7 @@ impl Chart {
             });
             chart.draw_series(bands)?;
         }
-        let font = ("sans-serif", 14.5 * f64::from(SCALE)).into_font().color(&LABEL);
+        let font = ("sans-serif", FONT * f64::from(SCALE)).into_font().color(&LABEL);
         chart
             .configure_mesh()
             .x_labels(x.ticks.len())
@@ -154,15 +162,32 @@ impl Chart {
         }
         for line in &self.lines {
             let colour = COLOURS[line.colour % COLOURS.len()];
+            let style = stroke(colour, if line.bold { 4 } else { 2 });
             for points in line.strokes() {
-                chart.draw_series(LineSeries::new(points.iter().copied(), stroke(colour, 2)))?;
+                chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
             }
         }
         let dots = self.dots.iter().map(|dot| {
             let colour = if dot.bad { BAD } else { COLOURS[2] };
             Circle::new(dot.at, 5 * SCALE, colour.filled())
         });
-        chart.draw_series(dots).map(drop)
+        chart.draw_series(dots)?;
+        let (across, down) = chart.plotting_area().get_pixel_range();
+        let place = |x: f64, y: f64| chart.backend_coord(&(x, y));
+        let plot = marks::Plot { across, down, place: &place };
+        Ok(self.marks(shape, &plot))
+    }
+
+    /// Pixels for the names of the lines, behind their right ends.
+    fn names_width(&self, shape: &Shape) -> u32 {
+        let lens = self.named().map(|line| marks::cut(&line.name, shape.name_len).chars().count());
+        let longest = lens.max().unwrap_or(0);
+        if longest == 0 { 28 } else { (longest as f64 * LETTER) as u32 + 14 }
+    }
+
+    /// The lines that have a name beside them; a single one needs none.
+    fn named(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|_| self.lines.len() > 1)
     }
 }
 
@@ -178,7 +203,7 @@ fn failed(error: &str) -> String {
     format!("<p>This chart could not be drawn: {}</p>", escape(error))
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -190,121 +215,9 @@ impl Line {
     }
 }
 
-impl Axis {
-    /// From 0 to at least `to`, labelled in round steps.
-    pub fn linear(to: f64, label: impl Fn(f64) -> String) -> Axis {
-        let to = if to.is_finite() && to > 0.0 { to } else { 1.0 };
-        let step = round_step(to / 7.0);
-        let steps = (to / step).ceil().max(1.0) as usize;
-        let ticks = (0..=steps).map(|at| at as f64 * step).map(|at| (at, label(at))).collect();
-        Axis { span: (0.0, steps as f64 * step), ticks }
-    }
-
-    /// Seconds from 0 to `to`, which ends it whether that is round or not.
-    pub fn time(to: f64) -> Axis {
-        let mut axis = if to > 600.0 {
-            let minutes =
-                Axis::linear(to / 60.0, |minutes| format!("{} min", units::short(minutes)));
-            let ticks = minutes.ticks.into_iter().map(|(at, label)| (at * 60.0, label)).collect();
-            Axis { span: (0.0, minutes.span.1 * 60.0), ticks }
-        } else {
-            Axis::linear(to, |seconds| format!("{} s", units::short(seconds)))
-        };
-        axis.span.1 = if to > 0.0 { to } else { 1.0 };
-        axis.ticks.retain(|(at, _)| *at <= axis.span.1);
-        axis
-    }
-
-    /// Decimal logarithms of latencies from `low_us` to `high_us`, labelled at 1, 2 and 5, or at 1
-    /// alone where there are many decades.
-    pub fn log_latency(low_us: f64, high_us: f64) -> Axis {
-        let low = low_us.max(0.01).log10();
-        let high = high_us.max(0.01).log10().max(low + 0.3);
-        let leading: &[f64] = if high - low > 2.7 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-        let ticks = (low.floor() as i32..=high.ceil() as i32)
-            .flat_map(|decade| leading.iter().map(move |lead| lead * 10_f64.powi(decade)))
-            .map(|us| (us.log10(), plain_latency(us)))
-            .filter(|(at, _)| (low - 1e-9..=high + 1e-9).contains(at))
-            .collect();
-        Axis { span: (low, high), ticks }
-    }
-
-    /// The place of a percentile: each further nine is as wide as the one before.
-    pub fn percentile_place(share: f64) -> f64 {
-        -(1.0 - share).log10()
-    }
-
-    /// Percentiles from 0 to the last that `count` answers have.
-    pub fn percentiles(count: u64) -> Axis {
-        let end = (count.max(10) as f64).log10();
-        let labelled = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999, 99.99999];
-        let ticks = labelled
-            .iter()
-            .map(|percent| (Self::percentile_place(percent / 100.0), format!("{percent}%")))
-            .filter(|(at, _)| *at <= end + 1e-9)
-            .collect();
-        Axis { span: (0.0, end), ticks }
-    }
-
-    fn label(&self, place: f64) -> String {
-        let found = self.ticks.iter().find(|(at, _)| (at - place).abs() < 1e-9);
-        found.map(|(_, label)| label.clone()).unwrap_or_default()
-    }
-
-    /// Every second, third, … label, so that at most `most` are left.
-    fn thinned(&self, most: usize) -> Axis {
-        let every = self.ticks.len().div_ceil(most.max(1)).max(1);
-        Axis { span: self.span, ticks: self.ticks.iter().step_by(every).cloned().collect() }
-    }
-}
-
-/// What plotters asks of an axis.
-impl Ranged for Axis {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn range(&self) -> Range<f64> {
-        self.span.0..self.span.1
-    }
-
-    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        let share = (value - self.span.0) / (self.span.1 - self.span.0);
-        (f64::from(from) + share * f64::from(to - from)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        if hint.weight().allow_light_points() {
-            return Vec::new();
-        }
-        self.ticks.iter().map(|(at, _)| *at).collect()
-    }
-}
-
-/// The next of 1, 2 and 5 times a power of ten.
-fn round_step(least: f64) -> f64 {
-    let decade = 10_f64.powf(least.log10().floor());
-    let lead = [1.0, 2.0, 5.0].into_iter().find(|lead| lead * decade >= least * (1.0 - 1e-9));
-    lead.unwrap_or(10.0) * decade
-}
-
-/// Round latencies: `50 µs`, `2 ms`.
-fn plain_latency(us: f64) -> String {
-    let (value, unit) = match us {
-        us if us < 0.999 => (us * 1e3, "ns"),
-        us if us < 999.0 => (us, "µs"),
-        us if us < 999_000.0 => (us / 1e3, "ms"),
-        us => (us / 1e6, "s"),
-    };
-    format!("{} {unit}", value.round())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn labels(axis: &Axis) -> Vec<&str> {
-        axis.ticks.iter().map(|(_, label)| label.as_str()).collect()
-    }
 
     fn chart(lines: Vec<Line>) -> Chart {
         Chart {
@@ -320,35 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn axes_are_labelled_at_round_places() {
-        assert_eq!(
-            labels(&Axis::linear(27.0, units::short)),
-            ["0", "5", "10", "15", "20", "25", "30"]
-        );
-        assert_eq!(Axis::linear(27.0, units::short).span, (0.0, 30.0));
-        assert_eq!(labels(&Axis::time(10.0)), ["0 s", "2 s", "4 s", "6 s", "8 s", "10 s"]);
-        assert_eq!(labels(&Axis::time(1_300.0))[1], "5 min");
-        assert_eq!(labels(&Axis::log_latency(40.0, 300.0)), ["50 µs", "100 µs", "200 µs"]);
-        assert_eq!(labels(&Axis::log_latency(5.0, 2e6))[..2], ["10 µs", "100 µs"]);
-        assert_eq!(labels(&Axis::percentiles(20_000)), ["50%", "90%", "99%", "99.9%", "99.99%"]);
-    }
-
-    #[test]
-    fn axes_of_nothing_still_span_something() {
-        for axis in [
-            Axis::linear(0.0, units::short),
-            Axis::linear(f64::NAN, units::short),
-            Axis::time(0.0),
-            Axis::log_latency(0.0, 0.0),
-            Axis::percentiles(0),
-        ] {
-            assert!(axis.span.1 > axis.span.0 && axis.span.1.is_finite(), "{axis:?}");
-        }
-    }
-
-    #[test]
     fn a_chart_is_drawn_for_both_screens_and_escapes_its_label() {
-        let line = Line { name: "p50".to_owned(), colour: 0, points: vec![(0.0, 2.0), (9.0, 2.5)] };
+        let line = Line {
+            name: "p50".to_owned(),
+            colour: 0,
+            points: vec![(0.0, 2.0), (9.0, 2.5)],
+            bold: true,
+        };
         let svg = chart(vec![line]).svg();
         assert_eq!(svg.matches("<svg ").count(), 2);
         assert_eq!(svg.matches("</svg>").count(), 2);
@@ -360,7 +251,7 @@ mod tests {
     #[test]
     fn a_line_breaks_where_a_point_is_missing() {
         let points = vec![(0.0, 2.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 2.0), (4.0, 2.0)];
-        let line = Line { name: String::new(), colour: 1, points };
+        let line = Line { name: String::new(), colour: 1, points, bold: false };
         let svg = chart(vec![line]).svg();
         assert_eq!(svg.matches("stroke=\"#D55E00\"").count(), 4, "two strokes on two screens");
     }

@@ -1,7 +1,7 @@
 //! Which charts a page has, and what they show.
 
 use super::build::micros;
-use super::chart::{Axis, Chart, Dot, Line};
+use super::chart::{Axis, Chart, Dot, Line, Scale};
 use super::html::Figure;
 use super::model::{Kept, Latency, Report, Search, Slice};
 use super::units;
@@ -16,26 +16,30 @@ pub fn operations_curve(report: &Report) -> Figure {
         let named = report.operations.iter();
         curves.extend(named.map(|one| (one.operation.name().to_owned(), &one.latency)));
     }
-    percentile_figure(&curves)
+    percentile_figure(&curves, true)
 }
 
 /// Of several runs: all requests of each.
 pub fn curves(reports: &[(String, &Report)]) -> Figure {
     let curves: Vec<_> =
         reports.iter().map(|(name, report)| (name.clone(), &report.latency)).collect();
-    percentile_figure(&curves)
+    percentile_figure(&curves, false)
 }
 
-fn percentile_figure(curves: &[(String, &Latency)]) -> Figure {
-    let lines: Vec<Line> = curves
+/// The first of them is all requests of the others where `has_all` says so.
+fn percentile_figure(curves: &[(String, &Latency)], has_all: bool) -> Figure {
+    let mut lines: Vec<Line> = curves
         .iter()
         .enumerate()
         .map(|(colour, (name, latency))| Line {
             name: name.clone(),
             colour,
             points: curve(latency),
+            bold: has_all && colour == 0,
         })
         .collect();
+    // The strongest on top.
+    lines.sort_by_key(|line| line.bold);
     let most = curves.iter().map(|(_, latency)| latency.count).max().unwrap_or(0);
     let chart = Chart {
         label: "Latency by percentile".to_owned(),
@@ -100,7 +104,8 @@ fn latency_over_time(slices: &[Slice]) -> Figure {
         // A slice without answers has no latency: the line has a gap there.
         slice_points(slices, |slice| if us(slice) > 0.0 { log(us(slice)) } else { f64::NAN })
     };
-    let line = |name: &str, colour, points| Line { name: name.to_owned(), colour, points };
+    let line =
+        |name: &str, colour, points| Line { name: name.to_owned(), colour, points, bold: false };
     let lines = vec![
         line("max", 6, of(|slice| slice.max_us)),
         line("p99", 1, of(|slice| slice.p99_us)),
@@ -112,8 +117,8 @@ fn latency_over_time(slices: &[Slice]) -> Figure {
 
 fn throughput_over_time(slices: &[Slice]) -> Figure {
     let points = slice_points(slices, |slice| slice.requests as f64 / slice.length_s);
-    let y = Axis::linear(highest(&points), units::short);
-    let lines = vec![Line { name: "requests/s".to_owned(), colour: 2, points }];
+    let y = Axis::linear(highest(&points), units::short).titled("answers per second");
+    let lines = vec![Line { name: "answers/s".to_owned(), colour: 2, points, bold: false }];
     time_figure(slices, lines, y, "Answers per second.")
 }
 
@@ -121,8 +126,8 @@ fn cpu_over_time(slices: &[Slice]) -> Figure {
     let points = slice_points(slices, |slice| {
         slice.server_cpu_s.map_or(f64::NAN, |cpu_s| cpu_s / slice.length_s)
     });
-    let y = Axis::linear(highest(&points), units::short);
-    let lines = vec![Line { name: "server CPU".to_owned(), colour: 3, points }];
+    let y = Axis::linear(highest(&points), units::short).titled("busy cores");
+    let lines = vec![Line { name: "busy cores".to_owned(), colour: 3, points, bold: false }];
     time_figure(slices, lines, y, "Cores that the server kept busy: 1 is one core all of the time.")
 }
 
@@ -194,9 +199,10 @@ pub fn search(search: &Search) -> Figure {
         .collect();
     let chart = Chart {
         label: "Rates that were tried".to_owned(),
-        x: Axis::linear(highest_rate(search) * 1.05, units::short),
-        y: Axis { span, ticks },
-        lines: vec![Line { name: "rate".to_owned(), colour: 6, points: at }],
+        x: Axis::linear(highest_rate(search) * 1.05, units::short)
+            .titled("requests offered per second"),
+        y: Axis { title: "share of the limit".to_owned(), scale: Scale::LogShare, span, ticks },
+        lines: vec![Line { name: "of the limit".to_owned(), colour: 6, points: at, bold: false }],
         dots,
         bands: Vec::new(),
         disturbed: Vec::new(),

@@ -57,13 +57,17 @@ pub fn prepare(directory: &Path) -> Result<()> {
     tempfile::NamedTempFile::new_in(directory).map(drop).map_err(io(what()))
 }
 
+/// The files of a run, and their names once another has begun.
+pub const FILES: [(&str, &str); 2] =
+    [(JSON, "report.previous.json"), (HTML, "report.previous.html")];
+
 /// Gives the report of an earlier run another name, so that it does not stay as if it were this
 /// one's where this one ends without a report. What is no regular file stays.
 ///
 /// # Errors
 /// Where that cannot be done, with the path.
-pub fn set_aside(directory: &Path) -> Result<()> {
-    for (name, aside) in [(JSON, "report.previous.json"), (HTML, "report.previous.html")] {
+pub fn set_aside(directory: &Path, files: &[(&str, &str)]) -> Result<()> {
+    for (name, aside) in files {
         let path = directory.join(name);
         if path.symlink_metadata().is_ok_and(|found| found.is_file()) {
             let what = || format!("cannot rename {}", path.display());

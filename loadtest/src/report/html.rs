@@ -6,6 +6,7 @@ use askama::Template;
 use super::chart::{Chart, Line};
 use super::figures;
 use super::model::{Kept, Report, Search, Verdict};
+use super::ratios::Ratios;
 use super::table::latency_row;
 use super::{describe, units};
 
@@ -76,7 +77,7 @@ pub enum Part {
 pub struct Figure {
     /// Nothing where there is but one line.
     pub legend: Vec<Key>,
-    /// From [`Chart::svg`] alone: it is not escaped.
+    /// From [`Chart::svg`] and [`Ratios::svg`] alone: it is not escaped.
     svg: String,
     /// Below it: what the axes are.
     pub caption: String,
@@ -107,6 +108,8 @@ pub struct Cell {
     pub text: String,
     /// `good`, `bad`, `text` (to the left, may break), `text mono`, or nothing.
     pub class: &'static str,
+    /// A second line, small.
+    pub more: String,
 }
 
 impl Page {
@@ -117,10 +120,25 @@ impl Page {
     }
 }
 
+impl Tile {
+    /// The class of its value: long ones are written smaller, and no number is broken.
+    fn size(&self) -> &'static str {
+        match self.value.chars().count() {
+            ..=9 => "value",
+            10..=12 => "value long",
+            _ => "value longer",
+        }
+    }
+}
+
 impl Section {
     /// A section of these parts.
     pub fn new(heading: &str, parts: impl IntoIterator<Item = Part>) -> Self {
-        Self { heading: heading.to_owned(), parts: parts.into_iter().collect() }
+        let parts = parts.into_iter().map(|part| match part {
+            Part::Table(table) => Part::Table(table.without_empty_columns()),
+            other => other,
+        });
+        Self { heading: heading.to_owned(), parts: parts.collect() }
     }
 }
 
@@ -131,6 +149,21 @@ impl Table {
         Self { headings: headings.collect(), rows: Vec::new() }
     }
 
+    /// The same without the columns that hold nothing, which on a phone would take the room of the
+    /// others; the first one stays.
+    fn without_empty_columns(mut self) -> Self {
+        let is_kept: Vec<bool> = (0..self.headings.len())
+            .map(|at| at == 0 || self.rows.iter().any(|row| row.get(at).is_some_and(Cell::is_said)))
+            .collect();
+        if !self.rows.is_empty() {
+            for row in self.rows.iter_mut().chain([&mut self.headings]) {
+                let mut kept = is_kept.iter();
+                row.retain(|_| kept.next().copied().unwrap_or(true));
+            }
+        }
+        self
+    }
+
     /// Adds a row of plain cells.
     pub fn plain(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().map(Cell::from).collect());
@@ -139,14 +172,19 @@ impl Table {
 
 impl From<String> for Cell {
     fn from(text: String) -> Self {
-        Self { text, class: "" }
+        Self { text, ..Self::default() }
     }
 }
 
 impl Cell {
+    fn is_said(&self) -> bool {
+        !matches!(self.text.as_str(), "" | "–") || !self.more.is_empty()
+    }
+
     /// In the colour of good or bad news.
     pub fn judged(text: &str, good: bool) -> Self {
-        Self { text: text.to_owned(), class: if good { "good" } else { "bad" } }
+        let class = if good { "good" } else { "bad" };
+        Self { text: text.to_owned(), class, ..Self::default() }
     }
 }
 
@@ -165,6 +203,11 @@ impl Figure {
             legend.clear();
         }
         Self { legend, svg: chart.svg(), caption: caption.to_owned() }
+    }
+
+    /// Ratios with their intervals.
+    pub fn ratios(ratios: &Ratios, caption: &str) -> Self {
+        Self { legend: Vec::new(), svg: ratios.svg(), caption: caption.to_owned() }
     }
 }
 
@@ -269,7 +312,8 @@ fn errors(report: &Report) -> Table {
     let mut table = Table::new(&["error", "count", "false answer", "for example"]);
     table.headings[3].class = "text";
     for error in &report.errors {
-        let example = Cell { text: error.example.clone(), class: "text mono" };
+        let text = error.example.clone();
+        let example = Cell { text, class: "text mono", ..Cell::default() };
         let wrong = if error.wrong { Cell::judged("yes", false) } else { "no".to_owned().into() };
         let count = units::count(error.count).into();
         table.rows.push(vec![error.kind.clone().into(), count, wrong, example]);

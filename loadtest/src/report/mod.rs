@@ -8,6 +8,7 @@ pub mod file;
 pub mod html;
 pub mod live;
 pub mod model;
+pub mod ratios;
 #[cfg(test)]
 pub mod sample;
 pub mod table;

@@ -89,7 +89,7 @@ pub struct Machine {
 /// The server that was asked.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Target {
-    /// `jeton`, `redis`, `valkey`, `memcached` or `floor`.
+    /// `jeton`, `redis`, `valkey`, `memcached`, `pogocache` or `floor`.
     pub kind: String,
     /// Host and port.
     pub address: String,

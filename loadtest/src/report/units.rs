@@ -83,6 +83,11 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
+/// The same number without what floating point added behind its ninth digit.
+pub fn tidy(value: f64) -> f64 {
+    format!("{value:.9}").parse().unwrap_or(value)
+}
+
 /// A ratio as `1.083`, so that a percent can be told from two.
 pub fn ratio(value: f64) -> String {
     if value.is_infinite() { "∞".to_owned() } else { format!("{value:.3}") }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::drive::session::{Length, Measured, Observer, Session, Spec};
 use crate::failure::{Failure, Result};
-use crate::report::model::{Ended, How, Report};
+use crate::report::model::{Ended, How, Report, Target};
 use crate::run::subject::Subject;
 use crate::target::Address;
 use crate::target::Options;
@@ -134,6 +134,11 @@ impl Bench {
             None => (How::ServerFailed, failure.to_string()),
         };
         report.ended = Some(Ended { how, reason });
+    }
+
+    /// The server, as a report names it.
+    pub fn target(&self) -> &Target {
+        &self.subject.target
     }
 
     /// The server's process id, where it is known.

@@ -36,11 +36,17 @@ pub enum Kind {
     Valkey,
     /// memcached.
     Memcached,
+    /// pogocache, asked in memcached's protocol.
+    Pogocache,
     /// The harness's own responder of fixed bytes.
     Floor,
 }
 
 impl Kind {
+    /// All of them.
+    const ALL: [Self; 6] =
+        [Self::Jeton, Self::Redis, Self::Valkey, Self::Memcached, Self::Pogocache, Self::Floor];
+
     /// As reports name it.
     pub fn name(self) -> &'static str {
         match self {
@@ -48,6 +54,7 @@ impl Kind {
             Kind::Redis => "redis",
             Kind::Valkey => "valkey",
             Kind::Memcached => "memcached",
+            Kind::Pogocache => "pogocache",
             Kind::Floor => "floor",
         }
     }
@@ -58,14 +65,13 @@ impl Kind {
             (Kind::Jeton, Http::One) => Protocol::Http1,
             (Kind::Jeton, Http::Two) => Protocol::Http2,
             (Kind::Redis | Kind::Valkey, _) => Protocol::Resp,
-            (Kind::Memcached, _) => Protocol::Memcached,
+            (Kind::Memcached | Kind::Pogocache, _) => Protocol::Memcached,
             (Kind::Floor, _) => Protocol::Floor,
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        let all = [Kind::Jeton, Kind::Redis, Kind::Valkey, Kind::Memcached, Kind::Floor];
-        all.into_iter().find(|kind| kind.name() == word)
+        Self::ALL.into_iter().find(|kind| kind.name() == word)
     }
 
     /// The kind that a URL's scheme names, and the port where the URL has none.
@@ -75,6 +81,7 @@ impl Kind {
             "redis" => Some((Kind::Redis, 6379)),
             "valkey" => Some((Kind::Valkey, 6379)),
             "memcached" => Some((Kind::Memcached, 11211)),
+            "pogocache" => Some((Kind::Pogocache, 9401)),
             _ => None,
         }
     }
@@ -82,7 +89,7 @@ impl Kind {
     fn scheme(self) -> &'static str {
         match self {
             Kind::Jeton | Kind::Floor => "http",
-            Kind::Redis | Kind::Valkey | Kind::Memcached => self.name(),
+            Kind::Redis | Kind::Valkey | Kind::Memcached | Kind::Pogocache => self.name(),
         }
     }
 }
@@ -108,8 +115,8 @@ pub struct Remote {
 }
 
 impl Address {
-    /// Reads `jeton`, `floor`, `redis`, `valkey`, `memcached`, or a URL `http://HOST:PORT`,
-    /// `redis://…`, `valkey://…`, `memcached://…`.
+    /// Reads `jeton`, `floor`, `redis`, `valkey`, `memcached`, `pogocache`, or a URL
+    /// `http://HOST:PORT`, `redis://…`, `valkey://…`, `memcached://…`, `pogocache://…`.
     ///
     /// # Errors
     /// [`Failure::Input`] says what is wrong with it, or what the harness does not do.
@@ -120,14 +127,16 @@ impl Address {
         }
         let (scheme, rest) = text.split_once("://").ok_or_else(|| {
             refuse(
-                "neither jeton, floor, redis, valkey, memcached nor a URL such as http://HOST:PORT",
+                "neither jeton, floor, redis, valkey, memcached, pogocache nor a URL such as \
+                 http://HOST:PORT",
             )
         })?;
         if matches!(scheme, "https" | "rediss" | "valkeys") {
             return Err(refuse("TLS is not supported by the harness"));
         }
-        let (kind, default_port) = Kind::from_scheme(scheme)
-            .ok_or_else(|| refuse("the scheme must be http, redis, valkey or memcached"))?;
+        let (kind, default_port) = Kind::from_scheme(scheme).ok_or_else(|| {
+            refuse("the scheme must be http, redis, valkey, memcached or pogocache")
+        })?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains('@') {
             return Err(refuse("a user or password is not supported by the harness"));
@@ -242,6 +251,8 @@ mod tests {
             ("http://localhost/", remote(Kind::Jeton, "localhost", 80), "http://localhost:80"),
             ("redis://10.0.0.1", remote(Kind::Redis, "10.0.0.1", 6379), "redis://10.0.0.1:6379"),
             ("valkey://[::1]", remote(Kind::Valkey, "::1", 6379), "valkey://[::1]:6379"),
+            ("pogocache", Address::Start(Kind::Pogocache), "pogocache"),
+            ("pogocache://a", remote(Kind::Pogocache, "a", 9401), "pogocache://a:9401"),
             ("memcached://[::1]:9", remote(Kind::Memcached, "::1", 9), "memcached://[::1]:9"),
         ] {
             let parsed = Address::parse(text).expect(text);

@@ -21,7 +21,7 @@ const ANSWER_MAX: usize = 64 << 10;
 /// Whether a store answers and is done with loading its data.
 pub(super) fn is_ready(kind: Kind, address: SocketAddr) -> bool {
     match kind {
-        Kind::Memcached => ask(address, b"version\r\n", b"\r\n").is_some(),
+        Kind::Memcached | Kind::Pogocache => ask(address, b"version\r\n", b"\r\n").is_some(),
         Kind::Redis | Kind::Valkey => {
             // While it loads its data it answers with an error.
             ask(address, b"PING\r\n", b"\r\n").is_some_and(|answer| answer.starts_with("+PONG"))
@@ -33,9 +33,14 @@ pub(super) fn is_ready(kind: Kind, address: SocketAddr) -> bool {
 /// What a running server says it is, with its version; none where it does not say.
 pub fn server_version(kind: Kind, address: SocketAddr) -> Option<(Kind, String)> {
     match kind {
-        Kind::Memcached => {
-            let answer = ask(address, b"version\r\n", b"\r\n")?;
-            Some((kind, answer.strip_prefix("VERSION ")?.trim().to_owned()))
+        Kind::Memcached | Kind::Pogocache => {
+            let answer = ask(address, b"stats\r\n", b"END\r\n")?;
+            // memcached names no product; another may be asked in its protocol.
+            let kind = match stat(&answer, "product") {
+                Some("pogocache") => Kind::Pogocache,
+                _ => Kind::Memcached,
+            };
+            Some((kind, stat(&answer, "version")?.to_owned()))
         }
         Kind::Redis | Kind::Valkey => {
             let answer = ask(address, b"INFO server\r\n", b"\r\n\r\n")?;
@@ -74,6 +79,15 @@ const MEMCACHED_SETTINGS: [&str; 7] = [
     "auth_enabled",
 ];
 
+/// And of pogocache, which states little.
+const POGOCACHE_SETTINGS: [&str; 3] = ["githash", "max_connections", "threads"];
+
+/// The value in a line `STAT name value`.
+fn stat<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = answer.lines().filter_map(|line| line.strip_prefix("STAT ")?.split_once(' '));
+    lines.find(|(found, _)| *found == name).map(|(_, value)| value.trim())
+}
+
 /// How a running server says it is configured, by setting; none where it does not say. jeton says it
 /// on its admin listener.
 pub fn configuration(
@@ -93,11 +107,13 @@ pub fn configuration(
                 config.extend(config_value(&answer).map(|value| (name.to_owned(), value)));
             }
         }
-        Kind::Memcached => {
-            let answer = ask(address, b"stats settings\r\n", b"END\r\n")?;
-            let lines =
-                answer.lines().filter_map(|line| line.strip_prefix("STAT ")?.split_once(' '));
-            let settings = lines.filter(|(name, _)| MEMCACHED_SETTINGS.contains(name));
+        Kind::Memcached | Kind::Pogocache => {
+            let (question, names): (&[u8], &[&str]) = match kind {
+                Kind::Memcached => (b"stats settings\r\n", &MEMCACHED_SETTINGS),
+                _ => (b"stats\r\n", &POGOCACHE_SETTINGS),
+            };
+            let answer = ask(address, question, b"END\r\n")?;
+            let settings = names.iter().filter_map(|name| Some((*name, stat(&answer, name)?)));
             config.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
         }
         Kind::Floor => {}

@@ -159,7 +159,9 @@ pub fn start(kind: Kind, options: &Options) -> Result<Spawned> {
     match kind {
         Kind::Jeton => jeton(folder, options),
         Kind::Floor => floor(folder, options),
-        Kind::Redis | Kind::Valkey | Kind::Memcached => store(kind, folder, options),
+        Kind::Redis | Kind::Valkey | Kind::Memcached | Kind::Pogocache => {
+            store(kind, folder, options)
+        }
     }
 }
 
@@ -275,13 +277,16 @@ fn program(kind: Kind) -> Option<&'static str> {
         Kind::Redis => Some("redis-server"),
         Kind::Valkey => Some("valkey-server"),
         Kind::Memcached => Some("memcached"),
+        Kind::Pogocache => Some("pogocache"),
         Kind::Jeton | Kind::Floor => None,
     }
 }
 
 fn store_arguments(kind: Kind, port: u16, folder: &Path, durable: bool) -> Vec<String> {
-    if kind == Kind::Memcached {
-        return memcached_arguments(port);
+    match kind {
+        Kind::Memcached => return memcached_arguments(port),
+        Kind::Pogocache => return pogocache_arguments(port),
+        _ => {}
     }
     let (port, folder) = (port.to_string(), folder.display().to_string());
     let common = ["--bind", "127.0.0.1", "--port", &port, "--daemonize", "no"];
@@ -306,6 +311,16 @@ fn memcached_arguments(port: u16) -> Vec<String> {
     // It refuses to run as root unless it is told so.
     let user: &[&str] = if user { &["-u", "root"] } else { &[] };
     [&network[..], &sizes, user].concat().into_iter().map(str::to_owned).collect()
+}
+
+/// It forgets at its limit by itself, which would count as lost here: it is told to refuse instead.
+fn pogocache_arguments(port: u16) -> Vec<String> {
+    let machine = usage::machine();
+    let limit = format!("{}M", (machine.memory_bytes / 4 * 3) >> 20);
+    let (port, threads) = (port.to_string(), machine.cores.to_string());
+    let network = ["-h", "127.0.0.1", "-p", &port, "--maxconns", "16384"];
+    let memory = ["--threads", &threads, "--maxmemory", &limit, "--evict", "no"];
+    [&network[..], &memory].concat().into_iter().map(str::to_owned).collect()
 }
 
 /// A port that was free a moment ago: the stores can't pick one themselves.

@@ -16,6 +16,7 @@ mod history;
 mod lies;
 mod measured;
 mod merge;
+mod peers;
 mod runs;
 mod search;
 mod stalls;
