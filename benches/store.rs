@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
-use jeton::model::entry::{Entry, Parts, SegmentSlot};
+use jeton::model::entry::{Entry, JournalPart, Parts};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digest, Digester, Token};
 use jeton::store::{Lookup, Store};
@@ -128,7 +128,7 @@ fn entry(n: usize) -> Entry {
         derived: false,
         keys: &[],
     };
-    Entry::new(&parts, SegmentSlot(0))
+    Entry::new(&parts, JournalPart(0))
 }
 
 /// Inserts tokens with numbers from `first` on, letting go of old tables as the committer does.

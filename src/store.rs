@@ -255,7 +255,7 @@ fn parts() -> [u8; PARTS] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::entry::{Parts, SegmentSlot};
+    use crate::model::entry::{JournalPart, Parts};
 
     fn digest(n: u64) -> Digest {
         let mut bytes = [0; 16];
@@ -275,7 +275,7 @@ mod tests {
             derived: false,
             keys: &[],
         };
-        Entry::new(&parts, SegmentSlot(0))
+        Entry::new(&parts, JournalPart(0))
     }
 
     #[test]

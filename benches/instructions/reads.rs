@@ -3,7 +3,7 @@
 
 use jeton::engine::stepped::Stepped;
 use jeton::http::loose::Loose;
-use jeton::model::entry::{Entry, Parts, SegmentSlot};
+use jeton::model::entry::{Entry, JournalPart, Parts};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digest, Token};
 use jeton::store::{Lookup, Store};
@@ -202,7 +202,7 @@ fn entry(n: usize) -> Entry {
         derived: false,
         keys: &[],
     };
-    Entry::new(&parts, SegmentSlot(0))
+    Entry::new(&parts, JournalPart(0))
 }
 
 /// Requests of one connection through the fast lane.

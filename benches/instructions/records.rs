@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use jeton::engine::apply::{Applied, Ledger, Position, apply};
-use jeton::model::entry::{Parts, SegmentSlot};
+use jeton::engine::state::{Accounting, Applied, Position, apply};
+use jeton::model::entry::{JournalPart, Parts};
 use jeton::model::record::Record;
 use jeton::model::token::{ConsumeKey, Digest};
 use jeton::store::Store;
@@ -22,7 +22,7 @@ type IsRight = fn(&Applied<'_>) -> bool;
 /// The bytes of records, and a store to apply them to.
 pub struct Records {
     store: Store,
-    ledger: Ledger,
+    accounting: Accounting,
     body: Vec<u8>,
     is_right: IsRight,
     /// Records that were applied, encoded or decoded, and were as they should be.
@@ -88,18 +88,18 @@ impl Records {
     }
 
     fn of(body: Vec<u8>, is_right: IsRight) -> Records {
-        let (store, mut ledger) = (Store::with_hasher(&hasher()), Ledger::new(NOW));
-        ledger.tally.usage = HashMap::with_hasher(hasher());
+        let (store, mut accounting) = (Store::with_hasher(&hasher()), Accounting::new(NOW));
+        accounting.totals.usage = HashMap::with_hasher(hasher());
         let pinned = store.pin();
         for (n, digest) in support::digests(0..LIVING).into_iter().enumerate() {
             let payload = support::payload(n);
             let record = Issue(digest).record(&payload);
-            let applied = apply(&pinned, &mut ledger, &record, position(0));
+            let applied = apply(&pinned, &mut accounting, &record, position(0));
             assert!(matches!(applied, Applied::Issued { .. }), "tokens differ");
         }
         drop(pinned);
         let encoded = Vec::with_capacity(body.len());
-        Records { store, ledger, body, is_right, right: 0, encoded }
+        Records { store, accounting, body, is_right, right: 0, encoded }
     }
 
     /// Decodes and applies all.
@@ -108,7 +108,7 @@ impl Records {
         let mut at = 0;
         while at < self.body.len() {
             let (record, next) = Record::decode(&self.body, at).expect("just encoded");
-            let applied = apply(&pinned, &mut self.ledger, &record, position(1));
+            let applied = apply(&pinned, &mut self.accounting, &record, position(1));
             self.right += usize::from((self.is_right)(&applied));
             at = next;
         }
@@ -191,5 +191,5 @@ fn body(first: usize, record: impl Fn(usize, Digest, &mut Vec<u8>)) -> Vec<u8> {
 }
 
 fn position(segment: u16) -> Position {
-    Position { time: NOW, segment: SegmentSlot(segment) }
+    Position { time: NOW, segment: JournalPart(segment) }
 }

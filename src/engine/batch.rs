@@ -2,8 +2,8 @@
 
 use std::task::Waker;
 
-use super::op::Outcome;
-use super::{Op, Reply};
+use super::mailbox::Reply;
+use super::op::{Op, Outcome};
 
 /// The calls of one turn.
 #[derive(Default)]

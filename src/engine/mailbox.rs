@@ -5,19 +5,14 @@
 //! belong to and wakes each mailbox once. A worker of the HTTP server has one mailbox for all its
 //! requests and hands the outcomes to them on its own thread.
 
-use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use slab::Slab;
-
 use crate::sync::{Mutex, Thread, current, park};
 
-use super::op::{Op, Outcome, Rejected};
-use super::{Engine, Reply};
+use super::op::{Outcome, Rejected};
 
 /// Outcomes of one call, in the order of its operations; or that it was not carried out.
 pub(super) type Outcomes = Result<Vec<Outcome>, Rejected>;
@@ -56,6 +51,41 @@ impl Mailbox {
         }
         std::mem::swap(&mut inbox.delivered, into);
         Poll::Ready(())
+    }
+}
+
+/// Where the outcomes of a call go. Dropped unanswered, it says so to whoever waits: no call can
+/// wait for ever.
+pub(super) struct Reply {
+    mailbox: Arc<Mailbox>,
+    ticket: usize,
+    is_open: bool,
+}
+
+impl Reply {
+    pub(super) fn new(mailbox: Arc<Mailbox>, ticket: usize) -> Reply {
+        Reply { mailbox, ticket, is_open: true }
+    }
+
+    /// Delivers the outcomes; returns who must be woken.
+    pub(super) fn deliver(mut self, outcomes: Vec<Outcome>) -> Option<Waker> {
+        self.is_open = false;
+        self.mailbox.deliver(self.ticket, Ok(outcomes))
+    }
+
+    /// Nobody waits: the caller is told in another way.
+    pub(super) fn forget(mut self) {
+        self.is_open = false;
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if self.is_open
+            && let Some(waker) = self.mailbox.deliver(self.ticket, Err(Rejected::Closed))
+        {
+            waker.wake();
+        }
     }
 }
 
@@ -102,134 +132,5 @@ impl Future for Pending {
         self.mailbox
             .poll_take(cx, &mut delivered)
             .map(|()| delivered.pop().map_or(Err(Rejected::Closed), |(_, outcomes)| outcomes))
-    }
-}
-
-/// The engine as one thread calls it, with one mailbox for all its calls. Clones share it.
-#[derive(Clone)]
-pub struct Caller {
-    engine: Engine,
-    mailbox: Arc<Mailbox>,
-    waiting: Rc<RefCell<Slab<Waiter>>>,
-}
-
-/// What is known about one call.
-enum Waiter {
-    /// Nothing yet; whom to wake.
-    Waiting(Waker),
-    /// Its outcomes, not fetched yet.
-    Done(Outcomes),
-    /// Nobody waits any more.
-    Abandoned,
-}
-
-impl Caller {
-    pub(super) fn new(engine: Engine) -> Caller {
-        Caller { engine, mailbox: Arc::default(), waiting: Rc::default() }
-    }
-
-    /// The engine.
-    #[must_use]
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// Hands outcomes to the calls that wait for them. Runs for as long as this thread calls, in a
-    /// task of its own; never ends.
-    pub async fn pump(&self) {
-        let mut delivered = Vec::new();
-        loop {
-            poll_fn(|cx| self.mailbox.poll_take(cx, &mut delivered)).await;
-            let mut waiting = self.waiting.borrow_mut();
-            for (ticket, outcomes) in delivered.drain(..) {
-                match std::mem::replace(&mut waiting[ticket], Waiter::Done(outcomes)) {
-                    Waiter::Waiting(waker) => waker.wake(),
-                    Waiter::Abandoned => drop(waiting.remove(ticket)),
-                    Waiter::Done(_) => unreachable!("a ticket is answered once"),
-                }
-            }
-        }
-    }
-
-    /// Carries out operations; one outcome for each, in their order. Each is by itself: some may
-    /// succeed where others do not. May be dropped while it waits: the operations happen all the
-    /// same.
-    ///
-    /// # Errors
-    /// None of them was taken on.
-    pub async fn call(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, Rejected> {
-        if let Some(outcomes) = self.engine.answer_at_once(&ops)? {
-            return Ok(outcomes);
-        }
-        let mut slot = self.reserve();
-        let reply = Reply::new(Arc::clone(&self.mailbox), slot.ticket);
-        if let Err(rejected) = self.engine.enqueue(ops, reply) {
-            slot.release();
-            return Err(rejected);
-        }
-        slot.await
-    }
-
-    /// Carries out one operation.
-    ///
-    /// # Errors
-    /// It was not taken on.
-    pub async fn call_one(&self, op: Op) -> Result<Outcome, Rejected> {
-        self.call(vec![op]).await?.pop().ok_or(Rejected::Closed)
-    }
-
-    fn reserve(&self) -> Slot {
-        let waiter = Waiter::Waiting(Waker::noop().clone());
-        let ticket = self.waiting.borrow_mut().insert(waiter);
-        Slot { waiting: Rc::clone(&self.waiting), ticket, is_open: true }
-    }
-}
-
-/// The place of one call among those that wait.
-struct Slot {
-    waiting: Rc<RefCell<Slab<Waiter>>>,
-    ticket: usize,
-    is_open: bool,
-}
-
-impl Slot {
-    /// Gives the place back at once: nothing will be delivered to it.
-    fn release(&mut self) {
-        self.is_open = false;
-        self.waiting.borrow_mut().remove(self.ticket);
-    }
-}
-
-impl Future for Slot {
-    type Output = Outcomes;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcomes> {
-        let mut waiting = self.waiting.borrow_mut();
-        match &mut waiting[self.ticket] {
-            Waiter::Done(outcomes) => {
-                let outcomes = std::mem::replace(outcomes, Err(Rejected::Closed));
-                waiting.remove(self.ticket);
-                drop(waiting);
-                self.is_open = false;
-                Poll::Ready(outcomes)
-            }
-            waiter => {
-                *waiter = Waiter::Waiting(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if !self.is_open {
-            return;
-        }
-        let mut waiting = self.waiting.borrow_mut();
-        match &mut waiting[self.ticket] {
-            Waiter::Done(_) => drop(waiting.remove(self.ticket)),
-            waiter => *waiter = Waiter::Abandoned,
-        }
     }
 }

@@ -3,412 +3,64 @@
 //! Any thread reads the store directly. Changes go through a bounded queue to the committer, which
 //! writes them to the log, makes them durable, applies them in log order and wakes the waiters.
 //!
-//! Reading order: `op` (what can be asked), this file, `apply` (what a record does),
-//! `commit` (the committer), `admit` (what it lets into a frame), `tend` (what it does between
-//! commits), `recover` with `replay` and `rebuild` (how an engine begins), `census` (what
-//! `jeton verify` counts), `mailbox` (how outcomes come back).
+//! # Reading order
+//!
+//! | module | what |
+//! |---|---|
+//! | `op`, `config`, `stats` | what can be asked, how an engine is set up, what it counts |
+//! | [`state`] | what a record does: the one `apply`, and the accounting of all entries |
+//! | `handle`, `read`, `caller` | the engine as its callers hold it |
+//! | `mailbox`, `batch`, `job` | how calls come to the committer and outcomes come back |
+//! | `committer` | whose turn it is |
+//! | `admission`, `sequencer`, `journal` | what goes into a frame; the frame; where it is kept |
+//! | `maintenance`, `expiry`, `cleaning` | what is done between frames |
+//! | `clocks`, `health`, `gauges`, `quota`, `shared` | what all threads may know |
+//! | `backup` | the log as it was at one moment, read while it is written |
+//! | `recovery` | how an engine begins, and what else reads a log |
 
-mod admit;
-#[doc(hidden)]
-pub mod apply;
+mod admission;
 mod backup;
 mod batch;
-mod census;
-mod clean;
-mod clock;
-mod commit;
+mod caller;
+mod cleaning;
+mod clocks;
+mod committer;
 mod config;
-mod look;
+mod expiry;
+mod gauges;
+mod handle;
+mod health;
+mod job;
+mod journal;
 mod mailbox;
+mod maintenance;
 mod op;
 mod quota;
-mod rebuild;
-mod recover;
-mod replay;
-mod secret;
+mod read;
+mod recovery;
+mod sequencer;
 mod shared;
-mod shift;
+#[doc(hidden)]
+pub mod state;
 mod stats;
 #[doc(hidden)]
 pub mod stepped;
-mod tend;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::task::Waker;
-use std::thread::JoinHandle;
-
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-
-use crate::clock::{Clock, SystemClock};
-use crate::model::namespace::NamespaceTag;
-use crate::model::time::UnixMillis;
-use crate::model::token::{Digest, Digester, Token};
-use crate::warning::Warning;
-
-use commit::Committer;
-use mailbox::Mailbox;
-use recover::Recovered;
-use shared::{Shared, refuse};
-
-pub use apply::Holding;
 pub use backup::{Backup, BackupError, BackupFile, BackupHead, STALLED_AFTER};
-pub use census::{Verified, verify, verify_on};
+pub use caller::Caller;
 pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
-pub use look::{Existing, Status};
-pub use mailbox::{Caller, Pending};
+pub use handle::Engine;
+pub use health::NotReady;
+pub use job::CloseError;
+pub use mailbox::Pending;
 pub use op::{Op, Outcome, Rejected};
 pub use quota::{Quota, Quotas};
-pub use recover::{NoProgress, OpenError, Progress};
-pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
-pub use shift::{ShiftError, Shifted, shift_on, shift_time};
+pub use read::{Existing, Status};
+pub use recovery::{
+    NoProgress, OpenError, Progress, SECRET_FILE_NAME, SecretError, ShiftError, Shifted, Verified,
+    read_secret, shift_on, shift_time, verify, verify_on,
+};
+pub use state::Holding;
 pub use stats::{LogStats, Stats};
-
-/// Where the outcomes of a call go. Dropped unanswered, it says so to whoever waits: no call can
-/// wait for ever.
-struct Reply {
-    mailbox: Arc<Mailbox>,
-    ticket: usize,
-    is_open: bool,
-}
-
-impl Reply {
-    fn new(mailbox: Arc<Mailbox>, ticket: usize) -> Reply {
-        Reply { mailbox, ticket, is_open: true }
-    }
-
-    /// Delivers the outcomes; returns who must be woken.
-    fn deliver(mut self, outcomes: Vec<Outcome>) -> Option<Waker> {
-        self.is_open = false;
-        self.mailbox.deliver(self.ticket, Ok(outcomes))
-    }
-
-    /// Nobody waits: the caller is told in another way.
-    fn forget(mut self) {
-        self.is_open = false;
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if self.is_open
-            && let Some(waker) = self.mailbox.deliver(self.ticket, Err(Rejected::Closed))
-        {
-            waker.wake();
-        }
-    }
-}
-
-/// What comes to the committer.
-enum Job {
-    /// Begin a backup.
-    Backup(backup::Asked),
-    /// A call.
-    Call { ops: Vec<Op>, reply: Reply },
-    /// Finish what is queued, then end.
-    Close,
-}
-
-/// Why the engine takes no changes at the moment.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotReady {
-    /// The wall clock cannot be right, or engine time is past the end of what a log can hold.
-    #[error("{0}: changes are refused, resolves go on")]
-    ClockWrong(String),
-    /// The last write found no space; the next one tries again.
-    #[error("the log's disk is full: writes are refused until there is space, resolves go on")]
-    DiskFull,
-    /// The next segment of the log can't be made; the next write tries again.
-    #[error("writes are refused, resolves go on: {0}")]
-    LogUnavailable(String),
-    /// Writing or syncing the log failed.
-    #[error("writes have stopped for good, resolves go on; restart after the disk is mended: {0}")]
-    ReadOnly(String),
-    /// The engine is closing.
-    #[error("the engine is closing")]
-    Closed,
-}
-
-/// The log could not be closed in good order. What was acknowledged under
-/// [`SyncMode::Always`] is durable all the same.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the log could not be closed in good order: {0}")]
-pub struct CloseError(String);
-
-/// A token engine. Clones are handles to the same one; it is closed by [`Engine::close`], or when
-/// the last handle is dropped.
-///
-/// ```
-/// use std::time::Duration;
-/// use jeton::engine::{Config, Engine, Op, Outcome};
-/// use jeton::model::token::Token;
-///
-/// let engine = Engine::open(Config::memory_only())?;
-/// let token = Token::random()?;
-/// let digest = engine.digest(&token);
-/// let issue = Op::Issue {
-///     digest,
-///     payload: br#"{"order":"A-17"}"#.to_vec(),
-///     ttl: Duration::from_secs(900),
-///     uses: 1,
-///     peek: true,
-///     derived: false,
-/// };
-/// assert!(matches!(engine.submit(vec![issue])?.wait()?[..], [Outcome::Issued { .. }]));
-///
-/// let found = engine.resolve(&digest, engine.now(), |payload| payload.to_vec());
-/// assert_eq!(found.as_deref(), Some(&br#"{"order":"A-17"}"#[..]));
-///
-/// let consume = || engine.submit(vec![Op::Consume { digest, key: None }]);
-/// assert!(matches!(consume()?.wait()?[..], [Outcome::Consumed { .. }]));
-/// assert_eq!(consume()?.wait()?, [Outcome::NotFound]);
-/// engine.close()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-pub struct Engine {
-    shared: Arc<Shared>,
-    committer: Arc<Committing>,
-}
-
-/// The committer's thread, and the way to it.
-struct Committing {
-    jobs: Sender<Job>,
-    /// Read while a call is queued, so that none can come to stand behind the last one.
-    closing: RwLock<bool>,
-    thread: Mutex<Option<Thread>>,
-}
-
-/// The committer's thread, from outside.
-struct Thread {
-    /// Says once how closing went.
-    closed: Option<Receiver<Result<(), CloseError>>>,
-    handle: JoinHandle<()>,
-}
-
-impl Engine {
-    /// Opens an engine: reads the log of the data directory, or begins one. Blocks until
-    /// everything is in memory again.
-    ///
-    /// # Errors
-    /// A mistake in the configuration, a directory in use, a missing or wrong secret, a damaged
-    /// log, or what the system said.
-    pub fn open(config: Config) -> Result<Engine, OpenError> {
-        Engine::open_with(config, Arc::new(SystemClock::new()), &NoProgress)
-    }
-
-    /// As [`Engine::open`], with a clock and somebody to tell how far the log has been read.
-    ///
-    /// # Errors
-    /// As [`Engine::open`].
-    pub fn open_with(
-        config: Config,
-        clock: Arc<dyn Clock>,
-        progress: &dyn Progress,
-    ) -> Result<Engine, OpenError> {
-        Engine::start(recover::open(config, clock, progress)?)
-    }
-
-    fn start(recovered: Recovered) -> Result<Engine, OpenError> {
-        let (jobs, queue) = bounded(recovered.shared.config.queue_len);
-        let shared = Arc::clone(&recovered.shared);
-        let committer = Committer::new(recovered, queue);
-        committer.publish();
-        let (close, closed) = bounded(1);
-        let handle = std::thread::Builder::new()
-            .name("jeton-committer".to_owned())
-            .spawn(move || committer.run(&close))
-            .map_err(OpenError::Thread)?;
-        let thread = Thread { closed: Some(closed), handle };
-        Ok(Engine { shared, committer: Arc::new(Committing::new(jobs, Some(thread))) })
-    }
-
-    /// Engine time: the wall clock, but it never runs backwards.
-    #[must_use]
-    pub fn now(&self) -> UnixMillis {
-        self.shared.time.now()
-    }
-
-    /// What turns tokens into digests, and references and keys into tokens.
-    #[must_use]
-    pub fn digester(&self) -> &Digester {
-        &self.shared.digester
-    }
-
-    /// The digest of a token.
-    #[must_use]
-    pub fn digest(&self, token: &Token) -> Digest {
-        self.shared.digester.digest(token)
-    }
-
-    /// Hands operations to the committer; one outcome for each, in their order. Each is by
-    /// itself: some may succeed where others do not.
-    ///
-    /// # Errors
-    /// None of them was taken on.
-    pub fn submit(&self, ops: Vec<Op>) -> Result<Pending, Rejected> {
-        let (pending, reply) = Pending::new();
-        match self.answer_at_once(&ops)? {
-            Some(outcomes) => drop(reply.deliver(outcomes)),
-            None => self.enqueue(ops, reply)?,
-        }
-        Ok(pending)
-    }
-
-    /// A way to call the engine many times from one thread, with one wake for all calls of a
-    /// commit. [`Caller::pump`] must run on that thread.
-    #[must_use]
-    pub fn caller(&self) -> Caller {
-        Caller::new(self.clone())
-    }
-
-    /// Whether changes are taken; if not, why.
-    ///
-    /// # Errors
-    /// The reason.
-    pub fn readiness(&self) -> Result<(), NotReady> {
-        if self.committer.is_closing() {
-            return Err(NotReady::Closed);
-        }
-        if let Some(reason) = self.shared.failure() {
-            return Err(NotReady::ReadOnly(reason));
-        }
-        if let Some(reason) = clock::wrong(&self.shared.time) {
-            return Err(NotReady::ClockWrong(reason));
-        }
-        if self.shared.disk_full.load(Ordering::Acquire) {
-            return Err(NotReady::DiskFull);
-        }
-        if self.shared.log_stuck.load(Ordering::Acquire) {
-            let reason = self.shared.stuck_reason.lock().unwrap_or_else(PoisonError::into_inner);
-            return Err(NotReady::LogUnavailable(reason.clone()));
-        }
-        Ok(())
-    }
-
-    /// Conditions that an operator must know of while changes are taken, each with a sentence.
-    #[must_use]
-    pub fn warnings(&self) -> BTreeMap<Warning, String> {
-        self.shared.warnings.standing()
-    }
-
-    /// Raises a warning about what was found beside the engine.
-    pub(crate) fn raise(&self, warning: Warning, text: String) {
-        self.shared.warnings.raise(warning, text);
-    }
-
-    /// Limits what namespaces may hold, in place of the limits before. Those that are not named
-    /// have none.
-    pub fn set_quotas(&self, quotas: Quotas) {
-        self.shared.set_quotas(quotas);
-    }
-
-    /// What a namespace holds, a tick of 64 ms ago at most. Of more than 1,024 namespaces only those
-    /// with a quota are known.
-    #[must_use]
-    pub fn holding(&self, namespace: NamespaceTag) -> Holding {
-        self.shared.holding(namespace)
-    }
-
-    /// All that can be known about it.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.shared.stats(self.committer.jobs.len() as u64)
-    }
-
-    /// Finishes what is queued, syncs, and ends the log. Later calls are rejected; resolves go on
-    /// for those who still have a handle. Calling it again does nothing. Memory is freed when the
-    /// last handle is dropped, which takes some 0.5 µs an entry.
-    ///
-    /// # Errors
-    /// The log could not be synced.
-    pub fn close(&self) -> Result<(), CloseError> {
-        self.committer.close()
-    }
-
-    /// What needs no commit: all operations are refused as things are. So nobody can fill the
-    /// disk by guessing.
-    fn answer_at_once(&self, ops: &[Op]) -> Result<Option<Vec<Outcome>>, Rejected> {
-        for op in ops {
-            op.validate(&self.shared.config)?;
-        }
-        let now = self.now();
-        let pinned = self.shared.store.pin();
-        let mut refused = Vec::with_capacity(ops.len());
-        for op in ops {
-            match refuse(&pinned, op, now) {
-                Some(applied) => refused.push(applied),
-                None => return Ok(None),
-            }
-        }
-        self.shared.time.hold(now);
-        Ok(Some(refused.iter().map(|applied| self.shared.refusal(applied)).collect()))
-    }
-
-    fn enqueue(&self, ops: Vec<Op>, reply: Reply) -> Result<(), Rejected> {
-        let closing = self.committer.closing.read().unwrap_or_else(PoisonError::into_inner);
-        if *closing {
-            reply.forget();
-            return Err(Rejected::Closed);
-        }
-        let (job, rejected) = match self.committer.jobs.try_send(Job::Call { ops, reply }) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Full(job)) => (job, Rejected::QueueFull),
-            Err(TrySendError::Disconnected(job)) => (job, Rejected::Closed),
-        };
-        if let Job::Call { reply, .. } = job {
-            reply.forget();
-        }
-        Err(rejected)
-    }
-}
-
-impl fmt::Debug for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("tokens", &self.shared.gauges().tokens).finish()
-    }
-}
-
-impl Committing {
-    fn new(jobs: Sender<Job>, thread: Option<Thread>) -> Committing {
-        Committing { jobs, closing: RwLock::new(false), thread: Mutex::new(thread) }
-    }
-
-    fn is_closing(&self) -> bool {
-        *self.closing.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn close(&self) -> Result<(), CloseError> {
-        *self.closing.write().unwrap_or_else(PoisonError::into_inner) = true;
-        // Held until the log has ended: those who close at the same time wait as well.
-        let mut guard = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(closed) = guard.as_mut().and_then(|thread| thread.closed.take()) else {
-            return Ok(());
-        };
-        // Behind all that was queued before; the committer takes from the queue all the time.
-        if self.jobs.send(Job::Close).is_err() {
-            tracing::error!("the committer ended before it was told to");
-        }
-        closed.recv().unwrap_or_else(|_| Err(CloseError("the committer panicked".to_owned())))
-    }
-}
-
-impl Drop for Committing {
-    /// Ends the thread, which frees the timers before.
-    fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::error!(%error, "closing the engine");
-        }
-        // The thread waits for more to be queued until nobody can queue anything.
-        self.jobs = bounded(0).0;
-        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Thread { handle, .. }) = thread {
-            // A panic has been told by `close`.
-            let _ = handle.join();
-        }
-    }
-}

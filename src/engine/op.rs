@@ -7,9 +7,9 @@ use crate::model::entry::USES_MAX;
 use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, Digest};
 
-use super::Config;
+use super::config::Config;
 
-/// A change that is asked for. Reading is not an operation: see [`super::Engine::resolve`].
+/// A change that is asked for. Reading is not an operation: see [`Engine::resolve`](super::Engine::resolve).
 #[derive(Clone)]
 pub enum Op {
     /// Puts a payload under a digest.

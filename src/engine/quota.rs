@@ -5,14 +5,13 @@
 //! when a quota is lowered stays until its deadline.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ahash::RandomState;
 
-use super::Shared;
-use super::apply::Holding;
 use crate::model::namespace::NamespaceTag;
+
+use super::state::Holding;
 
 /// How much a namespace may hold; `None` where there is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub type Quotas = HashMap<NamespaceTag, Quota, RandomState>;
 pub(super) type Holdings = HashMap<NamespaceTag, Holding, RandomState>;
 
 /// More namespaces are told of only where they have quotas.
-const TOLD_MAX: usize = 1_024;
+pub(super) const TOLD_MAX: usize = 1_024;
 
 /// What the records of one frame will take when they are applied.
 #[derive(Default)]
@@ -80,31 +79,5 @@ impl Reserved {
             reserved.bytes += more.bytes;
         }
         admits
-    }
-}
-
-impl Shared {
-    pub(super) fn quotas(&self) -> Arc<Quotas> {
-        Arc::clone(&self.quotas.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn set_quotas(&self, quotas: Quotas) {
-        *self.quotas.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(quotas);
-    }
-
-    pub(super) fn holding(&self, tag: NamespaceTag) -> Holding {
-        let told = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
-        told.get(&tag).copied().unwrap_or_default()
-    }
-
-    /// Tells what the namespaces hold.
-    pub(super) fn tell_holdings(&self, held: &Holdings) {
-        let mut told = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
-        told.clear();
-        if held.len() <= TOLD_MAX {
-            told.extend(held);
-        } else {
-            told.extend(self.quotas().keys().filter_map(|tag| held.get_key_value(tag)));
-        }
     }
 }

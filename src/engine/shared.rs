@@ -1,19 +1,22 @@
 //! What all threads of an engine share, and what they count.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::EngineTime;
+use crate::model::namespace::NamespaceTag;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Digester};
 use crate::store::{Lookup, Pinned, Store};
+use crate::wal::{AppendError, Wal};
 use crate::warning::Warnings;
 
-use super::apply::{Applied, Content, consume_refused, issue_refused};
-use super::backup::Pins;
-use super::quota::{Holdings, Quotas};
-use super::stats::{Counters, Gauges, Timings};
-use super::{Config, Op, Outcome, Stats};
+use super::backup::pins::Pins;
+use super::config::Config;
+use super::health::Health;
+use super::op::{Op, Outcome};
+use super::quota::{Holdings, Quotas, TOLD_MAX};
+use super::state::{Applied, Content, Holding, consume_refused, issue_refused};
+use super::stats::{Counters, Gauges, Stats, Timings};
 
 /// What all threads of an engine share.
 pub(super) struct Shared {
@@ -30,18 +33,32 @@ pub(super) struct Shared {
     pub(super) holdings: Mutex<Holdings>,
     /// Conditions that an operator must know of while changes are taken.
     pub(super) warnings: Warnings,
-    pub(super) disk_full: AtomicBool,
-    /// The next segment cannot be made, for another reason.
-    pub(super) log_stuck: AtomicBool,
-    /// That reason, the last one.
-    pub(super) stuck_reason: Mutex<String>,
-    /// Monotonic time at which refused writes were last logged; 0 for never.
-    pub(super) told_full_ms: AtomicU64,
-    /// Why writes have stopped for good, if they have.
-    pub(super) failure: RwLock<Option<String>>,
+    pub(super) health: Health,
 }
 
 impl Shared {
+    pub(super) fn new(
+        config: Config,
+        digester: Digester,
+        store: Store,
+        time: EngineTime,
+    ) -> Shared {
+        Shared {
+            config,
+            digester,
+            store,
+            time,
+            counters: Default::default(),
+            timings: Default::default(),
+            gauges: Mutex::default(),
+            backups: Default::default(),
+            quotas: RwLock::default(),
+            holdings: Mutex::default(),
+            warnings: Default::default(),
+            health: Health::default(),
+        }
+    }
+
     /// Counts what a resolve found; a reader that says "expired" holds the time at that.
     pub(super) fn seen<R>(&self, looked_up: &Lookup<R>, now: UnixMillis) {
         match looked_up {
@@ -91,31 +108,46 @@ impl Shared {
     pub(super) fn refusal(&self, applied: &Applied<'_>) -> Outcome {
         let outcome = self.settle(applied);
         let is_unknown = matches!(outcome, Outcome::NotFound | Outcome::Revoked);
-        is_unknown.then(|| self.blocked()).flatten().unwrap_or(outcome)
+        is_unknown.then(|| self.health.refusal(&self.time)).flatten().unwrap_or(outcome)
     }
 
-    /// Why changes are refused at the moment, as far as that is known.
-    fn blocked(&self) -> Option<Outcome> {
-        let is_set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
-        if self.failure.read().unwrap_or_else(PoisonError::into_inner).is_some() {
-            Some(Outcome::ReadOnly)
-        } else if !self.time.standing().allows_changes() {
-            Some(Outcome::ClockWrong)
-        } else if is_set(&self.disk_full) {
-            Some(Outcome::DiskFull)
-        } else if is_set(&self.log_stuck) {
-            Some(Outcome::LogUnavailable)
+    pub(super) fn quotas(&self) -> Arc<Quotas> {
+        Arc::clone(&self.quotas.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_quotas(&self, quotas: Quotas) {
+        *self.quotas.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(quotas);
+    }
+
+    pub(super) fn holding(&self, tag: NamespaceTag) -> Holding {
+        let told = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(&tag).copied().unwrap_or_default()
+    }
+
+    /// Tells what the namespaces hold.
+    pub(super) fn tell_holdings(&self, held: &Holdings) {
+        let mut told = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
+        told.clear();
+        if held.len() <= TOLD_MAX {
+            told.extend(held);
         } else {
-            None
+            told.extend(self.quotas().keys().filter_map(|tag| held.get_key_value(tag)));
         }
+    }
+
+    /// Whether the oldest segment, `seq`, must wait for a backup.
+    pub(super) fn holds(&self, wal: &Wal, seq: u64) -> bool {
+        let is_full = self.health.is_disk_full();
+        self.backups.holds(seq, wal.segments().len() as u64, is_full, self.time.monotonic())
+    }
+
+    /// A frame was not written.
+    pub(super) fn note_append_error(&self, error: &AppendError) {
+        self.health.note_append_error(error, self.time.monotonic());
     }
 
     pub(super) fn gauges(&self) -> Gauges {
         *self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn failure(&self) -> Option<String> {
-        self.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn stats(&self, queued: u64) -> Stats {

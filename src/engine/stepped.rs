@@ -10,18 +10,20 @@ use std::sync::Arc;
 use ahash::RandomState;
 use crossbeam_channel::bounded;
 
-use super::apply::Ledger;
-use super::commit::Committer;
-use super::recover::{self, Recovered};
-use super::{
-    CloseError, Committing, Config, Engine, Job, NoProgress, Op, OpenError, Outcome, Rejected,
-    Shared,
-};
 use crate::clock::{Clock, EngineTime};
 use crate::model::time::UnixMillis;
 use crate::model::token::Digester;
 use crate::store::Store;
 use crate::wal::{Storage, survey};
+
+use super::committer::Committer;
+use super::config::Config;
+use super::handle::{Committing, Engine};
+use super::job::{CloseError, Job};
+use super::op::{Op, Outcome, Rejected};
+use super::recovery::{NoProgress, OpenError, Recovered, with_storage};
+use super::shared::Shared;
+use super::state::Accounting;
 
 /// An engine whose committer works only when it is told to. Dropped, it stops where it stands, as
 /// a process that is killed.
@@ -36,12 +38,12 @@ impl Stepped {
     pub fn new(digester: Digester, hasher: &RandomState, clock: Arc<dyn Clock>) -> Stepped {
         let config = Config::memory_only();
         let time = EngineTime::new(clock, UnixMillis(0), config.clock_rules());
-        let mut ledger = Ledger::new(time.now());
-        ledger.tally.usage = HashMap::with_hasher(hasher.clone());
-        ledger.tally.holdings = HashMap::with_hasher(hasher.clone());
+        let mut accounting = Accounting::new(time.now());
+        accounting.totals.usage = HashMap::with_hasher(hasher.clone());
+        accounting.totals.holdings = HashMap::with_hasher(hasher.clone());
         let store = Store::with_hasher(hasher);
         let shared = Arc::new(Shared::new(config, digester, store, time));
-        Stepped::of(Recovered { shared, ledger, wal: None, expired_until: UnixMillis(0) })
+        Stepped::of(Recovered { shared, accounting, wal: None, expired_until: UnixMillis(0) })
     }
 
     /// Reads the log that is on `storage`, or begins one. The configuration is taken as it is:
@@ -58,7 +60,7 @@ impl Stepped {
         clock: Arc<dyn Clock>,
     ) -> Result<Stepped, OpenError> {
         let found = survey(&storage)?;
-        recover::with_storage(config, storage, found, digester, clock, &NoProgress).map(Stepped::of)
+        with_storage(config, storage, found, digester, clock, &NoProgress).map(Stepped::of)
     }
 
     fn of(recovered: Recovered) -> Stepped {
@@ -94,7 +96,7 @@ impl Stepped {
     /// of a batch allow. False if nothing was queued.
     pub fn turn(&mut self) -> bool {
         match self.committer.jobs.try_recv() {
-            Ok(Job::Call { ops, reply }) => self.committer.turn((ops, reply)),
+            Ok(Job::Call(call)) => self.committer.turn(call),
             _ => false,
         }
     }
@@ -118,7 +120,7 @@ impl Stepped {
 
     #[cfg(test)]
     pub(super) fn cleaning_credit(&self) -> i64 {
-        self.committer.cleaning.credit()
+        self.committer.cleaning.credit(&self.committer.sequencer)
     }
 
     /// Finishes what is queued and ends the log in good order.

@@ -21,8 +21,9 @@ mod shift;
 mod steps;
 mod traces;
 
-use super::commit::Committer;
-use super::recover::with_storage;
+use super::committer::Committer;
+use super::handle::Committing;
+use super::recovery::with_storage;
 use super::*;
 
 const START: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -398,9 +399,9 @@ fn p8_memory_is_limited_and_nothing_is_evicted() {
 fn p8_a_full_queue_rejects_at_once() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(START));
     let config = Config { queue_len: 4, ..Config::memory_only() };
-    let recovered = super::recover::open(config, clock, &NoProgress).unwrap();
+    let recovered = super::recovery::open(config, clock, &NoProgress).unwrap();
     // An engine whose committer does not run.
-    let (jobs, queue) = bounded(4);
+    let (jobs, queue) = crossbeam_channel::bounded(4);
     let shared = Arc::clone(&recovered.shared);
     let committer = Committer::new(recovered, queue);
     let committing = Committing::new(jobs, None);

@@ -242,7 +242,7 @@ impl<'w> Gather<'w> {
             return Err(too_long(self.len_max));
         }
         let mut next = self.piece().await?;
-        let is_free = first.len() <= FREE_LEN && holder.tally.held() <= FREE_LEN;
+        let is_free = first.len() <= FREE_LEN && holder.totals.held() <= FREE_LEN;
         if next.is_none() && is_free {
             return Ok(Gathered::new(first));
         }

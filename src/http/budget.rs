@@ -58,9 +58,9 @@ struct Inner {
 
 /// What one connection holds, in bytes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally(Rc<Cell<usize>>);
+pub(super) struct Totals(Rc<Cell<usize>>);
 
-impl Tally {
+impl Totals {
     /// Bytes held.
     pub(super) fn held(&self) -> usize {
         self.0.get()
@@ -75,7 +75,7 @@ impl Tally {
 /// Who holds memory: a connection, and what it has shown.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
-    pub(super) tally: Tally,
+    pub(super) totals: Totals,
     /// `None` before a head is read.
     pub(super) access: Option<Admitted>,
 }
@@ -203,15 +203,15 @@ impl Charge {
     /// What the connection holds once this is a charge of `len` bytes, and how many more of them
     /// count then.
     fn after(&self, len: usize) -> (usize, usize) {
-        let held = self.holder.tally.held();
+        let held = self.holder.totals.held();
         let after = held.saturating_add(len - self.len);
-        (after, Tally::counted(after) - Tally::counted(held))
+        (after, Totals::counted(after) - Totals::counted(held))
     }
 
     /// The budget has them already.
     fn add(&mut self, len: usize, counted: usize) {
-        let tally = &self.holder.tally;
-        tally.0.set(tally.held().saturating_add(len - self.len));
+        let totals = &self.holder.totals;
+        totals.0.set(totals.held().saturating_add(len - self.len));
         self.len = len;
         if counted > 0
             && let Some(key) = self.budget.0.key(&self.holder)
@@ -224,10 +224,10 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let tally = &self.holder.tally;
-        let held = tally.held();
-        tally.0.set(held - self.len);
-        let counted = Tally::counted(held) - Tally::counted(held - self.len);
+        let totals = &self.holder.totals;
+        let held = totals.held();
+        totals.0.set(held - self.len);
+        let counted = Totals::counted(held) - Totals::counted(held - self.len);
         if counted > 0 {
             self.budget.0.used.fetch_sub(counted, Ordering::Relaxed);
         }
@@ -249,7 +249,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn connection(access: Option<&Admitted>) -> Holder {
-        Holder { tally: Tally::default(), access: access.cloned() }
+        Holder { totals: Totals::default(), access: access.cloned() }
     }
 
     fn admitted(key: Option<&str>) -> Admitted {
@@ -270,7 +270,7 @@ mod tests {
             .collect();
         assert!(others.len() >= 4, "{}", others.len());
         drop((one, others));
-        assert_eq!((budget.used(), holder.tally.held()), (0, 0));
+        assert_eq!((budget.used(), holder.totals.held()), (0, 0));
     }
 
     #[test]

@@ -470,8 +470,8 @@ mod tests {
         assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
         assert!(held.0.borrow().1.starts_with(b"HTTP/1.1 404 "), "it is not sent");
         assert!(state.stalled.get().is_some(), "nobody would notice a peer that takes nothing");
-        assert!(state.tally.held() >= BELOW_LEN_MAX, "what waits below is not counted");
+        assert!(state.totals.held() >= BELOW_LEN_MAX, "what waits below is not counted");
         assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
-        assert_eq!((state.tally.held(), budget.used()), (0, 0));
+        assert_eq!((state.totals.held(), budget.used()), (0, 0));
     }
 }

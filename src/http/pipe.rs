@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::access::Remembered;
-use super::budget::{Budget, Charge, Holder, Tally};
+use super::budget::{Budget, Charge, Holder, Totals};
 use super::gate::Gate;
 use super::outgoing::Task;
 use super::respond;
@@ -176,7 +176,7 @@ pub(super) struct ConnState {
     /// HTTP/2: memory of heads without a key that wait for their bodies.
     pub(super) keyless_heads: Cell<usize>,
     /// Memory held for this connection.
-    pub(super) tally: Tally,
+    pub(super) totals: Totals,
     /// HTTP/1: what a long head takes, until the next request.
     head_charge: RefCell<Option<Charge>>,
     /// Where hyper is in writing an answer that it takes in several pieces.
@@ -220,7 +220,7 @@ impl ConnState {
             sent_at: Cell::new(now),
             is_relieved: Cell::new(false),
             keyless_heads: Cell::new(0),
-            tally: Tally::default(),
+            totals: Totals::default(),
             head_charge: RefCell::new(None),
             pieces: Cell::new(Pieces::None),
             answers_given: Cell::new(0),
@@ -272,7 +272,7 @@ impl ConnState {
 
     /// Who holds memory for this connection, where it has shown nothing yet.
     pub(super) fn holder(&self) -> Holder {
-        Holder { tally: self.tally.clone(), access: None }
+        Holder { totals: self.totals.clone(), access: None }
     }
 
     /// True where hyper certainly holds no byte of a further request and has taken every answer

@@ -68,7 +68,7 @@ const USES: u64 = 8;
 
 /// Where a segment of the log is in the ring: its sequence number modulo 65,536.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SegmentSlot(pub u16);
+pub struct JournalPart(pub u16);
 
 /// What does not fit beside the key and few entries need.
 #[repr(C)]
@@ -133,7 +133,7 @@ impl Entry {
     /// # Panics
     /// If they are not.
     #[must_use]
-    pub fn new(parts: &Parts<'_>, segment: SegmentSlot) -> Entry {
+    pub fn new(parts: &Parts<'_>, segment: JournalPart) -> Entry {
         assert!(parts.payload.len() <= PAYLOAD_LEN_MAX, "payload over the limit");
         assert!(parts.deadline <= UnixMillis::MAX && parts.issued_at <= UnixMillis::MAX);
         assert!(parts.uses_total <= USES_MAX && parts.keys.len() <= USES_MAX as usize);
@@ -211,8 +211,8 @@ impl Entry {
 
     /// The segment that holds its Issue or last Carry.
     #[must_use]
-    pub fn segment(&self) -> SegmentSlot {
-        SegmentSlot((self.state() >> FLAG_BITS) as u16)
+    pub fn segment(&self) -> JournalPart {
+        JournalPart((self.state() >> FLAG_BITS) as u16)
     }
 
     /// Length of the payload in bytes.
@@ -314,7 +314,7 @@ impl Entry {
     }
 
     /// Notes that the entry was carried to `segment`. Only the committer calls this.
-    pub fn set_segment(&self, segment: SegmentSlot) {
+    pub fn set_segment(&self, segment: JournalPart) {
         let state = self.state();
         self.state.store(pack(self.deadline(), segment, state & 0xF), Ordering::Release);
     }
@@ -441,7 +441,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-fn pack(deadline: UnixMillis, segment: SegmentSlot, flags: u64) -> u64 {
+fn pack(deadline: UnixMillis, segment: JournalPart, flags: u64) -> u64 {
     deadline.0 << DEADLINE_SHIFT | u64::from(segment.0) << FLAG_BITS | flags
 }
 

@@ -35,7 +35,7 @@ fn race<T: Send>(
 }
 
 /// How often each status was answered.
-fn tally(answers: &[Response]) -> BTreeMap<u16, usize> {
+fn totals(answers: &[Response]) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for answer in answers {
         *counts.entry(answer.status).or_default() += 1;
@@ -50,7 +50,7 @@ fn p2_sixty_four_rivals_one_winner() {
     for round in 0..5 {
         let token = client.issued(&format!(r#"{{"payload":{round}}}"#)).token;
         let answers = race(&server, 64, |_, client| client.consume(&token));
-        assert_eq!(tally(&answers), BTreeMap::from([(200, 1), (404, 63)]));
+        assert_eq!(totals(&answers), BTreeMap::from([(200, 1), (404, 63)]));
         expect(&client.resolve(&token), 404);
     }
 }
@@ -61,7 +61,7 @@ fn p2_thirty_two_rivals_five_uses() {
     let mut client = Client::of(&server);
     let token = client.issued(r#"{"payload":1,"uses":5}"#).token;
     let answers = race(&server, 32, |_, client| client.consume(&token));
-    assert_eq!(tally(&answers), BTreeMap::from([(200, 5), (404, 27)]));
+    assert_eq!(totals(&answers), BTreeMap::from([(200, 5), (404, 27)]));
     expect(&client.status(&token), 404);
 }
 
@@ -85,7 +85,7 @@ fn p2_rivals_under_one_key_share_one_use() {
     let mut client = Client::of(&server);
     let token = client.issued(r#"{"payload":"mine","uses":2}"#).token;
     let answers = race(&server, 32, |_, client| client.consume_keyed("same", &token));
-    assert_eq!(tally(&answers), BTreeMap::from([(200, 32)]));
+    assert_eq!(totals(&answers), BTreeMap::from([(200, 32)]));
     assert!(answers.iter().all(|answer| answer.text() == "\"mine\""));
     assert_eq!(client.uses_left(&token), 1);
 }
@@ -153,7 +153,7 @@ fn p2_consume_and_revoke_race_without_a_second_winner() {
             0 => client.consume(&token),
             _ => client.revoke(&token),
         });
-        let counts = tally(&answers);
+        let counts = totals(&answers);
         assert_eq!(counts.get(&204), Some(&8));
         assert!(counts.get(&200).copied().unwrap_or(0) <= 1, "{counts:?}");
         expect(&client.consume(&token), 404);

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::census;
-use super::super::rebuild::{Rebuilt, rebuild, rebuild_plainly};
+use super::super::recovery::{Rebuilt, rebuild, rebuild_plainly, take};
 use super::*;
-use crate::model::entry::SegmentSlot;
+use crate::model::entry::JournalPart;
 use crate::wal::Survey;
 use crate::wal::pieces::PIECE_LEN;
 
 /// All of an entry, and the segment it stands in.
-type Seen = (Vec<u8>, [u64; 4], bool, bool, Vec<ConsumeKey>, SegmentSlot);
+type Seen = (Vec<u8>, [u64; 4], bool, bool, Vec<ConsumeKey>, JournalPart);
 
 /// What lives at `now`, or is remembered as consumed.
 fn entries(rebuilt: &Rebuilt, now: UnixMillis) -> BTreeMap<[u8; 16], Seen> {
@@ -37,17 +36,17 @@ fn entries(rebuilt: &Rebuilt, now: UnixMillis) -> BTreeMap<[u8; 16], Seen> {
 fn assert_same(one: &Rebuilt, other: &Rebuilt, now: UnixMillis) {
     assert_eq!(entries(one, now), entries(other, now));
     let [one, other] = [one, other].map(|rebuilt| {
-        let tally = &rebuilt.ledger.tally;
-        let living = |usage: &&super::super::apply::Usage| usage.live_bytes != 0;
-        let usage: BTreeMap<_, _> = tally
+        let totals = &rebuilt.accounting.totals;
+        let living = |usage: &&super::super::state::Usage| usage.live_bytes != 0;
+        let usage: BTreeMap<_, _> = totals
             .usage
             .iter()
             .filter(|(_, usage)| living(usage))
             .map(|(slot, usage)| (*slot, usage.live_bytes))
             .collect();
         let holdings: BTreeMap<_, _> =
-            tally.holdings.iter().map(|(tag, held)| (tag.0, (held.tokens, held.bytes))).collect();
-        (tally.tokens, tally.entries, tally.memory_bytes, usage, holdings)
+            totals.holdings.iter().map(|(tag, held)| (tag.0, (held.tokens, held.bytes))).collect();
+        (totals.tokens, totals.entries, totals.memory_bytes, usage, holdings)
     });
     assert_eq!(one, other);
 }
@@ -67,8 +66,8 @@ fn compare(disk: &Memory) {
             assert_same(&fast, &plain, now);
         }
         if now.0 == last {
-            let counted = census::take(&survey, 2, &NoProgress).unwrap();
-            assert_eq!(counted.tokens, plain.ledger.tally.tokens, "verify");
+            let counted = take(&survey, 2, &NoProgress).unwrap();
+            assert_eq!(counted.tokens, plain.accounting.totals.tokens, "verify");
         }
     }
 }
@@ -148,7 +147,7 @@ fn p2_verify_counts_a_use_once_for_one_key_in_a_frame() {
     engine.submit(vec![consume.clone(), consume]).unwrap().wait().unwrap();
     engine.close().unwrap();
     compare(&disk);
-    assert_eq!(census::take(&found(&disk), 1, &NoProgress).unwrap().tokens, 1);
+    assert_eq!(take(&found(&disk), 1, &NoProgress).unwrap().tokens, 1);
 }
 
 /// A log of one long-lived token and so many short-lived ones, 100 at a time, 100 ms apart; and the
@@ -190,7 +189,7 @@ fn p8_what_is_past_at_the_start_is_not_built() {
     let survey = found(&disk);
     let now = UnixMillis(survey.tail.last_time_ms + 60_000);
     let rebuilt = rebuild(&survey, now, 2, &NoProgress).unwrap();
-    assert_eq!(rebuilt.ledger.tally.tokens, 1);
+    assert_eq!(rebuilt.accounting.totals.tokens, 1);
     assert!(rebuilt.peak_bytes < 1_000, "{}", rebuilt.peak_bytes);
     assert!(rebuilt.expired_until > UnixMillis(survey.tail.last_time_ms), "the log learns of it");
 }
@@ -198,12 +197,12 @@ fn p8_what_is_past_at_the_start_is_not_built() {
 #[test]
 fn p8_verify_keeps_at_most_32_bytes_a_living_token() {
     let (disk, _, _) = mostly_dead(400, 60_000);
-    let counted = census::take(&found(&disk), 2, &NoProgress).unwrap();
+    let counted = take(&found(&disk), 2, &NoProgress).unwrap();
     assert_eq!(counted.tokens, 40_001);
     let fixed = 64 * 16 * 32;
     assert!(counted.peak_bytes < 32 * counted.tokens + fixed, "{}", counted.peak_bytes);
     let (disk, _, _) = mostly_dead(400, 500);
-    let counted = census::take(&found(&disk), 2, &NoProgress).unwrap();
+    let counted = take(&found(&disk), 2, &NoProgress).unwrap();
     assert!(counted.peak_bytes < 32 * 1_000 + fixed, "of what has expired nothing is kept");
 }
 

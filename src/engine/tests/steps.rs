@@ -229,12 +229,12 @@ fn p8_the_memory_of_what_was_consumed_is_free_again() {
 /// What a replay rests on: whatever stands there, a Carry says how the entry stood.
 #[test]
 fn p7_a_carry_takes_the_place_of_what_is_there() {
-    use crate::engine::apply::{Ledger, Position, apply};
-    use crate::model::entry::{Entry, Parts, SegmentSlot};
+    use crate::engine::state::{Accounting, Position, apply};
+    use crate::model::entry::{Entry, JournalPart, Parts};
     use crate::model::record::Record;
 
-    let at = Position { time: START, segment: SegmentSlot(3) };
-    let (store, mut ledger) = (crate::store::Store::new(), Ledger::new(START));
+    let at = Position { time: START, segment: JournalPart(3) };
+    let (store, mut accounting) = (crate::store::Store::new(), Accounting::new(START));
     let pinned = store.pin();
     let issue = Record::Issue {
         digest: digest(1),
@@ -244,15 +244,15 @@ fn p7_a_carry_takes_the_place_of_what_is_there() {
         derived: true,
         payload: b"as issued",
     };
-    apply(&pinned, &mut ledger, &issue, at);
+    apply(&pinned, &mut accounting, &issue, at);
     let entry = pinned.get(&digest(1)).unwrap();
     let stood = Parts { uses_left: 1, deadline: UnixMillis(START.0 + 9_000), ..entry.parts() };
     let mut body = Vec::new();
     Record::encode_carry(digest(1), &stood, &mut body);
     let (carry, _) = Record::decode(&body, 0).unwrap();
-    apply(&pinned, &mut ledger, &carry, Position { segment: SegmentSlot(4), ..at });
+    apply(&pinned, &mut accounting, &carry, Position { segment: JournalPart(4), ..at });
     let found = |entry: &Entry| (entry.uses_left(), entry.deadline(), entry.segment());
-    let expected = (1, UnixMillis(START.0 + 9_000), SegmentSlot(4));
+    let expected = (1, UnixMillis(START.0 + 9_000), JournalPart(4));
     assert_eq!(pinned.get(&digest(1)).map(found), Some(expected));
 }
 

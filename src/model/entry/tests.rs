@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const SLOT: SegmentSlot = SegmentSlot(0xBEEF);
+const SLOT: JournalPart = JournalPart(0xBEEF);
 
 proptest! {
     #[test]
@@ -30,8 +30,8 @@ proptest! {
         prop_assert_eq!(entry.is_consumed(), uses_left == 0);
         if uses_left > 0 { prop_assert_eq!(entry.uses_total(), uses_total); }
         entry.set_deadline(UnixMillis(5));
-        entry.set_segment(SegmentSlot(1));
-        prop_assert_eq!((entry.deadline().0, entry.segment()), (5, SegmentSlot(1)));
+        entry.set_segment(JournalPart(1));
+        prop_assert_eq!((entry.deadline().0, entry.segment()), (5, JournalPart(1)));
         prop_assert_eq!(entry.payload(), &payload[..]);
     }
 }

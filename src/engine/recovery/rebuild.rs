@@ -21,6 +21,7 @@ use std::thread;
 
 use ahash::RandomState;
 
+use crate::engine::state::{Accounting, apply, expire};
 use crate::model::entry::Parts;
 use crate::model::record::Record;
 use crate::model::time::UnixMillis;
@@ -29,8 +30,8 @@ use crate::store::{Pinned, Store};
 use crate::timer_wheel::TICK_MS;
 use crate::wal::Survey;
 
-use super::apply::{Ledger, apply, expire};
-use super::recover::{OpenError, Progress};
+use super::error::OpenError;
+use super::progress::Progress;
 use super::replay::{Partition, Piece, Placed, Records, read_log};
 
 /// Records that are looked up together before they are applied.
@@ -46,25 +47,25 @@ const LOOK_FACTOR: u64 = 4;
 type Prefixes = HashSet<Prefix, RandomState>;
 
 /// The entries that live, and what is known about them.
-pub(super) struct Rebuilt {
-    pub(super) store: Store,
-    pub(super) ledger: Ledger,
+pub(in crate::engine) struct Rebuilt {
+    pub(in crate::engine) store: Store,
+    pub(in crate::engine) accounting: Accounting,
     /// The latest deadline that came while the engine was down: the log does not know that time.
-    pub(super) expired_until: UnixMillis,
-    /// The most memory that entries took meanwhile, as the ledger counts it.
-    pub(super) peak_bytes: u64,
+    pub(in crate::engine) expired_until: UnixMillis,
+    /// The most memory that entries took meanwhile, as the accounting counts it.
+    pub(in crate::engine) peak_bytes: u64,
 }
 
 impl Rebuilt {
     /// Where there was no log.
-    pub(super) fn nothing(now: UnixMillis) -> Rebuilt {
-        let (store, ledger) = (Store::new(), Ledger::new(now));
-        Rebuilt { store, ledger, expired_until: UnixMillis(0), peak_bytes: 0 }
+    pub(in crate::engine) fn nothing(now: UnixMillis) -> Rebuilt {
+        let (store, accounting) = (Store::new(), Accounting::new(now));
+        Rebuilt { store, accounting, expired_until: UnixMillis(0), peak_bytes: 0 }
     }
 }
 
 /// Rebuilds what lives at `now`, which is not before the end of the log.
-pub(super) fn rebuild(
+pub(in crate::engine) fn rebuild(
     survey: &Survey,
     now: UnixMillis,
     threads: usize,
@@ -82,7 +83,7 @@ pub(super) fn rebuild(
         // Whatever was built of them came from a part of their records.
         let pinned = store.pin();
         for digest in &done.doubts {
-            expire(&pinned, &mut done.ledger.tally, *digest, UnixMillis(u64::MAX));
+            expire(&pinned, &mut done.accounting.totals, *digest, UnixMillis(u64::MAX));
         }
         drop(pinned);
         let doubts = std::mem::take(&mut done.doubts);
@@ -91,15 +92,15 @@ pub(super) fn rebuild(
         read_log(survey, &mut builders, &sorted, progress)?;
         peak_bytes += builders.iter().map(|builder| builder.peak_bytes).sum::<u64>();
         let more = finish(builders, now);
-        done.ledger.merge(more.ledger);
+        done.accounting.merge(more.accounting);
         done.expired_until = done.expired_until.max(more.expired_until);
     }
-    let Finished { ledger, expired_until, .. } = done;
-    Ok(Rebuilt { store, ledger, expired_until, peak_bytes })
+    let Finished { accounting, expired_until, .. } = done;
+    Ok(Rebuilt { store, accounting, expired_until, peak_bytes })
 }
 
 /// As [`rebuild`], with nothing passed over.
-pub(super) fn rebuild_plainly(
+pub(in crate::engine) fn rebuild_plainly(
     survey: &Survey,
     now: UnixMillis,
     threads: usize,
@@ -108,8 +109,8 @@ pub(super) fn rebuild_plainly(
     let store = Store::new();
     let builders = build_all(survey, &store, threads, Rule::FollowTime, progress)?;
     let peak_bytes = builders.iter().map(|builder| builder.peak_bytes).sum();
-    let Finished { ledger, expired_until, .. } = finish(builders, now);
-    Ok(Rebuilt { store, ledger, expired_until, peak_bytes })
+    let Finished { accounting, expired_until, .. } = finish(builders, now);
+    Ok(Rebuilt { store, accounting, expired_until, peak_bytes })
 }
 
 /// Reads the whole log, each record by the builder of its partition.
@@ -144,7 +145,7 @@ struct Builder<'s> {
     rule: Rule,
     partition: usize,
     partitions: usize,
-    ledger: Ledger,
+    accounting: Accounting,
     /// The latest deadline that was passed over, or whose entry was freed.
     passed_until: UnixMillis,
     /// What was passed over in this frame of the piece.
@@ -176,7 +177,7 @@ fn builders(store: &Store, partitions: usize, rule: Rule) -> Vec<Builder<'_>> {
         rule,
         partition,
         partitions,
-        ledger: Ledger::new(begin),
+        accounting: Accounting::new(begin),
         passed_until: UnixMillis(0),
         passed: Default::default(),
         doubts: Prefixes::default(),
@@ -217,7 +218,7 @@ impl Builder<'_> {
             Rule::FollowTime => piece.begins_at(),
         };
         if let Some(time) = time {
-            let latest = advance(self.store, &mut self.ledger, time, time);
+            let latest = advance(self.store, &mut self.accounting, time, time);
             self.passed_until = self.passed_until.max(latest);
         }
     }
@@ -237,10 +238,10 @@ impl Builder<'_> {
             if self.passes_over(&pinned, &record, frame) {
                 continue;
             }
-            let ledger = &mut self.ledger;
-            apply(&pinned, ledger, &record, position);
+            let accounting = &mut self.accounting;
+            apply(&pinned, accounting, &record, position);
         }
-        self.peak_bytes = self.peak_bytes.max(self.ledger.memory_bytes());
+        self.peak_bytes = self.peak_bytes.max(self.accounting.memory_bytes());
     }
 
     /// Whether nothing need be done about a record, and whether that is in doubt.
@@ -296,7 +297,7 @@ impl Builder<'_> {
         if after < LOOK_FACTOR || piece.done_bytes.saturating_mul(after) < piece.all_bytes {
             return;
         }
-        let now = self.ledger.tally.entries;
+        let now = self.accounting.totals.entries;
         let came = now.saturating_sub(entries);
         let read = piece.done_bytes.saturating_sub(done_bytes).max(1);
         let left = piece.all_bytes.saturating_sub(piece.done_bytes);
@@ -312,7 +313,7 @@ impl Builder<'_> {
 
 /// What all partitions have built together.
 struct Finished {
-    ledger: Ledger,
+    accounting: Accounting,
     expired_until: UnixMillis,
     doubts: Prefixes,
 }
@@ -339,19 +340,19 @@ fn finish(builders: Vec<Builder<'_>>, now: UnixMillis) -> Finished {
         let expired_until = latest.max(builder.passed_until);
         match &mut all {
             None => {
-                let Builder { ledger, doubts, .. } = builder;
-                all = Some(Finished { ledger, expired_until, doubts });
+                let Builder { accounting, doubts, .. } = builder;
+                all = Some(Finished { accounting, expired_until, doubts });
             }
             // All wheels stand where the last `advance` has left them.
             Some(all) => {
-                all.ledger.merge(builder.ledger);
+                all.accounting.merge(builder.accounting);
                 all.expired_until = all.expired_until.max(expired_until);
                 all.doubts.extend(builder.doubts);
             }
         }
     }
     all.unwrap_or_else(|| Finished {
-        ledger: Ledger::new(now),
+        accounting: Accounting::new(now),
         expired_until: UnixMillis(0),
         doubts: Prefixes::default(),
     })
@@ -361,19 +362,24 @@ fn finish(builders: Vec<Builder<'_>>, now: UnixMillis) -> Finished {
 fn free(mut builder: Builder<'_>, now: UnixMillis) -> (Builder<'_>, UnixMillis) {
     // One tick ahead, so that what expired within the present one is asked about too.
     let ahead = UnixMillis(now.0.saturating_add(TICK_MS));
-    let latest = advance(builder.store, &mut builder.ledger, ahead, now);
+    let latest = advance(builder.store, &mut builder.accounting, ahead, now);
     (builder, latest)
 }
 
 /// Lets the wheel come to `tick` and frees what has expired by `now`. Returns the latest deadline
 /// that had come.
-fn advance(store: &Store, ledger: &mut Ledger, tick: UnixMillis, now: UnixMillis) -> UnixMillis {
-    let (Ledger { wheel, tally }, mut latest) = (ledger, UnixMillis(0));
+fn advance(
+    store: &Store,
+    accounting: &mut Accounting,
+    tick: UnixMillis,
+    now: UnixMillis,
+) -> UnixMillis {
+    let (Accounting { wheel, totals }, mut latest) = (accounting, UnixMillis(0));
     wheel.advance(tick, usize::MAX, |timers, verdicts| {
         let pinned = store.pin();
         let deadlines = timers.iter().filter_map(|timer| Some(pinned.find(*timer)?.1.deadline()));
         latest = deadlines.filter(|deadline| *deadline <= now).fold(latest, UnixMillis::max);
-        verdicts.extend(timers.iter().map(|timer| expire(&pinned, tally, *timer, now)));
+        verdicts.extend(timers.iter().map(|timer| expire(&pinned, totals, *timer, now)));
     });
     store.pin().flush();
     latest

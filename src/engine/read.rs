@@ -5,7 +5,8 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::store::Lookup;
 
-use super::{Engine, apply};
+use super::handle::Engine;
+use super::state::is_trace;
 
 /// What is known about a living token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl Engine {
             self.shared.time.hold(now);
             return None;
         }
-        if apply::is_trace(entry) {
+        if is_trace(entry) {
             return None;
         }
         Some(look(&Existing {

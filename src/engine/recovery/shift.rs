@@ -9,6 +9,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::engine::config::Config;
+use crate::engine::state::must_be_carried;
 use crate::model::entry::Parts;
 use crate::model::record::{Record, carry_len};
 use crate::model::time::UnixMillis;
@@ -16,10 +18,9 @@ use crate::model::token::Digest;
 use crate::wal::storage::lock_to_read;
 use crate::wal::{self, AppendError, Disk, FrameBuffer, Shelf, Storage, Wal, survey};
 
-use super::apply::must_be_carried;
-use super::config::Config;
+use super::error::OpenError;
+use super::progress::{Progress, threads};
 use super::rebuild::rebuild;
-use super::recover::{OpenError, Progress, threads};
 
 /// Bytes of a frame of the new log, as far as its segments allow.
 const FRAME_BODY_LEN: usize = 1 << 20;
@@ -112,7 +113,7 @@ pub fn shift_on(
     }
     writer.append()?;
     writer.wal.close(to.0)?;
-    Ok(Shifted { tokens: rebuilt.ledger.tally.tokens, from: last, to })
+    Ok(Shifted { tokens: rebuilt.accounting.totals.tokens, from: last, to })
 }
 
 /// The new log.

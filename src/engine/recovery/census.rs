@@ -13,14 +13,15 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
+use crate::engine::config::Config;
 use crate::model::record::Record;
 use crate::model::time::UnixMillis;
 use crate::model::token::{DIGEST_LEN, Digest, Prefix};
 use crate::store::{SHARDS, Store};
 use crate::wal::{self, Shelf, Storage, Survey, survey};
 
-use super::Config;
-use super::recover::{OpenError, Progress, threads};
+use super::error::OpenError;
+use super::progress::{Progress, threads};
 use super::replay::{Counts, Partition, Piece, Placed, Records, read_log};
 
 /// What a log holds, read offline and without the secret.
@@ -89,16 +90,16 @@ fn verify_survey(survey: &Survey, progress: &dyn Progress) -> Result<Verified, O
 
 /// What was counted.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) counts: Counts,
+pub(in crate::engine) struct Taken {
+    pub(in crate::engine) counts: Counts,
     /// Tokens that have a use left at the log's last time.
-    pub(super) tokens: u64,
+    pub(in crate::engine) tokens: u64,
     /// The most memory that was kept for tokens, in bytes.
-    pub(super) peak_bytes: u64,
+    pub(in crate::engine) peak_bytes: u64,
 }
 
 /// Counts what lives at the end of a log.
-pub(super) fn take(
+pub(in crate::engine) fn take(
     survey: &Survey,
     threads: usize,
     progress: &dyn Progress,
@@ -152,7 +153,7 @@ impl Census<'_> {
         }
     }
 
-    /// What [`super::apply::apply`] does, as far as it decides what lives.
+    /// What [`crate::engine::state::apply`] does, as far as it decides what lives.
     fn apply(&mut self, placed: &Placed<'_>) {
         let time = placed.position.time;
         let Some(digest) = placed.record.digest() else { return };

@@ -4,32 +4,12 @@
 
 use std::time::Duration;
 
-use crate::clock::{EngineTime, Standing};
+use crate::clock::{EngineTime, Observer, Standing};
 use crate::model::time::UnixMillis;
 use crate::warning::Warning;
 
-use super::Shared;
-use super::commit::Committer;
-
-/// What an operator can do about a log whose time lies ahead.
-const LEAD_BACK: &str = "stop the server and lead the log back with jeton shift-time";
-
-/// Why changes are refused because of the clock, if they are.
-pub(super) fn wrong(time: &EngineTime) -> Option<String> {
-    match time.standing() {
-        Standing::Right | Standing::Held => None,
-        Standing::Impossible => Some(format!(
-            "the wall clock shows {}, which is before the build's date ({}) or after {}",
-            time.wall(),
-            time.earliest(),
-            time.rules().latest()
-        )),
-        Standing::PastEnd => Some(format!(
-            "the log has seen {}, after which no deadline can be held; {LEAD_BACK}",
-            time.now()
-        )),
-    }
-}
+use super::health::{LEAD_BACK, wrong_clock};
+use super::shared::Shared;
 
 /// Says at a start that the log's time lies ahead of the clock, or the clock's far ahead of it.
 pub(super) fn say_at_start(time: &EngineTime, log_time: UnixMillis) {
@@ -46,24 +26,43 @@ pub(super) fn say_at_start(time: &EngineTime, log_time: UnixMillis) {
     }
 }
 
-impl Committer {
+/// The clocks, as the committer watches them.
+#[derive(Default)]
+pub(super) struct ClockWatch {
+    /// How the clocks were found.
+    observer: Observer,
+    /// Whether the log's time lies ahead was looked at since the start.
+    has_said_ahead: bool,
+}
+
+impl ClockWatch {
+    /// Whether the clock allows changes, as of the last look.
+    pub(super) fn allows_changes(&self) -> bool {
+        self.observer.standing.allows_changes()
+    }
+
+    /// Takes the time without a word. `is_empty`: nothing is held that a step could expire.
+    pub(super) fn observe(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
+        shared.time.observe(&mut self.observer, is_empty)
+    }
+
     /// Takes the time, and says what has changed about the clocks.
-    pub(super) fn look_at_clocks(&mut self) {
-        let (before, shared) = (self.observer.standing, &self.shared);
+    pub(super) fn look(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
+        let before = self.observer.standing;
         let (was_ahead, was_held) = (is_ahead(shared), before == Standing::Held);
-        let is_empty = self.ledger.tally.entries == 0;
-        self.now = shared.time.observe(&mut self.observer, is_empty);
+        let now = self.observe(shared, is_empty);
         let standing = self.observer.standing;
         if standing != before {
-            say_standing(shared, before, standing, self.now);
+            say_standing(shared, before, standing, now);
         }
-        if is_ahead(shared) != was_ahead || !self.has_said_clock {
-            self.has_said_clock = true;
+        if is_ahead(shared) != was_ahead || !self.has_said_ahead {
+            self.has_said_ahead = true;
             warn_ahead(shared);
         }
         if (standing == Standing::Held) != was_held {
             warn_held(shared, standing);
         }
+        now
     }
 }
 
@@ -117,7 +116,7 @@ fn say_standing(shared: &Shared, before: Standing, standing: Standing, now: Unix
         }
         Standing::Right => tracing::info!(engine_time = now, "the wall clock is right again"),
         Standing::Impossible | Standing::PastEnd => {
-            let reason = wrong(&shared.time).unwrap_or_default();
+            let reason = wrong_clock(&shared.time).unwrap_or_default();
             tracing::error!(engine_time = now, "{reason}: changes are refused");
         }
     }

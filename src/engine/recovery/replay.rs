@@ -13,15 +13,16 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::engine::state::Position;
 use crate::failpoint;
-use crate::model::entry::SegmentSlot;
+use crate::model::entry::JournalPart;
 use crate::model::record::Record;
 use crate::model::time::UnixMillis;
 use crate::model::token::Prefix;
 use crate::wal::{Frame, Frames, Pieces, ReadError, SegmentFrames, Survey, SurveyedSegment};
 
-use super::apply::Position;
-use super::recover::{OpenError, Progress};
+use super::error::OpenError;
+use super::progress::Progress;
 
 /// Pieces in memory at once: one that is read, one that waits, one that is worked on.
 const PIECES_MAX: usize = 3;
@@ -30,13 +31,13 @@ const PIECES_MAX: usize = 3;
 type Places = Vec<Vec<(u32, u32)>>;
 
 /// What works through the records of a partition.
-pub(super) trait Partition: Send {
+pub(in crate::engine) trait Partition: Send {
     /// Takes the records of the next piece. False: nothing that follows is wanted.
     fn take(&mut self, piece: &Piece, own: Records<'_>) -> bool;
 }
 
 /// Where each record is sent: to which partition, or nowhere.
-pub(super) trait Sorting: Sync {
+pub(in crate::engine) trait Sorting: Sync {
     /// The partition of a record about this digest; `None` where the record is not wanted.
     fn partition_of(&self, digest: Prefix) -> Option<usize>;
 }
@@ -49,29 +50,29 @@ impl<F: Fn(Prefix) -> Option<usize> + Sync> Sorting for F {
 
 /// What was read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) frames: u64,
-    pub(super) records: u64,
+pub(in crate::engine) struct Counts {
+    pub(in crate::engine) frames: u64,
+    pub(in crate::engine) records: u64,
 }
 
 /// Some frames, checked, and what is in them.
-pub(super) struct Piece {
+pub(in crate::engine) struct Piece {
     frames: SegmentFrames,
     places: Places,
     /// Bytes of the log up to the end of the piece.
-    pub(super) done_bytes: u64,
+    pub(in crate::engine) done_bytes: u64,
     /// Bytes of the whole log.
-    pub(super) all_bytes: u64,
+    pub(in crate::engine) all_bytes: u64,
 }
 
 impl Piece {
     /// Log time of the first frame.
-    pub(super) fn begins_at(&self) -> Option<UnixMillis> {
+    pub(in crate::engine) fn begins_at(&self) -> Option<UnixMillis> {
         self.frames.iter().next().map(|frame| UnixMillis(frame.log_time_ms))
     }
 
     /// The records of a partition, in their order.
-    pub(super) fn records(&self, partition: usize) -> Records<'_> {
+    pub(in crate::engine) fn records(&self, partition: usize) -> Records<'_> {
         Records {
             frames: self.frames.iter(),
             seq: self.frames.seq,
@@ -83,15 +84,15 @@ impl Piece {
 
 /// A record, and where it stands.
 #[derive(Clone, Copy)]
-pub(super) struct Placed<'p> {
-    pub(super) record: Record<'p>,
-    pub(super) position: Position,
+pub(in crate::engine) struct Placed<'p> {
+    pub(in crate::engine) record: Record<'p>,
+    pub(in crate::engine) position: Position,
     /// Which frame of the piece it is in.
-    pub(super) frame: u32,
+    pub(in crate::engine) frame: u32,
 }
 
 /// The records of one partition in a piece.
-pub(super) struct Records<'p> {
+pub(in crate::engine) struct Records<'p> {
     frames: Frames<'p>,
     seq: u64,
     /// The frame that was taken last, and which it is.
@@ -111,14 +112,14 @@ impl<'p> Iterator for Records<'p> {
         let (_, frame) = self.frame.as_ref()?;
         // It was decoded before, when it was sorted.
         let (record, _) = Record::decode(frame.body, at as usize).ok()?;
-        let (time, segment) = (UnixMillis(frame.log_time_ms), SegmentSlot(self.seq as u16));
+        let (time, segment) = (UnixMillis(frame.log_time_ms), JournalPart(self.seq as u16));
         Some(Placed { record, position: Position { time, segment }, frame: index })
     }
 }
 
 /// Reads the log and lets every partition take its records. With one partition all of it happens on
 /// the calling thread. Ends early, without an error, when a partition wants no more.
-pub(super) fn read_log<P: Partition>(
+pub(in crate::engine) fn read_log<P: Partition>(
     survey: &Survey,
     partitions: &mut [P],
     sorting: &dyn Sorting,

@@ -61,7 +61,7 @@ pub enum SecretError {
 }
 
 /// Reads the secret of `dir`, or makes it if there is no log yet.
-pub(super) fn load_or_create(
+pub(in crate::engine) fn load_or_create(
     dir: &Path,
     given: Option<&Path>,
     has_log: bool,
@@ -90,7 +90,10 @@ pub(super) fn load_or_create(
 
 /// As [`read`]. Where others may read or write the file, it is narrowed, or else warned of or
 /// refused.
-pub(super) fn read_guarded(path: &Path, strictness: Strictness) -> Result<Secret, SecretError> {
+pub(in crate::engine) fn read_guarded(
+    path: &Path,
+    strictness: Strictness,
+) -> Result<Secret, SecretError> {
     let refused = |source| SecretError::Io { file: path.to_owned(), deed: "read", source };
     let file = File::open(path).map_err(refused)?;
     let found = file.metadata().map_err(refused)?;

@@ -6,12 +6,13 @@
 //! restarted engine have the same traces. A trace decides only whether a miss counts as a replay: an
 //! issue under its digest wins, so the outcome of no record depends on when its segment was freed.
 
-use crate::model::entry::{Entry, Parts, SegmentSlot};
+use crate::model::entry::{Entry, JournalPart, Parts};
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::store::Pinned;
 
-use super::{Applied, Ledger, Position, Tally, must_be_carried, remove};
+use super::accounting::{Accounting, Totals, must_be_carried, remove};
+use super::applied::{Applied, Position};
 
 /// Whether it is only the trace of a token that was consumed.
 pub(in crate::engine) fn is_trace(entry: &Entry) -> bool {
@@ -19,17 +20,17 @@ pub(in crate::engine) fn is_trace(entry: &Entry) -> bool {
 }
 
 /// Removes the trace that a Consume in `segment` has left: the segment is about to be freed.
-pub fn forget(store: &Pinned<'_>, tally: &mut Tally, digest: &Digest, segment: SegmentSlot) {
+pub fn forget(store: &Pinned<'_>, totals: &mut Totals, digest: &Digest, segment: JournalPart) {
     let belongs = |entry: &Entry| is_trace(entry) && entry.segment() == segment;
     if store.get(digest).is_some_and(belongs) {
-        remove(store, tally, digest);
+        remove(store, totals, digest);
     }
 }
 
 /// Takes the last use of an entry that nothing depends on any more.
 pub(super) fn leave_trace<'g>(
     store: &'g Pinned<'_>,
-    ledger: &mut Ledger,
+    accounting: &mut Accounting,
     digest: Digest,
     until: Option<UnixMillis>,
     at: Position,
@@ -38,11 +39,11 @@ pub(super) fn leave_trace<'g>(
         None => store.remove(&digest),
         Some(until) => {
             let trace = trace(until, at);
-            ledger.tally.add(&digest, &trace);
+            accounting.totals.add(&digest, &trace);
             let before = store.insert(digest, trace);
             // Where the trace ends with the entry, the entry's timer is its own.
             if before.is_none_or(|before| until < before.deadline()) {
-                ledger.wheel.schedule(digest.prefix(), until);
+                accounting.wheel.schedule(digest.prefix(), until);
             }
             before
         }
@@ -50,8 +51,8 @@ pub(super) fn leave_trace<'g>(
     let Some(before) = before else {
         return Applied::NotFound { replay: false };
     };
-    ledger.tally.subtract(&digest, before);
-    ledger.tally.retire(store, before);
+    accounting.totals.subtract(&digest, before);
+    accounting.totals.retire(store, before);
     Applied::Consumed { payload: before.payload() }
 }
 

@@ -14,11 +14,10 @@ use crate::model::namespace::NamespaceTag;
 use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, Digest};
 
-use super::apply::{Holding, Ledger};
-use super::commit::Committer;
 use super::op::{Op, Outcome};
 use super::quota::{Quotas, Reserved};
-use super::refuse;
+use super::shared::{Shared, refuse};
+use super::state::{Accounting, Holding};
 
 /// What the records of the current frame will do when they are applied.
 #[derive(Default)]
@@ -43,49 +42,60 @@ struct Takes {
 /// The limits, and what counts against them.
 struct Limits<'a> {
     memory_max: u64,
-    ledger: &'a Ledger,
+    accounting: &'a Accounting,
     quotas: &'a Quotas,
 }
 
-impl Committer {
+/// How things stand as an operation is looked at.
+pub(super) struct Standing<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) accounting: &'a Accounting,
+    /// As of the begin of the turn.
+    pub(super) quotas: &'a Quotas,
+    /// Log time of the frame.
+    pub(super) now: UnixMillis,
+    /// Why no record is taken at all, if none is.
+    pub(super) refusal: Option<Outcome>,
+}
+
+impl Admitted {
     /// Admits an operation to the frame; for a consume, until when it is remembered where nothing
     /// else depends on its token. Two rivals of one frame both pass here: `apply` decides between
     /// them.
     ///
     /// # Errors
     /// The outcome, where it needs no record in the log.
-    pub(super) fn admit(&mut self, op: &Op) -> Result<Option<UnixMillis>, Outcome> {
-        let Committer { shared, ledger, log, admitted, quotas, now, observer, .. } = self;
+    pub(super) fn admit(
+        &mut self,
+        op: &Op,
+        standing: Standing<'_>,
+    ) -> Result<Option<UnixMillis>, Outcome> {
+        let Standing { shared, accounting, quotas, now, refusal } = standing;
         let pinned = shared.store.pin();
-        if let Some(refused) = refuse(&pinned, op, *now) {
+        if let Some(refused) = refuse(&pinned, op, now) {
             return Err(shared.refusal(&refused));
         }
-        if log.as_ref().is_some_and(|log| log.wal.failure().is_some()) {
-            return Err(Outcome::ReadOnly);
-        }
-        if !observer.standing.allows_changes() {
-            return Err(Outcome::ClockWrong);
+        if let Some(refusal) = refusal {
+            return Err(refusal);
         }
         let memory_max = shared.config.max_memory_bytes.unwrap_or(u64::MAX);
-        let limits = Limits { memory_max, ledger, quotas };
+        let limits = Limits { memory_max, accounting, quotas };
         match op {
             Op::Issue { digest, payload, uses, .. } => {
                 let bytes = Entry::footprint(payload.len(), *uses) as u64;
-                admitted.reserve(&limits, digest.tag(), Holding { tokens: 1, bytes })?;
+                self.reserve(&limits, digest.tag(), Holding { tokens: 1, bytes })?;
                 Ok(None)
             }
             Op::Consume { digest, key } => {
                 let Some(entry) = pinned.get(digest) else { return Ok(None) };
-                let leaves_trace = admitted.consume(&limits, digest, entry, key.as_ref())?;
+                let leaves_trace = self.consume(&limits, digest, entry, key.as_ref())?;
                 let until = now.plus(shared.config.remember_consumed).min(entry.deadline());
-                Ok((leaves_trace && until > *now).then_some(until))
+                Ok((leaves_trace && until > now).then_some(until))
             }
             Op::Extend { .. } | Op::Revoke { .. } => Ok(None),
         }
     }
-}
 
-impl Admitted {
     /// The frame is applied, or lost.
     pub(super) fn clear(&mut self) {
         self.bytes = 0;
@@ -139,10 +149,10 @@ impl Admitted {
             return Ok(());
         }
         let taken = self.bytes + more.bytes;
-        if limits.ledger.memory_bytes().saturating_add(taken) > limits.memory_max {
+        if limits.accounting.memory_bytes().saturating_add(taken) > limits.memory_max {
             return Err(Outcome::MemoryFull);
         }
-        let held = &limits.ledger.tally.holdings;
+        let held = &limits.accounting.totals.holdings;
         if !self.by_namespace.take(limits.quotas, held, tag, more) {
             return Err(Outcome::QuotaFull);
         }

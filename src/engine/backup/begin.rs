@@ -1,0 +1,65 @@
+//! The committer's part of a backup: it marks the moment and pins the segments.
+
+use crate::engine::sequencer::Sequencer;
+use crate::wal::AppendError;
+
+use super::head::{BackupError, BackupFile, BackupHead, FORMAT};
+use super::request::{BackupRequest, Begun};
+
+/// Begins the backup that was asked for. To be called between turns.
+pub(in crate::engine) fn begin(request: &BackupRequest, sequencer: &mut Sequencer) {
+    let begun = mark(sequencer);
+    if let Err(error) = &begun {
+        tracing::warn!(%error, "no backup");
+    }
+    let id = begun.as_ref().ok().map(|begun| begun.id);
+    // Nobody waits any more: nobody will read it.
+    if let (Err(_), Some(id)) = (request.reply.send(begun), id) {
+        sequencer.shared.backups.unpin(id);
+    }
+}
+
+fn mark(sequencer: &mut Sequencer) -> Result<Begun, BackupError> {
+    if sequencer.log.is_none() {
+        return Err(BackupError::NoLog);
+    }
+    let monotonic = sequencer.shared.time.monotonic();
+    if sequencer.shared.backups.is_running(monotonic) {
+        return Err(BackupError::Running);
+    }
+    let now = sequencer.take_time();
+    let Sequencer { shared, log: Some(log), .. } = sequencer else {
+        return Err(BackupError::NoLog);
+    };
+    let marked = log.mark(now).map_err(|error| {
+        shared.note_append_error(&error);
+        match &error {
+            AppendError::Failed(_) => BackupError::Failed,
+            AppendError::NoSpace(_) => BackupError::DiskFull,
+            AppendError::NoSegment(_) | AppendError::TooLong { .. } => {
+                BackupError::Unavailable(error.to_string())
+            }
+        }
+    })?;
+    shared.health.note_written();
+    let extents = log.wal.extents();
+    let Some(oldest) = extents.first().map(|oldest| oldest.header) else {
+        unreachable!("a log has a current segment");
+    };
+    let files = extents.iter().map(|extent| BackupFile {
+        name: extent.file.clone(),
+        sent: extent.durable_bytes,
+        length: extent.header.size,
+    });
+    let head = BackupHead {
+        format: FORMAT,
+        jeton: crate::build_info::VERSION.to_owned(),
+        log_id: const_hex::encode(oldest.log_id.0),
+        lsn: marked.0,
+        time_ms: now.0,
+        files: files.collect(),
+    };
+    let id = shared.backups.pin(oldest.seq, extents.len() as u64, monotonic);
+    tracing::info!(lsn = head.lsn, segments = extents.len(), "a backup begins");
+    Ok(Begun { id, head, extents, storage: log.wal.storage() })
+}

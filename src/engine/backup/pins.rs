@@ -1,0 +1,143 @@
+//! Which segments a backup still needs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::model::metrics::Counter;
+
+/// A backup of which nothing is read for so long does not count any more.
+pub const STALLED_AFTER: Duration = Duration::from_secs(60);
+/// Segments by which the log may always grow while it is pinned.
+const GROWTH_MIN: u64 = 64;
+
+/// The one pin there may be, and what was counted.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Pins {
+    state: Mutex<State>,
+    pub(in crate::engine) taken: Counter,
+    pub(in crate::engine) broken: Counter,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_id: u64,
+    pin: Option<Pin>,
+}
+
+#[derive(Debug)]
+struct Pin {
+    id: u64,
+    /// No segment from here on is released.
+    from_seq: u64,
+    /// So many segments may be there.
+    segments_max: u64,
+    /// Monotonic time of the last read.
+    touched: Duration,
+}
+
+impl Pin {
+    fn is_stalled(&self, now: Duration) -> bool {
+        now.saturating_sub(self.touched) > STALLED_AFTER
+    }
+}
+
+impl Pins {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a backup is being read. `now` is monotonic, as everywhere here.
+    pub(in crate::engine) fn is_running(&self, now: Duration) -> bool {
+        self.lock().pin.as_ref().is_some_and(|pin| !pin.is_stalled(now))
+    }
+
+    /// Pins the segments from `from_seq` on, of which there are so many.
+    pub(in crate::engine) fn pin(&self, from_seq: u64, segments: u64, now: Duration) -> u64 {
+        let mut state = self.lock();
+        state.last_id += 1;
+        let (id, segments_max) = (state.last_id, segments.saturating_mul(2) + GROWTH_MIN);
+        state.pin = Some(Pin { id, from_seq, segments_max, touched: now });
+        id
+    }
+
+    /// The reader has done a step and needs nothing before `from_seq`. False: the pin is lost.
+    pub(in crate::engine) fn touch(&self, id: u64, from_seq: u64, now: Duration) -> bool {
+        match self.lock().pin.as_mut().filter(|pin| pin.id == id) {
+            Some(pin) => {
+                (pin.from_seq, pin.touched) = (from_seq, now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(in crate::engine) fn unpin(&self, id: u64) {
+        let mut state = self.lock();
+        state.pin.take_if(|pin| pin.id == id);
+    }
+
+    /// Whether segment `seq`, of so many, may not be released yet. Takes the pin away where it has
+    /// held for too long.
+    pub(in crate::engine) fn holds(
+        &self,
+        seq: u64,
+        segments: u64,
+        is_full: bool,
+        now: Duration,
+    ) -> bool {
+        let mut state = self.lock();
+        let Some(pin) = state.pin.as_ref().filter(|pin| seq >= pin.from_seq) else {
+            return false;
+        };
+        let reason = match () {
+            () if is_full => "the disk is full",
+            () if pin.is_stalled(now) => "nobody reads it",
+            () if segments > pin.segments_max => "the log grew too long",
+            () => return true,
+        };
+        tracing::warn!(reason, "a backup is given up: segments are released again");
+        state.pin = None;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_pin_holds_what_is_behind_it_and_moves_on() {
+        let pins = Pins::default();
+        assert!(!pins.holds(1, 1, false, SECOND) && !pins.is_running(SECOND));
+        let id = pins.pin(5, 3, SECOND);
+        assert!(pins.is_running(SECOND) && pins.holds(5, 3, false, SECOND));
+        assert!(pins.touch(id, 6, SECOND));
+        assert!(!pins.holds(5, 3, false, SECOND) && pins.holds(6, 3, false, SECOND));
+        pins.unpin(id + 1);
+        assert!(pins.holds(6, 3, false, SECOND), "that was another one's");
+        pins.unpin(id);
+        assert!(!pins.holds(6, 3, false, SECOND) && !pins.touch(id, 7, SECOND));
+    }
+
+    #[test]
+    fn a_pin_is_lost_when_it_is_stalled_the_log_is_long_or_the_disk_full() {
+        let late = SECOND + STALLED_AFTER + SECOND;
+        for (segments, is_full, now, is_held) in [
+            (70, false, SECOND, true),
+            (71, false, SECOND, false),
+            (3, true, SECOND, false),
+            (3, false, SECOND + STALLED_AFTER, true),
+            (3, false, late, false),
+        ] {
+            let pins = Pins::default();
+            let id = pins.pin(5, 3, SECOND);
+            assert_eq!(pins.holds(5, segments, is_full, now), is_held, "{segments} {is_full}");
+            assert_eq!(pins.touch(id, 5, now), is_held, "who reads is told");
+        }
+        let pins = Pins::default();
+        pins.pin(5, 3, SECOND);
+        assert!(!pins.is_running(late), "another may take its place");
+    }
+}

@@ -1,0 +1,47 @@
+//! What the committer copies out for others, once a turn.
+
+use std::sync::PoisonError;
+
+use super::journal::LocalLog;
+use super::sequencer::Sequencer;
+use super::stats::{Gauges, LogStats};
+
+impl Sequencer {
+    /// Copies out what others may want to know.
+    pub(super) fn publish(&self) {
+        let log = self.log.as_ref();
+        let gauges = Gauges {
+            tokens: self.accounting.totals.tokens,
+            entries: self.accounting.totals.entries,
+            memory_bytes: self.accounting.memory_bytes(),
+            timers: self.accounting.wheel.len() as u64,
+            lsn: log.map_or(0, |log| log.wal.head().0),
+            durable_lsn: log.map_or(0, |log| log.wal.durable().0),
+            log: log
+                .map(|log| log.stats(self.shared.counters.carried_bytes.get()))
+                .unwrap_or_default(),
+        };
+        *self.shared.gauges.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
+    }
+}
+
+impl LocalLog {
+    fn stats(&self, carried_bytes: u64) -> LogStats {
+        let counters = self.wal.counters();
+        let (bytes, living_bytes) = (self.wal.log_bytes(), self.wal.living_bytes());
+        LogStats {
+            bytes,
+            living_bytes,
+            dead_bytes: bytes.saturating_sub(living_bytes),
+            limit_bytes: self.wal.log_limit(),
+            over_limit_bytes: self.wal.over_limit_bytes(),
+            appended_bytes: counters.bytes_appended,
+            carried_bytes,
+            segments: self.wal.segments().len() as u64,
+            segments_created: counters.segments_created,
+            segments_recycled: counters.segments_recycled,
+            segments_released: counters.segments_released,
+            syncs: counters.syncs,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Whether changes are taken, and why not.
+//!
+//! A full disk and a segment that cannot be made pass; a failed sync stops writes for good.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::clock::{EngineTime, Standing};
+use crate::wal::AppendError;
+
+use super::op::Outcome;
+
+/// Minimum interval between messages of refused writes in the log of the server.
+const LOG_AGAIN_MS: u64 = 10_000;
+/// What an operator can do about a log whose time lies ahead.
+pub(super) const LEAD_BACK: &str = "stop the server and lead the log back with jeton shift-time";
+
+/// Why changes are refused because of the clock, if they are.
+pub(super) fn wrong_clock(time: &EngineTime) -> Option<String> {
+    match time.standing() {
+        Standing::Right | Standing::Held => None,
+        Standing::Impossible => Some(format!(
+            "the wall clock shows {}, which is before the build's date ({}) or after {}",
+            time.wall(),
+            time.earliest(),
+            time.rules().latest()
+        )),
+        Standing::PastEnd => Some(format!(
+            "the log has seen {}, after which no deadline can be held; {LEAD_BACK}",
+            time.now()
+        )),
+    }
+}
+
+/// Why the engine takes no changes at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// The wall clock cannot be right, or engine time is past the end of what a log can hold.
+    #[error("{0}: changes are refused, resolves go on")]
+    ClockWrong(String),
+    /// The last write found no space; the next one tries again.
+    #[error("the log's disk is full: writes are refused until there is space, resolves go on")]
+    DiskFull,
+    /// The next segment of the log can't be made; the next write tries again.
+    #[error("writes are refused, resolves go on: {0}")]
+    LogUnavailable(String),
+    /// Writing or syncing the log failed.
+    #[error("writes have stopped for good, resolves go on; restart after the disk is mended: {0}")]
+    ReadOnly(String),
+    /// The engine is closing.
+    #[error("the engine is closing")]
+    Closed,
+}
+
+/// Why changes are refused, as the committer last found it.
+#[derive(Default)]
+pub(super) struct Health {
+    disk_full: AtomicBool,
+    /// The next segment cannot be made, for another reason than a full disk.
+    log_stuck: AtomicBool,
+    /// That reason, the last one.
+    stuck_reason: Mutex<String>,
+    /// Monotonic time at which refused writes were last logged; 0 for never.
+    logged_at_ms: AtomicU64,
+    /// Why writes have stopped for good, if they have.
+    failure: RwLock<Option<String>>,
+}
+
+impl Health {
+    /// Why writes have stopped for good, if they have.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Acquire)
+    }
+
+    /// The last write was refused; the next one may not be.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.is_disk_full() || self.log_stuck.load(Ordering::Acquire)
+    }
+
+    /// Whether changes are taken; if not, why.
+    pub(super) fn readiness(&self, time: &EngineTime) -> Result<(), NotReady> {
+        if let Some(reason) = self.failure() {
+            return Err(NotReady::ReadOnly(reason));
+        }
+        if let Some(reason) = wrong_clock(time) {
+            return Err(NotReady::ClockWrong(reason));
+        }
+        if self.is_disk_full() {
+            return Err(NotReady::DiskFull);
+        }
+        if self.log_stuck.load(Ordering::Acquire) {
+            let reason = self.stuck_reason.lock().unwrap_or_else(PoisonError::into_inner);
+            return Err(NotReady::LogUnavailable(reason.clone()));
+        }
+        Ok(())
+    }
+
+    /// The same as an outcome: what each change is answered at the moment, as far as that is known.
+    pub(super) fn refusal(&self, time: &EngineTime) -> Option<Outcome> {
+        if self.failure.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            Some(Outcome::ReadOnly)
+        } else if !time.standing().allows_changes() {
+            Some(Outcome::ClockWrong)
+        } else if self.is_disk_full() {
+            Some(Outcome::DiskFull)
+        } else if self.log_stuck.load(Ordering::Acquire) {
+            Some(Outcome::LogUnavailable)
+        } else {
+            None
+        }
+    }
+
+    /// A frame was written: the disk is not full.
+    pub(super) fn note_written(&self) {
+        for refuses in [&self.disk_full, &self.log_stuck] {
+            if refuses.load(Ordering::Relaxed) {
+                refuses.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    /// A frame was not written. `now` is monotonic.
+    pub(super) fn note_append_error(&self, error: &AppendError, now: Duration) {
+        match error {
+            AppendError::Failed(failure) => self.fail(failure.to_string()),
+            AppendError::NoSpace(_) => {
+                self.disk_full.store(true, Ordering::Release);
+                self.log_at_intervals(error, now, "writes are refused until there is space");
+            }
+            AppendError::NoSegment(_) => {
+                *self.stuck_reason.lock().unwrap_or_else(PoisonError::into_inner) =
+                    error.to_string();
+                self.log_stuck.store(true, Ordering::Release);
+                self.log_at_intervals(error, now, "writes are refused until it can be made");
+            }
+            AppendError::TooLong { .. } => {
+                self.log_at_intervals(error, now, "a frame of the log is not written");
+            }
+        }
+    }
+
+    /// A small frame may find the space that a large one did not: the state may change many times
+    /// a second.
+    fn log_at_intervals(&self, error: &AppendError, now: Duration, consequence: &'static str) {
+        let now_ms = now.as_millis() as u64;
+        let logged_at_ms = self.logged_at_ms.load(Ordering::Relaxed);
+        if logged_at_ms == 0 || now_ms.saturating_sub(logged_at_ms) >= LOG_AGAIN_MS {
+            self.logged_at_ms.store(now_ms.max(1), Ordering::Relaxed);
+            tracing::error!(%error, "{consequence}");
+        }
+    }
+
+    /// Stops writes for good.
+    pub(super) fn fail(&self, reason: String) {
+        let mut failure = self.failure.write().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            tracing::error!(reason, "writes have stopped for good; resolves go on");
+            *failure = Some(reason);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What is due between turns: syncs, marks of time, and a look at the length of the log. When the
+//! cleaner and expiry have their turn is decided here too.
+
+use std::time::Duration;
+
+use crate::model::time::UnixMillis;
+use crate::warning::Warning;
+
+use super::cleaning::Cleaning;
+use super::config::SyncMode;
+use super::expiry::Expiry;
+use super::journal::LocalLog;
+use super::sequencer::Sequencer;
+
+/// How long the committer rests at most, and how often it does what need not be done at once.
+const REST_MS: u64 = 64;
+/// How far the log's time may be behind what has expired: half of what is promised.
+const MARK_AFTER_MS: u64 = 500;
+/// Segments by which the log may be beyond its limit without a warning: it is cleaned while it is
+/// written, so one or two are usual.
+const LOG_OVER_SEGMENTS: u64 = 4;
+/// How often a full disk is tried again when nobody writes.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// What the committer keeps in mind between turns.
+#[derive(Default)]
+pub(super) struct Maintenance {
+    expiry: Expiry,
+    flushed_at: UnixMillis,
+    tried_at: UnixMillis,
+    /// The log is far beyond its limit, and the warning stands.
+    is_over_limit: bool,
+}
+
+impl Maintenance {
+    /// Before the first turn: recovery has freed what had expired by then.
+    pub(super) fn after(expired_until: UnixMillis) -> Maintenance {
+        Maintenance { expiry: Expiry::after(expired_until), ..Maintenance::default() }
+    }
+
+    /// How long the committer may wait for a call.
+    pub(super) fn patience(&self, sequencer: &Sequencer) -> Duration {
+        if self.expiry.is_behind {
+            return Duration::ZERO;
+        }
+        let due_in = sequencer.accounting.wheel.next_due().map(|due| due.since(sequencer.now()));
+        let rest = Duration::from_millis(due_in.map_or(REST_MS, |due_in| due_in.min(REST_MS)));
+        match (&sequencer.log, sequencer.shared.config.sync) {
+            (Some(log), SyncMode::Every(period)) if log.has_unsynced() => {
+                let elapsed = sequencer.shared.time.monotonic().saturating_sub(sequencer.synced_at);
+                rest.min(period.saturating_sub(elapsed))
+            }
+            _ => rest,
+        }
+    }
+
+    /// Does what is due, within the budget. `is_idle`: no call was waiting.
+    pub(super) fn tend(
+        &mut self,
+        sequencer: &mut Sequencer,
+        cleaning: &mut Cleaning,
+        is_idle: bool,
+    ) {
+        let now = sequencer.now();
+        self.expiry.free_expired(&sequencer.shared, &mut sequencer.accounting, now);
+        sequencer.settle_usage();
+        if is_idle {
+            cleaning.earn_idle(sequencer);
+            cleaning.relocate(sequencer);
+            sequencer.commit();
+        }
+        Maintenance::sync_if_due(sequencer);
+        self.mark_if_due(sequencer, is_idle);
+        cleaning.clean(sequencer, is_idle);
+        sequencer.publish();
+        // Retired entries wait in batches of their thread until somebody asks for them.
+        let now = sequencer.now();
+        if now.since(self.flushed_at) >= REST_MS {
+            self.flushed_at = now;
+            let shared = &sequencer.shared;
+            shared.store.pin().flush();
+            shared.tell_holdings(&sequencer.accounting.totals.holdings);
+            self.expiry.give_memory_back(shared);
+            self.watch_log_limit(sequencer);
+        }
+    }
+
+    /// Raises a warning while the log is several segments beyond its limit: either cleaning does
+    /// not keep up, or much has died and nobody writes, so that there is no need to clean.
+    fn watch_log_limit(&mut self, sequencer: &Sequencer) {
+        let Some(log) = &sequencer.log else { return };
+        let over_bytes = log.wal.over_limit_bytes();
+        let is_over = over_bytes > LOG_OVER_SEGMENTS * sequencer.shared.config.wal.segment_size;
+        if is_over {
+            let limit_bytes = log.wal.log_limit();
+            let text = format!(
+                "the log is {over_bytes} bytes beyond its limit of {limit_bytes}; it is cleaned \
+                 while clients write"
+            );
+            if !self.is_over_limit {
+                tracing::warn!(over_bytes, limit_bytes, "the log is beyond its limit");
+            }
+            sequencer.shared.warnings.raise(Warning::LogOverLimit, text);
+        } else if self.is_over_limit {
+            sequencer.shared.warnings.lower(Warning::LogOverLimit);
+        }
+        self.is_over_limit = is_over;
+    }
+
+    fn sync_if_due(sequencer: &mut Sequencer) {
+        let SyncMode::Every(period) = sequencer.shared.config.sync else {
+            return;
+        };
+        let is_due =
+            sequencer.shared.time.monotonic().saturating_sub(sequencer.synced_at) >= period;
+        if is_due && sequencer.log.as_ref().is_some_and(LocalLog::has_unsynced) {
+            // A failure stops writes for good, which `sync` has told; there is nothing to add.
+            let _ = sequencer.sync();
+        }
+    }
+
+    /// Writes an empty frame: to keep the time in the log when something has expired that it does
+    /// not know of (promise P3), to put a frame behind the last one when nothing else will (P5),
+    /// and to notice that a full disk has space again (P6).
+    fn mark_if_due(&mut self, sequencer: &mut Sequencer, is_idle: bool) {
+        let now = sequencer.now();
+        let Sequencer { shared, log: Some(log), frame, .. } = sequencer else { return };
+        if log.wal.failure().is_some() {
+            return;
+        }
+        let log_time = UnixMillis(log.wal.last_time_ms());
+        let is_new_time =
+            self.expiry.expired_until > log_time && now.since(log_time) >= MARK_AFTER_MS;
+        let is_refusing = shared.health.is_refusing();
+        let is_retry = is_refusing && now.since(self.tried_at) >= RETRY_AFTER_MS;
+        if !(is_new_time || is_retry || is_idle && log.wants_mark) {
+            return;
+        }
+        self.tried_at = now;
+        log.wants_mark = false;
+        debug_assert!(frame.buffer.is_empty(), "a mark is a frame of its own");
+        let marked = match shared.config.sync {
+            SyncMode::Always => log.mark(now).map(|_| ()),
+            SyncMode::Every(_) | SyncMode::Never => {
+                log.wal.append(now.0, &mut frame.buffer).map(|_| ())
+            }
+        };
+        match marked {
+            Ok(()) => shared.health.note_written(),
+            Err(error) => shared.note_append_error(&error),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Why an engine cannot be opened.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::model::record::RecordError;
+use crate::model::token::RandomError;
+use crate::wal::{self, DiskError, ReadError};
+
+use super::secret::SecretError;
+
+/// Why an engine cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The configuration has mistakes; all of them.
+    #[error("{}", .0.join("; "))]
+    Config(Vec<String>),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The secret is missing or wrong.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The log cannot be read.
+    #[error("the log can't be read: {0}")]
+    Read(#[from] ReadError),
+    /// A frame holds what is not a record, though its checksum is right.
+    #[error("{file} is damaged at offset {offset}: {source}")]
+    Record {
+        /// Name of the file, within the data directory.
+        file: String,
+        /// Offset of the frame in the file, in bytes.
+        offset: u64,
+        /// What is wrong with the record.
+        source: RecordError,
+    },
+    /// The log cannot be written.
+    #[error("the log can't be opened: {0}")]
+    Wal(#[from] wal::OpenError),
+    /// There is nothing to verify.
+    #[error("{} holds no log: no file in it is named segment-….log", dir.display())]
+    NoLog {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// No thread.
+    #[error("the committer's thread can't be started: {0}")]
+    Thread(io::Error),
+}

@@ -1,0 +1,27 @@
+//! Recovery and other offline readings of a log.
+//!
+//! `open` begins an engine on the log that is there or on a new one. `replay` reads the log in
+//! order, `rebuild` makes entries of its records. `census` counts what lives (`jeton verify`),
+//! `shift` leads back a log whose time lies ahead (`jeton shift-time`).
+
+mod census;
+mod error;
+mod open;
+mod progress;
+mod rebuild;
+mod replay;
+mod secret;
+mod shift;
+
+pub use census::{Verified, verify, verify_on};
+pub use error::OpenError;
+pub(super) use open::{Recovered, open, with_storage};
+pub use progress::{NoProgress, Progress};
+pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
+pub use shift::{ShiftError, Shifted, shift_on, shift_time};
+
+#[cfg(test)]
+pub(super) use {
+    census::take,
+    rebuild::{Rebuilt, rebuild, rebuild_plainly},
+};

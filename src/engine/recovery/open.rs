@@ -1,0 +1,114 @@
+//! Recovery: an engine is opened, on the log that is there or on a new one.
+//!
+//! `super::replay` reads the log, `super::rebuild` makes entries of its records.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::{Clock, EngineTime};
+use crate::engine::clocks;
+use crate::engine::config::Config;
+use crate::engine::shared::Shared;
+use crate::engine::state::Accounting;
+use crate::failpoint;
+use crate::model::time::UnixMillis;
+use crate::model::token::{Digester, Secret};
+use crate::store::Store;
+use crate::wal::{Disk, LogId, Storage, Survey, Wal, survey};
+
+use super::error::OpenError;
+use super::progress::{Progress, threads};
+use super::rebuild::{Rebuilt, rebuild};
+use super::secret::{self, SecretError};
+
+/// What the committer begins with.
+pub(in crate::engine) struct Recovered {
+    pub(in crate::engine) shared: Arc<Shared>,
+    pub(in crate::engine) accounting: Accounting,
+    pub(in crate::engine) wal: Option<Wal>,
+    /// The latest deadline that came while the engine was down: the log does not know that time.
+    pub(in crate::engine) expired_until: UnixMillis,
+}
+
+/// Reads what is there, or begins anew.
+pub(in crate::engine) fn open(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    progress: &dyn Progress,
+) -> Result<Recovered, OpenError> {
+    let mut mistakes = Vec::new();
+    config.validate(&mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(OpenError::Config(mistakes));
+    }
+    let Some(dir) = config.data_dir.clone() else {
+        let secret = match &config.secret_file {
+            Some(file) => secret::read_guarded(file, config.permissions)?,
+            None => Secret::random()?,
+        };
+        let digester = Digester::new(&secret, &config.namespace);
+        let time = EngineTime::new(clock, UnixMillis(0), config.clock_rules());
+        let accounting = Accounting::new(time.now());
+        let shared = Arc::new(Shared::new(config, digester, Store::new(), time));
+        return Ok(Recovered { shared, accounting, wal: None, expired_until: UnixMillis(0) });
+    };
+    let storage: Arc<dyn Storage> = Arc::new(Disk::open_with(&dir, config.permissions)?);
+    open_log(config, &dir, storage, clock, progress)
+}
+
+fn open_log(
+    config: Config,
+    dir: &Path,
+    storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
+    progress: &dyn Progress,
+) -> Result<Recovered, OpenError> {
+    let survey = survey(&storage)?;
+    let given = config.secret_file.as_deref();
+    let (secret, file) = secret::load_or_create(dir, given, survey.is_some(), config.permissions)?;
+    let digester = Digester::new(&secret, &config.namespace);
+    // The log's id is made of the secret, so that a log is never read under another one.
+    let log_id = LogId(digester.secret_check());
+    if survey.as_ref().is_some_and(|survey| survey.log_id != log_id) {
+        return Err(SecretError::Wrong { dir: dir.to_owned(), file }.into());
+    }
+    with_storage(config, storage, survey, digester, clock, progress)
+}
+
+/// Opens an engine on any storage.
+pub(in crate::engine) fn with_storage(
+    config: Config,
+    storage: Arc<dyn Storage>,
+    survey: Option<Survey>,
+    digester: Digester,
+    clock: Arc<dyn Clock>,
+    progress: &dyn Progress,
+) -> Result<Recovered, OpenError> {
+    let floor =
+        survey.as_ref().map_or(UnixMillis(0), |survey| UnixMillis(survey.tail.last_time_ms));
+    let time = EngineTime::new(clock, floor, config.clock_rules());
+    let now = time.now();
+    clocks::say_at_start(&time, floor);
+    let (rebuilt, wal) = match survey {
+        None => {
+            let log_id = LogId(digester.secret_check());
+            (Rebuilt::nothing(now), Wal::create(storage, config.wal, log_id)?)
+        }
+        Some(survey) => {
+            failpoint::pass("recovery-surveyed");
+            let torn = survey.tail.torn_bytes;
+            let rebuilt = rebuild(&survey, now, threads(&config), progress)?;
+            if torn > 0 {
+                let (segment, offset) = (survey.tail.seq, survey.tail.end_offset);
+                tracing::warn!(torn, segment, offset, "cut a torn tail of so many bytes");
+            }
+            failpoint::pass("recovery-replayed");
+            (rebuilt, Wal::resume(&storage, config.wal, &survey)?)
+        }
+    };
+    let Rebuilt { store, accounting, expired_until, peak_bytes } = rebuilt;
+    let (tokens, segments, sync) = (accounting.totals.tokens, wal.segments().len(), config.sync);
+    tracing::info!(tokens, segments, ?sync, peak_bytes, "the log is open");
+    let shared = Arc::new(Shared::new(config, digester, store, time));
+    Ok(Recovered { shared, accounting, wal: Some(wal), expired_until })
+}

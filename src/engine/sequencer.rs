@@ -1,0 +1,365 @@
+//! The sequencer: gathers records into a frame, has the journal append it, applies the records in
+//! their order and notes the outcomes.
+//!
+//! It decides nothing about when: the committer says when a frame is committed. What else a frame
+//! starts with, relocated entries, comes from the cleaner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::failpoint;
+use crate::model::entry::JournalPart;
+use crate::model::record::{Record, issue_len};
+use crate::model::time::UnixMillis;
+use crate::wal::{AppendError, FrameBuffer};
+
+use super::admission::{Admitted, Standing};
+use super::batch::{Batch, Place};
+use super::clocks::ClockWatch;
+use super::config::SyncMode;
+use super::journal::{Journal, LocalLog};
+use super::op::{Op, Outcome};
+use super::quota::Quotas;
+use super::shared::Shared;
+use super::state::{Accounting, Applied, Position, apply};
+
+/// The longest body of a frame where there is no log.
+const FRAME_LEN_IN_MEMORY: usize = 4 << 20;
+/// Records applied under one guard of the store: what they replace can be freed after that.
+const RECORDS_PER_PIN: usize = 64;
+
+/// The frame that is gathered, and all that it changes when it is committed.
+pub(super) struct Sequencer<J = LocalLog> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) accounting: Accounting,
+    /// `None`: nothing is kept, and every frame is taken.
+    pub(super) log: Option<J>,
+    /// Monotonic time of the last sync.
+    pub(super) synced_at: Duration,
+    pub(super) frame: Frame,
+    pub(super) batch: Batch,
+    /// As of the begin of this turn.
+    quotas: Arc<Quotas>,
+    clocks: ClockWatch,
+    /// What the records of the current frame will do.
+    admitted: Admitted,
+    /// This turn has committed a frame already.
+    has_committed: bool,
+    /// What the cleaner has not asked about yet.
+    pub(super) since_cleaning: SinceCleaning,
+}
+
+/// A frame on its way into the journal.
+#[derive(Default)]
+pub(super) struct Frame {
+    /// Log time: engine time, as it was last looked at.
+    pub(super) log_time: UnixMillis,
+    /// Who made it.
+    pub(super) origin: Origin,
+    pub(super) buffer: FrameBuffer,
+    /// Bytes of relocated entries at the begin of the body.
+    pub(super) relocated_len: usize,
+}
+
+/// Who made a frame. One that comes from elsewhere has nobody here who waits for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This engine, for the calls of its batch.
+    #[default]
+    Here,
+}
+
+/// What was committed since the cleaner last asked.
+#[derive(Default)]
+pub(super) struct SinceCleaning {
+    /// Bytes of records that clients have written.
+    pub(super) client_bytes: u64,
+    /// A frame was lost, and what was relocated in it is not in the log.
+    pub(super) has_lost_frame: bool,
+}
+
+/// Why a frame was not committed.
+enum CommitError {
+    /// Nothing happened.
+    DiskFull,
+    /// Nothing happened, for another reason than a full disk.
+    Unavailable,
+    /// Whether it happened is known after a restart.
+    Failed,
+}
+
+impl Frame {
+    /// Bytes of the records that clients wait for.
+    pub(super) fn client_len(&self) -> usize {
+        self.buffer.body_len() - self.relocated_len
+    }
+
+    fn clear(&mut self) {
+        self.buffer.clear();
+        self.relocated_len = 0;
+    }
+}
+
+impl<J: Journal> Sequencer<J> {
+    pub(super) fn new(shared: Arc<Shared>, accounting: Accounting, log: Option<J>) -> Sequencer<J> {
+        let synced_at = shared.time.monotonic();
+        let frame = Frame { log_time: shared.time.now(), ..Frame::default() };
+        let mut sequencer = Sequencer {
+            shared,
+            accounting,
+            log,
+            synced_at,
+            frame,
+            batch: Batch::default(),
+            quotas: Arc::default(),
+            clocks: ClockWatch::default(),
+            admitted: Admitted::default(),
+            has_committed: false,
+            since_cleaning: SinceCleaning::default(),
+        };
+        sequencer.look_at_clocks();
+        sequencer
+    }
+
+    /// Engine time, as it was last looked at.
+    pub(super) fn now(&self) -> UnixMillis {
+        self.frame.log_time
+    }
+
+    /// Takes the time, and says what has changed about the clocks.
+    pub(super) fn look_at_clocks(&mut self) {
+        let is_empty = self.accounting.totals.entries == 0;
+        self.frame.log_time = self.clocks.look(&self.shared, is_empty);
+    }
+
+    /// Takes the time without a word.
+    pub(super) fn take_time(&mut self) -> UnixMillis {
+        let is_empty = self.accounting.totals.entries == 0;
+        self.frame.log_time = self.clocks.observe(&self.shared, is_empty);
+        self.frame.log_time
+    }
+
+    /// A turn begins: the quotas stand for as long as it takes.
+    pub(super) fn begin_turn(&mut self) {
+        self.has_committed = false;
+        self.quotas = self.shared.quotas();
+    }
+
+    /// A frame of this turn has been committed: those who wait for it come first.
+    pub(super) fn has_committed(&self) -> bool {
+        self.has_committed
+    }
+
+    /// Answers an operation that needs no record, and encodes any other.
+    pub(super) fn take(&mut self, place: Place, op: &Op, log_refusal: Option<Outcome>) {
+        let Sequencer { shared, accounting, quotas, admitted, clocks, .. } = self;
+        let now = self.frame.log_time;
+        let clock_refusal = || (!clocks.allows_changes()).then_some(Outcome::ClockWrong);
+        let refusal = log_refusal.or_else(clock_refusal);
+        match admitted.admit(op, Standing { shared, accounting, quotas, now, refusal }) {
+            Err(outcome) => self.batch.answer(place, outcome),
+            Ok(remembered_until) => {
+                let life_max = self.life_max(op);
+                encode(op, now, life_max, remembered_until, self.frame.buffer.writer());
+                self.batch.await_commit(place);
+            }
+        }
+    }
+
+    /// The longest life of a token, extensions included.
+    fn life_max(&self, op: &Op) -> Duration {
+        let max = self.shared.config.max_ttl;
+        let quota = self.quotas.get(&op.digest().tag());
+        quota.and_then(|quota| quota.ttl_max).map_or(max, |life| life.min(max))
+    }
+
+    /// Whether the record of `op` fits in the frame.
+    pub(super) fn has_room_for(&self, op: &Op) -> bool {
+        self.has_room(record_len(op))
+    }
+
+    /// Commits the frame if the record of `op` does not fit in it.
+    pub(super) fn make_room_for(&mut self, op: &Op) {
+        self.make_room(record_len(op));
+    }
+
+    fn has_room(&self, len: usize) -> bool {
+        let max = self.log.as_ref().map_or(FRAME_LEN_IN_MEMORY, Journal::body_len_max);
+        self.frame.buffer.body_len() + len <= max
+    }
+
+    /// Commits the current frame if a record of `len` bytes has no room in it. False if that
+    /// failed; there is room all the same.
+    pub(super) fn make_room(&mut self, len: usize) -> bool {
+        if self.has_room(len) {
+            return true;
+        }
+        let is_committed = self.commit();
+        self.look_at_clocks();
+        is_committed
+    }
+
+    /// Writes the current frame, applies its records and answers who waits for them. False if it
+    /// could not be written.
+    pub(super) fn commit(&mut self) -> bool {
+        self.admitted.clear();
+        if self.frame.buffer.is_empty() {
+            return true;
+        }
+        self.has_committed = true;
+        let logged = self.batch.take_logged();
+        let written = self.write();
+        match &written {
+            Ok(segment) => {
+                failpoint::pass("commit-before-apply");
+                self.shared.counters.carried_bytes.add(self.frame.relocated_len as u64);
+                self.since_cleaning.client_bytes += self.frame.client_len() as u64;
+                self.apply_frame(*segment, &logged);
+            }
+            Err(error) => {
+                let outcome = match error {
+                    CommitError::DiskFull => Outcome::DiskFull,
+                    CommitError::Unavailable => Outcome::LogUnavailable,
+                    CommitError::Failed => Outcome::ReadOnly,
+                };
+                for place in &logged {
+                    self.batch.answer(*place, outcome.clone());
+                }
+                self.since_cleaning.has_lost_frame = true;
+            }
+        }
+        self.batch.recycle(logged);
+        self.frame.clear();
+        self.settle_usage();
+        written.is_ok()
+    }
+
+    /// Writes the frame; where there is no space for it with what is relocated, without that.
+    fn write(&mut self) -> Result<JournalPart, CommitError> {
+        match self.append() {
+            Err(CommitError::DiskFull | CommitError::Unavailable)
+                if self.frame.relocated_len > 0 && self.frame.client_len() > 0 =>
+            {
+                self.frame.buffer.drop_front(self.frame.relocated_len);
+                self.frame.relocated_len = 0;
+                self.since_cleaning.has_lost_frame = true;
+                self.append()
+            }
+            done => done,
+        }
+    }
+
+    /// Appends the frame and makes it as durable as was asked for.
+    fn append(&mut self) -> Result<JournalPart, CommitError> {
+        let Some(log) = &mut self.log else {
+            return Ok(JournalPart(0));
+        };
+        let shared = &self.shared;
+        let segment = log.append(self.frame.log_time, &mut self.frame.buffer).map_err(|error| {
+            shared.note_append_error(&error);
+            match error {
+                AppendError::Failed(_) => CommitError::Failed,
+                AppendError::NoSpace(_) => CommitError::DiskFull,
+                AppendError::NoSegment(_) | AppendError::TooLong { .. } => CommitError::Unavailable,
+            }
+        })?;
+        shared.health.note_written();
+        shared.counters.commits.increment();
+        if shared.config.sync == SyncMode::Always {
+            self.sync().map_err(|()| CommitError::Failed)?;
+        }
+        Ok(segment)
+    }
+
+    /// Makes all that was appended durable. After a failure every waiter is told, and no sync is
+    /// ever tried again (promise P6).
+    pub(super) fn sync(&mut self) -> Result<(), ()> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let shared = &self.shared;
+        let began = shared.time.monotonic();
+        let synced = log.sync();
+        self.synced_at = shared.time.monotonic();
+        shared.timings.fsync.record(self.synced_at.saturating_sub(began));
+        synced.map_err(|failure| shared.health.fail(failure.to_string()))
+    }
+
+    /// Applies the records of the frame: first those that were relocated, for which nobody waits.
+    fn apply_frame(&mut self, segment: JournalPart, logged: &[Place]) {
+        let is_ours = self.frame.origin == Origin::Here;
+        debug_assert!(is_ours || logged.is_empty(), "nobody here waits for another's frame");
+        let (body, time) = (self.frame.buffer.body(), self.frame.log_time);
+        let at = Position { time, segment };
+        let (mut offset, mut waiting, mut count) = (0, logged.iter(), 0);
+        while offset < body.len() {
+            let pinned = self.shared.store.pin();
+            for _ in 0..RECORDS_PER_PIN {
+                if offset == body.len() {
+                    break;
+                }
+                let (record, next) = Record::decode(body, offset)
+                    .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
+                offset = next;
+                count += 1;
+                match apply(&pinned, &mut self.accounting, &record, at) {
+                    Applied::Silent => {}
+                    applied => {
+                        let outcome = self.shared.settle(&applied);
+                        if let Some(place) = waiting.next() {
+                            self.batch.answer(*place, outcome);
+                        }
+                    }
+                }
+            }
+        }
+        debug_assert!(waiting.next().is_none(), "each logged operation has its record");
+        self.shared.counters.records.add(count);
+    }
+
+    /// Tells the journal what lives in which of its parts.
+    pub(super) fn settle_usage(&mut self) {
+        let usage = &mut self.accounting.totals.usage;
+        let Some(log) = &mut self.log else {
+            return usage.clear();
+        };
+        for (part, usage) in usage.drain() {
+            log.note_usage(part, &usage);
+        }
+    }
+}
+
+fn record_len(op: &Op) -> usize {
+    match op {
+        Op::Issue { payload, .. } => issue_len(payload.len()),
+        // The longest of the others, an Extend.
+        Op::Consume { .. } | Op::Extend { .. } | Op::Revoke { .. } => 64,
+    }
+}
+
+fn encode(
+    op: &Op,
+    now: UnixMillis,
+    life_max: Duration,
+    remembered_until: Option<UnixMillis>,
+    out: &mut Vec<u8>,
+) {
+    let record = match op {
+        Op::Issue { digest, payload, ttl, uses, peek, derived } => Record::Issue {
+            digest: *digest,
+            deadline: now.plus(*ttl),
+            uses: *uses,
+            peek: *peek,
+            derived: *derived,
+            payload,
+        },
+        Op::Consume { digest, key } => {
+            Record::Consume { digest: *digest, key: *key, remembered_until }
+        }
+        Op::Extend { digest, ttl } => Record::Extend {
+            digest: *digest,
+            deadline: now.plus(*ttl),
+            life_ms_max: life_max.as_millis() as u64,
+        },
+        Op::Revoke { digest } => Record::Revoke { digest: *digest },
+    };
+    record.encode(out);
+}

@@ -1,0 +1,240 @@
+//! `apply`: the one place where a record changes the store.
+//!
+//! Live changes, recovery and, later, a replicated log all go through it. It is total and
+//! deterministic: the outcome depends on the record, the log time of its frame and the entries
+//! that live at that time, on no clock and no I/O. Who wins is decided here, in log order.
+//!
+//! Two rules make a replay that begins at any oldest segment give the same living entries: a
+//! record about an unknown entry changes nothing that lives, and a Carry is a whole entry and takes
+//! the place of what is there. The third, about what is left of a consumed token, is in `trace`.
+
+use crate::model::entry::{Entry, Parts};
+use crate::model::record::Record;
+use crate::model::time::UnixMillis;
+use crate::model::token::{ConsumeKey, Digest, Prefix};
+use crate::store::Pinned;
+use crate::timer_wheel::Verdict;
+
+use super::accounting::{Accounting, Totals, log_bytes, put, remove};
+use super::applied::{Applied, Position};
+use super::trace::{is_trace, leave_trace, trace};
+
+/// Applies a record.
+pub fn apply<'g>(
+    store: &'g Pinned<'_>,
+    accounting: &mut Accounting,
+    record: &Record<'_>,
+    at: Position,
+) -> Applied<'g> {
+    match *record {
+        Record::Issue { digest, deadline, uses, peek, derived, payload } => {
+            let parts = Parts {
+                payload,
+                deadline,
+                issued_at: at.time,
+                uses_left: uses,
+                uses_total: uses,
+                peek,
+                derived,
+                keys: &[],
+            };
+            issue(store, accounting, digest, &parts, at)
+        }
+        Record::Carry { digest, parts, keys } => {
+            let keys: Vec<ConsumeKey> = keys.iter().collect();
+            carry(store, accounting, digest, &Parts { keys: &keys, ..parts }, at);
+            Applied::Silent
+        }
+        Record::Consume { digest, key, remembered_until } => {
+            let until = remembered_until.filter(|until| *until > at.time);
+            consume(store, accounting, digest, key, until, at)
+        }
+        Record::Extend { digest, deadline, life_ms_max } => {
+            extend(store, accounting, &digest, deadline, life_ms_max, at)
+        }
+        Record::Revoke { digest } => {
+            // What was consumed stays: an order that was paid is not issued again.
+            let was_alive = store.get(&digest).is_some_and(|entry| entry.is_alive(at.time));
+            if was_alive {
+                remove(store, &mut accounting.totals, &digest);
+            }
+            Applied::Revoked { was_alive }
+        }
+        Record::Time => Applied::Silent,
+    }
+}
+
+/// What must be the same for two issues of one reference or key to be the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// What the token stands for.
+    pub payload: &'a [u8],
+    /// Uses as issued.
+    pub uses: u32,
+    /// May be resolved without being consumed.
+    pub peek: bool,
+}
+
+/// What an issue would come to, or nothing if it would win.
+pub fn issue_refused(
+    store: &Pinned<'_>,
+    digest: &Digest,
+    content: &Content<'_>,
+    now: UnixMillis,
+) -> Option<Applied<'static>> {
+    let entry = store.get(digest)?;
+    if entry.is_expired(now) || is_trace(entry) {
+        None
+    } else if entry.is_consumed() {
+        Some(Applied::AlreadyConsumed)
+    } else if entry.payload() == content.payload
+        && entry.uses_total() == content.uses
+        && entry.peek() == content.peek
+    {
+        Some(Applied::Exists { deadline: entry.deadline() })
+    } else {
+        Some(Applied::Conflict)
+    }
+}
+
+/// What a consume would come to, or nothing if it would take a use.
+pub fn consume_refused<'g>(
+    store: &'g Pinned<'_>,
+    digest: &Digest,
+    key: Option<&ConsumeKey>,
+    now: UnixMillis,
+) -> Option<Applied<'g>> {
+    match store.get(digest) {
+        None => Some(Applied::NotFound { replay: false }),
+        Some(entry) if entry.is_expired(now) => Some(Applied::NotFound { replay: false }),
+        Some(entry) if key.is_some_and(|key| entry.has_key(key)) => {
+            Some(Applied::Replayed { payload: entry.payload() })
+        }
+        Some(entry) if entry.is_consumed() => Some(Applied::NotFound { replay: true }),
+        Some(_) => None,
+    }
+}
+
+/// What becomes of a timer whose time has come: entries that are due are freed. Not a record:
+/// nobody can see the difference between an entry that has expired and none.
+pub fn expire(store: &Pinned<'_>, totals: &mut Totals, timer: Prefix, now: UnixMillis) -> Verdict {
+    // Two digests may begin alike, and share their timers: whichever are due go together, and the
+    // timer stays for what is not.
+    while let Some((digest, entry)) = store.find(timer) {
+        if !entry.is_expired(now) {
+            return Verdict::Again(entry.deadline());
+        }
+        let digest = *digest;
+        remove(store, totals, &digest);
+    }
+    Verdict::Done
+}
+
+fn issue(
+    store: &Pinned<'_>,
+    accounting: &mut Accounting,
+    digest: Digest,
+    parts: &Parts<'_>,
+    at: Position,
+) -> Applied<'static> {
+    let content = Content { payload: parts.payload, uses: parts.uses_total, peek: parts.peek };
+    if let Some(refused) = issue_refused(store, &digest, &content, at.time) {
+        return refused;
+    }
+    put(store, accounting, digest, Entry::new(parts, at.segment));
+    Applied::Issued { deadline: parts.deadline }
+}
+
+fn carry(
+    store: &Pinned<'_>,
+    accounting: &mut Accounting,
+    digest: Digest,
+    parts: &Parts<'_>,
+    at: Position,
+) {
+    match store.get(&digest) {
+        // Live, the entry is as it was a moment ago, when the Carry was written: only where it
+        // stands in the log has changed.
+        Some(entry) if is_same(entry, parts) => {
+            let bytes = log_bytes(entry);
+            accounting.totals.usage.entry(entry.segment()).or_default().live_bytes -= bytes;
+            entry.set_segment(at.segment);
+            let usage = accounting.totals.usage.entry(at.segment).or_default();
+            usage.live_bytes += bytes;
+            usage.latest_deadline = usage.latest_deadline.max(entry.deadline());
+        }
+        _ => put(store, accounting, digest, Entry::new(parts, at.segment)),
+    }
+}
+
+fn is_same(entry: &Entry, parts: &Parts<'_>) -> bool {
+    let own = entry.parts();
+    own.deadline == parts.deadline
+        && own.issued_at == parts.issued_at
+        && own.uses_left == parts.uses_left
+        && own.keys == parts.keys
+        && own.derived == parts.derived
+        && own.peek == parts.peek
+        && own.payload == parts.payload
+}
+
+fn consume<'g>(
+    store: &'g Pinned<'_>,
+    accounting: &mut Accounting,
+    digest: Digest,
+    key: Option<ConsumeKey>,
+    remembered_until: Option<UnixMillis>,
+    at: Position,
+) -> Applied<'g> {
+    if let Some(refused) = consume_refused(store, &digest, key.as_ref(), at.time) {
+        // In a replay that begins behind its Issue.
+        if let (None, Some(until)) = (store.get(&digest), remembered_until) {
+            put(store, accounting, digest, trace(until, at));
+        }
+        return refused;
+    }
+    let Some(entry) = store.get(&digest) else {
+        return Applied::NotFound { replay: false };
+    };
+    let left = entry.uses_left() - 1;
+    if left > 0 && entry.take_use(key.as_ref()) {
+        accounting.totals.note_key(entry, key.is_some());
+        return Applied::Consumed { payload: entry.payload() };
+    }
+    if left == 0 && key.is_none() && entry.keys().is_empty() && !entry.is_derived() {
+        return leave_trace(store, accounting, digest, remembered_until, at);
+    }
+    let mut keys = entry.keys().to_vec();
+    keys.extend(key);
+    // The payload of a consumed token is kept only as long as a retry can ask for it.
+    let payload = if left == 0 && keys.is_empty() { &[] } else { entry.payload() };
+    let parts = Parts { payload, uses_left: left, keys: &keys, ..entry.parts() };
+    let successor = Entry::new(&parts, entry.segment());
+    accounting.totals.replace(&digest, entry, &successor);
+    match store.insert(digest, successor) {
+        Some(before) => {
+            accounting.totals.retire(store, before);
+            Applied::Consumed { payload: before.payload() }
+        }
+        None => Applied::NotFound { replay: false },
+    }
+}
+
+fn extend(
+    store: &Pinned<'_>,
+    accounting: &mut Accounting,
+    digest: &Digest,
+    deadline: UnixMillis,
+    life_ms_max: u64,
+    at: Position,
+) -> Applied<'static> {
+    let Some(entry) = store.get(digest).filter(|entry| entry.is_alive(at.time)) else {
+        return Applied::NotFound { replay: false };
+    };
+    let latest = UnixMillis(entry.issued_at().0.saturating_add(life_ms_max)).min(UnixMillis::MAX);
+    let deadline = deadline.min(latest).max(entry.deadline());
+    entry.set_deadline(deadline);
+    let usage = accounting.totals.usage.entry(entry.segment()).or_default();
+    usage.latest_deadline = usage.latest_deadline.max(deadline);
+    Applied::Extended { deadline }
+}

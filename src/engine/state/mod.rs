@@ -1,0 +1,13 @@
+//! The state of an engine: entries in the store, and the accounting of all of them together. Only
+//! [`apply`] changes it, in the order of the log, and [`expire`] frees what nobody can see.
+
+mod accounting;
+mod applied;
+mod apply;
+mod trace;
+
+pub use accounting::{Accounting, Holding, Totals, Usage, must_be_carried};
+pub use applied::{Applied, Position};
+pub use apply::{Content, apply, consume_refused, expire, issue_refused};
+pub use trace::forget;
+pub(super) use trace::is_trace;
