@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use jeton::engine::{Config, Engine, Outcome};
-use jeton::http::{self, Server, listen};
+use jeton::http::server::listen;
+use jeton::http::{self, Server};
 use jeton::model::token::Token;
 
 use support::{BATCH_LEN, Random, calls};

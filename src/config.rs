@@ -22,10 +22,10 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use crate::http::guard::MissLimits;
-use crate::http::listen::ListenAddress;
-use crate::http::quota::NamespaceLimits;
-use crate::http::web::Web;
+use crate::http::callers::browser::Web;
+use crate::http::callers::miss_limiter::MissLimits;
+use crate::http::callers::quotas::NamespaceLimits;
+use crate::http::server::listen::ListenAddress;
 use crate::permissions::Strictness;
 use crate::tls::TlsFiles;
 use crate::{engine, http, wal};

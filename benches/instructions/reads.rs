@@ -2,7 +2,7 @@
 //! bytes of a request.
 
 use jeton::engine::stepped::Stepped;
-use jeton::http::loose::Loose;
+use jeton::http::h1::detached::Loose;
 use jeton::model::entry::{Entry, JournalPart, Parts};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digest, Token};

@@ -6,7 +6,8 @@
 use std::fmt;
 
 use jeton::engine::{Config, Engine};
-use jeton::http::{self, Server, listen};
+use jeton::http::server::listen;
+use jeton::http::{self, Server};
 use tempfile::TempDir;
 
 use crate::Outcome;

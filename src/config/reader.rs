@@ -11,10 +11,10 @@ use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use super::LogFormat;
 use crate::engine::SyncMode;
-use crate::http::access::Anonymous;
-use crate::http::json::{Written, duration};
-use crate::http::listen::ListenAddress;
-use crate::http::quota::NamespaceLimits;
+use crate::http::api::json::{Written, duration};
+use crate::http::callers::authentication::Anonymous;
+use crate::http::callers::quotas::NamespaceLimits;
+use crate::http::server::listen::ListenAddress;
 use crate::model::rate_limit::RATE_MAX;
 use crate::model::scope::{Scope, Scopes};
 use crate::permissions::Strictness;

@@ -1,32 +1,17 @@
 //! HTTP: the data listener and the admin listener.
 //!
-//! ```text
-//! listen   sockets, one for each worker
-//! worker   a thread: accepts, sweeps, drains
-//! conn     one connection: socket ↔ buffers ↔ hyper, in an order that bounds memory
-//! tls      what is agreed on before, where TLS is spoken
-//! pipe     the two buffers, and hyper's own refusals replaced
-//! gate     lets through to hyper what has one reading; strict says what has
-//! sweep    time limits of all connections of a worker
-//! budget   memory that clients can make us hold, and everybody's share of it
-//! outgoing, window   answers on their way, and who takes nothing of them
-//! service  checks, routes, one exchange
-//! head     which host a request is for; web: which pages of a browser may ask
-//! access   the key of a request, and what it may do
-//! quota    what a namespace may use; guard, strangers: who asks for what is unknown
-//! route    path → what it names
-//! body     gathers a body
-//! json, list               strict reading
-//! issue, resolve, consume, extend, revoke, status   one file for each operation
-//! offer    an issue whose name is taken: compares by value
-//! trail    what the audit log will say of a request
-//! respond  answers and problem documents; refusal: those of the engine
-//! counters, namespaces, admin, exposition   what is measured, and where it is shown
-//! openapi  the description of the contract, as it is served
-//! ```
+//! | folder | what |
+//! |---|---|
+//! | `server` | sockets, workers, connections, TLS, time limits, the memory budget |
+//! | `h1` | HTTP/1.1 before hyper: what has one reading, and the hot path of a resolve |
+//! | `h2` | windows of HTTP/2 connections |
+//! | `api` | paths, bodies, JSON, answers, problem documents; one exchange |
+//! | `ops` | one file for each operation |
+//! | `callers` | keys, the limit of misses, quotas, pages in browsers, the audit trail |
+//! | `admin` | the admin listener: metrics, statistics, backups, the API's description |
 //!
 //! How a resolve travels: the worker's epoll wakes the connection, which reads once into its input;
-//! hyper parses; `service` matches the path's bytes, hashes the token, looks it up, and copies the
+//! hyper parses; `api::exchange` matches the path's bytes, hashes the token, looks it up, and copies the
 //! payload into the answer; hyper appends it to the output; the connection writes the output once
 //! hyper has nothing more to do. No lock, no channel, no wait, no timer.
 //!
@@ -64,61 +49,27 @@ use crate::model::entry::PAYLOAD_LEN_MAX;
 use crate::model::namespace::Namespace;
 use crate::tls::Tls;
 
-pub mod access;
 pub mod admin;
-mod backup;
-mod body;
-mod budget;
-mod conn;
-mod consume;
+pub(crate) mod api;
+pub mod callers;
 pub mod counters;
-mod exposition;
-mod extend;
-mod gate;
-pub mod guard;
-mod head;
-mod issue;
-pub(crate) mod json;
-mod lane;
-mod list;
-pub mod listen;
 #[doc(hidden)]
-pub mod loose;
-mod namespaces;
-mod offer;
-mod openapi;
-mod outgoing;
-mod payload;
-mod pipe;
-pub mod quota;
-mod refusal;
-mod resolve;
-mod respond;
-mod revoke;
-mod route;
-mod service;
-mod socket_file;
-mod status;
-mod strangers;
-mod strict;
-mod sweep;
+pub mod h1;
+mod h2;
+mod ops;
+pub mod server;
 #[cfg(test)]
 mod tests;
-mod tls;
-mod trail;
-pub mod web;
-mod window;
-mod worker;
 
-use access::Anonymous;
-use budget::Budget;
+use callers::authentication::Anonymous;
+use callers::browser::Web;
+use callers::miss_limiter::{Guard, MissLimits};
+use callers::quotas::Quotas;
 use counters::{Counters, Totals};
-use guard::{Guard, MissLimits};
-use listen::{ListenAddress, Listeners};
-use quota::Quotas;
-use resolve::ANSWER_LEN_MAX;
-use web::Web;
-use worker::Common;
+use ops::resolve::ANSWER_LEN_MAX;
+use server::listen::{ListenAddress, Listeners};
+use server::memory_budget::Budget;
+use server::worker::Common;
 
 /// The most tokens that `--max-batch` can allow.
 const BATCH_MAX: usize = 100_000;
@@ -417,7 +368,7 @@ impl Server {
             let stopped = stopped.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("jeton-worker-{number}"))
-                .spawn(move || worker::run(listeners, &common, counters, stopped))?;
+                .spawn(move || server::worker::run(listeners, &common, counters, stopped))?;
             server.threads.push(thread);
         }
         Ok(server)

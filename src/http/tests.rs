@@ -15,7 +15,7 @@ fn serve(change: impl FnOnce(&mut Config)) -> (Engine, Server) {
     let engine = Engine::open(engine::Config::memory_only()).unwrap();
     let mut config = Config { workers: 1, ..Config::default() };
     change(&mut config);
-    let listeners = listen::bind(&"127.0.0.1:0".parse().unwrap(), config.workers).unwrap();
+    let listeners = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), config.workers).unwrap();
     let server = Server::start(&engine, &config, listeners).unwrap();
     (engine, server)
 }
@@ -153,9 +153,9 @@ fn stopping_closes_idle_connections() {
 
 #[test]
 fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_workers() {
-    let mut data = listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let mut data = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let address = data[0].address().socket().unwrap();
-    let own = listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let own = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let (early, limits) = (data[0].try_clone().unwrap(), Limits::default());
     let admin = admin::Admin::start(own, early, false, Web::default(), None, limits).unwrap();
     let ask = || {
@@ -206,9 +206,9 @@ fn tls(dir: &std::path::Path) -> (Tls, Arc<rustls::ClientConfig>) {
 fn while_the_log_is_read_a_tls_listener_says_so_over_tls() {
     let dir = tempfile::tempdir().unwrap();
     let (tls, client) = tls(dir.path());
-    let data = listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let data = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let address = data.address().socket().unwrap();
-    let own = listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let own = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let (web, limits) = (Web::default(), Limits::default());
     let admin = admin::Admin::start(own, data, false, web, Some(tls), limits).unwrap();
     let socket = || {

@@ -12,17 +12,17 @@ use http_body_util::Full;
 use super::{TEXT, UNIX_PEER, View, text};
 use crate::audit::{self, Permit};
 use crate::engine::Engine;
-use crate::http::access::bearer;
-use crate::http::head;
-use crate::http::respond::Problem;
-use crate::http::web::{Refused, Sender, is_navigation};
+use crate::http::api::request_head;
+use crate::http::api::response::Problem;
+use crate::http::callers::authentication::bearer;
+use crate::http::callers::browser::{Refused, Sender, is_navigation};
 use crate::keys::{Access, Table};
 use crate::model::scope::{Scope, Scopes};
 use crate::model::time::UnixMillis;
 use crate::tls::Peer;
 
 /// What comes from a page of another site is refused where the request shows no key, as on the data
-/// listener (see [`crate::http::web`]). Otherwise the origin of a page that may read the answer.
+/// listener (see [`crate::http::callers::browser`]). Otherwise the origin of a page that may read the answer.
 pub(super) fn page<B>(
     request: &Request<B>,
     address: SocketAddr,
@@ -32,7 +32,7 @@ pub(super) fn page<B>(
     if is_open(path) {
         return Ok(None);
     }
-    let host = head::host(request.uri(), request.version(), headers)?;
+    let host = request_head::host(request.uri(), request.version(), headers)?;
     let refuse = |refused: Refused| {
         let now = view.engine.get().map(Engine::now).unwrap_or_default();
         view.web.log(refused, now);

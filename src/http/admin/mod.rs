@@ -8,7 +8,11 @@
 //! `seats` is who has a place and for how long, `entrance` who may ask, `answers` what they get.
 
 mod answers;
+pub(in crate::http) mod backup;
 mod entrance;
+pub(in crate::http) mod exposition;
+pub(in crate::http) mod namespaces;
+pub(in crate::http) mod openapi;
 mod seats;
 
 use std::collections::BTreeMap;
@@ -34,12 +38,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::listen::{Accepted, Listener, Listeners};
-use super::respond::Problem;
-use super::tls::{self, Opened};
-use super::web::Web;
-use super::{Gauges, Limits, backup, head, respond};
+use super::{Gauges, Limits};
 use crate::engine::Engine;
+use crate::http::api::response::Problem;
+use crate::http::api::{request_head, response};
+use crate::http::callers::browser::Web;
+use crate::http::server::listen::{Accepted, Listener, Listeners};
+use crate::http::server::tls::{self, Opened};
 use crate::keys::Keys;
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
@@ -192,7 +197,7 @@ async fn accept<F>(
             Ok(accepted) => {
                 match seats.take() {
                     Some(seat) => take_on(handle(accepted, seat.clone()), seat),
-                    None => drop(accepted.try_write(&respond::TOO_MANY_CONNECTIONS)),
+                    None => drop(accepted.try_write(&response::TOO_MANY_CONNECTIONS)),
                 }
                 // Those that are there already ask before others may take their places.
                 yield_now().await;
@@ -218,7 +223,7 @@ fn take_on(handled: impl Future<Output = ()> + 'static, seat: Rc<Seat>) {
 /// Reads what the client wanted, as far as it comes, and tells it to come again.
 async fn turn_away(accepted: Accepted, tls: Option<Tls>) {
     let whole = async {
-        let mut answer: &[u8] = &respond::RECOVERING;
+        let mut answer: &[u8] = &response::RECOVERING;
         let mut socket: Box<dyn Stream> = match (accepted, tls) {
             (Accepted::Unix(socket), _) => Box::new(socket),
             (Accepted::Tcp(socket, _), None) => Box::new(socket),
@@ -226,7 +231,7 @@ async fn turn_away(accepted: Accepted, tls: Option<Tls>) {
                 match tls::open(socket, tls.data(), |socket| socket).await? {
                     Opened::Tls(stream) => stream,
                     Opened::Plain(socket) => {
-                        answer = &respond::SPEAKS_TLS;
+                        answer = &response::SPEAKS_TLS;
                         Box::new(socket)
                     }
                 }
@@ -285,7 +290,7 @@ async fn speaks_tls(mut socket: TcpStream) {
     let whole = async {
         // What it has sent so far: a socket that is closed over unread bytes loses the answer.
         let _ = socket.read(&mut [0; 2048]).await?;
-        socket.write_all(&respond::SPEAKS_TLS).await?;
+        socket.write_all(&response::SPEAKS_TLS).await?;
         socket.shutdown().await
     };
     let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
@@ -311,7 +316,7 @@ async fn serve_stream(
             (Err(Problem { status, detail, .. }), _) => {
                 (Some(text(status, TEXT, format!("{detail}\n"))), None)
             }
-            (Ok(Some(origin)), _) if head::is_preflight(method, request.headers()) => {
+            (Ok(Some(origin)), _) if request_head::is_preflight(method, request.headers()) => {
                 (Some(preflight(request.headers())), Some(origin))
             }
             (Ok(_), true) if request.headers().contains_key(ORIGIN) => {
@@ -332,7 +337,7 @@ async fn serve_stream(
             let seated = |body| Seated::new(body, seat.clone());
             if let Some(mut response) = response {
                 if let Some(origin) = origin {
-                    head::readable_by(origin, response.headers_mut());
+                    request_head::readable_by(origin, response.headers_mut());
                 }
                 return Ok::<_, Infallible>(response.map(|body| seated(Either::Left(body))));
             }
@@ -360,7 +365,7 @@ async fn serve_stream(
 fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::NO_CONTENT, TEXT, Bytes::new());
     response.headers_mut().remove(CONTENT_TYPE);
-    head::grant("GET, HEAD", asked, response.headers_mut());
+    request_head::grant("GET, HEAD", asked, response.headers_mut());
     response
 }
 
@@ -370,6 +375,6 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, respond::NO_SNIFF);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, response::NO_SNIFF);
     response
 }

@@ -8,7 +8,7 @@ use jeton::clock::ManualClock;
 use jeton::engine::Op;
 use jeton::engine::stepped::Stepped;
 use jeton::http::Config;
-use jeton::http::loose::{Heard, Talk, converse};
+use jeton::http::h1::detached::{Heard, Talk, converse};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digester, Secret, Token};
 

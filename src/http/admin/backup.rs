@@ -1,0 +1,163 @@
+//! `POST /v1/backup` on the admin listener: a backup as one answer.
+//!
+//! The body is the [head](crate::engine::BackupHead) as one line of JSON, and then the bytes of
+//! its files, one behind the other, as many of each as the head says. The length of all of it is
+//! told before, so a client knows by HTTP alone whether it has got everything; an answer that
+//! cannot be finished ends with its connection.
+//!
+//! A piece is read only when the one before the last was taken by the socket: three pieces of
+//! 256 KiB are in memory at most. A client that takes nothing for 60 seconds is given up, with its
+//! connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::spawn_blocking;
+
+use crate::engine::{Backup, BackupError, Engine, STALLED_AFTER};
+use crate::http::api::response::NO_SNIFF;
+
+/// Where it is asked for.
+pub(in crate::http) const PATH: &str = "/v1/backup";
+/// Kind of the body.
+const KIND: HeaderValue = HeaderValue::from_static("application/vnd.jeton.backup");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Pieces that wait for the socket.
+const PIECES_AHEAD: usize = 1;
+
+/// An answer of the admin listener.
+pub(in crate::http) type AdminBody = Either<Full<Bytes>, Pieces>;
+
+/// The body, piece by piece as it is read.
+pub(in crate::http) struct Pieces {
+    pieces: Receiver<Result<Bytes, BackupError>>,
+    left: u64,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = BackupError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BackupError>>> {
+        self.pieces.poll_recv(context).map(|piece| {
+            let piece = piece?;
+            if let Ok(bytes) = &piece {
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+            }
+            Some(piece.map(Frame::data))
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Begins a backup and answers with it. `given_up` is notified when the client takes nothing.
+pub(in crate::http) async fn answer(
+    engine: Option<Engine>,
+    given_up: Arc<Notify>,
+) -> Response<AdminBody> {
+    let Some(engine) = engine else {
+        let reason = "recovering: the log is being read";
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, reason);
+    };
+    let begun = spawn_blocking(move || engine.backup()).await;
+    match begun.unwrap_or(Err(BackupError::Closed)) {
+        Ok(backup) => stream(backup, given_up),
+        Err(error) => refusal(status_of(&error), &error.to_string()),
+    }
+}
+
+fn status_of(error: &BackupError) -> StatusCode {
+    match error {
+        BackupError::NoLog | BackupError::Running => StatusCode::CONFLICT,
+        BackupError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        BackupError::Busy
+        | BackupError::Failed
+        | BackupError::Unavailable(_)
+        | BackupError::Closed
+        | BackupError::Lost
+        | BackupError::Read { .. } => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// What a status means, in the words of the audit log.
+pub(in crate::http) fn meaning(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::OK => "ok",
+        StatusCode::CONFLICT => "conflict",
+        StatusCode::INSUFFICIENT_STORAGE => "disk_full",
+        _ => "unavailable",
+    }
+}
+
+fn refusal(status: StatusCode, reason: &str) -> Response<AdminBody> {
+    let mut response = Response::new(Either::Left(Full::from(format!("{reason}\n"))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, TEXT);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn stream(backup: Backup, given_up: Arc<Notify>) -> Response<AdminBody> {
+    // Strings and numbers always serialize.
+    let mut head = serde_json::to_vec(backup.head()).unwrap_or_default();
+    head.push(b'\n');
+    let left = head.len() as u64 + backup.bytes();
+    let (sender, pieces) = channel(PIECES_AHEAD);
+    tokio::spawn(feed(backup, head.into(), sender, given_up));
+    let mut response = Response::new(Either::Right(Pieces { pieces, left }));
+    response.headers_mut().insert(CONTENT_TYPE, KIND);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+    response
+}
+
+/// Reads the backup as fast as it is taken. Ends, and lets go of it, when nobody takes it.
+async fn feed(
+    backup: Backup,
+    head: Bytes,
+    pieces: Sender<Result<Bytes, BackupError>>,
+    given_up: Arc<Notify>,
+) {
+    let mut backup = Some(backup);
+    let mut piece = Ok(head);
+    loop {
+        let is_last = piece.is_err();
+        if let Err(error) = &piece {
+            tracing::warn!(%error, "a backup breaks off");
+        }
+        if pieces.send_timeout(piece, STALLED_AFTER).await.is_err() {
+            // The connection may be gone already; then nobody hears it.
+            return given_up.notify_one();
+        }
+        let Some(mut reading) = backup.take().filter(|_| !is_last) else { return };
+        // Reading a file may block, and this thread answers everybody.
+        let read = spawn_blocking(move || (reading.read(), reading)).await;
+        let Ok((read, reading)) = read else { return };
+        piece = match read {
+            Ok(Some(bytes)) => Ok(bytes.into()),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        backup = Some(reading);
+    }
+}

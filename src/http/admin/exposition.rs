@@ -1,0 +1,304 @@
+//! `/metrics`: what the engine and the workers measure, in the text format of Prometheus.
+//!
+//! Every label has a fixed or bounded set of values, so that no client can make the exposition
+//! grow.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::namespaces::Told;
+use crate::audit;
+use crate::build_info;
+use crate::engine::Stats;
+use crate::http::Gauges;
+use crate::http::counters::{CLASSES, OPERATIONS, Totals};
+use crate::model::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
+use crate::model::time::UnixMillis;
+use crate::warning::Warning;
+
+/// One reading of everything.
+#[derive(Debug)]
+pub(in crate::http) struct Reading {
+    pub(in crate::http) stats: Option<Stats>,
+    pub(in crate::http) totals: Totals,
+    pub(in crate::http) connections: usize,
+    pub(in crate::http) inflight_bytes: usize,
+    pub(in crate::http) misses_refused: u64,
+    pub(in crate::http) audited: Option<audit::Stats>,
+    pub(in crate::http) namespaces: Vec<Told>,
+    pub(in crate::http) warnings: Vec<Warning>,
+    pub(in crate::http) is_ready: bool,
+    pub(in crate::http) started_at: Option<UnixMillis>,
+}
+
+impl Reading {
+    pub(in crate::http) fn new(
+        stats: Option<Stats>,
+        gauges: Option<&Gauges>,
+        is_ready: bool,
+    ) -> Reading {
+        Reading {
+            stats,
+            totals: gauges.map(Gauges::totals).unwrap_or_default(),
+            connections: gauges.map_or(0, Gauges::connections),
+            inflight_bytes: gauges.map_or(0, Gauges::inflight_bytes),
+            misses_refused: gauges.map_or(0, Gauges::misses_refused),
+            audited: gauges.and_then(Gauges::audited),
+            namespaces: Vec::new(),
+            warnings: Vec::new(),
+            is_ready,
+            started_at: None,
+        }
+    }
+
+    /// The whole exposition.
+    pub(in crate::http) fn expose(self) -> Result<String, fmt::Error> {
+        let mut registry = Registry::with_prefix("jeton");
+        registry.register_collector(Box::new(self));
+        let mut text = String::with_capacity(16 * 1024);
+        text::encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+impl Collector for Reading {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet(&mut encoder);
+        sheet.build(self.started_at)?;
+        sheet.gauge("ready", "1 where changes are taken", u64::from(self.is_ready))?;
+        sheet.warnings(&self.warnings)?;
+        self.encode_http(&mut sheet)?;
+        sheet.namespaces(&self.namespaces)?;
+        match &self.stats {
+            Some(stats) => encode_engine(&mut sheet, stats),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Reading {
+    fn encode_audit(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        let Some(audited) = &self.audited else { return Ok(()) };
+        let failing = u64::from(audited.is_failing);
+        sheet.gauge("audit_failing", "1 where the audit log cannot be written", failing)?;
+        sheet.counter("audit_lines", "Lines written to the audit log", audited.lines)?;
+        sheet.counter("audit_dropped", "Events without a line in it", audited.dropped)?;
+        let (lines, dropped) = (audited.refused_lines, audited.refused_dropped);
+        sheet.counter("audit_refused_lines", "Lines of what was refused or missed", lines)?;
+        sheet.counter("audit_refused_dropped", "Such events without a line", dropped)?;
+        let Some(free_bytes) = audited.free_bytes else { return Ok(()) };
+        sheet.gauge("audit_disk_free_bytes", "Free on the disk of the audit log", free_bytes)
+    }
+
+    fn encode_http(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        let totals = &self.totals;
+        sheet.gauge("http_connections", "Connections open", self.connections as u64)?;
+        sheet.gauge(
+            "http_inflight_bytes",
+            "Bytes of large bodies and answers held for clients",
+            self.inflight_bytes as u64,
+        )?;
+        for (name, help, value) in [
+            ("http_connections_accepted", "Connections accepted", totals.accepted),
+            ("http_connections_refused", "Connections refused for their number", totals.refused),
+            ("http_accept_errors", "Failures to accept a connection", totals.accept_errors),
+            ("http_received_bytes", "Bytes read from clients", totals.bytes_in),
+            ("http_sent_bytes", "Bytes sent to clients", totals.bytes_out),
+            ("misses_refused", "Requests refused after too many misses", self.misses_refused),
+            (
+                "log_lines_dropped",
+                "Log lines that standard error did not take",
+                LOG_LINES_DROPPED.get(),
+            ),
+        ] {
+            sheet.counter(name, help, value)?;
+        }
+        self.encode_audit(sheet)?;
+        sheet.requests(totals)
+    }
+}
+
+fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
+    encode_gauges(sheet, stats)?;
+    encode_counters(sheet, stats)?;
+    for (name, help, summary) in [
+        ("expiry_lag_seconds", "From a deadline until the memory was freed", &stats.expiry_lag),
+        (
+            "commit_seconds",
+            "From the begin of a commit until its waiters were woken",
+            &stats.commit_latency,
+        ),
+        ("fsync_seconds", "Of a sync alone", &stats.fsync_latency),
+    ] {
+        sheet.histogram(name, help, summary)?;
+    }
+    Ok(())
+}
+
+fn encode_gauges(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
+    let log = &stats.log;
+    for (name, help, value) in [
+        ("tokens", "Tokens with a use left", stats.tokens),
+        ("entries", "Entries, consumed ones included", stats.entries),
+        ("memory_bytes", "Memory of all entries", stats.bytes),
+        ("timers", "Timers in the wheel", stats.timers),
+        ("queued_calls", "Calls that wait for the committer", stats.queued),
+        ("lsn", "The end of the log", stats.lsn),
+        ("durable_lsn", "Everything before it is durable", stats.durable_lsn),
+        ("clock_skew_milliseconds", "Engine time ahead of the wall clock", stats.clock_skew_ms),
+        (
+            "clock_held_milliseconds",
+            "Wall clock ahead of engine time: a step that is not followed yet",
+            stats.clock_held_ms,
+        ),
+        (
+            "backup_running",
+            "1 while a backup is read: no segment is released",
+            u64::from(stats.backup_running),
+        ),
+        ("log_bytes", "Bytes of all segment files", log.bytes),
+        ("log_living_bytes", "Bytes of what lives in the log", log.living_bytes),
+        ("log_dead_bytes", "Bytes of what is dead or unused", log.dead_bytes),
+        ("log_limit_bytes", "Bytes from which on the log is cleaned", log.limit_bytes),
+        (
+            "log_over_limit_bytes",
+            "Bytes by which the log is longer than that",
+            log.over_limit_bytes,
+        ),
+        ("log_segments", "Segment files in use", log.segments),
+    ] {
+        sheet.gauge(name, help, value)?;
+    }
+    Ok(())
+}
+
+fn encode_counters(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
+    let log = &stats.log;
+    for (name, help, value) in [
+        ("resolves", "Resolves that found something", stats.resolves),
+        ("misses", "Resolves that found nothing", stats.misses),
+        (
+            "replays",
+            "Tokens presented again after they were consumed, while they are remembered",
+            stats.replays,
+        ),
+        ("issues", "Tokens issued", stats.issues),
+        ("consumes", "Uses taken", stats.consumes),
+        ("extends", "Deadlines moved", stats.extends),
+        ("revokes", "Revocations", stats.revokes),
+        ("expired", "Entries freed at their deadline", stats.expired),
+        ("backups", "Backups read to their end", stats.backups),
+        ("backups_broken", "Backups that were given up", stats.backups_broken),
+        ("commits", "Frames written", stats.commits),
+        ("records", "Records written", stats.records),
+        ("log_appended_bytes", "Bytes appended to the log", log.appended_bytes),
+        ("log_carried_bytes", "Bytes of living entries written again", log.carried_bytes),
+        ("log_segments_created", "Segments made of new files", log.segments_created),
+        ("log_segments_recycled", "Segments made of used files", log.segments_recycled),
+        ("log_segments_released", "Segments released", log.segments_released),
+        ("log_syncs", "Syncs of the log", log.syncs),
+    ] {
+        sheet.counter(name, help, value)?;
+    }
+    Ok(())
+}
+
+/// Writes one metric after the other.
+struct Sheet<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Sheet<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let metric = ConstGauge::new(value);
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    /// Which build runs, and since when.
+    fn build(&mut self, started_at: Option<UnixMillis>) -> fmt::Result {
+        let kind = ConstGauge::new(0_u64).metric_type();
+        let help = "1, with the version and the commit of the build";
+        let mut family = self.0.encode_descriptor("build_info", help, None, kind)?;
+        let labels = [("version", build_info::VERSION), ("commit", build_info::COMMIT)];
+        ConstGauge::new(1_u64).encode(family.encode_family(&labels)?)?;
+        let Some(started_at) = started_at else { return Ok(()) };
+        let help = "When the server started, in seconds since 1970, by the wall clock";
+        let metric = ConstGauge::new(started_at.0 as f64 / 1e3);
+        let kind = metric.metric_type();
+        metric.encode(self.0.encode_descriptor("start_time_seconds", help, None, kind)?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let metric = ConstCounter::new(value);
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    fn requests(&mut self, totals: &Totals) -> fmt::Result {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Requests answered, by operation and class of the status";
+        let mut family = self.0.encode_descriptor("http_requests", help, None, kind)?;
+        for ((_, operation), counts) in OPERATIONS.iter().zip(&totals.requests) {
+            for (class, count) in CLASSES.iter().zip(counts) {
+                let labels = [("operation", *operation), ("status", *class)];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One gauge for every name there is, so that an alert can be written before it is needed.
+    fn warnings(&mut self, standing: &[Warning]) -> fmt::Result {
+        let kind = ConstGauge::new(0_u64).metric_type();
+        let help = "1 while the condition of this name stands; /readyz says more";
+        let mut family = self.0.encode_descriptor("warning", help, None, kind)?;
+        for warning in Warning::ALL {
+            let value = u64::from(standing.contains(&warning));
+            let labels = [("name", warning.name())];
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn namespaces(&mut self, told: &[Told]) -> fmt::Result {
+        type Value = fn(&Told) -> u64;
+        let gauges: [(&str, &str, Value); 2] = [
+            ("namespace_tokens", "Tokens with a use left, by namespace", |told| told.tokens),
+            ("namespace_memory_bytes", "Memory of entries, by namespace", |told| told.bytes),
+        ];
+        for (name, help, value) in gauges {
+            let kind = ConstGauge::new(0_u64).metric_type();
+            let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+            for told in told {
+                let labels = [("namespace", told.namespace.as_str())];
+                ConstGauge::new(value(told)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Issues refused for the rate of their namespace";
+        let mut family = self.0.encode_descriptor("namespace_issues_refused", help, None, kind)?;
+        for told in told {
+            let labels = [("namespace", told.namespace.as_str())];
+            ConstCounter::new(told.refused).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, summary: &Summary) -> fmt::Result {
+        let kind = prometheus_client::metrics::MetricType::Histogram;
+        let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
+        let sum_seconds = summary.mean_us * summary.count as f64 / 1e6;
+        let mut below = 0;
+        // The summary's buckets each include those before; the encoder adds them up itself.
+        let bounds = BUCKETS_US.iter().map(|bound_us| *bound_us as f64 / 1e6);
+        let mut buckets = Vec::with_capacity(BUCKETS_US.len() + 1);
+        for (bound, upto) in bounds.zip(&summary.buckets) {
+            buckets.push((bound, upto.saturating_sub(below)));
+            below = *upto;
+        }
+        buckets.push((f64::INFINITY, summary.count.saturating_sub(below)));
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum_seconds, summary.count, &buckets, None)
+    }
+}

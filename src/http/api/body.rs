@@ -1,0 +1,432 @@
+//! Bodies of requests, gathered within a length, a time and the memory budget.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::body::{Body as _, Incoming};
+
+use crate::http::api::exchange::Asker;
+use crate::http::api::response::Problem;
+use crate::http::server::buffers::ConnState;
+use crate::http::server::memory_budget::{Charge, Holder};
+use crate::http::server::timeouts::Gathering;
+use crate::http::server::worker::Worker;
+
+/// The longest body of a request that has only small fields.
+pub(in crate::http) const SMALL_LEN_MAX: usize = 4096;
+/// What is taken of a body that was refused already.
+const UNWANTED_LEN_MAX: usize = 16 << 20;
+/// What is read of a body that was refused already, where the connection is kept for that.
+pub(in crate::http) const SKIPPED_LEN_MAX: usize = 16 * 1024;
+/// The charsets of which every text is UTF-8.
+const CHARSETS: [&[u8]; 3] = [b"utf-8", b"utf8", b"us-ascii"];
+/// Byte order marks of UTF-8 and, in both orders, UTF-16; those of UTF-32 hold one of these.
+const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE"];
+/// What a body of HTTP/1 may hold before it counts as held by its connection.
+const FREE_LEN: usize = 4096;
+/// What a request takes while it waits for its body, beside its headers' values: its future, and the
+/// library's state of a stream.
+const WAITING_LEN: usize = 4096;
+/// What requests without a key may take while they wait for their bodies, on one connection of
+/// HTTP/2.
+const KEYLESS_HEADS_LEN_MAX: usize = 256 * 1024;
+/// Says that memory for clients is short.
+pub(in crate::http) const NO_ROOM: &str =
+    "too much is held for clients, or for this one, at the moment (--max-inflight)";
+
+/// What a request may have for a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum BodyKind {
+    /// JSON of at most so many bytes.
+    Json(usize),
+    /// Nothing, or an object without fields.
+    EmptyObject,
+    /// Nothing.
+    None,
+}
+
+/// A whole body, and the memory it takes.
+pub(in crate::http) struct Gathered {
+    pub(in crate::http) bytes: Bytes,
+    _charge: Option<Charge>,
+}
+
+impl Gathered {
+    fn new(bytes: Bytes) -> Gathered {
+        Gathered { bytes, _charge: None }
+    }
+}
+
+/// Gathers a body of `kind`.
+pub(in crate::http) async fn gather(
+    worker: &Worker,
+    asker: Asker<'_>,
+    headers: &mut HeaderMap,
+    body: &mut Incoming,
+    kind: BodyKind,
+) -> Result<Gathered, Problem> {
+    if body.is_end_stream() {
+        return match kind {
+            BodyKind::Json(_) => Err(Problem::malformed("the request needs a JSON body")),
+            BodyKind::EmptyObject | BodyKind::None => Ok(Gathered::new(Bytes::new())),
+        };
+    }
+    let len_max = match kind {
+        BodyKind::Json(len_max) => len_max,
+        BodyKind::EmptyObject => SMALL_LEN_MAX,
+        BodyKind::None => return none(worker, body).await,
+    };
+    // A body without bytes has no type; whether there are any is sometimes seen only later.
+    let mut typed = check_type(headers);
+    if body.size_hint().lower() > 0 {
+        mem::replace(&mut typed, Ok(()))?;
+    }
+    if body.size_hint().lower() > len_max as u64 {
+        return Err(too_long(len_max));
+    }
+    let mut gather = Gather::new(worker, body, len_max);
+    gather.waiting = Some(Waiting { asker, headers });
+    let gathered = gather.run(typed, asker.holder).await?;
+    if gathered.bytes.is_empty() && matches!(kind, BodyKind::Json(_)) {
+        return Err(Problem::malformed("the request needs a JSON body"));
+    }
+    if BYTE_ORDER_MARKS.iter().any(|mark| gathered.bytes.starts_with(mark)) {
+        let detail = "the body begins with a byte order mark; it must be UTF-8 without one";
+        return Err(Problem::malformed(detail));
+    }
+    if kind == BodyKind::EmptyObject && !gathered.bytes.trim_ascii().is_empty() {
+        super::json::object(&gathered.bytes, &[])?;
+    }
+    Ok(gathered)
+}
+
+/// A body of no bytes is no body, however its end is told.
+async fn none(worker: &Worker, body: &mut Incoming) -> Result<Gathered, Problem> {
+    let is_announced = body.size_hint().lower() > 0;
+    if is_announced || Gather::new(worker, body, 0).piece().await?.is_some() {
+        return Err(Problem::malformed("this request takes no body").closing());
+    }
+    Ok(Gathered::new(Bytes::new()))
+}
+
+/// Reads a body that was refused already. An error where it is too long, too slow or broken off:
+/// then the connection cannot be kept.
+pub(in crate::http) async fn skip(worker: &Worker, body: &mut Incoming) -> Result<(), Problem> {
+    let mut unwanted = Gather::new(worker, body, SKIPPED_LEN_MAX);
+    unwanted.is_wanted = false;
+    let mut len = 0;
+    while let Some(piece) = unwanted.piece().await? {
+        len += piece.len();
+        if len > SKIPPED_LEN_MAX {
+            return Err(too_long(SKIPPED_LEN_MAX));
+        }
+    }
+    Ok(())
+}
+
+/// A body with bytes says that it is JSON. A form of a page in a browser cannot say so; what a page
+/// sends otherwise is asked about beforehand (see [`crate::http::callers::browser`]).
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = |field: &'static str, detail: &'static str| {
+        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+        Err(problem.about(field).closing())
+    };
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return unsupported("Content-Type", "Content-Type: must be application/json");
+    };
+    let mut parts = parts(value.as_bytes());
+    let essence = parts.next().unwrap_or_default();
+    if !essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
+        return unsupported("Content-Type", "Content-Type: must be application/json");
+    }
+    let is_listed = |charset: &[u8]| CHARSETS.iter().any(|name| charset.eq_ignore_ascii_case(name));
+    if !parts.filter_map(charset).all(is_listed) {
+        return unsupported("Content-Type", "Content-Type: the charset must be utf-8");
+    }
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return unsupported("Content-Encoding", "Content-Encoding: must be identity");
+    }
+    Ok(())
+}
+
+/// The parts of a media type between its semicolons, of which those in quotes are none.
+fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    value.split(move |byte| {
+        let is_end = *byte == b';' && !is_quoted;
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_quoted,
+            b'"' => is_quoted = !is_quoted,
+            _ => (),
+        }
+        is_end
+    })
+}
+
+/// The value of a parameter that is a charset.
+fn charset(parameter: &[u8]) -> Option<&[u8]> {
+    let equals = memchr::memchr(b'=', parameter)?;
+    let (name, value) = (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    name.eq_ignore_ascii_case(b"charset").then_some(inner.unwrap_or(value))
+}
+
+fn too_long(len_max: usize) -> Problem {
+    Problem::too_large(format!("the body must have at most {len_max} bytes")).closing()
+}
+
+/// Takes what is still on its way of a body that nobody wants, within [`UNWANTED_LEN_MAX`] and
+/// `--body-timeout`.
+///
+/// Over HTTP/2 a stream that is answered before the client has said all would be reset (RFC 9113,
+/// 8.1: with NO_ERROR, and the answer still counts), and there are clients, curl 7.88 among them,
+/// that lose the answer over that. HTTP/1.1 closes the connection and does it there.
+pub(in crate::http) fn let_run_out(worker: &Rc<Worker>, conn: &ConnState, mut body: Incoming) {
+    if !conn.is_http2.get() || body.is_end_stream() || worker.is_draining() {
+        return;
+    }
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        let mut unwanted = Gather::new(&worker, &mut body, UNWANTED_LEN_MAX);
+        unwanted.is_wanted = false;
+        let mut len = 0;
+        // Too slow, too long or broken off: the stream is reset after all.
+        while let Ok(Some(piece)) = unwanted.piece().await
+            && len <= unwanted.len_max
+        {
+            len += piece.len();
+        }
+    });
+}
+
+struct Gather<'w> {
+    worker: &'w Worker,
+    body: &'w mut Incoming,
+    len_max: usize,
+    is_wanted: bool,
+    /// What must be done before it waits.
+    waiting: Option<Waiting<'w>>,
+    /// What the head takes meanwhile.
+    _head: Option<WaitingHead<'w>>,
+    /// Where the sweep watches this body; only once it had to wait.
+    watched: Option<(usize, Rc<Gathering>)>,
+}
+
+impl<'w> Gather<'w> {
+    fn new(worker: &'w Worker, body: &'w mut Incoming, len_max: usize) -> Gather<'w> {
+        let (waiting, head) = (None, None);
+        Gather { worker, body, len_max, is_wanted: true, waiting, _head: head, watched: None }
+    }
+
+    /// Most bodies are one piece, which is then taken as it is.
+    async fn run(
+        mut self,
+        typed: Result<(), Problem>,
+        holder: &Holder,
+    ) -> Result<Gathered, Problem> {
+        let Some(first) = self.piece().await? else {
+            return Ok(Gathered::new(Bytes::new()));
+        };
+        typed?;
+        if first.len() > self.len_max {
+            return Err(too_long(self.len_max));
+        }
+        let mut next = self.piece().await?;
+        let is_free = first.len() <= FREE_LEN && holder.totals.held() <= FREE_LEN;
+        if next.is_none() && is_free {
+            return Ok(Gathered::new(first));
+        }
+        let mut charge = self.worker.budget.charge(holder);
+        let mut bytes = Vec::with_capacity(self.expected_len(first.len()));
+        grow(&mut charge, bytes.capacity())?;
+        bytes.extend_from_slice(&first);
+        while let Some(piece) = next {
+            if piece.len() > self.len_max - bytes.len() {
+                return Err(too_long(self.len_max));
+            }
+            if bytes.len() + piece.len() > bytes.capacity() {
+                let capacity =
+                    (2 * bytes.capacity()).clamp(bytes.len() + piece.len(), self.len_max);
+                grow(&mut charge, capacity)?;
+                bytes.reserve_exact(capacity - bytes.len());
+            }
+            bytes.extend_from_slice(&piece);
+            next = self.piece().await?;
+        }
+        Ok(Gathered { bytes: bytes.into(), _charge: Some(charge) })
+    }
+
+    /// At most the first piece and 64 KiB: a stated length is a promise, not yet a fact.
+    fn expected_len(&self, first: usize) -> usize {
+        let left = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+        first + left.min(64 * 1024).min(self.len_max - first)
+    }
+
+    /// The next piece of data; `None` at the end.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            match poll_fn(|cx| self.poll_piece(cx)).await? {
+                // Empty pieces are no end, and trailers no data.
+                Some(piece) if piece.is_empty() => (),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Problem>> {
+        match Pin::new(&mut *self.body).poll_frame(cx) {
+            Poll::Ready(None) => Poll::Ready(Ok(None)),
+            Poll::Ready(Some(Ok(frame))) => {
+                Poll::Ready(Ok(Some(frame.into_data().unwrap_or_default())))
+            }
+            Poll::Ready(Some(Err(_))) => {
+                let detail = "the body is not what its head promised, or ended early";
+                Poll::Ready(Err(Problem::malformed(detail).closing()))
+            }
+            Poll::Pending => self.wait(cx),
+        }
+    }
+
+    /// Lets the sweep watch this body, and ends it where its time is over.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Problem>> {
+        if let Some(waiting) = self.waiting.take() {
+            self._head = Some(waiting.begin(self.worker)?);
+        }
+        let (_, gathering) = self.watched.get_or_insert_with(|| {
+            let gathering = Rc::new(Gathering {
+                since: self.worker.now(),
+                is_wanted: self.is_wanted,
+                is_over: Cell::new(false),
+                waker: RefCell::new(None),
+            });
+            let mut bodies = self.worker.watched.bodies.borrow_mut();
+            (bodies.insert(gathering.clone()), gathering)
+        });
+        if gathering.is_over.get() {
+            let detail = "the body of the request took too long";
+            return Poll::Ready(Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail).closing()));
+        }
+        gathering.waker.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Gather<'_> {
+    fn drop(&mut self) {
+        if let Some((key, _)) = self.watched.take() {
+            self.worker.watched.bodies.borrow_mut().remove(key);
+        }
+    }
+}
+
+fn grow(charge: &mut Charge, len: usize) -> Result<(), Problem> {
+    if charge.grow_to(len) { Ok(()) } else { Err(Problem::unavailable(NO_ROOM).closing()) }
+}
+
+/// A request that is about to wait for its body: who asks, and what its head says.
+struct Waiting<'w> {
+    asker: Asker<'w>,
+    headers: &'w mut HeaderMap,
+}
+
+/// Memory that a request takes while it waits for its body; given back when dropped.
+struct WaitingHead<'w> {
+    /// Where a request without a key waits on a connection of HTTP/2.
+    keyless_on: Option<&'w ConnState>,
+    len: usize,
+    _charge: Charge,
+}
+
+impl<'w> Waiting<'w> {
+    /// Keeps of the head what is needed, and counts it.
+    fn begin(self, worker: &Worker) -> Result<WaitingHead<'w>, Problem> {
+        let Waiting { asker, headers } = self;
+        let len = WAITING_LEN + keep_needed(headers);
+        let conn = &**asker.conn;
+        let is_keyless = conn.is_http2.get() && asker.access.key.is_none();
+        if is_keyless && conn.keyless_heads.get() + len > KEYLESS_HEADS_LEN_MAX {
+            let detail = "too many requests without a key wait for their bodies on this connection";
+            return Err(Problem::unavailable(detail));
+        }
+        let charge = worker.budget.take(asker.holder, len);
+        let charge = charge.ok_or_else(|| Problem::unavailable(NO_ROOM))?;
+        let keyless_on = is_keyless.then_some(conn);
+        if let Some(conn) = keyless_on {
+            conn.keyless_heads.set(conn.keyless_heads.get() + len);
+        }
+        Ok(WaitingHead { keyless_on, len, _charge: charge })
+    }
+}
+
+impl Drop for WaitingHead<'_> {
+    fn drop(&mut self) {
+        if let Some(conn) = self.keyless_on {
+            conn.keyless_heads.set(conn.keyless_heads.get() - self.len);
+        }
+    }
+}
+
+/// Leaves those headers alone that are looked at once the body is there, in memory of their own:
+/// fields may share memory with all of a long head. Returns the length of their values.
+fn keep_needed(headers: &mut HeaderMap) -> usize {
+    const NEEDED: [HeaderName; 3] =
+        [AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
+    let mut kept = HeaderMap::new();
+    let mut len = 0;
+    for name in NEEDED {
+        for value in headers.get_all(&name) {
+            // Bytes of a value are those of a value.
+            let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
+            len += copy.len();
+            kept.append(name.clone(), copy);
+        }
+    }
+    *headers = kept;
+    len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn only_json_is_taken() {
+        for (value, is_taken) in [
+            ("application/json", true),
+            ("Application/JSON ; charset=utf-8", true),
+            ("application/json;charset=\"UTF8\"", true),
+            ("application/json; Charset = us-ascii", true),
+            ("application/json; a=\"\\\"; charset=utf-16\"; b", true),
+            ("application/json; charset=utf-16", false),
+            ("application/json; charset=", false),
+            ("application/json; charset=utf-8; charset=latin1", false),
+            ("application/problem+json", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(check_type(&headers).is_ok(), is_taken, "{value}");
+            headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            assert!(check_type(&headers).is_err(), "{value} and another");
+        }
+        assert!(check_type(&HeaderMap::new()).is_err(), "none");
+        for (coding, is_taken) in [("Identity", true), ("gzip", false), ("identity, br", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+            assert_eq!(check_type(&headers).is_ok(), is_taken, "{coding}");
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! From a request to an answer: checks that hold for every request, then the operation.
+//!
+//! A resolve is answered on the spot. Only what has a body or waits for the committer becomes a
+//! future of its own.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+
+use super::body::{self, BodyKind};
+use super::list::digest_of;
+use crate::http::api::request_head;
+pub(in crate::http) use crate::http::api::request_head::idempotency_key;
+use crate::http::api::response::{self, Body, Problem};
+use crate::http::api::routes::{Route, route};
+use crate::http::callers::audit_trail::Trail;
+use crate::http::callers::authentication::{Admitted, Denied, demand, scope_of};
+use crate::http::callers::browser::{Refused, Sender};
+use crate::http::counters::Operation;
+use crate::http::ops::{consume, extend, issue, resolve, revoke, status};
+use crate::http::server::buffers::ConnState;
+use crate::http::server::memory_budget::{FREE_LEN, Holder};
+use crate::http::server::outgoing::Task;
+use crate::http::server::timeouts::Phase;
+use crate::http::server::worker::Worker;
+use crate::keys::Access;
+
+/// The most fields of a head.
+const FIELDS_MAX: usize = 100;
+
+type Answered = Result<Response<Body>, Problem>;
+
+/// The service of one connection.
+pub(in crate::http) struct Service {
+    worker: Rc<Worker>,
+    conn: Rc<ConnState>,
+}
+
+/// An answer, now or later.
+pub(in crate::http) enum Answer {
+    /// Now; `None` once it was taken.
+    Ready(Option<Response<Body>>),
+    /// Later.
+    Waiting(Pin<Box<dyn Future<Output = Response<Body>>>>),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Answer::Ready(response) => {
+                response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r)))
+            }
+            Answer::Waiting(future) => future.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        let mut exchange = self.begin(&head, &body);
+        match self.enter(&head, &mut exchange) {
+            Ok(Entered::Admitted(admitted)) => self.ask(head, body, exchange, admitted),
+            Ok(Entered::Preflight(answer)) => exchange.ready(Operation::Unknown, Ok(answer)),
+            Err(problem) => exchange.refuse(Operation::Unknown, problem, body),
+        }
+    }
+}
+
+/// A request that satisfies what every request must.
+enum Entered {
+    /// It may ask for what this allows.
+    Admitted(Admitted),
+    /// A browser asks whether a page may ask: this is the answer.
+    Preflight(Response<Body>),
+}
+
+impl Service {
+    pub(in crate::http) fn new(worker: Rc<Worker>, conn: Rc<ConnState>) -> Service {
+        Service { worker, conn }
+    }
+
+    /// What every request must satisfy whatever it asks for.
+    fn enter(&self, head: &Parts, exchange: &mut Exchange) -> Result<Entered, Problem> {
+        let host = request_head::host(&head.uri, head.version, &head.headers)?;
+        if let Some(host) = host
+            && host != self.conn.host.borrow().text()
+            && !self.worker.accepts_host(&self.conn, host)
+        {
+            return Err(self.page_refused(Refused::Host));
+        }
+        if head.headers.len() > FIELDS_MAX {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let detail = format!("the head of the request has more than {FIELDS_MAX} fields");
+            return Err(Problem::new(status, detail).closing());
+        }
+        if head.uri.query().is_some() {
+            return Err(Problem::malformed("nothing here takes a query"));
+        }
+        let sender = self.worker.config.web.sender(&head.headers, host);
+        if let Sender::Allowed(origin) = &sender {
+            exchange.origin = Some(origin.clone());
+            let path = head.uri.path();
+            if let Some(answer) = request_head::preflight(&head.method, path, &head.headers) {
+                return Ok(Entered::Preflight(answer));
+            }
+        }
+        let (door, now) = (&self.worker.door, self.worker.engine.now());
+        let admitted = door
+            .admit_request(&self.conn.shown, &head.headers, now)
+            .map_err(|denied| exchange.denied(denied))?;
+        exchange.trail.admitted(&admitted);
+        exchange.access = Some(admitted.clone());
+        if sender == Sender::Foreign && self.is_ambient(&head.headers) {
+            return Err(self.page_refused(Refused::Origin));
+        }
+        Ok(Entered::Admitted(admitted))
+    }
+
+    /// From what a request names to its answer.
+    fn ask(
+        &self,
+        head: Parts,
+        mut body: Incoming,
+        exchange: Exchange,
+        admitted: Admitted,
+    ) -> Answer {
+        let (method, target) = (head.method, head.uri);
+        let path = target.path().as_bytes();
+        let Some(found) = route(path) else {
+            return exchange.refuse(Operation::Unknown, Problem::no_such_path(), body);
+        };
+        if let Some(text) = found.token() {
+            exchange.trail.token(|| digest_of(text, &admitted.digester).ok());
+        }
+        let Some(operation) = operation(found, &method) else {
+            let problem = Problem::method_not_allowed(found.methods());
+            return exchange.refuse(Operation::Unknown, problem, body);
+        };
+        if let Some(Err(problem)) = scope_of(operation).map(|scope| demand(&admitted, scope)) {
+            return exchange.refuse(operation, problem, body);
+        }
+        if let Err(problem) = exchange.trail.may(operation) {
+            return exchange.refuse(operation, problem, body);
+        }
+        let token = match found.token().map(|text| digest_of(text, &admitted.digester)) {
+            Some(Err(problem)) => return exchange.refuse(operation, problem, body),
+            Some(Ok(digest)) => Some(digest),
+            None => None,
+        };
+        let worker = &*self.worker;
+        match (operation, &token) {
+            (Operation::Resolve, Some(digest)) if !exchange.has_body => {
+                let answered = resolve::one(worker, head.headers, digest);
+                let answered = exchange.guarded(&admitted, answered);
+                exchange.ready(operation, answered)
+            }
+            (Operation::Status, Some(digest)) if !exchange.has_body => {
+                let answered = status::one(worker, head.headers, digest);
+                let answered = exchange.guarded(&admitted, answered);
+                exchange.ready(operation, answered)
+            }
+            (operation, _) => {
+                let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
+                Answer::Waiting(Box::pin(async move {
+                    let (holder, Exchange { conn, trail, .. }) = (exchange.holder(), &exchange);
+                    let asker = Asker { access: &admitted, peer, trail, conn, holder: &holder };
+                    let done =
+                        perform(&worker, asker, operation, token, head.headers, &mut body).await;
+                    body::let_run_out(&worker, &exchange.conn, body);
+                    let done = exchange.guarded(&admitted, done);
+                    exchange.finish_written(operation, done).await
+                }))
+            }
+        }
+    }
+
+    /// True where a browser adds by itself what a request is admitted by: nothing, or a certificate.
+    fn is_ambient(&self, headers: &HeaderMap) -> bool {
+        self.worker.config.keys.is_none() || !headers.contains_key(AUTHORIZATION)
+    }
+
+    fn page_refused(&self, refused: Refused) -> Problem {
+        self.worker.config.web.log(refused, self.worker.engine.now());
+        Problem::new(StatusCode::FORBIDDEN, refused.detail()).about(refused.field())
+    }
+
+    fn begin(&self, head: &Parts, body: &Incoming) -> Exchange {
+        let has_body = !body.is_end_stream();
+        self.conn.enter(Phase::Busy, self.worker.now());
+        let stream = self.conn.is_http2.get().then(|| {
+            let task = Rc::<Task>::default();
+            self.conn.begun.set(Some(task.clone()));
+            (StreamGuard::new(self), task)
+        });
+        Exchange {
+            worker: self.worker.clone(),
+            access: None,
+            stream,
+            conn: self.conn.clone(),
+            trail: Trail::begin(&self.worker, &self.conn),
+            origin: None,
+            has_body,
+            awaits_continue: has_body && head.headers.contains_key(EXPECT),
+            is_head: head.method == Method::HEAD,
+        }
+    }
+}
+
+/// What a method does at a route; `None` where the route does not have the method.
+fn operation(route: Route<'_>, method: &Method) -> Option<Operation> {
+    match (route, method) {
+        (Route::Token(_), &Method::GET) => Some(Operation::Resolve),
+        (Route::Token(_), &Method::PATCH) => Some(Operation::Extend),
+        (Route::Token(_), &Method::DELETE) => Some(Operation::Revoke),
+        (Route::TokenStatus(_), &Method::GET) => Some(Operation::Status),
+        (Route::Tokens, &Method::POST) => Some(Operation::Issue),
+        (Route::TokensBatch, &Method::POST) => Some(Operation::IssueBatch),
+        (Route::Resolve, &Method::POST) => Some(Operation::ResolveBatch),
+        (Route::Consume, &Method::POST) => Some(Operation::ConsumeBatch),
+        (Route::Status, &Method::POST) => Some(Operation::StatusBatch),
+        (Route::Extend, &Method::POST) => Some(Operation::ExtendBatch),
+        (Route::Revoke, &Method::POST) => Some(Operation::RevokeBatch),
+        (Route::TokenConsume(_), &Method::POST) => Some(Operation::Consume),
+        _ => None,
+    }
+}
+
+/// Who asks, and from where.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct Asker<'a> {
+    pub(in crate::http) access: &'a Access,
+    pub(in crate::http) peer: IpAddr,
+    pub(in crate::http) trail: &'a Trail,
+    pub(in crate::http) conn: &'a Rc<ConnState>,
+    /// Who holds the memory that the request takes.
+    pub(in crate::http) holder: &'a Holder,
+}
+
+impl Asker<'_> {
+    /// Admits the request again once its body is there: it may have taken as long as the time limit
+    /// of a body, and a key that was revoked or has expired meanwhile opens nothing any more.
+    fn admit_again(
+        self,
+        worker: &Worker,
+        headers: &HeaderMap,
+        operation: Operation,
+    ) -> Result<(), Problem> {
+        let now = worker.engine.now();
+        let access = worker.door.admit_request(&self.conn.shown, headers, now)?;
+        if access.key != self.access.key {
+            return Err(Problem::wrong_key());
+        }
+        scope_of(operation).map_or(Ok(()), |scope| demand(&access, scope))
+    }
+}
+
+async fn perform(
+    worker: &Worker,
+    asker: Asker<'_>,
+    operation: Operation,
+    token: Option<crate::model::token::Digest>,
+    mut headers: HeaderMap,
+    body: &mut Incoming,
+) -> Answered {
+    let kind = match operation {
+        Operation::Issue => BodyKind::Json(worker.config.issue_body_len_max()),
+        Operation::IssueBatch => BodyKind::Json(worker.config.issue_batch_body_len_max()),
+        Operation::ResolveBatch
+        | Operation::ConsumeBatch
+        | Operation::StatusBatch
+        | Operation::ExtendBatch
+        | Operation::RevokeBatch => BodyKind::Json(worker.config.list_body_len_max()),
+        Operation::Extend => BodyKind::Json(body::SMALL_LEN_MAX),
+        Operation::Consume => BodyKind::EmptyObject,
+        Operation::Resolve | Operation::Status | Operation::Revoke | Operation::Unknown => {
+            BodyKind::None
+        }
+    };
+    let gathered = body::gather(worker, asker, &mut headers, body, kind).await?;
+    asker.admit_again(worker, &headers, operation)?;
+    match (operation, token) {
+        (Operation::Issue, _) => issue::one(worker, asker, headers, gathered.bytes).await,
+        (Operation::IssueBatch, _) => issue::batch(worker, asker, headers, gathered.bytes).await,
+        (Operation::ResolveBatch, _) => resolve::batch(worker, asker, headers, &gathered.bytes),
+        (Operation::ConsumeBatch, _) => {
+            consume::batch(worker, asker, headers, gathered.bytes).await
+        }
+        (Operation::StatusBatch, _) => status::batch(worker, asker, headers, &gathered.bytes),
+        (Operation::ExtendBatch, _) => extend::batch(worker, asker, headers, gathered.bytes).await,
+        (Operation::RevokeBatch, _) => revoke::batch(worker, asker, gathered.bytes).await,
+        (Operation::Consume, Some(digest)) => consume::one(worker, asker, headers, digest).await,
+        (Operation::Extend, Some(digest)) => {
+            extend::one(worker, asker, headers, digest, gathered.bytes).await
+        }
+        (Operation::Revoke, Some(digest)) => revoke::one(worker, asker, digest).await,
+        // These come here where the end of their empty body was still to come.
+        (Operation::Resolve, Some(digest)) => resolve::one(worker, headers, &digest),
+        (Operation::Status, Some(digest)) => status::one(worker, headers, &digest),
+        (
+            Operation::Resolve
+            | Operation::Status
+            | Operation::Unknown
+            | Operation::Consume
+            | Operation::Extend
+            | Operation::Revoke,
+            _,
+        ) => Err(Problem::not_found()),
+    }
+}
+
+/// One request and its answer.
+struct Exchange {
+    worker: Rc<Worker>,
+    conn: Rc<ConnState>,
+    /// Who asks, once that is known.
+    access: Option<Admitted>,
+    stream: Option<(StreamGuard, Rc<Task>)>,
+    trail: Trail,
+    /// Where the page is from that may read the answer.
+    origin: Option<HeaderValue>,
+    has_body: bool,
+    /// The client sends its body only once it is asked for.
+    awaits_continue: bool,
+    is_head: bool,
+}
+
+impl Exchange {
+    /// An answer that is there already, to a request without a body.
+    fn ready(self, operation: Operation, answered: Answered) -> Answer {
+        Answer::Ready(Some(self.finish(operation, answered)))
+    }
+
+    /// A refusal before the body, if there is one, was looked at. A small one is read all the same,
+    /// so that the connection can be kept.
+    fn refuse(self, operation: Operation, mut problem: Problem, mut body: Incoming) -> Answer {
+        let is_small = body.size_hint().lower() <= body::SKIPPED_LEN_MAX as u64;
+        let is_http1 = self.stream.is_none();
+        if self.has_body && is_http1 && is_small && !problem.closes && !self.awaits_continue {
+            return Answer::Waiting(Box::pin(async move {
+                problem.closes = body::skip(&self.worker, &mut body).await.is_err();
+                self.finish(operation, Err(problem))
+            }));
+        }
+        problem.closes |= self.has_body;
+        body::let_run_out(&self.worker, &self.conn, body);
+        self.ready(operation, Err(problem))
+    }
+
+    /// 401; 429 where wrong keys are tried too often.
+    fn denied(&self, denied: Denied) -> Problem {
+        let now = self.worker.engine.now();
+        let guessed = match denied {
+            Denied::Missing | Denied::Unnamed => Ok(()),
+            Denied::Wrong => self.worker.guard.wrong_key(self.conn.peer.get(), now),
+        };
+        guessed.err().unwrap_or_else(|| denied.into())
+    }
+
+    /// 429 in place of 404 where there were too many of these.
+    fn guarded(&self, access: &Access, answered: Answered) -> Answered {
+        match answered {
+            Err(problem) if problem.status == StatusCode::NOT_FOUND => {
+                let (now, peer) = (self.worker.engine.now(), self.conn.peer.get());
+                Err(self.worker.guard.miss(access, peer, now).err().unwrap_or(problem))
+            }
+            other => other,
+        }
+    }
+
+    fn holder(&self) -> Holder {
+        Holder { access: self.access.clone(), ..self.conn.holder() }
+    }
+
+    fn finish(self, operation: Operation, answered: Answered) -> Response<Body> {
+        let response = self.settle(operation, answered);
+        let _ = self.trail.end(operation, response.status());
+        self.hand_on(response)
+    }
+
+    /// The same, once the audit log has been given what it must have.
+    async fn finish_written(self, operation: Operation, answered: Answered) -> Response<Body> {
+        let response = self.settle(operation, answered);
+        if let Some(written) = self.trail.end(operation, response.status()) {
+            // An error means that the writer has ended, and the server with it.
+            let _ = written.await;
+        }
+        self.hand_on(response)
+    }
+
+    fn settle(&self, operation: Operation, answered: Answered) -> Response<Body> {
+        let mut response = answered.unwrap_or_else(Problem::into_response);
+        let is_http2 = self.stream.is_some();
+        // In HTTP/1 hyper sees to that.
+        if self.is_head && is_http2 {
+            response = response::without_body(response);
+        }
+        let len = response.body().len();
+        if len > FREE_LEN || (is_http2 && len > 0) {
+            response = self.charge(operation, response, len);
+        }
+        self.worker.counters.count(operation, response.status());
+        response
+    }
+
+    fn hand_on(self, mut response: Response<Body>) -> Response<Body> {
+        if let Some(origin) = self.origin {
+            request_head::readable_by(origin, response.headers_mut());
+        }
+        // While the server is stopping an answer is the last one, unless more was sent already.
+        let is_last = self.stream.is_none() && self.conn.input.borrow().is_empty();
+        if is_last && self.worker.is_draining() {
+            response.headers_mut().insert(CONNECTION, response::CLOSE);
+        }
+        match self.stream {
+            Some(stream) => response.body_mut().watch_stream(&self.worker, &self.conn, stream),
+            None => response.body_mut().watch_pieces(&self.worker, &self.conn),
+        }
+        self.conn.answered(self.worker.now());
+        response
+    }
+
+    /// Counts a large answer against the memory budget. What was consumed must not be lost; a
+    /// resolve can be asked again.
+    fn charge(
+        &self,
+        operation: Operation,
+        mut response: Response<Body>,
+        len: usize,
+    ) -> Response<Body> {
+        let (budget, holder) = (&self.worker.budget, self.holder());
+        let charge = match operation {
+            Operation::Resolve | Operation::ResolveBatch | Operation::StatusBatch => {
+                budget.take(&holder, len)
+            }
+            _ => Some(budget.take_anyway(&holder, len)),
+        };
+        if charge.is_none() {
+            return Problem::unavailable(body::NO_ROOM).into_response();
+        }
+        response.body_mut().hold(charge);
+        response
+    }
+}
+
+/// Counts an HTTP/2 stream from its request until its answer was sent.
+pub(in crate::http) struct StreamGuard {
+    worker: Rc<Worker>,
+    conn: Rc<ConnState>,
+}
+
+impl StreamGuard {
+    fn new(service: &Service) -> StreamGuard {
+        service.conn.streams.set(service.conn.streams.get() + 1);
+        StreamGuard { worker: service.worker.clone(), conn: service.conn.clone() }
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        let left = self.conn.streams.get() - 1;
+        self.conn.streams.set(left);
+        let phase = if left == 0 { Phase::Idle } else { Phase::Busy };
+        self.conn.enter(phase, self.worker.now());
+    }
+}

@@ -1,0 +1,361 @@
+//! Strict reading of small JSON objects: known fields only, each once, and error texts that never
+//! repeat what was sent (promise P9: serde's own would quote the value).
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::http::api::response::Problem;
+
+/// The fields of an object, as their text, in the order of their names.
+pub(in crate::http) type Fields<'a, const N: usize> = [Option<&'a RawValue>; N];
+
+/// Reads an object that may have the fields `names`, all optional.
+pub(in crate::http) fn object<'a, const N: usize>(
+    text: &'a [u8],
+    names: &[&'static str; N],
+) -> Result<Fields<'a, N>, Problem> {
+    let found = Found::default();
+    let seed = Object { names, found: &found };
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    seed.deserialize(&mut reader)
+        .and_then(|fields| reader.end().map(|()| fields))
+        .map_err(|error| found.or(&error, "must be a JSON object"))
+}
+
+/// The problem that a visitor found, beside serde's error which can only hold text.
+#[derive(Default)]
+pub(in crate::http) struct Found(RefCell<Option<Problem>>);
+
+impl Found {
+    /// Stops the reading because of `problem`.
+    pub(in crate::http) fn stop<E: de::Error>(&self, problem: Problem) -> E {
+        self.0.replace(Some(problem));
+        E::custom("")
+    }
+
+    /// The problem that was found; else what serde says, without its text.
+    pub(in crate::http) fn or(
+        &self,
+        error: &serde_json::Error,
+        wrong_type: &'static str,
+    ) -> Problem {
+        if let Some(problem) = self.0.take() {
+            return problem;
+        }
+        match error.classify() {
+            serde_json::error::Category::Data => Problem::malformed(wrong_type),
+            _ => Problem::malformed(format!(
+                "not valid JSON at line {}, column {}",
+                error.line(),
+                error.column()
+            )),
+        }
+    }
+}
+
+struct Object<'f, const N: usize> {
+    names: &'f [&'static str; N],
+    found: &'f Found,
+}
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Object<'_, N> {
+    type Value = Fields<'de, N>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for Object<'_, N> {
+    type Value = Fields<'de, N>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = [None; N];
+        while let Some(name) = map.next_key_seed(Name { names: self.names, found: self.found })? {
+            if fields[name].is_some() {
+                let problem = Problem::malformed("the field is given twice");
+                return Err(self.found.stop(problem.about(self.names[name])));
+            }
+            fields[name] = Some(map.next_value::<&RawValue>()?);
+        }
+        Ok(fields)
+    }
+}
+
+/// Reads the name of a field as its place among `names`.
+pub(in crate::http) struct Name<'f> {
+    pub(in crate::http) names: &'f [&'static str],
+    pub(in crate::http) found: &'f Found,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = usize;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<usize, D::Error> {
+        reader.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<usize, E> {
+        let place = self.names.iter().position(|known| *known == name);
+        place.ok_or_else(|| {
+            let known = self.names.join(", ");
+            self.found
+                .stop(Problem::malformed(format!("unknown field; the fields here are {known}")))
+        })
+    }
+}
+
+/// A string, without its quotes and escapes.
+pub(in crate::http) fn string<'a>(
+    raw: &'a RawValue,
+    field: &'static str,
+) -> Result<Cow<'a, str>, Problem> {
+    let wrong = || Problem::malformed(format!("{field}: must be a string")).about(field);
+    let text = raw.get();
+    if !text.starts_with('"') {
+        return Err(wrong());
+    }
+    let inner = &text[1..text.len() - 1];
+    if !inner.contains('\\') {
+        return Ok(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(text).map(Cow::Owned).map_err(|_| wrong())
+}
+
+/// `true` or `false`.
+pub(in crate::http) fn boolean(raw: &RawValue, field: &'static str) -> Result<bool, Problem> {
+    match raw.get() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Problem::malformed(format!("{field}: must be true or false")).about(field)),
+    }
+}
+
+/// A whole number from 1 to `max`.
+pub(in crate::http) fn count(
+    raw: &RawValue,
+    field: &'static str,
+    max: u32,
+) -> Result<u32, Problem> {
+    let text = raw.get();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Problem::malformed(format!("{field}: must be a whole number")).about(field));
+    }
+    match text.parse() {
+        Ok(count) if (1..=max).contains(&count) => Ok(count),
+        _ => Err(Problem::out_of_limits(format!("{field}: must be 1 to {max}")).about(field)),
+    }
+}
+
+/// A duration from 1 ms to `max`: a text such as `1h 30m`, or a number of seconds.
+pub(in crate::http) fn ttl(raw: &RawValue, max: Duration) -> Result<Duration, Problem> {
+    let written = if raw.get().starts_with('"') {
+        duration(&string(raw, "ttl")?)
+    } else {
+        seconds(raw.get())
+    };
+    match written {
+        Written::Form => Err(Problem::malformed(
+            "ttl: must be a duration such as \"15m\" or \"1h 30m\", each unit once, or a number of \
+             seconds",
+        )
+        .about("ttl")),
+        Written::Duration(ttl) if ttl >= Duration::from_millis(1) && ttl <= max => Ok(ttl),
+        Written::Duration(_) | Written::OutOfRange => Err(Problem::out_of_limits(format!(
+            "ttl: must be 1ms to {}",
+            humantime::format_duration(max)
+        ))
+        .about("ttl")),
+    }
+}
+
+/// What a text says as a duration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// This, rounded to milliseconds.
+    Duration(Duration),
+    /// A negative one, or one beyond all limits.
+    OutOfRange,
+    /// It is none.
+    Form,
+}
+
+/// Reads `250ms`, `90s`, `15m`, `1h 30m`, `7d`, or a bare number of seconds.
+pub(crate) fn duration(text: &str) -> Written {
+    let text = text.trim();
+    if text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')) {
+        return seconds(text);
+    }
+    if names_a_unit_twice(text) {
+        return Written::Form;
+    }
+    match humantime::parse_duration(text) {
+        Ok(duration) => Written::Duration(round_to_millis(duration)),
+        Err(humantime::DurationError::NumberOverflow) => Written::OutOfRange,
+        Err(_) => Written::Form,
+    }
+}
+
+/// Whether two parts of a duration are of one unit, as in `1h 1hr`: most likely a slip of the pen.
+fn names_a_unit_twice(text: &str) -> bool {
+    let units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
+    let mut seen = Vec::new();
+    for unit in units {
+        // A unit has several names, but one length.
+        let Ok(length) = humantime::parse_duration(&format!("1{unit}")) else { continue };
+        if seen.contains(&length) {
+            return true;
+        }
+        seen.push(length);
+    }
+    false
+}
+
+fn seconds(text: &str) -> Written {
+    let Ok(seconds) = text.parse::<f64>() else {
+        return Written::Form;
+    };
+    // JSON has neither infinities nor NaN; a text that overflows is infinite.
+    if !text.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
+        return Written::Form;
+    }
+    match Duration::try_from_secs_f64((seconds * 1000.0).round() / 1000.0) {
+        Ok(duration) => Written::Duration(round_to_millis(duration)),
+        Err(_) => Written::OutOfRange,
+    }
+}
+
+/// To the nearest millisecond: `1.001` as a float is a little less.
+fn round_to_millis(duration: Duration) -> Duration {
+    let millis = duration.saturating_add(Duration::from_micros(500)).as_millis();
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 2] = ["a", "bb"];
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn fields_are_kept_byte_for_byte() {
+        let [a, bb] =
+            object(br#" {"bb" : { "x":[1 , 2 ] } , "\u0061": 1.50e+2} "#, &NAMES).unwrap();
+        assert_eq!(bb.unwrap().get(), r#"{ "x":[1 , 2 ] }"#);
+        assert_eq!(a.unwrap().get(), "1.50e+2");
+    }
+
+    #[test]
+    fn what_is_no_object_of_these_fields_is_refused_without_quoting_it() {
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"hunter2":1}"#,
+            r#"["hunter2"]"#,
+            r#""hunter2""#,
+            r#"{"a":1} hunter2"#,
+            r#"{"a":hunter2}"#,
+            "",
+            "{",
+            "{\"a\":\"\u{0}\"}",
+        ] {
+            let problem = object(text.as_bytes(), &NAMES).unwrap_err();
+            assert_eq!(problem.status, 400, "{text}");
+            assert!(!problem.detail.contains("hunter2"), "{problem:?}");
+        }
+        assert!(object(b"{\"a\":\"\xFF\"}", &NAMES).is_err());
+    }
+
+    #[test]
+    fn ttl_in_all_its_forms() {
+        let day = Duration::from_secs(86_400);
+        for (text, millis) in [
+            ("\"250ms\"", 250),
+            ("\"90s\"", 90_000),
+            ("\"1h 30m\"", 5_400_000),
+            ("\"1d\"", 86_400_000),
+            ("\"90\"", 90_000),
+            ("90", 90_000),
+            ("0.25", 250),
+            ("1.001", 1001),
+            ("0.001", 1),
+            ("\"1500us\"", 2),
+            ("\"600us\"", 1),
+        ] {
+            let ttl = ttl(&raw(text), day).unwrap();
+            assert_eq!(ttl.as_millis(), millis, "{text}");
+        }
+    }
+
+    #[test]
+    fn ttl_malformed_or_out_of_limits() {
+        let day = Duration::from_secs(86_400);
+        for (text, status) in [
+            ("\"soon\"", 400),
+            ("\"\"", 400),
+            ("true", 400),
+            ("null", 400),
+            ("[1]", 400),
+            ("{}", 400),
+            ("\"1.2.3\"", 400),
+            ("\"1h 1h\"", 400),
+            ("\"1h 30m 1hour\"", 400),
+            ("\"1m1min\"", 400),
+            ("0", 422),
+            ("\"0s\"", 422),
+            ("-5", 422),
+            ("\"-5\"", 422),
+            ("0.0004", 422),
+            ("\"400us\"", 422),
+            ("\"18446744073709551615s 999ms 999us\"", 422),
+            ("86400.001", 422),
+            ("1e300", 422),
+            ("1e999", 422),
+            ("\"99999999999999999999999d\"", 422),
+        ] {
+            assert_eq!(ttl(&raw(text), day).unwrap_err().status, status, "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_and_booleans() {
+        assert_eq!(count(&raw("3"), "uses", 10), Ok(3));
+        for (text, status) in [
+            ("0", 422),
+            ("-1", 422),
+            ("11", 422),
+            ("99999999999999999999", 422),
+            ("1.0", 400),
+            ("1e1", 400),
+            ("\"1\"", 400),
+            ("null", 400),
+        ] {
+            let problem = count(&raw(text), "uses", 10).unwrap_err();
+            assert_eq!(problem.status, status, "{text}");
+            assert_eq!(problem.field.as_deref(), Some("uses"));
+        }
+        assert_eq!(boolean(&raw("false"), "peek"), Ok(false));
+        assert_eq!(boolean(&raw("0"), "peek").unwrap_err().status, 400);
+    }
+}

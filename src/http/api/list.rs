@@ -1,0 +1,411 @@
+//! Token lists: the body of what is asked for many tokens, read straight into digests.
+//!
+//! `{"tokens": ["…" or {"reference": {…}}, …]}`. This is a hot path: no intermediate values, one
+//! allocation for the digests.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::json::{self, Found, Name};
+use crate::http::api::exchange::Asker;
+use crate::http::api::response::Problem;
+use crate::http::callers::authentication::demand;
+use crate::http::server::worker::Worker;
+use crate::keys::Access;
+use crate::model::reference::{Reference, ReferenceError};
+use crate::model::scope::Scope;
+use crate::model::token::{Digest, Digester, Token};
+
+const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or of \
+    objects with a \"reference\"";
+
+/// The tokens that a request names: their digests, and the places of those named by a reference.
+pub(in crate::http) type Listed = (Vec<Digest>, Vec<usize>);
+
+/// Reads the tokens of a request.
+pub(in crate::http) fn tokens(
+    worker: &Worker,
+    asker: Asker<'_>,
+    body: &[u8],
+) -> Result<Listed, Problem> {
+    let by_reference = || by_reference(worker, asker);
+    token_list(body, asker.access, worker.config.max_batch, &by_reference)
+}
+
+/// The same for a request that also has a `ttl`, of at most `ttl_max`; returns that too.
+pub(in crate::http) fn tokens_and_ttl(
+    worker: &Worker,
+    asker: Asker<'_>,
+    body: &[u8],
+    ttl_max: Duration,
+) -> Result<(Vec<Digest>, Vec<usize>, Duration), Problem> {
+    let by_reference = || by_reference(worker, asker);
+    token_list_and_ttl(body, asker.access, worker.config.max_batch, ttl_max, &by_reference)
+}
+
+/// Admits a request before anything is looked up, so that a client that guesses learns nothing:
+/// `lookups` of its tokens count where nothing is found.
+pub(in crate::http) fn admit(
+    worker: &Worker,
+    asker: Asker<'_>,
+    (digests, referred): (&[Digest], &[usize]),
+    lookups: usize,
+) -> Result<(), Problem> {
+    let Asker { access, peer, trail, .. } = asker;
+    worker.guard.admit_batch(access, peer, worker.engine.now(), lookups)?;
+    trail.list(digests, referred)
+}
+
+fn by_reference(worker: &Worker, asker: Asker<'_>) -> Result<(), Problem> {
+    worker.guard.look_by_reference(asker.access, asker.peer, worker.engine.now())
+}
+
+/// Reads a body of at most `max` tokens.
+/// Returns their digests, and the places of those that were named by a reference.
+/// `by_reference` says whether references may be looked up at the moment.
+fn token_list(
+    body: &[u8],
+    access: &Access,
+    max: usize,
+    by_reference: &dyn Fn() -> Result<(), Problem>,
+) -> Result<Listed, Problem> {
+    read(body, access, max, by_reference, None)
+}
+
+fn token_list_and_ttl(
+    body: &[u8],
+    access: &Access,
+    max: usize,
+    ttl_max: Duration,
+    by_reference: &dyn Fn() -> Result<(), Problem>,
+) -> Result<(Vec<Digest>, Vec<usize>, Duration), Problem> {
+    let ttl = Ttl { max: ttl_max, found: Cell::default() };
+    let (digests, referred) = read(body, access, max, by_reference, Some(&ttl))?;
+    let missing = || Problem::malformed("ttl: the field is missing").about("ttl");
+    Ok((digests, referred, ttl.found.get().ok_or_else(missing)?))
+}
+
+fn read(
+    body: &[u8],
+    access: &Access,
+    max: usize,
+    by_reference: &dyn Fn() -> Result<(), Problem>,
+    ttl: Option<&Ttl>,
+) -> Result<Listed, Problem> {
+    let (found, referred) = (Found::default(), RefCell::default());
+    let context = Context { access, max, by_reference, found: &found, referred: &referred, ttl };
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    ListBody(&context)
+        .deserialize(&mut reader)
+        .and_then(|digests| reader.end().map(|()| digests))
+        .map(|digests| (digests, referred.take()))
+        .map_err(|error| found.or(&error, FORM))
+}
+
+/// The digest of a token given as text.
+pub(in crate::http) fn digest_of(text: &[u8], digester: &Digester) -> Result<Digest, Problem> {
+    match Token::parse(text) {
+        Ok(token) => Ok(digester.digest(&token)),
+        Err(error) => Err(Problem::malformed(error.to_string())),
+    }
+}
+
+/// The reference in a JSON object.
+pub(in crate::http) fn reference(raw: &RawValue) -> Result<Reference, Problem> {
+    const NAMES: [&str; 3] = ["order_number", "created_at", "amount"];
+    let object = json::object(raw.get().as_bytes(), &NAMES);
+    let [order_number, created_at, amount] = object.map_err(|mut problem| {
+        problem.detail = format!("reference: {}", problem.detail).into();
+        problem.about("reference")
+    })?;
+    let order_number =
+        order_number.map(|raw| json::string(raw, "reference.order_number")).transpose()?;
+    let created_at = created_at.map(|raw| json::string(raw, "reference.created_at")).transpose()?;
+    let amount = match amount.map(RawValue::get) {
+        // A number is taken by its digits, never as a float.
+        Some(digits) if !digits.starts_with('"') => Some(digits.into()),
+        _ => amount.map(|raw| json::string(raw, "reference.amount")).transpose()?,
+    };
+    Reference::new(order_number.as_deref(), created_at.as_deref(), amount.as_deref())
+        .map_err(reference_problem)
+}
+
+fn reference_problem(error: ReferenceError) -> Problem {
+    let field = match error {
+        ReferenceError::Empty => "reference",
+        ReferenceError::OrderNumberLength(_) | ReferenceError::OrderNumberControl => {
+            "reference.order_number"
+        }
+        ReferenceError::CreatedAt => "reference.created_at",
+        ReferenceError::Amount | ReferenceError::AmountDigits => "reference.amount",
+    };
+    let problem = if error.is_limit() {
+        Problem::out_of_limits(error.to_string())
+    } else {
+        Problem::malformed(error.to_string())
+    };
+    problem.about(field)
+}
+
+struct Context<'c> {
+    access: &'c Access,
+    max: usize,
+    by_reference: &'c dyn Fn() -> Result<(), Problem>,
+    found: &'c Found,
+    /// Places of the tokens that a reference named.
+    referred: &'c RefCell<Vec<usize>>,
+    /// Where the body may have a `ttl`.
+    ttl: Option<&'c Ttl>,
+}
+
+/// The `ttl` beside a list.
+struct Ttl {
+    max: Duration,
+    found: Cell<Option<Duration>>,
+}
+
+impl Ttl {
+    fn read(&self, raw: &RawValue) -> Result<(), Problem> {
+        if self.found.get().is_some() {
+            return Err(Problem::malformed("the field is given twice").about("ttl"));
+        }
+        self.found.set(Some(json::ttl(raw, self.max)?));
+        Ok(())
+    }
+}
+
+/// The object around the list.
+struct ListBody<'c>(&'c Context<'c>);
+
+impl<'de> DeserializeSeed<'de> for ListBody<'_> {
+    type Value = Vec<Digest>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<Vec<Digest>, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ListBody<'_> {
+    type Value = Vec<Digest>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with tokens")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Digest>, A::Error> {
+        let found = self.0.found;
+        let names: &[_] = if self.0.ttl.is_some() { &["tokens", "ttl"] } else { &["tokens"] };
+        let mut digests = None;
+        while let Some(name) = map.next_key_seed(Name { names, found })? {
+            if let (1, Some(ttl)) = (name, self.0.ttl) {
+                ttl.read(map.next_value()?).map_err(|problem| found.stop(problem))?;
+                continue;
+            }
+            if digests.is_some() {
+                let problem = Problem::malformed("the field is given twice");
+                return Err(found.stop(problem.about("tokens")));
+            }
+            digests = Some(map.next_value_seed(List(self.0))?);
+        }
+        digests.ok_or_else(|| {
+            found.stop(Problem::malformed("tokens: the field is missing").about("tokens"))
+        })
+    }
+}
+
+/// The list itself.
+struct List<'c>(&'c Context<'c>);
+
+impl<'de> DeserializeSeed<'de> for List<'_> {
+    type Value = Vec<Digest>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<Vec<Digest>, D::Error> {
+        reader.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = Vec<Digest>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of tokens")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Digest>, A::Error> {
+        let context = self.0;
+        let mut digests = Vec::with_capacity(context.max.min(128));
+        while let Some(digest) = list.next_element_seed(Item { context, place: digests.len() })? {
+            digests.push(digest);
+        }
+        Ok(digests)
+    }
+}
+
+/// One token of the list.
+struct Item<'c> {
+    context: &'c Context<'c>,
+    place: usize,
+}
+
+impl Item<'_> {
+    fn stop<E: de::Error>(&self, problem: Problem) -> E {
+        let place = format!("tokens[{}]", self.place);
+        let mut problem = problem;
+        problem.detail = format!("{place}: {}", problem.detail).into();
+        self.context.found.stop(problem.about(place))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_> {
+    type Value = Digest;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<Digest, D::Error> {
+        if self.place >= self.context.max {
+            return Err(self.context.found.stop(too_many(self.context.max)));
+        }
+        reader.deserialize_any(self)
+    }
+}
+
+/// 422: a batch has more than `max` tokens.
+pub(in crate::http) fn too_many(max: usize) -> Problem {
+    Problem::out_of_limits(format!("tokens: must have at most {max} (--max-batch)")).about("tokens")
+}
+
+impl<'de> Visitor<'de> for Item<'_> {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
+        digest_of(text.as_bytes(), &self.context.access.digester)
+            .map_err(|problem| self.stop(problem))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Digest, A::Error> {
+        let found = self.context.found;
+        let names = &["reference"];
+        let mut raw: Option<&RawValue> = None;
+        while map.next_key_seed(Name { names, found })?.is_some() {
+            if raw.is_some() {
+                return Err(self.stop(Problem::malformed("reference is given twice")));
+            }
+            raw = Some(map.next_value()?);
+        }
+        let missing = || Problem::malformed("reference: the field is missing");
+        let access = self.context.access;
+        let digester = &access.digester;
+        self.context.referred.borrow_mut().push(self.place);
+        raw.ok_or_else(missing)
+            // Whoever knows an order can guess its reference.
+            .and_then(|raw| demand(access, Scope::Reference).map(|()| raw))
+            .and_then(|raw| (self.context.by_reference)().map(|()| raw))
+            .and_then(reference)
+            .map(|reference| digester.digest(&digester.token_for_reference(reference.canonical())))
+            .map_err(|problem| self.stop(problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::namespace::Namespace;
+    use crate::model::token::{SECRET_LEN, Secret};
+
+    fn digester() -> Digester {
+        Digester::new(&Secret::from_bytes([7; SECRET_LEN]), "default")
+    }
+
+    fn read(body: &str) -> Result<Vec<Digest>, Problem> {
+        let access = Access::everything(Namespace::default(), digester());
+        token_list(body.as_bytes(), &access, 3, &|| Ok(())).map(|(digests, _)| digests)
+    }
+
+    const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    #[test]
+    fn tokens_and_references_side_by_side_in_order() {
+        let digester = digester();
+        let body = format!(
+            r#" {{ "tokens" : [ "{A}" , {{"reference":
+                {{"order_number":"7","amount":139.10}}}} , "\u0041{}" ] }} "#,
+            &A[1..]
+        );
+        let reference = Reference::new(Some("7"), None, Some("139.1")).unwrap();
+        let derived = digester.token_for_reference(reference.canonical());
+        let a = digest_of(A.as_bytes(), &digester).unwrap();
+        assert_eq!(read(&body), Ok(vec![a, digester.digest(&derived), a]));
+        assert_eq!(read(r#"{"tokens":[]}"#), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_bad_token_is_named_by_its_place_and_not_repeated() {
+        let problem = read(&format!(r#"{{"tokens":["{A}","hunter2"]}}"#)).unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.field.as_deref()), (400, Some("tokens[1]")));
+        assert!(!problem.detail.contains("hunter2"), "{problem:?}");
+        let problem = read(r#"{"tokens":[{"reference":{}}]}"#).unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.field.as_deref()), (400, Some("tokens[0]")));
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for body in [
+            "",
+            "[]",
+            "{}",
+            r#"{"tokens":null}"#,
+            r#"{"tokens":{}}"#,
+            r#"{"tokens":[1]}"#,
+            r#"{"tokens":[null]}"#,
+            r#"{"tokens":[[]]}"#,
+            r#"{"tokens":[],"tokens":[]}"#,
+            r#"{"tokens":[],"x":1}"#,
+            r#"{"tokens":[{}]}"#,
+            r#"{"tokens":[{"reference":{"order_number":7}}]}"#,
+            r#"{"tokens":[{"reference":{"amount":1e3}}]}"#,
+            r#"{"tokens":[{"reference":{"order":"7"}}]}"#,
+            r#"{"tokens":[{"reference":{"amount":"1"},"x":1}]}"#,
+            r#"{"tokens":[]} x"#,
+        ] {
+            assert_eq!(read(body).unwrap_err().status, 400, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_ttl_stands_beside_the_list_where_the_route_has_one() {
+        let access = Access::everything(Namespace::default(), digester());
+        let (ttl_max, looks) = (Duration::from_secs(60), || Ok(()));
+        let read = |body: &str| {
+            let read = token_list_and_ttl(body.as_bytes(), &access, 3, ttl_max, &looks);
+            read.map(|(_, _, ttl)| ttl).map_err(|problem| problem.status.as_u16())
+        };
+        assert_eq!(read(r#"{"tokens":[],"ttl":"1m"}"#), Ok(ttl_max));
+        assert_eq!(read(r#"{"ttl":1,"tokens":[]}"#), Ok(Duration::from_secs(1)));
+        assert_eq!(read(r#"{"tokens":[],"ttl":61}"#), Err(422));
+        for body in [
+            r#"{"tokens":[]}"#,
+            r#"{"ttl":1}"#,
+            r#"{"tokens":[],"ttl":1,"ttl":1}"#,
+            r#"{"tokens":[],"ttl":null}"#,
+        ] {
+            assert_eq!(read(body), Err(400), "{body}");
+        }
+        let access = Access::everything(Namespace::default(), digester());
+        assert!(token_list(br#"{"tokens":[],"ttl":1}"#, &access, 3, &looks).is_err());
+    }
+
+    #[test]
+    fn limits_are_422() {
+        let body = format!(r#"{{"tokens":["{A}","{A}","{A}","{A}"]}}"#);
+        assert_eq!(read(&body).unwrap_err().status, 422);
+        let number = "9".repeat(129);
+        let body = format!(r#"{{"tokens":[{{"reference":{{"order_number":"{number}"}}}}]}}"#);
+        assert_eq!(read(&body).unwrap_err().status, 422);
+    }
+}

@@ -1,0 +1,107 @@
+//! What the head of a request says whatever is asked: which host it is for, whether a browser asks on
+//! behalf of a page, and the key of a retry.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
+    VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, Version};
+
+use crate::http::api::response::{self, Body, Problem};
+use crate::http::api::routes::route;
+use crate::http::callers::browser::{default_port, is_same};
+use crate::http::h1::head_syntax::is_host;
+
+/// The longest `Idempotency-Key`, in bytes.
+const KEY_LEN_MAX: usize = 255;
+/// Headers that pages may send beside those that they always may.
+const CORS_REQUEST_HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, idempotency-key");
+/// Headers of an answer that pages may read beside those that they always may.
+const CORS_ANSWER_HEADERS: HeaderValue = HeaderValue::from_static("retry-after");
+/// How long a browser may keep the answer to a preflight, in seconds.
+const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+const PRIVATE_NETWORK_REQUEST: &str = "access-control-request-private-network";
+const PRIVATE_NETWORK_ALLOW: &str = "access-control-allow-private-network";
+
+/// The host that a request is for; `None` in HTTP/1.0 without a `Host`.
+pub(in crate::http) fn host<'a>(
+    uri: &'a Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+) -> Result<Option<&'a [u8]>, Problem> {
+    let mut values = headers.get_all(HOST).iter();
+    let header = values.next().map(HeaderValue::as_bytes);
+    let target = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let wrong = |detail| Problem::malformed(detail).about("Host").closing();
+    if values.next().is_some() {
+        return Err(wrong("Host is given twice"));
+    }
+    if let (Some(target), Some(header)) = (target, header) {
+        let scheme = uri.scheme_str().unwrap_or_default().as_bytes();
+        if !is_same(target, header, default_port(scheme)) {
+            return Err(wrong("the target's host and the Host header are not the same"));
+        }
+    }
+    let host = target.or(header);
+    // What HTTP/1 has was looked at before hyper was: that there is a Host, and its form.
+    match host {
+        None if version >= Version::HTTP_2 => Err(wrong("neither :authority nor Host")),
+        Some(host) if !is_host(host) => Err(wrong("not a host")),
+        _ => Ok(host),
+    }
+}
+
+/// Whether a browser asks beforehand what a page may send (Fetch, 3.3.2).
+pub(in crate::http) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to the preflight of a page of an allowed origin; `None` for any other request and an
+/// unknown path.
+pub(in crate::http) fn preflight(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<Response<Body>> {
+    let route = route(path.as_bytes()).filter(|_| is_preflight(method, headers))?;
+    let mut response = response::no_content();
+    grant(route.methods(), headers, response.headers_mut());
+    Some(response)
+}
+
+/// Answers the preflight whose headers `asked` are: these methods are for the pages of its origin.
+pub(in crate::http) fn grant(methods: &'static str, asked: &HeaderMap, answer: &mut HeaderMap) {
+    answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, CORS_REQUEST_HEADERS);
+    answer.insert(ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE);
+    if asked.contains_key(PRIVATE_NETWORK_REQUEST) {
+        answer.insert(PRIVATE_NETWORK_ALLOW, HeaderValue::from_static("true"));
+    }
+}
+
+/// Lets the pages of `origin` read an answer.
+pub(in crate::http) fn readable_by(origin: HeaderValue, answer: &mut HeaderMap) {
+    answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, CORS_ANSWER_HEADERS);
+    answer.insert(VARY, HeaderValue::from_static("origin"));
+}
+
+/// The value of `Idempotency-Key`, if there is one.
+pub(in crate::http) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+    const NAME: &str = "Idempotency-Key";
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Problem::malformed("Idempotency-Key is given twice").about(NAME));
+    }
+    let key = value.as_bytes();
+    if key.is_empty() || key.len() > KEY_LEN_MAX {
+        let detail = format!("Idempotency-Key: must have 1 to {KEY_LEN_MAX} bytes");
+        return Err(Problem::out_of_limits(detail).about(NAME));
+    }
+    Ok(Some(key))
+}

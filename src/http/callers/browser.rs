@@ -1,0 +1,262 @@
+//! Pages in a browser: which of them may ask a server that identifies its callers by nothing.
+//!
+//! A browser sends requests for the pages of every site, also to a server on loopback that only its
+//! own machine can reach. Without a key in the request nothing tells such a page from a program, so
+//! two things are checked:
+//!
+//! - **`Host`**, where the server has no keys. A site can point a name of its own at this machine
+//!   (DNS rebinding); its pages then have the server's origin and can read every answer. Names that
+//!   no site can own are accepted, any other only by `--allow-host`.
+//! - **`Sec-Fetch-Site` and `Origin`**, where a request shows no key. Browsers name the page's site
+//!   in them, and pages cannot change them. Pages of other origins are accepted by
+//!   `--allow-origin`, and only those get CORS headers.
+//!
+//! Programs send none of these headers but `Host`, and notice nothing. Proxies rewrite `Host`, so
+//! `Sec-Fetch-Site: same-origin` counts where `Origin` and `Host` differ.
+
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::http::h1::head_syntax::is_host;
+use crate::model::time::UnixMillis;
+
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+const SEC_FETCH_MODE: &str = "sec-fetch-mode";
+/// Last labels that no site can register (RFC 6761, RFC 6762, ICANN's resolution on `.internal`),
+/// and that of services in a Kubernetes cluster.
+const LOCAL_LABELS: [&[u8]; 4] = [b"localhost", b"local", b"internal", b"svc"];
+/// Minimum interval between log messages about refused requests.
+const LOG_INTERVAL_MS: u64 = 60_000;
+
+/// A `Host` that is accepted beside the names that no site can own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowHost {
+    /// Every `Host`.
+    Any,
+    /// A domain and all names under it, in lower case and without a leading dot.
+    Under(String),
+    /// One name, in lower case.
+    Name(String),
+}
+
+impl FromStr for AllowHost {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<AllowHost, &'static str> {
+        const FORM: &str = "a host name without a port, .DOMAIN or *";
+        let text = text.trim();
+        if text == "*" {
+            return Ok(AllowHost::Any);
+        }
+        let name = text.strip_prefix('.').unwrap_or(text);
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        if !is_host(name.as_bytes()) || (name.contains(':') && !name.starts_with('[')) {
+            return Err(FORM);
+        }
+        Ok(if text.starts_with('.') { AllowHost::Under(name) } else { AllowHost::Name(name) })
+    }
+}
+
+/// An origin whose pages may ask: `https://shop.example`, or `null`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowOrigin(HeaderValue);
+
+impl FromStr for AllowOrigin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<AllowOrigin, &'static str> {
+        const FORM: &str = "an origin such as https://shop.example, or null";
+        let text = text.trim();
+        let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty()
+                && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || b"+-.".contains(&byte))
+                && is_host(host.as_bytes())
+        });
+        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        if text != "null" && !(is_origin && is_lower) {
+            return Err(FORM);
+        }
+        HeaderValue::from_str(text).map(AllowOrigin).map_err(|_| FORM)
+    }
+}
+
+/// Which pages may ask. Clones share the interval between log messages.
+#[derive(Clone, Debug)]
+pub struct Web {
+    hosts: Vec<AllowHost>,
+    origins: Vec<AllowOrigin>,
+    /// The machine's name, as the system has it.
+    machine: String,
+    logged_at: Arc<AtomicU64>,
+}
+
+impl Default for Web {
+    fn default() -> Web {
+        Web::new(Vec::new(), Vec::new())
+    }
+}
+
+/// Which page sends a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::http) enum Sender {
+    /// None, or one of this server's own origin.
+    Own,
+    /// One of this origin, which `--allow-origin` names.
+    Allowed(HeaderValue),
+    /// One of another origin.
+    Foreign,
+}
+
+/// Why a request that may come from a page is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Refused {
+    Host,
+    Origin,
+}
+
+impl Refused {
+    /// The header that it is about.
+    pub(in crate::http) fn field(self) -> &'static str {
+        match self {
+            Refused::Host => "Host",
+            Refused::Origin => "Origin",
+        }
+    }
+
+    /// The sentence for the client and the log.
+    pub(in crate::http) fn detail(self) -> &'static str {
+        match self {
+            Refused::Host => "Host: not a name of this server; --allow-host NAME accepts it",
+            Refused::Origin => {
+                "Origin: the page is of another origin; --allow-origin ORIGIN accepts it"
+            }
+        }
+    }
+}
+
+impl Web {
+    /// Accepts these, and what no site can own.
+    #[must_use]
+    pub fn new(hosts: Vec<AllowHost>, origins: Vec<AllowOrigin>) -> Web {
+        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Web { hosts, origins, machine, logged_at: Arc::default() }
+    }
+
+    /// Whether this value of `Host` is accepted by a server without keys.
+    pub(in crate::http) fn accepts_host(&self, value: &[u8]) -> bool {
+        let (name, _) = split_port(value);
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        let Some(dot) = memchr::memrchr(b'.', name) else { return true };
+        let label = &name[dot + 1..];
+        let is_address = || {
+            let text = std::str::from_utf8(name).unwrap_or_default();
+            text.parse::<Ipv4Addr>().is_ok()
+        };
+        name.starts_with(b"[")
+            || LOCAL_LABELS.iter().any(|local| label.eq_ignore_ascii_case(local))
+            || is_address()
+            || name.eq_ignore_ascii_case(self.machine.as_bytes())
+            || self.hosts.iter().any(|allowed| allowed.covers(name))
+    }
+
+    /// Which page sends a request with these headers to `host`.
+    pub(in crate::http) fn sender(&self, headers: &HeaderMap, host: Option<&[u8]>) -> Sender {
+        let (origin, site) = match (one(headers, ORIGIN.as_str()), one(headers, SEC_FETCH_SITE)) {
+            (Ok(origin), Ok(site)) => (origin, site.map(HeaderValue::as_bytes)),
+            // What is given twice has two readings.
+            (Err(Twice), _) | (_, Err(Twice)) => return Sender::Foreign,
+        };
+        if let Some(origin) = origin
+            && self.origins.iter().any(|allowed| allowed.0 == origin)
+        {
+            return Sender::Allowed(origin.clone());
+        }
+        let is_own = match site {
+            Some(b"same-origin") => true,
+            None | Some(b"none") => origin.is_none_or(|origin| is_origin_of(origin, host)),
+            Some(_) => false,
+        };
+        if is_own { Sender::Own } else { Sender::Foreign }
+    }
+
+    /// Logs a refusal, at most one a minute.
+    pub(in crate::http) fn log(&self, refused: Refused, now: UnixMillis) {
+        let last = self.logged_at.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.0.saturating_sub(last) >= LOG_INTERVAL_MS;
+        let is_ours = is_due
+            && self
+                .logged_at
+                .compare_exchange(last, now.0, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_ours {
+            let (header, reason) = (refused.field(), refused.detail());
+            tracing::warn!(header, reason, "rejected a request that a page may have sent");
+        }
+    }
+}
+
+impl AllowHost {
+    /// Whether it covers a name without port.
+    fn covers(&self, name: &[u8]) -> bool {
+        match self {
+            AllowHost::Any => true,
+            AllowHost::Name(allowed) => name.eq_ignore_ascii_case(allowed.as_bytes()),
+            AllowHost::Under(domain) => {
+                let Some(at) = name.len().checked_sub(domain.len()) else { return false };
+                let (below, end) = name.split_at(at);
+                end.eq_ignore_ascii_case(domain.as_bytes())
+                    && (below.is_empty() || below.ends_with(b"."))
+            }
+        }
+    }
+}
+
+/// A header is given more than once.
+struct Twice;
+
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Twice> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(Twice) } else { Ok(first) }
+}
+
+fn is_origin_of(origin: &HeaderValue, host: Option<&[u8]>) -> bool {
+    let origin = origin.as_bytes();
+    let default_port = default_port(origin);
+    let authority = memchr::memmem::find(origin, b"://").map(|at| &origin[at + 3..]);
+    matches!((authority, host), (Some(origin), Some(host)) if is_same(origin, host, default_port))
+}
+
+/// The port that an address with this scheme has where it names none.
+pub(in crate::http) fn default_port(scheme: &[u8]) -> &'static [u8] {
+    if scheme.starts_with(b"https") { b"443" } else { b"80" }
+}
+
+/// Whether two authorities are the same (RFC 3986, 6.2.2.1 and 6.2.3).
+pub(in crate::http) fn is_same(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
+    let parts = |authority| {
+        let (host, port): (&[u8], &[u8]) = split_port(authority);
+        (host, if port.is_empty() { default_port } else { port })
+    };
+    let ((host, port), (other_host, other_port)) = (parts(one), parts(other));
+    host.eq_ignore_ascii_case(other_host) && port == other_port
+}
+
+/// Host and port of an authority; no port is an empty one.
+fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b':', authority) {
+        Some(at) if !authority.ends_with(b"]") => (&authority[..at], &authority[at + 1..]),
+        _ => (authority, b""),
+    }
+}
+
+/// Whether a person follows a link or types an address: what is shown then is seen by no page.
+pub(in crate::http) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    let mode = headers.get(SEC_FETCH_MODE).map(HeaderValue::as_bytes);
+    method == Method::GET && mode == Some(b"navigate")
+}

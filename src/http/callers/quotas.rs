@@ -1,0 +1,134 @@
+//! What a namespace may use: how many tokens and bytes it may hold, how often it may issue, how
+//! long its tokens may live.
+//!
+//! What it holds is counted and limited by the engine, where no two clients can pass at once; the
+//! rate and the longest life are looked at here, before the engine is asked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+use http::StatusCode;
+
+use crate::engine;
+use crate::http::api::response::Problem;
+use crate::keys::Keys;
+use crate::model::metrics::Counter;
+use crate::model::namespace::NamespaceTag;
+use crate::model::namespace::{Namespace, TagOwners};
+use crate::model::rate_limit::{Pace, Paid};
+use crate::model::time::UnixMillis;
+use crate::model::token::Digester;
+use crate::warning::Warning;
+
+/// The limits of one namespace; `None` where there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceLimits {
+    /// Whose.
+    pub namespace: Namespace,
+    /// Tokens with a use left.
+    pub tokens_max: Option<u64>,
+    /// Memory of entries in bytes, consumed ones included while they are remembered.
+    pub bytes_max: Option<u64>,
+    /// Tokens asked to be issued each second, as many at once; 1 to
+    /// [`RATE_MAX`](crate::model::rate_limit::RATE_MAX).
+    pub issues_per_second: Option<u32>,
+    /// The longest life of a token, extensions included.
+    pub ttl_max: Option<Duration>,
+}
+
+/// The limits of all namespaces that have some, at work. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Quotas(Arc<HashMap<NamespaceTag, Quota, RandomState>>);
+
+/// Those whose namespaces have their tags to themselves, and why the others do not.
+fn claimed<'a>(
+    limits: &'a [NamespaceLimits],
+    engine: &engine::Engine,
+    keys: Option<&Keys>,
+) -> (Vec<&'a NamespaceLimits>, Vec<String>) {
+    let (digester, mut owners) = (engine.digester(), TagOwners::default());
+    let default = Namespace::default();
+    // It is there without a key, and first.
+    let _ = owners.claim(&default, digester.of(&default).tag());
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for limits in limits {
+        let namespace = &limits.namespace;
+        let claim = match keys {
+            Some(keys) => keys.claim(namespace, digester),
+            None => owners.claim(namespace, digester.of(namespace).tag()),
+        };
+        match claim {
+            Ok(()) => taken.push(limits),
+            Err(collision) => {
+                tracing::error!("{collision}; its quota is not in force, all others are");
+                refused.push(collision.to_string());
+            }
+        }
+    }
+    (taken, refused)
+}
+
+#[derive(Debug)]
+struct Quota {
+    limits: NamespaceLimits,
+    issued: Paid,
+    refused: Counter,
+}
+
+impl Quotas {
+    /// These limits, and tells the engine its part. A limit for a namespace whose tag another one
+    /// of `keys` or an earlier limit has is left out, with an error line and a warning.
+    #[must_use]
+    pub fn new(limits: &[NamespaceLimits], engine: &engine::Engine, keys: Option<&Keys>) -> Quotas {
+        let tag_of = |namespace: &Namespace| engine.digester().of(namespace).tag();
+        let (limits, refused) = claimed(limits, engine, keys);
+        if !refused.is_empty() {
+            engine.raise(Warning::QuotaTags, refused.join("; "));
+        }
+        let quotas = limits.into_iter().map(|limits| {
+            let limits = limits.clone();
+            let tag = tag_of(&limits.namespace);
+            (tag, Quota { limits, issued: Paid::default(), refused: Counter::default() })
+        });
+        let quotas: HashMap<_, _, RandomState> = quotas.collect();
+        let held = quotas.iter().map(|(tag, quota)| {
+            let limits = &quota.limits;
+            let (tokens_max, bytes_max) = (limits.tokens_max, limits.bytes_max);
+            (*tag, engine::Quota { tokens_max, bytes_max, ttl_max: limits.ttl_max })
+        });
+        engine.set_quotas(held.collect());
+        Quotas(Arc::new(quotas))
+    }
+
+    /// The longest life of a token in the namespace of `digester`.
+    pub(in crate::http) fn ttl_max(&self, digester: &Digester, max: Duration) -> Duration {
+        self.of(digester).and_then(|quota| quota.limits.ttl_max).unwrap_or(max).min(max)
+    }
+
+    /// Lets `count` tokens be issued, or says when to come again.
+    pub(in crate::http) fn admit_issues(
+        &self,
+        digester: &Digester,
+        now: UnixMillis,
+        count: usize,
+    ) -> Result<(), Problem> {
+        let Some(quota) = self.of(digester) else { return Ok(()) };
+        let Some(rate) = quota.limits.issues_per_second else { return Ok(()) };
+        Pace::per_second(rate).take(&quota.issued, now, count as u64).map_err(|wait| {
+            quota.refused.increment();
+            let detail = format!("the namespace may issue {rate} tokens a second (--quota)");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait)
+        })
+    }
+
+    /// Each namespace with limits, and how often its rate was the reason of a refusal.
+    pub(in crate::http) fn refused(&self) -> impl Iterator<Item = (&Namespace, u64)> {
+        self.0.values().map(|quota| (&quota.limits.namespace, quota.refused.get()))
+    }
+
+    fn of(&self, digester: &Digester) -> Option<&Quota> {
+        if self.0.is_empty() { None } else { self.0.get(&digester.tag()) }
+    }
+}

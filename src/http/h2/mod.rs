@@ -1,0 +1,3 @@
+//! HTTP/2 beside hyper.
+
+pub(in crate::http) mod window;

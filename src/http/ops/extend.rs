@@ -1,0 +1,74 @@
+//! Extend: a later deadline. The engine keeps it within the issue plus `--max-ttl`,
+//! or what the namespace's quota has.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::resolve::ArrayOfPayloads;
+use crate::engine::{Op, Outcome};
+use crate::http::api::exchange::Asker;
+use crate::http::api::json;
+use crate::http::api::list;
+use crate::http::api::refusal::{engine_problem, list_problem};
+use crate::http::api::response::{self, Body, Problem};
+use crate::http::server::worker::Worker;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
+
+/// `PATCH /v1/tokens/{token}`
+pub(in crate::http) async fn one(
+    worker: &Worker,
+    asker: Asker<'_>,
+    headers: HeaderMap,
+    digest: Digest,
+    body: Bytes,
+) -> Result<Response<Body>, Problem> {
+    let [ttl] = json::object(&body, &["ttl"])?;
+    let max = ttl_max(worker, asker);
+    let missing = || Problem::malformed("ttl: the field is missing").about("ttl");
+    let ttl = json::ttl(ttl.ok_or_else(missing)?, max)?;
+    match asker.trail.call_one(worker, Op::Extend { digest, ttl }).await? {
+        Outcome::Extended { deadline } => {
+            Ok(response::json(headers, StatusCode::OK, text(deadline).into()))
+        }
+        other => Err(engine_problem(&other)),
+    }
+}
+
+/// `POST /v1/extend`: each token by itself; an array in the order asked, `null` where there is
+/// nothing.
+pub(in crate::http) async fn batch(
+    worker: &Worker,
+    asker: Asker<'_>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response<Body>, Problem> {
+    let Asker { access, peer, trail, .. } = asker;
+    let (digests, referred, ttl) =
+        list::tokens_and_ttl(worker, asker, &body, ttl_max(worker, asker))?;
+    drop(body);
+    list::admit(worker, asker, (&digests, &referred), digests.len())?;
+    let mut answer = ArrayOfPayloads::new(digests.len(), referred);
+    if !digests.is_empty() {
+        let ops = digests.into_iter().map(|digest| Op::Extend { digest, ttl }).collect();
+        for outcome in trail.call(worker, ops).await? {
+            match outcome {
+                Outcome::Extended { deadline } => answer.push(Some(text(deadline).as_bytes())),
+                Outcome::NotFound => answer.push(None),
+                other => return Err(list_problem(&other)),
+            }
+        }
+    }
+    worker.guard.charge(access, peer, worker.engine.now(), answer.misses);
+    Ok(response::json(headers, StatusCode::OK, answer.finish()?))
+}
+
+fn ttl_max(worker: &Worker, asker: Asker<'_>) -> Duration {
+    worker.config.quotas.ttl_max(&asker.access.digester, worker.config.max_ttl)
+}
+
+fn text(deadline: UnixMillis) -> String {
+    format!(r#"{{"expires_at":"{deadline}"}}"#)
+}

@@ -1,0 +1,54 @@
+//! Revoke: the token is gone, whether it was there or not.
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::engine::{Op, Outcome};
+use crate::http::api::exchange::Asker;
+use crate::http::api::list;
+use crate::http::api::refusal::{engine_problem, list_problem};
+use crate::http::api::response::{self, Body, Problem};
+use crate::http::callers::miss_limiter::Misses;
+use crate::http::server::worker::Worker;
+use crate::model::token::Digest;
+
+/// `DELETE /v1/tokens/{token}`
+pub(in crate::http) async fn one(
+    worker: &Worker,
+    asker: Asker<'_>,
+    digest: Digest,
+) -> Result<Response<Body>, Problem> {
+    match asker.trail.call_one(worker, Op::Revoke { digest }).await? {
+        Outcome::Revoked | Outcome::NotFound => Ok(response::no_content()),
+        other => Err(engine_problem(&other)),
+    }
+}
+
+/// `POST /v1/revoke`: one answer for all tokens, so that nobody learns which of them lived. For the
+/// same reason each look-up by a reference counts as a miss, whether it found something or not.
+pub(in crate::http) async fn batch(
+    worker: &Worker,
+    asker: Asker<'_>,
+    body: Bytes,
+) -> Result<Response<Body>, Problem> {
+    let Asker { access, peer, trail, .. } = asker;
+    let (digests, referred) = list::tokens(worker, asker, &body)?;
+    drop(body);
+    if referred.is_empty() {
+        // Tokens alone are revoked as by `DELETE`, whatever is owed.
+        trail.list(&digests, &referred)?;
+    } else {
+        list::admit(worker, asker, (&digests, &referred), referred.len())?;
+        let misses = Misses { all: referred.len(), by_reference: referred.len() };
+        worker.guard.charge(access, peer, worker.engine.now(), misses);
+    }
+    if !digests.is_empty() {
+        let ops = digests.into_iter().map(|digest| Op::Revoke { digest }).collect();
+        for outcome in trail.call(worker, ops).await? {
+            if !matches!(outcome, Outcome::Revoked | Outcome::NotFound) {
+                return Err(list_problem(&outcome));
+            }
+        }
+    }
+    Ok(response::no_content())
+}
