@@ -21,7 +21,7 @@ pub(super) struct Call {
 }
 
 /// The log could not be closed in good order. What was acknowledged under
-/// [`SyncMode::Always`] is durable all the same.
+/// [`SyncMode::Always`](super::SyncMode::Always) is durable all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the log could not be closed in good order: {0}")]
 pub struct CloseError(pub(super) String);

@@ -328,7 +328,7 @@ impl Gauges {
 }
 
 impl Server {
-    /// Starts a worker for each of `listeners` (see [`listen::bind`]).
+    /// Starts a worker for each of `listeners` (see [`bind`](server::listen::bind)).
     ///
     /// # Errors
     /// A thread cannot be started.

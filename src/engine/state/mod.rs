@@ -1,5 +1,5 @@
 //! The state of an engine: entries in the store, and the accounting of all of them together. Only
-//! [`apply`] changes it, in the order of the log, and [`expire`] frees what nobody can see.
+//! `apply` changes it, in the order of the log, and [`expire`] frees what nobody can see.
 
 mod accounting;
 mod applied;
