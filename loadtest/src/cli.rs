@@ -19,8 +19,10 @@ use crate::report::live::Live;
 use crate::report::model::Report;
 use crate::report::{file, table};
 use crate::run::{self, Job, search};
+use crate::secret;
 use crate::target::process::end_on_interrupt;
 use crate::target::{Address, Kind, Options, bound, floor, probe};
+use crate::tls::Trust;
 use crate::workload::Workload;
 use crate::workload::flags::WorkloadFlags;
 use crate::workload::named;
@@ -91,7 +93,8 @@ struct RunArgs {
 #[derive(Debug, Args)]
 struct ServerArgs {
     /// Whom to ask: jeton, floor, redis, valkey, memcached or pogocache start one here and stop it;
-    /// http://HOST:PORT, redis://…, valkey://…, memcached://… or pogocache://… is one that is there
+    /// http://HOST:PORT, https://…, redis://…, rediss://…, valkey://…, valkeys://…, memcached://… or
+    /// pogocache://… is one that is there
     #[arg(long, value_name = "TARGET", default_value = "jeton")]
     target: String,
     /// jeton's binary; else it is built where this is its repository, or looked for on the PATH
@@ -107,6 +110,25 @@ struct ServerArgs {
     /// A file with the API key to show to jeton, and nothing else
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// A file with the password of a Redis or Valkey, or with user and password in two lines
+    #[arg(long, value_name = "FILE")]
+    auth_file: Option<PathBuf>,
+    /// Whose certificate a server with TLS may have, in place of the system's roots (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// A certificate of our own to show to a server with TLS (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert (PEM); an API key is given with --key-file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Lets a server that is started here speak TLS, with a certificate made for it
+    #[arg(long)]
+    tls: bool,
+    /// Lets a server that is started here ask for a key (jeton) or a password (Redis, Valkey), made
+    /// for it
+    #[arg(long, conflicts_with_all = ["key_file", "auth_file"])]
+    with_key: bool,
     /// The process id of a server that is there, to measure its CPU time and memory
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
@@ -309,6 +331,10 @@ impl ServerArgs {
             arguments: self.server_args.clone(),
             environment: self.server_env.clone(),
             key_file: self.key_file.clone(),
+            auth_file: self.auth_file.clone(),
+            trust: Trust { ca: self.ca.clone(), identity: self.cert.clone().zip(self.key.clone()) },
+            tls: self.tls,
+            with_key: self.with_key,
             scratch: self.scratch.clone(),
             durable: !self.not_durable,
             ..Options::default()
@@ -374,7 +400,7 @@ impl ListArgs {
 fn command_line() -> Vec<String> {
     // A path may be any bytes; the report has the nearest text.
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    std::iter::once("loadtest".to_owned()).chain(words).collect()
+    secret::hidden(std::iter::once("loadtest".to_owned()).chain(words).collect())
 }
 
 /// The first Ctrl-C ends a run early and reports what was measured; the second ends it at once.

@@ -7,7 +7,8 @@ use hdrhistogram::Histogram;
 
 use crate::failure::{Failure, Result};
 use crate::report::model::{
-    ErrorReport, Generator, Latency, OperationReport, Part, Report, Slice, Totals, Usage,
+    ErrorReport, Generator, Latency, Negotiated, OperationReport, Part, Report, Slice, Tls, Totals,
+    Usage,
 };
 use crate::run::judge;
 use crate::workload::Workload;
@@ -54,6 +55,7 @@ pub fn merge(reports: &[Report]) -> Result<Report> {
     by_requests(&mut merged.client, answers, tokens);
     let objectives = &first.workload.objectives;
     merged.objectives = objectives.iter().map(|one| judge::objective(one, &all, &clean)).collect();
+    merged.tls = tls(reports);
     merged.parts = reports.iter().map(part).collect();
     Ok(merged)
 }
@@ -86,6 +88,8 @@ fn differ(a: &Report, b: &Report) -> Vec<String> {
         "the workloads differ in more than their shares",
     );
     note(a.target.kind != b.target.kind, "the servers are of different kinds");
+    note(a.tls.is_some() != b.tls.is_some(), "one is with TLS, the other without");
+    note(!a.connections.is_empty(), "one makes a connection for each request, in turns of its own");
     note(a.target.version != b.target.version, "the servers are of different versions");
     note(a.slices.len() != b.slices.len(), "one has more slices than the other");
     note(a.search.is_some() || b.search.is_some(), "one is of --find-max");
@@ -139,6 +143,28 @@ fn totals(reports: &[Report]) -> Totals {
         bytes_received: all().map(|one| one.bytes_received).sum(),
         load_s: all().map(|one| one.load_s).fold(0.0, f64::max),
     }
+}
+
+fn tls(reports: &[Report]) -> Option<Tls> {
+    let all = || reports.iter().filter_map(|report| report.tls.as_ref());
+    let mut negotiated: Vec<Negotiated> = Vec::new();
+    for one in all().flat_map(|tls| &tls.negotiated) {
+        let is_same = |known: &&mut Negotiated| {
+            Negotiated { connections: one.connections, ..Negotiated::clone(known) } == *one
+        };
+        match negotiated.iter_mut().find(is_same) {
+            Some(known) => known.connections += one.connections,
+            None => negotiated.push(one.clone()),
+        }
+    }
+    all().next()?;
+    Some(Tls {
+        negotiated,
+        full: all().map(|one| one.full).sum(),
+        resumed: all().map(|one| one.resumed).sum(),
+        plain_bytes_sent: all().map(|one| one.plain_bytes_sent).sum(),
+        plain_bytes_received: all().map(|one| one.plain_bytes_received).sum(),
+    })
 }
 
 fn operations(reports: &[Report]) -> Result<Vec<OperationReport>> {

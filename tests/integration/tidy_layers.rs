@@ -2,8 +2,8 @@
 //!
 //! jeton: sync ← model ← clock ← store, timer_wheel, wal ← engine ← http ← config, cli, main
 //!
-//! loadtest: failure, console, quantity, stats ← workload ← protocol, traffic, report::model ← target ← drive
-//! ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main
+//! loadtest: failure, console, quantity, stats, secret, tls ← workload ← protocol, traffic, report::model
+//! ← target ← drive ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main
 
 use crate::tidy::{Source, sources, without_comment};
 
@@ -34,7 +34,7 @@ const CRATES: [Layered; 2] = [
         name: "loadtest",
         sources: "loadtest/src/",
         layers: &[
-            &["failure", "console", "quantity", "stats"],
+            &["failure", "console", "quantity", "stats", "secret", "tls"],
             &["workload"],
             &["protocol", "traffic", "report::model"],
             &["target"],

@@ -6,12 +6,20 @@ use crate::report::units;
 /// Flags of servers whose value differs from start to start: addresses and folders.
 const PLACES: [&str; 5] = ["--listen", "--admin-listen", "--data-dir", "--port", "--dir"];
 
+/// Flags whose presence matters, and whose value is a file that is made for each start.
+const MADE: [&str; 3] = ["--tls-cert", "--tls-key", "--keys"];
+
 /// Why the two cannot be compared; empty where they can. A difference in what was asked, or in how
 /// the server was started, is a difference of its own, and no verdict on the program.
 pub fn obstacles(a: &Report, b: &Report) -> Vec<String> {
     let mut obstacles: Vec<String> =
         [durability(a, b), server_arguments(a, b)].into_iter().flatten().collect();
     obstacles.extend(configuration(a, b));
+    let tls = |report: &Report| match report.tls {
+        Some(_) => "spoken".to_owned(),
+        None => "none".to_owned(),
+    };
+    obstacles.extend(differ("TLS", &tls(a), &tls(b)));
     let parts = workload_differences(a, b);
     if !parts.is_empty() {
         obstacles.push(format!("workload: {} differ", parts.join(", ")));
@@ -65,7 +73,8 @@ fn configuration(a: &Report, b: &Report) -> Vec<String> {
 
 /// Whether a setting says where a server is, which differs from start to start.
 pub(super) fn is_place(name: &str) -> bool {
-    PLACES.iter().any(|flag| flag.trim_start_matches('-') == name)
+    let mut flags = PLACES.iter().chain(&MADE);
+    flags.any(|flag| flag.trim_start_matches('-') == name)
 }
 
 /// The parts of the workload that differ; the seed, the name and the rate are none of them.
@@ -114,6 +123,9 @@ pub(super) fn arguments(target: &Target) -> Option<Vec<String>> {
         if PLACES.contains(&word.as_str())
             || matches!(target.kind.as_str(), "memcached" | "pogocache") && word == "-p"
         {
+            words.next();
+        } else if MADE.contains(&word.as_str()) {
+            kept.push(word.clone());
             words.next();
         } else if !PLACES.iter().any(|flag| word.starts_with(&format!("{flag}="))) {
             kept.push(word.clone());

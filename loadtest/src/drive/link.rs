@@ -1,6 +1,5 @@
 //! One connection: its socket, its side of the protocol, and what it still owes.
 
-use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -8,6 +7,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use slab::Slab;
 
 use crate::protocol::{Codec, Garbage};
+use crate::tls::wire::{Incoming, Moved, Wire};
+use crate::tls::{Handshake, LinkTls};
 use crate::traffic::plan::Ask;
 
 /// How long the first connections may take.
@@ -18,9 +19,14 @@ const BUFFER_KEPT: usize = 64 * 1024;
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
-    /// Its handshake is under way.
+    /// TCP's handshake is under way.
     Connecting {
         /// On the session's clock.
+        since_ns: u64,
+    },
+    /// TLS's handshake is under way.
+    Shaking {
+        /// When TCP's began.
         since_ns: u64,
     },
     /// It takes requests.
@@ -45,10 +51,25 @@ pub struct Outstanding {
     pub is_late: bool,
 }
 
+/// A connection that was made for one request, of which its time is a part.
+#[derive(Clone, Copy, Debug)]
+pub struct Anew {
+    /// How TLS was to begin.
+    pub handshake: Handshake,
+    /// When it was begun.
+    pub since_ns: u64,
+    /// How long it took until a request could be sent; 0 until then.
+    pub shaken_ns: u64,
+}
+
 /// One connection.
 pub struct Link {
     /// The socket; none while it is down.
-    pub stream: Option<TcpStream>,
+    pub wire: Option<Wire>,
+    /// What TLS begins with; none without TLS.
+    pub tls: Option<LinkTls>,
+    /// Of a connection that was made for one request.
+    pub anew: Option<Anew>,
     /// Where it stands.
     pub state: State,
     /// Its side of the protocol.
@@ -72,27 +93,28 @@ pub struct Link {
     input: Vec<u8>,
 }
 
-/// What became of reading once.
-pub enum Incoming {
-    /// So many bytes were received.
-    Bytes(usize),
-    /// Nothing is there now.
-    Nothing,
-    /// The connection has ended; why, as the system says, where it was not in order.
-    Ended(Option<std::io::Error>),
-}
-
 impl Link {
     /// Connects and waits for it.
     ///
     /// # Errors
-    /// As the system says.
-    pub fn connect(address: SocketAddr, codec: Box<dyn Codec>) -> std::io::Result<Self> {
+    /// As the system says, or TLS.
+    pub fn connect(
+        address: SocketAddr,
+        codec: Box<dyn Codec>,
+        tls: Option<LinkTls>,
+    ) -> std::io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
         stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
+        let begun = tls.as_ref().map(|tls| tls.begin(Handshake::Resumed)).transpose()?;
+        let mut wire = Wire::new(stream, begun);
+        if let Some(tls) = &tls {
+            wire.wait_for_handshake(tls.alpn())?;
+        }
+        wire.socket().set_nonblocking(true)?;
         let mut link = Self {
-            stream: Some(stream),
+            wire: Some(wire),
+            tls,
+            anew: None,
             state: State::Open,
             codec,
             outstanding: Slab::new(),
@@ -132,7 +154,15 @@ impl Link {
         }
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
-        self.stream = Some(stream);
+        let handshake = match &mut self.anew {
+            Some(anew) => {
+                (anew.since_ns, anew.shaken_ns) = (now_ns, 0);
+                anew.handshake
+            }
+            None => Handshake::Resumed,
+        };
+        let begun = self.tls.as_ref().map(|tls| tls.begin(handshake)).transpose()?;
+        self.wire = Some(Wire::new(stream, begun));
         self.state = State::Connecting { since_ns: now_ns };
         self.codec = codec;
         self.has_answered = false;
@@ -158,45 +188,45 @@ impl Link {
 
     /// Whether there are bytes to send.
     pub fn has_output(&self) -> bool {
-        self.written < self.output.len()
+        self.written < self.output.len() || self.has_tls_output()
+    }
+
+    /// Whether records wait to be sent.
+    pub fn has_tls_output(&self) -> bool {
+        self.wire.as_ref().is_some_and(Wire::wants_write)
+    }
+
+    /// Goes on with the handshake of TLS; true once it is done.
+    ///
+    /// # Errors
+    /// It has failed.
+    pub fn shake(&mut self, moved: &mut Moved) -> std::io::Result<bool> {
+        let alpn = self.tls.as_ref().and_then(LinkTls::alpn);
+        self.wire.as_mut().map_or(Ok(true), |wire| wire.shake(alpn, moved))
     }
 
     /// Sends what the socket takes; gives how much.
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn send(&mut self) -> std::io::Result<usize> {
-        let Some(stream) = &mut self.stream else { return Ok(0) };
-        let before = self.written;
-        while self.written < self.output.len() {
-            match stream.write(&self.output[self.written..]) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Ok(self.written - before);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    pub fn send(&mut self) -> std::io::Result<Moved> {
+        let Some(wire) = &mut self.wire else { return Ok(Moved::default()) };
+        let sent = wire.send(&self.output, &mut self.written);
+        let sent = sent.map_err(|error| wire.reason(error))?;
+        if self.written == self.output.len() {
+            self.written = 0;
+            self.output.clear();
+            self.output.shrink_to(BUFFER_KEPT);
         }
-        let sent = self.written - before;
-        self.written = 0;
-        self.output.clear();
-        self.output.shrink_to(BUFFER_KEPT);
         Ok(sent)
     }
 
-    /// Reads once into `buffer`: epoll tells again when more is there.
-    pub fn receive(&mut self, buffer: &mut [u8]) -> Incoming {
-        let Some(stream) = &mut self.stream else { return Incoming::Nothing };
-        match stream.read(buffer) {
-            Ok(0) => Incoming::Ended(None),
-            Ok(count) => Incoming::Bytes(count),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                Incoming::Nothing
-            }
-            Err(error) => Incoming::Ended(Some(error)),
+    /// Reads once into `buffer`: epoll tells again when more is there. `opened` takes plain text
+    /// that came by TLS.
+    pub fn receive<'a>(&mut self, buffer: &'a mut [u8], opened: &'a mut Vec<u8>) -> Incoming<'a> {
+        match &mut self.wire {
+            Some(wire) => wire.receive(buffer, opened),
+            None => Incoming::Nothing,
         }
     }
 

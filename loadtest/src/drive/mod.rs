@@ -2,9 +2,11 @@
 //! and share nothing but a few counters.
 //!
 //! In reading order: `session` (threads and phases), `worker` (the loop of one thread), `link` (one
-//! connection), `pace` (when something is due), `record` (what is counted), `clock`.
+//! connection), `connects` (how they are made), `pace` (when something is due), `record` (what is
+//! counted), `clock`.
 
 pub mod clock;
+pub mod connects;
 pub mod link;
 pub mod pace;
 pub mod record;

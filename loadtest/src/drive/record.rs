@@ -3,7 +3,10 @@
 
 use hdrhistogram::Histogram;
 
+use crate::drive::connects::Connects;
+use crate::drive::link::Anew;
 use crate::drive::worker::Found;
+use crate::tls::wire::Moved;
 use crate::traffic::verdict::{Errors, Wrong};
 use crate::workload::Operation;
 
@@ -90,10 +93,12 @@ pub struct Record {
     pub tokens: u64,
     /// When the last thread was done.
     pub ended_ns: u64,
-    /// Bytes of all connections while measuring.
+    /// Bytes of all connections while measuring, as they went over the network.
     pub bytes_sent: u64,
-    /// Bytes of all connections while measuring.
+    /// Bytes of all connections while measuring, as they went over the network.
     pub bytes_received: u64,
+    /// How connections were made.
+    pub connects: Connects,
     /// Operations that found no token and issued one.
     pub substituted: u64,
     /// Connections that had to be made again.
@@ -134,6 +139,7 @@ impl Record {
             ended_ns: window.from_ns,
             bytes_sent: 0,
             bytes_received: 0,
+            connects: Connects::default(),
             substituted: 0,
             reconnects: 0,
             living: 0,
@@ -211,13 +217,26 @@ impl Record {
     }
 
     /// Bytes went out.
-    pub fn sent(&mut self, bytes: usize, now_ns: u64) {
-        self.bytes_sent += if self.window.contains(now_ns) { bytes as u64 } else { 0 };
+    pub fn sent(&mut self, moved: Moved, now_ns: u64) {
+        if self.window.contains(now_ns) {
+            self.bytes_sent += moved.wire as u64;
+            self.connects.plain_sent += moved.plain as u64;
+        }
     }
 
     /// Bytes came in.
-    pub fn received(&mut self, bytes: usize, now_ns: u64) {
-        self.bytes_received += if self.window.contains(now_ns) { bytes as u64 } else { 0 };
+    pub fn received(&mut self, moved: Moved, now_ns: u64) {
+        if self.window.contains(now_ns) {
+            self.bytes_received += moved.wire as u64;
+            self.connects.plain_received += moved.plain as u64;
+        }
+    }
+
+    /// A connection that was made for one request was answered.
+    pub(super) fn connected(&mut self, anew: Anew, is_resumed: bool, now_ns: u64) {
+        if self.window.contains(anew.since_ns) {
+            self.connects.answered(anew, is_resumed, now_ns);
+        }
     }
 
     /// A connection ended and is made again.
@@ -257,6 +276,7 @@ impl Record {
         self.ended_ns = self.ended_ns.max(other.ended_ns);
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
+        self.connects.merge(&other.connects);
         self.substituted += other.substituted;
         self.reconnects += other.reconnects;
         self.living += other.living;
@@ -334,11 +354,13 @@ mod tests {
     fn what_happens_before_and_after_the_window_is_not_of_it() {
         let mut record = record();
         for (at_ms, inside) in [(999, 0), (1_000, 1), (1_999, 2), (2_000, 2)] {
-            record.sent(10, at_ms * MS);
-            record.received(20, at_ms * MS);
+            record.sent(Moved { wire: 10, plain: 7 }, at_ms * MS);
+            record.received(Moved { wire: 20, plain: 9 }, at_ms * MS);
             record.reconnected(at_ms * MS);
             let counted = (record.bytes_sent, record.bytes_received, record.reconnects);
             assert_eq!(counted, (10 * inside, 20 * inside, inside), "at {at_ms} ms");
+            let plain = (record.connects.plain_sent, record.connects.plain_received);
+            assert_eq!(plain, (7 * inside, 9 * inside), "at {at_ms} ms");
         }
     }
 

@@ -11,17 +11,19 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::drive::clock::{Clock, nanos};
+use crate::drive::connects::Connecting;
 use crate::drive::pace::Pace;
 use crate::drive::record::{Record, Window, add, coarse_latencies};
 use crate::drive::worker::{MakeCodec, Phase, Reach, Worker};
 use crate::failure::{Failure, Result, io};
 use crate::protocol::{Caller, Protocol};
 use crate::target::usage::{self, Cpu};
+use crate::tls::{Handshake, Tls};
 use crate::traffic::arrivals::{Arrivals, Share};
 use crate::traffic::payload::Payloads;
 use crate::traffic::plan::{Plan, Tokens};
 use crate::traffic::rng;
-use crate::workload::{Operation, Workload};
+use crate::workload::{Connect, Operation, Workload};
 
 /// The main thread looks at the counters so often.
 const LOOK: Duration = Duration::from_millis(200);
@@ -182,13 +184,21 @@ pub struct Endpoint {
     pub address: std::net::SocketAddr,
     /// Makes the codec of a connection.
     pub make_codec: MakeCodec,
+    /// What a connection begins with before anything is asked.
+    pub tls: Option<Tls>,
 }
 
 impl Endpoint {
     /// A server to which `caller` introduces itself where the protocol does that.
     pub fn new(protocol: Protocol, address: std::net::SocketAddr, caller: Caller) -> Self {
         let make_codec = Arc::new(move || crate::protocol::codec(protocol, &caller));
-        Self { protocol, address, make_codec }
+        Self { protocol, address, make_codec, tls: None }
+    }
+
+    /// The same by TLS.
+    #[must_use]
+    pub fn by(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 }
 
@@ -231,6 +241,7 @@ impl Session {
             let reach = Reach {
                 address: endpoint.address,
                 make_codec: Arc::clone(&endpoint.make_codec),
+                tls: endpoint.tls.clone(),
                 timeout_ns: nanos(workload.load.timeout.0),
             };
             let worker = Worker::connect(reach, clock, plan, connections, Arc::clone(&shared))?;
@@ -289,7 +300,10 @@ impl Session {
         let window = Window { from_ns: begin_ns, to_ns: begin_ns + 1_000_000_000 };
         let joining_ns = (begin_ns, begin_ns);
         let phases = (0..self.threads.len())
-            .map(|thread| Phase { pace: pace(thread), depth, end_ns, window, joining_ns })
+            .map(|thread| {
+                let (pace, connecting) = (pace(thread), Connecting::Once);
+                Phase { pace, connecting, depth, end_ns, window, joining_ns }
+            })
             .collect();
         self.run(phases, window, false, observer, server)
     }
@@ -313,6 +327,12 @@ impl Session {
         let name = spec.rate.map_or("load".to_owned(), |rate| format!("{rate:.0} requests/s"));
         observer.phase(&name, length);
         let count = self.threads.len();
+        let connecting = match self.workload.load.connect {
+            Connect::Once => Connecting::Once,
+            Connect::Full => Connecting::Each(Handshake::Full),
+            Connect::Resumed => Connecting::Each(Handshake::Resumed),
+            Connect::Both => Connecting::InTurn(window),
+        };
         let phases = (0..count)
             .map(|thread| {
                 let ramp_end_ns = begin_ns + nanos(spec.ramp);
@@ -328,7 +348,8 @@ impl Session {
                 };
                 let joining_ns = (begin_ns, joined_ns);
                 let depth = self.workload.load.depth;
-                Phase { pace, depth, end_ns: window.to_ns, window, joining_ns }
+                let end_ns = window.to_ns;
+                Phase { pace, connecting, depth, end_ns, window, joining_ns }
             })
             .collect();
         self.run(phases, window, true, observer, server)

@@ -18,8 +18,7 @@ const FIELDS_MAX: usize = 100;
 const KNOWN_HEADS: usize = 4;
 const KNOWN_HEAD_MAX: usize = 512;
 
-/// One connection's HTTP/1.1.
-#[derive(Debug)]
+/// One connection's HTTP/1.1. What it says with each request may hold a key, so it has no `Debug`.
 pub struct Http1 {
     /// What follows the path in a request without a body.
     tail: Box<[u8]>,
@@ -58,7 +57,7 @@ impl Http1 {
     pub fn new(caller: &Caller) -> Self {
         let mut every = format!(" HTTP/1.1\r\nHost: {}\r\n", caller.host);
         if let Some(key) = &caller.key {
-            every += &format!("Authorization: Bearer {key}\r\n");
+            every += &format!("Authorization: Bearer {}\r\n", key.text());
         }
         let json = "Content-Type: application/json\r\nContent-Length: ";
         Self {

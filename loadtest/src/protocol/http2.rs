@@ -21,6 +21,7 @@ use stream::Stream;
 use super::contract::{self, Asked};
 use super::pipe::Transport;
 use super::{Answer, Answers, Call, Caller, Codec, Garbage, Ticket, excerpt};
+use crate::secret::Secret;
 
 /// What a server may send on a stream, and on a connection, before it is read.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -33,6 +34,7 @@ const CONNECTION: usize = usize::MAX;
 
 /// One connection's HTTP/2.
 pub struct Http2 {
+    scheme: Scheme,
     authority: Option<Authority>,
     key: Option<HeaderValue>,
     transport: Transport,
@@ -113,8 +115,9 @@ impl Http2 {
             Poll::Pending => return Err(Garbage("HTTP/2 waits before it began".to_owned())),
         };
         Ok(Self {
+            scheme: if caller.is_tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: Authority::try_from(caller.host.as_str()).ok(),
-            key: caller.key.as_deref().map(authorization).transpose()?,
+            key: caller.key.as_ref().map(authorization).transpose()?,
             transport,
             sender,
             connection,
@@ -206,7 +209,7 @@ impl Http2 {
     fn message(&self, call: &Call<'_>) -> Result<(Request<()>, Option<Bytes>), Garbage> {
         let (method, path, body) = parts(call);
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
+        uri.scheme = Some(self.scheme.clone());
         uri.authority.clone_from(&self.authority);
         let refuse = |error: &dyn std::fmt::Display| Garbage(format!("not a request: {error}"));
         uri.path_and_query =
@@ -346,8 +349,8 @@ fn parts(call: &Call<'_>) -> (Method, Bytes, Option<Bytes>) {
     }
 }
 
-fn authorization(key: &str) -> Result<HeaderValue, Garbage> {
-    let mut value = HeaderValue::try_from(format!("Bearer {key}"))
+fn authorization(key: &Secret) -> Result<HeaderValue, Garbage> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", key.text()))
         .map_err(|_| Garbage("the key is no text of a header".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)

@@ -15,6 +15,7 @@ pub mod resp;
 #[cfg(test)]
 mod testing;
 
+use crate::secret::{Credentials, Secret};
 use crate::workload::Operation;
 
 /// The length of a token as jeton writes it, and of every key elsewhere, so that all servers are
@@ -153,19 +154,23 @@ impl Protocol {
     }
 }
 
-/// What each request of HTTP says beside what it asks for. Not for `Debug`: the key is a secret.
-#[derive(Clone, Default)]
+/// Who asks, and by what name the server is called.
+#[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// The server as it is called: host and port.
     pub host: String,
-    /// The API key to show.
-    pub key: Option<String>,
+    /// Whether TLS is spoken below.
+    pub is_tls: bool,
+    /// The API key to show, where HTTP is spoken.
+    pub key: Option<Secret>,
+    /// What a connection introduces itself with, where RESP is spoken.
+    pub credentials: Option<Credentials>,
 }
 
 impl From<&str> for Caller {
     /// Without a key.
     fn from(host: &str) -> Self {
-        Self { host: host.to_owned(), key: None }
+        Self { host: host.to_owned(), ..Self::default() }
     }
 }
 
@@ -178,7 +183,7 @@ pub fn codec(protocol: Protocol, caller: &Caller) -> Box<dyn Codec> {
             Ok(codec) => Box::new(codec),
             Err(garbage) => Box::new(Broken(garbage)),
         },
-        Protocol::Resp => Box::new(resp::Resp::default()),
+        Protocol::Resp => Box::new(resp::Resp::new(caller.credentials.clone())),
         Protocol::Memcached => Box::new(memcached::Memcached::default()),
     }
 }

@@ -5,11 +5,23 @@
 
 use super::in_order::InOrder;
 use super::{Answer, Answers, Call, Codec, Garbage, KEY_LEN, Key, Ticket, excerpt, line};
+use crate::secret::Credentials;
 
 /// One connection's RESP2.
 #[derive(Debug, Default)]
 pub struct Resp {
     outstanding: InOrder<Asked>,
+    /// With what it introduces itself.
+    credentials: Option<Credentials>,
+    /// Whether the answer to that is still to come, before all others.
+    is_introducing: bool,
+}
+
+impl Resp {
+    /// A connection that introduces itself first, where `credentials` are given.
+    pub fn new(credentials: Option<Credentials>) -> Self {
+        Self { credentials, ..Self::default() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +48,13 @@ enum Reply<'a> {
 }
 
 impl Codec for Resp {
+    fn open(&mut self, output: &mut Vec<u8>) {
+        if let Some(credentials) = &self.credentials {
+            push_auth(credentials, output);
+            self.is_introducing = true;
+        }
+    }
+
     fn request(
         &mut self,
         ticket: Ticket,
@@ -87,9 +106,59 @@ impl Codec for Resp {
         _output: &mut Vec<u8>,
         answers: &mut dyn Answers,
     ) -> Result<usize, Garbage> {
-        self.outstanding
-            .receive(input, |ticket, asked, rest| deliver(ticket, *asked, rest, answers))
+        let mut used = 0;
+        if self.is_introducing {
+            let Some((answer, rest)) = reply(input)? else { return Ok(0) };
+            match answer {
+                Reply::Simple(b"OK") => self.is_introducing = false,
+                Reply::Error(text) => {
+                    let text = [b"-", text].concat();
+                    return Err(Garbage(refusal(&text).unwrap_or_else(|| excerpt(&text))));
+                }
+                other => return Err(Garbage(format!("AUTH was answered {}", other.describe()))),
+            }
+            used = input.len() - rest.len();
+        }
+        let answered = self.outstanding.receive(&input[used..], |ticket, asked, rest| {
+            deliver(ticket, *asked, rest, answers)
+        })?;
+        Ok(used + answered)
     }
+}
+
+/// Appends the command by which a connection introduces itself.
+pub fn push_auth(credentials: &Credentials, output: &mut Vec<u8>) {
+    output.push(b'*');
+    push_number(if credentials.user.is_some() { 3 } else { 2 }, output);
+    output.extend_from_slice(b"$4\r\nAUTH\r\n");
+    if let Some(user) = &credentials.user {
+        push_bulk(user.as_bytes(), output);
+    }
+    push_bulk(credentials.password.text().as_bytes(), output);
+}
+
+/// What to do about an error with which a server refuses whoever asks; none where the line is none.
+/// What the server itself said is left out: it may repeat what it was given.
+pub fn refusal(line: &[u8]) -> Option<String> {
+    let error = line.strip_prefix(b"-")?;
+    let begins = |word: &[u8]| error.starts_with(word);
+    let text = if begins(b"NOAUTH") {
+        "the server asks for a password (NOAUTH): give --auth-file FILE, with the password, or with \
+         user and password in two lines"
+    } else if begins(b"WRONGPASS") || begins(b"ERR invalid password") {
+        "the server refuses the user or the password of --auth-file (WRONGPASS): the file must hold \
+         the password, or user and password in two lines"
+    } else if begins(b"ERR AUTH") || begins(b"ERR Client sent AUTH") {
+        "the server has no password, and --auth-file gives one: leave it out"
+    } else if begins(b"NOPERM") {
+        "the user of --auth-file may not run what the workload needs (NOPERM): its ACL must allow \
+         SET, GET, MGET, GETDEL, DEL and PEXPIRE on all keys, and PING"
+    } else if begins(b"DENIED") {
+        "the server is in protected mode (DENIED): it takes callers of its own machine only"
+    } else {
+        return None;
+    };
+    Some(text.to_owned())
 }
 
 /// Passes the first answer on once it is whole; gives what is behind it.

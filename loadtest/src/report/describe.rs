@@ -1,8 +1,8 @@
 //! Sentences that the table and the page share: what was asked of whom.
 
 use super::model::{ErrorReport, Kept, Report, Search, Step, Totals};
-use super::units;
-use crate::workload::{Arrivals, Http, Workload};
+use super::{connections, units};
+use crate::workload::{Arrivals, Connect, Http, Workload};
 
 /// Whom: `jeton 0.1.0 at 127.0.0.1:7450`.
 pub fn target(report: &Report) -> String {
@@ -41,8 +41,12 @@ pub fn load(workload: &Workload) -> String {
         (Some(rate), Arrivals::Uniform) => format!("open loop of {}/s, uniform", units::rate(rate)),
         (Some(rate), Arrivals::Poisson) => format!("open loop of {}/s, Poisson", units::rate(rate)),
     };
+    let anew = match load.connect {
+        Connect::Once => "",
+        Connect::Full | Connect::Resumed | Connect::Both => ", made anew for each request",
+    };
     format!(
-        "{} connections{depth}{http}, {pace}; {} after {} of warm-up; {} tokens",
+        "{} connections{depth}{http}{anew}, {pace}; {} after {} of warm-up; {} tokens",
         load.connections,
         workload.time.duration,
         workload.time.warm_up,
@@ -87,6 +91,7 @@ pub fn doubts(report: &Report) -> Vec<String> {
         ));
     }
     doubts.extend(disturbances(report));
+    doubts.extend(connections::unresumed(&report.connections));
     if let Some(ended) = &report.ended {
         doubts.push(ended.reason.clone());
     }

@@ -8,7 +8,7 @@ use super::figures;
 use super::model::{Kept, Report, Search, Verdict};
 use super::ratios::Ratios;
 use super::table::latency_row;
-use super::{describe, units};
+use super::{connections, describe, units};
 
 /// A page, from top to bottom.
 #[derive(Clone, Debug, Default, Template)]
@@ -224,6 +224,12 @@ pub fn page(report: &Report) -> String {
         Section::new("Latency", [Part::Table(latencies(report))]),
         Section::new("Over time", figures::over_time(report).into_iter().map(Part::Figure)),
     ];
+    if !report.connections.is_empty() {
+        let mut table = Table::new(&connections::HEADINGS);
+        report.connections.iter().for_each(|one| table.plain(connections::row(one)));
+        let text = Part::Text(connections::EXPLAINED.to_owned());
+        sections.insert(0, Section::new("Connections", [text, Part::Table(table)]));
+    }
     if !report.errors.is_empty() {
         sections.insert(0, Section::new("Errors", [Part::Table(errors(report))]));
     }
@@ -269,9 +275,14 @@ fn lead(report: &Report) -> Vec<String> {
         report.workload.description.clone(),
         describe::target(report),
         describe::load(&report.workload),
+        report.tls.as_ref().map(tls).unwrap_or_default(),
         format!("{}; harness on {}", report.started_at, describe::machine(report)),
     ];
     lines.into_iter().filter(|line| !line.is_empty()).collect()
+}
+
+fn tls(tls: &super::model::Tls) -> String {
+    format!("TLS {}", connections::tls(tls))
 }
 
 fn tiles(report: &Report) -> Vec<Tile> {

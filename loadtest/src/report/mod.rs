@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod chart;
+pub mod connections;
 pub mod describe;
 pub mod figures;
 pub mod file;

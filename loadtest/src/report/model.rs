@@ -41,6 +41,12 @@ pub struct Report {
     pub operations: Vec<OperationReport>,
     /// Nothing, where all went well.
     pub errors: Vec<ErrorReport>,
+    /// TLS below the protocol; none without it.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Connections that were made for one request each, by kind; empty where each was used for many.
+    #[serde(default)]
+    pub connections: Vec<Connections>,
     /// Over time, in slices of equal length but for the last.
     pub slices: Vec<Slice>,
     /// Of the server process, where it was started here or its process id was given.
@@ -183,12 +189,88 @@ pub struct Totals {
     pub queue_grew: bool,
     /// Requests that found no living token to ask for and issued one in its place.
     pub substituted: u64,
-    /// Bytes sent while measuring.
+    /// Bytes sent while measuring, as they went over the network: with TLS its records and
+    /// handshakes; without it what was asked alone. [`Tls`] has the plain text.
     pub bytes_sent: u64,
-    /// Bytes received while measuring.
+    /// Bytes received while measuring, likewise.
     pub bytes_received: u64,
     /// Seconds it took to issue the population.
     pub load_s: f64,
+}
+
+/// TLS, as it was spoken.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Tls {
+    /// What both sides agreed on, the most frequent first.
+    pub negotiated: Vec<Negotiated>,
+    /// Full handshakes of the whole run, while tokens were issued and in the warm-up too.
+    pub full: u64,
+    /// Handshakes of the whole run that resumed a session.
+    pub resumed: u64,
+    /// Bytes of requests while measuring, before they were encrypted.
+    pub plain_bytes_sent: u64,
+    /// Bytes of answers while measuring, after they were decrypted.
+    pub plain_bytes_received: u64,
+}
+
+/// What two sides of TLS agreed on.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Negotiated {
+    /// `1.3` or `1.2`.
+    pub version: String,
+    /// Such as `AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// Such as `X25519MLKEM768`.
+    pub key_exchange: Option<String>,
+    /// The protocol inside (ALPN), such as `h2`.
+    pub alpn: Option<String>,
+    /// Connections on which it was agreed.
+    pub connections: u64,
+}
+
+/// What a connection is made with.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// TCP alone.
+    #[default]
+    Plain,
+    /// A full handshake of TLS.
+    Full,
+    /// A session of TLS that is resumed.
+    Resumed,
+}
+
+impl Made {
+    /// For a column.
+    pub fn text(self) -> &'static str {
+        match self {
+            Made::Plain => "none",
+            Made::Full => "full",
+            Made::Resumed => "resumed",
+        }
+    }
+}
+
+/// Connections of one kind, each made for one request and closed behind its answer.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Connections {
+    /// What they were to be made with.
+    pub made: Made,
+    /// How many were answered while measuring.
+    pub count: u64,
+    /// How many of them really resumed a session: the server decides.
+    pub resumed: u64,
+    /// Seconds in which this kind was made.
+    pub time_s: f64,
+    /// A second of that time.
+    pub per_s: f64,
+    /// CPU time of the server for one of them with its request, in microseconds, where it is known.
+    pub server_cpu_us: Option<f64>,
+    /// From its begin until a request could be sent: TCP's handshake and TLS's.
+    pub handshake: Latency,
+    /// From its begin until the answer was there.
+    pub latency: Latency,
 }
 
 /// Latencies in microseconds.

@@ -102,6 +102,8 @@ impl Sample {
             client: self.usage(3.4, 12 << 20),
             generator: Generator::default(),
             others_cpu_s: Some(0.5),
+            tls: None,
+            connections: Vec::new(),
             parts: Vec::new(),
             search: self.search.then(search),
         }

@@ -5,9 +5,8 @@ use std::io::IsTerminal;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
-use super::describe;
 use super::model::{Latency, Report, Search, Usage, Verdict};
-use super::units;
+use super::{connections, describe, units};
 
 /// Columns that everything fits into.
 pub const WIDTH: u16 = 100;
@@ -23,6 +22,9 @@ pub fn render(report: &Report, colours: bool) -> String {
     let mut text = String::new();
     heading(&mut text, report, colours);
     figures(&mut text, report);
+    if !report.connections.is_empty() {
+        push(&mut text, &made(report));
+    }
     push(&mut text, &latencies(report));
     if !report.objectives.is_empty() {
         push(&mut text, &objectives(report));
@@ -98,6 +100,12 @@ fn figures(text: &mut String, report: &Report) {
     if let Some(share) = describe::of_rate(totals) {
         let _ = writeln!(text, "Rate        {share}");
     }
+    if let Some(tls) = &report.tls {
+        // The blanks of the column stand in for themselves while lines are broken.
+        let line = wrap(&format!("TLS........ {}", harmless(&connections::tls(tls))));
+        let _ = writeln!(text, "{}", line.replacen("TLS........", "TLS        ", 1));
+        let _ = writeln!(text, "Bytes       {}", connections::bytes(totals, tls));
+    }
     match &report.server {
         Some(server) => usage(text, "Server", server),
         None => {
@@ -142,6 +150,15 @@ fn usage(text: &mut String, who: &str, usage: &Usage) {
         units::bytes(usage.memory_bytes),
         units::bytes(usage.memory_peak_bytes),
     );
+}
+
+/// Connections that were made for one request each.
+fn made(report: &Report) -> Table {
+    let mut table = table(&connections::HEADINGS);
+    for one in &report.connections {
+        table.add_row(connections::row(one));
+    }
+    table
 }
 
 fn latencies(report: &Report) -> Table {

@@ -8,7 +8,7 @@ use crate::report::model::{
     Usage,
 };
 use crate::run::subject::Subject;
-use crate::run::{Job, judge};
+use crate::run::{Job, connections, judge};
 use crate::target::{probe, usage};
 use crate::workload::Operation;
 
@@ -61,6 +61,8 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
                 example: example.to_owned(),
             })
             .collect(),
+        tls: connections::tls(setting, record),
+        connections: connections::kinds(setting, measured),
         slices: slices(measured),
         server_unknown: server.as_ref().err().cloned(),
         server: server.ok(),

@@ -1,6 +1,7 @@
 //! One run from begin to end: reach the server, issue the population, put load on it, report.
 
 mod assemble;
+mod connections;
 pub mod judge;
 pub mod search;
 pub mod subject;
@@ -166,11 +167,9 @@ fn check_load(load: &Measured, job: &Job) -> Result<()> {
     if load.record.living > 0 || job.stop.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let problem = format!(
-        "none of the {} tokens could be issued: {}: {example}",
-        job.workload.keys.population,
-        kind.name()
-    );
+    let why = kind.advice(example).unwrap_or_else(|| format!("{}: {example}", kind.name()));
+    let problem =
+        format!("none of the {} tokens could be issued: {why}", job.workload.keys.population);
     Err(Failure::Target { target: job.address.to_string(), problem })
 }
 

@@ -16,6 +16,7 @@ use crate::failure::{Failure, Result};
 use crate::report::model::{Ended, How, Kept, Report, Search, Step};
 use crate::report::units;
 use crate::run::{Bench, INTERRUPTED, Job};
+use crate::workload::Connect;
 
 /// The first rate, in requests a second, where the workload names none.
 const FIRST_RATE: f64 = 1_000.0;
@@ -53,6 +54,13 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Report> {
     if job.workload.objectives.is_empty() {
         return Err(Failure::Input(
             "--find-max: needs an objective to keep, such as --slo p99=2ms".to_owned(),
+        ));
+    }
+    if job.workload.load.connect != Connect::Once {
+        return Err(Failure::Input(
+            "--find-max: searches a rate, and load.connect makes connections as fast as they are \
+             answered: leave one of the two out (--connect once)"
+                .to_owned(),
         ));
     }
     let bench = Bench::set_up(job, observer)?;

@@ -8,10 +8,13 @@ use crate::failure::{Failure, Result};
 use crate::protocol::{Caller, Protocol};
 use crate::quantity::ByteSize;
 use crate::report::model::Target;
+use crate::secret;
+use crate::target::access::Access;
 use crate::target::{self, Options, Spawned};
-use crate::target::{Address, Kind, probe, usage};
+use crate::target::{Address, Kind, Remote, probe, usage};
+use crate::tls::{self, Tls};
 use crate::traffic::payload::Payloads;
-use crate::workload::{Operation, Workload};
+use crate::workload::{Connect, Operation, Workload};
 
 /// jeton's own default; beyond it the server must be told.
 const JETON_PAYLOAD_MAX: u64 = 64 * 1024;
@@ -22,6 +25,8 @@ pub struct Subject {
     pub target: Target,
     /// Its process id, where it was started here or is given.
     pub pid: Option<u32>,
+    /// As an error names it.
+    called: String,
     endpoint: Endpoint,
     spawned: Option<Spawned>,
 }
@@ -38,53 +43,79 @@ impl Subject {
         options: &Options,
         pid: Option<u32>,
     ) -> Result<Self> {
-        let caller = |kind: Kind, host: String| -> Result<Caller> {
-            Ok(Caller {
-                host,
-                key: options.key_file.as_deref().map(|file| key(kind, file)).transpose()?,
-            })
-        };
         match address {
-            Address::Start(kind) => {
-                check(*kind, workload)?;
-                let caller = caller(*kind, String::new())?;
-                let mut options = options.clone();
-                options.floor_body_bytes = payloads.typical_len();
-                options.arguments.extend(arguments(*kind, workload));
-                let spawned = target::start(*kind, &options)?;
-                let caller = Caller { host: spawned.address().to_string(), ..caller };
-                Ok(Self {
-                    target: spawned.report(),
-                    pid: Some(spawned.pid()),
-                    endpoint: endpoint(*kind, workload, spawned.address(), caller),
-                    spawned: Some(spawned),
-                })
-            }
-            Address::Remote(remote) => {
-                check(remote.kind, workload)?;
-                let caller = caller(remote.kind, remote.authority())?;
-                pid.map_or(Ok(()), is_there)?;
-                let address = remote.resolve()?;
-                let (kind, version) = match probe::server_version(remote.kind, address) {
-                    Some((kind, version)) => (kind, Some(version)),
-                    None => (remote.kind, None),
-                };
-                let target = Target {
-                    kind: kind.name().to_owned(),
-                    address: remote.authority(),
-                    version,
-                    command: None,
-                    config: probe::configuration(kind, address, None),
-                };
-                let endpoint = endpoint(remote.kind, workload, address, caller);
-                Ok(Self { target, pid, endpoint, spawned: None })
-            }
+            Address::Start(kind) => Self::start(*kind, workload, payloads, options),
+            Address::Remote(remote) => Self::find(remote, workload, options, pid),
         }
+    }
+
+    fn start(
+        kind: Kind,
+        workload: &Workload,
+        payloads: &Payloads,
+        options: &Options,
+    ) -> Result<Self> {
+        check(kind, workload, options.tls)?;
+        let given = given(kind, options)?;
+        let mut options = options.clone();
+        options.floor_body_bytes = payloads.typical_len();
+        options.arguments.extend(arguments(kind, workload));
+        let spawned = target::start(kind, &options)?;
+        let made = spawned.access().clone();
+        let access = Access {
+            key: made.key.or(given.key),
+            credentials: made.credentials.or(given.credentials),
+            ..made
+        };
+        let host = spawned.address().to_string();
+        Ok(Self {
+            target: spawned.report(),
+            pid: Some(spawned.pid()),
+            called: host.clone(),
+            endpoint: endpoint(kind, workload, spawned.address(), host, access),
+            spawned: Some(spawned),
+        })
+    }
+
+    fn find(
+        remote: &Remote,
+        workload: &Workload,
+        options: &Options,
+        pid: Option<u32>,
+    ) -> Result<Self> {
+        check_remote(remote, options)?;
+        check(remote.kind, workload, remote.is_tls)?;
+        let mut access = given(remote.kind, options)?;
+        if remote.is_tls {
+            let alpn = (remote.kind == Kind::Jeton).then_some(tls::HTTP1);
+            access.tls = Some(Tls::new(&options.trust, &remote.host, alpn)?);
+        }
+        pid.map_or(Ok(()), is_there)?;
+        let address = remote.resolve()?;
+        target::access::check(remote, address, &access)?;
+        let (kind, version) = match probe::server_version(remote.kind, address, &access) {
+            Some((kind, version)) => (kind, Some(version)),
+            None => (remote.kind, None),
+        };
+        let target = Target {
+            kind: kind.name().to_owned(),
+            address: remote.authority(),
+            version,
+            command: None,
+            config: probe::configuration(kind, address, None, &access),
+        };
+        let endpoint = endpoint(remote.kind, workload, address, remote.authority(), access);
+        Ok(Self { target, pid, called: remote.to_string(), endpoint, spawned: None })
     }
 
     /// Whether it certainly runs on another machine.
     pub fn is_elsewhere(&self) -> bool {
         self.spawned.is_none() && self.pid.is_none() && !self.endpoint.address.ip().is_loopback()
+    }
+
+    /// Whether TLS is spoken.
+    pub fn is_by_tls(&self) -> bool {
+        self.endpoint.tls.is_some()
     }
 
     /// Whom to ask.
@@ -96,6 +127,9 @@ impl Subject {
     pub fn explain(&self, failure: Failure) -> Failure {
         match (&self.spawned, failure) {
             (Some(spawned), Failure::Target { problem, .. }) => spawned.failed(&problem),
+            (None, Failure::Target { problem, .. }) => {
+                Failure::Target { target: self.called.clone(), problem }
+            }
             (_, failure) => failure,
         }
     }
@@ -109,26 +143,78 @@ impl Subject {
     }
 }
 
-fn endpoint(kind: Kind, workload: &Workload, address: SocketAddr, caller: Caller) -> Endpoint {
-    Endpoint::new(kind.protocol(workload.load.http), address, caller)
+/// `host` is the server as it is called.
+fn endpoint(
+    kind: Kind,
+    workload: &Workload,
+    address: SocketAddr,
+    host: String,
+    access: Access,
+) -> Endpoint {
+    let Access { tls, key, credentials, .. } = access;
+    let protocol = kind.protocol(workload.load.http);
+    let alpn = match protocol {
+        Protocol::Http1 | Protocol::Floor => Some(tls::HTTP1),
+        Protocol::Http2 => Some(tls::HTTP2),
+        Protocol::Resp | Protocol::Memcached => None,
+    };
+    let caller = Caller { host, is_tls: tls.is_some(), key, credentials };
+    Endpoint::new(protocol, address, caller).by(tls.map(|tls| tls.speaking(alpn)))
 }
 
-/// The longest key that is taken, in bytes; jeton's have 47.
-const KEY_LEN_MAX: usize = 1 << 10;
+/// The secrets that files hold, for a server of this kind.
+fn given(kind: Kind, options: &Options) -> Result<Access> {
+    let refuse = |flag: &str, file: &Path, problem: &str| {
+        Failure::Input(format!("{flag} {}: {problem}", file.display()))
+    };
+    let name = kind.name();
+    let is_store = matches!(kind, Kind::Redis | Kind::Valkey);
+    let mut access = Access::default();
+    if let Some(file) = &options.key_file {
+        if kind != Kind::Jeton {
+            let instead = if is_store { ": its password is given with --auth-file" } else { "" };
+            let problem = format!("{name} is not asked with a key{instead}");
+            return Err(refuse("--key-file", file, &problem));
+        }
+        access.key = Some(secret::key("--key-file", file)?);
+    }
+    if let Some(file) = &options.auth_file {
+        if !is_store {
+            let instead =
+                if kind == Kind::Jeton { ": its key is given with --key-file" } else { "" };
+            let problem = format!("{name} is not asked with a password{instead}");
+            return Err(refuse("--auth-file", file, &problem));
+        }
+        access.credentials = Some(secret::credentials("--auth-file", file)?);
+    }
+    Ok(access)
+}
 
-/// The key in `file`, for a server of this kind.
-fn key(kind: Kind, file: &Path) -> Result<String> {
-    let refuse =
-        |problem: &str| Failure::Input(format!("--key-file {}: {problem}", file.display()));
-    if kind != Kind::Jeton {
-        return Err(refuse(&format!("{} is not asked with a key", kind.name())));
-    }
-    let text = std::fs::read(file).map_err(|error| refuse(&error.to_string()))?;
-    let key = text.trim_ascii();
-    if key.is_empty() || key.len() > KEY_LEN_MAX || !key.iter().all(u8::is_ascii_graphic) {
-        return Err(refuse("must hold one key and nothing else"));
-    }
-    Ok(String::from_utf8_lossy(key).into_owned())
+/// Refuses flags that mean nothing for a server that is there.
+fn check_remote(remote: &Remote, options: &Options) -> Result<()> {
+    let by_tls = Remote { is_tls: true, ..remote.clone() };
+    let problem = if options.tls {
+        match remote.kind {
+            Kind::Memcached | Kind::Pogocache => {
+                format!("--tls: {} is asked without TLS only", remote.kind.name())
+            }
+            _ => format!(
+                "--tls: is for a server that is started here; for one that is there write --target \
+                 {by_tls}"
+            ),
+        }
+    } else if options.with_key {
+        let flag = if remote.kind == Kind::Jeton { "--key-file" } else { "--auth-file" };
+        format!(
+            "--with-key: is for a server that is started here; for one that is there use {flag}"
+        )
+    } else if options.trust.is_given() && !remote.is_tls {
+        let flags = if options.trust.ca.is_some() { "--ca" } else { "--cert and --key" };
+        format!("{flags}: the target has no TLS: is {by_tls} meant?")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Input(problem))
 }
 
 /// Without its figures the process id would have been given in vain.
@@ -137,7 +223,7 @@ fn is_there(pid: u32) -> Result<()> {
 }
 
 /// Refuses what a server of this kind can't do, before anything is started.
-fn check(kind: Kind, workload: &Workload) -> Result<()> {
+fn check(kind: Kind, workload: &Workload, is_tls: bool) -> Result<()> {
     let protocol = kind.protocol(workload.load.http);
     let unsupported = |operation: &&Operation| {
         workload.mix.weight(**operation) > 0.0 && !protocol.supports(**operation)
@@ -149,6 +235,13 @@ fn check(kind: Kind, workload: &Workload) -> Result<()> {
              leave it out of the mix",
             kind.name()
         )));
+    }
+    if matches!(workload.load.connect, Connect::Resumed | Connect::Both) && !is_tls {
+        return Err(Failure::Input(
+            "load.connect: resumed and both are kinds of TLS handshakes: give --tls, a --target that \
+             begins with https://, or --connect full for connections without TLS"
+                .to_owned(),
+        ));
     }
     if protocol == Protocol::Floor && workload.load.http == crate::workload::Http::Two {
         return Err(Failure::Input("load.http: the floor speaks HTTP/1.1 only".to_owned()));
@@ -169,26 +262,6 @@ fn arguments(kind: Kind, workload: &Workload) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_all_that_is_in_its_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("key");
-        for (text, expected) in [
-            ("jeton_1\n", Some("jeton_1")),
-            ("", None),
-            ("two words", None),
-            ("a\r\nHost: b", None),
-            (&*"x".repeat(KEY_LEN_MAX + 1), None),
-        ] {
-            std::fs::write(&file, text).expect("written");
-            assert_eq!(key(Kind::Jeton, &file).ok().as_deref(), expected);
-        }
-        std::fs::write(&file, "jeton_1").expect("written");
-        let refused = key(Kind::Redis, &file).unwrap_err().to_string();
-        assert!(refused.contains("--key-file") && refused.contains("redis"), "{refused}");
-        assert!(key(Kind::Jeton, &folder.path().join("none")).is_err());
-    }
 
     #[test]
     fn a_process_that_is_not_there_is_refused() {

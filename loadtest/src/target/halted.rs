@@ -10,6 +10,7 @@ use rustix::fs::{Advice, fadvise};
 use tempfile::TempDir;
 
 use super::Kind;
+use super::access::Access;
 use super::start::{Spawned, begin, ready};
 use crate::failure::{Failure, Result, io};
 
@@ -18,6 +19,7 @@ use crate::failure::{Failure, Result, io};
 pub struct Halted {
     pub(super) kind: Kind,
     pub(super) address: SocketAddr,
+    pub(super) access: Access,
     pub(super) version: Option<String>,
     /// As it was started.
     pub(super) command: Vec<String>,
@@ -58,7 +60,7 @@ impl Halted {
         };
         let mut command = Command::new(program);
         command.args(listening(arguments, self.address)).current_dir(self.folder.path());
-        let mut started = begin(self.kind, &command, self.folder, self.version)?;
+        let mut started = begin(self.kind, &command, self.folder, self.version, self.access)?;
         ready(&mut started, self.address)?;
         Ok(started)
     }

@@ -1,5 +1,6 @@
 //! Whom the load is for: where a server is, or how one is started, watched and stopped.
 
+pub mod access;
 mod binary;
 pub mod bound;
 pub mod environment;
@@ -7,6 +8,7 @@ pub mod floor;
 mod halted;
 pub mod probe;
 pub mod process;
+mod secured;
 mod start;
 pub mod usage;
 
@@ -74,22 +76,29 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == word)
     }
 
-    /// The kind that a URL's scheme names, and the port where the URL has none.
-    fn from_scheme(scheme: &str) -> Option<(Self, u16)> {
+    /// What a URL's scheme names: the kind, whether TLS is spoken, and the port where the URL has
+    /// none.
+    fn from_scheme(scheme: &str) -> Option<(Self, bool, u16)> {
         match scheme {
-            "http" => Some((Kind::Jeton, 80)),
-            "redis" => Some((Kind::Redis, 6379)),
-            "valkey" => Some((Kind::Valkey, 6379)),
-            "memcached" => Some((Kind::Memcached, 11211)),
-            "pogocache" => Some((Kind::Pogocache, 9401)),
+            "http" => Some((Kind::Jeton, false, 80)),
+            "https" => Some((Kind::Jeton, true, 443)),
+            "redis" => Some((Kind::Redis, false, 6379)),
+            "rediss" => Some((Kind::Redis, true, 6379)),
+            "valkey" => Some((Kind::Valkey, false, 6379)),
+            "valkeys" => Some((Kind::Valkey, true, 6379)),
+            "memcached" => Some((Kind::Memcached, false, 11211)),
+            "pogocache" => Some((Kind::Pogocache, false, 9401)),
             _ => None,
         }
     }
 
-    fn scheme(self) -> &'static str {
-        match self {
-            Kind::Jeton | Kind::Floor => "http",
-            Kind::Redis | Kind::Valkey | Kind::Memcached | Kind::Pogocache => self.name(),
+    fn scheme(self, is_tls: bool) -> &'static str {
+        match (self, is_tls) {
+            (Kind::Jeton | Kind::Floor, false) => "http",
+            (Kind::Jeton | Kind::Floor, true) => "https",
+            (Kind::Redis, true) => "rediss",
+            (Kind::Valkey, true) => "valkeys",
+            (Kind::Redis | Kind::Valkey | Kind::Memcached | Kind::Pogocache, _) => self.name(),
         }
     }
 }
@@ -108,6 +117,8 @@ pub enum Address {
 pub struct Remote {
     /// What speaks there.
     pub kind: Kind,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
     /// A name or an IP address, the latter without brackets.
     pub host: String,
     /// 1 to 65,535.
@@ -116,12 +127,18 @@ pub struct Remote {
 
 impl Address {
     /// Reads `jeton`, `floor`, `redis`, `valkey`, `memcached`, `pogocache`, or a URL
-    /// `http://HOST:PORT`, `redis://…`, `valkey://…`, `memcached://…`, `pogocache://…`.
+    /// `http://HOST:PORT`, `https://…`, `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`,
+    /// `memcached://…`, `pogocache://…`.
     ///
     /// # Errors
     /// [`Failure::Input`] says what is wrong with it, or what the harness does not do.
     pub fn parse(text: &str) -> Result<Self> {
-        let refuse = |problem: &str| Failure::Input(format!("--target {text}: {problem}"));
+        // What stands before an `@` may be a password.
+        let shown = match (text.split_once("://"), text.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+            _ => text.to_owned(),
+        };
+        let refuse = |problem: &str| Failure::Input(format!("--target {shown}: {problem}"));
         if let Some(kind) = Kind::from_word(text) {
             return Ok(Self::Start(kind));
         }
@@ -131,22 +148,25 @@ impl Address {
                  http://HOST:PORT",
             )
         })?;
-        if matches!(scheme, "https" | "rediss" | "valkeys") {
-            return Err(refuse("TLS is not supported by the harness"));
-        }
-        let (kind, default_port) = Kind::from_scheme(scheme).ok_or_else(|| {
-            refuse("the scheme must be http, redis, valkey, memcached or pogocache")
+        let (kind, is_tls, default_port) = Kind::from_scheme(scheme).ok_or_else(|| {
+            refuse(
+                "the scheme must be http, https, redis, rediss, valkey, valkeys, memcached or \
+                 pogocache",
+            )
         })?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains('@') {
-            return Err(refuse("a user or password is not supported by the harness"));
+            return Err(refuse(
+                "user and password are not given here, where everybody sees them: give them in a \
+                 file, --auth-file",
+            ));
         }
         if authority.contains(['/', '?', '#']) {
             return Err(refuse("only host and port can be given, without a path"));
         }
         let (host, port) = split_port(authority).map_err(|problem| refuse(&problem))?;
         let port = port.unwrap_or(default_port);
-        Ok(Self::Remote(Remote { kind, host: host.to_owned(), port }))
+        Ok(Self::Remote(Remote { kind, is_tls, host: host.to_owned(), port }))
     }
 }
 
@@ -169,7 +189,7 @@ impl fmt::Display for Address {
 
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.kind.scheme(), self.authority())
+        write!(f, "{}://{}", self.kind.scheme(self.is_tls), self.authority())
     }
 }
 
@@ -239,7 +259,11 @@ mod tests {
     use super::*;
 
     fn remote(kind: Kind, host: &str, port: u16) -> Address {
-        Address::Remote(Remote { kind, host: host.to_owned(), port })
+        Address::Remote(Remote { kind, is_tls: false, host: host.to_owned(), port })
+    }
+
+    fn by_tls(kind: Kind, host: &str, port: u16) -> Address {
+        Address::Remote(Remote { kind, is_tls: true, host: host.to_owned(), port })
     }
 
     #[test]
@@ -253,6 +277,9 @@ mod tests {
             ("valkey://[::1]", remote(Kind::Valkey, "::1", 6379), "valkey://[::1]:6379"),
             ("pogocache", Address::Start(Kind::Pogocache), "pogocache"),
             ("pogocache://a", remote(Kind::Pogocache, "a", 9401), "pogocache://a:9401"),
+            ("https://a.b", by_tls(Kind::Jeton, "a.b", 443), "https://a.b:443"),
+            ("rediss://[::1]:7", by_tls(Kind::Redis, "::1", 7), "rediss://[::1]:7"),
+            ("valkeys://a", by_tls(Kind::Valkey, "a", 6379), "valkeys://a:6379"),
             ("memcached://[::1]:9", remote(Kind::Memcached, "::1", 9), "memcached://[::1]:9"),
         ] {
             let parsed = Address::parse(text).expect(text);
@@ -265,10 +292,8 @@ mod tests {
         for (text, said) in [
             ("", "neither"),
             ("localhost:7450", "neither"),
-            ("https://a:1", "TLS is not supported by the harness"),
-            ("rediss://a:1", "TLS is not supported by the harness"),
+            ("memcacheds://a:1", "scheme"),
             ("ftp://a", "scheme"),
-            ("http://user:x@a:1", "password"),
             ("http://a:1/v1", "without a path"),
             ("http://a:1?x", "without a path"),
             ("http://", "host"),
@@ -288,10 +313,22 @@ mod tests {
     }
 
     #[test]
+    fn p9_a_password_in_an_address_is_not_repeated() {
+        for text in
+            ["http://user:hunter2@a:1", "redis://:hunter2@a", "ftp://hunter2@a", "x://@hunter2@a"]
+        {
+            let error = Address::parse(text).expect_err(text).to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let error = Address::parse("redis://:hunter2@a").expect_err("a password").to_string();
+        assert!(error.contains("--auth-file") && error.contains("redis://…@a"), "{error}");
+    }
+
+    #[test]
     fn where_nobody_listens_is_named() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let there = Remote { kind: Kind::Jeton, host: "127.0.0.1".to_owned(), port };
+        let there = Remote { kind: Kind::Jeton, is_tls: false, host: "127.0.0.1".to_owned(), port };
         assert_eq!(there.resolve().expect("it listens").port(), port);
         drop(listener);
         let error = there.resolve().expect_err("nobody listens").to_string();

@@ -2,39 +2,36 @@
 //! version are you?
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
 
+use super::access::{ANSWER_TIME, Access, Conversation};
 use super::process::{self, Process};
 use super::{Kind, Spawned, binary, environment};
 use crate::failure::{Failure, Result};
 use crate::report::model::Harness;
 
-const ANSWER_TIME: Duration = Duration::from_secs(2);
-/// An answer is read up to so many bytes.
-const ANSWER_MAX: usize = 64 << 10;
-
 /// Whether a store answers and is done with loading its data.
-pub(super) fn is_ready(kind: Kind, address: SocketAddr) -> bool {
+pub(super) fn is_ready(kind: Kind, address: SocketAddr, access: &Access) -> bool {
+    let ask = |request: &[u8], end: &[u8]| ask(address, access, request, end);
     match kind {
-        Kind::Memcached | Kind::Pogocache => ask(address, b"version\r\n", b"\r\n").is_some(),
+        Kind::Memcached | Kind::Pogocache => ask(b"version\r\n", b"\r\n").is_some(),
         Kind::Redis | Kind::Valkey => {
             // While it loads its data it answers with an error.
-            ask(address, b"PING\r\n", b"\r\n").is_some_and(|answer| answer.starts_with("+PONG"))
+            ask(b"PING\r\n", b"\r\n").is_some_and(|answer| answer.starts_with("+PONG"))
         }
         Kind::Jeton | Kind::Floor => TcpStream::connect_timeout(&address, ANSWER_TIME).is_ok(),
     }
 }
 
 /// What a running server says it is, with its version; none where it does not say.
-pub fn server_version(kind: Kind, address: SocketAddr) -> Option<(Kind, String)> {
+pub fn server_version(kind: Kind, address: SocketAddr, access: &Access) -> Option<(Kind, String)> {
+    let ask = |request: &[u8], end: &[u8]| ask(address, access, request, end);
     match kind {
         Kind::Memcached | Kind::Pogocache => {
-            let answer = ask(address, b"stats\r\n", b"END\r\n")?;
+            let answer = ask(b"stats\r\n", b"END\r\n")?;
             // memcached names no product; another may be asked in its protocol.
             let kind = match stat(&answer, "product") {
                 Some("pogocache") => Kind::Pogocache,
@@ -43,7 +40,7 @@ pub fn server_version(kind: Kind, address: SocketAddr) -> Option<(Kind, String)>
             Some((kind, stat(&answer, "version")?.to_owned()))
         }
         Kind::Redis | Kind::Valkey => {
-            let answer = ask(address, b"INFO server\r\n", b"\r\n\r\n")?;
+            let answer = ask(b"INFO server\r\n", b"\r\n\r\n")?;
             let field = |name: &str| {
                 let value = answer.lines().find_map(|line| line.strip_prefix(name))?;
                 Some(value.trim().to_owned())
@@ -94,16 +91,19 @@ pub fn configuration(
     kind: Kind,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    access: &Access,
 ) -> Option<BTreeMap<String, String>> {
+    let ask = |request: &[u8], end: &[u8]| ask(address, access, request, end);
     let mut config = BTreeMap::new();
     match kind {
         Kind::Jeton => {
-            config = serde_json::from_value(statistics(admin?).ok()?["config"].take()).ok()?;
+            config = serde_json::from_value(statistics_with(admin?, access).ok()?["config"].take())
+                .ok()?;
         }
         Kind::Redis | Kind::Valkey => {
             for name in STORE_SETTINGS {
                 let question = format!("CONFIG GET {name}\r\n");
-                let answer = ask(address, question.as_bytes(), b"\r\n")?;
+                let answer = ask(question.as_bytes(), b"\r\n")?;
                 config.extend(config_value(&answer).map(|value| (name.to_owned(), value)));
             }
         }
@@ -112,7 +112,7 @@ pub fn configuration(
                 Kind::Memcached => (b"stats settings\r\n", &MEMCACHED_SETTINGS),
                 _ => (b"stats\r\n", &POGOCACHE_SETTINGS),
             };
-            let answer = ask(address, question, b"END\r\n")?;
+            let answer = ask(question, b"END\r\n")?;
             let settings = names.iter().filter_map(|name| Some((*name, stat(&answer, name)?)));
             config.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
         }
@@ -177,9 +177,19 @@ fn commit() -> Option<String> {
 /// # Errors
 /// [`Failure::Target`] where nobody answers, or not with that.
 pub fn statistics(admin: SocketAddr) -> Result<serde_json::Value> {
-    let request = format!("GET /v1/stats HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    statistics_with(admin, &Access::default())
+}
+
+/// The same of a jeton that asks for TLS or a key.
+fn statistics_with(admin: SocketAddr, access: &Access) -> Result<serde_json::Value> {
+    let key = access.admin_key.as_ref();
+    let key = key.map(|key| format!("Authorization: Bearer {}\r\n", key.text()));
+    let request = format!(
+        "GET /v1/stats HTTP/1.1\r\nHost: {admin}\r\n{}Connection: close\r\n\r\n",
+        key.unwrap_or_default()
+    );
     // It closes behind its answer; no JSON holds this end.
-    let answer = ask(admin, request.as_bytes(), b"\0");
+    let answer = ask(admin, access, request.as_bytes(), b"\0");
     let document = answer.as_deref().and_then(|answer| answer.split_once("\r\n\r\n"));
     let document = document.and_then(|(_, body)| serde_json::from_str(body).ok());
     document.filter(serde_json::Value::is_object).ok_or_else(|| Failure::Target {
@@ -194,9 +204,11 @@ pub fn statistics(admin: SocketAddr) -> Result<serde_json::Value> {
 /// As for [`statistics`].
 pub fn tokens(server: &Spawned) -> Result<Option<u64>> {
     match (server.kind(), server.admin()) {
-        (Kind::Jeton, Some(admin)) => Ok(statistics(admin)?["tokens"].as_u64()),
+        (Kind::Jeton, Some(admin)) => {
+            Ok(statistics_with(admin, server.access())?["tokens"].as_u64())
+        }
         (Kind::Redis | Kind::Valkey, _) => {
-            let answer = ask(server.address(), b"DBSIZE\r\n", b"\r\n");
+            let answer = ask(server.address(), server.access(), b"DBSIZE\r\n", b"\r\n");
             let count = answer.and_then(|answer| answer.trim().strip_prefix(':')?.parse().ok());
             count.map(Some).ok_or_else(|| server.failed("did not say how many keys it holds"))
         }
@@ -205,19 +217,8 @@ pub fn tokens(server: &Spawned) -> Result<Option<u64>> {
 }
 
 /// Sends one request on a connection of its own; gives what comes up to an end.
-fn ask(address: SocketAddr, request: &[u8], end: &[u8]) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIME).ok()?;
-    stream.set_read_timeout(Some(ANSWER_TIME)).ok()?;
-    stream.set_write_timeout(Some(ANSWER_TIME)).ok()?;
-    stream.write_all(request).ok()?;
-    let (mut answer, mut part) = (Vec::new(), [0; 4 << 10]);
-    while !answer.ends_with(end) && answer.len() < ANSWER_MAX {
-        match stream.read(&mut part).ok()? {
-            0 => break,
-            count => answer.extend_from_slice(&part[..count]),
-        }
-    }
-    String::from_utf8(answer).ok()
+fn ask(address: SocketAddr, access: &Access, request: &[u8], end: &[u8]) -> Option<String> {
+    Conversation::open(address, access).ok()?.ask(request, end)
 }
 
 #[cfg(test)]

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::access::Access;
 use super::environment::command_with;
 use super::halted::{Halted, disk_bytes};
 use super::process::Process;
-use super::{Kind, binary, floor, probe, usage};
+use super::{Kind, binary, floor, probe, secured, usage};
 use crate::failure::{Failure, Result, io};
 use crate::report::model::Target;
+use crate::secret;
+use crate::tls::Trust;
 
 /// A store with all its tokens on disk may take minutes.
 const READY_TIME: Duration = Duration::from_secs(300);
@@ -28,6 +31,14 @@ pub struct Options {
     pub environment: Vec<String>,
     /// A file with the API key to show to jeton, and nothing else.
     pub key_file: Option<PathBuf>,
+    /// A file with the password of a Redis or Valkey, or with user and password in two lines.
+    pub auth_file: Option<PathBuf>,
+    /// Whom to believe where TLS is spoken, and what to show.
+    pub trust: Trust,
+    /// Whether a server that is started here speaks TLS, with a certificate made for it.
+    pub tls: bool,
+    /// Whether a server that is started here asks for a key or a password, made for it.
+    pub with_key: bool,
     /// Where data goes; on a disk, not in memory, or durability costs nothing.
     pub scratch: Option<PathBuf>,
     /// Whether every change is on disk before it is acknowledged, where the server can do that:
@@ -47,6 +58,10 @@ impl Default for Options {
             arguments: Vec::new(),
             environment: Vec::new(),
             key_file: None,
+            auth_file: None,
+            trust: Trust::default(),
+            tls: false,
+            with_key: false,
             scratch: None,
             durable: true,
             floor_body_bytes: 128,
@@ -63,6 +78,7 @@ pub struct Spawned {
     kind: Kind,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    access: Access,
     version: Option<String>,
     command: Vec<String>,
     begun_at: Instant,
@@ -86,6 +102,11 @@ impl Spawned {
         self.admin
     }
 
+    /// With what it lets itself be asked.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// Its process id, for [`super::usage`].
     pub fn pid(&self) -> u32 {
         self.process.pid()
@@ -97,8 +118,8 @@ impl Spawned {
             kind: self.kind.name().to_owned(),
             address: self.address.to_string(),
             version: self.version.clone(),
-            command: Some(self.command.clone()),
-            config: probe::configuration(self.kind, self.address, self.admin),
+            command: Some(secret::hidden(self.command.clone())),
+            config: probe::configuration(self.kind, self.address, self.admin, &self.access),
         }
     }
 
@@ -120,9 +141,9 @@ impl Spawned {
     /// # Errors
     /// As [`Self::stop`].
     pub fn halt(self) -> Result<Halted> {
-        let Self { process, kind, address, version, command, folder, .. } = self;
+        let Self { process, kind, address, access, version, command, folder, .. } = self;
         process.stop()?;
-        Ok(Halted { kind, address, version, command, folder })
+        Ok(Halted { kind, address, access, version, command, folder })
     }
 
     /// A failure of this server, with the end of what it logged.
@@ -151,6 +172,7 @@ pub fn missing(kind: Kind) -> Option<String> {
 /// # Errors
 /// Its program is not there, or it does not become ready; with the end of what it logged.
 pub fn start(kind: Kind, options: &Options) -> Result<Spawned> {
+    secured::check(kind, options)?;
     let base = binary::scratch(options.scratch.as_deref());
     let folder = tempfile::Builder::new()
         .prefix("loadtest-")
@@ -171,17 +193,24 @@ fn jeton(folder: TempDir, options: &Options) -> Result<Spawned> {
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.arg("--data-dir").arg(folder.path().join("data"));
     command.args((!options.durable).then_some("--memory-only"));
-    command.args(&options.arguments);
+    let secured = secured::jeton(folder.path(), &program, options)?;
+    command.args(&secured.arguments).args(&options.arguments);
     let version = probe::program_version(&program, folder.path());
-    let mut started = begin(Kind::Jeton, &command, folder, version)?;
+    let mut started = begin(Kind::Jeton, &command, folder, version, secured.access)?;
     jeton_ready(&mut started)?;
     Ok(started)
 }
 
 fn jeton_ready(started: &mut Spawned) -> Result<()> {
     let line = started.process.wait_for_line("jeton ready: ", READY_TIME)?;
+    let scheme = if started.access.tls.is_some() { "https://" } else { "http://" };
+    if scheme == "http://" && line.contains("data=https://") {
+        let problem = "it speaks TLS: let its certificate be made with --tls, or start it yourself \
+                       and name it with --target https://HOST:PORT";
+        return Err(started.failed(problem));
+    }
     let address = |name: &str| {
-        let url = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix("http://"));
+        let url = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix(scheme));
         url.and_then(|address| address.parse().ok())
     };
     started.admin = address("admin=");
@@ -197,7 +226,8 @@ pub(super) fn ready(started: &mut Spawned, address: SocketAddr) -> Result<()> {
     if kind == Kind::Jeton {
         return jeton_ready(started);
     }
-    started.process.wait_until(READY_TIME, || probe::is_ready(kind, address))?;
+    let access = started.access.clone();
+    started.process.wait_until(READY_TIME, || probe::is_ready(kind, address, &access))?;
     started.address = address;
     started.start_time = since(started.begun_at);
     Ok(())
@@ -221,7 +251,7 @@ fn floor(folder: TempDir, options: &Options) -> Result<Spawned> {
     command.args(["floor", "--listen", "127.0.0.1:0", "--body-bytes"]);
     command.arg(options.floor_body_bytes.to_string()).args(&options.arguments);
     let version = Some(env!("CARGO_PKG_VERSION").to_owned());
-    let mut started = begin(Kind::Floor, &command, folder, version)?;
+    let mut started = begin(Kind::Floor, &command, folder, version, Access::default())?;
     let line = started.process.wait_for_line(floor::READY, READY_TIME)?;
     started.address = line
         .parse()
@@ -238,10 +268,13 @@ fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
     })?;
     let address = free_address()?;
     let mut command = command_with(program.as_os_str(), &options.environment)?;
-    command.args(store_arguments(kind, address.port(), folder.path(), options.durable));
+    let secured = secured::store(folder.path(), address.port(), options)?;
+    let plain_port = if options.tls { 0 } else { address.port() };
+    command.args(&secured.arguments);
+    command.args(store_arguments(kind, plain_port, folder.path(), options.durable));
     command.args(&options.arguments).current_dir(folder.path());
     let version = probe::program_version(&program, folder.path());
-    let mut started = begin(kind, &command, folder, version)?;
+    let mut started = begin(kind, &command, folder, version, secured.access)?;
     ready(&mut started, address)?;
     Ok(started)
 }
@@ -252,6 +285,7 @@ pub(super) fn begin(
     command: &Command,
     folder: TempDir,
     version: Option<String>,
+    access: Access,
 ) -> Result<Spawned> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
@@ -263,6 +297,7 @@ pub(super) fn begin(
         kind,
         address,
         admin: None,
+        access,
         version,
         command: words,
         begun_at,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+const SPEAKS_TLS: &str =
+    "this port speaks TLS: the target begins with https://, rediss:// or valkeys://";
+
 /// A kind of error.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
@@ -25,6 +28,8 @@ pub enum Kind {
     Garbage,
     /// No connection could be made.
     Connect,
+    /// TLS failed: a certificate, a version, an alert.
+    Tls,
     /// A request of an open loop that could not be sent before the end.
     Unsent,
 }
@@ -43,6 +48,35 @@ impl Kind {
         )
     }
 
+    /// What to do about a server that lets nobody in; none where the error is another. `example` is
+    /// one of this kind.
+    pub fn advice(self, example: &str) -> Option<String> {
+        match self {
+            Kind::Tls => Some(example.to_owned()),
+            Kind::Refused(401) => Some(
+                "the server wants a valid key (401): give --key-file FILE, with a key of this server \
+                 that is neither revoked nor expired"
+                    .to_owned(),
+            ),
+            Kind::Refused(403) => Some(
+                "the key may not issue tokens (403): the key of --key-file needs the scopes of all \
+                 operations in the mix, such as issue,resolve,consume,revoke; tokens are issued \
+                 before the load begins"
+                    .to_owned(),
+            ),
+            // An alert of TLS, or what servers of HTTP say on such a port.
+            Kind::Refused(400) if example.contains("TLS") || example.contains("HTTPS") => {
+                Some(SPEAKS_TLS.to_owned())
+            }
+            Kind::Garbage if example.contains("\\u{15}\\u{3}") => Some(SPEAKS_TLS.to_owned()),
+            Kind::Refused(0) => {
+                let (_, said) = example.split_once(": ")?;
+                crate::protocol::resp::refusal(format!("-{said}").as_bytes())
+            }
+            _ => None,
+        }
+    }
+
     /// As reports name it.
     pub fn name(self) -> String {
         match self {
@@ -57,6 +91,7 @@ impl Kind {
             Kind::Closed => "connection closed".to_owned(),
             Kind::Garbage => "not the protocol".to_owned(),
             Kind::Connect => "no connection".to_owned(),
+            Kind::Tls => "TLS".to_owned(),
             Kind::Unsent => "unsent".to_owned(),
         }
     }

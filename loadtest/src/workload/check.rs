@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Load, Mix, Objective, Operation, Time, Ttl, Workload, schema};
+use super::{Connect, Load, Mix, Objective, Operation, Time, Ttl, Workload, schema};
 use crate::quantity::{ByteSize, Span};
 
 /// One thing about a workload that makes no sense.
@@ -114,6 +114,18 @@ impl Problems {
         }
         if let Some(rate) = load.rate {
             self.within("load.rate", rate, RATE);
+        }
+        if load.connect != Connect::Once {
+            if load.depth != 1 {
+                let problem =
+                    "makes a connection for each request, so load.depth must be 1".to_owned();
+                self.note("load.connect", &["load.depth"], problem);
+            }
+            if load.rate.is_some() {
+                let problem = "makes a connection for each request as soon as the one before is \
+                     answered, so load.rate must be left out (--rate none)";
+                self.note("load.connect", &["load.rate"], problem.to_owned());
+            }
         }
         self.span("load.timeout", load.timeout, MS..=Duration::from_secs(600));
     }
@@ -238,6 +250,9 @@ mod tests {
             ("load.connections = 3\nload.threads = 4", "load.connections"),
             ("load.connections = 10_000\nload.depth = 100", ""),
             ("load.connections = 10_001\nload.depth = 100", "load.depth"),
+            ("load.connect = \"both\"\nload.depth = 1", ""),
+            ("load.connect = \"both\"\nload.depth = 2", "load.connect"),
+            ("load.connect = \"full\"\nload.rate = 5", "load.connect"),
             ("time.warm_up = 1\ntime.ramp = 1", ""),
             ("time.warm_up = 1\ntime.ramp = 1.001", "time.ramp"),
             ("ttl.uniform = { min = 5, max = 5 }", ""),

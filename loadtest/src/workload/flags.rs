@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::{
-    Arrivals, Http, Mix, Objective, Operation, Popularity, Ttl, Workload, schema, suggest,
+    Arrivals, Connect, Http, Mix, Objective, Operation, Popularity, Ttl, Workload, schema, suggest,
 };
 use crate::failure::{Failure, Result};
 use crate::quantity::{ByteSize, Span};
@@ -35,6 +35,11 @@ pub struct WorkloadFlags {
     /// HTTP version towards jeton: 1.1 or 2 [default: 1.1]
     #[arg(long, value_name = "VERSION")]
     pub http: Option<Http>,
+
+    /// How often connections are made: once; or for each request, with a full TLS handshake, with a
+    /// resumed one, or by turns with both: once, full, resumed or both [default: once]
+    #[arg(long, value_name = "KIND")]
+    pub connect: Option<Connect>,
 
     /// Open loop: requests a second over all connections, 0.1 to 10,000,000; `none` for a closed
     /// loop, in which each connection asks again when it has its answer [default: none]
@@ -146,6 +151,7 @@ impl WorkloadFlags {
         set(&mut load.depth, self.depth.as_ref());
         set(&mut load.threads, self.threads.as_ref());
         set(&mut load.http, self.http.as_ref());
+        set(&mut load.connect, self.connect.as_ref());
         set(&mut load.rate, self.rate.map(|rate| rate.0).as_ref());
         set(&mut load.arrivals, self.arrivals.as_ref());
         set(&mut load.timeout, self.timeout.as_ref());
@@ -233,6 +239,20 @@ impl FromStr for Http {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         one_of(text, [("1.1", Http::One), ("2", Http::Two)])
+    }
+}
+
+impl FromStr for Connect {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let known = [
+            ("once", Connect::Once),
+            ("full", Connect::Full),
+            ("resumed", Connect::Resumed),
+            ("both", Connect::Both),
+        ];
+        one_of(text, known)
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Load {
     pub threads: usize,
     /// HTTP version towards jeton.
     pub http: Http,
+    /// How often connections are made.
+    pub connect: Connect,
     /// Requests a second over all connections, whatever the server does, 0.1 to 10,000,000; none:
     /// as soon as a connection is free.
     pub rate: Option<f64>,
@@ -128,6 +130,21 @@ pub enum Http {
     /// HTTP/2 with prior knowledge.
     #[serde(rename = "2")]
     Two,
+}
+
+/// How often connections are made. Other than `once` needs a closed loop of depth 1.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connect {
+    /// Once; each is used for all its requests.
+    #[default]
+    Once,
+    /// For each request, with a full handshake where TLS is spoken.
+    Full,
+    /// For each request, with a session of TLS that is resumed.
+    Resumed,
+    /// For each request, by turns with a full and a resumed one.
+    Both,
 }
 
 /// How the requests of an open loop are spread in time.
@@ -272,6 +289,7 @@ impl Default for Load {
             depth: 1,
             threads: 1,
             http: Http::One,
+            connect: Connect::Once,
             rate: None,
             arrivals: Arrivals::Poisson,
             timeout: Span(Duration::from_secs(10)),

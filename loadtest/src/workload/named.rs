@@ -23,6 +23,7 @@ const FILES: &[(&str, &str)] = files![
     "pipelined",
     "batch",
     "issue",
+    "handshakes",
 ];
 
 /// All of them, in the order they are to be listed.

@@ -31,6 +31,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("load.depth", "depth", "1 to 1,000"),
     field("load.threads", "threads", "1 to 64"),
     field("load.http", "http", "\"1.1\" or \"2\", in quotes"),
+    field("load.connect", "connect", "\"once\", \"full\", \"resumed\" or \"both\""),
     field(
         "load.rate",
         "rate",

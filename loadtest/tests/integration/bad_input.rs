@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fake::{Fake, HONEST};
-use crate::harness::{BRIEF, Ended, Out, command, loadtest, not_checked, run};
+use crate::harness::{BRIEF, Ended, Out, command, loadtest, not_checked, run, secret_file};
 
 /// Somebody else's server: says the same whatever it is asked, and hangs up.
 fn stranger(says: &'static [u8]) -> SocketAddr {
@@ -114,7 +114,30 @@ fn flags_that_make_no_sense_are_named() {
         ("run resolve --rate -5", "-5"),
         ("run resolve --payload-file /no/such/file --target floor", "/no/such/file"),
         ("run resolve --find-max", "--slo"),
-        ("run resolve --target https://127.0.0.1:1", "TLS is not supported"),
+        ("run resolve --target memcacheds://127.0.0.1:1", "scheme"),
+        ("run resolve --target redis://me:hunter2@127.0.0.1:1", "redis://…@127.0.0.1:1: user and"),
+        ("run resolve --ca ca.pem --target http://127.0.0.1:1", "is https://127.0.0.1:1 meant?"),
+        ("run resolve --ca ca.pem --tls", "is made for the run"),
+        ("run resolve --ca ca.pem", "--target https://HOST:PORT"),
+        (
+            "run resolve --ca /no/such.pem --target https://127.0.0.1:1",
+            "--ca /no/such.pem: No such",
+        ),
+        ("run resolve --ca /dev/null --target https://127.0.0.1:1", "holds no certificate"),
+        ("run resolve --cert c.pem --target https://127.0.0.1:1", "--key"),
+        ("run resolve --cert c.pem --key k.pem", "give --tls too"),
+        ("run resolve --tls --target https://127.0.0.1:1", "write --target https://127.0.0.1:1"),
+        ("run resolve --tls --target memcached", "--tls: memcached"),
+        ("run resolve --with-key --target floor", "--with-key: floor"),
+        ("run resolve --with-key --target redis://127.0.0.1:1", "use --auth-file"),
+        ("run resolve --with-key --key-file k", "cannot be used with"),
+        ("run resolve --key-file /no/such/key", "--key-file /no/such/key: No such file"),
+        ("run resolve --key-file k --target redis", "--auth-file"),
+        ("run resolve --auth-file k", "--key-file"),
+        ("run handshakes", "give --tls"),
+        ("run handshakes --tls --find-max --slo p99=1s", "--connect once"),
+        ("run handshakes --tls --rate 5", "--rate none"),
+        ("run resolve --connect twice", "there are once, full"),
         ("run resolve --target ftp://127.0.0.1:1", "scheme"),
         ("run resolve --target jetn", "neither jeton, floor"),
         ("run resolve --target floor --http 2", "load.http"),
@@ -137,6 +160,26 @@ fn too_few_descriptors_are_noticed_before_anything_is_started() {
     let script =
         format!("ulimit -n 100; exec {program} run resolve --connections 90 --target floor");
     run(Command::new("sh").args(["-c", &script])).refused(&["--connections 90", "ulimit -n"]);
+}
+
+#[test]
+fn a_secret_file_that_is_empty_or_open_to_all_is_refused() {
+    let folder = Out::new();
+    let file = folder.path().join("secret");
+    for (target, flag) in [("http", "--key-file"), ("redis", "--auth-file")] {
+        let check = |said: &str| {
+            let mut command = command(&format!("run resolve --target {target}://127.0.0.1:1"));
+            run(command.arg(flag).arg(&file)).refused(&[flag, &file.display().to_string(), said]);
+        };
+        secret_file(&file, "\n");
+        check("is empty");
+        secret_file(&file, "one\ntwo\nthree hunter2\n");
+        check("blanks");
+        secret_file(&file, "hunter2\n");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&file, mode).expect("a mode");
+        check("mode 644): `chmod 600`");
+    }
 }
 
 /// A run that must not get as far as to start a server: there is none of this name.

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
+
 use crate::harness::now;
 
 /// What the server does wrong, where it can.
@@ -78,8 +80,34 @@ pub struct Fake {
     desk: Arc<Desk>,
 }
 
+/// A connection, with or without TLS.
+trait Conn: Read + Write {
+    fn hang_up(&mut self);
+}
+
+impl Conn for TcpStream {
+    fn hang_up(&mut self) {
+        let _ = self.shutdown(Shutdown::Both);
+    }
+}
+
+impl Conn for StreamOwned<ServerConnection, TcpStream> {
+    fn hang_up(&mut self) {
+        let _ = self.sock.shutdown(Shutdown::Both);
+    }
+}
+
 impl Fake {
     pub fn start(manner: Manner) -> Self {
+        Self::start_with(manner, None)
+    }
+
+    /// The same behind TLS.
+    pub fn by_tls(manner: Manner, tls: ServerConfig) -> Self {
+        Self::start_with(manner, Some(Arc::new(tls)))
+    }
+
+    fn start_with(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let desk = Arc::new(Desk {
@@ -90,14 +118,20 @@ impl Fake {
             chances: AtomicU64::new(0),
             lies: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            full: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
             free_at_s: Mutex::new(0.0),
             began: now(),
         });
         let own = Arc::clone(&desk);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let desk = Arc::clone(&own);
-                std::thread::spawn(move || desk.serve(stream));
+                let _ = stream.set_nodelay(true);
+                let (desk, tls) = (Arc::clone(&own), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => desk.serve(stream),
+                    Some(tls) => desk.shake_and_serve(stream, tls),
+                });
             }
         });
         Self { address, desk }
@@ -115,6 +149,11 @@ impl Fake {
     /// How many connections it took.
     pub fn connections(&self) -> u64 {
         self.desk.connections.load(Ordering::SeqCst)
+    }
+
+    /// Handshakes of TLS that it did, full ones and resumed ones.
+    pub fn handshakes(&self) -> (u64, u64) {
+        (self.desk.full.load(Ordering::SeqCst), self.desk.resumed.load(Ordering::SeqCst))
     }
 
     /// How often it lied.
@@ -137,6 +176,8 @@ struct Desk {
     chances: AtomicU64,
     lies: AtomicU64,
     connections: AtomicU64,
+    full: AtomicU64,
+    resumed: AtomicU64,
     free_at_s: Mutex<f64>,
     began: std::time::Instant,
 }
@@ -152,9 +193,22 @@ type Answer = (u16, Vec<u8>);
 const NOT_FOUND: u16 = 404;
 
 impl Desk {
+    fn shake_and_serve(&self, mut socket: TcpStream, tls: Arc<ServerConfig>) {
+        let mut session = ServerConnection::new(tls).expect("a session");
+        while session.is_handshaking() {
+            // A client that does not believe us says so and goes.
+            if session.complete_io(&mut socket).is_err() {
+                return;
+            }
+        }
+        let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let counter = if is_resumed { &self.resumed } else { &self.full };
+        counter.fetch_add(1, Ordering::SeqCst);
+        self.serve(StreamOwned::new(session, socket));
+    }
+
     /// One connection, to its end.
-    fn serve(&self, mut stream: TcpStream) {
-        let _ = stream.set_nodelay(true);
+    fn serve(&self, mut stream: impl Conn) {
         self.connections.fetch_add(1, Ordering::SeqCst);
         let mut input = Vec::new();
         while let Some(request) = read_request(&mut stream, &mut input) {
@@ -166,7 +220,7 @@ impl Desk {
             self.answers.fetch_add(1, Ordering::SeqCst);
             let (status, body) = self.answer(&request);
             if !self.send(&mut stream, &request, status, &body) {
-                let _ = stream.shutdown(Shutdown::Both);
+                stream.hang_up();
                 return;
             }
         }
@@ -205,7 +259,7 @@ impl Desk {
     }
 
     /// Whether the connection goes on.
-    fn send(&self, stream: &mut TcpStream, request: &Request, status: u16, body: &[u8]) -> bool {
+    fn send(&self, stream: &mut impl Conn, request: &Request, status: u16, body: &[u8]) -> bool {
         let length = body.len();
         let head = match status {
             204 => format!("HTTP/1.1 {status} X\r\n\r\n"),
@@ -333,7 +387,7 @@ fn ttl_s(body: &[u8]) -> f64 {
 }
 
 /// The next request, once it is whole; none at the end of the connection.
-fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<Request> {
+fn read_request(stream: &mut impl Conn, input: &mut Vec<u8>) -> Option<Request> {
     let mut part = [0; 4096];
     loop {
         if let Some((request, length)) = parse(input) {

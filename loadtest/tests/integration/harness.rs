@@ -214,6 +214,14 @@ pub fn reported(command: &mut Command) -> (Ended, Report) {
     (ended, out.report())
 }
 
+/// A file that its owner alone can read.
+pub fn secret_file(path: &Path, text: impl AsRef<[u8]>) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).expect("a file");
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path, mode).expect("a mode");
+}
+
 pub fn error<'a>(report: &'a Report, kind: &str) -> &'a ErrorReport {
     let found = report.errors.iter().find(|error| error.kind == kind);
     found.unwrap_or_else(|| panic!("no `{kind}` among {:?}", report.errors))

@@ -21,3 +21,4 @@ mod runs;
 mod search;
 mod stalls;
 mod target;
+mod tls;

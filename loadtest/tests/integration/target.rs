@@ -127,7 +127,7 @@ fn check_server(kind: Kind, options: &Options, protocols: &[Protocol]) {
     assert_eq!(report.kind, kind.name());
     assert!(report.version.is_some_and(|version| version.contains('.')));
     assert!(usage::memory(server.pid()).expect("it runs").resident_bytes > 0);
-    if let Some((said, version)) = probe::server_version(kind, server.address()) {
+    if let Some((said, version)) = probe::server_version(kind, server.address(), server.access()) {
         assert_eq!(said, kind);
         assert!(version.contains('.'), "{version}");
     }

@@ -1,8 +1,6 @@
 //! What befalls connections: time limits, ends, and new tries.
 
-use rustix::event::epoll;
-
-use super::{RETRY_NS, Run, TICK_NS, Worker};
+use super::{Run, TICK_NS, Worker};
 use crate::drive::link::{Outstanding, State};
 use crate::drive::pace::Pace;
 use crate::failure::{Failure, Result};
@@ -27,7 +25,7 @@ impl Worker {
     pub(super) fn drop_link(&mut self, run: &mut Run, index: usize, kind: Kind, why: &str) {
         let now_ns = self.clock.now_ns();
         let link = &mut self.links[index];
-        link.stream = None;
+        link.wire = None;
         link.wants_write = false;
         link.late = 0;
         let pause_ns = pause_ns(link.fruitless);
@@ -96,49 +94,6 @@ impl Worker {
         self.enqueue(run, index);
     }
 
-    fn reconnect(&mut self, run: &mut Run, index: usize, now_ns: u64) {
-        let link = &mut self.links[index];
-        let began = link.reconnect(self.reach.address, (self.reach.make_codec)(), now_ns);
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
-        let data = epoll::EventData::new_u64(index as u64);
-        let watched = match (&link.stream, began) {
-            (Some(stream), Ok(())) => {
-                epoll::add(&self.epoll, stream, data, flags).map_err(std::io::Error::from)
-            }
-            (_, Err(error)) => Err(error),
-            (None, Ok(())) => Ok(()),
-        };
-        if let Err(error) = watched {
-            self.refused(run, index, &error, now_ns);
-        }
-    }
-
-    /// A handshake came to an end.
-    pub(super) fn connected(&mut self, run: &mut Run, index: usize) {
-        let now_ns = self.clock.now_ns();
-        let link = &mut self.links[index];
-        let outcome = link.stream.as_ref().map(std::net::TcpStream::take_error);
-        match outcome {
-            Some(Ok(None)) => {
-                link.state = State::Open;
-                run.alive_ns = now_ns;
-                self.watch(index);
-                self.flush(run, index);
-                self.enqueue(run, index);
-            }
-            Some(Ok(Some(error)) | Err(error)) => self.refused(run, index, &error, now_ns),
-            None => {}
-        }
-    }
-
-    fn refused(&mut self, run: &mut Run, index: usize, error: &std::io::Error, now_ns: u64) {
-        let link = &mut self.links[index];
-        link.stream = None;
-        link.state = State::Down { retry_ns: now_ns + RETRY_NS };
-        run.record.error(Wrong::new(Kind::Connect, error.to_string()), now_ns);
-        self.shared.erred();
-    }
-
     /// Time limits, new tries to connect, and news for the main thread.
     pub(super) fn tick(&mut self, run: &mut Run, now_ns: u64) {
         run.next_tick_ns = now_ns + TICK_NS;
@@ -153,7 +108,7 @@ impl Worker {
                 continue;
             }
             let limit_ns = self.reach.timeout_ns;
-            if let State::Connecting { since_ns } = link.state
+            if let State::Connecting { since_ns } | State::Shaking { since_ns } = link.state
                 && now_ns > since_ns + limit_ns
             {
                 let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
@@ -161,6 +116,22 @@ impl Worker {
                 continue;
             }
         }
+    }
+
+    /// A server that lets nobody in does not let in the next either: nobody is to wait until the last
+    /// token of a population was refused.
+    ///
+    /// # Errors
+    /// Keys, passwords or certificates are why no token was taken until now.
+    pub(super) fn lets_in(&self, run: &Run) -> Result<()> {
+        if !run.phase.pace.is_bounded_by_requests() || self.plan.living() > 0 {
+            return Ok(());
+        }
+        let mut errors = run.record.errors.iter();
+        let Some(problem) = errors.find_map(|(kind, _, example)| kind.advice(example)) else {
+            return Ok(());
+        };
+        Err(Failure::Target { target: self.reach.address.to_string(), problem })
     }
 
     /// A population that nobody takes would be offered for hours.

@@ -1,5 +1,7 @@
 //! The loop of one thread: wait, read and judge answers, send what is due.
 
+mod bytes;
+mod connect;
 mod delays;
 mod desk;
 mod limits;
@@ -16,12 +18,14 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 use crate::drive::clock::Clock;
-use crate::drive::link::{Incoming, Link, Outstanding, State};
+use crate::drive::connects::{Connecting, Connects};
+use crate::drive::link::{Link, Outstanding};
 use crate::drive::pace::Pace;
 use crate::drive::record::{Record, Window, coarse_latencies};
 use crate::drive::session::Shared;
 use crate::failure::{Failure, Result, io};
 use crate::protocol::{Codec, Ticket};
+use crate::tls::Tls;
 use crate::traffic::plan::Plan;
 use crate::traffic::verdict::Kind;
 pub(super) use delays::Found;
@@ -50,6 +54,8 @@ pub struct Reach {
     pub address: SocketAddr,
     /// What is spoken.
     pub make_codec: MakeCodec,
+    /// What a connection begins with before that.
+    pub tls: Option<Tls>,
     /// Without an answer for so long a request counts as lost.
     pub timeout_ns: u64,
 }
@@ -58,6 +64,8 @@ pub struct Reach {
 pub struct Phase {
     /// When requests are due.
     pub pace: Pace,
+    /// How often connections are made.
+    pub connecting: Connecting,
     /// Requests under way on one connection.
     pub depth: usize,
     /// Nothing is sent that is due from here on; on the session's clock.
@@ -77,6 +85,10 @@ pub struct Worker {
     plan: Plan,
     shared: Arc<Shared>,
     buffer: Vec<u8>,
+    /// Plain text of what came by TLS.
+    opened: Vec<u8>,
+    /// Of connections that were made before the phase.
+    connects: Connects,
     /// Latencies since the main thread was last told, for a person who watches.
     recent: Histogram<u64>,
     in_flight: usize,
@@ -119,14 +131,18 @@ impl Worker {
     ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("epoll"))?;
         let mut links = Vec::with_capacity(connections);
+        let mut connects = Connects::default();
         for index in 0..connections {
-            let link = Link::connect(reach.address, (reach.make_codec)()).map_err(|error| {
+            let tls = reach.tls.as_ref().map(Tls::of_link);
+            let link = Link::connect(reach.address, (reach.make_codec)(), tls);
+            let link = link.map_err(|error| {
                 let problem = format!("connection {}: {error}", index + 1);
                 Failure::Target { target: reach.address.to_string(), problem }
             })?;
             let data = epoll::EventData::new_u64(index as u64);
-            if let Some(stream) = &link.stream {
-                epoll::add(&epoll, stream, data, epoll::EventFlags::IN).map_err(io("epoll"))?;
+            if let Some(wire) = &link.wire {
+                epoll::add(&epoll, wire, data, epoll::EventFlags::IN).map_err(io("epoll"))?;
+                connects.opened(wire);
             }
             links.push(link);
         }
@@ -140,6 +156,8 @@ impl Worker {
             plan,
             shared,
             buffer,
+            opened: Vec::new(),
+            connects,
             recent,
             in_flight: 0,
             limits: Limits::default(),
@@ -152,7 +170,8 @@ impl Worker {
     /// The system refuses to wait.
     pub fn run(&mut self, phase: Phase) -> Result<Record> {
         let substituted = self.plan.substituted();
-        let record = Record::new(phase.window);
+        let mut record = Record::new(phase.window);
+        record.connects = std::mem::take(&mut self.connects);
         let joined = 0;
         let mut run = Run {
             phase,
@@ -174,6 +193,7 @@ impl Worker {
             self.send_due(&mut run);
             if now_ns >= run.next_tick_ns {
                 self.tick(&mut run, now_ns);
+                self.lets_in(&run)?;
                 self.still_answers(&run, now_ns)?;
                 if let Err(failure) = self.still_there(&mut run, now_ns) {
                     if run.phase.pace.is_bounded_by_requests() {
@@ -232,7 +252,7 @@ impl Worker {
             Pace::Closed => now_ns >= run.phase.end_ns,
             Pace::Open { next_ns, .. } => next_ns >= run.phase.end_ns,
         };
-        nothing_due && self.in_flight == 0
+        nothing_due && self.in_flight == 0 && !self.is_connecting(run)
     }
 
     /// Lets connections take part whose time has come.
@@ -248,9 +268,15 @@ impl Worker {
             ((self.links.len() as f64 * part) as usize).max(1)
         };
         while run.joined < due {
-            self.links[run.joined].queued = true;
-            run.ready.push_back(run.joined);
+            let index = run.joined;
             run.joined += 1;
+            match run.phase.connecting.at(now_ns) {
+                Some(handshake) => self.connect_anew(run, index, handshake),
+                None => {
+                    self.links[index].queued = true;
+                    run.ready.push_back(index);
+                }
+            }
         }
     }
 
@@ -291,6 +317,8 @@ impl Worker {
                 filled = Filled::NotDue;
                 break;
             }
+            // A connection that is made for one request is a part of its time.
+            let since_ns = self.links[index].anew.map_or(since_ns, |anew| anew.since_ns);
             let next = match run.phase.pace {
                 Pace::Load => self.plan.next_load(now_ns),
                 Pace::Times { left: 0, .. } => None,
@@ -326,36 +354,6 @@ impl Worker {
         filled
     }
 
-    /// Sends what is written; asks to be told when the socket takes more.
-    fn flush(&mut self, run: &mut Run, index: usize) {
-        let link = &mut self.links[index];
-        if link.state != State::Open {
-            return;
-        }
-        match link.send() {
-            Ok(sent) => run.record.sent(sent, self.clock.now_ns()),
-            Err(error) => return self.drop_link(run, index, Kind::Closed, &error.to_string()),
-        }
-        if link.has_output() != link.wants_write {
-            link.wants_write = link.has_output();
-            self.watch(index);
-        }
-    }
-
-    fn watch(&self, index: usize) {
-        let link = &self.links[index];
-        let mut flags = epoll::EventFlags::IN;
-        flags.set(
-            epoll::EventFlags::OUT,
-            link.wants_write || matches!(link.state, State::Connecting { .. }),
-        );
-        let data = epoll::EventData::new_u64(index as u64);
-        if let Some(stream) = &link.stream {
-            // It can only fail for a descriptor that is not watched, and this one is.
-            let _ = epoll::modify(&self.epoll, stream, data, flags);
-        }
-    }
-
     /// Gives when the loop had to go on at the latest.
     fn wait(&self, run: &Run, events: &mut Vec<epoll::Event>) -> Result<u64> {
         let begin_ns = self.clock.now_ns();
@@ -380,40 +378,6 @@ impl Worker {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(io("epoll")(error)),
         }
-    }
-
-    /// Moves bytes on one connection.
-    fn serve(&mut self, run: &mut Run, index: usize, flags: epoll::EventFlags) {
-        let link = &mut self.links[index];
-        if matches!(link.state, State::Connecting { .. }) {
-            return self.connected(run, index);
-        }
-        if flags.contains(epoll::EventFlags::OUT) {
-            self.flush(run, index);
-        }
-        if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
-        {
-            self.read(run, index);
-        }
-    }
-
-    fn read(&mut self, run: &mut Run, index: usize) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        match self.links[index].receive(&mut buffer) {
-            Incoming::Nothing => {}
-            Incoming::Ended(error) => {
-                let why =
-                    error.map_or("the server closed it".to_owned(), |error| error.to_string());
-                self.drop_link(run, index, Kind::Closed, &why);
-            }
-            Incoming::Bytes(count) => {
-                let now_ns = self.clock.now_ns();
-                run.record.received(count, now_ns);
-                self.links[index].heard_ns = now_ns;
-                self.take_answers(run, index, &buffer[..count]);
-            }
-        }
-        self.buffer = buffer;
     }
 
     fn take_answers(&mut self, run: &mut Run, index: usize, received: &[u8]) {
@@ -449,6 +413,10 @@ impl Worker {
         if let Err(garbage) = decoded {
             return self.drop_link(run, index, Kind::Garbage, &garbage.to_string());
         }
+        if answers > 0 && self.use_once(run, index, now_ns) {
+            return;
+        }
+        let link = &mut self.links[index];
         if link.codec.closing() && link.outstanding.is_empty() {
             return self.drop_link(run, index, Kind::Closed, "the server asked for it");
         }

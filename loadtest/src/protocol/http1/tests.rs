@@ -103,8 +103,8 @@ fn requests_are_whole_and_name_what_they_ask() {
         Call::Revoke(&KEY),
         Call::Extend { key: &KEY, ttl_ms: 7 },
     ];
-    let (host, key) = ("example:1".to_owned(), Some("jeton_1".to_owned()));
-    let mut codec = Http1::new(&Caller { host, key });
+    let (host, key) = ("example:1".to_owned(), Some("jeton_1".to_owned().into()));
+    let mut codec = Http1::new(&Caller { host, key, ..Caller::default() });
     for (call, (method, path, body)) in calls.into_iter().zip(expected) {
         let mut output = Vec::new();
         codec.request(0, call, &mut output).expect("it takes requests");

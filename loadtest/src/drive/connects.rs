@@ -1,0 +1,178 @@
+//! How connections are made, and what is counted of them: handshakes of TLS, full and resumed, and
+//! the time of a connection that is made for one request.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use super::link::Anew;
+use super::record::{Window, add, latencies};
+use crate::tls::Handshake;
+use crate::tls::wire::{Negotiated, Wire};
+
+/// The time of a measurement is cut into about so many turns, in which one kind of handshake after
+/// the other is made.
+const TURNS: usize = 12;
+
+/// How often connections are made in a phase.
+#[derive(Clone, Copy, Debug)]
+pub enum Connecting {
+    /// Once, and again where one has ended.
+    Once,
+    /// For each request.
+    Each(Handshake),
+    /// For each request, of one kind after the other by turns of this time.
+    InTurn(Window),
+}
+
+impl Connecting {
+    /// What a connection that is to be made now begins with; none where the one that is there stays.
+    pub fn at(self, now_ns: u64) -> Option<Handshake> {
+        match self {
+            Self::Once => None,
+            Self::Each(handshake) => Some(handshake),
+            Self::InTurn(window) => {
+                let since_ns = now_ns.saturating_sub(window.from_ns);
+                let slice = usize::try_from(since_ns / window.slice_ns()).unwrap_or(usize::MAX);
+                Some(turn(slice, window.slices()).handshake)
+            }
+        }
+    }
+}
+
+/// What a slice of the time is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Turn {
+    /// The handshakes that are made in it.
+    pub handshake: Handshake,
+    /// Whether connections of the turn before may still be under way.
+    pub is_mixed: bool,
+}
+
+/// The turn that slice `slice` of `slices` belongs to. The order is full, resumed, resumed, full, so
+/// that what drifts hits both alike.
+pub fn turn(slice: usize, slices: usize) -> Turn {
+    let length = (slices / TURNS).max(1);
+    let is_full = |slice: usize| matches!(slice / length % 4, 0 | 3);
+    let handshake = if is_full(slice) { Handshake::Full } else { Handshake::Resumed };
+    let is_mixed = length > 1 && slice > 0 && is_full(slice) != is_full(slice - 1);
+    Turn { handshake, is_mixed }
+}
+
+/// Connections that were made for one request, and answered.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// How many.
+    pub connections: u64,
+    /// How many of them had a session that goes back to an earlier one.
+    pub resumed: u64,
+    /// Nanoseconds until a request could be sent: TCP's handshake and TLS's.
+    pub shaken_ns: Histogram<u64>,
+    /// Nanoseconds until the answer was there.
+    pub answered_ns: Histogram<u64>,
+}
+
+/// What is counted of connections.
+#[derive(Clone, Debug, Default)]
+pub struct Connects {
+    /// Full handshakes of TLS, measured or not.
+    pub full: u64,
+    /// Resumed ones.
+    pub resumed: u64,
+    /// What both sides agreed on, and how often.
+    pub negotiated: BTreeMap<Negotiated, u64>,
+    /// Bytes of requests while measuring, without TLS.
+    pub plain_sent: u64,
+    /// Bytes of answers while measuring, without TLS.
+    pub plain_received: u64,
+    /// Connections that were made for one request while measuring: to begin with a full handshake,
+    /// and with a resumed one.
+    pub made: [Option<Made>; 2],
+}
+
+impl Connects {
+    /// A connection can take requests.
+    pub fn opened(&mut self, wire: &Wire) {
+        let Some(is_resumed) = wire.is_resumed() else { return };
+        *(if is_resumed { &mut self.resumed } else { &mut self.full }) += 1;
+        if let Some(negotiated) = wire.negotiated() {
+            *self.negotiated.entry(negotiated).or_insert(0) += 1;
+        }
+    }
+
+    /// The one request of a connection was answered.
+    pub fn answered(&mut self, anew: Anew, is_resumed: bool, now_ns: u64) {
+        let made = self.made[anew.handshake as usize].get_or_insert_with(|| Made {
+            connections: 0,
+            resumed: 0,
+            shaken_ns: latencies(),
+            answered_ns: latencies(),
+        });
+        made.connections += 1;
+        made.resumed += u64::from(is_resumed);
+        made.shaken_ns.saturating_record(anew.shaken_ns.max(1));
+        made.answered_ns.saturating_record(now_ns.saturating_sub(anew.since_ns).max(1));
+    }
+
+    /// Takes over what another thread, or an earlier phase, counted.
+    pub fn merge(&mut self, other: &Connects) {
+        self.full += other.full;
+        self.resumed += other.resumed;
+        for (negotiated, count) in &other.negotiated {
+            *self.negotiated.entry(negotiated.clone()).or_insert(0) += count;
+        }
+        self.plain_sent += other.plain_sent;
+        self.plain_received += other.plain_received;
+        for (mine, theirs) in self.made.iter_mut().zip(&other.made) {
+            match (mine, theirs) {
+                (Some(mine), Some(theirs)) => mine.merge(theirs),
+                (mine @ None, Some(_)) => mine.clone_from(theirs),
+                (_, None) => {}
+            }
+        }
+    }
+}
+
+impl Made {
+    fn merge(&mut self, other: &Made) {
+        self.connections += other.connections;
+        self.resumed += other.resumed;
+        add(&mut self.shaken_ns, &other.shaken_ns);
+        add(&mut self.answered_ns, &other.answered_ns);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_balanced_and_their_first_slices_mixed() {
+        for slices in [12, 24, 48, 120] {
+            let turns: Vec<Turn> = (0..slices).map(|slice| turn(slice, slices)).collect();
+            let full = turns.iter().filter(|turn| turn.handshake == Handshake::Full).count();
+            assert_eq!(full * 2, slices, "{slices}");
+            assert!(!turns[0].is_mixed);
+            let switches = turns.windows(2).filter(|two| two[0].handshake != two[1].handshake);
+            let mixed = turns.iter().filter(|turn| turn.is_mixed).count();
+            assert_eq!(mixed, if slices < 24 { 0 } else { switches.count() }, "{slices}");
+        }
+    }
+
+    #[test]
+    fn each_moment_has_the_handshake_of_its_slice() {
+        let window = Window { from_ns: 1_000_000_000, to_ns: 13_000_000_000 };
+        let connecting = Connecting::InTurn(window);
+        for (at_ms, expected) in [
+            (0, Handshake::Full),
+            (1_999, Handshake::Full),
+            (2_001, Handshake::Resumed),
+            (3_999, Handshake::Resumed),
+            (4_001, Handshake::Full),
+        ] {
+            assert_eq!(connecting.at(at_ms * 1_000_000), Some(expected), "{at_ms}");
+        }
+        assert_eq!(Connecting::Once.at(0), None);
+        assert_eq!(Connecting::Each(Handshake::Resumed).at(5), Some(Handshake::Resumed));
+    }
+}

@@ -1,0 +1,142 @@
+//! Making connections while a phase runs: again where one has ended, and anew for each request where
+//! the workload says so.
+
+use rustix::event::epoll;
+
+use super::{Filled, RETRY_NS, Run, Worker};
+use crate::drive::connects::Connecting;
+use crate::drive::link::{Anew, State};
+use crate::tls::Handshake;
+use crate::tls::wire::{Moved, Wire, is_tls};
+use crate::traffic::verdict::{Kind, Wrong};
+
+impl Worker {
+    /// Begins to connect; the connection there was has ended.
+    pub(super) fn reconnect(&mut self, run: &mut Run, index: usize, now_ns: u64) {
+        let link = &mut self.links[index];
+        let began = link.reconnect(self.reach.address, (self.reach.make_codec)(), now_ns);
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
+        let data = epoll::EventData::new_u64(index as u64);
+        let watched = match (&link.wire, began) {
+            (Some(wire), Ok(())) => {
+                epoll::add(&self.epoll, wire, data, flags).map_err(std::io::Error::from)
+            }
+            (_, Err(error)) => Err(error),
+            (None, Ok(())) => Ok(()),
+        };
+        if let Err(error) = watched {
+            self.refused(run, index, &error, now_ns);
+        }
+    }
+
+    /// TCP's handshake came to an end.
+    pub(super) fn connected(&mut self, run: &mut Run, index: usize, since_ns: u64) {
+        let link = &mut self.links[index];
+        let outcome = link.wire.as_ref().map(|wire| wire.socket().take_error());
+        match outcome {
+            Some(Ok(None)) => {
+                link.state = State::Shaking { since_ns };
+                self.shake(run, index, since_ns);
+            }
+            Some(Ok(Some(error)) | Err(error)) => {
+                let now_ns = self.clock.now_ns();
+                self.refused(run, index, &error, now_ns);
+            }
+            None => {}
+        }
+    }
+
+    /// Goes on with the handshake of TLS, where there is one; then the connection takes requests.
+    pub(super) fn shake(&mut self, run: &mut Run, index: usize, since_ns: u64) {
+        let mut moved = Moved::default();
+        let link = &mut self.links[index];
+        let shaken = link.shake(&mut moved);
+        let now_ns = self.clock.now_ns();
+        run.record.received(moved, now_ns);
+        match shaken {
+            Ok(true) => {}
+            Ok(false) => {
+                link.wants_write = link.has_tls_output();
+                return self.watch(index);
+            }
+            Err(error) => return self.refused(run, index, &error, now_ns),
+        }
+        link.state = State::Open;
+        link.wants_write = false;
+        if let Some(wire) = &link.wire {
+            run.record.connects.opened(wire);
+        }
+        let is_anew = link.anew.as_mut().map(|anew| anew.shaken_ns = now_ns - since_ns).is_some();
+        run.alive_ns = now_ns;
+        self.watch(index);
+        if is_anew && !run.exhausted && now_ns < run.phase.end_ns && !self.links[index].queued {
+            if matches!(self.fill(run, index, now_ns), Filled::NothingToAsk) {
+                self.enqueue(run, index);
+            }
+            return;
+        }
+        self.flush(run, index);
+        self.enqueue(run, index);
+    }
+
+    /// Ends the connection there is, if there is one, and makes another for one request.
+    pub(super) fn connect_anew(&mut self, run: &mut Run, index: usize, handshake: Handshake) {
+        let address = self.reach.address;
+        let link = &mut self.links[index];
+        if let Some(wire) = link.wire.take() {
+            // Between two machines there are too few ports for what each leaves behind for a minute;
+            // within one the system uses them again.
+            if !address.ip().is_loopback() {
+                let none = Some(std::time::Duration::ZERO);
+                let _ = rustix::net::sockopt::set_socket_linger(&wire, none);
+            }
+            wire.close();
+        }
+        link.wants_write = false;
+        link.anew = Some(Anew { handshake, since_ns: 0, shaken_ns: 0 });
+        let now_ns = self.clock.now_ns();
+        self.reconnect(run, index, now_ns);
+    }
+
+    /// Takes note of a connection that was made for one request, which was answered, and makes the
+    /// next. Gives whether this one is done with.
+    pub(super) fn use_once(&mut self, run: &mut Run, index: usize, now_ns: u64) -> bool {
+        let link = &mut self.links[index];
+        if let Some(anew) = link.anew.take_if(|_| link.outstanding.is_empty()) {
+            let is_resumed = link.wire.as_ref().and_then(Wire::is_resumed).unwrap_or(false);
+            run.record.connected(anew, is_resumed, now_ns);
+        }
+        if now_ns >= run.phase.end_ns || run.exhausted || index >= run.joined {
+            return false;
+        }
+        let Some(handshake) = run.phase.connecting.at(now_ns) else { return false };
+        self.connect_anew(run, index, handshake);
+        true
+    }
+
+    /// Whether connections are under way that a phase waits for, so that all that were begun are
+    /// counted.
+    pub(super) fn is_connecting(&self, run: &Run) -> bool {
+        let is_under_way =
+            |state| matches!(state, State::Connecting { .. } | State::Shaking { .. });
+        !matches!(run.phase.connecting, Connecting::Once)
+            && self.links.iter().any(|link| is_under_way(link.state))
+    }
+
+    /// No connection came of it; another try comes later.
+    pub(super) fn refused(
+        &mut self,
+        run: &mut Run,
+        index: usize,
+        error: &std::io::Error,
+        now_ns: u64,
+    ) {
+        let link = &mut self.links[index];
+        link.wire = None;
+        link.wants_write = false;
+        link.state = State::Down { retry_ns: now_ns + RETRY_NS };
+        let kind = if is_tls(error) { Kind::Tls } else { Kind::Connect };
+        run.record.error(Wrong::new(kind, error.to_string()), now_ns);
+        self.shared.erred();
+    }
+}

@@ -1,0 +1,245 @@
+//! Keys, passwords and private keys: read from files that others can't read, and never printed.
+
+use std::fmt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::failure::{Failure, Result};
+
+/// The longest that is taken, in bytes; jeton's keys have 47.
+const LEN_MAX: usize = 1 << 10;
+/// The largest file that is read: a private key or a secret is far smaller.
+const FILE_MAX: u64 = 1 << 20;
+/// Bits of a mode that let others than the owner and the group do something.
+const OTHERS: u32 = 0o007;
+
+/// A text that is shown to the server alone. `Debug` does not print it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Secret {
+    /// The text itself.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// With what a Redis or Valkey is asked for its data (`AUTH`).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credentials {
+    /// None for the user `default`.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// The API key in a file that holds nothing else.
+///
+/// # Errors
+/// [`Failure::Input`]: the file is missing, is readable by everybody, or holds something else.
+pub fn key(flag: &str, file: &Path) -> Result<Secret> {
+    match &words(flag, file)?[..] {
+        [key] => Ok(Secret(key.clone())),
+        [] => Err(refuse(flag, file, "is empty: it must hold one key")),
+        _ => Err(refuse(flag, file, "must hold one key and nothing else")),
+    }
+}
+
+/// The password in a file, or the user in its first line and the password in its second.
+///
+/// # Errors
+/// As for [`key`].
+pub fn credentials(flag: &str, file: &Path) -> Result<Credentials> {
+    const SHAPE: &str = "must hold a password, or a user and a password in two lines";
+    match &words(flag, file)?[..] {
+        [password] => Ok(Credentials { user: None, password: Secret(password.clone()) }),
+        [user, password] => {
+            Ok(Credentials { user: Some(user.clone()), password: Secret(password.clone()) })
+        }
+        [] => Err(refuse(flag, file, &format!("is empty: it {SHAPE}"))),
+        _ => Err(refuse(flag, file, SHAPE)),
+    }
+}
+
+/// The lines of a file, each a word; none where the file is empty.
+fn words(flag: &str, file: &Path) -> Result<Vec<String>> {
+    let bytes = read_bytes(flag, file)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| refuse(flag, file, "is not text: is it another file?"))?;
+    let lines: Vec<String> = text.trim().lines().map(|line| line.trim().to_owned()).collect();
+    let is_word =
+        |line: &String| line.len() <= LEN_MAX && line.bytes().all(|byte| byte.is_ascii_graphic());
+    if !lines.iter().all(is_word) {
+        let problem = "a line of it has blanks, more than 1,024 bytes, or other than ASCII";
+        return Err(refuse(flag, file, problem));
+    }
+    Ok(lines)
+}
+
+/// What is in a file that others may not read.
+///
+/// # Errors
+/// [`Failure::Input`]: the file is missing, or readable by everybody.
+pub fn read_bytes(flag: &str, file: &Path) -> Result<Vec<u8>> {
+    let found = std::fs::metadata(file);
+    let found = found.map_err(|error| refuse(flag, file, &error.to_string()))?;
+    let mode = found.permissions().mode() & 0o777;
+    // A pipe has no mode that says anything.
+    if found.is_file() && mode & OTHERS != 0 {
+        let problem = format!(
+            "everybody on this machine can read or write it (mode {mode:03o}): `chmod 600` lets its \
+             owner alone"
+        );
+        return Err(refuse(flag, file, &problem));
+    }
+    if found.is_file() && found.len() > FILE_MAX {
+        return Err(refuse(flag, file, "has more than 1 MiB: is it another file?"));
+    }
+    std::fs::read(file).map_err(|error| refuse(flag, file, &error.to_string()))
+}
+
+fn refuse(flag: &str, file: &Path, problem: &str) -> Failure {
+    Failure::Input(format!("{flag} {}: {problem}", file.display()))
+}
+
+/// Flags of servers whose value is a secret.
+const SECRET_FLAGS: [&str; 4] =
+    ["--requirepass", "--masterauth", "--tls-key-file-pass", "--tls-client-key-file-pass"];
+/// Parts of names of variables whose value is a secret.
+const SECRET_NAMES: [&str; 4] = ["PASS", "SECRET", "TOKEN", "KEY"];
+/// What stands in place of one.
+const HIDDEN: &str = "…";
+
+/// A command line without the secrets that are known by their place: passwords behind flags of
+/// Redis, and variables (`NAME=VALUE`) that are named after one.
+pub fn hidden(words: Vec<String>) -> Vec<String> {
+    let mut is_next = false;
+    let mut hide = |word: String| {
+        let is_flag = SECRET_FLAGS.contains(&word.as_str());
+        // Between a flag and its value the harness wants its own.
+        let is_between = word == "--server-arg";
+        if is_flag || is_between {
+            is_next |= is_flag;
+            return word;
+        }
+        if std::mem::take(&mut is_next) {
+            return HIDDEN.to_owned();
+        }
+        hidden_value(&word).unwrap_or(word)
+    };
+    words.into_iter().map(&mut hide).collect()
+}
+
+/// `NAME=VALUE` without the value, where it is a secret; also behind a flag and another `=`.
+fn hidden_value(word: &str) -> Option<String> {
+    let mut begin = 0;
+    for (at, _) in word.match_indices('=') {
+        let (name, value) = (&word[begin..at], &word[at + 1..]);
+        let is_variable = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            && SECRET_NAMES.iter().any(|part| name.contains(part));
+        // A variable that names a file holds no secret.
+        if SECRET_FLAGS.contains(&name) || is_variable && !value.starts_with('/') {
+            return Some(format!("{}={HIDDEN}", &word[..at]));
+        }
+        begin = at + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str, mode: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("mode");
+        file
+    }
+
+    #[test]
+    fn a_key_is_all_that_is_in_its_file() {
+        for (text, expected) in [
+            ("jeton_1\n", Some("jeton_1")),
+            ("", None),
+            ("\n \n", None),
+            ("two words", None),
+            ("a\r\nHost: b", None),
+            ("a\nb", None),
+            (&*"x".repeat(LEN_MAX + 1), None),
+        ] {
+            let file = file(text, 0o600);
+            let read = key("--key-file", file.path());
+            assert_eq!(read.as_ref().ok().map(Secret::text), expected, "{text:?}");
+            let said = read.err().map(|failure| failure.to_string());
+            assert!(said.is_none_or(|said| said.starts_with("--key-file /")), "{text:?}");
+        }
+        assert!(key("--key-file", Path::new("/no/such/file")).is_err());
+    }
+
+    #[test]
+    fn credentials_are_a_password_or_a_user_and_a_password() {
+        let read = |text: &str| credentials("--auth-file", file(text, 0o640).path());
+        let password = Secret("p:w".to_owned());
+        assert_eq!(
+            read("p:w\n").expect("one line"),
+            Credentials { user: None, password: password.clone() }
+        );
+        let user = Some("me".to_owned());
+        assert_eq!(read("me\np:w\n").expect("two"), Credentials { user, password });
+        for text in ["", "a\nb\nc", "a b"] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_everybody_can_read_is_refused_with_the_remedy() {
+        for (mode, refused) in [(0o600, false), (0o640, false), (0o644, true), (0o602, true)] {
+            let file = file("jeton_1", mode);
+            let said = key("--key-file", file.path()).err().map(|failure| failure.to_string());
+            assert_eq!(said.is_some(), refused, "{mode:o}");
+            assert!(said.is_none_or(|said| said.contains("chmod 600")));
+        }
+    }
+
+    #[test]
+    fn p9_debug_prints_no_secret() {
+        let password = Secret("hunter2hunter2".to_owned());
+        let credentials = Credentials { user: None, password };
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn p9_a_command_line_shows_no_password() {
+        for (given, shown) in [
+            (
+                "redis-server --requirepass hunter2 --port 1",
+                "redis-server --requirepass … --port 1",
+            ),
+            (
+                "--server-arg --requirepass --server-arg hunter2 --out x",
+                "--server-arg --requirepass --server-arg … --out x",
+            ),
+            ("--server-arg=--masterauth=hunter2", "--server-arg=--masterauth=…"),
+            ("--server-env REDIS_PASSWORD=hunter2", "--server-env REDIS_PASSWORD=…"),
+            ("--server-env=API_KEY=hunter2=", "--server-env=API_KEY=…"),
+            ("MALLOC_CONF=a:b JETON_KEYS=/k", "MALLOC_CONF=a:b JETON_KEYS=/k"),
+            ("--key-file key --mix resolve=1", "--key-file key --mix resolve=1"),
+        ] {
+            let words = given.split(' ').map(str::to_owned).collect();
+            assert_eq!(hidden(words).join(" "), shown);
+        }
+    }
+}
