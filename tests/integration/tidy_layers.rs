@@ -3,7 +3,7 @@
 //! jeton: sync ← model ← clock ← store, timer_wheel, wal ← engine ← http ← config, cli, main
 //!
 //! loadtest: failure, console, quantity, stats, secret, tls ← workload ← protocol, traffic, report::model
-//! ← target ← drive ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main
+//! ← target ← drive ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main, pages
 
 use crate::tidy::{Source, sources, without_comment};
 
@@ -42,7 +42,7 @@ const CRATES: [Layered; 2] = [
             &["report"],
             &["run", "compare", "merge", "outcome"],
             &["peers", "gate", "history"],
-            &["cli", "main"],
+            &["cli", "main", "pages"],
         ],
     },
 ];
