@@ -175,3 +175,25 @@ fn a_key_without_sense_is_refused() {
         assert!((400..500).contains(&refused.status), "{}", refused.without_date());
     }
 }
+
+/// The comparison of two texts takes memory that the client pays for; the answer without it is one
+/// that a client repeats.
+#[test]
+fn p8_a_comparison_that_has_no_memory_is_refused_and_changes_nothing() {
+    let server = Server::fresh_with(|launch| {
+        launch.switch("--memory-only").flag("--max-payload", "1MiB").flag("--max-inflight", "68MiB")
+    });
+    let mut client = Client::of(&server);
+    let values = vec!["1"; 520_000].join(",");
+    let body = |blank: &str| {
+        format!(r#"{{"payload":[{values}{blank}],"reference":{{"order_number":"9"}}}}"#)
+    };
+    let first = client.issue(&body(""));
+    expect(&first, 201);
+    let refused = client.issue(&body(" "));
+    expect(&refused, 503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let same = client.issue(&body(""));
+    expect(&same, 200);
+    assert_eq!(same.json()["token"], first.json()["token"], "equal bytes need no comparison");
+}

@@ -156,3 +156,34 @@ fn p8_without_a_key_no_list_is_longer_than_the_burst() {
     // Tokens are revoked as one by one.
     expect(&client.post("/v1/revoke", &list(&json!(vec![UNKNOWN; 6]))), 204);
 }
+
+#[test]
+fn p2_a_refusal_within_a_list_says_what_may_have_been_done() {
+    let server = Server::fresh_with(|launch| launch.flag("--max-memory", "1MiB"));
+    let mut client = Client::of(&server);
+    let once = client.issued(r#"{"payload":"once"}"#).token;
+    let often = client.issued(r#"{"payload":"often","uses":10000}"#).token;
+    let filler = format!(r#"{{"payload":"{}"}}"#, "f".repeat(500));
+    while client.issue(&filler).status == 201 {}
+    let body = list(&json!([once, often]));
+    let headers = [("idempotency-key", "k-1")];
+    let fill_with_keys = |client: &mut Client| {
+        (0..600).find_map(|n| {
+            // Each key takes memory of the token that stays alive, until there is none.
+            let answer = client.consume_keyed(&format!("fill-{n}"), &often);
+            (answer.status == 507).then_some(answer)
+        })
+    };
+    expect_naming(
+        &fill_with_keys(&mut client).expect("memory is full"),
+        507,
+        "nothing was changed",
+    );
+    let refused = client.send("POST", "/v1/consume", &headers, &body);
+    expect_naming(&refused, 507, "consume each by itself, with the same Idempotency-Key");
+    let again = client.consume_keyed("k-1", &once);
+    expect(&again, 200);
+    assert_eq!(again.text(), r#""once""#, "its use was taken, and the key returns it");
+    expect(&client.consume_keyed("k-2", &once), 404);
+    expect(&client.consume_keyed("k-1", &often), 507);
+}
