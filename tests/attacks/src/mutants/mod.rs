@@ -6,6 +6,7 @@
 
 mod list;
 mod outcome;
+mod page;
 mod tree;
 
 use std::fs;
@@ -35,6 +36,10 @@ pub struct Args {
     #[arg(long)]
     list: bool,
 
+    /// Writes the table of mutants in tests/README.md and ends
+    #[arg(long, conflicts_with = "list")]
+    table: bool,
+
     /// Goes on after a mutant that no test has noticed
     #[arg(long)]
     keep_going: bool,
@@ -50,6 +55,9 @@ pub struct Args {
 
 /// `attacks mutants`
 pub fn run(args: &Args, top: &Path) -> Result<Verdict> {
+    if args.table {
+        return page::write(top).map(|()| Verdict::Good);
+    }
     let mutants = list::select(list::read(top)?, &args.only)?;
     if args.list {
         let row =
