@@ -1,4 +1,4 @@
-//! A line of the audit log: one JSON object of an event. The README has its fields.
+//! A line of the audit log: one JSON object of an event. The book (`docs/`) has its fields.
 
 use std::fmt::Display;
 use std::net::SocketAddr;

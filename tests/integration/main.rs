@@ -45,6 +45,7 @@ mod config_reload;
 mod crash;
 mod crash_oracle;
 mod damage;
+mod documentation;
 mod endings;
 mod environment;
 mod every_bit;

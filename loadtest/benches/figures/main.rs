@@ -1,4 +1,4 @@
-//! Measures the figures of jeton's README that need more than load: recovery, bytes written, expiry
+//! Measures the figures of jeton's book that need more than load: recovery, bytes written, expiry
 //! and growth, each beside the stores people use today: `cargo bench -p loadtest --bench figures --
 //! NAME… [--quick] [--rounds N]`. The other figures come from `loadtest peers`.
 //!
@@ -39,7 +39,7 @@ const FIGURES: [Figure; 4] = [
     ("growth", growth::run),
 ];
 
-/// Measures the figures of the README and prints them as markdown tables.
+/// Measures the figures of the book and prints them as markdown tables.
 #[derive(Debug, Parser)]
 #[command(name = "figures")]
 struct Arguments {

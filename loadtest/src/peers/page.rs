@@ -1,4 +1,4 @@
-//! The tables of a comparison, in markdown for a README and as a page.
+//! The tables of a comparison, in markdown and as a page.
 
 use std::fmt::Write;
 

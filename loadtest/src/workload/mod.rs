@@ -69,7 +69,7 @@ impl Operation {
     }
 }
 
-/// A whole workload. Every field has a default; see the README of the harness for a file.
+/// A whole workload. Every field has a default; see the book (load tests) for a file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Workload {
