@@ -151,7 +151,7 @@ impl Wheel {
     }
 
     /// Asks about `timer` once `deadline` has passed, at the earliest; one deadline in the past is
-    /// due at the next turn. Whoever moves a deadline forward schedules again: the timer that is
+    /// due at the next turn. A caller that moves a deadline forward schedules again: the timer that is
     /// there comes too late then, and finds nothing. One that is moved back needs no second timer.
     pub fn schedule(&mut self, timer: Prefix, deadline: UnixMillis) {
         self.len += 1;

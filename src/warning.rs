@@ -1,6 +1,6 @@
 //! Warnings: conditions that an operator must know of while the server stays ready.
 //!
-//! Whoever finds such a condition raises its warning, and lowers it when the condition is over.
+//! The code that finds such a condition raises its warning, and lowers it when the condition is over.
 //! `/readyz` then answers 200 with one more line, and `/metrics` shows 1 for the warning's name.
 //! The log line that says so is written where the condition is found.
 

@@ -267,7 +267,7 @@ impl Sink {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return };
         if self.messages.send(Message::Close).is_err() || thread.join().is_err() {
-            tracing::error!("the writer of the audit log ended before it was told to");
+            tracing::error!("the audit log writer ended before it was closed");
         }
     }
 }

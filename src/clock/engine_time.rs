@@ -34,7 +34,7 @@ pub const START_STEP_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 pub struct ClockRules {
     /// Forward steps up to this are followed at once: `--max-clock-step`.
     pub max_step: Duration,
-    /// A larger step is followed when it has stood for so long: `--clock-hold`.
+    /// How long a larger step must persist before it is followed: `--clock-hold`.
     pub hold: Duration,
     /// The longest life of a token: a step beyond it needs a synchronised clock.
     pub max_ttl: Duration,

@@ -6,7 +6,7 @@ use super::source::Clock;
 use crate::model::time::UnixMillis;
 use crate::sync::{AtomicU64, Ordering};
 
-/// A clock that stands still until it is told otherwise: for tests and simulations.
+/// A clock that moves only when a test moves it.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     wall_ms: AtomicU64,

@@ -47,7 +47,7 @@ struct Limits<'a> {
 }
 
 /// How things stand as an operation is looked at.
-pub(super) struct Standing<'a> {
+pub(super) struct Conditions<'a> {
     pub(super) shared: &'a Shared,
     pub(super) accounting: &'a Accounting,
     /// As of the begin of the turn.
@@ -68,9 +68,9 @@ impl Admitted {
     pub(super) fn admit(
         &mut self,
         op: &Op,
-        standing: Standing<'_>,
+        conditions: Conditions<'_>,
     ) -> Result<Option<UnixMillis>, Outcome> {
-        let Standing { shared, accounting, quotas, now, refusal } = standing;
+        let Conditions { shared, accounting, quotas, now, refusal } = conditions;
         let pinned = shared.store.pin();
         if let Some(refused) = refuse(&pinned, op, now) {
             return Err(shared.refusal(&refused));

@@ -47,7 +47,7 @@ impl Batch {
         self.logged.push(place);
     }
 
-    /// Who waits for the current frame, in log order.
+    /// The operations that wait for the current frame, in log order.
     pub(super) fn take_logged(&mut self) -> Vec<Place> {
         std::mem::take(&mut self.logged)
     }

@@ -1,11 +1,11 @@
-//! Cleaning: what still lives in the oldest segment of the log is relocated to its head, so that the
-//! segment's file can be used again.
+//! Cleaning: live entries of the oldest segment are relocated to the head of the log, so that the
+//! segment's file can be reused.
 //!
-//! The work is paced by the writes: for each byte that clients have written the cleaner may look
-//! through a few, a slice before each commit. Relocated entries stand first in their frame, so they say how
-//! entries stood before anything else in it. A segment is released when everything relocated out of
-//! it is durable (promise P7); if any of those frames could not be committed, the cleaner begins
-//! again with the whole segment.
+//! Writes pay for the work: each byte that clients write earns the cleaner the right to read a few
+//! bytes of the oldest segment, in one slice before each commit. Relocated entries stand first in
+//! their frame, so they have the state from before the frame. A segment is released when everything
+//! relocated out of it is durable (promise P7). If one of those frames could not be committed, the
+//! cleaner starts the whole segment again.
 
 use crate::failpoint;
 use crate::model::entry::{Entry, JournalPart};

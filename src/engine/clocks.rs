@@ -41,12 +41,12 @@ impl ClockWatch {
         self.observer.standing.allows_changes()
     }
 
-    /// Takes the time without a word. `is_empty`: nothing is held that a step could expire.
+    /// Reads the clocks without logging. `is_empty`: the store holds nothing that a step could expire.
     pub(super) fn observe(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
         shared.time.observe(&mut self.observer, is_empty)
     }
 
-    /// Takes the time, and says what has changed about the clocks.
+    /// Reads the clocks, and logs what changed about them.
     pub(super) fn look(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
         let before = self.observer.standing;
         let (was_ahead, was_held) = (is_ahead(shared), before == Standing::Held);

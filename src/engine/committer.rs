@@ -5,7 +5,7 @@
 //! batch gathers by itself; there is no timer that waits for more.
 //!
 //! Each part has one job: the [`Sequencer`] commits frames, the [`Cleaning`] frees old segments,
-//! the [`Maintenance`] does what is due between turns. This file says whose turn it is.
+//! the [`Maintenance`] does what is due between turns. This file runs the loop.
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -21,7 +21,7 @@ use super::op::Outcome;
 use super::recovery::Recovered;
 use super::sequencer::Sequencer;
 
-/// A turn stops taking calls when clients have so many bytes in its frame: larger frames gain
+/// Bytes of client records in a frame at which a turn stops taking calls: larger frames gain
 /// nothing, and the first waiter waits for the last one's bytes.
 const FRAME_LEN_GOOD: usize = 1 << 20;
 /// Maximum calls per turn, counting those that append nothing.
@@ -48,12 +48,11 @@ impl Committer {
         }
     }
 
-    /// Works until it is told to close, and says how that went. What it holds it frees only when
-    /// the engine is dropped: that takes long where there is much, and nobody who closes waits for
-    /// it.
+    /// Works until `Close` is queued, and sends the result of closing. Memory is freed only when the
+    /// engine is dropped: that takes long for a large store, and closing does not wait for it.
     pub(super) fn run(mut self, closed: &Sender<Result<(), CloseError>>) {
         self.work();
-        // Nobody listening means that nobody wants to know.
+        // An error means that the receiver is gone; the result is then not needed.
         let _ = closed.send(self.finish());
         while self.jobs.recv().is_ok() {}
     }
@@ -117,7 +116,7 @@ impl Committer {
             }
         }
         self.sequencer.commit();
-        // Before the answers: whoever has one finds it in the figures.
+        // Before the answers: a caller that has one finds it in the statistics.
         self.publish();
         failpoint::pass("commit-before-answers");
         self.sequencer.batch.deliver();
@@ -174,7 +173,7 @@ impl Committer {
         self.maintenance.tend(&mut self.sequencer, &mut self.cleaning, is_idle);
     }
 
-    /// Copies out what others may want to know.
+    /// Publishes the gauges.
     pub(super) fn publish(&self) {
         self.sequencer.publish();
     }
@@ -183,7 +182,7 @@ impl Committer {
     pub(super) fn finish(&mut self) -> Result<(), CloseError> {
         // Calls that came while the last turn ran.
         while let Ok(job) = self.jobs.try_recv() {
-            // Who asked for a backup is told by its being dropped.
+            // A backup request that is dropped returns `Closed` to its caller.
             if let Job::Call(call) = job {
                 self.turn(call);
             }
@@ -198,7 +197,7 @@ impl Committer {
 }
 
 impl Drop for Committer {
-    /// Whatever is still queued is told that it will not happen: the channel alone would keep it.
+    /// Drops all queued calls, which answers them with `Closed`: the channel alone would keep them.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.sequencer.shared.health.fail("the committer panicked".to_owned());

@@ -14,7 +14,7 @@ use crate::wal;
 pub enum SyncMode {
     /// Before it is acknowledged: it survives a power cut (promise P1).
     Always,
-    /// At the latest so long after it was acknowledged: at most that much is lost in a power cut.
+    /// At most this long after it was acknowledged: a power cut loses at most that much time.
     /// A killed process loses nothing.
     Every(Duration),
     /// When a segment is full, when the engine is closed, and when the operating system likes.
@@ -46,7 +46,7 @@ pub struct Config {
     pub max_ttl: Duration,
     /// Forward steps of the wall clock up to this are believed at once; 100 ms to 1 h.
     pub max_clock_step: Duration,
-    /// A larger step is followed when it has stood for so long; 0 to 24 h.
+    /// How long a larger step must persist before it is followed; 0 to 24 h.
     pub clock_hold: Duration,
     /// An operator says that the wall clock is right: every possible step is followed at once.
     pub believe_clock: bool,

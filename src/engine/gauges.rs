@@ -1,4 +1,4 @@
-//! What the committer copies out for others, once a turn.
+//! The gauges that the committer publishes once a turn.
 
 use std::sync::PoisonError;
 
@@ -7,7 +7,7 @@ use super::sequencer::Sequencer;
 use super::stats::{Gauges, LogStats};
 
 impl Sequencer {
-    /// Copies out what others may want to know.
+    /// Publishes the gauges for other threads.
     pub(super) fn publish(&self) {
         let log = self.log.as_ref();
         let gauges = Gauges {

@@ -61,17 +61,17 @@ pub struct Engine {
     pub(super) committer: Arc<Committing>,
 }
 
-/// The committer's thread, and the way to it.
+/// The committer thread and its queue.
 pub(super) struct Committing {
     pub(super) jobs: Sender<Job>,
-    /// Read while a call is queued, so that none can come to stand behind the last one.
+    /// Held for reading while enqueuing, so that no call is queued after `Close`.
     closing: RwLock<bool>,
     thread: Mutex<Option<Thread>>,
 }
 
 /// The committer's thread, from outside.
 pub(super) struct Thread {
-    /// Says once how closing went.
+    /// Receives the result of closing, once.
     closed: Option<Receiver<Result<(), CloseError>>>,
     handle: JoinHandle<()>,
 }
@@ -257,7 +257,7 @@ impl Committing {
         };
         // Behind all that was queued before; the committer takes from the queue all the time.
         if self.jobs.send(Job::Close).is_err() {
-            tracing::error!("the committer ended before it was told to");
+            tracing::error!("the committer thread ended before the engine was closed");
         }
         closed.recv().unwrap_or_else(|_| Err(CloseError("the committer panicked".to_owned())))
     }

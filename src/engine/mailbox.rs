@@ -30,7 +30,7 @@ struct Inbox {
 }
 
 impl Mailbox {
-    /// Puts the outcomes for `ticket` in; returns who must be woken, once for any number of
+    /// Puts the outcomes for `ticket` in; returns the waker, once for any number of
     /// deliveries.
     pub(super) fn deliver(&self, ticket: usize, outcomes: Outcomes) -> Option<Waker> {
         let mut inbox = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,8 +54,8 @@ impl Mailbox {
     }
 }
 
-/// Where the outcomes of a call go. Dropped unanswered, it says so to whoever waits: no call can
-/// wait for ever.
+/// Delivers the outcomes of a call. Dropped unanswered, it delivers [`Rejected::Closed`], so that no
+/// call waits for ever.
 pub(super) struct Reply {
     mailbox: Arc<Mailbox>,
     ticket: usize,
@@ -67,13 +67,13 @@ impl Reply {
         Reply { mailbox, ticket, is_open: true }
     }
 
-    /// Delivers the outcomes; returns who must be woken.
+    /// Delivers the outcomes; returns the waker of the mailbox.
     pub(super) fn deliver(mut self, outcomes: Vec<Outcome>) -> Option<Waker> {
         self.is_open = false;
         self.mailbox.deliver(self.ticket, Ok(outcomes))
     }
 
-    /// Nobody waits: the caller is told in another way.
+    /// Delivers nothing: the caller learns the result from a return value.
     pub(super) fn forget(mut self) {
         self.is_open = false;
     }

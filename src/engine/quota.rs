@@ -42,7 +42,7 @@ pub type Quotas = HashMap<NamespaceTag, Quota, RandomState>;
 /// What namespaces hold, as last told.
 pub(super) type Holdings = HashMap<NamespaceTag, Holding, RandomState>;
 
-/// More namespaces are told of only where they have quotas.
+/// Namespaces that are published; beyond this number, only those with quotas are.
 pub(super) const TOLD_MAX: usize = 1_024;
 
 /// What the records of one frame will take when they are applied.

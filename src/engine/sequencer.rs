@@ -13,7 +13,7 @@ use crate::model::record::{Record, issue_len};
 use crate::model::time::UnixMillis;
 use crate::wal::{AppendError, FrameBuffer};
 
-use super::admission::{Admitted, Standing};
+use super::admission::{Admitted, Conditions};
 use super::batch::{Batch, Place};
 use super::clocks::ClockWatch;
 use super::config::SyncMode;
@@ -126,13 +126,13 @@ impl<J: Journal> Sequencer<J> {
         self.frame.log_time
     }
 
-    /// Takes the time, and says what has changed about the clocks.
+    /// Reads the clocks, and logs what changed about them.
     pub(super) fn look_at_clocks(&mut self) {
         let is_empty = self.accounting.totals.entries == 0;
         self.frame.log_time = self.clocks.look(&self.shared, is_empty);
     }
 
-    /// Takes the time without a word.
+    /// Reads the clocks without logging.
     pub(super) fn take_time(&mut self) -> UnixMillis {
         let is_empty = self.accounting.totals.entries == 0;
         self.frame.log_time = self.clocks.observe(&self.shared, is_empty);
@@ -156,7 +156,7 @@ impl<J: Journal> Sequencer<J> {
         let now = self.frame.log_time;
         let clock_refusal = || (!clocks.allows_changes()).then_some(Outcome::ClockWrong);
         let refusal = log_refusal.or_else(clock_refusal);
-        match admitted.admit(op, Standing { shared, accounting, quotas, now, refusal }) {
+        match admitted.admit(op, Conditions { shared, accounting, quotas, now, refusal }) {
             Err(outcome) => self.batch.answer(place, outcome),
             Ok(remembered_until) => {
                 let life_max = self.life_max(op);
@@ -271,8 +271,8 @@ impl<J: Journal> Sequencer<J> {
         Ok(segment)
     }
 
-    /// Makes all that was appended durable. After a failure every waiter is told, and no sync is
-    /// ever tried again (promise P6).
+    /// Makes all that was appended durable. A failure is final: every waiter gets `ReadOnly`, and no
+    /// sync is tried again (promise P6).
     pub(super) fn sync(&mut self) -> Result<(), ()> {
         let Some(log) = &mut self.log else { return Ok(()) };
         let shared = &self.shared;
@@ -315,7 +315,7 @@ impl<J: Journal> Sequencer<J> {
         self.shared.counters.records.add(count);
     }
 
-    /// Tells the journal what lives in which of its parts.
+    /// Reports live bytes and deadlines of each part to the journal.
     pub(super) fn settle_usage(&mut self) {
         let usage = &mut self.accounting.totals.usage;
         let Some(log) = &mut self.log else {

@@ -1,4 +1,4 @@
-//! An engine without a thread: its committer takes a turn when it is told to.
+//! An engine without a thread: its committer takes a turn when [`Stepped::turn`] is called.
 //!
 //! For benches that count instructions, and for simulations that must run the same way again. All
 //! the work of a change happens on the calling thread, and storage, time, secret and hash keys are
@@ -25,8 +25,8 @@ use super::recovery::{NoProgress, OpenError, Recovered, with_storage};
 use super::shared::Shared;
 use super::state::Accounting;
 
-/// An engine whose committer works only when it is told to. Dropped, it stops where it stands, as
-/// a process that is killed.
+/// An engine whose committer works only inside calls. Dropping it stops it at once, like a killed
+/// process.
 pub struct Stepped {
     engine: Engine,
     committer: Committer,

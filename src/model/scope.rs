@@ -15,7 +15,7 @@ pub enum Scope {
     Consume = 1 << 2,
     /// Remove tokens.
     Revoke = 1 << 3,
-    /// Resolve and consume by reference, which whoever knows an order can guess.
+    /// Resolve and consume by reference, which anyone who knows an order can guess.
     Reference = 1 << 4,
     /// Statistics of the server and the description of its interface.
     Admin = 1 << 5,

@@ -133,7 +133,7 @@ impl fmt::Debug for TokenText {
 
 /// What the engine keeps in a token's place.
 ///
-/// All but its last four bytes is uniformly random to whoever lacks the secret, so its first half
+/// All but its last four bytes are uniformly random to anyone without the secret, so its first half
 /// alone serves as the hash table's key and as a timer's name. The last four are the tag of the
 /// namespace: what a namespace holds is counted without another field in every entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -199,7 +199,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// 32 bytes that turn tokens into digests. Whoever has them and the log still has no token, but
+/// 32 bytes that turn tokens into digests. Anyone who has them and the log still has no token, but
 /// can derive the tokens of references: keep them apart from the log's backups.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; SECRET_LEN]);

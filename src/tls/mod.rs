@@ -83,7 +83,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads `files`. `now` is only for what is told about them.
+    /// Reads `files`. `now` is used only in log messages about them.
     ///
     /// # Errors
     /// A file is missing or is not what it should be, or the key is another certificate's.

@@ -14,9 +14,9 @@ use super::frame::{Frames, Kind, Located, Span, locate};
 use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, segment_name};
 use super::storage::{File, Storage};
 
-/// A step reads at least so many bytes, however small its budget, …
+/// Minimum bytes per step, however small its budget.
 const READ_LEN_MIN: u64 = 64 << 10;
-/// … and no more than so many at once, unless one frame is longer.
+/// Maximum bytes per step, unless one frame is longer.
 const READ_LEN_MAX: u64 = 1 << 20;
 
 /// What a step found.

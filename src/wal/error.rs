@@ -31,7 +31,7 @@ pub enum DamageKind {
     #[error("the checksum of the segment's header is wrong")]
     HeaderChecksum,
     /// The header's checksum is right and its numbers are impossible.
-    #[error("the segment's header says what can't be")]
+    #[error("the segment's header holds impossible values")]
     HeaderFields,
     /// The file's name and the header's seq differ.
     #[error("the header belongs to segment {seq}, not to this file name")]
@@ -106,7 +106,7 @@ pub enum DamageKind {
         durable: Lsn,
     },
     /// A frame that claims what comes after it was durable before it.
-    #[error("the frame says that what comes after it was synced before it")]
+    #[error("invalid frame: its synced Lsn lies beyond the frame itself")]
     SyncedAhead,
 }
 

@@ -209,7 +209,7 @@ impl FrameBuffer {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Valid(Fields),
-    /// It could be a frame; so many bytes from its start are needed to tell.
+    /// It could be a frame; this many bytes from its start are needed to decide.
     Short(u64),
     Invalid,
 }

@@ -24,7 +24,7 @@ use super::storage::{File, Storage, is_no_space};
 /// Zeros are written page by page: the page cache keeps a larger piece as one
 /// large folio, and each small commit into it then marks and walks all of it.
 const ZERO_PIECE_LEN: usize = 4096;
-/// They are synced whenever so many pieces are there, 4 MiB, so that the
+/// They are synced after this many pieces, 4 MiB, so that the
 /// commits going on meanwhile never wait behind a whole segment of zeros.
 const ZERO_PIECES_PER_SYNC: u64 = 1024;
 
@@ -94,7 +94,7 @@ impl Preparer {
             Way::Inline { worker, done } => done.push_back(worker.work(job)),
             Way::Late { jobs, .. } => jobs.push_back(job),
             Way::Thread { jobs, .. } => {
-                // A thread that is gone is noticed by whoever waits for the job.
+                // The caller that waits for the job notices a thread that is gone.
                 let _ = jobs.as_ref().map(|jobs| jobs.send(job));
             }
         }

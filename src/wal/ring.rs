@@ -219,7 +219,7 @@ impl Ring {
         while let Some(done) = self.preparer.poll() {
             let was_preparing = matches!(done, Done::NotPrepared { .. });
             match self.notice(done, counters) {
-                // It is said to whoever needs the segment.
+                // The error is returned to the caller that needs the segment.
                 Err(error) if was_preparing || is_no_space(&error) => {}
                 noticed => noticed?,
             }
@@ -273,7 +273,7 @@ impl Ring {
     /// Makes the next segment the current one. It must be ready.
     pub fn advance(&mut self) -> Arc<dyn File> {
         let Next::Ready(prepared) = std::mem::replace(&mut self.next, Next::Missing) else {
-            unreachable!("whoever seals a segment has waited for the next one");
+            unreachable!("sealing a segment waits for the next one first");
         };
         self.table.roll(prepared.header, HEADER_BLOCK_LEN);
         self.identity = prepared.header.identity();

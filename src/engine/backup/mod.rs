@@ -16,8 +16,8 @@
 //! - when the log has grown by as many segments as were pinned, and 64 ([`GROWTH_MIN`]),
 //! - when the disk is full.
 //!
-//! Who reads looks after every read whether the pin still holds; only then are the bytes known to
-//! be those of the segment. One backup is read at a time, so the bounds above are those of all.
+//! After every read the reader checks that the pin still holds; only then are the bytes known to be
+//! those of the segment. One backup is read at a time, so the bounds above are those of all.
 
 pub(super) mod begin;
 mod head;

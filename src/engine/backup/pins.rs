@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::metrics::Counter;
 
-/// A backup of which nothing is read for so long does not count any more.
+/// A backup that is not read for this long loses its pin.
 pub const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// Segments by which the log may always grow while it is pinned.
 const GROWTH_MIN: u64 = 64;
@@ -29,7 +29,7 @@ struct Pin {
     id: u64,
     /// No segment from here on is released.
     from_seq: u64,
-    /// So many segments may be there.
+    /// Segments that the log may have while the pin holds.
     segments_max: u64,
     /// Monotonic time of the last read.
     touched: Duration,
@@ -51,7 +51,7 @@ impl Pins {
         self.lock().pin.as_ref().is_some_and(|pin| !pin.is_stalled(now))
     }
 
-    /// Pins the segments from `from_seq` on, of which there are so many.
+    /// Pins the segments from `from_seq` on; `segments` is their number.
     pub(in crate::engine) fn pin(&self, from_seq: u64, segments: u64, now: Duration) -> u64 {
         let mut state = self.lock();
         state.last_id += 1;
@@ -76,8 +76,8 @@ impl Pins {
         state.pin.take_if(|pin| pin.id == id);
     }
 
-    /// Whether segment `seq`, of so many, may not be released yet. Takes the pin away where it has
-    /// held for too long.
+    /// Whether segment `seq` must be kept; `segments` is the number of segments in the log. Removes a
+    /// pin that has held for too long.
     pub(in crate::engine) fn holds(
         &self,
         seq: u64,
@@ -91,7 +91,7 @@ impl Pins {
         };
         let reason = match () {
             () if is_full => "the disk is full",
-            () if pin.is_stalled(now) => "nobody reads it",
+            () if pin.is_stalled(now) => "it is not being read",
             () if segments > pin.segments_max => "the log grew too long",
             () => return true,
         };

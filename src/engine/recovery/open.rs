@@ -96,11 +96,11 @@ pub(in crate::engine) fn with_storage(
         }
         Some(survey) => {
             failpoint::pass("recovery-surveyed");
-            let torn = survey.tail.torn_bytes;
+            let torn_bytes = survey.tail.torn_bytes;
             let rebuilt = rebuild(&survey, now, threads(&config), progress)?;
-            if torn > 0 {
+            if torn_bytes > 0 {
                 let (segment, offset) = (survey.tail.seq, survey.tail.end_offset);
-                tracing::warn!(torn, segment, offset, "cut a torn tail of so many bytes");
+                tracing::warn!(torn_bytes, segment, offset, "truncated a torn tail");
             }
             failpoint::pass("recovery-replayed");
             (rebuilt, Wal::resume(&storage, config.wal, &survey)?)
