@@ -2,8 +2,9 @@
 //! output held against what the pages show.
 //!
 //! A block `sh` is run. The block `text` behind it is what it prints, on both outputs. There `…`
-//! stands for anything, and tokens and times are not compared. A block whose last line starts
-//! `jeton serve` is another terminal: it is ready when the server is, and a second one ends the first.
+//! stands for anything, and tokens and times are not compared. A block whose last line is `jeton serve`
+//! is another terminal: it is ready when the server is, and a second one ends the first. A page that
+//! does not begin with one is about a server that runs.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -25,7 +26,7 @@ struct Block {
 impl Block {
     fn is_server(&self) -> bool {
         let last = self.commands.lines().last().unwrap_or_default();
-        last == "jeton serve" || last.ends_with("/jeton serve")
+        last.starts_with("jeton serve") || last.starts_with("target/release/jeton serve")
     }
 }
 
@@ -55,7 +56,7 @@ const AWAIT: &str = "for _ in $(seq 600); do grep -q ready \"$out\" && break; sl
 /// One script of all blocks; the output of block `n` goes to the file `n`.
 fn script(blocks: &[Block]) -> String {
     let mut script = "out=out-of-none; server=\ntrap 'kill $server 2>/dev/null' EXIT\n".to_owned();
-    if !blocks.iter().any(Block::is_server) {
+    if !blocks.first().is_some_and(Block::is_server) {
         let start = "jeton serve >\"$out\" 2>/dev/null &\nserver=$!\n";
         script.extend(["touch $out\n", start, AWAIT]);
     }
@@ -81,7 +82,10 @@ fn plain(text: &str) -> String {
     let mut rest = text.trim_end();
     while let Some(start) = rest.find(is_word) {
         let len = rest[start..].find(|c| !is_word(c)).unwrap_or(rest.len() - start);
-        let word = &rest[start..start + len];
+        // The end of a sentence is no part of a word.
+        let whole = &rest[start..start + len];
+        let word = whole.trim_end_matches(['.', ':']);
+        let (word, len) = if word.is_empty() { (whole, len) } else { (word, word.len()) };
         let digits: String =
             word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         let is_token = word.len() == 32 && !word.contains([':', '.']);
@@ -123,39 +127,25 @@ fn run(page: &str) {
         return not_run(page, "bash or curl is missing");
     }
     let ports = [("7450", free_port()), ("7451", free_port())];
-    let moved = |text: &str| {
-        ports.iter().fold(text.to_owned(), |text, (usual, own)| {
-            text.replace(&format!(":{usual}"), &format!(":{own}"))
-        })
-    };
     let text = std::fs::read_to_string(top.join(page)).expect("the page");
-    let blocks = blocks(&moved(&text));
+    let mut blocks = blocks(&text);
+    for (usual, own) in &ports {
+        let move_port = |block: &mut Block| {
+            block.commands = block.commands.replace(&format!(":{usual}"), &format!(":{own}"));
+        };
+        blocks.iter_mut().for_each(move_port);
+    }
     assert!(!blocks.is_empty(), "{page} has no commands");
     let home = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir_all(home.path().join("target/release")).expect("a folder");
-    let jeton = home.path().join("target/release/jeton");
-    symlink(env!("CARGO_BIN_EXE_jeton"), &jeton).expect("a link");
-    // It was built before.
-    symlink("/bin/true", home.path().join("target/release/cargo")).expect("a link");
-    let path = std::env::var("PATH").unwrap_or_default();
-    let [data, admin] = ports.map(|(_, port)| format!("127.0.0.1:{port}"));
-    let mut shell = Command::new("bash");
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("JETON_")) {
-        shell.env_remove(name);
-    }
-    shell
-        .args(["-c", &script(&blocks)])
-        .current_dir(home.path())
-        .env("PATH", format!("{}:{path}", jeton.parent().expect("a folder").display()))
-        .envs([("JETON_LISTEN", &data), ("JETON_ADMIN_LISTEN", &admin)])
-        .env("JETON_SERVER", format!("http://{data}"))
-        .envs([("JETON_SEGMENT_SIZE", "1MiB"), ("JETON_LOG_MIN_SIZE", "4MiB")])
-        .stdin(Stdio::null());
-    let said = shell.output().expect("bash runs");
+    let mut shell = shell(home.path(), ports.map(|(_, port)| format!("127.0.0.1:{port}")));
+    let said = shell.args(["-c", &script(&blocks)]).output().expect("bash runs");
     let mut complaints = String::from_utf8_lossy(&said.stderr).into_owned();
     for (n, block) in blocks.iter().enumerate() {
         let printed = std::fs::read_to_string(home.path().join(format!("out-{n}")));
         let printed = printed.unwrap_or_else(|error| error.to_string());
+        let printed = ports.iter().fold(printed, |printed, (usual, own)| {
+            printed.replace(&format!(":{own}"), &format!(":{usual}"))
+        });
         let shown = block.prints.as_deref().unwrap_or_default();
         if !is_as_shown(shown, &printed) {
             let Block { line, commands, .. } = block;
@@ -166,6 +156,28 @@ fn run(page: &str) {
         }
     }
     assert!(complaints.is_empty(), "{complaints}");
+}
+
+/// A shell in `home`, which finds jeton, and a cargo that has built it. Servers listen on `data` and
+/// `admin`.
+fn shell(home: &Path, [data, admin]: [String; 2]) -> Command {
+    let programs = home.join("target/release");
+    std::fs::create_dir_all(&programs).expect("a folder");
+    symlink(env!("CARGO_BIN_EXE_jeton"), programs.join("jeton")).expect("a link");
+    symlink("/bin/true", programs.join("cargo")).expect("a link");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = Command::new("bash");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("JETON_")) {
+        shell.env_remove(name);
+    }
+    shell
+        .current_dir(home)
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .envs([("JETON_LISTEN", &data), ("JETON_ADMIN_LISTEN", &admin)])
+        .env("JETON_SERVER", format!("http://{data}"))
+        .envs([("JETON_SEGMENT_SIZE", "1MiB"), ("JETON_LOG_MIN_SIZE", "4MiB")])
+        .stdin(Stdio::null());
+    shell
 }
 
 fn is_installed(program: &str) -> bool {
@@ -190,6 +202,16 @@ fn the_commands_of_the_tutorial_are_as_shown() {
 }
 
 #[test]
+fn the_mistakes_of_the_flags_are_as_shown() {
+    run("docs/src/operations/flags.md");
+}
+
+#[test]
+fn a_backup_is_taken_and_restored_as_shown() {
+    run("docs/src/operations/backup.md");
+}
+
+#[test]
 fn blocks_are_commands_and_what_they_print() {
     let text = "a\n```sh\nx\ny\n```\n\nprints\n\n```text\n1\n```\n```console\n$ z\n```\n\
         ```sh\njeton serve\n```\n";
@@ -207,6 +229,7 @@ fn output_is_compared_but_for_tokens_times_and_dots() {
         |token: &str, time: &str| format!("{{\"token\":\"{token}\",\"at\":\"{time}\"}} 201\n");
     let shown = line(&token, "2026-11-22T20:52:24.715Z");
     assert!(is_as_shown(&shown, &line(&other, "2027-01-01T00:00:00.000Z")));
+    assert!(is_as_shown("at 2026-11-22T20:52:24.715Z.", "at 2027-01-01T00:00:00.000Z.\n"));
     assert!(!is_as_shown(&shown, &line("short", "2027-01-01T00:00:00.000Z")));
     assert!(!is_as_shown(&shown, &shown.replace("201", "200")));
     assert!(is_as_shown("a … c", "a b c\n") && is_as_shown("a …", "a b") && is_as_shown("", ""));
