@@ -1,7 +1,5 @@
 //! The book of the project is built by the program, as `.ci/run` and readers call it.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::process::Command;
 
 #[test]
