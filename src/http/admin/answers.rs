@@ -10,12 +10,12 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::entrance::{Shown, Viewer, enter, is_open};
-use super::{TEXT, View, text};
+use super::view::{TEXT, View, text};
 use crate::build_info;
 use crate::engine::{Engine, Stats};
-use crate::http::Gauges;
 use crate::http::admin::exposition::Reading;
 use crate::http::admin::{backup, namespaces, openapi};
+use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
 use crate::model::scope::Scope;
 use crate::warning::Warning;

@@ -9,11 +9,11 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use super::{TEXT, UNIX_PEER, View, text};
+use super::view::{TEXT, UNIX_PEER, View, text};
 use crate::audit::{self, Permit};
 use crate::engine::Engine;
+use crate::http::api::problem::Problem;
 use crate::http::api::request_head;
-use crate::http::api::response::Problem;
 use crate::http::callers::authentication::bearer;
 use crate::http::callers::browser::{Refused, Sender, is_navigation};
 use crate::keys::{Access, Table};

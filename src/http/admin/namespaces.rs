@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Engine;
-use crate::http::Gauges;
+use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
 use crate::model::namespace::Namespace;
 

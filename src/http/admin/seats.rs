@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
 use crate::engine::STALLED_AFTER;
-use crate::http::Limits;
+use crate::http::config::Limits;
 
 /// The most connections at once, on each of the two listeners.
 const SEATS_MAX: usize = 64;

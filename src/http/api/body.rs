@@ -12,12 +12,12 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
-use crate::http::api::exchange::Asker;
-use crate::http::api::response::Problem;
-use crate::http::server::buffers::ConnState;
+use crate::http::api::problem::Problem;
+use crate::http::api::request_context::RequestContext;
+use crate::http::server::conn_state::ConnState;
+use crate::http::server::context::Worker;
 use crate::http::server::memory_budget::{Charge, Holder};
 use crate::http::server::timeouts::Gathering;
-use crate::http::server::worker::Worker;
 
 /// The longest body of a request that has only small fields.
 pub(in crate::http) const SMALL_LEN_MAX: usize = 4096;
@@ -67,7 +67,7 @@ impl Gathered {
 /// Gathers a body of `kind`.
 pub(in crate::http) async fn gather(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: &mut HeaderMap,
     body: &mut Incoming,
     kind: BodyKind,
@@ -335,7 +335,7 @@ fn grow(charge: &mut Charge, len: usize) -> Result<(), Problem> {
 
 /// A request that is about to wait for its body: who asks, and what its head says.
 struct Waiting<'w> {
-    asker: Asker<'w>,
+    asker: RequestContext<'w>,
     headers: &'w mut HeaderMap,
 }
 

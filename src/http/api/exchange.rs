@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,22 +14,25 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
-use super::body::{self, BodyKind};
+use super::body;
+use super::dispatch::{operation, perform};
 use super::list::digest_of;
-use crate::http::api::request_head;
-pub(in crate::http) use crate::http::api::request_head::idempotency_key;
-use crate::http::api::response::{self, Body, Problem};
-use crate::http::api::routes::{Route, route};
+use super::problem::Problem;
+use super::request_context::RequestContext;
+use super::request_head;
+use super::response::{self, Body};
+use super::routes::route;
 use crate::http::callers::audit_trail::Trail;
 use crate::http::callers::authentication::{Admitted, Denied, demand, scope_of};
 use crate::http::callers::browser::{Refused, Sender};
 use crate::http::counters::Operation;
-use crate::http::ops::{consume, extend, issue, resolve, revoke, status};
-use crate::http::server::buffers::ConnState;
+use crate::http::ops::{resolve, status};
+use crate::http::server::conn_state::ConnState;
+use crate::http::server::context::Worker;
 use crate::http::server::memory_budget::{FREE_LEN, Holder};
-use crate::http::server::outgoing::Task;
-use crate::http::server::timeouts::Phase;
-use crate::http::server::worker::Worker;
+use crate::http::server::phase::Phase;
+use crate::http::server::sending::StreamGuard;
+use crate::http::server::stream_task::Task;
 use crate::keys::Access;
 
 /// The most fields of a head.
@@ -178,7 +180,8 @@ impl Service {
                 let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
                 Answer::Waiting(Box::pin(async move {
                     let (holder, Exchange { conn, trail, .. }) = (exchange.holder(), &exchange);
-                    let asker = Asker { access: &admitted, peer, trail, conn, holder: &holder };
+                    let asker =
+                        RequestContext { access: &admitted, peer, trail, conn, holder: &holder };
                     let done =
                         perform(&worker, asker, operation, token, head.headers, &mut body).await;
                     body::let_run_out(&worker, &exchange.conn, body);
@@ -205,7 +208,7 @@ impl Service {
         let stream = self.conn.is_http2.get().then(|| {
             let task = Rc::<Task>::default();
             self.conn.begun.set(Some(task.clone()));
-            (StreamGuard::new(self), task)
+            (StreamGuard::new(&self.worker, &self.conn), task)
         });
         Exchange {
             worker: self.worker.clone(),
@@ -218,108 +221,6 @@ impl Service {
             awaits_continue: has_body && head.headers.contains_key(EXPECT),
             is_head: head.method == Method::HEAD,
         }
-    }
-}
-
-/// What a method does at a route; `None` where the route does not have the method.
-fn operation(route: Route<'_>, method: &Method) -> Option<Operation> {
-    match (route, method) {
-        (Route::Token(_), &Method::GET) => Some(Operation::Resolve),
-        (Route::Token(_), &Method::PATCH) => Some(Operation::Extend),
-        (Route::Token(_), &Method::DELETE) => Some(Operation::Revoke),
-        (Route::TokenStatus(_), &Method::GET) => Some(Operation::Status),
-        (Route::Tokens, &Method::POST) => Some(Operation::Issue),
-        (Route::TokensBatch, &Method::POST) => Some(Operation::IssueBatch),
-        (Route::Resolve, &Method::POST) => Some(Operation::ResolveBatch),
-        (Route::Consume, &Method::POST) => Some(Operation::ConsumeBatch),
-        (Route::Status, &Method::POST) => Some(Operation::StatusBatch),
-        (Route::Extend, &Method::POST) => Some(Operation::ExtendBatch),
-        (Route::Revoke, &Method::POST) => Some(Operation::RevokeBatch),
-        (Route::TokenConsume(_), &Method::POST) => Some(Operation::Consume),
-        _ => None,
-    }
-}
-
-/// Who asks, and from where.
-#[derive(Clone, Copy)]
-pub(in crate::http) struct Asker<'a> {
-    pub(in crate::http) access: &'a Access,
-    pub(in crate::http) peer: IpAddr,
-    pub(in crate::http) trail: &'a Trail,
-    pub(in crate::http) conn: &'a Rc<ConnState>,
-    /// Who holds the memory that the request takes.
-    pub(in crate::http) holder: &'a Holder,
-}
-
-impl Asker<'_> {
-    /// Admits the request again once its body is there: it may have taken as long as the time limit
-    /// of a body, and a key that was revoked or has expired meanwhile opens nothing any more.
-    fn admit_again(
-        self,
-        worker: &Worker,
-        headers: &HeaderMap,
-        operation: Operation,
-    ) -> Result<(), Problem> {
-        let now = worker.engine.now();
-        let access = worker.door.admit_request(&self.conn.shown, headers, now)?;
-        if access.key != self.access.key {
-            return Err(Problem::wrong_key());
-        }
-        scope_of(operation).map_or(Ok(()), |scope| demand(&access, scope))
-    }
-}
-
-async fn perform(
-    worker: &Worker,
-    asker: Asker<'_>,
-    operation: Operation,
-    token: Option<crate::model::token::Digest>,
-    mut headers: HeaderMap,
-    body: &mut Incoming,
-) -> Answered {
-    let kind = match operation {
-        Operation::Issue => BodyKind::Json(worker.config.issue_body_len_max()),
-        Operation::IssueBatch => BodyKind::Json(worker.config.issue_batch_body_len_max()),
-        Operation::ResolveBatch
-        | Operation::ConsumeBatch
-        | Operation::StatusBatch
-        | Operation::ExtendBatch
-        | Operation::RevokeBatch => BodyKind::Json(worker.config.list_body_len_max()),
-        Operation::Extend => BodyKind::Json(body::SMALL_LEN_MAX),
-        Operation::Consume => BodyKind::EmptyObject,
-        Operation::Resolve | Operation::Status | Operation::Revoke | Operation::Unknown => {
-            BodyKind::None
-        }
-    };
-    let gathered = body::gather(worker, asker, &mut headers, body, kind).await?;
-    asker.admit_again(worker, &headers, operation)?;
-    match (operation, token) {
-        (Operation::Issue, _) => issue::one(worker, asker, headers, gathered.bytes).await,
-        (Operation::IssueBatch, _) => issue::batch(worker, asker, headers, gathered.bytes).await,
-        (Operation::ResolveBatch, _) => resolve::batch(worker, asker, headers, &gathered.bytes),
-        (Operation::ConsumeBatch, _) => {
-            consume::batch(worker, asker, headers, gathered.bytes).await
-        }
-        (Operation::StatusBatch, _) => status::batch(worker, asker, headers, &gathered.bytes),
-        (Operation::ExtendBatch, _) => extend::batch(worker, asker, headers, gathered.bytes).await,
-        (Operation::RevokeBatch, _) => revoke::batch(worker, asker, gathered.bytes).await,
-        (Operation::Consume, Some(digest)) => consume::one(worker, asker, headers, digest).await,
-        (Operation::Extend, Some(digest)) => {
-            extend::one(worker, asker, headers, digest, gathered.bytes).await
-        }
-        (Operation::Revoke, Some(digest)) => revoke::one(worker, asker, digest).await,
-        // These come here where the end of their empty body was still to come.
-        (Operation::Resolve, Some(digest)) => resolve::one(worker, headers, &digest),
-        (Operation::Status, Some(digest)) => status::one(worker, headers, &digest),
-        (
-            Operation::Resolve
-            | Operation::Status
-            | Operation::Unknown
-            | Operation::Consume
-            | Operation::Extend
-            | Operation::Revoke,
-            _,
-        ) => Err(Problem::not_found()),
     }
 }
 
@@ -454,27 +355,5 @@ impl Exchange {
         }
         response.body_mut().hold(charge);
         response
-    }
-}
-
-/// Counts an HTTP/2 stream from its request until its answer was sent.
-pub(in crate::http) struct StreamGuard {
-    worker: Rc<Worker>,
-    conn: Rc<ConnState>,
-}
-
-impl StreamGuard {
-    fn new(service: &Service) -> StreamGuard {
-        service.conn.streams.set(service.conn.streams.get() + 1);
-        StreamGuard { worker: service.worker.clone(), conn: service.conn.clone() }
-    }
-}
-
-impl Drop for StreamGuard {
-    fn drop(&mut self) {
-        let left = self.conn.streams.get() - 1;
-        self.conn.streams.set(left);
-        let phase = if left == 0 { Phase::Idle } else { Phase::Busy };
-        self.conn.enter(phase, self.worker.now());
     }
 }

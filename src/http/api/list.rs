@@ -11,10 +11,10 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::json::{self, Found, Name};
-use crate::http::api::exchange::Asker;
-use crate::http::api::response::Problem;
+use crate::http::api::problem::Problem;
+use crate::http::api::request_context::RequestContext;
 use crate::http::callers::authentication::demand;
-use crate::http::server::worker::Worker;
+use crate::http::server::context::Worker;
 use crate::keys::Access;
 use crate::model::reference::{Reference, ReferenceError};
 use crate::model::scope::Scope;
@@ -29,7 +29,7 @@ pub(in crate::http) type Listed = (Vec<Digest>, Vec<usize>);
 /// Reads the tokens of a request.
 pub(in crate::http) fn tokens(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     body: &[u8],
 ) -> Result<Listed, Problem> {
     let by_reference = || by_reference(worker, asker);
@@ -39,7 +39,7 @@ pub(in crate::http) fn tokens(
 /// The same for a request that also has a `ttl`, of at most `ttl_max`; returns that too.
 pub(in crate::http) fn tokens_and_ttl(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     body: &[u8],
     ttl_max: Duration,
 ) -> Result<(Vec<Digest>, Vec<usize>, Duration), Problem> {
@@ -51,16 +51,16 @@ pub(in crate::http) fn tokens_and_ttl(
 /// `lookups` of its tokens count where nothing is found.
 pub(in crate::http) fn admit(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     (digests, referred): (&[Digest], &[usize]),
     lookups: usize,
 ) -> Result<(), Problem> {
-    let Asker { access, peer, trail, .. } = asker;
+    let RequestContext { access, peer, trail, .. } = asker;
     worker.guard.admit_batch(access, peer, worker.engine.now(), lookups)?;
     trail.list(digests, referred)
 }
 
-fn by_reference(worker: &Worker, asker: Asker<'_>) -> Result<(), Problem> {
+fn by_reference(worker: &Worker, asker: RequestContext<'_>) -> Result<(), Problem> {
     worker.guard.look_by_reference(asker.access, asker.peer, worker.engine.now())
 }
 

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::engine::{Outcome, Rejected};
-use crate::http::api::response::Problem;
+use crate::http::api::problem::Problem;
 
 /// Why the engine did not take a command.
 pub(in crate::http) fn rejected(rejected: Rejected) -> Problem {

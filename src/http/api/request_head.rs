@@ -8,7 +8,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, Version};
 
-use crate::http::api::response::{self, Body, Problem};
+use crate::http::api::problem::Problem;
+use crate::http::api::response::{self, Body};
 use crate::http::api::routes::route;
 use crate::http::callers::browser::{default_port, is_same};
 use crate::http::h1::head_syntax::is_host;

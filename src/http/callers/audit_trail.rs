@@ -16,12 +16,12 @@ use tokio::sync::oneshot;
 
 use crate::audit::{self, Audit, By, Event, Permit};
 use crate::engine::{Engine, Op, Outcome};
+use crate::http::api::problem::Problem;
 use crate::http::api::refusal::rejected;
-use crate::http::api::response::Problem;
 use crate::http::callers::authentication::Admitted;
 use crate::http::counters::{OPERATIONS, Operation};
-use crate::http::server::buffers::ConnState;
-use crate::http::server::worker::Worker;
+use crate::http::server::conn_state::ConnState;
+use crate::http::server::context::Worker;
 use crate::keys::Access;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;

@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::engine::Engine;
-use crate::http::api::response::Problem;
+use crate::http::api::problem::Problem;
 use crate::http::counters::Operation;
 use crate::keys::text::KEY_TEXT_LEN;
 use crate::keys::{Access, Keys, Table};

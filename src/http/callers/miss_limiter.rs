@@ -30,15 +30,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::http::api::response::Problem;
-use crate::http::callers::networks::Strangers;
+use crate::http::api::problem::Problem;
+use crate::http::callers::networks::{DEBT_MAX, Misses, Strangers};
 use crate::keys::Access;
 use crate::model::metrics::Counter;
 use crate::model::rate_limit::Pace;
 use crate::model::time::UnixMillis;
-
-/// How far a client that was answered may be in debt beyond the burst of a second.
-pub(in crate::http) const DEBT_MAX: Duration = Duration::from_secs(5);
 
 /// The limit of misses by reference of all strangers together where none is given, each second.
 pub const REFERENCE_LIMIT: u32 = 1_000;
@@ -62,19 +59,6 @@ struct Inner {
     limits: MissLimits,
     strangers: Mutex<Strangers>,
     refused: Counter,
-}
-
-/// Misses of one request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::http) struct Misses {
-    pub(in crate::http) all: usize,
-    /// Those that a reference named.
-    pub(in crate::http) by_reference: usize,
-}
-
-impl Misses {
-    /// One, by a token.
-    pub(in crate::http) const ONE: Misses = Misses { all: 1, by_reference: 0 };
 }
 
 impl Guard {

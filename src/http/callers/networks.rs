@@ -14,9 +14,11 @@ use std::time::Duration;
 use ahash::RandomState;
 use lru::LruCache;
 
-use crate::http::callers::miss_limiter::{DEBT_MAX, Misses};
 use crate::model::rate_limit::{Pace, Paid};
 use crate::model::time::UnixMillis;
+
+/// How far a client that was answered may be in debt beyond the burst of a second.
+pub(in crate::http) const DEBT_MAX: Duration = Duration::from_secs(5);
 
 /// Some 6 MiB where it is full.
 const NETS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
@@ -28,6 +30,19 @@ const PREFIXES: [(u8, u32); 3] = [(64, 1), (56, 4), (48, 16)];
 /// Whose debts are kept together once they have no entry of their own any more.
 const WIDE_V4: u8 = 16;
 const WIDE_V6: u8 = 32;
+
+/// Misses of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) struct Misses {
+    pub(in crate::http) all: usize,
+    /// Those that a reference named.
+    pub(in crate::http) by_reference: usize,
+}
+
+impl Misses {
+    /// One, by a token.
+    pub(in crate::http) const ONE: Misses = Misses { all: 1, by_reference: 0 };
+}
 
 /// The first bits of an address; those behind are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -12,7 +12,7 @@ use ahash::RandomState;
 use http::StatusCode;
 
 use crate::engine;
-use crate::http::api::response::Problem;
+use crate::http::api::problem::Problem;
 use crate::keys::Keys;
 use crate::model::metrics::Counter;
 use crate::model::namespace::NamespaceTag;

@@ -20,15 +20,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::engine::Engine;
 use crate::engine::stepped::Stepped;
-use crate::http::Config;
 use crate::http::api::json::{self, Written};
 use crate::http::callers::miss_limiter::Guard;
+use crate::http::config::Config;
 use crate::http::counters::Counters;
 use crate::http::h1::hot_path::{self, Lane};
-use crate::http::server::buffers::ConnState;
+use crate::http::server::conn_state::ConnState;
 use crate::http::server::connection::Connection;
-use crate::http::server::timeouts::Tick;
-use crate::http::server::worker::{Common, Worker};
+use crate::http::server::context::{Common, Worker};
+use crate::http::server::phase::Tick;
 
 /// A worker with one connection that nobody has opened.
 pub struct Loose {

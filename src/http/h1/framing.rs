@@ -15,8 +15,9 @@
 //! The bytes of a line are held back until the line is whole; bodies pass as they come.
 
 use crate::http::h1::head_syntax::{self, Facts, Framing, NotStrict};
-use crate::http::server::connection::HEAD_LEN_MAX;
 
+/// The longest head of an HTTP/1.1 request.
+pub(in crate::http) const HEAD_LEN_MAX: usize = 64 * 1024;
 /// Never part of a request: a NUL, and what ends a line, a head and a trailer section.
 const POISON: &[u8] = b"\0\r\n\r\n";
 /// The longest line that says the size of a chunk, with its extensions.

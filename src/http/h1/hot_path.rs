@@ -11,13 +11,14 @@
 use bytes::BufMut;
 use http::StatusCode;
 
-use crate::http::api::response;
+use crate::http::api::{canned, problem};
 use crate::http::callers::audit_trail::Quick;
-use crate::http::callers::miss_limiter::Misses;
+use crate::http::callers::networks::Misses;
 use crate::http::counters::Operation;
 use crate::http::h1::head_syntax::{is_host, trimmed};
-use crate::http::server::buffers::{Buffer, ConnState, OUTPUT_LEN_MAX};
-use crate::http::server::worker::Worker;
+use crate::http::server::buffer::{Buffer, OUTPUT_LEN_MAX};
+use crate::http::server::conn_state::ConnState;
+use crate::http::server::context::Worker;
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, TOKEN_TEXT_LEN, Token};
@@ -111,8 +112,8 @@ pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Lane {
 fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer) -> bool {
     let date = worker.date.borrow();
     let found = worker.engine.resolve(digest, now, |payload| {
-        let out = output.tail(response::OK_HEAD.len() + 64 + payload.len());
-        out.put_slice(response::OK_HEAD);
+        let out = output.tail(canned::OK_HEAD.len() + 64 + payload.len());
+        out.put_slice(canned::OK_HEAD);
         out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());
         out.put_slice(b"\r\ndate: ");
         out.put_slice(date.as_bytes());
@@ -126,13 +127,13 @@ fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer
 }
 
 fn not_found(worker: &Worker, output: &mut Buffer) {
-    let out = output.tail(response::NOT_FOUND_HEAD.len() + 512);
-    out.put_slice(response::NOT_FOUND_HEAD);
-    out.put_slice(itoa::Buffer::new().format(response::NOT_FOUND.len()).as_bytes());
+    let out = output.tail(canned::NOT_FOUND_HEAD.len() + 512);
+    out.put_slice(canned::NOT_FOUND_HEAD);
+    out.put_slice(itoa::Buffer::new().format(problem::NOT_FOUND.len()).as_bytes());
     out.put_slice(b"\r\ndate: ");
     out.put_slice(worker.date.borrow().as_bytes());
     out.put_slice(b"\r\n\r\n");
-    out.put_slice(response::NOT_FOUND);
+    out.put_slice(problem::NOT_FOUND);
     worker.counters.count(Operation::Resolve, StatusCode::NOT_FOUND);
 }
 

@@ -6,22 +6,25 @@ use ahash::RandomState;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
-use super::resolve::{ANSWER_LEN_MAX, ArrayOfPayloads, too_much};
+use super::resolve::{ArrayOfPayloads, too_much};
 use crate::engine::{Op, Outcome};
 use crate::http::api::body::NO_ROOM;
-use crate::http::api::exchange::{Asker, idempotency_key};
 use crate::http::api::list;
+use crate::http::api::problem::Problem;
 use crate::http::api::refusal::{engine_problem, list_problem};
-use crate::http::api::response::{self, Body, Problem};
+use crate::http::api::request_context::RequestContext;
+use crate::http::api::request_head::idempotency_key;
+use crate::http::api::response::{self, Body};
+use crate::http::config::ANSWER_LEN_MAX;
+use crate::http::server::context::Worker;
 use crate::http::server::memory_budget::{Charge, SMALL_LEN};
-use crate::http::server::worker::Worker;
 use crate::keys::Access;
 use crate::model::token::{ConsumeKey, Digest};
 
 /// `POST /v1/tokens/{token}/consume`
 pub(in crate::http) async fn one(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: HeaderMap,
     digest: Digest,
 ) -> Result<Response<Body>, Problem> {
@@ -38,11 +41,11 @@ pub(in crate::http) async fn one(
 /// `POST /v1/consume`: each token by itself.
 pub(in crate::http) async fn batch(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let Asker { access, peer, trail, .. } = asker;
+    let RequestContext { access, peer, trail, .. } = asker;
     let key = idempotency_key(&headers)?;
     let (digests, referred) = list::tokens(worker, asker, &body)?;
     drop(body);
@@ -86,7 +89,7 @@ fn not_all(outcome: &Outcome) -> Problem {
 /// what was.
 fn room_for_answer(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     digests: &[Digest],
 ) -> Result<Option<Charge>, Problem> {
     // A comma and brackets beside each payload, or a null in its place.

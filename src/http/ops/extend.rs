@@ -8,19 +8,20 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::resolve::ArrayOfPayloads;
 use crate::engine::{Op, Outcome};
-use crate::http::api::exchange::Asker;
 use crate::http::api::json;
 use crate::http::api::list;
+use crate::http::api::problem::Problem;
 use crate::http::api::refusal::{engine_problem, list_problem};
-use crate::http::api::response::{self, Body, Problem};
-use crate::http::server::worker::Worker;
+use crate::http::api::request_context::RequestContext;
+use crate::http::api::response::{self, Body};
+use crate::http::server::context::Worker;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 
 /// `PATCH /v1/tokens/{token}`
 pub(in crate::http) async fn one(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: HeaderMap,
     digest: Digest,
     body: Bytes,
@@ -41,11 +42,11 @@ pub(in crate::http) async fn one(
 /// nothing.
 pub(in crate::http) async fn batch(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let Asker { access, peer, trail, .. } = asker;
+    let RequestContext { access, peer, trail, .. } = asker;
     let (digests, referred, ttl) =
         list::tokens_and_ttl(worker, asker, &body, ttl_max(worker, asker))?;
     drop(body);
@@ -65,7 +66,7 @@ pub(in crate::http) async fn batch(
     Ok(response::json(headers, StatusCode::OK, answer.finish()?))
 }
 
-fn ttl_max(worker: &Worker, asker: Asker<'_>) -> Duration {
+fn ttl_max(worker: &Worker, asker: RequestContext<'_>) -> Duration {
     worker.config.quotas.ttl_max(&asker.access.digester, worker.config.max_ttl)
 }
 

@@ -12,14 +12,16 @@ use serde_json::value::RawValue;
 use super::offer::{self, Offer};
 use crate::audit::By;
 use crate::engine::{Op, Outcome};
-use crate::http::Config;
-use crate::http::api::exchange::{Asker, idempotency_key};
 use crate::http::api::list::{self, too_many};
+use crate::http::api::problem::Problem;
 use crate::http::api::refusal::engine_problem;
-use crate::http::api::response::{self, Body, Problem};
+use crate::http::api::request_context::RequestContext;
+use crate::http::api::request_head::idempotency_key;
+use crate::http::api::response::{self, Body};
 use crate::http::api::{json, payload};
-use crate::http::callers::miss_limiter::Misses;
-use crate::http::server::worker::Worker;
+use crate::http::callers::networks::Misses;
+use crate::http::config::Config;
+use crate::http::server::context::Worker;
 use crate::keys::Access;
 use crate::model::entry::USES_MAX;
 use crate::model::reference::Reference;
@@ -105,7 +107,7 @@ impl Asked {
     fn settle(
         &self,
         worker: &Worker,
-        asker: Asker<'_>,
+        asker: RequestContext<'_>,
         place: usize,
         outcome: Outcome,
     ) -> Result<(StatusCode, UnixMillis), Problem> {
@@ -123,7 +125,11 @@ impl Asked {
 }
 
 /// Issuing by reference tells whether the reference is taken: it is admitted as a look-up is.
-fn admit_references(worker: &Worker, asker: Asker<'_>, count: usize) -> Result<(), Problem> {
+fn admit_references(
+    worker: &Worker,
+    asker: RequestContext<'_>,
+    count: usize,
+) -> Result<(), Problem> {
     if count == 0 {
         return Ok(());
     }
@@ -133,7 +139,7 @@ fn admit_references(worker: &Worker, asker: Asker<'_>, count: usize) -> Result<(
 }
 
 /// References that turned out to be taken are misses.
-fn charge_references(worker: &Worker, asker: Asker<'_>, taken: usize) {
+fn charge_references(worker: &Worker, asker: RequestContext<'_>, taken: usize) {
     let misses = Misses { all: taken, by_reference: taken };
     worker.guard.charge(asker.access, asker.peer, worker.engine.now(), misses);
 }
@@ -145,7 +151,7 @@ fn is_taken(asked: &Asked, problem: &Problem) -> bool {
 /// `POST /v1/tokens`
 pub(in crate::http) async fn one(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
@@ -191,7 +197,7 @@ fn no_random(error: &RandomError) -> Problem {
 /// `POST /v1/tokens/batch`: each item stands for itself.
 pub(in crate::http) async fn batch(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {

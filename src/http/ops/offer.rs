@@ -13,10 +13,10 @@ use http::StatusCode;
 use crate::audit::By;
 use crate::engine::{Existing, Outcome};
 use crate::http::api::body::NO_ROOM;
-use crate::http::api::exchange::Asker;
-use crate::http::api::response::Problem;
+use crate::http::api::problem::Problem;
+use crate::http::api::request_context::RequestContext;
+use crate::http::server::context::Worker;
 use crate::http::server::memory_budget::Charge;
-use crate::http::server::worker::Worker;
 use crate::keys::Access;
 use crate::model::json_equality::{memory_needed, same_value};
 use crate::model::scope::Scope;
@@ -48,7 +48,7 @@ impl Offer {
     pub(in crate::http) fn settle(
         &self,
         worker: &Worker,
-        asker: Asker<'_>,
+        asker: RequestContext<'_>,
         place: usize,
         outcome: Outcome,
     ) -> Result<Outcome, Problem> {
@@ -63,7 +63,7 @@ impl Offer {
         settled
     }
 
-    fn compare(&self, worker: &Worker, asker: Asker<'_>) -> Result<Outcome, Problem> {
+    fn compare(&self, worker: &Worker, asker: RequestContext<'_>) -> Result<Outcome, Problem> {
         let look = |existing: &Existing<'_>| self.meet(worker, asker, existing);
         let gone = || {
             let detail = "what was issued under the reference or key has just expired; try again";
@@ -84,7 +84,7 @@ impl Offer {
     fn meet(
         &self,
         worker: &Worker,
-        asker: Asker<'_>,
+        asker: RequestContext<'_>,
         existing: &Existing<'_>,
     ) -> Result<Result<Met, Outcome>, Problem> {
         if existing.is_consumed {

@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::http::api::exchange::Asker;
 use crate::http::api::list;
-use crate::http::api::response::{self, Body, Problem};
-use crate::http::callers::miss_limiter::Misses;
-use crate::http::server::worker::Worker;
+use crate::http::api::problem::Problem;
+use crate::http::api::request_context::RequestContext;
+use crate::http::api::response::{self, Body};
+use crate::http::callers::networks::Misses;
+use crate::http::config::ANSWER_LEN_MAX;
+use crate::http::server::context::Worker;
 use crate::model::token::Digest;
 
-/// The longest answer to a batch, in bytes.
-pub(in crate::http) const ANSWER_LEN_MAX: usize = 16 << 20;
 /// What a payload is expected to take in the answer to a batch.
 const EXPECTED_LEN: usize = 160;
 
@@ -31,12 +31,12 @@ pub(in crate::http) fn one(
 /// `POST /v1/resolve`
 pub(in crate::http) fn batch(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let (engine, now) = (&worker.engine, worker.engine.now());
-    let Asker { access, peer, trail, .. } = asker;
+    let RequestContext { access, peer, trail, .. } = asker;
     let (digests, referred) = list::tokens(worker, asker, body)?;
     list::admit(worker, asker, (&digests, &referred), digests.len())?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);

@@ -4,18 +4,19 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::engine::{Op, Outcome};
-use crate::http::api::exchange::Asker;
 use crate::http::api::list;
+use crate::http::api::problem::Problem;
 use crate::http::api::refusal::{engine_problem, list_problem};
-use crate::http::api::response::{self, Body, Problem};
-use crate::http::callers::miss_limiter::Misses;
-use crate::http::server::worker::Worker;
+use crate::http::api::request_context::RequestContext;
+use crate::http::api::response::{self, Body};
+use crate::http::callers::networks::Misses;
+use crate::http::server::context::Worker;
 use crate::model::token::Digest;
 
 /// `DELETE /v1/tokens/{token}`
 pub(in crate::http) async fn one(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     digest: Digest,
 ) -> Result<Response<Body>, Problem> {
     match asker.trail.call_one(worker, Op::Revoke { digest }).await? {
@@ -28,10 +29,10 @@ pub(in crate::http) async fn one(
 /// same reason each look-up by a reference counts as a miss, whether it found something or not.
 pub(in crate::http) async fn batch(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let Asker { access, peer, trail, .. } = asker;
+    let RequestContext { access, peer, trail, .. } = asker;
     let (digests, referred) = list::tokens(worker, asker, &body)?;
     drop(body);
     if referred.is_empty() {

@@ -4,10 +4,11 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::resolve::ArrayOfPayloads;
 use crate::engine::{Outcome, Status};
-use crate::http::api::exchange::Asker;
 use crate::http::api::list;
-use crate::http::api::response::{self, Body, Problem};
-use crate::http::server::worker::Worker;
+use crate::http::api::problem::Problem;
+use crate::http::api::request_context::RequestContext;
+use crate::http::api::response::{self, Body};
+use crate::http::server::context::Worker;
 use crate::model::token::Digest;
 
 /// `GET /v1/tokens/{token}/status`
@@ -24,12 +25,12 @@ pub(in crate::http) fn one(
 /// `POST /v1/status`: an array in the order asked, `null` where there is nothing.
 pub(in crate::http) fn batch(
     worker: &Worker,
-    asker: Asker<'_>,
+    asker: RequestContext<'_>,
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let (engine, now) = (&worker.engine, worker.engine.now());
-    let Asker { access, peer, trail, .. } = asker;
+    let RequestContext { access, peer, trail, .. } = asker;
     let (digests, referred) = list::tokens(worker, asker, body)?;
     list::admit(worker, asker, (&digests, &referred), digests.len())?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);

@@ -14,19 +14,19 @@ use hyper::server::conn::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::outgoing::StreamTasks;
-use super::worker::{Slot, Worker};
+use super::buffer::OUTPUT_LEN_MAX;
+use super::conn_state::ConnState;
+use super::context::{Slot, Worker};
+use super::phase::{Phase, Verdict};
+use super::pipe::{Pipe, StreamTasks};
+use crate::http::api::canned;
 use crate::http::api::exchange::Service;
-use crate::http::api::response;
+use crate::http::h1::framing::HEAD_LEN_MAX;
 use crate::http::h1::hot_path::{self, Lane};
-use crate::http::server::buffers::{ConnState, OUTPUT_LEN_MAX, Pipe};
-use crate::http::server::timeouts::{Phase, Verdict};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The client's preface and the head of its first frame, which must be SETTINGS.
 const HANDSHAKE_LEN: usize = PREFACE.len() + 9;
-/// The longest head of an HTTP/1.1 request.
-pub(in crate::http) const HEAD_LEN_MAX: usize = 64 * 1024;
 /// The longest head of an HTTP/2 request.
 const HEADER_LIST_LEN_MAX: u32 = 16 * 1024;
 const STREAMS_MAX: u32 = 128;
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.poll_fill(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
                 Poll::Ready(Ok(())) if !self.state.charge_head(&self.worker.budget) => {
-                    self.state.output.borrow_mut().push(&response::NO_MEMORY);
+                    self.state.output.borrow_mut().push(&canned::NO_MEMORY);
                     self.close();
                     continue;
                 }
@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             (Verdict::SlowHead, _) => {
-                self.state.output.borrow_mut().push(&response::SLOW_HEAD);
+                self.state.output.borrow_mut().push(&canned::SLOW_HEAD);
                 self.close();
             }
             // The service says that the next answer is the last.
@@ -404,10 +404,10 @@ mod tests {
 
     use super::*;
     use crate::engine::{self, Engine};
-    use crate::http::Config;
     use crate::http::callers::miss_limiter::Guard;
+    use crate::http::config::Config;
+    use crate::http::server::context::Common;
     use crate::http::server::memory_budget::Budget;
-    use crate::http::server::worker::Common;
 
     /// Like TLS over a socket that is full: it takes what is written, and only a flush sends it,
     /// at the second try.

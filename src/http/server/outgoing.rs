@@ -1,7 +1,7 @@
 //! Answers on their way: who takes nothing of them, and who is too slow while memory is short.
 //!
 //! Each answer over HTTP/2, and each large one over HTTP/1, is watched from the moment it is handed
-//! to hyper until its last byte is in the connection's output. Its [`Charge`] is held as long. The
+//! to hyper until its last byte is in the connection's output. Its [`Charge`](super::memory_budget::Charge) is held as long. The
 //! sweep judges:
 //!
 //! - A stream that sends nothing for `--write-timeout`, although the connection's window is open,
@@ -13,76 +13,31 @@
 //!   [`RATE_MIN`] bytes. A slower one loses its stream, over HTTP/1 its connection.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use slab::Slab;
 
-use super::worker::Worker;
-use crate::http::Limits;
-use crate::http::api::exchange::StreamGuard;
-use crate::http::server::buffers::ConnState;
-use crate::http::server::memory_budget::Charge;
-use crate::http::server::timeouts::{TICK, Tick, Verdict};
+use super::conn_state::ConnState;
+use super::phase::{TICK, Tick, Verdict};
+use super::stream_task::Task;
+use crate::http::config::Limits;
 
 /// Bytes a second that an answer makes at least while memory is short.
 const RATE_MIN: usize = 1 << 20;
 
-/// Serves one stream of HTTP/2, until the sweep ends it: a stream that is dropped is reset.
-#[derive(Default)]
-pub(in crate::http) struct Task {
-    is_over: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Task {
-    /// Runs `stream` to its end, or until it is ended from outside.
-    pub(in crate::http) async fn run(self: Rc<Task>, stream: impl Future) {
-        let mut stream = std::pin::pin!(stream);
-        std::future::poll_fn(|cx| {
-            if self.is_over.get() {
-                return Poll::Ready(());
-            }
-            self.wait(cx);
-            stream.as_mut().poll(cx).map(|_| ())
-        })
-        .await;
-    }
-
-    fn wait(&self, cx: &Context<'_>) {
-        let mut known = self.waker.borrow_mut();
-        if !known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *known = Some(cx.waker().clone());
-        }
-    }
-
-    fn end(&self) {
-        self.is_over.set(true);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-}
-
 /// What the sweep knows of an answer.
 pub(in crate::http) struct Outgoing {
-    conn: Rc<ConnState>,
+    pub(super) conn: Rc<ConnState>,
     /// `None` over HTTP/1.
-    task: Option<Rc<Task>>,
-    len: usize,
-    since: Tick,
-    sent: Cell<usize>,
+    pub(super) task: Option<Rc<Task>>,
+    pub(super) len: usize,
+    pub(super) since: Tick,
+    pub(super) sent: Cell<usize>,
     /// What was sent at the last sweep.
-    seen: Cell<usize>,
+    pub(super) seen: Cell<usize>,
     /// Sweeps since then at which it could have sent, had its stream a window.
-    waited: Cell<u32>,
+    pub(super) waited: Cell<u32>,
 }
 
 /// What is to become of an answer.
@@ -146,7 +101,7 @@ impl Outgoing {
 
 /// All answers of a worker that are on their way.
 #[derive(Default)]
-pub(in crate::http) struct Answers(RefCell<Slab<Rc<Outgoing>>>);
+pub(in crate::http) struct Answers(pub(super) RefCell<Slab<Rc<Outgoing>>>);
 
 impl Answers {
     /// Ends what has taken too long at `now`. `is_short` says whether memory is.
@@ -167,116 +122,5 @@ impl Answers {
             }
         }
         blocked.iter().for_each(|most| most.relieve(now));
-    }
-}
-
-/// An answer on its way, shared by its pieces: over once the last of them is gone.
-pub(in crate::http) struct Sending {
-    worker: Rc<Worker>,
-    outgoing: Rc<Outgoing>,
-    key: usize,
-    /// Memory held as long.
-    _charge: Option<Charge>,
-    /// HTTP/2: the stream counts as long.
-    _stream: Option<StreamGuard>,
-}
-
-impl Sending {
-    /// An answer of `len` bytes begins; `task` is what serves its stream, if it has one.
-    pub(in crate::http) fn begin(
-        worker: &Rc<Worker>,
-        conn: &Rc<ConnState>,
-        len: usize,
-        charge: Option<Charge>,
-        stream: Option<(StreamGuard, Rc<Task>)>,
-    ) -> Rc<Sending> {
-        let (stream, task) = stream.unzip();
-        let since = worker.now();
-        let outgoing = Rc::new(Outgoing {
-            conn: conn.clone(),
-            task,
-            len,
-            since,
-            sent: Cell::new(0),
-            seen: Cell::new(0),
-            waited: Cell::new(0),
-        });
-        if conn.sending.replace(conn.sending.get() + 1) == 0 {
-            conn.sent_at.set(since);
-        }
-        let key = worker.watched.answers.0.borrow_mut().insert(outgoing.clone());
-        let worker = worker.clone();
-        Rc::new(Sending { worker, outgoing, key, _charge: charge, _stream: stream })
-    }
-
-    /// True once every byte is in the output of the connection.
-    pub(in crate::http) fn is_sent(&self) -> bool {
-        self.outgoing.sent.get() >= self.outgoing.len
-    }
-
-    fn sent(&self, len: usize) {
-        let Outgoing { conn, task, sent, .. } = &*self.outgoing;
-        sent.set(sent.get() + len);
-        let Some(task) = task else { return };
-        conn.sent_at.set(self.worker.now());
-        conn.is_relieved.set(false);
-        conn.window.borrow_mut().sent(len);
-        if self.is_sent() {
-            task.wake();
-        }
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        let conn = &self.outgoing.conn;
-        conn.sending.set(conn.sending.get() - 1);
-        self.worker.watched.answers.0.borrow_mut().remove(self.key);
-    }
-}
-
-/// Bytes of an answer.
-#[derive(Default)]
-pub(in crate::http) struct Piece {
-    bytes: Bytes,
-    /// Whose bytes they are; `None` where nobody watches.
-    of: Option<Rc<Sending>>,
-}
-
-impl Piece {
-    pub(in crate::http) fn new(bytes: Bytes, of: Option<Rc<Sending>>) -> Piece {
-        Piece { bytes, of }
-    }
-}
-
-impl Buf for Piece {
-    fn remaining(&self) -> usize {
-        self.bytes.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.bytes.chunk()
-    }
-
-    fn advance(&mut self, len: usize) {
-        self.bytes.advance(len);
-        if let Some(of) = &self.of {
-            of.sent(len);
-        }
-    }
-}
-
-/// Runs HTTP/2 streams as tasks of this worker, each so that the sweep can end it.
-#[derive(Clone)]
-pub(in crate::http) struct StreamTasks(pub(in crate::http) Rc<ConnState>);
-
-impl<F> hyper::rt::Executor<F> for StreamTasks
-where
-    F: Future + 'static,
-{
-    fn execute(&self, stream: F) {
-        // The service has just begun it.
-        let task = self.0.begun.take().unwrap_or_default();
-        tokio::task::spawn_local(task.run(stream));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! hyper limits neither bodies, writes, idle connections nor the HTTP/2 handshake, and its header
 //! limit costs an allocation a request. Here each worker looks at all its connections every
-//! [`TICK`] and wakes those whose time has come. On the hot path time is a counter that the sweep
+//! [`TICK`](super::phase::TICK) and wakes those whose time has come. On the hot path time is a counter that the sweep
 //! sets, so a limit is exact to a quarter of a second.
 
 use std::cell::{Cell, RefCell};
@@ -12,59 +12,13 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::conn_state::ConnState;
 use super::outgoing::Answers;
-use crate::http::Limits;
-use crate::http::server::buffers::ConnState;
+use super::phase::{Phase, Tick, Verdict};
+use crate::http::config::Limits;
 
-/// How often a worker sweeps.
-pub(in crate::http) const TICK: Duration = Duration::from_millis(250);
 /// How long a connection that was closed by us may take to read the last answer.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// Sweeps since the worker began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::http) struct Tick(pub(in crate::http) u32);
-
-impl Tick {
-    /// True once `limit` has passed since this tick; never early.
-    pub(in crate::http) fn is_over(self, limit: Duration, now: Tick) -> bool {
-        TICK.saturating_mul(now.0.saturating_sub(self.0)) > limit
-    }
-}
-
-/// What a connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Phase {
-    /// The head of a request is arriving (or, on a new connection, should).
-    Head,
-    /// A request is with the service, whose own waits are bounded.
-    Busy,
-    /// The service has answered; settled into `Idle` or `Head` after hyper was polled.
-    Answered,
-    /// Nothing is going on.
-    Idle,
-    /// An HTTP/2 connection waits for the client's settings.
-    Handshake,
-    /// TLS is being agreed on.
-    Tls,
-    /// Everything was said; the peer may read it.
-    Linger,
-}
-
-/// What is to become of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Verdict {
-    /// Tell the client that its request took too long, then close.
-    SlowHead,
-    /// Close after what has been said.
-    Close,
-    /// Drop at once.
-    Drop,
-    /// The server is shutting down: ask for nothing new, but take what is on its way.
-    WindDown,
-    /// The server is shutting down: finish what is in flight, take nothing new.
-    Drain,
-}
 
 /// A body that is being gathered.
 pub(in crate::http) struct Gathering {
@@ -156,6 +110,7 @@ fn judge(conn: &ConnState, limits: &Limits, now: Tick) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::server::phase::TICK;
 
     const LIMITS: Limits = Limits {
         header_timeout: Duration::from_secs(10),

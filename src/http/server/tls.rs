@@ -18,12 +18,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::worker::{Slot, Worker};
-use crate::http::api::response;
+use super::conn_state::ConnState;
+use super::connection::{BELOW_LEN_MAX, Connection};
+use super::context::{Slot, Worker};
+use super::phase::Phase;
+use crate::http::api::canned;
 use crate::http::callers::audit_trail;
-use crate::http::server::buffers::ConnState;
-use crate::http::server::connection::{BELOW_LEN_MAX, Connection};
-use crate::http::server::timeouts::Phase;
 use crate::tls::Peer;
 
 /// What a handshake begins with (RFC 8446, 5.1): no method of HTTP does.
@@ -90,7 +90,7 @@ pub(in crate::http) async fn serve(
         }
         Some(Ok(Opened::Plain(socket))) => {
             audit_trail::turned_away(&worker, &state, "plain_http");
-            Connection::farewell(socket, worker, slot, &response::SPEAKS_TLS).await;
+            Connection::farewell(socket, worker, slot, &canned::SPEAKS_TLS).await;
         }
         // The peer's text is in none of them.
         Some(Err(error)) => {

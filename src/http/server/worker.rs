@@ -1,10 +1,8 @@
 //! A worker: a thread with its own listener, runtime and connections.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
@@ -13,22 +11,14 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::connection::Connection;
+use super::context::{Common, Worker, date};
 use super::listen::{Accepted, Listener, Listeners};
+use super::phase::{TICK, Tick};
 use super::tls;
-use crate::engine::{Caller, Engine};
-use crate::http::api::response;
-use crate::http::callers::authentication::Door;
-use crate::http::callers::miss_limiter::Guard;
+use crate::http::api::canned;
 use crate::http::counters::Counters;
-use crate::http::server::buffers::ConnState;
-use crate::http::server::connection::Connection;
-use crate::http::server::memory_budget::Budget;
-use crate::http::server::timeouts::{TICK, Tick, Watched};
-use crate::http::{Config, Stop};
-use crate::model::time::UnixMillis;
 
-/// What a worker reads from a socket at once.
-const SCRATCH_LEN: usize = 16 * 1024;
 /// How long accepting rests after a failure, at first and at most.
 const ACCEPT_REST_MIN: Duration = Duration::from_millis(50);
 const ACCEPT_REST_MAX: Duration = Duration::from_secs(1);
@@ -37,128 +27,16 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// How long a drain waits for requests that are on their way, on connections that seem idle.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What all workers share.
-pub(in crate::http) struct Common {
-    pub(in crate::http) engine: Engine,
-    pub(in crate::http) config: Config,
-    pub(in crate::http) budget: Budget,
-    pub(in crate::http) guard: Guard,
-    /// Connections open at the moment.
-    pub(in crate::http) open: Arc<AtomicUsize>,
-}
-
-/// What the connections of one worker share.
-pub(in crate::http) struct Worker {
-    pub(in crate::http) engine: Engine,
-    pub(in crate::http) caller: Caller,
-    pub(in crate::http) config: Config,
-    pub(in crate::http) budget: Budget,
-    pub(in crate::http) counters: Arc<CachePadded<Counters>>,
-    pub(in crate::http) watched: Watched,
-    pub(in crate::http) door: Door,
-    pub(in crate::http) guard: Guard,
-    /// Where bytes arrive before they are given to their connection.
-    pub(in crate::http) scratch: RefCell<Box<[u8]>>,
-    /// The value of `Date`, exact to a [`TICK`].
-    pub(in crate::http) date: RefCell<String>,
-    open: Arc<AtomicUsize>,
-    tick: Cell<Tick>,
-    has_lane: Cell<bool>,
-    is_draining: Cell<bool>,
-    is_grace_over: Cell<bool>,
-}
-
-/// A connection's place: counted, and seen by the sweep, until dropped.
-pub(in crate::http) struct Slot {
-    worker: Rc<Worker>,
-    state: Rc<ConnState>,
-    key: usize,
-}
-
-impl Slot {
-    pub(in crate::http) fn state(&self) -> Rc<ConnState> {
-        self.state.clone()
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.worker.watched.conns.borrow_mut().remove(self.key);
-        self.worker.open.fetch_sub(1, Ordering::Relaxed);
-    }
+/// How far stopping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    No,
+    /// What is in flight is finished first.
+    Drained,
+    AtOnce,
 }
 
 impl Worker {
-    pub(in crate::http) fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Worker {
-        Worker {
-            engine: common.engine.clone(),
-            caller: common.engine.caller(),
-            config: common.config.clone(),
-            budget: common.budget.clone(),
-            guard: common.guard.clone(),
-            counters,
-            watched: Watched::default(),
-            door: Door::new(
-                &common.engine,
-                common.config.keys.as_ref(),
-                common.config.anonymous.as_ref(),
-            ),
-            scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
-            date: RefCell::new(date(common.engine.now())),
-            open: common.open.clone(),
-            tick: Cell::new(Tick(0)),
-            has_lane: Cell::new(true),
-            is_draining: Cell::new(false),
-            is_grace_over: Cell::new(false),
-        }
-    }
-
-    /// The time, exact to a [`TICK`].
-    pub(in crate::http) fn now(&self) -> Tick {
-        self.tick.get()
-    }
-
-    /// From now on the fast lane answers nothing.
-    pub(in crate::http) fn close_lane(&self) {
-        self.has_lane.set(false);
-    }
-
-    pub(in crate::http) fn has_lane(&self) -> bool {
-        self.has_lane.get()
-    }
-
-    /// The server is stopping: each connection gets a last answer.
-    pub(in crate::http) fn is_draining(&self) -> bool {
-        self.is_draining.get()
-    }
-
-    /// Connections that have ended no longer wait for their peer.
-    pub(in crate::http) fn is_grace_over(&self) -> bool {
-        self.is_grace_over.get()
-    }
-
-    /// Whether a `Host` is accepted on a connection; remembers it for the fast lane.
-    pub(in crate::http) fn accepts_host(&self, conn: &ConnState, host: &[u8]) -> bool {
-        let is_accepted = self.config.keys.is_some()
-            || conn.is_beyond_pages.get()
-            || self.config.web.accepts_host(host);
-        if is_accepted {
-            conn.host.borrow_mut().keep(host);
-        }
-        is_accepted
-    }
-
-    /// A place for one more connection; `None` where there are too many.
-    pub(in crate::http) fn slot(self: &Rc<Worker>) -> Option<Slot> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.config.max_connections {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        let state = Rc::new(ConnState::new(self.now()));
-        let key = self.watched.conns.borrow_mut().insert(state.clone());
-        Some(Slot { worker: self.clone(), state, key })
-    }
-
     async fn sweep(self: Rc<Worker>) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -221,7 +99,7 @@ impl Worker {
         let _ = accepted.try_read(&mut self.scratch.borrow_mut());
         let _ = match (accepted, &self.config.tls) {
             (Accepted::Tcp(..), Some(_)) => accepted.try_write(tls::NO_PLACE),
-            _ => accepted.try_write(&response::TOO_MANY_CONNECTIONS),
+            _ => accepted.try_write(&canned::TOO_MANY_CONNECTIONS),
         };
     }
 
@@ -255,12 +133,6 @@ impl Worker {
     }
 }
 
-/// A time as RFC 9110 has it in `Date`.
-fn date(now: UnixMillis) -> String {
-    let since_epoch = Duration::from_millis(now.0);
-    httpdate::fmt_http_date(std::time::UNIX_EPOCH + since_epoch)
-}
-
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
@@ -270,7 +142,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// The runtime or a listener cannot be set up.
-pub(in crate::http) fn run(
+pub(super) fn run(
     listeners: Listeners,
     common: &Common,
     counters: Arc<CachePadded<Counters>>,

@@ -1,0 +1,336 @@
+//! The admin listener at work: its connections, and how far the server is.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
+use tokio::time::{sleep, timeout};
+
+use super::answers::answer;
+use super::backup;
+use super::entrance::{Shown, audit, enter, from_a_page, page};
+use super::seats::{Doing, Seat, Seated, Seats, Watched};
+use super::view::{TEXT, UNIX_PEER, View, text};
+use crate::engine::Engine;
+use crate::http::api::problem::Problem;
+use crate::http::api::{canned, request_head};
+use crate::http::callers::browser::Web;
+use crate::http::config::Limits;
+use crate::http::server::gauges::Gauges;
+use crate::http::server::listen::{Accepted, Listener, Listeners};
+use crate::http::server::tls::{self, Opened};
+use crate::keys::Keys;
+use crate::model::scope::Scope;
+use crate::model::time::UnixMillis;
+use crate::tls::{Peer, Tls};
+
+/// How long a client that is turned away may take to say what it wanted.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How far the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Recovering,
+    Serving,
+    Over,
+}
+
+/// The admin listener, answering.
+pub struct Admin {
+    view: Arc<View>,
+    stage: watch::Sender<Stage>,
+    thread: std::thread::JoinHandle<io::Result<()>>,
+}
+
+impl Admin {
+    /// Starts to answer on `listeners`, and with 503 on `data` until [`Admin::serving`]. Where it
+    /// `is_guarded`, everything but health asks for a key with the scope of its own. `web` says which
+    /// pages in a browser may ask.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(
+        listeners: Listeners,
+        data: Listeners,
+        is_guarded: bool,
+        web: Web,
+        tls: Option<Tls>,
+        limits: Limits,
+    ) -> io::Result<Admin> {
+        let view = Arc::new(View { is_guarded, web, limits, ..View::default() });
+        let (stage, stages) = watch::channel(Stage::Recovering);
+        let shown = view.clone();
+        let thread = std::thread::Builder::new()
+            .name("jeton-admin".to_owned())
+            .spawn(move || run(listeners, data, &shown, stages, tls))?;
+        Ok(Admin { view, stage, thread })
+    }
+
+    /// Shows these settings, and when the server started, with the statistics.
+    pub fn configured(&self, config: BTreeMap<String, String>, started_at: UnixMillis) {
+        // Set once; a second call would change nothing.
+        let _ = self.view.config.set(config);
+        let _ = self.view.started_at.set(started_at);
+    }
+
+    /// Recovery is over: shows `engine`, and leaves the data listener to the workers.
+    pub fn serving(&self, engine: Engine, gauges: Gauges, keys: Option<Keys>) {
+        // Set once; a second call would change nothing.
+        let _ = self.view.engine.set(engine);
+        let _ = self.view.gauges.set(gauges);
+        if let Some(keys) = keys {
+            let _ = self.view.keys.set(keys);
+        }
+        let _ = self.stage.send(Stage::Serving);
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// It had failed.
+    pub fn stop(self) -> io::Result<()> {
+        // Nobody listening means that it has ended already.
+        let _ = self.stage.send(Stage::Over);
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the admin thread panicked")))
+    }
+}
+
+fn run(
+    listeners: Listeners,
+    data: Listeners,
+    view: &Arc<View>,
+    mut stages: watch::Receiver<Stage>,
+    tls: Option<Tls>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let shown = (view.clone(), tls.clone());
+        let (data, _) = data.into_tokio()?;
+        let (listeners, _file) = listeners.into_tokio()?;
+        let turning_away = accept_all(data, move |socket, _| turn_away(socket, tls.clone()));
+        let answering = accept_all(listeners, move |socket, seat| {
+            let (view, tls) = shown.clone();
+            serve(socket, seat, view, tls)
+        });
+        // An error means that nobody can tell us any more: then the server is over.
+        let _ = stages.wait_for(|stage| *stage != Stage::Recovering).await;
+        turning_away.iter().for_each(JoinHandle::abort);
+        let _ = stages.wait_for(|stage| *stage == Stage::Over).await;
+        answering.iter().for_each(JoinHandle::abort);
+        Ok(())
+    })
+}
+
+/// Accepts on all of `listeners`. They share the places.
+fn accept_all<F>(
+    listeners: Vec<Listener>,
+    handle: impl Fn(Accepted, Rc<Seat>) -> F + Clone + 'static,
+) -> Vec<JoinHandle<()>>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let seats = Rc::<Seats>::default();
+    let accept = |listener| spawn_local(accept(listener, seats.clone(), handle.clone()));
+    listeners.into_iter().map(accept).collect()
+}
+
+/// Accepts connections and spawns `handle` for each, a limited number at once.
+async fn accept<F>(
+    listener: Listener,
+    seats: Rc<Seats>,
+    handle: impl Fn(Accepted, Rc<Seat>) -> F + 'static,
+) where
+    F: Future<Output = ()> + 'static,
+{
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => {
+                match seats.take() {
+                    Some(seat) => take_on(handle(accepted, seat.clone()), seat),
+                    None => drop(accepted.try_write(&canned::TOO_MANY_CONNECTIONS)),
+                }
+                // Those that are there already ask before others may take their places.
+                yield_now().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection until it ends, or gives way to another.
+fn take_on(handled: impl Future<Output = ()> + 'static, seat: Rc<Seat>) {
+    spawn_local(async move {
+        tokio::select! {
+            () = handled => (),
+            () = seat.given_up() => tracing::debug!("an admin connection gives way to another"),
+        }
+    });
+}
+
+/// Reads what the client wanted, as far as it comes, and tells it to come again.
+async fn turn_away(accepted: Accepted, tls: Option<Tls>) {
+    let whole = async {
+        let mut answer: &[u8] = &canned::RECOVERING;
+        let mut socket: Box<dyn Stream> = match (accepted, tls) {
+            (Accepted::Unix(socket), _) => Box::new(socket),
+            (Accepted::Tcp(socket, _), None) => Box::new(socket),
+            (Accepted::Tcp(socket, _), Some(tls)) => {
+                match tls::open(socket, tls.data(), |socket| socket).await? {
+                    Opened::Tls(stream) => stream,
+                    Opened::Plain(socket) => {
+                        answer = &canned::SPEAKS_TLS;
+                        Box::new(socket)
+                    }
+                }
+            }
+        };
+        let mut head = Vec::new();
+        let mut buf = [0; 2048];
+        while head.len() < 16 * buf.len() && !head.ends_with(b"\r\n\r\n") {
+            match socket.read(&mut buf).await? {
+                0 => break,
+                len => head.extend_from_slice(&buf[..len]),
+            }
+        }
+        socket.write_all(answer).await?;
+        socket.shutdown().await
+    };
+    // Whatever goes wrong here is the client's: it is turned away all the same.
+    let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
+}
+
+/// What is read and written, encrypted or not: here one call more does not matter.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn serve(accepted: Accepted, seat: Rc<Seat>, view: Arc<View>, tls: Option<Tls>) {
+    let (socket, address) = match accepted {
+        Accepted::Tcp(socket, address) => (socket, address),
+        Accepted::Unix(socket) => return serve_stream(socket, seat, UNIX_PEER, None, view).await,
+    };
+    let Some(tls) = tls else {
+        return serve_stream(socket, seat, address, None, view).await;
+    };
+    let opening = tls::open(socket, tls.admin(), |socket| socket);
+    match timeout(view.limits.tls_handshake_timeout, opening).await {
+        Ok(Ok(Opened::Tls(stream))) => {
+            let peer = tls::peer_of(&stream);
+            serve_stream(stream, seat, address, peer, view).await;
+        }
+        Ok(Ok(Opened::Plain(socket))) => {
+            audit(&view, address, "connect", "plain_http", None, None);
+            speaks_tls(socket).await;
+        }
+        Ok(Err(error)) => {
+            if error.kind() == io::ErrorKind::InvalidData {
+                audit(&view, address, "connect", "tls_refused", None, None);
+            }
+            tracing::debug!(%error, "no TLS connection to the admin listener");
+        }
+        Err(_) => tracing::debug!("a TLS handshake was not finished in time"),
+    }
+}
+
+/// Tells a client that it should have spoken TLS.
+async fn speaks_tls(mut socket: TcpStream) {
+    let whole = async {
+        // What it has sent so far: a socket that is closed over unread bytes loses the answer.
+        let _ = socket.read(&mut [0; 2048]).await?;
+        socket.write_all(&canned::SPEAKS_TLS).await?;
+        socket.shutdown().await
+    };
+    let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
+}
+
+async fn serve_stream(
+    socket: impl Stream,
+    seat: Rc<Seat>,
+    address: SocketAddr,
+    peer: Option<Peer>,
+    view: Arc<View>,
+) {
+    let given_up = Arc::new(Notify::new());
+    let gone = given_up.clone();
+    let socket = Watched::new(socket, seat.clone(), view.limits);
+    let service = service_fn(move |request: Request<Incoming>| {
+        seat.enter(Doing::Answering);
+        let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let shown = Shown { key, peer: peer.as_ref(), address: Some(address) };
+        let (method, path) = (request.method(), request.uri().path());
+        let is_backup = method == Method::POST && path == backup::PATH;
+        let (response, origin) = match (page(&request, address, &view), is_backup) {
+            (Err(Problem { status, detail, .. }), _) => {
+                (Some(text(status, TEXT, format!("{detail}\n"))), None)
+            }
+            (Ok(Some(origin)), _) if request_head::is_preflight(method, request.headers()) => {
+                (Some(preflight(request.headers())), Some(origin))
+            }
+            (Ok(_), true) if request.headers().contains_key(ORIGIN) => {
+                (Some(from_a_page(address, &view)), None)
+            }
+            (Ok(_), true) => {
+                (enter(shown, &view, Scope::Backup).err().map(|refused| *refused), None)
+            }
+            (Ok(origin), false) => (Some(answer(method, path, shown, &view)), origin),
+        };
+        // Whose backup it is; they were let in just now, whatever the time.
+        let access = view.keys.get().and_then(|keys| {
+            let table = response.is_none().then(|| keys.table())?;
+            shown.access(&table, UnixMillis(0))
+        });
+        let (view, given_up, seat) = (view.clone(), gone.clone(), seat.clone());
+        async move {
+            let seated = |body| Seated::new(body, seat.clone());
+            if let Some(mut response) = response {
+                if let Some(origin) = origin {
+                    request_head::readable_by(origin, response.headers_mut());
+                }
+                return Ok::<_, Infallible>(response.map(|body| seated(Either::Left(body))));
+            }
+            seat.streams();
+            let response = backup::answer(view.engine.get().cloned(), given_up).await;
+            let status = response.status();
+            let outcome = backup::meaning(status);
+            audit(&view, address, "backup", outcome, Some(status), access);
+            Ok(response.map(seated))
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).max_buf_size(16 * 1024);
+    tokio::select! {
+        served = builder.serve_connection(TokioIo::new(socket), service) => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "an admin connection ended");
+            }
+        }
+        () = given_up.notified() => tracing::debug!("a client took nothing of its backup"),
+    }
+}
+
+/// The answer to the preflight of a page of an allowed origin, which may read what is here.
+fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::NO_CONTENT, TEXT, Bytes::new());
+    response.headers_mut().remove(CONTENT_TYPE);
+    request_head::grant("GET, HEAD", asked, response.headers_mut());
+    response
+}

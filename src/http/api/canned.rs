@@ -1,0 +1,100 @@
+//! Answers that are bytes from the begin: those of the hot path up to their length, and those that
+//! are given without a request that could be parsed, after which the connection ends.
+//!
+//! They have the headers of all answers of the data listener (see [`response`](super::response)).
+
+use std::sync::LazyLock;
+
+use http::StatusCode;
+
+use crate::http::api::problem::Problem;
+
+/// The head of a resolve's answer, up to its length.
+pub(in crate::http) const OK_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+    cache-control: no-store\r\nx-content-type-options: nosniff\r\ncontent-length: ";
+
+/// The head of the one answer to whatever is not there, up to its length.
+pub(in crate::http) const NOT_FOUND_HEAD: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
+    content-type: application/problem+json\r\ncache-control: no-store\r\n\
+    x-content-type-options: nosniff\r\ncontent-length: ";
+
+/// Sent as it stands to a client whose request's head took too long.
+pub(in crate::http) static SLOW_HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    canned(StatusCode::REQUEST_TIMEOUT, "", "the head of the request took too long")
+});
+
+/// Sent as it stands to a client that cannot be served at all.
+pub(in crate::http) static TOO_MANY_CONNECTIONS: LazyLock<Vec<u8>> =
+    LazyLock::new(|| canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, "too many connections"));
+
+/// Sent as it stands to a client whose request's head finds no room.
+pub(in crate::http) static NO_MEMORY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let detail = "too many long heads at once (--max-inflight)";
+    canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, detail)
+});
+
+/// Sent as it stands while the log is being read.
+pub(in crate::http) static RECOVERING: LazyLock<Vec<u8>> =
+    LazyLock::new(|| canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, "recovering"));
+
+/// Sent as it stands to a client that speaks plain HTTP where TLS is spoken.
+pub(in crate::http) static SPEAKS_TLS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    canned(StatusCode::BAD_REQUEST, "", "this port speaks TLS: the address begins with https://")
+});
+
+const RETRY: &str = "retry-after: 1\r\n";
+
+/// A whole answer as bytes, after which the connection ends: a problem document.
+fn canned(status: StatusCode, headers: &str, detail: &'static str) -> Vec<u8> {
+    let body = Problem::new(status, detail).to_json();
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\n\
+         connection: close\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}
+
+/// What hyper said by itself, as a problem document. Keeps its date.
+pub(in crate::http) fn replace_hypers_own(own: &[u8]) -> Vec<u8> {
+    let head = String::from_utf8_lossy(own);
+    let date = head
+        .lines()
+        .find(|line| line.starts_with("date:"))
+        .unwrap_or("date: Thu, 01 Jan 1970 00:00:00 GMT");
+    let code = head.get(9..12).and_then(|code| code.parse().ok());
+    let status = code.unwrap_or(StatusCode::BAD_REQUEST);
+    let detail = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of the request is too long",
+        StatusCode::URI_TOO_LONG => "the request target is too long",
+        _ => "not a valid HTTP/1.1 request",
+    };
+    canned(status, &format!("{date}\r\n"), detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canned_answers_are_whole() {
+        for (canned, status) in [
+            (&SLOW_HEAD, 408),
+            (&TOO_MANY_CONNECTIONS, 503),
+            (&NO_MEMORY, 503),
+            (&RECOVERING, 503),
+            (&SPEAKS_TLS, 400),
+        ] {
+            let text = std::str::from_utf8(canned.as_slice()).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains("cache-control: no-store"), "{head}");
+            assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["status"], status);
+        }
+    }
+}

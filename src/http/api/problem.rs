@@ -1,0 +1,170 @@
+//! Problem documents (RFC 9457): why a request gets no other answer.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// The one answer to whatever is not there (promise P10).
+pub(in crate::http) const NOT_FOUND: &[u8] =
+    br#"{"type":"about:blank","title":"Not Found","status":404,"detail":"nothing is here"}"#;
+
+/// The detail of that answer.
+pub(super) const NOTHING: &str = "nothing is here";
+
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+/// Why a request gets no other answer. Never holds a token, a payload or any other text of the
+/// request (promise P9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::http) struct Problem {
+    pub(in crate::http) status: StatusCode,
+    pub(in crate::http) detail: Cow<'static, str>,
+    /// The field of the body or the header that it is about.
+    pub(in crate::http) field: Option<Cow<'static, str>>,
+    /// For 405.
+    pub(super) allow: Option<&'static str>,
+    /// For 401 and 403 (RFC 6750, 3).
+    pub(super) challenge: Option<&'static str>,
+    /// For 429, in seconds.
+    pub(super) retry_after: Option<u64>,
+    /// What the client had still to send is not wanted: the connection ends after this answer.
+    pub(in crate::http) closes: bool,
+}
+
+impl Problem {
+    pub(in crate::http) fn new(
+        status: StatusCode,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Problem {
+        Problem {
+            status,
+            detail: detail.into(),
+            field: None,
+            allow: None,
+            challenge: None,
+            retry_after: None,
+            closes: false,
+        }
+    }
+
+    /// 400: the form of the request is wrong.
+    pub(in crate::http) fn malformed(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 422: the form is right, a value is out of its limits.
+    pub(in crate::http) fn out_of_limits(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    /// 413.
+    pub(in crate::http) fn too_large(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    /// 503 with `Retry-After`.
+    pub(in crate::http) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// 404: the same whatever it is that is not there.
+    pub(in crate::http) fn not_found() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, NOTHING)
+    }
+
+    /// 404: whatever the token, the path has no meaning here.
+    pub(in crate::http) fn no_such_path() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "no such path")
+    }
+
+    /// 405.
+    pub(in crate::http) fn method_not_allowed(allow: &'static str) -> Problem {
+        let mut problem =
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allow}"));
+        problem.allow = Some(allow);
+        problem
+    }
+
+    /// 401: there is no key.
+    pub(in crate::http) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Problem {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        Problem { challenge: Some("Bearer realm=\"jeton\""), ..problem }
+    }
+
+    /// 401: there is one that does not count, whatever the reason.
+    pub(in crate::http) fn wrong_key() -> Problem {
+        let problem = Problem::unauthorized("the key is not valid here");
+        Problem { challenge: Some("Bearer realm=\"jeton\", error=\"invalid_token\""), ..problem }
+    }
+
+    /// 403: the key may not do this.
+    pub(in crate::http) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Problem {
+        let problem = Problem::new(StatusCode::FORBIDDEN, detail);
+        let challenge = "Bearer realm=\"jeton\", error=\"insufficient_scope\"";
+        Problem { challenge: Some(challenge), ..problem }
+    }
+
+    /// Names the field it is about.
+    #[must_use]
+    pub(in crate::http) fn about(mut self, field: impl Into<Cow<'static, str>>) -> Problem {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Says when to come again, in whole seconds.
+    #[must_use]
+    pub(in crate::http) fn after(mut self, wait: Duration) -> Problem {
+        self.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        self
+    }
+
+    /// Ends the connection after the answer.
+    #[must_use]
+    pub(in crate::http) fn closing(mut self) -> Problem {
+        self.closes = true;
+        self
+    }
+
+    fn title(&self) -> &'static str {
+        match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+            StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
+            status => status.canonical_reason().unwrap_or("Error"),
+        }
+    }
+
+    /// The problem document.
+    pub(in crate::http) fn to_json(&self) -> Vec<u8> {
+        let document = Document {
+            r#type: "about:blank",
+            title: self.title(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            field: self.field.as_deref(),
+        };
+        // Strings and a number always serialize.
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p10_the_fixed_404_is_the_document_it_claims_to_be() {
+        let fixed: serde_json::Value = serde_json::from_slice(NOT_FOUND).unwrap();
+        let made: serde_json::Value =
+            serde_json::from_slice(&Problem::not_found().to_json()).unwrap();
+        assert_eq!(fixed, made);
+    }
+}

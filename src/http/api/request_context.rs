@@ -1,0 +1,44 @@
+//! What an operation knows of its request beside what it asks for.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use http::HeaderMap;
+
+use crate::http::api::problem::Problem;
+use crate::http::callers::audit_trail::Trail;
+use crate::http::callers::authentication::{demand, scope_of};
+use crate::http::counters::Operation;
+use crate::http::server::conn_state::ConnState;
+use crate::http::server::context::Worker;
+use crate::http::server::memory_budget::Holder;
+use crate::keys::Access;
+
+/// Who asks, from where, over which connection, and what is audited of it.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct RequestContext<'a> {
+    pub(in crate::http) access: &'a Access,
+    pub(in crate::http) peer: IpAddr,
+    pub(in crate::http) trail: &'a Trail,
+    pub(in crate::http) conn: &'a Rc<ConnState>,
+    /// Who holds the memory that the request takes.
+    pub(in crate::http) holder: &'a Holder,
+}
+
+impl RequestContext<'_> {
+    /// Admits the request again once its body is there: it may have taken as long as the time limit
+    /// of a body, and a key that was revoked or has expired meanwhile opens nothing any more.
+    pub(super) fn admit_again(
+        self,
+        worker: &Worker,
+        headers: &HeaderMap,
+        operation: Operation,
+    ) -> Result<(), Problem> {
+        let now = worker.engine.now();
+        let access = worker.door.admit_request(&self.conn.shown, headers, now)?;
+        if access.key != self.access.key {
+            return Err(Problem::wrong_key());
+        }
+        scope_of(operation).map_or(Ok(()), |scope| demand(&access, scope))
+    }
+}

@@ -1,0 +1,189 @@
+//! How requests are served, within which limits.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use crate::audit::Audit;
+use crate::http::callers::authentication::Anonymous;
+use crate::http::callers::browser::Web;
+use crate::http::callers::miss_limiter::MissLimits;
+use crate::http::callers::quotas::Quotas;
+use crate::http::server::memory_budget::Budget;
+use crate::keys::Keys;
+use crate::model::entry::PAYLOAD_LEN_MAX;
+use crate::tls::Tls;
+
+/// The most tokens that `--max-batch` can allow.
+const BATCH_MAX: usize = 100_000;
+/// The longest body of any request, in bytes.
+const BODY_LEN_MAX: usize = 16 << 20;
+/// What an issue may have beside its payload, in bytes.
+const ISSUE_BESIDE_LEN: usize = 4 << 10;
+/// What a token of a list may take at most: a reference with every character escaped.
+const LISTED_LEN_MAX: usize = 1 << 10;
+/// What a token takes at most in the answer to a batch of issues, or why it was not issued.
+const ISSUED_LEN_MAX: usize = 512;
+/// The longest answer to a batch, in bytes.
+pub(in crate::http) const ANSWER_LEN_MAX: usize = 16 << 20;
+
+/// Time limits of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of a request to the end of its head.
+    pub header_timeout: Duration,
+    /// For the whole body of a request.
+    pub body_timeout: Duration,
+    /// For a connection on which nothing happens.
+    pub idle_timeout: Duration,
+    /// For a peer that takes nothing of what is sent to it.
+    pub write_timeout: Duration,
+    /// From the begin of a connection to the end of its TLS handshake.
+    pub tls_handshake_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(10),
+            tls_handshake_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How requests are served.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads, each with a listener of its own.
+    pub workers: usize,
+    /// The life of a token that is issued without one.
+    pub default_ttl: Duration,
+    /// The longest life that a token can be issued for.
+    pub max_ttl: Duration,
+    /// The longest payload, in bytes.
+    pub max_payload: usize,
+    /// The most tokens in a batch.
+    pub max_batch: usize,
+    /// The most connections, over all workers.
+    pub max_connections: usize,
+    /// Bytes of bodies and answers held for clients, over all workers.
+    pub max_inflight: usize,
+    /// Time limits.
+    pub limits: Limits,
+    /// How long requests in flight may take when the server is stopped.
+    pub drain_timeout: Duration,
+    /// Who may do what; `None`: everybody everything.
+    pub keys: Option<Keys>,
+    /// Where it is told who did what.
+    pub audit: Option<Audit>,
+    /// What may be done without a key where there are keys.
+    pub anonymous: Option<Anonymous>,
+    /// Which pages in a browser may ask.
+    pub web: Web,
+    /// How many misses are allowed.
+    pub miss_limits: MissLimits,
+    /// What namespaces may use.
+    pub quotas: Quotas,
+    /// What connections begin with; `None`: plain TCP.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            default_ttl: Duration::from_secs(15 * 60),
+            max_ttl: Duration::from_secs(30 * 24 * 3600),
+            max_payload: 64 << 10,
+            max_batch: 1000,
+            max_connections: 10_000,
+            max_inflight: 256 << 20,
+            limits: Limits::default(),
+            drain_timeout: Duration::from_secs(10),
+            keys: None,
+            audit: None,
+            anonymous: None,
+            web: Web::default(),
+            miss_limits: MissLimits::default(),
+            quotas: Quotas::default(),
+            tls: None,
+        }
+    }
+}
+
+impl Config {
+    /// Adds what is wrong with this configuration to `mistakes`, each with its flag.
+    pub fn validate(&self, mistakes: &mut Vec<String>) {
+        let mut range = |flag: &str, value: usize, min: usize, max: usize| {
+            if !(min..=max).contains(&value) {
+                mistakes.push(format!("{flag} must be {min} to {max}, not {value}"));
+            }
+        };
+        range("--workers", self.workers, 1, 1024);
+        range("--max-payload", self.max_payload, 1, PAYLOAD_LEN_MAX);
+        range("--max-batch", self.max_batch, 1, BATCH_MAX);
+        range("--max-connections", self.max_connections, 1, 1_000_000);
+        range("--max-inflight", self.max_inflight, BODY_LEN_MAX, 1 << 40);
+        let inflight_min = Budget::limit_min(self.exchange_len_max());
+        let are_limits_right = (1..=BATCH_MAX).contains(&self.max_batch)
+            && (1..=PAYLOAD_LEN_MAX).contains(&self.max_payload);
+        // Of limits that are out of range nothing follows.
+        if are_limits_right && (BODY_LEN_MAX..inflight_min).contains(&self.max_inflight) {
+            // Rounded up, so that what is named is enough.
+            let min = inflight_min.div_ceil(1 << 20);
+            let largest = ByteSize(self.exchange_len_max() as u64).display().iec();
+            mistakes.push(format!(
+                "--max-inflight must be at least {min}MiB with this --max-batch and --max-payload: \
+                 a request and its answer may take {largest}, and a client's share is a quarter"
+            ));
+        }
+        if self.default_ttl < Duration::from_millis(1) || self.default_ttl > self.max_ttl {
+            let max = humantime::format_duration(self.max_ttl);
+            mistakes.push(format!("--default-ttl must be 1ms to --max-ttl, which is {max}"));
+        }
+        let limits = &self.limits;
+        for (flag, limit) in [
+            ("--header-timeout", limits.header_timeout),
+            ("--body-timeout", limits.body_timeout),
+            ("--idle-timeout", limits.idle_timeout),
+            ("--write-timeout", limits.write_timeout),
+            ("--tls-handshake-timeout", limits.tls_handshake_timeout),
+        ] {
+            if limit < Duration::from_millis(250) || limit > Duration::from_secs(3600) {
+                mistakes.push(format!("{flag} must be 250ms to 1h"));
+            }
+        }
+    }
+
+    pub(in crate::http) fn issue_body_len_max(&self) -> usize {
+        self.max_payload.saturating_add(ISSUE_BESIDE_LEN)
+    }
+
+    pub(in crate::http) fn issue_batch_body_len_max(&self) -> usize {
+        (self.issue_body_len_max().saturating_mul(self.max_batch)).min(BODY_LEN_MAX)
+    }
+
+    /// What the largest request takes together with its answer.
+    fn exchange_len_max(&self) -> usize {
+        let issued = ISSUED_LEN_MAX.saturating_mul(self.max_batch);
+        let answer_len_max = self.max_payload.saturating_add(1).max(ISSUED_LEN_MAX);
+        let payloads = self.max_batch.saturating_mul(answer_len_max);
+        let listed = self.list_body_len_max().saturating_add(payloads.min(ANSWER_LEN_MAX));
+        listed.max(self.issue_batch_body_len_max().saturating_add(issued))
+    }
+
+    /// The memory for clients, of which nothing is taken.
+    pub(in crate::http) fn budget(&self) -> Budget {
+        Budget::new(self.max_inflight, self.exchange_len_max(), self.keys.is_some())
+    }
+
+    pub(in crate::http) fn list_body_len_max(&self) -> usize {
+        LISTED_LEN_MAX
+            .saturating_mul(self.max_batch)
+            .saturating_add(ISSUE_BESIDE_LEN)
+            .min(BODY_LEN_MAX)
+    }
+}

@@ -1,0 +1,154 @@
+//! What the connections of a worker share, and a connection's place among them.
+//!
+//! The loops of a worker, which accept and end connections, are in [`worker`](super::worker).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam::utils::CachePadded;
+
+use super::conn_state::ConnState;
+use super::memory_budget::Budget;
+use super::phase::Tick;
+use super::timeouts::Watched;
+use crate::engine::{Caller, Engine};
+use crate::http::callers::authentication::Door;
+use crate::http::callers::miss_limiter::Guard;
+use crate::http::config::Config;
+use crate::http::counters::Counters;
+use crate::model::time::UnixMillis;
+
+/// What a worker reads from a socket at once.
+const SCRATCH_LEN: usize = 16 * 1024;
+
+/// What all workers share.
+pub(in crate::http) struct Common {
+    pub(in crate::http) engine: Engine,
+    pub(in crate::http) config: Config,
+    pub(in crate::http) budget: Budget,
+    pub(in crate::http) guard: Guard,
+    /// Connections open at the moment.
+    pub(in crate::http) open: Arc<AtomicUsize>,
+}
+
+/// What the connections of one worker share.
+pub(in crate::http) struct Worker {
+    pub(in crate::http) engine: Engine,
+    pub(in crate::http) caller: Caller,
+    pub(in crate::http) config: Config,
+    pub(in crate::http) budget: Budget,
+    pub(in crate::http) counters: Arc<CachePadded<Counters>>,
+    pub(in crate::http) watched: Watched,
+    pub(in crate::http) door: Door,
+    pub(in crate::http) guard: Guard,
+    /// Where bytes arrive before they are given to their connection.
+    pub(in crate::http) scratch: RefCell<Box<[u8]>>,
+    /// The value of `Date`, exact to a [`TICK`](super::phase::TICK).
+    pub(in crate::http) date: RefCell<String>,
+    pub(super) open: Arc<AtomicUsize>,
+    pub(super) tick: Cell<Tick>,
+    has_lane: Cell<bool>,
+    pub(super) is_draining: Cell<bool>,
+    pub(super) is_grace_over: Cell<bool>,
+}
+
+/// A connection's place: counted, and seen by the sweep, until dropped.
+pub(in crate::http) struct Slot {
+    worker: Rc<Worker>,
+    pub(super) state: Rc<ConnState>,
+    key: usize,
+}
+
+impl Slot {
+    pub(in crate::http) fn state(&self) -> Rc<ConnState> {
+        self.state.clone()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.worker.watched.conns.borrow_mut().remove(self.key);
+        self.worker.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    pub(in crate::http) fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Worker {
+        Worker {
+            engine: common.engine.clone(),
+            caller: common.engine.caller(),
+            config: common.config.clone(),
+            budget: common.budget.clone(),
+            guard: common.guard.clone(),
+            counters,
+            watched: Watched::default(),
+            door: Door::new(
+                &common.engine,
+                common.config.keys.as_ref(),
+                common.config.anonymous.as_ref(),
+            ),
+            scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
+            date: RefCell::new(date(common.engine.now())),
+            open: common.open.clone(),
+            tick: Cell::new(Tick(0)),
+            has_lane: Cell::new(true),
+            is_draining: Cell::new(false),
+            is_grace_over: Cell::new(false),
+        }
+    }
+
+    /// The time, exact to a [`TICK`](super::phase::TICK).
+    pub(in crate::http) fn now(&self) -> Tick {
+        self.tick.get()
+    }
+
+    /// From now on the fast lane answers nothing.
+    pub(in crate::http) fn close_lane(&self) {
+        self.has_lane.set(false);
+    }
+
+    pub(in crate::http) fn has_lane(&self) -> bool {
+        self.has_lane.get()
+    }
+
+    /// The server is stopping: each connection gets a last answer.
+    pub(in crate::http) fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
+    /// Connections that have ended no longer wait for their peer.
+    pub(in crate::http) fn is_grace_over(&self) -> bool {
+        self.is_grace_over.get()
+    }
+
+    /// Whether a `Host` is accepted on a connection; remembers it for the fast lane.
+    pub(in crate::http) fn accepts_host(&self, conn: &ConnState, host: &[u8]) -> bool {
+        let is_accepted = self.config.keys.is_some()
+            || conn.is_beyond_pages.get()
+            || self.config.web.accepts_host(host);
+        if is_accepted {
+            conn.host.borrow_mut().keep(host);
+        }
+        is_accepted
+    }
+
+    /// A place for one more connection; `None` where there are too many.
+    pub(in crate::http) fn slot(self: &Rc<Worker>) -> Option<Slot> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.config.max_connections {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let state = Rc::new(ConnState::new(self.now()));
+        let key = self.watched.conns.borrow_mut().insert(state.clone());
+        Some(Slot { worker: self.clone(), state, key })
+    }
+}
+
+/// A time as RFC 9110 has it in `Date`.
+pub(super) fn date(now: UnixMillis) -> String {
+    let since_epoch = Duration::from_millis(now.0);
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + since_epoch)
+}

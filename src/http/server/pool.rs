@@ -1,0 +1,125 @@
+//! The workers together: started, and stopped.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam::utils::CachePadded;
+use tokio::sync::watch;
+
+use super::context::Common;
+use super::gauges::Gauges;
+use super::listen::{ListenAddress, Listeners};
+use super::worker::{self, Stop};
+use crate::engine::Engine;
+use crate::http::callers::miss_limiter::Guard;
+use crate::http::config::Config;
+use crate::http::counters::Counters;
+
+/// Ends the drain of a server that is being stopped.
+pub struct EndDrain(watch::Sender<Stop>);
+
+impl EndDrain {
+    /// Requests in flight are no longer waited for. Does nothing once the workers have ended.
+    pub fn end(&self) {
+        self.0.send_replace(Stop::AtOnce);
+    }
+}
+
+/// The workers, serving.
+pub struct Server {
+    stop: watch::Sender<Stop>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    gauges: Gauges,
+    address: ListenAddress,
+}
+
+impl Server {
+    /// Starts a worker for each of `listeners` (see [`bind`](super::listen::bind)).
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn start(
+        engine: &Engine,
+        config: &Config,
+        listeners: Vec<Listeners>,
+    ) -> io::Result<Server> {
+        let address = match listeners.first() {
+            Some(first) => first.address().clone(),
+            None => return Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let (stop, stopped) = watch::channel(Stop::No);
+        let mut server = Server {
+            stop,
+            threads: Vec::with_capacity(listeners.len()),
+            gauges: Gauges {
+                counters: Vec::new(),
+                open: Arc::default(),
+                budget: config.budget(),
+                guard: Guard::new(config.miss_limits),
+                quotas: config.quotas.clone(),
+                audit: config.audit.clone(),
+            },
+            address,
+        };
+        for (number, listeners) in listeners.into_iter().enumerate() {
+            let counters = Arc::<CachePadded<Counters>>::default();
+            server.gauges.counters.push(counters.clone());
+            let common = Common {
+                engine: engine.clone(),
+                config: config.clone(),
+                budget: server.gauges.budget.clone(),
+                guard: server.gauges.guard.clone(),
+                open: server.gauges.open.clone(),
+            };
+            let stopped = stopped.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("jeton-worker-{number}"))
+                .spawn(move || worker::run(listeners, &common, counters, stopped))?;
+            server.threads.push(thread);
+        }
+        Ok(server)
+    }
+
+    /// Where the workers listen.
+    #[must_use]
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
+    }
+
+    /// What can be asked of them while they serve.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        self.gauges.clone()
+    }
+
+    /// Ends the drain of [`Server::stop`] from another thread.
+    #[must_use]
+    pub fn end_drain(&self) -> EndDrain {
+        EndDrain(self.stop.clone())
+    }
+
+    /// Takes requests for at most one more second, finishes what is in flight (for at most
+    /// [`Config::drain_timeout`], or until [`EndDrain::end`]), and returns when all workers have
+    /// ended.
+    ///
+    /// # Errors
+    /// A worker had failed.
+    pub fn stop(self) -> io::Result<()> {
+        // One that was ended before it began stays so.
+        self.stop.send_if_modified(|stop| {
+            let begins = *stop == Stop::No;
+            if begins {
+                *stop = Stop::Drained;
+            }
+            begins
+        });
+        let mut result = Ok(());
+        for thread in self.threads {
+            let ended = thread.join();
+            result =
+                result.and(ended.unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))));
+        }
+        result
+    }
+}
