@@ -23,10 +23,10 @@ mod reader;
 mod tests;
 
 use crate::http::callers::browser::Web;
-use crate::http::callers::miss_limiter::MissLimits;
-use crate::http::callers::quotas::NamespaceLimits;
 use crate::http::server::listen::ListenAddress;
 use crate::permissions::Strictness;
+use crate::service::miss_limiter::MissLimits;
+use crate::service::quotas::NamespaceLimits;
 use crate::tls::TlsFiles;
 use crate::{engine, http, wal};
 

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!            workers (one a core: own listener with SO_REUSEPORT, own current-thread runtime)
-//!  socket → pipe → fast lane ┬ resolve → Engine::resolve → Store                → answer
+//!  socket → pipe → hot path ┬ resolve → Engine::resolve → Store                → answer
 //!                → hyper     └ issue, consume, revoke, extend → queue → committer → answer
 //!
 //!  committer: take all that is queued → encode one frame → write + fdatasync → apply in order
@@ -39,13 +39,14 @@
 //! | [`timer_wheel`] | the timing wheel that frees memory on time and never decides |
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
 //! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
+//! | [`service`] | what any wire may ask, and who may: keys, the limit of misses, quotas, refusals |
 //! | [`http`] | workers, connections, routes, one file an operation, the admin listener |
 //! | [`config`], [`cli`] | flags, environment, file, all mistakes at once; the commands |
 //!
 //! # How one resolve travels
 //!
 //! A worker's socket becomes readable; its pipe takes the bytes. A canonical `GET
-//! /v1/tokens/{token}` is answered in the fast lane, anything else goes through hyper; both call
+//! /v1/tokens/{token}` is answered in the hot path, anything else goes through hyper; both call
 //! [`engine::Engine::resolve`] with the token's digest and the time. The store finds the entry,
 //! compares one word (deadline and flags) with now, and lends the payload, which is copied into
 //! the connection's output buffer. Nothing on the way waits, locks or sends.
@@ -126,6 +127,7 @@ pub mod http;
 pub mod keys;
 pub mod model;
 pub mod permissions;
+pub mod service;
 pub mod store;
 mod sync;
 pub mod timer_wheel;

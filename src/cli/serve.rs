@@ -23,11 +23,11 @@ use crate::config::ServeConfig;
 use crate::config::merge::{Given, Settings};
 use crate::engine::{CloseError, Engine, OpenError, Progress, SecretError};
 use crate::http::admin::Admin;
-use crate::http::callers::quotas::Quotas;
 use crate::http::server::listen;
 use crate::http::server::listen::{ListenAddress, Listeners};
 use crate::http::{self, Server};
 use crate::keys::{self, Keys, KeysError};
+use crate::service::quotas::Quotas;
 use crate::tls::TlsError;
 use crate::wal::DiskError;
 

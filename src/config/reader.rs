@@ -12,12 +12,12 @@ use tracing_subscriber::filter::{Directive, LevelFilter};
 use super::LogFormat;
 use crate::engine::SyncMode;
 use crate::http::api::json::{Written, duration};
-use crate::http::callers::authentication::Anonymous;
-use crate::http::callers::quotas::NamespaceLimits;
 use crate::http::server::listen::ListenAddress;
 use crate::model::rate_limit::RATE_MAX;
 use crate::model::scope::{Scope, Scopes};
 use crate::permissions::Strictness;
+use crate::service::authentication::Anonymous;
+use crate::service::quotas::NamespaceLimits;
 use crate::tls::TlsFiles;
 
 /// Libraries that log what clients sent.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::audit::Audit;
-use crate::http::callers::authentication::Anonymous;
 use crate::http::callers::browser::Web;
-use crate::http::callers::miss_limiter::MissLimits;
-use crate::http::callers::quotas::Quotas;
 use crate::http::server::memory_budget::Budget;
 use crate::keys::Keys;
 use crate::model::entry::PAYLOAD_LEN_MAX;
+use crate::service::authentication::Anonymous;
+use crate::service::miss_limiter::MissLimits;
+use crate::service::quotas::Quotas;
 use crate::tls::Tls;
 
 /// The most tokens that `--max-batch` can allow.

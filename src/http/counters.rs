@@ -5,53 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 
-/// What a request asked for, as metrics and logs name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// `POST /v1/tokens`
-    Issue,
-    /// `POST /v1/tokens/batch`
-    IssueBatch,
-    /// `GET /v1/tokens/{token}`
-    Resolve,
-    /// `POST /v1/resolve`
-    ResolveBatch,
-    /// `POST /v1/tokens/{token}/consume`
-    Consume,
-    /// `POST /v1/consume`
-    ConsumeBatch,
-    /// `PATCH /v1/tokens/{token}`
-    Extend,
-    /// `POST /v1/extend`
-    ExtendBatch,
-    /// `DELETE /v1/tokens/{token}`
-    Revoke,
-    /// `POST /v1/revoke`
-    RevokeBatch,
-    /// `GET /v1/tokens/{token}/status`
-    Status,
-    /// `POST /v1/status`
-    StatusBatch,
-    /// None of these.
-    Unknown,
-}
-
-/// All operations, in the order of their numbers.
-pub const OPERATIONS: [(Operation, &str); 13] = [
-    (Operation::Issue, "issue"),
-    (Operation::IssueBatch, "issue_batch"),
-    (Operation::Resolve, "resolve"),
-    (Operation::ResolveBatch, "resolve_batch"),
-    (Operation::Consume, "consume"),
-    (Operation::ConsumeBatch, "consume_batch"),
-    (Operation::Extend, "extend"),
-    (Operation::ExtendBatch, "extend_batch"),
-    (Operation::Revoke, "revoke"),
-    (Operation::RevokeBatch, "revoke_batch"),
-    (Operation::Status, "status"),
-    (Operation::StatusBatch, "status_batch"),
-    (Operation::Unknown, "unknown"),
-];
+use crate::service::operation::{OPERATIONS, Operation};
 
 /// The classes of status codes that an answer can have.
 pub const CLASSES: [&str; 3] = ["2xx", "4xx", "5xx"];
@@ -148,13 +102,6 @@ fn add(counter: &AtomicU64, n: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn operations_are_listed_in_the_order_of_their_numbers() {
-        for (number, (operation, _)) in OPERATIONS.iter().enumerate() {
-            assert_eq!(*operation as usize, number);
-        }
-    }
 
     #[test]
     fn counters_of_several_workers_add_up() {

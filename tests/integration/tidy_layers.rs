@@ -1,6 +1,7 @@
 //! The import direction: a file names only modules of its own layer and of those below it.
 //!
-//! jeton: sync ← model ← clock ← store, timer_wheel, wal ← engine ← http ← config, cli, main
+//! jeton: sync ← model ← clock ← store, timer_wheel, wal ← engine ← service ← http
+//! ← config, cli, main
 //!
 //! loadtest: failure, console, quantity, stats, secret, tls ← workload ← protocol, traffic, report::model
 //! ← target ← drive ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main, pages
@@ -26,6 +27,7 @@ const CRATES: [Layered; 2] = [
             &["clock"],
             &["store", "timer_wheel", "wal", "keys", "tls", "audit"],
             &["engine"],
+            &["service"],
             &["http"],
             &["config", "cli", "main"],
         ],

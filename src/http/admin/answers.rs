@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::entrance::{Shown, Viewer, enter, is_open};
+use super::entrance::{Credentials, Viewer, enter, is_open};
 use super::view::{TEXT, View, text};
 use crate::build_info;
 use crate::engine::{Engine, Stats};
@@ -25,7 +25,7 @@ const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; char
 pub(super) fn answer(
     method: &Method,
     path: &str,
-    shown: Shown<'_>,
+    shown: Credentials<'_>,
     view: &View,
 ) -> Response<Full<Bytes>> {
     let scope = match path {
@@ -164,7 +164,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     async fn get(view: &View, path: &str) -> (u16, String) {
-        let response = answer(&Method::GET, path, Shown::default(), view);
+        let response = answer(&Method::GET, path, Credentials::default(), view);
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -240,7 +240,7 @@ mod tests {
     async fn other_paths_and_methods_are_refused() {
         let view = View::default();
         assert_eq!(get(&view, "/v1/tokens").await.0, 404);
-        let response = answer(&Method::POST, "/healthz", Shown::default(), &view);
+        let response = answer(&Method::POST, "/healthz", Credentials::default(), &view);
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
     }

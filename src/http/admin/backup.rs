@@ -31,19 +31,19 @@ pub(in crate::http) const PATH: &str = "/v1/backup";
 const KIND: HeaderValue = HeaderValue::from_static("application/vnd.jeton.backup");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// Pieces that wait for the socket.
+/// BackupBody that wait for the socket.
 const PIECES_AHEAD: usize = 1;
 
 /// An answer of the admin listener.
-pub(in crate::http) type AdminBody = Either<Full<Bytes>, Pieces>;
+pub(in crate::http) type AdminBody = Either<Full<Bytes>, BackupBody>;
 
 /// The body, piece by piece as it is read.
-pub(in crate::http) struct Pieces {
+pub(in crate::http) struct BackupBody {
     pieces: Receiver<Result<Bytes, BackupError>>,
     left: u64,
 }
 
-impl Body for Pieces {
+impl Body for BackupBody {
     type Data = Bytes;
     type Error = BackupError;
 
@@ -124,7 +124,7 @@ fn stream(backup: Backup, given_up: Arc<Notify>) -> Response<AdminBody> {
     let left = head.len() as u64 + backup.bytes();
     let (sender, pieces) = channel(PIECES_AHEAD);
     tokio::spawn(feed(backup, head.into(), sender, given_up));
-    let mut response = Response::new(Either::Right(Pieces { pieces, left }));
+    let mut response = Response::new(Either::Right(BackupBody { pieces, left }));
     response.headers_mut().insert(CONTENT_TYPE, KIND);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);

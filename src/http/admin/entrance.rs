@@ -12,9 +12,9 @@ use http_body_util::Full;
 use super::view::{TEXT, UNIX_PEER, View, text};
 use crate::audit::{self, Permit};
 use crate::engine::Engine;
+use crate::http::api::authorization::bearer;
 use crate::http::api::problem::Problem;
 use crate::http::api::request_head;
-use crate::http::callers::authentication::bearer;
 use crate::http::callers::browser::{Refused, Sender, is_navigation};
 use crate::keys::{Access, Table};
 use crate::model::scope::{Scope, Scopes};
@@ -69,7 +69,7 @@ pub(super) fn from_a_page(address: SocketAddr, view: &View) -> Response<Full<Byt
 
 /// What says who is asking.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Shown<'a> {
+pub(super) struct Credentials<'a> {
     /// The value of `Authorization`.
     pub(super) key: Option<&'a [u8]>,
     /// Whose certificate was verified.
@@ -78,7 +78,7 @@ pub(super) struct Shown<'a> {
     pub(super) address: Option<SocketAddr>,
 }
 
-impl Shown<'_> {
+impl Credentials<'_> {
     /// What that is worth at `now`. A key that is shown is the one that counts.
     pub(super) fn access(&self, table: &Table, now: UnixMillis) -> Option<Arc<Access>> {
         if let Some(header) = self.key {
@@ -94,7 +94,7 @@ pub(super) type Viewer = Option<Arc<Access>>;
 
 /// The key of who asks, or the refusal where it lacks `scope`.
 pub(super) fn enter(
-    shown: Shown<'_>,
+    shown: Credentials<'_>,
     view: &View,
     scope: Scope,
 ) -> Result<Viewer, Box<Response<Full<Bytes>>>> {

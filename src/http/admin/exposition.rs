@@ -15,10 +15,11 @@ use super::namespaces::Told;
 use crate::audit;
 use crate::build_info;
 use crate::engine::Stats;
-use crate::http::counters::{CLASSES, OPERATIONS, Totals};
+use crate::http::counters::{CLASSES, Totals};
 use crate::http::server::gauges::Gauges;
 use crate::model::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
 use crate::model::time::UnixMillis;
+use crate::service::operation::OPERATIONS;
 use crate::warning::Warning;
 
 /// One reading of everything.

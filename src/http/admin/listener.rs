@@ -25,8 +25,8 @@ use tokio::time::{sleep, timeout};
 
 use super::answers::answer;
 use super::backup;
-use super::entrance::{Shown, audit, enter, from_a_page, page};
-use super::seats::{Doing, Seat, Seated, Seats, Watched};
+use super::entrance::{Credentials, audit, enter, from_a_page, page};
+use super::seats::{Doing, Seat, SeatStream, Seated, Seats};
 use super::view::{TEXT, UNIX_PEER, View, text};
 use crate::engine::Engine;
 use crate::http::api::problem::Problem;
@@ -271,11 +271,11 @@ async fn serve_stream(
 ) {
     let given_up = Arc::new(Notify::new());
     let gone = given_up.clone();
-    let socket = Watched::new(socket, seat.clone(), view.limits);
+    let socket = SeatStream::new(socket, seat.clone(), view.limits);
     let service = service_fn(move |request: Request<Incoming>| {
         seat.enter(Doing::Answering);
         let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let shown = Shown { key, peer: peer.as_ref(), address: Some(address) };
+        let shown = Credentials { key, peer: peer.as_ref(), address: Some(address) };
         let (method, path) = (request.method(), request.uri().path());
         let is_backup = method == Method::POST && path == backup::PATH;
         let (response, origin) = match (page(&request, address, &view), is_backup) {

@@ -168,7 +168,7 @@ fn poll_timer(
 }
 
 /// A connection with its time limits.
-pub(super) struct Watched<S> {
+pub(super) struct SeatStream<S> {
     stream: S,
     seat: Rc<Seat>,
     limits: Limits,
@@ -176,10 +176,10 @@ pub(super) struct Watched<S> {
     writing: Timer,
 }
 
-impl<S> Watched<S> {
-    pub(super) fn new(stream: S, seat: Rc<Seat>, limits: Limits) -> Watched<S> {
+impl<S> SeatStream<S> {
+    pub(super) fn new(stream: S, seat: Rc<Seat>, limits: Limits) -> SeatStream<S> {
         seat.enter(Doing::Idle);
-        Watched { stream, seat, limits, reading: None, writing: None }
+        SeatStream { stream, seat, limits, reading: None, writing: None }
     }
 
     /// What came of sending: notes whether the peer takes anything, and for how long it has not.
@@ -195,7 +195,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for SeatStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -222,7 +222,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SeatStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -67,7 +67,7 @@ impl Gathered {
 /// Gathers a body of `kind`.
 pub(in crate::http) async fn gather(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: &mut HeaderMap,
     body: &mut Incoming,
     kind: BodyKind,
@@ -92,8 +92,8 @@ pub(in crate::http) async fn gather(
         return Err(too_long(len_max));
     }
     let mut gather = Gather::new(worker, body, len_max);
-    gather.waiting = Some(Waiting { asker, headers });
-    let gathered = gather.run(typed, asker.holder).await?;
+    gather.waiting = Some(Waiting { request, headers });
+    let gathered = gather.run(typed, request.holder).await?;
     if gathered.bytes.is_empty() && matches!(kind, BodyKind::Json(_)) {
         return Err(Problem::malformed("the request needs a JSON body"));
     }
@@ -335,7 +335,7 @@ fn grow(charge: &mut Charge, len: usize) -> Result<(), Problem> {
 
 /// A request that is about to wait for its body: who asks, and what its head says.
 struct Waiting<'w> {
-    asker: RequestContext<'w>,
+    request: RequestContext<'w>,
     headers: &'w mut HeaderMap,
 }
 
@@ -350,15 +350,15 @@ struct WaitingHead<'w> {
 impl<'w> Waiting<'w> {
     /// Keeps of the head what is needed, and counts it.
     fn begin(self, worker: &Worker) -> Result<WaitingHead<'w>, Problem> {
-        let Waiting { asker, headers } = self;
+        let Waiting { request, headers } = self;
         let len = WAITING_LEN + keep_needed(headers);
-        let conn = &**asker.conn;
-        let is_keyless = conn.is_http2.get() && asker.access.key.is_none();
+        let conn = &**request.conn;
+        let is_keyless = conn.is_http2.get() && request.access.key.is_none();
         if is_keyless && conn.keyless_heads.get() + len > KEYLESS_HEADS_LEN_MAX {
             let detail = "too many requests without a key wait for their bodies on this connection";
             return Err(Problem::unavailable(detail));
         }
-        let charge = worker.budget.take(asker.holder, len);
+        let charge = worker.budget.take(request.holder, len);
         let charge = charge.ok_or_else(|| Problem::unavailable(NO_ROOM))?;
         let keyless_on = is_keyless.then_some(conn);
         if let Some(conn) = keyless_on {

@@ -8,10 +8,10 @@ use super::problem::Problem;
 use super::request_context::RequestContext;
 use super::response::Body;
 use super::routes::Route;
-use crate::http::counters::Operation;
 use crate::http::ops::{consume, extend, issue, resolve, revoke, status};
 use crate::http::server::context::Worker;
 use crate::model::token::Digest;
+use crate::service::operation::Operation;
 
 /// What a method does at a route; `None` where the route does not have the method.
 pub(super) fn operation(route: Route<'_>, method: &Method) -> Option<Operation> {
@@ -35,7 +35,7 @@ pub(super) fn operation(route: Route<'_>, method: &Method) -> Option<Operation> 
 /// Reads the body, admits the request again, and performs `operation`.
 pub(super) async fn perform(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     operation: Operation,
     token: Option<Digest>,
     mut headers: HeaderMap,
@@ -55,23 +55,25 @@ pub(super) async fn perform(
             BodyKind::None
         }
     };
-    let gathered = body::gather(worker, asker, &mut headers, body, kind).await?;
-    asker.admit_again(worker, &headers, operation)?;
+    let gathered = body::gather(worker, request, &mut headers, body, kind).await?;
+    request.admit_again(worker, &headers, operation)?;
     match (operation, token) {
-        (Operation::Issue, _) => issue::one(worker, asker, headers, gathered.bytes).await,
-        (Operation::IssueBatch, _) => issue::batch(worker, asker, headers, gathered.bytes).await,
-        (Operation::ResolveBatch, _) => resolve::batch(worker, asker, headers, &gathered.bytes),
+        (Operation::Issue, _) => issue::one(worker, request, headers, gathered.bytes).await,
+        (Operation::IssueBatch, _) => issue::batch(worker, request, headers, gathered.bytes).await,
+        (Operation::ResolveBatch, _) => resolve::batch(worker, request, headers, &gathered.bytes),
         (Operation::ConsumeBatch, _) => {
-            consume::batch(worker, asker, headers, gathered.bytes).await
+            consume::batch(worker, request, headers, gathered.bytes).await
         }
-        (Operation::StatusBatch, _) => status::batch(worker, asker, headers, &gathered.bytes),
-        (Operation::ExtendBatch, _) => extend::batch(worker, asker, headers, gathered.bytes).await,
-        (Operation::RevokeBatch, _) => revoke::batch(worker, asker, gathered.bytes).await,
-        (Operation::Consume, Some(digest)) => consume::one(worker, asker, headers, digest).await,
+        (Operation::StatusBatch, _) => status::batch(worker, request, headers, &gathered.bytes),
+        (Operation::ExtendBatch, _) => {
+            extend::batch(worker, request, headers, gathered.bytes).await
+        }
+        (Operation::RevokeBatch, _) => revoke::batch(worker, request, gathered.bytes).await,
+        (Operation::Consume, Some(digest)) => consume::one(worker, request, headers, digest).await,
         (Operation::Extend, Some(digest)) => {
-            extend::one(worker, asker, headers, digest, gathered.bytes).await
+            extend::one(worker, request, headers, digest, gathered.bytes).await
         }
-        (Operation::Revoke, Some(digest)) => revoke::one(worker, asker, digest).await,
+        (Operation::Revoke, Some(digest)) => revoke::one(worker, request, digest).await,
         // These come here where the end of their empty body was still to come.
         (Operation::Resolve, Some(digest)) => resolve::one(worker, headers, &digest),
         (Operation::Status, Some(digest)) => status::one(worker, headers, &digest),

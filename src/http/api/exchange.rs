@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
+use super::authorization;
 use super::body;
 use super::dispatch::{operation, perform};
 use super::list::digest_of;
@@ -23,9 +24,7 @@ use super::request_head;
 use super::response::{self, Body};
 use super::routes::route;
 use crate::http::callers::audit_trail::Trail;
-use crate::http::callers::authentication::{Admitted, Denied, demand, scope_of};
 use crate::http::callers::browser::{Refused, Sender};
-use crate::http::counters::Operation;
 use crate::http::ops::{resolve, status};
 use crate::http::server::conn_state::ConnState;
 use crate::http::server::context::Worker;
@@ -34,6 +33,10 @@ use crate::http::server::phase::Phase;
 use crate::http::server::sending::StreamGuard;
 use crate::http::server::stream_task::Task;
 use crate::keys::Access;
+use crate::service::authentication::Denied;
+use crate::service::operation::Operation;
+use crate::service::principal::{Principal, demand};
+use crate::service::refusal::Refusal;
 
 /// The most fields of a head.
 const FIELDS_MAX: usize = 100;
@@ -86,7 +89,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 /// A request that satisfies what every request must.
 enum Entered {
     /// It may ask for what this allows.
-    Admitted(Admitted),
+    Admitted(Principal),
     /// A browser asks whether a page may ask: this is the answer.
     Preflight(Response<Body>),
 }
@@ -121,9 +124,9 @@ impl Service {
                 return Ok(Entered::Preflight(answer));
             }
         }
-        let (door, now) = (&self.worker.door, self.worker.engine.now());
-        let admitted = door
-            .admit_request(&self.conn.shown, &head.headers, now)
+        let (authenticator, now) = (&self.worker.authenticator, self.worker.engine.now());
+        let cached = &self.conn.credentials;
+        let admitted = authorization::admit(authenticator, cached, &head.headers, now)
             .map_err(|denied| exchange.denied(denied))?;
         exchange.trail.admitted(&admitted);
         exchange.access = Some(admitted.clone());
@@ -139,7 +142,7 @@ impl Service {
         head: Parts,
         mut body: Incoming,
         exchange: Exchange,
-        admitted: Admitted,
+        admitted: Principal,
     ) -> Answer {
         let (method, target) = (head.method, head.uri);
         let path = target.path().as_bytes();
@@ -153,8 +156,8 @@ impl Service {
             let problem = Problem::method_not_allowed(found.methods());
             return exchange.refuse(Operation::Unknown, problem, body);
         };
-        if let Some(Err(problem)) = scope_of(operation).map(|scope| demand(&admitted, scope)) {
-            return exchange.refuse(operation, problem, body);
+        if let Some(Err(refusal)) = operation.scope().map(|scope| demand(&admitted, scope)) {
+            return exchange.refuse(operation, refusal.into(), body);
         }
         if let Err(problem) = exchange.trail.may(operation) {
             return exchange.refuse(operation, problem, body);
@@ -180,10 +183,10 @@ impl Service {
                 let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
                 Answer::Waiting(Box::pin(async move {
                     let (holder, Exchange { conn, trail, .. }) = (exchange.holder(), &exchange);
-                    let asker =
+                    let request =
                         RequestContext { access: &admitted, peer, trail, conn, holder: &holder };
                     let done =
-                        perform(&worker, asker, operation, token, head.headers, &mut body).await;
+                        perform(&worker, request, operation, token, head.headers, &mut body).await;
                     body::let_run_out(&worker, &exchange.conn, body);
                     let done = exchange.guarded(&admitted, done);
                     exchange.finish_written(operation, done).await
@@ -229,7 +232,7 @@ struct Exchange {
     worker: Rc<Worker>,
     conn: Rc<ConnState>,
     /// Who asks, once that is known.
-    access: Option<Admitted>,
+    access: Option<Principal>,
     stream: Option<(StreamGuard, Rc<Task>)>,
     trail: Trail,
     /// Where the page is from that may read the answer.
@@ -267,9 +270,9 @@ impl Exchange {
         let now = self.worker.engine.now();
         let guessed = match denied {
             Denied::Missing | Denied::Unnamed => Ok(()),
-            Denied::Wrong => self.worker.guard.wrong_key(self.conn.peer.get(), now),
+            Denied::Wrong => self.worker.miss_limiter.wrong_key(self.conn.peer.get(), now),
         };
-        guessed.err().unwrap_or_else(|| denied.into())
+        guessed.err().unwrap_or_else(|| Refusal::from(denied)).into()
     }
 
     /// 429 in place of 404 where there were too many of these.
@@ -277,7 +280,8 @@ impl Exchange {
         match answered {
             Err(problem) if problem.status == StatusCode::NOT_FOUND => {
                 let (now, peer) = (self.worker.engine.now(), self.conn.peer.get());
-                Err(self.worker.guard.miss(access, peer, now).err().unwrap_or(problem))
+                let missed = self.worker.miss_limiter.miss(access, peer, now);
+                Err(missed.err().map_or(problem, Problem::from))
             }
             other => other,
         }

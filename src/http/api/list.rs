@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 use super::json::{self, Found, Name};
 use crate::http::api::problem::Problem;
 use crate::http::api::request_context::RequestContext;
-use crate::http::callers::authentication::demand;
 use crate::http::server::context::Worker;
 use crate::keys::Access;
 use crate::model::reference::{Reference, ReferenceError};
 use crate::model::scope::Scope;
 use crate::model::token::{Digest, Digester, Token};
+use crate::service::principal::demand;
 
 const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or of \
     objects with a \"reference\"";
@@ -29,39 +29,40 @@ pub(in crate::http) type Listed = (Vec<Digest>, Vec<usize>);
 /// Reads the tokens of a request.
 pub(in crate::http) fn tokens(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     body: &[u8],
 ) -> Result<Listed, Problem> {
-    let by_reference = || by_reference(worker, asker);
-    token_list(body, asker.access, worker.config.max_batch, &by_reference)
+    let by_reference = || by_reference(worker, request);
+    token_list(body, request.access, worker.config.max_batch, &by_reference)
 }
 
 /// The same for a request that also has a `ttl`, of at most `ttl_max`; returns that too.
 pub(in crate::http) fn tokens_and_ttl(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     body: &[u8],
     ttl_max: Duration,
 ) -> Result<(Vec<Digest>, Vec<usize>, Duration), Problem> {
-    let by_reference = || by_reference(worker, asker);
-    token_list_and_ttl(body, asker.access, worker.config.max_batch, ttl_max, &by_reference)
+    let by_reference = || by_reference(worker, request);
+    token_list_and_ttl(body, request.access, worker.config.max_batch, ttl_max, &by_reference)
 }
 
 /// Admits a request before anything is looked up, so that a client that guesses learns nothing:
 /// `lookups` of its tokens count where nothing is found.
 pub(in crate::http) fn admit(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     (digests, referred): (&[Digest], &[usize]),
     lookups: usize,
 ) -> Result<(), Problem> {
-    let RequestContext { access, peer, trail, .. } = asker;
-    worker.guard.admit_batch(access, peer, worker.engine.now(), lookups)?;
+    let RequestContext { access, peer, trail, .. } = request;
+    worker.miss_limiter.admit_batch(access, peer, worker.engine.now(), lookups)?;
     trail.list(digests, referred)
 }
 
-fn by_reference(worker: &Worker, asker: RequestContext<'_>) -> Result<(), Problem> {
-    worker.guard.look_by_reference(asker.access, asker.peer, worker.engine.now())
+fn by_reference(worker: &Worker, request: RequestContext<'_>) -> Result<(), Problem> {
+    worker.miss_limiter.look_by_reference(request.access, request.peer, worker.engine.now())?;
+    Ok(())
 }
 
 /// Reads a body of at most `max` tokens.
@@ -304,7 +305,7 @@ impl<'de> Visitor<'de> for Item<'_> {
         self.context.referred.borrow_mut().push(self.place);
         raw.ok_or_else(missing)
             // Whoever knows an order can guess its reference.
-            .and_then(|raw| demand(access, Scope::Reference).map(|()| raw))
+            .and_then(|raw| demand(access, Scope::Reference).map(|()| raw).map_err(Problem::from))
             .and_then(|raw| (self.context.by_reference)().map(|()| raw))
             .and_then(reference)
             .map(|reference| digester.digest(&digester.token_for_reference(reference.canonical())))

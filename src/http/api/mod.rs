@@ -1,5 +1,6 @@
 //! From a request to an answer: paths, bodies, JSON, problem documents.
 
+pub(in crate::http) mod authorization;
 pub(in crate::http) mod body;
 pub(in crate::http) mod canned;
 pub(in crate::http) mod dispatch;

@@ -1,9 +1,14 @@
-//! The engine's refusals as problems.
+//! Refusals of the engine and of the service as problems.
+
+use std::borrow::Cow;
 
 use http::StatusCode;
 
 use crate::engine::{Outcome, Rejected};
 use crate::http::api::problem::Problem;
+use crate::model::scope::Scopes;
+use crate::service::authentication::Denied;
+use crate::service::refusal::Refusal;
 
 /// Why the engine did not take a command.
 pub(in crate::http) fn rejected(rejected: Rejected) -> Problem {
@@ -58,5 +63,44 @@ fn problem(outcome: &Outcome, changed: &str) -> Problem {
             StatusCode::INTERNAL_SERVER_ERROR,
             "the engine gave the answer of another operation",
         ),
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let too_many = |detail: Cow<'static, str>, wait| {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait)
+        };
+        match refusal {
+            Refusal::NoKey => Problem::unauthorized("a key is needed: Authorization: Bearer KEY"),
+            Refusal::WrongKey => Problem::wrong_key(),
+            // RFC 6750, 3.1.
+            Refusal::MissingScope(scope) => {
+                let name = Scopes::default().with(scope);
+                Problem::forbidden(format!("this needs the scope {name}"))
+            }
+            Refusal::KeyNeeded(scope) => {
+                let name = Scopes::default().with(scope);
+                Problem::unauthorized(format!("this needs a key with the scope {name}"))
+            }
+            Refusal::TooManyMisses { wait } => {
+                too_many("too many requests for unknown tokens; wait before the next".into(), wait)
+            }
+            Refusal::TooManyIssues { rate, wait } => {
+                let detail = format!("the namespace may issue {rate} tokens a second (--quota)");
+                too_many(detail.into(), wait)
+            }
+            Refusal::KeylessBatchTooLong { max } => Problem::out_of_limits(format!(
+                "tokens: without a key at most {max} at once (--anonymous-miss-limit; \
+                 --miss-limit where there are no keys)"
+            ))
+            .about("tokens"),
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Problem {
+        Refusal::from(denied).into()
     }
 }

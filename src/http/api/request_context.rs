@@ -5,14 +5,15 @@ use std::rc::Rc;
 
 use http::HeaderMap;
 
+use super::authorization;
 use crate::http::api::problem::Problem;
 use crate::http::callers::audit_trail::Trail;
-use crate::http::callers::authentication::{demand, scope_of};
-use crate::http::counters::Operation;
 use crate::http::server::conn_state::ConnState;
 use crate::http::server::context::Worker;
 use crate::http::server::memory_budget::Holder;
 use crate::keys::Access;
+use crate::service::operation::Operation;
+use crate::service::principal::demand;
 
 /// Who asks, from where, over which connection, and what is audited of it.
 #[derive(Clone, Copy)]
@@ -35,10 +36,11 @@ impl RequestContext<'_> {
         operation: Operation,
     ) -> Result<(), Problem> {
         let now = worker.engine.now();
-        let access = worker.door.admit_request(&self.conn.shown, headers, now)?;
+        let cached = &self.conn.credentials;
+        let access = authorization::admit(&worker.authenticator, cached, headers, now)?;
         if access.key != self.access.key {
             return Err(Problem::wrong_key());
         }
-        scope_of(operation).map_or(Ok(()), |scope| demand(&access, scope))
+        operation.scope().map_or(Ok(()), |scope| demand(&access, scope).map_err(Problem::from))
     }
 }

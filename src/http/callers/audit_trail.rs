@@ -18,13 +18,13 @@ use crate::audit::{self, Audit, By, Event, Permit};
 use crate::engine::{Engine, Op, Outcome};
 use crate::http::api::problem::Problem;
 use crate::http::api::refusal::rejected;
-use crate::http::callers::authentication::Admitted;
-use crate::http::counters::{OPERATIONS, Operation};
 use crate::http::server::conn_state::ConnState;
 use crate::http::server::context::Worker;
 use crate::keys::Access;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
+use crate::service::operation::{OPERATIONS, Operation};
+use crate::service::principal::Principal;
 
 /// Resolves when the lines were given to the system.
 pub(in crate::http) type Written = Option<oneshot::Receiver<()>>;
@@ -39,7 +39,7 @@ struct Steps {
     operation: Operation,
     access: Option<Arc<Access>>,
     permit: Permit,
-    items: Vec<Item>,
+    items: Vec<AuditedToken>,
     /// The engine was asked to change something.
     is_asked: bool,
     is_told: bool,
@@ -47,7 +47,7 @@ struct Steps {
 
 /// One token of the request.
 #[derive(Clone, Copy, Default)]
-struct Item {
+struct AuditedToken {
     digest: Option<Digest>,
     by: Option<By>,
     /// What came of it; as the status says where that is not known.
@@ -74,7 +74,7 @@ impl Trail {
     }
 
     /// Who asks is known.
-    pub(in crate::http) fn admitted(&self, admitted: &Admitted) {
+    pub(in crate::http) fn admitted(&self, admitted: &Principal) {
         if let Some(steps) = &self.0 {
             steps.borrow_mut().access = Some(Arc::clone(admitted));
         }
@@ -95,7 +95,8 @@ impl Trail {
     pub(in crate::http) fn token(&self, digest: impl FnOnce() -> Option<Digest>) {
         if let Some(steps) = &self.0 {
             let by = Some(By::Token);
-            steps.borrow_mut().items = vec![Item { digest: digest(), by, ..Item::default() }];
+            steps.borrow_mut().items =
+                vec![AuditedToken { digest: digest(), by, ..AuditedToken::default() }];
         }
     }
 
@@ -110,10 +111,10 @@ impl Trail {
     ) -> Result<(), Problem> {
         let Some(steps) = &self.0 else { return Ok(()) };
         let mut steps = steps.borrow_mut();
-        let item = |digest: &Digest| Item {
+        let item = |digest: &Digest| AuditedToken {
             digest: Some(*digest),
             by: Some(By::Token),
-            ..Item::default()
+            ..AuditedToken::default()
         };
         steps.items = digests.iter().map(item).collect();
         for place in by_reference {
@@ -133,7 +134,12 @@ impl Trail {
     ) {
         if let Some(steps) = &self.0 {
             let outcome = refused.map(|problem| meaning(problem.status));
-            steps.borrow_mut().items.push(Item { digest, by, outcome, ..Item::default() });
+            steps.borrow_mut().items.push(AuditedToken {
+                digest,
+                by,
+                outcome,
+                ..AuditedToken::default()
+            });
         }
     }
 
@@ -160,7 +166,7 @@ impl Trail {
         self.item(place, |_, item| item.outcome = Some(meaning(problem.status)));
     }
 
-    fn item(&self, place: usize, change: impl FnOnce(&Steps, &mut Item)) {
+    fn item(&self, place: usize, change: impl FnOnce(&Steps, &mut AuditedToken)) {
         let Some(steps) = &self.0 else { return };
         let mut steps = steps.borrow_mut();
         if let Some(mut item) = steps.items.get(place).copied() {
@@ -248,7 +254,7 @@ impl Steps {
         self.is_told = true;
         let mut items = std::mem::take(&mut self.items);
         if items.is_empty() {
-            items.push(Item::default());
+            items.push(AuditedToken::default());
         }
         let engine = &self.worker.engine;
         let now = engine.now();
@@ -272,7 +278,7 @@ impl Steps {
     }
 }
 
-impl Item {
+impl AuditedToken {
     fn looked_up(&mut self, engine: &Engine, is_found: bool) {
         self.is_replay = !is_found
             && self.digest.is_some_and(|digest| engine.was_consumed(&digest, engine.now()));
@@ -360,7 +366,7 @@ fn event(
     event
 }
 
-/// A resolve that the fast lane answers: its place, taken before anything is looked up.
+/// A resolve that the hot path answers: its place, taken before anything is looked up.
 pub(in crate::http) struct Quick<'a> {
     audit: &'a Audit,
     permit: Permit,
@@ -382,12 +388,12 @@ impl Quick<'_> {
         mut self,
         worker: &Worker,
         conn: &ConnState,
-        admitted: &Admitted,
+        admitted: &Principal,
         digest: Digest,
         is_found: bool,
     ) {
         let digest = Some(digest);
-        let mut item = Item { digest, ..Item::default() };
+        let mut item = AuditedToken { digest, ..AuditedToken::default() };
         item.looked_up(&worker.engine, is_found);
         let mut event = event(worker, address(conn), Some(admitted), worker.engine.now());
         event.operation = name(Operation::Resolve);

@@ -1,6 +1,6 @@
 //! A connection without a socket: bytes in, bytes out.
 //!
-//! Through the fast lane alone, for benches that count instructions: what a canonical resolve costs
+//! Through the hot path alone, for benches that count instructions: what a canonical resolve costs
 //! above the kernel. Or as a whole conversation, for attacks that must repeat exactly: everything a
 //! worker does for a connection, on one thread and without a socket.
 
@@ -21,14 +21,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::engine::Engine;
 use crate::engine::stepped::Stepped;
 use crate::http::api::json::{self, Written};
-use crate::http::callers::miss_limiter::Guard;
 use crate::http::config::Config;
 use crate::http::counters::Counters;
-use crate::http::h1::hot_path::{self, Lane};
+use crate::http::h1::hot_path::{self, Progress};
 use crate::http::server::conn_state::ConnState;
 use crate::http::server::connection::Connection;
 use crate::http::server::context::{Common, Worker};
 use crate::http::server::phase::Tick;
+use crate::service::miss_limiter::MissLimiter;
 
 /// A worker with one connection that nobody has opened.
 pub struct Loose {
@@ -44,7 +44,7 @@ impl Loose {
         let common = Common {
             engine: engine.clone(),
             budget: config.budget(),
-            guard: Guard::new(config.miss_limits),
+            miss_limiter: MissLimiter::new(config.miss_limits),
             config,
             open: Arc::default(),
         };
@@ -52,17 +52,17 @@ impl Loose {
         Loose { worker: Worker::new(&common, counters), state: ConnState::new(Tick(0)) }
     }
 
-    /// Puts what the fast lane answers to `requests` into `answers`, in place of what was there.
+    /// Puts what the hot path answers to `requests` into `answers`, in place of what was there.
     /// False where it left some of them for others.
     #[must_use]
     pub fn serve(&self, requests: &[u8], answers: &mut Vec<u8>) -> bool {
         self.state.input.borrow_mut().push(requests);
-        let lane = hot_path::serve(&self.worker, &self.state);
+        let progress = hot_path::serve(&self.worker, &self.state);
         let mut output = self.state.output.borrow_mut();
         answers.clear();
         answers.extend_from_slice(output.unread());
         output.clear();
-        lane == Lane::Drained
+        progress == Progress::Drained
     }
 }
 
@@ -71,8 +71,8 @@ impl Loose {
 pub struct Talk<'a> {
     /// What the peer sends, piece by piece.
     pub pieces: &'a [&'a [u8]],
-    /// Whether the fast lane answers what is for it; else all goes through hyper.
-    pub with_lane: bool,
+    /// Whether the hot path answers what is for it; else all goes through hyper.
+    pub with_hot_path: bool,
 }
 
 /// What came of a [`Talk`].
@@ -101,15 +101,15 @@ pub fn converse(stepped: &mut Stepped, config: &Config, talk: &Talk<'_>) -> Hear
     runtime.expect("a runtime without drivers").block_on(async {
         let budget = config.budget();
         let common = Common {
-            guard: Guard::new(config.miss_limits),
+            miss_limiter: MissLimiter::new(config.miss_limits),
             engine: stepped.engine().clone(),
             budget: budget.clone(),
             config: config.clone(),
             open: Arc::default(),
         };
         let worker = Rc::new(Worker::new(&common, Arc::default()));
-        if !talk.with_lane {
-            worker.close_lane();
+        if !talk.with_hot_path {
+            worker.close_hot_path();
         }
         let caller = worker.caller.clone();
         tokio::task::spawn_local(async move { caller.pump().await });

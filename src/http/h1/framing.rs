@@ -1,14 +1,14 @@
-//! The gate before hyper: what an HTTP/1 peer sends goes on only where its framing is beyond doubt.
+//! The framer, before hyper: what an HTTP/1 peer sends goes on only where its framing is beyond doubt.
 //!
 //! hyper is lenient where RFC 9112 allows it: it takes a bare LF for the end of a line, a
 //! Transfer-Encoding beside a Content-Length, a list of codings of which it knows only the last. A
 //! proxy in front may read such bytes otherwise, see the end of the request elsewhere, and what it
-//! takes for a body is served here as a request of its own. So the gate reads every head line, chunk
+//! takes for a body is served here as a request of its own. So the framer reads every head line, chunk
 //! size and trailer before hyper does, and knows one rule: what has two readings is refused, and
 //! nothing after it is read. It finds the end of each message by itself; what it lets through has
 //! the same end for hyper, because it lets through less than hyper would take.
 //!
-//! Refusing is done by hyper too, so that the answers before it leave in their order: the gate hands
+//! Refusing is done by hyper too, so that the answers before it leave in their order: the framer hands
 //! over [`POISON`] in place of the line, which hyper cannot read either, as a head, as a chunk or as
 //! a trailer. hyper then answers 400 (or fails the body, and the service answers 400) and closes.
 //!
@@ -50,7 +50,7 @@ enum Next {
 
 /// Follows one connection's input.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Gate {
+pub(in crate::http) struct Framer {
     next: Next,
     facts: Facts,
     /// Bytes of the present head that were let through.
@@ -77,7 +77,7 @@ enum Step {
     Wait,
 }
 
-impl Gate {
+impl Framer {
     /// How many bytes at the front of `input` mean nothing: the one empty line that may stand
     /// before a request (RFC 9112, 2.2).
     pub(in crate::http) fn skipped(&mut self, input: &[u8]) -> usize {
@@ -135,7 +135,7 @@ impl Gate {
         &input[..self.passed]
     }
 
-    /// hyper has taken `len` bytes of what [`Gate::open`] returned: how many of them were input.
+    /// hyper has taken `len` bytes of what [`Framer::open`] returned: how many of them were input.
     pub(in crate::http) fn taken(&mut self, len: usize) -> usize {
         if self.passed == 0 {
             self.poisoned += len;

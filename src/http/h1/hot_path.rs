@@ -1,7 +1,7 @@
-//! The fast lane: the canonical `GET /v1/tokens/{token}` is answered before hyper sees it.
+//! The hot path: the canonical `GET /v1/tokens/{token}` is answered before hyper sees it.
 //!
 //! Resolves are most of what a server does, and most of what a resolve costs beyond the kernel is
-//! the general parsing and writing of HTTP. This lane knows one form of request only, byte for byte
+//! the general parsing and writing of HTTP. The hot path knows one form of request only, byte for byte
 //! what ordinary clients send, and leaves everything else to hyper: another method, version or
 //! target, a header it does not know or a value with an unusual byte, a body of any kind, a missing
 //! or second Host. It takes whole heads and only between requests, so hyper never sees half of what
@@ -11,10 +11,9 @@
 use bytes::BufMut;
 use http::StatusCode;
 
+use crate::http::api::authorization::presented;
 use crate::http::api::{canned, problem};
 use crate::http::callers::audit_trail::Quick;
-use crate::http::callers::networks::Misses;
-use crate::http::counters::Operation;
 use crate::http::h1::head_syntax::{is_host, trimmed};
 use crate::http::server::buffer::{Buffer, OUTPUT_LEN_MAX};
 use crate::http::server::conn_state::ConnState;
@@ -22,6 +21,8 @@ use crate::http::server::context::Worker;
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, TOKEN_TEXT_LEN, Token};
+use crate::service::networks::Misses;
+use crate::service::operation::Operation;
 
 /// A longer head is not canonical.
 const HEAD_LEN_MAX: usize = 2 * 1024;
@@ -48,9 +49,9 @@ const KNOWN: [&[u8]; 11] = [
     b"x-forwarded-for",
 ];
 
-/// How far the lane came.
+/// How far the hot path came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Lane {
+pub(in crate::http) enum Progress {
     /// Everything that had arrived is answered.
     Drained,
     /// The begin of a request that may become canonical is there: read on.
@@ -62,47 +63,47 @@ pub(in crate::http) enum Lane {
 }
 
 /// Answers canonical requests from the front of the input, as far as they go.
-pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Lane {
+pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
     let (mut input, mut output) = (state.input.borrow_mut(), state.output.borrow_mut());
     loop {
         if input.is_empty() {
-            return Lane::Drained;
+            return Progress::Drained;
         }
         if output.len() >= OUTPUT_LEN_MAX {
-            return Lane::Full;
+            return Progress::Full;
         }
         let found = head(input.unread(), state.host.borrow().text());
         let (token, key, new_host, len) = match found {
             Head::Canonical { token, key, new_host, len } => (token, key, new_host, len),
-            Head::Partial => return Lane::Partial,
-            Head::Other => return Lane::Other,
+            Head::Partial => return Progress::Partial,
+            Head::Other => return Progress::Other,
         };
         // What is not accepted is refused by the service.
         if new_host.is_some_and(|host| !worker.accepts_host(state, host)) {
-            return Lane::Other;
+            return Progress::Other;
         }
-        let Ok(token) = Token::parse(token) else { return Lane::Other };
+        let Ok(token) = Token::parse(token) else { return Progress::Other };
         let now = worker.engine.now();
         // Who may not is told so by the service.
-        match worker.door.admit(&state.shown, key, now) {
+        match worker.authenticator.admit(&state.credentials, presented(key), now) {
             Ok(access) if access.may(Scope::Resolve) => {
-                let Ok(trail) = Quick::begin(worker) else { return Lane::Other };
+                let Ok(trail) = Quick::begin(worker) else { return Progress::Other };
                 let digest = access.digester.digest(&token);
                 let is_found = answer(worker, &digest, now, &mut output);
                 if !is_found {
                     // What is missed too often is refused by the service.
                     let peer = state.peer.get();
-                    if worker.guard.is_in_debt(&access, peer, now) {
-                        return Lane::Other;
+                    if worker.miss_limiter.is_in_debt(&access, peer, now) {
+                        return Progress::Other;
                     }
-                    worker.guard.charge(&access, peer, now, Misses::ONE);
+                    worker.miss_limiter.charge(&access, peer, now, Misses::ONE);
                     not_found(worker, &mut output);
                 }
                 if let Some(trail) = trail {
                     trail.end(worker, state, &access, digest, is_found);
                 }
             }
-            Ok(_) | Err(_) => return Lane::Other,
+            Ok(_) | Err(_) => return Progress::Other,
         }
         input.advance(len);
     }
@@ -143,7 +144,7 @@ enum Head<'a> {
     Canonical { token: &'a [u8], key: Option<&'a [u8]>, new_host: Option<&'a [u8]>, len: usize },
     /// Not all of it is there yet.
     Partial,
-    /// Not for this lane.
+    /// Not for the hot path.
     Other,
 }
 
@@ -333,7 +334,7 @@ mod tests {
     }
 
     proptest! {
-        /// One byte changed anywhere: the lane either leaves the request alone, or its length and
+        /// One byte changed anywhere: the hot path either leaves the request alone, or its length and
         /// the place of its token are what they were.
         #[test]
         fn one_odd_byte_never_moves_the_end(at in 0..120usize, byte: u8) {

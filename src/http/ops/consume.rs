@@ -24,13 +24,13 @@ use crate::model::token::{ConsumeKey, Digest};
 /// `POST /v1/tokens/{token}/consume`
 pub(in crate::http) async fn one(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: HeaderMap,
     digest: Digest,
 ) -> Result<Response<Body>, Problem> {
-    let key = idempotency_key(&headers)?.map(|key| consume_key(asker.access, 0, key));
+    let key = idempotency_key(&headers)?.map(|key| consume_key(request.access, 0, key));
     let op = Op::Consume { digest, key };
-    match asker.trail.call_one(worker, op).await? {
+    match request.trail.call_one(worker, op).await? {
         Outcome::Consumed { payload } | Outcome::Replayed { payload } => {
             Ok(response::json(headers, StatusCode::OK, payload.into()))
         }
@@ -41,16 +41,16 @@ pub(in crate::http) async fn one(
 /// `POST /v1/consume`: each token by itself.
 pub(in crate::http) async fn batch(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let RequestContext { access, peer, trail, .. } = asker;
+    let RequestContext { access, peer, trail, .. } = request;
     let key = idempotency_key(&headers)?;
-    let (digests, referred) = list::tokens(worker, asker, &body)?;
+    let (digests, referred) = list::tokens(worker, request, &body)?;
     drop(body);
-    list::admit(worker, asker, (&digests, &referred), digests.len())?;
-    let _room = room_for_answer(worker, asker, &digests)?;
+    list::admit(worker, request, (&digests, &referred), digests.len())?;
+    let _room = room_for_answer(worker, request, &digests)?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     if !digests.is_empty() {
         let outcomes = trail.call(worker, consumes(access, key, digests)).await?;
@@ -65,7 +65,7 @@ pub(in crate::http) async fn batch(
             }
         }
     }
-    worker.guard.charge(access, peer, worker.engine.now(), answer.misses);
+    worker.miss_limiter.charge(access, peer, worker.engine.now(), answer.misses);
     Ok(response::json(headers, StatusCode::OK, answer.finish()?))
 }
 
@@ -89,7 +89,7 @@ fn not_all(outcome: &Outcome) -> Problem {
 /// what was.
 fn room_for_answer(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     digests: &[Digest],
 ) -> Result<Option<Charge>, Problem> {
     // A comma and brackets beside each payload, or a null in its place.
@@ -103,7 +103,7 @@ fn room_for_answer(
     if len > ANSWER_LEN_MAX {
         return Err(too_much());
     }
-    let room = worker.budget.take(asker.holder, len);
+    let room = worker.budget.take(request.holder, len);
     room.map(Some).ok_or_else(|| Problem::unavailable(NO_ROOM))
 }
 

@@ -21,16 +21,16 @@ use crate::model::token::Digest;
 /// `PATCH /v1/tokens/{token}`
 pub(in crate::http) async fn one(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: HeaderMap,
     digest: Digest,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let [ttl] = json::object(&body, &["ttl"])?;
-    let max = ttl_max(worker, asker);
+    let max = ttl_max(worker, request);
     let missing = || Problem::malformed("ttl: the field is missing").about("ttl");
     let ttl = json::ttl(ttl.ok_or_else(missing)?, max)?;
-    match asker.trail.call_one(worker, Op::Extend { digest, ttl }).await? {
+    match request.trail.call_one(worker, Op::Extend { digest, ttl }).await? {
         Outcome::Extended { deadline } => {
             Ok(response::json(headers, StatusCode::OK, text(deadline).into()))
         }
@@ -42,15 +42,15 @@ pub(in crate::http) async fn one(
 /// nothing.
 pub(in crate::http) async fn batch(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let RequestContext { access, peer, trail, .. } = asker;
+    let RequestContext { access, peer, trail, .. } = request;
     let (digests, referred, ttl) =
-        list::tokens_and_ttl(worker, asker, &body, ttl_max(worker, asker))?;
+        list::tokens_and_ttl(worker, request, &body, ttl_max(worker, request))?;
     drop(body);
-    list::admit(worker, asker, (&digests, &referred), digests.len())?;
+    list::admit(worker, request, (&digests, &referred), digests.len())?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     if !digests.is_empty() {
         let ops = digests.into_iter().map(|digest| Op::Extend { digest, ttl }).collect();
@@ -62,12 +62,12 @@ pub(in crate::http) async fn batch(
             }
         }
     }
-    worker.guard.charge(access, peer, worker.engine.now(), answer.misses);
+    worker.miss_limiter.charge(access, peer, worker.engine.now(), answer.misses);
     Ok(response::json(headers, StatusCode::OK, answer.finish()?))
 }
 
-fn ttl_max(worker: &Worker, asker: RequestContext<'_>) -> Duration {
-    worker.config.quotas.ttl_max(&asker.access.digester, worker.config.max_ttl)
+fn ttl_max(worker: &Worker, request: RequestContext<'_>) -> Duration {
+    worker.config.quotas.ttl_max(&request.access.digester, worker.config.max_ttl)
 }
 
 fn text(deadline: UnixMillis) -> String {

@@ -19,7 +19,6 @@ use crate::http::api::request_context::RequestContext;
 use crate::http::api::request_head::idempotency_key;
 use crate::http::api::response::{self, Body};
 use crate::http::api::{json, payload};
-use crate::http::callers::networks::Misses;
 use crate::http::config::Config;
 use crate::http::server::context::Worker;
 use crate::keys::Access;
@@ -27,6 +26,7 @@ use crate::model::entry::USES_MAX;
 use crate::model::reference::Reference;
 use crate::model::time::UnixMillis;
 use crate::model::token::{RandomError, Token};
+use crate::service::networks::Misses;
 
 /// What a client wants to be issued.
 struct Wanted {
@@ -107,18 +107,18 @@ impl Asked {
     fn settle(
         &self,
         worker: &Worker,
-        asker: RequestContext<'_>,
+        request: RequestContext<'_>,
         place: usize,
         outcome: Outcome,
     ) -> Result<(StatusCode, UnixMillis), Problem> {
         let outcome = match &self.offer {
-            Some(offer) => offer.settle(worker, asker, place, outcome)?,
+            Some(offer) => offer.settle(worker, request, place, outcome)?,
             None => outcome,
         };
         match outcome {
             Outcome::Issued { deadline } => Ok((StatusCode::CREATED, deadline)),
             Outcome::Exists { deadline } => Ok((StatusCode::OK, deadline)),
-            other => Err(offer::taken(&other, self.by(), asker.access)
+            other => Err(offer::taken(&other, self.by(), request.access)
                 .unwrap_or_else(|| engine_problem(&other))),
         }
     }
@@ -127,21 +127,22 @@ impl Asked {
 /// Issuing by reference tells whether the reference is taken: it is admitted as a look-up is.
 fn admit_references(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     count: usize,
 ) -> Result<(), Problem> {
     if count == 0 {
         return Ok(());
     }
-    let (access, peer, now) = (asker.access, asker.peer, worker.engine.now());
-    worker.guard.admit_batch(access, peer, now, count)?;
-    worker.guard.look_by_reference(access, peer, now)
+    let (access, peer, now) = (request.access, request.peer, worker.engine.now());
+    worker.miss_limiter.admit_batch(access, peer, now, count)?;
+    worker.miss_limiter.look_by_reference(access, peer, now)?;
+    Ok(())
 }
 
 /// References that turned out to be taken are misses.
-fn charge_references(worker: &Worker, asker: RequestContext<'_>, taken: usize) {
+fn charge_references(worker: &Worker, request: RequestContext<'_>, taken: usize) {
     let misses = Misses { all: taken, by_reference: taken };
-    worker.guard.charge(asker.access, asker.peer, worker.engine.now(), misses);
+    worker.miss_limiter.charge(request.access, request.peer, worker.engine.now(), misses);
 }
 
 fn is_taken(asked: &Asked, problem: &Problem) -> bool {
@@ -151,12 +152,12 @@ fn is_taken(asked: &Asked, problem: &Problem) -> bool {
 /// `POST /v1/tokens`
 pub(in crate::http) async fn one(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
     let key = idempotency_key(&headers)?;
-    let digester = &asker.access.digester;
+    let digester = &request.access.digester;
     let config = &worker.config;
     let ttl_max = config.quotas.ttl_max(digester, config.max_ttl);
     let wanted = read(&body, &body, config, ttl_max)?;
@@ -167,14 +168,14 @@ pub(in crate::http) async fn one(
         .about("Idempotency-Key"));
     }
     config.quotas.admit_issues(digester, worker.engine.now(), 1)?;
-    let (asked, op) = wanted.into_op(key, asker.access)?;
+    let (asked, op) = wanted.into_op(key, request.access)?;
     drop(body);
-    asker.trail.issue(Some(*op.digest()), asked.by(), None);
-    admit_references(worker, asker, usize::from(asked.by() == Some(By::Reference)))?;
-    let outcome = asker.trail.call_one(worker, op).await?;
-    let settled = asked.settle(worker, asker, 0, outcome);
+    request.trail.issue(Some(*op.digest()), asked.by(), None);
+    admit_references(worker, request, usize::from(asked.by() == Some(By::Reference)))?;
+    let outcome = request.trail.call_one(worker, op).await?;
+    let settled = asked.settle(worker, request, 0, outcome);
     if settled.as_ref().is_err_and(|problem| is_taken(&asked, problem)) {
-        charge_references(worker, asker, 1);
+        charge_references(worker, request, 1);
     }
     let (status, deadline) = settled?;
     let mut answer = Vec::with_capacity(96);
@@ -197,7 +198,7 @@ fn no_random(error: &RandomError) -> Problem {
 /// `POST /v1/tokens/batch`: each item stands for itself.
 pub(in crate::http) async fn batch(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
@@ -205,7 +206,7 @@ pub(in crate::http) async fn batch(
         let detail = "a batch takes no Idempotency-Key; give each token a reference";
         return Err(Problem::malformed(detail).about("Idempotency-Key"));
     }
-    let (config, digester) = (&worker.config, &asker.access.digester);
+    let (config, digester) = (&worker.config, &request.access.digester);
     let items = read_items(&body, config.max_batch)?;
     config.quotas.admit_issues(digester, worker.engine.now(), items.len())?;
     let ttl_max = config.quotas.ttl_max(digester, config.max_ttl);
@@ -213,14 +214,14 @@ pub(in crate::http) async fn batch(
     let mut places = Vec::with_capacity(items.len());
     for item in items {
         let wanted = read(item.get().as_bytes(), &body, config, ttl_max);
-        places.push(match wanted.and_then(|wanted| wanted.into_op(None, asker.access)) {
+        places.push(match wanted.and_then(|wanted| wanted.into_op(None, request.access)) {
             Ok((asked, op)) => {
-                asker.trail.issue(Some(*op.digest()), asked.by(), None);
+                request.trail.issue(Some(*op.digest()), asked.by(), None);
                 ops.push(op);
                 Ok(asked)
             }
             Err(problem) => {
-                asker.trail.issue(None, None, Some(&problem));
+                request.trail.issue(None, None, Some(&problem));
                 Err(problem)
             }
         });
@@ -228,13 +229,14 @@ pub(in crate::http) async fn batch(
     drop(body);
     let by_reference = |asked: &&Asked| asked.by() == Some(By::Reference);
     let references = places.iter().flatten().filter(by_reference).count();
-    admit_references(worker, asker, references)?;
-    let outcomes = if ops.is_empty() { Vec::new() } else { asker.trail.call(worker, ops).await? };
+    admit_references(worker, request, references)?;
+    let outcomes =
+        if ops.is_empty() { Vec::new() } else { request.trail.call(worker, ops).await? };
     let settle = |place: usize, asked: &Asked, outcome| {
-        asked.settle(worker, asker, place, outcome).map(|(_, deadline)| deadline)
+        asked.settle(worker, request, place, outcome).map(|(_, deadline)| deadline)
     };
     let (answer, taken) = write_results(places, outcomes, settle);
-    charge_references(worker, asker, taken);
+    charge_references(worker, request, taken);
     Ok(response::json(headers, StatusCode::OK, answer.into()))
 }
 

@@ -48,23 +48,23 @@ impl Offer {
     pub(in crate::http) fn settle(
         &self,
         worker: &Worker,
-        asker: RequestContext<'_>,
+        request: RequestContext<'_>,
         place: usize,
         outcome: Outcome,
     ) -> Result<Outcome, Problem> {
         if outcome != Outcome::Conflict {
             return Ok(outcome);
         }
-        let settled = self.compare(worker, asker);
+        let settled = self.compare(worker, request);
         match &settled {
-            Ok(outcome) => asker.trail.came_to(place, outcome),
-            Err(problem) => asker.trail.refused(place, problem),
+            Ok(outcome) => request.trail.came_to(place, outcome),
+            Err(problem) => request.trail.refused(place, problem),
         }
         settled
     }
 
-    fn compare(&self, worker: &Worker, asker: RequestContext<'_>) -> Result<Outcome, Problem> {
-        let look = |existing: &Existing<'_>| self.meet(worker, asker, existing);
+    fn compare(&self, worker: &Worker, request: RequestContext<'_>) -> Result<Outcome, Problem> {
+        let look = |existing: &Existing<'_>| self.meet(worker, request, existing);
         let gone = || {
             let detail = "what was issued under the reference or key has just expired; try again";
             Problem::unavailable(detail).after(Duration::from_secs(1))
@@ -84,7 +84,7 @@ impl Offer {
     fn meet(
         &self,
         worker: &Worker,
-        asker: RequestContext<'_>,
+        request: RequestContext<'_>,
         existing: &Existing<'_>,
     ) -> Result<Result<Met, Outcome>, Problem> {
         if existing.is_consumed {
@@ -95,7 +95,7 @@ impl Offer {
         }
         let needed = |payload| std::str::from_utf8(payload).map_or(0, memory_needed);
         let len = existing.payload.len() + needed(existing.payload) + needed(&self.payload);
-        let charge = worker.budget.take(asker.holder, len);
+        let charge = worker.budget.take(request.holder, len);
         let charge = charge.ok_or_else(|| Problem::unavailable(NO_ROOM))?;
         let (payload, deadline) = (existing.payload.to_vec(), existing.deadline);
         Ok(Ok(Met { payload, deadline, _charge: charge }))

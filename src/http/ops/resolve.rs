@@ -7,10 +7,10 @@ use crate::http::api::list;
 use crate::http::api::problem::Problem;
 use crate::http::api::request_context::RequestContext;
 use crate::http::api::response::{self, Body};
-use crate::http::callers::networks::Misses;
 use crate::http::config::ANSWER_LEN_MAX;
 use crate::http::server::context::Worker;
 use crate::model::token::Digest;
+use crate::service::networks::Misses;
 
 /// What a payload is expected to take in the answer to a batch.
 const EXPECTED_LEN: usize = 160;
@@ -31,14 +31,14 @@ pub(in crate::http) fn one(
 /// `POST /v1/resolve`
 pub(in crate::http) fn batch(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let (engine, now) = (&worker.engine, worker.engine.now());
-    let RequestContext { access, peer, trail, .. } = asker;
-    let (digests, referred) = list::tokens(worker, asker, body)?;
-    list::admit(worker, asker, (&digests, &referred), digests.len())?;
+    let RequestContext { access, peer, trail, .. } = request;
+    let (digests, referred) = list::tokens(worker, request, body)?;
+    list::admit(worker, request, (&digests, &referred), digests.len())?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     let mut place = 0;
     engine.resolve_many(&digests, now, |payload| {
@@ -46,7 +46,7 @@ pub(in crate::http) fn batch(
         place += 1;
         answer.push(payload);
     });
-    worker.guard.charge(access, peer, now, answer.misses);
+    worker.miss_limiter.charge(access, peer, now, answer.misses);
     Ok(response::json(headers, StatusCode::OK, answer.finish()?))
 }
 

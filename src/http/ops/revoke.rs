@@ -9,17 +9,17 @@ use crate::http::api::problem::Problem;
 use crate::http::api::refusal::{engine_problem, list_problem};
 use crate::http::api::request_context::RequestContext;
 use crate::http::api::response::{self, Body};
-use crate::http::callers::networks::Misses;
 use crate::http::server::context::Worker;
 use crate::model::token::Digest;
+use crate::service::networks::Misses;
 
 /// `DELETE /v1/tokens/{token}`
 pub(in crate::http) async fn one(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     digest: Digest,
 ) -> Result<Response<Body>, Problem> {
-    match asker.trail.call_one(worker, Op::Revoke { digest }).await? {
+    match request.trail.call_one(worker, Op::Revoke { digest }).await? {
         Outcome::Revoked | Outcome::NotFound => Ok(response::no_content()),
         other => Err(engine_problem(&other)),
     }
@@ -29,19 +29,19 @@ pub(in crate::http) async fn one(
 /// same reason each look-up by a reference counts as a miss, whether it found something or not.
 pub(in crate::http) async fn batch(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     body: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let RequestContext { access, peer, trail, .. } = asker;
-    let (digests, referred) = list::tokens(worker, asker, &body)?;
+    let RequestContext { access, peer, trail, .. } = request;
+    let (digests, referred) = list::tokens(worker, request, &body)?;
     drop(body);
     if referred.is_empty() {
         // Tokens alone are revoked as by `DELETE`, whatever is owed.
         trail.list(&digests, &referred)?;
     } else {
-        list::admit(worker, asker, (&digests, &referred), referred.len())?;
+        list::admit(worker, request, (&digests, &referred), referred.len())?;
         let misses = Misses { all: referred.len(), by_reference: referred.len() };
-        worker.guard.charge(access, peer, worker.engine.now(), misses);
+        worker.miss_limiter.charge(access, peer, worker.engine.now(), misses);
     }
     if !digests.is_empty() {
         let ops = digests.into_iter().map(|digest| Op::Revoke { digest }).collect();

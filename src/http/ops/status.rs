@@ -25,14 +25,14 @@ pub(in crate::http) fn one(
 /// `POST /v1/status`: an array in the order asked, `null` where there is nothing.
 pub(in crate::http) fn batch(
     worker: &Worker,
-    asker: RequestContext<'_>,
+    request: RequestContext<'_>,
     headers: HeaderMap,
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
     let (engine, now) = (&worker.engine, worker.engine.now());
-    let RequestContext { access, peer, trail, .. } = asker;
-    let (digests, referred) = list::tokens(worker, asker, body)?;
-    list::admit(worker, asker, (&digests, &referred), digests.len())?;
+    let RequestContext { access, peer, trail, .. } = request;
+    let (digests, referred) = list::tokens(worker, request, body)?;
+    list::admit(worker, request, (&digests, &referred), digests.len())?;
     let mut answer = ArrayOfPayloads::new(digests.len(), referred);
     for (place, digest) in digests.iter().enumerate() {
         let found = engine.status(digest, now).map(|status| text(&status));
@@ -41,7 +41,7 @@ pub(in crate::http) fn batch(
         }
         answer.push(found.as_deref().map(str::as_bytes));
     }
-    worker.guard.charge(access, peer, now, answer.misses);
+    worker.miss_limiter.charge(access, peer, now, answer.misses);
     Ok(response::json(headers, StatusCode::OK, answer.finish()?))
 }
 

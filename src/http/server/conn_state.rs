@@ -8,10 +8,10 @@ use std::task::Waker;
 use super::buffer::Buffer;
 use super::phase::{Phase, Tick, Verdict};
 use super::stream_task::Task;
-use crate::http::callers::authentication::Remembered;
-use crate::http::h1::framing::Gate;
+use crate::http::h1::framing::Framer;
 use crate::http::h2::window::Window;
-use crate::http::server::memory_budget::{Budget, Charge, Holder, Totals};
+use crate::http::server::memory_budget::{Budget, Charge, HeldBytes, Holder};
+use crate::service::authentication::CachedCredentials;
 
 /// A head up to this length is bounded by the number of connections alone.
 const FREE_HEAD_LEN: usize = 4 * 1024;
@@ -100,7 +100,7 @@ pub(in crate::http) struct ConnState {
     /// HTTP/2: memory of heads without a key that wait for their bodies.
     pub(in crate::http) keyless_heads: Cell<usize>,
     /// Memory held for this connection.
-    pub(in crate::http) totals: Totals,
+    pub(in crate::http) totals: HeldBytes,
     /// HTTP/1: what a long head takes, until the next request.
     head_charge: RefCell<Option<Charge>>,
     /// Where hyper is in writing an answer that it takes in several pieces.
@@ -108,9 +108,9 @@ pub(in crate::http) struct ConnState {
     answers_given: Cell<u64>,
     answers_seen: Cell<u64>,
     /// HTTP/1: where in a request the input is.
-    pub(super) gate: RefCell<Gate>,
+    pub(super) framer: RefCell<Framer>,
     /// The key that was shown last.
-    pub(in crate::http) shown: Remembered,
+    pub(in crate::http) credentials: CachedCredentials,
     /// The `Host` that was accepted last.
     pub(in crate::http) host: RefCell<LastHost>,
     /// A page in a browser cannot have opened this connection: any `Host` is accepted.
@@ -144,13 +144,13 @@ impl ConnState {
             sent_at: Cell::new(now),
             is_relieved: Cell::new(false),
             keyless_heads: Cell::new(0),
-            totals: Totals::default(),
+            totals: HeldBytes::default(),
             head_charge: RefCell::new(None),
             pieces: Cell::new(Pieces::None),
             answers_given: Cell::new(0),
             answers_seen: Cell::new(0),
-            gate: RefCell::default(),
-            shown: Remembered::default(),
+            framer: RefCell::default(),
+            credentials: CachedCredentials::default(),
             host: RefCell::default(),
             is_beyond_pages: Cell::new(false),
             peer: Cell::new(Ipv4Addr::UNSPECIFIED.into()),
@@ -175,7 +175,7 @@ impl ConnState {
     /// After hyper was polled: an answered connection is idle, or waits for the rest of a head.
     pub(in crate::http) fn settle(&self, now: Tick) {
         if self.phase.get() == Phase::Answered {
-            let is_partial = !self.gate.borrow().is_between() || !self.input.borrow().is_empty();
+            let is_partial = !self.framer.borrow().is_between() || !self.input.borrow().is_empty();
             self.enter(if is_partial { Phase::Head } else { Phase::Idle }, now);
             self.head_charge.take();
         }
@@ -183,10 +183,10 @@ impl ConnState {
 
     /// HTTP/1: counts the head that is arriving, if it is long. False where there is no room for it.
     pub(in crate::http) fn charge_head(&self, budget: &Budget) -> bool {
-        let (input, gate) = (self.input.borrow(), self.gate.borrow());
+        let (input, framer) = (self.input.borrow(), self.framer.borrow());
         // Lines that are whole are hyper's, the others wait here.
-        let len = gate.head_len() + input.capacity();
-        if self.is_http2.get() || gate.head_len() + input.len() <= FREE_HEAD_LEN {
+        let len = framer.head_len() + input.capacity();
+        if self.is_http2.get() || framer.head_len() + input.len() <= FREE_HEAD_LEN {
             return true;
         }
         let holder = self.holder();
@@ -205,13 +205,13 @@ impl ConnState {
         !self.is_http2.get()
             && matches!(self.phase.get(), Phase::Idle | Phase::Head)
             && self.pieces.get() == Pieces::None
-            && self.gate.borrow().is_between()
+            && self.framer.borrow().is_between()
     }
 
     /// Somebody else answered whole requests from the front of `input`: what hyper's way had seen of
     /// their begin says nothing about what comes next.
     pub(in crate::http) fn overtaken(&self) {
-        self.gate.borrow_mut().begin();
+        self.framer.borrow_mut().begin();
     }
 
     pub(in crate::http) fn wake(&self) {

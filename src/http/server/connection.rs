@@ -22,7 +22,7 @@ use super::pipe::{Pipe, StreamTasks};
 use crate::http::api::canned;
 use crate::http::api::exchange::Service;
 use crate::http::h1::framing::HEAD_LEN_MAX;
-use crate::http::h1::hot_path::{self, Lane};
+use crate::http::h1::hot_path::{self, Progress};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The client's preface and the head of its first frame, which must be SETTINGS.
@@ -134,14 +134,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if !std::mem::take(&mut has_news) {
                 return Poll::Pending;
             }
-            let lane = if is_hyper_first { None } else { self.drive_lane() };
-            match lane {
-                Some(Lane::Full) => {
+            let progress = if is_hyper_first { None } else { self.drive_hot_path() };
+            match progress {
+                Some(Progress::Full) => {
                     has_news = true;
                     continue;
                 }
-                Some(Lane::Drained | Lane::Partial) => continue,
-                Some(Lane::Other) | None => {}
+                Some(Progress::Drained | Progress::Partial) => continue,
+                Some(Progress::Other) | None => {}
             }
             self.poll_protocol(cx);
         }
@@ -250,39 +250,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Lets the fast lane answer what it can, if what comes next may be for it.
-    fn drive_lane(&mut self) -> Option<Lane> {
+    /// Lets the hot path answer what it can, if what comes next may be for it.
+    fn drive_hot_path(&mut self) -> Option<Progress> {
         if let Protocol::Undecided = self.protocol {
             self.decide();
         }
         let state = &*self.state;
-        let is_for_lane = matches!(self.protocol, Protocol::Http1(_))
+        let is_for_hot_path = matches!(self.protocol, Protocol::Http1(_))
             && state.is_between_requests()
             && !state.input.borrow().is_empty()
             && !state.eof.get()
-            && self.worker.has_lane();
-        if !is_for_lane {
+            && self.worker.has_hot_path();
+        if !is_for_hot_path {
             return None;
         }
         let (now, waiting) = (self.worker.now(), state.input.borrow().len());
-        let lane = hot_path::serve(&self.worker, state);
+        let progress = hot_path::serve(&self.worker, state);
         if state.input.borrow().len() < waiting {
             state.overtaken();
         }
-        match lane {
-            Lane::Other | Lane::Full => {}
-            Lane::Drained => {
+        match progress {
+            Progress::Other | Progress::Full => {}
+            Progress::Drained => {
                 state.wants_input.set(true);
                 state.enter(Phase::Idle, now);
             }
-            Lane::Partial => {
+            Progress::Partial => {
                 state.wants_input.set(true);
                 if state.phase.get() != Phase::Head {
                     state.enter(Phase::Head, now);
                 }
             }
         }
-        Some(lane)
+        Some(progress)
     }
 
     fn poll_protocol(&mut self, cx: &mut Context<'_>) {
@@ -404,10 +404,10 @@ mod tests {
 
     use super::*;
     use crate::engine::{self, Engine};
-    use crate::http::callers::miss_limiter::Guard;
     use crate::http::config::Config;
     use crate::http::server::context::Common;
     use crate::http::server::memory_budget::Budget;
+    use crate::service::miss_limiter::MissLimiter;
 
     /// Like TLS over a socket that is full: it takes what is written, and only a flush sends it,
     /// at the second try.
@@ -459,7 +459,7 @@ mod tests {
         let (config, budget) = (Config::default(), Budget::new(1 << 30, 1 << 20, false));
         let common = Common {
             engine: Engine::open(engine::Config::memory_only()).unwrap(),
-            guard: Guard::new(config.miss_limits),
+            miss_limiter: MissLimiter::new(config.miss_limits),
             config,
             budget: budget.clone(),
             open: Arc::default(),

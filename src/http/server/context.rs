@@ -13,13 +13,13 @@ use crossbeam::utils::CachePadded;
 use super::conn_state::ConnState;
 use super::memory_budget::Budget;
 use super::phase::Tick;
-use super::timeouts::Watched;
+use super::timeouts::Watchlist;
 use crate::engine::{Caller, Engine};
-use crate::http::callers::authentication::Door;
-use crate::http::callers::miss_limiter::Guard;
 use crate::http::config::Config;
 use crate::http::counters::Counters;
 use crate::model::time::UnixMillis;
+use crate::service::authentication::Authenticator;
+use crate::service::miss_limiter::MissLimiter;
 
 /// What a worker reads from a socket at once.
 const SCRATCH_LEN: usize = 16 * 1024;
@@ -29,7 +29,7 @@ pub(in crate::http) struct Common {
     pub(in crate::http) engine: Engine,
     pub(in crate::http) config: Config,
     pub(in crate::http) budget: Budget,
-    pub(in crate::http) guard: Guard,
+    pub(in crate::http) miss_limiter: MissLimiter,
     /// Connections open at the moment.
     pub(in crate::http) open: Arc<AtomicUsize>,
 }
@@ -41,16 +41,16 @@ pub(in crate::http) struct Worker {
     pub(in crate::http) config: Config,
     pub(in crate::http) budget: Budget,
     pub(in crate::http) counters: Arc<CachePadded<Counters>>,
-    pub(in crate::http) watched: Watched,
-    pub(in crate::http) door: Door,
-    pub(in crate::http) guard: Guard,
+    pub(in crate::http) watched: Watchlist,
+    pub(in crate::http) authenticator: Authenticator,
+    pub(in crate::http) miss_limiter: MissLimiter,
     /// Where bytes arrive before they are given to their connection.
     pub(in crate::http) scratch: RefCell<Box<[u8]>>,
     /// The value of `Date`, exact to a [`TICK`](super::phase::TICK).
     pub(in crate::http) date: RefCell<String>,
     pub(super) open: Arc<AtomicUsize>,
     pub(super) tick: Cell<Tick>,
-    has_lane: Cell<bool>,
+    has_hot_path: Cell<bool>,
     pub(super) is_draining: Cell<bool>,
     pub(super) is_grace_over: Cell<bool>,
 }
@@ -82,10 +82,10 @@ impl Worker {
             caller: common.engine.caller(),
             config: common.config.clone(),
             budget: common.budget.clone(),
-            guard: common.guard.clone(),
+            miss_limiter: common.miss_limiter.clone(),
             counters,
-            watched: Watched::default(),
-            door: Door::new(
+            watched: Watchlist::default(),
+            authenticator: Authenticator::new(
                 &common.engine,
                 common.config.keys.as_ref(),
                 common.config.anonymous.as_ref(),
@@ -94,7 +94,7 @@ impl Worker {
             date: RefCell::new(date(common.engine.now())),
             open: common.open.clone(),
             tick: Cell::new(Tick(0)),
-            has_lane: Cell::new(true),
+            has_hot_path: Cell::new(true),
             is_draining: Cell::new(false),
             is_grace_over: Cell::new(false),
         }
@@ -105,13 +105,13 @@ impl Worker {
         self.tick.get()
     }
 
-    /// From now on the fast lane answers nothing.
-    pub(in crate::http) fn close_lane(&self) {
-        self.has_lane.set(false);
+    /// From now on the hot path answers nothing.
+    pub(in crate::http) fn close_hot_path(&self) {
+        self.has_hot_path.set(false);
     }
 
-    pub(in crate::http) fn has_lane(&self) -> bool {
-        self.has_lane.get()
+    pub(in crate::http) fn has_hot_path(&self) -> bool {
+        self.has_hot_path.get()
     }
 
     /// The server is stopping: each connection gets a last answer.
@@ -124,7 +124,7 @@ impl Worker {
         self.is_grace_over.get()
     }
 
-    /// Whether a `Host` is accepted on a connection; remembers it for the fast lane.
+    /// Whether a `Host` is accepted on a connection; remembers it for the hot path.
     pub(in crate::http) fn accepts_host(&self, conn: &ConnState, host: &[u8]) -> bool {
         let is_accepted = self.config.keys.is_some()
             || conn.is_beyond_pages.get()

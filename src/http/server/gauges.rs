@@ -7,10 +7,10 @@ use crossbeam::utils::CachePadded;
 
 use super::memory_budget::Budget;
 use crate::audit::{self, Audit};
-use crate::http::callers::miss_limiter::Guard;
-use crate::http::callers::quotas::Quotas;
 use crate::http::counters::{Counters, Totals};
 use crate::model::namespace::Namespace;
+use crate::service::miss_limiter::MissLimiter;
+use crate::service::quotas::Quotas;
 
 /// What can be asked of the workers while they serve.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct Gauges {
     pub(super) counters: Vec<Arc<CachePadded<Counters>>>,
     pub(super) open: Arc<AtomicUsize>,
     pub(super) budget: Budget,
-    pub(super) guard: Guard,
+    pub(super) miss_limiter: MissLimiter,
     pub(super) quotas: Quotas,
     pub(super) audit: Option<Audit>,
 }
@@ -54,7 +54,7 @@ impl Gauges {
     /// Misses that were refused for their number.
     #[must_use]
     pub fn misses_refused(&self) -> u64 {
-        self.guard.refused()
+        self.miss_limiter.refused()
     }
 
     /// Each namespace with limits, and how often it was refused to issue for its rate.

@@ -28,7 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::http::callers::authentication::Admitted;
+use crate::service::principal::Principal;
 
 /// What each connection may hold without being counted, in bytes.
 pub(in crate::http) const FREE_LEN: usize = 16 * 1024;
@@ -58,9 +58,9 @@ struct Inner {
 
 /// What one connection holds, in bytes.
 #[derive(Clone, Debug, Default)]
-pub(in crate::http) struct Totals(Rc<Cell<usize>>);
+pub(in crate::http) struct HeldBytes(Rc<Cell<usize>>);
 
-impl Totals {
+impl HeldBytes {
     /// Bytes held.
     pub(in crate::http) fn held(&self) -> usize {
         self.0.get()
@@ -75,9 +75,9 @@ impl Totals {
 /// Who holds memory: a connection, and what it has shown.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Holder {
-    pub(in crate::http) totals: Totals,
+    pub(in crate::http) totals: HeldBytes,
     /// `None` before a head is read.
-    pub(in crate::http) access: Option<Admitted>,
+    pub(in crate::http) access: Option<Principal>,
 }
 
 impl Budget {
@@ -205,7 +205,7 @@ impl Charge {
     fn after(&self, len: usize) -> (usize, usize) {
         let held = self.holder.totals.held();
         let after = held.saturating_add(len - self.len);
-        (after, Totals::counted(after) - Totals::counted(held))
+        (after, HeldBytes::counted(after) - HeldBytes::counted(held))
     }
 
     /// The budget has them already.
@@ -227,7 +227,7 @@ impl Drop for Charge {
         let totals = &self.holder.totals;
         let held = totals.held();
         totals.0.set(held - self.len);
-        let counted = Totals::counted(held) - Totals::counted(held - self.len);
+        let counted = HeldBytes::counted(held) - HeldBytes::counted(held - self.len);
         if counted > 0 {
             self.budget.0.used.fetch_sub(counted, Ordering::Relaxed);
         }
@@ -248,11 +248,11 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn connection(access: Option<&Admitted>) -> Holder {
-        Holder { totals: Totals::default(), access: access.cloned() }
+    fn connection(access: Option<&Principal>) -> Holder {
+        Holder { totals: HeldBytes::default(), access: access.cloned() }
     }
 
-    fn admitted(key: Option<&str>) -> Admitted {
+    fn admitted(key: Option<&str>) -> Principal {
         let digester = Digester::new(&Secret::from_bytes([7; SECRET_LEN]), "default");
         let key = key.map(|id| id.parse().unwrap());
         let access = Access { key, ..Access::everything(Namespace::default(), digester) };

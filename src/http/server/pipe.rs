@@ -32,19 +32,19 @@ impl Read for Pipe {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let state = &*self.0;
-        let (mut input, mut gate) = (state.input.borrow_mut(), state.gate.borrow_mut());
+        let (mut input, mut framer) = (state.input.borrow_mut(), state.framer.borrow_mut());
         let is_eof = state.eof.get() && (!state.is_http2.get() || state.is_answered.get());
         let ready = if state.is_http2.get() {
             input.unread()
         } else {
-            let skipped = gate.skipped(input.unread());
+            let skipped = framer.skipped(input.unread());
             input.advance(skipped);
-            gate.open(input.unread(), is_eof)
+            framer.open(input.unread(), is_eof)
         };
         if ready.is_empty() && !is_eof {
             // The connection polls hyper again after it has read: no waker is needed.
             // Behind what was refused nothing is read.
-            state.wants_input.set(!gate.is_refused());
+            state.wants_input.set(!framer.is_refused());
             return Poll::Pending;
         }
         let len = ready.len().min(into.remaining());
@@ -52,7 +52,7 @@ impl Read for Pipe {
         if state.is_http2.get() {
             state.window.borrow_mut().follow(&ready[..len]);
         }
-        let taken = if state.is_http2.get() { len } else { gate.taken(len) };
+        let taken = if state.is_http2.get() { len } else { framer.taken(len) };
         input.advance(taken);
         Poll::Ready(Ok(()))
     }

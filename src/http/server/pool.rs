@@ -12,9 +12,9 @@ use super::gauges::Gauges;
 use super::listen::{ListenAddress, Listeners};
 use super::worker::{self, Stop};
 use crate::engine::Engine;
-use crate::http::callers::miss_limiter::Guard;
 use crate::http::config::Config;
 use crate::http::counters::Counters;
+use crate::service::miss_limiter::MissLimiter;
 
 /// Ends the drain of a server that is being stopped.
 pub struct EndDrain(watch::Sender<Stop>);
@@ -56,7 +56,7 @@ impl Server {
                 counters: Vec::new(),
                 open: Arc::default(),
                 budget: config.budget(),
-                guard: Guard::new(config.miss_limits),
+                miss_limiter: MissLimiter::new(config.miss_limits),
                 quotas: config.quotas.clone(),
                 audit: config.audit.clone(),
             },
@@ -69,7 +69,7 @@ impl Server {
                 engine: engine.clone(),
                 config: config.clone(),
                 budget: server.gauges.budget.clone(),
-                guard: server.gauges.guard.clone(),
+                miss_limiter: server.gauges.miss_limiter.clone(),
                 open: server.gauges.open.clone(),
             };
             let stopped = stopped.clone();

@@ -40,13 +40,13 @@ impl Gathering {
 
 /// All that a worker watches.
 #[derive(Default)]
-pub(in crate::http) struct Watched {
+pub(in crate::http) struct Watchlist {
     pub(in crate::http) conns: RefCell<Slab<Rc<ConnState>>>,
     pub(in crate::http) bodies: RefCell<Slab<Rc<Gathering>>>,
     pub(in crate::http) answers: Answers,
 }
 
-impl Watched {
+impl Watchlist {
     /// Wakes every connection and body whose time is over at `now`, and ends answers that are taken
     /// too slowly; `is_short` says whether memory is.
     pub(in crate::http) fn sweep(&self, limits: &Limits, now: Tick, is_short: bool) {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_slow_body_is_told() {
-        let watched = Watched::default();
+        let watched = Watchlist::default();
         let body = Rc::new(Gathering {
             since: Tick(0),
             is_wanted: true,

@@ -3,7 +3,7 @@
 //! A handshake has its place among the connections, and its time limit is the sweep's like all
 //! others: a peer that never finishes costs one place for as long. Plain HTTP that lost its way is
 //! told apart by its first byte and gets a problem document; above that nothing knows of TLS but
-//! the door, which is told whose certificate was verified.
+//! the authenticator, which is told whose certificate was verified.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -79,11 +79,11 @@ pub(in crate::http) async fn serve(
 ) {
     let state = slot.state();
     state.enter(Phase::Tls, worker.now());
-    let wrap = |socket| Watched { socket, state: state.clone() };
+    let wrap = |socket| WatchedSocket { socket, state: state.clone() };
     match until_verdict(&state, open(socket, config, wrap)).await {
         Some(Ok(Opened::Tls(stream))) => {
             if let Some(peer) = peer_of(&stream) {
-                state.shown.certified(peer);
+                state.credentials.certified(peer);
             }
             state.enter(Phase::Idle, worker.now());
             Connection::new(stream, worker, slot).await;
@@ -119,12 +119,12 @@ async fn until_verdict<T>(state: &ConnState, work: impl Future<Output = T>) -> O
 
 /// A socket below TLS. That its peer takes something shows here alone: what is above sees only that
 /// there was room in a buffer.
-pub(in crate::http) struct Watched {
+pub(in crate::http) struct WatchedSocket {
     socket: TcpStream,
     state: Rc<ConnState>,
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -134,7 +134,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

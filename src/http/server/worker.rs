@@ -117,7 +117,7 @@ impl Worker {
     /// requests are still taken, also on new connections; each connection ends after an answer that
     /// says so. Then idle connections are closed, and only requests in flight are waited for.
     async fn drain(&self, accepting: &[JoinHandle<()>]) {
-        self.close_lane();
+        self.close_hot_path();
         self.is_draining.set(true);
         self.watched.wind_down();
         let grace = GRACE.min(self.config.drain_timeout / 2);

@@ -43,10 +43,10 @@ pub fn engine() -> Stepped {
 }
 
 /// Says these pieces to a worker, and takes apart what it answers.
-pub fn say(stepped: &mut Stepped, pieces: &[&[u8]], with_lane: bool) -> Vec<Answer> {
+pub fn say(stepped: &mut Stepped, pieces: &[&[u8]], with_hot_path: bool) -> Vec<Answer> {
     // What hyper takes for HTTP/2 is answered in frames: only that it ends is looked at.
     let whole = pieces.concat();
-    let heard: Heard = converse(stepped, &Config::default(), &Talk { pieces, with_lane });
+    let heard: Heard = converse(stepped, &Config::default(), &Talk { pieces, with_hot_path });
     assert!(heard.is_over, "the connection stays when the peer has gone");
     assert_eq!(heard.inflight_bytes, 0, "P8: bytes are held for nobody");
     assert!(heard.answers.len() <= ANSWERS_LEN_MAX, "P8: {} bytes", heard.answers.len());

@@ -1,32 +1,27 @@
-//! Who is asking: the key of a request, checked once for each connection and remembered until the
-//! keys change.
+//! Who is asking: the key that a caller presents, checked once for each connection and cached until
+//! the keys change.
 //!
 //! The key that a client presents is compared with the one it presented before on this connection;
 //! only where that differs is it hashed and looked up. So a resolve with a key costs one comparison
-//! of 47 bytes more than one without. Only a key that counts is remembered: a connection holds no
+//! of 47 bytes more than one without. Only a key that counts is cached: a connection holds no
 //! more than that, whatever is sent.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::principal::Principal;
+use super::refusal::Refusal;
 use crate::engine::Engine;
-use crate::http::api::problem::Problem;
-use crate::http::counters::Operation;
 use crate::keys::text::KEY_TEXT_LEN;
 use crate::keys::{Access, Keys, Table};
 use crate::model::namespace::Namespace;
-use crate::model::scope::{Scope, Scopes};
+use crate::model::scope::Scopes;
 use crate::model::time::UnixMillis;
 use crate::tls::Peer;
-
-/// What a request may do. Cloned with each, without touching what other threads touch.
-pub(in crate::http) type Admitted = Rc<Arc<Access>>;
 
 /// What may be done without a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +32,9 @@ pub struct Anonymous {
     pub scopes: Scopes,
 }
 
-/// Why nobody is admitted.
+/// Why a caller is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Denied {
+pub(crate) enum Denied {
     /// There is no key, and there must be one.
     Missing,
     /// What is there is no key that counts: unknown, expired and revoked look the same.
@@ -48,55 +43,71 @@ pub(in crate::http) enum Denied {
     Unnamed,
 }
 
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Problem {
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Refusal {
         match denied {
-            Denied::Missing => Problem::unauthorized("a key is needed: Authorization: Bearer KEY"),
-            Denied::Wrong | Denied::Unnamed => Problem::wrong_key(),
+            Denied::Missing => Refusal::NoKey,
+            Denied::Wrong | Denied::Unnamed => Refusal::WrongKey,
         }
     }
 }
 
-/// The door of one worker.
-pub(in crate::http) struct Door {
+/// What a caller presents with a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Presented<'a> {
+    /// Nothing.
+    Nothing,
+    /// A text that may be a key.
+    Key(&'a [u8]),
+    /// Something in the place of a key that is none.
+    Malformed,
+}
+
+/// Tells one worker who asks.
+pub(crate) struct Authenticator {
     /// `None`: everybody may do everything.
     keys: Option<Keys>,
     /// Who has no key; `None` where there must be one.
-    keyless: Option<Admitted>,
+    keyless: Option<Principal>,
     version: Cell<u64>,
     table: RefCell<Arc<Table>>,
 }
 
-/// What a connection has shown last, and what it is worth.
+/// What a connection has presented, and what that was worth last.
 #[derive(Default)]
-pub(in crate::http) struct Remembered(RefCell<Option<Shown>>, OnceCell<Box<Certified>>);
-
-/// Whose certificate was verified when the connection began, and what it was worth last.
-struct Certified {
-    peer: Peer,
-    found: RefCell<Option<(u64, Admitted)>>,
+pub(crate) struct CachedCredentials {
+    key: RefCell<Option<CachedKey>>,
+    certificate: OnceCell<Box<CachedCertificate>>,
 }
 
-impl Remembered {
-    /// The connection is that of `peer`.
-    pub(in crate::http) fn certified(&self, peer: Peer) {
+/// Whose certificate was verified when the connection began, and what it was worth last.
+struct CachedCertificate {
+    peer: Peer,
+    found: RefCell<Option<(u64, Principal)>>,
+}
+
+impl CachedCredentials {
+    /// The certificate of `peer` was verified when the connection began.
+    pub(crate) fn certified(&self, peer: Peer) {
         // A connection begins once.
-        let _ = self.1.set(Box::new(Certified { peer, found: RefCell::default() }));
+        let _ =
+            self.certificate.set(Box::new(CachedCertificate { peer, found: RefCell::default() }));
     }
 }
 
-struct Shown {
+/// The key that was presented last.
+struct CachedKey {
     key: Zeroizing<[u8; KEY_TEXT_LEN]>,
     version: u64,
-    admitted: Admitted,
+    principal: Principal,
 }
 
-impl Door {
-    pub(in crate::http) fn new(
+impl Authenticator {
+    pub(crate) fn new(
         engine: &Engine,
         keys: Option<&Keys>,
         anonymous: Option<&Anonymous>,
-    ) -> Door {
+    ) -> Authenticator {
         let digester = engine.digester();
         let keyless = match (keys, anonymous) {
             (None, _) => Some(Access::everything(Namespace::default(), digester.clone())),
@@ -111,7 +122,7 @@ impl Door {
             }),
             (Some(_), None) => None,
         };
-        Door {
+        Authenticator {
             keys: keys.cloned(),
             keyless: keyless.map(|access| Rc::new(Arc::new(access))),
             version: Cell::new(keys.map_or(0, Keys::version)),
@@ -119,33 +130,45 @@ impl Door {
         }
     }
 
-    /// What a request with this `Authorization` may do.
-    pub(in crate::http) fn admit(
+    /// Whether a key that is presented counts for anything.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Who presents this at `now`, over the connection of `cached`.
+    ///
+    /// # Errors
+    /// The caller is not admitted.
+    pub(crate) fn admit(
         &self,
-        remembered: &Remembered,
-        header: Option<&[u8]>,
+        cached: &CachedCredentials,
+        presented: Presented<'_>,
         now: UnixMillis,
-    ) -> Result<Admitted, Denied> {
-        let (Some(keys), Some(header)) = (&self.keys, header) else {
-            return match (&self.keys, remembered.1.get()) {
-                (Some(keys), Some(certified)) => self.admit_certified(keys, certified, now),
-                _ => self.keyless.clone().ok_or(Denied::Missing),
-            };
+    ) -> Result<Principal, Denied> {
+        let Some(keys) = &self.keys else { return self.keyless.clone().ok_or(Denied::Missing) };
+        let key = match presented {
+            Presented::Key(key) => key,
+            Presented::Malformed => return Err(Denied::Wrong),
+            Presented::Nothing => {
+                return match cached.certificate.get() {
+                    Some(certificate) => self.admit_certified(keys, certificate, now),
+                    None => self.keyless.clone().ok_or(Denied::Missing),
+                };
+            }
         };
-        let key = bearer(header).ok_or(Denied::Wrong)?;
         let version = keys.version();
-        if let Some(shown) = &*remembered.0.borrow()
-            && shown.version == version
-            && bool::from(shown.key.ct_eq(key))
+        if let Some(known) = &*cached.key.borrow()
+            && known.version == version
+            && bool::from(known.key.ct_eq(key))
         {
-            return unexpired(&shown.admitted, now);
+            return unexpired(&known.principal, now);
         }
         self.look_again(keys, version);
         let access = self.table.borrow().access(key).ok_or(Denied::Wrong)?;
-        let admitted = Rc::new(access);
+        let principal = Rc::new(access);
         let key = key.try_into().map(Zeroizing::new).map_err(|_| Denied::Wrong)?;
-        remembered.0.replace(Some(Shown { key, version, admitted: admitted.clone() }));
-        unexpired(&admitted, now)
+        cached.key.replace(Some(CachedKey { key, version, principal: principal.clone() }));
+        unexpired(&principal, now)
     }
 
     fn look_again(&self, keys: &Keys, version: u64) {
@@ -160,79 +183,29 @@ impl Door {
     fn admit_certified(
         &self,
         keys: &Keys,
-        certified: &Certified,
+        certificate: &CachedCertificate,
         now: UnixMillis,
-    ) -> Result<Admitted, Denied> {
-        if now >= certified.peer.not_after {
+    ) -> Result<Principal, Denied> {
+        if now >= certificate.peer.not_after {
             return Err(Denied::Unnamed);
         }
         let version = keys.version();
-        if let Some((seen, admitted)) = &*certified.found.borrow()
+        if let Some((seen, principal)) = &*certificate.found.borrow()
             && *seen == version
         {
-            return unexpired(admitted, now).map_err(|_| Denied::Unnamed);
+            return unexpired(principal, now).map_err(|_| Denied::Unnamed);
         }
         self.look_again(keys, version);
-        let names = &certified.peer.names;
+        let names = &certificate.peer.names;
         let access = self.table.borrow().certified(names).ok_or(Denied::Unnamed)?;
-        let admitted = Rc::new(access);
-        certified.found.replace(Some((version, admitted.clone())));
-        unexpired(&admitted, now).map_err(|_| Denied::Unnamed)
-    }
-
-    /// The same for a request of which hyper has read the head.
-    pub(in crate::http) fn admit_request(
-        &self,
-        remembered: &Remembered,
-        headers: &HeaderMap,
-        now: UnixMillis,
-    ) -> Result<Admitted, Denied> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let header = values.next().map(HeaderValue::as_bytes);
-        // Two keys have two readings.
-        if values.next().is_some() && self.keys.is_some() {
-            return Err(Denied::Wrong);
-        }
-        self.admit(remembered, header, now)
+        let principal = Rc::new(access);
+        certificate.found.replace(Some((version, principal.clone())));
+        unexpired(&principal, now).map_err(|_| Denied::Unnamed)
     }
 }
 
-fn unexpired(admitted: &Admitted, now: UnixMillis) -> Result<Admitted, Denied> {
-    if now < admitted.expires_at { Ok(admitted.clone()) } else { Err(Denied::Wrong) }
-}
-
-/// The key in the value of `Authorization` (RFC 6750, 2.1; the scheme is case-insensitive).
-pub(in crate::http) fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, key) = value.split_at_checked(b"bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
-}
-
-/// What an operation needs.
-pub(in crate::http) fn scope_of(operation: Operation) -> Option<Scope> {
-    match operation {
-        Operation::Issue | Operation::IssueBatch | Operation::Extend | Operation::ExtendBatch => {
-            Some(Scope::Issue)
-        }
-        Operation::Resolve
-        | Operation::ResolveBatch
-        | Operation::Status
-        | Operation::StatusBatch => Some(Scope::Resolve),
-        Operation::Consume | Operation::ConsumeBatch => Some(Scope::Consume),
-        Operation::Revoke | Operation::RevokeBatch => Some(Scope::Revoke),
-        Operation::Unknown => None,
-    }
-}
-
-/// 403, if a key may not do this; 401, if that takes a key and there is none (RFC 6750, 3.1).
-pub(in crate::http) fn demand(access: &Access, scope: Scope) -> Result<(), Problem> {
-    if access.may(scope) {
-        return Ok(());
-    }
-    let name = Scopes::default().with(scope);
-    Err(match access.key {
-        Some(_) => Problem::forbidden(format!("this needs the scope {name}")),
-        None => Problem::unauthorized(format!("this needs a key with the scope {name}")),
-    })
+fn unexpired(principal: &Principal, now: UnixMillis) -> Result<Principal, Denied> {
+    if now < principal.expires_at { Ok(principal.clone()) } else { Err(Denied::Wrong) }
 }
 
 #[cfg(test)]
@@ -243,7 +216,7 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_769_860_800_000);
 
-    fn door(entries: &[KeyEntry]) -> (tempfile::TempDir, Door, Keys) {
+    fn authenticator(entries: &[KeyEntry]) -> (tempfile::TempDir, Authenticator, Keys) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");
         for entry in entries {
@@ -251,18 +224,19 @@ mod tests {
         }
         let engine = Engine::open(Config::memory_only()).unwrap();
         let keys = Keys::open(&path, engine.digester(), Default::default()).unwrap();
-        (dir, Door::new(&engine, Some(&keys), None), keys)
+        (dir, Authenticator::new(&engine, Some(&keys), None), keys)
     }
 
     #[test]
-    fn a_key_is_remembered_until_the_keys_change_or_it_expires() {
+    fn a_key_is_cached_until_the_keys_change_or_it_expires() {
         let (namespace, scopes) = ("shop".parse().unwrap(), "resolve".parse().unwrap());
         let end = Some(UnixMillis(NOW.0 + 1_000));
         let (key, entry) = file::new_key(namespace, scopes, String::new(), NOW, end).unwrap();
-        let (dir, door, keys) = door(std::slice::from_ref(&entry));
-        let remembered = Remembered::default();
-        let header = format!("bearer  {} ", key.text());
-        let admit = |now| door.admit(&remembered, Some(header.as_bytes()), UnixMillis(now));
+        let (dir, authenticator, keys) = authenticator(std::slice::from_ref(&entry));
+        let cached = CachedCredentials::default();
+        let text = key.text().to_string();
+        let admit =
+            |now| authenticator.admit(&cached, Presented::Key(text.as_bytes()), UnixMillis(now));
         let first = admit(NOW.0).unwrap();
         assert_eq!((first.key, first.scopes), (Some(key.id()), scopes));
         assert!(Rc::ptr_eq(&first, &admit(NOW.0 + 999).unwrap()), "not looked up again");
@@ -273,7 +247,10 @@ mod tests {
         let digester = first.digester.clone();
         keys.reload(&digester).unwrap();
         assert_eq!(admit(NOW.0).err(), Some(Denied::Wrong));
-        assert_eq!(door.admit(&remembered, None, NOW).err(), Some(Denied::Missing));
+        assert_eq!(
+            authenticator.admit(&cached, Presented::Nothing, NOW).err(),
+            Some(Denied::Missing)
+        );
     }
 
     #[test]
@@ -282,12 +259,14 @@ mod tests {
         let end = Some(UnixMillis(NOW.0 + 2_000));
         let (key, mut entry) = file::new_key(namespace, scopes, String::new(), NOW, end).unwrap();
         entry.certificate = Some("shop.example".parse().unwrap());
-        let (_dir, door, _keys) = door(std::slice::from_ref(&entry));
+        let (_dir, authenticator, _keys) = authenticator(std::slice::from_ref(&entry));
         let admit = |name: Option<&str>, not_after, now| {
-            let remembered = Remembered::default();
+            let cached = CachedCredentials::default();
             let names = name.iter().map(|name| name.parse().unwrap()).collect();
-            remembered.certified(Peer { names, not_after: UnixMillis(NOW.0 + not_after) });
-            let twice = [(); 2].map(|()| door.admit(&remembered, None, UnixMillis(NOW.0 + now)));
+            cached.certified(Peer { names, not_after: UnixMillis(NOW.0 + not_after) });
+            let twice = [(); 2].map(|()| {
+                authenticator.admit(&cached, Presented::Nothing, UnixMillis(NOW.0 + now))
+            });
             assert_eq!(twice[0].as_ref().err(), twice[1].as_ref().err());
             twice[0].as_ref().map(|access| access.key).map_err(|denied| *denied)
         };
@@ -299,14 +278,5 @@ mod tests {
         assert_eq!(admit(Some("other.example"), 9_000, 0), Err(Denied::Unnamed));
         assert_eq!(admit(Some("cn:shop.example"), 9_000, 0), Err(Denied::Unnamed));
         assert_eq!(admit(None, 9_000, 0), Err(Denied::Unnamed));
-    }
-
-    #[test]
-    fn other_schemes_are_no_keys() {
-        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
-        assert_eq!(bearer(b"BEARER  abc "), Some(&b"abc"[..]));
-        for value in [&b""[..], b"Bearer", b"Bearerabc", b"Basic abc", b"abc"] {
-            assert_eq!(bearer(value), None);
-        }
     }
 }

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use http::StatusCode;
 
+use super::refusal::Refusal;
 use crate::engine;
-use crate::http::api::problem::Problem;
 use crate::keys::Keys;
 use crate::model::metrics::Counter;
 use crate::model::namespace::NamespaceTag;
@@ -103,28 +102,27 @@ impl Quotas {
     }
 
     /// The longest life of a token in the namespace of `digester`.
-    pub(in crate::http) fn ttl_max(&self, digester: &Digester, max: Duration) -> Duration {
+    pub(crate) fn ttl_max(&self, digester: &Digester, max: Duration) -> Duration {
         self.of(digester).and_then(|quota| quota.limits.ttl_max).unwrap_or(max).min(max)
     }
 
     /// Lets `count` tokens be issued, or says when to come again.
-    pub(in crate::http) fn admit_issues(
+    pub(crate) fn admit_issues(
         &self,
         digester: &Digester,
         now: UnixMillis,
         count: usize,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Refusal> {
         let Some(quota) = self.of(digester) else { return Ok(()) };
         let Some(rate) = quota.limits.issues_per_second else { return Ok(()) };
         Pace::per_second(rate).take(&quota.issued, now, count as u64).map_err(|wait| {
             quota.refused.increment();
-            let detail = format!("the namespace may issue {rate} tokens a second (--quota)");
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait)
+            Refusal::TooManyIssues { rate, wait }
         })
     }
 
     /// Each namespace with limits, and how often its rate was the reason of a refusal.
-    pub(in crate::http) fn refused(&self) -> impl Iterator<Item = (&Namespace, u64)> {
+    pub(crate) fn refused(&self) -> impl Iterator<Item = (&Namespace, u64)> {
         self.0.values().map(|quota| (&quota.limits.namespace, quota.refused.get()))
     }
 

@@ -18,7 +18,7 @@ use crate::model::rate_limit::{Pace, Paid};
 use crate::model::time::UnixMillis;
 
 /// How far a client that was answered may be in debt beyond the burst of a second.
-pub(in crate::http) const DEBT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const DEBT_MAX: Duration = Duration::from_secs(5);
 
 /// Some 6 MiB where it is full.
 const NETS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
@@ -33,15 +33,15 @@ const WIDE_V6: u8 = 32;
 
 /// Misses of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::http) struct Misses {
-    pub(in crate::http) all: usize,
+pub(crate) struct Misses {
+    pub(crate) all: usize,
     /// Those that a reference named.
-    pub(in crate::http) by_reference: usize,
+    pub(crate) by_reference: usize,
 }
 
 impl Misses {
     /// One, by a token.
-    pub(in crate::http) const ONE: Misses = Misses { all: 1, by_reference: 0 };
+    pub(crate) const ONE: Misses = Misses { all: 1, by_reference: 0 };
 }
 
 /// The first bits of an address; those behind are 0.
@@ -93,7 +93,7 @@ fn nets(address: IpAddr) -> impl Iterator<Item = (Net, u32)> {
 type Level = Paid;
 
 /// The misses of all strangers.
-pub(in crate::http) struct Strangers {
+pub(crate) struct Strangers {
     limit: Option<u32>,
     nets: LruCache<Net, Level, RandomState>,
     wide: LruCache<Net, Level, RandomState>,
@@ -105,7 +105,7 @@ pub(in crate::http) struct Strangers {
 
 impl Strangers {
     /// `limit` misses a second for each client, and `references` by reference for all.
-    pub(in crate::http) fn new(limit: Option<u32>, references: Option<u32>) -> Strangers {
+    pub(crate) fn new(limit: Option<u32>, references: Option<u32>) -> Strangers {
         Strangers::with_room(limit, references, NETS_MAX, WIDE_MAX)
     }
 
@@ -126,11 +126,7 @@ impl Strangers {
     }
 
     /// Whether `address` may miss once more; else how long it has to wait.
-    pub(in crate::http) fn look(
-        &mut self,
-        address: IpAddr,
-        now: UnixMillis,
-    ) -> Result<(), Duration> {
+    pub(crate) fn look(&mut self, address: IpAddr, now: UnixMillis) -> Result<(), Duration> {
         let Some(limit) = self.limit else { return Ok(()) };
         for (net, times) in nets(address) {
             Pace::per_second(limit.saturating_mul(times)).look(&self.level(net), now)?;
@@ -139,12 +135,12 @@ impl Strangers {
     }
 
     /// The same for all of them together, by reference.
-    pub(in crate::http) fn look_by_reference(&self, now: UnixMillis) -> Result<(), Duration> {
+    pub(crate) fn look_by_reference(&self, now: UnixMillis) -> Result<(), Duration> {
         self.references.map_or(Ok(()), |pace| pace.look(&self.by_reference, now))
     }
 
     /// Counts misses from `address`.
-    pub(in crate::http) fn charge(&mut self, address: IpAddr, now: UnixMillis, misses: Misses) {
+    pub(crate) fn charge(&mut self, address: IpAddr, now: UnixMillis, misses: Misses) {
         let Some(limit) = self.limit else { return };
         for (net, times) in nets(address) {
             let level = self.level(net);
