@@ -22,7 +22,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use crate::http::callers::browser::Web;
+use crate::http::request::browser::Web;
 use crate::http::server::listen::ListenAddress;
 use crate::permissions::Strictness;
 use crate::service::miss_limiter::MissLimits;

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!            workers (one a core: own listener with SO_REUSEPORT, own current-thread runtime)
-//!  socket → pipe → hot path ┬ resolve → Engine::resolve → Store                → answer
+//!  socket → pipe → hot path  ┬ resolve → Engine::resolve → Store                → answer
 //!                → hyper     └ issue, consume, revoke, extend → queue → committer → answer
 //!
 //!  committer: take all that is queued → encode one frame → write + fdatasync → apply in order

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::out::{self, OutputError, tell};
 use super::{FAILED, MISTAKEN, UNANSWERED};
 use crate::clock::{Clock, SystemClock};
-use crate::http::api::json::{Written, duration};
+use crate::http::request::json::{Written, duration};
 use crate::keys::file::{self, NAME_LEN_MAX, new_key};
 use crate::keys::{Key, KeyEntry, KeyId, KeysError};
 use crate::model::namespace::Namespace;

@@ -11,7 +11,7 @@ use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use super::LogFormat;
 use crate::engine::SyncMode;
-use crate::http::api::json::{Written, duration};
+use crate::http::request::json::{Written, duration};
 use crate::http::server::listen::ListenAddress;
 use crate::model::rate_limit::RATE_MAX;
 use crate::model::scope::{Scope, Scopes};

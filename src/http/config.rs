@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::audit::Audit;
-use crate::http::callers::browser::Web;
-use crate::http::server::memory_budget::Budget;
+use crate::http::conn::memory_budget::Budget;
+use crate::http::request::browser::Web;
 use crate::keys::Keys;
 use crate::model::entry::PAYLOAD_LEN_MAX;
 use crate::service::authentication::Anonymous;

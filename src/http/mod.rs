@@ -2,18 +2,20 @@
 //!
 //! | folder | what |
 //! |---|---|
-//! | `server` | sockets, workers, connections, TLS, time limits, the memory budget |
+//! | `request` | reading a request: its head, its path, its body, pages in browsers |
+//! | `answer` | what is answered: JSON, problem documents, answers that are bytes from the begin |
+//! | `conn` | what a connection is: its state, time limits, memory, answers on their way |
 //! | `h1` | HTTP/1.1 before hyper: what has one reading, and the hot path of a resolve |
 //! | `h2` | windows of HTTP/2 connections |
-//! | `api` | paths, bodies, JSON, answers, problem documents; one exchange |
 //! | `ops` | one file for each operation |
-//! | `callers` | keys, the limit of misses, quotas, pages in browsers, the audit trail |
+//! | `api` | one exchange: from a request to its answer, and what is audited of it |
+//! | `server` | sockets, TLS, connections, workers |
 //! | `admin` | the admin listener: metrics, statistics, backups, the API's description |
 //!
-//! Imports go one way, also from file to file. From the bottom: `api::problem`, `callers`, `config`;
-//! what connections share (`server::conn_state`, `server::context`); answers (`server::sending`,
-//! `api::response`); `ops`; `api::exchange` and `h1::hot_path`; `server::connection`, and the loops of
-//! `server::worker`; `server::pool` and `admin`.
+//! Imports go one way, also from file to file. From the bottom: `answer::problem` and `config`; what
+//! a connection is (`conn::state`), and what the connections of a worker share (`conn::context`);
+//! answers on their way (`conn::sending`, `answer::response`); `ops`; `api::exchange` and
+//! `h1::hot_path`; `server::connection`, and the loops of `server::worker`; `server::pool`, `admin`.
 //!
 //! How a resolve travels: the worker's epoll wakes the connection, which reads once into its input;
 //! hyper parses; `api::exchange` matches the path's bytes, hashes the token, looks it up, and copies the
@@ -38,14 +40,16 @@
 //! | HTTP/2 streams, resets | 128 a connection, 20 | |
 
 pub mod admin;
-pub(crate) mod api;
-pub mod callers;
+mod answer;
+mod api;
 mod config;
+mod conn;
 pub mod counters;
 #[doc(hidden)]
 pub mod h1;
 mod h2;
 mod ops;
+pub mod request;
 pub mod server;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::callers::browser::Web;
+use super::request::browser::Web;
 use super::*;
 use crate::engine::{self, Engine};
 use crate::tls::Tls;

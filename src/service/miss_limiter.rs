@@ -2,11 +2,11 @@
 //! wait.
 //!
 //! Misses are counted for each key alone, whatever address they come from; without a key, or with a
-//! wrong one, for each address, with a tighter limit. A miss beyond the limit is refused
-//! instead of answered, whatever the reason that nothing was found. A resolve of one token that exists is never
+//! wrong one, for each address, with a tighter limit. A miss beyond the limit is refused instead of
+//! answered, whatever the reason that nothing was found. A resolve of one token that exists is never
 //! refused and never counted, so another's guesses behind the same address lock nobody out. What is
-//! asked for in a batch or by a reference can be many guesses at once: a client in debt is
-//! refused before anything is looked up.
+//! asked for in a batch or by a reference can be many guesses at once: a client in debt is refused
+//! before anything is looked up.
 //!
 //! A batch is admitted unless its client is in debt, is answered whole, and all its misses are
 //! charged. Without a key it may have as many tokens as the limit has misses a second. Debt is
@@ -113,8 +113,8 @@ impl MissLimiter {
         }
     }
 
-    /// Whether a batch of `count` tokens may be looked up: refused for a client in debt, and where it is
-    /// longer than a client without a key may ask for.
+    /// Whether a batch of `count` tokens may be looked up: refused for a client in debt, and where it
+    /// is longer than a client without a key may ask for.
     pub(crate) fn admit_batch(
         &self,
         access: &Access,

@@ -23,7 +23,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 
 use crate::engine::{Backup, BackupError, Engine, STALLED_AFTER};
-use crate::http::api::response::NO_SNIFF;
+use crate::http::answer::response::NO_SNIFF;
 
 /// Where it is asked for.
 pub(in crate::http) const PATH: &str = "/v1/backup";

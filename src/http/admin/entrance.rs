@@ -12,17 +12,18 @@ use http_body_util::Full;
 use super::view::{TEXT, UNIX_PEER, View, text};
 use crate::audit::{self, Permit};
 use crate::engine::Engine;
-use crate::http::api::authorization::bearer;
-use crate::http::api::problem::Problem;
-use crate::http::api::request_head;
-use crate::http::callers::browser::{Refused, Sender, is_navigation};
+use crate::http::answer::problem::Problem;
+use crate::http::request::authorization::bearer;
+use crate::http::request::browser::{Refused, Sender, is_navigation};
+use crate::http::request::head as request_head;
 use crate::keys::{Access, Table};
 use crate::model::scope::{Scope, Scopes};
 use crate::model::time::UnixMillis;
 use crate::tls::Peer;
 
 /// What comes from a page of another site is refused where the request shows no key, as on the data
-/// listener (see [`crate::http::callers::browser`]). Otherwise the origin of a page that may read the answer.
+/// listener (see [`crate::http::request::browser`]). Otherwise the origin of a page that may read
+/// the answer.
 pub(super) fn page<B>(
     request: &Request<B>,
     address: SocketAddr,

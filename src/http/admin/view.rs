@@ -10,9 +10,9 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::engine::Engine;
-use crate::http::api::response::NO_SNIFF;
-use crate::http::callers::browser::Web;
+use crate::http::answer::response::NO_SNIFF;
 use crate::http::config::Limits;
+use crate::http::request::browser::Web;
 use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
 use crate::model::time::UnixMillis;

@@ -3,13 +3,13 @@
 use http::{HeaderMap, Method, Response};
 use hyper::body::Incoming;
 
-use super::body::{self, BodyKind};
-use super::problem::Problem;
-use super::request_context::RequestContext;
-use super::response::Body;
-use super::routes::Route;
+use crate::http::answer::problem::Problem;
+use crate::http::answer::response::Body;
+use crate::http::api::request_context::RequestContext;
+use crate::http::conn::context::Worker;
 use crate::http::ops::{consume, extend, issue, resolve, revoke, status};
-use crate::http::server::context::Worker;
+use crate::http::request::body::{self, BodyKind};
+use crate::http::request::routes::Route;
 use crate::model::token::Digest;
 use crate::service::operation::Operation;
 

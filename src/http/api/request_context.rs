@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use http::HeaderMap;
 
-use super::authorization;
-use crate::http::api::problem::Problem;
-use crate::http::callers::audit_trail::Trail;
-use crate::http::server::conn_state::ConnState;
-use crate::http::server::context::Worker;
-use crate::http::server::memory_budget::Holder;
+use crate::http::answer::problem::Problem;
+use crate::http::api::audit_trail::Trail;
+use crate::http::conn::context::Worker;
+use crate::http::conn::memory_budget::Holder;
+use crate::http::conn::state::ConnState;
+use crate::http::request::authorization;
 use crate::keys::Access;
 use crate::service::operation::Operation;
 use crate::service::principal::demand;

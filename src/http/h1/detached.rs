@@ -20,14 +20,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::engine::Engine;
 use crate::engine::stepped::Stepped;
-use crate::http::api::json::{self, Written};
 use crate::http::config::Config;
+use crate::http::conn::context::{Common, Worker};
+use crate::http::conn::phase::Tick;
+use crate::http::conn::state::ConnState;
 use crate::http::counters::Counters;
 use crate::http::h1::hot_path::{self, Progress};
-use crate::http::server::conn_state::ConnState;
+use crate::http::request::json::{self, Written};
 use crate::http::server::connection::Connection;
-use crate::http::server::context::{Common, Worker};
-use crate::http::server::phase::Tick;
 use crate::service::miss_limiter::MissLimiter;
 
 /// A worker with one connection that nobody has opened.

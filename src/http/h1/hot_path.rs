@@ -11,13 +11,13 @@
 use bytes::BufMut;
 use http::StatusCode;
 
-use crate::http::api::authorization::presented;
-use crate::http::api::{canned, problem};
-use crate::http::callers::audit_trail::Quick;
+use crate::http::answer::{canned, problem};
+use crate::http::api::audit_trail::Quick;
+use crate::http::conn::buffer::{Buffer, OUTPUT_LEN_MAX};
+use crate::http::conn::context::Worker;
+use crate::http::conn::state::ConnState;
 use crate::http::h1::head_syntax::{is_host, trimmed};
-use crate::http::server::buffer::{Buffer, OUTPUT_LEN_MAX};
-use crate::http::server::conn_state::ConnState;
-use crate::http::server::context::Worker;
+use crate::http::request::authorization::presented;
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, TOKEN_TEXT_LEN, Token};

@@ -8,16 +8,16 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::resolve::{ArrayOfPayloads, too_much};
 use crate::engine::{Op, Outcome};
-use crate::http::api::body::NO_ROOM;
-use crate::http::api::list;
-use crate::http::api::problem::Problem;
-use crate::http::api::refusal::{engine_problem, list_problem};
+use crate::http::answer::problem::Problem;
+use crate::http::answer::refusal::{engine_problem, list_problem};
+use crate::http::answer::response::{self, Body};
 use crate::http::api::request_context::RequestContext;
-use crate::http::api::request_head::idempotency_key;
-use crate::http::api::response::{self, Body};
 use crate::http::config::ANSWER_LEN_MAX;
-use crate::http::server::context::Worker;
-use crate::http::server::memory_budget::{Charge, SMALL_LEN};
+use crate::http::conn::context::Worker;
+use crate::http::conn::memory_budget::{Charge, SMALL_LEN};
+use crate::http::request::body::NO_ROOM;
+use crate::http::request::head::idempotency_key;
+use crate::http::request::list;
 use crate::keys::Access;
 use crate::model::token::{ConsumeKey, Digest};
 

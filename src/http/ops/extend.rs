@@ -8,13 +8,13 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::resolve::ArrayOfPayloads;
 use crate::engine::{Op, Outcome};
-use crate::http::api::json;
-use crate::http::api::list;
-use crate::http::api::problem::Problem;
-use crate::http::api::refusal::{engine_problem, list_problem};
+use crate::http::answer::problem::Problem;
+use crate::http::answer::refusal::{engine_problem, list_problem};
+use crate::http::answer::response::{self, Body};
 use crate::http::api::request_context::RequestContext;
-use crate::http::api::response::{self, Body};
-use crate::http::server::context::Worker;
+use crate::http::conn::context::Worker;
+use crate::http::request::json;
+use crate::http::request::list;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 

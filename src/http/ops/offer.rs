@@ -12,11 +12,11 @@ use http::StatusCode;
 
 use crate::audit::By;
 use crate::engine::{Existing, Outcome};
-use crate::http::api::body::NO_ROOM;
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
 use crate::http::api::request_context::RequestContext;
-use crate::http::server::context::Worker;
-use crate::http::server::memory_budget::Charge;
+use crate::http::conn::context::Worker;
+use crate::http::conn::memory_budget::Charge;
+use crate::http::request::body::NO_ROOM;
 use crate::keys::Access;
 use crate::model::json_equality::{memory_needed, same_value};
 use crate::model::scope::Scope;

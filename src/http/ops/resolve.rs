@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::http::api::list;
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
+use crate::http::answer::response::{self, Body};
 use crate::http::api::request_context::RequestContext;
-use crate::http::api::response::{self, Body};
 use crate::http::config::ANSWER_LEN_MAX;
-use crate::http::server::context::Worker;
+use crate::http::conn::context::Worker;
+use crate::http::request::list;
 use crate::model::token::Digest;
 use crate::service::networks::Misses;
 

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::engine::{Op, Outcome};
-use crate::http::api::list;
-use crate::http::api::problem::Problem;
-use crate::http::api::refusal::{engine_problem, list_problem};
+use crate::http::answer::problem::Problem;
+use crate::http::answer::refusal::{engine_problem, list_problem};
+use crate::http::answer::response::{self, Body};
 use crate::http::api::request_context::RequestContext;
-use crate::http::api::response::{self, Body};
-use crate::http::server::context::Worker;
+use crate::http::conn::context::Worker;
+use crate::http::request::list;
 use crate::model::token::Digest;
 use crate::service::networks::Misses;
 

@@ -4,11 +4,11 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::resolve::ArrayOfPayloads;
 use crate::engine::{Outcome, Status};
-use crate::http::api::list;
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
+use crate::http::answer::response::{self, Body};
 use crate::http::api::request_context::RequestContext;
-use crate::http::api::response::{self, Body};
-use crate::http::server::context::Worker;
+use crate::http::conn::context::Worker;
+use crate::http::request::list;
 use crate::model::token::Digest;
 
 /// `GET /v1/tokens/{token}/status`

@@ -14,13 +14,13 @@ use hyper::server::conn::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::buffer::OUTPUT_LEN_MAX;
-use super::conn_state::ConnState;
-use super::context::{Slot, Worker};
-use super::phase::{Phase, Verdict};
-use super::pipe::{Pipe, StreamTasks};
-use crate::http::api::canned;
+use crate::http::answer::canned;
 use crate::http::api::exchange::Service;
+use crate::http::conn::buffer::OUTPUT_LEN_MAX;
+use crate::http::conn::context::{Slot, Worker};
+use crate::http::conn::phase::{Phase, Verdict};
+use crate::http::conn::pipe::{Pipe, StreamTasks};
+use crate::http::conn::state::ConnState;
 use crate::http::h1::framing::HEAD_LEN_MAX;
 use crate::http::h1::hot_path::{self, Progress};
 
@@ -405,8 +405,8 @@ mod tests {
     use super::*;
     use crate::engine::{self, Engine};
     use crate::http::config::Config;
-    use crate::http::server::context::Common;
-    use crate::http::server::memory_budget::Budget;
+    use crate::http::conn::context::Common;
+    use crate::http::conn::memory_budget::Budget;
     use crate::service::miss_limiter::MissLimiter;
 
     /// Like TLS over a socket that is full: it takes what is written, and only a flush sends it,

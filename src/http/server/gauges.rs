@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 
-use super::memory_budget::Budget;
 use crate::audit::{self, Audit};
+use crate::http::conn::memory_budget::Budget;
 use crate::http::counters::{Counters, Totals};
 use crate::model::namespace::Namespace;
 use crate::service::miss_limiter::MissLimiter;

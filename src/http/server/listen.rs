@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::socket_file::{self, PATH_LEN_MAX, SocketFile};
+use crate::http::server::socket_file::{self, PATH_LEN_MAX, SocketFile};
 
 use socket2::{Domain, Protocol, Socket, Type};
 

@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 use crossbeam::utils::CachePadded;
 use tokio::sync::watch;
 
-use super::context::Common;
-use super::gauges::Gauges;
-use super::listen::{ListenAddress, Listeners};
-use super::worker::{self, Stop};
 use crate::engine::Engine;
 use crate::http::config::Config;
+use crate::http::conn::context::Common;
 use crate::http::counters::Counters;
+use crate::http::server::gauges::Gauges;
+use crate::http::server::listen::{ListenAddress, Listeners};
+use crate::http::server::worker::{self, Stop};
 use crate::service::miss_limiter::MissLimiter;
 
 /// Ends the drain of a server that is being stopped.
@@ -35,7 +35,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a worker for each of `listeners` (see [`bind`](super::listen::bind)).
+    /// Starts a worker for each of `listeners` (see [`bind`](crate::http::server::listen::bind)).
     ///
     /// # Errors
     /// A thread cannot be started.

@@ -18,12 +18,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::conn_state::ConnState;
-use super::connection::{BELOW_LEN_MAX, Connection};
-use super::context::{Slot, Worker};
-use super::phase::Phase;
-use crate::http::api::canned;
-use crate::http::callers::audit_trail;
+use crate::http::answer::canned;
+use crate::http::api::audit_trail;
+use crate::http::conn::context::{Slot, Worker};
+use crate::http::conn::phase::Phase;
+use crate::http::conn::state::ConnState;
+use crate::http::server::connection::{BELOW_LEN_MAX, Connection};
 use crate::tls::Peer;
 
 /// What a handshake begins with (RFC 8446, 5.1): no method of HTTP does.

@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::connection::Connection;
-use super::context::{Common, Worker, date};
-use super::listen::{Accepted, Listener, Listeners};
-use super::phase::{TICK, Tick};
-use super::tls;
-use crate::http::api::canned;
+use crate::http::answer::canned;
+use crate::http::conn::context::{Common, Worker, date};
+use crate::http::conn::phase::{TICK, Tick};
 use crate::http::counters::Counters;
+use crate::http::server::connection::Connection;
+use crate::http::server::listen::{Accepted, Listener, Listeners};
+use crate::http::server::tls;
 
 /// How long accepting rests after a failure, at first and at most.
 const ACCEPT_REST_MIN: Duration = Duration::from_millis(50);

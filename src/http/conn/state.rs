@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::buffer::Buffer;
-use super::phase::{Phase, Tick, Verdict};
-use super::stream_task::Task;
+use crate::http::conn::buffer::Buffer;
+use crate::http::conn::memory_budget::{Budget, Charge, HeldBytes, Holder};
+use crate::http::conn::phase::{Phase, Tick, Verdict};
+use crate::http::conn::stream_task::Task;
 use crate::http::h1::framing::Framer;
 use crate::http::h2::window::Window;
-use crate::http::server::memory_budget::{Budget, Charge, HeldBytes, Holder};
 use crate::service::authentication::CachedCredentials;
 
 /// A head up to this length is bounded by the number of connections alone.

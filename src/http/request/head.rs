@@ -8,11 +8,11 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, Version};
 
-use crate::http::api::problem::Problem;
-use crate::http::api::response::{self, Body};
-use crate::http::api::routes::route;
-use crate::http::callers::browser::{default_port, is_same};
+use crate::http::answer::problem::Problem;
+use crate::http::answer::response::{self, Body};
 use crate::http::h1::head_syntax::is_host;
+use crate::http::request::browser::{default_port, is_same};
+use crate::http::request::routes::route;
 
 /// The longest `Idempotency-Key`, in bytes.
 const KEY_LEN_MAX: usize = 255;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
 
 /// The fields of an object, as their text, in the order of their names.
 pub(in crate::http) type Fields<'a, const N: usize> = [Option<&'a RawValue>; N];

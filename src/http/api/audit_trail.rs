@@ -16,10 +16,10 @@ use tokio::sync::oneshot;
 
 use crate::audit::{self, Audit, By, Event, Permit};
 use crate::engine::{Engine, Op, Outcome};
-use crate::http::api::problem::Problem;
-use crate::http::api::refusal::rejected;
-use crate::http::server::conn_state::ConnState;
-use crate::http::server::context::Worker;
+use crate::http::answer::problem::Problem;
+use crate::http::answer::refusal::rejected;
+use crate::http::conn::context::Worker;
+use crate::http::conn::state::ConnState;
 use crate::keys::Access;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;

@@ -1,6 +1,7 @@
 //! What the connections of a worker share, and a connection's place among them.
 //!
-//! The loops of a worker, which accept and end connections, are in [`worker`](super::worker).
+//! The loops of a worker, which accept and end connections, are in
+//! [`worker`](crate::http::server::worker).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,12 +11,12 @@ use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 
-use super::conn_state::ConnState;
-use super::memory_budget::Budget;
-use super::phase::Tick;
-use super::timeouts::Watchlist;
 use crate::engine::{Caller, Engine};
 use crate::http::config::Config;
+use crate::http::conn::memory_budget::Budget;
+use crate::http::conn::phase::Tick;
+use crate::http::conn::state::ConnState;
+use crate::http::conn::timeouts::Watchlist;
 use crate::http::counters::Counters;
 use crate::model::time::UnixMillis;
 use crate::service::authentication::Authenticator;
@@ -48,17 +49,17 @@ pub(in crate::http) struct Worker {
     pub(in crate::http) scratch: RefCell<Box<[u8]>>,
     /// The value of `Date`, exact to a [`TICK`](super::phase::TICK).
     pub(in crate::http) date: RefCell<String>,
-    pub(super) open: Arc<AtomicUsize>,
-    pub(super) tick: Cell<Tick>,
+    pub(in crate::http) open: Arc<AtomicUsize>,
+    pub(in crate::http) tick: Cell<Tick>,
     has_hot_path: Cell<bool>,
-    pub(super) is_draining: Cell<bool>,
-    pub(super) is_grace_over: Cell<bool>,
+    pub(in crate::http) is_draining: Cell<bool>,
+    pub(in crate::http) is_grace_over: Cell<bool>,
 }
 
 /// A connection's place: counted, and seen by the sweep, until dropped.
 pub(in crate::http) struct Slot {
     worker: Rc<Worker>,
-    pub(super) state: Rc<ConnState>,
+    pub(in crate::http) state: Rc<ConnState>,
     key: usize,
 }
 
@@ -148,7 +149,7 @@ impl Worker {
 }
 
 /// A time as RFC 9110 has it in `Date`.
-pub(super) fn date(now: UnixMillis) -> String {
+pub(in crate::http) fn date(now: UnixMillis) -> String {
     let since_epoch = Duration::from_millis(now.0);
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + since_epoch)
 }

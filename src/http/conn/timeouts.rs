@@ -2,8 +2,8 @@
 //!
 //! hyper limits neither bodies, writes, idle connections nor the HTTP/2 handshake, and its header
 //! limit costs an allocation a request. Here each worker looks at all its connections every
-//! [`TICK`](super::phase::TICK) and wakes those whose time has come. On the hot path time is a counter that the sweep
-//! sets, so a limit is exact to a quarter of a second.
+//! [`TICK`](super::phase::TICK) and wakes those whose time has come. On the hot path time is a
+//! counter that the sweep sets, so a limit is exact to a quarter of a second.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::conn_state::ConnState;
-use super::outgoing::Answers;
-use super::phase::{Phase, Tick, Verdict};
 use crate::http::config::Limits;
+use crate::http::conn::outgoing::Answers;
+use crate::http::conn::phase::{Phase, Tick, Verdict};
+use crate::http::conn::state::ConnState;
 
 /// How long a connection that was closed by us may take to read the last answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ fn judge(conn: &ConnState, limits: &Limits, now: Tick) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::server::phase::TICK;
+    use crate::http::conn::phase::TICK;
 
     const LIMITS: Limits = Limits {
         header_timeout: Duration::from_secs(10),

@@ -1,10 +1,11 @@
 //! What hyper reads and writes of a connection, and what runs its streams.
 //!
-//! hyper reads from `input` and appends to `output`; the [`connection`](super::connection) around
-//! it moves bytes between them and the socket. That makes pipelining cheap (one system call carries
-//! all answers of a burst) without hyper's own `pipeline_flush`, which holds an answer back while
-//! half of the next request is in its buffer; and it bounds memory, because the
-//! connection does not poll hyper at all while output is waiting for the peer (promise P8).
+//! hyper reads from `input` and appends to `output`; the
+//! [`connection`](crate::http::server::connection) around it moves bytes between them and the
+//! socket. That makes pipelining cheap (one system call carries all answers of a burst) without
+//! hyper's own `pipeline_flush`, which holds an answer back while half of the next request is in
+//! its buffer; and it bounds memory, because the connection does not poll hyper at all while output
+//! is waiting for the peer (promise P8).
 //!
 //! hyper answers what it cannot parse by itself, with an empty body and without `Cache-Control`.
 //! Such an answer is recognised by being a `4xx` that our service did not give, and is replaced by a
@@ -18,9 +19,9 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::buffer::OUTPUT_LEN_MAX;
-use super::conn_state::ConnState;
-use crate::http::api::canned;
+use crate::http::answer::canned;
+use crate::http::conn::buffer::OUTPUT_LEN_MAX;
+use crate::http::conn::state::ConnState;
 
 /// hyper's view of the connection.
 pub(in crate::http) struct Pipe(pub(in crate::http) Rc<ConnState>);
@@ -109,9 +110,9 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::http::server::buffer::KEPT_CAPACITY;
-    use crate::http::server::conn_state::Pieces;
-    use crate::http::server::phase::Tick;
+    use crate::http::conn::buffer::KEPT_CAPACITY;
+    use crate::http::conn::phase::Tick;
+    use crate::http::conn::state::Pieces;
 
     fn pipe() -> (Rc<ConnState>, Pipe, Context<'static>) {
         let state = Rc::new(ConnState::new(Tick(0)));

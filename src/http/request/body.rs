@@ -12,12 +12,13 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
 use crate::http::api::request_context::RequestContext;
-use crate::http::server::conn_state::ConnState;
-use crate::http::server::context::Worker;
-use crate::http::server::memory_budget::{Charge, Holder};
-use crate::http::server::timeouts::Gathering;
+use crate::http::conn::context::Worker;
+use crate::http::conn::memory_budget::{Charge, Holder};
+use crate::http::conn::state::ConnState;
+use crate::http::conn::timeouts::Gathering;
+use crate::http::request::json;
 
 /// The longest body of a request that has only small fields.
 pub(in crate::http) const SMALL_LEN_MAX: usize = 4096;
@@ -102,7 +103,7 @@ pub(in crate::http) async fn gather(
         return Err(Problem::malformed(detail));
     }
     if kind == BodyKind::EmptyObject && !gathered.bytes.trim_ascii().is_empty() {
-        super::json::object(&gathered.bytes, &[])?;
+        json::object(&gathered.bytes, &[])?;
     }
     Ok(gathered)
 }
@@ -132,7 +133,7 @@ pub(in crate::http) async fn skip(worker: &Worker, body: &mut Incoming) -> Resul
 }
 
 /// A body with bytes says that it is JSON. A form of a page in a browser cannot say so; what a page
-/// sends otherwise is asked about beforehand (see [`crate::http::callers::browser`]).
+/// sends otherwise is asked about beforehand (see [`crate::http::request::browser`]).
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let unsupported = |field: &'static str, detail: &'static str| {
         let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);

@@ -10,10 +10,10 @@ use std::time::Duration;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::json::{self, Found, Name};
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
 use crate::http::api::request_context::RequestContext;
-use crate::http::server::context::Worker;
+use crate::http::conn::context::Worker;
+use crate::http::request::json::{self, Found, Name};
 use crate::keys::Access;
 use crate::model::reference::{Reference, ReferenceError};
 use crate::model::scope::Scope;

@@ -16,12 +16,12 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
-use crate::http::api::problem::{NOT_FOUND, NOTHING, Problem};
-use crate::http::server::conn_state::{ConnState, Pieces};
-use crate::http::server::context::Worker;
-use crate::http::server::memory_budget::Charge;
-use crate::http::server::sending::{Piece, Sending, StreamGuard};
-use crate::http::server::stream_task::Task;
+use crate::http::answer::problem::{NOT_FOUND, NOTHING, Problem};
+use crate::http::conn::context::Worker;
+use crate::http::conn::memory_budget::Charge;
+use crate::http::conn::sending::{Piece, Sending, StreamGuard};
+use crate::http::conn::state::{ConnState, Pieces};
+use crate::http::conn::stream_task::Task;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(in crate::http) const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
 
-use super::conn_state::ConnState;
-use super::context::Worker;
-use super::memory_budget::Charge;
-use super::outgoing::Outgoing;
-use super::phase::Phase;
-use super::stream_task::Task;
+use crate::http::conn::context::Worker;
+use crate::http::conn::memory_budget::Charge;
+use crate::http::conn::outgoing::Outgoing;
+use crate::http::conn::phase::Phase;
+use crate::http::conn::state::ConnState;
+use crate::http::conn::stream_task::Task;
 
 /// Counts an HTTP/2 stream from its request until its answer was sent.
 pub(in crate::http) struct StreamGuard {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use crate::engine::{Outcome, Rejected};
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
 use crate::model::scope::Scopes;
 use crate::service::authentication::Denied;
 use crate::service::refusal::Refusal;
@@ -102,5 +102,36 @@ impl From<Refusal> for Problem {
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Problem {
         Refusal::from(denied).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::scope::Scope;
+
+    #[test]
+    fn each_refusal_has_its_status_and_says_what_to_do() {
+        let (wait, scope) = (Duration::from_millis(1), Scope::Resolve);
+        for (refusal, status, said) in [
+            (Refusal::NoKey, 401, "a key is needed"),
+            (Refusal::WrongKey, 401, "not valid here"),
+            (Refusal::KeyNeeded(scope), 401, "a key with the scope resolve"),
+            (Refusal::MissingScope(scope), 403, "the scope resolve"),
+            (Refusal::TooManyMisses { wait }, 429, "unknown tokens"),
+            (Refusal::TooManyIssues { rate: 7, wait }, 429, "7 tokens a second (--quota)"),
+            (Refusal::KeylessBatchTooLong { max: 7 }, 422, "at most 7 at once (--anonymous-miss"),
+        ] {
+            let problem = Problem::from(refusal);
+            assert_eq!(problem.status, status, "{problem:?}");
+            assert!(problem.detail.contains(said), "{problem:?}");
+            let response = problem.into_response();
+            let has = |name| response.headers().contains_key(name);
+            assert_eq!(has("www-authenticate"), matches!(status, 401 | 403), "{refusal:?}");
+            assert_eq!(has("retry-after"), status == 429, "{refusal:?}");
+        }
+        assert_eq!(Problem::from(Denied::Unnamed), Problem::from(Denied::Wrong), "P10");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use http::StatusCode;
 
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
 
 /// The head of a resolve's answer, up to its length.
 pub(in crate::http) const OK_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\

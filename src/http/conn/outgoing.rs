@@ -1,8 +1,8 @@
 //! Answers on their way: who takes nothing of them, and who is too slow while memory is short.
 //!
 //! Each answer over HTTP/2, and each large one over HTTP/1, is watched from the moment it is handed
-//! to hyper until its last byte is in the connection's output. Its [`Charge`](super::memory_budget::Charge) is held as long. The
-//! sweep judges:
+//! to hyper until its last byte is in the connection's output. Its
+//! [`Charge`](super::memory_budget::Charge) is held as long. The sweep judges:
 //!
 //! - A stream that sends nothing for `--write-timeout`, although the connection's window is open,
 //!   has no window of its own: it is reset, alone.
@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::conn_state::ConnState;
-use super::phase::{TICK, Tick, Verdict};
-use super::stream_task::Task;
 use crate::http::config::Limits;
+use crate::http::conn::phase::{TICK, Tick, Verdict};
+use crate::http::conn::state::ConnState;
+use crate::http::conn::stream_task::Task;
 
 /// Bytes a second that an answer makes at least while memory is short.
 const RATE_MIN: usize = 1 << 20;

@@ -4,7 +4,7 @@
 //! surrogate without its other half is no character: such a payload would be lost once it is
 //! consumed. What already lives is served as it stands.
 
-use crate::http::api::problem::Problem;
+use crate::http::answer::problem::Problem;
 
 /// The most arrays and objects within each other.
 pub(in crate::http) const DEPTH_MAX: usize = 128;

@@ -1,0 +1,7 @@
+//! What is answered: bodies with their headers, problem documents, answers that are bytes from the
+//! begin.
+
+pub(in crate::http) mod canned;
+pub(in crate::http) mod problem;
+pub(in crate::http) mod refusal;
+pub(in crate::http) mod response;
