@@ -215,7 +215,12 @@ fn measure(
     let mut lanes = Vec::with_capacity(work.sides.len());
     for side in work.sides.iter().filter(|side| side.is_here()) {
         observer.phase(&format!("{}: {}: issuing the tokens", work.name, side.name), Length::Open);
+        if job.is_stopped() {
+            break;
+        }
         match Lane::open(work, side, arguments, job) {
+            // A signal ended the start: that is no failure of the server.
+            Lane { failed: Some(_), .. } if job.is_stopped() => break,
             Lane { failed: Some(_), start: Some(failure), .. } if is_first => return Err(failure),
             lane => lanes.push(lane),
         }

@@ -1,13 +1,15 @@
 //! Keys, passwords and private keys: read from files that others can't read, and never printed.
 
 use std::fmt;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::failure::{Failure, Result};
 
 /// The longest that is taken, in bytes; jeton's keys have 47.
-const LEN_MAX: usize = 1 << 10;
+pub const LEN_MAX: usize = 1 << 10;
 /// The largest file that is read: a private key or a secret is far smaller.
 const FILE_MAX: u64 = 1 << 20;
 /// Bits of a mode that let others than the owner and the group do something.
@@ -23,10 +25,28 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The secrets that this process has read or made.
+static KNOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// A shorter text is no secret that could be found again in another text.
+const KNOWN_LEN_MIN: usize = 4;
+
 impl From<String> for Secret {
     fn from(text: String) -> Self {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if text.len() >= KNOWN_LEN_MIN && !known.contains(&text) {
+            known.push(text.clone());
+        }
         Self(text)
     }
+}
+
+/// A server's text without the secrets that this process knows: an error may repeat what was sent.
+pub fn without_secrets(text: String) -> String {
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.iter().fold(text, |text, secret| match text.contains(secret) {
+        true => text.replace(secret, HIDDEN),
+        false => text,
+    })
 }
 
 impl Secret {
@@ -51,7 +71,7 @@ pub struct Credentials {
 /// [`Failure::Input`]: the file is missing, is readable by everybody, or holds something else.
 pub fn key(flag: &str, file: &Path) -> Result<Secret> {
     match &words(flag, file)?[..] {
-        [key] => Ok(Secret(key.clone())),
+        [key] => Ok(Secret::from(key.clone())),
         [] => Err(refuse(flag, file, "is empty: it must hold one key")),
         _ => Err(refuse(flag, file, "must hold one key and nothing else")),
     }
@@ -64,9 +84,9 @@ pub fn key(flag: &str, file: &Path) -> Result<Secret> {
 pub fn credentials(flag: &str, file: &Path) -> Result<Credentials> {
     const SHAPE: &str = "must hold a password, or a user and a password in two lines";
     match &words(flag, file)?[..] {
-        [password] => Ok(Credentials { user: None, password: Secret(password.clone()) }),
+        [password] => Ok(Credentials { user: None, password: password.clone().into() }),
         [user, password] => {
-            Ok(Credentials { user: Some(user.clone()), password: Secret(password.clone()) })
+            Ok(Credentials { user: Some(user.clone()), password: password.clone().into() })
         }
         [] => Err(refuse(flag, file, &format!("is empty: it {SHAPE}"))),
         _ => Err(refuse(flag, file, SHAPE)),
@@ -104,58 +124,98 @@ pub fn read_bytes(flag: &str, file: &Path) -> Result<Vec<u8>> {
         );
         return Err(refuse(flag, file, &problem));
     }
-    if found.is_file() && found.len() > FILE_MAX {
+    read_limited(flag, file)
+}
+
+/// What is in a file, 1 MiB at most: also of what has no end.
+///
+/// # Errors
+/// [`Failure::Input`]: it can't be read, or is longer.
+pub fn read_limited(flag: &str, file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|open| open.take(FILE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| refuse(flag, file, &error.to_string()))?;
+    if bytes.len() as u64 > FILE_MAX {
         return Err(refuse(flag, file, "has more than 1 MiB: is it another file?"));
     }
-    std::fs::read(file).map_err(|error| refuse(flag, file, &error.to_string()))
+    Ok(bytes)
 }
 
 fn refuse(flag: &str, file: &Path, problem: &str) -> Failure {
     Failure::Input(format!("{flag} {}: {problem}", file.display()))
 }
 
-/// Flags of servers whose value is a secret.
-const SECRET_FLAGS: [&str; 4] =
-    ["--requirepass", "--masterauth", "--tls-key-file-pass", "--tls-client-key-file-pass"];
-/// Parts of names of variables whose value is a secret.
-const SECRET_NAMES: [&str; 4] = ["PASS", "SECRET", "TOKEN", "KEY"];
+/// Flags of servers whose value is a secret, in lower case.
+const SECRET_FLAGS: [&str; 8] = [
+    "--auth",
+    "--masterauth",
+    "--masteruser",
+    "--primaryauth",
+    "--requirepass",
+    "--tls-client-key-file-pass",
+    "--tls-key-file-pass",
+    "--user",
+];
+/// Parts of names of variables whose value is a secret, in upper case.
+const SECRET_NAMES: [&str; 5] = ["AUTH", "PASS", "SECRET", "TOKEN", "KEY"];
+/// The harness's flag in front of an argument of the server.
+const SERVER_ARG: &str = "--server-arg";
 /// What stands in place of one.
 const HIDDEN: &str = "…";
 
 /// A command line without the secrets that are known by their place: passwords behind flags of
-/// Redis, and variables (`NAME=VALUE`) that are named after one.
+/// Redis, Valkey and pogocache, and variables (`NAME=VALUE`) that are named after one.
 pub fn hidden(words: Vec<String>) -> Vec<String> {
     let mut is_next = false;
     let mut hide = |word: String| {
-        let is_flag = SECRET_FLAGS.contains(&word.as_str());
-        // Between a flag and its value the harness wants its own.
-        let is_between = word == "--server-arg";
-        if is_flag || is_between {
-            is_next |= is_flag;
+        // Between a flag and its value the harness wants its own flag.
+        if word == SERVER_ARG {
             return word;
         }
-        if std::mem::take(&mut is_next) {
-            return HIDDEN.to_owned();
+        let prefix = word.strip_prefix(SERVER_ARG).and_then(|rest| rest.strip_prefix('='));
+        let own = prefix.unwrap_or(&word);
+        let shown = match std::mem::take(&mut is_next) {
+            true => Some(HIDDEN.to_owned()),
+            false => hidden_argument(own),
+        };
+        is_next = shown.is_none() && is_secret_flag(own);
+        let Some(shown) = shown else { return word };
+        match prefix {
+            Some(_) => format!("{SERVER_ARG}={shown}"),
+            None => shown,
         }
-        hidden_value(&word).unwrap_or(word)
     };
     words.into_iter().map(&mut hide).collect()
 }
 
-/// `NAME=VALUE` without the value, where it is a secret; also behind a flag and another `=`.
-fn hidden_value(word: &str) -> Option<String> {
+fn is_secret_flag(word: &str) -> bool {
+    SECRET_FLAGS.contains(&word.to_ascii_lowercase().as_str())
+}
+
+/// `NAME=VALUE` or `--flag value` without the value, where it is a secret; also behind another `=`.
+fn hidden_argument(word: &str) -> Option<String> {
+    if let Some((flag, _)) = word.split_once(' ').filter(|(flag, _)| is_secret_flag(flag)) {
+        return Some(format!("{flag} {HIDDEN}"));
+    }
     let mut begin = 0;
     for (at, _) in word.match_indices('=') {
         let (name, value) = (&word[begin..at], &word[at + 1..]);
-        let is_variable = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-            && SECRET_NAMES.iter().any(|part| name.contains(part));
-        // A variable that names a file holds no secret.
-        if SECRET_FLAGS.contains(&name) || is_variable && !value.starts_with('/') {
+        if is_secret_flag(name) || is_secret_variable(name, value) {
             return Some(format!("{}={HIDDEN}", &word[..at]));
         }
         begin = at + 1;
     }
     None
+}
+
+fn is_secret_variable(name: &str, value: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    // A variable that names a file holds no secret.
+    let names_file = value.starts_with('/') && (upper.ends_with("_FILE") || upper == "JETON_KEYS");
+    is_name && !names_file && SECRET_NAMES.iter().any(|part| upper.contains(part))
 }
 
 #[cfg(test)]
@@ -222,6 +282,16 @@ mod tests {
     }
 
     #[test]
+    fn p9_a_servers_text_is_shown_without_the_secrets_that_it_repeats() {
+        let _password = Secret::from("correct-horse".to_owned());
+        let text = |text: &str| crate::protocol::excerpt(text.as_bytes());
+        assert_eq!(text("unknown command, with 'correct-horse'"), "unknown command, with '…'");
+        let late = format!("{}correct-horse", "x".repeat(195));
+        assert!(!text(&late).contains("corre"), "also where the excerpt ends within it");
+        assert!(text(&"y".repeat(300)).ends_with("yyy… (100 bytes more)"));
+    }
+
+    #[test]
     fn p9_a_command_line_shows_no_password() {
         for (given, shown) in [
             (
@@ -233,6 +303,14 @@ mod tests {
                 "--server-arg --requirepass --server-arg … --out x",
             ),
             ("--server-arg=--masterauth=hunter2", "--server-arg=--masterauth=…"),
+            (
+                "--server-arg=--requirepass --server-arg=hunter2 --out x",
+                "--server-arg=--requirepass --server-arg=… --out x",
+            ),
+            ("redis-server --RequirePass hunter2", "redis-server --RequirePass …"),
+            ("pogocache --auth hunter2 -p 1", "pogocache --auth … -p 1"),
+            ("--server-env REDISCLI_AUTH=/hunter2", "--server-env REDISCLI_AUTH=…"),
+            ("--server-env redis_password=hunter2", "--server-env redis_password=…"),
             ("--server-env REDIS_PASSWORD=hunter2", "--server-env REDIS_PASSWORD=…"),
             ("--server-env=API_KEY=hunter2=", "--server-env=API_KEY=…"),
             ("MALLOC_CONF=a:b JETON_KEYS=/k", "MALLOC_CONF=a:b JETON_KEYS=/k"),

@@ -31,11 +31,17 @@ const DIFFERENCES: [Difference; 7] = [
     |a, b| differ(a, b, server),
     |a, b| {
         let (of_a, of_b) = (words(a)?, words(b)?);
-        let only = |of: &[String], not: &[String]| {
-            let more: Vec<_> = of.iter().filter(|word| !not.contains(word)).cloned().collect();
-            if more.is_empty() { "without".to_owned() } else { more.join(" ") }
+        let only = |of: &[String], not: &[String]| -> Vec<String> {
+            of.iter().filter(|word| !not.contains(word)).cloned().collect()
         };
-        (of_a != of_b).then(|| [only(&of_a, &of_b), only(&of_b, &of_a)])
+        let said = |own: &[String], others: &[String]| match own.is_empty() {
+            true => format!("without {}", others.join(" ")),
+            false => own.join(" "),
+        };
+        let (more_a, more_b) = (only(&of_a, &of_b), only(&of_b, &of_a));
+        // The same words in another order tell a reader nothing.
+        let differ = !more_a.is_empty() || !more_b.is_empty();
+        differ.then(|| [said(&more_a, &more_b), said(&more_b, &more_a)])
     },
     settings,
     |a, b| differ(a, b, |report| report.workload.name.clone()),
@@ -60,8 +66,22 @@ fn server(report: &Report) -> String {
     target.kind.clone() + &version.unwrap_or_default()
 }
 
+/// The server's arguments, each flag with its value.
 fn words(report: &Report) -> Option<Vec<String>> {
-    arguments(&report.target)
+    let mut words: Vec<String> = Vec::new();
+    for word in arguments(&report.target)? {
+        match words.last_mut() {
+            Some(flag)
+                if flag.starts_with("--")
+                    && !flag.contains(['=', ' '])
+                    && !word.starts_with('-') =>
+            {
+                *flag = format!("{flag} {word}");
+            }
+            _ => words.push(word),
+        }
+    }
+    Some(words)
 }
 
 /// The first setting that both servers state, and state otherwise.
@@ -76,7 +96,7 @@ fn settings(a: &Report, b: &Report) -> Option<[String; 2]> {
     Some([format!("{name}={value}"), format!("{name}={}", of_b[name])])
 }
 
-/// To the minute, which tells two runs apart and can be read.
+/// To the second, which tells two runs apart and can be read.
 fn began(report: &Report) -> String {
     let at = report.started_at.replace('T', " ");
     let time: String = at.chars().take("2026-11-22 21:00:00".len()).collect();
@@ -103,8 +123,13 @@ mod tests {
         );
         assert_eq!(
             named(|b| b.target.command.as_mut().unwrap().push("--workers=2".to_owned())),
-            pair("A: without", "B: --workers=2")
+            pair("A: without --workers=2", "B: --workers=2")
         );
+        let mut one = a.clone();
+        one.target.command.as_mut().unwrap().extend(["--workers".to_owned(), "1".to_owned()]);
+        let mut two = a.clone();
+        two.target.command.as_mut().unwrap().extend(["--workers".to_owned(), "2".to_owned()]);
+        assert_eq!(names(&one, &two), pair("A: --workers 1", "B: --workers 2"));
         assert_eq!(named(|b| b.totals.rate = Some(4_000.0)), pair("A: 20.0/s", "B: 4,000/s"));
         assert_eq!(
             named(|b| b.started_at = "2026-11-23T09:30:00Z".to_owned()),

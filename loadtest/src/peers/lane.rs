@@ -46,6 +46,8 @@ impl<'a> Lane<'a> {
         let Some(mut bench) = self.bench.take() else { return };
         let measured = bench.measure_as(spec, &mut Silent);
         if job.is_stopped() {
+            // Not a figure; but an error that was seen is one.
+            self.errors += measured.as_ref().map_or(0, errors_of);
             self.bench = Some(bench);
             return;
         }
@@ -53,7 +55,7 @@ impl<'a> Lane<'a> {
         match measured {
             Err(failure) => self.failed = in_round(&failure.to_string()),
             Ok(mut report) => {
-                self.errors += report.errors.iter().map(|error| error.count).sum::<u64>();
+                self.errors += errors_of(&report);
                 if report.ended.is_none() && report.server.is_some() {
                     self.reports.push(report);
                     self.bench = Some(bench);
@@ -72,6 +74,10 @@ impl<'a> Lane<'a> {
             self.failed = Some(failure.to_string());
         }
     }
+}
+
+fn errors_of(report: &Report) -> u64 {
+    report.errors.iter().map(|error| error.count).sum()
 }
 
 fn set_up(work: &Work, side: &Side, arguments: &PeersArgs, job: &Job) -> Result<Bench> {

@@ -15,7 +15,7 @@ pub mod resp;
 #[cfg(test)]
 mod testing;
 
-use crate::secret::{Credentials, Secret};
+use crate::secret::{self, Credentials, Secret, without_secrets};
 use crate::workload::Operation;
 
 /// The length of a token as jeton writes it, and of every key elsewhere, so that all servers are
@@ -209,15 +209,18 @@ impl Codec for Broken {
 /// The beginning of some bytes, printable, for a person to read.
 pub fn excerpt(bytes: &[u8]) -> String {
     const MOST: usize = 200;
-    let shown = &bytes[..bytes.len().min(MOST)];
-    let text: String = String::from_utf8_lossy(shown)
+    // A secret that begins within the excerpt is found also where it ends behind it.
+    let near = &bytes[..bytes.len().min(MOST + secret::LEN_MAX)];
+    let near = without_secrets(String::from_utf8_lossy(near).into_owned());
+    let shown = &near[..near.floor_char_boundary(MOST)];
+    let text: String = shown
         .chars()
         .flat_map(|char| {
             let plain = !char.is_control();
             plain.then_some(char).into_iter().chain(char.escape_debug().filter(move |_| !plain))
         })
         .collect();
-    match bytes.len() - shown.len() {
+    match bytes.len().saturating_sub(MOST) {
         0 => text,
         rest => format!("{text}… ({rest} bytes more)"),
     }

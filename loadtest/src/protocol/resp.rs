@@ -113,9 +113,13 @@ impl Codec for Resp {
                 Reply::Simple(b"OK") => self.is_introducing = false,
                 Reply::Error(text) => {
                     let text = [b"-", text].concat();
-                    return Err(Garbage(refusal(&text).unwrap_or_else(|| excerpt(&text))));
+                    return Err(Garbage(refusal(&text).unwrap_or_else(|| AUTH_REFUSED.to_owned())));
                 }
-                other => return Err(Garbage(format!("AUTH was answered {}", other.describe()))),
+                _ => {
+                    return Err(Garbage(
+                        "AUTH was answered with neither OK nor an error".to_owned(),
+                    ));
+                }
             }
             used = input.len() - rest.len();
         }
@@ -136,6 +140,10 @@ pub fn push_auth(credentials: &Credentials, output: &mut Vec<u8>) {
     }
     push_bulk(credentials.password.text().as_bytes(), output);
 }
+
+/// What is said of an error to AUTH that is none of those that are known.
+pub const AUTH_REFUSED: &str = "the server refuses AUTH for a reason of its own: is the command \
+     renamed, or is a proxy there that does not know it?";
 
 /// What to do about an error with which a server refuses whoever asks; none where the line is none.
 /// What the server itself said is left out: it may repeat what it was given.

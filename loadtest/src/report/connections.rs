@@ -63,9 +63,9 @@ pub const HEADINGS: [&str; 8] = [
     "per second",
     "server CPU",
     "open p50",
-    "p99",
+    "open p99",
     "answered p50",
-    "p99",
+    "answered p99",
 ];
 /// What the columns mean.
 pub const EXPLAINED: &str = "Each connection is made for one request. Server CPU is that of one \

@@ -62,7 +62,7 @@ pub fn of_rate(totals: &Totals) -> Option<String> {
 }
 
 /// Kinds of errors that are a request without an answer.
-const UNANSWERED: [&str; 3] = ["timeout", "connection closed", "unsent"];
+const UNANSWERED: [&str; 4] = ["timeout", "connection closed", "unsent", "TLS"];
 
 /// What a reader must know before believing the figures.
 pub fn doubts(report: &Report) -> Vec<String> {

@@ -78,8 +78,9 @@ impl Conversation {
             let mut request = Vec::new();
             resp::push_auth(credentials, &mut request);
             let answer = this.ask(&request, b"\r\n").unwrap_or_default();
-            if let Some(refused) = resp::refusal(answer.trim_end().as_bytes()) {
-                return Err(refused);
+            let answer = answer.trim_end().as_bytes();
+            if answer.starts_with(b"-") {
+                return Err(resp::refusal(answer).unwrap_or_else(|| resp::AUTH_REFUSED.to_owned()));
             }
         }
         Ok(this)

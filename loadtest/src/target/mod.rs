@@ -136,6 +136,7 @@ impl Address {
         // What stands before an `@` may be a password.
         let shown = match (text.split_once("://"), text.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+            (None, Some((_, host))) => format!("…@{host}"),
             _ => text.to_owned(),
         };
         let refuse = |problem: &str| Failure::Input(format!("--target {shown}: {problem}"));

@@ -38,7 +38,7 @@ pub(super) fn identity(
 
 fn certificates(flag: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let refuse = |problem: &str| Failure::Input(format!("{flag} {}: {problem}", file.display()));
-    let pem = std::fs::read(file).map_err(|error| refuse(&error.to_string()))?;
+    let pem = secret::read_limited(flag, file)?;
     let read: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = read.map_err(|_| refuse("is damaged: it must hold certificates (PEM)"))?;
     if found.is_empty() {
