@@ -7,7 +7,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use slab::Slab;
 
 use crate::protocol::{Codec, Garbage};
-use crate::tls::wire::{Incoming, Moved, Wire};
+use crate::tls::wire::{Incoming, Moved, Shaken, Wire};
 use crate::tls::{Handshake, LinkTls};
 use crate::traffic::plan::Ask;
 
@@ -200,7 +200,7 @@ impl Link {
     ///
     /// # Errors
     /// It has failed.
-    pub fn shake(&mut self, moved: &mut Moved) -> std::io::Result<bool> {
+    pub fn shake(&mut self, moved: &mut Shaken) -> std::io::Result<bool> {
         let alpn = self.tls.as_ref().and_then(LinkTls::alpn);
         self.wire.as_mut().map_or(Ok(true), |wire| wire.shake(alpn, moved))
     }

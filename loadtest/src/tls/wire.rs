@@ -28,6 +28,15 @@ pub struct Moved {
     pub plain: usize,
 }
 
+/// What a handshake moved, in both directions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shaken {
+    /// From this side to the server.
+    pub sent: Moved,
+    /// From the server.
+    pub received: Moved,
+}
+
 /// What became of reading once.
 pub enum Incoming<'a> {
     /// So many bytes came, and this is what they say; with TLS that may be nothing yet.
@@ -99,7 +108,7 @@ impl Wire {
     pub fn wait_for_handshake(&mut self, alpn: Option<&[u8]>) -> std::io::Result<()> {
         self.socket.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
         self.socket.set_write_timeout(Some(HANDSHAKE_TIMEOUT))?;
-        if self.shake(alpn, &mut Moved::default())? {
+        if self.shake(alpn, &mut Shaken::default())? {
             return Ok(());
         }
         // The socket blocks, so its time is up.
@@ -113,10 +122,10 @@ impl Wire {
     ///
     /// # Errors
     /// The connection or the handshake has failed, or ended without the protocol that was asked for.
-    pub fn shake(&mut self, alpn: Option<&[u8]>, moved: &mut Moved) -> std::io::Result<bool> {
+    pub fn shake(&mut self, alpn: Option<&[u8]>, moved: &mut Shaken) -> std::io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         while tls.is_handshaking() {
-            if !write_records(tls, &mut self.socket, moved)? {
+            if !write_records(tls, &mut self.socket, &mut moved.sent)? {
                 return Ok(false);
             }
             if !tls.is_handshaking() {
@@ -128,8 +137,8 @@ impl Wire {
                     return Err(tls_error(what.to_owned()));
                 }
                 Ok(count) => {
-                    moved.wire += count;
-                    process(tls, &mut self.socket, moved)?;
+                    moved.received.wire += count;
+                    process(tls, &mut self.socket, &mut moved.sent)?;
                 }
                 Err(error) if is_pending(&error) => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -7,7 +7,7 @@ use super::{Filled, RETRY_NS, Run, Worker};
 use crate::drive::connects::Connecting;
 use crate::drive::link::{Anew, State};
 use crate::tls::Handshake;
-use crate::tls::wire::{Moved, Wire, is_tls};
+use crate::tls::wire::{Shaken, Wire, is_tls};
 use crate::traffic::verdict::{Kind, Wrong};
 
 impl Worker {
@@ -48,12 +48,18 @@ impl Worker {
 
     /// Goes on with the handshake of TLS, where there is one; then the connection takes requests.
     pub(super) fn shake(&mut self, run: &mut Run, index: usize, since_ns: u64) {
-        let mut moved = Moved::default();
+        let mut moved = Shaken::default();
         let link = &mut self.links[index];
         let shaken = link.shake(&mut moved);
         let now_ns = self.clock.now_ns();
-        run.record.received(moved, now_ns);
+        run.record.sent(moved.sent, now_ns);
+        run.record.received(moved.received, now_ns);
         match shaken {
+            // Done, but after its time limit, which is looked at once a tick alone.
+            Ok(true) if now_ns > since_ns + self.reach.timeout_ns => {
+                let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                return self.refused(run, index, &error, now_ns);
+            }
             Ok(true) => {}
             Ok(false) => {
                 link.wants_write = link.has_tls_output();
