@@ -182,18 +182,23 @@ impl Cleaning {
     }
 
     /// Releases the segment that is being cleaned once all that lived in it is durable elsewhere.
-    fn release_relocated(&mut self, sequencer: &mut Sequencer) {
-        let Some(OldSegment { seq, relocated_until: Some(lsn), .. }) = self.current else { return };
+    ///
+    /// # Errors
+    /// The log could not be synced, and has failed.
+    fn release_relocated(&mut self, sequencer: &mut Sequencer) -> Result<(), ()> {
+        let Some(OldSegment { seq, relocated_until: Some(lsn), .. }) = self.current else {
+            return Ok(());
+        };
         let is_durable = |sequencer: &Sequencer| {
             sequencer.log.as_ref().is_some_and(|log| lsn <= log.wal.durable())
         };
         let never_syncs = sequencer.shared.config.sync == SyncMode::Never;
         if never_syncs && !is_durable(sequencer) && sequencer.sync().is_err() {
             self.current = None;
-            return;
+            return Err(());
         }
         let is_durable = is_durable(sequencer);
-        let Sequencer { shared, log: Some(log), .. } = sequencer else { return };
+        let Sequencer { shared, log: Some(log), .. } = sequencer else { return Ok(()) };
         if is_durable && !shared.holds(&log.wal, seq) {
             self.current = None;
             self.declares_from = UnixMillis(0);
@@ -201,17 +206,18 @@ impl Cleaning {
             log.trim(seq, lsn);
             failpoint::pass("segment-released");
         }
+        Ok(())
     }
 
     fn clean_oldest(&mut self, sequencer: &mut Sequencer, is_idle: bool) {
         let now = sequencer.now();
-        match &sequencer.log {
-            None => return,
-            Some(log) if log.wal.failure().is_some() => {
-                self.current = None;
-                return;
-            }
-            Some(_) => self.release_relocated(sequencer),
+        let Some(log) = &sequencer.log else { return };
+        if log.wal.failure().is_some() {
+            self.current = None;
+            return;
+        }
+        if self.release_relocated(sequencer).is_err() {
+            return;
         }
         if self.current.is_some() || now < self.rests_until {
             return;

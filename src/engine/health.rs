@@ -100,7 +100,7 @@ impl Health {
         Ok(())
     }
 
-    /// The same as an outcome: what each change is answered at the moment, as far as that is known.
+    /// The outcome of any change while changes are refused; `None` while they are taken.
     pub(super) fn refusal(&self, time: &EngineTime) -> Option<Outcome> {
         if self.failure.read().unwrap_or_else(PoisonError::into_inner).is_some() {
             Some(Outcome::ReadOnly)
@@ -115,7 +115,7 @@ impl Health {
         }
     }
 
-    /// A frame was written: the disk is not full.
+    /// A frame was written: neither the disk nor the next segment refuses.
     pub(super) fn note_written(&self) {
         for refuses in [&self.disk_full, &self.log_stuck] {
             if refuses.load(Ordering::Relaxed) {

@@ -1,8 +1,8 @@
 //! The journal: what orders the frames and keeps them.
 //!
-//! [`Sequencer`](super::sequencer::Sequencer) knows no more of it than [`Journal`]. The local log is
-//! its one implementation; in a cluster the frames will come from elsewhere, already ordered, and
-//! the local log will keep them as it does now.
+//! Committing a frame needs no more than [`Journal`]. The local log is its one implementation; in a
+//! cluster the frames will come from elsewhere, already ordered, and the local log will keep them.
+//! Cleaning, marks and backups are of the local log, and know it as [`LocalLog`].
 
 use crate::model::entry::JournalPart;
 use crate::model::time::UnixMillis;
@@ -61,6 +61,17 @@ impl LocalLog {
         let marked = self.wal.mark(log_time.0)?;
         self.wants_mark = false;
         Ok(marked)
+    }
+
+    /// Appends an empty frame without syncing it. Unlike [`Journal::append`] it leaves nothing that
+    /// wants a mark, or an idle server would append one after the other.
+    pub(super) fn mark_unsynced(
+        &mut self,
+        log_time: UnixMillis,
+        empty: &mut FrameBuffer,
+    ) -> Result<(), AppendError> {
+        assert!(empty.is_empty(), "a mark is a frame of its own");
+        self.wal.append(log_time.0, empty).map(|_| ())
     }
 
     /// Writes and syncs a frame that says which segments the log does not need any more.

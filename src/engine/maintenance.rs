@@ -138,12 +138,9 @@ impl Maintenance {
         }
         self.tried_at = now;
         log.wants_mark = false;
-        debug_assert!(frame.buffer.is_empty(), "a mark is a frame of its own");
         let marked = match shared.config.sync {
             SyncMode::Always => log.mark(now).map(|_| ()),
-            SyncMode::Every(_) | SyncMode::Never => {
-                log.wal.append(now.0, &mut frame.buffer).map(|_| ())
-            }
+            SyncMode::Every(_) | SyncMode::Never => log.mark_unsynced(now, &mut frame.buffer),
         };
         match marked {
             Ok(()) => shared.health.note_written(),

@@ -13,8 +13,8 @@
 //! | `mailbox`, `batch`, `job` | how calls come to the committer and outcomes come back |
 //! | `committer` | whose turn it is |
 //! | `admission`, `sequencer`, `journal` | what goes into a frame; the frame; where it is kept |
-//! | `maintenance`, `expiry`, `cleaning` | what is done between frames |
-//! | `clocks`, `health`, `gauges`, `quota`, `shared` | what all threads may know |
+//! | `maintenance`, `expiry`, `cleaning`, `clocks`, `gauges` | what is done between frames |
+//! | `health`, `quota`, `shared` | what all threads read |
 //! | `backup` | the log as it was at one moment, read while it is written |
 //! | `recovery` | how an engine begins, and what else reads a log |
 

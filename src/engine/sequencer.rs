@@ -1,8 +1,8 @@
 //! The sequencer: gathers records into a frame, has the journal append it, applies the records in
 //! their order and notes the outcomes.
 //!
-//! It decides nothing about when: the committer says when a frame is committed. What else a frame
-//! starts with, relocated entries, comes from the cleaner.
+//! The committer decides when a frame is committed, except that a full frame is committed to make
+//! room. The cleaner puts relocated entries at its start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,19 +54,9 @@ pub(super) struct Sequencer<J = LocalLog> {
 pub(super) struct Frame {
     /// Log time: engine time, as it was last looked at.
     pub(super) log_time: UnixMillis,
-    /// Who made it.
-    pub(super) origin: Origin,
     pub(super) buffer: FrameBuffer,
     /// Bytes of relocated entries at the begin of the body.
     pub(super) relocated_len: usize,
-}
-
-/// Who made a frame. One that comes from elsewhere has nobody here who waits for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// This engine, for the calls of its batch.
-    #[default]
-    Here,
 }
 
 /// What was committed since the cleaner last asked.
@@ -285,8 +275,6 @@ impl<J: Journal> Sequencer<J> {
 
     /// Applies the records of the frame: first those that were relocated, for which nobody waits.
     fn apply_frame(&mut self, segment: JournalPart, logged: &[Place]) {
-        let is_ours = self.frame.origin == Origin::Here;
-        debug_assert!(is_ours || logged.is_empty(), "nobody here waits for another's frame");
         let (body, time) = (self.frame.buffer.body(), self.frame.log_time);
         let at = Position { time, segment };
         let (mut offset, mut waiting, mut count) = (0, logged.iter(), 0);

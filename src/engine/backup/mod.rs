@@ -13,7 +13,7 @@
 //! A pin may not stop the writes of others. It is lost
 //!
 //! - after 60 seconds without progress ([`STALLED_AFTER`]),
-//! - when the log has grown by as many segments as were pinned, and 64 ([`GROWTH_MIN`]),
+//! - when the log has grown by as many segments as were pinned, and 64 (`pins::GROWTH_MIN`),
 //! - when the disk is full.
 //!
 //! After every read the reader checks that the pin still holds; only then are the bytes known to be

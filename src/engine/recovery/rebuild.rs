@@ -319,7 +319,7 @@ struct Finished {
 }
 
 /// Frees what has expired by now, so that the count of living tokens is right from the start, and
-/// puts the ledgers together.
+/// merges their accounting.
 fn finish(builders: Vec<Builder<'_>>, now: UnixMillis) -> Finished {
     let freed: Vec<_> = if builders.len() == 1 {
         builders.into_iter().map(|builder| free(builder, now)).collect()

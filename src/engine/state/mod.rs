@@ -1,5 +1,6 @@
 //! The state of an engine: entries in the store, and the accounting of all of them together. Only
-//! `apply` changes it, in the order of the log, and [`expire`] frees what nobody can see.
+//! `apply` changes what callers can see of it, in the order of the log; [`expire`] and [`forget`]
+//! free what nobody can see.
 
 mod accounting;
 mod applied;
