@@ -27,71 +27,17 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Prefix;
 
 mod chain;
+mod level;
 mod review;
 #[cfg(test)]
 mod tests;
 
-use chain::{Chain, Queue};
+pub use chain::TURN_LEN;
+pub use level::TICK_MS;
+
+use chain::Queue;
+use level::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_SHIFT};
 use review::Review;
-
-/// Length of a tick in milliseconds. A timer is due within two ticks of its deadline, if the
-/// budget allows.
-pub const TICK_MS: u64 = 1 << TICK_SHIFT;
-
-/// Timers handled in one call of the owner: enough for their look-ups to overlap.
-pub const TURN_LEN: usize = 64;
-
-const TICK_SHIFT: u32 = 4;
-/// A slot is as long as two to the power of this slots of the level before.
-const SLOT_BITS: u32 = 6;
-const SLOTS: u64 = 2 << SLOT_BITS;
-const LEVELS: usize = 6;
-
-// A slot bitmap has one bit a slot.
-const _: () = assert!(SLOTS == u128::BITS as u64);
-// The wheel looks ahead further than any token lives: 69 years against ten.
-const _: () =
-    assert!((SLOTS - 1) << (SLOT_BITS * (LEVELS as u32 - 1) + TICK_SHIFT) > 3_650 * 24 * 3_600_000);
-
-struct Level {
-    slots: [Chain; SLOTS as usize],
-    occupied: u128,
-    /// Timers of the next slot, which are being moved to finer levels. Unused in the finest level.
-    ahead: Queue,
-    /// Timers of these that should have been moved by now.
-    owed: usize,
-}
-
-impl Default for Level {
-    fn default() -> Level {
-        Level {
-            slots: std::array::from_fn(|_| Chain::default()),
-            occupied: 0,
-            ahead: Queue::default(),
-            owed: 0,
-        }
-    }
-}
-
-impl Level {
-    /// Takes the timers of the slot with this number, counted from the beginning of time.
-    fn take(&mut self, number: u64) -> Chain {
-        let slot = number % SLOTS;
-        self.occupied &= !(1 << slot);
-        std::mem::take(&mut self.slots[slot as usize])
-    }
-
-    /// Numbers of the occupied slots behind `number`, the next one first.
-    fn occupied_after(&self, number: u64) -> impl Iterator<Item = u64> + use<> {
-        let first = number + 1;
-        let mut ahead = self.occupied.rotate_right((first % SLOTS) as u32);
-        std::iter::from_fn(move || {
-            let distance = (ahead != 0).then(|| ahead.trailing_zeros())?;
-            ahead &= ahead - 1;
-            Some(first + u64::from(distance))
-        })
-    }
-}
 
 /// Where a timer goes after it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,16 +18,16 @@
 
 mod file;
 mod line;
+mod shared;
 mod writer;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crossbeam::utils::CachePadded;
 use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::oneshot;
 
@@ -39,10 +39,12 @@ use crate::permissions::Strictness;
 
 pub use file::AuditError;
 pub use line::{By, Event};
+pub use shared::Stats;
+
+use shared::{Message, Shared};
 
 /// The most events that wait for their line to be written; each takes at most 160 bytes.
 pub const EVENTS_MAX: usize = 1 << 17;
-const _: () = assert!(size_of::<Message>() <= 160);
 /// The same for what was refused or missed.
 pub const REFUSED_EVENTS_MAX: usize = 1 << 14;
 
@@ -81,25 +83,6 @@ pub enum Refused {
     Failing,
 }
 
-/// What is counted about the audit log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Lines written.
-    pub lines: u64,
-    /// Events without a line.
-    pub dropped: u64,
-    /// Lines cannot be written at the moment.
-    pub is_failing: bool,
-    /// Lines written of what was refused or missed.
-    pub refused_lines: u64,
-    /// Such events without a line.
-    pub refused_dropped: u64,
-    /// Free bytes of the disk that the log is on, as far as that is known.
-    pub free_bytes: Option<u64>,
-    /// Little of that disk is free.
-    pub is_filling: bool,
-}
-
 /// The audit log of a server. Clones share it.
 #[derive(Clone)]
 pub struct Audit(Arc<Inner>);
@@ -117,29 +100,6 @@ struct Sink {
     shared: Arc<Shared>,
     is_required: bool,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the writer and those who hand events to it share.
-struct Shared {
-    places_max: usize,
-    /// Places taken: events between the threads that serve and the file.
-    places: CachePadded<AtomicUsize>,
-    lines: AtomicU64,
-    dropped: AtomicU64,
-    /// Dropped events that no line has told of yet.
-    missing: AtomicU64,
-    is_failing: AtomicBool,
-    /// Of the disk; all bits where that is not known.
-    free_bytes: AtomicU64,
-    is_filling: AtomicBool,
-}
-
-/// What is sent to the writer.
-enum Message {
-    Event(Event),
-    /// To be answered when everything before it was written, or cannot be.
-    Written(oneshot::Sender<()>),
-    Close,
 }
 
 /// Places for events; those that are not used are free again when dropped.
@@ -275,47 +235,6 @@ impl Sink {
 impl fmt::Debug for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Audit").field(&self.stats()).finish()
-    }
-}
-
-impl Shared {
-    fn new(places_max: usize) -> Shared {
-        Shared {
-            places_max,
-            places: CachePadded::default(),
-            lines: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            missing: AtomicU64::new(0),
-            is_failing: AtomicBool::new(false),
-            free_bytes: AtomicU64::new(u64::MAX),
-            is_filling: AtomicBool::new(false),
-        }
-    }
-
-    /// Takes places, all or none.
-    fn take(&self, places: usize) -> bool {
-        let taken = self.places.fetch_add(places, Ordering::Relaxed);
-        let is_room = taken.saturating_add(places) <= self.places_max;
-        if !is_room {
-            self.give_back(places);
-        }
-        is_room
-    }
-
-    fn give_back(&self, places: usize) {
-        self.places.fetch_sub(places, Ordering::Relaxed);
-    }
-
-    fn stats(&self) -> Stats {
-        Stats {
-            lines: self.lines.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            is_failing: self.is_failing.load(Ordering::Relaxed),
-            free_bytes: Some(self.free_bytes.load(Ordering::Relaxed))
-                .filter(|free| *free < u64::MAX),
-            is_filling: self.is_filling.load(Ordering::Relaxed),
-            ..Stats::default()
-        }
     }
 }
 

@@ -15,7 +15,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::oneshot;
 
 use super::file::AuditFile;
-use super::{Event, Message, Shared, line};
+use super::line::{self, Event};
+use super::shared::{Message, Shared};
 use crate::clock::Clock;
 
 /// Lines are given to the system from this many bytes on, or when no event waits.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::KeyId;
+use super::text::KeyId;
 
 /// The longest name of a certificate, in bytes: as long as the longest name of a host.
 pub const CERTIFICATE_LEN_MAX: usize = 255;

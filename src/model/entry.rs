@@ -38,14 +38,12 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
+pub use keys::USES_MAX;
+
 use keys::{KEY_LEN, SLOT_LEN, index_slots, key_room, keys_len, probes};
 
 /// The largest payload an entry can hold, in bytes: 2^20 (its length has 21 bits).
 pub const PAYLOAD_LEN_MAX: usize = 1 << 20;
-/// The most uses a token can have.
-///
-/// Each use may leave an idempotency key of 16 bytes in the entry, so this also bounds the entry.
-pub const USES_MAX: u32 = 10_000;
 
 /// Bytes of memory of an entry's timer.
 pub const TIMER_BYTES: u64 = 8;

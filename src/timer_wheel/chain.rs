@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use crate::model::token::Prefix;
 
-use super::TURN_LEN;
+/// Timers handled in one call of the owner: enough for their look-ups to overlap.
+pub const TURN_LEN: usize = 64;
 
 const CHUNK_LEN: usize = 126;
 

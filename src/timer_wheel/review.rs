@@ -7,7 +7,7 @@
 use crate::model::token::Prefix;
 
 use super::chain::Chain;
-use super::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_MS};
+use super::level::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_MS};
 
 /// Timers that may name nothing before any are looked for, beside a quarter of the named ones:
 /// 128 KiB.

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::error::{ReadError, io_at};
-use super::reader::{Reached, SegmentFrames, SurveyedSegment, Walk};
+use super::reader::{SegmentFrames, SurveyedSegment};
 use super::segment::HEADER_BLOCK_LEN;
 use super::storage::{File, Storage};
+use super::walk::{Reached, Walk};
 
 /// Bytes read at once. A piece is at most one longer frame more than that.
 pub const PIECE_LEN: u64 = 2 << 20;
@@ -24,11 +25,18 @@ pub struct Pieces<'a> {
     is_done: bool,
 }
 
+impl SurveyedSegment {
+    /// The frames of the segment in pieces, from its start on.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn pieces(&self) -> Result<Pieces<'_>, ReadError> {
+        Pieces::open(self, self.storage.as_ref())
+    }
+}
+
 impl<'a> Pieces<'a> {
-    pub(super) fn open(
-        segment: &'a SurveyedSegment,
-        storage: &dyn Storage,
-    ) -> Result<Self, ReadError> {
+    fn open(segment: &'a SurveyedSegment, storage: &dyn Storage) -> Result<Self, ReadError> {
         let name = segment.file_name();
         Ok(Self {
             segment,

@@ -29,7 +29,42 @@ use super::segment::{
 };
 use super::storage::{File, Listed, Storage, is_no_space};
 use super::table::{Segment, Table};
-use super::{Clean, Cleaner, Counters, Extent, Wal};
+
+/// What to do about the length of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clean {
+    /// Nothing.
+    Nothing,
+    /// Everything in the oldest segment has expired: release it as it is.
+    Expired {
+        /// Its seq.
+        seq: u64,
+    },
+    /// The log is as long as it may be: carry what lives in the oldest segment
+    /// to the head, then release it.
+    Scan {
+        /// Its seq.
+        seq: u64,
+    },
+}
+
+/// What the log has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames appended, seals not counted.
+    pub frames: u64,
+    /// Bytes by which the log has grown: frames, seals, and what was left free
+    /// before them. What was left free at the end of a segment is not counted.
+    pub bytes_appended: u64,
+    /// Syncs of the log, those at the end of a segment included.
+    pub syncs: u64,
+    /// Segments made of new files.
+    pub segments_created: u64,
+    /// Segments made of files that had been segments before.
+    pub segments_recycled: u64,
+    /// Segments released.
+    pub segments_released: u64,
+}
 
 /// The segment behind the current one.
 enum Next {
@@ -50,7 +85,7 @@ struct Released {
 }
 
 pub(super) struct Ring {
-    storage: Arc<dyn Storage>,
+    pub storage: Arc<dyn Storage>,
     pub config: Config,
     pub table: Table,
     /// Of the current segment; starts the checksums of its frames.
@@ -135,7 +170,7 @@ impl Ring {
     }
 
     /// Bytes of the segments, and of the next one if there is one.
-    fn total_bytes(&self) -> u64 {
+    pub fn total_bytes(&self) -> u64 {
         let next = match &self.next {
             Next::Missing => 0,
             Next::Ordered(size) => *size,
@@ -152,7 +187,7 @@ impl Ring {
         }
     }
 
-    fn limit(&self) -> u64 {
+    pub fn limit(&self) -> u64 {
         let living = self.table.living_bytes().saturating_mul(2);
         living.max(self.config.log_min_size)
     }
@@ -281,7 +316,7 @@ impl Ring {
         prepared.file
     }
 
-    fn clean_due(&self, now_ms: u64) -> Clean {
+    pub fn clean_due(&self, now_ms: u64) -> Clean {
         let Some(oldest) = self.table.oldest() else {
             return Clean::Nothing;
         };
@@ -295,7 +330,7 @@ impl Ring {
         }
     }
 
-    fn release(&mut self, seq: u64) {
+    pub fn release(&mut self, seq: u64) {
         let size = self.table.pop_oldest(seq).header.size;
         let kept = self.released.iter().filter(|released| released.is_kept).count();
         let spares = (self.spares.len() + kept) as u64;
@@ -338,119 +373,6 @@ impl Ring {
             self.order_from = 0;
         }
         has_retired
-    }
-}
-
-impl Wal {
-    /// What to do now about the length of the log. `now_ms` is the engine's
-    /// time, which never runs backwards. Nothing, as long as no frame behind
-    /// the oldest segment is durable: a power cut would leave a log that knows
-    /// no time.
-    pub fn cleaning_due(&self, now_ms: u64) -> Clean {
-        let behind = self.ring.table.iter().nth(1);
-        let keeps_time = behind.is_some_and(|behind| self.durable > behind.header.base_lsn);
-        if keeps_time { self.ring.clean_due(now_ms) } else { Clean::Nothing }
-    }
-
-    /// A way through the oldest segment; `None` if there is only the current one.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn cleaner(&self) -> Result<Option<Cleaner>, ReadError> {
-        let oldest = self.ring.table.oldest().map(|oldest| oldest.header);
-        oldest.map(|header| Cleaner::open(self.ring.storage.as_ref(), header)).transpose()
-    }
-
-    /// Lets go of the oldest segment, `seq`. Everything that lives in it has
-    /// been carried into frames before `carried_lsn` ([`Lsn::ZERO`] if nothing
-    /// was). The file is renamed or removed by the preparer, once a durable
-    /// frame says that the log does not need it: see [`Wal::declare_released`].
-    ///
-    /// # Panics
-    /// When `carried_lsn` is not durable yet, or `seq` is not the oldest
-    /// segment, or is the current one: tokens would be lost.
-    pub fn release_oldest(&mut self, seq: u64, carried_lsn: Lsn) {
-        assert!(carried_lsn <= self.durable, "carried entries are not durable");
-        self.ring.release(seq);
-        self.counters.segments_released += 1;
-    }
-
-    /// Whether a segment was released that no frame speaks of yet.
-    pub fn owes_declaration(&self) -> bool {
-        self.ring.undeclared_bytes() > 0
-    }
-
-    /// Raises the latest deadline of segment `seq`, Unix milliseconds.
-    pub fn note_deadline(&mut self, seq: u64, deadline_ms: u64) {
-        self.ring.table.note_deadline(seq, deadline_ms);
-    }
-
-    /// More lives in segment `seq`. A seq that is not alive is passed over.
-    pub fn add_live(&mut self, seq: u64, bytes: u64) {
-        self.ring.table.add_live(seq, bytes);
-    }
-
-    /// Less lives in segment `seq`. A seq that is not alive is passed over.
-    pub fn sub_live(&mut self, seq: u64, bytes: u64) {
-        self.ring.table.sub_live(seq, bytes);
-    }
-
-    /// The living segment whose seq ends in these 16 bits. There are never so
-    /// many segments that two would.
-    pub fn seq_of(&self, low_bits: u16) -> Option<u64> {
-        self.ring.table.seq_of(low_bits)
-    }
-
-    /// Seq of the segment that is being written.
-    pub fn current_seq(&self) -> u64 {
-        self.ring.table.current().header.seq
-    }
-
-    /// All living segments, oldest first, the current one last.
-    pub fn segments(&self) -> impl ExactSizeIterator<Item = &Segment> {
-        self.ring.table.iter()
-    }
-
-    /// Bytes of the segment files, the next one included, spares not.
-    pub fn log_bytes(&self) -> u64 {
-        self.ring.total_bytes()
-    }
-
-    /// All files of the log and how much of each is durable, oldest first. Only what is behind
-    /// that, in the last, is ever written again before the segment is released.
-    pub fn extents(&self) -> Vec<Extent> {
-        let durable = |header: &SegmentHeader| header.offset_of(self.durable).min(header.size);
-        let segments = self.ring.table.iter();
-        let extents = segments.map(|segment| Extent {
-            file: segment_name(segment.header.seq),
-            header: segment.header,
-            durable_bytes: if segment.sealed {
-                segment.header.size
-            } else {
-                durable(&segment.header)
-            },
-        });
-        extents.collect()
-    }
-
-    /// Where the files are.
-    pub fn storage(&self) -> Arc<dyn Storage> {
-        Arc::clone(&self.ring.storage)
-    }
-
-    /// Bytes of what lives in the log, as the engine has told it.
-    pub fn living_bytes(&self) -> u64 {
-        self.ring.table.living_bytes()
-    }
-
-    /// Bytes by which the log is longer than [`Wal::log_limit`].
-    pub fn over_limit_bytes(&self) -> u64 {
-        self.log_bytes().saturating_sub(self.log_limit())
-    }
-
-    /// How long the log may be now, in bytes, before it is cleaned.
-    pub fn log_limit(&self) -> u64 {
-        self.ring.limit()
     }
 }
 

@@ -25,9 +25,9 @@ use crate::failpoint;
 
 use super::error::{Damage, DamageKind};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Fields, Parsed, claim, parse, places};
-use super::reader::Walk;
 use super::segment::{HEADER_BLOCK_LEN, Lsn, SegmentHeader, segment_name};
 use super::storage::File;
+use super::walk::Walk;
 
 /// Zeros are written in pieces of this many bytes.
 const WIPE_PIECE_LEN: u64 = 1 << 20;

@@ -1,69 +1,20 @@
-//! The log, the only format on disk: frames of opaque bytes in a ring of
-//! segments. It knows nothing of tokens and entries.
-//!
-//! Reading order: [`storage`] (the door to the disk), [`segment`] and [`frame`]
-//! (the format, byte by byte), this file and `ring` (writing), `prepare`
-//! (segments ahead of need), [`table`] (what lives where), [`cleaner`], and
-//! [`reader`] with [`pieces`] and [`tail`] (what a start finds).
-//!
-//! One thread writes: [`Wal::append`] puts a frame behind the last one,
-//! [`Wal::sync`] makes it durable. What must hold:
-//!
-//! - Only the current segment ever has bytes that are not durable: a segment
-//!   is sealed and synced before the next one gets its first frame.
-//! - A frame is written whole with one write. If that fails for want of space
-//!   nothing has changed, and the same place is written again later.
-//! - After any other failed write, and any failed sync, the log takes nothing
-//!   more: [`Failure`], for good. A failed sync is never tried again (P6).
-//! - A segment is released oldest first, and only when what was carried out of
-//!   it is durable (P7). Its file loses its name only when a durable frame says
-//!   that the log does not need it, so that no other loss looks like a release
-//!   (P5).
-//! - Before the writer waits for the next segment it syncs what it has written:
-//!   the preparer can't lengthen the time for which frames are not durable.
-//!
-//! Time is an argument everywhere here; latencies are for the caller to measure.
-
-pub mod cleaner;
-pub mod config;
-pub mod error;
-pub mod frame;
-pub mod pieces;
-mod prepare;
-pub mod reader;
-mod ring;
-pub mod segment;
-mod shelf;
-pub mod storage;
-pub mod table;
-pub mod tail;
-#[doc(hidden)]
-pub mod testing;
-#[cfg(test)]
-mod tests;
+//! The writer: puts frames behind each other in the current segment, seals it and goes on in the
+//! next one, and makes durable what it wrote. The rules are in the documentation of [`crate::wal`].
 
 use std::sync::Arc;
 
-pub use cleaner::{Cleaner, Step};
-pub use config::{Config, ConfigError, Preparing};
-pub use error::{AppendError, Damage, DamageKind, Failure, OpenError, ReadError};
-pub use frame::{FRAME_HEADER_LEN, Frame, FrameBuffer, Frames};
-pub use pieces::Pieces;
-pub use reader::{SegmentFrames, Survey, SurveyedSegment, survey};
-pub use segment::{LogId, Lsn, SegmentHeader, log_id_in};
-pub use shelf::Shelf;
-pub use storage::{Disk, DiskError, File, Listed, Storage};
-pub use table::Segment;
-pub use tail::Tail;
-
 use crate::failpoint;
-use frame::{Fields, Kind, frame_len};
-use ring::Ring;
-use segment::{SECTOR_LEN, segment_name};
-use storage::is_no_space;
+
+use super::config::{Config, FRAME_LEN_MAX};
+use super::error::{AppendError, Failure, OpenError};
+use super::frame::{FRAME_HEADER_LEN, Fields, FrameBuffer, Kind, frame_len};
+use super::reader::Survey;
+use super::ring::{Counters, Ring};
+use super::segment::{HEADER_BLOCK_LEN, LogId, Lsn, SECTOR_LEN, segment_name};
+use super::storage::{File, Storage, is_no_space};
 
 /// The longest body of a frame, in bytes.
-pub const BODY_LEN_MAX: usize = config::FRAME_LEN_MAX as usize - FRAME_HEADER_LEN;
+pub const BODY_LEN_MAX: usize = FRAME_LEN_MAX as usize - FRAME_HEADER_LEN;
 /// Sectors at the end of a segment that records leave free: one for a frame that says what was
 /// released when the disk is full, and one for the seal.
 const SECTORS_KEPT: u64 = 2;
@@ -77,61 +28,14 @@ pub struct Appended {
     pub seq: u64,
 }
 
-/// What to do about the length of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clean {
-    /// Nothing.
-    Nothing,
-    /// Everything in the oldest segment has expired: release it as it is.
-    Expired {
-        /// Its seq.
-        seq: u64,
-    },
-    /// The log is as long as it may be: carry what lives in the oldest segment
-    /// to the head, then release it.
-    Scan {
-        /// Its seq.
-        seq: u64,
-    },
-}
-
-/// A file of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// Its name, within the data directory.
-    pub file: String,
-    /// What its header says.
-    pub header: SegmentHeader,
-    /// Bytes from its start that are durable; all of them but in the current segment.
-    pub durable_bytes: u64,
-}
-
-/// What the log has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Frames appended, seals not counted.
-    pub frames: u64,
-    /// Bytes by which the log has grown: frames, seals, and what was left free
-    /// before them. What was left free at the end of a segment is not counted.
-    pub bytes_appended: u64,
-    /// Syncs of the log, those at the end of a segment included.
-    pub syncs: u64,
-    /// Segments made of new files.
-    pub segments_created: u64,
-    /// Segments made of files that had been segments before.
-    pub segments_recycled: u64,
-    /// Segments released.
-    pub segments_released: u64,
-}
-
 /// The log, open for writing. One thread owns it.
 pub struct Wal {
-    ring: Ring,
+    pub(super) ring: Ring,
     /// The current segment's file.
     file: Arc<dyn File>,
     /// End of the last frame in the current segment, as an offset in the file.
     offset: u64,
-    durable: Lsn,
+    pub(super) durable: Lsn,
     /// The next frame begins a new sector: what is before it has been synced.
     at_new_sector: bool,
     /// At the start the last frame held records.
@@ -140,7 +44,7 @@ pub struct Wal {
     /// For marks and seals, so that they need no memory of their own.
     empty: FrameBuffer,
     failed: Option<Failure>,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
 impl Wal {
@@ -154,7 +58,7 @@ impl Wal {
         log_id: LogId,
     ) -> Result<Self, OpenError> {
         let (ring, file) = Ring::create(storage, config, log_id)?;
-        let offset = segment::HEADER_BLOCK_LEN;
+        let offset = HEADER_BLOCK_LEN;
         Ok(Self::start(ring, file, offset, 0))
     }
 
@@ -352,6 +256,16 @@ impl Wal {
         self.counters
     }
 
+    /// Seq of the segment that is being written.
+    pub fn current_seq(&self) -> u64 {
+        self.ring.table.current().header.seq
+    }
+
+    /// Whether a segment was released that no frame speaks of yet.
+    pub fn owes_declaration(&self) -> bool {
+        self.ring.undeclared_bytes() > 0
+    }
+
     /// Where the next frame goes, as an offset in the current segment.
     fn next_place(&self) -> u64 {
         if self.at_new_sector { self.offset.next_multiple_of(SECTOR_LEN) } else { self.offset }
@@ -433,7 +347,7 @@ impl Wal {
         self.sync()?;
         failpoint::pass("seal-synced");
         self.file = self.ring.advance();
-        self.offset = segment::HEADER_BLOCK_LEN;
+        self.offset = HEADER_BLOCK_LEN;
         self.durable = self.head();
         self.at_new_sector = true;
         Ok(())

@@ -3,8 +3,12 @@
 
 use std::sync::atomic::AtomicU16;
 
-use super::USES_MAX;
 use crate::model::token::ConsumeKey;
+
+/// The most uses a token can have.
+///
+/// Each use may leave an idempotency key of 16 bytes in the entry, so this also bounds the entry.
+pub const USES_MAX: u32 = 10_000;
 
 /// Bytes of a key.
 pub(super) const KEY_LEN: usize = size_of::<ConsumeKey>();

@@ -1,0 +1,92 @@
+//! What the threads that hand events over share with the writer: the places, and what is counted.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam::utils::CachePadded;
+use tokio::sync::oneshot;
+
+use super::line::Event;
+
+/// What is counted about the audit log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Lines written.
+    pub lines: u64,
+    /// Events without a line.
+    pub dropped: u64,
+    /// Lines cannot be written at the moment.
+    pub is_failing: bool,
+    /// Lines written of what was refused or missed.
+    pub refused_lines: u64,
+    /// Such events without a line.
+    pub refused_dropped: u64,
+    /// Free bytes of the disk that the log is on, as far as that is known.
+    pub free_bytes: Option<u64>,
+    /// Little of that disk is free.
+    pub is_filling: bool,
+}
+
+/// What the writer and those who hand events to it share.
+pub(super) struct Shared {
+    pub(super) places_max: usize,
+    /// Places taken: events between the threads that serve and the file.
+    pub(super) places: CachePadded<AtomicUsize>,
+    pub(super) lines: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    /// Dropped events that no line has told of yet.
+    pub(super) missing: AtomicU64,
+    pub(super) is_failing: AtomicBool,
+    /// Of the disk; all bits where that is not known.
+    pub(super) free_bytes: AtomicU64,
+    pub(super) is_filling: AtomicBool,
+}
+
+/// What is sent to the writer.
+pub(super) enum Message {
+    Event(Event),
+    /// To be answered when everything before it was written, or cannot be.
+    Written(oneshot::Sender<()>),
+    Close,
+}
+const _: () = assert!(size_of::<Message>() <= 160);
+
+impl Shared {
+    pub(super) fn new(places_max: usize) -> Shared {
+        Shared {
+            places_max,
+            places: CachePadded::default(),
+            lines: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
+            is_failing: AtomicBool::new(false),
+            free_bytes: AtomicU64::new(u64::MAX),
+            is_filling: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes places, all or none.
+    pub(super) fn take(&self, places: usize) -> bool {
+        let taken = self.places.fetch_add(places, Ordering::Relaxed);
+        let is_room = taken.saturating_add(places) <= self.places_max;
+        if !is_room {
+            self.give_back(places);
+        }
+        is_room
+    }
+
+    pub(super) fn give_back(&self, places: usize) {
+        self.places.fetch_sub(places, Ordering::Relaxed);
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            lines: self.lines.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            is_failing: self.is_failing.load(Ordering::Relaxed),
+            free_bytes: Some(self.free_bytes.load(Ordering::Relaxed))
+                .filter(|free| *free < u64::MAX),
+            is_filling: self.is_filling.load(Ordering::Relaxed),
+            ..Stats::default()
+        }
+    }
+}
