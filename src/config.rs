@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 mod audit;
 pub mod file;
 pub mod flags;
+mod log_format;
 pub mod merge;
 mod reader;
 #[cfg(test)]
@@ -29,6 +30,8 @@ use crate::service::miss_limiter::MissLimits;
 use crate::service::quotas::NamespaceLimits;
 use crate::tls::TlsFiles;
 use crate::{engine, http, wal};
+
+pub use log_format::LogFormat;
 
 use audit::AuditArgs;
 use reader::Reader;
@@ -248,15 +251,6 @@ pub struct ServeArgs {
     /// How it is logged: text or json
     #[arg(long, env = "JETON_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     log_format: String,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
 }
 
 /// What a server needs to know, checked.

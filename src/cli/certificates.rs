@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fresh::{self, Seen};
+use super::file_watch::{self, Seen};
 use crate::clock::{Clock, SystemClock};
 use crate::tls::{Tls, TlsError, TlsFiles, TlsRead};
 
@@ -65,7 +65,7 @@ impl Certificates {
 /// How the files look now.
 fn seen(files: &TlsFiles) -> [Seen; 3] {
     let client_ca = files.client_ca.as_deref();
-    [Some(&*files.cert), Some(&*files.key), client_ca].map(|file| file.and_then(fresh::seen))
+    [Some(&*files.cert), Some(&*files.key), client_ca].map(|file| file.and_then(file_watch::seen))
 }
 
 fn tell(read: &TlsRead) {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use toml_edit::{Array, Value as Toml};
 
-use super::MISTAKEN;
+use super::exit::MISTAKEN;
 use super::out::{self, OutputError, tell};
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::{ConfigFile, Mistake, Value};

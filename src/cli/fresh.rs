@@ -1,25 +1,12 @@
 //! What a running server reads again: the keys file and the certificate when they change, and all
 //! of it, with the configuration file, at SIGHUP.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::time::SystemTime;
-
 use super::certificates::Certificates;
+use super::file_watch::{Seen, seen};
 use super::reload::Reload;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::model::token::Digester;
-
-/// What shows that a file is another than before; nothing where it is not there.
-pub(super) type Seen = Option<(SystemTime, u64, u64)>;
-
-/// How a file looks now; links are followed, as tools that renew certificates leave them.
-pub(super) fn seen(file: &Path) -> Seen {
-    let found = fs::metadata(file).ok()?;
-    Some((found.modified().ok()?, found.ino(), found.len()))
-}
 
 /// Everything that is kept fresh.
 #[derive(Default)]

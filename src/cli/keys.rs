@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::exit::{FAILED, MISTAKEN, UNANSWERED};
 use super::out::{self, OutputError, tell};
-use super::{FAILED, MISTAKEN, UNANSWERED};
 use crate::clock::{Clock, SystemClock};
 use crate::http::request::json::{Written, duration};
 use crate::keys::file::{self, NAME_LEN_MAX, new_key};

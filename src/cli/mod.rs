@@ -17,11 +17,16 @@ mod certificates;
 mod client;
 mod config;
 mod environment;
+mod exit;
 mod explain;
+mod failure;
+mod file_watch;
 mod fresh;
 mod keys;
 mod logging;
 mod out;
+mod process;
+mod progress;
 mod reload;
 mod serve;
 mod stop;
@@ -29,15 +34,12 @@ mod target;
 mod verify;
 mod wire;
 
-use client::{ConsumeArgs, ExtendArgs, IssueArgs};
-use target::Target;
+pub use process::Process;
 
-/// Not found, refused or damaged; a server that could not start or did not end well.
-const FAILED: u8 = 1;
-/// A mistake in the call or in the configuration: the same call never succeeds.
-const MISTAKEN: u8 = 2;
-/// No answer from a server, or an output that cannot be written: the same call may succeed later.
-const UNANSWERED: u8 = 3;
+use client::{ConsumeArgs, ExtendArgs, IssueArgs};
+use exit::MISTAKEN;
+use failure::finish;
+use target::Target;
 
 /// A high-throughput in-memory token resolution engine: durable before it answers, consumed at most
 /// once, exact expiry.
@@ -87,16 +89,6 @@ enum Command {
     },
 }
 
-/// What only the program itself can do.
-#[derive(Clone, Copy)]
-pub struct Process {
-    /// For the engine ([`crate::engine::Config::give_memory_back`]).
-    pub give_memory_back: fn(),
-    /// Ends the process at once with an exit code: nothing is freed, no exit handler runs. `None`
-    /// where exit handlers have something to report.
-    pub leave: Option<fn(u8) -> !>,
-}
-
 /// Runs the command line of this process.
 #[must_use]
 pub fn main(process: Process) -> ExitCode {
@@ -115,13 +107,13 @@ pub fn main(process: Process) -> ExitCode {
         Err(error) => return out::clap(&error),
     };
     match cli.command {
-        Command::Serve(given) => serve::run(&given, process),
-        Command::Issue(args) => client::finish(client::issue(&args)),
-        Command::Resolve(target) => client::finish(client::resolve(&target)),
-        Command::Consume(args) => client::finish(client::consume(&args)),
-        Command::Revoke(target) => client::finish(client::revoke(&target)),
-        Command::Status(target) => client::finish(client::status(&target)),
-        Command::Extend(args) => client::finish(client::extend(&args)),
+        Command::Serve(given) => serve::run(&given, process, &Cli::command()),
+        Command::Issue(args) => finish(client::issue(&args)),
+        Command::Resolve(target) => finish(client::resolve(&target)),
+        Command::Consume(args) => finish(client::consume(&args)),
+        Command::Revoke(target) => finish(client::revoke(&target)),
+        Command::Status(target) => finish(client::status(&target)),
+        Command::Extend(args) => finish(client::extend(&args)),
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Backup(args) => backup::run(&args),

@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::UNANSWERED;
+use super::exit::{MISTAKEN, UNANSWERED};
 use crate::permissions::FILE_MODE;
 
 /// A result could not be written to standard output.
@@ -94,7 +94,7 @@ pub(super) fn unprinted(error: &OutputError, lost: &str) -> ExitCode {
 
 /// Prints what clap has to say: help and version are results, a mistake in the call is not.
 pub(super) fn clap(error: &clap::Error) -> ExitCode {
-    let code = u8::try_from(error.exit_code()).unwrap_or(super::MISTAKEN);
+    let code = u8::try_from(error.exit_code()).unwrap_or(MISTAKEN);
     match error.print() {
         Err(refused) if !error.use_stderr() => unprinted(&refused.into(), ""),
         _ => ExitCode::from(code),

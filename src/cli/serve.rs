@@ -6,17 +6,20 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::CommandFactory;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use clap::Command;
+use indicatif::{HumanBytes, ProgressBar};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
 use super::certificates::Certificates;
 use super::config::mistaken;
+use super::exit::{FAILED, MISTAKEN};
 use super::fresh::{Fresh, FreshKeys};
+use super::process::Process;
+use super::progress::bar;
 use super::reload::Reload;
 use super::stop::Signals;
-use super::{Cli, FAILED, MISTAKEN, Process, environment, explain, logging, out};
+use super::{environment, explain, logging, out};
 use crate::audit::{Audit, AuditError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::ServeConfig;
@@ -87,7 +90,8 @@ fn is_misnamed(error: &io::Error) -> bool {
     )
 }
 
-pub(super) fn run(given: &Given, process: Process) -> ExitCode {
+/// Runs a server. `command` is the whole command line, whose variables are the known ones.
+pub(super) fn run(given: &Given, process: Process, command: &Command) -> ExitCode {
     let read = Settings::read(given).map_err(|mistake| vec![mistake]);
     let (mut config, settings) = match read.and_then(|read| Ok((read.check()?, read))) {
         Ok(checked) => checked,
@@ -95,7 +99,7 @@ pub(super) fn run(given: &Given, process: Process) -> ExitCode {
     };
     config.engine.give_memory_back = Some(process.give_memory_back);
     let set_log_filter = logging::start(&mut config);
-    if let Some(variables) = environment::unknown(&Cli::command()) {
+    if let Some(variables) = environment::unknown(command) {
         tracing::warn!("unknown environment variables are ignored: {variables}");
     }
     let stated = settings.stated(&super::reload::AT_RUN_TIME);
@@ -315,14 +319,4 @@ impl Progress for Recovery {
             None => (),
         }
     }
-}
-
-/// A progress bar in bytes, on standard error.
-pub(super) fn bar(what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-    );
-    ProgressBar::new(0)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message(what)
 }

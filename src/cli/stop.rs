@@ -1,16 +1,13 @@
-//! How a server is stopped: which signals begin it, which one hurries it, and the way out.
+//! How a server is stopped: which signals begin it, and which one hurries it.
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Process;
 use super::fresh::Fresh;
 use crate::clock::Clock;
-use crate::engine::Engine;
 use crate::http::Server;
 
 /// How often it is looked whether the keys file or the certificate has changed.
@@ -90,28 +87,6 @@ impl Signals {
                 }
                 _ = self.hangup.recv() => {}
             }
-        }
-    }
-}
-
-impl Process {
-    /// Keeps the memory of `engine` until the process ends: freeing it entry by entry takes half a
-    /// second a million, and the system takes all of it back at once.
-    pub(super) fn keep(self, engine: &Engine) {
-        if self.leave.is_some() {
-            std::mem::forget(engine.clone());
-        }
-    }
-
-    /// The way out. Nothing runs behind it: all that is buffered must be finished by name before.
-    /// The log and the audit trail were closed, the server's log is not buffered; what is left is
-    /// standard output.
-    pub(super) fn end(self, code: u8) -> ExitCode {
-        // Nobody to tell: it may be that this is what is broken.
-        let _ = io::stdout().flush();
-        match self.leave {
-            Some(leave) => leave(code),
-            None => ExitCode::from(code),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::ClientError;
+use super::failure::ClientError;
 use super::out::tell;
 use super::wire::{Trust, Wire};
 use crate::model::token::Token;

@@ -1,35 +1,22 @@
 //! `jeton verify DIR`: reads a log offline and says what is there.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use indicatif::{HumanBytes, ProgressBar};
+use indicatif::HumanBytes;
 
-use super::serve::bar;
-use super::{FAILED, MISTAKEN, out};
-use crate::engine::{OpenError, Progress, Verified, verify};
+use super::exit::{FAILED, MISTAKEN};
+use super::out;
+use super::progress::Shown;
+use crate::engine::{OpenError, Verified, verify};
 use crate::model::time::UnixMillis;
 use crate::wal::DiskError;
 
-struct Reading(Option<ProgressBar>);
-
-impl Progress for Reading {
-    fn advance(&self, done: u64, all: u64) {
-        if let Some(bar) = &self.0 {
-            bar.set_length(all);
-            bar.set_position(done);
-        }
-    }
-}
-
 pub(super) fn run(dir: &Path) -> ExitCode {
-    let reading = Reading(std::io::stderr().is_terminal().then(|| bar("verifying")));
-    let verified = verify(dir, &reading);
-    if let Some(bar) = &reading.0 {
-        bar.finish_and_clear();
-    }
+    let shown = Shown::new("verifying");
+    let verified = verify(dir, &shown);
+    drop(shown);
     let found = match verified {
         Ok(found) => found,
         Err(error) => return out::failed(&error, code_of(&error)),

@@ -17,7 +17,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{MISTAKEN, UNANSWERED, explain};
+use super::exit::{MISTAKEN, UNANSWERED};
+use super::explain;
 use crate::tls::{self, TlsError};
 
 /// How long one request may take.

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
 
-use super::LogFormat;
+use super::log_format::LogFormat;
 use crate::engine::SyncMode;
 use crate::http::request::json::{Written, duration};
 use crate::http::server::listen::ListenAddress;

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::BackupFailure;
+use super::failure::BackupFailure;
+use crate::cli::out;
 use crate::engine::{Progress, verify_on};
 use crate::model::time::UnixMillis;
 use crate::wal::config::SEGMENT_SIZE_MAX;
@@ -152,6 +153,21 @@ impl Manifest {
     /// Bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.length).sum()
+    }
+
+    /// Prints what a backup holds, for people. `done` says what was done although that cannot be
+    /// printed.
+    pub(super) fn print(&self, done: &'static str) -> Result<(), BackupFailure> {
+        let text = format!(
+            "moment    {}\nlsn       {}\ntokens    {}\nfiles     {}\nbytes     {}\n\
+             secret    not included, needed to restore (jeton secret export)\n",
+            self.time,
+            self.lsn,
+            self.tokens,
+            self.files.len(),
+            self.bytes()
+        );
+        out::print(text).map_err(|source| BackupFailure::Output { source, lost: done })
     }
 
     /// Checks everything in `dir` against this manifest: which files there are, their lengths and

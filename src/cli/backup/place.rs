@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::BackupFailure;
+use super::failure::BackupFailure;
 use super::manifest::{MANIFEST_NAME, partial};
 use crate::cli::out::tell;
 use crate::engine::SECRET_FILE_NAME;

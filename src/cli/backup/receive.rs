@@ -6,20 +6,23 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::Args;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
+use super::failure::BackupFailure;
 use super::manifest::{MANIFEST_NAME, Manifest, ManifestFile, check_names, read_content};
 use super::place::{Place, check_free};
-use super::{BackupFailure, Shown, TakeArgs, say};
 use crate::cli::client::{detail, reason};
+use crate::cli::progress::Shown;
+use crate::cli::target::KeyArgs;
 use crate::engine::{BackupFile, BackupHead, Progress};
 use crate::model::time::UnixMillis;
 use crate::wal::config::SEGMENT_SIZE_MAX;
@@ -35,6 +38,26 @@ const REASON_LEN_MAX: usize = 4 << 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is not sent is zeros; they are hashed in pieces of this length.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// What `jeton backup` needs to know of the server and of the new directory.
+#[derive(Args, Clone, Debug)]
+pub(super) struct TakeArgs {
+    /// The server's admin listener
+    #[arg(
+        long,
+        env = "JETON_ADMIN_SERVER",
+        default_value = "http://127.0.0.1:7451",
+        value_name = "URL"
+    )]
+    server: String,
+
+    #[command(flatten)]
+    key: KeyArgs,
+
+    /// Where the backup goes; must be missing or empty
+    #[arg(required = true)]
+    pub(super) dir: Option<PathBuf>,
+}
 
 pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
     // Known before the server has any work.
@@ -52,7 +75,7 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
         }
         receive(Source::new(response.into_body()), dir).await
     })?;
-    say(&manifest, "; the backup is whole")
+    manifest.print("; the backup is whole")
 }
 
 /// Only a data listener refuses with a problem document.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::failure::BackupFailure;
 use super::manifest::Manifest;
 use super::place::{Place, check_free};
-use super::{BackupFailure, Shown, say};
 use crate::cli::out::tell;
+use crate::cli::progress::Shown;
 use crate::engine::{Config, Progress, SECRET_FILE_NAME, read_secret};
 use crate::model::token::{Digester, Secret};
 
@@ -52,7 +53,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
     place.finish()?;
     // The warning first: it counts also where the rest cannot be printed.
     warn(&manifest, &args.data);
-    say(&manifest, "; the data directory is whole")
+    manifest.print("; the data directory is whole")
 }
 
 /// Reads a secret that must belong to the log with this id.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::BackupFailure;
+use super::failure::BackupFailure;
 use super::restore::secret_of;
 use crate::cli::out::{self, tell};
 use crate::engine::SECRET_FILE_NAME;

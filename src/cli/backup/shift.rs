@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::failure::BackupFailure;
 use super::place::{Place, check_free};
-use super::{BackupFailure, Shown};
 use crate::cli::out::{self, tell};
+use crate::cli::progress::Shown;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{SECRET_FILE_NAME, read_secret, shift_time};
 use crate::model::time::UnixMillis;

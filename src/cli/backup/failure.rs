@@ -1,0 +1,98 @@
+//! Why a backup command failed, and how it ends then.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
+use crate::cli::failure::{ClientError, code_of};
+use crate::cli::out::OutputError;
+use crate::cli::wire::WireError;
+use crate::engine::{SecretError, ShiftError};
+use crate::model::time::UnixMillis;
+
+/// Why a backup was not taken, not restored, or is none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BackupFailure {
+    #[error("give a directory for the backup")]
+    NoDir,
+    #[error("the directory needs a name of its own")]
+    NoName,
+    #[error("{} is not empty: nothing is written over", .0.display())]
+    NotEmpty(PathBuf),
+    #[error("{} exists: nothing is written over", .0.display())]
+    Exists(PathBuf),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the server refused ({status}): {reason}")]
+    Refused { status: u16, reason: String },
+    #[error(
+        "the server has no such path ({0}): --server must name the admin listener of jeton \
+         (--admin-listen, port 7451 unless it was given another one)"
+    )]
+    NoAdminListener(u16),
+    #[error("the server's answer is not a backup: {0}")]
+    Answer(&'static str),
+    #[error("the backup broke off after {done} of {all} bytes: the server's log says why")]
+    BrokeOff { done: u64, all: u64 },
+    #[error("{} is damaged: {what}", file.display())]
+    Damaged { file: PathBuf, what: String },
+    #[error("the log in {} is not whole: {reason}", dir.display())]
+    Log { dir: PathBuf, reason: String },
+    #[error("the log in {} is not led back: {error}", dir.display())]
+    Shift { dir: PathBuf, error: ShiftError },
+    #[error("--to is {to}, which is before the build's date ({earliest}): is the clock right?")]
+    TooEarly { to: UnixMillis, earliest: UnixMillis },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("{} is not the secret of this log", .0.display())]
+    WrongSecret(PathBuf),
+    #[error("{}: can't {deed}: {source}", file.display())]
+    Io { file: PathBuf, deed: &'static str, source: io::Error },
+    #[error("the system gives no runtime: {0}")]
+    Runtime(io::Error),
+    #[error("{source}{lost}")]
+    Output { source: OutputError, lost: &'static str },
+}
+
+impl BackupFailure {
+    /// Turns what the system says into a failure that names file and deed.
+    pub(super) fn io(deed: &'static str, file: &Path) -> impl FnOnce(io::Error) -> BackupFailure {
+        let file = file.to_owned();
+        move |source| BackupFailure::Io { file, deed, source }
+    }
+
+    pub(super) fn damaged(file: &Path, what: &str) -> BackupFailure {
+        BackupFailure::Damaged { file: file.to_owned(), what: what.to_owned() }
+    }
+
+    /// How the command ends.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            BackupFailure::NoDir
+            | BackupFailure::NoName
+            | BackupFailure::NotEmpty(_)
+            | BackupFailure::Exists(_)
+            | BackupFailure::TooEarly { .. } => MISTAKEN,
+            // The call names a directory that is none.
+            BackupFailure::Io { deed: "list" | "find", .. } => MISTAKEN,
+            BackupFailure::Io { deed: "read", .. } => FAILED,
+            BackupFailure::Client(error) => error.code(),
+            BackupFailure::Wire(error) => error.code(),
+            BackupFailure::Refused { status, .. } | BackupFailure::NoAdminListener(status) => {
+                code_of(*status)
+            }
+            BackupFailure::Damaged { .. }
+            | BackupFailure::Log { .. }
+            | BackupFailure::Shift { .. }
+            | BackupFailure::Secret(_)
+            | BackupFailure::WrongSecret(_) => FAILED,
+            BackupFailure::Answer(_)
+            | BackupFailure::BrokeOff { .. }
+            | BackupFailure::Io { .. }
+            | BackupFailure::Runtime(_)
+            | BackupFailure::Output { .. } => UNANSWERED,
+        }
+    }
+}
