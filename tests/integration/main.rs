@@ -79,6 +79,7 @@ mod sentences;
 mod smuggling;
 mod start_memory;
 mod tidy;
+mod tidy_cycles;
 mod tidy_layers;
 mod tls;
 mod tls_clients;
