@@ -22,7 +22,8 @@
 //!
 //! # Code map, in reading order
 //!
-//! Imports go down this list only from the bottom to the top; a test checks it.
+//! Imports go down this list only from the bottom to the top, and no file imports one that imports
+//! it; tests check both (`tidy_layers`, `tidy_cycles`).
 //!
 //! | module | what |
 //! |---|---|

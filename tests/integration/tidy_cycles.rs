@@ -203,7 +203,7 @@ impl<'a> Visit<'a> for Paths {
 fn cycles(imports: &Imports) -> Vec<BTreeSet<String>> {
     let reach: BTreeMap<&String, BTreeSet<&String>> =
         imports.keys().map(|file| (file, reached_from(imports, file))).collect();
-    let mut groups = BTreeSet::new();
+    let mut groups: BTreeSet<BTreeSet<String>> = BTreeSet::new();
     for (file, reached) in &reach {
         if reached.contains(file) {
             let is_back = |other: &&&String| reach[**other].contains(file);
@@ -228,7 +228,7 @@ fn reached_from<'a>(imports: &'a Imports, file: &'a String) -> BTreeSet<&'a Stri
 /// Every cycle that no exception allows, with the paths that make it, and every exception that no
 /// cycle needs.
 fn complaints(imports: &Imports, exceptions: &[&str]) -> Vec<String> {
-    let mut needed = BTreeSet::new();
+    let mut needed: BTreeSet<&&str> = BTreeSet::new();
     let mut complaints = Vec::new();
     for group in cycles(imports) {
         let exception_of = |file: &String| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::segment::SECTOR_LEN;
-use super::Random;
+use super::random::Random;
 
 const SECTOR: usize = SECTOR_LEN as usize;
 /// The unit of the page cache, and of many a device.
