@@ -129,6 +129,13 @@ struct ServerArgs {
     /// for it
     #[arg(long, conflicts_with_all = ["key_file", "auth_file"])]
     with_key: bool,
+    /// The admin listener of a jeton that is there, such as 127.0.0.1:7451: the report then holds its
+    /// configuration
+    #[arg(long, value_name = "ADDRESS")]
+    server_admin: Option<SocketAddr>,
+    /// A file with the API key for --server-admin, of namespace * with the scope admin
+    #[arg(long, value_name = "FILE", requires = "server_admin")]
+    server_admin_key_file: Option<PathBuf>,
     /// The process id of a server that is there, to measure its CPU time and memory
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
@@ -241,6 +248,12 @@ impl RunArgs {
                 kind.name()
             )));
         }
+        let is_jeton = matches!(&address, Address::Remote(remote) if remote.kind == Kind::Jeton);
+        if self.server.server_admin.is_some() && !is_jeton {
+            let problem =
+                "--server-admin: is for a jeton that is there (--target http://HOST:PORT)";
+            return Err(Failure::Input(problem.to_owned()));
+        }
         self.check_history(&address)?;
         let job = Job {
             workload,
@@ -335,6 +348,8 @@ impl ServerArgs {
             trust: Trust { ca: self.ca.clone(), identity: self.cert.clone().zip(self.key.clone()) },
             tls: self.tls,
             with_key: self.with_key,
+            admin: self.server_admin,
+            admin_key_file: self.server_admin_key_file.clone(),
             scratch: self.scratch.clone(),
             durable: !self.not_durable,
             ..Options::default()

@@ -17,7 +17,7 @@ use crate::drive::record::{Record, Window, add, coarse_latencies};
 use crate::drive::worker::{MakeCodec, Phase, Reach, Worker};
 use crate::failure::{Failure, Result, io};
 use crate::protocol::{Caller, Protocol};
-use crate::target::usage::{self, Cpu};
+use crate::target::usage::{self, Cpu, Watched};
 use crate::tls::{Handshake, Tls};
 use crate::traffic::arrivals::{Arrivals, Share};
 use crate::traffic::payload::Payloads;
@@ -258,11 +258,15 @@ impl Session {
 
     /// Issues the population.
     ///
-    /// `server` is the process id of the server, where it is known.
+    /// `server` is the process of the server, where it is known.
     ///
     /// # Errors
     /// The server went away.
-    pub fn load(&mut self, observer: &mut dyn Observer, server: Option<u32>) -> Result<Measured> {
+    pub fn load(
+        &mut self,
+        observer: &mut dyn Observer,
+        server: Option<Watched>,
+    ) -> Result<Measured> {
         observer.phase("issue tokens", Length::Requests(self.workload.keys.population));
         let depth = self.tokens.load_depth.unwrap_or(self.workload.load.depth);
         self.complete(|_| Pace::Load, depth, observer, server)
@@ -292,7 +296,7 @@ impl Session {
         pace: impl Fn(usize) -> Pace,
         depth: usize,
         observer: &mut dyn Observer,
-        server: Option<u32>,
+        server: Option<Watched>,
     ) -> Result<Measured> {
         let begin_ns = self.clock.now_ns();
         // How long it takes is the server's to say; a server that is gone is noticed by the worker.
@@ -310,7 +314,7 @@ impl Session {
 
     /// Puts load on the server and measures.
     ///
-    /// `server` is the process id of the server, where it is known.
+    /// `server` is the process of the server, where it is known.
     ///
     /// # Errors
     /// The system refuses to wait.
@@ -318,7 +322,7 @@ impl Session {
         &mut self,
         spec: Spec,
         observer: &mut dyn Observer,
-        server: Option<u32>,
+        server: Option<Watched>,
     ) -> Result<Measured> {
         let begin_ns = self.clock.now_ns() + LEAD_NS;
         let from_ns = begin_ns + nanos(spec.warm_up);
@@ -361,7 +365,7 @@ impl Session {
         window: Window,
         slices: bool,
         observer: &mut dyn Observer,
-        server: Option<u32>,
+        server: Option<Watched>,
     ) -> Result<Measured> {
         let begin_ns = self.clock.now_ns();
         let (answers, errors) = (self.answers(), self.errors());
@@ -426,12 +430,12 @@ impl Session {
         });
     }
 
-    fn reading(&self, server: Option<u32>) -> Reading {
+    fn reading(&self, server: Option<Watched>) -> Reading {
         Reading {
             at_ns: self.clock.now_ns(),
             answers: self.answers(),
             tokens: self.sum(|shared| &shared.tokens),
-            server: server.and_then(|pid| usage::cpu(pid).ok()),
+            server: server.and_then(|process| process.cpu().ok()),
             client: usage::cpu(std::process::id()).unwrap_or_default(),
             machine_s: usage::machine_busy_s(),
         }

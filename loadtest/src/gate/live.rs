@@ -12,7 +12,7 @@ use crate::drive::session::{Silent, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::Report;
 use crate::run::{Bench, Job};
-use crate::target::usage::{self, Cpu};
+use crate::target::usage::Cpu;
 use crate::target::{Address, Kind, Options};
 use crate::workload::Workload;
 
@@ -138,9 +138,10 @@ impl Server {
     }
 
     fn cpu(&self) -> Result<Cpu> {
-        let pid = self.bench.server_pid();
-        let pid = pid.ok_or_else(|| self.failed("its process id is not known".to_owned()))?;
-        usage::cpu(pid)
+        let process = self.bench.server_process();
+        let process =
+            process.ok_or_else(|| self.failed("its process id is not known".to_owned()))?;
+        process.cpu()
     }
 
     /// A server that answers wrongly is not measured: its speed says nothing.

@@ -11,6 +11,15 @@ pub fn target(report: &Report) -> String {
     format!("{}{} at {}", target.kind, version.unwrap_or_default(), target.address)
 }
 
+/// Said where a server did not state its configuration.
+pub const CONFIG_UNKNOWN: &str = "How the server is configured is unknown: it was not started here, \
+     or does not say. --server-admin names the admin listener of a jeton that is there.";
+
+/// Whether the server has a configuration that it did not state.
+pub fn is_config_unknown(report: &Report) -> bool {
+    report.target.config.is_none() && report.target.kind != "floor"
+}
+
 /// Cores, memory and system of the harness.
 pub fn machine(report: &Report) -> String {
     let machine = &report.machine;

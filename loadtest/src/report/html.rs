@@ -384,6 +384,8 @@ fn repeat(report: &Report) -> Section {
         parts.push(Part::Text("The server says it is configured so".to_owned()));
         let lines = config.iter().map(|(name, value)| format!("{name} = {value}\n"));
         parts.push(Part::Code(lines.collect()));
+    } else if describe::is_config_unknown(report) {
+        parts.push(Part::Text(describe::CONFIG_UNKNOWN.to_owned()));
     }
     parts.push(Part::Text("The whole workload, as a file that loadtest run takes:".to_owned()));
     parts.push(Part::Code(describe::toml(&report.workload)));

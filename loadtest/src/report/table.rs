@@ -114,6 +114,9 @@ fn figures(text: &mut String, report: &Report) {
         }
     }
     usage(text, "Harness", &report.client);
+    if describe::is_config_unknown(report) {
+        let _ = writeln!(text, "\n{}", wrap(describe::CONFIG_UNKNOWN));
+    }
     for doubt in describe::doubts(report) {
         let _ = writeln!(text, "\n{}", wrap(&format!("Note: {doubt}")));
     }

@@ -9,6 +9,7 @@ use crate::report::model::{
 };
 use crate::run::subject::Subject;
 use crate::run::{Job, connections, judge};
+use crate::target::usage::Watched;
 use crate::target::{probe, usage};
 use crate::workload::Operation;
 
@@ -39,7 +40,7 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
     let mut errors = setting.load.record.errors.clone();
     errors.merge(&record.errors);
     let clean = record.clean_latencies();
-    let server = server_usage(measured, setting.subject.pid);
+    let server = server_usage(measured, setting.subject.process);
     Report {
         format: FORMAT,
         harness: probe::harness(),
@@ -212,15 +213,15 @@ fn usage_of(cpu: usage::Cpu, from: &Reading, to: &Reading, memory: usage::Memory
 }
 
 /// Of the server; where it is not known, why.
-fn server_usage(measured: &Measured, pid: Option<u32>) -> Result<Usage, String> {
-    let Some(pid) = pid else {
+fn server_usage(measured: &Measured, process: Option<Watched>) -> Result<Usage, String> {
+    let Some(process) = process else {
         return Err("not started here, no process id".to_owned());
     };
     let (from, to) = ends(measured);
     let cpu = from.server.zip(to.server).map(|(from, to)| to.since(from));
-    match (cpu, usage::memory(pid)) {
+    match (cpu, process.memory()) {
         (Some(cpu), Ok(memory)) => Ok(usage_of(cpu, &from, &to, memory)),
-        _ => Err(format!("process {pid} ended before the measurement did")),
+        _ => Err(format!("process {} ended before the measurement did", process.pid())),
     }
 }
 

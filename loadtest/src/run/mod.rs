@@ -16,6 +16,7 @@ use crate::report::model::{Ended, How, Report, Target};
 use crate::run::subject::Subject;
 use crate::target::Address;
 use crate::target::Options;
+use crate::target::usage::Watched;
 use crate::traffic::payload::Payloads;
 use crate::workload::Workload;
 
@@ -75,7 +76,7 @@ impl Bench {
         let session = Session::open(workload, subject.endpoint(), &payloads, &job.stop);
         let mut session = session.map_err(|failure| subject.explain(failure))?;
         let load =
-            session.load(observer, subject.pid).map_err(|failure| subject.explain(failure))?;
+            session.load(observer, subject.process).map_err(|failure| subject.explain(failure))?;
         check_load(&load, job).map_err(|failure| subject.explain(failure))?;
         Ok(Self { job: job.clone(), subject, session, load })
     }
@@ -99,7 +100,7 @@ impl Bench {
         let started_at = now();
         let measured = self
             .session
-            .measure(spec, observer, self.subject.pid)
+            .measure(spec, observer, self.subject.process)
             .map_err(|failure| self.subject.explain(failure))?;
         if measured.record.requests == 0 && self.job.stop.load(Ordering::Relaxed) {
             return Err(Failure::Input("stopped before anything was measured".to_owned()));
@@ -142,9 +143,9 @@ impl Bench {
         &self.subject.target
     }
 
-    /// The server's process id, where it is known.
-    pub fn server_pid(&self) -> Option<u32> {
-        self.subject.pid
+    /// The server's process, where it is known.
+    pub fn server_process(&self) -> Option<Watched> {
+        self.subject.process
     }
 
     /// Ends a server that was started here.

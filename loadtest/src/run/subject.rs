@@ -1,5 +1,6 @@
 //! The server under test: one that is there, or one that is started for the run and stopped.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -10,8 +11,9 @@ use crate::quantity::ByteSize;
 use crate::report::model::Target;
 use crate::secret;
 use crate::target::access::Access;
+use crate::target::usage::Watched;
 use crate::target::{self, Options, Spawned};
-use crate::target::{Address, Kind, Remote, probe, usage};
+use crate::target::{Address, Kind, Remote, probe};
 use crate::tls::{self, Tls};
 use crate::traffic::payload::Payloads;
 use crate::workload::{Connect, Operation, Workload};
@@ -23,8 +25,8 @@ const JETON_PAYLOAD_MAX: u64 = 64 * 1024;
 pub struct Subject {
     /// As the report names it.
     pub target: Target,
-    /// Its process id, where it was started here or is given.
-    pub pid: Option<u32>,
+    /// Its process, where it was started here or its number is given.
+    pub process: Option<Watched>,
     /// As an error names it.
     called: String,
     endpoint: Endpoint,
@@ -70,7 +72,7 @@ impl Subject {
         let host = spawned.address().to_string();
         Ok(Self {
             target: spawned.report(),
-            pid: Some(spawned.pid()),
+            process: Watched::new(spawned.pid()).ok(),
             called: host.clone(),
             endpoint: endpoint(kind, workload, spawned.address(), host, access),
             spawned: Some(spawned),
@@ -90,7 +92,7 @@ impl Subject {
             let alpn = (remote.kind == Kind::Jeton).then_some(tls::HTTP1);
             access.tls = Some(Tls::new(&options.trust, &remote.host, alpn)?);
         }
-        pid.map_or(Ok(()), is_there)?;
+        let process = pid.map(is_there).transpose()?;
         let address = remote.resolve()?;
         target::access::check(remote, address, &access)?;
         let (kind, version) = match probe::server_version(remote.kind, address, &access) {
@@ -102,15 +104,17 @@ impl Subject {
             address: remote.authority(),
             version,
             command: None,
-            config: probe::configuration(kind, address, None, &access),
+            config: configuration(kind, address, options.admin, &access)?,
         };
         let endpoint = endpoint(remote.kind, workload, address, remote.authority(), access);
-        Ok(Self { target, pid, called: remote.to_string(), endpoint, spawned: None })
+        Ok(Self { target, process, called: remote.to_string(), endpoint, spawned: None })
     }
 
     /// Whether it certainly runs on another machine.
     pub fn is_elsewhere(&self) -> bool {
-        self.spawned.is_none() && self.pid.is_none() && !self.endpoint.address.ip().is_loopback()
+        self.spawned.is_none()
+            && self.process.is_none()
+            && !self.endpoint.address.ip().is_loopback()
     }
 
     /// Whether TLS is spoken.
@@ -141,6 +145,21 @@ impl Subject {
     pub fn stop(self) -> Result<()> {
         self.spawned.map_or(Ok(()), Spawned::stop)
     }
+}
+
+/// How a server that is there says it is configured. jeton says it on its admin listener alone, which
+/// asks for TLS as the other one does, and for a key of its own.
+fn configuration(
+    kind: Kind,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    access: &Access,
+) -> Result<Option<BTreeMap<String, String>>> {
+    let Some(admin) = admin else {
+        return Ok(probe::configuration(kind, address, None, access));
+    };
+    let config = probe::jeton_configuration(admin, access);
+    config.map(Some).map_err(|failure| Failure::Input(format!("--server-admin: {failure}")))
 }
 
 /// `host` is the server as it is called.
@@ -177,6 +196,9 @@ fn given(kind: Kind, options: &Options) -> Result<Access> {
             return Err(refuse("--key-file", file, &problem));
         }
         access.key = Some(secret::key("--key-file", file)?);
+    }
+    if let Some(file) = &options.admin_key_file {
+        access.admin_key = Some(secret::key("--server-admin-key-file", file)?);
     }
     if let Some(file) = &options.auth_file {
         if !is_store {
@@ -218,8 +240,8 @@ fn check_remote(remote: &Remote, options: &Options) -> Result<()> {
 }
 
 /// Without its figures the process id would have been given in vain.
-fn is_there(pid: u32) -> Result<()> {
-    usage::cpu(pid).map(drop).map_err(|failure| Failure::Input(format!("--server-pid: {failure}")))
+fn is_there(pid: u32) -> Result<Watched> {
+    Watched::new(pid).map_err(|failure| Failure::Input(format!("--server-pid: {failure}")))
 }
 
 /// Refuses what a server of this kind can't do, before anything is started.

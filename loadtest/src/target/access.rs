@@ -27,7 +27,7 @@ pub struct Access {
     pub tls: Option<Tls>,
     /// jeton's API key.
     pub key: Option<Secret>,
-    /// The key for jeton's statistics, of a server that was started here.
+    /// The key for jeton's statistics; no key may both ask for them and touch tokens.
     pub admin_key: Option<Secret>,
     /// User and password of Redis and Valkey.
     pub credentials: Option<Credentials>,

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{Advice, fadvise};
-use tempfile::TempDir;
 
 use super::Kind;
 use super::access::Access;
+use super::folder::Folder;
 use super::start::{Spawned, begin, ready};
 use crate::failure::{Failure, Result, io};
 
@@ -23,7 +23,7 @@ pub struct Halted {
     pub(super) version: Option<String>,
     /// As it was started.
     pub(super) command: Vec<String>,
-    pub(super) folder: TempDir,
+    pub(super) folder: Folder,
 }
 
 impl Halted {

@@ -5,6 +5,7 @@ mod binary;
 pub mod bound;
 pub mod environment;
 pub mod floor;
+mod folder;
 mod halted;
 pub mod probe;
 pub mod process;

@@ -97,8 +97,7 @@ pub fn configuration(
     let mut config = BTreeMap::new();
     match kind {
         Kind::Jeton => {
-            config = serde_json::from_value(statistics_with(admin?, access).ok()?["config"].take())
-                .ok()?;
+            config = jeton_configuration(admin?, access).ok()?;
         }
         Kind::Redis | Kind::Valkey => {
             for name in STORE_SETTINGS {
@@ -180,6 +179,23 @@ pub fn statistics(admin: SocketAddr) -> Result<serde_json::Value> {
     statistics_with(admin, &Access::default())
 }
 
+/// How a jeton says it is configured, on its admin listener.
+///
+/// # Errors
+/// As for [`statistics`]; or it says nothing of its configuration, as older ones.
+pub fn jeton_configuration(admin: SocketAddr, access: &Access) -> Result<BTreeMap<String, String>> {
+    let mut statistics = statistics_with(admin, access)?;
+    serde_json::from_value(statistics["config"].take()).map_err(|_| Failure::Target {
+        target: statistics_url(admin, access),
+        problem: "the statistics hold no configuration".to_owned(),
+    })
+}
+
+fn statistics_url(admin: SocketAddr, access: &Access) -> String {
+    let scheme = if access.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{admin}/v1/stats")
+}
+
 /// The same of a jeton that asks for TLS or a key.
 fn statistics_with(admin: SocketAddr, access: &Access) -> Result<serde_json::Value> {
     let key = access.admin_key.as_ref();
@@ -192,9 +208,20 @@ fn statistics_with(admin: SocketAddr, access: &Access) -> Result<serde_json::Val
     let answer = ask(admin, access, request.as_bytes(), b"\0");
     let document = answer.as_deref().and_then(|answer| answer.split_once("\r\n\r\n"));
     let document = document.and_then(|(_, body)| serde_json::from_str(body).ok());
-    document.filter(serde_json::Value::is_object).ok_or_else(|| Failure::Target {
-        target: format!("http://{admin}/v1/stats"),
-        problem: "no statistics came".to_owned(),
+    let problem = || match answer.as_deref().and_then(|answer| answer.get(9..12)) {
+        Some(status @ ("401" | "403")) => {
+            format!(
+                "it asks for a key of namespace * with the scope admin ({status}): \
+                 --server-admin-key-file names its file"
+            )
+        }
+        _ => "no statistics came".to_owned(),
+    };
+    let is_good = answer.as_deref().is_some_and(|answer| answer.starts_with("HTTP/1.1 200"));
+    let document = document.filter(|document: &serde_json::Value| is_good && document.is_object());
+    document.ok_or_else(|| Failure::Target {
+        target: statistics_url(admin, access),
+        problem: problem(),
     })
 }
 

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use super::access::Access;
 use super::environment::command_with;
+use super::folder::{self, Folder};
 use super::halted::{Halted, disk_bytes};
 use super::process::Process;
 use super::{Kind, binary, floor, probe, secured, usage};
@@ -39,6 +38,10 @@ pub struct Options {
     pub tls: bool,
     /// Whether a server that is started here asks for a key or a password, made for it.
     pub with_key: bool,
+    /// The admin listener of a jeton that is there, which says how it is configured.
+    pub admin: Option<SocketAddr>,
+    /// A file with the API key for it.
+    pub admin_key_file: Option<PathBuf>,
     /// Where data goes; on a disk, not in memory, or durability costs nothing.
     pub scratch: Option<PathBuf>,
     /// Whether every change is on disk before it is acknowledged, where the server can do that:
@@ -62,6 +65,8 @@ impl Default for Options {
             trust: Trust::default(),
             tls: false,
             with_key: false,
+            admin: None,
+            admin_key_file: None,
             scratch: None,
             durable: true,
             floor_body_bytes: 128,
@@ -83,7 +88,7 @@ pub struct Spawned {
     command: Vec<String>,
     begun_at: Instant,
     start_time: Duration,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl Spawned {
@@ -174,10 +179,8 @@ pub fn missing(kind: Kind) -> Option<String> {
 pub fn start(kind: Kind, options: &Options) -> Result<Spawned> {
     secured::check(kind, options)?;
     let base = binary::scratch(options.scratch.as_deref());
-    let folder = tempfile::Builder::new()
-        .prefix("loadtest-")
-        .tempdir_in(&base)
-        .map_err(io(format!("create a folder in {}", base.display())))?;
+    folder::remove_abandoned(&base);
+    let folder = Folder::new(&base)?;
     match kind {
         Kind::Jeton => jeton(folder, options),
         Kind::Floor => floor(folder, options),
@@ -187,7 +190,7 @@ pub fn start(kind: Kind, options: &Options) -> Result<Spawned> {
     }
 }
 
-fn jeton(folder: TempDir, options: &Options) -> Result<Spawned> {
+fn jeton(folder: Folder, options: &Options) -> Result<Spawned> {
     let program = binary::jeton(options.server_bin.as_deref())?;
     let mut command = command_with(program.as_os_str(), &options.environment)?;
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
@@ -242,7 +245,7 @@ fn since(begun_at: Instant) -> Duration {
     now().saturating_duration_since(begun_at)
 }
 
-fn floor(folder: TempDir, options: &Options) -> Result<Spawned> {
+fn floor(folder: Folder, options: &Options) -> Result<Spawned> {
     let program = match &options.harness_bin {
         Some(program) => program.clone(),
         None => std::env::current_exe().map_err(io("find this program"))?,
@@ -260,7 +263,7 @@ fn floor(folder: TempDir, options: &Options) -> Result<Spawned> {
     Ok(started)
 }
 
-fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
+fn store(kind: Kind, folder: Folder, options: &Options) -> Result<Spawned> {
     let found = program(kind).and_then(|program| binary::on_path(program.as_ref()));
     let program = found.ok_or_else(|| Failure::Target {
         target: kind.name().to_owned(),
@@ -283,7 +286,7 @@ fn store(kind: Kind, folder: TempDir, options: &Options) -> Result<Spawned> {
 pub(super) fn begin(
     kind: Kind,
     command: &Command,
-    folder: TempDir,
+    folder: Folder,
     version: Option<String>,
     access: Access,
 ) -> Result<Spawned> {

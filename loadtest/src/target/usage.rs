@@ -59,6 +59,64 @@ pub fn cpu(pid: u32) -> Result<Cpu> {
     Ok(Cpu { user_s: user_s * scale, system_s: system_s * scale })
 }
 
+/// A process, and not whichever has its number: once it has ended, another may get that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Watched {
+    pid: u32,
+    /// When it began, in clock ticks since the machine did.
+    began_ticks: u64,
+}
+
+impl Watched {
+    /// The process that has this number now.
+    ///
+    /// # Errors
+    /// As for [`cpu`].
+    pub fn new(pid: u32) -> Result<Self> {
+        cpu(pid)?;
+        Ok(Self { pid, began_ticks: began_ticks(pid)? })
+    }
+
+    /// Its number.
+    pub fn pid(self) -> u32 {
+        self.pid
+    }
+
+    /// See [`cpu`].
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn cpu(self) -> Result<Cpu> {
+        self.unless_another(cpu(self.pid)?)
+    }
+
+    /// See [`memory`].
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn memory(self) -> Result<Memory> {
+        self.unless_another(memory(self.pid)?)
+    }
+
+    /// Looked at behind the reading: a number is given to another process only once.
+    fn unless_another<T>(self, reading: T) -> Result<T> {
+        if began_ticks(self.pid)? == self.began_ticks {
+            return Ok(reading);
+        }
+        let pid = self.pid;
+        Err(Failure::Input(format!("process {pid}: it has ended, and another has its number")))
+    }
+}
+
+/// When a process began: the 20th word behind its name.
+fn began_ticks(pid: u32) -> Result<u64> {
+    let text = read(pid, "stat")?;
+    let began = text
+        .rsplit_once(')')
+        .and_then(|(_, behind)| behind.split_whitespace().nth(19)?.parse().ok());
+    began.ok_or_else(|| unreadable(pid, "stat", &text))
+}
+
 /// CPU seconds that the whole machine was busy since it began, what was stolen from it included.
 pub fn machine_busy_s() -> Option<f64> {
     busy_ticks(&fs::read_to_string("/proc/stat").ok()?)
@@ -198,6 +256,17 @@ mod tests {
         let error = cpu(pid).expect_err("it has ended").to_string();
         assert!(error.contains("has ended"), "{error}");
         child.wait().expect("it is ours");
+    }
+
+    #[test]
+    fn another_process_with_the_same_number_is_not_measured() {
+        let this = Watched::new(std::process::id()).expect("this process");
+        assert!(this.cpu().is_ok() && this.memory().is_ok());
+        let before = Watched { began_ticks: this.began_ticks - 1, ..this };
+        for error in [before.cpu().err(), before.memory().err()] {
+            let error = error.expect("it is another").to_string();
+            assert!(error.contains("another has its number"), "{error}");
+        }
     }
 
     #[test]

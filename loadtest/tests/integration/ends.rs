@@ -24,6 +24,13 @@ fn entries(folder: &Path) -> usize {
     std::fs::read_dir(folder).expect("a folder").count()
 }
 
+fn only_folder(folder: &Path) -> PathBuf {
+    let mut entries = std::fs::read_dir(folder).expect("a folder");
+    let only = entries.next().expect("something is in it").expect("it can be listed").path();
+    assert!(entries.next().is_none(), "there is more beside {}", only.display());
+    only
+}
+
 /// Waits until a process has used CPU time.
 fn wait_for_load(pid: rustix::process::Pid) {
     let ticks = || {
@@ -76,6 +83,38 @@ fn nothing_goes_on_when_the_harness_is_killed() {
     kill_process(running.pid(), Signal::KILL).expect("it runs");
     wait_for("the harness to end", || running.is_over());
     wait_for("its server to end", || !is_there(server));
+}
+
+/// What a killed harness had started left its data for ever.
+#[test]
+fn the_next_harness_removes_the_data_of_one_that_was_killed_and_of_no_other() {
+    let scratch = Out::new();
+    let start = || {
+        let running = Running::start(&mut long_run(&scratch, &["--not-durable"]));
+        let server = running.child("jeton");
+        running.wait_for_text(UNDER_WAY);
+        (running, server)
+    };
+    let (mut killed, server) = start();
+    let left = only_folder(scratch.path());
+    let without_owner = scratch.path().join("loadtest-other");
+    std::fs::create_dir(&without_owner).expect("a folder");
+    kill_process(killed.pid(), Signal::KILL).expect("it runs");
+    wait_for("the harness to end", || killed.is_over());
+    wait_for("its server to end", || !is_there(server));
+    assert!(left.exists(), "it was killed before it could remove anything");
+    let (living, _) = start();
+    assert!(!left.exists(), "the data of a killed harness stays");
+    std::fs::remove_dir(&without_owner).expect("nobody knows whose it is, so that it is there");
+    let kept = only_folder(scratch.path());
+    let mut another = command("run resolve --not-durable");
+    another.args(BRIEF).arg("--server-bin").arg(jeton_bin()).arg("--scratch").arg(scratch.path());
+    let ended = run(&mut another);
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    assert_eq!(only_folder(scratch.path()), kept, "the living one has lost its data");
+    living.interrupt();
+    assert_eq!(living.end().code, Some(3));
+    assert_eq!(entries(scratch.path()), 0);
 }
 
 #[test]

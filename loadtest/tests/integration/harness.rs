@@ -1,5 +1,6 @@
 //! Starts the program under test and the real jeton, and reads what they leave.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -266,9 +267,15 @@ pub struct Jeton {
 
 impl Jeton {
     pub fn start() -> Self {
+        Self::start_with(&[], "http://")
+    }
+
+    /// With more arguments, and listeners that are called with this scheme.
+    pub fn start_with(more: &[&OsStr], scheme: &str) -> Self {
         let mut child = Command::new(jeton_bin())
             .args(["serve", "--memory-only", "--listen", "127.0.0.1:0"])
             .args(["--admin-listen", "127.0.0.1:0"])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -278,10 +285,12 @@ impl Jeton {
         let mut lines = stdout.lines().map_while(Result::ok);
         let ready = lines.find(|line| line.starts_with("jeton ready: ")).expect("its ready line");
         let address = |name: &str| {
-            let word = ready.split(' ').find_map(|word| word.strip_prefix(name));
+            let word = ready
+                .split(' ')
+                .find_map(|word| word.strip_prefix(name).and_then(|url| url.strip_prefix(scheme)));
             word.and_then(|address| address.parse().ok()).expect("an address")
         };
-        let (data, admin) = (address("data=http://"), address("admin=http://"));
+        let (data, admin) = (address("data="), address("admin="));
         Self { child, data, admin }
     }
 

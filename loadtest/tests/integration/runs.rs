@@ -226,3 +226,26 @@ fn every_workload_that_is_listed_can_be_begun_with() {
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.said());
     }
 }
+
+/// How a server that is there was configured stood in no report, and nothing said so.
+#[test]
+fn the_configuration_of_a_server_that_is_there_is_reported_or_unknown() {
+    let jeton = Jeton::start();
+    let words = format!("run resolve -c 2 --target http://{}", jeton.data);
+    let out = Out::new();
+    let mut asked = command(&words);
+    asked.args(BRIEF).args(["--server-admin", &jeton.admin.to_string()]);
+    let ended = run(asked.arg("--out").arg(out.path()));
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    let config = out.report().target.config.expect("it states it");
+    assert_eq!(config.get("memory-only").map(String::as_str), Some("true"), "{config:?}");
+    let out = Out::new();
+    let unknown = run(command(&words).args(BRIEF).arg("--out").arg(out.path()));
+    assert_eq!(out.report().target.config, None);
+    assert!(out.page().contains("How the server is configured is unknown"));
+    assert!(unknown.stdout.contains("How the server is configured is unknown"));
+    assert!(!ended.stdout.contains("configured is unknown"), "{}", ended.said());
+    let wrong = format!("{words} --server-admin {}", jeton.data);
+    loadtest(&wrong).refused(&["--server-admin", "no statistics came"]);
+    loadtest("run resolve --server-admin 127.0.0.1:1").refused(&["--server-admin", "--target"]);
+}

@@ -1,5 +1,6 @@
 //! TLS, keys and passwords, against a small server that counts its handshakes and against real ones.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::fake::{Fake, HONEST, Lie, Manner};
 use crate::harness::{
-    BRIEF, Out, command, error, jeton_bin, not_checked, reported, run, secret_file, wait_for,
+    BRIEF, Jeton, Out, command, error, jeton_bin, not_checked, reported, run, secret_file, wait_for,
 };
 use crate::runs::{passed, started};
 
@@ -316,20 +317,68 @@ fn a_jeton_with_tls_and_keys_is_started_asked_and_gone() {
     }
 }
 
+/// A new key of a keys file, in a file of its own and as text.
+fn add_key(keys: &Path, words: &str, file: &Path) -> String {
+    let mut add = std::process::Command::new(jeton_bin());
+    add.args(["keys", "add"]).args(words.split(' ')).arg("--keys").arg(keys);
+    let key = add.output().expect("jeton starts").stdout;
+    secret_file(file, &key);
+    String::from_utf8(key).expect("a key is ASCII").trim().to_owned()
+}
+
+/// Its admin listener asks for TLS too, and for another key than tokens do.
+#[test]
+fn p9_the_configuration_is_asked_by_tls_with_a_key_that_is_nowhere() {
+    let folder = Out::new();
+    let at = |name: &str| folder.path().join(name);
+    let ca = Ca::new(folder.path());
+    let (_, _, cert) = ca.issue("127.0.0.1", false);
+    let data_key = add_key(&at("keys.toml"), "--scope issue,resolve,revoke", &at("data"));
+    let admin_key = add_key(&at("keys.toml"), "--namespace * --scope admin", &at("admin"));
+    let (keys, private) = (at("keys.toml"), cert.with_extension("key"));
+    let more = [
+        OsStr::new("--tls-cert"),
+        cert.as_os_str(),
+        OsStr::new("--tls-key"),
+        private.as_os_str(),
+        OsStr::new("--keys"),
+        keys.as_os_str(),
+    ];
+    let jeton = Jeton::start_with(&more, "https://");
+    let asked = || {
+        let mut asked = brief(&format!("run resolve -c 2 --target https://{}", jeton.data));
+        asked.args(["--server-admin", &jeton.admin.to_string(), "--ca"]).arg(&ca.file);
+        asked.arg("--key-file").arg(at("data"));
+        asked
+    };
+    run(&mut asked()).refused(&["--server-admin-key-file", "the scope admin (401)", "https://"]);
+    let out = Out::new();
+    let mut with_key = asked();
+    with_key.arg("--server-admin-key-file").arg(at("admin"));
+    let ended = run(with_key.arg("--out").arg(out.path()));
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    let config = out.report().target.config.expect("it states it");
+    assert_eq!(config.get("memory-only").map(String::as_str), Some("true"), "{config:?}");
+    let json = std::fs::read_to_string(out.path().join("report.json")).expect("a report");
+    for key in [data_key, admin_key] {
+        assert!(
+            key.len() > 20
+                && ![ended.said(), out.page(), json.clone()].iter().any(|text| text.contains(&key))
+        );
+    }
+}
+
 #[test]
 fn a_key_without_the_scope_is_named_and_not_shown() {
     let folder = Out::new();
     let (keys, key_file) = (folder.path().join("keys.toml"), folder.path().join("key"));
-    let mut add = std::process::Command::new(jeton_bin());
-    add.args(["keys", "add", "--scope", "resolve", "--keys"]).arg(&keys);
-    let key = add.output().expect("jeton starts").stdout;
-    secret_file(&key_file, &key);
+    let key = add_key(&keys, "--scope resolve", &key_file);
     let out = Out::new();
     let mut command = started("run resolve", &out);
     command.args(["--server-arg", "--keys", "--server-arg"]).arg(&keys);
     let ended = run(command.arg("--key-file").arg(&key_file));
     ended.refused(&["(403)", "needs the scopes"]);
-    assert!(!ended.said().contains(String::from_utf8_lossy(&key).trim()), "P9");
+    assert!(!key.is_empty() && !ended.said().contains(&key), "P9");
 }
 
 #[test]
