@@ -48,7 +48,7 @@ pub struct Wal {
 }
 
 impl Wal {
-    /// Makes a new log in a directory where [`survey`] found none.
+    /// Makes a new log in a directory where [`survey`](super::survey) found none.
     ///
     /// # Errors
     /// What the system said about the first segment.
