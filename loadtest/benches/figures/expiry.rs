@@ -89,7 +89,7 @@ fn measure(setting: &Setting, server: Spawned) -> Result<Vec<String>> {
     insist_on_right(&server, &lasting.load(&mut Silent, None)?)?;
 
     let expiring = setting.size.pick(5_000, 1_000_000, 1_000_000);
-    let lead_ns = setting.size.pick(3, 40, 40) * SECOND_NS;
+    let lead_ns = setting.size.pick(8, 40, 40) * SECOND_NS;
     let before = usage::memory(server.pid())?.resident_bytes;
     let clock = Clock::start();
     load_expiring(&server, expiring, lead_ns)?;
