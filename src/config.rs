@@ -9,7 +9,6 @@
 
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use tracing_subscriber::EnvFilter;
@@ -25,6 +24,7 @@ mod tests;
 
 use crate::http::request::browser::Web;
 use crate::http::server::listen::ListenAddress;
+use crate::model::text::size_text;
 use crate::permissions::Strictness;
 use crate::service::miss_limiter::MissLimits;
 use crate::service::quotas::NamespaceLimits;
@@ -420,7 +420,7 @@ fn check_together(config: &ServeConfig, mistakes: &mut Vec<String>) {
     if config.http.max_payload > max {
         mistakes.push(format!(
             "--max-payload must be at most {} with this --segment-size",
-            ByteSize(max as u64).display().iec()
+            size_text(max as u64 >> 10 << 10)
         ));
     }
     if config.listen.overlaps(&config.admin_listen) {

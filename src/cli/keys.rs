@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::exit::{FAILED, MISTAKEN, UNANSWERED};
 use super::out::{self, OutputError, tell};
 use crate::clock::{Clock, SystemClock};
-use crate::http::request::json::{Written, duration};
 use crate::keys::file::{self, NAME_LEN_MAX, new_key};
 use crate::keys::{Key, KeyEntry, KeyId, KeysError};
 use crate::model::namespace::Namespace;
 use crate::model::scope::Scopes;
+use crate::model::text::parse_duration;
 use crate::model::time::UnixMillis;
 use crate::model::token::RandomError;
 
@@ -229,12 +229,10 @@ fn write_key(file: &Path, key: &Key) -> Result<(), Failure> {
 }
 
 fn expiry(text: &str, now: UnixMillis) -> Result<UnixMillis, Failure> {
-    match duration(text) {
-        Written::Duration(life) => Ok(now.plus(life)),
-        Written::OutOfRange | Written::Form => {
-            Err(mistake("--expires", format!("must be a duration such as 90d, not {text:?}")))
-        }
-    }
+    let life = parse_duration(text).map_err(|_| {
+        mistake("--expires", format!("must be a duration such as 90d, not {text:?}"))
+    })?;
+    Ok(now.plus(life))
 }
 
 fn list(file: &FileArg) -> Result<(), Failure> {

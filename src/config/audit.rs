@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use super::reader::Reader;
 use crate::audit::{self, SIZE_MIN_BYTES};
+use crate::model::text::size_text;
 use crate::permissions::Strictness;
 
 /// The flags of the audit log.
@@ -80,7 +80,7 @@ pub(super) fn validate(config: &audit::Config, mistakes: &mut Vec<String>) {
         ("--audit-refused-max-size", config.refused_size_max_bytes),
     ] {
         if size_max_bytes < SIZE_MIN_BYTES {
-            let min = ByteSize(SIZE_MIN_BYTES).display().iec();
+            let min = size_text(SIZE_MIN_BYTES);
             mistakes.push(format!("{flag} must be at least {min}"));
         }
     }

@@ -5,16 +5,15 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use super::log_format::LogFormat;
 use crate::engine::SyncMode;
-use crate::http::request::json::{Written, duration};
 use crate::http::server::listen::ListenAddress;
 use crate::model::rate_limit::RATE_MAX;
 use crate::model::scope::{Scope, Scopes};
+use crate::model::text::{DURATION_FORM, SIZE_FORM, parse_duration, parse_size};
 use crate::permissions::Strictness;
 use crate::service::authentication::Anonymous;
 use crate::service::quotas::NamespaceLimits;
@@ -72,8 +71,7 @@ impl Reader {
     }
 
     pub(super) fn size(&mut self, flag: &str, text: &str) -> u64 {
-        let form = "a size such as 64KiB or 1GiB";
-        self.parsed(flag, text, form, ByteSize(0)).as_u64()
+        self.read(flag, text, SIZE_FORM, parse_size(text).ok(), 0)
     }
 
     pub(super) fn bytes(&mut self, flag: &str, text: &str) -> usize {
@@ -81,20 +79,14 @@ impl Reader {
     }
 
     pub(super) fn duration(&mut self, flag: &str, text: &str) -> Duration {
-        let value = match duration(text) {
-            Written::Duration(value) => Some(value),
-            Written::OutOfRange | Written::Form => None,
-        };
-        let form = "a duration such as 250ms, 15m, 1h 30m or 7d";
-        self.read(flag, text, form, value, Duration::ZERO)
+        self.read(flag, text, DURATION_FORM, parse_duration(text).ok(), Duration::ZERO)
     }
 
     pub(super) fn sync(&mut self, flag: &str, text: &str) -> SyncMode {
-        let mode = match (text, duration(text)) {
-            ("always", _) => Some(SyncMode::Always),
-            ("never", _) => Some(SyncMode::Never),
-            (_, Written::Duration(period)) => Some(SyncMode::Every(period)),
-            (_, Written::OutOfRange | Written::Form) => None,
+        let mode = match text {
+            "always" => Some(SyncMode::Always),
+            "never" => Some(SyncMode::Never),
+            period => parse_duration(period).ok().map(SyncMode::Every),
         };
         let form = "always, never or a duration such as 100ms";
         self.read(flag, text, form, mode, SyncMode::Always)
@@ -218,15 +210,13 @@ fn whole(name: &str, value: &str, max: u64) -> Result<u64, String> {
 }
 
 fn bytes(value: &str) -> Result<u64, String> {
-    let size = value.parse::<ByteSize>().ok().filter(|size| size.as_u64() > 0);
-    size.map(|size| size.as_u64()).ok_or_else(|| "must have a size such as 1GiB for bytes".into())
+    let size = parse_size(value).ok().filter(|size| *size > 0);
+    size.ok_or_else(|| "must have a size such as 1GiB for bytes".into())
 }
 
 fn life(value: &str) -> Result<Duration, String> {
-    match duration(value) {
-        Written::Duration(life) if life >= Duration::from_millis(1) => Ok(life),
-        _ => Err("must have a duration such as 1h for ttl".into()),
-    }
+    let life = parse_duration(value).ok().filter(|life| *life >= Duration::from_millis(1));
+    life.ok_or_else(|| "must have a duration such as 1h for ttl".into())
 }
 
 #[cfg(test)]

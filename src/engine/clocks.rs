@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::clock::{EngineTime, Observer, Standing};
+use crate::model::text::duration_text;
 use crate::model::time::UnixMillis;
 use crate::warning::Warning;
 
@@ -75,7 +76,7 @@ fn warn_ahead(shared: &Shared) {
     if !is_ahead(shared) {
         return shared.warnings.lower(Warning::LogTimeAhead);
     }
-    let ahead = humantime::format_duration(Duration::from_secs(shared.time.skew().as_secs()));
+    let ahead = duration_text(Duration::from_secs(shared.time.skew().as_secs()));
     let text = format!(
         "engine time is ahead of the wall clock by {ahead} and goes on from there; if the wall \
          clock is right, {LEAD_BACK}"
@@ -93,8 +94,8 @@ fn warn_held(shared: &Shared, standing: Standing) {
 fn held(shared: &Shared) -> String {
     let rules = shared.time.rules();
     let whole_s = |duration: Duration| Duration::from_secs(duration.as_secs());
-    let ahead = humantime::format_duration(whole_s(shared.time.lead()));
-    let hold = humantime::format_duration(rules.hold);
+    let ahead = duration_text(whole_s(shared.time.lead()));
+    let hold = duration_text(rules.hold);
     let waits = if shared.time.lead() > rules.max_ttl {
         ", and then until the system calls its clock synchronised or the server is started with \
          --believe-clock: every token would end"

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use bytesize::ByteSize;
-
 use crate::audit::Audit;
 use crate::http::conn::memory_budget::Budget;
 use crate::http::request::browser::Web;
 use crate::keys::Keys;
 use crate::model::entry::PAYLOAD_LEN_MAX;
+use crate::model::text::{duration_text, size_text};
 use crate::service::authentication::Anonymous;
 use crate::service::miss_limiter::MissLimits;
 use crate::service::quotas::Quotas;
@@ -134,14 +133,14 @@ impl Config {
         if are_limits_right && (BODY_LEN_MAX..inflight_min).contains(&self.max_inflight) {
             // Rounded up, so that what is named is enough.
             let min = inflight_min.div_ceil(1 << 20);
-            let largest = ByteSize(self.exchange_len_max() as u64).display().iec();
+            let largest = size_text(self.exchange_len_max() as u64);
             mistakes.push(format!(
                 "--max-inflight must be at least {min}MiB with this --max-batch and --max-payload: \
                  a request and its answer may take {largest}, and a client's share is a quarter"
             ));
         }
         if self.default_ttl < Duration::from_millis(1) || self.default_ttl > self.max_ttl {
-            let max = humantime::format_duration(self.max_ttl);
+            let max = duration_text(self.max_ttl);
             mistakes.push(format!("--default-ttl must be 1ms to --max-ttl, which is {max}"));
         }
         let limits = &self.limits;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use bytesize::ByteSize;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
@@ -18,6 +17,7 @@ use crate::http::admin::{backup, namespaces, openapi};
 use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
 use crate::model::scope::Scope;
+use crate::model::text::size_text;
 use crate::warning::Warning;
 
 const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -81,7 +81,7 @@ fn warnings(view: &View) -> BTreeMap<Warning, String> {
     }
     let audited = view.gauges.get().and_then(Gauges::audited).unwrap_or_default();
     if audited.is_filling {
-        let free = ByteSize(audited.free_bytes.unwrap_or_default()).display().iec();
+        let free = size_text(audited.free_bytes.unwrap_or_default());
         let text = format!("{free} are free on the disk of the audit log: make room (--audit)");
         standing.insert(Warning::AuditDisk, text);
     }

@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,7 +25,6 @@ use crate::http::conn::phase::Tick;
 use crate::http::conn::state::ConnState;
 use crate::http::counters::Counters;
 use crate::http::h1::hot_path::{self, Progress};
-use crate::http::request::json::{self, Written};
 use crate::http::server::connection::Connection;
 use crate::service::miss_limiter::MissLimiter;
 
@@ -212,18 +210,5 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-/// What a text says as a duration, for flags and `ttl` alike; `Err(true)` where it is out of range,
-/// `Err(false)` where it is no duration.
-///
-/// # Errors
-/// As said.
-pub fn duration(text: &str) -> Result<Duration, bool> {
-    match json::duration(text) {
-        Written::Duration(duration) => Ok(duration),
-        Written::OutOfRange => Err(true),
-        Written::Form => Err(false),
     }
 }

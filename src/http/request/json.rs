@@ -10,6 +10,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::http::answer::problem::Problem;
+use crate::model::text::{QuantityError, duration_text, parse_duration, parse_seconds};
 
 /// The fields of an object, as their text, in the order of their names.
 pub(in crate::http) type Fields<'a, const N: usize> = [Option<&'a RawValue>; N];
@@ -167,86 +168,23 @@ pub(in crate::http) fn count(
 
 /// A duration from 1 ms to `max`: a text such as `1h 30m`, or a number of seconds.
 pub(in crate::http) fn ttl(raw: &RawValue, max: Duration) -> Result<Duration, Problem> {
-    let written = if raw.get().starts_with('"') {
-        duration(&string(raw, "ttl")?)
+    let read = if raw.get().starts_with('"') {
+        parse_duration(&string(raw, "ttl")?)
     } else {
-        seconds(raw.get())
+        parse_seconds(raw.get())
     };
-    match written {
-        Written::Form => Err(Problem::malformed(
+    match read {
+        Err(QuantityError::Form) => Err(Problem::malformed(
             "ttl: must be a duration such as \"15m\" or \"1h 30m\", each unit once, or a number of \
              seconds",
         )
         .about("ttl")),
-        Written::Duration(ttl) if ttl >= Duration::from_millis(1) && ttl <= max => Ok(ttl),
-        Written::Duration(_) | Written::OutOfRange => Err(Problem::out_of_limits(format!(
-            "ttl: must be 1ms to {}",
-            humantime::format_duration(max)
-        ))
-        .about("ttl")),
-    }
-}
-
-/// What a text says as a duration.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// This, rounded to milliseconds.
-    Duration(Duration),
-    /// A negative one, or one beyond all limits.
-    OutOfRange,
-    /// It is none.
-    Form,
-}
-
-/// Reads `250ms`, `90s`, `15m`, `1h 30m`, `7d`, or a bare number of seconds.
-pub(crate) fn duration(text: &str) -> Written {
-    let text = text.trim();
-    if text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')) {
-        return seconds(text);
-    }
-    if names_a_unit_twice(text) {
-        return Written::Form;
-    }
-    match humantime::parse_duration(text) {
-        Ok(duration) => Written::Duration(round_to_millis(duration)),
-        Err(humantime::DurationError::NumberOverflow) => Written::OutOfRange,
-        Err(_) => Written::Form,
-    }
-}
-
-/// Whether two parts of a duration are of one unit, as in `1h 1hr`: most likely a slip of the pen.
-fn names_a_unit_twice(text: &str) -> bool {
-    let units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
-    let mut seen = Vec::new();
-    for unit in units {
-        // A unit has several names, but one length.
-        let Ok(length) = humantime::parse_duration(&format!("1{unit}")) else { continue };
-        if seen.contains(&length) {
-            return true;
+        Ok(ttl) if ttl >= Duration::from_millis(1) && ttl <= max => Ok(ttl),
+        Ok(_) | Err(QuantityError::OutOfRange) => {
+            Err(Problem::out_of_limits(format!("ttl: must be 1ms to {}", duration_text(max)))
+                .about("ttl"))
         }
-        seen.push(length);
     }
-    false
-}
-
-fn seconds(text: &str) -> Written {
-    let Ok(seconds) = text.parse::<f64>() else {
-        return Written::Form;
-    };
-    // JSON has neither infinities nor NaN; a text that overflows is infinite.
-    if !text.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
-        return Written::Form;
-    }
-    match Duration::try_from_secs_f64((seconds * 1000.0).round() / 1000.0) {
-        Ok(duration) => Written::Duration(round_to_millis(duration)),
-        Err(_) => Written::OutOfRange,
-    }
-}
-
-/// To the nearest millisecond: `1.001` as a float is a little less.
-fn round_to_millis(duration: Duration) -> Duration {
-    let millis = duration.saturating_add(Duration::from_micros(500)).as_millis();
-    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

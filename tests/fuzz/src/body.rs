@@ -2,8 +2,8 @@
 //! refused, and never repeated in the refusal.
 
 use jeton::engine::stepped::Stepped;
-use jeton::http::h1::detached;
 use jeton::model::reference::Reference;
+use jeton::model::text::parse_duration;
 
 use super::json::{self, Kind, Value};
 use super::{http, lists, talk};
@@ -99,7 +99,7 @@ pub(super) fn ttl_fits(value: &Value<'_>) -> Option<bool> {
 /// A `ttl` in milliseconds, rounded or not; none where it is none.
 pub(super) fn ttl_millis(value: &Value<'_>) -> Option<f64> {
     let seconds = match &value.kind {
-        Kind::String(text) => detached::duration(text.as_deref()?).ok()?.as_secs_f64(),
+        Kind::String(text) => parse_duration(text.as_deref()?).ok()?.as_secs_f64(),
         _ if value.is_number() => value.text.parse().unwrap_or(f64::INFINITY),
         _ => return None,
     };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jeton::http::h1::detached;
+use jeton::model::text::parse_duration;
 
 /// Centuries: far beyond every limit of a duration.
 const SURELY_IN_RANGE_MS: u128 = 1 << 43;
@@ -11,7 +11,7 @@ const SURELY_IN_RANGE_MS: u128 = 1 << 43;
 /// Reads the bytes as a duration.
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let read = detached::duration(text);
+    let read = parse_duration(text);
     if let Some(millis) = documented(text).filter(|millis| *millis < SURELY_IN_RANGE_MS) {
         assert_eq!(read.map(|duration| duration.as_millis()), Ok(millis), "{text:?}");
     }
@@ -22,10 +22,10 @@ pub fn check(bytes: &[u8]) {
         return;
     }
     for again in [format!("{millis}ms"), human(duration)] {
-        assert_eq!(detached::duration(&again), Ok(duration), "{text:?} as {again:?}");
+        assert_eq!(parse_duration(&again), Ok(duration), "{text:?} as {again:?}");
     }
     let seconds = format!("{}.{:03}", duration.as_secs(), duration.subsec_millis());
-    assert_eq!(detached::duration(&seconds), Ok(duration), "{text:?} as {seconds:?}");
+    assert_eq!(parse_duration(&seconds), Ok(duration), "{text:?} as {seconds:?}");
 }
 
 fn human(duration: Duration) -> String {
