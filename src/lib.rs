@@ -41,8 +41,9 @@
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
 //! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
 //! | [`service`] | what any wire may ask, and who may: keys, the limit of misses, quotas, refusals |
+//! | [`config`] | flags, environment and file, merged: all mistakes at once, each with its place |
 //! | [`http`] | workers, connections, routes, one file an operation, the admin listener |
-//! | [`config`], [`cli`] | flags, environment, file, all mistakes at once; the commands |
+//! | [`cli`] | the commands, and what `jeton serve` is configured with |
 //!
 //! # How one resolve travels
 //!

@@ -10,10 +10,11 @@ use toml_edit::{Array, Value as Toml};
 
 use super::exit::MISTAKEN;
 use super::out::{self, OutputError, tell};
+use super::settings::{self, Given, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::file::{ConfigFile, Mistake, Value};
 use crate::config::flags::Kind;
-use crate::config::merge::{Given, Setting, Settings, Source};
+use crate::config::merge::{Setting, Source};
 use crate::keys::{self, KeysError};
 use crate::permissions::Strictness;
 use crate::tls::{Tls, TlsFiles};
@@ -41,7 +42,7 @@ pub(super) fn run(command: &ConfigCommand) -> ExitCode {
 }
 
 fn check(path: &Path) -> Result<ExitCode, OutputError> {
-    let file = match ConfigFile::open(path) {
+    let file = match ConfigFile::open(path, settings::flags()) {
         Ok(file) => file,
         Err(mistake) => {
             tell!("{mistake}");
@@ -118,11 +119,7 @@ fn look_at_tls(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
     match Tls::open(TlsFiles { cert, key, client_ca, permissions }, SystemClock::new().wall()) {
         Ok(_) => Ok(()),
         Err(error) => {
-            let text = error.to_string();
-            let named = |key: &&str| text.starts_with(&format!("--{key} "));
-            let key = KEYS.into_iter().find(named).unwrap_or(KEYS[0]);
-            let text = text.strip_prefix(&format!("--{key} ")).unwrap_or(&text);
-            Err((key, Unfit::Wrong(text.to_owned())))
+            Err((error.setting().unwrap_or(KEYS[0]), Unfit::Wrong(error.without_setting())))
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::reload::SetLogFilter;
-use crate::config::{LogFormat, ServeConfig};
+use super::settings::{LogFormat, ServeConfig};
 use crate::model::metrics::LOG_LINES_DROPPED;
 
 /// How long a line waits for a pipe that is full, once; after a line that was dropped for it the

@@ -10,7 +10,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::build_info::VERSION_AND_COMMIT;
-use crate::config::merge::Given;
 
 mod backup;
 mod certificates;
@@ -29,6 +28,7 @@ mod process;
 mod progress;
 mod reload;
 mod serve;
+pub mod settings;
 mod stop;
 mod target;
 mod verify;
@@ -39,6 +39,7 @@ pub use process::Process;
 use client::{ConsumeArgs, ExtendArgs, IssueArgs};
 use exit::MISTAKEN;
 use failure::finish;
+use settings::Given;
 use target::Target;
 
 /// A high-throughput in-memory token resolution engine: durable before it answers, consumed at most

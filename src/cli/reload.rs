@@ -5,8 +5,8 @@ use std::fmt;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::ServeConfig;
-use crate::config::merge::{Given, Setting, Settings};
+use super::settings::{Given, ServeConfig, Settings};
+use crate::config::merge::Setting;
 
 /// Exchanges what is logged. Says why where that fails.
 pub(super) type SetLogFilter = Box<dyn Fn(EnvFilter) -> Result<(), String>>;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::ClientError;
 use super::out::tell;
+use super::settings::LISTEN;
 use super::wire::{Trust, Wire};
 use crate::model::token::Token;
 use crate::permissions;
@@ -18,7 +19,7 @@ const TOKEN_MARK: &str = "token:";
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ServerArg {
     /// The server: http://HOST:PORT, https://HOST:PORT or unix:PATH
-    #[arg(long, env = "JETON_SERVER", default_value = "http://127.0.0.1:7450", value_name = "URL")]
+    #[arg(long, env = "JETON_SERVER", default_value_t = format!("http://{LISTEN}"), value_name = "URL")]
     server: String,
 
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The configuration file: TOML whose keys are the flags of `jeton serve`.
+//! The configuration file: TOML whose keys are the flags of the command.
 //!
 //! ```toml
 //! listen = "127.0.0.1:7450"
@@ -21,7 +21,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::flags::{Flag, Kind, flags};
+use super::flags::{Flag, Kind};
 
 /// The longest file, in bytes.
 pub const FILE_LEN_MAX: u64 = 1 << 20;
@@ -112,12 +112,12 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads a file.
+    /// Reads a file, whose keys are `flags`.
     ///
     /// # Errors
     /// It is not there, is no regular file, is longer than [`FILE_LEN_MAX`], can't be read, or is
     /// not UTF-8.
-    pub fn open(path: &Path) -> Result<ConfigFile, Mistake> {
+    pub fn open(path: &Path, flags: Vec<Flag>) -> Result<ConfigFile, Mistake> {
         let name = shown(path);
         let refused = |place, text| Mistake { file: Some(name.clone()), place, text };
         let bytes = read(path).map_err(|error| refused(None, format!("can't be read: {error}")))?;
@@ -126,7 +126,7 @@ impl ConfigFile {
             return Err(refused(None, text));
         }
         match std::str::from_utf8(&bytes) {
-            Ok(text) => Ok(ConfigFile::parse(name, text)),
+            Ok(text) => Ok(ConfigFile::parse(name, text, flags)),
             Err(error) => {
                 let good = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or("");
                 let place = Place::of(good, good.len());
@@ -135,13 +135,13 @@ impl ConfigFile {
         }
     }
 
-    /// Reads the text of a file of this name.
+    /// Reads the text of a file of this name, whose keys are `flags`.
     #[must_use]
-    pub fn parse(name: String, text: &str) -> ConfigFile {
+    pub fn parse(name: String, text: &str, flags: Vec<Flag>) -> ConfigFile {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut reading = Reading {
             text,
-            flags: flags(),
+            flags,
             wrong: Vec::new(),
             unreadable: Vec::new(),
             file: ConfigFile {

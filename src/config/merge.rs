@@ -6,16 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use super::file::{ConfigFile, Mistake, Place, Value};
+use super::Flags;
+use super::file::{ConfigFile, Entry, Mistake, Place, Value};
 use super::flags::{Flag, Kind, command_without_environment, flags};
-use super::{ServeArgs, ServeConfig};
+use crate::model::setting::SettingError;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,22 +31,30 @@ pub enum Source {
     Flag,
 }
 
-/// The flags and the environment of a process, before a file is read.
-#[derive(Clone, Debug)]
-pub struct Given {
-    values: BTreeMap<String, (Value, Source)>,
+/// The flags `F` and the environment of a process, before a file is read.
+#[derive(Debug)]
+pub struct Given<F> {
+    pub(crate) values: BTreeMap<String, (Value, Source)>,
+    flags: PhantomData<fn() -> F>,
 }
 
-impl Given {
+impl<F> Clone for Given<F> {
+    fn clone(&self) -> Self {
+        Self { values: self.values.clone(), flags: PhantomData }
+    }
+}
+
+impl<F: Flags> Given<F> {
     /// Neither a flag nor a variable.
     #[must_use]
-    pub fn nothing() -> Given {
+    pub fn nothing() -> Self {
         // The defaults are read in another place; a mistake in them is one in the code.
-        let matches = command_without_environment().try_get_matches_from([""; 0]);
-        matches.map_or_else(|_| Given { values: BTreeMap::new() }, |matches| Given::of(&matches))
+        let matches = command_without_environment::<F>().try_get_matches_from([""; 0]);
+        let none = |_| Self { values: BTreeMap::new(), flags: PhantomData };
+        matches.map_or_else(none, |matches| Self::of(&matches))
     }
 
-    fn of(matches: &ArgMatches) -> Given {
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
         let value = |flag: &Flag| match flag.kind {
             Kind::Switch => Value::Switch(matches.get_flag(&flag.id)),
             Kind::One | Kind::Many => {
@@ -59,8 +68,8 @@ impl Given {
             _ => Source::Default,
         };
         let values =
-            flags().into_iter().map(|flag| (flag.key.clone(), (value(&flag), source(&flag))));
-        Given { values: values.collect() }
+            flags::<F>().into_iter().map(|flag| (flag.key.clone(), (value(&flag), source(&flag))));
+        Self { values: values.collect(), flags: PhantomData }
     }
 
     /// The configuration file that is named.
@@ -73,24 +82,24 @@ impl Given {
     }
 }
 
-impl FromArgMatches for Given {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Given, clap::Error> {
-        Ok(Given::of(matches))
+impl<F: Flags> FromArgMatches for Given<F> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self::of(matches))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Given::of(matches);
+        *self = Self::of(matches);
         Ok(())
     }
 }
 
-impl Args for Given {
+impl<F: Flags> Args for Given<F> {
     fn augment_args(command: Command) -> Command {
-        ServeArgs::augment_args(command)
+        F::augment_args(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        ServeArgs::augment_args_for_update(command)
+        F::augment_args_for_update(command)
     }
 }
 
@@ -121,27 +130,29 @@ impl Setting {
     }
 }
 
-/// All flags with their values.
-#[derive(Clone, Debug)]
-pub struct Settings {
+/// All flags `F` with their values.
+#[derive(Debug)]
+pub struct Settings<F> {
     file: Option<ConfigFile>,
     settings: Vec<Setting>,
+    flags: PhantomData<fn() -> F>,
 }
 
-impl Settings {
+impl<F: Flags> Settings<F> {
     /// Merges what is given with the file that it names, if it names one.
     ///
     /// # Errors
     /// The file can't be read at all ([`ConfigFile::open`]). Mistakes in it are for
     /// [`Settings::check`].
-    pub fn read(given: &Given) -> Result<Settings, Mistake> {
-        let file = given.config_file().map(|path| ConfigFile::open(&path)).transpose()?;
-        Ok(Settings::merge(given, file))
+    pub fn read(given: &Given<F>) -> Result<Self, Mistake> {
+        let open = |path: PathBuf| ConfigFile::open(&path, flags::<F>());
+        let file = given.config_file().map(open).transpose()?;
+        Ok(Self::merge(given, file))
     }
 
     /// Merges what is given with a file.
     #[must_use]
-    pub fn merge(given: &Given, file: Option<ConfigFile>) -> Settings {
+    pub fn merge(given: &Given<F>, file: Option<ConfigFile>) -> Self {
         let setting = |flag: Flag| {
             let of_file = file.as_ref().and_then(|file| file.entries.get(&flag.key));
             let (value, source) = match (given.values.get(&flag.key), of_file) {
@@ -153,8 +164,8 @@ impl Settings {
             };
             Setting { flag, value, source }
         };
-        let settings = flags().into_iter().map(setting).collect();
-        Settings { file, settings }
+        let settings = flags::<F>().into_iter().map(setting).collect();
+        Self { file, settings, flags: PhantomData }
     }
 
     /// All of them, in the order of the help.
@@ -218,22 +229,23 @@ impl Settings {
     ///
     /// # Errors
     /// Every mistake: first those of the file in the order of their places, then the others.
-    pub fn check(&self) -> Result<ServeConfig, Vec<Mistake>> {
-        let (args, refused) = self.args();
-        let (config, texts) = match args.as_ref().map(ServeArgs::check) {
+    pub fn check(&self) -> Result<F::Config, Vec<Mistake>> {
+        let parsed = self.parse();
+        let (config, errors) = match parsed.flags.as_ref().map(F::check) {
             Some(Ok(config)) => (Some(config), Vec::new()),
-            Some(Err(texts)) => (None, texts),
+            Some(Err(errors)) => (None, errors),
             None => (None, Vec::new()),
         };
         let mut mistakes: Vec<_> =
             self.file.iter().flat_map(|file| file.mistakes.iter().cloned()).collect();
-        mistakes.extend(refused.iter().map(|text| self.placed(text)));
-        let refused: BTreeSet<_> = refused.iter().flat_map(|text| self.named(text)).collect();
-        let texts = texts.iter().filter(|text| {
-            let named = self.named(text);
-            !self.is_doubtful(&named) && !named.iter().any(|key| refused.contains(key))
+        mistakes.extend(parsed.refused.iter().map(|error| self.placed(error)));
+        let unplaced = |text| Mistake { file: None, place: None, text };
+        mistakes.extend(parsed.failure.map(unplaced));
+        let refused: BTreeSet<_> = parsed.refused.iter().flat_map(SettingError::settings).collect();
+        let errors = errors.iter().filter(|error| {
+            !self.is_doubtful(error) && !error.settings().any(|key| refused.contains(key))
         });
-        mistakes.extend(texts.map(|text| self.placed(text)));
+        mistakes.extend(errors.map(|error| self.placed(error)));
         mistakes.sort_by_key(|mistake| (mistake.file.is_none(), mistake.place));
         match config {
             Some(config) if mistakes.is_empty() => Ok(config),
@@ -241,109 +253,102 @@ impl Settings {
         }
     }
 
-    /// Whether a mistake may only be there because of another one, which is told of: a value that
-    /// it misses stands in a line that could not be read.
-    fn is_doubtful(&self, named: &[&str]) -> bool {
+    /// Whether a mistake may only follow from another one, which is reported: a value that it
+    /// misses stands in a line that could not be read.
+    fn is_doubtful(&self, error: &SettingError) -> bool {
         self.file.as_ref().is_some_and(|file| {
-            let is_lost = !file.is_whole && named.len() > 1;
-            is_lost || named.iter().any(|key| file.doubtful.contains(*key))
+            let is_lost = !file.is_whole && error.settings().nth(1).is_some();
+            is_lost || error.settings().any(|key| file.doubtful.contains(key))
         })
     }
 
-    /// What clap makes of the values, and what it refuses, each with its flag. Nothing where it
-    /// refuses something that can't be left out.
-    fn args(&self) -> (Option<ServeArgs>, Vec<String>) {
+    /// What clap makes of the values.
+    pub(crate) fn parse(&self) -> Parsed<F> {
         let mut refused = Vec::new();
         let mut left: Vec<&Setting> =
             self.settings.iter().filter(|setting| setting.source != Source::Default).collect();
         // Clap stops at its first mistake: what it refuses is left out until it takes the rest.
         loop {
             let line = left.iter().flat_map(|setting| as_flags(setting));
-            let made = command_without_environment()
+            let made = command_without_environment::<F>()
                 .try_get_matches_from(line)
-                .and_then(|matches| ServeArgs::from_arg_matches(&matches));
+                .and_then(|matches| F::from_arg_matches(&matches));
             let error = match made {
-                Ok(args) => return (Some(args), refused),
+                Ok(flags) => return Parsed { flags: Some(flags), refused, failure: None },
                 Err(error) => error,
             };
-            let (key, text) = told(&error);
             let len = left.len();
-            left.retain(|setting| Some(&setting.flag.key) != key.as_ref());
-            refused.push(text);
-            if left.len() == len {
-                return (None, refused);
+            let failure = match refusal(&error) {
+                Ok(refusal) => {
+                    left.retain(|setting| setting.flag.key != refusal.setting());
+                    let failure = (left.len() == len).then(|| refusal.to_string());
+                    refused.push(refusal);
+                    failure
+                }
+                Err(text) => Some(text),
+            };
+            if failure.is_some() {
+                return Parsed { flags: None, refused, failure };
             }
         }
     }
 
-    /// The keys that a text names as flags, each once.
-    fn named(&self, text: &str) -> Vec<&str> {
-        let mut keys = Vec::new();
-        for (_, key) in mentions(text) {
-            if let Some(setting) = self.get(key)
-                && !keys.contains(&setting.flag.key.as_str())
-            {
-                keys.push(&setting.flag.key);
-            }
-        }
-        keys
-    }
-
-    /// A mistake that is told of flags, told of the places where their values stand.
-    fn placed(&self, text: &str) -> Mistake {
-        let keys = self.named(text);
-        let lead = keys.first().filter(|_| text.starts_with("--")).and_then(|key| self.get(key));
-        let of_file = |key: &&str| {
+    /// A mistake with the place in the file where the value stands that is to blame.
+    fn placed(&self, error: &SettingError) -> Mistake {
+        let of_file = |key: &str| {
             let setting = self.get(key)?;
             matches!(setting.source, Source::File(_)).then_some(setting)
         };
         // A value that nobody set is not what is wrong; one of those that are set is.
-        let blamed = match lead.map(|setting| setting.source) {
+        let blamed = match self.get(error.setting()).map(|setting| setting.source) {
             Some(Source::Flag | Source::Environment) => None,
-            _ => keys.iter().find_map(of_file),
+            _ => error.settings().find_map(of_file),
         };
-        let name = self.file.as_ref().map(|file| file.name.clone());
-        let Some(setting) = blamed else {
-            return Mistake { file: None, place: None, text: self.with_origins(text) };
+        let rest = error.rest(|key| self.named(key));
+        let (Some(setting), Some(file)) = (blamed, &self.file) else {
+            let text = format!("{} {rest}", self.named(error.setting()));
+            return Mistake { file: None, place: None, text };
         };
-        let flag = format!("--{}", setting.flag.key);
-        let text = match text.strip_prefix(&flag) {
-            Some(rest) => self.with_origins(rest.trim_start_matches([':', ' '])),
-            None => self.with_origins(text),
+        let key = &setting.flag.key;
+        let text = match key == error.setting() {
+            true => format!("{key}: {rest}"),
+            false => format!("{key}: {} {rest}", self.named(error.setting())),
         };
-        let place = self.place(setting, &text);
-        Mistake { file: name, place, text: format!("{}: {text}", setting.flag.key) }
+        let place = file.entries.get(key).map(|entry| place(entry, error.value()));
+        Mistake { file: Some(file.name.clone()), place, text }
     }
 
-    /// Where the value stands of which a mistake is told: in an array the text that is repeated.
-    fn place(&self, setting: &Setting, mistake: &str) -> Option<Place> {
-        let entry = self.file.as_ref()?.entries.get(&setting.flag.key)?;
-        let Value::Texts(texts) = &entry.value else {
-            return Some(entry.place);
-        };
-        let is_repeated = |text: &OsString| mistake.ends_with(&format!("{text:?}"));
-        let item = texts.iter().zip(&entry.items).find(|(text, _)| is_repeated(text));
-        Some(item.map_or(entry.place, |(_, place)| *place))
-    }
-
-    /// A text whose flags are named by where their values come from.
-    fn with_origins(&self, text: &str) -> String {
-        let (mut told, mut from) = (String::with_capacity(text.len()), 0);
-        for (at, key) in mentions(text) {
-            let Some(setting) = self.get(key) else { continue };
-            let origin = match setting.source {
-                Source::Default | Source::Flag => continue,
-                Source::Environment => self.origin(setting),
-                Source::File(_) => format!("{key} ({})", self.origin(setting)),
-            };
-            let _ = write!(told, "{}{origin}", &text[from..at]);
-            from = at + "--".len() + key.len();
+    /// A setting by where its value comes from: `--listen`, `JETON_LISTEN`, `listen (jeton.toml:3)`.
+    fn named(&self, key: &str) -> String {
+        match self.get(key).map(|setting| (setting, setting.source)) {
+            Some((setting, Source::Environment)) => self.origin(setting),
+            Some((setting, Source::File(_))) => format!("{key} ({})", self.origin(setting)),
+            Some((_, Source::Default | Source::Flag)) | None => format!("--{key}"),
         }
-        told + &text[from..]
     }
 }
 
-fn as_flags(setting: &Setting) -> Vec<OsString> {
+/// What clap makes of values.
+pub(crate) struct Parsed<F> {
+    /// The flags, but for those that clap refuses; none where it refuses what can't be left out.
+    pub(crate) flags: Option<F>,
+    /// What clap refuses.
+    pub(crate) refused: Vec<SettingError>,
+    /// Why there are no flags.
+    failure: Option<String>,
+}
+
+/// Where a value stands; of several values in an array, the one that is wrong.
+fn place(entry: &Entry, wrong: Option<&str>) -> Place {
+    let Value::Texts(texts) = &entry.value else {
+        return entry.place;
+    };
+    let is_wrong = |text: &OsString| wrong.is_some_and(|wrong| text == wrong);
+    let item = texts.iter().zip(&entry.items).find(|(text, _)| is_wrong(text));
+    item.map_or(entry.place, |(_, place)| *place)
+}
+
+pub(crate) fn as_flags(setting: &Setting) -> Vec<OsString> {
     let flag = format!("--{}", setting.flag.key);
     match &setting.value {
         Value::Switch(on) => on.then(|| flag.into()).into_iter().collect(),
@@ -358,8 +363,8 @@ fn as_flags(setting: &Setting) -> Vec<OsString> {
     }
 }
 
-/// What clap refuses: the key where it names a flag, and a text that begins with the flag.
-fn told(error: &clap::Error) -> (Option<String>, String) {
+/// What clap refuses; only a text where that is no flag.
+pub(crate) fn refusal(error: &clap::Error) -> Result<SettingError, String> {
     let arg = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(arg)) => Some(arg.as_str()),
         Some(ContextValue::Strings(args)) => args.first().map(String::as_str),
@@ -372,29 +377,13 @@ fn told(error: &clap::Error) -> (Option<String>, String) {
     let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
     let said: String = lines.join(" ").chars().map(shown).collect();
     let Some(arg) = arg else {
-        return (None, said);
+        return Err(said);
     };
     let key = arg.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default();
     let said = said.replacen(&format!(" for '{arg}'"), "", 1);
-    (Some(key.to_owned()), format!("--{key}: {said}"))
+    let text = match error.kind() {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => format!("has an {said}"),
+        _ => format!("is rejected: {said}"),
+    };
+    Ok(SettingError::new(key.to_owned(), text))
 }
-
-/// What looks like a flag in a text: where, and its name.
-fn mentions(text: &str) -> Vec<(usize, &str)> {
-    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let mut found = Vec::new();
-    let mut from = 0;
-    while let Some(at) = text[from..].find("--").map(|at| from + at) {
-        let rest = &text[at + 2..];
-        let name = &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())];
-        if !name.is_empty() {
-            found.push((at, name));
-        }
-        from = at + 2 + name.len();
-    }
-    found
-}
-
-#[cfg(test)]
-#[path = "merge_tests.rs"]
-mod tests;

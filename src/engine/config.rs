@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::ClockRules;
 use crate::model::entry::{PAYLOAD_LEN_MAX, USES_MAX};
 use crate::model::record::carry_len;
+use crate::model::setting::SettingError;
 use crate::permissions::Strictness;
 use crate::wal;
 
@@ -132,33 +133,38 @@ impl Config {
         frame_len_max.saturating_sub(carry_len(0, USES_MAX as usize)).min(PAYLOAD_LEN_MAX)
     }
 
-    /// Adds every mistake to `mistakes`, each with the flag's name and its limits.
-    pub fn validate(&self, mistakes: &mut Vec<String>) {
-        if self.max_ttl < Duration::from_millis(1) || self.max_ttl > MAX_TTL_MAX {
-            mistakes.push("--max-ttl must be from 1ms to 3650d".to_owned());
-        }
-        if self.remember_consumed > MAX_TTL_MAX {
-            mistakes.push("--remember-consumed must be from 0s to 3650d".to_owned());
-        }
+    /// All mistakes in it, each with its limits; none for a good one.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<SettingError> {
+        let mut mistakes = Vec::new();
+        let mut unless = |is_right: bool, setting: &'static str, text: String| {
+            if !is_right {
+                mistakes.push(SettingError::new(setting, text));
+            }
+        };
+        let ttl_is_right = (Duration::from_millis(1)..=MAX_TTL_MAX).contains(&self.max_ttl);
+        unless(ttl_is_right, "max-ttl", "must be from 1ms to 3650d".to_owned());
+        let is_remembered = self.remember_consumed <= MAX_TTL_MAX;
+        unless(is_remembered, "remember-consumed", "must be from 0s to 3650d".to_owned());
         let (least, most) = CLOCK_STEP_LIMITS;
-        if self.max_clock_step < least || self.max_clock_step > most {
-            mistakes.push("--max-clock-step must be from 100ms to 1h".to_owned());
-        }
-        if self.clock_hold > CLOCK_HOLD_MAX {
-            mistakes.push("--clock-hold must be from 0s to 24h".to_owned());
-        }
-        if !(1..=QUEUE_LEN_MAX).contains(&self.queue_len) {
-            mistakes.push(format!("--queue must be from 1 to {QUEUE_LEN_MAX}"));
-        }
-        if matches!(self.sync, SyncMode::Every(period) if period < Duration::from_millis(1)) {
-            mistakes.push("--sync must be always, never or a duration of at least 1ms".to_owned());
-        }
+        let step_is_right = (least..=most).contains(&self.max_clock_step);
+        unless(step_is_right, "max-clock-step", "must be from 100ms to 1h".to_owned());
+        let hold_is_right = self.clock_hold <= CLOCK_HOLD_MAX;
+        unless(hold_is_right, "clock-hold", "must be from 0s to 24h".to_owned());
+        let queue_is_right = (1..=QUEUE_LEN_MAX).contains(&self.queue_len);
+        unless(queue_is_right, "queue", format!("must be from 1 to {QUEUE_LEN_MAX}"));
+        let sync_is_right =
+            !matches!(self.sync, SyncMode::Every(period) if period < Duration::from_millis(1));
+        let sync_form = "must be always, never or a duration of at least 1ms";
+        unless(sync_is_right, "sync", sync_form.to_owned());
         let namespace = self.namespace.as_bytes();
-        if namespace.is_empty() || namespace.len() > NAMESPACE_LEN_MAX || namespace.contains(&0) {
-            mistakes.push(format!("namespace must have 1 to {NAMESPACE_LEN_MAX} bytes, none zero"));
-        }
+        let is_named =
+            (1..=NAMESPACE_LEN_MAX).contains(&namespace.len()) && !namespace.contains(&0);
+        let namespace_form = format!("must have 1 to {NAMESPACE_LEN_MAX} bytes, none zero");
+        unless(is_named, "namespace", namespace_form);
         if self.data_dir.is_some() {
-            mistakes.extend(self.wal.mistakes().iter().map(ToString::to_string));
+            mistakes.extend(self.wal.mistakes());
         }
+        mistakes
     }
 }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::audit::Audit;
+use crate::engine;
 use crate::http::conn::memory_budget::Budget;
 use crate::http::request::browser::Web;
 use crate::keys::Keys;
 use crate::model::entry::PAYLOAD_LEN_MAX;
+use crate::model::setting::SettingError;
 use crate::model::text::{duration_text, size_text};
 use crate::service::authentication::Anonymous;
 use crate::service::miss_limiter::MissLimits;
@@ -95,7 +97,7 @@ impl Default for Config {
         Config {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             default_ttl: Duration::from_secs(15 * 60),
-            max_ttl: Duration::from_secs(30 * 24 * 3600),
+            max_ttl: engine::Config::default().max_ttl,
             max_payload: 64 << 10,
             max_batch: 1000,
             max_connections: 10_000,
@@ -114,47 +116,59 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Adds what is wrong with this configuration to `mistakes`, each with its flag.
-    pub fn validate(&self, mistakes: &mut Vec<String>) {
-        let mut range = |flag: &str, value: usize, min: usize, max: usize| {
-            if !(min..=max).contains(&value) {
-                mistakes.push(format!("{flag} must be {min} to {max}, not {value}"));
-            }
-        };
-        range("--workers", self.workers, 1, 1024);
-        range("--max-payload", self.max_payload, 1, PAYLOAD_LEN_MAX);
-        range("--max-batch", self.max_batch, 1, BATCH_MAX);
-        range("--max-connections", self.max_connections, 1, 1_000_000);
-        range("--max-inflight", self.max_inflight, BODY_LEN_MAX, 1 << 40);
+    /// All mistakes in it, each with its limits; none for a good one.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<SettingError> {
+        let ranges = [
+            ("workers", self.workers, 1, 1024),
+            ("max-payload", self.max_payload, 1, PAYLOAD_LEN_MAX),
+            ("max-batch", self.max_batch, 1, BATCH_MAX),
+            ("max-connections", self.max_connections, 1, 1_000_000),
+            ("max-inflight", self.max_inflight, BODY_LEN_MAX, 1 << 40),
+        ];
+        let outside = ranges.iter().filter(|(_, value, min, max)| !(min..=max).contains(&value));
+        let outside = outside.map(|(setting, value, min, max)| {
+            SettingError::new(*setting, format!("must be {min} to {max}, not {value}"))
+        });
+        let limits = &self.limits;
+        let timeouts = [
+            ("header-timeout", limits.header_timeout),
+            ("body-timeout", limits.body_timeout),
+            ("idle-timeout", limits.idle_timeout),
+            ("write-timeout", limits.write_timeout),
+            ("tls-handshake-timeout", limits.tls_handshake_timeout),
+        ];
+        let allowed = Duration::from_millis(250)..=Duration::from_secs(3600);
+        let timeouts = timeouts.iter().filter(|(_, timeout)| !allowed.contains(timeout));
+        let timeouts =
+            timeouts.map(|(setting, _)| SettingError::new(*setting, "must be 250ms to 1h"));
+        outside.chain(self.inflight_mistake()).chain(self.ttl_mistake()).chain(timeouts).collect()
+    }
+
+    /// Memory for clients that is less than one exchange needs.
+    fn inflight_mistake(&self) -> Option<SettingError> {
         let inflight_min = Budget::limit_min(self.exchange_len_max());
         let are_limits_right = (1..=BATCH_MAX).contains(&self.max_batch)
             && (1..=PAYLOAD_LEN_MAX).contains(&self.max_payload);
         // Of limits that are out of range nothing follows.
-        if are_limits_right && (BODY_LEN_MAX..inflight_min).contains(&self.max_inflight) {
-            // Rounded up, so that what is named is enough.
-            let min = inflight_min.div_ceil(1 << 20);
-            let largest = size_text(self.exchange_len_max() as u64);
-            mistakes.push(format!(
-                "--max-inflight must be at least {min}MiB with this --max-batch and --max-payload: \
-                 a request and its answer may take {largest}, and a client's share is a quarter"
-            ));
+        if !are_limits_right || !(BODY_LEN_MAX..inflight_min).contains(&self.max_inflight) {
+            return None;
         }
-        if self.default_ttl < Duration::from_millis(1) || self.default_ttl > self.max_ttl {
-            let max = duration_text(self.max_ttl);
-            mistakes.push(format!("--default-ttl must be 1ms to --max-ttl, which is {max}"));
-        }
-        let limits = &self.limits;
-        for (flag, limit) in [
-            ("--header-timeout", limits.header_timeout),
-            ("--body-timeout", limits.body_timeout),
-            ("--idle-timeout", limits.idle_timeout),
-            ("--write-timeout", limits.write_timeout),
-            ("--tls-handshake-timeout", limits.tls_handshake_timeout),
-        ] {
-            if limit < Duration::from_millis(250) || limit > Duration::from_secs(3600) {
-                mistakes.push(format!("{flag} must be 250ms to 1h"));
-            }
-        }
+        // Rounded up, so that what is named is enough.
+        let min = inflight_min.div_ceil(1 << 20);
+        let largest = size_text(self.exchange_len_max() as u64);
+        let error =
+            SettingError::new("max-inflight", format!("must be at least {min}MiB with this "));
+        Some(error.name("max-batch").text(" and ").name("max-payload").text(format!(
+            ": a request and its answer may take {largest}, and a client's share is a quarter"
+        )))
+    }
+
+    fn ttl_mistake(&self) -> Option<SettingError> {
+        let is_right = (Duration::from_millis(1)..=self.max_ttl).contains(&self.default_ttl);
+        let max = duration_text(self.max_ttl);
+        let error = || SettingError::new("default-ttl", "must be 1ms to ");
+        (!is_right).then(|| error().name("max-ttl").text(format!(", which is {max}")))
     }
 
     pub(in crate::http) fn issue_body_len_max(&self) -> usize {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`token`], [`mod@reference`], [`namespace`], [`scope`] | what a request names |
 //! | [`time`], [`rfc3339`] | instants, and how they are written |
-//! | [`text`] | durations and sizes as people write them |
+//! | [`text`], [`setting`] | durations and sizes as people write them; mistakes in settings |
 //! | [`entry`], [`record`] | a living token in memory, and a change in the log |
 //! | [`json_equality`] | whether two payloads have the same value |
 //! | [`metrics`], [`rate_limit`] | counters and histograms, and a rate per second |
@@ -20,6 +20,7 @@ pub mod record;
 pub mod reference;
 pub mod rfc3339;
 pub mod scope;
+pub mod setting;
 mod short_mac;
 pub mod text;
 pub mod time;

@@ -130,17 +130,21 @@ pub fn parse_size(text: &str) -> Result<u64, QuantityError> {
     Ok(size)
 }
 
-/// A duration as [`parse_duration`] reads it, in whole milliseconds: `15m`, `1h 30m`, `0s`.
+/// A duration as [`parse_duration`] reads it, in whole milliseconds: `15m`, `1h 30m`, `0s`. Less
+/// than two minutes are seconds: `90s`.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-        (u64::from(duration.subsec_millis()), "ms"),
-    ];
+    let (seconds, millis) = (duration.as_secs(), u64::from(duration.subsec_millis()));
+    let parts = match seconds {
+        0..120 => [(0, "d"), (0, "h"), (0, "m"), (seconds, "s"), (millis, "ms")],
+        _ => [
+            (seconds / 86_400, "d"),
+            (seconds / 3_600 % 24, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+            (millis, "ms"),
+        ],
+    };
     let parts = parts.iter().filter(|(number, _)| *number > 0);
     let parts: Vec<_> = parts.map(|(number, unit)| format!("{number}{unit}")).collect();
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
@@ -230,7 +234,9 @@ mod tests {
 
     #[test]
     fn texts_are_short() {
-        for text in ["0s", "1ms", "250ms", "15m", "1h 30m", "30d", "3650d", "1d 1h 1m 1s 1ms"] {
+        for text in
+            ["0s", "1ms", "250ms", "90s", "15m", "1h 30m", "30d", "3650d", "1d 1h 1m 1s 1ms"]
+        {
             assert_eq!(duration_text(parse_duration(text).unwrap()), text);
         }
         for text in ["1B", "512B", "64KiB", "256MiB", "1GiB", "1023KiB", "8EiB"] {

@@ -21,7 +21,7 @@ pub fn config(
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let library = |error: rustls::Error| TlsError::Library(said(&error));
     let roots = match ca {
-        Some(file) => Pem::read("--ca", file)?.roots()?,
+        Some(file) => Pem::read("ca", file)?.roots()?,
         None => system_roots()?,
     };
     let provider = provider();
@@ -32,7 +32,7 @@ pub fn config(
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => {
-            let (cert, key) = (Pem::read("--cert", cert)?, Pem::read("--key", key)?);
+            let (cert, key) = (Pem::read("cert", cert)?, Pem::read("key", key)?);
             let chain = cert.certificates()?;
             // For a better message than the next call has.
             key.certified(chain.clone(), &cert, &provider)?;

@@ -26,20 +26,20 @@ const FILE_LEN_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
     /// The system refused.
-    #[error("{flag} {} can't be read: {reason}", file.display())]
+    #[error("--{setting} {} can't be read: {reason}", file.display())]
     Io {
-        /// Which of the files.
-        flag: &'static str,
+        /// The setting that names the file.
+        setting: &'static str,
         /// The file.
         file: PathBuf,
         /// What the system said.
         reason: String,
     },
     /// It is not what it should be.
-    #[error("{flag} {}: {reason}", file.display())]
+    #[error("--{setting} {}: {reason}", file.display())]
     Form {
-        /// Which of the files.
-        flag: &'static str,
+        /// The setting that names the file.
+        setting: &'static str,
         /// The file.
         file: PathBuf,
         /// What is wrong, without what is there.
@@ -53,33 +53,56 @@ pub enum TlsError {
     Library(String),
 }
 
+impl TlsError {
+    /// The setting that names the file which is to blame, such as `tls-cert`.
+    #[must_use]
+    pub fn setting(&self) -> Option<&'static str> {
+        match self {
+            TlsError::Io { setting, .. } | TlsError::Form { setting, .. } => Some(setting),
+            TlsError::NoRoots | TlsError::Library(_) => None,
+        }
+    }
+
+    /// The sentence without the setting.
+    #[must_use]
+    pub fn without_setting(&self) -> String {
+        match self {
+            TlsError::Io { file, reason, .. } => {
+                format!("{} can't be read: {reason}", file.display())
+            }
+            TlsError::Form { file, reason, .. } => format!("{}: {reason}", file.display()),
+            TlsError::NoRoots | TlsError::Library(_) => self.to_string(),
+        }
+    }
+}
+
 /// A PEM file as it was read.
 pub(super) struct Pem {
-    flag: &'static str,
+    setting: &'static str,
     file: PathBuf,
     text: Zeroizing<Vec<u8>>,
     found: Metadata,
 }
 
 impl Pem {
-    /// Reads `file`, which `flag` has named.
-    pub(super) fn read(flag: &'static str, file: &Path) -> Result<Pem, TlsError> {
+    /// Reads `file`, which `setting` names.
+    pub(super) fn read(setting: &'static str, file: &Path) -> Result<Pem, TlsError> {
         let refused = |error: io::Error| TlsError::Io {
-            flag,
+            setting,
             file: file.to_owned(),
             reason: error.to_string(),
         };
         let metadata = fs::metadata(file).map_err(refused)?;
         let file = file.to_owned();
         if !metadata.is_file() {
-            return Err(TlsError::Form { flag, file, reason: "is not a file".to_owned() });
+            return Err(TlsError::Form { setting, file, reason: "is not a file".to_owned() });
         }
         // All of it at once: a buffer that grew would leave copies of a key behind.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_LEN_MAX as usize + 1));
         let opened = File::open(&file).map_err(refused)?;
         let found = opened.metadata().map_err(refused)?;
         opened.take(FILE_LEN_MAX + 1).read_to_end(&mut text).map_err(refused)?;
-        let pem = Pem { flag, file, text, found };
+        let pem = Pem { setting, file, text, found };
         if pem.text.len() as u64 > FILE_LEN_MAX {
             return Err(pem.wrong(format!("must have at most {FILE_LEN_MAX} bytes")));
         }
@@ -87,7 +110,7 @@ impl Pem {
     }
 
     fn wrong(&self, reason: impl Into<String>) -> TlsError {
-        TlsError::Form { flag: self.flag, file: self.file.clone(), reason: reason.into() }
+        TlsError::Form { setting: self.setting, file: self.file.clone(), reason: reason.into() }
     }
 
     /// What rustls says of this file.
@@ -193,10 +216,10 @@ impl Pem {
     ) -> Result<Option<String>, TlsError> {
         match permissions::look(&self.file, &self.found) {
             Some(wide) if strictness == Strictness::Refuse => {
-                let (flag, file) = (self.flag, self.file.clone());
+                let (setting, file) = (self.setting, self.file.clone());
                 let reason =
                     format!("(mode {:o}) can be {}: {}", wide.mode, wide.deed, wide.remedy);
-                Err(TlsError::Form { flag, file, reason })
+                Err(TlsError::Form { setting, file, reason })
             }
             wide => Ok(wide.map(|wide| wide.to_string())),
         }

@@ -128,8 +128,8 @@ fn provider() -> Arc<CryptoProvider> {
 
 fn load(files: &TlsFiles, now: UnixMillis) -> Result<(Current, TlsRead), TlsError> {
     let provider = provider();
-    let cert = files::Pem::read("--tls-cert", &files.cert)?;
-    let key = files::Pem::read("--tls-key", &files.key)?;
+    let cert = files::Pem::read("tls-cert", &files.cert)?;
+    let key = files::Pem::read("tls-key", &files.key)?;
     let (chain, not_after) = (cert.certificates()?, cert.not_after());
     let mut warnings = cert.warnings(now);
     warnings.extend(key.warning_of_mode(files.permissions)?);
@@ -141,7 +141,7 @@ fn load(files: &TlsFiles, now: UnixMillis) -> Result<(Current, TlsRead), TlsErro
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(file) => {
-            let ca = files::Pem::read("--tls-client-ca", file)?;
+            let ca = files::Pem::read("tls-client-ca", file)?;
             warnings.extend(ca.warnings(now));
             let roots: Arc<RootCertStore> = Arc::new(ca.roots()?);
             // Who has no certificate may still have a key, and health is for all.

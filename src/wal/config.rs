@@ -1,8 +1,7 @@
 //! How big segments and the log are.
 
-use thiserror::Error;
-
 use super::segment::SECTOR_LEN;
+use crate::model::setting::SettingError;
 
 /// The smallest segment, in bytes.
 pub const SEGMENT_SIZE_MIN: u64 = 1 << 20;
@@ -50,48 +49,31 @@ impl Default for Config {
     }
 }
 
-/// A mistake in a [`Config`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ConfigError {
-    /// Out of range.
-    #[error("--segment-size must be from 1 MiB to 1 GiB, not {0} bytes")]
-    SegmentSize(u64),
-    /// Too few segments.
-    #[error("--log-min-size must be at least 4 times --segment-size, {min} bytes, not {got}")]
-    LogTooSmall {
-        /// The least, in bytes.
-        min: u64,
-        /// What was given.
-        got: u64,
-    },
-    /// Too many segments.
-    #[error("--log-min-size must be at most 65535 times --segment-size, {max} bytes, not {got}")]
-    LogTooLarge {
-        /// The most, in bytes.
-        max: u64,
-        /// What was given.
-        got: u64,
-    },
-}
-
 impl Config {
     /// All mistakes in it, none for a good one.
-    pub fn mistakes(&self) -> Vec<ConfigError> {
+    pub fn mistakes(&self) -> Vec<SettingError> {
         let mut mistakes = Vec::new();
         let mut valid = *self;
         if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&self.segment_size) {
-            mistakes.push(ConfigError::SegmentSize(self.segment_size));
+            let text = format!("must be from 1MiB to 1GiB, not {} bytes", self.segment_size);
+            mistakes.push(SettingError::new("segment-size", text));
             // The nearest size that is allowed, so that the other limit is checked all the same.
             valid.segment_size = self.segment_size.clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);
         }
         let got = self.log_min_size;
         let min = valid.segment_len() * LOG_SEGMENTS_MIN;
         let max = valid.segment_len() * LOG_SEGMENTS_MAX;
-        if got < min {
-            mistakes.push(ConfigError::LogTooSmall { min, got });
+        let limit = if got < min {
+            Some((format!("must be at least {LOG_SEGMENTS_MIN} times "), min))
         } else if got > max {
-            mistakes.push(ConfigError::LogTooLarge { max, got });
-        }
+            Some((format!("must be at most {LOG_SEGMENTS_MAX} times "), max))
+        } else {
+            None
+        };
+        mistakes.extend(limit.map(|(text, limit)| {
+            let limit = format!(", {limit} bytes, not {got}");
+            SettingError::new("log-min-size", text).name("segment-size").text(limit)
+        }));
         mistakes
     }
 
@@ -110,7 +92,7 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn sized(segment_size: u64, log_min_size: u64) -> Vec<ConfigError> {
+    fn sized(segment_size: u64, log_min_size: u64) -> Vec<SettingError> {
         Config { segment_size, log_min_size, preparing: Preparing::Inline }.mistakes()
     }
 
@@ -123,8 +105,9 @@ mod tests {
         assert_eq!(sized(1 << 20, 65_535 << 20), []);
         let small = sized(1 << 20, (4 << 20) - 1);
         let large = sized(1 << 20, (65_535 << 20) + 1);
-        assert!(small[0].to_string().contains("--log-min-size"));
-        assert!(large[0].to_string().contains("--segment-size"));
+        for mistake in [&small[0], &large[0]] {
+            assert_eq!(mistake.settings().collect::<Vec<_>>(), ["log-min-size", "segment-size"]);
+        }
     }
 
     #[test]

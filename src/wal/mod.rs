@@ -48,7 +48,7 @@ mod writer;
 
 pub use cleaner::{Cleaner, Step};
 pub use cleaning::Extent;
-pub use config::{Config, ConfigError, Preparing};
+pub use config::{Config, Preparing};
 pub use error::{AppendError, Damage, DamageKind, Failure, OpenError, ReadError};
 pub use frame::{FRAME_HEADER_LEN, Frame, FrameBuffer, Frames};
 pub use pieces::Pieces;

@@ -381,7 +381,7 @@ fn the_example_has_every_key_at_its_default() {
         let is_set = text.lines().any(|line| line.starts_with(&begin("")));
         is_set || text.lines().any(|line| line.starts_with(&begin("#")))
     };
-    for flag in jeton::config::flags::flags().iter().filter(|flag| flag.key != "config") {
+    for flag in jeton::cli::settings::flags().iter().filter(|flag| flag.key != "config") {
         assert!(has(&flag.key), "examples/jeton.toml has no {}", flag.key);
     }
     // With every hint made a setting; the files that they name are not there.

@@ -22,6 +22,7 @@ use super::manifest::{MANIFEST_NAME, Manifest, ManifestFile, check_names, read_c
 use super::place::{Place, check_free};
 use crate::cli::client::{detail, reason};
 use crate::cli::progress::Shown;
+use crate::cli::settings::ADMIN_LISTEN;
 use crate::cli::target::KeyArgs;
 use crate::engine::{BackupFile, BackupHead, Progress};
 use crate::model::time::UnixMillis;
@@ -46,7 +47,7 @@ pub(super) struct TakeArgs {
     #[arg(
         long,
         env = "JETON_ADMIN_SERVER",
-        default_value = "http://127.0.0.1:7451",
+        default_value_t = format!("http://{ADMIN_LISTEN}"),
         value_name = "URL"
     )]
     server: String,

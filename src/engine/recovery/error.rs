@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::model::record::RecordError;
+use crate::model::setting::SettingError;
 use crate::model::token::RandomError;
 use crate::wal::{self, DiskError, ReadError};
 
@@ -13,8 +14,8 @@ use super::secret::SecretError;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The configuration has mistakes; all of them.
-    #[error("{}", .0.join("; "))]
-    Config(Vec<String>),
+    #[error("{}", join(.0))]
+    Config(Vec<SettingError>),
     /// The data directory cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -49,4 +50,8 @@ pub enum OpenError {
     /// No thread.
     #[error("the committer's thread can't be started: {0}")]
     Thread(io::Error),
+}
+
+fn join(mistakes: &[SettingError]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -36,8 +36,7 @@ pub(in crate::engine) fn open(
     clock: Arc<dyn Clock>,
     progress: &dyn Progress,
 ) -> Result<Recovered, OpenError> {
-    let mut mistakes = Vec::new();
-    config.validate(&mut mistakes);
+    let mistakes = config.mistakes();
     if !mistakes.is_empty() {
         return Err(OpenError::Config(mistakes));
     }

@@ -2,7 +2,8 @@
 //! wraps around.
 
 use clap::{Args, Command, FromArgMatches};
-use jeton::config::ServeArgs;
+use jeton::cli::settings::ServeArgs;
+use jeton::config::Flags;
 
 /// Reads the bytes as the value of `--max-memory`.
 pub fn check(bytes: &[u8]) {

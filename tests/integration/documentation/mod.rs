@@ -5,7 +5,8 @@ mod session;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use jeton::config::flags::{Kind, flags};
+use jeton::cli::settings::flags;
+use jeton::config::flags::Kind;
 use jeton::warning::Warning;
 use serde_json::Value;
 

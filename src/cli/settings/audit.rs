@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
-use super::reader::Reader;
+use super::values::Reader;
 use crate::audit::{self, SIZE_MIN_BYTES};
+use crate::model::setting::SettingError;
 use crate::model::text::size_text;
 use crate::permissions::Strictness;
 
@@ -58,34 +59,37 @@ impl AuditArgs {
         let config = audit::Config {
             file: self.audit.clone(),
             is_required: self.audit_required,
-            size_max_bytes: reader.size("--audit-max-size", &self.audit_max_size),
-            files_kept: reader.count("--audit-keep", &self.audit_keep),
+            size_max_bytes: reader.size("audit-max-size", &self.audit_max_size),
+            files_kept: reader.count("audit-keep", &self.audit_keep),
             permissions,
             refused_size_max_bytes: reader
-                .size("--audit-refused-max-size", &self.audit_refused_max_size),
-            refused_files_kept: reader.count("--audit-refused-keep", &self.audit_refused_keep),
+                .size("audit-refused-max-size", &self.audit_refused_max_size),
+            refused_files_kept: reader.count("audit-refused-keep", &self.audit_refused_keep),
             warns_of_replays: self.warn_on_replay,
         };
         (config.file.is_some() || config.is_required || config.warns_of_replays).then_some(config)
     }
 }
 
-/// Adds what is wrong with it to `mistakes`, each with its flag.
-pub(super) fn validate(config: &audit::Config, mistakes: &mut Vec<String>) {
+/// All mistakes in it; none for a good one.
+pub(super) fn mistakes(config: &audit::Config) -> Vec<SettingError> {
+    let mut mistakes = Vec::new();
     if config.is_required && config.file.is_none() {
-        mistakes.push("--audit-required needs --audit: the file".to_owned());
+        let mistake = SettingError::new("audit-required", "needs ");
+        mistakes.push(mistake.name("audit").text(": the file"));
     }
-    for (flag, size_max_bytes) in [
-        ("--audit-max-size", config.size_max_bytes),
-        ("--audit-refused-max-size", config.refused_size_max_bytes),
+    for (setting, size_max_bytes) in [
+        ("audit-max-size", config.size_max_bytes),
+        ("audit-refused-max-size", config.refused_size_max_bytes),
     ] {
         if size_max_bytes < SIZE_MIN_BYTES {
             let min = size_text(SIZE_MIN_BYTES);
-            mistakes.push(format!("{flag} must be at least {min}"));
+            mistakes.push(SettingError::new(setting, format!("must be at least {min}")));
         }
     }
     if !(1..=1000).contains(&config.refused_files_kept) {
-        let kept = config.refused_files_kept;
-        mistakes.push(format!("--audit-refused-keep must be 1 to 1000, not {kept}"));
+        let text = format!("must be 1 to 1000, not {}", config.refused_files_kept);
+        mistakes.push(SettingError::new("audit-refused-keep", text));
     }
+    mistakes
 }

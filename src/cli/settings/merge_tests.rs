@@ -1,15 +1,18 @@
 //! Tests of the file and of the merge, on text alone.
 
-use clap::{Arg, ArgAction};
+use clap::{Arg, ArgAction, Command, FromArgMatches};
 
 use super::*;
+use crate::config::file::{ConfigFile, MISTAKES_MAX, Place, VALUE_LEN_MAX, Value};
+use crate::config::flags::{Kind, command_without_environment};
+use crate::config::merge::{Source, as_flags, refusal};
 
 fn file(text: &str) -> ConfigFile {
-    ConfigFile::parse("f.toml".to_owned(), text)
+    ConfigFile::parse("f.toml".to_owned(), text, flags())
 }
 
 fn given(args: &[&str], environment: &[(&str, &str)]) -> Given {
-    let matches = command_without_environment().try_get_matches_from(args).unwrap();
+    let matches = command_without_environment::<ServeArgs>().try_get_matches_from(args).unwrap();
     let mut given = Given::of(&matches);
     for (key, text) in environment {
         let value = match given.values[*key].0 {
@@ -72,12 +75,13 @@ fn every_flag_of_serve_can_be_set_by_the_file() {
         let setting = settings.get(&flag.key).unwrap();
         assert_eq!((&setting.value, setting.source), (&wanted, Source::File(place)));
         // And it arrives in what clap makes of it, as it does from the flag itself.
-        let (args, refused) = settings.args();
-        assert_eq!(refused, [""; 0], "{}", flag.key);
-        let matches = command_without_environment().try_get_matches_from(as_flags(setting));
+        let parsed = settings.parse();
+        assert_eq!(parsed.refused, [], "{}", flag.key);
+        let matches =
+            command_without_environment::<ServeArgs>().try_get_matches_from(as_flags(setting));
         let by_flag = ServeArgs::from_arg_matches(&matches.unwrap()).unwrap();
-        let by_default = Settings::merge(&Given::nothing(), None).args().0.unwrap();
-        let by_file = format!("{:?}", args.unwrap());
+        let by_default = Settings::merge(&Given::nothing(), None).parse().flags.unwrap();
+        let by_file = format!("{:?}", parsed.flags.unwrap());
         assert_eq!(by_file, format!("{by_flag:?}"), "{}", flag.key);
         assert_ne!(by_file, format!("{by_default:?}"), "{}", flag.key);
     }
@@ -236,28 +240,28 @@ fn what_a_flags_own_parser_refuses_is_told_of_its_place() {
         Command::new("x").no_binary_name(true).arg(number("num-ber"))
     };
     let error = command().try_get_matches_from(["--num-ber=400"]).unwrap_err();
-    let (key, text) = told(&error);
-    assert_eq!(key.as_deref(), Some("num-ber"));
-    assert_eq!(text, "--num-ber: invalid value '400': 400 is not in 0..=255");
+    let refused = refusal(&error).unwrap();
+    assert_eq!(refused.setting(), "num-ber");
+    assert_eq!(refused.to_string(), "--num-ber has an invalid value '400': 400 is not in 0..=255");
     let error = command().try_get_matches_from(["--num-ber=\u{1b}[2J"]).unwrap_err();
-    assert!(!told(&error).1.contains('\u{1b}'), "{:?}", told(&error));
+    let refused = refusal(&error).unwrap().to_string();
+    assert!(!refused.contains('\u{1b}'), "{refused:?}");
     let among = Arg::new("m").long("m").value_parser(["a", "b"]).action(ArgAction::Set);
     let error = command().arg(among).try_get_matches_from(["--m=c"]).unwrap_err();
-    let (key, text) = told(&error);
-    assert_eq!(key.as_deref(), Some("m"));
-    assert_eq!(text, "--m: invalid value 'c' [possible values: a, b]");
+    let refused = refusal(&error).unwrap();
+    assert_eq!(refused.to_string(), "--m has an invalid value 'c' [possible values: a, b]");
 }
 
 #[test]
 fn hostile_files_are_read_within_bounds() {
-    let long = "x".repeat(super::super::file::VALUE_LEN_MAX + 1);
+    let long = "x".repeat(VALUE_LEN_MAX + 1);
     let said = told_of(&[], &[], &format!("data-dir = \"{long}\"\n{long} = 1\n\"a\\nb\" = 2"));
     assert_eq!(said[0], "f.toml:1:12: data-dir: must have at most 4096 bytes");
     assert!(said[1].starts_with("f.toml:2:1: xxx") && said[1].len() < 200, "{}", said[1]);
     assert!(said[2].starts_with("f.toml:3:1: a\\nb: unknown key"), "{}", said[2]);
     let many: String = (0..100_000).map(|n| format!("k{n}=1\n")).collect();
     let said = told_of(&[], &[], &many);
-    assert_eq!(said.len(), super::super::file::MISTAKES_MAX + 1);
+    assert_eq!(said.len(), MISTAKES_MAX + 1);
     assert!(said[1000].starts_with("f.toml:1001:1: from here on 99000 more"), "{}", said[1000]);
     let deep = format!("workers = {}", "[".repeat(100_000));
     assert!(!told_of(&[], &[], &deep).is_empty());
@@ -278,9 +282,4 @@ fn the_forms_of_values() {
     assert!(!config("huge-pages = false").huge_pages);
     assert_eq!(config("data-dir = '-x'").engine.data_dir, Some("-x".into()), "no flag");
     assert_eq!(config("data-dir = ''' a=b '''").engine.data_dir, Some(" a=b ".into()));
-}
-
-#[test]
-fn what_looks_like_a_flag_is_found() {
-    assert_eq!(mentions("--a-b must, (--c) -- ---d"), [(0, "a-b"), (13, "c"), (21, "-d")]);
 }

@@ -13,7 +13,8 @@ use crate::engine::SyncMode;
 use crate::http::server::listen::ListenAddress;
 use crate::model::rate_limit::RATE_MAX;
 use crate::model::scope::{Scope, Scopes};
-use crate::model::text::{DURATION_FORM, SIZE_FORM, parse_duration, parse_size};
+use crate::model::setting::SettingError;
+use crate::model::text::{DURATION_FORM, SIZE_FORM, duration_text, parse_duration, parse_size};
 use crate::permissions::Strictness;
 use crate::service::authentication::Anonymous;
 use crate::service::quotas::NamespaceLimits;
@@ -26,70 +27,76 @@ const SILENCED: [&str; 1] = ["h2"];
 /// used.
 #[derive(Default)]
 pub(super) struct Reader {
-    pub(super) mistakes: Vec<String>,
+    pub(super) mistakes: Vec<SettingError>,
 }
 
 impl Reader {
-    fn read<T>(&mut self, flag: &str, text: &str, form: &str, value: Option<T>, or: T) -> T {
+    fn read<T>(
+        &mut self,
+        setting: &'static str,
+        text: &str,
+        form: &str,
+        value: Option<T>,
+        or: T,
+    ) -> T {
         value.unwrap_or_else(|| {
-            self.mistakes.push(format!("{flag} must be {form}, not {text:?}"));
+            self.mistakes.push(wrong(setting, form, text));
             or
         })
     }
 
-    fn parsed<T: FromStr>(&mut self, flag: &str, text: &str, form: &str, or: T) -> T
+    fn parsed<T: FromStr>(&mut self, setting: &'static str, text: &str, form: &str, or: T) -> T
     where
         T::Err: Display,
     {
         let value = text.trim().parse().ok();
-        self.read(flag, text, form, value, or)
+        self.read(setting, text, form, value, or)
     }
 
     /// Each of several values, which say themselves what form they must have.
-    pub(super) fn all<T>(&mut self, flag: &str, texts: &[String]) -> Vec<T>
+    pub(super) fn all<T>(&mut self, setting: &'static str, texts: &[String]) -> Vec<T>
     where
         T: FromStr<Err = &'static str>,
     {
         let read = |text: &String| {
             let value = text.parse();
-            let form = |form| self.mistakes.push(format!("{flag} must be {form}, not {text:?}"));
-            value.map_err(form).ok()
+            value.map_err(|form| self.mistakes.push(wrong(setting, form, text))).ok()
         };
         texts.iter().filter_map(read).collect()
     }
 
-    pub(super) fn address(&mut self, flag: &str, text: &str) -> ListenAddress {
+    pub(super) fn address(&mut self, setting: &'static str, text: &str) -> ListenAddress {
         let (form, read) = match text.trim().parse() {
             Ok(address) => ("", Some(address)),
             Err(form) => (form, None),
         };
-        self.read(flag, text, form, read, ListenAddress::Localhost(0))
+        self.read(setting, text, form, read, ListenAddress::Localhost(0))
     }
 
-    pub(super) fn count(&mut self, flag: &str, text: &str) -> usize {
-        self.parsed(flag, text, "a whole number", 1)
+    pub(super) fn count(&mut self, setting: &'static str, text: &str) -> usize {
+        self.parsed(setting, text, "a whole number", 1)
     }
 
-    pub(super) fn size(&mut self, flag: &str, text: &str) -> u64 {
-        self.read(flag, text, SIZE_FORM, parse_size(text).ok(), 0)
+    pub(super) fn size(&mut self, setting: &'static str, text: &str) -> u64 {
+        self.read(setting, text, SIZE_FORM, parse_size(text).ok(), 0)
     }
 
-    pub(super) fn bytes(&mut self, flag: &str, text: &str) -> usize {
-        usize::try_from(self.size(flag, text)).unwrap_or(usize::MAX)
+    pub(super) fn bytes(&mut self, setting: &'static str, text: &str) -> usize {
+        usize::try_from(self.size(setting, text)).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn duration(&mut self, flag: &str, text: &str) -> Duration {
-        self.read(flag, text, DURATION_FORM, parse_duration(text).ok(), Duration::ZERO)
+    pub(super) fn duration(&mut self, setting: &'static str, text: &str) -> Duration {
+        self.read(setting, text, DURATION_FORM, parse_duration(text).ok(), Duration::ZERO)
     }
 
-    pub(super) fn sync(&mut self, flag: &str, text: &str) -> SyncMode {
+    pub(super) fn sync(&mut self, setting: &'static str, text: &str) -> SyncMode {
         let mode = match text {
             "always" => Some(SyncMode::Always),
             "never" => Some(SyncMode::Never),
             period => parse_duration(period).ok().map(SyncMode::Every),
         };
         let form = "always, never or a duration such as 100ms";
-        self.read(flag, text, form, mode, SyncMode::Always)
+        self.read(setting, text, form, mode, SyncMode::Always)
     }
 
     pub(super) fn anonymous(&mut self, text: &str) -> Option<Anonymous> {
@@ -99,27 +106,35 @@ impl Reader {
             Scopes::is_within(scopes, allowed).then_some(Anonymous { namespace, scopes })
         });
         let form = "a namespace and resolve, consume or both, such as shop-a:resolve,consume";
-        self.read("--anonymous", text, form, value.map(Some), None)
+        self.read("anonymous", text, form, value.map(Some), None)
     }
 
     /// So many a second; nothing for 0, which is no limit.
-    pub(super) fn rate(&mut self, flag: &str, text: &str) -> Option<u32> {
+    pub(super) fn rate(&mut self, setting: &'static str, text: &str) -> Option<u32> {
         let form = format!("a whole number, 0 (no limit) to {RATE_MAX}");
         let value = text.trim().parse().ok().filter(|rate| *rate <= RATE_MAX);
-        let rate = self.read(flag, text, &form, value, 0);
+        let rate = self.read(setting, text, &form, value, 0);
         (rate > 0).then_some(rate)
     }
 
-    pub(super) fn quotas(&mut self, flag: &str, texts: &[String]) -> Vec<NamespaceLimits> {
+    pub(super) fn quotas(
+        &mut self,
+        setting: &'static str,
+        texts: &[String],
+    ) -> Vec<NamespaceLimits> {
         let mut quotas: Vec<NamespaceLimits> = Vec::new();
         for text in texts {
             match quota(text) {
                 Ok(quota) if quotas.iter().any(|other| other.namespace == quota.namespace) => {
                     let namespace = &quota.namespace;
-                    self.mistakes.push(format!("{flag} is given twice for {namespace}"));
+                    let text = format!("is given twice for {namespace}");
+                    self.mistakes.push(SettingError::new(setting, text));
                 }
                 Ok(quota) => quotas.push(quota),
-                Err(why) => self.mistakes.push(format!("{flag} {why}, in {text:?}")),
+                Err(why) => {
+                    let mistake = SettingError::new(setting, format!("{why}, in {text:?}"));
+                    self.mistakes.push(mistake.of_value(text.clone()));
+                }
             }
         }
         quotas
@@ -138,20 +153,28 @@ impl Reader {
                 let client_ca = client_ca.map(Path::to_owned);
                 return Some(TlsFiles { cert, key, client_ca, permissions });
             }
-            (Some(_), None) => "--tls-cert needs --tls-key: the certificate's private key",
-            (None, Some(_)) => "--tls-key needs --tls-cert: the key's certificate",
+            (Some(_), None) => {
+                let mistake = SettingError::new("tls-cert", "needs ").name("tls-key");
+                mistake.text(": the certificate's private key")
+            }
+            (None, Some(_)) => {
+                let mistake = SettingError::new("tls-key", "needs ").name("tls-cert");
+                mistake.text(": the key's certificate")
+            }
             (None, None) if client_ca.is_some() => {
-                "--tls-client-ca needs --tls-cert and --tls-key: clients show certificates over TLS"
+                let mistake = SettingError::new("tls-client-ca", "needs ").name("tls-cert");
+                let mistake = mistake.text(" and ").name("tls-key");
+                mistake.text(": clients show certificates over TLS")
             }
             (None, None) => return None,
         };
-        self.mistakes.push(missing.to_owned());
+        self.mistakes.push(missing);
         None
     }
 
     pub(super) fn log_filter(&mut self, text: &str) -> EnvFilter {
         let form = "a level such as info, or a filter such as jeton=debug,warn";
-        let filter = self.parsed("--log-level", text, form, EnvFilter::default());
+        let filter = self.parsed("log-level", text, form, EnvFilter::default());
         // What it logs of frames holds paths and payloads: promise P9, whatever the level.
         SILENCED.iter().fold(filter, |filter, target| {
             let off = Directive::from(LevelFilter::OFF);
@@ -168,7 +191,21 @@ impl Reader {
             "json" => Some(LogFormat::Json),
             _ => None,
         };
-        self.read("--log-format", text, "text or json", format, LogFormat::Text)
+        self.read("log-format", text, "text or json", format, LogFormat::Text)
+    }
+}
+
+/// The value of a setting has another form.
+fn wrong(setting: &'static str, form: &str, text: &str) -> SettingError {
+    SettingError::new(setting, format!("must be {form}, not {text:?}")).of_value(text)
+}
+
+/// A mode as `--sync` takes it.
+pub(super) fn sync_text(mode: SyncMode) -> String {
+    match mode {
+        SyncMode::Always => "always".to_owned(),
+        SyncMode::Never => "never".to_owned(),
+        SyncMode::Every(period) => duration_text(period),
     }
 }
 
@@ -228,15 +265,15 @@ mod tests {
         const WARN: Strictness = Strictness::Warn;
         let [cert, key, ca] = ["c", "k", "a"].map(Path::new);
         for (given, missing) in [
-            ((Some(cert), None, None), "--tls-key"),
-            ((Some(cert), None, Some(ca)), "--tls-key"),
-            ((None, Some(key), Some(ca)), "--tls-cert"),
-            ((None, None, Some(ca)), "--tls-cert"),
+            ((Some(cert), None, None), "tls-key"),
+            ((Some(cert), None, Some(ca)), "tls-key"),
+            ((None, Some(key), Some(ca)), "tls-cert"),
+            ((None, None, Some(ca)), "tls-cert"),
         ] {
             let mut reader = Reader::default();
             assert_eq!(reader.tls(given.0, given.1, given.2, WARN), None);
             let [mistake] = &reader.mistakes[..] else { panic!("{:?}", reader.mistakes) };
-            assert!(mistake.contains(missing), "{mistake}");
+            assert!(mistake.settings().any(|named| named == missing), "{mistake}");
         }
         let mut reader = Reader::default();
         let files = reader.tls(Some(cert), Some(key), Some(ca), WARN).unwrap();

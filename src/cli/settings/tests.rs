@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::Flags as _;
+use crate::config::flags::Kind;
 use crate::engine::SyncMode;
 use crate::model::scope::Scope;
 use clap::Parser;
@@ -15,7 +17,8 @@ struct Line {
 
 fn check(flags: &[&str]) -> Result<ServeConfig, Vec<String>> {
     let line = std::iter::once("serve").chain(flags.iter().copied());
-    Line::parse_from(line).args.check()
+    let checked = Line::parse_from(line).args.check();
+    checked.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
 }
 
 #[test]
@@ -159,4 +162,22 @@ fn memory_only_and_the_other_forms() {
     assert_eq!(config.engine.max_memory_bytes, Some(2 << 30));
     assert_eq!(config.engine.max_ttl, Duration::from_secs(5400));
     assert_eq!(config.http.max_ttl, config.engine.max_ttl);
+}
+
+#[test]
+fn every_flag_of_serve_has_a_kind_and_so_a_key_in_the_file() {
+    let command = flags::command::<ServeArgs>();
+    let known = flags();
+    let names: Vec<_> = command.get_arguments().map(|arg| arg.get_long().unwrap()).collect();
+    let keys: Vec<_> = known.iter().map(|flag| flag.key.as_str()).collect();
+    assert_eq!(names, keys, "a flag of another kind: teach Flag::of");
+    assert!(known.len() >= 26, "{keys:?}");
+    let kind = |key| known.iter().find(|flag| flag.key == key).map(|flag| flag.kind);
+    assert_eq!(kind("huge-pages"), Some(Kind::Switch));
+    assert_eq!(kind("listen"), Some(Kind::One));
+    let paths = ["config", "data-dir", "keys", "secret-file"];
+    for flag in known.iter().filter(|flag| paths.contains(&flag.key.as_str())) {
+        assert!(flag.is_path, "{}", flag.key);
+    }
+    assert!(!known.iter().any(|flag| flag.key == "listen" && flag.is_path));
 }

@@ -1,0 +1,173 @@
+//! From the flags of `jeton serve` to a configuration, with every mistake in them.
+
+use super::audit;
+use super::values::Reader;
+use super::{ServeArgs, ServeConfig};
+use crate::config::Flags;
+use crate::http::request::browser::Web;
+use crate::model::setting::SettingError;
+use crate::model::text::size_text;
+use crate::permissions::Strictness;
+use crate::service::miss_limiter::MissLimits;
+use crate::{engine, http, wal};
+
+/// Misses a second that each key has where there are keys and nothing else is said.
+const MISS_LIMIT: u32 = 1_000;
+
+impl Flags for ServeArgs {
+    type Config = ServeConfig;
+
+    fn check(&self) -> Result<ServeConfig, Vec<SettingError>> {
+        let mut reader = Reader::default();
+        let config = self.read(&mut reader);
+        let mut limits = config.engine.mistakes();
+        limits.extend(config.http.mistakes());
+        limits.extend(config.audit.iter().flat_map(audit::mistakes));
+        check_together(&config, &mut limits);
+        if config.keys.is_none() && !self.insecure {
+            check_loopback(&config, &mut limits);
+        }
+        // A limit is only worth comparing with values that could be read.
+        let is_unread =
+            |setting: &str| reader.mistakes.iter().any(|unread| unread.setting() == setting);
+        limits.retain(|mistake| !mistake.settings().any(is_unread));
+        let mut mistakes = reader.mistakes;
+        mistakes.extend(limits);
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+}
+
+impl ServeArgs {
+    fn read(&self, reader: &mut Reader) -> ServeConfig {
+        ServeConfig {
+            listen: reader.address("listen", &self.listen),
+            admin_listen: reader.address("admin-listen", &self.admin_listen),
+            engine: self.engine(reader),
+            http: self.http(reader),
+            keys: self.keys.clone(),
+            audit: self.audit.read(reader, self.permissions()),
+            quotas: reader.quotas("quota", &self.quota),
+            tls: reader.tls(
+                self.tls_cert.as_deref(),
+                self.tls_key.as_deref(),
+                self.tls_client_ca.as_deref(),
+                self.permissions(),
+            ),
+            huge_pages: self.huge_pages,
+            log_filter: reader.log_filter(&self.log_level),
+            log_format: reader.log_format(&self.log_format),
+        }
+    }
+
+    fn permissions(&self) -> Strictness {
+        if self.strict_permissions { Strictness::Refuse } else { Strictness::Warn }
+    }
+
+    fn engine(&self, reader: &mut Reader) -> engine::Config {
+        engine::Config {
+            data_dir: (!self.memory_only).then(|| self.data_dir.clone()),
+            secret_file: self.secret_file.clone(),
+            permissions: self.permissions(),
+            sync: reader.sync("sync", &self.sync),
+            max_memory_bytes: self.max_memory.as_ref().map(|text| reader.size("max-memory", text)),
+            max_ttl: reader.duration("max-ttl", &self.max_ttl),
+            remember_consumed: reader.duration("remember-consumed", &self.remember_consumed),
+            max_clock_step: reader.duration("max-clock-step", &self.max_clock_step),
+            clock_hold: reader.duration("clock-hold", &self.clock_hold),
+            believe_clock: self.believe_clock,
+            queue_len: reader.count("queue", &self.queue),
+            wal: wal::Config {
+                segment_size: reader.size("segment-size", &self.segment_size),
+                log_min_size: reader.size("log-min-size", &self.log_min_size),
+                ..wal::Config::default()
+            },
+            ..engine::Config::default()
+        }
+    }
+
+    fn http(&self, reader: &mut Reader) -> http::Config {
+        let defaults = http::Config::default();
+        http::Config {
+            workers: match &self.workers {
+                Some(text) => reader.count("workers", text),
+                None => defaults.workers,
+            },
+            default_ttl: reader.duration("default-ttl", &self.default_ttl),
+            // A mistake in it was reported with the engine's part.
+            max_ttl: Reader::default().duration("max-ttl", &self.max_ttl),
+            max_payload: reader.bytes("max-payload", &self.max_payload),
+            max_batch: reader.count("max-batch", &self.max_batch),
+            max_connections: reader.count("max-connections", &self.max_connections),
+            max_inflight: reader.bytes("max-inflight", &self.max_inflight),
+            limits: http::Limits {
+                header_timeout: reader.duration("header-timeout", &self.header_timeout),
+                body_timeout: reader.duration("body-timeout", &self.body_timeout),
+                idle_timeout: reader.duration("idle-timeout", &self.idle_timeout),
+                write_timeout: reader.duration("write-timeout", &self.write_timeout),
+                tls_handshake_timeout: reader
+                    .duration("tls-handshake-timeout", &self.tls_handshake_timeout),
+            },
+            anonymous: self.anonymous.as_ref().and_then(|text| reader.anonymous(text)),
+            web: Web::new(
+                reader.all("allow-host", &self.allow_host),
+                reader.all("allow-origin", &self.allow_origin),
+            ),
+            miss_limits: self.miss_limits(reader),
+            ..defaults
+        }
+    }
+}
+
+impl ServeArgs {
+    fn miss_limits(&self, reader: &mut Reader) -> MissLimits {
+        let given = self.miss_limit.as_ref().map(|text| reader.rate("miss-limit", text));
+        let keyless = reader.rate("anonymous-miss-limit", &self.anonymous_miss_limit);
+        let flag = "anonymous-reference-miss-limit";
+        let references = reader.rate(flag, &self.anonymous_reference_miss_limit);
+        if self.keys.is_some() {
+            MissLimits { keyed: given.unwrap_or(Some(MISS_LIMIT)), keyless, references }
+        } else {
+            MissLimits { keyed: None, keyless: given.flatten(), references }
+        }
+    }
+}
+
+/// Without keys nothing but the address keeps strangers out.
+fn check_loopback(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
+    for (setting, address) in [("listen", &config.listen), ("admin-listen", &config.admin_listen)] {
+        if !address.is_loopback() {
+            let text = format!(
+                "is not a loopback address, and without keys anyone who can reach {address} may \
+                 read, consume and revoke every token: give "
+            );
+            let mistake = SettingError::new(setting, text).name("keys").text(" FILE, or ");
+            let why = " where something else keeps strangers out";
+            mistakes.push(mistake.name("insecure").text(why));
+        }
+    }
+}
+
+/// What no module can check alone.
+fn check_together(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
+    let max = config.engine.payload_len_max();
+    if config.http.max_payload > max {
+        // Rounded down, so that what is named is allowed.
+        let max = size_text(max as u64 >> 10 << 10);
+        let mistake = SettingError::new("max-payload", format!("must be at most {max} with this "));
+        mistakes.push(mistake.name("segment-size"));
+    }
+    if config.listen.overlaps(&config.admin_listen) {
+        let mistake = SettingError::new("admin-listen", "must be another address than ");
+        mistakes.push(mistake.name("listen"));
+    }
+    let needs_keys = |setting: &'static str, why: &'static str| {
+        SettingError::new(setting, "needs ").name("keys").text(why)
+    };
+    if config.http.anonymous.is_some() && config.keys.is_none() {
+        mistakes.push(needs_keys("anonymous", ": without keys everybody may do everything"));
+    }
+    if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) && config.keys.is_none() {
+        let why = ": a certificate stands for a key, and without keys everybody may do everything";
+        mistakes.push(needs_keys("tls-client-ca", why));
+    }
+}
