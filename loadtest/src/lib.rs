@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod compare;
 pub mod console;
+pub mod denial;
 pub mod drive;
 pub mod failure;
 pub mod gate;
@@ -13,6 +14,7 @@ pub mod merge;
 pub mod outcome;
 #[cfg(test)]
 mod pages;
+pub mod patience;
 pub mod peers;
 pub mod protocol;
 pub mod quantity;

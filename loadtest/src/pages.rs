@@ -21,7 +21,8 @@ const MEASURE: &str = include_str!("pages/measure.js");
 
 /// With large figures, which need the most room.
 fn large() -> Report {
-    let sample = Sample { stall: true, errors: true, search: true, ..Sample::default() };
+    let (stall, errors, search, connections) = (true, true, true, true);
+    let sample = Sample { stall, errors, search, connections, ..Sample::default() };
     let mut report = sample.report();
     let totals = &mut report.totals;
     (totals.requests, totals.tokens) = (123_456_789_012, 1_234_567_890_123);

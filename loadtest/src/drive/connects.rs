@@ -55,7 +55,8 @@ pub fn turn(slice: usize, slices: usize) -> Turn {
     let length = (slices / TURNS).max(1);
     let is_full = |slice: usize| matches!(slice / length % 4, 0 | 3);
     let handshake = if is_full(slice) { Handshake::Full } else { Handshake::Resumed };
-    let is_mixed = length > 1 && slice > 0 && is_full(slice) != is_full(slice - 1);
+    // Also of a turn of one slice: the next one is of the same kind each second time.
+    let is_mixed = slice > 0 && is_full(slice) != is_full(slice - 1);
     Turn { handshake, is_mixed }
 }
 
@@ -70,6 +71,10 @@ pub struct Made {
     pub shaken_ns: Histogram<u64>,
     /// Nanoseconds until the answer was there.
     pub answered_ns: Histogram<u64>,
+    /// Of `shaken_ns` what the harness let it wait.
+    pub queued_shaking_ns: Histogram<u64>,
+    /// Of `answered_ns`, likewise.
+    pub queued_ns: Histogram<u64>,
 }
 
 /// What is counted of connections.
@@ -107,11 +112,15 @@ impl Connects {
             resumed: 0,
             shaken_ns: latencies(),
             answered_ns: latencies(),
+            queued_shaking_ns: latencies(),
+            queued_ns: latencies(),
         });
         made.connections += 1;
         made.resumed += u64::from(is_resumed);
         made.shaken_ns.saturating_record(anew.shaken_ns.max(1));
         made.answered_ns.saturating_record(now_ns.saturating_sub(anew.since_ns).max(1));
+        made.queued_shaking_ns.saturating_record(anew.queued_shaking_ns.max(1));
+        made.queued_ns.saturating_record(anew.queued_ns.max(1));
     }
 
     /// Takes over what another thread, or an earlier phase, counted.
@@ -139,6 +148,8 @@ impl Made {
         self.resumed += other.resumed;
         add(&mut self.shaken_ns, &other.shaken_ns);
         add(&mut self.answered_ns, &other.answered_ns);
+        add(&mut self.queued_shaking_ns, &other.queued_shaking_ns);
+        add(&mut self.queued_ns, &other.queued_ns);
     }
 }
 
@@ -148,14 +159,18 @@ mod tests {
 
     #[test]
     fn turns_are_balanced_and_their_first_slices_mixed() {
-        for slices in [12, 24, 48, 120] {
+        for slices in [4, 8, 12, 24, 48, 120] {
             let turns: Vec<Turn> = (0..slices).map(|slice| turn(slice, slices)).collect();
             let full = turns.iter().filter(|turn| turn.handshake == Handshake::Full).count();
             assert_eq!(full * 2, slices, "{slices}");
             assert!(!turns[0].is_mixed);
             let switches = turns.windows(2).filter(|two| two[0].handshake != two[1].handshake);
             let mixed = turns.iter().filter(|turn| turn.is_mixed).count();
-            assert_eq!(mixed, if slices < 24 { 0 } else { switches.count() }, "{slices}");
+            assert_eq!(mixed, switches.count(), "{slices}");
+            for kind in [Handshake::Full, Handshake::Resumed] {
+                let is_clean = |turn: &&Turn| turn.handshake == kind && !turn.is_mixed;
+                assert!(turns.iter().any(|turn| is_clean(&turn)), "{kind:?} of {slices}");
+            }
         }
     }
 

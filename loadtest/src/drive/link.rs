@@ -1,18 +1,15 @@
 //! One connection: its socket, its side of the protocol, and what it still owes.
 
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use slab::Slab;
 
-use crate::protocol::{Codec, Garbage};
+use crate::patience::begin_to_connect;
+use crate::protocol::{Codec, Fault};
 use crate::tls::wire::{Incoming, Moved, Shaken, Wire};
 use crate::tls::{Handshake, LinkTls};
 use crate::traffic::plan::Ask;
 
-/// How long the first connections may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Buffers that grew beyond this are given back when they are empty.
 const BUFFER_KEPT: usize = 64 * 1024;
 
@@ -60,6 +57,35 @@ pub struct Anew {
     pub since_ns: u64,
     /// How long it took until a request could be sent; 0 until then.
     pub shaken_ns: u64,
+    /// When something was last done on it.
+    pub touched_ns: u64,
+    /// How long it was ready to go on and the harness was busy with others; estimated.
+    pub queued_ns: u64,
+    /// Of that until a request could be sent.
+    pub queued_shaking_ns: u64,
+}
+
+impl Anew {
+    /// Begun now.
+    pub fn new(handshake: Handshake, now_ns: u64) -> Self {
+        let (shaken_ns, queued_ns, queued_shaking_ns) = (0, 0, 0);
+        let (since_ns, touched_ns) = (now_ns, now_ns);
+        Self { handshake, since_ns, shaken_ns, touched_ns, queued_ns, queued_shaking_ns }
+    }
+
+    /// It became ready to go on between `ready_ns`, and is served now.
+    pub fn serve(&mut self, ready_ns: (u64, u64), now_ns: u64) {
+        // What was last done on it came before.
+        let from_ns = ready_ns.0.max(self.touched_ns);
+        let to_ns = ready_ns.1.max(from_ns);
+        self.queued_ns += now_ns.saturating_sub(u64::midpoint(from_ns, to_ns));
+    }
+
+    /// A request can be sent.
+    pub fn shaken(&mut self, now_ns: u64) {
+        self.shaken_ns = now_ns.saturating_sub(self.since_ns);
+        self.queued_shaking_ns = self.queued_ns;
+    }
 }
 
 /// One connection.
@@ -88,34 +114,21 @@ pub struct Link {
     pub queued: bool,
     /// Whether the system is asked to tell when it takes more bytes.
     pub wants_write: bool,
+    /// Whether its end is known, and only what came before that is still taken in.
+    pub is_ending: bool,
     output: Vec<u8>,
     written: usize,
     input: Vec<u8>,
 }
 
 impl Link {
-    /// Connects and waits for it.
-    ///
-    /// # Errors
-    /// As the system says, or TLS.
-    pub fn connect(
-        address: SocketAddr,
-        codec: Box<dyn Codec>,
-        tls: Option<LinkTls>,
-    ) -> std::io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
-        stream.set_nodelay(true)?;
-        let begun = tls.as_ref().map(|tls| tls.begin(Handshake::Resumed)).transpose()?;
-        let mut wire = Wire::new(stream, begun);
-        if let Some(tls) = &tls {
-            wire.wait_for_handshake(tls.alpn())?;
-        }
-        wire.socket().set_nonblocking(true)?;
-        let mut link = Self {
-            wire: Some(wire),
+    /// One that is still to be made.
+    pub fn new(codec: Box<dyn Codec>, tls: Option<LinkTls>) -> Self {
+        Self {
+            wire: None,
             tls,
             anew: None,
-            state: State::Open,
+            state: State::Down { retry_ns: 0 },
             codec,
             outstanding: Slab::new(),
             late: 0,
@@ -124,15 +137,14 @@ impl Link {
             has_answered: false,
             queued: false,
             wants_write: false,
+            is_ending: false,
             output: Vec::new(),
             written: 0,
             input: Vec::new(),
-        };
-        link.codec.open(&mut link.output);
-        Ok(link)
+        }
     }
 
-    /// Begins to connect again, without waiting.
+    /// Begins to connect, without waiting; what was there before is gone.
     ///
     /// # Errors
     /// As the system says.
@@ -142,21 +154,10 @@ impl Link {
         codec: Box<dyn Codec>,
         now_ns: u64,
     ) -> std::io::Result<()> {
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        match rustix::net::connect(&socket, &address) {
-            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let stream = TcpStream::from(socket);
-        stream.set_nodelay(true)?;
+        let stream = begin_to_connect(address)?;
         let handshake = match &mut self.anew {
             Some(anew) => {
-                (anew.since_ns, anew.shaken_ns) = (now_ns, 0);
+                *anew = Anew::new(anew.handshake, now_ns);
                 anew.handshake
             }
             None => Handshake::Resumed,
@@ -166,6 +167,7 @@ impl Link {
         self.state = State::Connecting { since_ns: now_ns };
         self.codec = codec;
         self.has_answered = false;
+        self.is_ending = false;
         self.output.clear();
         self.written = 0;
         self.input.clear();
@@ -178,6 +180,7 @@ impl Link {
         self.state == State::Open
             && self.outstanding.len() < depth
             && self.late == 0
+            && !self.is_ending
             && !self.codec.closing()
     }
 
@@ -211,8 +214,7 @@ impl Link {
     /// The connection has ended.
     pub fn send(&mut self) -> std::io::Result<Moved> {
         let Some(wire) = &mut self.wire else { return Ok(Moved::default()) };
-        let sent = wire.send(&self.output, &mut self.written);
-        let sent = sent.map_err(|error| wire.reason(error))?;
+        let sent = wire.send(&self.output, &mut self.written)?;
         if self.written == self.output.len() {
             self.written = 0;
             self.output.clear();
@@ -243,8 +245,8 @@ impl Link {
             &[u8],
             &mut Vec<u8>,
             &mut Slab<Outstanding>,
-        ) -> Result<usize, Garbage>,
-    ) -> Result<(), Garbage> {
+        ) -> Result<usize, Fault>,
+    ) -> Result<(), Fault> {
         let Self { codec, output, outstanding, input, .. } = self;
         if input.is_empty() {
             let done = decode(codec.as_mut(), received, output, outstanding)?;

@@ -16,6 +16,8 @@ const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
 const SLICES_MAX: u64 = 120;
 /// And none is shorter.
 const SLICE_MIN_NS: u64 = 100_000_000;
+/// Of a latency, more than this that the harness caused is a disturbance.
+pub const OWN_SHARE: f64 = 0.1;
 
 /// Nanoseconds to three digits.
 #[expect(clippy::expect_used, reason = "the bounds and digits are constants")]
@@ -159,7 +161,17 @@ impl Record {
     /// Latencies are those of the requests that were due while measuring, whenever their answers
     /// came; slices are of the answers that came in them, whenever they were due: a server that
     /// falls behind shows in both.
-    pub fn answer(&mut self, operation: Operation, tokens: u64, since_ns: u64, now_ns: u64) {
+    ///
+    /// Of a connection that was made for it the harness itself let it wait for `own_ns`: where that
+    /// is much of its latency, it says nothing of the server alone.
+    pub fn answer(
+        &mut self,
+        operation: Operation,
+        tokens: u64,
+        since_ns: u64,
+        now_ns: u64,
+        own_ns: u64,
+    ) {
         let latency_ns = now_ns.saturating_sub(since_ns).max(1);
         if let Some(slice) = self.slice_at(now_ns) {
             slice.requests += 1;
@@ -171,7 +183,9 @@ impl Record {
         self.latency_ns[operation as usize]
             .get_or_insert_with(latencies)
             .saturating_record(latency_ns);
-        self.fresh_ns.saturating_record(latency_ns);
+        let is_own = own_ns as f64 > latency_ns as f64 * OWN_SHARE;
+        let of_time = if is_own { &mut self.disturbed_ns } else { &mut self.fresh_ns };
+        of_time.saturating_record(latency_ns);
         self.requests += 1;
         self.tokens += tokens;
     }
@@ -342,7 +356,7 @@ mod tests {
         ];
         for (due, answered, latency, slice) in cases {
             let mut record = record();
-            record.answer(Operation::Batch, 100, due * MS, answered * MS);
+            record.answer(Operation::Batch, 100, due * MS, answered * MS, 0);
             assert_eq!(record.requests == 1, latency, "{due} {answered}");
             assert_eq!(record.tokens, 100 * record.requests);
             assert_eq!(record.all_latencies().len(), record.requests);
@@ -374,11 +388,11 @@ mod tests {
             waited_ns: 3,
             is_disturbed,
         };
-        record.answer(Operation::Resolve, 1, 1_100 * MS, 1_101 * MS);
+        record.answer(Operation::Resolve, 1, 1_100 * MS, 1_101 * MS, 0);
         record.settle(look(1_000, 1_150, false));
-        record.answer(Operation::Resolve, 1, 1_200 * MS, 1_700 * MS);
+        record.answer(Operation::Resolve, 1, 1_200 * MS, 1_700 * MS, 0);
         record.settle(look(1_150, 1_720, true));
-        record.answer(Operation::Resolve, 1, 1_730 * MS, 1_731 * MS);
+        record.answer(Operation::Resolve, 1, 1_730 * MS, 1_731 * MS, 0);
         record.settle(look(1_720, 1_900, false));
         assert_eq!((record.all_latencies().len(), record.clean_latencies().len()), (3, 2));
         assert!(record.clean_latencies().max() < 2 * MS);
@@ -407,9 +421,9 @@ mod tests {
     #[test]
     fn threads_add_up() {
         let (mut one, mut other) = (record(), record());
-        one.answer(Operation::Issue, 1, 1_100 * MS, 1_101 * MS);
-        other.answer(Operation::Issue, 1, 1_100 * MS, 1_150 * MS);
-        other.answer(Operation::Miss, 1, 1_900 * MS, 1_901 * MS);
+        one.answer(Operation::Issue, 1, 1_100 * MS, 1_101 * MS, 0);
+        other.answer(Operation::Issue, 1, 1_100 * MS, 1_150 * MS, 0);
+        other.answer(Operation::Miss, 1, 1_900 * MS, 1_901 * MS, 0);
         other.bytes_sent = 7;
         one.merge(&other);
         assert_eq!((one.requests, one.tokens, slices(&one), one.bytes_sent), (3, 3, 3, 7));

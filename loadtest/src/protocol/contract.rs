@@ -1,6 +1,7 @@
 //! jeton's contract whatever the version of HTTP: what is asked, and what status and body mean.
 
-use super::{Answer, Answers, Call, Garbage, KEY_LEN, Key, Ticket, excerpt};
+use super::{Answer, Answers, Call, Garbage, KEY_LEN, Key, Refusal, Ticket, excerpt};
+use crate::denial::Denial;
 
 /// The greatest body that is taken, of an answer.
 pub(super) const BODY_MAX: usize = 64 << 20;
@@ -52,10 +53,28 @@ impl Asked {
             (Self::Payload | Self::Revoke | Self::Extend, 404) => {
                 answers.answer(ticket, Answer::Absent);
             }
-            _ => answers.answer(ticket, Answer::Refused(status, &excerpt(body))),
+            _ => answers.answer(ticket, Answer::Refused(&refusal(status, body))),
         }
         Ok(())
     }
+}
+
+/// What a status and its body say that are no answer.
+pub(super) fn refusal(status: u16, body: &[u8]) -> Refusal {
+    let said = excerpt(body);
+    let denial = match status {
+        401 => Some(Denial::KeyWanted),
+        403 => Some(Denial::ScopeWanted),
+        // What servers of HTTP say where TLS was to come.
+        400 if said.contains("TLS") || said.contains("HTTPS") => Some(Denial::SpeaksTls),
+        _ => None,
+    };
+    Refusal { denial, ..Refusal::new(status, said) }
+}
+
+/// An alert of TLS, with which a server answers what is none.
+pub(super) fn is_tls_alert(input: &[u8]) -> bool {
+    matches!(input, [0x15, 0x03, ..])
 }
 
 /// Appends the body of an issue; it has [`issue_body_len`] bytes.

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 
 use super::contract::{self, Asked, BODY_MAX};
-use super::{Answers, Call, Caller, Codec, Garbage, Ticket, chunks, excerpt};
+use super::{Answers, Call, Caller, Codec, Fault, Garbage, Refusal, Ticket, chunks, excerpt};
+use crate::denial::Denial;
 
 /// A longer head is refused.
 const HEAD_MAX: usize = 64 << 10;
@@ -118,9 +119,13 @@ impl Http1 {
     }
 
     /// The head that `input` begins with, once it is whole.
-    fn head(&mut self, input: &[u8]) -> Result<Option<Head>, Garbage> {
+    fn head(&mut self, input: &[u8]) -> Result<Option<Head>, Fault> {
         if let Some((_, head)) = self.known.iter().find(|(bytes, _)| input.starts_with(bytes)) {
             return Ok(Some(*head));
+        }
+        if contract::is_tls_alert(input) {
+            let refusal = Refusal::new(0, "an alert of TLS");
+            return Err(Fault::Refused(Refusal { denial: Some(Denial::SpeaksTls), ..refusal }));
         }
         let Some(head) = parse_head(input)? else {
             return Ok(None);
@@ -144,16 +149,16 @@ impl Http1 {
         status: u16,
         body: &[u8],
         answers: &mut dyn Answers,
-    ) -> Result<(), Garbage> {
+    ) -> Result<(), Fault> {
         let Some((ticket, asked)) = self.outstanding.pop_front() else {
             return Err(unasked(status));
         };
-        asked.deliver(ticket, status, body, answers)
+        Ok(asked.deliver(ticket, status, body, answers)?)
     }
 
     /// Takes one answer, or what has come of it; gives the bytes it is done with, none where more
     /// must come first.
-    fn receive_one(&mut self, input: &[u8], answers: &mut dyn Answers) -> Result<usize, Garbage> {
+    fn receive_one(&mut self, input: &[u8], answers: &mut dyn Answers) -> Result<usize, Fault> {
         if let Some((status, mut body)) = self.chunked.take() {
             let used = body.take(input)?;
             if body.is_whole() {
@@ -196,9 +201,9 @@ impl Codec for Http1 {
         ticket: Ticket,
         call: Call<'_>,
         output: &mut Vec<u8>,
-    ) -> Result<(), Garbage> {
+    ) -> Result<(), Fault> {
         if self.closing {
-            return Err(Garbage("the server has closed this connection for requests".to_owned()));
+            return Err(Fault::closed());
         }
         self.push(&call, output);
         let asked = if self.fixed { Asked::Anything } else { Asked::of(&call) };
@@ -211,7 +216,7 @@ impl Codec for Http1 {
         input: &[u8],
         _output: &mut Vec<u8>,
         answers: &mut dyn Answers,
-    ) -> Result<usize, Garbage> {
+    ) -> Result<usize, Fault> {
         let mut used = 0;
         while used < input.len() {
             match self.receive_one(&input[used..], answers)? {
@@ -232,8 +237,14 @@ fn push_token(before: &[u8], key: &super::Key, output: &mut Vec<u8>) {
     output.extend_from_slice(key);
 }
 
-fn unasked(status: u16) -> Garbage {
-    Garbage(format!("an answer to nothing that was asked: status {status}"))
+/// An answer without a request. With some a server ends a connection that waits or is one too many
+/// (RFC 9110, 15.5.9): they refuse, and answer nothing.
+fn unasked(status: u16) -> Fault {
+    let what = format!("an answer to nothing that was asked: status {status}");
+    match status {
+        408 | 429 | 503 => Fault::Refused(Refusal::new(status, what)),
+        _ => Garbage(what).into(),
+    }
 }
 
 fn parse_head(input: &[u8]) -> Result<Option<Head>, Garbage> {

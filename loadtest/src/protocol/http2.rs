@@ -20,7 +20,8 @@ use stream::Stream;
 
 use super::contract::{self, Asked};
 use super::pipe::Transport;
-use super::{Answer, Answers, Call, Caller, Codec, Garbage, Ticket, excerpt};
+use super::{Answer, Answers, Call, Caller, Codec, Fault, Garbage, Refusal, Ticket, excerpt};
+use crate::denial::Denial;
 use crate::secret::Secret;
 
 /// What a server may send on a stream, and on a connection, before it is read.
@@ -91,7 +92,7 @@ impl Http2 {
     ///
     /// # Errors
     /// HTTP/2 can't be begun, which is not known to happen.
-    pub fn new(caller: &Caller) -> Result<Self, Garbage> {
+    pub fn new(caller: &Caller) -> Result<Self, Fault> {
         let transport = Transport::default();
         let mut builder = client::Builder::new();
         builder
@@ -112,7 +113,7 @@ impl Http2 {
         {
             Poll::Ready(Ok(both)) => both,
             Poll::Ready(Err(error)) => return Err(broken(&error)),
-            Poll::Pending => return Err(Garbage("HTTP/2 waits before it began".to_owned())),
+            Poll::Pending => return Err(Garbage("HTTP/2 waits before it began".to_owned()).into()),
         };
         Ok(Self {
             scheme: if caller.is_tls { Scheme::HTTPS } else { Scheme::HTTP },
@@ -131,7 +132,7 @@ impl Http2 {
         })
     }
 
-    fn poll_connection(&mut self) -> Result<(), Garbage> {
+    fn poll_connection(&mut self) -> Result<(), Fault> {
         if self.ended {
             return Ok(());
         }
@@ -147,7 +148,7 @@ impl Http2 {
     }
 
     /// Polls all that were woken, and all that those woke.
-    fn drive(&mut self, answers: &mut dyn Answers) -> Result<(), Garbage> {
+    fn drive(&mut self, answers: &mut dyn Answers) -> Result<(), Fault> {
         loop {
             let connection = self.poll_connection();
             let mut turn = std::mem::take(&mut self.turn);
@@ -167,7 +168,7 @@ impl Http2 {
     }
 
     /// Notes whether the server wants no more; with an error as its reason it has broken off.
-    fn note_goodbye(&mut self) -> Result<(), Garbage> {
+    fn note_goodbye(&mut self) -> Result<(), Fault> {
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(Err(error)) = self.sender.poll_ready(&mut context) else {
             return Ok(());
@@ -184,7 +185,7 @@ impl Http2 {
         index: usize,
         only_whole: bool,
         answers: &mut dyn Answers,
-    ) -> Result<(), Garbage> {
+    ) -> Result<(), Fault> {
         let (Some(stream), Some(waker)) = (self.streams.get_mut(index), self.wakers.get(index))
         else {
             // It was woken again after its end.
@@ -200,7 +201,8 @@ impl Http2 {
             Poll::Ready(Err(error)) => {
                 let ticket = self.streams.remove(index).ticket;
                 let text = format!("the stream ended: {error}");
-                answers.answer(ticket, Answer::Refused(0, &excerpt(text.as_bytes())));
+                let refusal = Refusal::new(0, excerpt(text.as_bytes()));
+                answers.answer(ticket, Answer::Refused(&refusal));
             }
         }
         Ok(())
@@ -231,7 +233,7 @@ impl Http2 {
     }
 
     /// Queues a request; beyond the number of streams that the server allows it waits its turn.
-    fn send(&mut self, call: &Call<'_>) -> Result<(ResponseFuture, SendStream<Bytes>), Garbage> {
+    fn send(&mut self, call: &Call<'_>) -> Result<(ResponseFuture, SendStream<Bytes>), Fault> {
         let (request, body) = self.message(call)?;
         let mut context = Context::from_waker(Waker::noop());
         match self.sender.poll_ready(&mut context) {
@@ -268,9 +270,9 @@ impl Codec for Http2 {
         ticket: Ticket,
         call: Call<'_>,
         output: &mut Vec<u8>,
-    ) -> Result<(), Garbage> {
+    ) -> Result<(), Fault> {
         if self.closing {
-            return Err(Garbage("the server has closed this connection for requests".to_owned()));
+            return Err(Fault::closed());
         }
         let (response, sender) = self.send(&call)?;
         let asked = Asked::of(&call);
@@ -290,18 +292,22 @@ impl Codec for Http2 {
         input: &[u8],
         output: &mut Vec<u8>,
         answers: &mut dyn Answers,
-    ) -> Result<usize, Garbage> {
+    ) -> Result<usize, Fault> {
         if self.ended {
-            return Err(Garbage("bytes after the end of HTTP/2".to_owned()));
+            return Err(Garbage("bytes after the end of HTTP/2".to_owned()).into());
         }
         self.transport.pipe().incoming.extend_from_slice(input);
         let driven = self.drive(answers);
         self.flush(output);
-        driven.map_err(|Garbage(what)| match input {
+        driven.map_err(|fault| match input {
             [b'H', b'T', b'T', b'P', b'/', b'1', ..] => {
-                Garbage(format!("it speaks HTTP/1, not HTTP/2: {}", excerpt(input)))
+                Garbage(format!("it speaks HTTP/1, not HTTP/2: {}", excerpt(input))).into()
             }
-            _ => Garbage(what),
+            _ if contract::is_tls_alert(input) => {
+                let refusal = Refusal::new(0, "an alert of TLS");
+                Fault::Refused(Refusal { denial: Some(Denial::SpeaksTls), ..refusal })
+            }
+            _ => fault,
         })?;
         Ok(input.len())
     }
@@ -356,8 +362,13 @@ fn authorization(key: &Secret) -> Result<HeaderValue, Garbage> {
     Ok(value)
 }
 
-fn broken(error: &h2::Error) -> Garbage {
-    Garbage(format!("HTTP/2: {error}"))
+/// A server that breaks off (GOAWAY, with an error as its reason) gives no false answer.
+fn broken(error: &h2::Error) -> Fault {
+    let what = format!("HTTP/2: {error}");
+    match error.is_remote() {
+        true => Fault::Refused(Refusal::new(0, what)),
+        false => Garbage(what).into(),
+    }
 }
 
 mod stream;

@@ -4,7 +4,8 @@
 //! remove in one step, so nothing can be consumed.
 
 use super::in_order::InOrder;
-use super::{Answer, Answers, Call, Codec, Garbage, Key, Ticket, excerpt, line};
+use super::{Answer, Answers, Call, Codec, Fault, Garbage, Key, Refusal, Ticket, excerpt, line};
+use crate::denial::Denial;
 
 /// Above so many seconds memcached takes an expiry for a Unix time.
 const RELATIVE_MAX_S: u64 = 30 * 24 * 60 * 60;
@@ -51,7 +52,7 @@ impl Codec for Memcached {
         ticket: Ticket,
         call: Call<'_>,
         output: &mut Vec<u8>,
-    ) -> Result<(), Garbage> {
+    ) -> Result<(), Fault> {
         let asked = match call {
             Call::Issue { key, payload, ttl_ms } => {
                 push(b"set ", key, output);
@@ -75,7 +76,8 @@ impl Codec for Memcached {
                 Asked::GetMany(keys.to_vec())
             }
             Call::Consume(_) => {
-                return Err(Garbage("memcached can't look up and remove in one step".to_owned()));
+                let what = "memcached can't look up and remove in one step";
+                return Err(Garbage(what.to_owned()).into());
             }
             Call::Revoke(key) => {
                 push(b"delete ", key, output);
@@ -98,8 +100,9 @@ impl Codec for Memcached {
         input: &[u8],
         _output: &mut Vec<u8>,
         answers: &mut dyn Answers,
-    ) -> Result<usize, Garbage> {
-        self.outstanding.receive(input, |ticket, asked, rest| deliver(ticket, asked, rest, answers))
+    ) -> Result<usize, Fault> {
+        self.outstanding
+            .receive(input, unasked, |ticket, asked, rest| deliver(ticket, asked, rest, answers))
     }
 }
 
@@ -113,8 +116,9 @@ fn deliver<'a>(
     let Some((first, rest)) = line::split(input)? else {
         return Ok(None);
     };
-    if is_error(first) {
-        answers.answer(ticket, Answer::Refused(0, &excerpt(first)));
+    let is_refused = matches!(asked, Asked::Set) && first == b"NOT_STORED";
+    if is_refused || is_error(first) {
+        answers.answer(ticket, Answer::Refused(&refusal(first)));
         return Ok(Some(rest));
     }
     let answer = match (asked, first) {
@@ -124,7 +128,6 @@ fn deliver<'a>(
         (Asked::Set, b"STORED") => Answer::Issued(None),
         (Asked::Delete, b"DELETED") | (Asked::Touch, b"TOUCHED") => Answer::Done,
         (Asked::Delete | Asked::Touch, b"NOT_FOUND") => Answer::Absent,
-        (Asked::Set, b"NOT_STORED") => Answer::Refused(0, "NOT_STORED"),
         _ => return Err(Garbage(format!("not memcached's answer: {}", excerpt(first)))),
     };
     answers.answer(ticket, answer);
@@ -196,7 +199,19 @@ fn values<'a>(
 }
 
 fn is_error(line: &[u8]) -> bool {
-    line == b"ERROR" || line.starts_with(b"CLIENT_ERROR ") || line.starts_with(b"SERVER_ERROR ")
+    let begins = [b"ERROR ".as_slice(), b"CLIENT_ERROR ", b"SERVER_ERROR "];
+    line == b"ERROR" || begins.iter().any(|begin| line.starts_with(begin))
+}
+
+/// What the server says to a connection before it asks anything: that it is one too many.
+fn unasked(input: &[u8]) -> Option<Refusal> {
+    let (first, _) = line::split(input).ok()??;
+    is_error(first).then(|| refusal(first))
+}
+
+fn refusal(line: &[u8]) -> Refusal {
+    let crowded = line.starts_with(b"ERROR Too many open connections");
+    Refusal { denial: crowded.then_some(Denial::Crowded), ..Refusal::new(0, excerpt(line)) }
 }
 
 fn push(before: &[u8], key: &Key, output: &mut Vec<u8>) {

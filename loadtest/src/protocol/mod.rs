@@ -15,6 +15,7 @@ pub mod resp;
 #[cfg(test)]
 mod testing;
 
+use crate::denial::Denial;
 use crate::secret::{self, Credentials, Secret, without_secrets};
 use crate::workload::Operation;
 
@@ -72,9 +73,26 @@ pub enum Answer<'a> {
     Absent,
     /// One element for each key asked, in order.
     Many(&'a [Option<&'a [u8]>]),
-    /// The server declined: an HTTP status, or 0 where the protocol has none; with what it said,
-    /// cut to a readable length.
-    Refused(u16, &'a str),
+    /// The server declined.
+    Refused(&'a Refusal),
+}
+
+/// That a server declines: a request, or a whole connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// An HTTP status, or 0 where the protocol has none.
+    pub status: u16,
+    /// What it said, cut to a readable length.
+    pub said: String,
+    /// Why it lets nobody in, where that is what it says.
+    pub denial: Option<Denial>,
+}
+
+impl Refusal {
+    /// Of a request alone.
+    pub fn new(status: u16, said: impl Into<String>) -> Self {
+        Self { status, said: said.into(), denial: None }
+    }
 }
 
 /// Takes answers as they are decoded.
@@ -83,10 +101,29 @@ pub trait Answers {
     fn answer(&mut self, ticket: Ticket, answer: Answer<'_>);
 }
 
-/// Bytes that are not an answer in this protocol; the connection is of no more use.
+/// Bytes that are not an answer in this protocol.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct Garbage(pub String);
+
+/// Why a connection is of no more use.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// What came is no answer.
+    #[error(transparent)]
+    Garbage(#[from] Garbage),
+    /// The server wants none of it: it refuses who asks, takes no more connections, or breaks off.
+    #[error("{}", .0.said)]
+    Refused(Refusal),
+}
+
+impl Fault {
+    /// A request on a connection that takes none any more.
+    fn closed() -> Self {
+        let said = "the server has closed this connection for requests";
+        Self::Refused(Refusal::new(0, said))
+    }
+}
 
 /// One connection's side of a protocol. It is made on one thread and used by another.
 pub trait Codec: Send {
@@ -102,20 +139,20 @@ pub trait Codec: Send {
         ticket: Ticket,
         call: Call<'_>,
         output: &mut Vec<u8>,
-    ) -> Result<(), Garbage>;
+    ) -> Result<(), Fault>;
 
     /// Decodes what is whole in `input`, gives each answer to `answers`, and gives the number of
     /// bytes it is done with; what remains is passed again with more behind it. Appends to
     /// `output` what the protocol itself must say, such as window updates.
     ///
     /// # Errors
-    /// What came is not this protocol, or answers nothing that was asked.
+    /// What came is not this protocol, answers nothing that was asked, or refuses the connection.
     fn receive(
         &mut self,
         input: &[u8],
         output: &mut Vec<u8>,
         answers: &mut dyn Answers,
-    ) -> Result<usize, Garbage>;
+    ) -> Result<usize, Fault>;
 
     /// Gives up one request, where the protocol can do that without the connection: appends what
     /// must be said, and takes no answer to it any more. Where it gives `false` an answer still has
@@ -181,7 +218,7 @@ pub fn codec(protocol: Protocol, caller: &Caller) -> Box<dyn Codec> {
         Protocol::Floor => Box::new(http1::Http1::floor(&caller.host)),
         Protocol::Http2 => match http2::Http2::new(caller) {
             Ok(codec) => Box::new(codec),
-            Err(garbage) => Box::new(Broken(garbage)),
+            Err(fault) => Box::new(Broken(fault)),
         },
         Protocol::Resp => Box::new(resp::Resp::new(caller.credentials.clone())),
         Protocol::Memcached => Box::new(memcached::Memcached::default()),
@@ -189,19 +226,14 @@ pub fn codec(protocol: Protocol, caller: &Caller) -> Box<dyn Codec> {
 }
 
 /// A connection that is of no use from its begin.
-struct Broken(Garbage);
+struct Broken(Fault);
 
 impl Codec for Broken {
-    fn request(&mut self, _: Ticket, _: Call<'_>, _: &mut Vec<u8>) -> Result<(), Garbage> {
+    fn request(&mut self, _: Ticket, _: Call<'_>, _: &mut Vec<u8>) -> Result<(), Fault> {
         Err(self.0.clone())
     }
 
-    fn receive(
-        &mut self,
-        _: &[u8],
-        _: &mut Vec<u8>,
-        _: &mut dyn Answers,
-    ) -> Result<usize, Garbage> {
+    fn receive(&mut self, _: &[u8], _: &mut Vec<u8>, _: &mut dyn Answers) -> Result<usize, Fault> {
         Err(self.0.clone())
     }
 }

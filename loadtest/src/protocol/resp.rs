@@ -4,7 +4,10 @@
 //! `MGET`, `GETDEL`, `DEL` and `PEXPIRE`.
 
 use super::in_order::InOrder;
-use super::{Answer, Answers, Call, Codec, Garbage, KEY_LEN, Key, Ticket, excerpt, line};
+use super::{
+    Answer, Answers, Call, Codec, Fault, Garbage, KEY_LEN, Key, Refusal, Ticket, excerpt, line,
+};
+use crate::denial::Denial;
 use crate::secret::Credentials;
 
 /// One connection's RESP2.
@@ -60,7 +63,7 @@ impl Codec for Resp {
         ticket: Ticket,
         call: Call<'_>,
         output: &mut Vec<u8>,
-    ) -> Result<(), Garbage> {
+    ) -> Result<(), Fault> {
         let asked = match call {
             Call::Issue { key, payload, ttl_ms } => {
                 push_command(b"*5\r\n$3\r\nSET\r\n", key, output);
@@ -105,27 +108,24 @@ impl Codec for Resp {
         input: &[u8],
         _output: &mut Vec<u8>,
         answers: &mut dyn Answers,
-    ) -> Result<usize, Garbage> {
+    ) -> Result<usize, Fault> {
         let mut used = 0;
         if self.is_introducing {
             let Some((answer, rest)) = reply(input)? else { return Ok(0) };
             match answer {
                 Reply::Simple(b"OK") => self.is_introducing = false,
-                Reply::Error(text) => {
-                    let text = [b"-", text].concat();
-                    return Err(Garbage(refusal(&text).unwrap_or_else(|| AUTH_REFUSED.to_owned())));
-                }
+                Reply::Error(text) => return Err(Fault::Refused(auth_refusal(text))),
                 _ => {
-                    return Err(Garbage(
-                        "AUTH was answered with neither OK nor an error".to_owned(),
-                    ));
+                    let what = "AUTH was answered with neither OK nor an error";
+                    return Err(Garbage(what.to_owned()).into());
                 }
             }
             used = input.len() - rest.len();
         }
-        let answered = self.outstanding.receive(&input[used..], |ticket, asked, rest| {
-            deliver(ticket, *asked, rest, answers)
-        })?;
+        let answered =
+            self.outstanding.receive(&input[used..], unasked, |ticket, asked, rest| {
+                deliver(ticket, *asked, rest, answers)
+            })?;
         Ok(used + answered)
     }
 }
@@ -141,32 +141,49 @@ pub fn push_auth(credentials: &Credentials, output: &mut Vec<u8>) {
     push_bulk(credentials.password.text().as_bytes(), output);
 }
 
-/// What is said of an error to AUTH that is none of those that are known.
-pub const AUTH_REFUSED: &str = "the server refuses AUTH for a reason of its own: is the command \
-     renamed, or is a proxy there that does not know it?";
-
-/// What to do about an error with which a server refuses whoever asks; none where the line is none.
-/// What the server itself said is left out: it may repeat what it was given.
-pub fn refusal(line: &[u8]) -> Option<String> {
+/// Why an error refuses whoever asks, by its first word; none where the line is no such error.
+pub fn denial(line: &[u8]) -> Option<Denial> {
     let error = line.strip_prefix(b"-")?;
     let begins = |word: &[u8]| error.starts_with(word);
-    let text = if begins(b"NOAUTH") {
-        "the server asks for a password (NOAUTH): give --auth-file FILE, with the password, or with \
-         user and password in two lines"
+    if begins(b"NOAUTH") {
+        Some(Denial::PasswordWanted)
     } else if begins(b"WRONGPASS") || begins(b"ERR invalid password") {
-        "the server refuses the user or the password of --auth-file (WRONGPASS): the file must hold \
-         the password, or user and password in two lines"
+        Some(Denial::PasswordRefused)
     } else if begins(b"ERR AUTH") || begins(b"ERR Client sent AUTH") {
-        "the server has no password, and --auth-file gives one: leave it out"
+        Some(Denial::PasswordUnasked)
     } else if begins(b"NOPERM") {
-        "the user of --auth-file may not run what the workload needs (NOPERM): its ACL must allow \
-         SET, GET, MGET, GETDEL, DEL and PEXPIRE on all keys, and PING"
+        Some(Denial::CommandForbidden)
     } else if begins(b"DENIED") {
-        "the server is in protected mode (DENIED): it takes callers of its own machine only"
+        Some(Denial::Protected)
+    } else if begins(b"ERR max number of clients") {
+        Some(Denial::Crowded)
     } else {
-        return None;
-    };
-    Some(text.to_owned())
+        None
+    }
+}
+
+/// Why AUTH was answered with an error.
+pub fn auth_denial(line: &[u8]) -> Denial {
+    denial(line).unwrap_or(Denial::AuthRefused)
+}
+
+/// Of an error without its `-`.
+fn refusal(error: &[u8]) -> Refusal {
+    Refusal { denial: denial(&[b"-", error].concat()), ..Refusal::new(0, excerpt(error)) }
+}
+
+/// Of an error to AUTH. What the server itself said is left out: it may repeat what it was given.
+fn auth_refusal(error: &[u8]) -> Refusal {
+    let denial = auth_denial(&[b"-", error].concat());
+    Refusal { denial: Some(denial.clone()), ..Refusal::new(0, denial.to_string()) }
+}
+
+/// What the server says to a connection before it asks anything: that it is one too many.
+fn unasked(input: &[u8]) -> Option<Refusal> {
+    match reply(input) {
+        Ok(Some((Reply::Error(text), _))) => Some(refusal(text)),
+        _ => None,
+    }
 }
 
 /// Passes the first answer on once it is whole; gives what is behind it.
@@ -181,7 +198,7 @@ fn deliver<'a>(
     };
     let answer = match (asked, reply) {
         (_, Reply::Error(text)) => {
-            answers.answer(ticket, Answer::Refused(0, &excerpt(text)));
+            answers.answer(ticket, Answer::Refused(&refusal(text)));
             return Ok(Some(rest));
         }
         (Asked::Values(count), Reply::Array(Some(elements))) if elements == count => {

@@ -1,6 +1,6 @@
 //! For the tests of the codecs: answers kept as they came, and streams cut everywhere.
 
-use super::{Answer, Answers, Codec, Garbage, Key, Ticket};
+use super::{Answer, Answers, Codec, Fault, Garbage, Key, Ticket};
 
 /// An [`Answer`] that owns what it holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,21 +27,21 @@ impl Answers for Log {
             Answer::Many(all) => {
                 Kept::Many(all.iter().map(|one| one.map(<[u8]>::to_vec)).collect())
             }
-            Answer::Refused(status, text) => Kept::Refused(status, text.to_owned()),
+            Answer::Refused(refusal) => Kept::Refused(refusal.status, refusal.said.clone()),
         };
         self.0.push((ticket, kept));
     }
 }
 
 /// Feeds parts one after the other, as a socket would, and gives what was answered.
-pub(super) fn feed(codec: &mut dyn Codec, parts: &[&[u8]]) -> Result<Log, Garbage> {
+pub(super) fn feed(codec: &mut dyn Codec, parts: &[&[u8]]) -> Result<Log, Fault> {
     let (mut log, mut buffer, mut output) = (Log::default(), Vec::new(), Vec::new());
     for part in parts {
         buffer.extend_from_slice(part);
         let used = codec.receive(&buffer, &mut output, &mut log)?;
         buffer.drain(..used);
     }
-    if buffer.is_empty() { Ok(log) } else { Err(Garbage("not all was taken".to_owned())) }
+    if buffer.is_empty() { Ok(log) } else { Err(Garbage("not all was taken".to_owned()).into()) }
 }
 
 /// Checks that a stream of answers means the same cut at every one place, and byte by byte.

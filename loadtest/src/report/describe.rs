@@ -101,6 +101,7 @@ pub fn doubts(report: &Report) -> Vec<String> {
     }
     doubts.extend(disturbances(report));
     doubts.extend(connections::unresumed(&report.connections));
+    doubts.extend(connections::own(&report.connections));
     if let Some(ended) = &report.ended {
         doubts.push(ended.reason.clone());
     }

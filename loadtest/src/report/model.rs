@@ -271,6 +271,13 @@ pub struct Connections {
     pub handshake: Latency,
     /// From its begin until the answer was there.
     pub latency: Latency,
+    /// Of `handshake` the time in which the connection was ready to go on and the harness was busy
+    /// with others: it is not the server's. Estimated.
+    #[serde(default)]
+    pub own_handshake: Latency,
+    /// Of `latency`, likewise.
+    #[serde(default)]
+    pub own: Latency,
 }
 
 /// Latencies in microseconds.

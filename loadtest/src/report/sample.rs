@@ -27,6 +27,8 @@ pub struct Sample {
     pub errors: bool,
     /// A search for the highest rate.
     pub search: bool,
+    /// TLS, with a connection for each request.
+    pub connections: bool,
     /// Microseconds of the server's CPU for each request.
     pub cpu_us: f64,
 }
@@ -41,6 +43,7 @@ impl Default for Sample {
             stall: false,
             errors: false,
             search: false,
+            connections: false,
             cpu_us: 9.0,
         }
     }
@@ -102,8 +105,8 @@ impl Sample {
             client: self.usage(3.4, 12 << 20),
             generator: Generator::default(),
             others_cpu_s: Some(0.5),
-            tls: None,
-            connections: Vec::new(),
+            tls: self.connections.then(tls),
+            connections: if self.connections { connections() } else { Vec::new() },
             parts: Vec::new(),
             search: self.search.then(search),
         }
@@ -217,6 +220,47 @@ fn errors() -> Vec<ErrorReport> {
         error("wrong payload", 3, true, "asked for order 17, got {\"order\":18}"),
         error("status 503", 9, false, HOSTILE),
     ]
+}
+
+fn tls() -> Tls {
+    let agreed = Negotiated {
+        version: "1.3".to_owned(),
+        cipher: "AES_256_GCM_SHA384".to_owned(),
+        key_exchange: Some("X25519MLKEM768".to_owned()),
+        alpn: Some("http/1.1".to_owned()),
+        connections: 1_234_567,
+    };
+    Tls {
+        negotiated: vec![agreed],
+        full: 617_283,
+        resumed: 617_284,
+        plain_bytes_sent: 123 << 20,
+        plain_bytes_received: 234 << 20,
+    }
+}
+
+/// One kind that the server makes slow, and one that the harness does.
+fn connections() -> Vec<Connections> {
+    let times = |us: f64| {
+        let mut histogram = fresh();
+        for at in 0..1_000_u32 {
+            histogram.record((us * 1e3 * (1.0 + f64::from(at) / 200.0)) as u64).unwrap();
+        }
+        Latency::from_histogram(&histogram)
+    };
+    let one = |made, handshake_us: f64, own_us: f64| Connections {
+        made,
+        count: 617_283,
+        resumed: if made == Made::Resumed { 500_000 } else { 0 },
+        time_s: 30.0,
+        per_s: 20_576.1,
+        server_cpu_us: Some(293.4),
+        handshake: times(handshake_us),
+        latency: times(handshake_us * 1.2),
+        own_handshake: times(own_us),
+        own: times(own_us * 1.2),
+    };
+    vec![one(Made::Full, 12_345.0, 0.1), one(Made::Resumed, 1_234.0, 700.0)]
 }
 
 fn search() -> Search {

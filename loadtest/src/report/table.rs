@@ -230,7 +230,9 @@ mod tests {
     use crate::report::sample::Sample;
 
     fn sample(errors: bool) -> Report {
-        Sample { slices: 10, errors, stall: errors, search: errors, ..Sample::default() }.report()
+        let (stall, search, connections) = (errors, errors, errors);
+        let sample = Sample { slices: 10, errors, stall, search, connections, ..Sample::default() };
+        sample.report()
     }
 
     #[test]
@@ -246,6 +248,11 @@ mod tests {
             }
             for operation in &report.operations {
                 let row = latency_row(operation.operation.name(), &operation.latency);
+                let found = text.lines().any(|line| row.iter().all(|cell| line.contains(cell)));
+                assert!(found, "no line with {row:?} in\n{text}");
+            }
+            for one in &report.connections {
+                let row = connections::row(one);
                 let found = text.lines().any(|line| row.iter().all(|cell| line.contains(cell)));
                 assert!(found, "no line with {row:?} in\n{text}");
             }

@@ -1,5 +1,6 @@
 //! From counts to a report.
 
+use crate::drive::connects::Connects;
 use crate::drive::record::{Record, Window};
 use crate::drive::session::{Measured, Reading};
 use crate::report::build::micros;
@@ -23,6 +24,8 @@ pub struct Setting<'a> {
     pub subject: &'a Subject,
     /// How the population was issued.
     pub load: &'a Measured,
+    /// How connections were made in all phases until now.
+    pub connects: &'a Connects,
     /// RFC 3339.
     pub started_at: String,
     /// The rate that was asked for.

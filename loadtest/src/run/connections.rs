@@ -15,17 +15,16 @@ pub(super) fn tls(setting: &Setting<'_>, record: &Record) -> Option<Tls> {
     if !setting.subject.is_by_tls() {
         return None;
     }
-    let mut all = setting.load.record.connects.clone();
-    all.merge(&record.connects);
+    let all = setting.connects;
     let mut negotiated: Vec<Negotiated> = all
         .negotiated
-        .into_iter()
+        .iter()
         .map(|(one, connections)| Negotiated {
-            version: one.version,
-            cipher: one.cipher,
-            key_exchange: one.key_exchange,
-            alpn: one.alpn,
-            connections,
+            version: one.version.clone(),
+            cipher: one.cipher.clone(),
+            key_exchange: one.key_exchange.clone(),
+            alpn: one.alpn.clone(),
+            connections: *connections,
         })
         .collect();
     negotiated.sort_by_key(|one| std::cmp::Reverse(one.connections));
@@ -67,6 +66,8 @@ fn one(
         per_s: if time_s > 0.0 { counts.connections as f64 / time_s } else { 0.0 },
         server_cpu_us: server_cpu_us(setting.job.workload.load.connect, measured, kind),
         handshake: Latency::from_histogram(&counts.shaken_ns),
+        own_handshake: Latency::from_histogram(&counts.queued_shaking_ns),
+        own: Latency::from_histogram(&counts.queued_ns),
         latency: Latency::from_histogram(&counts.answered_ns),
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::drive::connects::Connects;
 use crate::drive::session::{Length, Measured, Observer, Session, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::{Ended, How, Report, Target};
@@ -59,6 +60,8 @@ pub struct Bench {
     subject: Subject,
     session: Session,
     load: Measured,
+    /// Of all phases until now.
+    connects: Connects,
 }
 
 impl Bench {
@@ -78,7 +81,8 @@ impl Bench {
         let load =
             session.load(observer, subject.process).map_err(|failure| subject.explain(failure))?;
         check_load(&load, job).map_err(|failure| subject.explain(failure))?;
-        Ok(Self { job: job.clone(), subject, session, load })
+        let connects = load.record.connects.clone();
+        Ok(Self { job: job.clone(), subject, session, load, connects })
     }
 
     /// Puts load on the server as the workload says, at this rate, and reports.
@@ -102,6 +106,7 @@ impl Bench {
             .session
             .measure(spec, observer, self.subject.process)
             .map_err(|failure| self.subject.explain(failure))?;
+        self.connects.merge(&measured.record.connects);
         if measured.record.requests == 0 && self.job.stop.load(Ordering::Relaxed) {
             return Err(Failure::Input("stopped before anything was measured".to_owned()));
         }
@@ -118,6 +123,7 @@ impl Bench {
             job: &self.job,
             subject: &self.subject,
             load: &self.load,
+            connects: &self.connects,
             started_at,
             rate: spec.rate,
         };
@@ -168,7 +174,8 @@ fn check_load(load: &Measured, job: &Job) -> Result<()> {
     if load.record.living > 0 || job.stop.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let why = kind.advice(example).unwrap_or_else(|| format!("{}: {example}", kind.name()));
+    let denial = errors.denial(kind).map(ToString::to_string);
+    let why = denial.unwrap_or_else(|| format!("{}: {example}", kind.name()));
     let problem =
         format!("none of the {} tokens could be issued: {why}", job.workload.keys.population);
     Err(Failure::Target { target: job.address.to_string(), problem })

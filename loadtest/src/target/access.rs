@@ -2,20 +2,24 @@
 //! a few questions beside the load.
 
 use std::fmt;
-use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::ErrorKind::ConnectionReset;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustls::StreamOwned;
+use rustix::event::PollFlags;
 
 use super::{Kind, Remote};
+use crate::denial::Denial;
 use crate::failure::{Failure, Result};
+use crate::patience::Patience;
 use crate::protocol::resp;
 use crate::secret::{Credentials, Secret};
-use crate::tls::{self, Tls, wire};
+use crate::tls::wire::{Incoming, Wire};
+use crate::tls::{self, Tls};
 
-/// How long one answer may take.
+/// How long a connection may take, with TLS.
+const OPEN_TIME: Duration = Duration::from_secs(5);
+/// How long one answer may take, from the first byte of the question to its last one.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// An answer is read up to so many bytes.
 const ANSWER_MAX: usize = 64 << 10;
@@ -43,12 +47,8 @@ impl fmt::Debug for Access {
     }
 }
 
-/// A socket, or TLS on it.
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
-
 /// One question after the other, on a connection of its own.
-pub(super) struct Conversation(Box<dyn Stream>);
+pub(super) struct Conversation(Wire);
 
 impl Conversation {
     /// Connects, and introduces itself to a Redis that has users.
@@ -57,57 +57,53 @@ impl Conversation {
     /// In a sentence: nobody listens, TLS fails, or user and password are refused.
     pub(super) fn open(address: SocketAddr, access: &Access) -> std::result::Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
-        let stream = TcpStream::connect_timeout(&address, ANSWER_TIME).map_err(text)?;
-        let mut this = match &access.tls {
-            None => {
-                limit(&stream).map_err(text)?;
-                Self(Box::new(stream))
-            }
-            Some(tls) => {
-                // Only questions of HTTP/1.1 are asked here, and those of Redis, which has no name.
-                let tls = tls.speaking(tls.alpn().map(|_| tls::HTTP1));
-                let mut shaking = wire::Wire::new(stream, Some(tls.begin().map_err(text)?));
-                shaking.wait_for_handshake(tls.alpn()).map_err(text)?;
-                let (socket, session) = shaking.into_parts();
-                limit(&socket).map_err(text)?;
-                let session = session.ok_or("no TLS")?;
-                Self(Box::new(StreamOwned::new(session, socket)))
-            }
-        };
+        let patience = Patience::of(OPEN_TIME);
+        let stream = patience.connect(address).map_err(text)?;
+        // Only questions of HTTP/1.1 are asked here, and those of Redis, which has no name.
+        let tls = access.tls.as_ref().map(|tls| tls.speaking(tls.alpn().map(|_| tls::HTTP1)));
+        let begun = tls.as_ref().map(Tls::begin).transpose().map_err(text)?;
+        let mut wire = Wire::new(stream, begun);
+        wire.wait_for_handshake(tls.as_ref().and_then(Tls::alpn), patience).map_err(text)?;
+        let mut this = Self(wire);
         if let Some(credentials) = &access.credentials {
             let mut request = Vec::new();
             resp::push_auth(credentials, &mut request);
             let answer = this.ask(&request, b"\r\n").unwrap_or_default();
             let answer = answer.trim_end().as_bytes();
             if answer.starts_with(b"-") {
-                return Err(resp::refusal(answer).unwrap_or_else(|| resp::AUTH_REFUSED.to_owned()));
+                return Err(resp::auth_denial(answer).to_string());
             }
         }
         Ok(this)
     }
 
-    /// Asks, and gives what comes up to an end.
+    /// Asks, and gives what comes up to an end. One time limit holds for all of it.
     pub(super) fn ask(&mut self, request: &[u8], end: &[u8]) -> Option<String> {
-        self.0.write_all(request).ok()?;
-        self.0.flush().ok()?;
-        let (mut answer, mut part) = (Vec::new(), [0; 4 << 10]);
+        let patience = Patience::of(ANSWER_TIME);
+        let mut written = 0;
+        loop {
+            // One that takes nothing more may have said why.
+            let is_taken = self.0.send(request, &mut written).is_ok();
+            if !is_taken || written == request.len() && !self.0.wants_write() {
+                break;
+            }
+            patience.wait(&self.0, PollFlags::OUT).ok()?;
+        }
+        let (mut answer, mut part, mut opened) = (Vec::new(), vec![0; 4 << 10], Vec::new());
         while !answer.ends_with(end) && answer.len() < ANSWER_MAX {
-            match self.0.read(&mut part) {
-                Ok(0) => break,
-                Ok(count) => answer.extend_from_slice(&part[..count]),
+            match self.0.receive(&mut part, &mut opened) {
+                Incoming::Bytes(_, plain) => answer.extend_from_slice(plain),
+                Incoming::Nothing => patience.wait(&self.0, PollFlags::IN).ok()?,
                 // A server that closes without a last word of TLS, or as if it had failed, has said
                 // all the same what it said.
-                Err(error) if matches!(error.kind(), UnexpectedEof | ConnectionReset) => break,
-                Err(_) => return None,
+                Incoming::Ended(None) => break,
+                Incoming::Ended(Some(error)) if error.kind() == ConnectionReset => break,
+                Incoming::Ended(Some(_)) if !answer.is_empty() => break,
+                Incoming::Ended(Some(_)) => return None,
             }
         }
         String::from_utf8(answer).ok()
     }
-}
-
-fn limit(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
-    stream.set_write_timeout(Some(ANSWER_TIME))
 }
 
 /// Asks a Redis or Valkey whether it lets itself be asked; others say so when the load begins.
@@ -128,9 +124,10 @@ pub fn check(remote: &Remote, address: SocketAddr, access: &Access) -> Result<()
                 let by_tls = Remote { is_tls: true, ..remote.clone() };
                 format!("nothing answers PING: if this port speaks TLS, {by_tls} is meant")
             }
-            _ => match resp::refusal(answer.trim_end().as_bytes()) {
-                Some(problem) => problem,
-                None => return Ok(()),
+            _ => match resp::denial(answer.trim_end().as_bytes()) {
+                // It may pass: what has to end for it shows while tokens are issued.
+                None | Some(Denial::Crowded) => return Ok(()),
+                Some(denial) => denial.to_string(),
             },
         },
         Err(problem) => problem,

@@ -14,7 +14,7 @@ mod start;
 pub mod usage;
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub use halted::Halted;
 pub use start::{Options, Spawned, missing, start};
 
 use crate::failure::{Failure, Result};
+use crate::patience::Patience;
 use crate::protocol::Protocol;
 use crate::workload::Http;
 
@@ -216,7 +217,7 @@ impl Remote {
             .map_err(|error| failed(format!("the host cannot be looked up: {error}")))?;
         let mut problem = "the host has no address".to_owned();
         for address in addresses {
-            match TcpStream::connect_timeout(&address, CONNECT_TIME) {
+            match Patience::of(CONNECT_TIME).connect(address) {
                 Ok(_) => return Ok(address),
                 Err(error) => problem = format!("no connection to {address}: {error}"),
             }

@@ -2,7 +2,7 @@
 //! version are you?
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -11,6 +11,7 @@ use super::access::{ANSWER_TIME, Access, Conversation};
 use super::process::{self, Process};
 use super::{Kind, Spawned, binary, environment};
 use crate::failure::{Failure, Result};
+use crate::patience::Patience;
 use crate::report::model::Harness;
 
 /// Whether a store answers and is done with loading its data.
@@ -22,7 +23,7 @@ pub(super) fn is_ready(kind: Kind, address: SocketAddr, access: &Access) -> bool
             // While it loads its data it answers with an error.
             ask(b"PING\r\n", b"\r\n").is_some_and(|answer| answer.starts_with("+PONG"))
         }
-        Kind::Jeton | Kind::Floor => TcpStream::connect_timeout(&address, ANSWER_TIME).is_ok(),
+        Kind::Jeton | Kind::Floor => Patience::of(ANSWER_TIME).connect(address).is_ok(),
     }
 }
 

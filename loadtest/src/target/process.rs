@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group
 use super::bound::bound;
 use super::environment;
 use crate::failure::{Failure, Result, io};
+use crate::patience;
 
 /// How long a server may take to end after SIGTERM.
 const STOP_TIME: Duration = Duration::from_secs(120);
@@ -28,8 +29,6 @@ const LOG_BYTES: u64 = 16 << 10;
 
 /// What an interrupt must not leave behind: processes, with the folders they write into.
 static LIVE: Mutex<Vec<(u32, Option<PathBuf>)>> = Mutex::new(Vec::new());
-/// A signal asked for the end.
-static STOPPED: AtomicBool = AtomicBool::new(false);
 /// How often a wait looks whether a signal came.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -171,7 +170,7 @@ impl Process {
     }
 
     fn unless_stopped(&self) -> Result<()> {
-        if STOPPED.load(Ordering::Relaxed) {
+        if patience::is_stopped() {
             let problem = format!("{}: stopped by a signal before it was ready", self.name);
             return Err(Failure::Input(problem));
         }
@@ -239,7 +238,7 @@ fn run_tool(
     drop(live);
     let readers = (child.stdout.take().map(read), child.stderr.take().map(read));
     let ended = loop {
-        if is_stopped && STOPPED.load(Ordering::Relaxed) {
+        if is_stopped && patience::is_stopped() {
             kill_group(pid);
         }
         match child.try_wait() {
@@ -307,7 +306,7 @@ pub fn end_on_interrupt(stop: Option<Arc<AtomicBool>>) -> Result<()> {
         wait();
         if let Some(stop) = stop {
             stop.store(true, Ordering::Relaxed);
-            STOPPED.store(true, Ordering::Relaxed);
+            patience::stop();
             wait();
         }
         clean_up();

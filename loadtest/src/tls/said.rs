@@ -1,69 +1,49 @@
-//! What rustls reports about the server, as sentences that say what to do.
+//! What rustls reports about the server, as a reason that says what to do.
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-const NO_COMMON: &str = "the server and the harness have no version, cipher or protocol of TLS in \
-     common (the harness has TLS 1.2 and 1.3; --http chooses between http/1.1 and h2)";
+use crate::denial::{Denial, Flaw};
 
-/// A sentence without names of the library.
+/// The reason, whose text has no names of the library.
 #[must_use]
-pub fn said(error: &Error) -> String {
-    let fixed = match error {
-        Error::InvalidCertificate(reason) => return flaw(reason),
-        Error::General(text) => return text.clone(),
+pub fn said(error: &Error) -> Denial {
+    let other = match error {
+        Error::InvalidCertificate(reason) => return Denial::Certificate(flaw(reason)),
         Error::AlertReceived(alert) => return alerted(*alert),
-        Error::InvalidMessage(_) => {
-            "the server does not speak TLS on that port: use the port that does, or http:// or \
-             redis:// for this one"
-        }
-        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => NO_COMMON,
-        Error::NoCertificatesPresented => "the server shows no certificate",
-        Error::InconsistentKeys(_) => "the private key is not the certificate's",
+        Error::InvalidMessage(_) => return Denial::NotTls,
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => return Denial::NoCommonTls,
+        Error::NoCertificatesPresented => return Denial::NoCertificate,
+        Error::InconsistentKeys(_) => return Denial::KeyOfAnother,
+        Error::General(text) => text.as_str(),
         Error::FailedToGetRandomBytes => "the system gives no random bytes",
         Error::FailedToGetCurrentTime => "the system gives no time",
         _ => "the server does not keep to TLS, or something between alters what it sends",
     };
-    fixed.to_owned()
+    Denial::Tls(other.to_owned())
 }
 
 /// What is wrong with the server's certificate.
-fn flaw(reason: &CertificateError) -> String {
-    let what = match reason {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "has expired, by this machine's clock: it must be renewed at the server"
-        }
+fn flaw(reason: &CertificateError) -> Flaw {
+    match reason {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Flaw::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "is not valid yet, by this machine's clock: one of the two clocks is wrong"
+            Flaw::NotYetValid
         }
-        CertificateError::BadSignature => {
-            "is not signed by the CA that is trusted here, though by one of that name: give the CA \
-             that signed it with --ca FILE"
+        CertificateError::BadSignature => Flaw::OtherSigner,
+        CertificateError::UnknownIssuer => Flaw::UnknownSigner,
+        CertificateError::NotValidForName => Flaw::OtherName(Vec::new()),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            Flaw::OtherName(presented.iter().map(|name| plain(name).to_owned()).collect())
         }
-        CertificateError::UnknownIssuer => {
-            "is signed by nobody who is trusted here: give the CA that signed it with --ca FILE"
-        }
-        CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-            return format!(
-                "the server's certificate is for another name: it has {}; --target must use one of \
-                 its names",
-                presented.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ")
-            );
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is for another name: --target must use one of its names"
-        }
-        CertificateError::Revoked => "is revoked",
-        CertificateError::BadEncoding => "is damaged",
+        CertificateError::Revoked => Flaw::Revoked,
+        CertificateError::BadEncoding => Flaw::Damaged,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "is for another purpose than a server's"
+            Flaw::OtherPurpose
         }
         // The library hands on what its verifier said, as a value without a name of its own.
-        reason if format!("{reason:?}").contains("CaUsedAsEndEntity") => {
-            "is for signing others, not for a server (basicConstraints must be CA:FALSE)"
-        }
-        _ => "has a signature or a form that does not count",
-    };
-    format!("the server's certificate {what}")
+        reason if format!("{reason:?}").contains("CaUsedAsEndEntity") => Flaw::SignersOwn,
+        _ => Flaw::Other,
+    }
 }
 
 /// A name as it stands in the certificate: the library writes `DnsName("localhost")`.
@@ -72,11 +52,9 @@ fn plain(name: &str) -> &str {
     inside.unwrap_or(name).trim_matches('"')
 }
 
-fn alerted(alert: AlertDescription) -> String {
-    let text = match alert {
-        AlertDescription::CertificateRequired => {
-            "the server asks for a client's certificate: give --cert FILE and --key FILE"
-        }
+fn alerted(alert: AlertDescription) -> Denial {
+    match alert {
+        AlertDescription::CertificateRequired => Denial::CertificateWanted,
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
@@ -84,17 +62,13 @@ fn alerted(alert: AlertDescription) -> String {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied
-        | AlertDescription::DecryptError => {
-            "the server does not accept the certificate of --cert: it must be signed by a CA that \
-             the server trusts, and not be expired"
-        }
+        | AlertDescription::DecryptError => Denial::CertificateRefused,
         AlertDescription::HandshakeFailure
         | AlertDescription::ProtocolVersion
         | AlertDescription::InsufficientSecurity
-        | AlertDescription::NoApplicationProtocol => NO_COMMON,
-        _ => "the server ended TLS with an alert",
-    };
-    text.to_owned()
+        | AlertDescription::NoApplicationProtocol => Denial::NoCommonTls,
+        _ => Denial::TlsAlert,
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +100,9 @@ mod tests {
             Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType),
             Error::DecryptError,
         ] {
-            let sentence = said(&error);
+            let denial = said(&error);
+            assert!(denial.is_of_tls(), "{denial:?}");
+            let sentence = denial.to_string();
             // Such as UnknownIssuer: a capital behind a small letter.
             let is_name =
                 |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();

@@ -6,17 +6,19 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use rustix::event::PollFlags;
 use rustls::{ClientConnection, HandshakeKind};
 
 use super::said;
+use crate::denial::Denial;
+use crate::patience::Patience;
 
-/// How long a handshake may take that is waited for.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A connection of TCP, and of TLS on it.
+/// A connection of TCP, and of TLS on it. The socket does not block.
 pub struct Wire {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    /// How it has ended, where answers that came before that are handed out first.
+    end: Option<Option<std::io::Error>>,
 }
 
 /// Bytes as they went over the network, and what they were without TLS.
@@ -60,23 +62,23 @@ pub struct Negotiated {
     pub alpn: Option<String>,
 }
 
-/// A TLS failure as an error of I/O; see [`is_tls`].
+/// Why TLS failed, as an error of I/O; see [`denial`].
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct TlsFailure(String);
+struct TlsFailure(Denial);
 
 /// What rustls reports, as an error of the connection.
 pub(super) fn io_error(error: &rustls::Error) -> std::io::Error {
     tls_error(said(error))
 }
 
-fn tls_error(sentence: String) -> std::io::Error {
-    std::io::Error::new(ErrorKind::InvalidData, TlsFailure(sentence))
+fn tls_error(denial: Denial) -> std::io::Error {
+    std::io::Error::new(ErrorKind::InvalidData, TlsFailure(denial))
 }
 
-/// Whether a connection ended because of TLS: certificates, versions, alerts.
-pub fn is_tls(error: &std::io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFailure>()).is_some()
+/// Why TLS ended a connection (certificates, versions, alerts), where it did.
+pub fn denial(error: &std::io::Error) -> Option<&Denial> {
+    error.get_ref()?.downcast_ref::<TlsFailure>().map(|failure| &failure.0)
 }
 
 impl AsFd for Wire {
@@ -88,12 +90,7 @@ impl AsFd for Wire {
 impl Wire {
     /// A socket, with TLS to begin on it where some is given.
     pub fn new(socket: TcpStream, tls: Option<ClientConnection>) -> Self {
-        Self { socket, tls: tls.map(Box::new) }
-    }
-
-    /// The socket, and the session on it.
-    pub fn into_parts(self) -> (TcpStream, Option<ClientConnection>) {
-        (self.socket, self.tls.map(|tls| *tls))
+        Self { socket, tls: tls.map(Box::new), end: None }
     }
 
     /// The socket.
@@ -101,21 +98,24 @@ impl Wire {
         &self.socket
     }
 
-    /// Waits for the handshake, on a socket that blocks.
+    /// Waits for the handshake.
     ///
     /// # Errors
-    /// The handshake fails, or takes longer than 5 s.
-    pub fn wait_for_handshake(&mut self, alpn: Option<&[u8]>) -> std::io::Result<()> {
-        self.socket.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
-        self.socket.set_write_timeout(Some(HANDSHAKE_TIMEOUT))?;
-        if self.shake(alpn, &mut Shaken::default())? {
-            return Ok(());
+    /// The handshake fails, or is not done when the patience is over.
+    pub fn wait_for_handshake(
+        &mut self,
+        alpn: Option<&[u8]>,
+        patience: Patience,
+    ) -> std::io::Result<()> {
+        while !self.shake(alpn, &mut Shaken::default())? {
+            let mut flags = PollFlags::IN;
+            flags.set(PollFlags::OUT, self.wants_write());
+            patience.wait(self, flags).map_err(|error| match error.kind() {
+                ErrorKind::TimedOut => slow(patience.whole()),
+                _ => error,
+            })?;
         }
-        // The socket blocks, so its time is up.
-        Err(tls_error(format!(
-            "the TLS handshake was not done within {} s: does that port speak TLS?",
-            HANDSHAKE_TIMEOUT.as_secs()
-        )))
+        Ok(())
     }
 
     /// Goes on with the handshake as far as the socket allows; true once it is done.
@@ -125,17 +125,16 @@ impl Wire {
     pub fn shake(&mut self, alpn: Option<&[u8]>, moved: &mut Shaken) -> std::io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         while tls.is_handshaking() {
-            if !write_records(tls, &mut self.socket, &mut moved.sent)? {
-                return Ok(false);
+            match write_records(tls, &mut self.socket, &mut moved.sent) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) => return Err(last_word(tls, &mut self.socket).unwrap_or(error)),
             }
             if !tls.is_handshaking() {
                 break;
             }
             match tls.read_tls(&mut self.socket) {
-                Ok(0) => {
-                    let what = "the server closed the connection during the TLS handshake";
-                    return Err(tls_error(what.to_owned()));
-                }
+                Ok(0) => return Err(tls_error(Denial::TlsClosed)),
                 Ok(count) => {
                     moved.received.wire += count;
                     process(tls, &mut self.socket, &mut moved.sent)?;
@@ -146,9 +145,10 @@ impl Wire {
             }
         }
         if alpn == Some(super::HTTP2) && tls.alpn_protocol() != alpn {
-            let what = "the server does not speak HTTP/2 over TLS: leave --http out";
-            return Err(tls_error(what.to_owned()));
+            return Err(tls_error(Denial::NoHttp2));
         }
+        // The last word is this side's: a server waits for it, also where nothing is asked yet.
+        write_records(tls, &mut self.socket, &mut moved.sent)?;
         Ok(true)
     }
 
@@ -189,8 +189,11 @@ impl Wire {
     }
 
     /// Reads once into `buffer`: epoll tells again when more is there. `opened` is where plain text
-    /// goes that came in records.
+    /// goes that came in records. Where an end came with it, the next call gives the end.
     pub fn receive<'a>(&mut self, buffer: &'a mut [u8], opened: &'a mut Vec<u8>) -> Incoming<'a> {
+        if let Some(end) = self.end.take() {
+            return Incoming::Ended(end);
+        }
         let count = match self.socket.read(buffer) {
             Ok(0) => return Incoming::Ended(None),
             Ok(count) => count,
@@ -203,24 +206,24 @@ impl Wire {
             return Incoming::Bytes(Moved { wire: count, plain: count }, &buffer[..count]);
         };
         opened.clear();
-        let mut moved = Moved { wire: count, plain: 0 };
-        match open(tls, &buffer[..count], opened, &mut self.socket) {
-            Ok(true) if opened.is_empty() => Incoming::Ended(None),
-            Ok(_) => {
-                moved.plain = opened.len();
-                Incoming::Bytes(moved, opened)
+        let end = match open(tls, &buffer[..count], opened, &mut self.socket) {
+            Ok(false) => None,
+            Ok(true) => Some(None),
+            Err(error) => Some(Some(error)),
+        };
+        match end {
+            Some(end) if opened.is_empty() => Incoming::Ended(end),
+            end => {
+                self.end = end;
+                Incoming::Bytes(Moved { wire: count, plain: opened.len() }, opened)
             }
-            Err(error) => Incoming::Ended(Some(error)),
         }
     }
 
-    /// Why nothing can be sent any more: what the server said last, where it said something of TLS.
-    pub fn reason(&mut self, error: std::io::Error) -> std::io::Error {
-        let (mut buffer, mut opened) = ([0; 1 << 10], Vec::new());
-        match self.receive(&mut buffer, &mut opened) {
-            Incoming::Ended(Some(said)) if is_tls(&said) => said,
-            _ => error,
-        }
+    /// Whether it has ended behind what was received last: the next [`Self::receive`] says how, and
+    /// nobody tells that it is readable.
+    pub fn has_ended(&self) -> bool {
+        self.end.is_some()
     }
 
     /// Ends it in order: with TLS the server hears that nothing more comes.
@@ -259,9 +262,24 @@ impl Wire {
     }
 }
 
-/// Whether nothing could be moved now; a socket that blocks says so when its time is up.
+/// A handshake that was not done in time.
+pub fn slow(limit: Duration) -> std::io::Error {
+    tls_error(Denial::TlsSlow(limit))
+}
+
+/// Whether nothing could be moved now.
 fn is_pending(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+    error.kind() == ErrorKind::WouldBlock
+}
+
+/// What the server said of TLS before it stopped to listen.
+fn last_word(tls: &mut ClientConnection, socket: &mut TcpStream) -> Option<std::io::Error> {
+    while tls.read_tls(socket).ok()? > 0 {
+        if let Err(error) = tls.process_new_packets() {
+            return Some(io_error(&error));
+        }
+    }
+    None
 }
 
 /// Writes records; true when all are written.
@@ -296,7 +314,8 @@ fn process(
     }
 }
 
-/// Decrypts what came; true where the server has said that nothing more comes.
+/// Decrypts what came, also what came before an error; true where the server has said that nothing
+/// more comes.
 fn open(
     tls: &mut ClientConnection,
     mut records: &[u8],
@@ -309,13 +328,17 @@ fn open(
             break;
         }
         let mut moved = Moved::default();
-        has_closed |= process(tls, socket, &mut moved)?;
+        let processed = process(tls, socket, &mut moved);
         // What is there is less than what came and one record.
         match tls.reader().read_to_end(opened) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
+        has_closed |= processed?;
     }
     Ok(has_closed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-const SPEAKS_TLS: &str =
-    "this port speaks TLS: the target begins with https://, rediss:// or valkeys://";
+use crate::denial::Denial;
+use crate::protocol::Fault;
 
 /// A kind of error.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -48,35 +48,6 @@ impl Kind {
         )
     }
 
-    /// What to do about a server that lets nobody in; none where the error is another. `example` is
-    /// one of this kind.
-    pub fn advice(self, example: &str) -> Option<String> {
-        match self {
-            Kind::Tls => Some(example.to_owned()),
-            Kind::Refused(401) => Some(
-                "the server wants a valid key (401): give --key-file FILE, with a key of this server \
-                 that is neither revoked nor expired"
-                    .to_owned(),
-            ),
-            Kind::Refused(403) => Some(
-                "the key may not issue tokens (403): the key of --key-file needs the scopes of all \
-                 operations in the mix, such as issue,resolve,consume,revoke; tokens are issued \
-                 before the load begins"
-                    .to_owned(),
-            ),
-            // An alert of TLS, or what servers of HTTP say on such a port.
-            Kind::Refused(400) if example.contains("TLS") || example.contains("HTTPS") => {
-                Some(SPEAKS_TLS.to_owned())
-            }
-            Kind::Garbage if example.contains("\\u{15}\\u{3}") => Some(SPEAKS_TLS.to_owned()),
-            Kind::Refused(0) => {
-                let (_, said) = example.split_once(": ")?;
-                crate::protocol::resp::refusal(format!("-{said}").as_bytes())
-            }
-            _ => None,
-        }
-    }
-
     /// As reports name it.
     pub fn name(self) -> String {
         match self {
@@ -97,25 +68,60 @@ impl Kind {
     }
 }
 
-/// What is wrong with one answer.
+/// What is wrong with one answer, or with a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wrong {
     /// Which kind.
     pub kind: Kind,
     /// For a person; names no token.
     pub what: String,
+    /// Why the server lets nobody in, where that is the reason.
+    pub denial: Option<Denial>,
 }
 
 impl Wrong {
     /// An error of this kind.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into() }
+        Self { kind, what: what.into(), denial: None }
+    }
+
+    /// The end of a connection, or that there was none: of `kind` unless TLS is the reason.
+    pub fn of_io(error: &std::io::Error, kind: Kind) -> Self {
+        let denial = crate::tls::wire::denial(error).cloned();
+        let kind = if denial.is_some() { Kind::Tls } else { kind };
+        Self { kind, what: error.to_string(), denial }
+    }
+
+    /// The same, of one request.
+    #[must_use]
+    pub fn of(&self, operation: &str) -> Self {
+        Self { what: format!("{operation}: {}", self.what), ..self.clone() }
+    }
+}
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Garbage(garbage) => Self::new(Kind::Garbage, garbage.0),
+            Fault::Refused(refusal) => {
+                let kind = Kind::Refused(refusal.status);
+                Self { kind, what: refusal.said, denial: refusal.denial }
+            }
+        }
     }
 }
 
 /// Counts of errors. Bounded: there are few kinds and one example of each.
 #[derive(Clone, Debug, Default)]
-pub struct Errors(BTreeMap<Kind, (u64, String)>);
+pub struct Errors(BTreeMap<Kind, Counted>);
+
+/// One kind: how often, the first example, and the first reason for which nobody was let in.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    count: u64,
+    what: String,
+    denial: Option<Denial>,
+}
 
 impl Errors {
     /// Counts one.
@@ -124,26 +130,43 @@ impl Errors {
     }
 
     /// Counts `count` alike.
-    pub fn add_many(&mut self, wrong: Wrong, count: u64) {
-        if count > 0 {
-            self.0.entry(wrong.kind).or_insert((0, wrong.what)).0 += count;
-        }
+    pub fn add_many(&mut self, Wrong { kind, what, denial }: Wrong, count: u64) {
+        self.note(kind, &Counted { count, what, denial });
     }
 
     /// Takes over what another thread counted.
     pub fn merge(&mut self, other: &Errors) {
-        for (kind, (count, what)) in &other.0 {
-            self.0.entry(*kind).or_insert_with(|| (0, what.clone())).0 += count;
+        for (kind, counted) in &other.0 {
+            self.note(*kind, counted);
+        }
+    }
+
+    fn note(&mut self, kind: Kind, more: &Counted) {
+        if more.count == 0 {
+            return;
+        }
+        let known = self.0.entry(kind).or_default();
+        if known.count == 0 {
+            known.what.clone_from(&more.what);
+        }
+        known.count += more.count;
+        if known.denial.is_none() {
+            known.denial.clone_from(&more.denial);
         }
     }
 
     /// How often one kind occurred.
     pub fn count(&self, kind: Kind) -> u64 {
-        self.0.get(&kind).map_or(0, |(count, _)| *count)
+        self.0.get(&kind).map_or(0, |counted| counted.count)
+    }
+
+    /// Why nobody was let in, among the errors of one kind.
+    pub fn denial(&self, kind: Kind) -> Option<&Denial> {
+        self.0.get(&kind)?.denial.as_ref()
     }
 
     /// All kinds that occurred, with their counts and an example.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, u64, &str)> {
-        self.0.iter().map(|(kind, (count, what))| (*kind, *count, what.as_str()))
+        self.0.iter().map(|(kind, counted)| (*kind, counted.count, counted.what.as_str()))
     }
 }

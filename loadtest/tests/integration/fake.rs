@@ -44,11 +44,26 @@ pub enum Lie {
     Silence,
     /// The first issue gets 503.
     FirstIssueRefused,
+    /// The first issue gets 401.
+    FirstIssueDenied,
+    /// Every request gets 401.
+    AlwaysDenied,
     /// No answer to anything, ever.
     AlwaysSilent,
     /// Each connection is closed with its first request.
     AcceptAndClose,
+    /// TLS ends with an alert, in the same piece as an answer.
+    AnswerThenAlert,
+    /// The handshake of TLS goes on byte by byte, and never ends.
+    DripHandshake,
+    /// The handshake of TLS stands still after the client's first word.
+    StallHandshake,
+    /// The first handshakes of TLS go on when this many are under way.
+    HandshakesTogether(u64),
 }
+
+/// A record that no key opens: the side that reads it ends TLS with an alert.
+const FORGED: &[u8] = b"\x17\x03\x03\x00\x1c0123456789abcdef0123456789ab";
 
 /// How fast it is.
 #[derive(Clone, Copy, Debug)]
@@ -83,17 +98,34 @@ pub struct Fake {
 /// A connection, with or without TLS.
 trait Conn: Read + Write {
     fn hang_up(&mut self);
+    /// Writes, and ends TLS with an alert in the same piece.
+    fn last_word(&mut self, bytes: &[u8]);
 }
 
 impl Conn for TcpStream {
     fn hang_up(&mut self) {
         let _ = self.shutdown(Shutdown::Both);
     }
+
+    fn last_word(&mut self, bytes: &[u8]) {
+        let _ = self.write_all(bytes);
+    }
 }
 
 impl Conn for StreamOwned<ServerConnection, TcpStream> {
     fn hang_up(&mut self) {
         let _ = self.sock.shutdown(Shutdown::Both);
+    }
+
+    fn last_word(&mut self, bytes: &[u8]) {
+        self.conn.writer().write_all(bytes).expect("to memory");
+        self.conn.read_tls(&mut &FORGED[..]).expect("from memory");
+        self.conn.process_new_packets().expect_err("nobody forges records");
+        let mut records = Vec::new();
+        while self.conn.wants_write() {
+            self.conn.write_tls(&mut records).expect("to memory");
+        }
+        let _ = self.sock.write_all(&records);
     }
 }
 
@@ -120,6 +152,7 @@ impl Fake {
             connections: AtomicU64::new(0),
             full: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
+            shaking: AtomicU64::new(0),
             free_at_s: Mutex::new(0.0),
             began: now(),
         });
@@ -156,9 +189,25 @@ impl Fake {
         (self.desk.full.load(Ordering::SeqCst), self.desk.resumed.load(Ordering::SeqCst))
     }
 
+    /// How many connections came that were to speak TLS.
+    pub fn shaking(&self) -> u64 {
+        self.desk.shaking.load(Ordering::SeqCst)
+    }
+
     /// How often it lied.
     pub fn lies(&self) -> u64 {
         self.desk.lies.load(Ordering::SeqCst)
+    }
+}
+
+/// A record of the handshake that is long, byte by byte, until the client gives up.
+fn drip(mut socket: &TcpStream) {
+    let begin = b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb".iter().copied();
+    for byte in begin.chain(std::iter::repeat(0)) {
+        if socket.write_all(&[byte]).is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -178,6 +227,7 @@ struct Desk {
     connections: AtomicU64,
     full: AtomicU64,
     resumed: AtomicU64,
+    shaking: AtomicU64,
     free_at_s: Mutex<f64>,
     began: std::time::Instant,
 }
@@ -194,6 +244,21 @@ const NOT_FOUND: u16 = 404;
 
 impl Desk {
     fn shake_and_serve(&self, mut socket: TcpStream, tls: Arc<ServerConfig>) {
+        self.shaking.fetch_add(1, Ordering::SeqCst);
+        match self.manner.lie {
+            Lie::DripHandshake => return drip(&socket),
+            Lie::StallHandshake if self.lies(Lie::StallHandshake) => {
+                // Until the client gives up.
+                let _ = socket.read_to_end(&mut Vec::new());
+                return;
+            }
+            Lie::HandshakesTogether(count) => {
+                while self.shaking.load(Ordering::SeqCst) < count {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            _ => {}
+        }
         let mut session = ServerConnection::new(tls).expect("a session");
         while session.is_handshaking() {
             // A client that does not believe us says so and goes.
@@ -271,6 +336,10 @@ impl Desk {
             let _ = stream.write_all(&whole[..whole.len() / 2]);
             return false;
         }
+        if resolves && self.lies(Lie::AnswerThenAlert) {
+            stream.last_word(&whole);
+            return false;
+        }
         if resolves && self.lies(Lie::Garbage) {
             return stream.write_all(b"220 mail.example ESMTP ready\r\n").is_ok();
         }
@@ -284,6 +353,9 @@ impl Desk {
     }
 
     fn answer(&self, request: &Request) -> Answer {
+        if self.manner.lie == Lie::AlwaysDenied {
+            return (401, Vec::new());
+        }
         let path = request.path.strip_prefix("/v1/").unwrap_or_default();
         match (request.method.as_str(), path.split('/').collect::<Vec<_>>().as_slice()) {
             ("POST", ["tokens"]) => self.issue(&request.body),
@@ -309,6 +381,9 @@ impl Desk {
         let number = self.issued.fetch_add(1, Ordering::SeqCst);
         if number == 0 && self.manner.lie == Lie::FirstIssueRefused {
             return (503, Vec::new());
+        }
+        if number == 0 && self.manner.lie == Lie::FirstIssueDenied {
+            return (401, Vec::new());
         }
         let token = format!("{number:032}");
         let deadline_s = self.now_s() + ttl_s(body);

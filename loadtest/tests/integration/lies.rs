@@ -1,8 +1,10 @@
 //! Servers that lie, refuse, break off or say nothing: every lie is noticed, under its own name, and
 //! an honest server is never accused.
 
-use crate::fake::{Fake, HONEST, Lie};
-use crate::harness::{BRIEF, command, error, reported};
+use std::time::Duration;
+
+use crate::fake::{Fake, HONEST, Lie, Manner, Speed};
+use crate::harness::{BRIEF, command, error, reported, run};
 
 /// All that can be asked at once.
 const EVERYTHING: &str = "issue=5,resolve=5,batch=2,consume=3,revoke=2,extend=2,miss=3,replay=2";
@@ -100,4 +102,29 @@ fn a_refusal_is_noticed_and_quoted() {
 #[test]
 fn silence_is_noticed_at_the_time_limit() {
     check_each(Lie::Silence, "timeout", false, "--timeout 150ms");
+}
+
+/// The first look at what came finds nothing but the refusal.
+#[test]
+fn one_denial_that_passes_does_not_end_the_issuing_of_tokens() {
+    let speed = Speed::Delay(Duration::from_millis(150));
+    let fake = Fake::start(Manner { lie: Lie::FirstIssueDenied, speed, ..HONEST });
+    let target = format!("run resolve -c 1 --target http://{}", fake.address);
+    let mut command = command(&target);
+    let (ended, report) = reported(
+        command.args(["--population", "5", "--warm-up", "0s"]).args(["--duration", "500ms"]),
+    );
+    assert_eq!(ended.code, Some(1), "{}", ended.said());
+    let denied = error(&report, "status 401");
+    assert_eq!((denied.count, denied.while_issuing, denied.wrong), (1, 1, false));
+    assert!(report.totals.requests > 0, "{}", ended.said());
+}
+
+#[test]
+fn a_server_that_lets_nobody_in_is_given_up_with_its_reason() {
+    let speed = Speed::Delay(Duration::from_millis(20));
+    let fake = Fake::start(Manner { lie: Lie::AlwaysDenied, speed, ..HONEST });
+    let target = format!("run resolve -c 1 --timeout 200ms --target http://{}", fake.address);
+    let ended = run(command(&target).args(["--population", "10000000"]));
+    ended.refused(&["lets nobody in for 600 ms", "wants a valid key (401)", "--key-file FILE"]);
 }

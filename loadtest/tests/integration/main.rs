@@ -11,6 +11,7 @@ mod compare;
 mod ends;
 mod fake;
 mod gate;
+mod handshakes;
 mod harness;
 mod history;
 mod lies;

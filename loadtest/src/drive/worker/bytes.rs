@@ -2,24 +2,24 @@
 
 use rustix::event::epoll;
 
-use super::{Run, Worker};
+use super::{READ_BYTES, Run, Worker};
 use crate::drive::link::State;
-use crate::tls::wire::{Incoming, is_tls};
-use crate::traffic::verdict::Kind;
+use crate::tls::wire::{Incoming, Wire};
+use crate::traffic::verdict::{Kind, Wrong};
+
+/// What a connection that takes no more bytes still has to say is read so often.
+const LAST_READS_MAX: usize = 64;
 
 impl Worker {
     /// Sends what is written; asks to be told when the socket takes more.
     pub(super) fn flush(&mut self, run: &mut Run, index: usize) {
         let link = &mut self.links[index];
-        if link.state != State::Open {
+        if link.state != State::Open || link.is_ending {
             return;
         }
         match link.send() {
             Ok(sent) => run.record.sent(sent, self.clock.now_ns()),
-            Err(error) => {
-                let kind = kind_of(&error);
-                return self.drop_link(run, index, kind, &error.to_string());
-            }
+            Err(error) => return self.hear_out(run, index, &error),
         }
         if link.has_output() != link.wants_write {
             link.wants_write = link.has_output();
@@ -43,6 +43,18 @@ impl Worker {
 
     /// Moves bytes on one connection.
     pub(super) fn serve(&mut self, run: &mut Run, index: usize, flags: epoll::EventFlags) {
+        let (now_ns, ready_ns) = (self.clock.now_ns(), self.ready_ns);
+        if let Some(anew) = &mut self.links[index].anew {
+            anew.serve(ready_ns, now_ns);
+        }
+        self.move_bytes(run, index, flags);
+        let now_ns = self.clock.now_ns();
+        if let Some(anew) = &mut self.links[index].anew {
+            anew.touched_ns = now_ns;
+        }
+    }
+
+    fn move_bytes(&mut self, run: &mut Run, index: usize, flags: epoll::EventFlags) {
         match self.links[index].state {
             State::Connecting { since_ns } => return self.connected(run, index, since_ns),
             State::Shaking { since_ns } => return self.shake(run, index, since_ns),
@@ -60,31 +72,76 @@ impl Worker {
     fn read(&mut self, run: &mut Run, index: usize) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut opened = std::mem::take(&mut self.opened);
-        match self.links[index].receive(&mut buffer, &mut opened) {
-            Incoming::Nothing => {}
-            Incoming::Ended(None) => {
-                self.drop_link(run, index, Kind::Closed, "the server closed it");
-            }
-            Incoming::Ended(Some(error)) => {
-                self.drop_link(run, index, kind_of(&error), &error.to_string());
-            }
-            Incoming::Bytes(moved, plain) => {
-                let now_ns = self.clock.now_ns();
-                run.record.received(moved, now_ns);
-                if plain.is_empty() {
-                    // TLS alone spoke, and may want to answer.
-                    self.flush(run, index);
-                } else {
-                    self.links[index].heard_ns = now_ns;
-                    self.take_answers(run, index, plain);
+        let mut read = self.read_once(run, index, &mut buffer, &mut opened);
+        if self.links[index].is_ending && matches!(read, Read::Taken) {
+            // Its end came with what was just taken in, and nobody tells of it again.
+            read = self.read_once(run, index, &mut buffer, &mut opened);
+        }
+        (self.buffer, self.opened) = (buffer, opened);
+        if let Read::Ended(end) = read {
+            let ended = Wrong::new(Kind::Closed, "the server closed it");
+            let why = end.map_or(ended, |error| Wrong::of_io(&error, Kind::Closed));
+            self.drop_link(run, index, &why);
+        }
+    }
+
+    /// Nothing can be sent any more. What came before that is taken in, and what the server said last
+    /// is the reason.
+    fn hear_out(&mut self, run: &mut Run, index: usize, error: &std::io::Error) {
+        self.links[index].is_ending = true;
+        // Those of the worker may be in use: a request goes out where an answer was taken in.
+        let (mut buffer, mut opened) = (vec![0; READ_BYTES], Vec::new());
+        let mut why = Wrong::of_io(error, Kind::Closed);
+        for _ in 0..LAST_READS_MAX {
+            match self.read_once(run, index, &mut buffer, &mut opened) {
+                Read::Taken if self.links[index].is_ending => {}
+                // What came has ended it, with a reason of its own.
+                Read::Taken => return,
+                Read::Nothing => break,
+                Read::Ended(end) => {
+                    let said = end.map(|end| Wrong::of_io(&end, Kind::Closed));
+                    why = said.filter(|said| said.denial.is_some()).unwrap_or(why);
+                    break;
                 }
             }
         }
-        (self.buffer, self.opened) = (buffer, opened);
+        self.drop_link(run, index, &why);
+    }
+
+    /// Reads once and takes in what came.
+    fn read_once(
+        &mut self,
+        run: &mut Run,
+        index: usize,
+        buffer: &mut [u8],
+        opened: &mut Vec<u8>,
+    ) -> Read {
+        let link = &mut self.links[index];
+        let (moved, plain) = match link.receive(buffer, opened) {
+            Incoming::Nothing => return Read::Nothing,
+            Incoming::Ended(end) => return Read::Ended(end),
+            Incoming::Bytes(moved, plain) => (moved, plain),
+        };
+        let now_ns = self.clock.now_ns();
+        run.record.received(moved, now_ns);
+        link.is_ending |= link.wire.as_ref().is_some_and(Wire::has_ended);
+        if plain.is_empty() {
+            // TLS alone spoke, and may want to answer.
+            self.flush(run, index);
+        } else {
+            link.heard_ns = now_ns;
+            self.take_answers(run, index, plain);
+        }
+        Read::Taken
     }
 }
 
-/// What a connection that ended counts as.
-fn kind_of(error: &std::io::Error) -> Kind {
-    if is_tls(error) { Kind::Tls } else { Kind::Closed }
+/// What became of reading once.
+enum Read {
+    /// Nothing is there now.
+    Nothing,
+    /// What came was taken in.
+    Taken,
+    /// The connection has ended; why, as the system says, where it was not in order.
+    Ended(Option<std::io::Error>),
 }

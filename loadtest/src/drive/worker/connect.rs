@@ -7,13 +7,17 @@ use super::{Filled, RETRY_NS, Run, Worker};
 use crate::drive::connects::Connecting;
 use crate::drive::link::{Anew, State};
 use crate::tls::Handshake;
-use crate::tls::wire::{Shaken, Wire, is_tls};
+use crate::tls::wire::{Shaken, Wire, slow};
 use crate::traffic::verdict::{Kind, Wrong};
 
 impl Worker {
     /// Begins to connect; the connection there was has ended.
     pub(super) fn reconnect(&mut self, run: &mut Run, index: usize, now_ns: u64) {
         let link = &mut self.links[index];
+        if let (Some(anew), Some(handshake)) = (&mut link.anew, run.phase.connecting.at(now_ns)) {
+            // Of the turn that it is made in.
+            anew.handshake = handshake;
+        }
         let began = link.reconnect(self.reach.address, (self.reach.make_codec)(), now_ns);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
         let data = epoll::EventData::new_u64(index as u64);
@@ -57,7 +61,7 @@ impl Worker {
         match shaken {
             // Done, but after its time limit, which is looked at once a tick alone.
             Ok(true) if now_ns > since_ns + self.reach.timeout_ns => {
-                let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                let error = self.late(index);
                 return self.refused(run, index, &error, now_ns);
             }
             Ok(true) => {}
@@ -72,7 +76,7 @@ impl Worker {
         if let Some(wire) = &link.wire {
             run.record.connects.opened(wire);
         }
-        let is_anew = link.anew.as_mut().map(|anew| anew.shaken_ns = now_ns - since_ns).is_some();
+        let is_anew = link.anew.as_mut().map(|anew| anew.shaken(now_ns)).is_some();
         run.alive_ns = now_ns;
         self.watch(index);
         if is_anew && !run.exhausted && now_ns < run.phase.end_ns && !self.links[index].queued {
@@ -99,8 +103,8 @@ impl Worker {
             wire.close();
         }
         link.wants_write = false;
-        link.anew = Some(Anew { handshake, since_ns: 0, shaken_ns: 0 });
         let now_ns = self.clock.now_ns();
+        link.anew = Some(Anew::new(handshake, now_ns));
         self.reconnect(run, index, now_ns);
     }
 
@@ -141,8 +145,20 @@ impl Worker {
         link.wire = None;
         link.wants_write = false;
         link.state = State::Down { retry_ns: now_ns + RETRY_NS };
-        let kind = if is_tls(error) { Kind::Tls } else { Kind::Connect };
-        run.record.error(Wrong::new(kind, error.to_string()), now_ns);
+        let why = Wrong::of_io(error, Kind::Connect);
+        run.admission.note(&why);
+        run.record.error(why, now_ns);
         self.shared.erred();
+    }
+
+    /// That a connection was not made within its time limit.
+    pub(super) fn late(&self, index: usize) -> std::io::Error {
+        let link = &self.links[index];
+        match link.state {
+            State::Shaking { .. } if link.tls.is_some() => {
+                slow(std::time::Duration::from_nanos(self.reach.timeout_ns))
+            }
+            _ => std::io::ErrorKind::TimedOut.into(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 use slab::Slab;
 
+use super::admission::Admission;
 use crate::drive::link::Outstanding;
 use crate::drive::record::Record;
 use crate::drive::session::Shared;
@@ -17,6 +18,9 @@ pub(super) struct Desk<'a> {
     pub(super) shared: &'a Shared,
     pub(super) recent: &'a mut Histogram<u64>,
     pub(super) outstanding: &'a mut Slab<Outstanding>,
+    pub(super) admission: &'a mut Admission,
+    /// Of the connection, where it was made for this request: how long the harness let it wait.
+    pub(super) own_ns: u64,
     pub(super) now_ns: u64,
     pub(super) answers: usize,
     pub(super) tokens: u64,
@@ -38,11 +42,17 @@ impl Answers for Desk<'_> {
         self.answers += 1;
         self.tokens += one.ask.tokens();
         let (operation, tokens) = (one.ask.operation, one.ask.tokens());
-        self.record.answer(operation, tokens, one.since_ns, self.now_ns);
+        self.record.answer(operation, tokens, one.since_ns, self.now_ns, self.own_ns);
         self.recent.saturating_record(self.now_ns.saturating_sub(one.since_ns));
-        if let Err(wrong) = self.plan.answer(&one.ask, &answer, self.now_ns) {
-            self.record.error(wrong, self.now_ns);
-            self.shared.erred();
+        match self.plan.answer(&one.ask, &answer, self.now_ns) {
+            Ok(()) => self.admission.grant(self.now_ns),
+            Err(wrong) => {
+                if wrong.denial.is_some() {
+                    self.admission.note(&wrong);
+                }
+                self.record.error(wrong, self.now_ns);
+                self.shared.erred();
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::traffic::verdict::{Kind, Wrong};
 
 /// Time limits without any answer after which the issuing of the population is given up.
 const LIMITS_WITHOUT_ANSWER: u64 = 3;
+/// A population is given up after so long where the server lets nobody in and says why.
+const DENIED_MAX_NS: u64 = 3_000_000_000;
 /// The longest pause before a connection is tried again that ended without an answer.
 const PAUSE_MAX_NS: u64 = 1_000_000_000;
 
@@ -22,27 +24,28 @@ fn pause_ns(fruitless: u32) -> u64 {
 
 impl Worker {
     /// The connection is of no more use: what it owes will not come.
-    pub(super) fn drop_link(&mut self, run: &mut Run, index: usize, kind: Kind, why: &str) {
+    pub(super) fn drop_link(&mut self, run: &mut Run, index: usize, why: &Wrong) {
         let now_ns = self.clock.now_ns();
         let link = &mut self.links[index];
         link.wire = None;
         link.wants_write = false;
+        link.is_ending = false;
         link.late = 0;
         let pause_ns = pause_ns(link.fruitless);
-        if !link.has_answered && kind != Kind::Timeout {
+        if !link.has_answered && why.kind != Kind::Timeout {
             link.fruitless += 1;
         }
         link.state = State::Down { retry_ns: now_ns + pause_ns };
-        if kind == Kind::Garbage && link.outstanding.is_empty() {
-            // Nobody waited for it, so no request fails of it; it is wrong all the same.
-            run.record.error(Wrong::new(kind, why), now_ns);
+        run.admission.note(why);
+        if matches!(why.kind, Kind::Garbage | Kind::Refused(_)) && link.outstanding.is_empty() {
+            // Nobody waited for it, so no request fails of it; it is an error all the same.
+            run.record.error(why.clone(), now_ns);
             self.shared.erred();
         }
         for Outstanding { ask, .. } in link.outstanding.drain().filter(|one| !one.is_late) {
             self.in_flight -= 1;
             self.plan.forfeit(&ask);
-            let what = format!("{}: {why}", ask.operation.name());
-            run.record.error(Wrong::new(kind, what), now_ns);
+            run.record.error(why.of(ask.operation.name()), now_ns);
             self.shared.erred();
         }
         run.record.reconnected(now_ns);
@@ -81,13 +84,14 @@ impl Worker {
     }
 
     /// A connection on which nothing else is waited for is of no use where the late answer has a
-    /// place in line, or where nothing at all was heard since.
+    /// place in line, where nothing at all was heard since, or where it was made for this request.
     fn after_late(&mut self, run: &mut Run, index: usize, sent_ns: u64) {
         let link = &self.links[index];
         let is_stuck = link.late > 0 && link.late == link.outstanding.len();
         let is_silent = link.outstanding.is_empty() && link.heard_ns < sent_ns;
-        if is_stuck || is_silent {
-            self.drop_link(run, index, Kind::Timeout, "no answer");
+        let is_used = link.outstanding.is_empty() && link.anew.is_some();
+        if is_stuck || is_silent || is_used {
+            self.drop_link(run, index, &Wrong::new(Kind::Timeout, "no answer"));
             return;
         }
         self.flush(run, index);
@@ -111,26 +115,25 @@ impl Worker {
             if let State::Connecting { since_ns } | State::Shaking { since_ns } = link.state
                 && now_ns > since_ns + limit_ns
             {
-                let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                let error = self.late(index);
                 self.refused(run, index, &error, now_ns);
-                continue;
             }
         }
     }
 
-    /// A server that lets nobody in does not let in the next either: nobody is to wait until the last
-    /// token of a population was refused.
+    /// A server that lets nobody in for long does not let in the next either: nobody is to wait until
+    /// the last token of a population was refused. What passes, such as one connection that failed or
+    /// a server that reads its keys anew, ends nothing.
     ///
     /// # Errors
-    /// Keys, passwords or certificates are why no token was taken until now.
-    pub(super) fn lets_in(&self, run: &Run) -> Result<()> {
-        if !run.phase.pace.is_bounded_by_requests() || self.plan.living() > 0 {
-            return Ok(());
-        }
-        let mut errors = run.record.errors.iter();
-        let Some(problem) = errors.find_map(|(kind, _, example)| kind.advice(example)) else {
-            return Ok(());
-        };
+    /// For several time limits, or [`DENIED_MAX_NS`], nobody was let in, and the server said why.
+    pub(super) fn lets_in(&self, run: &Run, now_ns: u64) -> Result<()> {
+        let limits_ns = self.reach.timeout_ns.saturating_mul(LIMITS_WITHOUT_ANSWER);
+        let patience_ns = limits_ns.min(DENIED_MAX_NS);
+        let is_bounded = run.phase.pace.is_bounded_by_requests();
+        let denial = run.admission.denial_since(now_ns.saturating_sub(patience_ns));
+        let Some(denial) = denial.filter(|_| is_bounded && !run.exhausted) else { return Ok(()) };
+        let problem = format!("lets nobody in for {} ms: {denial}", patience_ns / 1_000_000);
         Err(Failure::Target { target: self.reach.address.to_string(), problem })
     }
 
@@ -145,9 +148,10 @@ impl Worker {
             return Ok(());
         }
         let problem = format!(
-            "takes connections, but no answer came for {} ms: {} time limits (--timeout)",
+            "takes connections, but no answer came for {} ms: {} time limits (--timeout){}",
             patience_ns / 1_000_000,
-            LIMITS_WITHOUT_ANSWER
+            LIMITS_WITHOUT_ANSWER,
+            run.admission.why()
         );
         Err(Failure::Target { target: self.reach.address.to_string(), problem })
     }
@@ -162,8 +166,9 @@ impl Worker {
             return Ok(());
         }
         let problem = format!(
-            "went away: no connection could be made for {} ms",
-            self.reach.timeout_ns / 1_000_000
+            "went away: no connection could be made for {} ms{}",
+            self.reach.timeout_ns / 1_000_000,
+            run.admission.why()
         );
         Err(Failure::Target { target: self.reach.address.to_string(), problem })
     }
@@ -180,7 +185,7 @@ impl Worker {
                     self.plan.forfeit(&ask);
                 }
             } else if !self.links[index].outstanding.is_empty() {
-                self.drop_link(run, index, Kind::Timeout, "no answer before the end");
+                self.drop_link(run, index, &Wrong::new(Kind::Timeout, "no answer before the end"));
             }
             self.links[index].queued = false;
         }

@@ -1,9 +1,11 @@
 //! The loop of one thread: wait, read and judge answers, send what is due.
 
+mod admission;
 mod bytes;
 mod connect;
 mod delays;
 mod desk;
+mod first;
 mod limits;
 mod mend;
 
@@ -23,11 +25,12 @@ use crate::drive::link::{Link, Outstanding};
 use crate::drive::pace::Pace;
 use crate::drive::record::{Record, Window, coarse_latencies};
 use crate::drive::session::Shared;
-use crate::failure::{Failure, Result, io};
+use crate::failure::{Result, io};
 use crate::protocol::{Codec, Ticket};
 use crate::tls::Tls;
 use crate::traffic::plan::Plan;
-use crate::traffic::verdict::Kind;
+use crate::traffic::verdict::{Kind, Wrong};
+use admission::Admission;
 pub(super) use delays::Found;
 use delays::{Delays, HEARTBEAT_NS};
 use desk::Desk;
@@ -94,6 +97,8 @@ pub struct Worker {
     in_flight: usize,
     /// When the time of each request under way is up, the next one first.
     limits: Limits,
+    /// Between these moments became ready what is served now; of connections that are made anew.
+    ready_ns: (u64, u64),
 }
 
 /// What changes while a phase runs.
@@ -111,6 +116,8 @@ struct Run {
     alive_ns: u64,
     /// When an answer last came.
     answered_ns: u64,
+    /// Whether the server lets anybody in.
+    admission: Admission,
     /// Since when a connection is free.
     free_since_ns: u64,
     /// What the harness is late with.
@@ -121,7 +128,7 @@ impl Worker {
     /// Opens `connections` of them.
     ///
     /// # Errors
-    /// No server is there, or the system has no more descriptors.
+    /// No server is there, it is silent, the system has no more descriptors, or a signal came.
     pub fn connect(
         reach: Reach,
         clock: Clock,
@@ -131,24 +138,13 @@ impl Worker {
     ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("epoll"))?;
         let mut links = Vec::with_capacity(connections);
-        let mut connects = Connects::default();
-        for index in 0..connections {
+        for _ in 0..connections {
             let tls = reach.tls.as_ref().map(Tls::of_link);
-            let link = Link::connect(reach.address, (reach.make_codec)(), tls);
-            let link = link.map_err(|error| {
-                let problem = format!("connection {}: {error}", index + 1);
-                Failure::Target { target: reach.address.to_string(), problem }
-            })?;
-            let data = epoll::EventData::new_u64(index as u64);
-            if let Some(wire) = &link.wire {
-                epoll::add(&epoll, wire, data, epoll::EventFlags::IN).map_err(io("epoll"))?;
-                connects.opened(wire);
-            }
-            links.push(link);
+            links.push(Link::new((reach.make_codec)(), tls));
         }
         let buffer = vec![0; READ_BYTES];
         let recent = coarse_latencies();
-        Ok(Self {
+        let mut worker = Self {
             reach,
             clock,
             epoll,
@@ -157,11 +153,14 @@ impl Worker {
             shared,
             buffer,
             opened: Vec::new(),
-            connects,
+            connects: Connects::default(),
             recent,
             in_flight: 0,
             limits: Limits::default(),
-        })
+            ready_ns: (0, 0),
+        };
+        worker.open_all()?;
+        Ok(worker)
     }
 
     /// Works through a phase, until every answer is in or its time is up.
@@ -182,6 +181,7 @@ impl Worker {
             exhausted: false,
             alive_ns: self.clock.now_ns(),
             answered_ns: self.clock.now_ns(),
+            admission: Admission::new(self.clock.now_ns()),
             free_since_ns: 0,
             delays: Delays::of_this_thread(self.clock.now_ns()),
         };
@@ -193,7 +193,7 @@ impl Worker {
             self.send_due(&mut run);
             if now_ns >= run.next_tick_ns {
                 self.tick(&mut run, now_ns);
-                self.lets_in(&run)?;
+                self.lets_in(&run, now_ns)?;
                 self.still_answers(&run, now_ns)?;
                 if let Err(failure) = self.still_there(&mut run, now_ns) {
                     if run.phase.pace.is_bounded_by_requests() {
@@ -338,8 +338,8 @@ impl Worker {
             let ticket = outstanding.insert(one);
             self.in_flight += 1;
             self.limits.push(now_ns, index, ticket);
-            if let Err(garbage) = codec.request(ticket as Ticket, call, output) {
-                self.drop_link(run, index, Kind::Garbage, &garbage.to_string());
+            if let Err(fault) = codec.request(ticket as Ticket, call, output) {
+                self.drop_link(run, index, &fault.into());
                 return Filled::Full;
             }
             run.phase.pace.advance();
@@ -355,8 +355,17 @@ impl Worker {
     }
 
     /// Gives when the loop had to go on at the latest.
-    fn wait(&self, run: &Run, events: &mut Vec<epoll::Event>) -> Result<u64> {
+    fn wait(&mut self, run: &Run, events: &mut Vec<epoll::Event>) -> Result<u64> {
         let begin_ns = self.clock.now_ns();
+        if !matches!(run.phase.connecting, Connecting::Once) {
+            // What is there already became so while others were served.
+            self.wait_until(0, events)?;
+            let looked_ns = self.clock.now_ns();
+            self.ready_ns = (self.ready_ns.1, looked_ns);
+            if !events.is_empty() {
+                return Ok(begin_ns);
+            }
+        }
         let mut until_ns = run.next_tick_ns.min(begin_ns + HEARTBEAT_NS);
         if let (Some(due_ns), false) = (run.phase.pace.due_ns(), run.ready.is_empty())
             && due_ns < run.phase.end_ns
@@ -367,6 +376,8 @@ impl Worker {
             until_ns = until_ns.min(sent_ns.saturating_add(self.reach.timeout_ns));
         }
         self.wait_until(until_ns, events)?;
+        let now_ns = self.clock.now_ns();
+        self.ready_ns = (now_ns, now_ns);
         Ok(until_ns.max(begin_ns))
     }
 
@@ -383,7 +394,8 @@ impl Worker {
     fn take_answers(&mut self, run: &mut Run, index: usize, received: &[u8]) {
         let now_ns = self.clock.now_ns();
         let (plan, record, shared) = (&mut self.plan, &mut run.record, &self.shared);
-        let recent = &mut self.recent;
+        let (recent, admission) = (&mut self.recent, &mut run.admission);
+        let own_ns = self.links[index].anew.map_or(0, |anew| anew.queued_ns);
         let (mut answers, mut tokens, mut late) = (0, 0, 0);
         let decoded = self.links[index].decode(received, |codec, input, output, outstanding| {
             let mut desk = Desk {
@@ -392,6 +404,8 @@ impl Worker {
                 shared,
                 recent,
                 outstanding,
+                admission,
+                own_ns,
                 now_ns,
                 answers: 0,
                 tokens: 0,
@@ -410,15 +424,16 @@ impl Worker {
             link.has_answered = true;
             link.fruitless = 0;
         }
-        if let Err(garbage) = decoded {
-            return self.drop_link(run, index, Kind::Garbage, &garbage.to_string());
+        if let Err(fault) = decoded {
+            return self.drop_link(run, index, &fault.into());
         }
         if answers > 0 && self.use_once(run, index, now_ns) {
             return;
         }
         let link = &mut self.links[index];
         if link.codec.closing() && link.outstanding.is_empty() {
-            return self.drop_link(run, index, Kind::Closed, "the server asked for it");
+            let why = Wrong::new(Kind::Closed, "the server asked for it");
+            return self.drop_link(run, index, &why);
         }
         if answers > 0
             && !matches!(run.phase.pace, Pace::Open { .. })
@@ -460,3 +475,6 @@ enum Filled {
     /// It would take more, but the plan has nothing to ask now.
     NothingToAsk,
 }
+
+#[cfg(test)]
+mod tests;

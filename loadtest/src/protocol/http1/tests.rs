@@ -140,7 +140,7 @@ fn garbage_is_named() {
     let one = |stream: &str| {
         let mut codec = Http1::new(&"localhost".into());
         codec.request(0, Call::ResolveMany(&[KEY]), &mut Vec::new()).expect("it takes requests");
-        feed(&mut codec, &[stream.as_bytes()]).expect_err(stream).0
+        feed(&mut codec, &[stream.as_bytes()]).expect_err(stream).to_string()
     };
     let long = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(HEAD_MAX));
     for (stream, said) in [
@@ -212,4 +212,22 @@ proptest! {
         stream[at] = byte;
         survives(&mut *asked(), &stream, cut);
     }
+}
+
+#[test]
+fn what_a_server_says_unasked_is_a_refusal_where_it_can_be_one() {
+    for (status, is_refusal) in [(408, true), (429, true), (503, true), (200, false), (404, false)]
+    {
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        let fault = feed(&mut Http1::new(&"a".into()), &[answer.as_bytes()]).expect_err("unasked");
+        assert_eq!(matches!(&fault, Fault::Refused(one) if one.status == status), is_refusal);
+    }
+}
+
+#[test]
+fn an_alert_of_tls_says_what_speaks_there() {
+    let mut codec = Http1::new(&"a".into());
+    codec.request(0, Call::Resolve(&KEY), &mut Vec::new()).expect("it takes requests");
+    let fault = feed(&mut codec, &[b"\x15\x03\x01\x00\x02\x02\x46"]).expect_err("no HTTP");
+    assert!(matches!(fault, Fault::Refused(one) if one.denial == Some(Denial::SpeaksTls)));
 }

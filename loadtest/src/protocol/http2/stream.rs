@@ -11,7 +11,7 @@ use http::Response;
 
 use super::broken;
 use crate::protocol::contract::{Asked, BODY_MAX};
-use crate::protocol::{Garbage, Ticket};
+use crate::protocol::{Fault, Garbage, Ticket};
 
 /// Status and body, or why there are none.
 pub(super) type Ended = Result<(u16, Body), h2::Error>;
@@ -51,7 +51,7 @@ impl Stream {
     }
 
     /// Status and body once they are whole; the inner error is this stream's alone.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Result<Poll<Ended>, Garbage> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Result<Poll<Ended>, Fault> {
         loop {
             match &mut self.state {
                 State::Head(response) => match Pin::new(response).poll(context) {

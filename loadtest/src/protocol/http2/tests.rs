@@ -47,7 +47,7 @@ impl Pair {
     }
 
     /// Moves bytes until neither side has more to say.
-    fn settle(&mut self) -> Result<(), Garbage> {
+    fn settle(&mut self) -> Result<(), Fault> {
         loop {
             self.poll_server();
             let bytes = std::mem::take(&mut self.transport.pipe().outgoing);
@@ -274,14 +274,15 @@ fn a_server_that_says_goodbye_is_asked_nothing_more() {
 }
 
 #[test]
-fn a_server_that_breaks_off_is_garbage_with_its_reason() {
+fn a_server_that_breaks_off_refuses_with_its_reason() {
     let mut pair = Pair::new(&server::Builder::new(), usize::MAX);
     pair.request(1, Call::Resolve(&KEY));
     pair.settle().expect("HTTP/2");
     let server = pair.server.as_mut().expect("it runs");
     server.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
-    let garbage = pair.settle().expect_err("it broke off").0;
-    assert!(garbage.contains("excessive load"), "{garbage}");
+    let fault = pair.settle().expect_err("it broke off");
+    assert!(matches!(fault, Fault::Refused(_)), "no false answer: {fault:?}");
+    assert!(fault.to_string().contains("excessive load"), "{fault}");
     assert!(pair.codec.closing());
 }
 
@@ -294,7 +295,8 @@ fn what_is_not_http2_is_named() {
         let mut codec = Http2::new(&"localhost".into()).expect("a codec");
         let mut output = Vec::new();
         let garbage = codec.receive(bytes, &mut output, &mut Log::default()).expect_err("garbage");
-        assert!(garbage.0.starts_with(said), "{garbage}");
+        assert!(matches!(garbage, Fault::Garbage(_)), "{garbage:?}");
+        assert!(garbage.to_string().starts_with(said), "{garbage}");
         assert!(codec.receive(bytes, &mut output, &mut Log::default()).is_err());
     }
 }

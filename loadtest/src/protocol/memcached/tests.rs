@@ -107,7 +107,7 @@ fn garbage_is_named() {
     ] {
         let mut codec = codec();
         codec.request(0, call, &mut Vec::new()).expect("it takes requests");
-        let garbage = feed(&mut codec, &[stream.as_bytes()]).expect_err(&stream).0;
+        let garbage = feed(&mut codec, &[stream.as_bytes()]).expect_err(&stream).to_string();
         assert!(garbage.contains(said), "{garbage} does not say {said}");
     }
 }
@@ -124,5 +124,23 @@ proptest! {
         let at = at % stream.len();
         stream[at] = byte;
         survives(&mut *asked(), &stream, cut);
+    }
+}
+
+/// It says so to a connection before anything is asked, and closes it.
+#[test]
+fn one_connection_too_many_is_refused_and_no_false_answer() {
+    for asked in [0, 1] {
+        let mut codec = Memcached::default();
+        for ticket in 0..asked {
+            codec.request(ticket, Call::Resolve(&[b'k'; 32]), &mut Vec::new()).expect("it takes");
+        }
+        let said = b"ERROR Too many open connections\r\n";
+        let refused = match feed(&mut codec, &[said]) {
+            Err(Fault::Refused(refusal)) => Kept::Refused(refusal.status, refusal.said),
+            Ok(log) => log.0.into_iter().next().expect("an answer").1,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused, Kept::Refused(0, "ERROR Too many open connections".to_owned()));
     }
 }

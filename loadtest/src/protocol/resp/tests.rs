@@ -89,9 +89,37 @@ fn garbage_is_named() {
     ] {
         let mut codec = Resp::default();
         codec.request(0, call, &mut Vec::new()).expect("it takes requests");
-        let garbage = feed(&mut codec, &[stream.as_bytes()]).expect_err(stream).0;
+        let garbage = feed(&mut codec, &[stream.as_bytes()]).expect_err(stream).to_string();
         assert!(garbage.contains(said), "{garbage} does not say {said}");
     }
+}
+
+/// As after a reconnect in the middle of a run, when the password was changed meanwhile.
+#[test]
+fn p9_a_refusal_of_auth_is_no_false_answer_and_repeats_nothing() {
+    for (said, denial) in [
+        ("-WRONGPASS invalid username-password pair: hunter2", Denial::PasswordRefused),
+        ("-ERR max number of clients reached", Denial::Crowded),
+        ("-ERR unknown command 'AUTH', with args beginning with: 'hunter2'", Denial::AuthRefused),
+    ] {
+        let password = "hunter2".to_owned().into();
+        let mut codec = Resp::new(Some(Credentials { user: None, password }));
+        codec.open(&mut Vec::new());
+        codec.request(0, Call::Resolve(&KEY), &mut Vec::new()).expect("it takes requests");
+        let answer = format!("{said}\r\n");
+        let fault = feed(&mut codec, &[answer.as_bytes()]).expect_err("refused");
+        let wrong = crate::traffic::verdict::Wrong::from(fault);
+        assert!(!wrong.kind.is_wrong() && wrong.kind.name() == "refused", "{wrong:?}");
+        assert!(!wrong.what.contains("hunter2"), "P9: {wrong:?}");
+        assert_eq!(wrong.denial, Some(denial));
+    }
+}
+
+#[test]
+fn one_connection_too_many_is_refused_and_no_false_answer() {
+    let fault = feed(&mut Resp::default(), &[b"-ERR max number of clients reached\r\n"]);
+    let Err(Fault::Refused(refusal)) = fault else { panic!("{fault:?}") };
+    assert_eq!(refusal.denial, Some(Denial::Crowded));
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! Whether an answer is right, and what it means for the token.
 
 use super::{Ask, Dead, Plan, What, bury, key};
-use crate::protocol::{Answer, Key, Protocol};
+use crate::protocol::{Answer, Fault, Key, Protocol, Refusal};
 use crate::traffic::slots::State;
 use crate::traffic::verdict::{Kind, Wrong};
 use crate::workload::Operation;
@@ -14,10 +14,10 @@ impl Plan {
     /// # Errors
     /// The answer is wrong, or the server declined.
     pub fn answer(&mut self, ask: &Ask, answer: &Answer<'_>, now_ns: u64) -> Judgement {
-        if let Answer::Refused(status, what) = answer {
+        if let Answer::Refused(refusal) = answer {
             self.forfeit(ask);
-            let what = format!("{}: {what}", ask.operation.name());
-            return Err(Wrong::new(Kind::Refused(*status), what));
+            let wrong = Wrong::from(Fault::Refused(Refusal::clone(refusal)));
+            return Err(wrong.of(ask.operation.name()));
         }
         if self.protocol == Protocol::Floor {
             return self.answer_of_the_floor(ask, answer, now_ns);

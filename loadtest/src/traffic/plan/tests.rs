@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rand::RngExt;
 
 use super::{Ask, Plan, Tokens};
-use crate::protocol::{Answer, Call, Key, Protocol};
+use crate::protocol::{Answer, Call, Key, Protocol, Refusal};
 use crate::quantity::Span;
 use crate::traffic::arrivals::Share;
 use crate::traffic::payload::Payloads;
@@ -144,6 +144,7 @@ impl Server {
 
 fn judge(plan: &mut Plan, ask: &Ask, said: &Said, now_ns: u64, errors: &mut Errors) {
     let many: Vec<Option<&[u8]>>;
+    let busy = Refusal::new(503, "busy");
     let answer = match said {
         Said::Found(payload) => Answer::Found(payload),
         Said::Issued(key) => Answer::Issued(Some(*key)),
@@ -153,7 +154,7 @@ fn judge(plan: &mut Plan, ask: &Ask, said: &Said, now_ns: u64, errors: &mut Erro
             many = values.iter().map(Option::as_deref).collect();
             Answer::Many(&many)
         }
-        Said::Refused => Answer::Refused(503, "busy"),
+        Said::Refused => Answer::Refused(&busy),
     };
     if let Err(wrong) = plan.answer(ask, &answer, now_ns) {
         errors.add(wrong);
