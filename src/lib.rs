@@ -40,9 +40,9 @@
 //! | [`timer_wheel`] | the timing wheel that frees memory on time and never decides |
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
 //! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
-//! | [`service`] | what any wire may ask, and who may: keys, the limit of misses, quotas, refusals |
+//! | [`service`] | what any wire may ask, and who may: the operations, keys, limits, the audit trail |
 //! | [`config`] | flags, environment and file, merged: all mistakes at once, each with its place |
-//! | [`http`] | workers, connections, routes, one file an operation, the admin listener |
+//! | [`http`] | workers, connections, endpoints, answers, the admin listener |
 //! | [`cli`] | the commands, and what `jeton serve` is configured with |
 //!
 //! # How one resolve travels

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use crate::audit::Audit;
 use crate::engine;
-use crate::http::conn::memory_budget::Budget;
 use crate::http::request::browser::Web;
 use crate::keys::Keys;
 use crate::model::entry::PAYLOAD_LEN_MAX;
 use crate::model::setting::SettingError;
 use crate::model::text::{duration_text, size_text};
 use crate::service::authentication::Anonymous;
+use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimits;
 use crate::service::quotas::Quotas;
+use crate::service::state::{ANSWER_LEN_MAX, TokenLimits};
 use crate::tls::Tls;
 
 /// The most tokens that `--max-batch` can allow.
@@ -25,8 +26,6 @@ const ISSUE_BESIDE_LEN: usize = 4 << 10;
 const LISTED_LEN_MAX: usize = 1 << 10;
 /// What a token takes at most in the answer to a batch of issues, or why it was not issued.
 const ISSUED_LEN_MAX: usize = 512;
-/// The longest answer to a batch, in bytes.
-pub(in crate::http) const ANSWER_LEN_MAX: usize = 16 << 20;
 
 /// Time limits of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +168,12 @@ impl Config {
         let max = duration_text(self.max_ttl);
         let error = || SettingError::new("default-ttl", "must be 1ms to ");
         (!is_right).then(|| error().name("max-ttl").text(format!(", which is {max}")))
+    }
+
+    /// What tokens may be.
+    pub(in crate::http) fn token_limits(&self) -> TokenLimits {
+        let Config { default_ttl, max_ttl, max_payload, max_batch, .. } = *self;
+        TokenLimits { default_ttl, max_ttl, max_payload, max_batch }
     }
 
     pub(in crate::http) fn issue_body_len_max(&self) -> usize {

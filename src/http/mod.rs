@@ -7,8 +7,8 @@
 //! | `conn` | what a connection is: its state, time limits, memory, answers on their way |
 //! | `h1` | HTTP/1.1 before hyper: what has one reading, and the hot path of a resolve |
 //! | `h2` | windows of HTTP/2 connections |
-//! | `ops` | one file for each operation |
-//! | `api` | one exchange: from a request to its answer, and what is audited of it |
+//! | `ops` | one file for each operation: from its body to the service, and from there to an answer |
+//! | `api` | the table of endpoints, and one exchange: from a request to its answer |
 //! | `server` | sockets, TLS, connections, workers |
 //! | `admin` | the admin listener: metrics, statistics, backups, the API's description |
 //!

@@ -62,7 +62,7 @@ pub enum TokenError {
 }
 
 /// The operating system's generator failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system's random generator failed: {0}")]
 pub struct RandomError(#[from] getrandom::Error);
 

@@ -1,71 +1,83 @@
-//! The operations that a wire may offer, and the scope that each needs.
+//! The table of operations that a wire may offer: how metrics, logs and the audit log name each, and
+//! the scope that it needs.
 
 use crate::model::scope::Scope;
 
-/// What a request asked for, as metrics and logs name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// A token for a payload.
-    Issue,
-    /// A token for each of many payloads.
-    IssueBatch,
-    /// The payload of a token.
-    Resolve,
-    /// The payloads of many tokens.
-    ResolveBatch,
-    /// One use of a token, for its payload.
-    Consume,
-    /// One use of each of many tokens.
-    ConsumeBatch,
-    /// A later deadline for a token.
-    Extend,
-    /// A later deadline for many tokens.
-    ExtendBatch,
-    /// A token ends before its deadline.
-    Revoke,
-    /// Many tokens end before their deadlines.
-    RevokeBatch,
-    /// What is known of a token, without its payload.
-    Status,
-    /// What is known of many tokens.
-    StatusBatch,
-    /// None of these.
-    Unknown,
+/// Makes [`Operation`] and [`OPERATIONS`] of one line for each operation.
+macro_rules! operations {
+    ($($(#[$doc:meta])+ $operation:ident: $name:literal, $audited:literal, $scope:expr;)+) => {
+        /// What a request asked for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Operation {
+            $($(#[$doc])+ $operation,)+
+        }
+
+        /// All operations, in the order of their numbers.
+        pub const OPERATIONS: &[Row] = &[$(Row {
+            operation: Operation::$operation,
+            name: $name,
+            audited: $audited,
+            scope: $scope,
+        },)+];
+    };
 }
 
-/// All operations, in the order of their numbers.
-pub const OPERATIONS: [(Operation, &str); 13] = [
-    (Operation::Issue, "issue"),
-    (Operation::IssueBatch, "issue_batch"),
-    (Operation::Resolve, "resolve"),
-    (Operation::ResolveBatch, "resolve_batch"),
-    (Operation::Consume, "consume"),
-    (Operation::ConsumeBatch, "consume_batch"),
-    (Operation::Extend, "extend"),
-    (Operation::ExtendBatch, "extend_batch"),
-    (Operation::Revoke, "revoke"),
-    (Operation::RevokeBatch, "revoke_batch"),
-    (Operation::Status, "status"),
-    (Operation::StatusBatch, "status_batch"),
-    (Operation::Unknown, "unknown"),
-];
+operations! {
+    // operation: its name in metrics and logs, that of one of its tokens in the audit log, its scope
+    /// A token for a payload.
+    Issue: "issue", "issue", Some(Scope::Issue);
+    /// A token for each of many payloads.
+    IssueBatch: "issue_batch", "issue", Some(Scope::Issue);
+    /// The payload of a token.
+    Resolve: "resolve", "resolve", Some(Scope::Resolve);
+    /// The payloads of many tokens.
+    ResolveBatch: "resolve_batch", "resolve", Some(Scope::Resolve);
+    /// One use of a token, for its payload.
+    Consume: "consume", "consume", Some(Scope::Consume);
+    /// One use of each of many tokens.
+    ConsumeBatch: "consume_batch", "consume", Some(Scope::Consume);
+    /// A later deadline for a token.
+    Extend: "extend", "extend", Some(Scope::Issue);
+    /// A later deadline for many tokens.
+    ExtendBatch: "extend_batch", "extend", Some(Scope::Issue);
+    /// A token ends before its deadline.
+    Revoke: "revoke", "revoke", Some(Scope::Revoke);
+    /// Many tokens end before their deadlines.
+    RevokeBatch: "revoke_batch", "revoke", Some(Scope::Revoke);
+    /// What is known of a token, without its payload.
+    Status: "status", "status", Some(Scope::Resolve);
+    /// What is known of many tokens.
+    StatusBatch: "status_batch", "status", Some(Scope::Resolve);
+    /// None of these.
+    Unknown: "unknown", "unknown", None;
+}
+
+/// What is fixed about an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Which it is.
+    pub operation: Operation,
+    /// How metrics and logs name it.
+    pub name: &'static str,
+    /// How the audit log names it: a list has one event for each of its tokens.
+    pub(crate) audited: &'static str,
+    /// `None` where it is none of the operations.
+    scope: Option<Scope>,
+}
 
 impl Operation {
+    fn row(self) -> &'static Row {
+        &OPERATIONS[self as usize]
+    }
+
     /// The scope that it needs; `None` where it is none of the operations.
     pub(crate) fn scope(self) -> Option<Scope> {
-        match self {
-            Operation::Issue
-            | Operation::IssueBatch
-            | Operation::Extend
-            | Operation::ExtendBatch => Some(Scope::Issue),
-            Operation::Resolve
-            | Operation::ResolveBatch
-            | Operation::Status
-            | Operation::StatusBatch => Some(Scope::Resolve),
-            Operation::Consume | Operation::ConsumeBatch => Some(Scope::Consume),
-            Operation::Revoke | Operation::RevokeBatch => Some(Scope::Revoke),
-            Operation::Unknown => None,
-        }
+        self.row().scope
+    }
+
+    /// How the audit log names it.
+    pub(crate) fn audited(self) -> &'static str {
+        self.row().audited
     }
 }
 
@@ -74,9 +86,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_listed_in_the_order_of_their_numbers() {
-        for (number, (operation, _)) in OPERATIONS.iter().enumerate() {
-            assert_eq!(*operation as usize, number);
+    fn a_list_is_audited_as_what_is_done_to_each_of_its_tokens() {
+        for row in OPERATIONS {
+            assert_eq!(OPERATIONS[row.operation as usize].name, row.name);
+            assert_eq!(row.audited, row.name.trim_end_matches("_batch"));
+            assert_eq!(row.scope.is_none(), row.operation == Operation::Unknown);
         }
     }
 }

@@ -113,3 +113,25 @@ fn a_malformed_batch_issues_nothing() {
     let stats = crate::admin::stats(&server);
     assert_eq!(stats["tokens"], 0, "{stats}");
 }
+
+/// P2: what a batch issued before the memory was full is there, and each other place says why not.
+#[test]
+fn p2_a_batch_that_fills_the_memory_tells_of_each_place() {
+    let server = Server::fresh_with(|launch| launch.flag("--max-memory", "1MiB"));
+    let mut client = Client::of(&server);
+    let item = json!({ "payload": "f".repeat(500) });
+    let body = json!({ "tokens": vec![item; 300] }).to_string();
+    let is_issued = |place: &Value| place.get("token").is_some();
+    let results = (0..20)
+        .map(|_| batch(&mut client, &body))
+        .find(|results| !results.iter().all(is_issued))
+        .expect("20 batches do not fit into 1 MiB");
+    assert_eq!(results.len(), 300);
+    assert!(results.iter().any(is_issued), "the memory is full within a batch");
+    for place in &results {
+        match place["token"].as_str() {
+            Some(token) => expect(&client.resolve(token), 200),
+            None => expect_error(place, 507, "--max-memory"),
+        }
+    }
+}

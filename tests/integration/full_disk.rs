@@ -9,7 +9,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::client::{Client, expect};
+use serde_json::{Value, json};
+
+use crate::client::{Client, expect, expect_naming};
 use crate::crash_oracle::Witness;
 use crate::raw::{Conn, Response, request};
 use crate::server::{Launch, Server};
@@ -159,4 +161,50 @@ fn p6_a_disk_that_fills_under_clients_loses_nothing_and_comes_back() {
         server.stop_well();
     }
     tell("full_disks", &[("rounds", rounds), ("pressed", pressed)]);
+}
+
+/// What a refused list says: how much of it was done is not known, and asking again is safe.
+const LIST_REFUSED: &str =
+    "at least one token was not changed, and others may have been: ask again";
+
+#[test]
+fn p2_a_disk_that_is_full_within_a_list_says_what_may_have_been_made() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let Some(disk) = SmallDisk::mount(dir.path()) else {
+        return not_run("p2, a full disk within a list", "no tmpfs may be mounted here");
+    };
+    let server = Launch::on(&dir.path().join("data")).start();
+    let mut client = Client::of(&server);
+    let lists: [Vec<String>; 8] = std::array::from_fn(|_| {
+        (0..250).map(|_| client.issued(r#"{"payload":1,"ttl":"1h"}"#).token).collect()
+    });
+    disk.fill_up();
+    // The cleaner may have made room since a list before was refused.
+    let mut refused = |path: &str, lists: &[Vec<String>]| {
+        let found = lists.iter().find_map(|tokens| {
+            press(&server);
+            let body = if path == "/v1/extend" {
+                json!({ "tokens": tokens, "ttl": "2h" })
+            } else {
+                json!({ "tokens": tokens })
+            };
+            let answer = client.post(path, &body.to_string());
+            (answer.status == 507).then_some((body.to_string(), answer))
+        });
+        let (body, answer) = found.unwrap_or_else(|| panic!("{path} found room each time"));
+        expect_naming(&answer, 507, LIST_REFUSED);
+        body
+    };
+    let [extend, revoke] =
+        [("/v1/extend", &lists[..4]), ("/v1/revoke", &lists[4..])].map(|(p, l)| refused(p, l));
+    disk.give_back();
+    eventually("the list is extended whole", || {
+        let answer = client.post("/v1/extend", &extend);
+        answer.status == 200
+            && answer.json().as_array().is_some_and(|all| all.iter().all(Value::is_object))
+    });
+    expect(&client.post("/v1/revoke", &revoke), 204);
+    let status = client.post("/v1/status", &revoke);
+    assert!(status.json().as_array().is_some_and(|all| all.iter().all(Value::is_null)));
+    server.stop_well();
 }

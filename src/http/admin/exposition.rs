@@ -19,7 +19,7 @@ use crate::http::counters::{CLASSES, Totals};
 use crate::http::server::gauges::Gauges;
 use crate::model::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
 use crate::model::time::UnixMillis;
-use crate::service::operation::OPERATIONS;
+use crate::service::operation::{OPERATIONS, Row};
 use crate::warning::Warning;
 
 /// One reading of everything.
@@ -241,7 +241,7 @@ impl Sheet<'_, '_> {
         let kind = ConstCounter::new(0_u64).metric_type();
         let help = "Requests answered, by operation and class of the status";
         let mut family = self.0.encode_descriptor("http_requests", help, None, kind)?;
-        for ((_, operation), counts) in OPERATIONS.iter().zip(&totals.requests) {
+        for (Row { name: operation, .. }, counts) in OPERATIONS.iter().zip(&totals.requests) {
             for (class, count) in CLASSES.iter().zip(counts) {
                 let labels = [("operation", *operation), ("status", *class)];
                 ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;

@@ -44,6 +44,10 @@ use crate::tls::{Peer, Tls};
 
 /// How long a client that is turned away may take to say what it wanted.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// After how many turns of tasks the runtime looks what has arrived. Fewer than there are places, so
+/// that a connection is heard before those accepted after it take its place.
+const EVENT_INTERVAL: u32 = 8;
+
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -119,7 +123,9 @@ fn run(
     mut stages: watch::Receiver<Stage>,
     tls: Option<Tls>,
 ) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().event_interval(EVENT_INTERVAL);
+    let runtime = builder.build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let shown = (view.clone(), tls.clone());
         let (data, _) = data.into_tokio()?;
@@ -162,7 +168,11 @@ async fn accept<F>(
     loop {
         match listener.accept().await {
             Ok(accepted) => {
-                match seats.take() {
+                let address = match &accepted {
+                    Accepted::Tcp(_, address) => address.ip(),
+                    Accepted::Unix(_) => UNIX_PEER.ip(),
+                };
+                match seats.take(address) {
                     Some(seat) => take_on(handle(accepted, seat.clone()), seat),
                     None => drop(accepted.try_write(&canned::TOO_MANY_CONNECTIONS)),
                 }

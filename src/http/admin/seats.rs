@@ -1,15 +1,19 @@
 //! The places of the admin listener, and who gives way: a probe always finds one.
 //!
-//! There are [`SEATS_MAX`] of them. A new connection that finds none free takes that of the one that
-//! has been doing nothing for longest: idle, in the middle of a head or a handshake, or not reading
-//! its answer. Where none of them does nothing, the one whose answer has taken longest gives way. A
-//! backup that runs is none of these; it ends only by its own time limit.
+//! There are [`SEATS_MAX`] of them. A new connection that finds none free takes that of one that does
+//! nothing: idle, in the middle of a head or a handshake, or not reading its answer. The client with
+//! most of them gives way first, so that a crowd takes no place from a probe; of its connections that
+//! which has done nothing for longest. Where none does nothing, the one whose answer has taken longest
+//! gives way. A backup that runs is none of these; it ends only by its own time limit. A client is an
+//! IPv4 address, an IPv6 network of 64 bits, or whoever comes by a Unix socket.
 //!
 //! The time limits are those of the data listener: `--idle-timeout` without a request,
 //! `--header-timeout` for a head, `--write-timeout` for a peer that takes nothing.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -49,6 +53,7 @@ pub(super) struct Seats {
 }
 
 struct State {
+    client: IpAddr,
     doing: Cell<Doing>,
     /// The change by which it came to do that, or to wait for its peer.
     since: Cell<u64>,
@@ -71,6 +76,17 @@ impl State {
     }
 }
 
+/// Whose connections count together.
+fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+    }
+}
+
 /// One place; free again when dropped.
 pub(super) struct Seat {
     seats: Rc<Seats>,
@@ -79,13 +95,17 @@ pub(super) struct Seat {
 }
 
 impl Seats {
-    /// A place: a free one, or that of the connection that gives way. `None` where none does.
-    pub(super) fn take(self: &Rc<Seats>) -> Option<Rc<Seat>> {
+    /// A place for a client at `address`: a free one, or that of the connection that gives way. `None`
+    /// where none does.
+    pub(super) fn take(self: &Rc<Seats>, address: IpAddr) -> Option<Rc<Seat>> {
         let mut taken = self.taken.borrow_mut();
         if taken.len() >= SEATS_MAX {
+            let of = |client| taken.iter().filter(|(_, state)| state.client == client).count();
             let first = |gives_way: fn(&State) -> bool| {
                 let those = taken.iter().filter(|(_, state)| gives_way(state));
-                those.min_by_key(|(_, state)| state.since.get()).map(|(key, _)| key)
+                let first =
+                    those.min_by_key(|(_, state)| (Reverse(of(state.client)), state.since.get()));
+                first.map(|(key, _)| key)
             };
             // Where all are busy, the answer that has taken longest; a probe does not wait for it.
             let key =
@@ -93,6 +113,7 @@ impl Seats {
             taken.remove(key).gives_way.notify_one();
         }
         let state = Rc::new(State {
+            client: client_of(address),
             doing: Cell::new(Doing::Beginning),
             since: Cell::new(self.change()),
             is_stalled: Cell::new(false),
@@ -286,7 +307,12 @@ impl<B> Drop for Seated<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    /// The address of those that are many.
+    const CROWD: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn is_given_up(seat: &Seat) -> bool {
         let given_up = std::pin::pin!(seat.given_up());
@@ -296,13 +322,13 @@ mod tests {
     #[test]
     fn p8_who_has_done_nothing_for_longest_gives_way() {
         let seats = Rc::<Seats>::default();
-        let all: Vec<_> = (0..SEATS_MAX).map(|_| seats.take().unwrap()).collect();
+        let all: Vec<_> = (0..SEATS_MAX).map(|_| seats.take(CROWD).unwrap()).collect();
         for seat in &all {
             seat.enter(Doing::Answering);
             seat.streams();
         }
         all[3].stall(true);
-        assert!(seats.take().is_none(), "a stream keeps its place, also while its peer rests");
+        assert!(seats.take(CROWD).is_none(), "a stream keeps its place, also while its peer rests");
         all[9].enter(Doing::Idle);
         all[7].enter(Doing::Idle);
         all[7].enter(Doing::Head);
@@ -311,29 +337,50 @@ mod tests {
         }
         all[5].stall(true);
         for expected in [9, 7, 5, 2] {
-            let new = seats.take().unwrap();
+            let new = seats.take(CROWD).unwrap();
             assert!(is_given_up(&all[expected]), "{expected}");
             new.enter(Doing::Answering);
             new.streams();
             std::mem::forget(new);
         }
-        assert!(seats.take().is_none());
+        assert!(seats.take(CROWD).is_none());
         drop(all);
         assert_eq!(seats.taken.borrow().len(), 4, "who gave way takes nobody's place along");
     }
 
     #[test]
+    fn p8_a_crowd_takes_no_place_from_another_client() {
+        for [crowd, alone] in [["192.0.2.1", "192.0.2.2"], ["2001:db8::1", "2001:db8:0:1::1"]] {
+            let [crowd, alone] = [crowd, alone].map(|text| text.parse::<IpAddr>().unwrap());
+            let seats = Rc::<Seats>::default();
+            let probe = seats.take(alone).unwrap();
+            let crowd: Vec<_> = (0..3 * SEATS_MAX).map(|_| seats.take(crowd).unwrap()).collect();
+            assert!(!is_given_up(&probe), "{alone} had come before all others");
+            assert!(is_given_up(&crowd[0]) && !is_given_up(&crowd[3 * SEATS_MAX - 1]));
+        }
+    }
+
+    #[test]
+    fn p8_the_addresses_of_one_network_are_one_client() {
+        let client = |text: &str| client_of(text.parse().unwrap());
+        assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:2"));
+        assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
+        assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
+        assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
+    }
+
+    #[test]
     fn the_last_bytes_of_a_stream_are_still_its_own() {
         let seats = Rc::<Seats>::default();
-        let all: Vec<_> = (0..SEATS_MAX).map(|_| seats.take().unwrap()).collect();
+        let all: Vec<_> = (0..SEATS_MAX).map(|_| seats.take(CROWD).unwrap()).collect();
         for seat in &all {
             seat.enter(Doing::Answering);
             seat.streams();
         }
         all[1].stall(true);
         all[1].enter(Doing::Idle);
-        assert!(seats.take().is_none());
+        assert!(seats.take(CROWD).is_none());
         all[1].stall(false);
-        assert!(seats.take().is_some());
+        assert!(seats.take(CROWD).is_some());
     }
 }

@@ -1,7 +1,9 @@
 //! What is answered: bodies with their headers, problem documents, answers that are bytes from the
 //! begin.
 
+pub(in crate::http) mod array;
 pub(in crate::http) mod canned;
+pub(in crate::http) mod meaning;
 pub(in crate::http) mod problem;
 pub(in crate::http) mod refusal;
 pub(in crate::http) mod response;

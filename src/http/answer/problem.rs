@@ -31,7 +31,7 @@ pub(in crate::http) struct Problem {
     /// The field of the body or the header that it is about.
     pub(in crate::http) field: Option<Cow<'static, str>>,
     /// For 405.
-    pub(super) allow: Option<&'static str>,
+    pub(super) allow: Option<String>,
     /// For 401 and 403 (RFC 6750, 3).
     pub(super) challenge: Option<&'static str>,
     /// For 429, in seconds.
@@ -87,7 +87,7 @@ impl Problem {
     }
 
     /// 405.
-    pub(in crate::http) fn method_not_allowed(allow: &'static str) -> Problem {
+    pub(in crate::http) fn method_not_allowed(allow: String) -> Problem {
         let mut problem =
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allow}"));
         problem.allow = Some(allow);

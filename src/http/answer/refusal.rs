@@ -1,70 +1,15 @@
-//! Refusals of the engine and of the service as problems.
+//! Refusals of the service as problems.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::engine::{Outcome, Rejected};
 use crate::http::answer::problem::Problem;
 use crate::model::scope::Scopes;
 use crate::service::authentication::Denied;
-use crate::service::refusal::Refusal;
-
-/// Why the engine did not take a command.
-pub(in crate::http) fn rejected(rejected: Rejected) -> Problem {
-    match rejected {
-        Rejected::QueueFull => Problem::unavailable("the queue of changes is full"),
-        Rejected::Closed => Problem::unavailable("the server is shutting down").closing(),
-        Rejected::Invalid(limit) => Problem::out_of_limits(limit),
-    }
-}
-
-/// The problem that an outcome is where its operation did not expect it.
-pub(in crate::http) fn engine_problem(outcome: &Outcome) -> Problem {
-    problem(outcome, "nothing was changed")
-}
-
-/// The same for one token of a list. The changes of a list may be committed in several steps, so
-/// others may have been made.
-pub(in crate::http) fn list_problem(outcome: &Outcome) -> Problem {
-    problem(outcome, "at least one token was not changed, and others may have been: ask again")
-}
-
-fn problem(outcome: &Outcome, changed: &str) -> Problem {
-    match outcome {
-        Outcome::NotFound => Problem::not_found(),
-        Outcome::MemoryFull => Problem::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            format!("memory is full (--max-memory); {changed}"),
-        ),
-        Outcome::QuotaFull => Problem::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            format!("the namespace holds as much as it may (--quota); {changed}"),
-        ),
-        Outcome::DiskFull => {
-            let detail = format!("the disk is full; {changed}");
-            Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail)
-        }
-        Outcome::ClockWrong => {
-            Problem::unavailable(format!("the server's clock cannot be right; {changed}"))
-        }
-        Outcome::LogUnavailable => {
-            Problem::unavailable(format!("the log takes no changes at the moment; {changed}"))
-        }
-        Outcome::ReadOnly => Problem::unavailable("read-only: the log could not be synced"),
-        Outcome::Issued { .. }
-        | Outcome::Exists { .. }
-        | Outcome::Conflict
-        | Outcome::AlreadyConsumed
-        | Outcome::Consumed { .. }
-        | Outcome::Replayed { .. }
-        | Outcome::Extended { .. }
-        | Outcome::Revoked => Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the engine gave the answer of another operation",
-        ),
-    }
-}
+use crate::service::refusal::{Blocked, Extent, Refusal, Taken};
+use crate::service::state::ANSWER_LEN_MAX;
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
@@ -95,7 +40,74 @@ impl From<Refusal> for Problem {
                  --miss-limit where there are no keys)"
             ))
             .about("tokens"),
+            Refusal::NotFound => Problem::not_found(),
+            Refusal::Taken(taken) => Problem::new(StatusCode::CONFLICT, already(taken)),
+            Refusal::JustExpired => Problem::unavailable(
+                "what was issued under the reference or key has just expired; try again",
+            )
+            .after(Duration::from_secs(1)),
+            Refusal::Blocked(blocked, extent) => not_changed(blocked, extent),
+            Refusal::QueueFull => Problem::unavailable("the queue of changes is full"),
+            Refusal::Closing => Problem::unavailable("the server is shutting down").closing(),
+            Refusal::OutOfLimits(limit) => Problem::out_of_limits(limit),
+            Refusal::NotAudited(refused) => Problem::unavailable(refused.to_string()),
+            Refusal::NoRoom => Problem::unavailable(
+                "too much is held for clients, or for this one, at the moment (--max-inflight)",
+            ),
+            Refusal::AnswerTooLong => Problem::out_of_limits(format!(
+                "tokens: their payloads must have at most {ANSWER_LEN_MAX} bytes together"
+            ))
+            .about("tokens"),
+            Refusal::NoRandom(error) => {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
+            Refusal::Unexpected => Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the engine gave the answer of another operation",
+            ),
         }
+    }
+}
+
+/// What a reference or a key names already.
+fn already(taken: Taken) -> &'static str {
+    match taken {
+        Taken::Differs => {
+            "the reference or key was issued with another payload, other uses or another peek"
+        }
+        Taken::Consumed => "the token of the reference or key was already consumed",
+        Taken::ByReference => {
+            "the reference is taken: its token was issued with another payload, other uses or \
+             another peek, or was consumed"
+        }
+    }
+}
+
+/// 507 where the server is full, 503 where it takes no changes at the moment.
+fn not_changed(blocked: Blocked, extent: Extent) -> Problem {
+    let why = match blocked {
+        Blocked::Memory => "memory is full (--max-memory)",
+        Blocked::Quota => "the namespace holds as much as it may (--quota)",
+        Blocked::Disk => "the disk is full",
+        Blocked::Clock => "the server's clock cannot be right",
+        Blocked::Log => "the log takes no changes at the moment",
+        Blocked::ReadOnly => return Problem::unavailable("read-only: the log could not be synced"),
+    };
+    let detail = match extent {
+        Extent::Nothing => format!("{why}; nothing was changed"),
+        Extent::Some => format!(
+            "{why}; at least one token was not changed, and others may have been: ask again"
+        ),
+        Extent::SomeUses => format!(
+            "{why}: at least one token was not consumed; consume each by itself, with the same \
+             Idempotency-Key"
+        ),
+    };
+    match blocked {
+        Blocked::Memory | Blocked::Quota | Blocked::Disk => {
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail)
+        }
+        Blocked::Clock | Blocked::Log | Blocked::ReadOnly => Problem::unavailable(detail),
     }
 }
 
@@ -107,10 +119,25 @@ impl From<Denied> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::model::scope::Scope;
+
+    #[test]
+    fn p2_a_refused_list_says_that_others_may_have_been_changed() {
+        for (blocked, status) in [
+            (Blocked::Memory, 507),
+            (Blocked::Quota, 507),
+            (Blocked::Disk, 507),
+            (Blocked::Clock, 503),
+            (Blocked::Log, 503),
+        ] {
+            let [one, list] = [Extent::Nothing, Extent::Some]
+                .map(|extent| Problem::from(Refusal::Blocked(blocked, extent)));
+            assert_eq!((one.status.as_u16(), list.status.as_u16()), (status, status));
+            assert!(one.detail.ends_with("; nothing was changed"), "{one:?}");
+            assert!(list.detail.ends_with("others may have been: ask again"), "{list:?}");
+        }
+    }
 
     #[test]
     fn each_refusal_has_its_status_and_says_what_to_do() {

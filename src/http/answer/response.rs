@@ -18,10 +18,10 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::http::answer::problem::{NOT_FOUND, NOTHING, Problem};
 use crate::http::conn::context::Worker;
-use crate::http::conn::memory_budget::Charge;
 use crate::http::conn::sending::{Piece, Sending, StreamGuard};
 use crate::http::conn::state::{ConnState, Pieces};
 use crate::http::conn::stream_task::Task;
+use crate::service::memory_budget::Charge;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(in crate::http) const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -175,8 +175,8 @@ impl Problem {
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
-        if let Some(allow) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(ALLOW, allow);
         }
         if let Some(challenge) = self.challenge {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -200,9 +200,11 @@ mod tests {
 
     #[test]
     fn every_problem_says_no_store_and_unavailable_says_when() {
-        for problem in
-            [Problem::not_found(), Problem::method_not_allowed("GET"), Problem::malformed("x")]
-        {
+        for problem in [
+            Problem::not_found(),
+            Problem::method_not_allowed("GET".into()),
+            Problem::malformed("x"),
+        ] {
             let response = problem.into_response();
             assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
             assert!(!response.headers().contains_key(RETRY_AFTER));

@@ -14,26 +14,27 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
+use crate::http::answer::meaning::meaning;
 use crate::http::answer::problem::Problem;
 use crate::http::answer::response::{self, Body};
-use crate::http::api::audit_trail::Trail;
-use crate::http::api::dispatch::{operation, perform};
+use crate::http::api::endpoints::{perform, route};
 use crate::http::api::request_context::RequestContext;
 use crate::http::conn::context::Worker;
-use crate::http::conn::memory_budget::{FREE_LEN, Holder};
 use crate::http::conn::phase::Phase;
 use crate::http::conn::sending::StreamGuard;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::stream_task::Task;
-use crate::http::ops::{resolve, status};
+use crate::http::ops::{Answered, resolve, status};
 use crate::http::request::authorization;
 use crate::http::request::body;
 use crate::http::request::browser::{Refused, Sender};
 use crate::http::request::head as request_head;
 use crate::http::request::list::digest_of;
-use crate::http::request::routes::route;
 use crate::keys::Access;
-use crate::service::authentication::Denied;
+use crate::model::token::Digest;
+use crate::service::audit_trail::{Ending, Trail};
+use crate::service::context::Context as Known;
+use crate::service::memory_budget::{FREE_LEN, Holder};
 use crate::service::operation::Operation;
 use crate::service::principal::{Principal, demand};
 use crate::service::refusal::Refusal;
@@ -41,10 +42,8 @@ use crate::service::refusal::Refusal;
 /// The most fields of a head.
 const FIELDS_MAX: usize = 100;
 
-type Answered = Result<Response<Body>, Problem>;
-
 /// The service of one connection.
-pub(in crate::http) struct Service {
+pub(in crate::http) struct ConnService {
     worker: Rc<Worker>,
     conn: Rc<ConnState>,
 }
@@ -70,7 +69,7 @@ impl Future for Answer {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Service {
+impl hyper::service::Service<Request<Incoming>> for ConnService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer;
@@ -94,9 +93,9 @@ enum Entered {
     Preflight(Response<Body>),
 }
 
-impl Service {
-    pub(in crate::http) fn new(worker: Rc<Worker>, conn: Rc<ConnState>) -> Service {
-        Service { worker, conn }
+impl ConnService {
+    pub(in crate::http) fn new(worker: Rc<Worker>, conn: Rc<ConnState>) -> ConnService {
+        ConnService { worker, conn }
     }
 
     /// What every request must satisfy whatever it asks for.
@@ -119,15 +118,17 @@ impl Service {
         let sender = self.worker.config.web.sender(&head.headers, host);
         if let Sender::Allowed(origin) = &sender {
             exchange.origin = Some(origin.clone());
-            let path = head.uri.path();
-            if let Some(answer) = request_head::preflight(&head.method, path, &head.headers) {
+            let is_preflight = request_head::is_preflight(&head.method, &head.headers);
+            if let (true, Some(route)) = (is_preflight, route(head.uri.path().as_bytes())) {
+                let answer = request_head::preflight(&route.methods(), &head.headers);
                 return Ok(Entered::Preflight(answer));
             }
         }
-        let (authenticator, now) = (&self.worker.authenticator, self.worker.engine.now());
+        let (authenticator, now) =
+            (&self.worker.service.authenticator, self.worker.service.engine.now());
         let cached = &self.conn.credentials;
         let admitted = authorization::admit(authenticator, cached, &head.headers, now)
-            .map_err(|denied| exchange.denied(denied))?;
+            .map_err(|denied| self.worker.service.denied(denied, self.conn.peer.get()))?;
         exchange.trail.admitted(&admitted);
         exchange.access = Some(admitted.clone());
         if sender == Sender::Foreign && self.is_ambient(&head.headers) {
@@ -149,50 +150,45 @@ impl Service {
         let Some(found) = route(path) else {
             return exchange.refuse(Operation::Unknown, Problem::no_such_path(), body);
         };
-        if let Some(text) = found.token() {
+        if let Some(text) = found.token {
             exchange.trail.token(|| digest_of(text, &admitted.digester).ok());
         }
-        let Some(operation) = operation(found, &method) else {
+        let Some(endpoint) = found.endpoint(&method) else {
             let problem = Problem::method_not_allowed(found.methods());
             return exchange.refuse(Operation::Unknown, problem, body);
         };
+        let operation = endpoint.operation;
         if let Some(Err(refusal)) = operation.scope().map(|scope| demand(&admitted, scope)) {
             return exchange.refuse(operation, refusal.into(), body);
         }
-        if let Err(problem) = exchange.trail.may(operation) {
-            return exchange.refuse(operation, problem, body);
+        if let Err(refusal) = exchange.trail.may(operation) {
+            return exchange.refuse(operation, refusal.into(), body);
         }
-        let token = match found.token().map(|text| digest_of(text, &admitted.digester)) {
+        let token = match found.token.map(|text| digest_of(text, &admitted.digester)) {
             Some(Err(problem)) => return exchange.refuse(operation, problem, body),
             Some(Ok(digest)) => Some(digest),
             None => None,
         };
-        let worker = &*self.worker;
-        match (operation, &token) {
-            (Operation::Resolve, Some(digest)) if !exchange.has_body => {
-                let answered = resolve::one(worker, head.headers, digest);
-                let answered = exchange.guarded(&admitted, answered);
-                exchange.ready(operation, answered)
-            }
-            (Operation::Status, Some(digest)) if !exchange.has_body => {
-                let answered = status::one(worker, head.headers, digest);
-                let answered = exchange.guarded(&admitted, answered);
-                exchange.ready(operation, answered)
-            }
-            (operation, _) => {
-                let (worker, peer) = (self.worker.clone(), self.conn.peer.get());
-                Answer::Waiting(Box::pin(async move {
-                    let (holder, Exchange { conn, trail, .. }) = (exchange.holder(), &exchange);
-                    let request =
-                        RequestContext { access: &admitted, peer, trail, conn, holder: &holder };
-                    let done =
-                        perform(&worker, request, operation, token, head.headers, &mut body).await;
-                    body::let_run_out(&worker, &exchange.conn, body);
-                    let done = exchange.guarded(&admitted, done);
-                    exchange.finish_written(operation, done).await
-                }))
-            }
+        let read = match operation {
+            Operation::Resolve => Some(resolve::answer as Read),
+            Operation::Status => Some(status::answer as Read),
+            _ => None,
+        };
+        // What is only read is answered without a wait.
+        if let (Some(read), Some(digest), false) = (read, &token, exchange.has_body) {
+            let holder = exchange.holder();
+            let answered = read(&exchange.context(&admitted, &holder), head.headers, digest);
+            return exchange.ready(operation, answered);
         }
+        let worker = self.worker.clone();
+        Answer::Waiting(Box::pin(async move {
+            let (holder, conn) = (exchange.holder(), &exchange.conn);
+            let context = exchange.context(&admitted, &holder);
+            let request = RequestContext { context, conn };
+            let done = perform(&worker, request, endpoint, token, head.headers, &mut body).await;
+            body::let_run_out(&worker, conn, body);
+            exchange.finish_written(operation, done).await
+        }))
     }
 
     /// True where a browser adds by itself what a request is admitted by: nothing, or a certificate.
@@ -201,7 +197,7 @@ impl Service {
     }
 
     fn page_refused(&self, refused: Refused) -> Problem {
-        self.worker.config.web.log(refused, self.worker.engine.now());
+        self.worker.config.web.log(refused, self.worker.service.engine.now());
         Problem::new(StatusCode::FORBIDDEN, refused.detail()).about(refused.field())
     }
 
@@ -218,13 +214,22 @@ impl Service {
             access: None,
             stream,
             conn: self.conn.clone(),
-            trail: Trail::begin(&self.worker, &self.conn),
+            trail: Trail::begin(&self.worker.service, self.conn.address()),
             origin: None,
             has_body,
             awaits_continue: has_body && head.headers.contains_key(EXPECT),
             is_head: head.method == Method::HEAD,
         }
     }
+}
+
+/// What answers a request that only reads, without a wait.
+type Read = fn(&Known<'_>, HeaderMap, &Digest) -> Answered;
+
+/// What an answer says in the audit log.
+fn ending(response: &Response<Body>) -> Ending {
+    let status = response.status();
+    Ending { outcome: meaning(status), status: Some(status.as_u16()) }
 }
 
 /// One request and its answer.
@@ -265,26 +270,10 @@ impl Exchange {
         self.ready(operation, Err(problem))
     }
 
-    /// 401; 429 where wrong keys are tried too often.
-    fn denied(&self, denied: Denied) -> Problem {
-        let now = self.worker.engine.now();
-        let guessed = match denied {
-            Denied::Missing | Denied::Unnamed => Ok(()),
-            Denied::Wrong => self.worker.miss_limiter.wrong_key(self.conn.peer.get(), now),
-        };
-        guessed.err().unwrap_or_else(|| Refusal::from(denied)).into()
-    }
-
-    /// 429 in place of 404 where there were too many of these.
-    fn guarded(&self, access: &Access, answered: Answered) -> Answered {
-        match answered {
-            Err(problem) if problem.status == StatusCode::NOT_FOUND => {
-                let (now, peer) = (self.worker.engine.now(), self.conn.peer.get());
-                let missed = self.worker.miss_limiter.miss(access, peer, now);
-                Err(missed.err().map_or(problem, Problem::from))
-            }
-            other => other,
-        }
+    /// What the operation knows of the request.
+    fn context<'a>(&'a self, access: &'a Access, holder: &'a Holder) -> Known<'a> {
+        let (service, trail) = (&*self.worker.service, &self.trail);
+        Known { service, access, peer: self.conn.peer.get(), trail, holder }
     }
 
     fn holder(&self) -> Holder {
@@ -293,14 +282,14 @@ impl Exchange {
 
     fn finish(self, operation: Operation, answered: Answered) -> Response<Body> {
         let response = self.settle(operation, answered);
-        let _ = self.trail.end(operation, response.status());
+        let _ = self.trail.end(operation, || ending(&response));
         self.hand_on(response)
     }
 
     /// The same, once the audit log has been given what it must have.
     async fn finish_written(self, operation: Operation, answered: Answered) -> Response<Body> {
         let response = self.settle(operation, answered);
-        if let Some(written) = self.trail.end(operation, response.status()) {
+        if let Some(written) = self.trail.end(operation, || ending(&response)) {
             // An error means that the writer has ended, and the server with it.
             let _ = written.await;
         }
@@ -347,7 +336,7 @@ impl Exchange {
         mut response: Response<Body>,
         len: usize,
     ) -> Response<Body> {
-        let (budget, holder) = (&self.worker.budget, self.holder());
+        let (budget, holder) = (&self.worker.service.budget, self.holder());
         let charge = match operation {
             Operation::Resolve | Operation::ResolveBatch | Operation::StatusBatch => {
                 budget.take(&holder, len)
@@ -355,7 +344,7 @@ impl Exchange {
             _ => Some(budget.take_anyway(&holder, len)),
         };
         if charge.is_none() {
-            return Problem::unavailable(body::NO_ROOM).into_response();
+            return Problem::from(Refusal::NoRoom).into_response();
         }
         response.body_mut().hold(charge);
         response

@@ -1,29 +1,22 @@
 //! What an operation knows of its request beside what it asks for.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::HeaderMap;
 
 use crate::http::answer::problem::Problem;
-use crate::http::api::audit_trail::Trail;
 use crate::http::conn::context::Worker;
-use crate::http::conn::memory_budget::Holder;
 use crate::http::conn::state::ConnState;
 use crate::http::request::authorization;
-use crate::keys::Access;
+use crate::service::context::Context;
 use crate::service::operation::Operation;
 use crate::service::principal::demand;
 
-/// Who asks, from where, over which connection, and what is audited of it.
+/// What the operation knows, and over which connection the request came.
 #[derive(Clone, Copy)]
 pub(in crate::http) struct RequestContext<'a> {
-    pub(in crate::http) access: &'a Access,
-    pub(in crate::http) peer: IpAddr,
-    pub(in crate::http) trail: &'a Trail,
+    pub(in crate::http) context: Context<'a>,
     pub(in crate::http) conn: &'a Rc<ConnState>,
-    /// Who holds the memory that the request takes.
-    pub(in crate::http) holder: &'a Holder,
 }
 
 impl RequestContext<'_> {
@@ -35,10 +28,10 @@ impl RequestContext<'_> {
         headers: &HeaderMap,
         operation: Operation,
     ) -> Result<(), Problem> {
-        let now = worker.engine.now();
+        let now = worker.service.now();
         let cached = &self.conn.credentials;
-        let access = authorization::admit(&worker.authenticator, cached, headers, now)?;
-        if access.key != self.access.key {
+        let access = authorization::admit(&worker.service.authenticator, cached, headers, now)?;
+        if access.key != self.context.access.key {
             return Err(Problem::wrong_key());
         }
         operation.scope().map_or(Ok(()), |scope| demand(&access, scope).map_err(Problem::from))

@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 
-use crate::engine::{Caller, Engine};
+use crate::engine::Engine;
 use crate::http::config::Config;
-use crate::http::conn::memory_budget::Budget;
 use crate::http::conn::phase::Tick;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::timeouts::Watchlist;
 use crate::http::counters::Counters;
 use crate::model::time::UnixMillis;
 use crate::service::authentication::Authenticator;
+use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
+use crate::service::state::Service;
 
 /// What a worker reads from a socket at once.
 const SCRATCH_LEN: usize = 16 * 1024;
@@ -35,16 +36,32 @@ pub(in crate::http) struct Common {
     pub(in crate::http) open: Arc<AtomicUsize>,
 }
 
+impl Common {
+    fn service(&self) -> Service {
+        let Common { engine, config, budget, miss_limiter, .. } = self;
+        Service {
+            engine: engine.clone(),
+            caller: engine.caller(),
+            limits: config.token_limits(),
+            quotas: config.quotas.clone(),
+            budget: budget.clone(),
+            miss_limiter: miss_limiter.clone(),
+            authenticator: Authenticator::new(
+                engine,
+                config.keys.as_ref(),
+                config.anonymous.as_ref(),
+            ),
+            audit: config.audit.clone(),
+        }
+    }
+}
+
 /// What the connections of one worker share.
 pub(in crate::http) struct Worker {
-    pub(in crate::http) engine: Engine,
-    pub(in crate::http) caller: Caller,
+    pub(in crate::http) service: Rc<Service>,
     pub(in crate::http) config: Config,
-    pub(in crate::http) budget: Budget,
     pub(in crate::http) counters: Arc<CachePadded<Counters>>,
     pub(in crate::http) watched: Watchlist,
-    pub(in crate::http) authenticator: Authenticator,
-    pub(in crate::http) miss_limiter: MissLimiter,
     /// Where bytes arrive before they are given to their connection.
     pub(in crate::http) scratch: RefCell<Box<[u8]>>,
     /// The value of `Date`, exact to a [`TICK`](super::phase::TICK).
@@ -79,18 +96,10 @@ impl Drop for Slot {
 impl Worker {
     pub(in crate::http) fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Worker {
         Worker {
-            engine: common.engine.clone(),
-            caller: common.engine.caller(),
+            service: Rc::new(common.service()),
             config: common.config.clone(),
-            budget: common.budget.clone(),
-            miss_limiter: common.miss_limiter.clone(),
             counters,
             watched: Watchlist::default(),
-            authenticator: Authenticator::new(
-                &common.engine,
-                common.config.keys.as_ref(),
-                common.config.anonymous.as_ref(),
-            ),
             scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
             date: RefCell::new(date(common.engine.now())),
             open: common.open.clone(),

@@ -3,7 +3,6 @@
 
 pub(in crate::http) mod buffer;
 pub(in crate::http) mod context;
-pub(in crate::http) mod memory_budget;
 pub(in crate::http) mod outgoing;
 pub(in crate::http) mod phase;
 pub(in crate::http) mod pipe;

@@ -2,7 +2,7 @@
 //!
 //! Each answer over HTTP/2, and each large one over HTTP/1, is watched from the moment it is handed
 //! to hyper until its last byte is in the connection's output. Its
-//! [`Charge`](super::memory_budget::Charge) is held as long. The sweep judges:
+//! [`Charge`](crate::service::memory_budget::Charge) is held as long. The sweep judges:
 //!
 //! - A stream that sends nothing for `--write-timeout`, although the connection's window is open,
 //!   has no window of its own: it is reset, alone.

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use bytes::{Buf, Bytes};
 
 use crate::http::conn::context::Worker;
-use crate::http::conn::memory_budget::Charge;
 use crate::http::conn::outgoing::Outgoing;
 use crate::http::conn::phase::Phase;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::stream_task::Task;
+use crate::service::memory_budget::Charge;
 
 /// Counts an HTTP/2 stream from its request until its answer was sent.
 pub(in crate::http) struct StreamGuard {

@@ -1,17 +1,17 @@
 //! What a connection, hyper's view of it, its service and the sweep share.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::task::Waker;
 
 use crate::http::conn::buffer::Buffer;
-use crate::http::conn::memory_budget::{Budget, Charge, HeldBytes, Holder};
 use crate::http::conn::phase::{Phase, Tick, Verdict};
 use crate::http::conn::stream_task::Task;
 use crate::http::h1::framing::Framer;
 use crate::http::h2::window::Window;
 use crate::service::authentication::CachedCredentials;
+use crate::service::memory_budget::{Budget, Charge, HeldBytes, Holder};
 
 /// A head up to this length is bounded by the number of connections alone.
 const FREE_HEAD_LEN: usize = 4 * 1024;
@@ -156,6 +156,11 @@ impl ConnState {
             peer: Cell::new(Ipv4Addr::UNSPECIFIED.into()),
             peer_port: Cell::new(0),
         }
+    }
+
+    /// Where the peer is, as the audit log names it.
+    pub(in crate::http) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.peer.get().to_canonical(), self.peer_port.get())
     }
 
     /// Goes to `phase`, whose time limit counts from `now`.

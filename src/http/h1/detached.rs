@@ -109,7 +109,7 @@ pub fn converse(stepped: &mut Stepped, config: &Config, talk: &Talk<'_>) -> Hear
         if !talk.with_hot_path {
             worker.close_hot_path();
         }
-        let caller = worker.caller.clone();
+        let caller = worker.service.caller.clone();
         tokio::task::spawn_local(async move { caller.pump().await });
         let (wire, slot) = (Wire::of(talk.pieces), worker.slot().expect("the first connection"));
         let connection = Connection::new(wire.clone(), worker, slot);

@@ -12,7 +12,6 @@ use bytes::BufMut;
 use http::StatusCode;
 
 use crate::http::answer::{canned, problem};
-use crate::http::api::audit_trail::Quick;
 use crate::http::conn::buffer::{Buffer, OUTPUT_LEN_MAX};
 use crate::http::conn::context::Worker;
 use crate::http::conn::state::ConnState;
@@ -21,6 +20,7 @@ use crate::http::request::authorization::presented;
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, TOKEN_TEXT_LEN, Token};
+use crate::service::audit_trail::QuickTrail;
 use crate::service::networks::Misses;
 use crate::service::operation::Operation;
 
@@ -64,6 +64,7 @@ pub(in crate::http) enum Progress {
 
 /// Answers canonical requests from the front of the input, as far as they go.
 pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
+    let service = &*worker.service;
     let (mut input, mut output) = (state.input.borrow_mut(), state.output.borrow_mut());
     loop {
         if input.is_empty() {
@@ -83,24 +84,25 @@ pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
             return Progress::Other;
         }
         let Ok(token) = Token::parse(token) else { return Progress::Other };
-        let now = worker.engine.now();
+        let now = service.now();
         // Who may not is told so by the service.
-        match worker.authenticator.admit(&state.credentials, presented(key), now) {
+        match service.authenticator.admit(&state.credentials, presented(key), now) {
             Ok(access) if access.may(Scope::Resolve) => {
-                let Ok(trail) = Quick::begin(worker) else { return Progress::Other };
+                let Ok(trail) = QuickTrail::begin(service) else { return Progress::Other };
                 let digest = access.digester.digest(&token);
                 let is_found = answer(worker, &digest, now, &mut output);
                 if !is_found {
                     // What is missed too often is refused by the service.
                     let peer = state.peer.get();
-                    if worker.miss_limiter.is_in_debt(&access, peer, now) {
+                    if service.miss_limiter.is_in_debt(&access, peer, now) {
                         return Progress::Other;
                     }
-                    worker.miss_limiter.charge(&access, peer, now, Misses::ONE);
+                    service.miss_limiter.charge(&access, peer, now, Misses::ONE);
                     not_found(worker, &mut output);
                 }
                 if let Some(trail) = trail {
-                    trail.end(worker, state, &access, digest, is_found);
+                    let found = (is_found, Some(if is_found { 200 } else { 404 }));
+                    trail.end(service, state.address(), &access, digest, found);
                 }
             }
             Ok(_) | Err(_) => return Progress::Other,
@@ -112,7 +114,7 @@ pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
 /// False where nothing is there, and nothing was answered.
 fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer) -> bool {
     let date = worker.date.borrow();
-    let found = worker.engine.resolve(digest, now, |payload| {
+    let found = worker.service.engine.resolve(digest, now, |payload| {
         let out = output.tail(canned::OK_HEAD.len() + 64 + payload.len());
         out.put_slice(canned::OK_HEAD);
         out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());

@@ -1,9 +1,37 @@
-//! The operations, one file each.
+//! The operations over HTTP, one file each: from the bytes of a body to what
+//! [`service::ops`](crate::service::ops) takes, and from what came of it to an answer.
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+
+use crate::http::answer::problem::Problem;
+use crate::http::answer::response::Body;
+use crate::model::token::Digest;
+use crate::service::context::Context;
 
 pub(in crate::http) mod consume;
 pub(in crate::http) mod extend;
 pub(in crate::http) mod issue;
-pub(in crate::http) mod offer;
 pub(in crate::http) mod resolve;
 pub(in crate::http) mod revoke;
 pub(in crate::http) mod status;
+
+/// An answer, or why there is none.
+pub(in crate::http) type Answered = Result<Response<Body>, Problem>;
+
+/// A request whose body is there.
+pub(in crate::http) struct Request<'a> {
+    pub(in crate::http) context: Context<'a>,
+    /// Reused for the answer, so that nothing is allocated for its headers.
+    pub(in crate::http) headers: HeaderMap,
+    /// The token in the path.
+    pub(in crate::http) token: Option<Digest>,
+    pub(in crate::http) body: Bytes,
+}
+
+impl Request<'_> {
+    /// The token in the path, which each path around a token has.
+    fn token(&self) -> Result<Digest, Problem> {
+        self.token.ok_or_else(Problem::not_found)
+    }
+}

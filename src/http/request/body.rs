@@ -15,10 +15,11 @@ use hyper::body::{Body as _, Incoming};
 use crate::http::answer::problem::Problem;
 use crate::http::api::request_context::RequestContext;
 use crate::http::conn::context::Worker;
-use crate::http::conn::memory_budget::{Charge, Holder};
 use crate::http::conn::state::ConnState;
 use crate::http::conn::timeouts::Gathering;
 use crate::http::request::json;
+use crate::service::memory_budget::{Charge, Holder};
+use crate::service::refusal::Refusal;
 
 /// The longest body of a request that has only small fields.
 pub(in crate::http) const SMALL_LEN_MAX: usize = 4096;
@@ -38,9 +39,6 @@ const WAITING_LEN: usize = 4096;
 /// What requests without a key may take while they wait for their bodies, on one connection of
 /// HTTP/2.
 const KEYLESS_HEADS_LEN_MAX: usize = 256 * 1024;
-/// Says that memory for clients is short.
-pub(in crate::http) const NO_ROOM: &str =
-    "too much is held for clients, or for this one, at the moment (--max-inflight)";
 
 /// What a request may have for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +53,17 @@ pub(in crate::http) enum BodyKind {
 
 /// A whole body, and the memory it takes.
 pub(in crate::http) struct Gathered {
-    pub(in crate::http) bytes: Bytes,
-    _charge: Option<Charge>,
+    bytes: Bytes,
+    charge: Option<Charge>,
 }
 
 impl Gathered {
+    pub(in crate::http) fn into_parts(self) -> (Bytes, Option<Charge>) {
+        (self.bytes, self.charge)
+    }
+
     fn new(bytes: Bytes) -> Gathered {
-        Gathered { bytes, _charge: None }
+        Gathered { bytes, charge: None }
     }
 }
 
@@ -94,7 +96,7 @@ pub(in crate::http) async fn gather(
     }
     let mut gather = Gather::new(worker, body, len_max);
     gather.waiting = Some(Waiting { request, headers });
-    let gathered = gather.run(typed, request.holder).await?;
+    let gathered = gather.run(typed, request.context.holder).await?;
     if gathered.bytes.is_empty() && matches!(kind, BodyKind::Json(_)) {
         return Err(Problem::malformed("the request needs a JSON body"));
     }
@@ -247,7 +249,7 @@ impl<'w> Gather<'w> {
         if next.is_none() && is_free {
             return Ok(Gathered::new(first));
         }
-        let mut charge = self.worker.budget.charge(holder);
+        let mut charge = self.worker.service.budget.charge(holder);
         let mut bytes = Vec::with_capacity(self.expected_len(first.len()));
         grow(&mut charge, bytes.capacity())?;
         bytes.extend_from_slice(&first);
@@ -264,7 +266,7 @@ impl<'w> Gather<'w> {
             bytes.extend_from_slice(&piece);
             next = self.piece().await?;
         }
-        Ok(Gathered { bytes: bytes.into(), _charge: Some(charge) })
+        Ok(Gathered { bytes: bytes.into(), charge: Some(charge) })
     }
 
     /// At most the first piece and 64 KiB: a stated length is a promise, not yet a fact.
@@ -331,7 +333,7 @@ impl Drop for Gather<'_> {
 }
 
 fn grow(charge: &mut Charge, len: usize) -> Result<(), Problem> {
-    if charge.grow_to(len) { Ok(()) } else { Err(Problem::unavailable(NO_ROOM).closing()) }
+    if charge.grow_to(len) { Ok(()) } else { Err(Problem::from(Refusal::NoRoom).closing()) }
 }
 
 /// A request that is about to wait for its body: who asks, and what its head says.
@@ -354,13 +356,13 @@ impl<'w> Waiting<'w> {
         let Waiting { request, headers } = self;
         let len = WAITING_LEN + keep_needed(headers);
         let conn = &**request.conn;
-        let is_keyless = conn.is_http2.get() && request.access.key.is_none();
+        let is_keyless = conn.is_http2.get() && request.context.access.key.is_none();
         if is_keyless && conn.keyless_heads.get() + len > KEYLESS_HEADS_LEN_MAX {
             let detail = "too many requests without a key wait for their bodies on this connection";
             return Err(Problem::unavailable(detail));
         }
-        let charge = worker.budget.take(request.holder, len);
-        let charge = charge.ok_or_else(|| Problem::unavailable(NO_ROOM))?;
+        let charge = worker.service.budget.take(request.context.holder, len);
+        let charge = charge.ok_or(Refusal::NoRoom)?;
         let keyless_on = is_keyless.then_some(conn);
         if let Some(conn) = keyless_on {
             conn.keyless_heads.set(conn.keyless_heads.get() + len);

@@ -12,7 +12,6 @@ use crate::http::answer::problem::Problem;
 use crate::http::answer::response::{self, Body};
 use crate::http::h1::head_syntax::is_host;
 use crate::http::request::browser::{default_port, is_same};
-use crate::http::request::routes::route;
 
 /// The longest `Idempotency-Key`, in bytes.
 const KEY_LEN_MAX: usize = 255;
@@ -59,22 +58,18 @@ pub(in crate::http) fn is_preflight(method: &Method, headers: &HeaderMap) -> boo
     method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to the preflight of a page of an allowed origin; `None` for any other request and an
-/// unknown path.
-pub(in crate::http) fn preflight(
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-) -> Option<Response<Body>> {
-    let route = route(path.as_bytes()).filter(|_| is_preflight(method, headers))?;
+/// The answer to the preflight of a page of an allowed origin, for a path that has `methods`.
+pub(in crate::http) fn preflight(methods: &str, headers: &HeaderMap) -> Response<Body> {
     let mut response = response::no_content();
-    grant(route.methods(), headers, response.headers_mut());
-    Some(response)
+    grant(methods, headers, response.headers_mut());
+    response
 }
 
 /// Answers the preflight whose headers `asked` are: these methods are for the pages of its origin.
-pub(in crate::http) fn grant(methods: &'static str, asked: &HeaderMap, answer: &mut HeaderMap) {
-    answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+pub(in crate::http) fn grant(methods: &str, asked: &HeaderMap, answer: &mut HeaderMap) {
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+    }
     answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, CORS_REQUEST_HEADERS);
     answer.insert(ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE);
     if asked.contains_key(PRIVATE_NETWORK_REQUEST) {

@@ -11,69 +11,52 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::http::answer::problem::Problem;
-use crate::http::api::request_context::RequestContext;
-use crate::http::conn::context::Worker;
 use crate::http::request::json::{self, Found, Name};
 use crate::keys::Access;
 use crate::model::reference::{Reference, ReferenceError};
 use crate::model::scope::Scope;
 use crate::model::token::{Digest, Digester, Token};
+use crate::service::context as service;
 use crate::service::principal::demand;
+use crate::service::refusal::Refusal;
+use crate::service::tokens::Tokens;
 
 const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or of \
     objects with a \"reference\"";
 
-/// The tokens that a request names: their digests, and the places of those named by a reference.
-pub(in crate::http) type Listed = (Vec<Digest>, Vec<usize>);
-
 /// Reads the tokens of a request.
 pub(in crate::http) fn tokens(
-    worker: &Worker,
-    request: RequestContext<'_>,
+    context: &service::Context<'_>,
     body: &[u8],
-) -> Result<Listed, Problem> {
-    let by_reference = || by_reference(worker, request);
-    token_list(body, request.access, worker.config.max_batch, &by_reference)
+) -> Result<Tokens, Problem> {
+    let by_reference = || context.look_by_reference();
+    token_list(body, context.access, context.service.limits.max_batch, &by_reference)
 }
 
-/// The same for a request that also has a `ttl`, of at most `ttl_max`; returns that too.
+/// The same for a request that also has a `ttl`; returns that too.
 pub(in crate::http) fn tokens_and_ttl(
-    worker: &Worker,
-    request: RequestContext<'_>,
+    context: &service::Context<'_>,
     body: &[u8],
-    ttl_max: Duration,
-) -> Result<(Vec<Digest>, Vec<usize>, Duration), Problem> {
-    let by_reference = || by_reference(worker, request);
-    token_list_and_ttl(body, request.access, worker.config.max_batch, ttl_max, &by_reference)
-}
-
-/// Admits a request before anything is looked up, so that a client that guesses learns nothing:
-/// `lookups` of its tokens count where nothing is found.
-pub(in crate::http) fn admit(
-    worker: &Worker,
-    request: RequestContext<'_>,
-    (digests, referred): (&[Digest], &[usize]),
-    lookups: usize,
-) -> Result<(), Problem> {
-    let RequestContext { access, peer, trail, .. } = request;
-    worker.miss_limiter.admit_batch(access, peer, worker.engine.now(), lookups)?;
-    trail.list(digests, referred)
-}
-
-fn by_reference(worker: &Worker, request: RequestContext<'_>) -> Result<(), Problem> {
-    worker.miss_limiter.look_by_reference(request.access, request.peer, worker.engine.now())?;
-    Ok(())
+) -> Result<(Tokens, Duration), Problem> {
+    let by_reference = || context.look_by_reference();
+    let ttl_max = context.service.ttl_max(&context.access.digester);
+    token_list_and_ttl(
+        body,
+        context.access,
+        context.service.limits.max_batch,
+        ttl_max,
+        &by_reference,
+    )
 }
 
 /// Reads a body of at most `max` tokens.
-/// Returns their digests, and the places of those that were named by a reference.
 /// `by_reference` says whether references may be looked up at the moment.
 fn token_list(
     body: &[u8],
     access: &Access,
     max: usize,
-    by_reference: &dyn Fn() -> Result<(), Problem>,
-) -> Result<Listed, Problem> {
+    by_reference: &dyn Fn() -> Result<(), Refusal>,
+) -> Result<Tokens, Problem> {
     read(body, access, max, by_reference, None)
 }
 
@@ -82,28 +65,28 @@ fn token_list_and_ttl(
     access: &Access,
     max: usize,
     ttl_max: Duration,
-    by_reference: &dyn Fn() -> Result<(), Problem>,
-) -> Result<(Vec<Digest>, Vec<usize>, Duration), Problem> {
+    by_reference: &dyn Fn() -> Result<(), Refusal>,
+) -> Result<(Tokens, Duration), Problem> {
     let ttl = Ttl { max: ttl_max, found: Cell::default() };
-    let (digests, referred) = read(body, access, max, by_reference, Some(&ttl))?;
+    let tokens = read(body, access, max, by_reference, Some(&ttl))?;
     let missing = || Problem::malformed("ttl: the field is missing").about("ttl");
-    Ok((digests, referred, ttl.found.get().ok_or_else(missing)?))
+    Ok((tokens, ttl.found.get().ok_or_else(missing)?))
 }
 
 fn read(
     body: &[u8],
     access: &Access,
     max: usize,
-    by_reference: &dyn Fn() -> Result<(), Problem>,
+    by_reference: &dyn Fn() -> Result<(), Refusal>,
     ttl: Option<&Ttl>,
-) -> Result<Listed, Problem> {
+) -> Result<Tokens, Problem> {
     let (found, referred) = (Found::default(), RefCell::default());
     let context = Context { access, max, by_reference, found: &found, referred: &referred, ttl };
     let mut reader = serde_json::Deserializer::from_slice(body);
     ListBody(&context)
         .deserialize(&mut reader)
         .and_then(|digests| reader.end().map(|()| digests))
-        .map(|digests| (digests, referred.take()))
+        .map(|digests| Tokens { digests, by_reference: referred.take() })
         .map_err(|error| found.or(&error, FORM))
 }
 
@@ -155,7 +138,7 @@ fn reference_problem(error: ReferenceError) -> Problem {
 struct Context<'c> {
     access: &'c Access,
     max: usize,
-    by_reference: &'c dyn Fn() -> Result<(), Problem>,
+    by_reference: &'c dyn Fn() -> Result<(), Refusal>,
     found: &'c Found,
     /// Places of the tokens that a reference named.
     referred: &'c RefCell<Vec<usize>>,
@@ -306,7 +289,7 @@ impl<'de> Visitor<'de> for Item<'_> {
         raw.ok_or_else(missing)
             // Whoever knows an order can guess its reference.
             .and_then(|raw| demand(access, Scope::Reference).map(|()| raw).map_err(Problem::from))
-            .and_then(|raw| (self.context.by_reference)().map(|()| raw))
+            .and_then(|raw| (self.context.by_reference)().map(|()| raw).map_err(Problem::from))
             .and_then(reference)
             .map(|reference| digester.digest(&digester.token_for_reference(reference.canonical())))
             .map_err(|problem| self.stop(problem))
@@ -325,7 +308,7 @@ mod tests {
 
     fn read(body: &str) -> Result<Vec<Digest>, Problem> {
         let access = Access::everything(Namespace::default(), digester());
-        token_list(body.as_bytes(), &access, 3, &|| Ok(())).map(|(digests, _)| digests)
+        token_list(body.as_bytes(), &access, 3, &|| Ok(())).map(|tokens| tokens.digests)
     }
 
     const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -384,7 +367,7 @@ mod tests {
         let (ttl_max, looks) = (Duration::from_secs(60), || Ok(()));
         let read = |body: &str| {
             let read = token_list_and_ttl(body.as_bytes(), &access, 3, ttl_max, &looks);
-            read.map(|(_, _, ttl)| ttl).map_err(|problem| problem.status.as_u16())
+            read.map(|(_, ttl)| ttl).map_err(|problem| problem.status.as_u16())
         };
         assert_eq!(read(r#"{"tokens":[],"ttl":"1m"}"#), Ok(ttl_max));
         assert_eq!(read(r#"{"ttl":1,"tokens":[]}"#), Ok(Duration::from_secs(1)));

@@ -7,4 +7,3 @@ pub(in crate::http) mod head;
 pub(crate) mod json;
 pub(in crate::http) mod list;
 pub(in crate::http) mod payload;
-pub(in crate::http) mod routes;

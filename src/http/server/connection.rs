@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::http::answer::canned;
-use crate::http::api::exchange::Service;
+use crate::http::api::exchange::ConnService;
 use crate::http::conn::buffer::OUTPUT_LEN_MAX;
 use crate::http::conn::context::{Slot, Worker};
 use crate::http::conn::phase::{Phase, Verdict};
@@ -39,8 +39,8 @@ pub(in crate::http) const BELOW_LEN_MAX: usize = 32 * 1024;
 /// Rounds of one poll before other connections have their turn.
 const ROUNDS_MAX: usize = 16;
 
-type Http1 = http1::Connection<Pipe, Service>;
-type Http2 = http2::Connection<Pipe, Service, StreamTasks>;
+type Http1 = http1::Connection<Pipe, ConnService>;
+type Http2 = http2::Connection<Pipe, ConnService, StreamTasks>;
 
 enum Protocol {
     /// Not enough bytes yet to tell.
@@ -123,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.poll_fill(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
-                Poll::Ready(Ok(())) if !self.state.charge_head(&self.worker.budget) => {
+                Poll::Ready(Ok(())) if !self.state.charge_head(&self.worker.service.budget) => {
                     self.state.output.borrow_mut().push(&canned::NO_MEMORY);
                     self.close();
                     continue;
@@ -214,7 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.state.stalled.set(Some(self.worker.now()));
         }
         let mut charge = self.state.stalled_charge.borrow_mut();
-        let charge = charge.get_or_insert_with(|| self.worker.budget.charge(&self.state.holder()));
+        let charge =
+            charge.get_or_insert_with(|| self.worker.service.budget.charge(&self.state.holder()));
         if charge.grow_to(waiting) {
             Poll::Pending
         } else {
@@ -318,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return;
         }
         let pipe = Pipe(state.clone());
-        let service = Service::new(self.worker.clone(), state.clone());
+        let service = ConnService::new(self.worker.clone(), state.clone());
         self.protocol = if could_be_http2 && compared == PREFACE.len() {
             state.is_http2.set(true);
             let phase =
@@ -406,7 +407,7 @@ mod tests {
     use crate::engine::{self, Engine};
     use crate::http::config::Config;
     use crate::http::conn::context::Common;
-    use crate::http::conn::memory_budget::Budget;
+    use crate::service::memory_budget::Budget;
     use crate::service::miss_limiter::MissLimiter;
 
     /// Like TLS over a socket that is full: it takes what is written, and only a flush sends it,

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam::utils::CachePadded;
 
 use crate::audit::{self, Audit};
-use crate::http::conn::memory_budget::Budget;
 use crate::http::counters::{Counters, Totals};
 use crate::model::namespace::Namespace;
+use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::quotas::Quotas;
 

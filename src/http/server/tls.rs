@@ -19,11 +19,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::http::answer::canned;
-use crate::http::api::audit_trail;
 use crate::http::conn::context::{Slot, Worker};
 use crate::http::conn::phase::Phase;
 use crate::http::conn::state::ConnState;
 use crate::http::server::connection::{BELOW_LEN_MAX, Connection};
+use crate::service::audit_trail;
 use crate::tls::Peer;
 
 /// What a handshake begins with (RFC 8446, 5.1): no method of HTTP does.
@@ -89,14 +89,14 @@ pub(in crate::http) async fn serve(
             Connection::new(stream, worker, slot).await;
         }
         Some(Ok(Opened::Plain(socket))) => {
-            audit_trail::turned_away(&worker, &state, "plain_http");
+            audit_trail::turned_away(&worker.service, state.address(), "plain_http");
             Connection::farewell(socket, worker, slot, &canned::SPEAKS_TLS).await;
         }
         // The peer's text is in none of them.
         Some(Err(error)) => {
             // The peer has said something that is not accepted; others have only gone away.
             if error.kind() == io::ErrorKind::InvalidData {
-                audit_trail::turned_away(&worker, &state, "tls_refused");
+                audit_trail::turned_away(&worker.service, state.address(), "tls_refused");
             }
             tracing::debug!(%error, "no TLS connection came about");
         }

@@ -44,8 +44,8 @@ impl Worker {
             ticks.tick().await;
             let now = Tick(self.tick.get().0.wrapping_add(1));
             self.tick.set(now);
-            self.date.replace(date(self.engine.now()));
-            self.watched.sweep(&self.config.limits, now, self.budget.is_short());
+            self.date.replace(date(self.service.now()));
+            self.watched.sweep(&self.config.limits, now, self.service.budget.is_short());
         }
     }
 
@@ -153,7 +153,7 @@ pub(super) fn run(
         // The file of a Unix socket is removed when this worker, as the last one, ends.
         let (listeners, _file) = listeners.into_tokio()?;
         let worker = Rc::new(Worker::new(common, counters));
-        let caller = worker.caller.clone();
+        let caller = worker.service.caller.clone();
         spawn_local(async move { caller.pump().await });
         spawn_local(worker.clone().sweep());
         let accept = |listener| spawn_local(worker.clone().accept(listener));

@@ -31,9 +31,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::service::principal::Principal;
 
 /// What each connection may hold without being counted, in bytes.
-pub(in crate::http) const FREE_LEN: usize = 16 * 1024;
+pub(crate) const FREE_LEN: usize = 16 * 1024;
 /// A body or an answer up to this length is small: the reserve is for these.
-pub(in crate::http) const SMALL_LEN: usize = 128 * 1024;
+pub(crate) const SMALL_LEN: usize = 128 * 1024;
 /// What a connection may hold where only the reserve is left, in bytes.
 const RESERVED_LEN: usize = 2 * SMALL_LEN;
 /// The budget is at least as many shares of a connection.
@@ -58,11 +58,11 @@ struct Inner {
 
 /// What one connection holds, in bytes.
 #[derive(Clone, Debug, Default)]
-pub(in crate::http) struct HeldBytes(Rc<Cell<usize>>);
+pub(crate) struct HeldBytes(Rc<Cell<usize>>);
 
 impl HeldBytes {
     /// Bytes held.
-    pub(in crate::http) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.0.get()
     }
 
@@ -74,10 +74,10 @@ impl HeldBytes {
 
 /// Who holds memory: a connection, and what it has shown.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Holder {
-    pub(in crate::http) totals: HeldBytes,
+pub(crate) struct Holder {
+    pub(crate) totals: HeldBytes,
     /// `None` before a head is read.
-    pub(in crate::http) access: Option<Principal>,
+    pub(crate) access: Option<Principal>,
 }
 
 impl Budget {
@@ -97,20 +97,20 @@ impl Budget {
     }
 
     /// The smallest limit of a budget in which `largest` fits into every share.
-    pub(in crate::http) fn limit_min(largest: usize) -> usize {
+    pub(crate) fn limit_min(largest: usize) -> usize {
         SHARES_MIN.saturating_mul(largest)
     }
 
     /// Takes `len` bytes, or `None` where that is more than `holder` may hold.
     #[must_use]
-    pub(in crate::http) fn take(&self, holder: &Holder, len: usize) -> Option<Charge> {
+    pub(crate) fn take(&self, holder: &Holder, len: usize) -> Option<Charge> {
         let mut charge = self.charge(holder);
         charge.grow_to(len).then_some(charge)
     }
 
     /// Takes `len` bytes even beyond the budget: for answers that must not be lost any more.
     #[must_use]
-    pub(in crate::http) fn take_anyway(&self, holder: &Holder, len: usize) -> Charge {
+    pub(crate) fn take_anyway(&self, holder: &Holder, len: usize) -> Charge {
         let mut charge = self.charge(holder);
         let (_, counted) = charge.after(len);
         self.0.used.fetch_add(counted, Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl Budget {
 
     /// A charge of nothing yet, that can grow.
     #[must_use]
-    pub(in crate::http) fn charge(&self, holder: &Holder) -> Charge {
+    pub(crate) fn charge(&self, holder: &Holder) -> Charge {
         Charge { budget: self.clone(), holder: holder.clone(), len: 0, of_key: 0 }
     }
 
@@ -131,7 +131,7 @@ impl Budget {
     }
 
     /// More than half of it is used: shares bind, and nobody may be slow.
-    pub(in crate::http) fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         self.used() > self.0.limit / 2
     }
 }
@@ -158,7 +158,7 @@ impl Inner {
 
 /// Bytes taken from a [`Budget`]; given back when dropped.
 #[derive(Debug)]
-pub(in crate::http) struct Charge {
+pub(crate) struct Charge {
     budget: Budget,
     holder: Holder,
     len: usize,
@@ -170,14 +170,14 @@ impl Charge {
     /// Makes this a charge of at least `len` bytes; false, and unchanged, where the holder may not
     /// hold so much.
     #[must_use]
-    pub(in crate::http) fn grow_to(&mut self, len: usize) -> bool {
+    pub(crate) fn grow_to(&mut self, len: usize) -> bool {
         self.grow(len, false)
     }
 
     /// The same for a head, of which nobody knows yet whose it is: false also where the budget is
     /// short. So strangers that begin and never end leave half of it to others.
     #[must_use]
-    pub(in crate::http) fn grow_head_to(&mut self, len: usize) -> bool {
+    pub(crate) fn grow_head_to(&mut self, len: usize) -> bool {
         self.grow(len, true)
     }
 

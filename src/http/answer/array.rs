@@ -1,0 +1,75 @@
+//! The answer to a list: an array with a place for each token.
+
+use bytes::Bytes;
+
+use crate::http::answer::problem::Problem;
+use crate::service::refusal::Refusal;
+use crate::service::state::ANSWER_LEN_MAX;
+
+/// What a place is expected to take.
+const EXPECTED_LEN: usize = 160;
+
+/// A JSON array of texts that are JSON, each byte for byte, `null` where there is none.
+pub(in crate::http) struct JsonArray {
+    bytes: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl JsonArray {
+    /// For `count` places.
+    pub(in crate::http) fn new(count: usize) -> JsonArray {
+        let mut bytes = Vec::with_capacity(2 + count * EXPECTED_LEN);
+        bytes.push(b'[');
+        JsonArray { bytes, is_too_long: false }
+    }
+
+    pub(in crate::http) fn push(&mut self, text: Option<&[u8]>) {
+        let text = text.unwrap_or(b"null");
+        if self.bytes.len() + text.len() + 2 > ANSWER_LEN_MAX {
+            self.is_too_long = true;
+            return;
+        }
+        if self.bytes.len() > 1 {
+            self.bytes.push(b',');
+        }
+        self.bytes.extend_from_slice(text);
+    }
+
+    /// The array.
+    ///
+    /// # Errors
+    /// It would be longer than [`ANSWER_LEN_MAX`].
+    pub(in crate::http) fn finish(mut self) -> Result<Bytes, Problem> {
+        if self.is_too_long {
+            return Err(Refusal::AnswerTooLong.into());
+        }
+        self.bytes.push(b']');
+        Ok(self.bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_in_the_order_pushed() {
+        let mut array = JsonArray::new(3);
+        for text in [Some(&b"{\"a\": 1}"[..]), None, Some(b"\"x\"")] {
+            array.push(text);
+        }
+        assert_eq!(array.finish().unwrap(), &b"[{\"a\": 1},null,\"x\"]"[..]);
+        assert_eq!(JsonArray::new(0).finish().unwrap(), &b"[]"[..]);
+    }
+
+    #[test]
+    fn p8_an_answer_has_a_longest_length() {
+        let payload = vec![b'1'; 1 << 20];
+        let mut array = JsonArray::new(17);
+        for _ in 0..17 {
+            array.push(Some(&payload));
+        }
+        assert!(array.bytes.len() <= ANSWER_LEN_MAX);
+        assert_eq!(array.finish().unwrap_err().status, 422);
+    }
+}

@@ -1,0 +1,271 @@
+//! The table of endpoints: the path and the method of each operation, its id in the API's description,
+//! what it takes for a body, and what performs it.
+
+use http::{HeaderMap, Method, Response};
+use hyper::body::Incoming;
+
+use crate::http::answer::problem::Problem;
+use crate::http::answer::response::Body;
+use crate::http::api::request_context::RequestContext;
+use crate::http::config::Config;
+use crate::http::conn::context::Worker;
+use crate::http::ops::{Request, consume, extend, issue, resolve, revoke, status};
+use crate::http::request::body::{self, BodyKind};
+use crate::model::token::Digest;
+use crate::service::operation::Operation;
+
+/// Makes [`ENDPOINTS`] and [`perform`] of one line for each operation.
+macro_rules! endpoints {
+    ($($operation:ident: $method:ident $path:literal, $id:literal, $takes:expr,
+       $handler:path;)+) => {
+        /// All endpoints. The methods of a path stand in the order in which `Allow` names them.
+        const ENDPOINTS: &[Endpoint] = &[$(Endpoint {
+            operation: Operation::$operation,
+            method: Method::$method,
+            path: Path::of($path),
+            id: $id,
+            takes: $takes,
+        },)+];
+
+        /// Performs an operation whose body is there.
+        async fn perform_gathered(
+            operation: Operation,
+            request: Request<'_>,
+        ) -> Result<Response<Body>, Problem> {
+            match operation {
+                $(Operation::$operation => $handler(request).await,)+
+                Operation::Unknown => Err(Problem::not_found()),
+            }
+        }
+    };
+}
+
+endpoints! {
+    // operation: method and path, operation id of the description, body, handler
+    Issue: POST "/v1/tokens", "issue", Takes::Json(Config::issue_body_len_max), issue::one;
+    IssueBatch: POST "/v1/tokens/batch", "issueBatch",
+        Takes::Json(Config::issue_batch_body_len_max), issue::batch;
+    ResolveBatch: POST "/v1/resolve", "resolveBatch", LIST, resolve::batch;
+    ConsumeBatch: POST "/v1/consume", "consumeBatch", LIST, consume::batch;
+    StatusBatch: POST "/v1/status", "statusBatch", LIST, status::batch;
+    ExtendBatch: POST "/v1/extend", "extendBatch", LIST, extend::batch;
+    RevokeBatch: POST "/v1/revoke", "revokeBatch", LIST, revoke::batch;
+    Consume: POST "/v1/tokens/{token}/consume", "consume", Takes::EmptyObject, consume::one;
+    Status: GET "/v1/tokens/{token}/status", "status", Takes::Nothing, status::one;
+    Resolve: GET "/v1/tokens/{token}", "resolve", Takes::Nothing, resolve::one;
+    Extend: PATCH "/v1/tokens/{token}", "extend", Takes::Fields, extend::one;
+    Revoke: DELETE "/v1/tokens/{token}", "revoke", Takes::Nothing, revoke::one;
+}
+
+/// A list of tokens.
+const LIST: Takes = Takes::Json(Config::list_body_len_max);
+
+/// What an endpoint takes for a body.
+#[derive(Clone, Copy)]
+enum Takes {
+    /// JSON, of a length that the configuration limits.
+    Json(fn(&Config) -> usize),
+    /// JSON of a few small fields.
+    Fields,
+    /// Nothing, or an object without fields.
+    EmptyObject,
+    /// Nothing.
+    Nothing,
+}
+
+impl Takes {
+    fn kind(self, config: &Config) -> BodyKind {
+        match self {
+            Takes::Json(len_max) => BodyKind::Json(len_max(config)),
+            Takes::Fields => BodyKind::Json(body::SMALL_LEN_MAX),
+            Takes::EmptyObject => BodyKind::EmptyObject,
+            Takes::Nothing => BodyKind::None,
+        }
+    }
+}
+
+/// Where a method does an operation.
+pub(super) struct Endpoint {
+    pub(super) operation: Operation,
+    method: Method,
+    path: Path,
+    /// In the API's description.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the description is compared with it"))]
+    id: &'static str,
+    takes: Takes,
+}
+
+/// A path, around a token where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Path {
+    prefix: &'static str,
+    /// What stands behind the token.
+    suffix: Option<&'static str>,
+}
+
+const TOKEN: &str = "{token}";
+
+impl Path {
+    /// The path of a template that may have one `{token}`.
+    const fn of(template: &'static str) -> Path {
+        let mut at = 0;
+        while at < template.len() {
+            if template.as_bytes()[at] == b'{' {
+                let (prefix, rest) = template.split_at(at);
+                let (_, suffix) = rest.split_at(TOKEN.len());
+                return Path { prefix, suffix: Some(suffix) };
+            }
+            at += 1;
+        }
+        Path { prefix: template, suffix: None }
+    }
+
+    /// The token in `path`, if it has one; `None` where `path` is another.
+    fn matched(self, path: &[u8]) -> Option<Option<&[u8]>> {
+        let rest = path.strip_prefix(self.prefix.as_bytes())?;
+        let Some(suffix) = self.suffix else { return rest.is_empty().then_some(None) };
+        let token = rest.strip_suffix(suffix.as_bytes())?;
+        (!token.is_empty() && !token.contains(&b'/')).then_some(Some(token))
+    }
+}
+
+/// What a path names: the endpoints that have it, and the token in it, which may have any form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Route<'a> {
+    path: Path,
+    pub(super) token: Option<&'a [u8]>,
+}
+
+/// The route of `path`, if there is one.
+pub(super) fn route(path: &[u8]) -> Option<Route<'_>> {
+    ENDPOINTS.iter().find_map(|endpoint| {
+        let token = endpoint.path.matched(path)?;
+        Some(Route { path: endpoint.path, token })
+    })
+}
+
+impl Route<'_> {
+    fn endpoints(self) -> impl Iterator<Item = &'static Endpoint> {
+        ENDPOINTS.iter().filter(move |endpoint| endpoint.path == self.path)
+    }
+
+    /// What `method` does here, if anything.
+    pub(super) fn endpoint(self, method: &Method) -> Option<&'static Endpoint> {
+        self.endpoints().find(|endpoint| endpoint.method == *method)
+    }
+
+    /// The methods that are known here, for `Allow`.
+    pub(super) fn methods(self) -> String {
+        let methods: Vec<_> = self.endpoints().map(|endpoint| endpoint.method.as_str()).collect();
+        methods.join(", ")
+    }
+}
+
+/// Reads the body, admits the request again, and performs what `endpoint` is for.
+pub(super) async fn perform(
+    worker: &Worker,
+    request: RequestContext<'_>,
+    endpoint: &Endpoint,
+    token: Option<Digest>,
+    mut headers: HeaderMap,
+    body: &mut Incoming,
+) -> Result<Response<Body>, Problem> {
+    let kind = endpoint.takes.kind(&worker.config);
+    let gathered = body::gather(worker, request, &mut headers, body, kind).await?;
+    request.admit_again(worker, &headers, endpoint.operation)?;
+    let (body, _charge) = gathered.into_parts();
+    let request = Request { context: request.context, headers, token, body };
+    perform_gathered(endpoint.operation, request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation<'a>(method: &Method, path: &'a str) -> Option<(Operation, Option<&'a [u8]>)> {
+        let route = route(path.as_bytes())?;
+        route.endpoint(method).map(|endpoint| (endpoint.operation, route.token))
+    }
+
+    #[test]
+    fn every_endpoint_of_the_contract() {
+        let token = Some(&b"abc"[..]);
+        for (method, path, expected) in [
+            (Method::POST, "/v1/tokens", (Operation::Issue, None)),
+            (Method::POST, "/v1/tokens/batch", (Operation::IssueBatch, None)),
+            (Method::POST, "/v1/resolve", (Operation::ResolveBatch, None)),
+            (Method::POST, "/v1/consume", (Operation::ConsumeBatch, None)),
+            (Method::POST, "/v1/status", (Operation::StatusBatch, None)),
+            (Method::POST, "/v1/extend", (Operation::ExtendBatch, None)),
+            (Method::POST, "/v1/revoke", (Operation::RevokeBatch, None)),
+            (Method::GET, "/v1/tokens/abc", (Operation::Resolve, token)),
+            (Method::PATCH, "/v1/tokens/abc", (Operation::Extend, token)),
+            (Method::DELETE, "/v1/tokens/abc", (Operation::Revoke, token)),
+            (Method::GET, "/v1/tokens/consume", (Operation::Resolve, Some(b"consume"))),
+            (Method::POST, "/v1/tokens/abc/consume", (Operation::Consume, token)),
+            (Method::GET, "/v1/tokens/abc/status", (Operation::Status, token)),
+        ] {
+            assert_eq!(operation(&method, path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_a_route() {
+        for path in [
+            "",
+            "/",
+            "*",
+            "/v1",
+            "/v1/",
+            "/v1/tokens/",
+            "/v1/tokensx",
+            "/v1/tokens//consume",
+            "/v1/tokens/a/b",
+            "/v1/tokens/a/b/consume",
+            "/v1/tokens/a/",
+            "/v1/resolve/",
+            "/v1/revoke/",
+            "/v1/status/a",
+            "/v2/tokens",
+            "//v1/tokens",
+        ] {
+            assert_eq!(route(path.as_bytes()), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_names_its_methods() {
+        for (path, methods) in [
+            ("/v1/tokens/abc", "GET, PATCH, DELETE"),
+            ("/v1/tokens/batch", "POST"),
+            ("/v1/tokens/abc/status", "GET"),
+        ] {
+            assert_eq!(route(path.as_bytes()).unwrap().methods(), methods);
+        }
+        assert_eq!(operation(&Method::GET, "/v1/tokens/batch"), None, "no token is called batch");
+        assert_eq!(operation(&Method::HEAD, "/v1/tokens/abc"), None);
+    }
+
+    /// The description has each endpoint under its id, and no other on the data listener.
+    #[test]
+    fn the_description_has_the_endpoints_and_their_ids() {
+        let text = include_str!("../admin/openapi.json");
+        let description: serde_json::Value = serde_json::from_str(text).unwrap();
+        for Endpoint { method, path, id, operation, .. } in ENDPOINTS {
+            let template = match path.suffix {
+                Some(suffix) => format!("{}{TOKEN}{suffix}", path.prefix),
+                None => path.prefix.to_owned(),
+            };
+            let method = method.as_str().to_lowercase();
+            let described = &description["paths"][&template][&method]["operationId"];
+            assert_eq!(described, id, "{operation:?}");
+        }
+        let paths = description["paths"].as_object().unwrap();
+        let is_data =
+            |path: &&String| path.starts_with("/v1/tokens") || route(path.as_bytes()).is_some();
+        let described =
+            paths.keys().filter(is_data).flat_map(|path| paths[path].as_object().unwrap());
+        let count = described.filter(|(_, what)| what.get("operationId").is_some()).count();
+        assert_eq!(count, ENDPOINTS.len());
+    }
+}

@@ -1,0 +1,325 @@
+//! The audit trail of one request: what the audit log will say about it.
+//!
+//! A request begins with a trail, the operation adds what it asks of the engine and what came of it,
+//! and the answer ends it: one event for each token, or one for a request that named none. Without an
+//! audit log a trail is nothing, and what is added costs one branch.
+//!
+//! A change whose client has gone before it was answered may have happened: it is logged too.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::audit::{self, Audit, By, Event, Permit};
+use crate::engine::{Caller, Op, Outcome};
+use crate::keys::Access;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
+use crate::service::audit_words::AuditedToken;
+use crate::service::operation::Operation;
+use crate::service::principal::Principal;
+use crate::service::refusal::Refusal;
+use crate::service::state::Service;
+use crate::service::tokens::Tokens;
+
+/// Resolves when the lines were given to the system.
+pub(crate) type Written = Option<oneshot::Receiver<()>>;
+
+/// The trail of one request; nothing where nothing is audited.
+pub(crate) struct Trail(Option<Box<RefCell<Steps>>>);
+
+/// What a request came to, for its event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    /// What came of each token of which nothing else is known.
+    pub(crate) outcome: &'static str,
+    /// The status of the answer, where the wire has one.
+    pub(crate) status: Option<u16>,
+}
+
+/// The outcome of a token that was not found.
+pub(crate) const NOT_FOUND: &str = "not_found";
+
+struct Steps {
+    service: Rc<Service>,
+    audit: Audit,
+    address: SocketAddr,
+    operation: Operation,
+    access: Option<Arc<Access>>,
+    permit: Permit,
+    items: Vec<AuditedToken>,
+    /// The engine was asked to change something.
+    is_asked: bool,
+    is_told: bool,
+}
+
+impl Trail {
+    /// The trail of a request from `address`.
+    pub(crate) fn begin(service: &Rc<Service>, address: SocketAddr) -> Trail {
+        let Some(audit) = &service.audit else { return Trail(None) };
+        Trail(Some(Box::new(RefCell::new(Steps {
+            service: service.clone(),
+            audit: audit.clone(),
+            address,
+            operation: Operation::Unknown,
+            access: None,
+            permit: Permit::default(),
+            items: Vec::new(),
+            is_asked: false,
+            is_told: false,
+        }))))
+    }
+
+    /// Who asks is known.
+    pub(crate) fn admitted(&self, admitted: &Principal) {
+        if let Some(steps) = &self.0 {
+            steps.borrow_mut().access = Some(Arc::clone(admitted));
+        }
+    }
+
+    /// What is asked for is known: takes a place for the event.
+    ///
+    /// # Errors
+    /// Nothing may be done that cannot be audited.
+    pub(crate) fn may(&self, operation: Operation) -> Result<(), Refusal> {
+        let Some(steps) = &self.0 else { return Ok(()) };
+        let mut steps = steps.borrow_mut();
+        steps.operation = operation;
+        steps.reserve(1)
+    }
+
+    /// The path named a token, whose digest `digest` makes.
+    pub(crate) fn token(&self, digest: impl FnOnce() -> Option<Digest>) {
+        if let Some(steps) = &self.0 {
+            let by = Some(By::Token);
+            steps.borrow_mut().items =
+                vec![AuditedToken { digest: digest(), by, ..AuditedToken::default() }];
+        }
+    }
+
+    /// The request named these tokens. Takes their places.
+    ///
+    /// # Errors
+    /// As [`Trail::may`].
+    pub(crate) fn list(&self, tokens: &Tokens) -> Result<(), Refusal> {
+        let Some(steps) = &self.0 else { return Ok(()) };
+        let mut steps = steps.borrow_mut();
+        let item = |digest: &Digest| AuditedToken {
+            digest: Some(*digest),
+            by: Some(By::Token),
+            ..AuditedToken::default()
+        };
+        steps.items = tokens.digests.iter().map(item).collect();
+        for place in &tokens.by_reference {
+            if let Some(item) = steps.items.get_mut(*place) {
+                item.by = Some(By::Reference);
+            }
+        }
+        steps.reserve(tokens.digests.len())
+    }
+
+    /// A token is to be issued.
+    pub(crate) fn issue(&self, digest: Digest, by: Option<By>) {
+        if let Some(steps) = &self.0 {
+            let digest = Some(digest);
+            steps.borrow_mut().items.push(AuditedToken { digest, by, ..AuditedToken::default() });
+        }
+    }
+
+    /// A token will not be issued: what was asked could not be read, or there is none to be had.
+    pub(crate) fn not_issued(&self, outcome: &'static str) {
+        if let Some(steps) = &self.0 {
+            let outcome = Some(outcome);
+            steps.borrow_mut().items.push(AuditedToken { outcome, ..AuditedToken::default() });
+        }
+    }
+
+    /// The token at `place` of the list was found, or not.
+    pub(crate) fn found(&self, place: usize, is_found: bool) {
+        if let Some(steps) = &self.0 {
+            let mut steps = steps.borrow_mut();
+            let Steps { service, items, .. } = &mut *steps;
+            if let Some(item) = items.get_mut(place) {
+                item.looked_up(&service.engine, is_found);
+            }
+        }
+    }
+
+    /// More is known of the token at `place` of the list than the engine said.
+    pub(crate) fn came_to(&self, place: usize, outcome: &Outcome) {
+        self.item(place, |steps, item| {
+            item.came_to(&steps.service.engine, steps.operation, outcome);
+        });
+    }
+
+    /// The token at `place` of the list was refused after all, because the server could not answer.
+    pub(crate) fn refused(&self, place: usize) {
+        self.item(place, |_, item| item.outcome = Some("unavailable"));
+    }
+
+    fn item(&self, place: usize, change: impl FnOnce(&Steps, &mut AuditedToken)) {
+        let Some(steps) = &self.0 else { return };
+        let mut steps = steps.borrow_mut();
+        if let Some(mut item) = steps.items.get(place).copied() {
+            change(&steps, &mut item);
+            steps.items[place] = item;
+        }
+    }
+
+    /// Asks the engine for one change.
+    pub(crate) async fn call_one(&self, caller: &Caller, op: Op) -> Result<Outcome, Refusal> {
+        if self.0.is_none() {
+            return Ok(caller.call_one(op).await?);
+        }
+        // One outcome for each command: the engine's promise.
+        let outcome = self.call(caller, vec![op]).await?.pop();
+        Ok(outcome.unwrap_or(Outcome::ReadOnly))
+    }
+
+    /// Asks the engine for changes of the tokens added before, in their order, but for those that were
+    /// refused already.
+    pub(crate) async fn call(
+        &self,
+        caller: &Caller,
+        ops: Vec<Op>,
+    ) -> Result<Vec<Outcome>, Refusal> {
+        let Some(steps) = &self.0 else { return Ok(caller.call(ops).await?) };
+        {
+            let mut steps = steps.borrow_mut();
+            let items = steps.items.len();
+            steps.reserve(items)?;
+            steps.is_asked = true;
+        }
+        let outcomes = caller.call(ops).await;
+        steps.borrow_mut().is_asked = outcomes.is_ok();
+        let outcomes = outcomes?;
+        let mut steps = steps.borrow_mut();
+        let Steps { service, items, operation, .. } = &mut *steps;
+        let waiting = items.iter_mut().filter(|item| item.outcome.is_none());
+        for (item, outcome) in waiting.zip(&outcomes) {
+            item.came_to(&service.engine, *operation, outcome);
+        }
+        Ok(outcomes)
+    }
+
+    /// The answer is made: logs the events. Returns what the answer has to wait for before it is
+    /// sent, if anything.
+    pub(crate) fn end(&self, operation: Operation, ending: impl FnOnce() -> Ending) -> Written {
+        let steps = self.0.as_ref()?;
+        let mut steps = steps.borrow_mut();
+        steps.operation = operation;
+        steps.tell(ending());
+        if steps.is_asked { steps.audit.written() } else { None }
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if let Some(steps) = &self.0 {
+            let mut steps = steps.borrow_mut();
+            if !steps.is_told && steps.is_asked {
+                steps.tell(Ending { outcome: "unanswered", status: None });
+            }
+        }
+    }
+}
+
+impl Steps {
+    /// Takes places for `events` events, together with those it has.
+    fn reserve(&mut self, events: usize) -> Result<(), Refusal> {
+        // The old ones go first: nobody waits for places while holding some.
+        self.permit = Permit::default();
+        self.permit = self.audit.reserve(events).map_err(Refusal::NotAudited)?;
+        Ok(())
+    }
+
+    fn tell(&mut self, ending: Ending) {
+        self.is_told = true;
+        let mut items = std::mem::take(&mut self.items);
+        if items.is_empty() {
+            items.push(AuditedToken::default());
+        }
+        let engine = &self.service.engine;
+        let now = engine.now();
+        let reads = matches!(self.operation, Operation::Resolve | Operation::Consume);
+        for mut item in items {
+            let is_missed = ending.outcome == NOT_FOUND && item.outcome.is_none();
+            if reads && is_missed {
+                item.looked_up(engine, false);
+            }
+            let mut event = event(&self.service, self.address, self.access.as_ref(), now);
+            event.operation = self.operation.audited();
+            event.outcome = item.outcome.unwrap_or(ending.outcome);
+            event.status = ending.status;
+            (event.digest, event.by) = (item.digest, item.by);
+            (event.is_replay, event.is_retry) = (item.is_replay, item.is_retry);
+            self.audit.tell(&mut self.permit, event);
+        }
+        // What was not used is free again.
+        self.permit = Permit::default();
+    }
+}
+
+fn event(
+    service: &Service,
+    address: SocketAddr,
+    access: Option<&Arc<Access>>,
+    now: UnixMillis,
+) -> Event {
+    let mut event = audit::event(now, address, access.cloned(), None);
+    let has_keys = service.authenticator.has_keys();
+    event.is_anonymous = has_keys && access.is_some_and(|access| access.key.is_none());
+    event
+}
+
+/// A resolve that a hot path answers: its place, taken before anything is looked up.
+pub(crate) struct QuickTrail<'a> {
+    audit: &'a Audit,
+    permit: Permit,
+}
+
+impl QuickTrail<'_> {
+    /// Nothing where nothing is audited.
+    ///
+    /// # Errors
+    /// Nothing may be done that cannot be audited.
+    pub(crate) fn begin(service: &Service) -> Result<Option<QuickTrail<'_>>, audit::Refused> {
+        let Some(audit) = &service.audit else { return Ok(None) };
+        Ok(Some(QuickTrail { audit, permit: audit.reserve(1)? }))
+    }
+
+    /// It was answered.
+    #[cold]
+    pub(crate) fn end(
+        mut self,
+        service: &Service,
+        address: SocketAddr,
+        admitted: &Principal,
+        digest: Digest,
+        (is_found, status): (bool, Option<u16>),
+    ) {
+        let digest = Some(digest);
+        let mut item = AuditedToken { digest, ..AuditedToken::default() };
+        item.looked_up(&service.engine, is_found);
+        let mut event = event(service, address, Some(admitted), service.now());
+        event.operation = Operation::Resolve.audited();
+        event.outcome = item.outcome.unwrap_or_default();
+        event.status = status;
+        (event.digest, event.by) = (digest, Some(By::Token));
+        event.is_replay = item.is_replay;
+        self.audit.tell(&mut self.permit, event);
+    }
+}
+
+/// Logs a connection that came to no request: it spoke another protocol, or showed a certificate that
+/// is not accepted.
+pub(crate) fn turned_away(service: &Service, address: SocketAddr, outcome: &'static str) {
+    if let Some(audit) = &service.audit {
+        let mut event = event(service, address, None, service.now());
+        (event.operation, event.outcome) = ("connect", outcome);
+        audit.tell(&mut Permit::default(), event);
+    }
+}

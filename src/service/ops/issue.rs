@@ -1,0 +1,177 @@
+//! Issue: one token, or a batch of them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::offer::{Offer, taken};
+use crate::audit::By;
+use crate::engine::{Op, Outcome};
+use crate::keys::Access;
+use crate::model::reference::Reference;
+use crate::model::time::UnixMillis;
+use crate::model::token::Token;
+use crate::service::context::Context;
+use crate::service::networks::Misses;
+use crate::service::refusal::{Extent, Refusal};
+
+/// What a client wants to be issued.
+pub(crate) struct Wanted {
+    /// A part of the request, which is kept until the token is made.
+    pub(crate) payload: Bytes,
+    pub(crate) ttl: Duration,
+    pub(crate) uses: u32,
+    pub(crate) peek: bool,
+    pub(crate) reference: Option<Reference>,
+}
+
+/// A token that stands for its payload.
+#[derive(Clone)]
+pub(crate) struct Issued {
+    pub(crate) token: Token,
+    pub(crate) deadline: UnixMillis,
+    /// False where its reference or its key was issued before.
+    pub(crate) is_new: bool,
+}
+
+/// A token that is asked for: what it is to be, and what to do where its name is taken.
+struct Asked {
+    token: Token,
+    /// Where a reference or a key names the token.
+    offer: Option<Offer>,
+}
+
+impl Wanted {
+    /// The token that this is to have, and the command that makes it so.
+    fn into_op(self, key: Option<&[u8]>, access: &Access) -> Result<(Asked, Op), Refusal> {
+        let digester = &access.digester;
+        let (token, by) = match (&self.reference, key) {
+            (Some(reference), _) => {
+                (digester.token_for_reference(reference.canonical()), Some(By::Reference))
+            }
+            (None, Some(key)) => {
+                (digester.token_for_issue_key(&access.holder, key), Some(By::IdempotencyKey))
+            }
+            (None, None) => (Token::random().map_err(Refusal::NoRandom)?, None),
+        };
+        let (digest, uses, peek) = (digester.digest(&token), self.uses, self.peek);
+        let (payload, ttl) = (self.payload.to_vec(), self.ttl);
+        let derived = by.is_some();
+        let offer = by.map(|by| Offer { digest, payload: self.payload, uses, peek, by });
+        Ok((Asked { token, offer }, Op::Issue { digest, payload, ttl, uses, peek, derived }))
+    }
+}
+
+impl Asked {
+    fn by(&self) -> Option<By> {
+        self.offer.as_ref().map(|offer| offer.by)
+    }
+
+    /// The token, now that the engine has answered, or why it is not issued. `place` is its place in
+    /// the request.
+    fn settle(
+        &self,
+        context: &Context<'_>,
+        place: usize,
+        outcome: Outcome,
+    ) -> Result<Issued, Refusal> {
+        let outcome = match &self.offer {
+            Some(offer) => offer.settle(context, place, outcome)?,
+            None => outcome,
+        };
+        let (deadline, is_new) = match outcome {
+            Outcome::Issued { deadline } => (deadline, true),
+            Outcome::Exists { deadline } => (deadline, false),
+            other => {
+                let taken = taken(&other, self.by(), context.access).map(Refusal::Taken);
+                return Err(taken.unwrap_or_else(|| Refusal::of(&other, Extent::Nothing)));
+            }
+        };
+        Ok(Issued { token: self.token.clone(), deadline, is_new })
+    }
+
+    fn is_taken_reference(&self, settled: &Result<Issued, Refusal>) -> bool {
+        self.by() == Some(By::Reference) && matches!(settled, Err(Refusal::Taken(_)))
+    }
+}
+
+/// Whether the namespace may issue `count` more tokens now.
+fn admit(context: &Context<'_>, count: usize) -> Result<(), Refusal> {
+    context.service.quotas.admit_issues(&context.access.digester, context.now(), count)
+}
+
+/// Issuing by reference tells whether the reference is taken: it is admitted as a look-up is.
+fn admit_references(context: &Context<'_>, count: usize) -> Result<(), Refusal> {
+    if count == 0 {
+        return Ok(());
+    }
+    context.admit(count)?;
+    context.look_by_reference()
+}
+
+/// References that turned out to be taken are misses.
+fn charge_references(context: &Context<'_>, taken: usize) {
+    context.charge(Misses { all: taken, by_reference: taken });
+}
+
+/// Issues a token. Under `key`, which excludes a reference, a repetition gets the same one.
+pub(crate) async fn one(
+    context: &Context<'_>,
+    wanted: Wanted,
+    key: Option<&[u8]>,
+) -> Result<Issued, Refusal> {
+    admit(context, 1)?;
+    let (asked, op) = wanted.into_op(key, context.access)?;
+    context.trail.issue(*op.digest(), asked.by());
+    admit_references(context, usize::from(asked.by() == Some(By::Reference)))?;
+    let outcome = context.call_one(op).await?;
+    let settled = asked.settle(context, 0, outcome);
+    if asked.is_taken_reference(&settled) {
+        charge_references(context, 1);
+    }
+    settled
+}
+
+/// Issues each of `wanted` by itself. What could not be read is passed on in its place; `meaning`
+/// names it for the audit log.
+///
+/// # Errors
+/// None was issued.
+pub(crate) async fn many<E: From<Refusal>>(
+    context: &Context<'_>,
+    wanted: impl ExactSizeIterator<Item = Result<Wanted, E>>,
+    meaning: impl Fn(&E) -> &'static str,
+) -> Result<Vec<Result<Issued, E>>, Refusal> {
+    admit(context, wanted.len())?;
+    let mut ops = Vec::with_capacity(wanted.len());
+    let mut places = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        let asked = wanted.and_then(|wanted| Ok(wanted.into_op(None, context.access)?));
+        places.push(match asked {
+            Ok((asked, op)) => {
+                context.trail.issue(*op.digest(), asked.by());
+                ops.push(op);
+                Ok(asked)
+            }
+            Err(error) => {
+                context.trail.not_issued(meaning(&error));
+                Err(error)
+            }
+        });
+    }
+    let by_reference = |asked: &&Asked| asked.by() == Some(By::Reference);
+    admit_references(context, places.iter().flatten().filter(by_reference).count())?;
+    let mut outcomes = context.call(ops).await?.into_iter();
+    let mut taken = 0;
+    let settle = |(place, asked): (usize, Result<Asked, E>)| {
+        let asked = asked?;
+        // One outcome for each command, in order: the engine's promise.
+        let outcome = outcomes.next().unwrap_or(Outcome::ReadOnly);
+        let settled = asked.settle(context, place, outcome);
+        taken += usize::from(asked.is_taken_reference(&settled));
+        Ok(settled?)
+    };
+    let results = places.into_iter().enumerate().map(settle).collect();
+    charge_references(context, taken);
+    Ok(results)
+}

@@ -1,0 +1,106 @@
+//! What an issue offers for a reference or a key that may have been issued before.
+//!
+//! The engine compares byte for byte, so that nothing in the log depends on more than that. Where it
+//! finds a difference, the payloads are compared as JSON here (see
+//! [`json_equality`](crate::model::json_equality)): a repetition that a library has written in another
+//! order or spacing is a repetition all the same, and the payload that was kept is the first one.
+
+use bytes::Bytes;
+
+use crate::audit::By;
+use crate::engine::{Existing, Outcome};
+use crate::keys::Access;
+use crate::model::json_equality::{memory_needed, same_value};
+use crate::model::scope::Scope;
+use crate::model::time::UnixMillis;
+use crate::model::token::Digest;
+use crate::service::context::Context;
+use crate::service::memory_budget::Charge;
+use crate::service::refusal::{Refusal, Taken};
+
+/// What was asked to be issued under a name of the client's.
+pub(super) struct Offer {
+    pub(super) digest: Digest,
+    pub(super) payload: Bytes,
+    pub(super) uses: u32,
+    pub(super) peek: bool,
+    pub(super) by: By,
+}
+
+/// What stands under the name already, where it can only differ in how its payload is written.
+struct Met {
+    payload: Vec<u8>,
+    deadline: UnixMillis,
+    _charge: Charge,
+}
+
+impl Offer {
+    /// Compares with what `outcome` says is there, and tells the audit trail where that changes the
+    /// outcome of the token at `place`.
+    ///
+    /// # Errors
+    /// There is no memory to compare, or what was there has expired meanwhile.
+    pub(super) fn settle(
+        &self,
+        context: &Context<'_>,
+        place: usize,
+        outcome: Outcome,
+    ) -> Result<Outcome, Refusal> {
+        if outcome != Outcome::Conflict {
+            return Ok(outcome);
+        }
+        let settled = self.compare(context);
+        match &settled {
+            Ok(outcome) => context.trail.came_to(place, outcome),
+            Err(_) => context.trail.refused(place),
+        }
+        settled
+    }
+
+    fn compare(&self, context: &Context<'_>) -> Result<Outcome, Refusal> {
+        let look = |existing: &Existing<'_>| self.meet(context, existing);
+        let met = context.service.engine.existing(&self.digest, context.now(), look);
+        let met = match met.ok_or(Refusal::JustExpired)?? {
+            Ok(met) => met,
+            Err(outcome) => return Ok(outcome),
+        };
+        let text = |payload| std::str::from_utf8(payload).unwrap_or_default();
+        let is_same = same_value(text(&met.payload), text(&self.payload));
+        Ok(if is_same { Outcome::Exists { deadline: met.deadline } } else { Outcome::Conflict })
+    }
+
+    /// A copy of what is there, in memory that the client may hold; the outcome where that needs no
+    /// comparison.
+    fn meet(
+        &self,
+        context: &Context<'_>,
+        existing: &Existing<'_>,
+    ) -> Result<Result<Met, Outcome>, Refusal> {
+        if existing.is_consumed {
+            return Ok(Err(Outcome::AlreadyConsumed));
+        }
+        if (existing.uses, existing.peek) != (self.uses, self.peek) {
+            return Ok(Err(Outcome::Conflict));
+        }
+        let needed = |payload| std::str::from_utf8(payload).map_or(0, memory_needed);
+        let len = existing.payload.len() + needed(existing.payload) + needed(&self.payload);
+        let charge = context.service.budget.take(context.holder, len).ok_or(Refusal::NoRoom)?;
+        let (payload, deadline) = (existing.payload.to_vec(), existing.deadline);
+        Ok(Ok(Met { payload, deadline, _charge: charge }))
+    }
+}
+
+/// Why a token that is not issued was not, where its name is the reason. A key that may not look up
+/// references does not learn which of the reasons it is.
+pub(super) fn taken(outcome: &Outcome, by: Option<By>, access: &Access) -> Option<Taken> {
+    match outcome {
+        Outcome::Conflict | Outcome::AlreadyConsumed
+            if by == Some(By::Reference) && !access.may(Scope::Reference) =>
+        {
+            Some(Taken::ByReference)
+        }
+        Outcome::Conflict => Some(Taken::Differs),
+        Outcome::AlreadyConsumed => Some(Taken::Consumed),
+        _ => None,
+    }
+}

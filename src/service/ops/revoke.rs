@@ -1,0 +1,38 @@
+//! Revoke: the token is gone, whether it was there or not.
+
+use crate::engine::{Op, Outcome};
+use crate::model::token::Digest;
+use crate::service::context::Context;
+use crate::service::networks::Misses;
+use crate::service::refusal::{Extent, Refusal};
+use crate::service::tokens::Tokens;
+
+/// Revokes a token.
+pub(crate) async fn one(context: &Context<'_>, digest: Digest) -> Result<(), Refusal> {
+    match context.call_one(Op::Revoke { digest }).await? {
+        Outcome::Revoked | Outcome::NotFound => Ok(()),
+        other => Err(Refusal::of(&other, Extent::Nothing)),
+    }
+}
+
+/// Revokes each token; the outcome is the same for all, so that nobody learns which of them lived.
+/// For the same reason each look-up by a reference counts as a miss, whether it found something or
+/// not.
+pub(crate) async fn many(context: &Context<'_>, tokens: Tokens) -> Result<(), Refusal> {
+    let lookups = tokens.by_reference.len();
+    if lookups == 0 {
+        // Tokens alone are revoked one by one as well, whatever is owed.
+        context.trail.list(&tokens)?;
+    } else {
+        context.admit(lookups)?;
+        context.trail.list(&tokens)?;
+        context.charge(Misses { all: lookups, by_reference: lookups });
+    }
+    let ops = tokens.digests.into_iter().map(|digest| Op::Revoke { digest }).collect();
+    for outcome in context.call(ops).await? {
+        if !matches!(outcome, Outcome::Revoked | Outcome::NotFound) {
+            return Err(Refusal::of(&outcome, Extent::Some));
+        }
+    }
+    Ok(())
+}
