@@ -34,7 +34,7 @@ fn p3_a_step_forward_ends_nothing_before_it_has_stood() {
     eventually("the step is a warning", || {
         let ready = readyz(&server);
         expect(&ready, 200);
-        ready.text().starts_with("ready\nwarning: clock_held: the wall clock is ahead by 1day")
+        ready.text().starts_with("ready\nwarning: clock_held: the wall clock is ahead by 1d")
     });
     expect(&client.resolve(&token), 200);
     let next = client.issued(r#"{"payload":2,"ttl":"1h"}"#);
