@@ -31,14 +31,14 @@ use crate::workload::named;
 ///
 /// Exit codes: 0 done; 1 a wrong answer, a missed objective, a server that failed or a regression; 2
 /// it could not run; 3 interrupted, or too little was measured for a verdict.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "loadtest", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Puts a workload on a server and reports
     Run(Box<RunArgs>),
@@ -63,7 +63,7 @@ enum Command {
     Floor(FloorArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 struct RunArgs {
     /// A workload by name (see `loadtest list`), or a TOML file
     #[arg(value_name = "NAME|FILE.toml")]
@@ -90,7 +90,7 @@ struct RunArgs {
     flags: WorkloadFlags,
 }
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 struct ServerArgs {
     /// Whom to ask: jeton, floor, redis, valkey, memcached or pogocache start one here and stop it;
     /// http://HOST:PORT, https://…, redis://…, rediss://…, valkey://…, valkeys://…, memcached://… or
@@ -178,7 +178,7 @@ struct ListArgs {
     name: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 struct BoundArgs {
     #[arg(long)]
     parent: i32,
@@ -341,8 +341,8 @@ impl ServerArgs {
     fn options(&self) -> Options {
         Options {
             server_bin: self.server_bin.clone(),
-            arguments: self.server_args.clone(),
-            environment: self.server_env.clone(),
+            arguments: self.server_args.clone().into(),
+            environment: self.server_env.clone().into(),
             key_file: self.key_file.clone(),
             auth_file: self.auth_file.clone(),
             trust: Trust { ca: self.ca.clone(), identity: self.cert.clone().zip(self.key.clone()) },

@@ -135,6 +135,7 @@ fn totals(reports: &[Report]) -> Totals {
         requests_per_s: all().map(|one| one.requests_per_s).sum(),
         tokens_per_s: all().map(|one| one.tokens_per_s).sum(),
         rate: all().map(|one| one.rate).sum(),
+        due_per_s: all().map(|one| one.due_per_s).sum(),
         reconnects: all().map(|one| one.reconnects).sum(),
         stopped_early: all().any(|one| one.stopped_early),
         queue_grew: all().any(|one| one.queue_grew),

@@ -15,6 +15,45 @@ const FILE_MAX: u64 = 1 << 20;
 /// Bits of a mode that let others than the owner and the group do something.
 const OTHERS: u32 = 0o007;
 
+/// Words of a command line, some of which may be secrets: their `Debug` is that of [`hidden`].
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Words(pub Vec<String>);
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hidden(self.0.clone()).fmt(f)
+    }
+}
+
+impl std::ops::Deref for Words {
+    type Target = Vec<String>;
+
+    fn deref(&self) -> &Vec<String> {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Words {
+    fn deref_mut(&mut self) -> &mut Vec<String> {
+        &mut self.0
+    }
+}
+
+impl From<Vec<String>> for Words {
+    fn from(words: Vec<String>) -> Self {
+        Self(words)
+    }
+}
+
+/// From now on this process, and what it starts, leaves no image of its memory behind where it
+/// crashes: a secret is in it.
+pub fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Core).maximum;
+    // A limit can always be lowered.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+}
+
 /// A text that is shown to the server alone. `Debug` does not print it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(String);
@@ -32,6 +71,7 @@ const KNOWN_LEN_MIN: usize = 4;
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
+        forbid_core_dumps();
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         if text.len() >= KNOWN_LEN_MIN && !known.contains(&text) {
             known.push(text.clone());
@@ -272,6 +312,20 @@ mod tests {
             assert_eq!(said.is_some(), refused, "{mode:o}");
             assert!(said.is_none_or(|said| said.contains("chmod 600")));
         }
+    }
+
+    #[test]
+    fn p9_who_holds_a_secret_dumps_no_core() {
+        let _password = Secret::from("hunter2hunter2".to_owned());
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
+        assert_eq!(limit.current, Some(0));
+    }
+
+    #[test]
+    fn p9_debug_prints_no_secret_among_words() {
+        let words = ["redis-server", "--requirepass", "hunter2", "A_PASS=hunter2"];
+        let shown = format!("{:?}", Words(words.map(str::to_owned).into()));
+        assert!(!shown.contains("hunter2") && shown.contains("--requirepass"), "{shown}");
     }
 
     #[test]

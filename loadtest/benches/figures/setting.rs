@@ -73,7 +73,7 @@ impl Setting {
     pub fn start(&self, kind: Kind, durable: bool, arguments: &[&str]) -> Result<Spawned> {
         let options = Options {
             server_bin: self.server_bin.clone(),
-            arguments: arguments.iter().map(ToString::to_string).collect(),
+            arguments: arguments.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
             durable: durable || kind == Kind::Jeton,
             ..Options::default()
         };

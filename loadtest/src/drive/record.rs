@@ -118,6 +118,8 @@ pub struct Record {
     pub stall_max_ns: u64,
     /// How long it could have run and had no CPU.
     pub waited_ns: u64,
+    /// Requests of an open loop that were due in the window, sent or not.
+    pub due: u64,
     /// Requests of the window that were sent after its end, because no connection was free.
     pub queued: u64,
     /// And those that were sent after it because the harness was late.
@@ -150,6 +152,7 @@ impl Record {
             late_ns: coarse_latencies(),
             stall_max_ns: 0,
             waited_ns: 0,
+            due: 0,
             queued: 0,
             delayed: 0,
             gone: None,
@@ -196,6 +199,7 @@ impl Record {
         if !self.window.contains(since_ns) {
             return;
         }
+        self.due += 1;
         let possible_ns = since_ns.max(free_ns);
         let late_ns = now_ns.saturating_sub(possible_ns);
         self.late_ns.saturating_record(late_ns);
@@ -203,6 +207,11 @@ impl Record {
             let queued = possible_ns - since_ns > late_ns;
             *(if queued { &mut self.queued } else { &mut self.delayed }) += 1;
         }
+    }
+
+    /// A request of an open loop was due at `due_ns` and not sent when all ended.
+    pub(super) fn note_unsent(&mut self, due_ns: u64, ended_ns: u64) {
+        self.due += u64::from(self.window.contains(due_ns) && due_ns < ended_ns);
     }
 
     /// The harness was looked at: what came since the last time was disturbed, or was not.
@@ -298,6 +307,7 @@ impl Record {
         add(&mut self.late_ns, &other.late_ns);
         self.stall_max_ns = self.stall_max_ns.max(other.stall_max_ns);
         self.waited_ns += other.waited_ns;
+        self.due += other.due;
         self.queued += other.queued;
         self.delayed += other.delayed;
         if self.gone.is_none() {

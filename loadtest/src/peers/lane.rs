@@ -86,7 +86,7 @@ fn set_up(work: &Work, side: &Side, arguments: &PeersArgs, job: &Job) -> Result<
     job.address = Address::Start(side.kind);
     job.options = Options {
         server_bin: arguments.server_bin.clone(),
-        arguments: side.arguments.clone(),
+        arguments: side.arguments.clone().into(),
         scratch: arguments.scratch.clone(),
         durable: work.durable,
         ..Options::default()

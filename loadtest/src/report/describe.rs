@@ -66,8 +66,15 @@ pub fn load(workload: &Workload) -> String {
 /// How much of the rate that was asked for was reached, of an open loop.
 pub fn of_rate(totals: &Totals) -> Option<String> {
     let rate = totals.rate.filter(|rate| *rate > 0.0)?;
-    let share = units::percent(totals.requests_per_s / rate);
-    Some(format!("{share} of the {}/s asked for", units::rate(rate)))
+    let Some(due) = totals.due_per_s.filter(|due| *due > 0.0) else {
+        let share = units::percent(totals.requests_per_s / rate);
+        return Some(format!("{share} of the {}/s asked for", units::rate(rate)));
+    };
+    let share = units::percent(totals.requests_per_s / due);
+    let (asked, due) = (units::rate(rate), units::rate(due));
+    // Chance makes Poisson arrivals more or fewer.
+    let drawn = if asked == due { String::new() } else { format!(" (arrivals of {asked}/s)") };
+    Some(format!("{share} of the {due}/s asked for{drawn}"))
 }
 
 /// Kinds of errors that are a request without an answer.
@@ -172,7 +179,7 @@ fn disturbances(report: &Report) -> Vec<String> {
 /// Whether so much less was answered than asked for that chance does not explain it: the number of
 /// Poisson arrivals scatters by its root.
 fn falls_short(totals: &Totals, rate: f64) -> bool {
-    let due = rate * totals.elapsed_s;
+    let due = totals.due_per_s.unwrap_or(rate) * totals.elapsed_s;
     let missing = due - totals.requests_per_s * totals.elapsed_s;
     missing > 0.05 * due && missing > 4.0 * due.sqrt()
 }
@@ -241,6 +248,12 @@ mod tests {
         assert_eq!(of_rate(&totals), None);
         totals.rate = Some(1_000.0);
         assert_eq!(of_rate(&totals).unwrap(), "97.0 % of the 1,000/s asked for");
+        totals.due_per_s = Some(1_000.0);
+        assert_eq!(of_rate(&totals).unwrap(), "97.0 % of the 1,000/s asked for");
+        // Ten a second were to come, and eight did.
+        let few = Totals { requests_per_s: 8.0, rate: Some(10.0), ..totals };
+        let few = Totals { due_per_s: Some(8.0), ..few };
+        assert_eq!(of_rate(&few).unwrap(), "100 % of the 8.00/s asked for (arrivals of 10.0/s)");
     }
 
     #[test]

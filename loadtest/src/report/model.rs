@@ -179,6 +179,10 @@ pub struct Totals {
     pub tokens_per_s: f64,
     /// The rate that was asked for, of an open loop.
     pub rate: Option<f64>,
+    /// Requests that were due in this time, a second, of an open loop: what was really asked. Poisson
+    /// arrivals are now more, now fewer than `rate`.
+    #[serde(default)]
+    pub due_per_s: Option<f64>,
     /// Connections that ended while measuring and were made again. In a closed loop the time this
     /// took is in no latency.
     pub reconnects: u64,

@@ -154,6 +154,7 @@ impl Sample {
             requests_per_s: requests as f64 / elapsed_s,
             tokens_per_s: requests as f64 / elapsed_s,
             rate: Some(self.requests as f64),
+            due_per_s: Some(requests as f64 / elapsed_s),
             substituted: 12,
             bytes_sent: requests * 110,
             bytes_received: requests * 240,

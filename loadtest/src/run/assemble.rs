@@ -97,6 +97,7 @@ fn totals(setting: &Setting<'_>, measured: &Measured) -> Totals {
         requests_per_s: per_s(to.answers - from.answers),
         tokens_per_s: per_s(to.tokens - from.tokens),
         rate: setting.rate,
+        due_per_s: setting.rate.map(|_| per_s(record.due)),
         reconnects: record.reconnects,
         stopped_early: setting.ended.as_ref().is_some_and(|ended| ended.how == How::Interrupted),
         queue_grew: queue_grew(record),

@@ -134,3 +134,32 @@ pub fn check(remote: &Remote, address: SocketAddr, access: &Access) -> Result<()
     };
     Err(Failure::Target { target: remote.to_string(), problem })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Each of its bytes comes in time, and the end never.
+    #[test]
+    fn an_answer_that_drips_is_given_up_after_its_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let dripping = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.read_exact(&mut [0]).expect("a question");
+            let mut sent = 0;
+            while stream.write_all(b"x").is_ok() && sent < 1_000 {
+                sent += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            sent
+        });
+        let mut open = Conversation::open(address, &Access::default()).expect("it listens");
+        assert_eq!(open.ask(b"?", b"end"), None);
+        drop(open);
+        assert!(dripping.join().expect("no panic") < 1_000, "it waited for all that came");
+    }
+}

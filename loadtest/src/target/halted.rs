@@ -13,6 +13,7 @@ use super::access::Access;
 use super::folder::Folder;
 use super::start::{Spawned, begin, ready};
 use crate::failure::{Failure, Result, io};
+use crate::secret::Words;
 
 /// What is left of a server that was stopped in order.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub struct Halted {
     pub(super) access: Access,
     pub(super) version: Option<String>,
     /// As it was started.
-    pub(super) command: Vec<String>,
+    pub(super) command: Words,
     pub(super) folder: Folder,
 }
 

@@ -13,7 +13,7 @@ use super::process::Process;
 use super::{Kind, binary, floor, probe, secured, usage};
 use crate::failure::{Failure, Result, io};
 use crate::report::model::Target;
-use crate::secret;
+use crate::secret::{self, Words};
 use crate::tls::Trust;
 
 /// A store with all its tokens on disk may take minutes.
@@ -25,9 +25,9 @@ pub struct Options {
     /// jeton's binary; where none is given it is looked for, and built where that can be done.
     pub server_bin: Option<PathBuf>,
     /// Further arguments, behind those of the harness.
-    pub arguments: Vec<String>,
+    pub arguments: Words,
     /// Variables of its environment, each `NAME=VALUE`, beside the few that every server gets.
-    pub environment: Vec<String>,
+    pub environment: Words,
     /// A file with the API key to show to jeton, and nothing else.
     pub key_file: Option<PathBuf>,
     /// A file with the password of a Redis or Valkey, or with user and password in two lines.
@@ -58,8 +58,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             server_bin: None,
-            arguments: Vec::new(),
-            environment: Vec::new(),
+            arguments: Words::default(),
+            environment: Words::default(),
             key_file: None,
             auth_file: None,
             trust: Trust::default(),
@@ -85,7 +85,7 @@ pub struct Spawned {
     admin: Option<SocketAddr>,
     access: Access,
     version: Option<String>,
-    command: Vec<String>,
+    command: Words,
     begun_at: Instant,
     start_time: Duration,
     folder: Folder,
@@ -123,7 +123,7 @@ impl Spawned {
             kind: self.kind.name().to_owned(),
             address: self.address.to_string(),
             version: self.version.clone(),
-            command: Some(secret::hidden(self.command.clone())),
+            command: Some(secret::hidden(self.command.0.clone())),
             config: probe::configuration(self.kind, self.address, self.admin, &self.access),
         }
     }
@@ -197,7 +197,7 @@ fn jeton(folder: Folder, options: &Options) -> Result<Spawned> {
     command.arg("--data-dir").arg(folder.path().join("data"));
     command.args((!options.durable).then_some("--memory-only"));
     let secured = secured::jeton(folder.path(), &program, options)?;
-    command.args(&secured.arguments).args(&options.arguments);
+    command.args(&secured.arguments).args(options.arguments.iter());
     let version = probe::program_version(&program, folder.path());
     let mut started = begin(Kind::Jeton, &command, folder, version, secured.access)?;
     jeton_ready(&mut started)?;
@@ -252,7 +252,7 @@ fn floor(folder: Folder, options: &Options) -> Result<Spawned> {
     };
     let mut command = command_with(program.as_os_str(), &options.environment)?;
     command.args(["floor", "--listen", "127.0.0.1:0", "--body-bytes"]);
-    command.arg(options.floor_body_bytes.to_string()).args(&options.arguments);
+    command.arg(options.floor_body_bytes.to_string()).args(options.arguments.iter());
     let version = Some(env!("CARGO_PKG_VERSION").to_owned());
     let mut started = begin(Kind::Floor, &command, folder, version, Access::default())?;
     let line = started.process.wait_for_line(floor::READY, READY_TIME)?;
@@ -275,7 +275,7 @@ fn store(kind: Kind, folder: Folder, options: &Options) -> Result<Spawned> {
     let plain_port = if options.tls { 0 } else { address.port() };
     command.args(&secured.arguments);
     command.args(store_arguments(kind, plain_port, folder.path(), options.durable));
-    command.args(&options.arguments).current_dir(folder.path());
+    command.args(options.arguments.iter()).current_dir(folder.path());
     let version = probe::program_version(&program, folder.path());
     let mut started = begin(kind, &command, folder, version, secured.access)?;
     ready(&mut started, address)?;
@@ -291,7 +291,7 @@ pub(super) fn begin(
     access: Access,
 ) -> Result<Spawned> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let words = words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
     let begun_at = now();
     let process = Process::start(kind.name(), command, folder.path())?;
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
@@ -302,7 +302,7 @@ pub(super) fn begin(
         admin: None,
         access,
         version,
-        command: words,
+        command: words.into(),
         begun_at,
         start_time: Duration::ZERO,
         folder,

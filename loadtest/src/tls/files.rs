@@ -25,6 +25,7 @@ pub(super) fn identity(
     key: &Path,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
     let chain = certificates("--cert", cert)?;
+    secret::forbid_core_dumps();
     let pem = secret::read_bytes("--key", key)?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         Failure::Input(format!(

@@ -34,6 +34,25 @@ fn a_variable_that_is_asked_for_reaches_the_server_and_the_report() {
     assert_eq!(words[..2], ["env", "JETON_SYNC=1s"]);
 }
 
+/// At a small rate chance decides how many arrivals there are.
+#[test]
+fn the_rate_that_was_really_asked_is_in_the_report_and_on_the_page() {
+    let fake = Fake::start(HONEST);
+    let out = Out::new();
+    let words = "run resolve -c 4 --rate 30 --arrivals poisson --seed 2 --population 200";
+    let mut command = command(&format!("{words} --target http://{}", fake.address));
+    let command = command.args(["--warm-up", "0s", "--duration", "1s", "--out"]).arg(out.path());
+    let ended = crate::harness::run(command);
+    let totals = out.report().totals;
+    let due = totals.due_per_s.expect("an open loop") * totals.elapsed_s;
+    // All that were due were answered.
+    assert_eq!(due.round() as u64, totals.requests, "{}", ended.said());
+    assert_ne!(totals.requests, 30, "this seed draws another number");
+    for text in [&ended.stdout, &out.page()] {
+        assert!(text.contains("/s asked for (arrivals of 30.0/s)"), "{}", ended.said());
+    }
+}
+
 #[test]
 fn too_little_is_no_pass() {
     for (words, verdict, code) in [

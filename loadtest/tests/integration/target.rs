@@ -216,7 +216,13 @@ fn jeton_keeps_its_contract_in_both_versions_of_http() {
         let small = ["--segment-size", "1MiB", "--log-min-size", "4MiB"];
         let arguments = small.map(str::to_owned).to_vec();
         let server_bin = Some(jeton_bin().to_owned());
-        let options = Options { server_bin, arguments, durable, scratch, ..Options::default() };
+        let options = Options {
+            server_bin,
+            arguments: arguments.into(),
+            durable,
+            scratch,
+            ..Options::default()
+        };
         let protocols = [Http::One, Http::Two].map(|http| Kind::Jeton.protocol(http));
         check_server(Kind::Jeton, &options, &protocols);
     }

@@ -190,10 +190,13 @@ impl Worker {
             self.links[index].queued = false;
         }
         let mut unsent = 0;
+        let now_ns = self.clock.now_ns();
         while let (Pace::Open { next_ns, .. }, false) = (&run.phase.pace, stopped)
             && *next_ns < run.phase.end_ns
         {
             unsent += 1;
+            // Of a run that ended before its time the rest was not due yet.
+            run.record.note_unsent(*next_ns, now_ns);
             run.phase.pace.advance();
         }
         let what = "due before the end, but no connection was free until after the time limit";
