@@ -37,7 +37,7 @@ const CRATES: [Layered; 2] = [
         name: "loadtest",
         sources: "loadtest/src/",
         layers: &[
-            &["failure", "console", "quantity", "stats", "secret", "tls"],
+            &["failure", "console", "denial", "patience", "quantity", "stats", "secret", "tls"],
             &["workload"],
             &["protocol", "traffic", "report::model"],
             &["target"],
