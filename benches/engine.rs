@@ -19,9 +19,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use jeton::clock::ManualClock;
 use jeton::engine::{Config, Engine, NoProgress, Op, Outcome, Stats, SyncMode};
 use jeton::model::time::UnixMillis;
+use jeton::testkit::clock::ManualClock;
 use tempfile::TempDir;
 
 use support::{BATCH_LEN, calls};

@@ -45,6 +45,12 @@
 //! | [`http`] | workers, connections, endpoints, answers, the admin listener |
 //! | [`cli`] | the commands, and what `jeton serve` is configured with |
 //!
+//! # Features
+//!
+//! `server`, on by default, is everything from [`keys`] on that speaks to a network or reads a
+//! configuration, and the program. Without it jeton is the engine alone, to embed. `testkit` is
+//! what tests need; no program has it.
+//!
 //! # How one resolve travels
 //!
 //! A worker's socket becomes readable; its pipe takes the bytes. A canonical `GET
@@ -118,21 +124,30 @@
 //! stays short. No eviction: what was issued stays until it is consumed, revoked or expired. No
 //! cancel in the wheel, no lock around a consume, no batching timer, no retry of a failed sync.
 
+#[cfg(feature = "server")]
 pub mod audit;
 pub mod build_info;
+#[cfg(feature = "server")]
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod config;
 pub mod engine;
 pub mod failpoint;
+#[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
 pub mod keys;
 pub mod model;
 pub mod permissions;
+#[cfg(feature = "server")]
 pub mod service;
 pub mod store;
 mod sync;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod timer_wheel;
+#[cfg(feature = "server")]
 pub mod tls;
 pub mod wal;
 pub mod warning;

@@ -1,9 +1,9 @@
 //! Issue, consume, extend and revoke as the engine carries them out: checked, queued, encoded,
 //! applied and answered, without a disk.
 
-use jeton::engine::stepped::Stepped;
 use jeton::engine::{Op, Outcome};
 use jeton::model::token::Digest;
+use jeton::testkit::stepped::Stepped;
 
 use crate::support::{self, calls};
 use crate::{Fixture, LIVING, TTL, engine};

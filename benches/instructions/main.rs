@@ -27,10 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use jeton::clock::ManualClock;
 use jeton::engine::Outcome;
-use jeton::engine::stepped::Stepped;
 use jeton::model::time::UnixMillis;
+use jeton::testkit::clock::ManualClock;
+use jeton::testkit::stepped::Stepped;
 
 use changes::Changes;
 use frames::Log;

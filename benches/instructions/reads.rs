@@ -1,12 +1,12 @@
 //! Resolves: from the token's text, from its digest, in batches, in the store alone, and from the
 //! bytes of a request.
 
-use jeton::engine::stepped::Stepped;
-use jeton::http::h1::detached::Loose;
 use jeton::model::entry::{Entry, JournalPart, Parts};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digest, Token};
 use jeton::store::{Lookup, Store};
+use jeton::testkit::connection::Loose;
+use jeton::testkit::stepped::Stepped;
 
 use crate::support::{self, BATCH_LEN};
 use crate::{DEADLINE, Fixture, LIVING, NOW, engine, hasher};

@@ -92,7 +92,7 @@ fn look_at_keys(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
     }
 }
 
-/// The secret itself is not read: whoever checks a file has no business with it.
+/// The secret itself is not read: a check of a file does not need it.
 fn look_at_secret(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
     let Some(path) = settings.path("secret-file") else { return Ok(()) };
     let unfit = match path.metadata() {

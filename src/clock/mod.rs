@@ -1,14 +1,12 @@
-//! Clocks: the operating system's, one for tests, and an engine time that never runs backwards.
+//! Clocks: the operating system's, and an engine time that never runs backwards.
 //!
 //! Everything below the engine takes time as an argument. The operating system is asked in
 //! [`SystemClock`] and nowhere else (a lint bans the calls elsewhere).
 
 mod engine_time;
-mod manual;
 mod source;
 mod system;
 
 pub use engine_time::{ClockRules, EngineTime, Observer, START_STEP_MAX, Standing};
-pub use manual::ManualClock;
 pub use source::Clock;
 pub use system::{BUILD_DATE, SystemClock};

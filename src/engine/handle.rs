@@ -163,6 +163,7 @@ impl Engine {
     }
 
     /// Raises a warning about what was found beside the engine.
+    #[cfg(feature = "server")]
     pub(crate) fn raise(&self, warning: Warning, text: String) {
         self.shared.warnings.raise(warning, text);
     }

@@ -43,6 +43,7 @@ mod shared;
 #[doc(hidden)]
 pub mod state;
 mod stats;
+#[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub mod stepped;
 #[cfg(test)]

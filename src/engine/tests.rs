@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, ManualClock};
+use crate::clock::Clock;
 use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, Digest, Digester, Secret};
-use crate::wal::testing::{Keep, Memory};
+use crate::testkit::clock::ManualClock;
+use crate::testkit::disk::{Keep, Memory};
 use crate::wal::{self, Preparing, survey};
 
 mod admit;

@@ -1,5 +1,5 @@
 //! What the workers count. Each worker writes counters of its own, so that none waits for another;
-//! whoever asks adds them up.
+//! a reader adds them up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

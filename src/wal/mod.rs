@@ -39,8 +39,6 @@ mod shelf;
 pub mod storage;
 pub mod table;
 pub mod tail;
-#[doc(hidden)]
-pub mod testing;
 #[cfg(test)]
 mod tests;
 mod walk;

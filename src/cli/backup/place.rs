@@ -42,7 +42,7 @@ impl Place {
         &self.partial
     }
 
-    /// A new file, only its owner's. To be synced by whoever writes it.
+    /// A new file, only its owner's. Its writer syncs it.
     pub(super) fn create(&self, name: &str) -> Result<File, BackupFailure> {
         let path = self.partial.join(name);
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);

@@ -69,8 +69,8 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
 
-    /// Who may do what: a file made by `jeton keys` [default: whoever reaches the server may do
-    /// everything]
+    /// Who may do what: a file made by `jeton keys` [default: anyone who can reach the server
+    /// may do everything]
     #[arg(long, env = "JETON_KEYS", value_name = "FILE")]
     keys: Option<PathBuf>,
 
@@ -89,8 +89,8 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
 
-    /// Listen on other addresses than loopback though there are no keys: whoever reaches the server
-    /// may do everything
+    /// Listen on other addresses than loopback though there are no keys: anyone who can reach the
+    /// server may do everything
     #[arg(long, env = "JETON_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
 

@@ -1,7 +1,7 @@
 //! Engine time under clocks that jump, stand, sleep and lie.
 
-use super::super::ManualClock;
 use super::*;
+use crate::testkit::clock::ManualClock;
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;

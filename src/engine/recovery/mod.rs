@@ -15,7 +15,9 @@ mod shift;
 
 pub use census::{Verified, verify, verify_on};
 pub use error::OpenError;
-pub(super) use open::{Recovered, open, with_storage};
+#[cfg(feature = "testkit")]
+pub(super) use open::with_storage;
+pub(super) use open::{Recovered, open};
 pub use progress::{NoProgress, Progress};
 pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
 pub use shift::{ShiftError, Shifted, shift_on, shift_time};

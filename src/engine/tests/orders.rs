@@ -8,11 +8,12 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use loom::thread;
 
-use crate::clock::{ClockRules, EngineTime, ManualClock, Observer, Standing};
+use crate::clock::{ClockRules, EngineTime, Observer, Standing};
 use crate::engine::Pending;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::op::Rejected;
 use crate::model::time::UnixMillis;
+use crate::testkit::clock::ManualClock;
 
 /// A clock that showed `from_ms`, when engine time began, and shows `to_ms` now.
 fn jumped(from_ms: u64, to_ms: u64) -> (Arc<ManualClock>, Arc<EngineTime>) {

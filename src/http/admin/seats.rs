@@ -5,7 +5,7 @@
 //! most of them gives way first, so that a crowd takes no place from a probe; of its connections that
 //! which has done nothing for longest. Where none does nothing, the one whose answer has taken longest
 //! gives way. A backup that runs is none of these; it ends only by its own time limit. A client is an
-//! IPv4 address, an IPv6 network of 64 bits, or whoever comes by a Unix socket.
+//! IPv4 address, an IPv6 network of 64 bits, or all that come by a Unix socket.
 //!
 //! The time limits are those of the data listener: `--idle-timeout` without a request,
 //! `--header-timeout` for a head, `--write-timeout` for a peer that takes nothing.

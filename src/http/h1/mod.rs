@@ -1,6 +1,7 @@
 //! HTTP/1.1 before hyper: what has one reading goes on, and a canonical resolve is answered here.
 
 #[doc(hidden)]
+#[cfg(feature = "testkit")]
 pub mod detached;
 pub(in crate::http) mod framing;
 pub(in crate::http) mod head_syntax;

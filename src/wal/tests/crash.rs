@@ -1,7 +1,7 @@
 //! The power goes at every call to the disk; what was acknowledged is there.
 
 use super::*;
-use crate::wal::testing::{Fault, Keep, Planned};
+use crate::testkit::disk::{Fault, Keep, Planned};
 use crate::wal::{Clean, Step};
 
 /// Writes, syncs, carries and releases until the disk is off. Returns the

@@ -1,7 +1,7 @@
 //! Torn tails are cut and counted; everything else is refused, and named.
 
 use super::*;
-use crate::wal::testing::Keep;
+use crate::testkit::disk::Keep;
 use crate::wal::{DamageKind, Lsn};
 
 fn segment(seq: u64) -> String {

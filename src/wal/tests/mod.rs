@@ -8,8 +8,8 @@ mod ring;
 
 use std::sync::Arc;
 
-use super::testing::Memory;
 use super::{Config, FrameBuffer, LogId, Lsn, Preparing, ReadError, Storage, Survey, Wal, survey};
+use crate::testkit::disk::Memory;
 
 /// Twelve KiB: two pages of frames behind the header.
 const TINY: Config =

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wal::testing::Keep;
+use crate::testkit::disk::Keep;
 use crate::wal::{Clean, Step};
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Rolling, recycling, a full disk, a disk that fails.
 
 use super::*;
-use crate::wal::testing::{Call, Fault, Keep, Planned};
+use crate::testkit::disk::{Call, Fault, Keep, Planned};
 use crate::wal::{AppendError, Clean, Disk, Step};
 
 fn fill_until(wal: &mut Wal, seq: u64) {

@@ -1,9 +1,9 @@
 //! Bodies: what is JSON and within the limits is taken and comes back byte for byte; anything else is
 //! refused, and never repeated in the refusal.
 
-use jeton::engine::stepped::Stepped;
 use jeton::model::reference::Reference;
 use jeton::model::text::parse_duration;
+use jeton::testkit::stepped::Stepped;
 
 use super::json::{self, Kind, Value};
 use super::{http, lists, talk};

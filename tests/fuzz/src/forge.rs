@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use jeton::testkit::disk::Memory;
 use jeton::wal::Storage;
-use jeton::wal::testing::Memory;
 
 use super::input::Input;
 

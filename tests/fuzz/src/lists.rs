@@ -1,8 +1,8 @@
 //! Bodies of the routes that take a list of tokens: a list that is read has an answer for each place
 //! and does to each token what was asked, and one that is refused changes nothing.
 
-use jeton::engine::stepped::Stepped;
 use jeton::model::token::Token;
+use jeton::testkit::stepped::Stepped;
 
 use super::answers::Answer;
 use super::body::{reference, tells_nothing, ttl_fits, ttl_millis};

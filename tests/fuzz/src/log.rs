@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use jeton::clock::ManualClock;
-use jeton::engine::stepped::Stepped;
 use jeton::engine::{Config, Op, OpenError, Outcome};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digest, Digester, Secret};
+use jeton::testkit::clock::ManualClock;
+use jeton::testkit::stepped::Stepped;
 use jeton::wal::{self, Preparing, ReadError, Storage};
 
 use super::model::{Entries, Entry};

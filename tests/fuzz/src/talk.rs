@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use jeton::clock::ManualClock;
 use jeton::engine::Op;
-use jeton::engine::stepped::Stepped;
 use jeton::http::Config;
-use jeton::http::h1::detached::{Heard, Talk, converse};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digester, Secret, Token};
+use jeton::testkit::clock::ManualClock;
+use jeton::testkit::connection::{Heard, Talk, converse};
+use jeton::testkit::stepped::Stepped;
 
 use super::answers::{self, Answer};
 

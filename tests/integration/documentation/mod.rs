@@ -162,7 +162,9 @@ fn every_direct_dependency_has_its_reason() {
             for kind in ["dependencies", "dev-dependencies"] {
                 let crates = table.get(kind).and_then(toml::Value::as_table);
                 for name in crates.into_iter().flat_map(toml::Table::keys) {
-                    assert!(listed.contains(&**name), "{name} has no reason in {kind}");
+                    // Its tests need jeton itself, with the test support.
+                    let is_known = name == "jeton" || listed.contains(&**name);
+                    assert!(is_known, "{name} has no reason in {kind}");
                 }
             }
         }

@@ -13,10 +13,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use jeton::engine::stepped::Stepped;
 use jeton::engine::{Op, OpenError};
 use jeton::model::time::UnixMillis;
-use jeton::wal::testing::{Keep, Memory};
+use jeton::testkit::disk::{Keep, Memory};
+use jeton::testkit::stepped::Stepped;
 use jeton::wal::{ReadError, survey};
 
 use super::hits::Hit;

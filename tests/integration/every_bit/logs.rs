@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jeton::clock::{Clock, ManualClock};
-use jeton::engine::stepped::Stepped;
+use jeton::clock::Clock;
 use jeton::engine::{Config, Op, OpenError, Outcome};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{ConsumeKey, Digest, Digester, Secret};
-use jeton::wal::testing::Memory;
+use jeton::testkit::clock::ManualClock;
+use jeton::testkit::disk::Memory;
+use jeton::testkit::stepped::Stepped;
 use jeton::wal::{self, FRAME_HEADER_LEN, Preparing, survey};
 
 /// The wall clock when a script begins; a start after damage sees the same, so that only the log

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jeton::clock::Clock;
 use jeton::engine::Config;
 use jeton::model::time::UnixMillis;
-use jeton::wal::testing::{Fault, Planned, Random};
+use jeton::testkit::disk::{Fault, Planned, Random};
 use jeton::wal::{self, Preparing};
 
 use super::counts::Counts;

@@ -1,7 +1,7 @@
 //! What a simulation has done, to see that the states it is for are really reached.
 
 use jeton::engine::{Outcome, Stats};
-use jeton::wal::testing::{Fault, Memory};
+use jeton::testkit::disk::{Fault, Memory};
 
 use super::model::{Change, What};
 

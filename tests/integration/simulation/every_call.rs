@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jeton::engine::{Config, SyncMode};
-use jeton::wal::testing::{Call, Fault, Planned};
+use jeton::testkit::disk::{Call, Fault, Planned};
 use jeton::wal::{self, Preparing};
 
 use super::counts::Counts;

@@ -6,12 +6,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jeton::clock::{Clock, ManualClock};
-use jeton::engine::stepped::Stepped;
+use jeton::clock::Clock;
 use jeton::engine::{Config, NotReady, Outcome, Pending, SyncMode};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digester, Secret};
-use jeton::wal::testing::{Keep, Memory};
+use jeton::testkit::clock::ManualClock;
+use jeton::testkit::disk::{Keep, Memory};
+use jeton::testkit::stepped::Stepped;
 
 use super::counts::Counts;
 use super::model::{Change, MAX_TTL_MS, Seen, What, digest, seen};

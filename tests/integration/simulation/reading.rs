@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jeton::model::record::{Record, records};
-use jeton::wal::testing::{Keep, Memory};
+use jeton::testkit::disk::{Keep, Memory};
 use jeton::wal::{Storage, survey};
 
 use super::model::{Change, Held, What, id_of};

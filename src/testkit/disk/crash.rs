@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::segment::SECTOR_LEN;
 use super::random::Random;
+use crate::wal::segment::SECTOR_LEN;
 
 const SECTOR: usize = SECTOR_LEN as usize;
 /// The unit of the page cache, and of many a device.

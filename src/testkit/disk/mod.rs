@@ -2,7 +2,7 @@
 //! refuses, and can be switched off at any call.
 //!
 //! It keeps what is durable apart from what is only written, for each file and
-//! for the directory, and promises what [`super::storage`] says and nothing
+//! for the directory, and promises what [`crate::wal::storage`] says and nothing
 //! more. What a crash leaves is decided by a seed (see `crash`), and so is
 //! what a failed call leaves (see `fault`): the same run on a disk with the
 //! same seed goes the same way.
@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::segment::SECTOR_LEN;
-use super::storage::{File, Listed, Storage};
+use crate::wal::segment::SECTOR_LEN;
+use crate::wal::storage::{File, Listed, Storage};
 
 pub use fault::{Call, Fault, Planned};
 pub use random::Random;

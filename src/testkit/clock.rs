@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::source::Clock;
+use crate::clock::Clock;
 use crate::model::time::UnixMillis;
 use crate::sync::{AtomicU64, Ordering};
 
