@@ -1,7 +1,10 @@
 //! Handshakes that end well, badly, late or never, as a server of the test makes them.
 
+use std::ffi::OsStr;
+use std::process::Command;
+
 use crate::fake::{Fake, HONEST, Lie, Manner};
-use crate::harness::{Out, Running, error, reported, wait_for};
+use crate::harness::{Out, Running, error, not_checked, reported, secret_file, wait_for};
 use crate::tls::{Ca, GOOD, Wanted, counts, towards};
 
 #[test]
@@ -108,4 +111,42 @@ fn a_server_that_resumes_nothing_is_called_so() {
     wait_for("the server's count", || fake.handshakes() == counts(&report));
     assert_eq!(counts(&report).1, 0);
     assert!(ended.stdout.contains("The server resumed no session"), "{}", ended.said());
+}
+
+/// The limit of core dumps that a harness has while it shakes hands, where all were allowed before.
+fn core_limit(fake: &Fake, ca: &Ca, more: &[&OsStr]) -> String {
+    let run = towards("run resolve -c 2", fake, ca);
+    let allowed = "ulimit -S -c \"$(ulimit -H -c)\" && exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", allowed, "sh"]).arg(run.get_program()).args(run.get_args()).args(more);
+    let before = fake.shaking();
+    let running = Running::start(&mut command);
+    wait_for("a handshake", || fake.shaking() > before);
+    let file = format!("/proc/{}/limits", running.pid().as_raw_nonzero());
+    let limits = std::fs::read_to_string(file).expect("it is there");
+    running.interrupt();
+    running.end();
+    let line = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(4));
+    soft.expect("a limit").to_owned()
+}
+
+#[test]
+fn p9_a_harness_that_holds_a_secret_dumps_no_core() {
+    let folder = Out::new();
+    let ca = Ca::new(folder.path());
+    let drips = Manner { lie: Lie::DripHandshake, ..HONEST };
+    let fake = Fake::by_tls(drips, ca.server(&GOOD));
+    if core_limit(&fake, &ca, &[]) == "0" {
+        return not_checked("core dumps of a harness with a key", "nobody here may dump any");
+    }
+    let api_key = folder.path().join("api-key");
+    secret_file(&api_key, "a-key-of-this-test");
+    let (_, _, cert) = ca.issue("me", false);
+    let key = cert.with_extension("key");
+    let with_key = [OsStr::new("--key-file"), api_key.as_os_str()];
+    let with_cert = ["--cert".as_ref(), cert.as_os_str(), "--key".as_ref(), key.as_os_str()];
+    for more in [&with_key[..], &with_cert[..]] {
+        assert_eq!(core_limit(&fake, &ca, more), "0", "{more:?}");
+    }
 }
