@@ -1,4 +1,5 @@
-//! What an operation knows of its request beside what is asked for: nothing of the wire it came over.
+//! What an operation gets beside what is asked for: who asks, from where, and the parts of the service
+//! that it needs. It holds nothing of the wire that the request came over.
 
 use std::net::IpAddr;
 

@@ -43,7 +43,7 @@ pub(crate) enum Refusal {
     /// What was issued under the reference or the key expired while it was compared.
     JustExpired,
     /// The server takes no such change at the moment.
-    Blocked(Blocked, Extent),
+    Blocked(Blocked, Changed),
     /// Too many changes wait already.
     QueueFull,
     /// The server is shutting down.
@@ -70,7 +70,7 @@ pub(crate) enum Taken {
     /// A token that was consumed.
     Consumed,
     /// One of both: a key without the scope `reference` does not learn which (promise P10).
-    ByReference,
+    Undisclosed,
 }
 
 /// What stands in the way of a change.
@@ -90,22 +90,24 @@ pub(crate) enum Blocked {
     ReadOnly,
 }
 
-/// What was changed where a change was refused.
+/// What was changed where a change was refused. The changes of a list may be committed in several
+/// steps: where one token was refused, others may have been changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum Changed {
     /// Nothing.
     Nothing,
-    /// At least one token of a list was not; the changes of a list may be committed in several
-    /// steps, so others may have been.
-    Some,
-    /// The same for uses that were asked for under a key: a retry of each by itself returns what was
-    /// taken.
-    SomeUses,
+    /// Tokens of the list, perhaps; the same list again does the rest.
+    Perhaps,
+    /// Uses, perhaps; the same list again takes further ones.
+    UsesPerhaps,
+    /// Uses under an Idempotency-Key, perhaps; the same key again returns their payloads.
+    KeyedUsesPerhaps,
 }
 
 impl Refusal {
-    /// What an outcome is that is none of those that its operation expects.
-    pub(crate) fn of(outcome: &Outcome, extent: Extent) -> Refusal {
+    /// The refusal that `outcome` is; [`Unexpected`](Refusal::Unexpected) where it is an answer that
+    /// the operation does not have.
+    pub(crate) fn of(outcome: &Outcome, changed: Changed) -> Refusal {
         let blocked = match outcome {
             Outcome::NotFound => return Refusal::NotFound,
             Outcome::MemoryFull => Blocked::Memory,
@@ -123,7 +125,7 @@ impl Refusal {
             | Outcome::Extended { .. }
             | Outcome::Revoked => return Refusal::Unexpected,
         };
-        Refusal::Blocked(blocked, extent)
+        Refusal::Blocked(blocked, changed)
     }
 }
 

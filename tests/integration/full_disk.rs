@@ -163,9 +163,33 @@ fn p6_a_disk_that_fills_under_clients_loses_nothing_and_comes_back() {
     tell("full_disks", &[("rounds", rounds), ("pressed", pressed)]);
 }
 
-/// What a refused list says: how much of it was done is not known, and asking again is safe.
-const LIST_REFUSED: &str =
+/// Ends of the detail of a refused list.
+const CHANGES_REFUSED: &str =
     "at least one token was not changed, and others may have been: ask again";
+const USES_REFUSED: &str = "a repetition without an Idempotency-Key takes further uses";
+const KEYED_USES_REFUSED: &str =
+    "and others may have been: ask again with the same Idempotency-Key";
+const KEY: [(&str, &str); 1] = [("idempotency-key", "k-1")];
+
+/// Sends one list after the other until one is refused for the disk; returns its body. The cleaner
+/// may make room after each.
+fn refused_list(
+    server: &Server,
+    (path, headers): (&str, &[(&str, &str)]),
+    bodies: &[String],
+    detail: &str,
+) -> String {
+    let mut client = Client::of(server);
+    for body in bodies {
+        press(server);
+        let answer = client.send("POST", path, headers, body);
+        if answer.status == 507 {
+            expect_naming(&answer, 507, detail);
+            return body.clone();
+        }
+    }
+    panic!("{path} found room each time")
+}
 
 #[test]
 fn p2_a_disk_that_is_full_within_a_list_says_what_may_have_been_made() {
@@ -175,36 +199,31 @@ fn p2_a_disk_that_is_full_within_a_list_says_what_may_have_been_made() {
     };
     let server = Launch::on(&dir.path().join("data")).start();
     let mut client = Client::of(&server);
-    let lists: [Vec<String>; 8] = std::array::from_fn(|_| {
-        (0..250).map(|_| client.issued(r#"{"payload":1,"ttl":"1h"}"#).token).collect()
-    });
-    disk.fill_up();
-    // The cleaner may have made room since a list before was refused.
-    let mut refused = |path: &str, lists: &[Vec<String>]| {
-        let found = lists.iter().find_map(|tokens| {
-            press(&server);
-            let body = if path == "/v1/extend" {
-                json!({ "tokens": tokens, "ttl": "2h" })
-            } else {
-                json!({ "tokens": tokens })
-            };
-            let answer = client.post(path, &body.to_string());
-            (answer.status == 507).then_some((body.to_string(), answer))
-        });
-        let (body, answer) = found.unwrap_or_else(|| panic!("{path} found room each time"));
-        expect_naming(&answer, 507, LIST_REFUSED);
-        body
+    let mut lists = |beside: Value| -> [String; 4] {
+        std::array::from_fn(|_| {
+            let issued = |_| client.issued(r#"{"payload":1,"ttl":"1h"}"#).token;
+            let mut body = beside.clone();
+            body["tokens"] = (0..250).map(issued).collect();
+            body.to_string()
+        })
     };
-    let [extend, revoke] =
-        [("/v1/extend", &lists[..4]), ("/v1/revoke", &lists[4..])].map(|(p, l)| refused(p, l));
+    let later = lists(json!({ "ttl": "2h" }));
+    let [gone, used, keyed] = [(); 3].map(|()| lists(json!({})));
+    disk.fill_up();
+    let extend = refused_list(&server, ("/v1/extend", &[]), &later, CHANGES_REFUSED);
+    let revoke = refused_list(&server, ("/v1/revoke", &[]), &gone, CHANGES_REFUSED);
+    refused_list(&server, ("/v1/consume", &[]), &used, USES_REFUSED);
+    let consume = refused_list(&server, ("/v1/consume", &KEY), &keyed, KEYED_USES_REFUSED);
     disk.give_back();
+    let has_all = |answer: &Response, is_such: fn(&Value) -> bool| {
+        answer.status == 200 && answer.json().as_array().is_some_and(|all| all.iter().all(is_such))
+    };
     eventually("the list is extended whole", || {
-        let answer = client.post("/v1/extend", &extend);
-        answer.status == 200
-            && answer.json().as_array().is_some_and(|all| all.iter().all(Value::is_object))
+        has_all(&client.post("/v1/extend", &extend), Value::is_object)
     });
     expect(&client.post("/v1/revoke", &revoke), 204);
-    let status = client.post("/v1/status", &revoke);
-    assert!(status.json().as_array().is_some_and(|all| all.iter().all(Value::is_null)));
+    assert!(has_all(&client.post("/v1/status", &revoke), Value::is_null));
+    let consumed = client.send("POST", "/v1/consume", &KEY, &consume);
+    assert!(has_all(&consumed, |payload| payload == 1), "the key returns what was taken before");
     server.stop_well();
 }

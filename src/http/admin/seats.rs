@@ -1,11 +1,12 @@
 //! The places of the admin listener, and who gives way: a probe always finds one.
 //!
 //! There are [`SEATS_MAX`] of them. A new connection that finds none free takes that of one that does
-//! nothing: idle, in the middle of a head or a handshake, or not reading its answer. The client with
-//! most of them gives way first, so that a crowd takes no place from a probe; of its connections that
-//! which has done nothing for longest. Where none does nothing, the one whose answer has taken longest
-//! gives way. A backup that runs is none of these; it ends only by its own time limit. A client is an
-//! IPv4 address, an IPv6 network of 64 bits, or all that come by a Unix socket.
+//! nothing: idle, in the middle of a head or a handshake, or not reading its answer. A client with more
+//! than [`SHARE`] of those gives way before all others, the one with most of them first, so that a crowd
+//! takes no place from a probe; among equals the connection that has done nothing for longest. Where
+//! none does nothing, the one whose answer has taken longest gives way. A backup that runs, or a page's
+//! stream of events, never does; it ends only by its own time limit. A client is an IPv4 address, an
+//! IPv6 network of 64 bits, or all that come by a Unix socket.
 //!
 //! The time limits are those of the data listener: `--idle-timeout` without a request,
 //! `--header-timeout` for a head, `--write-timeout` for a peer that takes nothing.
@@ -30,6 +31,8 @@ use crate::http::config::Limits;
 
 /// The most connections at once, on each of the two listeners.
 const SEATS_MAX: usize = 64;
+/// Up to this number, the connections of a client that do nothing give no reason to prefer another's.
+const SHARE: usize = 4;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,16 +103,7 @@ impl Seats {
     pub(super) fn take(self: &Rc<Seats>, address: IpAddr) -> Option<Rc<Seat>> {
         let mut taken = self.taken.borrow_mut();
         if taken.len() >= SEATS_MAX {
-            let of = |client| taken.iter().filter(|(_, state)| state.client == client).count();
-            let first = |gives_way: fn(&State) -> bool| {
-                let those = taken.iter().filter(|(_, state)| gives_way(state));
-                let first =
-                    those.min_by_key(|(_, state)| (Reverse(of(state.client)), state.since.get()));
-                first.map(|(key, _)| key)
-            };
-            // Where all are busy, the answer that has taken longest; a probe does not wait for it.
-            let key =
-                first(State::may_give_way).or_else(|| first(|state| !state.is_stream.get()))?;
+            let key = idlest(&taken).or_else(|| busiest(&taken))?;
             taken.remove(key).gives_way.notify_one();
         }
         let state = Rc::new(State {
@@ -129,6 +123,20 @@ impl Seats {
         self.changes.set(self.changes.get() + 1);
         self.changes.get()
     }
+}
+
+/// The connection that gives way among those that do nothing.
+fn idlest(taken: &Slab<Rc<State>>) -> Option<usize> {
+    let idle = || taken.iter().filter(|(_, state)| state.may_give_way());
+    let of = |client| idle().filter(|(_, state)| state.client == client).count();
+    let order = |state: &State| (Reverse(of(state.client).max(SHARE)), state.since.get());
+    idle().min_by_key(|(_, state)| order(state)).map(|(key, _)| key)
+}
+
+/// The connection whose answer has taken longest, where all are busy: a probe does not wait for it.
+fn busiest(taken: &Slab<Rc<State>>) -> Option<usize> {
+    let busy = taken.iter().filter(|(_, state)| !state.is_stream.get());
+    busy.min_by_key(|(_, state)| state.since.get()).map(|(key, _)| key)
 }
 
 impl Seat {
@@ -358,6 +366,50 @@ mod tests {
             assert!(!is_given_up(&probe), "{alone} had come before all others");
             assert!(is_given_up(&crowd[0]) && !is_given_up(&crowd[3 * SEATS_MAX - 1]));
         }
+    }
+
+    fn address(last: usize) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(198, 51, 100, last as u8))
+    }
+
+    #[test]
+    fn p8_a_client_with_a_few_connections_is_no_crowd() {
+        let seats = Rc::<Seats>::default();
+        let older = seats.take(address(200)).unwrap();
+        let honest: Vec<_> = (0..SHARE).map(|_| seats.take(CROWD).unwrap()).collect();
+        let others: Vec<_> =
+            (honest.len() + 1..SEATS_MAX).map(|i| seats.take(address(i)).unwrap()).collect();
+        let _new = seats.take(address(100)).unwrap();
+        assert!(is_given_up(&older), "the one that has done nothing for longest");
+        assert!(!honest.iter().chain(&others).any(|seat| is_given_up(seat)));
+    }
+
+    #[test]
+    fn p8_a_backup_makes_no_client_a_crowd() {
+        let seats = Rc::<Seats>::default();
+        let older = seats.take(address(200)).unwrap();
+        let all: Vec<_> = (0..2 * SHARE).map(|_| seats.take(CROWD).unwrap()).collect();
+        let (streams, probes) = all.split_at(SHARE);
+        for seat in streams {
+            seat.enter(Doing::Answering);
+            seat.streams();
+        }
+        let _others: Vec<_> =
+            (all.len() + 1..SEATS_MAX).map(|i| seats.take(address(i)).unwrap()).collect();
+        let _new = seats.take(address(100)).unwrap();
+        assert!(is_given_up(&older) && !probes.iter().any(|seat| is_given_up(seat)));
+    }
+
+    #[test]
+    fn p8_among_the_busy_the_longest_answer_gives_way_whatever_its_client() {
+        let seats = Rc::<Seats>::default();
+        let older = seats.take(address(200)).unwrap();
+        let all: Vec<_> = (1..SEATS_MAX).map(|_| seats.take(CROWD).unwrap()).collect();
+        for seat in std::iter::once(&older).chain(&all) {
+            seat.enter(Doing::Answering);
+        }
+        let _new = seats.take(CROWD).unwrap();
+        assert!(is_given_up(&older) && !all.iter().any(|seat| is_given_up(seat)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::StatusCode;
 use crate::http::answer::problem::Problem;
 use crate::model::scope::Scopes;
 use crate::service::authentication::Denied;
-use crate::service::refusal::{Blocked, Extent, Refusal, Taken};
+use crate::service::refusal::{Blocked, Changed, Refusal, Taken};
 use crate::service::state::ANSWER_LEN_MAX;
 
 impl From<Refusal> for Problem {
@@ -46,7 +46,7 @@ impl From<Refusal> for Problem {
                 "what was issued under the reference or key has just expired; try again",
             )
             .after(Duration::from_secs(1)),
-            Refusal::Blocked(blocked, extent) => not_changed(blocked, extent),
+            Refusal::Blocked(blocked, changed) => not_changed(blocked, changed),
             Refusal::QueueFull => Problem::unavailable("the queue of changes is full"),
             Refusal::Closing => Problem::unavailable("the server is shutting down").closing(),
             Refusal::OutOfLimits(limit) => Problem::out_of_limits(limit),
@@ -76,7 +76,7 @@ fn already(taken: Taken) -> &'static str {
             "the reference or key was issued with another payload, other uses or another peek"
         }
         Taken::Consumed => "the token of the reference or key was already consumed",
-        Taken::ByReference => {
+        Taken::Undisclosed => {
             "the reference is taken: its token was issued with another payload, other uses or \
              another peek, or was consumed"
         }
@@ -84,7 +84,7 @@ fn already(taken: Taken) -> &'static str {
 }
 
 /// 507 where the server is full, 503 where it takes no changes at the moment.
-fn not_changed(blocked: Blocked, extent: Extent) -> Problem {
+fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
     let why = match blocked {
         Blocked::Memory => "memory is full (--max-memory)",
         Blocked::Quota => "the namespace holds as much as it may (--quota)",
@@ -93,16 +93,28 @@ fn not_changed(blocked: Blocked, extent: Extent) -> Problem {
         Blocked::Log => "the log takes no changes at the moment",
         Blocked::ReadOnly => return Problem::unavailable("read-only: the log could not be synced"),
     };
-    let detail = match extent {
-        Extent::Nothing => format!("{why}; nothing was changed"),
-        Extent::Some => format!(
-            "{why}; at least one token was not changed, and others may have been: ask again"
-        ),
-        Extent::SomeUses => format!(
-            "{why}: at least one token was not consumed; consume each by itself, with the same \
-             Idempotency-Key"
-        ),
+    let is_full_of_keys = matches!(blocked, Blocked::Memory | Blocked::Quota);
+    let what = match changed {
+        Changed::Nothing => "nothing was changed",
+        Changed::Perhaps => {
+            "at least one token was not changed, and others may have been: ask again"
+        }
+        Changed::UsesPerhaps => {
+            "at least one token was not consumed, and others may have been: look at the status of \
+             each before you ask again, since a repetition without an Idempotency-Key takes \
+             further uses"
+        }
+        // The list may never fit; a token that is consumed frees more than it takes.
+        Changed::KeyedUsesPerhaps if is_full_of_keys => {
+            "at least one token was not consumed, and others may have been: consume each by \
+             itself, with the same Idempotency-Key"
+        }
+        Changed::KeyedUsesPerhaps => {
+            "at least one token was not consumed, and others may have been: ask again with the \
+             same Idempotency-Key"
+        }
     };
+    let detail = format!("{why}; {what}");
     match blocked {
         Blocked::Memory | Blocked::Quota | Blocked::Disk => {
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail)
@@ -131,11 +143,17 @@ mod tests {
             (Blocked::Clock, 503),
             (Blocked::Log, 503),
         ] {
-            let [one, list] = [Extent::Nothing, Extent::Some]
-                .map(|extent| Problem::from(Refusal::Blocked(blocked, extent)));
-            assert_eq!((one.status.as_u16(), list.status.as_u16()), (status, status));
-            assert!(one.detail.ends_with("; nothing was changed"), "{one:?}");
-            assert!(list.detail.ends_with("others may have been: ask again"), "{list:?}");
+            let said = |changed| Problem::from(Refusal::Blocked(blocked, changed));
+            for (changed, end) in [
+                (Changed::Nothing, "; nothing was changed"),
+                (Changed::Perhaps, "others may have been: ask again"),
+                (Changed::UsesPerhaps, "without an Idempotency-Key takes further uses"),
+                (Changed::KeyedUsesPerhaps, "the same Idempotency-Key"),
+            ] {
+                let problem = said(changed);
+                assert_eq!(problem.status, status, "{problem:?}");
+                assert!(problem.detail.ends_with(end), "{problem:?}");
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::service::operation::Operation;
 
 /// Makes [`ENDPOINTS`] and [`perform`] of one line for each operation.
 macro_rules! endpoints {
-    ($($operation:ident: $method:ident $path:literal, $id:literal, $takes:expr,
+    ($($operation:ident: $method:ident $path:literal, id: $id:literal, $takes:expr,
        $handler:path;)+) => {
         /// All endpoints. The methods of a path stand in the order in which `Allow` names them.
         const ENDPOINTS: &[Endpoint] = &[$(Endpoint {
@@ -42,19 +42,19 @@ macro_rules! endpoints {
 
 endpoints! {
     // operation: method and path, operation id of the description, body, handler
-    Issue: POST "/v1/tokens", "issue", Takes::Json(Config::issue_body_len_max), issue::one;
-    IssueBatch: POST "/v1/tokens/batch", "issueBatch",
+    Issue: POST "/v1/tokens", id: "issue", Takes::Json(Config::issue_body_len_max), issue::one;
+    IssueBatch: POST "/v1/tokens/batch", id: "issueBatch",
         Takes::Json(Config::issue_batch_body_len_max), issue::batch;
-    ResolveBatch: POST "/v1/resolve", "resolveBatch", LIST, resolve::batch;
-    ConsumeBatch: POST "/v1/consume", "consumeBatch", LIST, consume::batch;
-    StatusBatch: POST "/v1/status", "statusBatch", LIST, status::batch;
-    ExtendBatch: POST "/v1/extend", "extendBatch", LIST, extend::batch;
-    RevokeBatch: POST "/v1/revoke", "revokeBatch", LIST, revoke::batch;
-    Consume: POST "/v1/tokens/{token}/consume", "consume", Takes::EmptyObject, consume::one;
-    Status: GET "/v1/tokens/{token}/status", "status", Takes::Nothing, status::one;
-    Resolve: GET "/v1/tokens/{token}", "resolve", Takes::Nothing, resolve::one;
-    Extend: PATCH "/v1/tokens/{token}", "extend", Takes::Fields, extend::one;
-    Revoke: DELETE "/v1/tokens/{token}", "revoke", Takes::Nothing, revoke::one;
+    ResolveBatch: POST "/v1/resolve", id: "resolveBatch", LIST, resolve::batch;
+    ConsumeBatch: POST "/v1/consume", id: "consumeBatch", LIST, consume::batch;
+    StatusBatch: POST "/v1/status", id: "statusBatch", LIST, status::batch;
+    ExtendBatch: POST "/v1/extend", id: "extendBatch", LIST, extend::batch;
+    RevokeBatch: POST "/v1/revoke", id: "revokeBatch", LIST, revoke::batch;
+    Consume: POST "/v1/tokens/{token}/consume", id: "consume", Takes::EmptyObject, consume::one;
+    Status: GET "/v1/tokens/{token}/status", id: "status", Takes::Nothing, status::one;
+    Resolve: GET "/v1/tokens/{token}", id: "resolve", Takes::Nothing, resolve::one;
+    Extend: PATCH "/v1/tokens/{token}", id: "extend", Takes::Fields, extend::one;
+    Revoke: DELETE "/v1/tokens/{token}", id: "revoke", Takes::Nothing, revoke::one;
 }
 
 /// A list of tokens.

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 
 use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
 use http::request::Parts;
@@ -33,7 +33,7 @@ use crate::http::request::list::digest_of;
 use crate::keys::Access;
 use crate::model::token::Digest;
 use crate::service::audit_trail::{Ending, Trail};
-use crate::service::context::Context as Known;
+use crate::service::context::Context;
 use crate::service::memory_budget::{FREE_LEN, Holder};
 use crate::service::operation::Operation;
 use crate::service::principal::{Principal, demand};
@@ -59,7 +59,7 @@ pub(in crate::http) enum Answer {
 impl Future for Answer {
     type Output = Result<Response<Body>, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Answer::Ready(response) => {
                 response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r)))
@@ -224,7 +224,7 @@ impl ConnService {
 }
 
 /// What answers a request that only reads, without a wait.
-type Read = fn(&Known<'_>, HeaderMap, &Digest) -> Answered;
+type Read = fn(&Context<'_>, HeaderMap, &Digest) -> Answered;
 
 /// What an answer says in the audit log.
 fn ending(response: &Response<Body>) -> Ending {
@@ -270,10 +270,10 @@ impl Exchange {
         self.ready(operation, Err(problem))
     }
 
-    /// What the operation knows of the request.
-    fn context<'a>(&'a self, access: &'a Access, holder: &'a Holder) -> Known<'a> {
+    /// What the operation gets of the request beside what it asks for.
+    fn context<'a>(&'a self, access: &'a Access, holder: &'a Holder) -> Context<'a> {
         let (service, trail) = (&*self.worker.service, &self.trail);
-        Known { service, access, peer: self.conn.peer.get(), trail, holder }
+        Context { service, access, peer: self.conn.peer.get(), trail, holder }
     }
 
     fn holder(&self) -> Holder {

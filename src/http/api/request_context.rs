@@ -1,4 +1,4 @@
-//! What an operation knows of its request beside what it asks for.
+//! A request while its body is gathered: the service's context, and the connection it came over.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::service::context::Context;
 use crate::service::operation::Operation;
 use crate::service::principal::demand;
 
-/// What the operation knows, and over which connection the request came.
+/// The context that the operation will get, and the connection over which the request came.
 #[derive(Clone, Copy)]
 pub(in crate::http) struct RequestContext<'a> {
     pub(in crate::http) context: Context<'a>,

@@ -97,7 +97,11 @@ pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     }
     let (limits, ttl_max) = (&context.service.limits, ttl_max(&context));
     let items = read_items(&body, limits.max_batch)?;
-    let wanted = items.into_iter().map(|item| read(item.get().as_bytes(), &body, limits, ttl_max));
+    issue::admit(&context, items.len())?;
+    let read = |item: &RawValue| read(item.get().as_bytes(), &body, limits, ttl_max);
+    let wanted = items.into_iter().map(read).collect();
+    // From here on only what has to be compared later keeps the body.
+    drop(body);
     let word = |problem: &Problem| meaning(problem.status);
     let results = issue::many(&context, wanted, word).await?;
     Ok(response::json(headers, StatusCode::OK, text_of(results).into()))

@@ -30,7 +30,10 @@ pub(in crate::http) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The token in the path, which each path around a token has.
+    /// The token in the path.
+    ///
+    /// # Errors
+    /// 404 where the path of the endpoint has no `{token}`.
     fn token(&self) -> Result<Digest, Problem> {
         self.token.ok_or_else(Problem::not_found)
     }

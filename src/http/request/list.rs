@@ -16,7 +16,7 @@ use crate::keys::Access;
 use crate::model::reference::{Reference, ReferenceError};
 use crate::model::scope::Scope;
 use crate::model::token::{Digest, Digester, Token};
-use crate::service::context as service;
+use crate::service::context::Context;
 use crate::service::principal::demand;
 use crate::service::refusal::Refusal;
 use crate::service::tokens::Tokens;
@@ -25,17 +25,14 @@ const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or
     objects with a \"reference\"";
 
 /// Reads the tokens of a request.
-pub(in crate::http) fn tokens(
-    context: &service::Context<'_>,
-    body: &[u8],
-) -> Result<Tokens, Problem> {
+pub(in crate::http) fn tokens(context: &Context<'_>, body: &[u8]) -> Result<Tokens, Problem> {
     let by_reference = || context.look_by_reference();
     token_list(body, context.access, context.service.limits.max_batch, &by_reference)
 }
 
 /// The same for a request that also has a `ttl`; returns that too.
 pub(in crate::http) fn tokens_and_ttl(
-    context: &service::Context<'_>,
+    context: &Context<'_>,
     body: &[u8],
 ) -> Result<(Tokens, Duration), Problem> {
     let by_reference = || context.look_by_reference();
@@ -81,7 +78,7 @@ fn read(
     ttl: Option<&Ttl>,
 ) -> Result<Tokens, Problem> {
     let (found, referred) = (Found::default(), RefCell::default());
-    let context = Context { access, max, by_reference, found: &found, referred: &referred, ttl };
+    let context = Reading { access, max, by_reference, found: &found, referred: &referred, ttl };
     let mut reader = serde_json::Deserializer::from_slice(body);
     ListBody(&context)
         .deserialize(&mut reader)
@@ -135,7 +132,7 @@ fn reference_problem(error: ReferenceError) -> Problem {
     problem.about(field)
 }
 
-struct Context<'c> {
+struct Reading<'c> {
     access: &'c Access,
     max: usize,
     by_reference: &'c dyn Fn() -> Result<(), Refusal>,
@@ -163,7 +160,7 @@ impl Ttl {
 }
 
 /// The object around the list.
-struct ListBody<'c>(&'c Context<'c>);
+struct ListBody<'c>(&'c Reading<'c>);
 
 impl<'de> DeserializeSeed<'de> for ListBody<'_> {
     type Value = Vec<Digest>;
@@ -202,7 +199,7 @@ impl<'de> Visitor<'de> for ListBody<'_> {
 }
 
 /// The list itself.
-struct List<'c>(&'c Context<'c>);
+struct List<'c>(&'c Reading<'c>);
 
 impl<'de> DeserializeSeed<'de> for List<'_> {
     type Value = Vec<Digest>;
@@ -231,7 +228,7 @@ impl<'de> Visitor<'de> for List<'_> {
 
 /// One token of the list.
 struct Item<'c> {
-    context: &'c Context<'c>,
+    context: &'c Reading<'c>,
     place: usize,
 }
 

@@ -9,7 +9,7 @@ use crate::keys::Access;
 use crate::model::token::{ConsumeKey, Digest};
 use crate::service::context::Context;
 use crate::service::memory_budget::{Charge, SMALL_LEN};
-use crate::service::refusal::{Extent, Refusal};
+use crate::service::refusal::{Changed, Refusal};
 use crate::service::state::ANSWER_LEN_MAX;
 use crate::service::tokens::{MissCount, Tokens};
 
@@ -26,7 +26,7 @@ pub(crate) async fn one(
     match context.call_one(Op::Consume { digest, key }).await? {
         Outcome::Consumed { payload } | Outcome::Replayed { payload } => Ok(payload),
         Outcome::NotFound => Err(context.missed()),
-        other => Err(Refusal::of(&other, Extent::Nothing)),
+        other => Err(Refusal::of(&other, Changed::Nothing)),
     }
 }
 
@@ -43,14 +43,12 @@ pub(crate) async fn many(
     let _room = room_for_answer(context, &tokens.digests)?;
     let Tokens { digests, by_reference } = tokens;
     let mut count = MissCount::new(&by_reference);
+    let changed = key.map_or(Changed::UsesPerhaps, |_| Changed::KeyedUsesPerhaps);
     for outcome in context.call(consumes(context.access, key, digests)).await? {
         let payload = match &outcome {
             Outcome::Consumed { payload } | Outcome::Replayed { payload } => Some(&payload[..]),
             Outcome::NotFound => None,
-            Outcome::MemoryFull | Outcome::QuotaFull => {
-                return Err(Refusal::of(&outcome, Extent::SomeUses));
-            }
-            other => return Err(Refusal::of(other, Extent::Some)),
+            other => return Err(Refusal::of(other, changed)),
         };
         count.next(payload.is_some());
         read(payload);

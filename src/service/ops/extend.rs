@@ -7,7 +7,7 @@ use crate::engine::{Op, Outcome};
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::service::context::Context;
-use crate::service::refusal::{Extent, Refusal};
+use crate::service::refusal::{Changed, Refusal};
 use crate::service::tokens::{MissCount, Tokens};
 
 /// The deadline of a token, `ttl` from now.
@@ -19,7 +19,7 @@ pub(crate) async fn one(
     match context.call_one(Op::Extend { digest, ttl }).await? {
         Outcome::Extended { deadline } => Ok(deadline),
         Outcome::NotFound => Err(context.missed()),
-        other => Err(Refusal::of(&other, Extent::Nothing)),
+        other => Err(Refusal::of(&other, Changed::Nothing)),
     }
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn many(
         let deadline = match outcome {
             Outcome::Extended { deadline } => Some(deadline),
             Outcome::NotFound => None,
-            other => return Err(Refusal::of(&other, Extent::Some)),
+            other => return Err(Refusal::of(&other, Changed::Perhaps)),
         };
         count.next(deadline.is_some());
         read(deadline);

@@ -13,7 +13,7 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Token;
 use crate::service::context::Context;
 use crate::service::networks::Misses;
-use crate::service::refusal::{Extent, Refusal};
+use crate::service::refusal::{Changed, Refusal};
 
 /// What a client wants to be issued.
 pub(crate) struct Wanted {
@@ -84,7 +84,7 @@ impl Asked {
             Outcome::Exists { deadline } => (deadline, false),
             other => {
                 let taken = taken(&other, self.by(), context.access).map(Refusal::Taken);
-                return Err(taken.unwrap_or_else(|| Refusal::of(&other, Extent::Nothing)));
+                return Err(taken.unwrap_or_else(|| Refusal::of(&other, Changed::Nothing)));
             }
         };
         Ok(Issued { token: self.token.clone(), deadline, is_new })
@@ -96,7 +96,7 @@ impl Asked {
 }
 
 /// Whether the namespace may issue `count` more tokens now.
-fn admit(context: &Context<'_>, count: usize) -> Result<(), Refusal> {
+pub(crate) fn admit(context: &Context<'_>, count: usize) -> Result<(), Refusal> {
     context.service.quotas.admit_issues(&context.access.digester, context.now(), count)
 }
 
@@ -132,17 +132,16 @@ pub(crate) async fn one(
     settled
 }
 
-/// Issues each of `wanted` by itself. What could not be read is passed on in its place; `meaning`
-/// names it for the audit log.
+/// Issues each of `wanted`, which were [admitted](admit), by itself. What could not be read is passed
+/// on in its place; `meaning` names it for the audit log.
 ///
 /// # Errors
 /// None was issued.
 pub(crate) async fn many<E: From<Refusal>>(
     context: &Context<'_>,
-    wanted: impl ExactSizeIterator<Item = Result<Wanted, E>>,
+    wanted: Vec<Result<Wanted, E>>,
     meaning: impl Fn(&E) -> &'static str,
 ) -> Result<Vec<Result<Issued, E>>, Refusal> {
-    admit(context, wanted.len())?;
     let mut ops = Vec::with_capacity(wanted.len());
     let mut places = Vec::with_capacity(wanted.len());
     for wanted in wanted {

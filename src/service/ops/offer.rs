@@ -97,7 +97,7 @@ pub(super) fn taken(outcome: &Outcome, by: Option<By>, access: &Access) -> Optio
         Outcome::Conflict | Outcome::AlreadyConsumed
             if by == Some(By::Reference) && !access.may(Scope::Reference) =>
         {
-            Some(Taken::ByReference)
+            Some(Taken::Undisclosed)
         }
         Outcome::Conflict => Some(Taken::Differs),
         Outcome::AlreadyConsumed => Some(Taken::Consumed),

@@ -4,14 +4,14 @@ use crate::engine::{Op, Outcome};
 use crate::model::token::Digest;
 use crate::service::context::Context;
 use crate::service::networks::Misses;
-use crate::service::refusal::{Extent, Refusal};
+use crate::service::refusal::{Changed, Refusal};
 use crate::service::tokens::Tokens;
 
 /// Revokes a token.
 pub(crate) async fn one(context: &Context<'_>, digest: Digest) -> Result<(), Refusal> {
     match context.call_one(Op::Revoke { digest }).await? {
         Outcome::Revoked | Outcome::NotFound => Ok(()),
-        other => Err(Refusal::of(&other, Extent::Nothing)),
+        other => Err(Refusal::of(&other, Changed::Nothing)),
     }
 }
 
@@ -31,7 +31,7 @@ pub(crate) async fn many(context: &Context<'_>, tokens: Tokens) -> Result<(), Re
     let ops = tokens.digests.into_iter().map(|digest| Op::Revoke { digest }).collect();
     for outcome in context.call(ops).await? {
         if !matches!(outcome, Outcome::Revoked | Outcome::NotFound) {
-            return Err(Refusal::of(&outcome, Extent::Some));
+            return Err(Refusal::of(&outcome, Changed::Perhaps));
         }
     }
     Ok(())
