@@ -218,7 +218,8 @@ impl Record {
     pub(super) fn settle(&mut self, found: Found) {
         let (from_ns, to_ns) =
             (found.from_ns.max(self.window.from_ns), found.to_ns.min(self.window.to_ns));
-        if from_ns < to_ns {
+        // Answers to requests of the window come after its end too.
+        if from_ns < to_ns || !self.fresh_ns.is_empty() {
             self.waited_ns += found.waited_ns;
             self.stall_max_ns = self.stall_max_ns.max(found.longest_ns);
         }
@@ -408,6 +409,23 @@ mod tests {
         assert!(record.clean_latencies().max() < 2 * MS);
         let marked: Vec<u64> = record.slices.iter().map(|slice| slice.disturbed_ns / MS).collect();
         assert_eq!(marked, [0, 50, 100, 100, 100, 100, 100, 20, 0, 0]);
+    }
+
+    #[test]
+    fn a_pause_after_the_end_is_named_where_answers_of_the_window_come_late_by_it() {
+        let mut record = record();
+        let found = Found {
+            from_ns: 2_010 * MS,
+            to_ns: 2_600 * MS,
+            longest_ns: 500 * MS,
+            waited_ns: 0,
+            is_disturbed: true,
+        };
+        record.settle(found);
+        assert_eq!(record.stall_max_ns, 0, "nothing was measured then");
+        record.answer(Operation::Resolve, 1, 1_990 * MS, 2_550 * MS, 0);
+        record.settle(found);
+        assert_eq!((record.stall_max_ns, record.disturbed_ns.len()), (500 * MS, 1));
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    fn new(stop: Arc<AtomicBool>, failed: Arc<AtomicBool>) -> Self {
+    /// Nothing happened yet.
+    pub(super) fn new(stop: Arc<AtomicBool>, failed: Arc<AtomicBool>) -> Self {
         Self {
             stop,
             failed,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use loadtest::report::model::{Kept, Report};
 use rustix::process::{Signal, kill_process};
 
-use crate::fake::{Fake, HONEST};
+use crate::fake::{Fake, HONEST, Manner, Speed};
 use crate::harness::{Jeton, Out, Running, command, wait_for};
 
 const STALL: Duration = Duration::from_millis(500);
@@ -91,6 +91,28 @@ fn a_stall_of_the_harness_is_not_the_servers() {
     let marked = report.slices.iter().filter(|slice| slice.disturbed_s > 0.0).count();
     assert!((10..report.slices.len()).contains(&marked), "{marked} slices are marked");
     assert!(out.page().contains("harness disturbed"));
+}
+
+/// A stop wakes the loop without any event, and the answers that came meanwhile are read after that.
+#[test]
+fn a_stop_of_the_harness_beyond_the_time_limit_makes_no_timeout() {
+    let slow = Manner { speed: Speed::Delay(Duration::from_millis(100)), ..HONEST };
+    let (fake, out) = (Fake::start(slow), Out::new());
+    let mut command = command(&format!(
+        "run resolve --target http://{} --population 100 --warm-up 0s --duration 3s --rate 200 \
+         --arrivals uniform -c 64 --timeout 600ms",
+        fake.address
+    ));
+    let running = Running::start(command.arg("--out").arg(out.path()));
+    wait_for("the load to begin", || fake.answers() > 200);
+    kill_process(running.pid(), Signal::STOP).expect("it runs");
+    std::thread::sleep(3 * STALL);
+    kill_process(running.pid(), Signal::CONT).expect("it is there");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.said());
+    let report = out.report();
+    assert!(report.errors.is_empty(), "{}", ended.said());
+    assert!(report.generator.stall_max_s >= 1.4, "{:?}", report.generator);
 }
 
 #[test]

@@ -26,6 +26,11 @@ impl Admission {
         (self.denial, self.last) = (None, None);
     }
 
+    /// The harness paused for so long, until now: the server could let nobody in.
+    pub(super) fn excuse(&mut self, pause_ns: u64, now_ns: u64) {
+        self.granted_ns = (self.granted_ns + pause_ns).min(now_ns);
+    }
+
     /// A request or a connection failed.
     pub(super) fn note(&mut self, wrong: &Wrong) {
         if wrong.denial.is_some() {

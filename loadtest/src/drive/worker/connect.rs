@@ -60,7 +60,7 @@ impl Worker {
         run.record.received(moved.received, now_ns);
         match shaken {
             // Done, but after its time limit, which is looked at once a tick alone.
-            Ok(true) if now_ns > since_ns + self.reach.timeout_ns => {
+            Ok(true) if self.ready_ns.1 > since_ns + self.reach.timeout_ns => {
                 let error = self.late(index);
                 return self.refused(run, index, &error, now_ns);
             }

@@ -1,11 +1,17 @@
 //! What a thread of the harness is late with itself, so that the server is not blamed for it: pauses
 //! of the loop (a stopped process, a machine that stands still, work of its own), and time in which
 //! the thread could have run and no CPU was free.
+//!
+//! No moment of a turn goes unseen. A turn sleeps until something comes or is due, and then works
+//! until it sleeps again. The end of each sleep is compared with the end that was asked for
+//! ([`Delays::slept`]), and all work since then counts as one piece ([`Delays::worked`]), wherever in
+//! the loop it was done. What can hide is a pause within a sleep: up to [`HEARTBEAT_NS`] of it, and
+//! nothing of it where the process was stopped, because that ends the sleep.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-/// The loop turns at least so often, so that a pause shows.
+/// A sleep of the loop is never longer, so that a pause shows.
 pub(super) const HEARTBEAT_NS: u64 = 10_000_000;
 /// A pause this long is counted.
 const STALL_NS: u64 = 5_000_000;
@@ -18,7 +24,11 @@ pub(super) struct Delays {
     /// `/proc/thread-self/schedstat`; none where the kernel has none.
     schedstat: Option<File>,
     waited_before_ns: u64,
-    /// Since the last look.
+    /// Since then the loop works: from the end of its last sleep, or of its last pause.
+    working_since_ns: u64,
+    /// All pauses together.
+    paused_ns: u64,
+    /// The longest pause since the last look.
     longest_ns: u64,
     /// Until here requests queue behind those of the last pause.
     recovering_until_ns: u64,
@@ -41,23 +51,45 @@ pub(in crate::drive) struct Found {
 }
 
 impl Delays {
-    /// Of this thread, from now on.
-    pub(super) fn of_this_thread(now_ns: u64) -> Self {
+    /// Of this thread, which was to begin at `from_ns`.
+    pub(super) fn of_this_thread(from_ns: u64) -> Self {
         let schedstat = File::open("/proc/thread-self/schedstat").ok();
-        let mut delays = Self { schedstat, looked_ns: now_ns, ..Self::default() };
+        let begun = Self { working_since_ns: from_ns, looked_ns: from_ns, ..Self::default() };
+        let mut delays = Self { schedstat, ..begun };
         delays.waited_before_ns = delays.waited_ns();
         delays
     }
 
-    /// The loop went on at `to_ns` though it had to at `from_ns`.
-    pub(super) fn note(&mut self, from_ns: u64, to_ns: u64) {
+    /// The loop worked until `now_ns`. Returns how long that was where it was a pause, else 0.
+    pub(super) fn worked(&mut self, now_ns: u64) -> u64 {
+        self.note(self.working_since_ns, now_ns)
+    }
+
+    /// The loop was to sleep until `until_ns` at the latest, and slept until `now_ns`. Returns how
+    /// long the pause was that kept it from waking, or 0.
+    pub(super) fn slept(&mut self, until_ns: u64, now_ns: u64) -> u64 {
+        let pause_ns = self.note(until_ns, now_ns);
+        self.working_since_ns = now_ns;
+        pause_ns
+    }
+
+    fn note(&mut self, from_ns: u64, to_ns: u64) -> u64 {
         let pause_ns = to_ns.saturating_sub(from_ns);
         if pause_ns < STALL_NS {
-            return;
+            return 0;
         }
+        self.working_since_ns = to_ns;
+        self.paused_ns += pause_ns;
         self.longest_ns = self.longest_ns.max(pause_ns);
         // What became due meanwhile is sent at once, and the server needs time for it too.
         self.recovering_until_ns = self.recovering_until_ns.max(to_ns + pause_ns);
+        pause_ns
+    }
+
+    /// A moment after the last pause, on a clock that stands still in pauses: the server's time is
+    /// measured by it.
+    pub(super) fn awake_ns(&self, at_ns: u64) -> u64 {
+        at_ns.saturating_sub(self.paused_ns)
     }
 
     /// What happened since the last look.
@@ -103,15 +135,36 @@ mod tests {
     #[test]
     fn a_pause_disturbs_until_what_it_held_up_is_through() {
         let mut delays = Delays::default();
-        delays.note(20 * MS, 23 * MS);
+        assert_eq!(delays.slept(20 * MS, 23 * MS), 0);
         assert!(!delays.look(100 * MS).is_disturbed, "3 ms are nothing");
-        delays.note(120 * MS, 370 * MS);
+        assert_eq!(delays.slept(120 * MS, 370 * MS), 250 * MS);
         let found = delays.look(400 * MS);
         assert_eq!((found.is_disturbed, found.longest_ns), (true, 250 * MS));
         let after: Vec<bool> =
             [500, 600, 700, 800].map(|at| delays.look(at * MS).is_disturbed).into();
         // The pause ended at 370 ms, and 250 ms more are needed for what it held up.
         assert_eq!(after, [true, true, true, false]);
+    }
+
+    #[test]
+    fn work_between_two_sleeps_is_one_piece_wherever_it_is_looked_at() {
+        let mut delays = Delays::of_this_thread(10 * MS);
+        assert_eq!(delays.slept(20 * MS, 21 * MS), 0);
+        assert_eq!(delays.worked(24 * MS), 0, "3 ms until now");
+        assert_eq!(delays.worked(27 * MS), 6 * MS, "all since the sleep");
+        assert_eq!(delays.worked(30 * MS), 0, "no moment counts twice");
+        assert_eq!(delays.slept(31 * MS, 31 * MS), 0);
+        assert_eq!(delays.worked(35 * MS), 0, "a new turn");
+        assert_eq!(delays.look(40 * MS).longest_ns, 6 * MS);
+        assert_eq!(delays.awake_ns(40 * MS), 34 * MS);
+    }
+
+    #[test]
+    fn a_thread_that_begins_late_begins_with_a_pause() {
+        let mut delays = Delays::of_this_thread(100 * MS);
+        assert_eq!(delays.worked(400 * MS), 300 * MS);
+        let found = delays.look(410 * MS);
+        assert_eq!((found.from_ns, found.longest_ns), (100 * MS, 300 * MS));
     }
 
     #[test]

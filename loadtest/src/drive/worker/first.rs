@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rustix::event::epoll;
 
+use super::delays::Delays;
+use super::wait::Slept;
 use super::{EVENTS, TICK_NS, Worker};
 use crate::drive::clock::nanos;
 use crate::drive::link::State;
@@ -25,6 +27,7 @@ impl Worker {
     pub(super) fn open_all(&mut self) -> Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
         let (mut begun, mut under_way) = (0, VecDeque::new());
+        let mut delays = Delays::of_this_thread(self.clock.now_ns());
         loop {
             while begun < self.links.len() && under_way.len() < AT_ONCE {
                 self.begin(begun).map_err(|error| self.not_opened(begun, &error))?;
@@ -37,12 +40,19 @@ impl Worker {
                 let problem = "stopped before anything was measured";
                 return Err(Failure::Input(problem.to_owned()));
             }
-            let now_ns = self.clock.now_ns();
-            let until_ns = self.since_ns(oldest) + nanos(LIMIT);
-            if now_ns >= until_ns {
+            let begin_ns = self.clock.now_ns();
+            self.excuse_connecting(delays.worked(begin_ns), begin_ns);
+            let limit_ns = self.since_ns(oldest) + nanos(LIMIT);
+            if begin_ns >= limit_ns {
                 return Err(self.not_opened(oldest, &self.silent(oldest)));
             }
-            self.wait_until(until_ns.min(now_ns + TICK_NS), &mut events)?;
+            let until_ns = limit_ns.min(begin_ns + TICK_NS);
+            let must_wake_ns = match self.wait_until(until_ns, &mut events)? {
+                Slept::Through => until_ns,
+                Slept::Interrupted => begin_ns,
+            };
+            let now_ns = self.clock.now_ns();
+            self.excuse_connecting(delays.slept(must_wake_ns, now_ns), now_ns);
             for event in events.drain(..) {
                 let index = event.data.u64() as usize;
                 self.go_on(index).map_err(|error| self.not_opened(index, &error))?;

@@ -1,5 +1,6 @@
 //! When the time of each request is up, exactly: a line of all that were sent, the oldest first. All
-//! have the same limit, so the line is in order by itself.
+//! have the same limit, so the line is in order by itself. Pauses of the harness are no part of the
+//! time that the server had.
 
 use std::collections::VecDeque;
 
@@ -17,6 +18,8 @@ pub(super) struct Limits(VecDeque<Sent>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) sent_ns: u64,
+    /// The same on a clock that stands still in pauses of the harness.
+    awake_ns: u64,
     pub(super) link: usize,
     pub(super) ticket: usize,
 }
@@ -30,24 +33,24 @@ impl Sent {
 }
 
 impl Limits {
-    /// Sent last.
-    pub(super) fn push(&mut self, sent_ns: u64, link: usize, ticket: usize) {
-        self.0.push_back(Sent { sent_ns, link, ticket });
+    /// Sent last: at `sent_ns`, which is `awake_ns` on the clock that limits are measured by.
+    pub(super) fn push(&mut self, sent_ns: u64, awake_ns: u64, link: usize, ticket: usize) {
+        self.0.push_back(Sent { sent_ns, awake_ns, link, ticket });
     }
 
-    /// When the oldest was sent that may still be waited for.
-    pub(super) fn next_sent_ns(&self) -> Option<u64> {
-        self.0.front().map(|sent| sent.sent_ns)
+    /// When the oldest was sent that may still be waited for, on the clock of the limits.
+    pub(super) fn next_awake_ns(&self) -> Option<u64> {
+        self.0.front().map(|sent| sent.awake_ns)
     }
 
-    /// The oldest that was sent at `until_ns` or before and is still waited for. Those before it
-    /// are forgotten, and so that memory follows what is under way, now and then all that are
-    /// answered.
+    /// The oldest that was sent at `until_ns` or before, on the clock of the limits, and is still
+    /// waited for. Those before it are forgotten. Now and then all that are answered are forgotten
+    /// too, so that memory follows what is under way.
     pub(super) fn pop(&mut self, until_ns: u64, links: &[Link], in_flight: usize) -> Option<Sent> {
         while let Some(sent) = self.0.front().copied() {
             if !sent.is_open(links) {
                 self.0.pop_front();
-            } else if sent.sent_ns <= until_ns {
+            } else if sent.awake_ns <= until_ns {
                 return self.0.pop_front();
             } else {
                 break;

@@ -55,10 +55,10 @@ impl Worker {
     }
 
     /// Gives up each request that was without an answer for as long as the limit says; the others on
-    /// its connection go on. `polled_ns` is when all that had come by then was taken in.
-    pub(super) fn expire(&mut self, run: &mut Run, polled_ns: u64) {
+    /// its connection go on. All that had come by `asked_ns` was taken in.
+    pub(super) fn expire(&mut self, run: &mut Run, asked_ns: u64) {
         let limit_ns = self.reach.timeout_ns;
-        let until_ns = polled_ns.saturating_sub(limit_ns);
+        let until_ns = run.delays.awake_ns(asked_ns).saturating_sub(limit_ns);
         while let Some(sent) = self.limits.pop(until_ns, &self.links, self.in_flight) {
             let index = sent.link;
             let (codec, output, outstanding) = self.links[index].codec_and_output();
@@ -77,7 +77,7 @@ impl Worker {
                 self.links[index].late += 1;
             }
             self.in_flight -= 1;
-            run.record.error(Wrong::new(Kind::Timeout, what), polled_ns);
+            run.record.error(Wrong::new(Kind::Timeout, what), asked_ns);
             self.shared.erred();
             self.after_late(run, index, sent.sent_ns);
         }

@@ -8,16 +8,15 @@ mod desk;
 mod first;
 mod limits;
 mod mend;
+mod wait;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 
 use crate::drive::clock::Clock;
 use crate::drive::connects::{Connecting, Connects};
@@ -31,8 +30,8 @@ use crate::tls::Tls;
 use crate::traffic::plan::Plan;
 use crate::traffic::verdict::{Kind, Wrong};
 use admission::Admission;
+use delays::Delays;
 pub(super) use delays::Found;
-use delays::{Delays, HEARTBEAT_NS};
 use desk::Desk;
 use limits::Limits;
 
@@ -116,6 +115,8 @@ struct Run {
     alive_ns: u64,
     /// When an answer last came.
     answered_ns: u64,
+    /// When what is still owed is given up.
+    give_up_ns: u64,
     /// Whether the server lets anybody in.
     admission: Admission,
     /// Since when a connection is free.
@@ -171,24 +172,27 @@ impl Worker {
         let substituted = self.plan.substituted();
         let mut record = Record::new(phase.window);
         record.connects = std::mem::take(&mut self.connects);
-        let joined = 0;
+        let now_ns = self.clock.now_ns();
+        // Requests are due from its begin on, whenever the thread wakes.
+        let begin_ns = phase.joining_ns.0.min(now_ns);
         let mut run = Run {
-            phase,
             record,
             ready: VecDeque::new(),
-            joined,
-            next_tick_ns: self.clock.now_ns() + TICK_NS,
+            joined: 0,
+            next_tick_ns: now_ns + TICK_NS,
             exhausted: false,
-            alive_ns: self.clock.now_ns(),
-            answered_ns: self.clock.now_ns(),
-            admission: Admission::new(self.clock.now_ns()),
+            alive_ns: now_ns,
+            answered_ns: now_ns,
+            give_up_ns: phase.end_ns + self.reach.timeout_ns,
+            admission: Admission::new(now_ns),
             free_since_ns: 0,
-            delays: Delays::of_this_thread(self.clock.now_ns()),
+            delays: Delays::of_this_thread(begin_ns),
+            phase,
         };
         let mut events = Vec::with_capacity(EVENTS);
         self.catch_up(&mut run, &mut events)?;
         loop {
-            let now_ns = self.clock.now_ns();
+            let now_ns = self.reached(&mut run);
             self.join_in(&mut run, now_ns);
             self.send_due(&mut run);
             if now_ns >= run.next_tick_ns {
@@ -208,20 +212,18 @@ impl Worker {
             if self.is_over(&run, now_ns) {
                 break;
             }
-            let must_turn_ns = self.wait(&run, &mut events)?;
-            let polled_ns = self.clock.now_ns();
-            run.delays.note(must_turn_ns, polled_ns);
+            let asked_ns = self.wait(&mut run, &mut events)?;
             for event in &events {
                 self.serve(&mut run, event.data.u64() as usize, event.flags);
             }
             // A full list of events may be cut off, and an answer may be among the rest.
             if events.len() < EVENTS {
-                self.expire(&mut run, polled_ns);
+                self.expire(&mut run, asked_ns);
             }
-            run.delays.note(polled_ns, self.clock.now_ns());
         }
-        run.record.settle(run.delays.look(self.clock.now_ns()));
-        run.record.ended_ns = self.clock.now_ns();
+        let now_ns = self.reached(&mut run);
+        run.record.settle(run.delays.look(now_ns));
+        run.record.ended_ns = now_ns;
         self.give_up_the_rest(&mut run);
         run.record.substituted = self.plan.substituted() - substituted;
         run.record.living = self.plan.living();
@@ -244,7 +246,7 @@ impl Worker {
     }
 
     fn is_over(&self, run: &Run, now_ns: u64) -> bool {
-        if self.shared.is_stopped() || now_ns >= run.phase.end_ns + self.reach.timeout_ns {
+        if self.shared.is_stopped() || now_ns >= run.give_up_ns {
             return true;
         }
         let nothing_due = match run.phase.pace {
@@ -337,7 +339,7 @@ impl Worker {
             let one = Outstanding { ask, since_ns, sent_ns: now_ns, is_late: false };
             let ticket = outstanding.insert(one);
             self.in_flight += 1;
-            self.limits.push(now_ns, index, ticket);
+            self.limits.push(now_ns, run.delays.awake_ns(now_ns), index, ticket);
             if let Err(fault) = codec.request(ticket as Ticket, call, output) {
                 self.drop_link(run, index, &fault.into());
                 return Filled::Full;
@@ -352,43 +354,6 @@ impl Worker {
         }
         self.flush(run, index);
         filled
-    }
-
-    /// Gives when the loop had to go on at the latest.
-    fn wait(&mut self, run: &Run, events: &mut Vec<epoll::Event>) -> Result<u64> {
-        let begin_ns = self.clock.now_ns();
-        if !matches!(run.phase.connecting, Connecting::Once) {
-            // What is there already became so while others were served.
-            self.wait_until(0, events)?;
-            let looked_ns = self.clock.now_ns();
-            self.ready_ns = (self.ready_ns.1, looked_ns);
-            if !events.is_empty() {
-                return Ok(begin_ns);
-            }
-        }
-        let mut until_ns = run.next_tick_ns.min(begin_ns + HEARTBEAT_NS);
-        if let (Some(due_ns), false) = (run.phase.pace.due_ns(), run.ready.is_empty())
-            && due_ns < run.phase.end_ns
-        {
-            until_ns = until_ns.min(due_ns);
-        }
-        if let Some(sent_ns) = self.limits.next_sent_ns() {
-            until_ns = until_ns.min(sent_ns.saturating_add(self.reach.timeout_ns));
-        }
-        self.wait_until(until_ns, events)?;
-        let now_ns = self.clock.now_ns();
-        self.ready_ns = (now_ns, now_ns);
-        Ok(until_ns.max(begin_ns))
-    }
-
-    fn wait_until(&self, until_ns: u64, events: &mut Vec<epoll::Event>) -> Result<()> {
-        let pause = Duration::from_nanos(until_ns.saturating_sub(self.clock.now_ns()));
-        let timeout = Timespec::try_from(pause).unwrap_or_default();
-        events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(io("epoll")(error)),
-        }
     }
 
     fn take_answers(&mut self, run: &mut Run, index: usize, received: &[u8]) {

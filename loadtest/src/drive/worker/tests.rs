@@ -1,5 +1,7 @@
 //! The loop against small servers, in a protocol of one line for each request and answer.
 
+mod stalls;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -21,10 +23,48 @@ struct Lines {
     asked: VecDeque<Ticket>,
     /// How long it takes to understand an answer.
     slow: Duration,
+    /// Where the harness stands still once.
+    stall: Option<Arc<Stall>>,
+}
+
+/// A pause of the harness itself, once.
+#[derive(Debug)]
+struct Stall {
+    place: Place,
+    /// It comes with the call of this number, counted from 1 over all connections.
+    at: u64,
+    length: Duration,
+    calls: AtomicU64,
+}
+
+/// Where in a turn of the loop the pause is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    Request,
+    Answer,
+    Connect,
+}
+
+impl Stall {
+    fn new(place: Place, at: u64, length: Duration) -> Option<Arc<Self>> {
+        Some(Arc::new(Self { place, at, length, calls: AtomicU64::new(0) }))
+    }
+
+    fn come_by(stall: &Option<Arc<Self>>, place: Place) {
+        let Some(stall) = stall.as_ref().filter(|one| one.place == place) else { return };
+        if stall.calls.fetch_add(1, Ordering::SeqCst) + 1 == stall.at {
+            std::thread::sleep(stall.length);
+        }
+    }
 }
 
 impl Codec for Lines {
+    fn open(&mut self, _: &mut Vec<u8>) {
+        Stall::come_by(&self.stall, Place::Connect);
+    }
+
     fn request(&mut self, ticket: Ticket, _: Call<'_>, output: &mut Vec<u8>) -> Result2<()> {
+        Stall::come_by(&self.stall, Place::Request);
         self.asked.push_back(ticket);
         output.extend_from_slice(b"ask\n");
         Ok(())
@@ -44,6 +84,7 @@ impl Codec for Lines {
                 && let Some(ticket) = self.asked.pop_front()
             {
                 std::thread::sleep(self.slow);
+                Stall::come_by(&self.stall, Place::Answer);
                 answers.answer(ticket, Answer::Found(b"x"));
             }
         }
@@ -82,27 +123,70 @@ fn answer_all(stream: &TcpStream) {
     }
 }
 
+/// What is measured, by one thread with one request at a time on each connection.
+struct Setting {
+    connections: usize,
+    timeout_ms: u64,
+    rate: Option<f64>,
+    connect: Connect,
+    population: u64,
+    duration_ms: u64,
+    slow: Duration,
+    stall: Option<Arc<Stall>>,
+}
+
+impl Setting {
+    fn workload(&self) -> Workload {
+        let mut workload =
+            Workload { mix: Mix { resolve: 1.0, ..Mix::default() }, ..Workload::default() };
+        workload.keys.population = self.population;
+        workload.load.connections = self.connections;
+        workload.load.threads = 1;
+        workload.load.depth = 1;
+        workload.load.rate = self.rate;
+        workload.load.arrivals = crate::workload::Arrivals::Uniform;
+        workload.load.connect = self.connect;
+        workload.load.timeout = Span(Duration::from_millis(self.timeout_ms));
+        workload
+    }
+
+    fn endpoint(&self, address: SocketAddr) -> Endpoint {
+        let (slow, stall) = (self.slow, self.stall.clone());
+        Endpoint {
+            make_codec: Arc::new(move || {
+                Box::new(Lines { slow, stall: stall.clone(), ..Lines::default() })
+            }),
+            ..Endpoint::new(Protocol::Floor, address, Caller::default())
+        }
+    }
+
+    /// The records of the issuing and of the load.
+    fn run(&self, address: SocketAddr) -> (Record, Record) {
+        let workload = self.workload();
+        let payloads = Arc::new(Payloads::new(&workload.payload, 1).unwrap());
+        let stop = Arc::new(AtomicBool::new(false));
+        let endpoint = self.endpoint(address);
+        let mut session = Session::open(&workload, &endpoint, &payloads, &stop).unwrap();
+        let load = session.load(&mut Silent, None).unwrap().record;
+        let (warm_up, ramp) = (Duration::ZERO, Duration::ZERO);
+        let duration = Duration::from_millis(self.duration_ms);
+        let spec = Spec { rate: self.rate, warm_up, duration, ramp };
+        (load, session.measure(spec, &mut Silent, None).unwrap().record)
+    }
+}
+
 fn measure(address: SocketAddr, connections: usize, timeout_ms: u64, slow: Duration) -> Record {
-    let mut workload =
-        Workload { mix: Mix { resolve: 1.0, ..Mix::default() }, ..Workload::default() };
-    workload.keys.population = 1;
-    workload.load.connections = connections;
-    workload.load.threads = 1;
-    workload.load.depth = 1;
-    workload.load.rate = None;
-    workload.load.connect = Connect::Full;
-    workload.load.timeout = Span(Duration::from_millis(timeout_ms));
-    let endpoint = Endpoint {
-        make_codec: Arc::new(move || Box::new(Lines { slow, ..Lines::default() })),
-        ..Endpoint::new(Protocol::Floor, address, Caller::default())
+    let setting = Setting {
+        connections,
+        timeout_ms,
+        rate: None,
+        connect: Connect::Full,
+        population: 1,
+        duration_ms: 2_000,
+        slow,
+        stall: None,
     };
-    let payloads = Arc::new(Payloads::new(&workload.payload, 1).unwrap());
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut session = Session::open(&workload, &endpoint, &payloads, &stop).unwrap();
-    session.load(&mut Silent, None).unwrap();
-    let (warm_up, ramp) = (Duration::ZERO, Duration::ZERO);
-    let spec = Spec { rate: None, warm_up, duration: Duration::from_secs(2), ramp };
-    session.measure(spec, &mut Silent, None).unwrap().record
+    setting.run(address).1
 }
 
 /// As over HTTP/2: what was given up leaves the connection as it was, and the server was heard on it.
