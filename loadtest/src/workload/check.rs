@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Connect, Load, Mix, Objective, Operation, Time, Ttl, Workload, schema};
+use super::{Connect, Load, Mix, Objective, Operation, TTL_MAX, Time, Ttl, Workload, schema};
 use crate::quantity::{ByteSize, Span};
 
 /// One thing about a workload that makes no sense.
@@ -20,8 +20,6 @@ pub struct Problem {
 
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
-/// As long as jeton lets a token live unless told otherwise.
-pub(crate) const TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// A tenth of a request to more than a machine can make.
 pub(super) const RATE: RangeInclusive<f64> = 0.1..=10_000_000.0;
 /// The most requests under way over all connections: each takes memory in the harness.

@@ -1,7 +1,7 @@
 //! What is asked of a server, how often, and of which tokens: a value that a TOML file, a name or
 //! flags make, and that the report repeats.
 
-mod check;
+pub mod check;
 pub mod file;
 pub mod flags;
 pub mod named;
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::Problem;
-pub(crate) use check::TTL_MAX;
-
 use crate::quantity::{ByteSize, Span};
+
+/// As long as jeton lets a token live unless its configuration says otherwise.
+pub(crate) const TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 /// What the harness can ask.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
