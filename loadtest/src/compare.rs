@@ -15,8 +15,9 @@ mod series;
 
 use crate::outcome::Outcome;
 use crate::report::describe;
-use crate::report::model::{Kept, Report, Verdict as RunVerdict};
+use crate::report::model::{Kept, Report};
 use crate::report::units;
+use crate::report::verdict::Verdict as RunVerdict;
 use crate::stats::{self, Interval};
 use series::Run;
 

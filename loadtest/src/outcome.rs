@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::report::model::Verdict;
+use crate::report::verdict::Verdict;
 
 /// What a command that could run found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result, at, io};
 use crate::gate::findings::Findings;
-use crate::report::model::{Report, Verdict};
+use crate::report::model::Report;
+use crate::report::verdict::Verdict;
 use crate::stats::median;
 
 /// The version of this format; a line of another is refused.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::html;
-use super::model::{FORMAT, Report, Verdict};
+use super::model::{FORMAT, Report};
+use super::verdict::Verdict;
 use crate::failure::{Failure, Result, at, io};
 
 /// The name of the report for programs.

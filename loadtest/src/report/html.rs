@@ -5,9 +5,10 @@ use askama::Template;
 
 use super::chart::{Chart, Line};
 use super::figures;
-use super::model::{Kept, Report, Search, Verdict};
+use super::model::{Kept, Report, Search};
 use super::ratios::Ratios;
 use super::table::latency_row;
+use super::verdict::Verdict;
 use super::{connections, describe, units};
 
 /// A page, from top to bottom.

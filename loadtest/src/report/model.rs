@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::verdict::Verdict;
 use crate::workload::{Operation, Workload};
 
 /// The version of this format; a report of another is refused.

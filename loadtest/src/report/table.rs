@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
-use super::model::{Latency, Report, Search, Usage, Verdict};
+use super::model::{Latency, Report, Search, Usage};
+use super::verdict::Verdict;
 use super::{connections, describe, units};
 
 /// Columns that everything fits into.

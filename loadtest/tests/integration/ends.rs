@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 
-use loadtest::report::model::{How, Verdict};
+use loadtest::report::model::How;
+use loadtest::report::verdict::Verdict;
 
 use crate::fake::{Fake, HONEST};
 use crate::harness::{

@@ -1,7 +1,8 @@
 //! What was measured is what the report says: nothing of the caller's reaches the server, and too
 //! little is no pass.
 
-use loadtest::report::model::{Kept, Verdict};
+use loadtest::report::model::Kept;
+use loadtest::report::verdict::Verdict;
 
 use std::time::Duration;
 
