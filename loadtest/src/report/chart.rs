@@ -9,8 +9,9 @@ mod marks;
 
 use plotters::prelude::*;
 
+use super::svg::{cut, escape};
+
 pub use axis::{Axis, Scale};
-pub(super) use marks::cut;
 
 /// A line of a chart, and its colour by [`COLOURS`].
 #[derive(Clone, Debug, PartialEq)]
@@ -180,7 +181,7 @@ impl Chart {
 
     /// Pixels for the names of the lines, behind their right ends.
     fn names_width(&self, shape: &Shape) -> u32 {
-        let lens = self.named().map(|line| marks::cut(&line.name, shape.name_len).chars().count());
+        let lens = self.named().map(|line| cut(&line.name, shape.name_len).chars().count());
         let longest = lens.max().unwrap_or(0);
         if longest == 0 { 28 } else { (longest as f64 * LETTER) as u32 + 14 }
     }
@@ -201,10 +202,6 @@ fn stroke(colour: RGBColor, width: u32) -> ShapeStyle {
 /// A drawing in memory does not fail; if it did, the rest of the page is still worth reading.
 fn failed(error: &str) -> String {
     format!("<p>This chart could not be drawn: {}</p>", escape(error))
-}
-
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 impl Line {

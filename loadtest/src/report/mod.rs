@@ -12,6 +12,7 @@ pub mod model;
 pub mod ratios;
 #[cfg(test)]
 pub mod sample;
+mod svg;
 pub mod table;
 pub mod units;
 pub mod verdict;

@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use super::chart::{COLOURS, cut, escape};
+use super::chart::COLOURS;
+use super::svg::{cut, escape};
 use super::units;
 use crate::stats::Interval;
 

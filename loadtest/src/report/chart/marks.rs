@@ -4,7 +4,8 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::{COLOURS, Chart, FONT, LETTER, Line, SCALE, Shape, escape};
+use super::{COLOURS, Chart, FONT, LETTER, Line, SCALE, Shape};
+use crate::report::svg::{cut, escape};
 
 /// Where the drawing has its plot, in its own pixels.
 pub(super) struct Plot<'a> {
@@ -159,12 +160,4 @@ fn bold(line: &Line) -> &'static str {
 fn text(x: i32, y: i32, size: i32, class: &str, content: &str) -> String {
     let content = escape(content);
     format!("<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" class=\"{class}\">{content}</text>")
-}
-
-/// A name of at most so many letters.
-pub fn cut(name: &str, len_max: usize) -> String {
-    if name.chars().count() <= len_max {
-        return name.to_owned();
-    }
-    name.chars().take(len_max.saturating_sub(1)).chain(['…']).collect()
 }
