@@ -2,10 +2,12 @@
 //!
 //! In reading order: this file (what all connections share), `files` (certificates and keys),
 //! `tickets` (what a connection comes back with), `wire` (a socket with or without TLS), `made` (the
-//! certificate of a server that is started here), `said` (what rustls reports, as sentences).
+//! certificate of a server that is started here), `said` (what rustls reports, as sentences),
+//! `failure` (the same, as an error of I/O).
 //!
 //! TLS 1.3 and 1.2 by rustls with aws-lc-rs, as jeton itself has them. There is no early data.
 
+pub mod failure;
 mod files;
 pub mod made;
 mod said;
@@ -130,7 +132,7 @@ impl Tls {
     fn begin_with(&self, config: &Arc<ClientConfig>) -> std::io::Result<ClientConnection> {
         let alpn = self.alpn.iter().map(|name| name.to_vec()).collect();
         let begun = ClientConnection::new_with_alpn(Arc::clone(config), self.name.clone(), alpn);
-        let mut begun = begun.map_err(|error| wire::io_error(&error))?;
+        let mut begun = begun.map_err(|error| failure::io_error(&error))?;
         // All requests of a connection go out at once; their number is limited elsewhere.
         begun.set_buffer_limit(None);
         Ok(begun)

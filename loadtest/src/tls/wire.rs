@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustls::{ClientConnection, HandshakeKind};
 
-use super::said;
+use super::failure::{io_error, slow, tls_error};
 use crate::denial::Denial;
 use crate::patience::Patience;
 
@@ -60,25 +60,6 @@ pub struct Negotiated {
     pub key_exchange: Option<String>,
     /// The protocol inside, where it was agreed on.
     pub alpn: Option<String>,
-}
-
-/// Why TLS failed, as an error of I/O; see [`denial`].
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct TlsFailure(Denial);
-
-/// What rustls reports, as an error of the connection.
-pub(super) fn io_error(error: &rustls::Error) -> std::io::Error {
-    tls_error(said(error))
-}
-
-fn tls_error(denial: Denial) -> std::io::Error {
-    std::io::Error::new(ErrorKind::InvalidData, TlsFailure(denial))
-}
-
-/// Why TLS ended a connection (certificates, versions, alerts), where it did.
-pub fn denial(error: &std::io::Error) -> Option<&Denial> {
-    error.get_ref()?.downcast_ref::<TlsFailure>().map(|failure| &failure.0)
 }
 
 impl AsFd for Wire {
@@ -260,11 +241,6 @@ impl Wire {
             alpn: tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
         })
     }
-}
-
-/// A handshake that was not done in time.
-pub fn slow(limit: Duration) -> std::io::Error {
-    tls_error(Denial::TlsSlow(limit))
 }
 
 /// Whether nothing could be moved now.

@@ -87,7 +87,7 @@ impl Wrong {
 
     /// The end of a connection, or that there was none: of `kind` unless TLS is the reason.
     pub fn of_io(error: &std::io::Error, kind: Kind) -> Self {
-        let denial = crate::tls::wire::denial(error).cloned();
+        let denial = crate::tls::failure::denial(error).cloned();
         let kind = if denial.is_some() { Kind::Tls } else { kind };
         Self { kind, what: error.to_string(), denial }
     }

@@ -7,7 +7,8 @@ use super::{Filled, RETRY_NS, Run, Worker};
 use crate::drive::connects::Connecting;
 use crate::drive::link::{Anew, State};
 use crate::tls::Handshake;
-use crate::tls::wire::{Shaken, Wire, slow};
+use crate::tls::failure::slow;
+use crate::tls::wire::{Shaken, Wire};
 use crate::traffic::verdict::{Kind, Wrong};
 
 impl Worker {

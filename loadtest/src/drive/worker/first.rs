@@ -12,7 +12,8 @@ use super::{EVENTS, TICK_NS, Worker};
 use crate::drive::clock::nanos;
 use crate::drive::link::State;
 use crate::failure::{Failure, Result};
-use crate::tls::wire::{Shaken, slow};
+use crate::tls::failure::slow;
+use crate::tls::wire::Shaken;
 
 /// How long one of them may take, with TLS.
 const LIMIT: Duration = Duration::from_secs(5);
