@@ -19,14 +19,9 @@ use crate::report::model::{Kept, Report};
 use crate::report::units;
 use crate::report::verdict::Verdict as RunVerdict;
 use crate::stats::{self, Interval};
-use series::Run;
+use series::{CONFIDENCE, Run};
 
 pub use comparable::obstacles;
-
-/// Of each interval. Six of them are looked at at once: all six hold what they must with 99 %
-/// (Bonferroni). With 95 % each, every third comparison of a run with its like would find
-/// something.
-pub const CONFIDENCE: f64 = 0.998;
 
 /// Differences below this are noise whatever their interval says: slices keep their latencies to a
 /// hundredth.

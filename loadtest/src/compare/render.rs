@@ -1,6 +1,7 @@
 //! A comparison as a table for a terminal and as a page.
 
-use super::{CONFIDENCE, Comparison, Row, Unit, Verdict};
+use super::series::CONFIDENCE;
+use super::{Comparison, Row, Unit, Verdict};
 use crate::outcome::Outcome;
 use crate::report::html::{self, Badge, Cell, Page, Part, Section};
 use crate::report::model::Report;

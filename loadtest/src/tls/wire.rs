@@ -4,7 +4,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustls::{ClientConnection, HandshakeKind};

@@ -10,6 +10,7 @@ use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::*;
+use crate::tls::failure::denial;
 use crate::tls::{Tls, Trust};
 
 /// A record that no key opens: the side that reads it ends TLS with an alert.
