@@ -24,7 +24,7 @@ use crate::outcome::Outcome;
 use crate::quantity::Span;
 use crate::report::file;
 use crate::report::model::{Harness, Machine, Report};
-use crate::run::Job;
+use crate::run::job::Job;
 use crate::stats::{Interval, median, paired_ratio};
 use crate::target::{self, Kind, probe, usage};
 use lane::Lane;

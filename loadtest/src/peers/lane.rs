@@ -5,7 +5,8 @@ use super::{PeersArgs, Side, Work};
 use crate::drive::session::{Silent, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::Report;
-use crate::run::{Bench, Job};
+use crate::run::Bench;
+use crate::run::job::Job;
 use crate::target::{Address, Options};
 
 /// See above.

@@ -1,38 +1,19 @@
 //! From counts to a report.
 
-use crate::drive::connects::Connects;
 use crate::drive::record::{Record, Window};
 use crate::drive::session::{Measured, Reading};
 use crate::report::build::micros;
 use crate::report::model::{
-    Ended, ErrorReport, FORMAT, Generator, How, Latency, OperationReport, Report, Slice, Totals,
-    Usage,
+    ErrorReport, FORMAT, Generator, How, Latency, OperationReport, Report, Slice, Totals, Usage,
 };
+use crate::run::setting::Setting;
 use crate::run::subject::Subject;
-use crate::run::{Job, connections, judge};
+use crate::run::{connections, judge};
 use crate::target::usage::Watched;
 use crate::target::{probe, usage};
 use crate::workload::Operation;
 
 const NS_PER_S: f64 = 1e9;
-
-/// What was run, beside what came of it.
-pub struct Setting<'a> {
-    /// What was to be run.
-    pub job: &'a Job,
-    /// Whom it was asked of.
-    pub subject: &'a Subject,
-    /// How the population was issued.
-    pub load: &'a Measured,
-    /// How connections were made in all phases until now.
-    pub connects: &'a Connects,
-    /// RFC 3339.
-    pub started_at: String,
-    /// The rate that was asked for.
-    pub rate: Option<f64>,
-    /// What ended it early, where something did.
-    pub ended: Option<Ended>,
-}
 
 /// The report of a measured phase.
 pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {

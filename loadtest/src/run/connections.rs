@@ -4,7 +4,7 @@ use crate::drive::connects::{self, Made as Counts};
 use crate::drive::record::Record;
 use crate::drive::session::{Measured, Reading};
 use crate::report::model::{Connections, Latency, Made, Negotiated, Tls};
-use crate::run::assemble::Setting;
+use crate::run::setting::Setting;
 use crate::tls::Handshake;
 use crate::workload::Connect;
 

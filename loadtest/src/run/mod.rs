@@ -2,57 +2,31 @@
 
 mod assemble;
 mod connections;
+pub mod job;
 pub mod judge;
 pub mod search;
+mod setting;
 pub mod subject;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::drive::connects::Connects;
 use crate::drive::session::{Length, Measured, Observer, Session, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::{Ended, How, Report, Target};
+use crate::run::job::Job;
+use crate::run::setting::Setting;
 use crate::run::subject::Subject;
-use crate::target::Address;
-use crate::target::Options;
 use crate::target::usage::Watched;
 use crate::traffic::payload::Payloads;
-use crate::workload::Workload;
 
 /// Descriptors the harness needs beside its connections.
 const DESCRIPTORS_BESIDE: u64 = 64;
 /// What a report says of a run that a signal ended.
 const INTERRUPTED: &str =
     "A signal ended it early: the figures are of what was measured until then.";
-
-/// What is to be run, and how.
-#[derive(Clone)]
-pub struct Job {
-    /// What is asked.
-    pub workload: Workload,
-    /// Of whom.
-    pub address: Address,
-    /// How a server is started, where one is.
-    pub options: Options,
-    /// The process id of a server that is there.
-    pub server_pid: Option<u32>,
-    /// The command line, for the report.
-    pub command: Vec<String>,
-    /// Ends it early.
-    pub stop: Arc<AtomicBool>,
-    /// When the load begins, in the machine's time; as soon as the tokens are there where it is
-    /// not given.
-    pub start_at: Option<jiff::Timestamp>,
-}
-
-impl Job {
-    /// Whether a signal came.
-    pub fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
 
 /// Connections to a server that holds the population.
 pub struct Bench {
@@ -118,7 +92,7 @@ impl Bench {
             }
             None => None,
         };
-        let setting = assemble::Setting {
+        let setting = Setting {
             ended,
             job: &self.job,
             subject: &self.subject,

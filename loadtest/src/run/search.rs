@@ -15,7 +15,8 @@ use crate::drive::session::{Length, Observer, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::{Ended, How, Kept, Report, Search, Step};
 use crate::report::units;
-use crate::run::{Bench, INTERRUPTED, Job};
+use crate::run::job::Job;
+use crate::run::{Bench, INTERRUPTED};
 use crate::workload::Connect;
 
 /// The first rate, in requests a second, where the workload names none.
