@@ -192,7 +192,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// A server to which `caller` introduces itself where the protocol does that.
     pub fn new(protocol: Protocol, address: std::net::SocketAddr, caller: Caller) -> Self {
-        let make_codec = Arc::new(move || crate::protocol::codec(protocol, &caller));
+        let make_codec = Arc::new(move || crate::protocol::make::codec(protocol, &caller));
         Self { protocol, address, make_codec, tls: None }
     }
 

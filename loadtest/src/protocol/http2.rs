@@ -16,7 +16,7 @@ use h2::client::{self, ResponseFuture, SendRequest};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version, header};
 use slab::Slab;
-use stream::Stream;
+use stream::{Stream, broken};
 
 use super::contract::{self, Asked};
 use super::pipe::Transport;
@@ -360,15 +360,6 @@ fn authorization(key: &Secret) -> Result<HeaderValue, Garbage> {
         .map_err(|_| Garbage("the key is no text of a header".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// A server that breaks off (GOAWAY, with an error as its reason) gives no false answer.
-fn broken(error: &h2::Error) -> Fault {
-    let what = format!("HTTP/2: {error}");
-    match error.is_remote() {
-        true => Fault::Refused(Refusal::new(0, what)),
-        false => Garbage(what).into(),
-    }
 }
 
 mod stream;

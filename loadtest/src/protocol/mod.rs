@@ -9,6 +9,7 @@ pub mod http1;
 pub mod http2;
 mod in_order;
 mod line;
+pub mod make;
 pub mod memcached;
 mod pipe;
 pub mod resp;
@@ -208,33 +209,6 @@ impl From<&str> for Caller {
     /// Without a key.
     fn from(host: &str) -> Self {
         Self { host: host.to_owned(), ..Self::default() }
-    }
-}
-
-/// A connection's codec.
-pub fn codec(protocol: Protocol, caller: &Caller) -> Box<dyn Codec> {
-    match protocol {
-        Protocol::Http1 => Box::new(http1::Http1::new(caller)),
-        Protocol::Floor => Box::new(http1::Http1::floor(&caller.host)),
-        Protocol::Http2 => match http2::Http2::new(caller) {
-            Ok(codec) => Box::new(codec),
-            Err(fault) => Box::new(Broken(fault)),
-        },
-        Protocol::Resp => Box::new(resp::Resp::new(caller.credentials.clone())),
-        Protocol::Memcached => Box::new(memcached::Memcached::default()),
-    }
-}
-
-/// A connection that is of no use from its begin.
-struct Broken(Fault);
-
-impl Codec for Broken {
-    fn request(&mut self, _: Ticket, _: Call<'_>, _: &mut Vec<u8>) -> Result<(), Fault> {
-        Err(self.0.clone())
-    }
-
-    fn receive(&mut self, _: &[u8], _: &mut Vec<u8>, _: &mut dyn Answers) -> Result<usize, Fault> {
-        Err(self.0.clone())
     }
 }
 

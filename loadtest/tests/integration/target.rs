@@ -50,7 +50,7 @@ struct Client {
 
 impl Client {
     fn new(address: SocketAddr, protocol: Protocol) -> Self {
-        let codec = protocol::codec(protocol, &address.to_string().as_str().into());
+        let codec = protocol::make::codec(protocol, &address.to_string().as_str().into());
         Self { stream: connect(address), codec, input: Vec::new(), token: KEY }
     }
 
@@ -145,7 +145,7 @@ fn entries(folder: &Path) -> usize {
 fn the_floor_answers_every_request_however_they_come() {
     let address = floor_address(40);
     let body = loadtest::traffic::payload::fixed_body(40);
-    let mut codec = protocol::codec(Protocol::Floor, &"floor".into());
+    let mut codec = protocol::make::codec(Protocol::Floor, &"floor".into());
     let mut output = Vec::new();
     let calls = [
         Call::Resolve(&KEY),
@@ -314,7 +314,7 @@ fn nonsense_is_garbage_to_every_protocol() {
             let _ = stream.read(&mut [0; 4096]);
         });
         let mut stream = connect(address);
-        let mut codec = protocol::codec(protocol, &"host".into());
+        let mut codec = protocol::make::codec(protocol, &"host".into());
         let mut output = Vec::new();
         codec.open(&mut output);
         codec.request(1, Call::Resolve(&KEY), &mut output).expect("it takes requests");

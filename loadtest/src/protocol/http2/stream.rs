@@ -9,9 +9,8 @@ use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use http::Response;
 
-use super::broken;
 use crate::protocol::contract::{Asked, BODY_MAX};
-use crate::protocol::{Fault, Garbage, Ticket};
+use crate::protocol::{Fault, Garbage, Refusal, Ticket};
 
 /// Status and body, or why there are none.
 pub(super) type Ended = Result<(u16, Body), h2::Error>;
@@ -105,5 +104,14 @@ impl Body {
             }
         };
         Ok(())
+    }
+}
+
+/// A server that breaks off (GOAWAY, with an error as its reason) gives no false answer.
+pub(super) fn broken(error: &h2::Error) -> Fault {
+    let what = format!("HTTP/2: {error}");
+    match error.is_remote() {
+        true => Fault::Refused(Refusal::new(0, what)),
+        false => Garbage(what).into(),
     }
 }
