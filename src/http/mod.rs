@@ -5,7 +5,7 @@
 //! | `request` | reading a request: its head, its path, its body, pages in browsers |
 //! | `answer` | what is answered: JSON, problem documents, answers that are bytes from the begin |
 //! | `conn` | what a connection is: its state, time limits, memory, answers on their way |
-//! | `h1` | HTTP/1.1 before hyper: what has one reading, and the hot path of a resolve |
+//! | `h1` | HTTP/1.1 before hyper: the one reader of heads, and the hot path of a resolve |
 //! | `h2` | windows of HTTP/2 connections |
 //! | `ops` | one file for each operation: from its body to the service, and from there to an answer |
 //! | `api` | the table of endpoints, and one exchange: from a request to its answer |
@@ -17,10 +17,11 @@
 //! answers on their way (`conn::sending`, `answer::response`); `ops`; `api::exchange` and
 //! `h1::hot_path`; `server::connection`, and the loops of `server::worker`; `server::pool`, `admin`.
 //!
-//! How a resolve travels: the worker's epoll wakes the connection, which reads once into its input;
-//! hyper parses; `api::exchange` matches the path's bytes, hashes the token, looks it up, and copies the
-//! payload into the answer; hyper appends it to the output; the connection writes the output once
-//! hyper has nothing more to do. No lock, no channel, no wait, no timer.
+//! How a resolve travels: the worker's epoll wakes the connection, which reads once into its input.
+//! `h1::head` recognises the request, and `h1::hot_path` hashes the token, looks it up, and copies the
+//! payload into the output. What is no ordinary resolve is forwarded by `h1::head` to hyper, or refused:
+//! hyper parses, `api::exchange` answers, and hyper appends to the output. The connection writes the
+//! output once nothing more is to be done. No lock, no channel, no wait, no timer.
 //!
 //! # Limits (promise P8)
 //!

@@ -77,15 +77,34 @@ fn a_burst_of_requests_is_answered_in_order() {
 }
 
 #[test]
-fn what_hyper_refuses_by_itself_is_a_problem_document_too() {
+fn a_head_that_is_refused_gets_a_problem_document_behind_the_answers_before_it() {
     let (_engine, server) = serve(|_| ());
     let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(100_000));
-    for (request, status) in [("nonsense\r\n\r\n", 400), (long.as_str(), 431)] {
-        let answer = exchange(&server, &(get("/v1/x") + request));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(101));
+    for (request, status) in [
+        ("nonsense\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\nX : y\r\n", 400),
+        ("GET /` HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (long.as_str(), 431),
+        (many.as_str(), 431),
+    ] {
+        // Some for the hot path and some for hyper, with a wait for the log, and more than fits at once.
+        let token = issue(&server, &format!("\"{}\"", "x".repeat(60_000)));
+        let resolve = get(&format!("/v1/tokens/{token}"));
+        let consume = post(&format!("/v1/tokens/{token}/consume"), "");
+        let unknown = get("/v1/x");
+        let before = [resolve.repeat(5), unknown.clone(), resolve, consume, unknown].concat();
+        let wanted = [200, 200, 200, 200, 200, 404, 200, 200, 404];
+        let answer = exchange(&server, &(before + request + &get("/v1/x")));
+        let lines = answer.split("HTTP/1.1 ").skip(1);
+        let statuses: Vec<u16> = lines.filter_map(|rest| rest[..3].parse().ok()).collect();
+        assert_eq!(statuses, [&wanted[..], &[status]].concat(), "{request:.60}");
         let (_, refusal) = answer.rsplit_once("HTTP/1.1 4").unwrap();
-        assert!(refusal.starts_with(&status.to_string()[1..]), "{answer}");
-        assert!(refusal.contains("cache-control: no-store"), "{answer}");
-        assert!(refusal.contains(&format!("\"status\":{status}")), "{answer}");
+        assert!(refusal.starts_with(&status.to_string()[1..]), "{refusal}");
+        for header in ["cache-control: no-store", "connection: close", "date: "] {
+            assert!(refusal.contains(header), "{refusal}");
+        }
+        assert!(refusal.contains(&format!("\"status\":{status}")), "{refusal}");
     }
     server.stop().unwrap();
 }
@@ -152,6 +171,30 @@ fn stopping_closes_idle_connections() {
     server.stop().unwrap();
     let mut rest = Vec::new();
     assert!(idle.read_to_end(&mut rest).is_ok());
+}
+
+#[test]
+fn a_stop_waits_for_the_rest_of_a_request_that_has_begun() {
+    let (_engine, server) = serve(|config| config.drain_timeout = 2 * PATIENCE);
+    let (mut fresh, mut used) = (connect(&server), connect(&server));
+    used.write_all(get("/v1/x").as_bytes()).unwrap();
+    used.read_exact(&mut [0; 8]).unwrap();
+    let request = get("/v1/y");
+    let (begun, rest) = request.split_at(request.len() - 4);
+    for socket in [&mut fresh, &mut used] {
+        socket.write_all(begun.as_bytes()).unwrap();
+    }
+    let stopping = std::thread::spawn(move || server.stop());
+    // Longer than new requests are taken.
+    std::thread::sleep(Duration::from_millis(1500));
+    for mut socket in [fresh, used] {
+        let mut answer = String::new();
+        socket.write_all(rest.as_bytes()).unwrap();
+        socket.read_to_string(&mut answer).unwrap();
+        let (_, last) = answer.rsplit_once("HTTP/1.1 ").unwrap();
+        assert!(last.starts_with("404 ") && last.contains("connection: close"), "{answer}");
+    }
+    stopping.join().unwrap().unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use http::StatusCode;
 
 use crate::http::answer::problem::Problem;
+use crate::http::h1::head::Refused;
 
 /// The head of a resolve's answer, up to its length.
 pub(in crate::http) const OK_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
@@ -58,21 +59,15 @@ fn canned(status: StatusCode, headers: &str, detail: &'static str) -> Vec<u8> {
     answer
 }
 
-/// What hyper said by itself, as a problem document. Keeps its date.
-pub(in crate::http) fn replace_hypers_own(own: &[u8]) -> Vec<u8> {
-    let head = String::from_utf8_lossy(own);
-    let date = head
-        .lines()
-        .find(|line| line.starts_with("date:"))
-        .unwrap_or("date: Thu, 01 Jan 1970 00:00:00 GMT");
-    let code = head.get(9..12).and_then(|code| code.parse().ok());
-    let status = code.unwrap_or(StatusCode::BAD_REQUEST);
-    let detail = match status {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of the request is too long",
-        StatusCode::URI_TOO_LONG => "the request target is too long",
-        _ => "not a valid HTTP/1.1 request",
+/// The answer to a head that is refused; `date` is the value of `Date`.
+pub(in crate::http) fn refused_head(refused: Refused, date: &str) -> Vec<u8> {
+    let (status, detail) = match refused {
+        Refused::NotStrict => (StatusCode::BAD_REQUEST, "not a valid HTTP/1.1 request"),
+        Refused::TooLong => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head of the request is too long")
+        }
     };
-    canned(status, &format!("{date}\r\n"), detail)
+    canned(status, &format!("date: {date}\r\n"), detail)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use hyper::body::{Frame, SizeHint};
 use crate::http::answer::problem::{NOT_FOUND, NOTHING, Problem};
 use crate::http::conn::context::Worker;
 use crate::http::conn::sending::{Piece, Sending, StreamGuard};
-use crate::http::conn::state::{ConnState, Pieces};
+use crate::http::conn::state::ConnState;
 use crate::http::conn::stream_task::Task;
 use crate::service::memory_budget::Charge;
 
@@ -42,8 +42,6 @@ pub(in crate::http) struct Body {
     bytes: Bytes,
     /// Memory held until the answer was sent.
     charge: Option<Charge>,
-    /// HTTP/1.1, where the answer is written in pieces.
-    pieces_of: Option<Rc<ConnState>>,
     /// What watches over an answer on its way.
     sending: Option<Rc<Sending>>,
     /// HTTP/2: the stream ends only once all of it was sent, so that until then it can be reset.
@@ -53,7 +51,7 @@ pub(in crate::http) struct Body {
 impl Body {
     /// A body with these bytes.
     pub(in crate::http) fn new(bytes: Bytes) -> Body {
-        Body { bytes, charge: None, pieces_of: None, sending: None, holds_end: false }
+        Body { bytes, charge: None, sending: None, holds_end: false }
     }
 
     /// Holds `charge` until the answer was sent.
@@ -65,19 +63,15 @@ impl Body {
         self.bytes.len()
     }
 
-    /// Prepares the body for hyper's HTTP/1.1, whose writes the connection watches.
-    pub(in crate::http) fn watch_pieces(&mut self, worker: &Rc<Worker>, conn: &Rc<ConnState>) {
+    /// Prepares the body for HTTP/1: one that is charged is watched until its last byte was sent.
+    pub(in crate::http) fn watch_charge(&mut self, worker: &Rc<Worker>, conn: &Rc<ConnState>) {
         if self.charge.is_some() {
             let (len, charge) = (self.len(), self.charge.take());
             self.sending = Some(Sending::begin(worker, conn, len, charge, None));
         }
-        if self.bytes.len() > PIECE_LEN_MAX {
-            conn.pieces.set(Pieces::More);
-            self.pieces_of = Some(conn.clone());
-        }
     }
 
-    /// The same for HTTP/2: watched until its last byte was sent.
+    /// The same for HTTP/2, where every body is watched.
     pub(in crate::http) fn watch_stream(
         &mut self,
         worker: &Rc<Worker>,
@@ -118,14 +112,6 @@ impl hyper::body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.bytes.len() as u64)
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        if let Some(conn) = &self.pieces_of {
-            conn.pieces.set(Pieces::Last);
-        }
     }
 }
 

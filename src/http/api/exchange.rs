@@ -24,6 +24,7 @@ use crate::http::conn::phase::Phase;
 use crate::http::conn::sending::StreamGuard;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::stream_task::Task;
+use crate::http::h1::head::FIELDS_MAX;
 use crate::http::ops::{Answered, resolve, status};
 use crate::http::request::authorization;
 use crate::http::request::body;
@@ -38,9 +39,6 @@ use crate::service::memory_budget::{FREE_LEN, Holder};
 use crate::service::operation::Operation;
 use crate::service::principal::{Principal, demand};
 use crate::service::refusal::Refusal;
-
-/// The most fields of a head.
-const FIELDS_MAX: usize = 100;
 
 /// The service of one connection.
 pub(in crate::http) struct ConnService {
@@ -322,7 +320,7 @@ impl Exchange {
         }
         match self.stream {
             Some(stream) => response.body_mut().watch_stream(&self.worker, &self.conn, stream),
-            None => response.body_mut().watch_pieces(&self.worker, &self.conn),
+            None => response.body_mut().watch_charge(&self.worker, &self.conn),
         }
         self.conn.answered(self.worker.now());
         response

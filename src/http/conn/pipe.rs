@@ -7,9 +7,8 @@
 //! its buffer; and it bounds memory, because the connection does not poll hyper at all while output
 //! is waiting for the peer (promise P8).
 //!
-//! hyper answers what it cannot parse by itself, with an empty body and without `Cache-Control`.
-//! Such an answer is recognised by being a `4xx` that our service did not give, and is replaced by a
-//! problem document.
+//! Over HTTP/1 hyper gets whole heads that [`head`](crate::http::h1::head) has read, and so refuses
+//! none by itself.
 
 use std::future::Future;
 use std::io;
@@ -19,43 +18,59 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::http::answer::canned;
 use crate::http::conn::buffer::OUTPUT_LEN_MAX;
 use crate::http::conn::state::ConnState;
 
 /// hyper's view of the connection.
 pub(in crate::http) struct Pipe(pub(in crate::http) Rc<ConnState>);
 
+impl Pipe {
+    fn read_http1(&self, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let state = &*self.0;
+        let (mut input, mut framer) = (state.input.borrow_mut(), state.framer.borrow_mut());
+        let skipped = framer.skipped(input.unread());
+        input.advance(skipped);
+        let ready = framer.open(input.unread(), state.eof.get());
+        // Behind what was refused nothing is read, and hyper has it that the peer has ended.
+        if ready.is_empty() && !state.eof.get() && !framer.is_refused() {
+            // The connection polls hyper again after it has read: no waker is needed.
+            state.wants_input.set(true);
+            state.is_between_requests.set(framer.is_between());
+            return Poll::Pending;
+        }
+        state.is_between_requests.set(false);
+        let len = ready.len().min(into.remaining());
+        into.put_slice(&ready[..len]);
+        framer.taken(len);
+        input.advance(len);
+        Poll::Ready(Ok(()))
+    }
+
+    fn read_http2(&self, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let state = &*self.0;
+        let mut input = state.input.borrow_mut();
+        // hyper would drop the streams of a peer that has finished sending.
+        let is_eof = state.eof.get() && state.is_answered.get();
+        if input.is_empty() && !is_eof {
+            state.wants_input.set(true);
+            return Poll::Pending;
+        }
+        let len = input.len().min(into.remaining());
+        let taken = &input.unread()[..len];
+        into.put_slice(taken);
+        state.window.borrow_mut().follow(taken);
+        input.advance(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl Read for Pipe {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
+        into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let state = &*self.0;
-        let (mut input, mut framer) = (state.input.borrow_mut(), state.framer.borrow_mut());
-        let is_eof = state.eof.get() && (!state.is_http2.get() || state.is_answered.get());
-        let ready = if state.is_http2.get() {
-            input.unread()
-        } else {
-            let skipped = framer.skipped(input.unread());
-            input.advance(skipped);
-            framer.open(input.unread(), is_eof)
-        };
-        if ready.is_empty() && !is_eof {
-            // The connection polls hyper again after it has read: no waker is needed.
-            // Behind what was refused nothing is read.
-            state.wants_input.set(!framer.is_refused());
-            return Poll::Pending;
-        }
-        let len = ready.len().min(into.remaining());
-        into.put_slice(&ready[..len]);
-        if state.is_http2.get() {
-            state.window.borrow_mut().follow(&ready[..len]);
-        }
-        let taken = if state.is_http2.get() { len } else { framer.taken(len) };
-        input.advance(taken);
-        Poll::Ready(Ok(()))
+        if self.0.is_http2.get() { self.read_http2(into) } else { self.read_http1(into) }
     }
 }
 
@@ -72,11 +87,7 @@ impl Write for Pipe {
             state.wants_output.set(true);
             return Poll::Pending;
         }
-        if state.is_hypers_own(bytes) {
-            output.push(&canned::replace_hypers_own(bytes));
-        } else {
-            output.push(bytes);
-        }
+        output.push(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -112,7 +123,6 @@ mod tests {
     use super::*;
     use crate::http::conn::buffer::KEPT_CAPACITY;
     use crate::http::conn::phase::Tick;
-    use crate::http::conn::state::Pieces;
 
     fn pipe() -> (Rc<ConnState>, Pipe, Context<'static>) {
         let state = Rc::new(ConnState::new(Tick(0)));
@@ -121,48 +131,6 @@ mod tests {
 
     fn write(pipe: &mut Pipe, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<usize> {
         Pin::new(pipe).poll_write(cx, bytes).map(Result::unwrap)
-    }
-
-    #[test]
-    fn hypers_own_refusal_becomes_a_problem_document() {
-        let (state, mut pipe, mut cx) = pipe();
-        let own = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
-            content-length: 0\r\ndate: Sun, 22 Nov 2026 19:00:00 GMT\r\n\r\n";
-        assert_eq!(write(&mut pipe, &mut cx, own), Poll::Ready(own.len()));
-        let output = state.output.borrow();
-        let text = std::str::from_utf8(output.unread()).unwrap();
-        assert!(text.starts_with("HTTP/1.1 431 "), "{text}");
-        assert!(text.contains("cache-control: no-store\r\n"), "{text}");
-        assert!(text.contains("date: Sun, 22 Nov 2026 19:00:00 GMT\r\n"), "{text}");
-        assert!(text.contains("application/problem+json"), "{text}");
-    }
-
-    #[test]
-    fn the_services_own_refusals_pass_unchanged() {
-        let (state, mut pipe, mut cx) = pipe();
-        let ours = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
-        for _ in 0..2 {
-            state.answered(Tick(0));
-            assert!(write(&mut pipe, &mut cx, ours).is_ready());
-        }
-        assert_eq!(state.output.borrow().unread(), [&ours[..], ours].concat());
-        assert!(write(&mut pipe, &mut cx, ours).is_ready());
-        assert_ne!(state.output.borrow().unread(), [&ours[..], ours, ours].concat());
-    }
-
-    #[test]
-    fn a_piece_of_a_payload_is_never_taken_for_a_refusal() {
-        let (state, mut pipe, mut cx) = pipe();
-        let piece = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
-        state.answered(Tick(0));
-        state.pieces.set(Pieces::More);
-        assert!(write(&mut pipe, &mut cx, b"HTTP/1.1 200 OK\r\n\r\n").is_ready());
-        assert!(write(&mut pipe, &mut cx, piece).is_ready());
-        state.pieces.set(Pieces::Last);
-        assert!(write(&mut pipe, &mut cx, piece).is_ready());
-        assert!(state.output.borrow().unread().ends_with(&[&piece[..], piece].concat()));
-        assert!(write(&mut pipe, &mut cx, piece).is_ready());
-        assert!(!state.output.borrow().unread().ends_with(piece));
     }
 
     #[test]
@@ -181,30 +149,57 @@ mod tests {
         assert!(state.output.borrow().capacity() <= KEPT_CAPACITY);
     }
 
+    /// What hyper gets at one call; `None` where it waits.
+    fn read(pipe: &mut Pipe, cx: &mut Context<'_>) -> Option<Vec<u8>> {
+        let mut room = [0; 4];
+        let mut buf = hyper::rt::ReadBuf::new(&mut room);
+        let polled = Pin::new(pipe).poll_read(cx, buf.unfilled());
+        polled.is_ready().then(|| buf.filled().to_vec())
+    }
+
+    fn read_all(pipe: &mut Pipe, cx: &mut Context<'_>) -> Vec<u8> {
+        std::iter::from_fn(|| read(pipe, cx).filter(|bytes| !bytes.is_empty())).flatten().collect()
+    }
+
     #[test]
     fn input_is_handed_over_in_order_and_ends_once() {
         let (state, mut pipe, mut cx) = pipe();
-        let mut taken = Vec::new();
-        let mut read = |pipe: &mut Pipe| {
-            let mut room = [0; 4];
-            let mut buf = hyper::rt::ReadBuf::new(&mut room);
-            let polled = Pin::new(pipe).poll_read(&mut cx, buf.unfilled());
-            taken.extend_from_slice(buf.filled());
-            polled.is_ready().then_some(buf.filled().len())
-        };
         state.wants_input.set(false);
-        assert_eq!(read(&mut pipe), None);
-        assert!(state.wants_input.get());
-        state.input.borrow_mut().push(b"GET /");
-        assert_eq!(read(&mut pipe), None, "half a line is held back");
-        state.input.borrow_mut().push(b" HTTP/1.0\r\nX: y");
-        while read(&mut pipe).is_some() {}
-        assert!(!state.is_between_requests(), "hyper holds half a head");
-        state.input.borrow_mut().push(b"\r\n\r\n");
-        while read(&mut pipe).is_some() {}
+        assert_eq!(read(&mut pipe, &mut cx), None);
+        assert!(state.wants_input.get() && state.is_between_requests());
+        state.input.borrow_mut().push(b"POST / HTTP/1.0\r\nContent-");
+        assert_eq!(read(&mut pipe, &mut cx), None, "half a head is held back");
+        assert!(!state.is_between_requests(), "it was looked at");
+        state.input.borrow_mut().push(b"Length: 2\r\n\r\n{");
+        let head = b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n";
+        assert_eq!(read_all(&mut pipe, &mut cx), [&head[..], b"{"].concat());
+        assert!(!state.is_between_requests(), "hyper holds half a request");
+        state.input.borrow_mut().push(b"}");
+        assert_eq!(read_all(&mut pipe, &mut cx), b"}");
         assert!(state.is_between_requests());
         state.eof.set(true);
-        assert_eq!(read(&mut pipe), Some(0));
-        assert_eq!(taken, b"GET / HTTP/1.0\r\nX: y\r\n\r\n");
+        assert_eq!(read(&mut pipe, &mut cx).as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn p8_behind_what_is_refused_the_input_ends() {
+        for (refused, is_head) in [
+            ("GET / HTTP/1.1\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n", true),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\n", false),
+        ] {
+            let (state, mut pipe, mut cx) = pipe();
+            let before = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+            let behind = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+            state.input.borrow_mut().push(&[before, refused.as_bytes(), behind].concat());
+            let head_len = refused.find("\r\n\r\n").map_or(0, |at| at + 4);
+            let served = [&before[..], &refused.as_bytes()[..head_len]].concat();
+            assert_eq!(read_all(&mut pipe, &mut cx), served, "{refused:?}");
+            for _ in 0..2 {
+                assert_eq!(read(&mut pipe, &mut cx).as_deref(), Some(&b""[..]), "{refused:?}");
+            }
+            assert_eq!(state.refused_head().is_some(), is_head, "{refused:?}");
+            assert!(!state.is_between_requests(), "the hot path would answer what is behind");
+        }
     }
 }

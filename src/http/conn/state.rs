@@ -9,6 +9,7 @@ use crate::http::conn::buffer::Buffer;
 use crate::http::conn::phase::{Phase, Tick, Verdict};
 use crate::http::conn::stream_task::Task;
 use crate::http::h1::framing::Framer;
+use crate::http::h1::head::Refused;
 use crate::http::h2::window::Window;
 use crate::service::authentication::CachedCredentials;
 use crate::service::memory_budget::{Budget, Charge, HeldBytes, Holder};
@@ -42,18 +43,6 @@ impl LastHost {
             self.len = len;
         }
     }
-}
-
-/// Where hyper is in writing an answer that it takes in several pieces: only the first begins with
-/// a status line, and a payload must never be mistaken for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Pieces {
-    /// It writes no such answer.
-    None,
-    /// More pieces will follow.
-    More,
-    /// It has taken the last piece and not yet written it.
-    Last,
 }
 
 /// What a connection, hyper's view of it, its service and the sweep share.
@@ -103,12 +92,10 @@ pub(in crate::http) struct ConnState {
     pub(in crate::http) totals: HeldBytes,
     /// HTTP/1: what a long head takes, until the next request.
     head_charge: RefCell<Option<Charge>>,
-    /// Where hyper is in writing an answer that it takes in several pieces.
-    pub(in crate::http) pieces: Cell<Pieces>,
-    answers_given: Cell<u64>,
-    answers_seen: Cell<u64>,
     /// HTTP/1: where in a request the input is.
     pub(super) framer: RefCell<Framer>,
+    /// HTTP/1: hyper has asked for the head of a request, and nothing of one was looked at.
+    pub(super) is_between_requests: Cell<bool>,
     /// The key that was shown last.
     pub(in crate::http) credentials: CachedCredentials,
     /// The `Host` that was accepted last.
@@ -146,10 +133,8 @@ impl ConnState {
             keyless_heads: Cell::new(0),
             totals: HeldBytes::default(),
             head_charge: RefCell::new(None),
-            pieces: Cell::new(Pieces::None),
-            answers_given: Cell::new(0),
-            answers_seen: Cell::new(0),
             framer: RefCell::default(),
+            is_between_requests: Cell::new(true),
             credentials: CachedCredentials::default(),
             host: RefCell::default(),
             is_beyond_pages: Cell::new(false),
@@ -169,9 +154,8 @@ impl ConnState {
         self.since.set(now);
     }
 
-    /// The service gave an answer: what hyper writes next is ours.
+    /// The service gave an answer, which hyper writes next.
     pub(in crate::http) fn answered(&self, now: Tick) {
-        self.answers_given.set(self.answers_given.get() + 1);
         if !self.is_http2.get() {
             self.enter(Phase::Answered, now);
         }
@@ -180,7 +164,7 @@ impl ConnState {
     /// After hyper was polled: an answered connection is idle, or waits for the rest of a head.
     pub(in crate::http) fn settle(&self, now: Tick) {
         if self.phase.get() == Phase::Answered {
-            let is_partial = !self.framer.borrow().is_between() || !self.input.borrow().is_empty();
+            let is_partial = !self.framer.borrow().is_at_head() || !self.input.borrow().is_empty();
             self.enter(if is_partial { Phase::Head } else { Phase::Idle }, now);
             self.head_charge.take();
         }
@@ -188,15 +172,14 @@ impl ConnState {
 
     /// HTTP/1: counts the head that is arriving, if it is long. False where there is no room for it.
     pub(in crate::http) fn charge_head(&self, budget: &Budget) -> bool {
-        let (input, framer) = (self.input.borrow(), self.framer.borrow());
-        // Lines that are whole are hyper's, the others wait here.
-        let len = framer.head_len() + input.capacity();
-        if self.is_http2.get() || framer.head_len() + input.len() <= FREE_HEAD_LEN {
+        // A head waits here until it is whole, and goes to hyper before more is read.
+        let input = self.input.borrow();
+        if self.is_http2.get() || input.len() <= FREE_HEAD_LEN {
             return true;
         }
         let holder = self.holder();
         let mut charge = self.head_charge.borrow_mut();
-        charge.get_or_insert_with(|| budget.charge(&holder)).grow_head_to(len)
+        charge.get_or_insert_with(|| budget.charge(&holder)).grow_head_to(input.capacity())
     }
 
     /// Who holds memory for this connection, where it has shown nothing yet.
@@ -204,36 +187,27 @@ impl ConnState {
         Holder { totals: self.totals.clone(), access: None }
     }
 
-    /// True where hyper certainly holds no byte of a further request and has taken every answer
-    /// from the service: only then may somebody else answer what is in `input`, in hyper's place.
+    /// HTTP/1: true where hyper has written every answer, and nothing of a further request was looked
+    /// at on its way: only then may the hot path answer what is in `input`, in hyper's place.
     pub(in crate::http) fn is_between_requests(&self) -> bool {
-        !self.is_http2.get()
-            && matches!(self.phase.get(), Phase::Idle | Phase::Head)
-            && self.pieces.get() == Pieces::None
-            && self.framer.borrow().is_between()
+        self.is_between_requests.get()
     }
 
-    /// Somebody else answered whole requests from the front of `input`: what hyper's way had seen of
-    /// their begin says nothing about what comes next.
-    pub(in crate::http) fn overtaken(&self) {
-        self.framer.borrow_mut().begin();
+    /// HTTP/1: a request has begun to arrive, and hyper has nothing of it.
+    pub(in crate::http) fn awaits_rest_of_head(&self) -> bool {
+        self.phase.get() == Phase::Head
+            && self.framer.borrow().is_at_head()
+            && !self.input.borrow().is_empty()
+    }
+
+    /// HTTP/1: why a head was refused, if one was. hyper ends once it has written what it owes.
+    pub(in crate::http) fn refused_head(&self) -> Option<Refused> {
+        self.framer.borrow().refused_head()
     }
 
     pub(in crate::http) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
-    }
-
-    /// True where what hyper writes was not given by the service.
-    pub(super) fn is_hypers_own(&self, bytes: &[u8]) -> bool {
-        let given = self.answers_given.get();
-        let is_answer = given != self.answers_seen.replace(given);
-        let is_piece = self.pieces.get() != Pieces::None;
-        if self.pieces.get() == Pieces::Last {
-            self.pieces.set(Pieces::None);
-        }
-        let is_ours = self.is_http2.get() || is_answer || is_piece;
-        !is_ours && bytes.starts_with(b"HTTP/1.") && bytes.get(9) == Some(&b'4')
     }
 }

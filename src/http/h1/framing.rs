@@ -1,37 +1,30 @@
-//! The framer, before hyper: what an HTTP/1 peer sends goes on only where its framing is beyond doubt.
+//! The framer: how much of an HTTP/1 peer's input hyper may have.
 //!
-//! hyper is lenient where RFC 9112 allows it: it takes a bare LF for the end of a line, a
-//! Transfer-Encoding beside a Content-Length, a list of codings of which it knows only the last. A
-//! proxy in front may read such bytes otherwise, see the end of the request elsewhere, and what it
-//! takes for a body is served here as a request of its own. So the framer reads every head line, chunk
-//! size and trailer before hyper does, and knows one rule: what has two readings is refused, and
-//! nothing after it is read. It finds the end of each message by itself; what it lets through has
-//! the same end for hyper, because it lets through less than hyper would take.
+//! [`head`](super::head) reads each head before hyper sees a byte of it, and says how long the body
+//! behind it is. The framer follows bodies, chunk by chunk, and so finds the end of each request by
+//! itself; what it lets through has the same end for hyper, because it lets through less than hyper
+//! would take. A whole head passes at once, a body as it comes; the bytes of a line with a chunk's
+//! size or a trailer are held back until the line is whole.
 //!
-//! Refusing is done by hyper too, so that the answers before it leave in their order: the framer hands
-//! over [`POISON`] in place of the line, which hyper cannot read either, as a head, as a chunk or as
-//! a trailer. hyper then answers 400 (or fails the body, and the service answers 400) and closes.
-//!
-//! The bytes of a line are held back until the line is whole; bodies pass as they come.
+//! Behind a head that is refused hyper gets nothing more, as if the peer had ended. It finishes what
+//! it owes, and then the [`connection`](crate::http::server::connection) answers the refusal and
+//! closes: so a refusal has its turn behind the answers before it. A body that is refused ends
+//! early for hyper, which fails it, and the service answers 400 as it does to one that broke off.
 
-use crate::http::h1::head_syntax::{self, Facts, Framing, NotStrict};
+use crate::http::h1::head::{Head, HeadReader, Refused};
+use crate::http::h1::head_syntax::{self, Framing, NotStrict};
 
-/// The longest head of an HTTP/1.1 request.
-pub(in crate::http) const HEAD_LEN_MAX: usize = 64 * 1024;
-/// Never part of a request: a NUL, and what ends a line, a head and a trailer section.
-const POISON: &[u8] = b"\0\r\n\r\n";
 /// The longest line that says the size of a chunk, with its extensions.
 const SIZE_LINE_LEN_MAX: usize = 1024;
 /// The longest trailer section.
 const TRAILERS_LEN_MAX: usize = 8 * 1024;
 
 /// What the next bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Next {
-    /// A request line, perhaps after one empty line.
-    Start { was_empty: bool },
-    /// A header line.
-    Header,
+    /// A head.
+    #[default]
+    Head,
     /// So many bytes of a body with a length.
     Body(u64),
     /// The line with the size of a chunk.
@@ -42,191 +35,148 @@ enum Next {
     ChunkEnd,
     /// A line of the trailer section, of which so many bytes have come.
     Trailer(usize),
-    /// A head that is too long: hyper says so once it has all that it can hold.
-    TooLong,
-    /// Nothing: what came was refused.
-    Refused,
+    /// Nothing: a head was refused.
+    HeadRefused(Refused),
+    /// Nothing: a body was refused.
+    BodyRefused,
 }
 
 /// Follows one connection's input.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Framer {
     next: Next,
-    facts: Facts,
-    /// Bytes of the present head that were let through.
-    head_len: usize,
+    head: HeadReader,
     /// Bytes at the front of the input that hyper may have.
     passed: usize,
-    /// Bytes behind those in which no line ends.
+    /// Of a body, bytes behind those in which no line ends.
     searched: usize,
-    /// Bytes of [`POISON`] that hyper has taken.
-    poisoned: usize,
-}
-
-impl Default for Next {
-    fn default() -> Next {
-        Next::Start { was_empty: false }
-    }
-}
-
-/// What becomes of the bytes behind those that have passed.
-enum Step {
-    /// So many more may pass.
-    Pass(usize),
-    /// They are not all there.
-    Wait,
 }
 
 impl Framer {
-    /// How many bytes at the front of `input` mean nothing: the one empty line that may stand
-    /// before a request (RFC 9112, 2.2).
+    /// How many bytes at the front of `input` mean nothing.
     pub(in crate::http) fn skipped(&mut self, input: &[u8]) -> usize {
-        let is_empty_line = input.starts_with(b"\r\n");
-        if self.passed > 0 || !is_empty_line || self.next != (Next::Start { was_empty: false }) {
-            return 0;
-        }
-        (self.next, self.searched) = (Next::Start { was_empty: true }, 0);
-        2
+        if self.is_at_head() { self.head.skipped(input) } else { 0 }
     }
 
-    /// Forgets what it has seen of a request that it will not get: a new one begins.
-    pub(in crate::http) fn begin(&mut self) {
-        debug_assert!(self.is_between(), "a request is taken whole or not at all");
-        (self.next, self.searched) = (Next::default(), 0);
+    /// True where all of a request has gone to hyper, and nothing of the next.
+    pub(in crate::http) fn is_at_head(&self) -> bool {
+        self.passed == 0 && self.next == Next::Head
     }
 
-    /// True where all of a request, and nothing of the next, has gone to hyper.
+    /// The same, and nothing of the next request was looked at either.
     pub(in crate::http) fn is_between(&self) -> bool {
-        self.passed == 0 && matches!(self.next, Next::Start { .. })
+        self.is_at_head() && !self.head.has_begun()
     }
 
-    /// Bytes of the head that is being read which were let through.
-    pub(in crate::http) fn head_len(&self) -> usize {
-        self.head_len
-    }
-
+    /// True where nothing more is read.
     pub(in crate::http) fn is_refused(&self) -> bool {
-        self.next == Next::Refused
+        matches!(self.next, Next::HeadRefused(_) | Next::BodyRefused)
+    }
+
+    /// Why a head was refused, if one was.
+    pub(in crate::http) fn refused_head(&self) -> Option<Refused> {
+        match self.next {
+            Next::HeadRefused(refused) => Some(refused),
+            _ => None,
+        }
     }
 
     /// Reads `input`, as far as one request goes. Returns what hyper may have now; nothing where
-    /// it must wait.
+    /// it must wait, or where the rest is refused. Nothing follows `input` where `is_eof`.
     pub(in crate::http) fn open<'a>(&mut self, input: &'a [u8], is_eof: bool) -> &'a [u8] {
         loop {
-            let is_next_request = matches!(self.next, Next::Start { .. }) && self.passed > 0;
+            let is_next_request = self.next == Next::Head && self.passed > 0;
             let rest = &input[self.passed..];
-            if is_next_request || rest.is_empty() || self.next == Next::Refused {
+            if is_next_request || rest.is_empty() {
                 break;
             }
-            match self.step(rest) {
-                Ok(Step::Pass(len)) => {
-                    self.passed += len;
-                    self.searched = 0;
-                }
-                // Half a line at the end of all input ends neither a head nor a body.
-                Ok(Step::Wait) if is_eof && self.next != Next::TooLong => self.passed = input.len(),
-                Ok(Step::Wait) => break,
-                Err(NotStrict) => self.next = Next::Refused,
+            match self.step(rest, is_eof) {
+                Some(len) => self.passed += len,
+                None => break,
             }
-        }
-        if self.passed == 0 && self.next == Next::Refused {
-            return &POISON[self.poisoned..];
         }
         &input[..self.passed]
     }
 
-    /// hyper has taken `len` bytes of what [`Framer::open`] returned: how many of them were input.
-    pub(in crate::http) fn taken(&mut self, len: usize) -> usize {
-        if self.passed == 0 {
-            self.poisoned += len;
-            return 0;
-        }
+    /// hyper has taken `len` bytes of what [`Framer::open`] returned.
+    pub(in crate::http) fn taken(&mut self, len: usize) {
         self.passed -= len;
-        len
     }
 
-    /// Looks at what comes next. `rest` is not empty.
-    fn step(&mut self, rest: &[u8]) -> Result<Step, NotStrict> {
+    /// Looks at what comes next: how many bytes of it may pass. `rest` is not empty.
+    fn step(&mut self, rest: &[u8], is_eof: bool) -> Option<usize> {
         match self.next {
+            Next::Head => match self.head.read(rest, is_eof) {
+                Head::Partial => None,
+                Head::Forward { len, body } => {
+                    self.next = match body {
+                        Framing::Length(0) => Next::Head,
+                        Framing::Length(len) => Next::Body(len),
+                        Framing::Chunked => Next::ChunkSize,
+                    };
+                    Some(len)
+                }
+                Head::Refused(refused) => {
+                    self.next = Next::HeadRefused(refused);
+                    None
+                }
+            },
             Next::Body(left) | Next::Chunk(left) => {
                 let len = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                 self.next = match (self.next, left - len as u64) {
                     (Next::Chunk(_), 0) => Next::ChunkEnd,
                     (Next::Chunk(_), left) => Next::Chunk(left),
-                    (_, 0) => Next::default(),
+                    (_, 0) => Next::Head,
                     (_, left) => Next::Body(left),
                 };
-                Ok(Step::Pass(len))
+                Some(len)
             }
-            Next::TooLong | Next::Refused => Ok(Step::Wait),
-            Next::Start { .. } if !head_syntax::may_begin(rest[0]) => Err(NotStrict),
-            _ => match self.line(rest) {
-                Some(len) => self.whole_line(&rest[..len]),
-                None => self.half_line(rest),
+            Next::HeadRefused(_) | Next::BodyRefused => None,
+            Next::ChunkSize | Next::ChunkEnd | Next::Trailer(_) => match self.line(rest) {
+                Ok(passed) => passed,
+                Err(NotStrict) => {
+                    self.next = Next::BodyRefused;
+                    None
+                }
             },
         }
     }
 
-    /// Length of the line at the front of `rest`, LF included.
-    fn line(&self, rest: &[u8]) -> Option<usize> {
+    /// The line of a body at the front of `rest`: its length, LF included, where it is whole.
+    fn line(&mut self, rest: &[u8]) -> Result<Option<usize>, NotStrict> {
         let searched = self.searched.min(rest.len());
-        memchr::memchr(b'\n', &rest[searched..]).map(|at| searched + at + 1)
-    }
-
-    /// The begin of a line of which no end is there.
-    fn half_line(&mut self, rest: &[u8]) -> Result<Step, NotStrict> {
-        self.searched = rest.len();
-        let len_max = match self.next {
-            Next::ChunkEnd => 2,
-            Next::ChunkSize => SIZE_LINE_LEN_MAX,
-            Next::Trailer(len) => TRAILERS_LEN_MAX - len,
-            _ if self.head_len + rest.len() >= HEAD_LEN_MAX => return Ok(self.too_long()),
-            _ => return Ok(Step::Wait),
+        let Some(end) = memchr::memchr(b'\n', &rest[searched..]) else {
+            self.searched = rest.len();
+            let len_max = match self.next {
+                Next::ChunkEnd => 2,
+                Next::Trailer(len) => TRAILERS_LEN_MAX - len,
+                _ => SIZE_LINE_LEN_MAX,
+            };
+            return if rest.len() < len_max { Ok(None) } else { Err(NotStrict) };
         };
-        if rest.len() < len_max { Ok(Step::Wait) } else { Err(NotStrict) }
+        let line = &rest[..searched + end + 1];
+        self.next = self.after_line(line)?;
+        self.searched = 0;
+        Ok(Some(line.len()))
     }
 
-    /// Lets pass what hyper can hold of a head that is longer.
-    fn too_long(&mut self) -> Step {
-        self.next = Next::TooLong;
-        Step::Pass(HEAD_LEN_MAX - self.head_len)
-    }
-
-    fn whole_line(&mut self, line: &[u8]) -> Result<Step, NotStrict> {
-        let is_head = matches!(self.next, Next::Start { .. } | Next::Header);
-        if is_head && self.head_len + line.len() > HEAD_LEN_MAX {
-            return Ok(self.too_long());
-        }
+    /// What comes behind a whole line of a body.
+    fn after_line(&self, line: &[u8]) -> Result<Next, NotStrict> {
         let text = head_syntax::without_end(line)?;
-        self.next = match self.next {
-            Next::Start { .. } => {
-                self.facts = head_syntax::request_line(text)?;
-                Next::Header
+        match self.next {
+            Next::ChunkSize if line.len() <= SIZE_LINE_LEN_MAX => {
+                match head_syntax::chunk_size(text)? {
+                    0 => Ok(Next::Trailer(0)),
+                    size => Ok(Next::Chunk(size)),
+                }
             }
-            Next::Header if text.is_empty() => match self.facts.framing()? {
-                Framing::Length(0) => Next::default(),
-                Framing::Length(len) => Next::Body(len),
-                Framing::Chunked => Next::ChunkSize,
-            },
-            Next::Header => {
-                self.facts.header(text)?;
-                Next::Header
-            }
-            Next::ChunkSize if line.len() > SIZE_LINE_LEN_MAX => return Err(NotStrict),
-            Next::ChunkSize => match head_syntax::chunk_size(text)? {
-                0 => Next::Trailer(0),
-                size => Next::Chunk(size),
-            },
-            Next::ChunkEnd if text.is_empty() => Next::ChunkSize,
-            Next::Trailer(_) if text.is_empty() => Next::default(),
+            Next::ChunkEnd if text.is_empty() => Ok(Next::ChunkSize),
+            Next::Trailer(_) if text.is_empty() => Ok(Next::Head),
             Next::Trailer(len) if len + line.len() < TRAILERS_LEN_MAX => {
                 head_syntax::trailer(text)?;
-                Next::Trailer(len + line.len())
+                Ok(Next::Trailer(len + line.len()))
             }
-            Next::ChunkEnd | Next::Trailer(_) => return Err(NotStrict),
-            Next::Body(_) | Next::Chunk(_) | Next::TooLong | Next::Refused => self.next,
-        };
-        self.head_len = if self.next == Next::Header { self.head_len + line.len() } else { 0 };
-        Ok(Step::Pass(line.len()))
+            _ => Err(NotStrict),
+        }
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! Where the grammar itself leaves room for two readings, the narrower one counts: a
 //! Content-Length with a leading zero is not decimal for everybody, the same length said twice is
-//! once too often. [`crate::http::h1::framing`] says why.
+//! once too often. [`head`](super::head) puts the lines of a head together and says why.
+
+use http::Uri;
 
 /// A line that has another reading, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub(in crate::http) struct NotStrict;
 
 type Strict<T> = Result<T, NotStrict>;
 
+const VERSION_1_1: &[u8] = b"HTTP/1.1";
+const VERSION_1_0: &[u8] = b"HTTP/1.0";
 /// The longest Content-Length and chunk size, in digits: both fit a `u64`.
 const LENGTH_DIGITS_MAX: usize = 19;
 const SIZE_DIGITS_MAX: usize = 15;
@@ -24,42 +28,10 @@ pub(in crate::http) enum Framing {
     Chunked,
 }
 
-/// What a head says about its own end and its addressee.
+/// What a request line says about how its head is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::http) struct Facts {
-    is_version_1_1: bool,
-    has_host: bool,
-    is_chunked: bool,
-    length: Option<u64>,
-}
-
-impl Facts {
-    /// Takes in one header line.
-    pub(in crate::http) fn header(&mut self, line: &[u8]) -> Strict<()> {
-        let (name, value) = field(line)?;
-        if name.eq_ignore_ascii_case(b"host") {
-            ensure(!self.has_host && is_host(value))?;
-            self.has_host = true;
-        } else if name.eq_ignore_ascii_case(b"content-length") {
-            ensure(self.length.is_none())?;
-            self.length = Some(length(value)?);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // RFC 9112, 6.1: no other coding is known here, and a list has more than one reading.
-            ensure(!self.is_chunked && value.eq_ignore_ascii_case(b"chunked"))?;
-            self.is_chunked = true;
-        }
-        Ok(())
-    }
-
-    /// What the whole head says.
-    pub(in crate::http) fn framing(&self) -> Strict<Framing> {
-        ensure(self.has_host || !self.is_version_1_1)?;
-        match (self.is_chunked, self.length) {
-            (false, length) => Ok(Framing::Length(length.unwrap_or(0))),
-            (true, None) if self.is_version_1_1 => Ok(Framing::Chunked),
-            (true, _) => Err(NotStrict),
-        }
-    }
+pub(in crate::http) struct RequestLine {
+    pub(in crate::http) is_version_1_1: bool,
 }
 
 /// Whether a request line, or the empty line before it, can begin with this byte.
@@ -73,7 +45,7 @@ pub(in crate::http) fn without_end(line: &[u8]) -> Strict<&[u8]> {
 }
 
 /// Method, target and version, one space between them.
-pub(in crate::http) fn request_line(line: &[u8]) -> Strict<Facts> {
+pub(in crate::http) fn request_line(line: &[u8]) -> Strict<RequestLine> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -81,9 +53,22 @@ pub(in crate::http) fn request_line(line: &[u8]) -> Strict<Facts> {
         return Err(NotStrict);
     };
     ensure(is_token(method) && is_target(method, target))?;
-    let is_version_1_1 = version == b"HTTP/1.1";
-    ensure(is_version_1_1 || version == b"HTTP/1.0")?;
-    Ok(Facts { is_version_1_1, ..Facts::default() })
+    let is_version_1_1 = version == VERSION_1_1;
+    ensure(is_version_1_1 || version == VERSION_1_0)?;
+    Ok(RequestLine { is_version_1_1 })
+}
+
+/// Whether more bytes could make a request line of this, which has not ended.
+pub(in crate::http) fn may_become_request_line(begun: &[u8]) -> bool {
+    let mut parts = without_cr(begun).split(|byte| *byte == b' ');
+    let [method, target, version] = [(); 3].map(|()| parts.next());
+    let is_text =
+        |part: Option<&[u8]>| part.is_none_or(|part| part.iter().all(u8::is_ascii_graphic));
+    let is_version = |part: &[u8]| [VERSION_1_1, VERSION_1_0].iter().any(|it| it.starts_with(part));
+    method.is_none_or(|method| method.iter().all(|byte| is_token_byte(*byte)))
+        && is_text(target)
+        && version.is_none_or(is_version)
+        && parts.next().is_none()
 }
 
 /// Nothing here is a proxy or a tunnel: no CONNECT. A fragment is no part of a target.
@@ -96,16 +81,34 @@ fn is_target(method: &[u8], target: &[u8]) -> bool {
     is_form_known
         && method != b"CONNECT"
         && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
+        && is_uri(target)
+}
+
+/// Whether hyper can read a target too: the library that it uses has the last word about odd bytes.
+fn is_uri(target: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~:%".contains(byte);
+    (target.starts_with(b"/") && target.iter().all(is_plain)) || Uri::try_from(target).is_ok()
 }
 
 /// Name and value of a field line. No space before the colon; a line that begins with a space
 /// would go on the line before.
-fn field(line: &[u8]) -> Strict<(&[u8], &[u8])> {
+pub(in crate::http) fn field(line: &[u8]) -> Strict<(&[u8], &[u8])> {
     let colon = memchr::memchr(b':', line).ok_or(NotStrict)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let is_value_byte = |byte: &u8| !matches!(byte, 0..b' ' | 0x7F) || *byte == b'\t';
     ensure(is_token(name) && value.iter().all(is_value_byte))?;
     Ok((name, trimmed(value)))
+}
+
+/// Whether more bytes could make a field line of this, which has not ended.
+pub(in crate::http) fn may_become_field(begun: &[u8]) -> bool {
+    let begun = without_cr(begun);
+    begun.iter().all(|byte| is_token_byte(*byte)) || field(begun).is_ok()
+}
+
+/// Without the CR that may begin the end of a line.
+fn without_cr(begun: &[u8]) -> &[u8] {
+    begun.strip_suffix(b"\r").unwrap_or(begun)
 }
 
 /// Without the optional white space of a field value, which is less than what ASCII trims.
@@ -133,7 +136,8 @@ pub(in crate::http) fn is_host(value: &[u8]) -> bool {
     !host.is_empty() && is_name && port.iter().all(u8::is_ascii_digit)
 }
 
-fn length(value: &[u8]) -> Strict<u64> {
+/// The value of a Content-Length.
+pub(in crate::http) fn length(value: &[u8]) -> Strict<u64> {
     let is_decimal = value == b"0" || !value.starts_with(b"0");
     let is_plain = is_decimal && value.iter().all(u8::is_ascii_digit);
     ensure((1..=LENGTH_DIGITS_MAX).contains(&value.len()) && is_plain)?;
@@ -176,31 +180,46 @@ fn ensure(holds: bool) -> Strict<()> {
 mod tests {
     use super::*;
 
-    fn framing(lines: &[&str]) -> Strict<Framing> {
-        let mut facts = request_line(b"POST /v1/tokens HTTP/1.1")?;
-        facts.header(b"Host: a")?;
-        for line in lines {
-            facts.header(line.as_bytes())?;
+    #[test]
+    fn a_length_is_decimal_and_said_in_one_way() {
+        assert_eq!(length(b"0"), Ok(0));
+        assert_eq!(length(b"15"), Ok(15));
+        for value in ["", "05", "00", "+5", "5,5", "0x5", "5 ", "99999999999999999999"] {
+            assert_eq!(length(value.as_bytes()), Err(NotStrict), "{value:?}");
         }
-        facts.framing()
     }
 
     #[test]
-    fn a_head_says_once_where_its_request_ends() {
-        assert_eq!(framing(&[]), Ok(Framing::Length(0)));
-        assert_eq!(framing(&["Content-Length:\t5 "]), Ok(Framing::Length(5)));
-        assert_eq!(framing(&["transfer-encoding: Chunked"]), Ok(Framing::Chunked));
-        for lines in [
-            &["Content-Length: 5", "Content-Length: 5"][..],
-            &["Content-Length: 05"],
-            &["Content-Length: 99999999999999999999"],
-            &["Content-Length:"],
-            &["Content-Length: 5", "Transfer-Encoding: chunked"],
-            &["Transfer-Encoding: gzip, chunked"],
-            &["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
-            &["Transfer-Encoding: \x0bchunked"],
-        ] {
-            assert_eq!(framing(lines), Err(NotStrict), "{lines:?}");
+    fn a_target_is_one_that_hyper_reads_too() {
+        for target in ["/", "/v1/tokens", "/a?b=c|d", "/a%20b", "//", "http://a/b", "/a|\"{}"] {
+            let line = format!("GET {target} HTTP/1.1");
+            assert_eq!(request_line(line.as_bytes()), Ok(RequestLine { is_version_1_1: true }));
+        }
+        for target in
+            ["", "a", "*", "/a`", "/a<b>", "/a?<", "/#", "http://", "http:///a", "ftp://a/"]
+        {
+            let line = format!("GET {target} HTTP/1.1");
+            assert_eq!(request_line(line.as_bytes()), Err(NotStrict), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_has_begun_may_go_on_or_is_none_already() {
+        let lines = ["GET / HTTP/1.1", "M!* /x?y HTTP/1.0"];
+        for line in lines.map(str::as_bytes) {
+            for len in 0..=line.len() {
+                assert!(may_become_request_line(&line[..len]), "{len} of {line:?}");
+            }
+            assert!(may_become_request_line(&[line, b"\r"].concat()));
+        }
+        for line in ["G\0", "GET /\x01", "GET / HTTP/2", "GET / HTTP/1.1 ", "GET / x", "G\rT"] {
+            assert!(!may_become_request_line(line.as_bytes()), "{line:?}");
+        }
+        for line in ["", "X", "X:", "X: y\t", "X: \u{e9}\r", "\r"] {
+            assert!(may_become_field(line.as_bytes()), "{line:?}");
+        }
+        for line in ["X y", " X", "X\0", "X: \0", "X: y\rz", ":"] {
+            assert!(!may_become_field(line.as_bytes()), "{line:?}");
         }
     }
 

@@ -1,8 +1,9 @@
-//! HTTP/1.1 before hyper: what has one reading goes on, and a canonical resolve is answered here.
+//! HTTP/1.1 before hyper: heads that have one reading go on, and a canonical resolve is answered here.
 
 #[doc(hidden)]
 #[cfg(feature = "testkit")]
 pub mod detached;
 pub(in crate::http) mod framing;
+pub(in crate::http) mod head;
 pub(in crate::http) mod head_syntax;
 pub(in crate::http) mod hot_path;

@@ -21,7 +21,7 @@ use crate::http::conn::context::{Slot, Worker};
 use crate::http::conn::phase::{Phase, Verdict};
 use crate::http::conn::pipe::{Pipe, StreamTasks};
 use crate::http::conn::state::ConnState;
-use crate::http::h1::framing::HEAD_LEN_MAX;
+use crate::http::h1::head::HEAD_LEN_MAX;
 use crate::http::h1::hot_path::{self, Progress};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -157,6 +157,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match (verdict, &mut self.protocol) {
             (Verdict::Drop, _) => return Err(Over::Gone),
             (_, Protocol::Closing { .. }) => (),
+            // Of a request that has begun to arrive hyper knows nothing yet: its answer is the last.
+            (Verdict::Drain, Protocol::Http1(_)) if self.state.awaits_rest_of_head() => {
+                self.state.verdict.set(Some(Verdict::Drain));
+                return Ok(false);
+            }
             (Verdict::Drain, Protocol::Http1(http1)) => http1.as_mut().graceful_shutdown(),
             (Verdict::WindDown | Verdict::Drain | Verdict::Close, Protocol::Http2(http2))
                 if self.state.phase.get() != Phase::Handshake =>
@@ -265,11 +270,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !is_for_hot_path {
             return None;
         }
-        let (now, waiting) = (self.worker.now(), state.input.borrow().len());
+        let now = self.worker.now();
         let progress = hot_path::serve(&self.worker, state);
-        if state.input.borrow().len() < waiting {
-            state.overtaken();
-        }
         match progress {
             Progress::Other | Progress::Full => {}
             Progress::Drained => {
@@ -295,11 +297,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Protocol::Http1(http1) => http1.as_mut().poll(cx).is_ready(),
             Protocol::Http2(http2) => http2.as_mut().poll(cx).is_ready(),
         };
+        let state = &self.state;
         if is_done {
+            // All that came before it is answered: the refusal has its turn.
+            if let Some(refused) = state.refused_head() {
+                let refusal = canned::refused_head(refused, &self.worker.date.borrow());
+                state.output.borrow_mut().push(&refusal);
+            }
             self.close();
             return;
         }
-        let state = &self.state;
         state.settle(self.worker.now());
         let is_ending = state.is_http2.get() && state.eof.get() && state.streams.get() == 0;
         if is_ending && !state.is_answered.get() {
@@ -379,6 +386,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     }
 }
 
+/// hyper takes whole heads as long as they may be.
 fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.half_close(true).keep_alive(true).pipeline_flush(false).max_buf_size(HEAD_LEN_MAX);
