@@ -32,15 +32,17 @@ const TAG_LEN: usize = 4;
 pub const SECRET_LEN: usize = 32;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// The value of each base64url character; [`INVALID`] for every other byte.
-const VALUES: [u8; 256] = values();
-const INVALID: u8 = 0xFF;
+/// What each byte adds as the first to the fourth of four characters, of which 24 bits are made; for one
+/// that is not of the alphabet, [`INVALID`].
+static VALUES: [[u32; 256]; 4] = [values(18), values(12), values(6), values(0)];
+/// Above the 24 bits.
+const INVALID: u32 = 1 << 24;
 
-const fn values() -> [u8; 256] {
+const fn values(shift: u32) -> [u32; 256] {
     let mut values = [INVALID; 256];
     let mut i = 0;
     while i < 64 {
-        values[ALPHABET[i] as usize] = i as u8;
+        values[ALPHABET[i] as usize] = (i as u32) << shift;
         i += 1;
     }
     values
@@ -81,14 +83,13 @@ impl Token {
         let mut bytes = [0; TOKEN_LEN];
         let mut seen = 0;
         for (four, three) in text.chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|i| VALUES[usize::from(four[i])]);
-            seen |= a | b | c | d;
-            three[0] = a << 2 | b >> 4;
-            three[1] = b << 4 | c >> 2;
-            three[2] = c << 6 | d;
+            let [a, b, c, d] = [0, 1, 2, 3].map(|i| VALUES[i][usize::from(four[i])]);
+            let bits = a | b | c | d;
+            seen |= bits;
+            three.copy_from_slice(&bits.to_be_bytes()[1..]);
         }
-        // Only INVALID has the two high bits: one test for all 32 characters.
-        if seen > 63 { Err(TokenError::Alphabet) } else { Ok(Token(bytes)) }
+        // One test for all 32 characters.
+        if seen >= INVALID { Err(TokenError::Alphabet) } else { Ok(Token(bytes)) }
     }
 
     /// The token as text.

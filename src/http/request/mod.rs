@@ -7,3 +7,4 @@ pub(in crate::http) mod head;
 pub(crate) mod json;
 pub(in crate::http) mod list;
 pub(in crate::http) mod payload;
+mod plain_list;
