@@ -108,7 +108,7 @@ fn differ(a: &Report, b: &Report) -> Vec<String> {
 
 /// The sum of histograms, each as a report keeps it; one that is empty is nothing.
 fn added<'a>(texts: impl Iterator<Item = &'a String>) -> Result<Histogram<u64>> {
-    let mut sum = crate::drive::record::latencies();
+    let mut sum = crate::drive::histogram::latencies();
     for text in texts.filter(|text| !text.is_empty()) {
         let latency = Latency { histogram: text.clone(), ..Latency::default() };
         let one = latency.to_histogram().map_err(|problem| refuse(&problem))?;
@@ -272,7 +272,7 @@ mod tests {
         let (a, b) = (sample(1, 180.0), sample(2, 9_000.0));
         let merged = merge(&[a.clone(), b.clone()]).unwrap();
         let histogram = |report: &Report| report.latency.to_histogram().unwrap();
-        let mut sum = crate::drive::record::latencies();
+        let mut sum = crate::drive::histogram::latencies();
         sum.add(histogram(&a)).unwrap();
         sum.add(histogram(&b)).unwrap();
         assert_eq!(histogram(&merged), sum, "exactly");

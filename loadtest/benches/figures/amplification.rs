@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use loadtest::drive::record::{add, latencies};
+use loadtest::drive::histogram::{add, latencies};
 use loadtest::drive::session::{Session, Silent, Spec};
 use loadtest::failure::Result;
 use loadtest::report::units;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use super::histogram::{add, latencies};
 use super::link::Anew;
-use super::record::{Window, add, latencies};
+use super::window::Window;
 use crate::tls::Handshake;
 use crate::tls::wire::{Negotiated, Wire};
 

@@ -4,66 +4,16 @@
 use hdrhistogram::Histogram;
 
 use crate::drive::connects::Connects;
+use crate::drive::delays::Found;
+use crate::drive::histogram::{add, coarse_latencies, latencies};
 use crate::drive::link::Anew;
-use crate::drive::worker::Found;
+use crate::drive::window::Window;
 use crate::tls::wire::Moved;
 use crate::traffic::verdict::{Errors, Wrong};
 use crate::workload::Operation;
 
-/// Latencies up to here are told apart; longer ones count as this.
-const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
-/// Slices a run is cut into, at most.
-const SLICES_MAX: u64 = 120;
-/// And none is shorter.
-const SLICE_MIN_NS: u64 = 100_000_000;
 /// Of a latency, more than this that the harness caused is a disturbance.
 pub const OWN_SHARE: f64 = 0.1;
-
-/// Nanoseconds to three digits.
-#[expect(clippy::expect_used, reason = "the bounds and digits are constants")]
-pub fn latencies() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("valid bounds")
-}
-
-/// Nanoseconds to two digits, told apart from a microsecond on.
-#[expect(clippy::expect_used, reason = "the bounds and digits are constants")]
-pub fn coarse_latencies() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, LATENCY_MAX_NS, 2).expect("valid bounds")
-}
-
-/// The part of time that is measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// Its begin, on the session's clock.
-    pub from_ns: u64,
-    /// Its end.
-    pub to_ns: u64,
-}
-
-impl Window {
-    /// How long a slice of it is.
-    pub fn slice_ns(self) -> u64 {
-        (self.to_ns - self.from_ns).div_ceil(SLICES_MAX).max(SLICE_MIN_NS)
-    }
-
-    /// How many slices it has.
-    pub fn slices(self) -> usize {
-        usize::try_from((self.to_ns - self.from_ns).div_ceil(self.slice_ns()).max(1))
-            .unwrap_or(usize::MAX)
-    }
-
-    /// Whether a moment lies in it.
-    fn contains(self, at_ns: u64) -> bool {
-        (self.from_ns..self.to_ns).contains(&at_ns)
-    }
-
-    fn slice_at(self, at_ns: u64) -> Option<usize> {
-        if !self.contains(at_ns) {
-            return None;
-        }
-        usize::try_from((at_ns - self.from_ns) / self.slice_ns()).ok()
-    }
-}
 
 /// Counts of a part of time.
 #[derive(Clone, Debug)]
@@ -334,12 +284,6 @@ impl Record {
     }
 }
 
-/// Adds one histogram to another of the same bounds.
-#[expect(clippy::expect_used, reason = "all histograms of a kind have the same bounds")]
-pub fn add<C: hdrhistogram::Counter>(to: &mut Histogram<C>, from: &Histogram<C>) {
-    to.add(from).expect("equal bounds");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -457,16 +401,5 @@ mod tests {
         assert_eq!((one.requests, one.tokens, slices(&one), one.bytes_sent), (3, 3, 3, 7));
         let operations = one.latency_ns.iter().flatten().map(Histogram::len).collect::<Vec<_>>();
         assert_eq!(operations, [2, 1]);
-    }
-
-    #[test]
-    fn however_long_a_run_is_its_slices_are_few() {
-        for (length_ms, slices) in [(1, 1), (100, 1), (1_000, 10), (12_000, 120), (86_400_000, 120)]
-        {
-            let window = Window { from_ns: 5, to_ns: 5 + length_ms * MS };
-            assert_eq!(window.slices(), slices, "{length_ms}");
-            assert_eq!(window.slice_at(window.to_ns - 1), Some(slices - 1));
-            assert_eq!((window.slice_at(window.to_ns), window.slice_at(4)), (None, None));
-        }
     }
 }

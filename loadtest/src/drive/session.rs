@@ -4,7 +4,7 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,8 +12,11 @@ use hdrhistogram::Histogram;
 
 use crate::drive::clock::{Clock, nanos};
 use crate::drive::connects::Connecting;
+use crate::drive::histogram::{add, coarse_latencies};
 use crate::drive::pace::Pace;
-use crate::drive::record::{Record, Window, add, coarse_latencies};
+use crate::drive::record::Record;
+use crate::drive::shared::Shared;
+use crate::drive::window::Window;
 use crate::drive::worker::{MakeCodec, Phase, Reach, Worker};
 use crate::failure::{Failure, Result, io};
 use crate::protocol::{Caller, Protocol};
@@ -31,58 +34,6 @@ const LOOK: Duration = Duration::from_millis(200);
 const ARRIVALS: u64 = 1 << 32;
 /// All threads begin a phase together, this long after they are told.
 const LEAD_NS: u64 = 2_000_000;
-
-/// What a thread tells while it works.
-pub struct Shared {
-    stop: Arc<AtomicBool>,
-    /// A thread of the session could not go on, so nobody needs to.
-    failed: Arc<AtomicBool>,
-    answers: AtomicU64,
-    tokens: AtomicU64,
-    errors: AtomicU64,
-    recent: Mutex<Histogram<u64>>,
-}
-
-impl Shared {
-    /// Nothing happened yet.
-    pub(super) fn new(stop: Arc<AtomicBool>, failed: Arc<AtomicBool>) -> Self {
-        Self {
-            stop,
-            failed,
-            answers: AtomicU64::new(0),
-            tokens: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-            recent: Mutex::new(coarse_latencies()),
-        }
-    }
-
-    /// Whether all is to end early.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Nobody needs to go on.
-    pub(super) fn fail(&self) {
-        self.failed.store(true, Ordering::Relaxed);
-    }
-
-    /// So many answers came, about so many tokens.
-    pub(super) fn answered(&self, answers: u64, tokens: u64) {
-        self.answers.fetch_add(answers, Ordering::Relaxed);
-        self.tokens.fetch_add(tokens, Ordering::Relaxed);
-    }
-
-    /// Something went wrong.
-    pub(super) fn erred(&self) {
-        self.errors.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Latencies since the last time; they are taken and forgotten.
-    pub(super) fn publish(&self, recent: &mut Histogram<u64>) {
-        add(&mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner), recent);
-        recent.reset();
-    }
-}
 
 /// How far a phase goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

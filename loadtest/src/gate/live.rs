@@ -93,7 +93,7 @@ struct Tally {
 
 impl Tally {
     fn new() -> Self {
-        let latencies = crate::drive::record::coarse_latencies();
+        let latencies = crate::drive::histogram::coarse_latencies();
         Self { cpu_s: 0.0, elapsed_s: 0.0, requests: 0, latencies }
     }
 }
@@ -131,7 +131,7 @@ impl Server {
         self.check(&report)?;
         let latencies = report.latency.to_histogram();
         let latencies = latencies.map_err(|problem| self.failed(problem.to_string()))?;
-        crate::drive::record::add(&mut self.tally.latencies, &latencies);
+        crate::drive::histogram::add(&mut self.tally.latencies, &latencies);
         self.tally.cpu_s += used.total_s();
         self.tally.elapsed_s += report.totals.elapsed_s;
         self.tally.requests += report.totals.requests;

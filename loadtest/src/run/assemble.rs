@@ -1,7 +1,8 @@
 //! From counts to a report.
 
-use crate::drive::record::{Record, Window};
+use crate::drive::record::Record;
 use crate::drive::session::{Measured, Reading};
+use crate::drive::window::Window;
 use crate::report::build::micros;
 use crate::report::model::{
     ErrorReport, FORMAT, Generator, How, Latency, OperationReport, Report, Slice, Totals, Usage,

@@ -64,7 +64,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn histogram(fast: u64, slow: u64) -> Histogram<u64> {
-        let mut histogram = crate::drive::record::latencies();
+        let mut histogram = crate::drive::histogram::latencies();
         histogram.record_n(MS, fast).unwrap();
         histogram.record_n(100 * MS, slow).unwrap();
         histogram

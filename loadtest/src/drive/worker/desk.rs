@@ -6,7 +6,7 @@ use slab::Slab;
 use super::admission::Admission;
 use crate::drive::link::Outstanding;
 use crate::drive::record::Record;
-use crate::drive::session::Shared;
+use crate::drive::shared::Shared;
 use crate::protocol::{Answer, Answers, Ticket};
 use crate::traffic::plan::Plan;
 use crate::traffic::verdict::{Kind, Wrong};

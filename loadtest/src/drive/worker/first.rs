@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rustix::event::epoll;
 
-use super::delays::Delays;
 use super::wait::Slept;
 use super::{EVENTS, TICK_NS, Worker};
 use crate::drive::clock::nanos;
+use crate::drive::delays::Delays;
 use crate::drive::link::State;
 use crate::failure::{Failure, Result};
 use crate::tls::failure::slow;

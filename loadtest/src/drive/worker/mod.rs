@@ -3,7 +3,6 @@
 mod admission;
 mod bytes;
 mod connect;
-mod delays;
 mod desk;
 mod first;
 mod limits;
@@ -20,18 +19,19 @@ use rustix::event::epoll;
 
 use crate::drive::clock::Clock;
 use crate::drive::connects::{Connecting, Connects};
+use crate::drive::delays::Delays;
+use crate::drive::histogram::coarse_latencies;
 use crate::drive::link::{Link, Outstanding};
 use crate::drive::pace::Pace;
-use crate::drive::record::{Record, Window, coarse_latencies};
-use crate::drive::session::Shared;
+use crate::drive::record::Record;
+use crate::drive::shared::Shared;
+use crate::drive::window::Window;
 use crate::failure::{Result, io};
 use crate::protocol::{Codec, Ticket};
 use crate::tls::Tls;
 use crate::traffic::plan::Plan;
 use crate::traffic::verdict::{Kind, Wrong};
 use admission::Admission;
-use delays::Delays;
-pub(super) use delays::Found;
 use desk::Desk;
 use limits::Limits;
 

@@ -7,9 +7,9 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use super::delays::HEARTBEAT_NS;
 use super::{Run, Worker};
 use crate::drive::connects::Connecting;
+use crate::drive::delays::HEARTBEAT_NS;
 use crate::drive::link::State;
 use crate::failure::{Result, io};
 

@@ -37,17 +37,17 @@ pub(super) struct Delays {
 
 /// What was found between two looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in crate::drive) struct Found {
+pub(super) struct Found {
     /// The last look.
-    pub(in crate::drive) from_ns: u64,
+    pub(super) from_ns: u64,
     /// This one.
-    pub(in crate::drive) to_ns: u64,
+    pub(super) to_ns: u64,
     /// The longest pause.
-    pub(in crate::drive) longest_ns: u64,
+    pub(super) longest_ns: u64,
     /// Without a CPU.
-    pub(in crate::drive) waited_ns: u64,
+    pub(super) waited_ns: u64,
     /// Whether latencies of this time are not the server's alone.
-    pub(in crate::drive) is_disturbed: bool,
+    pub(super) is_disturbed: bool,
 }
 
 impl Delays {
