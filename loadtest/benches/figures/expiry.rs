@@ -7,7 +7,7 @@ use loadtest::drive::clock::{Clock, nanos};
 use loadtest::drive::session::{Measured, Session, Silent, Spec};
 use loadtest::failure::{Failure, Result};
 use loadtest::report::units;
-use loadtest::target::{Kind, Spawned, missing, probe, usage};
+use loadtest::target::{Kind, Spawned, missing, usage};
 
 use crate::setting::{
     LONG, PEERS, Setting, Table, insist_on_right, percentiles, session, tokens_of, workload,
@@ -169,9 +169,7 @@ fn watch(
     loop {
         let after_ns = clock.now_ns().saturating_sub(last_ns);
         back.memory_last = usage::memory(server.pid())?.resident_bytes;
-        if back.count_after_ns.is_none()
-            && probe::tokens(server)?.is_some_and(|count| count <= others)
-        {
+        if back.count_after_ns.is_none() && server.tokens()?.is_some_and(|count| count <= others) {
             back.count_after_ns = Some(after_ns);
         }
         if back.memory_after_ns.is_none() && back.memory_last as f64 <= enough {

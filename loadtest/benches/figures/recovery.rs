@@ -6,7 +6,7 @@ use loadtest::failure::{Failure, Result};
 use loadtest::report::units;
 use loadtest::stats::median;
 use loadtest::target::usage::{self, Memory};
-use loadtest::target::{Halted, Kind, missing};
+use loadtest::target::{self, Halted, Kind, missing};
 use loadtest::workload::Operation;
 
 use crate::setting::{
@@ -135,7 +135,7 @@ impl Stored {
         let Some(halted) = self.halted.take() else {
             return Err(Failure::Input(format!("{} is not stopped", self.kind.name())));
         };
-        let server = halted.start()?;
+        let server = target::start_again(halted)?;
         let seconds = server.start_time().as_secs_f64();
         insist_on_count(&server, self.living)?;
         self.after = usage::memory(server.pid())?;

@@ -13,7 +13,7 @@ use loadtest::failure::Result;
 use loadtest::quantity::Span;
 use loadtest::report::units;
 use loadtest::stats::median;
-use loadtest::target::{self, Kind, Options, Spawned, probe};
+use loadtest::target::{self, Kind, Options, Spawned};
 use loadtest::traffic::payload::Payloads;
 use loadtest::traffic::plan::Tokens;
 use loadtest::workload::{Arrivals, Http, Ttl, Workload};
@@ -124,7 +124,7 @@ pub fn insist_on_count(server: &Spawned, expected: u64) -> Result<()> {
     const PATIENCE_NS: u64 = 2_000_000_000;
     let clock = Clock::start();
     loop {
-        let found = probe::tokens(server)?;
+        let found = server.tokens()?;
         if found == Some(expected) {
             return Ok(());
         }

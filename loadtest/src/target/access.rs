@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 
-use super::{Kind, Remote};
+use super::address::{Kind, Remote};
 use crate::denial::Denial;
 use crate::failure::{Failure, Result};
 use crate::patience::Patience;

@@ -4,15 +4,13 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::fs::{Advice, fadvise};
 
-use super::Kind;
 use super::access::Access;
+use super::address::Kind;
 use super::folder::Folder;
-use super::start::{Spawned, begin, ready};
-use crate::failure::{Failure, Result, io};
+use crate::failure::{Result, io};
 use crate::secret::Words;
 
 /// What is left of a server that was stopped in order.
@@ -49,26 +47,10 @@ impl Halted {
         }
         Ok(())
     }
-
-    /// Starts it again, where it listened before.
-    ///
-    /// # Errors
-    /// As for [`super::start`].
-    pub fn start(self) -> Result<Spawned> {
-        let Some((program, arguments)) = self.command.split_first() else {
-            let problem = "it was not started here".to_owned();
-            return Err(Failure::Target { target: self.kind.name().to_owned(), problem });
-        };
-        let mut command = Command::new(program);
-        command.args(listening(arguments, self.address)).current_dir(self.folder.path());
-        let mut started = begin(self.kind, &command, self.folder, self.version, self.access)?;
-        ready(&mut started, self.address)?;
-        Ok(started)
-    }
 }
 
 /// The arguments with this address in place of the free port that was picked.
-fn listening(arguments: &[String], address: SocketAddr) -> Vec<String> {
+pub(super) fn listening(arguments: &[String], address: SocketAddr) -> Vec<String> {
     let mut arguments = arguments.to_vec();
     if let Some(at) = arguments.iter().position(|word| word == "--listen")
         && let Some(word) = arguments.get_mut(at + 1)

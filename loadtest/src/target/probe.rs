@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use super::access::{ANSWER_TIME, Access, Conversation};
+use super::address::Kind;
 use super::process::{self, Process};
-use super::{Kind, Spawned, binary, environment};
+use super::{binary, environment};
 use crate::failure::{Failure, Result};
 use crate::patience::Patience;
 use crate::report::model::Harness;
@@ -198,7 +199,7 @@ fn statistics_url(admin: SocketAddr, access: &Access) -> String {
 }
 
 /// The same of a jeton that asks for TLS or a key.
-fn statistics_with(admin: SocketAddr, access: &Access) -> Result<serde_json::Value> {
+pub(super) fn statistics_with(admin: SocketAddr, access: &Access) -> Result<serde_json::Value> {
     let key = access.admin_key.as_ref();
     let key = key.map(|key| format!("Authorization: Bearer {}\r\n", key.text()));
     let request = format!(
@@ -226,22 +227,10 @@ fn statistics_with(admin: SocketAddr, access: &Access) -> Result<serde_json::Val
     })
 }
 
-/// How many tokens a server that was started here holds; none where it can't say exactly.
-///
-/// # Errors
-/// As for [`statistics`].
-pub fn tokens(server: &Spawned) -> Result<Option<u64>> {
-    match (server.kind(), server.admin()) {
-        (Kind::Jeton, Some(admin)) => {
-            Ok(statistics_with(admin, server.access())?["tokens"].as_u64())
-        }
-        (Kind::Redis | Kind::Valkey, _) => {
-            let answer = ask(server.address(), server.access(), b"DBSIZE\r\n", b"\r\n");
-            let count = answer.and_then(|answer| answer.trim().strip_prefix(':')?.parse().ok());
-            count.map(Some).ok_or_else(|| server.failed("did not say how many keys it holds"))
-        }
-        _ => Ok(None),
-    }
+/// How many keys a Redis or Valkey says it holds; none where it does not say.
+pub(super) fn keys(address: SocketAddr, access: &Access) -> Option<u64> {
+    let answer = ask(address, access, b"DBSIZE\r\n", b"\r\n")?;
+    answer.trim().strip_prefix(':')?.parse().ok()
 }
 
 /// Sends one request on a connection of its own; gives what comes up to an end.

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::access::Access;
-use super::{Kind, Options, environment, process};
+use super::address::Kind;
+use super::options::Options;
+use super::{environment, process};
 use crate::failure::{Failure, Result, io};
 use crate::secret::{self, Credentials, Secret};
 use crate::tls::made::{self, private_file};

@@ -1,79 +1,24 @@
 //! Starting the servers: jeton, the stores that people use today, and the floor.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
+use super::address::Kind;
 use super::environment::command_with;
 use super::folder::{self, Folder};
-use super::halted::{Halted, disk_bytes};
+use super::halted::{Halted, disk_bytes, listening};
+use super::options::Options;
 use super::process::Process;
-use super::{Kind, binary, floor, probe, secured, usage};
+use super::{binary, floor, probe, secured, usage};
 use crate::failure::{Failure, Result, io};
 use crate::report::model::Target;
 use crate::secret::{self, Words};
-use crate::tls::Trust;
 
 /// A store with all its tokens on disk may take minutes.
 const READY_TIME: Duration = Duration::from_secs(300);
-
-/// How servers are started.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// jeton's binary; where none is given it is looked for, and built where that can be done.
-    pub server_bin: Option<PathBuf>,
-    /// Further arguments, behind those of the harness.
-    pub arguments: Words,
-    /// Variables of its environment, each `NAME=VALUE`, beside the few that every server gets.
-    pub environment: Words,
-    /// A file with the API key to show to jeton, and nothing else.
-    pub key_file: Option<PathBuf>,
-    /// A file with the password of a Redis or Valkey, or with user and password in two lines.
-    pub auth_file: Option<PathBuf>,
-    /// Whom to believe where TLS is spoken, and what to show.
-    pub trust: Trust,
-    /// Whether a server that is started here speaks TLS, with a certificate made for it.
-    pub tls: bool,
-    /// Whether a server that is started here asks for a key or a password, made for it.
-    pub with_key: bool,
-    /// The admin listener of a jeton that is there, which says how it is configured.
-    pub admin: Option<SocketAddr>,
-    /// A file with the API key for it.
-    pub admin_key_file: Option<PathBuf>,
-    /// Where data goes; on a disk, not in memory, or durability costs nothing.
-    pub scratch: Option<PathBuf>,
-    /// Whether every change is on disk before it is acknowledged, where the server can do that:
-    /// jeton as it comes, Redis and Valkey with `--appendfsync always`. Otherwise nothing is
-    /// written.
-    pub durable: bool,
-    /// Bytes of the body that the floor answers with.
-    pub floor_body_bytes: usize,
-    /// The harness, which the floor is a part of; this program where none is given.
-    pub harness_bin: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            server_bin: None,
-            arguments: Words::default(),
-            environment: Words::default(),
-            key_file: None,
-            auth_file: None,
-            trust: Trust::default(),
-            tls: false,
-            with_key: false,
-            admin: None,
-            admin_key_file: None,
-            scratch: None,
-            durable: true,
-            floor_body_bytes: 128,
-            harness_bin: None,
-        }
-    }
-}
 
 /// A server that was started here. Dropping it kills it and removes its data.
 #[derive(Debug)]
@@ -125,6 +70,25 @@ impl Spawned {
             version: self.version.clone(),
             command: Some(secret::hidden(self.command.0.clone())),
             config: probe::configuration(self.kind, self.address, self.admin, &self.access),
+        }
+    }
+
+    /// How many living tokens it says it holds; of Redis and Valkey, keys. None where this kind of
+    /// server is not asked.
+    ///
+    /// # Errors
+    /// As for [`probe::statistics`], or it does not say.
+    pub fn tokens(&self) -> Result<Option<u64>> {
+        match (self.kind, self.admin) {
+            (Kind::Jeton, Some(admin)) => {
+                Ok(probe::statistics_with(admin, &self.access)?["tokens"].as_u64())
+            }
+            (Kind::Redis | Kind::Valkey, _) => {
+                let count = probe::keys(self.address, &self.access);
+                let problem = "did not say how many keys it holds";
+                count.map(Some).ok_or_else(|| self.failed(problem))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -190,6 +154,23 @@ pub fn start(kind: Kind, options: &Options) -> Result<Spawned> {
     }
 }
 
+/// Starts a server that was halted again, where it listened before.
+///
+/// # Errors
+/// As for [`start`].
+pub fn start_again(halted: Halted) -> Result<Spawned> {
+    let Halted { kind, address, access, version, command, folder } = halted;
+    let Some((program, arguments)) = command.split_first() else {
+        let problem = "it was not started here".to_owned();
+        return Err(Failure::Target { target: kind.name().to_owned(), problem });
+    };
+    let mut again = Command::new(program);
+    again.args(listening(arguments, address)).current_dir(folder.path());
+    let mut started = begin(kind, &again, folder, version, access)?;
+    ready(&mut started, address)?;
+    Ok(started)
+}
+
 fn jeton(folder: Folder, options: &Options) -> Result<Spawned> {
     let program = binary::jeton(options.server_bin.as_deref())?;
     let mut command = command_with(program.as_os_str(), &options.environment)?;
@@ -224,7 +205,7 @@ fn jeton_ready(started: &mut Spawned) -> Result<()> {
 }
 
 /// Waits until a server is ready that was started to listen at this address.
-pub(super) fn ready(started: &mut Spawned, address: SocketAddr) -> Result<()> {
+fn ready(started: &mut Spawned, address: SocketAddr) -> Result<()> {
     let kind = started.kind;
     if kind == Kind::Jeton {
         return jeton_ready(started);
@@ -283,7 +264,7 @@ fn store(kind: Kind, folder: Folder, options: &Options) -> Result<Spawned> {
 }
 
 /// Starts a process; where it listens is not known yet.
-pub(super) fn begin(
+fn begin(
     kind: Kind,
     command: &Command,
     folder: Folder,

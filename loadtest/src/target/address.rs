@@ -1,0 +1,328 @@
+//! What kind of server is asked, and where it is.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::failure::{Failure, Result};
+use crate::patience::Patience;
+use crate::protocol::Protocol;
+use crate::workload::Http;
+
+/// How long one address may take to accept the first connection.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// What kind of server it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// jeton, or what speaks its contract.
+    Jeton,
+    /// Redis.
+    Redis,
+    /// Valkey.
+    Valkey,
+    /// memcached.
+    Memcached,
+    /// pogocache, asked in memcached's protocol.
+    Pogocache,
+    /// The harness's own responder of fixed bytes.
+    Floor,
+}
+
+impl Kind {
+    /// All of them.
+    const ALL: [Self; 6] =
+        [Self::Jeton, Self::Redis, Self::Valkey, Self::Memcached, Self::Pogocache, Self::Floor];
+
+    /// As reports name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Jeton => "jeton",
+            Kind::Redis => "redis",
+            Kind::Valkey => "valkey",
+            Kind::Memcached => "memcached",
+            Kind::Pogocache => "pogocache",
+            Kind::Floor => "floor",
+        }
+    }
+
+    /// What it is spoken to in; `http` is the version towards jeton.
+    pub fn protocol(self, http: Http) -> Protocol {
+        match (self, http) {
+            (Kind::Jeton, Http::One) => Protocol::Http1,
+            (Kind::Jeton, Http::Two) => Protocol::Http2,
+            (Kind::Redis | Kind::Valkey, _) => Protocol::Resp,
+            (Kind::Memcached | Kind::Pogocache, _) => Protocol::Memcached,
+            (Kind::Floor, _) => Protocol::Floor,
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == word)
+    }
+
+    /// What a URL's scheme names: the kind, whether TLS is spoken, and the port where the URL has
+    /// none.
+    fn from_scheme(scheme: &str) -> Option<(Self, bool, u16)> {
+        match scheme {
+            "http" => Some((Kind::Jeton, false, 80)),
+            "https" => Some((Kind::Jeton, true, 443)),
+            "redis" => Some((Kind::Redis, false, 6379)),
+            "rediss" => Some((Kind::Redis, true, 6379)),
+            "valkey" => Some((Kind::Valkey, false, 6379)),
+            "valkeys" => Some((Kind::Valkey, true, 6379)),
+            "memcached" => Some((Kind::Memcached, false, 11211)),
+            "pogocache" => Some((Kind::Pogocache, false, 9401)),
+            _ => None,
+        }
+    }
+
+    fn scheme(self, is_tls: bool) -> &'static str {
+        match (self, is_tls) {
+            (Kind::Jeton | Kind::Floor, false) => "http",
+            (Kind::Jeton | Kind::Floor, true) => "https",
+            (Kind::Redis, true) => "rediss",
+            (Kind::Valkey, true) => "valkeys",
+            (Kind::Redis | Kind::Valkey | Kind::Memcached | Kind::Pogocache, _) => self.name(),
+        }
+    }
+}
+
+/// A server that is to be asked, as `--target` names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Address {
+    /// One that the harness starts and stops.
+    Start(Kind),
+    /// One that is there.
+    Remote(Remote),
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Remote {
+    /// What speaks there.
+    pub kind: Kind,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
+    /// A name or an IP address, the latter without brackets.
+    pub host: String,
+    /// 1 to 65,535.
+    pub port: u16,
+}
+
+impl Address {
+    /// Reads `jeton`, `floor`, `redis`, `valkey`, `memcached`, `pogocache`, or a URL
+    /// `http://HOST:PORT`, `https://…`, `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`,
+    /// `memcached://…`, `pogocache://…`.
+    ///
+    /// # Errors
+    /// [`Failure::Input`] says what is wrong with it, or what the harness does not do.
+    pub fn parse(text: &str) -> Result<Self> {
+        // What stands before an `@` may be a password.
+        let shown = match (text.split_once("://"), text.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+            (None, Some((_, host))) => format!("…@{host}"),
+            _ => text.to_owned(),
+        };
+        let refuse = |problem: &str| Failure::Input(format!("--target {shown}: {problem}"));
+        if let Some(kind) = Kind::from_word(text) {
+            return Ok(Self::Start(kind));
+        }
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| {
+            refuse(
+                "neither jeton, floor, redis, valkey, memcached, pogocache nor a URL such as \
+                 http://HOST:PORT",
+            )
+        })?;
+        let (kind, is_tls, default_port) = Kind::from_scheme(scheme).ok_or_else(|| {
+            refuse(
+                "the scheme must be http, https, redis, rediss, valkey, valkeys, memcached or \
+                 pogocache",
+            )
+        })?;
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains('@') {
+            return Err(refuse(
+                "user and password are not given here, where everybody sees them: give them in a \
+                 file, --auth-file",
+            ));
+        }
+        if authority.contains(['/', '?', '#']) {
+            return Err(refuse("only host and port can be given, without a path"));
+        }
+        let (host, port) = split_port(authority).map_err(|problem| refuse(&problem))?;
+        let port = port.unwrap_or(default_port);
+        Ok(Self::Remote(Remote { kind, is_tls, host: host.to_owned(), port }))
+    }
+}
+
+impl FromStr for Address {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Start(kind) => f.write_str(kind.name()),
+            Address::Remote(remote) => remote.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.kind.scheme(self.is_tls), self.authority())
+    }
+}
+
+impl Remote {
+    /// Host and port as a URL or a Host header has them.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// Looks the name up and gives the first of its addresses that accepts a connection.
+    ///
+    /// # Errors
+    /// [`Failure::Target`] where the name is unknown or nobody listens.
+    pub fn resolve(&self) -> Result<SocketAddr> {
+        let failed = |problem: String| Failure::Target { target: self.to_string(), problem };
+        let addresses = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| failed(format!("the host cannot be looked up: {error}")))?;
+        let mut problem = "the host has no address".to_owned();
+        for address in addresses {
+            match Patience::of(CONNECT_TIME).connect(address) {
+                Ok(_) => return Ok(address),
+                Err(error) => problem = format!("no connection to {address}: {error}"),
+            }
+        }
+        Err(failed(format!("{problem}; is a server running there?")))
+    }
+}
+
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
+fn split_port(authority: &str) -> std::result::Result<(&str, Option<u16>), String> {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or("a `[` without its `]`")?;
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err(format!("`{host}` is not an IPv6 address"));
+        }
+        let after = port.strip_prefix(':');
+        if after.is_none() && !port.is_empty() {
+            return Err("a port is written behind a colon".to_owned());
+        }
+        (host, after)
+    } else {
+        match authority.split_once(':') {
+            Some((_, port)) if port.contains(':') => {
+                return Err("an IPv6 address is written in brackets".to_owned());
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        }
+    };
+    if host.is_empty() || host.chars().any(|char| char.is_whitespace() || char.is_control()) {
+        return Err("the host is missing or not a host".to_owned());
+    }
+    match port.map(str::parse) {
+        None => Ok((host, None)),
+        Some(Ok(port)) if port != 0 => Ok((host, Some(port))),
+        Some(_) => Err("the port must be 1 to 65535".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(kind: Kind, host: &str, port: u16) -> Address {
+        Address::Remote(Remote { kind, is_tls: false, host: host.to_owned(), port })
+    }
+
+    fn by_tls(kind: Kind, host: &str, port: u16) -> Address {
+        Address::Remote(Remote { kind, is_tls: true, host: host.to_owned(), port })
+    }
+
+    #[test]
+    fn addresses_are_read_and_written_alike() {
+        for (text, address, shown) in [
+            ("jeton", Address::Start(Kind::Jeton), "jeton"),
+            ("floor", Address::Start(Kind::Floor), "floor"),
+            ("http://a.b:7450", remote(Kind::Jeton, "a.b", 7450), "http://a.b:7450"),
+            ("http://localhost/", remote(Kind::Jeton, "localhost", 80), "http://localhost:80"),
+            ("redis://10.0.0.1", remote(Kind::Redis, "10.0.0.1", 6379), "redis://10.0.0.1:6379"),
+            ("valkey://[::1]", remote(Kind::Valkey, "::1", 6379), "valkey://[::1]:6379"),
+            ("pogocache", Address::Start(Kind::Pogocache), "pogocache"),
+            ("pogocache://a", remote(Kind::Pogocache, "a", 9401), "pogocache://a:9401"),
+            ("https://a.b", by_tls(Kind::Jeton, "a.b", 443), "https://a.b:443"),
+            ("rediss://[::1]:7", by_tls(Kind::Redis, "::1", 7), "rediss://[::1]:7"),
+            ("valkeys://a", by_tls(Kind::Valkey, "a", 6379), "valkeys://a:6379"),
+            ("memcached://[::1]:9", remote(Kind::Memcached, "::1", 9), "memcached://[::1]:9"),
+        ] {
+            let parsed = Address::parse(text).expect(text);
+            assert_eq!((&parsed, parsed.to_string().as_str()), (&address, shown));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_reason() {
+        for (text, said) in [
+            ("", "neither"),
+            ("localhost:7450", "neither"),
+            ("memcacheds://a:1", "scheme"),
+            ("ftp://a", "scheme"),
+            ("http://a:1/v1", "without a path"),
+            ("http://a:1?x", "without a path"),
+            ("http://", "host"),
+            ("http://:80", "host"),
+            ("http://a b", "host"),
+            ("http://a:0", "port"),
+            ("http://a:65536", "port"),
+            ("http://a:", "port"),
+            ("http://::1", "brackets"),
+            ("http://[::1", "`]`"),
+            ("http://[::1]80", "colon"),
+            ("http://[x]:80", "IPv6"),
+        ] {
+            let error = Address::parse(text).expect_err(text).to_string();
+            assert!(error.contains(said) && error.contains(text), "{error} does not say {said}");
+        }
+    }
+
+    #[test]
+    fn p9_a_password_in_an_address_is_not_repeated() {
+        for text in
+            ["http://user:hunter2@a:1", "redis://:hunter2@a", "ftp://hunter2@a", "x://@hunter2@a"]
+        {
+            let error = Address::parse(text).expect_err(text).to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let error = Address::parse("redis://:hunter2@a").expect_err("a password").to_string();
+        assert!(error.contains("--auth-file") && error.contains("redis://…@a"), "{error}");
+    }
+
+    #[test]
+    fn where_nobody_listens_is_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let there = Remote { kind: Kind::Jeton, is_tls: false, host: "127.0.0.1".to_owned(), port };
+        assert_eq!(there.resolve().expect("it listens").port(), port);
+        drop(listener);
+        let error = there.resolve().expect_err("nobody listens").to_string();
+        assert!(error.contains(&format!("http://127.0.0.1:{port}")), "{error}");
+        assert!(error.contains("refused"), "{error}");
+        let unknown = Remote { host: "no-such-host.invalid".to_owned(), ..there };
+        let error = unknown.resolve().expect_err("no such host").to_string();
+        assert!(error.contains("cannot be looked up"), "{error}");
+    }
+}
