@@ -3,8 +3,9 @@
 use super::series::CONFIDENCE;
 use super::{Comparison, Row, Unit, Verdict};
 use crate::outcome::Outcome;
-use crate::report::html::{self, Badge, Cell, Page, Part, Section};
+use crate::report::html;
 use crate::report::model::Report;
+use crate::report::page::{Badge, Cell, Page, Part, Section, Table};
 use crate::report::{table, units};
 use crate::stats::Interval;
 
@@ -64,7 +65,7 @@ impl Comparison {
     /// The page: the table, and the curves of both laid over each other; of the first run of each,
     /// where there are several.
     pub fn html(&self, a: &Report, b: &Report) -> String {
-        let mut rows = html::Table::new(&HEADINGS);
+        let mut rows = Table::new(&HEADINGS);
         for row in &self.rows {
             let mut cells: Vec<Cell> = row.cells().into_iter().map(Cell::from).collect();
             match row.verdict {

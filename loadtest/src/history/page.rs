@@ -2,7 +2,7 @@
 
 use super::{Change, History, Series};
 use crate::report::chart::{Axis, Chart, Dot, Line, Scale};
-use crate::report::html::{Cell, Figure, Page, Part, Section, Table};
+use crate::report::page::{Cell, Figure, Page, Part, Section, Table};
 use crate::report::{table, units};
 
 const HEADINGS: [&str; 5] = ["figure", "commit", "before", "after", "change"];

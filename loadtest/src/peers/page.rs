@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::peers::{Metric, Peers, Row, WorkResult};
-use crate::report::html::{Cell, Figure, Page, Part, Section, Table};
+use crate::report::page::{Cell, Figure, Page, Part, Section, Table};
 use crate::report::ratios::{Ratio, Ratios};
 use crate::report::units;
 use crate::stats::{Interval, median};

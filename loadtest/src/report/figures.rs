@@ -2,8 +2,8 @@
 
 use super::build::micros;
 use super::chart::{Axis, Chart, Dot, Line, Scale};
-use super::html::Figure;
 use super::model::{Kept, Latency, Report, Search, Slice};
+use super::page::Figure;
 use super::units;
 
 const CURVE_CAPTION: &str = "Latency (logarithmic) that this share of the requests did not \
