@@ -5,25 +5,23 @@
 //! the machine drifts for all. Figures are medians of the rounds; a ratio is of the two figures of
 //! one round, with the interval that the rounds together allow.
 
+mod args;
 mod lane;
 mod page;
+mod results;
 mod works;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use serde::Serialize;
-
+pub use args::PeersArgs;
 pub use page::{html, markdown};
+pub use results::{Peers, Row, WorkResult};
 pub use works::{Metric, Side, Work};
 
 use crate::drive::session::{Length, Observer, Spec};
 use crate::failure::{Failure, Result};
-use crate::outcome::Outcome;
-use crate::quantity::Span;
 use crate::report::file;
-use crate::report::model::{Harness, Machine, Report};
+use crate::report::model::Report;
 use crate::run::job::Job;
 use crate::stats::{Interval, median, paired_ratio};
 use crate::target::{self, Kind, probe, usage};
@@ -33,108 +31,6 @@ use lane::Lane;
 const CONFIDENCE: f64 = 0.95;
 /// A warm-up before each measurement, so that caches are the measured server's own.
 const WARM_UP: Duration = Duration::from_millis(500);
-
-/// Which servers are compared, and how long.
-#[derive(Clone, Debug, Args)]
-pub struct PeersArgs {
-    /// Where peers.md, peers.html and peers.json go
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Rounds, 6 to 50: fewer allow no interval of 95 %
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub rounds: usize,
-    /// How long each server is measured in a round
-    #[arg(long, value_name = "TIME", default_value = "2s")]
-    pub duration: Span,
-    /// Tokens, of all works but memory
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub population: u64,
-    /// Tokens of the work memory
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    pub memory_population: u64,
-    /// Only this work (resolve, pipelined, batch, issue, issue-1, memory); may be given several
-    /// times
-    #[arg(long, value_name = "NAME")]
-    pub work: Vec<String>,
-    /// jeton's binary; else it is built where this is its repository, or looked for on the PATH
-    #[arg(long, env = "JETON_BIN", value_name = "PATH")]
-    pub server_bin: Option<PathBuf>,
-    /// Where servers keep their data; a disk, not memory
-    #[arg(long, value_name = "DIR")]
-    pub scratch: Option<PathBuf>,
-}
-
-/// All that was measured.
-#[derive(Clone, Debug, Serialize)]
-pub struct Peers {
-    /// What made it.
-    pub harness: Harness,
-    /// On what.
-    pub machine: Machine,
-    /// The command line.
-    pub command: Vec<String>,
-    /// Rounds of each work.
-    pub rounds: usize,
-    /// Seconds each server was measured in a round.
-    pub duration_s: f64,
-    /// In the order of the works.
-    pub works: Vec<WorkResult>,
-    /// Servers that were not measured, and why.
-    pub not_run: Vec<String>,
-    /// A signal ended it before all rounds were measured.
-    pub interrupted: bool,
-}
-
-/// One work.
-#[derive(Clone, Debug, Serialize)]
-pub struct WorkResult {
-    /// Its name.
-    pub name: String,
-    /// What was asked.
-    pub description: String,
-    /// What the figure is.
-    pub metric: Metric,
-    /// Servers that can't do it, and why.
-    pub left_out: Vec<String>,
-    /// One for each server.
-    pub rows: Vec<Row>,
-}
-
-/// One server in one work.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// The server, as tables name it.
-    pub side: String,
-    /// Its version.
-    pub version: Option<String>,
-    /// Why it was not measured in all rounds, or did not end in order: the server died or did not
-    /// start.
-    pub failed: Option<String>,
-    /// The figure of each round, up to the one in which it failed.
-    pub figures: Vec<f64>,
-    /// Tokens a second, the median of the rounds.
-    pub tokens_per_s: f64,
-    /// Microseconds, the medians of the rounds.
-    pub p50_us: f64,
-    /// Microseconds, the medians of the rounds.
-    pub p999_us: f64,
-    /// This figure divided by that of each other server, by its name.
-    pub ratios: Vec<(String, Option<Interval>)>,
-    /// Errors of all kinds; a figure with errors is worth nothing.
-    pub errors: u64,
-}
-
-impl Peers {
-    /// Whether every answer of every server was right, and all that was asked for was measured.
-    pub fn outcome(&self) -> Outcome {
-        let mut rows = self.works.iter().flat_map(|work| &work.rows);
-        match rows.any(|row| row.errors > 0 || row.failed.is_some()) {
-            true => Outcome::Failed,
-            false if self.interrupted => Outcome::Undecided,
-            false => Outcome::Passed,
-        }
-    }
-}
 
 /// The files that are written.
 const FILES: [(&str, &str); 3] = [

@@ -1,7 +1,8 @@
 //! One server in one work: measured by turns until it fails, which loses nothing of what was
 //! measured before.
 
-use super::{PeersArgs, Side, Work};
+use super::args::PeersArgs;
+use super::works::{Side, Work};
 use crate::drive::session::{Silent, Spec};
 use crate::failure::{Failure, Result};
 use crate::report::model::Report;

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::peers::{Metric, Peers, Row, WorkResult};
+use super::results::{Peers, Row, WorkResult};
+use super::works::Metric;
 use crate::report::page::{Cell, Figure, Page, Part, Section, Table};
 use crate::report::ratios::{Ratio, Ratios};
 use crate::report::units;

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::args::PeersArgs;
 use crate::failure::{Failure, Result};
-use crate::peers::PeersArgs;
 use crate::report::model::Report;
 use crate::target::{self, Kind};
 use crate::workload::flags::check;
