@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `250ms`, `15m`, `64KiB`.
+//! Durations, sizes and shares as people write them: `250ms`, `15m`, `64KiB`, `5%`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -122,6 +122,37 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// A share, written `5%` or `5`.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Percent(f64);
+
+impl Percent {
+    /// The greatest ratio it allows: 1.05 for 5 %.
+    pub fn limit(self) -> f64 {
+        1.0 + self.0 / 100.0
+    }
+}
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim().trim_end_matches('%').trim_end();
+        number
+            .parse::<f64>()
+            .ok()
+            .filter(|percent| (0.0..=1_000.0).contains(percent))
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is not a share from 0% to 1000%, such as 5%"))
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -210,6 +241,15 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "[0-9a-zA-Z. +-]{0,12}") {
             let _read_or_refused = (text.parse::<Span>(), text.parse::<ByteSize>());
+        }
+    }
+
+    #[test]
+    fn shares_are_read_or_refused() {
+        assert!((("5%".parse::<Percent>().unwrap()).limit() - 1.05).abs() < 1e-12);
+        assert!((("0.5".parse::<Percent>().unwrap()).limit() - 1.005).abs() < 1e-12);
+        for wrong in ["", "%", "-1%", "1001%", "five", "nan", "inf"] {
+            assert!(wrong.parse::<Percent>().is_err(), "{wrong}");
         }
     }
 }

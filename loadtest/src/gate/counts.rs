@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::args::Percent;
 use super::verdict::Verdict;
 use crate::failure::{Failure, Result, at};
+use crate::quantity::Percent;
 
 /// What one function took: instructions for all its operations together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

@@ -14,7 +14,7 @@
 //! fixed before the first pair: at the fewest pairs, then each at half as many again, and at the
 //! most. Where the time is up earlier, the look then takes the place of those that would follow.
 
-use super::args::{Band, Pairs};
+use super::bounds::{Band, Pairs};
 use super::verdict::Verdict;
 use crate::failure::{Failure, Result};
 use crate::stats::{Interval, paired_ratio, pairs_needed};

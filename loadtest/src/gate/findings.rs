@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::args::{GateArgs, Undecided};
+use super::args::GateArgs;
+use super::bounds::Undecided;
 use super::counts::FunctionChange;
 use super::pairs::Comparison;
 use super::revision::Revision;

@@ -12,6 +12,7 @@
 //! (what it came to, for machines and for people).
 
 pub mod args;
+pub mod bounds;
 mod build;
 pub mod counts;
 pub mod decide;

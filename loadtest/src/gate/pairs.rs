@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
-use super::args::Band;
+use super::bounds::Band;
 use super::decide::Plan;
 use super::verdict::Verdict;
 use crate::failure::{Failure, Result};

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Normal};
 
-use super::args::Pairs;
+use super::bounds::Pairs;
 use super::decide::Plan;
 use super::pairs::{
     Binaries, Comparison, Fault, Limits, Measure, Metric, Pair, Ran, Rule, Sample, run,

@@ -1,6 +1,6 @@
 //! A history as text for a terminal and as a page: each figure over the commits, with its changes.
 
-use super::{Change, History, Series};
+use super::series::{Change, History, Series};
 use crate::report::chart::{Axis, Chart, Dot, Line, Scale};
 use crate::report::page::{Cell, Figure, Page, Part, Section, Table};
 use crate::report::{table, units};
