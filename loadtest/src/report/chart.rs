@@ -7,6 +7,8 @@
 mod axis;
 mod marks;
 
+use std::ops::Range;
+
 use plotters::prelude::*;
 
 use super::svg::{cut, escape};
@@ -99,6 +101,14 @@ const FONT: f64 = 14.5;
 /// How wide a letter is at most, on average.
 const LETTER: f64 = 8.2;
 
+/// Where the drawing has its plot, in its own pixels.
+struct Plot<'a> {
+    across: Range<i32>,
+    down: Range<i32>,
+    /// Where a point of the axes is.
+    place: &'a dyn Fn(f64, f64) -> (i32, i32),
+}
+
 impl Chart {
     /// Both drawings, of which the style sheet shows one.
     pub fn svg(&self) -> String {
@@ -175,7 +185,7 @@ impl Chart {
         chart.draw_series(dots)?;
         let (across, down) = chart.plotting_area().get_pixel_range();
         let place = |x: f64, y: f64| chart.backend_coord(&(x, y));
-        let plot = marks::Plot { across, down, place: &place };
+        let plot = Plot { across, down, place: &place };
         Ok(self.marks(shape, &plot))
     }
 

@@ -4,16 +4,8 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::{COLOURS, Chart, FONT, LETTER, Line, SCALE, Shape};
+use super::{COLOURS, Chart, FONT, LETTER, Line, Plot, SCALE, Shape};
 use crate::report::svg::{cut, escape};
-
-/// Where the drawing has its plot, in its own pixels.
-pub(super) struct Plot<'a> {
-    pub across: Range<i32>,
-    pub down: Range<i32>,
-    /// Where a point of the axes is.
-    pub place: &'a dyn Fn(f64, f64) -> (i32, i32),
-}
 
 /// A place at which values are shown: an x, and the y of each line that has one there.
 type Place<'a> = (f64, Vec<(&'a Line, f64)>);
