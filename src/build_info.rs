@@ -3,11 +3,11 @@
 /// Version of the package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// First twelve digits of the commit that was checked out when this was built, with `-dirty` behind
-/// them where the sources had changes that were not committed; `unknown` where they were not a git
-/// repository. `JETON_BUILD_COMMIT`, set while building, takes its place.
+/// First twelve digits of the commit that was checked out for the build, followed by `-dirty` if
+/// the sources had uncommitted changes; `unknown` outside a git repository. `JETON_BUILD_COMMIT`,
+/// set for the build, overrides it.
 pub const COMMIT: &str = env!("JETON_BUILD_COMMIT");
 
-/// What `jeton --version` says after the name.
+/// The output of `jeton --version` after the name.
 pub const VERSION_AND_COMMIT: &str =
     concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("JETON_BUILD_COMMIT"), ")");

@@ -1,11 +1,11 @@
-//! Named places at which a test can have the process end as a power cut would end it.
+//! Named places at which a test can kill the process, as a power cut would.
 //!
 //! `JETON_FAILPOINT=name:n` makes the process send itself SIGKILL when it passes the place called
-//! `name` for the n-th time: nothing is unwound, flushed or answered. It stands in builds with debug
-//! assertions or the feature `failpoints`, and is nothing in any other. The names are in [`NAMES`],
-//! so that a test can walk all of them.
+//! `name` for the n-th time: nothing is unwound, flushed or answered. It works in builds with debug
+//! assertions or the feature `failpoints`; other builds contain no trace of it. The names are in
+//! [`NAMES`], so that a test can try each of them.
 
-/// All places, in the order in which a server comes by them first.
+/// All places, in the order in which a server first passes them.
 pub const NAMES: &[&str] = &[
     "secret-written",
     "secret-synced",
@@ -44,10 +44,10 @@ pub const NAMES: &[&str] = &[
     "close-done",
 ];
 
-/// Whether this build knows the variable at all.
+/// Whether this build supports the variable.
 pub const IS_BUILT: bool = cfg!(any(debug_assertions, feature = "failpoints"));
 
-/// The process passes the place `name`, and ends there if that was asked for.
+/// Marks the place `name`: the process ends here if the variable names it.
 #[inline(always)]
 pub fn pass(name: &'static str) {
     if is_due(name) {
@@ -55,8 +55,8 @@ pub fn pass(name: &'static str) {
     }
 }
 
-/// Counts a pass of the place `name`. True: what follows is to end in [`die`], after what the place
-/// stands for was done by half.
+/// Counts a pass of the place `name`. If it returns true, the caller does half of its work and then
+/// calls [`die`].
 #[inline(always)]
 pub fn is_due(name: &'static str) -> bool {
     #[cfg(any(debug_assertions, feature = "failpoints"))]
@@ -68,12 +68,12 @@ pub fn is_due(name: &'static str) -> bool {
     }
 }
 
-/// Ends the process at once, from whichever thread.
+/// Ends the process at once, from any thread.
 #[cold]
 pub fn die() {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     loop {
-        // The signal ends every thread; this one does nothing more until then.
+        // The signal ends every thread; this one waits for it.
         std::thread::park();
     }
 }
@@ -97,7 +97,7 @@ mod armed {
         })
     }
 
-    /// A name that nobody passes would make a test that never ends: it ends here.
+    /// An unknown name would make a test wait without end, so it panics here.
     fn parse(text: &str) -> Option<Armed> {
         let (name, pass) = text.split_once(':').unwrap_or((text, "1"));
         let known = super::NAMES.iter().copied().find(|known| *known == name);

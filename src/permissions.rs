@@ -1,13 +1,14 @@
-//! Who else may read or write the files that jeton works with.
+//! Checks which other users may read or write the files of jeton.
 //!
-//! What jeton makes is its owner's alone: directories 0700, files 0600. A directory that its owner
-//! left readable for the group (0750, with or without setgid) keeps that, and files in it are 0640.
+//! jeton creates directories with mode 0700 and files with mode 0600. A directory that its owner
+//! made readable for the group (0750, with or without setgid) keeps its mode, and files in it are
+//! 0640.
 //!
-//! A file is *too wide* where others may read or write it, or the group may write it. What this
-//! process owns and has made is then narrowed, on the open descriptor, and the log says so:
-//! orchestrators widen a volume at each mount. What belongs to another user, is the root of a
-//! mount, or is on a file system without modes (NFS, CIFS, read-only) stays as it is: a warning, or
-//! an error where [`Strictness::Refuse`] asks for that.
+//! A mode is *too wide* if others may read or write the file, or the group may write it. If this
+//! process owns the file and created it, the mode is narrowed on the open descriptor and the change
+//! is logged, because orchestrators widen the modes of a volume at each mount. A file of another
+//! user, the root of a mount, or a file on a file system without modes (NFS, CIFS, read-only) is
+//! left unchanged: a warning is logged, or an error is returned with [`Strictness::Refuse`].
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -16,31 +17,31 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 
-/// Mode of a directory that jeton makes.
+/// Mode of a directory that jeton creates.
 pub const DIR_MODE: u32 = 0o700;
-/// Mode of a file that jeton makes.
+/// Mode of a file that jeton creates.
 pub const FILE_MODE: u32 = 0o600;
-/// Mode of a file that jeton makes in a directory which the group may read.
+/// Mode of a file that jeton creates in a directory that the group may read.
 pub const GROUP_FILE_MODE: u32 = 0o640;
 
-/// Others may read or write, or the group may write.
+/// Mode bits: others may read or write, or the group may write.
 const TOO_WIDE: u32 = 0o026;
-/// Others may write.
+/// Mode bits: others may write.
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_READS: u32 = 0o040;
 const SETGID: u32 = 0o2000;
 
-/// What is done about a file that is too wide and stays so.
+/// What happens if a mode is too wide and cannot be narrowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strictness {
-    /// The log warns of it.
+    /// A warning is logged.
     #[default]
     Warn,
     /// The file is not used.
     Refuse,
 }
 
-/// A file is too wide.
+/// The mode of a file is too wide.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} (mode {mode:o}) can be {deed}: {remedy}", file.display())]
 pub struct TooWide {
@@ -48,9 +49,9 @@ pub struct TooWide {
     pub file: PathBuf,
     /// Its mode, without the bits of its type.
     pub mode: u32,
-    /// Who can do what with it.
+    /// The access that is too wide, as in "read by others".
     pub deed: &'static str,
-    /// What to do about it.
+    /// How to correct it.
     pub remedy: String,
 }
 
@@ -66,10 +67,10 @@ impl TooWide {
         TooWide { file: file.to_owned(), mode, deed, remedy: format!("chmod {wanted:o}") }
     }
 
-    /// Returns it as the error that `strictness` makes of it, or warns of it.
+    /// Logs it as a warning, or returns it as an error, according to `strictness`.
     ///
     /// # Errors
-    /// It, with [`Strictness::Refuse`].
+    /// `self`, with [`Strictness::Refuse`].
     pub fn judge(self, strictness: Strictness) -> Result<(), TooWide> {
         match strictness {
             Strictness::Refuse => Err(self),
@@ -93,22 +94,22 @@ pub fn file_mode_in(dir_mode: u32) -> u32 {
     if is_for_group(dir_mode) { GROUP_FILE_MODE } else { FILE_MODE }
 }
 
-/// What became of a file that jeton has made, once it was looked at.
+/// Result of checking a file that jeton created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// It was as it should be.
+    /// The mode was right.
     Fine,
-    /// It was too wide: the mode before and the mode now.
+    /// The mode was too wide and was narrowed: the modes before and after.
     Narrowed(u32, u32),
-    /// It is too wide and stays so.
+    /// The mode is too wide and was not changed.
     Wide(TooWide),
 }
 
-/// Narrows a file of the log or a directory that jeton has made, where this process owns it.
-/// `file_mode` is what a file gets that has to be narrowed.
+/// Narrows the mode of a file or directory that jeton created, if this process owns it. `file_mode`
+/// is the new mode of a file.
 ///
 /// # Errors
-/// Its mode cannot be found out.
+/// Its mode cannot be read.
 pub fn narrow(file: &File, path: &Path, file_mode: u32) -> io::Result<Look> {
     let found = file.metadata()?;
     let mode = found.mode() & 0o7777;
@@ -120,17 +121,17 @@ pub fn narrow(file: &File, path: &Path, file_mode: u32) -> io::Result<Look> {
         true => dir_mode_for(mode),
         false => file_mode,
     };
-    // The root of a mount belongs to who has mounted it.
+    // The mode of a mount's root was chosen with the mount.
     if !is_ours || (found.is_dir() && is_mount_root(file)) || !set_mode(file, wanted) {
         return Ok(Look::Wide(TooWide::new(path, &found)));
     }
     Ok(Look::Narrowed(mode, wanted))
 }
 
-/// As [`narrow`], with a line in the log for what was done.
+/// Narrows the mode like [`narrow`], and logs the change.
 ///
 /// # Errors
-/// It stays too wide, and `strictness` refuses that.
+/// The mode is still too wide, and `strictness` is [`Strictness::Refuse`].
 pub fn guard(
     file: &File,
     path: &Path,
@@ -142,7 +143,7 @@ pub fn guard(
         Ok(Look::Narrowed(before, now)) => {
             tracing::warn!(
                 file = %path.display(),
-                "its mode was {before:o} and is {now:o} now: nobody else should read it"
+                "changed its mode from {before:o} to {now:o}: no other user should read it"
             );
             Ok(())
         }
@@ -150,21 +151,21 @@ pub fn guard(
     }
 }
 
-/// Looks at a file that jeton only reads, a private key for one. What the service manager hands
-/// over in `$CREDENTIALS_DIRECTORY` is right as it is.
+/// Checks a file that jeton only reads, such as a private key. Files of the service manager in
+/// `$CREDENTIALS_DIRECTORY` are accepted as they are.
 #[must_use]
 pub fn look(path: &Path, found: &Metadata) -> Option<TooWide> {
     (is_too_wide(found.mode()) && !is_credential(path)).then(|| TooWide::new(path, found))
 }
 
-/// Whether others may write a file: what is in it is then anybody's word.
+/// Whether other users may write a file, so that its content cannot be trusted.
 #[must_use]
 pub fn others_may_write(path: &Path, found: &Metadata) -> Option<TooWide> {
     (found.mode() & OTHERS_WRITE != 0 && !is_credential(path)).then(|| TooWide::new(path, found))
 }
 
-/// The setgid bit, and the group's right to read where others have none, are somebody's choice. A
-/// directory that everybody may read has its mode from a umask.
+/// The setgid bit, or read access for the group but not for others, is a deliberate choice. A
+/// directory that everyone may read got its mode from a umask.
 fn is_for_group(dir_mode: u32) -> bool {
     dir_mode & GROUP_READS != 0 && (dir_mode & SETGID != 0 || dir_mode & 0o007 == 0)
 }
@@ -180,8 +181,7 @@ fn set_mode(file: &File, mode: u32) -> bool {
     file.set_permissions(PermissionsExt::from_mode(mode)).is_ok()
 }
 
-/// Gives a new file exactly `mode`, whatever the umask has left of it. A file system without modes
-/// keeps its own.
+/// Sets exactly `mode` on a new file, whatever the umask. A file system without modes ignores it.
 pub fn set_new(file: &File, mode: u32) {
     let has = file.metadata().is_ok_and(|found| found.mode() & 0o7777 == mode);
     let _ = has || set_mode(file, mode);

@@ -1,9 +1,9 @@
 //! The primitives that [`crate::clock`] and the engine's mailbox synchronise by.
 //!
 //! They are those of the standard library. In a test build with `--cfg jeton_loom` they are those
-//! of `loom`, which runs a test once for each order in which its threads can meet, and lets a
-//! relaxed load see each value that the memory model allows. Nothing else may name them: outside a
-//! model they panic.
+//! of `loom`, which runs a test once for each possible interleaving of its threads, and lets a
+//! relaxed load return each value that the memory model allows. No other module may use them:
+//! outside a loom model they panic.
 
 #[cfg(not(all(test, jeton_loom)))]
 pub(crate) use std::{

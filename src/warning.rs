@@ -1,8 +1,8 @@
-//! Warnings: conditions that an operator must know of while the server stays ready.
+//! Warnings: conditions that an operator should know about while the server stays ready.
 //!
 //! The code that finds such a condition raises its warning, and lowers it when the condition is over.
 //! `/readyz` then answers 200 with one more line, and `/metrics` shows 1 for the warning's name.
-//! The log line that says so is written where the condition is found.
+//! The code that finds the condition also logs it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,17 +10,17 @@ use std::sync::{Mutex, PoisonError};
 /// The conditions. Each has one name, in `/readyz` and as a label in `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Warning {
-    /// The wall clock went forward further than the other clock: the step is not followed yet.
+    /// The wall clock stepped further forward than the monotonic clock: the step is held.
     ClockHeld,
-    /// Engine time is ahead of the wall clock: the log has seen a later time.
+    /// Engine time is ahead of the wall clock, because the log contains a later time.
     LogTimeAhead,
-    /// Namespaces of the keys file are not loaded: their tags collide with others'.
+    /// Namespaces of the keys file are not loaded, because their tags collide with those of others.
     NamespaceTags,
-    /// Quotas are not in force: the tags of their namespaces collide with others'.
+    /// Quotas are not in force, because the tags of their namespaces collide with those of others.
     QuotaTags,
-    /// The log is several segments longer than it may be: cleaning does not keep up.
+    /// The log exceeds its limit by several segments: cleaning does not keep up.
     LogOverLimit,
-    /// Little of the disk that the audit log is on is free.
+    /// The disk of the audit log is nearly full.
     AuditDisk,
     /// The audit log cannot be written.
     AuditFailing,
@@ -53,25 +53,25 @@ impl Warning {
     }
 }
 
-/// The warnings that stand, each with a sentence. Raised by any thread, read by the admin listener;
-/// no request waits for its lock.
+/// The standing warnings, each with a sentence. Any thread raises them, the admin listener reads
+/// them, and no request waits for the lock.
 #[derive(Debug, Default)]
 pub struct Warnings(Mutex<BTreeMap<Warning, String>>);
 
 impl Warnings {
-    /// `text` is one line without its end: what is wrong, and what helps. It takes the place of
-    /// what the warning said before.
+    /// Raises a warning, or replaces its text. `text` is one line without a line break: the
+    /// problem, and what to do.
     pub fn raise(&self, warning: Warning, text: String) {
         debug_assert!(!text.contains('\n'), "one line: {text}");
         self.lock().insert(warning, text);
     }
 
-    /// The condition is over. Does nothing where it was not raised.
+    /// Lowers a warning, because its condition is over. Does nothing if it was not raised.
     pub fn lower(&self, warning: Warning) {
         self.lock().remove(&warning);
     }
 
-    /// What stands, in the order of [`Warning::ALL`].
+    /// The standing warnings, in the order of [`Warning::ALL`].
     #[must_use]
     pub fn standing(&self) -> BTreeMap<Warning, String> {
         self.lock().clone()

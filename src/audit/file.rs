@@ -1,5 +1,5 @@
-//! The file of the audit log: opened, put aside when it is long, opened again when it was taken
-//! away.
+//! The file of the audit log: opened, rotated at its maximum size, and reopened when another
+//! program has moved it away.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,24 +11,24 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use crate::model::time::UnixMillis;
 use crate::permissions::{self, FILE_MODE, GROUP_FILE_MODE, Strictness, TooWide};
 
-/// Why the audit log cannot be kept.
+/// Why the audit log cannot be opened or rotated.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// The system says why.
+    /// The operating system refused.
     #[error("--audit {}: {source}", .file.display())]
     File {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// It is a folder, a device or a pipe.
-    #[error("--audit {}: this is no regular file", .0.display())]
+    /// The path is a directory, a device or a pipe.
+    #[error("--audit {}: is not a regular file", .0.display())]
     NoFile(PathBuf),
     /// Two servers cannot share a file.
-    #[error("--audit {}: another server writes this file", .0.display())]
+    #[error("--audit {}: is in use by another server", .0.display())]
     InUse(PathBuf),
-    /// Others may read or write it, and that is refused.
+    /// Other users may read or write the file, and `--strict-permissions` is set.
     #[error("--audit {0}")]
     TooWide(#[from] TooWide),
 }
@@ -37,16 +37,16 @@ pub enum AuditError {
 pub(super) struct AuditFile {
     path: PathBuf,
     file: File,
-    /// Which file it is: another may come to stand under the path.
+    /// Identity of the file: another file may appear under the same path.
     identity: (u64, u64),
     len: u64,
-    /// Of the file, and of the one that takes its place: nobody else may read who did what, but a
-    /// group where the owner has left it that.
+    /// Mode of the file and of its successors: only the owner may read it, and a group if the owner
+    /// has granted that.
     mode: u32,
     permissions: Strictness,
     size_max_bytes: u64,
     files_kept: usize,
-    /// The time in the name of the last file put aside: names go on in the order of files.
+    /// The time in the name of the last rotated file, so that names stay in the order of files.
     aside_at: UnixMillis,
 }
 
@@ -72,7 +72,7 @@ impl AuditFile {
         })
     }
 
-    /// Writes as much as the system takes at once.
+    /// Writes as much as the system accepts in one call.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let len = self.file.write(bytes)?;
         self.len += len as u64;
@@ -83,23 +83,23 @@ impl AuditFile {
         self.file.sync_data()
     }
 
-    /// Bytes of its disk that are free for this process, and all of them.
+    /// Free bytes of its disk, for this process, and the size of the disk in bytes.
     pub(super) fn disk(&self) -> io::Result<(u64, u64)> {
         let disk = rustix::fs::fstatvfs(&self.file)?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         Ok((bytes(disk.f_bavail), bytes(disk.f_blocks)))
     }
 
-    /// Whether `more` bytes would make it longer than it may be.
+    /// Whether `more` bytes would exceed the maximum size.
     pub(super) fn is_full(&self, more: usize) -> bool {
         self.len > 0 && self.len + more as u64 > self.size_max_bytes
     }
 
-    /// Puts the file aside under a name that has the time, and begins another.
+    /// Renames the file to a name with the time, and starts a new one.
     pub(super) fn rotate(&mut self, now: UnixMillis) -> Result<(), AuditError> {
         let path = self.path.clone();
         let failed = |source| AuditError::File { file: path.clone(), source };
-        // What stands there may be somebody else's by now: that is not ours to move.
+        // The path may name another program's file by now, which must not be renamed.
         if self.follow()? {
             return Ok(());
         }
@@ -112,7 +112,7 @@ impl AuditFile {
         Ok(())
     }
 
-    /// Where the file goes: no other is there.
+    /// An unused name for the rotated file.
     fn aside(&mut self, now: UnixMillis) -> PathBuf {
         self.aside_at.0 = now.0.max(self.aside_at.0 + 1);
         loop {
@@ -126,14 +126,14 @@ impl AuditFile {
         }
     }
 
-    /// Opens the file again where another, or none, stands under its path: somebody has taken it
-    /// away to keep it. True where that was so.
+    /// Reopens the file if its path names another file or none, because a program such as logrotate
+    /// has moved it. Returns whether it was reopened.
     pub(super) fn follow(&mut self) -> Result<bool, AuditError> {
         let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
         if found.is_ok_and(|found| found == self.identity) {
             return Ok(false);
         }
-        // What is in the old one is all there will be.
+        // No more lines go to the old file.
         self.sync().map_err(|source| AuditError::File { file: self.path.clone(), source })?;
         self.reopen()?;
         Ok(true)
@@ -150,7 +150,7 @@ impl AuditFile {
         File::open(folder(&self.path))?.sync_all()
     }
 
-    /// Removes the oldest of the files put aside, if there are more than should be kept.
+    /// Removes the oldest rotated files, if there are more than the maximum.
     fn forget_oldest(&self) {
         if self.files_kept == 0 {
             return;
@@ -160,12 +160,12 @@ impl AuditFile {
         let surplus = aside.len().saturating_sub(self.files_kept);
         for old in &aside[..surplus] {
             if let Err(error) = fs::remove_file(old) {
-                tracing::warn!(%error, file = %old.display(), "an old audit log stays");
+                tracing::warn!(%error, file = %old.display(), "can't remove an old audit log");
             }
         }
     }
 
-    /// The files that were put aside, in no order. Those that others named stay theirs.
+    /// The rotated files, in no order. Files that other programs renamed are left alone.
     fn all_aside(&self) -> Vec<PathBuf> {
         let Some(name) = self.path.file_name().and_then(|name| name.to_str()) else {
             return Vec::new();
@@ -182,7 +182,7 @@ impl AuditFile {
     }
 }
 
-/// Whether a text looks as `20260131T120000.000Z` does.
+/// Whether a text has the form `20260131T120000.000Z`.
 fn is_basic_time(text: &str) -> bool {
     const FORM: &[u8] = b"00000000T000000.000Z";
     text.len() == FORM.len()
@@ -207,11 +207,11 @@ struct Opened {
     mode: u32,
 }
 
-/// Opens a file to append to it, at the begin of a line. One that is made gets `mode`; a link is
-/// never followed: it would lead what is written to another place.
+/// Opens a file for appending, at the beginning of a line. A new file gets `mode`. A link is never
+/// followed: it would redirect the lines to another place.
 fn open(path: &Path, mode: u32, permissions: Strictness) -> Result<Opened, AuditError> {
     let failed = |source| AuditError::File { file: path.to_owned(), source };
-    // Asked before it is opened: a pipe would wait for somebody.
+    // The type is checked before the file is opened: opening a pipe would wait for its other end.
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(AuditError::NoFile(path.to_owned()));
     }
@@ -240,7 +240,8 @@ fn open(path: &Path, mode: u32, permissions: Strictness) -> Result<Opened, Audit
     Ok(Opened { file, identity: (found.dev(), found.ino()), len, mode })
 }
 
-/// A crash may have left half a line: what comes next begins on another. Returns the length.
+/// Ends a half-written last line, which a crash may have left, so that the next line starts on its
+/// own. Returns the file's length.
 fn end_line(file: &mut File, len: u64) -> io::Result<u64> {
     if len == 0 {
         return Ok(0);
@@ -268,7 +269,7 @@ mod tests {
         let path = dir.path().join("audit.log");
         fs::write(dir.path().join("audit.log.mine"), "kept").unwrap();
         let mut file = AuditFile::open(&path, 10, 2, WARN).unwrap();
-        assert!(!file.is_full(100), "an empty file is never put aside");
+        assert!(!file.is_full(100), "an empty file is never rotated");
         for round in 0..4 {
             file.write(b"12345678\n").unwrap();
             assert!(!file.is_full(1) && file.is_full(2), "{round}");
@@ -332,6 +333,6 @@ mod tests {
         set(0o640);
         let mut file = AuditFile::open(&path, 100, 0, WARN).unwrap();
         file.rotate(NOW).unwrap();
-        assert_eq!(mode(&path), GROUP_FILE_MODE, "the next one is as the last one was");
+        assert_eq!(mode(&path), GROUP_FILE_MODE, "the next file has the same mode");
     }
 }

@@ -1,4 +1,4 @@
-//! A line of the audit log: one JSON object of an event. The book (`docs/`) has its fields.
+//! A line of the audit log: one event as a JSON object. The book (`docs/`) lists its fields.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use crate::keys::Access;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 
-/// What named a token.
+/// How a request named a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// The token itself.
     Token,
-    /// What identifies the order.
+    /// The reference of the order.
     Reference,
     /// An issue's `Idempotency-Key`.
     IdempotencyKey,
@@ -25,34 +25,35 @@ pub enum By {
 /// Something that was done or refused.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// When it was answered, in engine time.
+    /// When the request was answered, in engine time.
     pub time: UnixMillis,
-    /// What was asked for.
+    /// The operation of the request.
     pub operation: &'static str,
-    /// What came of it.
+    /// The outcome.
     pub outcome: &'static str,
-    /// Of the answer; none where there was none.
+    /// Status of the answer; `None` if there was no answer.
     pub status: Option<u16>,
     /// What named the token.
     pub by: Option<By>,
-    /// Who asked, as far as that is known.
+    /// The key of the client, if it has one.
     pub access: Option<Arc<Access>>,
-    /// Who asked had no key where there are keys.
+    /// Whether the client had no key although the server has keys.
     pub is_anonymous: bool,
-    /// Where the client is.
+    /// Address of the client.
     pub address: SocketAddr,
-    /// Of the token.
+    /// Digest of the token.
     pub digest: Option<Digest>,
-    /// The token was consumed before, and presented again.
+    /// Whether the token was presented again after it was consumed.
     pub is_replay: bool,
-    /// The answer to an earlier try with the same key was given again.
+    /// Whether the answer repeats that to an earlier request with the same key.
     pub is_retry: bool,
-    /// Events before this one that have no line.
+    /// Number of events before this one that have no line.
     pub missing: u64,
 }
 
 impl Event {
-    /// Nothing was done or handed out: the request was refused, or found nothing.
+    /// Whether the event changed nothing and revealed nothing: the request was refused, or its
+    /// token is unknown.
     pub(super) fn is_refusal(&self) -> bool {
         !matches!(self.outcome, "ok" | "exists" | "unanswered")
     }
@@ -101,7 +102,7 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// A digest as lines and warnings show it: 32 hexadecimal digits.
+/// A digest as 32 hexadecimal digits.
 pub(super) fn hex(digest: Digest) -> String {
     const_hex::encode(digest.to_bytes())
 }

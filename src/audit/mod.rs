@@ -1,18 +1,19 @@
 //! The audit log: who did what to which token, when, and with what outcome.
 //!
-//! [`Audit`] is what the threads that serve hold: they hand [`Event`]s to it and wait for nothing.
-//! `writer` is the one thread that makes lines of them (`line`) and keeps the file (`file`). Between
-//! them there are at most [`EVENTS_MAX`] events, some 20 MiB: who hands one over takes a place
-//! first, and the place is free again when the line was written (promise P8).
+//! The worker threads pass [`Event`]s to [`Audit`] and do not wait. `writer` is the one thread that
+//! formats them (`line`) and writes the file (`file`). At most [`EVENTS_MAX`] events, some 20 MiB,
+//! are queued between them: a worker reserves a place before it passes an event, and the place is
+//! free again when the line is written (promise P8: bounded memory).
 //!
-//! Where there is no place, the event is dropped and counted, and the next line says how many are
-//! missing. Where the audit is required, a place is taken before anything else is done, and where
-//! none is to be had, or lines cannot be written at the moment, the request is refused instead.
-//! What has a place is kept until it was written.
+//! Without a free place the event is dropped and counted, and the next line contains the number of
+//! missing events. If the audit log is required, the place is reserved before the operation;
+//! without a free place, or while lines cannot be written, the request is refused. An event with a
+//! place is kept until it is written.
 //!
-//! What was done and what was refused or missed have a file each, with places of their own. Anyone who
-//! can reach the port can make refusals without number: their file has a bounded size and number, and
-//! they take no place of what was done, so a flood neither deletes evidence nor stops the service.
+//! Completed operations have one file, and refused or missed requests have another; each file has
+//! its own places. Anyone who can reach the port can cause any number of refusals. Therefore the
+//! size and number of their files are bounded, and they use no place of completed operations: a
+//! flood of refusals neither deletes evidence nor stops the service.
 //!
 //! An event holds no token, payload, key or reference, so no line can (promise P9).
 
@@ -43,42 +44,42 @@ pub use shared::Stats;
 
 use shared::{Message, Shared};
 
-/// The most events that wait for their line to be written; each takes at most 160 bytes.
+/// Maximum events that are queued for the writer; each takes at most 160 bytes.
 pub const EVENTS_MAX: usize = 1 << 17;
-/// The same for what was refused or missed.
+/// The same limit for refused or missed requests.
 pub const REFUSED_EVENTS_MAX: usize = 1 << 14;
 
-/// The smallest file that can be asked for, in bytes: several batches of lines.
+/// Minimum of the configurable file size, in bytes: several batches of lines.
 pub const SIZE_MIN_BYTES: u64 = 1 << 20;
 
-/// How the audit log is kept.
+/// Configuration of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The file; none where only replays are warned of.
+    /// The file; `None` if only replays are logged as warnings.
     pub file: Option<PathBuf>,
-    /// What cannot be audited is refused.
+    /// Whether requests are refused while they cannot be audited.
     pub is_required: bool,
-    /// A file that would become longer is put aside, in bytes; at least [`SIZE_MIN_BYTES`].
+    /// Size at which the file is rotated, in bytes; at least [`SIZE_MIN_BYTES`].
     pub size_max_bytes: u64,
-    /// Files put aside that are kept; 0: all.
+    /// Number of rotated files to keep; 0: all.
     pub files_kept: usize,
-    /// What is done about a file that others may read or write.
+    /// Whether to refuse a file that other users may read or write.
     pub permissions: Strictness,
-    /// The same two of the file for what was refused or missed, of which 1 and more are kept.
+    /// Size at which the file of refused or missed requests is rotated, in bytes.
     pub refused_size_max_bytes: u64,
-    /// Files put aside that are kept; at least 1.
+    /// Number of rotated files of refused or missed requests to keep; at least 1.
     pub refused_files_kept: usize,
-    /// A replay of a consumed token is logged as a warning.
+    /// Whether a replay of a consumed token is logged as a warning.
     pub warns_of_replays: bool,
 }
 
-/// Why an event has no place. In words for those who are refused for it.
+/// Why an event has no place. The text is shown to the client whose request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Too many wait.
+    /// Too many events are queued.
     #[error("the audit log is required, and too many of its lines wait to be written")]
     Full,
-    /// Lines cannot be written.
+    /// The file cannot be written.
     #[error("the audit log is required, and cannot be written at the moment")]
     Failing,
 }
@@ -89,12 +90,12 @@ pub struct Audit(Arc<Inner>);
 
 struct Inner {
     sink: Option<Sink>,
-    /// For what was refused or missed.
+    /// For refused or missed requests.
     refused: Option<Sink>,
     replays: Option<Replays>,
 }
 
-/// The way to the writer.
+/// The channel to the writer.
 struct Sink {
     messages: Sender<Message>,
     shared: Arc<Shared>,
@@ -102,7 +103,7 @@ struct Sink {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Places for events; those that are not used are free again when dropped.
+/// Reserved places for events; dropping it frees the unused ones.
 #[derive(Default)]
 pub struct Permit {
     shared: Option<Arc<Shared>>,
@@ -113,7 +114,7 @@ impl Audit {
     /// Opens the file and starts the writer.
     ///
     /// # Errors
-    /// The file cannot be opened, is no regular file, or another server writes it.
+    /// The file cannot be opened, is not a regular file, or is in use by another server.
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
         let replays = config.warns_of_replays.then(Replays::default);
         let Some(path) = &config.file else {
@@ -129,10 +130,11 @@ impl Audit {
         Ok(Audit(Arc::new(Inner { sink: Some(sink), refused: Some(refused), replays })))
     }
 
-    /// Takes places for `events` events, before what they tell of is done.
+    /// Reserves places for `events` events, before the operations that they record.
     ///
     /// # Errors
-    /// Only where the audit is required: nothing may be done that cannot be audited.
+    /// Only if the audit log is required: an operation that cannot be audited must not be
+    /// performed.
     pub fn reserve(&self, events: usize) -> Result<Permit, Refused> {
         let Some(sink) = &self.0.sink else { return Ok(Permit::default()) };
         if sink.is_required && sink.shared.is_failing.load(Ordering::Acquire) {
@@ -145,7 +147,8 @@ impl Audit {
         }
     }
 
-    /// Hands an event over, in a place of `permit` or in one that is free; else it is dropped.
+    /// Queues an event in a place of `permit`, or in a free one; without a place the event is
+    /// dropped.
     pub fn tell(&self, permit: &mut Permit, mut event: Event) {
         if let Some(replays) = self.0.replays.as_ref().filter(|_| event.is_replay) {
             replays.warn(&event);
@@ -165,14 +168,14 @@ impl Audit {
             event.missing = shared.missing.swap(0, Ordering::Relaxed);
         }
         if sink.messages.send(Message::Event(event)).is_err() {
-            // The writer has ended: the server is over.
+            // The writer has ended, because the server is shutting down.
             shared.give_back(1);
             shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Where the audit is required: resolves as soon as all that was handed over before has been
-    /// given to the system, or cannot be at the moment.
+    /// If the audit log is required: a receiver that completes when all events queued before are
+    /// written to the file, or when they cannot be written at the moment.
     #[must_use]
     pub fn written(&self) -> Option<oneshot::Receiver<()>> {
         let sink = self.0.sink.as_ref().filter(|sink| sink.is_required)?;
@@ -180,7 +183,7 @@ impl Audit {
         sink.messages.send(Message::Written(told)).ok().map(|()| is_told)
     }
 
-    /// What is counted.
+    /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let of = |sink: &Option<Sink>| sink.as_ref().map(|sink| sink.shared.stats());
@@ -189,14 +192,13 @@ impl Audit {
         Stats { refused_lines: refused.lines, refused_dropped: refused.dropped, ..done }
     }
 
-    /// Writes what was handed over, syncs the file and ends the writer. Events that come later are
-    /// dropped.
+    /// Writes the queued events, syncs the file and ends the writer. Later events are dropped.
     pub fn close(&self) {
         self.0.sink.iter().chain(&self.0.refused).for_each(Sink::close);
     }
 }
 
-/// The file for what was refused or missed, beside that for what was done.
+/// Path of the file of refused or missed requests, next to the audit log at `path`.
 #[must_use]
 pub fn refused_path(path: &Path) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
@@ -212,7 +214,7 @@ impl Sink {
         is_required: bool,
         clock: Arc<dyn Clock>,
     ) -> Result<Sink, AuditError> {
-        // Bounded by the places: an event is sent only with one.
+        // Bounded by the places: an event is only sent with one.
         let (messages, inbox) = unbounded();
         let shared = Arc::new(Shared::new(places_max));
         let writer = writer::Writer::new(file, inbox, shared.clone(), clock);
@@ -246,14 +248,14 @@ impl Drop for Permit {
     }
 }
 
-/// How often a replay may be warned of, in milliseconds of the events' time.
+/// Minimum interval between warnings of replays, in milliseconds of the events' time.
 const WARNING_PERIOD_MS: u64 = 1_000;
 
-/// Warns of replays, once in a second.
+/// Logs replays as warnings, at most once a second.
 #[derive(Default)]
 struct Replays {
     warned_at_ms: AtomicU64,
-    /// Since the last warning, without one.
+    /// Replays since the last warning.
     silent: AtomicU64,
 }
 
@@ -273,7 +275,8 @@ impl Replays {
         let key = key.map(|key| key.to_string()).unwrap_or_default();
         let others = self.silent.swap(0, Ordering::Relaxed);
         let (operation, address) = (event.operation, event.address);
-        tracing::warn!(digest, key, operation, %address, others, "a consumed token was presented again");
+        tracing::warn!(digest, key, operation, %address, others, "a consumed token was presented \
+            again");
     }
 }
 

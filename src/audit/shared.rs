@@ -1,4 +1,4 @@
-//! What the threads that hand events over share with the writer: the places, and what is counted.
+//! State that the worker threads share with the writer: the places and the counters.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -7,44 +7,44 @@ use tokio::sync::oneshot;
 
 use super::line::Event;
 
-/// What is counted about the audit log.
+/// Counters of the audit log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Lines written.
     pub lines: u64,
     /// Events without a line.
     pub dropped: u64,
-    /// Lines cannot be written at the moment.
+    /// Whether the file cannot be written at the moment.
     pub is_failing: bool,
-    /// Lines written of what was refused or missed.
+    /// Lines written about refused or missed requests.
     pub refused_lines: u64,
-    /// Such events without a line.
+    /// Events without a line about refused or missed requests.
     pub refused_dropped: u64,
-    /// Free bytes of the disk that the log is on, as far as that is known.
+    /// Free bytes of the audit log's disk, if known.
     pub free_bytes: Option<u64>,
-    /// Little of that disk is free.
+    /// Whether that disk is nearly full.
     pub is_filling: bool,
 }
 
-/// What the writer and those who hand events to it share.
+/// State shared by the writer and the worker threads.
 pub(super) struct Shared {
     pub(super) places_max: usize,
-    /// Places taken: events between the threads that serve and the file.
+    /// Places taken: events that are not written yet.
     pub(super) places: CachePadded<AtomicUsize>,
     pub(super) lines: AtomicU64,
     pub(super) dropped: AtomicU64,
-    /// Dropped events that no line has told of yet.
+    /// Dropped events that no line has reported yet.
     pub(super) missing: AtomicU64,
     pub(super) is_failing: AtomicBool,
-    /// Of the disk; all bits where that is not known.
+    /// Free bytes of the disk; `u64::MAX` if unknown.
     pub(super) free_bytes: AtomicU64,
     pub(super) is_filling: AtomicBool,
 }
 
-/// What is sent to the writer.
+/// Messages to the writer.
 pub(super) enum Message {
     Event(Event),
-    /// To be answered when everything before it was written, or cannot be.
+    /// Answered when everything queued before it is written, or cannot be written.
     Written(oneshot::Sender<()>),
     Close,
 }
@@ -64,7 +64,7 @@ impl Shared {
         }
     }
 
-    /// Takes places, all or none.
+    /// Takes all `places` or none.
     pub(super) fn take(&self, places: usize) -> bool {
         let taken = self.places.fetch_add(places, Ordering::Relaxed);
         let is_room = taken.saturating_add(places) <= self.places_max;

@@ -1,4 +1,4 @@
-//! Events that become lines, and those that find no place.
+//! Events that become lines, and events without a place.
 
 use std::fs;
 
@@ -93,7 +93,7 @@ fn who_asks_is_told_once_the_line_is_in_the_file() {
 fn p8_a_flood_of_refusals_takes_no_place_and_no_line_of_what_was_done() {
     let (dir, audit) = start(true);
     for n in 0..100_000 {
-        // As a request does that is refused: its place is free again.
+        // A refused request frees its place.
         let mut permit = audit.reserve(1).unwrap();
         let outcome = if n % 2 == 0 { "not_found" } else { "already_consumed" };
         audit.tell(&mut permit, Event { outcome, ..some_event() });

@@ -1,9 +1,9 @@
-//! The one thread that writes the audit log.
+//! The thread that writes the audit log.
 //!
-//! It takes all events that wait, makes lines of them and gives many to the system in one write.
-//! What a write does not take is kept, and goes on where it stopped; so a disk that was full leaves
-//! no half line behind. Once a second the file is synced, and it is looked whether it is still the
-//! one under its path.
+//! It takes all queued events, formats them as lines and passes many lines to the system in one
+//! write. The rest of a partial write is kept and written later, so a disk that was full leaves no
+//! half line behind. Once a second the thread syncs the file and checks whether the path still
+//! names it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,15 +19,15 @@ use super::line::{self, Event};
 use super::shared::{Message, Shared};
 use crate::clock::Clock;
 
-/// Lines are given to the system from this many bytes on, or when no event waits.
+/// Lines are written when they reach this many bytes, or when no event is queued.
 const BATCH_LEN: usize = 256 * 1024;
-/// How often the file is synced and looked after.
+/// Interval of syncing and checking the file.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a disk that refused rests.
+/// Wait after a failed write.
 const RETRY: Duration = Duration::from_millis(100);
-/// A disk with less, or less than a tenth of it, fills up.
+/// A disk with fewer free bytes, or with less than a tenth free, is nearly full.
 const FREE_MIN_BYTES: u64 = 1 << 30;
-/// How often it is told that events were dropped.
+/// Minimum interval between log messages about dropped events.
 const TOLD_PERIOD: Duration = Duration::from_secs(10);
 
 pub(super) struct Writer {
@@ -35,21 +35,21 @@ pub(super) struct Writer {
     inbox: Receiver<Message>,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
-    /// Taken from the inbox, without a line yet.
+    /// Events received and not yet formatted.
     waiting: VecDeque<Event>,
-    /// Lines, of which the first `written` bytes were taken by the system.
+    /// Formatted lines, of which the first `written` bytes are written.
     buffer: Vec<u8>,
     written: usize,
-    /// Lines in the buffer.
+    /// Number of lines in the buffer.
     lines: usize,
     seq: u64,
-    /// Who wants to know when what is here was written.
+    /// Waiters to notify when everything up to here is written.
     asking: Vec<oneshot::Sender<()>>,
     is_closing: bool,
-    /// Written since the last sync.
+    /// Whether anything was written since the last sync.
     is_dirty: bool,
     ticked_at: Duration,
-    /// The system refused; not tried again before.
+    /// A write failed; no retry before this time.
     retry_at: Option<Duration>,
     told_at: Option<Duration>,
     told_dropped: u64,
@@ -93,7 +93,7 @@ impl Writer {
             }
             self.turn();
         }
-        // One last time, whatever it said before.
+        // One last attempt, even after an earlier failure.
         self.retry_at = None;
         self.take_all();
         self.write();
@@ -101,7 +101,7 @@ impl Writer {
         let lost = self.lines + self.waiting.len();
         if lost > 0 {
             self.shared.dropped.fetch_add(lost as u64, Ordering::Relaxed);
-            tracing::error!(events = lost, "the last events are not in the audit log");
+            tracing::error!(events = lost, "the last events could not be written to the audit log");
         }
     }
 
@@ -111,7 +111,7 @@ impl Writer {
         if self.retry_at.is_none_or(|at| at <= now) {
             self.write();
         } else {
-            // Who asks must not wait for a disk.
+            // A waiter must not wait for a failing disk.
             self.answer();
         }
         if now.saturating_sub(self.ticked_at) >= TICK {
@@ -138,12 +138,12 @@ impl Writer {
 
     fn answer(&mut self) {
         for told in self.asking.drain(..) {
-            // Who has gone meanwhile does not care.
+            // The receiver may have been dropped meanwhile.
             let _ = told.send(());
         }
     }
 
-    /// Writes all that waits, as far as the system takes it.
+    /// Writes all queued events, as far as the system accepts them.
     fn write(&mut self) {
         let written = self.write_all();
         match written {
@@ -155,7 +155,7 @@ impl Writer {
 
     fn write_all(&mut self) -> io::Result<()> {
         if self.retry_at.is_some() {
-            // Whatever failed, a write, a sync or another file under the path, must be well again.
+            // Whatever failed before (a write, a sync or reopening the file) must succeed first.
             self.follow()?;
             self.file.sync()?;
         }
@@ -184,25 +184,25 @@ impl Writer {
         }
     }
 
-    /// Makes lines of what waits, up to a batch.
+    /// Formats queued events, up to a batch.
     fn fill(&mut self) {
         while self.buffer.len() < BATCH_LEN
             && let Some(event) = self.waiting.pop_front()
         {
-            // A gap for each that is missing: what has no line is seen to have none.
+            // Each missing line leaves a gap in the numbers, so that the loss is visible.
             self.seq += 1 + event.missing;
             line::write(&mut self.buffer, &event, self.seq);
             self.lines += 1;
         }
         if self.waiting.is_empty() {
-            // After a rush the memory goes back.
+            // Returns the memory after a burst.
             self.waiting.shrink_to(1_024);
         }
     }
 
     fn rotate(&mut self) {
         if let Err(error) = self.file.rotate(self.clock.wall()) {
-            tracing::error!(%error, "the audit log grows on, it cannot be put aside");
+            tracing::error!(%error, "can't rotate the audit log: it keeps growing");
         }
     }
 
@@ -216,7 +216,7 @@ impl Writer {
     fn recovered(&mut self) {
         if self.retry_at.take().is_some() {
             self.shared.is_failing.store(false, Ordering::Release);
-            tracing::info!("the audit log is written again");
+            tracing::info!("the audit log can be written again");
         }
     }
 
@@ -229,25 +229,29 @@ impl Writer {
         let dropped = self.shared.dropped.load(Ordering::Relaxed);
         let is_time = self.told_at.is_none_or(|at| now.saturating_sub(at) >= TOLD_PERIOD);
         if dropped != self.told_dropped && is_time {
-            tracing::error!(dropped, "events were dropped, the audit log tells how many");
+            tracing::error!(
+                dropped,
+                "events were dropped from the audit log, which records how \
+                many"
+            );
             (self.told_at, self.told_dropped) = (Some(now), dropped);
         }
     }
 
-    /// Notes how much of the disk is free, and says once that it is little.
+    /// Records the free bytes of the disk, and logs a warning once when the disk is nearly full.
     fn look_at_disk(&self) {
         let Ok((free_bytes, all_bytes)) = self.file.disk() else { return };
         self.shared.free_bytes.store(free_bytes, Ordering::Relaxed);
         let is_filling = free_bytes < FREE_MIN_BYTES.min(all_bytes / 10);
         if is_filling && !self.shared.is_filling.swap(is_filling, Ordering::Relaxed) {
-            tracing::warn!(free_bytes, "the disk of the audit log fills up");
+            tracing::warn!(free_bytes, "the disk of the audit log is nearly full");
         }
         self.shared.is_filling.store(is_filling, Ordering::Relaxed);
     }
 
     fn follow(&mut self) -> io::Result<()> {
         if self.file.follow().map_err(io::Error::other)? {
-            // What was half written begins again in the new file.
+            // A partly written line is written in full to the new file.
             let whole = self.buffer[..self.written].iter().rposition(|byte| *byte == b'\n');
             self.written = whole.map_or(0, |at| at + 1);
         }

@@ -1,4 +1,4 @@
-//! Reads the TLS files again when they have changed.
+//! Reloads the TLS files when they have changed.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use super::file_watch::{self, Seen};
 use crate::clock::{Clock, SystemClock};
 use crate::tls::{Tls, TlsError, TlsFiles, TlsRead};
 
-/// Keeps what new connections begin with as the files have it.
+/// Keeps the TLS settings of new connections up to date with the files.
 pub(super) struct Certificates {
     tls: Tls,
     clock: Arc<dyn Clock>,
-    /// Certificate, key and client CA; nothing where they are to be read whatever they look like.
+    /// How certificate, key and client CA looked at the last read; `None` forces the next read.
     seen: Option<[Seen; 3]>,
-    /// Why the last reading failed.
+    /// The error of the last read.
     failed: Option<TlsError>,
 }
 
@@ -20,7 +20,7 @@ impl Certificates {
     /// Reads `files` for the first time.
     ///
     /// # Errors
-    /// A mistake in them.
+    /// The files cannot be read or do not match.
     pub(super) fn open(files: &TlsFiles) -> Result<Certificates, TlsError> {
         let clock = Arc::new(SystemClock::new());
         let seen = Some(seen(files));
@@ -33,8 +33,8 @@ impl Certificates {
         self.tls.clone()
     }
 
-    /// Reads them again where one has changed, or where the last reading failed: who renews them
-    /// writes one after the other, and in between they do not match.
+    /// Reads the files again if one has changed or the last read failed: a renewal writes one file
+    /// after the other, and in between they do not match.
     pub(super) fn look(&mut self) {
         let found = Some(seen(self.tls.files()));
         let has_changed = self.seen != found;
@@ -44,8 +44,8 @@ impl Certificates {
         }
     }
 
-    /// Reads them again. What went wrong is told where it `is_news`, and where it is something else
-    /// than the last time.
+    /// Reads the files again. An error is logged if `is_news` is set or if it differs from the last
+    /// one.
     pub(super) fn read(&mut self, is_news: bool) {
         match self.tls.reload(self.clock.wall()) {
             Ok(read) => {
@@ -54,7 +54,8 @@ impl Certificates {
             }
             Err(error) => {
                 if is_news || self.failed.as_ref() != Some(&error) {
-                    tracing::error!(%error, "the certificate stays as it was; tried again");
+                    tracing::error!(%error, "can't load the certificate: the previous one stays \
+                        in use; will retry");
                 }
                 self.failed = Some(error);
             }
@@ -73,7 +74,7 @@ fn tell(read: &TlsRead) {
         tracing::warn!("{warning}");
     }
     match read.not_after {
-        Some(not_after) => tracing::info!(%not_after, "the certificate was read"),
-        None => tracing::info!("the certificate was read"),
+        Some(not_after) => tracing::info!(%not_after, "certificate loaded"),
+        None => tracing::info!("certificate loaded"),
     }
 }

@@ -13,7 +13,7 @@ use super::out;
 use super::target::{ReferenceArgs, ServerArg, Target};
 use super::wire::Answer;
 
-/// How many tokens one request names.
+/// Maximum tokens in one request.
 const BATCH_LEN: usize = 500;
 
 /// `jeton issue`
@@ -22,22 +22,22 @@ pub(super) struct IssueArgs {
     #[command(flatten)]
     server: ServerArg,
 
-    /// What the token is to stand for, as JSON; - reads it from standard input
+    /// The token's payload, as JSON; - reads it from standard input
     payload: String,
 
-    /// How long the token lives, such as 15m [default: the server's]
+    /// Lifetime of the token, such as 15m [default: the server's]
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
 
-    /// How often it can be consumed
+    /// Number of times that the token can be consumed
     #[arg(long, value_name = "N")]
     uses: Option<u32>,
 
-    /// It can only be consumed, not resolved
+    /// The token can only be consumed, not resolved
     #[arg(long)]
     no_peek: bool,
 
-    /// The same key gets the same token again
+    /// A retry with the same key returns the same token
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
@@ -55,7 +55,7 @@ pub(super) struct ConsumeArgs {
     #[command(flatten)]
     target: Target,
 
-    /// A retry with the same key gets the same answer
+    /// A retry with the same key returns the same answer
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }
@@ -66,7 +66,7 @@ pub(super) struct ExtendArgs {
     #[command(flatten)]
     target: Target,
 
-    /// How long each token lives from now on, such as 15m; an extension never shortens
+    /// Lifetime of each token from now on, such as 15m; a deadline is never moved earlier
     #[arg(long, value_name = "DURATION")]
     ttl: String,
 }
@@ -101,7 +101,7 @@ fn issue_body(args: &IssueArgs) -> Result<Vec<u8>, ClientError> {
         payload.clear();
         io::stdin().lock().read_to_string(&mut payload).map_err(ClientError::Input)?;
     }
-    // Checked here for a better message, and sent as it was written.
+    // Checked here for a better error message; sent exactly as given.
     let payload: Box<RawValue> = serde_json::from_str(&payload)
         .map_err(|error| ClientError::Payload { line: error.line(), column: error.column() })?;
     let mut body = vec![("payload", payload)];
@@ -124,7 +124,7 @@ fn issue_body(args: &IssueArgs) -> Result<Vec<u8>, ClientError> {
     Ok(object(&body))
 }
 
-/// A JSON object of fields that are JSON already, byte for byte.
+/// Joins fields that are JSON already, byte for byte, to a JSON object.
 fn object(fields: &[(&str, Box<RawValue>)]) -> Vec<u8> {
     let mut text = String::from("{");
     for (i, (name, value)) in fields.iter().enumerate() {
@@ -157,7 +157,7 @@ pub(super) fn extend(args: &ExtendArgs) -> Result<(), ClientError> {
     print_found(&args.target, &Asked { path: "/v1/extend", ttl, ..Asked::default() })
 }
 
-/// What is asked for many tokens.
+/// A request about many tokens.
 #[derive(Default)]
 struct Asked<'a> {
     path: &'a str,
@@ -165,7 +165,7 @@ struct Asked<'a> {
     key: Option<&'a str>,
     /// A field beside the tokens.
     ttl: Option<&'a str>,
-    /// What became of answers that cannot be printed.
+    /// What happened to answers that cannot be printed, for the error message.
     lost: &'static str,
 }
 
@@ -179,7 +179,8 @@ impl Asked<'_> {
     }
 }
 
-/// Prints what was found, a line each, in the order of the tokens; says which were not found.
+/// Prints what was found, one line per token and in their order, and reports the tokens that were
+/// not found.
 fn print_found(target: &Target, asked: &Asked<'_>) -> Result<(), ClientError> {
     let items = target.items()?;
     let mut missing = Missing::new(items.len());
@@ -221,7 +222,8 @@ pub(super) fn revoke(target: &Target) -> Result<(), ClientError> {
     })
 }
 
-/// Remembers which tokens were not found, by their place: a token belongs in no message.
+/// Collects the tokens that were not found, by their position: a token never appears in a message
+/// (P9).
 struct Missing {
     count: usize,
     seen: usize,
@@ -272,7 +274,7 @@ fn expect(answer: Answer, statuses: &[StatusCode]) -> Result<Answer, ClientError
     }
 }
 
-/// What a problem document (RFC 9457) says; a data listener refuses with nothing else.
+/// The detail of a problem document (RFC 9457), which every refusal of a data listener is.
 pub(super) fn detail(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
@@ -281,7 +283,7 @@ pub(super) fn detail(body: &[u8]) -> Option<String> {
     serde_json::from_slice(body).ok().map(|problem: Problem| problem.detail)
 }
 
-/// The first line of a refusal that is text, as of the admin listener or a proxy.
+/// The first line of a refusal in plain text, as the admin listener or a proxy sends it.
 pub(super) fn reason(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let line: String = text.trim().lines().next().unwrap_or_default().chars().take(200).collect();

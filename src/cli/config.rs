@@ -1,4 +1,4 @@
-//! `jeton config`: whether a configuration file is right, and which values are in force.
+//! `jeton config`: checks a configuration file, and shows the values in force.
 
 use std::fmt::Write as _;
 use std::io;
@@ -22,14 +22,14 @@ use crate::tls::{Tls, TlsFiles};
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Say every mistake in a configuration file, each with line and column; flags and environment
-    /// are left aside
+    /// Report every mistake in a configuration file, with line and column; ignores flags and
+    /// environment
     Check {
         /// The file
         file: PathBuf,
     },
-    /// Print the values that `serve` would have with the same flags and environment, and where each
-    /// comes from, as a configuration file
+    /// Print the values that `serve` would use with the same flags and environment, as a
+    /// configuration file with the source of each value
     Show(Given),
 }
 
@@ -68,15 +68,15 @@ fn check(path: &Path) -> Result<ExitCode, OutputError> {
     Ok(ExitCode::from(MISTAKEN))
 }
 
-/// Why files that the configuration names are of no use.
+/// Why a file that the configuration names cannot be used.
 enum Unfit {
-    /// One may be there where the server runs.
+    /// It is missing here; it may exist on the machine that runs the server.
     Missing(PathBuf),
-    /// One is not what it should be.
+    /// It exists and is wrong.
     Wrong(String),
 }
 
-/// Looks at files as the server does. Told are the key to blame and what is wrong.
+/// Checks the keys file as the server does. The error names the configuration key and the problem.
 type Look = fn(&Settings) -> Result<(), (&'static str, Unfit)>;
 
 const LOOKS: [Look; 3] = [look_at_keys, look_at_secret, look_at_tls];
@@ -108,12 +108,12 @@ fn look_at_tls(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
     const KEYS: [&str; 3] = ["tls-cert", "tls-key", "tls-client-ca"];
     let files = KEYS.map(|key| settings.path(key).map(Path::to_owned));
     for (key, file) in KEYS.into_iter().zip(&files) {
-        // They belong together: one alone says nothing of the others.
+        // The files belong together: one alone cannot be checked.
         if let Some(file) = file.as_ref().filter(|file| !file.exists()) {
             return Err((key, Unfit::Missing(file.clone())));
         }
     }
-    // That one of them is not named is told with the values.
+    // A missing flag among them is reported with the values.
     let [Some(cert), Some(key), client_ca] = files else { return Ok(()) };
     let permissions = Strictness::Warn;
     match Tls::open(TlsFiles { cert, key, client_ca, permissions }, SystemClock::new().wall()) {
@@ -124,7 +124,7 @@ fn look_at_tls(settings: &Settings) -> Result<(), (&'static str, Unfit)> {
     }
 }
 
-/// What is wrong in the files that are named, and a warning for each that is missing.
+/// The mistakes in the files that the configuration names, and a warning for each missing file.
 fn named_files(settings: &Settings) -> (Vec<Mistake>, Vec<Mistake>) {
     let (mut wrong, mut missing) = (Vec::new(), Vec::new());
     let Some(file) = settings.file() else { return (wrong, missing) };
@@ -137,7 +137,7 @@ fn named_files(settings: &Settings) -> (Vec<Mistake>, Vec<Mistake>) {
             Unfit::Wrong(text) => wrong.push(told(text)),
             Unfit::Missing(path) => {
                 let path = path.to_string_lossy();
-                missing.push(told(format!("warning: there is no file {path:?} here")));
+                missing.push(told(format!("warning: the file {path:?} does not exist here")));
             }
         }
     }
@@ -156,21 +156,21 @@ fn show(given: &Given) -> Result<ExitCode, OutputError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration file that says the same as `settings`.
+/// Writes `settings` as a configuration file.
 fn shown(settings: &Settings) -> String {
     let mut text = String::from(
-        "# The configuration in force, and where each value comes from.\n\
-         # There is no secret in it: flags name files, never what is in them.\n",
+        "# The configuration in force, and the source of each value.\n\
+         # It contains no secret: flags name files, never their content.\n",
     );
     if let Some(file) = settings.file() {
         text.push_str(&format!("# The file: {}\n", file.name));
     }
     text.push('\n');
-    // A file names no other one.
+    // A configuration file cannot name another one.
     for setting in settings.iter().filter(|setting| setting.flag.key != "config") {
         let origin = settings.origin(setting);
         let key = &setting.flag.key;
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = match written(setting) {
             Written::Value(value) => {
                 writeln!(text, "{:40} # {origin}", format!("{key} = {value}"))
@@ -186,7 +186,7 @@ fn shown(settings: &Settings) -> String {
     text
 }
 
-/// Says every mistake as `serve` does.
+/// Reports every mistake as `serve` does.
 pub(super) fn mistaken(mistakes: &[Mistake]) -> ExitCode {
     for mistake in mistakes {
         tell!("error: {mistake}");
@@ -194,7 +194,7 @@ pub(super) fn mistaken(mistakes: &[Mistake]) -> ExitCode {
     ExitCode::from(MISTAKEN)
 }
 
-/// A value as a file has it.
+/// A value as it is written in a configuration file.
 enum Written {
     Value(Toml),
     NotSet,

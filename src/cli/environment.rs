@@ -1,32 +1,31 @@
-//! What the environment says beside flags: empty variables, and variables that nothing reads.
+//! Checks of environment variables: empty ones, and unknown ones.
 //!
-//! An empty variable counts as not set: a template that has no value for it leaves it so. Where that
-//! would take a protection away (a server without its keys, without TLS, without a limit) it is a
-//! mistake, named.
+//! An empty variable counts as not set: a template without a value for it leaves it empty. If that
+//! would remove a protection (keys, TLS, a limit), the empty variable is reported as a mistake.
 
 use clap::builder::Resettable;
 use clap::{Arg, ArgMatches, Command};
 
 use clap::parser::ValueSource;
 
-/// What all variables of jeton begin with.
+/// Prefix of all variables of jeton.
 const PREFIX: &str = "JETON_";
-/// Unknown variables that are named; more are counted.
+/// Maximum unknown variables that are named; the others are counted.
 const NAMED_MAX: usize = 20;
-/// So much of a name is repeated, in characters.
+/// Maximum characters of a name in a message.
 const NAME_SHOWN_MAX: usize = 60;
-/// Protections that their flags' names do not show.
+/// Flags that are protections although their names do not show it.
 const PROTECTIONS: [&str; 8] =
     ["ca", "cert", "config", "key", "keys", "quota", "secret-file", "strict-permissions"];
 
-/// Whether a server, or a client, is less safe without this flag.
+/// Whether a server or a client is less safe without this flag.
 fn is_protection(flag: &str) -> bool {
     ["audit", "max-", "tls-"].iter().any(|begin| flag.starts_with(begin))
         || ["-limit", "-timeout"].iter().any(|end| flag.ends_with(end))
         || PROTECTIONS.contains(&flag)
 }
 
-/// The variable of a flag, if it is set to nothing.
+/// The variable of a flag, if it is set and empty.
 fn empty_variable(arg: &Arg) -> Option<String> {
     let name = arg.get_env()?;
     let is_empty = std::env::var_os(name).is_some_and(|value| value.is_empty());
@@ -42,8 +41,8 @@ pub(super) fn without_empty(command: Command) -> Command {
     command.mut_args(bare).mut_subcommands(without_empty)
 }
 
-/// What is wrong with the environment of the command that was called: variables that are empty and
-/// should not be, unless a flag says the same.
+/// The mistakes in the environment of the called command: empty variables of protections, unless
+/// the flag itself is given.
 pub(super) fn mistakes(command: &Command, matches: &ArgMatches) -> Vec<String> {
     if let Some((name, matches)) = matches.subcommand() {
         let command = command.find_subcommand(name);
@@ -55,7 +54,7 @@ pub(super) fn mistakes(command: &Command, matches: &ArgMatches) -> Vec<String> {
         let name = empty_variable(arg)?;
         let is_refused = is_protection(arg.get_long()?) && !is_given(arg);
         is_refused.then(|| {
-            format!("{name} is empty, which would take a protection away: set a value, or unset it")
+            format!("{name} is empty, which would remove a protection: set a value, or unset it")
         })
     };
     command.get_arguments().filter_map(refused).collect()
@@ -69,8 +68,8 @@ fn variables(command: &Command) -> Vec<String> {
     names
 }
 
-/// One line that names the variables of this process that look like ours and are not; nothing where
-/// there are none. Never their values.
+/// One line with the names of variables that begin with `JETON_` and are unknown; `None` if there
+/// are none. It never contains their values.
 pub(super) fn unknown(command: &Command) -> Option<String> {
     let known = variables(command);
     let mut names: Vec<_> = std::env::vars_os()
@@ -88,7 +87,7 @@ pub(super) fn unknown(command: &Command) -> Option<String> {
 }
 
 fn is_unknown(name: &str, known: &[String]) -> bool {
-    // One for tests, in builds that have it.
+    // The variable of failpoints, which only test builds have.
     let is_known = name == "JETON_FAILPOINT" || known.iter().any(|known| known == name);
     name.starts_with(PREFIX) && !is_known && !is_of_kubernetes(name)
 }
@@ -105,7 +104,7 @@ fn shown(name: &str, known: &[String]) -> String {
 /// Whether Kubernetes sets a variable of this name in every container beside a Service called
 /// `jeton` or `jeton-…`: `JETON_SERVICE_HOST`, `JETON_SERVICE_PORT`, `JETON_SERVICE_PORT_HTTP`,
 /// `JETON_PORT`, `JETON_PORT_7450_TCP`, `JETON_PORT_7450_TCP_ADDR` and so on. No flag may have such
-/// a variable: its value would come from somebody else.
+/// a variable: Kubernetes would set its value.
 pub(super) fn is_of_kubernetes(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("JETON") else { return false };
     if rest.ends_with("_SERVICE_HOST") || rest.ends_with("_PORT") {

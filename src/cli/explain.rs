@@ -1,4 +1,4 @@
-//! What the system and libraries report, as sentences that say what to do.
+//! Turns errors of the operating system and of libraries into sentences that say what to do.
 
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
@@ -10,14 +10,18 @@ use crate::tls::said;
 fn bind_path(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
-            "another program listens there: stop it, or name another path".to_owned()
+            "another program listens on it: stop that program, or name another path".to_owned()
         }
         ErrorKind::AlreadyExists => {
-            "the file there is not a socket: remove it, or name another path".to_owned()
+            "this file exists and is not a socket: remove it, or name another path".to_owned()
         }
-        ErrorKind::NotFound => "there is no such directory: make it, or name another".to_owned(),
+        ErrorKind::NotFound => "its directory does not exist: create it, or name \
+            another"
+            .to_owned(),
         ErrorKind::PermissionDenied => {
-            "this user may not make a file there: name a directory of its own".to_owned()
+            "this user may not create a file in that directory: name a directory that this user \
+            may write to"
+                .to_owned()
         }
         _ => error.to_string(),
     }
@@ -30,35 +34,36 @@ pub(super) fn bind(address: &ListenAddress, error: &io::Error) -> String {
     }
     match error.kind() {
         ErrorKind::AddrInUse => {
-            "another program listens there: stop it, or name another port".to_owned()
+            "another program listens on it: stop that program, or name another port".to_owned()
         }
         ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: name one of its own, or 0.0.0.0 or [::] for all"
-                .to_owned()
+            "this machine does not have this address: name one of its own, or 0.0.0.0 or [::] for \
+            all"
+            .to_owned()
         }
         ErrorKind::PermissionDenied => {
-            "this user may not listen there: name a port of 1024 or above, or give the program \
-             CAP_NET_BIND_SERVICE"
+            "this user may not listen on this port: name a port of 1024 or above, or give the \
+             program CAP_NET_BIND_SERVICE"
                 .to_owned()
         }
         _ => error.to_string(),
     }
 }
 
-/// Why the address of a server is not known.
+/// Why a server's name could not be resolved.
 pub(super) fn name(error: &io::Error) -> String {
-    format!("the address of this host is not known: is the name right? ({error})")
+    format!("the address of this host is unknown: is the name right? ({error})")
 }
 
-/// Why there is no connection.
+/// Why connecting failed.
 pub(super) fn connect(error: &io::Error) -> String {
     let sentence = match error.kind() {
         // A Unix socket without its file.
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
-            "nothing listens there: start jeton serve, or name another --server"
+            "no server listens there: start jeton serve, or name another --server"
         }
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-            "no way leads from here to that machine: is the address right?"
+            "that machine can't be reached from here: is the address right?"
         }
         ErrorKind::TimedOut => "that machine does not answer: is the address right?",
         _ => return error.to_string(),
@@ -66,18 +71,18 @@ pub(super) fn connect(error: &io::Error) -> String {
     sentence.to_owned()
 }
 
-/// Why there is no TLS.
+/// Why the TLS handshake failed.
 pub(super) fn handshake(error: &io::Error) -> String {
     match of_tls(error) {
         Some(rustls::Error::InvalidMessage(_)) => {
-            "what listens there does not speak TLS: is it http://?".to_owned()
+            "the server does not speak TLS: should the address begin with http://?".to_owned()
         }
         Some(error @ rustls::Error::InvalidCertificate(_)) => {
             format!("{}; --ca FILE names the one to accept", said(error))
         }
         Some(error) => said(error),
-        None if is_end(error) => "the server ended the connection in the TLS handshake: does it \
-                                  speak TLS, or is it http://?"
+        None if is_end(error) => "the server closed the connection during the TLS handshake: does \
+                                  it speak TLS, or should the address begin with http://?"
             .to_owned(),
         None => error.to_string(),
     }
@@ -87,7 +92,9 @@ pub(super) fn handshake(error: &io::Error) -> String {
 pub(super) fn exchange(error: &hyper::Error) -> String {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     if error.is_parse() {
-        return "what listens there does not speak HTTP/1.1: is it https://?".to_owned();
+        return "the server does not speak HTTP/1.1: should the address begin with \
+            https://?"
+            .to_owned();
     }
     match source {
         Some(source) if of_tls(source).is_some() => handshake(source),
@@ -100,9 +107,9 @@ pub(super) fn exchange(error: &hyper::Error) -> String {
     }
 }
 
-const ENDED: &str = "it ended the connection; its log may say why";
+const ENDED: &str = "it closed the connection; its log may say why";
 
-/// What the TLS library says in an error of the system's kind.
+/// The TLS library's error inside an I/O error.
 fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }

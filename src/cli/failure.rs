@@ -1,4 +1,4 @@
-//! Why a client command failed, and how it ends then.
+//! Errors of the client commands, and their exit codes.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use super::exit::{FAILED, MISTAKEN, UNANSWERED};
 use super::out::{self, OutputError};
 use super::wire::WireError;
 
-/// Why a command did not do what it was asked.
+/// Why a client command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     #[error(transparent)]
@@ -21,18 +21,18 @@ pub(super) enum ClientError {
     Refused { status: u16, detail: String },
     #[error(
         "the server has no such path ({0}): --server must name the data listener of jeton \
-         (--listen, port 7450 unless it was given another one)"
+         (--listen, port 7450 by default)"
     )]
     NoDataListener(u16),
     #[error("not found: {0}")]
     NotFound(String),
     #[error("the key file {}: {source}", file.display())]
     KeyFile { file: PathBuf, source: io::Error },
-    #[error("the server's answer was not understood")]
+    #[error("the server's answer can't be parsed")]
     Answer,
     #[error("standard input can't be read: {0}")]
     Input(io::Error),
-    #[error("the system gives no runtime: {0}")]
+    #[error("can't start the async runtime: {0}")]
     Runtime(io::Error),
     #[error("{source}{lost}")]
     Output { source: OutputError, lost: &'static str },
@@ -45,7 +45,7 @@ impl From<OutputError> for ClientError {
 }
 
 impl ClientError {
-    /// How the command ends.
+    /// The exit code of the command.
     pub(super) fn code(&self) -> u8 {
         match self {
             ClientError::Wire(error) => error.code(),
@@ -72,8 +72,8 @@ impl ClientError {
     }
 }
 
-/// How a command ends that a server has refused with this status: 1 where the server has decided,
-/// 2 where the request was wrong, 3 where it may succeed later.
+/// Exit code of a command that a server refused with this status: 1 if the server has decided, 2 if
+/// the request was wrong, 3 if the same request may succeed later.
 pub(super) fn code_of(status: u16) -> u8 {
     match status {
         401 | 403 | 404 | 409 => FAILED,

@@ -1,5 +1,5 @@
-//! What a running server reads again: the keys file and the certificate when they change, and all
-//! of it, with the configuration file, at SIGHUP.
+//! What a running server reloads: the keys file and the certificate when they change, and both of
+//! them and the configuration file at SIGHUP.
 
 use super::certificates::Certificates;
 use super::file_watch::{Seen, seen};
@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::model::token::Digester;
 
-/// Everything that is kept fresh.
+/// Everything that a running server reloads.
 #[derive(Default)]
 pub(super) struct Fresh {
     pub(super) configuration: Option<Reload>,
@@ -17,10 +17,10 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    /// SIGHUP: reads all of it again.
+    /// SIGHUP: reloads everything.
     pub(super) fn read(&mut self) {
         if let (None, None, None) = (&self.configuration, &self.keys, &self.certificates) {
-            tracing::info!("SIGHUP: there is nothing to read again");
+            tracing::info!("SIGHUP: no file to reload");
         }
         if let Some(configuration) = &mut self.configuration {
             configuration.read();
@@ -33,7 +33,8 @@ impl Fresh {
         }
     }
 
-    /// Reads again what has changed, the configuration not: it may be half written by hand.
+    /// Reloads the files that have changed, but not the configuration file: an editor may have
+    /// saved it half finished.
     pub(super) fn look(&mut self) {
         if let Some(keys) = &mut self.keys {
             keys.look();
@@ -44,7 +45,7 @@ impl Fresh {
     }
 }
 
-/// Reads the keys file again when it has changed.
+/// Reloads the keys file when it has changed.
 pub(super) struct FreshKeys {
     keys: Keys,
     digester: Digester,
@@ -53,7 +54,7 @@ pub(super) struct FreshKeys {
 
 impl FreshKeys {
     pub(super) fn new(keys: Keys, engine: &Engine) -> FreshKeys {
-        // Not looked at before: what changed while the log was read is read again.
+        // `None`, so that the first check reloads the file: it may have changed during recovery.
         FreshKeys { keys, digester: engine.digester().clone(), seen: None }
     }
 
@@ -67,11 +68,11 @@ impl FreshKeys {
 
     fn read(&mut self) {
         match self.keys.reload(&self.digester) {
-            Ok(keys) => tracing::info!(keys, "the keys were read"),
+            Ok(keys) => tracing::info!(keys, "keys loaded"),
             Err(error) => {
-                tracing::error!(%error, "the keys stay as they were");
-                // A mistake in the file is told once, until the file changes. What could not be
-                // read is tried again: a key that was revoked must not count for ever.
+                tracing::error!(%error, "can't load the keys: the previous ones stay in use");
+                // A mistake in the file is logged once, until the file changes. A file that could
+                // not be read is retried: a revoked key must not stay valid.
                 if error.is_reading() {
                     self.seen = None;
                 }

@@ -1,5 +1,5 @@
-//! `jeton keys`: makes, lists and revokes API keys. Works on the keys file alone; a running server
-//! notices by itself.
+//! `jeton keys`: makes, lists and revokes API keys. It changes the keys file only; a running server
+//! detects the change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::model::token::RandomError;
 /// What to do with the keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Make a key and print it, or write it into a file; it is never shown again
+    /// Make a key, and print it or write it to a file; it cannot be shown again
     Add(AddArgs),
     /// List all keys
     List {
@@ -33,12 +33,12 @@ pub(super) enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Make keys worthless
+    /// Revoke keys
     Revoke {
         #[command(flatten)]
         file: FileArg,
 
-        /// Their ids, the eight digits behind jeton_
+        /// Ids of the keys: the eight digits after jeton_
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
@@ -46,7 +46,7 @@ pub(super) enum KeysCommand {
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct FileArg {
-    /// The keys file; made where it is missing
+    /// The keys file; created if missing
     #[arg(long = "keys", env = "JETON_KEYS", value_name = "FILE")]
     file: PathBuf,
 }
@@ -56,41 +56,41 @@ pub(super) struct AddArgs {
     #[command(flatten)]
     file: FileArg,
 
-    /// Where it may do something: tokens of other namespaces are unknown to it; '*' is the whole server,
+    /// Namespace of the key: tokens of other namespaces are unknown to it; '*' is the whole server,
     /// for admin, metrics and backup
     #[arg(long, default_value = "default", value_name = "NAME")]
     namespace: String,
 
-    /// What it may do: issue, resolve, consume, revoke, reference, admin, metrics, backup
+    /// Scopes: issue, resolve, consume, revoke, reference, admin, metrics, backup
     #[arg(long, required = true, value_name = "SCOPE,…")]
     scope: String,
 
-    /// After which time it is refused, such as 90d [default: never]
+    /// Lifetime of the key, such as 90d [default: no expiry]
     #[arg(long, value_name = "DURATION")]
     expires: Option<String>,
 
-    /// A client's certificate of this name is as good as the key: dns:NAME (its first DNS name),
+    /// A client certificate with this name counts as the key: dns:NAME (its first DNS name),
     /// uri:NAME (its first URI) or cn:NAME (its common name); a plain NAME is a DNS name
     #[arg(long, value_name = "NAME")]
     certificate: Option<String>,
 
-    /// The new key takes the place of this one and has the same holder: retries with an
-    /// Idempotency-Key of the old key are retries for the new one too. The old key counts until it is
-    /// revoked or expires
+    /// The new key replaces this one and has the same holder: retries with an Idempotency-Key of
+    /// the old key are retries for the new one too. The old key stays valid until it is revoked or
+    /// expires
     #[arg(long, value_name = "ID")]
     replaces: Option<String>,
 
-    /// Write the key into a new file that only its owner may read (mode 0600), as --key-file takes
-    /// it, in place of printing it
+    /// Write the key to a new file (mode 0600), in the form that --key-file takes, instead of
+    /// printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// Whose it is, for people
+    /// Name of the key, for people
     #[arg(long, default_value = "", value_name = "TEXT")]
     name: String,
 }
 
-/// Why a command did not do what it was asked.
+/// Why a keys command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{0}")]
@@ -126,7 +126,7 @@ impl Failure {
     }
 }
 
-/// How a command ends that the keys file was no use to.
+/// Exit code of a command that could not use the keys file.
 fn code_of(error: &KeysError) -> u8 {
     match error {
         KeysError::Unknown { .. } | KeysError::Form { .. } => FAILED,
@@ -164,34 +164,34 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
     let expires_at = args.expires.as_deref().map(|text| expiry(text, now)).transpose()?;
     let (key, mut entry) = new_key(namespace, scopes, args.name.clone(), now, expires_at)?;
     (entry.holder, entry.certificate) = (holder, certificate);
-    // What is written here is all that there ever is of the key.
+    // The key is written here and nowhere else.
     let id = key.id();
     if let Some(out) = &args.out {
         write_key(out, &key)?;
     }
     if let Err(error) = file::add(&args.file.file, &entry) {
-        // A key that was not added is worth nothing.
+        // The key was not added, so the file with it is removed.
         let _ = args.out.as_ref().map(std::fs::remove_file);
         return Err(error.into());
     }
     if args.out.is_none() {
         let unprinted = |source| Failure::Output {
             source,
-            lost: format!("; nobody has the key {id} that was added: jeton keys revoke {id}"),
+            lost: format!("; key {id} was added and its text is lost: jeton keys revoke {id}"),
         };
         out::print_line(key.text()).map_err(unprinted)?;
     }
     let ends = expires_at.map_or("never expires".to_owned(), |end| format!("expires {end}"));
     let where_it_is = match &args.out {
-        Some(out) => format!("it is in {} and nowhere else", out.display()),
-        None => "it is not shown again".to_owned(),
+        Some(out) => format!("it was written to {} only", out.display()),
+        None => "it cannot be shown again".to_owned(),
     };
     let (scopes, namespace) = (entry.scopes, &entry.namespace);
     tell!("key {id} may {scopes} in namespace {namespace}, {ends}; {where_it_is}");
     Ok(())
 }
 
-/// Scopes of the whole server need the namespace `*`, and those of tokens another one.
+/// Scopes of the whole server need the namespace `*`; scopes of tokens need any other namespace.
 fn check_scopes(namespace: &Namespace, scopes: Scopes) -> Result<(), Failure> {
     let is_of_tokens = !scopes.is_within(Scopes::WITHOUT_TOKENS);
     let is_of_server = scopes.without(Scopes::OF_THE_SERVER) != scopes;
@@ -199,7 +199,7 @@ fn check_scopes(namespace: &Namespace, scopes: Scopes) -> Result<(), Failure> {
         return Err(mistake("--scope", file::WITHOUT_TOKENS));
     }
     if !namespace.is_every() && is_of_server {
-        let reason = "admin and backup are of the whole server: they need --namespace '*'";
+        let reason = "admin and backup apply to the whole server: they need --namespace '*'";
         return Err(mistake("--scope", reason));
     }
     Ok(())
@@ -213,7 +213,7 @@ fn holder(args: &AddArgs, id: &str, namespace: &Namespace) -> Result<KeyId, Fail
     let old = keys.iter().find(|key| key.id == id);
     let old = old.ok_or_else(|| KeysError::Unknown { file: args.file.file.clone(), id })?;
     if old.namespace != *namespace {
-        let limit = format!("key {id} is of namespace {}, not {namespace}", old.namespace);
+        let limit = format!("key {id} belongs to namespace {}, not {namespace}", old.namespace);
         return Err(mistake("--replaces", limit));
     }
     Ok(old.holder.unwrap_or(id))
@@ -222,7 +222,11 @@ fn holder(args: &AddArgs, id: &str, namespace: &Namespace) -> Result<KeyId, Fail
 fn write_key(file: &Path, key: &Key) -> Result<(), Failure> {
     out::write_new(file, format!("{}\n", key.text()).as_bytes()).map_err(|source| {
         match source.kind() {
-            io::ErrorKind::AlreadyExists => mistake("--out", "exists: nothing is written over"),
+            io::ErrorKind::AlreadyExists => mistake(
+                "--out",
+                "exists: existing files are never \
+                overwritten",
+            ),
             _ => Failure::KeyFile { file: file.to_owned(), source },
         }
     })
@@ -252,13 +256,13 @@ fn list(file: &FileArg) -> Result<(), Failure> {
         if let Some(certificate) = &key.certificate {
             let name = certificate.to_string();
             let name = name.escape_debug();
-            text.push_str(&format!("{} also by the certificate of {name}\n", key.id));
+            text.push_str(&format!("{} is also valid as the certificate of {name}\n", key.id));
         }
     }
     Ok(out::print(text)?)
 }
 
-/// The state of a key now, in one word.
+/// The current state of a key, in one word.
 fn state(key: &KeyEntry, now: UnixMillis) -> &'static str {
     match (key.revoked_at, key.expires_at) {
         (Some(_), _) => "revoked",
@@ -294,14 +298,14 @@ fn row(key: &KeyEntry, now: UnixMillis) -> [String; 6] {
         (state, Some(at)) => format!("{state} {at}"),
         (state, None) => state.to_owned(),
     };
-    // A name with line breaks or control characters would draw over other rows.
+    // A name with line breaks or control characters would garble other rows.
     let name = key.name.escape_debug().to_string();
     let (namespace, scopes) = (key.namespace.to_string(), key.scopes.to_string());
     [key.id.to_string(), namespace, scopes, key.created_at.to_string(), state, name]
 }
 
 fn revoke(file: &FileArg, ids: &[String]) -> Result<(), Failure> {
-    // All of them are looked at before one is revoked.
+    // All ids are checked before the first key is revoked.
     let ids: Vec<KeyId> = ids
         .iter()
         .map(|id| id.parse().map_err(|error| mistake("ID", format!("{id:?}: {error}"))))

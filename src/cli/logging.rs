@@ -1,9 +1,9 @@
 //! The log of the server, on standard error.
 //!
-//! A log line must never cost a request: where standard error is a full disk, or a pipe whose
-//! reader has gone or has stopped reading, the line is dropped and counted
-//! (`jeton_log_lines_dropped_total`). The first line that is written again stands on a line of its
-//! own, though the last one may have been cut in the middle.
+//! A log line must never cost a request: if standard error is a full disk, or a pipe whose reader
+//! has exited or has stopped reading, the line is dropped and counted
+//! (`jeton_log_lines_dropped_total`). The next line that is written starts on a new line, even if
+//! the last one was cut in the middle.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -15,14 +15,13 @@ use super::reload::SetLogFilter;
 use super::settings::{LogFormat, ServeConfig};
 use crate::model::metrics::LOG_LINES_DROPPED;
 
-/// How long a line waits for a pipe that is full, once; after a line that was dropped for it the
-/// next ones do not wait.
+/// Maximum wait for a full pipe. After a line was dropped, the next lines do not wait.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const NO_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-/// The most bytes that a writable pipe takes without waiting (`PIPE_BUF` of POSIX, as Linux has it).
+/// Bytes that a writable pipe accepts without waiting (`PIPE_BUF` of POSIX, its value on Linux).
 const PIECE_LEN: usize = 4096;
 
-/// Starts logging. Returns what exchanges the filter later.
+/// Starts logging. Returns a function that replaces the filter later.
 pub(super) fn start(config: &mut ServeConfig) -> SetLogFilter {
     let filter = std::mem::take(&mut config.log_filter);
     let subscriber = tracing_subscriber::fmt()
@@ -46,16 +45,16 @@ pub(super) fn start(config: &mut ServeConfig) -> SetLogFilter {
     }
 }
 
-/// Where lines go.
+/// Writer of log lines to standard error.
 #[derive(Default)]
 struct Lines(Mutex<Last>);
 
-/// How the last line fared.
+/// Outcome of the last line.
 #[derive(Default)]
 struct Last {
-    /// It was dropped.
+    /// The line was dropped.
     is_dropped: bool,
-    /// A part of it was written.
+    /// Only a part of the line was written.
     is_cut: bool,
 }
 
@@ -67,7 +66,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Writes one line: what formats it hands it over as a whole.
+/// Writes one line, which the formatter passes as a whole.
 struct Line<'a>(&'a Lines);
 
 impl Write for Line<'_> {
@@ -76,7 +75,7 @@ impl Write for Line<'_> {
         if last.write(line).is_err() {
             LOG_LINES_DROPPED.increment();
         }
-        // Dropped or not, there is nothing to be done about it.
+        // Reported as written: the caller can do nothing about a dropped line.
         Ok(line.len())
     }
 
@@ -106,7 +105,7 @@ impl Last {
     }
 }
 
-/// Writes as much as can be written within `patience`, at least one byte.
+/// Waits up to `patience` and writes as much as it can, at least one byte.
 fn write_piece(
     stderr: &mut io::StderrLock<'_>,
     piece: &[u8],

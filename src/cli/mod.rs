@@ -1,8 +1,8 @@
 //! The command line: `jeton serve`, the client commands, `jeton verify`.
 //!
-//! Exit codes: 0 done; 1 not found, refused, or damaged; 2 a mistake in the call or the
-//! configuration; 3 no answer from a server, or an output that cannot be written. A command whose
-//! reader has gone ends by `SIGPIPE`.
+//! Exit codes: 0 success; 1 not found, refused, or damaged; 2 a mistake in the call or the
+//! configuration; 3 no answer from a server, or an output that cannot be written. A command ends by
+//! `SIGPIPE` when the reader of its output has exited.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,13 +57,13 @@ enum Command {
     Serve(Given),
     /// Issue a token for a payload and print it
     Issue(IssueArgs),
-    /// Print the payload of each token, without taking a use
+    /// Print the payload of each token, without consuming a use
     Resolve(Target),
-    /// Take a use of each token and print its payload
+    /// Consume one use of each token and print its payload
     Consume(ConsumeArgs),
-    /// Remove each token, whether it is there or not
+    /// Revoke each token; an unknown token is no error
     Revoke(Target),
-    /// Print deadline, uses left and size of each token
+    /// Print deadline, uses left and payload size of each token
     Status(Target),
     /// Move the deadline of each token to --ttl from now, and print it
     Extend(ExtendArgs),
@@ -75,15 +75,15 @@ enum Command {
     Config(config::ConfigCommand),
     /// Take a backup of a running server, without stopping its writes
     Backup(Box<backup::BackupArgs>),
-    /// Make a data directory of a backup and its secret
+    /// Make a data directory from a backup and its secret
     Restore(backup::RestoreArgs),
-    /// Lead the log of a stopped server back, whose time lies ahead: a new data directory with all
-    /// that lives, its deadlines moved by the same amount
+    /// Shift the times of a stopped server's log that lie ahead of the clock: makes a new data
+    /// directory with all live tokens, their deadlines shifted by the same amount
     ShiftTime(backup::ShiftTimeArgs),
-    /// Handle the secret of a data directory, which no backup holds
+    /// Export the secret of a data directory, which no backup includes
     #[command(subcommand)]
     Secret(backup::SecretCommand),
-    /// Read the log of a stopped server and say what is there; exit 1 on damage
+    /// Read the log of a stopped server and report its content; exit 1 on damage
     Verify {
         /// The data directory
         dir: PathBuf,

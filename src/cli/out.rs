@@ -1,10 +1,10 @@
-//! What a command prints, and how it ends.
+//! Output and exit of a command.
 //!
-//! Standard output and standard error may be a full disk, or a pipe whose reader has gone: `print!`
-//! and its kin panic then, so nothing of the command line uses them. A line for people on standard
-//! error that cannot be written is dropped. A result on standard output that cannot be written is
-//! an error of its own ([`OutputError`]): exit code 3, but where the reader has gone the command
-//! ends as `SIGPIPE` would end it, without a word, as every other command in a pipe does.
+//! Standard output and standard error may be a full disk, or a pipe whose reader has exited.
+//! `print!` and the like panic then, so the command line does not use them. A line for people that
+//! cannot be written to standard error is dropped. A result that cannot be written to standard
+//! output is an [`OutputError`], with exit code 3. If the reader of a pipe has exited, the command
+//! ends silently, as if by `SIGPIPE`, like every other command in a pipe.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -22,13 +22,13 @@ use crate::permissions::FILE_MODE;
 pub(super) struct OutputError(#[from] io::Error);
 
 impl OutputError {
-    /// Whether the reader of a pipe has gone.
+    /// Whether the reader of a pipe has exited.
     pub(super) fn is_closed_pipe(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
 }
 
-/// Writes `bytes` to standard output, all of them and now.
+/// Writes all of `bytes` to standard output, unbuffered.
 pub(super) fn print(bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes.as_ref())?;
@@ -42,8 +42,8 @@ pub(super) fn print_line(line: impl AsRef<[u8]>) -> Result<(), OutputError> {
     print(whole)
 }
 
-/// Writes a line to standard error. One that cannot be written is dropped: there is no other place
-/// to say so.
+/// Writes a line to standard error. A line that cannot be written is dropped: there is nowhere else
+/// to report it.
 pub(super) fn tell_line(line: fmt::Arguments<'_>) {
     // One call, so that lines of several threads do not mix.
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
@@ -55,11 +55,11 @@ macro_rules! tell {
 }
 pub(super) use tell;
 
-/// Writes a new file that only its owner may read, and makes it durable. It is whole or not there.
+/// Writes a new file with mode 0600 and makes it durable. The file is complete or does not exist.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`] where something has that name, be it a link that leads nowhere;
-/// or what the system said.
+/// [`io::ErrorKind::AlreadyExists`] if anything has that name, even a dangling link; or the
+/// operating system's error.
 pub(super) fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut made = options.write(true).create_new(true).mode(FILE_MODE).open(file)?;
@@ -69,30 +69,32 @@ pub(super) fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
         .and_then(|()| made.sync_all())
         .and_then(|()| File::open(dir.unwrap_or(Path::new(".")))?.sync_all());
     if written.is_err() {
-        // Half of it is none. That it can't be removed changes nothing.
+        // An incomplete file is removed. If that fails too, the first error still counts.
         let _ = fs::remove_file(file);
     }
     written
 }
 
-/// Reports a failure; `code` is how the command ends.
+/// Reports a failure and returns `code` as the exit code.
 pub(super) fn failed(error: &dyn fmt::Display, code: u8) -> ExitCode {
     tell!("error: {error}");
     ExitCode::from(code)
 }
 
-/// Ends a command whose result could not be written. `lost` says what became of the result.
+/// Ends a command whose result could not be written. `lost` says what happened to the result.
 pub(super) fn unprinted(error: &OutputError, lost: &str) -> ExitCode {
     if error.is_closed_pipe() {
-        // Rust ignores SIGPIPE, so that a write fails instead. This takes it back, and does not
-        // return; should the system refuse, the code is what a shell shows for the signal.
+        // Rust ignores SIGPIPE, so that a write fails instead. This restores the default action and
+        // raises the signal, so it does not return. If the system refuses, the exit code is the one
+        // that a shell shows for the signal.
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
         return ExitCode::from(128 + 13);
     }
     failed(&format_args!("{error}{lost}"), UNANSWERED)
 }
 
-/// Prints what clap has to say: help and version are results, a mistake in the call is not.
+/// Prints clap's message. Help and version go to standard output, a mistake in the call to standard
+/// error.
 pub(super) fn clap(error: &clap::Error) -> ExitCode {
     let code = u8::try_from(error.exit_code()).unwrap_or(MISTAKEN);
     match error.print() {

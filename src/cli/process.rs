@@ -1,34 +1,34 @@
-//! What only the program itself can do, and the way out of it.
+//! Operations that only the program can provide, and the end of the process.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::engine::Engine;
 
-/// What only the program itself can do.
+/// Operations that only the program can provide.
 #[derive(Clone, Copy)]
 pub struct Process {
-    /// For the engine ([`crate::engine::Config::give_memory_back`]).
+    /// Returns freed memory to the system, for [`crate::engine::Config::give_memory_back`].
     pub give_memory_back: fn(),
-    /// Ends the process at once with an exit code: nothing is freed, no exit handler runs. `None`
-    /// where exit handlers have something to report.
+    /// Ends the process at once with an exit code: it frees nothing and runs no exit handlers.
+    /// `None` if exit handlers have something to report.
     pub leave: Option<fn(u8) -> !>,
 }
 
 impl Process {
     /// Keeps the memory of `engine` until the process ends: freeing it entry by entry takes half a
-    /// second a million, and the system takes all of it back at once.
+    /// second per million entries, while the system frees all of it at once.
     pub(super) fn keep(self, engine: &Engine) {
         if self.leave.is_some() {
             std::mem::forget(engine.clone());
         }
     }
 
-    /// The way out. Nothing runs behind it: all that is buffered must be finished by name before.
-    /// The log and the audit trail were closed, the server's log is not buffered; what is left is
-    /// standard output.
+    /// Ends the process. No code runs after it, so every buffer must be flushed before. The log and
+    /// the audit trail are closed by then and the server's log is unbuffered, which leaves standard
+    /// output.
     pub(super) fn end(self, code: u8) -> ExitCode {
-        // Nobody to tell: it may be that this is what is broken.
+        // An error cannot be reported: standard output itself may be broken.
         let _ = io::stdout().flush();
         match self.leave {
             Some(leave) => leave(code),

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::engine::Progress;
 
-/// Shows how far something is, on a terminal.
+/// A progress bar, if standard error is a terminal.
 pub(super) struct Shown(Option<ProgressBar>);
 
 impl Shown {

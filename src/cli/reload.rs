@@ -1,5 +1,5 @@
-//! SIGHUP reads the configuration file again: what can change while the server runs takes effect,
-//! and what cannot is named.
+//! SIGHUP reloads the configuration file: values that can change at run time take effect, and the
+//! log names those that need a restart.
 
 use std::fmt;
 
@@ -8,22 +8,22 @@ use tracing_subscriber::EnvFilter;
 use super::settings::{Given, ServeConfig, Settings};
 use crate::config::merge::Setting;
 
-/// Exchanges what is logged. Says why where that fails.
+/// Replaces the log filter, or returns why that failed.
 pub(super) type SetLogFilter = Box<dyn Fn(EnvFilter) -> Result<(), String>>;
 
-/// Keys whose values change while the server runs.
+/// Keys whose values can change at run time.
 pub(super) const AT_RUN_TIME: [&str; 1] = ["log-level"];
 
 /// The configuration of a running server.
 pub(super) struct Reload {
     given: Given,
-    /// With the values that are in force.
+    /// The values in force.
     in_force: Settings,
     set_log_filter: SetLogFilter,
 }
 
 impl Reload {
-    /// Nothing where no file is named: flags and environment do not change.
+    /// `None` without a configuration file: flags and environment cannot change.
     pub(super) fn new(
         given: &Given,
         in_force: Settings,
@@ -33,7 +33,7 @@ impl Reload {
         Some(Reload { given: given.clone(), in_force, set_log_filter })
     }
 
-    /// Reads the file again. Where it has mistakes nothing changes, and they are logged.
+    /// Reloads the file. If it has mistakes, they are logged and nothing changes.
     pub(super) fn read(&mut self) {
         let read = Settings::read(&self.given).map_err(|mistake| vec![mistake]);
         let checked = read.and_then(|settings| Ok((settings.check()?, settings)));
@@ -43,7 +43,7 @@ impl Reload {
                 for mistake in mistakes {
                     tracing::error!("{mistake}");
                 }
-                tracing::error!("the configuration stays as it was");
+                tracing::error!("can't load the configuration: the previous one stays in use");
                 return;
             }
         };
@@ -51,7 +51,7 @@ impl Reload {
         let changes = settings.iter().filter_map(|new| Some(Change { old: old(new)?, new }));
         let changes = changes.filter(|change| change.old.value != change.new.value);
         let (now, later): (Vec<_>, Vec<_>) = changes.partition(Change::is_at_run_time);
-        // First what takes effect: the rest is then told at the level that is wanted now.
+        // The changes that take effect come first, so that the rest is logged at the new log level.
         for change in &now {
             match self.apply(&change.new.flag.key, &mut config) {
                 Ok(()) => {
@@ -64,13 +64,13 @@ impl Reload {
         for change in &later {
             tracing::warn!("{change} needs a restart");
         }
-        tracing::info!(changed = now.len(), waiting = later.len(), "the configuration was read");
+        tracing::info!(changed = now.len(), waiting = later.len(), "configuration loaded");
     }
 
     fn apply(&self, key: &str, config: &mut ServeConfig) -> Result<(), String> {
         match key {
             "log-level" => (self.set_log_filter)(std::mem::take(&mut config.log_filter)),
-            _ => Err("it has no way to change".to_owned()),
+            _ => Err("can't be changed at run time".to_owned()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `jeton serve`: from flags to a running server, and back to nothing.
+//! `jeton serve`: starts a server from its flags, and shuts it down.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -33,10 +33,10 @@ use crate::service::quotas::Quotas;
 use crate::tls::TlsError;
 use crate::wal::DiskError;
 
-/// How often recovery says how far it is, where there is no terminal.
+/// Interval between progress lines of recovery, without a terminal.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 
-/// Why a server did not start, or did not end well.
+/// Why a server did not start, or did not shut down cleanly.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error("{flag} {address}: {}", explain::bind(address, source))]
@@ -56,8 +56,8 @@ enum ServeError {
 }
 
 impl ServeError {
-    /// How the command ends: 2 where the configuration names what can't be used, so that a restart
-    /// is of no use, else 1.
+    /// The exit code: 2 if the configuration names something unusable, so that a restart would fail
+    /// again; otherwise 1.
     fn code(&self) -> u8 {
         let is_mistake = match self {
             ServeError::Keys(KeysError::Io { source, .. })
@@ -80,7 +80,7 @@ impl ServeError {
     }
 }
 
-/// Whether a path can't be what the configuration means it to be.
+/// Whether the error shows that the configuration names a wrong path.
 fn is_misnamed(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied};
     matches!(
@@ -89,7 +89,8 @@ fn is_misnamed(error: &io::Error) -> bool {
     )
 }
 
-/// Runs a server. `command` is the whole command line, whose variables are the known ones.
+/// Runs a server. `command` is the complete command line, which defines the known environment
+/// variables.
 pub(super) fn run(given: &Given, process: Process, command: &Command) -> ExitCode {
     let read = Settings::read(given).map_err(|mistake| vec![mistake]);
     let (mut config, settings) = match read.and_then(|read| Ok((read.check()?, read))) {
@@ -112,7 +113,7 @@ pub(super) fn run(given: &Given, process: Process, command: &Command) -> ExitCod
     })
 }
 
-/// What stands before the log is read.
+/// The parts of the server that exist before recovery.
 struct Front {
     runtime: Runtime,
     http: http::Config,
@@ -133,7 +134,7 @@ fn serve(
     let audit = front.http.audit.clone();
     let engine = open(config)?;
     process.keep(&engine);
-    // Whatever happens from here on, the log and the audit trail end in good order.
+    // From here on the log and the audit trail are closed cleanly, whatever happens.
     let stopped = front.serve(config, reload, &engine);
     let closed = engine.close();
     let stopped = stopped.and_then(|admin| Ok(admin.stop()?));
@@ -148,8 +149,8 @@ fn serve(
 
 impl Front {
     fn new(config: &ServeConfig) -> Result<Front, ServeError> {
-        // A signal during recovery ends the process as it does by default: nothing was acknowledged
-        // yet. From here on it is remembered.
+        // A signal during recovery ends the process by default: nothing was acknowledged yet. From
+        // here on signals are handled.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let bind = |flag, address: &ListenAddress, count| {
             listen::bind(address, count).map_err(|source| ServeError::Bind {
@@ -161,7 +162,7 @@ impl Front {
         if !config.huge_pages
             && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
         {
-            tracing::warn!(%error, "the system may use huge pages all the same");
+            tracing::warn!(%error, "can't disable huge pages: the system may use them");
         }
         let http = http::Config { max_connections: places(&config.http), ..config.http.clone() };
         let data = bind("--listen", &config.listen, config.http.workers)?;
@@ -172,10 +173,10 @@ impl Front {
         let early = data.first().map(Listeners::try_clone);
         let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
         if let Some(file) = &config.keys {
-            // It is checked before the log is read, which can take seconds.
+            // Checked before recovery, which can take seconds.
             keys::file::load_guarded(file, config.engine.permissions)?;
         }
-        // So is one in the audit log's name.
+        // The name of the audit log is checked early too.
         let audit = config.audit.as_ref();
         let audit =
             audit.map(|audit| Audit::start(audit, Arc::new(SystemClock::new()))).transpose()?;
@@ -188,8 +189,8 @@ impl Front {
         Ok(Front { runtime, http, data, admin, admin_address, certificates })
     }
 
-    /// Serves until a signal stops it, and what is in flight is finished. The admin listener goes
-    /// on.
+    /// Serves until a signal stops the server and the requests in flight are answered. The admin
+    /// listener keeps running.
     fn serve(
         self,
         config: &ServeConfig,
@@ -211,20 +212,20 @@ impl Front {
         let keys = keys.map(|keys| FreshKeys::new(keys, engine));
         let fresh = Fresh { configuration: reload, keys, certificates };
         let signal = runtime.block_on(signals.stop(fresh));
-        tracing::info!(signal, "stopping: no new connections, finishing what is in flight");
+        tracing::info!(signal, "stopping: no new connections, finishing requests in flight");
         runtime.block_on(signals.drain(server))?;
         Ok(admin)
     }
 }
 
-/// Descriptors beside those of clients: the log, the admin listener and its connections, and for
-/// each worker its listeners (two with `localhost`) and runtime.
+/// File descriptors besides those of clients: the log, the admin listener and its connections, and
+/// for each worker its listeners (two with `localhost`) and runtime.
 const DESCRIPTORS_BESIDE: u64 = 32;
 const DESCRIPTORS_A_WORKER: u64 = 5;
 
-/// How many connections clients may have: as many as they should, if file descriptors are allowed
-/// for all of them. Otherwise fewer: a log that could not open its next segment would refuse
-/// writes, and who finds no place would wait instead of being told.
+/// Maximum client connections: `--max-connections`, or fewer if the limit of file descriptors does
+/// not allow that many. Without descriptors in reserve the log could not open its next segment and
+/// would refuse writes, and a client over the limit would wait instead of getting its 503.
 fn places(http: &http::Config) -> usize {
     let beside = DESCRIPTORS_BESIDE + DESCRIPTORS_A_WORKER * http.workers as u64;
     let wanted = http.max_connections as u64 + beside;
@@ -242,7 +243,8 @@ fn places(http: &http::Config) -> usize {
     usize::try_from(places).unwrap_or(http.max_connections)
 }
 
-/// Asks for so many file descriptors. Returns how many there may be.
+/// Raises the limit of file descriptors to `wanted`, as far as the system allows. Returns the
+/// limit.
 fn allow_descriptors(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);
@@ -254,13 +256,13 @@ fn allow_descriptors(wanted: u64) -> u64 {
     if setrlimit(Resource::Nofile, raised).is_ok() { allowed } else { current }
 }
 
-/// The one line on standard output. Where it cannot be written the server serves all the same.
+/// Prints the ready line to standard output. If it cannot be written, the server runs all the same.
 fn say_ready(server: &Server, scheme: &str, admin: &ListenAddress, engine: &Engine) {
     let (data, admin) = (server.address().url(scheme), admin.url(scheme));
     let tokens = engine.stats().tokens;
     let line = format!("jeton ready: data={data} admin={admin} tokens={tokens}");
     if let Err(error) = out::print_line(line) {
-        tracing::warn!(%error, %data, %admin, "the ready line is lost");
+        tracing::warn!(%error, %data, %admin, "can't write the ready line to standard output");
     }
 }
 
@@ -272,7 +274,7 @@ fn open(config: &ServeConfig) -> Result<Engine, OpenError> {
     engine
 }
 
-/// Shows how far the log has been read: a bar on a terminal, a line now and then elsewhere.
+/// Shows the progress of recovery: a bar on a terminal, otherwise a log line per interval.
 struct Recovery {
     bar: Option<ProgressBar>,
     clock: Arc<dyn Clock>,
@@ -291,7 +293,7 @@ impl Recovery {
         }
     }
 
-    /// True once in a [`PROGRESS_PERIOD`].
+    /// True once per [`PROGRESS_PERIOD`].
     fn is_time(&self) -> bool {
         let now = self.clock.monotonic();
         let Ok(mut said) = self.said.lock() else {

@@ -1,4 +1,4 @@
-//! How a server is stopped: which signals begin it, and which one hurries it.
+//! Shutdown of a server: which signals start it, and which signal ends the drain early.
 
 use std::io;
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use super::fresh::Fresh;
 use crate::clock::Clock;
 use crate::http::Server;
 
-/// How often it is looked whether the keys file or the certificate has changed.
+/// Interval between checks whether the keys file or the certificate has changed.
 const FRESH_LOOK: Duration = Duration::from_secs(1);
-/// A SIGINT within this time after a SIGTERM belongs to it: some supervisors send both.
+/// A SIGINT within this time after a SIGTERM counts as the same request to stop: some supervisors
+/// send both.
 const ONE_STOP: Duration = Duration::from_millis(500);
 
-/// The signals that a server listens to.
+/// The signals that a server handles.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -25,7 +26,7 @@ pub(super) struct Signals {
 }
 
 /// Decides whether a signal ends the drain: a SIGINT that is not the first signal does. A repeated
-/// SIGTERM does not: supervisors send it again and again.
+/// SIGTERM does not: some supervisors send it repeatedly.
 #[derive(Debug, Default)]
 struct Impatience {
     terminated_at: Option<Duration>,
@@ -42,7 +43,8 @@ impl Impatience {
 }
 
 impl Signals {
-    /// From now on the signals do not end the process. Must be called within a runtime.
+    /// Installs the handlers: from now on these signals do not end the process. Must be called
+    /// within a runtime.
     pub(super) fn new(clock: Arc<dyn Clock>) -> io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
@@ -53,7 +55,7 @@ impl Signals {
         })
     }
 
-    /// Waits until a signal stops the server; meanwhile what it has read is kept fresh.
+    /// Waits for a signal to stop the server. Meanwhile changed files are reloaded.
     pub(super) async fn stop(&mut self, mut fresh: Fresh) -> &'static str {
         loop {
             tokio::select! {
@@ -68,7 +70,7 @@ impl Signals {
         }
     }
 
-    /// Stops `server`: waits until what is in flight is finished, or a second SIGINT.
+    /// Stops `server`: waits until the requests in flight are answered, or for a second SIGINT.
     pub(super) async fn drain(&mut self, server: Server) -> io::Result<()> {
         let end_drain = server.end_drain();
         let mut stopping = tokio::task::spawn_blocking(|| server.stop());
@@ -81,7 +83,7 @@ impl Signals {
                 _ = self.terminate.recv() => self.impatience.terminate(self.clock.monotonic()),
                 _ = self.interrupt.recv() => {
                     if self.impatience.interrupt_counts(self.clock.monotonic()) {
-                        tracing::info!("a second SIGINT ends the drain");
+                        tracing::info!("second SIGINT: the drain ends early");
                         end_drain.end();
                     }
                 }
@@ -107,7 +109,7 @@ mod tests {
         impatience.terminate(at(2_000));
         assert!(
             !impatience.interrupt_counts(at(2_100)),
-            "that one belongs to the second terminate"
+            "this interrupt belongs to the second terminate"
         );
     }
 }

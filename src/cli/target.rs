@@ -1,4 +1,4 @@
-//! What the client commands are about: a server, tokens, an order.
+//! Arguments shared by the client commands: a server, tokens, an order.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead};
@@ -14,7 +14,7 @@ use super::wire::{Trust, Wire};
 use crate::model::token::Token;
 use crate::permissions;
 
-/// Put before a token that begins with a hyphen, which would be taken for a flag.
+/// Prefix for a token that begins with a hyphen, which clap would parse as a flag.
 const TOKEN_MARK: &str = "token:";
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ServerArg {
@@ -26,22 +26,22 @@ pub(super) struct ServerArg {
     key: KeyArgs,
 }
 
-/// Who we are, and whom we believe.
+/// Credentials of the client, and the CA that it trusts.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct KeyArgs {
-    /// A file with the key, and nothing else
+    /// File that contains the API key and nothing else
     #[arg(long, env = "JETON_KEY_FILE", value_name = "FILE")]
     key_file: Option<PathBuf>,
 
-    /// Whose certificate the server may have, in place of the system's roots (PEM)
+    /// CA certificate to trust for the server, instead of the system's roots (PEM)
     #[arg(long, env = "JETON_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
 
-    /// A certificate of our own to show to the server (PEM)
+    /// Client certificate to present to the server (PEM)
     #[arg(long, env = "JETON_CERT", value_name = "FILE", requires = "cert_key")]
     cert: Option<PathBuf>,
 
-    /// The private key of --cert (PEM); an API key is given with --key-file
+    /// Private key of --cert (PEM); for an API key use --key-file
     #[arg(
         id = "cert_key",
         long = "key",
@@ -53,14 +53,14 @@ pub(super) struct KeyArgs {
 }
 
 impl ServerArg {
-    /// A connection to it.
+    /// Connects to the server.
     pub(super) async fn connect(&self) -> Result<Wire, ClientError> {
         self.key.connect(&self.server).await
     }
 }
 
 impl KeyArgs {
-    /// A connection to `server`.
+    /// Connects to `server`.
     pub(super) async fn connect(&self, server: &str) -> Result<Wire, ClientError> {
         let read = |file: &PathBuf| {
             let refused = |source| ClientError::KeyFile { file: file.clone(), source };
@@ -81,18 +81,18 @@ impl KeyArgs {
     }
 }
 
-/// An order, as it identifies a token.
+/// An order, as a token's reference.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ReferenceArgs {
-    /// The order's number, as part of the reference
+    /// Number of the order, part of the reference
     #[arg(long, value_name = "TEXT")]
     pub(super) order_number: Option<String>,
 
-    /// When the order was created (RFC 3339), as part of the reference
+    /// Creation time of the order (RFC 3339), part of the reference
     #[arg(long, value_name = "TIME")]
     pub(super) created_at: Option<String>,
 
-    /// The order's amount, as part of the reference
+    /// Amount of the order, part of the reference
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub(super) amount: Option<String>,
 }
@@ -113,18 +113,18 @@ impl ReferenceArgs {
     }
 }
 
-/// The tokens that a command is about.
+/// The tokens of a command.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Tokens {
     #[command(flatten)]
     pub(super) server: ServerArg,
 
-    /// Tokens; - reads them from standard input, one a line
+    /// Tokens; - reads them from standard input, one per line
     #[arg(value_name = "TOKEN")]
     tokens: Vec<String>,
 }
 
-/// The tokens that a command is about, and one by its order.
+/// The tokens of a command, and optionally one token by its order.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Target {
     #[command(flatten)]
@@ -159,7 +159,7 @@ impl Tokens {
 }
 
 impl Target {
-    /// Tokens and a reference, as a body names them.
+    /// The tokens and the reference, as items of a request body.
     pub(super) fn items(&self) -> Result<Vec<Value>, ClientError> {
         let reference = self.reference.to_json();
         let mut items = match self.tokens.read() {
@@ -171,8 +171,8 @@ impl Target {
     }
 }
 
-/// An argument of the command line, marked where it is a token that looks like a flag: one of 64
-/// does.
+/// An argument of the command line, with the prefix if it is a token that begins with a hyphen, as
+/// one of 64 does.
 pub(super) fn mark_token(arg: OsString) -> OsString {
     let is_token = Token::parse(arg.as_encoded_bytes()).is_ok();
     if !is_token || !arg.as_encoded_bytes().starts_with(b"-") {

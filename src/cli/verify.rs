@@ -1,4 +1,4 @@
-//! `jeton verify DIR`: reads a log offline and says what is there.
+//! `jeton verify DIR`: reads a log offline and reports its content.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -27,7 +27,8 @@ pub(super) fn run(dir: &Path) -> ExitCode {
     }
 }
 
-/// Damage is 1; a directory that holds no log, or can't be listed, is a mistake in the call.
+/// Damage exits with 1; a directory without a log, or one that can't be listed, is a mistake in the
+/// call.
 fn code_of(error: &OpenError) -> u8 {
     match error {
         OpenError::NoLog { .. } | OpenError::Disk(DiskError::Io { .. }) => MISTAKEN,
@@ -44,11 +45,11 @@ fn text(found: &Verified) -> String {
         ("records", found.records.to_string()),
         ("tokens", found.tokens.to_string()),
         ("bytes", format!("{} ({bytes})", found.bytes)),
-        ("torn", format!("{} bytes at the end, which the next start cuts", found.torn_bytes)),
+        ("torn", format!("{} bytes at the end, which the next start truncates", found.torn_bytes)),
         ("lsn", found.lsn.to_string()),
         ("written", UnixMillis(found.last_time_ms).to_string()),
     ] {
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<9} {value}");
     }
     text

@@ -1,4 +1,4 @@
-//! One request after the other over one connection: all the HTTP that the client commands need.
+//! The HTTP client of the commands: sends one request after the other over one connection.
 
 use std::io;
 use std::path::Path;
@@ -21,12 +21,12 @@ use super::exit::{MISTAKEN, UNANSWERED};
 use super::explain;
 use crate::tls::{self, TlsError};
 
-/// How long one request may take.
+/// Maximum time for one request.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest answer, in bytes.
+/// Maximum length of an answer, in bytes.
 const ANSWER_LEN_MAX: usize = 32 << 20;
 
-/// Why there is no answer.
+/// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     #[error("--server must be http://HOST:PORT, https://HOST:PORT or unix:PATH")]
@@ -50,7 +50,7 @@ pub(super) enum WireError {
 }
 
 impl WireError {
-    /// How the command ends: 2 where the call is wrong, 3 where there is no answer.
+    /// The exit code: 2 if the call is wrong, 3 without an answer.
     pub(super) fn code(&self) -> u8 {
         match self {
             WireError::Server | WireError::NotTls | WireError::Tls(_) | WireError::Header(_) => {
@@ -71,12 +71,12 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
-/// What a client believes and shows where it speaks TLS; nothing of it where it does not.
+/// TLS files of the client; all `None` without TLS.
 #[derive(Clone, Copy)]
 pub(super) struct Trust<'a> {
-    /// In place of the system's roots.
+    /// CA certificate, instead of the system's roots.
     pub(super) ca: Option<&'a Path>,
-    /// A certificate and its key.
+    /// Client certificate and its private key.
     pub(super) identity: Option<(&'a Path, &'a Path)>,
 }
 
@@ -128,7 +128,7 @@ impl Wire {
         Ok(Wire { sender, host, key })
     }
 
-    /// A request without a body, whose answer may be longer than memory.
+    /// Sends a request without a body and streams the answer, which may be longer than memory.
     pub(super) async fn stream(
         &mut self,
         method: Method,
@@ -148,7 +148,7 @@ impl Wire {
         timeout(TIMEOUT, exchange).await.map_err(|_| WireError::Slow)?
     }
 
-    /// One request, with a JSON body where `body` is given.
+    /// Sends one request, with a JSON body if `body` is given.
     pub(super) async fn send(
         &mut self,
         method: Method,
@@ -185,7 +185,7 @@ impl Wire {
     }
 }
 
-/// Finds the machine and connects to it, or says what to do.
+/// Resolves the host and connects to it; an error says what to do.
 async fn reach(address: &str) -> Result<TcpStream, String> {
     let found = tokio::net::lookup_host(address).await.map_err(|error| explain::name(&error))?;
     let addresses: Vec<_> = found.collect();
@@ -207,23 +207,23 @@ async fn begin_unix(
     begin(connected.map_err(|_| WireError::Slow)?.map_err(failed)?).await
 }
 
-/// Begins to speak HTTP/1.1.
+/// Starts an HTTP/1.1 connection.
 async fn begin<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, WireError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // What ends the connection also ends the request, which reports it.
+    // An error of the connection also fails the request, which reports it.
     tokio::spawn(connection);
     Ok(sender)
 }
 
-/// Where to connect, and what to call it.
+/// The address to connect to, and its name for `Host`.
 #[derive(Debug)]
 struct Place {
     address: String,
     host: HeaderValue,
-    /// What its certificate must say; nothing where TLS is not spoken.
+    /// Name that the server's certificate must have; `None` without TLS.
     name: Option<ServerName<'static>>,
 }
 

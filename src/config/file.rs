@@ -7,8 +7,8 @@
 //! max-ttl = "30d"
 //! ```
 //!
-//! Every mistake of form is kept with its line and column: the parser goes on behind one. Whether a
-//! value is one that its flag takes is for `merge`, which asks the flag's own reader.
+//! Every syntax or type mistake is kept with its line and column: the parser continues after each.
+//! Whether a flag accepts a value is checked by `merge`, with the flag's own parser.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -23,13 +23,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::flags::{Flag, Kind};
 
-/// The longest file, in bytes.
+/// Maximum length of a file, in bytes.
 pub const FILE_LEN_MAX: u64 = 1 << 20;
-/// The longest value, in bytes: as long as a path may be.
+/// Maximum length of a value, in bytes: that of a path.
 pub const VALUE_LEN_MAX: usize = 4096;
-/// Mistakes of form that are told of at most; what follows is counted.
+/// Maximum mistakes that are reported one by one; the others are counted.
 pub const MISTAKES_MAX: usize = 1000;
-/// So much of an unknown key is repeated, in characters.
+/// Maximum characters of an unknown key in a message.
 const KEY_SHOWN_MAX: usize = 60;
 
 /// A place in a file, counted from 1, the column in characters.
@@ -54,14 +54,14 @@ impl Place {
     }
 }
 
-/// Something wrong with the configuration, and where it stands.
+/// A mistake in the configuration, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The file, if it is of a file.
+    /// Name of the file; `None` if the mistake is not in a file.
     pub file: Option<String>,
-    /// Where in the file.
+    /// Place in the file.
     pub place: Option<Place>,
-    /// What is wrong.
+    /// The message.
     pub text: String,
 }
 
@@ -81,33 +81,34 @@ impl fmt::Display for Mistake {
 /// The value of a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Of a switch.
+    /// Value of a switch.
     Switch(bool),
-    /// Of any other flag, one for each time it is given: none where it is not.
+    /// Values of any other flag, one for each time it is given; empty if it is not given.
     Texts(Vec<OsString>),
 }
 
-/// A value as it stands in a file.
+/// A value of a file, with its place.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) value: Value,
     pub(super) place: Place,
-    /// Of each text of an array.
+    /// Places of the texts of an array.
     pub(super) items: Vec<Place>,
 }
 
-/// A configuration file that was read.
+/// A parsed configuration file.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
-    /// Its name, fit to be shown.
+    /// Its name, escaped for messages.
     pub name: String,
-    /// What is wrong with its form.
+    /// Syntax and type mistakes.
     pub mistakes: Vec<Mistake>,
-    /// The values that are right in form, by key.
+    /// Values of the right type, by key.
     pub(super) entries: BTreeMap<String, Entry>,
-    /// Keys that may have been meant to be set: what lacks them needs no second complaint.
+    /// Keys that a mistaken line may have meant to set: that they are missing needs no second
+    /// message.
     pub(super) doubtful: BTreeSet<String>,
-    /// The syntax is right, so nothing was lost.
+    /// Whether the syntax is right, so that no line was lost.
     pub(super) is_whole: bool,
 }
 
@@ -115,8 +116,8 @@ impl ConfigFile {
     /// Reads a file, whose keys are `flags`.
     ///
     /// # Errors
-    /// It is not there, is no regular file, is longer than [`FILE_LEN_MAX`], can't be read, or is
-    /// not UTF-8.
+    /// The file is missing, is not a regular file, is longer than [`FILE_LEN_MAX`], can't be read,
+    /// or is not UTF-8.
     pub fn open(path: &Path, flags: Vec<Flag>) -> Result<ConfigFile, Mistake> {
         let name = shown(path);
         let refused = |place, text| Mistake { file: Some(name.clone()), place, text };
@@ -161,16 +162,16 @@ impl ConfigFile {
         reading.finish()
     }
 
-    /// Where a key has its value.
+    /// The place of a key's value.
     #[must_use]
     pub fn place(&self, key: &str) -> Option<Place> {
         self.entries.get(key).map(|entry| entry.place)
     }
 }
 
-/// One byte more than a file may have at most.
+/// Reads at most one byte more than the maximum length.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Looked at before it is opened: a pipe would wait for its other end.
+    // The type is checked before the file is opened: opening a pipe would wait for its other end.
     let found = fs::metadata(path)?;
     if !found.is_file() {
         let what = if found.is_dir() { "it is a directory" } else { "it is not a regular file" };
@@ -181,7 +182,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A path as one line that draws over nothing.
+/// A path escaped for one line of a message.
 pub(super) fn shown(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string().replace("\\'", "'")
 }
@@ -194,13 +195,13 @@ fn shown_key(key: &str) -> String {
     shown.escape_debug().to_string()
 }
 
-/// A file while it is read.
+/// State of the parser.
 struct Reading<'a> {
     text: &'a str,
     flags: Vec<Flag>,
-    /// What is wrong, by its offset.
+    /// Mistakes, by offset.
     wrong: Vec<(usize, String)>,
-    /// Where the syntax is wrong: what the parser makes of it is a guess.
+    /// Offsets of syntax errors: the parser's result there is a guess.
     unreadable: Vec<Range<usize>>,
     file: ConfigFile,
 }
@@ -215,20 +216,21 @@ impl Reading<'_> {
         if error.message() == "duplicate key" {
             let key = self.text.get(span.clone()).unwrap_or_default();
             let key = shown_key(key.trim_matches(['"', '\'']));
-            return self.wrong(&span, format!("{key}: is there twice"));
+            return self.wrong(&span, format!("{key}: is repeated"));
         }
         self.wrong(&span, error.message().replace('\n', " "));
         self.file.is_whole = false;
         self.unreadable.push(span);
     }
 
-    /// The places are looked up at last, and only of what is told: each takes a walk.
+    /// Places are computed last, and only for the mistakes that are reported: each computation
+    /// scans the file.
     fn finish(mut self) -> ConfigFile {
         self.wrong.sort_by_key(|(at, _)| *at);
         let more = self.wrong.len().saturating_sub(MISTAKES_MAX);
         let last = self.wrong.get(MISTAKES_MAX).map(|(at, _)| *at);
         self.wrong.truncate(MISTAKES_MAX);
-        let more = last.map(|at| (at, format!("from here on {more} more mistakes")));
+        let more = last.map(|at| (at, format!("{more} more mistakes from here on")));
         for (at, text) in self.wrong.into_iter().chain(more) {
             let place = Some(Place::of(self.text, at));
             self.file.mistakes.push(Mistake { file: Some(self.file.name.clone()), place, text });
@@ -239,7 +241,7 @@ impl Reading<'_> {
     fn entry(&mut self, key: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>) {
         let (name, at) = (key.get_ref().as_ref(), key.span());
         if name == "config" {
-            return self.wrong(&at, "config: a file names no other one".to_owned());
+            return self.wrong(&at, "config: can't be set in a file".to_owned());
         }
         let Some(flag) = self.flags.iter().find(|flag| flag.key == name).cloned() else {
             let said = self.unknown(name, value.get_ref());
@@ -267,15 +269,15 @@ impl Reading<'_> {
         }
     }
 
-    /// What is said of an unknown key, with what may have been meant.
+    /// The message for an unknown key, with the key that may have been meant.
     fn unknown(&mut self, name: &str, value: &DeValue<'_>) -> String {
         let shown = shown_key(name);
         if ["help", "version"].contains(&name) {
-            return format!("{shown}: makes sense on the command line alone");
+            return format!("{shown}: can only be used on the command line");
         }
         let meant = match value {
             DeValue::Table(_) => None,
-            // Looking for it takes a while.
+            // The comparison with all keys is slow.
             _ if self.wrong.len() > MISTAKES_MAX => None,
             _ => nearest(name, &self.flags),
         };
@@ -286,7 +288,7 @@ impl Reading<'_> {
                 said
             }
             (None, DeValue::Table(_)) => {
-                // What is in it was perhaps meant to be set.
+                // The keys in the table were perhaps meant to be set.
                 self.file.is_whole = false;
                 format!("{shown}: unknown key; the keys are the flags of serve, without tables")
             }
@@ -295,7 +297,7 @@ impl Reading<'_> {
     }
 }
 
-/// The known key that is most like this one, if one is.
+/// The known key that is most similar to this one, if any is similar.
 fn nearest(name: &str, flags: &[Flag]) -> Option<String> {
     let name: String = name.trim_start_matches('-').chars().take(KEY_SHOWN_MAX).collect();
     let name = name.to_lowercase().replace('_', "-");
@@ -305,10 +307,10 @@ fn nearest(name: &str, flags: &[Flag]) -> Option<String> {
     (distance(best) <= best.len().max(4) / 3).then(|| best.clone())
 }
 
-/// What is wrong with a value, and where.
+/// A mistake in a value: its place and message.
 type Wrong = (Range<usize>, String);
 
-/// The value if it has a type that the flag may have; otherwise all that is wrong with it.
+/// The value if it has a type that the flag accepts; otherwise all mistakes in it.
 fn typed(flag: &Flag, value: &Spanned<DeValue<'_>>) -> Result<Value, Vec<Wrong>> {
     let wrong = |value: &Spanned<DeValue<'_>>, form: &str| {
         (value.span(), format!("must be {form}, not {}", type_name(value.get_ref())))
@@ -338,7 +340,7 @@ fn typed(flag: &Flag, value: &Spanned<DeValue<'_>>) -> Result<Value, Vec<Wrong>>
     }
 }
 
-/// Text or an integer as a flag would have it.
+/// Text or an integer, as text for the flag's parser.
 fn text(value: &Spanned<DeValue<'_>>) -> Result<OsString, Wrong> {
     let refused = |said: String| (value.span(), said);
     match value.get_ref() {

@@ -1,17 +1,17 @@
-//! What clap knows of the flags of a command: the keys of the configuration file are these and no
-//! others, so a new flag is a new key without another line.
+//! The flags of a command as clap defines them. They are exactly the keys of the configuration
+//! file, so a new flag is a new key without further code.
 
 use clap::builder::Resettable;
 use clap::{Arg, ArgAction, Args, Command, ValueHint};
 
-/// How often a flag may be given, and with what.
+/// How often a flag may be given, and with which value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Alone: `--huge-pages`; true or false in the file.
+    /// Without a value: `--huge-pages`; true or false in the file.
     Switch,
-    /// Once, with a value; text, an integer where the value is a number.
+    /// Once, with a value; text in the file, or an integer if the value is a number.
     One,
-    /// Repeatedly; an array of text.
+    /// Repeatedly; an array of text in the file.
     Many,
 }
 
@@ -24,9 +24,9 @@ pub struct Flag {
     pub env: Option<String>,
     /// How it is given.
     pub kind: Kind,
-    /// Its value names a file or a directory.
+    /// Whether its value names a file or a directory.
     pub is_path: bool,
-    /// What clap calls it.
+    /// Its id in clap.
     pub(super) id: String,
 }
 
@@ -59,7 +59,7 @@ pub fn command<F: Args>() -> Command {
     F::augment_args(Command::new("jeton").no_binary_name(true))
 }
 
-/// The same, without the environment.
+/// The same command, without the environment variables.
 pub(crate) fn command_without_environment<F: Args>() -> Command {
     command::<F>().mut_args(|arg| arg.env(Resettable::Reset))
 }

@@ -1,8 +1,9 @@
-//! Flags, environment, file and defaults made into one configuration, in this order of precedence,
-//! each value with where it comes from.
+//! Merges flags, environment, file and defaults, in this order of precedence, into one
+//! configuration that keeps the source of each value.
 //!
-//! The values of the file that nothing overrules are given to clap as if they were flags, so each is
-//! read by its flag's own reader. What is wrong is then said of the place where the value stands.
+//! The values of the file that neither a flag nor a variable overrides are passed to clap as if
+//! they were flags, so each is parsed by its flag's own parser. A mistake is then reported with the
+//! value's place in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,16 +19,16 @@ use super::file::{ConfigFile, Entry, Mistake, Place, Value};
 use super::flags::{Flag, Kind, command_without_environment, flags};
 use crate::model::setting::SettingError;
 
-/// Where a value comes from.
+/// Source of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// From nowhere: nobody has set it.
+    /// The default: the value is not set.
     Default,
-    /// From the file.
+    /// The configuration file.
     File(Place),
-    /// From the flag's environment variable.
+    /// The flag's environment variable.
     Environment,
-    /// From the command line.
+    /// The command line.
     Flag,
 }
 
@@ -45,10 +46,10 @@ impl<F> Clone for Given<F> {
 }
 
 impl<F: Flags> Given<F> {
-    /// Neither a flag nor a variable.
+    /// No flags and no variables.
     #[must_use]
     pub fn nothing() -> Self {
-        // The defaults are read in another place; a mistake in them is one in the code.
+        // Defaults are parsed elsewhere; a mistake in them is a bug.
         let matches = command_without_environment::<F>().try_get_matches_from([""; 0]);
         let none = |_| Self { values: BTreeMap::new(), flags: PhantomData };
         matches.map_or_else(none, |matches| Self::of(&matches))
@@ -72,7 +73,7 @@ impl<F: Flags> Given<F> {
         Self { values: values.collect(), flags: PhantomData }
     }
 
-    /// The configuration file that is named.
+    /// The configuration file that a flag or a variable names.
     #[must_use]
     pub fn config_file(&self) -> Option<PathBuf> {
         match self.values.get("config") {
@@ -103,19 +104,19 @@ impl<F: Flags> Args for Given<F> {
     }
 }
 
-/// A flag, its value, and where that comes from.
+/// A flag, its value, and the value's source.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The flag.
     pub flag: Flag,
     /// Its value.
     pub value: Value,
-    /// Where the value comes from.
+    /// Source of the value.
     pub source: Source,
 }
 
 impl Setting {
-    /// The value for people, on one line.
+    /// The value for messages, on one line.
     #[must_use]
     pub fn shown(&self) -> String {
         match &self.value {
@@ -139,7 +140,7 @@ pub struct Settings<F> {
 }
 
 impl<F: Flags> Settings<F> {
-    /// Merges what is given with the file that it names, if it names one.
+    /// Merges flags and environment with the configuration file, if they name one.
     ///
     /// # Errors
     /// The file can't be read at all ([`ConfigFile::open`]). Mistakes in it are for
@@ -150,7 +151,7 @@ impl<F: Flags> Settings<F> {
         Ok(Self::merge(given, file))
     }
 
-    /// Merges what is given with a file.
+    /// Merges flags and environment with a parsed file.
     #[must_use]
     pub fn merge(given: &Given<F>, file: Option<ConfigFile>) -> Self {
         let setting = |flag: Flag| {
@@ -168,13 +169,13 @@ impl<F: Flags> Settings<F> {
         Self { file, settings, flags: PhantomData }
     }
 
-    /// All of them, in the order of the help.
+    /// All settings, in the order of the help.
     pub fn iter(&self) -> impl Iterator<Item = &Setting> {
         self.settings.iter()
     }
 
-    /// What the server states of itself: the value of each setting, but for those of `changing`,
-    /// which may have another one later. No secret is among them: flags name files, never their
+    /// The settings that the server publishes: all values except those of the keys in `changing`,
+    /// which can change at run time. No secret is among them: flags name files, never their
     /// content.
     #[must_use]
     pub fn stated(&self, changing: &[&str]) -> BTreeMap<String, String> {
@@ -188,7 +189,7 @@ impl<F: Flags> Settings<F> {
         self.file.as_ref()
     }
 
-    /// The one of a key.
+    /// The setting of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Setting> {
         self.settings.iter().find(|setting| setting.flag.key == key)
@@ -203,7 +204,7 @@ impl<F: Flags> Settings<F> {
         }
     }
 
-    /// Takes over a value and where it comes from.
+    /// Replaces a value and its source.
     pub fn take(&mut self, from: &Setting) {
         for setting in &mut self.settings {
             if setting.flag.key == from.flag.key {
@@ -212,7 +213,7 @@ impl<F: Flags> Settings<F> {
         }
     }
 
-    /// Where a value comes from, for people: `default`, `jeton.toml:3`, `JETON_LISTEN`, `--listen`.
+    /// The source of a value, for messages: `default`, `jeton.toml:3`, `JETON_LISTEN`, `--listen`.
     #[must_use]
     pub fn origin(&self, setting: &Setting) -> String {
         let file = || self.file.as_ref().map_or("the file", |file| &file.name);
@@ -225,10 +226,10 @@ impl<F: Flags> Settings<F> {
         }
     }
 
-    /// The configuration that these values make.
+    /// Makes the configuration from the values.
     ///
     /// # Errors
-    /// Every mistake: first those of the file in the order of their places, then the others.
+    /// All mistakes: first those of the file in the order of their places, then the others.
     pub fn check(&self) -> Result<F::Config, Vec<Mistake>> {
         let parsed = self.parse();
         let (config, errors) = match parsed.flags.as_ref().map(F::check) {
@@ -253,8 +254,8 @@ impl<F: Flags> Settings<F> {
         }
     }
 
-    /// Whether a mistake may only follow from another one, which is reported: a value that it
-    /// misses stands in a line that could not be read.
+    /// Whether a mistake may be a consequence of one that is already reported: the missing value
+    /// may be in a line that could not be parsed.
     fn is_doubtful(&self, error: &SettingError) -> bool {
         self.file.as_ref().is_some_and(|file| {
             let is_lost = !file.is_whole && error.settings().nth(1).is_some();
@@ -262,12 +263,13 @@ impl<F: Flags> Settings<F> {
         })
     }
 
-    /// What clap makes of the values.
+    /// Parses the values with clap.
     pub(crate) fn parse(&self) -> Parsed<F> {
         let mut refused = Vec::new();
         let mut left: Vec<&Setting> =
             self.settings.iter().filter(|setting| setting.source != Source::Default).collect();
-        // Clap stops at its first mistake: what it refuses is left out until it takes the rest.
+        // Clap stops at its first mistake, so each rejected value is removed until clap accepts the
+        // rest.
         loop {
             let line = left.iter().flat_map(|setting| as_flags(setting));
             let made = command_without_environment::<F>()
@@ -293,13 +295,13 @@ impl<F: Flags> Settings<F> {
         }
     }
 
-    /// A mistake with the place in the file where the value stands that is to blame.
+    /// A mistake with the place of the value that caused it.
     fn placed(&self, error: &SettingError) -> Mistake {
         let of_file = |key: &str| {
             let setting = self.get(key)?;
             matches!(setting.source, Source::File(_)).then_some(setting)
         };
-        // A value that nobody set is not what is wrong; one of those that are set is.
+        // The default is not the mistake, so the message names the value that is set.
         let blamed = match self.get(error.setting()).map(|setting| setting.source) {
             Some(Source::Flag | Source::Environment) => None,
             _ => error.settings().find_map(of_file),
@@ -318,7 +320,7 @@ impl<F: Flags> Settings<F> {
         Mistake { file: Some(file.name.clone()), place, text }
     }
 
-    /// A setting by where its value comes from: `--listen`, `JETON_LISTEN`, `listen (jeton.toml:3)`.
+    /// A setting, named by its source: `--listen`, `JETON_LISTEN`, `listen (jeton.toml:3)`.
     fn named(&self, key: &str) -> String {
         match self.get(key).map(|setting| (setting, setting.source)) {
             Some((setting, Source::Environment)) => self.origin(setting),
@@ -328,17 +330,17 @@ impl<F: Flags> Settings<F> {
     }
 }
 
-/// What clap makes of values.
+/// Result of parsing with clap.
 pub(crate) struct Parsed<F> {
-    /// The flags, but for those that clap refuses; none where it refuses what can't be left out.
+    /// The flags without the values that clap rejects; `None` if a rejected value is required.
     pub(crate) flags: Option<F>,
-    /// What clap refuses.
+    /// The rejected values.
     pub(crate) refused: Vec<SettingError>,
-    /// Why there are no flags.
+    /// Why `flags` is `None`.
     failure: Option<String>,
 }
 
-/// Where a value stands; of several values in an array, the one that is wrong.
+/// The place of a value; in an array, the place of the wrong element.
 fn place(entry: &Entry, wrong: Option<&str>) -> Place {
     let Value::Texts(texts) = &entry.value else {
         return entry.place;
@@ -363,7 +365,7 @@ pub(crate) fn as_flags(setting: &Setting) -> Vec<OsString> {
     }
 }
 
-/// What clap refuses; only a text where that is no flag.
+/// The flag that clap rejects and why; only the message if no flag is to blame.
 pub(crate) fn refusal(error: &clap::Error) -> Result<SettingError, String> {
     let arg = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(arg)) => Some(arg.as_str()),
@@ -373,7 +375,7 @@ pub(crate) fn refusal(error: &clap::Error) -> Result<SettingError, String> {
     let said = error.to_string();
     let said = said.strip_prefix("error: ").unwrap_or(&said);
     let lines: Vec<_> = said.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    // It repeats the value as it is.
+    // Clap's message repeats the value unescaped.
     let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
     let said: String = lines.join(" ").chars().map(shown).collect();
     let Some(arg) = arg else {

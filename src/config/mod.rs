@@ -1,8 +1,8 @@
-//! Flags, environment and configuration file of a command, made into one configuration.
+//! Makes one configuration from the flags, the environment and the configuration file of a command.
 //!
-//! [`flags`](mod@flags) is what clap knows of the flags, [`mod@file`] reads the file, [`merge`]
-//! decides which value counts and where it comes from. What the flags are, and what they make
-//! together, is for the command: it implements [`Flags`].
+//! [`flags`](mod@flags) lists the flags that clap defines, [`mod@file`] parses the file, [`merge`]
+//! decides which value counts and keeps its source. The command defines the flags and the
+//! configuration that they make: it implements [`Flags`].
 
 use crate::model::setting::SettingError;
 
@@ -12,13 +12,13 @@ pub mod merge;
 
 /// The flags of a command, and the configuration that they make.
 ///
-/// Every value is taken as text and read by [`Flags::check`], so that all mistakes are reported at
-/// once. Whether a flag needs another one is checked there too: clap does not know the file.
+/// clap takes every value as text and [`Flags::check`] parses it, so that all mistakes are reported
+/// at once. Dependencies between flags are checked there too, because clap does not know the file.
 pub trait Flags: clap::Args {
-    /// What the flags make.
+    /// The configuration type.
     type Config;
 
-    /// The configuration that the flags make.
+    /// Makes the configuration from the flags.
     ///
     /// # Errors
     /// All mistakes, each with its setting.

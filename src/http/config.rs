@@ -1,4 +1,4 @@
-//! How requests are served, within which limits.
+//! Configuration and limits of the HTTP server.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::service::quotas::Quotas;
 use crate::service::state::{ANSWER_LEN_MAX, TokenLimits};
 use crate::tls::Tls;
 
-/// The most tokens that `--max-batch` can allow.
+/// Maximum of `--max-batch`.
 const BATCH_MAX: usize = 100_000;
-/// The longest body of any request, in bytes.
+/// Maximum body of any request, in bytes.
 const BODY_LEN_MAX: usize = 16 << 20;
-/// What an issue may have beside its payload, in bytes.
+/// Maximum bytes of an issue besides its payload.
 const ISSUE_BESIDE_LEN: usize = 4 << 10;
-/// What a token of a list may take at most: a reference with every character escaped.
+/// Maximum bytes of one item of a list: a reference with every character escaped.
 const LISTED_LEN_MAX: usize = 1 << 10;
-/// What a token takes at most in the answer to a batch of issues, or why it was not issued.
+/// Maximum bytes of one item in the answer to a batch of issues: a token, or why it was not issued.
 const ISSUED_LEN_MAX: usize = 512;
 
 /// Time limits of connections.
@@ -32,13 +32,13 @@ const ISSUED_LEN_MAX: usize = 512;
 pub struct Limits {
     /// From the first byte of a request to the end of its head.
     pub header_timeout: Duration,
-    /// For the whole body of a request.
+    /// For receiving the whole body of a request.
     pub body_timeout: Duration,
-    /// For a connection on which nothing happens.
+    /// For a connection without a request.
     pub idle_timeout: Duration,
-    /// For a peer that takes nothing of what is sent to it.
+    /// For a peer that reads nothing of its answer.
     pub write_timeout: Duration,
-    /// From the begin of a connection to the end of its TLS handshake.
+    /// From the start of a connection to the end of its TLS handshake.
     pub tls_handshake_timeout: Duration,
 }
 
@@ -54,40 +54,40 @@ impl Default for Limits {
     }
 }
 
-/// How requests are served.
+/// Configuration of the HTTP server.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Threads, each with a listener of its own.
     pub workers: usize,
-    /// The life of a token that is issued without one.
+    /// Lifetime of a token that is issued without a ttl.
     pub default_ttl: Duration,
-    /// The longest life that a token can be issued for.
+    /// Maximum lifetime of a token.
     pub max_ttl: Duration,
-    /// The longest payload, in bytes.
+    /// Maximum payload, in bytes.
     pub max_payload: usize,
-    /// The most tokens in a batch.
+    /// Maximum tokens in a batch.
     pub max_batch: usize,
-    /// The most connections, over all workers.
+    /// Maximum connections, over all workers.
     pub max_connections: usize,
-    /// Bytes of bodies and answers held for clients, over all workers.
+    /// Memory for heads, bodies and answers of clients, in bytes, over all workers.
     pub max_inflight: usize,
     /// Time limits.
     pub limits: Limits,
-    /// How long requests in flight may take when the server is stopped.
+    /// Maximum time for requests in flight during shutdown.
     pub drain_timeout: Duration,
-    /// Who may do what; `None`: everybody everything.
+    /// The keys; `None`: anyone may do everything.
     pub keys: Option<Keys>,
-    /// Where it is told who did what.
+    /// Audit log; `None` disables auditing.
     pub audit: Option<Audit>,
-    /// What may be done without a key where there are keys.
+    /// Scopes of requests without a key, in a server with keys.
     pub anonymous: Option<Anonymous>,
-    /// Which pages in a browser may ask.
+    /// Browser pages that may send requests.
     pub web: Web,
-    /// How many misses are allowed.
+    /// Limits of misses.
     pub miss_limits: MissLimits,
-    /// What namespaces may use.
+    /// Limits of the namespaces.
     pub quotas: Quotas,
-    /// What connections begin with; `None`: plain TCP.
+    /// TLS settings of new connections; `None`: plain TCP.
     pub tls: Option<Tls>,
 }
 
@@ -115,7 +115,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// All mistakes in it, each with its limits; none for a good one.
+    /// All mistakes in the configuration, each with its limits.
     #[must_use]
     pub fn mistakes(&self) -> Vec<SettingError> {
         let ranges = [
@@ -144,16 +144,16 @@ impl Config {
         outside.chain(self.inflight_mistake()).chain(self.ttl_mistake()).chain(timeouts).collect()
     }
 
-    /// Memory for clients that is less than one exchange needs.
+    /// The mistake of a memory budget that is too small for one exchange.
     fn inflight_mistake(&self) -> Option<SettingError> {
         let inflight_min = Budget::limit_min(self.exchange_len_max());
         let are_limits_right = (1..=BATCH_MAX).contains(&self.max_batch)
             && (1..=PAYLOAD_LEN_MAX).contains(&self.max_payload);
-        // Of limits that are out of range nothing follows.
+        // Limits that are out of range are reported by themselves.
         if !are_limits_right || !(BODY_LEN_MAX..inflight_min).contains(&self.max_inflight) {
             return None;
         }
-        // Rounded up, so that what is named is enough.
+        // Rounded up, so that the value in the message is sufficient.
         let min = inflight_min.div_ceil(1 << 20);
         let largest = size_text(self.exchange_len_max() as u64);
         let error =
@@ -170,7 +170,7 @@ impl Config {
         (!is_right).then(|| error().name("max-ttl").text(format!(", which is {max}")))
     }
 
-    /// What tokens may be.
+    /// Limits of tokens.
     pub(in crate::http) fn token_limits(&self) -> TokenLimits {
         let Config { default_ttl, max_ttl, max_payload, max_batch, .. } = *self;
         TokenLimits { default_ttl, max_ttl, max_payload, max_batch }
@@ -184,7 +184,7 @@ impl Config {
         (self.issue_body_len_max().saturating_mul(self.max_batch)).min(BODY_LEN_MAX)
     }
 
-    /// What the largest request takes together with its answer.
+    /// Maximum bytes of a request together with its answer.
     fn exchange_len_max(&self) -> usize {
         let issued = ISSUED_LEN_MAX.saturating_mul(self.max_batch);
         let answer_len_max = self.max_payload.saturating_add(1).max(ISSUED_LEN_MAX);
@@ -193,7 +193,7 @@ impl Config {
         listed.max(self.issue_batch_body_len_max().saturating_add(issued))
     }
 
-    /// The memory for clients, of which nothing is taken.
+    /// The memory budget for clients, unused.
     pub(in crate::http) fn budget(&self) -> Budget {
         Budget::new(self.max_inflight, self.exchange_len_max(), self.keys.is_some())
     }

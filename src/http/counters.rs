@@ -1,5 +1,5 @@
-//! What the workers count. Each worker writes counters of its own, so that none waits for another;
-//! a reader adds them up.
+//! Counters of the workers. Each worker writes its own counters, so that no worker waits for
+//! another; a reader adds them up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::service::operation::{OPERATIONS, Operation};
 
-/// The classes of status codes that an answer can have.
+/// The classes of status codes of answers.
 pub const CLASSES: [&str; 3] = ["2xx", "4xx", "5xx"];
 
 /// The counters of one worker. Only that worker writes them.
@@ -34,7 +34,7 @@ pub struct Totals {
     pub accepted: u64,
     /// Connections refused because there were too many.
     pub refused: u64,
-    /// Connections that could not be accepted, for want of file descriptors for example.
+    /// Connections that could not be accepted, for example because file descriptors ran out.
     pub accept_errors: u64,
 }
 

@@ -14,7 +14,7 @@
 //! certificate = "dns:checkout.shop.example" # optional: a client's certificate of that name will do
 //! ```
 //!
-//! It is changed by `jeton keys`, whole or not at all, and may be edited by hand: comments stay.
+//! `jeton keys` changes the file atomically. It may be edited by hand; comments are kept.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -32,53 +32,53 @@ use crate::model::scope::Scopes;
 use crate::model::time::UnixMillis;
 use crate::permissions::{self, FILE_MODE, Strictness, TooWide};
 
-/// Keys in a file at most.
+/// Maximum keys in a file.
 const KEYS_MAX: usize = 10_000;
-/// The longest name of a key, in bytes.
+/// Maximum length of a key's name, in bytes.
 pub const NAME_LEN_MAX: usize = 100;
-/// The longest file, in bytes: a key takes a few hundred.
+/// Maximum length of the file, in bytes; a key takes a few hundred.
 const FILE_LEN_MAX: u64 = 16 << 20;
 
-/// Why the namespace `*` does not have a scope.
+/// Error for a scope that the namespace `*` cannot have.
 pub const WITHOUT_TOKENS: &str =
-    "scopes: the namespace * is the whole server and takes admin, metrics and backup alone";
+    "scopes: the namespace * is the whole server and accepts only admin, metrics and backup";
 
-/// What is known of a key.
+/// A key's entry in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyEntry {
-    /// Names it.
+    /// Its id.
     pub id: KeyId,
-    /// For people.
+    /// Its name, for people.
     pub name: String,
-    /// Where it may do what it may.
+    /// The namespace that it gives access to.
     pub namespace: Namespace,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Scopes,
-    /// Of the whole key.
+    /// Hash of the whole key.
     pub hash: KeyHash,
-    /// When it was made.
+    /// When the key was created.
     pub created_at: UnixMillis,
-    /// From then on it is refused.
+    /// When the key expires; `None`: never.
     pub expires_at: Option<UnixMillis>,
-    /// Since when it is refused for good.
+    /// When the key was revoked.
     pub revoked_at: Option<UnixMillis>,
-    /// Whose it is: the first of the keys that this one replaces. None where it replaces none.
+    /// Its holder: the first of the keys that this one replaces. `None` if it replaces no key.
     pub holder: Option<KeyId>,
-    /// Whose certificate is as good as the key ([`crate::tls::Peer::names`]).
+    /// Name of the client certificate that counts as the key ([`crate::tls::Peer::names`]).
     pub certificate: Option<CertificateName>,
 }
 
-/// Why there are no keys to work with.
+/// Why the keys file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The system refused.
+    /// The operating system refused.
     #[error("the keys file {} can't be {deed}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// What was tried.
+        /// The action that failed.
         deed: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// It is not TOML, or lacks a field.
@@ -86,31 +86,31 @@ pub enum KeysError {
     Form {
         /// The file.
         file: PathBuf,
-        /// What is wrong and where, without what is there.
+        /// The mistake and its place, without the content of the file.
         reason: String,
     },
-    /// Others may write it, or may read it where that is refused.
+    /// Other users may write the file, or may read it while `--strict-permissions` is set.
     #[error("the keys file {0}")]
     TooWide(#[from] TooWide),
-    /// No such key.
+    /// The file has no such key.
     #[error("the keys file {} has no key {id}", file.display())]
     Unknown {
         /// The file.
         file: PathBuf,
-        /// What was looked for.
+        /// The id.
         id: KeyId,
     },
 }
 
 impl KeysError {
-    /// The file could not be read, so nothing is known of what is in it.
+    /// Whether the file could not be read, so that its content is unknown.
     #[must_use]
     pub fn is_reading(&self) -> bool {
         matches!(self, KeysError::Io { .. })
     }
 }
 
-/// A file as it is written.
+/// The file's form for serde.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -137,8 +137,7 @@ struct WrittenKey {
 impl WrittenKey {
     fn read(self) -> Result<KeyEntry, String> {
         let time = |field: &str, text: &str| {
-            UnixMillis::parse(text)
-                .ok_or_else(|| format!("{field} must be a time as RFC 3339 has it"))
+            UnixMillis::parse(text).ok_or_else(|| format!("{field} must be an RFC 3339 time"))
         };
         if self.name.len() > NAME_LEN_MAX {
             return Err(format!("name must have at most {NAME_LEN_MAX} bytes"));
@@ -182,13 +181,14 @@ fn refused(file: &Path, deed: &'static str) -> impl FnOnce(io::Error) -> KeysErr
 /// Reads a keys file.
 ///
 /// # Errors
-/// It is not there, others may write it, or something in it is wrong: nothing of it counts then.
+/// The file is missing, other users may write it, or it has a mistake; then none of its keys are
+/// loaded.
 pub fn load(file: &Path) -> Result<Vec<KeyEntry>, KeysError> {
     read(file, &text_of(&open(file)?, file)?)
 }
 
-/// As [`load`], for a server: a file that others may read is narrowed where it belongs to this
-/// process, and else warned of or refused.
+/// Loads the file for a server: if other users may read it, its mode is corrected if this process
+/// owns it; otherwise a warning is logged or an error is returned, according to `strictness`.
 ///
 /// # Errors
 /// As for [`load`].
@@ -201,9 +201,10 @@ pub fn load_guarded(file: &Path, strictness: Strictness) -> Result<Vec<KeyEntry>
     read(file, &text_of(&opened, file)?)
 }
 
-/// Opens a keys file that nobody else may write. It may be a link, as orchestrators mount it.
+/// Opens a keys file and checks that no other user may write it. The path may be a link, because
+/// orchestrators mount files that way.
 fn open(file: &Path) -> Result<File, KeysError> {
-    // Looked at before it is opened: a pipe would wait for its other end.
+    // The type is checked before the file is opened: opening a pipe would wait for its other end.
     let found = fs::metadata(file).map_err(refused(file, "read"))?;
     if !found.is_file() {
         return Err(form(file, "is not a regular file"));
@@ -228,7 +229,7 @@ fn text_of(mut opened: &File, file: &Path) -> Result<String, KeysError> {
 
 fn read(file: &Path, text: &str) -> Result<Vec<KeyEntry>, KeysError> {
     let written: Written = toml_edit::de::from_str(text).map_err(|error| {
-        // The message without the line itself: a hash is no secret, but a key put there is.
+        // The message does not quote the line: a hash is not secret, but a key pasted there is.
         let line = error.span().map_or(0, |span| line_of(text, span.start));
         form(file, format!("line {line}: {}", error.message()))
     })?;
@@ -243,7 +244,7 @@ fn read(file: &Path, text: &str) -> Result<Vec<KeyEntry>, KeysError> {
     let mut ids: Vec<_> = keys.iter().map(|key| key.id).collect();
     ids.sort_unstable();
     if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(form(file, format!("there are two keys {}", pair[0])));
+        return Err(form(file, format!("the key id {} is repeated", pair[0])));
     }
     let living = keys.iter().filter(|key| key.revoked_at.is_none());
     let mut named: Vec<_> =
@@ -261,10 +262,10 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// Adds a key to a file, which is made where it is missing.
+/// Adds a key to the file, which is created if missing.
 ///
 /// # Errors
-/// The file can't be read or written; then it is as it was.
+/// The file can't be read or written; it is unchanged then.
 pub fn add(file: &Path, entry: &KeyEntry) -> Result<(), KeysError> {
     change(file, |document| {
         let tables = document.entry("key").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
@@ -274,10 +275,10 @@ pub fn add(file: &Path, entry: &KeyEntry) -> Result<(), KeysError> {
     })
 }
 
-/// Makes a key worthless from `now` on. True where it was not before.
+/// Revokes a key as of `now`. Returns false if it was revoked before.
 ///
 /// # Errors
-/// There is no such key, or the file can't be read or written.
+/// The file has no such key, or can't be read or written.
 pub fn revoke(file: &Path, id: KeyId, now: UnixMillis) -> Result<bool, KeysError> {
     let keys = load(file)?;
     let missing = || KeysError::Unknown { file: file.to_owned(), id };
@@ -322,18 +323,18 @@ fn table(entry: &KeyEntry) -> Table {
     table
 }
 
-/// Changes the file whole or not at all: a new one is written beside it, synced, and takes its name.
+/// Changes the file atomically: a new file is written next to it, synced, and renamed.
 fn change(
     file: &Path,
     change: impl FnOnce(&mut DocumentMut) -> Result<(), &'static str>,
 ) -> Result<(), KeysError> {
-    // A link stays one: what it leads to is changed.
+    // A link is kept; its target is changed.
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let dir = match target.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    // The directory is the lock: the file itself is another after each change.
+    // The lock is on the directory, because each change replaces the file.
     let lock = File::open(dir).map_err(refused(file, "locked"))?;
     flock(&lock, FlockOperation::LockExclusive)
         .map_err(|error| refused(file, "locked")(error.into()))?;
@@ -357,13 +358,13 @@ fn change(
     lock.sync_all().map_err(refused(file, "written"))
 }
 
-/// Writes the file anew. Who could read the old one, `found`, can read the new one: its owner may be
-/// the server's user, and not the one who adds a key.
+/// Writes a new file with the owner and mode of the old one, `found`: the owner may be the server's
+/// user and not the one who adds a key.
 fn write(dir: &Path, file: &Path, text: &str, found: Option<&fs::Metadata>) -> io::Result<()> {
     let mut name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let new = dir.join(name);
-    // Left behind by a command that was killed; a link is removed and not followed.
+    // A killed command may have left this file. A link is removed, not followed.
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -371,7 +372,7 @@ fn write(dir: &Path, file: &Path, text: &str, found: Option<&fs::Metadata>) -> i
     let mut options = OpenOptions::new();
     let mut written = options.write(true).create_new(true).mode(FILE_MODE).open(&new)?;
     if let Some(found) = found {
-        // Who may not give files away keeps it.
+        // Without the privilege to change the owner, the file keeps this user as its owner.
         let _ = std::os::unix::fs::fchown(&written, Some(found.uid()), Some(found.gid()));
         permissions::set_new(&written, found.mode() & 0o644 | FILE_MODE);
     }
@@ -380,16 +381,17 @@ fn write(dir: &Path, file: &Path, text: &str, found: Option<&fs::Metadata>) -> i
         .and_then(|()| written.sync_all())
         .and_then(|()| fs::rename(&new, file));
     if done.is_err() {
-        // What can't be written whole must not lie about; that it can't be removed changes nothing.
+        // An incomplete file must not be left behind. If it can't be removed, the first error still
+        // counts.
         let _ = fs::remove_file(&new);
     }
     done
 }
 
-/// A new key and what is kept of it.
+/// Creates a key and its entry for the file.
 ///
 /// # Errors
-/// The operating system has no random bytes.
+/// The operating system returns no random bytes.
 pub fn new_key(
     namespace: Namespace,
     scopes: Scopes,

@@ -1,19 +1,20 @@
-//! Who holds a key, and how a certificate is named.
+//! Holders of keys, and names of certificates.
 //!
-//! A holder is who an `Idempotency-Key` belongs to: the same text from another holder is another
-//! key. A key that replaces another one ([`crate::keys::KeyEntry::holder`]) keeps its holder; a
-//! client's certificate is a holder by its name; all callers without a key are one.
+//! An `Idempotency-Key` belongs to a holder: the same text from another holder is a different key.
+//! A key that replaces another one ([`crate::keys::KeyEntry::holder`]) keeps its holder. A client
+//! certificate is a holder by its name. All callers without a key are one holder.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::text::KeyId;
 
-/// The longest name of a certificate, in bytes: as long as the longest name of a host.
+/// Maximum length of a certificate's name, in bytes: that of a host name.
 pub const CERTIFICATE_LEN_MAX: usize = 255;
 
-/// Where in a certificate a name stands. A certificate authority that is constrained to some domains
-/// is constrained in DNS names alone (RFC 5280, 4.2.1.10), so a name counts only where it stands.
+/// The field of a certificate that a name is in. A certificate authority that is constrained to
+/// some domains is constrained in DNS names only (RFC 5280, 4.2.1.10), so a name counts only in its
+/// field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CertificateField {
     /// The first DNS name among the subject's alternative names.
@@ -41,24 +42,24 @@ impl CertificateField {
 /// is a DNS name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CertificateName {
-    /// Where the name stands.
+    /// The field of the name.
     pub field: CertificateField,
     /// The name, compared byte for byte.
     pub name: String,
 }
 
-/// Why a text does not name a certificate.
+/// Why a text is not a name of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateNameError {
-    /// It is empty, too long, or holds control characters.
+    /// The name is empty, too long, or contains control characters.
     #[error("certificate must have 1 to {CERTIFICATE_LEN_MAX} bytes and no control characters")]
     Length,
-    /// Without a prefix it is a DNS name, and it cannot be one.
+    /// A name without a prefix must be a DNS name, and this one cannot be.
     #[error("certificate: {name:?} is not a DNS name; write \"{prefix}{name}\"")]
     NotDns {
-        /// As it was written.
+        /// The name as it was given.
         name: String,
-        /// What to write before it.
+        /// The prefix to put before it.
         prefix: &'static str,
     },
 }
@@ -103,20 +104,20 @@ fn may_be_dns(name: &str) -> bool {
     })
 }
 
-/// Who an `Idempotency-Key` belongs to.
+/// The owner of an `Idempotency-Key`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Holder {
     /// All callers without a key.
     #[default]
     Anonymous,
-    /// The holder of this key, and of those that replace it.
+    /// The holder of this key and of the keys that replace it.
     Key(KeyId),
     /// The holder of a certificate with this name.
     Certificate(CertificateName),
 }
 
 impl Holder {
-    /// The holder as bytes; no two holders have the same. Empty for callers without a key.
+    /// The holder as bytes, which are different for each holder. Empty for callers without a key.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {

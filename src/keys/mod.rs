@@ -1,8 +1,7 @@
 //! API keys: who may do what in which namespace.
 //!
-//! `text` is a key as its holder has it, `file` what is kept of all of them. [`Keys`] is what a
-//! server works with: a table that readers hold without a lock, and that is another one after each
-//! change of the file.
+//! `text` is the form of a key that its holder has; `file` is the keys file. A server uses
+//! [`Keys`]: a table that is read without a lock and replaced after each change of the file.
 
 pub mod file;
 mod holder;
@@ -26,36 +25,36 @@ pub use file::{KeyEntry, KeysError};
 pub use holder::{CERTIFICATE_LEN_MAX, CertificateField, CertificateName, Holder};
 pub use text::{Key, KeyHash, KeyId};
 
-/// What somebody may do, and where.
+/// What a principal may do, and in which namespace.
 #[derive(Debug)]
 pub struct Access {
-    /// The key; nothing where there is none, or the role without a key.
+    /// The id of the key; `None` for access without a key.
     pub key: Option<KeyId>,
-    /// Where.
+    /// The namespace.
     pub namespace: Namespace,
-    /// What.
+    /// The scopes.
     pub scopes: Scopes,
-    /// From then on it may nothing.
+    /// When the access ends; `None`: never.
     pub expires_at: UnixMillis,
-    /// Of the namespace.
+    /// The digester of the namespace.
     pub digester: Digester,
-    /// Who an `Idempotency-Key` belongs to, as [`Holder::to_bytes`] has it.
+    /// The holder ([`Holder::to_bytes`]), which owns the `Idempotency-Key`s.
     pub holder: Vec<u8>,
-    /// What it uses, of what is limited for each key.
+    /// Current use of the resources that are limited per key.
     pub used: Arc<Used>,
 }
 
-/// What a key uses at the moment. It stays when the keys are read again.
+/// Current resource use of a key. It survives a reload of the keys.
 #[derive(Debug, Default)]
 pub struct Used {
-    /// Memory that its requests hold, in bytes, of what counts.
+    /// Charged memory of its requests, in bytes.
     pub held_bytes: AtomicUsize,
-    /// Its misses.
+    /// State of its miss limit.
     pub misses: Paid,
 }
 
 impl Access {
-    /// Everything, for ever, in the namespace of `digester`: a server without keys.
+    /// All scopes in the namespace of `digester`, without expiry, for a server without keys.
     #[must_use]
     pub fn everything(namespace: Namespace, digester: Digester) -> Access {
         Access {
@@ -69,33 +68,34 @@ impl Access {
         }
     }
 
-    /// Whether it may do this.
+    /// Whether the access includes `scope`.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.has(scope)
     }
 }
 
-/// All keys that are worth something, at one moment.
+/// A snapshot of all valid keys.
 #[derive(Debug, Default)]
 pub struct Table {
     keys: HashMap<KeyId, (KeyHash, Arc<Access>)>,
-    /// By the name of a client's certificate.
+    /// Keys by the name of a client certificate.
     certified: HashMap<CertificateName, Arc<Access>>,
-    /// Namespaces whose keys are not in it.
+    /// Namespaces whose keys were not loaded.
     refused: BTreeSet<TagCollision>,
 }
 
 impl Table {
-    /// The table of these keys. `digester` is that of any namespace. Of two namespaces with one tag
-    /// the one that `owners` names is loaded, else the one with the older key, be it revoked: its
-    /// tokens may live. The other's keys are left out.
+    /// Builds the table of these keys. `digester` is that of any namespace. If two namespaces have
+    /// the same tag, the one in `owners` is loaded; otherwise the one with the older key, even if
+    /// that key is revoked, because its tokens may be alive. The keys of the other namespace are
+    /// left out.
     #[must_use]
     pub fn new(entries: &[KeyEntry], digester: &Digester, owners: &mut TagOwners) -> Table {
         Table::after(&Table::default(), entries, digester, owners)
     }
 
-    /// The same in place of `old`: a key that was there before has used what it had used.
+    /// Builds the successor of `old`: keys that were in `old` keep their resource use.
     fn after(
         old: &Table,
         entries: &[KeyEntry],
@@ -142,12 +142,12 @@ impl Table {
         Table { keys, certified, refused }
     }
 
-    /// Namespaces of the file whose keys are not loaded, in the order of their names.
+    /// Namespaces of the file whose keys were not loaded, in the order of their names.
     pub fn refused(&self) -> impl Iterator<Item = &TagCollision> {
         self.refused.iter()
     }
 
-    /// What the holder of `key` may do; nothing where it is no key of this table.
+    /// The access of `key`; `None` if the table does not contain it.
     #[must_use]
     pub fn access(&self, key: &[u8]) -> Option<Arc<Access>> {
         let (id, hash) = text::presented(key)?;
@@ -155,14 +155,14 @@ impl Table {
         (*known == hash).then(|| Arc::clone(access))
     }
 
-    /// The namespaces that somebody has a key for; several times where there are several keys.
+    /// The namespace of each key; a namespace with several keys is repeated.
     pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
         let namespaces = self.keys.values().map(|(_, access)| &access.namespace);
         namespaces.filter(|namespace| !namespace.is_every())
     }
 
-    /// What the holder of a verified certificate with these names may do: by the first name that a
-    /// key of this table has.
+    /// The access of a verified certificate with these names: that of the first name that a key of
+    /// this table has.
     #[must_use]
     pub fn certified(&self, names: &[CertificateName]) -> Option<Arc<Access>> {
         names.iter().find_map(|name| self.certified.get(name).cloned())
@@ -174,21 +174,21 @@ impl Table {
         }
     }
 
-    /// Keys in it.
+    /// Number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// True where nobody may do anything.
+    /// Whether the table has no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 }
 
-/// What a key may do: scopes of the whole server count in the namespace `*` alone. Others have them
-/// in files that an earlier version wrote.
+/// The scopes of a key that are valid: scopes of the whole server are valid only in the namespace
+/// `*`. Files written by an earlier version have them in other namespaces too.
 fn effective(entry: &KeyEntry) -> Scopes {
     match entry.namespace.is_every() {
         true => entry.scopes,
@@ -196,15 +196,15 @@ fn effective(entry: &KeyEntry) -> Scopes {
     }
 }
 
-/// Names each key that an earlier version let do more.
+/// Logs each key that had more scopes in an earlier version.
 fn warn_of_lost_scopes(entries: &[KeyEntry]) {
     for entry in entries.iter().filter(|entry| entry.revoked_at.is_none()) {
         if effective(entry) != entry.scopes {
             tracing::warn!(
                 key = %entry.id, namespace = %entry.namespace, scopes = %entry.scopes,
-                "the scopes admin and backup of this key open nothing: they are of the whole server, \
-                 and metrics is a scope of its own; make a key with --namespace '*' and --scope \
-                 admin,metrics,backup, or those of them that it needs"
+                "the scopes admin and backup of this key are ignored: they apply to the whole \
+                 server, and metrics is a separate scope; make a key with --namespace '*' and \
+                 those of the scopes admin,metrics,backup that it needs"
             );
         }
     }
@@ -219,17 +219,18 @@ struct Inner {
     file: PathBuf,
     permissions: Strictness,
     table: RwLock<Arc<Table>>,
-    /// For as long as the server runs, so that no change of the file takes a tag from its tokens.
+    /// Kept as long as the server runs, so that no change of the file gives a tag to another
+    /// namespace.
     owners: Mutex<TagOwners>,
-    /// Another one for each table; read with every request.
+    /// Version of the table; read with every request.
     version: CachePadded<AtomicU64>,
 }
 
 impl Keys {
-    /// Reads `file`. `permissions` is what is done where others may read it.
+    /// Reads `file`. `permissions` defines what happens if other users may read it.
     ///
     /// # Errors
-    /// It is not there, has mistakes, or others may write it.
+    /// The file is missing, has mistakes, or other users may write it.
     pub fn open(
         file: &Path,
         digester: &Digester,
@@ -237,7 +238,7 @@ impl Keys {
     ) -> Result<Keys, KeysError> {
         let (entries, default) = (file::load_guarded(file, permissions)?, Namespace::default());
         let mut owners = TagOwners::default();
-        // It is there without a key, and first.
+        // The default namespace exists without a key, and claims its tag first.
         let _ = owners.claim(&default, digester.of(&default).tag());
         warn_of_lost_scopes(&entries);
         let table = Table::new(&entries, digester, &mut owners);
@@ -252,7 +253,7 @@ impl Keys {
         Ok(Keys(Arc::new(inner)))
     }
 
-    /// Reads the file again. The keys stay as they were where that fails.
+    /// Reloads the file. If that fails, the previous keys stay in use.
     ///
     /// # Errors
     /// As for [`Keys::open`].
@@ -262,12 +263,12 @@ impl Keys {
         table.say_refused();
         let len = table.len();
         *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
-        // Whoever sees the new version gets the new table, or one after it.
+        // A reader of the new version gets the new table or a later one.
         self.0.version.fetch_add(1, Ordering::Release);
         Ok(len)
     }
 
-    /// Claims the tag of a namespace that is named elsewhere, as by a quota.
+    /// Claims the tag of a namespace that is named elsewhere, for example by a quota.
     ///
     /// # Errors
     /// Another namespace has the tag.
@@ -285,13 +286,13 @@ impl Keys {
         &self.0.file
     }
 
-    /// Changes with each table.
+    /// Version of the table, which changes with each reload.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
     }
 
-    /// The table as it is now.
+    /// The current table.
     #[must_use]
     pub fn table(&self) -> Arc<Table> {
         Arc::clone(&self.0.table.read().unwrap_or_else(PoisonError::into_inner))
@@ -339,7 +340,7 @@ mod tests {
             .unwrap()
     }
 
-    /// Else both share the quota and the metrics of one of them.
+    /// Otherwise both would share one quota and one set of metrics.
     #[test]
     fn of_two_namespaces_with_one_tag_the_added_one_is_refused_by_name() {
         let [a, b] = colliding();
@@ -356,7 +357,7 @@ mod tests {
         let refused = |table: &Table| {
             table.refused().map(|c| (c.refused.clone(), c.owner.clone())).collect::<Vec<_>>()
         };
-        // At a start the older key decides, wherever it stands in the file, and also a revoked one.
+        // At a start the older key decides, even if revoked, whatever its position in the file.
         let entries = [second.clone(), first.clone(), third.clone()];
         let table = Table::new(&entries, &digester(), &mut TagOwners::default());
         assert_eq!(opens(&table), [true, false, true]);
@@ -365,7 +366,7 @@ mod tests {
         let entries = [second.clone(), revoked, third.clone()];
         let table = Table::new(&entries, &digester(), &mut TagOwners::default());
         assert_eq!((opens(&table), table.refused().count()), ([false, false, true], 1));
-        // In a running server the one that is there stays, even where its keys are gone.
+        // In a running server the loaded namespace keeps its tag, even after its keys are removed.
         let mut owners = TagOwners::default();
         let before = Table::new(std::slice::from_ref(&second), &digester(), &mut owners);
         assert_eq!(opens(&before), [false, true, false]);

@@ -1,8 +1,8 @@
-//! A key as its holder has it: `jeton_1a2b3c4d_` and 32 random characters.
+//! The text of a key, as its holder has it: `jeton_1a2b3c4d_` and 32 random characters.
 //!
-//! The eight hexadecimal digits are the key's id: they find it, and name it in lists and logs. Of
-//! the whole only the SHA-256 is kept. A fast hash is enough: the random part has 192 bits, which
-//! nobody tries through (unlike a password).
+//! The eight hexadecimal digits are the key's id: it is used to find the key, and names it in lists
+//! and logs. Only the SHA-256 of the whole key is stored. A fast hash is enough: unlike a password,
+//! the random part has 192 bits and cannot be guessed by trying.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ const RANDOM_AT: usize = PREFIX.len() + 2 * ID_LEN + 1;
 /// Length of a key as text.
 pub const KEY_TEXT_LEN: usize = RANDOM_AT + TOKEN_TEXT_LEN;
 
-/// What names a key. Not secret.
+/// Id of a key. Not secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; ID_LEN]);
 
@@ -29,10 +29,10 @@ pub struct KeyId([u8; ID_LEN]);
 pub struct KeyIdError;
 
 impl KeyId {
-    /// A new one.
+    /// Creates a random id.
     ///
     /// # Errors
-    /// The operating system has no random bytes.
+    /// The operating system returns no random bytes.
     pub fn random() -> Result<KeyId, RandomError> {
         let mut bytes = [0; ID_LEN];
         getrandom::fill(&mut bytes)?;
@@ -65,7 +65,7 @@ impl FromStr for KeyId {
     }
 }
 
-/// A new key. Wiped from memory when dropped; never printed but once.
+/// A new key. It is wiped from memory when dropped, and printed only once.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Key {
     #[zeroize(skip)]
@@ -74,10 +74,10 @@ pub struct Key {
 }
 
 impl Key {
-    /// A new one with this id.
+    /// Creates a key with this id.
     ///
     /// # Errors
-    /// The operating system has no random bytes.
+    /// The operating system returns no random bytes.
     pub fn random(id: KeyId) -> Result<Key, RandomError> {
         let random = Token::random()?.text();
         Ok(Key { id, text: format!("jeton_{id}_{}", random.as_str()) })
@@ -89,13 +89,13 @@ impl Key {
         self.id
     }
 
-    /// What its holder must have, once.
+    /// The text for its holder.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What is kept of it.
+    /// The hash that is stored.
     #[must_use]
     pub fn hash(&self) -> KeyHash {
         KeyHash::of(self.text.as_bytes())
@@ -145,12 +145,12 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// Id and hash of what a client presents; nothing where it has not the form of a key.
+/// Id and hash of a presented key; `None` if it does not have the form of a key.
 #[must_use]
 pub fn presented(text: &[u8]) -> Option<(KeyId, KeyHash)> {
     let (id, rest) = text.strip_prefix(PREFIX)?.split_at_checked(2 * ID_LEN)?;
     let id = std::str::from_utf8(id).ok()?.parse().ok()?;
-    // What was parsed is wiped again.
+    // The parsed copy is wiped.
     Zeroizing::new(Token::parse(rest.strip_prefix(b"_")?).ok()?);
     Some((id, KeyHash::of(text)))
 }

@@ -1,10 +1,11 @@
-//! The audit trail of one request: what the audit log will say about it.
+//! The audit trail of one request: collects its events for the audit log.
 //!
-//! A request begins with a trail, the operation adds what it asks of the engine and what came of it,
-//! and the answer ends it: one event for each token, or one for a request that named none. Without an
-//! audit log a trail is nothing, and what is added costs one branch.
+//! A request starts a trail, the operation adds its calls to the engine and their outcomes, and the
+//! answer ends the trail with one event for each token, or one event for a request without tokens.
+//! Without an audit log the trail is empty, and adding to it costs one branch.
 //!
-//! A change whose client has gone before it was answered may have happened: it is logged too.
+//! A change may have taken effect even if the client disconnected before the answer, so it is
+//! logged too.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -25,18 +26,18 @@ use crate::service::refusal::Refusal;
 use crate::service::state::Service;
 use crate::service::tokens::Tokens;
 
-/// Resolves when the lines were given to the system.
+/// Completes when the lines are written.
 pub(crate) type Written = Option<oneshot::Receiver<()>>;
 
-/// The trail of one request; nothing where nothing is audited.
+/// The trail of one request; `None` without an audit log.
 pub(crate) struct Trail(Option<Box<RefCell<Steps>>>);
 
-/// What a request came to, for its event.
+/// The outcome of a request, for its event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
-    /// What came of each token of which nothing else is known.
+    /// Outcome of each token without a more specific one.
     pub(crate) outcome: &'static str,
-    /// The status of the answer, where the wire has one.
+    /// Status of the answer, if the protocol has one.
     pub(crate) status: Option<u16>,
 }
 
@@ -51,13 +52,13 @@ struct Steps {
     access: Option<Arc<Access>>,
     permit: Permit,
     items: Vec<AuditedToken>,
-    /// The engine was asked to change something.
+    /// Whether the engine was called for a change.
     is_asked: bool,
     is_told: bool,
 }
 
 impl Trail {
-    /// The trail of a request from `address`.
+    /// Starts the trail of a request from `address`.
     pub(crate) fn begin(service: &Rc<Service>, address: SocketAddr) -> Trail {
         let Some(audit) = &service.audit else { return Trail(None) };
         Trail(Some(Box::new(RefCell::new(Steps {
@@ -73,17 +74,17 @@ impl Trail {
         }))))
     }
 
-    /// Who asks is known.
+    /// Records the authenticated principal.
     pub(crate) fn admitted(&self, admitted: &Principal) {
         if let Some(steps) = &self.0 {
             steps.borrow_mut().access = Some(Arc::clone(admitted));
         }
     }
 
-    /// What is asked for is known: takes a place for the event.
+    /// Records the operation, and reserves a place for the event.
     ///
     /// # Errors
-    /// Nothing may be done that cannot be audited.
+    /// The audit log is required and has no free place.
     pub(crate) fn may(&self, operation: Operation) -> Result<(), Refusal> {
         let Some(steps) = &self.0 else { return Ok(()) };
         let mut steps = steps.borrow_mut();
@@ -91,7 +92,7 @@ impl Trail {
         steps.reserve(1)
     }
 
-    /// The path named a token, whose digest `digest` makes.
+    /// Records the token in the path, whose digest `digest` computes.
     pub(crate) fn token(&self, digest: impl FnOnce() -> Option<Digest>) {
         if let Some(steps) = &self.0 {
             let by = Some(By::Token);
@@ -100,7 +101,7 @@ impl Trail {
         }
     }
 
-    /// The request named these tokens. Takes their places.
+    /// Records the tokens of a list, and reserves their places.
     ///
     /// # Errors
     /// As [`Trail::may`].
@@ -121,7 +122,7 @@ impl Trail {
         steps.reserve(tokens.digests.len())
     }
 
-    /// A token is to be issued.
+    /// Records a token that is about to be issued.
     pub(crate) fn issue(&self, digest: Digest, by: Option<By>) {
         if let Some(steps) = &self.0 {
             let digest = Some(digest);
@@ -129,7 +130,8 @@ impl Trail {
         }
     }
 
-    /// A token will not be issued: what was asked could not be read, or there is none to be had.
+    /// Records a token that will not be issued, because its item could not be parsed or no token
+    /// could be generated.
     pub(crate) fn not_issued(&self, outcome: &'static str) {
         if let Some(steps) = &self.0 {
             let outcome = Some(outcome);
@@ -137,7 +139,7 @@ impl Trail {
         }
     }
 
-    /// The token at `place` of the list was found, or not.
+    /// Records whether the token at `place` of the list was found.
     pub(crate) fn found(&self, place: usize, is_found: bool) {
         if let Some(steps) = &self.0 {
             let mut steps = steps.borrow_mut();
@@ -148,14 +150,15 @@ impl Trail {
         }
     }
 
-    /// More is known of the token at `place` of the list than the engine said.
+    /// Records a more specific outcome than the engine's for the token at `place` of the list.
     pub(crate) fn came_to(&self, place: usize, outcome: &Outcome) {
         self.item(place, |steps, item| {
             item.came_to(&steps.service.engine, steps.operation, outcome);
         });
     }
 
-    /// The token at `place` of the list was refused after all, because the server could not answer.
+    /// Records that the token at `place` of the list was refused, because the server could not
+    /// answer.
     pub(crate) fn refused(&self, place: usize) {
         self.item(place, |_, item| item.outcome = Some("unavailable"));
     }
@@ -169,7 +172,7 @@ impl Trail {
         }
     }
 
-    /// Asks the engine for one change.
+    /// Calls the engine for one change.
     pub(crate) async fn call_one(&self, caller: &Caller, op: Op) -> Result<Outcome, Refusal> {
         if self.0.is_none() {
             return Ok(caller.call_one(op).await?);
@@ -179,8 +182,8 @@ impl Trail {
         Ok(outcome.unwrap_or(Outcome::ReadOnly))
     }
 
-    /// Asks the engine for changes of the tokens added before, in their order, but for those that were
-    /// refused already.
+    /// Calls the engine for changes of the tokens that were added, in their order, except those
+    /// that were refused.
     pub(crate) async fn call(
         &self,
         caller: &Caller,
@@ -205,8 +208,8 @@ impl Trail {
         Ok(outcomes)
     }
 
-    /// The answer is made: logs the events. Returns what the answer has to wait for before it is
-    /// sent, if anything.
+    /// Ends the trail and queues the events. Returns a future that the answer has to wait for
+    /// before it is sent, if the audit log is required.
     pub(crate) fn end(&self, operation: Operation, ending: impl FnOnce() -> Ending) -> Written {
         let steps = self.0.as_ref()?;
         let mut steps = steps.borrow_mut();
@@ -228,9 +231,9 @@ impl Drop for Trail {
 }
 
 impl Steps {
-    /// Takes places for `events` events, together with those it has.
+    /// Reserves places for `events` events in total.
     fn reserve(&mut self, events: usize) -> Result<(), Refusal> {
-        // The old ones go first: nobody waits for places while holding some.
+        // The old places are released first: no request waits for places while it holds some.
         self.permit = Permit::default();
         self.permit = self.audit.reserve(events).map_err(Refusal::NotAudited)?;
         Ok(())
@@ -258,7 +261,7 @@ impl Steps {
             (event.is_replay, event.is_retry) = (item.is_replay, item.is_retry);
             self.audit.tell(&mut self.permit, event);
         }
-        // What was not used is free again.
+        // Unused places are released.
         self.permit = Permit::default();
     }
 }
@@ -275,23 +278,23 @@ fn event(
     event
 }
 
-/// A resolve that a hot path answers: its place, taken before anything is looked up.
+/// The trail of a resolve on the hot path: its place is reserved before the look-up.
 pub(crate) struct QuickTrail<'a> {
     audit: &'a Audit,
     permit: Permit,
 }
 
 impl QuickTrail<'_> {
-    /// Nothing where nothing is audited.
+    /// Reserves the place; `None` without an audit log.
     ///
     /// # Errors
-    /// Nothing may be done that cannot be audited.
+    /// The audit log is required and has no free place.
     pub(crate) fn begin(service: &Service) -> Result<Option<QuickTrail<'_>>, audit::Refused> {
         let Some(audit) = &service.audit else { return Ok(None) };
         Ok(Some(QuickTrail { audit, permit: audit.reserve(1)? }))
     }
 
-    /// It was answered.
+    /// Queues the event of the answer.
     #[cold]
     pub(crate) fn end(
         mut self,
@@ -314,8 +317,8 @@ impl QuickTrail<'_> {
     }
 }
 
-/// Logs a connection that came to no request: it spoke another protocol, or showed a certificate that
-/// is not accepted.
+/// Logs a connection without a request: it spoke another protocol, or presented a certificate that
+/// was rejected.
 pub(crate) fn turned_away(service: &Service, address: SocketAddr, outcome: &'static str) {
     if let Some(audit) = &service.audit {
         let mut event = event(service, address, None, service.now());

@@ -1,4 +1,4 @@
-//! The words of the audit log for what a token came to.
+//! The audit log's words for the outcome of a token.
 
 use crate::audit::By;
 use crate::engine::{Engine, Outcome};
@@ -10,7 +10,7 @@ use crate::service::operation::Operation;
 pub(super) struct AuditedToken {
     pub(super) digest: Option<Digest>,
     pub(super) by: Option<By>,
-    /// What came of it; as the answer says where that is not known.
+    /// Its outcome; `None`: that of the whole answer.
     pub(super) outcome: Option<&'static str>,
     pub(super) is_replay: bool,
     pub(super) is_retry: bool,

@@ -1,10 +1,10 @@
-//! Who is asking: the key that a caller presents, checked once for each connection and cached until
+//! Authentication: the key that a caller presents is checked once per connection and cached until
 //! the keys change.
 //!
-//! The key that a client presents is compared with the one it presented before on this connection;
-//! only where that differs is it hashed and looked up. So a resolve with a key costs one comparison
-//! of 47 bytes more than one without. Only a key that counts is cached: a connection holds no
-//! more than that, whatever is sent.
+//! A presented key is compared with the cached one of its connection, and is hashed and looked up
+//! only if it differs. So a resolve with a key costs one comparison of 47 bytes more than one
+//! without. Only a valid key is cached, so a connection caches at most one key, whatever its client
+//! sends.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -23,23 +23,24 @@ use crate::model::scope::Scopes;
 use crate::model::time::UnixMillis;
 use crate::tls::Peer;
 
-/// What may be done without a key.
+/// Access without a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anonymous {
-    /// Where.
+    /// Its namespace.
     pub namespace: Namespace,
-    /// Resolve, consume, or both.
+    /// Its scopes: resolve, consume, or both.
     pub scopes: Scopes,
 }
 
 /// Why a caller is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// There is no key, and there must be one.
+    /// No key was presented, and one is required.
     Missing,
-    /// What is there is no key that counts: unknown, expired and revoked look the same.
+    /// The presented key is not valid: unknown, expired and revoked keys look the same.
     Wrong,
-    /// The client's certificate is good, and no key that counts names it. Nobody has guessed.
+    /// The client's certificate is valid, but no valid key names it. This is not counted as a
+    /// guess.
     Unnamed,
 }
 
@@ -52,50 +53,50 @@ impl From<Denied> for Refusal {
     }
 }
 
-/// What a caller presents with a request.
+/// The credentials of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Presented<'a> {
-    /// Nothing.
+    /// No credentials.
     Nothing,
     /// A text that may be a key.
     Key(&'a [u8]),
-    /// Something in the place of a key that is none.
+    /// Credentials that are not a key.
     Malformed,
 }
 
-/// Tells one worker who asks.
+/// Authenticates the callers of one worker.
 pub(crate) struct Authenticator {
-    /// `None`: everybody may do everything.
+    /// `None`: anyone may do everything.
     keys: Option<Keys>,
-    /// Who has no key; `None` where there must be one.
+    /// The principal without a key; `None` if a key is required.
     keyless: Option<Principal>,
     version: Cell<u64>,
     table: RefCell<Arc<Table>>,
 }
 
-/// What a connection has presented, and what that was worth last.
+/// The last credentials of a connection, with their principal.
 #[derive(Default)]
 pub(crate) struct CachedCredentials {
     key: RefCell<Option<CachedKey>>,
     certificate: OnceCell<Box<CachedCertificate>>,
 }
 
-/// Whose certificate was verified when the connection began, and what it was worth last.
+/// The certificate that was verified in the TLS handshake, with its last principal.
 struct CachedCertificate {
     peer: Peer,
     found: RefCell<Option<(u64, Principal)>>,
 }
 
 impl CachedCredentials {
-    /// The certificate of `peer` was verified when the connection began.
+    /// Sets the certificate that was verified in the TLS handshake.
     pub(crate) fn certified(&self, peer: Peer) {
-        // A connection begins once.
+        // A connection has one handshake.
         let _ =
             self.certificate.set(Box::new(CachedCertificate { peer, found: RefCell::default() }));
     }
 }
 
-/// The key that was presented last.
+/// The last presented key.
 struct CachedKey {
     key: Zeroizing<[u8; KEY_TEXT_LEN]>,
     version: u64,
@@ -130,12 +131,12 @@ impl Authenticator {
         }
     }
 
-    /// Whether a key that is presented counts for anything.
+    /// Whether the server has keys.
     pub(crate) fn has_keys(&self) -> bool {
         self.keys.is_some()
     }
 
-    /// Who presents this at `now`, over the connection of `cached`.
+    /// Authenticates the credentials at `now`, on the connection of `cached`.
     ///
     /// # Errors
     /// The caller is not admitted.
@@ -177,9 +178,9 @@ impl Authenticator {
         }
     }
 
-    /// What the holder of a verified certificate may do who shows no key: what the key may that
-    /// names the certificate, for as long as both count. Whom no key names is no stranger without a
-    /// key but one with a wrong one.
+    /// Authenticates a caller with a verified certificate and without a key: it gets the access of
+    /// the key that names the certificate, as long as both are valid. A certificate that no key
+    /// names counts as a wrong key, not as anonymous.
     fn admit_certified(
         &self,
         keys: &Keys,

@@ -1,27 +1,28 @@
-//! Memory that clients can make the server hold: heads and bodies being gathered, large answers not
-//! yet sent, and output that a peer does not read.
+//! The memory that clients can make the server use: heads and bodies being received, large answers
+//! not yet sent, and output that a peer does not read.
 //!
-//! One budget for the whole process bounds them together (promise P8). What is small enough to be
-//! bounded by the number of connections alone does not count: the first [`FREE_LEN`] bytes of each
-//! connection, so that the common request touches no shared counter.
+//! One budget for the whole process bounds them together (promise P8: bounded memory). The first
+//! [`FREE_LEN`] bytes of each connection are not counted, because the number of connections bounds
+//! them. So a common request touches no shared counter.
 //!
 //! # Shares
 //!
-//! Nobody takes the whole budget. While more than half of it is used, it is short, and then:
+//! No client can use the whole budget. The budget is short while more than half of it is used, and
+//! then:
 //!
-//! - a connection holds at most its share: an eighth of the budget, or the largest request with its
-//!   answer that the limits allow, whichever is more;
-//! - a key holds at most a quarter of the budget, over all its connections, or the share of a
-//!   connection where that is more. Where there are keys, all who show none are one holder. Without
-//!   keys nobody can be told from another, and connections alone have shares: addresses have none,
-//!   because behind a proxy all clients have one;
-//! - a head over HTTP/1 finds no room, because nobody knows yet whose it is;
-//! - the last eighth is for what is small ([`SMALL_LEN`]), and of that a connection takes at most
-//!   [`RESERVED_LEN`].
+//! - a connection may hold at most its share: an eighth of the budget, or the largest request with
+//!   its answer that the limits allow, whichever is more;
+//! - a key may hold at most a quarter of the budget over all its connections, or the share of a
+//!   connection if that is more. In a server with keys, all callers without a key are one holder.
+//!   In a server without keys, clients cannot be distinguished, so only connections have shares.
+//!   Addresses have no shares, because all clients behind a proxy have the same address;
+//! - a head over HTTP/1 gets no memory, because its holder is not known yet;
+//! - the last eighth is reserved for small bodies and answers ([`SMALL_LEN`]), of which a
+//!   connection may use at most [`RESERVED_LEN`].
 //!
 //! The largest request with its answer fits into every share: `Config::validate` demands a budget
-//! of four shares. Answers that are taken too slowly while the budget is short are given up, which
-//! `outgoing` does.
+//! of four shares. While the budget is short, `outgoing` aborts answers whose clients read too
+//! slowly.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -30,13 +31,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::service::principal::Principal;
 
-/// What each connection may hold without being counted, in bytes.
+/// Bytes of each connection that are not counted.
 pub(crate) const FREE_LEN: usize = 16 * 1024;
-/// A body or an answer up to this length is small: the reserve is for these.
+/// Maximum length of a small body or answer, in bytes; the reserve is for these.
 pub(crate) const SMALL_LEN: usize = 128 * 1024;
-/// What a connection may hold where only the reserve is left, in bytes.
+/// Maximum bytes of a connection while only the reserve is left.
 const RESERVED_LEN: usize = 2 * SMALL_LEN;
-/// The budget is at least as many shares of a connection.
+/// The budget is at least this many times the share of a connection.
 const SHARES_MIN: usize = 4;
 
 /// A budget in bytes, shared by all workers.
@@ -47,16 +48,16 @@ pub struct Budget(Arc<Inner>);
 struct Inner {
     used: AtomicUsize,
     limit: usize,
-    /// The most that a connection holds while the budget is short, and a key.
+    /// Maximum bytes of a connection, and of a key, while the budget is short.
     of_connection: usize,
     of_key: usize,
-    /// For what is small.
+    /// Reserve for small bodies and answers, in bytes.
     reserve: usize,
-    /// What those hold who show no key, where there are keys.
+    /// Bytes held by callers without a key; `None` in a server without keys.
     keyless: Option<AtomicUsize>,
 }
 
-/// What one connection holds, in bytes.
+/// Bytes held by one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeldBytes(Rc<Cell<usize>>);
 
@@ -66,13 +67,13 @@ impl HeldBytes {
         self.0.get()
     }
 
-    /// Of `held` bytes, those that count.
+    /// The part of `held` bytes that is counted.
     fn counted(held: usize) -> usize {
         held.saturating_sub(FREE_LEN)
     }
 }
 
-/// Who holds memory: a connection, and what it has shown.
+/// The holder of memory: a connection, and its principal.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
     pub(crate) totals: HeldBytes,
@@ -81,8 +82,8 @@ pub(crate) struct Holder {
 }
 
 impl Budget {
-    /// A budget of `limit` bytes, of which a connection may always hold `largest`. Where there are
-    /// keys, those without one are one holder.
+    /// A budget of `limit` bytes, in which every share has room for `largest` bytes. With
+    /// `has_keys`, all callers without a key are one holder.
     #[must_use]
     pub fn new(limit: usize, largest: usize, has_keys: bool) -> Budget {
         let of_connection = largest.max(limit / 8);
@@ -96,19 +97,19 @@ impl Budget {
         }))
     }
 
-    /// The smallest limit of a budget in which `largest` fits into every share.
+    /// Minimum limit of a budget in which `largest` fits into every share.
     pub(crate) fn limit_min(largest: usize) -> usize {
         SHARES_MIN.saturating_mul(largest)
     }
 
-    /// Takes `len` bytes, or `None` where that is more than `holder` may hold.
+    /// Reserves `len` bytes; `None` if `holder` may not hold that much.
     #[must_use]
     pub(crate) fn take(&self, holder: &Holder, len: usize) -> Option<Charge> {
         let mut charge = self.charge(holder);
         charge.grow_to(len).then_some(charge)
     }
 
-    /// Takes `len` bytes even beyond the budget: for answers that must not be lost any more.
+    /// Reserves `len` bytes even beyond the budget, for answers that must not be lost.
     #[must_use]
     pub(crate) fn take_anyway(&self, holder: &Holder, len: usize) -> Charge {
         let mut charge = self.charge(holder);
@@ -118,33 +119,34 @@ impl Budget {
         charge
     }
 
-    /// A charge of nothing yet, that can grow.
+    /// An empty charge that can grow.
     #[must_use]
     pub(crate) fn charge(&self, holder: &Holder) -> Charge {
         Charge { budget: self.clone(), holder: holder.clone(), len: 0, of_key: 0 }
     }
 
-    /// Bytes taken at the moment.
+    /// Bytes reserved at the moment.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// More than half of it is used: shares bind, and nobody may be slow.
+    /// Whether more than half of the budget is used, so that shares apply and slow answers are
+    /// aborted.
     pub(crate) fn is_short(&self) -> bool {
         self.used() > self.0.limit / 2
     }
 }
 
 impl Inner {
-    /// What those hold together who show what `holder` has shown; nobody knows before a head is read.
+    /// The counter of the key of `holder`; `None` before its head is read.
     fn key<'a>(&'a self, holder: &'a Holder) -> Option<&'a AtomicUsize> {
         let access = holder.access.as_ref()?;
         if access.key.is_some() { Some(&access.used.held_bytes) } else { self.keyless.as_ref() }
     }
 
-    /// Whether so many bytes may be `used` where the connection holds `held` of them, the key
-    /// `of_key`, and one charge `len`.
+    /// Whether the total may be `used` bytes, of which the connection holds `held`, the key
+    /// `of_key`, and this charge `len`.
     fn allows(&self, used: usize, held: usize, of_key: usize, len: usize) -> bool {
         if used <= self.limit / 2 {
             return true;
@@ -156,26 +158,26 @@ impl Inner {
     }
 }
 
-/// Bytes taken from a [`Budget`]; given back when dropped.
+/// Bytes reserved from a [`Budget`]; dropping it releases them.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Budget,
     holder: Holder,
     len: usize,
-    /// Of these, counted as the key's.
+    /// The part that is counted for the key.
     of_key: usize,
 }
 
 impl Charge {
-    /// Makes this a charge of at least `len` bytes; false, and unchanged, where the holder may not
-    /// hold so much.
+    /// Grows the charge to at least `len` bytes. Returns false and changes nothing if the holder
+    /// may not hold that much.
     #[must_use]
     pub(crate) fn grow_to(&mut self, len: usize) -> bool {
         self.grow(len, false)
     }
 
-    /// The same for a head, of which nobody knows yet whose it is: false also where the budget is
-    /// short. So strangers that begin and never end leave half of it to others.
+    /// Grows the charge of a head, whose holder is not known yet. Returns false also while the
+    /// budget is short, so that unfinished heads leave half of the budget to others.
     #[must_use]
     pub(crate) fn grow_head_to(&mut self, len: usize) -> bool {
         self.grow(len, true)
@@ -200,15 +202,15 @@ impl Charge {
         true
     }
 
-    /// What the connection holds once this is a charge of `len` bytes, and how many more of them
-    /// count then.
+    /// Bytes held by the connection after this charge becomes `len` bytes, and how many more of
+    /// them are counted then.
     fn after(&self, len: usize) -> (usize, usize) {
         let held = self.holder.totals.held();
         let after = held.saturating_add(len - self.len);
         (after, HeldBytes::counted(after) - HeldBytes::counted(held))
     }
 
-    /// The budget has them already.
+    /// Adds bytes that the budget has already reserved.
     fn add(&mut self, len: usize, counted: usize) {
         let totals = &self.holder.totals;
         totals.0.set(totals.held().saturating_add(len - self.len));

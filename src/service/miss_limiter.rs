@@ -1,29 +1,30 @@
-//! The miss limiter, against enumeration: a client that asks too often for what is unknown has to
+//! The miss limiter, against enumeration: a client that looks up too many unknown tokens has to
 //! wait.
 //!
-//! Misses are counted for each key alone, whatever address they come from; without a key, or with a
-//! wrong one, for each address, with a tighter limit. A miss beyond the limit is refused instead of
-//! answered, whatever the reason that nothing was found. A resolve of one token that exists is never
-//! refused and never counted, so another's guesses behind the same address lock nobody out. What is
-//! asked for in a batch or by a reference can be many guesses at once: a client in debt is refused
-//! before anything is looked up.
+//! Misses are counted per key, whatever their address; without a key, or with a wrong one, they are
+//! counted per address, with a lower limit. A miss beyond the limit is refused instead of answered,
+//! whatever the reason for the miss. A resolve of one existing token is never refused and never
+//! counted, so guesses from the same address do not lock other clients out. A batch, or a look-up
+//! by reference, can be many guesses at once: a client in debt is refused before any look-up.
 //!
-//! A batch is admitted unless its client is in debt, is answered whole, and all its misses are
-//! charged. Without a key it may have as many tokens as the limit has misses a second. Debt is
-//! bounded (`DEBT_MAX`), so nobody waits longer than some seconds.
+//! A batch is refused only if its client is in debt. Otherwise it is answered completely, and all
+//! its misses are charged. Without a key a batch may have at most as many tokens as the limit
+//! allows misses per second. Debt is bounded (`DEBT_MAX`), so no client waits longer than some
+//! seconds.
 //!
-//! # Strangers
+//! # Clients without a key
 //!
-//! An IPv4 address is one client. Of IPv6, networks are: a miss counts for the /64, and for the /56
-//! and the /48 around it, which have 4 and 16 times the limit, because one customer may
-//! be handed any of these. Behind all of them stands one total for misses by reference, which a
-//! crowd of addresses could guess together.
+//! An IPv4 address is one client. For IPv6, networks count: a miss counts for the /64, and for the
+//! enclosing /56 and /48, which have 4 and 16 times the limit, because providers assign any of
+//! these to one customer. In addition, one total limits the misses by reference of all addresses,
+//! which many addresses could guess together.
 //!
-//! The table of `networks` is exact and bounded, and forgives nobody.
+//! The table of `networks` is exact and bounded, and evicting an entry does not cancel its debt.
 //!
 //! The limiter is the generic cell rate algorithm of [`rate_limit`](crate::model::rate_limit). The
-//! crate `governor` has it too and was not taken: its keyed store is not bounded, has no levels that
-//! are charged together, and cannot run up a debt. The order of eviction is the crate `lru`'s.
+//! crate `governor` has this algorithm too, but its keyed store is not bounded, cannot charge
+//! several levels together, and cannot go into debt. The crate `lru` provides the order of
+//! eviction.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,17 +37,17 @@ use crate::model::metrics::Counter;
 use crate::model::rate_limit::Pace;
 use crate::model::time::UnixMillis;
 
-/// The limit of misses by reference of all strangers together where none is given, each second.
+/// Default limit of misses by reference per second, of all clients without a key together.
 pub const REFERENCE_LIMIT: u32 = 1_000;
 
-/// How many misses are allowed each second; `None`: any number.
+/// Allowed misses per second; `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MissLimits {
-    /// Of a key.
+    /// For each key.
     pub keyed: Option<u32>,
-    /// Of an address without a key, or with wrong ones.
+    /// For each address without a key, or with a wrong key.
     pub keyless: Option<u32>,
-    /// By reference, of all addresses without a key together; only beside `keyless`.
+    /// By reference, for all addresses without a key together; only effective with `keyless`.
     pub references: Option<u32>,
 }
 
@@ -69,7 +70,7 @@ impl MissLimiter {
         MissLimiter(Some(Arc::new(Inner { limits, strangers, refused: Counter::default() })))
     }
 
-    /// Counts a miss; refused where there were too many before, and nothing is counted.
+    /// Counts a miss. If the limit is already exceeded, it is refused and not counted.
     pub(crate) fn miss(
         &self,
         access: &Access,
@@ -81,7 +82,7 @@ impl MissLimiter {
         Ok(())
     }
 
-    /// Refused where another miss would be one too many.
+    /// Refuses the caller if another miss would exceed the limit.
     pub(crate) fn look(
         &self,
         access: &Access,
@@ -92,12 +93,12 @@ impl MissLimiter {
         inner.counted(inner.look(access, address, now))
     }
 
-    /// The same, where the refusal is another's to make.
+    /// Whether another miss would exceed the limit, without counting a refusal.
     pub(crate) fn is_in_debt(&self, access: &Access, address: IpAddr, now: UnixMillis) -> bool {
         self.0.as_ref().is_some_and(|inner| inner.look(access, address, now).is_err())
     }
 
-    /// The same for a look-up by reference.
+    /// Refuses a look-up by reference if another miss would exceed a limit.
     pub(crate) fn look_by_reference(
         &self,
         access: &Access,
@@ -113,8 +114,8 @@ impl MissLimiter {
         }
     }
 
-    /// Whether a batch of `count` tokens may be looked up: refused for a client in debt, and where it
-    /// is longer than a client without a key may ask for.
+    /// Whether a batch of `count` tokens may be looked up. It is refused for a client in debt, or
+    /// if it is longer than a client without a key may send.
     pub(crate) fn admit_batch(
         &self,
         access: &Access,
@@ -131,7 +132,7 @@ impl MissLimiter {
         self.look(access, address, now)
     }
 
-    /// Counts the misses of a request that was answered.
+    /// Counts the misses of an answered request.
     pub(crate) fn charge(&self, access: &Access, address: IpAddr, now: UnixMillis, misses: Misses) {
         let Some(inner) = &self.0 else { return };
         if misses.all == 0 {
@@ -159,7 +160,7 @@ impl MissLimiter {
         inner.counted(looked)
     }
 
-    /// Misses that were refused.
+    /// Number of refused misses.
     pub(crate) fn refused(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.refused.get())
     }
@@ -226,7 +227,7 @@ mod tests {
         assert!(limiter.miss(&nobody, two, NOW).is_ok());
         let [mine, other] = [access(Some("00000001")), access(Some("00000002"))];
         limiter.charge(&mine, one, NOW, misses(100));
-        assert!(limiter.look(&mine, two, NOW).is_err(), "the key, from wherever");
+        assert!(limiter.look(&mine, two, NOW).is_err(), "the key, from any address");
         assert!(limiter.look(&other, one, NOW).is_ok(), "another one, from the same address");
         assert!(limiter.miss(&mine, one, UnixMillis(NOW.0 + 1_000)).is_ok());
         assert_eq!(limiter.refused(), 3);

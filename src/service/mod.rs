@@ -1,18 +1,19 @@
-//! What any wire may ask, and who may: it knows nothing of HTTP.
+//! The service behind any protocol: operations and their access control. It does not depend on
+//! HTTP.
 //!
 //! | file | what |
 //! |---|---|
 //! | `operation` | the table of operations: names, and the scope that each needs |
-//! | `principal` | who asks, and whether they may |
-//! | `authentication` | from what a caller presents to the principal, cached for each connection |
-//! | `miss_limiter`, `networks` | how often a caller may ask for what is unknown |
-//! | `quotas` | what a namespace may use |
-//! | `memory_budget` | the memory that clients can make the server hold |
-//! | `audit_trail`, `audit_words` | what the audit log says of a request |
-//! | `state` | what the operations work on |
-//! | `context`, `tokens` | what an operation knows of its request |
+//! | `principal` | the authenticated caller and its access |
+//! | `authentication` | from presented credentials to the principal, cached per connection |
+//! | `miss_limiter`, `networks` | limits the look-ups of unknown tokens |
+//! | `quotas` | limits of namespaces |
+//! | `memory_budget` | limits the memory that clients can make the server use |
+//! | `audit_trail`, `audit_words` | the audit log's events of a request |
+//! | `state` | the state that the operations use |
+//! | `context`, `tokens` | the request, as an operation sees it |
 //! | `ops` | the operations, one file each |
-//! | `refusal` | why a caller is refused; each wire has its own words for that |
+//! | `refusal` | why a caller is refused; each protocol formats it in its own way |
 
 pub(crate) mod audit_trail;
 mod audit_words;

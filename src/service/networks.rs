@@ -1,11 +1,12 @@
-//! The misses of those who show no key: an exact table of networks, bounded, that forgives nobody.
+//! Misses of clients without a key: an exact, bounded table of networks. Evicting an entry does not
+//! cancel its debt.
 //!
-//! An entry is until when the misses of a network are paid for. The table holds [`NETS_MAX`] of them;
-//! in a full one the entry that was used least recently makes room. What it still owes goes to the
-//! network around it (of an IPv6 network the next longer prefix, then the /32; of an IPv4 address the
-//! /16), and a network that is new in a full table starts from the level of the one around it: nobody
-//! gets rid of a debt by asking from many addresses. The networks around have a table of their own,
-//! [`WIDE_MAX`] long, and behind that stands one level for all.
+//! An entry is the time until which the misses of a network are paid for. The table holds
+//! [`NETS_MAX`] entries; when it is full, the least recently used entry is evicted. Its remaining
+//! debt is moved to the enclosing network (for an IPv6 network the next wider prefix, then the /32;
+//! for an IPv4 address the /16), and a network that is new in a full table starts from the level of
+//! its enclosing network. So no client loses a debt by using many addresses. The enclosing networks
+//! have a table of their own with [`WIDE_MAX`] entries, and one level for all comes after that.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -17,17 +18,17 @@ use lru::LruCache;
 use crate::model::rate_limit::{Pace, Paid};
 use crate::model::time::UnixMillis;
 
-/// How far a client that was answered may be in debt beyond the burst of a second.
+/// Maximum debt of a client beyond the burst of one second.
 pub(crate) const DEBT_MAX: Duration = Duration::from_secs(5);
 
-/// Some 6 MiB where it is full.
+/// Some 6 MiB when it is full.
 const NETS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
 const WIDE_MAX: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
 
-/// The IPv6 networks that a miss counts for, by the length of their prefix, and how many times the
-/// limit each has.
+/// The IPv6 networks that a miss counts for: the length of their prefix, and their multiple of the
+/// limit.
 const PREFIXES: [(u8, u32); 3] = [(64, 1), (56, 4), (48, 16)];
-/// Whose debts are kept together once they have no entry of their own any more.
+/// Prefix length of the networks that take over the debts of evicted entries.
 const WIDE_V4: u8 = 16;
 const WIDE_V6: u8 = 32;
 
@@ -35,16 +36,16 @@ const WIDE_V6: u8 = 32;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Misses {
     pub(crate) all: usize,
-    /// Those that a reference named.
+    /// Misses by reference.
     pub(crate) by_reference: usize,
 }
 
 impl Misses {
-    /// One, by a token.
+    /// One miss by token.
     pub(crate) const ONE: Misses = Misses { all: 1, by_reference: 0 };
 }
 
-/// The first bits of an address; those behind are 0.
+/// A network: the first bits of an address, with the other bits 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Net {
     V4(u32, u8),
@@ -60,7 +61,7 @@ impl Net {
         Net::V6(bits & (u128::MAX << (128 - prefix)), prefix)
     }
 
-    /// The network around, unless this is one of the widest.
+    /// The enclosing network; `None` for the widest ones.
     fn around(self) -> Option<Net> {
         match self {
             Net::V4(bits, prefix) => (prefix > WIDE_V4).then(|| Net::v4(bits, WIDE_V4)),
@@ -77,7 +78,7 @@ impl Net {
     }
 }
 
-/// The networks that a miss from `address` counts for, and how many times the limit each has.
+/// The networks that a miss from `address` counts for, and their multiple of the limit.
 fn nets(address: IpAddr) -> impl Iterator<Item = (Net, u32)> {
     let (v4, v6) = match address.to_canonical() {
         IpAddr::V4(address) => (Some(Net::v4(address.to_bits(), 32)), None),
@@ -89,22 +90,23 @@ fn nets(address: IpAddr) -> impl Iterator<Item = (Net, u32)> {
     v4.into_iter().map(|net| (net, 1)).chain(of_v6)
 }
 
-/// Until when something is paid for.
+/// The time until which misses are paid for.
 type Level = Paid;
 
-/// The misses of all strangers.
+/// The misses of all clients without a key.
 pub(crate) struct Strangers {
     limit: Option<u32>,
     nets: LruCache<Net, Level, RandomState>,
     wide: LruCache<Net, Level, RandomState>,
-    /// What those owe that have no entry anywhere.
+    /// Debt of networks without an entry in either table.
     others: Level,
     references: Option<Pace>,
     by_reference: Level,
 }
 
 impl Strangers {
-    /// `limit` misses a second for each client, and `references` by reference for all.
+    /// Allows `limit` misses per second for each client, and `references` misses by reference for
+    /// all together.
     pub(crate) fn new(limit: Option<u32>, references: Option<u32>) -> Strangers {
         Strangers::with_room(limit, references, NETS_MAX, WIDE_MAX)
     }
@@ -125,7 +127,7 @@ impl Strangers {
         }
     }
 
-    /// Whether `address` may miss once more; else how long it has to wait.
+    /// Whether `address` may miss once more; the error is the time to wait.
     pub(crate) fn look(&mut self, address: IpAddr, now: UnixMillis) -> Result<(), Duration> {
         let Some(limit) = self.limit else { return Ok(()) };
         for (net, times) in nets(address) {
@@ -134,7 +136,7 @@ impl Strangers {
         Ok(())
     }
 
-    /// The same for all of them together, by reference.
+    /// Whether one more miss by reference is allowed for all clients together.
     pub(crate) fn look_by_reference(&self, now: UnixMillis) -> Result<(), Duration> {
         self.references.map_or(Ok(()), |pace| pace.look(&self.by_reference, now))
     }
@@ -153,7 +155,7 @@ impl Strangers {
         }
     }
 
-    /// What `net` owes, or starts from.
+    /// The level of `net`, or the one that it starts from.
     fn level(&mut self, net: Net) -> Level {
         if let Some(level) = self.nets.get(&net) {
             return level.clone();
@@ -172,7 +174,7 @@ impl Strangers {
         if self.wide.len() < self.wide.cap().get() { Level::default() } else { self.others.clone() }
     }
 
-    /// Keeps the level of `net`; what that displaces is owed by the network around it.
+    /// Stores the level of `net`. The debt of an evicted entry moves to its enclosing network.
     fn put(&mut self, net: Net, level: Level) {
         let Some((old, level)) = self.nets.push(net, level).filter(|(old, _)| *old != net) else {
             return;
@@ -214,7 +216,7 @@ mod tests {
         IpAddr::V4(n.into())
     }
 
-    /// How many of `count` misses from `address(n)` each are let through.
+    /// How many of `count` misses, the n-th from `address(n)`, are allowed.
     fn passed(strangers: &mut Strangers, count: u32, address: impl Fn(u32) -> IpAddr) -> u32 {
         let mut passed = 0;
         for n in 0..count {
@@ -263,8 +265,12 @@ mod tests {
         assert_eq!(strangers.nets.len(), 100);
         assert!(!strangers.nets.contains(&Net::v4(0x0a00_0001, 32)));
         assert!(strangers.look(debtor, NOW).is_err(), "it is as deep in debt as before");
-        assert!(strangers.look(v4(0x0a00_ffff), NOW).is_err(), "a newcomer from around it");
-        assert!(strangers.look(v4(0x0c00_0001), NOW).is_ok(), "one from elsewhere");
+        assert!(
+            strangers.look(v4(0x0a00_ffff), NOW).is_err(),
+            "a new address of the enclosing \
+            network"
+        );
+        assert!(strangers.look(v4(0x0c00_0001), NOW).is_ok(), "an address of another network");
         for n in 0..1_000 {
             strangers.charge(v4(0x1000_0000 + (n << 16)), NOW, Misses::ONE);
         }

@@ -1,12 +1,12 @@
-//! The table of operations that a wire may offer: how metrics, logs and the audit log name each, and
-//! the scope that it needs.
+//! The table of operations that a protocol may offer: their names in metrics, logs and the audit
+//! log, and the scopes that they need.
 
 use crate::model::scope::Scope;
 
-/// Makes [`Operation`] and [`OPERATIONS`] of one line for each operation.
+/// Makes [`Operation`] and [`OPERATIONS`] from one line for each operation.
 macro_rules! operations {
     ($($(#[$doc:meta])+ $operation:ident: $name:literal, $audited:literal, $scope:expr;)+) => {
-        /// What a request asked for.
+        /// The operation of a request.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Operation {
             $($(#[$doc])+ $operation,)+
@@ -24,44 +24,44 @@ macro_rules! operations {
 
 operations! {
     // operation: its name in metrics and logs, that of one of its tokens in the audit log, its scope
-    /// A token for a payload.
+    /// Issue a token for a payload.
     Issue: "issue", "issue", Some(Scope::Issue);
-    /// A token for each of many payloads.
+    /// Issue a token for each of many payloads.
     IssueBatch: "issue_batch", "issue", Some(Scope::Issue);
-    /// The payload of a token.
+    /// Return the payload of a token.
     Resolve: "resolve", "resolve", Some(Scope::Resolve);
-    /// The payloads of many tokens.
+    /// Return the payloads of many tokens.
     ResolveBatch: "resolve_batch", "resolve", Some(Scope::Resolve);
-    /// One use of a token, for its payload.
+    /// Consume a use of a token and return its payload.
     Consume: "consume", "consume", Some(Scope::Consume);
-    /// One use of each of many tokens.
+    /// Consume a use of each of many tokens.
     ConsumeBatch: "consume_batch", "consume", Some(Scope::Consume);
-    /// A later deadline for a token.
+    /// Move the deadline of a token later.
     Extend: "extend", "extend", Some(Scope::Issue);
-    /// A later deadline for many tokens.
+    /// Move the deadlines of many tokens later.
     ExtendBatch: "extend_batch", "extend", Some(Scope::Issue);
-    /// A token ends before its deadline.
+    /// Revoke a token before its deadline.
     Revoke: "revoke", "revoke", Some(Scope::Revoke);
-    /// Many tokens end before their deadlines.
+    /// Revoke many tokens before their deadlines.
     RevokeBatch: "revoke_batch", "revoke", Some(Scope::Revoke);
-    /// What is known of a token, without its payload.
+    /// Return the status of a token, without its payload.
     Status: "status", "status", Some(Scope::Resolve);
-    /// What is known of many tokens.
+    /// Return the status of many tokens.
     StatusBatch: "status_batch", "status", Some(Scope::Resolve);
-    /// None of these.
+    /// Any other request.
     Unknown: "unknown", "unknown", None;
 }
 
-/// What is fixed about an operation.
+/// The row of an operation in the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Which it is.
+    /// The operation.
     pub operation: Operation,
-    /// How metrics and logs name it.
+    /// Its name in metrics and logs.
     pub name: &'static str,
-    /// How the audit log names it: a list has one event for each of its tokens.
+    /// Its name in the audit log, where a list has one event for each of its tokens.
     pub(crate) audited: &'static str,
-    /// `None` where it is none of the operations.
+    /// `None` for [`Operation::Other`].
     scope: Option<Scope>,
 }
 
@@ -70,12 +70,12 @@ impl Operation {
         &OPERATIONS[self as usize]
     }
 
-    /// The scope that it needs; `None` where it is none of the operations.
+    /// The scope that it needs; `None` for [`Operation::Other`].
     pub(crate) fn scope(self) -> Option<Scope> {
         self.row().scope
     }
 
-    /// How the audit log names it.
+    /// Its name in the audit log.
     pub(crate) fn audited(self) -> &'static str {
         self.row().audited
     }

@@ -1,4 +1,4 @@
-//! Who asks, once that is known.
+//! The authenticated caller.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use super::refusal::Refusal;
 use crate::keys::Access;
 use crate::model::scope::Scope;
 
-/// Who asks, and what they may do. Cloned with each request, without touching what other threads
-/// touch.
+/// The caller and its access. It is cloned for each request, without touching memory that other
+/// threads write.
 pub(crate) type Principal = Rc<Arc<Access>>;
 
-/// Whether it may do what needs `scope`.
+/// Checks that the access includes `scope`.
 ///
 /// # Errors
-/// It may not.
+/// The access does not include `scope`.
 pub(crate) fn demand(access: &Access, scope: Scope) -> Result<(), Refusal> {
     if access.may(scope) {
         return Ok(());

@@ -1,8 +1,8 @@
-//! What a namespace may use: how many tokens and bytes it may hold, how often it may issue, how
-//! long its tokens may live.
+//! Limits of a namespace: its tokens, its bytes, its rate of issues, and the lifetime of its
+//! tokens.
 //!
-//! What it holds is counted and limited by the engine, where no two clients can pass at once; the
-//! rate and the longest life are looked at here, before the engine is asked.
+//! The engine counts and limits tokens and bytes, because it processes one change at a time. The
+//! rate and the lifetime are checked here, before the engine is called.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,27 +21,28 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Digester;
 use crate::warning::Warning;
 
-/// The limits of one namespace; `None` where there is none.
+/// The limits of one namespace; `None`: no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceLimits {
-    /// Whose.
+    /// The namespace.
     pub namespace: Namespace,
-    /// Tokens with a use left.
+    /// Maximum tokens with a use left.
     pub tokens_max: Option<u64>,
-    /// Memory of entries in bytes, consumed ones included while they are remembered.
+    /// Maximum memory of entries in bytes, including consumed entries as long as they are
+    /// remembered.
     pub bytes_max: Option<u64>,
-    /// Tokens asked to be issued each second, as many at once; 1 to
+    /// Maximum issues per second, with a burst of the same number; 1 to
     /// [`RATE_MAX`](crate::model::rate_limit::RATE_MAX).
     pub issues_per_second: Option<u32>,
-    /// The longest life of a token, extensions included.
+    /// Maximum lifetime of a token, extensions included.
     pub ttl_max: Option<Duration>,
 }
 
-/// The limits of all namespaces that have some, at work. Clones share them.
+/// The limits of all namespaces that have limits, with their current state. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Quotas(Arc<HashMap<NamespaceTag, Quota, RandomState>>);
 
-/// Those whose namespaces have their tags to themselves, and why the others do not.
+/// The limits of namespaces with a tag of their own, and the collisions of the others.
 fn claimed<'a>(
     limits: &'a [NamespaceLimits],
     engine: &engine::Engine,
@@ -49,7 +50,7 @@ fn claimed<'a>(
 ) -> (Vec<&'a NamespaceLimits>, Vec<String>) {
     let (digester, mut owners) = (engine.digester(), TagOwners::default());
     let default = Namespace::default();
-    // It is there without a key, and first.
+    // The default namespace exists without a key, and claims its tag first.
     let _ = owners.claim(&default, digester.of(&default).tag());
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for limits in limits {
@@ -61,7 +62,7 @@ fn claimed<'a>(
         match claim {
             Ok(()) => taken.push(limits),
             Err(collision) => {
-                tracing::error!("{collision}; its quota is not in force, all others are");
+                tracing::error!("{collision}; its quota is not in force, all other quotas are");
                 refused.push(collision.to_string());
             }
         }
@@ -77,8 +78,9 @@ struct Quota {
 }
 
 impl Quotas {
-    /// These limits, and tells the engine its part. A limit for a namespace whose tag another one
-    /// of `keys` or an earlier limit has is left out, with an error line and a warning.
+    /// Sets up these limits, and passes those of tokens and bytes to the engine. A limit for a
+    /// namespace whose tag belongs to another namespace of `keys`, or of an earlier limit, is left
+    /// out with an error message and a warning.
     #[must_use]
     pub fn new(limits: &[NamespaceLimits], engine: &engine::Engine, keys: Option<&Keys>) -> Quotas {
         let tag_of = |namespace: &Namespace| engine.digester().of(namespace).tag();
@@ -101,12 +103,12 @@ impl Quotas {
         Quotas(Arc::new(quotas))
     }
 
-    /// The longest life of a token in the namespace of `digester`.
+    /// Maximum lifetime of a token in the namespace of `digester`.
     pub(crate) fn ttl_max(&self, digester: &Digester, max: Duration) -> Duration {
         self.of(digester).and_then(|quota| quota.limits.ttl_max).unwrap_or(max).min(max)
     }
 
-    /// Lets `count` tokens be issued, or says when to come again.
+    /// Admits the issue of `count` tokens; the error is the time to wait.
     pub(crate) fn admit_issues(
         &self,
         digester: &Digester,
@@ -121,7 +123,7 @@ impl Quotas {
         })
     }
 
-    /// Each namespace with limits, and how often its rate was the reason of a refusal.
+    /// Each namespace with limits, and its number of issues refused because of the rate.
     pub(crate) fn refused(&self) -> impl Iterator<Item = (&Namespace, u64)> {
         self.0.values().map(|quota| (&quota.limits.namespace, quota.refused.get()))
     }

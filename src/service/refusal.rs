@@ -1,4 +1,4 @@
-//! Why a caller is refused, whatever wire it came over.
+//! Why a caller is refused, independent of the protocol.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::engine::{Outcome, Rejected};
 use crate::model::scope::Scope;
 use crate::model::token::RandomError;
 
-/// Why a caller is refused. A wire says it in its own words; none of them holds a token, a key or a
-/// payload (promise P9).
+/// Why a caller is refused. Each protocol formats it in its own way, and never with a token, a key
+/// or a payload (promise P9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// No key was presented, and a key is needed.
     NoKey,
-    /// What was presented is no key that counts: unknown, expired and revoked look the same.
+    /// The presented key is not valid: unknown, expired and revoked keys look the same.
     WrongKey,
     /// No key was presented, and a key with this scope is needed.
     KeyNeeded(Scope),
@@ -21,59 +21,60 @@ pub(crate) enum Refusal {
     MissingScope(Scope),
     /// Too many requests for unknown tokens; the next may come after `wait`.
     TooManyMisses {
-        /// How long the caller has to wait.
+        /// Time that the caller has to wait.
         wait: Duration,
     },
-    /// More tokens at once than a caller without a key may ask for.
+    /// More tokens in one request than a caller without a key may send.
     KeylessBatchTooLong {
-        /// The most tokens.
+        /// Maximum tokens.
         max: u32,
     },
-    /// The namespace issues as often as it may; the next may come after `wait`.
+    /// The namespace has reached its rate of issues; the next may come after `wait`.
     TooManyIssues {
-        /// Tokens a second.
+        /// Maximum issues per second.
         rate: u32,
-        /// How long the caller has to wait.
+        /// Time that the caller has to wait.
         wait: Duration,
     },
-    /// Unknown, expired, consumed, revoked and another namespace's look the same (promise P10).
+    /// The token is unknown, expired, consumed, revoked or of another namespace, which look the
+    /// same (promise P10).
     NotFound,
-    /// The reference or the key names a token that is not the one asked for.
+    /// The reference or key already names a different token.
     Taken(Taken),
-    /// What was issued under the reference or the key expired while it was compared.
+    /// The existing token of the reference or key expired during the comparison.
     JustExpired,
-    /// The server takes no such change at the moment.
+    /// The server accepts no such change at the moment.
     Blocked(Blocked, Changed),
-    /// Too many changes wait already.
+    /// The queue of changes is full.
     QueueFull,
     /// The server is shutting down.
     Closing,
-    /// A value is out of its limits, in the words of the engine.
+    /// A value is out of its limits; the text is the engine's.
     OutOfLimits(&'static str),
-    /// The audit log is required and takes no line.
+    /// The audit log is required and cannot accept an event.
     NotAudited(audit::Refused),
     /// Memory for clients is short, for all or for this one.
     NoRoom,
     /// The answer to a list would be longer than [`ANSWER_LEN_MAX`](super::state::ANSWER_LEN_MAX).
     AnswerTooLong,
-    /// The operating system's generator failed.
+    /// The operating system's random generator failed.
     NoRandom(RandomError),
-    /// The engine gave the answer of another operation.
+    /// The engine returned the outcome of another operation.
     Unexpected,
 }
 
-/// What a reference or a key names already.
+/// The existing token of a reference or key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// A token with another payload, other uses or another peek.
     Differs,
     /// A token that was consumed.
     Consumed,
-    /// One of both: a key without the scope `reference` does not learn which (promise P10).
+    /// One of these two; a key without the scope `reference` does not learn which (promise P10).
     Undisclosed,
 }
 
-/// What stands in the way of a change.
+/// Why a change is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
     /// `--max-memory` is reached.
@@ -82,31 +83,32 @@ pub(crate) enum Blocked {
     Quota,
     /// The disk is full.
     Disk,
-    /// The clock cannot be right.
+    /// The server's clock is implausible.
     Clock,
-    /// The log takes no changes at the moment.
+    /// The log accepts no changes at the moment.
     Log,
     /// The log could not be synced.
     ReadOnly,
 }
 
-/// What was changed where a change was refused. The changes of a list may be committed in several
-/// steps: where one token was refused, others may have been changed.
+/// What a refused request may have changed. The changes of a list may be committed in several
+/// steps: if one token was refused, others may have been changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Changed {
     /// Nothing.
     Nothing,
-    /// Tokens of the list, perhaps; the same list again does the rest.
+    /// Possibly tokens of the list; repeating the list changes the rest.
     Perhaps,
-    /// Uses, perhaps; the same list again takes further ones.
+    /// Possibly uses were consumed; repeating the list consumes further uses.
     UsesPerhaps,
-    /// Uses under an Idempotency-Key, perhaps; the same key again returns their payloads.
+    /// Possibly uses were consumed under an Idempotency-Key; repeating it with the same key returns
+    /// their payloads.
     KeyedUsesPerhaps,
 }
 
 impl Refusal {
-    /// The refusal that `outcome` is; [`Unexpected`](Refusal::Unexpected) where it is an answer that
-    /// the operation does not have.
+    /// The refusal for `outcome`; [`Unexpected`](Refusal::Unexpected) if the operation cannot have
+    /// that outcome.
     pub(crate) fn of(outcome: &Outcome, changed: Changed) -> Refusal {
         let blocked = match outcome {
             Outcome::NotFound => return Refusal::NotFound,

@@ -1,4 +1,4 @@
-//! What the operations work on.
+//! State that the operations use.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use crate::service::miss_limiter::MissLimiter;
 use crate::service::quotas::Quotas;
 use crate::service::refusal::Refusal;
 
-/// The longest answer to a list, in bytes.
+/// Maximum length of the answer to a list, in bytes.
 pub(crate) const ANSWER_LEN_MAX: usize = 16 << 20;
 
-/// What a token may be, and how many of them a list may have.
+/// Limits of tokens and of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TokenLimits {
-    /// The life of a token that is issued without one.
+    /// Lifetime of a token that is issued without a ttl.
     pub(crate) default_ttl: Duration,
-    /// The longest life that a token can be issued for.
+    /// Maximum lifetime of a token.
     pub(crate) max_ttl: Duration,
-    /// The longest payload, in bytes.
+    /// Maximum payload, in bytes.
     pub(crate) max_payload: usize,
-    /// The most tokens in a list.
+    /// Maximum tokens in a list.
     pub(crate) max_batch: usize,
 }
 
-/// What the operations work on. Each worker thread has one; they share what is inside.
+/// State that the operations use. Each worker thread has one; they share what is inside.
 pub(crate) struct Service {
     pub(crate) engine: Engine,
     pub(crate) caller: Caller,
@@ -42,18 +42,17 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The time of the engine.
+    /// Current engine time.
     pub(crate) fn now(&self) -> UnixMillis {
         self.engine.now()
     }
 
-    /// The longest life of a token of the namespace that `digester` is of.
+    /// Maximum lifetime of a token in the namespace of `digester`.
     pub(crate) fn ttl_max(&self, digester: &Digester) -> Duration {
         self.quotas.ttl_max(digester, self.limits.max_ttl)
     }
 
-    /// Why a caller at `peer` is not let in: as `denied` says, or because it tries wrong keys too
-    /// often.
+    /// The refusal of a caller at `peer`: that of `denied`, or too many wrong keys.
     pub(crate) fn denied(&self, denied: Denied, peer: IpAddr) -> Refusal {
         let guessed = match denied {
             Denied::Missing | Denied::Unnamed => Ok(()),

@@ -1,18 +1,18 @@
-//! The tokens that a list names, and those of them that were not found.
+//! The tokens of a list, and the count of those that were not found.
 
 use crate::model::token::Digest;
 use crate::service::networks::Misses;
 
-/// The tokens that a list names.
+/// The tokens of a list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tokens {
-    /// In the order asked.
+    /// Digests, in the order of the request.
     pub(crate) digests: Vec<Digest>,
-    /// The places of those that a reference names, in their order.
+    /// Positions of the tokens that are named by a reference, in ascending order.
     pub(crate) by_reference: Vec<usize>,
 }
 
-/// Counts the places of a list at which nothing was found.
+/// Counts the misses of a list.
 pub(crate) struct MissCount<'a> {
     by_reference: &'a [usize],
     place: usize,
@@ -24,7 +24,7 @@ impl<'a> MissCount<'a> {
         MissCount { by_reference, place: 0, misses: Misses::default() }
     }
 
-    /// The next place, and whether something was found there. Returns the place.
+    /// Records whether the next token was found. Returns its position.
     pub(crate) fn next(&mut self, is_found: bool) -> usize {
         let place = self.place;
         self.place += 1;

@@ -1,4 +1,4 @@
-//! The client's side: what `jeton issue` and the others begin TLS with.
+//! TLS configuration of the client commands.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use super::files::Pem;
 use super::said;
 use super::{HTTP1, TlsError, VERSIONS, provider};
 
-/// What a client of HTTP/1.1 begins with. It believes the certificates in `ca`, or, without it, the
-/// roots of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others). `identity` is a client's
-/// own certificate and its key.
+/// The TLS configuration of an HTTP/1.1 client. It trusts the certificates in `ca`, or without it
+/// the system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` override them). `identity` is the
+/// client's certificate and its private key.
 ///
 /// # Errors
-/// A file is missing or not what it should be, or the system has no roots.
+/// A file is missing or invalid, or the system has no roots.
 pub fn config(
     ca: Option<&Path>,
     identity: Option<(&Path, &Path)>,
@@ -34,7 +34,7 @@ pub fn config(
         Some((cert, key)) => {
             let (cert, key) = (Pem::read("cert", cert)?, Pem::read("key", key)?);
             let chain = cert.certificates()?;
-            // For a better message than the next call has.
+            // Checked here for a better message than that of the next call.
             key.certified(chain.clone(), &cert, &provider)?;
             builder.with_client_auth_cert(chain, key.private_key()?).map_err(library)?
         }
@@ -45,7 +45,7 @@ pub fn config(
 
 fn system_roots() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    // A single root that can't be read is left out, as other programs do.
+    // A root that can't be parsed is skipped, as in other programs.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(roots) }
 }

@@ -1,5 +1,5 @@
-//! Reads PEM files (RFC 7468), and says of which of them what is wrong, without a byte of what is
-//! in them: one holds a private key.
+//! Reads PEM files (RFC 7468). Errors name the file and the mistake, but contain no byte of its
+//! content, because one file is a private key.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -19,42 +19,42 @@ use super::{name, said};
 use crate::model::time::UnixMillis;
 use crate::permissions::{self, Strictness};
 
-/// The longest file, in bytes: a bundle of all public roots has a quarter of that.
+/// Maximum length of a file, in bytes: four times a bundle of all public roots.
 const FILE_LEN_MAX: u64 = 1 << 20;
 
-/// Why there is no TLS to work with.
+/// Why TLS cannot be set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
-    /// The system refused.
+    /// The operating system refused.
     #[error("--{setting} {} can't be read: {reason}", file.display())]
     Io {
         /// The setting that names the file.
         setting: &'static str,
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         reason: String,
     },
-    /// It is not what it should be.
+    /// The content of the file is wrong.
     #[error("--{setting} {}: {reason}", file.display())]
     Form {
         /// The setting that names the file.
         setting: &'static str,
         /// The file.
         file: PathBuf,
-        /// What is wrong, without what is there.
+        /// The mistake, without the content.
         reason: String,
     },
-    /// The system knows no roots to believe.
-    #[error("this system has no root certificates: name some with --ca FILE")]
+    /// The system has no root certificates.
+    #[error("this system has no root certificates: give a CA with --ca FILE")]
     NoRoots,
-    /// The library refused for a reason of its own.
+    /// rustls rejected the configuration for another reason.
     #[error("TLS can't be set up: {0}")]
     Library(String),
 }
 
 impl TlsError {
-    /// The setting that names the file which is to blame, such as `tls-cert`.
+    /// The setting that names the wrong file, such as `tls-cert`.
     #[must_use]
     pub fn setting(&self) -> Option<&'static str> {
         match self {
@@ -76,7 +76,7 @@ impl TlsError {
     }
 }
 
-/// A PEM file as it was read.
+/// The content of a PEM file.
 pub(super) struct Pem {
     setting: &'static str,
     file: PathBuf,
@@ -97,7 +97,8 @@ impl Pem {
         if !metadata.is_file() {
             return Err(TlsError::Form { setting, file, reason: "is not a file".to_owned() });
         }
-        // All of it at once: a buffer that grew would leave copies of a key behind.
+        // The buffer has its final size from the start: a growing buffer would leave copies of a
+        // key in memory.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_LEN_MAX as usize + 1));
         let opened = File::open(&file).map_err(refused)?;
         let found = opened.metadata().map_err(refused)?;
@@ -113,7 +114,7 @@ impl Pem {
         TlsError::Form { setting: self.setting, file: self.file.clone(), reason: reason.into() }
     }
 
-    /// What rustls says of this file.
+    /// Turns an error of rustls into one that names this file.
     pub(super) fn refused(&self, error: &dyn fmt::Display) -> TlsError {
         self.wrong(error.to_string())
     }
@@ -128,8 +129,8 @@ impl Pem {
         let certificates = read.map_err(|error| self.wrong(reason(&error)))?;
         if certificates.is_empty() {
             let hint = match PrivateKeyDer::from_pem_slice(&self.text) {
-                Ok(_) => "holds no certificate but a private key",
-                Err(_) => "holds no certificate (-----BEGIN CERTIFICATE-----)",
+                Ok(_) => "contains a private key and no certificate",
+                Err(_) => "contains no certificate (-----BEGIN CERTIFICATE-----)",
             };
             return Err(self.wrong(hint));
         }
@@ -154,20 +155,20 @@ impl Pem {
     pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
         if self.holds(b"BEGIN ENCRYPTED PRIVATE KEY") || self.holds(b"Proc-Type: 4,ENCRYPTED") {
             return Err(self.wrong(
-                "is encrypted, and nobody is there to type the password: decrypt it with openssl \
+                "is encrypted, and jeton cannot ask for the password: decrypt it with openssl \
                  pkey -in FILE -out NEW, mode 0600",
             ));
         }
         match PrivateKeyDer::from_pem_slice(&self.text) {
             Ok(key) => Ok(key),
             Err(pem::Error::NoItemsFound) if self.holds(b"BEGIN CERTIFICATE") => {
-                Err(self.wrong("holds no private key but a certificate"))
+                Err(self.wrong("contains a certificate and no private key"))
             }
             Err(error) => Err(self.wrong(reason(&error))),
         }
     }
 
-    /// The private key in it with its certificates, which are those of `cert`.
+    /// The private key of this file with the certificates of `cert`.
     pub(super) fn certified(
         &self,
         chain: Vec<CertificateDer<'static>>,
@@ -185,13 +186,13 @@ impl Pem {
         })
     }
 
-    /// When its first certificate ends.
+    /// Expiry of its first certificate.
     pub(super) fn not_after(&self) -> Option<UnixMillis> {
         let first = CertificateDer::from_pem_slice(&self.text).ok()?;
         Some(name::validity(&first)?.1)
     }
 
-    /// What should not stay so: certificates that do not count now.
+    /// Warnings about certificates that are not valid now.
     pub(super) fn warnings(&self, now: UnixMillis) -> Vec<String> {
         let certificates = CertificateDer::pem_slice_iter(&self.text).filter_map(Result::ok);
         let validities = certificates.map(|certificate| name::validity(&certificate));
@@ -209,7 +210,8 @@ impl Pem {
         said.collect()
     }
 
-    /// A key is for its owner's eyes. Its mode is left alone: other programs may use it too.
+    /// The warning if other users may read the private key. Its mode is not changed, because other
+    /// programs may use the file too.
     pub(super) fn warning_of_mode(
         &self,
         strictness: Strictness,
@@ -226,20 +228,20 @@ impl Pem {
     }
 }
 
-/// What is wrong with a file, without the line or the byte: it may be a key's.
+/// The mistake in a file, without quoting it: it may contain a key.
 fn reason(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "ends in the middle of a section",
         pem::Error::IllegalSectionStart { .. } => "has a -----BEGIN line that can't be read",
         pem::Error::Base64Decode(_) => "has a section that is not base64",
         pem::Error::NoItemsFound => {
-            "holds no private key (-----BEGIN PRIVATE KEY-----, RSA or EC PRIVATE KEY)"
+            "contains no private key (-----BEGIN PRIVATE KEY-----, RSA or EC PRIVATE KEY)"
         }
         _ => "is not PEM",
     }
 }
 
-/// The one certificate there is, whatever name a client asks for.
+/// Serves the same certificate for every server name.
 #[derive(Debug)]
 pub(super) struct One(pub(super) Arc<CertifiedKey>);
 

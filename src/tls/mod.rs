@@ -1,14 +1,15 @@
-//! TLS: certificates, keys and what rustls makes of them.
+//! TLS: certificates, private keys and the rustls configuration.
 //!
-//! `files` reads them and says what is wrong, `said` has sentences for what rustls reports, `name`
-//! finds out whose a client's certificate is, `client` is the other side. [`Tls`] is what a server
-//! works with: what new connections begin with, and another one after each change of the files;
-//! connections that are open go on as they began.
+//! `files` reads and checks the files, `said` turns errors of rustls into sentences, `name` reads
+//! the names of a client certificate, and `client` is the client's side. A server uses [`Tls`], the
+//! configuration of new connections, which is replaced after each change of the files; open
+//! connections keep theirs.
 //!
 //! TLS 1.3 and 1.2 (RFC 8446, RFC 5246) with the suites of rustls: all have forward secrecy and
-//! authenticated encryption. Tickets make coming back cheap; there is no early data, which could be
-//! replayed, and with it a consume (RFC 8446, 8). The tickets' secret lives as long as the
-//! certificate: where the files change, everybody shakes hands in full once.
+//! authenticated encryption. Session tickets make reconnecting cheap. There is no early data,
+//! because it could be replayed, and with it a consume (RFC 8446, 8). The secret of the tickets is
+//! replaced with the certificate: after a change of the files every client makes one full
+//! handshake.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -31,36 +32,36 @@ pub use files::TlsError;
 pub use name::Peer;
 pub use said::said;
 
-/// The versions there are, best first.
+/// The supported versions, best first.
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 /// HTTP/1.1 as ALPN names it (RFC 7301).
 const HTTP1: &[u8] = b"http/1.1";
 /// HTTP/2 as ALPN names it (RFC 9113, 3.1).
 const HTTP2: &[u8] = b"h2";
 
-/// Where certificates and keys are, all of them PEM.
+/// Paths of certificates and keys, all PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's certificate, and behind it those that lead to a root.
+    /// The server's certificate, followed by its chain.
     pub cert: PathBuf,
     /// The private key of the first certificate.
     pub key: PathBuf,
-    /// Whose clients' certificates are believed; `None`: clients are not asked for one.
+    /// CA of client certificates; `None`: clients are not asked for a certificate.
     pub client_ca: Option<PathBuf>,
-    /// What is done about a private key that others may read or write.
+    /// Whether to refuse a private key that other users may read or write.
     pub permissions: Strictness,
 }
 
-/// What was read.
+/// Result of reading the files.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TlsRead {
-    /// When the server's certificate ends; `None` where that could not be read.
+    /// Expiry of the server's certificate; `None` if it could not be read.
     pub not_after: Option<UnixMillis>,
-    /// What is not a mistake but should not stay so.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
-/// What a running server begins TLS with. Clones share it.
+/// The TLS configuration of a running server. Clones share it.
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
 
@@ -69,7 +70,7 @@ struct Inner {
     current: RwLock<Current>,
 }
 
-/// The same but for the protocols that are spoken.
+/// Two configurations that differ only in the protocols (ALPN).
 #[derive(Clone)]
 struct Current {
     data: Arc<ServerConfig>,
@@ -86,13 +87,13 @@ impl Tls {
     /// Reads `files`. `now` is used only in log messages about them.
     ///
     /// # Errors
-    /// A file is missing or is not what it should be, or the key is another certificate's.
+    /// A file is missing or invalid, or the key does not belong to the certificate.
     pub fn open(files: TlsFiles, now: UnixMillis) -> Result<(Tls, TlsRead), TlsError> {
         let (current, read) = load(&files, now)?;
         Ok((Tls(Arc::new(Inner { files, current: RwLock::new(current) })), read))
     }
 
-    /// Reads the files again. All stays as it was where that fails.
+    /// Reloads the files. If that fails, the previous configuration stays in use.
     ///
     /// # Errors
     /// As for [`Tls::open`].
@@ -121,7 +122,7 @@ impl Tls {
     }
 }
 
-/// Everything cryptographic, named explicitly: a default of the process could be another's.
+/// The cryptography provider, named explicitly: the process default could be set by other code.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
@@ -144,7 +145,8 @@ fn load(files: &TlsFiles, now: UnixMillis) -> Result<(Current, TlsRead), TlsErro
             let ca = files::Pem::read("tls-client-ca", file)?;
             warnings.extend(ca.warnings(now));
             let roots: Arc<RootCertStore> = Arc::new(ca.roots()?);
-            // Who has no certificate may still have a key, and health is for all.
+            // A client without a certificate may still have a key, and the health checks are open
+            // to all.
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
                 .allow_unauthenticated()
                 .build()
@@ -154,10 +156,11 @@ fn load(files: &TlsFiles, now: UnixMillis) -> Result<(Current, TlsRead), TlsErro
     };
     let mut data = builder.with_cert_resolver(Arc::new(files::One(Arc::new(certified))));
     data.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| cert.refused(&said(&error)))?;
-    // Tickets are with the client: no table of sessions that workers would share.
+    // The client stores the tickets, so the workers need no shared table of sessions.
     data.session_storage = Arc::new(NoServerSessionStorage {});
     data.max_early_data_size = 0;
-    // All suites are strong; ours come with AES first, which processors have built in.
+    // All suites are strong. The server's order prefers AES, for which processors have
+    // instructions.
     data.ignore_client_order = true;
     let mut admin = data.clone();
     data.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];

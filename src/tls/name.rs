@@ -1,10 +1,10 @@
-//! Whose a certificate is, and how long it counts.
+//! Names and validity of a certificate.
 //!
-//! The names are the first DNS name and the first URI (a SPIFFE id, for example) among the subject's
-//! alternative names, and the subject's common name where there is exactly one (RFC 5280, 4.1.2.6 and
-//! 4.2.1.6). Each keeps the field it stands in: a certificate authority that is constrained in DNS
-//! names may write what it likes into the others. Only a certificate that was verified is asked for
-//! its names.
+//! The names are the first DNS name and the first URI (a SPIFFE id, for example) among the
+//! subject's alternative names, and the subject's common name if there is exactly one (RFC 5280,
+//! 4.1.2.6 and 4.2.1.6). Each name keeps its field: a certificate authority that is constrained in
+//! DNS names can put any text into the other fields. Names are read only from verified
+//! certificates.
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
@@ -12,20 +12,20 @@ use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 use crate::keys::{CertificateField, CertificateName};
 use crate::model::time::UnixMillis;
 
-/// Who is at the other end of a connection, as a verified certificate says.
+/// The peer of a connection, as identified by its verified certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The certificate's names, DNS name first; none where none could be read.
+    /// The certificate's names, DNS name first; empty if none could be read.
     pub names: Vec<CertificateName>,
-    /// From then on the certificate counts no more.
+    /// Expiry of the certificate.
     pub not_after: UnixMillis,
 }
 
 impl Peer {
-    /// Who has this certificate, which was verified.
+    /// The peer with this verified certificate.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Peer {
-        // What can't be read here has no name, and ends before it began.
+        // A certificate that can't be parsed here has no name and counts as expired.
         let read = read(certificate);
         let not_after = read.as_ref().map_or(UnixMillis(0), |read| millis(read.validity.not_after));
         Peer { names: read.as_ref().map(names).unwrap_or_default(), not_after }
@@ -39,12 +39,12 @@ fn read<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> 
     }
 }
 
-/// True where it can be read.
+/// Whether the certificate can be parsed.
 pub(super) fn is_certificate(certificate: &CertificateDer<'_>) -> bool {
     read(certificate).is_some()
 }
 
-/// From when to when it counts.
+/// The validity period of a certificate.
 pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(UnixMillis, UnixMillis)> {
     let validity = &read(certificate)?.validity;
     Some((millis(validity.not_before), millis(validity.not_after)))
@@ -56,7 +56,7 @@ fn millis(time: ASN1Time) -> UnixMillis {
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
-    // An error means that the extension is there twice or damaged: then nothing is certain.
+    // An error means that the extension is repeated or damaged; then no name is used.
     let Ok(alternatives) = certificate.subject_alternative_name() else { return Vec::new() };
     let alternatives = alternatives.map_or(&[][..], |names| &names.value.general_names);
     let dns = alternatives.iter().find_map(|name| match name {

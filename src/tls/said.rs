@@ -1,29 +1,28 @@
-//! What the TLS library reports, as sentences: its own texts quote the names of its values.
+//! Sentences for the errors of rustls, whose own messages contain names of its Rust types.
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// A sentence without names of the library. It is about the other side of a connection, or about a
-/// certificate that was read.
+/// A sentence about the peer of a connection, or about a certificate that was read.
 #[must_use]
 pub fn said(error: &Error) -> String {
     let fixed = match error {
         Error::InvalidCertificate(reason) => return format!("the certificate {}", flaw(reason)),
         Error::General(text) => return text.clone(),
         Error::AlertReceived(alert) => alerted(*alert),
-        Error::InvalidMessage(_) => "what answers there does not speak TLS",
+        Error::InvalidMessage(_) => "the peer does not speak TLS",
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => {
-            "the other side has no version or cipher of TLS in common with this one (1.2 or 1.3)"
+            "the peer has no TLS version (1.2 or 1.3) or cipher suite in common with this side"
         }
-        Error::NoCertificatesPresented => "the other side shows no certificate",
-        Error::InconsistentKeys(_) => "the private key is not the certificate's",
-        Error::FailedToGetRandomBytes => "the system gives no random bytes",
-        Error::FailedToGetCurrentTime => "the system gives no time",
-        _ => "the other side does not keep to TLS, or something between alters what it sends",
+        Error::NoCertificatesPresented => "the peer presented no certificate",
+        Error::InconsistentKeys(_) => "the private key does not belong to the certificate",
+        Error::FailedToGetRandomBytes => "the operating system returned no random bytes",
+        Error::FailedToGetCurrentTime => "the operating system returned no time",
+        _ => "the peer violates the TLS protocol, or a device in between alters the data",
     };
     fixed.to_owned()
 }
 
-/// What is wrong with a certificate; continues a sentence that begins with it.
+/// The flaw of a certificate, as the end of a sentence that begins with "the certificate".
 fn flaw(reason: &CertificateError) -> &'static str {
     match reason {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -32,7 +31,7 @@ fn flaw(reason: &CertificateError) -> &'static str {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "is not valid yet, by this machine's clock"
         }
-        CertificateError::UnknownIssuer => "is signed by nobody who is trusted here",
+        CertificateError::UnknownIssuer => "is not signed by a trusted CA",
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "is for another name"
         }
@@ -41,19 +40,19 @@ fn flaw(reason: &CertificateError) -> &'static str {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "is for another purpose"
         }
-        // The library hands on what its verifier said, as a value without a name of its own.
+        // rustls passes the verifier's error through as an opaque value.
         reason if format!("{reason:?}").contains("CaUsedAsEndEntity") => {
-            "is for signing others, not for a server: openssl needs -addext \
+            "is a CA certificate and not one for a server: openssl needs -addext \
              basicConstraints=critical,CA:FALSE"
         }
-        _ => "has a signature or a form that does not count",
+        _ => "has an invalid signature or form",
     }
 }
 
 fn alerted(alert: AlertDescription) -> &'static str {
     match alert {
         AlertDescription::CertificateRequired => {
-            "the other side asks for a client's certificate: give --cert and --key"
+            "the peer requires a client certificate: give --cert and --key"
         }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
@@ -62,19 +61,17 @@ fn alerted(alert: AlertDescription) -> &'static str {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied
-        | AlertDescription::DecryptError => {
-            "the other side does not accept the certificate that was shown to it"
-        }
+        | AlertDescription::DecryptError => "the peer rejected the certificate",
         AlertDescription::HandshakeFailure
         | AlertDescription::ProtocolVersion
         | AlertDescription::InsufficientSecurity
         | AlertDescription::NoApplicationProtocol => {
-            "the other side has no version or cipher of TLS in common with this one (1.2 or 1.3)"
+            "the peer has no TLS version (1.2 or 1.3) or cipher suite in common with this side"
         }
         AlertDescription::InternalError => {
-            "the other side ended the handshake: it may have no place for another connection"
+            "the peer ended the handshake: it may have reached its maximum of connections"
         }
-        _ => "the other side ended the handshake",
+        _ => "the peer ended the handshake",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files with every mistake there is, and whose a certificate is.
+//! Files with mistakes, and names of certificates.
 
 use std::fs;
 use std::path::Path;
@@ -69,13 +69,13 @@ fn every_mistake_names_the_file_and_what_is_wrong_with_it() {
     let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let behind = format!("{cert}{damaged}");
     for (cert, key, flag, said) in [
-        ("", &key[..], "--tls-cert", "holds no certificate (-----BEGIN"),
-        (&key, &key, "--tls-cert", "holds no certificate but a private key"),
+        ("", &key[..], "--tls-cert", "contains no certificate (-----BEGIN"),
+        (&key, &key, "--tls-cert", "contains a private key and no certificate"),
         (short, &key, "--tls-cert", "ends in the middle"),
         (damaged, &key, "--tls-cert", "certificate 1 in it is damaged"),
         (&behind, &key, "--tls-cert", "certificate 2 in it is damaged"),
-        (&cert, "", "--tls-key", "holds no private key (-----BEGIN"),
-        (&cert, &cert, "--tls-key", "holds no private key but a certificate"),
+        (&cert, "", "--tls-key", "contains no private key (-----BEGIN"),
+        (&cert, &cert, "--tls-key", "contains a certificate and no private key"),
         (&cert, &encrypted, "--tls-key", "is encrypted"),
         (&cert, &legacy, "--tls-key", "is encrypted"),
         (&cert, &other_key, "--tls-key", "is not the key of the first certificate"),
@@ -123,7 +123,7 @@ fn what_should_not_stay_so_is_told() {
     let [expired, open] = &read.warnings[..] else { panic!("{:?}", read.warnings) };
     assert!(expired.contains("has expired: 2021-02-03"), "{expired}");
     assert!(open.contains("mode 644") && open.contains("chmod 600"), "{open}");
-    // It may be another program's as well, so its mode is left alone.
+    // Other programs may use it as well, so its mode is not changed.
     let files = TlsFiles { permissions: Strictness::Refuse, ..dir.files.clone() };
     let refused = Tls::open(files, NOW).map(|_| ()).unwrap_err().to_string();
     assert!(refused.contains("mode 644") && refused.starts_with("--tls-key"), "{refused}");

@@ -180,7 +180,11 @@ fn p2_a_refusal_within_a_list_says_what_may_have_been_done() {
         "nothing was changed",
     );
     let refused = client.send("POST", "/v1/consume", &headers, &body);
-    expect_naming(&refused, 507, "consume each by itself, with the same Idempotency-Key");
+    expect_naming(
+        &refused,
+        507,
+        "consume each in a request of its own, with the same Idempotency-Key",
+    );
     let again = client.consume_keyed("k-1", &once);
     expect(&again, 200);
     assert_eq!(again.text(), r#""once""#, "its use was taken, and the key returns it");

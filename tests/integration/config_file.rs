@@ -176,9 +176,9 @@ default-ttl = \"99d\"
         "3:1: admin_listen: unknown key; did you mean admin-listen?",
         "4:11: max-ttl: must be a duration",
         "5:9: queue: must be from 1 to",
-        "6:1: queue: is there twice",
-        "7:1: config: a file names no other one",
-        "8:1: version: makes sense on the command line alone",
+        "6:1: queue: is repeated",
+        "7:1: config: can't be set in a file",
+        "8:1: version: can only be used on the command line",
         "9:14: huge-pages: must be true or false, not an integer",
         "11:16: log-min-size: must be at least 4 times segment-size",
         "12:13: anonymous: needs --keys",
@@ -275,9 +275,14 @@ fn files_that_are_named_are_looked_at() {
     let secret = folder.beside("secret.key");
     folder.write(format!("keys = '{keys}'\nsecret-file = '{secret}'\n"));
     let said = check(folder.path());
-    assert_eq!(said.code, Some(0), "what is missing may be there elsewhere: {}", said.stderr);
+    assert_eq!(
+        said.code,
+        Some(0),
+        "a missing file may exist where the server runs: {}",
+        said.stderr
+    );
     for (line, file) in [("1:8: keys", &keys), ("2:15: secret-file", &secret)] {
-        let wanted = format!("{}:{line}: warning: there is no file {file:?}", folder.path());
+        let wanted = format!("{}:{line}: warning: the file {file:?} does not exist", folder.path());
         assert!(said.stderr.contains(&wanted), "{wanted}: {}", said.stderr);
     }
     let made =
@@ -311,7 +316,7 @@ fn certificates_that_are_named_are_looked_at() {
     assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
     std::fs::remove_file(&files.cert).expect("removed");
     let said = check(folder.path());
-    let warning = format!("{}:1:12: tls-cert: warning: there is no file", folder.path());
+    let warning = format!("{}:1:12: tls-cert: warning: the file", folder.path());
     assert!(said.code == Some(0) && said.stderr.starts_with(&warning), "{}", said.stderr);
     folder.write(format!("\ntls-key = '{key}'\n"));
     let said = check(folder.path());

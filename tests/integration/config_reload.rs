@@ -25,12 +25,12 @@ fn a_hang_up_and_nothing_else_changes_the_log_level() {
         let launch = folder.launch().flag("--keys", &keys).flag("--log-format", format);
         let server = launch.start();
         // Behind each hang-up the keys are read, of which is told at any level here.
-        let read = |server: &Server| count(&server.stderr(), "the keys were read");
-        eventually("the keys are looked at once", || read(&server) == 1);
+        let read = |server: &Server| count(&server.stderr(), "keys loaded");
+        eventually("the keys are loaded once", || read(&server) == 1);
         // Now both files change; the server looks at one of them without being told.
         folder.write("queue = 9");
         assert_eq!(run(&add, &[]).code, Some(0));
-        eventually("the keys are looked at again", || read(&server) == 2);
+        eventually("the keys are loaded again", || read(&server) == 2);
         assert_eq!(count(&server.stderr(), "queue: "), 0, "{}", server.stderr());
         let reload = |text: &str| {
             let before = read(&server);
@@ -58,7 +58,7 @@ fn a_hang_up_names_what_needs_a_restart() {
     let reload = |text: &str, read: usize| {
         folder.write(text);
         hang_up(&server);
-        let line = "the configuration was read";
+        let line = "configuration loaded";
         eventually("it is read", || count(&server.stderr(), line) == read);
         server.stderr()
     };
@@ -89,7 +89,7 @@ fn a_hang_up_names_what_needs_a_restart() {
 fn a_bad_file_changes_nothing_while_the_server_runs() {
     let folder = Folder::with("log-level = \"info\"\n");
     let server = folder.launch().start();
-    let stays = "the configuration stays as it was";
+    let stays = "can't load the configuration";
     let failed = |times: usize| {
         hang_up(&server);
         eventually("it is refused", || count(&server.stderr(), stays) == times);
@@ -107,7 +107,7 @@ fn a_bad_file_changes_nothing_while_the_server_runs() {
     assert!(said.contains(&format!("{}: can't be read", folder.path())), "{said}");
     folder.write("");
     hang_up(&server);
-    eventually("it is well again", || server.stderr().contains("the configuration was read"));
+    eventually("it is well again", || server.stderr().contains("configuration loaded"));
     Client::of(&server).issued(r#"{"payload":1}"#);
     server.stop_well();
 }

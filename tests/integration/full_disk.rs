@@ -165,10 +165,10 @@ fn p6_a_disk_that_fills_under_clients_loses_nothing_and_comes_back() {
 
 /// Ends of the detail of a refused list.
 const CHANGES_REFUSED: &str =
-    "at least one token was not changed, and others may have been: ask again";
-const USES_REFUSED: &str = "a repetition without an Idempotency-Key takes further uses";
+    "at least one token was not changed, and others may have been: repeat the request";
+const USES_REFUSED: &str = "a repetition without an Idempotency-Key consumes further uses";
 const KEYED_USES_REFUSED: &str =
-    "and others may have been: ask again with the same Idempotency-Key";
+    "others may have been: repeat the request with the same Idempotency-Key";
 const KEY: [(&str, &str); 1] = [("idempotency-key", "k-1")];
 
 /// Sends one list after the other until one is refused for the disk; returns its body. The cleaner

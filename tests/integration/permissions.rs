@@ -193,7 +193,7 @@ fn p9_a_link_in_the_place_of_a_lock_or_of_an_audit_log_is_not_followed() {
     symlink(&mine, &audit).expect("a link");
     let refused = Launch::on(&data).flag("--audit", text(&audit)).try_start();
     let said = refused.err().expect("the audit log is a link").stderr;
-    assert!(!mine.exists() && said.contains("no regular file"), "{said}");
+    assert!(!mine.exists() && said.contains("not a regular file"), "{said}");
     // The way to the data may be one.
     let link = home.path().join("link");
     symlink(&data, &link).expect("a link");

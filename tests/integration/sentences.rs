@@ -63,10 +63,10 @@ fn a_server_that_cannot_be_asked_is_explained() {
     let other = answering("SSH-2.0-OpenSSH_9\r\n");
     let silent = answering("");
     for (server, what) in [
-        (format!("http://{free}"), "nothing listens there: start jeton serve"),
+        (format!("http://{free}"), "no server listens there: start jeton serve"),
         ("http://no-such-host.invalid:1".to_owned(), "is the name right?"),
         (format!("http://{other}"), "does not speak HTTP/1.1"),
-        (format!("http://{silent}"), "it ended the connection"),
+        (format!("http://{silent}"), "it closed the connection"),
     ] {
         says(&["issue", "1", "--server", &server], what);
     }
@@ -76,7 +76,10 @@ fn a_server_that_cannot_be_asked_is_explained() {
     let ca = files.ca.to_str().expect("UTF-8");
     for plain in [other, silent, Server::shared().data] {
         let server = format!("https://{plain}");
-        says(&["issue", "1", "--ca", ca, "--server", &server], "is it http://?");
+        says(
+            &["issue", "1", "--ca", ca, "--server", &server],
+            "should the address begin with http://?",
+        );
     }
 }
 
@@ -90,9 +93,9 @@ fn an_address_that_cannot_be_listened_on_is_explained() {
         launch.try_start().err().expect("it does not start").stderr
     };
     let said = launch(&taken.1.to_string());
-    assert!(said.contains("another program listens there"), "{said}");
+    assert!(said.contains("another program listens on it"), "{said}");
     // For documentation only (RFC 5737): no machine has it.
     let said = launch("192.0.2.1:0");
-    assert!(said.contains("this machine has no such address"), "{said}");
+    assert!(said.contains("this machine does not have this address"), "{said}");
     assert!(!said.contains("os error"), "{said}");
 }

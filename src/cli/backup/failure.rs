@@ -1,4 +1,4 @@
-//! Why a backup command failed, and how it ends then.
+//! Errors of the backup commands, and their exit codes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use crate::cli::wire::WireError;
 use crate::engine::{SecretError, ShiftError};
 use crate::model::time::UnixMillis;
 
-/// Why a backup was not taken, not restored, or is none.
+/// Why a backup could not be taken, restored or verified.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BackupFailure {
     #[error("give a directory for the backup")]
     NoDir,
-    #[error("the directory needs a name of its own")]
+    #[error("the path must end in the name of a directory")]
     NoName,
-    #[error("{} is not empty: nothing is written over", .0.display())]
+    #[error("{} is not empty: existing files are never overwritten", .0.display())]
     NotEmpty(PathBuf),
-    #[error("{} exists: nothing is written over", .0.display())]
+    #[error("{} already exists: existing files are never overwritten", .0.display())]
     Exists(PathBuf),
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -29,20 +29,23 @@ pub(super) enum BackupFailure {
     Refused { status: u16, reason: String },
     #[error(
         "the server has no such path ({0}): --server must name the admin listener of jeton \
-         (--admin-listen, port 7451 unless it was given another one)"
+         (--admin-listen, port 7451 by default)"
     )]
     NoAdminListener(u16),
     #[error("the server's answer is not a backup: {0}")]
     Answer(&'static str),
-    #[error("the backup broke off after {done} of {all} bytes: the server's log says why")]
+    #[error("the backup ended after {done} of {all} bytes: see the server's log for the reason")]
     BrokeOff { done: u64, all: u64 },
     #[error("{} is damaged: {what}", file.display())]
     Damaged { file: PathBuf, what: String },
-    #[error("the log in {} is not whole: {reason}", dir.display())]
+    #[error("the log in {} is incomplete or damaged: {reason}", dir.display())]
     Log { dir: PathBuf, reason: String },
-    #[error("the log in {} is not led back: {error}", dir.display())]
+    #[error("the times of the log in {} were not shifted: {error}", dir.display())]
     Shift { dir: PathBuf, error: ShiftError },
-    #[error("--to is {to}, which is before the build's date ({earliest}): is the clock right?")]
+    #[error(
+        "--to is {to}, which is before the date of this build ({earliest}): is the clock \
+        right?"
+    )]
     TooEarly { to: UnixMillis, earliest: UnixMillis },
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -50,14 +53,14 @@ pub(super) enum BackupFailure {
     WrongSecret(PathBuf),
     #[error("{}: can't {deed}: {source}", file.display())]
     Io { file: PathBuf, deed: &'static str, source: io::Error },
-    #[error("the system gives no runtime: {0}")]
+    #[error("can't start the async runtime: {0}")]
     Runtime(io::Error),
     #[error("{source}{lost}")]
     Output { source: OutputError, lost: &'static str },
 }
 
 impl BackupFailure {
-    /// Turns what the system says into a failure that names file and deed.
+    /// Turns an error of the operating system into a failure that names the file and the action.
     pub(super) fn io(deed: &'static str, file: &Path) -> impl FnOnce(io::Error) -> BackupFailure {
         let file = file.to_owned();
         move |source| BackupFailure::Io { file, deed, source }
@@ -67,7 +70,7 @@ impl BackupFailure {
         BackupFailure::Damaged { file: file.to_owned(), what: what.to_owned() }
     }
 
-    /// How the command ends.
+    /// The exit code of the command.
     pub(super) fn code(&self) -> u8 {
         match self {
             BackupFailure::NoDir
@@ -75,7 +78,7 @@ impl BackupFailure {
             | BackupFailure::NotEmpty(_)
             | BackupFailure::Exists(_)
             | BackupFailure::TooEarly { .. } => MISTAKEN,
-            // The call names a directory that is none.
+            // The path in the call is not a directory.
             BackupFailure::Io { deed: "list" | "find", .. } => MISTAKEN,
             BackupFailure::Io { deed: "read", .. } => FAILED,
             BackupFailure::Client(error) => error.code(),

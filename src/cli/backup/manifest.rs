@@ -1,9 +1,10 @@
-//! What a directory must hold to be a whole backup: `manifest.json`, and the files that it names,
-//! nothing else.
+//! A complete backup is a directory with `manifest.json` and the files that it names, and nothing
+//! else.
 //!
 //! The manifest is written last and guards itself: its checksum is the SHA-256 of the manifest with
-//! an empty checksum, and only the one spelling that we write counts, so no flipped bit of it goes
-//! unnoticed. It is no signature: who can write the directory can write a whole other backup.
+//! an empty checksum, and only the exact bytes that jeton writes are accepted, so every flipped bit
+//! is found. The checksum is no signature: anyone who can write to the directory can replace the
+//! whole backup.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,32 +24,32 @@ use crate::wal::{Shelf, Storage, survey};
 
 /// Name of the manifest.
 pub(super) const MANIFEST_NAME: &str = "manifest.json";
-/// The form of a backup directory.
+/// Format version of a backup directory.
 const FORMAT: u32 = 1;
-/// The longest manifest: 65,535 files and more.
+/// Maximum length of a manifest, in bytes: enough for more than 65,535 files.
 const MANIFEST_LEN_MAX: u64 = 16 << 20;
 /// Bytes read at once.
 const PIECE_LEN: usize = 256 << 10;
 
-/// What a backup says of itself.
+/// The content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
-    /// Form of the directory, 1.
+    /// Format version of the directory: 1.
     pub format: u32,
-    /// The jeton that wrote the log.
+    /// Version of the jeton that wrote the log.
     pub jeton: String,
-    /// Which secret the log belongs to, in hexadecimal.
+    /// Id of the log, which is derived from its secret, in hexadecimal.
     pub log_id: String,
-    /// The moment as a position in the log.
+    /// The backup's moment as a position in the log.
     pub lsn: u64,
-    /// The moment, RFC 3339.
+    /// The backup's moment, RFC 3339.
     pub time: String,
-    /// Tokens that have a use left at the moment.
+    /// Number of tokens that had a use left at that moment.
     pub tokens: u64,
-    /// Whether the secret is in it. Never.
+    /// Whether the backup includes the secret; always false.
     pub holds_secret: bool,
-    /// All other files, oldest first.
+    /// All files but the manifest, oldest first.
     pub files: Vec<ManifestFile>,
     /// SHA-256 of this manifest with an empty checksum, in hexadecimal.
     pub checksum: String,
@@ -66,7 +67,7 @@ pub(super) struct ManifestFile {
     pub sha256: String,
 }
 
-/// What reading all frames of a directory has shown.
+/// What a read of all frames of a directory found.
 pub(super) struct Content {
     pub log_id: String,
     pub lsn: u64,
@@ -85,7 +86,7 @@ impl Manifest {
         manifest
     }
 
-    /// As it is written.
+    /// The manifest's text as it is written.
     pub(super) fn text(&self) -> Vec<u8> {
         // Strings and numbers always serialize.
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
@@ -113,9 +114,9 @@ impl Manifest {
         read.map_err(BackupFailure::io("read", &path))?;
         let damaged = |what: &str| BackupFailure::damaged(&path, what);
         if text.len() as u64 > MANIFEST_LEN_MAX {
-            return Err(damaged("it is longer than any manifest"));
+            return Err(damaged("it is longer than a manifest can be"));
         }
-        // The version first: another one may have other fields.
+        // The version is read first: another version may have other fields.
         #[derive(Deserialize)]
         struct Version {
             format: u32,
@@ -129,7 +130,7 @@ impl Manifest {
                 Ok(manifest)
             }
             _ if is_other => {
-                Err(damaged("its format is not known to this jeton, or it is damaged"))
+                Err(damaged("this version of jeton does not know its format, or it is damaged"))
             }
             Ok(_) => Err(damaged("its checksum is wrong")),
             // serde_json would quote the text.
@@ -139,10 +140,10 @@ impl Manifest {
 
     fn check(&self) -> Result<(), String> {
         if self.format != FORMAT {
-            return Err(format!("format {} is not known to this jeton", self.format));
+            return Err(format!("this version of jeton does not know format {}", self.format));
         }
         if self.holds_secret {
-            return Err("it says that the secret is in it".to_owned());
+            return Err("it says that the backup includes the secret".to_owned());
         }
         if self.files.iter().any(|file| file.length > SEGMENT_SIZE_MAX) {
             return Err("it names a file that is longer than a segment can be (1 GiB)".to_owned());
@@ -155,8 +156,8 @@ impl Manifest {
         self.files.iter().map(|file| file.length).sum()
     }
 
-    /// Prints what a backup holds, for people. `done` says what was done although that cannot be
-    /// printed.
+    /// Prints a summary of the backup, for people. `done` completes the error message when the
+    /// summary cannot be printed: it says what was done all the same.
     pub(super) fn print(&self, done: &'static str) -> Result<(), BackupFailure> {
         let text = format!(
             "moment    {}\nlsn       {}\ntokens    {}\nfiles     {}\nbytes     {}\n\
@@ -170,7 +171,7 @@ impl Manifest {
         out::print(text).map_err(|source| BackupFailure::Output { source, lost: done })
     }
 
-    /// Checks everything in `dir` against this manifest: which files there are, their lengths and
+    /// Checks everything in `dir` against this manifest: the set of files, their lengths and
     /// checksums, and every frame in them.
     pub(super) fn verify(&self, dir: &Path, progress: &dyn Progress) -> Result<(), BackupFailure> {
         let named = self.files.iter().map(|file| file.name.as_str()).chain([MANIFEST_NAME]);
@@ -193,7 +194,7 @@ impl Manifest {
         let content = read_content(dir, progress)?;
         let found = (&content.log_id, content.lsn, &content.time, content.tokens);
         if found != (&self.log_id, self.lsn, &self.time, self.tokens) {
-            let what = "the log beside it is not the one that it names";
+            let what = "it belongs to another log than the one beside it";
             return Err(BackupFailure::damaged(&dir.join(MANIFEST_NAME), what));
         }
         Ok(())
@@ -201,7 +202,7 @@ impl Manifest {
 }
 
 impl ManifestFile {
-    /// Copies the file of `dir` to `out` and checks that it was as the manifest says.
+    /// Copies the file from `dir` to `out` and checks its length and checksum against the manifest.
     pub(super) fn check(&self, dir: &Path, out: &mut impl io::Write) -> Result<(), BackupFailure> {
         let path = dir.join(&self.name);
         let unread = |error| BackupFailure::io("read", &path)(error);
@@ -214,7 +215,7 @@ impl ManifestFile {
         loop {
             let piece_len = file.read(&mut piece).map_err(unread)?;
             len += piece_len as u64;
-            // What is too long by then is not copied any further.
+            // Bytes beyond the expected length are not copied.
             if piece_len == 0 || len > self.length {
                 break;
             }
@@ -222,7 +223,7 @@ impl ManifestFile {
             out.write_all(&piece[..piece_len]).map_err(BackupFailure::io("copy", &path))?;
         }
         if len != self.length {
-            let what = format!("it has not the {} bytes that the manifest says", self.length);
+            let what = format!("its length is not the {} bytes of the manifest", self.length);
             return Err(BackupFailure::damaged(&path, &what));
         }
         if const_hex::encode(hash.finalize()) != self.sha256 {
@@ -232,8 +233,8 @@ impl ManifestFile {
     }
 }
 
-/// Whether these can be the files of a backup: names of segments, in order, so that none leads out
-/// of the directory and none comes twice.
+/// Checks that these can be the files of a backup: names of segments in strictly ascending order,
+/// so that no name leads out of the directory and none is repeated.
 pub(super) fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let mut before = "";
     for name in names {
@@ -250,7 +251,7 @@ pub(super) fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()
     Ok(())
 }
 
-/// Reads every frame in `dir` as a start would.
+/// Reads every frame in `dir` as recovery does at a start.
 pub(super) fn read_content(dir: &Path, progress: &dyn Progress) -> Result<Content, BackupFailure> {
     let storage: Arc<dyn Storage> = Arc::new(Shelf::new(dir));
     let unreadable = |error: &dyn std::fmt::Display| BackupFailure::Log {
@@ -268,7 +269,7 @@ pub(super) fn read_content(dir: &Path, progress: &dyn Progress) -> Result<Conten
     Ok(Content { log_id, lsn: found.lsn, time, tokens })
 }
 
-/// The name of a directory that is not whole yet.
+/// Name of the directory while it is incomplete.
 pub(super) fn partial(dir: &Path) -> Result<PathBuf, BackupFailure> {
     let mut name = dir.file_name().ok_or(BackupFailure::NoName)?.to_owned();
     name.push(".partial");

@@ -1,9 +1,9 @@
-//! `jeton backup`, `jeton backup verify`, `jeton restore`, `jeton secret export`, and
-//! `jeton shift-time`, which makes a data directory of another as a restore does of a backup.
+//! `jeton backup`, `jeton backup verify`, `jeton restore`, `jeton secret export`, and `jeton
+//! shift-time`, which makes a new data directory from another one as `restore` does from a backup.
 //!
 //! A backup is a directory: the log's files as they were at one moment, and a manifest. It never
-//! holds the secret, without which it tells nothing of any token; the two are kept apart, and a
-//! restore asks for both.
+//! includes the secret, without which no token can be found out from it. The two are kept apart,
+//! and a restore needs both.
 
 mod failure;
 mod manifest;
@@ -84,5 +84,5 @@ fn finish(done: Result<(), BackupFailure>) -> ExitCode {
 fn verify(dir: &Path) -> Result<(), BackupFailure> {
     let manifest = Manifest::read(dir)?;
     manifest.verify(dir, &Shown::new("verifying"))?;
-    manifest.print("; the backup is whole")
+    manifest.print("; the backup is complete")
 }

@@ -1,5 +1,5 @@
-//! A directory that appears whole or not at all: it is filled under another name, `DIR.partial`,
-//! and renamed when all of it is on the disk.
+//! A directory that appears complete or not at all: it is filled under another name, `DIR.partial`,
+//! and renamed when everything in it is durable.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use super::manifest::{MANIFEST_NAME, partial};
 use crate::cli::out::tell;
 use crate::engine::SECRET_FILE_NAME;
 
-/// The directory being filled. Dropped before [`Place::finish`], it is removed again.
+/// The directory being filled. Dropping it before [`Place::finish`] removes it.
 pub(super) struct Place {
     dir: PathBuf,
     partial: PathBuf,
@@ -19,10 +19,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Makes room for `dir`, which must be missing or empty. What an earlier try, killed, left
-    /// behind is removed, as far as it is ours.
+    /// Prepares the partial directory for `dir`, which must be missing or empty. Files that an
+    /// earlier, killed command left behind are removed, as far as they are jeton's.
     pub(super) fn new(dir: &Path) -> Result<Place, BackupFailure> {
-        // `..` and links in it would make the partial one's neighbour another than it seems.
+        // The path is resolved first: with `..` or links in it, the partial directory could end up
+        // elsewhere.
         let parent = match dir.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -37,30 +38,30 @@ impl Place {
         Ok(Place { dir, partial, is_done: false })
     }
 
-    /// Where the files are now.
+    /// The directory that holds the files now.
     pub(super) fn path(&self) -> &Path {
         &self.partial
     }
 
-    /// A new file, only its owner's. Its writer syncs it.
+    /// Creates a file with mode 0600. The caller syncs it.
     pub(super) fn create(&self, name: &str) -> Result<File, BackupFailure> {
         let path = self.partial.join(name);
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         made.map_err(BackupFailure::io("make", &path))
     }
 
-    /// A new file with these bytes, synced.
+    /// Creates a file with these bytes and syncs it.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), BackupFailure> {
         let mut file = self.create(name)?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         written.map_err(BackupFailure::io("write", &self.partial.join(name)))
     }
 
-    /// Gives it its name.
+    /// Gives the directory its final name.
     pub(super) fn finish(mut self) -> Result<(), BackupFailure> {
         let parent = self.dir.parent().unwrap_or(Path::new("."));
         let named = sync_dir(&self.partial)
-            // Over an empty directory; another one is refused by the system.
+            // The rename replaces an empty directory; the system refuses any other.
             .and_then(|()| fs::rename(&self.partial, &self.dir))
             .and_then(|()| sync_dir(parent));
         named.map_err(BackupFailure::io("make", &self.dir))?;
@@ -80,7 +81,7 @@ impl Drop for Place {
     }
 }
 
-/// `dir` must be missing or empty.
+/// Checks that `dir` is missing or empty.
 pub(super) fn check_free(dir: &Path) -> Result<(), BackupFailure> {
     match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -92,7 +93,7 @@ pub(super) fn check_free(dir: &Path) -> Result<(), BackupFailure> {
     }
 }
 
-/// Removes what a killed command left behind.
+/// Removes files that a killed command left behind.
 fn sweep(partial: &Path) -> Result<(), BackupFailure> {
     let entries = match fs::read_dir(partial) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(names(), ["b.partial"]);
         drop(place);
         assert!(names().is_empty());
-        // Left by a killed one, and swept.
+        // A killed command left this file; it is removed.
         fs::create_dir(home.path().join("b.partial")).unwrap();
         fs::write(home.path().join("b.partial/segment-y"), b"y").unwrap();
         let place = Place::new(&dir).unwrap();

@@ -1,8 +1,8 @@
 //! `jeton backup`: takes a backup from a running server.
 //!
-//! What comes is written as it comes, a piece at a time, so a slow disk here slows the server's
-//! reading and nothing else. Before the backup gets its name every frame of it is read as a start
-//! would read it.
+//! The stream is written as it arrives, one piece at a time, so a slow disk here slows only the
+//! server's reading. Before the backup gets its final name, every frame in it is read as recovery
+//! reads it.
 
 use std::fs::File;
 use std::io::Write;
@@ -29,18 +29,18 @@ use crate::model::time::UnixMillis;
 use crate::wal::config::SEGMENT_SIZE_MAX;
 
 const PATH: &str = "/v1/backup";
-/// The only form of answer that is known.
+/// The only known version of the stream's format.
 const FORMAT: u32 = 1;
-/// The longest head: 65,535 files and more.
+/// Maximum length of the stream's head, in bytes: enough for more than 65,535 files.
 const HEAD_LEN_MAX: usize = 16 << 20;
-/// How much of a refusal is read.
+/// Maximum bytes read of a refusal's body.
 const REASON_LEN_MAX: usize = 4 << 10;
-/// How long the server may send nothing.
+/// Maximum time without a byte from the server.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What is not sent is zeros; they are hashed in pieces of this length.
+/// The part of a file that is not sent is zeros, which are hashed in pieces of this length.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// What `jeton backup` needs to know of the server and of the new directory.
+/// Arguments of `jeton backup`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct TakeArgs {
     /// The server's admin listener
@@ -55,13 +55,13 @@ pub(super) struct TakeArgs {
     #[command(flatten)]
     key: KeyArgs,
 
-    /// Where the backup goes; must be missing or empty
+    /// Directory for the backup; must be missing or empty
     #[arg(required = true)]
     pub(super) dir: Option<PathBuf>,
 }
 
 pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
-    // Known before the server has any work.
+    // Checked before the server does any work.
     check_free(dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let manifest = runtime.map_err(BackupFailure::Runtime)?.block_on(async {
@@ -76,7 +76,7 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
         }
         receive(Source::new(response.into_body()), dir).await
     })?;
-    manifest.print("; the backup is whole")
+    manifest.print("; the backup is complete")
 }
 
 /// Only a data listener refuses with a problem document.
@@ -100,12 +100,12 @@ async fn receive(mut source: Source, dir: &Path) -> Result<Manifest, BackupFailu
     }
     drop(shown);
     if !source.is_over().await? {
-        return Err(BackupFailure::Answer("there is more than its head says"));
+        return Err(BackupFailure::Answer("it is longer than its head says"));
     }
     let content = read_content(place.path(), &Shown::new("verifying"))?;
     let time = UnixMillis(head.time_ms).to_string();
     if (&content.log_id, content.lsn, &content.time) != (&head.log_id, head.lsn, &time) {
-        return Err(BackupFailure::Answer("the log is not the one that its head names"));
+        return Err(BackupFailure::Answer("it holds another log than its head names"));
     }
     let manifest = Manifest::new(head.jeton, content, files);
     place.write(MANIFEST_NAME, &manifest.text())?;
@@ -141,30 +141,30 @@ async fn one_file(
     Ok(ManifestFile { name: file.name.clone(), length: file.length, sha256 })
 }
 
-/// Makes it as long as it must be, with zeros that take no room, and makes it durable.
+/// Extends the file to its length with a hole (zeros that use no disk space) and syncs it.
 fn fill(file: &File, length: u64) -> std::io::Result<()> {
     file.set_len(length)?;
     file.sync_all()
 }
 
-/// Lengths are held against limits, and against what must arrive: nobody makes this machine write a
-/// longer file, or more zeros, than a log can have. A sealed segment is sent whole; only the last
-/// one ends in zeros that are not sent.
+/// Checks the lengths against the limits and against the bytes to be sent: no server can make this
+/// machine write a longer file, or more zeros, than a log can have. A sealed segment is sent whole;
+/// only the last segment ends in zeros that are not sent.
 fn check_lengths(files: &[BackupFile]) -> Result<(), &'static str> {
     let Some((last, sealed)) = files.split_last() else { return Err("its head names no file") };
     if files.iter().any(|file| file.length > SEGMENT_SIZE_MAX) {
         return Err("its head names a file that is longer than a segment can be (1 GiB)");
     }
     if last.sent > last.length || sealed.iter().any(|file| file.sent != file.length) {
-        return Err("its head names a file of which another number of bytes is sent");
+        return Err("its head names a file with an impossible number of bytes to send");
     }
     Ok(())
 }
 
-/// The answer's body, as it comes.
+/// The body of the answer, read as it arrives.
 struct Source {
     body: Incoming,
-    /// Came, and was not taken yet.
+    /// Bytes received and not yet consumed.
     rest: Bytes,
     done: u64,
     all: u64,
@@ -193,13 +193,13 @@ impl Source {
             }
         }
         let head: BackupHead = serde_json::from_slice(&line)
-            .map_err(|_| BackupFailure::Answer("its head is not understood"))?;
+            .map_err(|_| BackupFailure::Answer("its head can't be parsed"))?;
         if head.format != FORMAT {
-            return Err(BackupFailure::Answer("its format is not known to this jeton"));
+            return Err(BackupFailure::Answer("this version of jeton does not know its format"));
         }
         check_lengths(&head.files).map_err(BackupFailure::Answer)?;
         check_names(head.files.iter().map(|file| file.name.as_str()))
-            .map_err(|_| BackupFailure::Answer("it names files that are none of a log"))?;
+            .map_err(|_| BackupFailure::Answer("it names files that do not belong to a log"))?;
         Ok(head)
     }
 
@@ -214,12 +214,12 @@ impl Source {
         Ok(self.rest.split_to(len as usize))
     }
 
-    /// Whether nothing more comes.
+    /// Whether the body has ended.
     async fn is_over(&mut self) -> Result<bool, BackupFailure> {
         Ok(self.rest.is_empty() && self.piece().await?.is_none())
     }
 
-    /// What comes next, at least one byte; nothing at the end.
+    /// The next bytes, at least one; `None` at the end.
     async fn piece(&mut self) -> Result<Option<Bytes>, BackupFailure> {
         let broke_off = BackupFailure::BrokeOff { done: self.done, all: self.all };
         loop {

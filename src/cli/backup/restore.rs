@@ -1,9 +1,10 @@
-//! `jeton restore`: makes a data directory of a backup and its secret.
+//! `jeton restore`: makes a data directory from a backup and its secret.
 //!
-//! The log goes on under its old id, which is made of the secret: the same tokens must be found
-//! again. Two servers that go on from one backup, or a restored one beside the old one, do no harm
-//! to each other's files (a directory is locked, and nothing else is shared), but each would let a
-//! token be consumed: promise P2 holds for one history, and there would be two.
+//! The log keeps its old id, which is derived from the secret, so that the same tokens are found
+//! again. Two servers that continue from one backup, or a restored server beside the old one, do
+//! not damage each other's files: each locks its own directory, and they share nothing else. But a
+//! token could be consumed once on each of them: promise P2 (a token is consumed at most as often
+//! as it has uses) holds for one history, and there would be two.
 
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
     let (mut done, all) = (0, manifest.bytes());
     for file in &manifest.files {
         let mut out = place.create(&file.name)?;
-        // Once more: it is what was copied that counts.
+        // The copy is read once more, because the copy is what the server will use.
         file.check(&args.backup, &mut out)?;
         out.sync_all().map_err(BackupFailure::io("write", &place.path().join(&file.name)))?;
         done += file.length;
@@ -51,9 +52,9 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
     drop(shown);
     place.write(SECRET_FILE_NAME, secret.as_bytes())?;
     place.finish()?;
-    // The warning first: it counts also where the rest cannot be printed.
+    // The warning is printed first: it matters even if the rest cannot be printed.
     warn(&manifest, &args.data);
-    manifest.print("; the data directory is whole")
+    manifest.print("; the data directory is complete")
 }
 
 /// Reads a secret that must belong to the log with this id.
@@ -66,7 +67,7 @@ pub(super) fn secret_of(log_id: &str, file: &Path) -> Result<Secret, BackupFailu
     }
 }
 
-/// What a restore forgets.
+/// Prints which changes a restore forgets.
 fn warn(manifest: &Manifest, data: &Path) {
     tell!(
         "{} now holds the tokens as they were at {}.\n\

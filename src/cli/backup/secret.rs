@@ -1,4 +1,4 @@
-//! `jeton secret export`: the secret, apart from the data and on purpose.
+//! `jeton secret export`: copies the secret to a file, apart from backups of the data.
 
 use std::fs;
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ use crate::wal::log_id_in;
 /// What to do with the secret.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SecretCommand {
-    /// Copy the secret of a data directory to a file, which backups need to be worth anything
+    /// Copy the secret of a data directory to a file; no backup can be restored without it
     Export(ExportArgs),
 }
 
@@ -25,11 +25,11 @@ pub(crate) struct ExportArgs {
     #[arg(long, visible_alias = "data-dir", value_name = "DIR")]
     data: PathBuf,
 
-    /// Where the secret is, if not in the data directory
+    /// The file of the secret, if it is not in the data directory
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 
-    /// Where the copy goes; must not exist
+    /// File for the copy; must not exist
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -43,17 +43,17 @@ pub(super) fn run(SecretCommand::Export(args): &SecretCommand) -> Result<(), Bac
         _ => BackupFailure::io("write", &args.out)(error),
     })?;
     tell!(
-        "{} is the secret of the log in {}. Whoever has it and a backup can find out the tokens of \
-         references and try tokens against the log; without it no backup can be restored. Keep it \
-         away from the backups, and from everybody.",
+        "{} is the secret of the log in {}. Anyone who has it and a backup can find out the \
+         tokens of references and test guessed tokens against the log; without it no backup can \
+         be restored. Keep it secret, and apart from the backups.",
         args.out.display(),
         args.data.display()
     );
     Ok(())
 }
 
-/// Which secret the log belongs to: any segment says so. No lock is needed: a file has the name of
-/// a segment only while its header is whole.
+/// Reads the log's id, which names its secret, from any segment. No lock is needed: a file has the
+/// name of a segment only while its header is complete.
 fn read_log_id(data: &Path) -> Result<String, BackupFailure> {
     let listed = fs::read_dir(data).map_err(BackupFailure::io("list", data))?;
     let mut reason = "there is no log".to_owned();
@@ -67,7 +67,7 @@ fn read_log_id(data: &Path) -> Result<String, BackupFailure> {
             file.take(crate::wal::segment::HEADER_BLOCK_LEN).read_to_end(&mut header)
         });
         match read {
-            // Released and taken away meanwhile.
+            // The segment was released and removed meanwhile.
             Err(error) => reason = error.to_string(),
             Ok(_) => match log_id_in(&header) {
                 Some(id) => return Ok(const_hex::encode(id.0)),

@@ -1,4 +1,5 @@
-//! `jeton shift-time`: leads the log of a stopped server back whose time lies ahead of the clock.
+//! `jeton shift-time`: shifts the times of a stopped server's log back, when the log's time lies
+//! ahead of the clock.
 
 use std::path::PathBuf;
 
@@ -22,14 +23,14 @@ pub(crate) struct ShiftTimeArgs {
     #[arg(long, visible_alias = "data-dir", value_name = "DIR")]
     data: PathBuf,
 
-    /// The time that the log's last time becomes, RFC 3339; the wall clock's if left out
+    /// New value of the log's last time, RFC 3339 [default: the wall clock]
     #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<UnixMillis>,
 }
 
 fn time(text: &str) -> Result<UnixMillis, String> {
     UnixMillis::parse(text)
-        .ok_or_else(|| "not a time of RFC 3339 between 1970 and 2248, with its offset".to_owned())
+        .ok_or_else(|| "must be an RFC 3339 time between 1970 and 2248, with an offset".to_owned())
 }
 
 pub(super) fn shift(args: &ShiftTimeArgs) -> Result<(), BackupFailure> {
@@ -51,9 +52,9 @@ pub(super) fn shift(args: &ShiftTimeArgs) -> Result<(), BackupFailure> {
     }
     place.finish()?;
     tell!(
-        "{} now holds what lives in {}, with all deadlines moved by the same amount. Start the \
-         server on the new directory only: a token could be consumed once on each. Remove the old \
-         one when the new one serves.",
+        "{} now holds the live tokens of {}, with all deadlines shifted by the same amount. Start \
+         the server on the new directory only: on two directories a token could be consumed \
+         twice. Remove the old directory when the server runs on the new one.",
         args.data.display(),
         args.dir.display()
     );
@@ -61,6 +62,6 @@ pub(super) fn shift(args: &ShiftTimeArgs) -> Result<(), BackupFailure> {
         "tokens    {}\nwas       {}\nis        {}\n",
         shifted.tokens, shifted.from, shifted.to
     );
-    let lost = "; the new directory is whole";
+    let lost = "; the new directory is complete";
     out::print(text).map_err(|source| BackupFailure::Output { source, lost })
 }

@@ -14,24 +14,25 @@ use crate::permissions::Strictness;
 /// The flags of the audit log.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {
-    /// Where to write who did what to which token, one JSON object a line; made where it is missing
+    /// File of the audit log, which records who did what to which token, one JSON object per line;
+    /// created if missing
     #[arg(long, env = "JETON_AUDIT", value_name = "FILE")]
     audit: Option<PathBuf>,
 
-    /// Refuse with 503 what cannot be audited at the moment
+    /// Refuse requests with 503 while they cannot be audited
     #[arg(long, env = "JETON_AUDIT_REQUIRED", value_parser = FalseyValueParser::new())]
     audit_required: bool,
 
-    /// Size up to which the audit log grows before it is put aside under a name with the time
+    /// Size at which the audit log is rotated: renamed to a name with the time
     #[arg(long, env = "JETON_AUDIT_MAX_SIZE", default_value = "256MiB", value_name = "SIZE")]
     audit_max_size: String,
 
-    /// Files put aside that are kept; 0: all
+    /// Number of rotated files to keep; 0: all
     #[arg(long, env = "JETON_AUDIT_KEEP", default_value = "0", value_name = "N")]
     audit_keep: String,
 
-    /// Size up to which the file for what was refused or missed grows, which is named as the audit log
-    /// with .refused behind it
+    /// Size at which the file of refused and missed requests is rotated; its name is that of the
+    /// audit log plus .refused
     #[arg(
         long,
         env = "JETON_AUDIT_REFUSED_MAX_SIZE",
@@ -40,17 +41,17 @@ pub struct AuditArgs {
     )]
     audit_refused_max_size: String,
 
-    /// Such files put aside that are kept
+    /// Number of rotated .refused files to keep
     #[arg(long, env = "JETON_AUDIT_REFUSED_KEEP", default_value = "4", value_name = "N")]
     audit_refused_keep: String,
 
-    /// Log a warning, at most once a second, where a consumed token is presented again
+    /// Log a warning, at most once a second, when a consumed token is presented again
     #[arg(long, env = "JETON_WARN_ON_REPLAY", value_parser = FalseyValueParser::new())]
     warn_on_replay: bool,
 }
 
 impl AuditArgs {
-    /// What the flags ask for; nothing where nothing is to be told.
+    /// The audit configuration that the flags make; `None` without an audit log.
     pub(super) fn read(
         &self,
         reader: &mut Reader,
@@ -71,7 +72,7 @@ impl AuditArgs {
     }
 }
 
-/// All mistakes in it; none for a good one.
+/// All mistakes in the audit configuration.
 pub(super) fn mistakes(config: &audit::Config) -> Vec<SettingError> {
     let mut mistakes = Vec::new();
     if config.is_required && config.file.is_none() {

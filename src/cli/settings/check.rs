@@ -1,4 +1,4 @@
-//! From the flags of `jeton serve` to a configuration, with every mistake in them.
+//! Makes the configuration from the flags of `jeton serve`, or reports every mistake in them.
 
 use super::audit;
 use super::values::Reader;
@@ -11,7 +11,7 @@ use crate::permissions::Strictness;
 use crate::service::miss_limiter::MissLimits;
 use crate::{engine, http, wal};
 
-/// Misses a second that each key has where there are keys and nothing else is said.
+/// Default of `--miss-limit` with keys: misses per second of each key.
 const MISS_LIMIT: u32 = 1_000;
 
 impl Flags for ServeArgs {
@@ -27,7 +27,7 @@ impl Flags for ServeArgs {
         if config.keys.is_none() && !self.insecure {
             check_loopback(&config, &mut limits);
         }
-        // A limit is only worth comparing with values that could be read.
+        // Limits are compared only if all values could be parsed.
         let is_unread =
             |setting: &str| reader.mistakes.iter().any(|unread| unread.setting() == setting);
         limits.retain(|mistake| !mistake.settings().any(is_unread));
@@ -93,7 +93,7 @@ impl ServeArgs {
                 None => defaults.workers,
             },
             default_ttl: reader.duration("default-ttl", &self.default_ttl),
-            // A mistake in it was reported with the engine's part.
+            // A mistake in it is reported with the engine's part.
             max_ttl: Reader::default().duration("max-ttl", &self.max_ttl),
             max_payload: reader.bytes("max-payload", &self.max_payload),
             max_batch: reader.count("max-batch", &self.max_batch),
@@ -132,7 +132,7 @@ impl ServeArgs {
     }
 }
 
-/// Without keys nothing but the address keeps strangers out.
+/// Without keys, only the listen address restricts who can use the server.
 fn check_loopback(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
     for (setting, address) in [("listen", &config.listen), ("admin-listen", &config.admin_listen)] {
         if !address.is_loopback() {
@@ -141,17 +141,17 @@ fn check_loopback(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
                  read, consume and revoke every token: give "
             );
             let mistake = SettingError::new(setting, text).name("keys").text(" FILE, or ");
-            let why = " where something else keeps strangers out";
+            let why = " if something else restricts access";
             mistakes.push(mistake.name("insecure").text(why));
         }
     }
 }
 
-/// What no module can check alone.
+/// Checks that concern several modules.
 fn check_together(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
     let max = config.engine.payload_len_max();
     if config.http.max_payload > max {
-        // Rounded down, so that what is named is allowed.
+        // Rounded down, so that the value in the message is allowed.
         let max = size_text(max as u64 >> 10 << 10);
         let mistake = SettingError::new("max-payload", format!("must be at most {max} with this "));
         mistakes.push(mistake.name("segment-size"));
@@ -164,10 +164,10 @@ fn check_together(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
         SettingError::new(setting, "needs ").name("keys").text(why)
     };
     if config.http.anonymous.is_some() && config.keys.is_none() {
-        mistakes.push(needs_keys("anonymous", ": without keys everybody may do everything"));
+        mistakes.push(needs_keys("anonymous", ": without keys anyone may do everything"));
     }
     if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) && config.keys.is_none() {
-        let why = ": a certificate stands for a key, and without keys everybody may do everything";
+        let why = ": a certificate stands for a key, and without keys anyone may do everything";
         mistakes.push(needs_keys("tls-client-ca", why));
     }
 }

@@ -32,8 +32,8 @@ fn told_of(args: &[&str], environment: &[(&str, &str)], text: &str) -> Vec<Strin
     mistakes.iter().map(ToString::to_string).collect()
 }
 
-/// A value for each flag that its reader takes and that is not its default. A flag that is missing
-/// here is one that nobody has tried to set by a file.
+/// For each flag a valid value that is not its default. A flag that is missing here has not been
+/// tested in a file.
 fn another_value(key: &str) -> String {
     let text = match key {
         "listen" => "127.0.0.1:1",
@@ -74,7 +74,7 @@ fn every_flag_of_serve_can_be_set_by_the_file() {
         let settings = Settings::merge(&Given::nothing(), Some(read));
         let setting = settings.get(&flag.key).unwrap();
         assert_eq!((&setting.value, setting.source), (&wanted, Source::File(place)));
-        // And it arrives in what clap makes of it, as it does from the flag itself.
+        // clap parses it as it parses the flag itself.
         let parsed = settings.parse();
         assert_eq!(parsed.refused, [], "{}", flag.key);
         let matches =
@@ -115,7 +115,7 @@ fn flags_win_then_environment_then_file_then_default() {
         shown(&[], &[], ""),
         ["8192 default", "always default", "false default", "jeton-data default"]
     );
-    // What the server gets is what is shown.
+    // The server gets the value that is shown.
     let settings = Settings::merge(&given(&["--queue=5"], &env), Some(file(text)));
     let config = settings.check().unwrap();
     assert_eq!((config.engine.queue_len, config.huge_pages), (5, false));
@@ -153,10 +153,10 @@ cert = \"c\"
         "f.toml:6:8: keys: must be text, the path of a file, not an integer",
         "f.toml:7:13: max-batch: must be a whole number, not \"none\"",
         "f.toml:8:9: queue: must be text or an integer, not a fraction",
-        "f.toml:9:1: queue: is there twice",
+        "f.toml:9:1: queue: is repeated",
         "f.toml:10:3: memory-onyl: unknown key; did you mean memory-only?",
-        "f.toml:11:1: config: a file names no other one",
-        "f.toml:12:1: help: makes sense on the command line alone",
+        "f.toml:11:1: config: can't be set in a file",
+        "f.toml:12:1: help: can only be used on the command line",
         "f.toml:13:1: ",
         "f.toml:14:8: sync: must be an integer of 64 bits",
         "f.toml:15:15: ",
@@ -189,7 +189,7 @@ fn values_that_contradict_each_other_name_both_places() {
     assert_eq!(told_of(&["--insecure"], &[], "listen = \"0.0.0.0:1\""), [""; 0]);
     let said = told_of(&[], &[], "anonymous = \"a:resolve\"");
     assert!(said[0].starts_with("f.toml:1:13: anonymous: needs --keys"), "{said:?}");
-    // The value that nobody set is not to blame, the one in the file is.
+    // The message names the value in the file, not the default.
     let said = told_of(&[], &[], "segment-size = \"1MiB\"\nlog-min-size = \"4MiB\"");
     assert_eq!(said, [""; 0]);
     let said = told_of(&[], &[], "max-ttl = \"1m\"");
@@ -209,7 +209,7 @@ fn each_text_of_an_array_has_its_own_place() {
     let said = told_of(&[], &[], "quota = 'a:ttl=1h'");
     assert!(said[0].starts_with("f.toml:1:9: quota: must be an array of text"), "{said:?}");
     let settings = Settings::merge(&given(&[], &[]), Some(file("quota = ['a:ttl=1h;b:ttl=2h']")));
-    assert_eq!(settings.check().unwrap().quotas.len(), 2, "as the flag has it");
+    assert_eq!(settings.check().unwrap().quotas.len(), 2, "the same form as the flag");
 }
 
 #[test]

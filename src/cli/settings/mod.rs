@@ -1,8 +1,8 @@
-//! What `jeton serve` is configured with: its flags, and the configuration they make.
+//! The flags of `jeton serve`, and the configuration that they make.
 //!
-//! Environment and file say the same as the flags do; [`crate::config`] reads and merges them. Each
-//! module checks its own part ([`crate::engine::Config::mistakes`],
-//! [`crate::http::Config::mistakes`]); what no module can check alone is checked here.
+//! Each flag can also be set by the environment and the file; [`crate::config`] reads and merges
+//! all three. Each module checks its own part ([`crate::engine::Config::mistakes`],
+//! [`crate::http::Config::mistakes`]); checks that concern several modules are here.
 
 use std::path::PathBuf;
 
@@ -35,24 +35,25 @@ pub(super) type Given = merge::Given<ServeArgs>;
 /// The same, merged with the configuration file.
 pub(super) type Settings = merge::Settings<ServeArgs>;
 
-/// Where requests are served by default.
+/// Default address of the data listener.
 pub(super) const LISTEN: &str = "127.0.0.1:7450";
-/// Where health, metrics and statistics are served by default.
+/// Default address of the admin listener (health, metrics, statistics).
 pub(super) const ADMIN_LISTEN: &str = "127.0.0.1:7451";
 /// The flags of `jeton serve`. Each is also an environment variable, `JETON_LISTEN` and so on, and a
 /// key of the configuration file.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// More of these flags, as TOML; the flags given here and the environment win
+    /// Configuration file (TOML) with more of these flags; flags of the command line and the
+    /// environment win
     #[arg(long, env = "JETON_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where requests are served: an address or localhost with a port (0 picks a free one), or
+    /// Address of the data listener: an address or localhost with a port (0 picks a free one), or
     /// unix:PATH
     #[arg(long, env = "JETON_LISTEN", default_value = LISTEN, value_name = "ADDRESS")]
     listen: String,
 
-    /// Where health, metrics and statistics are served, as --listen
+    /// Address of the admin listener (health, metrics, statistics), in the form of --listen
     #[arg(
         long,
         env = "JETON_ADMIN_LISTEN",
@@ -61,55 +62,56 @@ pub struct ServeArgs {
     )]
     admin_listen: String,
 
-    /// Directory of the log and the secret; made where it is missing
+    /// Directory of the log and the secret; created if missing
     #[arg(long, env = "JETON_DATA_DIR", default_value = "jeton-data", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// The secret, in place of secret.key in the data directory; it must exist
+    /// File of the secret, instead of secret.key in the data directory; it must exist
     #[arg(long, env = "JETON_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
 
-    /// Who may do what: a file made by `jeton keys` [default: anyone who can reach the server
-    /// may do everything]
+    /// Keys file, made by `jeton keys` [default: anyone who can reach the server may do everything]
     #[arg(long, env = "JETON_KEYS", value_name = "FILE")]
     keys: Option<PathBuf>,
 
-    /// What may be done without a key, such as shop-a:resolve,consume
+    /// Namespace and scopes of requests without a key, such as shop-a:resolve,consume
     #[arg(long, env = "JETON_ANONYMOUS", value_name = "NAMESPACE:SCOPES")]
     anonymous: Option<String>,
 
-    /// Accept requests that name this host, in a server without keys: NAME, .DOMAIN with all names
-    /// under it, or * [default: addresses, localhost, this machine's name, names without a dot and
-    /// under .local, .internal and .svc]
+    /// Without keys: accept requests for this host: NAME, .DOMAIN with all names under it, or *
+    /// [default: addresses, localhost, this machine's name, names without a dot and under .local,
+    /// .internal and .svc]
     #[arg(long, env = "JETON_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
     allow_host: Vec<String>,
 
-    /// Accept requests of pages of this origin in a browser, such as `https://shop.example`, and let
-    /// them read the answers [default: pages of the server's own origin alone]
+    /// Accept requests from browser pages of this origin, such as `https://shop.example`, and let
+    /// them read the answers [default: only pages of the server's own origin]
     #[arg(long, env = "JETON_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
 
-    /// Listen on other addresses than loopback though there are no keys: anyone who can reach the
-    /// server may do everything
+    /// Allow other listen addresses than loopback without keys: anyone who can reach the server may
+    /// do everything
     #[arg(long, env = "JETON_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
 
-    /// What a namespace may use, once for each: NAMESPACE:LIMIT=VALUE,… with the limits tokens,
-    /// bytes, issues (a second) and ttl, such as shop-a:tokens=1000000,bytes=1GiB,issues=500,ttl=1h
+    /// Limits of a namespace, at most once per namespace: NAMESPACE:LIMIT=VALUE,… with the limits
+    /// tokens, bytes, issues (per second) and ttl, such as
+    /// shop-a:tokens=1000000,bytes=1GiB,issues=500,ttl=1h
     #[arg(long, env = "JETON_QUOTA", value_name = "QUOTA", value_delimiter = ';')]
     quota: Vec<String>,
 
-    /// How many requests for unknown tokens a key may make in a second; one more gets 429. Without
-    /// --keys the limit holds for each client address. 0: no limit [default: 1000 with --keys, else 0]
+    /// Maximum requests for unknown tokens per second and key; more get 429. Without --keys the
+    /// limit applies to each client address. 0: no limit [default: 1000 with --keys, else 0]
     #[arg(long, env = "JETON_MISS_LIMIT", value_name = "N")]
     miss_limit: Option<String>,
 
-    /// The same of each client address without a key or with wrong ones, where there are keys
+    /// With --keys: the same limit for each client address without a key or with a wrong key. 0: no
+    /// limit
     #[arg(long, env = "JETON_ANONYMOUS_MISS_LIMIT", default_value = "10", value_name = "N")]
     anonymous_miss_limit: String,
 
-    /// Requests for unknown references, each second, of all clients without a key together; one more
-    /// gets 429. 0: no limit
+    /// Maximum requests for unknown references per second, of all clients without a key together;
+    /// more get 429. 0: no limit
     #[arg(
         long,
         env = "JETON_ANONYMOUS_REFERENCE_MISS_LIMIT",
@@ -118,7 +120,7 @@ pub struct ServeArgs {
     )]
     anonymous_reference_miss_limit: String,
 
-    /// Speak TLS, on both addresses, with this certificate and those that lead to its root (PEM)
+    /// Serve TLS on both listeners with this certificate and its chain (PEM)
     #[arg(long, env = "JETON_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
 
@@ -126,11 +128,11 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
 
-    /// Whose clients' certificates are believed (PEM): each stands for the key that names it
+    /// CA of client certificates (PEM): a client certificate counts as the key that names it
     #[arg(long, env = "JETON_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
 
-    /// Time for a TLS handshake
+    /// Maximum time for a TLS handshake
     #[arg(
         long,
         env = "JETON_TLS_HANDSHAKE_TIMEOUT",
@@ -142,9 +144,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     audit: AuditArgs,
 
-    /// Refuse to start where others may read or write the data directory, the log, the secret, the
-    /// keys file, the audit log or the TLS key, and it cannot be set right; without it the log
-    /// warns
+    /// Refuse to start if other users may read or write the data directory, the log, the secret,
+    /// the keys file, the audit log or the TLS key, and jeton cannot correct the mode; without this
+    /// flag a warning is logged
     #[arg(long, env = "JETON_STRICT_PERMISSIONS", value_parser = FalseyValueParser::new())]
     strict_permissions: bool,
 
@@ -152,17 +154,17 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_MEMORY_ONLY", value_parser = FalseyValueParser::new())]
     memory_only: bool,
 
-    /// Threads that serve requests [default: one for each core]
+    /// Threads that serve requests [default: one per core]
     #[arg(long, env = "JETON_WORKERS", value_name = "N")]
     workers: Option<String>,
 
-    /// Let the system use transparent huge pages: look-ups among millions of tokens get faster,
-    /// and a token takes up to a tenth more memory
+    /// Allow transparent huge pages: look-ups among millions of tokens get faster, and a token uses
+    /// up to a tenth more memory
     #[arg(long, env = "JETON_HUGE_PAGES", value_parser = FalseyValueParser::new())]
     huge_pages: bool,
 
-    /// When changes are made durable: always (before they are acknowledged), never, or a duration
-    /// such as 100ms, at most which is lost in a power cut
+    /// When changes are synced to disk: always (before they are acknowledged), never, or a duration
+    /// such as 100ms, the maximum time whose changes a power cut can lose
     #[arg(
         long,
         env = "JETON_SYNC",
@@ -171,7 +173,7 @@ pub struct ServeArgs {
     )]
     sync: String,
 
-    /// Life of a token that is issued without a ttl
+    /// Lifetime of a token that is issued without a ttl
     #[arg(
         long,
         env = "JETON_DEFAULT_TTL",
@@ -180,7 +182,7 @@ pub struct ServeArgs {
     )]
     default_ttl: String,
 
-    /// Longest life of a token, extensions included
+    /// Maximum lifetime of a token, counted from its issue, extensions included
     #[arg(
         long,
         env = "JETON_MAX_TTL",
@@ -189,8 +191,9 @@ pub struct ServeArgs {
     )]
     max_ttl: String,
 
-    /// How long a consumed token that was issued without reference or key and consumed without key
-    /// is remembered, never beyond its deadline: until then a replay of it is counted
+    /// Time for which a consumed token is remembered that was issued without a reference or key and
+    /// consumed without a key; never beyond its deadline. Until then a replay of the token is
+    /// counted
     #[arg(
         long,
         env = "JETON_REMEMBER_CONSUMED",
@@ -199,8 +202,8 @@ pub struct ServeArgs {
     )]
     remember_consumed: String,
 
-    /// Forward step of the wall clock that is believed at once, 100ms to 1h; what the other clock
-    /// of the system contradicts by more is held
+    /// Forward step of the wall clock that is followed at once, 100ms to 1h; a larger step that the
+    /// monotonic clock contradicts is held
     #[arg(
         long,
         env = "JETON_MAX_CLOCK_STEP",
@@ -209,8 +212,8 @@ pub struct ServeArgs {
     )]
     max_clock_step: String,
 
-    /// Time for which a larger step must stand before it is followed, up to 24h; one beyond
-    /// --max-ttl also waits until the system calls its clock synchronised
+    /// Time for which a larger step must last before it is followed, up to 24h; a step beyond
+    /// --max-ttl also waits until the system reports a synchronised clock
     #[arg(
         long,
         env = "JETON_CLOCK_HOLD",
@@ -219,11 +222,11 @@ pub struct ServeArgs {
     )]
     clock_hold: String,
 
-    /// Follow every step of the wall clock at once: it is known to be right
+    /// Follow every step of the wall clock at once: for clocks that are known to be right
     #[arg(long, env = "JETON_BELIEVE_CLOCK", value_parser = FalseyValueParser::new())]
     believe_clock: bool,
 
-    /// Longest payload
+    /// Maximum size of a payload
     #[arg(
         long,
         env = "JETON_MAX_PAYLOAD",
@@ -232,7 +235,7 @@ pub struct ServeArgs {
     )]
     max_payload: String,
 
-    /// Most tokens in a batch
+    /// Maximum tokens in a batch
     #[arg(
         long,
         env = "JETON_MAX_BATCH",
@@ -241,7 +244,7 @@ pub struct ServeArgs {
     )]
     max_batch: String,
 
-    /// Most connections; one more gets 503
+    /// Maximum connections; more get 503
     #[arg(
         long,
         env = "JETON_MAX_CONNECTIONS",
@@ -250,13 +253,13 @@ pub struct ServeArgs {
     )]
     max_connections: String,
 
-    /// Most memory for entries; an issue beyond it gets 507, and so does a consume with a key that
-    /// leaves its token alive; nothing is ever evicted [default: no limit]
+    /// Maximum memory for entries; an issue beyond it gets 507, and so does a consume with a key
+    /// that leaves its token alive; no token is ever evicted [default: no limit]
     #[arg(long, env = "JETON_MAX_MEMORY", value_name = "SIZE")]
     max_memory: Option<String>,
 
-    /// Most memory for heads, bodies and answers of clients, of which each client has a share; beyond
-    /// it they get 503
+    /// Maximum memory for heads, bodies and answers of clients, of which each client gets a share;
+    /// requests beyond it get 503
     #[arg(
         long,
         env = "JETON_MAX_INFLIGHT",
@@ -265,7 +268,7 @@ pub struct ServeArgs {
     )]
     max_inflight: String,
 
-    /// Calls that may wait for the log; one more gets 503
+    /// Maximum calls that wait for the log; more get 503
     #[arg(
         long,
         env = "JETON_QUEUE",
@@ -274,7 +277,7 @@ pub struct ServeArgs {
     )]
     queue: String,
 
-    /// Size of a file of the log
+    /// Size of a segment file of the log
     #[arg(
         long,
         env = "JETON_SEGMENT_SIZE",
@@ -283,7 +286,7 @@ pub struct ServeArgs {
     )]
     segment_size: String,
 
-    /// Size up to which the log may always grow
+    /// Size up to which the log grows before it is cleaned
     #[arg(
         long,
         env = "JETON_LOG_MIN_SIZE",
@@ -292,7 +295,7 @@ pub struct ServeArgs {
     )]
     log_min_size: String,
 
-    /// Time for the head of a request
+    /// Maximum time to receive the head of a request
     #[arg(
         long,
         env = "JETON_HEADER_TIMEOUT",
@@ -301,7 +304,7 @@ pub struct ServeArgs {
     )]
     header_timeout: String,
 
-    /// Time for the body of a request
+    /// Maximum time to receive the body of a request
     #[arg(
         long,
         env = "JETON_BODY_TIMEOUT",
@@ -319,7 +322,7 @@ pub struct ServeArgs {
     )]
     idle_timeout: String,
 
-    /// Time after which a connection that takes none of its answers is closed
+    /// Time after which a connection whose client reads none of its answers is closed
     #[arg(
         long,
         env = "JETON_WRITE_TIMEOUT",
@@ -328,39 +331,39 @@ pub struct ServeArgs {
     )]
     write_timeout: String,
 
-    /// What is logged, such as info or jeton=debug,warn
+    /// Log filter, such as info or jeton=debug,warn
     #[arg(long, env = "JETON_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: String,
 
-    /// How it is logged: text or json
+    /// Format of log lines: text or json
     #[arg(long, env = "JETON_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     log_format: String,
 }
 
-/// What a server needs to know, checked.
+/// The checked configuration of a server.
 #[derive(Debug)]
 pub struct ServeConfig {
-    /// Where requests are served.
+    /// Address of the data listener.
     pub listen: ListenAddress,
-    /// Where health, metrics and statistics are served.
+    /// Address of the admin listener.
     pub admin_listen: ListenAddress,
-    /// The engine's part.
+    /// Configuration of the engine.
     pub engine: engine::Config,
-    /// The part of HTTP.
+    /// Configuration of the HTTP server.
     pub http: http::Config,
     /// The keys file.
     pub keys: Option<PathBuf>,
-    /// What namespaces may use.
+    /// Limits of the namespaces.
     pub quotas: Vec<NamespaceLimits>,
-    /// Certificate and key, where TLS is spoken.
+    /// Certificate and key; `None` without TLS.
     pub tls: Option<TlsFiles>,
-    /// The audit log, where there is one.
+    /// The audit log; `None` disables auditing.
     pub audit: Option<crate::audit::Config>,
-    /// The system may use transparent huge pages.
+    /// Whether the system may use transparent huge pages.
     pub huge_pages: bool,
-    /// What is logged.
+    /// The log filter.
     pub log_filter: EnvFilter,
-    /// How it is logged.
+    /// Format of log lines.
     pub log_format: LogFormat,
 }
 

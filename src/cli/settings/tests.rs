@@ -115,7 +115,7 @@ fn p8_the_largest_exchange_fits_into_a_share_or_the_start_names_the_flags() {
         assert!(mistakes[0].contains(word), "{word} in {mistakes:?}");
     }
     assert!(check(&["--max-inflight", "68MiB"]).is_ok());
-    // Nothing follows from a limit that is itself a mistake.
+    // A limit that is itself a mistake causes no second message.
     for wrong in [["--max-batch", "18446744073709551615"], ["--max-batch", "0"]] {
         let mistakes = check(&wrong).unwrap_err();
         assert!(mistakes.len() == 1 && mistakes[0].starts_with("--max-batch"), "{mistakes:?}");

@@ -1,4 +1,4 @@
-//! The values of flags: text read as addresses, sizes, durations and so on, all mistakes kept.
+//! Parses the values of flags as addresses, sizes, durations and so on, and collects all mistakes.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -20,11 +20,11 @@ use crate::service::authentication::Anonymous;
 use crate::service::quotas::NamespaceLimits;
 use crate::tls::TlsFiles;
 
-/// Libraries that log what clients sent.
+/// Libraries that log what clients send.
 const SILENCED: [&str; 1] = ["h2"];
 
-/// Reads values and remembers what could not be read. The values that it returns then are never
-/// used.
+/// Parses values and collects the mistakes. For a value that it cannot parse it returns a
+/// placeholder, which is never used.
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) mistakes: Vec<SettingError>,
@@ -53,7 +53,7 @@ impl Reader {
         self.read(setting, text, form, value, or)
     }
 
-    /// Each of several values, which say themselves what form they must have.
+    /// Parses each of several values; their parser describes the expected form.
     pub(super) fn all<T>(&mut self, setting: &'static str, texts: &[String]) -> Vec<T>
     where
         T: FromStr<Err = &'static str>,
@@ -109,7 +109,7 @@ impl Reader {
         self.read("anonymous", text, form, value.map(Some), None)
     }
 
-    /// So many a second; nothing for 0, which is no limit.
+    /// Parses a rate per second; `None` for 0, which means no limit.
     pub(super) fn rate(&mut self, setting: &'static str, text: &str) -> Option<u32> {
         let form = format!("a whole number, 0 (no limit) to {RATE_MAX}");
         let value = text.trim().parse().ok().filter(|rate| *rate <= RATE_MAX);
@@ -127,7 +127,7 @@ impl Reader {
             match quota(text) {
                 Ok(quota) if quotas.iter().any(|other| other.namespace == quota.namespace) => {
                     let namespace = &quota.namespace;
-                    let text = format!("is given twice for {namespace}");
+                    let text = format!("is repeated for namespace {namespace}");
                     self.mistakes.push(SettingError::new(setting, text));
                 }
                 Ok(quota) => quotas.push(quota),
@@ -175,7 +175,8 @@ impl Reader {
     pub(super) fn log_filter(&mut self, text: &str) -> EnvFilter {
         let form = "a level such as info, or a filter such as jeton=debug,warn";
         let filter = self.parsed("log-level", text, form, EnvFilter::default());
-        // What it logs of frames holds paths and payloads: promise P9, whatever the level.
+        // These libraries log frames with paths and payloads, which P9 (no token, no payload in a
+        // log line) forbids at every level.
         SILENCED.iter().fold(filter, |filter, target| {
             let off = Directive::from(LevelFilter::OFF);
             match format!("{target}=off").parse() {
@@ -195,12 +196,12 @@ impl Reader {
     }
 }
 
-/// The value of a setting has another form.
+/// The mistake for a value of the wrong form.
 fn wrong(setting: &'static str, form: &str, text: &str) -> SettingError {
     SettingError::new(setting, format!("must be {form}, not {text:?}")).of_value(text)
 }
 
-/// A mode as `--sync` takes it.
+/// A sync mode in the form of `--sync`.
 pub(super) fn sync_text(mode: SyncMode) -> String {
     match mode {
         SyncMode::Always => "always".to_owned(),
@@ -232,10 +233,14 @@ fn quota(text: &str) -> Result<NamespaceLimits, String> {
                 quota.issues_per_second.replace(rate as u32).is_some()
             }
             "ttl" => quota.ttl_max.replace(life(value)?).is_some(),
-            _ => return Err("has an unknown limit; they are tokens, bytes, issues, ttl".into()),
+            _ => {
+                return Err("has an unknown limit; the limits are tokens, bytes, issues, \
+                ttl"
+                .into());
+            }
         };
         if is_twice {
-            return Err(format!("has {name} twice"));
+            return Err(format!("repeats {name}"));
         }
     }
     Ok(quota)

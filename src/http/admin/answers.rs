@@ -1,4 +1,4 @@
-//! What the admin listener answers: whether the server lives, whether it is ready, what it measures.
+//! Answers of the admin listener: liveness, readiness, metrics and statistics.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(super) fn answer(
 
 /// 405.
 fn only(methods: &'static str) -> Response<Full<Bytes>> {
-    let detail = format!("the methods here are {methods}\n");
+    let detail = format!("this path allows the methods {methods}\n");
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, detail);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
@@ -70,7 +70,7 @@ fn readiness(view: &View) -> Result<(), String> {
     }
 }
 
-/// Conditions that an operator must know of; none of them makes the server unready.
+/// Conditions that an operator should know about; none of them makes the server unready.
 fn warnings(view: &View) -> BTreeMap<Warning, String> {
     let mut standing = view.engine.get().map(Engine::warnings).unwrap_or_default();
     let table = view.keys.get().map(Keys::table);
@@ -82,17 +82,20 @@ fn warnings(view: &View) -> BTreeMap<Warning, String> {
     let audited = view.gauges.get().and_then(Gauges::audited).unwrap_or_default();
     if audited.is_filling {
         let free = size_text(audited.free_bytes.unwrap_or_default());
-        let text = format!("{free} are free on the disk of the audit log: make room (--audit)");
+        let text = format!(
+            "only {free} are free on the disk of the audit log: free some space \
+            (--audit)"
+        );
         standing.insert(Warning::AuditDisk, text);
     }
     if audited.is_failing {
-        let text = "the audit log cannot be written; the server's log says why (--audit)";
+        let text = "the audit log cannot be written: see the server's log for the reason (--audit)";
         standing.insert(Warning::AuditFailing, text.to_owned());
     }
     standing
 }
 
-/// `ready` and a line for each warning, or the reason why not.
+/// `ready` and a line for each warning, or the reason why the server is not ready.
 fn ready(view: &View) -> Response<Full<Bytes>> {
     match readiness(view) {
         Ok(()) => {
@@ -124,12 +127,12 @@ fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
     }
 }
 
-/// The figures, beside the build and the configuration that they were made with.
+/// The statistics, with the build and the configuration of the server.
 #[derive(Serialize)]
 struct ShownStats<'a> {
     version: &'static str,
     commit: &'static str,
-    /// RFC 3339 in UTC, by the wall clock at the start.
+    /// Start time of the server by the wall clock, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<String>,
     #[serde(flatten)]

@@ -1,13 +1,13 @@
 //! `POST /v1/backup` on the admin listener: a backup as one answer.
 //!
-//! The body is the [head](crate::engine::BackupHead) as one line of JSON, and then the bytes of
-//! its files, one behind the other, as many of each as the head says. The length of all of it is
-//! told before, so a client knows by HTTP alone whether it has got everything; an answer that
-//! cannot be finished ends with its connection.
+//! The body is the [head](crate::engine::BackupHead) as one line of JSON, followed by the bytes of
+//! its files, one after the other, with the lengths given in the head. `Content-Length` is known
+//! from the start, so HTTP alone shows a client whether the body is complete; if the server cannot
+//! finish the answer, it closes the connection.
 //!
-//! A piece is read only when the one before the last was taken by the socket: three pieces of
-//! 256 KiB are in memory at most. A client that takes nothing for 60 seconds is given up, with its
-//! connection.
+//! A piece is read only after the socket has accepted the piece before the last, so at most three
+//! pieces of 256 KiB are in memory. If a client reads nothing for 60 seconds, the backup and its
+//! connection are closed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,19 +25,19 @@ use tokio::task::spawn_blocking;
 use crate::engine::{Backup, BackupError, Engine, STALLED_AFTER};
 use crate::http::answer::response::NO_SNIFF;
 
-/// Where it is asked for.
+/// Path of the endpoint.
 pub(in crate::http) const PATH: &str = "/v1/backup";
-/// Kind of the body.
+/// Media type of the body.
 const KIND: HeaderValue = HeaderValue::from_static("application/vnd.jeton.backup");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// BackupBody that wait for the socket.
+/// Maximum pieces that wait for the socket.
 const PIECES_AHEAD: usize = 1;
 
 /// An answer of the admin listener.
 pub(in crate::http) type AdminBody = Either<Full<Bytes>, BackupBody>;
 
-/// The body, piece by piece as it is read.
+/// The body, sent piece by piece as it is read.
 pub(in crate::http) struct BackupBody {
     pieces: Receiver<Result<Bytes, BackupError>>,
     left: u64,
@@ -65,7 +65,8 @@ impl Body for BackupBody {
     }
 }
 
-/// Begins a backup and answers with it. `given_up` is notified when the client takes nothing.
+/// Starts a backup and streams it as the answer. `given_up` is notified when the client reads
+/// nothing.
 pub(in crate::http) async fn answer(
     engine: Option<Engine>,
     given_up: Arc<Notify>,
@@ -94,7 +95,7 @@ fn status_of(error: &BackupError) -> StatusCode {
     }
 }
 
-/// What a status means, in the words of the audit log.
+/// The audit log's outcome for a status.
 pub(in crate::http) fn meaning(status: StatusCode) -> &'static str {
     match status {
         StatusCode::OK => "ok",
@@ -131,7 +132,8 @@ fn stream(backup: Backup, given_up: Arc<Notify>) -> Response<AdminBody> {
     response
 }
 
-/// Reads the backup as fast as it is taken. Ends, and lets go of it, when nobody takes it.
+/// Reads the backup at the client's pace. When the client stops reading, it ends and releases the
+/// backup.
 async fn feed(
     backup: Backup,
     head: Bytes,
@@ -143,14 +145,14 @@ async fn feed(
     loop {
         let is_last = piece.is_err();
         if let Err(error) = &piece {
-            tracing::warn!(%error, "a backup breaks off");
+            tracing::warn!(%error, "backup aborted");
         }
         if pieces.send_timeout(piece, STALLED_AFTER).await.is_err() {
-            // The connection may be gone already; then nobody hears it.
+            // The connection may be closed already; then the notification has no effect.
             return given_up.notify_one();
         }
         let Some(mut reading) = backup.take().filter(|_| !is_last) else { return };
-        // Reading a file may block, and this thread answers everybody.
+        // Reading a file may block, and this thread serves all admin connections.
         let read = spawn_blocking(move || (reading.read(), reading)).await;
         let Ok((read, reading)) = read else { return };
         piece = match read {

@@ -1,5 +1,5 @@
-//! Who may ask the admin listener for what: where there is a keys file, only keys with the scope
-//! admin, but for whether the server lives. What is refused is told to the audit log.
+//! Access control of the admin listener: with a keys file, every path except the health checks
+//! needs a key with the scope that the path demands. Refusals go to the audit log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::model::scope::{Scope, Scopes};
 use crate::model::time::UnixMillis;
 use crate::tls::Peer;
 
-/// What comes from a page of another site is refused where the request shows no key, as on the data
-/// listener (see [`crate::http::request::browser`]). Otherwise the origin of a page that may read
-/// the answer.
+/// Refuses a request from a page of another site without a key, as the data listener does (see
+/// [`crate::http::request::browser`]). Otherwise returns the origin of the page that may read the
+/// answer.
 pub(super) fn page<B>(
     request: &Request<B>,
     address: SocketAddr,
@@ -56,31 +56,32 @@ pub(super) fn page<B>(
     }
 }
 
-/// Whether anyone may ask for this, whatever the headers: probes send what they like.
+/// Whether the path needs no key and no checked headers: probes send arbitrary headers.
 pub(super) fn is_open(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
 }
 
-/// A page that a browser shows has no business with a backup, also where no key is asked for and its
-/// name was made to lead here (RFC 6454, 7.3: it sends `Origin` with each POST).
+/// Refuses a backup to any page in a browser, even without keys and if the page's name was made to
+/// resolve to this server. A browser sends `Origin` with each POST (RFC 6454, 7.3).
 pub(super) fn from_a_page(address: SocketAddr, view: &View) -> Response<Full<Bytes>> {
     audit(view, address, "backup", "forbidden", Some(StatusCode::FORBIDDEN), None);
     text(StatusCode::FORBIDDEN, TEXT, "a page in a browser may not take a backup\n")
 }
 
-/// What says who is asking.
+/// The credentials of a request.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Credentials<'a> {
     /// The value of `Authorization`.
     pub(super) key: Option<&'a [u8]>,
-    /// Whose certificate was verified.
+    /// The peer of a verified client certificate.
     pub(super) peer: Option<&'a Peer>,
     /// Where the client is.
     pub(super) address: Option<SocketAddr>,
 }
 
 impl Credentials<'_> {
-    /// What that is worth at `now`. A key that is shown is the one that counts.
+    /// The principal of these credentials at `now`. A presented key takes precedence over a
+    /// certificate.
     pub(super) fn access(&self, table: &Table, now: UnixMillis) -> Option<Arc<Access>> {
         if let Some(header) = self.key {
             return table.access(bearer(header)?);
@@ -90,10 +91,10 @@ impl Credentials<'_> {
     }
 }
 
-/// Who may see an answer: everybody, or the holder of a key.
+/// Who may see an answer: anyone, or the holder of a key.
 pub(super) type Viewer = Option<Arc<Access>>;
 
-/// The key of who asks, or the refusal where it lacks `scope`.
+/// The key of the request, or a refusal if it lacks `scope`.
 pub(super) fn enter(
     shown: Credentials<'_>,
     view: &View,
@@ -124,7 +125,7 @@ pub(super) fn enter(
     Err(Box::new(refused))
 }
 
-/// Tells the audit log of what was refused here.
+/// Adds a refusal of this listener to the audit log.
 pub(super) fn audit(
     view: &View,
     address: SocketAddr,

@@ -1,7 +1,6 @@
-//! `/metrics`: what the engine and the workers measure, in the text format of Prometheus.
+//! `/metrics`: the measurements of the engine and the workers, in the text format of Prometheus.
 //!
-//! Every label has a fixed or bounded set of values, so that no client can make the exposition
-//! grow.
+//! Every label has a fixed or bounded set of values, so no client can make the exposition grow.
 
 use std::fmt;
 
@@ -71,7 +70,7 @@ impl Collector for Reading {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sheet = Sheet(&mut encoder);
         sheet.build(self.started_at)?;
-        sheet.gauge("ready", "1 where changes are taken", u64::from(self.is_ready))?;
+        sheet.gauge("ready", "1 while the server accepts changes", u64::from(self.is_ready))?;
         sheet.warnings(&self.warnings)?;
         self.encode_http(&mut sheet)?;
         sheet.namespaces(&self.namespaces)?;
@@ -86,14 +85,18 @@ impl Reading {
     fn encode_audit(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let Some(audited) = &self.audited else { return Ok(()) };
         let failing = u64::from(audited.is_failing);
-        sheet.gauge("audit_failing", "1 where the audit log cannot be written", failing)?;
+        sheet.gauge("audit_failing", "1 while the audit log cannot be written", failing)?;
         sheet.counter("audit_lines", "Lines written to the audit log", audited.lines)?;
-        sheet.counter("audit_dropped", "Events without a line in it", audited.dropped)?;
+        sheet.counter("audit_dropped", "Events dropped from the audit log", audited.dropped)?;
         let (lines, dropped) = (audited.refused_lines, audited.refused_dropped);
-        sheet.counter("audit_refused_lines", "Lines of what was refused or missed", lines)?;
-        sheet.counter("audit_refused_dropped", "Such events without a line", dropped)?;
+        sheet.counter("audit_refused_lines", "Lines about refused or missed requests", lines)?;
+        sheet.counter(
+            "audit_refused_dropped",
+            "Dropped events of refused or missed requests",
+            dropped,
+        )?;
         let Some(free_bytes) = audited.free_bytes else { return Ok(()) };
-        sheet.gauge("audit_disk_free_bytes", "Free on the disk of the audit log", free_bytes)
+        sheet.gauge("audit_disk_free_bytes", "Free bytes on the disk of the audit log", free_bytes)
     }
 
     fn encode_http(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
@@ -106,14 +109,18 @@ impl Reading {
         )?;
         for (name, help, value) in [
             ("http_connections_accepted", "Connections accepted", totals.accepted),
-            ("http_connections_refused", "Connections refused for their number", totals.refused),
+            (
+                "http_connections_refused",
+                "Connections refused over --max-connections",
+                totals.refused,
+            ),
             ("http_accept_errors", "Failures to accept a connection", totals.accept_errors),
             ("http_received_bytes", "Bytes read from clients", totals.bytes_in),
             ("http_sent_bytes", "Bytes sent to clients", totals.bytes_out),
             ("misses_refused", "Requests refused after too many misses", self.misses_refused),
             (
                 "log_lines_dropped",
-                "Log lines that standard error did not take",
+                "Log lines that could not be written to standard error",
                 LOG_LINES_DROPPED.get(),
             ),
         ] {
@@ -128,13 +135,13 @@ fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
     encode_gauges(sheet, stats)?;
     encode_counters(sheet, stats)?;
     for (name, help, summary) in [
-        ("expiry_lag_seconds", "From a deadline until the memory was freed", &stats.expiry_lag),
+        ("expiry_lag_seconds", "Time from a deadline until its memory is freed", &stats.expiry_lag),
         (
             "commit_seconds",
-            "From the begin of a commit until its waiters were woken",
+            "Time from the start of a commit until its waiters are woken",
             &stats.commit_latency,
         ),
-        ("fsync_seconds", "Of a sync alone", &stats.fsync_latency),
+        ("fsync_seconds", "Time of a sync of the log", &stats.fsync_latency),
     ] {
         sheet.histogram(name, help, summary)?;
     }
@@ -149,12 +156,12 @@ fn encode_gauges(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
         ("memory_bytes", "Memory of all entries", stats.bytes),
         ("timers", "Timers in the wheel", stats.timers),
         ("queued_calls", "Calls that wait for the committer", stats.queued),
-        ("lsn", "The end of the log", stats.lsn),
-        ("durable_lsn", "Everything before it is durable", stats.durable_lsn),
+        ("lsn", "Position of the end of the log", stats.lsn),
+        ("durable_lsn", "Position up to which the log is durable", stats.durable_lsn),
         ("clock_skew_milliseconds", "Engine time ahead of the wall clock", stats.clock_skew_ms),
         (
             "clock_held_milliseconds",
-            "Wall clock ahead of engine time: a step that is not followed yet",
+            "Wall clock ahead of engine time: a step that is held",
             stats.clock_held_ms,
         ),
         (
@@ -163,14 +170,10 @@ fn encode_gauges(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
             u64::from(stats.backup_running),
         ),
         ("log_bytes", "Bytes of all segment files", log.bytes),
-        ("log_living_bytes", "Bytes of what lives in the log", log.living_bytes),
-        ("log_dead_bytes", "Bytes of what is dead or unused", log.dead_bytes),
-        ("log_limit_bytes", "Bytes from which on the log is cleaned", log.limit_bytes),
-        (
-            "log_over_limit_bytes",
-            "Bytes by which the log is longer than that",
-            log.over_limit_bytes,
-        ),
+        ("log_living_bytes", "Bytes of live entries in the log", log.living_bytes),
+        ("log_dead_bytes", "Bytes of dead entries and unused space", log.dead_bytes),
+        ("log_limit_bytes", "Size above which the log is cleaned", log.limit_bytes),
+        ("log_over_limit_bytes", "Bytes by which the log exceeds that size", log.over_limit_bytes),
         ("log_segments", "Segment files in use", log.segments),
     ] {
         sheet.gauge(name, help, value)?;
@@ -181,11 +184,11 @@ fn encode_gauges(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
 fn encode_counters(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
     let log = &stats.log;
     for (name, help, value) in [
-        ("resolves", "Resolves that found something", stats.resolves),
-        ("misses", "Resolves that found nothing", stats.misses),
+        ("resolves", "Resolves that found a token", stats.resolves),
+        ("misses", "Resolves that found no token", stats.misses),
         (
             "replays",
-            "Tokens presented again after they were consumed, while they are remembered",
+            "Consumed tokens presented again, as long as they are remembered",
             stats.replays,
         ),
         ("issues", "Tokens issued", stats.issues),
@@ -193,14 +196,14 @@ fn encode_counters(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
         ("extends", "Deadlines moved", stats.extends),
         ("revokes", "Revocations", stats.revokes),
         ("expired", "Entries freed at their deadline", stats.expired),
-        ("backups", "Backups read to their end", stats.backups),
-        ("backups_broken", "Backups that were given up", stats.backups_broken),
+        ("backups", "Backups completed", stats.backups),
+        ("backups_broken", "Backups aborted", stats.backups_broken),
         ("commits", "Frames written", stats.commits),
         ("records", "Records written", stats.records),
         ("log_appended_bytes", "Bytes appended to the log", log.appended_bytes),
-        ("log_carried_bytes", "Bytes of living entries written again", log.carried_bytes),
-        ("log_segments_created", "Segments made of new files", log.segments_created),
-        ("log_segments_recycled", "Segments made of used files", log.segments_recycled),
+        ("log_carried_bytes", "Bytes of live entries relocated", log.carried_bytes),
+        ("log_segments_created", "Segments created as new files", log.segments_created),
+        ("log_segments_recycled", "Segments created from reused files", log.segments_recycled),
         ("log_segments_released", "Segments released", log.segments_released),
         ("log_syncs", "Syncs of the log", log.syncs),
     ] {
@@ -218,15 +221,15 @@ impl Sheet<'_, '_> {
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 
-    /// Which build runs, and since when.
+    /// Version of the build, and the start time.
     fn build(&mut self, started_at: Option<UnixMillis>) -> fmt::Result {
         let kind = ConstGauge::new(0_u64).metric_type();
-        let help = "1, with the version and the commit of the build";
+        let help = "Always 1; the labels are the version and the commit of the build";
         let mut family = self.0.encode_descriptor("build_info", help, None, kind)?;
         let labels = [("version", build_info::VERSION), ("commit", build_info::COMMIT)];
         ConstGauge::new(1_u64).encode(family.encode_family(&labels)?)?;
         let Some(started_at) = started_at else { return Ok(()) };
-        let help = "When the server started, in seconds since 1970, by the wall clock";
+        let help = "Start time of the server by the wall clock, in seconds since 1970";
         let metric = ConstGauge::new(started_at.0 as f64 / 1e3);
         let kind = metric.metric_type();
         metric.encode(self.0.encode_descriptor("start_time_seconds", help, None, kind)?)
@@ -250,10 +253,10 @@ impl Sheet<'_, '_> {
         Ok(())
     }
 
-    /// One gauge for every name there is, so that an alert can be written before it is needed.
+    /// One gauge for each warning, standing or not, so that alerts can be defined in advance.
     fn warnings(&mut self, standing: &[Warning]) -> fmt::Result {
         let kind = ConstGauge::new(0_u64).metric_type();
-        let help = "1 while the condition of this name stands; /readyz says more";
+        let help = "1 while the condition of this name stands; /readyz describes it";
         let mut family = self.0.encode_descriptor("warning", help, None, kind)?;
         for warning in Warning::ALL {
             let value = u64::from(standing.contains(&warning));
@@ -278,7 +281,7 @@ impl Sheet<'_, '_> {
             }
         }
         let kind = ConstCounter::new(0_u64).metric_type();
-        let help = "Issues refused for the rate of their namespace";
+        let help = "Issues refused because of the rate limit of their namespace";
         let mut family = self.0.encode_descriptor("namespace_issues_refused", help, None, kind)?;
         for told in told {
             let labels = [("namespace", told.namespace.as_str())];
@@ -292,7 +295,7 @@ impl Sheet<'_, '_> {
         let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
         let sum_seconds = summary.mean_us * summary.count as f64 / 1e6;
         let mut below = 0;
-        // The summary's buckets each include those before; the encoder adds them up itself.
+        // The summary's buckets are cumulative, but the encoder expects separate counts.
         let bounds = BUCKETS_US.iter().map(|bound_us| *bound_us as f64 / 1e6);
         let mut buckets = Vec::with_capacity(BUCKETS_US.len() + 1);
         for (bound, upto) in bounds.zip(&summary.buckets) {

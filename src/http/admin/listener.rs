@@ -1,4 +1,4 @@
-//! The admin listener at work: its connections, and how far the server is.
+//! The admin listener: its connections, and the stage of the server's start.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -42,13 +42,13 @@ use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::tls::{Peer, Tls};
 
-/// How long a client that is turned away may take to say what it wanted.
+/// Maximum time to read the request of a client that is turned away.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
-/// After how many turns of tasks the runtime looks what has arrived. Fewer than there are places, so
-/// that a connection is heard before those accepted after it take its place.
+/// Number of task polls after which the runtime checks for I/O. It is lower than the number of
+/// places, so that a connection is read before later ones take its place.
 const EVENT_INTERVAL: u32 = 8;
 
-/// How far the server is.
+/// Stage of the server's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Recovering,
@@ -56,7 +56,7 @@ enum Stage {
     Over,
 }
 
-/// The admin listener, answering.
+/// The running admin listener.
 pub struct Admin {
     view: Arc<View>,
     stage: watch::Sender<Stage>,
@@ -64,9 +64,9 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Starts to answer on `listeners`, and with 503 on `data` until [`Admin::serving`]. Where it
-    /// `is_guarded`, everything but health asks for a key with the scope of its own. `web` says which
-    /// pages in a browser may ask.
+    /// Starts to answer on `listeners`, and with 503 on `data` until [`Admin::serving`]. If
+    /// `is_guarded`, every path but health needs a key with that path's scope. `web` defines which
+    /// browser pages may send requests.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -87,16 +87,17 @@ impl Admin {
         Ok(Admin { view, stage, thread })
     }
 
-    /// Shows these settings, and when the server started, with the statistics.
+    /// Adds these settings and the server's start time to the statistics.
     pub fn configured(&self, config: BTreeMap<String, String>, started_at: UnixMillis) {
-        // Set once; a second call would change nothing.
+        // Set once; a second call has no effect.
         let _ = self.view.config.set(config);
         let _ = self.view.started_at.set(started_at);
     }
 
-    /// Recovery is over: shows `engine`, and leaves the data listener to the workers.
+    /// Called after recovery: publishes the statistics of `engine`, and leaves the data listener to
+    /// the workers.
     pub fn serving(&self, engine: Engine, gauges: Gauges, keys: Option<Keys>) {
-        // Set once; a second call would change nothing.
+        // Set once; a second call has no effect.
         let _ = self.view.engine.set(engine);
         let _ = self.view.gauges.set(gauges);
         if let Some(keys) = keys {
@@ -105,12 +106,12 @@ impl Admin {
         let _ = self.stage.send(Stage::Serving);
     }
 
-    /// Ends it.
+    /// Stops the listener.
     ///
     /// # Errors
-    /// It had failed.
+    /// The listener had failed.
     pub fn stop(self) -> io::Result<()> {
-        // Nobody listening means that it has ended already.
+        // A missing receiver means that the thread has ended already.
         let _ = self.stage.send(Stage::Over);
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the admin thread panicked")))
     }
@@ -135,7 +136,7 @@ fn run(
             let (view, tls) = shown.clone();
             serve(socket, seat, view, tls)
         });
-        // An error means that nobody can tell us any more: then the server is over.
+        // An error means that the sender is gone, so the server has ended.
         let _ = stages.wait_for(|stage| *stage != Stage::Recovering).await;
         turning_away.iter().for_each(JoinHandle::abort);
         let _ = stages.wait_for(|stage| *stage == Stage::Over).await;
@@ -144,7 +145,7 @@ fn run(
     })
 }
 
-/// Accepts on all of `listeners`. They share the places.
+/// Accepts connections on all `listeners`, which share the places.
 fn accept_all<F>(
     listeners: Vec<Listener>,
     handle: impl Fn(Accepted, Rc<Seat>) -> F + Clone + 'static,
@@ -157,7 +158,7 @@ where
     listeners.into_iter().map(accept).collect()
 }
 
-/// Accepts connections and spawns `handle` for each, a limited number at once.
+/// Accepts connections and spawns `handle` for each, up to a maximum number at once.
 async fn accept<F>(
     listener: Listener,
     seats: Rc<Seats>,
@@ -176,7 +177,8 @@ async fn accept<F>(
                     Some(seat) => take_on(handle(accepted, seat.clone()), seat),
                     None => drop(accepted.try_write(&canned::TOO_MANY_CONNECTIONS)),
                 }
-                // Those that are there already ask before others may take their places.
+                // Connections that were accepted earlier are read before others may take their
+                // places.
                 yield_now().await;
             }
             Err(error) => {
@@ -187,17 +189,18 @@ async fn accept<F>(
     }
 }
 
-/// Serves a connection until it ends, or gives way to another.
+/// Serves a connection until it ends or has to give way to another.
 fn take_on(handled: impl Future<Output = ()> + 'static, seat: Rc<Seat>) {
     spawn_local(async move {
         tokio::select! {
             () = handled => (),
-            () = seat.given_up() => tracing::debug!("an admin connection gives way to another"),
+            () = seat.given_up() => tracing::debug!("admin connection closed to make room for \
+                another"),
         }
     });
 }
 
-/// Reads what the client wanted, as far as it comes, and tells it to come again.
+/// Reads the client's request, as far as it arrives, and answers 503 with `Retry-After`.
 async fn turn_away(accepted: Accepted, tls: Option<Tls>) {
     let whole = async {
         let mut answer: &[u8] = &canned::RECOVERING;
@@ -225,11 +228,11 @@ async fn turn_away(accepted: Accepted, tls: Option<Tls>) {
         socket.write_all(answer).await?;
         socket.shutdown().await
     };
-    // Whatever goes wrong here is the client's: it is turned away all the same.
+    // Errors are ignored: the client is turned away in any case.
     let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
 }
 
-/// What is read and written, encrypted or not: here one call more does not matter.
+/// A plain or encrypted stream. Dynamic dispatch is cheap enough on this listener.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -256,16 +259,16 @@ async fn serve(accepted: Accepted, seat: Rc<Seat>, view: Arc<View>, tls: Option<
             if error.kind() == io::ErrorKind::InvalidData {
                 audit(&view, address, "connect", "tls_refused", None, None);
             }
-            tracing::debug!(%error, "no TLS connection to the admin listener");
+            tracing::debug!(%error, "TLS handshake failed on the admin listener");
         }
-        Err(_) => tracing::debug!("a TLS handshake was not finished in time"),
+        Err(_) => tracing::debug!("TLS handshake timed out on the admin listener"),
     }
 }
 
-/// Tells a client that it should have spoken TLS.
+/// Answers a client that speaks plain HTTP instead of TLS.
 async fn speaks_tls(mut socket: TcpStream) {
     let whole = async {
-        // What it has sent so far: a socket that is closed over unread bytes loses the answer.
+        // Reads the bytes sent so far: closing a socket with unread bytes would discard the answer.
         let _ = socket.read(&mut [0; 2048]).await?;
         socket.write_all(&canned::SPEAKS_TLS).await?;
         socket.shutdown().await
@@ -304,7 +307,8 @@ async fn serve_stream(
             }
             (Ok(origin), false) => (Some(answer(method, path, shown, &view)), origin),
         };
-        // Whose backup it is; they were let in just now, whatever the time.
+        // The key that requested the backup. It was checked just now, so its expiry is ignored
+        // here.
         let access = view.keys.get().and_then(|keys| {
             let table = response.is_none().then(|| keys.table())?;
             shown.access(&table, UnixMillis(0))
@@ -334,11 +338,11 @@ async fn serve_stream(
                 tracing::debug!(%error, "an admin connection ended");
             }
         }
-        () = given_up.notified() => tracing::debug!("a client took nothing of its backup"),
+        () = given_up.notified() => tracing::debug!("backup aborted: the client stopped reading"),
     }
 }
 
-/// The answer to the preflight of a page of an allowed origin, which may read what is here.
+/// The answer to a preflight from a page of an allowed origin, which may read the answers here.
 fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::NO_CONTENT, TEXT, Bytes::new());
     response.headers_mut().remove(CONTENT_TYPE);

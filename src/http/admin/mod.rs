@@ -1,11 +1,12 @@
-//! The admin listener: whether the server lives, whether it is ready, and what it measures.
+//! The admin listener: liveness, readiness, metrics, statistics and backups.
 //!
-//! It begins before the log is read, so that `/readyz` can say so; meanwhile it also answers the
-//! data listener's connections, with 503. Its load is small, so it has one thread; but anyone may
-//! connect who can reach the port, so it has the limits of the data listener. Where TLS is spoken, it
-//! is spoken here too: keys travel here as well.
+//! It starts before recovery, so that `/readyz` can report it; during recovery it also answers the
+//! connections of the data listener, with 503. Its load is small, so it has one thread. Anyone who
+//! can reach the port can connect, so it has the limits of the data listener. If the data listener
+//! uses TLS, so does the admin listener, because it receives keys too.
 //!
-//! `seats` is who has a place and for how long, `entrance` who may ask, `answers` what they get.
+//! `seats` manages the places of connections, `entrance` controls access, and `answers` makes the
+//! answers.
 
 mod answers;
 pub(in crate::http) mod backup;

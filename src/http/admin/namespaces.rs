@@ -1,5 +1,5 @@
-//! What the metrics tell of each namespace. However many there are, they tell of few: those that
-//! hold most, and the rest together.
+//! Metrics of namespaces. Their number is bounded: the largest namespaces have metrics of their
+//! own, and all others share one set.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,24 @@ use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
 use crate::model::namespace::Namespace;
 
-/// Namespaces that have metrics of their own.
+/// Maximum namespaces with metrics of their own.
 pub(in crate::http) const TOLD_MAX: usize = 100;
 
-/// The label of all others together: no namespace can have this name.
+/// Label for all other namespaces together; no namespace can have this name.
 const OTHERS: &str = "(others)";
 
-/// One namespace, or all others.
+/// The metrics of one namespace, or of all others together.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::http) struct Told {
     pub(in crate::http) namespace: String,
     pub(in crate::http) tokens: u64,
     pub(in crate::http) bytes: u64,
-    /// Issues refused for their rate.
+    /// Issues refused because of the rate limit.
     pub(in crate::http) refused: u64,
 }
 
-/// Of all namespaces that have a key or a quota, and of the default one; or of one alone.
+/// Metrics of the namespaces that have a key or a quota and of the default one; or of one namespace
+/// only.
 pub(in crate::http) fn tell(
     engine: &Engine,
     gauges: Option<&Gauges>,
@@ -79,7 +80,7 @@ mod tests {
         assert_eq!(told(100).len(), 100);
         let many = told(1_000);
         assert_eq!(many.len(), TOLD_MAX + 1);
-        assert_eq!(many[0].tokens, 999, "those with most");
+        assert_eq!(many[0].tokens, 999, "the largest ones");
         let tokens: u64 = many.iter().map(|one| one.tokens).sum();
         assert_eq!(tokens, 999 * 1_000 / 2, "nothing is left out");
         let others = &many[TOLD_MAX];

@@ -1,6 +1,6 @@
-//! The description of the whole contract, in OpenAPI 3.1: what `GET /openapi.json` answers.
+//! The OpenAPI 3.1 description of the whole API, served at `GET /openapi.json`.
 //!
-//! Its one source is `openapi.json` beside this file.
+//! Its only source is `openapi.json` in this directory.
 
 /// The document, as JSON.
 pub(in crate::http) const DOCUMENT: &str = include_str!("openapi.json");

@@ -1,15 +1,17 @@
-//! The places of the admin listener, and who gives way: a probe always finds one.
+//! The connection places of the admin listener, and which connection gives way, so that a probe
+//! always gets one.
 //!
-//! There are [`SEATS_MAX`] of them. A new connection that finds none free takes that of one that does
-//! nothing: idle, in the middle of a head or a handshake, or not reading its answer. A client with more
-//! than [`SHARE`] of those gives way before all others, the one with most of them first, so that a crowd
-//! takes no place from a probe; among equals the connection that has done nothing for longest. Where
-//! none does nothing, the one whose answer has taken longest gives way. A backup that runs, or a page's
-//! stream of events, never does; it ends only by its own time limit. A client is an IPv4 address, an
-//! IPv6 network of 64 bits, or all that come by a Unix socket.
+//! There are [`SEATS_MAX`] places. If none is free, a new connection takes the place of an inactive
+//! one: a connection that is idle, in the middle of a head or a handshake, or not reading its
+//! answer. Clients with more than [`SHARE`] inactive connections give way before all others, the
+//! client with the most of them first, so that a crowd takes no place from a probe. Among equals,
+//! the connection that has been inactive for longest gives way. If no connection is inactive, the
+//! one whose answer has taken longest gives way. A running backup, or a page's stream of events,
+//! never gives way; it ends only by its own time limit. A client is an IPv4 address, an IPv6 /64
+//! network, or all peers of a Unix socket together.
 //!
 //! The time limits are those of the data listener: `--idle-timeout` without a request,
-//! `--header-timeout` for a head, `--write-timeout` for a peer that takes nothing.
+//! `--header-timeout` for a head, `--write-timeout` for a peer that reads nothing.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -29,21 +31,21 @@ use tokio::time::{Sleep, sleep};
 use crate::engine::STALLED_AFTER;
 use crate::http::config::Limits;
 
-/// The most connections at once, on each of the two listeners.
+/// Maximum connections at once, on each of the two listeners.
 const SEATS_MAX: usize = 64;
-/// Up to this number, the connections of a client that do nothing give no reason to prefer another's.
+/// Maximum inactive connections of a client before they give way first.
 const SHARE: usize = 4;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
-    /// TLS is being agreed on, or the connection is about to be turned away.
+    /// The TLS handshake is running, or the connection is about to be turned away.
     Beginning,
-    /// Nothing: no request has begun.
+    /// Idle: no request has begun.
     Idle,
     /// The head of a request is arriving.
     Head,
-    /// A request is answered.
+    /// A request is being answered.
     Answering,
 }
 
@@ -51,21 +53,21 @@ pub(super) enum Doing {
 #[derive(Default)]
 pub(super) struct Seats {
     taken: RefCell<Slab<Rc<State>>>,
-    /// Counts changes, so that it can be told what was first.
+    /// Counts changes, which orders them.
     changes: Cell<u64>,
 }
 
 struct State {
     client: IpAddr,
     doing: Cell<Doing>,
-    /// The change by which it came to do that, or to wait for its peer.
+    /// The change at which it entered this state, or started to wait for its peer.
     since: Cell<u64>,
-    /// Its peer takes nothing of what is sent.
+    /// Whether its peer reads nothing of the answer.
     is_stalled: Cell<bool>,
-    /// Its last answer is a stream with a time limit of its own.
+    /// Whether its last answer is a stream with a time limit of its own.
     is_stream: Cell<bool>,
     gives_way: Notify,
-    /// Whose read had nothing, and who does not try again by itself.
+    /// The task whose read found no data, to be woken.
     reader: RefCell<Option<Waker>>,
 }
 
@@ -79,7 +81,7 @@ impl State {
     }
 }
 
-/// Whose connections count together.
+/// The client whose connections count together.
 fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -90,7 +92,7 @@ fn client_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// One place; free again when dropped.
+/// One place; dropping it frees the place.
 pub(super) struct Seat {
     seats: Rc<Seats>,
     state: Rc<State>,
@@ -98,8 +100,8 @@ pub(super) struct Seat {
 }
 
 impl Seats {
-    /// A place for a client at `address`: a free one, or that of the connection that gives way. `None`
-    /// where none does.
+    /// A place for a client at `address`: a free one, or that of the connection that gives way.
+    /// `None` if no connection gives way.
     pub(super) fn take(self: &Rc<Seats>, address: IpAddr) -> Option<Rc<Seat>> {
         let mut taken = self.taken.borrow_mut();
         if taken.len() >= SEATS_MAX {
@@ -125,7 +127,7 @@ impl Seats {
     }
 }
 
-/// The connection that gives way among those that do nothing.
+/// The inactive connection that gives way.
 fn idlest(taken: &Slab<Rc<State>>) -> Option<usize> {
     let idle = || taken.iter().filter(|(_, state)| state.may_give_way());
     let of = |client| idle().filter(|(_, state)| state.client == client).count();
@@ -133,7 +135,7 @@ fn idlest(taken: &Slab<Rc<State>>) -> Option<usize> {
     idle().min_by_key(|(_, state)| order(state)).map(|(key, _)| key)
 }
 
-/// The connection whose answer has taken longest, where all are busy: a probe does not wait for it.
+/// The connection whose answer has taken longest, if all are busy, so that a probe does not wait.
 fn busiest(taken: &Slab<Rc<State>>) -> Option<usize> {
     let busy = taken.iter().filter(|(_, state)| !state.is_stream.get());
     busy.min_by_key(|(_, state)| state.since.get()).map(|(key, _)| key)
@@ -146,13 +148,13 @@ impl Seat {
         }
         match doing {
             Doing::Answering => self.state.is_stream.set(false),
-            // The time for the next request begins, and the reader counts it.
+            // The time limit of the next request starts, and the reader checks it.
             Doing::Idle => drop(self.state.reader.take().map(Waker::wake)),
             Doing::Beginning | Doing::Head => (),
         }
     }
 
-    /// The answer is a stream with a time limit of its own ([`STALLED_AFTER`]).
+    /// Marks the answer as a stream with a time limit of its own ([`STALLED_AFTER`]).
     pub(super) fn streams(&self) {
         self.state.is_stream.set(true);
     }
@@ -163,7 +165,7 @@ impl Seat {
         }
     }
 
-    /// Resolves when the connection has to end for another.
+    /// Completes when the connection has to give way to another.
     pub(super) async fn given_up(&self) {
         self.state.gives_way.notified().await;
     }
@@ -172,17 +174,17 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.borrow_mut();
-        // Who gave way has no place any more; its key may be another's.
+        // A connection that gave way has no place any more; its key may belong to another.
         if taken.get(self.key).is_some_and(|state| Rc::ptr_eq(state, &self.state)) {
             taken.remove(self.key);
         }
     }
 }
 
-/// A time limit, and the change since which it counts.
+/// A running time limit, and the change at which it started.
 type Timer = Option<(u64, Pin<Box<Sleep>>)>;
 
-/// Counts from `since`; an error once `limit` has passed.
+/// Measures from `since`; returns an error once `limit` has passed.
 fn poll_timer(
     timer: &mut Timer,
     since: u64,
@@ -211,7 +213,7 @@ impl<S> SeatStream<S> {
         SeatStream { stream, seat, limits, reading: None, writing: None }
     }
 
-    /// What came of sending: notes whether the peer takes anything, and for how long it has not.
+    /// Records the result of a write: whether the peer accepts data, and for how long it has not.
     fn sent<T>(&mut self, sent: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         self.seat.stall(sent.is_pending());
         if sent.is_ready() {
@@ -275,7 +277,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SeatStream<S> {
     }
 }
 
-/// An answer: once all of it was handed over, its connection is idle.
+/// An answer's body; when all of it is handed over, the connection becomes idle.
 pub(super) struct Seated<B> {
     body: B,
     seat: Rc<Seat>,
@@ -319,7 +321,7 @@ mod tests {
 
     use super::*;
 
-    /// The address of those that are many.
+    /// The address of the crowd.
     const CROWD: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn is_given_up(seat: &Seat) -> bool {
@@ -336,7 +338,11 @@ mod tests {
             seat.streams();
         }
         all[3].stall(true);
-        assert!(seats.take(CROWD).is_none(), "a stream keeps its place, also while its peer rests");
+        assert!(
+            seats.take(CROWD).is_none(),
+            "a stream keeps its place, even while its peer reads \
+            nothing"
+        );
         all[9].enter(Doing::Idle);
         all[7].enter(Doing::Idle);
         all[7].enter(Doing::Head);
@@ -353,7 +359,12 @@ mod tests {
         }
         assert!(seats.take(CROWD).is_none());
         drop(all);
-        assert_eq!(seats.taken.borrow().len(), 4, "who gave way takes nobody's place along");
+        assert_eq!(
+            seats.taken.borrow().len(),
+            4,
+            "a connection that gave way frees no other \
+            place"
+        );
     }
 
     #[test]
@@ -363,7 +374,7 @@ mod tests {
             let seats = Rc::<Seats>::default();
             let probe = seats.take(alone).unwrap();
             let crowd: Vec<_> = (0..3 * SEATS_MAX).map(|_| seats.take(crowd).unwrap()).collect();
-            assert!(!is_given_up(&probe), "{alone} had come before all others");
+            assert!(!is_given_up(&probe), "{alone} connected before all others");
             assert!(is_given_up(&crowd[0]) && !is_given_up(&crowd[3 * SEATS_MAX - 1]));
         }
     }
@@ -380,7 +391,7 @@ mod tests {
         let others: Vec<_> =
             (honest.len() + 1..SEATS_MAX).map(|i| seats.take(address(i)).unwrap()).collect();
         let _new = seats.take(address(100)).unwrap();
-        assert!(is_given_up(&older), "the one that has done nothing for longest");
+        assert!(is_given_up(&older), "the one that has been inactive for longest");
         assert!(!honest.iter().chain(&others).any(|seat| is_given_up(seat)));
     }
 

@@ -1,4 +1,4 @@
-//! What the admin listener knows of the rest, and the form of its small answers.
+//! The state of the server that the admin listener can see, and the form of its small answers.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,29 +17,29 @@ use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
 use crate::model::time::UnixMillis;
 
-/// Stands for every peer of a Unix socket; no peer of a network has it.
+/// Address for every peer of a Unix socket; no network peer can have it.
 pub(super) const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
-/// What the admin listener knows of the rest.
+/// The state of the server that the admin listener can see.
 #[derive(Default)]
 pub(super) struct View {
     pub(super) engine: OnceLock<Engine>,
     pub(super) gauges: OnceLock<Gauges>,
     pub(super) keys: OnceLock<Keys>,
-    /// The value of each setting that does not change while the server runs.
+    /// The values of settings that do not change at run time.
     pub(super) config: OnceLock<BTreeMap<String, String>>,
-    /// When the server started, by the wall clock.
+    /// Start time of the server, by the wall clock.
     pub(super) started_at: OnceLock<UnixMillis>,
-    /// Everything but health asks for a key with the scope of its own: metrics, backup or admin.
+    /// Whether every path but health needs a key with its scope: metrics, backup or admin.
     pub(super) is_guarded: bool,
-    /// Which pages in a browser may ask.
+    /// Browser pages that may send requests.
     pub(super) web: Web,
-    /// Of connections.
+    /// Time limits of connections.
     pub(super) limits: Limits,
 }
 
-/// A small answer, whole.
+/// A small answer with a complete body.
 pub(super) fn text(
     status: StatusCode,
     kind: &'static str,

@@ -1,4 +1,4 @@
-//! The answer to a list: an array with a place for each token.
+//! The answer to a list: a JSON array with one item per token.
 
 use bytes::Bytes;
 
@@ -6,17 +6,17 @@ use crate::http::answer::problem::Problem;
 use crate::service::refusal::Refusal;
 use crate::service::state::ANSWER_LEN_MAX;
 
-/// What a place is expected to take.
+/// Expected bytes per item.
 const EXPECTED_LEN: usize = 160;
 
-/// A JSON array of texts that are JSON, each byte for byte, `null` where there is none.
+/// Builds a JSON array of JSON texts, each copied byte for byte, with `null` for a missing one.
 pub(in crate::http) struct JsonArray {
     bytes: Vec<u8>,
     is_too_long: bool,
 }
 
 impl JsonArray {
-    /// For `count` places.
+    /// An empty array with capacity for `count` items.
     pub(in crate::http) fn new(count: usize) -> JsonArray {
         let mut bytes = Vec::with_capacity(2 + count * EXPECTED_LEN);
         bytes.push(b'[');
@@ -35,10 +35,10 @@ impl JsonArray {
         self.bytes.extend_from_slice(text);
     }
 
-    /// The array.
+    /// Finishes the array.
     ///
     /// # Errors
-    /// It would be longer than [`ANSWER_LEN_MAX`].
+    /// The array would be longer than [`ANSWER_LEN_MAX`].
     pub(in crate::http) fn finish(mut self) -> Result<Bytes, Problem> {
         if self.is_too_long {
             return Err(Refusal::AnswerTooLong.into());

@@ -1,5 +1,5 @@
-//! Answers that are bytes from the begin: those of the hot path up to their length, and those that
-//! are given without a request that could be parsed, after which the connection ends.
+//! Prepared answers as bytes: the heads of the hot path's answers up to their length, and whole
+//! answers for connections without a parseable request, which are closed afterwards.
 //!
 //! They have the headers of all answers of the data listener (see [`response`](super::response)).
 
@@ -14,38 +14,39 @@ use crate::http::h1::head::Refused;
 pub(in crate::http) const OK_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
     cache-control: no-store\r\nx-content-type-options: nosniff\r\ncontent-length: ";
 
-/// The head of the one answer to whatever is not there, up to its length.
+/// The head of the one answer for unknown tokens, up to its length.
 pub(in crate::http) const NOT_FOUND_HEAD: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
     content-type: application/problem+json\r\ncache-control: no-store\r\n\
     x-content-type-options: nosniff\r\ncontent-length: ";
 
-/// Sent as it stands to a client whose request's head took too long.
+/// Sent to a client whose request's head took too long.
 pub(in crate::http) static SLOW_HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
     canned(StatusCode::REQUEST_TIMEOUT, "", "the head of the request took too long")
 });
 
-/// Sent as it stands to a client that cannot be served at all.
+/// Sent to a client for which there is no connection place.
 pub(in crate::http) static TOO_MANY_CONNECTIONS: LazyLock<Vec<u8>> =
     LazyLock::new(|| canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, "too many connections"));
 
-/// Sent as it stands to a client whose request's head finds no room.
+/// Sent to a client whose request head finds no room in the memory budget.
 pub(in crate::http) static NO_MEMORY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let detail = "too many long heads at once (--max-inflight)";
     canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, detail)
 });
 
-/// Sent as it stands while the log is being read.
+/// Sent during recovery.
 pub(in crate::http) static RECOVERING: LazyLock<Vec<u8>> =
     LazyLock::new(|| canned(StatusCode::SERVICE_UNAVAILABLE, RETRY, "recovering"));
 
-/// Sent as it stands to a client that speaks plain HTTP where TLS is spoken.
+/// Sent to a client that speaks plain HTTP to a TLS port.
 pub(in crate::http) static SPEAKS_TLS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    canned(StatusCode::BAD_REQUEST, "", "this port speaks TLS: the address begins with https://")
+    canned(StatusCode::BAD_REQUEST, "", "this port speaks TLS: use an address that begins with \
+        https://")
 });
 
 const RETRY: &str = "retry-after: 1\r\n";
 
-/// A whole answer as bytes, after which the connection ends: a problem document.
+/// A complete answer with a problem document, after which the connection is closed.
 fn canned(status: StatusCode, headers: &str, detail: &'static str) -> Vec<u8> {
     let body = Problem::new(status, detail).to_json();
     let mut answer = format!(
@@ -59,7 +60,7 @@ fn canned(status: StatusCode, headers: &str, detail: &'static str) -> Vec<u8> {
     answer
 }
 
-/// The answer to a head that is refused; `date` is the value of `Date`.
+/// The answer to a refused head; `date` is the value of `Date`.
 pub(in crate::http) fn refused_head(refused: Refused, date: &str) -> Vec<u8> {
     let (status, detail) = match refused {
         Refused::NotStrict => (StatusCode::BAD_REQUEST, "not a valid HTTP/1.1 request"),

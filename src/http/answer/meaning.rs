@@ -1,10 +1,10 @@
-//! What a status says in the audit log.
+//! Outcomes of statuses in the audit log.
 
 use http::StatusCode;
 
 use crate::service::audit_trail::NOT_FOUND;
 
-/// What a status says where nothing else does.
+/// The audit log's outcome for a status without a more specific one.
 pub(in crate::http) fn meaning(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200..=299 => "ok",

@@ -1,5 +1,4 @@
-//! What is answered: bodies with their headers, problem documents, answers that are bytes from the
-//! begin.
+//! Answers: bodies with their headers, problem documents, and prepared answers as bytes.
 
 pub(in crate::http) mod array;
 pub(in crate::http) mod canned;

@@ -1,16 +1,17 @@
-//! Problem documents (RFC 9457): why a request gets no other answer.
+//! Problem documents (RFC 9457), the answers to refused requests.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 
-/// The one answer to whatever is not there (promise P10).
+/// The one answer for every token that cannot be resolved (promise P10: unknown, expired, consumed,
+/// revoked and foreign look the same).
 pub(in crate::http) const NOT_FOUND: &[u8] =
-    br#"{"type":"about:blank","title":"Not Found","status":404,"detail":"nothing is here"}"#;
+    br#"{"type":"about:blank","title":"Not Found","status":404,"detail":"unknown token"}"#;
 
 /// The detail of that answer.
-pub(super) const NOTHING: &str = "nothing is here";
+pub(super) const NOTHING: &str = "unknown token";
 
 #[derive(serde::Serialize)]
 struct Document<'a> {
@@ -22,21 +23,22 @@ struct Document<'a> {
     field: Option<&'a str>,
 }
 
-/// Why a request gets no other answer. Never holds a token, a payload or any other text of the
-/// request (promise P9).
+/// Why a request is refused. It never contains a token, a payload or any other text of the request
+/// (promise P9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::http) struct Problem {
     pub(in crate::http) status: StatusCode,
     pub(in crate::http) detail: Cow<'static, str>,
-    /// The field of the body or the header that it is about.
+    /// The field of the body, or the header, that the problem concerns.
     pub(in crate::http) field: Option<Cow<'static, str>>,
-    /// For 405.
+    /// Value of `Allow`, for 405.
     pub(super) allow: Option<String>,
-    /// For 401 and 403 (RFC 6750, 3).
+    /// Value of `WWW-Authenticate`, for 401 and 403 (RFC 6750, 3).
     pub(super) challenge: Option<&'static str>,
-    /// For 429, in seconds.
+    /// Value of `Retry-After`, for 429, in seconds.
     pub(super) retry_after: Option<u64>,
-    /// What the client had still to send is not wanted: the connection ends after this answer.
+    /// Whether the connection is closed after this answer, because the rest of the request is not
+    /// read.
     pub(in crate::http) closes: bool,
 }
 
@@ -61,7 +63,7 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 422: the form is right, a value is out of its limits.
+    /// 422: the form is right, but a value is out of its limits.
     pub(in crate::http) fn out_of_limits(detail: impl Into<Cow<'static, str>>) -> Problem {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
@@ -76,31 +78,36 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// 404: the same whatever it is that is not there.
+    /// 404: the same for every token that cannot be resolved.
     pub(in crate::http) fn not_found() -> Problem {
         Problem::new(StatusCode::NOT_FOUND, NOTHING)
     }
 
-    /// 404: whatever the token, the path has no meaning here.
+    /// 404: the path is unknown, whatever the token in it.
     pub(in crate::http) fn no_such_path() -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "no such path")
     }
 
     /// 405.
     pub(in crate::http) fn method_not_allowed(allow: String) -> Problem {
-        let mut problem =
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allow}"));
+        let mut problem = Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!(
+                "this path allows the methods \
+                {allow}"
+            ),
+        );
         problem.allow = Some(allow);
         problem
     }
 
-    /// 401: there is no key.
+    /// 401: no key was presented.
     pub(in crate::http) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Problem {
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
         Problem { challenge: Some("Bearer realm=\"jeton\""), ..problem }
     }
 
-    /// 401: there is one that does not count, whatever the reason.
+    /// 401: the presented key is not valid, whatever the reason.
     pub(in crate::http) fn wrong_key() -> Problem {
         let problem = Problem::unauthorized("the key is not valid here");
         Problem { challenge: Some("Bearer realm=\"jeton\", error=\"invalid_token\""), ..problem }
@@ -113,21 +120,21 @@ impl Problem {
         Problem { challenge: Some(challenge), ..problem }
     }
 
-    /// Names the field it is about.
+    /// Sets the field that the problem concerns.
     #[must_use]
     pub(in crate::http) fn about(mut self, field: impl Into<Cow<'static, str>>) -> Problem {
         self.field = Some(field.into());
         self
     }
 
-    /// Says when to come again, in whole seconds.
+    /// Sets when to retry, in whole seconds.
     #[must_use]
     pub(in crate::http) fn after(mut self, wait: Duration) -> Problem {
         self.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
-    /// Ends the connection after the answer.
+    /// Closes the connection after the answer.
     #[must_use]
     pub(in crate::http) fn closing(mut self) -> Problem {
         self.closes = true;

@@ -36,14 +36,14 @@ impl From<Refusal> for Problem {
                 too_many(detail.into(), wait)
             }
             Refusal::KeylessBatchTooLong { max } => Problem::out_of_limits(format!(
-                "tokens: without a key at most {max} at once (--anonymous-miss-limit; \
-                 --miss-limit where there are no keys)"
+                "tokens: at most {max} at once without a key (--anonymous-miss-limit; \
+                 --miss-limit in a server without keys)"
             ))
             .about("tokens"),
             Refusal::NotFound => Problem::not_found(),
             Refusal::Taken(taken) => Problem::new(StatusCode::CONFLICT, already(taken)),
             Refusal::JustExpired => Problem::unavailable(
-                "what was issued under the reference or key has just expired; try again",
+                "the token of the reference or key has just expired; try again",
             )
             .after(Duration::from_secs(1)),
             Refusal::Blocked(blocked, changed) => not_changed(blocked, changed),
@@ -52,7 +52,8 @@ impl From<Refusal> for Problem {
             Refusal::OutOfLimits(limit) => Problem::out_of_limits(limit),
             Refusal::NotAudited(refused) => Problem::unavailable(refused.to_string()),
             Refusal::NoRoom => Problem::unavailable(
-                "too much is held for clients, or for this one, at the moment (--max-inflight)",
+                "too much memory is in use for clients, or for this client, at the moment \
+                (--max-inflight)",
             ),
             Refusal::AnswerTooLong => Problem::out_of_limits(format!(
                 "tokens: their payloads must have at most {ANSWER_LEN_MAX} bytes together"
@@ -63,13 +64,13 @@ impl From<Refusal> for Problem {
             }
             Refusal::Unexpected => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "the engine gave the answer of another operation",
+                "internal error: the engine returned the outcome of another operation",
             ),
         }
     }
 }
 
-/// What a reference or a key names already.
+/// What the reference or key already names.
 fn already(taken: Taken) -> &'static str {
     match taken {
         Taken::Differs => {
@@ -83,35 +84,35 @@ fn already(taken: Taken) -> &'static str {
     }
 }
 
-/// 507 where the server is full, 503 where it takes no changes at the moment.
+/// 507 if the server is full, 503 if it accepts no changes at the moment.
 fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
     let why = match blocked {
         Blocked::Memory => "memory is full (--max-memory)",
         Blocked::Quota => "the namespace holds as much as it may (--quota)",
         Blocked::Disk => "the disk is full",
         Blocked::Clock => "the server's clock cannot be right",
-        Blocked::Log => "the log takes no changes at the moment",
+        Blocked::Log => "the log accepts no changes at the moment",
         Blocked::ReadOnly => return Problem::unavailable("read-only: the log could not be synced"),
     };
     let is_full_of_keys = matches!(blocked, Blocked::Memory | Blocked::Quota);
     let what = match changed {
         Changed::Nothing => "nothing was changed",
         Changed::Perhaps => {
-            "at least one token was not changed, and others may have been: ask again"
+            "at least one token was not changed, and others may have been: repeat the request"
         }
         Changed::UsesPerhaps => {
-            "at least one token was not consumed, and others may have been: look at the status of \
-             each before you ask again, since a repetition without an Idempotency-Key takes \
-             further uses"
+            "at least one token was not consumed, and others may have been: check the status of \
+             each before you repeat the request, since a repetition without an Idempotency-Key \
+             consumes further uses"
         }
-        // The list may never fit; a token that is consumed frees more than it takes.
+        // The list may never fit, while consuming a single token frees more memory than it takes.
         Changed::KeyedUsesPerhaps if is_full_of_keys => {
-            "at least one token was not consumed, and others may have been: consume each by \
-             itself, with the same Idempotency-Key"
+            "at least one token was not consumed, and others may have been: consume each in a \
+             request of its own, with the same Idempotency-Key"
         }
         Changed::KeyedUsesPerhaps => {
-            "at least one token was not consumed, and others may have been: ask again with the \
-             same Idempotency-Key"
+            "at least one token was not consumed, and others may have been: repeat the request \
+             with the same Idempotency-Key"
         }
     };
     let detail = format!("{why}; {what}");
@@ -146,8 +147,8 @@ mod tests {
             let said = |changed| Problem::from(Refusal::Blocked(blocked, changed));
             for (changed, end) in [
                 (Changed::Nothing, "; nothing was changed"),
-                (Changed::Perhaps, "others may have been: ask again"),
-                (Changed::UsesPerhaps, "without an Idempotency-Key takes further uses"),
+                (Changed::Perhaps, "others may have been: repeat"),
+                (Changed::UsesPerhaps, "without an Idempotency-Key consumes further uses"),
                 (Changed::KeyedUsesPerhaps, "the same Idempotency-Key"),
             ] {
                 let problem = said(changed);

@@ -30,21 +30,21 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 pub(in crate::http) const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
 
-/// hyper takes longer bodies in pieces of this size, so that its own buffers stay small.
+/// Longer bodies are passed to hyper in pieces of this size, so that its own buffers stay small.
 const PIECE_LEN_MAX: usize = 32 * 1024;
-/// Over HTTP/2 an answer up to this length ends its stream with its last byte; a longer one with a
-/// frame of its own, once that byte was sent.
+/// Over HTTP/2 an answer up to this length ends its stream with its last byte; a longer one ends it
+/// with a separate frame, after that byte was sent.
 const ENDED_AT_ONCE_LEN: usize = 4 * 1024;
 
-/// The body of an answer: bytes that are all there.
+/// The complete body of an answer.
 #[derive(Default)]
 pub(in crate::http) struct Body {
     bytes: Bytes,
-    /// Memory held until the answer was sent.
+    /// Memory reserved until the answer is sent.
     charge: Option<Charge>,
-    /// What watches over an answer on its way.
+    /// How the sending of an answer is monitored.
     sending: Option<Rc<Sending>>,
-    /// HTTP/2: the stream ends only once all of it was sent, so that until then it can be reset.
+    /// HTTP/2: the stream ends only after everything was sent, so that it can be reset until then.
     holds_end: bool,
 }
 
@@ -54,7 +54,7 @@ impl Body {
         Body { bytes, charge: None, sending: None, holds_end: false }
     }
 
-    /// Holds `charge` until the answer was sent.
+    /// Holds `charge` until the answer is sent.
     pub(in crate::http) fn hold(&mut self, charge: Option<Charge>) {
         self.charge = charge;
     }
@@ -63,7 +63,7 @@ impl Body {
         self.bytes.len()
     }
 
-    /// Prepares the body for HTTP/1: one that is charged is watched until its last byte was sent.
+    /// Prepares the body for HTTP/1: a charged body is monitored until its last byte is sent.
     pub(in crate::http) fn watch_charge(&mut self, worker: &Rc<Worker>, conn: &Rc<ConnState>) {
         if self.charge.is_some() {
             let (len, charge) = (self.len(), self.charge.take());
@@ -71,7 +71,7 @@ impl Body {
         }
     }
 
-    /// The same for HTTP/2, where every body is watched.
+    /// Prepares the body for HTTP/2, where every body is monitored.
     pub(in crate::http) fn watch_stream(
         &mut self,
         worker: &Rc<Worker>,
@@ -83,7 +83,7 @@ impl Body {
         self.sending = Some(Sending::begin(worker, conn, len, charge, Some(stream)));
     }
 
-    /// All was handed over, and not all of it was sent.
+    /// Whether everything was handed over, but not everything was sent.
     fn waits_for_end(&self) -> bool {
         self.holds_end && self.sending.as_ref().is_some_and(|sending| !sending.is_sent())
     }
@@ -99,7 +99,7 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
         let body = self.get_mut();
         if body.bytes.is_empty() {
-            // The last byte that is sent wakes the stream's task.
+            // Sending the last byte wakes the stream's task.
             return if body.waits_for_end() { Poll::Pending } else { Poll::Ready(None) };
         }
         let piece = body.bytes.split_to(body.bytes.len().min(PIECE_LEN_MAX));
@@ -115,7 +115,7 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// An answer with a JSON body. `headers` are the request's, whose allocation is used again.
+/// An answer with a JSON body. `headers` are those of the request, whose allocation is reused.
 pub(in crate::http) fn json(
     mut headers: HeaderMap,
     status: StatusCode,
@@ -140,7 +140,7 @@ pub(in crate::http) fn no_content() -> Response<Body> {
     response
 }
 
-/// The answer to HEAD where the answer to GET would be this.
+/// The answer to HEAD, made from the answer to GET.
 pub(in crate::http) fn without_body(mut response: Response<Body>) -> Response<Body> {
     let body = std::mem::take(response.body_mut());
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -148,7 +148,7 @@ pub(in crate::http) fn without_body(mut response: Response<Body>) -> Response<Bo
 }
 
 impl Problem {
-    /// The answer that says so.
+    /// The answer with this problem document.
     pub(in crate::http) fn into_response(self) -> Response<Body> {
         let body = if self.detail == NOTHING {
             Bytes::from_static(NOT_FOUND)

@@ -1,5 +1,5 @@
-//! The table of endpoints: the path and the method of each operation, its id in the API's description,
-//! what it takes for a body, and what performs it.
+//! The table of endpoints: for each operation its path and method, its id in the OpenAPI
+//! description, its body, and its handler.
 
 use http::{HeaderMap, Method, Response};
 use hyper::body::Incoming;
@@ -14,11 +14,11 @@ use crate::http::request::body::{self, BodyKind};
 use crate::model::token::Digest;
 use crate::service::operation::Operation;
 
-/// Makes [`ENDPOINTS`] and [`perform`] of one line for each operation.
+/// Makes [`ENDPOINTS`] and [`perform`] from one line for each operation.
 macro_rules! endpoints {
     ($($operation:ident: $method:ident $path:literal, id: $id:literal, $takes:expr,
        $handler:path;)+) => {
-        /// All endpoints. The methods of a path stand in the order in which `Allow` names them.
+        /// All endpoints. The methods of a path are in the order of the `Allow` header.
         const ENDPOINTS: &[Endpoint] = &[$(Endpoint {
             operation: Operation::$operation,
             method: Method::$method,
@@ -27,7 +27,7 @@ macro_rules! endpoints {
             takes: $takes,
         },)+];
 
-        /// Performs an operation whose body is there.
+        /// Performs an operation whose body is complete.
         async fn perform_gathered(
             operation: Operation,
             request: Request<'_>,
@@ -60,14 +60,14 @@ endpoints! {
 /// A list of tokens.
 const LIST: Takes = Takes::Json(Config::list_body_len_max);
 
-/// What an endpoint takes for a body.
+/// The body that an endpoint accepts.
 #[derive(Clone, Copy)]
 enum Takes {
     /// JSON, of a length that the configuration limits.
     Json(fn(&Config) -> usize),
     /// JSON of a few small fields.
     Fields,
-    /// Nothing, or an object without fields.
+    /// No body, or an object without fields.
     EmptyObject,
     /// Nothing.
     Nothing,
@@ -84,29 +84,29 @@ impl Takes {
     }
 }
 
-/// Where a method does an operation.
+/// An operation at its path and method.
 pub(super) struct Endpoint {
     pub(super) operation: Operation,
     method: Method,
     path: Path,
-    /// In the API's description.
+    /// Operation id in the OpenAPI description.
     #[cfg_attr(not(test), expect(dead_code, reason = "the description is compared with it"))]
     id: &'static str,
     takes: Takes,
 }
 
-/// A path, around a token where it has one.
+/// A path template with at most one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Path {
     prefix: &'static str,
-    /// What stands behind the token.
+    /// The part after the token.
     suffix: Option<&'static str>,
 }
 
 const TOKEN: &str = "{token}";
 
 impl Path {
-    /// The path of a template that may have one `{token}`.
+    /// Parses a template with at most one `{token}`.
     const fn of(template: &'static str) -> Path {
         let mut at = 0;
         while at < template.len() {
@@ -120,7 +120,7 @@ impl Path {
         Path { prefix: template, suffix: None }
     }
 
-    /// The token in `path`, if it has one; `None` where `path` is another.
+    /// The token in `path`, if the template has one; `None` if `path` does not match.
     fn matched(self, path: &[u8]) -> Option<Option<&[u8]>> {
         let rest = path.strip_prefix(self.prefix.as_bytes())?;
         let Some(suffix) = self.suffix else { return rest.is_empty().then_some(None) };
@@ -129,7 +129,7 @@ impl Path {
     }
 }
 
-/// What a path names: the endpoints that have it, and the token in it, which may have any form.
+/// The endpoints of a path, and the token in it, whose form is not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route<'a> {
     path: Path,
@@ -149,19 +149,19 @@ impl Route<'_> {
         ENDPOINTS.iter().filter(move |endpoint| endpoint.path == self.path)
     }
 
-    /// What `method` does here, if anything.
+    /// The endpoint of `method` at this path, if there is one.
     pub(super) fn endpoint(self, method: &Method) -> Option<&'static Endpoint> {
         self.endpoints().find(|endpoint| endpoint.method == *method)
     }
 
-    /// The methods that are known here, for `Allow`.
+    /// The methods of this path, for `Allow`.
     pub(super) fn methods(self) -> String {
         let methods: Vec<_> = self.endpoints().map(|endpoint| endpoint.method.as_str()).collect();
         methods.join(", ")
     }
 }
 
-/// Reads the body, admits the request again, and performs what `endpoint` is for.
+/// Reads the body, admits the request again, and performs the operation of `endpoint`.
 pub(super) async fn perform(
     worker: &Worker,
     request: RequestContext<'_>,
@@ -242,11 +242,12 @@ mod tests {
         ] {
             assert_eq!(route(path.as_bytes()).unwrap().methods(), methods);
         }
-        assert_eq!(operation(&Method::GET, "/v1/tokens/batch"), None, "no token is called batch");
+        assert_eq!(operation(&Method::GET, "/v1/tokens/batch"), None, "batch is not a token");
         assert_eq!(operation(&Method::HEAD, "/v1/tokens/abc"), None);
     }
 
-    /// The description has each endpoint under its id, and no other on the data listener.
+    /// The OpenAPI description contains each endpoint under its id, and no others on the data
+    /// listener.
     #[test]
     fn the_description_has_the_endpoints_and_their_ids() {
         let text = include_str!("../admin/openapi.json");

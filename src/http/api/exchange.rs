@@ -1,7 +1,8 @@
-//! From a request to an answer: checks that hold for every request, then the operation.
+//! One exchange, from a request to its answer: the checks that apply to every request, then the
+//! operation.
 //!
-//! A resolve is answered on the spot. Only what has a body or waits for the committer becomes a
-//! future of its own.
+//! A resolve is answered immediately. Only a request with a body, or one that waits for the
+//! committer, becomes a future of its own.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -46,11 +47,11 @@ pub(in crate::http) struct ConnService {
     conn: Rc<ConnState>,
 }
 
-/// An answer, now or later.
+/// An answer, ready or pending.
 pub(in crate::http) enum Answer {
-    /// Now; `None` once it was taken.
+    /// Ready; `None` after it was taken.
     Ready(Option<Response<Body>>),
-    /// Later.
+    /// Pending.
     Waiting(Pin<Box<dyn Future<Output = Response<Body>>>>),
 }
 
@@ -83,11 +84,11 @@ impl hyper::service::Service<Request<Incoming>> for ConnService {
     }
 }
 
-/// A request that satisfies what every request must.
+/// A request that passed the checks that apply to every request.
 enum Entered {
-    /// It may ask for what this allows.
+    /// A request with the access that its credentials give.
     Admitted(Principal),
-    /// A browser asks whether a page may ask: this is the answer.
+    /// A browser's preflight, with its answer.
     Preflight(Response<Body>),
 }
 
@@ -96,7 +97,7 @@ impl ConnService {
         ConnService { worker, conn }
     }
 
-    /// What every request must satisfy whatever it asks for.
+    /// The checks that apply to every request, whatever its operation.
     fn enter(&self, head: &Parts, exchange: &mut Exchange) -> Result<Entered, Problem> {
         let host = request_head::host(&head.uri, head.version, &head.headers)?;
         if let Some(host) = host
@@ -111,7 +112,7 @@ impl ConnService {
             return Err(Problem::new(status, detail).closing());
         }
         if head.uri.query().is_some() {
-            return Err(Problem::malformed("nothing here takes a query"));
+            return Err(Problem::malformed("no path here accepts a query"));
         }
         let sender = self.worker.config.web.sender(&head.headers, host);
         if let Sender::Allowed(origin) = &sender {
@@ -135,7 +136,7 @@ impl ConnService {
         Ok(Entered::Admitted(admitted))
     }
 
-    /// From what a request names to its answer.
+    /// Performs the operation that the request names.
     fn ask(
         &self,
         head: Parts,
@@ -172,7 +173,7 @@ impl ConnService {
             Operation::Status => Some(status::answer as Read),
             _ => None,
         };
-        // What is only read is answered without a wait.
+        // Operations that only read are answered without a wait.
         if let (Some(read), Some(digest), false) = (read, &token, exchange.has_body) {
             let holder = exchange.holder();
             let answered = read(&exchange.context(&admitted, &holder), head.headers, digest);
@@ -189,7 +190,8 @@ impl ConnService {
         }))
     }
 
-    /// True where a browser adds by itself what a request is admitted by: nothing, or a certificate.
+    /// Whether the request is admitted without a key, or by a certificate, which a browser adds by
+    /// itself.
     fn is_ambient(&self, headers: &HeaderMap) -> bool {
         self.worker.config.keys.is_none() || !headers.contains_key(AUTHORIZATION)
     }
@@ -221,10 +223,10 @@ impl ConnService {
     }
 }
 
-/// What answers a request that only reads, without a wait.
+/// Handler of an operation that only reads; it answers without a wait.
 type Read = fn(&Context<'_>, HeaderMap, &Digest) -> Answered;
 
-/// What an answer says in the audit log.
+/// The ending of an answer for the audit log.
 fn ending(response: &Response<Body>) -> Ending {
     let status = response.status();
     Ending { outcome: meaning(status), status: Some(status.as_u16()) }
@@ -234,26 +236,26 @@ fn ending(response: &Response<Body>) -> Ending {
 struct Exchange {
     worker: Rc<Worker>,
     conn: Rc<ConnState>,
-    /// Who asks, once that is known.
+    /// The principal, once it is authenticated.
     access: Option<Principal>,
     stream: Option<(StreamGuard, Rc<Task>)>,
     trail: Trail,
-    /// Where the page is from that may read the answer.
+    /// Origin of the page that may read the answer.
     origin: Option<HeaderValue>,
     has_body: bool,
-    /// The client sends its body only once it is asked for.
+    /// Whether the client waits for 100 (Continue) before it sends its body.
     awaits_continue: bool,
     is_head: bool,
 }
 
 impl Exchange {
-    /// An answer that is there already, to a request without a body.
+    /// A ready answer to a request without a body.
     fn ready(self, operation: Operation, answered: Answered) -> Answer {
         Answer::Ready(Some(self.finish(operation, answered)))
     }
 
-    /// A refusal before the body, if there is one, was looked at. A small one is read all the same,
-    /// so that the connection can be kept.
+    /// Refuses a request before its body is read. A small body is read and discarded, so that the
+    /// connection can be kept.
     fn refuse(self, operation: Operation, mut problem: Problem, mut body: Incoming) -> Answer {
         let is_small = body.size_hint().lower() <= body::SKIPPED_LEN_MAX as u64;
         let is_http1 = self.stream.is_none();
@@ -268,7 +270,7 @@ impl Exchange {
         self.ready(operation, Err(problem))
     }
 
-    /// What the operation gets of the request beside what it asks for.
+    /// The context that the operation gets.
     fn context<'a>(&'a self, access: &'a Access, holder: &'a Holder) -> Context<'a> {
         let (service, trail) = (&*self.worker.service, &self.trail);
         Context { service, access, peer: self.conn.peer.get(), trail, holder }
@@ -284,11 +286,11 @@ impl Exchange {
         self.hand_on(response)
     }
 
-    /// The same, once the audit log has been given what it must have.
+    /// Finishes the answer after the audit log has written its lines, if it is required.
     async fn finish_written(self, operation: Operation, answered: Answered) -> Response<Body> {
         let response = self.settle(operation, answered);
         if let Some(written) = self.trail.end(operation, || ending(&response)) {
-            // An error means that the writer has ended, and the server with it.
+            // An error means that the writer has ended, because the server is shutting down.
             let _ = written.await;
         }
         self.hand_on(response)
@@ -297,7 +299,7 @@ impl Exchange {
     fn settle(&self, operation: Operation, answered: Answered) -> Response<Body> {
         let mut response = answered.unwrap_or_else(Problem::into_response);
         let is_http2 = self.stream.is_some();
-        // In HTTP/1 hyper sees to that.
+        // For HTTP/1 hyper does this.
         if self.is_head && is_http2 {
             response = response::without_body(response);
         }
@@ -313,7 +315,8 @@ impl Exchange {
         if let Some(origin) = self.origin {
             request_head::readable_by(origin, response.headers_mut());
         }
-        // While the server is stopping an answer is the last one, unless more was sent already.
+        // While the server is stopping, an answer is the last one of its connection, unless the
+        // client has already sent more requests.
         let is_last = self.stream.is_none() && self.conn.input.borrow().is_empty();
         if is_last && self.worker.is_draining() {
             response.headers_mut().insert(CONNECTION, response::CLOSE);
@@ -326,8 +329,8 @@ impl Exchange {
         response
     }
 
-    /// Counts a large answer against the memory budget. What was consumed must not be lost; a
-    /// resolve can be asked again.
+    /// Charges a large answer to the memory budget. The answer to a consume must not be lost, so it
+    /// is always admitted; a resolve can be repeated, so it may be refused.
     fn charge(
         &self,
         operation: Operation,

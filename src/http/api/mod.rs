@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! One exchange, from a request to its answer.
 
 mod endpoints;
 pub(in crate::http) mod exchange;

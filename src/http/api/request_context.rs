@@ -1,4 +1,4 @@
-//! A request while its body is gathered: the service's context, and the connection it came over.
+//! The context of a request while its body is received: the service's context and the connection.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::service::context::Context;
 use crate::service::operation::Operation;
 use crate::service::principal::demand;
 
-/// The context that the operation will get, and the connection over which the request came.
+/// The context for the operation, and the connection of the request.
 #[derive(Clone, Copy)]
 pub(in crate::http) struct RequestContext<'a> {
     pub(in crate::http) context: Context<'a>,
@@ -20,8 +20,8 @@ pub(in crate::http) struct RequestContext<'a> {
 }
 
 impl RequestContext<'_> {
-    /// Admits the request again once its body is there: it may have taken as long as the time limit
-    /// of a body, and a key that was revoked or has expired meanwhile opens nothing any more.
+    /// Admits the request again after its body was received. That may have taken as long as
+    /// `--body-timeout`, and a key that was revoked or has expired meanwhile is no longer valid.
     pub(super) fn admit_again(
         self,
         worker: &Worker,

@@ -1,3 +1,3 @@
-//! HTTP/2 beside hyper.
+//! Parts of HTTP/2 that hyper does not provide.
 
 pub(in crate::http) mod window;

@@ -1,17 +1,17 @@
-//! The window of an HTTP/2 connection, as its peer has opened it (RFC 9113, 6.9).
+//! The flow-control window of an HTTP/2 connection, as granted by its peer (RFC 9113, 6.9).
 //!
-//! Who waits to send may wait for the window of its own stream or for that of the whole connection,
-//! and hyper does not say which. But it can be known: what the peer grants to the connection stands
-//! in its WINDOW_UPDATE frames for stream 0, of which only the heads are read here as the input goes
-//! by; and what was sent is counted by `outgoing`. Where the connection's window is open, a stream
-//! that sends nothing has none of its own.
+//! A stream that cannot send may wait for its own window or for that of the whole connection, and
+//! hyper does not report which. The connection's window can be computed: the peer enlarges it by
+//! WINDOW_UPDATE frames for stream 0, which are found here by reading the frame heads of the input,
+//! and `outgoing` counts the bytes that were sent. If the connection's window is open, a stream
+//! that sends nothing has used up its own window.
 
-/// What precedes the first frame of a client.
+/// The connection preface, which precedes the first frame of a client.
 const PREFACE_LEN: usize = 24;
 const FRAME_HEAD_LEN: usize = 9;
 const UPDATE_LEN: usize = 4;
 const WINDOW_UPDATE: u8 = 8;
-/// What each side may send before the first WINDOW_UPDATE.
+/// Bytes that each side may send before the first WINDOW_UPDATE.
 const INITIAL: i64 = 65_535;
 
 /// The window of one connection.
@@ -21,7 +21,7 @@ pub(in crate::http) struct Window {
     skip: usize,
     /// The head of a frame, and the increment of a WINDOW_UPDATE.
     head: [u8; FRAME_HEAD_LEN + UPDATE_LEN],
-    /// Bytes of it that have come.
+    /// Bytes of it received so far.
     have: usize,
     /// Bytes that may be sent; below 0 only where something was counted twice.
     open: i64,
@@ -34,17 +34,17 @@ impl Default for Window {
 }
 
 impl Window {
-    /// True where the connection may send.
+    /// Whether the connection may send.
     pub(in crate::http) fn is_open(&self) -> bool {
         self.open > 0
     }
 
-    /// So many bytes of DATA were sent.
+    /// Subtracts bytes of DATA that were sent.
     pub(in crate::http) fn sent(&mut self, len: usize) {
         self.open = self.open.saturating_sub_unsigned(len as u64);
     }
 
-    /// Follows the bytes of the peer, in the order in which they came.
+    /// Processes the bytes of the peer, in the order in which they arrive.
     pub(in crate::http) fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -70,7 +70,8 @@ impl Window {
         u32::from_be_bytes([0, self.head[0], self.head[1], self.head[2]]) as usize
     }
 
-    /// The head is there, and of a WINDOW_UPDATE. Of another length it is an error of the peer.
+    /// Whether the head is complete and that of a WINDOW_UPDATE. Another length is an error of the
+    /// peer.
     fn is_update(&self) -> bool {
         self.have >= FRAME_HEAD_LEN && self.head[3] == WINDOW_UPDATE && self.len() == UPDATE_LEN
     }

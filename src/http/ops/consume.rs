@@ -1,4 +1,4 @@
-//! Consume: the payload, and one use less.
+//! Consume: returns the payload and uses up one use.
 
 use http::StatusCode;
 
@@ -17,8 +17,8 @@ pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     Ok(response::json(headers, StatusCode::OK, payload.into()))
 }
 
-/// `POST /v1/consume`: each token by itself; an array in the order asked, `null` where there is
-/// nothing.
+/// `POST /v1/consume`: consumes each token separately and answers with an array in the order of the
+/// request, `null` for a token that was not found.
 pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
     let key = idempotency_key(&headers)?;

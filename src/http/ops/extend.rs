@@ -1,4 +1,4 @@
-//! Extend: a later deadline.
+//! Extend: moves the deadline of a token later.
 
 use http::StatusCode;
 
@@ -22,7 +22,8 @@ pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     Ok(response::json(headers, StatusCode::OK, text(deadline).into()))
 }
 
-/// `POST /v1/extend`: an array in the order asked, `null` where there is nothing.
+/// `POST /v1/extend`: answers with an array in the order of the request, `null` for a token that
+/// was not found.
 pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
     let (tokens, ttl) = list::tokens_and_ttl(&context, &body)?;

@@ -1,7 +1,7 @@
-//! Issue: one token, or a batch of them.
+//! Issue: creates one token, or a batch.
 //!
-//! `{"payload": JSON, "ttl": "15m" or seconds, "uses": n, "peek": true, "reference": {…}}`, all but
-//! the payload optional. The payload is kept as the text it was sent as.
+//! `{"payload": JSON, "ttl": "15m" or seconds, "uses": n, "peek": true, "reference": {…}}`, where
+//! only the payload is required. The payload is kept as its exact text.
 
 use std::time::Duration;
 
@@ -64,7 +64,8 @@ pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     let wanted = read(&body, &body, &context.service.limits, ttl_max(&context))?;
     if key.is_some() && wanted.reference.is_some() {
         return Err(Problem::malformed(
-            "a reference is itself the key: give either a reference or an Idempotency-Key",
+            "a reference already makes the issue idempotent: give either a reference or an \
+            Idempotency-Key",
         )
         .about("Idempotency-Key"));
     }
@@ -88,11 +89,11 @@ fn write_issued(answer: &mut Vec<u8>, issued: &Issued) {
     answer.extend_from_slice(br#""}"#);
 }
 
-/// `POST /v1/tokens/batch`: each item stands for itself.
+/// `POST /v1/tokens/batch`: each item is issued separately.
 pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
     if idempotency_key(&headers)?.is_some() {
-        let detail = "a batch takes no Idempotency-Key; give each token a reference";
+        let detail = "a batch accepts no Idempotency-Key; give each token a reference";
         return Err(Problem::malformed(detail).about("Idempotency-Key"));
     }
     let (limits, ttl_max) = (&context.service.limits, ttl_max(&context));
@@ -100,7 +101,7 @@ pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     issue::admit(&context, items.len())?;
     let read = |item: &RawValue| read(item.get().as_bytes(), &body, limits, ttl_max);
     let wanted = items.into_iter().map(read).collect();
-    // From here on only what has to be compared later keeps the body.
+    // From here on, only items that have to be compared later keep the body.
     drop(body);
     let word = |problem: &Problem| meaning(problem.status);
     let results = issue::many(&context, wanted, word).await?;

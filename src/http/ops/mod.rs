@@ -1,5 +1,5 @@
-//! The operations over HTTP, one file each: from the bytes of a body to what
-//! [`service::ops`](crate::service::ops) takes, and from what came of it to an answer.
+//! The operations over HTTP, one file each: each parses the body into the arguments of
+//! [`service::ops`](crate::service::ops) and makes an answer from the outcome.
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
@@ -16,10 +16,10 @@ pub(in crate::http) mod resolve;
 pub(in crate::http) mod revoke;
 pub(in crate::http) mod status;
 
-/// An answer, or why there is none.
+/// An answer, or the problem.
 pub(in crate::http) type Answered = Result<Response<Body>, Problem>;
 
-/// A request whose body is there.
+/// A request with its complete body.
 pub(in crate::http) struct Request<'a> {
     pub(in crate::http) context: Context<'a>,
     /// Reused for the answer, so that nothing is allocated for its headers.
@@ -33,7 +33,7 @@ impl Request<'_> {
     /// The token in the path.
     ///
     /// # Errors
-    /// 404 where the path of the endpoint has no `{token}`.
+    /// 404 if the path of the endpoint has no `{token}`.
     fn token(&self) -> Result<Digest, Problem> {
         self.token.ok_or_else(Problem::not_found)
     }

@@ -1,4 +1,4 @@
-//! Resolve: the payload of a token, or of many in one request.
+//! Resolve: returns the payload of a token, or of many in one request.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -27,7 +27,8 @@ pub(in crate::http) fn answer(
     Ok(response::json(headers, StatusCode::OK, payload))
 }
 
-/// `POST /v1/resolve`: an array in the order asked, `null` where there is nothing.
+/// `POST /v1/resolve`: answers with an array in the order of the request, `null` for a token that
+/// was not found.
 pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
     let tokens = list::tokens(&context, &body)?;

@@ -1,4 +1,4 @@
-//! Revoke: the token is gone, whether it was there or not.
+//! Revoke: removes a token; the answer is the same for an unknown one.
 
 use super::{Answered, Request};
 use crate::http::answer::response;

@@ -1,4 +1,4 @@
-//! Status: what is known of tokens, without their payloads and without taking a use.
+//! Status: returns deadline, uses left and payload size of tokens, without consuming a use.
 
 use http::{HeaderMap, StatusCode};
 
@@ -27,7 +27,8 @@ pub(in crate::http) fn answer(
     Ok(response::json(headers, StatusCode::OK, text(&status).into()))
 }
 
-/// `POST /v1/status`: an array in the order asked, `null` where there is nothing.
+/// `POST /v1/status`: answers with an array in the order of the request, `null` for a token that
+/// was not found.
 pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
     let tokens = list::tokens(&context, &body)?;

@@ -1,4 +1,4 @@
-//! The header `Authorization`: what a request presents.
+//! The header `Authorization`.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -7,7 +7,7 @@ use crate::model::time::UnixMillis;
 use crate::service::authentication::{Authenticator, CachedCredentials, Denied, Presented};
 use crate::service::principal::Principal;
 
-/// Who asks with these headers at `now`.
+/// The principal of a request with these headers at `now`.
 pub(in crate::http) fn admit(
     authenticator: &Authenticator,
     cached: &CachedCredentials,
@@ -16,14 +16,14 @@ pub(in crate::http) fn admit(
 ) -> Result<Principal, Denied> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let header = values.next().map(HeaderValue::as_bytes);
-    // Two keys have two readings.
+    // Two `Authorization` headers are ambiguous.
     if values.next().is_some() && authenticator.has_keys() {
         return Err(Denied::Wrong);
     }
     authenticator.admit(cached, presented(header), now)
 }
 
-/// What the value of `Authorization`, if there is one, presents.
+/// The credentials in the value of `Authorization`, if there is one.
 pub(in crate::http) fn presented(header: Option<&[u8]>) -> Presented<'_> {
     match header {
         None => Presented::Nothing,

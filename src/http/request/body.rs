@@ -1,4 +1,4 @@
-//! Bodies of requests, gathered within a length, a time and the memory budget.
+//! Receives bodies of requests, within limits of length, time and memory.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -21,37 +21,37 @@ use crate::http::request::json;
 use crate::service::memory_budget::{Charge, Holder};
 use crate::service::refusal::Refusal;
 
-/// The longest body of a request that has only small fields.
+/// Maximum body of a request that has only small fields, in bytes.
 pub(in crate::http) const SMALL_LEN_MAX: usize = 4096;
-/// What is taken of a body that was refused already.
+/// Maximum bytes that are read and discarded of the body of a refused request.
 const UNWANTED_LEN_MAX: usize = 16 << 20;
-/// What is read of a body that was refused already, where the connection is kept for that.
+/// Maximum bytes that are read of the body of a refused request in order to keep the connection.
 pub(in crate::http) const SKIPPED_LEN_MAX: usize = 16 * 1024;
-/// The charsets of which every text is UTF-8.
+/// Charsets in which every text is also valid UTF-8.
 const CHARSETS: [&[u8]; 3] = [b"utf-8", b"utf8", b"us-ascii"];
-/// Byte order marks of UTF-8 and, in both orders, UTF-16; those of UTF-32 hold one of these.
+/// Byte order marks of UTF-8 and, in both orders, UTF-16; those of UTF-32 contain one of these.
 const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE"];
-/// What a body of HTTP/1 may hold before it counts as held by its connection.
+/// Bytes of an HTTP/1 body that are not charged, because they count as memory of the connection.
 const FREE_LEN: usize = 4096;
-/// What a request takes while it waits for its body, beside its headers' values: its future, and the
-/// library's state of a stream.
+/// Memory of a request while it waits for its body, besides its header values, in bytes: its future
+/// and hyper's state of a stream.
 const WAITING_LEN: usize = 4096;
-/// What requests without a key may take while they wait for their bodies, on one connection of
-/// HTTP/2.
+/// Maximum memory of requests without a key that wait for their bodies, for each HTTP/2 connection,
+/// in bytes.
 const KEYLESS_HEADS_LEN_MAX: usize = 256 * 1024;
 
-/// What a request may have for a body.
+/// The body that a request may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum BodyKind {
-    /// JSON of at most so many bytes.
+    /// JSON of at most this many bytes.
     Json(usize),
-    /// Nothing, or an object without fields.
+    /// No body, or an object without fields.
     EmptyObject,
     /// Nothing.
     None,
 }
 
-/// A whole body, and the memory it takes.
+/// A complete body, and its memory charge.
 pub(in crate::http) struct Gathered {
     bytes: Bytes,
     charge: Option<Charge>,
@@ -67,7 +67,7 @@ impl Gathered {
     }
 }
 
-/// Gathers a body of `kind`.
+/// Receives a body of `kind`.
 pub(in crate::http) async fn gather(
     worker: &Worker,
     request: RequestContext<'_>,
@@ -86,7 +86,7 @@ pub(in crate::http) async fn gather(
         BodyKind::EmptyObject => SMALL_LEN_MAX,
         BodyKind::None => return none(worker, body).await,
     };
-    // A body without bytes has no type; whether there are any is sometimes seen only later.
+    // An empty body needs no type, and sometimes only a later read shows that it is empty.
     let mut typed = check_type(headers);
     if body.size_hint().lower() > 0 {
         mem::replace(&mut typed, Ok(()))?;
@@ -110,17 +110,17 @@ pub(in crate::http) async fn gather(
     Ok(gathered)
 }
 
-/// A body of no bytes is no body, however its end is told.
+/// An empty body counts as none, whether its end is given by a length or by chunks.
 async fn none(worker: &Worker, body: &mut Incoming) -> Result<Gathered, Problem> {
     let is_announced = body.size_hint().lower() > 0;
     if is_announced || Gather::new(worker, body, 0).piece().await?.is_some() {
-        return Err(Problem::malformed("this request takes no body").closing());
+        return Err(Problem::malformed("this request must not have a body").closing());
     }
     Ok(Gathered::new(Bytes::new()))
 }
 
-/// Reads a body that was refused already. An error where it is too long, too slow or broken off:
-/// then the connection cannot be kept.
+/// Reads and discards the body of a refused request. Returns an error if the body is too long, too
+/// slow or incomplete: then the connection cannot be kept.
 pub(in crate::http) async fn skip(worker: &Worker, body: &mut Incoming) -> Result<(), Problem> {
     let mut unwanted = Gather::new(worker, body, SKIPPED_LEN_MAX);
     unwanted.is_wanted = false;
@@ -134,8 +134,8 @@ pub(in crate::http) async fn skip(worker: &Worker, body: &mut Incoming) -> Resul
     Ok(())
 }
 
-/// A body with bytes says that it is JSON. A form of a page in a browser cannot say so; what a page
-/// sends otherwise is asked about beforehand (see [`crate::http::request::browser`]).
+/// A non-empty body must have the type JSON. An HTML form cannot send that type, and for other
+/// requests of a page the browser sends a preflight first (see [`crate::http::request::browser`]).
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let unsupported = |field: &'static str, detail: &'static str| {
         let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
@@ -161,7 +161,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The parts of a media type between its semicolons, of which those in quotes are none.
+/// Splits a media type at its semicolons, except those in quotes.
 fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     value.split(move |byte| {
@@ -176,7 +176,7 @@ fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The value of a parameter that is a charset.
+/// The value of the parameter, if it is the charset.
 fn charset(parameter: &[u8]) -> Option<&[u8]> {
     let equals = memchr::memchr(b'=', parameter)?;
     let (name, value) = (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
@@ -188,12 +188,12 @@ fn too_long(len_max: usize) -> Problem {
     Problem::too_large(format!("the body must have at most {len_max} bytes")).closing()
 }
 
-/// Takes what is still on its way of a body that nobody wants, within [`UNWANTED_LEN_MAX`] and
+/// Reads and discards the rest of the body of a refused request, up to [`UNWANTED_LEN_MAX`] and
 /// `--body-timeout`.
 ///
-/// Over HTTP/2 a stream that is answered before the client has said all would be reset (RFC 9113,
-/// 8.1: with NO_ERROR, and the answer still counts), and there are clients, curl 7.88 among them,
-/// that lose the answer over that. HTTP/1.1 closes the connection and does it there.
+/// An HTTP/2 stream that is answered before the client has sent everything would be reset (RFC
+/// 9113, 8.1: with NO_ERROR, and the answer remains valid), and some clients, curl 7.88 among them,
+/// lose the answer then. For HTTP/1.1 the rest is read when the connection is closed.
 pub(in crate::http) fn let_run_out(worker: &Rc<Worker>, conn: &ConnState, mut body: Incoming) {
     if !conn.is_http2.get() || body.is_end_stream() || worker.is_draining() {
         return;
@@ -203,7 +203,7 @@ pub(in crate::http) fn let_run_out(worker: &Rc<Worker>, conn: &ConnState, mut bo
         let mut unwanted = Gather::new(&worker, &mut body, UNWANTED_LEN_MAX);
         unwanted.is_wanted = false;
         let mut len = 0;
-        // Too slow, too long or broken off: the stream is reset after all.
+        // The body is too slow, too long or incomplete, so the stream is reset.
         while let Ok(Some(piece)) = unwanted.piece().await
             && len <= unwanted.len_max
         {
@@ -217,11 +217,11 @@ struct Gather<'w> {
     body: &'w mut Incoming,
     len_max: usize,
     is_wanted: bool,
-    /// What must be done before it waits.
+    /// To be run before the first wait.
     waiting: Option<Waiting<'w>>,
-    /// What the head takes meanwhile.
+    /// Memory of the head during the wait.
     _head: Option<WaitingHead<'w>>,
-    /// Where the sweep watches this body; only once it had to wait.
+    /// The timer entry of this body; `None` until it has to wait.
     watched: Option<(usize, Rc<Gathering>)>,
 }
 
@@ -231,7 +231,7 @@ impl<'w> Gather<'w> {
         Gather { worker, body, len_max, is_wanted: true, waiting, _head: head, watched: None }
     }
 
-    /// Most bodies are one piece, which is then taken as it is.
+    /// Most bodies are one piece, which is used without a copy.
     async fn run(
         mut self,
         typed: Result<(), Problem>,
@@ -269,7 +269,8 @@ impl<'w> Gather<'w> {
         Ok(Gathered { bytes: bytes.into(), charge: Some(charge) })
     }
 
-    /// At most the first piece and 64 KiB: a stated length is a promise, not yet a fact.
+    /// Capacity to reserve: at most the first piece plus 64 KiB, because the client may send less
+    /// than the stated length.
     fn expected_len(&self, first: usize) -> usize {
         let left = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
         first + left.min(64 * 1024).min(self.len_max - first)
@@ -279,7 +280,7 @@ impl<'w> Gather<'w> {
     async fn piece(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             match poll_fn(|cx| self.poll_piece(cx)).await? {
-                // Empty pieces are no end, and trailers no data.
+                // Empty pieces do not end the body, and trailers are not data.
                 Some(piece) if piece.is_empty() => (),
                 other => return Ok(other),
             }
@@ -293,14 +294,14 @@ impl<'w> Gather<'w> {
                 Poll::Ready(Ok(Some(frame.into_data().unwrap_or_default())))
             }
             Poll::Ready(Some(Err(_))) => {
-                let detail = "the body is not what its head promised, or ended early";
+                let detail = "the body does not match the head of the request, or ended early";
                 Poll::Ready(Err(Problem::malformed(detail).closing()))
             }
             Poll::Pending => self.wait(cx),
         }
     }
 
-    /// Lets the sweep watch this body, and ends it where its time is over.
+    /// Registers this body for the timeout check, and fails if its time is over.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Problem>> {
         if let Some(waiting) = self.waiting.take() {
             self._head = Some(waiting.begin(self.worker)?);
@@ -336,29 +337,30 @@ fn grow(charge: &mut Charge, len: usize) -> Result<(), Problem> {
     if charge.grow_to(len) { Ok(()) } else { Err(Problem::from(Refusal::NoRoom).closing()) }
 }
 
-/// A request that is about to wait for its body: who asks, and what its head says.
+/// A request that is about to wait for its body: its principal and its head.
 struct Waiting<'w> {
     request: RequestContext<'w>,
     headers: &'w mut HeaderMap,
 }
 
-/// Memory that a request takes while it waits for its body; given back when dropped.
+/// Memory of a request while it waits for its body; dropping it releases the memory.
 struct WaitingHead<'w> {
-    /// Where a request without a key waits on a connection of HTTP/2.
+    /// The connection's counter, for a request without a key on HTTP/2.
     keyless_on: Option<&'w ConnState>,
     len: usize,
     _charge: Charge,
 }
 
 impl<'w> Waiting<'w> {
-    /// Keeps of the head what is needed, and counts it.
+    /// Keeps the needed part of the head, and charges it.
     fn begin(self, worker: &Worker) -> Result<WaitingHead<'w>, Problem> {
         let Waiting { request, headers } = self;
         let len = WAITING_LEN + keep_needed(headers);
         let conn = &**request.conn;
         let is_keyless = conn.is_http2.get() && request.context.access.key.is_none();
         if is_keyless && conn.keyless_heads.get() + len > KEYLESS_HEADS_LEN_MAX {
-            let detail = "too many requests without a key wait for their bodies on this connection";
+            let detail = "too many requests without a key are waiting for their bodies on this \
+                connection";
             return Err(Problem::unavailable(detail));
         }
         let charge = worker.service.budget.take(request.context.holder, len);
@@ -379,8 +381,8 @@ impl Drop for WaitingHead<'_> {
     }
 }
 
-/// Leaves those headers alone that are looked at once the body is there, in memory of their own:
-/// fields may share memory with all of a long head. Returns the length of their values.
+/// Removes all headers except those that are needed after the body, and copies these into memory of
+/// their own: fields may share memory with a whole long head. Returns the length of their values.
 fn keep_needed(headers: &mut HeaderMap) -> usize {
     const NEEDED: [HeaderName; 3] =
         [AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
@@ -388,7 +390,7 @@ fn keep_needed(headers: &mut HeaderMap) -> usize {
     let mut len = 0;
     for name in NEEDED {
         for value in headers.get_all(&name) {
-            // Bytes of a value are those of a value.
+            // The bytes of a valid header value are valid.
             let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
             len += copy.len();
             kept.append(name.clone(), copy);

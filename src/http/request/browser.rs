@@ -1,18 +1,19 @@
-//! Pages in a browser: which of them may ask a server that identifies its callers by nothing.
+//! Pages in a browser: which pages may send requests to a server that does not identify its
+//! clients.
 //!
-//! A browser sends requests for the pages of every site, also to a server on loopback that only its
-//! own machine can reach. Without a key in the request nothing tells such a page from a program, so
-//! two things are checked:
+//! A browser sends requests for the pages of every site, even to a server on loopback that only its
+//! own machine can reach. Without a key in the request, such a page cannot be distinguished from a
+//! program, so two things are checked:
 //!
-//! - **`Host`**, where the server has no keys. A site can point a name of its own at this machine
-//!   (DNS rebinding); its pages then have the server's origin and can read every answer. Names that
-//!   no site can own are accepted, any other only by `--allow-host`.
-//! - **`Sec-Fetch-Site` and `Origin`**, where a request shows no key. Browsers name the page's site
-//!   in them, and pages cannot change them. Pages of other origins are accepted by
-//!   `--allow-origin`, and only those get CORS headers.
+//! - **`Host`**, in a server without keys. A site can point a name of its own at this machine (DNS
+//!   rebinding); its pages then have the server's origin and can read every answer. Names that no
+//!   site can own are accepted, all others only with `--allow-host`.
+//! - **`Sec-Fetch-Site` and `Origin`**, in a request without a key. Browsers state the page's site
+//!   in them, and pages cannot change them. Pages of other origins are accepted only with
+//!   `--allow-origin`, and only they get CORS headers.
 //!
-//! Programs send none of these headers but `Host`, and notice nothing. Proxies rewrite `Host`, so
-//! `Sec-Fetch-Site: same-origin` counts where `Origin` and `Host` differ.
+//! Programs send only `Host` of these headers and are not affected. Proxies rewrite `Host`, so
+//! `Sec-Fetch-Site: same-origin` decides if `Origin` and `Host` differ.
 
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -33,7 +34,7 @@ const LOCAL_LABELS: [&[u8]; 4] = [b"localhost", b"local", b"internal", b"svc"];
 /// Minimum interval between log messages about refused requests.
 const LOG_INTERVAL_MS: u64 = 60_000;
 
-/// A `Host` that is accepted beside the names that no site can own.
+/// A `Host` that is accepted in addition to the names that no site can own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowHost {
     /// Every `Host`.
@@ -62,7 +63,7 @@ impl FromStr for AllowHost {
     }
 }
 
-/// An origin whose pages may ask: `https://shop.example`, or `null`.
+/// An origin whose pages may send requests: `https://shop.example`, or `null`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowOrigin(HeaderValue);
 
@@ -85,12 +86,12 @@ impl FromStr for AllowOrigin {
     }
 }
 
-/// Which pages may ask. Clones share the interval between log messages.
+/// The pages that may send requests. Clones share the interval between log messages.
 #[derive(Clone, Debug)]
 pub struct Web {
     hosts: Vec<AllowHost>,
     origins: Vec<AllowOrigin>,
-    /// The machine's name, as the system has it.
+    /// The machine's host name.
     machine: String,
     logged_at: Arc<AtomicU64>,
 }
@@ -101,14 +102,14 @@ impl Default for Web {
     }
 }
 
-/// Which page sends a request.
+/// The page that sends a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http) enum Sender {
-    /// None, or one of this server's own origin.
+    /// No page, or a page of this server's own origin.
     Own,
-    /// One of this origin, which `--allow-origin` names.
+    /// A page of this origin, which `--allow-origin` names.
     Allowed(HeaderValue),
-    /// One of another origin.
+    /// A page of another origin.
     Foreign,
 }
 
@@ -120,7 +121,7 @@ pub(in crate::http) enum Refused {
 }
 
 impl Refused {
-    /// The header that it is about.
+    /// The header that causes the refusal.
     pub(in crate::http) fn field(self) -> &'static str {
         match self {
             Refused::Host => "Host",
@@ -140,7 +141,7 @@ impl Refused {
 }
 
 impl Web {
-    /// Accepts these, and what no site can own.
+    /// Accepts these, and names that no site can own.
     #[must_use]
     pub fn new(hosts: Vec<AllowHost>, origins: Vec<AllowOrigin>) -> Web {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -164,11 +165,11 @@ impl Web {
             || self.hosts.iter().any(|allowed| allowed.covers(name))
     }
 
-    /// Which page sends a request with these headers to `host`.
+    /// The page that sends a request with these headers to `host`.
     pub(in crate::http) fn sender(&self, headers: &HeaderMap, host: Option<&[u8]>) -> Sender {
         let (origin, site) = match (one(headers, ORIGIN.as_str()), one(headers, SEC_FETCH_SITE)) {
             (Ok(origin), Ok(site)) => (origin, site.map(HeaderValue::as_bytes)),
-            // What is given twice has two readings.
+            // A repeated header is ambiguous.
             (Err(Twice), _) | (_, Err(Twice)) => return Sender::Foreign,
         };
         if let Some(origin) = origin
@@ -184,7 +185,7 @@ impl Web {
         if is_own { Sender::Own } else { Sender::Foreign }
     }
 
-    /// Logs a refusal, at most one a minute.
+    /// Logs a refusal, at most once a minute.
     pub(in crate::http) fn log(&self, refused: Refused, now: UnixMillis) {
         let last = self.logged_at.load(Ordering::Relaxed);
         let is_due = last == 0 || now.0.saturating_sub(last) >= LOG_INTERVAL_MS;
@@ -195,13 +196,13 @@ impl Web {
                 .is_ok();
         if is_ours {
             let (header, reason) = (refused.field(), refused.detail());
-            tracing::warn!(header, reason, "rejected a request that a page may have sent");
+            tracing::warn!(header, reason, "rejected a request that a browser page may have sent");
         }
     }
 }
 
 impl AllowHost {
-    /// Whether it covers a name without port.
+    /// Whether it covers `name`, which has no port.
     fn covers(&self, name: &[u8]) -> bool {
         match self {
             AllowHost::Any => true,
@@ -216,7 +217,7 @@ impl AllowHost {
     }
 }
 
-/// A header is given more than once.
+/// A header was sent more than once.
 struct Twice;
 
 fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Twice> {
@@ -232,7 +233,7 @@ fn is_origin_of(origin: &HeaderValue, host: Option<&[u8]>) -> bool {
     matches!((authority, host), (Some(origin), Some(host)) if is_same(origin, host, default_port))
 }
 
-/// The port that an address with this scheme has where it names none.
+/// The default port of this scheme.
 pub(in crate::http) fn default_port(scheme: &[u8]) -> &'static [u8] {
     if scheme.starts_with(b"https") { b"443" } else { b"80" }
 }
@@ -247,7 +248,7 @@ pub(in crate::http) fn is_same(one: &[u8], other: &[u8], default_port: &[u8]) ->
     host.eq_ignore_ascii_case(other_host) && port == other_port
 }
 
-/// Host and port of an authority; no port is an empty one.
+/// Host and port of an authority; the port is empty if there is none.
 fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memrchr(b':', authority) {
         Some(at) if !authority.ends_with(b"]") => (&authority[..at], &authority[at + 1..]),
@@ -255,7 +256,8 @@ fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Whether a person follows a link or types an address: what is shown then is seen by no page.
+/// Whether the request is a navigation (a followed link or a typed address), whose answer no page
+/// can read.
 pub(in crate::http) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     let mode = headers.get(SEC_FETCH_MODE).map(HeaderValue::as_bytes);
     method == Method::GET && mode == Some(b"navigate")

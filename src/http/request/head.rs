@@ -1,5 +1,4 @@
-//! What the head of a request says whatever is asked: which host it is for, whether a browser asks on
-//! behalf of a page, and the key of a retry.
+//! Headers that every operation shares: the host, a browser's preflight, and `Idempotency-Key`.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -13,14 +12,14 @@ use crate::http::answer::response::{self, Body};
 use crate::http::h1::head_syntax::is_host;
 use crate::http::request::browser::{default_port, is_same};
 
-/// The longest `Idempotency-Key`, in bytes.
+/// Maximum length of an `Idempotency-Key`, in bytes.
 const KEY_LEN_MAX: usize = 255;
-/// Headers that pages may send beside those that they always may.
+/// Headers that pages may send in addition to those that are always allowed.
 const CORS_REQUEST_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, idempotency-key");
-/// Headers of an answer that pages may read beside those that they always may.
+/// Headers of an answer that pages may read in addition to those that are always allowed.
 const CORS_ANSWER_HEADERS: HeaderValue = HeaderValue::from_static("retry-after");
-/// How long a browser may keep the answer to a preflight, in seconds.
+/// Time for which a browser may cache the answer to a preflight, in seconds.
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const PRIVATE_NETWORK_REQUEST: &str = "access-control-request-private-network";
 const PRIVATE_NETWORK_ALLOW: &str = "access-control-allow-private-network";
@@ -36,16 +35,16 @@ pub(in crate::http) fn host<'a>(
     let target = uri.authority().map(|authority| authority.as_str().as_bytes());
     let wrong = |detail| Problem::malformed(detail).about("Host").closing();
     if values.next().is_some() {
-        return Err(wrong("Host is given twice"));
+        return Err(wrong("Host is repeated"));
     }
     if let (Some(target), Some(header)) = (target, header) {
         let scheme = uri.scheme_str().unwrap_or_default().as_bytes();
         if !is_same(target, header, default_port(scheme)) {
-            return Err(wrong("the target's host and the Host header are not the same"));
+            return Err(wrong("the target's host and the Host header differ"));
         }
     }
     let host = target.or(header);
-    // What HTTP/1 has was looked at before hyper was: that there is a Host, and its form.
+    // For HTTP/1, the presence and the form of Host were checked before hyper.
     match host {
         None if version >= Version::HTTP_2 => Err(wrong("neither :authority nor Host")),
         Some(host) if !is_host(host) => Err(wrong("not a host")),
@@ -53,19 +52,19 @@ pub(in crate::http) fn host<'a>(
     }
 }
 
-/// Whether a browser asks beforehand what a page may send (Fetch, 3.3.2).
+/// Whether the request is a preflight of a browser (Fetch, 3.3.2).
 pub(in crate::http) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to the preflight of a page of an allowed origin, for a path that has `methods`.
+/// The answer to a preflight from a page of an allowed origin, for a path with `methods`.
 pub(in crate::http) fn preflight(methods: &str, headers: &HeaderMap) -> Response<Body> {
     let mut response = response::no_content();
     grant(methods, headers, response.headers_mut());
     response
 }
 
-/// Answers the preflight whose headers `asked` are: these methods are for the pages of its origin.
+/// Answers a preflight with the headers `asked`: pages of its origin may use these methods.
 pub(in crate::http) fn grant(methods: &str, asked: &HeaderMap, answer: &mut HeaderMap) {
     if let Ok(methods) = HeaderValue::from_str(methods) {
         answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
@@ -77,7 +76,7 @@ pub(in crate::http) fn grant(methods: &str, asked: &HeaderMap, answer: &mut Head
     }
 }
 
-/// Lets the pages of `origin` read an answer.
+/// Allows the pages of `origin` to read an answer.
 pub(in crate::http) fn readable_by(origin: HeaderValue, answer: &mut HeaderMap) {
     answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, CORS_ANSWER_HEADERS);
@@ -92,7 +91,7 @@ pub(in crate::http) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Problem::malformed("Idempotency-Key is given twice").about(NAME));
+        return Err(Problem::malformed("Idempotency-Key is repeated").about(NAME));
     }
     let key = value.as_bytes();
     if key.is_empty() || key.len() > KEY_LEN_MAX {

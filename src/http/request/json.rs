@@ -1,5 +1,6 @@
-//! Strict reading of small JSON objects: known fields only, each once, and error texts that never
-//! repeat what was sent (promise P9: serde's own would quote the value).
+//! Strict parsing of small JSON objects: only known fields, each at most once, and error messages
+//! that never repeat the input (promise P9, no token or payload in an error: serde's own messages
+//! would quote the value).
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::http::answer::problem::Problem;
 use crate::model::text::{QuantityError, duration_text, parse_duration, parse_seconds};
 
-/// The fields of an object, as their text, in the order of their names.
+/// The fields of an object, as JSON text, in the order of `names`.
 pub(in crate::http) type Fields<'a, const N: usize> = [Option<&'a RawValue>; N];
 
 /// Reads an object that may have the fields `names`, all optional.
@@ -28,18 +29,18 @@ pub(in crate::http) fn object<'a, const N: usize>(
         .map_err(|error| found.or(&error, "must be a JSON object"))
 }
 
-/// The problem that a visitor found, beside serde's error which can only hold text.
+/// The problem that a visitor found, because serde's error can only carry text.
 #[derive(Default)]
 pub(in crate::http) struct Found(RefCell<Option<Problem>>);
 
 impl Found {
-    /// Stops the reading because of `problem`.
+    /// Stops parsing because of `problem`.
     pub(in crate::http) fn stop<E: de::Error>(&self, problem: Problem) -> E {
         self.0.replace(Some(problem));
         E::custom("")
     }
 
-    /// The problem that was found; else what serde says, without its text.
+    /// The problem that was found; otherwise serde's error, without its text.
     pub(in crate::http) fn or(
         &self,
         error: &serde_json::Error,
@@ -83,7 +84,7 @@ impl<'de, const N: usize> Visitor<'de> for Object<'_, N> {
         let mut fields = [None; N];
         while let Some(name) = map.next_key_seed(Name { names: self.names, found: self.found })? {
             if fields[name].is_some() {
-                let problem = Problem::malformed("the field is given twice");
+                let problem = Problem::malformed("the field is repeated");
                 return Err(self.found.stop(problem.about(self.names[name])));
             }
             fields[name] = Some(map.next_value::<&RawValue>()?);
@@ -92,7 +93,7 @@ impl<'de, const N: usize> Visitor<'de> for Object<'_, N> {
     }
 }
 
-/// Reads the name of a field as its place among `names`.
+/// Reads the name of a field as its index in `names`.
 pub(in crate::http) struct Name<'f> {
     pub(in crate::http) names: &'f [&'static str],
     pub(in crate::http) found: &'f Found,
@@ -118,7 +119,7 @@ impl Visitor<'_> for Name<'_> {
         place.ok_or_else(|| {
             let known = self.names.join(", ");
             self.found
-                .stop(Problem::malformed(format!("unknown field; the fields here are {known}")))
+                .stop(Problem::malformed(format!("unknown field; the known fields are {known}")))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Token lists: the body of what is asked for many tokens, read straight into digests.
+//! Token lists: parses the body of a request about many tokens directly into digests.
 //!
 //! `{"tokens": ["…" or {"reference": {…}}, …]}`. This is a hot path: no intermediate values, one
 //! allocation for the digests, and a [reader of its own](super::plain_list) for the plain form.
@@ -31,7 +31,7 @@ pub(in crate::http) fn tokens(context: &Context<'_>, body: &[u8]) -> Result<Toke
     token_list(body, context.access, context.service.limits.max_batch, &by_reference)
 }
 
-/// The same for a request that also has a `ttl`; returns that too.
+/// Reads the tokens of a request that also has a `ttl`, and returns both.
 pub(in crate::http) fn tokens_and_ttl(
     context: &Context<'_>,
     body: &[u8],
@@ -47,8 +47,8 @@ pub(in crate::http) fn tokens_and_ttl(
     )
 }
 
-/// Reads a body of at most `max` tokens.
-/// `by_reference` says whether references may be looked up at the moment.
+/// Reads a body of at most `max` tokens. `by_reference` returns whether references may be looked up
+/// at the moment.
 fn token_list(
     body: &[u8],
     access: &Access,
@@ -112,7 +112,7 @@ pub(in crate::http) fn reference(raw: &RawValue) -> Result<Reference, Problem> {
         order_number.map(|raw| json::string(raw, "reference.order_number")).transpose()?;
     let created_at = created_at.map(|raw| json::string(raw, "reference.created_at")).transpose()?;
     let amount = match amount.map(RawValue::get) {
-        // A number is taken by its digits, never as a float.
+        // A number is kept as its digits, never as a float.
         Some(digits) if !digits.starts_with('"') => Some(digits.into()),
         _ => amount.map(|raw| json::string(raw, "reference.amount")).transpose()?,
     };
@@ -142,9 +142,9 @@ struct Reading<'c> {
     max: usize,
     by_reference: &'c dyn Fn() -> Result<(), Refusal>,
     found: &'c Found,
-    /// Places of the tokens that a reference named.
+    /// Positions of the tokens that are named by a reference.
     referred: &'c RefCell<Vec<usize>>,
-    /// Where the body may have a `ttl`.
+    /// Set if the body may have a `ttl`.
     ttl: Option<&'c Ttl>,
 }
 
@@ -157,7 +157,7 @@ pub(super) struct Ttl {
 impl Ttl {
     fn read(&self, raw: &RawValue) -> Result<(), Problem> {
         if self.found.get().is_some() {
-            return Err(Problem::malformed("the field is given twice").about("ttl"));
+            return Err(Problem::malformed("the field is repeated").about("ttl"));
         }
         self.found.set(Some(json::ttl(raw, self.max)?));
         Ok(())
@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for ListBody<'_> {
                 continue;
             }
             if digests.is_some() {
-                let problem = Problem::malformed("the field is given twice");
+                let problem = Problem::malformed("the field is repeated");
                 return Err(found.stop(problem.about("tokens")));
             }
             digests = Some(map.next_value_seed(List(self.0))?);
@@ -280,7 +280,7 @@ impl<'de> Visitor<'de> for Item<'_> {
         let mut raw: Option<&RawValue> = None;
         while map.next_key_seed(Name { names, found })?.is_some() {
             if raw.is_some() {
-                return Err(self.stop(Problem::malformed("reference is given twice")));
+                return Err(self.stop(Problem::malformed("reference is repeated")));
             }
             raw = Some(map.next_value()?);
         }
@@ -289,7 +289,7 @@ impl<'de> Visitor<'de> for Item<'_> {
         let digester = &access.digester;
         self.context.referred.borrow_mut().push(self.place);
         raw.ok_or_else(missing)
-            // Whoever knows an order can guess its reference.
+            // Anyone who knows an order can guess its reference.
             .and_then(|raw| demand(access, Scope::Reference).map(|()| raw).map_err(Problem::from))
             .and_then(|raw| (self.context.by_reference)().map(|()| raw).map_err(Problem::from))
             .and_then(reference)

@@ -1,26 +1,25 @@
-//! What a payload must be beside valid JSON, so that every parser of an app can read it.
+//! Limits of a payload beyond valid JSON, so that the JSON parser of every app can read it.
 //!
-//! jeton keeps a payload as text and never needs its value. Many parsers refuse deep nesting, and a
-//! surrogate without its other half is no character: such a payload would be lost once it is
-//! consumed. What already lives is served as it stands.
+//! jeton keeps a payload as text and never needs its value. Many parsers refuse deep nesting, and
+//! an unpaired surrogate is not a character: after a consume such a payload would be lost. The
+//! limits apply to new payloads only; existing ones are served unchanged.
 
 use crate::http::answer::problem::Problem;
 
-/// The most arrays and objects within each other.
+/// Maximum nesting depth of arrays and objects.
 pub(in crate::http) const DEPTH_MAX: usize = 128;
 
-/// Checks a text that is valid JSON.
+/// Checks a valid JSON text.
 pub(in crate::http) fn check(payload: &str) -> Result<(), Problem> {
     let bytes = payload.as_bytes();
-    // Most payloads have too few brackets to be nested deeply, and no escapes.
+    // Shortcut: most payloads have too few brackets for deep nesting, and no escapes.
     let has_many_brackets = memchr::memchr2_iter(b'[', b'{', bytes).nth(DEPTH_MAX).is_some();
     if has_many_brackets && is_too_deep(bytes) {
         let detail = format!("payload: must be nested at most {DEPTH_MAX} levels deep");
         return Err(Problem::out_of_limits(detail).about("payload"));
     }
     if has_lone_surrogate(bytes) {
-        let detail =
-            "payload: must not have a surrogate (\\ud800 to \\udfff) without its other half";
+        let detail = "payload: must not contain an unpaired surrogate (\\ud800 to \\udfff)";
         return Err(Problem::out_of_limits(detail).about("payload"));
     }
     Ok(())
@@ -44,7 +43,7 @@ fn is_too_deep(json: &[u8]) -> bool {
     false
 }
 
-/// Only strings have backslashes, and each begins an escape.
+/// Only strings contain backslashes, and each backslash begins an escape.
 fn has_lone_surrogate(json: &[u8]) -> bool {
     let mut rest = json;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -63,7 +62,7 @@ fn has_lone_surrogate(json: &[u8]) -> bool {
     false
 }
 
-/// The code unit of an escape such as `\u00e9` at the front.
+/// The UTF-16 code unit of an escape such as `\u00e9` at the start of `text`.
 fn unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

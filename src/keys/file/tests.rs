@@ -1,4 +1,4 @@
-//! What the keys file must hold, and what must not happen to it.
+//! Tests of the keys file: its content, its mode, and mistakes in it.
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn p9_a_new_file_that_is_a_link_is_not_followed_and_a_link_to_the_file_stays() {
     add(&link, &key("two").1).unwrap();
     assert!(link.is_symlink() && load(&real).unwrap().len() == 2);
     let mode = fs::metadata(&real).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o640, "who could read it still can");
+    assert_eq!(mode & 0o777, 0o640, "the same users can read it");
 }
 
 #[test]

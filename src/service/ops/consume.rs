@@ -1,4 +1,4 @@
-//! Consume: the payload, and one use less.
+//! Consume: returns the payload and uses up one use.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,10 @@ use crate::service::refusal::{Changed, Refusal};
 use crate::service::state::ANSWER_LEN_MAX;
 use crate::service::tokens::{MissCount, Tokens};
 
-/// What an answer has beside each payload, in bytes: a comma and brackets, or a null in its place.
+/// Bytes of an answer besides each payload: a comma and brackets, or a null instead.
 const BESIDE: usize = 6;
 
-/// Takes a use of a token; under `key` a retry returns the same payload and takes none.
+/// Consumes a use of a token. With `key`, a retry returns the same payload and consumes no use.
 pub(crate) async fn one(
     context: &Context<'_>,
     digest: Digest,
@@ -30,8 +30,8 @@ pub(crate) async fn one(
     }
 }
 
-/// Takes a use of each token by itself, and gives its payload to `read`, in the order asked; `None`
-/// where there is none.
+/// Consumes a use of each token separately, and passes its payload to `read`, in the order of the
+/// request; `None` for a token that was not found.
 pub(crate) async fn many(
     context: &Context<'_>,
     tokens: Tokens,
@@ -57,8 +57,8 @@ pub(crate) async fn many(
     Ok(())
 }
 
-/// Room for the answer, before anything is consumed: an answer that could not be given would lose
-/// what was.
+/// Reserves memory for the answer before the consumes: without an answer, the consumed payloads
+/// would be lost.
 fn room_for_answer(context: &Context<'_>, digests: &[Digest]) -> Result<Option<Charge>, Refusal> {
     let (service, count) = (context.service, digests.len());
     let len_max = count.saturating_mul(service.limits.max_payload.saturating_add(BESIDE));
@@ -73,8 +73,8 @@ fn room_for_answer(context: &Context<'_>, digests: &[Digest]) -> Result<Option<C
     room.map(Some).ok_or(Refusal::NoRoom)
 }
 
-/// One consume for each token. Under a key the n-th place of a token is its n-th use under that key:
-/// a retry gets the same array, and no use is given twice.
+/// Makes one consume for each token. With a key, the n-th occurrence of a token is its n-th use
+/// under that key: a retry returns the same array, and each use is consumed only once.
 fn consumes(access: &Access, key: Option<&[u8]>, digests: Vec<Digest>) -> Vec<Op> {
     let Some(key) = key else {
         return digests.into_iter().map(|digest| Op::Consume { digest, key: None }).collect();

@@ -1,5 +1,5 @@
-//! Extend: a later deadline. The engine keeps it within the issue plus `--max-ttl`, or what the
-//! namespace's quota has.
+//! Extend: moves the deadline of a token later. The engine limits it to the time of issue plus
+//! `--max-ttl`, or plus the maximum lifetime of the namespace's quota.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::service::context::Context;
 use crate::service::refusal::{Changed, Refusal};
 use crate::service::tokens::{MissCount, Tokens};
 
-/// The deadline of a token, `ttl` from now.
+/// Moves the deadline of a token to `ttl` from now.
 pub(crate) async fn one(
     context: &Context<'_>,
     digest: Digest,
@@ -23,8 +23,8 @@ pub(crate) async fn one(
     }
 }
 
-/// Extends each token by itself, and gives its deadline to `read`, in the order asked; `None` where
-/// there is no token.
+/// Extends each token separately, and passes its deadline to `read`, in the order of the request;
+/// `None` for a token that was not found.
 pub(crate) async fn many(
     context: &Context<'_>,
     tokens: Tokens,

@@ -1,4 +1,4 @@
-//! Issue: one token, or a batch of them.
+//! Issue: creates one token, or a batch.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::service::context::Context;
 use crate::service::networks::Misses;
 use crate::service::refusal::{Changed, Refusal};
 
-/// What a client wants to be issued.
+/// A token that a client wants to be issued.
 pub(crate) struct Wanted {
-    /// A part of the request, which is kept until the token is made.
+    /// The part of the request that is kept until the token is made.
     pub(crate) payload: Bytes,
     pub(crate) ttl: Duration,
     pub(crate) uses: u32,
@@ -25,24 +25,24 @@ pub(crate) struct Wanted {
     pub(crate) reference: Option<Reference>,
 }
 
-/// A token that stands for its payload.
+/// An issued token.
 #[derive(Clone)]
 pub(crate) struct Issued {
     pub(crate) token: Token,
     pub(crate) deadline: UnixMillis,
-    /// False where its reference or its key was issued before.
+    /// False if its reference or key was issued before.
     pub(crate) is_new: bool,
 }
 
-/// A token that is asked for: what it is to be, and what to do where its name is taken.
+/// A requested token, and the comparison to make if its reference or key is taken.
 struct Asked {
     token: Token,
-    /// Where a reference or a key names the token.
+    /// Set if a reference or a key names the token.
     offer: Option<Offer>,
 }
 
 impl Wanted {
-    /// The token that this is to have, and the command that makes it so.
+    /// The token to issue, and the engine's command for it.
     fn into_op(self, key: Option<&[u8]>, access: &Access) -> Result<(Asked, Op), Refusal> {
         let digester = &access.digester;
         let (token, by) = match (&self.reference, key) {
@@ -67,8 +67,8 @@ impl Asked {
         self.offer.as_ref().map(|offer| offer.by)
     }
 
-    /// The token, now that the engine has answered, or why it is not issued. `place` is its place in
-    /// the request.
+    /// The issued token after the engine's answer, or why it is not issued. `place` is its position
+    /// in the request.
     fn settle(
         &self,
         context: &Context<'_>,
@@ -100,7 +100,7 @@ pub(crate) fn admit(context: &Context<'_>, count: usize) -> Result<(), Refusal> 
     context.service.quotas.admit_issues(&context.access.digester, context.now(), count)
 }
 
-/// Issuing by reference tells whether the reference is taken: it is admitted as a look-up is.
+/// Issuing by reference reveals whether the reference is taken, so it is admitted like a look-up.
 fn admit_references(context: &Context<'_>, count: usize) -> Result<(), Refusal> {
     if count == 0 {
         return Ok(());
@@ -109,12 +109,12 @@ fn admit_references(context: &Context<'_>, count: usize) -> Result<(), Refusal> 
     context.look_by_reference()
 }
 
-/// References that turned out to be taken are misses.
+/// Taken references count as misses.
 fn charge_references(context: &Context<'_>, taken: usize) {
     context.charge(Misses { all: taken, by_reference: taken });
 }
 
-/// Issues a token. Under `key`, which excludes a reference, a repetition gets the same one.
+/// Issues a token. With `key`, which excludes a reference, a repetition returns the same token.
 pub(crate) async fn one(
     context: &Context<'_>,
     wanted: Wanted,
@@ -132,11 +132,11 @@ pub(crate) async fn one(
     settled
 }
 
-/// Issues each of `wanted`, which were [admitted](admit), by itself. What could not be read is passed
-/// on in its place; `meaning` names it for the audit log.
+/// Issues each of `wanted`, which were [admitted](admit), separately. An item that could not be
+/// parsed is passed through in its position; `meaning` is its outcome for the audit log.
 ///
 /// # Errors
-/// None was issued.
+/// No token was issued.
 pub(crate) async fn many<E: From<Refusal>>(
     context: &Context<'_>,
     wanted: Vec<Result<Wanted, E>>,

@@ -1,5 +1,5 @@
-//! The operations, one file each: what is asked of the engine, what counts as a miss, what is
-//! audited. They return typed outcomes or a [`Refusal`](super::refusal::Refusal).
+//! The operations, one file each. Each calls the engine, counts misses and records the audit trail.
+//! They return typed outcomes or a [`Refusal`](super::refusal::Refusal).
 
 pub(crate) mod consume;
 pub(crate) mod extend;

@@ -1,9 +1,9 @@
-//! What an issue offers for a reference or a key that may have been issued before.
+//! The comparison of an issue with an earlier issue under the same reference or key.
 //!
-//! The engine compares byte for byte, so that nothing in the log depends on more than that. Where it
-//! finds a difference, the payloads are compared as JSON here (see
-//! [`json_equality`](crate::model::json_equality)): a repetition that a library has written in another
-//! order or spacing is a repetition all the same, and the payload that was kept is the first one.
+//! The engine compares byte for byte, so that the log depends on nothing else. If it finds a
+//! difference, the payloads are compared as JSON here (see
+//! [`json_equality`](crate::model::json_equality)): a repetition that a library has serialized in
+//! another order or spacing is still a repetition, and the first payload is kept.
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ use crate::service::context::Context;
 use crate::service::memory_budget::Charge;
 use crate::service::refusal::{Refusal, Taken};
 
-/// What was asked to be issued under a name of the client's.
+/// An issue under a reference or key.
 pub(super) struct Offer {
     pub(super) digest: Digest,
     pub(super) payload: Bytes,
@@ -27,7 +27,7 @@ pub(super) struct Offer {
     pub(super) by: By,
 }
 
-/// What stands under the name already, where it can only differ in how its payload is written.
+/// The earlier issue, if only the formatting of its payload can differ.
 struct Met {
     payload: Vec<u8>,
     deadline: UnixMillis,
@@ -35,11 +35,11 @@ struct Met {
 }
 
 impl Offer {
-    /// Compares with what `outcome` says is there, and tells the audit trail where that changes the
-    /// outcome of the token at `place`.
+    /// Compares with the existing token in `outcome`, and records in the audit trail if that
+    /// changes the outcome of the token at `place`.
     ///
     /// # Errors
-    /// There is no memory to compare, or what was there has expired meanwhile.
+    /// There is not enough memory for the comparison, or the existing token has expired meanwhile.
     pub(super) fn settle(
         &self,
         context: &Context<'_>,
@@ -69,8 +69,8 @@ impl Offer {
         Ok(if is_same { Outcome::Exists { deadline: met.deadline } } else { Outcome::Conflict })
     }
 
-    /// A copy of what is there, in memory that the client may hold; the outcome where that needs no
-    /// comparison.
+    /// Copies the existing payload, charged to the client's memory; the outcome if no comparison is
+    /// needed.
     fn meet(
         &self,
         context: &Context<'_>,
@@ -90,8 +90,8 @@ impl Offer {
     }
 }
 
-/// Why a token that is not issued was not, where its name is the reason. A key that may not look up
-/// references does not learn which of the reasons it is.
+/// Why a token was not issued, if its reference or key is the reason. A key without the scope
+/// `reference` does not learn which reason it is.
 pub(super) fn taken(outcome: &Outcome, by: Option<By>, access: &Access) -> Option<Taken> {
     match outcome {
         Outcome::Conflict | Outcome::AlreadyConsumed

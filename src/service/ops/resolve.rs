@@ -1,11 +1,11 @@
-//! Resolve: the payload of a token, or of many in one request.
+//! Resolve: returns the payload of a token, or of many in one request.
 
 use crate::model::token::Digest;
 use crate::service::context::Context;
 use crate::service::refusal::Refusal;
 use crate::service::tokens::{MissCount, Tokens};
 
-/// What `read` makes of the payload of a token.
+/// Passes the payload of a token to `read` and returns its result.
 pub(crate) fn one<R>(
     context: &Context<'_>,
     digest: &Digest,
@@ -15,7 +15,8 @@ pub(crate) fn one<R>(
     found.ok_or_else(|| context.missed())
 }
 
-/// Gives the payload of each token to `read`, in the order asked; `None` where there is none.
+/// Passes the payload of each token to `read`, in the order of the request; `None` for a token that
+/// was not found.
 pub(crate) fn many(
     context: &Context<'_>,
     tokens: &Tokens,

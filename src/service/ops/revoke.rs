@@ -1,4 +1,4 @@
-//! Revoke: the token is gone, whether it was there or not.
+//! Revoke: removes a token; the outcome is the same for an unknown one.
 
 use crate::engine::{Op, Outcome};
 use crate::model::token::Digest;
@@ -15,13 +15,14 @@ pub(crate) async fn one(context: &Context<'_>, digest: Digest) -> Result<(), Ref
     }
 }
 
-/// Revokes each token; the outcome is the same for all, so that nobody learns which of them lived.
-/// For the same reason each look-up by a reference counts as a miss, whether it found something or
-/// not.
+/// Revokes each token. The outcome is the same for all, so that it does not reveal which of them
+/// were alive. For the same reason each look-up by reference counts as a miss, whether or not it
+/// found a token.
 pub(crate) async fn many(context: &Context<'_>, tokens: Tokens) -> Result<(), Refusal> {
     let lookups = tokens.by_reference.len();
     if lookups == 0 {
-        // Tokens alone are revoked one by one as well, whatever is owed.
+        // Without references there is no admission: tokens could be revoked one by one as well,
+        // regardless of debt.
         context.trail.list(&tokens)?;
     } else {
         context.admit(lookups)?;

@@ -1,4 +1,4 @@
-//! Status: what is known of tokens, without their payloads and without taking a use.
+//! Status: returns deadline, uses left and payload size of tokens, without consuming a use.
 
 use crate::engine::{Outcome, Status};
 use crate::model::token::Digest;
@@ -6,13 +6,14 @@ use crate::service::context::Context;
 use crate::service::refusal::Refusal;
 use crate::service::tokens::{MissCount, Tokens};
 
-/// What is known of a token.
+/// The status of a token.
 pub(crate) fn one(context: &Context<'_>, digest: &Digest) -> Result<Status, Refusal> {
     let found = context.service.engine.status(digest, context.now());
     found.ok_or_else(|| context.missed())
 }
 
-/// Gives what is known of each token to `read`, in the order asked; `None` where nothing is.
+/// Passes the status of each token to `read`, in the order of the request; `None` for a token that
+/// was not found.
 pub(crate) fn many(
     context: &Context<'_>,
     tokens: &Tokens,

@@ -53,7 +53,7 @@ fn p8_lengths_that_no_log_has_write_nothing() {
     is_refused(&[(GIB + 1, GIB + 1)], b"", too_long);
     is_refused(&[(u64::MAX, u64::MAX), (u64::MAX, u64::MAX)], b"", too_long);
     // Zeros that are not sent cost the server nothing: only the last file may end in them.
-    let other = "of which another number of bytes is sent";
+    let other = "with an impossible number of bytes to send";
     is_refused(&[(0, GIB), (0, GIB)], b"", other);
     is_refused(&[(5, 4)], b"12345", other);
     is_refused(&[], b"", "names no file");
@@ -61,6 +61,6 @@ fn p8_lengths_that_no_log_has_write_nothing() {
 
 #[test]
 fn p8_more_or_fewer_bytes_than_the_head_says_are_no_backup() {
-    is_refused(&[(4, 4)], b"123", "broke off after 3 of 4 bytes");
-    is_refused(&[(4, 8192)], b"12345", "more than its head says");
+    is_refused(&[(4, 4)], b"123", "ended after 3 of 4 bytes");
+    is_refused(&[(4, 8192)], b"12345", "longer than its head says");
 }

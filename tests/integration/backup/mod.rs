@@ -235,7 +235,9 @@ fn p9_the_secret_is_exported_on_purpose_and_must_be_the_right_one() {
     let mode = std::fs::metadata(&secret).expect("a file").permissions().mode();
     assert_eq!((bytes.len(), mode & 0o777), (32, 0o600));
     let again = run(&["secret", "export", "--data", text(&data), "--out", text(&secret)]);
-    assert!(!again.status.success() && said(&again).contains("nothing is written over"));
+    assert!(
+        !again.status.success() && said(&again).contains("existing files are never overwritten")
+    );
     // Of another server, of another length, not there.
     let other = dir.path().join("other");
     for wrong in [Some(vec![7; 32]), Some(vec![7; 31]), None] {
