@@ -1,14 +1,14 @@
-//! The store: every living entry in memory, under its digest.
+//! The store: every live entry in memory, by its digest.
 //!
-//! Shards of lock-free hash maps (papaya) with one collector (seize) between them: a reader enters
-//! it once, for any number of shards. Any thread reads; one thread, the committer, writes (at
-//! recovery several do, each to shards of its own).
+//! It consists of shards, which are lock-free hash maps (papaya) with one shared collector (seize):
+//! a reader enters it once, for any number of shards. Any thread reads; one thread, the committer,
+//! writes (during recovery several threads write, each to its own shards).
 //!
-//! The shards are of different sizes on purpose. A table doubles when it is full; shards of one
-//! size would all double at the same number of entries, so that memory would jump and every write
-//! would pay at the same time. The share of shard i is proportional to 2^(i/64): at any number of
-//! entries the tables of some shards have just doubled and those of others are nearly full, and
-//! the sum grows evenly.
+//! The shards are of different sizes on purpose. A table doubles when it is full. Shards of equal
+//! size would all double at the same number of entries, so that memory would jump and all writes
+//! would slow down at the same time. The share of shard i is proportional to 2^(i/64): at any
+//! number of entries the tables of some shards have just doubled and those of others are nearly
+//! full, and the sum grows evenly.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ pub const SHARDS: usize = 64;
 /// Look-ups that are started before the first result is read, so that their cache misses overlap.
 const LOOKAHEAD: usize = 32;
 
-/// Retired entries that a thread gathers before it looks whether they can be freed. A look costs a
-/// memory barrier on every core; the committer also looks at every tick, however few they are.
+/// Retired entries that a thread collects before it tries to free them. A try costs a memory
+/// barrier on every core; the committer also tries at every tick, whatever their number.
 const RETIRED_BATCH: usize = 1_024;
 
-/// Equal parts of the digest space; each belongs to a shard.
+/// Number of equal parts of the digest space; each part belongs to a shard.
 const PARTS: usize = 1 << PART_BITS;
 const PART_BITS: u32 = 12;
 
@@ -44,14 +44,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty store, which takes next to no memory.
+    /// An empty store, which uses almost no memory.
     #[must_use]
     pub fn new() -> Store {
         Store::with_hasher(&RandomState::new())
     }
 
-    /// As [`Store::new`], with hash keys of the caller's choice, so that a measurement can be
-    /// repeated: where an entry stands in its table depends on them. A server draws its own.
+    /// Like [`Store::new`], with hash keys of the caller's choice, so that a measurement can be
+    /// repeated: the position of an entry in its table depends on them. A server uses random ones.
     #[must_use]
     pub fn with_hasher(hasher: &RandomState) -> Store {
         let collector = Arc::new(Collector::new().batch_size(RETIRED_BATCH));
@@ -67,15 +67,15 @@ impl Store {
 
     /// Enters the collector for a number of operations.
     ///
-    /// Nothing that is removed by anybody is freed while this lives: keep it short, and never
-    /// across an await.
+    /// No removed entry is freed while the guard exists: keep it for a short time, and never across
+    /// an await.
     #[must_use]
     pub fn pin(&self) -> Pinned<'_> {
         Pinned { store: self, guard: self.collector.enter() }
     }
 
-    /// Calls `found` with the payload that `digest` resolves to at `now`. The resolve path: no
-    /// lock, no wait, no copy.
+    /// Calls `found` with the payload of `digest` at `now`. The resolve path: no lock, no wait, no
+    /// copy.
     pub fn resolve<R>(
         &self,
         digest: &Digest,
@@ -86,7 +86,7 @@ impl Store {
         Lookup::of(self.shard(digest).get(digest, &guard), now).map(found)
     }
 
-    /// Calls `each` with what every digest resolves to at `now`, in their order, under one guard.
+    /// Calls `each` with the payload of every digest at `now`, in their order, under one guard.
     pub fn resolve_many(
         &self,
         digests: &[Digest],
@@ -99,7 +99,7 @@ impl Store {
             for (entry, digest) in entries.iter_mut().zip(digests) {
                 *entry = self.shard(digest).get(digest, &guard);
             }
-            // The first byte of each payload, so that those misses overlap too.
+            // Reads the first byte of each payload, so that those cache misses overlap too.
             let touch = |entry: &&Entry| entry.payload().first().copied().unwrap_or(0);
             std::hint::black_box(entries.iter().flatten().map(touch).fold(0, |all, b| all ^ b));
             for entry in &entries[..digests.len()] {
@@ -108,9 +108,9 @@ impl Store {
         }
     }
 
-    /// Makes room for `additional` entries in the shards that `belongs` names, all of them together,
-    /// so that their tables need not grow step by step. A table is made as large as it would have
-    /// become by itself, and no larger.
+    /// Reserves room for a total of `additional` entries in the shards that `belongs` selects, so
+    /// that their tables need not grow step by step. A table becomes no larger than it would have
+    /// grown by itself.
     pub fn reserve(&self, additional: usize, belongs: impl Fn(usize) -> bool) {
         let guard = self.collector.enter();
         let mut shares = [0; SHARDS];
@@ -120,21 +120,22 @@ impl Store {
         let all: usize = shares.iter().sum();
         for (shard, share) in self.shards.iter().zip(shares).filter(|(_, share)| *share > 0) {
             let (len, more) = (shard.len(), additional * share / all);
-            // Asked to, the map keeps a quarter of a table free; growing by itself about a sixth.
+            // With `reserve` the map keeps a quarter of a table free; when it grows by itself,
+            // about a sixth.
             let asked = ((len + more) / 10 * 9).saturating_sub(len);
             shard.reserve(asked, &guard);
         }
     }
 
-    /// Which shard a digest belongs to, 0 to [`SHARDS`] − 1.
+    /// The shard of a digest, 0 to [`SHARDS`] − 1.
     #[must_use]
     pub fn shard_of(&self, prefix: Prefix) -> usize {
-        // The map's own choice of bits comes after ahash, with a key of this process: it does not
-        // depend on the bits that choose the shard.
+        // The map uses bits of ahash with a key of this process, which do not depend on the bits
+        // that choose the shard.
         usize::from(self.parts[(prefix.0 >> (u64::BITS - PART_BITS)) as usize])
     }
 
-    /// Number of entries, also of those that were consumed or have expired and were not freed yet.
+    /// Number of entries, including consumed and expired ones that were not freed yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards.iter().map(Shard::len).sum()
@@ -157,16 +158,16 @@ impl Default for Store {
     }
 }
 
-/// What a look-up found, as far as a resolve may know it.
+/// The result of a look-up for a resolve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<T> {
-    /// It resolves.
+    /// The token resolves.
     Found(T),
-    /// It was consumed before: presented again, that is a replay.
+    /// The token was consumed before, so this is a replay.
     Consumed,
-    /// It is there and its deadline has passed.
+    /// The entry exists, but its deadline has passed.
     Expired,
-    /// Nothing is there, or it can only be consumed.
+    /// The token is unknown, or can only be consumed.
     Unknown,
 }
 
@@ -190,7 +191,7 @@ impl<'g> Lookup<&'g [u8]> {
     }
 }
 
-/// The store, entered: what it lends stays valid as long as this lives.
+/// The entered store: references that it returns stay valid as long as this guard exists.
 pub struct Pinned<'s> {
     store: &'s Store,
     guard: LocalGuard<'s>,
@@ -203,15 +204,15 @@ impl Pinned<'_> {
         self.store.shard(digest).get(digest, &self.guard)
     }
 
-    /// An entry whose digest begins with `prefix`. Two of a hundred million do so with a
-    /// probability of 1 in 3,700; then it is either of them.
+    /// An entry whose digest begins with `prefix`. Among a hundred million digests, two have the
+    /// same prefix with a probability of 1 in 3,700; then either entry is returned.
     #[must_use]
     pub fn find(&self, prefix: Prefix) -> Option<(&Digest, &Entry)> {
         let shard = &self.store.shards[self.store.shard_of(prefix)];
         shard.get_key_value(&prefix, &self.guard)
     }
 
-    /// Puts an entry in place of what was there, which is returned.
+    /// Inserts an entry, and returns the one that it replaces.
     pub fn insert(&self, digest: Digest, entry: Entry) -> Option<&Entry> {
         self.store.shard(&digest).insert(digest, entry, &self.guard)
     }
@@ -221,12 +222,14 @@ impl Pinned<'_> {
         self.store.shard(digest).remove(digest, &self.guard)
     }
 
-    /// Lets go of what was removed: without it, retired entries wait for more of their kind.
+    /// Tries to free removed entries at once; otherwise retired entries wait until there are more
+    /// of them.
     pub fn flush(&self) {
         self.guard.flush();
     }
 
-    /// Calls `each` with every entry. Entries that come or go meanwhile may be seen or not.
+    /// Calls `each` with every entry. Entries that are inserted or removed meanwhile may be
+    /// included or not.
     pub fn for_each(&self, mut each: impl FnMut(&Digest, &Entry)) {
         for shard in &self.store.shards {
             for (digest, entry) in shard.iter(&self.guard) {

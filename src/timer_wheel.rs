@@ -2,26 +2,25 @@
 //!
 //! A hierarchical wheel (Varghese and Lauck, 1987) of six levels. A slot of the first level is a
 //! tick of 16 ms; a slot of each further level is 64 times as long as one of the level before. A
-//! timer is eight bytes, the name of what it is for, and nothing more: not even its deadline. So
-//! the owner is asked for the deadline of a timer when the timer must be moved. If the deadline
-//! lies ahead, the timer goes where the deadline is; if not, the owner frees what it names and the
-//! timer is done. There is no cancel: a timer whose name means nothing any more disappears when it
-//! is asked about.
+//! timer is only eight bytes, the name of its entry, without the deadline. So the wheel asks the
+//! owner for the deadline when the timer must be moved. If the deadline is in the future, the timer
+//! moves to the slot of the deadline; otherwise the owner frees the entry and the timer ends. There
+//! is no cancel: a timer whose entry no longer exists is dropped when the owner is asked about it.
 //!
 //! # Bounded work
 //!
 //! A level has 128 slots, twice as many as it needs to divide a slot of the next level. So the
-//! timers of a coarse slot can be moved to finer levels during the whole slot before it, evenly,
-//! and when it begins it is empty. A turn has a budget of timers, and spends it in this order:
+//! timers of a coarse slot can be moved to finer levels evenly during the whole slot before it, and
+//! it is empty when it begins. A turn has a budget of timers, and spends it in this order:
 //!
 //! 1. timers that are due, earliest tick first;
-//! 2. timers of coarse slots that began before they were empty, after a jump of the clock or where
-//!    the budget did not suffice;
+//! 2. timers of coarse slots that began before they were empty, after a jump of the clock or
+//!    because the budget did not suffice;
 //! 3. the share of each next slot that is due by now;
-//! 4. the review, which goes round all slots in search of timers that name nothing any more.
+//! 4. the review, which scans all slots for stale timers, whose entries no longer exist.
 //!
-//! Scheduling is O(1), a turn costs O(levels) beside its budget, and a timer is asked about once a
-//! level, however many timers share its slot.
+//! Scheduling is O(1), a turn costs O(levels) besides its budget, and the owner is asked about a
+//! timer once per level, whatever the number of timers in its slot.
 
 use crate::model::time::UnixMillis;
 use crate::model::token::Prefix;
@@ -39,21 +38,21 @@ use chain::Queue;
 use level::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_SHIFT};
 use review::Review;
 
-/// Where a timer goes after it was asked.
+/// The owner's answer about a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// What it named is gone, or was freed just now.
+    /// The entry no longer exists, or was freed just now.
     Done,
-    /// It must be asked again at this instant.
+    /// The timer is due again at this instant.
     Again(UnixMillis),
 }
 
 /// A hierarchical timing wheel.
 pub struct Wheel {
-    /// Every tick up to this one has come.
+    /// The current tick.
     tick: u64,
     levels: [Level; LEVELS],
-    /// Timers whose tick has come and that were not asked yet.
+    /// Due timers that are not processed yet.
     due: Queue,
     /// Timers of coarse slots that began before all their timers had been moved.
     late: Queue,
@@ -63,7 +62,7 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// An empty wheel that stands at `now`.
+    /// An empty wheel at `now`.
     #[must_use]
     pub fn new(now: UnixMillis) -> Wheel {
         Wheel {
@@ -77,7 +76,7 @@ impl Wheel {
         }
     }
 
-    /// Timers in the wheel, those included that name nothing any more.
+    /// Number of timers in the wheel, including stale ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
@@ -89,16 +88,17 @@ impl Wheel {
         self.len == 0
     }
 
-    /// The begin of the next tick in which a timer is due, if there is one within two seconds.
+    /// The start of the next tick in which a timer is due, if there is one within two seconds.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
         let next = self.levels[0].occupied_after(self.tick).next();
         next.map(|tick| UnixMillis(tick << TICK_SHIFT))
     }
 
-    /// Asks about `timer` once `deadline` has passed, at the earliest; one deadline in the past is
-    /// due at the next turn. A caller that moves a deadline forward schedules again: the timer that is
-    /// there comes too late then, and finds nothing. One that is moved back needs no second timer.
+    /// Schedules `timer`, so that the owner is asked about it after `deadline`; a deadline in the
+    /// past is due at the next turn. A caller that moves a deadline earlier must schedule again:
+    /// the existing timer is then too late and finds no entry. A deadline that is moved later needs
+    /// no second timer.
     pub fn schedule(&mut self, timer: Prefix, deadline: UnixMillis) {
         self.len += 1;
         self.place(timer, deadline);
@@ -111,22 +111,22 @@ impl Wheel {
             self.due.push(timer);
             return;
         }
-        // The finest level that looks so far ahead. In all but the finest that is never the next
-        // slot, which is being emptied: half of a finer level reaches as far.
+        // The finest level that reaches that far. Except in the finest level this is never the next
+        // slot, which is being emptied, because half of a finer level reaches that far.
         let (mut number, mut now, mut level) = (tick, self.tick, 0);
         while number - now >= SLOTS && level < LEVELS - 1 {
             (number, now, level) = (number >> SLOT_BITS, now >> SLOT_BITS, level + 1);
         }
-        // Beyond what the coarsest level sees: asked about on the way.
+        // Beyond the coarsest level: the timer is rescheduled on the way.
         let slot = number.min(now + SLOTS - 1) % SLOTS;
         let level = &mut self.levels[level];
         level.slots[slot as usize].push(timer);
         level.occupied |= 1 << slot;
     }
 
-    /// Lets time come up to `now` and asks about what is due or must be moved, `budget` timers at
-    /// most (rounded up to [`TURN_LEN`]). `ask` gets the names and pushes one verdict for each, in
-    /// their order. Returns true if timers were left that should not wait for the next tick.
+    /// Advances time to `now` and processes timers that are due or must be moved, at most `budget`
+    /// of them (rounded up to [`TURN_LEN`]). `ask` gets the names and pushes one verdict for each,
+    /// in their order. Returns true if timers are left that should not wait for the next tick.
     pub fn advance(
         &mut self,
         now: UnixMillis,
@@ -151,7 +151,8 @@ impl Wheel {
             debug_assert_eq!(turn.len(), verdicts.len(), "one verdict for each timer");
             for (at, (timer, verdict)) in turn.iter().zip(&verdicts).enumerate() {
                 match verdict {
-                    // One timer for one thing is enough: it may have been issued again and again.
+                    // One timer per entry is enough: the same entry may have been issued
+                    // repeatedly.
                     Verdict::Again(deadline) if !turn[..at].contains(timer) => {
                         self.place(*timer, (*deadline).max(now));
                     }
@@ -171,7 +172,7 @@ impl Wheel {
             || self.review.is_owed()
     }
 
-    /// Takes the timers that are to be asked about next.
+    /// Takes the timers to be processed next.
     fn next_turn(&mut self, turn: &mut Vec<Prefix>) {
         for queue in [&mut self.due, &mut self.late] {
             if !queue.is_empty() {
@@ -186,8 +187,8 @@ impl Wheel {
         }
     }
 
-    /// Lets the ticks up to `target` come: what their slots hold is due or late, and the slots that
-    /// are next from now on are opened, to be emptied before they begin.
+    /// Advances to the tick `target`: the timers of the passed slots become due or late, and the
+    /// new next slots are opened, to be emptied before they begin.
     fn step(&mut self, target: u64) {
         if target <= self.tick {
             return;
@@ -204,7 +205,7 @@ impl Wheel {
         self.review.owe(target - before);
     }
 
-    /// What is in the ticks behind `before` up to now is due.
+    /// Marks the timers of the ticks after `before` up to now as due.
     fn due_slots(&mut self, before: u64) {
         let level = &mut self.levels[0];
         for number in level.occupied_after(before).take_while(|number| *number <= self.tick) {
@@ -212,8 +213,8 @@ impl Wheel {
         }
     }
 
-    /// The slots behind `old` up to `new` of a coarse level begin: what is in them is late. The one
-    /// behind them is the next.
+    /// Begins the slots after `old` up to `new` of a coarse level, whose timers become late. The
+    /// slot after them is the next one.
     fn begin_slots(&mut self, level: usize, old: u64, new: u64) {
         let Level { ahead, owed, .. } = &mut self.levels[level];
         self.late.push_all(ahead);
@@ -230,7 +231,7 @@ impl Wheel {
         level.ahead = next;
     }
 
-    /// Adds to what must be moved out of the next slot of a level: an even share of what is in it,
+    /// Increases the number of timers to be moved out of the next slot of a level by an even share,
     /// so that it is empty a quarter of a slot before it begins.
     fn owe(&mut self, level: usize, shift: u32, before: u64) {
         let Level { ahead, owed, .. } = &mut self.levels[level];
@@ -246,30 +247,30 @@ impl Wheel {
         *owed = if left == 0 { ahead.len() } else { ahead.len().min(*owed + share) };
     }
 
-    /// Keeps the timers that name nothing any more few: what is removed before its deadline leaves
-    /// its timer behind. To be called before [`Wheel::advance`], with the number of things that
-    /// have timers. Where there are more timers than that and a quarter more, the turns from now
-    /// on also go round all slots once.
+    /// Bounds the number of stale timers, which entries leave behind if they are removed before
+    /// their deadline. To be called before [`Wheel::advance`], with the number of entries that have
+    /// timers. If the timers exceed that number by more than a quarter, the following turns also
+    /// scan all slots once.
     pub fn review(&mut self, named: u64) {
         self.review.note(self.len, usize::try_from(named).unwrap_or(usize::MAX));
     }
 
-    /// Begins a review, however few timers there are: for tests.
+    /// Begins a review, whatever the number of timers; for tests.
     #[doc(hidden)]
     pub fn begin_review(&mut self) {
         self.review.begin();
     }
 
-    /// Takes over the timers of a wheel that stands at the same tick.
+    /// Takes over the timers of another wheel at the same tick.
     ///
     /// # Panics
-    /// If the other wheel stands elsewhere.
+    /// If the other wheel is at another tick.
     pub fn merge(&mut self, mut other: Wheel) {
         assert_eq!(self.tick, other.tick, "wheels at different ticks cannot be merged");
         self.len += other.len;
         self.due.push_all(&mut other.due);
         self.late.push_all(&mut other.late);
-        // Whatever is under review there is asked about at once.
+        // Timers under review in the other wheel are processed at once.
         self.late.push_chain(other.review.end());
         for (level, from) in self.levels.iter_mut().zip(&mut other.levels) {
             level.occupied |= from.occupied;

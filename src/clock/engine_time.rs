@@ -1,23 +1,25 @@
-//! Engine time: the wall clock, as far as it can be believed.
+//! Engine time: the wall clock, corrected for implausible steps.
 //!
-//! It never runs backwards: while the wall clock is behind the highest time seen, engine time goes
-//! on from there by the forward clock, which nobody can set. Nor does it follow a wall clock
-//! forward at once: the two clocks are held against each other.
+//! Engine time never runs backwards. While the wall clock is behind the highest time seen, engine
+//! time continues from there at the pace of the forward clock, which cannot be set. Steps forward
+//! of the wall clock are compared with the forward clock before they are followed. The rules depend
+//! on the wall clock:
 //!
-//! - Where it is behind engine time, that goes on by the forward clock.
-//! - Where it is at most [`ClockRules::max_step`] ahead of the forward clock, it is engine time. All
-//!   such steps within a [`ClockRules::hold`] count together.
-//! - Where it is further ahead, engine time goes on by the forward clock for the hold; then, if the
-//!   step still stands, it is followed.
-//! - Where it is ahead by more than [`ClockRules::max_ttl`], which ends every token, the same; but it
-//!   also waits until the system calls the clock synchronised, or an operator believes it.
-//! - Where it shows a time before [`Clock::earliest`] or after [`ClockRules::latest`], engine time
-//!   goes on by the forward clock, and changes are refused.
+//! - It is behind engine time: engine time continues by the forward clock.
+//! - It is at most [`ClockRules::max_step`] ahead of the forward clock: it is engine time. All such
+//!   steps within a [`ClockRules::hold`] are added up.
+//! - It is further ahead: engine time continues by the forward clock for the hold; if the step
+//!   persists, it is followed then.
+//! - It is ahead by more than [`ClockRules::max_ttl`], which would expire every token: the same,
+//!   but engine time also waits until the system reports a synchronised clock, or an operator
+//!   confirms the clock.
+//! - It shows a time before [`Clock::earliest`] or after [`ClockRules::latest`]: engine time
+//!   continues by the forward clock, and changes are refused.
 //!
-//! Where nothing is held, nothing can be lost: each possible step is followed at once. At the start
-//! no forward clock reaches back to the log's last time, so a possible wall clock is believed;
-//! unless it is [`START_STEP_MAX`] ahead, more than the longest life of any token: then it is as a
-//! step of that size.
+//! Without entries no token can be lost, so each plausible step is followed at once. At the start
+//! the forward clock does not reach back to the log's last time, so a plausible wall clock is
+//! followed, unless it is more than [`START_STEP_MAX`] ahead, which exceeds the maximum lifetime of
+//! any token: then it is treated as a step of that size.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,19 +28,19 @@ use super::source::Clock;
 use crate::model::time::{UnixMillis, millis};
 use crate::sync::{AtomicI64, AtomicU64, Ordering};
 
-/// Ten years: how far ahead of the log a start believes the wall clock without further evidence.
+/// Ten years: at a start the wall clock may be this far ahead of the log without further evidence.
 pub const START_STEP_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
-/// When the wall clock is believed.
+/// Rules for following the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockRules {
     /// Forward steps up to this are followed at once: `--max-clock-step`.
     pub max_step: Duration,
-    /// How long a larger step must persist before it is followed: `--clock-hold`.
+    /// Time for which a larger step must persist before it is followed: `--clock-hold`.
     pub hold: Duration,
-    /// The longest life of a token: a step beyond it needs a synchronised clock.
+    /// Maximum lifetime of a token: a larger step needs a synchronised clock.
     pub max_ttl: Duration,
-    /// An operator says that the wall clock is right: `--believe-clock`.
+    /// The operator states that the wall clock is right: `--believe-clock`.
     pub believes_wall: bool,
 }
 
@@ -61,17 +63,17 @@ impl ClockRules {
     }
 }
 
-/// How the wall clock was found at the last observation.
+/// State of the wall clock at the last observation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// It is followed, or engine time waits for it to catch up.
+    /// The wall clock is followed, or engine time waits for it to catch up.
     #[default]
     Right,
-    /// It is ahead, and not followed yet.
+    /// The wall clock is ahead, and its step is held.
     Held,
-    /// It shows what cannot be.
+    /// The wall clock shows an implausible time.
     Impossible,
-    /// It may be right, but engine time itself is past [`ClockRules::latest`].
+    /// The wall clock may be right, but engine time itself is past [`ClockRules::latest`].
     PastEnd,
 }
 
@@ -79,27 +81,27 @@ impl Standing {
     const ALL: [Standing; 4] =
         [Standing::Right, Standing::Held, Standing::Impossible, Standing::PastEnd];
 
-    /// Whether a deadline that is counted from engine time means anything.
+    /// Whether new deadlines can be computed from engine time.
     #[must_use]
     pub fn allows_changes(self) -> bool {
         matches!(self, Standing::Right | Standing::Held)
     }
 }
 
-/// What the one thread that observes the clocks keeps in mind.
+/// State of the thread that observes the clocks.
 #[derive(Debug, Default)]
 pub struct Observer {
-    /// What it found last.
+    /// Result of the last observation.
     pub standing: Standing,
     /// Forward time at the last observation.
     forward_ms: u64,
-    /// How much the wall clock has gained on the forward clock in small steps; drains at
-    /// `max_step` for each `hold`.
+    /// Sum of the recent small steps of the wall clock; it decays at a rate of `max_step` per
+    /// `hold`.
     gained_ms: u64,
     held: Option<HeldStep>,
 }
 
-/// A step of the wall clock that is not followed yet.
+/// A step of the wall clock that is held.
 #[derive(Clone, Copy, Debug)]
 struct HeldStep {
     since_forward_ms: u64,
@@ -111,14 +113,14 @@ struct HeldStep {
 pub struct EngineTime {
     clock: Arc<dyn Clock>,
     rules: ClockRules,
-    /// The highest time that somebody acted on: no answer of [`EngineTime::now`] is below it.
+    /// The highest time that any thread acted on: [`EngineTime::now`] never returns less.
     floor_ms: AtomicU64,
-    /// A wall clock between the floor and this is followed without a look at the other clock.
+    /// A wall clock between the floor and this time is followed without reading the forward clock.
     ceiling_ms: AtomicU64,
-    /// Engine time at the last observation minus forward time then, wrapping: one number, so that
-    /// no reader sees half an observation.
+    /// Engine time minus forward time at the last observation, wrapping. It is one number, so that
+    /// a reader never sees half an observation.
     offset_ms: AtomicU64,
-    /// How far the wall clock may be ahead of the forward clock.
+    /// Maximum lead of the wall clock over the forward clock.
     budget_ms: AtomicU64,
     /// Engine time minus the wall clock at the last observation.
     skew_ms: AtomicI64,
@@ -127,7 +129,7 @@ pub struct EngineTime {
 
 impl EngineTime {
     /// Engine time that starts at `floor` (the highest time in the log) or at the wall clock,
-    /// whichever is later, as far as the wall clock can be believed.
+    /// whichever is later, if the rules allow to follow the wall clock.
     pub fn new(clock: Arc<dyn Clock>, floor: UnixMillis, rules: ClockRules) -> EngineTime {
         let forward_ms = millis(clock.forward());
         let wall = clock.wall();
@@ -151,7 +153,8 @@ impl EngineTime {
         time
     }
 
-    /// Now, at least the highest time ever observed, and never ahead of what the clocks show.
+    /// The current engine time. It is at least the highest time ever observed, and never ahead of
+    /// the clocks.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
         let floor_ms = self.floor_ms.load(Ordering::Acquire);
@@ -163,8 +166,8 @@ impl EngineTime {
         self.now_by_both(wall_ms)
     }
 
-    /// The wall clock is behind, or ahead of what was last allowed: the forward clock says how time
-    /// has gone on.
+    /// The wall clock is behind, or ahead of the last limit, so the forward clock determines the
+    /// time.
     #[cold]
     #[inline(never)]
     fn now_by_both(&self, wall_ms: u64) -> UnixMillis {
@@ -172,13 +175,13 @@ impl EngineTime {
         let floor_ms = self.floor_ms.load(Ordering::Acquire);
         let ahead_ms = wall_ms.saturating_sub(gone_on_ms);
         let is_near = ahead_ms <= self.budget_ms.load(Ordering::Relaxed);
-        // The observer may be late: what it would allow now counts.
+        // The observer may be late, so the limit is computed for the present.
         let is_followed = is_near && wall_ms >= floor_ms && self.is_possible(wall_ms);
         let now_ms = if is_followed { wall_ms } else { gone_on_ms.max(floor_ms) };
         UnixMillis(now_ms).min(UnixMillis::MAX)
     }
 
-    /// Engine time at the last observation and what has passed since then.
+    /// Engine time at the last observation plus the forward time since then.
     fn gone_on_ms(&self, forward_ms: u64) -> u64 {
         self.offset_ms.load(Ordering::Acquire).wrapping_add(forward_ms)
     }
@@ -187,14 +190,14 @@ impl EngineTime {
         wall_ms >= self.clock.earliest().0 && wall_ms <= self.rules.latest().0
     }
 
-    /// Makes `now` a time below which engine time never falls again. A reader that answers
-    /// "expired" calls this first, so that a clock that jumps back cannot make it untrue.
+    /// Raises the floor of engine time to `now`. A reader that answers "expired" calls this first,
+    /// so that the answer stays true if the clock jumps back.
     pub fn hold(&self, now: UnixMillis) {
         self.floor_ms.fetch_max(now.0, Ordering::AcqRel);
     }
 
-    /// Looks at both clocks, decides whether the wall clock is followed, and returns now.
-    /// `is_empty`: no entry is held, so that no step can end any.
+    /// Reads both clocks, decides whether the wall clock is followed, and returns the current
+    /// engine time. `is_empty`: the store has no entries, so no step can expire any.
     pub fn observe(&self, observer: &mut Observer, is_empty: bool) -> UnixMillis {
         let forward_ms = millis(self.clock.forward());
         let floor_ms = self.floor_ms.load(Ordering::Acquire);
@@ -207,7 +210,7 @@ impl EngineTime {
         let now_ms = if is_followed { wall_ms } else { gone_on_ms };
         observer.gained_ms += if is_stepped { 0 } else { now_ms.saturating_sub(gone_on_ms) };
         let budget_ms = millis(self.rules.max_step).saturating_sub(observer.gained_ms);
-        // Where the clock shows what cannot be, readers look at both clocks as well.
+        // With an implausible wall clock, readers read both clocks too.
         let ceiling_ms = if standing == Standing::Impossible { 0 } else { now_ms + budget_ms };
         let ceiling_ms = ceiling_ms.min(self.rules.latest().0);
         let skew_ms = i64::try_from(wall_ms).unwrap_or(i64::MAX);
@@ -224,7 +227,7 @@ impl EngineTime {
         UnixMillis(now_ms)
     }
 
-    /// How the wall clock stands, and whether it is followed over a step that was held.
+    /// The state of the wall clock, and whether a held step is followed now.
     fn judge(
         &self,
         observer: &mut Observer,
@@ -255,34 +258,34 @@ impl EngineTime {
         (Standing::Held, false)
     }
 
-    /// How far engine time is ahead of the wall clock: above zero after the clock jumped back, or
-    /// where the log has seen a later time.
+    /// Lead of engine time over the wall clock: above zero after the clock jumped back, or if the
+    /// log contains a later time.
     #[must_use]
     pub fn skew(&self) -> Duration {
         let skew_ms = self.skew_ms.load(Ordering::Relaxed);
         Duration::from_millis(u64::try_from(skew_ms).unwrap_or(0))
     }
 
-    /// How far the wall clock is ahead of engine time: above zero while it is not followed.
+    /// Lead of the wall clock over engine time: above zero while a step is held.
     #[must_use]
     pub fn lead(&self) -> Duration {
         let skew_ms = self.skew_ms.load(Ordering::Relaxed);
         Duration::from_millis(u64::try_from(skew_ms.saturating_neg()).unwrap_or(0))
     }
 
-    /// How the wall clock was found at the last observation.
+    /// State of the wall clock at the last observation.
     #[must_use]
     pub fn standing(&self) -> Standing {
         Standing::ALL[self.standing.load(Ordering::Acquire) as usize % Standing::ALL.len()]
     }
 
-    /// The wall clock, whether it is believed or not: for messages.
+    /// The wall clock, whether it is followed or not; for messages.
     #[must_use]
     pub fn wall(&self) -> UnixMillis {
         self.clock.wall()
     }
 
-    /// A wall clock that shows an earlier time is wrong.
+    /// Earliest plausible time of the wall clock.
     #[must_use]
     pub fn earliest(&self) -> UnixMillis {
         self.clock.earliest()
@@ -302,7 +305,7 @@ impl EngineTime {
 }
 
 impl Observer {
-    /// Lets the small steps of the past fade.
+    /// Decays the sum of the small steps.
     fn drain(&mut self, forward_ms: u64, rules: &ClockRules) {
         if self.gained_ms == 0 {
             self.forward_ms = forward_ms;
@@ -311,14 +314,15 @@ impl Observer {
         let elapsed_ms = forward_ms.saturating_sub(self.forward_ms);
         let (max_ms, hold_ms) = (millis(rules.max_step), millis(rules.hold).max(1));
         let faded_ms = elapsed_ms.saturating_mul(max_ms) / hold_ms;
-        // Observations may come faster than a millisecond fades: then their time is kept.
+        // If observations come faster than a millisecond decays, their time is kept for the next
+        // one.
         if faded_ms > 0 {
             self.gained_ms = self.gained_ms.saturating_sub(faded_ms);
             self.forward_ms = forward_ms;
         }
     }
 
-    /// Whether this step, give or take `max_step`, has stood for `hold`.
+    /// Whether this step, within a tolerance of `max_step`, has persisted for `hold`.
     fn has_stood(&mut self, step_ms: u64, forward_ms: u64, rules: &ClockRules) -> bool {
         let is_same = |held: &HeldStep| held.step_ms.abs_diff(step_ms) <= millis(rules.max_step);
         let new = HeldStep { since_forward_ms: forward_ms, step_ms };

@@ -1,7 +1,7 @@
 //! Clocks: the operating system's, and an engine time that never runs backwards.
 //!
-//! Everything below the engine takes time as an argument. The operating system is asked in
-//! [`SystemClock`] and nowhere else (a lint bans the calls elsewhere).
+//! Everything below the engine takes time as an argument. Only [`SystemClock`] reads the clocks of
+//! the operating system (a lint bans the calls elsewhere).
 
 mod engine_time;
 mod source;

@@ -1,19 +1,19 @@
-//! What a clock answers.
+//! The interface of a clock.
 
 use std::time::Duration;
 
 use crate::model::time::UnixMillis;
 
-/// Where time comes from. Implementations must be cheap: a resolve asks once.
+/// A source of time. Implementations must be cheap, because each resolve reads it once.
 pub trait Clock: Send + Sync {
-    /// Wall time. May jump, forward and back, and show what cannot be.
+    /// Wall time. It may jump forward and back, and show an implausible time.
     fn wall(&self) -> UnixMillis;
 
-    /// Time since an arbitrary start, which never runs backwards. May stand while the machine
-    /// sleeps: for latencies and timeouts.
+    /// Time since an arbitrary start, which never runs backwards. It may stop while the machine
+    /// sleeps. For latencies and timeouts.
     fn monotonic(&self) -> Duration;
 
-    /// The same, but it goes on while the machine sleeps: what the wall clock is held against.
+    /// Monotonic time that continues while the machine sleeps. The wall clock is compared with it.
     fn forward(&self) -> Duration {
         self.monotonic()
     }
@@ -23,7 +23,7 @@ pub trait Clock: Send + Sync {
         UnixMillis(0)
     }
 
-    /// Whether something keeps the wall clock right, as far as the operating system knows.
+    /// Whether the operating system reports that the wall clock is synchronised.
     fn is_synchronised(&self) -> bool {
         false
     }

@@ -26,12 +26,12 @@ impl Default for SystemClock {
     }
 }
 
-/// Start of the day of the build, UTC: a wall clock that shows an earlier time is wrong.
+/// Start of the day of the build, UTC: the earliest plausible time of the wall clock.
 ///
 /// The day that the environment variable `SOURCE_DATE_EPOCH` (seconds since 1970) names at compile
-/// time, else a constant: the year of the oldest compiler that builds this source. The clock of the
-/// machine that builds is never asked: were it ahead, the program would refuse every right clock,
-/// and no two builds would be equal.
+/// time, otherwise a constant: the year of the oldest compiler that builds this source. The clock
+/// of the build machine is never used: if it were ahead, the program would reject every correct
+/// clock, and builds would not be reproducible.
 pub const BUILD_DATE: UnixMillis = build_date(option_env!("SOURCE_DATE_EPOCH"));
 
 /// 2026-01-01T00:00:00Z.
@@ -53,7 +53,7 @@ const fn build_date(epoch: Option<&str>) -> UnixMillis {
 }
 
 impl Clock for SystemClock {
-    /// A time before 1970 is shown as 1970.
+    /// A time before 1970 is returned as 1970.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
     fn wall(&self) -> UnixMillis {
         let since_epoch =
@@ -66,8 +66,8 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
-    /// `CLOCK_BOOTTIME`, which counts the time that a machine sleeps. Monotonic time where the
-    /// system has none.
+    /// `CLOCK_BOOTTIME`, which counts the time that a machine sleeps. Falls back to monotonic time
+    /// if the system does not have it.
     #[cfg(target_os = "linux")]
     fn forward(&self) -> Duration {
         let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -92,7 +92,7 @@ impl Clock for SystemClock {
 mod tests {
     use super::*;
 
-    /// No clock of the machine that builds is in it.
+    /// The clock of the build machine has no influence.
     #[test]
     fn the_build_date_is_that_of_the_source_or_of_source_date_epoch() {
         assert_eq!(build_date(None).to_string(), "2026-01-01T00:00:00.000Z");
@@ -107,7 +107,7 @@ mod tests {
         assert!(wall >= BUILD_DATE && wall < UnixMillis::MAX, "{wall}, built {BUILD_DATE}");
         assert!(clock.forward() >= forward && forward > Duration::ZERO);
         assert!(clock.monotonic() <= clock.forward(), "since boot, not since the start");
-        // Whatever it says, it may be asked.
+        // The result depends on the machine; the call must work.
         let _ = clock.is_synchronised();
     }
 }

@@ -1,9 +1,10 @@
-//! Admission: which operations go into the frame, and what they may take.
+//! Admission: decides which operations go into the frame, and checks their memory against the
+//! limits.
 //!
-//! Decided by the committer as things stand, with what the frame holds already. Whatever makes
-//! memory grow is held against `--max-memory` and the quota of its namespace here: an issue, and a
-//! consume with a key that leaves its token alive. The last use is never refused: what it keeps
-//! beyond the token itself is one key, until the deadline; so a full engine can always be emptied.
+//! The committer decides by the state of the store and the records that are already in the frame.
+//! Operations that need memory (an issue, and a consume with a key that leaves its token alive) are
+//! checked against `--max-memory` and the quota of their namespace. The last use is never refused,
+//! because it keeps only one more key until the deadline; so a full engine can always be emptied.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,52 +20,52 @@ use super::quota::{Quotas, Reserved};
 use super::shared::{Shared, refuse};
 use super::state::{Accounting, Holding};
 
-/// What the records of the current frame will do when they are applied.
+/// Effects of the current frame's records when they are applied.
 #[derive(Default)]
 pub(super) struct Admitted {
-    /// Memory that they will take, in bytes.
+    /// Memory that they will use, in bytes.
     bytes: u64,
-    /// The same, by namespace.
+    /// The same memory, by namespace.
     by_namespace: Reserved,
-    /// Uses that they will take of tokens with several.
+    /// Uses that they will consume of tokens with several uses.
     takes: HashMap<Digest, Takes, RandomState>,
-    /// The keys that they will take those with.
+    /// The keys of these consumes.
     keys: HashSet<(Digest, ConsumeKey), RandomState>,
 }
 
-/// Uses that the frame will take of one token.
+/// Uses that the frame will consume of one token.
 #[derive(Clone, Copy, Default)]
 struct Takes {
     uses: u32,
     keys: usize,
 }
 
-/// The limits, and what counts against them.
+/// The limits, and the current use.
 struct Limits<'a> {
     memory_max: u64,
     accounting: &'a Accounting,
     quotas: &'a Quotas,
 }
 
-/// How things stand as an operation is looked at.
+/// The conditions under which an operation is admitted.
 pub(super) struct Conditions<'a> {
     pub(super) shared: &'a Shared,
     pub(super) accounting: &'a Accounting,
-    /// As of the begin of the turn.
+    /// Memory at the start of the turn.
     pub(super) quotas: &'a Quotas,
     /// Log time of the frame.
     pub(super) now: UnixMillis,
-    /// Why no record is taken at all, if none is.
+    /// Why no record can be accepted at all, if that is so.
     pub(super) refusal: Option<Outcome>,
 }
 
 impl Admitted {
-    /// Admits an operation to the frame; for a consume, until when it is remembered where nothing
-    /// else depends on its token. Two rivals of one frame both pass here: `apply` decides between
-    /// them.
+    /// Admits an operation to the frame. For a consume it returns until when the token is
+    /// remembered if nothing else depends on it. Two competing consumes in one frame are both
+    /// admitted: `apply` decides between them.
     ///
     /// # Errors
-    /// The outcome, where it needs no record in the log.
+    /// The outcome of an operation that needs no record in the log.
     pub(super) fn admit(
         &mut self,
         op: &Op,
@@ -96,7 +97,7 @@ impl Admitted {
         }
     }
 
-    /// The frame is applied, or lost.
+    /// Called when the frame is applied, or lost.
     pub(super) fn clear(&mut self) {
         self.bytes = 0;
         self.by_namespace.clear();
@@ -106,7 +107,8 @@ impl Admitted {
         }
     }
 
-    /// Admits a consume; true where it takes the last use of a token that nothing depends on then.
+    /// Admits a consume. Returns true if it is the last use of a token that nothing else depends
+    /// on.
     fn consume(
         &mut self,
         limits: &Limits<'_>,
@@ -120,7 +122,7 @@ impl Admitted {
         }
         let takes = self.takes.get(digest).copied().unwrap_or_default();
         let mut taken = Takes { uses: takes.uses + 1, keys: takes.keys };
-        // Behind the other records of the frame: the last use, or none is left for it.
+        // After the other records of the frame this is the last use, or no use is left.
         let is_last = entry.uses_left() <= taken.uses;
         if let Some(key) = key {
             if self.keys.contains(&(*digest, *key)) {
@@ -138,7 +140,7 @@ impl Admitted {
         Ok(is_last && is_plain && taken.keys == 0)
     }
 
-    /// Reserves what a record will take.
+    /// Reserves the memory of a record.
     fn reserve(
         &mut self,
         limits: &Limits<'_>,

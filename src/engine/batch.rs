@@ -1,4 +1,4 @@
-//! A batch: the calls that one turn of the committer gathers, and what became of each operation.
+//! A batch: the calls of one turn of the committer, and the outcome of each operation.
 
 use std::task::Waker;
 
@@ -9,7 +9,7 @@ use super::op::{Op, Outcome};
 #[derive(Default)]
 pub(super) struct Batch {
     calls: Vec<OpenCall>,
-    /// Which operation each logged record of the current frame belongs to, in log order.
+    /// The operation of each record of the current frame, in log order.
     logged: Vec<Place>,
     wakers: Vec<Waker>,
 }
@@ -27,38 +27,38 @@ pub(super) struct Place {
 }
 
 impl Batch {
-    /// Takes a call on; its operations get places, in their order.
+    /// Adds a call and returns the places of its operations, in their order.
     pub(super) fn open(&mut self, reply: Reply, ops: &[Op]) -> impl Iterator<Item = Place> + use<> {
         let call = self.calls.len();
-        // Every operation is answered before the call is closed; this is what it would be told if
-        // that were not so, and it promises nothing.
+        // Every operation is answered before the call ends; this placeholder promises nothing, in
+        // case one is not.
         let outcomes = vec![Outcome::ReadOnly; ops.len()];
         self.calls.push(OpenCall { reply, outcomes });
         (0..ops.len()).map(move |op| Place { call, op })
     }
 
-    /// What became of an operation.
+    /// Sets the outcome of an operation.
     pub(super) fn answer(&mut self, place: Place, outcome: Outcome) {
         self.calls[place.call].outcomes[place.op] = outcome;
     }
 
-    /// The operation waits for the current frame.
+    /// Marks an operation that waits for the current frame.
     pub(super) fn await_commit(&mut self, place: Place) {
         self.logged.push(place);
     }
 
-    /// The operations that wait for the current frame, in log order.
+    /// Takes the operations that wait for the current frame, in log order.
     pub(super) fn take_logged(&mut self) -> Vec<Place> {
         std::mem::take(&mut self.logged)
     }
 
-    /// Gives the vector back, for its memory.
+    /// Returns the vector, so that its memory is reused.
     pub(super) fn recycle(&mut self, mut logged: Vec<Place>) {
         logged.clear();
         self.logged = logged;
     }
 
-    /// Hands all outcomes out and wakes each mailbox once.
+    /// Delivers all outcomes and wakes each mailbox once.
     pub(super) fn deliver(&mut self) {
         debug_assert!(self.logged.is_empty(), "delivered before it was committed");
         for OpenCall { reply, outcomes } in self.calls.drain(..) {

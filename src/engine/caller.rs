@@ -1,4 +1,4 @@
-//! The engine as one thread calls it: one mailbox for all its calls, one wake a commit.
+//! The engine's interface for one thread with many calls: one mailbox, and one wake per commit.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -14,15 +14,15 @@ use super::mailbox::{Mailbox, Outcomes, Reply};
 use super::op::{Op, Outcome, Rejected};
 
 impl Engine {
-    /// A way to call the engine many times from one thread, with one wake for all calls of a
-    /// commit. [`Caller::pump`] must run on that thread.
+    /// Makes a caller, which gets one wake for all calls of a commit. [`Caller::pump`] must run on
+    /// the thread that uses it.
     #[must_use]
     pub fn caller(&self) -> Caller {
         Caller::new(self.clone())
     }
 }
 
-/// The engine as one thread calls it, with one mailbox for all its calls. Clones share it.
+/// Calls the engine from one thread, with one mailbox for all calls. Clones share it.
 #[derive(Clone)]
 pub struct Caller {
     engine: Engine,
@@ -30,13 +30,13 @@ pub struct Caller {
     waiting: Rc<RefCell<Slab<Waiter>>>,
 }
 
-/// What is known about one call.
+/// State of one call.
 enum Waiter {
-    /// Nothing yet; whom to wake.
+    /// Waiting; the task to wake.
     Waiting(Waker),
-    /// Its outcomes, not fetched yet.
+    /// Done, with outcomes that were not fetched yet.
     Done(Outcomes),
-    /// Nobody waits any more.
+    /// The caller no longer waits.
     Abandoned,
 }
 
@@ -51,8 +51,8 @@ impl Caller {
         &self.engine
     }
 
-    /// Hands outcomes to the calls that wait for them. Runs for as long as this thread calls, in a
-    /// task of its own; never ends.
+    /// Passes outcomes to the waiting calls. It must run in a task of its own as long as this
+    /// thread makes calls; it never ends.
     pub async fn pump(&self) {
         let mut delivered = Vec::new();
         loop {
@@ -68,12 +68,12 @@ impl Caller {
         }
     }
 
-    /// Carries out operations; one outcome for each, in their order. Each is by itself: some may
-    /// succeed where others do not. May be dropped while it waits: the operations happen all the
-    /// same.
+    /// Performs operations and returns one outcome for each, in their order. The operations are
+    /// independent: some may succeed and others fail. If the future is dropped while it waits, the
+    /// operations are still performed.
     ///
     /// # Errors
-    /// None of them was taken on.
+    /// No operation was accepted.
     pub async fn call(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, Rejected> {
         if let Some(outcomes) = self.engine.answer_at_once(&ops)? {
             return Ok(outcomes);
@@ -87,10 +87,10 @@ impl Caller {
         slot.await
     }
 
-    /// Carries out one operation.
+    /// Performs one operation.
     ///
     /// # Errors
-    /// It was not taken on.
+    /// The operation was not accepted.
     pub async fn call_one(&self, op: Op) -> Result<Outcome, Rejected> {
         self.call(vec![op]).await?.pop().ok_or(Rejected::Closed)
     }
@@ -102,7 +102,7 @@ impl Caller {
     }
 }
 
-/// The place of one call among those that wait.
+/// The slot of one waiting call.
 struct Slot {
     waiting: Rc<RefCell<Slab<Waiter>>>,
     ticket: usize,
@@ -110,7 +110,7 @@ struct Slot {
 }
 
 impl Slot {
-    /// Gives the place back at once: nothing will be delivered to it.
+    /// Frees the slot at once, because nothing will be delivered to it.
     fn release(&mut self) {
         self.is_open = false;
         self.waiting.borrow_mut().remove(self.ticket);

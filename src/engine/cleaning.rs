@@ -2,10 +2,10 @@
 //! segment's file can be reused.
 //!
 //! Writes pay for the work: each byte that clients write earns the cleaner the right to read a few
-//! bytes of the oldest segment, in one slice before each commit. Relocated entries stand first in
-//! their frame, so they have the state from before the frame. A segment is released when everything
+//! bytes of the oldest segment, in one slice before each commit. Relocated entries come first in
+//! their frame, so they have the state before the frame. A segment is released when everything
 //! relocated out of it is durable (promise P7). If one of those frames could not be committed, the
-//! cleaner starts the whole segment again.
+//! cleaner restarts the whole segment.
 
 use crate::failpoint;
 use crate::model::entry::{Entry, JournalPart};
@@ -19,55 +19,56 @@ use super::journal::Journal;
 use super::sequencer::Sequencer;
 use super::state::{forget, must_be_carried};
 
-/// Bytes of the oldest segment looked through for each byte that clients have written. The log may
-/// be twice what lives in it, so half of what is looked through must be relocated: 3 frees segments
-/// faster than they fill, with room for relocated records being longer than issued ones.
+/// Bytes of the oldest segment that are scanned for each byte written by clients. The log may be
+/// twice the size of its live entries, so half of the scanned bytes must be relocated. A factor of
+/// 3 frees segments faster than they fill, even though relocated records are longer than issued
+/// ones.
 const LOOKED_PER_WRITTEN: i64 = 3;
-/// The most that is looked through before one commit, in bytes.
+/// Maximum bytes scanned before one commit.
 const SLICE_LEN_MAX: i64 = 1 << 20;
-/// What a started cleaner may look through in a tick in which nobody writes, in bytes.
+/// Bytes that a running cleaner may scan in a tick without client writes.
 const IDLE_SLICE_LEN: i64 = 256 << 10;
-/// How long the cleaner rests after a segment could not be read.
+/// Wait after a segment could not be read.
 const REST_MS: u64 = 10_000;
-/// Segments that are released at once where everything in them has expired.
+/// Maximum segments released at once, if everything in them has expired.
 const RELEASES_PER_TURN: usize = 4;
-/// How long a frame that speaks of released segments is not tried again where there was no space.
+/// Wait before another attempt to write a release frame, after there was no space for it.
 const DECLARE_AGAIN_MS: u64 = 1_000;
 
-/// The cleaner, as the committer knows it.
+/// State of the cleaner.
 #[derive(Default)]
 pub(super) struct Cleaning {
     current: Option<OldSegment>,
-    /// Bytes that may be looked through; below zero where a frame was longer than that.
+    /// Bytes that may be scanned; below zero if a frame was longer than allowed.
     credit: i64,
-    /// Length of the log when the last segment was begun with.
+    /// Length of the log when the last segment was started.
     began_at: u64,
-    /// After a failure: not before this.
+    /// Time of the next attempt after a failure.
     rests_until: UnixMillis,
-    /// Released segments are not spoken of in the log before this.
+    /// Time of the next attempt to write a release frame.
     declares_from: UnixMillis,
 }
 
-/// The oldest segment, on its way out.
+/// The oldest segment, which is being cleaned.
 struct OldSegment {
     seq: u64,
     cleaner: Cleaner,
-    /// All that lives in it is in frames before this.
+    /// End of the frames that contain all its live entries.
     relocated_until: Option<Lsn>,
 }
 
 impl Cleaning {
-    /// Learns what was committed since it last asked.
+    /// Accounts for the frames that were committed since the last call.
     fn catch_up(&mut self, sequencer: &mut Sequencer) {
         let since = std::mem::take(&mut sequencer.since_cleaning);
         self.credit = self.credit.saturating_add(earned(since.client_bytes));
         if since.has_lost_frame {
-            // What was relocated in it is not in the log.
+            // The entries relocated in that frame are not in the log.
             self.current = None;
         }
     }
 
-    /// Nobody writes at the moment.
+    /// Adds the credit of a tick without client writes.
     pub(super) fn earn_idle(&mut self, sequencer: &mut Sequencer) {
         self.catch_up(sequencer);
         self.credit = self.credit.max(IDLE_SLICE_LEN);
@@ -78,8 +79,8 @@ impl Cleaning {
         self.credit.saturating_add(earned(sequencer.since_cleaning.client_bytes))
     }
 
-    /// Encodes what lives in the next slice of the oldest segment, as it stands now. To be called
-    /// while the frame is empty.
+    /// Encodes the live entries in the next slice of the oldest segment, in their current state. To
+    /// be called while the frame is empty.
     pub(super) fn relocate(&mut self, sequencer: &mut Sequencer) {
         debug_assert!(sequencer.frame.buffer.is_empty(), "relocated entries stand first");
         self.catch_up(sequencer);
@@ -90,16 +91,17 @@ impl Cleaning {
         let Some(mut old) = self.current.take() else { return };
         match self.relocate_slice(sequencer, &mut old) {
             Ok(true) => self.current = Some(old),
-            // What was shown is not in the log: begin again, when there is space.
+            // The relocated entries are not in the log, so the segment is restarted when there is
+            // space.
             Ok(false) => {}
             Err(error) => {
-                tracing::error!(%error, "the oldest segment can't be read; the log grows");
+                tracing::error!(%error, "can't read the oldest segment: the log keeps growing");
                 self.rests_until = UnixMillis(sequencer.now().0 + REST_MS);
             }
         }
     }
 
-    /// False: a frame with carries could not be committed.
+    /// Returns false if a frame with relocated entries could not be committed.
     fn relocate_slice(
         &mut self,
         sequencer: &mut Sequencer,
@@ -111,7 +113,7 @@ impl Cleaning {
             Step::Frames(frames) => {
                 for frame in frames {
                     self.credit -= frame.body.len() as i64;
-                    // The checksum was right, so this is what was written: it decodes.
+                    // The checksum was right, so this is what was written, and it can be decoded.
                     for record in records(frame.body).flatten() {
                         match record {
                             Record::Issue { digest, .. } | Record::Carry { digest, .. }
@@ -119,7 +121,7 @@ impl Cleaning {
                             {
                                 return Ok(false);
                             }
-                            // It is never carried: its memory ends with the segment.
+                            // It is never relocated: it is forgotten with the segment.
                             Record::Consume { digest, remembered_until: Some(until), .. }
                                 if until > sequencer.now() =>
                             {
@@ -131,13 +133,13 @@ impl Cleaning {
                     }
                 }
             }
-            // Every frame with carries has been committed: this one is still empty.
+            // Every frame with relocated entries has been committed, so this one is still empty.
             Step::Done => old.relocated_until = sequencer.log.as_ref().map(|log| log.wal.head()),
         }
         Ok(true)
     }
 
-    /// Begins with the oldest segment when the log is long enough, and releases it when nothing
+    /// Starts to clean the oldest segment when the log is long enough, and releases it when nothing
     /// depends on it any more.
     pub(super) fn clean(&mut self, sequencer: &mut Sequencer, is_idle: bool) {
         self.catch_up(sequencer);
@@ -145,8 +147,8 @@ impl Cleaning {
         self.declare_released(sequencer);
     }
 
-    /// Writes a frame that says which segments the log does not need any more, so that their files
-    /// can be used again (promise P5: no other loss looks like that).
+    /// Writes a frame that records which segments the log does not need any more, so that their
+    /// files can be reused (promise P5: no other loss of segments is accepted).
     fn declare_released(&mut self, sequencer: &mut Sequencer) {
         let now = sequencer.now();
         let Sequencer { shared, log: Some(log), synced_at, .. } = sequencer else { return };
@@ -166,7 +168,7 @@ impl Cleaning {
         }
     }
 
-    /// Releases segments in which everything has expired, a few of them: one frame speaks of all.
+    /// Releases a few segments in which everything has expired; one frame records all of them.
     fn release_expired(&mut self, sequencer: &mut Sequencer) {
         let now = sequencer.now();
         let Sequencer { shared, log: Some(log), .. } = sequencer else { return };
@@ -181,7 +183,7 @@ impl Cleaning {
         }
     }
 
-    /// Releases the segment that is being cleaned once all that lived in it is durable elsewhere.
+    /// Releases the segment being cleaned once all its live entries are durable elsewhere.
     ///
     /// # Errors
     /// The log could not be synced, and has failed.
@@ -225,8 +227,8 @@ impl Cleaning {
         self.release_expired(sequencer);
         let Sequencer { shared, log: Some(log), .. } = sequencer else { return };
         let head = log.wal.head().0;
-        // Without writes the log does not grow, and what lives in it might be relocated round and
-        // round; but marks alone fill a segment, in the end.
+        // Without writes the log does not grow, and its live entries might be relocated in circles;
+        // but marks alone fill a segment eventually.
         let has_grown = head - self.began_at.min(head) >= shared.config.wal.segment_size;
         match log.wal.cleaning_due(now.0) {
             Clean::Scan { seq } if !is_idle || has_grown => match log.wal.cleaner() {
@@ -237,7 +239,7 @@ impl Cleaning {
                         found.map(|cleaner| OldSegment { seq, cleaner, relocated_until: None });
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the oldest segment can't be cleaned");
+                    tracing::error!(%error, "can't clean the oldest segment");
                     self.rests_until = UnixMillis(now.0 + REST_MS);
                 }
             },
@@ -246,13 +248,13 @@ impl Cleaning {
     }
 }
 
-/// Bytes that may be looked through for bytes that clients have written.
+/// Bytes that may be scanned for `written` bytes of clients.
 fn earned(written: u64) -> i64 {
     (written as i64).saturating_mul(LOOKED_PER_WRITTEN)
 }
 
-/// Encodes the entry as it stands, if it lives and the segment is where it stands in the log.
-/// False: a frame with other carries could not be committed to make room.
+/// Encodes the entry in its current state, if it is alive and its log position is in this segment.
+/// Returns false if a frame with other relocated entries could not be committed to make room.
 fn relocate_entry(sequencer: &mut Sequencer, digest: &Digest, slot: JournalPart) -> bool {
     let now = sequencer.now();
     let depends = |entry: &&Entry| {
@@ -263,15 +265,15 @@ fn relocate_entry(sequencer: &mut Sequencer, digest: &Digest, slot: JournalPart)
         let Some(entry) = pinned.get(digest).filter(depends) else { return true };
         carry_len(entry.payload_len(), entry.keys().len())
     };
-    // Committing here changes only entries that were carried before.
+    // Committing here changes only entries that were relocated before.
     if !sequencer.make_room(len) {
         return false;
     }
     let pinned = sequencer.shared.store.pin();
     if let Some(entry) = pinned.get(digest).filter(depends) {
         Record::encode_carry(*digest, &entry.parts(), sequencer.frame.buffer.writer());
-        // At once: should this frame be committed to make room for the next carry, then what is
-        // carried in it is not what clients have written.
+        // Updated at once: if this frame is committed to make room for the next entry, its
+        // relocated bytes must not count as client writes.
         sequencer.frame.relocated_len = sequencer.frame.buffer.body_len();
     }
     true

@@ -1,6 +1,6 @@
-//! What the committer does about the clocks: it looks at them, and says what it finds wrong.
+//! The committer's supervision of the clocks: it observes them and logs problems.
 //!
-//! When the wall clock is believed is decided in [`crate::clock::EngineTime`].
+//! The rules for following the wall clock are in [`crate::clock::EngineTime`].
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::warning::Warning;
 use super::health::{LEAD_BACK, wrong_clock};
 use super::shared::Shared;
 
-/// Says at a start that the log's time lies ahead of the clock, or the clock's far ahead of it.
+/// Logs at a start if the log's time is ahead of the clock, or the clock is far ahead of the log.
 pub(super) fn say_at_start(time: &EngineTime, log_time: UnixMillis) {
     let (log_time, wall) = (log_time.to_string(), time.wall().to_string());
     if time.skew() > Duration::from_secs(1) {
@@ -21,33 +21,34 @@ pub(super) fn say_at_start(time: &EngineTime, log_time: UnixMillis) {
             ahead_ms,
             log_time,
             wall,
-            "the log's time is ahead of the wall clock; engine time goes on from there; jeton \
-             shift-time leads it back"
+            "the log's time is ahead of the wall clock; engine time continues from the log's \
+             time; jeton shift-time can shift it back"
         );
     }
 }
 
-/// The clocks, as the committer watches them.
+/// The committer's view of the clocks.
 #[derive(Default)]
 pub(super) struct ClockWatch {
-    /// How the clocks were found.
+    /// State of the clocks at the last observation.
     observer: Observer,
-    /// Whether the log's time lies ahead was looked at since the start.
+    /// Whether the log's time has been compared with the clock since the start.
     has_said_ahead: bool,
 }
 
 impl ClockWatch {
-    /// Whether the clock allows changes, as of the last look.
+    /// Whether the clock allows changes, as of the last observation.
     pub(super) fn allows_changes(&self) -> bool {
         self.observer.standing.allows_changes()
     }
 
-    /// Reads the clocks without logging. `is_empty`: the store holds nothing that a step could expire.
+    /// Reads the clocks without logging. `is_empty`: the store has no entries that a step could
+    /// expire.
     pub(super) fn observe(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
         shared.time.observe(&mut self.observer, is_empty)
     }
 
-    /// Reads the clocks, and logs what changed about them.
+    /// Reads the clocks, and logs changes of their state.
     pub(super) fn look(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
         let before = self.observer.standing;
         let (was_ahead, was_held) = (is_ahead(shared), before == Standing::Held);
@@ -78,7 +79,7 @@ fn warn_ahead(shared: &Shared) {
     }
     let ahead = duration_text(Duration::from_secs(shared.time.skew().as_secs()));
     let text = format!(
-        "engine time is ahead of the wall clock by {ahead} and goes on from there; if the wall \
+        "engine time is ahead of the wall clock by {ahead} and continues from there; if the wall \
          clock is right, {LEAD_BACK}"
     );
     shared.warnings.raise(Warning::LogTimeAhead, text);
@@ -97,14 +98,14 @@ fn held(shared: &Shared) -> String {
     let ahead = duration_text(whole_s(shared.time.lead()));
     let hold = duration_text(rules.hold);
     let waits = if shared.time.lead() > rules.max_ttl {
-        ", and then until the system calls its clock synchronised or the server is started with \
-         --believe-clock: every token would end"
+        ", and then until the system reports a synchronised clock or the server is started with \
+         --believe-clock: the step would expire every token"
     } else {
         ""
     };
     format!(
-        "the wall clock is ahead by {ahead}, which the forward clock contradicts; it is not \
-         followed for {hold}{waits}"
+        "the wall clock is ahead by {ahead}, which the monotonic clock contradicts; the step is \
+         held for {hold}{waits}"
     )
 }
 

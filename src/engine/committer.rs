@@ -1,8 +1,8 @@
-//! The committer: the one thread that writes the log and changes the store.
+//! The committer: the only thread that writes the log and changes the store.
 //!
-//! A turn takes all calls that are queued, encodes what needs the log as one frame, writes and
-//! syncs it, applies its records in order, and wakes the waiters. While one sync runs, the next
-//! batch gathers by itself; there is no timer that waits for more.
+//! A turn takes all queued calls, encodes the operations that need the log as one frame, writes and
+//! syncs it, applies its records in order, and wakes the waiters. While a sync runs, the next batch
+//! is queued; no timer waits for more calls.
 //!
 //! Each part has one job: the [`Sequencer`] commits frames, the [`Cleaning`] frees old segments,
 //! the [`Maintenance`] does what is due between turns. This file runs the loop.
@@ -30,7 +30,7 @@ const CALLS_PER_TURN: usize = 4_096;
 pub(super) struct Committer {
     pub(super) jobs: Receiver<Job>,
     pub(super) sequencer: Sequencer,
-    /// A backup to begin after this turn.
+    /// A backup to start after this turn.
     backup: Option<BackupRequest>,
     maintenance: Maintenance,
     pub(super) cleaning: Cleaning,
@@ -59,8 +59,8 @@ impl Committer {
 
     fn work(&mut self) {
         self.tend(true);
-        // What recovery has read the log into can be much, and calls wait for this thread. Without
-        // another one the system gets it back later.
+        // Recovery may have used much memory, and calls wait for this thread, so another thread
+        // returns it. If that cannot be started, the memory is returned later.
         if let Some(give_back) = self.sequencer.shared.config.give_memory_back {
             let name = "jeton-give-back".to_owned();
             drop(std::thread::Builder::new().name(name).spawn(give_back));
@@ -95,18 +95,18 @@ impl Committer {
         self.take(first);
         for _ in 0..CALLS_PER_TURN {
             let sequencer = &mut self.sequencer;
-            // After a commit those who wait for it come first.
+            // After a commit its waiters come first.
             if sequencer.has_committed() || sequencer.frame.client_len() >= FRAME_LEN_GOOD {
                 break;
             }
             match self.next_job() {
                 Some(Job::Call(call)) => {
-                    // It may have been called after the turn began: its answer must not be of a
-                    // time before that, when what has expired meanwhile was still there.
+                    // The call may have been made after the turn began: its answer must not use an
+                    // earlier time, at which a token that has expired meanwhile was still alive.
                     self.sequencer.look_at_clocks();
                     self.take(call);
                 }
-                // What was queued before it goes first; what comes after it may wait.
+                // Calls queued before it go first; later ones may wait.
                 Some(Job::Backup(request)) => {
                     self.backup = Some(request);
                     break;
@@ -116,7 +116,8 @@ impl Committer {
             }
         }
         self.sequencer.commit();
-        // Before the answers: a caller that has one finds it in the statistics.
+        // Published before the answers, so that a caller that has its answer finds it in the
+        // statistics.
         self.publish();
         failpoint::pass("commit-before-answers");
         self.sequencer.batch.deliver();
@@ -125,9 +126,9 @@ impl Committer {
         goes_on
     }
 
-    /// The next job that is queued. Where none is, workers that are ready to run are let run
-    /// first: what they queue then shares this sync. Where no thread is ready that takes less than
-    /// a microsecond, so a lone call does not wait.
+    /// The next queued job. If the queue is empty, it yields once to workers that are ready to run,
+    /// so that their calls share this sync. If no thread is ready, the yield takes less than a
+    /// microsecond, so a single call does not wait.
     fn next_job(&self) -> Option<Job> {
         if let Ok(job) = self.jobs.try_recv() {
             return Some(job);
@@ -138,12 +139,12 @@ impl Committer {
         self.jobs.try_recv().ok()
     }
 
-    /// Answers what needs no log, and encodes the rest.
+    /// Answers operations that need no log, and encodes the others.
     fn take(&mut self, Call { ops, reply }: Call) {
         let Committer { sequencer, cleaning, .. } = self;
         for (place, op) in sequencer.batch.open(reply, &ops).zip(&ops) {
-            // Room first: what is admitted goes into the same frame as the rivals it was admitted
-            // beside, or one that lost could be alone in a segment, and win in a replay.
+            // Makes room first: an admitted operation must be in the same frame as its rivals.
+            // Otherwise one that lost could be alone in a segment, and win in a replay.
             if !sequencer.has_room_for(op) {
                 sequencer.commit();
                 sequencer.look_at_clocks();
@@ -155,20 +156,21 @@ impl Committer {
         }
     }
 
-    /// Begins the backup that was asked for, if one was. To be called between turns.
+    /// Starts the requested backup, if any. To be called between turns.
     pub(super) fn begin_backup(&mut self) {
         if let Some(request) = self.backup.take() {
             begin(&request, &mut self.sequencer);
         }
     }
 
-    /// As [`Committer::tend`], after a look at the clock.
+    /// Calls [`Committer::tend`] after reading the clock.
     pub(super) fn tend_now(&mut self, is_idle: bool) {
         self.sequencer.look_at_clocks();
         self.tend(is_idle);
     }
 
-    /// Does what is due between turns, within the budget. `is_idle`: no call was waiting.
+    /// Does the maintenance that is due between turns, within its budget. `is_idle`: no call was
+    /// waiting.
     fn tend(&mut self, is_idle: bool) {
         self.maintenance.tend(&mut self.sequencer, &mut self.cleaning, is_idle);
     }
@@ -178,9 +180,9 @@ impl Committer {
         self.sequencer.publish();
     }
 
-    /// Ends the log in good order.
+    /// Closes the log cleanly.
     pub(super) fn finish(&mut self) -> Result<(), CloseError> {
-        // Calls that came while the last turn ran.
+        // Calls that were queued during the last turn.
         while let Ok(job) = self.jobs.try_recv() {
             // A backup request that is dropped returns `Closed` to its caller.
             if let Job::Call(call) = job {
@@ -197,7 +199,8 @@ impl Committer {
 }
 
 impl Drop for Committer {
-    /// Drops all queued calls, which answers them with `Closed`: the channel alone would keep them.
+    /// Drops all queued calls, which answers them with `Closed`; the channel would keep them
+    /// otherwise.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.sequencer.shared.health.fail("the committer panicked".to_owned());

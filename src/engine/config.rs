@@ -1,4 +1,4 @@
-//! How an engine is set up.
+//! Configuration of an engine.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,70 +10,71 @@ use crate::model::setting::SettingError;
 use crate::permissions::Strictness;
 use crate::wal;
 
-/// When what was written is made durable.
+/// When changes are made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncMode {
-    /// Before it is acknowledged: it survives a power cut (promise P1).
+    /// Before they are acknowledged: they survive a power cut (promise P1).
     Always,
-    /// At most this long after it was acknowledged: a power cut loses at most that much time.
-    /// A killed process loses nothing.
+    /// At most this long after they are acknowledged: a power cut loses at most the changes of that
+    /// time. A killed process loses nothing.
     Every(Duration),
-    /// When a segment is full, when the engine is closed, and when the operating system likes.
+    /// When a segment is full, when the engine is closed, and when the operating system writes
+    /// them.
     Never,
 }
 
-/// How an engine is set up.
+/// Configuration of an engine.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the log and the secret are; nothing is written to disk without one.
+    /// Directory of the log and the secret; `None`: the engine writes nothing to disk.
     pub data_dir: Option<PathBuf>,
-    /// The secret, in place of `secret.key` in the data directory. It must exist.
+    /// File of the secret, instead of `secret.key` in the data directory. It must exist.
     pub secret_file: Option<PathBuf>,
-    /// What is done about a data directory, a log or a secret that others may read or write.
+    /// Whether to refuse a data directory, a log or a secret that other users may read or write.
     pub permissions: Strictness,
     /// Tokens and references of one namespace are unknown in every other.
     pub namespace: String,
-    /// When what was written is made durable.
+    /// When changes are made durable.
     pub sync: SyncMode,
-    /// Issues, and consumes with a key that leave their token alive, are refused when the entries
-    /// take more memory than this, in bytes; nothing is ever evicted. The key of a last use is kept
-    /// all the same: 32 bytes more, rounded up to the allocator's size class. No limit without one.
+    /// Maximum memory of entries, in bytes. Issues, and consumes with a key that leave their token
+    /// alive, are refused beyond it; no token is ever evicted. The key of a last use is always
+    /// kept: 32 bytes more, rounded up to the allocator's size class. `None`: no limit.
     pub max_memory_bytes: Option<u64>,
-    /// How long a consumed token that was issued without reference or key and consumed without key
-    /// is remembered, so that it counts as a replay when it is presented again; never beyond its
-    /// deadline, or the freeing of the segment of the log that says it was consumed. 0 to ten years.
+    /// Time for which a consumed token is remembered that was issued without a reference or key and
+    /// consumed without a key, so that presenting it again counts as a replay. It is never
+    /// remembered beyond its deadline, or after the log segment with its consume is freed. 0 to ten
+    /// years.
     pub remember_consumed: Duration,
-    /// The longest life of a token from its issue on, extensions included.
+    /// Maximum lifetime of a token from its issue, extensions included.
     pub max_ttl: Duration,
-    /// Forward steps of the wall clock up to this are believed at once; 100 ms to 1 h.
+    /// Forward steps of the wall clock up to this are followed at once; 100 ms to 1 h.
     pub max_clock_step: Duration,
-    /// How long a larger step must persist before it is followed; 0 to 24 h.
+    /// Time for which a larger step must persist before it is followed; 0 to 24 h.
     pub clock_hold: Duration,
-    /// An operator says that the wall clock is right: every possible step is followed at once.
+    /// The operator states that the wall clock is right: every plausible step is followed at once.
     pub believe_clock: bool,
-    /// Calls that may wait for the committer; one more is refused. 1 to 1,048,576.
+    /// Maximum calls that wait for the committer; more are refused. 1 to 1,048,576.
     pub queue_len: usize,
-    /// Threads that read the log at the start. 0: as many as there are cores.
+    /// Threads that read the log at the start. 0: one per core.
     pub recovery_threads: usize,
-    /// Lets the allocator give memory back to the system: called by the committer, which calls wait
-    /// for, after every 50,000 entries that it has freed, and once after recovery by a thread of
-    /// its own. `None`: the allocator gives it back when it likes.
+    /// Makes the allocator return memory to the system. The committer calls it after every 50,000
+    /// freed entries, while calls wait, and a separate thread calls it once after recovery. `None`:
+    /// the allocator decides when to return memory.
     pub give_memory_back: Option<fn()>,
     /// Sizes of the log.
     pub wal: wal::Config,
 }
 
-/// The longest life that can be allowed: ten years of 365 days.
+/// Maximum of `max_ttl`: ten years of 365 days.
 pub const MAX_TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
-/// What may be set as the largest step of the clock that is believed at once: less would take a
-/// slewed clock for a stepped one.
+/// Range of `max_clock_step`: with a lower value, a slewed clock would look like a stepped one.
 pub const CLOCK_STEP_LIMITS: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(3_600));
-/// The longest that a step of the clock can be held.
+/// Maximum of `clock_hold`.
 pub const CLOCK_HOLD_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// The most calls that may be allowed to wait.
+/// Maximum of `queue_len`.
 pub const QUEUE_LEN_MAX: usize = 1 << 20;
-/// The longest name of a namespace, in bytes.
+/// Maximum length of a namespace's name, in bytes.
 pub const NAMESPACE_LEN_MAX: usize = 64;
 
 impl Default for Config {
@@ -99,19 +100,19 @@ impl Default for Config {
 }
 
 impl Config {
-    /// An engine that keeps nothing on disk.
+    /// Configuration of an engine that writes nothing to disk.
     #[must_use]
     pub fn memory_only() -> Config {
         Config::default()
     }
 
-    /// An engine with its log in `data_dir`.
+    /// Configuration of an engine with its log in `data_dir`.
     #[must_use]
     pub fn at(data_dir: impl Into<PathBuf>) -> Config {
         Config { data_dir: Some(data_dir.into()), ..Config::default() }
     }
 
-    /// When the wall clock is believed.
+    /// The rules for following the wall clock.
     pub(crate) fn clock_rules(&self) -> ClockRules {
         ClockRules {
             max_step: self.max_clock_step,
@@ -121,11 +122,11 @@ impl Config {
         }
     }
 
-    /// The longest payload that can be issued, in bytes: an entry must fit in a frame of the log
-    /// also when it is carried, with an idempotency key for every use it can have.
+    /// Maximum payload, in bytes: an entry must fit in a frame of the log even when it is relocated
+    /// with an idempotency key for each of its uses.
     #[must_use]
     pub fn payload_len_max(&self) -> usize {
-        // Smaller segments than may be configured are for tests, which issue what fits.
+        // Segments below the configurable minimum are for tests, whose payloads fit.
         if self.data_dir.is_none() || self.wal.segment_size < wal::config::SEGMENT_SIZE_MIN {
             return PAYLOAD_LEN_MAX;
         }
@@ -133,7 +134,7 @@ impl Config {
         frame_len_max.saturating_sub(carry_len(0, USES_MAX as usize)).min(PAYLOAD_LEN_MAX)
     }
 
-    /// All mistakes in it, each with its limits; none for a good one.
+    /// All mistakes in the configuration, each with its limits.
     #[must_use]
     pub fn mistakes(&self) -> Vec<SettingError> {
         let mut mistakes = Vec::new();

@@ -1,4 +1,4 @@
-//! Expiry: frees what nobody can see any more, some timers a turn.
+//! Expiry: frees expired entries, some timers per turn.
 
 use crate::model::time::UnixMillis;
 use crate::model::token::Prefix;
@@ -6,31 +6,31 @@ use crate::model::token::Prefix;
 use super::shared::Shared;
 use super::state::{Accounting, expire};
 
-/// Timers asked about in one turn: about a millisecond's work.
+/// Timers processed in one turn: about a millisecond of work.
 const TIMERS_PER_TURN: usize = 2_048;
-/// Entries freed between two times that memory is given back. Calls wait meanwhile, the longer the
-/// more there is to give: some 1.4 ms for these where 7 million entries live.
+/// Entries freed between two returns of memory to the system. Calls wait meanwhile, in proportion
+/// to the memory: some 1.4 ms for this many entries among 7 million live ones.
 const FREED_PER_SLICE: u64 = 50_000;
 
-/// What was freed.
+/// State of expiry.
 #[derive(Default)]
 pub(super) struct Expiry {
-    /// Timers are due that were not asked yet.
+    /// Whether due timers are left.
     pub(super) is_behind: bool,
-    /// The latest deadline that was acted on: the log must get to know that time.
+    /// The latest deadline that was acted on; the log must record that time.
     pub(super) expired_until: UnixMillis,
-    /// Entries freed since memory was last given back.
+    /// Entries freed since memory was last returned.
     freed: u64,
 }
 
 impl Expiry {
-    /// Before the first turn: recovery has freed what had expired by then.
+    /// The state before the first turn: recovery has freed entries that had expired by then.
     pub(super) fn after(expired_until: UnixMillis) -> Expiry {
         Expiry { expired_until, ..Expiry::default() }
     }
 
-    /// Lets the allocator give memory back, in slices: also while more is due, and however much
-    /// lives.
+    /// Makes the allocator return memory in slices, even while more entries are due, and however
+    /// many are alive.
     pub(super) fn give_memory_back(&mut self, shared: &Shared) {
         if self.freed >= FREED_PER_SLICE {
             self.freed = 0;
@@ -40,7 +40,7 @@ impl Expiry {
         }
     }
 
-    /// Frees entries whose deadline has come.
+    /// Frees entries whose deadline has passed.
     pub(super) fn free_expired(
         &mut self,
         shared: &Shared,
@@ -54,7 +54,7 @@ impl Expiry {
         let mut latest = self.expired_until;
         self.is_behind = wheel.advance(now, TIMERS_PER_TURN, |timers, verdicts| {
             let pinned = store.pin();
-            // All look-ups before the first removal, so that their cache misses overlap.
+            // All look-ups come before the first removal, so that their cache misses overlap.
             let deadlines: Vec<Option<UnixMillis>> = timers
                 .iter()
                 .map(|timer: &Prefix| pinned.find(*timer).map(|(_, entry)| entry.deadline()))

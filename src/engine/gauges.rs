@@ -1,4 +1,4 @@
-//! The gauges that the committer publishes once a turn.
+//! The gauges that the committer publishes once per turn.
 
 use std::sync::PoisonError;
 

@@ -1,4 +1,4 @@
-//! The engine, as its callers hold it.
+//! The engine's handle for callers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,8 +25,8 @@ use super::shared::{Shared, refuse};
 use super::state::Holding;
 use super::stats::Stats;
 
-/// A token engine. Clones are handles to the same one; it is closed by [`Engine::close`], or when
-/// the last handle is dropped.
+/// A token engine. Clones are handles to the same engine. It is closed by [`Engine::close`], or
+/// when the last handle is dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,7 +69,7 @@ pub(super) struct Committing {
     thread: Mutex<Option<Thread>>,
 }
 
-/// The committer's thread, from outside.
+/// The committer's thread.
 pub(super) struct Thread {
     /// Receives the result of closing, once.
     closed: Option<Receiver<Result<(), CloseError>>>,
@@ -77,17 +77,17 @@ pub(super) struct Thread {
 }
 
 impl Engine {
-    /// Opens an engine: reads the log of the data directory, or begins one. Blocks until
-    /// everything is in memory again.
+    /// Opens an engine: reads the log of the data directory, or starts a new log. Blocks until all
+    /// entries are in memory.
     ///
     /// # Errors
     /// A mistake in the configuration, a directory in use, a missing or wrong secret, a damaged
-    /// log, or what the system said.
+    /// log, or an error of the operating system.
     pub fn open(config: Config) -> Result<Engine, OpenError> {
         Engine::open_with(config, Arc::new(SystemClock::new()), &NoProgress)
     }
 
-    /// As [`Engine::open`], with a clock and somebody to tell how far the log has been read.
+    /// Like [`Engine::open`], with a clock and a receiver of progress.
     ///
     /// # Errors
     /// As [`Engine::open`].
@@ -113,13 +113,13 @@ impl Engine {
         Ok(Engine { shared, committer: Arc::new(Committing::new(jobs, Some(thread))) })
     }
 
-    /// Engine time: the wall clock, but it never runs backwards.
+    /// Engine time: the wall clock, which here never runs backwards.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
         self.shared.time.now()
     }
 
-    /// What turns tokens into digests, and references and keys into tokens.
+    /// The digester, which turns tokens into digests, and references and keys into tokens.
     #[must_use]
     pub fn digester(&self) -> &Digester {
         &self.shared.digester
@@ -131,11 +131,11 @@ impl Engine {
         self.shared.digester.digest(token)
     }
 
-    /// Hands operations to the committer; one outcome for each, in their order. Each is by
-    /// itself: some may succeed where others do not.
+    /// Queues operations for the committer, which returns one outcome for each, in their order. The
+    /// operations are independent: some may succeed and others fail.
     ///
     /// # Errors
-    /// None of them was taken on.
+    /// No operation was accepted.
     pub fn submit(&self, ops: Vec<Op>) -> Result<Pending, Rejected> {
         let (pending, reply) = Pending::new();
         match self.answer_at_once(&ops)? {
@@ -145,7 +145,7 @@ impl Engine {
         Ok(pending)
     }
 
-    /// Whether changes are taken; if not, why.
+    /// Whether the engine accepts changes; the error is the reason why not.
     ///
     /// # Errors
     /// The reason.
@@ -156,40 +156,40 @@ impl Engine {
         self.shared.health.readiness(&self.shared.time)
     }
 
-    /// Conditions that an operator must know of while changes are taken, each with a sentence.
+    /// Conditions that an operator should know about while the engine accepts changes, each with a
+    /// sentence.
     #[must_use]
     pub fn warnings(&self) -> BTreeMap<Warning, String> {
         self.shared.warnings.standing()
     }
 
-    /// Raises a warning about what was found beside the engine.
+    /// Raises a warning on behalf of another part of the server.
     #[cfg(feature = "server")]
     pub(crate) fn raise(&self, warning: Warning, text: String) {
         self.shared.warnings.raise(warning, text);
     }
 
-    /// Limits what namespaces may hold, in place of the limits before. Those that are not named
-    /// have none.
+    /// Replaces the quotas of namespaces. Namespaces that are not listed have no quota.
     pub fn set_quotas(&self, quotas: Quotas) {
         self.shared.set_quotas(quotas);
     }
 
-    /// What a namespace holds, a tick of 64 ms ago at most. Of more than 1,024 namespaces only those
-    /// with a quota are known.
+    /// The holdings of a namespace, at most one tick (64 ms) old. With more than 1,024 namespaces,
+    /// only those with a quota are known.
     #[must_use]
     pub fn holding(&self, namespace: NamespaceTag) -> Holding {
         self.shared.holding(namespace)
     }
 
-    /// All that can be known about it.
+    /// The statistics of the engine.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.stats(self.committer.jobs.len() as u64)
     }
 
-    /// Finishes what is queued, syncs, and ends the log. Later calls are rejected; resolves go on
-    /// for those who still have a handle. Calling it again does nothing. Memory is freed when the
-    /// last handle is dropped, which takes some 0.5 µs an entry.
+    /// Performs the queued operations, syncs, and closes the log. Later calls are rejected;
+    /// resolves still work for all handles. Calling it again has no effect. Memory is freed when
+    /// the last handle is dropped, which takes some 0.5 µs per entry.
     ///
     /// # Errors
     /// The log could not be synced.
@@ -197,8 +197,8 @@ impl Engine {
         self.committer.close()
     }
 
-    /// What needs no commit: all operations are refused as things are. So nobody can fill the
-    /// disk by guessing.
+    /// The outcomes without a commit, if all operations are refused in the current state. So
+    /// guessing clients cannot fill the disk.
     pub(super) fn answer_at_once(&self, ops: &[Op]) -> Result<Option<Vec<Outcome>>, Rejected> {
         for op in ops {
             op.validate(&self.shared.config)?;
@@ -251,12 +251,12 @@ impl Committing {
 
     fn close(&self) -> Result<(), CloseError> {
         *self.closing.write().unwrap_or_else(PoisonError::into_inner) = true;
-        // Held until the log has ended: those who close at the same time wait as well.
+        // Held until the log is closed, so that concurrent callers of `close` wait too.
         let mut guard = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(closed) = guard.as_mut().and_then(|thread| thread.closed.take()) else {
             return Ok(());
         };
-        // Behind all that was queued before; the committer takes from the queue all the time.
+        // Queued after all earlier calls; the committer takes jobs continuously.
         if self.jobs.send(Job::Close).is_err() {
             tracing::error!("the committer thread ended before the engine was closed");
         }
@@ -265,16 +265,16 @@ impl Committing {
 }
 
 impl Drop for Committing {
-    /// Ends the thread, which frees the timers before.
+    /// Ends the thread, which first frees the timers.
     fn drop(&mut self) {
         if let Err(error) = self.close() {
-            tracing::error!(%error, "closing the engine");
+            tracing::error!(%error, "can't close the engine cleanly");
         }
-        // The thread waits for more to be queued until nobody can queue anything.
+        // The thread waits for jobs until the last sender is dropped.
         self.jobs = bounded(0).0;
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Thread { handle, .. }) = thread {
-            // A panic has been told by `close`.
+            // `close` has already reported a panic.
             let _ = handle.join();
         }
     }

@@ -1,6 +1,7 @@
-//! Whether changes are taken, and why not.
+//! Whether the engine accepts changes, and if not, why.
 //!
-//! A full disk and a segment that cannot be made pass; a failed sync stops writes for good.
+//! A full disk, or a segment that cannot be created, is a temporary failure; a failed sync stops
+//! writes permanently.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -11,64 +12,68 @@ use crate::wal::AppendError;
 
 use super::op::Outcome;
 
-/// Minimum interval between messages of refused writes in the log of the server.
+/// Minimum interval between log messages about refused writes.
 const LOG_AGAIN_MS: u64 = 10_000;
-/// What an operator can do about a log whose time lies ahead.
-pub(super) const LEAD_BACK: &str = "stop the server and lead the log back with jeton shift-time";
+/// Advice for a log whose time is ahead of the clock.
+pub(super) const LEAD_BACK: &str = "stop the server and shift the log's time back with jeton \
+    shift-time";
 
 /// Why changes are refused because of the clock, if they are.
 pub(super) fn wrong_clock(time: &EngineTime) -> Option<String> {
     match time.standing() {
         Standing::Right | Standing::Held => None,
         Standing::Impossible => Some(format!(
-            "the wall clock shows {}, which is before the build's date ({}) or after {}",
+            "the wall clock shows {}, which is before the date of this build ({}) or after {}",
             time.wall(),
             time.earliest(),
             time.rules().latest()
         )),
         Standing::PastEnd => Some(format!(
-            "the log has seen {}, after which no deadline can be held; {LEAD_BACK}",
+            "the log contains the time {}, after which no deadline can be represented; {LEAD_BACK}",
             time.now()
         )),
     }
 }
 
-/// Why the engine takes no changes at the moment.
+/// Why the engine accepts no changes at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
-    /// The wall clock cannot be right, or engine time is past the end of what a log can hold.
-    #[error("{0}: changes are refused, resolves go on")]
+    /// The wall clock is implausible, or engine time is past the last representable time.
+    #[error("{0}: changes are refused, resolves continue")]
     ClockWrong(String),
-    /// The last write found no space; the next one tries again.
-    #[error("the log's disk is full: writes are refused until there is space, resolves go on")]
+    /// The last write found no space on the disk; the next write tries again.
+    #[error("the log's disk is full: writes are refused until there is space, resolves continue")]
     DiskFull,
-    /// The next segment of the log can't be made; the next write tries again.
-    #[error("writes are refused, resolves go on: {0}")]
+    /// The next segment of the log can't be created; the next write tries again.
+    #[error("writes are refused, resolves continue: {0}")]
     LogUnavailable(String),
     /// Writing or syncing the log failed.
-    #[error("writes have stopped for good, resolves go on; restart after the disk is mended: {0}")]
+    #[error(
+        "writes have stopped until a restart, resolves continue; repair the disk, then \
+        restart: {0}"
+    )]
     ReadOnly(String),
     /// The engine is closing.
     #[error("the engine is closing")]
     Closed,
 }
 
-/// Why changes are refused, as the committer last found it.
+/// The current reasons to refuse changes.
 #[derive(Default)]
 pub(super) struct Health {
     disk_full: AtomicBool,
-    /// The next segment cannot be made, for another reason than a full disk.
+    /// Whether the next segment cannot be created, for another reason than a full disk.
     log_stuck: AtomicBool,
-    /// That reason, the last one.
+    /// The last such reason.
     stuck_reason: Mutex<String>,
     /// Monotonic time at which refused writes were last logged; 0 for never.
     logged_at_ms: AtomicU64,
-    /// Why writes have stopped for good, if they have.
+    /// Why writes have stopped permanently, if they have.
     failure: RwLock<Option<String>>,
 }
 
 impl Health {
-    /// Why writes have stopped for good, if they have.
+    /// Why writes have stopped permanently, if they have.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -77,7 +82,7 @@ impl Health {
         self.disk_full.load(Ordering::Acquire)
     }
 
-    /// The last write was refused; the next one may not be.
+    /// Whether the last write was refused; the next one may succeed.
     pub(super) fn is_refusing(&self) -> bool {
         self.is_disk_full() || self.log_stuck.load(Ordering::Acquire)
     }
@@ -100,7 +105,7 @@ impl Health {
         Ok(())
     }
 
-    /// The outcome of any change while changes are refused; `None` while they are taken.
+    /// The outcome of any change while changes are refused; `None` while they are accepted.
     pub(super) fn refusal(&self, time: &EngineTime) -> Option<Outcome> {
         if self.failure.read().unwrap_or_else(PoisonError::into_inner).is_some() {
             Some(Outcome::ReadOnly)
@@ -115,7 +120,7 @@ impl Health {
         }
     }
 
-    /// A frame was written: neither the disk nor the next segment refuses.
+    /// Records that a frame was written, so neither the disk nor the next segment is a problem.
     pub(super) fn note_written(&self) {
         for refuses in [&self.disk_full, &self.log_stuck] {
             if refuses.load(Ordering::Relaxed) {
@@ -124,7 +129,7 @@ impl Health {
         }
     }
 
-    /// A frame was not written. `now` is monotonic.
+    /// Records that a frame was not written. `now` is monotonic.
     pub(super) fn note_append_error(&self, error: &AppendError, now: Duration) {
         match error {
             AppendError::Failed(failure) => self.fail(failure.to_string()),
@@ -136,16 +141,16 @@ impl Health {
                 *self.stuck_reason.lock().unwrap_or_else(PoisonError::into_inner) =
                     error.to_string();
                 self.log_stuck.store(true, Ordering::Release);
-                self.log_at_intervals(error, now, "writes are refused until it can be made");
+                self.log_at_intervals(error, now, "writes are refused until it can be created");
             }
             AppendError::TooLong { .. } => {
-                self.log_at_intervals(error, now, "a frame of the log is not written");
+                self.log_at_intervals(error, now, "a frame of the log was not written");
             }
         }
     }
 
-    /// A small frame may find the space that a large one did not: the state may change many times
-    /// a second.
+    /// A small frame may fit where a large one did not, so the state may change many times per
+    /// second.
     fn log_at_intervals(&self, error: &AppendError, now: Duration, consequence: &'static str) {
         let now_ms = now.as_millis() as u64;
         let logged_at_ms = self.logged_at_ms.load(Ordering::Relaxed);
@@ -155,11 +160,11 @@ impl Health {
         }
     }
 
-    /// Stops writes for good.
+    /// Stops writes permanently.
     pub(super) fn fail(&self, reason: String) {
         let mut failure = self.failure.write().unwrap_or_else(PoisonError::into_inner);
         if failure.is_none() {
-            tracing::error!(reason, "writes have stopped for good; resolves go on");
+            tracing::error!(reason, "writes have stopped until a restart; resolves continue");
             *failure = Some(reason);
         }
     }

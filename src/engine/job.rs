@@ -1,27 +1,27 @@
-//! What is queued for the committer.
+//! Jobs in the committer's queue.
 
 use super::backup::request::BackupRequest;
 use super::mailbox::Reply;
 use super::op::Op;
 
-/// What is queued for the committer.
+/// Jobs in the committer's queue.
 pub(super) enum Job {
-    /// Begin a backup.
+    /// Start a backup.
     Backup(BackupRequest),
     /// A call.
     Call(Call),
-    /// Finish what is queued, then end.
+    /// Perform the queued calls, then end.
     Close,
 }
 
-/// Operations, and where their outcomes go.
+/// Operations, and the receiver of their outcomes.
 pub(super) struct Call {
     pub(super) ops: Vec<Op>,
     pub(super) reply: Reply,
 }
 
-/// The log could not be closed in good order. What was acknowledged under
-/// [`SyncMode::Always`](super::SyncMode::Always) is durable all the same.
+/// The log could not be closed cleanly. Changes acknowledged under
+/// [`SyncMode::Always`](super::SyncMode::Always) are durable nevertheless.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the log could not be closed in good order: {0}")]
+#[error("the log could not be closed cleanly: {0}")]
 pub struct CloseError(pub(super) String);

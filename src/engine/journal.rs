@@ -1,8 +1,8 @@
-//! The journal: what orders the frames and keeps them.
+//! The journal, which orders the frames and stores them.
 //!
-//! Committing a frame needs no more than [`Journal`]. The local log is its one implementation; in a
-//! cluster the frames will come from elsewhere, already ordered, and the local log will keep them.
-//! Cleaning, marks and backups are of the local log, and know it as [`LocalLog`].
+//! Committing a frame uses only [`Journal`]. The local log is its only implementation. In a cluster
+//! the frames would come from elsewhere, already ordered, and the local log would store them.
+//! Cleaning, marks and backups work on the local log only, through [`LocalLog`].
 
 use crate::model::entry::JournalPart;
 use crate::model::time::UnixMillis;
@@ -10,39 +10,40 @@ use crate::wal::{AppendError, Failure, FrameBuffer, Lsn, Wal};
 
 use super::state::Usage;
 
-/// What orders frames and keeps them.
+/// Orders frames and stores them.
 pub(super) trait Journal {
-    /// The longest body of a frame, in bytes.
+    /// Maximum length of a frame's body, in bytes.
     fn body_len_max(&self) -> usize;
 
-    /// Appends a frame; in which part of the journal it stands.
+    /// Appends a frame and returns the part of the journal that contains it.
     ///
     /// # Errors
-    /// Nothing was appended; or, where the journal has failed, that is known after a restart.
+    /// Nothing was appended; or the journal has failed, and only a restart shows whether the frame
+    /// was appended.
     fn append(
         &mut self,
         log_time: UnixMillis,
         frame: &mut FrameBuffer,
     ) -> Result<JournalPart, AppendError>;
 
-    /// Makes all that was appended durable.
+    /// Makes all appended frames durable.
     ///
     /// # Errors
-    /// What was appended since the last sync may be lost, and no sync is ever tried again.
+    /// Frames appended since the last sync may be lost, and no sync is ever retried.
     fn sync(&mut self) -> Result<(), Failure>;
 
-    /// Notes what has changed about the entries in a part of the journal.
+    /// Records changes of the live entries in a part of the journal.
     fn note_usage(&mut self, part: JournalPart, usage: &Usage);
 
-    /// Lets go of the oldest segment, `seq`, whose live entries are in frames before `until`.
+    /// Releases the oldest segment, `seq`, whose live entries are in frames before `until`.
     fn trim(&mut self, seq: u64, until: Lsn);
 }
 
 /// The log on the disk of this machine.
 pub(super) struct LocalLog {
     pub(super) wal: Wal,
-    /// The last frame holds records: damage to it could be taken for a torn tail until another
-    /// frame stands behind it.
+    /// Whether the last frame has records: damage to it would look like a torn tail until another
+    /// frame follows.
     pub(super) wants_mark: bool,
 }
 
@@ -51,20 +52,20 @@ impl LocalLog {
         LocalLog { wants_mark: wal.began_with_records(), wal }
     }
 
-    /// Something was appended that is not durable yet, and can still become so.
+    /// Whether appended frames are not durable yet, and can still become so.
     pub(super) fn has_unsynced(&self) -> bool {
         self.wal.durable() < self.wal.head() && self.wal.failure().is_none()
     }
 
-    /// Appends an empty frame and syncs it; the end of the log.
+    /// Appends an empty frame and syncs it. Returns the end of the log.
     pub(super) fn mark(&mut self, log_time: UnixMillis) -> Result<Lsn, AppendError> {
         let marked = self.wal.mark(log_time.0)?;
         self.wants_mark = false;
         Ok(marked)
     }
 
-    /// Appends an empty frame without syncing it. Unlike [`Journal::append`] it leaves nothing that
-    /// wants a mark, or an idle server would append one after the other.
+    /// Appends an empty frame without syncing it. Unlike [`Journal::append`] it does not call for
+    /// another mark; otherwise an idle server would append marks without end.
     pub(super) fn mark_unsynced(
         &mut self,
         log_time: UnixMillis,
@@ -74,7 +75,7 @@ impl LocalLog {
         self.wal.append(log_time.0, empty).map(|_| ())
     }
 
-    /// Writes and syncs a frame that says which segments the log does not need any more.
+    /// Writes and syncs a frame that records which segments the log does not need any more.
     pub(super) fn declare_released(&mut self, log_time: UnixMillis) -> Result<(), AppendError> {
         self.wal.declare_released(log_time.0)?;
         self.wants_mark = false;

@@ -1,9 +1,9 @@
-//! How outcomes come back: a mailbox for each group of waiters, one wake a commit.
+//! Return path of outcomes: a mailbox for each group of waiters, with one wake per commit.
 //!
-//! Waking a thread costs microseconds, more than anything else that an issue does. So the committer
-//! does not wake each operation's waiter: it puts the outcomes of a commit into the mailboxes they
+//! Waking a thread takes microseconds, more than any other step of an issue. So the committer does
+//! not wake each operation's waiter: it puts the outcomes of a commit into the mailboxes they
 //! belong to and wakes each mailbox once. A worker of the HTTP server has one mailbox for all its
-//! requests and hands the outcomes to them on its own thread.
+//! requests and distributes the outcomes on its own thread.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,10 +14,10 @@ use crate::sync::{Mutex, Thread, current, park};
 
 use super::op::{Outcome, Rejected};
 
-/// Outcomes of one call, in the order of its operations; or that it was not carried out.
+/// Outcomes of one call, in the order of its operations, or the reason why it was rejected.
 pub(super) type Outcomes = Result<Vec<Outcome>, Rejected>;
 
-/// Outcomes on their way to the waiters of one thread, or to one waiter.
+/// Delivered outcomes for the waiters of one thread, or for one waiter.
 #[derive(Default)]
 pub(super) struct Mailbox {
     inner: Mutex<Inbox>,
@@ -30,15 +30,14 @@ struct Inbox {
 }
 
 impl Mailbox {
-    /// Puts the outcomes for `ticket` in; returns the waker, once for any number of
-    /// deliveries.
+    /// Adds the outcomes for `ticket`. Returns the waker, once for any number of deliveries.
     pub(super) fn deliver(&self, ticket: usize, outcomes: Outcomes) -> Option<Waker> {
         let mut inbox = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.delivered.push((ticket, outcomes));
         inbox.waker.take()
     }
 
-    /// Takes all that was delivered; waits while there is nothing.
+    /// Takes all delivered outcomes, or waits for some.
     pub(super) fn poll_take(
         &self,
         cx: &Context<'_>,
@@ -54,8 +53,8 @@ impl Mailbox {
     }
 }
 
-/// Delivers the outcomes of a call. Dropped unanswered, it delivers [`Rejected::Closed`], so that no
-/// call waits for ever.
+/// Delivers the outcomes of a call. Dropping it delivers [`Rejected::Closed`], so that every call
+/// is answered.
 pub(super) struct Reply {
     mailbox: Arc<Mailbox>,
     ticket: usize,
@@ -73,7 +72,7 @@ impl Reply {
         self.mailbox.deliver(self.ticket, Ok(outcomes))
     }
 
-    /// Delivers nothing: the caller learns the result from a return value.
+    /// Delivers nothing, because the caller gets the result as a return value.
     pub(super) fn forget(mut self) {
         self.is_open = false;
     }
@@ -89,9 +88,9 @@ impl Drop for Reply {
     }
 }
 
-/// An answer that was asked for and has not come yet: a future for any executor, or
-/// [`Pending::wait`]. It may be dropped: what was asked for happens all the same.
-#[must_use = "the answer says whether it happened"]
+/// The pending outcomes of a call: a future for any executor, or [`Pending::wait`]. If it is
+/// dropped, the operations are still performed.
+#[must_use = "only the answer shows whether the operations succeeded"]
 pub struct Pending {
     mailbox: Arc<Mailbox>,
 }
@@ -102,10 +101,10 @@ impl Pending {
         (Pending { mailbox: Arc::clone(&mailbox) }, Reply::new(mailbox, 0))
     }
 
-    /// Blocks this thread until the answer is there. Not for use inside an executor.
+    /// Blocks this thread until the outcomes arrive. Not for use inside an executor.
     ///
     /// # Errors
-    /// The engine was closed before it came to it.
+    /// The engine was closed before it performed the call.
     pub fn wait(self) -> Result<Vec<Outcome>, Rejected> {
         struct Unpark(Thread);
         impl Wake for Unpark {

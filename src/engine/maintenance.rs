@@ -1,5 +1,5 @@
-//! What is due between turns: syncs, marks of time, and a look at the length of the log. When the
-//! cleaner and expiry have their turn is decided here too.
+//! Maintenance between turns: syncs, marks of time, and a check of the log's length. It also
+//! schedules the cleaner and expiry.
 
 use std::time::Duration;
 
@@ -12,33 +12,33 @@ use super::expiry::Expiry;
 use super::journal::LocalLog;
 use super::sequencer::Sequencer;
 
-/// How long the committer rests at most, and how often it does what need not be done at once.
+/// Maximum wait of the committer, and the interval of maintenance that is not urgent.
 const REST_MS: u64 = 64;
-/// How far the log's time may be behind what has expired: half of what is promised.
+/// Maximum lag of the log's time behind expired deadlines: half of the promised time.
 const MARK_AFTER_MS: u64 = 500;
-/// Segments by which the log may be beyond its limit without a warning: it is cleaned while it is
-/// written, so one or two are usual.
+/// Segments by which the log may exceed its limit without a warning. One or two are usual, because
+/// it is cleaned while it is written.
 const LOG_OVER_SEGMENTS: u64 = 4;
-/// How often a full disk is tried again when nobody writes.
+/// Interval of retries on a full disk without client writes.
 const RETRY_AFTER_MS: u64 = 1_000;
 
-/// What the committer keeps in mind between turns.
+/// State of the maintenance.
 #[derive(Default)]
 pub(super) struct Maintenance {
     expiry: Expiry,
     flushed_at: UnixMillis,
     tried_at: UnixMillis,
-    /// The log is far beyond its limit, and the warning stands.
+    /// Whether the log far exceeds its limit and the warning stands.
     is_over_limit: bool,
 }
 
 impl Maintenance {
-    /// Before the first turn: recovery has freed what had expired by then.
+    /// The state before the first turn: recovery has freed entries that had expired by then.
     pub(super) fn after(expired_until: UnixMillis) -> Maintenance {
         Maintenance { expiry: Expiry::after(expired_until), ..Maintenance::default() }
     }
 
-    /// How long the committer may wait for a call.
+    /// Time for which the committer may wait for a call.
     pub(super) fn patience(&self, sequencer: &Sequencer) -> Duration {
         if self.expiry.is_behind {
             return Duration::ZERO;
@@ -54,7 +54,7 @@ impl Maintenance {
         }
     }
 
-    /// Does what is due, within the budget. `is_idle`: no call was waiting.
+    /// Does the work that is due, within its budget. `is_idle`: no call was waiting.
     pub(super) fn tend(
         &mut self,
         sequencer: &mut Sequencer,
@@ -73,7 +73,7 @@ impl Maintenance {
         self.mark_if_due(sequencer, is_idle);
         cleaning.clean(sequencer, is_idle);
         sequencer.publish();
-        // Retired entries wait in batches of their thread until somebody asks for them.
+        // Retired entries stay in batches of their thread until they are collected.
         let now = sequencer.now();
         if now.since(self.flushed_at) >= REST_MS {
             self.flushed_at = now;
@@ -85,8 +85,8 @@ impl Maintenance {
         }
     }
 
-    /// Raises a warning while the log is several segments beyond its limit: either cleaning does
-    /// not keep up, or much has died and nobody writes, so that there is no need to clean.
+    /// Raises a warning while the log exceeds its limit by several segments: either cleaning does
+    /// not keep up, or many entries have died and no client writes, so that cleaning is not needed.
     fn watch_log_limit(&mut self, sequencer: &Sequencer) {
         let Some(log) = &sequencer.log else { return };
         let over_bytes = log.wal.over_limit_bytes();
@@ -94,11 +94,11 @@ impl Maintenance {
         if is_over {
             let limit_bytes = log.wal.log_limit();
             let text = format!(
-                "the log is {over_bytes} bytes beyond its limit of {limit_bytes}; it is cleaned \
-                 while clients write"
+                "the log exceeds its limit of {limit_bytes} bytes by {over_bytes} bytes; it is \
+                 cleaned while clients write"
             );
             if !self.is_over_limit {
-                tracing::warn!(over_bytes, limit_bytes, "the log is beyond its limit");
+                tracing::warn!(over_bytes, limit_bytes, "the log exceeds its limit");
             }
             sequencer.shared.warnings.raise(Warning::LogOverLimit, text);
         } else if self.is_over_limit {
@@ -114,14 +114,14 @@ impl Maintenance {
         let is_due =
             sequencer.shared.time.monotonic().saturating_sub(sequencer.synced_at) >= period;
         if is_due && sequencer.log.as_ref().is_some_and(LocalLog::has_unsynced) {
-            // A failure stops writes for good, which `sync` has told; there is nothing to add.
+            // A failure stops writes permanently, and `sync` has logged it.
             let _ = sequencer.sync();
         }
     }
 
-    /// Writes an empty frame: to keep the time in the log when something has expired that it does
-    /// not know of (promise P3), to put a frame behind the last one when nothing else will (P5),
-    /// and to notice that a full disk has space again (P6).
+    /// Writes an empty frame: to record the time after an expiry that the log does not reflect
+    /// (promise P3), to have a frame after the last one when no other follows (P5), or to find out
+    /// that a full disk has space again (P6).
     fn mark_if_due(&mut self, sequencer: &mut Sequencer, is_idle: bool) {
         let now = sequencer.now();
         let Sequencer { shared, log: Some(log), frame, .. } = sequencer else { return };

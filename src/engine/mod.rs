@@ -7,16 +7,16 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `op`, `config`, `stats` | what can be asked, how an engine is set up, what it counts |
-//! | [`state`] | what a record does: the one `apply`, and the accounting of all entries |
-//! | `handle`, `read`, `caller` | the engine as its callers hold it |
-//! | `mailbox`, `batch`, `job` | how calls come to the committer and outcomes come back |
-//! | `committer` | whose turn it is |
-//! | `admission`, `sequencer`, `journal` | what goes into a frame; the frame; where it is kept |
-//! | `maintenance`, `expiry`, `cleaning`, `clocks`, `gauges` | what is done between frames |
-//! | `health`, `quota`, `shared` | what all threads read |
-//! | `backup` | the log as it was at one moment, read while it is written |
-//! | `recovery` | how an engine begins, and what else reads a log |
+//! | `op`, `config`, `stats` | operations, configuration, statistics |
+//! | [`state`] | the effects of records: the only `apply`, and the accounting of all entries |
+//! | `handle`, `read`, `caller` | the engine's interface for callers |
+//! | `mailbox`, `batch`, `job` | the path of calls to the committer and of outcomes back |
+//! | `committer` | the committer's loop |
+//! | `admission`, `sequencer`, `journal` | admission to a frame; the frame; its storage |
+//! | `maintenance`, `expiry`, `cleaning`, `clocks`, `gauges` | the work between frames |
+//! | `health`, `quota`, `shared` | state that all threads read |
+//! | `backup` | the log at one moment, read while it is written |
+//! | `recovery` | the start of an engine, and other readers of a log |
 
 mod admission;
 mod backup;

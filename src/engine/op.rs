@@ -1,4 +1,4 @@
-//! Operations and their outcomes: what is asked of the engine and what it answers.
+//! Operations of the engine, and their outcomes.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,49 +9,49 @@ use crate::model::token::{ConsumeKey, Digest};
 
 use super::config::Config;
 
-/// A change that is asked for. Reading is not an operation: see [`Engine::resolve`](super::Engine::resolve).
+/// A change. Reading is not an operation: see [`Engine::resolve`](super::Engine::resolve).
 #[derive(Clone)]
 pub enum Op {
-    /// Puts a payload under a digest.
+    /// Stores a payload under a digest.
     Issue {
-        /// Of the token.
+        /// Digest of the token.
         digest: Digest,
-        /// 1 to [`Config::payload_len_max`] bytes; returned as they are.
+        /// 1 to [`Config::payload_len_max`] bytes; returned unchanged.
         payload: Vec<u8>,
         /// 1 ms to [`super::Config::max_ttl`].
         ttl: Duration,
         /// 1 to [`USES_MAX`].
         uses: u32,
-        /// May be resolved without being consumed.
+        /// Whether the token can be resolved without being consumed.
         peek: bool,
-        /// The token is derived from a reference or a key, so the same may be issued again: it is
-        /// remembered as consumed until its deadline. Any other is a trace then, and an issue of
-        /// the same digest wins.
+        /// Whether the token is derived from a reference or a key, so that the same token may be
+        /// issued again: it is remembered as consumed until its deadline. Any other consumed token
+        /// is only a trace, over which an issue of the same digest wins.
         derived: bool,
     },
-    /// Takes a use.
+    /// Consumes a use.
     Consume {
-        /// Of the token.
+        /// Digest of the token.
         digest: Digest,
-        /// A retry with the same key gets the same answer, until the deadline.
+        /// A retry with the same key returns the same outcome, until the deadline.
         key: Option<ConsumeKey>,
     },
-    /// Moves the deadline to `ttl` from now, but neither back nor beyond the longest life.
+    /// Moves the deadline to `ttl` from now, but never earlier, nor beyond the maximum lifetime.
     Extend {
-        /// Of the token.
+        /// Digest of the token.
         digest: Digest,
-        /// 1 ms and up.
+        /// At least 1 ms.
         ttl: Duration,
     },
-    /// Removes a living entry.
+    /// Removes a live entry.
     Revoke {
-        /// Of the token.
+        /// Digest of the token.
         digest: Digest,
     },
 }
 
 impl Op {
-    /// What the operation is about.
+    /// The digest of the operation's token.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         match self {
@@ -62,21 +62,22 @@ impl Op {
         }
     }
 
-    /// Checks the limits that keep the log readable; callers give their own users better errors.
+    /// Checks the limits that keep the log readable; callers check their own limits with better
+    /// messages.
     pub(super) fn validate(&self, config: &Config) -> Result<(), Rejected> {
         let Op::Issue { payload, ttl, uses, .. } = self else {
             return Ok(());
         };
         if payload.is_empty() || payload.len() > config.payload_len_max() {
             return Err(Rejected::Invalid(
-                "payload: must have 1 byte to 1 MiB, and fit in a segment of the log",
+                "payload: must have 1 byte to 1 MiB, and fit into a segment of the log",
             ));
         }
         if !(1..=USES_MAX).contains(uses) {
             return Err(Rejected::Invalid("uses: must be 1 to 10000"));
         }
         if *ttl < Duration::from_millis(1) || *ttl > config.max_ttl {
-            return Err(Rejected::Invalid("ttl: must be 1 ms to the longest life"));
+            return Err(Rejected::Invalid("ttl: must be 1 ms to the maximum lifetime"));
         }
         Ok(())
     }
@@ -94,54 +95,56 @@ impl fmt::Debug for Op {
     }
 }
 
-/// What became of an operation.
+/// The outcome of an operation.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The entry is there, until its deadline.
+    /// The entry was stored, until its deadline.
     Issued {
-        /// From this instant on it is gone.
+        /// The entry's deadline.
         deadline: UnixMillis,
     },
-    /// The same was issued before; this is the first deadline.
+    /// The same token was issued before; this is its deadline.
     Exists {
-        /// From this instant on it is gone.
+        /// The entry's deadline.
         deadline: UnixMillis,
     },
-    /// Other bytes, uses or another peek were issued before under the same reference or key.
+    /// A token with other bytes, uses or peek was issued before under the same reference or key.
     Conflict,
-    /// The token of this reference or key was consumed: it is not issued again until its deadline.
+    /// The token of this reference or key was consumed, and cannot be issued again until its
+    /// deadline.
     AlreadyConsumed,
-    /// A use was taken.
+    /// A use was consumed.
     Consumed {
-        /// What the token stands for.
+        /// The payload.
         payload: Vec<u8>,
     },
-    /// The use was taken before, with the same key.
+    /// The use was consumed before, with the same key.
     Replayed {
-        /// What the token stands for.
+        /// The payload.
         payload: Vec<u8>,
     },
-    /// Unknown, expired, consumed or revoked: nobody can tell which.
+    /// The token is unknown, expired, consumed or revoked; these cases look the same.
     NotFound,
-    /// The deadline was moved, or is where it was because it may not move.
+    /// The deadline was moved, or is unchanged because it must not move.
     Extended {
-        /// From this instant on it is gone.
+        /// The entry's deadline.
         deadline: UnixMillis,
     },
-    /// It is gone, or was not there.
+    /// The entry was removed, or was unknown.
     Revoked,
-    /// The memory limit is reached; nothing was issued, or no use taken.
+    /// The memory limit is reached; nothing was changed.
     MemoryFull,
-    /// The quota of the namespace is used up; nothing was issued, or no use taken.
+    /// The quota of the namespace is reached; nothing was changed.
     QuotaFull,
-    /// The log's disk is full; nothing happened.
+    /// The log's disk is full; nothing was changed.
     DiskFull,
-    /// The wall clock cannot be right, so no deadline could be; nothing happened.
+    /// The wall clock is implausible, so no deadline can be computed; nothing was changed.
     ClockWrong,
-    /// The log takes nothing at the moment, for another reason than a full disk; nothing happened.
+    /// The log accepts nothing at the moment, for another reason than a full disk; nothing was
+    /// changed.
     LogUnavailable,
-    /// Writing to the log failed and writes have stopped for good. Whether this one happened is
-    /// known after a restart.
+    /// Writing to the log failed, and writes have stopped permanently. Only a restart shows whether
+    /// this operation took effect.
     ReadOnly,
 }
 
@@ -167,10 +170,10 @@ impl fmt::Debug for Outcome {
     }
 }
 
-/// Why operations were not taken on at all: none of them happened.
+/// Why operations were rejected; none of them took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// Too many wait already; try again in a moment.
+    /// The queue is full; try again in a moment.
     #[error("too many changes are waiting; try again in a moment")]
     QueueFull,
     /// The engine is closing.

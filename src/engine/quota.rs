@@ -1,8 +1,8 @@
-//! Quotas: how much a namespace may hold.
+//! Quotas: the maximum holdings of a namespace.
 //!
-//! They are checked by the committer, which alone knows what a namespace holds at the moment of a
-//! change: however many clients issue at once, a quota is never exceeded. What is already there
-//! when a quota is lowered stays until its deadline.
+//! The committer checks them, because only it knows the holdings of a namespace at the moment of a
+//! change: a quota is never exceeded, however many clients issue at once. When a quota is lowered,
+//! existing tokens stay until their deadlines.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,20 +13,21 @@ use crate::model::namespace::NamespaceTag;
 
 use super::state::Holding;
 
-/// How much a namespace may hold; `None` where there is no limit.
+/// Maximum holdings of a namespace; `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
-    /// Tokens with a use left.
+    /// Maximum tokens with a use left.
     pub tokens_max: Option<u64>,
-    /// Memory of entries in bytes, consumed ones included while they are remembered.
+    /// Maximum memory of entries in bytes, including consumed entries as long as they are
+    /// remembered.
     pub bytes_max: Option<u64>,
-    /// The longest life of a token that is extended. That of an issue is the caller's to check,
-    /// who can say what was wrong.
+    /// Maximum lifetime of a token that is extended. For an issue the caller checks it, with a
+    /// better message.
     pub ttl_max: Option<Duration>,
 }
 
 impl Quota {
-    /// Whether a namespace that holds `held` may hold `more`.
+    /// Whether a namespace with the holdings `held` may hold `more`.
     fn admits(&self, held: Holding, more: Holding) -> bool {
         let fits = |held: u64, more: u64, max: Option<u64>| {
             more == 0 || max.is_none_or(|max| held.saturating_add(more) <= max)
@@ -39,25 +40,25 @@ impl Quota {
 /// The quotas of all namespaces that have one.
 pub type Quotas = HashMap<NamespaceTag, Quota, RandomState>;
 
-/// What namespaces hold, as last told.
+/// The last published holdings of namespaces.
 pub(super) type Holdings = HashMap<NamespaceTag, Holding, RandomState>;
 
-/// Namespaces that are published; beyond this number, only those with quotas are.
+/// Maximum namespaces whose holdings are published; beyond this number, only those with quotas are.
 pub(super) const TOLD_MAX: usize = 1_024;
 
-/// What the records of one frame will take when they are applied.
+/// Holdings reserved by the records of one frame, until they are applied.
 #[derive(Default)]
 pub(super) struct Reserved(Holdings);
 
 impl Reserved {
-    /// Nothing is reserved any more: the frame is applied, or lost.
+    /// Clears the reservations when the frame is applied, or lost.
     pub(super) fn clear(&mut self) {
         if !self.0.is_empty() {
             self.0.clear();
         }
     }
 
-    /// Reserves `more`. False where the quota has no room for it.
+    /// Reserves `more`. Returns false if that would exceed the quota.
     pub(super) fn take(
         &mut self,
         quotas: &Quotas,

@@ -1,4 +1,4 @@
-//! What can be seen of tokens without changing anything. No wait, no lock.
+//! Reads of tokens, without a wait and without a lock.
 
 use crate::model::entry::Entry;
 use crate::model::time::UnixMillis;
@@ -8,10 +8,10 @@ use crate::store::Lookup;
 use super::handle::Engine;
 use super::state::is_trace;
 
-/// What is known about a living token.
+/// Status of a live token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// From this instant on it is gone.
+    /// The token's deadline.
     pub expires_at: UnixMillis,
     /// Uses left, at least 1.
     pub uses_left: u32,
@@ -19,24 +19,24 @@ pub struct Status {
     pub payload_len: usize,
 }
 
-/// What stands under a digest, for an issue that met it.
+/// The existing entry that conflicts with an issue.
 #[derive(Clone, Copy)]
 pub struct Existing<'e> {
-    /// What the token stands for, as it was sent.
+    /// The payload, as it was sent.
     pub payload: &'e [u8],
     /// Uses as issued.
     pub uses: u32,
-    /// May be resolved without being consumed.
+    /// Whether the token can be resolved without being consumed.
     pub peek: bool,
-    /// Its last use was taken.
+    /// Whether its last use was consumed.
     pub is_consumed: bool,
-    /// From this instant on it is gone.
+    /// The token's deadline.
     pub deadline: UnixMillis,
 }
 
 impl Engine {
-    /// Calls `found` with what `digest` resolves to at `now`. No wait, no lock, no copy; `found`
-    /// should be short, for nothing that others remove is freed while it runs.
+    /// Calls `found` with the payload of `digest` at `now`. No wait, no lock, no copy. `found`
+    /// should be short, because removed entries cannot be freed while it runs.
     pub fn resolve<R>(
         &self,
         digest: &Digest,
@@ -51,7 +51,7 @@ impl Engine {
         }
     }
 
-    /// Calls `each` with what every digest resolves to at `now`, in their order.
+    /// Calls `each` with the payload of every digest at `now`, in their order.
     pub fn resolve_many(
         &self,
         digests: &[Digest],
@@ -72,7 +72,7 @@ impl Engine {
         self.shared.counters.resolves.add(resolved);
     }
 
-    /// What is known about a living token. Takes no use, also where it cannot be resolved.
+    /// The status of a live token, even of one that cannot be resolved. Consumes no use.
     #[must_use]
     pub fn status(&self, digest: &Digest, now: UnixMillis) -> Option<Status> {
         let pinned = self.shared.store.pin();
@@ -87,9 +87,9 @@ impl Engine {
         })
     }
 
-    /// Calls `look` with what an issue that was refused as a conflict has met, as it stands at `now`:
-    /// the caller may know better than byte for byte whether the content is the same. None where
-    /// nothing stands in the way of the issue any more.
+    /// Calls `look` with the existing entry, as of `now`, that an issue conflicted with: the caller
+    /// may compare the content in a better way than byte for byte. `None` if no entry conflicts any
+    /// more.
     pub fn existing<R>(
         &self,
         digest: &Digest,
@@ -114,15 +114,15 @@ impl Engine {
         }))
     }
 
-    /// Whether the token is remembered as consumed: presented again, that is a replay.
+    /// Whether the token is remembered as consumed, so that presenting it again is a replay.
     #[must_use]
     pub fn was_consumed(&self, digest: &Digest, now: UnixMillis) -> bool {
         let pinned = self.shared.store.pin();
         pinned.get(digest).is_some_and(|entry| entry.is_consumed() && !entry.is_expired(now))
     }
 
-    /// Bytes of all payloads that these digests have in the store now, repeated ones repeatedly:
-    /// how long a batch answer would become.
+    /// Total bytes of the payloads of these digests, counting repeated digests repeatedly: the size
+    /// of a batch answer.
     #[must_use]
     pub fn payload_bytes(&self, digests: &[Digest]) -> usize {
         let pinned = self.shared.store.pin();

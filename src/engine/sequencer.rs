@@ -1,5 +1,5 @@
-//! The sequencer: gathers records into a frame, has the journal append it, applies the records in
-//! their order and notes the outcomes.
+//! The sequencer: collects records in a frame, appends it to the journal, applies the records in
+//! their order and records the outcomes.
 //!
 //! The committer decides when a frame is committed, except that a full frame is committed to make
 //! room. The cleaner puts relocated entries at its start.
@@ -23,63 +23,64 @@ use super::quota::Quotas;
 use super::shared::Shared;
 use super::state::{Accounting, Applied, Position, apply};
 
-/// The longest body of a frame where there is no log.
+/// Maximum body of a frame without a log, in bytes.
 const FRAME_LEN_IN_MEMORY: usize = 4 << 20;
-/// Records applied under one guard of the store: what they replace can be freed after that.
+/// Records applied under one guard of the store; the entries that they replace can be freed after
+/// that.
 const RECORDS_PER_PIN: usize = 64;
 
-/// The frame that is gathered, and all that it changes when it is committed.
+/// The current frame, and the state that changes with its commit.
 pub(super) struct Sequencer<J = LocalLog> {
     pub(super) shared: Arc<Shared>,
     pub(super) accounting: Accounting,
-    /// `None`: nothing is kept, and every frame is taken.
+    /// `None`: without a log every frame counts as committed.
     pub(super) log: Option<J>,
     /// Monotonic time of the last sync.
     pub(super) synced_at: Duration,
     pub(super) frame: Frame,
     pub(super) batch: Batch,
-    /// As of the begin of this turn.
+    /// State at the start of this turn.
     quotas: Arc<Quotas>,
     clocks: ClockWatch,
-    /// What the records of the current frame will do.
+    /// Effects of the current frame's records.
     admitted: Admitted,
-    /// This turn has committed a frame already.
+    /// Whether this turn has already committed a frame.
     has_committed: bool,
-    /// What the cleaner has not asked about yet.
+    /// Changes that the cleaner has not accounted for yet.
     pub(super) since_cleaning: SinceCleaning,
 }
 
-/// A frame on its way into the journal.
+/// The frame that is being built.
 #[derive(Default)]
 pub(super) struct Frame {
-    /// Log time: engine time, as it was last looked at.
+    /// Log time: the last read engine time.
     pub(super) log_time: UnixMillis,
     pub(super) buffer: FrameBuffer,
-    /// Bytes of relocated entries at the begin of the body.
+    /// Bytes of relocated entries at the start of the body.
     pub(super) relocated_len: usize,
 }
 
-/// What was committed since the cleaner last asked.
+/// Commits since the cleaner last accounted for them.
 #[derive(Default)]
 pub(super) struct SinceCleaning {
-    /// Bytes of records that clients have written.
+    /// Bytes of records written by clients.
     pub(super) client_bytes: u64,
-    /// A frame was lost, and what was relocated in it is not in the log.
+    /// Whether a frame with relocated entries was not committed.
     pub(super) has_lost_frame: bool,
 }
 
 /// Why a frame was not committed.
 enum CommitError {
-    /// Nothing happened.
+    /// Nothing was appended.
     DiskFull,
-    /// Nothing happened, for another reason than a full disk.
+    /// Nothing was appended, for another reason than a full disk.
     Unavailable,
-    /// Whether it happened is known after a restart.
+    /// Only a restart shows whether the frame was appended.
     Failed,
 }
 
 impl Frame {
-    /// Bytes of the records that clients wait for.
+    /// Bytes of records that clients wait for.
     pub(super) fn client_len(&self) -> usize {
         self.buffer.body_len() - self.relocated_len
     }
@@ -111,12 +112,12 @@ impl<J: Journal> Sequencer<J> {
         sequencer
     }
 
-    /// Engine time, as it was last looked at.
+    /// The last read engine time.
     pub(super) fn now(&self) -> UnixMillis {
         self.frame.log_time
     }
 
-    /// Reads the clocks, and logs what changed about them.
+    /// Reads the clocks, and logs changes of their state.
     pub(super) fn look_at_clocks(&mut self) {
         let is_empty = self.accounting.totals.entries == 0;
         self.frame.log_time = self.clocks.look(&self.shared, is_empty);
@@ -129,13 +130,13 @@ impl<J: Journal> Sequencer<J> {
         self.frame.log_time
     }
 
-    /// A turn begins: the quotas stand for as long as it takes.
+    /// Starts a turn, during which the quotas do not change.
     pub(super) fn begin_turn(&mut self) {
         self.has_committed = false;
         self.quotas = self.shared.quotas();
     }
 
-    /// A frame of this turn has been committed: those who wait for it come first.
+    /// Whether a frame of this turn has been committed, so that its waiters come first.
     pub(super) fn has_committed(&self) -> bool {
         self.has_committed
     }
@@ -156,7 +157,7 @@ impl<J: Journal> Sequencer<J> {
         }
     }
 
-    /// The longest life of a token, extensions included.
+    /// Maximum lifetime of a token, extensions included.
     fn life_max(&self, op: &Op) -> Duration {
         let max = self.shared.config.max_ttl;
         let quota = self.quotas.get(&op.digest().tag());
@@ -178,8 +179,8 @@ impl<J: Journal> Sequencer<J> {
         self.frame.buffer.body_len() + len <= max
     }
 
-    /// Commits the current frame if a record of `len` bytes has no room in it. False if that
-    /// failed; there is room all the same.
+    /// Commits the current frame if a record of `len` bytes does not fit. Returns false if the
+    /// commit failed; there is room in either case.
     pub(super) fn make_room(&mut self, len: usize) -> bool {
         if self.has_room(len) {
             return true;
@@ -189,7 +190,7 @@ impl<J: Journal> Sequencer<J> {
         is_committed
     }
 
-    /// Writes the current frame, applies its records and answers who waits for them. False if it
+    /// Writes the current frame, applies its records and answers their waiters. Returns false if it
     /// could not be written.
     pub(super) fn commit(&mut self) -> bool {
         self.admitted.clear();
@@ -224,7 +225,7 @@ impl<J: Journal> Sequencer<J> {
         written.is_ok()
     }
 
-    /// Writes the frame; where there is no space for it with what is relocated, without that.
+    /// Writes the frame; if there is no space for it, it is written without the relocated entries.
     fn write(&mut self) -> Result<JournalPart, CommitError> {
         match self.append() {
             Err(CommitError::DiskFull | CommitError::Unavailable)
@@ -239,7 +240,7 @@ impl<J: Journal> Sequencer<J> {
         }
     }
 
-    /// Appends the frame and makes it as durable as was asked for.
+    /// Appends the frame and makes it durable according to the sync mode.
     fn append(&mut self) -> Result<JournalPart, CommitError> {
         let Some(log) = &mut self.log else {
             return Ok(JournalPart(0));
@@ -261,8 +262,8 @@ impl<J: Journal> Sequencer<J> {
         Ok(segment)
     }
 
-    /// Makes all that was appended durable. A failure is final: every waiter gets `ReadOnly`, and no
-    /// sync is tried again (promise P6).
+    /// Makes all appended frames durable. A failure is final: every waiter gets `ReadOnly`, and no
+    /// sync is retried (promise P6).
     pub(super) fn sync(&mut self) -> Result<(), ()> {
         let Some(log) = &mut self.log else { return Ok(()) };
         let shared = &self.shared;
@@ -273,7 +274,7 @@ impl<J: Journal> Sequencer<J> {
         synced.map_err(|failure| shared.health.fail(failure.to_string()))
     }
 
-    /// Applies the records of the frame: first those that were relocated, for which nobody waits.
+    /// Applies the records of the frame, first the relocated ones, which have no waiters.
     fn apply_frame(&mut self, segment: JournalPart, logged: &[Place]) {
         let (body, time) = (self.frame.buffer.body(), self.frame.log_time);
         let at = Position { time, segment };
@@ -318,7 +319,7 @@ impl<J: Journal> Sequencer<J> {
 fn record_len(op: &Op) -> usize {
     match op {
         Op::Issue { payload, .. } => issue_len(payload.len()),
-        // The longest of the others, an Extend.
+        // The longest of the other records, an Extend.
         Op::Consume { .. } | Op::Extend { .. } | Op::Revoke { .. } => 64,
     }
 }

@@ -1,4 +1,4 @@
-//! What all threads of an engine share, and what they count.
+//! State and counters shared by all threads of an engine.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -18,7 +18,7 @@ use super::quota::{Holdings, Quotas, TOLD_MAX};
 use super::state::{Applied, Content, Holding, consume_refused, issue_refused};
 use super::stats::{Counters, Gauges, Stats, Timings};
 
-/// What all threads of an engine share.
+/// State shared by all threads of an engine.
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) digester: Digester,
@@ -29,9 +29,9 @@ pub(super) struct Shared {
     pub(super) gauges: Mutex<Gauges>,
     pub(super) backups: Pins,
     pub(super) quotas: RwLock<Arc<Quotas>>,
-    /// What namespaces hold: a tick old at most.
+    /// Holdings of namespaces, at most one tick old.
     pub(super) holdings: Mutex<Holdings>,
-    /// Conditions that an operator must know of while changes are taken.
+    /// Conditions that an operator should know about while the engine accepts changes.
     pub(super) warnings: Warnings,
     pub(super) health: Health,
 }
@@ -59,7 +59,8 @@ impl Shared {
         }
     }
 
-    /// Counts what a resolve found; a reader that says "expired" holds the time at that.
+    /// Counts the result of a resolve. For "expired" it also raises the floor of engine time to
+    /// `now`.
     pub(super) fn seen<R>(&self, looked_up: &Lookup<R>, now: UnixMillis) {
         match looked_up {
             Lookup::Found(_) => return self.counters.resolves.increment(),
@@ -70,7 +71,7 @@ impl Shared {
         self.counters.misses.increment();
     }
 
-    /// Counts what a record did, or would have done, and makes an outcome of it.
+    /// Counts the effect of a record, and turns it into an outcome.
     pub(super) fn settle(&self, applied: &Applied<'_>) -> Outcome {
         let counters = &self.counters;
         match *applied {
@@ -98,13 +99,13 @@ impl Shared {
                 counters.revokes.add(u64::from(was_alive));
                 Outcome::Revoked
             }
-            Applied::Silent => unreachable!("nobody waits for a carry or a time record"),
+            Applied::Silent => unreachable!("carry and time records have no waiter"),
         }
     }
 
-    /// The outcome of what needs no commit, as things are. While changes are refused, a token that
-    /// nothing is known of gets the refusal of one that is there: nobody can tell them apart
-    /// (promise P10).
+    /// The outcome of an operation that needs no commit, in the current state. While changes are
+    /// refused, an unknown token gets the same refusal as a known one, so that they cannot be
+    /// distinguished (promise P10).
     pub(super) fn refusal(&self, applied: &Applied<'_>) -> Outcome {
         let outcome = self.settle(applied);
         let is_unknown = matches!(outcome, Outcome::NotFound | Outcome::Revoked);
@@ -124,7 +125,7 @@ impl Shared {
         told.get(&tag).copied().unwrap_or_default()
     }
 
-    /// Tells what the namespaces hold.
+    /// Publishes the holdings of the namespaces.
     pub(super) fn tell_holdings(&self, held: &Holdings) {
         let mut told = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
         told.clear();
@@ -141,7 +142,7 @@ impl Shared {
         self.backups.holds(seq, wal.segments().len() as u64, is_full, self.time.monotonic())
     }
 
-    /// A frame was not written.
+    /// Records that a frame was not written.
     pub(super) fn note_append_error(&self, error: &AppendError) {
         self.health.note_append_error(error, self.time.monotonic());
     }
@@ -183,8 +184,7 @@ impl Shared {
     }
 }
 
-/// What an operation would come to without changing anything, or nothing if it must go through
-/// the log.
+/// The outcome of an operation that changes nothing; `None` if it must go through the log.
 pub(super) fn refuse<'g>(pinned: &'g Pinned<'_>, op: &Op, now: UnixMillis) -> Option<Applied<'g>> {
     let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
     match op {

@@ -1,10 +1,10 @@
-//! What can be known about a running engine.
+//! Statistics of a running engine.
 
 use serde::Serialize;
 
 use crate::model::metrics::{Counter, Latencies, Summary};
 
-/// Counted by any thread.
+/// Counters that any thread increments.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub resolves: Counter,
@@ -20,7 +20,7 @@ pub(super) struct Counters {
     pub carried_bytes: Counter,
 }
 
-/// Measured by the committer.
+/// Latencies measured by the committer.
 #[derive(Default)]
 pub(super) struct Timings {
     pub expiry_lag: Latencies,
@@ -28,7 +28,7 @@ pub(super) struct Timings {
     pub fsync: Latencies,
 }
 
-/// What the committer last knew, copied out once a turn.
+/// Gauges that the committer publishes once per turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gauges {
     pub tokens: u64,
@@ -40,29 +40,29 @@ pub(super) struct Gauges {
     pub log: LogStats,
 }
 
-/// The log in numbers. All zero without one.
+/// Statistics of the log; all zero without a log.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct LogStats {
     /// Bytes of all segment files.
     pub bytes: u64,
-    /// Bytes of what lives in them.
+    /// Bytes of live entries in them.
     pub living_bytes: u64,
-    /// Bytes of what is dead or was never used.
+    /// Bytes of dead entries and unused space.
     pub dead_bytes: u64,
-    /// Bytes that the log may have before its oldest segment is cleaned.
+    /// Size in bytes above which the oldest segment is cleaned.
     pub limit_bytes: u64,
-    /// Bytes by which the log is longer than that; some segments are usual, since it is cleaned
+    /// Bytes by which the log exceeds that size; some segments are usual, because it is cleaned
     /// while it is written.
     pub over_limit_bytes: u64,
     /// Bytes appended since the start, headers and padding included.
     pub appended_bytes: u64,
-    /// Of these, bytes of living entries that were written again to free a segment.
+    /// The part of them that is relocated live entries.
     pub carried_bytes: u64,
     /// Segment files in use.
     pub segments: u64,
-    /// Segments made of new files since the start.
+    /// Segments created as new files since the start.
     pub segments_created: u64,
-    /// Segments made of files that had been segments before.
+    /// Segments created from reused files since the start.
     pub segments_recycled: u64,
     /// Segments released since the start.
     pub segments_released: u64,
@@ -70,36 +70,36 @@ pub struct LogStats {
     pub syncs: u64,
 }
 
-/// All that can be known about a running engine. Counts are since the start.
+/// Statistics of a running engine. Counts are since the start.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stats {
     /// Tokens with a use left.
     pub tokens: u64,
-    /// Entries, those included that were consumed and are remembered.
+    /// Entries, including consumed ones as long as they are remembered.
     pub entries: u64,
     /// Memory of all entries in bytes: what `--max-memory` limits.
     pub bytes: u64,
     /// Timers in the wheel.
     pub timers: u64,
-    /// The end of the log.
+    /// Position of the end of the log.
     pub lsn: u64,
-    /// Everything before it is durable.
+    /// Position up to which the log is durable.
     pub durable_lsn: u64,
-    /// Resolves that found something.
+    /// Resolves that found a token.
     pub resolves: u64,
-    /// Resolves that found nothing.
+    /// Resolves that found no token.
     pub misses: u64,
-    /// Tokens presented again after they were consumed, while they are remembered.
+    /// Consumed tokens presented again, as long as they are remembered.
     pub replays: u64,
     /// Tokens issued.
     pub issues: u64,
-    /// Uses taken.
+    /// Uses consumed.
     pub consumes: u64,
     /// Deadlines moved.
     pub extends: u64,
     /// Revocations.
     pub revokes: u64,
-    /// Entries freed because their deadline had come.
+    /// Entries freed at their deadline.
     pub expired: u64,
     /// Commits: frames written and synced.
     pub commits: u64,
@@ -107,22 +107,22 @@ pub struct Stats {
     pub records: u64,
     /// Calls that wait for the committer now.
     pub queued: u64,
-    /// Backups that were read to their end.
+    /// Backups completed.
     pub backups: u64,
-    /// Backups that were not: the client went away or was too slow.
+    /// Backups aborted: the client disconnected or was too slow.
     pub backups_broken: u64,
-    /// Whether one is being read now.
+    /// Whether a backup is running.
     pub backup_running: bool,
-    /// How far engine time is ahead of the wall clock, after the clock jumped back.
+    /// Lead of engine time over the wall clock, after the clock jumped back.
     pub clock_skew_ms: u64,
-    /// How far the wall clock is ahead of engine time, while a step is not followed.
+    /// Lead of the wall clock over engine time, while a step is held.
     pub clock_held_ms: u64,
-    /// From an entry's deadline until its memory was freed.
+    /// Time from an entry's deadline until its memory is freed.
     pub expiry_lag: Summary,
-    /// From the begin of a commit until its waiters were woken.
+    /// Time from the start of a commit until its waiters are woken.
     pub commit_latency: Summary,
-    /// Of a sync alone.
+    /// Time of a sync of the log.
     pub fsync_latency: Summary,
-    /// The log.
+    /// Statistics of the log.
     pub log: LogStats,
 }

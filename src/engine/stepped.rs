@@ -1,8 +1,8 @@
 //! An engine without a thread: its committer takes a turn when [`Stepped::turn`] is called.
 //!
-//! For benches that count instructions, and for simulations that must run the same way again. All
-//! the work of a change happens on the calling thread, and storage, time, secret and hash keys are
-//! the caller's. The code that works is that of the server; only the loop around it is missing.
+//! It is for benches that count instructions, and for simulations that must be reproducible. All
+//! the work of a change happens on the calling thread, and the caller provides storage, time,
+//! secret and hash keys. The code is that of the server, without the loop around it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::recovery::{NoProgress, OpenError, Recovered, with_storage};
 use super::shared::Shared;
 use super::state::Accounting;
 
-/// An engine whose committer works only inside calls. Dropping it stops it at once, like a killed
+/// An engine whose committer works only inside calls. Dropping it has the effect of a killed
 /// process.
 pub struct Stepped {
     engine: Engine,
@@ -46,13 +46,13 @@ impl Stepped {
         Stepped::of(Recovered { shared, accounting, wal: None, expired_until: UnixMillis(0) })
     }
 
-    /// Reads the log that is on `storage`, or begins one. The configuration is taken as it is:
-    /// segments may be smaller than a server allows. Recovery uses threads of its own if
-    /// `recovery_threads` is not 1, and the log one for its next segment if `wal.preparing` is not
+    /// Reads the log on `storage`, or starts a new one. The configuration is not checked: segments
+    /// may be smaller than a server allows. Recovery uses threads of its own if `recovery_threads`
+    /// is not 1, and the log uses one for its next segment if `wal.preparing` is not
     /// [`Preparing::Inline`](crate::wal::Preparing::Inline).
     ///
     /// # Errors
-    /// A damaged log, or what the storage said.
+    /// A damaged log, or an error of the storage.
     pub fn open(
         config: Config,
         storage: Arc<dyn Storage>,
@@ -72,14 +72,14 @@ impl Stepped {
         Stepped { engine: Engine { shared, committer: committing }, committer }
     }
 
-    /// The engine. What is submitted waits for [`Stepped::turn`].
+    /// The engine. Submitted operations wait for [`Stepped::turn`].
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// The end of the log, and how many tokens have a use left: what [`Engine::stats`] tells too,
-    /// without the work of summing up latencies.
+    /// The end of the log, and the number of tokens with a use left, as in [`Engine::stats`] but
+    /// without the work of summarising latencies.
     #[must_use]
     pub fn lsn_and_tokens(&self) -> (u64, u64) {
         let gauges = self.engine.shared.gauges();
@@ -92,8 +92,8 @@ impl Stepped {
         self.engine.shared.gauges().entries
     }
 
-    /// Lets the committer take one turn: all that is queued becomes one batch, as far as the limits
-    /// of a batch allow. False if nothing was queued.
+    /// Runs one turn of the committer: all queued calls become one batch, as far as the limits of a
+    /// batch allow. Returns false if nothing was queued.
     pub fn turn(&mut self) -> bool {
         match self.committer.jobs.try_recv() {
             Ok(Job::Call(call)) => self.committer.turn(call),
@@ -101,19 +101,19 @@ impl Stepped {
         }
     }
 
-    /// Lets the committer do what it does between turns: free what has expired, clean the log,
-    /// keep the time in it. `is_idle`: as after a tick in which nothing was queued.
+    /// Runs the committer's maintenance between turns: it frees expired entries, cleans the log and
+    /// marks the time in it. `is_idle`: as after a tick in which nothing was queued.
     pub fn tend(&mut self, is_idle: bool) {
         self.committer.tend_now(is_idle);
     }
 
-    /// Hands operations over, lets the committer take one turn, and gives the outcomes.
+    /// Submits operations, runs one turn of the committer, and returns the outcomes.
     ///
     /// # Errors
-    /// They were not taken on.
+    /// The operations were rejected.
     pub fn carry_out(&mut self, ops: Vec<Op>) -> Result<Vec<Outcome>, Rejected> {
         let pending = self.engine.submit(ops)?;
-        // Nothing is queued where all was answered at once.
+        // Nothing is queued if all operations were answered at once.
         self.turn();
         pending.wait()
     }
@@ -123,7 +123,7 @@ impl Stepped {
         self.committer.cleaning.credit(&self.committer.sequencer)
     }
 
-    /// Finishes what is queued and ends the log in good order.
+    /// Performs the queued operations and closes the log cleanly.
     ///
     /// # Errors
     /// The log could not be synced.

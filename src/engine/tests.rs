@@ -1,4 +1,4 @@
-//! The engine on a disk in memory: one attack on a promise each. The model is in [`model`].
+//! The engine on a disk in memory: each test attacks one promise. The model is in [`model`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ fn issue(id: u64, payload: &[u8], ttl_ms: u64) -> Op {
     }
 }
 
-/// An issue by reference: others may issue the same.
+/// An issue by reference, which others may repeat.
 fn rival(payload: &[u8], ttl_ms: u64) -> Op {
     Op::Issue {
         digest: digest(2),
@@ -98,7 +98,7 @@ fn in_time(test: fn()) {
     let (say, said) = std::sync::mpsc::channel();
     let running = std::thread::spawn(move || {
         test();
-        // Nobody listens any more where it took too long.
+        // After a timeout there is no receiver.
         let _ = say.send(());
     });
     match said.recv_timeout(Duration::from_secs(60)) {
@@ -107,7 +107,7 @@ fn in_time(test: fn()) {
     }
 }
 
-/// Waits for what the committer's thread does by itself, but not for ever.
+/// Waits, with a time limit, for an effect of the committer's thread.
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..4_000 {
         if is_so() {
@@ -199,7 +199,8 @@ fn p3_an_expiry_is_remembered_by_an_idle_server_whose_clock_jumps_back() {
     });
 }
 
-/// Else it lives again: the log does not know of the time in which nobody wrote it.
+/// Otherwise it would be alive again: the log does not contain the time in which nothing was
+/// written.
 #[test]
 fn p3_what_expired_while_down_stays_so_when_the_clock_jumps_back() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
@@ -255,7 +256,7 @@ fn p6_a_full_disk_acknowledges_nothing_and_writes_come_back() {
     }
     assert!(refused > 0);
     assert_eq!(engine.readiness(), Err(NotReady::DiskFull));
-    assert_eq!(resolve(&engine, 1).as_deref(), Some(&b"1"[..]), "resolves go on");
+    assert_eq!(resolve(&engine, 1).as_deref(), Some(&b"1"[..]), "resolves continue");
     disk.set_space_left(None);
     assert!(matches!(one(&engine, issue(999, b"1", 90_000)), Outcome::Issued { .. }));
     assert_eq!(engine.readiness(), Ok(()));
@@ -284,8 +285,9 @@ fn p7_nothing_is_lost_when_the_disk_is_full_in_the_middle_of_cleaning() {
         let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
         let engine = open(&disk, &clock, config(16 << 10));
         let mut living = Vec::new();
-        // Frames as full as they may be, so that what is carried out of one overflows the next.
-        // Most live long, so that much is carried; some do not, so that there is a point in it.
+        // Frames are as full as possible, so that the entries relocated from one overflow the next.
+        // Most entries live long, so that much is relocated; some expire, so that cleaning frees
+        // space.
         let mut write = |first: u64, short: u64| {
             let ttl_ms = |id: u64| if id.is_multiple_of(short) { 500 } else { 90_000 };
             let ids = first..first + 8;
@@ -348,7 +350,7 @@ fn p6_a_failed_sync_tells_every_waiter_and_stops_writes_for_good() {
     disk.set_failing_syncs(false);
     assert_eq!(one(&engine, issue(30, b"3", 90_000)), Outcome::ReadOnly, "never retried");
     assert!(matches!(engine.readiness(), Err(NotReady::ReadOnly(_))));
-    assert_eq!(resolve(&engine, 1).as_deref(), Some(&b"1"[..]), "resolves go on");
+    assert_eq!(resolve(&engine, 1).as_deref(), Some(&b"1"[..]), "resolves continue");
 }
 
 #[test]
@@ -369,7 +371,7 @@ fn p10_while_changes_are_refused_unknown_tokens_look_like_the_others() {
     let full =
         (10..400).find(|id| one(&engine, issue(*id, &[b'x'; 500], 90_000)) == Outcome::DiskFull);
     assert!(full.is_some());
-    // Short records may still find room; those of the living are looked at last.
+    // Short records may still find room, so live tokens are tried last.
     for id in [2, 3] {
         assert_eq!(asked(&engine, id), vec![Outcome::DiskFull; 4], "{id}");
     }
@@ -401,7 +403,7 @@ fn p8_a_full_queue_rejects_at_once() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(START));
     let config = Config { queue_len: 4, ..Config::memory_only() };
     let recovered = super::recovery::open(config, clock, &NoProgress).unwrap();
-    // An engine whose committer does not run.
+    // An engine without a running committer.
     let (jobs, queue) = crossbeam_channel::bounded(4);
     let shared = Arc::clone(&recovered.shared);
     let committer = Committer::new(recovered, queue);
@@ -411,13 +413,13 @@ fn p8_a_full_queue_rejects_at_once() {
         (0..4).map(|id| engine.submit(vec![issue(id, b"1", 1_000)]).unwrap()).collect();
     let (say, said) = std::sync::mpsc::channel();
     let caller = engine.clone();
-    // Of its own, should it wait.
+    // On a thread of its own, in case it blocks.
     std::thread::spawn(move || say.send(caller.submit(vec![issue(9, b"1", 1_000)]).err()));
     let rejected = said.recv_timeout(Duration::from_secs(20));
     assert_eq!(rejected, Ok(Some(Rejected::QueueFull)));
     drop(committer);
     for pending in pending {
-        assert_eq!(pending.wait(), Err(Rejected::Closed), "no call waits for ever");
+        assert_eq!(pending.wait(), Err(Rejected::Closed), "every call is answered");
     }
 }
 
@@ -456,7 +458,7 @@ fn a_caller_gets_each_outcome_at_its_place() {
             })
             .collect();
         for (n, call) in calls.into_iter().enumerate() {
-            // Some of them go away while they wait.
+            // Some of the callers are dropped while they wait.
             if n % 7 == 0 { call.abort() } else { call.await.unwrap() }
         }
     });
@@ -467,7 +469,7 @@ fn a_caller_gets_each_outcome_at_its_place() {
     assert!(seen[&false] >= 170, "{seen:?}");
 }
 
-/// A server ends its process right after closing: what takes longer the more there is must wait.
+/// A server ends its process right after closing, so closing must not take longer with more tokens.
 /// A library must get its memory back.
 #[test]
 fn p8_closing_frees_nothing_and_the_last_drop_all() {

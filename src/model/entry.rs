@@ -1,6 +1,6 @@
-//! An entry: what the engine holds for a digest, in 24 bytes beside the key, plus the payload.
+//! An entry: the engine's data for a digest, in 24 bytes besides the key, plus the payload.
 //!
-//! Ten million of them must fit in memory beside each other, so the fields are packed:
+//! Ten million entries must fit in memory, so the fields are packed:
 //!
 //! ```text
 //! state  deadline (44 bits) | segment (16 bits) | flags (4 bits)      changes in place
@@ -14,17 +14,18 @@
 //! left 4 | total 4 | key count 4 | room 4 | key 16 × room | index 2 × slots
 //! ```
 //!
-//! Keys are appended in place while there is room, so the thousandth costs what the first does; an
-//! entry without room is replaced by one with twice as much. Where there is room for more than
-//! eight keys, an open-addressing index over them finds one in a few probes. Room
-//! and index are a function of the number of keys and uses alone: an entry takes
-//! the same memory before and after a restart.
+//! Keys are appended in place while there is room, so the thousandth key costs as much as the
+//! first; an entry without room is replaced by one with twice as much. If there is room for more
+//! than eight keys, an open-addressing index finds a key in a few probes. Room and index depend
+//! only on the number of keys and uses, so an entry uses the same memory before and after a
+//! restart.
 //!
-//! A `Box<[u8]>` in place of the thin pointer would store the payload's length once more: eight
-//! bytes an entry, 4 % of the target. That is what the `unsafe` here pays for.
+//! A `Box<[u8]>` instead of the thin pointer would store the payload's length a second time: eight
+//! bytes per entry, 4 % of the target. The `unsafe` code here saves that.
 //!
-//! One thread, the committer, changes entries; any thread reads them at the same time. What a
-//! reader decides by (deadline and flags) is one word, so it sees either the old or the new state.
+//! One thread, the committer, changes entries; any thread reads them at the same time. The data
+//! that a reader decides by (deadline and flags) is one word, so it sees either the old or the new
+//! state.
 
 use std::alloc::{self, Layout};
 use std::fmt;
@@ -42,7 +43,7 @@ pub use keys::USES_MAX;
 
 use keys::{KEY_LEN, SLOT_LEN, index_slots, key_room, keys_len, probes};
 
-/// The largest payload an entry can hold, in bytes: 2^20 (its length has 21 bits).
+/// Maximum payload of an entry, in bytes: 2^20 (its length has 21 bits).
 pub const PAYLOAD_LEN_MAX: usize = 1 << 20;
 
 /// Bytes of memory of an entry's timer.
@@ -53,7 +54,7 @@ const SEGMENT_BITS: u32 = 16;
 const DEADLINE_SHIFT: u32 = FLAG_BITS + SEGMENT_BITS;
 const LEN_BITS: u32 = 21;
 
-// A deadline takes the bits that are left, an instant of issue those beside the length.
+// A deadline uses the remaining bits of `state`, a time of issue those of `fixed`.
 const _: () = assert!(UnixMillis::MAX.0 < 1 << (64 - DEADLINE_SHIFT));
 const _: () = assert!(UnixMillis::MAX.0 < 1 << (64 - LEN_BITS));
 const _: () = assert!(PAYLOAD_LEN_MAX < 1 << LEN_BITS);
@@ -64,18 +65,18 @@ const DERIVED: u64 = 4;
 /// The body begins with [`Uses`].
 const USES: u64 = 8;
 
-/// Where a segment of the log is in the ring: its sequence number modulo 65,536.
+/// The sequence number of a segment of the log, modulo 65,536.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JournalPart(pub u16);
 
-/// What does not fit beside the key and few entries need.
+/// Data that few entries need.
 #[repr(C)]
 struct Uses {
     left: AtomicU32,
     total: u32,
-    /// Keys that may be read; with [`APPENDING`] while one is written behind them.
+    /// Number of readable keys; with [`APPENDING`] while another one is being written.
     key_count: AtomicU32,
-    /// Keys there is room for.
+    /// Number of keys that there is room for.
     room: u32,
 }
 
@@ -85,31 +86,31 @@ const _: () = assert!(USES_LEN == 16 && KEY_LEN == 16);
 
 /// Only one thread at a time appends a key.
 const APPENDING: u32 = 1 << 31;
-// A slot of the index is aligned behind `Uses` and any number of keys.
+// A slot of the index is aligned after `Uses` and any number of keys.
 const _: () = assert!(USES_LEN.is_multiple_of(SLOT_LEN) && KEY_LEN.is_multiple_of(SLOT_LEN));
 
-/// All that makes an entry, as it is written to the log when it is carried.
+/// All fields of an entry, as they are written to the log when it is relocated.
 #[derive(Clone, Copy)]
 pub struct Parts<'a> {
-    /// What the token stands for. Empty where it was consumed and no retry can ask for it.
+    /// The payload; empty if the token was consumed and no retry can ask for it.
     pub payload: &'a [u8],
-    /// From this instant on the entry is gone.
+    /// The entry's deadline.
     pub deadline: UnixMillis,
-    /// When it was issued: an extension's cap counts from here.
+    /// Time of issue, from which the maximum lifetime of an extension is counted.
     pub issued_at: UnixMillis,
-    /// 0 to [`USES_MAX`]; 0 where it was consumed.
+    /// Uses left: 0 to [`USES_MAX`]; 0 if the token was consumed.
     pub uses_left: u32,
-    /// 1 to [`USES_MAX`], as issued.
+    /// Uses as issued: 1 to [`USES_MAX`].
     pub uses_total: u32,
-    /// May be resolved without being consumed.
+    /// Whether the token can be resolved without being consumed.
     pub peek: bool,
-    /// The token is derived from a reference or an idempotency key and can be issued again.
+    /// Whether the token is derived from a reference or an idempotency key and can be issued again.
     pub derived: bool,
-    /// Idempotency keys of the uses taken with one.
+    /// Idempotency keys of the uses that were consumed with one.
     pub keys: &'a [ConsumeKey],
 }
 
-/// What the engine holds for a digest.
+/// The engine's data for a digest.
 pub struct Entry {
     state: AtomicU64,
     fixed: u64,
@@ -117,9 +118,9 @@ pub struct Entry {
 }
 
 // SAFETY: the body is owned by the entry alone and freed only in `drop`. After `new` it is written
-// through atomics alone, but for a key behind those that may be read: `append` writes it while it
-// alone holds `APPENDING`, before it is published, and never again. So sharing and sending an entry
-// shares memory that is plain, or atomic, or not read yet.
+// only through atomics, except a key after the readable ones: `append` writes it while it alone
+// holds `APPENDING`, before it is published, and never again. So a shared or sent entry has only
+// memory that is immutable, atomic, or not read yet.
 unsafe impl Send for Entry {}
 // SAFETY: as above.
 unsafe impl Sync for Entry {}
@@ -129,7 +130,7 @@ impl Entry {
     /// decoder and the engine's admission check them).
     ///
     /// # Panics
-    /// If they are not.
+    /// If the parts are outside these limits.
     #[must_use]
     pub fn new(parts: &Parts<'_>, segment: JournalPart) -> Entry {
         assert!(parts.payload.len() <= PAYLOAD_LEN_MAX, "payload over the limit");
@@ -157,57 +158,58 @@ impl Entry {
         entry
     }
 
-    /// From this instant on the entry is gone.
+    /// The entry's deadline.
     #[must_use]
     pub fn deadline(&self) -> UnixMillis {
         UnixMillis(self.state() >> DEADLINE_SHIFT)
     }
 
-    /// Nothing more can come of it at `now`: not even the memory that it was consumed.
+    /// Whether the entry has ended at `now`; then even a consumed token is forgotten.
     #[must_use]
     pub fn is_expired(&self, now: UnixMillis) -> bool {
         self.deadline() <= now
     }
 
-    /// May be resolved at `now` without being consumed. The one test of the resolve path.
+    /// Whether the token can be resolved at `now` without being consumed. The only test of the
+    /// resolve path.
     #[must_use]
     pub fn is_resolvable(&self, now: UnixMillis) -> bool {
         let state = self.state();
         state & (CONSUMED | NO_PEEK) == 0 && state >> DEADLINE_SHIFT > now.0
     }
 
-    /// Has a use left at `now`.
+    /// Whether the token has a use left at `now`.
     #[must_use]
     pub fn is_alive(&self, now: UnixMillis) -> bool {
         let state = self.state();
         state & CONSUMED == 0 && state >> DEADLINE_SHIFT > now.0
     }
 
-    /// Its last use was taken.
+    /// Whether its last use was consumed.
     #[must_use]
     pub fn is_consumed(&self) -> bool {
         self.state() & CONSUMED != 0
     }
 
-    /// May be resolved without being consumed.
+    /// Whether the token can be resolved without being consumed.
     #[must_use]
     pub fn peek(&self) -> bool {
         self.state() & NO_PEEK == 0
     }
 
-    /// Its token is derived from a reference or an idempotency key.
+    /// Whether its token is derived from a reference or an idempotency key.
     #[must_use]
     pub fn is_derived(&self) -> bool {
         self.state() & DERIVED != 0
     }
 
-    /// When it was issued.
+    /// Time of issue.
     #[must_use]
     pub fn issued_at(&self) -> UnixMillis {
         UnixMillis(self.fixed >> LEN_BITS)
     }
 
-    /// The segment that holds its Issue or last Carry.
+    /// The segment of its Issue or last Carry.
     #[must_use]
     pub fn segment(&self) -> JournalPart {
         JournalPart((self.state() >> FLAG_BITS) as u16)
@@ -219,7 +221,7 @@ impl Entry {
         (self.fixed & ((1 << LEN_BITS) - 1)) as usize
     }
 
-    /// What the token stands for.
+    /// The payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         match self.body {
@@ -232,7 +234,7 @@ impl Entry {
         }
     }
 
-    /// Uses left, 0 where it was consumed.
+    /// Uses left; 0 if it was consumed.
     #[must_use]
     pub fn uses_left(&self) -> u32 {
         match self.uses() {
@@ -248,12 +250,12 @@ impl Entry {
         self.uses().map_or(1, |uses| uses.total)
     }
 
-    /// Idempotency keys of the uses taken with one, in the order they were taken.
+    /// Idempotency keys of the uses that were consumed with one, in the order of the consumes.
     #[must_use]
     pub fn keys(&self) -> &[ConsumeKey] {
         match (self.body, self.uses()) {
-            // SAFETY: so many keys were written behind `Uses` before the count was published, and
-            // are never written again; ConsumeKey is plain bytes.
+            // SAFETY: this number of keys was written after `Uses` before the count was published,
+            // and they are never written again; ConsumeKey is plain bytes.
             (Some(body), Some(uses)) => unsafe {
                 let first = body.as_ptr().add(USES_LEN).cast::<ConsumeKey>();
                 std::slice::from_raw_parts(first, uses.key_count())
@@ -262,7 +264,7 @@ impl Entry {
         }
     }
 
-    /// Whether a use was taken with `key`: a few probes, however many keys there are.
+    /// Whether a use was consumed with `key`; takes a few probes, whatever the number of keys.
     #[must_use]
     pub fn has_key(&self, key: &ConsumeKey) -> bool {
         let Some(index) = self.index() else {
@@ -274,7 +276,7 @@ impl Entry {
             .any(|slot| self.key_at(slot) == Some(key))
     }
 
-    /// The whole entry as it stands.
+    /// All fields of the entry in their current state.
     #[must_use]
     pub fn parts(&self) -> Parts<'_> {
         Parts {
@@ -289,13 +291,12 @@ impl Entry {
         }
     }
 
-    /// Takes one use of several, and notes its key where it has one. False, and nothing has changed,
-    /// where there is no room for the key: the entry must be replaced. Only the committer calls
-    /// this, and never for the last use: that replaces the entry, so that what is needed no more is
-    /// freed.
+    /// Consumes one of several uses, and stores its key if it has one. Returns false and changes
+    /// nothing if there is no room for the key: then the entry must be replaced. Only the committer
+    /// calls this, and never for the last use, which replaces the entry in order to free memory.
     pub fn take_use(&self, key: Option<&ConsumeKey>) -> bool {
         let Some(uses) = self.uses() else { return false };
-        // The key first: a retry that finds fewer uses must find its key as well.
+        // The key is stored first: a retry that finds fewer uses must find its key as well.
         if key.is_some_and(|key| !self.append(key)) {
             return false;
         }
@@ -311,15 +312,15 @@ impl Entry {
         self.state.store(pack(deadline, self.segment(), state & 0xF), Ordering::Release);
     }
 
-    /// Notes that the entry was carried to `segment`. Only the committer calls this.
+    /// Records that the entry was relocated to `segment`. Only the committer calls this.
     pub fn set_segment(&self, segment: JournalPart) {
         let state = self.state();
         self.state.store(pack(self.deadline(), segment, state & 0xF), Ordering::Release);
     }
 
-    /// Bytes of memory that a new entry with this payload and these uses takes in the store,
-    /// everything counted: the node with its key, the payload in its size class, the slot in the
-    /// table at its mean load, and the timer.
+    /// Memory of a new entry with this payload and these uses in the store, in bytes. It includes
+    /// the node with its key, the payload in its size class, the slot in the table at its mean
+    /// load, and the timer.
     #[must_use]
     pub fn footprint(payload_len: usize, uses: u32) -> usize {
         memory(payload_len + if uses == 1 { 0 } else { USES_LEN })
@@ -331,8 +332,8 @@ impl Entry {
         memory(self.payload_at() + self.payload_len())
     }
 
-    /// Bytes of memory that the entry takes more when `more` uses are taken with keys of their own
-    /// and at least one use is left behind them.
+    /// Additional memory of the entry, in bytes, after `more` uses are consumed with different keys
+    /// and at least one use is left.
     #[must_use]
     pub fn key_growth(&self, more: usize) -> usize {
         let (room, key_count) = self.uses().map_or((0, 0), |uses| (uses.room(), uses.key_count()));
@@ -360,12 +361,12 @@ impl Entry {
         self.uses().map_or(0, |uses| USES_LEN + keys_len(uses.room()))
     }
 
-    /// The index, where there is one.
+    /// The index, if there is one.
     fn index(&self) -> Option<&[AtomicU16]> {
         let (body, room) = (self.body?, self.uses()?.room());
         let slots = index_slots(room);
-        // SAFETY: `allocate` put so many zeroed slots behind the room for keys, aligned as asserted
-        // above; they are written through atomics alone.
+        // SAFETY: `allocate` put this number of zeroed slots after the room for keys, aligned as
+        // asserted above; they are written only through atomics.
         (slots > 0).then(|| unsafe {
             let first = body.as_ptr().add(USES_LEN + room * KEY_LEN).cast::<AtomicU16>();
             std::slice::from_raw_parts(first, slots)
@@ -375,12 +376,12 @@ impl Entry {
     /// The key that a slot of the index names.
     fn key_at(&self, slot: u16) -> Option<&ConsumeKey> {
         let (body, at) = (self.body?, usize::from(slot).checked_sub(1)?);
-        // SAFETY: the index holds only places within the room, and a key was written to its place
-        // before the slot was published, and is never written again.
+        // SAFETY: the index contains only positions within the room, and a key was written to its
+        // position before the slot was published, and is never written again.
         Some(unsafe { &*body.as_ptr().add(USES_LEN + at * KEY_LEN).cast::<ConsumeKey>() })
     }
 
-    /// Writes a key behind the others. False where there is no room, or somebody else appends.
+    /// Appends a key. Returns false if there is no room, or another thread is appending.
     fn append(&self, key: &ConsumeKey) -> bool {
         let (Some(body), Some(uses)) = (self.body, self.uses()) else { return false };
         let count = uses.key_count.load(Ordering::Relaxed);
@@ -392,8 +393,8 @@ impl Entry {
         if uses.key_count.compare_exchange(count, claimed, acquire, relaxed).is_err() {
             return false;
         }
-        // SAFETY: the place is within the room. Nobody reads it before the slot or the count that
-        // is published below, and nobody else writes it while this holds `APPENDING`.
+        // SAFETY: the position is within the room. No thread reads it before the slot or the count
+        // is published below, and no other thread writes it while this one holds `APPENDING`.
         unsafe {
             let place = body.as_ptr().add(USES_LEN + count as usize * KEY_LEN);
             place.cast::<ConsumeKey>().write(*key);
@@ -456,9 +457,9 @@ fn allocate(parts: &Parts<'_>, with_uses: bool) -> Option<NonNull<u8>> {
         return None;
     }
     let layout = layout(len);
-    // SAFETY: the length is not zero; the pointer is checked before it is written; the writes
-    // stay within `len`: first `Uses`, then the slots behind the room for keys, then the payload,
-    // as `keys_len` and `head` add them up.
+    // SAFETY: the length is not zero; the pointer is checked before it is written; the writes stay
+    // within `len`: first `Uses`, then the slots after the room for keys, then the payload, as
+    // `keys_len` and `head` add them up.
     unsafe {
         let Some(body) = NonNull::new(alloc::alloc(layout)) else {
             alloc::handle_alloc_error(layout)
@@ -485,8 +486,8 @@ fn memory(body_len: usize) -> usize {
     NODE + SLOT_MEAN + TIMER_BYTES as usize + size_class(body_len)
 }
 
-/// The size class that mimalloc puts `len` bytes in: multiples of 8 up to 64, then four classes
-/// from one power of two to the next.
+/// The size class of mimalloc for `len` bytes: multiples of 8 up to 64, then four classes from one
+/// power of two to the next.
 fn size_class(len: usize) -> usize {
     if len <= 64 {
         return len.next_multiple_of(8);

@@ -1,35 +1,37 @@
-//! Whether two JSON texts have the same value, so that a repeated issue is recognised although a
-//! library has written its payload in another order or spacing.
+//! Compares two JSON texts by value, so that a repeated issue is recognised even if a library has
+//! serialized its payload in another order or spacing.
 //!
 //! | value | is the same as |
 //! |---|---|
 //! | object | one with the same members in any order |
-//! | object that names a member twice | one with the same bytes: what it means is not defined (RFC 8259, 4) |
+//! | object with a repeated member name | one with the same bytes: its meaning is undefined (RFC 8259, 4) |
 //! | array | one with the same values in the same order |
 //! | string, name | one with the same characters after unescaping; nothing is normalised |
 //! | number | one with the same decimal value: `1.0`, `1` and `10e-1`, `-0` and `0` |
 //!
-//! Numbers are never expanded: their digits and their exponents are compared. Exponents of more than
-//! [`EXPONENT_DIGITS_MAX`] digits are the same only as the same digits.
+//! Numbers are never expanded: their digits and their exponents are compared. Exponents of more
+//! than [`EXPONENT_DIGITS_MAX`] digits are equal only if their digits are identical.
 //!
 //! The work is proportional to the length of both texts (sorting members aside), and the memory to
 //! their number of values: [`memory_needed`].
 
 use std::cmp::Ordering;
 
-/// Nesting beyond this many levels is not compared: such texts are the same only as the same bytes.
+/// Maximum nesting depth of the comparison: deeper texts are equal only if their bytes are
+/// identical.
 pub const DEPTH_MAX: usize = 128;
-/// Digits of an exponent that is compared by its value.
+/// Maximum digits of an exponent that is compared by its value.
 pub const EXPONENT_DIGITS_MAX: usize = 30;
 
-/// Bytes of memory that the comparison of `text` with another takes for it, at most: for each value a
-/// node, for each member its place while members are sorted, and the digits of one number.
+/// Maximum memory for comparing `text` with another text, in bytes: a node for each value, the
+/// position of each member while members are sorted, and the digits of one number.
 #[must_use]
 pub fn memory_needed(text: &str) -> usize {
     values_max(text) * (size_of::<Node>() + size_of::<(usize, usize)>()) + text.len()
 }
 
-/// At least as many as `text` has values: each but the first stands behind one of these.
+/// Upper bound of the number of values in `text`: each but the first comes after one of these
+/// characters.
 fn values_max(text: &str) -> usize {
     1 + text.bytes().filter(|byte| b"[{:,".contains(byte)).count()
 }
@@ -56,10 +58,10 @@ enum Kind {
 /// One value; the values of a container follow it.
 struct Node {
     kind: Kind,
-    /// Where its text begins and ends.
+    /// Start and end of its text.
     start: u32,
     end: u32,
-    /// The first node that is not part of it.
+    /// The first node after it.
     next: u32,
 }
 
@@ -70,7 +72,7 @@ struct Tree<'t> {
 }
 
 impl<'t> Tree<'t> {
-    /// None where it is nested too deeply, or is not JSON.
+    /// `None` if the text is nested too deeply, or is not JSON.
     fn of(text: &'t str) -> Option<Tree<'t>> {
         let bytes = text.as_bytes();
         u32::try_from(bytes.len()).ok()?;
@@ -128,7 +130,7 @@ impl<'t> Tree<'t> {
         })
     }
 
-    /// Name and value of each member of an object, by name; none where a name is there twice.
+    /// Name and value of each member of an object, sorted by name; `None` if a name is repeated.
     fn members(&self, node: usize) -> Option<Vec<(usize, usize)>> {
         let mut inside = self.inside(node);
         let pairs = std::iter::from_fn(|| Some((inside.next()?, inside.next()?)));
@@ -140,7 +142,7 @@ impl<'t> Tree<'t> {
     }
 }
 
-/// The place behind the closing quote of a text.
+/// The offset after the closing quote of a string.
 fn end_of_text(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
@@ -152,7 +154,7 @@ fn end_of_text(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// The place behind a number or a literal; at least one character further.
+/// The offset after a number or a literal, at least one character further.
 fn end_of_word(text: &str, start: usize) -> usize {
     let is_part = |one: char| one.is_ascii_alphanumeric() || "+-.".contains(one);
     let first_len = text[start..].chars().next().map_or(0, char::len_utf8);
@@ -202,7 +204,7 @@ fn without_quotes(text: &str) -> &str {
     text.get(1..text.len().saturating_sub(1)).unwrap_or("")
 }
 
-/// The characters of a text after unescaping; half of a surrogate pair is one by itself.
+/// The characters of a string after unescaping; an unpaired surrogate counts as a character.
 struct Characters<'t>(&'t str);
 
 impl Characters<'_> {
@@ -265,7 +267,7 @@ struct Decimal<'t> {
 #[derive(PartialEq, Eq)]
 enum Exponent<'t> {
     Value(i128),
-    /// Too long to be calculated with: as written, and what the digits would add.
+    /// Too long for arithmetic: the exponent as written, and the number that the digits would add.
     Written(&'t str, i128),
 }
 

@@ -1,4 +1,4 @@
-//! What is counted: counters that the resolve path can afford, and latency histograms.
+//! Metrics: counters that are cheap enough for the resolve path, and latency histograms.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,8 +18,7 @@ thread_local! {
     static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// A number that many threads count up: each on its own cache line, as long as there are no more
-/// than 16 of them.
+/// A counter for many threads: each increments its own cache line, for up to 16 threads.
 #[derive(Default)]
 pub struct Counter([CachePadded<AtomicU64>; STRIPES]);
 
@@ -99,7 +98,7 @@ impl Latencies {
         }
     }
 
-    /// What was recorded so far.
+    /// Summary of the recorded durations.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let Ok(histogram) = self.0.lock() else {
@@ -123,7 +122,7 @@ impl Default for Latencies {
     }
 }
 
-/// A histogram in short.
+/// Summary of a histogram.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
     /// Durations recorded.
@@ -138,7 +137,7 @@ pub struct Summary {
     pub p999_us: u64,
     /// The longest in microseconds.
     pub max_us: u64,
-    /// How many were at most [`BUCKETS_US`] long, bucket by bucket, each with those before it.
+    /// Cumulative counts of the buckets [`BUCKETS_US`].
     #[serde(skip)]
     pub buckets: Vec<u64>,
 }

@@ -2,10 +2,10 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`token`], [`mod@reference`], [`namespace`], [`scope`] | what a request names |
-//! | [`time`], [`rfc3339`] | instants, and how they are written |
-//! | [`text`], [`setting`] | durations and sizes as people write them; mistakes in settings |
-//! | [`entry`], [`record`] | a living token in memory, and a change in the log |
+//! | [`token`], [`mod@reference`], [`namespace`], [`scope`] | the names in a request |
+//! | [`time`], [`rfc3339`] | instants, and their text form |
+//! | [`text`], [`setting`] | durations and sizes as text; mistakes in settings |
+//! | [`entry`], [`record`] | a live token in memory, and a change in the log |
 //! | [`json_equality`] | whether two payloads have the same value |
 //! | [`metrics`], [`rate_limit`] | counters and histograms, and a rate per second |
 

@@ -1,4 +1,4 @@
-//! Namespaces: tokens and references of one are unknown in another.
+//! Namespaces: tokens and references of one namespace are unknown in another.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-/// The longest name, in bytes: with a token's kind and bytes it fits in one block of SHA-256, so
-/// that a resolve costs the same in every namespace.
+/// Maximum length of a name, in bytes: together with a token's kind and bytes it fits in one block
+/// of SHA-256, so that a resolve costs the same in every namespace.
 pub const NAMESPACE_LEN_MAX: usize = 24;
 /// The namespace of a server without keys.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -20,23 +20,24 @@ pub struct Namespace(Arc<str>);
 /// A text is not the name of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a namespace has 1 to {NAMESPACE_LEN_MAX} characters of a-z 0-9 - _ . and begins with a letter or a digit"
+    "a namespace has 1 to {NAMESPACE_LEN_MAX} characters of a-z 0-9 - _ . and begins with a \
+    letter or a digit"
 )]
 pub struct NamespaceError;
 
-/// The whole server, in place of a namespace: for keys that open no token.
+/// The whole server instead of a namespace, for keys without access to tokens.
 const EVERY: &str = "*";
 
 impl Namespace {
     /// Reads the namespace of a key: a name, or `*` for the whole server.
     ///
     /// # Errors
-    /// It is neither.
+    /// The text is neither.
     pub fn of_key(text: &str) -> Result<Namespace, NamespaceError> {
         if text == EVERY { Ok(Namespace(EVERY.into())) } else { text.parse() }
     }
 
-    /// The whole server, and no namespace of tokens.
+    /// Whether this is the whole server, and not a namespace of tokens.
     #[must_use]
     pub fn is_every(&self) -> bool {
         &*self.0 == EVERY
@@ -75,34 +76,33 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// Tells namespaces apart where usage is counted: the head of an HMAC of the name. Of four billion
-/// pairs of namespaces one has the same tag: the one that was added is refused
-/// ([`TagOwners`]). Without that, what is in one of them is
-/// unknown in the other all the same.
+/// Identifies a namespace where usage is counted: the first bytes of an HMAC of its name. One of
+/// four billion pairs of namespaces has the same tag; then the namespace that was added later is
+/// refused ([`TagOwners`]). Tokens of one namespace are unknown in another in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NamespaceTag(pub u32);
 
-/// A namespace cannot be used: another one, which was there before, has the same tag. What both
-/// hold would be counted as one, against the quota of either.
+/// A namespace cannot be used, because an earlier one has the same tag: the holdings of both would
+/// be counted together, against the quota of either.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error(
-    "namespace {refused} is refused: it has the tag of namespace {owner}, which was there before; \
-     choose another name"
+    "namespace {refused} is refused: its tag is already used by namespace {owner}; choose another \
+     name"
 )]
 pub struct TagCollision {
-    /// The one that was added.
+    /// The refused namespace.
     pub refused: Namespace,
-    /// The one that has the tag.
+    /// The namespace that owns the tag.
     pub owner: Namespace,
 }
 
-/// Which namespace each tag counts for. Two names share a tag with a probability of one in four
-/// billion; the first to claim it keeps it.
+/// The owner of each tag. Two names have the same tag with a probability of one in four billion;
+/// the first namespace to claim it keeps it.
 #[derive(Debug, Default)]
 pub struct TagOwners(HashMap<NamespaceTag, Namespace, RandomState>);
 
 impl TagOwners {
-    /// Claims a namespace's tag for it. Claiming again changes nothing.
+    /// Claims a namespace's tag for it. Claiming it again has no effect.
     ///
     /// # Errors
     /// Another namespace has the tag.
@@ -128,7 +128,7 @@ mod tests {
         let collision = TagCollision { refused: second.clone(), owner: first };
         assert_eq!(owners.claim(&second, tag), Err(collision.clone()));
         assert_eq!(owners.claim(&second, NamespaceTag(8)), Ok(()));
-        let text = "namespace b is refused: it has the tag of namespace a, which was there before";
+        let text = "namespace b is refused: its tag is already used by namespace a";
         assert!(collision.to_string().starts_with(text), "{collision}");
     }
 

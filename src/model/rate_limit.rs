@@ -1,25 +1,25 @@
-//! How often something may happen: the generic cell rate algorithm (ITU-T I.371), which needs one
-//! number for each thing that is limited, and no timer.
+//! Rate limits by the generic cell rate algorithm (ITU-T I.371), which needs one number for each
+//! limited thing, and no timer.
 //!
-//! The number is the time until which all that happened has been paid for, at the rate allowed.
-//! Where that lies further ahead than the burst, nothing more may happen. Whatever is allowed may
-//! run up a debt, so that a batch that is larger than the burst is possible, and waited for later.
+//! The number is the time until which all past events are paid for, at the allowed rate. If that
+//! time is further ahead than the burst, no more events are allowed. An allowed charge may go into
+//! debt, so that a batch larger than the burst is possible, followed by a longer wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::model::time::UnixMillis;
 
-/// The highest rate that can be limited, each second.
+/// Maximum rate, per second.
 pub const RATE_MAX: u32 = 1_000_000;
 
-/// So many each second, and as many at once.
+/// A rate per second, with a burst of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     interval_ns: u64,
 }
 
-/// Until when everything is paid for, in nanoseconds since the epoch.
+/// The time until which everything is paid for, in nanoseconds since the epoch.
 #[derive(Debug, Default)]
 pub struct Paid(AtomicU64);
 
@@ -42,16 +42,16 @@ const SECOND_NS: u64 = 1_000_000_000;
 const MILLI_NS: u64 = 1_000_000;
 
 impl Pace {
-    /// `rate` each second, 1 to [`RATE_MAX`]; other rates are taken for the nearest of these.
+    /// `rate` per second, clamped to 1 to [`RATE_MAX`].
     #[must_use]
     pub fn per_second(rate: u32) -> Pace {
         Pace { interval_ns: SECOND_NS / u64::from(rate.clamp(1, RATE_MAX)) }
     }
 
-    /// Lets `count` happen at `now`.
+    /// Takes `count` events at `now`.
     ///
     /// # Errors
-    /// It may not, and nothing is counted; how long to wait.
+    /// The events are refused and not counted; the error is the time to wait.
     pub fn take(self, paid: &Paid, now: UnixMillis, count: u64) -> Result<(), Duration> {
         let now_ns = now.0.saturating_mul(MILLI_NS);
         let cost_ns = self.interval_ns.saturating_mul(count);
@@ -66,8 +66,8 @@ impl Pace {
         }
     }
 
-    /// Counts `count` that happened at `now`, whether they might or not. More than `debt_max` beyond
-    /// the burst is forgotten.
+    /// Counts `count` events at `now`, whether or not the limit allows them. Debt of more than
+    /// `debt_max` beyond the burst is dropped.
     pub fn charge(self, paid: &Paid, now: UnixMillis, count: u64, debt_max: Duration) {
         let now_ns = now.0.saturating_mul(MILLI_NS);
         let debt_max_ns = u64::try_from(debt_max.as_nanos()).unwrap_or(u64::MAX);
@@ -75,23 +75,23 @@ impl Pace {
         let cost_ns = self.interval_ns.saturating_mul(count);
         let charged = |until: u64| {
             let next = until.max(now_ns).saturating_add(cost_ns);
-            // Engine time does not run backwards; should it, nothing is forgotten.
+            // Engine time does not run backwards; if it did, no debt would be lost.
             Some(next.min(latest.max(until)))
         };
-        // It always has a next value.
+        // The closure always returns a value.
         let _ = paid.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charged);
     }
 
-    /// Whether one could happen at `now`; nothing is counted.
+    /// Whether one event would be allowed at `now`; nothing is counted.
     ///
     /// # Errors
-    /// It could not; how long to wait.
+    /// It would be refused; the error is the time to wait.
     pub fn look(self, paid: &Paid, now: UnixMillis) -> Result<(), Duration> {
         self.check(paid.0.load(Ordering::Relaxed), now.0.saturating_mul(MILLI_NS))
     }
 
     fn check(self, until_ns: u64, now_ns: u64) -> Result<(), Duration> {
-        // The last interval of the burst is not there any more once it has been taken.
+        // After the last interval of the burst is taken, the burst is used up.
         let latest = now_ns.saturating_add(SECOND_NS - self.interval_ns);
         match until_ns.checked_sub(latest) {
             None | Some(0) => Ok(()),
@@ -140,7 +140,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the calls are spread, never more than the burst and what the time allows.
+        /// Whatever the distribution of calls, never more than the burst plus the rate times the
+        /// elapsed time.
         #[test]
         fn never_more_than_the_rate(
             rate in 1..2_000_u32,

@@ -1,7 +1,7 @@
 //! Records: the commands in the log, and their bytes.
 //!
-//! A frame's body is records one behind the other. Numbers are little-endian. Every record begins
-//! with its kind:
+//! A frame's body is a sequence of records. Numbers are little-endian. Every record begins with its
+//! kind:
 //!
 //! ```text
 //! Issue    kind 1 | flags 1 | uses 2      | payload length 4 | digest 16 | deadline 8 | payload
@@ -13,11 +13,11 @@
 //! Time     kind 1 | zero 7
 //! ```
 //!
-//! An Issue is made at the frame's log time. The `until` of a Consume is zero without the flag
-//! REMEMBERED, which none with a key has. A record is valid if and only if its kind is known,
-//! its bytes are all there, unused bytes and flags are zero, each field is within the limits of
-//! [`crate::model::entry`], and an entry has at most as many uses left and keys together as it was issued
-//! with; anything else is damage, for a frame's checksum was right.
+//! The time of issue of an Issue is the frame's log time. The `until` of a Consume is zero without
+//! the flag REMEMBERED, which a Consume with a key never has. A record is valid if and only if its
+//! kind is known, its bytes are all there, unused bytes and flags are zero, each field is within
+//! the limits of [`crate::model::entry`], and an entry has at most as many uses left and keys
+//! together as it was issued with; anything else is damage, because the frame's checksum was right.
 
 use crate::model::entry::{PAYLOAD_LEN_MAX, Parts, USES_MAX};
 use crate::model::time::UnixMillis;
@@ -35,14 +35,14 @@ const DERIVED: u8 = 2;
 const HAS_KEY: u8 = 1;
 const REMEMBERED: u8 = 2;
 
-/// Bytes of an Issue in front of the payload.
+/// Bytes of an Issue before the payload.
 pub const ISSUE_HEAD_LEN: usize = 32;
-/// Bytes of a Carry in front of the keys and the payload.
+/// Bytes of a Carry before the keys and the payload.
 pub const CARRY_HEAD_LEN: usize = 48;
 const SHORT_HEAD_LEN: usize = 8;
 const UNTIL_LEN: usize = SHORT_HEAD_LEN - 2;
 
-/// The longest record: a carried entry with all the keys it can have.
+/// Maximum length of a record: a relocated entry with the maximum number of keys.
 pub const RECORD_LEN_MAX: usize = CARRY_HEAD_LEN + USES_MAX as usize * DIGEST_LEN + PAYLOAD_LEN_MAX;
 
 // `uses` has two bytes, `until` six.
@@ -52,59 +52,59 @@ const _: () = assert!(UnixMillis::MAX.0 < 1 << 48);
 /// A command in the log.
 #[derive(Clone, Copy)]
 pub enum Record<'a> {
-    /// A whole entry; wins if nothing lives under its digest.
+    /// A whole entry; it wins if no entry is alive under its digest.
     Issue {
-        /// Where it goes.
+        /// Digest of the entry.
         digest: Digest,
-        /// From this instant on it is gone.
+        /// The deadline.
         deadline: UnixMillis,
         /// 1 to [`USES_MAX`].
         uses: u32,
-        /// May be resolved without being consumed.
+        /// Whether the token can be resolved without being consumed.
         peek: bool,
-        /// The token is derived and may be issued again.
+        /// Whether the token is derived and may be issued again.
         derived: bool,
-        /// What the token stands for.
+        /// The payload.
         payload: &'a [u8],
     },
-    /// A whole entry as it stood at the begin of its frame.
+    /// A whole entry with its state at the start of the frame.
     Carry {
-        /// Where it goes.
+        /// Digest of the entry.
         digest: Digest,
-        /// All of it but the keys.
+        /// All fields but the keys.
         parts: Parts<'a>,
         /// The keys, as their bytes.
         keys: Keys<'a>,
     },
-    /// Takes a use.
+    /// Consumes a use.
     Consume {
-        /// Of this entry.
+        /// Digest of the entry.
         digest: Digest,
-        /// A retry with the same key gets the same answer.
+        /// A retry with the same key returns the same answer.
         key: Option<ConsumeKey>,
-        /// It is the last use of a token that nothing depends on any more: until then it is
-        /// remembered as consumed, so that a replay is seen. Only without a key.
+        /// Set if this is the last use of a token that nothing depends on any more: until this time
+        /// the token is remembered as consumed, so that a replay is detected. Only without a key.
         remembered_until: Option<UnixMillis>,
     },
-    /// Moves the deadline, but neither back nor beyond `life_ms_max` after the issue.
+    /// Moves the deadline, but never earlier, nor beyond `life_ms_max` after the issue.
     Extend {
-        /// Of this entry.
+        /// Digest of the entry.
         digest: Digest,
-        /// To this instant.
+        /// The new deadline.
         deadline: UnixMillis,
-        /// The longest life of an entry, in milliseconds.
+        /// Maximum lifetime of an entry, in milliseconds.
         life_ms_max: u64,
     },
-    /// Removes a living entry.
+    /// Removes a live entry.
     Revoke {
-        /// This one.
+        /// Digest of the entry.
         digest: Digest,
     },
-    /// Says only that the frame's log time has come.
+    /// Records only the frame's log time.
     Time,
 }
 
-/// Idempotency keys as they stand in a record.
+/// Idempotency keys in the form of a record.
 #[derive(Clone, Copy)]
 pub struct Keys<'a>(&'a [u8]);
 
@@ -119,17 +119,17 @@ impl Keys<'_> {
     }
 }
 
-/// A record's bytes are not a record.
+/// The bytes are not a valid record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the record at byte {at} of the frame's body is invalid: {what}")]
 pub struct RecordError {
-    /// Where in the frame's body.
+    /// Offset in the frame's body.
     pub at: usize,
     /// What is wrong.
     pub what: &'static str,
 }
 
-/// Bytes of an Issue with this payload: also what an entry counts as living in the log.
+/// Bytes of an Issue with this payload, which are also an entry's live bytes in the log.
 #[must_use]
 pub fn issue_len(payload_len: usize) -> usize {
     ISSUE_HEAD_LEN.saturating_add(payload_len)
@@ -142,7 +142,7 @@ pub fn carry_len(payload_len: usize, key_count: usize) -> usize {
 }
 
 impl<'a> Record<'a> {
-    /// What it is about; a time record is about nothing.
+    /// The digest of its entry; `None` for a time record.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         match self {
@@ -189,7 +189,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Appends the Carry of an entry as it stands.
+    /// Appends the Carry of an entry in its current state.
     pub fn encode_carry(digest: Digest, parts: &Parts<'_>, out: &mut Vec<u8>) {
         let flags = flags(parts.peek, parts.derived);
         entry_head(out, CARRY, flags, parts.uses_left, parts.payload, digest, parts.deadline);
@@ -200,7 +200,7 @@ impl<'a> Record<'a> {
         out.extend_from_slice(parts.payload);
     }
 
-    /// Reads the record at `at` of a frame's body; returns it with the place behind it.
+    /// Reads the record at offset `at` of a frame's body; returns it with the offset after it.
     pub fn decode(body: &'a [u8], at: usize) -> Result<(Record<'a>, usize), RecordError> {
         let mut reader = Reader { body, at, start: at };
         let record = reader.record()?;
@@ -263,7 +263,7 @@ fn carry_head(out: &mut Vec<u8>, parts: &Parts<'_>, key_count: usize) {
     out.extend_from_slice(&[0; 4]);
 }
 
-/// A place in a frame's body.
+/// A position in a frame's body.
 struct Reader<'a> {
     body: &'a [u8],
     at: usize,
@@ -331,7 +331,7 @@ impl<'a> Reader<'a> {
         let issued_at = self.instant()?;
         let (uses_total, key_count) = (self.count(1)?, self.count(0)?);
         self.zero(4)?;
-        // Else a use would be lost, or more keys kept than an entry can have.
+        // Otherwise a use would be lost, or an entry would have more keys than it can have.
         if uses + key_count > uses_total {
             return Err(self.error("more uses than were issued"));
         }

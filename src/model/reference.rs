@@ -1,11 +1,11 @@
-//! References: an order's number, creation time and amount, one or several, as a way to find a
-//! token again.
+//! References: an order's number, creation time and amount, of which one or several identify a
+//! token.
 //!
 //! # The canonical form
 //!
-//! The same order must always give the same token, however it is written. The canonical form is
-//! the fields that are given, in this order, each as a letter, the length of its text in bytes as
-//! a decimal number, a colon and the text:
+//! The same order must always give the same token, whatever its spelling. The canonical form is the
+//! fields that are given, in this order, each as a letter, the length of its text in bytes as a
+//! decimal number, a colon and the text:
 //!
 //! | field | letter | text |
 //! |---|---|---|
@@ -13,24 +13,24 @@
 //! | `created_at` | `t` | the instant in UTC, in nanoseconds since 1970 as a decimal number |
 //! | `amount` | `a` | a decimal number without `+`, leading or trailing zeros; `-0` is `0` |
 //!
-//! In a leap second the number is that of the second before it, with `+leap` behind it.
+//! In a leap second the number is that of the second before it, followed by `+leap`.
 //!
 //! So `2010-12-01T08:26:00Z` and `2010-12-01T09:26:00+01:00` are the same time, `139.1` and
 //! `139.10` the same amount, and `order 7` alone is another reference than `order 7` with an
-//! amount. Amounts have no currency: give the order number too where orders in several currencies
-//! could meet.
+//! amount. Amounts have no currency: give the order number too if orders in several currencies
+//! could collide.
 
 use std::fmt;
 use std::fmt::Write as _;
 
 use crate::model::rfc3339;
 
-/// The longest order number, in bytes.
+/// Maximum length of an order number, in bytes.
 pub const ORDER_NUMBER_LEN_MAX: usize = 128;
-/// The most digits an amount may have, before and after the point together.
+/// Maximum digits of an amount, before and after the point together.
 pub const AMOUNT_DIGITS_MAX: usize = 38;
 
-/// Fields of an order, checked and brought to the canonical form.
+/// Fields of an order in canonical form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reference {
     canonical: String,
@@ -45,13 +45,13 @@ pub enum ReferenceError {
     /// The order number is empty or too long.
     #[error("reference.order_number: must have 1 to {ORDER_NUMBER_LEN_MAX} bytes, has {0}")]
     OrderNumberLength(usize),
-    /// The order number holds a control character.
-    #[error("reference.order_number: must not hold control characters")]
+    /// The order number contains a control character.
+    #[error("reference.order_number: must not contain control characters")]
     OrderNumberControl,
     /// The creation time is not a timestamp with an offset.
     #[error(
-        "reference.created_at: must be a time with an offset as RFC 3339 (section 5.6) writes it, \
-         such as 2026-01-31T12:00:00Z, with at most 9 digits of fraction"
+        "reference.created_at: must be an RFC 3339 (section 5.6) time with an offset, such as \
+        2026-01-31T12:00:00Z, with at most 9 digits of fraction"
     )]
     CreatedAt,
     /// The amount is not a decimal number.
@@ -63,7 +63,7 @@ pub enum ReferenceError {
 }
 
 impl ReferenceError {
-    /// True where the value has the right form and is out of its limits.
+    /// Whether the value is well-formed but out of its limits.
     #[must_use]
     pub fn is_limit(self) -> bool {
         match self {
@@ -113,7 +113,7 @@ impl Reference {
 }
 
 impl fmt::Debug for Reference {
-    /// An order's data does not belong into logs either.
+    /// An order's data must not appear in logs either.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Reference(…)")
     }

@@ -1,24 +1,24 @@
-//! Times as RFC 3339 writes them: the grammar `date-time` of its section 5.6, and nothing else.
+//! Times by the grammar `date-time` of RFC 3339, section 5.6, and nothing else.
 //!
 //! ```text
 //! date-time = YYYY-MM-DD "T" hh:mm:ss [ "." 1 to 9 digits ] ( "Z" / ( "+" / "-" ) hh:mm )
 //! ```
 //!
 //! `T` and `Z` may be small letters. Years are 0000 to 9999 as written, offsets −23:59 to +23:59
-//! (`-00:00` is UTC at an unknown place). Not in the grammar, and so refused: a space in place of
-//! `T`, a time without seconds or without an offset, a comma before the fraction, basic formats
-//! without separators, and names of zones in brackets.
+//! (`-00:00` is UTC at an unknown place). Not in the grammar, and therefore refused: a space
+//! instead of `T`, a time without seconds or without an offset, a comma before the fraction, basic
+//! formats without separators, and names of zones in brackets.
 //!
 //! A second `:60` is a leap second. It exists only as the last second of June or of December in
-//! UTC, and it is a value of its own: neither the second before it nor the one after it.
+//! UTC, and its value is different from both the second before it and the one after it.
 
-/// A moment as RFC 3339 can write it.
+/// An instant with the range and precision of RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instant {
     /// Nanoseconds since 1970-01-01T00:00:00Z, leap seconds not counted. In a leap second: those of
     /// the second before it, with the leap second's own fraction.
     pub unix_nanos: i128,
-    /// The moment is in a leap second.
+    /// Whether the instant is in a leap second.
     pub is_leap_second: bool,
 }
 
@@ -26,7 +26,7 @@ const NANOS_PER_SECOND: i128 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 const FRACTION_DIGITS_MAX: usize = 9;
 
-/// Reads a time. `None` where the text is not one.
+/// Parses a time; `None` if the text is not one.
 #[must_use]
 pub fn parse(text: &str) -> Option<Instant> {
     let mut reader = Reader(text.as_bytes());
@@ -62,7 +62,7 @@ fn may_be_followed_by_a_leap_second(unix_seconds: i64) -> bool {
     next.is_ok_and(|next| next.day() == 1 && matches!(next.month(), 1 | 7))
 }
 
-/// What was not read yet.
+/// The unread part of the text.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -82,7 +82,7 @@ impl Reader<'_> {
         Some((hour, self.number(2, 59)?))
     }
 
-    /// Nanoseconds; 0 where no fraction is given.
+    /// Nanoseconds; 0 without a fraction.
     fn fraction(&mut self) -> Option<i64> {
         let Some(rest) = self.0.strip_prefix(b".") else { return Some(0) };
         self.0 = rest;
@@ -207,7 +207,7 @@ mod tests {
     }
 
     proptest! {
-        /// Another implementation reads the same instant, wherever it reads one at all.
+        /// Another implementation reads the same instant, if it accepts the text.
         #[test]
         fn the_instant_is_that_of_another_implementation(
             seconds in -62_000_000_000_i64..253_000_000_000, nanos in 0..1_000_000_000_i32,

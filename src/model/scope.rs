@@ -1,27 +1,27 @@
-//! What a key may do.
+//! Scopes: the permissions of a key.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One thing that a key may do.
+/// One permission of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Scope {
     /// Issue tokens, and extend them.
     Issue = 1 << 0,
-    /// Resolve tokens, and ask for their status.
+    /// Resolve tokens, and read their status.
     Resolve = 1 << 1,
-    /// Take uses.
+    /// Consume uses.
     Consume = 1 << 2,
-    /// Remove tokens.
+    /// Revoke tokens.
     Revoke = 1 << 3,
     /// Resolve and consume by reference, which anyone who knows an order can guess.
     Reference = 1 << 4,
-    /// Statistics of the server and the description of its interface.
+    /// Statistics of the server, and the OpenAPI description.
     Admin = 1 << 5,
-    /// Metrics: of the whole server, or of the key's namespace.
+    /// Metrics of the whole server, or of the key's namespace.
     Metrics = 1 << 6,
-    /// Backups, which hold the payloads of all namespaces.
+    /// Backups, which contain the payloads of all namespaces.
     Backup = 1 << 7,
 }
 
@@ -37,7 +37,7 @@ pub const SCOPES: [(Scope, &str); 8] = [
     (Scope::Backup, "backup"),
 ];
 
-/// A set of scopes. Its text is their names with commas between them: `issue,resolve`.
+/// A set of scopes. Its text is their names, separated by commas: `issue,resolve`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u16);
 
@@ -46,42 +46,42 @@ const ALL_NAMES: &str = "issue, resolve, consume, revoke, reference, admin, metr
 /// A text is not a set of scopes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopesError {
-    /// One is not known.
-    #[error("{0:?} is no scope; they are {ALL_NAMES}")]
+    /// A scope is unknown.
+    #[error("{0:?} is not a scope; the scopes are {ALL_NAMES}")]
     Unknown(String),
-    /// There is none.
+    /// The set is empty.
     #[error("at least one scope is needed: {ALL_NAMES}")]
     Empty,
 }
 
 impl Scopes {
-    /// All there are: of a server without keys.
+    /// All scopes, as in a server without keys.
     pub const ALL: Scopes = Scopes((1 << SCOPES.len()) - 1);
-    /// Those that are of the whole server: they need the namespace `*`.
+    /// Scopes of the whole server, which need the namespace `*`.
     pub const OF_THE_SERVER: Scopes = Scopes(Scope::Admin as u16 | Scope::Backup as u16);
-    /// Those that the namespace `*` can have: no token is in it.
+    /// Scopes that the namespace `*` can have; it contains no tokens.
     pub const WITHOUT_TOKENS: Scopes =
         Scopes(Scope::Admin as u16 | Scope::Backup as u16 | Scope::Metrics as u16);
 
-    /// Whether `scope` is one of them.
+    /// Whether the set contains `scope`.
     #[must_use]
     pub fn has(self, scope: Scope) -> bool {
         self.0 & scope as u16 != 0
     }
 
-    /// Whether all of them are among `others`.
+    /// Whether the set is a subset of `others`.
     #[must_use]
     pub fn is_within(self, others: Scopes) -> bool {
         self.0 & !others.0 == 0
     }
 
-    /// Those of them that are not among `others`.
+    /// The scopes that are not in `others`.
     #[must_use]
     pub fn without(self, others: Scopes) -> Scopes {
         Scopes(self.0 & !others.0)
     }
 
-    /// These and `scope`.
+    /// The set with `scope` added.
     #[must_use]
     pub fn with(self, scope: Scope) -> Scopes {
         Scopes(self.0 | scope as u16)
@@ -95,7 +95,7 @@ impl Scopes {
     /// The scopes with these names.
     ///
     /// # Errors
-    /// One is unknown, or there is none.
+    /// A scope is unknown, or there are none.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Scopes, ScopesError> {
         let mut scopes = Scopes::default();
         for name in names {

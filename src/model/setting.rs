@@ -1,9 +1,9 @@
-//! A mistake in a setting: a sentence that knows which settings it names.
+//! A mistake in a setting: a sentence that keeps track of the settings that it names.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// What is wrong with a setting. Its name is that of its flag, such as `max-ttl`.
+/// A mistake in a setting. The setting's name is that of its flag, such as `max-ttl`.
 ///
 /// The sentence is kept in parts, so that the names in it can be shown as flags, as environment
 /// variables, or with their places in a file.
@@ -18,7 +18,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingError {
     setting: Cow<'static, str>,
-    /// What follows the setting's name.
+    /// The sentence after the setting's name.
     parts: Vec<Part>,
     value: Option<String>,
 }
@@ -52,7 +52,7 @@ impl SettingError {
         self
     }
 
-    /// Says which value of a setting with several is wrong.
+    /// Sets which value is wrong, for a setting with several values.
     #[must_use]
     pub fn of_value(mut self, value: impl Into<String>) -> SettingError {
         self.value = Some(value.into());
@@ -65,7 +65,7 @@ impl SettingError {
         &self.setting
     }
 
-    /// The value that is wrong, of a setting with several.
+    /// The wrong value, for a setting with several values.
     #[must_use]
     pub fn value(&self) -> Option<&str> {
         self.value.as_deref()
@@ -80,7 +80,7 @@ impl SettingError {
         std::iter::once(self.setting()).chain(named)
     }
 
-    /// The sentence behind the name of the setting; `show` writes the names in it.
+    /// The sentence after the name of the setting; `show` formats the names in it.
     pub fn rest(&self, show: impl Fn(&str) -> String) -> String {
         let part = |part: &Part| match part {
             Part::Text(text) => text.clone(),

@@ -24,7 +24,7 @@ const INITIAL: [u32; 8] = [
 ];
 const BLOCK_LEN: usize = 64;
 const HASH_LEN: usize = 32;
-/// What the padding takes of a block at least: one byte, and the length in bits.
+/// Minimum padding of a block: one byte, and the length in bits.
 const PADDING_LEN_MIN: usize = 1 + size_of::<u64>();
 
 /// HMAC-SHA-256 under one key of `prefix ‖ value`, where the value always has the same length.

@@ -1,5 +1,5 @@
-//! Durations and sizes as people write them. Flags, environment, configuration file, key file
-//! commands and JSON bodies all read them here, so one text means the same everywhere.
+//! Durations and sizes as text. Flags, environment, configuration file, keys commands and JSON
+//! bodies all parse them here, so a text has the same meaning everywhere.
 //!
 //! # Durations
 //!
@@ -28,18 +28,18 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-/// What a duration looks like, for error messages: "must be …".
+/// Form of a duration, for error messages: "must be …".
 pub const DURATION_FORM: &str = "a duration such as 250ms, 15m, 1h 30m or 7d";
-/// What a size looks like, for error messages: "must be …".
+/// Form of a size, for error messages: "must be …".
 pub const SIZE_FORM: &str = "a size such as 64KiB or 1GiB";
 
 /// Why a text is not a duration or not a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
-    /// The text has another form.
+    /// The text has the wrong form.
     #[error("not a number with a unit")]
     Form,
-    /// The text has the right form. Its value is negative, or more than can be represented.
+    /// The text has the right form, but its value is negative or too large.
     #[error("out of range")]
     OutOfRange,
 }
@@ -56,7 +56,7 @@ pub enum QuantityError {
 /// ```
 ///
 /// # Errors
-/// The text is no duration, or its value is out of range.
+/// The text is not a duration, or its value is out of range.
 pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     let text = text.trim();
     if text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')) {
@@ -72,10 +72,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     }
 }
 
-/// Reads a number of seconds, as JSON writes numbers: `90`, `0.25`, `1e3`.
+/// Reads a number of seconds in the form of JSON numbers: `90`, `0.25`, `1e3`.
 ///
 /// # Errors
-/// The text is no number, or its value is out of range.
+/// The text is not a number, or its value is out of range.
 pub fn parse_seconds(text: &str) -> Result<Duration, QuantityError> {
     // `parse` also reads "inf" and "nan". A number that overflows becomes infinite.
     if !text.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
@@ -87,12 +87,12 @@ pub fn parse_seconds(text: &str) -> Result<Duration, QuantityError> {
         .map_err(|_| QuantityError::OutOfRange)
 }
 
-/// Whether two parts have one unit, as in `1h 1hr`: most likely a mistake.
+/// Whether two parts have the same unit, as in `1h 1hr`, which is most likely a mistake.
 fn names_a_unit_twice(text: &str) -> bool {
     let units = text.split(|c: char| !c.is_alphabetic()).filter(|unit| !unit.is_empty());
     let mut seen = Vec::new();
     for unit in units {
-        // A unit has several names, but one length.
+        // A unit has several names, but only one length.
         let Ok(length) = humantime::parse_duration(&format!("1{unit}")) else { continue };
         if seen.contains(&length) {
             return true;
@@ -119,19 +119,19 @@ fn round_to_millis(duration: Duration) -> Duration {
 /// ```
 ///
 /// # Errors
-/// The text is no size, or its value is 16 EiB or more.
+/// The text is not a size, or its value is 16 EiB or more.
 pub fn parse_size(text: &str) -> Result<u64, QuantityError> {
     let text = text.trim();
     let ByteSize(size) = text.parse().map_err(|_| QuantityError::Form)?;
-    // The library saturates: a greater size comes as the greatest.
+    // The library saturates: a larger size is returned as the maximum.
     if size == u64::MAX && text.parse() != Ok(size) {
         return Err(QuantityError::OutOfRange);
     }
     Ok(size)
 }
 
-/// A duration as [`parse_duration`] reads it, in whole milliseconds: `15m`, `1h 30m`, `0s`. Less
-/// than two minutes are seconds: `90s`.
+/// Formats a duration for [`parse_duration`], in whole milliseconds: `15m`, `1h 30m`, `0s`. Less
+/// than two minutes are given in seconds: `90s`.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), u64::from(duration.subsec_millis()));
@@ -150,7 +150,7 @@ pub fn duration_text(duration: Duration) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// A size as [`parse_size`] reads it. A whole number of a unit is exact, such as `64KiB`; any other
+/// Formats a size for [`parse_size`]. A whole number of a unit is exact, such as `64KiB`; any other
 /// size of 1 KiB or more is rounded to one decimal, such as `1.5 MiB`.
 #[must_use]
 pub fn size_text(bytes: u64) -> String {

@@ -1,4 +1,4 @@
-//! Instants as Unix milliseconds. Nothing here asks a clock.
+//! Instants as Unix milliseconds. This module reads no clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,8 +23,8 @@ impl UnixMillis {
         UnixMillis(self.0.saturating_add(millis)).min(Self::MAX)
     }
 
-    /// Reads a time as RFC 3339 has it; what is finer than a millisecond is left out. `None` where
-    /// it is no time, a leap second, or before 1970 or after 2248.
+    /// Parses an RFC 3339 time, truncated to milliseconds. `None` if the text is not a time, or if
+    /// the time is a leap second, before 1970 or after 2248.
     #[must_use]
     pub fn parse(text: &str) -> Option<UnixMillis> {
         let instant = rfc3339::parse(text).filter(|instant| !instant.is_leap_second)?;

@@ -1,13 +1,13 @@
 //! Tokens, digests and the secret between them.
 //!
-//! A token is 24 random bytes, shown as 32 base64url characters (RFC 4648, section 5, without
-//! padding: 24 bytes need none). The engine never keeps it: it keeps the digest, the first
-//! 12 bytes of HMAC-SHA-256 (RFC 2104, FIPS 180-4) under the secret, so that a stolen log holds no
-//! token, and 4 bytes that say in which namespace it counts. Tokens of references and of
-//! idempotency keys are derived with the same secret, so that nobody without it can guess them.
+//! A token is 24 random bytes, written as 32 base64url characters (RFC 4648, section 5, without
+//! padding: 24 bytes need none). The engine does not store tokens. It stores the digest: the first
+//! 12 bytes of HMAC-SHA-256 (RFC 2104, FIPS 180-4) under the secret, so that a stolen log contains
+//! no token, and 4 bytes for the namespace. Tokens of references and of idempotency keys are
+//! derived with the same secret, so that they cannot be guessed without it.
 //!
-//! The HMAC's message is `kind ‖ 0x00 ‖ namespace ‖ 0x00 ‖ value`. Kind and namespace hold no zero
-//! byte, so no two of them can be mistaken for each other.
+//! The HMAC's message is `kind ‖ 0x00 ‖ namespace ‖ 0x00 ‖ value`. Kind and namespace contain no
+//! zero byte, so two different messages are never equal.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -26,7 +26,7 @@ pub const TOKEN_LEN: usize = 24;
 pub const TOKEN_TEXT_LEN: usize = 32;
 /// Length of a digest in bytes.
 pub const DIGEST_LEN: usize = 16;
-/// Bytes of a digest that are the same for all tokens of a namespace; its last.
+/// Number of bytes at the end of a digest that are the same for all tokens of a namespace.
 const TAG_LEN: usize = 4;
 /// Length of the secret in bytes.
 pub const SECRET_LEN: usize = 32;
@@ -48,7 +48,7 @@ const fn values(shift: u32) -> [u32; 256] {
     values
 }
 
-/// What a holder presents. Wiped from memory when dropped; never printed.
+/// A token. It is wiped from memory when dropped, and never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Token([u8; TOKEN_LEN]);
 
@@ -58,8 +58,8 @@ pub enum TokenError {
     /// The text is not 32 characters long.
     #[error("a token has {TOKEN_TEXT_LEN} characters, not {0}")]
     Length(usize),
-    /// A character is not of the base64url alphabet.
-    #[error("a token has only the characters A-Z a-z 0-9 - _")]
+    /// A character is not in the base64url alphabet.
+    #[error("a token may only contain the characters A-Z a-z 0-9 - _")]
     Alphabet,
 }
 
@@ -88,7 +88,7 @@ impl Token {
             seen |= bits;
             three.copy_from_slice(&bits.to_be_bytes()[1..]);
         }
-        // One test for all 32 characters.
+        // Only INVALID has its high bits, so one test is enough for all 32 characters.
         if seen >= INVALID { Err(TokenError::Alphabet) } else { Ok(Token(bytes)) }
     }
 
@@ -113,7 +113,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A token written out, for the answer that hands it over.
+/// A token as text, for the answer that returns it.
 #[derive(Clone)]
 pub struct TokenText([u8; TOKEN_TEXT_LEN]);
 
@@ -132,18 +132,18 @@ impl fmt::Debug for TokenText {
     }
 }
 
-/// What the engine keeps in a token's place.
+/// The value that the engine stores instead of a token.
 ///
 /// All but its last four bytes are uniformly random to anyone without the secret, so its first half
-/// alone serves as the hash table's key and as a timer's name. The last four are the tag of the
-/// namespace: what a namespace holds is counted without another field in every entry.
+/// is used as the hash table's key and as a timer's name. The last four bytes are the tag of the
+/// namespace, so that the holdings of a namespace are counted without another field in every entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
     prefix: Prefix,
     rest: u64,
 }
 
-/// The first eight bytes of a digest: names an entry for the timing wheel.
+/// The first eight bytes of a digest, which name an entry in the timing wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix(pub u64);
 
@@ -174,7 +174,7 @@ impl Digest {
         self.prefix
     }
 
-    /// The namespace in which it counts.
+    /// The tag of its namespace.
     #[must_use]
     pub fn tag(&self) -> NamespaceTag {
         NamespaceTag((self.rest >> 32) as u32)
@@ -182,7 +182,7 @@ impl Digest {
 }
 
 impl Hash for Digest {
-    /// Hashes the prefix alone, so that a [`Prefix`] finds the entry too.
+    /// Hashes only the prefix, so that a [`Prefix`] finds the entry too.
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.prefix.hash(state);
     }
@@ -200,8 +200,9 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// 32 bytes that turn tokens into digests. Anyone who has them and the log still has no token, but
-/// can derive the tokens of references: keep them apart from the log's backups.
+/// 32 bytes that turn tokens into digests. The secret and the log together still reveal no random
+/// token, but allow to derive the tokens of references: keep the secret apart from the log's
+/// backups.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; SECRET_LEN]);
 
@@ -238,7 +239,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What an HMAC is made for; each kind has results of its own.
+/// The purpose of an HMAC; each kind has different results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Token,
@@ -266,12 +267,12 @@ impl Kind {
     }
 }
 
-/// The secret made ready for use in one namespace: the HMAC's key schedule and the message's
-/// prefix are computed once.
+/// The secret, prepared for one namespace: the HMAC's key schedule and the message's prefix are
+/// computed once.
 #[derive(Clone)]
 pub struct Digester {
     token: Hmac<Sha256>,
-    /// The same, where namespace and token fit in one block.
+    /// The faster form, if namespace and token fit in one block.
     short_token: Option<ShortMac<TOKEN_LEN>>,
     reference: Hmac<Sha256>,
     issue_key: Hmac<Sha256>,
@@ -284,11 +285,11 @@ pub struct Digester {
 }
 
 impl Digester {
-    /// Digests under `secret` in `namespace`, which must not hold a zero byte.
+    /// A digester with `secret` for `namespace`, which must not contain a zero byte.
     #[must_use]
     pub fn new(secret: &Secret, namespace: &str) -> Digester {
         debug_assert!(!namespace.as_bytes().contains(&0), "zero ends the namespace in the message");
-        // RFC 2104: a key shorter than the hash's block is filled up with zeros.
+        // RFC 2104: a key shorter than the hash's block is padded with zeros.
         let mut block = [0; 64];
         block[..SECRET_LEN].copy_from_slice(&secret.0);
         let keyed = |kind: Kind| {
@@ -314,7 +315,7 @@ impl Digester {
         }
     }
 
-    /// Digests under the same secret in another namespace.
+    /// A digester with the same secret for another namespace.
     #[must_use]
     pub fn of(&self, namespace: &Namespace) -> Digester {
         Digester::new(&self.secret, namespace.as_str())
@@ -335,7 +336,7 @@ impl Digester {
         Digest::from_bytes(bytes)
     }
 
-    /// What all digests of this namespace end with.
+    /// The tag at the end of all digests of this namespace.
     #[must_use]
     pub fn tag(&self) -> NamespaceTag {
         NamespaceTag(u32::from_le_bytes(self.tag))
@@ -357,9 +358,9 @@ impl Digester {
         })
     }
 
-    /// What is kept of the `Idempotency-Key` of a consume by `holder`, which is empty for callers
-    /// without an API key. `repeat` counts from 0 how often the same request has named the same
-    /// token before: each place of a list is a use of its own.
+    /// The stored form of the `Idempotency-Key` of a consume by `holder`, which is empty for
+    /// callers without an API key. `repeat` is the number of earlier occurrences of the same token
+    /// in the same request: each occurrence in a list is a separate use.
     #[must_use]
     pub fn consume_key(&self, holder: &[u8], repeat: u32, key: &[u8]) -> ConsumeKey {
         ConsumeKey(match (holder, repeat) {
@@ -368,15 +369,15 @@ impl Digester {
         })
     }
 
-    /// A value that tells secrets apart and tells nothing about them: kept beside the data, so
-    /// that a start with the wrong secret is refused.
+    /// A value that identifies the secret without revealing it. It is stored with the data, so that
+    /// a start with the wrong secret is refused.
     #[must_use]
     pub fn secret_check(&self) -> [u8; DIGEST_LEN] {
         self.check
     }
 }
 
-/// The message begins with the holder's length, so that none can be mistaken for another.
+/// The message begins with the holder's length, so that two different messages are never equal.
 fn held(kind: &Hmac<Sha256>, holder: &[u8], repeat: u32) -> Hmac<Sha256> {
     let mut mac = kind.clone();
     mac.update(&(holder.len() as u64).to_le_bytes());

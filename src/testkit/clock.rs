@@ -11,7 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 pub struct ManualClock {
     wall_ms: AtomicU64,
     monotonic_ms: AtomicU64,
-    /// Time that the machine slept.
+    /// Time that the machine has slept.
     slept_ms: AtomicU64,
     earliest: UnixMillis,
     is_synchronised: AtomicU64,
@@ -24,7 +24,7 @@ impl ManualClock {
         ManualClock { wall_ms: AtomicU64::new(wall.0), ..ManualClock::default() }
     }
 
-    /// The same clock, wrong where it shows an earlier time than this.
+    /// The same clock with this earliest plausible time.
     #[must_use]
     pub fn right_from(self, earliest: UnixMillis) -> ManualClock {
         ManualClock { earliest, ..self }
@@ -36,23 +36,23 @@ impl ManualClock {
         self.monotonic_ms.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Lets `millis` pass on the monotonic clock alone: the wall clock stands still.
+    /// Advances only the monotonic clock by `millis`; the wall clock stands still.
     pub fn advance_frozen(&self, millis: u64) {
         self.monotonic_ms.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Lets `millis` pass while the machine sleeps: monotonic time stands.
+    /// Advances time by `millis` while the machine sleeps: monotonic time stands still.
     pub fn sleep(&self, millis: u64) {
         self.wall_ms.fetch_add(millis, Ordering::SeqCst);
         self.slept_ms.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Says whether something keeps the wall clock right.
+    /// Sets whether the wall clock counts as synchronised.
     pub fn set_synchronised(&self, is_synchronised: bool) {
         self.is_synchronised.store(u64::from(is_synchronised), Ordering::SeqCst);
     }
 
-    /// Sets the wall clock alone, as an operator or a time server does.
+    /// Sets only the wall clock, as an operator or a time server does.
     pub fn jump_to(&self, wall: UnixMillis) {
         self.wall_ms.store(wall.0, Ordering::SeqCst);
     }

@@ -1,14 +1,14 @@
-//! What tests, benches and fuzz targets need of jeton; in no program that runs.
+//! Support for tests, benches and fuzz targets; no released program includes it.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`clock`] | a clock that moves when a test moves it |
-//! | [`disk`] | a disk in memory that forgets, tears and refuses |
+//! | [`disk`] | a disk in memory that loses data, tears writes and fails |
 //! | [`stepped`] | an engine without a thread |
 //! | `connection` | a connection without a socket (with the feature `server`) |
 //!
-//! Each part belongs to the layer of what it takes the place of. The last two see private parts of
-//! the engine and of HTTP, so their code stands there.
+//! Each part belongs to the layer of the component that it replaces. The last two use private parts
+//! of the engine and of HTTP, so their code is there.
 
 pub mod clock;
 pub mod disk;

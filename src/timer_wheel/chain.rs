@@ -1,4 +1,4 @@
-//! Lists of timers: what a slot of the wheel holds, and queues of such lists.
+//! Lists of timers for the slots of the wheel, and queues of such lists.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ pub const TURN_LEN: usize = 64;
 
 const CHUNK_LEN: usize = 126;
 
-/// A piece of a list. One kibibyte, so that a long list wastes little and a short one too.
+/// A chunk of a list. It has one kibibyte, so that both long and short lists waste little.
 struct Chunk {
     timers: Vec<Prefix>,
     next: Option<Box<Chunk>>,
@@ -28,7 +28,7 @@ impl Chain {
         match &mut self.head {
             Some(chunk) if chunk.timers.len() < CHUNK_LEN => chunk.timers.push(timer),
             head => {
-                // The first chunk of a slot grows as it must; those behind it are full.
+                // The first chunk of a slot grows as needed; the other chunks are full.
                 let mut timers = Vec::with_capacity(if head.is_some() { CHUNK_LEN } else { 4 });
                 timers.push(timer);
                 *head = Some(Box::new(Chunk { timers, next: head.take() }));
@@ -69,7 +69,7 @@ impl Chain {
 }
 
 impl Drop for Chain {
-    /// Frees chunk by chunk: the derived drop would recurse once a chunk.
+    /// Frees chunk by chunk: the derived drop would recurse once per chunk.
     fn drop(&mut self) {
         let mut head = self.head.take();
         while let Some(mut chunk) = head {
@@ -78,7 +78,7 @@ impl Drop for Chain {
     }
 }
 
-/// Lists that wait to be asked about, the first one first. A list of any length is queued in
+/// A queue of lists to be processed, first in, first out. A list of any length is queued in
 /// constant time.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -87,7 +87,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Queues one timer, with others that came alone.
+    /// Queues a single timer.
     pub(super) fn push(&mut self, timer: Prefix) {
         if self.chains.is_empty() {
             self.chains.push_back(Chain::default());
@@ -105,7 +105,7 @@ impl Queue {
         }
     }
 
-    /// Queues all lists of `other` behind those that are here.
+    /// Appends all lists of `other` to this queue.
     pub(super) fn push_all(&mut self, other: &mut Queue) {
         self.len += std::mem::take(&mut other.len);
         self.chains.append(&mut other.chains);

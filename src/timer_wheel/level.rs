@@ -1,4 +1,5 @@
-//! One level of the wheel: its slots, which of them hold timers, and what is moved ahead of time.
+//! One level of the wheel: its slots, a bitmap of those with timers, and the timers being moved
+//! ahead of time.
 
 use super::chain::{Chain, Queue};
 
@@ -7,14 +8,14 @@ use super::chain::{Chain, Queue};
 pub const TICK_MS: u64 = 1 << TICK_SHIFT;
 
 pub(super) const TICK_SHIFT: u32 = 4;
-/// A slot is as long as two to the power of this slots of the level before.
+/// Logarithm to base 2 of a slot's length in slots of the finer level.
 pub(super) const SLOT_BITS: u32 = 6;
 pub(super) const SLOTS: u64 = 2 << SLOT_BITS;
 pub(super) const LEVELS: usize = 6;
 
-// A slot bitmap has one bit a slot.
+// A slot bitmap has one bit per slot.
 const _: () = assert!(SLOTS == u128::BITS as u64);
-// The wheel looks ahead further than any token lives: 69 years against ten.
+// The range of the wheel exceeds the maximum lifetime of a token: 69 years against ten.
 const _: () =
     assert!((SLOTS - 1) << (SLOT_BITS * (LEVELS as u32 - 1) + TICK_SHIFT) > 3_650 * 24 * 3_600_000);
 
@@ -23,7 +24,7 @@ pub(super) struct Level {
     pub(super) occupied: u128,
     /// Timers of the next slot, which are being moved to finer levels. Unused in the finest level.
     pub(super) ahead: Queue,
-    /// Timers of these that should have been moved by now.
+    /// How many of these should have been moved by now.
     pub(super) owed: usize,
 }
 
@@ -39,14 +40,14 @@ impl Default for Level {
 }
 
 impl Level {
-    /// Takes the timers of the slot with this number, counted from the beginning of time.
+    /// Takes the timers of the slot with this number, counted from time 0.
     pub(super) fn take(&mut self, number: u64) -> Chain {
         let slot = number % SLOTS;
         self.occupied &= !(1 << slot);
         std::mem::take(&mut self.slots[slot as usize])
     }
 
-    /// Numbers of the occupied slots behind `number`, the next one first.
+    /// Numbers of the occupied slots after `number`, the next one first.
     pub(super) fn occupied_after(&self, number: u64) -> impl Iterator<Item = u64> + use<> {
         let first = number + 1;
         let mut ahead = self.occupied.rotate_right((first % SLOTS) as u32);

@@ -1,48 +1,48 @@
-//! The review: a walk through all slots in search of timers that name nothing any more.
+//! The review: a scan of all slots for stale timers, whose entries no longer exist.
 //!
-//! It begins when there are too many of them, and takes a slot at a time, in slices. It is owed as
-//! much as lets it keep pace with what is removed, so that they never become many more, and at
-//! least so much that it ends within a minute.
+//! It begins when there are too many of them, and scans one slot at a time, in slices. Its share of
+//! each turn is large enough to keep pace with removals, so that the number of stale timers stays
+//! bounded, and to end within a minute.
 
 use crate::model::token::Prefix;
 
 use super::chain::Chain;
 use super::level::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_MS};
 
-/// Timers that may name nothing before any are looked for, beside a quarter of the named ones:
-/// 128 KiB.
+/// Stale timers that are tolerated without a review, in addition to a quarter of the live ones: 128
+/// KiB.
 pub(super) const STALE_MIN: usize = 1 << 14;
-/// The others: one for each so many that name something.
+/// The tolerated fraction: one stale timer for this number of live ones.
 pub(super) const NAMED_PER_STALE: usize = 4;
-/// Timers asked about for each that has come to name nothing since the review began: it is through
-/// before these are as many again as let it begin.
+/// Timers scanned for each one that became stale since the review began: so the review ends before
+/// the number of new stale ones reaches the threshold again.
 const ASKED_PER_STALE: usize = 2 * NAMED_PER_STALE;
-/// How long a review takes at most, in ticks, if the budget allows.
+/// Maximum duration of a review in ticks, if the budget allows.
 const TICKS_MAX: u64 = 60_000 / TICK_MS;
 
-/// Where the review stands.
+/// State of the review.
 #[derive(Default)]
 pub(super) struct Review {
     is_running: bool,
-    /// The next slot to look into, counted through all levels but the finest: what is in that one
-    /// is due within two seconds.
+    /// The next slot to scan, counted through all levels but the finest, whose timers are due
+    /// within two seconds.
     next: usize,
-    /// What is left of a slot: its level, its number, its timers.
+    /// The rest of a slot: its level, its number, its timers.
     level: usize,
     number: u64,
     chain: Chain,
-    /// Timers that should have been asked about by now.
+    /// Timers that should have been scanned by now.
     owed: usize,
-    /// Timers in the wheel when that was last counted.
+    /// Timers in the wheel at the last count.
     len: usize,
-    /// By how many they were more than the things that have timers.
+    /// Excess of timers over entries at the last count.
     surplus: usize,
-    /// Of these, those that the last review has left: second timers of one thing.
+    /// The part of the excess that the last review could not remove: second timers of one entry.
     left: usize,
 }
 
 impl Review {
-    /// There are `len` timers for `named` things. Begins where that is too many.
+    /// Records `len` timers for `named` entries, and begins a review if there are too many timers.
     pub(super) fn note(&mut self, len: usize, named: usize) {
         let surplus = len.saturating_sub(named);
         let more = surplus.saturating_sub(self.surplus);
@@ -59,7 +59,7 @@ impl Review {
         (self.is_running, self.next) = (true, 0);
     }
 
-    /// So many ticks have come.
+    /// Adds the share for the elapsed ticks.
     pub(super) fn owe(&mut self, elapsed: u64) {
         if self.is_running {
             let share = (self.len as u64).saturating_mul(elapsed).div_ceil(TICKS_MAX);
@@ -71,22 +71,22 @@ impl Review {
         self.owed > 0
     }
 
-    /// Gives back what is left of a slot of this level, and its number, if that is not beyond
-    /// `next`: it has begun, or is the next and being emptied.
+    /// Returns the rest of a slot of this level with its number, if the number is not beyond
+    /// `next`: the slot has begun, or is the next and being emptied.
     pub(super) fn give_back(&mut self, level: usize, next: u64) -> Option<(u64, Chain)> {
         let is_near = self.level == level && self.number <= next && !self.chain.is_empty();
         is_near.then(|| (self.number, std::mem::take(&mut self.chain)))
     }
 
-    /// Ends, and gives back what is left of a slot.
+    /// Ends the review, and returns the rest of a slot.
     pub(super) fn end(&mut self) -> Chain {
         (self.is_running, self.owed) = (false, 0);
-        // Whatever the surplus is when it is next counted.
+        // The surplus at the next count is the new baseline.
         self.left = usize::MAX;
         std::mem::take(&mut self.chain)
     }
 
-    /// Takes the timers that are to be asked about next; none at the end of the walk.
+    /// Takes the timers to be scanned next; none at the end of the scan.
     pub(super) fn next_turn(
         &mut self,
         levels: &mut [Level; LEVELS],

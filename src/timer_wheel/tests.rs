@@ -1,4 +1,4 @@
-//! The wheel against a sorted map, and what its turns cost.
+//! The wheel compared with a sorted map, and the cost of its turns.
 
 use super::review::{NAMED_PER_STALE, STALE_MIN};
 use super::*;
@@ -26,7 +26,7 @@ fn fire(wheel: &mut Wheel, now: u64, deadlines: &mut BTreeMap<u64, u64>) -> Vec<
 }
 
 proptest! {
-    /// Against a sorted map: never early, and never later than two ticks.
+    /// Compared with a sorted map: never early, and never later than two ticks.
     #[test]
     fn frees_on_time(
         start in 0..1u64 << 42,
@@ -60,8 +60,8 @@ proptest! {
 }
 
 proptest! {
-    /// With a budget: never early; and as soon as no turn is behind, nothing is late. Moving
-    /// timers takes at most one turn's place a level, so the turns are bounded too.
+    /// With a budget: never early, and when no work is left over, no timer is late. Moving timers
+    /// takes at most one turn per level, so the number of turns is bounded too.
     #[test]
     fn p8_with_a_budget_it_is_never_early_and_catches_up(
         ttls in prop::collection::vec(
@@ -103,7 +103,7 @@ proptest! {
     }
 }
 
-/// As after a start, when the log holds what has expired meanwhile.
+/// As after a start, when the log contains entries that have expired meanwhile.
 #[test]
 fn p8_a_deadline_in_the_past_is_due_at_the_next_turn() {
     let mut wheel = Wheel::new(UnixMillis(1_000_000));
@@ -148,8 +148,8 @@ fn p8_work_per_turn_is_bounded() {
     assert!(wheel.is_empty() && turns >= 10);
 }
 
-/// Turns the wheel tick by tick, a turn a tick, until all of `deadlines` were freed or `until` has
-/// come. Returns the latest that one was freed, in milliseconds behind its deadline.
+/// Runs the wheel with one turn per tick until all of `deadlines` are freed or `until` is reached.
+/// Returns the maximum delay of a timer after its deadline, in milliseconds.
 fn turn_by_turn(
     wheel: &mut Wheel,
     mut now: u64,
@@ -178,7 +178,7 @@ fn turn_by_turn(
     lag_max
 }
 
-/// A slot of 65 seconds and one of 70 minutes, each far more than a turn may ask about.
+/// A slot of 65 seconds and one of 70 minutes, each with far more timers than a turn may process.
 #[test]
 fn p8_a_coarse_slot_is_emptied_in_slices_before_it_begins() {
     for (ahead, spread) in [(140_000, 60_000), (9_000_000, 4_000_000)] {
@@ -196,7 +196,7 @@ fn p8_a_coarse_slot_is_emptied_in_slices_before_it_begins() {
     }
 }
 
-/// The clock jumps into the middle of a slot that holds far more than a turn may ask about.
+/// The clock jumps into the middle of a slot with far more timers than a turn may process.
 #[test]
 fn p8_what_is_due_comes_before_what_must_be_moved() {
     let mut wheel = Wheel::new(UnixMillis(0));
@@ -213,7 +213,7 @@ fn p8_what_is_due_comes_before_what_must_be_moved() {
     assert_eq!(first, [Prefix(u64::MAX)]);
 }
 
-/// What a turn does follows from the time that has passed, not from how many timers there are.
+/// The work of a turn depends on the elapsed time, not on the number of timers.
 #[test]
 fn p8_a_slot_is_moved_evenly() {
     let mut wheel = Wheel::new(UnixMillis(0));
@@ -236,7 +236,7 @@ fn p8_a_slot_is_moved_evenly() {
     assert_eq!(wheel.len(), 300_000);
 }
 
-/// As the engine does: a call of `review` and one of `advance` in each tick.
+/// Calls `review` and `advance` once per tick, as the engine does.
 fn reviewed(wheel: &mut Wheel, now: u64, deadlines: &HashMap<u64, u64>) -> usize {
     let mut asked = 0;
     wheel.review(deadlines.len() as u64);
@@ -270,12 +270,13 @@ fn p8_timers_that_name_nothing_stay_few() {
         removed += 200;
         asked += reviewed(&mut wheel, now, &deadlines);
         let stale = wheel.len() - LIVING as usize;
-        // What lets a review begin, and what comes while it runs.
+        // The threshold of a review, plus the stale timers that appear while it runs.
         let allowed = LIVING as usize / NAMED_PER_STALE + STALE_MIN;
         assert!(stale < 2 * allowed, "{stale} of {removed} are left, {allowed} allowed");
     }
     assert!(asked as u64 <= 6 * removed, "{asked} asked about for {removed}");
-    // Nothing comes any more: those that a review was on its way to go within a minute.
+    // No new timers appear: those that the running review had not reached are removed within a
+    // minute.
     for _ in 0..60_000 / TICK_MS {
         now += TICK_MS;
         reviewed(&mut wheel, now, &deadlines);
@@ -290,8 +291,8 @@ fn p8_timers_that_name_nothing_stay_few() {
     assert!(wheel.len() <= STALE_MIN, "{} name nothing", wheel.len());
 }
 
-/// Second timers of what lives cannot go: looking for them again and again would be work for
-/// nothing.
+/// Second timers of live entries cannot be removed, so searching for them repeatedly would be
+/// useless.
 #[test]
 fn p8_a_review_that_finds_nothing_is_not_repeated() {
     let mut wheel = Wheel::new(UnixMillis(0));
@@ -309,7 +310,7 @@ fn p8_a_review_that_finds_nothing_is_not_repeated() {
     assert!(asked <= 100_000 + TURN_LEN, "{asked} asked about");
 }
 
-/// As a reference that is issued and revoked again and again.
+/// Like a reference that is issued and revoked repeatedly.
 #[test]
 fn p8_many_timers_of_one_name_become_few() {
     let mut wheel = Wheel::new(UnixMillis(0));

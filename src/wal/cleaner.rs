@@ -1,11 +1,11 @@
-//! Goes through the oldest segment, step by step, so that what lives in it can
-//! be carried to the head of the log.
+//! Reads the oldest segment step by step, so that its live entries can be relocated to the head of
+//! the log.
 //!
-//! The log knows no entries. A [`Cleaner`] shows the engine the frames of the
-//! segment; the engine looks each record up in the store and appends what
-//! still lives. When the cleaner is done and what was carried is durable, the
-//! engine releases the segment. Stopping anywhere in between loses nothing:
-//! the segment is still there, and what was carried twice is only there twice.
+//! The log does not know entries. A [`Cleaner`] passes the frames of the segment to the engine,
+//! which looks up each record in the store and appends the live entries again. When the cleaner is
+//! done and the relocated entries are durable, the engine releases the segment. Stopping in between
+//! loses nothing: the segment still exists, and an entry that was relocated twice is only stored
+//! twice.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ const READ_LEN_MIN: u64 = 64 << 10;
 /// Maximum bytes per step, unless one frame is longer.
 const READ_LEN_MAX: u64 = 1 << 20;
 
-/// What a step found.
+/// Result of a step.
 pub enum Step<'a> {
     /// The next frames, at least one.
     Frames(Frames<'a>),
-    /// There are no more: the segment has been shown whole.
+    /// The end of the segment.
     Done,
 }
 
-/// A way through one sealed segment.
+/// A pass over one sealed segment.
 pub struct Cleaner {
     header: SegmentHeader,
     identity: u32,
     file: Arc<dyn File>,
-    /// End of the last frame shown.
+    /// End of the last returned frame.
     offset: u64,
     sealed: bool,
     /// Bytes of the file from `window_at` on.
@@ -61,23 +61,23 @@ impl Cleaner {
         self.header.seq
     }
 
-    /// How much has been shown: bytes done, and bytes in all. The second is an
-    /// upper bound until the first has reached it.
+    /// The bytes processed, and the total bytes. The total is an upper bound until the end is
+    /// reached.
     pub fn progress(&self) -> (u64, u64) {
         let all = self.header.size - HEADER_BLOCK_LEN;
         let done = if self.sealed { all } else { self.offset - HEADER_BLOCK_LEN };
         (done, all)
     }
 
-    /// Whether everything has been shown.
+    /// Whether the whole segment has been processed.
     pub fn is_done(&self) -> bool {
         self.sealed
     }
 
-    /// Shows the next frames: about `budget_bytes` of them, at least one.
+    /// Returns the next frames: about `budget_bytes` of them, at least one frame.
     ///
     /// # Errors
-    /// Damage, with file and offset, or what the system said.
+    /// Damage, with file and offset, or an error of the operating system.
     pub fn step(&mut self, budget_bytes: u64) -> Result<Step<'_>, ReadError> {
         self.spans.clear();
         self.drop_shown();
@@ -98,7 +98,7 @@ impl Cleaner {
                         log_time_ms: fields.log_time_ms,
                     });
                 }
-                // What is there already is enough for one step.
+                // The buffered bytes are enough for one step.
                 Located::NeedUntil(_) if !self.spans.is_empty() => break,
                 Located::NeedUntil(needed) => self.read_until(needed, budget_bytes)?,
                 Located::Nowhere => {
@@ -113,7 +113,7 @@ impl Cleaner {
         Ok(Step::Frames(Frames { bytes: &self.window, spans: self.spans.iter() }))
     }
 
-    /// Forgets the bytes before `offset`.
+    /// Drops the bytes before `offset`.
     fn drop_shown(&mut self) {
         let shown = ((self.offset - self.window_at) as usize).min(self.window.len());
         self.window.drain(..shown);

@@ -1,19 +1,18 @@
-//! How big segments and the log are.
+//! Sizes of segments and of the log.
 
 use super::segment::SECTOR_LEN;
 use crate::model::setting::SettingError;
 
-/// The smallest segment, in bytes.
+/// Minimum size of a segment, in bytes.
 pub const SEGMENT_SIZE_MIN: u64 = 1 << 20;
-/// The largest segment, in bytes: recovery reads a segment at a time.
+/// Maximum size of a segment, in bytes: recovery reads one segment at a time.
 pub const SEGMENT_SIZE_MAX: u64 = 1 << 30;
-/// The fewest segments a log may have room for: one being filled, one being
-/// prepared, one being cleaned, and one for what lives in it.
+/// Minimum number of segments in a log: one being filled, one being prepared, one being cleaned,
+/// and one for its live entries.
 pub const LOG_SEGMENTS_MIN: u64 = 4;
-/// The most segments that may be alive at once: an entry keeps 16 bits of the
-/// seq of its segment.
+/// Maximum number of segments: an entry stores 16 bits of the seq of its segment.
 pub const LOG_SEGMENTS_MAX: u64 = 65_535;
-/// The longest frame, in bytes, however big the segments are.
+/// Maximum length of a frame, in bytes, whatever the size of segments.
 pub const FRAME_LEN_MAX: u64 = 4 << 20;
 
 /// Segment sizes are rounded down to a multiple of this, in bytes.
@@ -25,10 +24,10 @@ const _: () = assert!(SEGMENT_SIZE_STEP.is_multiple_of(SECTOR_LEN));
 pub enum Preparing {
     /// On a small thread of its own, so that the committer never waits for it.
     Thread,
-    /// On the calling thread, at once: every run does the same, for tests.
+    /// On the calling thread, at once; for reproducible tests.
     Inline,
-    /// On the calling thread, but only when the committer waits for it: for tests of a disk that
-    /// is always too slow.
+    /// On the calling thread, but only when the committer waits for it; for tests of a disk that is
+    /// always too slow.
     Late,
 }
 
@@ -37,7 +36,7 @@ pub enum Preparing {
 pub struct Config {
     /// Size of a segment file in bytes; rounded down to a multiple of 4096.
     pub segment_size: u64,
-    /// The log may always grow to this many bytes before it is cleaned.
+    /// Size in bytes up to which the log grows before it is cleaned.
     pub log_min_size: u64,
     /// Where the next segment is prepared.
     pub preparing: Preparing,
@@ -50,14 +49,14 @@ impl Default for Config {
 }
 
 impl Config {
-    /// All mistakes in it, none for a good one.
+    /// All mistakes in the configuration.
     pub fn mistakes(&self) -> Vec<SettingError> {
         let mut mistakes = Vec::new();
         let mut valid = *self;
         if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&self.segment_size) {
             let text = format!("must be from 1MiB to 1GiB, not {} bytes", self.segment_size);
             mistakes.push(SettingError::new("segment-size", text));
-            // The nearest size that is allowed, so that the other limit is checked all the same.
+            // The nearest allowed size, so that the other limit is still checked.
             valid.segment_size = self.segment_size.clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);
         }
         let got = self.log_min_size;
@@ -82,7 +81,7 @@ impl Config {
         self.segment_size / SEGMENT_SIZE_STEP * SEGMENT_SIZE_STEP
     }
 
-    /// The longest frame, header included, in bytes.
+    /// Maximum length of a frame, header included, in bytes.
     pub fn frame_len_max(&self) -> u64 {
         (self.segment_len() / 4).min(FRAME_LEN_MAX)
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with the log, one closed enum for each thing asked of it.
+//! Errors of the log, one closed enum for each operation.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::segment::{HeaderFault, Lsn};
 
-/// Damage: what no crash explains. The log refuses to be opened, and says where.
+/// Damage that no crash explains. The log cannot be opened, and the error names the place.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{file} is damaged at offset {offset}: {what}")]
 pub struct Damage {
@@ -14,33 +14,33 @@ pub struct Damage {
     pub file: String,
     /// Offset in the file, in bytes.
     pub offset: u64,
-    /// What is wrong there.
+    /// The kind of damage.
     pub what: DamageKind,
 }
 
-/// What is wrong at a place of the log.
+/// The kind of damage at a place of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DamageKind {
-    /// Not a segment at all.
+    /// The file is not a segment.
     #[error("not a jeton log segment")]
     Magic,
-    /// A whole header of another format.
-    #[error("format version {0} is not known to this jeton")]
+    /// A valid header of an unknown format.
+    #[error("this version of jeton does not know format version {0}")]
     Version(u32),
     /// The header's checksum is wrong.
     #[error("the checksum of the segment's header is wrong")]
     HeaderChecksum,
-    /// The header's checksum is right and its numbers are impossible.
-    #[error("the segment's header holds impossible values")]
+    /// The header's checksum is right, but its numbers are impossible.
+    #[error("the segment's header has impossible values")]
     HeaderFields,
     /// The file's name and the header's seq differ.
     #[error("the header belongs to segment {seq}, not to this file name")]
     WrongName {
-        /// What the header says.
+        /// The seq in the header.
         seq: u64,
     },
-    /// A file whose name begins like that of a segment.
-    #[error("the file name is not one of a segment")]
+    /// A file name that begins like that of a segment.
+    #[error("the file name is not a valid name of a segment")]
     BadName,
     /// Segments of two logs in one directory.
     #[error("the segment belongs to another log")]
@@ -48,28 +48,28 @@ pub enum DamageKind {
     /// The file ends too early.
     #[error("the file ends after {len} of {expected} bytes")]
     ShortFile {
-        /// Bytes that are there.
+        /// Actual length in bytes.
         len: u64,
-        /// Bytes that should be.
+        /// Expected length in bytes.
         expected: u64,
     },
-    /// There is a gap in the ring.
+    /// A segment is missing in the ring.
     #[error("segment {seq} is missing")]
     MissingSegment {
         /// Its seq.
         seq: u64,
     },
-    /// Spare files, and no segment.
-    #[error("a spare file is here, and not one segment")]
+    /// The directory has spare files, but no segment.
+    #[error("the directory has a spare file, but no segment")]
     NoSegments,
     /// The segment does not begin where the one before it ends.
     #[error("the segment does not begin where the one before it ends, at Lsn {expected}")]
     WrongBase {
-        /// Where that is.
+        /// The expected Lsn.
         expected: Lsn,
     },
-    /// No valid frame in a place that once had one.
-    #[error("no valid frame, but the log went on behind it")]
+    /// No valid frame at a place that once had one.
+    #[error("no valid frame here, but the log continues after it")]
     NoFrame,
     /// Time ran backwards from one frame to the next.
     #[error("the log time goes back, from {before_ms} to {after_ms} ms")]
@@ -79,33 +79,33 @@ pub enum DamageKind {
         /// Log time of this frame.
         after_ms: u64,
     },
-    /// A time that no entry can hold.
+    /// A time that an entry cannot represent.
     #[error("the log time, {time_ms} ms, is out of range")]
     TimeOutOfRange {
         /// Log time of the frame.
         time_ms: u64,
     },
-    /// A link, a directory or a device under the name of a file of the log.
+    /// A link, a directory or a device with the name of a file of the log.
     #[error("a file of the log must be a regular file, not a link, a directory or a device")]
     NotRegular,
-    /// The oldest segments are gone, and no frame says that they were released.
-    #[error("segment {seq} is missing: the log still needs it, and did not release it")]
+    /// The oldest segments are missing, and no frame records that they were released.
+    #[error("segment {seq} is missing: the log still needs it and has not released it")]
     MissingOldest {
-        /// Seq of the last one that is missing.
+        /// Seq of the last missing segment.
         seq: u64,
     },
-    /// The log ends before a place that was durable when its next segment was made.
+    /// The log ends before a position that was durable when its next segment was created.
     #[error(
-        "the log ends here, but was durable up to Lsn {durable} when segment {seq} was made: \
+        "the log ends here, but was durable up to Lsn {durable} when segment {seq} was created: \
          is this an older copy of the file?"
     )]
     EndsTooEarly {
-        /// Seq of the segment that says so.
+        /// Seq of the segment that records it.
         seq: u64,
-        /// What it says.
+        /// The recorded Lsn.
         durable: Lsn,
     },
-    /// A frame that claims what comes after it was durable before it.
+    /// A frame with a synced Lsn beyond the frame itself.
     #[error("invalid frame: its synced Lsn lies beyond the frame itself")]
     SyncedAhead,
 }
@@ -130,70 +130,69 @@ impl DamageKind {
 /// Why a log can't be read.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// It is damaged.
+    /// The log is damaged.
     #[error(transparent)]
     Damage(#[from] Damage),
-    /// The system refused.
+    /// The operating system refused.
     #[error("{file}: can't {operation}: {source}")]
     Io {
         /// Name of the file, within the data directory; "." for the directory.
         file: String,
-        /// What was tried.
+        /// The action that failed.
         operation: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
-/// Turns what the system says into a [`ReadError`] that names file and deed.
+/// Turns an error of the operating system into a [`ReadError`] that names the file and the action.
 pub(crate) fn io_at(file: &str, operation: &'static str) -> impl FnOnce(io::Error) -> ReadError {
     let file = file.to_owned();
     move |source| ReadError::Io { file, operation, source }
 }
 
-/// Why the log takes no more writes, for good. Kept and handed out again for
-/// every later call.
+/// Why the log accepts no more writes, permanently. It is stored and returned for every later call.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the log has failed for good: {operation} of {file}: {reason}")]
+#[error("the log has failed permanently: {operation} of {file}: {reason}")]
 pub struct Failure {
     /// Name of the file, within the data directory.
     pub file: String,
-    /// What was tried.
+    /// The action that failed.
     pub operation: &'static str,
-    /// What the system said.
+    /// The operating system's error.
     pub reason: String,
 }
 
-/// Why a frame was not appended. Nothing of it is in the log.
+/// Why a frame was not appended. No part of it is in the log.
 #[derive(Debug, Error)]
 pub enum AppendError {
-    /// The body is longer than any frame may be.
+    /// The body is longer than the maximum.
     #[error("a frame of {len} bytes is over the limit of {max}")]
     TooLong {
         /// Length of the body, in bytes.
         len: usize,
-        /// The longest body, in bytes.
+        /// Maximum length of a body, in bytes.
         max: usize,
     },
-    /// The disk is full. The same frame may be tried again later.
+    /// The disk is full. The same frame may be retried later.
     #[error("no space for the log: {0}")]
     NoSpace(io::Error),
-    /// The next segment can't be made, for another reason than a full disk. The same frame may be
-    /// tried again later.
-    #[error("the next segment of the log can't be made: {0}")]
+    /// The next segment can't be created, for another reason than a full disk. The same frame may
+    /// be retried later.
+    #[error("the next segment of the log can't be created: {0}")]
     NoSegment(io::Error),
-    /// The log has failed for good.
+    /// The log has failed permanently.
     #[error(transparent)]
     Failed(#[from] Failure),
 }
 
-/// Why a log can't be made or gone on with.
+/// Why a log can't be created or continued.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// What was there can't be read.
+    /// The existing log can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The first segment or the cut can't be written.
+    /// The first segment, or the truncation, can't be written.
     #[error("the log can't be written: {0}")]
     Write(#[from] io::Error),
 }

@@ -1,4 +1,4 @@
-//! A frame: one committed batch, whole or not there.
+//! A frame: one committed batch, which is either complete or absent.
 //!
 //! ```text
 //! offset  length  what
@@ -17,24 +17,21 @@
 //! ```
 //!
 //! A frame at some offset of a segment is valid if and only if it ends within
-//! the segment, its Lsn is that of the offset, and the checksum is right. A
-//! seal has no body, is the last frame of its segment, and says that the
-//! segment with the next seq exists.
+//! the segment, its Lsn is that of the offset, and the checksum is right. A seal has no body, is
+//! the last frame of its segment, and records that the segment with the next seq exists.
 //!
-//! **Where frames are.** The first frame begins right behind the header block.
-//! Every other begins where the one before it ended, or, if the log was synced
-//! in between, at the next multiple of 512. So no sector holds both bytes that
-//! were acknowledged and bytes that were not, and a write that tears or
-//! garbles its sectors can't harm an acknowledged frame. A reader looks in the
-//! first place, then in the second, where a frame counts only if its synced Lsn
-//! is that of the first place: so it says itself that nothing was in between,
-//! and a damaged frame that ends within its sector is never stepped over. What
-//! a torn tail leaves behind is wiped before anything is written after it.
+//! **Positions of frames.** The first frame begins right after the header block. Every other frame
+//! begins at the end of the previous one, or, if the log was synced in between, at the next
+//! multiple of 512. So no sector contains both acknowledged and unacknowledged bytes, and a write
+//! that tears or garbles its sectors can't harm an acknowledged frame. A reader tries the first
+//! position, then the second, where a frame is accepted only if its synced Lsn is that of the first
+//! position: the frame itself proves that nothing was in between, so a damaged frame that ends
+//! within its sector is never skipped. The remains of a torn tail are wiped before anything is
+//! written after it.
 //!
-//! **What the synced Lsn is for.** A place without a valid frame is the end of
-//! the log, unless a valid frame further on says that everything up to a later
-//! Lsn was durable: then it is damage. An empty frame (a mark) after the last
-//! real one thus proves it.
+//! **Purpose of the synced Lsn.** A position without a valid frame is the end of the log, unless a
+//! later valid frame records that everything up to a later Lsn was durable: then it is damage. So
+//! an empty frame (a mark) after the last real one makes damage to it provable.
 
 use super::segment::{Lsn, SECTOR_LEN, SegmentHeader, u16_at, u32_at, u64_at};
 
@@ -53,15 +50,15 @@ const TIME_BITS: u32 = 8 * (OLDER_AT - TIME_AT) as u32;
 pub(crate) const FRAME_ALIGN: u64 = 8;
 
 const _: () = assert!(FRAME_HEADER_LEN == 32);
-// A sector boundary must be a place where a frame can begin, and a seal must
-// fit in the one sector that the writer keeps free for it.
+// A frame must be able to begin at a sector boundary, and a seal must fit in the one sector that
+// the writer keeps free for it.
 const _: () = assert!(SECTOR_LEN.is_multiple_of(FRAME_ALIGN));
 const _: () = assert!(FRAME_HEADER_LEN as u64 <= SECTOR_LEN);
 
-/// What a reader of the log gets to see of a frame.
+/// A frame as a reader of the log sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Where it begins.
+    /// Its start.
     pub lsn: Lsn,
     /// Its log time, Unix milliseconds.
     pub log_time_ms: u64,
@@ -69,7 +66,7 @@ pub struct Frame<'a> {
     pub body: &'a [u8],
 }
 
-/// Bodies hold payloads, which no log line may show (P9).
+/// Bodies contain payloads, which no log line may contain (P9).
 impl std::fmt::Debug for Frame<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Frame")
@@ -86,7 +83,7 @@ pub(crate) enum Kind {
     Seal,
 }
 
-/// The fields of a frame's header, but for the checksum.
+/// The fields of a frame's header without the checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fields {
     pub kind: Kind,
@@ -109,7 +106,7 @@ pub(crate) fn frame_len(body_len: usize) -> u64 {
     ((FRAME_HEADER_LEN + body_len) as u64).next_multiple_of(FRAME_ALIGN)
 }
 
-/// The two places where the frame behind `offset` may begin.
+/// The two positions where the frame after `offset` may begin.
 pub(crate) fn places(offset: u64) -> [u64; 2] {
     [offset, offset.next_multiple_of(SECTOR_LEN)]
 }
@@ -140,9 +137,8 @@ impl FrameBuffer {
         self.padding = 0;
     }
 
-    /// Where to append records. Bytes that are there already must stay: the
-    /// first [`FRAME_HEADER_LEN`] are the header's. To take back what was
-    /// appended last, truncate to an earlier length.
+    /// The buffer to append records to. Existing bytes must not be changed: the first
+    /// [`FRAME_HEADER_LEN`] belong to the header. To undo an append, truncate to an earlier length.
     pub fn writer(&mut self) -> &mut Vec<u8> {
         self.strip_padding();
         &mut self.bytes
@@ -153,7 +149,7 @@ impl FrameBuffer {
         &self.bytes[FRAME_HEADER_LEN..self.bytes.len() - self.padding]
     }
 
-    /// Takes the first `len` bytes of the body away.
+    /// Removes the first `len` bytes of the body.
     pub fn drop_front(&mut self, len: usize) {
         self.strip_padding();
         self.bytes.drain(FRAME_HEADER_LEN..FRAME_HEADER_LEN + len);
@@ -174,8 +170,8 @@ impl FrameBuffer {
         self.padding = 0;
     }
 
-    /// Fills in header and padding, and returns the whole frame. May be called
-    /// again, with other fields, when the frame could not be written.
+    /// Fills in header and padding, and returns the whole frame. It may be called again with other
+    /// fields if the frame could not be written.
     #[expect(clippy::expect_used, reason = "append refuses longer bodies")]
     pub(crate) fn finish(&mut self, identity: u32, fields: &Fields) -> &[u8] {
         self.strip_padding();
@@ -205,17 +201,17 @@ impl FrameBuffer {
     }
 }
 
-/// What stands at one place of a segment.
+/// The content of one position of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Valid(Fields),
-    /// It could be a frame; this many bytes from its start are needed to decide.
+    /// Possibly a frame; this many bytes from its start are needed to decide.
     Short(u64),
     Invalid,
 }
 
-/// Looks for a frame at the start of `bytes`, which stand at `expected` with
-/// `room` bytes left in the segment.
+/// Looks for a frame at the start of `bytes`, which are at `expected` with `room` bytes left in the
+/// segment.
 pub(crate) fn parse(bytes: &[u8], identity: u32, expected: Lsn, room: u64) -> Parsed {
     if room < FRAME_HEADER_LEN as u64 {
         return Parsed::Invalid;
@@ -247,7 +243,7 @@ pub(crate) fn parse(bytes: &[u8], identity: u32, expected: Lsn, room: u64) -> Pa
     }
 }
 
-/// What bytes say of themselves, true or not: the checksum is not looked at.
+/// The header fields of a possible frame, whose checksum is not verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     /// Length of the frame, padding included.
@@ -255,7 +251,7 @@ pub(crate) struct Claim {
     pub synced_lsn: Lsn,
 }
 
-/// The claim of bytes to be a frame that begins at `expected`.
+/// The header fields of bytes that claim to be a frame at `expected`.
 pub(crate) fn claim(bytes: &[u8], expected: Lsn) -> Option<Claim> {
     let header = bytes.get(..FRAME_HEADER_LEN)?;
     (u64_at(header, LSN_AT) == expected.0).then(|| Claim {
@@ -264,16 +260,16 @@ pub(crate) fn claim(bytes: &[u8], expected: Lsn) -> Option<Claim> {
     })
 }
 
-/// Where the frame behind `offset` is.
+/// Location of the frame after `offset`.
 pub(crate) enum Located {
     At(u64, Fields),
-    /// The bytes up to this offset of the file are needed to tell.
+    /// The bytes up to this offset of the file are needed to decide.
     NeedUntil(u64),
     Nowhere,
 }
 
-/// Looks for the frame behind `offset` of a segment in both places. `bytes`
-/// are those of the file from `bytes_at` on, as far as they are known.
+/// Looks for the frame after `offset` of a segment at both positions. `bytes` are those of the file
+/// from `bytes_at` on, as far as they are known.
 pub(crate) fn locate(
     header: &SegmentHeader,
     identity: u32,
@@ -302,7 +298,7 @@ pub(crate) fn locate(
     Located::Nowhere
 }
 
-/// Where a frame lies in a buffer.
+/// Range of a frame in a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub at: usize,

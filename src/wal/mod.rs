@@ -1,29 +1,27 @@
 //! The log, the only format on disk: frames of opaque bytes in a ring of
 //! segments. It knows nothing of tokens and entries.
 //!
-//! Reading order: [`storage`] (the door to the disk), [`segment`] and [`frame`]
-//! (the format, byte by byte), `writer` and `ring` (writing), `prepare`
-//! (segments ahead of need), [`table`] and `cleaning` (what lives where, and
-//! what is released), [`cleaner`], and [`reader`] with `walk`, [`pieces`] and
-//! [`tail`] (what a start finds).
+//! Reading order: [`storage`] (the interface to the disk), [`segment`] and [`frame`] (the format,
+//! byte by byte), `writer` and `ring` (writing), `prepare` (preparing segments), [`table`] and
+//! `cleaning` (live bytes, and the release of segments), [`cleaner`], and [`reader`] with `walk`,
+//! [`pieces`] and [`tail`] (reading at a start).
 //!
-//! One thread writes: [`Wal::append`] puts a frame behind the last one,
-//! [`Wal::sync`] makes it durable. What must hold:
+//! One thread writes: [`Wal::append`] adds a frame after the last one, [`Wal::sync`] makes it
+//! durable. Invariants:
 //!
-//! - Only the current segment ever has bytes that are not durable: a segment
-//!   is sealed and synced before the next one gets its first frame.
-//! - A frame is written whole with one write. If that fails for want of space
-//!   nothing has changed, and the same place is written again later.
-//! - After any other failed write, and any failed sync, the log takes nothing
-//!   more: [`Failure`], for good. A failed sync is never tried again (P6).
-//! - A segment is released oldest first, and only when what was carried out of
-//!   it is durable (P7). Its file loses its name only when a durable frame says
-//!   that the log does not need it, so that no other loss looks like a release
-//!   (P5).
-//! - Before the writer waits for the next segment it syncs what it has written:
-//!   the preparer can't lengthen the time for which frames are not durable.
+//! - Only the current segment has bytes that are not durable: a segment is sealed and synced before
+//!   the next one gets its first frame.
+//! - A frame is written with a single write. If that fails because the disk is full, nothing has
+//!   changed, and the same position is written again later.
+//! - After any other failed write, and after any failed sync, the log accepts no more frames,
+//!   permanently: [`Failure`]. A failed sync is never retried (P6).
+//! - Segments are released oldest first, and only when the entries relocated from them are durable
+//!   (P7). A file loses its name only when a durable frame records that the log does not need it,
+//!   so that no other loss of a file looks like a release (P5).
+//! - Before the writer waits for the next segment, it syncs the written frames, so that the
+//!   preparer can't prolong the time for which frames are not durable.
 //!
-//! Time is an argument everywhere here; latencies are for the caller to measure.
+//! Time is an argument everywhere in this module; the caller measures latencies.
 
 pub mod cleaner;
 mod cleaning;

@@ -1,7 +1,7 @@
 //! Reads one segment piece by piece, with the checks of [`super::reader`].
 //!
-//! A piece is whole frames, about [`PIECE_LEN`] of them. What was read of the frame behind them goes
-//! in front of the next piece.
+//! A piece consists of whole frames, about [`PIECE_LEN`] bytes of them. Bytes that were read of the
+//! following frame become the start of the next piece.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use super::segment::HEADER_BLOCK_LEN;
 use super::storage::{File, Storage};
 use super::walk::{Reached, Walk};
 
-/// Bytes read at once. A piece is at most one longer frame more than that.
+/// Bytes read at once. A piece exceeds this by at most one longer frame.
 pub const PIECE_LEN: u64 = 2 << 20;
 
-/// A way through one segment.
+/// A pass over one segment.
 pub struct Pieces<'a> {
     segment: &'a SurveyedSegment,
     identity: u32,
     file: Arc<dyn File>,
     walk: Walk,
-    /// What was read behind the last frame.
+    /// Bytes read after the last frame.
     rest: Vec<u8>,
     is_done: bool,
 }
@@ -29,7 +29,7 @@ impl SurveyedSegment {
     /// The frames of the segment in pieces, from its start on.
     ///
     /// # Errors
-    /// What the system said.
+    /// An error of the operating system.
     pub fn pieces(&self) -> Result<Pieces<'_>, ReadError> {
         Pieces::open(self, self.storage.as_ref())
     }
@@ -53,10 +53,10 @@ impl<'a> Pieces<'a> {
         self.walk.end_offset
     }
 
-    /// The next frames; `None` at the end. `buffer` is memory to use again.
+    /// The next frames; `None` at the end. `buffer` is memory for reuse.
     ///
     /// # Errors
-    /// Damage, with file and offset, or what the system said.
+    /// Damage, with file and offset, or an error of the operating system.
     pub fn next(&mut self, mut buffer: Vec<u8>) -> Result<Option<SegmentFrames>, ReadError> {
         if self.is_done {
             return Ok(None);
@@ -95,8 +95,8 @@ impl<'a> Pieces<'a> {
         }))
     }
 
-    /// Reads on behind `known` bytes of `buffer`, which begins at `bytes_at` of the file: a piece,
-    /// but at least until `until`. Returns how many are known then.
+    /// Reads more bytes after the `known` bytes of `buffer`, which begins at `bytes_at` of the
+    /// file: one piece, but at least up to `until`. Returns the number of known bytes.
     fn read(
         &self,
         buffer: &mut Vec<u8>,

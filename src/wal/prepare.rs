@@ -1,12 +1,11 @@
-//! Makes the next segment ready while the current one fills.
+//! Prepares the next segment while the current one is being filled.
 //!
-//! A write into zero-filled space that is already on the disk syncs in less
-//! than half the time of one that grows the file, so segments are filled ahead
-//! of need, on a small thread, so that the committer never waits for it. A
-//! file that the ring is done with is used again and needs no zeros.
+//! Syncing a write into zero-filled space takes less than half the time of syncing a write that
+//! extends the file. So segments are filled with zeros ahead of need, on a small thread, so that
+//! the committer does not wait. A released file is reused and needs no zeros.
 //!
-//! Jobs are done in the order given, so a spare that was retired before a
-//! segment was ordered is there in time.
+//! Jobs are processed in order, so a spare that was retired before a segment was ordered is
+//! available for it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,18 +20,18 @@ use super::config::Preparing;
 use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, fresh_name, segment_name};
 use super::storage::{File, Storage, is_no_space};
 
-/// Zeros are written page by page: the page cache keeps a larger piece as one
-/// large folio, and each small commit into it then marks and walks all of it.
+/// Zeros are written page by page: the page cache stores a larger piece as one large folio, and
+/// each small commit into it then has to mark and scan all of it.
 const ZERO_PIECE_LEN: usize = 4096;
-/// They are synced after this many pieces, 4 MiB, so that the
-/// commits going on meanwhile never wait behind a whole segment of zeros.
+/// Zeros are synced after this many pieces, 4 MiB, so that concurrent commits never wait for a
+/// whole segment of zeros.
 const ZERO_PIECES_PER_SYNC: u64 = 1024;
 
-/// Something to do for the ring.
+/// A job for the ring.
 pub(crate) enum Job {
-    /// Make a segment with this header, out of the spare file if there is one.
+    /// Create a segment with this header, from the spare file if there is one.
     Prepare { header: SegmentHeader, spare: Option<String> },
-    /// Take a segment's name away: keep the file as a spare, or remove it.
+    /// Retire a segment's name: keep the file as a spare, or remove it.
     Retire { name: String, spare: Option<String> },
 }
 
@@ -43,10 +42,10 @@ pub(crate) struct Prepared {
     pub recycled: bool,
 }
 
-/// What became of a job.
+/// Result of a job.
 pub(crate) enum Done {
     Prepared(Prepared),
-    /// The spare it was to be made of is still one.
+    /// The spare file is still a spare.
     NotPrepared {
         error: io::Error,
         spare: Option<String>,
@@ -54,7 +53,7 @@ pub(crate) enum Done {
     Retired(io::Result<()>),
 }
 
-/// Does the jobs, here or on a thread.
+/// Processes the jobs, on this thread or on its own.
 pub(crate) struct Preparer {
     way: Way,
 }
@@ -88,19 +87,19 @@ impl Preparer {
         Ok(Self { way })
     }
 
-    /// Gives a job; what becomes of it comes out of [`Preparer::poll`].
+    /// Adds a job; its result is returned by [`Preparer::poll`].
     pub fn give(&mut self, job: Job) {
         match &mut self.way {
             Way::Inline { worker, done } => done.push_back(worker.work(job)),
             Way::Late { jobs, .. } => jobs.push_back(job),
             Way::Thread { jobs, .. } => {
-                // The caller that waits for the job notices a thread that is gone.
+                // If the thread has ended, the caller that waits for the job notices it.
                 let _ = jobs.as_ref().map(|jobs| jobs.send(job));
             }
         }
     }
 
-    /// What has become of a job, if one is done.
+    /// The result of a job, if one is done.
     pub fn poll(&mut self) -> Option<Done> {
         match &mut self.way {
             Way::Inline { done, .. } => done.pop_front(),
@@ -109,7 +108,7 @@ impl Preparer {
         }
     }
 
-    /// Waits for a job to be done. `None`: nothing will come any more.
+    /// Waits for the result of a job. `None`: there will be no more results.
     pub fn wait(&mut self) -> Option<Done> {
         match &mut self.way {
             Way::Inline { done, .. } => done.pop_front(),
@@ -126,7 +125,7 @@ impl Drop for Preparer {
             stop.store(true, Ordering::Relaxed);
             jobs.take();
             if let Some(thread) = thread.take() {
-                // A panic over there has been reported by the panic hook.
+                // The panic hook has reported a panic of the thread.
                 let _ = thread.join();
             }
         }
@@ -152,12 +151,12 @@ fn start_thread(storage: Arc<dyn Storage>) -> io::Result<Way> {
 struct Worker {
     storage: Arc<dyn Storage>,
     stop: Arc<AtomicBool>,
-    /// Names to take away and the spares to keep instead, oldest first. One
-    /// that can't be done for want of space holds up those behind it: were a
-    /// later one gone before it, the next start would find a gap in the ring.
+    /// Names to retire and the spares to keep instead, oldest first. If one fails because the disk
+    /// is full, the later ones wait: if a later name were removed first, the next start would find
+    /// a gap in the ring.
     owed: VecDeque<(String, Option<String>)>,
-    /// A name could not be taken away for good. What a crash would bring back
-    /// is not known any more, even if a later sync of the directory succeeds.
+    /// Whether a name could not be retired durably. Then it is unknown which names a crash would
+    /// bring back, even if a later sync of the directory succeeds.
     failed: bool,
 }
 
@@ -182,8 +181,8 @@ impl Worker {
         }
     }
 
-    /// A file is written anew only when its old name is surely gone: came that
-    /// back in a crash, the next start would find two segments in one file.
+    /// A file is reused only if its old name is durably removed: if a crash brought the name back,
+    /// the next start would find two segments in one file.
     fn prepare(&mut self, header: SegmentHeader, spare: Option<&str>) -> io::Result<Prepared> {
         if spare.is_some() {
             self.retire_owed()?;
@@ -194,7 +193,7 @@ impl Worker {
     fn retire_owed(&mut self) -> io::Result<()> {
         while let Some((name, spare)) = self.owed.front() {
             if self.failed {
-                return Err(io::Error::other("the name of a segment could not be taken away"));
+                return Err(io::Error::other("the name of a segment could not be retired"));
             }
             let retired = retire(self.storage.as_ref(), name, spare.as_deref());
             self.failed = retired.as_ref().is_err_and(|error| !is_no_space(error));
@@ -205,7 +204,7 @@ impl Worker {
     }
 }
 
-/// Makes the segment. Its name is given last: see [`super::segment`].
+/// Creates the segment. Its name is set last: see [`super::segment`].
 pub(crate) fn prepare(
     storage: &dyn Storage,
     header: SegmentHeader,
@@ -215,7 +214,7 @@ pub(crate) fn prepare(
     let spare = match spare {
         Some(name) => match storage.open(name) {
             Ok(file) => Some((name.to_owned(), file)),
-            // Retiring it found no room for the new name and removed it.
+            // The file was removed when it was retired, because there was no room for the new name.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         },
@@ -239,7 +238,7 @@ pub(crate) fn prepare(
     Ok(Prepared { header, file, recycled })
 }
 
-/// A new file, full of zeros; removed again if it can't be finished.
+/// Creates a file filled with zeros; it is removed if it can't be completed.
 fn fresh(
     storage: &dyn Storage,
     header: &SegmentHeader,
@@ -252,7 +251,7 @@ fn fresh(
     match filled {
         Ok(file) => Ok((name, file)),
         Err(error) => {
-            // Gives the space back at once; else the next start does.
+            // Frees the space at once; otherwise the next start does.
             let _ = storage.remove(&name);
             Err(error)
         }
@@ -283,8 +282,8 @@ fn fill(file: &dyn File, size: u64, stop: &AtomicBool) -> io::Result<()> {
     file.sync()
 }
 
-/// Takes a segment's name away. Should a crash bring it back, that does no
-/// harm: replay from an older segment gives the same living entries.
+/// Retires a segment's name. If a crash brings it back, that does no harm: a replay from an older
+/// segment produces the same live entries.
 fn retire(storage: &dyn Storage, name: &str, spare: Option<&str>) -> io::Result<()> {
     failpoint::pass("retire-before");
     let renamed = match spare {
@@ -293,7 +292,7 @@ fn retire(storage: &dyn Storage, name: &str, spare: Option<&str>) -> io::Result<
     };
     match renamed {
         Err(error) if is_no_space(&error) && spare.is_some() => storage.remove(name)?,
-        // An earlier try got as far as the sync of the directory.
+        // An earlier attempt got as far as the sync of the directory.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         renamed => renamed?,
     }

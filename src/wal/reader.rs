@@ -1,38 +1,35 @@
-//! Reads a log that nobody writes: finds its end, and tells a torn tail from
-//! damage.
+//! Reads a log that has no writer: finds its end, and distinguishes a torn tail from damage.
 //!
-//! Opening goes in two steps. [`survey`] looks at all headers and at the end of
-//! the log; then [`SurveyedSegment::pieces`] gives the frames of one segment
-//! each, a few megabytes at a time, so that the memory for reading does not
-//! depend on the size of a segment. Neither changes a file, so the same code
-//! serves `verify`.
+//! Opening has two steps. [`survey`] reads all headers and the end of the log; then
+//! [`SurveyedSegment::pieces`] returns the frames of a segment, a few megabytes at a time, so that
+//! the memory for reading does not depend on the size of a segment. Neither step changes a file, so
+//! `verify` uses the same code.
 //!
 //! The rules (P5):
 //!
 //! - Seqs have no gaps, each segment begins where the one before it ends, all
 //!   belong to one log, and no file is shorter than its header says.
-//! - The first segment is none that the log still needs the one before of: the
-//!   last frame says how many segments before its own the log needed, and a
-//!   segment is released only when a durable frame says so. Segments before
-//!   those are what a crash left of a release; they are read like the others.
-//! - All files with names of the log are regular files, no links.
+//! - No needed segment is missing before the first one: the last frame records how many segments
+//!   before its own the log needs, and a segment is released only after a durable frame records it.
+//!   Older segments than those are the remains of a release that a crash interrupted; they are read
+//!   like the others.
+//! - All files with names of the log are regular files, not links.
 //! - In every segment but the current one each frame is valid, up to a seal.
 //! - The current segment is the last one; or the last but one, as long as that
 //!   is not sealed and nothing was written to the last, which then is merely
 //!   prepared. A sealed segment has a successor, always.
-//! - In the current segment the first place X without a valid frame ends the
-//!   log. A valid frame behind X which says that more than X was durable when
-//!   it was written proves damage. Otherwise what is there was never
-//!   acknowledged as durable: a torn tail, to be cut (see [`super::tail`]).
-//! - The log does not end before the place that was durable when the prepared
-//!   segment behind the current one was made.
-//! - The log time never goes back, and is one that an entry can hold.
+//! - In the current segment the first place X without a valid frame ends the log. A valid frame
+//!   after X that records that more than X was durable when it was written proves damage. Otherwise
+//!   the bytes there were never acknowledged as durable: they are a torn tail, to be truncated (see
+//!   [`super::tail`]).
+//! - The log does not end before the position that was durable when the prepared segment after the
+//!   current one was created.
+//! - The log time never goes back, and can be represented in an entry.
 //!
-//! What survey reads of the last two segments, it syncs first and then reads
-//! from the device: what a killed process left in the page cache is durable
-//! before anybody sees it, and what a failed fsync lost is not seen at all.
-//! The directory is synced as well: what is acknowledged from now on must not
-//! be lost with the name of a file that a killed process had just renamed.
+//! `survey` syncs the last two segments before it reads them from the device: data that a killed
+//! process left in the page cache is durable before it is read, and data that a failed fsync lost
+//! is not read at all. The directory is synced as well: later acknowledged changes must not be lost
+//! with the name of a file that a killed process had just renamed.
 
 use std::sync::Arc;
 
@@ -45,7 +42,7 @@ use super::storage::{File, Listed, Storage};
 use super::tail::{self, Tail};
 use super::walk::Walk;
 
-/// What is in a directory.
+/// The log in a directory.
 pub struct Survey {
     /// The log's id.
     pub log_id: LogId,
@@ -53,7 +50,7 @@ pub struct Survey {
     pub segments: Vec<SurveyedSegment>,
     /// The end of the log.
     pub tail: Tail,
-    /// A segment that is ready behind the current one, unused.
+    /// The prepared, unused segment after the current one.
     pub(crate) prepared: Option<SegmentHeader>,
 }
 
@@ -64,7 +61,7 @@ impl Survey {
     }
 }
 
-/// Where the frames of a segment end.
+/// The end of a segment's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// At a seal.
@@ -75,7 +72,7 @@ enum End {
 
 /// One segment to replay.
 pub struct SurveyedSegment {
-    /// What its header says.
+    /// Its header.
     pub header: SegmentHeader,
     end: End,
     pub(super) storage: Arc<dyn Storage>,
@@ -90,7 +87,7 @@ impl SurveyedSegment {
     /// Reads the whole segment and checks every frame of it.
     ///
     /// # Errors
-    /// Damage, with file and offset, or what the system said.
+    /// Damage, with file and offset, or an error of the operating system.
     pub fn read(&self) -> Result<SegmentFrames, ReadError> {
         let bytes = read_whole(self.storage.as_ref(), &self.header)?;
         let walk = Walk::over(&bytes, &self.header)?;
@@ -105,7 +102,7 @@ impl SurveyedSegment {
         })
     }
 
-    /// Bytes of the file that hold frames, or room between them.
+    /// Bytes of the file that contain frames, or space between them.
     pub fn used_bytes(&self) -> u64 {
         match self.end {
             End::Sealed => self.header.size,
@@ -113,7 +110,7 @@ impl SurveyedSegment {
         }
     }
 
-    /// Checks that the frames end where they must.
+    /// Checks that the frames end at the right place.
     pub(super) fn check_end(&self, walk: &Walk) -> Result<(), Damage> {
         let is_complete = match self.end {
             End::Sealed => walk.sealed,
@@ -160,7 +157,7 @@ impl SegmentFrames {
         self.last_time_ms
     }
 
-    /// The memory, for the next piece: memory that was never used costs more than the reading.
+    /// The buffer, for the next piece: fresh memory would cost more than the reading.
     pub fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
@@ -190,11 +187,10 @@ impl<'a> IntoIterator for &'a SegmentFrames {
     }
 }
 
-/// Looks at all segments of a directory and finds the end of the log. `None`:
-/// there is no log yet.
+/// Examines all segments of a directory and finds the end of the log. `None`: there is no log yet.
 ///
 /// # Errors
-/// Damage, with file and offset, or what the system said.
+/// Damage, with file and offset, or an error of the operating system.
 pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
     storage.sync_dir().map_err(io_at(".", "sync"))?;
     let mut headers = read_headers(storage.as_ref())?;
@@ -240,8 +236,8 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
     Ok(Some(Survey { log_id: current.log_id, segments, tail, prepared }))
 }
 
-/// The last frame before the current segment, the last of `headers`, in which there is none; and
-/// the header of its segment.
+/// The last frame before the current segment (the last of `headers`), which has no frame; and the
+/// header of that frame's segment.
 fn last_before(
     storage: &dyn Storage,
     headers: &[SegmentHeader],
@@ -253,7 +249,7 @@ fn last_before(
     Ok(Walk::over(&bytes, &before)?.last.map(|last| (before, last)))
 }
 
-/// Checks that no segment is missing before the first of `headers`, of a log with this last frame.
+/// Checks that no segment is missing before the first of `headers`, for a log with this last frame.
 fn check_oldest(
     headers: &[SegmentHeader],
     last: Option<(SegmentHeader, Fields)>,
@@ -272,17 +268,18 @@ fn check_oldest(
     }
 }
 
-/// One of the last two segments, read from the device: what is known of it. Its bytes are not
-/// kept, so that one segment is in memory at a time.
+/// Summary of one of the last two segments, read from the device. Its bytes are not kept, so that
+/// only one segment is in memory at a time.
 struct Ending {
     header: SegmentHeader,
-    /// Of the last frame.
+    /// Log time of the last frame.
     end_offset: u64,
     /// The last frame, the seal included.
     last: Option<Fields>,
-    /// What is behind the last frame; `None` behind a seal.
+    /// The tail after the last frame; `None` after a seal.
     tail: Option<Tail>,
-    /// Whether anything was ever written to it: then the one before it was sealed and synced.
+    /// Whether anything was ever written to it, so that the segment before it was sealed and
+    /// synced.
     was_written: bool,
 }
 
@@ -295,7 +292,7 @@ impl Ending {
         let bytes = read_whole(storage, &header)?;
         let walk = Walk::over(&bytes, &header)?;
         let was_written = walk.has_frames() || tail::has_traces(&bytes, &header);
-        // Where nothing was written there is nothing to be damaged: no error hides the segment
+        // An unused segment cannot be damaged, so its error must not hide that of the segment
         // before it.
         let tail = if walk.sealed { None } else { Some(tail::examine(&bytes, &header, &walk)?) };
         let Walk { end_offset, last, .. } = walk;
@@ -327,8 +324,8 @@ fn read_headers(storage: &dyn Storage) -> Result<Vec<SegmentHeader>, ReadError> 
             Named::Fresh | Named::Other => {}
         }
     }
-    // A log always has a current segment, so a spare alone is what is left of
-    // a log whose segments are gone.
+    // A log always has a current segment, so a spare without segments is the rest of a log whose
+    // segments are missing.
     if let (true, Some(spare)) = (headers.is_empty(), spare) {
         return Err(DamageKind::NoSegments.at(&spare, 0).into());
     }

@@ -1,16 +1,14 @@
-//! The ring: which segments there are, which file comes next, and how long the
-//! log may be.
+//! The ring: the segments, the next file, and the maximum length of the log.
 //!
-//! The log may be `max(log_min_size, 2 × living bytes)` long. Cleaning is due
-//! as soon as the segments and the one to come next would be longer than that:
-//! then there is the whole current segment's time to do it in small steps.
-//! While the log has room, or a spare is at hand, the next segment is prepared
-//! when the current one is half full. Otherwise the cleaner is expected to
-//! bring a spare, and a new file is made only if there is none near the end.
+//! The log may be `max(log_min_size, 2 × live bytes)` long. Cleaning is due when the segments plus
+//! the next one would exceed that: then the time of the whole current segment is left to do it in
+//! small steps. If the log has room, or there is a spare, the next segment is prepared when the
+//! current one is half full. Otherwise the cleaner is expected to free a spare, and a new file is
+//! created only if there is none near the end.
 //!
-//! A released segment is no longer in the table, but its file keeps its name
-//! until a durable frame says that the log does not need it: a file that is
-//! missing without such a frame was taken away by somebody else.
+//! A released segment is no longer in the table, but its file keeps its name until a durable frame
+//! records that the log does not need it: a file that is missing without such a frame was removed
+//! from outside.
 //!
 //! A frame longer than a quarter of a segment (its entry was issued under a
 //! larger `--segment-size`) makes all later segments four times as long as it.
@@ -30,57 +28,57 @@ use super::segment::{
 use super::storage::{File, Listed, Storage, is_no_space};
 use super::table::{Segment, Table};
 
-/// What to do about the length of the log.
+/// The cleaning that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clean {
-    /// Nothing.
+    /// No cleaning.
     Nothing,
     /// Everything in the oldest segment has expired: release it as it is.
     Expired {
         /// Its seq.
         seq: u64,
     },
-    /// The log is as long as it may be: carry what lives in the oldest segment
-    /// to the head, then release it.
+    /// The log has reached its limit: relocate the live entries of the oldest segment to the head,
+    /// then release it.
     Scan {
         /// Its seq.
         seq: u64,
     },
 }
 
-/// What the log has done since it was opened.
+/// Counters of the log since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames appended, seals not counted.
     pub frames: u64,
-    /// Bytes by which the log has grown: frames, seals, and what was left free
-    /// before them. What was left free at the end of a segment is not counted.
+    /// Bytes by which the log has grown: frames, seals, and the free space before them, but not the
+    /// free space at the end of a segment.
     pub bytes_appended: u64,
     /// Syncs of the log, those at the end of a segment included.
     pub syncs: u64,
-    /// Segments made of new files.
+    /// Segments created as new files.
     pub segments_created: u64,
-    /// Segments made of files that had been segments before.
+    /// Segments created from reused files.
     pub segments_recycled: u64,
     /// Segments released.
     pub segments_released: u64,
 }
 
-/// The segment behind the current one.
+/// The segment after the current one.
 enum Next {
     Missing,
-    /// With this size in bytes.
+    /// Ordered, with this size in bytes.
     Ordered(u64),
     Ready(Prepared),
 }
 
-/// A segment that was released and whose file still has its name.
+/// A released segment whose file still has its name.
 struct Released {
     seq: u64,
     size: u64,
-    /// The file is to be kept as a spare.
+    /// Whether the file is kept as a spare.
     is_kept: bool,
-    /// End of the first frame that says that the segment is not needed.
+    /// End of the first frame that records that the segment is not needed.
     declared_lsn: Option<Lsn>,
 }
 
@@ -88,19 +86,19 @@ pub(super) struct Ring {
     pub storage: Arc<dyn Storage>,
     pub config: Config,
     pub table: Table,
-    /// Of the current segment; starts the checksums of its frames.
+    /// Identity of the current segment, which starts the checksums of its frames.
     pub identity: u32,
     next: Next,
-    /// Length of a new segment, in bytes: that of the configuration, or more where frames are long.
+    /// Length of a new segment, in bytes: that of the configuration, or more for long frames.
     pub segment_len: u64,
     /// Names of files to recycle, all of that length.
     spares: Vec<String>,
     /// Released segments whose files still have their names, oldest first.
     released: VecDeque<Released>,
     preparer: Preparer,
-    /// No further segment is ordered before the current one is filled to here.
+    /// No further segment is ordered before the current one is filled up to here.
     order_from: u64,
-    /// The last try to prepare a segment found the disk full.
+    /// Whether the disk was full at the last attempt to prepare a segment.
     pressed: bool,
 }
 
@@ -169,7 +167,7 @@ impl Ring {
         })
     }
 
-    /// Bytes of the segments, and of the next one if there is one.
+    /// Bytes of the segments, including the next one if there is one.
     pub fn total_bytes(&self) -> u64 {
         let next = match &self.next {
             Next::Missing => 0,
@@ -179,7 +177,7 @@ impl Ring {
         self.table.total_bytes() + next
     }
 
-    /// The same, once there is a next one.
+    /// Bytes of the segments, as if there was a next one.
     fn total_bytes_soon(&self) -> u64 {
         match self.next {
             Next::Missing => self.total_bytes() + self.segment_len,
@@ -192,8 +190,8 @@ impl Ring {
         living.max(self.config.log_min_size)
     }
 
-    /// Whether the oldest segment is due. Beside what lives, the current segment
-    /// and the next one do not count: they are there however little lives.
+    /// Whether the oldest segment is due for cleaning. The current segment and the next one do not
+    /// count, because they exist whatever the live bytes.
     fn is_long(&self) -> bool {
         let current = self.table.current().header.size;
         let sealed = self.table.total_bytes() - current;
@@ -203,13 +201,13 @@ impl Ring {
             || self.table.len() + 1 >= LOG_SEGMENTS_MAX
     }
 
-    /// How many segments before the current one the log needs.
+    /// Number of segments before the current one that the log needs.
     #[expect(clippy::expect_used, reason = "no segment is ordered beyond LOG_SEGMENTS_MAX")]
     pub fn older(&self) -> u16 {
         u16::try_from(self.table.len() - 1).expect("at most 65,535 segments are alive")
     }
 
-    /// Makes later segments as long as a frame of `frame_len` bytes asks for.
+    /// Enlarges later segments for a frame of `frame_len` bytes.
     pub fn grow_for(&mut self, frame_len: u64) {
         if frame_len <= self.segment_len / 4 {
             return;
@@ -221,8 +219,8 @@ impl Ring {
         }
     }
 
-    /// Orders the next segment, if it is time: the current is filled to `offset`, and the log is
-    /// durable up to `durable`.
+    /// Orders the next segment if it is due: the current one is filled up to `offset`, and the log
+    /// is durable up to `durable`.
     pub fn prepare_ahead(&mut self, offset: u64, durable: Lsn) {
         if !matches!(self.next, Next::Missing) || offset < self.order_from {
             return;
@@ -231,7 +229,7 @@ impl Ring {
         if self.spares.is_empty() && self.is_long() && offset < size / 8 * 7 {
             return;
         }
-        // A full ring says so when the segment is needed.
+        // A full ring is reported when the segment is needed.
         let _ = self.order(durable);
     }
 
@@ -249,7 +247,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Takes note of what the preparer has done meanwhile.
+    /// Processes the results of the preparer.
     pub fn notice_jobs(&mut self, counters: &mut Counters) -> io::Result<()> {
         while let Some(done) = self.preparer.poll() {
             let was_preparing = matches!(done, Done::NotPrepared { .. });
@@ -278,7 +276,7 @@ impl Ring {
                 self.next = Next::Missing;
                 self.spares.extend(spare);
                 self.pressed = is_no_space(&error);
-                // Not with every append anew.
+                // Not retried with every append.
                 let current = self.table.current();
                 self.order_from = current.used_bytes + current.header.size / 8;
                 Err(error)
@@ -286,7 +284,7 @@ impl Ring {
         }
     }
 
-    /// Whether the next segment is ready, so that nothing has to be waited for.
+    /// Whether the next segment is ready, so that no wait is needed.
     pub fn has_next(&self) -> bool {
         matches!(self.next, Next::Ready(_))
     }
@@ -299,7 +297,12 @@ impl Ring {
                 Next::Missing => self.order(durable)?,
                 Next::Ordered(_) => match self.preparer.wait() {
                     Some(done) => self.notice(done, counters)?,
-                    None => return Err(io::Error::other("the preparing thread is gone")),
+                    None => {
+                        return Err(io::Error::other(
+                            "the thread that prepares segments has \
+                        ended",
+                        ));
+                    }
                 },
             }
         }
@@ -340,13 +343,13 @@ impl Ring {
         self.released.push_back(Released { seq, size, is_kept, declared_lsn: None });
     }
 
-    /// Bytes of the files of released segments that no frame speaks of yet.
+    /// Bytes of the files of released segments that no frame has recorded yet.
     pub fn undeclared_bytes(&self) -> u64 {
         let undeclared = self.released.iter().filter(|released| released.declared_lsn.is_none());
         undeclared.map(|released| released.size).sum()
     }
 
-    /// A frame was written that ends at `end_lsn` and says which segments the log needs.
+    /// Notes that a frame ending at `end_lsn` records which segments the log needs.
     pub fn declared(&mut self, end_lsn: Lsn) {
         for released in self.released.iter_mut().rev() {
             if released.declared_lsn.is_some() {
@@ -356,8 +359,8 @@ impl Ring {
         }
     }
 
-    /// Takes the names of released segments away, where a frame before `durable` speaks of them.
-    /// Returns whether there were any.
+    /// Retires the names of released segments that a frame before `durable` records. Returns
+    /// whether there were any.
     pub fn retire(&mut self, durable: Lsn) -> bool {
         let is_durable =
             |released: &mut Released| released.declared_lsn.is_some_and(|lsn| lsn <= durable);
@@ -369,7 +372,7 @@ impl Ring {
             self.preparer.give(Job::Retire { name: segment_name(released.seq), spare });
         }
         if has_retired && self.pressed {
-            // There is room now, one way or the other: try again at once.
+            // There is space now in either case, so the next attempt is made at once.
             self.order_from = 0;
         }
         has_retired
@@ -381,8 +384,8 @@ fn open(storage: &dyn Storage, seq: u64) -> Result<Arc<dyn File>, ReadError> {
     storage.open(&name).map_err(io_at(&name, "open"))
 }
 
-/// Removes what a crash left behind, and spares that don't fit or are too
-/// many. Returns those that are kept.
+/// Removes files that a crash left behind, and spares of a wrong length or in excess. Returns the
+/// spares that are kept.
 fn sweep(storage: &dyn Storage, segment_len: u64, keep: u64) -> Result<Vec<String>, OpenError> {
     let mut spares = Vec::new();
     let files = storage.list().map_err(io_at(".", "list"))?;

@@ -1,4 +1,4 @@
-//! A segment: one file of fixed size, and how it says who it is.
+//! A segment: one file of fixed size, and its header.
 //!
 //! The log is a ring of segments, files called `segment-{seq:016x}.log`. A
 //! segment is a header block and then frames (see [`super::frame`]). All
@@ -18,54 +18,48 @@
 //!     56       8  synced Lsn: the log was durable up to here when this segment
 //!                 was made
 //!     64       4  identity: CRC32C of bytes 0 to 63
-//!     68    4028  zero, not looked at: frames never share a page with the header
+//!     68    4028  zero, not read: frames never share a page with the header
 //! ```
 //!
-//! A header is valid if and only if magic, version and identity are right, the
-//! size is a multiple of 512 with room behind the header block, fewer segments
-//! are older than its seq allows, the synced Lsn is not beyond its base, and
-//! the file is at least that long.
+//! A header is valid if and only if magic, version and identity are right, the size is a multiple
+//! of 512 with room after the header block, older is less than its seq, the synced Lsn is not
+//! beyond its base, and the file is at least that long.
 //!
-//! **Format 1** had zeros in place of `older` and no synced Lsn: its identity
-//! stood at 56 and covered bytes 0 to 55. Such segments are read like any
-//! others, but never written: a log whose current segment has format 1 goes on
-//! in the next segment. Any other version is refused by its number.
+//! **Format 1** had zeros in the place of `older` and no synced Lsn: its identity was at offset 56
+//! and covered bytes 0 to 55. Such segments are read like any others, but never written: a log
+//! whose current segment has format 1 continues in the next segment. Any other version is refused
+//! by its number.
 //!
-//! **Older.** Seq less older is the oldest segment that a start needs. The
-//! header knows it as of the time that the segment was made, each frame as of
-//! the time that it was written, so the last frame of the log knows it best,
-//! and the header where there is no frame yet. A segment is released only when
-//! a durable frame says so (see [`super::reader`]).
+//! **Older.** Seq minus older is the oldest segment that a start needs. The header has its value at
+//! the creation of the segment, each frame at the time of its writing, so the last frame of the log
+//! has the latest value, or the header if there is no frame yet. A segment is released only when a
+//! durable frame records it (see [`super::reader`]).
 //!
 //! **Lsn.** A position in the log: `lsn = base + (offset - 4096)`. The base of
-//! the next segment is this one's base plus its whole capacity, wherever it is
-//! sealed, so that a segment can be prepared before anybody knows how far the
-//! one before it will be filled. The first base is 4096, not 0: a header of
-//! zeros never claims the place it stands on.
+//! the next segment is this one's base plus its whole capacity, wherever it is sealed, so that a
+//! segment can be prepared before the final length of the previous one is known. The first base is
+//! 4096, not 0, so that a header of zeros never matches its position.
 //!
-//! **Identity.** The checksum of the header starts the checksum of every frame
-//! in the segment. The header names log, seq and base, so a frame left over
-//! from an earlier life of a recycled file, or copied from another log, is
-//! never valid: a recycled file needs no zeroing.
+//! **Identity.** The checksum of the header starts the checksum of every frame in the segment. The
+//! header contains log id, seq and base, so a frame that is left over from an earlier use of a
+//! recycled file, or copied from another log, is never valid: a recycled file needs no zeroing.
 //!
 //! **Life.** A new file is zero-filled under the name `fresh-{seq}.tmp`, an old
-//! one waits as `spare-{seq}.log`; the header is written and synced under that
-//! name, and only then is the file given its segment name. So a file with a
-//! segment name always has a whole header.
+//! one waits as `spare-{seq}.log`; the header is written and synced under that name, and only then
+//! the file gets its segment name. So a file with a segment name always has a complete header.
 
 use std::fmt;
 
-/// Length of the header block in bytes; frames begin behind it.
+/// Length of the header block in bytes; frames begin after it.
 pub const HEADER_BLOCK_LEN: u64 = 4096;
 
-/// The unit a disk writes whole or not at all, and in which a write that was
-/// not acknowledged may do harm.
+/// The unit that a disk writes atomically, and within which an unacknowledged write may do harm.
 pub const SECTOR_LEN: u64 = 512;
 
 const MAGIC: [u8; 8] = *b"JETONLOG";
-/// The version of what is written.
+/// Format version of new segments.
 pub(crate) const FORMAT_VERSION: u32 = 2;
-/// The version before that, which is still read.
+/// The previous format version, which is still read.
 pub(crate) const FORMAT_1: u32 = 1;
 
 const VERSION_AT: usize = MAGIC.len();
@@ -77,9 +71,9 @@ const BASE_AT: usize = SEQ_AT + 8;
 const SIZE_AT: usize = BASE_AT + 8;
 const SYNCED_AT: usize = SIZE_AT + 8;
 const IDENTITY_AT: usize = SYNCED_AT + 8;
-/// Where format 1 had its identity.
+/// Offset of the identity in format 1.
 const IDENTITY_1_AT: usize = SYNCED_AT;
-/// Length of the part of the header block that means something.
+/// Length of the used part of the header block.
 pub(crate) const HEADER_LEN: usize = IDENTITY_AT + 4;
 
 const _: () = assert!(HEADER_LEN == 68 && HEADER_LEN as u64 <= HEADER_BLOCK_LEN);
@@ -104,11 +98,11 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// Sixteen random bytes that all segments of one directory have in common.
+/// Sixteen bytes that identify the log and are the same in all segments of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogId(pub [u8; 16]);
 
-/// What the header of a segment says.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// Format version of the header and the frames: 2, or 1 in an older log.
@@ -117,14 +111,14 @@ pub struct SegmentHeader {
     pub log_id: LogId,
     /// Its number: 1 and up, without gaps.
     pub seq: u64,
-    /// The Lsn of the first byte behind the header block.
+    /// The Lsn of the first byte after the header block.
     pub base_lsn: Lsn,
     /// Size of the file in bytes, header block included.
     pub size: u64,
-    /// How many segments directly before this one the log needed when this one was made; 0 in
-    /// format 1, which does not say.
+    /// How many segments directly before this one the log needed when this one was created; 0 in
+    /// format 1, which does not record it.
     pub older: u16,
-    /// The log was durable up to here when this segment was made; 0 in format 1.
+    /// The log was durable up to here when this segment was created; 0 in format 1.
     pub synced_lsn: Lsn,
 }
 
@@ -144,8 +138,8 @@ impl SegmentHeader {
         Self { format, log_id, seq: 1, base_lsn, size, older: 0, synced_lsn: Lsn::ZERO }
     }
 
-    /// The header of the segment behind this one, of a log that needs `older` segments before
-    /// that and is durable up to `synced_lsn`.
+    /// The header of the segment after this one, for a log that needs `older` segments before that
+    /// one and is durable up to `synced_lsn`.
     pub(crate) fn next(&self, size: u64, older: u16, synced_lsn: Lsn) -> Self {
         Self {
             format: FORMAT_VERSION,
@@ -163,13 +157,13 @@ impl SegmentHeader {
         self.format == FORMAT_VERSION
     }
 
-    /// Seq of the oldest segment that the log needed when the segment, or a frame in it, was
-    /// written: so many segments were older. Format 1 does not say.
+    /// Seq of the oldest segment that the log needed when the segment, or a frame in it with this
+    /// `older`, was written. `None` in format 1, which does not record it.
     pub(crate) fn oldest_needed(&self, older: u16) -> Option<u64> {
         (self.format != FORMAT_1).then(|| self.seq.saturating_sub(older.into()).max(1))
     }
 
-    /// The offset in the file at which `lsn` stands.
+    /// The offset of `lsn` in the file.
     pub fn offset_of(&self, lsn: Lsn) -> u64 {
         HEADER_BLOCK_LEN + lsn.0.saturating_sub(self.base_lsn.0)
     }
@@ -180,12 +174,12 @@ impl SegmentHeader {
         Lsn(self.base_lsn.0 + (offset - HEADER_BLOCK_LEN))
     }
 
-    /// The base Lsn of the segment behind this one.
+    /// The base Lsn of the segment after this one.
     pub(crate) fn end_lsn(&self) -> Lsn {
         self.lsn_at(self.size)
     }
 
-    /// What starts the checksum of every frame in this segment.
+    /// The initial value of the checksum of every frame in this segment.
     pub(crate) fn identity(&self) -> u32 {
         let bytes = self.encode();
         u32_at(&bytes, identity_at(self.format))
@@ -274,18 +268,18 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(number)
 }
 
-/// What a file name says about the file.
+/// The kind of a file according to its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     /// A segment, alive or prepared.
     Segment(u64),
-    /// A file to recycle, called after the segment it was.
+    /// A file for reuse, named after its former segment.
     Spare(u64),
-    /// A new file that was never finished: rubbish after a crash.
+    /// A new file that was never completed; left by a crash.
     Fresh,
-    /// It begins like a segment's name but is none.
+    /// It begins like a segment's name, but is not valid.
     Malformed,
-    /// Not ours.
+    /// Not a file of the log.
     Other,
 }
 
@@ -302,8 +296,7 @@ pub(crate) fn fresh_name(seq: u64) -> String {
 }
 
 pub(crate) fn parse_name(name: &str) -> Named {
-    // Only the spelling that we write ourselves counts, so that no two names
-    // stand for one seq.
+    // Only the exact form of `segment_name` is accepted, so that no two names mean one seq.
     let seq_in = |prefix: &str| {
         let digits = name.strip_prefix(prefix)?.strip_suffix(".log")?;
         u64::from_str_radix(digits, 16).ok()

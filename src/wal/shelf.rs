@@ -1,5 +1,5 @@
-//! A directory that is only read: a backup on its way in or out, perhaps on a medium that cannot be
-//! written. Unlike [`super::Disk`] it makes no lock file and takes no lock.
+//! A read-only directory: a backup, possibly on a read-only medium. Unlike [`super::Disk`] it
+//! creates no lock file and takes no lock.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::storage::{File, Listed, Storage, list_dir, own_file};
 
-/// A directory whose files nobody changes.
+/// A read-only directory.
 pub struct Shelf(PathBuf);
 
 impl Shelf {
@@ -21,7 +21,7 @@ impl Shelf {
 }
 
 fn refused<T>() -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "this directory is only read"))
+    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "this directory is read-only"))
 }
 
 impl Storage for Shelf {
@@ -45,7 +45,7 @@ impl Storage for Shelf {
         refused()
     }
 
-    /// Nothing was changed, so nothing is left to sync.
+    /// Nothing was changed, so there is nothing to sync.
     fn sync_dir(&self) -> io::Result<()> {
         Ok(())
     }

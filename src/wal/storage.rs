@@ -1,16 +1,15 @@
-//! The only door to the disk: a narrow trait, and the real thing behind it.
+//! The only interface to the disk: a narrow trait, and its implementation for a real directory.
 //!
-//! Everything the log does to files goes through [`Storage`] and [`File`], so
-//! that a test can put a disk there which loses, tears and refuses. The rules
-//! both sides keep:
+//! Everything the log does to files goes through [`Storage`] and [`File`], so that a test can use a
+//! disk that loses data, tears writes and fails. The rules for both sides:
 //!
 //! - Bytes written to a file survive a crash only after [`File::sync`]. Until
 //!   then each 512-byte sector of them may be old, new or garbled.
 //! - A created, renamed or removed name survives a crash only after
 //!   [`Storage::sync_dir`]. Until then the old name may be back.
-//! - A failed [`File::sync`] says nothing about which bytes are on the disk,
-//!   and is never retried: the kernel may have marked the pages clean, so that
-//!   a second try succeeds and the bytes are gone.
+//! - After a failed [`File::sync`] it is unknown which bytes are on the disk. It is never retried:
+//!   the kernel may have marked the pages clean, so that a second attempt succeeds although the
+//!   bytes are lost.
 
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
@@ -23,14 +22,14 @@ use thiserror::Error;
 
 use crate::permissions::{self, FILE_MODE, Look, Strictness, TooWide};
 
-/// The name of the file whose lock keeps a second process out of a directory.
+/// Name of the lock file, which keeps a second process out of a directory.
 const LOCK_NAME: &str = "lock";
 
 /// One directory of files.
 pub trait Storage: Send + Sync {
-    /// Makes an empty file, in place of one that has this name already, and
-    /// reserves `reserve_len` bytes for it where the file system can, so that
-    /// a full disk is known before anything is written. The length stays 0.
+    /// Creates an empty file, replacing an existing one, and reserves `reserve_len` bytes for it if
+    /// the file system can, so that a full disk is detected before anything is written. The length
+    /// stays 0.
     fn create(&self, name: &str, reserve_len: u64) -> io::Result<Arc<dyn File>>;
 
     /// Opens a file that exists, for reading and writing.
@@ -39,13 +38,13 @@ pub trait Storage: Send + Sync {
     /// All names in the directory, in no particular order.
     fn list(&self) -> io::Result<Vec<Listed>>;
 
-    /// Renames a file; one that is called `to` already is replaced.
+    /// Renames a file; an existing file `to` is replaced.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes the names durable: what was created, renamed and removed so far.
+    /// Makes all names durable that were created, renamed or removed so far.
     fn sync_dir(&self) -> io::Result<()>;
 }
 
@@ -54,15 +53,15 @@ pub trait Storage: Send + Sync {
 pub struct Listed {
     /// The name.
     pub name: String,
-    /// Length of what it stands for, in bytes.
+    /// Length of the file, in bytes.
     pub len: u64,
-    /// Whether that is a file: no link, directory or device.
+    /// Whether it is a regular file: not a link, directory or device.
     pub is_regular: bool,
 }
 
 /// One open file. All methods may be called from any thread.
 pub trait File: Send + Sync {
-    /// Fills `buf` with the bytes at `offset`, all of it or an error.
+    /// Fills all of `buf` with the bytes at `offset`, or fails.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 
     /// Writes all of `bytes` at `offset`. After an error any part of them may
@@ -72,25 +71,25 @@ pub trait File: Send + Sync {
     /// Makes the bytes and the length durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// Lets go of what the system caches of this file where that is clean, so
-    /// that the next read tells what the device has. After a failed sync in an
-    /// earlier process the cache may hold bytes that never reached it.
+    /// Drops the clean cached pages of this file, so that the next read returns the bytes of the
+    /// device. After a failed sync in an earlier process the cache may contain bytes that never
+    /// reached the device.
     fn forget_cache(&self) -> io::Result<()>;
 
-    /// Cuts or extends the file.
+    /// Truncates or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
 
-    /// Whether there is nothing in the file.
+    /// Whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
 }
 
-/// Whether an error says that there is no room left, now, for more bytes. Such
-/// a write may be tried again later; every other failure is final.
+/// Whether an error means that there is no space at the moment. Such a write may be retried later;
+/// every other failure is final.
 pub fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -98,27 +97,27 @@ pub fn is_no_space(error: &io::Error) -> bool {
 /// Why a directory can't be used.
 #[derive(Debug, Error)]
 pub enum DiskError {
-    /// Another process has it.
+    /// Another process uses the directory.
     #[error("the data directory {} is in use by another jeton", dir.display())]
     Locked {
         /// The directory.
         dir: PathBuf,
     },
-    /// The system refused.
+    /// The operating system refused.
     #[error("the data directory {} can't be used: {source}", dir.display())]
     Io {
         /// The directory.
         dir: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Its lock is a link, a pipe or a directory.
+    /// The lock file is a link, a pipe or a directory.
     #[error("{} is not a regular file", file.display())]
     NoFile {
-        /// The lock.
+        /// The lock file.
         file: PathBuf,
     },
-    /// Others may read or write it, and that is refused.
+    /// Other users may read or write the directory or a file, and `--strict-permissions` is set.
     #[error(transparent)]
     TooWide(#[from] TooWide),
 }
@@ -127,28 +126,28 @@ pub enum DiskError {
 pub struct Disk {
     dir: PathBuf,
     dir_handle: fs::File,
-    /// Of new files.
+    /// Mode of new files.
     file_mode: u32,
-    /// Held for its lock alone: the system lets go of it when the process ends.
+    /// Held only for its lock, which the system releases when the process ends.
     _lock: fs::File,
 }
 
 impl Disk {
-    /// As [`Disk::open_with`]; what others may read or write is warned of.
+    /// Like [`Disk::open_with`]; modes that are too wide are logged as warnings.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Disk::open_with`].
     pub fn open(dir: &Path) -> Result<Self, DiskError> {
         Self::open_with(dir, Strictness::Warn)
     }
 
-    /// Opens `dir`, making it where it is missing, and locks it. Modes that are too wide are
-    /// narrowed where this process may do so ([`permissions`]).
+    /// Opens `dir`, which is created if missing, and locks it. Modes that are too wide are narrowed
+    /// if this process may do so ([`permissions`]).
     ///
     /// # Errors
-    /// [`DiskError::Locked`] while another process (or another value in this
-    /// one) holds it; [`DiskError::TooWide`] where others may read or write it
-    /// and `strictness` refuses that; [`DiskError::Io`] when the system refuses.
+    /// [`DiskError::Locked`] while another process (or another value in this one) holds the lock;
+    /// [`DiskError::TooWide`] if other users may read or write it and `strictness` refuses that;
+    /// [`DiskError::Io`] if the operating system refuses.
     pub fn open_with(dir: &Path, strictness: Strictness) -> Result<Self, DiskError> {
         let refused = |source| DiskError::Io { dir: dir.to_owned(), source };
         create_durably(dir).map_err(refused)?;
@@ -172,7 +171,8 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Narrows the lock and the files of the log. The secret is for who reads it.
+    /// Narrows the modes of the lock file and of the log's files. The reader of the secret checks
+    /// its mode.
     fn narrow_files(&self, strictness: Strictness) -> Result<(), DiskError> {
         let refused = |source| DiskError::Io { dir: self.dir.clone(), source };
         let (mut narrowed, mut wide) = (0_u64, Vec::new());
@@ -182,7 +182,8 @@ impl Disk {
             let is_ours = name.to_str().is_some_and(|name| {
                 name == LOCK_NAME || name.ends_with(".log") || name.ends_with(".tmp")
             });
-            // One that is gone by now is of no interest, and a link is none of ours.
+            // A file that was removed meanwhile does not matter, and a link does not belong to the
+            // log.
             let Ok(found) = entry.metadata() else { continue };
             if !is_ours || !found.is_file() || !permissions::is_too_wide(found.mode()) {
                 continue;
@@ -198,7 +199,11 @@ impl Disk {
         }
         if narrowed > 0 {
             let (dir, mode) = (self.dir.display(), self.file_mode);
-            tracing::warn!(files = narrowed, "others could read the log in {dir}: chmod {mode:o}");
+            tracing::warn!(
+                files = narrowed,
+                "other users could read the log in {dir}: changed \
+                the mode to {mode:o}"
+            );
         }
         let count = wide.len();
         let Some(mut first) = wide.into_iter().next() else { return Ok(()) };
@@ -214,8 +219,8 @@ impl Disk {
     }
 }
 
-/// Keeps servers out of `dir` until the value is dropped, without making a file: where there is no
-/// lock file no server has ever used the directory.
+/// Locks `dir` until the value is dropped, without creating a file: if there is no lock file, no
+/// server has ever used the directory.
 ///
 /// # Errors
 /// As for [`Disk::open`].
@@ -234,7 +239,7 @@ pub fn lock_to_read(dir: &Path) -> Result<Option<fs::File>, DiskError> {
     }
 }
 
-/// Makes a directory whose own name survives a crash.
+/// Creates a directory and makes its name durable.
 fn create_durably(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -252,7 +257,7 @@ pub(super) fn list_dir(dir: &Path) -> io::Result<Vec<Listed>> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        // A name that is not UTF-8 can't be one of ours.
+        // A name that is not UTF-8 is not one of the log.
         if let Ok(name) = entry.file_name().into_string() {
             files.push(Listed { name, len: metadata.len(), is_regular: metadata.is_file() });
         }
@@ -260,8 +265,8 @@ pub(super) fn list_dir(dir: &Path) -> io::Result<Vec<Listed>> {
     Ok(files)
 }
 
-/// How files of a log are opened: never through a link, and without waiting for the other end of a
-/// pipe.
+/// Options for opening files of a log: never follows a link, and does not wait for the other end of
+/// a pipe.
 pub(super) fn own_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
@@ -274,7 +279,8 @@ fn open_plain(options: &mut OpenOptions, path: &Path) -> io::Result<fs::File> {
     options.custom_flags(flags.cast_signed()).open(path)
 }
 
-/// Makes a new file: what has its name is removed before, and never followed or written.
+/// Creates a new file: an existing file or link of that name is removed first, and never followed
+/// or written.
 fn create_new(path: &Path, mode: u32) -> io::Result<fs::File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(mode);
@@ -291,7 +297,7 @@ fn create_new(path: &Path, mode: u32) -> io::Result<fs::File> {
     Ok(file)
 }
 
-/// Opens the lock, which is made where it is missing and is never followed.
+/// Opens the lock file, which is created if missing; a link is never followed.
 fn open_lock(path: &Path, mode: u32) -> io::Result<fs::File> {
     match open_plain(OpenOptions::new().write(true), path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -335,8 +341,8 @@ impl Storage for Disk {
     }
 }
 
-/// Asks for room without changing the length; file systems that can't say so
-/// in advance say it when the zeros are written.
+/// Reserves space without changing the length; file systems that can't do that report a full disk
+/// when the zeros are written.
 fn reserve(file: &fs::File, len: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
     if len == 0 {

@@ -1,24 +1,24 @@
-//! The living segments, oldest first, and what depends on each.
+//! The segments, oldest first, with their live bytes.
 //!
-//! The log knows nothing of entries: the engine tells how many bytes live in a
-//! segment and until when, and the table turns that into how long the log may
-//! be and when its oldest segment is due.
+//! The log does not know entries: the engine reports the live bytes of a segment and their latest
+//! deadline, from which the table computes the maximum length of the log and when its oldest
+//! segment is due.
 
 use std::collections::VecDeque;
 
 use super::segment::SegmentHeader;
 
-/// One living segment.
+/// One segment.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    /// What its header says.
+    /// Its header.
     pub header: SegmentHeader,
-    /// Whether nothing is written to it any more.
+    /// Whether it is sealed: nothing is written to it any more.
     pub sealed: bool,
     /// Bytes up to the end of its last frame, header block included; its whole
     /// size once it is sealed.
     pub used_bytes: u64,
-    /// Bytes of the entries that live in it.
+    /// Bytes of its live entries.
     pub live_bytes: u64,
     /// The latest deadline of the entries in it, Unix milliseconds; 0 for none.
     pub latest_deadline_ms: u64,
@@ -34,7 +34,7 @@ impl Segment {
     }
 }
 
-/// All living segments; there is always a current one, the last.
+/// All segments; the last one is the current one and always exists.
 pub(crate) struct Table {
     segments: VecDeque<Segment>,
     total_bytes: u64,
@@ -83,7 +83,7 @@ impl Table {
         self.segments.front().filter(|segment| segment.sealed)
     }
 
-    /// Seals the current segment and puts `header` behind it.
+    /// Seals the current segment and appends the segment of `header`.
     pub fn roll(&mut self, header: SegmentHeader, used_bytes: u64) {
         let current = self.current_mut();
         assert_eq!(header.seq, current.header.seq + 1, "seqs have no gaps");
@@ -93,7 +93,7 @@ impl Table {
         self.segments.push_back(Segment::new(header, used_bytes));
     }
 
-    /// Lets go of the oldest segment, which must be `seq` and not the current.
+    /// Removes the oldest segment, which must be `seq` and not the current one.
     #[expect(clippy::expect_used, reason = "asserted in the line above")]
     pub fn pop_oldest(&mut self, seq: u64) -> Segment {
         assert_eq!(self.oldest().map(|oldest| oldest.header.seq), Some(seq));
@@ -109,7 +109,7 @@ impl Table {
         self.segments.get_mut(at)
     }
 
-    /// The seq among the living whose low 16 bits are `low`.
+    /// The seq of the segment whose low 16 bits are `low`.
     pub fn seq_of(&self, low: u16) -> Option<u64> {
         let oldest = self.segments[0].header.seq;
         let ahead = low.wrapping_sub(oldest as u16);

@@ -1,25 +1,23 @@
 //! The end of the log: clean, torn, or damaged.
 //!
-//! In the current segment the valid frames end at an offset X. The next frame
-//! would be at X or at the next multiple of 512, A. What may stand there:
+//! In the current segment the valid frames end at an offset X. The next frame would be at X or at
+//! the next multiple of 512, A. Possible cases:
 //!
-//! - nothing that claims either place, and no valid frame anywhere behind: the
-//!   end is clean;
-//! - a frame that was torn by a crash, and whole frames behind it that reached
-//!   the disk before it did. None of them was acknowledged as durable, and
-//!   none of them says that anything beyond X was: a torn tail;
-//! - a valid frame somewhere behind X that says it was: damage.
+//! - no claim of a frame at either position, and no valid frame after them: the end is clean;
+//! - a frame torn by a crash, possibly followed by complete frames that reached the disk before it
+//!   did. None of them was acknowledged as durable, and none of them records that anything beyond X
+//!   was: a torn tail;
+//! - a valid frame after X that records that something beyond X was durable: damage.
 //!
-//! The torn bytes are counted from the place of the torn frame to the end that
-//! its header claims, or to the end of the last whole frame behind, whichever
-//! is further. A frame whose first sector never reached the disk leaves no
-//! trace, and nothing that could be counted: in a recycled file its other
-//! sectors look like any others.
+//! The torn bytes are counted from the start of the torn frame to the end that its header claims,
+//! or to the end of the last complete frame after it, whichever is further. A frame whose first
+//! sector never reached the disk leaves no trace and cannot be counted: in a recycled file its
+//! other sectors look like any others.
 //!
-//! Before the log goes on, `Tail::wipe` zeroes all that from A on, so that no
-//! old frame can ever come to stand behind a new one. What is between X and A
-//! shares its sector with an acknowledged frame and is left alone: the next
-//! frame is at A, and what is at X is not valid now, and can't become it.
+//! Before the log continues, `Tail::wipe` zeroes all these bytes from A on, so that an old frame
+//! can never follow a new one. The bytes between X and A share their sector with an acknowledged
+//! frame and are not touched: the next frame is at A, and the bytes at X are not a valid frame and
+//! can't become one.
 
 use crate::failpoint;
 
@@ -32,27 +30,28 @@ use super::walk::Walk;
 /// Zeros are written in pieces of this many bytes.
 const WIPE_PIECE_LEN: u64 = 1 << 20;
 
-/// Where the log ends.
+/// The end of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tail {
     /// Seq of the current segment.
     pub seq: u64,
     /// The end of the last frame.
     pub end_lsn: Lsn,
-    /// The same as an offset in the file, in bytes.
+    /// The end of the last frame, as an offset in the file, in bytes.
     pub end_offset: u64,
-    /// Bytes behind it that are cut: 0 for a clean end.
+    /// Bytes after it that are truncated; 0 for a clean end.
     pub torn_bytes: u64,
     /// Log time of the last frame, Unix milliseconds; 0 for an empty log.
     pub last_time_ms: u64,
-    /// The last frame of the log holds records: nothing stands behind it that proves it durable.
+    /// Whether the last frame of the log has records, so that no later frame proves that it was
+    /// durable.
     pub ends_with_records: bool,
-    /// Up to where something must be wiped, as an offset in the file.
+    /// End of the bytes to be wiped, as an offset in the file.
     wipe_end: u64,
 }
 
 impl Tail {
-    /// Zeroes what was torn, if anything was, and syncs.
+    /// Zeroes the torn bytes, if any, and syncs.
     pub(crate) fn wipe(&self, file: &dyn File) -> std::io::Result<()> {
         let [_, mut offset] = places(self.end_offset);
         if offset >= self.wipe_end {
@@ -71,8 +70,8 @@ impl Tail {
     }
 }
 
-/// Finds out what stands behind the last valid frame of the current segment.
-/// The last log time is that of `walk`.
+/// Examines the bytes after the last valid frame of the current segment. The last log time is that
+/// of `walk`.
 pub(crate) fn examine(bytes: &[u8], header: &SegmentHeader, walk: &Walk) -> Result<Tail, Damage> {
     let end = walk.end_offset;
     let end_lsn = header.lsn_at(end);
@@ -99,7 +98,7 @@ pub(crate) fn examine(bytes: &[u8], header: &SegmentHeader, walk: &Walk) -> Resu
     })
 }
 
-/// The first valid frame at or behind `from`, wherever one may begin.
+/// The first valid frame at or after `from`, at any possible position.
 fn next_valid(
     bytes: &[u8],
     header: &SegmentHeader,
@@ -110,7 +109,7 @@ fn next_valid(
     while at + FRAME_HEADER_LEN as u64 <= header.size {
         let here = &bytes[at as usize..];
         let place = header.lsn_at(at);
-        // The Lsn is looked at first: it almost never fits by chance.
+        // The Lsn is checked first, because it almost never fits by chance.
         if claim(here, place).is_some()
             && let Parsed::Valid(fields) = parse(here, identity, place, header.size - at)
         {
@@ -121,22 +120,21 @@ fn next_valid(
     None
 }
 
-/// The place and claimed length of a frame that begins where the next should
-/// and is not valid.
+/// The position and claimed length of an invalid frame at the position of the next frame.
 fn torn_frame(bytes: &[u8], header: &SegmentHeader, end: u64) -> Option<(u64, u64)> {
     let [packed, aligned] = places(end);
     let claim_at = |at: u64| claim(bytes.get(at as usize..)?, header.lsn_at(at));
     if let Some(claim) = claim_at(packed) {
         return Some((packed, claim.len));
     }
-    // As for a whole frame: in the second place it must say that it follows.
+    // As for a valid frame: at the second position its synced Lsn must be that of the first.
     claim_at(aligned)
         .filter(|claim| claim.synced_lsn == header.lsn_at(packed))
         .map(|claim| (aligned, claim.len))
 }
 
-/// Whether a segment without a valid frame at its start was written to all the
-/// same: a torn frame stands there, or a whole one further on.
+/// Whether a segment without a valid frame at its start was written to: it has a torn frame there,
+/// or a complete one further on.
 pub(crate) fn has_traces(bytes: &[u8], header: &SegmentHeader) -> bool {
     torn_frame(bytes, header, HEADER_BLOCK_LEN).is_some()
         || next_valid(bytes, header, header.identity(), HEADER_BLOCK_LEN).is_some()

@@ -1,11 +1,11 @@
-//! A walk through the valid frames of one segment, as far as its bytes are there.
+//! A walk over the valid frames of one segment, as far as its bytes are known.
 
 use super::error::{Damage, DamageKind};
 use super::frame::{Fields, Kind, Located, Span, locate};
 use super::segment::{FORMAT_1, HEADER_BLOCK_LEN, SegmentHeader, segment_name};
 use crate::model::time::UnixMillis;
 
-/// The valid frames of a segment, from its start to where they end.
+/// State of a walk over the valid frames of a segment.
 pub(crate) struct Walk {
     pub spans: Vec<Span>,
     /// Offset of the end of the last valid frame.
@@ -17,11 +17,11 @@ pub(crate) struct Walk {
     pub last: Option<Fields>,
 }
 
-/// Where a walk has come to.
+/// How a walk ended.
 pub(crate) enum Reached {
     /// The end of the frames, or a seal.
     End,
-    /// The bytes up to this offset of the file are needed to tell.
+    /// The bytes up to this offset of the file are needed to continue.
     NeedUntil(u64),
 }
 
@@ -37,16 +37,16 @@ impl Walk {
         }
     }
 
-    /// Goes through a whole segment.
+    /// Walks over a whole segment.
     pub fn over(bytes: &[u8], header: &SegmentHeader) -> Result<Self, Damage> {
         let mut walk = Self::new();
-        // All bytes are there: nothing more can be needed.
+        // All bytes are known, so no more can be needed.
         walk.go_on(header, header.identity(), bytes, 0)?;
         Ok(walk)
     }
 
-    /// Goes from frame to frame until there is none, a seal, or one whose bytes are not all there.
-    /// `bytes` are those of the file from `bytes_at` on.
+    /// Continues frame by frame until there is none, a seal, or a frame whose bytes are not all
+    /// known. `bytes` are those of the file from `bytes_at` on.
     pub fn go_on(
         &mut self,
         header: &SegmentHeader,
@@ -78,7 +78,7 @@ impl Walk {
         Ok(Reached::End)
     }
 
-    /// What is wrong with the next frame, though its checksum is right.
+    /// Checks the fields of the next frame, whose checksum is right.
     fn check(&self, header: &SegmentHeader, fields: &Fields) -> Result<(), DamageKind> {
         let (before_ms, after_ms) = (self.last_time_ms.unwrap_or(0), fields.log_time_ms);
         if after_ms < before_ms {

@@ -1,5 +1,5 @@
-//! The writer: puts frames behind each other in the current segment, seals it and goes on in the
-//! next one, and makes durable what it wrote. The rules are in the documentation of [`crate::wal`].
+//! The writer: appends frames to the current segment, seals it and continues in the next one, and
+//! syncs the written frames. The rules are in the documentation of [`crate::wal`].
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use super::ring::{Counters, Ring};
 use super::segment::{HEADER_BLOCK_LEN, LogId, Lsn, SECTOR_LEN, segment_name};
 use super::storage::{File, Storage, is_no_space};
 
-/// The longest body of a frame, in bytes.
+/// Maximum length of a frame's body, in bytes.
 pub const BODY_LEN_MAX: usize = FRAME_LEN_MAX as usize - FRAME_HEADER_LEN;
-/// Sectors at the end of a segment that records leave free: one for a frame that says what was
-/// released when the disk is full, and one for the seal.
+/// Sectors at the end of a segment that are kept free of records: one for a frame that records a
+/// release when the disk is full, and one for the seal.
 const SECTORS_KEPT: u64 = 2;
 
-/// Where a frame was put.
+/// Position of an appended frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// The end of the frame: it is durable as soon as [`Wal::durable`] is there.
+    /// The end of the frame, which is durable as soon as [`Wal::durable`] reaches it.
     pub end_lsn: Lsn,
-    /// Seq of the segment it is in.
+    /// Seq of its segment.
     pub seq: u64,
 }
 
@@ -36,22 +36,22 @@ pub struct Wal {
     /// End of the last frame in the current segment, as an offset in the file.
     offset: u64,
     pub(super) durable: Lsn,
-    /// The next frame begins a new sector: what is before it has been synced.
+    /// Whether the next frame begins a new sector, because everything before it has been synced.
     at_new_sector: bool,
-    /// At the start the last frame held records.
+    /// Whether the last frame had records at the start.
     began_with_records: bool,
     last_time_ms: u64,
-    /// For marks and seals, so that they need no memory of their own.
+    /// Buffer for marks and seals, to avoid allocations.
     empty: FrameBuffer,
     failed: Option<Failure>,
     pub(super) counters: Counters,
 }
 
 impl Wal {
-    /// Makes a new log in a directory where [`survey`](super::survey) found none.
+    /// Creates a new log in a directory where [`survey`](super::survey) found none.
     ///
     /// # Errors
-    /// What the system said about the first segment.
+    /// The first segment could not be created.
     pub fn create(
         storage: Arc<dyn Storage>,
         config: Config,
@@ -62,12 +62,12 @@ impl Wal {
         Ok(Self::start(ring, file, offset, 0))
     }
 
-    /// Goes on with the log that `survey` found: cuts what was torn, and sweeps
-    /// up what a crash left behind. The segments know nothing yet of what
-    /// lives in them: that is for the caller to say, as after every append.
+    /// Continues the log that `survey` found: truncates a torn tail, and removes files that a crash
+    /// left behind. The live bytes of the segments are not known yet: the caller has to report
+    /// them, as after every append.
     ///
     /// # Errors
-    /// What the system said. The log is as it was, or its torn tail is cut.
+    /// An error of the operating system. The log is unchanged, or its torn tail is truncated.
     pub fn resume(
         storage: &Arc<dyn Storage>,
         config: Config,
@@ -97,16 +97,15 @@ impl Wal {
         }
     }
 
-    /// Appends a frame with the records in `frame`. It is durable only after
-    /// [`Wal::sync`]. `frame` keeps its records, so that it may be tried again.
+    /// Appends a frame with the records in `frame`. It is durable only after [`Wal::sync`]. `frame`
+    /// keeps its records, so that it may be retried.
     ///
     /// # Errors
-    /// Nothing is in the log then: the body was too long, the disk is full for
-    /// now, or the log has failed for good.
+    /// The frame is not in the log: the body was too long, the disk is full at the moment, or the
+    /// log has failed permanently.
     ///
     /// # Panics
-    /// When `log_time_ms` is less than that of the frame before: time never
-    /// runs backwards in the engine.
+    /// If `log_time_ms` is less than that of the frame before: engine time never runs backwards.
     pub fn append(
         &mut self,
         log_time_ms: u64,
@@ -120,7 +119,7 @@ impl Wal {
         }
         self.notice_jobs()?;
         self.ring.grow_for(frame_len(len));
-        // More than once only if what is at hand is too small for the frame, or of an older format.
+        // Repeated only if the segments at hand are too small for the frame, or of an older format.
         while !self.fits(frame_len(len), SECTORS_KEPT) {
             self.roll()?;
         }
@@ -129,12 +128,12 @@ impl Wal {
         Ok(Appended { end_lsn: self.head(), seq: self.current_seq() })
     }
 
-    /// Makes it durable that the segments released so far are not needed, so that their files can
-    /// be used again; does nothing where no segment waits for that.
+    /// Records durably that the segments released so far are not needed, so that their files can be
+    /// reused. Does nothing if no segment waits for that.
     ///
     /// # Errors
     /// As for [`Wal::append`]; a failed sync is [`AppendError::Failed`]. The files keep their
-    /// names; the next frame, of whatever kind, speaks of them too.
+    /// names; the next frame, of any kind, records the release too.
     ///
     /// # Panics
     /// As for [`Wal::append`].
@@ -149,8 +148,8 @@ impl Wal {
         while !self.fits(len, SECTORS_KEPT) {
             match self.roll() {
                 Ok(()) => {}
-                // The disk is full and so is the segment. What was released is worth the sector
-                // that is kept for this, once a next segment can be made of it.
+                // The disk is full and so is the segment. The reserved sector is used for this if a
+                // next segment can be created from a released file.
                 Err(AppendError::NoSpace(error)) => {
                     if !self.fits(len, 1) || self.ring.undeclared_bytes() < self.ring.segment_len {
                         return Err(AppendError::NoSpace(error));
@@ -169,13 +168,13 @@ impl Wal {
         Ok(())
     }
 
-    /// Appends an empty frame and syncs: keeps the time, and makes damage to
-    /// the last real frame provable.
+    /// Appends an empty frame and syncs: it records the time, and makes damage to the last real
+    /// frame provable.
     ///
     /// # Errors
     /// As for [`Wal::append`]; a failed sync is [`AppendError::Failed`].
     pub fn mark(&mut self, log_time_ms: u64) -> Result<Lsn, AppendError> {
-        // Synced first, or the mark would not know of the last frames.
+        // Synced first, so that the synced Lsn of the mark includes the last frames.
         self.sync()?;
         failpoint::pass("mark-before");
         let mut empty = std::mem::take(&mut self.empty);
@@ -186,10 +185,10 @@ impl Wal {
         Ok(self.sync()?)
     }
 
-    /// Ends the log in good order: a last [`Wal::mark`].
+    /// Closes the log cleanly, with a last [`Wal::mark`].
     ///
     /// # Errors
-    /// As for [`Wal::mark`]. What was synced before is durable all the same.
+    /// As for [`Wal::mark`]. Frames synced before are durable in any case.
     pub fn close(mut self, log_time_ms: u64) -> Result<Lsn, AppendError> {
         failpoint::pass("close-before");
         let end = self.mark(log_time_ms)?;
@@ -200,8 +199,8 @@ impl Wal {
     /// Makes everything appended so far durable.
     ///
     /// # Errors
-    /// The log has failed for good, now or before. What was appended since the
-    /// last sync may or may not be there after the next start.
+    /// The log has failed permanently, now or before. Frames appended since the last sync may or
+    /// may not exist after the next start.
     pub fn sync(&mut self) -> Result<Lsn, Failure> {
         self.check_failed()?;
         let head = self.head();
@@ -224,13 +223,13 @@ impl Wal {
         self.ring.table.current().header.lsn_at(self.offset)
     }
 
-    /// Everything before it is durable.
+    /// The position up to which the log is durable.
     pub fn durable(&self) -> Lsn {
         self.durable
     }
 
-    /// Whether the log was opened with records in its last frame, so that a mark behind them is
-    /// wanted.
+    /// Whether the log was opened with records in its last frame, so that a mark after them is
+    /// needed.
     pub fn began_with_records(&self) -> bool {
         self.began_with_records
     }
@@ -240,18 +239,18 @@ impl Wal {
         self.last_time_ms
     }
 
-    /// The longest body that a frame of several records should have, in bytes. One long record may
-    /// have up to [`BODY_LEN_MAX`].
+    /// Maximum body of a frame with several records, in bytes. A single long record may have up to
+    /// [`BODY_LEN_MAX`].
     pub fn max_body_len(&self) -> usize {
         (self.ring.config.frame_len_max() as usize) - FRAME_HEADER_LEN
     }
 
-    /// Why the log takes no more writes, if it does not.
+    /// Why the log accepts no more writes, if it has failed.
     pub fn failure(&self) -> Option<&Failure> {
         self.failed.as_ref()
     }
 
-    /// What the log has done since it was opened.
+    /// Counters of the log since it was opened.
     pub fn counters(&self) -> Counters {
         self.counters
     }
@@ -261,18 +260,18 @@ impl Wal {
         self.ring.table.current().header.seq
     }
 
-    /// Whether a segment was released that no frame speaks of yet.
+    /// Whether a segment was released that no frame has recorded yet.
     pub fn owes_declaration(&self) -> bool {
         self.ring.undeclared_bytes() > 0
     }
 
-    /// Where the next frame goes, as an offset in the current segment.
+    /// Position of the next frame, as an offset in the current segment.
     fn next_place(&self) -> u64 {
         if self.at_new_sector { self.offset.next_multiple_of(SECTOR_LEN) } else { self.offset }
     }
 
-    /// Whether a frame can be written to the current segment so that `sectors` stay free behind
-    /// it, each for a short frame of its own.
+    /// Whether a frame fits in the current segment with `sectors` free sectors after it, each for
+    /// one short frame.
     fn fits(&self, len: u64, sectors: u64) -> bool {
         let header = self.ring.table.current().header;
         let end = (self.next_place() + len).next_multiple_of(SECTOR_LEN);
@@ -330,10 +329,10 @@ impl Wal {
         Ok(())
     }
 
-    /// Seals the current segment and goes on in the next one.
+    /// Seals the current segment and continues in the next one.
     fn roll(&mut self) -> Result<(), AppendError> {
-        // First the next segment: a seal promises that it exists. That can take as long as it takes
-        // to fill a whole file; what is written already does not wait for that to be durable.
+        // The next segment comes first, because a seal records that it exists. That can take as
+        // long as filling a whole file, so the written frames are synced before the wait.
         if !self.ring.has_next() {
             self.sync()?;
         }
@@ -354,8 +353,8 @@ impl Wal {
     }
 
     fn wait_for_next(&mut self) -> Result<(), AppendError> {
-        // Nothing in the log is in doubt, whatever went wrong: no space, no descriptor, a failed
-        // sync of a file that was not used yet. The next attempt makes another file.
+        // No failure here (no space, no descriptor, a failed sync of an unused file) affects the
+        // log. The next attempt creates another file.
         self.ring.wait_for_next(self.durable, &mut self.counters).map_err(
             |error| match is_no_space(&error) {
                 true => AppendError::NoSpace(error),

@@ -1,4 +1,4 @@
-//! Engine time under clocks that jump, stand, sleep and lie.
+//! Engine time under clocks that jump, stop, sleep, or are wrong.
 
 use super::*;
 use crate::testkit::clock::ManualClock;
@@ -34,7 +34,7 @@ impl Bench {
         self.time.now().0
     }
 
-    /// Lets time pass as the committer sees it: a look every tick.
+    /// Lets time pass with an observation every tick, as the committer does.
     fn pass(&mut self, ms: u64) -> u64 {
         for _ in 0..ms / 50 {
             self.clock.advance(50);
@@ -59,7 +59,7 @@ fn p3_time_never_runs_backwards_when_the_clock_jumps_back() {
     bench.clock.advance(250);
     assert_eq!(bench.observe(), 10_750, "goes on at the pace of the forward clock");
     bench.clock.advance(250);
-    assert_eq!(bench.now(), 11_000, "also between two observations");
+    assert_eq!(bench.now(), 11_000, "even between two observations");
 }
 
 #[test]
@@ -73,7 +73,8 @@ fn p3_the_wall_clock_leads_again_once_it_has_caught_up() {
     assert_eq!(bench.time.skew(), Duration::ZERO);
 }
 
-/// Else a reader that comes before the next observation says "expired" too early, and holds it.
+/// Otherwise a reader before the next observation would answer "expired" too early, and raise the
+/// floor.
 #[test]
 fn p3_time_does_not_run_ahead_when_the_clock_is_put_right() {
     let mut bench = Bench::at(10_000);
@@ -109,7 +110,7 @@ fn p3_a_reader_that_saw_an_expiry_holds_the_time() {
 fn p3_a_forward_step_is_held_and_then_followed_whole() {
     let mut bench = Bench::at(NOW_MS);
     bench.step(DAY_MS);
-    assert_eq!(bench.now(), NOW_MS, "a reader does not believe it either");
+    assert_eq!(bench.now(), NOW_MS, "readers do not follow it either");
     assert_eq!((bench.observe(), bench.observer.standing), (NOW_MS, Standing::Held));
     assert_eq!(bench.time.lead(), Duration::from_millis(DAY_MS));
     assert_eq!(bench.pass(MINUTE_MS - 1), NOW_MS + MINUTE_MS - 1, "by the forward clock");
@@ -130,7 +131,7 @@ fn p3_a_forward_step_that_is_taken_back_ends_nothing() {
     bench.clock.jump_to(UnixMillis(NOW_MS + MINUTE_MS / 2));
     assert_eq!(bench.observe(), NOW_MS + MINUTE_MS / 2);
     assert_eq!(bench.observer.standing, Standing::Right);
-    // A later one begins a hold of its own, and so does another step within a hold.
+    // A later step starts a hold of its own, and so does another step within a hold.
     bench.step(DAY_MS);
     bench.observe();
     assert_eq!(bench.pass(MINUTE_MS - 50), NOW_MS + 3 * MINUTE_MS / 2 - 50);
@@ -149,12 +150,12 @@ fn small_steps_and_sleep_are_followed_at_once() {
     assert_eq!((bench.now(), bench.observe()), (NOW_MS + 10_000, NOW_MS + 10_000));
     // The forward clock counts the time that a machine sleeps.
     bench.clock.sleep(3 * DAY_MS);
-    assert_eq!(bench.now(), NOW_MS + 10_000 + 3 * DAY_MS, "also before the committer is awake");
+    assert_eq!(bench.now(), NOW_MS + 10_000 + 3 * DAY_MS, "even before the committer is awake");
     assert_eq!(bench.observe(), NOW_MS + 10_000 + 3 * DAY_MS);
     assert_eq!(bench.observer.standing, Standing::Right);
 }
 
-/// Else a clock that gains ten seconds at every look would be believed as far as it likes.
+/// Otherwise a clock that gains ten seconds at every observation would be followed without limit.
 #[test]
 fn p3_many_small_steps_are_one_large_one() {
     let mut bench = Bench::at(NOW_MS);
@@ -173,7 +174,7 @@ fn p3_many_small_steps_are_one_large_one() {
 #[test]
 fn a_clock_that_is_slewed_fast_is_followed() {
     let mut bench = Bench::at(NOW_MS);
-    // Ten percent too fast for ten minutes: what the fastest time daemon does.
+    // Ten percent too fast for ten minutes, the maximum slew of a time daemon.
     for _ in 0..10 * 60 * 10 {
         bench.clock.advance(100);
         bench.step(10);
@@ -182,7 +183,8 @@ fn a_clock_that_is_slewed_fast_is_followed() {
     }
 }
 
-/// A committer that waits for a slow disk does not look at the clocks: readers do, by themselves.
+/// A committer that waits for a slow disk does not observe the clocks, but readers read them
+/// themselves.
 #[test]
 fn readers_follow_the_clock_while_nobody_observes() {
     let bench = Bench::at(NOW_MS);
@@ -243,7 +245,7 @@ fn p3_a_clock_that_cannot_be_right_is_never_believed() {
     }
 }
 
-/// The log may be older than the program: the clock of then is before the build, and near the log.
+/// The log may be older than the program: a clock near the log's time may be before the build date.
 #[test]
 fn p3_a_clock_before_the_build_is_not_believed_because_the_log_is_near() {
     let mut bench = Bench::with(700, 500, ClockRules::default());

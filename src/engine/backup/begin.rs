@@ -1,4 +1,4 @@
-//! The committer's part of a backup: it marks the moment and pins the segments.
+//! The committer's part of a backup: marks the moment and pins the segments.
 
 use crate::engine::sequencer::Sequencer;
 use crate::wal::AppendError;
@@ -6,14 +6,14 @@ use crate::wal::AppendError;
 use super::head::{BackupError, BackupFile, BackupHead, FORMAT};
 use super::request::{BackupRequest, Begun};
 
-/// Begins the backup that was asked for. To be called between turns.
+/// Starts the requested backup. To be called between turns.
 pub(in crate::engine) fn begin(request: &BackupRequest, sequencer: &mut Sequencer) {
     let begun = mark(sequencer);
     if let Err(error) = &begun {
         tracing::warn!(%error, "no backup");
     }
     let id = begun.as_ref().ok().map(|begun| begun.id);
-    // Nobody waits any more: nobody will read it.
+    // The requester is gone, so the backup will not be read.
     if let (Err(_), Some(id)) = (request.reply.send(begun), id) {
         sequencer.shared.backups.unpin(id);
     }
@@ -60,6 +60,6 @@ fn mark(sequencer: &mut Sequencer) -> Result<Begun, BackupError> {
         files: files.collect(),
     };
     let id = shared.backups.pin(oldest.seq, extents.len() as u64, monotonic);
-    tracing::info!(lsn = head.lsn, segments = extents.len(), "a backup begins");
+    tracing::info!(lsn = head.lsn, segments = extents.len(), "backup started");
     Ok(Begun { id, head, extents, storage: log.wal.storage() })
 }

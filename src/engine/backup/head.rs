@@ -1,21 +1,21 @@
-//! What a backup holds, and why there is none.
+//! The head of a backup, and the errors of a backup.
 
 use serde::{Deserialize, Serialize};
 
-/// The form of the head and of what follows it.
+/// Format version of the stream.
 pub(super) const FORMAT: u32 = 1;
 
-/// Why there is no backup, or no whole one.
+/// Why a backup could not be started or completed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackupError {
-    /// Nothing is on disk.
-    #[error("this server keeps nothing on disk, so there is nothing to back up")]
+    /// The engine runs without a data directory.
+    #[error("this server has no log on disk (--memory-only), so it cannot be backed up")]
     NoLog,
-    /// One at a time.
-    #[error("another backup is being taken")]
+    /// Only one backup can run at a time.
+    #[error("another backup is running")]
     Running,
-    /// As for a call.
-    #[error("too many calls wait already")]
+    /// The queue of the committer is full.
+    #[error("too many calls are waiting")]
     Busy,
     /// The moment cannot be marked.
     #[error("the log's disk is full")]
@@ -23,36 +23,36 @@ pub enum BackupError {
     /// The moment cannot be marked, for another reason than a full disk.
     #[error("{0}")]
     Unavailable(String),
-    /// The log takes nothing any more.
-    #[error("the log has failed: what is durable is known after a restart")]
+    /// Writing the log has failed.
+    #[error("the log has failed: only a restart can determine which changes are durable")]
     Failed,
     /// The engine is closing.
     #[error("the engine is closing")]
     Closed,
-    /// The pin was lost.
-    #[error("the backup was too slow, or the disk is full: its segments are not kept any more")]
+    /// The backup has lost its pin on the segments.
+    #[error("the backup was too slow, or the disk is full: its segments have been released")]
     Lost,
-    /// The system refused a read.
+    /// The operating system refused a read.
     #[error("{file} can't be read: {reason}")]
     Read {
         /// Name of the file, within the data directory.
         file: String,
-        /// What the system said.
+        /// The operating system's error.
         reason: String,
     },
 }
 
-/// What a backup holds. Says nothing of the secret.
+/// The head of a backup, which describes the files that follow. It does not include the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupHead {
-    /// Of this head and what follows it, 1.
+    /// Format version of the stream: 1.
     pub format: u32,
-    /// The jeton that wrote it.
+    /// Version of the jeton that wrote it.
     pub jeton: String,
-    /// The log's id in hexadecimal: which secret it belongs to, and nothing else of that.
+    /// The log's id in hexadecimal. It identifies the secret without revealing it.
     pub log_id: String,
-    /// The moment, as a position in the log: all that is before it is in the backup, and nothing
-    /// that is behind it.
+    /// The backup's moment as a position in the log: the backup contains everything before it and
+    /// nothing after it.
     pub lsn: u64,
     /// The moment in engine time, Unix milliseconds.
     pub time_ms: u64,
@@ -65,8 +65,8 @@ pub struct BackupHead {
 pub struct BackupFile {
     /// Its name.
     pub name: String,
-    /// Its bytes that are sent.
+    /// Number of its bytes that are sent.
     pub sent: u64,
-    /// Its length: the rest are zeros.
+    /// Its length in bytes; the bytes that are not sent are zeros.
     pub length: u64,
 }

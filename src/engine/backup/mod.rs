@@ -1,23 +1,25 @@
-//! A backup: the log as it was durable at one moment, read while the engine goes on writing.
+//! A backup: the durable log at one moment, read while the engine continues to write.
 //!
-//! The committer marks the log (a synced empty frame, as at a clean end) and notes how long each
-//! file is at that [moment](BackupHead::lsn). A durable byte is never written again while its
-//! segment is in the ring, so a reader needs no copy and no lock: it only needs the segments to
-//! stay. A *pin* says so: the committer releases no segment from the pinned one on, and since
-//! segments go oldest first, one number says it all. The reader moves the pin on with each
-//! segment that it has done. Carrying goes on meanwhile; only the last step of cleaning waits.
+//! The committer marks the log (a synced empty frame, as at a clean end) and records the length of
+//! each file at that [moment](BackupHead::lsn). A durable byte is never overwritten while its
+//! segment is in the ring, so a reader needs neither a copy nor a lock; it only needs the segments
+//! to stay. A *pin* keeps them: the committer releases no segment from the pinned one on. Segments
+//! are released oldest first, so one number is enough. The reader moves the pin forward after each
+//! segment. Relocation continues meanwhile; only the last step of cleaning waits.
 //!
-//! Hard links would not do: a released file is written again under another name. Nor would opened
-//! files: for the same reason, and since a log may have more segments than a process descriptors.
+//! Hard links would not be sufficient, because a released file is reused under another name. Open
+//! files would not be sufficient for the same reason, and because a log may have more segments than
+//! a process has file descriptors.
 //!
-//! A pin may not stop the writes of others. It is lost
+//! A pin must not stop writes. It is lost
 //!
 //! - after 60 seconds without progress ([`STALLED_AFTER`]),
 //! - when the log has grown by as many segments as were pinned, and 64 (`pins::GROWTH_MIN`),
 //! - when the disk is full.
 //!
 //! After every read the reader checks that the pin still holds; only then are the bytes known to be
-//! those of the segment. One backup is read at a time, so the bounds above are those of all.
+//! those of the segment. Only one backup runs at a time, so these bounds apply to all backups
+//! together.
 
 pub(super) mod begin;
 mod head;

@@ -1,16 +1,16 @@
-//! Which segments a backup still needs.
+//! The pin on the segments that a backup still needs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::model::metrics::Counter;
 
-/// A backup that is not read for this long loses its pin.
+/// A backup loses its pin after this time without a read.
 pub const STALLED_AFTER: Duration = Duration::from_secs(60);
-/// Segments by which the log may always grow while it is pinned.
+/// Minimum number of segments by which the log may grow while it is pinned.
 const GROWTH_MIN: u64 = 64;
 
-/// The one pin there may be, and what was counted.
+/// The pin, if there is one, and the counters.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Pins {
     state: Mutex<State>,
@@ -27,9 +27,9 @@ struct State {
 #[derive(Debug)]
 struct Pin {
     id: u64,
-    /// No segment from here on is released.
+    /// Segments from this one on are kept.
     from_seq: u64,
-    /// Segments that the log may have while the pin holds.
+    /// Maximum segments of the log while the pin holds.
     segments_max: u64,
     /// Monotonic time of the last read.
     touched: Duration,
@@ -46,7 +46,7 @@ impl Pins {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a backup is being read. `now` is monotonic, as everywhere here.
+    /// Whether a backup is running. `now` is monotonic time, as everywhere in this module.
     pub(in crate::engine) fn is_running(&self, now: Duration) -> bool {
         self.lock().pin.as_ref().is_some_and(|pin| !pin.is_stalled(now))
     }
@@ -60,7 +60,8 @@ impl Pins {
         id
     }
 
-    /// The reader has done a step and needs nothing before `from_seq`. False: the pin is lost.
+    /// Records progress of the reader, which needs no segment before `from_seq`. Returns false if
+    /// the pin is lost.
     pub(in crate::engine) fn touch(&self, id: u64, from_seq: u64, now: Duration) -> bool {
         match self.lock().pin.as_mut().filter(|pin| pin.id == id) {
             Some(pin) => {
@@ -76,8 +77,8 @@ impl Pins {
         state.pin.take_if(|pin| pin.id == id);
     }
 
-    /// Whether segment `seq` must be kept; `segments` is the number of segments in the log. Removes a
-    /// pin that has held for too long.
+    /// Whether segment `seq` must be kept; `segments` is the number of segments in the log. Removes
+    /// a pin that exceeds its bounds.
     pub(in crate::engine) fn holds(
         &self,
         seq: u64,
@@ -91,11 +92,11 @@ impl Pins {
         };
         let reason = match () {
             () if is_full => "the disk is full",
-            () if pin.is_stalled(now) => "it is not being read",
+            () if pin.is_stalled(now) => "the backup is not being read",
             () if segments > pin.segments_max => "the log grew too long",
             () => return true,
         };
-        tracing::warn!(reason, "a backup is given up: segments are released again");
+        tracing::warn!(reason, "backup aborted: its segments can be released");
         state.pin = None;
         false
     }
@@ -116,7 +117,7 @@ mod tests {
         assert!(pins.touch(id, 6, SECOND));
         assert!(!pins.holds(5, 3, false, SECOND) && pins.holds(6, 3, false, SECOND));
         pins.unpin(id + 1);
-        assert!(pins.holds(6, 3, false, SECOND), "that was another one's");
+        assert!(pins.holds(6, 3, false, SECOND), "that pin was another one's");
         pins.unpin(id);
         assert!(!pins.holds(6, 3, false, SECOND) && !pins.touch(id, 7, SECOND));
     }
@@ -134,7 +135,7 @@ mod tests {
             let pins = Pins::default();
             let id = pins.pin(5, 3, SECOND);
             assert_eq!(pins.holds(5, segments, is_full, now), is_held, "{segments} {is_full}");
-            assert_eq!(pins.touch(id, 5, now), is_held, "who reads is told");
+            assert_eq!(pins.touch(id, 5, now), is_held, "the reader learns it");
         }
         let pins = Pins::default();
         pins.pin(5, 3, SECOND);

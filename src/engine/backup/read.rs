@@ -1,4 +1,4 @@
-//! A backup, as who reads it holds it.
+//! The reader's side of a backup.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use super::request::{BackupRequest, Begun};
 const PIECE_LEN: u64 = 256 << 10;
 
 impl Engine {
-    /// Begins a backup: all that was acknowledged before this call is in it. Blocks until the
-    /// committer has marked the moment; writes go on. The segments are kept until the backup is
-    /// read to its end or dropped; one that is not read for 60 seconds loses them.
+    /// Starts a backup, which contains every change that was acknowledged before this call. Blocks
+    /// until the committer has marked the moment; writes continue. The segments are kept until the
+    /// backup is read to its end or dropped, or until it is not read for 60 seconds.
     ///
     /// # Errors
-    /// There is no log, another backup is being read, or the log cannot be marked.
+    /// The engine has no log, another backup is running, or the log cannot be marked.
     pub fn backup(&self) -> Result<Backup, BackupError> {
         let (reply, answer) = bounded(1);
         self.committer.jobs.try_send(Job::Backup(BackupRequest { reply })).map_err(|error| {
@@ -38,36 +38,36 @@ impl Engine {
     }
 }
 
-/// A backup that is being read. Dropped, it lets go of the segments.
+/// A running backup. Dropping it releases its segments.
 pub struct Backup {
     shared: Arc<Shared>,
     id: u64,
     head: BackupHead,
     extents: Vec<Extent>,
     storage: Arc<dyn Storage>,
-    /// The extent that is read.
+    /// Index of the current extent.
     at: usize,
     offset: u64,
     file: Option<Arc<dyn File>>,
 }
 
 impl Backup {
-    /// What it holds.
+    /// The head of the backup.
     #[must_use]
     pub fn head(&self) -> &BackupHead {
         &self.head
     }
 
-    /// Bytes that [`Backup::read`] gives, all of them together.
+    /// Total bytes that [`Backup::read`] returns.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.extents.iter().map(|extent| extent.durable_bytes).sum()
     }
 
-    /// The next bytes of the files, one file behind the other, at most 256 KiB; nothing at the end.
+    /// The next bytes of the files, one file after the other, at most 256 KiB; `None` at the end.
     ///
     /// # Errors
-    /// The segments are not kept any more, or what the system said.
+    /// The segments have been released, or the operating system refused a read.
     pub fn read(&mut self) -> Result<Option<Vec<u8>>, BackupError> {
         let Some(extent) = self.extents.get(self.at) else {
             return Ok(None);
@@ -86,7 +86,7 @@ impl Backup {
             file.read_at(&mut bytes, self.offset)?;
             Ok((file, bytes))
         })();
-        // Before anything else: without the pin it is not known what was read, or found missing.
+        // Checked first: without the pin, the bytes read (or a missing file) mean nothing.
         let now = self.shared.time.monotonic();
         if !self.shared.backups.touch(self.id, extent.header.seq, now) {
             return Err(BackupError::Lost);
@@ -115,10 +115,10 @@ impl Drop for Backup {
         let moment = UnixMillis(self.head.time_ms);
         if self.is_done() {
             self.shared.backups.taken.increment();
-            tracing::info!(%moment, lsn = self.head.lsn, "a backup was read to its end");
+            tracing::info!(%moment, lsn = self.head.lsn, "backup completed");
         } else {
             self.shared.backups.broken.increment();
-            tracing::warn!(%moment, lsn = self.head.lsn, "a backup was not read to its end");
+            tracing::warn!(%moment, lsn = self.head.lsn, "backup ended before it was complete");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What passes between a backup's reader and the committer.
+//! Messages between a backup's reader and the committer.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(in crate::engine) struct BackupRequest {
     pub(in crate::engine) reply: Sender<Result<Begun, BackupError>>,
 }
 
-/// What the committer answers.
+/// The committer's answer.
 pub(in crate::engine) struct Begun {
     pub(super) id: u64,
     pub(super) head: BackupHead,

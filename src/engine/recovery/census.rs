@@ -1,11 +1,11 @@
 //! `jeton verify` and the check of a backup: reads a log offline, without the secret, and counts
-//! what lives in it.
+//! its live tokens.
 //!
-//! A payload is checked and forgotten. Of a living token 24 bytes are kept, in tables that are 80 %
-//! to 90 % full: at most 32 bytes for each token of the most that lived at one moment of the log,
-//! and the second copy of one shard's table while that is made anew. A token that was consumed is
-//! forgotten, for nothing in the log makes it live again: an Issue is written only where it would
-//! win, or beside its rivals in one frame.
+//! A payload is checked and then dropped. 24 bytes are kept for each live token, in tables that are
+//! 80 % to 90 % full: at most 32 bytes per token for the maximum number alive at one moment of the
+//! log, plus a second copy of one shard's table while it is rebuilt. A consumed token is dropped,
+//! because nothing in the log makes it alive again: an Issue is written only if it would win, or
+//! next to its rivals in one frame.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -24,7 +24,7 @@ use super::error::OpenError;
 use super::progress::{Progress, threads};
 use super::replay::{Counts, Partition, Piece, Placed, Records, read_log};
 
-/// What a log holds, read offline and without the secret.
+/// The content of a log, read offline and without the secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Verified {
     /// Segments in use.
@@ -33,11 +33,11 @@ pub struct Verified {
     pub frames: u64,
     /// Records in the frames.
     pub records: u64,
-    /// Tokens that have a use left at the log's last time.
+    /// Tokens with a use left at the log's last time.
     pub tokens: u64,
     /// Bytes of the segment files.
     pub bytes: u64,
-    /// Bytes of a torn tail, which the next start would cut.
+    /// Bytes of a torn tail, which the next start would truncate.
     pub torn_bytes: u64,
     /// The end of the log.
     pub lsn: u64,
@@ -45,11 +45,11 @@ pub struct Verified {
     pub last_time_ms: u64,
 }
 
-/// Reads the log of a directory that no server uses. Makes and changes nothing in it, so it may be
-/// one that cannot be written.
+/// Reads the log of a directory that no server uses. It creates and changes nothing, so the
+/// directory may be read-only.
 ///
 /// # Errors
-/// What an opening would refuse: damage with file and offset, or a directory in use; and a directory
+/// The errors of opening (damage with file and offset, or a directory in use), and a directory
 /// without a log.
 pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError> {
     let _lock = wal::storage::lock_to_read(dir)?;
@@ -60,10 +60,10 @@ pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError
     }
 }
 
-/// As [`verify`], on any storage, which may be empty.
+/// Like [`verify`], on any storage, which may be empty.
 ///
 /// # Errors
-/// As there.
+/// As for [`verify`].
 #[expect(clippy::needless_pass_by_value, reason = "a survey keeps the storage")]
 pub fn verify_on(
     storage: Arc<dyn Storage>,
@@ -88,23 +88,23 @@ fn verify_survey(survey: &Survey, progress: &dyn Progress) -> Result<Verified, O
     })
 }
 
-/// What was counted.
+/// Result of counting.
 #[derive(Debug)]
 pub(in crate::engine) struct Taken {
     pub(in crate::engine) counts: Counts,
-    /// Tokens that have a use left at the log's last time.
+    /// Tokens with a use left at the log's last time.
     pub(in crate::engine) tokens: u64,
-    /// The most memory that was kept for tokens, in bytes.
+    /// Maximum memory used for tokens, in bytes.
     pub(in crate::engine) peak_bytes: u64,
 }
 
-/// Counts what lives at the end of a log.
+/// Counts the tokens that are alive at the end of a log.
 pub(in crate::engine) fn take(
     survey: &Survey,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Taken, OpenError> {
-    // It knows the partitions; nothing is put in it.
+    // The store is only used for its partitions and stays empty.
     let store = Store::new();
     let mut parts: Vec<Census<'_>> = (0..threads).map(|_| Census::new(&store)).collect();
     let sorted = |digest| Some(store.shard_of(digest) % threads);
@@ -118,14 +118,15 @@ pub(in crate::engine) fn take(
     })
 }
 
-/// The living tokens of one partition.
+/// The live tokens of one partition.
 struct Census<'s> {
     store: &'s Store,
-    /// By shard; those of other partitions stay empty.
+    /// Tables by shard; those of other partitions stay empty.
     tables: Vec<Table>,
     hasher: RandomState,
-    /// Uses taken with a key in this frame of the piece: a rival with the same key takes none. In a
-    /// later frame none stands, for then it would have been answered without the log.
+    /// Uses consumed with a key in this frame of the piece: a rival with the same key consumes
+    /// none. A later frame cannot have such a rival, because it would have been answered without
+    /// the log.
     taken: (u32, HashSet<(Digest, [u8; DIGEST_LEN]), RandomState>),
     bytes: u64,
     peak_bytes: u64,
@@ -153,7 +154,7 @@ impl Census<'_> {
         }
     }
 
-    /// What [`crate::engine::state::apply`] does, as far as it decides what lives.
+    /// The part of [`crate::engine::state::apply`] that decides which tokens are alive.
     fn apply(&mut self, placed: &Placed<'_>) {
         let time = placed.position.time;
         let Some(digest) = placed.record.digest() else { return };
@@ -217,14 +218,14 @@ impl Census<'_> {
         let rebuilt = table.put(token, now, &self.hasher);
         let after = table.bytes();
         self.bytes = self.bytes + after - before;
-        // While a table is made anew, the one before it is still there.
+        // While a table is rebuilt, the old one still exists.
         self.peak_bytes = self.peak_bytes.max(self.bytes + if rebuilt { before } else { 0 });
     }
 }
 
-/// A living token in 24 bytes: 92 bits of its digest, when it was issued, its deadline, and the uses
-/// left. All zero: none. The digest's namespace has a part in its other bits, and of a thousand
-/// million tokens two agree in 92 bits with a probability of one in ten thousand million.
+/// A live token in 24 bytes: 92 bits of its digest, its time of issue, its deadline, and its uses
+/// left. All zero: an empty slot. Among a thousand million tokens, two have the same 92 bits with a
+/// probability of one in ten thousand million.
 #[derive(Clone, Copy, Default)]
 struct Token([u64; 3]);
 
@@ -242,7 +243,7 @@ impl Token {
         ])
     }
 
-    /// What tells it from others, in three parts of 64, 21 and 7 bits.
+    /// The 92 identifying bits, in three parts of 64, 21 and 7 bits.
     fn id(digest: &Digest) -> [u64; 3] {
         let mut rest = [0; 8];
         rest.copy_from_slice(&digest.to_bytes()[8..]);
@@ -292,8 +293,8 @@ impl Token {
 const _: () = assert!(UnixMillis::MAX.0 < 1 << (u64::BITS - ID_BITS));
 const _: () = assert!(crate::model::entry::USES_MAX < 1 << USES_BITS);
 
-/// An open hash table, probed slot by slot. Made anew a quarter larger than what still lives in it
-/// whenever it is nine tenths full, so that it follows what lives.
+/// An open hash table with linear probing. Whenever it is nine tenths full, it is rebuilt a quarter
+/// larger than its live tokens, so that its size follows their number.
 #[derive(Default)]
 struct Table {
     slots: Vec<Token>,
@@ -309,8 +310,8 @@ impl Table {
         (self.slots.len() * size_of::<Token>()) as u64
     }
 
-    /// Where a token with this hash would best stand. Tokens stand nearly in the order of their
-    /// hashes, also in a table of another size, so that one is copied into another in one sweep.
+    /// The home slot of a hash. Tokens are nearly in the order of their hashes, whatever the
+    /// table's size, so that one table is copied into another in one sweep.
     fn home(&self, hash: u64) -> usize {
         ((u128::from(hash) * self.slots.len() as u128) >> u64::BITS) as usize
     }
@@ -320,7 +321,7 @@ impl Table {
         self.probe(hash, |token| token.is(&id)).filter(|at| !self.slots[*at].is_none())
     }
 
-    /// The first slot from the home of `hash` on that is free or has what is looked for.
+    /// The first slot, from the home of `hash` on, that is free or has the wanted token.
     fn probe(&self, hash: u64, is_it: impl Fn(&Token) -> bool) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
@@ -336,8 +337,7 @@ impl Table {
         if at + 1 == self.slots.len() { 0 } else { at + 1 }
     }
 
-    /// Puts a token in, in place of the one with its digest. Returns whether the table was made
-    /// anew.
+    /// Inserts a token, or replaces the one with its digest. Returns whether the table was rebuilt.
     fn put(&mut self, token: Token, now: UnixMillis, hasher: &RandomState) -> bool {
         let is_full = self.len >= self.slots.len() / 10 * 9;
         if is_full {
@@ -363,14 +363,15 @@ impl Table {
         }
     }
 
-    /// Takes a token out, and moves those behind it that would not be found any more.
+    /// Removes a token, and moves the following ones that would not be found any more.
     fn remove(&mut self, at: usize, hasher: &RandomState) {
         self.len -= 1;
         self.slots[at] = Token::default();
         let (mut free, mut next) = (at, self.after(at));
         while !self.slots[next].is_none() {
             let home = self.home(self.slots[next].hash(hasher));
-            // Whether its home is behind the free slot, on the way round to where it stands.
+            // Whether its home slot is between the free slot and its current slot, modulo the
+            // table's size.
             let is_between = if free <= next {
                 free < home && home <= next
             } else {

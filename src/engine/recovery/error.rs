@@ -13,7 +13,7 @@ use super::secret::SecretError;
 /// Why an engine cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The configuration has mistakes; all of them.
+    /// All mistakes in the configuration.
     #[error("{}", join(.0))]
     Config(Vec<SettingError>),
     /// The data directory cannot be used.
@@ -25,29 +25,29 @@ pub enum OpenError {
     /// The log cannot be read.
     #[error("the log can't be read: {0}")]
     Read(#[from] ReadError),
-    /// A frame holds what is not a record, though its checksum is right.
+    /// A frame with a valid checksum contains an invalid record.
     #[error("{file} is damaged at offset {offset}: {source}")]
     Record {
         /// Name of the file, within the data directory.
         file: String,
         /// Offset of the frame in the file, in bytes.
         offset: u64,
-        /// What is wrong with the record.
+        /// The mistake in the record.
         source: RecordError,
     },
     /// The log cannot be written.
     #[error("the log can't be opened: {0}")]
     Wal(#[from] wal::OpenError),
-    /// There is nothing to verify.
-    #[error("{} holds no log: no file in it is named segment-….log", dir.display())]
+    /// The directory contains no log.
+    #[error("{} contains no log: no file in it is named segment-….log", dir.display())]
     NoLog {
         /// The directory.
         dir: PathBuf,
     },
-    /// No random bytes.
+    /// The operating system returned no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
-    /// No thread.
+    /// A thread can't be started.
     #[error("the committer's thread can't be started: {0}")]
     Thread(io::Error),
 }

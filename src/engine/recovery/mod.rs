@@ -1,8 +1,8 @@
 //! Recovery and other offline readings of a log.
 //!
-//! `open` begins an engine on the log that is there or on a new one. `replay` reads the log in
-//! order, `rebuild` makes entries of its records. `census` counts what lives (`jeton verify`),
-//! `shift` leads back a log whose time lies ahead (`jeton shift-time`).
+//! `open` starts an engine on an existing log or on a new one. `replay` reads the log in order,
+//! `rebuild` makes entries from its records. `census` counts live tokens (`jeton verify`), `shift`
+//! shifts the times of a log that is ahead of the clock (`jeton shift-time`).
 
 mod census;
 mod error;

@@ -1,6 +1,6 @@
-//! Recovery: an engine is opened, on the log that is there or on a new one.
+//! Recovery: opens an engine on an existing log or on a new one.
 //!
-//! `super::replay` reads the log, `super::rebuild` makes entries of its records.
+//! `super::replay` reads the log, `super::rebuild` makes entries from its records.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,16 +21,17 @@ use super::progress::{Progress, threads};
 use super::rebuild::{Rebuilt, rebuild};
 use super::secret::{self, SecretError};
 
-/// What the committer begins with.
+/// The initial state of the committer.
 pub(in crate::engine) struct Recovered {
     pub(in crate::engine) shared: Arc<Shared>,
     pub(in crate::engine) accounting: Accounting,
     pub(in crate::engine) wal: Option<Wal>,
-    /// The latest deadline that came while the engine was down: the log does not know that time.
+    /// The latest deadline that passed while the engine was down; the log does not contain that
+    /// time.
     pub(in crate::engine) expired_until: UnixMillis,
 }
 
-/// Reads what is there, or begins anew.
+/// Reads the existing log, or starts a new one.
 pub(in crate::engine) fn open(
     config: Config,
     clock: Arc<dyn Clock>,
@@ -66,7 +67,7 @@ fn open_log(
     let given = config.secret_file.as_deref();
     let (secret, file) = secret::load_or_create(dir, given, survey.is_some(), config.permissions)?;
     let digester = Digester::new(&secret, &config.namespace);
-    // The log's id is made of the secret, so that a log is never read under another one.
+    // The log's id is derived from the secret, so that a log is never read with another secret.
     let log_id = LogId(digester.secret_check());
     if survey.as_ref().is_some_and(|survey| survey.log_id != log_id) {
         return Err(SecretError::Wrong { dir: dir.to_owned(), file }.into());
@@ -107,7 +108,7 @@ pub(in crate::engine) fn with_storage(
     };
     let Rebuilt { store, accounting, expired_until, peak_bytes } = rebuilt;
     let (tokens, segments, sync) = (accounting.totals.tokens, wal.segments().len(), config.sync);
-    tracing::info!(tokens, segments, ?sync, peak_bytes, "the log is open");
+    tracing::info!(tokens, segments, ?sync, peak_bytes, "log opened");
     let shared = Arc::new(Shared::new(config, digester, store, time));
     Ok(Recovered { shared, accounting, wal: Some(wal), expired_until })
 }

@@ -1,4 +1,4 @@
-//! How far a log has been read, and by how many threads.
+//! Progress of reading a log, and the number of threads.
 
 use std::num::NonZero;
 use std::thread;
@@ -6,13 +6,13 @@ use std::thread;
 use crate::engine::config::Config;
 use crate::store::SHARDS;
 
-/// Somebody who wants to know how far the log has been read.
+/// Receiver of the progress of reading a log.
 pub trait Progress: Sync {
     /// `done` of `all` bytes have been read.
     fn advance(&self, done: u64, all: u64);
 }
 
-/// Nobody wants to know.
+/// Ignores the progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
 
@@ -20,7 +20,7 @@ impl Progress for NoProgress {
     fn advance(&self, _done: u64, _all: u64) {}
 }
 
-/// Threads that apply what is read.
+/// Number of threads that apply records.
 pub(super) fn threads(config: &Config) -> usize {
     match config.recovery_threads {
         0 => thread::available_parallelism().map_or(1, NonZero::get),

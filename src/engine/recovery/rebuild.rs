@@ -1,20 +1,19 @@
-//! Rebuilds the entries from the log, in no more memory than what lived takes.
+//! Rebuilds the entries from the log, using no more memory than the live entries needed.
 //!
-//! What a start believes to be past is not built: an entry whose deadline has come by `now` is
-//! passed over, as if it were not in the log. Nothing that lives at `now` depends on it, but for
-//! two cases, and both show in the log:
+//! An entry whose deadline has passed by `now` is skipped, as if it were not in the log. No entry
+//! alive at `now` depends on it, except in two cases, which can be recognised in the log:
 //!
-//! - An Extend can have moved its deadline beyond `now`. It says to which instant at the latest, and
-//!   it acts on a living entry alone. So one that leads beyond `now`, about an entry that is not
-//!   there, may have revived one that was passed over.
-//! - It can have won over a rival. Two Issues of one digest, the first of which wins, stand in one
-//!   frame or not at all: a later one is admitted only when nothing lives under its digest. So an
-//!   Issue that leads beyond `now`, in the frame of one that was passed over, may have lost.
+//! - An Extend may have moved its deadline beyond `now`. It contains the latest possible deadline,
+//!   and it acts only on a live entry. So an Extend beyond `now` of a missing entry may have
+//!   revived a skipped one.
+//! - It may have won over a rival. Two Issues of one digest, of which the first wins, can only be
+//!   in one frame: a later Issue is admitted only if no entry is alive under its digest. So an
+//!   Issue with a deadline beyond `now`, in the frame of a skipped one, may have lost.
 //!
-//! Such digests are gathered, and the log is read once more for them alone, with nothing passed
-//! over. Where they are more than [`DOUBTS_MAX`], all of it is read again that way. Then the wheel
-//! follows the log's time, and what had expired by then is freed between two pieces: whatever
-//! comes behind has the same outcome with an expired entry as with none.
+//! Such digests are collected, and the log is read once more for them only, without skipping. If
+//! there are more than [`DOUBTS_MAX`], the whole log is read again that way. In that case the wheel
+//! follows the log's time, and entries that have expired by then are freed between two pieces:
+//! later records have the same outcome with an expired entry as without one.
 
 use std::collections::HashSet;
 use std::thread;
@@ -34,37 +33,37 @@ use super::error::OpenError;
 use super::progress::Progress;
 use super::replay::{Partition, Piece, Placed, Records, read_log};
 
-/// Records that are looked up together before they are applied.
+/// Number of records that are looked up together before they are applied.
 const WINDOW_LEN: usize = 64;
-/// Digests in doubt that a partition gathers before it gives up: half a mebibyte of them. Few in
-/// tests, so that they give up as well.
+/// Maximum doubtful digests that a partition collects: half a mebibyte of them. It is low in tests,
+/// so that the limit is reached.
 const DOUBTS_MAX: usize = if cfg!(test) { 3 } else { 1 << 15 };
-/// Shares of the log after which the tables are made as large as they will have to be: after a
-/// sixteenth, and after a quarter.
+/// Fractions of the log after which the tables are resized to their expected final size: a
+/// sixteenth and a quarter.
 const FIRST_LOOK: u64 = 16;
 const LOOK_FACTOR: u64 = 4;
 
 type Prefixes = HashSet<Prefix, RandomState>;
 
-/// The entries that live, and what is known about them.
+/// The live entries and their accounting.
 pub(in crate::engine) struct Rebuilt {
     pub(in crate::engine) store: Store,
     pub(in crate::engine) accounting: Accounting,
     /// The latest deadline that came while the engine was down: the log does not know that time.
     pub(in crate::engine) expired_until: UnixMillis,
-    /// The most memory that entries took meanwhile, as the accounting counts it.
+    /// Maximum memory of entries during recovery, as counted by the accounting.
     pub(in crate::engine) peak_bytes: u64,
 }
 
 impl Rebuilt {
-    /// Where there was no log.
+    /// The result without a log.
     pub(in crate::engine) fn nothing(now: UnixMillis) -> Rebuilt {
         let (store, accounting) = (Store::new(), Accounting::new(now));
         Rebuilt { store, accounting, expired_until: UnixMillis(0), peak_bytes: 0 }
     }
 }
 
-/// Rebuilds what lives at `now`, which is not before the end of the log.
+/// Rebuilds the entries alive at `now`, which is not before the end of the log.
 pub(in crate::engine) fn rebuild(
     survey: &Survey,
     now: UnixMillis,
@@ -80,7 +79,7 @@ pub(in crate::engine) fn rebuild(
     let mut peak_bytes: u64 = builders.iter().map(|builder| builder.peak_bytes).sum();
     let mut done = finish(builders, now);
     if !done.doubts.is_empty() {
-        // Whatever was built of them came from a part of their records.
+        // Entries of these digests were built from only a part of their records.
         let pinned = store.pin();
         for digest in &done.doubts {
             expire(&pinned, &mut done.accounting.totals, *digest, UnixMillis(u64::MAX));
@@ -99,7 +98,7 @@ pub(in crate::engine) fn rebuild(
     Ok(Rebuilt { store, accounting, expired_until, peak_bytes })
 }
 
-/// As [`rebuild`], with nothing passed over.
+/// Like [`rebuild`], without skipping entries.
 pub(in crate::engine) fn rebuild_plainly(
     survey: &Survey,
     now: UnixMillis,
@@ -113,7 +112,7 @@ pub(in crate::engine) fn rebuild_plainly(
     Ok(Rebuilt { store, accounting, expired_until, peak_bytes })
 }
 
-/// Reads the whole log, each record by the builder of its partition.
+/// Reads the whole log, and passes each record to the builder of its partition.
 fn build_all<'s>(
     survey: &Survey,
     store: &'s Store,
@@ -127,15 +126,15 @@ fn build_all<'s>(
     Ok(builders)
 }
 
-/// What becomes of entries that are past.
+/// How expired entries are handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// What is past by then is not built.
+    /// Entries that have expired by this time are skipped.
     PassOver {
-        /// The start's time.
+        /// The time of the start.
         past: UnixMillis,
     },
-    /// They are freed as the log's time comes to their deadline.
+    /// Entries are freed when the log's time reaches their deadline.
     FollowTime,
 }
 
@@ -146,28 +145,29 @@ struct Builder<'s> {
     partition: usize,
     partitions: usize,
     accounting: Accounting,
-    /// The latest deadline that was passed over, or whose entry was freed.
+    /// The latest deadline of a skipped or freed entry.
     passed_until: UnixMillis,
-    /// What was passed over in this frame of the piece.
+    /// Digests skipped in this frame of the piece.
     passed: (u32, Prefixes),
-    /// What may live though it was passed over.
+    /// Doubtful digests: skipped, but possibly alive.
     doubts: Prefixes,
-    /// The tables are looked at when so many bytes of the log are done; how far it was, and how
-    /// many entries there were, when they were looked at last.
+    /// When to resize the tables next, in bytes of the log; and the position and the number of
+    /// entries at the last check.
     look: Look,
     peak_bytes: u64,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Look {
-    /// Part of the log after which it is time to look: one of so many.
+    /// The next check, as a fraction of the log: one of this many parts.
     after: u64,
     done_bytes: u64,
     entries: u64,
 }
 
 fn builders(store: &Store, partitions: usize, rule: Rule) -> Vec<Builder<'_>> {
-    // Where time is followed, it begins with the log's. Else the wheel stands where it will stay.
+    // If the wheel follows the log's time, it starts with it; otherwise it stays at the start's
+    // time.
     let begin = match rule {
         Rule::PassOver { past } => past,
         Rule::FollowTime => UnixMillis(0),
@@ -199,7 +199,7 @@ impl Partition for Builder<'_> {
             }
         }
         self.apply_window(&mut window);
-        // At most what one piece has replaced waits to be freed.
+        // At most the entries replaced by one piece wait to be freed.
         self.store.pin().flush();
         self.presize(piece);
         !self.gave_up()
@@ -211,7 +211,8 @@ impl Builder<'_> {
         self.doubts.len() > DOUBTS_MAX
     }
 
-    /// Frees what is past, before the records of the next piece: none of them is of a time before.
+    /// Frees expired entries before the records of the next piece, none of which has an earlier
+    /// time.
     fn free_past(&mut self, piece: &Piece) {
         let time = match self.rule {
             Rule::PassOver { past } => Some(past),
@@ -223,9 +224,9 @@ impl Builder<'_> {
         }
     }
 
-    /// Applies records in order. They are looked up once before, all of them: those look-ups do not
-    /// depend on each other, so that their cache misses overlap, and `apply` finds what it needs in
-    /// the cache. A new pin for each window lets what is replaced on the way be freed.
+    /// Applies records in order. All of them are looked up first: these look-ups are independent,
+    /// so that their cache misses overlap, and `apply` finds its data in the cache. A new pin for
+    /// each window allows replaced entries to be freed.
     fn apply_window(&mut self, window: &mut Vec<Placed<'_>>) {
         let store = self.store;
         let pinned = store.pin();
@@ -244,7 +245,7 @@ impl Builder<'_> {
         self.peak_bytes = self.peak_bytes.max(self.accounting.memory_bytes());
     }
 
-    /// Whether nothing need be done about a record, and whether that is in doubt.
+    /// Whether a record can be skipped; also records whether that is doubtful.
     fn passes_over(&mut self, pinned: &Pinned<'_>, record: &Record<'_>, frame: u32) -> bool {
         let Rule::PassOver { past } = self.rule else { return false };
         match record {
@@ -265,7 +266,7 @@ impl Builder<'_> {
                 }
                 false
             }
-            // Its trace is past.
+            // Its trace has expired.
             Record::Consume { digest, remembered_until: Some(until), .. } if *until <= past => {
                 pinned.get(digest).is_none()
             }
@@ -279,7 +280,7 @@ impl Builder<'_> {
         }
     }
 
-    /// What was passed over in this frame.
+    /// The digests skipped in this frame.
     fn passed_in(&mut self, frame: u32) -> &mut Prefixes {
         let (last, passed) = &mut self.passed;
         if *last != frame {
@@ -289,9 +290,9 @@ impl Builder<'_> {
         passed
     }
 
-    /// Makes the tables as large as they will have to be, if entries go on to come as they did since
-    /// the last look. Else they would double again and again, and each time look at every entry.
-    /// They are made no larger than they would have grown by themselves.
+    /// Resizes the tables to their final size, if entries continue to arrive at the rate since the
+    /// last check. Otherwise they would double repeatedly, and rehash every entry each time. They
+    /// are made no larger than they would have grown by themselves.
     fn presize(&mut self, piece: &Piece) {
         let Look { after, done_bytes, entries } = self.look;
         if after < LOOK_FACTOR || piece.done_bytes.saturating_mul(after) < piece.all_bytes {
@@ -302,7 +303,7 @@ impl Builder<'_> {
         let read = piece.done_bytes.saturating_sub(done_bytes).max(1);
         let left = piece.all_bytes.saturating_sub(piece.done_bytes);
         let to_come = u128::from(came) * u128::from(left) / u128::from(read);
-        // Nobody knows how long it goes on.
+        // The final number of entries is unknown.
         let to_come = (to_come as u64).min(now * (LOOK_FACTOR - 1));
         let (partition, partitions) = (self.partition, self.partitions);
         self.store.reserve(to_come as usize, |shard| shard % partitions == partition);
@@ -311,15 +312,15 @@ impl Builder<'_> {
     }
 }
 
-/// What all partitions have built together.
+/// The result of all partitions.
 struct Finished {
     accounting: Accounting,
     expired_until: UnixMillis,
     doubts: Prefixes,
 }
 
-/// Frees what has expired by now, so that the count of living tokens is right from the start, and
-/// merges their accounting.
+/// Frees entries that have expired by now, so that the count of live tokens is right from the
+/// start, and merges the accounting.
 fn finish(builders: Vec<Builder<'_>>, now: UnixMillis) -> Finished {
     let freed: Vec<_> = if builders.len() == 1 {
         builders.into_iter().map(|builder| free(builder, now)).collect()
@@ -343,7 +344,7 @@ fn finish(builders: Vec<Builder<'_>>, now: UnixMillis) -> Finished {
                 let Builder { accounting, doubts, .. } = builder;
                 all = Some(Finished { accounting, expired_until, doubts });
             }
-            // All wheels stand where the last `advance` has left them.
+            // All wheels are at the same tick after the last `advance`.
             Some(all) => {
                 all.accounting.merge(builder.accounting);
                 all.expired_until = all.expired_until.max(expired_until);
@@ -358,16 +359,17 @@ fn finish(builders: Vec<Builder<'_>>, now: UnixMillis) -> Finished {
     })
 }
 
-/// Frees what has expired by now, of one partition, and gives the latest deadline that had come.
+/// Frees the entries of one partition that have expired by now, and returns the latest deadline
+/// that has passed.
 fn free(mut builder: Builder<'_>, now: UnixMillis) -> (Builder<'_>, UnixMillis) {
-    // One tick ahead, so that what expired within the present one is asked about too.
+    // One tick ahead, so that entries that expired within the present tick are included.
     let ahead = UnixMillis(now.0.saturating_add(TICK_MS));
     let latest = advance(builder.store, &mut builder.accounting, ahead, now);
     (builder, latest)
 }
 
-/// Lets the wheel come to `tick` and frees what has expired by `now`. Returns the latest deadline
-/// that had come.
+/// Advances the wheel to `tick` and frees entries that have expired by `now`. Returns the latest
+/// deadline that has passed.
 fn advance(
     store: &Store,
     accounting: &mut Accounting,

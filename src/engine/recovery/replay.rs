@@ -1,11 +1,10 @@
-//! Reads the log in order and hands its records on, each to the partition of the digest space that
-//! it is in.
+//! Reads the log in order and passes each record to its partition of the digest space.
 //!
 //! One thread reads and checks the log piece by piece and finds the records; each partition has a
-//! thread that works through its records of one piece after the other. Order matters only among
-//! the records of one digest, and those are all in one partition, so that no partition waits for
-//! another. At most [`PIECES_MAX`] pieces are in memory, however many threads there are and however
-//! large a segment is.
+//! thread that processes its records of one piece after the other. Order matters only among the
+//! records of one digest, which are all in one partition, so partitions do not wait for each other.
+//! At most [`PIECES_MAX`] pieces are in memory, whatever the number of threads and the size of
+//! segments.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,19 +23,19 @@ use crate::wal::{Frame, Frames, Pieces, ReadError, SegmentFrames, Survey, Survey
 use super::error::OpenError;
 use super::progress::Progress;
 
-/// Pieces in memory at once: one that is read, one that waits, one that is worked on.
+/// Pieces in memory at once: one being read, one waiting, one being processed.
 const PIECES_MAX: usize = 3;
 
-/// Where the records of each partition are in some frames: which frame, and where in its body.
+/// Positions of each partition's records in some frames: the frame, and the offset in its body.
 type Places = Vec<Vec<(u32, u32)>>;
 
-/// What works through the records of a partition.
+/// Processes the records of a partition.
 pub(in crate::engine) trait Partition: Send {
-    /// Takes the records of the next piece. False: nothing that follows is wanted.
+    /// Processes the records of the next piece. Returns false to end the replay.
     fn take(&mut self, piece: &Piece, own: Records<'_>) -> bool;
 }
 
-/// Where each record is sent: to which partition, or nowhere.
+/// Decides which partition gets a record, if any.
 pub(in crate::engine) trait Sorting: Sync {
     /// The partition of a record about this digest; `None` where the record is not wanted.
     fn partition_of(&self, digest: Prefix) -> Option<usize>;
@@ -48,14 +47,14 @@ impl<F: Fn(Prefix) -> Option<usize> + Sync> Sorting for F {
     }
 }
 
-/// What was read.
+/// Result of the replay.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::engine) struct Counts {
     pub(in crate::engine) frames: u64,
     pub(in crate::engine) records: u64,
 }
 
-/// Some frames, checked, and what is in them.
+/// Some checked frames and their records.
 pub(in crate::engine) struct Piece {
     frames: SegmentFrames,
     places: Places,
@@ -82,12 +81,12 @@ impl Piece {
     }
 }
 
-/// A record, and where it stands.
+/// A record and its position.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Placed<'p> {
     pub(in crate::engine) record: Record<'p>,
     pub(in crate::engine) position: Position,
-    /// Which frame of the piece it is in.
+    /// Index of its frame in the piece.
     pub(in crate::engine) frame: u32,
 }
 
@@ -95,7 +94,7 @@ pub(in crate::engine) struct Placed<'p> {
 pub(in crate::engine) struct Records<'p> {
     frames: Frames<'p>,
     seq: u64,
-    /// The frame that was taken last, and which it is.
+    /// The last frame, and its index.
     frame: Option<(u32, Frame<'p>)>,
     places: std::slice::Iter<'p, (u32, u32)>,
 }
@@ -110,15 +109,15 @@ impl<'p> Iterator for Records<'p> {
             self.frame = Some((next, self.frames.next()?));
         }
         let (_, frame) = self.frame.as_ref()?;
-        // It was decoded before, when it was sorted.
+        // It was decoded before, when the records were sorted.
         let (record, _) = Record::decode(frame.body, at as usize).ok()?;
         let (time, segment) = (UnixMillis(frame.log_time_ms), JournalPart(self.seq as u16));
         Some(Placed { record, position: Position { time, segment }, frame: index })
     }
 }
 
-/// Reads the log and lets every partition take its records. With one partition all of it happens on
-/// the calling thread. Ends early, without an error, when a partition wants no more.
+/// Reads the log and lets every partition process its records. With one partition everything runs
+/// on the calling thread. It ends early, without an error, when a partition ends it.
 pub(in crate::engine) fn read_log<P: Partition>(
     survey: &Survey,
     partitions: &mut [P],
@@ -155,7 +154,7 @@ pub(in crate::engine) fn read_log<P: Partition>(
                 break;
             }
             sent.push_back(piece);
-            // Who has let a piece wait has done with the one before the one that it works on.
+            // A partition with a waiting piece has finished the piece before its current one.
             if sent.len() == PIECES_MAX
                 && let Some(oldest) = sent.pop_front()
                 && let Some(piece) = Arc::into_inner(oldest)
@@ -167,7 +166,7 @@ pub(in crate::engine) fn read_log<P: Partition>(
     })
 }
 
-/// Goes through the log, piece by piece.
+/// Reads the log piece by piece.
 struct Reader<'a> {
     segments: std::slice::Iter<'a, SurveyedSegment>,
     current: Option<(&'a SurveyedSegment, Pieces<'a>)>,
@@ -179,7 +178,7 @@ struct Reader<'a> {
     all_bytes: u64,
     last_time_ms: u64,
     counts: Counts,
-    /// Memory to use again.
+    /// Buffers for reuse.
     spare: Option<(Vec<u8>, Places)>,
 }
 
@@ -233,7 +232,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Finds the records, and where each belongs.
+    /// Finds the records and the partition of each.
     fn sort(
         &mut self,
         segment: &SurveyedSegment,

@@ -1,4 +1,4 @@
-//! The secret file: made at the first start, needed at every other.
+//! The secret file: created at the first start, required at every later one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,26 +12,26 @@ use crate::permissions::{self, FILE_MODE, Strictness, TooWide};
 /// Name of the secret file in the data directory.
 pub const SECRET_FILE_NAME: &str = "secret.key";
 
-/// Why there is no secret to work with.
+/// Why the secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// There is a log and no secret: what is in the log cannot be found by any token.
+    /// A log exists, but no secret: no token can be resolved without it.
     #[error(
-        "{} holds a log, and its secret {} is missing: without it no token can be \
-         resolved. Put the file back, or name it with --secret-file", dir.display(), file.display()
+        "{} contains a log, but its secret {} is missing: without it no token can be resolved. \
+         Put the file back, or name it with --secret-file", dir.display(), file.display()
     )]
     Missing {
         /// The data directory.
         dir: PathBuf,
-        /// Where the secret should be.
+        /// The expected path of the secret.
         file: PathBuf,
     },
-    /// The file does not hold 32 bytes.
-    #[error("{} must hold exactly {SECRET_LEN} bytes, and holds {len}", file.display())]
+    /// The file does not have 32 bytes.
+    #[error("{} must have exactly {SECRET_LEN} bytes, but has {len}", file.display())]
     Length {
         /// The file.
         file: PathBuf,
-        /// Bytes in it, as far as they were read.
+        /// Number of bytes read.
         len: usize,
     },
     /// The log was written under another secret.
@@ -42,25 +42,25 @@ pub enum SecretError {
         /// The file.
         file: PathBuf,
     },
-    /// The system refused.
+    /// The operating system refused.
     #[error("the secret file {} can't be {deed}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// What was tried.
+        /// The action that failed.
         deed: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Others may read or write it, and that is refused.
+    /// Other users may read or write the file, and `--strict-permissions` is set.
     #[error("the secret file {0}")]
     TooWide(#[from] TooWide),
-    /// No random bytes.
+    /// The operating system returned no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
-/// Reads the secret of `dir`, or makes it if there is no log yet.
+/// Reads the secret of `dir`, or creates it if there is no log yet.
 pub(in crate::engine) fn load_or_create(
     dir: &Path,
     given: Option<&Path>,
@@ -88,8 +88,8 @@ pub(in crate::engine) fn load_or_create(
     }
 }
 
-/// As [`read`]. Where others may read or write the file, it is narrowed, or else warned of or
-/// refused.
+/// Like [`read`]. If other users may read or write the file, its mode is corrected; if that is not
+/// possible, a warning is logged or the file is refused.
 pub(in crate::engine) fn read_guarded(
     path: &Path,
     strictness: Strictness,
@@ -106,7 +106,7 @@ pub(in crate::engine) fn read_guarded(
 /// Reads a secret file.
 ///
 /// # Errors
-/// It is not there, can't be read, or holds another number of bytes.
+/// The file is missing, can't be read, or has a wrong length.
 pub fn read(path: &Path) -> Result<Secret, SecretError> {
     let refused = |source| SecretError::Io { file: path.to_owned(), deed: "read", source };
     read_open(path, File::open(path).map_err(refused)?)
@@ -114,7 +114,7 @@ pub fn read(path: &Path) -> Result<Secret, SecretError> {
 
 fn read_open(path: &Path, mut file: File) -> Result<Secret, SecretError> {
     let refused = |source| SecretError::Io { file: path.to_owned(), deed: "read", source };
-    // One byte more than there should be, to notice a file that is too long.
+    // Reads one byte more, to detect a file that is too long.
     let mut bytes = zeroize::Zeroizing::new([0; SECRET_LEN + 1]);
     let mut len = 0;
     while len < bytes.len() {
@@ -129,10 +129,10 @@ fn read_open(path: &Path, mut file: File) -> Result<Secret, SecretError> {
     }
 }
 
-/// Writes the secret so that it is there whole or not at all, before any log is.
+/// Writes the secret atomically, before any log is created.
 fn create(dir: &Path, path: &Path, secret: &Secret) -> io::Result<()> {
     let draft = path.with_extension("key.new");
-    // Left behind by a process that was killed; a link is removed and not followed.
+    // A killed process may have left this file. A link is removed, not followed.
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -171,7 +171,7 @@ mod tests {
         fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
         load_or_create(dir.path(), None, true).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        // Its owner's choice.
+        // The mode was chosen by its owner.
         fs::set_permissions(&file, PermissionsExt::from_mode(0o440)).unwrap();
         super::load_or_create(dir.path(), None, true, Strictness::Refuse).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o440);

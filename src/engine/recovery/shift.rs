@@ -1,10 +1,10 @@
-//! Leads a log back whose time lies ahead, offline: what `jeton shift-time` does.
+//! Shifts the times of a log that is ahead of the clock, offline: the work of `jeton shift-time`.
 //!
-//! The time of a log never goes back, so a log that has seen a wrong time cannot be mended in its
-//! place. It is read as at a start, and what lives at its last time is written to a new log, each
-//! entry as one Carry: the last time, all deadlines and all times of issue are moved by the same
-//! amount. An entry that had an hour to live by the old log has an hour to live by the new one,
-//! with its uses and its keys. The old log is not changed.
+//! The time of a log never goes back, so a log with a wrong time cannot be repaired in place. It is
+//! read as at a start, and the entries alive at its last time are written to a new log, each as one
+//! Carry: the last time, all deadlines and all times of issue are shifted by the same amount. An
+//! entry with one hour left in the old log has one hour left in the new log, with its uses and its
+//! keys. The old log is not changed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use super::error::OpenError;
 use super::progress::{Progress, threads};
 use super::rebuild::rebuild;
 
-/// Bytes of a frame of the new log, as far as its segments allow.
+/// Target size of a frame of the new log, in bytes, within the limits of its segments.
 const FRAME_BODY_LEN: usize = 1 << 20;
 
-/// What was led back.
+/// Result of the shift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shifted {
-    /// Tokens that have a use left.
+    /// Tokens with a use left.
     pub tokens: u64,
     /// The last time of the old log.
     pub from: UnixMillis,
@@ -36,36 +36,36 @@ pub struct Shifted {
     pub to: UnixMillis,
 }
 
-/// Why a log is not led back. The old one is as it was.
+/// Why the times of a log were not shifted. The old log is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ShiftError {
-    /// The old log cannot be read, or a server uses it.
+    /// The old log cannot be read, or is in use by a server.
     #[error(transparent)]
     Read(#[from] OpenError),
-    /// Nothing to lead back.
-    #[error("there is no log in it")]
+    /// The directory contains no log.
+    #[error("it contains no log")]
     NoLog,
-    /// Time is moved back alone.
-    #[error("the log's time is {last}, which is not after {to}: time is only moved back")]
+    /// Times can only be shifted back.
+    #[error("the log's time is {last}, which is not after {to}: times can only be shifted back")]
     NotAhead {
         /// The last time of the log.
         last: UnixMillis,
-        /// Where it was to go.
+        /// The requested last time.
         to: UnixMillis,
     },
-    /// The new log cannot be made.
-    #[error("the new log can't be made: {0}")]
+    /// The new log cannot be created.
+    #[error("the new log can't be created: {0}")]
     Make(#[from] wal::OpenError),
     /// The new log cannot be written.
     #[error("the new log can't be written: {0}")]
     Write(#[from] AppendError),
 }
 
-/// Writes what lives in the log of `old`, which no server may use, to a new log in `new`, an empty
-/// directory, whose last time is `to`.
+/// Writes the live entries of the log in `old`, which no server may use, to a new log in `new`, an
+/// empty directory. The last time of the new log is `to`.
 ///
 /// # Errors
-/// As [`ShiftError`] says. `new` then holds a part of it.
+/// See [`ShiftError`]. `new` then contains an incomplete log.
 pub fn shift_time(
     old: &Path,
     new: &Path,
@@ -78,10 +78,10 @@ pub fn shift_time(
     shift_on(&old, new, to, progress)
 }
 
-/// As [`shift_time`], on any storage.
+/// Like [`shift_time`], on any storage.
 ///
 /// # Errors
-/// As there.
+/// As for [`shift_time`].
 pub fn shift_on(
     old: &Arc<dyn Storage>,
     new: Arc<dyn Storage>,
@@ -95,7 +95,7 @@ pub fn shift_on(
     }
     let rebuilt = rebuild(&survey, last, threads(&Config::default()), progress)?;
     let sizes = survey.segments.iter().map(|segment| segment.header.size);
-    // What fits in a frame of the old log fits in one of the new.
+    // An entry that fits in a frame of the old log fits in one of the new log.
     let config = wal::Config::default();
     let segment_size = sizes.fold(config.segment_size, u64::max);
     let log_min_size = config.log_min_size.max(segment_size * wal::config::LOG_SEGMENTS_MIN);

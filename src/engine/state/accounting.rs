@@ -1,4 +1,4 @@
-//! What is known about all entries together: counted as each one changes.
+//! Totals over all entries, updated with each change of an entry.
 
 use std::collections::HashMap;
 
@@ -12,21 +12,21 @@ use crate::model::token::{ConsumeKey, Digest};
 use crate::store::Pinned;
 use crate::timer_wheel::Wheel;
 
-/// What changed about a segment's living entries.
+/// Changes of a segment's live entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes that would have to be carried, more or fewer.
+    /// Change of the bytes that would have to be relocated.
     pub live_bytes: i64,
     /// The latest deadline set for an entry of this segment.
     pub latest_deadline: UnixMillis,
 }
 
-/// What a namespace holds.
+/// Holdings of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holding {
     /// Entries with a use left.
     pub tokens: u64,
-    /// Memory of all its entries in bytes, consumed ones included while they are remembered.
+    /// Memory of all its entries in bytes, including consumed ones as long as they are remembered.
     pub bytes: u64,
 }
 
@@ -42,33 +42,33 @@ impl Holding {
     }
 }
 
-/// What is known about all entries together. Belongs to the thread that applies.
+/// Totals over all entries, owned by the thread that applies records.
 pub struct Accounting {
     /// A timer for each entry.
     pub wheel: Wheel,
-    /// All else.
+    /// The totals.
     pub totals: Totals,
 }
 
-/// Entries, counted.
+/// Counts and sizes of entries.
 #[derive(Default)]
 pub struct Totals {
     /// Entries with a use left.
     pub tokens: u64,
-    /// All entries, consumed ones included while they are remembered.
+    /// All entries, including consumed ones as long as they are remembered.
     pub entries: u64,
-    /// Memory they take, in bytes.
+    /// Their memory, in bytes.
     pub memory_bytes: u64,
-    /// What the cleaner must learn, by segment, since it was last taken.
+    /// Changes for the cleaner, by segment, since they were last taken.
     pub usage: HashMap<JournalPart, Usage, RandomState>,
-    /// By namespace; none that holds nothing.
+    /// Holdings by namespace, without empty ones.
     pub holdings: HashMap<NamespaceTag, Holding, RandomState>,
     /// Memory of entries that were removed or replaced since the store was last flushed, in bytes.
     retired_bytes: u64,
 }
 
-/// Memory of removed entries that may wait to be freed, in bytes. The store counts them and knows
-/// nothing of their size: a thousand can be a gigabyte.
+/// Memory of removed entries that may wait to be freed, in bytes. The store only counts entries and
+/// does not know their sizes: a thousand entries can be a gigabyte.
 const RETIRED_BYTES_MAX: u64 = 1 << 20;
 
 impl Accounting {
@@ -78,7 +78,7 @@ impl Accounting {
         Accounting { wheel: Wheel::new(now), totals: Totals::default() }
     }
 
-    /// Adds what another accounting knows about other entries.
+    /// Adds another accounting, of other entries.
     pub fn merge(&mut self, other: Accounting) {
         self.wheel.merge(other.wheel);
         self.totals.merge(other.totals);
@@ -138,7 +138,8 @@ impl Totals {
         self.usage.entry(entry.segment()).or_default().live_bytes -= log_bytes(entry);
     }
 
-    /// Counts memory that can be freed once nobody reads it, and has the store look for that.
+    /// Counts memory that can be freed once it has no readers, and flushes the store when it is
+    /// much.
     pub(super) fn retire(&mut self, store: &Pinned<'_>, entry: &Entry) {
         self.retired_bytes += entry.memory_bytes() as u64;
         if self.retired_bytes > RETIRED_BYTES_MAX {
@@ -147,7 +148,7 @@ impl Totals {
         }
     }
 
-    /// A use was taken in place: with a key, more would have to be carried.
+    /// Records that a use was consumed in place; with a key, more bytes would have to be relocated.
     pub(super) fn note_key(&mut self, entry: &Entry, has_key: bool) {
         if has_key {
             let usage = self.usage.entry(entry.segment()).or_default();
@@ -155,7 +156,8 @@ impl Totals {
         }
     }
 
-    /// As subtracting the one and adding the other, but the timer stays: the deadline is the same.
+    /// Like subtracting `before` and adding `after`, but keeps the timer, because the deadline is
+    /// the same.
     pub(super) fn replace(&mut self, digest: &Digest, before: &Entry, after: &Entry) {
         let holding = self.holdings.entry(digest.tag()).or_default();
         holding.add(after);

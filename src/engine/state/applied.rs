@@ -1,9 +1,9 @@
-//! Where a record stands, and what it did.
+//! The position of a record, and its effect.
 
 use crate::model::entry::JournalPart;
 use crate::model::time::UnixMillis;
 
-/// Where in the log a record stands.
+/// Position of a record in the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     /// Log time of its frame.
@@ -12,27 +12,27 @@ pub struct Position {
     pub segment: JournalPart,
 }
 
-/// What a record did.
+/// The effect of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Applied<'g> {
-    /// The entry is there.
+    /// The entry was stored.
     Issued { deadline: UnixMillis },
-    /// The same was there before.
+    /// The same entry existed before.
     Exists { deadline: UnixMillis },
-    /// Something else was there before.
+    /// A different entry existed before.
     Conflict,
-    /// It was consumed and cannot be issued again before its deadline.
+    /// The token was consumed, and cannot be issued again before its deadline.
     AlreadyConsumed,
-    /// A use was taken.
+    /// A use was consumed.
     Consumed { payload: &'g [u8] },
-    /// The use was taken before, with the same key.
+    /// The use was consumed before, with the same key.
     Replayed { payload: &'g [u8] },
-    /// Nothing to take, extend or answer with. `replay`: because it was consumed before.
+    /// There is no entry to consume, extend or answer with. `replay`: it was consumed before.
     NotFound { replay: bool },
-    /// The deadline is this now.
+    /// The new deadline.
     Extended { deadline: UnixMillis },
-    /// It is gone, or was not there.
+    /// The entry was removed, or was unknown.
     Revoked { was_alive: bool },
-    /// Nobody waits for what this record did.
+    /// The record has no waiter.
     Silent,
 }

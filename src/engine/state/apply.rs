@@ -1,12 +1,13 @@
-//! `apply`: the one place where a record changes the store.
+//! `apply`: the only function through which a record changes the store.
 //!
 //! Live changes, recovery and, later, a replicated log all go through it. It is total and
-//! deterministic: the outcome depends on the record, the log time of its frame and the entries
-//! that live at that time, on no clock and no I/O. Who wins is decided here, in log order.
+//! deterministic: the outcome depends only on the record, the log time of its frame and the entries
+//! alive at that time, and not on a clock or I/O. Competing operations are decided here, in log
+//! order.
 //!
-//! Two rules make a replay that begins at any oldest segment give the same living entries: a
-//! record about an unknown entry changes nothing that lives, and a Carry is a whole entry and takes
-//! the place of what is there. The third, about what is left of a consumed token, is in `trace`.
+//! Three rules ensure that a replay from any oldest segment produces the same live entries: a
+//! record about an unknown entry changes no live entry; a Carry is a whole entry and replaces an
+//! existing one; the third rule, about traces of consumed tokens, is in `trace`.
 
 use crate::model::entry::{Entry, Parts};
 use crate::model::record::Record;
@@ -53,7 +54,7 @@ pub fn apply<'g>(
             extend(store, accounting, &digest, deadline, life_ms_max, at)
         }
         Record::Revoke { digest } => {
-            // What was consumed stays: an order that was paid is not issued again.
+            // A consumed entry stays, so that a paid order is not issued again.
             let was_alive = store.get(&digest).is_some_and(|entry| entry.is_alive(at.time));
             if was_alive {
                 remove(store, &mut accounting.totals, &digest);
@@ -64,18 +65,18 @@ pub fn apply<'g>(
     }
 }
 
-/// What must be the same for two issues of one reference or key to be the same.
+/// The content that two issues of one reference or key must have in common to count as the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
-    /// What the token stands for.
+    /// The payload.
     pub payload: &'a [u8],
     /// Uses as issued.
     pub uses: u32,
-    /// May be resolved without being consumed.
+    /// Whether the token can be resolved without being consumed.
     pub peek: bool,
 }
 
-/// What an issue would come to, or nothing if it would win.
+/// The outcome of an issue that is refused; `None` if the issue would succeed.
 pub fn issue_refused(
     store: &Pinned<'_>,
     digest: &Digest,
@@ -97,7 +98,7 @@ pub fn issue_refused(
     }
 }
 
-/// What a consume would come to, or nothing if it would take a use.
+/// The outcome of a consume that consumes no use; `None` if it would consume one.
 pub fn consume_refused<'g>(
     store: &'g Pinned<'_>,
     digest: &Digest,
@@ -115,11 +116,11 @@ pub fn consume_refused<'g>(
     }
 }
 
-/// What becomes of a timer whose time has come: entries that are due are freed. Not a record:
-/// nobody can see the difference between an entry that has expired and none.
+/// Handles a due timer: frees its entries that are due. This needs no record, because an expired
+/// entry and no entry look the same from outside.
 pub fn expire(store: &Pinned<'_>, totals: &mut Totals, timer: Prefix, now: UnixMillis) -> Verdict {
-    // Two digests may begin alike, and share their timers: whichever are due go together, and the
-    // timer stays for what is not.
+    // Two digests may have the same prefix and share their timers: all due entries are freed
+    // together, and the timer stays for the others.
     while let Some((digest, entry)) = store.find(timer) {
         if !entry.is_expired(now) {
             return Verdict::Again(entry.deadline());
@@ -153,8 +154,8 @@ fn carry(
     at: Position,
 ) {
     match store.get(&digest) {
-        // Live, the entry is as it was a moment ago, when the Carry was written: only where it
-        // stands in the log has changed.
+        // In a live change, the entry is as it was when the Carry was written: only its position in
+        // the log has changed.
         Some(entry) if is_same(entry, parts) => {
             let bytes = log_bytes(entry);
             accounting.totals.usage.entry(entry.segment()).or_default().live_bytes -= bytes;
@@ -187,7 +188,7 @@ fn consume<'g>(
     at: Position,
 ) -> Applied<'g> {
     if let Some(refused) = consume_refused(store, &digest, key.as_ref(), at.time) {
-        // In a replay that begins behind its Issue.
+        // Possible in a replay that begins after its Issue.
         if let (None, Some(until)) = (store.get(&digest), remembered_until) {
             put(store, accounting, digest, trace(until, at));
         }
@@ -206,7 +207,7 @@ fn consume<'g>(
     }
     let mut keys = entry.keys().to_vec();
     keys.extend(key);
-    // The payload of a consumed token is kept only as long as a retry can ask for it.
+    // The payload of a consumed token is kept only if a retry can ask for it.
     let payload = if left == 0 && keys.is_empty() { &[] } else { entry.payload() };
     let parts = Parts { payload, uses_left: left, keys: &keys, ..entry.parts() };
     let successor = Entry::new(&parts, entry.segment());

@@ -1,6 +1,6 @@
 //! The state of an engine: entries in the store, and the accounting of all of them together. Only
-//! `apply` changes what callers can see of it, in the order of the log; [`expire`] and [`forget`]
-//! free what nobody can see.
+//! `apply` makes changes that callers can see, in the order of the log; [`expire`] and [`forget`]
+//! free entries that callers cannot see.
 
 mod accounting;
 mod applied;

@@ -1,10 +1,10 @@
-//! Traces: what is left of a consumed token that nothing depends on.
+//! Traces: the remains of consumed tokens that nothing depends on.
 //!
 //! A token that nothing depends on once it is consumed (no key, no reference) leaves a *trace*: an
 //! entry without payload that ends at the instant its Consume names. It belongs to the segment of
-//! that Consume, and a replay that knows the Consume alone makes the same one, so a live and a
-//! restarted engine have the same traces. A trace decides only whether a miss counts as a replay: an
-//! issue under its digest wins, so the outcome of no record depends on when its segment was freed.
+//! that Consume, and a replay makes the same trace from the Consume alone, so a live and a
+//! restarted engine have the same traces. A trace only decides whether a miss counts as a replay.
+//! An issue under its digest wins, so no record's outcome depends on when the segment was freed.
 
 use crate::model::entry::{Entry, JournalPart, Parts};
 use crate::model::time::UnixMillis;
@@ -14,12 +14,12 @@ use crate::store::Pinned;
 use super::accounting::{Accounting, Totals, must_be_carried, remove};
 use super::applied::{Applied, Position};
 
-/// Whether it is only the trace of a token that was consumed.
+/// Whether the entry is only the trace of a consumed token.
 pub(in crate::engine) fn is_trace(entry: &Entry) -> bool {
     !must_be_carried(entry)
 }
 
-/// Removes the trace that a Consume in `segment` has left: the segment is about to be freed.
+/// Removes the trace of a Consume in `segment`, which is about to be freed.
 pub fn forget(store: &Pinned<'_>, totals: &mut Totals, digest: &Digest, segment: JournalPart) {
     let belongs = |entry: &Entry| is_trace(entry) && entry.segment() == segment;
     if store.get(digest).is_some_and(belongs) {
@@ -27,7 +27,7 @@ pub fn forget(store: &Pinned<'_>, totals: &mut Totals, digest: &Digest, segment:
     }
 }
 
-/// Takes the last use of an entry that nothing depends on any more.
+/// Consumes the last use of an entry that nothing depends on any more.
 pub(super) fn leave_trace<'g>(
     store: &'g Pinned<'_>,
     accounting: &mut Accounting,
@@ -41,7 +41,7 @@ pub(super) fn leave_trace<'g>(
             let trace = trace(until, at);
             accounting.totals.add(&digest, &trace);
             let before = store.insert(digest, trace);
-            // Where the trace ends with the entry, the entry's timer is its own.
+            // If the trace ends with the entry, it keeps the entry's timer.
             if before.is_none_or(|before| until < before.deadline()) {
                 accounting.wheel.schedule(digest.prefix(), until);
             }

@@ -1,4 +1,5 @@
-//! Attacks on the limits of memory: whatever makes it grow, a consume with a key among it.
+//! Attacks on the memory limits, by every operation that needs memory, such as a consume with a
+//! key.
 
 use super::steps::{carry_out, consume, several, world};
 use super::*;
@@ -21,7 +22,8 @@ fn bytes(engine: &Stepped) -> u64 {
     engine.engine().stats().bytes
 }
 
-/// Consumes each of `ids` with new keys until nothing more is taken. Returns how many were.
+/// Consumes each of `ids` with new keys until consumes are refused. Returns the number of
+/// successful ones.
 fn fill_with_keys(engine: &mut Stepped, ids: std::ops::Range<u64>, max: u64) -> u64 {
     let (mut taken, mut next) = (0, 0);
     loop {
@@ -62,7 +64,7 @@ fn p8_memory_binds_consumes_with_keys_and_a_full_engine_can_be_emptied() {
     while carry_out(&mut engine, issue(id, b"x", 90_000)) != Outcome::MemoryFull {
         id += 1;
     }
-    // What is left is too little for a token, and soon for a key.
+    // The rest is too little for a token, and soon for a key.
     let mut id = 200;
     while carry_out(&mut engine, consume(id, Some(key(1)))) != Outcome::MemoryFull {
         id += 1;
@@ -71,7 +73,7 @@ fn p8_memory_binds_consumes_with_keys_and_a_full_engine_can_be_emptied() {
     assert_eq!(carry_out(&mut engine, consume(100, Some(key(1)))), Outcome::MemoryFull);
     let consumed = |payload: &[u8]| Outcome::Consumed { payload: payload.to_vec() };
     assert_eq!(carry_out(&mut engine, consume(100, None)), consumed(b"several"));
-    // A last use always passes, and is remembered by its key.
+    // A last use always succeeds, and its key is remembered.
     for (id, payload) in [(100, &b"several"[..]), (101, b"one use")] {
         let with_key = || consume(id, Some(key(2)));
         assert_eq!(carry_out(&mut engine, with_key()), consumed(payload));
@@ -84,7 +86,8 @@ fn p8_memory_binds_consumes_with_keys_and_a_full_engine_can_be_emptied() {
     assert!(bytes(&engine) < MEMORY_MAX / 2);
 }
 
-/// Without counting one key once, 95 retries in one frame would look like the uses before the last.
+/// If one key were counted repeatedly, 95 retries in one frame would look like all uses but the
+/// last.
 #[test]
 fn p8_memory_is_not_taken_by_one_key_given_again_and_again() {
     let (_disk, _clock, mut engine) = limited();
@@ -124,7 +127,7 @@ fn p8_memory_of_keys_counts_against_the_bytes_of_a_namespace() {
     assert_eq!(carry_out(&mut engine, consume(0, None)), consumed);
 }
 
-/// A restart knows what the live engine knew, to the byte.
+/// The memory after a restart equals that of the live engine, to the byte.
 #[test]
 fn p8_memory_of_keys_is_the_same_after_a_restart() {
     let (disk, clock, mut engine) = world(config(256 << 10));

@@ -1,4 +1,4 @@
-//! A backup while the ring turns, and what takes its pin away.
+//! A backup while the ring turns, and how it loses its pin.
 
 use super::*;
 use crate::engine::{Backup, BackupError, STALLED_AFTER};
@@ -7,7 +7,7 @@ const SEGMENT: u64 = 16 << 10;
 /// Long-lived entries.
 const KEPT: u64 = 20;
 
-/// Writes what dies soon: half a segment a turn.
+/// Writes short-lived entries: half a segment per turn.
 fn churn(engine: &Engine, clock: &ManualClock, turns: std::ops::Range<u64>) {
     for turn in turns {
         let ops = (0..20).map(|n| issue(1_000 + turn * 20 + n, &[b'x'; 300], 500)).collect();
@@ -26,7 +26,7 @@ fn begun() -> (Memory, Arc<ManualClock>, Engine) {
     (disk, clock, engine)
 }
 
-/// Reads a backup to its end, on to another disk.
+/// Reads a backup to its end and writes it to another disk.
 fn copy(backup: &mut Backup, first: Vec<u8>) -> Memory {
     let mut bytes = first;
     while let Some(piece) = backup.read().unwrap() {
@@ -58,7 +58,7 @@ fn p7_a_backup_keeps_its_segments_while_the_ring_turns() {
     let meanwhile = engine.stats();
     assert!(meanwhile.backup_running);
     let released = |log: &LogStats| log.segments_released;
-    // The first segment was read: it alone may go.
+    // Only the first segment was read, so only it may be released.
     assert!(released(&meanwhile.log) <= released(&before) + 1, "{meanwhile:?}");
     assert!(meanwhile.log.segments > before.segments + 20, "{meanwhile:?}");
 
@@ -73,7 +73,7 @@ fn p7_a_backup_keeps_its_segments_while_the_ring_turns() {
     }
     assert_eq!(resolve(&restored, 999), None, "it was issued later");
 
-    // No more than a segment or two go with each turn.
+    // At most one or two segments are released per turn.
     for turn in 120..400 {
         if engine.stats().log.segments < 16 {
             break;
@@ -82,7 +82,7 @@ fn p7_a_backup_keeps_its_segments_while_the_ring_turns() {
     }
     let after = engine.stats();
     assert!(!after.backup_running && after.log.segments < 16, "{after:?}");
-    assert_eq!((after.backups, after.backups_broken), (0, 0), "it is held still");
+    assert_eq!((after.backups, after.backups_broken), (0, 0), "it is still pinned");
     drop(backup);
     assert_eq!((engine.stats().backups, engine.stats().backups_broken), (1, 0));
 }
@@ -99,7 +99,7 @@ fn a_backup_that_nobody_reads_loses_its_segments() {
     assert_eq!(stalled.read(), Err(BackupError::Lost));
     let second = engine.backup().unwrap();
     drop(stalled);
-    assert!(engine.stats().backup_running, "the first takes nothing away from the second");
+    assert!(engine.stats().backup_running, "the end of the first does not affect the second");
     drop(second);
     assert_eq!((engine.stats().backups, engine.stats().backups_broken), (0, 2));
 }

@@ -1,5 +1,5 @@
-//! The log under the engine where the disk is slow, segments are smaller than before, or the next
-//! segment can't be made.
+//! The log under the engine with a slow disk, with segments smaller than before, or if the next
+//! segment can't be created.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,18 +20,18 @@ fn carry_out(engine: &mut Stepped, op: Op) -> Outcome {
     engine.carry_out(vec![op]).unwrap().pop().unwrap()
 }
 
-/// A disk on which a page of a file that is being prepared takes 4 ms and a sync 5 ms. It measures
-/// for how long what was acknowledged is not durable.
+/// A disk on which writing a page of a file being prepared takes 4 ms and a sync 5 ms. It measures
+/// for how long acknowledged changes are not durable.
 #[derive(Clone)]
 struct Slow {
     disk: Memory,
     clock: Arc<ManualClock>,
-    /// For each name: whether the file has become a segment.
+    /// For each name, whether the file has become a segment.
     files: Arc<Mutex<HashMap<String, Arc<AtomicBool>>>>,
-    /// When the oldest change was acknowledged that is not durable, monotonic milliseconds plus
+    /// When the oldest change that is not durable was acknowledged, in monotonic milliseconds plus
     /// one; 0 for none.
     waits_since: Arc<AtomicU64>,
-    /// The longest time that one waited.
+    /// The maximum time for which a change was not durable.
     longest_ms: Arc<AtomicU64>,
 }
 
@@ -188,7 +188,7 @@ fn p7_smaller_segments_than_before_are_cleaned_all_the_same() {
     assert!((0..5).all(|id| resolve(again.engine(), id).is_some()));
 }
 
-/// A disk on which no file can be made, for want of descriptors.
+/// A disk on which no file can be created, because descriptors have run out.
 #[derive(Clone)]
 struct FewDescriptors {
     disk: Memory,
@@ -250,7 +250,8 @@ fn p6_what_is_no_full_disk_is_not_called_one() {
     assert_eq!(engine.engine().readiness(), Ok(()));
 }
 
-/// Fills the oldest segments of a log of small ones with what lives long, until it is to be carried.
+/// Fills the oldest segments of a log of small segments with long-lived entries, until they have to
+/// be relocated.
 fn to_be_carried(disk: &Memory, clock: &Arc<ManualClock>) -> Stepped {
     let mut engine = step(disk.storage(), clock, config(16 << 10));
     for id in 0..40 {
@@ -309,8 +310,8 @@ fn p8_a_log_beyond_its_limit_is_a_warning_until_it_is_cleaned() {
     assert!(!stands(&engine), "{:?}", engine.engine().stats().log);
 }
 
-/// The last change of a process that was killed stands at the end of the log: a mark behind it
-/// makes damage to it provable.
+/// The last change of a killed process is at the end of the log: a mark after it makes damage to it
+/// provable.
 #[test]
 fn p5_a_start_puts_a_mark_behind_the_last_records() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));

@@ -9,7 +9,7 @@ use crate::clock::Observer;
 
 use super::*;
 
-/// What should be there.
+/// The expected entry.
 #[derive(Clone, Debug)]
 struct Expected {
     payload: Vec<u8>,
@@ -52,7 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..120)
 }
 
-/// Ids from here on are made up by [`Step::Fill`] and never looked at again.
+/// Ids from here on come from [`Step::Fill`] and are not checked again.
 const FILL_FROM: u64 = 1 << 32;
 
 struct World {
@@ -70,12 +70,12 @@ impl World {
         World { disk, clock, engine, model: BTreeMap::new(), filled: 0 }
     }
 
-    /// The committer looks at the clock at its turns alone; here it has always just looked.
+    /// The committer reads the clock only at its turns; here it has always just read it.
     fn now(&self) -> u64 {
         self.engine.shared.time.observe(&mut Observer::default(), false).0
     }
 
-    /// The entry as far as anything depends on it now.
+    /// The entry, if it is alive now.
     fn living(&mut self, id: u64) -> Option<&mut Expected> {
         let now = self.now();
         self.model.retain(|_, entry| entry.deadline > now);
@@ -100,7 +100,7 @@ impl World {
             Step::JumpBack { ms } => {
                 let before = self.engine.now();
                 self.clock.jump_to(UnixMillis(self.clock.wall().0 - ms));
-                // A reader may have asked at any time before the jump.
+                // A reader may have read the time at any moment before the jump.
                 self.engine.shared.time.hold(before);
                 assert!(self.engine.now() >= before, "P3: time ran backwards");
             }
@@ -110,7 +110,7 @@ impl World {
                 self.engine = open(&self.disk, &self.clock, config(16 << 10));
             }
             Step::Crash { seed } => {
-                // The log knows the time after the next frame, or after the wheel has turned: up
+                // The log contains the time after the next frame, or after a turn of the wheel: up
                 // to a tick of real time, which does not pass here.
                 self.fill(1);
                 self.disk = self.disk.crash(Keep::Some(seed));

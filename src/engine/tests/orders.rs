@@ -1,4 +1,4 @@
-//! Every order in which threads can meet: engine time and the mailbox under `loom`.
+//! Every interleaving of threads: engine time and the mailbox under `loom`.
 //!
 //! Only with `--cfg jeton_loom`; the command is in tests/README.md. A lost wake-up shows as a
 //! deadlock, which the model reports with the order that led to it.
@@ -24,8 +24,8 @@ fn jumped(from_ms: u64, to_ms: u64) -> (Arc<ManualClock>, Arc<EngineTime>) {
     (clock, time)
 }
 
-/// What a reader has called gone stays gone for all that come after it, while the wall clock jumps
-/// back and the committer observes that.
+/// A token that one reader found expired stays expired for all later readers, while the wall clock
+/// jumps back and the committer observes that.
 #[test]
 fn p3_no_order_brings_back_what_a_reader_called_gone() {
     loom::model(|| {
@@ -47,8 +47,8 @@ fn p3_no_order_brings_back_what_a_reader_called_gone() {
     });
 }
 
-/// While the wall clock is behind, what has passed is added once, whichever half of an observation
-/// a reader sees.
+/// While the wall clock is behind, elapsed time is added once, whichever half of an observation a
+/// reader sees.
 #[test]
 fn p3_no_order_counts_what_has_passed_twice() {
     loom::model(|| {
@@ -64,8 +64,8 @@ fn p3_no_order_counts_what_has_passed_twice() {
     });
 }
 
-/// A step that is held is followed by all or by none: a reader that looks at the clocks while the
-/// committer decides gets the time before the step or behind it, and nothing in between.
+/// A held step is followed by all or by none: a reader that reads the clocks while the committer
+/// decides gets the time before the step or after it, and nothing in between.
 #[test]
 fn p3_no_order_shows_half_a_step() {
     const STEP_MS: u64 = 1_000_000;
@@ -97,7 +97,7 @@ fn p3_no_order_shows_half_a_step() {
     }
 }
 
-/// Two observers never happen, but two readers that hold do: the later one counts.
+/// There is only one observer, but two readers may raise the floor: the later time wins.
 #[test]
 fn p3_no_order_of_two_readers_lowers_the_time() {
     loom::model(|| {
@@ -124,7 +124,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Whoever waits for a mailbox is woken for every delivery, and gets each of them once.
+/// A waiter of a mailbox is woken for every delivery, and gets each of them once.
 #[test]
 fn no_order_loses_a_delivery_or_a_wake() {
     loom::model(|| {
@@ -155,7 +155,7 @@ fn no_order_loses_a_delivery_or_a_wake() {
     });
 }
 
-/// A caller that blocks is always told, also that its call was dropped.
+/// A blocked caller always gets an answer, even if its call was dropped.
 #[test]
 fn no_order_leaves_a_blocked_caller_waiting() {
     for is_answered in [true, false] {

@@ -1,4 +1,5 @@
-//! A start rebuilds what lives, in no more memory than that takes, and `jeton verify` counts it.
+//! A start rebuilds the live entries without using more memory than they need, and `jeton verify`
+//! counts them.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,10 @@ use crate::model::entry::JournalPart;
 use crate::wal::Survey;
 use crate::wal::pieces::PIECE_LEN;
 
-/// All of an entry, and the segment it stands in.
+/// An entry, and the segment that contains it.
 type Seen = (Vec<u8>, [u64; 4], bool, bool, Vec<ConsumeKey>, JournalPart);
 
-/// What lives at `now`, or is remembered as consumed.
+/// The entries that are alive at `now`, or remembered as consumed.
 fn entries(rebuilt: &Rebuilt, now: UnixMillis) -> BTreeMap<[u8; 16], Seen> {
     let mut seen = BTreeMap::new();
     rebuilt.store.pin().for_each(|digest, entry| {
@@ -32,7 +33,7 @@ fn entries(rebuilt: &Rebuilt, now: UnixMillis) -> BTreeMap<[u8; 16], Seen> {
     seen
 }
 
-/// The same entries, the same counts, and the same living bytes in each segment.
+/// Checks for the same entries, the same counts, and the same live bytes in each segment.
 fn assert_same(one: &Rebuilt, other: &Rebuilt, now: UnixMillis) {
     assert_eq!(entries(one, now), entries(other, now));
     let [one, other] = [one, other].map(|rebuilt| {
@@ -55,7 +56,7 @@ fn found(disk: &Memory) -> Survey {
     survey(&disk.storage()).unwrap().unwrap()
 }
 
-/// Compares a start at several times after the end of the log with one that passes nothing over.
+/// Compares a start at several times after the end of the log with one that skips no entry.
 fn compare(disk: &Memory) {
     let survey = found(disk);
     let last = survey.tail.last_time_ms;
@@ -74,7 +75,7 @@ fn compare(disk: &Memory) {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// All in one frame, so that rivals stand beside each other.
+    /// All in one frame, so that competing operations are next to each other.
     Batch(Vec<Op>),
     Advance(u64),
     Reopen,
@@ -129,7 +130,7 @@ proptest! {
     }
 }
 
-/// Two consumes with one key in one frame take one of two uses: the token lives.
+/// Two consumes with one key in one frame consume one of two uses: the token stays alive.
 #[test]
 fn p2_verify_counts_a_use_once_for_one_key_in_a_frame() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
@@ -150,8 +151,8 @@ fn p2_verify_counts_a_use_once_for_one_key_in_a_frame() {
     assert_eq!(take(&found(&disk), 1, &NoProgress).unwrap().tokens, 1);
 }
 
-/// A log of one long-lived token and so many short-lived ones, 100 at a time, 100 ms apart; and the
-/// most memory that its entries took at one moment.
+/// A log of one long-lived token and many short-lived ones, 100 at a time, 100 ms apart; and the
+/// maximum memory of its entries at one moment.
 fn mostly_dead(rounds: u64, ttl_ms: u64) -> (Memory, Arc<ManualClock>, u64) {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
     let mut config = config(4 << 20);
@@ -174,7 +175,7 @@ fn p8_a_start_takes_the_memory_of_what_lived_at_one_moment() {
     let (survey, all) = (found(&disk), 200 * 100 * 1_000);
     let now = UnixMillis(survey.tail.last_time_ms);
     let most = lived * 13 / 10 + 2 * PIECE_LEN;
-    assert!(most < all / 3, "else nothing is shown");
+    assert!(most < all / 3, "otherwise the test shows nothing");
     for threads in [1, 2] {
         let passed_over = rebuild(&survey, now, threads, &NoProgress).unwrap().peak_bytes;
         assert!(passed_over <= lived * 13 / 10, "{passed_over} of {lived}");
@@ -191,7 +192,7 @@ fn p8_what_is_past_at_the_start_is_not_built() {
     let rebuilt = rebuild(&survey, now, 2, &NoProgress).unwrap();
     assert_eq!(rebuilt.accounting.totals.tokens, 1);
     assert!(rebuilt.peak_bytes < 1_000, "{}", rebuilt.peak_bytes);
-    assert!(rebuilt.expired_until > UnixMillis(survey.tail.last_time_ms), "the log learns of it");
+    assert!(rebuilt.expired_until > UnixMillis(survey.tail.last_time_ms), "the log will record it");
 }
 
 #[test]
@@ -203,12 +204,12 @@ fn p8_verify_keeps_at_most_32_bytes_a_living_token() {
     assert!(counted.peak_bytes < 32 * counted.tokens + fixed, "{}", counted.peak_bytes);
     let (disk, _, _) = mostly_dead(400, 500);
     let counted = take(&found(&disk), 2, &NoProgress).unwrap();
-    assert!(counted.peak_bytes < 32 * 1_000 + fixed, "of what has expired nothing is kept");
+    assert!(counted.peak_bytes < 32 * 1_000 + fixed, "expired tokens use no memory");
 }
 
 #[test]
 fn p1_an_extension_revives_what_was_passed_over() {
-    // More than a partition gathers in doubt, and fewer.
+    // More doubtful digests than a partition collects, and fewer.
     for tokens in [2, 40] {
         let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
         let engine = open(&disk, &clock, config(1 << 20));

@@ -1,10 +1,10 @@
-//! A log whose time lies ahead is led back.
+//! Shifting the times of a log that is ahead of the clock.
 
 use super::*;
 
 const AHEAD_MS: u64 = 56 * 365 * 24 * 3_600_000;
 
-/// A log that once saw 2079, with the rest of each life.
+/// A log that contains a time in 2079, and the remaining lifetime of each token.
 fn ahead() -> (Memory, Arc<ManualClock>) {
     let ahead = UnixMillis(START.0 + AHEAD_MS);
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(ahead)));
@@ -32,7 +32,7 @@ fn p3_a_log_that_is_ahead_is_led_back_with_all_that_lives() {
     let from = UnixMillis(START.0 + AHEAD_MS + 20_000);
     // Without 7 and 8, which were consumed, 9, and 1000, which expired.
     assert_eq!(shifted, Shifted { tokens: 197, from, to: START });
-    // A crash right behind it loses nothing.
+    // A crash right after it loses nothing.
     let engine = open(&new.crash(Keep::Synced), &clock, config(64 << 10));
     assert_eq!((engine.now(), engine.stats().clock_skew_ms), (START, 0));
     assert_eq!(engine.stats().tokens, 197);
@@ -48,12 +48,12 @@ fn p3_a_log_that_is_ahead_is_led_back_with_all_that_lives() {
     assert_eq!(other, Outcome::NotFound);
     let deadline = UnixMillis(START.0 + 40_000);
     assert!(engine.now() < deadline);
-    // What is left of each life is what was left: to the millisecond.
+    // Each token keeps its remaining lifetime, to the millisecond.
     clock.advance(39_999);
     assert!(resolve(&engine, 10).is_some());
     clock.advance(1);
     assert_eq!(resolve(&engine, 10), None);
-    // What is issued now has a deadline of now.
+    // A token issued now has a deadline relative to the present.
     let issued = one(&engine, issue(2_000, b"1", 1_000));
     assert_eq!(issued, Outcome::Issued { deadline: UnixMillis(START.0 + 41_000) });
 }

@@ -1,5 +1,5 @@
-//! Attacks that need the committer to take its turns one by one: what happens between two of them
-//! is decided here, not by a thread.
+//! Attacks that run the committer's turns one by one: the test and not a thread decides what
+//! happens between two turns.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,7 +40,7 @@ fn uses_left(engine: &Stepped, id: u64) -> Option<u32> {
     engine.status(&digest(id), engine.now()).map(|status| status.uses_left)
 }
 
-/// Writes `turns` frames of what expires soon, each followed by the committer's other work.
+/// Writes `turns` frames of short-lived entries, each followed by the committer's maintenance.
 pub(super) fn turn_the_ring(engine: &mut Stepped, clock: &ManualClock, turns: u64) {
     for turn in 0..turns {
         let first = 1_000 + clock.wall().0 % 1_000_000_000 * 100 + turn;
@@ -88,7 +88,7 @@ fn p2_a_retry_after_a_restart_takes_no_second_use() {
     assert_eq!(uses_left(&again, 1), Some(1));
 }
 
-/// Both pass the first look, being in one batch; the order of the log decides.
+/// Both are admitted, because they are in one batch; the order of the log decides.
 #[test]
 fn p2_a_revocation_behind_the_consumption_frees_nothing() {
     let (disk, clock, mut engine) = world(config(16 << 10));
@@ -101,7 +101,7 @@ fn p2_a_revocation_behind_the_consumption_frees_nothing() {
     }
 }
 
-/// No turn of the committer, which looks at both clocks, is between the answer and the jump.
+/// The committer, which reads both clocks, takes no turn between the answer and the jump.
 #[test]
 fn p3_what_a_reader_called_gone_stays_gone_when_the_clock_jumps_back() {
     type Reader = fn(&Engine) -> bool;
@@ -130,12 +130,12 @@ fn p3_what_a_reader_called_gone_stays_gone_when_the_clock_jumps_back() {
     }
 }
 
-/// Nobody writes, and nobody asks: the wheel alone has seen the expiry.
+/// There are no writes and no reads: only the wheel has noticed the expiry.
 #[test]
 fn p3_an_idle_engine_keeps_the_time_of_an_expiry() {
     let (disk, clock, mut engine) = world(config(16 << 10));
     carry_out(&mut engine, issue(1, b"1", 1_000));
-    // The frame that proves the last one has the time of now.
+    // The frame that proves the last one has the current time.
     engine.tend(true);
     clock.advance(2_000);
     engine.tend(true);
@@ -155,7 +155,7 @@ fn p7_nothing_is_released_before_its_carries_are_durable() {
     }
     // Until these are durable, which is when their segment is full.
     turn_the_ring(&mut engine, &clock, 10);
-    // Frames so small that a segment is cleaned while another is filled by a part.
+    // Frames are so small that a segment is cleaned while another is only partly filled.
     for turn in 0..2_000 {
         carry_out(&mut engine, issue(1_000_000 + turn, &[b'x'; 100], 50));
         clock.advance(10);
@@ -206,7 +206,7 @@ fn p7_the_segment_of_an_extended_entry_stays() {
     let (disk, clock, mut engine) = world(config(16 << 10));
     carry_out(&mut engine, issue(1, b"1", 1_000));
     carry_out(&mut engine, extend(1, 90_000));
-    // Its segment is full, and everything else in it is over.
+    // Its segment is full, and all other entries in it have ended.
     turn_the_ring(&mut engine, &clock, 5);
     clock.advance(5_000);
     for turn in 0..40 {
@@ -226,7 +226,7 @@ fn p8_the_memory_of_what_was_consumed_is_free_again() {
     assert!(before > 10_000 && after < 1_000, "{before} bytes, then {after}");
 }
 
-/// What a replay rests on: whatever stands there, a Carry says how the entry stood.
+/// The basis of a replay: a Carry gives the entry's state, whatever entry exists before it.
 #[test]
 fn p7_a_carry_takes_the_place_of_what_is_there() {
     use crate::engine::state::{Accounting, Position, apply};
@@ -256,13 +256,14 @@ fn p7_a_carry_takes_the_place_of_what_is_there() {
     assert_eq!(pinned.get(&digest(1)).map(found), Some(expected));
 }
 
-/// Found by the simulation. No frame behind the segment that could go is durable yet.
+/// Found by the simulation: no frame after the segment that could be released is durable yet.
 #[test]
 fn p3_the_time_in_the_log_survives_the_release_of_what_has_expired() {
     let config = Config { sync: SyncMode::Never, ..config(16 << 10) };
     let (disk, clock, mut engine) = world(config.clone());
     let (mut id, mut known) = (0, clock.wall());
-    // Until a segment is full: it is synced then, and the next one has one frame, which is not.
+    // Runs until a segment is full: it is synced then, and the next one has one frame, which is not
+    // synced.
     while engine.engine().stats().log.segments < 2 {
         (id, known) = (id + 1, clock.wall());
         clock.advance(10);
@@ -285,7 +286,7 @@ fn fill(engine: &mut Stepped, count: u64) {
     }
 }
 
-/// Giving memory back takes the longer the more was freed, and every call waits for it.
+/// Returning memory takes time in proportion to the freed memory, and every call waits for it.
 #[test]
 fn p8_memory_is_given_back_in_slices() {
     static SLICES: AtomicU64 = AtomicU64::new(0);
@@ -304,11 +305,11 @@ fn p8_memory_is_given_back_in_slices() {
     assert_eq!(SLICES.load(Ordering::SeqCst), 2, "one for each 50,000");
 }
 
-/// The relative of a consumed token that is kept until its deadline.
+/// Like the case of a consumed token that is kept until its deadline.
 #[test]
 fn p8_revoked_tokens_leave_few_timers_behind() {
     const REVOKED: u64 = 60_000;
-    // 16,384 let a review begin, and it is through before as many again have come.
+    // 16,384 stale timers start a review, which ends before as many new ones appear.
     const LEFT_MAX: u64 = 2 * 16_384;
     let (_disk, clock, mut engine) = world(config(4 << 20));
     fill(&mut engine, REVOKED);

@@ -1,5 +1,5 @@
-//! What is left of a consumed token that nothing depends on, how long, and that a restarted engine
-//! has the same.
+//! Traces of consumed tokens that nothing depends on: how long they last, and that a restarted
+//! engine has the same.
 
 use super::steps::{carry_out, consume, several, step, turn_the_ring, world};
 use super::*;
@@ -20,7 +20,7 @@ fn p8_a_consumed_token_that_nothing_depends_on_is_forgotten_in_time() {
     carry_out(&mut engine, issue(3, b"3", 500));
     carry_out(&mut engine, issue(4, b"4", 90_000));
     carry_out(&mut engine, rival(b"5", 90_000));
-    // Under its own digest, [`rival`] is that of a token with several uses.
+    // [`rival`] has a digest of its own here, that of a token with several uses.
     for (id, key) in [(1, None), (2, None), (2, None), (3, None), (4, Some(key(1)))] {
         let outcome = carry_out(&mut engine, consume(id, key));
         assert!(matches!(outcome, Outcome::Consumed { .. }), "{id}");
@@ -52,7 +52,7 @@ fn p8_a_consumed_token_is_not_remembered_where_that_is_not_wanted() {
     }
     for engine in [engine, step(&disk.crash(Keep::Synced), &clock, remember(0))] {
         let [plain, derived] = [1, 2].map(|id| is_remembered(engine.engine(), id));
-        assert!(!plain && derived, "what was issued by reference is remembered");
+        assert!(!plain && derived, "a token issued by reference is remembered");
         assert_eq!(engine.engine().stats().entries, 1);
     }
 }
@@ -80,7 +80,7 @@ fn p8_a_restarted_engine_remembers_what_the_live_one_does() {
         if turn % 8 > 0 {
             continue;
         }
-        // No segment is on its way out.
+        // No segment is being cleaned.
         for _ in 0..6 {
             engine.tend(true);
         }
@@ -96,7 +96,7 @@ fn p8_a_restarted_engine_remembers_what_the_live_one_does() {
     assert!(engine.engine().stats().log.segments_released > 10, "the ring has turned");
 }
 
-/// The segments of what was consumed may be there still or not: the answer is the same.
+/// The answer is the same whether or not the segments of the consumed tokens still exist.
 #[test]
 fn p1_a_trace_refuses_no_issue() {
     let (disk, clock, mut engine) = world(remember(60_000));
@@ -112,7 +112,7 @@ fn p1_a_trace_refuses_no_issue() {
     }
 }
 
-/// What a reference stands for leaves no payload either.
+/// A consumed reference keeps no payload either.
 #[test]
 fn p8_the_payload_of_a_consumed_reference_is_free_again() {
     let (_disk, _clock, mut engine) = world(config(64 << 10));

@@ -1,4 +1,4 @@
-//! An entry: what goes in comes out, also while the committer changes it.
+//! An entry returns what was stored in it, even while the committer changes it.
 
 use super::*;
 use proptest::prelude::*;
@@ -88,13 +88,13 @@ fn many(uses_left: u32, keys: &[ConsumeKey]) -> Entry {
     Entry::new(&Parts { uses_left, uses_total: USES_MAX, keys, ..plain(b"{\"a\":1}") }, SLOT)
 }
 
-/// As HMACs are: spread evenly.
+/// Distributed evenly, like HMACs.
 fn mac(n: u64) -> ConsumeKey {
     let [head, tail] = [1, 2].map(|at| (n * 2 + at).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     ConsumeKey((u128::from(head) << 64 | u128::from(tail.rotate_left(17))).to_le_bytes())
 }
 
-/// Takes a use with a key as the engine does. True if the entry had to be replaced.
+/// Consumes a use with a key as the engine does. Returns true if the entry had to be replaced.
 fn take(entry: &mut Entry, key: ConsumeKey) -> bool {
     if entry.take_use(Some(&key)) {
         return false;
@@ -111,7 +111,7 @@ fn take(entry: &mut Entry, key: ConsumeKey) -> bool {
 
 #[test]
 fn p8_a_key_costs_the_same_however_many_there_are() {
-    // As many as Miri can do in a minute.
+    // As many as Miri can process in a minute.
     let count = if cfg!(miri) { 300 } else { u64::from(USES_MAX) - 1 };
     let mut entry = many(USES_MAX, &[]);
     let mut replaced = 0;
@@ -146,11 +146,11 @@ fn an_entry_takes_the_same_memory_however_it_came_by_its_keys() {
         assert_eq!(entry.memory_bytes() + entry.key_growth(more), later.memory_bytes());
     }
     let consumed = many(0, &keys);
-    assert!(consumed.memory_bytes() < entry.memory_bytes(), "no room for what never comes");
+    assert!(consumed.memory_bytes() < entry.memory_bytes(), "no room for keys that can never come");
     assert!(keys.iter().all(|key| consumed.has_key(key)));
 }
 
-/// Keys whose MACs begin alike, or are alike but for one bit, are different keys.
+/// Keys whose MACs have the same prefix, or differ in only one bit, are different keys.
 #[test]
 fn p2_keys_are_told_apart_in_the_index_too() {
     let near = |n: u8| {

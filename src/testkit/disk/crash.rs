@@ -1,4 +1,4 @@
-//! What survives a crash: of the bytes and names that were not synced, some part, as a seed decides.
+//! The effects of a crash: a part of the unsynced bytes and names survives, which a seed decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,23 +6,23 @@ use super::random::Random;
 use crate::wal::segment::SECTOR_LEN;
 
 const SECTOR: usize = SECTOR_LEN as usize;
-/// The unit of the page cache, and of many a device.
+/// The unit of the page cache, and of many devices.
 const PAGE: usize = 4096;
 
 /// A file.
 #[derive(Clone, Default)]
 pub(super) struct Node {
-    /// What a reader sees: the page cache.
+    /// The bytes that a reader sees: the page cache.
     pub cache: Vec<u8>,
-    /// What is on the device.
+    /// The bytes on the device.
     pub device: Vec<u8>,
-    /// Writes that no sync has been asked for yet, oldest first.
+    /// Writes that were not synced yet, oldest first.
     pub pending: Vec<Write>,
 }
 
 #[derive(Clone)]
 pub(super) struct Write {
-    /// Counted over all files of the disk.
+    /// Number of the write, counted over all files of the disk.
     pub number: u64,
     pub offset: usize,
     pub bytes: Vec<u8>,
@@ -37,7 +37,7 @@ impl Write {
         self.offset < to && from < self.end()
     }
 
-    /// Puts what it brought to `from..to` into `bytes`, as far as they reach.
+    /// Copies its part of `from..to` into `bytes`, as far as they reach.
     fn apply(&self, bytes: &mut [u8], from: usize, to: usize) {
         let (from, to) = (from.max(self.offset), to.min(self.end()).min(bytes.len()));
         if from < to {
@@ -46,7 +46,7 @@ impl Write {
     }
 }
 
-/// A name that was given or taken, not durable yet.
+/// A change of a name that is not durable yet.
 #[derive(Clone)]
 pub(super) enum Naming {
     Create { name: String, node: usize },
@@ -73,7 +73,7 @@ impl Naming {
     }
 }
 
-/// How the unsynced bytes went to the device, or did not.
+/// How unsynced bytes reach the device.
 #[derive(Clone, Copy)]
 pub(super) enum Way {
     Nothing,
@@ -83,7 +83,8 @@ pub(super) enum Way {
         until: u64,
         unit: usize,
     },
-    /// Each unit by itself: as it was before or after any of the writes to it. Garbled: or neither.
+    /// Each unit independently: as it was before or after any of the writes to it; if garbled,
+    /// possibly neither.
     AnyOrder {
         unit: usize,
         garbled: bool,
@@ -104,7 +105,7 @@ impl Way {
 }
 
 impl Node {
-    /// Writes as far as the cache.
+    /// Writes to the cache.
     pub fn write(&mut self, number: u64, bytes: &[u8], offset: usize) {
         let end = offset + bytes.len();
         self.cache.resize(self.cache.len().max(end), 0);
@@ -112,13 +113,13 @@ impl Node {
         self.pending.push(Write { number, offset, bytes: bytes.to_vec() });
     }
 
-    /// Starts of the units that were written to since they were last synced.
+    /// Starts of the units that were written since the last sync.
     fn dirty(&self, unit: usize) -> BTreeSet<usize> {
         let units = |write: &Write| (write.offset / unit * unit..write.end()).step_by(unit);
         self.pending.iter().flat_map(units).collect()
     }
 
-    /// A sync that succeeds: dirty pages go to the device, and no other.
+    /// A successful sync: dirty pages go to the device, and no others.
     pub fn sync(&mut self) {
         self.device.resize(self.cache.len(), 0);
         for from in self.dirty(PAGE) {
@@ -128,7 +129,7 @@ impl Node {
         self.pending.clear();
     }
 
-    /// A sync that fails: some of it is on the device, and all of it counts as clean.
+    /// A failed sync: some pages reach the device, and all of them count as clean.
     pub fn fail_sync(&mut self, random: &mut Random) {
         let numbers = || self.pending.iter().map(|write| write.number);
         let writes = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
@@ -136,7 +137,7 @@ impl Node {
         self.pending.clear();
     }
 
-    /// A sync that fails: none of it is on the device, and all of it counts as clean.
+    /// A failed sync: no page reaches the device, and all of them count as clean.
     pub fn lose_sync(&mut self) {
         self.pending.clear();
     }
@@ -152,7 +153,7 @@ impl Node {
         }
     }
 
-    /// What is on the device after the power went.
+    /// The bytes on the device after a power cut.
     pub fn survivor(&self, way: Way, random: &mut Random) -> Vec<u8> {
         let unit = match way {
             Way::Nothing => return self.device.clone(),
@@ -160,7 +161,7 @@ impl Node {
             Way::InOrder { unit, .. } | Way::AnyOrder { unit, .. } => unit,
         };
         let mut left = self.device.clone();
-        // The length may have come to the device without the bytes, and the other way round.
+        // The length may have reached the device without the bytes, or the other way round.
         if random.chance(70) {
             left.resize(self.cache.len(), 0);
         }
@@ -193,8 +194,8 @@ impl Node {
     }
 }
 
-/// Neither the old nor the new, and never the old again after another time: no device would write
-/// a lost frame by chance, checksum and all.
+/// Neither the old nor the new bytes, nor by chance an older version: no device would write a lost
+/// frame with a valid checksum by chance.
 fn garble(bytes: &mut [u8], from: usize, to: usize, random: &mut Random) {
     let (from, to) = (from.min(bytes.len()), to.min(bytes.len()));
     let changes_each = random.chance(50);
@@ -204,7 +205,7 @@ fn garble(bytes: &mut [u8], from: usize, to: usize, random: &mut Random) {
     }
 }
 
-/// The names after the power went: a part of the changes is there, the first few or any.
+/// The names after a power cut: a part of the changes survives, either the first few or any.
 pub(super) fn surviving_names(
     durable: &BTreeMap<String, usize>,
     pending: &[Naming],

@@ -1,26 +1,26 @@
-//! What the simulated disk refuses, and when.
+//! Faults of the simulated disk.
 
 use std::io;
 
 /// How the disk fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
-    /// Input/output error, of any call. Some of what a write brought may be there; of a sync, as
-    /// for [`Fault::FailedSync`].
+    /// An input/output error of any call. A part of a write may have taken effect; for a sync, see
+    /// [`Fault::FailedSync`].
     Io,
-    /// No space, of every call that needs some. Nothing was written.
+    /// No space, for every call that needs some. Nothing is written.
     NoSpace,
-    /// A write that ends early, for want of space.
+    /// A write that ends early because the disk is full.
     ShortWrite,
-    /// A sync of a file or of the directory that fails. Some of what it should have made durable
-    /// is; the rest of a file's bytes is forgotten, so that the next sync succeeds without them.
+    /// A failed sync of a file or of the directory. It makes some of the changes durable; the other
+    /// bytes of a file are lost, so that the next sync succeeds without them.
     FailedSync,
-    /// The power goes: this call may have half its effect, and every later one fails.
+    /// A power cut: this call may have half of its effect, and every later one fails.
     PowerCut,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Fault; 5] =
         [Fault::Io, Fault::NoSpace, Fault::ShortWrite, Fault::FailedSync, Fault::PowerCut];
 
@@ -42,7 +42,7 @@ impl Fault {
         }
     }
 
-    /// What the caller is told.
+    /// The error for the caller.
     pub fn error(self) -> io::Error {
         match self {
             Fault::Io => io::Error::other("input/output error"),
@@ -53,7 +53,7 @@ impl Fault {
     }
 }
 
-/// What is asked of a disk.
+/// A call to a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Make a file.
@@ -74,9 +74,9 @@ pub enum Call {
     Write,
     /// Make a file durable.
     Sync,
-    /// Forget what is cached.
+    /// Drop the cache.
     Forget,
-    /// Cut or extend a file.
+    /// Truncate or extend a file.
     SetLen,
 }
 
@@ -87,10 +87,10 @@ impl Call {
     }
 }
 
-/// A fault to come.
+/// A planned fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// What fails.
+    /// The fault.
     pub fault: Fault,
     /// The call that fails, counted as by `Memory::asked`, …
     pub at: u64,

@@ -1,11 +1,10 @@
-//! A disk for tests, in memory: it forgets what was not synced, runs full,
-//! refuses, and can be switched off at any call.
+//! A disk in memory for tests: it loses unsynced data, runs full, fails, and can be switched off at
+//! any call.
 //!
-//! It keeps what is durable apart from what is only written, for each file and
-//! for the directory, and promises what [`crate::wal::storage`] says and nothing
-//! more. What a crash leaves is decided by a seed (see `crash`), and so is
-//! what a failed call leaves (see `fault`): the same run on a disk with the
-//! same seed goes the same way.
+//! For each file and for the directory it keeps durable data apart from unsynced data, and it
+//! promises exactly what [`crate::wal::storage`] documents. A seed decides the effects of a crash
+//! (see `crash`) and of a failed call (see `fault`): the same run on a disk with the same seed is
+//! reproducible.
 
 mod crash;
 mod fault;
@@ -23,15 +22,15 @@ pub use random::Random;
 
 use crash::{Naming, Node, Way, surviving_names};
 
-/// What of the bytes and names that were not synced survives a crash.
+/// The part of unsynced bytes and names that survives a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Nothing.
     Synced,
-    /// All of it: the process died, the machine did not.
+    /// Everything: the process died, the machine did not.
     Everything,
-    /// A part of it, as the seed decides: torn, in any order, garbled, files
-    /// grown without their bytes, some of the names.
+    /// A part, decided by the seed: torn, in any order, garbled, files grown without their bytes,
+    /// some of the names.
     Some(u64),
 }
 
@@ -54,7 +53,7 @@ struct Inner {
     struck: BTreeMap<Fault, u64>,
     space_left: Option<u64>,
     failing_syncs: bool,
-    /// Not even a name can be changed: some file systems need room for that.
+    /// Whether even names cannot be changed, because some file systems need space for that.
     full_names: bool,
     failing_writes: bool,
 }
@@ -69,7 +68,7 @@ impl Memory {
         Self::default()
     }
 
-    /// An empty disk on which failed calls leave what this seed decides.
+    /// An empty disk; this seed decides the effects of failed calls.
     pub fn seeded(seed: u64) -> Self {
         let disk = Self::default();
         disk.lock().random = Random::new(seed);
@@ -80,27 +79,27 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The door to it.
+    /// The storage interface of this disk.
     pub fn storage(&self) -> Arc<dyn Storage> {
         Arc::new(self.clone())
     }
 
-    /// The calls so far that a crash could come in between of.
+    /// Number of calls so far that a crash could interrupt.
     pub fn calls(&self) -> u64 {
         self.lock().calls
     }
 
-    /// All calls so far, those that only read included.
+    /// Number of all calls so far, including reads.
     pub fn asked(&self) -> u64 {
         self.lock().asked.len() as u64
     }
 
-    /// What these calls were, in order.
+    /// These calls, in order.
     pub fn history(&self) -> Vec<Call> {
         self.lock().asked.clone()
     }
 
-    /// From this call on everything fails; a write is cut in half by it.
+    /// Switches the disk off at this call: a write is cut in half, and every later call fails.
     pub fn switch_off_at(&self, call: u64) {
         self.lock().off_at_call = Some(call);
     }
@@ -110,43 +109,43 @@ impl Memory {
         self.lock().is_off
     }
 
-    /// Plans a fault, in place of one that was planned before.
+    /// Plans a fault, replacing an earlier plan.
     pub fn plan(&self, planned: Planned) {
         self.lock().planned = Some(planned);
     }
 
-    /// Nothing fails any more, but for a disk without power.
+    /// Ends all faults, except those of a switched-off disk.
     pub fn mend(&self) {
         self.lock().planned = None;
     }
 
-    /// How often each fault came, the want of space included.
+    /// How often each fault occurred, including a full disk.
     pub fn struck(&self) -> BTreeMap<Fault, u64> {
         self.lock().struck.clone()
     }
 
-    /// So many bytes can still be written; `None` for no limit. All bytes
-    /// count, as on a disk that never writes in place.
+    /// Sets how many bytes can still be written; `None`: no limit. All bytes count, as on a disk
+    /// that never overwrites in place.
     pub fn set_space_left(&self, bytes: Option<u64>) {
         self.lock().space_left = bytes;
     }
 
-    /// Whether names cannot be changed for want of space.
+    /// Sets whether names cannot be changed because the disk is full.
     pub fn set_full_names(&self, full: bool) {
         self.lock().full_names = full;
     }
 
-    /// Whether every sync of a file fails, and leaves nothing.
+    /// Sets whether every sync of a file fails without any effect.
     pub fn set_failing_syncs(&self, failing: bool) {
         self.lock().failing_syncs = failing;
     }
 
-    /// Whether every write fails.
+    /// Sets whether every write fails.
     pub fn set_failing_writes(&self, failing: bool) {
         self.lock().failing_writes = failing;
     }
 
-    /// A new disk with what is left after a crash.
+    /// A new disk with the data that survives a crash.
     pub fn crash(&self, keep: Keep) -> Memory {
         let inner = self.lock();
         let seed = if let Keep::Some(seed) = keep { seed } else { 0 };
@@ -181,7 +180,7 @@ impl Memory {
         node.pending.clear();
     }
 
-    /// What a file holds now.
+    /// Current content of a file.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         let inner = self.lock();
         inner.nodes[inner.names[name]].cache.clone()
@@ -194,7 +193,7 @@ impl Memory {
 }
 
 impl Inner {
-    /// Counts a call. What strikes it, if anything does.
+    /// Counts a call, and returns the fault that hits it, if any.
     fn call(&mut self, call: Call) -> Option<Fault> {
         self.asked.push(call);
         let number = self.asked.len() as u64;
@@ -213,12 +212,12 @@ impl Inner {
         Some(fault)
     }
 
-    /// Counts a call that happens not at all when something strikes it.
+    /// Counts a call that has no effect if a fault hits it.
     fn whole_call(&mut self, call: Call) -> io::Result<()> {
         self.call(call).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
-    /// The disk is full: counts it, and says it.
+    /// Counts a full disk, and returns the error.
     fn full(&mut self) -> io::Error {
         *self.struck.entry(Fault::NoSpace).or_default() += 1;
         Fault::NoSpace.error()
@@ -248,7 +247,7 @@ impl Inner {
         }
     }
 
-    /// How much of a write is done that is not done whole: up to any sector.
+    /// The length of an incomplete write: up to any sector.
     fn part(&mut self, offset: usize, len: usize) -> usize {
         let end = offset + self.random.below(len as u64) as usize;
         (end / SECTOR_LEN as usize * SECTOR_LEN as usize).max(offset) - offset
@@ -307,7 +306,7 @@ impl Storage for Memory {
         let mut inner = self.lock();
         if let Some(fault) = inner.call(Call::SyncDir) {
             if fault != Fault::PowerCut {
-                // Some of the names are durable; for all of them the next sync may come.
+                // Some of the names are durable; the next sync may make all of them durable.
                 let Inner { durable_names, pending_names, random, .. } = &mut *inner;
                 *durable_names = surviving_names(durable_names, pending_names, random);
             }
@@ -359,7 +358,7 @@ impl File for MemoryFile {
         }
         inner.write(self.node, &bytes[..len], offset);
         if len < bytes.len() {
-            // The same place is written again later: a shorter write may fit.
+            // The same position is written again later: a shorter write may fit.
             return Err(inner.full());
         }
         inner.space_left = Some(left - len as u64);
@@ -375,7 +374,7 @@ impl File for MemoryFile {
         let node = &mut nodes[self.node];
         match fault {
             None => node.sync(),
-            // The power went in the middle of it: what is pending is for the crash to decide.
+            // A power cut interrupts the sync: the crash decides about pending writes.
             Some(Fault::PowerCut) => {}
             Some(_) if loses_all => node.lose_sync(),
             Some(_) => node.fail_sync(random),

@@ -1,6 +1,6 @@
-//! Random numbers that are the same again for the same seed: SplitMix64, which is enough for tests.
+//! Reproducible random numbers: SplitMix64, which is good enough for tests.
 
-/// A source of numbers. Copies go on alike.
+/// A source of numbers. Copies continue with the same numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random(u64);
 

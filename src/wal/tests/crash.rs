@@ -1,14 +1,14 @@
-//! The power goes at every call to the disk; what was acknowledged is there.
+//! Power cuts at every call to the disk: acknowledged frames survive.
 
 use super::*;
 use crate::testkit::disk::{Fault, Keep, Planned};
 use crate::wal::{Clean, Step};
 
-/// Writes, syncs, carries and releases until the disk is off. Returns the
-/// numbers of the frames that were acknowledged, and of all that were tried.
+/// Writes, syncs, relocates and releases until the disk is off. Returns the numbers of the
+/// acknowledged frames, and the number of attempted ones.
 ///
-/// Every frame of the script lives for ever, but of each three only the last
-/// is carried; the others are forgotten just before.
+/// No frame of the script expires, but of each three only the last is relocated; the others are
+/// dropped just before.
 fn run(disk: &Memory) -> (Vec<u64>, u64) {
     let mut acknowledged = Vec::new();
     let mut tried = 0;
@@ -77,7 +77,7 @@ fn check(disk: &Memory, acknowledged: &[u64], tried: u64, context: &str) {
         assert!(acknowledged.is_empty(), "{context}");
         return;
     };
-    // What says that a segment was released has no records.
+    // The frame that records a release has no records of entries.
     let records = |found: &Survey| {
         let mut seen = read_all(found).unwrap_or_else(|error| panic!("{context}: {error}"));
         seen.retain(|(_, body)| !body.is_empty());
@@ -92,7 +92,7 @@ fn check(disk: &Memory, acknowledged: &[u64], tried: u64, context: &str) {
     for number in acknowledged {
         assert!(numbers.contains(number), "{context}: {number} is gone");
     }
-    // And the log goes on where it ended.
+    // The log continues where it ended.
     let mut wal = Wal::resume(&disk.storage(), TINY, &found).unwrap();
     for _ in 0..20 {
         append(&mut wal, tried + 1, &[0xEE; 400]);
@@ -158,7 +158,7 @@ fn what_a_killed_process_left_in_the_cache_is_durable_once_it_was_seen() {
 #[test]
 fn a_name_that_a_killed_process_gave_is_durable_once_it_was_seen() {
     let disk = Memory::new();
-    // The process dies before it has synced the directory, the machine does not.
+    // The process dies before it has synced the directory, but the machine does not.
     let at = 9;
     disk.plan(Planned { fault: Fault::FailedSync, at, is_lasting: true });
     assert!(Wal::create(disk.storage(), TINY, LOG_ID).is_err());
@@ -181,7 +181,7 @@ fn garbled_write_never_hurts_what_was_acknowledged_before_it() {
         let left = disk.crash(Keep::Some(seed));
         let (seen, _) = recover(&left).unwrap();
         assert_eq!(seen[0].1, b"acknowledged");
-        // The start cuts what was garbled, and may be cut short itself.
+        // The start truncates the garbled bytes, and may be interrupted itself.
         left.switch_off_at(seed % 4 + 1);
         let found = survey(&left.storage());
         if let Ok(Some(found)) = found

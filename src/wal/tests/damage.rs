@@ -1,4 +1,4 @@
-//! Torn tails are cut and counted; everything else is refused, and named.
+//! Torn tails are truncated and counted; all other damage is refused and named.
 
 use super::*;
 use crate::testkit::disk::Keep;
@@ -16,7 +16,7 @@ fn refusal(disk: &Memory) -> crate::wal::Damage {
     }
 }
 
-/// A log of three segments, closed; and what is in it.
+/// A closed log of three segments, and its content.
 fn three_segments() -> (Memory, Vec<Seen>) {
     let disk = Memory::new();
     let mut wal = create(&disk);
@@ -57,7 +57,7 @@ fn every_flipped_bit_of_a_closed_log_changes_nothing_or_is_refused() {
     }
     let end = (wal.close(9).unwrap().0 - Lsn::FIRST.0) as usize + 4096;
     let mut refused = 0;
-    // The header, and everything from the first frame to behind the mark.
+    // The header, and everything from the first frame to the end of the mark.
     for byte in (0..72).chain(4096..end + 16) {
         for bit in 0..8 {
             disk.edit(&segment(1), |bytes| bytes[byte] ^= 1 << bit);
@@ -90,14 +90,14 @@ fn log_torn_at_any_byte_keeps_what_was_synced_and_goes_on() {
     append(&mut wal, 4, &[4; 50]);
     let all = recover(&disk).unwrap().0;
     let end = (wal.head().0 - Lsn::FIRST.0) as usize + 4096;
-    // The frame of 100 bytes, that of 700 behind it, and the next sector.
+    // The frame of 100 bytes, the one of 700 after it, and the next sector.
     let start = (4096_usize + 32 + 104 + 32 + 704).next_multiple_of(512);
     for cut in start..=end {
         let torn = disk.crash(Keep::Everything);
         torn.edit(&segment(1), |bytes| bytes[cut..].fill(0));
         let (seen, torn_bytes) = recover(&torn).unwrap();
         assert!(seen.len() >= synced.len() && all.starts_with(&seen), "cut at {cut}");
-        // Before its header is there whole, a frame leaves no trace.
+        // Before its header is complete, a frame leaves no trace.
         let whole = seen.len() == all.len();
         let traced = cut >= start + 32 && seen.len() == 2 && !whole;
         assert!(!traced || torn_bytes == 632, "cut at {cut}: {torn_bytes}");
@@ -124,7 +124,7 @@ fn whole_frames_behind_a_torn_one_never_come_back() {
     let (seen, torn_bytes) = recover(&disk).unwrap();
     assert_eq!((seen.len(), torn_bytes), (1, 3000));
     let mut wal = resume(&disk);
-    // As long as the torn one, so that the next place is where one was whole.
+    // As long as the torn one, so that the next position is that of a complete one.
     append(&mut wal, 5, &[5; 1000 - 32]);
     let (seen, torn_bytes) = recover(&disk).unwrap();
     assert_eq!((seen.len(), torn_bytes), (2, 0));
@@ -183,7 +183,7 @@ fn damaged_seal_is_noticed_by_the_torn_frame_behind_it() {
 #[test]
 fn missing_segments_are_named() {
     let (disk, _) = three_segments();
-    // The end of the ring is gone, from one on: the one before it is sealed.
+    // The end of the ring is missing from one segment on: the one before it is sealed.
     for gone in [2, 3] {
         let hurt = disk.crash(Keep::Everything);
         for seq in gone..=4 {
@@ -200,8 +200,8 @@ fn missing_segments_are_named() {
     assert_eq!(damage.file, segment(3));
 }
 
-/// Taken away, or moved elsewhere with a link in its place: the last frame says that the log
-/// still needs it.
+/// Removed, or moved elsewhere with a link in its place: the last frame records that the log still
+/// needs it.
 #[test]
 fn p5_oldest_segment_that_is_missing_is_refused_by_name() {
     let (disk, wrote) = three_segments();
@@ -214,7 +214,7 @@ fn p5_oldest_segment_that_is_missing_is_refused_by_name() {
         assert_eq!(damage.what, DamageKind::MissingOldest { seq: gone });
         assert_eq!(damage.file, segment(gone + 1));
     }
-    // One that was released is no loss, and the next one is.
+    // A released segment is no loss, but the next one is.
     let mut wal = resume(&disk);
     free(&mut wal, 1, Lsn::ZERO);
     assert!(!disk.names().contains(&segment(1)));
@@ -224,7 +224,7 @@ fn p5_oldest_segment_that_is_missing_is_refused_by_name() {
     assert_eq!(refusal(&disk).what, DamageKind::MissingOldest { seq: 2 });
 }
 
-/// Nothing is in the current segment yet: the one before it, or the header, says it.
+/// The current segment has no frame yet: the one before it, or the header, records it.
 #[test]
 fn p5_oldest_segment_is_missed_by_a_log_without_a_frame_in_its_last_segment() {
     let disk = Memory::new();
@@ -288,7 +288,7 @@ fn p5_segment_that_is_a_link_or_no_file_is_refused_by_name() {
     assert!(survey(&storage).is_ok());
 }
 
-/// The header of the prepared segment says how far the log was durable.
+/// The header of the prepared segment records how far the log was durable.
 #[test]
 fn p5_older_copy_of_the_newest_segment_is_refused() {
     let disk = Memory::new();
@@ -307,7 +307,7 @@ fn p5_older_copy_of_the_newest_segment_is_refused() {
     assert_eq!(damage.file, segment(1));
 }
 
-/// Writes a log as format 1 had it: other headers, and frames that say nothing of older segments.
+/// Writes a log in format 1, with other headers, and frames that do not record older segments.
 fn format_1(disk: &Memory, seqs: std::ops::RangeInclusive<u64>) {
     use crate::wal::segment::{FORMAT_1, SegmentHeader};
     for seq in seqs {
@@ -341,7 +341,7 @@ fn log_of_format_1_is_read_and_goes_on_in_format_2() {
     let (disk, wrote) = three_segments();
     format_1(&disk, 1..=3);
     assert_eq!(recover(&disk).unwrap(), (wrote.clone(), 0));
-    // It does not say which segments it needs.
+    // It does not record which segments it needs.
     let short = disk.crash(Keep::Everything);
     short.storage().remove(&segment(1)).unwrap();
     assert!(recover(&short).is_ok());
@@ -396,7 +396,7 @@ fn frames_of_another_log_are_not_taken_for_its_own() {
     while wal.current_seq() < 2 {
         append(&mut wal, 1, &[0; 900]);
     }
-    // The header stays; the frames stand where they would in this log too.
+    // The header stays; the frames have the same positions as in this log.
     let frames = other.bytes(&segment(1)).split_off(4096);
     disk.edit(&segment(1), |bytes| bytes[4096..].copy_from_slice(&frames));
     let damage = refusal(&disk);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::{Config, FrameBuffer, LogId, Lsn, Preparing, ReadError, Storage, Survey, Wal, survey};
 use crate::testkit::disk::Memory;
 
-/// Twelve KiB: two pages of frames behind the header.
+/// Twelve KiB: two pages of frames after the header.
 const TINY: Config =
     Config { segment_size: 12 << 10, log_min_size: 48 << 10, preparing: Preparing::Inline };
 const LOG_ID: LogId = LogId([0x5A; 16]);
@@ -30,7 +30,7 @@ fn append(wal: &mut Wal, time_ms: u64, body: &[u8]) {
     wal.append(time_ms, &mut frame(body)).unwrap();
 }
 
-/// Releases a segment and lets its file go; errors are for what comes next to notice.
+/// Releases a segment and its file; the next call reports errors.
 fn free(wal: &mut Wal, seq: u64, carried: Lsn) {
     wal.release_oldest(seq, carried);
     let time_ms = wal.last_time_ms();
@@ -53,7 +53,7 @@ fn read_all(found: &Survey) -> Result<Vec<Seen>, ReadError> {
     Ok(seen)
 }
 
-/// What is in the log, marks left out, and how many bytes were torn.
+/// The content of the log without marks, and the number of torn bytes.
 fn recover(disk: &Memory) -> Result<(Vec<Seen>, u64), ReadError> {
     let found = survey(&disk.storage())?.expect("there is a log");
     let mut seen = read_all(&found)?;

@@ -1,5 +1,5 @@
-//! Random work against a model: what is durable and lives is always found
-//! again, whole, after any reopening and any crash.
+//! Random operations compared with a model: durable live entries are always found again, complete,
+//! after any reopening and any crash.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// One entry: where it is, how long its frame is, and until when it lives.
+/// One entry: its position, the length of its frame, and its deadline.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     seq: u64,
@@ -48,14 +48,14 @@ struct Entry {
     end_lsn: Lsn,
 }
 
-/// What the engine would be: the living entries, by number.
+/// Stands in for the engine: the live entries, by number.
 struct Model {
     disk: Memory,
     wal: Wal,
     now_ms: u64,
     next: u64,
     living: BTreeMap<u64, Entry>,
-    /// Entries that are dead and may be found all the same.
+    /// Dead entries that may still be found.
     dead: std::collections::BTreeSet<u64>,
 }
 

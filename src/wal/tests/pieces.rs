@@ -1,4 +1,4 @@
-//! A segment read in pieces is the segment read whole, damage included.
+//! A segment read in pieces gives the same result as one read whole, damage included.
 
 use super::*;
 use crate::wal::SurveyedSegment;
@@ -33,7 +33,7 @@ fn p8_a_segment_is_read_in_pieces_that_do_not_depend_on_its_size() {
         Config { segment_size: 64 << 20, log_min_size: 256 << 20, preparing: Preparing::Inline };
     let disk = Memory::new();
     let mut wal = Wal::create(disk.storage(), large, LOG_ID).unwrap();
-    // Longer than a piece, about as long, and short ones between them.
+    // Frames longer than a piece, about as long, and short ones between them.
     let piece = PIECE_LEN as usize;
     for (time_ms, len) in (0..).zip([10, piece * 3 / 2, 5, piece, piece - 32, 700, 1 << 20]) {
         append(&mut wal, time_ms, &vec![time_ms as u8 + 1; len]);
@@ -51,7 +51,7 @@ fn p8_a_segment_is_read_in_pieces_that_do_not_depend_on_its_size() {
         buffer = frames.into_buffer();
         assert!(buffer.len() <= 3 * piece, "{}", buffer.len());
     }
-    // The same damage, with the same offset, far behind the first piece.
+    // The same damage, with the same offset, far after the first piece.
     disk.edit(&crate::wal::segment::segment_name(1), |bytes| bytes[4 * piece] ^= 1);
     assert_as_whole(&found.segments[0]);
     assert!(in_pieces(&found.segments[0]).is_err());

@@ -1,4 +1,4 @@
-//! Rolling, recycling, a full disk, a disk that fails.
+//! Rolling, recycling, a full disk, a failing disk.
 
 use super::*;
 use crate::testkit::disk::{Call, Fault, Keep, Planned};
@@ -18,7 +18,7 @@ fn ring_recycles_its_files_and_old_frames_are_never_seen() {
     let mut wal = create(&disk);
     fill_until(&mut wal, 3);
     for turn in 0..30 {
-        // Nothing lives in any of them.
+        // None of them has live entries.
         while let Clean::Expired { seq } = wal.cleaning_due(1) {
             free(&mut wal, seq, Lsn::ZERO);
         }
@@ -144,7 +144,7 @@ fn full_disk_goes_on_with_the_file_of_an_expired_segment() {
     if let Clean::Expired { seq } = wal.cleaning_due(1) {
         free(&mut wal, seq, Lsn::ZERO);
     }
-    // The next segment is made of it at once, so that cleaning can stop.
+    // The next segment is created from it at once, so that cleaning can stop.
     assert_eq!(wal.log_bytes(), 2 * TINY.segment_size);
     append(&mut wal, 0, &[1; 900]);
     assert_eq!(wal.current_seq(), before + 1);
@@ -184,14 +184,14 @@ fn segments_that_cannot_be_renamed_leave_no_gap() {
     assert!(recover(&disk).is_ok());
 }
 
-/// The directory's sync failed, so a crash may bring the old name back: with
-/// the header of a later segment behind it, the log would not open (P5).
+/// The directory's sync failed, so a crash may bring the old name back: with the header of a later
+/// segment in that file, the log would not open (P5).
 #[test]
 fn p5_spare_whose_old_name_may_come_back_is_not_written() {
     for (seed, calls) in (0..20).flat_map(|seed| (4..12).map(move |calls| (seed, calls))) {
         let disk = Memory::seeded(seed);
         let mut wal = create(&disk);
-        // So long that the next segment waits for a spare, which is then taken at once.
+        // So long that the next segment waits for a spare, which is then used at once.
         fill_until(&mut wal, 4);
         append(&mut wal, 0, &[7; 3000]);
         wal.sync().unwrap();
@@ -258,7 +258,7 @@ fn body_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
     assert_eq!(recover(&disk).unwrap().0.len(), 20);
 }
 
-/// A frame of an earlier, larger segment size is carried in a segment that has room for four.
+/// A frame of an earlier, larger segment size is relocated to a segment that has room for four.
 #[test]
 fn p7_frames_longer_than_a_segment_make_longer_segments() {
     let disk = Memory::new();
@@ -272,7 +272,7 @@ fn p7_frames_longer_than_a_segment_make_longer_segments() {
     let long: Vec<u64> = wal.segments().map(|segment| segment.header.size).collect();
     assert!(long.iter().all(|size| *size == 12 << 10 || *size > 80_000), "{long:?}");
     assert!(long.len() < 10, "three to four frames share a segment: {long:?}");
-    // Spares of the old length are gone, and the log can be read and cleaned like any other.
+    // Spares of the old length are removed, and the log can be read and cleaned like any other.
     assert!(!disk.names().iter().any(|name| name.starts_with("spare")), "{:?}", disk.names());
     let seen = recover(&disk.crash(Keep::Synced)).unwrap().0;
     assert_eq!(seen.iter().filter(|(_, body)| body.len() == 20_000).count(), 12);
@@ -282,8 +282,8 @@ fn p7_frames_longer_than_a_segment_make_longer_segments() {
     assert!(wal.segments().len() == 1);
 }
 
-/// The disk is full and so is the segment: the sector that is kept for it says what was released,
-/// and the file of that becomes the next segment.
+/// The disk is full and so is the segment: the reserved sector records the release, and the
+/// released file becomes the next segment.
 #[test]
 fn p6_full_segment_on_a_full_disk_still_says_what_was_released() {
     let disk = Memory::new();
@@ -319,7 +319,7 @@ fn p5_release_is_durable_before_the_file_loses_its_name() {
     let first = crate::wal::segment::segment_name(1);
     wal.release_oldest(1, Lsn::ZERO);
     assert!(wal.owes_declaration() && disk.names().contains(&first));
-    // Any frame says it; only the sync lets the file go.
+    // Any frame records it; only the sync releases the file.
     append(&mut wal, 0, b"x");
     assert!(!wal.owes_declaration() && disk.names().contains(&first));
     let asked = disk.asked() as usize;
