@@ -346,7 +346,7 @@ fn the_client_commands_speak_tls() {
     let (done, _, said) = run(&["resolve", &token], &all[..1]);
     assert!(!done && said.contains("a key is needed"), "{said}");
     let (done, _, said) = run(&["resolve", &token], &[]);
-    assert!(!done && said.contains("trusted here; --ca FILE"), "{said}");
+    assert!(!done && said.contains("trusted CA; --ca FILE"), "{said}");
     let (done, _, said) = run(&["resolve", &token], &[("--ca", &own.key)]);
     assert!(!done && said.contains("--ca") && said.contains("no certificate"), "{said}");
     let (done, _, said) = run(&["resolve", &token], &all[..2]);
