@@ -89,7 +89,7 @@ fn p9_what_was_widened_is_set_right_and_said() {
         assert_eq!(mode(file), 0o600, "{}", file.display());
     }
     let said = server.stderr();
-    for part in [text(&data), "secret.key", "audit.log", "others could read the log"] {
+    for part in [text(&data), "secret.key", "audit.log", "other users could read the log"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     server.stop_well();

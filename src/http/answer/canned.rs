@@ -40,8 +40,12 @@ pub(in crate::http) static RECOVERING: LazyLock<Vec<u8>> =
 
 /// Sent to a client that speaks plain HTTP to a TLS port.
 pub(in crate::http) static SPEAKS_TLS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    canned(StatusCode::BAD_REQUEST, "", "this port speaks TLS: use an address that begins with \
-        https://")
+    canned(
+        StatusCode::BAD_REQUEST,
+        "",
+        "this port speaks TLS: use an address that begins with \
+        https://",
+    )
 });
 
 const RETRY: &str = "retry-after: 1\r\n";

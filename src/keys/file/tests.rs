@@ -109,7 +109,7 @@ fn mistakes_are_named_and_nothing_of_the_file_counts() {
         ("\"issue\"", "\"all\"", "key 1: scopes: \"all\""),
         ("sha256:", "md5:", "key 1: hash"),
         ("created_at", "made_at", "line "),
-        ("Z\"", "\"", "created_at must be a time"),
+        ("Z\"", "\"", "created_at must be an RFC 3339 time"),
         ("id = \"", "id = \"x", "key 1: id"),
         ("[[key]]", "[[keys]]", "line 1"),
         ("name = \"one\"", "certificate = \"\"", "key 1: certificate must have 1 to 255"),

@@ -324,7 +324,7 @@ fn a_server_that_keeps_nothing_has_no_backup() {
     let server = Server::fresh_with(|launch| launch.switch("--memory-only"));
     let dir = tempfile::tempdir().expect("a folder");
     let refused = output(&mut backup_command(server.admin, &dir.path().join("backup")));
-    assert!(said(&refused).contains("409") && said(&refused).contains("keeps nothing on disk"));
+    assert!(said(&refused).contains("409") && said(&refused).contains("has no log on disk"));
     assert!(files_under(dir.path()).is_empty());
 }
 
