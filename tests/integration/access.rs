@@ -1,4 +1,4 @@
-//! Keys, scopes and namespaces: every wrong access is refused, and the same from outside.
+//! Keys, scopes and namespaces: every wrong access is refused, and looks the same from outside.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -63,8 +63,9 @@ pub fn resolve(server: &Server, key: &str, token: &str) -> u16 {
     send(server, key, "GET", &format!("/v1/tokens/{token}"), "").status
 }
 
-/// An `Idempotency-Key` is its holder's: another key of the namespace that presents the same text
-/// gets neither the payload nor the token, also after a restart; a key that replaces one does.
+/// An `Idempotency-Key` belongs to its holder: another API key of the namespace with the same text
+/// gets neither the payload nor the token, even after a restart; a key that replaces the holder's
+/// key gets both.
 #[test]
 fn p2_a_retry_is_one_only_from_the_same_holder() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -108,7 +109,7 @@ fn p2_a_retry_is_one_only_from_the_same_holder() {
     assert!(said.contains("--replaces") && said.contains("namespace shop"), "{said}");
 }
 
-/// Bodies may take their time; who may send one is asked again when it is there.
+/// A body may be slow, so the key is checked again after it arrived.
 #[test]
 fn a_key_that_is_revoked_while_its_body_comes_opens_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -184,7 +185,7 @@ fn who_has_no_valid_key_is_told_the_same_whatever_the_reason() {
     let basic = good.replace("Bearer", "Basic");
     let mut said = Vec::new();
     for key in [&expired, &revoked, &wrong, &basic, "Bearer x"] {
-        // By the fast lane and by the service.
+        // By the hot path and by the service.
         for path in [path.clone(), format!("{path}/status")] {
             let response = send(&server, key, "GET", &path, "");
             assert_eq!(response.status, 401);
@@ -201,7 +202,7 @@ fn who_has_no_valid_key_is_told_the_same_whatever_the_reason() {
     );
     let url = format!("{path}?key={}", &good["Bearer ".len()..]);
     assert_eq!(send(&server, "", "GET", &url, "").status, 400, "a key is not taken from a URL");
-    // Before it is said what there is at all.
+    // Before the answer reveals which paths exist.
     assert_eq!(send(&server, "", "POST", "/v1/nothing", "").status, 401);
     assert_eq!(resolve(&server, &good, &token), 200);
     for file in [server.stderr(), std::fs::read_to_string(&keys.0).expect("the keys file")] {
@@ -267,19 +268,19 @@ fn keys_come_and_go_while_the_server_runs() {
     let new = keys.add("default", "resolve", &["--name", "shop"]);
     eventually("the new key is known", || resolve(&server, &new, &token) == 200);
     assert_eq!(resolve(&server, &old, &token), 200);
-    // On a connection that has shown it before.
+    // On a connection that has presented it before.
     let mut client = Client::of(&server);
     let path = format!("/v1/tokens/{token}");
     let mut ask = || client.send("GET", &path, &[("Authorization", &old)], "").status;
     assert_eq!(ask(), 200);
     keys.revoke(&old);
     eventually("the old key is refused", || ask() == 401);
-    // SIGHUP has it read again, whether it looks changed or not.
+    // SIGHUP reloads the file, even if it looks unchanged.
     let times_read = || server.stderr().matches("keys loaded").count();
     let before = times_read();
     kill_process(server.pid(), Signal::HUP).expect("it runs");
     eventually("the keys are read again", || times_read() > before);
-    // A file that is away for a moment changes nothing, and is read when it is back.
+    // A file that is missing for a moment has no effect, and is loaded when it is back.
     let aside = dir.path().join("aside.toml");
     std::fs::rename(&keys.0, &aside).expect("renamed");
     eventually("the missing file is logged", || server.stderr().contains("can't be"));
@@ -287,7 +288,7 @@ fn keys_come_and_go_while_the_server_runs() {
     let before = times_read();
     std::fs::rename(&aside, &keys.0).expect("renamed");
     eventually("it is read again", || times_read() > before);
-    // A mistake in the file changes nothing, and is told.
+    // A mistake in the file changes nothing, and is logged.
     std::fs::write(&keys.0, "[[key]]\nid = 7\n").expect("written");
     eventually("the mistake is logged", || server.stderr().contains("can't load the keys"));
     assert_eq!(resolve(&server, &new, &token), 200);
@@ -348,8 +349,8 @@ fn without_a_key_only_the_anonymous_role_is_played() {
     assert_eq!(send(&server, "", "POST", &format!("{path}/consume"), "").status, 200);
 }
 
-/// A key for metrics downloads no payloads, one for backups shows no statistics, and neither is of a
-/// single namespace, but for metrics.
+/// A key for metrics cannot download payloads, and one for backups cannot read statistics. Only
+/// metrics can be granted for a single namespace.
 #[test]
 fn admin_metrics_and_backup_are_scopes_of_their_own() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -379,7 +380,7 @@ fn admin_metrics_and_backup_are_scopes_of_their_own() {
         }
     }
     assert_eq!([ask("GET", "/healthz", "").status, ask("GET", "/readyz", "").status], [200, 200]);
-    // A namespace's own key sees its own series beside those of the process.
+    // A namespace's key sees its own series in addition to those of the process.
     let seen = ask("GET", "/metrics", &own);
     assert!(seen.text().contains("jeton_namespace_tokens{namespace=\"shop-a\"}"));
     assert!(
@@ -389,7 +390,8 @@ fn admin_metrics_and_backup_are_scopes_of_their_own() {
     for namespace in ["shop-a", "default"] {
         assert!(all.text().contains(&format!("{{namespace=\"{namespace}\"}}")), "{}", all.text());
     }
-    // Nor does the data listener serve the admin's paths, or a key of no namespace any token.
+    // The data listener does not serve the admin paths, and a key of the whole server gives access
+    // to no token.
     assert_eq!(send(&server, &admin, "GET", "/v1/stats", "").status, 404);
     assert_eq!(send(&server, &admin, "POST", "/v1/tokens", r#"{"payload":1}"#).status, 403);
 }
@@ -405,7 +407,7 @@ fn scopes_of_the_whole_server_need_the_namespace_of_the_whole_server() {
         assert_eq!(refused.status.code(), Some(2), "{namespace} {scopes}: {said}");
         assert!(said.contains("--scope") && said.contains('*'), "{said}");
     }
-    // A key as an earlier version wrote it: it is named in the log, and opens what is left to it.
+    // A key written by an earlier version: it is logged, and keeps its remaining access.
     let key = keys.add("shop-a", "issue", &[]);
     let text = std::fs::read_to_string(keys.path()).expect("the file");
     let text = text.replace("[\"issue\"]", "[\"issue\", \"admin\"]");
@@ -434,7 +436,7 @@ fn a_server_without_keys_stays_on_loopback() {
     assert!(refused.stderr.contains("none.toml"), "{}", refused.stderr);
 }
 
-/// `jeton issue` and the others show a key from a file.
+/// `jeton issue` and the other commands present a key from a file.
 #[test]
 fn the_client_commands_take_a_key_from_a_file() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics and figures.
+//! The admin listener: health, readiness, metrics and statistics.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ fn get(server: &Server, path: &str) -> Response {
     conn.response().expect("an answer")
 }
 
-/// The figures of `/v1/stats`.
+/// The statistics of `/v1/stats`.
 pub fn stats(server: &Server) -> Value {
     let response = get(server, "/v1/stats");
     expect(&response, 200);

@@ -1,4 +1,4 @@
-//! `POST /v1/tokens/batch`: many issues in one request, each with a fate of its own.
+//! `POST /v1/tokens/batch`: many issues in one request, each with an independent result.
 
 use serde_json::{Value, json};
 
@@ -114,7 +114,8 @@ fn a_malformed_batch_issues_nothing() {
     assert_eq!(stats["tokens"], 0, "{stats}");
 }
 
-/// P2: what a batch issued before the memory was full is there, and each other place says why not.
+/// P2: tokens that a batch issued before the memory was full exist, and each other item has its
+/// error.
 #[test]
 fn p2_a_batch_that_fills_the_memory_tells_of_each_place() {
     let server = Server::fresh_with(|launch| launch.flag("--max-memory", "1MiB"));

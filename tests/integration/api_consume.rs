@@ -1,5 +1,5 @@
-//! `POST /v1/tokens/{token}/consume` and `POST /v1/consume`: one use less each time, and never more
-//! uses than there were.
+//! `POST /v1/tokens/{token}/consume` and `POST /v1/consume`: each consumes one use, and never more
+//! uses than were issued.
 
 use serde_json::json;
 
@@ -130,7 +130,7 @@ fn p2_a_token_that_a_keyed_list_names_twice_takes_a_use_for_each_place() {
         assert_eq!(answer.text(), "[1,2,null,2]");
     }
     assert_eq!(client.uses_left(&two), 1, "two places took two uses");
-    // The first place is the use that the key alone takes.
+    // The first occurrence is the same use as a single consume with the key.
     assert_eq!(client.consume_keyed("twice-in-a-list", &two).text(), "2");
     assert_eq!(client.uses_left(&two), 1);
 }

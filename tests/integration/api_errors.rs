@@ -1,4 +1,4 @@
-//! What is refused, and how: 400, 404, 405, 413, 415 on well-formed HTTP.
+//! Refusals of well-formed HTTP requests: 400, 404, 405, 413, 415.
 
 use crate::client::{Client, expect, expect_naming};
 use crate::server::Server;
@@ -209,7 +209,7 @@ fn one_error_does_not_end_the_connection_for_the_next_request() {
     expect(&conn.response().expect("an answer"), 201);
 }
 
-/// A slip in a path must not look like a spent token.
+/// A typing mistake in a path must not look like a consumed token.
 #[test]
 fn an_unknown_path_has_an_answer_of_its_own() {
     let server = Server::shared();
@@ -260,7 +260,7 @@ fn other_codings_and_charsets_are_415_and_a_byte_order_mark_is_named() {
     expect_naming(&marked, 400, "byte order mark");
 }
 
-/// A parser of the app that consumes it would choke on such a payload.
+/// The parser of an app could not read such a payload.
 #[test]
 fn payloads_that_parsers_choke_on_are_422() {
     let server = Server::shared();

@@ -1,4 +1,4 @@
-//! `Idempotency-Key` on an issue: a retry finds what the first try made.
+//! `Idempotency-Key` on an issue: a retry returns the token of the first request.
 
 use serde_json::json;
 
@@ -176,8 +176,8 @@ fn a_key_without_sense_is_refused() {
     }
 }
 
-/// The comparison of two texts takes memory that the client pays for; the answer without it is one
-/// that a client repeats.
+/// The comparison of two texts uses memory that is charged to the client; without memory the answer
+/// is one that a client retries.
 #[test]
 fn p8_a_comparison_that_has_no_memory_is_refused_and_changes_nothing() {
     let server = Server::fresh_with(|launch| {

@@ -1,10 +1,10 @@
-//! `POST /v1/tokens`: what is kept, for how long, and how often it may be used.
+//! `POST /v1/tokens`: payload, lifetime and uses.
 
 use crate::client::{Client, expect, expect_naming};
 use crate::server::Server;
 use crate::support::{millis, now_ms};
 
-/// Payloads whose bytes a parser that writes them anew would change.
+/// Payloads whose bytes would change if they were parsed and serialized again.
 const PAYLOADS: &[&str] = &[
     r#"{"order":"1001","total":"12.50"}"#,
     "{ \"spaced\" :\t[ 1 ,2,\n 3 ] , \"a\":{ } }",

@@ -111,8 +111,8 @@ fn p10_nothing_in_the_answer_to_a_list_tells_what_was_there() {
     assert_eq!(theirs.text(), "[1]", "another's token is not revoked");
 }
 
-/// Look-ups by reference, and guesses, count as those of a resolve do. In a revoke a reference that
-/// was there counts as well: the 429 tells nothing either.
+/// Look-ups by reference, and guesses, count like those of a resolve. In a revoke a known reference
+/// counts as well, so that the 429 reveals nothing.
 #[test]
 fn p10_lists_are_refused_in_debt_whatever_was_there() {
     for (path, is_living) in
@@ -153,7 +153,7 @@ fn p8_without_a_key_no_list_is_longer_than_the_burst() {
         expect(&refused, 422);
         assert_eq!(refused.json()["field"], "tokens", "{path}");
     }
-    // Tokens are revoked as one by one.
+    // Tokens are revoked as in single requests.
     expect(&client.post("/v1/revoke", &list(&json!(vec![UNKNOWN; 6]))), 204);
 }
 
@@ -169,7 +169,7 @@ fn p2_a_refusal_within_a_list_says_what_may_have_been_done() {
     let headers = [("idempotency-key", "k-1")];
     let fill_with_keys = |client: &mut Client| {
         (0..600).find_map(|n| {
-            // Each key takes memory of the token that stays alive, until there is none.
+            // Each key uses memory of a token that stays alive, until the memory is full.
             let answer = client.consume_keyed(&format!("fill-{n}"), &often);
             (answer.status == 507).then_some(answer)
         })

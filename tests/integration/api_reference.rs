@@ -1,4 +1,4 @@
-//! References: the token of an order can be found again from what identifies the order.
+//! References: the token of an order can be found again by the order's data.
 
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn one_instant_written_two_ways_is_one_reference() {
     }
 }
 
-/// RFC 3339, section 5.6, and nothing else; a leap second is a time of its own.
+/// RFC 3339, section 5.6, and nothing else; a leap second is a different time.
 #[test]
 fn a_time_is_what_rfc_3339_writes_and_nothing_else() {
     let server = Server::fresh();
@@ -124,7 +124,7 @@ fn a_time_is_what_rfc_3339_writes_and_nothing_else() {
     }
     tokens.sort();
     tokens.dedup();
-    assert_eq!(tokens.len(), 5, "each is a time of its own");
+    assert_eq!(tokens.len(), 5, "each is a different time");
     let leap_elsewhere = issue(&mut client, "2017-01-01T00:59:60+01:00");
     expect(&leap_elsewhere, 200);
 }
@@ -152,7 +152,7 @@ fn one_amount_written_two_ways_is_one_reference() {
     }
 }
 
-/// Two references must not run together because of where one part ends and the next begins.
+/// Two references must not be equal because of different borders between their fields.
 #[test]
 fn parts_of_a_reference_do_not_run_together() {
     let server = Server::fresh();
@@ -280,7 +280,7 @@ fn a_reference_survives_a_crash() {
     assert_eq!(Issued::from(&again.json()), first);
 }
 
-/// Without the secret nobody derives a token: two servers differ for the same order.
+/// A token cannot be derived without the secret: two servers differ for the same order.
 #[test]
 fn a_reference_has_another_token_under_another_secret() {
     let (one, other) = (Server::fresh(), Server::fresh());

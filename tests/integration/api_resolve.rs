@@ -1,4 +1,4 @@
-//! `GET /v1/tokens/{token}`, `POST /v1/resolve` and the status: reading without taking a use.
+//! `GET /v1/tokens/{token}`, `POST /v1/resolve` and the status: reading without consuming a use.
 
 use serde_json::json;
 
@@ -112,7 +112,7 @@ fn status_tells_deadline_uses_and_size() {
     expect(&client.status(UNKNOWN), 404);
 }
 
-/// One answer for whatever is not there, so that nobody learns more by asking.
+/// One answer for every token that cannot be resolved, so that it reveals nothing.
 #[test]
 fn p10_what_is_not_there_looks_the_same_whatever_the_reason() {
     let server = Server::shared();

@@ -1,4 +1,5 @@
-//! `DELETE /v1/tokens/{token}`: gone at once, and the same answer whether there was something.
+//! `DELETE /v1/tokens/{token}`: the token is removed at once, and the answer is the same for an
+//! unknown token.
 
 use crate::client::{Client, expect};
 use crate::server::Server;

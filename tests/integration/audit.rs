@@ -1,5 +1,5 @@
-//! The audit log: every operation and every wrong access is a line, no secret is in any, and what
-//! is required is refused where it cannot be told.
+//! The audit log: every operation and every wrong access has a line, no line contains a secret, and
+//! with `--audit-required` requests are refused while they cannot be audited.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::volume::volume;
 
 pub const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// The lines of a file; the last may be half a one where the server was killed.
+/// The lines of a file; the last line may be incomplete if the server was killed.
 pub fn lines(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).expect("the audit log is there");
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
@@ -30,7 +30,7 @@ pub fn lines(file: &Path) -> Vec<Value> {
     text[..whole].lines().filter(|line| !line.is_empty()).map(read).collect()
 }
 
-/// All lines of a server that is stopped: what was done, and what was refused or missed.
+/// All lines of a stopped server, from both files.
 fn lines_at_the_end(server: Server, file: &Path) -> [Vec<Value>; 2] {
     server.stop_well();
     let both = [lines(file), lines(&refused(file))];
@@ -38,7 +38,7 @@ fn lines_at_the_end(server: Server, file: &Path) -> [Vec<Value>; 2] {
     both
 }
 
-/// The file for what was refused or missed.
+/// The file of refused or missed requests.
 fn refused(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".refused");
@@ -139,7 +139,7 @@ fn every_operation_is_a_line_for_each_token() {
     let by: Vec<_> = [0, 1, 3, 5, 7, 13].iter().map(|at| done[*at]["by"].as_str()).collect();
     let (reference, token) = (Some("reference"), Some("token"));
     assert_eq!(by, [None, reference, Some("idempotency_key"), token, reference, reference]);
-    // One digest from the issue to the last try.
+    // The same digest from the issue to the last attempt.
     for line in [5, 6, 8, 9, 10].map(|at| &done[at]).into_iter().chain(&missed[4..7]) {
         assert_eq!(line["digest"], done[0]["digest"], "{line}");
     }
@@ -230,7 +230,7 @@ fn rivals_leave_one_line_each_and_no_gap() {
     assert_eq!(counts[&("consume", "already_consumed")], THREADS * ROUNDS - 100);
 }
 
-/// With `--audit-required` a change is answered once its line was given to the system.
+/// With `--audit-required` a change is answered after its line is written.
 #[test]
 fn killed_it_lacks_no_line_of_an_acknowledged_change() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -259,7 +259,7 @@ fn killed_it_lacks_no_line_of_an_acknowledged_change() {
         let acknowledged = acknowledged.into_inner();
         assert!(told.len() >= acknowledged, "{} lines of {acknowledged}", told.len());
     }
-    // Half a line, as a crash of the machine may leave one: the next begins on its own.
+    // Half a line, as a crash of the machine may leave: the next line starts on its own.
     let torn = fs::read_to_string(&file).expect("text") + r#"{"time":"20"#;
     fs::write(&file, torn).expect("it is written");
     let server = launch.start();
@@ -367,7 +367,7 @@ fn a_full_file_is_put_aside_and_one_that_was_taken_away_is_begun_again() {
         all.extend(lines(name));
     }
     assert!(put_aside.count() >= 1, "{names:?}");
-    // It may have been taken away before or after one that was put aside.
+    // The file may have been moved before or after a rotation.
     all.sort_by_key(|line| line["seq"].as_u64());
     assert_whole(&all);
     assert_eq!(all.len(), 1 + rounds * 1000 + 1);
@@ -465,7 +465,7 @@ fn who_is_turned_away_below_http_is_a_line() {
     }
     let stranger = Ca::new("clients").issue(&["shop.example"]);
     for address in [server.data, server.admin] {
-        // Under TLS 1.3 the client is done before the server has looked at its certificate.
+        // With TLS 1.3 the client's handshake ends before the server has checked its certificate.
         if let Ok(mut conn) = ca.client().with(&stranger).connect(address) {
             assert!(conn.send(&get).is_err() || conn.response().is_err());
         }

@@ -14,8 +14,8 @@ use crate::volume::{tell, volume};
 
 const JSON_BODY: (&str, &str) = ("Content-Type", "application/json");
 
-/// One address sends batches of unknown tokens as fast as it can. The log of what was done neither
-/// grows nor refuses anybody, and the other has a bounded size.
+/// One address sends batches of unknown tokens as fast as it can. The log of completed operations
+/// neither grows nor causes refusals, and the other file has a bounded size.
 #[test]
 fn p8_a_flood_of_misses_neither_fills_the_disk_nor_stops_honest_clients() {
     const REFUSED_MAX: u64 = 1 << 20;

@@ -1,5 +1,5 @@
-//! A real browser against a server without keys: what pages of other sites try, and what a page
-//! whose origin is allowed gets. Runs where Debian's `chromium` is installed.
+//! A real browser against a server without keys: attempts by pages of other sites, and the access
+//! of a page whose origin is allowed. Runs where Debian's `chromium` is installed.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +17,7 @@ use crate::support::not_run;
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-/// What the page tries; each is reported as the status of the answer or the name of an error.
+/// The attempts of the page; each is reported as the status of the answer or the name of an error.
 const SCRIPT: &str = r#"
 const tries = {
   read: () => fetch(`${TARGET}/v1/tokens/${TOKEN}`),
@@ -45,7 +45,7 @@ const tries = {
 })();
 "#;
 
-/// A site with one page, on a loopback address; what its page reports comes out of the receiver.
+/// A site with one page, on a loopback address; the receiver returns the reports of the page.
 struct Site {
     address: SocketAddr,
     reports: Receiver<Value>,
@@ -66,7 +66,7 @@ impl Site {
     }
 }
 
-/// One request: the page, or what it reports.
+/// One request: for the page, or with its report.
 fn serve(stream: &TcpStream, page: &str, reports: &Sender<Value>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let (mut line, mut len, mut first) = (String::new(), 0, String::new());
@@ -91,7 +91,7 @@ fn serve(stream: &TcpStream, page: &str, reports: &Sender<Value>) -> Option<()> 
     (&mut &*stream).write_all(answer.as_bytes()).ok()
 }
 
-/// A browser with a profile of its own, which goes when it is dropped.
+/// A browser with its own profile, which is removed when it is dropped.
 struct Browser {
     child: Child,
     _profile: tempfile::TempDir,
@@ -120,21 +120,21 @@ fn browser(url: &str, more: &[&str]) -> Browser {
     Browser { child, _profile: profile }
 }
 
-/// What the page of `site` reports where it is shown under `name`.
+/// The report of the page of `site` when it is opened under `name`.
 fn report(name: &str, site: &Site) -> Value {
     let url = format!("http://{name}:{}/", site.address.port());
     let _browser = browser(&url, &[]);
     site.reports.recv_timeout(4 * PATIENCE).expect("the page reports")
 }
 
-/// A page that tries everything at `target`.
+/// A page that makes all attempts on `target`.
 fn page(target: &str, token: &str) -> String {
     let mut page = "<!doctype html><meta charset=utf-8><script>".to_owned();
     let _ = write!(page, "const TARGET = '{target}', TOKEN = '{token}';{SCRIPT}</script>");
     page
 }
 
-/// What a page that has its own name resolved to this machine shows of `path`.
+/// The content of `path` for a page whose own name resolves to this machine.
 fn shown(server: &Server, name: &str, path: &str) -> String {
     let url = format!("http://{name}:{}{path}", server.data.port());
     let mut browser = browser(&url, &["--dump-dom", "--timeout=20000"]);
@@ -152,7 +152,7 @@ fn is_installed(check: &str) -> bool {
     is_there
 }
 
-/// Tokens that the server holds.
+/// Number of tokens in the server.
 fn tokens(server: &Server) -> Value {
     crate::admin::stats(server)["tokens"].clone()
 }
@@ -172,11 +172,11 @@ fn a_page_in_a_browser_changes_and_reads_nothing() {
         for name in ["read", "resolve"] {
             assert_eq!(report[name], "TypeError", "nothing is read: {report}");
         }
-        // What was sent all the same has changed nothing.
+        // The requests that were sent have changed nothing.
         assert_eq!(tokens(&server), 1, "{report}");
         assert_eq!(Client::of(&server).uses_left(&token), 1, "{report}");
     }
-    // A name of the attacker's that leads here has the server's origin; it is still another Host.
+    // An attacker's name that resolves to this server has its origin, but a different Host.
     let path = format!("/v1/tokens/{token}");
     assert!(shown(&server, "localhost", &path).contains("mine"), "the browser works");
     assert!(!shown(&server, "attacker.example", &path).contains("mine"));
@@ -187,7 +187,7 @@ fn a_page_of_an_allowed_origin_is_served() {
     if !is_installed("a page of an allowed origin") {
         return;
     }
-    // The site's port is known only once it listens, and its page names the server's.
+    // The site's port is known only when it listens, and its page contains the server's port.
     let dir = tempfile::tempdir().expect("a folder");
     let placeholder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let data = placeholder.local_addr().expect("an address");
@@ -205,7 +205,8 @@ fn a_page_of_an_allowed_origin_is_served() {
     for name in ["read", "resolve"] {
         assert_eq!(report[name], 200, "{report}");
     }
-    // Without CORS it cannot see the answer, but it may ask: its origin is trusted.
+    // Without CORS headers it cannot read the answer, but it may send the request, because its
+    // origin is trusted.
     assert_eq!(report["consume"], "opaque", "{report}");
     assert_eq!(Client::of(&server).resolve(&issued).status, 404);
 }

@@ -1,4 +1,4 @@
-//! Which commit a build says that it is from.
+//! The commit that a build reports.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn a_build_with_changes_does_not_say_that_it_is_the_commit() {
     git(dir.path(), &["commit", "--quiet", "--message", "first"]);
     let clean = checked_out(dir.path()).expect("a commit");
     assert!(clean.len() == 12 && clean.bytes().all(|digit| digit.is_ascii_hexdigit()), "{clean}");
-    // It is not built from these.
+    // The build does not use these files.
     fs::write(at("README.md"), "changed").expect("written");
     fs::write(at("src/note.txt"), "not known to git").expect("written");
     assert_eq!(checked_out(dir.path()).as_deref(), Some(&clean[..]));

@@ -1,4 +1,4 @@
-//! The client commands against a real server: what they print and how they end.
+//! The client commands against a real server: their output and their exit codes.
 
 use std::process::Output;
 

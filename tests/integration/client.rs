@@ -1,7 +1,7 @@
-//! The operations of the interface as calls, for tests that are about what they do.
+//! The operations of the API as function calls, for tests of their effects.
 //!
-//! Every answer that passes through here is also held against what the contract says of all
-//! answers: `Cache-Control: no-store`, `nosniff`, and a problem document wherever the status says failure.
+//! Every answer is also checked against the rules for all answers: `Cache-Control: no-store`,
+//! `nosniff`, and a problem document for every failure status.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::raw::{Conn, Response, request};
 use crate::server::Server;
 
-/// A connection to the data listener, opened again when the server has closed it.
+/// A connection to the data listener, which is reopened when the server has closed it.
 pub struct Client {
     address: SocketAddr,
     conn: Option<Conn>,
@@ -29,7 +29,7 @@ impl Client {
         Client { address: server.data, conn: None }
     }
 
-    /// Sends a request with a JSON body (where it has one) and reads the answer.
+    /// Sends a request, with a JSON body if it has one, and reads the answer.
     pub fn try_send(
         &mut self,
         method: &str,
@@ -111,7 +111,7 @@ impl Client {
         self.send("GET", &format!("/v1/tokens/{token}/status"), &[], "")
     }
 
-    /// The uses left of a living token.
+    /// The uses left of a live token.
     pub fn uses_left(&mut self, token: &str) -> u64 {
         let response = self.status(token);
         assert_eq!(response.status, 200, "no status: {}", response.text());
@@ -144,7 +144,7 @@ pub fn assert_token(token: &str) {
     assert!(token.len() == 32 && token.bytes().all(alphabet), "not a token: {token:?}");
 }
 
-/// What must be true of every answer of the data listener.
+/// Checks the rules for every answer of the data listener.
 pub fn assert_contract(response: &Response) {
     let shown = response.without_date();
     assert_eq!(response.header("cache-control"), Some("no-store"), "no no-store: {shown}");
@@ -163,13 +163,13 @@ pub fn assert_contract(response: &Response) {
     }
 }
 
-/// The answer has this status; the message shows what it was instead.
+/// Asserts the status of the answer; the message shows the actual answer.
 #[track_caller]
 pub fn expect(response: &Response, status: u16) {
     assert_eq!(response.status, status, "{}", response.without_date());
 }
 
-/// A refusal with this status whose detail names the field.
+/// Asserts a refusal with this status whose detail names the field.
 #[track_caller]
 pub fn expect_naming(response: &Response, status: u16, field: &str) {
     expect(response, status);

@@ -1,8 +1,8 @@
 //! P3 on the real binary: the wall clock jumps and freezes under it, by Debian's faketime.
 //!
 //! The server reads its clock through the preloaded library, which looks into a file at each call;
-//! the monotonic clock is left alone. Nothing expired may resolve again, engine time never runs
-//! backwards, and what lives keeps its deadline.
+//! the monotonic clock is left alone. No expired token may resolve again, engine time never runs
+//! backwards, and live tokens keep their deadlines.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,24 +14,24 @@ use crate::server::{Launch, Server, jeton, output};
 use crate::support::{Rng, eventually, files_under, millis, not_run, now_ms};
 use crate::volume::{Round, seeds, tell};
 
-/// What a seed does to a clock.
+/// Changes of a clock by a seed.
 const STEPS: u64 = 12;
 const HOUR_S: i64 = 3_600;
 const YEAR_S: i64 = 365 * 24 * HOUR_S;
-/// The server's clock begins so far ahead, so that it can go back for years and still shows no time
-/// before the program was built.
+/// The server's clock starts this far ahead, so that it can go back for years and still be after
+/// the day of the build.
 const BASE_S: i64 = 12 * YEAR_S;
-/// How long a step forward must stand here before it is followed.
+/// Time for which a step forward must last in these tests.
 const HOLD_MS: u64 = 150;
 
-/// The clock of a server, in the hands of the test.
+/// The clock of a server, controlled by the test.
 pub struct Clock {
     library: PathBuf,
     file: PathBuf,
 }
 
 impl Clock {
-    /// None where the package is missing.
+    /// `None` if the package is missing.
     pub fn of(dir: &Path) -> Option<Clock> {
         let library = std::fs::read_dir("/usr/lib").ok()?.flatten().find_map(|entry| {
             let library = entry.path().join("faketime/libfaketimeMT.so.1");
@@ -42,7 +42,7 @@ impl Clock {
         Some(clock)
     }
 
-    /// Steps of the clock are followed soon, however large they are: no life is longer.
+    /// Steps of the clock of any size are followed soon, because `--max-ttl` is longer.
     fn launch(&self, dir: &Path) -> Launch {
         let hold = format!("{HOLD_MS}ms");
         self.launch_plainly(dir).flag("--clock-hold", &hold).flag("--max-ttl", "3650d")
@@ -62,12 +62,12 @@ impl Clock {
             .env("TZ", "UTC")
     }
 
-    /// The clock shows so many seconds more (or less) than at the start.
+    /// Shifts the clock by this number of seconds from its start.
     pub fn shift(&self, seconds: i64) {
         self.set(&format!("{:+}", BASE_S + seconds));
     }
 
-    /// As [`Clock::shift`], and waits until the server follows it.
+    /// Like [`Clock::shift`], and waits until the server follows the clock.
     fn shift_and_wait(&self, seconds: i64) {
         self.shift(seconds);
         self.wait();
@@ -77,12 +77,12 @@ impl Clock {
         std::thread::sleep(Duration::from_millis(HOLD_MS + 250));
     }
 
-    /// The clock stands still, at this time in UTC.
+    /// Stops the clock at this time in UTC.
     pub fn freeze(&self, at: &str) {
         self.set(at);
     }
 
-    /// Never seen half written.
+    /// Replaced atomically.
     fn set(&self, text: &str) {
         let draft = self.file.with_extension("new");
         std::fs::write(&draft, text).expect("a file");
@@ -90,7 +90,7 @@ impl Clock {
     }
 }
 
-/// Engine time as an issue shows it; never before what it was at any earlier one.
+/// Engine time according to an issue; asserts that it has not run backwards.
 struct EngineTime {
     latest_ms: i64,
 }
@@ -113,13 +113,13 @@ fn all_gone(client: &mut Client, gone: &[Issued]) {
     }
 }
 
-/// Waits until the log knows that these have expired. Nobody writes: the server sees to it.
+/// Waits until the log contains a time after these deadlines, which an idle server ensures.
 fn wait_for_log(data: &Path, gone: &[Issued]) {
     let latest_ms = gone.iter().map(|issued| millis(&issued.expires_at)).max();
     eventually("the log knows what has expired", || log_time_ms(data) >= latest_ms);
 }
 
-/// The time of the last frame, as a copy of the log says; none if the log was at work meanwhile.
+/// The time of the last frame, read from a copy of the log; `None` if the log changed meanwhile.
 fn log_time_ms(data: &Path) -> Option<i64> {
     let copy = tempfile::tempdir().expect("a temporary folder");
     for file in files_under(data) {
@@ -145,7 +145,8 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
     let long = client.issued(r#"{"payload":2,"ttl":"30d","uses":9}"#);
     time.look(&mut client);
 
-    // Forward by an hour: the short one has expired, and stays so whatever the clock says then.
+    // Forward by an hour: the short-lived token has expired, and stays so whatever the clock shows
+    // later.
     clock.shift(HOUR_S);
     eventually("the clock jumps", || client.resolve(&short.token).status == 404);
     let mut gone = vec![short];
@@ -158,14 +159,14 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
         expect(&client.resolve(&long.token), 200);
         std::thread::sleep(Duration::from_millis(40));
         assert!(time.look(&mut client) >= before + 40, "time stands still after {seconds:+} s");
-        // It expires at the pace of the monotonic clock, however far back the wall clock is.
+        // It expires at the pace of the monotonic clock, even if the wall clock is far back.
         let next = client.issued(r#"{"payload":3,"ttl":"60ms"}"#);
         eventually("a new token expires", || client.resolve(&next.token).status == 404);
         gone.push(next);
     }
 
-    // Across restarts with other clocks, after a kill as well as after a good end. The log knows
-    // within a second what has expired, also where nobody writes: that much is waited for.
+    // Across restarts with other clocks, after a kill as well as after a clean stop. The log
+    // contains the time of an expiry within a second, even without writes; the test waits for that.
     let data = dir.path().join("data");
     wait_for_log(&data, &gone);
     let mut server = server;
@@ -185,7 +186,7 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
         time.look(&mut client);
     }
 
-    // Five years on everything has expired, and the way back does not revive it.
+    // After five years all tokens have expired, and going back does not revive them.
     clock.shift(5 * YEAR_S);
     let mut client = Client::of(&server);
     eventually("the clock jumps by years", || client.resolve(&long.token).status == 404);
@@ -202,8 +203,8 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
     tell("clock_jumps", &[("jumps", jumps + 2), ("expired", gone.len() as u64)]);
 }
 
-/// A clock that stands still where time has not been yet stops the engine's time; one that stands
-/// in the past does not, and neither revives anything.
+/// A clock that stops at a new time stops engine time; one that stops in the past does not. Neither
+/// revives a token.
 #[test]
 fn p3_a_frozen_clock_revives_nothing() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -227,7 +228,7 @@ fn p3_a_frozen_clock_revives_nothing() {
     }
 }
 
-/// The clock is put right while many ask: no reader may run ahead and end what still lives.
+/// The clock is corrected during many reads: no reader may run ahead and expire live tokens.
 #[test]
 fn p3_a_clock_that_is_put_right_ends_nothing_early() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -249,7 +250,7 @@ fn p3_a_clock_that_is_put_right_ends_nothing_early() {
     }
 }
 
-/// A server under a clock that does what a seed says.
+/// A server with a clock that is changed by a seed.
 struct Storm {
     rng: Rng,
     clock: Clock,
@@ -258,7 +259,7 @@ struct Storm {
     time: EngineTime,
     living: Issued,
     gone: Vec<Issued>,
-    /// The clock stands where time has not been before: time stands too.
+    /// The clock stops at a new time, so engine time stops too.
     stands: bool,
     counts: Counts,
 }
@@ -294,7 +295,7 @@ impl Storm {
                 } else {
                     server.stop_well();
                 }
-                // Under another clock, as often as not.
+                // With another clock, in half of the cases.
                 if self.rng.below(2) == 0 {
                     self.jump(-far_s);
                 }
@@ -318,7 +319,7 @@ impl Storm {
         self.counts.freezes += 1;
     }
 
-    /// Nothing is revived, nothing ends early, and time goes on unless it must stand.
+    /// No token is revived, none expires early, and time continues unless it must stop.
     fn check(&mut self, client: &mut Client) {
         let before_ms = self.time.look(client);
         all_gone(client, &self.gone);

@@ -1,5 +1,5 @@
-//! What the real binary does about a wall clock that it should not believe: a step forward is held,
-//! and a time that cannot be is never followed. The clock is `clock::Clock`.
+//! The real program with an implausible wall clock: a step forward is held, and an impossible time
+//! is never followed. The clock is `clock::Clock`.
 
 use std::process::Output;
 
@@ -78,7 +78,7 @@ fn p3_a_clock_that_cannot_be_right_refuses_changes_until_it_is() {
         clock.freeze(wrong);
         refused(&server);
         expect(&client.resolve(&token), 200);
-        // Also at a start with a log.
+        // The same at a start with a log.
         server.kill9();
         server = clock.launch_plainly(dir.path()).start();
         refused(&server);
@@ -91,7 +91,7 @@ fn p3_a_clock_that_cannot_be_right_refuses_changes_until_it_is() {
     server.stop_well();
 }
 
-/// A log that saw a wrong year gives deadlines of that year until it is led back.
+/// A log with a wrong year produces deadlines of that year until its times are shifted back.
 #[test]
 fn p3_a_log_that_is_ahead_says_so_and_is_led_back() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -136,7 +136,7 @@ fn p3_a_log_that_is_ahead_says_so_and_is_led_back() {
 
     clock.freeze("2040-01-01 00:00:01");
     let server = clock.launch_plainly_on(&new).start();
-    // It may say besides that the log is longer than it has to be.
+    // There may also be a warning about the length of the log.
     let ready = readyz(&server).text().to_owned();
     assert!(ready.starts_with("ready\n") && !ready.contains("clock"), "{ready}");
     let mut client = Client::of(&server);

@@ -1,5 +1,5 @@
-//! Starting and stopping: flags, environment, the secret, the lock, and what is said when one of
-//! them is wrong.
+//! Starting and stopping: flags, environment, the secret, the lock, and the messages if one of them
+//! is wrong.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -242,7 +242,7 @@ fn p1_signals_end_the_server_well() {
     assert_eq!(found.text().matches("kept").count(), 400);
 }
 
-/// An idle keep-alive connection must not hold the shutdown up, and what was asked is answered.
+/// An idle keep-alive connection must not delay the shutdown, and requests are answered.
 #[test]
 fn a_stopping_server_waits_for_no_idle_client() {
     let server = Server::fresh();
@@ -252,8 +252,8 @@ fn a_stopping_server_waits_for_no_idle_client() {
     server.stop_well();
 }
 
-/// A request that is being read holds a stop up. Supervisors repeat SIGTERM, and some send SIGINT
-/// with it; who types Ctrl-C a second time means it.
+/// A request that is being read delays a stop. Supervisors repeat SIGTERM, and some send SIGINT
+/// with it; a second Ctrl-C ends the wait.
 #[test]
 fn p1_a_second_sigint_ends_the_drain_and_the_log_in_good_order() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -265,7 +265,7 @@ fn p1_a_second_sigint_ends_the_drain_and_the_log_in_good_order() {
               Expect: 100-continue\r\nContent-Length: 13\r\n\r\n",
     )
     .expect("the server reads");
-    // From the interim answer on the body is waited for.
+    // After the interim answer the server waits for the body.
     slow.stream().read_exact(&mut [0; 12]).expect("100 Continue");
     for signal in [Signal::TERM, Signal::TERM, Signal::INT] {
         kill_process(server.pid(), signal).expect("it runs");
@@ -304,7 +304,7 @@ fn help_and_version_are_there() {
     let commit = commit.trim_end().strip_prefix("jeton ").and_then(|rest| rest.split_once(' '));
     let (number, commit) = commit.expect("a version and a commit");
     assert_eq!((number, commit), (VERSION, format!("(commit {COMMIT})").as_str()));
-    // A build with changes says so behind it.
+    // A build with uncommitted changes has a suffix.
     let clean = COMMIT.strip_suffix("-dirty").unwrap_or(COMMIT);
     assert!(
         COMMIT == "unknown"

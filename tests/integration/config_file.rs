@@ -1,5 +1,5 @@
-//! The configuration file: what wins over what, every mistake with its place, and what is shown.
-//! What SIGHUP changes is `config_reload`.
+//! The configuration file: precedence, the place of every mistake, and the output of `config show`.
+//! `config_reload` tests SIGHUP.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ fn check(file: &str) -> Said {
     run(&["config", "check", file], &[])
 }
 
-/// What `config show` prints: for each key its value, and where that comes from.
+/// The output of `config show`: for each key its value and its source.
 fn shown(text: &str) -> BTreeMap<String, (String, String)> {
     let line = |line: &str| {
         let (setting, origin) = line.rsplit_once(" # ")?;
@@ -119,7 +119,7 @@ fn flags_win_then_environment_then_file() {
     assert_eq!((&*by_flag["queue"].1, &*by_flag["max-batch"].1), ("--queue", &*line(5)));
     let wanted = ["13", "\"always\"", "\"4h\"", "\"of-flag\"", "false", "\"2KiB\""];
     assert_eq!(of(by_flag), wanted);
-    // The file itself may be named by the environment, and a flag wins there as well.
+    // The environment may name the file itself, and a flag wins there as well.
     let other = Folder::with("queue = 99");
     let environment = [("JETON_CONFIG", other.path())];
     assert_eq!(show(&[], &environment)["queue"].0, "99");
@@ -190,12 +190,12 @@ default-ttl = \"99d\"
     }
     let Err(refused) = folder.launch().try_start() else { panic!("the server started") };
     assert_eq!(refused.status.code(), MISTAKEN);
-    // Those values that flags of the launch overrule are none of the server's.
+    // Values that the flags of the launch override are not used by the server.
     let overruled = ["listen", "workers", "log-min-size"];
     for line in lines.iter().filter(|line| !overruled.iter().any(|key| line.contains(key))) {
         assert!(refused.stderr.contains(&format!("error: {line}\n")), "{line}: {}", refused.stderr);
     }
-    // Where the syntax is wrong the rest is looked at all the same.
+    // After a syntax mistake the rest is still checked.
     folder.write(text);
     let said = check(folder.path());
     for begin in ["4:11: max-ttl", "13:8: keys: must be text", "14:", "2:11: workers"] {
@@ -209,7 +209,7 @@ fn a_file_that_is_well_is_said_to_be() {
     let said = check(folder.path());
     let ok = format!("{}: ok\n", folder.path());
     assert_eq!((said.code, &*said.stdout, &*said.stderr), (Some(0), &*ok, ""));
-    // The environment of whoever checks is not the server's.
+    // The environment of `config check` is not that of the server.
     let said = run(&["config", "check", folder.path()], &[("JETON_QUEUE", "none")]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
 }
@@ -368,7 +368,7 @@ fn what_is_shown_holds_no_secret() {
     assert!(!said.stdout.contains(key.trim()) && !said.stdout.contains("sha256:"));
 }
 
-/// The example stands at the defaults, has every key, and what it only hints at is right as well.
+/// The example has the default values and every key, and its commented settings are valid too.
 #[test]
 fn the_example_has_every_key_at_its_default() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/jeton.toml");
@@ -389,7 +389,7 @@ fn the_example_has_every_key_at_its_default() {
     for flag in jeton::cli::settings::flags().iter().filter(|flag| flag.key != "config") {
         assert!(has(&flag.key), "examples/jeton.toml has no {}", flag.key);
     }
-    // With every hint made a setting; the files that they name are not there.
+    // With every commented setting enabled; the files that they name are missing.
     let is_hint =
         |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.contains(" = ");
     let strip = |line: &str| if is_hint(line) { line[1..].to_owned() } else { line.to_owned() };

@@ -1,4 +1,5 @@
-//! The configuration file of a running server: what SIGHUP changes, and what it only names.
+//! The configuration file of a running server: settings that SIGHUP changes, and settings that it
+//! only reports.
 
 use rustix::process::{Signal, kill_process};
 
@@ -24,10 +25,10 @@ fn a_hang_up_and_nothing_else_changes_the_log_level() {
         assert_eq!(run(&add, &[]).code, Some(0));
         let launch = folder.launch().flag("--keys", &keys).flag("--log-format", format);
         let server = launch.start();
-        // Behind each hang-up the keys are read, of which is told at any level here.
+        // After each SIGHUP the keys are loaded, which is logged at any level here.
         let read = |server: &Server| count(&server.stderr(), "keys loaded");
         eventually("the keys are loaded once", || read(&server) == 1);
-        // Now both files change; the server looks at one of them without being told.
+        // Now both files change; the server checks one of them without a signal.
         folder.write("queue = 9");
         assert_eq!(run(&add, &[]).code, Some(0));
         eventually("the keys are loaded again", || read(&server) == 2);
@@ -76,7 +77,7 @@ fn a_hang_up_names_what_needs_a_restart() {
     assert!(said.lines().filter(|line| line.contains("restart")).all(|line| line.contains("WARN")));
     let batch = r#"{"tokens":[{"payload":1},{"payload":1}]}"#;
     expect(&Client::of(&server).post("/v1/tokens/batch", batch), 422);
-    // It is still so, and then it is taken back.
+    // The change is still pending, and is then undone.
     assert_eq!(count(&reload(text, 2), "needs a restart"), 6);
     assert_eq!(count(&reload("max-batch = 1\nmax-ttl = \"1h\"\n", 3), "needs a restart"), 6);
     server.stop_well();
@@ -101,7 +102,7 @@ fn a_bad_file_changes_nothing_while_the_server_runs() {
         assert!(said.contains(&format!("{}:{wanted}", folder.path())), "{wanted}: {said}");
     }
     assert_eq!(count(&said, "needs a restart"), 0, "{said}");
-    // Were the level what the file says, nothing more would be heard of.
+    // If the file's level were applied, nothing more would be logged.
     std::fs::remove_file(&folder.file).expect("removed");
     let said = failed(2);
     assert!(said.contains(&format!("{}: can't be read", folder.path())), "{said}");

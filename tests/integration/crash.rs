@@ -16,7 +16,7 @@ use crate::volume::{Round, seeds, tell, volume};
 const WITNESSES: usize = 6;
 const SYNCS: [&str; 4] = ["always", "always", "100ms", "never"];
 
-/// Lets all witnesses work until the server is killed under them; `cut` is what happens just before.
+/// Runs all witnesses until the server is killed; `cut` runs just before.
 pub fn work_until_crash(
     server: Server,
     witnesses: &mut [Witness],
@@ -75,7 +75,7 @@ fn p1_p2_p4_crashes_lose_nothing_acknowledged() {
     let mut rng = Rng::new(seed);
     for round in 0..rounds {
         let _told = Round { test: "p1_p2_p4_crashes", attack: "kills", seed, round };
-        // A kill takes nothing that was written: with any of these all must be there.
+        // A kill loses no written data: with any of these modes all changes must exist.
         let launch = launch.clone().flag("--sync", SYNCS[rng.below(SYNCS.len())]);
         if round % 4 == 3 {
             launch.start_and_kill9(Duration::from_millis(rng.below(40) as u64));
@@ -99,7 +99,7 @@ fn p1_p2_p4_crashes_lose_nothing_acknowledged() {
     tell("kills", &[("rounds", rounds), ("acknowledged", acknowledged), ("segments", segments)]);
 }
 
-/// One acknowledged issue, one crash, over and over: the smallest log there can be.
+/// One acknowledged issue, one crash, repeated: the smallest possible log.
 #[test]
 fn p1_an_acknowledged_issue_is_there_after_a_crash_at_once() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -116,7 +116,7 @@ fn p1_an_acknowledged_issue_is_there_after_a_crash_at_once() {
     }
 }
 
-/// A whole batch is one request: each of its tokens is acknowledged, or the request was not.
+/// A whole batch is one request: either all of its tokens are acknowledged, or the request was not.
 #[test]
 fn p1_an_acknowledged_batch_is_there_after_a_crash() {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -1,5 +1,5 @@
-//! What the world outside knows about each token: what was acknowledged, and what was asked but
-//! never answered. The crash test holds every restarted server against it.
+//! The outside knowledge about each token: acknowledged changes, and requests without an answer.
+//! The crash test compares every restarted server with it.
 
 use std::io;
 
@@ -11,10 +11,10 @@ use crate::raw::{Conn, Response, request};
 use crate::server::Server;
 use crate::support::{Rng, millis, now_ms};
 
-/// So many tokens a witness keeps in mind from one round to the next.
+/// Maximum tokens that a witness tracks from one round to the next.
 const KNOWN_MAX: usize = 120;
 
-/// How a token may stand.
+/// A possible state of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     Gone,
@@ -26,23 +26,23 @@ pub struct Known {
     token: String,
     payload: String,
     expires_at: String,
-    /// One fate, or two while a request about it was left without an answer.
+    /// One possible state, or two while a request about it has no answer.
     fates: Vec<Fate>,
-    /// An extension was left without an answer: the deadline may be later than known.
+    /// An extension without an answer: the deadline may be later than known.
     maybe_extended: bool,
-    /// A consumption under this key was left without an answer and can be tried again.
+    /// A consume with this key without an answer, which can be retried.
     retry: Option<String>,
-    /// The last consumption under a key that was answered: asked again it takes no use.
+    /// The last answered consume with a key: repeating it consumes no use.
     answered: Option<String>,
 }
 
-/// A token so short-lived that its end is what is watched.
+/// A short-lived token, to check its expiry.
 struct Passing {
     token: String,
     expires_at: String,
 }
 
-/// An issue that was left without an answer but can be tried again under its key or reference.
+/// An issue without an answer that can be retried by its key or reference.
 struct Unanswered {
     body: String,
     key: Option<String>,
@@ -50,14 +50,14 @@ struct Unanswered {
     uses: u64,
 }
 
-/// One client of the server and all it knows; it goes on with the same knowledge every round.
+/// One client of the server and its knowledge, which it keeps in every round.
 pub struct Witness {
     id: usize,
     rng: Rng,
     issued: usize,
     known: Vec<Known>,
     unanswered: Vec<Unanswered>,
-    /// Issues without an answer that nobody can ask about again.
+    /// Issues without an answer that cannot be queried.
     lost: usize,
     passing: Vec<Passing>,
     /// Acknowledged operations.
@@ -78,7 +78,7 @@ impl Witness {
         }
     }
 
-    /// Acts until the server is gone.
+    /// Acts until the server has ended.
     pub fn act_until_crash(&mut self, server: &Server) -> io::Error {
         loop {
             if let Err(error) = self.act(server, usize::MAX) {
@@ -87,7 +87,7 @@ impl Witness {
         }
     }
 
-    /// Acts so many times, or until the server is gone.
+    /// Acts this number of times, or until the server has ended.
     pub fn act(&mut self, server: &Server, times: usize) -> io::Result<()> {
         let mut client = Client::of(server);
         for _ in 0..times {
@@ -106,7 +106,7 @@ impl Witness {
         Ok(())
     }
 
-    /// A random token that is surely alive.
+    /// A random token that is certainly alive.
     fn living(&mut self) -> Option<usize> {
         if self.known.is_empty() {
             return None;
@@ -149,7 +149,7 @@ impl Witness {
     fn issue_passing(&mut self, client: &mut Client) -> io::Result<()> {
         let ttl_ms = 50 + self.rng.below(2000);
         let body = format!(r#"{{"payload":"passing","ttl":"{ttl_ms}ms"}}"#);
-        // Counted first: it may happen without an answer.
+        // Counted first, because it may take effect without an answer.
         self.lost += 1;
         let issued = Issued::from(&acknowledged(client, "POST", "/v1/tokens", &[], &body)?.json());
         self.lost -= 1;
@@ -209,7 +209,7 @@ impl Witness {
         Ok(())
     }
 
-    /// Tokens that may be alive: at least, and at most.
+    /// Minimum and maximum number of live tokens.
     pub fn living_range(&self) -> (usize, usize) {
         let surely = |known: &&Known| !known.fates.contains(&Fate::Gone);
         let maybe = |known: &&Known| known.fates.iter().any(|fate| *fate != Fate::Gone);
@@ -218,8 +218,8 @@ impl Witness {
         (at_least, at_most + self.passing.len())
     }
 
-    /// Holds what the server resolves against all that is known; nothing is written, and what is
-    /// open stays open.
+    /// Compares the server's resolves with the knowledge; it writes nothing, and unanswered
+    /// requests stay open.
     pub fn check_reads(&self, server: &Server) {
         let mut client = Client::of(server);
         for chunk in self.known.chunks(500) {
@@ -227,8 +227,8 @@ impl Witness {
         }
     }
 
-    /// Holds a restarted server against all that is known, and settles what was open: from here on
-    /// an unanswered request has happened or has not, for good.
+    /// Compares a restarted server with the knowledge, and settles unanswered requests: from here
+    /// on it is decided whether each took effect.
     pub fn check(&mut self, server: &Server) {
         let mut client = Client::of(server);
         for chunk in self.known.chunks(500) {
@@ -249,8 +249,8 @@ impl Witness {
         self.forget_some(&mut client);
     }
 
-    /// A consumption that was answered before the crash gets the same answer after it, and takes
-    /// no further use.
+    /// A consume that was answered before the crash gets the same answer after it, and consumes no
+    /// further use.
     fn check_retries(&mut self, client: &mut Client) {
         for known in self.known.iter().filter(|known| known.answered.is_some()).take(20) {
             let key = known.answered.as_deref().expect("just seen");
@@ -266,7 +266,7 @@ impl Witness {
         }
     }
 
-    /// What has expired is gone (P3), what has not is there (P1).
+    /// Expired tokens are unknown (P3), the others exist (P1).
     fn check_passed(&mut self, client: &mut Client) {
         self.passing.retain(|passing| {
             let before = now_ms();
@@ -279,8 +279,8 @@ impl Witness {
         });
     }
 
-    /// Keeps the knowledge, and the log, as small as they are after a few rounds: the oldest living
-    /// are revoked, of the gone the latest are remembered.
+    /// Bounds the knowledge and the log: the oldest live tokens are revoked, and only the latest
+    /// removed ones are remembered.
     fn forget_some(&mut self, client: &mut Client) {
         let surplus = self.known.len().saturating_sub(KNOWN_MAX);
         for known in &mut self.known[..surplus] {
@@ -293,7 +293,7 @@ impl Witness {
     }
 }
 
-/// Sends, and takes a refusal to write for what it is while the power is out: no acknowledgement.
+/// Sends a request. While the power is out, a refusal to write counts as no acknowledgement.
 fn acknowledged(
     client: &mut Client,
     method: &str,
@@ -336,18 +336,18 @@ impl Known {
         fate
     }
 
-    /// Whether the deadline shown is one that may be.
+    /// Whether the shown deadline is possible.
     fn may_end_at(&self, shown: &str) -> bool {
         shown == self.expires_at || self.maybe_extended && millis(shown) > millis(&self.expires_at)
     }
 
-    /// Tries the unanswered consumption again: the same answer, and one use taken in all (P2).
+    /// Repeats the unanswered consume: the same answer, and one use consumed in total (P2).
     fn try_again(&mut self, client: &mut Client) {
         let Some(key) = self.retry.take() else { return };
         let answer = client.consume_keyed(&key, &self.token);
         expect(&answer, 200);
         assert_eq!(answer.text(), self.payload);
-        // `settle` has seen the fate before this try; `fates` still knows both.
+        // `settle` has seen the state before this retry; `fates` still contains both.
         let after = self.fates.pop().expect("the fate after the consumption");
         match &after {
             Fate::Gone => expect(&client.status(&self.token), 404),
@@ -366,7 +366,7 @@ impl Fate {
     }
 }
 
-/// Byte for byte or not at all.
+/// The payload is found byte for byte, or not at all.
 fn check_payloads(client: &mut Client, chunk: &[Known]) {
     let tokens: Vec<&str> = chunk.iter().map(|known| known.token.as_str()).collect();
     let answer = client.resolve_many(&tokens);
@@ -383,7 +383,7 @@ fn check_payloads(client: &mut Client, chunk: &[Known]) {
     }
 }
 
-/// Reads the status of each, holds it against what may be, and keeps what is.
+/// Reads the status of each token, checks that it is possible, and records it.
 fn settle(server: &Server, chunk: &mut [Known]) {
     let mut conn = Conn::open(server.data).expect("connects");
     let asked: Vec<u8> = chunk

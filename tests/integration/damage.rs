@@ -1,5 +1,5 @@
-//! P5: a torn tail is cut and reported; any other damage is refused, with file and offset. Payloads
-//! with a mark of their own tell where in the files a record lies.
+//! P5: a torn tail is truncated and reported; any other damage is refused, with file and offset.
+//! Marked payloads show where a record is in the files.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -12,7 +12,7 @@ use crate::client::{Client, expect};
 use crate::server::{Launch, jeton, output};
 use crate::support::find_bytes;
 
-/// A folder as a crash left it: `count` acknowledged issues, each in a frame of its own.
+/// A folder after a crash: `count` acknowledged issues, each in its own frame.
 struct Wreck {
     dir: TempDir,
     tokens: Vec<String>,
@@ -157,7 +157,7 @@ fn p5_a_truncated_file_is_refused() {
     let wreck = Wreck::new(20, 500);
     let (file, offset) = wreck.place(19);
     OpenOptions::new().write(true).open(&file).expect("a file").set_len(offset + 3).expect("cut");
-    // Segments are made in full length before they are used: no crash leaves one shorter.
+    // Segments have their full length before they are used, so no crash leaves a shorter one.
     assert_refused_at(wreck.path(), &file, offset + 3);
 }
 
@@ -190,7 +190,7 @@ fn p5_damage_in_an_older_segment_is_refused() {
     assert_refused_at(wreck.path(), &file, offset + 1000);
 }
 
-/// A segment cut short is no torn tail when another one follows it.
+/// A shortened segment is not a torn tail if another one follows it.
 #[test]
 fn p5_a_truncated_older_segment_is_refused() {
     let wreck = Wreck::new(60, 50_000);
@@ -216,7 +216,7 @@ fn p5_a_missing_segment_in_the_middle_is_refused() {
     assert_eq!(verify(wreck.path()).status.code(), Some(1));
 }
 
-/// Taken away, or moved elsewhere with a link in its place: the log says that it needs it.
+/// Removed, or moved elsewhere with a link in its place: the log records that it needs it.
 #[test]
 fn p5_an_oldest_segment_that_is_missing_or_a_link_is_refused() {
     let wreck = Wreck::new(60, 50_000);

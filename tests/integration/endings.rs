@@ -1,5 +1,5 @@
-//! How connections end: what was sent whole is answered, by a client that has finished sending and by
-//! a server that is told to stop.
+//! The end of connections: complete requests are answered, after a half-close by the client and
+//! during a stop of the server.
 
 use std::io::Read;
 use std::net::Shutdown;
@@ -16,7 +16,7 @@ use crate::server::Server;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// The answer to a request behind which the client has finished sending.
+/// The answer to a request after which the client has closed its sending side.
 fn last(server: &Server, bytes: &[u8]) -> Response {
     let mut conn = Conn::open(server.data).expect("connects");
     conn.send(bytes).expect("sends");
@@ -27,7 +27,7 @@ fn last(server: &Server, bytes: &[u8]) -> Response {
     response
 }
 
-/// Each operation several times: those that wait for the log and those that do not.
+/// Each operation several times, both those that wait for the log and those that do not.
 #[test]
 fn a_whole_request_before_a_half_close_is_answered() {
     let server = Server::fresh();
@@ -54,7 +54,7 @@ fn a_whole_request_before_a_half_close_is_answered() {
             assert_eq!(last(&server, &bytes).status, status, "{n}");
         }
     }
-    // Several at once are all answered, and half a request is none.
+    // Several at once are all answered, and half a request is not.
     let token = client.issued(r#"{"payload":"p","uses":9}"#).token;
     let consume = request("POST", &format!("/v1/tokens/{token}/consume"), &[], b"");
     let mut conn = Conn::open(server.data).expect("connects");
@@ -92,7 +92,7 @@ fn a_whole_stream_before_a_half_close_is_answered() {
     }
 }
 
-/// Clients that always wait for an answer, each on one connection, while the server is stopped.
+/// Clients that wait for each answer, each on one connection, while the server is stopped.
 #[test]
 fn a_stop_answers_what_was_sent() {
     const CLIENTS: usize = 24;
@@ -144,7 +144,7 @@ fn a_stop_answers_what_was_sent() {
     });
 }
 
-/// What was pipelined before the stop is answered, the last with the word that it is.
+/// Requests pipelined before the stop are answered, and the last answer has `Connection: close`.
 #[test]
 fn a_stop_answers_what_was_pipelined() {
     let server = Server::fresh_with(|launch| launch.flag("--sync", "never"));
@@ -161,7 +161,8 @@ fn a_stop_answers_what_was_pipelined() {
     assert!(stopping.join().expect("it stops").0.success());
 }
 
-/// HTTP/2 clients are told in two steps: what they send before they know is still answered.
+/// HTTP/2 clients get two GOAWAY frames: requests that they send before the second are still
+/// answered.
 #[test]
 fn a_stop_tells_http2_clients_twice() {
     const GOAWAY: u8 = 7;

@@ -1,4 +1,4 @@
-//! The environment beside the flags: variables that are empty, unknown, or set by Kubernetes.
+//! Environment variables that are empty, unknown, or set by Kubernetes.
 
 use rustix::process::Signal;
 
@@ -31,7 +31,7 @@ fn an_empty_variable_counts_as_not_set_but_never_takes_a_protection_away() {
         assert_eq!(refused.status.code(), Some(2), "{name}");
         assert!(refused.stderr.contains(&format!("{name} is empty")), "{}", refused.stderr);
     }
-    // A flag says what the variable does not.
+    // A flag sets the value that the variable does not.
     launch().env("JETON_MAX_TTL", "").flag("--max-ttl", "1h").start().stop_well();
     let help = output(jeton().args(["issue", "--help"]).env("JETON_SERVER", ""));
     assert!(help.status.success(), "{help:?}");

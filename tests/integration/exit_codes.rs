@@ -1,6 +1,6 @@
-//! How commands end: 0 done; 1 not found, refused or damaged; 2 a mistake in the call; 3 no answer,
-//! or an output that cannot be written (that one is in `output`). A server that cannot start: 2 for
-//! its configuration, else 1.
+//! Exit codes: 0 success; 1 not found, refused or damaged; 2 a mistake in the call; 3 no answer, or
+//! an output that cannot be written (tested in `output`). A server that cannot start: 2 for its
+//! configuration, otherwise 1.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -139,7 +139,7 @@ fn verify_makes_no_file_and_an_empty_folder_is_no_log() {
     let said = ends(1, &["verify", path]);
     assert!(said.contains("in use"), "{said}");
     server.stop_well();
-    // As a copy on a medium that cannot be written has it, and without its lock.
+    // Like a copy on a read-only medium, without its lock.
     std::fs::remove_file(log.join("lock")).expect("removed");
     std::fs::remove_file(log.join("secret.key")).expect("removed");
     let files = files_under(&log);

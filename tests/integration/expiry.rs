@@ -6,8 +6,8 @@ use crate::client::{Client, expect};
 use crate::server::{Launch, Server};
 use crate::support::{millis, now_ms, wait_past};
 
-/// Asks until the token is gone. Each answer must fit the time around it: none later than the
-/// deadline may find it, none before the deadline may miss it.
+/// Resolves until the token is unknown. Each answer must fit its time: after the deadline the token
+/// must be unknown, before it the token must be found.
 fn watch_until_gone(client: &mut Client, token: &str, deadline: i64) {
     loop {
         let before = now_ms();

@@ -1,5 +1,5 @@
-//! The process dies by its own hand at each named failpoint, and the next one is held against the
-//! oracle outside: P1, P2, P4 and P5 at the places where a crash hurts most.
+//! The process kills itself at each named failpoint, and the next process is compared with the
+//! outside oracle: P1, P2, P4 and P5 at the most critical places for a crash.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -20,21 +20,21 @@ use crate::support::{Rng, not_run};
 use crate::volume::{Round, seeds, tell, volume};
 
 const WITNESSES: usize = 3;
-/// Places walked side by side: most of the time is spent waiting for an end.
+/// Number of places that are tested in parallel: most of the time is spent waiting for an end.
 const LANES: usize = 3;
-/// What the witnesses do before the server may fall idle.
+/// Actions of the witnesses before the server may become idle.
 const ACTS: usize = 25;
 
-/// When a server comes by a place.
+/// When a server passes a place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
-    /// In the first start of all.
+    /// At the very first start.
     FirstStart,
     /// In a start that finds a log.
     Restart,
     /// In a start that finds a torn frame.
     TornRestart,
-    /// While it is written to, and the ring turns.
+    /// During writes, while the ring turns.
     Busy,
     /// After the last write.
     Idle,
@@ -42,7 +42,7 @@ enum When {
     Closing,
 }
 
-/// When, and up to which pass it is worth dying there.
+/// The phase, and the highest useful pass for dying at the place.
 fn plan(name: &str) -> (When, u64) {
     match name.split('-').next().expect("a name has a first word") {
         "secret" => (When::FirstStart, 1),
@@ -72,7 +72,7 @@ impl Scene {
         self.launch.clone().env("JETON_FAILPOINT", &format!("{name}:{pass}"))
     }
 
-    /// Goes by the place for the n-th time. False: it was not reached.
+    /// Passes the place for the n-th time. Returns false if it was not reached.
     fn die_at(&mut self, name: &str, pass: u64) -> bool {
         let (when, _) = plan(name);
         match when {
@@ -104,14 +104,14 @@ impl Scene {
         server.kill9();
     }
 
-    /// Some operations of each witness, one after the other; the server may go meanwhile.
+    /// Some operations of each witness, one after the other; the server may end meanwhile.
     fn act(&mut self, server: &Server) {
         for witness in &mut self.witnesses {
             let _ = witness.act(server, ACTS);
         }
     }
 
-    /// All witnesses at once, and somebody who fills the log, until the server is gone.
+    /// All witnesses at once, and a client that fills the log, until the server has ended.
     fn work(&mut self, server: Server) -> Option<ExitStatus> {
         let is_gone = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -156,7 +156,7 @@ fn was_killed(status: ExitStatus, stderr: &str) -> bool {
     status.signal() == Some(9)
 }
 
-/// Writes much and lets little of it live, so that segments fill and are cleaned.
+/// Writes many short-lived entries, so that segments fill and are cleaned.
 fn fill(server: &Server, is_gone: &AtomicBool) {
     let mut client = Client::of(server);
     let items: Vec<_> = (0..20).map(|_| json!({ "payload": "f".repeat(8_000) })).collect();
@@ -200,10 +200,10 @@ fn p1_p2_p4_p5_every_failpoint_is_survived() {
     tell("failpoints", &[("names", names), ("deaths", names * passes)]);
 }
 
-/// Dies at the place, which must be reached, and holds the next two starts against the oracle.
+/// Dies at the place, which must be reached, and compares the next two starts with the oracle.
 fn survive(name: &str, seed: u64) {
     let (_, pass_max) = plan(name);
-    // Of seed and name alone, so that a round is the same however many there are.
+    // Depends only on seed and name, so that a round is the same whatever the number of rounds.
     let salt: u64 = name.bytes().map(u64::from).sum();
     let pass =
         1 + Rng::new(seed + (salt << 16)).below(usize::try_from(pass_max).expect("small")) as u64;
@@ -211,7 +211,7 @@ fn survive(name: &str, seed: u64) {
     let mut scene = Scene::on(dir.path(), seed);
     assert!(scene.die_at(name, pass), "{name}:{pass} was not reached");
     let server = scene.launch.start();
-    // Of what the filler has issued nothing is known: only what the witnesses know counts.
+    // The oracle does not track the filler's tokens, so only those of the witnesses are checked.
     check_known(&server, &mut scene.witnesses, name, pass);
     scene.act(&server);
     server.kill9();

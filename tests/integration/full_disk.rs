@@ -1,6 +1,6 @@
-//! P6 on a real full disk, a small tmpfs: clients with an oracle go on while it fills, is full, is
-//! killed and started full, and has space again. Nothing false is acknowledged, resolves go on,
-//! `/readyz` tells, and writes come back.
+//! P6 on a real full disk, a small tmpfs: clients with an oracle continue while the disk fills and
+//! is full, while the server is killed and started with a full disk, and when there is space again.
+//! There is no false acknowledgement, resolves continue, `/readyz` reports it, and writes resume.
 
 use std::fs::File;
 use std::io::Write;
@@ -22,14 +22,14 @@ const WITNESSES: usize = 4;
 const ACTS: usize = 60;
 const PIECE_LEN: usize = 4096;
 
-/// A small file system of this test's own, and a file that takes its space.
+/// A small file system for this test, and a file that uses up its space.
 pub struct SmallDisk<'a> {
     at: &'a Path,
     ballast: PathBuf,
 }
 
 impl SmallDisk<'_> {
-    /// None where this process may not mount.
+    /// `None` if this process may not mount.
     pub fn mount(at: &Path) -> Option<SmallDisk<'_>> {
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(at).output();
@@ -61,7 +61,7 @@ fn readiness(server: &Server) -> Response {
     conn.response().expect("an answer")
 }
 
-/// Witnesses act while `meanwhile` runs, and until it is done. A refusal is no acknowledgement.
+/// Witnesses act until `meanwhile` is done. A refusal is not an acknowledgement.
 fn act_during(server: &Server, witnesses: &mut [Witness], meanwhile: impl FnOnce()) {
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -77,8 +77,8 @@ fn act_during(server: &Server, witnesses: &mut [Witness], meanwhile: impl FnOnce
     });
 }
 
-/// Takes what room is left in the segments at hand, to the last sector, so that the disk's end is
-/// felt: where a long frame finds no room a short one may.
+/// Fills the remaining space of the existing segments, to the last sector, so that the full disk
+/// has an effect: where a long frame does not fit, a short one may.
 fn press(server: &Server) -> u64 {
     [20_000, 1_000, 1].map(|payload_len| press_with(server, payload_len)).iter().sum()
 }
@@ -92,7 +92,8 @@ fn press_with(server: &Server, payload_len: usize) -> u64 {
             expect(&answer, 507);
             return taken;
         }
-        // Half of it dies, so that there is something to clean; it may find no room itself.
+        // Half of the tokens expire soon, so that there is something to clean; these issues may be
+        // refused themselves.
         if taken % 2 == 0 {
             client.revoke(answer.json()["token"].as_str().expect("a token"));
         }
@@ -106,7 +107,7 @@ fn check(server: &Server, witnesses: &mut [Witness]) {
     }
 }
 
-/// Without a write: what is surely alive resolves while nothing can be written.
+/// Without writes: tokens that are certainly alive resolve while nothing can be written.
 fn check_reads(server: &Server, witnesses: &[Witness]) {
     for witness in witnesses {
         witness.check_reads(server);
@@ -133,14 +134,14 @@ fn p6_a_disk_that_fills_under_clients_loses_nothing_and_comes_back() {
             disk.fill_up();
             pressed += press(&server);
         });
-        // The cleaner may have made room meanwhile.
+        // The cleaner may have freed space meanwhile.
         eventually("readiness tells of the full disk", || {
             press(&server);
             readiness(&server).status == 503
         });
         check_reads(&server, &witnesses);
 
-        // Killed while full, and started while full: it starts, and resolves.
+        // Killed and started while the disk is full: the server starts, and resolves.
         let server = if rng.below(2) == 0 {
             server.kill9();
             disk.fill_up();
@@ -171,8 +172,8 @@ const KEYED_USES_REFUSED: &str =
     "others may have been: repeat the request with the same Idempotency-Key";
 const KEY: [(&str, &str); 1] = [("idempotency-key", "k-1")];
 
-/// Sends one list after the other until one is refused for the disk; returns its body. The cleaner
-/// may make room after each.
+/// Sends one list after the other until one is refused because of the disk, and returns its body.
+/// The cleaner may free space after each.
 fn refused_list(
     server: &Server,
     (path, headers): (&str, &[(&str, &str)]),

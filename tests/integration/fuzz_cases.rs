@@ -1,5 +1,5 @@
-//! The fuzzing targets in the ordinary test suite: all seeds, all that was found once, and a few
-//! random bytes, through the same properties.
+//! The fuzzing targets in the ordinary test suite: all seeds, all cases that were found before, and
+//! a few random bytes, with the same properties.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::volume;
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
 
-/// Runs every file of a target; gives their number and those that break the property.
+/// Runs every file of a target; returns their number and the files that break the property.
 fn replay(folder: &str, target: properties::Target) -> (u64, Vec<String>) {
     let (name, check) = target;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(folder).join(name);
@@ -52,7 +52,7 @@ fn fuzz_findings_stay_mended() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// Bytes as no fuzzer would choose them.
+/// Random bytes.
 #[test]
 fn fuzz_random_bytes_keep_the_properties() {
     let cases = volume::volume("fuzz_cases", 60);

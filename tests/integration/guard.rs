@@ -1,5 +1,5 @@
-//! The guard against enumeration: misses are limited, hits are not, and what is not there looks
-//! the same whatever the reason, to the byte and as far as can be seen in time.
+//! Protection against enumeration: misses are limited, hits are not, and a miss looks the same
+//! whatever its reason, byte for byte and as far as measurable in time.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,8 @@ struct Shop {
     _dir: tempfile::TempDir,
 }
 
-/// A server with two keys, and so many misses a second for each, and for whoever has none.
+/// A server with two keys, with these limits of misses per second for each key and for clients
+/// without a key.
 fn shop(keyed: &str, keyless: &str) -> Shop {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());
@@ -63,7 +64,7 @@ fn p10_who_misses_too_often_is_told_to_wait_and_hits_go_on() {
         let token = issued(&shop.server, &shop.key, r#"{"payload":1,"uses":100}"#);
         let count = refused(&shop.server, &shop.key, method, &path, 200);
         assert!(count > 100, "{count} of 200 {method} {path}");
-        // The address of this key is that of the other: both are limited, and hits of neither.
+        // Both keys have the same address: the misses of both are limited, the hits of neither.
         assert_eq!(resolve(&shop.server, &shop.key, &token), 200);
         let consume = format!("/v1/tokens/{token}/consume");
         assert_eq!(send(&shop.server, &shop.key, "POST", &consume, "").status, 200);
@@ -112,7 +113,7 @@ fn batches_count_each_miss_and_references_are_not_looked_up_beyond_the_limit() {
     });
 }
 
-/// Batches of strangers are short, and answered whole unless there is a debt.
+/// Batches without a key are short, and answered completely unless there is a debt.
 #[test]
 fn p10_a_batch_without_a_key_asks_for_no_more_than_its_burst() {
     let shop = shop("1000", "5");
@@ -129,7 +130,7 @@ fn p10_a_batch_without_a_key_asks_for_no_more_than_its_burst() {
     eventually("no debt is longer than some seconds", || ask(1).status == 200);
 }
 
-/// The guesses of a key are its own: another key behind the same address goes on to miss as it may.
+/// The guesses of a key count only for it: another key from the same address keeps its own limit.
 #[test]
 fn p10_guesses_with_one_key_lock_no_other_out_behind_the_same_address() {
     let shop = shop("20", "5");
@@ -149,7 +150,7 @@ fn without_keys_misses_are_limited_only_where_it_is_asked_for() {
     assert!(refused(&server, "", "GET", &path, 50) > 25);
 }
 
-/// One token of each kind that is not there any more, or not here.
+/// One token of each kind that cannot be resolved.
 fn missing(shop: &Shop) -> Vec<(&'static str, String)> {
     let issue = |key: &str, body: &str| issued(&shop.server, key, body);
     let expired = issue(&shop.key, r#"{"payload":1,"ttl":"1ms"}"#);
@@ -167,7 +168,7 @@ fn missing(shop: &Shop) -> Vec<(&'static str, String)> {
 }
 
 /// How often a time of `those` is longer than one of `these`, from -1 (never) to 1 (always): the
-/// effect size that Cliff calls delta.
+/// effect size Cliff's delta.
 fn effect(these: &[u64], those: &[u64]) -> f64 {
     let mut sorted = these.to_vec();
     sorted.sort_unstable();
@@ -191,8 +192,8 @@ const ASKS: [(&str, Ask); 4] = [
     ("consume", |token| ("POST", format!("/v1/tokens/{token}/consume"), String::new())),
 ];
 
-/// Asks for each of `kinds` about so often, in a random order. The effect sizes of all but the first
-/// in thousandths, and how many different answers there were.
+/// Sends requests for each of `kinds` in a random order. Returns the effect sizes of all but the
+/// first in thousandths, and the number of different answers.
 fn compare(
     client: &mut Client,
     key: &str,
@@ -222,8 +223,8 @@ fn compare(
     (names.zip(effects).collect(), answers.len())
 }
 
-/// Told and not asserted, for a machine has other things to do: near 0 nobody can tell, 0.147 is
-/// called small.
+/// Printed and not asserted, because of other load on the machine: near 0 the times cannot be
+/// distinguished, 0.147 counts as small.
 #[test]
 fn p10_what_is_not_there_gets_the_same_bytes_and_no_other_time() {
     let samples = volume::volume("timing", 200);
@@ -238,7 +239,7 @@ fn p10_what_is_not_there_gets_the_same_bytes_and_no_other_time() {
     let mut client = Client::of(&shop.server);
     for (name, ask) in ASKS {
         if name == "status" {
-            // What must not be resolved has a status, and is consumed.
+            // A token that must not be resolved has a status, and can be consumed.
             kinds.retain(|(name, _)| *name != "sealed");
         }
         let (effects, answers) = compare(&mut client, &shop.key, &kinds, ask, samples);
@@ -264,20 +265,20 @@ fn p10_a_key_that_may_only_issue_cannot_try_out_references() {
     }
     let consume = r#"{"tokens":[{"reference":{"order_number":"0"}}]}"#;
     assert_eq!(send(&server, &shop, "POST", "/v1/consume", consume).status, 200);
-    // Consumed, and issued with something else: the thief cannot tell which.
+    // Consumed, or issued with another payload: a thief cannot distinguish the two.
     let [consumed, other] = [0, 1].map(|number| issue(&thief, number, "1"));
     assert_eq!((consumed.status, other.status), (409, 409));
     assert_eq!(consumed.text(), other.text());
     assert!(issue(&shop, 0, "1").text() != issue(&shop, 1, "1").text(), "the shop may know");
     let refused = (0..50).filter(|number| issue(&thief, *number, "1").status == 429).count();
     assert!(refused > 30, "{refused} of 50");
-    // In a batch they are as many guesses.
+    // In a batch each counts as a guess.
     std::thread::sleep(Duration::from_secs(7));
     let item = |number: usize| json!({ "payload": 1, "reference": { "order_number": number.to_string() } });
     let batch = json!({ "tokens": (1..50).map(item).collect::<Vec<_>>() }).to_string();
     assert_eq!(send(&server, &thief, "POST", "/v1/tokens/batch", &batch).status, 200);
     assert_eq!(send(&server, &thief, "POST", "/v1/tokens/batch", &batch).status, 429);
-    // What a shop issues anew is no guess, and neither is a retry.
+    // A new issue of a shop is not a guess, and neither is a retry.
     for number in 1_000..1_050 {
         assert_eq!(issue(&shop, number, "1").status, 201);
         assert_eq!(issue(&shop, number, "1").status, 200);

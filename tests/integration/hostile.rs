@@ -1,4 +1,4 @@
-//! P8: clients that mean harm get their limit, and others do not notice.
+//! P8: hostile clients are limited, and other clients are not affected.
 
 use std::io::{ErrorKind, Write};
 use std::thread;
@@ -11,17 +11,17 @@ use crate::hostile_watch::{Bounds, patient, under_attack};
 use crate::raw::{Conn, request};
 use crate::server::Server;
 
-/// What a server may grow by under any one of these clients.
+/// Maximum growth of a server under any one of these clients.
 const GROWTH_KIB_MAX: u64 = 64 * 1024;
 
-/// Fails as soon as the server has grown beyond the limit, before the machine suffers.
+/// Fails as soon as the server exceeds the limit, before it affects the machine.
 fn assert_flat(server: &Server, before_kib: u64, what: &str) {
     let grown = server.resident_kib().saturating_sub(before_kib);
     assert!(grown <= GROWTH_KIB_MAX, "{what}: the server grew by {grown} KiB");
 }
 
-/// Writes `bytes` again and again, up to `times`, until the server takes no more of it. Returns how
-/// often it went through whole.
+/// Writes `bytes` repeatedly, up to `times`, until the server accepts no more. Returns the number
+/// of complete writes.
 fn flood(server: &Server, conn: &Conn, bytes: &[u8], times: usize, before_kib: u64) -> usize {
     let mut writer = conn.writer().expect("a second handle");
     writer.set_write_timeout(Some(Duration::from_millis(1500))).expect("a time limit");
@@ -108,7 +108,7 @@ fn p8_many_stalled_clients_at_once() {
 #[test]
 fn p8_connections_have_a_limit() {
     const LIMIT: usize = 32;
-    /// Each worker may have one in hand that it is about to turn away.
+    /// Each worker may hold one connection that it is about to refuse.
     const WORKERS: usize = 2;
     let server = Server::fresh_with(|launch| launch.flag("--max-connections", &LIMIT.to_string()));
     let mut first = Client::of(&server);
@@ -152,7 +152,7 @@ fn p8_connections_that_come_and_go_leave_nothing() {
     expect(&client.resolve(&token), 200);
 }
 
-/// A chunked body says no length: the limit must hold while it comes.
+/// A chunked body has no stated length: the limit must be enforced while it arrives.
 #[test]
 fn p8_a_body_without_end_is_cut_off() {
     let server = Server::fresh();
@@ -180,7 +180,7 @@ fn p8_a_header_without_end_is_cut_off() {
 
 #[test]
 fn p8_slow_clients_take_no_place_of_others() {
-    // They stay for as long as the test takes.
+    // They stay open during the test.
     let server = patient();
     let mut client = Client::of(&server);
     let token = client.issued(r#"{"payload":1}"#).token;
@@ -194,13 +194,13 @@ fn p8_slow_clients_take_no_place_of_others() {
     }
 }
 
-/// Guesses must not reach the log: nobody fills the disk by guessing.
+/// Guesses must not be logged, so that they cannot fill the disk.
 #[test]
 fn p8_guessing_tokens_writes_nothing() {
     let server = Server::fresh();
     let mut client = Client::of(&server);
     client.issued(r#"{"payload":1}"#);
-    // A frame that proves the last one follows as soon as nothing else is written.
+    // A mark after the last frame is written as soon as the server is idle.
     let lsn = || crate::admin::stats(&server)["lsn"].clone();
     let issued = lsn();
     crate::support::eventually("the last frame is proven", || lsn() != issued);

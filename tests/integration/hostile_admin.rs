@@ -1,4 +1,4 @@
-//! P8: the admin listener under clients that take its places. Probes are answered, whatever others do.
+//! P8: the admin listener under clients that occupy its places. Probes are always answered.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ fn p8_slow_heads_do_not_blind_the_probes() {
     tell("admin_slow_heads", probes_lost(&server));
 }
 
-/// They asked once, and keep the connection.
+/// Clients that send one request and keep the connection.
 #[test]
 fn p8_idle_clients_do_not_blind_the_probes() {
     let server = Server::fresh();
@@ -86,7 +86,7 @@ fn p8_idle_clients_do_not_blind_the_probes() {
     tell("admin_idle", probes_lost(&server));
 }
 
-/// They pipeline requests with large answers, and read none.
+/// Clients that pipeline requests with large answers and read none.
 #[test]
 fn p8_clients_that_never_read_do_not_blind_the_probes() {
     let server = Server::fresh_with(|launch| launch.flag("--write-timeout", "1s"));
@@ -99,13 +99,13 @@ fn p8_clients_that_never_read_do_not_blind_the_probes() {
         }
     });
     let lost = probes_lost(&server);
-    // Who reads now takes something, and goes on.
+    // A client that reads now makes progress and continues.
     std::thread::sleep(Duration::from_secs(3));
     assert!(all_end(&mut stalled, Duration::from_secs(30)), "one outlived --write-timeout");
     tell("admin_never_read", lost);
 }
 
-/// The limits of the data listener hold here too.
+/// The limits of the data listener apply here too.
 #[test]
 fn p8_the_limits_of_connections_hold_on_the_admin_listener() {
     let server =

@@ -11,10 +11,10 @@ use crate::server::{HEADER_TIMEOUT, Server};
 use crate::support::{eventually, not_run};
 use crate::volume;
 
-/// Descriptors that a server may have when they are to run out.
+/// Limit of descriptors for a server that should run out of them.
 const FEW: u64 = 64;
 
-/// Raises this process's limit of descriptors; false where it may not go so high.
+/// Raises this process's limit of descriptors; returns false if that is not allowed.
 fn may_open(descriptors: u64) -> bool {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= descriptors) {
@@ -25,7 +25,7 @@ fn may_open(descriptors: u64) -> bool {
         && setrlimit(Resource::Nofile, raised).is_ok()
 }
 
-/// Every other one has asked something, so that all of what serves a connection is there.
+/// Every other connection has sent a request, so that all its state is allocated.
 #[test]
 fn p8_ten_thousand_idle_connections() {
     let count = volume::volume("idle_connections", 10_000);
@@ -44,14 +44,14 @@ fn p8_ten_thousand_idle_connections() {
         let conns: Vec<_> =
             (0..count).map(|n| if n % 2 == 0 { asked(&server) } else { silent() }).collect();
         eventually("all connections are held", || server.descriptors() >= count);
-        // Nothing happens for a while, and others are served.
+        // The connections are idle for a while, and other clients are served.
         std::thread::sleep(Duration::from_secs(1));
         drop(conns);
         ((), vec![("connections", count as u64)])
     });
 }
 
-/// What `/metrics` says of failures to accept. The connection is one that is there already.
+/// Failures to accept according to `/metrics`, over an existing connection.
 fn accept_errors(admin: &mut Conn) -> u64 {
     admin.send(&request("GET", "/metrics", &[], b"")).expect("sends");
     let metrics = admin.response().expect("the admin listener answers");
@@ -60,11 +60,12 @@ fn accept_errors(admin: &mut Conn) -> u64 {
     count.and_then(|count| count.parse().ok()).expect("a count")
 }
 
-/// The limit falls below what is open, so that no connection can be accepted: accepting rests
-/// instead of spinning, who is connected is served, and all is well when there is room again.
+/// The limit falls below the open descriptors, so that no connection can be accepted: the server
+/// pauses instead of spinning, connected clients are served, and accepting resumes when descriptors
+/// are free again.
 #[test]
 fn p8_without_descriptors_accepting_rests() {
-    /// Failures of a worker whose rests double from 50 ms to a second, before they are that long.
+    /// Failures of a worker before its pauses, which double from 50 ms, reach one second.
     const FIRST_ERRORS: u64 = 7;
     const WORKERS: u64 = 2;
     let server = patient();
@@ -92,7 +93,7 @@ fn p8_without_descriptors_accepting_rests() {
 }
 
 /// Started with few descriptors, a server has fewer places for clients: the log and the admin
-/// listener keep theirs, and who finds no place is told.
+/// listener keep theirs, and a client without a place gets 503.
 #[test]
 fn p8_few_descriptors_are_kept_for_the_log_and_the_admin() {
     let nofile = format!("--nofile={FEW}:{FEW}");
@@ -108,7 +109,7 @@ fn p8_few_descriptors_are_kept_for_the_log_and_the_admin() {
         let mut conns = crowd(&server, 200);
         let large = format!("{{\"payload\":\"{}\"}}", "x".repeat(60_000));
         for _ in 0..100 {
-            // Segments of the log are opened, although all places are taken.
+            // Segments of the log can be opened although all places are taken.
             let one = client.issued(&large).token;
             expect(&client.revoke(&one), 204);
         }

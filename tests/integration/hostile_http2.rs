@@ -1,6 +1,6 @@
 //! P8 over HTTP/2: frames that cost the sender little and could cost a server much.
 //!
-//! The frames are written by hand, because no client library sends such. HTTP/2 has no time between
+//! The frames are built by hand, because no client library sends them. HTTP/2 has no time between
 //! requests to pause in, so the rules are: memory is flat, others are served, and the connection
 //! ends, at the latest when its time limit is over.
 
@@ -14,7 +14,7 @@ use crate::raw::Conn;
 use crate::server::Server;
 use crate::volume;
 
-/// What any of these may make the server grow by.
+/// Maximum growth of the server under any of these attacks.
 const GROWTH_MIB: u64 = 48;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -26,7 +26,7 @@ pub const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-/// The reason to go away that says: too much of something.
+/// The error code of GOAWAY for excessive load.
 const ENHANCE_YOUR_CALM: u32 = 11;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
@@ -45,28 +45,29 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A connection that has said hello, with these settings.
+/// A connection after the preface, with these settings.
 pub fn hello(server: &Server, settings: &[u8]) -> Conn {
     let mut conn = Conn::open(server.data).expect("connects");
-    // Whole, or not at all if the server has closed a connection that was too slow.
+    // Complete, or not at all if the server has closed a connection that was too slow.
     let _ = conn.send(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat());
     conn
 }
 
-/// What becomes of a flood.
+/// The result of a flood.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// The server does what it asks, at its own pace.
+    /// The server processes it at its own pace.
     Served,
-    /// It breaks a rule, so the connection ends before it is over.
+    /// It violates a rule, so the server closes the connection before its end.
     Ended,
 }
 
-/// Sends `block` over and over, reading or not, until it is over or the server has enough.
+/// Sends `block` repeatedly, reading or not, until its end or until the server closes the
+/// connection.
 fn flood(name: &str, begin: &[u8], block: &[u8], reads: bool, fate: Fate) {
-    /// More than what the buffers of the sockets between us hold.
+    /// More than the socket buffers can hold.
     const ENDED_LEN_MAX: u64 = 16 << 20;
-    // Where the rule must end it, no time limit may do so instead.
+    // If the rule must end it, no time limit may end it instead.
     let (server, len) = match fate {
         Fate::Served => (impatient(), volume::volume("http2_flood_mib", 4) << 20),
         Fate::Ended => (patient(), 4 * ENDED_LEN_MAX),
@@ -90,9 +91,9 @@ fn flood(name: &str, begin: &[u8], block: &[u8], reads: bool, fate: Fate) {
     });
 }
 
-/// Streams that are opened and reset at once: each is work for the server, none counts as open.
-/// The server must end the connection for that reason, and it has no other one, because no time
-/// limit ends it. The attacker comes again and again.
+/// Streams that are opened and reset at once: each causes work for the server, none counts as open.
+/// The server must close the connection for that reason, because no time limit applies. The
+/// attacker reconnects repeatedly.
 #[test]
 fn p8_rapid_reset() {
     const STREAMS: u32 = 2_000;
@@ -107,7 +108,7 @@ fn p8_rapid_reset() {
         let (mut sent, mut ended) = (0, 0);
         while sent < streams {
             let mut conn = hello(&server, &[]);
-            // The server may end it at any byte.
+            // The server may close the connection at any byte.
             let _ = conn.send(&block);
             sent += u64::from(STREAMS);
             let said = read_to_end(&conn).expect("a connection outlived its resets");
@@ -118,7 +119,7 @@ fn p8_rapid_reset() {
     });
 }
 
-/// What the server says until it ends the connection; nothing where it falls silent instead.
+/// The server's bytes until it closes the connection; `None` if it stays silent instead.
 fn read_to_end(conn: &Conn) -> Option<Vec<u8>> {
     let mut stream = conn.writer().expect("a second handle");
     let mut said = Vec::new();
@@ -145,7 +146,7 @@ fn reason_to_go_away(mut frames: &[u8]) -> Option<u32> {
     None
 }
 
-/// A head without end: 16 KiB more of it, and more, and more.
+/// An endless head, in pieces of 16 KiB.
 #[test]
 fn p8_continuation_flood() {
     let begin = frame(HEADERS, END_STREAM, 1, GET_ROOT);
@@ -177,14 +178,14 @@ fn p8_ping_flood() {
     flood("ping_flood_read", b"", &block, true, Fate::Served);
 }
 
-/// Windows that grow beyond what a window can be.
+/// Windows that grow beyond the maximum.
 #[test]
 fn p8_window_overflow() {
     let block = frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes());
     flood("window_overflow", b"", &block.repeat(1000), true, Fate::Ended);
 }
 
-/// A body of empty frames never ends and never grows.
+/// A body of empty frames that never ends and never grows.
 #[test]
 fn p8_empty_data_flood() {
     let begin = frame(HEADERS, END_HEADERS, 1, POST_TOKENS);
@@ -209,8 +210,7 @@ fn p8_header_list_too_large() {
     });
 }
 
-/// Large answers are asked for on all streams, and no window is given for one byte of them: at
-/// once, or a byte at a time.
+/// Large answers are requested on all streams, with a window of zero, or one byte at a time.
 fn without_window(name: &str, drip: bool) {
     const CONNECTIONS: usize = 20;
     let server = impatient();

@@ -1,7 +1,7 @@
-//! P8: everything larger than it may be, many times at once, and more changes than the queue takes.
+//! P8: oversized input of every kind, many times at once, and more changes than the queue accepts.
 //!
-//! That each limit is answered as the contract says is checked beside each operation; here they
-//! come together, and what counts is that memory stays flat and others are served.
+//! The answer for each limit is tested with its operation; here they are combined, and memory must
+//! stay flat while others are served.
 
 use std::sync::Mutex;
 
@@ -88,8 +88,8 @@ fn p8_everything_oversized_at_once() {
     assert_eq!(crate::admin::stats(&server)["tokens"], 1, "only the witness was issued");
 }
 
-/// More changes at once than `--queue` takes: some are refused with 503, none is lost, and none that
-/// was refused happened.
+/// More changes at once than `--queue` accepts: some are refused with 503, none is lost, and no
+/// refused change took effect.
 #[test]
 fn p8_a_full_queue_refuses_and_loses_nothing() {
     let server = Server::fresh_with(|launch| launch.flag("--queue", "1"));

@@ -1,4 +1,4 @@
-//! P8: clients that pipeline without end, and what they read comes in the order they asked.
+//! P8: clients that pipeline without end get their answers in the order of their requests.
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::raw::{Conn, request};
 use crate::server::Server;
 use crate::volume;
 
-/// What a server may grow by under one client that pipelines and reads all answers.
+/// Maximum growth of a server under one client that pipelines and reads all answers.
 const GROWTH_KIB_MAX: u64 = 16 * 1024;
 
-/// Requests of ever other lengths: no read of the server ends where a request does, so there is
-/// always half a request left, and what was answered must be given back all the same.
+/// Requests of varying lengths: no read of the server ends at the end of a request, so there is
+/// always half a request left, and the memory of answered requests must still be freed.
 #[test]
 fn p8_pipelining_without_end_leaves_no_trace() {
     const BURST: usize = 2_000;
@@ -51,7 +51,7 @@ fn p8_pipelining_without_end_leaves_no_trace() {
     volume::tell("pipelining", &[("sent_kib", sent_kib), ("grown_kib", grown)]);
 }
 
-/// Answers so large that the output is full while more requests wait: those of the fast lane must
+/// Answers so large that the output is full while more requests wait: those of the hot path must
 /// not overtake.
 #[test]
 fn p8_large_answers_are_not_overtaken_by_the_fast_lane() {

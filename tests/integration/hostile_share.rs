@@ -1,4 +1,4 @@
-//! P8: one client, or a crowd of strangers, that wants all the memory there is for clients. Each gets
+//! P8: one client, or many clients without a key, that try to use all memory for clients. Each gets
 //! its share, and others are served meanwhile.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::server::{BODY_TIMEOUT, HEADER_TIMEOUT, Launch, Server};
 use crate::support::{comes_true, eventually};
 use crate::volume;
 
-/// SETTINGS_INITIAL_WINDOW_SIZE 0: no stream may say anything until it is given a window.
+/// SETTINGS_INITIAL_WINDOW_SIZE 0: no stream may send data until it gets a window.
 const NO_WINDOW: &[u8] = b"\0\x04\0\0\0\0";
 const WINDOW_UPDATE: u8 = 8;
 /// The longest window (RFC 9113, 6.9.1).
@@ -67,7 +67,7 @@ fn next_frame(conn: &mut Conn) -> std::io::Result<Frame> {
     Ok((head[3], head[4], stream, payload))
 }
 
-/// Reads frames until one is `wanted`; nothing where the connection ends or falls silent before.
+/// Reads frames until one is `wanted`; `None` if the connection ends or stays silent before.
 fn frame_that(conn: &mut Conn, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
     loop {
         match next_frame(conn) {
@@ -84,13 +84,13 @@ fn is_ok(conn: &mut Conn, stream: u32) -> bool {
     head.is_some_and(|frame| frame.3.first() == Some(&0x88))
 }
 
-/// Waits until the server has taken all that was sent before.
+/// Waits until the server has read everything that was sent before.
 fn settled(conn: &mut Conn) {
     conn.send(&frame(PING, 0, 0, b"settled?")).expect("sends");
     frame_that(conn, |frame| frame.0 == PING && frame.1 == 1).expect("an answer to the ping");
 }
 
-/// What `/metrics` says is held for clients, in KiB.
+/// Memory held for clients according to `/metrics`, in KiB.
 fn inflight_kib(server: &Server) -> u64 {
     let metrics = metrics(server);
     let mut lines = metrics.lines();
@@ -107,8 +107,8 @@ fn batch(token: &str, count: usize) -> Vec<u8> {
     json!({ "tokens": vec![token; count] }).to_string().into_bytes()
 }
 
-/// What others ask for meanwhile: a resolve over HTTP/2, a batch with an answer of 80 KB, an issue of
-/// 20 KB. How many of each kind are refused.
+/// Requests of other clients meanwhile: a resolve over HTTP/2, a batch with an answer of 80 KB, an
+/// issue of 20 KB. Returns how many of each kind are refused.
 fn refused_of_others(server: &Server, token: &str, rounds: usize) -> [u64; 3] {
     let mut refused = [0; 3];
     let large = json!({ "payload": "y".repeat(20_000) }).to_string();
@@ -124,8 +124,8 @@ fn refused_of_others(server: &Server, token: &str, rounds: usize) -> [u64; 3] {
     refused
 }
 
-/// Six connections ask for as many large answers as they can, and take nothing of them. One small
-/// request now and then shows that they live.
+/// Six connections request as many large answers as they can, and read nothing of them. Occasional
+/// small requests keep them alive.
 #[test]
 fn p8_one_client_takes_no_more_than_its_share() {
     const CONNECTIONS: usize = 6;
@@ -175,7 +175,8 @@ fn p8_one_client_takes_no_more_than_its_share() {
     assert!(is_free, "answers that nobody takes are held for as long as somebody asks for others");
 }
 
-/// A stream without a window ends after `--write-timeout`; its connection and its neighbours go on.
+/// A stream without a window is reset after `--write-timeout`; its connection and the other streams
+/// continue.
 #[test]
 fn p8_a_stalled_stream_is_reset_alone() {
     let server = Server::fresh_with(|launch| launch.flag("--write-timeout", "1s"));
@@ -196,7 +197,7 @@ fn p8_a_stalled_stream_is_reset_alone() {
     assert!(is_ok(&mut conn, 9), "and the connection goes on");
 }
 
-/// One stream takes the whole window of the connection and keeps it; another waits for it.
+/// One stream uses up the window of the connection; another waits for it.
 #[test]
 fn p8_who_waits_for_the_window_of_another_is_not_the_culprit() {
     let server = Server::fresh_with(|launch| launch.flag("--write-timeout", "1s"));
@@ -208,14 +209,14 @@ fn p8_who_waits_for_the_window_of_another_is_not_the_culprit() {
     conn.send(&get(3, &format!("/v1/tokens/{small}"))).expect("sends");
     let reset = frame_that(&mut conn, |frame| frame.0 == RST_STREAM);
     assert_eq!(reset.map(|frame| frame.2), Some(1), "who has taken the window");
-    // As a client does that has thrown away what came of the stream.
+    // Like a client that has discarded the data of the stream.
     conn.send(&window_update(0, 65_535)).expect("sends");
     let end = frame_that(&mut conn, |frame| frame.2 == 3 && frame.1 & END_STREAM != 0);
     assert_eq!(end.map(|frame| frame.0), Some(DATA), "who has waited gets its answer");
 }
 
-/// Heads of 480 fields that take a byte each, on every stream, of strangers to whom a role without a
-/// key is open; and their bodies never come.
+/// Heads of 480 fields of one byte each, on every stream, without a key and with `--anonymous`;
+/// their bodies never come.
 #[test]
 fn p8_heads_that_wait_for_their_body_are_counted() {
     const CONNECTIONS: usize = 60;
@@ -232,7 +233,7 @@ fn p8_heads_that_wait_for_their_body_are_counted() {
     for conn in &mut conns {
         let mut bytes = Vec::new();
         for stream in (1..256).step_by(2) {
-            // `a:` goes into the table of the connection, and is named by one byte from then on.
+            // `a:` is added to the table of the connection, and is one byte from then on.
             let first: &[u8] = if stream == 1 { b"\x40\x01a\0" } else { b"\xbe" };
             let fields = [&head(0x83, &path), first, &[0xbe; 470]].concat();
             bytes.extend(frame(HEADERS, END_HEADERS, stream, &fields));
@@ -250,7 +251,7 @@ fn p8_heads_that_wait_for_their_body_are_counted() {
     assert!(grown_kib <= 48 * 1024, "{sent} bytes made the server grow by {grown_kib} KiB");
 }
 
-/// Heads that never end, on as many connections as the memory for clients has room for and more.
+/// Endless heads, on more connections than the memory for clients has room for.
 #[test]
 fn p8_heads_of_http1_are_counted() {
     const CONNECTIONS: usize = 1_600;

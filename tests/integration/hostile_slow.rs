@@ -18,8 +18,8 @@ fn clients() -> usize {
     usize::try_from(volume::volume("slow_clients", CLIENTS)).expect("a number of clients")
 }
 
-/// Sends `begin`, then `filler` byte by byte, for longer than any limit. Every connection must be
-/// told 408 and closed, although something always happens on it.
+/// Sends `begin`, then `filler` byte by byte, for longer than any limit. Every connection must get
+/// 408 and be closed, although it is never idle.
 fn trickle(name: &str, begin: &[u8], filler: &[u8]) {
     let server = impatient();
     let count = clients();
@@ -33,7 +33,7 @@ fn trickle(name: &str, begin: &[u8], filler: &[u8]) {
             std::thread::sleep(Duration::from_millis(30));
         }
         for conn in &mut conns {
-            // What is sent to a closed connection resets it, and then the answer may be lost.
+            // Sending to a closed connection resets it, and then the answer may be lost.
             if let Ok(response) = conn.response() {
                 assert_eq!(response.status, 408, "{}", response.without_date());
             }
@@ -67,7 +67,7 @@ fn p8_slow_chunks_end_in_time() {
     trickle("slow_chunks", begin, b"1;x\r\n \r\n");
 }
 
-/// Connected, and not a byte; or a request long ago, and then silence.
+/// A connection without a byte; or one request long ago, and then silence.
 #[test]
 fn p8_silent_clients_end_in_time() {
     let server = impatient();
@@ -83,7 +83,7 @@ fn p8_silent_clients_end_in_time() {
     });
 }
 
-/// Large answers are asked for and never read: the server drops what takes nothing.
+/// Large answers are requested and never read: the server closes such connections.
 #[test]
 fn p8_clients_that_never_read_end_in_time() {
     let server = impatient();

@@ -1,11 +1,12 @@
-//! What must hold while a server is attacked, and what its well-behaved clients notice of it.
+//! Conditions during an attack on a server, and its effect on well-behaved clients.
 //!
-//! The attack runs beside a client that resolves one token over and over, on a connection it keeps
-//! and on new ones. Each resolve must be answered (at the second try where this machine stood still
-//! for longer than a server's limits, which then rightly closes); the memory and the descriptors of
-//! the server process stay below a bound that is stated; afterwards the server is ready, and has
-//! closed what the attack opened, while the attackers still hold their ends. How long the resolves
-//! took is told and never judged: that depends on the machine.
+//! The attack runs in parallel to a client that resolves one token repeatedly, on a kept connection
+//! and on new ones. Each resolve must be answered (at the second attempt if this machine paused for
+//! longer than the server's limits, so that the server rightly closed the connection); the memory
+//! and the descriptors of the server process stay below a bound that is stated; afterwards the
+//! server is ready, and has closed what the attack opened, while the attackers still hold their
+//! ends. The duration of the resolves is printed and never judged, because it depends on the
+//! machine.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -20,25 +21,25 @@ use crate::server::{BODY_TIMEOUT, HEADER_TIMEOUT, Server};
 use crate::support::eventually;
 use crate::volume;
 
-/// Resolves in between two looks at the process.
+/// Resolves between two checks of the process.
 const LOOK_EVERY: u64 = 50;
-/// No attack is so short that fewer resolves were asked meanwhile.
+/// Minimum number of resolves during an attack.
 const RESOLVES_MIN: u64 = 200;
 /// Longer resolves count as this long.
 const LATENCY_US_MAX: u64 = 60_000_000;
-/// Descriptors that others may have open beside the attack: the witness, its new connections that
-/// the server has not seen end, segments of the log.
+/// Descriptors that may be open besides the attack: those of the witness, of its new connections
+/// whose end the server has not seen, and of log segments.
 const DESCRIPTORS_BESIDE: usize = 24;
 
-/// The time limits of [`impatient`] servers. No server closes sooner on a client that does nothing.
+/// The time limits of [`impatient`] servers. No server closes an idle connection earlier.
 pub const SHORT: Duration = Duration::from_secs(1);
 
-/// A server whose limits are so short that a test can wait for them.
+/// A server with limits that are short enough for a test.
 pub fn impatient() -> Server {
     with_limits(SHORT)
 }
 
-/// A server that ends nothing because of the time it takes, however slow the machine is.
+/// A server without effective time limits, for slow machines.
 pub fn patient() -> Server {
     with_limits(Duration::from_secs(3600))
 }
@@ -49,24 +50,24 @@ fn with_limits(limit: Duration) -> Server {
     Server::fresh_with(|launch| names.iter().fold(launch, |launch, name| launch.flag(name, &limit)))
 }
 
-/// How far a server may grow.
+/// Maximum growth of a server.
 #[derive(Clone, Copy)]
 pub struct Bounds {
     pub growth_mib: u64,
     /// More than before the attack.
     pub descriptors: usize,
-    /// Whether new connections must be served meanwhile, not only the one that was there before.
+    /// Whether new connections must be served meanwhile, and not only the existing one.
     pub takes_new: bool,
 }
 
 impl Bounds {
-    /// For so many connections, each allowed to cost memory up to so much in all.
+    /// For this number of connections, with this total of memory.
     pub const fn of(connections: usize, growth_mib: u64) -> Bounds {
         Bounds { growth_mib, descriptors: connections, takes_new: true }
     }
 }
 
-/// What the witness saw.
+/// Observations of the witness.
 struct Seen {
     latency_us: Histogram<u64>,
     growth_kib_max: u64,
@@ -74,7 +75,7 @@ struct Seen {
     asked_again: u64,
 }
 
-/// Tells the witness that the attack is over, also where it ends in a panic.
+/// Stops the witness at the end of the attack, even after a panic.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -83,7 +84,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Runs `attack`, which returns what it keeps open and what it counted.
+/// Runs `attack`, which returns its open connections and its counts.
 pub fn under_attack<K>(
     name: &str,
     server: &Server,
@@ -91,7 +92,7 @@ pub fn under_attack<K>(
     attack: impl FnOnce() -> (K, Vec<(&'static str, u64)>),
 ) {
     let token = Client::of(server).issued(r#"{"payload":"witness"}"#).token;
-    // The connection that is kept is there before the attack.
+    // The kept connection exists before the attack.
     let mut kept = Client::of(server);
     expect(&kept.resolve(&token), 200);
     let before = (server.resident_kib(), server.descriptors());
@@ -165,9 +166,9 @@ fn witness(
     seen
 }
 
-/// Resolves, and returns how often it asked again, which is once at most: the server may have closed
-/// the connection, or called the request too slow, if this side has done nothing for so long. It
-/// last did something at `since`, or later.
+/// Resolves, and returns the number of retries, at most one: the server may have closed the
+/// connection, or refused the request as too slow, if this side was inactive for that long. It was
+/// last active at `since`, or later.
 fn resolve(client: &mut Client, token: &str, since: Instant) -> u64 {
     let path = format!("/v1/tokens/{token}");
     match client.try_send("GET", &path, &[], "") {
@@ -185,12 +186,12 @@ fn resolve(client: &mut Client, token: &str, since: Instant) -> u64 {
     1
 }
 
-/// Whether the peer has ended the connection, and not just fallen silent.
+/// Whether the peer has closed the connection, and is not just silent.
 pub fn is_end(error: &io::Error) -> bool {
     !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// A connection on which something was asked, and answered if no limit was over before.
+/// A connection with one request, which was answered unless a limit passed before.
 pub fn asked(server: &Server) -> Conn {
     let begun = Instant::now();
     let mut conn = Conn::open(server.data).expect("connects");
@@ -220,15 +221,15 @@ pub fn crowd(server: &Server, count: usize) -> Vec<Conn> {
     (0..count).map(|_| Conn::open(server.data).expect("connects")).collect()
 }
 
-/// What became of a flood.
+/// The result of a flood.
 pub struct Poured {
-    /// How often the block went through.
+    /// How often the block was written.
     pub times: u64,
-    /// Whether the server has ended the connection.
+    /// Whether the server has closed the connection.
     pub is_ended: bool,
 }
 
-/// Writes `block` until the server takes no more of it, at most `times`.
+/// Writes `block` until the server accepts no more, at most `times`.
 pub fn pour(stream: &mut TcpStream, block: &[u8], times_max: u64) -> Poured {
     stream.set_write_timeout(Some(Duration::from_millis(1500))).expect("a time limit");
     for times in 0..times_max {
@@ -239,7 +240,7 @@ pub fn pour(stream: &mut TcpStream, block: &[u8], times_max: u64) -> Poured {
     Poured { times: times_max, is_ended: false }
 }
 
-/// The same, reading and throwing away what is answered.
+/// The same, reading and discarding the answers.
 pub fn pour_and_read(conn: &Conn, block: &[u8], times_max: u64) -> Poured {
     let mut writer = conn.writer().expect("a second handle");
     let mut reader = conn.writer().expect("a third handle");

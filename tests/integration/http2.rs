@@ -131,7 +131,7 @@ fn p2_streams_of_one_connection_are_rivals_too() {
 }
 
 pub const ACK: u8 = 1;
-/// `:method: POST`, `:scheme: http`, `:path: /`, `:authority: a`: there is nothing.
+/// `:method: POST`, `:scheme: http`, `:path: /`, `:authority: a`: an unknown path.
 const POST_ROOT: &[u8] = b"\x83\x86\x84\x41\x01a";
 
 /// The next frame: kind, flags, stream, payload.
@@ -144,8 +144,8 @@ pub fn next_frame(stream: &mut StdStream) -> (u8, u8, u32, Vec<u8>) {
     (head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload)
 }
 
-/// Some clients (curl 7.88) lose an answer when the stream is reset behind it because they have not
-/// said all yet.
+/// Some clients (curl 7.88) lose an answer if the stream is reset after it while they are still
+/// sending.
 #[test]
 fn a_refusal_before_the_end_of_the_body_is_no_reset() {
     let head = frame(HEADERS, END_HEADERS, 1, POST_ROOT);
@@ -162,7 +162,7 @@ fn a_refusal_before_the_end_of_the_body_is_no_reset() {
             conn.send(&frame(DATA, END_STREAM, 1, b"x")).expect("sends");
             conn.send(&frame(PING, 0, 0, &[7; 8])).expect("sends");
         }
-        // As long as it is on its way it is taken; not for ever.
+        // The rest is read, up to a limit.
         let end = loop {
             match next_frame(&mut stream) {
                 (PING, ACK, ..) => break PING,
@@ -184,7 +184,7 @@ fn a_stop_does_not_wait_for_a_body_that_nobody_wants() {
     let mut stream = conn.writer().expect("a second handle");
     conn.send(&frame(HEADERS, END_HEADERS, 1, POST_ROOT)).expect("sends");
     while !matches!(next_frame(&mut stream), (DATA, ..)) {}
-    // As a client does: it acknowledges that the server wants to go, and sends nothing else.
+    // Like a client that acknowledges the shutdown of the server and sends nothing else.
     let client = std::thread::spawn(move || {
         loop {
             if let (PING, 0, 0, payload) = next_frame(&mut stream) {
@@ -218,7 +218,7 @@ fn answer(server: &Server, head: &[u8], rest: &[u8]) -> (String, usize) {
     }
 }
 
-/// `:status` of a head of which it is the first field, from the static table or as a literal.
+/// `:status`, as the first field of a head, from the static table or as a literal.
 fn status_of(head: &[u8]) -> String {
     match head {
         [0x88, ..] => "200".to_owned(),
@@ -240,7 +240,7 @@ fn field(index: u8, value: &str) -> Vec<u8> {
 
 const UNKNOWN: &str = "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// The answer to HEAD has no DATA, whatever it would be: curl takes it for a breach.
+/// The answer to HEAD has no DATA: curl treats DATA as a protocol violation.
 #[test]
 fn head_is_answered_without_data() {
     let server = Server::shared();
@@ -251,7 +251,7 @@ fn head_is_answered_without_data() {
     }
 }
 
-/// A body of no bytes is no body, whichever frame ends it.
+/// An empty body counts as no body, whichever frame ends it.
 #[test]
 fn an_empty_body_is_none() {
     let server = Server::shared();
@@ -274,7 +274,7 @@ fn an_empty_body_is_none() {
     }
 }
 
-/// Whom a request is for is said once, in either place.
+/// The host of a request may be given in either place, but only once.
 #[test]
 fn p8_authority_and_host_are_the_same_or_one_of_them() {
     let server = Server::shared();

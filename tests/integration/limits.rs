@@ -1,4 +1,4 @@
-//! What happens at the limits of memory and disk: an honest refusal, and nothing lost.
+//! The limits of memory and disk: requests are refused, and nothing is lost.
 
 use std::path::Path;
 use std::process::Command;
@@ -74,14 +74,14 @@ fn memory_only_needs_no_folder_and_keeps_nothing() {
 struct SmallDisk<'a>(&'a Path);
 
 impl SmallDisk<'_> {
-    /// None where this process may not mount.
+    /// `None` if this process may not mount.
     fn mount(at: &Path) -> Option<SmallDisk<'_>> {
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(at).output();
         mount.is_ok_and(|output| output.status.success()).then_some(SmallDisk(at))
     }
 
-    /// A file that takes all the space there is left.
+    /// A file that uses up the remaining space.
     fn fill_up(&self) -> std::path::PathBuf {
         use std::io::Write;
         let path = self.0.join("ballast");
@@ -130,7 +130,8 @@ fn p6_a_full_disk_acknowledges_nothing_false_and_recovers() {
     server.stop_well();
 }
 
-/// P7: a log of four small segments takes many times its size, as long as little of it lives.
+/// P7: many times its size can be written to a log of four small segments, as long as few entries
+/// are alive.
 #[test]
 fn p7_the_ring_turns_and_keeps_what_lives() {
     let dir = tempfile::tempdir().expect("a temporary folder");

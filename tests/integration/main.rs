@@ -1,8 +1,8 @@
-//! Black-box tests: the real `jeton` binary, over TCP, judged by the interface contract alone.
+//! Black-box tests: the real `jeton` binary, over TCP, judged only by the documented API.
 //!
 //! Each test is named after the promise it tries to break (`p1_` to `p10_`, see the crate
-//! documentation) or after the operation whose answers it pins down. Tests that change what a server
-//! holds in a way others could notice start a server of their own; the rest share one.
+//! documentation) or after the operation whose answers it pins down. Tests whose changes could
+//! affect others start their own server; the rest share one.
 
 #![expect(
     clippy::expect_used,

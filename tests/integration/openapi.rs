@@ -1,9 +1,9 @@
-//! The OpenAPI document against the server: every example in it is sent, every answer is held
-//! against its schemas, and what it does not describe is not there.
+//! The OpenAPI document compared with the server: every example is sent, every answer is validated
+//! against its schemas, and undescribed paths do not exist.
 //!
-//! Examples of a request and of its answer belong together by their name. Before each, what
-//! `x-example-setup` says is issued anew on a server of its own, and the placeholder in the requests
-//! is the token that it got.
+//! Examples of a request and of its answer belong together by their name. Before each, the tokens
+//! of `x-example-setup` are issued on a separate server, and replace the placeholders in the
+//! requests.
 
 use std::collections::BTreeSet;
 
@@ -54,21 +54,21 @@ impl Api {
         })
     }
 
-    /// Follows a `$ref`, where there is one.
+    /// Follows a `$ref`, if there is one.
     fn look<'a>(&'a self, value: &'a Value) -> &'a Value {
         let Some(place) = value["$ref"].as_str() else { return value };
         let place = place.strip_prefix('#').expect("within the document");
         self.0.pointer(place).unwrap_or_else(|| panic!("{place} is not there"))
     }
 
-    /// Whether a value is as the schema says, with all that it refers to.
+    /// Whether a value matches the schema, including its references.
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
         let whole = json!({"allOf": [schema], "components": self.0["components"]});
         let validator = jsonschema::draft202012::new(&whole).expect("a schema");
         validator.validate(value).map_err(|error| format!("{error} at {}", error.instance_path()))
     }
 
-    /// Whether such an answer is described: its status, its headers, its body.
+    /// Whether the answer is described: its status, its headers, its body.
     fn check_answer(&self, operation: &Operation<'_>, answer: &Response) {
         let what = format!("{} {}: {}", operation.method, operation.path, answer.status);
         let described = &operation.described["responses"][answer.status.to_string()];
@@ -117,7 +117,7 @@ fn is_admin(operation: &Operation<'_>) -> bool {
 struct Subject {
     server: Server,
     key: Option<String>,
-    /// Of the whole server, for the admin listener.
+    /// The key of the whole server, for the admin listener.
     operator: Option<String>,
     _dir: tempfile::TempDir,
 }
@@ -156,7 +156,7 @@ impl Subject {
         if is_admin(operation) { self.server.admin } else { self.server.data }
     }
 
-    /// Issues what the examples need. Returns placeholders and tokens.
+    /// Issues the tokens of the examples. Returns placeholders and tokens.
     fn set_up(&self, api: &Api) -> Vec<(String, String)> {
         let issue = api.operations().find(|it| it.path == "/v1/tokens").expect("issue");
         let mut tokens = Vec::new();
@@ -172,7 +172,7 @@ impl Subject {
     }
 }
 
-/// A request that the document has as an example.
+/// An example request of the document.
 struct Example {
     name: String,
     path: String,
@@ -180,7 +180,7 @@ struct Example {
     body: String,
 }
 
-/// The names of an operation's examples, and what each puts where.
+/// The names of an operation's examples, and the values of each.
 fn examples(operation: &Operation<'_>) -> Vec<Example> {
     let parameters = operation.described["parameters"].as_array().into_iter().flatten();
     let parameters: Vec<&Value> = parameters.collect();
@@ -205,7 +205,7 @@ fn examples(operation: &Operation<'_>) -> Vec<Example> {
     names.into_iter().map(of_name).collect()
 }
 
-/// The answer that the document has under this name: its status and its body.
+/// The answer of this name in the document: its status and its body.
 fn promised<'a>(operation: &'a Operation<'_>, name: &str) -> Option<(u16, &'a Value)> {
     let responses = operation.described["responses"].as_object()?;
     responses.iter().find_map(|(status, response)| {
@@ -241,7 +241,7 @@ fn every_example_of_the_description_is_answered_as_it_says() {
                     continue;
                 };
                 assert_eq!(answer.status, status, "{what}: {}", answer.text());
-                // Tokens and times are new each time, as their schemas have it.
+                // Tokens and times differ each time; only their schemas are checked.
                 let is_fixed = answer.status >= 400 || operation.path.ends_with("e");
                 if is_fixed && !operation.path.contains("batch") {
                     assert_eq!(&answer.json(), promised, "{what}");
@@ -278,7 +278,7 @@ fn every_reference_of_the_description_leads_somewhere_and_every_schema_is_one() 
     for (name, schema) in api.0["components"]["schemas"].as_object().expect("schemas") {
         assert!(jsonschema::draft202012::meta::is_valid(schema), "{name}");
     }
-    // The measure sees a difference.
+    // The comparison detects a difference.
     let issue = json!({"$ref": "#/components/schemas/Issue"});
     assert_eq!(api.check(&issue, &json!({"payload": 1, "uses": 2})), Ok(()));
     for wrong in
@@ -288,7 +288,7 @@ fn every_reference_of_the_description_leads_somewhere_and_every_schema_is_one() 
     }
 }
 
-/// What is described is there, and what is there is described.
+/// Every described path exists, and every existing path is described.
 #[test]
 fn paths_and_methods_are_those_of_the_server() {
     let subject = Subject::start(false);
@@ -298,7 +298,7 @@ fn paths_and_methods_are_those_of_the_server() {
         let here: Vec<_> = api.operations().filter(|it| it.path == path).collect();
         let described: BTreeSet<&str> = here.iter().map(|it| it.method.as_str()).collect();
         let real = path.replace("{token}", token);
-        // HEAD has an answer without its body, which is for curl to read.
+        // The answer to HEAD has no body, so curl reads it.
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             let address = subject.address(&here[0]);
             let answer = send(address, method, &real, &[], "");
@@ -318,7 +318,7 @@ fn paths_and_methods_are_those_of_the_server() {
     }
 }
 
-/// Refusals that no example asks for.
+/// Refusals without an example.
 #[test]
 fn refusals_are_as_described() {
     let subject = Subject::start(true);

@@ -1,5 +1,5 @@
-//! Standard output and standard error that cannot be written: a full disk, a pipe whose reader has
-//! gone, a pipe that nobody reads. `/dev/full` is a full disk.
+//! Standard output and standard error that cannot be written: a full disk (`/dev/full`), a pipe
+//! whose reader has exited, a pipe that is not read.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -34,7 +34,7 @@ fn dropped(server: &Server) -> u64 {
     line.expect("a metric").parse().expect("a number")
 }
 
-/// Serves while its log is lost, line by line, and stops as it should.
+/// The server works while its log lines are dropped, and stops cleanly.
 fn serves_without_a_log(server: Server) {
     let mut client = Client::of(&server);
     let before = dropped(&server);

@@ -1,4 +1,4 @@
-//! Who else may read and write what jeton makes and uses: modes, owners, links.
+//! Access of other users to the files that jeton creates and uses: modes, owners, links.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use crate::client::{Client, expect};
 use crate::server::{Launch, jeton, output};
 use crate::support::{eventually, files_under, not_run};
 
-/// Runs a program under the umask of most systems.
+/// Runs a program with the usual umask.
 const UMASK: [&str; 4] = ["sh", "-c", "umask 022; exec \"$@\"", "sh"];
 /// Runs a program as a user who owns nothing.
 const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -137,7 +137,7 @@ fn another_users_wide_folder_is_warned_of_and_refused_when_strict() {
     assert!(server.stderr().contains("can be written by others"), "{}", server.stderr());
     assert_eq!(mode(&data), 0o777, "it is not ours");
     server.stop_well();
-    // The keys file of another: to be read it must be readable, and never writable.
+    // The keys file of another user: it must be readable, and must not be writable.
     let keys = home.path().join("keys.toml");
     let add = ["keys", "add", "--scope", "issue", "--keys", text(&keys)];
     assert!(output(jeton().args(add)).status.success());
@@ -194,7 +194,7 @@ fn p9_a_link_in_the_place_of_a_lock_or_of_an_audit_log_is_not_followed() {
     let refused = Launch::on(&data).flag("--audit", text(&audit)).try_start();
     let said = refused.err().expect("the audit log is a link").stderr;
     assert!(!mine.exists() && said.contains("not a regular file"), "{said}");
-    // The way to the data may be one.
+    // The path to the data may be a link.
     let link = home.path().join("link");
     symlink(&data, &link).expect("a link");
     Launch::on(&link).start().stop_well();
@@ -274,7 +274,7 @@ fn a_key_is_written_into_a_file_that_only_its_owner_reads() {
     let warned = output(jeton().args(issue));
     let said = String::from_utf8(warned.stderr).expect("UTF-8");
     assert!(warned.status.success() && said.contains("read by others: chmod 600"), "{said}");
-    // Nothing is written over, and no key is added for nothing.
+    // Existing files are not overwritten, and no unusable key is added.
     let before = fs::read(&keys).expect("the keys");
     let again = output(jeton().args(add));
     assert_eq!(again.status.code(), Some(2), "{again:?}");

@@ -20,7 +20,7 @@ use crate::raw::{Conn, PATIENCE};
 /// A connection that speaks TLS.
 pub type TlsConn = Conn<StreamOwned<ClientConnection, TcpStream>>;
 
-/// Whom others believe.
+/// A certificate authority.
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
@@ -57,7 +57,7 @@ impl Ca {
         self.sign(&params)
     }
 
-    /// A certificate that was good until 2021.
+    /// A certificate that expired in 2021.
     pub fn issue_expired(&self, names: &[&str]) -> Identity {
         let mut params = params(names);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
@@ -70,7 +70,7 @@ impl Ca {
         Identity { cert, key: key.serialize_pem() }
     }
 
-    /// A client that believes this authority.
+    /// A client that trusts this authority.
     pub fn client(&self) -> Client {
         Client {
             roots: self.pem.clone(),
@@ -107,7 +107,7 @@ impl Files {
     }
 }
 
-/// Writes a file as tools that renew certificates do: whole, under its name at once.
+/// Replaces a file atomically, like tools that renew certificates.
 pub fn put(file: &Path, text: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, text).expect("written");
@@ -120,7 +120,7 @@ pub fn der(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
 }
 
-/// How a client speaks TLS.
+/// TLS settings of a client.
 #[derive(Clone)]
 pub struct Client {
     roots: String,
@@ -130,19 +130,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// Shows a certificate.
+    /// Presents a certificate.
     pub fn with(mut self, identity: &Identity) -> Client {
         self.identity = Some(identity.clone());
         self
     }
 
-    /// Speaks this version only.
+    /// Uses only this version.
     pub fn only(mut self, version: &'static SupportedProtocolVersion) -> Client {
         self.versions = vec![version];
         self
     }
 
-    /// Speaks these protocols.
+    /// Offers these protocols.
     pub fn alpn(mut self, names: &[&str]) -> Client {
         self.alpn = names.iter().map(|name| name.as_bytes().to_vec()).collect();
         self
@@ -168,7 +168,7 @@ impl Client {
         Arc::new(config)
     }
 
-    /// A connection whose handshake is done, as far as the client can know.
+    /// A connection whose handshake has ended on the client's side.
     pub fn connect(&self, address: SocketAddr) -> io::Result<TlsConn> {
         connect(self.config(), address)
     }

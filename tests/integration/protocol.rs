@@ -1,4 +1,4 @@
-//! HTTP/1.1 itself: keep-alive, pipelining, and what no well-behaved client sends.
+//! HTTP/1.1: keep-alive, pipelining, and malformed requests.
 
 use std::io::Write;
 use std::thread;
@@ -9,7 +9,7 @@ use crate::server::{BODY_TIMEOUT, HEADER_TIMEOUT, Server};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// Sends raw bytes on a new connection and reads one answer, whose headers must keep the contract.
+/// Sends raw bytes on a new connection and reads one answer, whose headers are checked.
 fn exchange(server: &Server, bytes: &[u8]) -> Response {
     let mut conn = Conn::open(server.data).expect("connects");
     // The server may answer and close before it has read everything; the answer still counts.
@@ -68,7 +68,8 @@ fn a_thousand_pipelined_requests_are_answered_in_order() {
     sender.join().expect("all was sent");
 }
 
-/// Writes wait for the log and reads do not: their answers must still leave in the order asked.
+/// Writes wait for the log and reads do not, but their answers must be sent in the order of the
+/// requests.
 #[test]
 fn pipelined_writes_and_reads_are_answered_in_order() {
     let server = Server::shared();
@@ -135,7 +136,7 @@ fn a_missing_or_double_host_is_400() {
     }
 }
 
-/// `Cache-Control: no-store` on these too: `exchange` looks for it.
+/// `Cache-Control: no-store` is required here too: `exchange` checks it.
 #[test]
 fn what_is_not_http_is_400() {
     let server = Server::shared();
@@ -154,7 +155,7 @@ fn what_is_not_http_is_400() {
     }
 }
 
-/// A request behind one that cannot be read must not be served: that is how requests are smuggled.
+/// A request after a malformed one must not be served: it could be smuggled.
 #[test]
 fn nothing_is_served_behind_an_unreadable_request() {
     let server = Server::shared();
@@ -165,7 +166,7 @@ fn nothing_is_served_behind_an_unreadable_request() {
     assert!(conn.is_closed());
 }
 
-/// Whoever says two lengths may see another end of the request than the server does.
+/// A proxy that accepts two lengths may see another end of the request than the server.
 #[test]
 fn p8_nothing_is_served_behind_a_chunked_body_with_a_length() {
     let server = Server::shared();
@@ -255,7 +256,7 @@ fn a_small_body_of_a_refused_request_does_not_end_the_connection() {
         expect(&answer, status);
         assert!(!answer.closes(), "{}", answer.without_date());
     }
-    // A longer one, and one that is sent only when it is asked for, are not read.
+    // A longer body, and one that waits for 100 (Continue), are not read.
     let long = request("POST", "/v1/nothing", &[JSON], &[&small[..], b"x"].concat());
     let asking = "POST /v1/nothing HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
                   Content-Length: 3\r\n\r\n";
@@ -266,7 +267,7 @@ fn a_small_body_of_a_refused_request_does_not_end_the_connection() {
     }
 }
 
-/// Over HTTP/1.1 no bytes in chunks are no body.
+/// Over HTTP/1.1 an empty chunked body counts as no body.
 #[test]
 fn empty_chunks_are_no_body() {
     let server = Server::shared();

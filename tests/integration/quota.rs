@@ -1,4 +1,4 @@
-//! Quotas: what a namespace may hold and issue, and what the metrics tell of it.
+//! Quotas: limits of a namespace, and its metrics.
 
 use serde_json::json;
 
@@ -32,7 +32,7 @@ fn p10_a_full_namespace_leaves_the_others_alone() {
     assert_eq!(refused.status, 507);
     assert!(refused.text().contains("--quota"), "{}", refused.text());
     assert_eq!(status(&server, &b, r#"{"payload":1}"#), 201);
-    // What is consumed or revoked makes room.
+    // Consumed or revoked tokens free the quota.
     let [one, two, _] = &tokens[..] else { panic!("three") };
     let consume = format!("/v1/tokens/{one}/consume");
     assert_eq!(send(&server, &a, "POST", &consume, "").status, 200);
@@ -42,7 +42,7 @@ fn p10_a_full_namespace_leaves_the_others_alone() {
     assert_eq!(status(&server, &a, r#"{"payload":1,"ttl":"300ms"}"#), 201);
     assert_eq!(status(&server, &a, r#"{"payload":1}"#), 507);
     eventually("what has expired makes room", || status(&server, &a, r#"{"payload":1}"#) == 201);
-    // A restart forgets nothing of what is held.
+    // A restart keeps the counts.
     server.kill9();
     let keys = Keys::in_dir(dir.path());
     let launch = Launch::on(&dir.path().join("data")).flag("--keys", keys.path());
@@ -60,7 +60,7 @@ fn however_many_issue_at_once_a_quota_is_never_exceeded() {
         rivals.into_iter().map(|rival| rival.join().expect("it ends")).sum()
     });
     assert_eq!(won, 50);
-    // Nor by one batch, of which the rest is refused.
+    // A batch cannot exceed it either: the rest of its items is refused.
     let (_dir, server, [a, _]) = shops("tokens=50");
     let body = json!({"tokens": vec![json!({"payload": 1}); 80]}).to_string();
     let results = send(&server, &a, "POST", "/v1/tokens/batch", &body).json();

@@ -1,6 +1,6 @@
-//! A tiny HTTP/1.1 client over a bare socket: it sends any bytes, however wrong, and reads one
-//! answer at a time. Every wait ends after half a minute, so that a server that falls silent fails a
-//! test instead of hanging it.
+//! A tiny HTTP/1.1 client over a bare socket: it sends arbitrary bytes, and reads one answer at a
+//! time. Every wait ends after half a minute, so that a silent server fails a test instead of
+//! hanging it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,17 +11,17 @@ use serde_json::Value;
 /// No single read or write waits longer than this.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One connection, with what was read but not yet taken as an answer.
+/// One connection, with the bytes that are read and not parsed yet.
 pub struct Conn<S = TcpStream> {
     stream: S,
     unread: Vec<u8>,
 }
 
-/// One whole answer.
+/// One complete answer.
 #[derive(Clone)]
 pub struct Response {
     pub status: u16,
-    /// Names in lower case, in the order they came.
+    /// Names in lower case, in the order of the answer.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -42,12 +42,12 @@ impl Conn {
 }
 
 impl<S: Read + Write> Conn<S> {
-    /// The same over something else that reads and writes, and that loses patience by itself.
+    /// The same over another stream, which has its own timeouts.
     pub fn over(stream: S) -> Conn<S> {
         Conn { stream, unread: Vec::new() }
     }
 
-    /// What it is over.
+    /// The stream.
     pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
@@ -57,7 +57,7 @@ impl<S: Read + Write> Conn<S> {
         self.stream.flush()
     }
 
-    /// The next answer; interim (1xx) ones are passed over.
+    /// The next answer; interim answers (1xx) are skipped.
     pub fn response(&mut self) -> io::Result<Response> {
         loop {
             let head_len = self.fill_until(find_head_end)?;
@@ -110,7 +110,7 @@ impl<S: Read + Write> Conn<S> {
         }
     }
 
-    /// Reads until `found` says how many of the unread bytes belong together.
+    /// Reads until `found` returns the length of the next unit.
     fn fill_until(&mut self, found: impl Fn(&[u8]) -> Option<usize>) -> io::Result<usize> {
         loop {
             if let Some(len) = found(&self.unread) {
@@ -151,14 +151,14 @@ impl Response {
         self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
-    /// Everything but the date, to compare two answers to the byte.
+    /// Everything but the date, to compare two answers byte by byte.
     pub fn without_date(&self) -> String {
         let headers: Vec<_> = self.headers.iter().filter(|(name, _)| name != "date").collect();
         format!("{} {headers:?} {:?}", self.status, String::from_utf8_lossy(&self.body))
     }
 }
 
-/// A request as it goes over the wire, with Host and Content-Length (where there is a body).
+/// The bytes of a request, with Host, and with Content-Length if it has a body.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: jeton\r\n").into_bytes();
     for (name, value) in headers {
@@ -203,7 +203,7 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
 }
 
-/// A peer for the client's own tests: it sends `answers` and hangs up.
+/// A peer for the client's own tests: it sends `answers` and closes the connection.
 fn peer(answers: &'static [u8]) -> Conn {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address");

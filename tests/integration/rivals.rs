@@ -1,4 +1,4 @@
-//! Many at once for the same token: P2 under contention, with rivals released by a barrier.
+//! Many clients for the same token: P2 under contention, with rivals released by a barrier.
 
 use std::collections::BTreeMap;
 use std::sync::Barrier;
@@ -10,7 +10,7 @@ use crate::client::{Client, Issued, expect};
 use crate::raw::Response;
 use crate::server::Server;
 
-/// Lets `count` rivals do the same thing at the same moment, each on a connection of its own.
+/// Runs the same action of `count` rivals at the same moment, each on its own connection.
 fn race<T: Send>(
     server: &Server,
     count: usize,
@@ -23,7 +23,7 @@ fn race<T: Send>(
                 let (barrier, act) = (&barrier, &act);
                 scope.spawn(move || {
                     let mut client = Client::of(server);
-                    // Opens the connection before the start is given.
+                    // Opens the connection before the barrier.
                     client.send("GET", "/", &[], "");
                     barrier.wait();
                     act(n, &mut client)
@@ -34,7 +34,7 @@ fn race<T: Send>(
     })
 }
 
-/// How often each status was answered.
+/// Number of answers by status.
 fn totals(answers: &[Response]) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for answer in answers {
@@ -102,7 +102,8 @@ fn p2_rivals_under_two_keys_have_one_winner() {
     assert!(winners.iter().all(|(key, _)| *key == winners[0].0), "{answers:?}");
 }
 
-/// Rivals issue one reference with four payloads: one payload wins, and everybody learns the same.
+/// Rivals issue one reference with four payloads: one payload wins, and all clients get the same
+/// result.
 fn issue_rivals(server: &Server, issue: impl Fn(&mut Client, &str) -> Response + Sync) {
     let answers = race(server, 32, |n, client| {
         let payload = format!("{}", n % 4);

@@ -1,5 +1,5 @@
-//! P9 and the promise behind the digest: tokens and payloads stay out of logs, metrics, error
-//! texts; tokens stay out of the files too.
+//! P9, and the purpose of the digest: tokens and payloads never appear in logs, metrics or error
+//! texts, and tokens never appear in files.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ pub const PAYLOAD: &str = "card-4111-secret-payload";
 pub const ORDER: &str = "order-of-a-secret-customer";
 pub const KEY: &str = "secret-idempotency-key";
 
-/// The 24 bytes behind the 32 characters.
+/// The 24 bytes of the 32 characters.
 pub fn raw_bytes(token: &str) -> Vec<u8> {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let value = |c: u8| alphabet.iter().position(|&a| a == c).expect("base64url");
@@ -22,7 +22,7 @@ pub fn raw_bytes(token: &str) -> Vec<u8> {
     words.flat_map(|word| (0..3).rev().map(move |n| (word >> (8 * n) & 0xFF) as u8)).collect()
 }
 
-/// Does everything that can be done to tokens, well and wrongly; returns them, and all error texts.
+/// Performs all operations on tokens, valid and invalid; returns the tokens and all error texts.
 pub fn exercise(client: &mut Client) -> (Vec<String>, String) {
     let mut errors = String::new();
     let payload = json!({ "card": PAYLOAD, "uses": 2 });
@@ -96,7 +96,7 @@ fn p9_no_token_and_no_payload_in_logs_metrics_or_errors() {
     assert_silent("jeton verify", &String::from_utf8_lossy(&text), &tokens);
 }
 
-/// A stolen log or backup holds no token, in no form that could be presented.
+/// A stolen log or backup contains no token in a form that could be presented.
 #[test]
 fn p9_the_files_hold_no_token() {
     let dir = tempfile::tempdir().expect("a temporary folder");

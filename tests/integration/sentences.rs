@@ -1,5 +1,5 @@
-//! What a person reads when something is not as it should be: a sentence that says what to do,
-//! without JSON and without names of values in the code.
+//! Error messages for people: sentences that say what to do, without JSON and without names from
+//! the code.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::process::Output;
 use crate::pki::{Ca, Files};
 use crate::server::{Launch, Server, jeton, output};
 
-/// What a command that fails says.
+/// The message of a failed command.
 #[track_caller]
 fn said(output: &Output) -> String {
     assert!(!output.status.success(), "it failed");
@@ -41,7 +41,7 @@ fn the_wrong_listener_is_named() {
     says(&["backup", "--server", &data, backup], "--admin-listen, port 7451");
 }
 
-/// A program that answers with this, whatever it is asked.
+/// A program that answers every request with this text.
 fn answering(text: &'static str) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address");

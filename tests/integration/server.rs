@@ -1,7 +1,7 @@
-//! Starts the real `jeton serve`, waits for its ready line, and ends it gently or by force.
+//! Starts the real `jeton serve`, waits for its ready line, and stops or kills it.
 //!
-//! What the contract leaves open and the tests must nevertheless name (flags of limits, the log
-//! filter's variable) stands here once, so that a change of name is a change of one line.
+//! Names that the tests need (flags of limits, the log filter's variable) are defined here once, so
+//! that a renaming changes one line.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,24 +17,25 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long a slow request body may take.
+/// Time limit of a request body.
 pub const BODY_TIMEOUT: &str = "--body-timeout";
-/// How long a slow request head may take.
+/// Time limit of a request head.
 pub const HEADER_TIMEOUT: &str = "--header-timeout";
 /// The variable that sets the log filter.
 pub const LOG_FILTER: &str = "JETON_LOG_LEVEL";
 
-/// Starting and stopping take well under a second; this only keeps a broken build from hanging.
+/// Starting and stopping take well under a second; this limit only prevents a broken build from
+/// hanging.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How a server is to be started; every setting has a small default.
+/// Settings for starting a server; every setting has a small default.
 #[derive(Clone)]
 pub struct Launch {
     flags: BTreeMap<String, Option<String>>,
-    /// A program, with its arguments, that becomes the server.
+    /// A program, with its arguments, that executes the server.
     wrapper: Vec<String>,
     env: Vec<(String, String)>,
-    /// Where its log goes, in place of the test.
+    /// Destination of its log, instead of the test.
     stderr: Option<PathBuf>,
 }
 
@@ -59,7 +60,7 @@ pub struct Refused {
 }
 
 impl Launch {
-    /// On `dir`, on free ports, with a log so small that its ring turns within a test.
+    /// On `dir` and free ports, with a log so small that its ring turns within a test.
     pub fn on(dir: &Path) -> Launch {
         let dir = dir.to_str().expect("the path of a temporary folder is UTF-8");
         Launch::bare()
@@ -107,12 +108,12 @@ impl Launch {
         self.try_start().unwrap_or_else(|refused| panic!("the server did not start: {refused:?}"))
     }
 
-    /// Starts a server and kills it after `delay`, whether it was ready by then or not.
+    /// Starts a server and kills it after `delay`, whether or not it is ready.
     pub fn start_and_kill9(&self, delay: Duration) {
         self.start_and_do(delay, || {});
     }
 
-    /// The same, with something done just before.
+    /// The same, and runs `cut` just before.
     pub fn start_and_do(&self, delay: Duration, before: impl FnOnce()) {
         let mut child = self.spawn();
         std::thread::sleep(delay);
@@ -139,7 +140,7 @@ impl Launch {
             .expect("the jeton binary runs")
     }
 
-    /// The server, or what it said when it refused to start.
+    /// The server, or its message when it refused to start.
     pub fn try_start(&self) -> Result<Server, Refused> {
         let mut child = self.spawn();
         let (line_sender, lines) = mpsc::channel();
@@ -170,7 +171,7 @@ impl Launch {
 }
 
 impl Server {
-    /// A server of this test's own, on an empty folder that goes with it.
+    /// A separate server for this test, on an empty folder that is removed with it.
     pub fn fresh() -> Server {
         Server::fresh_with(|launch| launch)
     }
@@ -183,7 +184,7 @@ impl Server {
         server
     }
 
-    /// One server for all tests that only mind their own tokens. It ends with its last user.
+    /// One server shared by all tests that only use their own tokens. It ends with its last user.
     pub fn shared() -> Arc<Server> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -195,7 +196,7 @@ impl Server {
         server
     }
 
-    /// The machine's view of a crash: SIGKILL, nothing flushed, nothing said.
+    /// A crash: SIGKILL, without flushing anything.
     pub fn kill9(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it has ended");
@@ -209,12 +210,12 @@ impl Server {
         (status, self.stderr())
     }
 
-    /// Waits for it to end by itself, and tells how.
+    /// Waits for it to end by itself, and returns its exit status.
     pub fn ended(mut self) -> ExitStatus {
         wait(&mut self.child)
     }
 
-    /// Whether it runs.
+    /// Whether it is running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()
     }
@@ -229,12 +230,12 @@ impl Server {
         Pid::from_child(&self.child)
     }
 
-    /// What came on standard error so far.
+    /// The standard error output so far.
     pub fn stderr(&self) -> String {
         snapshot(&self.stderr)
     }
 
-    /// What came on standard output so far.
+    /// The standard output so far.
     pub fn stdout(&self) -> String {
         snapshot(&self.stdout)
     }
@@ -244,7 +245,7 @@ impl Server {
         self.memory_kib("VmRSS:")
     }
 
-    /// The most memory of the process that ever was resident, in KiB.
+    /// Peak resident memory of the process, in KiB.
     pub fn peak_kib(&self) -> u64 {
         self.memory_kib("VmHWM:")
     }
@@ -285,7 +286,7 @@ fn jeton_under(wrapper: &[String]) -> Command {
     command
 }
 
-/// Runs a command that should end by itself, and gathers what it says (less than a pipe holds).
+/// Runs a command that should end by itself, and collects its output (less than a pipe holds).
 pub fn output(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the jeton binary runs");
@@ -308,7 +309,7 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// Gathers an output in the background, and passes its lines on.
+/// Collects an output in the background, and forwards its lines.
 fn collect(
     output: impl Read + Send + 'static,
     lines: Option<mpsc::Sender<String>>,

@@ -1,10 +1,10 @@
-//! P8: a start takes the memory of what lives, not of the log.
+//! P8: a start needs memory for the live tokens, not for the log.
 
 use crate::client::{Client, expect};
 use crate::server::{Launch, jeton, output};
 use crate::support::files_under;
 
-/// What lives is a token and, at any moment, a small part of the log.
+/// At any moment only one long-lived token and a small part of the log are alive.
 #[test]
 fn p8_a_start_of_a_long_log_of_short_lives_stays_small() {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -1,4 +1,4 @@
-//! Small things several tests need: times, randomness, folders, and how a skipped check says so.
+//! Helpers for several tests: times, randomness, folders, and the message of a skipped check.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub fn millis(expires_at: &str) -> i64 {
     expires_at.parse::<jiff::Timestamp>().expect("a date that exists").as_millisecond()
 }
 
-/// Sleeps until the deadline lies behind.
+/// Sleeps until the deadline has passed.
 pub fn wait_past(expires_at: &str) {
     let deadline = millis(expires_at);
     loop {
@@ -30,12 +30,12 @@ pub fn wait_past(expires_at: &str) {
     }
 }
 
-/// Asks again until the answer is yes, for what the contract promises but not when.
+/// Polls until the condition is true, for effects without a guaranteed time.
 pub fn eventually(what: &str, check: impl FnMut() -> bool) {
     assert!(comes_true(check), "never came true: {what}");
 }
 
-/// The same, for a caller that can say more about why it is no.
+/// The same, with a reason while the condition is false.
 pub fn comes_true(mut check: impl FnMut() -> bool) -> bool {
     for _ in 0..400 {
         if check() {
@@ -46,12 +46,12 @@ pub fn comes_true(mut check: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// Says past the test harness's capture that a check did not run, and why.
+/// Prints, bypassing the harness's capture, that a check did not run, and why.
 pub fn not_run(check: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "NOT RUN: {check}: {why}");
 }
 
-/// A small deterministic generator (xorshift64*), so that a failing round can be run again.
+/// A small deterministic generator (xorshift64*), so that a failing round can be repeated.
 pub struct Rng(u64);
 
 impl Rng {
@@ -83,7 +83,7 @@ pub fn files_under(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Where `needle` lies in the files of `dir`: file and offset of each occurrence.
+/// Occurrences of `needle` in the files of `dir`, with file and offset.
 pub fn find_bytes(dir: &Path, needle: &[u8]) -> Vec<(PathBuf, usize)> {
     let mut found = Vec::new();
     for path in files_under(dir) {

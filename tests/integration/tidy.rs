@@ -1,5 +1,5 @@
-//! The sources of the project, held against the rules they promise to keep: lengths, banned words,
-//! and a head on every file. The import direction is `tidy_layers`.
+//! Style checks of all sources: lengths, banned words, and a head on every file. `tidy_layers`
+//! checks the direction of imports.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ pub struct Source {
     pub text: String,
 }
 
-/// A word that must not be in the code, what to write instead, and where it is right after all.
+/// A banned word, its replacement, and the files where it is allowed.
 struct Banned {
     word: &'static str,
     instead: &'static str,
     allowed: fn(&str) -> bool,
-    /// Whether a comment may speak of it.
+    /// Whether comments may contain it.
     comments_may: bool,
 }
 
@@ -93,7 +93,7 @@ fn prints(path: &str) -> bool {
     outside_src(path)
 }
 
-/// All sources of the project: what stands in its own folders, not what a build made.
+/// All sources of the project, without build output.
 pub fn sources() -> Vec<Source> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["src", "tests", "benches", "examples", "loadtest"];
@@ -108,7 +108,7 @@ pub fn sources() -> Vec<Source> {
             Source { path: path.replace('\\', "/"), text }
         })
         .collect();
-    // The second lies in a folder that has the name of cargo's.
+    // The second is in a folder with the name of cargo's target directory.
     for path in ["src/lib.rs", "loadtest/src/target/mod.rs"] {
         assert!(sources.iter().any(|source| source.path == path), "{path} was not found");
     }
@@ -189,8 +189,8 @@ struct Function {
     lines: usize,
 }
 
-/// The functions of a file as rustfmt lays them out: the closing brace stands below the first
-/// letter of the item.
+/// The functions of a file as rustfmt lays them out: the closing brace is in the column of the
+/// first letter of the item.
 fn functions(text: &str) -> Vec<Function> {
     let lines: Vec<&str> = text.lines().collect();
     let starts = lines.iter().enumerate().filter_map(|(n, line)| Some((n, function_name(line)?)));

@@ -1,11 +1,11 @@
-//! Imports go one way, file by file: no file of the library or of the load-test harness imports one
-//! that imports it, whether at once or by way of others.
+//! Imports go one way, file by file: no file of the library or of the load-test harness imports a
+//! file that imports it, directly or indirectly.
 //!
-//! The files are read as rustc does, from `lib.rs` along the `mod` declarations, without what is
-//! compiled for tests alone. `syn` parses them: paths stand in `use` trees, types, expressions and in
-//! the arguments of macros. A file imports the file that holds the module which a path names. A
-//! `mod` declaration imports nothing. A re-export is an import of the file that it stands in, so a
-//! path through a parent counts for the parent and for all that the parent re-exports.
+//! The files are read like in rustc, from `lib.rs` along the `mod` declarations, without code that
+//! is compiled only for tests. `syn` parses them: paths occur in `use` trees, types, expressions
+//! and in the arguments of macros. A file imports the file that holds the module which a path
+//! names. A `mod` declaration imports nothing. A re-export is an import of the file that contains
+//! it, so a path through a parent counts for the parent and for all its re-exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,15 +16,15 @@ use crate::tidy::{Source, sources};
 /// The root of the library whose files are read.
 const ROOT: &str = "src/lib.rs";
 
-/// Files, and folders with a `/` at the end, that may still be part of a cycle with each other. One
-/// that is in no cycle any more must be taken off the list.
+/// Files, and folders with a `/` at the end, that may still be part of a cycle with each other. A
+/// file without a cycle must be removed from the list.
 const EXCEPTIONS: [&str; 2] = ["src/engine/", "src/http/"];
 
 /// The root of the load-test harness, and its files that may still be part of a cycle.
 const LOADTEST_ROOT: &str = "loadtest/src/lib.rs";
 const LOADTEST_EXCEPTIONS: [&str; 0] = [];
 
-/// Imports by file: what each imports, with one path that says so.
+/// Imports by file: the imported files, each with one path that imports it.
 type Imports = BTreeMap<String, BTreeMap<String, String>>;
 
 /// The files of a crate by the path of their module; the root's is empty.
@@ -42,7 +42,7 @@ impl Crate {
         found
     }
 
-    /// Reads the file of `module`, whose children stand in `folder`.
+    /// Reads the file of `module`, whose children are in `folder`.
     fn read_module(&mut self, sources: &[Source], path: &str, folder: &str, module: Vec<String>) {
         let source = sources.iter().find(|source| source.path == path).expect("declared");
         let file = syn::parse_file(&source.text).expect("it compiles");
@@ -114,7 +114,7 @@ fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
-/// Every path of a file with the module that it stands in, without what is for tests.
+/// Every path of a file with its module, without test code.
 #[derive(Default)]
 struct Paths {
     module: Vec<String>,
@@ -140,7 +140,7 @@ impl Paths {
         }
     }
 
-    /// Paths among the tokens of a macro or an attribute, which nobody parses for us.
+    /// Paths among the tokens of a macro or an attribute, which `syn` does not parse.
     fn add_tokens(&mut self, tokens: &str) {
         let text = tokens.split_whitespace().collect::<Vec<_>>().join(" ");
         let text = text.replace(" :: ", "::").replace("$ crate", "crate");
@@ -203,7 +203,7 @@ impl<'a> Visit<'a> for Paths {
     }
 }
 
-/// The groups of files that import each other, each file at once or by way of others.
+/// The groups of files that import each other, directly or indirectly.
 fn cycles(imports: &Imports) -> Vec<BTreeSet<String>> {
     let reach: BTreeMap<&String, BTreeSet<&String>> =
         imports.keys().map(|file| (file, reached_from(imports, file))).collect();
@@ -217,7 +217,7 @@ fn cycles(imports: &Imports) -> Vec<BTreeSet<String>> {
     groups.into_iter().collect()
 }
 
-/// All files that `file` imports, at once or by way of others.
+/// All files that `file` imports, directly or indirectly.
 fn reached_from<'a>(imports: &'a Imports, file: &'a String) -> BTreeSet<&'a String> {
     let mut reached = BTreeSet::new();
     let mut next: Vec<&String> = imports[file].keys().collect();
@@ -298,7 +298,7 @@ fn tidy_finds_every_cycle_of_imports() {
         // Through the root, in the argument of a macro, and in an attribute.
         ("src/b.rs", "use crate::A;\nfn f() { log!(\"{}\", crate::c::C); }\n"),
         ("src/c.rs", "#[error(\"{}\", crate::b::f())]\npub enum C {}\n"),
-        // What is for tests does not count.
+        // Test code does not count.
         ("src/d.rs", "use crate::b;\n#[cfg(test)]\nmod tests { use crate::d; use crate::d2; }\n"),
     ]);
     let groups = cycles(&imports);

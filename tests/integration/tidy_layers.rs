@@ -8,10 +8,10 @@
 
 use crate::tidy::{Source, sources, without_comment};
 
-/// A crate and its layers from the bottom up. A new module must be given its place here; one below
-/// another, written `a::b`, may have a place of its own.
+/// A crate and its layers from the bottom up. A new module must be added here; a submodule, written
+/// `a::b`, may have its own place.
 struct Layered {
-    /// As code outside its library names it.
+    /// Its name outside the library.
     name: &'static str,
     sources: &'static str,
     layers: &'static [&'static [&'static str]],
@@ -50,7 +50,7 @@ const CRATES: [Layered; 2] = [
     },
 ];
 
-/// The crate's root only declares the modules and names them to the outside.
+/// The crate's root only declares and exports the modules.
 const ROOT: &str = "lib";
 
 impl Layered {
@@ -61,7 +61,7 @@ impl Layered {
         [module, first].into_iter().find_map(|module| Some((module, layer(module)?)))
     }
 
-    /// The module a file belongs to, as `a` or `a::b`; none where it is not of this crate.
+    /// The module of a file, as `a` or `a::b`; `None` for a file outside this crate.
     fn module_of(&self, path: &str) -> Option<String> {
         let below = path.strip_prefix(self.sources)?;
         let segments: Vec<&str> = below.trim_end_matches(".rs").split('/').take(2).collect();

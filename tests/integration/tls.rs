@@ -13,7 +13,7 @@ use crate::raw::{Conn, Response, request};
 use crate::server::{Launch, Server};
 use crate::support::{Rng, eventually};
 
-/// A server that speaks TLS, and what its clients believe.
+/// A server with TLS, and the trust settings of its clients.
 struct Secure {
     server: Server,
     ca: Ca,
@@ -48,7 +48,7 @@ fn issue(conn: &mut TlsConn, payload: &str) -> String {
     issued.json()["token"].as_str().expect("a token").to_owned()
 }
 
-/// Whether a new connection works, up to an answer.
+/// Whether a request on a new connection is answered.
 fn works(client: &Client, address: SocketAddr) -> bool {
     let Ok(mut conn) = client.connect(address) else { return false };
     conn.send(&request("GET", "/v1/x", &[], b"")).is_ok() && conn.response().is_ok()
@@ -77,7 +77,7 @@ fn tls_1_2_and_1_3_are_spoken_on_both_listeners() {
 #[test]
 fn what_is_older_is_refused_with_an_alert() {
     let Secure { server, .. } = &secure(|launch| launch);
-    // SSL 3.0, TLS 1.0 and 1.1, in records as they have them.
+    // SSL 3.0, TLS 1.0 and 1.1, in their record format.
     for minor in [0, 1, 2] {
         let mut hello = vec![3, minor];
         hello.extend([7; 32]);
@@ -193,7 +193,7 @@ fn p8_a_handshake_counts_as_a_connection_and_a_stuck_one_is_closed() {
 #[test]
 fn p8_where_all_places_are_taken_by_handshakes_others_are_told_so() {
     let Secure { server, ca, .. } = &secure(|launch| {
-        // One worker: who comes first is served first.
+        // One worker, so that connections are served in order.
         let launch = launch.flag("--workers", "1").flag("--max-connections", "1");
         launch.flag("--tls-handshake-timeout", "1h")
     });
@@ -201,7 +201,7 @@ fn p8_where_all_places_are_taken_by_handshakes_others_are_told_so() {
     let mut stuck = Conn::open(server.data).expect("connects");
     stuck.send(&[0x16, 3, 1]).expect("sends");
     let refused = || client.connect(server.data).err().map(|error| error.to_string());
-    // Who has sent too little when it is refused may see no more than a reset.
+    // A client that has sent too little before its refusal may only get a reset.
     eventually("one more is refused with an alert", || {
         refused().expect("there is no place").contains("InternalError")
     });
@@ -209,7 +209,7 @@ fn p8_where_all_places_are_taken_by_handshakes_others_are_told_so() {
     eventually("the place is free", || works(&client, server.data));
 }
 
-/// A true beginning with some bytes changed, cut anywhere, or none of it true but the first byte.
+/// A valid start with some bytes changed, cut anywhere, or random bytes after the first one.
 #[test]
 fn p8_garbage_in_place_of_a_handshake_hurts_nobody() {
     let Secure { server, ca, .. } = &secure(|launch| launch);
@@ -304,7 +304,7 @@ fn certificates_change_while_the_server_runs() {
     assert_eq!(ask(&mut running, "GET", &format!("/v1/tokens/{token}"), "").text(), "1");
     let mut admin = client.connect(server.admin).expect("a handshake");
     assert_eq!(admin.stream().conn.peer_certificates().expect("one")[0], der(&new.cert));
-    // A mistake changes nothing, and without a change SIGHUP reads them all the same.
+    // A mistake changes nothing, and SIGHUP reloads the files even without a change.
     put(&files.cert, "nothing");
     eventually("it is logged", || server.stderr().contains("contains no certificate"));
     assert_eq!(shown(), der(&new.cert));
@@ -312,7 +312,7 @@ fn certificates_change_while_the_server_runs() {
     let before = count();
     put(&files.cert, &new.cert);
     eventually("it is read again", || count() > before);
-    // It may be looked at while it is written, and then once more.
+    // The file may be checked while it is written, and then once more.
     std::thread::sleep(std::time::Duration::from_millis(2500));
     let before = count();
     kill_process(server.pid(), Signal::HUP).expect("it runs");

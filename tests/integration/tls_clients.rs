@@ -1,5 +1,4 @@
-//! Who comes over TLS: clients with certificates of their own, HTTP/2 by ALPN, curl, and the
-//! client commands.
+//! TLS clients: client certificates, HTTP/2 by ALPN, curl, and the client commands.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,12 +16,12 @@ use crate::raw::{PATIENCE, Response, request};
 use crate::server::{Launch, Server, jeton, output};
 use crate::support::{eventually, not_run};
 
-/// A server with keys that asks clients for certificates of an authority of their own.
+/// A server with keys and a CA for client certificates.
 struct Mutual {
     server: Server,
-    /// Whom the clients believe.
+    /// The CA that the clients trust.
     ca: Ca,
-    /// Whom the server believes.
+    /// The CA that the server trusts.
     clients: Ca,
     files: Files,
     keys: PathBuf,
@@ -54,7 +53,7 @@ impl Mutual {
             .flag("--tls-cert", &text(&files.cert))
             .flag("--tls-key", &text(&files.key))
             .flag("--tls-client-ca", &text(&client_ca))
-            // A new key is asked for until it is known.
+            // Retries until the server has loaded the new key.
             .flag("--anonymous-miss-limit", "0");
         let server = settings(launch).start();
         Mutual { server, ca, clients, files, keys, dir }
@@ -69,7 +68,7 @@ impl Mutual {
         add_key(&self.keys, args)
     }
 
-    /// The id of the key that the certificate of `name` stands for.
+    /// The id of the key that names the certificate of `name`.
     fn id_of(&self, name: &str) -> String {
         let listed = run_keys(&["list"], &self.keys).stdout;
         let listed = String::from_utf8(listed).expect("UTF-8");
@@ -88,10 +87,10 @@ fn ask(conn: &mut TlsConn, key: &str, method: &str, path: &str, body: &str) -> R
     conn.response().expect("an answer")
 }
 
-/// Whether the server has let this client in, as far as an answer of any kind.
+/// Whether the server has accepted this client, with any answer.
 fn is_let_in(client: &Client, address: SocketAddr) -> bool {
     let Ok(mut conn) = client.connect(address) else { return false };
-    // Under TLS 1.3 a client is done before the server has looked at its certificate.
+    // With TLS 1.3 the client's handshake ends before the server has checked its certificate.
     conn.send(&request("GET", "/v1/x", &[], b"")).is_ok() && conn.response().is_ok()
 }
 
@@ -109,18 +108,18 @@ fn a_certificate_stands_for_the_key_that_names_it() {
         let issued = ask(&mut conn, "", "POST", "/v1/tokens", PAYLOAD);
         assert_eq!(issued.status, 201, "{}", issued.text());
         let path = format!("/v1/tokens/{}", issued.json()["token"].as_str().expect("a token"));
-        // By the fast lane and by the service.
+        // By the hot path and by the service.
         assert_eq!(ask(&mut conn, "", "GET", &path, "").text(), "1");
         assert_eq!(ask(&mut conn, "", "GET", &format!("{path}/status"), "").status, 200);
         assert_eq!(ask(&mut conn, "", "DELETE", &path, "").status, 403, "not one of its scopes");
-        // A key that is shown is the one that counts.
+        // A presented key takes precedence.
         eventually("the new key is known", || {
             ask(&mut conn, &other, "GET", &path, "").status == 404
         });
         assert_eq!(ask(&mut conn, "Bearer x", "GET", &path, "").status, 401);
         assert_eq!(ask(&mut conn, "", "GET", &path, "").status, 200);
     }
-    // One who comes again with a ticket is still the same.
+    // A client that resumes with a ticket has the same identity.
     let config = ca.client().with(&shop).config();
     for n in 0..2 {
         let mut conn = connect(config.clone(), server.data).expect("a handshake");
@@ -135,7 +134,7 @@ fn p10_whom_no_key_names_is_told_what_a_wrong_key_is_told() {
     let mutual = Mutual::new(|launch| launch.flag("--anonymous", "default:resolve"));
     let Mutual { server, ca, clients, .. } = &mutual;
     let unknown = clients.issue(&["unknown.example"]);
-    // The second name of a certificate is no name.
+    // The second name of a certificate is ignored.
     let second = clients.issue(&["unknown.example", "shop.example"]);
     let mut said = Vec::new();
     for (identity, key) in [(Some(&unknown), ""), (Some(&second), ""), (None, "Bearer x")] {
@@ -149,14 +148,14 @@ fn p10_whom_no_key_names_is_told_what_a_wrong_key_is_told() {
     }
     said.dedup();
     assert_eq!(said.len(), 1);
-    // Without a certificate the anonymous role is played as ever.
+    // Without a certificate a client has anonymous access as usual.
     let mut conn = ca.client().connect(server.data).expect("a handshake");
     let path = "/v1/tokens/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     assert_eq!(ask(&mut conn, "", "GET", path, "").status, 404);
 }
 
-/// An authority that is constrained to DNS names may write what it likes into a URI or a common name:
-/// those count only where the key says so.
+/// A CA that is constrained in DNS names can put any text into a URI or a common name: these count
+/// only if the key names that field.
 #[test]
 fn a_name_counts_only_in_the_field_that_the_key_names() {
     let mutual = Mutual::new(|launch| launch);
@@ -231,7 +230,7 @@ fn a_revoked_or_expired_key_takes_its_certificate_along() {
     assert!(run_keys(&["revoke", &id], &mutual.keys).status.success());
     eventually("the running connection is refused", || may() == 401);
     assert_eq!(ask(&mut connect("gone.example"), "", "GET", path, "").status, 401);
-    // The name is free again, for another key.
+    // The name can be used by another key again.
     mutual.add(&["--scope", "resolve", "--certificate", "shop.example"]);
     eventually("it is known again", || may() == 404);
 }
@@ -329,7 +328,7 @@ fn the_client_commands_speak_tls() {
     let url = format!("https://{}", mutual.server.data);
     let run = |args: &[&str], flags: &[(&str, &PathBuf)]| {
         let mut command = jeton();
-        // Where the system's roots are asked for, there is one, and not the right one.
+        // The system's roots consist of one certificate, which is the wrong one.
         command.args(args).args(["--server", &url]).env_remove("SSL_CERT_DIR");
         command.env("SSL_CERT_FILE", mutual.dir.path().join("clients.pem"));
         for (flag, file) in flags {

@@ -1,4 +1,4 @@
-//! `--listen unix:PATH`: who may connect, what becomes of the file, and what is asked over it.
+//! `--listen unix:PATH`: access, the socket file, and requests over it.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -61,7 +61,7 @@ impl OnSockets {
     }
 }
 
-/// Sends a whole request that asks for the end of the connection, and gives the answer.
+/// Sends a request with `Connection: close`, and returns the answer.
 fn ask(path: &Path, request: &str) -> String {
     let mut socket = UnixStream::connect(path).expect("somebody listens");
     socket.write_all(request.as_bytes()).expect("sent");
@@ -114,7 +114,7 @@ fn any_host_is_accepted_and_a_page_is_not() {
         );
         assert!(miss.starts_with("HTTP/1.1 404 "), "{host}: {miss}");
     }
-    // A proxy passes on what a page asks for.
+    // A proxy forwards the requests of a page.
     let page = "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n";
     let issue = format!(
         "POST /v1/tokens HTTP/1.1\r\n{page}Content-Type: application/json\r\nContent-Length: 13\r\n\
@@ -154,7 +154,7 @@ fn all_peers_of_a_socket_are_one_for_the_limiter() {
     assert!(answers.iter().any(|answer| answer.starts_with("HTTP/1.1 429 ")), "{answers:?}");
 }
 
-/// What a second server, with a folder of its own, says of the socket when it does not start.
+/// The message of a second server, on another folder, that refuses to start because of the socket.
 fn refused(dir: &Path) -> String {
     let other = tempfile::tempdir().expect("a temporary folder");
     let refused = output(

@@ -1,4 +1,4 @@
-//! How much an attack does, and what it tells: little in `cargo test`, much where a variable asks.
+//! The volume of attacks, and their summaries: small in `cargo test`, large if a variable is set.
 //!
 //! An attack named `NAME` runs as many seeds (rounds, hits) as `JETON_NAME` says, or its own small
 //! default. `JETON_SEED=N` runs seed N alone, which repeats a failure. Each attack ends with a line
@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::ops::Range;
 
-/// How much of an attack to do: what the variable `JETON_` and the name in capitals says, or
+/// The volume of an attack: the value of the variable `JETON_` plus the name in capitals, or
 /// `default`.
 pub fn volume(name: &str, default: u64) -> u64 {
     number(&variable(name)).unwrap_or(default)
 }
 
-/// The seeds to run: from 1 on, so many as [`volume`] says; or the one that `JETON_SEED` names.
+/// The seeds to run: 1 to [`volume`], or the one of `JETON_SEED`.
 pub fn seeds(name: &str, default: u64) -> Range<u64> {
     match number("JETON_SEED") {
         Some(seed) => seed..seed + 1,
@@ -22,7 +22,7 @@ pub fn seeds(name: &str, default: u64) -> Range<u64> {
     }
 }
 
-/// What to tell about a failure, so that it can be repeated.
+/// The message about a failure, with the command that repeats it.
 pub fn replay(test: &str, seed: u64) -> String {
     format!("repeat with: {}", command(test, seed))
 }
@@ -31,11 +31,11 @@ fn command(test: &str, seed: u64) -> String {
     format!("JETON_SEED={seed} cargo test --test integration {test} -- --nocapture")
 }
 
-/// Tells how to repeat a round, if it ends in a panic. Rounds build on those before them: so many
-/// are asked for that the one that failed is among them.
+/// Prints how to repeat a round that panics. Rounds depend on earlier ones, so the command runs all
+/// rounds up to the failed one.
 pub struct Round {
     pub test: &'static str,
-    /// What [`volume`] was asked for.
+    /// The argument of [`volume`].
     pub attack: &'static str,
     pub seed: u64,
     /// The first is 0.
@@ -58,7 +58,7 @@ impl Drop for Round {
     }
 }
 
-/// Tells what an attack did.
+/// Prints the summary of an attack.
 #[expect(clippy::print_stdout, reason = "the long runs collect these lines")]
 pub fn tell(attack: &str, counts: &[(&str, u64)]) {
     let mut line = format!("attack {attack}");

@@ -1,5 +1,5 @@
-//! What keeps pages in a browser out: `Content-Type`, `Host`, `Origin` and `Sec-Fetch-Site`; and what
-//! must not be kept out: programs, proxies and probes. A real browser tries the same in `browser`.
+//! Checks that reject pages in a browser (`Content-Type`, `Host`, `Origin` and `Sec-Fetch-Site`),
+//! and accept programs, proxies and probes. `browser` tries the same with a real browser.
 
 use crate::access::Keys;
 use crate::client::{assert_contract, expect, expect_naming};
@@ -42,7 +42,7 @@ fn a_body_says_that_it_is_json() {
     }
     expect(&issue(&server, &["Host: a"]), 415);
     expect(&issue(&server, &["Host: a", JSON, "Content-Type: text/plain"]), 415);
-    // Where there is no body there is no type to say, and one that is said is no fault.
+    // Without a body no type is needed, and a given type is accepted.
     let consume = format!("POST {UNKNOWN}/consume");
     for headers in [&["Host: a"][..], &["Host: a", "Content-Type: text/plain"]] {
         expect(&sent(server.data, &consume, headers, ""), 404);
@@ -51,7 +51,7 @@ fn a_body_says_that_it_is_json() {
     expect(&sent(server.data, &consume, &["Host: a", JSON], "{}"), 404);
 }
 
-/// The fast lane and hyper's way alike.
+/// On the hot path and through hyper.
 #[test]
 fn without_keys_a_host_is_one_that_no_site_can_own() {
     let server = Server::fresh_with(|launch| {
@@ -92,14 +92,14 @@ fn without_keys_a_host_is_one_that_no_site_can_own() {
         let stats = sent(server.admin, "GET /v1/stats", &[&host], "").status;
         assert_eq!(stats, if status == 404 { 200 } else { 403 }, "{host}");
     }
-    // A Host that was accepted says nothing about another one on the same connection.
+    // An accepted Host does not imply that another one on the same connection is accepted.
     let get = |host: &str| format!("GET {UNKNOWN} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let mut conn = Conn::open(server.data).expect("connects");
     for (host, status) in [("a", 404), ("a", 404), ("attacker.example", 403), ("b", 404)] {
         conn.send(get(host).as_bytes()).expect("sends");
         expect(&conn.response().expect("an answer"), status);
     }
-    // One that says nothing is a program's, and probes are answered in any case.
+    // A request without these headers is from a program, and probes are answered in any case.
     let mut conn = Conn::open(server.data).expect("connects");
     conn.send(format!("GET {UNKNOWN} HTTP/1.0\r\n\r\n").as_bytes()).expect("sends");
     expect(&conn.response().expect("an answer"), 404);
@@ -131,7 +131,7 @@ fn a_page_of_another_site_is_refused() {
         (&[][..], 201, 201),
         (&["Sec-Fetch-Site: none"], 201, 201),
         (&["Sec-Fetch-Site: same-origin"], 201, 201),
-        // A proxy has rewritten Host; the browser has not seen it.
+        // A proxy has rewritten Host, unknown to the browser.
         (&["Sec-Fetch-Site: same-origin", "Origin: https://pay.example"], 201, 201),
         (&["Origin: http://jeton:7450"], 201, 201),
         (&["Origin: https://JETON:7450"], 201, 201),
@@ -158,7 +158,7 @@ fn a_page_of_another_site_is_refused() {
     expect(&sent(plain.data, &format!("GET {UNKNOWN}"), &foreign, ""), 403);
     expect(&sent(plain.admin, "GET /v1/stats", &foreign, ""), 403);
     expect(&sent(plain.admin, "GET /metrics", &["Host: a", "Origin: http://b"], ""), 403);
-    // A link that leads to the first page of the admin listener may be followed.
+    // A link to the first page of the admin listener may be followed.
     let followed = [&foreign[..], &["Sec-Fetch-Mode: navigate"]].concat();
     expect(&sent(plain.admin, "GET /", &followed, ""), 404);
     expect(&sent(plain.admin, "GET /v1/stats", &followed, ""), 403);
@@ -201,7 +201,7 @@ fn an_allowed_page_reads_its_answers_and_asks_beforehand() {
     expect(&own, 405);
 }
 
-/// With keys any Host will do, and a request that shows one is its holder's wherever it comes from.
+/// With keys any Host is accepted, and a request with a key is accepted from any page.
 #[test]
 fn with_keys_pages_are_refused_what_needs_none() {
     let dir = tempfile::tempdir().expect("a folder");

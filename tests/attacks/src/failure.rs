@@ -1,26 +1,26 @@
-//! Why a command could not do what it was asked: exit code 2, and 130 where it was interrupted.
+//! Errors of a command: exit code 2, or 130 if it was interrupted.
 //!
-//! A mutant that survives and an attack that succeeds are no failures of these commands: they are
-//! what the commands are there to find out, exit code 1.
+//! A surviving mutant or a successful attack is not an error of these commands but their result:
+//! exit code 1.
 
 use std::fmt::Display;
 use std::path::PathBuf;
 
-/// A command could not be carried out.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// A file or a process refused.
+    /// An operation on a file or a process failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done, with the path or the program.
+        /// The operation, with the path or the program.
         what: String,
-        /// What the system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The list of mutants, or what was asked of it, makes no sense.
+    /// The list of mutants, or the selection from it, is invalid.
     #[error("{0}")]
     Input(String),
-    /// The tests fail, or cannot be built, before anything was broken.
+    /// The tests fail, or cannot be built, without any mutant.
     #[error("without any mutant: {what}; see {}", log.display())]
     Baseline {
         /// What went wrong.
@@ -28,15 +28,15 @@ pub enum Failure {
         /// Where the output is.
         log: PathBuf,
     },
-    /// Somebody wants it to end.
+    /// The command was interrupted.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// What every fallible function here gives.
+/// Result of every fallible function here.
 pub type Result<T> = std::result::Result<T, Failure>;
 
-/// Names what was being done when the system refused.
+/// Turns an error of the operating system into a failure that names the operation.
 pub fn io(what: impl Display) -> impl FnOnce(std::io::Error) -> Failure {
     move |source| Failure::Io { what: what.to_string(), source }
 }

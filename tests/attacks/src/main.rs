@@ -1,6 +1,6 @@
-//! Two commands about the tests of jeton, which `cargo test` has no time for.
+//! Two commands for tests of jeton that take too long for `cargo test`.
 //!
-//! `mutants` breaks the code on purpose, in one way after the other, and shows which test notices.
+//! `mutants` breaks the code on purpose, in one way after the other, and shows which test fails.
 //! `long` runs every attack at its large volume, one after the other, and collects their counts.
 //!
 //! Neither touches the sources it is started on: mutants are made in a copy.
@@ -29,16 +29,16 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Breaks the code in one way after the other and shows which test notices
+    /// Breaks the code in one way after the other and shows which test fails
     Mutants(mutants::Args),
     /// Runs every attack at its large volume
     Long(long::Args),
 }
 
-/// What a command has found out.
+/// Result of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// All is as promised.
+    /// All promises hold.
     Good,
     /// A mutant survived, or an attack succeeded.
     Bad,

@@ -1,7 +1,7 @@
-//! Processes that end: with their time limit, and with this program.
+//! Processes that end at their time limit, or together with this program.
 //!
 //! Each gets a process group of its own, so that the servers it starts end with it. A terminal's
-//! Ctrl-C does not reach such a group; it is noticed here and passed on.
+//! Ctrl-C does not reach such a group; it is handled here and forwarded.
 
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::failure::{Failure, Result, io};
 
-/// How often a process is looked at.
+/// Interval of checking a process.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How a process ended.
@@ -26,17 +26,17 @@ pub enum Ended {
     Code(i32),
     /// By this signal, as after an abort.
     Signal(i32),
-    /// It was killed because its time was over.
+    /// It was killed at its time limit.
     TimedOut,
 }
 
-/// Starts processes until somebody wants this program to end.
+/// Starts processes until a signal ends this program.
 pub struct Runner {
     interrupted: Arc<AtomicBool>,
 }
 
 impl Runner {
-    /// From now on signals end a process that runs, and then this program in good order.
+    /// From now on a signal ends the running process, and then this program cleanly.
     pub fn new() -> Result<Runner> {
         let interrupted = Arc::<AtomicBool>::default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -62,7 +62,7 @@ impl Runner {
         let mut child = command.spawn().map_err(io(&program))?;
         loop {
             if let Some(status) = child.try_wait().map_err(io(&program))? {
-                // What it has left behind would disturb the next.
+                // Remaining processes would disturb the next run.
                 end_group(&child);
                 let ended = match (status.code(), status.signal()) {
                     (Some(code), _) => Ended::Code(code),
@@ -87,7 +87,7 @@ impl Runner {
 /// Kills a child and all it has started.
 fn end_group(child: &Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // Nobody left in the group is what is wanted.
+        // An error means that the group is empty, as intended.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }

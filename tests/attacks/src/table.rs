@@ -1,4 +1,4 @@
-//! A table in Markdown, aligned so that it reads well on a terminal too.
+//! A table in Markdown, aligned for reading on a terminal.
 
 use std::fmt::Write as _;
 

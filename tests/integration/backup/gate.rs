@@ -1,4 +1,4 @@
-//! A way to a server that can be shut: what a backup sends stays where it is until it is opened.
+//! A proxy to a server that can be closed: it holds a backup back until it is opened.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,14 +12,14 @@ use std::time::Instant;
 use super::backup_command;
 use crate::support::eventually;
 
-/// Of the first connection through a [`Gate`], so many bytes pass before it is opened.
+/// Bytes of the first connection that pass a closed [`Gate`].
 pub(super) const PASSES_CLOSED: usize = 64 << 10;
 
-/// A way to a server that holds back what comes from it until it is opened.
+/// A proxy that holds back the server's data until it is opened.
 pub(super) struct Gate {
     pub(super) address: SocketAddr,
     is_open: Arc<AtomicBool>,
-    /// When the first byte came.
+    /// Arrival of the first byte.
     answered_at: Arc<Mutex<Option<Instant>>>,
     pub(super) passed: Arc<AtomicU64>,
 }
@@ -37,7 +37,7 @@ impl Gate {
         let passed = gate.passed.clone();
         thread::spawn(move || {
             let (mut client, _) = listener.accept().expect("a client");
-            // So that little of a backup waits in the system's buffers.
+            // Keeps the system's buffers small, so that they contain little of a backup.
             let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
                 .expect("a socket");
             socket.set_recv_buffer_size(PASSES_CLOSED).expect("a small buffer");
@@ -72,7 +72,7 @@ impl Gate {
         self.is_open.store(true, Ordering::SeqCst);
     }
 
-    /// Takes a backup, as far as the closed gate lets it.
+    /// Starts a backup, which the closed gate holds back.
     pub(super) fn begin(&self, dir: &Path) -> Child {
         let child = backup_command(self.address, dir).spawn().expect("it runs");
         let passed = || self.passed.load(Ordering::SeqCst) >= PASSES_CLOSED as u64;

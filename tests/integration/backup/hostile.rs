@@ -1,5 +1,4 @@
-//! A server that is not what it says: what it answers must not harm the machine that asks it for a
-//! backup.
+//! A hostile server: its answers must not harm the machine that requests a backup.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -11,7 +10,7 @@ use super::{run, said, text};
 
 const GIB: u64 = 1 << 30;
 
-/// A server that answers one request with this head of a backup and these bytes behind it.
+/// A server that answers one request with this head of a backup and these bytes.
 fn answering(files: &[(u64, u64)], sent: &[u8]) -> String {
     let files: Vec<_> = (1..)
         .zip(files)
@@ -52,7 +51,7 @@ fn p8_lengths_that_no_log_has_write_nothing() {
     is_refused(&[(0, 7 << 40)], b"", too_long);
     is_refused(&[(GIB + 1, GIB + 1)], b"", too_long);
     is_refused(&[(u64::MAX, u64::MAX), (u64::MAX, u64::MAX)], b"", too_long);
-    // Zeros that are not sent cost the server nothing: only the last file may end in them.
+    // Zeros that are not sent cost the server nothing, so only the last file may end in them.
     let other = "with an impossible number of bytes to send";
     is_refused(&[(0, GIB), (0, GIB)], b"", other);
     is_refused(&[(5, 4)], b"12345", other);

@@ -1,5 +1,5 @@
-//! A backup under load: what is restored is what was there at one moment between the call and the
-//! answer, token by token.
+//! A backup under load: the restored tokens are those of one moment between the call and the
+//! answer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::support::{eventually, find_bytes};
 
 const WRITERS: usize = 3;
 
-/// Ends the writers, also when the test fails: they would be waited for.
+/// Ends the writers even if the test fails, because their threads are joined.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -27,8 +27,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Takes a backup while writers write and the ring turns. Returns what they did, and when the
-/// backup was asked for.
+/// Takes a backup while writers write and the ring turns. Returns their changes, and the time of
+/// the request.
 fn written_meanwhile(server: &Server, gate: &Gate, backup: &Path) -> (Vec<Writer>, Instant) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -52,14 +52,14 @@ fn written_meanwhile(server: &Server, gate: &Gate, backup: &Path) -> (Vec<Writer
                 eventually(name, || number(&stats(server), name) >= since + step);
             }
         };
-        // The log is as long as it gets, by about two segments.
+        // The log has nearly its maximum length.
         turned("segments_released", 4);
         let from = Instant::now();
         let mut child = gate.begin(backup);
         let held = stats(server);
         let made =
             |stats: &Value| number(stats, "segments_created") + number(stats, "segments_recycled");
-        // As many as there were: without the pin none would be what it was.
+        // The same number of segments: without the pin all would have been replaced.
         for step in 1..=number(&held, "segments") {
             eventually("a segment is made", || made(&stats(server)) >= made(&held) + step);
         }
@@ -70,7 +70,7 @@ fn written_meanwhile(server: &Server, gate: &Gate, backup: &Path) -> (Vec<Writer
         let status = wait(&mut child);
         let ended = child.wait_with_output().expect("its output");
         assert!(status.success(), "{}", said(&ended));
-        // Segments go again, and become new ones.
+        // Segments are released again, and reused.
         let recycled = number(&stats(server), "segments_recycled");
         eventually("segments are used again", || {
             number(&stats(server), "segments_recycled") > recycled + 2
@@ -81,7 +81,7 @@ fn written_meanwhile(server: &Server, gate: &Gate, backup: &Path) -> (Vec<Writer
     })
 }
 
-/// How many of a writer's tokens live, which all must be as they were at one moment of that time.
+/// Number of a writer's live tokens, which must all have the state of one moment in that time.
 fn alive_of(writer: &Writer, client: &mut Client, from: Instant, until: Instant) -> u64 {
     let mut found = BTreeMap::new();
     for change in &writer.changes {
@@ -92,7 +92,7 @@ fn alive_of(writer: &Writer, client: &mut Client, from: Instant, until: Instant)
     let moments = writer.moments(&found, from, until);
     assert!(!moments.is_empty(), "what was restored was never so");
     assert!(writer.changes.len() > moments[0] + 50, "it went on after the moment");
-    // The comparison can fail: one token that is otherwise.
+    // The comparison can fail: one token with a different state.
     let gone = |state: &State| *state == State::Gone;
     let other = State::Alive { expires_at: String::new(), uses_left: 9 };
     let wrong = found.values_mut().find(|state| gone(state)).expect("one was consumed");
@@ -112,7 +112,7 @@ fn p2_p7_a_backup_under_load_is_one_moment_token_by_token() {
     let (writers, from) = written_meanwhile(&server, &gate, &backup);
     let until = gate.answered_at();
     assert_eq!(stats(&server)["backups"], 1);
-    // P9: no token is in it, and not the secret.
+    // P9: it contains neither a token nor the secret.
     export(&data, &secret);
     let bytes = std::fs::read(&secret).expect("a secret");
     assert!(find_bytes(&backup, &bytes).is_empty());
@@ -134,5 +134,5 @@ fn p2_p7_a_backup_under_load_is_one_moment_token_by_token() {
     for writer in &writers {
         alive += alive_of(writer, &mut client, from, until);
     }
-    assert_eq!(alive, server.tokens, "and there is nothing else");
+    assert_eq!(alive, server.tokens, "and there are no other tokens");
 }

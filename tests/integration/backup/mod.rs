@@ -1,5 +1,6 @@
-//! Backup and restore, from outside: a backup taken while writers go on and the ring turns is one
-//! moment of the log, token by token; a broken one never looks whole; a damaged one is refused.
+//! Backup and restore, from outside: a backup taken while writers continue and the ring turns
+//! contains one moment of the log, token by token; an incomplete one never looks complete; a
+//! damaged one is refused.
 
 mod gate;
 mod hostile;
@@ -41,7 +42,7 @@ fn backup_command(admin: SocketAddr, dir: &Path) -> Command {
     command
 }
 
-/// Takes a backup, which must succeed, and gives its manifest.
+/// Takes a backup, which must succeed, and returns its manifest.
 fn take(server: &Server, dir: &Path) -> Value {
     let output = output(&mut backup_command(server.admin, dir));
     assert!(output.status.success(), "{}", said(&output));
@@ -76,8 +77,8 @@ fn is_running(server: &Server) -> bool {
     stats(server)["backup_running"].as_bool().expect("a bool")
 }
 
-/// What is kept of the log, to be longer than what a held backup may have in buffers: pieces, and
-/// the system's.
+/// Size of the log, which exceeds the buffers of a held backup: its pieces, and those of the
+/// system.
 fn fill(server: &Server, client: &mut Client, segments: u64) -> Vec<String> {
     let mut kept = Vec::new();
     while number(&stats(server), "segments") < segments {
@@ -104,7 +105,7 @@ fn p3_what_expired_since_does_not_come_back_and_what_was_consumed_stays_so() {
     let unknown = client.issued(r#"{"payload":5,"ttl":"10m"}"#).token;
     export(&data, &secret);
     wait_past(&short.expires_at);
-    // The old server may even run: nothing is shared.
+    // The old server may even be running, because nothing is shared.
     assert!(restore(&backup, &restored, &secret).status.success());
     let again = Launch::on(&restored).start();
     let mut client = Client::of(&again);
@@ -113,10 +114,10 @@ fn p3_what_expired_since_does_not_come_back_and_what_was_consumed_stays_so() {
     {
         expect(&client.resolve(token), status);
     }
-    // What the restore warns of.
+    // The effects that the restore warns about.
     expect(&client.consume(&later), 200);
     expect(&client.consume(&later), 404);
-    // A backup of the restored one is as good.
+    // A backup of the restored server works as well.
     let second = dir.path().join("second");
     assert_eq!(take(&again, &second)["log_id"], manifest(&backup)["log_id"]);
 }
@@ -135,11 +136,11 @@ fn a_backup_that_breaks_off_never_looks_whole_and_holds_nothing() {
     assert!(!backup.exists() && dir.path().join("backup.partial").exists());
     eventually("nothing is held", || !is_running(&server));
     assert_eq!(stats(&server)["backups_broken"], 1);
-    // What it left does not stop the next one, and is swept.
+    // Its remains do not stop the next backup, and are removed.
     take(&server, &backup);
     assert!(!dir.path().join("backup.partial").exists());
     assert!(run(&["backup", "verify", text(&backup)]).status.success());
-    // Nothing is written over.
+    // Existing files are not overwritten.
     let before = std::fs::read(backup.join("manifest.json")).expect("a manifest");
     let refused = output(&mut backup_command(server.admin, &backup));
     assert!(!refused.status.success() && said(&refused).contains("not empty"));
@@ -199,7 +200,7 @@ fn a_damaged_backup_is_refused_by_verify_and_by_restore() {
     };
     for path in files_under(&backup) {
         let (name, bytes) = (text(&path), std::fs::read(&path).expect("a file"));
-        // The middle, the very first and the very last byte: that one is a zero never written.
+        // The middle, the first and the last byte, which is a zero that was never written.
         for at in [bytes.len() / 2, 0, bytes.len() - 1] {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
@@ -238,7 +239,7 @@ fn p9_the_secret_is_exported_on_purpose_and_must_be_the_right_one() {
     assert!(
         !again.status.success() && said(&again).contains("existing files are never overwritten")
     );
-    // Of another server, of another length, not there.
+    // The secret of another server, of a wrong length, and a missing one.
     let other = dir.path().join("other");
     for wrong in [Some(vec![7; 32]), Some(vec![7; 31]), None] {
         match &wrong {
@@ -255,7 +256,7 @@ fn p9_the_secret_is_exported_on_purpose_and_must_be_the_right_one() {
     let wrong = dir.path().join("wrong");
     let refused = run(&[&given[..], &["--secret-file", text(&wrong)]].concat());
     assert!(!refused.status.success() && !other.exists(), "not the secret of this log");
-    // A directory with anything in it is not written over.
+    // A non-empty directory is not overwritten.
     std::fs::create_dir(&restored).expect("a folder");
     std::fs::write(restored.join("letter"), b"mine").expect("written");
     let refused = restore(&backup, &restored, &secret);
@@ -328,7 +329,7 @@ fn a_server_that_keeps_nothing_has_no_backup() {
     assert!(files_under(dir.path()).is_empty());
 }
 
-/// A page whose name was made to lead to a server without keys could read the answer.
+/// A page whose name was made to resolve to a server without keys could read the answer.
 #[test]
 fn a_page_in_a_browser_takes_no_backup() {
     let server = Server::fresh();

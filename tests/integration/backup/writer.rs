@@ -1,4 +1,4 @@
-//! A client that changes tokens, one change after the other, and knows what each was when.
+//! A client that makes one change after the other, and records the state of each token over time.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,14 +10,14 @@ use crate::client::{Client, Issued, expect};
 use crate::server::Server;
 use crate::support::Rng;
 
-/// What a token is after a change, as its status tells.
+/// State of a token after a change, as shown by its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Gone,
     Alive { expires_at: String, uses_left: u64 },
 }
 
-/// A change that one writer made.
+/// A change by one writer.
 pub(super) struct Change {
     pub(super) token: String,
     after: State,
@@ -25,7 +25,7 @@ pub(super) struct Change {
     answered_at: Instant,
 }
 
-/// A writer, and all that it did, in order.
+/// A writer, and its changes in order.
 pub(super) struct Writer {
     client: Client,
     rng: Rng,
@@ -84,7 +84,7 @@ impl Writer {
         (token, after)
     }
 
-    /// The one number of changes, of those that can be, after which `found` is what was.
+    /// The number of changes, among the possible ones, after which the state was `found`.
     pub(super) fn moments(
         &self,
         found: &BTreeMap<String, State>,
@@ -108,7 +108,7 @@ impl Writer {
     }
 }
 
-/// The state of a token as a server tells it.
+/// The state of a token according to a server.
 pub(super) fn state_of(client: &mut Client, token: &str) -> State {
     let status = client.status(token);
     if status.status == 404 {

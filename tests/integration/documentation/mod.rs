@@ -1,4 +1,5 @@
-//! The documentation against the program: commands are run, and what tables list is what there is.
+//! The documentation compared with the program: commands are run, and tables are compared with the
+//! code.
 
 mod session;
 
@@ -26,12 +27,12 @@ fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     lines.map(|line| line.split(" | ").map(str::trim).collect())
 }
 
-/// What stands in backquotes.
+/// The texts in backquotes.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// What each flag is where nothing is said, as `jeton config show` has it.
+/// The default of each flag according to `jeton config show`.
 fn defaults() -> BTreeMap<String, String> {
     let shown = output(jeton().args(["config", "show"]));
     let shown = String::from_utf8(shown.stdout).expect("UTF-8");
@@ -47,7 +48,7 @@ fn defaults() -> BTreeMap<String, String> {
 fn the_table_of_flags_is_what_serve_takes() {
     let text = page("operations/flags.md");
     let defaults = defaults();
-    // What these are where nothing is said depends on the machine or on other flags.
+    // The defaults of these flags depend on the machine or on other flags.
     let depends = ["workers", "secret-file", "miss-limit", "config"];
     let mut listed = BTreeMap::new();
     for row in rows(&text).filter(|row| row[0].starts_with("`--")) {
@@ -102,7 +103,7 @@ fn the_table_of_metrics_is_what_the_server_has() {
     assert_named(&served);
 }
 
-/// Each metric that another page speaks of is one of these.
+/// Each metric that another page mentions is one of these.
 fn assert_named(served: &BTreeSet<(String, String)>) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src");
     for file in crate::support::files_under(&top) {

@@ -1,10 +1,10 @@
-//! The commands of the README and of the first chapters, run in their order by one shell, and their
-//! output held against what the pages show.
+//! Runs the commands of the README and of the first chapters in order, in one shell, and compares
+//! their output with the pages.
 //!
-//! A block `sh` is run. The block `text` behind it is what it prints, on both outputs. There `…`
-//! stands for anything, and tokens and times are not compared. A block whose last line is `jeton serve`
-//! is another terminal: it is ready when the server is, and a second one ends the first. A page that
-//! does not begin with one is about a server that runs.
+//! A block `sh` is run. The following block `text` is its output, on both streams, in which `…`
+//! matches any text, and tokens and times are not compared. A block whose last line is `jeton
+//! serve` is another terminal: it is ready when the server is, and a second such block stops the
+//! first server. A page that does not begin with one assumes a running server.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::not_run;
 
-/// A block of commands, and what it prints.
+/// A block of commands, and its output.
 #[derive(Debug, PartialEq, Eq)]
 struct Block {
     /// The line of its first command.
@@ -48,7 +48,7 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// Ends the server, if one runs, and waits for it.
+/// Stops the server, if one is running, and waits for its end.
 const STOP: &str = "if [ -n \"${server:-}\" ]; then kill $server; wait $server; server=; fi\n";
 /// Waits until the server has printed its line.
 const AWAIT: &str = "for _ in $(seq 600); do grep -q ready \"$out\" && break; sleep 0.1; done\n";
@@ -75,14 +75,14 @@ fn script(blocks: &[Block]) -> String {
     script
 }
 
-/// The text with `TOKEN` and `TIME` where such stand.
+/// The text with tokens and times replaced by `TOKEN` and `TIME`.
 fn plain(text: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_:.".contains(c);
     let mut plain = String::new();
     let mut rest = text.trim_end();
     while let Some(start) = rest.find(is_word) {
         let len = rest[start..].find(|c| !is_word(c)).unwrap_or(rest.len() - start);
-        // The end of a sentence is no part of a word.
+        // The punctuation at the end of a sentence is not part of a word.
         let whole = &rest[start..start + len];
         let word = whole.trim_end_matches(['.', ':']);
         let (word, len) = if word.is_empty() { (whole, len) } else { (word, word.len()) };
@@ -100,7 +100,7 @@ fn plain(text: &str) -> String {
     plain + rest
 }
 
-/// Whether `printed` is what `shown` says, where `…` stands for anything.
+/// Whether `printed` matches `shown`, in which `…` matches any text.
 fn is_as_shown(shown: &str, printed: &str) -> bool {
     let (shown, printed) = (plain(shown), plain(&printed.replace('\r', "")));
     let Some((first, rest)) = shown.split_once('…') else { return shown == printed };
@@ -120,7 +120,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// Runs all commands of a page, and compares what they print.
+/// Runs all commands of a page, and compares their output.
 fn run(page: &str) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     if !["bash", "curl"].iter().all(|program| is_installed(program)) {
@@ -158,7 +158,7 @@ fn run(page: &str) {
     assert!(complaints.is_empty(), "{complaints}");
 }
 
-/// A shell in `home`, which finds jeton, and a cargo that has built it. Servers listen on `data` and
+/// A shell in `home` with jeton on its path, and a stand-in for cargo. Servers listen on `data` and
 /// `admin`.
 fn shell(home: &Path, [data, admin]: [String; 2]) -> Command {
     let programs = home.join("target/release");

@@ -1,29 +1,29 @@
-//! Kinds of damage, and all places for each.
+//! Kinds of damage, and all positions for each.
 
 use crate::support::Rng;
 
 use super::logs::{Files, Written};
 
-/// What a disk, a copy or a hand may do to the files of a log.
+/// Damage that a disk, a copy or a person may do to the files of a log.
 #[derive(Clone, Debug)]
 pub enum Hit {
-    /// One bit is another.
+    /// One bit is flipped.
     Flip { file: String, bit: usize },
     /// The file ends here.
     Cut { file: String, len: usize },
-    /// Bytes behind the end.
+    /// Bytes after the end.
     Trail { file: String, bytes: usize },
     /// A block of zeros.
     Zero { file: String, block: usize },
-    /// A block written over the next one as well.
+    /// A block is also written over the next one.
     Double { file: String, block: usize },
-    /// Two blocks in each other's place.
+    /// Two blocks are swapped.
     Swap { one: (String, usize), other: (String, usize) },
-    /// The file is gone.
+    /// The file is missing.
     Remove { file: String },
-    /// Two files under each other's names.
+    /// The names of two files are swapped.
     SwapNames { one: String, other: String },
-    /// The file as it was after an earlier frame.
+    /// The file has its content after an earlier frame.
     PutBack { file: String, state: usize },
 }
 
@@ -65,7 +65,7 @@ impl Hit {
         files
     }
 
-    /// A random one. Whole files are hit seldom: most that can be done to them is refused.
+    /// A random hit. Whole files are hit rarely, because most of these hits are refused.
     pub fn random(written: &Written, rng: &mut Rng) -> Hit {
         let names: Vec<&String> = written.files.keys().collect();
         let mut name = || names[rng.below(names.len())].clone();
@@ -83,7 +83,7 @@ impl Hit {
                 let one = (file, rng.below(blocks));
                 Hit::Swap { one, other: (other, rng.below(other_blocks)) }
             }
-            // What was written last is where a wrong cut would be easiest.
+            // A wrong truncation is most likely in the latest bytes.
             27..=30 => {
                 let frames = &written.frames[written.frames.len().saturating_sub(8)..];
                 let place = &frames[rng.below(frames.len())];

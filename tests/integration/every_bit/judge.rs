@@ -1,15 +1,14 @@
-//! What may follow from damage: all that was acknowledged, or a refusal that names file and
-//! offset.
+//! Allowed results of damage: all acknowledged changes, or a refusal that names file and offset.
 //!
-//! Two things no log in one place can tell from what is no damage at all; here they are pinned
-//! down to the frame, and counted:
+//! Two kinds of damage cannot be distinguished from an intact log; here they are checked frame by
+//! frame, and counted:
 //!
-//! - **The last frames.** A frame with nothing whole behind it looks as if a crash had torn it
-//!   (until the mark that an idle log gets within a tick). So a start may cut frames at the end,
-//!   if the hit touched every one of them; and it says how many bytes, unless the hit took the
-//!   eight bytes by which a torn frame is known (its Lsn, or what it says was synced).
-//! - **What could have been meant.** Without its oldest segments a log looks as if they had been
-//!   released, and with an old copy of its current segment as it did then.
+//! - **The last frames.** A frame without a complete frame after it looks as if a crash had torn it
+//!   (until the mark that an idle log gets within a tick). So a start may truncate frames at the
+//!   end, if the hit touched every one of them; and it logs their length, unless the hit destroyed
+//!   the eight bytes by which a torn frame is recognised (its Lsn or its synced Lsn).
+//! - **Intact older states.** Without its oldest segments a log looks as if they had been released,
+//!   and with an old copy of its current segment it looks as it did then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,27 +21,27 @@ use jeton::wal::{ReadError, survey};
 use super::hits::Hit;
 use super::logs::{Files, START, Seen, State, Written, disk_of, files_of, issue, look, open};
 
-/// What a start made of it.
+/// The result of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// All that was acknowledged is there.
+    /// All acknowledged changes exist.
     Whole,
     /// Refused, with file and offset.
     Refused,
-    /// The last frames, all of them hit, were cut, and the start said so.
+    /// The last frames, all of them hit, were truncated, and the start logged it.
     Cut,
-    /// The same, where nothing was left that a start could have counted.
+    /// The same, but no bytes were left that a start could have counted.
     Vanished,
-    /// The oldest segment is gone: what it held is not there, all else is.
+    /// The oldest segment is missing: its tokens are missing, all others exist.
     Shortened,
-    /// An old copy of the current segment: what was acknowledged then.
+    /// An old copy of the current segment: the changes acknowledged until then.
     Earlier,
 }
 
-/// Lsn, and what was synced before: a torn frame is known by these.
+/// Lsn and synced Lsn, by which a torn frame is recognised.
 const KNOWN_BY: [std::ops::Range<usize>; 2] = [8..16, 24..32];
 
-/// Opens the damaged log and holds it to the rule. `goes_on`: also writes to it, and opens again.
+/// Opens the damaged log and checks the rule. `goes_on`: also writes to it, and opens it again.
 pub fn judge(written: &Written, hit: &Hit, goes_on: bool) -> Verdict {
     let files = hit.apply(written);
     let judged = catch_unwind(AssertUnwindSafe(|| judged(written, hit, &files, goes_on)));
@@ -74,8 +73,8 @@ fn judged(written: &Written, hit: &Hit, files: &Files, goes_on: bool) -> Result<
     Ok(verdict)
 }
 
-/// The file that was hit is named, or, where one is missing, its neighbour; and for a flipped bit
-/// the offset is not behind it.
+/// The error names the file that was hit, or the neighbour of a missing file; for a flipped bit the
+/// offset is not after it.
 fn check_refusal(written: &Written, hit: &Hit, error: &OpenError) -> Result<(), String> {
     let OpenError::Read(ReadError::Damage(damage)) = error else {
         return Err(format!("refused without file and offset: {error}"));
@@ -113,7 +112,7 @@ fn check_opened(
         return Ok(if shortened { Verdict::Shortened } else { Verdict::Whole });
     }
     if let Hit::PutBack { file, state } = hit {
-        // Frames in the files before it are as they were.
+        // Frames in the files before it are unchanged.
         let elsewhere = written.frames.iter().rev().find(|place| place.file != *file);
         let then = written.states[*state].lsn.max(elsewhere.map_or(0, |place| place.end_lsn));
         let is_that = *file == written.current_file() && kept.lsn == then;
@@ -122,7 +121,7 @@ fn check_opened(
     lost_frames(written, files, kept.lsn, torn_bytes)
 }
 
-/// Frames behind `kept_lsn` are gone: each must have been hit.
+/// Frames after `kept_lsn` are missing: each must have been hit.
 fn lost_frames(
     written: &Written,
     files: &Files,
@@ -171,9 +170,9 @@ fn is_oldest_removed(written: &Written, hit: &Hit) -> bool {
     matches!(hit, Hit::Remove { file } if file == oldest)
 }
 
-/// The engine knows exactly what it knew then, at the latest time that the log knows. `may_miss`:
-/// tokens may be gone, but none may be otherwise than it was. What had expired by `last`, the time of
-/// the last frame, may be gone in any case: where the last frames were cut, segments that were
+/// The engine has exactly the state of that frame, at the latest time in the log. `may_miss`:
+/// tokens may be missing, but none may differ. Tokens that had expired by `last`, the time of the
+/// last frame, may be missing in any case: if the last frames were truncated, segments that were
 /// released when they were written do not come back.
 fn check_state(
     stepped: &Stepped,
@@ -199,7 +198,7 @@ fn check_state(
     }
     for (op, told) in &state.replays {
         let retried = stepped.engine().submit(vec![op.clone()]).map_err(|e| e.to_string())?;
-        // A retry is answered without the log. Where it were not, this would wait for ever.
+        // A retry is answered without the log; otherwise this would wait without end.
         let depth = stepped.engine().stats().queued;
         if depth > 0 {
             return Err(format!("the retry {op:?} was taken for a new consume"));
@@ -212,8 +211,8 @@ fn check_state(
     Ok(())
 }
 
-/// What is written after a start that went well is there after the next, beside all else: no old
-/// bytes come to stand behind new ones.
+/// Changes written after a successful start exist after the next start, in addition to the others:
+/// no old bytes follow new ones.
 fn check_goes_on(written: &Written, disk: &Memory, mut stepped: Stepped) -> Result<(), String> {
     let new = written.last().seen.len();
     let ids = new + 3;

@@ -14,32 +14,32 @@ use jeton::testkit::disk::Memory;
 use jeton::testkit::stepped::Stepped;
 use jeton::wal::{self, FRAME_HEADER_LEN, Preparing, survey};
 
-/// The wall clock when a script begins; a start after damage sees the same, so that only the log
-/// knows how late it was.
+/// The wall clock when a script begins; a start after damage uses the same time, so that only the
+/// log contains later times.
 pub const START: UnixMillis = UnixMillis(1_700_000_000_000);
 
 /// Files by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// What is known of a living token: payload where it resolves, deadline, uses left.
+/// State of a live token: payload if it resolves, deadline, uses left.
 pub type Seen = Option<(Option<Vec<u8>>, UnixMillis, u32)>;
 
-/// What was acknowledged when a frame had been written.
+/// The acknowledged state after a frame.
 #[derive(Clone)]
 pub struct State {
     /// The end of the frame.
     pub lsn: u64,
     /// Its log time.
     pub time: UnixMillis,
-    /// By id, as the living engine said.
+    /// Tokens by id, according to the live engine.
     pub seen: Vec<Seen>,
-    /// The keyed consumes so far, and what a retry was told.
+    /// The keyed consumes so far, and the answers to retries.
     pub replays: Vec<(Op, Outcome)>,
-    /// All files as they were then; kept for small logs only.
+    /// Content of all files at that time, for small logs only.
     pub files: Option<Files>,
 }
 
-/// Where a frame lies.
+/// Position of a frame.
 #[derive(Clone, Debug)]
 pub struct Place {
     pub file: String,
@@ -48,7 +48,7 @@ pub struct Place {
     pub end_lsn: u64,
 }
 
-/// A log, all that was acknowledged while it was written, and where its frames are.
+/// A log, its acknowledged states, and the positions of its frames.
 pub struct Written {
     pub name: &'static str,
     pub files: Files,
@@ -139,7 +139,7 @@ fn revoke(id: usize) -> Op {
     Op::Revoke { digest: digest(id) }
 }
 
-/// What an engine knows of the ids below `count`.
+/// The engine's state of the ids below `count`.
 pub fn look(stepped: &Stepped, count: usize) -> Vec<Seen> {
     let (engine, now) = (stepped.engine(), stepped.engine().now());
     let one = |id: usize| {
@@ -150,7 +150,7 @@ pub fn look(stepped: &Stepped, count: usize) -> Vec<Seen> {
     (0..count).map(one).collect()
 }
 
-/// A script at work.
+/// A running script.
 pub struct Script {
     disk: Memory,
     clock: Arc<ManualClock>,
@@ -185,7 +185,7 @@ impl Script {
         self
     }
 
-    /// What the committer does when nothing is queued: at once after a frame, a mark.
+    /// The committer's maintenance while idle: a mark right after a frame.
     pub fn idle(&mut self, millis: u64) -> &mut Script {
         self.clock.advance(millis);
         self.stepped.tend(true);
@@ -217,7 +217,7 @@ impl Script {
         self.states.push(State { lsn, time, seen, replays, files });
     }
 
-    /// Closed in good order, or stopped where it stands.
+    /// Closes the log cleanly, or stops without closing.
     pub fn end(self, name: &'static str, closed: bool) -> Written {
         let Script { disk, mut states, stepped, segment_size, keep_files, .. } = self;
         if closed {
@@ -238,7 +238,7 @@ impl Script {
     }
 }
 
-/// Where all frames of a whole log are.
+/// Positions of all frames of an intact log.
 fn frames_of(disk: &Memory) -> Vec<Place> {
     let found = survey(&disk.storage()).expect("whole").expect("a log");
     let mut places = Vec::new();
@@ -261,7 +261,7 @@ fn few_of_each(script: &mut Script) {
     script.step(vec![consume(1, Some(1)), extend(0, 95_000)]).idle(64);
     script.step(vec![issue(4, 40, 90_000, 1), issue(5, 30, 200, 1), revoke(3)]);
     script.step(vec![consume(2, None), consume(6, Some(2))]).idle(64);
-    // The deadline of 5 comes while nobody writes: the log must know that time.
+    // The deadline of 5 passes without writes: the log must contain that time.
     script.idle(300).idle(600);
 }
 
@@ -293,7 +293,7 @@ pub fn rolled() -> Written {
     script.end("rolled", false)
 }
 
-/// A ring that has turned: carried entries, and stale bytes behind the head of the current file.
+/// A ring that has turned: relocated entries, and stale bytes after the head of the current file.
 pub fn turned() -> Written {
     let mut script = Script::begin(8 << 10, 130, true);
     few_of_each(&mut script);

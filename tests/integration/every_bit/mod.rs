@@ -1,9 +1,9 @@
 //! P5: every bit of a log flipped, every length cut, every block zeroed, doubled or swapped, every
 //! file removed, renamed or put back; large logs hit at random.
 //!
-//! The real engine writes the logs on a disk in memory and opens what is left of them. It must
-//! give exactly what was acknowledged, or refuse and name file and offset: never wrong data, never
-//! a panic, never silence. The rule, and the little that no log can know, is in [`judge`].
+//! The real engine writes the logs on a disk in memory and opens the damaged ones. It must return
+//! exactly the acknowledged state, or refuse and name file and offset: never wrong data, never a
+//! panic, never silence. The rule and its exceptions are in [`judge`].
 
 mod hits;
 mod judge;
@@ -18,9 +18,9 @@ use hits::Hit;
 use judge::{Verdict, judge};
 use logs::Written;
 
-/// Judges hits, some of them also by what is written afterwards, and tells how many came to what.
-/// In `cargo test` every n-th of them; all with `JETON_` and the attack's name in capitals set to
-/// a number that is large enough.
+/// Judges hits, some of them also by later writes, and prints the counts of the results. In `cargo
+/// test` only every n-th hit; all hits if the variable `JETON_` plus the attack's name in capitals
+/// is large enough.
 fn hold(attack: &str, written: &Written, hits: impl IntoIterator<Item = Hit>) -> Counts {
     let hits: Vec<Hit> = hits.into_iter().collect();
     let wanted = volume(attack, 400) as usize;
@@ -70,8 +70,8 @@ fn every_bit(written: &Written) -> Counts {
 fn p5_every_bit_of_a_closed_log() {
     let written = logs::closed();
     let counts = every_bit(&written);
-    // The mark at the end is the only frame without another behind it: 32 bytes, 16 of which a
-    // torn frame is known by.
+    // The mark at the end is the only frame without another one after it: 32 bytes, by 16 of which
+    // a torn frame is recognised.
     assert!(counts.of(Verdict::Cut) <= 16 * 8 && counts.of(Verdict::Vanished) <= 16 * 8);
     assert!(counts.of(Verdict::Refused) > 20);
 }
@@ -104,7 +104,7 @@ fn all() -> [Written; 4] {
 fn p5_every_length() {
     for written in all() {
         let counts = hold("every_length", &written, hits::lengths(&written));
-        // No crash leaves a segment shorter than it was made: nothing is cut.
+        // No crash leaves a segment shorter than its size, so nothing is truncated.
         assert_eq!(counts.of(Verdict::Cut) + counts.of(Verdict::Vanished), 0);
     }
 }

@@ -1,9 +1,10 @@
-//! A disk that forgets: one folder of files in memory, with what is durable kept apart from what is
-//! only written.
+//! A disk that loses unsynced data: one folder of files in memory, with durable data kept apart
+//! from unsynced data.
 //!
 //! A sync of a file makes its bytes and length durable; a sync of the folder makes its names
-//! durable; nothing else does. [`ForgetfulDisk::cut`] freezes the disk: from then on every operation
-//! fails, and what a seed picks of the unsynced joins the durable in the image that survives.
+//! durable; nothing else does. [`ForgetfulDisk::cut`] freezes the disk: from then on every
+//! operation fails, and the surviving image contains the durable data and a part of the unsynced
+//! data, chosen by a seed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +36,7 @@ enum Naming {
 
 type Names = BTreeMap<String, Node>;
 
-/// What the disk does with one operation: nothing, once it is frozen.
+/// Performs one operation; a frozen disk fails it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Frozen,
@@ -50,7 +51,7 @@ struct State {
     unsynced_names: Vec<Naming>,
     last_node: Node,
     is_frozen: bool,
-    /// So many more changes and syncs, then it freezes by itself.
+    /// Number of further changes and syncs before it freezes by itself.
     left: Option<usize>,
     file_syncs: u64,
     folder_syncs: u64,
@@ -60,27 +61,27 @@ struct State {
 #[derive(Clone, Default)]
 pub struct ForgetfulDisk(Arc<Mutex<State>>);
 
-/// What survived a cut, by name.
+/// The files that survived a cut, by name.
 pub type Image = BTreeMap<String, Vec<u8>>;
 
-/// What a cut did.
+/// The effects of a cut.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cut {
-    /// Writes and namings that were not synced, and of those the ones that are gone or torn.
+    /// Unsynced writes and changes of names, and how many of those are lost or torn.
     pub unsynced: u64,
     pub forgotten: u64,
     pub file_syncs: u64,
     pub folder_syncs: u64,
 }
 
-/// How much of what is not synced survives.
+/// The part of unsynced data that survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mercy {
     Nothing,
     Everything,
     /// Changes in their order, up to some point.
     Prefix,
-    /// Each piece of so many bytes by itself, in no order.
+    /// Each piece of this many bytes independently, in no order.
     Pieces(usize),
 }
 
@@ -97,7 +98,7 @@ impl Mercy {
 }
 
 impl ForgetfulDisk {
-    /// A disk that holds what survived, all of it durable.
+    /// A disk with the surviving data, all of it durable.
     pub fn holding(image: Image) -> ForgetfulDisk {
         let mut state = State::default();
         for (name, bytes) in image {
@@ -205,7 +206,7 @@ impl ForgetfulDisk {
         Ok(())
     }
 
-    /// The power will fail behind so many more changes and syncs.
+    /// Plans a power cut after this number of changes and syncs.
     pub fn freeze_after(&self, operations: usize) {
         self.lock().left = Some(operations);
     }
@@ -214,13 +215,13 @@ impl ForgetfulDisk {
         self.lock().is_frozen
     }
 
-    /// The power fails: nothing works any more, and this is what the disk holds.
+    /// Cuts the power: the disk stops working, and its surviving content is returned.
     pub fn cut(&self, rng: &mut Rng) -> (Image, Cut) {
         let mercy = Mercy::pick(rng);
         self.cut_with(mercy, rng)
     }
 
-    /// The power fails, and nothing survives that was not synced.
+    /// Cuts the power; no unsynced data survives.
     pub fn cut_without_mercy(&self) -> (Image, Cut) {
         self.cut_with(Mercy::Nothing, &mut Rng::new(0))
     }
@@ -274,7 +275,7 @@ impl State {
 }
 
 impl Naming {
-    /// A change whose name is not there, because the one before it was forgotten, changes nothing.
+    /// A change of a missing name, because an earlier change was lost, has no effect.
     fn apply(&self, names: &mut Names) {
         match self {
             Naming::Create(name, node) => {
@@ -310,7 +311,7 @@ fn put(bytes: &mut Vec<u8>, offset: usize, written: &[u8]) {
 }
 
 impl Bytes {
-    /// The bytes after a cut, and how many unsynced changes are not whole in them.
+    /// The bytes after a cut, and the number of unsynced changes that are incomplete in them.
     fn survive(&self, mercy: Mercy, rng: &mut Rng) -> (Vec<u8>, u64) {
         let mut bytes = self.durable.clone();
         let mut forgotten = 0;
@@ -331,8 +332,8 @@ impl Bytes {
 }
 
 impl Change {
-    /// Applies some pieces, cut at multiples of `piece_len` in the file: whole, not at all, or
-    /// garbled. True if all of it was applied.
+    /// Applies some pieces, split at multiples of `piece_len` in the file: completely, not at all,
+    /// or garbled. Returns true if the whole change was applied.
     fn apply_pieces(&self, bytes: &mut Vec<u8>, piece_len: usize, rng: &mut Rng) -> bool {
         let Change::Write { offset, bytes: written } = self else {
             let is_kept = rng.below(2) == 0;
@@ -342,7 +343,7 @@ impl Change {
             return is_kept;
         };
         let (mut from, mut is_whole) = (0, true);
-        // Now and then most of it survives, or little.
+        // Sometimes most of it survives, or little.
         let chance = [2, 6, 9][rng.below(3)];
         while from < written.len() {
             let in_piece = piece_len - (offset + from) % piece_len;

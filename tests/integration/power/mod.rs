@@ -1,5 +1,5 @@
-//! Lost power under the real binary: its data directory is a file system of our own that forgets
-//! what was not synced. P1, P2, P4, and P5: a cut alone never makes a start refuse.
+//! Power cuts under the real binary: its data directory is a test file system that loses unsynced
+//! data. P1, P2, P4, and P5: a power cut alone never causes a start to be refused.
 
 mod disk;
 mod mount;
@@ -18,7 +18,7 @@ use mount::Mounted;
 
 const WITNESSES: usize = 4;
 
-/// A mounted disk, or the word that there can be none here.
+/// A mounted disk, or NOT RUN if it cannot be mounted here.
 fn mounted(disk: &ForgetfulDisk, at: &std::path::Path) -> Option<Mounted> {
     match Mounted::new(disk.clone(), at) {
         Ok(mounted) => Some(mounted),
@@ -41,7 +41,7 @@ fn p1_p2_p4_p5_power_cuts_lose_nothing_acknowledged() {
     let mut during_starts = 0;
     for round in 0..rounds {
         let _told = Round { test: "p1_p2_p4_p5_power_cuts", attack: "power_cuts", seed, round };
-        // Now and then the power goes while it starts: what recovery does must be safe as well.
+        // Sometimes the power is cut during a start: recovery must be safe as well.
         if rng.below(4) == 0 {
             let Some(mount) = mounted(&disk, dir.path()) else { return };
             // A first start alone makes some 300 changes, most of them zeros.
@@ -59,7 +59,7 @@ fn p1_p2_p4_p5_power_cuts_lose_nothing_acknowledged() {
         let delay = Duration::from_millis(50 + rng.below(400) as u64);
         let mut survived = None;
         work_until_crash(server, &mut witnesses, delay, || {
-            // At any operation of the disk, not at any time: most of the time it rests.
+            // At any operation of the disk, not at any time, because it is idle most of the time.
             disk.freeze_after(rng.below(50));
             for _ in 0..500 {
                 if disk.is_frozen() {
@@ -98,7 +98,7 @@ fn p1_p2_p4_p5_power_cuts_lose_nothing_acknowledged() {
     );
 }
 
-/// The attack can fail: where nothing is synced, acknowledged tokens are lost.
+/// The attack can succeed: without syncs, acknowledged tokens are lost.
 #[test]
 fn p1_without_syncs_a_power_cut_does_lose_what_was_acknowledged() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -119,8 +119,8 @@ fn p1_without_syncs_a_power_cut_does_lose_what_was_acknowledged() {
     assert_eq!(found, 0, "none of them was ever synced");
 }
 
-/// With a period what was synced is there, and the rest is a prefix: nothing is there without what
-/// was acknowledged before it.
+/// With a sync period, synced changes exist, and the others form a prefix: no change exists without
+/// all changes acknowledged before it.
 #[test]
 fn p1_with_a_sync_period_a_power_cut_takes_no_more_than_the_unsynced_end() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -157,7 +157,7 @@ fn body(n: usize) -> String {
     format!(r#"{{"payload":{n},"ttl":"1h"}}"#)
 }
 
-/// How many of the tokens, issued one after the other, are there; the others must be the last.
+/// How many of the tokens, issued one after the other, exist; only the last ones may be missing.
 fn survivors(client: &mut Client, tokens: &[String]) -> usize {
     let asked: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let found = client.resolve_many(&asked).json();

@@ -1,7 +1,7 @@
 //! Puts a [`ForgetfulDisk`] into the file system, so that the real server writes to it.
 //!
-//! The kernel passes every write on at once (no write-back cache), keeps the locks itself, and asks
-//! the disk for everything else. One thread serves it, within the test's own process.
+//! The kernel forwards every write at once (no write-back cache), manages locks itself, and
+//! forwards all other operations to the disk. One thread serves it, within the test's own process.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,12 +18,12 @@ use fuser::{
 
 use super::disk::{ForgetfulDisk, Node, Refusal};
 
-/// The kernel may not remember anything: names and lengths change under it at a cut.
+/// The kernel must not cache anything, because names and lengths change at a cut.
 const FRESH: Duration = Duration::ZERO;
-/// The folder itself; files have the numbers behind it.
+/// The folder itself; files have the following numbers.
 const FOLDER: u64 = 1;
 
-/// A mounted disk; dropping it takes it away, whoever still has files open.
+/// A mounted disk; dropping it unmounts it, even if files are still open.
 pub struct Mounted {
     at: PathBuf,
     session: Option<BackgroundSession>,
@@ -31,7 +31,7 @@ pub struct Mounted {
 
 impl Mounted {
     /// # Errors
-    /// What the system says where this process may not mount, or there is no `/dev/fuse`.
+    /// This process may not mount, or `/dev/fuse` is missing.
     pub fn new(disk: ForgetfulDisk, at: &Path) -> io::Result<Mounted> {
         let mut config = Config::default();
         config.mount_options =
@@ -43,7 +43,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Lazily: nothing may keep it, least of all a test that panics.
+        // Unmounted lazily, so that nothing can block it, such as a panicking test.
         let _ = Command::new("umount").arg("-l").arg(&self.at).output();
         drop(self.session.take());
     }

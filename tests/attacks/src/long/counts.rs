@@ -1,9 +1,9 @@
-//! What attacks tell about themselves: lines `attack NAME what=count …`, and what was not run.
+//! Reads the summaries of attacks: lines `attack NAME what=count …`, and checks that were not run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// All counts in `output`, those of one attack that is told of repeatedly added up.
+/// All counts in `output`; repeated lines of one attack are added up.
 pub fn of(output: &str) -> String {
     let mut attacks: Vec<(&str, BTreeMap<&str, u64>)> = Vec::new();
     for line in output.lines() {
@@ -51,7 +51,7 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
-/// What the output says was not run, and why.
+/// The checks that were not run according to the output, and why.
 pub fn not_run(output: &str) -> Vec<String> {
     let mut told: Vec<String> = output
         .lines()
@@ -61,7 +61,7 @@ pub fn not_run(output: &str) -> Vec<String> {
     told
 }
 
-/// Tests that have passed, over all harnesses of the output.
+/// Number of passed tests, over all harnesses in the output.
 pub fn tests_run(output: &str) -> u64 {
     let passed = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
     passed.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum()

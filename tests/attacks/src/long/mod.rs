@@ -1,4 +1,4 @@
-//! Runs every attack at its large volume, one after the other, and collects what they have done.
+//! Runs every attack at its large volume, one after the other, and collects their summaries.
 
 mod counts;
 mod plan;
@@ -15,7 +15,7 @@ use crate::{Verdict, console, table};
 
 use plan::{Attack, Scale, Step};
 
-/// For one attack; more than any of them takes.
+/// Time limit of one attack; more than any of them needs.
 const LIMIT: Duration = Duration::from_secs(12 * 3_600);
 
 /// Runs every attack at its large volume
@@ -25,19 +25,19 @@ pub struct Args {
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
 
-    /// Lists the attacks and ends
+    /// Lists the attacks and exits
     #[arg(long)]
     list: bool,
 
-    /// How much each attack does: as in `cargo test`, or as much as was promised
+    /// Volume of each attack: as in `cargo test`, or the full one
     #[arg(long, value_enum, default_value_t = Scale::Full)]
     scale: Scale,
 
-    /// An attack of which a part cannot run here has failed
+    /// Counts an attack as failed if a part of it cannot run here
     #[arg(long)]
     strict: bool,
 
-    /// Writes the table into this file too
+    /// Writes the table to this file too
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -57,7 +57,7 @@ pub fn run(args: &Args, top: &Path) -> Result<Verdict> {
         console::say(&format!("{}: {}", attack.name, attack.promises));
         let log = logs.join(format!("{}.log", attack.name));
         let ran = carry_out(attack, args, top, &runner, &log);
-        // What was done so far is worth its table.
+        // The table includes the attacks that were completed so far.
         if matches!(ran, Err(Failure::Interrupted)) {
             console::print(&report(&done));
         }
@@ -72,7 +72,7 @@ pub fn run(args: &Args, top: &Path) -> Result<Verdict> {
     Ok(if done.iter().all(|ran| ran.is_good) { Verdict::Good } else { Verdict::Bad })
 }
 
-/// What an attack has done.
+/// Result of an attack.
 struct Ran {
     attack: &'static Attack,
     counts: String,
@@ -99,7 +99,7 @@ fn carry_out(
     Ok(Ran { attack, counts: counts::of(&output), result, is_good, took })
 }
 
-/// What came of an attack: how it passed, or why it did not.
+/// The verdict on an attack: how it passed, or why it failed.
 fn judge(
     step: Step,
     ended: Ended,
@@ -111,13 +111,13 @@ fn judge(
         Ended::Code(_) | Ended::Signal(_) => return Err("FAILED".to_owned()),
         Ended::TimedOut => return Err("TIMED OUT".to_owned()),
     }
-    // What ends well and has done nothing has not passed.
+    // An attack that succeeds without having done anything has not passed.
     match step {
         Step::Tests(_) if counts::tests_run(output) == 0 => {
             return Err("FAILED: no such test".to_owned());
         }
         Step::Program(_) if counts::of(output).is_empty() => {
-            return Err("FAILED: it tells of nothing that it did".to_owned());
+            return Err("FAILED: it reports no work".to_owned());
         }
         Step::Tests(_) | Step::Program(_) => {}
     }
@@ -147,7 +147,7 @@ fn command(attack: &Attack, scale: Scale, top: &Path) -> Command {
                 ])
                 .args(["--test", "integration", "--"])
                 .args(filters)
-                // One after the other: each has the machine for itself.
+                // One after the other, so that each has the machine for itself.
                 .args(["--nocapture", "--test-threads", "1"])
                 .current_dir(top)
                 .envs(volumes);
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    /// Whoever cannot list the targets must not say that it found nothing.
+    /// A run that cannot list the targets must not report success.
     #[test]
     fn fuzzing_nothing_is_a_failure() {
         use std::os::unix::fs::PermissionsExt;

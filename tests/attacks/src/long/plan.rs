@@ -1,29 +1,29 @@
-//! Which attacks there are, and how much each does.
+//! The attacks and their volumes.
 
 use crate::failure::{Failure, Result};
 use crate::table;
 
 use super::counts::thousands;
 
-/// How much each attack does.
+/// Volume of the attacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scale {
     /// As in `cargo test`.
     Small,
-    /// As much as was promised.
+    /// The full volume.
     Full,
 }
 
 /// How an attack is run.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// The integration tests whose names hold one of these texts.
+    /// The integration tests whose names contain one of these texts.
     Tests(&'static [&'static str]),
     /// A program below the top of the project; its volume is its argument.
     Program(&'static str),
 }
 
-/// A variable that says how much is done: small and full.
+/// A variable for the volume, with its small and its full value.
 type Volume = (&'static str, u64, u64);
 
 /// One attack.
@@ -51,7 +51,7 @@ const ATTACKS: &[Attack] = &[
         promises: "P5",
         step: Step::Tests(&["every_bit::"]),
         volumes: &[
-            // More than there are: whole.
+            // More than exist, so all of them.
             ("JETON_EVERY_BIT", 400, 10_000_000),
             ("JETON_EVERY_LENGTH", 400, 10_000_000),
             ("JETON_EVERY_BLOCK", 400, 10_000_000),
@@ -159,7 +159,7 @@ const ATTACKS: &[Attack] = &[
 ];
 
 impl Attack {
-    /// How much of what to do at `scale`.
+    /// The variables and their values at `scale`.
     pub fn volumes(&self, scale: Scale) -> impl Iterator<Item = (&'static str, String)> {
         self.volumes.iter().map(move |(variable, small, full)| {
             let volume = match scale {
@@ -171,7 +171,7 @@ impl Attack {
     }
 }
 
-/// Those that are named, or all of them where none is.
+/// The named attacks, or all if none is named.
 pub fn select(only: &[String]) -> Result<Vec<&'static Attack>> {
     if let Some(unknown) = only.iter().find(|name| ATTACKS.iter().all(|a| a.name != **name)) {
         return Err(Failure::Input(format!("there is no attack {unknown:?}; see --list")));
@@ -219,8 +219,8 @@ mod tests {
         assert_eq!(select(&[]).unwrap().len(), ATTACKS.len());
     }
 
-    /// A test asks for `JETON_X` by the name "x". What nobody asks for changes nothing, and a large
-    /// volume would be claimed that was never run.
+    /// A test reads `JETON_X` by the name "x". A variable that no test reads has no effect, and the
+    /// claimed large volume would never run.
     #[test]
     fn every_variable_is_asked_for_by_a_test() {
         let mut sources = String::new();
@@ -232,7 +232,7 @@ mod tests {
         }
     }
 
-    /// Without lines that only tell of an attack by the same name.
+    /// Without lines that only report an attack of the same name.
     fn read_all(dir: &Path, sources: &mut String) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();

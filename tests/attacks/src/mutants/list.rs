@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::failure::{Failure, Result, io};
 
-/// Where the list is, from the top of the project.
+/// Path of the list, from the top of the project.
 const PATH: &str = "tests/attacks/mutants.toml";
 
 /// One way in which the code is broken.
@@ -17,15 +17,15 @@ pub struct Mutant {
     pub name: String,
     /// The promise that it breaks: P1 to P10.
     pub promise: String,
-    /// What goes wrong with it.
+    /// The effect of the mutant.
     pub breaks: String,
     /// The source, from the top of the project.
     pub file: String,
-    /// A text that is in it once …
+    /// A text that occurs in the source once …
     pub find: String,
-    /// … and what stands in its place.
+    /// … and its replacement.
     pub replace: String,
-    /// The tests that must notice, one `cargo test` each: a target, then filters.
+    /// The tests that must fail, one `cargo test` each: a target, then filters.
     pub tests: Vec<Tests>,
 }
 
@@ -33,7 +33,7 @@ pub struct Mutant {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Tests {
-    /// Where they are.
+    /// Their target.
     pub target: Target,
     /// Parts of their names.
     pub filters: Vec<String>,
@@ -42,14 +42,14 @@ pub struct Tests {
 /// What `cargo test` builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The tests beside the code.
+    /// The unit tests.
     Lib,
-    /// The tests from outside.
+    /// The integration tests.
     Integration,
 }
 
 impl Target {
-    /// Both, in the order in which they are run: the quick one first.
+    /// Both targets, in the order of their runs: the faster one first.
     pub const ALL: [Target; 2] = [Target::Lib, Target::Integration];
 
     /// As `cargo test` takes it.
@@ -91,7 +91,7 @@ pub fn read(top: &Path) -> Result<Vec<Mutant>> {
     Ok(list.mutant)
 }
 
-/// Those that are named, in the order in which they are, or all of them where none is.
+/// The named mutants in the given order, or all if none is named.
 pub fn select(mutants: Vec<Mutant>, only: &[String]) -> Result<Vec<Mutant>> {
     if only.is_empty() {
         return Ok(mutants);
@@ -102,14 +102,14 @@ pub fn select(mutants: Vec<Mutant>, only: &[String]) -> Result<Vec<Mutant>> {
 }
 
 impl Mutant {
-    /// The text of its file, broken.
+    /// The text of its file with the mutant applied.
     pub fn apply(&self, text: &str) -> Result<String> {
         let wrong = |what: &str| Failure::Input(format!("{}: {what} {}", self.name, self.file));
         match text.matches(&self.find).count() {
             1 if self.find != self.replace => Ok(text.replacen(&self.find, &self.replace, 1)),
             1 => Err(wrong("changes nothing in")),
-            0 => Err(wrong("what it looks for is not in")),
-            _ => Err(wrong("what it looks for is more than once in")),
+            0 => Err(wrong("the text to replace is not in")),
+            _ => Err(wrong("the text to replace occurs more than once in")),
         }
     }
 }

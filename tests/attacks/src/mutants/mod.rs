@@ -1,8 +1,8 @@
-//! Breaks the code on purpose, in one way after the other, and shows which test notices.
+//! Breaks the code on purpose, in one way after the other, and shows which test fails.
 //!
-//! A mutant that no test notices is a missing test. All work is done under `target/mutants`, in a
-//! copy of the sources with a build of its own; an interruption leaves nothing broken, since every
-//! run begins by making the copy what the sources are.
+//! A mutant that no test detects means a missing test. All work is done under `target/mutants`, in
+//! a copy of the sources with a separate build. An interruption does no harm, because every run
+//! first updates the copy from the sources.
 
 mod list;
 mod outcome;
@@ -22,33 +22,33 @@ use list::{Mutant, Target, Tests};
 use outcome::Outcome;
 use tree::Tree;
 
-/// For a build; the first one builds everything.
+/// Time limit of a build; the first one builds everything.
 const BUILD_LIMIT: Duration = Duration::from_secs(3_600);
 
-/// Breaks the code in one way after the other and shows which test notices
+/// Breaks the code in one way after the other and shows which test fails
 #[derive(clap::Args)]
 pub struct Args {
     /// Only these mutants
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
 
-    /// Lists the mutants and ends
+    /// Lists the mutants and exits
     #[arg(long)]
     list: bool,
 
-    /// Writes the table of mutants in tests/README.md and ends
+    /// Writes the table of mutants in tests/README.md and exits
     #[arg(long, conflicts_with = "list")]
     table: bool,
 
-    /// Goes on after a mutant that no test has noticed
+    /// Continues after a mutant that no test has detected
     #[arg(long)]
     keep_going: bool,
 
-    /// Builds with so many jobs at once
+    /// Number of parallel build jobs
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: u32,
 
-    /// Ends tests that run longer
+    /// Time limit of the tests
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     limit: u64,
 }
@@ -107,7 +107,7 @@ fn report(tried: &[(&Mutant, Outcome, Duration)]) -> String {
     format!("{table}\n{caught} of {} mutants were caught.\n", tried.len())
 }
 
-/// Where mutants are made and tried.
+/// Applies and tests mutants.
 struct Lab {
     runner: Runner,
     tree: Tree,
@@ -118,7 +118,7 @@ struct Lab {
 }
 
 impl Lab {
-    /// The same tests, on the code as it is: they must be there, and pass.
+    /// Runs the same tests on the original code: they must exist and pass.
     fn check_unbroken(&self, mutants: &[Mutant]) -> Result<()> {
         let tests = || mutants.iter().flat_map(|mutant| &mutant.tests);
         for target in Target::ALL {
@@ -150,7 +150,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Makes a mutant, runs its tests until one notices, and mends the code.
+    /// Applies a mutant, runs its tests until one fails, and restores the code.
     fn try_one(&self, mutant: &Mutant) -> Result<(Outcome, Duration)> {
         let log = self.logs.join(format!("{}.log", mutant.name));
         let mutated = self.tree.mutate(mutant)?;
@@ -194,9 +194,9 @@ impl Lab {
             .args(target.args())
             .current_dir(self.tree.path())
             .env("CARGO_TARGET_DIR", &self.target_dir)
-            // Nobody debugs a mutant, and without it a build takes half the time.
+            // Mutants need no debug information, and without it a build takes half the time.
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            // What fails need not be made small, nor remembered for the next mutant.
+            // Failing cases need not be shrunk, nor stored for the next mutant.
             .env("PROPTEST_MAX_SHRINK_ITERS", "0")
             .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")
             .env("RUST_BACKTRACE", "0");

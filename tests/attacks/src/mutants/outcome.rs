@@ -1,27 +1,27 @@
-//! What became of a mutant, read from what the tests have written.
+//! The outcome of a mutant, read from the output of the tests.
 
 use std::fmt;
 
 use super::list::Tests;
 use crate::process::Ended;
 
-/// What became of a mutant.
+/// The outcome of a mutant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// These tests failed.
     Caught(Vec<String>),
-    /// The tests ended in the middle, by this signal: an abort is a failure too.
+    /// The tests were ended by this signal: an abort is a failure too.
     Aborted(String, i32),
     /// All tests passed.
     Survived,
-    /// The tests did not end. Nobody would have noticed: it is not caught.
+    /// The tests did not end, so the mutant does not count as caught.
     TimedOut,
-    /// It is no program.
+    /// The mutant did not compile.
     NotBuilt,
 }
 
 impl Outcome {
-    /// What `output` of these tests tells.
+    /// Reads the outcome from the `output` of these tests.
     pub fn of(ended: Ended, output: &str, tests: &Tests) -> Outcome {
         let signal = match ended {
             Ended::Code(0) => return Outcome::Survived,
@@ -36,7 +36,7 @@ impl Outcome {
         }
     }
 
-    /// Whether a test has noticed.
+    /// Whether a test has failed.
     pub fn is_caught(&self) -> bool {
         matches!(self, Outcome::Caught(_) | Outcome::Aborted(..))
     }
@@ -73,7 +73,7 @@ fn aborted_by(output: &str) -> Option<i32> {
     rest.split([',', ')']).next()?.parse().ok()
 }
 
-/// A filter that fits none of the tests that the harness has listed.
+/// A filter that matches none of the listed tests.
 pub fn without_tests<'a>(listed: &str, filters: &'a [String]) -> Option<&'a String> {
     let names: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     filters.iter().find(|filter| !names.iter().any(|name| name.contains(filter.as_str())))

@@ -1,5 +1,5 @@
-//! The table of mutants in `tests/README.md`. It is made from the list, and a test checks that it is
-//! up to date: a new mutant is written in one place.
+//! The table of mutants in `tests/README.md`. It is generated from the list, and a test checks that
+//! it is up to date, so a new mutant is added in one place.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,7 +30,8 @@ fn with_table(page: &str, mutants: &[Mutant]) -> Result<String> {
 
 fn table(mutants: &[Mutant]) -> String {
     let mut table = format!(
-        "{} mutants:\n\n| mutant | promise | what it breaks | tests that must notice |\n|---|---|---|---|\n",
+        "{} mutants:\n\n| mutant | promise | what it breaks | tests that must notice \
+        |\n|---|---|---|---|\n",
         mutants.len()
     );
     for Mutant { name, promise, breaks, tests, .. } in mutants {

@@ -1,8 +1,8 @@
-//! A copy of the sources, in which one mutant after the other is made.
+//! A copy of the sources, to which one mutant after the other is applied.
 //!
-//! The copy stays from run to run, and only files that differ are written, so that builds in it
-//! are incremental. It holds what the version control tracks and what it does not ignore, as it
-//! stands on the disk.
+//! The copy stays from run to run, and only files that differ are written, so that builds in it are
+//! incremental. It contains the files that git tracks and those that it does not ignore, with their
+//! content on the disk.
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,7 +18,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Makes `copy` what `top` is.
+    /// Updates `copy` from `top`.
     pub fn copy(top: &Path, copy: PathBuf) -> Result<Tree> {
         let files = tracked(top)?;
         for file in &files {
@@ -33,12 +33,12 @@ impl Tree {
         Ok(Tree { copy })
     }
 
-    /// Where it is.
+    /// Path of the copy.
     pub fn path(&self) -> &Path {
         &self.copy
     }
 
-    /// Makes one mutant in it; returns what puts its file back.
+    /// Applies one mutant. The returned value restores the file.
     pub fn mutate(&self, mutant: &Mutant) -> Result<Mutated> {
         let path = self.copy.join(&mutant.file);
         let original = fs::read_to_string(&path).map_err(io(path.display()))?;
@@ -48,7 +48,7 @@ impl Tree {
     }
 }
 
-/// A file that is broken.
+/// A file with a mutant.
 #[must_use]
 pub struct Mutated {
     path: PathBuf,
@@ -56,7 +56,7 @@ pub struct Mutated {
 }
 
 impl Mutated {
-    /// Mends it.
+    /// Restores the file.
     pub fn restore(self) -> Result<()> {
         fs::write(&self.path, &self.original).map_err(io(self.path.display()))
     }
@@ -73,7 +73,7 @@ fn tracked(top: &Path) -> Result<Vec<PathBuf>> {
     }
     let names = String::from_utf8_lossy(&listed.stdout).into_owned();
     let files = names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
-    // One that was deleted is still listed.
+    // Deleted files are still listed.
     Ok(files.filter(|file| top.join(file).is_file()).collect())
 }
 
