@@ -3,7 +3,7 @@
 //! Neither HTTP nor a command line is compiled: `cargo run --example embed --no-default-features`.
 //! The log is in the directory that the first argument names, and in memory alone without one.
 
-#![allow(clippy::print_stdout, reason = "it tells what happens")]
+#![allow(clippy::print_stdout, reason = "it prints what happens")]
 
 use std::error::Error;
 use std::time::Duration;

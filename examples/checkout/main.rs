@@ -2,7 +2,7 @@
 //!
 //! For each order the shop has the platform issue a token for it, found again by the order's number,
 //! time and amount; the app resolves the token, and 64 rivals try to pay with it at the same moment.
-//! Every answer is compared with what it must be. The table tells what happened; the exit status is
+//! Every answer is compared with what it must be. The table shows the results; the exit status is
 //! 1 if anything differed.
 //!
 //! ```text

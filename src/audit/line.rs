@@ -33,7 +33,7 @@ pub struct Event {
     pub outcome: &'static str,
     /// Status of the answer; `None` if there was no answer.
     pub status: Option<u16>,
-    /// What named the token.
+    /// How the token was named.
     pub by: Option<By>,
     /// The key of the client, if it has one.
     pub access: Option<Arc<Access>>,

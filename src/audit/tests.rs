@@ -86,7 +86,7 @@ fn who_asks_is_told_once_the_line_is_in_the_file() {
     audit.written().unwrap().blocking_recv().unwrap();
     assert_eq!(lines(&dir).len(), 1);
     let (_dir, relaxed) = start(false);
-    assert!(relaxed.written().is_none(), "nobody waits where it is not required");
+    assert!(relaxed.written().is_none(), "no request waits if it is not required");
 }
 
 #[test]

@@ -163,7 +163,7 @@ struct Asked<'a> {
     path: &'a str,
     /// The `Idempotency-Key`.
     key: Option<&'a str>,
-    /// A field beside the tokens.
+    /// A field in addition to the tokens.
     ttl: Option<&'a str>,
     /// What happened to answers that cannot be printed, for the error message.
     lost: &'static str,

@@ -256,7 +256,7 @@ fn allow_descriptors(wanted: u64) -> u64 {
     if setrlimit(Resource::Nofile, raised).is_ok() { allowed } else { current }
 }
 
-/// Prints the ready line to standard output. If it cannot be written, the server runs all the same.
+/// Prints the ready line to standard output. If it cannot be written, the server still runs.
 fn say_ready(server: &Server, scheme: &str, admin: &ListenAddress, engine: &Engine) {
     let (data, admin) = (server.address().url(scheme), admin.url(scheme));
     let tokens = engine.stats().tokens;

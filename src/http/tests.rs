@@ -226,7 +226,7 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
     admin.stop().unwrap();
 }
 
-/// What a server speaks TLS with, and a client that believes it.
+/// TLS files of a server, and a client that trusts it.
 fn tls(dir: &std::path::Path) -> (Tls, Arc<rustls::ClientConfig>) {
     use rustls::crypto::aws_lc_rs;
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();

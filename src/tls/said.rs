@@ -96,7 +96,7 @@ mod tests {
             Error::DecryptError,
         ] {
             let sentence = said(&error);
-            // Such as UnknownIssuer: a capital behind a small letter.
+            // Such as UnknownIssuer: a capital after a small letter.
             let words = sentence.as_bytes().windows(2);
             let is_name =
                 |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();

@@ -175,7 +175,7 @@ impl FrameBuffer {
     #[expect(clippy::expect_used, reason = "append refuses longer bodies")]
     pub(crate) fn finish(&mut self, identity: u32, fields: &Fields) -> &[u8] {
         self.strip_padding();
-        assert_eq!(fields.body_len, self.body_len(), "the header tells the body's length");
+        assert_eq!(fields.body_len, self.body_len(), "the header contains the body's length");
         let len = u32::try_from(fields.body_len)
             .ok()
             .filter(|len| len & SEAL_BIT == 0)

@@ -104,7 +104,7 @@ impl<'a> Pieces<'a> {
         known: usize,
         until: u64,
     ) -> Result<usize, ReadError> {
-        debug_assert!(bytes_at >= HEADER_BLOCK_LEN, "frames are behind the header");
+        debug_assert!(bytes_at >= HEADER_BLOCK_LEN, "frames are after the header");
         let end = until.max(bytes_at + PIECE_LEN).min(self.segment.header.size);
         let len = (end - bytes_at) as usize;
         if buffer.len() < len {

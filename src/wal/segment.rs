@@ -13,7 +13,7 @@
 //!     14       2  zero
 //!     16      16  log id: random, the same in every segment of a directory
 //!     32       8  seq: 1 for the first segment ever, then one more each
-//!     40       8  base Lsn: the Lsn of the first byte behind the header block
+//!     40       8  base Lsn: the Lsn of the first byte after the header block
 //!     48       8  size of the file in bytes, header block included
 //!     56       8  synced Lsn: the log was durable up to here when this segment
 //!                 was made

@@ -157,7 +157,7 @@ impl Manifest {
     }
 
     /// Prints a summary of the backup, for people. `done` completes the error message when the
-    /// summary cannot be printed: it says what was done all the same.
+    /// summary cannot be printed: it says what was done.
     pub(super) fn print(&self, done: &'static str) -> Result<(), BackupFailure> {
         let text = format!(
             "moment    {}\nlsn       {}\ntokens    {}\nfiles     {}\nbytes     {}\n\

@@ -57,7 +57,7 @@ fn p3_time_never_runs_backwards_when_the_clock_jumps_back() {
     bench.clock.jump_to(UnixMillis(3_000));
     assert_eq!(bench.now(), 10_500);
     bench.clock.advance(250);
-    assert_eq!(bench.observe(), 10_750, "goes on at the pace of the forward clock");
+    assert_eq!(bench.observe(), 10_750, "continues at the pace of the forward clock");
     bench.clock.advance(250);
     assert_eq!(bench.now(), 11_000, "even between two observations");
 }
@@ -238,7 +238,7 @@ fn p3_a_clock_that_cannot_be_right_is_never_believed() {
             bench.clock.jump_to(UnixMillis(wrong));
             bench.clock.advance(20);
             bench.clock.jump_to(UnixMillis(wrong));
-            assert_eq!(bench.now(), NOW_MS + 20, "goes on by the forward clock, {wrong}");
+            assert_eq!(bench.now(), NOW_MS + 20, "continues by the forward clock, {wrong}");
             assert_eq!(bench.time.observe(&mut bench.observer, is_empty).0, NOW_MS + 20);
             assert!(!bench.time.standing().allows_changes());
         }

@@ -138,8 +138,8 @@ impl Totals {
         self.usage.entry(entry.segment()).or_default().live_bytes -= log_bytes(entry);
     }
 
-    /// Counts memory that can be freed once it has no readers, and flushes the store when it is
-    /// much.
+    /// Counts memory that can be freed once it has no readers, and flushes the store beyond
+    /// a limit.
     pub(super) fn retire(&mut self, store: &Pinned<'_>, entry: &Entry) {
         self.retired_bytes += entry.memory_bytes() as u64;
         if self.retired_bytes > RETIRED_BYTES_MAX {

@@ -148,7 +148,7 @@ struct Reading<'c> {
     ttl: Option<&'c Ttl>,
 }
 
-/// The `ttl` beside a list.
+/// The `ttl` of a list.
 pub(super) struct Ttl {
     max: Duration,
     found: Cell<Option<Duration>>,

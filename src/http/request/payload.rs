@@ -85,7 +85,7 @@ mod tests {
         let (flat, text) = ("[[],{}],".repeat(500), "[{\\\"[".repeat(500));
         assert!(check(&format!("[{flat}\"{text}\"]")).is_ok());
         let behind = format!("[\"{text}\",{}]", nested("[", "]", DEPTH_MAX));
-        assert!(check(&behind).is_err(), "brackets in strings do not count, those behind do");
+        assert!(check(&behind).is_err(), "brackets in strings do not count, those after them do");
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn what_was_added_is_read_again_and_comments_stay() {
     assert_eq!(load(&file).unwrap(), [revoked, two, three]);
     assert!(fs::read_to_string(&file).unwrap().ends_with("\"\n"));
     assert!(fs::read_to_string(&file).unwrap().starts_with("# mine\n"));
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no other file is left");
     assert!(matches!(revoke(&file, KeyId::random().unwrap(), NOW), Err(KeysError::Unknown { .. })));
 }
 
