@@ -99,5 +99,5 @@ fn a_server_that_is_not_there_is_named() {
     assert!(!output.status.success());
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(stderr.contains(&address), "{stderr}");
-    assert!(!stderr.contains(&token), "the token is told: {stderr}");
+    assert!(!stderr.contains(&token), "the message contains the token: {stderr}");
 }

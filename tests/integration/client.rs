@@ -157,7 +157,7 @@ pub fn assert_contract(response: &Response) {
     assert!(problem["type"].is_string(), "a problem without a type: {shown}");
     assert!(problem["title"].is_string(), "a problem without a title: {shown}");
     assert!(problem["detail"].is_string(), "a problem without a detail: {shown}");
-    assert_eq!(problem["status"], response.status, "the problem tells another status: {shown}");
+    assert_eq!(problem["status"], response.status, "the problem has another status: {shown}");
     if response.status == 503 {
         assert!(response.header("retry-after").is_some(), "a 503 without Retry-After: {shown}");
     }

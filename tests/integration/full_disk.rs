@@ -135,7 +135,7 @@ fn p6_a_disk_that_fills_under_clients_loses_nothing_and_comes_back() {
             pressed += press(&server);
         });
         // The cleaner may have freed space meanwhile.
-        eventually("readiness tells of the full disk", || {
+        eventually("readiness reports the full disk", || {
             press(&server);
             readiness(&server).status == 503
         });

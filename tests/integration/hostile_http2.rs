@@ -205,7 +205,7 @@ fn p8_header_list_too_large() {
         bytes.extend(frame(CONTINUATION, 0, 1, &block));
         bytes.extend(frame(CONTINUATION, END_HEADERS, 1, &block));
         let _ = conn.send(&bytes);
-        assert!(conn_ends(&conn), "it is not idle for ever");
+        assert!(conn_ends(&conn), "the server did not close the connection");
         (conn, vec![("header_bytes", 3 * block.len() as u64)])
     });
 }

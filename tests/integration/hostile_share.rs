@@ -172,7 +172,7 @@ fn p8_one_client_takes_no_more_than_its_share() {
         ],
     );
     assert_eq!(refused, [0; 3], "resolves, batches and issues refused, of {ROUNDS}");
-    assert!(is_free, "answers that nobody takes are held for as long as somebody asks for others");
+    assert!(is_free, "answers that no client reads are kept as long as other requests arrive");
 }
 
 /// A stream without a window is reset after `--write-timeout`; its connection and the other streams

@@ -1,4 +1,5 @@
-//! Requests over the wire: what is asked about which tokens, as bytes, and how the answers are read.
+//! Requests over the wire: the bytes of each request, the tokens it names, and the reading of its
+//! answer.
 
 use serde_json::{Value, json};
 
@@ -17,10 +18,10 @@ pub enum Name {
     Random,
 }
 
-/// One request and what its answer will be about.
+/// One request, and the tokens and operations that its answer covers.
 pub struct Asked {
     pub bytes: Vec<u8>,
-    /// Which token, and what about it; several in a batch.
+    /// The token and the operation; several in a batch.
     pub parts: Vec<(usize, Op)>,
     form: Form,
 }
@@ -41,7 +42,7 @@ pub struct Named<'n> {
 }
 
 impl Named<'_> {
-    /// How a body names it; `None` where nobody knows how yet.
+    /// The token as a body names it; `None` while its text is unknown.
     pub fn in_body(&self) -> Option<Value> {
         match self.name {
             Name::Order(number) => Some(json!({ "reference": { "order_number": number } })),
@@ -118,11 +119,11 @@ fn issue_body(name: &Name, op: Op) -> Value {
     body
 }
 
-/// What an answer says about one token, and the token's text where it tells.
+/// The answer for one token, and the token's text if the answer contains it.
 pub type Read = (Answer, Option<String>);
 
 impl Asked {
-    /// What the response says about each part.
+    /// The answer for each part of the request.
     pub fn read(&self, response: &Response) -> Vec<Read> {
         let answers: Vec<Read> = match self.form {
             Form::One => vec![read_one(self.parts[0].1, response)],
@@ -155,7 +156,7 @@ fn read_one(op: Op, response: &Response) -> Read {
             return (Answer::Exists { deadline_ms: deadline_ms(&body) }, text(&body));
         }
         (Op::Issue { .. }, 409) => Answer::Refused,
-        // The engine refused it; when it was looked at again, what it had met was gone.
+        // The engine refused it. At the second look the conflicting entry was gone.
         (Op::Issue { .. }, 503) if response.text().contains("has just expired") => Answer::Refused,
         (Op::Resolve | Op::Consume { .. }, 200) => payload_or_missing(&response.json()),
         (Op::Revoke, 204) => Answer::Revoked,

@@ -1,42 +1,43 @@
-//! Whether a history is linearizable (Herlihy and Wing 1990): whether its operations, each put at
-//! one instant between its begin and its end, make a sequence that the model allows.
+//! Checks that a history is linearizable (Herlihy and Wing 1990): its operations, each put at one
+//! instant between its begin and its end, make a sequence that the model allows.
 //!
-//! The search is that of Wing and Gong (1993): of the calls that are left, any that began before
-//! the first of the others ended may be the next one; try each that the model allows, and go back
-//! where none is. With Lowe's addition (2017) of remembering each pair of *the set of calls put in
-//! order* and *the state reached*: whatever way led there, it need not be tried twice.
+//! The search is that of Wing and Gong (1993). Of the remaining calls, each that began before the
+//! first of the others ended may be the next one. The search tries each that the model allows, and
+//! goes back if there is none. Lowe's addition (2017) remembers each pair of *the set of calls put
+//! in order* and *the state reached*, so that no pair is tried twice.
 //!
-//! A call whose answer was lost need not be put in order at all, and holds nobody up; if it is put
-//! in order, then before anything that began after the last instant at which it can have happened.
+//! A call whose answer was lost may be left out of the order and delays no other call. If it is put
+//! in order, it stands before every call that began after the last instant at which it can have
+//! happened.
 
 use std::collections::HashSet;
 
 use super::history::{Call, show};
 use super::model::{Rules, State};
 
-/// A search that looks at more than this many situations is given up, and the test with it.
+/// A search that looks at more situations than this stops, and the test fails.
 const SITUATIONS_MAX: usize = 500_000;
-/// While a failure is shortened, a step that is not decided by then is not taken.
+/// While a failure is shortened, a step that is undecided after this many situations is skipped.
 const SITUATIONS_MAX_TO_SHORTEN: usize = 30_000;
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// An order that the model allows, as indices into the history.
     Linearizable(Vec<usize>),
-    /// None is possible.
+    /// No order is possible.
     Impossible,
-    /// It would take too long to know.
+    /// The search stopped at its limit.
     GivenUp,
 }
 
 /// A way into the history: the calls in order so far, and a state that they lead to.
 struct Situation {
     done: Done,
-    /// The latest begin of all that is done.
+    /// The latest begin of the calls put in order.
     latest_begin: u64,
     state: State,
-    /// The call that led here, and where from.
+    /// The call that led here, and the link before it.
     order: Option<usize>,
 }
 
@@ -98,13 +99,13 @@ fn check_within(situations_max: usize, calls: &[Call], rules: Rules) -> Verdict 
     Verdict::Impossible
 }
 
-/// The ways on from a situation, the best one last.
+/// The next calls that a situation allows, the best one last.
 ///
-/// A call whose answer says that it changed nothing, and that fits here, leaves the model no other
-/// way, and tells it nothing new (not even that it is later than was known), is put in order at
-/// once: if the rest has an order with that call later on, it has one with it here, for no other
-/// finds another state by that. Only a lost call that cannot have happened after its begin may have
-/// to be ahead of it.
+/// A call is put in order at once if its answer says that it changed nothing, it fits here, it
+/// leaves the model one state, and it adds no knowledge (not even a later time). If the rest has an
+/// order with that call later, it has one with the call here, because no other call finds another
+/// state by that. Only a lost call that cannot have happened after its begin may have to be ahead
+/// of it.
 fn steps(
     calls: &[Call],
     situation: &Situation,
@@ -112,7 +113,7 @@ fn steps(
     rules: Rules,
 ) -> Vec<(usize, State)> {
     let mut steps = Vec::new();
-    // What is pushed last is tried first: what ended first most likely happened first.
+    // The last one pushed is tried first: the call that ended first most likely happened first.
     for &at in candidates.iter().rev() {
         let call = &calls[at];
         let mut states = situation.state.after(call, rules);
@@ -129,9 +130,9 @@ fn steps(
 }
 
 struct Candidates {
-    /// What may be next, in the order in which they ended.
+    /// The calls that may be next, in the order in which they ended.
     calls: Vec<usize>,
-    /// Nothing is left but what may never have happened.
+    /// Only calls remain that may never have happened.
     is_complete: bool,
 }
 
@@ -169,7 +170,7 @@ fn order(links: &[Link], mut last: Option<usize>) -> Vec<usize> {
     order
 }
 
-/// Fails with the shortest account of what is wrong, if anything is.
+/// Fails with the shortest impossible history if the history is impossible.
 pub fn assert_linearizable(calls: &[Call], rules: Rules, replay: &str) {
     match check(calls, rules) {
         Verdict::Linearizable(_) => {}
@@ -188,18 +189,18 @@ pub fn assert_linearizable(calls: &[Call], rules: Rules, replay: &str) {
     }
 }
 
-/// The shortest impossible history within an impossible one, and how many changes beside it do not
-/// help however they went.
+/// The shortest impossible history within an impossible one, and the number of other changes that
+/// make it no more possible, whatever their answers.
 ///
-/// Only what cannot turn a possible history into an impossible one is done: an operation that only
-/// reads is left out, and of any other the answer is forgotten, so that it may have happened at any
-/// time or not at all.
+/// No step turns a possible history into an impossible one. An operation that only reads is left
+/// out. The answer of any other is forgotten, so that it may have happened at any time or not at
+/// all.
 pub fn shorten(calls: &[Call], rules: Rules) -> (Vec<Call>, usize) {
     let is_impossible = |calls: &[Call]| {
         check_within(SITUATIONS_MAX_TO_SHORTEN, calls, rules) == Verdict::Impossible
     };
     let mut core = cut(calls, &is_impossible);
-    // The last answers are the surprising ones: what came long before is tried first.
+    // The last answers are the surprising ones, so the earliest calls are tried first.
     let mut at = 0;
     while at < core.len() {
         let mut fewer = core.clone();
@@ -220,8 +221,8 @@ pub fn shorten(calls: &[Call], rules: Rules) -> (Vec<Call>, usize) {
     (core, beside)
 }
 
-/// The shortest beginning of a history that is impossible by itself: of what had not ended by
-/// then, nobody knows the answer.
+/// The shortest beginning of a history that is impossible by itself. Calls that had not ended by
+/// then have no answer in it.
 fn cut(calls: &[Call], is_impossible: &impl Fn(&[Call]) -> bool) -> Vec<Call> {
     let mut ends: Vec<u64> = calls.iter().map(|call| call.ended.tick).collect();
     ends.sort_unstable();

@@ -53,8 +53,8 @@ impl House {
         self.server.as_ref().expect("it runs")
     }
 
-    /// Kills the server under its clients and starts another; the moment by which the first was
-    /// gone. The address is taken back first: by then nobody goes to look for the dead one.
+    /// Kills the server under its clients and starts another. Returns the moment by which the first
+    /// was gone. The address is withdrawn first, so that no client looks for the dead server.
     fn crash(&mut self, arena: &Arena) -> Moment {
         arena.server.write().expect("nobody panics with it").0 = None;
         self.server.take().expect("it runs").kill9();
@@ -96,7 +96,7 @@ fn arena(house: &House, seed: u64) -> (Arena, Vec<Seen>) {
     (Arena { slots, ticks, ttls: TTLS, server }, seen)
 }
 
-/// One round: the history of each token, and how often the server was killed.
+/// One round: the history of each token, and the number of kills of the server.
 fn race(house: &mut House, seed: u64) -> (Vec<Vec<Call>>, u64) {
     let (arena, mut seen) = arena(house, seed);
     let mut rng = Rng::new(seed);

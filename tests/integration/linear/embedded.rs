@@ -22,7 +22,7 @@ const RIVALS: usize = 6;
 const TOKENS: usize = 3;
 const STEPS: usize = 60;
 
-/// What all rivals of a round share.
+/// The state that all rivals of a round share.
 struct Round<'e> {
     engine: &'e Engine,
     digests: Vec<Digest>,
@@ -30,7 +30,7 @@ struct Round<'e> {
     ticks: Ticks,
 }
 
-/// One thread, and what it saw: for each call the token it was about.
+/// One thread, and the calls it made, each with its token.
 struct Rival<'r> {
     round: &'r Round<'r>,
     id: usize,
@@ -81,7 +81,7 @@ impl Rival<'_> {
         }
     }
 
-    /// One change, or two in one call. Now and then nobody waits for the answer.
+    /// One change, or two in one call. Now and then the answer is not awaited.
     fn change(&mut self, token: usize, op: Op) {
         let mut asked = vec![(token, op)];
         let also = any_op(&mut self.rng, TTLS);

@@ -1,4 +1,5 @@
-//! What the clients saw: every operation on one token, with its answer and when it was under way.
+//! The history that the clients saw: every operation on one token, with its answer, its begin and
+//! its end.
 //!
 //! Order and time are kept apart. *Ticks* come from one counter of the whole run and say which
 //! operation ended before which other began; *milliseconds* come from the wall clock, which is also
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::support::now_ms;
 
-/// What is asked about a token.
+/// The operation on a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     Issue { payload: u8, ttl_ms: u64, uses: u8, peek: bool },
@@ -21,7 +22,7 @@ pub enum Op {
     Status,
 }
 
-/// What was answered.
+/// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// An issue made the token.
@@ -54,7 +55,7 @@ pub enum Answer {
     Lost,
 }
 
-/// An instant: its place in the order of the run, and what the clock showed.
+/// An instant: its place in the order of the run, and the clock's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     pub tick: u64,
@@ -68,7 +69,8 @@ pub struct Call {
     pub op: Op,
     pub answer: Answer,
     pub began: Moment,
-    /// When the answer was there; where it was lost, when it can have happened at the latest.
+    /// The instant at which the answer was read. If the answer was lost: the last instant at which
+    /// the operation can have happened.
     pub ended: Moment,
 }
 
@@ -77,13 +79,13 @@ pub struct Call {
 pub struct Ticks(AtomicU64);
 
 impl Ticks {
-    /// Before an operation is sent.
+    /// The instant before an operation is sent.
     pub fn begin(&self) -> Moment {
         let tick = self.0.fetch_add(1, Ordering::SeqCst);
         Moment { tick, ms: wall_ms() }
     }
 
-    /// After its answer was read.
+    /// The instant after its answer was read.
     pub fn end(&self) -> Moment {
         let ms = wall_ms();
         Moment { tick: self.0.fetch_add(1, Ordering::SeqCst), ms }
@@ -91,12 +93,12 @@ impl Ticks {
 }
 
 impl Moment {
-    /// Later than all of a run.
+    /// An instant later than the whole run.
     pub const NEVER: Moment = Moment { tick: u64::MAX, ms: u64::MAX };
 }
 
 impl Op {
-    /// Whether it changes nothing, whatever it is answered.
+    /// Whether it changes nothing, whatever its answer.
     pub fn only_reads(self) -> bool {
         matches!(self, Op::Resolve | Op::Status)
     }
@@ -115,7 +117,7 @@ impl Call {
         answered_idle || self.op.only_reads() && !self.is_lost()
     }
 
-    /// The same call, had its answer not come.
+    /// The same call without its answer.
     pub fn forgotten(self) -> Call {
         Call { answer: Answer::Lost, ..self }
     }

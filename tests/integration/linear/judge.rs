@@ -1,6 +1,6 @@
-//! The checker, judged: it takes every history that is linearizable by construction, it agrees with
-//! an existing checker (stateright) about thousands of random ones, possible and impossible, and it
-//! finds each of the mistakes that a token server can make.
+//! Tests of the checker: it accepts every history that is linearizable by construction, it agrees
+//! with an existing checker (stateright) about thousands of random ones, possible and impossible,
+//! and it finds each of the mistakes that a token server can make.
 
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
@@ -13,8 +13,8 @@ use crate::volume::{replay, seeds, tell};
 
 const RULES: Rules = Rules { max_ttl_ms: 1_500, extends_late: false };
 
-/// The model as stateright takes it: a deterministic object. What the model leaves open becomes a
-/// set of states; a call is possible if any of them allows it.
+/// The model in the form that stateright needs: a deterministic object. Open choices of the model
+/// become a set of states. A call is possible if any of them allows it.
 #[derive(Clone, Debug)]
 struct Possible(Vec<State>);
 
@@ -22,7 +22,7 @@ impl SequentialSpec for Possible {
     type Op = Call;
     type Ret = Answer;
 
-    /// Asked of calls that never ended: whatever they did.
+    /// Called for calls that never ended: any result is possible.
     fn invoke(&mut self, call: &Call) -> Answer {
         self.step(&call.forgotten());
         Answer::Lost
@@ -43,7 +43,7 @@ impl Possible {
     }
 }
 
-/// What stateright says about the history.
+/// The verdict of stateright about the history.
 fn stateright_takes(calls: &[Call]) -> bool {
     let mut tester = LinearizabilityTester::new(Possible(vec![State::absent()]));
     let mut events: Vec<(u64, usize, bool)> = Vec::new();
@@ -55,7 +55,7 @@ fn stateright_takes(calls: &[Call]) -> bool {
     }
     events.sort_unstable();
     for (_, at, is_begin) in events {
-        // A client goes on after an answer was lost; to stateright that is another thread.
+        // A client continues after an answer was lost. For stateright that is another thread.
         let call = calls[at];
         let thread = if call.is_lost() { 1_000 + at } else { call.client };
         let told = if is_begin {
@@ -113,13 +113,14 @@ fn linear_checker_takes_what_is_linearizable_by_construction() {
             }
         }
     }
-    // Where many answers were lost there are too many ways: that must stay rare.
+    // With many lost answers there are too many orders to search. That must stay rare.
     assert!(given_up * 10_000 <= histories.max(10_000), "{given_up} of {histories} given up");
     let counts = [("histories", histories), ("calls", calls_checked), ("given_up", given_up)];
     tell("linear_valid", &counts);
 }
 
-/// The checker's own answer, checked: nothing is put ahead of what had ended before it began.
+/// Checks the order that the checker found: no call stands ahead of one that had ended before it
+/// began.
 fn assert_is_an_order(calls: &[Call], order: &[usize]) {
     for (at, &early) in order.iter().enumerate() {
         for &late in &order[at + 1..] {

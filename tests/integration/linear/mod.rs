@@ -1,23 +1,24 @@
-//! Linearizability: whatever rivals ask about one token at once, with lost answers, retries, expiry
-//! and crashes in between, there is one order of it all that explains every answer (P1 to P4).
+//! Linearizability: for any concurrent requests about one token, with lost answers, retries, expiry
+//! and crashes in between, there is one order of the operations that explains every answer (P1 to
+//! P4).
 //!
 //! - M. Herlihy, J. Wing: *Linearizability: a correctness condition for concurrent objects*, ACM
-//!   TOPLAS 12(3), 1990. What is checked; it holds for a system if it holds for each object by
-//!   itself, so each token is checked alone.
+//!   TOPLAS 12(3), 1990. The property that is checked. It holds for a system if it holds for each
+//!   object by itself, so each token is checked alone.
 //! - J. Wing, C. Gong: *Testing and verifying concurrent objects*, Journal of Parallel and
-//!   Distributed Computing 17, 1993. How the order is searched for.
+//!   Distributed Computing 17, 1993. The search for the order.
 //! - G. Lowe: *Testing for linearizability*, Concurrency and Computation: Practice and Experience
-//!   29(4), 2017. What makes the search short.
+//!   29(4), 2017. The addition that makes the search short.
 //!
 //! Reading order: `history` (what clients see), `model` (what one token may answer), `checker`,
 //! `simulated` and `judge` (the checker held against histories that are known to be right or wrong,
 //! and against another checker), then the attacks: `embedded` on the engine with threads, and
 //! `asked`, `rival` and `crowd` on the real binary over HTTP.
 //!
-//! Which calls meet is the machine's to say: a seed repeats what is asked, not what happens.
-//! Volumes are rounds: `JETON_LINEAR` over HTTP (about 215 calls and half a crash each),
-//! `JETON_LINEAR_MEMORY` and `JETON_LINEAR_LOG` embedded (about 440 calls each), and
-//! `JETON_LINEAR_CROSS` and `JETON_LINEAR_VALID` are histories for the checker itself.
+//! The machine decides which calls meet: a seed repeats the requests, not their timing. Volumes are
+//! rounds: `JETON_LINEAR` over HTTP (about 215 calls and half a crash each), `JETON_LINEAR_MEMORY`
+//! and `JETON_LINEAR_LOG` embedded (about 440 calls each), and `JETON_LINEAR_CROSS` and
+//! `JETON_LINEAR_VALID` are histories for the checker itself.
 
 mod asked;
 mod checker;

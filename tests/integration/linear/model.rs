@@ -1,38 +1,38 @@
-//! The sequential model of one token: what each operation may answer if operations happened one by
-//! one, each at one instant between its begin and its end.
+//! The sequential model of one token: the answers that each operation may have if operations happen
+//! one by one, each at one instant between its begin and its end.
 //!
 //! **Time** is part of the state. An operation happens at a time within its own bounds and not
 //! before the operations that were put ahead of it; `now_ms` is the earliest time that is left. A
 //! token lives at `t` if and only if `t < deadline`. So an answer is constrained exactly where the
-//! bounds of its call leave no choice; where they straddle the deadline the model follows both
-//! ways, and whichever it goes is binding for all that comes later: what has expired stays so.
+//! bounds of its call leave no choice. Where the bounds straddle the deadline, the model follows
+//! both ways. Each way binds all later operations: an expired token stays expired.
 //!
-//! **What nobody was told** is kept as a range: the deadline of a token whose issue or extension
-//! had no answer lies between two bounds, until an answer shows it.
+//! **An unknown deadline** is kept as a range: the deadline of a token whose issue or extension had
+//! no answer lies between two bounds, until an answer shows it.
 
 use super::history::{Answer, Call, Op};
 
-/// How the server under test is set up.
+/// The settings of the server under test.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub max_ttl_ms: u64,
-    /// An extension that was asked for before the deadline may come to be seen after it: the engine
-    /// decides it by the time of its frame, and shows it when the frame is synced. Who looks in
-    /// between is told that the token is gone.
+    /// An extension requested before the deadline may become visible after it: the engine decides
+    /// it by the time of its frame, and shows it when the frame is synced. A resolve in between
+    /// gets the answer for an unknown token.
     pub extends_late: bool,
 }
 
 /// The state of one token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// No later operation can happen earlier.
+    /// No later operation can happen before this time.
     now_ms: u64,
     entry: Option<Entry>,
-    /// What was there until its deadline and might be extended yet, where the rules allow it.
+    /// The entry that has expired and may still be extended, if the rules allow it.
     lapsed: Option<Entry>,
 }
 
-/// What is there until its deadline; also when it was consumed.
+/// The entry that exists until its deadline, also after it was consumed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Entry {
     payload: u8,
@@ -75,14 +75,14 @@ impl Range {
 }
 
 impl State {
-    /// Nothing was ever issued.
+    /// No token was ever issued.
     pub fn absent() -> State {
         State { now_ms: 0, entry: None, lapsed: None }
     }
 
-    /// All states that there may be after `call` happened in this one with the answer it had;
-    /// none if it cannot have. A call without an answer has happened: that it may as well not
-    /// have is the checker's to consider.
+    /// All states that are possible after `call` happened in this state with its answer; empty if
+    /// it cannot have happened. A call without an answer counts as happened: the checker considers
+    /// the case that it did not.
     pub fn after(&self, call: &Call, rules: Rules) -> Vec<State> {
         let now_ms = self.now_ms.max(call.began.ms);
         if now_ms > call.ended.ms {
@@ -110,7 +110,7 @@ impl State {
         states
     }
 
-    /// The entry that an extension begun before its deadline finds again.
+    /// The entry that is found by an extension begun before the deadline.
     fn revived(&self, call: &Call) -> Option<Entry> {
         let is_extend = matches!(call.op, Op::Extend { .. }) && call.answer != Answer::Missing;
         let in_time = |entry: &&Entry| is_extend && call.began.ms < entry.deadline.max;
@@ -123,7 +123,7 @@ impl State {
     }
 }
 
-/// What is there after `call` found nothing; `None` if it cannot have been answered as it was.
+/// The state after `call` found no entry; `None` if its answer was not possible.
 fn absent(call: &Call) -> Option<Option<Entry>> {
     let under_way = Range { min: call.began.ms, max: call.ended.ms };
     match (call.op, call.answer) {
@@ -148,7 +148,7 @@ fn absent(call: &Call) -> Option<Option<Entry>> {
     }
 }
 
-/// What is there after `call` found `entry` before its deadline.
+/// The state after `call` found `entry` before its deadline.
 fn present(entry: Entry, call: &Call, rules: Rules) -> Option<Option<Entry>> {
     match call.op {
         Op::Issue { payload, uses, peek, .. } => {
@@ -175,7 +175,7 @@ fn present(entry: Entry, call: &Call, rules: Rules) -> Option<Option<Entry>> {
         Op::Consume { key } => entry.consumed(key, call.answer),
         Op::Revoke => {
             let is_possible = matches!(call.answer, Answer::Revoked | Answer::Lost);
-            // What was consumed stays: an order that was paid is not issued again.
+            // A consumed entry stays: an order that was paid is not issued again.
             is_possible.then(|| (entry.uses_left == 0).then_some(entry))
         }
         Op::Extend { ttl_ms } => entry.extended(ttl_ms, call, rules),

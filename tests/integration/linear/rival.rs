@@ -1,5 +1,6 @@
-//! One client among rivals: from a seed it asks about the tokens of its round, one by one, in
-//! batches and pipelined; loses answers on purpose and by crashes; and tries again under its keys.
+//! One client among rivals. From a seed it sends requests about the tokens of its round, one by
+//! one, in batches and pipelined. It loses answers on purpose and by crashes, and retries under its
+//! keys.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,18 +14,18 @@ use super::simulated::{Ttls, any_op};
 use crate::raw::Conn;
 use crate::support::Rng;
 
-/// A token of a round, and its text once an answer told it.
+/// A token of a round, and its text once an answer contained it.
 pub struct Slot {
     pub name: Name,
     pub text: OnceLock<String>,
 }
 
-/// What all rivals of a round share.
+/// The state that all rivals of a round share.
 pub struct Arena {
     pub slots: Vec<Slot>,
     pub ticks: Ticks,
     pub ttls: Ttls,
-    /// Where the server is, if it runs, and how many ran before it.
+    /// The server's address, if it runs, and the number of servers before it.
     pub server: RwLock<(Option<SocketAddr>, usize)>,
 }
 
@@ -32,7 +33,7 @@ pub struct Arena {
 pub struct Seen {
     pub token: usize,
     pub call: Call,
-    /// The server it was sent to: what was lost there cannot happen after its end.
+    /// The server that received it: a lost call cannot happen after the end of that server.
     pub server: usize,
 }
 
@@ -41,7 +42,7 @@ pub struct Rival<'a> {
     id: usize,
     rng: Rng,
     conn: Option<(Conn, usize)>,
-    /// What to ask once more, because its answer was lost.
+    /// The call to retry, because its answer was lost.
     again: Option<(usize, Op)>,
     seen: Vec<Seen>,
 }
@@ -65,7 +66,7 @@ impl<'a> Rival<'a> {
         self.seen
     }
 
-    /// What to ask next: one request, or several that are pipelined.
+    /// The next request, or several that are pipelined.
     fn next(&mut self) -> Vec<Asked> {
         let count = if self.rng.below(8) == 0 { 3 } else { 1 };
         (0..count).filter_map(|_| self.request()).collect()
@@ -114,7 +115,7 @@ impl<'a> Rival<'a> {
         one(token, &self.named(token), op)
     }
 
-    /// Asks, and records what came of it.
+    /// Sends the requests and records the answers.
     fn ask(&mut self, asked: &[Asked]) {
         let Some((mut conn, server)) = self.connected() else { return };
         let bytes: Vec<u8> = asked.iter().flat_map(|asked| asked.bytes.clone()).collect();
@@ -137,14 +138,14 @@ impl<'a> Rival<'a> {
     ) -> io::Result<()> {
         conn.send(bytes)?;
         match self.rng.below(80) {
-            // The answer will find nobody.
+            // The connection is closed before the answer arrives.
             0 => return Err(io::ErrorKind::ConnectionAborted.into()),
-            // It is not waited for long.
+            // The wait for the answer is short.
             1 => conn.writer()?.set_read_timeout(Some(Duration::from_micros(700)))?,
             _ => {}
         }
         loop {
-            // Left where it is until its answer is there.
+            // The request stays in the iterator until its answer is read.
             let Some(asked) = unanswered.clone().next() else { break };
             let response = conn.response()?;
             let ended = self.arena.ticks.end();

@@ -2,14 +2,14 @@
 //! histories that are linearizable by construction, and, with one of several mistakes built in, of
 //! histories that a checker must refuse.
 //!
-//! Written apart from the model on purpose: it knows its time and its deadline and decides, where
-//! the model weighs what may have been.
+//! It shares no code with the model, on purpose: it knows its time and its deadline and decides,
+//! while the model considers every possibility.
 
 use super::history::{Answer, Call, Moment, Op};
 use super::model::Rules;
 use crate::support::Rng;
 
-/// What is wrong with a simulated token.
+/// The mistake of a simulated token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
     None,
@@ -19,7 +19,7 @@ pub enum Mistake {
     ConsumeForgotten,
     /// An issue that was acknowledged is forgotten in the crash.
     IssueForgotten,
-    /// A resolve reads what was there a moment before.
+    /// A resolve reads the state of a moment before.
     StaleResolve,
     /// A retry under its key takes a second use.
     RetryTakesAUse,
@@ -35,7 +35,7 @@ pub enum Mistake {
     ReissuedAfterConsumed,
     /// A revoked token resolves again after the crash.
     RevokedReturns,
-    /// What was asked and never answered happens twice.
+    /// An operation that was never answered happens twice.
     LostConsumeTwice,
     /// A token that can only be consumed resolves.
     PeekIgnored,
@@ -75,9 +75,9 @@ struct Token {
     mistake: Mistake,
     rules: Rules,
     kept: Option<Kept>,
-    /// What was there before the last change.
+    /// The entry before the last change.
     before: Option<Kept>,
-    /// What was there until its deadline.
+    /// The entry that existed until its deadline.
     expired: Option<Kept>,
     last_change: Op,
 }
@@ -218,14 +218,14 @@ impl Kept {
     }
 }
 
-/// How much is simulated.
+/// The size of a simulation.
 #[derive(Clone, Copy)]
 pub struct Size {
     pub clients: usize,
     pub calls: usize,
 }
 
-/// A simulated run: what the clients saw, sorted by begin.
+/// A simulated run: the calls of the clients, sorted by begin.
 pub fn run(seed: u64, size: Size, mistake: Mistake, rules: Rules) -> Vec<Call> {
     let rng = Rng::new(seed);
     let token =
@@ -278,7 +278,8 @@ impl Run {
     }
 
     fn end(&mut self, at: usize, answer: Answer) {
-        // Now and then an answer does not arrive; what was asked may then even happen twice.
+        // Now and then an answer does not arrive. With `LostConsumeTwice` a consume then happens
+        // twice.
         if self.rng.below(10) > 0 {
             self.calls[at].answer = answer;
             self.calls[at].ended = self.now;
@@ -289,7 +290,7 @@ impl Run {
         }
     }
 
-    /// All that is under way ends here without an answer: half of it has happened.
+    /// All calls under way end here without an answer. Half of them have happened.
     fn crash(&mut self, clients: &mut [Option<usize>], happened: &mut [Option<Answer>]) {
         for at in clients.iter_mut().filter_map(Option::take) {
             if happened[at].is_none() && self.rng.below(2) == 0 {
@@ -302,7 +303,7 @@ impl Run {
     }
 }
 
-/// The lives that are asked for, in milliseconds.
+/// The requested lives, in milliseconds.
 #[derive(Clone, Copy)]
 pub struct Ttls {
     pub issue: [u64; 4],

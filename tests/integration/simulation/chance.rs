@@ -1,5 +1,5 @@
-//! A run from one seed: how the log is set up, what is asked, when the clock jumps or stands still,
-//! and what the disk does, all by chance.
+//! A run from one seed: the settings of the log, the operations, the jumps and stops of the clock,
+//! and the faults of the disk are all random.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::oracle::Broken;
 const DERIVED: u64 = 10;
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
-/// What came of a run.
+/// The result of a run.
 pub struct Done {
     pub counts: Counts,
     pub trace: u64,
@@ -46,14 +46,14 @@ struct Run {
     /// Ids from here on are new.
     next_id: u64,
     payload_len_max: u64,
-    /// Of a hundred issues, so many live long.
+    /// The percentage of issues with a long life.
     long_lived: u64,
-    /// The clock jumps and freezes, the disk fails, the disk runs full: in some runs not at all.
+    /// Whether the clock jumps and freezes, the disk fails, and the disk runs full.
     has_jumps: bool,
     has_faults: bool,
     has_floods: bool,
-    /// Much lives long, so that much is carried, and the disk is full every now and then: in the
-    /// middle of that, sooner or later.
+    /// Many tokens live long, so that the cleaner carries many. The disk is full now and then:
+    /// sooner or later while the cleaner works.
     is_pressed: bool,
     is_full: bool,
 }
@@ -136,7 +136,7 @@ impl Run {
         }
     }
 
-    /// The disk has little space left, or as much as anybody wants again.
+    /// The disk has little space left, or enough again.
     fn flood(&mut self, space_max: u64) {
         let space = self.random.below(space_max);
         self.is_full = !self.is_full;
@@ -200,7 +200,7 @@ impl Run {
             _ => 0,
         };
         if ms == 0 {
-            // To a millisecond before a deadline, or to it, or beyond.
+            // To a millisecond before a deadline, to the deadline, or beyond.
             let next = self.lab.oracle.world().values().map(|held| held.deadline);
             let next = next.filter(|deadline| *deadline > now).min().unwrap_or(now + 1);
             ms = (next - now - 1 + self.random.below(3)).min(20_000);
@@ -230,7 +230,8 @@ impl Run {
             self.lab.clock.set_synchronised(is_synchronised);
         }
         let to = match self.random.below(7) {
-            // What cannot be: before the program was built, or past what a log can hold.
+            // An impossible time: before the build of the program, or past the last time that a log
+            // can hold.
             0 if self.random.chance(50) => self.random.below(EARLIEST_MS),
             0 => LATEST_MS + self.random.between(1, 100 * YEAR_MS),
             1 | 2 => wall.saturating_sub(far).max(START_MS - 3 * YEAR_MS),
@@ -293,7 +294,7 @@ impl Run {
             _ if derived => 20,
             _ => self.random.between(1, 400),
         };
-        // A payload tells whose it is.
+        // A payload contains the id of its token.
         let variant = self.random.below(2) as u8;
         let byte = |at: u64| (id.wrapping_mul(31).wrapping_add(at) as u8) ^ variant;
         let payload: Arc<[u8]> = (0..len).map(byte).collect();
@@ -311,7 +312,7 @@ impl Run {
         }
     }
 
-    /// A token that was asked for before, sooner a late one.
+    /// A token that was issued before, more often a recent one.
     fn known_id(&mut self) -> u64 {
         match self.random.below(3) {
             0 => self.random.below(DERIVED),
@@ -320,7 +321,7 @@ impl Run {
         }
     }
 
-    /// All that is left is opened twice more, and is the same.
+    /// The final log is opened twice more, with the same result.
     fn end(mut self) -> Result<Done, Broken> {
         self.lab.disk.mend();
         self.lab.disk.set_space_left(None);

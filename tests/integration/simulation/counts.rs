@@ -1,4 +1,4 @@
-//! What a simulation has done, to see that the states it is for are really reached.
+//! Counts of the events of a simulation, to check that it reaches the states it is made for.
 
 use jeton::engine::{Outcome, Stats};
 use jeton::testkit::disk::{Fault, Memory};

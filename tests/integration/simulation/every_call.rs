@@ -1,6 +1,6 @@
-//! Every call fails once: a script that does everything, run again for each call to the disk and
-//! each way in which that can fail, once and from then on. The oracle listens all the time; then
-//! the process is killed or the power goes, the log is opened again, and all is looked at.
+//! Every call fails once: a script of all operations runs again for each call to the disk and for
+//! each way in which that call can fail, once and permanently. The oracle checks every answer. Then
+//! the process is killed or the power fails, the log is opened again, and every token is checked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,8 +44,8 @@ fn issue(id: u64, ttl_ms: u64, uses: u32) -> Change {
     Change { id, what }
 }
 
-/// What is asked in one round: a derived token again and again, some that live long and some that
-/// do not, and changes to those of the round before.
+/// The operations of one round: a derived token again and again, some tokens with a long life and
+/// some with a short one, and changes to the tokens of the round before.
 fn round(round: u64) -> Vec<Vec<Change>> {
     let first = 10 + round * 10;
     let consume = |id: u64, key: Option<u8>| Change { id, what: What::Consume { key } };
@@ -61,7 +61,7 @@ fn round(round: u64) -> Vec<Vec<Change>> {
     ]
 }
 
-/// The script. It ends early when the power goes.
+/// The script. It ends early when the power fails.
 fn run_script(lab: &mut Lab) -> Result<(), Broken> {
     open(lab)?;
     for number in 0..ROUNDS {
@@ -84,7 +84,7 @@ fn run_script(lab: &mut Lab) -> Result<(), Broken> {
     if lab.disk.is_off() { Ok(()) } else { lab.close() }
 }
 
-/// Opens the engine; where a fault is in the way, somebody mends the disk.
+/// Opens the engine. If a fault prevents that, the disk is repaired first.
 fn open(lab: &mut Lab) -> Result<(), Broken> {
     while !lab.disk.is_off() && !lab.try_open()? {
         lab.disk.mend();
@@ -109,14 +109,14 @@ fn run(case: Case) -> Result<Counts, Broken> {
         open(&mut lab)?;
         lab.look_at_all()?;
     }
-    // A disk that is well takes changes.
+    // An engine on a healthy disk accepts changes.
     lab.turn(&round(ROUNDS))?;
     lab.close()?;
     lab.counts.seeds += 1;
     Ok(lab.counts)
 }
 
-/// All cases that differ: a call that cannot fail in this way is passed over, for the next one that
+/// All different cases. A call that cannot fail in this way is skipped, because the next one that
 /// can has a case of its own.
 fn cases(history: &[Call]) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -129,7 +129,7 @@ fn cases(history: &[Call]) -> Vec<Case> {
             }
         }
     }
-    // Without power nothing comes back: once is for good.
+    // After a power cut every call fails: once is the same as permanently.
     cases.retain(|case| case.planned.fault != Fault::PowerCut || !case.planned.is_lasting);
     cases
 }

@@ -1,5 +1,5 @@
-//! One engine on a simulated disk and a clock that somebody else turns, with an oracle beside it
-//! that hears every answer. Whatever is done to it, the promises are checked on the way.
+//! One engine on a simulated disk and a clock that the test sets, with an oracle that gets every
+//! answer. Every action checks the promises.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,12 +19,12 @@ use super::model::{Change, MAX_TTL_MS, Seen, What, digest, seen};
 use super::oracle::{Broken, Oracle, Times};
 use super::reading;
 
-/// Where the clock begins.
+/// The first time of the clock.
 pub const START_MS: u64 = 1_700_000_000_000;
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
-/// A clock that shows an earlier time is wrong.
+/// A wall clock that shows an earlier time is wrong.
 pub const EARLIEST_MS: u64 = START_MS - 4 * YEAR_MS;
-/// The same of a later one: a token of the longest life must end before 2248.
+/// A wall clock that shows a later time is wrong: a token of the longest life must end before 2248.
 pub const LATEST_MS: u64 = UnixMillis::MAX.0 - MAX_TTL_MS;
 /// A start that finds the clock further ahead of the log needs more evidence.
 const START_STEP_MS: u64 = 10 * YEAR_MS;
@@ -38,11 +38,11 @@ pub struct Lab {
     engine: Option<Stepped>,
     /// Every token that was ever asked for.
     ids: BTreeSet<u64>,
-    /// Writes have stopped for good.
+    /// Writes have stopped until a restart.
     has_failed: bool,
-    /// The power went since the log was last open.
+    /// The power failed since the log was last open.
     lost_power: bool,
-    /// What struck the disk in this life of the engine can still explain a refusal.
+    /// A fault of the disk since the engine was opened can still explain a refusal.
     struck_at_open: u64,
     /// Engine time when the committer last looked at the clocks, and the monotonic time then.
     observed: (u64, u64),
@@ -50,9 +50,10 @@ pub struct Lab {
     ahead_since: Option<u64>,
     /// There may have been no entry when the committer last looked at the clocks.
     was_empty: bool,
-    /// Engine time that was acted on.
+    /// The latest engine time that the engine acted on.
     held: u64,
-    /// The same of a reader that found nothing: it was acted on if that was for the deadline.
+    /// The engine time of a reader that found no token: the engine acted on it if the deadline was
+    /// the reason.
     maybe_held: u64,
     trace: DefaultHasher,
 }
@@ -82,7 +83,7 @@ impl Lab {
         }
     }
 
-    /// A number that two runs have in common only if all was the same in them.
+    /// A fingerprint: two runs have the same only if every event was the same.
     pub fn trace(&self) -> u64 {
         self.trace.finish()
     }
@@ -95,7 +96,7 @@ impl Lab {
         self.clock.monotonic().as_millis() as u64
     }
 
-    /// What the wall clock is held against.
+    /// The time that the wall clock is compared with.
     fn forward(&self) -> u64 {
         self.clock.forward().as_millis() as u64
     }
@@ -110,7 +111,7 @@ impl Lab {
         let now = self.engine().engine().now().0;
         let (wall, forward) = (self.clock.wall().0, self.forward());
         let (held, maybe) = (self.held, self.maybe_held);
-        // However the wall clock stands or jumps, from there on time goes with the forward one.
+        // Whatever the wall clock does, time follows the monotonic clock from here on.
         let gone_on = self.observed.0 + (forward - self.observed.1);
         let (earliest, latest) = (gone_on.max(held), gone_on.max(held).max(maybe));
         let may_follow = self.may_follow(wall, gone_on, forward);
@@ -133,8 +134,9 @@ impl Lab {
         Ok(now)
     }
 
-    /// Whether the wall clock may be believed at all: never what cannot be; what is ahead by more
-    /// than the largest step, only after the hold; by more than every life, only with evidence.
+    /// Whether the engine may accept the wall clock. It never accepts an impossible time. It
+    /// accepts a step larger than the largest one only after the hold, and a step longer than every
+    /// life only with evidence.
     fn may_follow(&mut self, wall: u64, gone_on: u64, forward: u64) -> bool {
         if !(EARLIEST_MS..=LATEST_MS).contains(&wall) {
             self.ahead_since = None;
@@ -159,7 +161,7 @@ impl Lab {
         self.was_empty = may_end || self.engine().entries() == 0;
     }
 
-    /// Calls that wait together, answered in one turn of the committer.
+    /// Calls that wait together and are answered in one turn of the committer.
     pub fn turn(&mut self, calls: &[Vec<Change>]) -> Result<(), Broken> {
         let (asked, struck) = (self.now(false)?, self.struck());
         let before = self.engine().engine().readiness();
@@ -178,7 +180,8 @@ impl Lab {
         let observed = self.observed;
         let committed = self.now(true)?;
         if !has_turned {
-            // All was answered at once: time was held, and the clocks not looked at.
+            // All calls were answered at once: the committer kept the time and did not read the
+            // clocks.
             self.observed = observed;
         }
         let times = Times { asked, committed, monotonic: self.monotonic() };
@@ -199,12 +202,12 @@ impl Lab {
         touched.into_iter().try_for_each(|id| self.look(id))
     }
 
-    /// Promise P6: nothing is refused for the disk's sake if the disk is well, and nothing is
-    /// taken on any more once writes have stopped for good.
+    /// Promise P6: no call is refused because of the disk if the disk is healthy, and no change is
+    /// accepted once writes have stopped until a restart.
     ///
     /// While changes are refused (`before` the turn), unknown tokens are refused without the disk.
-    /// Readiness names one reason: behind a wrong clock a full disk can stand, and behind both a log
-    /// that cannot be written.
+    /// Readiness names one reason. A wrong clock can hide a full disk, and both can hide a log that
+    /// cannot be written.
     fn check_refusals(
         &mut self,
         turn: &[(Change, Outcome)],
@@ -283,7 +286,7 @@ impl Lab {
         }
         match self.config.sync {
             SyncMode::Always => {
-                // Promise P3: a time record within a second of what expired; two ticks are 128 ms.
+                // Promise P3: a time record within a second of each expiry; two ticks are 128 ms.
                 if let Some(deadline) = self.oracle.last_expired(now.saturating_sub(128)) {
                     self.oracle.floor = self.oracle.floor.max(deadline.min(now - 1_000));
                 }
@@ -304,11 +307,12 @@ impl Lab {
         let found = self.found(id, now)?;
         self.oracle.look(id, &found, now)?;
         if found.is_none() {
-            // It holds the time, if that was because of the deadline.
+            // The reader keeps the time if the deadline was the reason.
             self.maybe_held = self.maybe_held.max(now);
             self.oracle.latest = self.oracle.latest.max(now);
             self.counts.misses += 1;
-            // What was said to have expired never lives again in this life (promise P3).
+            // A token that was answered as expired never resolves again until the next start
+            // (promise P3).
             if let Some(deadline) = self.oracle.expired(id, now) {
                 self.held = self.held.max(deadline);
             }
@@ -344,7 +348,7 @@ impl Lab {
         }
     }
 
-    /// The power goes, and a part of what was not synced with it.
+    /// The power fails, and a part of the unsynced data is lost.
     pub fn cut_power(&mut self, seed: u64) {
         self.kill();
         self.counts.disk(&self.disk);
@@ -357,7 +361,7 @@ impl Lab {
     pub fn close(&mut self) -> Result<(), Broken> {
         let Some(engine) = self.engine.take() else { return Ok(()) };
         self.counts.life(&engine.engine().stats());
-        // A failure to prepare the next segment is told when the log comes to need it.
+        // A failure to prepare the next segment is reported when the log needs that segment.
         let struck = self.struck_at_open;
         match engine.close() {
             Ok(()) if self.has_failed => Err("closed in good order after a failure".to_owned()),
@@ -374,14 +378,15 @@ impl Lab {
         }
     }
 
-    /// Opens the engine once. False if the disk failed on the way, or has no power any more.
+    /// Opens the engine once. Returns false if the disk failed meanwhile or has no power.
     pub fn try_open(&mut self) -> Result<bool, Broken> {
         let struck = self.struck();
         let torn = if self.lost_power { self.torn_bytes() } else { 0 };
         let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
         let clock: Arc<dyn Clock> = self.clock.clone();
         let opened = Stepped::open(self.config.clone(), self.disk.storage(), digester, clock);
-        // A failed sync of the last segments loses what a killed process left in the cache.
+        // A failed sync of the last segments loses the data that a killed process left in the
+        // cache.
         self.has_failed |= self.struck() > struck;
         match opened {
             _ if self.disk.is_off() => Ok(false),
@@ -404,7 +409,7 @@ impl Lab {
         reading::read(&self.disk).map_or(0, |reading| reading.torn_bytes)
     }
 
-    /// All promises about what a crash may take.
+    /// All promises about the data that a crash may lose.
     fn check_opened(&mut self) -> Result<(), Broken> {
         let reading = reading::read(&self.disk)?;
         let now = self.engine().engine().now().0;

@@ -1,5 +1,5 @@
-//! The real engine on a simulated disk and clock: committer, cleaner, recovery and wheel, stepped
-//! by one thread, everything that happens decided by one seed.
+//! The real engine on a simulated disk and clock: one thread steps committer, cleaner, recovery and
+//! wheel, and one seed decides every event.
 //!
 //! `model` says what each change does, `oracle` which worlds are possible, `lab` holds the engine
 //! and checks every answer, `reading` reads the log past the engine, `chance` makes a run of a
@@ -60,7 +60,8 @@ fn p1_to_p7_hold_in_every_simulated_run() {
     let (counts, mut broken) = all.into_inner().expect("nobody panics with it");
     volume::tell("simulation", &counts.list());
     broken.sort();
-    // Where much was lost and little answered, more worlds are possible than can be kept: rarely.
+    // After many lost and few received answers, more worlds are possible than the oracle keeps.
+    // That must stay rare.
     let has_given_up = |(_, why): &(u64, String)| why.ends_with(GIVEN_UP);
     let given_up = broken.extract_if(.., |it| has_given_up(it)).count() as u64;
     volume::tell("simulation_given_up", &[("seeds", given_up)]);
@@ -76,7 +77,7 @@ fn p1_to_p7_hold_in_every_simulated_run() {
     }
 }
 
-/// What repeats a failure: nothing that happens depends on anything but the seed.
+/// A seed repeats a failure: every event depends on the seed alone.
 #[test]
 fn simulated_runs_repeat_exactly() {
     for seed in 1..40 {

@@ -1,6 +1,5 @@
-//! What a token is and what a change does to it, said a second time and in the plainest way: the
-//! measure that the engine is held against. It shares no code with the engine but the names of
-//! outcomes.
+//! A second, simple model of a token and of the changes to it. The engine is compared with it. It
+//! shares no code with the engine except the names of outcomes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use jeton::model::token::{ConsumeKey, Digest};
 /// The longest life of a token, in milliseconds.
 pub const MAX_TTL_MS: u64 = 100_000;
 
-/// What is asked of the engine, about the token `id`.
+/// An operation on the token `id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub id: u64,
@@ -37,8 +36,8 @@ pub struct Held {
     pub uses_left: u32,
     pub peek: bool,
     pub keys: Vec<u8>,
-    /// It had expired, and then a crash and a clock that jumped back made its deadline lie ahead
-    /// again: the engine may have forgotten it for good, or not.
+    /// It had expired, and then a crash and a clock that jumped back put its deadline in the future
+    /// again. The engine may have freed it or not.
     pub maybe_gone: bool,
 }
 
@@ -48,8 +47,7 @@ impl Held {
     }
 }
 
-/// What can be seen of a token from outside: deadline, uses, length, and the payload if it may be
-/// resolved.
+/// The visible state of a token: deadline, uses, length, and the payload if it may be resolved.
 pub type Seen = Option<(u64, u32, usize, Option<Vec<u8>>)>;
 
 pub fn seen(held: Option<&Held>, now: u64) -> Seen {
@@ -93,7 +91,7 @@ impl Change {
         }
     }
 
-    /// What it comes to where it changes nothing; nothing where it would change something.
+    /// The outcome if it changes nothing; `None` if it would change something.
     pub fn refused(&self, held: Option<&Held>, now: u64) -> Option<Outcome> {
         let held = held.filter(|held| held.deadline > now);
         let alive = held.filter(|held| held.uses_left > 0);
@@ -119,7 +117,7 @@ impl Change {
         }
     }
 
-    /// What is there after it, and what it comes to.
+    /// The state after it, and its outcome.
     pub fn apply(&self, held: Option<&Held>, now: u64) -> (Option<Held>, Outcome) {
         if let Some(outcome) = self.refused(held, now) {
             return (held.cloned(), outcome);

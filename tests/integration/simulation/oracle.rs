@@ -1,9 +1,9 @@
-//! The oracle: which worlds are possible after all that was asked, answered, seen and lost.
+//! The oracle: the worlds that are possible after all requests, answers, reads and losses.
 //!
-//! A world is what the engine should hold. Mostly one is possible. There are more while nobody has
-//! looked: a change that was not acknowledged may have happened, and after a crash the log may end
-//! anywhere behind what was durable. Each answer and each look strikes out the worlds in which it
-//! cannot be; when none is left, a promise is broken.
+//! A world is one possible content of the engine. Mostly one is possible. More are possible before
+//! a token is read: a change that was not acknowledged may have happened, and after a crash the log
+//! may end anywhere after the durable part. Each answer and each read removes the worlds that
+//! contradict it. When no world is left, a promise is broken.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use jeton::engine::Outcome;
 
 use super::model::{Change, Held, Seen, seen};
 
-/// What is said where too much is possible to say anything.
+/// The message of a run with too many possible worlds.
 pub const GIVEN_UP: &str = "worlds are possible: the oracle is of no use";
 
-/// Why a run is no good.
+/// The reason for which a run fails.
 pub type Broken = String;
 
 pub type World = BTreeMap<u64, Held>;
 
-/// More are never needed; so many would say that the oracle no longer checks anything.
+/// The most worlds. With more, the oracle would check almost nothing.
 const WORLDS_MAX: usize = 512;
 
 /// A change that took effect.
@@ -32,12 +32,12 @@ struct Logged {
     answered_at: u64,
 }
 
-/// A world, and how it came to be.
+/// A world, and the changes that led to it.
 #[derive(Clone, PartialEq, Eq)]
 struct Possible {
-    /// What is durable.
+    /// The durable part.
     base: World,
-    /// What was acknowledged since.
+    /// The changes acknowledged since.
     logged: Vec<Logged>,
     /// Both together.
     now: World,
@@ -45,18 +45,18 @@ struct Possible {
 
 pub struct Oracle {
     possible: Vec<Possible>,
-    /// Changes that were not acknowledged, in the order asked, behind all that was.
+    /// Changes that were not acknowledged, in their order, after all acknowledged ones.
     doubtful: Vec<Logged>,
     /// The log has a durable frame of at least this time: engine time never falls below it.
     pub floor: u64,
-    /// The latest engine time that anybody acted on, over all crashes.
+    /// The latest engine time that the engine acted on, over all crashes.
     pub latest: u64,
 }
 
-/// When something was asked and answered.
+/// The times of a request and its answer.
 #[derive(Clone, Copy)]
 pub struct Times {
-    /// Engine time when it was asked.
+    /// Engine time of the request.
     pub asked: u64,
     /// Engine time of the commit.
     pub committed: u64,
@@ -70,7 +70,7 @@ impl Oracle {
         Oracle { possible: vec![nothing], doubtful: Vec::new(), floor: 0, latest: 0 }
     }
 
-    /// What was asked in one turn of the committer, in order, and the answers.
+    /// The operations of one turn of the committer, in order, with their answers.
     pub fn judge(&mut self, turn: &[(Change, Outcome)], times: Times) -> Result<(), Broken> {
         let mut broken = String::new();
         let mut possible = Vec::new();
@@ -87,12 +87,12 @@ impl Oracle {
         self.check(&broken)
     }
 
-    /// Somebody looked.
+    /// A token was read.
     pub fn look(&mut self, id: u64, found: &Seen, now: u64) -> Result<(), Broken> {
         let mut broken = String::new();
         self.possible.retain_mut(|one| {
             let is_right = compare(&mut one.now, id, found, now);
-            // What was not known about it is not known about the durable one either.
+            // A fact that was unknown about it is unknown about the durable one too.
             if let Some(before) = one.base.get(&id).filter(|held| held.maybe_gone) {
                 match one.now.get(&id) {
                     None => drop(one.base.remove(&id)),
@@ -111,7 +111,7 @@ impl Oracle {
         self.check(&broken)
     }
 
-    /// All that was acknowledged at the monotonic time `until` is durable now.
+    /// All changes acknowledged by the monotonic time `until` are durable now.
     pub fn settle(&mut self, until: u64) {
         for one in &mut self.possible {
             let count = one.logged.iter().take_while(|it| it.answered_at <= until).count();
@@ -135,8 +135,8 @@ impl Oracle {
         known.map(|held| held.deadline).max()
     }
 
-    /// The engine was opened again at the time `now`, and holds what was `found`. Of what was
-    /// acknowledged and not durable, `may_lose` says whether the end can be gone.
+    /// The engine was opened again at the time `now`, and contains the tokens `found`. `may_lose`
+    /// says whether the end of the acknowledged changes that are not durable can be lost.
     pub fn adopt(
         &mut self,
         found: &BTreeMap<u64, Seen>,
@@ -164,14 +164,14 @@ impl Oracle {
         self.check(&broken)
     }
 
-    /// The deadline of a token that is there and has expired, in every possible world.
+    /// The deadline of a token that exists and has expired in every possible world.
     pub fn expired(&self, id: u64, now: u64) -> Option<u64> {
         let [one] = &self.possible[..] else { return None };
         let held = one.now.get(&id).filter(|held| !held.maybe_gone)?;
         (held.deadline <= now).then_some(held.deadline)
     }
 
-    /// A world that is possible, to be looked at.
+    /// A possible world, for inspection.
     pub fn world(&self) -> &World {
         &self.possible[0].now
     }
@@ -206,7 +206,7 @@ fn put(world: &mut World, logged: &Logged) {
     };
 }
 
-/// Whether the world shows this; what was not known about the token is known then.
+/// Whether the world agrees with this. Unknown facts about the token become known.
 fn compare(world: &mut World, id: u64, found: &Seen, now: u64) -> bool {
     let held = world.get(&id);
     if seen(held, now) == *found {
@@ -222,7 +222,7 @@ fn compare(world: &mut World, id: u64, found: &Seen, now: u64) -> bool {
     is_gone
 }
 
-/// The world, as what was found says more about it; nothing where it contradicts.
+/// The world with the facts that the found tokens add; `None` if they contradict it.
 fn matching(
     world: &World,
     found: &BTreeMap<u64, Seen>,
@@ -232,7 +232,7 @@ fn matching(
 ) -> Option<World> {
     let mut world = world.clone();
     for held in world.values_mut() {
-        // It expired once, by a time that the log may not know of.
+        // It expired once, by a time that may not be in the log.
         held.maybe_gone |= held.deadline <= latest && held.deadline > now;
     }
     for (id, found) in found {
@@ -245,7 +245,7 @@ fn matching(
     Some(world)
 }
 
-/// Goes through a turn in one world. Pushes what is possible afterwards.
+/// Plays a turn in one world. Pushes the worlds that are possible afterwards.
 fn follow(
     before: Possible,
     turn: &[(Change, Outcome)],
@@ -253,8 +253,8 @@ fn follow(
     after: &mut Vec<Possible>,
     broken: &mut Broken,
 ) {
-    // How each token stood at some time in this turn: what cannot succeed is refused as things
-    // are when it is asked, beside others that are not applied yet.
+    // The states of each token during this turn: an operation that cannot succeed is refused by the
+    // state at its request, beside others that are not applied yet.
     let mut worlds = vec![(before, BTreeMap::<u64, Vec<Option<Held>>>::new())];
     for (change, outcome) in turn {
         let is_refused = matches!(
@@ -301,7 +301,7 @@ fn follow(
     after.extend(worlds.into_iter().map(|(world, _)| world));
 }
 
-/// The worlds in which it is known whether the token is gone, where that makes a difference.
+/// The worlds in which the token's absence is decided, where that makes a difference.
 fn decided(world: Possible, change: &Change, times: Times) -> Vec<Possible> {
     let held = world.now.get(&change.id);
     let now = times.committed;

@@ -1,5 +1,5 @@
-//! The log read from the disk a second time, past the engine: each frame in order, each record by
-//! the oracle's rules. What lives by that must be what the engine says.
+//! A second reader of the log, without the engine: each frame in order, each record by the oracle's
+//! rules. The live tokens by this reading must be those of the engine.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use jeton::wal::{Storage, survey};
 use super::model::{Change, Held, What, id_of};
 use super::oracle::{Broken, World};
 
-/// What the log says.
+/// The content of the log.
 pub struct Reading {
     pub world: World,
     /// Log time of the last frame.
