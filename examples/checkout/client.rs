@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::Outcome;
 
-/// How long an answer may take before the checkout gives up.
+/// The time after which a missing answer ends the checkout.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A keep-alive connection.
@@ -78,7 +78,7 @@ impl Answer {
         token.ok_or_else(|| format!("no token in an answer with status {}", self.status).into())
     }
 
-    /// Whether it is exactly this.
+    /// Whether the answer has exactly this status and body.
     pub fn is(&self, status: u16, body: &str) -> bool {
         self.status == status && self.body == body.as_bytes()
     }

@@ -1,16 +1,17 @@
 //! Three parties and a token: a shop, the platform and a payment app, end to end over HTTP.
 //!
-//! For each order the shop has the platform issue a token for it, found again by the order's number,
-//! time and amount; the app resolves the token, and 64 rivals try to pay with it at the same moment.
-//! Every answer is compared with what it must be. The table shows the results; the exit status is
-//! 1 if anything differed.
+//! For each order the shop asks the platform for a token, with a reference of the order's number,
+//! time and amount. The app resolves the token, and 64 rivals try to pay with it at the same
+//! moment. Every answer is compared with the expected one. The table shows the results; the exit
+//! status is 1 if anything differed.
 //!
 //! ```text
 //! cargo run --release --example checkout
 //! cargo run --release --example checkout -- --orders FILE --server http://127.0.0.1:7450
 //! ```
 //!
-//! Read `parties` first: it is the story. `platform` shows how a program serves jeton by itself.
+//! Read `parties` first: it contains the steps of a checkout. `platform` shows how a program serves
+//! jeton by itself.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is its purpose")]
 
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// True if every answer was what it must be.
+/// True if every answer was the expected one.
 fn run(arguments: &Arguments) -> Outcome<bool> {
     let orders = orders::read(&arguments.orders)?;
     println!("{} orders from {}", orders.len(), arguments.orders.display());

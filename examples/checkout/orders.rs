@@ -1,4 +1,4 @@
-//! The shop's orders: what identifies one, and the requests that are made of it.
+//! The shop's orders: the fields that identify an order, and the requests made from it.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 
-/// How long a paid order stays known as paid.
+/// The time for which a paid order stays known as paid.
 const ORDER_TTL: &str = "10m";
 
-/// An order; `text` is the whole of it, as the shop wrote it.
+/// An order. `text` is its complete JSON, as the shop wrote it.
 pub struct Order {
     pub identity: Identity,
     pub text: String,
@@ -55,7 +55,7 @@ impl Order {
         format!(r#"{{"payload":{payload},"ttl":"{ORDER_TTL}","reference":{reference}}}"#)
     }
 
-    /// A list of one, for what takes a list of tokens.
+    /// A list of one, for routes that take a list of tokens.
     pub fn list(&self) -> String {
         json!({ "tokens": [{ "reference": self.reference() }] }).to_string()
     }

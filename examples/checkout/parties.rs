@@ -1,5 +1,4 @@
-//! The shop, the payment app, and all that would like to be it: who asks for what, and what the
-//! answer must be.
+//! The shop, the payment app and its rivals: the requests of each, and the expected answers.
 
 use std::io;
 use std::sync::Barrier;
@@ -13,12 +12,12 @@ use crate::client::{Answer, Connection};
 use crate::orders::Order;
 use crate::report::{Check, Report};
 
-/// How many apps try to pay for each order at once.
+/// The number of apps that try to pay for each order at once.
 pub const RIVALS: usize = 64;
-/// How long the tokens live that are issued to see them expire.
+/// The life of the tokens that are issued to see them expire.
 pub const SHORT_TTL: &str = "250ms";
 
-/// Everybody but the platform, each with a connection of its own.
+/// All parties except the platform, each with a connection of its own.
 pub struct Parties {
     shop: Connection,
     app: Connection,
@@ -42,8 +41,8 @@ impl Parties {
         Ok(Parties { shop: open()?, app: open()?, rivals })
     }
 
-    /// One order's way from the shop to the payment, and what must not be possible after it.
-    /// Leaves a token behind that expires soon.
+    /// The steps of one order from the shop to the payment, and the requests that must fail after
+    /// it. Leaves a token that expires soon.
     pub fn check_out(&mut self, order: &Order, report: &mut Report) -> Outcome<ShortLived> {
         if let Some(token) = self.issue(order, report)? {
             self.resolve(order, &token, report)?;
@@ -69,7 +68,7 @@ impl Parties {
         Ok(None)
     }
 
-    /// The app finds what the shop wrote, by the token and by what identifies the order.
+    /// The app finds the shop's payload, by the token and by the order's reference.
     fn resolve(&mut self, order: &Order, token: &str, report: &mut Report) -> Outcome<()> {
         report.done(Check::Resolved);
         let by_token = self.app.send("GET", &format!("/v1/tokens/{token}"), "")?;
@@ -126,7 +125,7 @@ impl Parties {
         Ok(())
     }
 
-    /// What each rival was answered, in their order.
+    /// The answer to each rival, in their order.
     fn race(&mut self, order: &Order, token: &str) -> Vec<io::Result<Answer>> {
         let start = Barrier::new(self.rivals.len());
         let (by_token, by_list) = (format!("/v1/tokens/{token}/consume"), order.list());
@@ -151,7 +150,7 @@ impl Parties {
         })
     }
 
-    /// What was paid is not paid again, not found and not issued again.
+    /// A paid order is not paid again, not found and not issued again.
     fn replay(&mut self, order: &Order, token: &str, report: &mut Report) -> Outcome<()> {
         report.done(Check::Replay);
         let path = format!("/v1/tokens/{token}");
@@ -166,7 +165,7 @@ impl Parties {
         Ok(())
     }
 
-    /// The shop takes an offer back before anybody has paid.
+    /// The shop revokes an offer before it is paid.
     fn revoke(&mut self, order: &Order, report: &mut Report) -> Outcome<()> {
         report.done(Check::Revoked);
         let body = format!(r#"{{"payload":{}}}"#, order.text);
@@ -199,8 +198,8 @@ impl Parties {
         Ok(ShortLived { path, expires_at })
     }
 
-    /// How many of these are still found when the last of their deadlines has passed. Takes the
-    /// platform's clock to be this machine's.
+    /// The number of these that are still found when the last of their deadlines has passed.
+    /// Assumes that the platform has this machine's clock.
     pub fn still_there_after_expiry(&mut self, short: &[ShortLived]) -> Outcome<usize> {
         let last = short.iter().map(|token| token.expires_at).max().unwrap_or_default();
         while Timestamp::now() < last {

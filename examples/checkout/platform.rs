@@ -1,7 +1,7 @@
-//! The platform: a server that runs anyway, or one of our own that goes with us.
+//! The platform: a server that already runs, or one that the example starts and ends.
 //!
-//! Our own is jeton as a library: an engine that keeps a log and syncs it before it answers, and
-//! the workers that serve it. It is spoken to over HTTP like any other.
+//! The example's server is jeton as a library: an engine that keeps a log and syncs it before it
+//! answers, and the workers that serve it. The parties use it over HTTP like any other.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::Outcome;
 
-/// Where the parties meet.
+/// The server that the parties use.
 pub struct Platform {
     address: String,
     own: Option<Own>,
@@ -26,7 +26,7 @@ struct Own {
 }
 
 impl Platform {
-    /// The server at `url`, which somebody else has started.
+    /// The server at `url`, which already runs.
     pub fn running(url: &str) -> Outcome<Platform> {
         let address = url.strip_prefix("http://").ok_or("--server must begin with http://")?;
         Ok(Platform { address: address.trim_end_matches('/').to_owned(), own: None })
@@ -48,7 +48,7 @@ impl Platform {
         &self.address
     }
 
-    /// Ends a server of our own: no request is cut off, and nothing is left on disk.
+    /// Ends the example's server: every request is answered, and its log is removed from disk.
     pub fn stop(self) -> Outcome<()> {
         if let Some(Own { server, engine, data_dir }) = self.own {
             server.stop()?;

@@ -1,4 +1,4 @@
-//! What happened to one order: a row of the table, and below it each answer that was wrong.
+//! The results of one order: a row of the table, and below it each answer that was wrong.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use crate::client::Answer;
 use crate::orders::Order;
 use crate::parties::RIVALS;
 
-/// What is checked of an order; each is a column of the table.
+/// The checks of an order; each is a column of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// Issued as new.
@@ -21,16 +21,16 @@ pub enum Check {
     Paid,
     /// Not found, paid or issued after that.
     Replay,
-    /// A token of the order that was revoked: gone.
+    /// A token of the order that was revoked: not found.
     Revoked,
     /// A token of the order that expires soon: found until then.
     ShortLived,
 }
 
-/// What happened to one order.
+/// The results of one order.
 #[derive(Default)]
 pub struct Report {
-    /// How many rivals have paid.
+    /// The number of rivals that have paid.
     pub winners: usize,
     done: Vec<Check>,
     differences: Vec<(Check, String)>,
@@ -41,12 +41,12 @@ impl Report {
     pub const HEADER: &str = "order                amount   bytes  resolved    again       other   \
                               paid      replay   revoked  result";
 
-    /// Notes that `check` was made, whatever came of it.
+    /// Records that `check` was made, whatever its result.
     pub fn done(&mut self, check: Check) {
         self.done.push(check);
     }
 
-    /// Notes something that is not as it must be.
+    /// Records a difference from the expected result.
     pub fn differ(&mut self, check: Check, difference: String) {
         self.differences.push((check, difference));
     }
@@ -67,7 +67,7 @@ impl Report {
         }
     }
 
-    /// How many answers were wrong.
+    /// The number of wrong answers.
     pub fn differences(&self) -> usize {
         self.differences.len()
     }

@@ -2,17 +2,17 @@
 //!
 //! In the bytes `{P}` is a request line that resolves a list, `{G}` one that resolves an unknown
 //! token, `{H}` a Host, `{B}` the body of 13 bytes that belongs to `{P}`, `{C}` the same in chunks,
-//! `{T}` a whole request that consumes a canary, `{N}` its length, and `{2K}`, `{9K}`, `{70K}` so much
-//! of the letter x. Behind every case the same request is sent for another canary.
+//! `{T}` a whole request that consumes a canary, `{N}` its length, and `{2K}`, `{9K}`, `{70K}` that
+//! many bytes of the letter x. After every case the same request is sent for another canary.
 
 use Expected::{Close, Refuse, Serve};
 
-/// What must come of it.
+/// The required result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// 400 and nothing else, the connection closes, and both canaries live.
+    /// 400 as the only answer, the connection closes, and both canaries live.
     Refuse,
-    /// It has one reading: this status, and what follows, nothing else, is served as the next request.
+    /// It has one reading: this status, and the bytes after it are served as the next request.
     Serve(u16),
     /// It has one reading and is the last of its connection: this status, and both canaries live.
     Close(u16),
@@ -21,7 +21,7 @@ pub enum Expected {
 pub struct Case {
     pub name: &'static str,
     pub expected: Expected,
-    /// Why, mostly a section of an RFC.
+    /// The reason, mostly a section of an RFC.
     pub why: &'static str,
     pub bytes: &'static str,
 }
@@ -36,7 +36,7 @@ const fn case(
 }
 
 impl Case {
-    /// The bytes of the attack alone, with a canary's request where the case has it inside.
+    /// The bytes of the attack alone, including a canary's request if the case contains one.
     pub fn expand(&self, canary: &str) -> Vec<u8> {
         let unknown = "A".repeat(32);
         self.bytes
@@ -153,7 +153,7 @@ const CODINGS: &[Case] = &[
         "{P}{H}Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n{C}"),
 ];
 
-/// The head of a request in chunks, before what a case has of them.
+/// The head of a request in chunks, before the chunks of the case.
 macro_rules! chunks {
     ($name:expr, $expected:expr, $why:expr, $body:expr) => {
         case($name, $expected, $why, concat!("{P}{H}Transfer-Encoding: chunked\r\n\r\n", $body))

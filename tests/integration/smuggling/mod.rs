@@ -1,9 +1,9 @@
-//! P8: requests that a proxy in front may read differently from us.
+//! P8: requests that a proxy in front may read differently from jeton.
 //!
-//! One rule: what is ambiguous gets 400, the connection closes, and nothing after it is served. The
-//! proof are two canaries, tokens with one use: a request inside some cases would spend the one, a
-//! second request behind each case the other. The legal neighbours must be served, and what stands
-//! behind them: a server that refuses everything is not safe but useless.
+//! One rule: an ambiguous request gets 400, the connection closes, and nothing after it is served.
+//! Two canaries, tokens with one use, prove it: a request inside some cases would consume the
+//! first, and a second request after each case would consume the second. Legal neighbours and the
+//! requests after them must be served, because a server that refuses everything is useless.
 
 mod cases;
 mod proxies;
@@ -19,17 +19,18 @@ use crate::server::Server;
 use crate::support::Rng;
 use crate::volume;
 
-/// So many say enough: where the server falls silent, each has been waited for.
+/// The most failures that are reported: each case in which the server does not answer costs a
+/// timeout.
 const COMPLAINTS_MAX: usize = 4;
 
-/// How the bytes of a case reach the server.
+/// The way in which the bytes of a case are sent to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrival {
     Whole,
     ByteByByte,
     /// Cut in three at random.
     InThree,
-    /// Right behind a request that the fast lane answers.
+    /// Directly after an ordinary request, in the same write.
     Behind,
 }
 
@@ -38,9 +39,9 @@ const ARRIVALS: [Arrival; 4] =
 
 /// The tokens of one case.
 struct Canaries {
-    /// Spent by the request that some cases have inside.
+    /// Consumed by the request inside some cases.
     inside: String,
-    /// Spent by the request behind the case.
+    /// Consumed by the request after the case.
     behind: String,
 }
 
@@ -51,7 +52,7 @@ impl Canaries {
     }
 }
 
-/// A request that spends a canary.
+/// A request that consumes a canary.
 fn canary_request(token: &str) -> String {
     format!("POST /v1/tokens/{token}/consume HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
 }
@@ -60,10 +61,10 @@ fn canonical_miss() -> String {
     format!("GET /v1/tokens/{} HTTP/1.1\r\nHost: a\r\n\r\n", "A".repeat(32))
 }
 
-/// Where the bytes are cut before they are sent.
+/// The places at which the bytes are cut before they are sent.
 fn pieces<'a>(arrival: Arrival, bytes: &'a [u8], rng: &mut Rng) -> Vec<&'a [u8]> {
     match arrival {
-        // Long ones say nothing more, one byte at a time.
+        // Sending long cases byte by byte finds no more.
         Arrival::ByteByByte if bytes.len() < 4096 => bytes.chunks(1).collect(),
         Arrival::InThree => {
             let (one, rest) = bytes.split_at(rng.below(bytes.len()));
@@ -105,13 +106,13 @@ fn exchange(address: SocketAddr, pieces: &[&[u8]], answers_max: usize) -> (Vec<u
     })
 }
 
-/// Nothing came for so long that nothing will.
+/// No byte arrived within the timeout.
 fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// What is wrong with how the server took a case; nothing where all is well. `lives` says it of the
-/// canary inside and of the one behind.
+/// The fault in the server's handling of a case; `None` if it is right. `lives`: whether the canary
+/// inside and the one after the case live.
 fn judge(
     case: &Case,
     arrival: Arrival,
@@ -154,7 +155,7 @@ fn run(
         bytes.extend_from_slice(behind.as_bytes());
     }
     let answers_max = match case.expected {
-        // One more than there should be, so that one too many is seen.
+        // One more than expected, so that an extra answer is seen.
         Expected::Refuse | Expected::Close(_) => 8,
         Expected::Serve(_) if arrival == Arrival::Behind => 3,
         Expected::Serve(_) => 2,

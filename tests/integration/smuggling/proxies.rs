@@ -1,11 +1,11 @@
-//! The same cases through proxies that people put in front: haproxy and nginx, as Debian has them.
+//! The same cases through common proxies: haproxy and nginx, as packaged by Debian.
 //!
-//! What a proxy forwards of a case is its own affair, and what it refuses too. The rule is that the
-//! two never disagree about how many requests there were: each canary that was spent, be it the one
-//! inside a case or the one behind it, stands in the proxy's log as a request of its own, and jeton
-//! answers no more than the proxy says it forwarded. (The weaker guard: jeton counts no request that
-//! it cannot read.) The proxies keep their connections to jeton and share them, so that what one
-//! case left behind would begin the next one's request.
+//! A proxy may forward or refuse any part of a case. The rule is that proxy and jeton never
+//! disagree about the number of requests. Each canary that was consumed, the one inside a case or
+//! the one after it, is in the proxy's log as a request of its own, and jeton answers no more
+//! requests than the proxy logged as forwarded. (The weaker guard: jeton counts no request that it
+//! cannot read.) The proxies keep their connections to jeton and share them, so that leftover bytes
+//! of one case would begin the next request.
 
 use std::collections::HashSet;
 use std::fs;
@@ -28,17 +28,17 @@ use crate::volume;
 
 /// Clients that send cases at once.
 const CLIENTS: usize = 24;
-/// The proxies close a connection on which nothing has come for a second. This only keeps one that
+/// The proxies close a connection after a second without bytes. This limit only keeps a proxy that
 /// does not from hanging the test.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
-/// A program that forwards HTTP to a server, and how it is set up.
+/// A program that forwards HTTP to a server, and its settings.
 struct Kind {
     name: &'static str,
     config: fn(dir: &Path, listen: SocketAddr, server: SocketAddr) -> String,
     /// Arguments before the name of the file with the configuration.
     arguments: &'static [&'static str],
-    /// A variable, if it takes one, that says which of its descriptors is already a listener.
+    /// The variable, if it has one, that names the descriptor of an inherited listener.
     inherits: Option<(&'static str, &'static str)>,
 }
 
@@ -98,8 +98,8 @@ impl Kind {
 
     fn start(&self, program: &Path, server: &Server) -> Proxy {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        // The proxy inherits the listener: a port that it had to bind again could be another's by
-        // then, and the test would talk to a stranger.
+        // The proxy inherits the listener. If it had to bind the port again, another process could
+        // have taken it meanwhile.
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         listener.set_nonblocking(true).expect("as the proxies expect it");
@@ -120,7 +120,7 @@ impl Kind {
 }
 
 impl Proxy {
-    /// Targets of the requests that it says it forwarded.
+    /// Targets of the requests that it logged as forwarded.
     fn forwarded(&self) -> Vec<String> {
         let log = fs::read(self.dir.path().join("log")).expect("a file");
         let log = String::from_utf8_lossy(&log);
@@ -128,7 +128,7 @@ impl Proxy {
         lines.map(ToOwned::to_owned).collect()
     }
 
-    /// What it says when it cannot go on.
+    /// Its error output.
     fn complaints(&self) -> String {
         fs::read_to_string(self.dir.path().join("complaints")).expect("a file")
     }
@@ -153,7 +153,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Told and not killed: nginx has a process of its own for its work, and ends it itself.
+        // SIGTERM and not SIGKILL: nginx works in a child process and ends it itself.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let ended = comes_true(|| matches!(self.child.try_wait(), Ok(Some(_))));
         if !ended {
@@ -172,20 +172,20 @@ fn answered(server: &Server) -> u64 {
         .sum()
 }
 
-/// Canaries that were spent although the proxy did not forward the request that spends them.
+/// Canaries that were consumed although the proxy did not forward the request that consumes them.
 fn smuggled<'a>(spent: &[&'a str], forwarded: &[String]) -> Vec<&'a str> {
     let seen: HashSet<&str> = forwarded.iter().map(String::as_str).collect();
     let unseen = |token: &&&str| !seen.contains(format!("/v1/tokens/{token}/consume").as_str());
     spent.iter().filter(unseen).copied().collect()
 }
 
-/// The request behind a case. The proxy has nothing to wait for after its answer.
+/// The request after a case. It is the last of its connection.
 fn last_request(token: &str) -> String {
     canary_request(token).replace("Host: a\r\n", "Host: a\r\nConnection: close\r\n")
 }
 
-/// Sends all cases once. In the first round the bytes of a case come at once, in every other one
-/// they are cut somewhere else.
+/// Sends all cases once. In the first round the bytes of a case are sent at once, in every other
+/// round they are cut at other places.
 fn send_all(proxy: &Proxy, canaries: &[Canaries], round: u64) {
     let arrival = if round == 1 { Arrival::Whole } else { Arrival::InThree };
     std::thread::scope(|scope| {
@@ -259,7 +259,7 @@ fn p8_nothing_is_smuggled_through_nginx() {
     through(&KINDS[1]);
 }
 
-/// Also where the request behind the case was forwarded in the open, as it should be.
+/// Also if the request after the case was forwarded as a request of its own, as it should be.
 #[test]
 fn p8_a_smuggled_canary_is_noticed() {
     let forwarded = ["/v1/resolve".to_owned(), "/v1/tokens/behind/consume".to_owned()];
