@@ -31,7 +31,7 @@ const OTHERS_WRITE: u32 = 0o002;
 const GROUP_READS: u32 = 0o040;
 const SETGID: u32 = 0o2000;
 
-/// What happens if a mode is too wide and cannot be narrowed.
+/// The action if a mode is too wide and cannot be narrowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strictness {
     /// A warning is logged.

@@ -165,7 +165,7 @@ struct Asked<'a> {
     key: Option<&'a str>,
     /// A field in addition to the tokens.
     ttl: Option<&'a str>,
-    /// What happened to answers that cannot be printed, for the error message.
+    /// The outcome of requests whose answers cannot be printed, for the error message.
     lost: &'static str,
 }
 

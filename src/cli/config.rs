@@ -19,7 +19,7 @@ use crate::keys::{self, KeysError};
 use crate::permissions::Strictness;
 use crate::tls::{Tls, TlsFiles};
 
-/// What to do with the configuration.
+/// The subcommands of `jeton config`.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Report every mistake in a configuration file, with line and column; ignores flags and

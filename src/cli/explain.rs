@@ -63,7 +63,7 @@ pub(super) fn connect(error: &io::Error) -> String {
             "no server listens there: start jeton serve, or name another --server"
         }
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-            "that machine can't be reached from here: is the address right?"
+            "the machine can't be reached: is the address right?"
         }
         ErrorKind::TimedOut => "that machine does not answer: is the address right?",
         _ => return error.to_string(),

@@ -19,7 +19,7 @@ use crate::model::text::parse_duration;
 use crate::model::time::UnixMillis;
 use crate::model::token::RandomError;
 
-/// What to do with the keys.
+/// The subcommands of `jeton keys`.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
     /// Make a key, and print it or write it to a file; it cannot be shown again

@@ -125,7 +125,7 @@ impl Keys<'_> {
 pub struct RecordError {
     /// Offset in the frame's body.
     pub at: usize,
-    /// What is wrong.
+    /// The fault.
     pub what: &'static str,
 }
 

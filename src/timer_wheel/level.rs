@@ -24,7 +24,7 @@ pub(super) struct Level {
     pub(super) occupied: u128,
     /// Timers of the next slot, which are being moved to finer levels. Unused in the finest level.
     pub(super) ahead: Queue,
-    /// How many of these should have been moved by now.
+    /// The number of these that should have been moved by now.
     pub(super) owed: usize,
 }
 

@@ -19,7 +19,7 @@ pub const FRAME_LEN_MAX: u64 = 4 << 20;
 pub(crate) const SEGMENT_SIZE_STEP: u64 = 4096;
 const _: () = assert!(SEGMENT_SIZE_STEP.is_multiple_of(SECTOR_LEN));
 
-/// Where the next segment is prepared.
+/// The thread that prepares the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preparing {
     /// On a small thread of its own, so that the committer never waits for it.
@@ -38,7 +38,7 @@ pub struct Config {
     pub segment_size: u64,
     /// Size in bytes up to which the log grows before it is cleaned.
     pub log_min_size: u64,
-    /// Where the next segment is prepared.
+    /// The thread that prepares the next segment.
     pub preparing: Preparing,
 }
 

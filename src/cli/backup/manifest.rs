@@ -67,7 +67,7 @@ pub(super) struct ManifestFile {
     pub sha256: String,
 }
 
-/// What a read of all frames of a directory found.
+/// The result of reading all frames of a directory.
 pub(super) struct Content {
     pub log_id: String,
     pub lsn: u64,

@@ -100,7 +100,7 @@ async fn receive(mut source: Source, dir: &Path) -> Result<Manifest, BackupFailu
     }
     drop(shown);
     if !source.is_over().await? {
-        return Err(BackupFailure::Answer("it is longer than its head says"));
+        return Err(BackupFailure::Answer("it is longer than its head states"));
     }
     let content = read_content(place.path(), &Shown::new("verifying"))?;
     let time = UnixMillis(head.time_ms).to_string();

@@ -12,7 +12,7 @@ use crate::cli::out::{self, tell};
 use crate::engine::SECRET_FILE_NAME;
 use crate::wal::log_id_in;
 
-/// What to do with the secret.
+/// The subcommands of `jeton secret`.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SecretCommand {
     /// Copy the secret of a data directory to a file; no backup can be restored without it

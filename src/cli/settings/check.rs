@@ -167,7 +167,7 @@ fn check_together(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
         mistakes.push(needs_keys("anonymous", ": without keys anyone may do everything"));
     }
     if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) && config.keys.is_none() {
-        let why = ": a certificate stands for a key, and without keys anyone may do everything";
+        let why = ": a certificate replaces a key, and without keys anyone may do everything";
         mistakes.push(needs_keys("tls-client-ca", why));
     }
 }

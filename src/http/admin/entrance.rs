@@ -75,7 +75,7 @@ pub(super) struct Credentials<'a> {
     pub(super) key: Option<&'a [u8]>,
     /// The peer of a verified client certificate.
     pub(super) peer: Option<&'a Peer>,
-    /// Where the client is.
+    /// The client's address.
     pub(super) address: Option<SocketAddr>,
 }
 

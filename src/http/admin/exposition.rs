@@ -256,7 +256,7 @@ impl Sheet<'_, '_> {
     /// One gauge for each warning, standing or not, so that alerts can be defined in advance.
     fn warnings(&mut self, standing: &[Warning]) -> fmt::Result {
         let kind = ConstGauge::new(0_u64).metric_type();
-        let help = "1 while the condition of this name stands; /readyz describes it";
+        let help = "1 while the condition in the label holds; /readyz describes it";
         let mut family = self.0.encode_descriptor("warning", help, None, kind)?;
         for warning in Warning::ALL {
             let value = u64::from(standing.contains(&warning));

@@ -36,7 +36,7 @@ const SEATS_MAX: usize = 64;
 /// Maximum inactive connections of a client before they give way first.
 const SHARE: usize = 4;
 
-/// What a connection is doing.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
     /// The TLS handshake is running, or the connection is about to be turned away.

@@ -70,7 +70,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// What the reference or key already names.
+/// The token that the reference or key already names.
 fn already(taken: Taken) -> &'static str {
     match taken {
         Taken::Differs => {

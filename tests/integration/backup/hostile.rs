@@ -61,5 +61,5 @@ fn p8_lengths_that_no_log_has_write_nothing() {
 #[test]
 fn p8_more_or_fewer_bytes_than_the_head_says_are_no_backup() {
     is_refused(&[(4, 4)], b"123", "ended after 3 of 4 bytes");
-    is_refused(&[(4, 8192)], b"12345", "longer than its head says");
+    is_refused(&[(4, 8192)], b"12345", "longer than its head states");
 }
