@@ -1,5 +1,4 @@
-//! What a server has answered, taken apart strictly: anything that is not HTTP/1.1 to the letter is a
-//! finding.
+//! A strict parser of a server's answers: anything that is not exactly HTTP/1.1 is a finding.
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +10,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The value of a header that is there at most once.
+    /// The value of a header that occurs at most once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -19,7 +18,7 @@ impl Answer {
         value
     }
 
-    /// The peer is told that nothing more will come.
+    /// The answer says that the connection closes.
     pub fn closes(&self) -> bool {
         self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }

@@ -1,5 +1,5 @@
-//! Bodies: what is JSON and within the limits is taken and comes back byte for byte; anything else is
-//! refused, and never repeated in the refusal.
+//! Bodies: JSON within the limits is accepted and returned byte for byte. Any other body is
+//! refused, and the refusal never repeats it.
 
 use jeton::model::reference::Reference;
 use jeton::model::text::parse_duration;
@@ -12,11 +12,12 @@ const PAYLOAD_LEN_MAX: usize = 64 << 10;
 const DEPTH_MAX: usize = 128;
 const BATCH_LEN_MAX: usize = 1_000;
 const TTL_MS_MAX: f64 = 30.0 * 86_400_000.0;
-/// A piece of a body as long as that, with one of these in it, is in no error's own text.
+/// A piece of a body of this length that contains one of these characters is in no error's own
+/// text.
 const TELLING_LEN: usize = 12;
 const TELLING: &[u8] = b"@#$%^&*~|<>";
 
-/// What is to become of a request to issue.
+/// The expected result of an issue.
 struct Wanted<'a> {
     payload: &'a str,
     uses: u64,
@@ -24,14 +25,14 @@ struct Wanted<'a> {
     by_reference: bool,
 }
 
-/// Whether it is known what is to happen: a value next to a limit may go either way.
+/// Whether the result is certain: a value next to a limit may be accepted or refused.
 enum Verdict<'a> {
     Accept(Wanted<'a>),
     Refuse,
     Either,
 }
 
-/// Sends the bytes behind the first as a body; the first says where to.
+/// Sends the bytes after the first as a body; the first selects the route.
 pub fn check(bytes: &[u8]) {
     let Some((place, body)) = bytes.split_first() else { return };
     agrees_with_serde(body);
@@ -49,8 +50,8 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Where serde reads a value, so do we; it refuses more: numbers no float can hold, deep nesting,
-/// escapes that stand for no character.
+/// A value that serde reads is valid here too. Serde refuses more: numbers outside the range of a
+/// float, deep nesting, escapes that encode no character.
 fn agrees_with_serde(body: &[u8]) {
     let ours = json::read(body).is_some();
     let theirs = serde_json::from_slice::<serde_json::Value>(body);
@@ -88,7 +89,7 @@ fn verdict<'a>(value: &'a Value<'a>) -> Verdict<'a> {
     }
 }
 
-/// None where that depends on how a number is rounded.
+/// `None` if that depends on the rounding of a number.
 pub(super) fn ttl_fits(value: &Value<'_>) -> Option<bool> {
     let Some(millis) = ttl_millis(value) else { return Some(false) };
     let is_near = |limit: f64| (millis - limit).abs() < 1.0;
@@ -96,7 +97,7 @@ pub(super) fn ttl_fits(value: &Value<'_>) -> Option<bool> {
     (!is_near_limit).then_some((1.0..=TTL_MS_MAX).contains(&millis))
 }
 
-/// A `ttl` in milliseconds, rounded or not; none where it is none.
+/// A `ttl` in milliseconds, rounded or not; `None` if it is invalid.
 pub(super) fn ttl_millis(value: &Value<'_>) -> Option<f64> {
     let seconds = match &value.kind {
         Kind::String(text) => parse_duration(text.as_deref()?).ok()?.as_secs_f64(),
@@ -134,7 +135,7 @@ fn one(stepped: &mut Stepped, body: &[u8]) {
     }
 }
 
-/// What was issued is there, byte for byte, and can be consumed.
+/// The issued payload resolves byte for byte, and the token can be consumed.
 fn came_back(stepped: &mut Stepped, token: &str, wanted: &Wanted<'_>) {
     let path = format!("/v1/tokens/{token}");
     let got = talk::ask(stepped, "GET", &path, b"");
@@ -150,7 +151,7 @@ fn came_back(stepped: &mut Stepped, token: &str, wanted: &Wanted<'_>) {
     assert_eq!(again.status, if wanted.uses > 1 { 200 } else { 404 }, "P2");
 }
 
-/// P9: an error repeats nothing of what was sent.
+/// P9: an error repeats no part of the request.
 pub(super) fn tells_nothing(body: &[u8], answer: &[u8]) {
     let is_told = |piece: &[u8]| answer.windows(TELLING_LEN).any(|told| told == piece);
     let mut pieces = body.windows(TELLING_LEN);

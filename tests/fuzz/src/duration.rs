@@ -1,5 +1,6 @@
-//! Durations as text: what the documentation shows is read for what it says, anything else is
-//! refused or is whole milliseconds, and what was read survives being written again.
+//! Durations as text: every form in the documentation has its documented value, any other text is
+//! refused or is whole milliseconds, and a duration that was read is the same after it is written
+//! and read again.
 
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ fn human(duration: Duration) -> String {
 /// milliseconds. None of other texts; a unit that is named twice is one.
 fn documented(text: &str) -> Option<u128> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // As many as a float holds exactly.
+        // As many digits as a float holds exactly.
         return text.parse().ok().filter(|seconds: &u128| *seconds < 1 << 40).map(|s| s * 1_000);
     }
     let (mut millis, mut units) = (0u128, Vec::new());

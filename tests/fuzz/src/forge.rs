@@ -1,5 +1,5 @@
-//! Logs made of bytes: with right checksums, so that what is behind them is reached, and then
-//! damaged here and there.
+//! Logs made of bytes: with right checksums, so that the checks after them are reached, and then
+//! damaged at some places.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::input::Input;
 pub const SEGMENT_LEN: usize = 16 << 10;
 const HEADER_BLOCK_LEN: usize = 4096;
 const SEGMENTS_MAX: usize = 4;
-/// About when everything happens.
+/// The approximate time of all records.
 pub const START: u64 = 1_000_000_000_000;
 
 /// A segment file.
@@ -60,14 +60,14 @@ struct Forge {
     segments: Vec<Segment>,
     at: usize,
     time: u64,
-    /// Up to here all was durable.
+    /// The end of the durable part.
     synced: u64,
-    /// Bytes to change when all else is done: segment, offset, how.
+    /// Bytes to change at the end: segment, offset, change.
     damage: Vec<(usize, usize, u8)>,
 }
 
-/// The segments that the bytes stand for. The first byte says how: frames with right checksums, or
-/// the bytes as they are behind the header of one segment.
+/// The segments that the bytes encode. The first byte selects the form: frames with right
+/// checksums, or the bytes themselves after the header of one segment.
 pub fn segments(bytes: &[u8]) -> Vec<Segment> {
     let mut input = Input(bytes);
     let mut first = Segment::new(1, HEADER_BLOCK_LEN as u64);

@@ -1,5 +1,5 @@
-//! The log's reader: whatever stands in the segments, it finds exactly the frames that the format
-//! says are there, or refuses and names the file and the place.
+//! The log's reader: whatever the segments contain, it finds exactly the frames that the format
+//! defines, or refuses and names the file and the place.
 
 use jeton::wal::{ReadError, survey};
 

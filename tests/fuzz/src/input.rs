@@ -1,6 +1,6 @@
-//! Numbers out of bytes: whatever the bytes are, they make an input, and a short one ends in zeros.
+//! Numbers from bytes: any bytes make an input, and a short input ends in zeros.
 
-/// What is left of the bytes.
+/// The remaining bytes.
 pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -8,7 +8,7 @@ impl<'a> Input<'a> {
         self.0.is_empty()
     }
 
-    /// The next `len` bytes, or what is left.
+    /// The next `len` bytes, or the remaining ones.
     pub fn take(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
@@ -34,8 +34,8 @@ impl<'a> Input<'a> {
         u64::from_le_bytes(self.array())
     }
 
-    /// A number that is often small and sometimes of any size: one byte says how many bits, up to
-    /// `bits_max`, eight hold them.
+    /// A number that is often small and sometimes of any size: one byte is the number of bits, up
+    /// to `bits_max`, and eight bytes contain them.
     pub fn scaled(&mut self, bits_max: u32) -> u64 {
         let bits = u32::from(self.u8()) % (bits_max + 1);
         let len = bits.div_ceil(8) as usize;

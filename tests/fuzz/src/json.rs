@@ -1,25 +1,25 @@
-//! JSON's grammar (RFC 8259) read a second time: what a body is, without the code it is held against.
+//! A second reader of JSON's grammar (RFC 8259), independent of the code that it is compared with.
 
-/// A value's text, and what is in it as far as that is needed.
+/// A value's text, and the parts of it that the checks need.
 #[derive(Clone, Debug)]
 pub struct Value<'a> {
     pub text: &'a str,
     pub kind: Kind<'a>,
 }
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Clone, Debug)]
 pub enum Kind<'a> {
-    /// Its names, unescaped where that is possible, and their values.
+    /// Its names, unescaped if possible, and their values.
     Object(Vec<(Option<String>, Value<'a>)>),
     Array(Vec<Value<'a>>),
-    /// Unescaped; none where an escape stands for no character.
+    /// Unescaped; `None` if an escape encodes no character.
     String(Option<String>),
     /// A number, or one of the three words.
     Other,
 }
 
-/// The one value that a text is.
+/// Parses a text that is one value.
 pub fn read(bytes: &[u8]) -> Option<Value<'_>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut reader = Reader { text, at: 0 };

@@ -1,9 +1,9 @@
-//! What fuzzing tries to break: one property for each target, as a function of any bytes.
+//! The properties that fuzzing checks: one for each target, as a function of any bytes.
 //!
 //! The targets of `tests/fuzz/targets` run them under cargo-fuzz; `tests/integration/fuzz_cases.rs`
-//! runs them in the ordinary test suite, on all seeds, all that was found once, and random bytes.
-//! Where a property says what must come out, it says so in its own words: [`spec`] and [`json`] read
-//! the documented formats a second time, without the code they are held against.
+//! runs them in the ordinary test suite, on all seeds, all that was found once, and random bytes. A
+//! property computes the expected result with its own code: [`spec`] and [`json`] are second
+//! readers of the documented formats.
 
 #![allow(
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! Bodies of the routes that take a list of tokens: a list that is read has an answer for each place
-//! and does to each token what was asked, and one that is refused changes nothing.
+//! Bodies of the routes that take a list of tokens: an accepted list has an answer for each place
+//! and changes each token as requested, and a refused one changes nothing.
 
 use jeton::model::token::Token;
 use jeton::testkit::stepped::Stepped;
@@ -13,10 +13,10 @@ const BATCH_LEN_MAX: usize = 1_000;
 /// The names of the tokens that live.
 const LIVING: [&str; 2] = [talk::ONE, talk::TWO];
 
-/// What a place of a list names: the place in [`LIVING`], or none where there is nothing.
+/// The token at a place of a list, as an index into [`LIVING`]; `None` for an unknown token.
 type Named = Option<usize>;
 
-/// What is known of a token that lives.
+/// The known state of a living token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     deadline_ms: i64,
@@ -35,7 +35,7 @@ pub fn resolve(stepped: &mut Stepped, body: &[u8]) {
     assert_eq!((answer.status, &answer.body[..]), (200, array(&payloads).as_bytes()));
 }
 
-/// `POST /v1/status`: what a request for each by itself answers, and no use is taken.
+/// `POST /v1/status`: the answers of single requests for each token, and no use is consumed.
 pub fn status(stepped: &mut Stepped, body: &[u8]) {
     let before = living(stepped);
     let answer = post(stepped, "/v1/status", body);
@@ -87,7 +87,8 @@ pub fn extend(stepped: &mut Stepped, body: &[u8]) {
     }
 }
 
-/// `POST /v1/revoke`: what is named is gone, and nothing else; the answer tells nothing of it.
+/// `POST /v1/revoke`: exactly the named tokens are revoked, and the answer does not show which
+/// existed.
 pub fn revoke(stepped: &mut Stepped, body: &[u8]) {
     let before = living(stepped);
     let answer = post(stepped, "/v1/revoke", body);
@@ -114,7 +115,7 @@ fn refused(body: &[u8], answer: &Answer) {
     tells_nothing(body, &answer.body);
 }
 
-/// What a request for each by itself knows.
+/// The answers of single requests for each token.
 fn living(stepped: &mut Stepped) -> [Option<Known>; 2] {
     LIVING.map(|token| {
         let answer = talk::ask(stepped, "GET", &format!("/v1/tokens/{token}/status"), b"");
@@ -131,12 +132,12 @@ fn millis(text: &str) -> i64 {
     text.parse::<jiff::Timestamp>().expect("RFC 3339").as_millisecond()
 }
 
-/// The body, where it is an object of these fields.
+/// The body if it is an object of these fields.
 fn read<'a>(body: &'a [u8], names: &[&str]) -> Option<Value<'a>> {
     json::read(body).filter(|value| value.fields(names).is_some())
 }
 
-/// What the places of `{"tokens": […]}` name; none where the list cannot be read.
+/// The tokens at the places of `{"tokens": […]}`; `None` if the list is invalid.
 fn places(value: &Value<'_>) -> Option<Vec<Named>> {
     let Kind::Object(fields) = &value.kind else { return None };
     let tokens = fields.iter().find(|(name, _)| name.as_deref() == Some("tokens"));
@@ -146,7 +147,7 @@ fn places(value: &Value<'_>) -> Option<Vec<Named>> {
     }
 }
 
-/// What an item names; the outer none where it is neither a token nor a reference.
+/// The token that an item names; the outer `None` if it is neither a token nor a reference.
 fn named(item: &Value<'_>) -> Option<Named> {
     if let Kind::String(text) = &item.kind {
         let text = text.as_deref().filter(|text| Token::parse(text.as_bytes()).is_ok())?;

@@ -1,5 +1,5 @@
-//! A whole engine on any log: it refuses and names the file and the place, or it holds exactly what
-//! the records say, gives each use once, and says the same after it was opened again.
+//! A whole engine on any log: it refuses and names the file and the place, or it contains exactly
+//! the entries of the records, gives each use once, and is the same after it was opened again.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use jeton::wal::{self, Preparing, ReadError, Storage};
 use super::model::{Entries, Entry};
 use super::{forge, model, spec};
 
-/// Opens an engine on the log that the bytes stand for.
+/// Opens an engine on the log that the bytes encode.
 pub fn check(bytes: &[u8]) {
     let segments = forge::segments(bytes);
     let (disk, storage) = forge::disk(&segments);
@@ -46,7 +46,7 @@ fn open(storage: &Arc<dyn Storage>) -> Result<Stepped, OpenError> {
     Stepped::open(config, Arc::clone(storage), digester, clock)
 }
 
-/// Looks at every entry, takes a use of each, and looks again at what a restart finds.
+/// Reads every entry, consumes a use of each, and reads every entry again after a restart.
 fn live(mut stepped: Stepped, storage: &Arc<dyn Storage>, mut entries: Entries, now: u64) {
     compare(&stepped, &entries, now);
     for (digest, entry) in &mut entries {

@@ -1,4 +1,4 @@
-//! What a log means: its records applied one by one to a sorted map.
+//! The meaning of a log: its records applied one by one to a sorted map.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The record decoder: takes exactly what the format allows, and gives back what it took.
+//! The record decoder: accepts exactly the records that the format allows, and encodes them to the
+//! same bytes.
 
 use jeton::model::record::{RECORD_LEN_MAX, Record, records};
 

@@ -1,9 +1,9 @@
-//! References: the same order has the same canonical form however it is written, two orders never
-//! have the same, and the form can be read back to what was given.
+//! References: all spellings of an order have the same canonical form, two orders never have the
+//! same, and the form can be parsed back to the order's fields.
 
 use jeton::model::reference::{AMOUNT_DIGITS_MAX, ORDER_NUMBER_LEN_MAX, Reference};
 
-/// What the fields of a reference mean.
+/// The meaning of a reference's fields.
 #[derive(Debug, PartialEq, Eq)]
 struct Meaning {
     order_number: Option<String>,
@@ -18,7 +18,8 @@ struct Moment {
     is_leap_second: bool,
 }
 
-/// A decimal number: its digits without the point, and where that stands; zeros at the ends gone.
+/// A decimal number: its digits without the point and without zeros at the ends, and the position
+/// of the point.
 #[derive(Debug, PartialEq, Eq)]
 struct Amount {
     is_negative: bool,
@@ -26,8 +27,8 @@ struct Amount {
     fraction: String,
 }
 
-/// The bytes are two references: their fields are split by bytes that UTF-8 does not have, and the
-/// first byte says which are given.
+/// The bytes are two references: their fields are separated by bytes that UTF-8 does not have, and
+/// the first byte selects the fields that are present.
 pub fn check(bytes: &[u8]) {
     let Some((given, rest)) = bytes.split_first() else { return };
     let fields: Vec<Option<&str>> = rest
@@ -45,7 +46,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Checks one reference; gives its meaning and its form, if it is one.
+/// Checks one reference; returns its meaning and its form if it is valid.
 fn one(order: Option<&str>, time: Option<&str>, amount: Option<&str>) -> Option<(Meaning, String)> {
     let made = Reference::new(order, time, amount);
     let is_order = |text: &str| {
@@ -107,8 +108,8 @@ fn read_amount(text: &str) -> Option<Amount> {
     Some(Amount { is_negative, whole, fraction })
 }
 
-/// A time as RFC 3339 (section 5.6) writes it, read by its form and by another calendar, which has
-/// no leap seconds: it reads the second before.
+/// A time of RFC 3339 (section 5.6), parsed by its form and with another calendar, which has no
+/// leap seconds: it reads the second before.
 fn read_time(text: &str) -> Option<Moment> {
     let fits = |text: &str, form: &str| {
         text.len() == form.len()

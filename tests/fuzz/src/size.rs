@@ -1,5 +1,5 @@
-//! Sizes as text: what the documentation shows is read for what it says, and nothing of any size
-//! wraps around.
+//! Sizes as text: every form in the documentation has its documented value, and no size wraps
+//! around.
 
 use clap::{Args, Command, FromArgMatches};
 use jeton::cli::settings::ServeArgs;
@@ -15,12 +15,12 @@ pub fn check(bytes: &[u8]) {
     if let Some(wanted) = documented(text) {
         let is_same = match u64::try_from(wanted) {
             Ok(wanted) => read == Some(wanted),
-            // Refused or as much as there can be: but never less.
+            // Refused or the largest size, but never less.
             Err(_) => read.is_none_or(|size| size == u64::MAX),
         };
         assert!(is_same, "{text:?} is {read:?}");
     }
-    // A float holds no more digits than that; what is beyond is nobody's memory.
+    // A float holds no more digits than that, and no machine has more memory.
     let Some(size) = read.filter(|size| *size < 1 << 53) else { return };
     assert_eq!(self::read(&format!("{size}B")), Some(size), "{text:?}");
 }
@@ -33,7 +33,7 @@ fn read(text: &str) -> Option<u64> {
     args.check().ok()?.engine.max_memory_bytes
 }
 
-/// Bytes that a whole number with a unit such as `64KiB` says; none of other texts, nor of more
+/// The bytes of a whole number with a unit such as `64KiB`; `None` for other texts and for more
 /// digits than a float holds.
 fn documented(text: &str) -> Option<u128> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;

@@ -1,5 +1,6 @@
-//! The log's format read a second time, from its documentation alone: records, frames, segments, and
-//! where a log ends. Slow, simple, and none of the code it is held against.
+//! A second reader of the log's format, written from its documentation alone: records, frames,
+//! segments, and the end of a log. It is slow and simple, and shares no code with the reader it is
+//! compared with.
 
 use super::forge::Segment;
 
@@ -17,7 +18,7 @@ pub struct Record<'a> {
     pub what: What<'a>,
 }
 
-/// What a record says.
+/// The content of a record.
 pub enum What<'a> {
     Issue(Content<'a>),
     Carry { content: Content<'a>, issued_at: u64, keys: Vec<[u8; 16]> },
@@ -27,7 +28,7 @@ pub enum What<'a> {
     Time,
 }
 
-/// What Issue and Carry have in common.
+/// The fields that Issue and Carry have in common.
 #[derive(Clone, Copy)]
 pub struct Content<'a> {
     pub peek: bool,
@@ -50,7 +51,7 @@ fn is_zero(bytes: &[u8], at: usize, len: usize) -> bool {
     bytes.get(at..at + len).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
-/// The record at the start of these bytes, if one is there.
+/// The record at the start of these bytes, if there is one.
 pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
     let (kind, flags) = (*bytes.first()?, *bytes.get(1)?);
     if kind == 6 {
@@ -126,7 +127,7 @@ struct Frame {
     lsn: u64,
 }
 
-/// The valid frame at `at`, if one is there.
+/// The valid frame at `at`, if there is one.
 fn frame(segment: &Segment, at: usize) -> Option<Frame> {
     let bytes = &segment.bytes;
     let header = bytes.get(at..at + FRAME_HEADER_LEN)?;
@@ -142,14 +143,14 @@ fn frame(segment: &Segment, at: usize) -> Option<Frame> {
     is_valid.then_some(Frame { at, end, body_len, is_seal, time, synced, lsn })
 }
 
-/// The frame that follows what ended at `at`.
+/// The frame that follows the one that ended at `at`.
 fn following(segment: &Segment, at: usize) -> Option<Frame> {
     let aligned = at.next_multiple_of(512);
     let in_second = || frame(segment, aligned).filter(|frame| frame.synced == segment.lsn_at(at));
     frame(segment, at).or_else(in_second)
 }
 
-/// Whether something stands at `at` that says it is a frame of this place, true or not.
+/// Whether the bytes at `at` claim to be a frame of this place, valid or not.
 fn claims(segment: &Segment, at: usize) -> Option<u64> {
     segment.bytes.get(at..at + FRAME_HEADER_LEN)?;
     let lsn = number(&segment.bytes, at + 8, 8)?;
@@ -189,7 +190,7 @@ fn was_written(segment: &Segment, walk: &Walk) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
-/// What a log says: its frames that hold or could hold records.
+/// The content of a log: its frames that contain or could contain records.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Log<'a> {
     /// Lsn, log time and body.

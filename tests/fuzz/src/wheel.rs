@@ -1,4 +1,4 @@
-//! The timing wheel against a sorted map: nothing is lost, nothing is late, nothing is asked about
+//! The timing wheel compared with a sorted map: no timer is lost or late, no timer is queried
 //! without end, and a turn does no more than its budget.
 
 use std::collections::BTreeMap;
@@ -9,19 +9,18 @@ use jeton::timer_wheel::{TICK_MS, TURN_LEN, Verdict, Wheel};
 
 use super::input::Input;
 
-/// A timer is asked about at most once a level, once more where it is beyond the coarsest one, once
-/// when it is due, and by a review before and after it was moved.
+/// A timer is queried at most once a level, once more if it is beyond the coarsest one, once when
+/// it is due, and by a review before and after it was moved.
 const ASKED_MAX: usize = 10;
-/// What the wheel sees ahead at least, in milliseconds: a timer beyond that is asked about on the
-/// way.
+/// The shortest range of the wheel, in milliseconds: a timer beyond it is queried before it is due.
 const HORIZON_MS: u64 = 1 << 40;
 
 #[derive(Default)]
 struct Thing {
     deadline: u64,
-    /// Times it was asked about since its deadline was set or a review began.
+    /// Queries since its deadline was set or a review began.
     asked: usize,
-    /// How often it may be, all its timers together.
+    /// The most queries of all its timers together.
     asked_max: usize,
 }
 
@@ -29,12 +28,12 @@ struct World {
     wheel: Wheel,
     now: u64,
     things: BTreeMap<u64, Thing>,
-    /// Timers that the wheel must have, by name; those for nothing included.
+    /// Timers that the wheel must have, by name, including those without an entry.
     timers: BTreeMap<u64, usize>,
     is_behind: bool,
 }
 
-/// Does what the bytes say, step by step.
+/// Plays the bytes, step by step.
 pub fn check(bytes: &[u8]) {
     let mut input = Input(bytes);
     let now = input.scaled(43).min(UnixMillis::MAX.0);
@@ -49,7 +48,7 @@ pub fn check(bytes: &[u8]) {
     }
     world.now = UnixMillis::MAX.0;
     world.advance(usize::MAX);
-    // The last instants of all have no tick behind them that can come.
+    // The last instants have no tick after them.
     let last = UnixMillis::MAX.0 - 2 * TICK_MS;
     let left: Vec<_> = world.things.values().filter(|thing| thing.deadline < last).collect();
     assert!(left.is_empty(), "{} were never asked about", left.len());
@@ -99,7 +98,7 @@ impl World {
         }
     }
 
-    /// A deadline never moves back; several timers may be for one thing.
+    /// A deadline never moves back. One name may have several timers.
     fn learn(&mut self, name: u64, deadline: u64) {
         let thing = self.things.entry(name).or_default();
         thing.deadline = thing.deadline.max(deadline);
@@ -107,7 +106,7 @@ impl World {
         self.reset(name);
     }
 
-    /// Its timers may be asked about from now on as if they were new.
+    /// From now on its timers may be queried as if they were new.
     fn reset(&mut self, name: u64) {
         let timers = self.timers.get(&name).copied().unwrap_or(0);
         if let Some(thing) = self.things.get_mut(&name) {
