@@ -32,10 +32,10 @@ const TAG_LEN: usize = 4;
 pub const SECRET_LEN: usize = 32;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// What each byte adds as the first to the fourth of four characters, of which 24 bits are made; for one
-/// that is not of the alphabet, [`INVALID`].
+/// The value that each byte adds to 24 bits as the first, second, third or fourth of four
+/// characters. It is [`INVALID`] for a byte outside the alphabet.
 static VALUES: [[u32; 256]; 4] = [values(18), values(12), values(6), values(0)];
-/// Above the 24 bits.
+/// A bit above the 24 bits of four characters.
 const INVALID: u32 = 1 << 24;
 
 const fn values(shift: u32) -> [u32; 256] {
@@ -88,7 +88,7 @@ impl Token {
             seen |= bits;
             three.copy_from_slice(&bits.to_be_bytes()[1..]);
         }
-        // Only INVALID has its high bits, so one test is enough for all 32 characters.
+        // Only INVALID has this bit, so one test is enough for all 32 characters.
         if seen >= INVALID { Err(TokenError::Alphabet) } else { Ok(Token(bytes)) }
     }
 

@@ -1,7 +1,7 @@
-//! The plain form of a token list, which is nearly every one: `{"tokens":["…","…"]}` with tokens alone.
+//! The plain form of a token list, which most lists have: `{"tokens":["…","…"]}` with tokens only.
 //!
-//! White space may stand wherever JSON has it. All else, and all that is wrong, is left to the reader
-//! of [`list`](super::list): where this one reads a list, that one reads the same.
+//! White space is accepted wherever JSON allows it. The reader of [`list`](super::list) reads every
+//! other form and reports every mistake. It reads each list that this one accepts in the same way.
 
 use crate::model::token::{Digest, Digester, TOKEN_TEXT_LEN, Token};
 
@@ -27,12 +27,12 @@ pub(super) fn read(body: &[u8], digester: &Digester, max: usize) -> Option<Vec<D
     without_space(rest).is_empty().then_some(digests)
 }
 
-/// What stands behind `what`, if `text` begins with it.
+/// The rest of `text` after `what`, if it begins with it.
 fn after<'a>(text: &'a [u8], what: &[u8]) -> Option<&'a [u8]> {
     without_space(text).strip_prefix(what)
 }
 
-/// Without the white space at the front, as RFC 8259, section 2 has it.
+/// The text without the white space at its front (RFC 8259, section 2).
 fn without_space(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
         text = rest;
