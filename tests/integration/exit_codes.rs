@@ -131,7 +131,7 @@ fn verify_makes_no_file_and_an_empty_folder_is_no_log() {
     let (empty, log) = (dir.path().join("empty"), dir.path().join("log"));
     std::fs::create_dir(&empty).expect("a folder");
     let said = ends(2, &["verify", empty.to_str().expect("UTF-8")]);
-    assert!(said.contains("holds no log"), "{said}");
+    assert!(said.contains("contains no log"), "{said}");
     assert_eq!(files_under(&empty), [""; 0].map(Path::new), "nothing is made");
     let server = Launch::on(&log).start();
     Client::of(&server).issued(r#"{"payload":1}"#);

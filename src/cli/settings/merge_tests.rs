@@ -262,7 +262,7 @@ fn hostile_files_are_read_within_bounds() {
     let many: String = (0..100_000).map(|n| format!("k{n}=1\n")).collect();
     let said = told_of(&[], &[], &many);
     assert_eq!(said.len(), MISTAKES_MAX + 1);
-    assert!(said[1000].starts_with("f.toml:1001:1: from here on 99000 more"), "{}", said[1000]);
+    assert!(said[1000].starts_with("f.toml:1001:1: 99000 more mistakes"), "{}", said[1000]);
     let deep = format!("workers = {}", "[".repeat(100_000));
     assert!(!told_of(&[], &[], &deep).is_empty());
     for text in ["=", "a = ", "\"", "'''", "[", "[[", "a.b.c", "\u{0}", "\u{feff}queue = 0", "\r"] {

@@ -147,7 +147,7 @@ mod tests {
             let said = |changed| Problem::from(Refusal::Blocked(blocked, changed));
             for (changed, end) in [
                 (Changed::Nothing, "; nothing was changed"),
-                (Changed::Perhaps, "others may have been: repeat"),
+                (Changed::Perhaps, "others may have been: repeat the request"),
                 (Changed::UsesPerhaps, "without an Idempotency-Key consumes further uses"),
                 (Changed::KeyedUsesPerhaps, "the same Idempotency-Key"),
             ] {
@@ -168,7 +168,11 @@ mod tests {
             (Refusal::MissingScope(scope), 403, "the scope resolve"),
             (Refusal::TooManyMisses { wait }, 429, "unknown tokens"),
             (Refusal::TooManyIssues { rate: 7, wait }, 429, "7 tokens a second (--quota)"),
-            (Refusal::KeylessBatchTooLong { max: 7 }, 422, "at most 7 at once (--anonymous-miss"),
+            (
+                Refusal::KeylessBatchTooLong { max: 7 },
+                422,
+                "at most 7 at once without a key (--anonymous-miss",
+            ),
         ] {
             let problem = Problem::from(refusal);
             assert_eq!(problem.status, status, "{problem:?}");

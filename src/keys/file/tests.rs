@@ -122,5 +122,5 @@ fn mistakes_are_named_and_nothing_of_the_file_counts() {
         assert!(error.contains(said) && error.contains("keys.toml"), "{to}: {error}");
     }
     fs::write(&file, good.clone() + &good).unwrap();
-    assert!(load(&file).unwrap_err().to_string().contains("two keys"));
+    assert!(load(&file).unwrap_err().to_string().contains("is repeated"));
 }
