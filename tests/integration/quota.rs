@@ -157,7 +157,7 @@ fn a_server_without_keys_has_the_quota_of_the_default_namespace() {
         ("default:bytes=x", "bytes"),
         ("default:ttl=0s", "ttl"),
         ("default:issues=9999999", "1000000"),
-        ("default:tokens=1,tokens=2", "twice"),
+        ("default:tokens=1,tokens=2", "repeats tokens"),
         ("default:uses=1", "unknown limit"),
     ] {
         let refused = Launch::on(dir.path()).flag("--quota", quota).try_start();
