@@ -101,7 +101,7 @@ impl ConnService {
     fn enter(&self, head: &Parts, exchange: &mut Exchange) -> Result<Entered, Problem> {
         let host = request_head::host(&head.uri, head.version, &head.headers)?;
         if let Some(host) = host
-            && host != self.conn.host.borrow().text()
+            && host != self.conn.client.host.borrow().text()
             && !self.worker.accepts_host(&self.conn, host)
         {
             return Err(self.page_refused(Refused::Host));
@@ -125,9 +125,9 @@ impl ConnService {
         }
         let (authenticator, now) =
             (&self.worker.service.authenticator, self.worker.service.engine.now());
-        let cached = &self.conn.credentials;
+        let cached = &self.conn.client.credentials;
         let admitted = authorization::admit(authenticator, cached, &head.headers, now)
-            .map_err(|denied| self.worker.service.denied(denied, self.conn.peer.get()))?;
+            .map_err(|denied| self.worker.service.denied(denied, self.conn.client.peer.get()))?;
         exchange.trail.admitted(&admitted);
         exchange.access = Some(admitted.clone());
         if sender == Sender::Foreign && self.is_ambient(&head.headers) {
@@ -206,7 +206,7 @@ impl ConnService {
         self.conn.enter(Phase::Busy, self.worker.now());
         let stream = self.conn.is_http2.get().then(|| {
             let task = Rc::<Task>::default();
-            self.conn.begun.set(Some(task.clone()));
+            self.conn.http2.begun.set(Some(task.clone()));
             (StreamGuard::new(&self.worker, &self.conn), task)
         });
         Exchange {
@@ -273,7 +273,7 @@ impl Exchange {
     /// The context that the operation gets.
     fn context<'a>(&'a self, access: &'a Access, holder: &'a Holder) -> Context<'a> {
         let (service, trail) = (&*self.worker.service, &self.trail);
-        Context { service, access, peer: self.conn.peer.get(), trail, holder }
+        Context { service, access, peer: self.conn.client.peer.get(), trail, holder }
     }
 
     fn holder(&self) -> Holder {
@@ -317,7 +317,7 @@ impl Exchange {
         }
         // While the server is stopping, an answer is the last one of its connection, unless the
         // client has already sent more requests.
-        let is_last = self.stream.is_none() && self.conn.input.borrow().is_empty();
+        let is_last = self.stream.is_none() && self.conn.wire.input.borrow().is_empty();
         if is_last && self.worker.is_draining() {
             response.headers_mut().insert(CONNECTION, response::CLOSE);
         }

@@ -29,7 +29,7 @@ impl RequestContext<'_> {
         operation: Operation,
     ) -> Result<(), Problem> {
         let now = worker.service.now();
-        let cached = &self.conn.credentials;
+        let cached = &self.conn.client.credentials;
         let access = authorization::admit(&worker.service.authenticator, cached, headers, now)?;
         if access.key != self.context.access.key {
             return Err(Problem::wrong_key());

@@ -137,10 +137,10 @@ impl Worker {
     /// Whether a `Host` is accepted on a connection; remembers it for the hot path.
     pub(in crate::http) fn accepts_host(&self, conn: &ConnState, host: &[u8]) -> bool {
         let is_accepted = self.config.keys.is_some()
-            || conn.is_beyond_pages.get()
+            || conn.client.is_beyond_pages.get()
             || self.config.web.accepts_host(host);
         if is_accepted {
-            conn.host.borrow_mut().keep(host);
+            conn.client.host.borrow_mut().keep(host);
         }
         is_accepted
     }

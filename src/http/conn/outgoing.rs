@@ -60,17 +60,17 @@ impl Outgoing {
             return Judged::Over;
         }
         // What does not go out at all is the connection's matter.
-        if self.task.is_none() || self.conn.stalled.get().is_some() {
+        if self.task.is_none() || self.conn.watch.stalled.get().is_some() {
             return Judged::Fine;
         }
         let sent = self.sent.get();
         if sent != self.seen.replace(sent) {
             self.waited.set(0);
-        } else if self.conn.window.borrow().is_open() {
+        } else if self.conn.http2.window.borrow().is_open() {
             self.waited.set(self.waited.get() + 1);
             let is_over = TICK.saturating_mul(self.waited.get()) > limits.write_timeout;
             return if is_over { Judged::Over } else { Judged::Fine };
-        } else if self.conn.sent_at.get().is_over(limits.write_timeout, now) {
+        } else if self.conn.http2.sent_at.get().is_over(limits.write_timeout, now) {
             return Judged::Blocked;
         }
         Judged::Fine
@@ -84,17 +84,17 @@ impl Outgoing {
     }
 
     fn end_connection(&self) {
-        self.conn.verdict.set(Some(Verdict::Drop));
+        self.conn.watch.verdict.set(Some(Verdict::Drop));
         self.conn.wake();
     }
 
     /// Ends what was sent most of on a connection whose window is closed; at the second time in a
     /// row, the connection.
     fn relieve(&self, now: Tick) {
-        if self.conn.is_relieved.replace(true) {
+        if self.conn.http2.is_relieved.replace(true) {
             return self.end_connection();
         }
-        self.conn.sent_at.set(now);
+        self.conn.http2.sent_at.set(now);
         self.end();
     }
 }

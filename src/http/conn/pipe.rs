@@ -27,18 +27,19 @@ pub(in crate::http) struct Pipe(pub(in crate::http) Rc<ConnState>);
 impl Pipe {
     fn read_http1(&self, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let state = &*self.0;
-        let (mut input, mut framer) = (state.input.borrow_mut(), state.framer.borrow_mut());
+        let (mut input, mut framer) =
+            (state.wire.input.borrow_mut(), state.http1.framer.borrow_mut());
         let skipped = framer.skipped(input.unread());
         input.advance(skipped);
-        let ready = framer.open(input.unread(), state.eof.get());
+        let ready = framer.open(input.unread(), state.wire.eof.get());
         // Behind what was refused nothing is read, and hyper has it that the peer has ended.
-        if ready.is_empty() && !state.eof.get() && !framer.is_refused() {
+        if ready.is_empty() && !state.wire.eof.get() && !framer.is_refused() {
             // The connection polls hyper again after it has read: no waker is needed.
-            state.wants_input.set(true);
-            state.is_between_requests.set(framer.is_between());
+            state.wire.wants_input.set(true);
+            state.http1.is_between_requests.set(framer.is_between());
             return Poll::Pending;
         }
-        state.is_between_requests.set(false);
+        state.http1.is_between_requests.set(false);
         let len = ready.len().min(into.remaining());
         into.put_slice(&ready[..len]);
         framer.taken(len);
@@ -48,17 +49,17 @@ impl Pipe {
 
     fn read_http2(&self, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let state = &*self.0;
-        let mut input = state.input.borrow_mut();
+        let mut input = state.wire.input.borrow_mut();
         // hyper would drop the streams of a peer that has finished sending.
-        let is_eof = state.eof.get() && state.is_answered.get();
+        let is_eof = state.wire.eof.get() && state.http2.is_answered.get();
         if input.is_empty() && !is_eof {
-            state.wants_input.set(true);
+            state.wire.wants_input.set(true);
             return Poll::Pending;
         }
         let len = input.len().min(into.remaining());
         let taken = &input.unread()[..len];
         into.put_slice(taken);
-        state.window.borrow_mut().follow(taken);
+        state.http2.window.borrow_mut().follow(taken);
         input.advance(len);
         Poll::Ready(Ok(()))
     }
@@ -81,10 +82,10 @@ impl Write for Pipe {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let state = &*self.0;
-        let mut output = state.output.borrow_mut();
+        let mut output = state.wire.output.borrow_mut();
         if output.len() >= OUTPUT_LEN_MAX {
             // The connection polls hyper again after it has flushed: no waker is needed.
-            state.wants_output.set(true);
+            state.wire.wants_output.set(true);
             return Poll::Pending;
         }
         output.push(bytes);
@@ -111,7 +112,7 @@ where
 {
     fn execute(&self, stream: F) {
         // The service has just begun it.
-        let task = self.0.begun.take().unwrap_or_default();
+        let task = self.0.http2.begun.take().unwrap_or_default();
         tokio::task::spawn_local(task.run(stream));
     }
 }
@@ -143,10 +144,10 @@ mod tests {
             assert!(accepted < OUTPUT_LEN_MAX + 2 * answer.len(), "no end");
         }
         assert!(accepted >= OUTPUT_LEN_MAX);
-        assert!(state.wants_output.get());
-        state.output.borrow_mut().advance(accepted);
+        assert!(state.wire.wants_output.get());
+        state.wire.output.borrow_mut().advance(accepted);
         assert!(write(&mut pipe, &mut cx, &answer).is_ready());
-        assert!(state.output.borrow().capacity() <= KEPT_CAPACITY);
+        assert!(state.wire.output.borrow().capacity() <= KEPT_CAPACITY);
     }
 
     /// What hyper gets at one call; `None` where it waits.
@@ -164,20 +165,20 @@ mod tests {
     #[test]
     fn input_is_handed_over_in_order_and_ends_once() {
         let (state, mut pipe, mut cx) = pipe();
-        state.wants_input.set(false);
+        state.wire.wants_input.set(false);
         assert_eq!(read(&mut pipe, &mut cx), None);
-        assert!(state.wants_input.get() && state.is_between_requests());
-        state.input.borrow_mut().push(b"POST / HTTP/1.0\r\nContent-");
+        assert!(state.wire.wants_input.get() && state.is_between_requests());
+        state.wire.input.borrow_mut().push(b"POST / HTTP/1.0\r\nContent-");
         assert_eq!(read(&mut pipe, &mut cx), None, "half a head is held back");
         assert!(!state.is_between_requests(), "it was looked at");
-        state.input.borrow_mut().push(b"Length: 2\r\n\r\n{");
+        state.wire.input.borrow_mut().push(b"Length: 2\r\n\r\n{");
         let head = b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n";
         assert_eq!(read_all(&mut pipe, &mut cx), [&head[..], b"{"].concat());
         assert!(!state.is_between_requests(), "hyper holds half a request");
-        state.input.borrow_mut().push(b"}");
+        state.wire.input.borrow_mut().push(b"}");
         assert_eq!(read_all(&mut pipe, &mut cx), b"}");
         assert!(state.is_between_requests());
-        state.eof.set(true);
+        state.wire.eof.set(true);
         assert_eq!(read(&mut pipe, &mut cx).as_deref(), Some(&b""[..]));
     }
 
@@ -191,7 +192,7 @@ mod tests {
             let (state, mut pipe, mut cx) = pipe();
             let before = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
             let behind = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-            state.input.borrow_mut().push(&[before, refused.as_bytes(), behind].concat());
+            state.wire.input.borrow_mut().push(&[before, refused.as_bytes(), behind].concat());
             let head_len = refused.find("\r\n\r\n").map_or(0, |at| at + 4);
             let served = [&before[..], &refused.as_bytes()[..head_len]].concat();
             assert_eq!(read_all(&mut pipe, &mut cx), served, "{refused:?}");

@@ -20,15 +20,15 @@ pub(in crate::http) struct StreamGuard {
 
 impl StreamGuard {
     pub(in crate::http) fn new(worker: &Rc<Worker>, conn: &Rc<ConnState>) -> StreamGuard {
-        conn.streams.set(conn.streams.get() + 1);
+        conn.http2.streams.set(conn.http2.streams.get() + 1);
         StreamGuard { worker: worker.clone(), conn: conn.clone() }
     }
 }
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        let left = self.conn.streams.get() - 1;
-        self.conn.streams.set(left);
+        let left = self.conn.http2.streams.get() - 1;
+        self.conn.http2.streams.set(left);
         let phase = if left == 0 { Phase::Idle } else { Phase::Busy };
         self.conn.enter(phase, self.worker.now());
     }
@@ -65,8 +65,8 @@ impl Sending {
             seen: Cell::new(0),
             waited: Cell::new(0),
         });
-        if conn.sending.replace(conn.sending.get() + 1) == 0 {
-            conn.sent_at.set(since);
+        if conn.http2.sending.replace(conn.http2.sending.get() + 1) == 0 {
+            conn.http2.sent_at.set(since);
         }
         let key = worker.watched.answers.0.borrow_mut().insert(outgoing.clone());
         let worker = worker.clone();
@@ -82,9 +82,9 @@ impl Sending {
         let Outgoing { conn, task, sent, .. } = &*self.outgoing;
         sent.set(sent.get() + len);
         let Some(task) = task else { return };
-        conn.sent_at.set(self.worker.now());
-        conn.is_relieved.set(false);
-        conn.window.borrow_mut().sent(len);
+        conn.http2.sent_at.set(self.worker.now());
+        conn.http2.is_relieved.set(false);
+        conn.http2.window.borrow_mut().sent(len);
         if self.is_sent() {
             task.wake();
         }
@@ -94,7 +94,7 @@ impl Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         let conn = &self.outgoing.conn;
-        conn.sending.set(conn.sending.get() - 1);
+        conn.http2.sending.set(conn.http2.sending.get() - 1);
         self.worker.watched.answers.0.borrow_mut().remove(self.key);
     }
 }

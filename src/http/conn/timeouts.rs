@@ -52,7 +52,7 @@ impl Watchlist {
     pub(in crate::http) fn sweep(&self, limits: &Limits, now: Tick, is_short: bool) {
         for (_, conn) in self.conns.borrow().iter() {
             if let Some(verdict) = judge(conn, limits, now) {
-                conn.verdict.set(Some(verdict));
+                conn.watch.verdict.set(Some(verdict));
                 conn.wake();
             }
         }
@@ -80,20 +80,20 @@ impl Watchlist {
 
     fn decide(&self, verdict: Verdict) {
         for (_, conn) in self.conns.borrow().iter() {
-            conn.verdict.set(Some(verdict));
+            conn.watch.verdict.set(Some(verdict));
             conn.wake();
         }
     }
 }
 
 fn judge(conn: &ConnState, limits: &Limits, now: Tick) -> Option<Verdict> {
-    let is_over = |limit| conn.since.get().is_over(limit, now);
-    if let Some(since) = conn.stalled.get()
+    let is_over = |limit| conn.watch.since.get().is_over(limit, now);
+    if let Some(since) = conn.watch.stalled.get()
         && since.is_over(limits.write_timeout, now)
     {
         return Some(Verdict::Drop);
     }
-    match conn.phase.get() {
+    match conn.watch.phase.get() {
         Phase::Head => is_over(limits.header_timeout).then_some(Verdict::SlowHead),
         Phase::Handshake => is_over(limits.header_timeout).then_some(Verdict::Close),
         Phase::Tls => is_over(limits.tls_handshake_timeout).then_some(Verdict::Drop),
@@ -154,7 +154,7 @@ mod tests {
     fn p8_a_stalled_write_ends_whatever_the_phase() {
         let conn = ConnState::new(Tick(0));
         conn.enter(Phase::Busy, Tick(0));
-        conn.stalled.set(Some(Tick(0)));
+        conn.watch.stalled.set(Some(Tick(0)));
         assert_eq!(verdict_after(&conn, LIMITS.write_timeout), None);
         let after = LIMITS.write_timeout + TICK;
         assert_eq!(verdict_after(&conn, after), Some(Verdict::Drop));

@@ -54,9 +54,9 @@ impl Loose {
     /// False where it left some of them for others.
     #[must_use]
     pub fn serve(&self, requests: &[u8], answers: &mut Vec<u8>) -> bool {
-        self.state.input.borrow_mut().push(requests);
+        self.state.wire.input.borrow_mut().push(requests);
         let progress = hot_path::serve(&self.worker, &self.state);
-        let mut output = self.state.output.borrow_mut();
+        let mut output = self.state.wire.output.borrow_mut();
         answers.clear();
         answers.extend_from_slice(output.unread());
         output.clear();

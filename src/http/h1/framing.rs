@@ -180,3 +180,102 @@ impl Framer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::http::h1::reference::serve_with_hyper;
+
+    const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// Bytes of one request that pass, with input in pieces of `len` bytes; whether it is whole.
+    fn passed(bytes: &[u8], len: usize) -> (usize, bool) {
+        let (mut framer, mut at) = (Framer::default(), 0);
+        for end in (len..bytes.len()).step_by(len).chain([bytes.len()]) {
+            loop {
+                let ready = framer.open(&bytes[at..end], false).len();
+                framer.taken(ready);
+                at += ready;
+                if at > 0 && framer.is_at_head() {
+                    return (at, true);
+                }
+                if ready == 0 {
+                    break;
+                }
+            }
+        }
+        (at, false)
+    }
+
+    #[test]
+    fn p8_a_line_of_a_body_has_a_longest_length() {
+        for (line, len_max) in [("5;", SIZE_LINE_LEN_MAX), ("0\r\nX: ", TRAILERS_LEN_MAX + 2)] {
+            let begun =
+                |len: usize| [HEAD, line.as_bytes(), &vec![b'x'; len - line.len()]].concat();
+            let mut framer = Framer::default();
+            for (bytes, is_refused) in [(begun(len_max - 1), false), (begun(len_max + 1), true)] {
+                let ready = framer.open(&bytes, false).len();
+                assert!(ready < bytes.len(), "half a line is held back");
+                assert_eq!(framer.is_refused(), is_refused, "{line:?}");
+                assert_eq!(framer.refused_head(), None, "the service answers");
+            }
+        }
+    }
+
+    /// Chunks and trailers, most of them ordinary, and one odd byte.
+    fn bodies() -> impl Strategy<Value = Vec<u8>> {
+        let chunk = prop::sample::select(vec![
+            "3\r\nxyz\r\n",
+            "0003\r\nxyz\r\n",
+            "3;a=b\r\nxyz\r\n",
+            "3 ; a=\"b c\"\r\n\r\n\n\r\n",
+            "A\r\n0\r\n\r\nGET /\r\n",
+            "3\nxyz\r\n",
+            "3 \r\nxyz\r\n",
+        ]);
+        let end = prop::sample::select(vec![
+            "0\r\n\r\n",
+            "0\r\n\r\n",
+            "000;x\r\n\r\n",
+            "0\r\nX: y\r\n\r\n",
+            "0\r\nX: y\r\nContent-Length: 9\r\n\r\n",
+            "0\r\nX: y\n\r\n",
+            "0\n\n",
+        ]);
+        let odd =
+            prop::option::weighted(0.5, (any::<prop::sample::Index>(), any::<u8>(), any::<bool>()));
+        (prop::collection::vec(chunk, 0..4), end, odd).prop_map(|(chunks, end, odd)| {
+            let mut bytes = [&chunks.concat(), end].concat().into_bytes();
+            if let Some((at, byte, is_insert)) = odd {
+                let at = at.index(bytes.len());
+                if is_insert { bytes.insert(at, byte) } else { bytes[at] = byte }
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// What passes as a whole request hyper ends at the same byte; of what does not, it serves
+        /// nothing.
+        #[test]
+        fn p8_hyper_ends_a_body_where_the_framer_does(body in bodies(), len in 1..20usize) {
+            let bytes = [HEAD, &body].concat();
+            let (passed_len, is_whole) = passed(&bytes, bytes.len());
+            prop_assert_eq!(passed(&bytes, len), (passed_len, is_whole), "in pieces of {}", len);
+            let passed = &bytes[..passed_len];
+            if is_whole {
+                let last = b"GET /last HTTP/1.1\r\nHost: last\r\n\r\n";
+                let (served, answers) = serve_with_hyper(&[passed, last].concat());
+                let targets: Vec<_> = served.iter().map(|it| it.target.as_str()).collect();
+                prop_assert_eq!(targets, ["/", "/last"], "{}", answers);
+            } else {
+                let (served, answers) = serve_with_hyper(passed);
+                prop_assert_eq!(served, [], "{}", answers);
+            }
+        }
+    }
+}

@@ -260,7 +260,7 @@ impl HeadReader {
         if self.read + begun.len() >= HEAD_LEN_MAX {
             return Err(Refused::TooLong);
         }
-        // Who ends in the middle of a request gets no answer, unless it was none from the begin.
+        // A peer that ends in the middle of a request gets no answer, where it could have become one.
         let may_go_on = || match self.read {
             0 => head_syntax::may_become_request_line(begun),
             _ => head_syntax::may_become_field(begun),

@@ -39,7 +39,7 @@ pub(in crate::http) enum Progress {
 /// Answers canonical requests from the front of the input, as far as they go.
 pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
     let service = &*worker.service;
-    let (mut input, mut output) = (state.input.borrow_mut(), state.output.borrow_mut());
+    let (mut input, mut output) = (state.wire.input.borrow_mut(), state.wire.output.borrow_mut());
     loop {
         if input.is_empty() {
             return Progress::Drained;
@@ -47,7 +47,7 @@ pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
         if output.len() >= OUTPUT_LEN_MAX {
             return Progress::Full;
         }
-        let found = head::hot(input.unread(), state.host.borrow().text());
+        let found = head::hot(input.unread(), state.client.host.borrow().text());
         let (token, key, new_host, len) = match found {
             Hot::Resolve { token, key, new_host, len } => (token, key, new_host, len),
             Hot::Partial => return Progress::Partial,
@@ -60,14 +60,14 @@ pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
         let Ok(token) = Token::parse(token) else { return Progress::Other };
         let now = service.now();
         // Who may not is told so by the service.
-        match service.authenticator.admit(&state.credentials, presented(key), now) {
+        match service.authenticator.admit(&state.client.credentials, presented(key), now) {
             Ok(access) if access.may(Scope::Resolve) => {
                 let Ok(trail) = QuickTrail::begin(service) else { return Progress::Other };
                 let digest = access.digester.digest(&token);
                 let is_found = answer(worker, &digest, now, &mut output);
                 if !is_found {
                     // What is missed too often is refused by the service.
-                    let peer = state.peer.get();
+                    let peer = state.client.peer.get();
                     if service.miss_limiter.is_in_debt(&access, peer, now) {
                         return Progress::Other;
                     }

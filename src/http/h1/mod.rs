@@ -7,3 +7,5 @@ pub(in crate::http) mod framing;
 pub(in crate::http) mod head;
 pub(in crate::http) mod head_syntax;
 pub(in crate::http) mod hot_path;
+#[cfg(test)]
+mod reference;

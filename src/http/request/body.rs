@@ -358,7 +358,7 @@ impl<'w> Waiting<'w> {
         let len = WAITING_LEN + keep_needed(headers);
         let conn = &**request.conn;
         let is_keyless = conn.is_http2.get() && request.context.access.key.is_none();
-        if is_keyless && conn.keyless_heads.get() + len > KEYLESS_HEADS_LEN_MAX {
+        if is_keyless && conn.http2.keyless_heads.get() + len > KEYLESS_HEADS_LEN_MAX {
             let detail = "too many requests without a key are waiting for their bodies on this \
                 connection";
             return Err(Problem::unavailable(detail));
@@ -367,7 +367,7 @@ impl<'w> Waiting<'w> {
         let charge = charge.ok_or(Refusal::NoRoom)?;
         let keyless_on = is_keyless.then_some(conn);
         if let Some(conn) = keyless_on {
-            conn.keyless_heads.set(conn.keyless_heads.get() + len);
+            conn.http2.keyless_heads.set(conn.http2.keyless_heads.get() + len);
         }
         Ok(WaitingHead { keyless_on, len, _charge: charge })
     }
@@ -376,7 +376,7 @@ impl<'w> Waiting<'w> {
 impl Drop for WaitingHead<'_> {
     fn drop(&mut self) {
         if let Some(conn) = self.keyless_on {
-            conn.keyless_heads.set(conn.keyless_heads.get() - self.len);
+            conn.http2.keyless_heads.set(conn.http2.keyless_heads.get() - self.len);
         }
     }
 }

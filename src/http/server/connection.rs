@@ -23,6 +23,7 @@ use crate::http::conn::pipe::{Pipe, StreamTasks};
 use crate::http::conn::state::ConnState;
 use crate::http::h1::head::HEAD_LEN_MAX;
 use crate::http::h1::hot_path::{self, Progress};
+use crate::service::memory_budget::Charge;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The client's preface and the head of its first frame, which must be SETTINGS.
@@ -30,6 +31,8 @@ const HANDSHAKE_LEN: usize = PREFACE.len() + 9;
 /// The longest head of an HTTP/2 request.
 const HEADER_LIST_LEN_MAX: u32 = 16 * 1024;
 const STREAMS_MAX: u32 = 128;
+/// A head up to this length is bounded by the number of connections alone.
+const FREE_HEAD_LEN: usize = 4 * 1024;
 /// What a peer may still send after we have said our last: more than what is in flight before it
 /// has seen that, of a client that sends as fast as it can.
 const DISCARDED_MAX: usize = 4 << 20;
@@ -62,6 +65,12 @@ pub(in crate::http) struct Connection<S = TcpStream> {
     state: Rc<ConnState>,
     worker: Rc<Worker>,
     protocol: Protocol,
+    /// Bytes the peer has sent.
+    received: usize,
+    /// HTTP/1: what a long head takes, until the next request.
+    head_charge: Option<Charge>,
+    /// What waits for a peer that does not read.
+    stalled_charge: Option<Charge>,
     /// Counts this connection and lets the sweep see it.
     _slot: Slot,
 }
@@ -85,6 +94,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             state: slot.state(),
             worker,
             protocol: Protocol::Undecided,
+            received: 0,
+            head_charge: None,
+            stalled_charge: None,
             _slot: slot,
         }
     }
@@ -97,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         last: &[u8],
     ) -> Connection<S> {
         let mut connection = Connection::new(socket, worker, slot);
-        connection.state.output.borrow_mut().push(last);
+        connection.state.wire.output.borrow_mut().push(last);
         connection.close();
         connection
     }
@@ -116,15 +128,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(())) => {}
             }
             // hyper holds an answer, or a part of one, for which there was no room.
-            let is_hyper_first = self.state.wants_output.replace(false);
+            let is_hyper_first = self.state.wire.wants_output.replace(false);
             has_news |= is_hyper_first;
             if let Protocol::Closing { .. } = self.protocol {
                 return self.poll_close(cx);
             }
             match self.poll_fill(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
-                Poll::Ready(Ok(())) if !self.state.charge_head(&self.worker.service.budget) => {
-                    self.state.output.borrow_mut().push(&canned::NO_MEMORY);
+                Poll::Ready(Ok(())) if !self.charge_head() => {
+                    self.state.wire.output.borrow_mut().push(&canned::NO_MEMORY);
                     self.close();
                     continue;
                 }
@@ -151,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Does what the sweep decided; true where hyper has to look at it.
     fn obey_verdict(&mut self) -> Result<bool, Over> {
-        let Some(verdict) = self.state.verdict.take() else {
+        let Some(verdict) = self.state.watch.verdict.take() else {
             return Ok(false);
         };
         match (verdict, &mut self.protocol) {
@@ -159,22 +171,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (_, Protocol::Closing { .. }) => (),
             // Of a request that has begun to arrive hyper knows nothing yet: its answer is the last.
             (Verdict::Drain, Protocol::Http1(_)) if self.state.awaits_rest_of_head() => {
-                self.state.verdict.set(Some(Verdict::Drain));
+                self.state.watch.verdict.set(Some(Verdict::Drain));
                 return Ok(false);
             }
             (Verdict::Drain, Protocol::Http1(http1)) => http1.as_mut().graceful_shutdown(),
             (Verdict::WindDown | Verdict::Drain | Verdict::Close, Protocol::Http2(http2))
-                if self.state.phase.get() != Phase::Handshake =>
+                if self.state.watch.phase.get() != Phase::Handshake =>
             {
                 // Should the client ignore it, the next limit closes for good.
-                let is_first = self.state.phase.get() != Phase::Linger;
+                let is_first = self.state.watch.phase.get() != Phase::Linger;
                 http2.as_mut().graceful_shutdown();
                 if is_first && verdict == Verdict::Close {
                     self.state.enter(Phase::Linger, self.worker.now());
                 }
             }
             (Verdict::SlowHead, _) => {
-                self.state.output.borrow_mut().push(&canned::SLOW_HEAD);
+                self.state.wire.output.borrow_mut().push(&canned::SLOW_HEAD);
                 self.close();
             }
             // The service says that the next answer is the last.
@@ -192,35 +204,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes all that waits. While it is pending, nothing is read and hyper is not polled.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &*self.state;
-        let mut output = state.output.borrow_mut();
+        let mut output = state.wire.output.borrow_mut();
         while !output.is_empty() {
             match Pin::new(&mut self.socket).poll_write(cx, output.unread()) {
                 Poll::Ready(Ok(len)) => {
                     self.worker.counters.add_bytes_out(len);
                     output.advance(len);
-                    state.stalled.set(None);
+                    state.watch.stalled.set(None);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.stall(output.len()),
+                Poll::Pending => {
+                    let waiting = output.len();
+                    drop(output);
+                    return self.stall(waiting);
+                }
             }
         }
+        drop(output);
         // A socket holds nothing back; TLS does.
         match Pin::new(&mut self.socket).poll_flush(cx) {
             Poll::Ready(Ok(())) => (),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return self.stall(BELOW_LEN_MAX),
         }
-        state.stalled_charge.take();
+        self.stalled_charge = None;
         Poll::Ready(Ok(()))
     }
 
-    fn stall(&self, waiting: usize) -> Poll<io::Result<()>> {
-        if self.state.stalled.get().is_none() {
-            self.state.stalled.set(Some(self.worker.now()));
+    fn stall(&mut self, waiting: usize) -> Poll<io::Result<()>> {
+        if self.state.watch.stalled.get().is_none() {
+            self.state.watch.stalled.set(Some(self.worker.now()));
         }
-        let mut charge = self.state.stalled_charge.borrow_mut();
-        let charge =
-            charge.get_or_insert_with(|| self.worker.service.budget.charge(&self.state.holder()));
+        let (budget, holder) = (&self.worker.service.budget, self.state.holder());
+        let charge = self.stalled_charge.get_or_insert_with(|| budget.charge(&holder));
         if charge.grow_to(waiting) {
             Poll::Pending
         } else {
@@ -231,9 +247,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads once, if hyper has taken all there was. Pending also where there is nothing to do.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &*self.state;
-        let mut input = state.input.borrow_mut();
-        let is_wanted = state.wants_input.get() || matches!(self.protocol, Protocol::Undecided);
-        if !is_wanted || state.eof.get() {
+        let mut input = state.wire.input.borrow_mut();
+        let is_wanted =
+            state.wire.wants_input.get() || matches!(self.protocol, Protocol::Undecided);
+        if !is_wanted || state.wire.eof.get() {
             return Poll::Pending;
         }
         let mut scratch = self.worker.scratch.borrow_mut();
@@ -242,15 +259,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(Ok(())) => (),
             other => return other,
         }
-        state.wants_input.set(false);
-        state.eof.set(buf.filled().is_empty());
+        state.wire.wants_input.set(false);
+        state.wire.eof.set(buf.filled().is_empty());
         self.worker.counters.add_bytes_in(buf.filled().len());
-        state.received.set(state.received.get() + buf.filled().len());
+        self.received += buf.filled().len();
         input.push(buf.filled());
-        if state.phase.get() == Phase::Idle && !state.is_http2.get() {
+        if state.watch.phase.get() == Phase::Idle && !state.is_http2.get() {
             state.enter(Phase::Head, self.worker.now());
         }
-        if state.phase.get() == Phase::Handshake && state.received.get() >= HANDSHAKE_LEN {
+        if state.watch.phase.get() == Phase::Handshake && self.received >= HANDSHAKE_LEN {
             state.enter(Phase::Idle, self.worker.now());
         }
         Poll::Ready(Ok(()))
@@ -264,8 +281,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let state = &*self.state;
         let is_for_hot_path = matches!(self.protocol, Protocol::Http1(_))
             && state.is_between_requests()
-            && !state.input.borrow().is_empty()
-            && !state.eof.get()
+            && !state.wire.input.borrow().is_empty()
+            && !state.wire.eof.get()
             && self.worker.has_hot_path();
         if !is_for_hot_path {
             return None;
@@ -275,12 +292,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match progress {
             Progress::Other | Progress::Full => {}
             Progress::Drained => {
-                state.wants_input.set(true);
+                state.wire.wants_input.set(true);
                 state.enter(Phase::Idle, now);
             }
             Progress::Partial => {
-                state.wants_input.set(true);
-                if state.phase.get() != Phase::Head {
+                state.wire.wants_input.set(true);
+                if state.watch.phase.get() != Phase::Head {
                     state.enter(Phase::Head, now);
                 }
             }
@@ -302,35 +319,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // All that came before it is answered: the refusal has its turn.
             if let Some(refused) = state.refused_head() {
                 let refusal = canned::refused_head(refused, &self.worker.date.borrow());
-                state.output.borrow_mut().push(&refusal);
+                state.wire.output.borrow_mut().push(&refusal);
             }
             self.close();
             return;
         }
-        state.settle(self.worker.now());
-        let is_ending = state.is_http2.get() && state.eof.get() && state.streams.get() == 0;
-        if is_ending && !state.is_answered.get() {
+        if state.watch.phase.get() == Phase::Answered {
+            self.settle();
+        }
+        let state = &self.state;
+        let is_ending =
+            state.is_http2.get() && state.wire.eof.get() && state.http2.streams.get() == 0;
+        if is_ending && !state.http2.is_answered.get() {
             // Once all that it has written is gone too, it may know.
-            state.is_answered.set(state.output.borrow().is_empty());
+            state.http2.is_answered.set(state.wire.output.borrow().is_empty());
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// An answered connection is idle, or waits for the rest of a request.
+    fn settle(&mut self) {
+        let is_idle = self.state.has_no_further_request();
+        self.state.enter(if is_idle { Phase::Idle } else { Phase::Head }, self.worker.now());
+        self.head_charge = None;
+    }
+
+    /// HTTP/1: counts the head that is arriving, if it is long. False where there is no room for it.
+    fn charge_head(&mut self) -> bool {
+        // A head waits in the input until it is whole, and goes to hyper before more is read.
+        let input = self.state.wire.input.borrow();
+        if self.state.is_http2.get() || input.len() <= FREE_HEAD_LEN {
+            return true;
+        }
+        let (budget, holder) = (&self.worker.service.budget, self.state.holder());
+        let charge = self.head_charge.get_or_insert_with(|| budget.charge(&holder));
+        charge.grow_head_to(input.capacity())
     }
 
     /// HTTP/2 with prior knowledge begins with its preface, which is no HTTP/1 request.
     fn decide(&mut self) {
         let state = &self.state;
-        let input = state.input.borrow();
+        let input = state.wire.input.borrow();
         let compared = input.len().min(PREFACE.len());
         let could_be_http2 = input.unread()[..compared] == PREFACE[..compared];
-        if could_be_http2 && compared < PREFACE.len() && !state.eof.get() {
+        if could_be_http2 && compared < PREFACE.len() && !state.wire.eof.get() {
             return;
         }
         let pipe = Pipe(state.clone());
         let service = ConnService::new(self.worker.clone(), state.clone());
         self.protocol = if could_be_http2 && compared == PREFACE.len() {
             state.is_http2.set(true);
-            let phase =
-                if state.received.get() < HANDSHAKE_LEN { Phase::Handshake } else { Phase::Idle };
+            let phase = if self.received < HANDSHAKE_LEN { Phase::Handshake } else { Phase::Idle };
             state.enter(phase, self.worker.now());
             let builder = http2_builder(StreamTasks(state.clone()));
             Protocol::Http2(Box::pin(builder.serve_connection(pipe, service)))
@@ -352,7 +391,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if self.state.eof.get() {
+        if self.state.wire.eof.get() {
             return Poll::Ready(Over::Gone);
         }
         let mut scratch = self.worker.scratch.borrow_mut();
@@ -375,12 +414,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let is_known = match &*this.state.waker.borrow() {
+        let is_known = match &*this.state.watch.waker.borrow() {
             Some(waker) => waker.will_wake(cx.waker()),
             None => false,
         };
         if !is_known {
-            this.state.waker.replace(Some(cx.waker().clone()));
+            this.state.watch.waker.replace(Some(cx.waker().clone()));
         }
         this.poll_rounds(cx).map(|Over::Gone| ())
     }
@@ -407,82 +446,4 @@ fn http2_builder(tasks: StreamTasks) -> http2::Builder<StreamTasks> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::engine::{self, Engine};
-    use crate::http::config::Config;
-    use crate::http::conn::context::Common;
-    use crate::service::memory_budget::Budget;
-    use crate::service::miss_limiter::MissLimiter;
-
-    /// Like TLS over a socket that is full: it takes what is written, and only a flush sends it,
-    /// at the second try.
-    #[derive(Clone, Default)]
-    struct Held(Rc<RefCell<(Vec<u8>, Vec<u8>)>>);
-
-    impl AsyncRead for Held {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            into: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            // One request, and then nothing.
-            let is_first = self.0.borrow().0.is_empty() && self.0.borrow().1.is_empty();
-            if !is_first {
-                return Poll::Pending;
-            }
-            into.put_slice(b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n");
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncWrite for Held {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.0.borrow_mut().0.extend_from_slice(bytes);
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            let (held, sent) = &mut *self.0.borrow_mut();
-            if held.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            sent.append(held);
-            Poll::Pending
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    #[test]
-    fn what_waits_below_is_flushed_and_stalls_until_it_is() {
-        let (config, budget) = (Config::default(), Budget::new(1 << 30, 1 << 20, false));
-        let common = Common {
-            engine: Engine::open(engine::Config::memory_only()).unwrap(),
-            miss_limiter: MissLimiter::new(config.miss_limits),
-            config,
-            budget: budget.clone(),
-            open: Arc::default(),
-        };
-        let worker = Rc::new(Worker::new(&common, Arc::default()));
-        let (held, slot) = (Held::default(), worker.slot().unwrap());
-        let state = slot.state();
-        let mut connection = Connection::new(held.clone(), worker, slot);
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
-        assert!(held.0.borrow().1.starts_with(b"HTTP/1.1 404 "), "it is not sent");
-        assert!(state.stalled.get().is_some(), "nobody would notice a peer that takes nothing");
-        assert!(state.totals.held() >= BELOW_LEN_MAX, "what waits below is not counted");
-        assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
-        assert_eq!((state.totals.held(), budget.used()), (0, 0));
-    }
-}
+mod tests;

@@ -83,7 +83,7 @@ pub(in crate::http) async fn serve(
     match until_verdict(&state, open(socket, config, wrap)).await {
         Some(Ok(Opened::Tls(stream))) => {
             if let Some(peer) = peer_of(&stream) {
-                state.credentials.certified(peer);
+                state.client.credentials.certified(peer);
             }
             state.enter(Phase::Idle, worker.now());
             Connection::new(stream, worker, slot).await;
@@ -108,8 +108,8 @@ pub(in crate::http) async fn serve(
 async fn until_verdict<T>(state: &ConnState, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|cx| {
-        state.waker.replace(Some(cx.waker().clone()));
-        match state.verdict.take() {
+        state.watch.waker.replace(Some(cx.waker().clone()));
+        match state.watch.verdict.take() {
             Some(_) => Poll::Ready(None),
             None => work.as_mut().poll(cx).map(Some),
         }
@@ -142,7 +142,7 @@ impl AsyncWrite for WatchedSocket {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         if matches!(written, Poll::Ready(Ok(1..))) {
-            self.state.stalled.set(None);
+            self.state.watch.stalled.set(None);
         }
         written
     }
@@ -154,7 +154,7 @@ impl AsyncWrite for WatchedSocket {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
         if matches!(written, Poll::Ready(Ok(1..))) {
-            self.state.stalled.set(None);
+            self.state.watch.stalled.set(None);
         }
         written
     }

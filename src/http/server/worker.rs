@@ -79,8 +79,8 @@ impl Worker {
             (Accepted::Tcp(socket, peer), tls) => {
                 // Answers are written whole; waiting to fill a packet would only delay them.
                 let _ = socket.set_nodelay(true);
-                slot.state.peer.set(peer.ip());
-                slot.state.peer_port.set(peer.port());
+                slot.state.client.peer.set(peer.ip());
+                slot.state.client.peer_port.set(peer.port());
                 match tls {
                     None => spawn_local(Connection::new(socket, self.clone(), slot)),
                     Some(tls) => spawn_local(tls::serve(socket, tls.data(), self.clone(), slot)),
@@ -88,7 +88,7 @@ impl Worker {
             }
             // All peers of a Unix socket are one address, 0.0.0.0. They do not speak TLS.
             (Accepted::Unix(socket), _) => {
-                slot.state.is_beyond_pages.set(true);
+                slot.state.client.is_beyond_pages.set(true);
                 spawn_local(Connection::new(socket, self.clone(), slot));
             }
         }

@@ -1,19 +1,10 @@
 //! Heads as tables and as properties: the two entries agree, and hyper finds in what is forwarded what
 //! the reader found.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
-
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::http::h1::reference::serve_with_hyper;
 use crate::model::token::Token;
 
 const TOKEN: &str = "abcdefghijklmnopqrstuvwxyzABCDEF";
@@ -258,53 +249,6 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What hyper hands to its service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Served {
-    target: String,
-    host: Option<Vec<u8>>,
-    keys: Vec<Vec<u8>>,
-    body: Vec<u8>,
-}
-
-/// All requests that a hyper with our settings makes of these bytes, and what it answers.
-fn serve_with_hyper(bytes: &[u8]) -> (Vec<Served>, String) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let served = Arc::<Mutex<Vec<Served>>>::default();
-    let seen = served.clone();
-    let answers = runtime.block_on(async {
-        let (mut near, far) = tokio::io::duplex(1 << 20);
-        near.write_all(bytes).await.unwrap();
-        near.shutdown().await.unwrap();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let seen = seen.clone();
-            async move {
-                let (head, body) = request.into_parts();
-                let values = |name| head.headers.get_all(name).iter();
-                let mut one = Served {
-                    target: head.uri.to_string(),
-                    host: values("host").next().map(|value| value.as_bytes().to_vec()),
-                    keys: values("authorization").map(|value| value.as_bytes().to_vec()).collect(),
-                    body: Vec::new(),
-                };
-                if let Ok(body) = body.collect().await {
-                    one.body = body.to_bytes().to_vec();
-                    seen.lock().unwrap().push(one);
-                }
-                Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::new())))
-            }
-        });
-        let mut builder = http1::Builder::new();
-        builder.half_close(true).max_buf_size(HEAD_LEN_MAX);
-        let _ = builder.serve_connection(TokioIo::new(far), service).await;
-        let mut answers = String::new();
-        near.read_to_string(&mut answers).await.unwrap();
-        answers
-    });
-    let served = served.lock().unwrap().clone();
-    (served, answers)
-}
-
 /// A body of a few bytes as `framing` has it, and its content.
 fn body_of(framing: Framing) -> (Vec<u8>, Vec<u8>) {
     match framing {
@@ -328,7 +272,7 @@ proptest! {
         let (head, (sent, content)) = (&bytes[..len], body_of(body));
         let last = b"GET /last HTTP/1.1\r\nHost: last\r\n\r\n";
         let (served, answers) = serve_with_hyper(&[head, &sent, last].concat());
-        prop_assert!(!answers.contains(" 400 ") && !answers.contains(" 4"), "{answers}");
+        prop_assert!(!answers.contains("HTTP/1.1 4"), "{}", answers);
         prop_assert!(!served.is_empty(), "refused: {:?}", String::from_utf8_lossy(head));
         let target = head.split(|byte| *byte == b' ').nth(1).unwrap();
         prop_assert_eq!(&served[0].body, &content);
