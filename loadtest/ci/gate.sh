@@ -4,7 +4,7 @@
 #   loadtest/ci/gate.sh [BASE] [-- further arguments of `loadtest gate`]
 #
 # BASE is a branch or commit, origin/main without one; HEAD is compared with their merge base, so
-# that what others have landed meanwhile is not held against this change. Exit codes are those of
+# that changes which others have merged meanwhile do not count. Exit codes are those of
 # the gate: 0 no regression, 1 a regression, 2 it could not run, 3 nothing could be compared.
 #
 # GATE_OUT            where gate.json and gate.md go; target/gate/report without it

@@ -94,68 +94,67 @@ struct RunArgs {
 
 #[derive(Args)]
 struct ServerArgs {
-    /// Whom to ask: jeton, floor, redis, valkey, memcached or pogocache start one here and stop it;
-    /// http://HOST:PORT, https://…, redis://…, rediss://…, valkey://…, valkeys://…, memcached://… or
-    /// pogocache://… is one that is there
+    /// The server: jeton, floor, redis, valkey, memcached or pogocache starts one and stops it at the
+    /// end; http://HOST:PORT, https://…, redis://…, rediss://…, valkey://…, valkeys://…,
+    /// memcached://… or pogocache://… is a running one
     #[arg(long, value_name = "TARGET", default_value = "jeton")]
     target: String,
-    /// jeton's binary; else it is built where this is its repository, or looked for on the PATH
+    /// jeton's binary; by default it is built from this repository, else searched on the PATH
     #[arg(long, env = "JETON_BIN", value_name = "PATH")]
     server_bin: Option<PathBuf>,
-    /// A further argument for a server that is started here; may be given several times
+    /// An additional argument for a server that the harness starts; may be given several times
     #[arg(long = "server-arg", value_name = "ARG", allow_hyphen_values = true)]
     server_args: Vec<String>,
-    /// A variable for the environment of a server that is started here, such as MALLOC_CONF=…; may
-    /// be given several times. It gets no other but PATH, HOME and the like
+    /// An environment variable for a server that the harness starts, such as MALLOC_CONF=…; may be
+    /// given several times. Such a server inherits PATH, HOME and a few others only
     #[arg(long = "server-env", value_name = "NAME=VALUE")]
     server_env: Vec<String>,
-    /// A file with the API key to show to jeton, and nothing else
+    /// A file that holds the API key for jeton, and nothing else
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// A file with the password of a Redis or Valkey, or with user and password in two lines
     #[arg(long, value_name = "FILE")]
     auth_file: Option<PathBuf>,
-    /// Whose certificate a server with TLS may have, in place of the system's roots (PEM)
+    /// The CA certificates to trust instead of the system's roots (PEM)
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// A certificate of our own to show to a server with TLS (PEM)
+    /// The client certificate for TLS (PEM)
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
     /// The private key of --cert (PEM); an API key is given with --key-file
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// Lets a server that is started here speak TLS, with a certificate made for it
+    /// Starts the server with TLS, and makes a certificate for it
     #[arg(long)]
     tls: bool,
-    /// Lets a server that is started here ask for a key (jeton) or a password (Redis, Valkey), made
-    /// for it
+    /// Starts the server with an API key (jeton) or a password (Redis, Valkey) that it asks for
     #[arg(long, conflicts_with_all = ["key_file", "auth_file"])]
     with_key: bool,
-    /// The admin listener of a jeton that is there, such as 127.0.0.1:7451: the report then holds its
+    /// The admin listener of a running jeton, such as 127.0.0.1:7451: the report then holds its
     /// configuration
     #[arg(long, value_name = "ADDRESS")]
     server_admin: Option<SocketAddr>,
     /// A file with the API key for --server-admin, of namespace * with the scope admin
     #[arg(long, value_name = "FILE", requires = "server_admin")]
     server_admin_key_file: Option<PathBuf>,
-    /// The process id of a server that is there, to measure its CPU time and memory
+    /// The process id of a running server, to measure its CPU time and memory
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
-    /// Lets a server that is started here write nothing to disk
+    /// Starts the server so that it writes nothing to disk
     #[arg(long)]
     not_durable: bool,
-    /// Where a server that is started here keeps its data; a disk, not memory
+    /// Directory for the data of a server that the harness starts; on a disk, not in memory
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct CompareArgs {
-    /// The reports of before, then as many of after: report.json or the directory it is in. One of
-    /// each decides on errors alone; from three of each on, made in turn, figures are judged
+    /// Reports from before a change, then as many from after it: report.json or its directory. One of
+    /// each shows errors alone; three or more of each, measured in turn, decide on figures
     #[arg(value_name = "REPORT", num_args = 2.., required = true)]
     reports: Vec<PathBuf>,
-    /// Compares runs that did not ask the same, or not of servers that were started alike
+    /// Compares runs even where workloads or server settings differ
     #[arg(long)]
     even_so: bool,
     /// Writes a page as well
@@ -175,7 +174,7 @@ struct MergeArgs {
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// Prints the file of this workload, to begin one's own with
+    /// Prints the file of this workload, as a start for your own
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }
@@ -245,15 +244,14 @@ impl RunArgs {
         let address = Address::parse(&self.server.target)?;
         if let (Address::Start(kind), Some(_)) = (&address, self.server.server_pid) {
             return Err(Failure::Input(format!(
-                "--server-pid: is for a server that is there; with --target {} one is started and \
+                "--server-pid: is for a running server; with --target {} one is started and \
                  its process id known",
                 kind.name()
             )));
         }
         let is_jeton = matches!(&address, Address::Remote(remote) if remote.kind == Kind::Jeton);
         if self.server.server_admin.is_some() && !is_jeton {
-            let problem =
-                "--server-admin: is for a jeton that is there (--target http://HOST:PORT)";
+            let problem = "--server-admin: is for a running jeton (--target http://HOST:PORT)";
             return Err(Failure::Input(problem.to_owned()));
         }
         self.check_history(&address)?;

@@ -58,7 +58,7 @@ pub struct Row {
     pub values: [Option<f64>; 2],
     /// B / A, where both are known and above 0.
     pub ratio: Option<f64>,
-    /// Of the ratio; none where the reports do not hold enough to tell.
+    /// Of the ratio; none where the reports hold too little for one.
     pub interval: Option<Interval>,
     /// What follows.
     pub verdict: Verdict,
@@ -295,7 +295,7 @@ fn doubts(a: &[Report], b: &[Report], tainted: bool) -> Vec<String> {
     doubts
 }
 
-/// Everything that differs beside the figures, or makes them hard to believe.
+/// Everything that differs beside the figures, or makes them doubtful.
 fn warnings(a: &[Report], b: &[Report]) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut differ = |what: &str, of: &dyn Fn(&Report) -> String| {
@@ -376,7 +376,7 @@ impl Comparison {
         }
         match (parts.is_empty(), named(Verdict::Noise).is_empty()) {
             (false, _) => parts.join("; "),
-            (true, false) => "noise: no difference can be told from chance".to_owned(),
+            (true, false) => "noise: chance explains every difference".to_owned(),
             (true, true) => "undecided: the reports hold too little for intervals".to_owned(),
         }
     }

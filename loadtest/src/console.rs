@@ -16,7 +16,7 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Writes a line to standard error. Where even that fails there is nobody to tell.
+/// Writes a line to standard error. A failure of that cannot be reported anywhere.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -1,28 +1,28 @@
-//! Why a server does not let the harness in, as values, and what to do about each: all advice stands
-//! here. Which value it is, the place decides that speaks the protocol: an alert of TLS, a status of
-//! HTTP, the first word of an error.
+//! Why a server rejects the harness, as values, and what to do about each: all advice stands here. The
+//! code that speaks a protocol chooses the value: by an alert of TLS, a status of HTTP, or the first
+//! word of an error.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Why a server does not let the harness in. Its text says what to do.
+/// Why a server rejects the harness. Its text says what to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Denial {
-    /// Nothing of TLS is common to both sides.
+    /// Both sides have no version, cipher or protocol of TLS in common.
     NoCommonTls,
     /// The port does not speak TLS.
     NotTls,
     /// The port speaks TLS, and was asked without.
     SpeaksTls,
-    /// TLS alone was agreed on, and not HTTP/2 inside of it.
+    /// TLS was agreed on, but not HTTP/2 inside it.
     NoHttp2,
     /// The server shows no certificate.
     NoCertificate,
-    /// The server's certificate does not count.
+    /// The server's certificate is not accepted.
     Certificate(Flaw),
     /// A client's certificate is asked for.
     CertificateWanted,
-    /// The client's certificate does not count.
+    /// The client's certificate is not accepted.
     CertificateRefused,
     /// The private key is not the certificate's.
     KeyOfAnother,
@@ -63,7 +63,7 @@ pub enum Flaw {
     NotYetValid,
     /// A CA of the trusted name did not sign it.
     OtherSigner,
-    /// Nobody who is trusted signed it.
+    /// No trusted CA signed it.
     UnknownSigner,
     /// It is for these names.
     OtherName(Vec<String>),
@@ -80,7 +80,7 @@ pub enum Flaw {
 }
 
 impl Denial {
-    /// Whether TLS failed, and not what is spoken inside of it.
+    /// Whether TLS itself failed, rather than the protocol inside it.
     pub fn is_of_tls(&self) -> bool {
         matches!(
             self,
@@ -152,21 +152,21 @@ impl Denial {
                 "the server has no password, and --auth-file gives one: leave it out"
             }
             Self::CommandForbidden => {
-                "the user of --auth-file may not run what the workload needs (NOPERM): its ACL must \
+                "the user of --auth-file lacks permissions that the workload needs (NOPERM): its ACL must \
                  allow SET, GET, MGET, GETDEL, DEL and PEXPIRE on all keys, and PING"
             }
             Self::Protected => {
-                "the server is in protected mode (DENIED): it takes callers of its own machine only"
+                "the server is in protected mode (DENIED): it accepts connections from its own machine only"
             }
             Self::AuthRefused => {
-                "the server refuses AUTH for a reason of its own: is the command renamed, or is a \
-                 proxy there that does not know it?"
+                "the server rejects AUTH for an unknown reason: the command may be renamed, \
+                 or a proxy in between may not know it"
             }
             Self::Crowded => {
-                "the server takes no more connections: raise its limit, or give fewer with \
+                "the server has reached its limit of connections: raise the limit, or lower \
                  --connections"
             }
-            _ => "the server lets nobody in",
+            _ => "the server rejects every client",
         }
     }
 }
@@ -177,7 +177,7 @@ impl fmt::Display for Denial {
             Self::Certificate(flaw) => flaw.fmt(f),
             Self::TlsSlow(limit) => write!(
                 f,
-                "the TLS handshake was not done within {} s: does that port speak TLS?",
+                "the TLS handshake did not finish within {} s: does that port speak TLS?",
                 limit.as_secs_f64()
             ),
             other if other.is_of_tls() || *other == Self::SpeaksTls => f.write_str(other.of_tls()),
@@ -196,11 +196,11 @@ impl fmt::Display for Flaw {
                 "is not valid yet, by this machine's clock: one of the two clocks is wrong"
             }
             Self::OtherSigner => {
-                "is not signed by the CA that is trusted here, though by one of that name: give the \
-                 CA that signed it with --ca FILE"
+                "is signed by another CA than the trusted one of the same name: give the CA that \
+                 signed it with --ca FILE"
             }
             Self::UnknownSigner => {
-                "is signed by nobody who is trusted here: give the CA that signed it with --ca FILE"
+                "is signed by a CA that is not trusted here: give that CA with --ca FILE"
             }
             Self::OtherName(names) if !names.is_empty() => {
                 return write!(
@@ -213,11 +213,11 @@ impl fmt::Display for Flaw {
             Self::OtherName(_) => "is for another name: --target must use one of its names",
             Self::Revoked => "is revoked",
             Self::Damaged => "is damaged",
-            Self::OtherPurpose => "is for another purpose than a server's",
+            Self::OtherPurpose => "is not meant for servers (extendedKeyUsage)",
             Self::SignersOwn => {
                 "is for signing others, not for a server (basicConstraints must be CA:FALSE)"
             }
-            Self::Other => "has a signature or a form that does not count",
+            Self::Other => "has a signature or a format that is not accepted",
         };
         write!(f, "the server's certificate {what}")
     }

@@ -35,7 +35,7 @@ pub fn main(args: &ShowArgs) -> Result<()> {
     let history = History::new(&entries, args.last, &options);
     let last = entries.iter().rev().find(|entry| !entry.figures.is_empty());
     let last = last.ok_or_else(|| {
-        Failure::Input(format!("{}: no commit with figures is in it", args.file.display()))
+        Failure::Input(format!("{}: it has no commit with figures", args.file.display()))
     })?;
     print(&page::text(&history))?;
     let write = |path: &Option<PathBuf>, content: &dyn Fn() -> String| -> Result<()> {

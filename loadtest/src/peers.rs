@@ -1,6 +1,6 @@
 //! jeton beside the stores that people use today, and beside the floor, on the same work.
 //!
-//! For each kind of work every server that is there is started once and given the same tokens; then
+//! For each kind of work every installed server is started once and given the same tokens; then
 //! they are measured in rounds, each once a round and in an order that turns, so that what drifts on
 //! the machine drifts for all. Figures are medians of the rounds; a ratio is of the two figures of
 //! one round, with the interval that the rounds together allow.
@@ -100,7 +100,7 @@ fn nothing(results: &[WorkResult]) -> String {
     reasons.next().unwrap_or_else(|| "stopped before anything was measured".to_owned())
 }
 
-/// `is_first`: nothing is lost yet where a server does not start, and nobody waits for the rest.
+/// `is_first`: if a server does not start before anything was measured, the error ends the command.
 fn measure(
     work: &Work,
     arguments: &PeersArgs,
@@ -129,7 +129,7 @@ fn measure(
         if job.is_stopped() {
             break;
         }
-        // The order turns, so that nobody always comes after the same one.
+        // The order turns, so that no server always follows the same one.
         let at = (turn + round) % lanes.len();
         let lane = &mut lanes[at];
         let name = format!("{}: round {} of {rounds}: {}", work.name, round + 1, lane.side.name);

@@ -108,7 +108,7 @@ pub struct Credentials {
 /// The API key in a file that holds nothing else.
 ///
 /// # Errors
-/// [`Failure::Input`]: the file is missing, is readable by everybody, or holds something else.
+/// [`Failure::Input`]: the file is missing, is readable by other users, or holds something else.
 pub fn key(flag: &str, file: &Path) -> Result<Secret> {
     match &words(flag, file)?[..] {
         [key] => Ok(Secret::from(key.clone())),
@@ -142,7 +142,7 @@ fn words(flag: &str, file: &Path) -> Result<Vec<String>> {
     let is_word =
         |line: &String| line.len() <= LEN_MAX && line.bytes().all(|byte| byte.is_ascii_graphic());
     if !lines.iter().all(is_word) {
-        let problem = "a line of it has blanks, more than 1,024 bytes, or other than ASCII";
+        let problem = "a line has blanks, more than 1,024 bytes, or characters other than ASCII";
         return Err(refuse(flag, file, problem));
     }
     Ok(lines)
@@ -151,7 +151,7 @@ fn words(flag: &str, file: &Path) -> Result<Vec<String>> {
 /// What is in a file that others may not read.
 ///
 /// # Errors
-/// [`Failure::Input`]: the file is missing, or readable by everybody.
+/// [`Failure::Input`]: the file is missing, or readable by other users.
 pub fn read_bytes(flag: &str, file: &Path) -> Result<Vec<u8>> {
     let found = std::fs::metadata(file);
     let found = found.map_err(|error| refuse(flag, file, &error.to_string()))?;
@@ -159,8 +159,8 @@ pub fn read_bytes(flag: &str, file: &Path) -> Result<Vec<u8>> {
     // A pipe has no mode that says anything.
     if found.is_file() && mode & OTHERS != 0 {
         let problem = format!(
-            "everybody on this machine can read or write it (mode {mode:03o}): `chmod 600` lets its \
-             owner alone"
+            "other users can read or write it (mode {mode:03o}): restrict it to its owner with \
+             `chmod 600`"
         );
         return Err(refuse(flag, file, &problem));
     }

@@ -67,7 +67,7 @@ impl Interval {
     }
 }
 
-/// Up to so many pairs the distribution of signed ranks is exact; above, its normal
+/// Up to this number of pairs the distribution of signed ranks is exact; above, its normal
 /// approximation is as good (some ranks of five thousand).
 const EXACT_PAIRS_MAX: usize = 200;
 

@@ -1,4 +1,4 @@
-//! What two sides are called: by what differs between them, so that nobody has to remember which
+//! What two sides are called: by what differs between them, so that a reader need not remember which
 //! letter was which.
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ const DIFFERENCES: [Difference; 7] = [
             false => own.join(" "),
         };
         let (more_a, more_b) = (only(&of_a, &of_b), only(&of_b, &of_a));
-        // The same words in another order tell a reader nothing.
+        // The same words in another order are no difference for a reader.
         let differ = !more_a.is_empty() || !more_b.is_empty();
         differ.then(|| [said(&more_a, &more_b), said(&more_b, &more_a)])
     },
@@ -96,7 +96,7 @@ fn settings(a: &Report, b: &Report) -> Option<[String; 2]> {
     Some([format!("{name}={value}"), format!("{name}={}", of_b[name])])
 }
 
-/// To the second, which tells two runs apart and can be read.
+/// To the second: enough to distinguish two runs, and readable.
 fn began(report: &Report) -> String {
     let at = report.started_at.replace('T', " ");
     let time: String = at.chars().take("2026-11-22 21:00:00".len()).collect();

@@ -240,7 +240,7 @@ fn a_stall_widens_what_it_disturbs_and_shows_in_the_max() {
     let stalled = Sample { stall: true, seed: 2, ..calm.clone() };
     let comparison = compare(&calm.report(), &stalled.report());
     assert!(row(&comparison, "max").ratio.unwrap() > 20.0);
-    // One slice of thirty: the high percentile is far off, and nobody can say by how much.
+    // One slice of thirty: the high percentile is far off, by an unknown amount.
     let high = row(&comparison, "p99.9");
     assert!(high.ratio.unwrap() > 20.0 && high.verdict == Verdict::Noise, "{high:?}");
     assert_eq!(row(&comparison, "p50").verdict, Verdict::Noise);

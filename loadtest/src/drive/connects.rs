@@ -11,8 +11,7 @@ use super::window::Window;
 use crate::tls::Handshake;
 use crate::tls::wire::{Negotiated, Wire};
 
-/// The time of a measurement is cut into about so many turns, in which one kind of handshake after
-/// the other is made.
+/// About how many turns the time of a measurement is cut into; each has one kind of handshake.
 const TURNS: usize = 12;
 
 /// How often connections are made in a phase.

@@ -1,4 +1,4 @@
-//! What a thread of the harness is late with itself, so that the server is not blamed for it: pauses
+//! Delays that a thread of the harness causes itself, so that the server is not blamed for them: pauses
 //! of the loop (a stopped process, a machine that stands still, work of its own), and time in which
 //! the thread could have run and no CPU was free.
 //!
@@ -15,10 +15,10 @@ use std::io::{Read, Seek, SeekFrom};
 pub(super) const HEARTBEAT_NS: u64 = 10_000_000;
 /// A pause this long is counted.
 const STALL_NS: u64 = 5_000_000;
-/// Of the time between two looks, so much without a CPU is a disturbance.
+/// Share of the time between two looks above which the wait for a CPU counts as a disturbance.
 const WAITED_SHARE: f64 = 0.25;
 
-/// Looks at the thread that made it.
+/// Observes the thread that made it.
 #[derive(Debug, Default)]
 pub(super) struct Delays {
     /// `/proc/thread-self/schedstat`; none where the kernel has none.

@@ -11,7 +11,7 @@ pub fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("valid bounds")
 }
 
-/// Nanoseconds to two digits, told apart from a microsecond on.
+/// Nanoseconds to two digits; values below a microsecond count as one.
 #[expect(clippy::expect_used, reason = "the bounds and digits are constants")]
 pub fn coarse_latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, LATENCY_MAX_NS, 2).expect("valid bounds")

@@ -112,7 +112,7 @@ pub struct Link {
     pub has_answered: bool,
     /// Whether it waits in the line of those that can take a request.
     pub queued: bool,
-    /// Whether the system is asked to tell when it takes more bytes.
+    /// Whether epoll watches for room in the socket.
     pub wants_write: bool,
     /// Whether its end is known, and only what came before that is still taken in.
     pub is_ending: bool,
@@ -223,7 +223,7 @@ impl Link {
         Ok(sent)
     }
 
-    /// Reads once into `buffer`: epoll tells again when more is there. `opened` takes plain text
+    /// Reads once into `buffer`: epoll reports again if more is there. `opened` takes plain text
     /// that came by TLS.
     pub fn receive<'a>(&mut self, buffer: &'a mut [u8], opened: &'a mut Vec<u8>) -> Incoming<'a> {
         match &mut self.wire {

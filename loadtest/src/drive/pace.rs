@@ -9,7 +9,7 @@ pub enum Pace {
     Load,
     /// As soon as a connection is free.
     Closed,
-    /// So many requests of one operation, as soon as a connection is free.
+    /// A number of requests of one operation, as soon as a connection is free.
     Times {
         /// Whatever the mix says.
         operation: Operation,

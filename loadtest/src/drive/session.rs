@@ -32,17 +32,17 @@ use crate::workload::{Connect, Operation, Workload};
 const LOOK: Duration = Duration::from_millis(200);
 /// Streams of random numbers for arrivals lie here, apart from those of the plans.
 const ARRIVALS: u64 = 1 << 32;
-/// All threads begin a phase together, this long after they are told.
+/// All threads begin a phase together, this long after it was sent to them.
 const LEAD_NS: u64 = 2_000_000;
 
 /// How far a phase goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Length {
-    /// For so long.
+    /// For a time.
     Time(Duration),
-    /// For so many requests.
+    /// For a number of requests.
     Requests(u64),
-    /// Nobody knows.
+    /// Until something else ends it.
     Open,
 }
 
@@ -54,7 +54,7 @@ pub trait Observer {
     fn tick(&mut self, news: &News);
 }
 
-/// What an [`Observer`] is told.
+/// Progress, for an [`Observer`].
 pub struct News {
     /// Since the phase began.
     pub elapsed: Duration,
@@ -104,7 +104,7 @@ pub struct Spec {
     pub ramp: Duration,
 }
 
-/// What a phase came to.
+/// The results of a phase.
 pub struct Measured {
     /// Counts of all threads.
     pub record: Record,
@@ -127,7 +127,7 @@ pub struct Session {
     records: Receiver<Result<Record>>,
 }
 
-/// Whom to ask, and how.
+/// Where a server listens, and how it is asked.
 #[derive(Clone)]
 pub struct Endpoint {
     /// What is spoken.
@@ -224,9 +224,9 @@ impl Session {
         self.complete(|_| Pace::Load, depth, observer, server)
     }
 
-    /// Makes so many requests of one operation, whatever the mix says, as fast as they are
-    /// answered; a consume of several rivals makes so many more. What finds no token issues one and
-    /// counts as substituted.
+    /// Makes `requests` requests of one operation, whatever the mix says, as fast as they are
+    /// answered; a consume of several rivals counts once. What finds no token issues one and counts as
+    /// substituted.
     ///
     /// # Errors
     /// The server went away.

@@ -7,10 +7,10 @@ use hdrhistogram::Histogram;
 
 use crate::drive::histogram::{add, coarse_latencies};
 
-/// What a thread tells while it works.
+/// Counters of a thread, read by the main thread.
 pub struct Shared {
     stop: Arc<AtomicBool>,
-    /// A thread of the session could not go on, so nobody needs to.
+    /// A thread of the session failed, so the others end too.
     failed: Arc<AtomicBool>,
     pub(super) answers: AtomicU64,
     pub(super) tokens: AtomicU64,
@@ -31,17 +31,17 @@ impl Shared {
         }
     }
 
-    /// Whether all is to end early.
+    /// Whether the phase is to end early.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed)
     }
 
-    /// Nobody needs to go on.
+    /// Ends the phase on all threads.
     pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
     }
 
-    /// So many answers came, about so many tokens.
+    /// Counts answers and their tokens.
     pub(super) fn answered(&self, answers: u64, tokens: u64) {
         self.answers.fetch_add(answers, Ordering::Relaxed);
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
@@ -52,7 +52,7 @@ impl Shared {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Latencies since the last time; they are taken and forgotten.
+    /// Adds latencies for the main thread, and clears `recent`.
     pub(super) fn publish(&self, recent: &mut Histogram<u64>) {
         add(&mut *self.recent.lock().unwrap_or_else(PoisonError::into_inner), recent);
         recent.reset();

@@ -26,17 +26,17 @@ pub struct GateArgs {
     /// The revision to judge. What is not committed is not measured.
     #[arg(long, value_name = "REV", default_value = "HEAD")]
     pub head: String,
-    /// How much more CPU time a request may take: surely above the first fails, surely below the
-    /// second passes.
+    /// Allowed increase of the CPU time of a request: certainly above LOW fails, certainly below HIGH
+    /// passes.
     #[arg(long, value_name = "LOW..HIGH", default_value = "1%..5%")]
     pub max_cpu: Band,
-    /// The same for the time by requests, in a closed loop.
+    /// The same for the time per request, in a closed loop.
     #[arg(long, value_name = "LOW..HIGH", default_value = "2%..10%")]
     pub max_regression: Band,
     /// The same for the p99 latency, in an open loop.
     #[arg(long, value_name = "LOW..HIGH", default_value = "5%..40%")]
     pub max_latency: Band,
-    /// How many more instructions a hot function may take.
+    /// Allowed increase of the instructions of a hot function.
     #[arg(long, value_name = "PERCENT", default_value = "1%")]
     pub max_instructions: Percent,
     /// Pairs of servers for each workload: MIN before the first decision, MAX at most.
@@ -52,7 +52,7 @@ pub struct GateArgs {
     /// A function of the exact part that the head may lack; `*` for all. May be given several times.
     #[arg(long, value_name = "FUNCTION")]
     pub allow_missing: Vec<String>,
-    /// What to make of a workload that the last pair leaves undecided.
+    /// What a workload counts as that is still undecided after the last pair.
     #[arg(long, value_enum, default_value = "pass")]
     pub undecided: Undecided,
     /// One of the two parts alone.
@@ -107,7 +107,7 @@ impl GateArgs {
         self.workloads.iter().map(load).collect()
     }
 
-    /// When the pairs of so many workloads are looked at, and how.
+    /// When the pairs of this number of workloads are looked at, and how.
     ///
     /// # Errors
     /// Even the most pairs could decide nothing.

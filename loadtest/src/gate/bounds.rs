@@ -16,7 +16,7 @@ pub struct Band {
 }
 
 impl Band {
-    /// The ratio up to which nobody minds.
+    /// The ratio up to which a change is harmless.
     pub fn harmless(self) -> f64 {
         self.low.limit()
     }

@@ -26,9 +26,9 @@ pub type Counts = BTreeMap<String, Count>;
 pub struct FunctionChange {
     /// Its name.
     pub function: String,
-    /// Instructions by operation; none where it is not there.
+    /// Instructions per operation; none where the function is missing.
     pub base: Option<f64>,
-    /// Instructions by operation; none where it is not there.
+    /// Instructions per operation; none where the function is missing.
     pub head: Option<f64>,
     /// Head / base.
     pub ratio: Option<f64>,

@@ -1,7 +1,7 @@
 //! When the pairs are looked at, and what a look decides: statistics alone, without a clock or a
 //! server.
 //!
-//! For each workload and metric there is a band of ratios head / base: below it nobody minds, above
+//! For each workload and metric there is a band of ratios head / base: below it a change is harmless, above
 //! it is a regression, within it either answer is right. A look takes the confidence interval of the
 //! ratio: as a whole above the lower end of the band it fails, as a whole below the upper end it
 //! passes, across the band more pairs are needed. Equal revisions and a regression are thereby each
@@ -45,7 +45,7 @@ impl Plan {
         let needed = pairs_needed(confidence);
         if pairs.max < needed {
             return Err(Failure::Input(format!(
-                "--pairs {pairs}: with {workloads} workloads no answer is sure enough before {needed} pairs"
+                "--pairs {pairs}: with {workloads} workloads a decision needs at least {needed} pairs"
             )));
         }
         Ok(Plan { looks, confidence })

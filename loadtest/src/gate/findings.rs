@@ -1,4 +1,4 @@
-//! What a gate came to, as `gate.json` holds it.
+//! The results of a gate, as `gate.json` holds them.
 
 use serde::Serialize;
 
@@ -82,7 +82,7 @@ impl Findings {
             base: base.clone(),
             head: head.clone(),
             passed: false,
-            instructions: Instructions::NotRun { reason: "it has not come to that".to_owned() },
+            instructions: Instructions::NotRun { reason: "the gate ended before it".to_owned() },
             comparisons: Vec::new(),
             confidence: None,
             faults: Vec::new(),

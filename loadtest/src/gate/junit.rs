@@ -1,4 +1,4 @@
-//! What a gate came to as JUnit XML, which CI systems show as tests.
+//! The results of a gate as JUnit XML, which CI systems show as tests.
 
 use askama::Template;
 

@@ -83,7 +83,7 @@ struct Server {
     tally: Tally,
 }
 
-/// What all slices of a side came to.
+/// The results of all slices of a side.
 struct Tally {
     cpu_s: f64,
     elapsed_s: f64,

@@ -9,7 +9,7 @@
 //! In reading order: `args`; `verdict` (what it can say); `decide` (the rule, without I/O); `pairs`
 //! (who is measured when) and `live` (how); `counts` (what the bench wrote) and `instructions`;
 //! `revision`, `build`, `tools` and `process` (git, cargo, valgrind); `findings`, `summary` and `junit`
-//! (what it came to, for machines and for people).
+//! (its results, for machines and for people).
 
 pub mod args;
 pub mod bounds;

@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::stats::{Interval, paired_ratio};
 use crate::workload::Workload;
 
-/// What one server of a pair came to.
+/// The measurement of one server of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Sample {
     /// CPU time of the server by requests, in microseconds.
@@ -82,7 +82,7 @@ pub struct Rule<'a> {
     pub time_is_up: &'a dyn Fn() -> bool,
 }
 
-/// What the pairs came to.
+/// The results of the pairs.
 #[derive(Debug, Default)]
 pub struct Ran {
     /// One for each workload and metric; none of a workload without a pair.
@@ -183,7 +183,7 @@ struct Series<'a> {
 }
 
 /// Measures pair after pair, as the rule says; one comparison for each workload and metric. `tell`
-/// is told how far it is.
+/// gets the progress.
 ///
 /// # Errors
 /// The base could not be measured, or gave a figure that cannot be compared.
@@ -204,7 +204,7 @@ pub fn run(
         base_first = if pair % 2 == 1 { order.random() } else { !base_first };
         for series in series.iter_mut().filter(|series| !series.is_decided()) {
             if (rule.time_is_up)() {
-                tell("the time is up");
+                tell("the time limit is reached");
                 break 'pairs;
             }
             match measure.pair(binaries, series.workload, base_first) {
@@ -219,7 +219,7 @@ pub fn run(
                 series.look(rule, pair == most)?;
                 tell(&format!("{pair} pairs of {}: {}", series.workload.name, series.state()));
                 if series.has_failed() && !rule.all {
-                    tell("a regression: what is left is not measured (--all measures it)");
+                    tell("a regression was found: the rest is not measured (--all measures it)");
                     break 'pairs;
                 }
             }

@@ -28,7 +28,7 @@ struct Noise {
     slice: f64,
     /// From slice to slice, added up and slowly forgotten: the machine drifts, for both sides.
     drift: f64,
-    /// One slice in so many costs three times as much, whoever it hits.
+    /// One slice in this many costs three times as much, on either side.
     spikes: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Programs that the gate runs, and what it tells people meanwhile.
+//! Programs that the gate runs, and its progress messages.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -39,7 +39,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     Err(Failure::Input(format!("{line}: {}: {}", output.status, said.trim())))
 }
 
-/// Removes a folder with all that is in it; nothing where it is not there.
+/// Removes a folder and its contents; does nothing if it does not exist.
 ///
 /// # Errors
 /// What the system said.

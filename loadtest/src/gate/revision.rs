@@ -75,7 +75,7 @@ impl Repository {
         let args = ["rev-parse", "--verify", "--quiet", "--end-of-options", &commit];
         let commit = self.git(&args).map_err(|_| {
             Failure::Input(format!(
-                "`{name}` is no revision of {}; in a shallow clone, fetch its history first \
+                "`{name}` is not a revision of {}; in a shallow clone, fetch its history first \
                  (fetch-depth: 0)",
                 self.root.display()
             ))
@@ -124,7 +124,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Removes a worktree; nothing where it is not there.
+    /// Removes a worktree; does nothing if it does not exist.
     ///
     /// # Errors
     /// What git or the system said.

@@ -1,4 +1,4 @@
-//! What a gate came to, for people: markdown for the summary of a CI job, and text for a terminal.
+//! The results of a gate, for people: markdown for the summary of a CI job, and text for a terminal.
 
 use super::counts::FunctionChange;
 use super::findings::{Findings, Instructions};

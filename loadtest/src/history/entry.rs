@@ -16,7 +16,7 @@ use crate::stats::median;
 /// The version of this format; a line of another is refused.
 const FORMAT: u32 = 1;
 
-/// What one commit came to.
+/// The figures of one commit.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Entry {
     /// Version of the form of this line.

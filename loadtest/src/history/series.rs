@@ -44,7 +44,7 @@ pub struct Change {
 }
 
 impl History {
-    /// Of the last so many commits.
+    /// Of the last commits, `last` at most.
     pub fn new(entries: &[Entry], last: usize, options: &Options) -> Self {
         let with_figures = entries.iter().filter(|entry| !entry.figures.is_empty());
         let mut order: Vec<&str> = Vec::new();

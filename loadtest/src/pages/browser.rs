@@ -64,7 +64,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// One request and its answer; what it tells of itself meanwhile is left out.
+    /// One request and its answer; its other messages are skipped.
     #[expect(clippy::needless_pass_by_value, reason = "`json!` is written where it is asked")]
     fn ask(&mut self, method: &str, parameters: Value) -> Value {
         self.last += 1;

@@ -28,10 +28,10 @@ pub struct PeersArgs {
     /// times
     #[arg(long, value_name = "NAME")]
     pub work: Vec<String>,
-    /// jeton's binary; else it is built where this is its repository, or looked for on the PATH
+    /// jeton's binary; by default it is built from this repository, else searched on the PATH
     #[arg(long, env = "JETON_BIN", value_name = "PATH")]
     pub server_bin: Option<PathBuf>,
-    /// Where servers keep their data; a disk, not memory
+    /// Directory for the data of the servers; on a disk, not in memory
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
 }

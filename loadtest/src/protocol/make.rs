@@ -17,7 +17,7 @@ pub fn codec(protocol: Protocol, caller: &Caller) -> Box<dyn Codec> {
     }
 }
 
-/// A connection that is of no use from its begin.
+/// A connection that cannot be used from its begin.
 struct Broken(Fault);
 
 impl Codec for Broken {

@@ -7,7 +7,7 @@ use super::in_order::InOrder;
 use super::{Answer, Answers, Call, Codec, Fault, Garbage, Key, Refusal, Ticket, excerpt, line};
 use crate::denial::Denial;
 
-/// Above so many seconds memcached takes an expiry for a Unix time.
+/// Above this number of seconds memcached takes an expiry for a Unix time.
 const RELATIVE_MAX_S: u64 = 30 * 24 * 60 * 60;
 
 /// One connection's text protocol.
@@ -165,7 +165,7 @@ fn deliver_values<'a>(
     Ok(rest)
 }
 
-/// Reads `VALUE` parts up to `END` into the places of their keys; what is not there is left out by
+/// Reads `VALUE` parts up to `END` into the places of their keys; memcached leaves unknown keys out;
 /// the server, and what is there comes in the order asked.
 fn values<'a>(
     input: &'a [u8],

@@ -78,14 +78,14 @@ pub enum Answer<'a> {
     Refused(&'a Refusal),
 }
 
-/// That a server declines: a request, or a whole connection.
+/// A refusal by the server: of a request, or of a whole connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// An HTTP status, or 0 where the protocol has none.
     pub status: u16,
     /// What it said, cut to a readable length.
     pub said: String,
-    /// Why it lets nobody in, where that is what it says.
+    /// Why it rejects every client, if that is what it says.
     pub denial: Option<Denial>,
 }
 
@@ -107,13 +107,13 @@ pub trait Answers {
 #[error("{0}")]
 pub struct Garbage(pub String);
 
-/// Why a connection is of no more use.
+/// Why a connection cannot be used any more.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Fault {
     /// What came is no answer.
     #[error(transparent)]
     Garbage(#[from] Garbage),
-    /// The server wants none of it: it refuses who asks, takes no more connections, or breaks off.
+    /// The server rejects the client, has too many connections, or breaks off.
     #[error("{}", .0.said)]
     Refused(Refusal),
 }
@@ -134,7 +134,7 @@ pub trait Codec: Send {
     /// Appends one request.
     ///
     /// # Errors
-    /// The protocol can't take it any more: the connection was told to go away.
+    /// The connection takes no more requests: the server announced its end.
     fn request(
         &mut self,
         ticket: Ticket,

@@ -17,9 +17,9 @@ pub(super) struct Pipe {
     pub(super) outgoing: Vec<u8>,
 }
 
-/// The end that a protocol reads and writes. It wakes nobody: who puts bytes in, polls.
+/// The end that a protocol reads and writes. It wakes no task: the side that puts bytes in polls.
 ///
-/// It belongs to one thread at a time; a lock that nobody waits for is the price of being sent to
+/// It belongs to one thread at a time; a lock without contention is the price of being sent to
 /// that thread.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transport(Arc<Mutex<Pipe>>);

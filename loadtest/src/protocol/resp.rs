@@ -14,7 +14,7 @@ use crate::secret::Credentials;
 #[derive(Debug, Default)]
 pub struct Resp {
     outstanding: InOrder<Asked>,
-    /// With what it introduces itself.
+    /// What it authenticates with.
     credentials: Option<Credentials>,
     /// Whether the answer to that is still to come, before all others.
     is_introducing: bool,
@@ -46,7 +46,7 @@ enum Reply<'a> {
     Error(&'a [u8]),
     Integer(&'a [u8]),
     Bulk(Option<&'a [u8]>),
-    /// So many elements follow; none for the null array.
+    /// The number of elements that follow; none for the null array.
     Array(Option<usize>),
 }
 
@@ -141,7 +141,7 @@ pub fn push_auth(credentials: &Credentials, output: &mut Vec<u8>) {
     push_bulk(credentials.password.text().as_bytes(), output);
 }
 
-/// Why an error refuses whoever asks, by its first word; none where the line is no such error.
+/// Why an error rejects the client, by its first word; none for any other line.
 pub fn denial(line: &[u8]) -> Option<Denial> {
     let error = line.strip_prefix(b"-")?;
     let begins = |word: &[u8]| error.starts_with(word);
@@ -178,7 +178,7 @@ fn auth_refusal(error: &[u8]) -> Refusal {
     Refusal { denial: Some(denial.clone()), ..Refusal::new(0, denial.to_string()) }
 }
 
-/// What the server says to a connection before it asks anything: that it is one too many.
+/// What the server sends before any request: that the connection is one too many.
 fn unasked(input: &[u8]) -> Option<Refusal> {
     match reply(input) {
         Ok(Some((Reply::Error(text), _))) => Some(refusal(text)),

@@ -62,7 +62,7 @@ impl Latency {
     }
 }
 
-/// As [`Latency::supports`], of so many answers.
+/// As [`Latency::supports`], of this number of answers.
 pub fn supports(count: u64, share: f64) -> bool {
     // A little less than one, for the rounding of 1 - 0.999.
     count > 0 && (share >= 1.0 || count as f64 * (1.0 - share) > 0.999_999)

@@ -58,7 +58,7 @@ pub struct Chart {
     pub limit: Option<f64>,
 }
 
-/// Colours that those who do not see all colours can tell apart (Okabe and Ito). The style sheet
+/// Colours that colour-blind readers can distinguish (Okabe and Ito). The style sheet
 /// names each of them again.
 pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xB2),
@@ -83,11 +83,11 @@ struct Shape {
     class: &'static str,
     width: u32,
     height: u32,
-    /// At most so many labels across.
+    /// Labels across, at most.
     x_ticks: usize,
-    /// At most so many letters of a line's name beside it.
+    /// Letters of a line's name beside it, at most.
     name_len: usize,
-    /// At most so many places at which values are shown.
+    /// Places at which values are shown, at most.
     places: usize,
 }
 

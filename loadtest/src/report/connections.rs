@@ -79,8 +79,8 @@ pub fn own(connections: &[Connections]) -> Option<String> {
     };
     Some(format!(
         "The harness was busy with other connections for {} of the {} until an answer came (medians, \
-         {kind}): times with ≤ hold that, and such answers decide on no objective. More --threads or \
-         fewer --connections show the server's own.",
+         {kind}): times with ≤ contain that, and no objective is missed by \
+         such answers. More --threads or fewer --connections show the server's own times.",
         units::latency(worst.own.p50_us),
         units::latency(worst.latency.p50_us)
     ))

@@ -1,10 +1,10 @@
-//! Sentences that the table and the page share: what was asked of whom.
+//! Sentences that the table and the page share: the server, the load, and notes on the figures.
 
 use super::model::{ErrorReport, Kept, Report, Search, Step, Totals};
 use super::{connections, units};
 use crate::workload::{Arrivals, Connect, Http, Workload};
 
-/// Whom: `jeton 0.1.0 at 127.0.0.1:7450`.
+/// The server: `jeton 0.1.0 at 127.0.0.1:7450`.
 pub fn target(report: &Report) -> String {
     let target = &report.target;
     let version = target.version.as_deref().map(|version| format!(" {version}"));
@@ -12,8 +12,8 @@ pub fn target(report: &Report) -> String {
 }
 
 /// Said where a server did not state its configuration.
-pub const CONFIG_UNKNOWN: &str = "How the server is configured is unknown: it was not started here, \
-     or does not say. --server-admin names the admin listener of a jeton that is there.";
+pub const CONFIG_UNKNOWN: &str = "The server's configuration is unknown: the harness did not start it, \
+     or it does not state it. --server-admin names the admin listener of a running jeton.";
 
 /// Whether the server has a configuration that it did not state.
 pub fn is_config_unknown(report: &Report) -> bool {
@@ -80,7 +80,7 @@ pub fn of_rate(totals: &Totals) -> Option<String> {
 /// Kinds of errors that are a request without an answer.
 const UNANSWERED: [&str; 4] = ["timeout", "connection closed", "unsent", "TLS"];
 
-/// What a reader must know before believing the figures.
+/// Notes that a reader needs before trusting the figures.
 pub fn doubts(report: &Report) -> Vec<String> {
     let mut doubts = Vec::new();
     let totals = &report.totals;
@@ -89,8 +89,8 @@ pub fn doubts(report: &Report) -> Vec<String> {
         / report.workload.load.threads.max(1) as f64;
     if totals.elapsed_s > 0.0 && busy > 0.9 {
         doubts.push(format!(
-            "The harness itself was busy {} of the time: with more threads or a machine of its own \
-             the server may be found faster.",
+            "The harness itself was busy {} of the time: more threads, or a machine of its \
+             own, may show a faster server.",
             units::percent(busy)
         ));
     }
@@ -98,7 +98,7 @@ pub fn doubts(report: &Report) -> Vec<String> {
         let why = if totals.queue_grew {
             "these are the latencies of an overloaded server"
         } else {
-            "no queue grew at the server, so this says nothing of what it can do"
+            "no queue grew at the server, so its capacity is unknown"
         };
         doubts.push(format!(
             "{}/s were asked for and {}/s answered: {why}.",
@@ -116,13 +116,13 @@ pub fn doubts(report: &Report) -> Vec<String> {
     let lost: u64 = report.errors.iter().filter(unanswered).map(|error| error.count).sum();
     if lost > 0 {
         doubts.push(format!(
-            "{} requests were never answered; the latencies are those of the others.",
+            "{} requests got no answer; the latencies cover the others only.",
             units::count(lost)
         ));
     }
     if totals.reconnects > 0 {
         let where_it_is = match totals.rate {
-            None => "that time is in no latency",
+            None => "no latency includes that time",
             Some(_) => "requests that were due meanwhile waited, and their latencies show it",
         };
         doubts.push(format!(
@@ -155,9 +155,9 @@ fn disturbances(report: &Report) -> Vec<String> {
     }
     if generator.disturbed_s > elapsed_s * DISTURBED_SHARE || generator.stall_max_s > STALL_S {
         notes.push(format!(
-            "The harness itself was disturbed for {} (its longest pause {}, without a CPU for {}): \
-             slices that are marked show that too, and the {} answers of that time decide on no \
-             objective.",
+            "The harness itself was disturbed for {} (longest pause {}, {} without a CPU). The {} \
+             answers of that time are in the latencies and in the marked slices, but no objective \
+             is missed by them.",
             units::seconds(generator.disturbed_s),
             units::seconds(generator.stall_max_s),
             units::seconds(generator.waited_s),
@@ -169,7 +169,7 @@ fn disturbances(report: &Report) -> Vec<String> {
         && others_s > elapsed_s * cores * OTHERS_SHARE
     {
         notes.push(format!(
-            "Other programs on the machine used {} cores meanwhile.",
+            "Other programs on the machine used {} cores during the measurement.",
             units::rate(others_s / elapsed_s)
         ));
     }

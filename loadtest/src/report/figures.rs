@@ -72,7 +72,7 @@ fn curve(latency: &Latency) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The logarithm of a latency; what was faster than the clock can tell is drawn at 10 ns.
+/// The logarithm of a latency; what is faster than the clock resolves is drawn at 10 ns.
 fn log(us: f64) -> f64 {
     us.max(0.01).log10()
 }

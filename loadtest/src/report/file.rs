@@ -119,7 +119,7 @@ fn behind_links(path: &Path) -> std::io::Result<PathBuf> {
     Err(rustix::io::Errno::LOOP.into())
 }
 
-/// Whether a path is another name for an open file, such as `/dev/stdout`: whoever opened it reads
+/// Whether a path is another name for an open file, such as `/dev/stdout`: its opener reads
 /// on from that file, and not from one that took its name.
 fn is_descriptor(path: &Path) -> bool {
     let mut path = path.to_owned();

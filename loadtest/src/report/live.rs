@@ -1,7 +1,7 @@
 //! What a run is doing while it does it: one line that changes on a terminal, a plain line every
 //! ten seconds elsewhere. On standard error, so that standard output holds the result alone.
 //!
-//! It asks no clock: whoever ticks it says how far the phase is.
+//! It reads no clock: each tick says how far the phase is.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! What a run came to, as `report.json` holds it: everything that is needed to read it, to compare
+//! The results of a run, as `report.json` holds them: everything that is needed to read it, to compare
 //! it with another, and to make the same run again.
 
 use std::collections::BTreeMap;
@@ -26,13 +26,13 @@ pub struct Report {
     pub command: Vec<String>,
     /// What it ran on.
     pub machine: Machine,
-    /// Whom it asked.
+    /// The server that was asked.
     pub target: Target,
     /// What it asked.
     pub workload: Workload,
     /// Why it ended before its time, or was not whole; none where all went as planned.
     pub ended: Option<Ended>,
-    /// What came of it.
+    /// The totals.
     pub totals: Totals,
     /// Of all requests.
     pub latency: Latency,
@@ -50,7 +50,7 @@ pub struct Report {
     pub slices: Vec<Slice>,
     /// Of the server process, where it was started here or its process id was given.
     pub server: Option<Usage>,
-    /// Why `server` is not there, where it is not.
+    /// Why there is no `server`, if there is none.
     pub server_unknown: Option<String>,
     /// Of the harness itself.
     pub client: Usage,
@@ -156,7 +156,7 @@ pub struct Generator {
     pub waited_s: f64,
     /// Seconds in which the harness was disturbed, on any of its threads.
     pub disturbed_s: f64,
-    /// Answers of that time; they decide on no objective.
+    /// Answers of that time; no objective is missed by them.
     pub disturbed_requests: u64,
     /// As [`Latency::histogram`], of these answers; empty where there were none.
     #[serde(default)]

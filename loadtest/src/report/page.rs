@@ -14,7 +14,7 @@ pub struct Page {
     pub title: String,
     /// Beside the heading.
     pub badge: Option<Badge>,
-    /// Below the heading: what was asked of whom.
+    /// Below the heading: the load and the server.
     pub lead: Vec<String>,
     /// What a reader must know before believing the rest.
     pub notes: Vec<String>,

@@ -1,4 +1,4 @@
-//! What a run came to, on a terminal or in a log: within 100 columns, colours only on a terminal.
+//! The results of a run, on a terminal or in a log: within 100 columns, colours only on a terminal.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;

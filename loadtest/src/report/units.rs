@@ -40,7 +40,7 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A number a second, rounded where nobody reads further: `123,457`, `12.3`.
+/// A number per second, rounded to what a reader needs: `123,457`, `12.3`.
 pub fn rate(per_s: f64) -> String {
     if per_s.is_finite() && per_s >= 999.5 { count(per_s.round() as u64) } else { number(per_s) }
 }
@@ -88,7 +88,7 @@ pub fn tidy(value: f64) -> f64 {
     format!("{value:.9}").parse().unwrap_or(value)
 }
 
-/// A ratio as `1.083`, so that a percent can be told from two.
+/// A ratio as `1.083`: 1 % and 2 % look different.
 pub fn ratio(value: f64) -> String {
     if value.is_infinite() { "∞".to_owned() } else { format!("{value:.3}") }
 }

@@ -9,13 +9,13 @@ use crate::workload::Workload;
 /// What is to be run, and how.
 #[derive(Clone)]
 pub struct Job {
-    /// What is asked.
+    /// The load.
     pub workload: Workload,
-    /// Of whom.
+    /// The server to ask.
     pub address: Address,
     /// How a server is started, where one is.
     pub options: Options,
-    /// The process id of a server that is there.
+    /// The process id of a running server.
     pub server_pid: Option<u32>,
     /// The command line, for the report.
     pub command: Vec<String>,

@@ -11,7 +11,8 @@ use crate::workload::Objective;
 /// many slow ones with less than this.
 const CHANCE_MAX: f64 = 0.01;
 
-/// Of so many answers the fastest owes nothing to the harness: where it misses a limit all do.
+/// From this number of answers on, the fastest one owes nothing to the harness: if it misses a limit,
+/// all do.
 const MANY: u64 = 100;
 
 /// One objective. `clean` are those of `all` that came while the harness was not disturbed: a miss
@@ -49,7 +50,7 @@ fn kept(latency_ns: &Histogram<u64>, share: f64, limit_ns: u64) -> Kept {
     }
 }
 
-/// Whether so many answers beyond the limit can hardly be chance.
+/// Whether the number of answers beyond the limit can hardly be chance.
 fn is_certain(latency_ns: &Histogram<u64>, share: f64, limit_ns: u64) -> bool {
     let slow = latency_ns.len() - latency_ns.count_between(0, limit_ns);
     let Some(others) = slow.checked_sub(1) else { return false };

@@ -25,8 +25,7 @@ use crate::traffic::payload::Payloads;
 /// Descriptors the harness needs beside its connections.
 const DESCRIPTORS_BESIDE: u64 = 64;
 /// What a report says of a run that a signal ended.
-const INTERRUPTED: &str =
-    "A signal ended it early: the figures are of what was measured until then.";
+const INTERRUPTED: &str = "A signal ended the run early: the figures cover the time until then.";
 
 /// Connections to a server that holds the population.
 pub struct Bench {
@@ -194,7 +193,7 @@ fn begin_at(at: jiff::Timestamp, job: &Job) -> Result<()> {
         Duration::try_from(left).ok()
     };
     if left().is_none() {
-        let problem = "is past: the tokens were issued only now; choose a later time";
+        let problem = "has passed before the tokens were issued; choose a later time";
         return Err(Failure::Input(format!("--start-at {at}: {problem}")));
     }
     while let Some(left) = left().filter(|left| !left.is_zero()) {

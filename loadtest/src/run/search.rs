@@ -27,9 +27,9 @@ const RATE_MIN: f64 = 1.0;
 const RATE_MAX: f64 = 10_000_000.0;
 /// The answer is as exact as this.
 const PRECISION: f64 = 0.03;
-/// Of the requests that were due, so many must be answered in time.
+/// Share of the requests that were due which must be answered in time.
 const ACHIEVED_MIN: f64 = 0.99;
-/// So many may be under way at the end without a backlog.
+/// Requests that may be under way at the end without counting as a backlog.
 const UNDER_WAY: u64 = 5;
 /// Before each rate is measured.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -38,7 +38,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 const STEP_MAX: Duration = Duration::from_secs(5);
 /// A rate is measured so often before it is given up.
 const TRIES: usize = 3;
-/// So many measurements that missed are a miss.
+/// Measurements that must miss before a rate counts as missed.
 const MISSES: usize = 2;
 /// The rate above the answer is tried again at most so often.
 const SECOND_LOOKS: usize = 2;
@@ -236,7 +236,7 @@ fn doubt(answer: Option<f64>, steps: &[Step], cores: usize) -> Option<String> {
     let of = format!("{}/s", units::rate(lowest));
     if at.iter().filter(|step| step.kept == Kept::No).count() < MISSES {
         return Some(format!(
-            "{of} was not missed for certain: too few answers came, or the harness was disturbed"
+            "a miss at {of} is not certain: too few answers came, or the harness was disturbed"
         ));
     }
     let cores_of = |step: &&Step| step.others_cpu_s.unwrap_or(0.0) / step.length_s.max(0.001);
@@ -334,9 +334,7 @@ mod tests {
         let sure = [yes.clone(), no.clone(), no.clone()];
         assert_eq!(doubt(Some(10.0), &sure, 2), None);
         let unsure = [yes.clone(), no, step(20.0, Kept::Undecided, None)];
-        assert!(
-            doubt(Some(10.0), &unsure, 2).unwrap().contains("20.0/s was not missed for certain")
-        );
+        assert!(doubt(Some(10.0), &unsure, 2).unwrap().contains("a miss at 20.0/s is not certain"));
         let busy = step(20.0, Kept::No, Some(6.0));
         let text = doubt(Some(10.0), &[yes.clone(), busy.clone(), busy], 2).unwrap();
         assert!(text.contains("1.20 of 2 cores"), "{text}");

@@ -6,11 +6,11 @@ use crate::report::model::Ended;
 use crate::run::job::Job;
 use crate::run::subject::Subject;
 
-/// What was run, beside what came of it.
+/// The setting of a run, without its results.
 pub struct Setting<'a> {
     /// What was to be run.
     pub job: &'a Job,
-    /// Whom it was asked of.
+    /// The server that was asked.
     pub subject: &'a Subject,
     /// How the population was issued.
     pub load: &'a Measured,

@@ -1,4 +1,4 @@
-//! The server under test: one that is there, or one that is started for the run and stopped.
+//! The server under test: a running one, or one that is started for the run and stopped.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::tls::{self, Tls};
 use crate::traffic::payload::Payloads;
 use crate::workload::{Connect, Operation, Workload};
 
-/// jeton's own default; beyond it the server must be told.
+/// jeton's own default; larger payloads need its flag.
 const JETON_PAYLOAD_MAX: u64 = 64 * 1024;
 
 /// A server that can be asked.
@@ -122,7 +122,7 @@ impl Subject {
         self.endpoint.tls.is_some()
     }
 
-    /// Whom to ask.
+    /// Where and how it is asked.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -192,7 +192,7 @@ fn given(kind: Kind, options: &Options) -> Result<Access> {
     if let Some(file) = &options.key_file {
         if kind != Kind::Jeton {
             let instead = if is_store { ": its password is given with --auth-file" } else { "" };
-            let problem = format!("{name} is not asked with a key{instead}");
+            let problem = format!("{name} takes no API key{instead}");
             return Err(refuse("--key-file", file, &problem));
         }
         access.key = Some(secret::key("--key-file", file)?);
@@ -204,7 +204,7 @@ fn given(kind: Kind, options: &Options) -> Result<Access> {
         if !is_store {
             let instead =
                 if kind == Kind::Jeton { ": its key is given with --key-file" } else { "" };
-            let problem = format!("{name} is not asked with a password{instead}");
+            let problem = format!("{name} takes no password{instead}");
             return Err(refuse("--auth-file", file, &problem));
         }
         access.credentials = Some(secret::credentials("--auth-file", file)?);
@@ -218,17 +218,17 @@ fn check_remote(remote: &Remote, options: &Options) -> Result<()> {
     let problem = if options.tls {
         match remote.kind {
             Kind::Memcached | Kind::Pogocache => {
-                format!("--tls: {} is asked without TLS only", remote.kind.name())
+                format!("--tls: the harness speaks to {} without TLS only", remote.kind.name())
             }
             _ => format!(
-                "--tls: is for a server that is started here; for one that is there write --target \
+                "--tls: is for a server that the harness starts; for a running one give --target \
                  {by_tls}"
             ),
         }
     } else if options.with_key {
         let flag = if remote.kind == Kind::Jeton { "--key-file" } else { "--auth-file" };
         format!(
-            "--with-key: is for a server that is started here; for one that is there use {flag}"
+            "--with-key: is for a server that the harness starts; for a running one give {flag}"
         )
     } else if options.trust.is_given() && !remote.is_tls {
         let flags = if options.trust.ca.is_some() { "--ca" } else { "--cert and --key" };
@@ -239,7 +239,7 @@ fn check_remote(remote: &Remote, options: &Options) -> Result<()> {
     Err(Failure::Input(problem))
 }
 
-/// Without its figures the process id would have been given in vain.
+/// A process id that shows no figures is refused.
 fn is_there(pid: u32) -> Result<Watched> {
     Watched::new(pid).map_err(|failure| Failure::Input(format!("--server-pid: {failure}")))
 }
@@ -253,8 +253,7 @@ fn check(kind: Kind, workload: &Workload, is_tls: bool) -> Result<()> {
     if let Some(operation) = Operation::ALL.iter().find(unsupported) {
         let name = operation.name();
         return Err(Failure::Input(format!(
-            "mix.{name}: {} has nothing that reads and removes in one step, so it can't {name}; \
-             leave it out of the mix",
+            "mix.{name}: {} cannot read and remove in one step; leave {name} out of the mix",
             kind.name()
         )));
     }
@@ -271,7 +270,7 @@ fn check(kind: Kind, workload: &Workload, is_tls: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a server must be told so that it takes the workload at all.
+/// Arguments that a server needs to accept the workload at all.
 fn arguments(kind: Kind, workload: &Workload) -> Vec<String> {
     let size = workload.payload.size;
     if kind == Kind::Jeton && size > ByteSize(JETON_PAYLOAD_MAX) && workload.payload.file.is_none()

@@ -21,7 +21,7 @@ use crate::tls::{self, Tls};
 const OPEN_TIME: Duration = Duration::from_secs(5);
 /// How long one answer may take, from the first byte of the question to its last one.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(2);
-/// An answer is read up to so many bytes.
+/// Bytes of an answer that are read, at most.
 const ANSWER_MAX: usize = 64 << 10;
 
 /// What a server asks for before it answers. Secrets are not in its `Debug`.
@@ -54,7 +54,7 @@ impl Conversation {
     /// Connects, and introduces itself to a Redis that has users.
     ///
     /// # Errors
-    /// In a sentence: nobody listens, TLS fails, or user and password are refused.
+    /// In a sentence: no server listens, TLS fails, or user and password are refused.
     pub(super) fn open(address: SocketAddr, access: &Access) -> std::result::Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
         let patience = Patience::of(OPEN_TIME);
@@ -122,7 +122,7 @@ pub fn check(remote: &Remote, address: SocketAddr, access: &Access) -> Result<()
             // An alert of TLS begins so; a Redis closes without one.
             [] | [0x15, 0x03, ..] if !remote.is_tls => {
                 let by_tls = Remote { is_tls: true, ..remote.clone() };
-                format!("nothing answers PING: if this port speaks TLS, {by_tls} is meant")
+                format!("PING got no answer: if this port speaks TLS, give --target {by_tls}")
             }
             _ => match resp::denial(answer.trim_end().as_bytes()) {
                 // It may pass: what has to end for it shows while tokens are issued.

@@ -144,8 +144,8 @@ impl Address {
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains('@') {
             return Err(refuse(
-                "user and password are not given here, where everybody sees them: give them in a \
-                 file, --auth-file",
+                "other users can see a user and a password here: give them in a file, with \
+                 --auth-file",
             ));
         }
         if authority.contains(['/', '?', '#']) {
@@ -193,7 +193,7 @@ impl Remote {
     /// Looks the name up and gives the first of its addresses that accepts a connection.
     ///
     /// # Errors
-    /// [`Failure::Target`] where the name is unknown or nobody listens.
+    /// [`Failure::Target`] where the name is unknown or no server listens.
     pub fn resolve(&self) -> Result<SocketAddr> {
         let failed = |problem: String| Failure::Target { target: self.to_string(), problem };
         let addresses = (self.host.as_str(), self.port)

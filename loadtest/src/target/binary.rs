@@ -33,7 +33,7 @@ pub(super) fn jeton(given: Option<&Path>) -> Result<PathBuf> {
         if beside.is_file() {
             return Ok(beside);
         }
-        tried.push(format!("{} is not there", beside.display()));
+        tried.push(format!("{} does not exist", beside.display()));
     }
     on_path("jeton".as_ref()).ok_or_else(|| {
         tried.push("jeton is not on the PATH".to_owned());

@@ -15,7 +15,7 @@ use crate::failure::{Failure, io};
 /// The hidden command.
 pub const COMMAND: &str = "bound";
 
-/// This program, whatever became of its file meanwhile: a child that was just made is a copy of it.
+/// This program, even if its file was replaced or removed meanwhile: a new child is a copy of it.
 const THIS: &str = "/proc/self/exe";
 /// Whether this is the command line: a test has no hidden commands.
 static IS_BINDING: AtomicBool = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! What a child process gets of the harness's environment. A server is measured as everybody's is:
+//! What a child process gets of the harness's environment. A server is measured as users run it:
 //! nothing that the caller happens to have set reaches it, such as `JETON_SYNC` or `MALLOC_CONF`.
 
 use std::ffi::OsStr;

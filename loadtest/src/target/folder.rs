@@ -2,7 +2,7 @@
 //! was killed by the next one.
 //!
 //! The file [`OWNER`] in it is locked as long as its harness runs; the kernel unlocks it however that
-//! ends. It gets its name when it is locked already: one that can be locked belongs to nobody.
+//! ends. It gets its name when it is locked already: one that can be locked has no owner.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -25,7 +25,7 @@ const OWNER_UNLOCKED: &str = "owner.new";
 pub(super) struct Folder {
     // Removed before the lock is given up.
     folder: TempDir,
-    /// None where the file system has no locks: then nobody else removes it.
+    /// None where the file system has no locks: then no other harness removes it.
     _owner: Option<File>,
 }
 

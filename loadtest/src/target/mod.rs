@@ -1,4 +1,4 @@
-//! Whom the load is for: where a server is, or how one is started, watched and stopped.
+//! The server under load: where it is, or how one is started, watched and stopped.
 
 pub mod access;
 mod address;

@@ -1,4 +1,4 @@
-//! How servers are started, and how one that is there is asked.
+//! How servers are started, and how a running one is asked.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,13 +19,13 @@ pub struct Options {
     pub key_file: Option<PathBuf>,
     /// A file with the password of a Redis or Valkey, or with user and password in two lines.
     pub auth_file: Option<PathBuf>,
-    /// Whom to believe where TLS is spoken, and what to show.
+    /// Which certificates TLS trusts, and which one it shows.
     pub trust: Trust,
     /// Whether a server that is started here speaks TLS, with a certificate made for it.
     pub tls: bool,
     /// Whether a server that is started here asks for a key or a password, made for it.
     pub with_key: bool,
-    /// The admin listener of a jeton that is there, which says how it is configured.
+    /// The admin listener of a running jeton, which states its configuration.
     pub admin: Option<SocketAddr>,
     /// A file with the API key for it.
     pub admin_key_file: Option<PathBuf>,

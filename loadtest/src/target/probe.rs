@@ -47,7 +47,7 @@ pub fn server_version(kind: Kind, address: SocketAddr, access: &Access) -> Optio
                 let value = answer.lines().find_map(|line| line.strip_prefix(name))?;
                 Some(value.trim().to_owned())
             };
-            // Valkey tells both, the first of them for those who know Redis alone.
+            // Valkey states both: the first is for clients that know Redis alone.
             let valkey = field("valkey_version:").map(|version| (Kind::Valkey, version));
             valkey.or_else(|| Some((Kind::Redis, field("redis_version:")?)))
         }
@@ -176,7 +176,7 @@ fn commit() -> Option<String> {
 /// The statistics of a jeton, from its admin listener: a JSON object.
 ///
 /// # Errors
-/// [`Failure::Target`] where nobody answers, or not with that.
+/// [`Failure::Target`] where no answer comes, or another one.
 pub fn statistics(admin: SocketAddr) -> Result<serde_json::Value> {
     statistics_with(admin, &Access::default())
 }
@@ -184,7 +184,7 @@ pub fn statistics(admin: SocketAddr) -> Result<serde_json::Value> {
 /// How a jeton says it is configured, on its admin listener.
 ///
 /// # Errors
-/// As for [`statistics`]; or it says nothing of its configuration, as older ones.
+/// As for [`statistics`]; or it does not state its configuration, as older versions.
 pub fn jeton_configuration(admin: SocketAddr, access: &Access) -> Result<BTreeMap<String, String>> {
     let mut statistics = statistics_with(admin, access)?;
     serde_json::from_value(statistics["config"].take()).map_err(|_| Failure::Target {

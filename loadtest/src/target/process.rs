@@ -69,7 +69,7 @@ impl Process {
             let printed = stdout.map(BufReader::new).into_iter().flat_map(BufRead::lines);
             let mut wanted = true;
             for line in printed.map_while(std::io::Result::ok) {
-                // It is read to its end even when nobody wants it any more.
+                // It is read to its end even when its text is not needed any more.
                 wanted = wanted && sender.send(line).is_ok();
             }
         });
@@ -154,7 +154,8 @@ impl Process {
             Some(status) => Err(self.failed(&format!("ended with {status} when it was stopped"))),
             None => {
                 let seconds = STOP_TIME.as_secs();
-                Err(self.failed(&format!("was killed: still there {seconds} s after SIGTERM")))
+                Err(self
+                    .failed(&format!("was killed: it was still running {seconds} s after SIGTERM")))
             }
         }
     }
@@ -255,7 +256,7 @@ fn run_tool(
     Ok(Output { status, stdout, stderr })
 }
 
-/// Reads a pipe to its end, so that nobody waits for a reader.
+/// Reads a pipe to its end, so that the process never waits for a reader.
 fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();

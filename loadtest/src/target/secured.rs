@@ -32,14 +32,14 @@ pub(super) fn check(kind: Kind, options: &Options) -> Result<()> {
     let has_none = matches!(kind, Kind::Memcached | Kind::Pogocache | Kind::Floor);
     let refuse = |text: String| Err(Failure::Input(text));
     if options.tls && has_none {
-        return refuse(format!("--tls: {name} is started without TLS only"));
+        return refuse(format!("--tls: the harness starts {name} without TLS only"));
     }
     if options.with_key && has_none {
-        return refuse(format!("--with-key: {name} asks nobody for a key"));
+        return refuse(format!("--with-key: {name} has no keys"));
     }
     if options.trust.ca.is_some() {
         let why = if options.tls {
-            "with --tls the certificate is made for the run, and believed"
+            "with --tls the harness makes the certificate and trusts it"
         } else {
             "is for a server with TLS, such as --target https://HOST:PORT"
         };
@@ -117,7 +117,7 @@ fn add_key(program: &Path, keys: &Path, namespace: &str, scopes: &str) -> Result
     let made = made.map_err(io(format!("start {}", program.display())))?;
     if !made.status.success() {
         let said = String::from_utf8_lossy(&made.stderr).trim().to_owned();
-        let problem = format!("--with-key: it makes no key: {said}");
+        let problem = format!("--with-key: jeton created no key: {said}");
         return Err(Failure::Target { target: program.display().to_string(), problem });
     }
     secret::key("--with-key", &out)

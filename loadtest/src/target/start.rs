@@ -189,8 +189,8 @@ fn jeton_ready(started: &mut Spawned) -> Result<()> {
     let line = started.process.wait_for_line("jeton ready: ", READY_TIME)?;
     let scheme = if started.access.tls.is_some() { "https://" } else { "http://" };
     if scheme == "http://" && line.contains("data=https://") {
-        let problem = "it speaks TLS: let its certificate be made with --tls, or start it yourself \
-                       and name it with --target https://HOST:PORT";
+        let problem = "it speaks TLS: give --tls, which makes a certificate for it, or start it \
+                       yourself and give --target https://HOST:PORT";
         return Err(started.failed(problem));
     }
     let address = |name: &str| {
@@ -248,7 +248,7 @@ fn store(kind: Kind, folder: Folder, options: &Options) -> Result<Spawned> {
     let found = program(kind).and_then(|program| binary::on_path(program.as_ref()));
     let program = found.ok_or_else(|| Failure::Target {
         target: kind.name().to_owned(),
-        problem: missing(kind).unwrap_or_else(|| "its program is not there".to_owned()),
+        problem: missing(kind).unwrap_or_else(|| "its program was not found".to_owned()),
     })?;
     let address = free_address()?;
     let mut command = command_with(program.as_os_str(), &options.environment)?;
@@ -320,19 +320,20 @@ fn store_arguments(kind: Kind, port: u16, folder: &Path, durable: bool) -> Vec<S
 
 fn memcached_arguments(port: u16) -> Vec<String> {
     let machine = usage::machine();
-    // It forgets what exceeds its limit without a word, which would count as lost here.
+    // It silently forgets what exceeds its limit, which would count as lost here.
     let limit_mib = (machine.memory_bytes / 4 * 3) >> 20;
     let (port, threads) = (port.to_string(), machine.cores.to_string());
     let (limit, user) = (limit_mib.to_string(), rustix::process::geteuid().is_root());
     let network = ["-l", "127.0.0.1", "-p", &port, "-U", "0", "-c", "16384"];
     // An item of 1 MiB with its key does not fit into the limit of 1 MiB that it has by itself.
     let sizes = ["-t", &threads, "-m", &limit, "-I", "2m"];
-    // It refuses to run as root unless it is told so.
+    // It runs as root only with this flag.
     let user: &[&str] = if user { &["-u", "root"] } else { &[] };
     [&network[..], &sizes, user].concat().into_iter().map(str::to_owned).collect()
 }
 
-/// It forgets at its limit by itself, which would count as lost here: it is told to refuse instead.
+/// By default it forgets entries at its limit, which would count as lost here: `--evict no` makes it
+/// refuse new ones instead.
 fn pogocache_arguments(port: u16) -> Vec<String> {
     let machine = usage::machine();
     let limit = format!("{}M", (machine.memory_bytes / 4 * 3) >> 20);

@@ -202,7 +202,7 @@ fn stat_seconds(text: &str) -> Option<(f64, f64)> {
     Some((seconds()?, seconds()?))
 }
 
-/// Whether `/proc/PID/stat` is of a process that nobody has waited for yet.
+/// Whether `/proc/PID/stat` is of a process that ended and was not waited for.
 fn has_ended(text: &str) -> bool {
     let state = text.rsplit_once(')').and_then(|(_, behind)| behind.split_whitespace().next());
     matches!(state, Some("Z" | "X"))

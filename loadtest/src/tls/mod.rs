@@ -1,4 +1,5 @@
-//! TLS towards the server under test: whom to believe, what to show, and how a connection begins.
+//! TLS towards the server under test: which certificates are trusted and shown, and how a connection
+//! begins.
 //!
 //! In reading order: this file (what all connections share), `files` (certificates and keys),
 //! `tickets` (what a connection comes back with), `wire` (a socket with or without TLS), `made` (the
@@ -31,7 +32,7 @@ pub const HTTP1: &[u8] = b"http/1.1";
 /// HTTP/2 as ALPN names it (RFC 9113, 3.1).
 pub const HTTP2: &[u8] = b"h2";
 
-/// Whom to believe, and what to show of oneself.
+/// Which certificates are trusted, and which one is shown.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Trust {
     /// In place of the system's roots (PEM).

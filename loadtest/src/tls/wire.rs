@@ -38,9 +38,9 @@ pub struct Shaken {
     pub received: Moved,
 }
 
-/// What became of reading once.
+/// The result of one read.
 pub enum Incoming<'a> {
-    /// So many bytes came, and this is what they say; with TLS that may be nothing yet.
+    /// Bytes came, with this plain text; with TLS that may still be empty.
     Bytes(Moved, &'a [u8]),
     /// Nothing is there now.
     Nothing,
@@ -168,7 +168,7 @@ impl Wire {
         Ok(moved)
     }
 
-    /// Reads once into `buffer`: epoll tells again when more is there. `opened` is where plain text
+    /// Reads once into `buffer`: epoll reports again if more is there. `opened` is where plain text
     /// goes that came in records. Where an end came with it, the next call gives the end.
     pub fn receive<'a>(&mut self, buffer: &'a mut [u8], opened: &'a mut Vec<u8>) -> Incoming<'a> {
         if let Some(end) = self.end.take() {
@@ -201,7 +201,7 @@ impl Wire {
     }
 
     /// Whether it has ended behind what was received last: the next [`Self::receive`] says how, and
-    /// nobody tells that it is readable.
+    /// epoll does not report it as readable.
     pub fn has_ended(&self) -> bool {
         self.end.is_some()
     }

@@ -108,7 +108,7 @@ impl Iterator for Arrivals {
 }
 
 impl Schedule {
-    /// When so many requests are due: the inverse of the integrated rate.
+    /// When this number of requests is due: the inverse of the integrated rate.
     fn reaches_ns(self, place: f64) -> u64 {
         let at_s = if place < self.rate * self.ramp_s / 2.0 {
             (2.0 * self.ramp_s * place / self.rate).sqrt()

@@ -72,7 +72,7 @@ pub struct Zipf {
 }
 
 impl Zipf {
-    /// For about so many ranks; the exponent is above 0, at most 5.
+    /// For about `count` ranks; the exponent is above 0, at most 5.
     pub fn new(n: u64, exponent: f64) -> Self {
         let mut zipf = Self {
             power: 1.0 - exponent,
@@ -159,7 +159,7 @@ pub struct Scatter {
 }
 
 impl Scatter {
-    /// For about so many places.
+    /// For about this number of places.
     pub fn new(n: u64, seed: u64) -> Self {
         let keys = [1, 2].map(|round| mix(mix(seed) ^ round));
         Self { bits: bits_for(n + n / 8), keys }
@@ -189,7 +189,7 @@ impl Scatter {
     }
 }
 
-/// Of the least power of two that holds so many.
+/// Of the least power of two that holds that many.
 fn bits_for(n: u64) -> u32 {
     n.max(2).next_power_of_two().trailing_zeros()
 }

@@ -24,7 +24,7 @@ pub enum State {
 pub struct Slot {
     /// The token, or the key elsewhere.
     pub key: Key,
-    /// Which payload it stands for; also tells one tenant of the slot from the next.
+    /// Which payload it stands for; it also distinguishes successive tokens of the slot.
     pub number: u64,
     /// Before it the token must live.
     pub early_ns: u64,

@@ -75,7 +75,7 @@ pub struct Wrong {
     pub kind: Kind,
     /// For a person; names no token.
     pub what: String,
-    /// Why the server lets nobody in, where that is the reason.
+    /// Why the server rejects every client, if that is the reason.
     pub denial: Option<Denial>,
 }
 
@@ -115,7 +115,7 @@ impl From<Fault> for Wrong {
 #[derive(Clone, Debug, Default)]
 pub struct Errors(BTreeMap<Kind, Counted>);
 
-/// One kind: how often, the first example, and the first reason for which nobody was let in.
+/// One kind: how often, the first example, and the first reason for which every client was rejected.
 #[derive(Clone, Debug, Default)]
 struct Counted {
     count: u64,
@@ -160,7 +160,7 @@ impl Errors {
         self.0.get(&kind).map_or(0, |counted| counted.count)
     }
 
-    /// Why nobody was let in, among the errors of one kind.
+    /// Why every client was rejected, among the errors of one kind.
     pub fn denial(&self, kind: Kind) -> Option<&Denial> {
         self.0.get(&kind)?.denial.as_ref()
     }

@@ -1,4 +1,4 @@
-//! Flags that change a workload, one for each thing it can say.
+//! Flags that change a workload, one for each of its fields.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,9 +13,9 @@ use crate::quantity::{ByteSize, Span};
 
 /// What is given replaces what the workload says; all else stays.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Workload (what is not given is as it says, or else as in brackets)")]
+#[command(next_help_heading = "Workload (default: as the workload says, else as in brackets)")]
 pub struct WorkloadFlags {
-    /// Seed of keys, payloads, arrivals and choices: the same one asks the same [default: 1]
+    /// Seed of keys, payloads, arrivals and choices: the same seed repeats the load [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
@@ -50,11 +50,11 @@ pub struct WorkloadFlags {
     #[arg(long, value_name = "KIND")]
     pub arrivals: Option<Arrivals>,
 
-    /// Without an answer for so long a request counts as lost, 1ms to 10m [default: 10s]
+    /// Time limit of a request, after which it counts as lost, 1ms to 10m [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<Span>,
 
-    /// Load that is not measured, before, 0s to 1day [default: 2s]
+    /// Load before the measurement, 0s to 1day [default: 2s]
     #[arg(long, value_name = "TIME")]
     pub warm_up: Option<Span>,
 
@@ -62,8 +62,8 @@ pub struct WorkloadFlags {
     #[arg(long, short = 'd', value_name = "TIME")]
     pub duration: Option<Span>,
 
-    /// Over which the rate, or the number of connections, grows; part of the warm-up and at most as
-    /// long [default: 0s]
+    /// Time in which the rate, or the number of connections, grows; part of the warm-up and at most
+    /// as long [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub ramp: Option<Span>,
 
@@ -71,7 +71,7 @@ pub struct WorkloadFlags {
     #[arg(long, value_name = "N")]
     pub population: Option<u64>,
 
-    /// Which of them is asked for: uniform, zipf or latest [default: uniform]
+    /// Which tokens are asked for: uniform, zipf or latest [default: uniform]
     #[arg(long, value_name = "KIND")]
     pub popularity: Option<Popularity>,
 

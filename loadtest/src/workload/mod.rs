@@ -208,7 +208,7 @@ pub struct Payload {
 }
 
 /// How long a token lives: a fixed time, or from a distribution, in whole milliseconds from 1 ms
-/// to 30 d, the longest that jeton grants unless told otherwise.
+/// to 30 d, the longest that jeton grants by default.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Ttl {
@@ -252,7 +252,7 @@ pub struct Mix {
     /// Tokens in one batch, 1 to 1,000.
     pub batch_size: usize,
     /// How many requests try to consume one and the same token at once, 1 to 64 and at most the
-    /// requests under way; one may win. A consume is so many requests.
+    /// requests under way; one may win. A consume is this number of requests.
     pub rivals: usize,
 }
 

@@ -115,9 +115,12 @@ fn flags_that_make_no_sense_are_named() {
         ("run resolve --payload-file /no/such/file --target floor", "/no/such/file"),
         ("run resolve --find-max", "--slo"),
         ("run resolve --target memcacheds://127.0.0.1:1", "scheme"),
-        ("run resolve --target redis://me:hunter2@127.0.0.1:1", "redis://…@127.0.0.1:1: user and"),
+        (
+            "run resolve --target redis://me:hunter2@127.0.0.1:1",
+            "redis://…@127.0.0.1:1: other users",
+        ),
         ("run resolve --ca ca.pem --target http://127.0.0.1:1", "is https://127.0.0.1:1 meant?"),
-        ("run resolve --ca ca.pem --tls", "is made for the run"),
+        ("run resolve --ca ca.pem --tls", "makes the certificate"),
         ("run resolve --ca ca.pem", "--target https://HOST:PORT"),
         (
             "run resolve --ca /no/such.pem --target https://127.0.0.1:1",
@@ -126,10 +129,10 @@ fn flags_that_make_no_sense_are_named() {
         ("run resolve --ca /dev/null --target https://127.0.0.1:1", "holds no certificate"),
         ("run resolve --cert c.pem --target https://127.0.0.1:1", "--key"),
         ("run resolve --cert c.pem --key k.pem", "give --tls too"),
-        ("run resolve --tls --target https://127.0.0.1:1", "write --target https://127.0.0.1:1"),
-        ("run resolve --tls --target memcached", "--tls: memcached"),
+        ("run resolve --tls --target https://127.0.0.1:1", "give --target https://127.0.0.1:1"),
+        ("run resolve --tls --target memcached", "starts memcached without TLS"),
         ("run resolve --with-key --target floor", "--with-key: floor"),
-        ("run resolve --with-key --target redis://127.0.0.1:1", "use --auth-file"),
+        ("run resolve --with-key --target redis://127.0.0.1:1", "give --auth-file"),
         ("run resolve --with-key --key-file k", "cannot be used with"),
         ("run resolve --key-file /no/such/key", "--key-file /no/such/key: No such file"),
         ("run resolve --key-file k --target redis", "--auth-file"),
@@ -178,7 +181,7 @@ fn a_secret_file_that_is_empty_or_open_to_all_is_refused() {
         secret_file(&file, "hunter2\n");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         std::fs::set_permissions(&file, mode).expect("a mode");
-        check("mode 644): `chmod 600`");
+        check("mode 644): restrict it");
     }
 }
 

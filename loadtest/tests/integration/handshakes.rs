@@ -52,7 +52,7 @@ fn a_first_handshake_that_drips_is_given_up_after_its_limit() {
     let drips = Manner { lie: Lie::DripHandshake, ..HONEST };
     let fake = Fake::by_tls(drips, ca.server(&GOOD));
     let ended = Running::start(&mut towards("run resolve -c 2", &fake, &ca)).end();
-    ended.refused(&["connection 1: the TLS handshake was not done within 5 s"]);
+    ended.refused(&["connection 1: the TLS handshake did not finish within 5 s"]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_handshake_that_stands_still_has_a_limit_and_is_one_error() {
     let late = error(&report, "TLS");
     // On a busy machine an honest handshake may be late too.
     assert!(fake.lies() > 0 && late.count >= fake.lies(), "{}", ended.said());
-    assert!(late.example.contains("not done within 0.3 s"), "{}", ended.said());
+    assert!(late.example.contains("did not finish within 0.3 s"), "{}", ended.said());
     assert!(!report.errors.iter().any(|error| error.wrong), "{}", ended.said());
     let full = &report.connections[0];
     // What stood still is in no figure of the connections that were answered.

@@ -126,5 +126,9 @@ fn a_server_that_lets_nobody_in_is_given_up_with_its_reason() {
     let fake = Fake::start(Manner { lie: Lie::AlwaysDenied, speed, ..HONEST });
     let target = format!("run resolve -c 1 --timeout 200ms --target http://{}", fake.address);
     let ended = run(command(&target).args(["--population", "10000000"]));
-    ended.refused(&["lets nobody in for 600 ms", "wants a valid key (401)", "--key-file FILE"]);
+    ended.refused(&[
+        "rejected every client for 600 ms",
+        "wants a valid key (401)",
+        "--key-file FILE",
+    ]);
 }

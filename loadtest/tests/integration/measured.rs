@@ -117,7 +117,7 @@ fn a_server_that_answers_nothing_is_given_up() {
         let fake = Fake::start(Manner { lie, ..HONEST });
         let words = format!("run resolve --target http://{} -c 8 --timeout 100ms", fake.address);
         let ended = crate::harness::run(&mut command(&words));
-        ended.refused(&["takes connections, but no answer came for 300 ms"]);
+        ended.refused(&["accepts connections, but gave no answer for 300 ms"]);
         assert!(fake.connections() < 150, "{} connections in 0.3 s", fake.connections());
     }
 }

@@ -53,7 +53,8 @@ fn a_generator_that_is_late_does_not_begin() {
     let fake = Fake::start(HONEST);
     let words = format!("run resolve -c 4 --target http://{}", fake.address);
     let mut late = command(&words);
-    run(late.args(BRIEF).args(["--start-at", "2020-01-01T00:00:00Z"])).refused(&["is past"]);
+    run(late.args(BRIEF).args(["--start-at", "2020-01-01T00:00:00Z"]))
+        .refused(&["has passed before the tokens were issued"]);
     let mut wrong = command(&words);
     run(wrong.args(["--start-at", "soon"])).refused(&["--start-at"]);
 }

@@ -242,9 +242,9 @@ fn the_configuration_of_a_server_that_is_there_is_reported_or_unknown() {
     let out = Out::new();
     let unknown = run(command(&words).args(BRIEF).arg("--out").arg(out.path()));
     assert_eq!(out.report().target.config, None);
-    assert!(out.page().contains("How the server is configured is unknown"));
-    assert!(unknown.stdout.contains("How the server is configured is unknown"));
-    assert!(!ended.stdout.contains("configured is unknown"), "{}", ended.said());
+    assert!(out.page().contains("configuration is unknown"));
+    assert!(unknown.stdout.contains("configuration is unknown"));
+    assert!(!ended.stdout.contains("configuration is unknown"), "{}", ended.said());
     let wrong = format!("{words} --server-admin {}", jeton.data);
     loadtest(&wrong).refused(&["--server-admin", "no statistics came"]);
     loadtest("run resolve --server-admin 127.0.0.1:1").refused(&["--server-admin", "--target"]);

@@ -220,7 +220,12 @@ fn a_server_that_cannot_be_believed_is_refused_with_what_to_do() {
         run(&mut towards(&format!("run resolve {words}"), &fake, believed)).refused(said);
         assert_eq!(fake.answers(), 0, "nothing is asked of such a server");
     };
-    check(&GOOD, &stranger, "", &["https://localhost", "nobody who is trusted", "--ca FILE"]);
+    check(
+        &GOOD,
+        &stranger,
+        "",
+        &["https://localhost", "a CA that is not trusted here", "--ca FILE"],
+    );
     let expired = Wanted { is_expired: true, ..GOOD };
     check(&expired, &ca, "", &["has expired", "renewed"]);
     let elsewhere = Wanted { name: "shop.example", ..GOOD };
@@ -423,7 +428,7 @@ fn check_store(kind: Kind, tls: bool) {
         assert!(report.target.config.is_some() && report.target.version.is_some());
         let json = std::fs::read_to_string(out.path().join("report.json")).expect("a report");
         for text in [&json, &out.page(), &ended.stdout, &ended.stderr] {
-            assert!(!text.contains(password), "P9: the password is told");
+            assert!(!text.contains(password), "P9: the password is shown");
         }
     }
     if tls {
@@ -431,7 +436,7 @@ fn check_store(kind: Kind, tls: bool) {
         let plain = target.replace("rediss", "redis");
         let mut command = command("run resolve");
         let ended = run(command.args(BRIEF).args(["--target", &plain]));
-        ended.refused(&[&plain, &format!("{target} is meant")]);
+        ended.refused(&[&plain, &format!("give --target {target}")]);
         let (ended, report) = reported(words("run handshakes").arg("--auth-file").arg(&file));
         assert_eq!(ended.code, Some(0), "{}", ended.said());
         assert_eq!(report.connections.len(), 2, "{}", ended.said());

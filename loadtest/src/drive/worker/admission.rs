@@ -1,4 +1,4 @@
-//! Whether the server lets anybody in, and why it does not.
+//! Whether the server accepts requests, and why it rejects them.
 
 use crate::denial::Denial;
 use crate::traffic::verdict::Wrong;
@@ -15,7 +15,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Nobody has asked yet.
+    /// Before the first request.
     pub(super) fn new(now_ns: u64) -> Self {
         Self { granted_ns: now_ns, ..Self::default() }
     }
@@ -26,7 +26,7 @@ impl Admission {
         (self.denial, self.last) = (None, None);
     }
 
-    /// The harness paused for so long, until now: the server could let nobody in.
+    /// The harness paused for so long, until now: the server could answer nothing.
     pub(super) fn excuse(&mut self, pause_ns: u64, now_ns: u64) {
         self.granted_ns = (self.granted_ns + pause_ns).min(now_ns);
     }
@@ -39,12 +39,13 @@ impl Admission {
         self.last = Some(wrong.what.clone());
     }
 
-    /// Why nobody was let in since then; none where somebody was, or where the server does not say.
+    /// Why all requests since then were rejected; none if one was accepted, or if the server gave no
+    /// reason.
     pub(super) fn denial_since(&self, since_ns: u64) -> Option<&Denial> {
         self.denial.as_ref().filter(|_| self.granted_ns < since_ns)
     }
 
-    /// The reason behind a sentence, where there is one.
+    /// The reason, to be appended to a sentence; empty if there is none.
     pub(super) fn why(&self) -> String {
         let denial = self.denial.as_ref().map(Denial::to_string);
         let why = denial.or_else(|| self.last.clone());

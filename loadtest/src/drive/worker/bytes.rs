@@ -7,11 +7,11 @@ use crate::drive::link::State;
 use crate::tls::wire::{Incoming, Wire};
 use crate::traffic::verdict::{Kind, Wrong};
 
-/// What a connection that takes no more bytes still has to say is read so often.
+/// Reads, at most, from a connection that accepts no more bytes.
 const LAST_READS_MAX: usize = 64;
 
 impl Worker {
-    /// Sends what is written; asks to be told when the socket takes more.
+    /// Sends what is written, and watches for room in the socket if something is left.
     pub(super) fn flush(&mut self, run: &mut Run, index: usize) {
         let link = &mut self.links[index];
         if link.state != State::Open || link.is_ending {
@@ -74,7 +74,7 @@ impl Worker {
         let mut opened = std::mem::take(&mut self.opened);
         let mut read = self.read_once(run, index, &mut buffer, &mut opened);
         if self.links[index].is_ending && matches!(read, Read::Taken) {
-            // Its end came with what was just taken in, and nobody tells of it again.
+            // Its end came with these bytes, and epoll does not report it again.
             read = self.read_once(run, index, &mut buffer, &mut opened);
         }
         (self.buffer, self.opened) = (buffer, opened);
@@ -136,7 +136,7 @@ impl Worker {
     }
 }
 
-/// What became of reading once.
+/// The result of one read.
 enum Read {
     /// Nothing is there now.
     Nothing,

@@ -1,4 +1,4 @@
-//! Making connections while a phase runs: again where one has ended, and anew for each request where
+//! Connections that are made while a phase runs: in place of one that ended, or for each request if
 //! the workload says so.
 
 use rustix::event::epoll;
@@ -34,7 +34,7 @@ impl Worker {
         }
     }
 
-    /// TCP's handshake came to an end.
+    /// TCP's handshake ended.
     pub(super) fn connected(&mut self, run: &mut Run, index: usize, since_ns: u64) {
         let link = &mut self.links[index];
         let outcome = link.wire.as_ref().map(|wire| wire.socket().take_error());
@@ -134,7 +134,7 @@ impl Worker {
             && self.links.iter().any(|link| is_under_way(link.state))
     }
 
-    /// No connection came of it; another try comes later.
+    /// The connection failed; another attempt follows later.
     pub(super) fn refused(
         &mut self,
         run: &mut Run,

@@ -31,7 +31,7 @@ pub(super) struct Desk<'a> {
 impl Answers for Desk<'_> {
     fn answer(&mut self, ticket: Ticket, answer: Answer<'_>) {
         let Some(one) = self.outstanding.try_remove(ticket as usize) else {
-            let what = "an answer nobody waits for";
+            let what = "an answer to no request";
             self.record.error(Wrong::new(Kind::Unexpected, what), self.now_ns);
             return self.shared.erred();
         };

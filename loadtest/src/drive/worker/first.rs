@@ -17,7 +17,7 @@ use crate::tls::wire::Shaken;
 
 /// How long one of them may take, with TLS.
 const LIMIT: Duration = Duration::from_secs(5);
-/// So many are under way at once: a server's queue of those that it has not accepted is short.
+/// Connections under way at once: a server's queue of connections to accept is short.
 const AT_ONCE: usize = 64;
 
 impl Worker {

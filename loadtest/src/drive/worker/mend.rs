@@ -1,4 +1,4 @@
-//! What befalls connections: time limits, ends, and new tries.
+//! Failures of connections: time limits, ends, and new attempts.
 
 use super::{Run, TICK_NS, Worker};
 use crate::drive::link::{Outstanding, State};
@@ -8,13 +8,13 @@ use crate::traffic::verdict::{Kind, Wrong};
 
 /// Time limits without any answer after which the issuing of the population is given up.
 const LIMITS_WITHOUT_ANSWER: u64 = 3;
-/// A population is given up after so long where the server lets nobody in and says why.
+/// The issuing of the population ends after this time if the server rejects every client with a reason.
 const DENIED_MAX_NS: u64 = 3_000_000_000;
 /// The longest pause before a connection is tried again that ended without an answer.
 const PAUSE_MAX_NS: u64 = 1_000_000_000;
 
-/// Pause before the next connection. `fruitless` is how many ended without an answer, one after the
-/// other.
+/// Pause before the next connection attempt. `fruitless` counts the connections in a row that ended
+/// without an answer.
 fn pause_ns(fruitless: u32) -> u64 {
     match fruitless {
         0 => 0,
@@ -23,7 +23,7 @@ fn pause_ns(fruitless: u32) -> u64 {
 }
 
 impl Worker {
-    /// The connection is of no more use: what it owes will not come.
+    /// Closes a connection that cannot be used any more: the answers that it still owes are lost.
     pub(super) fn drop_link(&mut self, run: &mut Run, index: usize, why: &Wrong) {
         let now_ns = self.clock.now_ns();
         let link = &mut self.links[index];
@@ -38,7 +38,7 @@ impl Worker {
         link.state = State::Down { retry_ns: now_ns + pause_ns };
         run.admission.note(why);
         if matches!(why.kind, Kind::Garbage | Kind::Refused(_)) && link.outstanding.is_empty() {
-            // Nobody waited for it, so no request fails of it; it is an error all the same.
+            // No request waited for it, so none fails by it; it is an error all the same.
             run.record.error(why.clone(), now_ns);
             self.shared.erred();
         }
@@ -83,7 +83,7 @@ impl Worker {
         }
     }
 
-    /// A connection on which nothing else is waited for is of no use where the late answer has a
+    /// A connection without other requests under way is closed where the late answer has a
     /// place in line, where nothing at all was heard since, or where it was made for this request.
     fn after_late(&mut self, run: &mut Run, index: usize, sent_ns: u64) {
         let link = &self.links[index];
@@ -98,7 +98,7 @@ impl Worker {
         self.enqueue(run, index);
     }
 
-    /// Time limits, new tries to connect, and news for the main thread.
+    /// Checks time limits of connections, tries to connect again, and publishes latencies.
     pub(super) fn tick(&mut self, run: &mut Run, now_ns: u64) {
         run.next_tick_ns = now_ns + TICK_NS;
         self.shared.publish(&mut self.recent);
@@ -121,23 +121,23 @@ impl Worker {
         }
     }
 
-    /// A server that lets nobody in for long does not let in the next either: nobody is to wait until
-    /// the last token of a population was refused. What passes, such as one connection that failed or
-    /// a server that reads its keys anew, ends nothing.
+    /// Ends the issuing of a population when the server has rejected every client for long: otherwise
+    /// the run would go on until the last token was refused. A single failed connection, or a server
+    /// that reloads its keys, ends nothing.
     ///
     /// # Errors
-    /// For several time limits, or [`DENIED_MAX_NS`], nobody was let in, and the server said why.
+    /// For several time limits, or [`DENIED_MAX_NS`], every client was rejected with a reason.
     pub(super) fn lets_in(&self, run: &Run, now_ns: u64) -> Result<()> {
         let limits_ns = self.reach.timeout_ns.saturating_mul(LIMITS_WITHOUT_ANSWER);
         let patience_ns = limits_ns.min(DENIED_MAX_NS);
         let is_bounded = run.phase.pace.is_bounded_by_requests();
         let denial = run.admission.denial_since(now_ns.saturating_sub(patience_ns));
         let Some(denial) = denial.filter(|_| is_bounded && !run.exhausted) else { return Ok(()) };
-        let problem = format!("lets nobody in for {} ms: {denial}", patience_ns / 1_000_000);
+        let problem = format!("rejected every client for {} ms: {denial}", patience_ns / 1_000_000);
         Err(Failure::Target { target: self.reach.address.to_string(), problem })
     }
 
-    /// A population that nobody takes would be offered for hours.
+    /// Ends the issuing of a population when the server does not answer: it would last for hours.
     ///
     /// # Errors
     /// For several time limits no answer came.
@@ -148,7 +148,7 @@ impl Worker {
             return Ok(());
         }
         let problem = format!(
-            "takes connections, but no answer came for {} ms: {} time limits (--timeout){}",
+            "accepts connections, but gave no answer for {} ms, {} times --timeout{}",
             patience_ns / 1_000_000,
             LIMITS_WITHOUT_ANSWER,
             run.admission.why()
@@ -156,7 +156,7 @@ impl Worker {
         Err(Failure::Target { target: self.reach.address.to_string(), problem })
     }
 
-    /// Without any connection for as long as a request may take, a server is gone.
+    /// Ends a phase when no connection could be made for the time limit of a request.
     pub(super) fn still_there(&self, run: &mut Run, now_ns: u64) -> Result<()> {
         if self.links.iter().any(|link| link.state == State::Open) {
             run.alive_ns = now_ns;

@@ -35,15 +35,15 @@ use admission::Admission;
 use desk::Desk;
 use limits::Limits;
 
-/// Housekeeping is done so often: time limits, new tries to connect, news to the main thread.
+/// Interval of the housekeeping: time limits, connection attempts, latencies for the main thread.
 const TICK_NS: u64 = 100_000_000;
-/// Bytes read at once.
+/// Bytes that one read may return.
 const READ_BYTES: usize = 256 * 1024;
-/// Events taken at once.
+/// Events that one wait may return.
 const EVENTS: usize = 256;
-/// Events are caught up with so often before a phase.
+/// Waits for pending events before a phase, at most.
 const CATCH_UPS_MAX: usize = 1_000;
-/// The pause between two tries to connect.
+/// The pause between two attempts to connect.
 const RETRY_NS: u64 = 200_000_000;
 
 /// Makes the codec of a new connection.
@@ -58,7 +58,7 @@ pub struct Reach {
     pub make_codec: MakeCodec,
     /// What a connection begins with before that.
     pub tls: Option<Tls>,
-    /// Without an answer for so long a request counts as lost.
+    /// A request without an answer counts as lost after this time.
     pub timeout_ns: u64,
 }
 
@@ -91,12 +91,13 @@ pub struct Worker {
     opened: Vec<u8>,
     /// Of connections that were made before the phase.
     connects: Connects,
-    /// Latencies since the main thread was last told, for a person who watches.
+    /// Latencies since they were last published, for the progress line.
     recent: Histogram<u64>,
     in_flight: usize,
     /// When the time of each request under way is up, the next one first.
     limits: Limits,
-    /// Between these moments became ready what is served now; of connections that are made anew.
+    /// The connections that are served now became ready between these moments; used where each request
+    /// has its own connection.
     ready_ns: (u64, u64),
 }
 
@@ -109,7 +110,7 @@ struct Run {
     /// Connections that take part; grows during a ramp.
     joined: usize,
     next_tick_ns: u64,
-    /// There is nothing more to ask: the population is complete, or all was sent.
+    /// No request is left to send: the population is complete, or all were sent.
     exhausted: bool,
     /// When a connection was last seen open.
     alive_ns: u64,
@@ -117,11 +118,11 @@ struct Run {
     answered_ns: u64,
     /// When what is still owed is given up.
     give_up_ns: u64,
-    /// Whether the server lets anybody in.
+    /// Whether the server accepts requests.
     admission: Admission,
-    /// Since when a connection is free.
+    /// When a connection was last missing: since then one is free.
     free_since_ns: u64,
-    /// What the harness is late with.
+    /// Pauses of the harness.
     delays: Delays,
 }
 
@@ -397,7 +398,7 @@ impl Worker {
         }
         let link = &mut self.links[index];
         if link.codec.closing() && link.outstanding.is_empty() {
-            let why = Wrong::new(Kind::Closed, "the server asked for it");
+            let why = Wrong::new(Kind::Closed, "the server announced the end of the connection");
             return self.drop_link(run, index, &why);
         }
         if answers > 0

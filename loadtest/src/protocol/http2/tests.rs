@@ -242,7 +242,7 @@ fn a_request_that_is_given_up_takes_no_other_with_it() {
         pair.settle().expect("HTTP/2");
         let mut reset = Vec::new();
         assert!(pair.codec.cancel(1, &mut reset), "a stream can be given up alone");
-        assert!(!reset.is_empty(), "the server is told");
+        assert!(!reset.is_empty(), "the server gets a reset");
         if round % 2 == 0 {
             // The late answer and the reset cross.
             pair.answer(0, 200, b"late");

@@ -115,7 +115,7 @@ fn what_came_before_a_forged_record_is_handed_out_too() {
     assert!(denial(&end.unwrap()).is_some());
 }
 
-/// The socket itself stays open, so nothing else tells of the end.
+/// The socket itself stays open, so nothing else shows the end.
 #[test]
 fn a_server_that_says_goodbye_behind_its_answer_has_ended() {
     let (mut wire, mut server) = pair();

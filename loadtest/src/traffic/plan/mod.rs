@@ -29,7 +29,7 @@ const DEAD_MAX: usize = 4096;
 /// Numbers of tokens that are never issued have this bit.
 const NEVER: u64 = 1 << 63;
 const NANOS_PER_MS: u64 = 1_000_000;
-/// Clocks of two machines may drift apart by one part in so many: those kept by NTP are turned by
+/// Clocks of two machines may drift apart by one part in this number: those kept by NTP are turned by
 /// up to 500 in a million, and crystals differ by some 100.
 const DRIFT: u64 = 1_000;
 /// An extend draws so often for a token that is not being extended already.
@@ -79,7 +79,7 @@ pub struct Tokens {
     /// In place of the workload's times to live: all deadlines lie between these two moments, in
     /// nanoseconds from the begin of the session.
     pub deadlines_ns: Option<(u64, u64)>,
-    /// In place of the workload's depth: so many requests are under way on one connection while
+    /// In place of the workload's depth: the number of requests under way on one connection while
     /// the population is issued.
     pub load_depth: Option<usize>,
 }

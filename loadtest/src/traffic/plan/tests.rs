@@ -183,7 +183,7 @@ fn everything() -> Mix {
     }
 }
 
-/// Runs so many requests, up to `width` at a time, answered in any order.
+/// Runs a number of requests, up to `width` at a time, answered in any order.
 fn errors_of(fault: Fault, workload: &Workload, width: usize, steps: usize, seed: u64) -> Errors {
     let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed).unwrap());
     let share = Share { thread: 0, threads: 1 };
