@@ -26,8 +26,6 @@ pub(super) struct Delays {
     waited_before_ns: u64,
     /// Since then the loop works: from the end of its last sleep, or of its last pause.
     working_since_ns: u64,
-    /// All pauses together.
-    paused_ns: u64,
     /// The longest pause since the last look.
     longest_ns: u64,
     /// Until here requests queue behind those of the last pause.
@@ -79,17 +77,10 @@ impl Delays {
             return 0;
         }
         self.working_since_ns = to_ns;
-        self.paused_ns += pause_ns;
         self.longest_ns = self.longest_ns.max(pause_ns);
         // What became due meanwhile is sent at once, and the server needs time for it too.
         self.recovering_until_ns = self.recovering_until_ns.max(to_ns + pause_ns);
         pause_ns
-    }
-
-    /// A moment after the last pause, on a clock that stands still in pauses: the server's time is
-    /// measured by it.
-    pub(super) fn awake_ns(&self, at_ns: u64) -> u64 {
-        at_ns.saturating_sub(self.paused_ns)
     }
 
     /// What happened since the last look.
@@ -156,7 +147,6 @@ mod tests {
         assert_eq!(delays.slept(31 * MS, 31 * MS), 0);
         assert_eq!(delays.worked(35 * MS), 0, "a new turn");
         assert_eq!(delays.look(40 * MS).longest_ns, 6 * MS);
-        assert_eq!(delays.awake_ns(40 * MS), 34 * MS);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! When the time of each request is up, exactly: a line of all that were sent, the oldest first. All
-//! have the same limit, so the line is in order by itself. Pauses of the harness are no part of the
-//! time that the server had.
+//! have the same limit, so the line is in order by itself. It is real time, so that no answer after
+//! its limit counts. Two pauses of the harness move a limit: one in which the request was sent, and one
+//! as long as the limit.
 
 use std::collections::VecDeque;
 
@@ -18,8 +19,8 @@ pub(super) struct Limits(VecDeque<Sent>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) sent_ns: u64,
-    /// The same on a clock that stands still in pauses of the harness.
-    awake_ns: u64,
+    /// From when its limit counts.
+    since_ns: u64,
     pub(super) link: usize,
     pub(super) ticket: usize,
 }
@@ -33,24 +34,36 @@ impl Sent {
 }
 
 impl Limits {
-    /// Sent last: at `sent_ns`, which is `awake_ns` on the clock that limits are measured by.
-    pub(super) fn push(&mut self, sent_ns: u64, awake_ns: u64, link: usize, ticket: usize) {
-        self.0.push_back(Sent { sent_ns, awake_ns, link, ticket });
+    /// Sent last.
+    pub(super) fn push(&mut self, sent_ns: u64, link: usize, ticket: usize) {
+        self.0.push_back(Sent { sent_ns, since_ns: sent_ns, link, ticket });
     }
 
-    /// When the oldest was sent that may still be waited for, on the clock of the limits.
-    pub(super) fn next_awake_ns(&self) -> Option<u64> {
-        self.0.front().map(|sent| sent.awake_ns)
+    /// From when the limit counts of the oldest that may still be waited for.
+    pub(super) fn next_since_ns(&self) -> Option<u64> {
+        self.0.front().map(|sent| sent.since_ns)
     }
 
-    /// The oldest that was sent at `until_ns` or before, on the clock of the limits, and is still
-    /// waited for. Those before it are forgotten. Now and then all that are answered are forgotten
-    /// too, so that memory follows what is under way.
+    /// The harness paused. Requests that were being sent meanwhile have their limit from its end on,
+    /// and after a pause as long as the limit all have it anew: their answers may be only half read.
+    pub(super) fn excuse(&mut self, from_ns: u64, to_ns: u64, limit_ns: u64) {
+        let is_long = to_ns - from_ns >= limit_ns;
+        for sent in self.0.iter_mut().rev() {
+            if !is_long && sent.sent_ns < from_ns {
+                break;
+            }
+            sent.since_ns = to_ns;
+        }
+    }
+
+    /// The oldest whose limit counts from `until_ns` or before, and that is still waited for. Those
+    /// before it are forgotten. Now and then all that are answered are forgotten too, so that memory
+    /// follows what is under way.
     pub(super) fn pop(&mut self, until_ns: u64, links: &[Link], in_flight: usize) -> Option<Sent> {
         while let Some(sent) = self.0.front().copied() {
             if !sent.is_open(links) {
                 self.0.pop_front();
-            } else if sent.awake_ns <= until_ns {
+            } else if sent.since_ns <= until_ns {
                 return self.0.pop_front();
             } else {
                 break;
@@ -60,5 +73,25 @@ impl Limits {
             self.0.retain(|sent| sent.is_open(links));
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From when each limit counts, after a pause from 30 to `to_ns`; the second request was sent in it.
+    fn since(to_ns: u64) -> Vec<u64> {
+        let mut limits = Limits::default();
+        limits.push(10, 0, 0);
+        limits.push(40, 1, 0);
+        limits.excuse(30, to_ns, 100);
+        limits.0.iter().map(|sent| sent.since_ns).collect()
+    }
+
+    #[test]
+    fn a_short_pause_moves_the_limits_of_what_was_sent_in_it_alone() {
+        assert_eq!(since(60), [10, 60], "no answer after its limit counts");
+        assert_eq!(since(130), [130, 130], "a pause as long as the limit");
     }
 }

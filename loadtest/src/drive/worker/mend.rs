@@ -58,7 +58,7 @@ impl Worker {
     /// its connection go on. All that had come by `asked_ns` was taken in.
     pub(super) fn expire(&mut self, run: &mut Run, asked_ns: u64) {
         let limit_ns = self.reach.timeout_ns;
-        let until_ns = run.delays.awake_ns(asked_ns).saturating_sub(limit_ns);
+        let until_ns = asked_ns.saturating_sub(limit_ns);
         while let Some(sent) = self.limits.pop(until_ns, &self.links, self.in_flight) {
             let index = sent.link;
             let (codec, output, outstanding) = self.links[index].codec_and_output();

@@ -247,7 +247,9 @@ impl Worker {
     }
 
     fn is_over(&self, run: &Run, now_ns: u64) -> bool {
-        if self.shared.is_stopped() || now_ns >= run.give_up_ns {
+        // The limit of a connection is looked at once a tick.
+        let more_ns = if self.is_connecting(run) { 2 * TICK_NS } else { 0 };
+        if self.shared.is_stopped() || now_ns >= run.give_up_ns + more_ns {
             return true;
         }
         let nothing_due = match run.phase.pace {
@@ -340,7 +342,7 @@ impl Worker {
             let one = Outstanding { ask, since_ns, sent_ns: now_ns, is_late: false };
             let ticket = outstanding.insert(one);
             self.in_flight += 1;
-            self.limits.push(now_ns, run.delays.awake_ns(now_ns), index, ticket);
+            self.limits.push(now_ns, index, ticket);
             if let Err(fault) = codec.request(ticket as Ticket, call, output) {
                 self.drop_link(run, index, &fault.into());
                 return Filled::Full;

@@ -43,10 +43,8 @@ impl Worker {
         {
             until_ns = until_ns.min(due_ns);
         }
-        if let Some(awake_ns) = self.limits.next_awake_ns() {
-            let left_ns = awake_ns.saturating_add(self.reach.timeout_ns);
-            let left_ns = left_ns.saturating_sub(run.delays.awake_ns(begin_ns));
-            until_ns = until_ns.min(begin_ns.saturating_add(left_ns));
+        if let Some(since_ns) = self.limits.next_since_ns() {
+            until_ns = until_ns.min(since_ns.saturating_add(self.reach.timeout_ns));
         }
         let must_wake_ns = match self.wait_until(until_ns, events)? {
             Slept::Through => until_ns.max(begin_ns),
@@ -95,6 +93,7 @@ impl Worker {
         if pause_ns == 0 {
             return;
         }
+        self.limits.excuse(now_ns - pause_ns, now_ns, self.reach.timeout_ns);
         run.alive_ns = (run.alive_ns + pause_ns).min(now_ns);
         run.answered_ns = (run.answered_ns + pause_ns).min(now_ns);
         run.admission.excuse(pause_ns, now_ns);
