@@ -43,7 +43,7 @@ pub struct Comparison {
     pub warnings: Vec<String>,
     /// What B did wrong, whatever its figures: errors, wrong answers, missed objectives.
     pub failures: Vec<String>,
-    /// Why nothing can be decided, where that is so.
+    /// Why nothing can be decided; empty if it can.
     pub doubts: Vec<String>,
     /// Each figure.
     pub rows: Vec<Row>,
@@ -230,7 +230,7 @@ fn error_share(report: &Report) -> f64 {
     errors(report) as f64 / report.totals.requests.max(1) as f64
 }
 
-/// What B did wrong. That A did it too is no excuse: such a B is no pass.
+/// What B did wrong. B fails for it even if A did the same.
 fn failures(a: &[Report], b: &[Report]) -> Vec<String> {
     let mut failures = Vec::new();
     let kinds = |report: &Report, wrong: bool| {
@@ -356,7 +356,7 @@ impl Comparison {
         self.runs[0].len() == 1
     }
 
-    /// What it comes to, in one line; what went wrong first.
+    /// The outcome in one line; failures come first.
     pub fn summary(&self) -> String {
         let named = |verdict| {
             let rows = self.rows.iter().filter(|row| row.verdict == verdict);

@@ -48,7 +48,7 @@ pub fn main(args: &ShowArgs) -> Result<()> {
     write(&args.smaller_is_better, &|| export::smaller_is_better(last).to_string())
 }
 
-/// Tries whether a line can be added, so that hours of measuring do not end with a mistake in a path.
+/// Checks that a line can be added, so that a mistake in the path shows before hours of measuring.
 ///
 /// # Errors
 /// The file cannot be written.

@@ -13,7 +13,7 @@ use crate::report::model::{
 use crate::run::judge;
 use crate::workload::Workload;
 
-/// Begins of runs may lie so far apart, in seconds; `--start-at` keeps them closer.
+/// Seconds that the begins of runs may lie apart; `--start-at` keeps them closer.
 const APART_MAX_S: f64 = 1.0;
 
 /// Adds up the reports.

@@ -17,7 +17,7 @@ const TURNS: usize = 12;
 /// How often connections are made in a phase.
 #[derive(Clone, Copy, Debug)]
 pub enum Connecting {
-    /// Once, and again where one has ended.
+    /// Once, and again after one has ended.
     Once,
     /// For each request.
     Each(Handshake),
@@ -26,7 +26,7 @@ pub enum Connecting {
 }
 
 impl Connecting {
-    /// What a connection that is to be made now begins with; none where the one that is there stays.
+    /// The handshake of a connection that is made now; none if the existing connection stays.
     pub fn at(self, now_ns: u64) -> Option<Handshake> {
         match self {
             Self::Once => None,
@@ -50,12 +50,12 @@ pub struct Turn {
 }
 
 /// The turn that slice `slice` of `slices` belongs to. The order is full, resumed, resumed, full, so
-/// that what drifts hits both alike.
+/// that drift affects both alike.
 pub fn turn(slice: usize, slices: usize) -> Turn {
     let length = (slices / TURNS).max(1);
     let is_full = |slice: usize| matches!(slice / length % 4, 0 | 3);
     let handshake = if is_full(slice) { Handshake::Full } else { Handshake::Resumed };
-    // Also of a turn of one slice: the next one is of the same kind each second time.
+    // Turns of one slice have it too: every second turn has the same kind as the one before.
     let is_mixed = slice > 0 && is_full(slice) != is_full(slice - 1);
     Turn { handshake, is_mixed }
 }
@@ -65,19 +65,19 @@ pub fn turn(slice: usize, slices: usize) -> Turn {
 pub struct Made {
     /// How many.
     pub connections: u64,
-    /// How many of them had a session that goes back to an earlier one.
+    /// How many of them resumed a session.
     pub resumed: u64,
     /// Nanoseconds until a request could be sent: TCP's handshake and TLS's.
     pub shaken_ns: Histogram<u64>,
     /// Nanoseconds until the answer was there.
     pub answered_ns: Histogram<u64>,
-    /// Of `shaken_ns` what the harness let it wait.
+    /// The part of `shaken_ns` in which it waited for the harness.
     pub queued_shaking_ns: Histogram<u64>,
-    /// Of `answered_ns`, likewise.
+    /// The same part of `answered_ns`.
     pub queued_ns: Histogram<u64>,
 }
 
-/// What is counted of connections.
+/// Counts of connections.
 #[derive(Clone, Debug, Default)]
 pub struct Connects {
     /// Full handshakes of TLS, measured or not.
@@ -123,7 +123,7 @@ impl Connects {
         made.queued_ns.saturating_record(anew.queued_ns.max(1));
     }
 
-    /// Takes over what another thread, or an earlier phase, counted.
+    /// Adds the counts of another thread, or of an earlier phase.
     pub fn merge(&mut self, other: &Connects) {
         self.full += other.full;
         self.resumed += other.resumed;

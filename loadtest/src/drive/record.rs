@@ -12,7 +12,7 @@ use crate::tls::wire::Moved;
 use crate::traffic::verdict::{Errors, Wrong};
 use crate::workload::Operation;
 
-/// Of a latency, more than this that the harness caused is a disturbance.
+/// Share of a latency above which the harness's own part counts as a disturbance.
 pub const OWN_SHARE: f64 = 0.1;
 
 /// Counts of a part of time.
@@ -41,7 +41,7 @@ pub struct Record {
     pub errors: Errors,
     /// Answers to requests that were due in the window.
     pub requests: u64,
-    /// Tokens they were about.
+    /// Tokens in these requests.
     pub tokens: u64,
     /// When the last thread was done.
     pub ended_ns: u64,
@@ -60,13 +60,13 @@ pub struct Record {
     /// Nanoseconds of the answers that came while the harness was disturbed: they are among the
     /// latencies too.
     pub disturbed_ns: Histogram<u64>,
-    /// Of the answers since the harness was last looked at.
+    /// Nanoseconds of the answers since the last look at the harness.
     fresh_ns: Histogram<u64>,
     /// How late requests were sent though a connection was free, of an open loop.
     pub late_ns: Histogram<u64>,
-    /// The longest time in which the harness did nothing though it had to.
+    /// The longest pause of the harness.
     pub stall_max_ns: u64,
-    /// How long it could have run and had no CPU.
+    /// How long it waited for a CPU.
     pub waited_ns: u64,
     /// Requests of an open loop that were due in the window, sent or not.
     pub due: u64,
@@ -115,8 +115,8 @@ impl Record {
     /// came; slices are of the answers that came in them, whenever they were due: a server that
     /// falls behind shows in both.
     ///
-    /// Of a connection that was made for it the harness itself let it wait for `own_ns`: where that
-    /// is much of its latency, it says nothing of the server alone.
+    /// `own_ns` is how long its own connection, if it has one, waited for the harness. If that is much
+    /// of the latency, the latency does not count as the server's.
     pub fn answer(
         &mut self,
         operation: Operation,
@@ -164,7 +164,7 @@ impl Record {
         self.due += u64::from(self.window.contains(due_ns) && due_ns < ended_ns);
     }
 
-    /// The harness was looked at: what came since the last time was disturbed, or was not.
+    /// Files the answers since the last look as disturbed or not.
     pub(super) fn settle(&mut self, found: Found) {
         let (from_ns, to_ns) =
             (found.from_ns.max(self.window.from_ns), found.to_ns.min(self.window.to_ns));
@@ -231,7 +231,7 @@ impl Record {
         self.slices.get_mut(self.window.slice_at(now_ns)?)
     }
 
-    /// Takes over what another thread counted in the same window.
+    /// Adds the counts of another thread in the same window.
     pub fn merge(&mut self, other: &Record) {
         for (mine, theirs) in self.latency_ns.iter_mut().zip(&other.latency_ns) {
             let Some(theirs) = theirs else { continue };

@@ -1,4 +1,4 @@
-//! What the gate is asked, on the command line.
+//! The flags of the gate.
 
 use std::path::PathBuf;
 use std::time::Duration;

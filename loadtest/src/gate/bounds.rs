@@ -1,5 +1,5 @@
-//! Bounds that a gate decides by: between harmless and a regression, of pairs, and what to make of
-//! what stays undecided.
+//! Bounds of a gate's decisions: harmless and regression, the number of pairs, and how undecided
+//! workloads count.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::quantity::Percent;
 
-/// What is surely harmless and what is surely a regression, written `1%..5%`, or `5%` for both.
+/// The bounds of harmless and of a regression, written `1%..5%`, or `5%` for both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Band {
     low: Percent,

@@ -127,7 +127,7 @@ impl Findings {
         functions.chain(self.comparisons.iter().filter_map(|comparison| comparison.verdict))
     }
 
-    /// What it comes to.
+    /// The outcome.
     pub fn outcome(&self) -> Outcome {
         match (self.has_failed(), self.decided()) {
             (true, _) => Outcome::Failed,

@@ -48,7 +48,7 @@ pub fn xml(findings: &Findings) -> String {
     suite.render().unwrap_or_default()
 }
 
-/// What no function or metric says: a broken head, and a gate that compared nothing.
+/// Failures beside functions and metrics: a broken head, and a gate that compared nothing.
 fn others(findings: &Findings) -> Vec<Case> {
     let mut faults = findings.faults.clone();
     if let Instructions::HeadFails { reason } = &findings.instructions {

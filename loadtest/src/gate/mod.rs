@@ -93,7 +93,7 @@ fn compare(
         Some(Only::Pairs) => Instructions::NotRun { reason: "not asked for".to_owned() },
         _ => instructions::compare(folder, sides, args)?,
     };
-    // What is found already must not be lost where a server then does not start.
+    // Findings so far are kept even if a server does not start later.
     summary::failures(&findings).iter().for_each(|line| say(line));
     if args.only == Some(Only::Instructions) {
         findings.notes.push("pairs: not run: not asked for".to_owned());

@@ -46,7 +46,7 @@ pub enum Fault {
     Head(Failure),
 }
 
-/// A pair, or whose fault it is that there is none.
+/// A pair, or the side that made it fail.
 pub type Measured = std::result::Result<Pair, Fault>;
 
 /// Makes one pair: starts both servers, loads them by turns, stops them.
@@ -100,7 +100,7 @@ pub struct Binaries {
     pub head: std::path::PathBuf,
 }
 
-/// What is compared of two runs; all are costs, the less the better.
+/// Metrics that are compared; all are costs, lower is better.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum Metric {
     /// Decides: the server's CPU time by requests, which neighbours on the machine disturb least.
@@ -316,7 +316,7 @@ impl<'a> Series<'a> {
 }
 
 impl Sample {
-    /// A figure of nothing cannot be compared: better no answer than a false one.
+    /// A ratio to zero is undefined: an error is better than a false answer.
     fn check(&self, workload: &str) -> Result<()> {
         let is_cost = |value: f64| value.is_finite() && value > 0.0;
         for (name, value) in [

@@ -99,7 +99,7 @@ fn notable(findings: &Findings) -> Vec<String> {
     lines
 }
 
-/// What is to be said of a function.
+/// The line of a function.
 pub fn function(change: &FunctionChange, limit: Option<f64>) -> String {
     match change.verdict {
         Verdict::New => "nothing to compare with".to_owned(),
@@ -116,7 +116,7 @@ pub fn function(change: &FunctionChange, limit: Option<f64>) -> String {
     }
 }
 
-/// What is to be said of a metric that decides.
+/// The line of a metric that decides.
 pub fn metric(comparison: &Comparison) -> String {
     format!(
         "ratio {}, allowed {}, after {} pairs",

@@ -1,4 +1,4 @@
-//! What the exact part needs beside cargo: valgrind, and the runner that belongs to the bench.
+//! Tools that the exact part needs besides cargo: valgrind, and the runner that belongs to the bench.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What the gate can say of one thing it compares.
+//! The verdicts of the gate on one comparison.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What is asked on the command line.
+//! The flags of the command.
 
 use std::path::PathBuf;
 

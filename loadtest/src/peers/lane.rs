@@ -1,5 +1,4 @@
-//! One server in one work: measured by turns until it fails, which loses nothing of what was
-//! measured before.
+//! One server in one work: measured in turns until it fails; the rounds before a failure are kept.
 
 use super::args::PeersArgs;
 use super::works::{Side, Work};

@@ -1,4 +1,4 @@
-//! What was measured, as peers.json holds it.
+//! The results, as peers.json holds them.
 
 use serde::Serialize;
 
@@ -10,9 +10,9 @@ use crate::stats::Interval;
 /// All that was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Peers {
-    /// What made it.
+    /// The harness that made it.
     pub harness: Harness,
-    /// On what.
+    /// The machine it was made on.
     pub machine: Machine,
     /// The command line.
     pub command: Vec<String>,

@@ -1,4 +1,4 @@
-//! What the servers are asked to do.
+//! The works that servers are compared on.
 
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ pub struct Side {
     pub name: String,
     /// Which program.
     pub kind: Kind,
-    /// What it is started with beside what it needs.
+    /// Additional arguments.
     pub arguments: Vec<String>,
     /// Whether others are set in relation to it.
     pub is_peer: bool,

@@ -16,7 +16,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// What kind of server it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// jeton, or what speaks its contract.
+    /// jeton, or a server with its contract.
     Jeton,
     /// Redis.
     Redis,
@@ -47,7 +47,7 @@ impl Kind {
         }
     }
 
-    /// What it is spoken to in; `http` is the version towards jeton.
+    /// The protocol that is spoken to it; `http` is the version towards jeton.
     pub fn protocol(self, http: Http) -> Protocol {
         match (self, http) {
             (Kind::Jeton, Http::One) => Protocol::Http1,
@@ -94,14 +94,14 @@ impl Kind {
 pub enum Address {
     /// One that the harness starts and stops.
     Start(Kind),
-    /// One that is there.
+    /// A running one.
     Remote(Remote),
 }
 
 /// Where a server is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Remote {
-    /// What speaks there.
+    /// The kind of server there.
     pub kind: Kind,
     /// Whether it speaks TLS.
     pub is_tls: bool,
@@ -119,7 +119,7 @@ impl Address {
     /// # Errors
     /// [`Failure::Input`] says what is wrong with it, or what the harness does not do.
     pub fn parse(text: &str) -> Result<Self> {
-        // What stands before an `@` may be a password.
+        // The part before an `@` may be a password.
         let shown = match (text.split_once("://"), text.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
             (None, Some((_, host))) => format!("…@{host}"),

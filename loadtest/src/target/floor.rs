@@ -15,7 +15,7 @@ use slab::Slab;
 use crate::failure::{Result, io};
 use crate::traffic::payload::fixed_body;
 
-/// What the line begins with that says where it listens.
+/// The begin of the line that states the address.
 pub const READY: &str = "floor ready: http://";
 
 const LISTENER: u64 = u64::MAX;

@@ -61,7 +61,7 @@ fn own(folder: &Path) -> io::Result<File> {
 pub(super) fn remove_abandoned(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-            // The run needs none of it.
+            // The run does not depend on it.
             let _ = remove_if_abandoned(&entry.path());
         }
     }

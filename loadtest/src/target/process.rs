@@ -198,7 +198,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         live().retain(|(pid, _)| *pid != self.child.id());
-        // It may have ended already; then both say so, and that is what is wanted.
+        // It may have ended already; then both report that, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -260,7 +260,7 @@ fn run_tool(
 fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before an error is what there is.
+        // Lines before an error are kept.
         let _ = pipe.read_to_end(&mut bytes);
         bytes
     })

@@ -1,4 +1,4 @@
-//! What makes a server that is started here ask for TLS, a key or a password: all of it is made for
+//! TLS, keys and passwords of a server that the harness starts: all of it is made for
 //! one run, in the server's folder.
 
 use std::path::Path;
@@ -18,7 +18,7 @@ const SCOPES: &str = "issue,resolve,consume,revoke";
 /// Of the key for the statistics.
 const ADMIN_SCOPES: &str = "metrics,admin";
 
-/// What a server is started with, and how it is asked then.
+/// Arguments of a secured server, and how it is asked.
 #[derive(Default)]
 pub(super) struct Secured {
     /// In front of all other arguments.

@@ -52,7 +52,7 @@ impl Spawned {
         self.admin
     }
 
-    /// With what it lets itself be asked.
+    /// The key, password or certificate to ask it with.
     pub fn access(&self) -> &Access {
         &self.access
     }
@@ -290,7 +290,7 @@ fn begin(
     })
 }
 
-/// The program of a store; none of what the harness finds otherwise.
+/// The program of a store; none for servers that the harness finds in other ways.
 fn program(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Redis => Some("redis-server"),

@@ -59,7 +59,7 @@ pub fn cpu(pid: u32) -> Result<Cpu> {
     Ok(Cpu { user_s: user_s * scale, system_s: system_s * scale })
 }
 
-/// A process, and not whichever has its number: once it has ended, another may get that.
+/// A process, identified by more than its number: after its end another process may get the number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Watched {
     pid: u32,

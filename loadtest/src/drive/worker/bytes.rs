@@ -85,8 +85,8 @@ impl Worker {
         }
     }
 
-    /// Nothing can be sent any more. What came before that is taken in, and what the server said last
-    /// is the reason.
+    /// Nothing can be sent any more. Bytes that came before that are still read; the server's last
+    /// message is the reason.
     fn hear_out(&mut self, run: &mut Run, index: usize, error: &std::io::Error) {
         self.links[index].is_ending = true;
         // Those of the worker may be in use: a request goes out where an answer was taken in.
@@ -95,7 +95,7 @@ impl Worker {
         for _ in 0..LAST_READS_MAX {
             match self.read_once(run, index, &mut buffer, &mut opened) {
                 Read::Taken if self.links[index].is_ending => {}
-                // What came has ended it, with a reason of its own.
+                // The bytes that came ended the connection, with their own reason.
                 Read::Taken => return,
                 Read::Nothing => break,
                 Read::Ended(end) => {

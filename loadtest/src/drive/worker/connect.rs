@@ -12,11 +12,11 @@ use crate::tls::wire::{Shaken, Wire};
 use crate::traffic::verdict::{Kind, Wrong};
 
 impl Worker {
-    /// Begins to connect; the connection there was has ended.
+    /// Begins to connect in place of a connection that has ended.
     pub(super) fn reconnect(&mut self, run: &mut Run, index: usize, now_ns: u64) {
         let link = &mut self.links[index];
         if let (Some(anew), Some(handshake)) = (&mut link.anew, run.phase.connecting.at(now_ns)) {
-            // Of the turn that it is made in.
+            // The kind of the current turn.
             anew.handshake = handshake;
         }
         let began = link.reconnect(self.reach.address, (self.reach.make_codec)(), now_ns);
@@ -60,7 +60,7 @@ impl Worker {
         run.record.sent(moved.sent, now_ns);
         run.record.received(moved.received, now_ns);
         match shaken {
-            // Done, but after its time limit, which is looked at once a tick alone.
+            // Done after its time limit: the tick, which checks that, has not come yet.
             Ok(true) if self.ready_ns.1 > since_ns + self.reach.timeout_ns => {
                 let error = self.late(index);
                 return self.refused(run, index, &error, now_ns);
@@ -90,13 +90,13 @@ impl Worker {
         self.enqueue(run, index);
     }
 
-    /// Ends the connection there is, if there is one, and makes another for one request.
+    /// Ends the current connection, if there is one, and makes another for one request.
     pub(super) fn connect_anew(&mut self, run: &mut Run, index: usize, handshake: Handshake) {
         let address = self.reach.address;
         let link = &mut self.links[index];
         if let Some(wire) = link.wire.take() {
-            // Between two machines there are too few ports for what each leaves behind for a minute;
-            // within one the system uses them again.
+            // Towards another machine each closed connection occupies a port for a minute, and there are
+            // too few; within one machine the system reuses them.
             if !address.ip().is_loopback() {
                 let none = Some(std::time::Duration::ZERO);
                 let _ = rustix::net::sockopt::set_socket_linger(&wire, none);
@@ -109,8 +109,8 @@ impl Worker {
         self.reconnect(run, index, now_ns);
     }
 
-    /// Takes note of a connection that was made for one request, which was answered, and makes the
-    /// next. Gives whether this one is done with.
+    /// Counts a connection that was made for one request once that is answered, and makes the next.
+    /// Returns whether this one is finished.
     pub(super) fn use_once(&mut self, run: &mut Run, index: usize, now_ns: u64) -> bool {
         let link = &mut self.links[index];
         if let Some(anew) = link.anew.take_if(|_| link.outstanding.is_empty()) {
@@ -152,7 +152,7 @@ impl Worker {
         self.shared.erred();
     }
 
-    /// That a connection was not made within its time limit.
+    /// The error of a connection that was not made within its time limit.
     pub(super) fn late(&self, index: usize) -> std::io::Error {
         let link = &self.links[index];
         match link.state {

@@ -1,4 +1,4 @@
-//! Where answers go.
+//! Judges, times and counts answers.
 
 use hdrhistogram::Histogram;
 use slab::Slab;
@@ -11,7 +11,7 @@ use crate::protocol::{Answer, Answers, Ticket};
 use crate::traffic::plan::Plan;
 use crate::traffic::verdict::{Kind, Wrong};
 
-/// Where answers go: judged, timed and counted.
+/// Judges, times and counts answers.
 pub(super) struct Desk<'a> {
     pub(super) plan: &'a mut Plan,
     pub(super) record: &'a mut Record,
@@ -19,7 +19,7 @@ pub(super) struct Desk<'a> {
     pub(super) recent: &'a mut Histogram<u64>,
     pub(super) outstanding: &'a mut Slab<Outstanding>,
     pub(super) admission: &'a mut Admission,
-    /// Of the connection, where it was made for this request: how long the harness let it wait.
+    /// How long a connection that was made for this request waited for the harness.
     pub(super) own_ns: u64,
     pub(super) now_ns: u64,
     pub(super) answers: usize,

@@ -1,4 +1,4 @@
-//! The first connections: made together, each within one time limit, unless a signal comes.
+//! The first connections: made together, each within a time limit. A signal ends it.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -72,7 +72,7 @@ impl Worker {
         Ok(())
     }
 
-    /// As far as it goes now.
+    /// Continues a handshake as far as possible now.
     fn go_on(&mut self, index: usize) -> std::io::Result<()> {
         let link = &mut self.links[index];
         if let (State::Connecting { since_ns }, Some(wire)) = (link.state, &link.wire) {
@@ -80,7 +80,7 @@ impl Worker {
             link.state = State::Shaking { since_ns };
         }
         if !matches!(link.state, State::Shaking { .. }) {
-            // What the server says of itself is read when the first phase begins.
+            // First messages of the server are read when the first phase begins.
             return Ok(());
         }
         if link.shake(&mut Shaken::default())? {

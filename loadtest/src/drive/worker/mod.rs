@@ -54,9 +54,9 @@ pub type MakeCodec = Arc<dyn Fn() -> Box<dyn Codec> + Send + Sync>;
 pub struct Reach {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What is spoken.
+    /// The protocol.
     pub make_codec: MakeCodec,
-    /// What a connection begins with before that.
+    /// TLS below that, if any.
     pub tls: Option<Tls>,
     /// A request without an answer counts as lost after this time.
     pub timeout_ns: u64,
@@ -204,7 +204,7 @@ impl Worker {
                     if run.phase.pace.is_bounded_by_requests() {
                         return Err(failure);
                     }
-                    // What was measured until now is worth a report.
+                    // The measurement until now is still reported.
                     run.record.gone = Some(failure.to_string());
                     self.shared.fail();
                     break;
@@ -231,9 +231,9 @@ impl Worker {
         Ok(run.record)
     }
 
-    /// Takes note of connections that the server closed between two phases, before any is used.
+    /// Handles connections that the server closed between two phases, before any is used.
     fn catch_up(&mut self, run: &mut Run, events: &mut Vec<epoll::Event>) -> Result<()> {
-        // A server that closes whatever it accepts must not keep the phase from beginning.
+        // A server that closes every connection must not prevent the begin of the phase.
         for _ in 0..CATCH_UPS_MAX {
             self.wait_until(0, events)?;
             if events.is_empty() {
@@ -322,7 +322,7 @@ impl Worker {
                 filled = Filled::NotDue;
                 break;
             }
-            // A connection that is made for one request is a part of its time.
+            // The time of a connection that is made for one request counts as the request's.
             let since_ns = self.links[index].anew.map_or(since_ns, |anew| anew.since_ns);
             let next = match run.phase.pace {
                 Pace::Load => self.plan.next_load(now_ns),

@@ -1,5 +1,5 @@
-//! Waiting for what comes and what is due, and what follows from a pause of the harness: the server
-//! has that much longer for all that is waited for.
+//! Waiting for events and for requests that become due. After a pause of the harness all time limits
+//! of the server are extended by its length.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ pub(super) enum Slept {
 }
 
 impl Worker {
-    /// Waits until something comes or is due. Returns a moment: whatever had come by then is among
-    /// the events, unless there are more than fit.
+    /// Waits until an event comes or a request is due. Returns a moment: all that had come by then is
+    /// among the events, unless the list is full.
     pub(super) fn wait(&mut self, run: &mut Run, events: &mut Vec<epoll::Event>) -> Result<u64> {
         let mut begin_ns = self.reached(run);
         if !matches!(run.phase.connecting, Connecting::Once) {
-            // What is there already became so while others were served.
+            // Connections that are ready already became so while others were served.
             self.wait_until(0, events)?;
             let looked_ns = self.woken(run, begin_ns);
             self.ready_ns = (self.ready_ns.1, looked_ns);
@@ -55,7 +55,7 @@ impl Worker {
         Ok(begin_ns)
     }
 
-    /// Sleeps until then, or not at all where that is past, unless something comes.
+    /// Sleeps until `until_ns` or the first event; does not sleep if that is past.
     pub(super) fn wait_until(
         &self,
         until_ns: u64,
@@ -71,7 +71,7 @@ impl Worker {
         }
     }
 
-    /// The loop is here by its work. Returns the time.
+    /// Notes the work up to now. Returns the time.
     pub(super) fn reached(&mut self, run: &mut Run) -> u64 {
         let now_ns = self.clock.now_ns();
         let pause_ns = run.delays.worked(now_ns);
@@ -87,8 +87,8 @@ impl Worker {
         now_ns
     }
 
-    /// A pause of the harness ended now: while it lasted the server could not show that it is there,
-    /// so all patience with it lasts longer by the pause.
+    /// A pause of the harness ended now. The server could not be heard while it lasted, so all time
+    /// limits are extended by it.
     fn excuse(&mut self, run: &mut Run, pause_ns: u64, now_ns: u64) {
         if pause_ns == 0 {
             return;
@@ -97,12 +97,12 @@ impl Worker {
         run.alive_ns = (run.alive_ns + pause_ns).min(now_ns);
         run.answered_ns = (run.answered_ns + pause_ns).min(now_ns);
         run.admission.excuse(pause_ns, now_ns);
-        // What was due before the end has its whole time limit, whenever it could be sent.
+        // A request that was due before the end keeps its whole time limit, even if it is sent late.
         run.give_up_ns += pause_ns.min(now_ns.saturating_sub(run.phase.end_ns));
         self.excuse_connecting(pause_ns, now_ns);
     }
 
-    /// The same of the connections that are under way.
+    /// Extends the time limits of connections that are being made.
     pub(super) fn excuse_connecting(&mut self, pause_ns: u64, now_ns: u64) {
         for link in &mut self.links {
             if let State::Connecting { since_ns } | State::Shaking { since_ns } = &mut link.state {
