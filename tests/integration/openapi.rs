@@ -215,6 +215,23 @@ fn promised<'a>(operation: &'a Operation<'_>, name: &str) -> Option<(u16, &'a Va
     })
 }
 
+/// The value with each token and time replaced, because they differ in each answer.
+fn normalized(mut value: Value) -> Value {
+    match &mut value {
+        Value::Array(all) => all.iter_mut().for_each(|one| *one = normalized(one.take())),
+        Value::Object(members) => {
+            for (name, member) in members.iter_mut() {
+                *member = match name.as_str() {
+                    "token" | "expires_at" if member.is_string() => Value::from("new"),
+                    _ => normalized(member.take()),
+                };
+            }
+        }
+        _ => {}
+    }
+    value
+}
+
 #[test]
 fn every_example_of_the_description_is_answered_as_it_says() {
     let mut sent = 0;
@@ -241,10 +258,10 @@ fn every_example_of_the_description_is_answered_as_it_says() {
                     continue;
                 };
                 assert_eq!(answer.status, status, "{what}: {}", answer.text());
-                // Tokens and times differ each time; only their schemas are checked.
-                let is_fixed = answer.status >= 400 || operation.path.ends_with("e");
-                if is_fixed && !operation.path.contains("batch") {
-                    assert_eq!(&answer.json(), promised, "{what}");
+                let is_fixed =
+                    answer.status >= 400 || operation.described["tags"] == json!(["data"]);
+                if is_fixed {
+                    assert_eq!(normalized(answer.json()), normalized(promised.clone()), "{what}");
                 }
             }
         }
