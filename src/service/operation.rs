@@ -48,8 +48,6 @@ operations! {
     Status: "status", "status", Some(Scope::Resolve);
     /// Return the status of many tokens.
     StatusBatch: "status_batch", "status", Some(Scope::Resolve);
-    /// A later deadline for a token, as extend.
-    Postpone: "postpone", "postpone", Some(Scope::Issue);
     /// Any other request.
     Unknown: "unknown", "unknown", None;
 }

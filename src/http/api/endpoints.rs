@@ -9,7 +9,7 @@ use crate::http::answer::response::Body;
 use crate::http::api::request_context::RequestContext;
 use crate::http::config::Config;
 use crate::http::conn::context::Worker;
-use crate::http::ops::{Request, consume, extend, issue, postpone, resolve, revoke, status};
+use crate::http::ops::{Request, consume, extend, issue, resolve, revoke, status};
 use crate::http::request::body::{self, BodyKind};
 use crate::model::token::Digest;
 use crate::service::operation::Operation;
@@ -51,7 +51,6 @@ endpoints! {
     ExtendBatch: POST "/v1/extend", id: "extendBatch", LIST, extend::batch;
     RevokeBatch: POST "/v1/revoke", id: "revokeBatch", LIST, revoke::batch;
     Consume: POST "/v1/tokens/{token}/consume", id: "consume", Takes::EmptyObject, consume::one;
-    Postpone: POST "/v1/tokens/{token}/postpone", id: "postpone", Takes::Fields, postpone::one;
     Status: GET "/v1/tokens/{token}/status", id: "status", Takes::Nothing, status::one;
     Resolve: GET "/v1/tokens/{token}", id: "resolve", Takes::Nothing, resolve::one;
     Extend: PATCH "/v1/tokens/{token}", id: "extend", Takes::Fields, extend::one;

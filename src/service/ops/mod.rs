@@ -5,7 +5,6 @@ pub(crate) mod consume;
 pub(crate) mod extend;
 pub(crate) mod issue;
 mod offer;
-pub(crate) mod postpone;
 pub(crate) mod resolve;
 pub(crate) mod revoke;
 pub(crate) mod status;
