@@ -76,6 +76,7 @@ mod quota;
 mod rivals;
 mod secrecy;
 mod sentences;
+mod slow_readers;
 mod smuggling;
 mod start_memory;
 mod tidy;

@@ -154,6 +154,14 @@ impl ConnState {
         self.watch.since.set(now);
     }
 
+    /// The time limit of a head or of an idle connection counts from `now`: before, answers waited for
+    /// the peer, and nothing was read.
+    pub(in crate::http) fn restart_limit(&self, now: Tick) {
+        if matches!(self.watch.phase.get(), Phase::Head | Phase::Idle) {
+            self.watch.since.set(now);
+        }
+    }
+
     /// The service gave an answer, which hyper writes next.
     pub(in crate::http) fn answered(&self, now: Tick) {
         if !self.is_http2.get() {

@@ -88,12 +88,13 @@ impl Watchlist {
 
 fn judge(conn: &ConnState, limits: &Limits, now: Tick) -> Option<Verdict> {
     let is_over = |limit| conn.watch.since.get().is_over(limit, now);
-    if let Some(since) = conn.watch.stalled.get()
-        && since.is_over(limits.write_timeout, now)
-    {
+    let stalled = conn.watch.stalled.get();
+    if stalled.is_some_and(|since| since.is_over(limits.write_timeout, now)) {
         return Some(Verdict::Drop);
     }
     match conn.watch.phase.get() {
+        // Answers wait for the peer, and nothing is read before it has taken them.
+        Phase::Head | Phase::Idle if stalled.is_some() => None,
         Phase::Head => is_over(limits.header_timeout).then_some(Verdict::SlowHead),
         Phase::Handshake => is_over(limits.header_timeout).then_some(Verdict::Close),
         Phase::Tls => is_over(limits.tls_handshake_timeout).then_some(Verdict::Drop),
@@ -158,6 +159,22 @@ mod tests {
         assert_eq!(verdict_after(&conn, LIMITS.write_timeout), None);
         let after = LIMITS.write_timeout + TICK;
         assert_eq!(verdict_after(&conn, after), Some(Verdict::Drop));
+    }
+
+    #[test]
+    fn p2_an_answer_that_is_taken_slowly_is_not_cut_short() {
+        let conn = ConnState::new(Tick(0));
+        let taken_at = Duration::from_secs(3600);
+        conn.watch.stalled.set(Some(Tick(4 * 3600)));
+        for phase in [Phase::Head, Phase::Idle] {
+            conn.enter(phase, Tick(0));
+            assert_eq!(verdict_after(&conn, taken_at + LIMITS.write_timeout), None, "{phase:?}");
+        }
+        conn.watch.stalled.set(None);
+        conn.restart_limit(Tick(4 * 3600));
+        assert_eq!(verdict_after(&conn, taken_at + LIMITS.idle_timeout), None);
+        let after = taken_at + LIMITS.idle_timeout + TICK;
+        assert_eq!(verdict_after(&conn, after), Some(Verdict::Close));
     }
 
     #[test]

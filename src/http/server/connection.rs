@@ -204,6 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes all that waits. While it is pending, nothing is read and hyper is not polled.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &*self.state;
+        let has_waited = state.watch.stalled.get().is_some();
         let mut output = state.wire.output.borrow_mut();
         while !output.is_empty() {
             match Pin::new(&mut self.socket).poll_write(cx, output.unread()) {
@@ -228,6 +229,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Pending => return self.stall(BELOW_LEN_MAX),
         }
         self.stalled_charge = None;
+        state.watch.stalled.set(None);
+        if has_waited {
+            state.restart_limit(self.worker.now());
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -279,9 +284,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.decide();
         }
         let state = &*self.state;
+        let waiting = state.wire.input.borrow().len();
         let is_for_hot_path = matches!(self.protocol, Protocol::Http1(_))
             && state.is_between_requests()
-            && !state.wire.input.borrow().is_empty()
+            && waiting > 0
             && !state.wire.eof.get()
             && self.worker.has_hot_path();
         if !is_for_hot_path {
@@ -290,14 +296,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = self.worker.now();
         let progress = hot_path::serve(&self.worker, state);
         match progress {
-            Progress::Other | Progress::Full => {}
+            Progress::Other => {}
             Progress::Drained => {
                 state.wire.wants_input.set(true);
                 state.enter(Phase::Idle, now);
+                self.head_charge = None;
             }
-            Progress::Partial => {
-                state.wire.wants_input.set(true);
-                if state.watch.phase.get() != Phase::Head {
+            Progress::Partial | Progress::Full => {
+                if progress == Progress::Partial {
+                    state.wire.wants_input.set(true);
+                }
+                // Behind an answer another head begins, with a time limit of its own.
+                let is_another = state.wire.input.borrow().len() < waiting;
+                if is_another || state.watch.phase.get() != Phase::Head {
                     state.enter(Phase::Head, now);
                 }
             }
@@ -324,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.close();
             return;
         }
-        if state.watch.phase.get() == Phase::Answered {
+        if state.watch.phase.get() == Phase::Answered && !state.wire.wants_output.get() {
             self.settle();
         }
         let state = &self.state;
