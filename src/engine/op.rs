@@ -100,12 +100,12 @@ impl fmt::Debug for Op {
 pub enum Outcome {
     /// The entry was stored, until its deadline.
     Issued {
-        /// The entry's deadline.
+        /// The entry's deadline: from this instant on the entry has expired.
         deadline: UnixMillis,
     },
     /// The same token was issued before; this is its deadline.
     Exists {
-        /// The entry's deadline.
+        /// The entry's deadline: from this instant on the entry has expired.
         deadline: UnixMillis,
     },
     /// A token with other bytes, uses or peek was issued before under the same reference or key.
@@ -127,7 +127,7 @@ pub enum Outcome {
     NotFound,
     /// The deadline was moved, or is unchanged because it must not move.
     Extended {
-        /// The entry's deadline.
+        /// The entry's deadline: from this instant on the entry has expired.
         deadline: UnixMillis,
     },
     /// The entry was removed, or was unknown.

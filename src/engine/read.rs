@@ -11,7 +11,7 @@ use super::state::is_trace;
 /// Status of a live token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The token's deadline.
+    /// The token's deadline: from this instant on the token has expired.
     pub expires_at: UnixMillis,
     /// Uses left, at least 1.
     pub uses_left: u32,
@@ -30,7 +30,7 @@ pub struct Existing<'e> {
     pub peek: bool,
     /// Whether its last use was consumed.
     pub is_consumed: bool,
-    /// The token's deadline.
+    /// The token's deadline: from this instant on the token has expired.
     pub deadline: UnixMillis,
 }
 

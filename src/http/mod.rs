@@ -37,7 +37,8 @@
 //! | shares while more than half is used | an eighth per connection, a quarter per key | 503 |
 //! | HTTP/2 heads without a key that wait for their bodies | 256 KiB per connection | 503 |
 //! | HTTP/2 stream whose client reads none of its answer | 10 s | `--write-timeout`; reset |
-//! | a line with a chunk's size, all trailers | 1 KiB, 8 KiB | 400 |
+//! | a line with a chunk's size, the extensions of all chunks | 1 KiB, 16 KiB | 400 |
+//! | all trailers of a body | 8 KiB, 100 fields | 400 |
 //! | time for a head, a body, idle, a stalled write | 10 s, 30 s, 60 s, 10 s | `--header-timeout` … |
 //! | time for a TLS handshake, which counts as a connection | 5 s | `--tls-handshake-timeout` |
 //! | HTTP/2 streams, resets | 128 per connection, 20 | |

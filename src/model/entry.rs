@@ -94,7 +94,7 @@ const _: () = assert!(USES_LEN.is_multiple_of(SLOT_LEN) && KEY_LEN.is_multiple_o
 pub struct Parts<'a> {
     /// The payload; empty if the token was consumed and no retry can ask for it.
     pub payload: &'a [u8],
-    /// The entry's deadline.
+    /// The entry's deadline: from this instant on the entry has expired.
     pub deadline: UnixMillis,
     /// Time of issue, from which the maximum lifetime of an extension is counted.
     pub issued_at: UnixMillis,
@@ -158,7 +158,7 @@ impl Entry {
         entry
     }
 
-    /// The entry's deadline.
+    /// The entry's deadline: from this instant on the entry has expired.
     #[must_use]
     pub fn deadline(&self) -> UnixMillis {
         UnixMillis(self.state() >> DEADLINE_SHIFT)

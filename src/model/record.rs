@@ -56,7 +56,7 @@ pub enum Record<'a> {
     Issue {
         /// Digest of the entry.
         digest: Digest,
-        /// The deadline.
+        /// The deadline: from this instant on the entry has expired.
         deadline: UnixMillis,
         /// 1 to [`USES_MAX`].
         uses: u32,

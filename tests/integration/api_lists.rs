@@ -183,7 +183,8 @@ fn p2_a_refusal_within_a_list_says_what_may_have_been_done() {
     expect_naming(
         &refused,
         507,
-        "consume each in a request of its own, with the same Idempotency-Key",
+        "repeat the request with the same Idempotency-Key when there is room, or until then \
+         consume each token that occurs only once by itself with that key",
     );
     let again = client.consume_keyed("k-1", &once);
     expect(&again, 200);

@@ -105,10 +105,12 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
              each before you repeat the request, since a repetition without an Idempotency-Key \
              consumes further uses"
         }
-        // The list may never fit, while consuming a single token frees more memory than it takes.
+        // What was consumed under the key needs no memory when it is repeated. A single request is
+        // the first occurrence of its token in a list, and not a later one.
         Changed::KeyedUsesPerhaps if is_full_of_keys => {
-            "at least one token was not consumed, and others may have been: consume each in a \
-             request of its own, with the same Idempotency-Key"
+            "at least one token was not consumed, and others may have been: repeat the request \
+             with the same Idempotency-Key when there is room, or until then consume each token \
+             that occurs only once by itself with that key"
         }
         Changed::KeyedUsesPerhaps => {
             "at least one token was not consumed, and others may have been: repeat the request \
@@ -149,7 +151,20 @@ mod tests {
                 (Changed::Nothing, "; nothing was changed"),
                 (Changed::Perhaps, "others may have been: repeat the request"),
                 (Changed::UsesPerhaps, "without an Idempotency-Key consumes further uses"),
-                (Changed::KeyedUsesPerhaps, "the same Idempotency-Key"),
+                (
+                    Changed::KeyedUsesPerhaps,
+                    match blocked {
+                        Blocked::Memory | Blocked::Quota => {
+                            "repeat the request with the same Idempotency-Key when there is room, \
+                             or until then consume each token that occurs only once by itself \
+                             with that key"
+                        }
+                        _ => {
+                            "others may have been: repeat the request with the same \
+                              Idempotency-Key"
+                        }
+                    },
+                ),
             ] {
                 let problem = said(changed);
                 assert_eq!(problem.status, status, "{problem:?}");

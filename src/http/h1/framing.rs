@@ -11,11 +11,14 @@
 //! closes: so a refusal has its turn behind the answers before it. A body that is refused ends
 //! early for hyper, which fails it, and the service answers 400 as it does to one that broke off.
 
-use crate::http::h1::head::{Head, HeadReader, Refused};
+use crate::http::h1::head::{FIELDS_MAX, Head, HeadReader, Refused};
 use crate::http::h1::head_syntax::{self, Framing, NotStrict};
 
 /// The longest line that says the size of a chunk, with its extensions.
 const SIZE_LINE_LEN_MAX: usize = 1024;
+/// The longest extensions of all chunks of a body together. hyper refuses a body whose extensions
+/// have this length without the semicolons before them.
+const EXTENSIONS_LEN_MAX: usize = 16 * 1024;
 /// The longest trailer section.
 const TRAILERS_LEN_MAX: usize = 8 * 1024;
 
@@ -33,12 +36,19 @@ enum Next {
     Chunk(u64),
     /// The end of a chunk's line.
     ChunkEnd,
-    /// A line of the trailer section, of which so many bytes have come.
-    Trailer(usize),
+    /// A line of the trailer section, of which this much has come.
+    Trailer(Trailers),
     /// Nothing: a head was refused.
     HeadRefused(Refused),
     /// Nothing: a body was refused.
     BodyRefused,
+}
+
+/// What has come of a trailer section.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Trailers {
+    len: usize,
+    fields: usize,
 }
 
 /// Follows one connection's input.
@@ -50,6 +60,8 @@ pub(in crate::http) struct Framer {
     passed: usize,
     /// Of a body, bytes behind those in which no line ends.
     searched: usize,
+    /// Length of the extensions of the body's chunks so far.
+    extensions_len: usize,
 }
 
 impl Framer {
@@ -109,6 +121,7 @@ impl Framer {
             Next::Head => match self.head.read(rest, is_eof) {
                 Head::Partial => None,
                 Head::Forward { len, body } => {
+                    self.extensions_len = 0;
                     self.next = match body {
                         Framing::Length(0) => Next::Head,
                         Framing::Length(len) => Next::Body(len),
@@ -149,7 +162,7 @@ impl Framer {
             self.searched = rest.len();
             let len_max = match self.next {
                 Next::ChunkEnd => 2,
-                Next::Trailer(len) => TRAILERS_LEN_MAX - len,
+                Next::Trailer(come) => TRAILERS_LEN_MAX - come.len,
                 _ => SIZE_LINE_LEN_MAX,
             };
             return if rest.len() < len_max { Ok(None) } else { Err(NotStrict) };
@@ -161,20 +174,28 @@ impl Framer {
     }
 
     /// What comes behind a whole line of a body.
-    fn after_line(&self, line: &[u8]) -> Result<Next, NotStrict> {
+    fn after_line(&mut self, line: &[u8]) -> Result<Next, NotStrict> {
         let text = head_syntax::without_end(line)?;
         match self.next {
             Next::ChunkSize if line.len() <= SIZE_LINE_LEN_MAX => {
-                match head_syntax::chunk_size(text)? {
-                    0 => Ok(Next::Trailer(0)),
+                let size = head_syntax::chunk_size(text)?;
+                let before = memchr::memchr(b';', text).unwrap_or(text.len());
+                self.extensions_len += text.len() - before;
+                if self.extensions_len > EXTENSIONS_LEN_MAX {
+                    return Err(NotStrict);
+                }
+                match size {
+                    0 => Ok(Next::Trailer(Trailers::default())),
                     size => Ok(Next::Chunk(size)),
                 }
             }
             Next::ChunkEnd if text.is_empty() => Ok(Next::ChunkSize),
             Next::Trailer(_) if text.is_empty() => Ok(Next::Head),
-            Next::Trailer(len) if len + line.len() < TRAILERS_LEN_MAX => {
+            Next::Trailer(Trailers { len, fields })
+                if len + line.len() < TRAILERS_LEN_MAX && fields < FIELDS_MAX =>
+            {
                 head_syntax::trailer(text)?;
-                Ok(Next::Trailer(len + line.len()))
+                Ok(Next::Trailer(Trailers { len: len + line.len(), fields: fields + 1 }))
             }
             _ => Err(NotStrict),
         }
@@ -221,6 +242,42 @@ mod tests {
                 assert_eq!(framer.is_refused(), is_refused, "{line:?}");
                 assert_eq!(framer.refused_head(), None, "the service answers");
             }
+        }
+    }
+
+    /// The bytes of `body` are served by hyper as one whole request, with the request after it.
+    fn is_whole_for_hyper(body: &[u8]) -> bool {
+        let last = b"GET /last HTTP/1.1\r\nHost: last\r\n\r\n";
+        let (served, _) = serve_with_hyper(&[HEAD, body, last].concat());
+        let targets: Vec<_> = served.iter().map(|it| it.target.as_str()).collect();
+        targets == ["/", "/last"]
+    }
+
+    #[test]
+    fn p8_all_extensions_and_all_trailers_of_a_body_have_a_limit_that_hyper_keeps() {
+        let extended = |chunks: usize| {
+            let chunk = format!("1;{}\r\nx\r\n", "e".repeat(511));
+            [chunk.repeat(chunks).as_str(), "0\r\n\r\n"].concat()
+        };
+        let trailed =
+            |fields: usize| ["1\r\nx\r\n0\r\n", &"a:b\r\n".repeat(fields), "\r\n"].concat();
+        let chunks_max = EXTENSIONS_LEN_MAX / 512;
+        for (body, is_whole) in [
+            (extended(chunks_max), true),
+            (extended(chunks_max + 1), false),
+            (trailed(FIELDS_MAX), true),
+            (trailed(FIELDS_MAX + 1), false),
+        ] {
+            let bytes = [HEAD, body.as_bytes()].concat();
+            assert_eq!(passed(&bytes, bytes.len()).1, is_whole, "{body:.20}");
+            assert_eq!(is_whole_for_hyper(body.as_bytes()), is_whole, "{body:.20}");
+        }
+        let mut framer = Framer::default();
+        for _ in 0..3 {
+            let bytes = [HEAD, extended(chunks_max).as_bytes()].concat();
+            let passed_len = framer.open(&bytes, false).len();
+            assert_eq!(passed_len, bytes.len(), "each body has the whole limit");
+            framer.taken(passed_len);
         }
     }
 
