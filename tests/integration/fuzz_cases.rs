@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestError, TestRunner};
 
 use crate::support::files_under;
 use crate::volume;
@@ -52,18 +52,68 @@ fn fuzz_findings_stay_mended() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// Random bytes.
+/// Random bytes: for all targets, or for the one that `JETON_FUZZ_TARGET` names.
 #[test]
 fn fuzz_random_bytes_keep_the_properties() {
     let cases = volume::volume("fuzz_cases", 60);
-    for (name, check) in properties::TARGETS {
-        let config = Config { cases: cases as u32, failure_persistence: None, ..Config::default() };
-        let bytes = prop::collection::vec(any::<u8>(), 0..400);
-        let run = TestRunner::new(config).run(&bytes, |bytes| {
-            check(&bytes);
-            Ok(())
-        });
-        assert!(run.is_ok(), "{name}: {run:?}");
+    let only = std::env::var("JETON_FUZZ_TARGET").ok();
+    let targets = properties::TARGETS.into_iter().filter(|(name, _)| match &only {
+        Some(only) => name == only,
+        None => true,
+    });
+    let mut count = 0;
+    for (name, check) in targets {
+        let found = random_bytes(check, cases as u32).map(|found| found.told(name));
+        assert!(found.is_none(), "{}", found.unwrap_or_default());
         volume::tell(&format!("fuzz_random_{name}"), &[("runs", cases)]);
+        count += 1;
+    }
+    assert!(count > 0, "JETON_FUZZ_TARGET={only:?} is no target");
+}
+
+/// An input that breaks a property, made as short as possible.
+struct Found {
+    input: Vec<u8>,
+    reason: String,
+}
+
+impl Found {
+    /// The failure, with the commands that keep its input and repeat it.
+    fn told(&self, target: &str) -> String {
+        let hex: String = self.input.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "{target}: {}\nthe input in hex: {hex}\nkeep it with: echo {hex} | xxd -r -p > \
+             tests/fuzz/regressions/{target}/NAME\nrepeat with: \
+             cargo test --test integration fuzz_findings_stay_mended -- --nocapture",
+            self.reason
+        )
+    }
+}
+
+/// Checks a property on random bytes.
+fn random_bytes(check: impl Fn(&[u8]), cases: u32) -> Option<Found> {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let bytes = prop::collection::vec(any::<u8>(), 0..400);
+    let run = TestRunner::new(config).run(&bytes, |bytes| {
+        check(&bytes);
+        Ok(())
+    });
+    match run {
+        Ok(()) => None,
+        Err(TestError::Fail(reason, input)) => Some(Found { input, reason: reason.to_string() }),
+        Err(TestError::Abort(reason)) => panic!("no bytes were made: {reason}"),
+    }
+}
+
+#[test]
+fn a_failure_on_random_bytes_shows_its_target_and_its_input() {
+    let check = |bytes: &[u8]| assert!(!bytes.iter().any(|byte| *byte > 0xA0), "too large");
+    let found = random_bytes(check, 60).expect("60 inputs with a large byte among them");
+    assert_eq!(found.input, [0xA1], "the shortest input that fails");
+    let told = found.told("log");
+    for part in
+        ["log: ", "too large", "hex: a1\n", "echo a1 | xxd -r -p > tests/fuzz/regressions/log/"]
+    {
+        assert!(told.contains(part), "{part:?} in {told}");
     }
 }
