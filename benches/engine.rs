@@ -53,14 +53,10 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(with_log: bool) -> Fixture {
+    fn new(with_log: bool) -> Self {
         let dir = with_log.then(support::scratch);
         let config = dir.as_ref().map_or_else(Config::memory_only, |dir| Config::at(dir.path()));
-        Fixture {
-            engine: Engine::open(config).expect("an empty engine opens"),
-            issued: 0,
-            _dir: dir,
-        }
+        Self { engine: Engine::open(config).expect("an empty engine opens"), issued: 0, _dir: dir }
     }
 
     /// The next operations that issue tokens of their own.

@@ -39,7 +39,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(len: usize) -> Fixture {
+    fn new(len: usize) -> Self {
         let engine = Engine::open(Config::memory_only()).expect("an engine without a log opens");
         let loopback = "127.0.0.1:0".parse().expect("an address");
         let listeners = listen::bind(&loopback, 1).expect("a free port");
@@ -52,7 +52,7 @@ impl Fixture {
         calls::in_calls(&engine, BATCH_LEN, issues, |outcome| {
             assert!(matches!(outcome, Outcome::Issued { .. }), "{outcome:?}");
         });
-        Fixture { server, engine, tokens }
+        Self { server, engine, tokens }
     }
 
     fn connect(&self) -> Connection {

@@ -57,7 +57,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(len: usize) -> Fixture {
+    fn new(len: usize) -> Self {
         let digester = support::digester();
         let store = Store::new();
         fill(&store, &support::digests(0..len), 0);
@@ -66,7 +66,7 @@ impl Fixture {
         let picks: Vec<u32> = (0..count).map(|_| random.below(len) as u32).collect();
         let tokens: Vec<Token> =
             picks.iter().map(|pick| support::token(&digester, *pick as usize)).collect();
-        let fixture = Fixture {
+        let fixture = Self {
             store,
             hits: tokens.iter().map(|token| digester.digest(token)).collect(),
             misses: support::digests(len..len + count),

@@ -40,7 +40,7 @@ struct Log {
 
 impl Log {
     /// An empty log. `keeps_all`: no segment of it is ever released.
-    fn new(records: usize, keeps_all: bool) -> Log {
+    fn new(records: usize, keeps_all: bool) -> Self {
         let dir = support::scratch();
         let storage: Arc<dyn Storage> = Arc::new(Disk::open(dir.path()).expect("a directory"));
         let config = Config {
@@ -53,7 +53,7 @@ impl Log {
         let mut frame = FrameBuffer::new();
         let bytes = (0u8..251).cycle().take(records * issue_len(PAYLOAD_LEN));
         frame.writer().extend(bytes);
-        Log { wal, storage, dir, time_ms: 0, frame }
+        Self { wal, storage, dir, time_ms: 0, frame }
     }
 
     /// Appends a frame, and lets the ring turn as the engine does.

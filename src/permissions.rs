@@ -56,7 +56,7 @@ pub struct TooWide {
 }
 
 impl TooWide {
-    fn new(file: &Path, found: &Metadata) -> TooWide {
+    fn new(file: &Path, found: &Metadata) -> Self {
         let mode = found.mode() & 0o7777;
         let wanted = if found.is_dir() { DIR_MODE } else { FILE_MODE };
         let deed = match mode & TOO_WIDE {
@@ -64,14 +64,14 @@ impl TooWide {
             0o020 => "written by its group",
             _ => "read by others",
         };
-        TooWide { file: file.to_owned(), mode, deed, remedy: format!("chmod {wanted:o}") }
+        Self { file: file.to_owned(), mode, deed, remedy: format!("chmod {wanted:o}") }
     }
 
     /// Logs it as a warning, or returns it as an error, according to `strictness`.
     ///
     /// # Errors
     /// `self`, with [`Strictness::Refuse`].
-    pub fn judge(self, strictness: Strictness) -> Result<(), TooWide> {
+    pub fn judge(self, strictness: Strictness) -> Result<(), Self> {
         match strictness {
             Strictness::Refuse => Err(self),
             Strictness::Warn => {

@@ -46,14 +46,14 @@ pub struct Store {
 impl Store {
     /// An empty store, which uses almost no memory.
     #[must_use]
-    pub fn new() -> Store {
-        Store::with_hasher(&RandomState::new())
+    pub fn new() -> Self {
+        Self::with_hasher(&RandomState::new())
     }
 
     /// Like [`Store::new`], with hash keys of the caller's choice, so that a measurement can be
     /// repeated: the position of an entry in its table depends on them. A server uses random ones.
     #[must_use]
-    pub fn with_hasher(hasher: &RandomState) -> Store {
+    pub fn with_hasher(hasher: &RandomState) -> Self {
         let collector = Arc::new(Collector::new().batch_size(RETIRED_BATCH));
         let shard = || {
             papaya::HashMap::builder()
@@ -62,7 +62,7 @@ impl Store {
                 .build()
         };
         let shards = (0..SHARDS).map(|_| shard()).collect();
-        Store { shards, parts: Box::new(parts()), collector }
+        Self { shards, parts: Box::new(parts()), collector }
     }
 
     /// Enters the collector for a number of operations.
@@ -153,8 +153,8 @@ impl Store {
 }
 
 impl Default for Store {
-    fn default() -> Store {
-        Store::new()
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -172,7 +172,7 @@ pub enum Lookup<T> {
 }
 
 impl<'g> Lookup<&'g [u8]> {
-    fn of(entry: Option<&'g Entry>, now: UnixMillis) -> Lookup<&'g [u8]> {
+    fn of(entry: Option<&'g Entry>, now: UnixMillis) -> Self {
         match entry {
             Some(entry) if entry.is_resolvable(now) => Lookup::Found(entry.payload()),
             Some(entry) if entry.is_expired(now) => Lookup::Expired,

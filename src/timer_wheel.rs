@@ -64,8 +64,8 @@ pub struct Wheel {
 impl Wheel {
     /// An empty wheel at `now`.
     #[must_use]
-    pub fn new(now: UnixMillis) -> Wheel {
-        Wheel {
+    pub fn new(now: UnixMillis) -> Self {
+        Self {
             tick: now.0 >> TICK_SHIFT,
             levels: std::array::from_fn(|_| Level::default()),
             due: Queue::default(),
@@ -265,7 +265,7 @@ impl Wheel {
     ///
     /// # Panics
     /// If the other wheel is at another tick.
-    pub fn merge(&mut self, mut other: Wheel) {
+    pub fn merge(&mut self, mut other: Self) {
         assert_eq!(self.tick, other.tick, "wheels at different ticks cannot be merged");
         self.len += other.len;
         self.due.push_all(&mut other.due);

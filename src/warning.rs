@@ -28,27 +28,27 @@ pub enum Warning {
 
 impl Warning {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Warning; 7] = [
-        Warning::ClockHeld,
-        Warning::LogTimeAhead,
-        Warning::NamespaceTags,
-        Warning::QuotaTags,
-        Warning::LogOverLimit,
-        Warning::AuditDisk,
-        Warning::AuditFailing,
+    pub const ALL: [Self; 7] = [
+        Self::ClockHeld,
+        Self::LogTimeAhead,
+        Self::NamespaceTags,
+        Self::QuotaTags,
+        Self::LogOverLimit,
+        Self::AuditDisk,
+        Self::AuditFailing,
     ];
 
     /// Lower-case words joined by `_`; never changed once released.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Warning::ClockHeld => "clock_held",
-            Warning::LogTimeAhead => "log_time_ahead",
-            Warning::NamespaceTags => "namespace_tags",
-            Warning::QuotaTags => "quota_tags",
-            Warning::LogOverLimit => "log_over_limit",
-            Warning::AuditDisk => "audit_disk",
-            Warning::AuditFailing => "audit_failing",
+            Self::ClockHeld => "clock_held",
+            Self::LogTimeAhead => "log_time_ahead",
+            Self::NamespaceTags => "namespace_tags",
+            Self::QuotaTags => "quota_tags",
+            Self::LogOverLimit => "log_over_limit",
+            Self::AuditDisk => "audit_disk",
+            Self::AuditFailing => "audit_failing",
         }
     }
 }

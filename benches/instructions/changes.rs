@@ -26,39 +26,39 @@ pub struct Changes {
 
 impl Changes {
     /// Of new tokens.
-    pub fn issues() -> Changes {
+    pub fn issues() -> Self {
         let digester = support::digester();
         let issue = |n| calls::issue(support::digest(&digester, n), n, TTL);
         let ops = (LIVING..LIVING + TIMES).map(issue).collect();
-        Changes::of(ops, |outcome| matches!(outcome, Outcome::Issued { .. }))
+        Self::of(ops, |outcome| matches!(outcome, Outcome::Issued { .. }))
     }
 
     /// Of tokens with one use.
-    pub fn consumes() -> Changes {
+    pub fn consumes() -> Self {
         let consume = |digest| Op::Consume { digest, key: None };
-        Changes::of(each(0, consume), |outcome| matches!(outcome, Outcome::Consumed { .. }))
+        Self::of(each(0, consume), |outcome| matches!(outcome, Outcome::Consumed { .. }))
     }
 
     /// To twice the life.
-    pub fn extends() -> Changes {
+    pub fn extends() -> Self {
         let extend = |digest| Op::Extend { digest, ttl: TTL * 2 };
-        Changes::of(each(0, extend), |outcome| matches!(outcome, Outcome::Extended { .. }))
+        Self::of(each(0, extend), |outcome| matches!(outcome, Outcome::Extended { .. }))
     }
 
     /// Of living tokens.
-    pub fn revokes() -> Changes {
+    pub fn revokes() -> Self {
         let revoke = |digest| Op::Revoke { digest };
-        Changes::of(each(0, revoke), |outcome| matches!(outcome, Outcome::Revoked))
+        Self::of(each(0, revoke), |outcome| matches!(outcome, Outcome::Revoked))
     }
 
     /// Guesses: answered without the committer.
-    pub fn unknown() -> Changes {
+    pub fn unknown() -> Self {
         let consume = |digest| Op::Consume { digest, key: None };
-        Changes::of(each(LIVING, consume), |outcome| matches!(outcome, Outcome::NotFound))
+        Self::of(each(LIVING, consume), |outcome| matches!(outcome, Outcome::NotFound))
     }
 
-    fn of(ops: Vec<Op>, is_right: IsRight) -> Changes {
-        Changes { stepped: engine(), outcomes: Vec::with_capacity(TIMES), ops, is_right }
+    fn of(ops: Vec<Op>, is_right: IsRight) -> Self {
+        Self { stepped: engine(), outcomes: Vec::with_capacity(TIMES), ops, is_right }
     }
 
     /// Each in a call and a commit of its own.

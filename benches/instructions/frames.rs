@@ -30,7 +30,7 @@ pub struct Log {
 
 impl Log {
     /// Without a frame.
-    pub fn empty() -> Log {
+    pub fn empty() -> Self {
         let dir = support::scratch();
         let storage: Arc<dyn Storage> = Arc::new(Disk::open(dir.path()).expect("a directory"));
         let config = Config {
@@ -41,12 +41,12 @@ impl Log {
         let wal = Wal::create(Arc::clone(&storage), config, LogId([7; 16])).expect("a new log");
         let mut frame = FrameBuffer::new();
         frame.writer().extend((0u8..251).cycle().take(RECORDS * issue_len(PAYLOAD_LEN)));
-        Log { wal, storage, frame, appended: 0, read: 0, _dir: dir }
+        Self { wal, storage, frame, appended: 0, read: 0, _dir: dir }
     }
 
     /// With all frames.
-    pub fn full() -> Log {
-        let mut log = Log::empty();
+    pub fn full() -> Self {
+        let mut log = Self::empty();
         log.append();
         log.wal.sync().expect("the disk takes it");
         log

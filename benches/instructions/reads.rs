@@ -25,21 +25,21 @@ struct Picks {
 
 impl Picks {
     /// Some of those that live, in no order.
-    fn hits() -> Picks {
+    fn hits() -> Self {
         let mut random = support::Random(1);
-        Picks::of((0..TIMES).map(|_| random.below(LIVING)).collect(), true)
+        Self::of((0..TIMES).map(|_| random.below(LIVING)).collect(), true)
     }
 
     /// As many that nobody issued.
-    fn misses() -> Picks {
-        Picks::of((LIVING..LIVING + TIMES).collect(), false)
+    fn misses() -> Self {
+        Self::of((LIVING..LIVING + TIMES).collect(), false)
     }
 
-    fn of(numbers: Vec<usize>, are_hits: bool) -> Picks {
+    fn of(numbers: Vec<usize>, are_hits: bool) -> Self {
         let digester = support::digester();
         let tokens: Vec<Token> = numbers.iter().map(|n| support::token(&digester, *n)).collect();
         let digests = tokens.iter().map(|token| digester.digest(token)).collect();
-        Picks { numbers, tokens, digests, are_hits }
+        Self { numbers, tokens, digests, are_hits }
     }
 }
 
@@ -58,8 +58,8 @@ impl Found {
 
     fn check(&self, picks: &Picks) {
         let wanted = match picks.are_hits {
-            true => Found { count: TIMES, sum: picks.numbers.iter().sum() },
-            false => Found::default(),
+            true => Self { count: TIMES, sum: picks.numbers.iter().sum() },
+            false => Self::default(),
         };
         assert_eq!(*self, wanted);
     }
@@ -76,17 +76,17 @@ pub struct Reads {
 
 impl Reads {
     /// Asks for tokens that are there.
-    pub fn hits() -> Reads {
-        Reads::of(Picks::hits())
+    pub fn hits() -> Self {
+        Self::of(Picks::hits())
     }
 
     /// Asks for tokens that never were.
-    pub fn misses() -> Reads {
-        Reads::of(Picks::misses())
+    pub fn misses() -> Self {
+        Self::of(Picks::misses())
     }
 
-    fn of(picks: Picks) -> Reads {
-        Reads {
+    fn of(picks: Picks) -> Self {
+        Self {
             stepped: engine(),
             texts: picks.tokens.iter().map(|token| token.text().as_str().to_owned()).collect(),
             picks,
@@ -145,23 +145,23 @@ pub struct Lookups {
 
 impl Lookups {
     /// Asks for tokens that are there.
-    pub fn hits() -> Lookups {
-        Lookups::of(Picks::hits())
+    pub fn hits() -> Self {
+        Self::of(Picks::hits())
     }
 
     /// Asks for tokens that never were.
-    pub fn misses() -> Lookups {
-        Lookups::of(Picks::misses())
+    pub fn misses() -> Self {
+        Self::of(Picks::misses())
     }
 
-    fn of(picks: Picks) -> Lookups {
+    fn of(picks: Picks) -> Self {
         let store = Store::with_hasher(&hasher());
         let pinned = store.pin();
         for (n, digest) in support::digests(0..LIVING).into_iter().enumerate() {
             assert!(pinned.insert(digest, entry(n)).is_none(), "tokens differ");
         }
         drop(pinned);
-        Lookups { store, picks, found: Found::default() }
+        Self { store, picks, found: Found::default() }
     }
 
     /// One after another.
@@ -218,16 +218,16 @@ pub struct Gets {
 
 impl Gets {
     /// Asks for tokens that are there.
-    pub fn hits() -> Gets {
-        Gets::of(Picks::hits())
+    pub fn hits() -> Self {
+        Self::of(Picks::hits())
     }
 
     /// Asks for tokens that never were.
-    pub fn misses() -> Gets {
-        Gets::of(Picks::misses())
+    pub fn misses() -> Self {
+        Self::of(Picks::misses())
     }
 
-    fn of(picks: Picks) -> Gets {
+    fn of(picks: Picks) -> Self {
         let stepped = engine();
         let request = |token: &Token| {
             let text = token.text();
@@ -237,7 +237,7 @@ impl Gets {
                 text.as_str()
             )
         };
-        Gets {
+        Self {
             connection: Loose::new(stepped.engine()),
             requests: picks.tokens.iter().map(request).collect(),
             picks,

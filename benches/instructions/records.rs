@@ -32,48 +32,48 @@ pub struct Records {
 
 impl Records {
     /// Of new entries.
-    pub fn issues() -> Records {
+    pub fn issues() -> Self {
         let body = body(LIVING, |n, digest, body| Issue(digest).with(n, body));
-        Records::of(body, |applied| matches!(applied, Applied::Issued { .. }))
+        Self::of(body, |applied| matches!(applied, Applied::Issued { .. }))
     }
 
     /// Of entries with one use.
-    pub fn consumes() -> Records {
+    pub fn consumes() -> Self {
         let body = body(0, |_, digest, body| {
             Record::Consume { digest, key: None, remembered_until: None }.encode(body);
         });
-        Records::of(body, |applied| matches!(applied, Applied::Consumed { .. }))
+        Self::of(body, |applied| matches!(applied, Applied::Consumed { .. }))
     }
 
     /// As before, to be remembered for a retry.
-    pub fn consumes_with_key() -> Records {
+    pub fn consumes_with_key() -> Self {
         let key = Some(ConsumeKey([9; 16]));
         let body = body(0, |_, digest, body| {
             Record::Consume { digest, key, remembered_until: None }.encode(body);
         });
-        Records::of(body, |applied| matches!(applied, Applied::Consumed { .. }))
+        Self::of(body, |applied| matches!(applied, Applied::Consumed { .. }))
     }
 
     /// By a minute.
-    pub fn extends() -> Records {
+    pub fn extends() -> Self {
         let body = body(0, |_, digest, body| extend(digest).encode(body));
-        Records::of(body, |applied| *applied == Applied::Extended { deadline: LATER })
+        Self::of(body, |applied| *applied == Applied::Extended { deadline: LATER })
     }
 
     /// Of living entries.
-    pub fn revokes() -> Records {
+    pub fn revokes() -> Self {
         let body = body(0, |_, digest, body| Record::Revoke { digest }.encode(body));
-        Records::of(body, |applied| *applied == Applied::Revoked { was_alive: true })
+        Self::of(body, |applied| *applied == Applied::Revoked { was_alive: true })
     }
 
     /// Of entries that are as they were, to another segment.
-    pub fn carries() -> Records {
+    pub fn carries() -> Self {
         let body = body(0, carry);
-        Records::of(body, |applied| *applied == Applied::Silent)
+        Self::of(body, |applied| *applied == Applied::Silent)
     }
 
     /// Issues, consumes and carries by turns, and a few others.
-    pub fn mixed() -> Records {
+    pub fn mixed() -> Self {
         let body = body(0, |n, digest, body| match n % 6 {
             0 | 1 => Issue(digest).with(n, body),
             2 => {
@@ -84,10 +84,10 @@ impl Records {
             4 => extend(digest).encode(body),
             _ => carry(n, digest, body),
         });
-        Records::of(body, |_| true)
+        Self::of(body, |_| true)
     }
 
-    fn of(body: Vec<u8>, is_right: IsRight) -> Records {
+    fn of(body: Vec<u8>, is_right: IsRight) -> Self {
         let (store, mut accounting) = (Store::with_hasher(&hasher()), Accounting::new(NOW));
         accounting.totals.usage = HashMap::with_hasher(hasher());
         let pinned = store.pin();
@@ -99,7 +99,7 @@ impl Records {
         }
         drop(pinned);
         let encoded = Vec::with_capacity(body.len());
-        Records { store, accounting, body, is_right, right: 0, encoded }
+        Self { store, accounting, body, is_right, right: 0, encoded }
     }
 
     /// Decodes and applies all.

@@ -22,17 +22,17 @@ pub struct Timers {
 
 impl Timers {
     /// None is in the wheel.
-    pub fn new() -> Timers {
+    pub fn new() -> Self {
         let mut random = Random(1);
         let timers = (0..TIMES as u64)
             .map(|n| (Prefix(n), UnixMillis(NOW.0 + random.below(SPREAD_MS as usize) as u64)))
             .collect();
-        Timers { wheel: Wheel::new(NOW), timers, fired: 0 }
+        Self { wheel: Wheel::new(NOW), timers, fired: 0 }
     }
 
     /// All are in the wheel.
-    pub fn scheduled() -> Timers {
-        let mut timers = Timers::new();
+    pub fn scheduled() -> Self {
+        let mut timers = Self::new();
         timers.schedule();
         timers
     }

@@ -25,11 +25,11 @@ pub struct Answer {
 
 impl Connection {
     /// Connects to `address`, a host and a port.
-    pub fn open(address: &str) -> io::Result<Connection> {
+    pub fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Connection { host: address.to_owned(), stream: BufReader::new(stream) })
+        Ok(Self { host: address.to_owned(), stream: BufReader::new(stream) })
     }
 
     /// Sends one request and waits for its answer.

@@ -32,13 +32,13 @@ pub struct ShortLived {
 
 impl Parties {
     /// Connects all of them to the platform.
-    pub fn connect(address: &str) -> Outcome<Parties> {
+    pub fn connect(address: &str) -> Outcome<Self> {
         let open = || {
             Connection::open(address)
                 .map_err(|error| format!("cannot connect to http://{address}: {error}"))
         };
         let rivals = (0..RIVALS).map(|_| open()).collect::<Result<_, _>>()?;
-        Ok(Parties { shop: open()?, app: open()?, rivals })
+        Ok(Self { shop: open()?, app: open()?, rivals })
     }
 
     /// The steps of one order from the shop to the payment, and the requests that must fail after

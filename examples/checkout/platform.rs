@@ -27,20 +27,20 @@ struct Own {
 
 impl Platform {
     /// The server at `url`, which already runs.
-    pub fn running(url: &str) -> Outcome<Platform> {
+    pub fn running(url: &str) -> Outcome<Self> {
         let address = url.strip_prefix("http://").ok_or("--server must begin with http://")?;
-        Ok(Platform { address: address.trim_end_matches('/').to_owned(), own: None })
+        Ok(Self { address: address.trim_end_matches('/').to_owned(), own: None })
     }
 
     /// Starts a server with the usual settings, on a free port and with a log of its own.
-    pub fn start() -> Outcome<Platform> {
+    pub fn start() -> Outcome<Self> {
         let data_dir = TempDir::with_prefix("jeton-checkout-")?;
         let engine = Engine::open(Config::at(data_dir.path()))?;
         let serving = http::Config::default();
         let listeners = listen::bind(&"127.0.0.1:0".parse()?, serving.workers)?;
         let server = Server::start(&engine, &serving, listeners)?;
         let address = server.address().to_string();
-        Ok(Platform { address, own: Some(Own { server, engine, data_dir }) })
+        Ok(Self { address, own: Some(Own { server, engine, data_dir }) })
     }
 
     /// Host and port.

@@ -93,25 +93,25 @@ impl Verdict {
     /// For a column.
     pub fn text(self) -> &'static str {
         match self {
-            Verdict::Better => "better",
-            Verdict::Worse => "worse",
-            Verdict::Noise => "noise",
-            Verdict::Undecided => "undecided",
-            Verdict::NotJudged => "not judged",
-            Verdict::Unknown => "no interval",
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Noise => "noise",
+            Self::Undecided => "undecided",
+            Self::NotJudged => "not judged",
+            Self::Unknown => "no interval",
         }
     }
 
-    fn of(ratio: Option<f64>, interval: Option<Interval>, unit: Unit, is_single: bool) -> Verdict {
-        let (Some(ratio), Some(interval)) = (ratio, interval) else { return Verdict::Unknown };
+    fn of(ratio: Option<f64>, interval: Option<Interval>, unit: Unit, is_single: bool) -> Self {
+        let (Some(ratio), Some(interval)) = (ratio, interval) else { return Self::Unknown };
         if interval.contains(1.0) || ratio.ln().abs() < SMALLEST_DIFFERENCE.ln_1p() {
-            Verdict::Noise
+            Self::Noise
         } else if is_single {
-            Verdict::Undecided
+            Self::Undecided
         } else if (ratio > 1.0) == (unit == Unit::PerSecond) {
-            Verdict::Better
+            Self::Better
         } else {
-            Verdict::Worse
+            Self::Worse
         }
     }
 }

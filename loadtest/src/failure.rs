@@ -44,15 +44,15 @@ pub enum Failure {
     },
     /// Several mistakes of one file or command line, in their order.
     #[error("{}", lines(.0))]
-    Several(Vec<Failure>),
+    Several(Vec<Self>),
 }
 
 impl Failure {
     /// The one, or all of them together; none where there was none.
-    pub fn of(mut failures: Vec<Failure>) -> Option<Failure> {
+    pub fn of(mut failures: Vec<Self>) -> Option<Self> {
         match failures.len() {
             0 | 1 => failures.pop(),
-            _ => Some(Failure::Several(failures)),
+            _ => Some(Self::Several(failures)),
         }
     }
 }

@@ -53,8 +53,8 @@ impl Interval {
     }
 
     /// The bounds of the reciprocal: of b/a, where this is of a/b.
-    pub fn inverse(&self) -> Interval {
-        Interval {
+    pub fn inverse(&self) -> Self {
+        Self {
             low: 1.0 / self.high,
             estimate: 1.0 / self.estimate,
             high: 1.0 / self.low,
@@ -62,8 +62,8 @@ impl Interval {
         }
     }
 
-    fn exp(low: f64, estimate: f64, high: f64, confidence: f64) -> Interval {
-        Interval { low: low.exp(), estimate: estimate.exp(), high: high.exp(), confidence }
+    fn exp(low: f64, estimate: f64, high: f64, confidence: f64) -> Self {
+        Self { low: low.exp(), estimate: estimate.exp(), high: high.exp(), confidence }
     }
 }
 

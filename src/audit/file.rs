@@ -56,10 +56,10 @@ impl AuditFile {
         size_max_bytes: u64,
         files_kept: usize,
         permissions: Strictness,
-    ) -> Result<AuditFile, AuditError> {
+    ) -> Result<Self, AuditError> {
         let Opened { file, identity, len, mode } = open(path, FILE_MODE, permissions)?;
         let (path, aside_at) = (path.to_owned(), UnixMillis::default());
-        Ok(AuditFile {
+        Ok(Self {
             path,
             file,
             identity,

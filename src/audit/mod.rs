@@ -115,10 +115,10 @@ impl Audit {
     ///
     /// # Errors
     /// The file cannot be opened, is not a regular file, or is in use by another server.
-    pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
+    pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         let replays = config.warns_of_replays.then(Replays::default);
         let Some(path) = &config.file else {
-            return Ok(Audit(Arc::new(Inner { sink: None, refused: None, replays })));
+            return Ok(Self(Arc::new(Inner { sink: None, refused: None, replays })));
         };
         let (permissions, aside) = (config.permissions, refused_path(path));
         let file =
@@ -127,7 +127,7 @@ impl Audit {
         let refused = file::AuditFile::open(&aside, size_max, kept, permissions)?;
         let sink = Sink::start(path, file, EVENTS_MAX, config.is_required, clock.clone())?;
         let refused = Sink::start(&aside, refused, REFUSED_EVENTS_MAX, false, clock)?;
-        Ok(Audit(Arc::new(Inner { sink: Some(sink), refused: Some(refused), replays })))
+        Ok(Self(Arc::new(Inner { sink: Some(sink), refused: Some(refused), replays })))
     }
 
     /// Reserves places for `events` events, before the operations that they record.
@@ -213,7 +213,7 @@ impl Sink {
         places_max: usize,
         is_required: bool,
         clock: Arc<dyn Clock>,
-    ) -> Result<Sink, AuditError> {
+    ) -> Result<Self, AuditError> {
         // Bounded by the places: an event is only sent with one.
         let (messages, inbox) = unbounded();
         let shared = Arc::new(Shared::new(places_max));
@@ -222,7 +222,7 @@ impl Sink {
             .name("jeton-audit".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| AuditError::File { file: path.to_owned(), source })?;
-        Ok(Sink { messages, shared, is_required, thread: Mutex::new(Some(thread)) })
+        Ok(Self { messages, shared, is_required, thread: Mutex::new(Some(thread)) })
     }
 
     fn close(&self) {

@@ -51,8 +51,8 @@ pub(super) enum Message {
 const _: () = assert!(size_of::<Message>() <= 160);
 
 impl Shared {
-    pub(super) fn new(places_max: usize) -> Shared {
-        Shared {
+    pub(super) fn new(places_max: usize) -> Self {
+        Self {
             places_max,
             places: CachePadded::default(),
             lines: AtomicU64::new(0),

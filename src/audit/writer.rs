@@ -61,8 +61,8 @@ impl Writer {
         inbox: Receiver<Message>,
         shared: Arc<Shared>,
         clock: Arc<dyn Clock>,
-    ) -> Writer {
-        Writer {
+    ) -> Self {
+        Self {
             ticked_at: clock.monotonic(),
             file,
             inbox,

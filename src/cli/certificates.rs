@@ -21,12 +21,12 @@ impl Certificates {
     ///
     /// # Errors
     /// The files cannot be read or do not match.
-    pub(super) fn open(files: &TlsFiles) -> Result<Certificates, TlsError> {
+    pub(super) fn open(files: &TlsFiles) -> Result<Self, TlsError> {
         let clock = Arc::new(SystemClock::new());
         let seen = Some(seen(files));
         let (tls, read) = Tls::open(files.clone(), clock.wall())?;
         tell(&read);
-        Ok(Certificates { tls, clock, seen, failed: None })
+        Ok(Self { tls, clock, seen, failed: None })
     }
 
     pub(super) fn tls(&self) -> Tls {

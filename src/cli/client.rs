@@ -231,8 +231,8 @@ struct Missing {
 }
 
 impl Missing {
-    fn new(count: usize) -> Missing {
-        Missing { count, seen: 0, places: Vec::new() }
+    fn new(count: usize) -> Self {
+        Self { count, seen: 0, places: Vec::new() }
     }
 
     fn next(&mut self, is_found: bool) {

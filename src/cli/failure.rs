@@ -39,8 +39,8 @@ pub(super) enum ClientError {
 }
 
 impl From<OutputError> for ClientError {
-    fn from(source: OutputError) -> ClientError {
-        ClientError::Output { source, lost: "" }
+    fn from(source: OutputError) -> Self {
+        Self::Output { source, lost: "" }
     }
 }
 
@@ -48,25 +48,20 @@ impl ClientError {
     /// The exit code of the command.
     pub(super) fn code(&self) -> u8 {
         match self {
-            ClientError::Wire(error) => error.code(),
-            ClientError::Refused { status, .. } | ClientError::NoDataListener(status) => {
-                code_of(*status)
+            Self::Wire(error) => error.code(),
+            Self::Refused { status, .. } | Self::NoDataListener(status) => code_of(*status),
+            Self::NotFound(_) => FAILED,
+            Self::Payload { .. } | Self::NoTarget | Self::Input(_) | Self::KeyFile { .. } => {
+                MISTAKEN
             }
-            ClientError::NotFound(_) => FAILED,
-            ClientError::Payload { .. }
-            | ClientError::NoTarget
-            | ClientError::Input(_)
-            | ClientError::KeyFile { .. } => MISTAKEN,
-            ClientError::Answer | ClientError::Runtime(_) | ClientError::Output { .. } => {
-                UNANSWERED
-            }
+            Self::Answer | Self::Runtime(_) | Self::Output { .. } => UNANSWERED,
         }
     }
 
     /// Reports it and turns it into an exit code.
     pub(super) fn end(&self) -> ExitCode {
         match self {
-            ClientError::Output { source, lost } => out::unprinted(source, lost),
+            Self::Output { source, lost } => out::unprinted(source, lost),
             error => out::failed(error, error.code()),
         }
     }

@@ -53,9 +53,9 @@ pub(super) struct FreshKeys {
 }
 
 impl FreshKeys {
-    pub(super) fn new(keys: Keys, engine: &Engine) -> FreshKeys {
+    pub(super) fn new(keys: Keys, engine: &Engine) -> Self {
         // `None`, so that the first check reloads the file: it may have changed during recovery.
-        FreshKeys { keys, digester: engine.digester().clone(), seen: None }
+        Self { keys, digester: engine.digester().clone(), seen: None }
     }
 
     fn look(&mut self) {

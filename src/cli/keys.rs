@@ -106,19 +106,19 @@ enum Failure {
 }
 
 impl From<OutputError> for Failure {
-    fn from(source: OutputError) -> Failure {
-        Failure::Output { source, lost: String::new() }
+    fn from(source: OutputError) -> Self {
+        Self::Output { source, lost: String::new() }
     }
 }
 
 impl Failure {
     fn end(&self) -> ExitCode {
         match self {
-            Failure::Output { source, lost } => out::unprinted(source, lost),
-            Failure::Mistake(_) => out::failed(self, MISTAKEN),
-            Failure::Keys(error) => out::failed(self, code_of(error)),
-            Failure::Random(_) => out::failed(self, FAILED),
-            Failure::KeyFile { source, .. } => {
+            Self::Output { source, lost } => out::unprinted(source, lost),
+            Self::Mistake(_) => out::failed(self, MISTAKEN),
+            Self::Keys(error) => out::failed(self, code_of(error)),
+            Self::Random(_) => out::failed(self, FAILED),
+            Self::KeyFile { source, .. } => {
                 let is_mistake = source.kind() == io::ErrorKind::NotFound;
                 out::failed(self, if is_mistake { MISTAKEN } else { UNANSWERED })
             }

@@ -10,8 +10,8 @@ use crate::engine::Progress;
 pub(super) struct Shown(Option<ProgressBar>);
 
 impl Shown {
-    pub(super) fn new(what: &'static str) -> Shown {
-        Shown(io::stderr().is_terminal().then(|| bar(what)))
+    pub(super) fn new(what: &'static str) -> Self {
+        Self(io::stderr().is_terminal().then(|| bar(what)))
     }
 }
 

@@ -28,9 +28,9 @@ impl Reload {
         given: &Given,
         in_force: Settings,
         set_log_filter: SetLogFilter,
-    ) -> Option<Reload> {
+    ) -> Option<Self> {
         given.config_file()?;
-        Some(Reload { given: given.clone(), in_force, set_log_filter })
+        Some(Self { given: given.clone(), in_force, set_log_filter })
     }
 
     /// Reloads the file. If it has mistakes, they are logged and nothing changes.

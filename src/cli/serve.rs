@@ -60,20 +60,18 @@ impl ServeError {
     /// again; otherwise 1.
     fn code(&self) -> u8 {
         let is_mistake = match self {
-            ServeError::Keys(KeysError::Io { source, .. })
-            | ServeError::Audit(AuditError::File { source, .. }) => is_misnamed(source),
-            ServeError::Keys(_) | ServeError::Audit(AuditError::NoFile(_)) => true,
-            ServeError::Tls(error) => !matches!(error, TlsError::Library(_)),
-            ServeError::Open(
+            Self::Keys(KeysError::Io { source, .. })
+            | Self::Audit(AuditError::File { source, .. }) => is_misnamed(source),
+            Self::Keys(_) | Self::Audit(AuditError::NoFile(_)) => true,
+            Self::Tls(error) => !matches!(error, TlsError::Library(_)),
+            Self::Open(
                 OpenError::Config(_)
                 | OpenError::Disk(DiskError::TooWide(_) | DiskError::NoFile { .. })
                 | OpenError::Secret(SecretError::TooWide(_)),
             )
-            | ServeError::Audit(AuditError::TooWide(_)) => true,
-            ServeError::Open(OpenError::Secret(SecretError::Io { source, .. })) => {
-                is_misnamed(source)
-            }
-            ServeError::Open(OpenError::Disk(DiskError::Io { source, .. })) => is_misnamed(source),
+            | Self::Audit(AuditError::TooWide(_)) => true,
+            Self::Open(OpenError::Secret(SecretError::Io { source, .. })) => is_misnamed(source),
+            Self::Open(OpenError::Disk(DiskError::Io { source, .. })) => is_misnamed(source),
             _ => false,
         };
         if is_mistake { MISTAKEN } else { FAILED }
@@ -148,7 +146,7 @@ fn serve(
 }
 
 impl Front {
-    fn new(config: &ServeConfig) -> Result<Front, ServeError> {
+    fn new(config: &ServeConfig) -> Result<Self, ServeError> {
         // A signal during recovery ends the process by default: nothing was acknowledged yet. From
         // here on signals are handled.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -186,7 +184,7 @@ impl Front {
         let is_guarded = config.keys.is_some();
         let admin = Admin::start(admin, early, is_guarded, web, tls.clone(), http.limits)?;
         let http = http::Config { tls, audit, ..http };
-        Ok(Front { runtime, http, data, admin, admin_address, certificates })
+        Ok(Self { runtime, http, data, admin, admin_address, certificates })
     }
 
     /// Serves until a signal stops the server and the requests in flight are answered. The admin
@@ -197,7 +195,7 @@ impl Front {
         reload: Option<Reload>,
         engine: &Engine,
     ) -> Result<Admin, ServeError> {
-        let Front { runtime, http, data, admin, admin_address, certificates } = self;
+        let Self { runtime, http, data, admin, admin_address, certificates } = self;
         let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
         let keys = config.keys.as_deref().map(opened).transpose()?;
         let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
@@ -282,9 +280,9 @@ struct Recovery {
 }
 
 impl Recovery {
-    fn new(clock: Arc<dyn Clock>) -> Recovery {
+    fn new(clock: Arc<dyn Clock>) -> Self {
         let bar = io::stderr().is_terminal().then(|| bar("recovering"));
-        Recovery { bar, said: Mutex::new(clock.monotonic()), clock }
+        Self { bar, said: Mutex::new(clock.monotonic()), clock }
     }
 
     fn finish(&self) {

@@ -45,8 +45,8 @@ impl Impatience {
 impl Signals {
     /// Installs the handlers: from now on these signals do not end the process. Must be called
     /// within a runtime.
-    pub(super) fn new(clock: Arc<dyn Clock>) -> io::Result<Signals> {
-        Ok(Signals {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> io::Result<Self> {
+        Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,

@@ -53,14 +53,10 @@ impl WireError {
     /// The exit code: 2 if the call is wrong, 3 without an answer.
     pub(super) fn code(&self) -> u8 {
         match self {
-            WireError::Server | WireError::NotTls | WireError::Tls(_) | WireError::Header(_) => {
-                MISTAKEN
+            Self::Server | Self::NotTls | Self::Tls(_) | Self::Header(_) => MISTAKEN,
+            Self::Connect { .. } | Self::Exchange(_) | Self::Answer | Self::Slow | Self::Io(_) => {
+                UNANSWERED
             }
-            WireError::Connect { .. }
-            | WireError::Exchange(_)
-            | WireError::Answer
-            | WireError::Slow
-            | WireError::Io(_) => UNANSWERED,
         }
     }
 }
@@ -94,7 +90,7 @@ impl Wire {
         server: &str,
         key: Option<&str>,
         trust: Trust<'_>,
-    ) -> Result<Wire, WireError> {
+    ) -> Result<Self, WireError> {
         let key = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose();
         let mut key = key.map_err(|_| WireError::Header("Authorization"))?;
         if let Some(key) = &mut key {
@@ -102,7 +98,7 @@ impl Wire {
         }
         if let Some(path) = server.strip_prefix("unix:") {
             let sender = begin_unix(server, path, trust).await?;
-            return Ok(Wire { sender, host: HeaderValue::from_static("localhost"), key });
+            return Ok(Self { sender, host: HeaderValue::from_static("localhost"), key });
         }
         let Place { address, host, name } = place_of(server)?;
         let tls = match &name {
@@ -125,7 +121,7 @@ impl Wire {
                 begin(connected.map_err(|error| failed(explain::handshake(&error)))?).await?
             }
         };
-        Ok(Wire { sender, host, key })
+        Ok(Self { sender, host, key })
     }
 
     /// Sends a request without a body and streams the answer, which may be longer than memory.

@@ -45,8 +45,8 @@ pub struct ClockRules {
 }
 
 impl Default for ClockRules {
-    fn default() -> ClockRules {
-        ClockRules {
+    fn default() -> Self {
+        Self {
             max_step: Duration::from_secs(10),
             hold: Duration::from_secs(60),
             max_ttl: Duration::from_secs(30 * 24 * 3_600),
@@ -78,13 +78,12 @@ pub enum Standing {
 }
 
 impl Standing {
-    const ALL: [Standing; 4] =
-        [Standing::Right, Standing::Held, Standing::Impossible, Standing::PastEnd];
+    const ALL: [Self; 4] = [Self::Right, Self::Held, Self::Impossible, Self::PastEnd];
 
     /// Whether new deadlines can be computed from engine time.
     #[must_use]
     pub fn allows_changes(self) -> bool {
-        matches!(self, Standing::Right | Standing::Held)
+        matches!(self, Self::Right | Self::Held)
     }
 }
 
@@ -130,7 +129,7 @@ pub struct EngineTime {
 impl EngineTime {
     /// Engine time that starts at `floor` (the highest time in the log) or at the wall clock,
     /// whichever is later, if the rules allow to follow the wall clock.
-    pub fn new(clock: Arc<dyn Clock>, floor: UnixMillis, rules: ClockRules) -> EngineTime {
+    pub fn new(clock: Arc<dyn Clock>, floor: UnixMillis, rules: ClockRules) -> Self {
         let forward_ms = millis(clock.forward());
         let wall = clock.wall();
         let is_near = floor.0 == 0
@@ -139,7 +138,7 @@ impl EngineTime {
             || clock.is_synchronised();
         let is_believed = is_near && wall >= clock.earliest() && wall <= rules.latest();
         let now = if is_believed { wall.max(floor) } else { floor };
-        let time = EngineTime {
+        let time = Self {
             floor_ms: AtomicU64::new(now.0),
             ceiling_ms: AtomicU64::new(now.0),
             offset_ms: AtomicU64::new(now.0.wrapping_sub(forward_ms)),

@@ -15,14 +15,14 @@ impl SystemClock {
     /// A clock whose monotonic time starts now.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
-    pub fn new() -> SystemClock {
-        SystemClock { start: std::time::Instant::now() }
+    pub fn new() -> Self {
+        Self { start: std::time::Instant::now() }
     }
 }
 
 impl Default for SystemClock {
     fn default() -> Self {
-        SystemClock::new()
+        Self::new()
     }
 }
 

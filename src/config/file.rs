@@ -42,7 +42,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn of(text: &str, at: usize) -> Place {
+    fn of(text: &str, at: usize) -> Self {
         let mut at = at.min(text.len());
         while !text.is_char_boundary(at) {
             at -= 1;
@@ -50,7 +50,7 @@ impl Place {
         let before = &text[..at];
         let begin = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before[begin..].trim_start_matches('\u{feff}').chars().count() + 1;
-        Place { line: before.matches('\n').count() + 1, column }
+        Self { line: before.matches('\n').count() + 1, column }
     }
 }
 
@@ -118,7 +118,7 @@ impl ConfigFile {
     /// # Errors
     /// The file is missing, is not a regular file, is longer than [`FILE_LEN_MAX`], can't be read,
     /// or is not UTF-8.
-    pub fn open(path: &Path, flags: Vec<Flag>) -> Result<ConfigFile, Mistake> {
+    pub fn open(path: &Path, flags: Vec<Flag>) -> Result<Self, Mistake> {
         let name = shown(path);
         let refused = |place, text| Mistake { file: Some(name.clone()), place, text };
         let bytes = read(path).map_err(|error| refused(None, format!("can't be read: {error}")))?;
@@ -127,7 +127,7 @@ impl ConfigFile {
             return Err(refused(None, text));
         }
         match std::str::from_utf8(&bytes) {
-            Ok(text) => Ok(ConfigFile::parse(name, text, flags)),
+            Ok(text) => Ok(Self::parse(name, text, flags)),
             Err(error) => {
                 let good = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or("");
                 let place = Place::of(good, good.len());
@@ -138,14 +138,14 @@ impl ConfigFile {
 
     /// Reads the text of a file of this name, whose keys are `flags`.
     #[must_use]
-    pub fn parse(name: String, text: &str, flags: Vec<Flag>) -> ConfigFile {
+    pub fn parse(name: String, text: &str, flags: Vec<Flag>) -> Self {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut reading = Reading {
             text,
             flags,
             wrong: Vec::new(),
             unreadable: Vec::new(),
-            file: ConfigFile {
+            file: Self {
                 name,
                 mistakes: Vec::new(),
                 entries: BTreeMap::new(),

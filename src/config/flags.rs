@@ -31,14 +31,14 @@ pub struct Flag {
 }
 
 impl Flag {
-    fn of(arg: &Arg) -> Option<Flag> {
+    fn of(arg: &Arg) -> Option<Self> {
         let kind = match arg.get_action() {
             ArgAction::SetTrue => Kind::Switch,
             ArgAction::Set => Kind::One,
             ArgAction::Append => Kind::Many,
             _ => return None,
         };
-        Some(Flag {
+        Some(Self {
             key: arg.get_long()?.to_owned(),
             env: arg.get_env().map(|name| name.to_string_lossy().into_owned()),
             kind,

@@ -41,8 +41,8 @@ enum Waiter {
 }
 
 impl Caller {
-    fn new(engine: Engine) -> Caller {
-        Caller { engine, mailbox: Arc::default(), waiting: Rc::default() }
+    fn new(engine: Engine) -> Self {
+        Self { engine, mailbox: Arc::default(), waiting: Rc::default() }
     }
 
     /// The engine.

@@ -37,9 +37,9 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(recovered: Recovered, jobs: Receiver<Job>) -> Committer {
+    pub(super) fn new(recovered: Recovered, jobs: Receiver<Job>) -> Self {
         let Recovered { shared, accounting, wal, expired_until } = recovered;
-        Committer {
+        Self {
             jobs,
             sequencer: Sequencer::new(shared, accounting, wal.map(LocalLog::new)),
             backup: None,
@@ -141,7 +141,7 @@ impl Committer {
 
     /// Answers operations that need no log, and encodes the others.
     fn take(&mut self, Call { ops, reply }: Call) {
-        let Committer { sequencer, cleaning, .. } = self;
+        let Self { sequencer, cleaning, .. } = self;
         for (place, op) in sequencer.batch.open(reply, &ops).zip(&ops) {
             // Makes room first: an admitted operation must be in the same frame as its rivals.
             // Otherwise one that lost could be alone in a segment, and win in a replay.

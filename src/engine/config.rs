@@ -78,8 +78,8 @@ pub const QUEUE_LEN_MAX: usize = 1 << 20;
 pub const NAMESPACE_LEN_MAX: usize = 64;
 
 impl Default for Config {
-    fn default() -> Config {
-        Config {
+    fn default() -> Self {
+        Self {
             data_dir: None,
             secret_file: None,
             permissions: Strictness::Warn,
@@ -102,14 +102,14 @@ impl Default for Config {
 impl Config {
     /// Configuration of an engine that writes nothing to disk.
     #[must_use]
-    pub fn memory_only() -> Config {
-        Config::default()
+    pub fn memory_only() -> Self {
+        Self::default()
     }
 
     /// Configuration of an engine with its log in `data_dir`.
     #[must_use]
-    pub fn at(data_dir: impl Into<PathBuf>) -> Config {
-        Config { data_dir: Some(data_dir.into()), ..Config::default() }
+    pub fn at(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: Some(data_dir.into()), ..Self::default() }
     }
 
     /// The rules for following the wall clock.

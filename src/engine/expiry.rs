@@ -25,8 +25,8 @@ pub(super) struct Expiry {
 
 impl Expiry {
     /// The state before the first turn: recovery has freed entries that had expired by then.
-    pub(super) fn after(expired_until: UnixMillis) -> Expiry {
-        Expiry { expired_until, ..Expiry::default() }
+    pub(super) fn after(expired_until: UnixMillis) -> Self {
+        Self { expired_until, ..Self::default() }
     }
 
     /// Makes the allocator return memory in slices, even while more entries are due, and however

@@ -83,8 +83,8 @@ impl Engine {
     /// # Errors
     /// A mistake in the configuration, a directory in use, a missing or wrong secret, a damaged
     /// log, or an error of the operating system.
-    pub fn open(config: Config) -> Result<Engine, OpenError> {
-        Engine::open_with(config, Arc::new(SystemClock::new()), &NoProgress)
+    pub fn open(config: Config) -> Result<Self, OpenError> {
+        Self::open_with(config, Arc::new(SystemClock::new()), &NoProgress)
     }
 
     /// Like [`Engine::open`], with a clock and a receiver of progress.
@@ -95,11 +95,11 @@ impl Engine {
         config: Config,
         clock: Arc<dyn Clock>,
         progress: &dyn Progress,
-    ) -> Result<Engine, OpenError> {
-        Engine::start(recovery::open(config, clock, progress)?)
+    ) -> Result<Self, OpenError> {
+        Self::start(recovery::open(config, clock, progress)?)
     }
 
-    pub(super) fn start(recovered: Recovered) -> Result<Engine, OpenError> {
+    pub(super) fn start(recovered: Recovered) -> Result<Self, OpenError> {
         let (jobs, queue) = bounded(recovered.shared.config.queue_len);
         let shared = Arc::clone(&recovered.shared);
         let committer = Committer::new(recovered, queue);
@@ -110,7 +110,7 @@ impl Engine {
             .spawn(move || committer.run(&close))
             .map_err(OpenError::Thread)?;
         let thread = Thread { closed: Some(closed), handle };
-        Ok(Engine { shared, committer: Arc::new(Committing::new(jobs, Some(thread))) })
+        Ok(Self { shared, committer: Arc::new(Committing::new(jobs, Some(thread))) })
     }
 
     /// Engine time: the wall clock, which here never runs backwards.
@@ -241,8 +241,8 @@ impl fmt::Debug for Engine {
 }
 
 impl Committing {
-    pub(super) fn new(jobs: Sender<Job>, thread: Option<Thread>) -> Committing {
-        Committing { jobs, closing: RwLock::new(false), thread: Mutex::new(thread) }
+    pub(super) fn new(jobs: Sender<Job>, thread: Option<Thread>) -> Self {
+        Self { jobs, closing: RwLock::new(false), thread: Mutex::new(thread) }
     }
 
     fn is_closing(&self) -> bool {

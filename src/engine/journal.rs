@@ -48,8 +48,8 @@ pub(super) struct LocalLog {
 }
 
 impl LocalLog {
-    pub(super) fn new(wal: Wal) -> LocalLog {
-        LocalLog { wants_mark: wal.began_with_records(), wal }
+    pub(super) fn new(wal: Wal) -> Self {
+        Self { wants_mark: wal.began_with_records(), wal }
     }
 
     /// Whether appended frames are not durable yet, and can still become so.

@@ -62,8 +62,8 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn new(mailbox: Arc<Mailbox>, ticket: usize) -> Reply {
-        Reply { mailbox, ticket, is_open: true }
+    pub(super) fn new(mailbox: Arc<Mailbox>, ticket: usize) -> Self {
+        Self { mailbox, ticket, is_open: true }
     }
 
     /// Delivers the outcomes; returns the waker of the mailbox.
@@ -96,9 +96,9 @@ pub struct Pending {
 }
 
 impl Pending {
-    pub(super) fn new() -> (Pending, Reply) {
+    pub(super) fn new() -> (Self, Reply) {
         let mailbox = Arc::new(Mailbox::default());
-        (Pending { mailbox: Arc::clone(&mailbox) }, Reply::new(mailbox, 0))
+        (Self { mailbox: Arc::clone(&mailbox) }, Reply::new(mailbox, 0))
     }
 
     /// Blocks this thread until the outcomes arrive. Not for use inside an executor.

@@ -34,8 +34,8 @@ pub(super) struct Maintenance {
 
 impl Maintenance {
     /// The state before the first turn: recovery has freed entries that had expired by then.
-    pub(super) fn after(expired_until: UnixMillis) -> Maintenance {
-        Maintenance { expiry: Expiry::after(expired_until), ..Maintenance::default() }
+    pub(super) fn after(expired_until: UnixMillis) -> Self {
+        Self { expiry: Expiry::after(expired_until), ..Self::default() }
     }
 
     /// Time for which the committer may wait for a call.
@@ -69,7 +69,7 @@ impl Maintenance {
             cleaning.relocate(sequencer);
             sequencer.commit();
         }
-        Maintenance::sync_if_due(sequencer);
+        Self::sync_if_due(sequencer);
         self.mark_if_due(sequencer, is_idle);
         cleaning.clean(sequencer, is_idle);
         sequencer.publish();

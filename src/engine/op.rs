@@ -55,17 +55,17 @@ impl Op {
     #[must_use]
     pub fn digest(&self) -> &Digest {
         match self {
-            Op::Issue { digest, .. }
-            | Op::Consume { digest, .. }
-            | Op::Extend { digest, .. }
-            | Op::Revoke { digest } => digest,
+            Self::Issue { digest, .. }
+            | Self::Consume { digest, .. }
+            | Self::Extend { digest, .. }
+            | Self::Revoke { digest } => digest,
         }
     }
 
     /// Checks the limits that keep the log readable; callers check their own limits with better
     /// messages.
     pub(super) fn validate(&self, config: &Config) -> Result<(), Rejected> {
-        let Op::Issue { payload, ttl, uses, .. } = self else {
+        let Self::Issue { payload, ttl, uses, .. } = self else {
             return Ok(());
         };
         if payload.is_empty() || payload.len() > config.payload_len_max() {
@@ -86,10 +86,10 @@ impl Op {
 impl fmt::Debug for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {
-            Op::Issue { .. } => "Issue",
-            Op::Consume { .. } => "Consume",
-            Op::Extend { .. } => "Extend",
-            Op::Revoke { .. } => "Revoke",
+            Self::Issue { .. } => "Issue",
+            Self::Consume { .. } => "Consume",
+            Self::Extend { .. } => "Extend",
+            Self::Revoke { .. } => "Revoke",
         };
         f.debug_tuple(name).field(self.digest()).finish()
     }
@@ -151,21 +151,21 @@ pub enum Outcome {
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Issued { deadline } => write!(f, "Issued({deadline})"),
-            Outcome::Exists { deadline } => write!(f, "Exists({deadline})"),
-            Outcome::Conflict => f.write_str("Conflict"),
-            Outcome::AlreadyConsumed => f.write_str("AlreadyConsumed"),
-            Outcome::Consumed { payload } => write!(f, "Consumed({} bytes)", payload.len()),
-            Outcome::Replayed { payload } => write!(f, "Replayed({} bytes)", payload.len()),
-            Outcome::NotFound => f.write_str("NotFound"),
-            Outcome::Extended { deadline } => write!(f, "Extended({deadline})"),
-            Outcome::Revoked => f.write_str("Revoked"),
-            Outcome::MemoryFull => f.write_str("MemoryFull"),
-            Outcome::QuotaFull => f.write_str("QuotaFull"),
-            Outcome::DiskFull => f.write_str("DiskFull"),
-            Outcome::ClockWrong => f.write_str("ClockWrong"),
-            Outcome::LogUnavailable => f.write_str("LogUnavailable"),
-            Outcome::ReadOnly => f.write_str("ReadOnly"),
+            Self::Issued { deadline } => write!(f, "Issued({deadline})"),
+            Self::Exists { deadline } => write!(f, "Exists({deadline})"),
+            Self::Conflict => f.write_str("Conflict"),
+            Self::AlreadyConsumed => f.write_str("AlreadyConsumed"),
+            Self::Consumed { payload } => write!(f, "Consumed({} bytes)", payload.len()),
+            Self::Replayed { payload } => write!(f, "Replayed({} bytes)", payload.len()),
+            Self::NotFound => f.write_str("NotFound"),
+            Self::Extended { deadline } => write!(f, "Extended({deadline})"),
+            Self::Revoked => f.write_str("Revoked"),
+            Self::MemoryFull => f.write_str("MemoryFull"),
+            Self::QuotaFull => f.write_str("QuotaFull"),
+            Self::DiskFull => f.write_str("DiskFull"),
+            Self::ClockWrong => f.write_str("ClockWrong"),
+            Self::LogUnavailable => f.write_str("LogUnavailable"),
+            Self::ReadOnly => f.write_str("ReadOnly"),
         }
     }
 }

@@ -92,10 +92,10 @@ impl Frame {
 }
 
 impl<J: Journal> Sequencer<J> {
-    pub(super) fn new(shared: Arc<Shared>, accounting: Accounting, log: Option<J>) -> Sequencer<J> {
+    pub(super) fn new(shared: Arc<Shared>, accounting: Accounting, log: Option<J>) -> Self {
         let synced_at = shared.time.monotonic();
         let frame = Frame { log_time: shared.time.now(), ..Frame::default() };
-        let mut sequencer = Sequencer {
+        let mut sequencer = Self {
             shared,
             accounting,
             log,
@@ -143,7 +143,7 @@ impl<J: Journal> Sequencer<J> {
 
     /// Answers an operation that needs no record, and encodes any other.
     pub(super) fn take(&mut self, place: Place, op: &Op, log_refusal: Option<Outcome>) {
-        let Sequencer { shared, accounting, quotas, admitted, clocks, .. } = self;
+        let Self { shared, accounting, quotas, admitted, clocks, .. } = self;
         let now = self.frame.log_time;
         let clock_refusal = || (!clocks.allows_changes()).then_some(Outcome::ClockWrong);
         let refusal = log_refusal.or_else(clock_refusal);

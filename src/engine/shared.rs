@@ -37,13 +37,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        config: Config,
-        digester: Digester,
-        store: Store,
-        time: EngineTime,
-    ) -> Shared {
-        Shared {
+    pub(super) fn new(config: Config, digester: Digester, store: Store, time: EngineTime) -> Self {
+        Self {
             config,
             digester,
             store,

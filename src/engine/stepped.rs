@@ -35,7 +35,7 @@ pub struct Stepped {
 impl Stepped {
     /// An empty engine.
     #[must_use]
-    pub fn new(digester: Digester, hasher: &RandomState, clock: Arc<dyn Clock>) -> Stepped {
+    pub fn new(digester: Digester, hasher: &RandomState, clock: Arc<dyn Clock>) -> Self {
         let config = Config::memory_only();
         let time = EngineTime::new(clock, UnixMillis(0), config.clock_rules());
         let mut accounting = Accounting::new(time.now());
@@ -43,7 +43,7 @@ impl Stepped {
         accounting.totals.holdings = HashMap::with_hasher(hasher.clone());
         let store = Store::with_hasher(hasher);
         let shared = Arc::new(Shared::new(config, digester, store, time));
-        Stepped::of(Recovered { shared, accounting, wal: None, expired_until: UnixMillis(0) })
+        Self::of(Recovered { shared, accounting, wal: None, expired_until: UnixMillis(0) })
     }
 
     /// Reads the log on `storage`, or starts a new one. The configuration is not checked: segments
@@ -58,18 +58,18 @@ impl Stepped {
         storage: Arc<dyn Storage>,
         digester: Digester,
         clock: Arc<dyn Clock>,
-    ) -> Result<Stepped, OpenError> {
+    ) -> Result<Self, OpenError> {
         let found = survey(&storage)?;
-        with_storage(config, storage, found, digester, clock, &NoProgress).map(Stepped::of)
+        with_storage(config, storage, found, digester, clock, &NoProgress).map(Self::of)
     }
 
-    fn of(recovered: Recovered) -> Stepped {
+    fn of(recovered: Recovered) -> Self {
         let shared = Arc::clone(&recovered.shared);
         let (jobs, queue) = bounded(shared.config.queue_len);
         let committer = Committer::new(recovered, queue);
         committer.publish();
         let committing = Arc::new(Committing::new(jobs, None));
-        Stepped { engine: Engine { shared, committer: committing }, committer }
+        Self { engine: Engine { shared, committer: committing }, committer }
     }
 
     /// The engine. Submitted operations wait for [`Stepped::turn`].

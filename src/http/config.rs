@@ -43,8 +43,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+    fn default() -> Self {
+        Self {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
@@ -92,8 +92,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    fn default() -> Config {
-        Config {
+    fn default() -> Self {
+        Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             default_ttl: Duration::from_secs(15 * 60),
             max_ttl: engine::Config::default().max_ttl,
@@ -172,7 +172,7 @@ impl Config {
 
     /// Limits of tokens.
     pub(in crate::http) fn token_limits(&self) -> TokenLimits {
-        let Config { default_ttl, max_ttl, max_payload, max_batch, .. } = *self;
+        let Self { default_ttl, max_ttl, max_payload, max_batch, .. } = *self;
         TokenLimits { default_ttl, max_ttl, max_payload, max_batch }
     }
 

@@ -106,7 +106,7 @@ impl KeysError {
     /// Whether the file could not be read, so that its content is unknown.
     #[must_use]
     pub fn is_reading(&self) -> bool {
-        matches!(self, KeysError::Io { .. })
+        matches!(self, Self::Io { .. })
     }
 }
 

@@ -26,14 +26,13 @@ pub enum CertificateField {
 }
 
 impl CertificateField {
-    const ALL: [CertificateField; 3] =
-        [CertificateField::Dns, CertificateField::Uri, CertificateField::CommonName];
+    const ALL: [Self; 3] = [Self::Dns, Self::Uri, Self::CommonName];
 
     fn prefix(self) -> &'static str {
         match self {
-            CertificateField::Dns => "dns:",
-            CertificateField::Uri => "uri:",
-            CertificateField::CommonName => "cn:",
+            Self::Dns => "dns:",
+            Self::Uri => "uri:",
+            Self::CommonName => "cn:",
         }
     }
 }
@@ -67,7 +66,7 @@ pub enum CertificateNameError {
 impl FromStr for CertificateName {
     type Err = CertificateNameError;
 
-    fn from_str(text: &str) -> Result<CertificateName, CertificateNameError> {
+    fn from_str(text: &str) -> Result<Self, CertificateNameError> {
         let named = CertificateField::ALL
             .into_iter()
             .find_map(|field| Some((field, text.strip_prefix(field.prefix())?)));
@@ -85,7 +84,7 @@ impl FromStr for CertificateName {
             let (name, prefix) = (name.to_owned(), field.prefix());
             return Err(CertificateNameError::NotDns { name, prefix });
         }
-        Ok(CertificateName { field, name: name.to_owned() })
+        Ok(Self { field, name: name.to_owned() })
     }
 }
 
@@ -121,9 +120,9 @@ impl Holder {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Holder::Anonymous => Vec::new(),
-            Holder::Key(id) => format!("key:{id}").into_bytes(),
-            Holder::Certificate(name) => format!("certificate:{name}").into_bytes(),
+            Self::Anonymous => Vec::new(),
+            Self::Key(id) => format!("key:{id}").into_bytes(),
+            Self::Certificate(name) => format!("certificate:{name}").into_bytes(),
         }
     }
 }

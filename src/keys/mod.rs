@@ -56,8 +56,8 @@ pub struct Used {
 impl Access {
     /// All scopes in the namespace of `digester`, without expiry, for a server without keys.
     #[must_use]
-    pub fn everything(namespace: Namespace, digester: Digester) -> Access {
-        Access {
+    pub fn everything(namespace: Namespace, digester: Digester) -> Self {
+        Self {
             key: None,
             namespace,
             scopes: Scopes::ALL,
@@ -91,17 +91,17 @@ impl Table {
     /// that key is revoked, because its tokens may be alive. The keys of the other namespace are
     /// left out.
     #[must_use]
-    pub fn new(entries: &[KeyEntry], digester: &Digester, owners: &mut TagOwners) -> Table {
-        Table::after(&Table::default(), entries, digester, owners)
+    pub fn new(entries: &[KeyEntry], digester: &Digester, owners: &mut TagOwners) -> Self {
+        Self::after(&Self::default(), entries, digester, owners)
     }
 
     /// Builds the successor of `old`: keys that were in `old` keep their resource use.
     fn after(
-        old: &Table,
+        old: &Self,
         entries: &[KeyEntry],
         digester: &Digester,
         owners: &mut TagOwners,
-    ) -> Table {
+    ) -> Self {
         let known = |id| old.keys.get(&id).map(|(_, access)| Arc::clone(&access.used));
         let mut digesters: HashMap<&Namespace, Digester> = HashMap::new();
         let mut refused = BTreeSet::new();
@@ -139,7 +139,7 @@ impl Table {
             (entry.id, (entry.hash.clone(), access(&holder)))
         });
         let keys = keys.collect();
-        Table { keys, certified, refused }
+        Self { keys, certified, refused }
     }
 
     /// Namespaces of the file whose keys were not loaded, in the order of their names.
@@ -235,7 +235,7 @@ impl Keys {
         file: &Path,
         digester: &Digester,
         permissions: Strictness,
-    ) -> Result<Keys, KeysError> {
+    ) -> Result<Self, KeysError> {
         let (entries, default) = (file::load_guarded(file, permissions)?, Namespace::default());
         let mut owners = TagOwners::default();
         // The default namespace exists without a key, and claims its tag first.
@@ -250,7 +250,7 @@ impl Keys {
             owners: Mutex::new(owners),
             version: CachePadded::new(AtomicU64::new(0)),
         };
-        Ok(Keys(Arc::new(inner)))
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Reloads the file. If that fails, the previous keys stay in use.

@@ -33,10 +33,10 @@ impl KeyId {
     ///
     /// # Errors
     /// The operating system returns no random bytes.
-    pub fn random() -> Result<KeyId, RandomError> {
+    pub fn random() -> Result<Self, RandomError> {
         let mut bytes = [0; ID_LEN];
         getrandom::fill(&mut bytes)?;
-        Ok(KeyId(bytes))
+        Ok(Self(bytes))
     }
 }
 
@@ -55,13 +55,13 @@ impl fmt::Debug for KeyId {
 impl FromStr for KeyId {
     type Err = KeyIdError;
 
-    fn from_str(text: &str) -> Result<KeyId, KeyIdError> {
+    fn from_str(text: &str) -> Result<Self, KeyIdError> {
         let is_plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let mut bytes = [0; ID_LEN];
         if !is_plain || const_hex::decode_to_slice(text, &mut bytes).is_err() {
             return Err(KeyIdError);
         }
-        Ok(KeyId(bytes))
+        Ok(Self(bytes))
     }
 }
 
@@ -78,9 +78,9 @@ impl Key {
     ///
     /// # Errors
     /// The operating system returns no random bytes.
-    pub fn random(id: KeyId) -> Result<Key, RandomError> {
+    pub fn random(id: KeyId) -> Result<Self, RandomError> {
         let random = Token::random()?.text();
-        Ok(Key { id, text: format!("jeton_{id}_{}", random.as_str()) })
+        Ok(Self { id, text: format!("jeton_{id}_{}", random.as_str()) })
     }
 
     /// Its id.
@@ -113,22 +113,22 @@ impl fmt::Debug for Key {
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    fn of(text: &[u8]) -> KeyHash {
-        KeyHash(Sha256::digest(text).into())
+    fn of(text: &[u8]) -> Self {
+        Self(Sha256::digest(text).into())
     }
 
     /// Reads what [`KeyHash`]'s `Display` writes.
     #[must_use]
-    pub fn parse(text: &str) -> Option<KeyHash> {
+    pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix("sha256:")?;
         let mut bytes = [0; 32];
         const_hex::decode_to_slice(digits, &mut bytes).ok()?;
-        (!digits.starts_with("0x")).then_some(KeyHash(bytes))
+        (!digits.starts_with("0x")).then_some(Self(bytes))
     }
 }
 
 impl PartialEq for KeyHash {
-    fn eq(&self, other: &KeyHash) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }

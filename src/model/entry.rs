@@ -132,7 +132,7 @@ impl Entry {
     /// # Panics
     /// If the parts are outside these limits.
     #[must_use]
-    pub fn new(parts: &Parts<'_>, segment: JournalPart) -> Entry {
+    pub fn new(parts: &Parts<'_>, segment: JournalPart) -> Self {
         assert!(parts.payload.len() <= PAYLOAD_LEN_MAX, "payload over the limit");
         assert!(parts.deadline <= UnixMillis::MAX && parts.issued_at <= UnixMillis::MAX);
         assert!(parts.uses_total <= USES_MAX && parts.keys.len() <= USES_MAX as usize);
@@ -146,7 +146,7 @@ impl Entry {
         ] {
             flags |= if is_set { flag } else { 0 };
         }
-        let entry = Entry {
+        let entry = Self {
             state: AtomicU64::new(pack(parts.deadline, segment, flags)),
             fixed: parts.issued_at.0 << LEN_BITS | parts.payload.len() as u64,
             body: allocate(parts, with_uses),

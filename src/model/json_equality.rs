@@ -73,7 +73,7 @@ struct Tree<'t> {
 
 impl<'t> Tree<'t> {
     /// `None` if the text is nested too deeply, or is not JSON.
-    fn of(text: &'t str) -> Option<Tree<'t>> {
+    fn of(text: &'t str) -> Option<Self> {
         let bytes = text.as_bytes();
         u32::try_from(bytes.len()).ok()?;
         let (mut nodes, mut open) = (Vec::<Node>::with_capacity(values_max(text)), Vec::new());
@@ -272,7 +272,7 @@ enum Exponent<'t> {
 }
 
 impl<'t> Decimal<'t> {
-    fn of(text: &'t str) -> Decimal<'t> {
+    fn of(text: &'t str) -> Self {
         let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
         let (mantissa, written) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

@@ -23,8 +23,8 @@ thread_local! {
 pub struct Counter([CachePadded<AtomicU64>; STRIPES]);
 
 impl Counter {
-    const fn new() -> Counter {
-        Counter([const { CachePadded::new(AtomicU64::new(0)) }; STRIPES])
+    const fn new() -> Self {
+        Self([const { CachePadded::new(AtomicU64::new(0)) }; STRIPES])
     }
 
     /// Counts one.
@@ -76,12 +76,12 @@ const HOUR_US: u64 = 3_600_000_000;
 impl Latencies {
     /// An empty histogram.
     #[must_use]
-    pub fn new() -> Latencies {
+    pub fn new() -> Self {
         // The bounds are constant and valid; an unbounded histogram would do as well.
         let histogram = Histogram::new_with_bounds(1, HOUR_US, 2)
             .or_else(|_| Histogram::new(2))
             .unwrap_or_else(|error| unreachable!("two significant digits are valid: {error}"));
-        Latencies(Mutex::new(histogram))
+        Self(Mutex::new(histogram))
     }
 
     /// Records a duration.
@@ -117,8 +117,8 @@ impl Latencies {
 }
 
 impl Default for Latencies {
-    fn default() -> Latencies {
-        Latencies::new()
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -33,8 +33,8 @@ impl Namespace {
     ///
     /// # Errors
     /// The text is neither.
-    pub fn of_key(text: &str) -> Result<Namespace, NamespaceError> {
-        if text == EVERY { Ok(Namespace(EVERY.into())) } else { text.parse() }
+    pub fn of_key(text: &str) -> Result<Self, NamespaceError> {
+        if text == EVERY { Ok(Self(EVERY.into())) } else { text.parse() }
     }
 
     /// Whether this is the whole server, and not a namespace of tokens.
@@ -51,22 +51,22 @@ impl Namespace {
 }
 
 impl Default for Namespace {
-    fn default() -> Namespace {
-        Namespace(DEFAULT_NAMESPACE.into())
+    fn default() -> Self {
+        Self(DEFAULT_NAMESPACE.into())
     }
 }
 
 impl FromStr for Namespace {
     type Err = NamespaceError;
 
-    fn from_str(text: &str) -> Result<Namespace, NamespaceError> {
+    fn from_str(text: &str) -> Result<Self, NamespaceError> {
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let is_known = |byte: u8| is_plain(byte) || b"-_.".contains(&byte);
         let begins = text.bytes().next().is_some_and(is_plain);
         if !begins || text.len() > NAMESPACE_LEN_MAX || !text.bytes().all(is_known) {
             return Err(NamespaceError);
         }
-        Ok(Namespace(text.into()))
+        Ok(Self(text.into()))
     }
 }
 

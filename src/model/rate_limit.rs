@@ -24,17 +24,17 @@ pub struct Pace {
 pub struct Paid(AtomicU64);
 
 impl Clone for Paid {
-    fn clone(&self) -> Paid {
-        Paid(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
     }
 }
 
 impl Paid {
     /// The later of the two.
     #[must_use]
-    pub fn later(&self, other: &Paid) -> Paid {
+    pub fn later(&self, other: &Self) -> Self {
         let (mine, others) = (self.0.load(Ordering::Relaxed), other.0.load(Ordering::Relaxed));
-        Paid(AtomicU64::new(mine.max(others)))
+        Self(AtomicU64::new(mine.max(others)))
     }
 }
 
@@ -44,8 +44,8 @@ const MILLI_NS: u64 = 1_000_000;
 impl Pace {
     /// `rate` per second, clamped to 1 to [`RATE_MAX`].
     #[must_use]
-    pub fn per_second(rate: u32) -> Pace {
-        Pace { interval_ns: SECOND_NS / u64::from(rate.clamp(1, RATE_MAX)) }
+    pub fn per_second(rate: u32) -> Self {
+        Self { interval_ns: SECOND_NS / u64::from(rate.clamp(1, RATE_MAX)) }
     }
 
     /// Takes `count` events at `now`.

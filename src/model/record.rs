@@ -201,7 +201,7 @@ impl<'a> Record<'a> {
     }
 
     /// Reads the record at offset `at` of a frame's body; returns it with the offset after it.
-    pub fn decode(body: &'a [u8], at: usize) -> Result<(Record<'a>, usize), RecordError> {
+    pub fn decode(body: &'a [u8], at: usize) -> Result<(Self, usize), RecordError> {
         let mut reader = Reader { body, at, start: at };
         let record = reader.record()?;
         Ok((record, reader.at))

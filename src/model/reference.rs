@@ -67,10 +67,8 @@ impl ReferenceError {
     #[must_use]
     pub fn is_limit(self) -> bool {
         match self {
-            ReferenceError::OrderNumberLength(_)
-            | ReferenceError::OrderNumberControl
-            | ReferenceError::AmountDigits => true,
-            ReferenceError::Empty | ReferenceError::CreatedAt | ReferenceError::Amount => false,
+            Self::OrderNumberLength(_) | Self::OrderNumberControl | Self::AmountDigits => true,
+            Self::Empty | Self::CreatedAt | Self::Amount => false,
         }
     }
 }
@@ -81,7 +79,7 @@ impl Reference {
         order_number: Option<&str>,
         created_at: Option<&str>,
         amount: Option<&str>,
-    ) -> Result<Reference, ReferenceError> {
+    ) -> Result<Self, ReferenceError> {
         let mut canonical = String::new();
         let mut field = |letter: char, text: &str| {
             // Writing to a String cannot fail.
@@ -102,7 +100,7 @@ impl Reference {
         if canonical.is_empty() {
             return Err(ReferenceError::Empty);
         }
-        Ok(Reference { canonical })
+        Ok(Self { canonical })
     }
 
     /// The canonical form, from which the token is derived.

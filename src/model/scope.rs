@@ -56,12 +56,12 @@ pub enum ScopesError {
 
 impl Scopes {
     /// All scopes, as in a server without keys.
-    pub const ALL: Scopes = Scopes((1 << SCOPES.len()) - 1);
+    pub const ALL: Self = Self((1 << SCOPES.len()) - 1);
     /// Scopes of the whole server, which need the namespace `*`.
-    pub const OF_THE_SERVER: Scopes = Scopes(Scope::Admin as u16 | Scope::Backup as u16);
+    pub const OF_THE_SERVER: Self = Self(Scope::Admin as u16 | Scope::Backup as u16);
     /// Scopes that the namespace `*` can have; it contains no tokens.
-    pub const WITHOUT_TOKENS: Scopes =
-        Scopes(Scope::Admin as u16 | Scope::Backup as u16 | Scope::Metrics as u16);
+    pub const WITHOUT_TOKENS: Self =
+        Self(Scope::Admin as u16 | Scope::Backup as u16 | Scope::Metrics as u16);
 
     /// Whether the set contains `scope`.
     #[must_use]
@@ -71,20 +71,20 @@ impl Scopes {
 
     /// Whether the set is a subset of `others`.
     #[must_use]
-    pub fn is_within(self, others: Scopes) -> bool {
+    pub fn is_within(self, others: Self) -> bool {
         self.0 & !others.0 == 0
     }
 
     /// The scopes that are not in `others`.
     #[must_use]
-    pub fn without(self, others: Scopes) -> Scopes {
-        Scopes(self.0 & !others.0)
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
     }
 
     /// The set with `scope` added.
     #[must_use]
-    pub fn with(self, scope: Scope) -> Scopes {
-        Scopes(self.0 | scope as u16)
+    pub fn with(self, scope: Scope) -> Self {
+        Self(self.0 | scope as u16)
     }
 
     /// Their names.
@@ -96,22 +96,22 @@ impl Scopes {
     ///
     /// # Errors
     /// A scope is unknown, or there are none.
-    pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Scopes, ScopesError> {
-        let mut scopes = Scopes::default();
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, ScopesError> {
+        let mut scopes = Self::default();
         for name in names {
             let known = SCOPES.iter().find(|(_, known)| *known == name);
             let (scope, _) = known.ok_or_else(|| ScopesError::Unknown(name.to_owned()))?;
             scopes = scopes.with(*scope);
         }
-        if scopes == Scopes::default() { Err(ScopesError::Empty) } else { Ok(scopes) }
+        if scopes == Self::default() { Err(ScopesError::Empty) } else { Ok(scopes) }
     }
 }
 
 impl FromStr for Scopes {
     type Err = ScopesError;
 
-    fn from_str(text: &str) -> Result<Scopes, ScopesError> {
-        Scopes::of(text.split(',').map(str::trim).filter(|name| !name.is_empty()))
+    fn from_str(text: &str) -> Result<Self, ScopesError> {
+        Self::of(text.split(',').map(str::trim).filter(|name| !name.is_empty()))
     }
 }
 

@@ -31,30 +31,27 @@ enum Part {
 
 impl SettingError {
     /// `setting` is wrong; `text` is the rest of a sentence that begins with its name.
-    pub fn new(
-        setting: impl Into<Cow<'static, str>>,
-        text: impl Into<Cow<'static, str>>,
-    ) -> SettingError {
-        SettingError { setting: setting.into(), parts: vec![Part::Text(text.into())], value: None }
+    pub fn new(setting: impl Into<Cow<'static, str>>, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { setting: setting.into(), parts: vec![Part::Text(text.into())], value: None }
     }
 
     /// Adds text to the sentence.
     #[must_use]
-    pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> SettingError {
+    pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.parts.push(Part::Text(text.into()));
         self
     }
 
     /// Adds the name of another setting to the sentence.
     #[must_use]
-    pub fn name(mut self, setting: &'static str) -> SettingError {
+    pub fn name(mut self, setting: &'static str) -> Self {
         self.parts.push(Part::Name(setting));
         self
     }
 
     /// Sets which value is wrong, for a setting with several values.
     #[must_use]
-    pub fn of_value(mut self, value: impl Into<String>) -> SettingError {
+    pub fn of_value(mut self, value: impl Into<String>) -> Self {
         self.value = Some(value.into());
         self
     }

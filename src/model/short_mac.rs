@@ -41,7 +41,7 @@ impl<const VALUE_LEN: usize> ShortMac<VALUE_LEN> {
     /// A MAC under `key`, which must not be longer than a block. `None`: prefix and value do not
     /// fit in one block.
     #[must_use]
-    pub fn new(key: &[u8; HASH_LEN], prefix: &[u8]) -> Option<ShortMac<VALUE_LEN>> {
+    pub fn new(key: &[u8; HASH_LEN], prefix: &[u8]) -> Option<Self> {
         let len = prefix.len() + VALUE_LEN;
         if len + PADDING_LEN_MIN > BLOCK_LEN {
             return None;
@@ -59,7 +59,7 @@ impl<const VALUE_LEN: usize> ShortMac<VALUE_LEN> {
             state
         };
         let (inner, outer) = (keyed(0x36), keyed(0x5C));
-        Some(ShortMac { inner, outer, block, value_at: prefix.len() })
+        Some(Self { inner, outer, block, value_at: prefix.len() })
     }
 
     /// The MAC of a value.

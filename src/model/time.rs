@@ -14,27 +14,27 @@ pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
     /// The largest instant the engine can hold: 2^43 − 1 ms, in the year 2248.
-    pub const MAX: UnixMillis = UnixMillis((1 << 43) - 1);
+    pub const MAX: Self = Self((1 << 43) - 1);
 
     /// This instant plus `duration` (rounded down to milliseconds), at most [`UnixMillis::MAX`].
     #[must_use]
-    pub fn plus(self, duration: Duration) -> UnixMillis {
+    pub fn plus(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        UnixMillis(self.0.saturating_add(millis)).min(Self::MAX)
+        Self(self.0.saturating_add(millis)).min(Self::MAX)
     }
 
     /// Parses an RFC 3339 time, truncated to milliseconds. `None` if the text is not a time, or if
     /// the time is a leap second, before 1970 or after 2248.
     #[must_use]
-    pub fn parse(text: &str) -> Option<UnixMillis> {
+    pub fn parse(text: &str) -> Option<Self> {
         let instant = rfc3339::parse(text).filter(|instant| !instant.is_leap_second)?;
-        let millis = UnixMillis(u64::try_from(instant.unix_nanos / 1_000_000).ok()?);
-        (millis <= UnixMillis::MAX).then_some(millis)
+        let millis = Self(u64::try_from(instant.unix_nanos / 1_000_000).ok()?);
+        (millis <= Self::MAX).then_some(millis)
     }
 
     /// Milliseconds from `earlier` to this instant, 0 if it is not earlier.
     #[must_use]
-    pub fn since(self, earlier: UnixMillis) -> u64 {
+    pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }

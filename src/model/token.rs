@@ -70,14 +70,14 @@ pub struct RandomError(#[from] getrandom::Error);
 
 impl Token {
     /// A new token from the operating system's generator.
-    pub fn random() -> Result<Token, RandomError> {
+    pub fn random() -> Result<Self, RandomError> {
         let mut bytes = [0; TOKEN_LEN];
         getrandom::fill(&mut bytes)?;
-        Ok(Token(bytes))
+        Ok(Self(bytes))
     }
 
     /// Reads the 32 characters of a token.
-    pub fn parse(text: &[u8]) -> Result<Token, TokenError> {
+    pub fn parse(text: &[u8]) -> Result<Self, TokenError> {
         let text: &[u8; TOKEN_TEXT_LEN] =
             text.try_into().map_err(|_| TokenError::Length(text.len()))?;
         let mut bytes = [0; TOKEN_LEN];
@@ -89,7 +89,7 @@ impl Token {
             three.copy_from_slice(&bits.to_be_bytes()[1..]);
         }
         // Only INVALID has this bit, so one test is enough for all 32 characters.
-        if seen >= INVALID { Err(TokenError::Alphabet) } else { Ok(Token(bytes)) }
+        if seen >= INVALID { Err(TokenError::Alphabet) } else { Ok(Self(bytes)) }
     }
 
     /// The token as text.
@@ -150,13 +150,13 @@ pub struct Prefix(pub u64);
 impl Digest {
     /// The digest with these bytes.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; DIGEST_LEN]) -> Digest {
+    pub fn from_bytes(bytes: [u8; DIGEST_LEN]) -> Self {
         let [prefix, rest] = [&bytes[..8], &bytes[8..]].map(|half| {
             let mut word = [0; 8];
             word.copy_from_slice(half);
             u64::from_le_bytes(word)
         });
-        Digest { prefix: Prefix(prefix), rest }
+        Self { prefix: Prefix(prefix), rest }
     }
 
     /// The bytes of this digest.
@@ -208,16 +208,16 @@ pub struct Secret([u8; SECRET_LEN]);
 
 impl Secret {
     /// A new secret from the operating system's generator.
-    pub fn random() -> Result<Secret, RandomError> {
+    pub fn random() -> Result<Self, RandomError> {
         let mut bytes = [0; SECRET_LEN];
         getrandom::fill(&mut bytes)?;
-        Ok(Secret(bytes))
+        Ok(Self(bytes))
     }
 
     /// The secret with these bytes.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; SECRET_LEN]) -> Secret {
-        Secret(bytes)
+    pub fn from_bytes(bytes: [u8; SECRET_LEN]) -> Self {
+        Self(bytes)
     }
 
     /// The bytes, to be written to the secret file.
@@ -228,7 +228,7 @@ impl Secret {
 }
 
 impl PartialEq for Secret {
-    fn eq(&self, other: &Secret) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
@@ -255,14 +255,14 @@ enum Kind {
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Kind::Token => "token",
-            Kind::Reference => "reference",
-            Kind::IssueKey => "issue-key",
-            Kind::HeldIssueKey => "held-issue-key",
-            Kind::ConsumeKey => "consume-key",
-            Kind::HeldConsumeKey => "held-consume-key",
-            Kind::Namespace => "namespace",
-            Kind::SecretCheck => "secret-check",
+            Self::Token => "token",
+            Self::Reference => "reference",
+            Self::IssueKey => "issue-key",
+            Self::HeldIssueKey => "held-issue-key",
+            Self::ConsumeKey => "consume-key",
+            Self::HeldConsumeKey => "held-consume-key",
+            Self::Namespace => "namespace",
+            Self::SecretCheck => "secret-check",
         }
     }
 }
@@ -287,7 +287,7 @@ pub struct Digester {
 impl Digester {
     /// A digester with `secret` for `namespace`, which must not contain a zero byte.
     #[must_use]
-    pub fn new(secret: &Secret, namespace: &str) -> Digester {
+    pub fn new(secret: &Secret, namespace: &str) -> Self {
         debug_assert!(!namespace.as_bytes().contains(&0), "zero ends the namespace in the message");
         // RFC 2104: a key shorter than the hash's block is padded with zeros.
         let mut block = [0; 64];
@@ -301,7 +301,7 @@ impl Digester {
             mac
         };
         let prefix = [Kind::Token.name().as_bytes(), &[0], namespace.as_bytes(), &[0]].concat();
-        Digester {
+        Self {
             token: keyed(Kind::Token),
             short_token: ShortMac::new(&secret.0, &prefix),
             reference: keyed(Kind::Reference),
@@ -317,8 +317,8 @@ impl Digester {
 
     /// A digester with the same secret for another namespace.
     #[must_use]
-    pub fn of(&self, namespace: &Namespace) -> Digester {
-        Digester::new(&self.secret, namespace.as_str())
+    pub fn of(&self, namespace: &Namespace) -> Self {
+        Self::new(&self.secret, namespace.as_str())
     }
 
     /// The digest of a token.

@@ -59,9 +59,9 @@ struct Steps {
 
 impl Trail {
     /// Starts the trail of a request from `address`.
-    pub(crate) fn begin(service: &Rc<Service>, address: SocketAddr) -> Trail {
-        let Some(audit) = &service.audit else { return Trail(None) };
-        Trail(Some(Box::new(RefCell::new(Steps {
+    pub(crate) fn begin(service: &Rc<Service>, address: SocketAddr) -> Self {
+        let Some(audit) = &service.audit else { return Self(None) };
+        Self(Some(Box::new(RefCell::new(Steps {
             service: service.clone(),
             audit: audit.clone(),
             address,

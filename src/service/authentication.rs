@@ -45,10 +45,10 @@ pub(crate) enum Denied {
 }
 
 impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Refusal {
+    fn from(denied: Denied) -> Self {
         match denied {
-            Denied::Missing => Refusal::NoKey,
-            Denied::Wrong | Denied::Unnamed => Refusal::WrongKey,
+            Denied::Missing => Self::NoKey,
+            Denied::Wrong | Denied::Unnamed => Self::WrongKey,
         }
     }
 }
@@ -104,11 +104,7 @@ struct CachedKey {
 }
 
 impl Authenticator {
-    pub(crate) fn new(
-        engine: &Engine,
-        keys: Option<&Keys>,
-        anonymous: Option<&Anonymous>,
-    ) -> Authenticator {
+    pub(crate) fn new(engine: &Engine, keys: Option<&Keys>, anonymous: Option<&Anonymous>) -> Self {
         let digester = engine.digester();
         let keyless = match (keys, anonymous) {
             (None, _) => Some(Access::everything(Namespace::default(), digester.clone())),
@@ -123,7 +119,7 @@ impl Authenticator {
             }),
             (Some(_), None) => None,
         };
-        Authenticator {
+        Self {
             keys: keys.cloned(),
             keyless: keyless.map(|access| Rc::new(Arc::new(access))),
             version: Cell::new(keys.map_or(0, Keys::version)),

@@ -85,9 +85,9 @@ impl Budget {
     /// A budget of `limit` bytes, in which every share has room for `largest` bytes. With
     /// `has_keys`, all callers without a key are one holder.
     #[must_use]
-    pub fn new(limit: usize, largest: usize, has_keys: bool) -> Budget {
+    pub fn new(limit: usize, largest: usize, has_keys: bool) -> Self {
         let of_connection = largest.max(limit / 8);
-        Budget(Arc::new(Inner {
+        Self(Arc::new(Inner {
             used: AtomicUsize::new(0),
             limit,
             of_connection,

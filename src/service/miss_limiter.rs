@@ -62,12 +62,12 @@ struct Inner {
 }
 
 impl MissLimiter {
-    pub(crate) fn new(limits: MissLimits) -> MissLimiter {
+    pub(crate) fn new(limits: MissLimits) -> Self {
         if limits.keyed.is_none() && limits.keyless.is_none() {
-            return MissLimiter(None);
+            return Self(None);
         }
         let strangers = Mutex::new(Strangers::new(limits.keyless, limits.references));
-        MissLimiter(Some(Arc::new(Inner { limits, strangers, refused: Counter::default() })))
+        Self(Some(Arc::new(Inner { limits, strangers, refused: Counter::default() })))
     }
 
     /// Counts a miss. If the limit is already exceeded, it is refused and not counted.

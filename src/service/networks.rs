@@ -42,7 +42,7 @@ pub(crate) struct Misses {
 
 impl Misses {
     /// One miss by token.
-    pub(crate) const ONE: Misses = Misses { all: 1, by_reference: 0 };
+    pub(crate) const ONE: Self = Self { all: 1, by_reference: 0 };
 }
 
 /// A network: the first bits of an address, with the other bits 0.
@@ -53,22 +53,22 @@ enum Net {
 }
 
 impl Net {
-    fn v4(bits: u32, prefix: u8) -> Net {
-        Net::V4(bits & (u32::MAX << (32 - prefix)), prefix)
+    fn v4(bits: u32, prefix: u8) -> Self {
+        Self::V4(bits & (u32::MAX << (32 - prefix)), prefix)
     }
 
-    fn v6(bits: u128, prefix: u8) -> Net {
-        Net::V6(bits & (u128::MAX << (128 - prefix)), prefix)
+    fn v6(bits: u128, prefix: u8) -> Self {
+        Self::V6(bits & (u128::MAX << (128 - prefix)), prefix)
     }
 
     /// The enclosing network; `None` for the widest ones.
-    fn around(self) -> Option<Net> {
+    fn around(self) -> Option<Self> {
         match self {
-            Net::V4(bits, prefix) => (prefix > WIDE_V4).then(|| Net::v4(bits, WIDE_V4)),
-            Net::V6(bits, prefix) => {
+            Self::V4(bits, prefix) => (prefix > WIDE_V4).then(|| Self::v4(bits, WIDE_V4)),
+            Self::V6(bits, prefix) => {
                 let longer = PREFIXES.map(|(prefix, _)| prefix).into_iter();
                 let around = longer.chain([WIDE_V6]).find(|other| *other < prefix)?;
-                Some(Net::v6(bits, around))
+                Some(Self::v6(bits, around))
             }
         }
     }
@@ -107,8 +107,8 @@ pub(crate) struct Strangers {
 impl Strangers {
     /// Allows `limit` misses per second for each client, and `references` misses by reference for
     /// all together.
-    pub(crate) fn new(limit: Option<u32>, references: Option<u32>) -> Strangers {
-        Strangers::with_room(limit, references, NETS_MAX, WIDE_MAX)
+    pub(crate) fn new(limit: Option<u32>, references: Option<u32>) -> Self {
+        Self::with_room(limit, references, NETS_MAX, WIDE_MAX)
     }
 
     fn with_room(
@@ -116,8 +116,8 @@ impl Strangers {
         references: Option<u32>,
         nets_max: NonZeroUsize,
         wide_max: NonZeroUsize,
-    ) -> Strangers {
-        Strangers {
+    ) -> Self {
+        Self {
             limit,
             nets: LruCache::with_hasher(nets_max, RandomState::new()),
             wide: LruCache::with_hasher(wide_max, RandomState::new()),

@@ -82,7 +82,7 @@ impl Quotas {
     /// namespace whose tag belongs to another namespace of `keys`, or of an earlier limit, is left
     /// out with an error message and a warning.
     #[must_use]
-    pub fn new(limits: &[NamespaceLimits], engine: &engine::Engine, keys: Option<&Keys>) -> Quotas {
+    pub fn new(limits: &[NamespaceLimits], engine: &engine::Engine, keys: Option<&Keys>) -> Self {
         let tag_of = |namespace: &Namespace| engine.digester().of(namespace).tag();
         let (limits, refused) = claimed(limits, engine, keys);
         if !refused.is_empty() {
@@ -100,7 +100,7 @@ impl Quotas {
             (*tag, engine::Quota { tokens_max, bytes_max, ttl_max: limits.ttl_max })
         });
         engine.set_quotas(held.collect());
-        Quotas(Arc::new(quotas))
+        Self(Arc::new(quotas))
     }
 
     /// Maximum lifetime of a token in the namespace of `digester`.

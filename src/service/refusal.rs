@@ -109,9 +109,9 @@ pub(crate) enum Changed {
 impl Refusal {
     /// The refusal for `outcome`; [`Unexpected`](Refusal::Unexpected) if the operation cannot have
     /// that outcome.
-    pub(crate) fn of(outcome: &Outcome, changed: Changed) -> Refusal {
+    pub(crate) fn of(outcome: &Outcome, changed: Changed) -> Self {
         let blocked = match outcome {
-            Outcome::NotFound => return Refusal::NotFound,
+            Outcome::NotFound => return Self::NotFound,
             Outcome::MemoryFull => Blocked::Memory,
             Outcome::QuotaFull => Blocked::Quota,
             Outcome::DiskFull => Blocked::Disk,
@@ -125,18 +125,18 @@ impl Refusal {
             | Outcome::Consumed { .. }
             | Outcome::Replayed { .. }
             | Outcome::Extended { .. }
-            | Outcome::Revoked => return Refusal::Unexpected,
+            | Outcome::Revoked => return Self::Unexpected,
         };
-        Refusal::Blocked(blocked, changed)
+        Self::Blocked(blocked, changed)
     }
 }
 
 impl From<Rejected> for Refusal {
-    fn from(rejected: Rejected) -> Refusal {
+    fn from(rejected: Rejected) -> Self {
         match rejected {
-            Rejected::QueueFull => Refusal::QueueFull,
-            Rejected::Closed => Refusal::Closing,
-            Rejected::Invalid(limit) => Refusal::OutOfLimits(limit),
+            Rejected::QueueFull => Self::QueueFull,
+            Rejected::Closed => Self::Closing,
+            Rejected::Invalid(limit) => Self::OutOfLimits(limit),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct MissCount<'a> {
 }
 
 impl<'a> MissCount<'a> {
-    pub(crate) fn new(by_reference: &'a [usize]) -> MissCount<'a> {
+    pub(crate) fn new(by_reference: &'a [usize]) -> Self {
         MissCount { by_reference, place: 0, misses: Misses::default() }
     }
 

@@ -20,14 +20,14 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `wall`.
     #[must_use]
-    pub fn at(wall: UnixMillis) -> ManualClock {
-        ManualClock { wall_ms: AtomicU64::new(wall.0), ..ManualClock::default() }
+    pub fn at(wall: UnixMillis) -> Self {
+        Self { wall_ms: AtomicU64::new(wall.0), ..Self::default() }
     }
 
     /// The same clock with this earliest plausible time.
     #[must_use]
-    pub fn right_from(self, earliest: UnixMillis) -> ManualClock {
-        ManualClock { earliest, ..self }
+    pub fn right_from(self, earliest: UnixMillis) -> Self {
+        Self { earliest, ..self }
     }
 
     /// Lets `millis` pass, on both clocks.

@@ -12,7 +12,7 @@ const CHUNK_LEN: usize = 126;
 /// A chunk of a list. It has one kibibyte, so that both long and short lists waste little.
 struct Chunk {
     timers: Vec<Prefix>,
-    next: Option<Box<Chunk>>,
+    next: Option<Box<Self>>,
 }
 
 /// A list of timers in no particular order.
@@ -50,7 +50,7 @@ impl Chain {
     }
 
     /// Takes over all timers of another list, chunk by chunk.
-    pub(super) fn append(&mut self, mut other: Chain) {
+    pub(super) fn append(&mut self, mut other: Self) {
         self.len += std::mem::take(&mut other.len);
         while let Some(mut chunk) = other.head.take() {
             other.head = chunk.next.take();
@@ -106,7 +106,7 @@ impl Queue {
     }
 
     /// Appends all lists of `other` to this queue.
-    pub(super) fn push_all(&mut self, other: &mut Queue) {
+    pub(super) fn push_all(&mut self, other: &mut Self) {
         self.len += std::mem::take(&mut other.len);
         self.chains.append(&mut other.chains);
     }

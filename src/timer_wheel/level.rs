@@ -29,8 +29,8 @@ pub(super) struct Level {
 }
 
 impl Default for Level {
-    fn default() -> Level {
-        Level {
+    fn default() -> Self {
+        Self {
             slots: std::array::from_fn(|_| Chain::default()),
             occupied: 0,
             ahead: Queue::default(),

@@ -58,8 +58,8 @@ impl TlsError {
     #[must_use]
     pub fn setting(&self) -> Option<&'static str> {
         match self {
-            TlsError::Io { setting, .. } | TlsError::Form { setting, .. } => Some(setting),
-            TlsError::NoRoots | TlsError::Library(_) => None,
+            Self::Io { setting, .. } | Self::Form { setting, .. } => Some(setting),
+            Self::NoRoots | Self::Library(_) => None,
         }
     }
 
@@ -67,11 +67,11 @@ impl TlsError {
     #[must_use]
     pub fn without_setting(&self) -> String {
         match self {
-            TlsError::Io { file, reason, .. } => {
+            Self::Io { file, reason, .. } => {
                 format!("{} can't be read: {reason}", file.display())
             }
-            TlsError::Form { file, reason, .. } => format!("{}: {reason}", file.display()),
-            TlsError::NoRoots | TlsError::Library(_) => self.to_string(),
+            Self::Form { file, reason, .. } => format!("{}: {reason}", file.display()),
+            Self::NoRoots | Self::Library(_) => self.to_string(),
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) struct Pem {
 
 impl Pem {
     /// Reads `file`, which `setting` names.
-    pub(super) fn read(setting: &'static str, file: &Path) -> Result<Pem, TlsError> {
+    pub(super) fn read(setting: &'static str, file: &Path) -> Result<Self, TlsError> {
         let refused = |error: io::Error| TlsError::Io {
             setting,
             file: file.to_owned(),
@@ -103,7 +103,7 @@ impl Pem {
         let opened = File::open(&file).map_err(refused)?;
         let found = opened.metadata().map_err(refused)?;
         opened.take(FILE_LEN_MAX + 1).read_to_end(&mut text).map_err(refused)?;
-        let pem = Pem { setting, file, text, found };
+        let pem = Self { setting, file, text, found };
         if pem.text.len() as u64 > FILE_LEN_MAX {
             return Err(pem.wrong(format!("must have at most {FILE_LEN_MAX} bytes")));
         }
@@ -172,7 +172,7 @@ impl Pem {
     pub(super) fn certified(
         &self,
         chain: Vec<CertificateDer<'static>>,
-        cert: &Pem,
+        cert: &Self,
         provider: &CryptoProvider,
     ) -> Result<CertifiedKey, TlsError> {
         let key = self.private_key()?;

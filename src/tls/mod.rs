@@ -88,9 +88,9 @@ impl Tls {
     ///
     /// # Errors
     /// A file is missing or invalid, or the key does not belong to the certificate.
-    pub fn open(files: TlsFiles, now: UnixMillis) -> Result<(Tls, TlsRead), TlsError> {
+    pub fn open(files: TlsFiles, now: UnixMillis) -> Result<(Self, TlsRead), TlsError> {
         let (current, read) = load(&files, now)?;
-        Ok((Tls(Arc::new(Inner { files, current: RwLock::new(current) })), read))
+        Ok((Self(Arc::new(Inner { files, current: RwLock::new(current) })), read))
     }
 
     /// Reloads the files. If that fails, the previous configuration stays in use.

@@ -24,11 +24,11 @@ pub struct Peer {
 impl Peer {
     /// The peer with this verified certificate.
     #[must_use]
-    pub fn of(certificate: &CertificateDer<'_>) -> Peer {
+    pub fn of(certificate: &CertificateDer<'_>) -> Self {
         // A certificate that can't be parsed here has no name and counts as expired.
         let read = read(certificate);
         let not_after = read.as_ref().map_or(UnixMillis(0), |read| millis(read.validity.not_after));
-        Peer { names: read.as_ref().map(names).unwrap_or_default(), not_after }
+        Self { names: read.as_ref().map(names).unwrap_or_default(), not_after }
     }
 }
 

@@ -30,12 +30,12 @@ struct Dir {
 }
 
 impl Dir {
-    fn new() -> Dir {
+    fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let (cert, key) = (path("cert.pem"), path("key.pem"));
         let files = TlsFiles { cert, key, client_ca: None, permissions: Strictness::Warn };
-        Dir { files, _dir: dir }
+        Self { files, _dir: dir }
     }
 
     fn put(&self, cert: &str, key: &str) {

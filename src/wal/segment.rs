@@ -87,9 +87,9 @@ pub struct Lsn(pub u64);
 
 impl Lsn {
     /// Before everything.
-    pub const ZERO: Lsn = Lsn(0);
+    pub const ZERO: Self = Self(0);
     /// The first position of a new log.
-    pub const FIRST: Lsn = Lsn(HEADER_BLOCK_LEN);
+    pub const FIRST: Self = Self(HEADER_BLOCK_LEN);
 }
 
 impl fmt::Display for Lsn {

@@ -15,8 +15,8 @@ use crate::support::eventually;
 pub struct Keys(PathBuf);
 
 impl Keys {
-    pub fn in_dir(dir: &Path) -> Keys {
-        Keys(dir.join("keys.toml"))
+    pub fn in_dir(dir: &Path) -> Self {
+        Self(dir.join("keys.toml"))
     }
 
     pub fn path(&self) -> &str {

@@ -52,7 +52,7 @@ struct Site {
 }
 
 impl Site {
-    fn start(page: String) -> Site {
+    fn start(page: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (sender, reports) = mpsc::channel();
@@ -62,7 +62,7 @@ impl Site {
                 thread::spawn(move || serve(&stream, &page, &sender));
             }
         });
-        Site { address, reports }
+        Self { address, reports }
     }
 }
 

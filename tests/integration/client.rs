@@ -25,8 +25,8 @@ pub struct Issued {
 }
 
 impl Client {
-    pub fn of(server: &Server) -> Client {
-        Client { address: server.data, conn: None }
+    pub fn of(server: &Server) -> Self {
+        Self { address: server.data, conn: None }
     }
 
     /// Sends a request, with a JSON body if it has one, and reads the answer.
@@ -127,14 +127,14 @@ impl Client {
 }
 
 impl Issued {
-    pub fn from(body: &Value) -> Issued {
+    pub fn from(body: &Value) -> Self {
         let fields = body.as_object().expect("an issue answers with an object");
         assert_eq!(fields.len(), 2, "an issue answers with token and expires_at: {body}");
         let token = fields["token"].as_str().expect("a token").to_owned();
         let expires_at = fields["expires_at"].as_str().expect("a deadline").to_owned();
         assert_token(&token);
         crate::support::millis(&expires_at);
-        Issued { token, expires_at }
+        Self { token, expires_at }
     }
 }
 

@@ -32,12 +32,12 @@ pub struct Clock {
 
 impl Clock {
     /// `None` if the package is missing.
-    pub fn of(dir: &Path) -> Option<Clock> {
+    pub fn of(dir: &Path) -> Option<Self> {
         let library = std::fs::read_dir("/usr/lib").ok()?.flatten().find_map(|entry| {
             let library = entry.path().join("faketime/libfaketimeMT.so.1");
             library.exists().then_some(library)
         })?;
-        let clock = Clock { library, file: dir.join("clock") };
+        let clock = Self { library, file: dir.join("clock") };
         clock.shift(0);
         Some(clock)
     }

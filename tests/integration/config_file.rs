@@ -20,9 +20,9 @@ pub struct Folder {
 }
 
 impl Folder {
-    pub fn with(text: &str) -> Folder {
+    pub fn with(text: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let folder = Folder { file: dir.path().join("jeton.toml"), dir };
+        let folder = Self { file: dir.path().join("jeton.toml"), dir };
         folder.write(text);
         folder
     }

@@ -65,8 +65,8 @@ pub struct Witness {
 }
 
 impl Witness {
-    pub fn new(id: usize, seed: u64) -> Witness {
-        Witness {
+    pub fn new(id: usize, seed: u64) -> Self {
+        Self {
             id,
             rng: Rng::new(seed * 1000 + id as u64 + 1),
             issued: 0,
@@ -358,10 +358,10 @@ impl Known {
 }
 
 impl Fate {
-    fn after_consume(&self) -> Fate {
+    fn after_consume(&self) -> Self {
         match self {
-            Fate::Alive { uses_left: uses_left @ 2.. } => Fate::Alive { uses_left: uses_left - 1 },
-            Fate::Alive { .. } | Fate::Gone => Fate::Gone,
+            Self::Alive { uses_left: uses_left @ 2.. } => Self::Alive { uses_left: uses_left - 1 },
+            Self::Alive { .. } | Self::Gone => Self::Gone,
         }
     }
 }

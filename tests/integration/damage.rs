@@ -19,7 +19,7 @@ struct Wreck {
 }
 
 impl Wreck {
-    fn new(count: usize, payload_len: usize) -> Wreck {
+    fn new(count: usize, payload_len: usize) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let server = Launch::on(dir.path()).start();
         let mut client = Client::of(&server);
@@ -30,7 +30,7 @@ impl Wreck {
             })
             .collect();
         server.kill9();
-        Wreck { dir, tokens }
+        Self { dir, tokens }
     }
 
     fn path(&self) -> &Path {

@@ -63,9 +63,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn on(dir: &Path, seed: u64) -> Scene {
+    fn on(dir: &Path, seed: u64) -> Self {
         let witnesses = (0..WITNESSES).map(|id| Witness::new(id, seed)).collect();
-        Scene { launch: Launch::on(dir), witnesses }
+        Self { launch: Launch::on(dir), witnesses }
     }
 
     fn armed(&self, name: &str, pass: u64) -> Launch {

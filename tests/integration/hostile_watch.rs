@@ -62,8 +62,8 @@ pub struct Bounds {
 
 impl Bounds {
     /// For this number of connections, with this total of memory.
-    pub const fn of(connections: usize, growth_mib: u64) -> Bounds {
-        Bounds { growth_mib, descriptors: connections, takes_new: true }
+    pub const fn of(connections: usize, growth_mib: u64) -> Self {
+        Self { growth_mib, descriptors: connections, takes_new: true }
     }
 }
 

@@ -26,16 +26,16 @@ struct Operation<'a> {
 }
 
 impl Api {
-    fn of(server: &Server) -> Api {
-        Api::shown_to(server, None)
+    fn of(server: &Server) -> Self {
+        Self::shown_to(server, None)
     }
 
-    fn shown_to(server: &Server, key: Option<&str>) -> Api {
+    fn shown_to(server: &Server, key: Option<&str>) -> Self {
         let headers: Vec<_> = key.iter().map(|key| ("Authorization", *key)).collect();
         let answer = send(server.admin, "GET", "/openapi.json", &headers, "");
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("application/json"));
-        Api(answer.json())
+        Self(answer.json())
     }
 
     fn paths(&self) -> &Map<String, Value> {
@@ -123,7 +123,7 @@ struct Subject {
 }
 
 impl Subject {
-    fn start(has_keys: bool) -> Subject {
+    fn start(has_keys: bool) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let mut launch = Launch::on(&dir.path().join("data"));
         let keys = Keys::in_dir(dir.path());
@@ -133,7 +133,7 @@ impl Subject {
         if has_keys {
             launch = launch.flag("--keys", keys.path());
         }
-        Subject { server: launch.start(), key, operator, _dir: dir }
+        Self { server: launch.start(), key, operator, _dir: dir }
     }
 
     fn send(

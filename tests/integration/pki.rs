@@ -34,13 +34,13 @@ pub struct Identity {
 }
 
 impl Ca {
-    pub fn new(name: &str) -> Ca {
+    pub fn new(name: &str) -> Self {
         let mut params = params(&[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let pem = params.self_signed(&key).expect("a certificate").pem();
-        Ca { issuer: Issuer::new(params, key), pem }
+        Self { issuer: Issuer::new(params, key), pem }
     }
 
     /// A certificate for these DNS names or addresses.
@@ -97,9 +97,9 @@ pub struct Files {
 }
 
 impl Files {
-    pub fn in_dir(dir: &Path, identity: &Identity, ca: &Ca) -> Files {
+    pub fn in_dir(dir: &Path, identity: &Identity, ca: &Ca) -> Self {
         let path = |name: &str| dir.join(name);
-        let files = Files { cert: path("cert.pem"), key: path("key.pem"), ca: path("ca.pem") };
+        let files = Self { cert: path("cert.pem"), key: path("key.pem"), ca: path("ca.pem") };
         put(&files.cert, &identity.cert);
         put(&files.key, &identity.key);
         put(&files.ca, &ca.pem);
@@ -131,19 +131,19 @@ pub struct Client {
 
 impl Client {
     /// Presents a certificate.
-    pub fn with(mut self, identity: &Identity) -> Client {
+    pub fn with(mut self, identity: &Identity) -> Self {
         self.identity = Some(identity.clone());
         self
     }
 
     /// Uses only this version.
-    pub fn only(mut self, version: &'static SupportedProtocolVersion) -> Client {
+    pub fn only(mut self, version: &'static SupportedProtocolVersion) -> Self {
         self.versions = vec![version];
         self
     }
 
     /// Offers these protocols.
-    pub fn alpn(mut self, names: &[&str]) -> Client {
+    pub fn alpn(mut self, names: &[&str]) -> Self {
         self.alpn = names.iter().map(|name| name.as_bytes().to_vec()).collect();
         self
     }

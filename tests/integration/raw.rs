@@ -27,12 +27,12 @@ pub struct Response {
 }
 
 impl Conn {
-    pub fn open(address: SocketAddr) -> io::Result<Conn> {
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Conn::over(stream))
+        Ok(Self::over(stream))
     }
 
     /// A second handle on the same socket, to write from another thread while this one reads.
@@ -43,8 +43,8 @@ impl Conn {
 
 impl<S: Read + Write> Conn<S> {
     /// The same over another stream, which has its own timeouts.
-    pub fn over(stream: S) -> Conn<S> {
-        Conn { stream, unread: Vec::new() }
+    pub fn over(stream: S) -> Self {
+        Self { stream, unread: Vec::new() }
     }
 
     /// The stream.

@@ -61,9 +61,9 @@ pub struct Refused {
 
 impl Launch {
     /// On `dir` and free ports, with a log so small that its ring turns within a test.
-    pub fn on(dir: &Path) -> Launch {
+    pub fn on(dir: &Path) -> Self {
         let dir = dir.to_str().expect("the path of a temporary folder is UTF-8");
-        Launch::bare()
+        Self::bare()
             .flag("--listen", "127.0.0.1:0")
             .flag("--admin-listen", "127.0.0.1:0")
             .flag("--data-dir", dir)
@@ -73,33 +73,33 @@ impl Launch {
     }
 
     /// Without any flag at all.
-    pub fn bare() -> Launch {
-        Launch { flags: BTreeMap::new(), wrapper: Vec::new(), env: Vec::new(), stderr: None }
+    pub fn bare() -> Self {
+        Self { flags: BTreeMap::new(), wrapper: Vec::new(), env: Vec::new(), stderr: None }
     }
 
-    pub fn flag(mut self, name: &str, value: &str) -> Launch {
+    pub fn flag(mut self, name: &str, value: &str) -> Self {
         self.flags.insert(name.to_owned(), Some(value.to_owned()));
         self
     }
 
-    pub fn switch(mut self, name: &str) -> Launch {
+    pub fn switch(mut self, name: &str) -> Self {
         self.flags.insert(name.to_owned(), None);
         self
     }
 
     /// Started by another program, one that does not fork.
-    pub fn under(mut self, wrapper: &[&str]) -> Launch {
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(ToString::to_string).collect();
         self
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Launch {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// With its standard error on a file, a device or a pipe.
-    pub fn stderr(mut self, path: &Path) -> Launch {
+    pub fn stderr(mut self, path: &Path) -> Self {
         self.stderr = Some(path.to_owned());
         self
     }
@@ -172,12 +172,12 @@ impl Launch {
 
 impl Server {
     /// A separate server for this test, on an empty folder that is removed with it.
-    pub fn fresh() -> Server {
-        Server::fresh_with(|launch| launch)
+    pub fn fresh() -> Self {
+        Self::fresh_with(|launch| launch)
     }
 
     /// The same, with more flags.
-    pub fn fresh_with(settings: impl FnOnce(Launch) -> Launch) -> Server {
+    pub fn fresh_with(settings: impl FnOnce(Launch) -> Launch) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut server = settings(Launch::on(dir.path())).start();
         server._own_dir = Some(dir);
@@ -185,13 +185,13 @@ impl Server {
     }
 
     /// One server shared by all tests that only use their own tokens. It ends with its last user.
-    pub fn shared() -> Arc<Server> {
+    pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
             return server;
         }
-        let server = Arc::new(Server::fresh());
+        let server = Arc::new(Self::fresh());
         *shared = Arc::downgrade(&server);
         server
     }

@@ -40,7 +40,7 @@ fn add_key(keys: &std::path::Path, args: &[&str]) -> String {
 }
 
 impl Mutual {
-    fn new(settings: impl FnOnce(Launch) -> Launch) -> Mutual {
+    fn new(settings: impl FnOnce(Launch) -> Launch) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let (ca, clients) = (Ca::new("servers"), Ca::new("clients"));
         let files = Files::in_dir(dir.path(), &ca.issue(&["127.0.0.1"]), &ca);
@@ -56,7 +56,7 @@ impl Mutual {
             // Retries until the server has loaded the new key.
             .flag("--anonymous-miss-limit", "0");
         let server = settings(launch).start();
-        Mutual { server, ca, clients, files, keys, dir }
+        Self { server, ca, clients, files, keys, dir }
     }
 
     /// A client with a certificate of this name.

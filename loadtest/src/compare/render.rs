@@ -25,9 +25,9 @@ impl Unit {
     fn text(self, value: Option<f64>) -> String {
         match (self, value) {
             (_, None) => "–".to_owned(),
-            (Unit::PerSecond, Some(value)) => units::rate(value),
-            (Unit::Micros, Some(value)) => units::latency(value),
-            (Unit::Bytes, Some(value)) => units::bytes(value as u64),
+            (Self::PerSecond, Some(value)) => units::rate(value),
+            (Self::Micros, Some(value)) => units::latency(value),
+            (Self::Bytes, Some(value)) => units::bytes(value as u64),
         }
     }
 }

@@ -124,7 +124,7 @@ impl Connects {
     }
 
     /// Adds the counts of another thread, or of an earlier phase.
-    pub fn merge(&mut self, other: &Connects) {
+    pub fn merge(&mut self, other: &Self) {
         self.full += other.full;
         self.resumed += other.resumed;
         for (negotiated, count) in &other.negotiated {
@@ -143,7 +143,7 @@ impl Connects {
 }
 
 impl Made {
-    fn merge(&mut self, other: &Made) {
+    fn merge(&mut self, other: &Self) {
         self.connections += other.connections;
         self.resumed += other.resumed;
         add(&mut self.shaken_ns, &other.shaken_ns);

@@ -36,23 +36,23 @@ impl Pace {
 
     /// Whether it ends with its requests, and not at a time.
     pub fn is_bounded_by_requests(&self) -> bool {
-        matches!(self, Pace::Load | Pace::Times { .. })
+        matches!(self, Self::Load | Self::Times { .. })
     }
 
     /// When the next request is due; `None` for whenever a connection is free.
     pub fn due_ns(&self) -> Option<u64> {
         match self {
-            Pace::Load | Pace::Closed | Pace::Times { .. } => None,
-            Pace::Open { next_ns, .. } => Some(*next_ns),
+            Self::Load | Self::Closed | Self::Times { .. } => None,
+            Self::Open { next_ns, .. } => Some(*next_ns),
         }
     }
 
     /// The request that was due was sent.
     pub fn advance(&mut self) {
         match self {
-            Pace::Load | Pace::Closed => {}
-            Pace::Times { left, .. } => *left = left.saturating_sub(1),
-            Pace::Open { arrivals, begin_ns, next_ns } => {
+            Self::Load | Self::Closed => {}
+            Self::Times { left, .. } => *left = left.saturating_sub(1),
+            Self::Open { arrivals, begin_ns, next_ns } => {
                 *next_ns = begin_ns.saturating_add(arrivals.next_ns());
             }
         }

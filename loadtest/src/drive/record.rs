@@ -232,7 +232,7 @@ impl Record {
     }
 
     /// Adds the counts of another thread in the same window.
-    pub fn merge(&mut self, other: &Record) {
+    pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.latency_ns.iter_mut().zip(&other.latency_ns) {
             let Some(theirs) = theirs else { continue };
             add(mine.get_or_insert_with(latencies), theirs);

@@ -44,7 +44,7 @@ impl Sides {
         folder: &Path,
         base: &str,
         head: &str,
-    ) -> Result<Sides> {
+    ) -> Result<Self> {
         let side = |name: &str| -> Result<Side> {
             let revision = repository.resolve(name)?;
             let folder = folder.join(&revision.commit);
@@ -57,7 +57,7 @@ impl Sides {
         if base.revision.commit == head.revision.commit {
             say("base and head are the same commit: one build serves both");
         }
-        let sides = Sides { repository: repository.clone(), base, head };
+        let sides = Self { repository: repository.clone(), base, head };
         for side in sides.each() {
             std::fs::create_dir_all(&side.folder).map_err(at(&side.folder))?;
             repository.add_worktree(&side.revision, &side.source())?;

@@ -38,7 +38,7 @@ impl Plan {
     ///
     /// # Errors
     /// The maximum of pairs is too small to decide anything; says how many are needed.
-    pub fn new(workloads: usize, pairs: Pairs) -> Result<Plan> {
+    pub fn new(workloads: usize, pairs: Pairs) -> Result<Self> {
         let looks = looks(pairs);
         let share = ERROR_MAX / (workloads.max(1) * METRICS * looks.len()) as f64;
         let confidence = 1.0 - share;
@@ -48,7 +48,7 @@ impl Plan {
                 "--pairs {pairs}: with {workloads} workloads a decision needs at least {needed} pairs"
             )));
         }
-        Ok(Plan { looks, confidence })
+        Ok(Self { looks, confidence })
     }
 
     /// The number of pairs at each look, growing.

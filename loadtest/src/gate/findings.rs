@@ -68,16 +68,16 @@ impl Instructions {
     /// Why nothing was compared; empty where something was.
     pub fn reason(&self) -> &str {
         match self {
-            Instructions::NotRun { reason } | Instructions::HeadFails { reason } => reason,
-            Instructions::Compared { .. } => "",
+            Self::NotRun { reason } | Self::HeadFails { reason } => reason,
+            Self::Compared { .. } => "",
         }
     }
 }
 
 impl Findings {
     /// Of a gate that has found nothing yet.
-    pub fn new(args: &GateArgs, base: &Revision, head: &Revision) -> Findings {
-        Findings {
+    pub fn new(args: &GateArgs, base: &Revision, head: &Revision) -> Self {
+        Self {
             format: FORMAT,
             base: base.clone(),
             head: head.clone(),

@@ -115,39 +115,39 @@ pub enum Metric {
 }
 
 impl Metric {
-    const ALL: [Metric; 3] = [Metric::Cpu, Metric::Time, Metric::P99];
+    const ALL: [Self; 3] = [Self::Cpu, Self::Time, Self::P99];
 
     /// As reports show it.
     pub fn name(self) -> &'static str {
         match self {
-            Metric::Cpu => "CPU per request",
-            Metric::Time => "time per request",
-            Metric::P99 => "p99 latency",
+            Self::Cpu => "CPU per request",
+            Self::Time => "time per request",
+            Self::P99 => "p99 latency",
         }
     }
 
     fn decides(self, workload: &Workload) -> bool {
         match self {
-            Metric::Cpu => true,
-            Metric::Time => workload.load.rate.is_none(),
-            Metric::P99 => workload.load.rate.is_some(),
+            Self::Cpu => true,
+            Self::Time => workload.load.rate.is_none(),
+            Self::P99 => workload.load.rate.is_some(),
         }
     }
 
     fn band(self, limits: &Limits) -> Band {
         match self {
-            Metric::Cpu => limits.cpu,
-            Metric::Time => limits.time,
-            Metric::P99 => limits.latency,
+            Self::Cpu => limits.cpu,
+            Self::Time => limits.time,
+            Self::P99 => limits.latency,
         }
     }
 
     /// In microseconds.
     fn cost(self, sample: &Sample) -> f64 {
         match self {
-            Metric::Cpu => sample.cpu_us_per_request,
-            Metric::Time => 1e6 / sample.requests_per_s,
-            Metric::P99 => sample.p99_us,
+            Self::Cpu => sample.cpu_us_per_request,
+            Self::Time => 1e6 / sample.requests_per_s,
+            Self::P99 => sample.p99_us,
         }
     }
 }
@@ -236,7 +236,7 @@ pub fn run(
 }
 
 impl<'a> Series<'a> {
-    fn new(workload: &'a Workload) -> Series<'a> {
+    fn new(workload: &'a Workload) -> Self {
         Series { workload, base: Vec::new(), head: Vec::new(), decided: Vec::new() }
     }
 

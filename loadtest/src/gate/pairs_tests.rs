@@ -52,9 +52,9 @@ struct Simulated {
 }
 
 impl Simulated {
-    fn new(seed: u64, noise: Noise, slowdown: f64) -> Simulated {
+    fn new(seed: u64, noise: Noise, slowdown: f64) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        Simulated { random, noise, slowdown, latency: 1.0, drift: 0.0, firsts: Vec::new() }
+        Self { random, noise, slowdown, latency: 1.0, drift: 0.0, firsts: Vec::new() }
     }
 
     fn scatter(&mut self, deviation: f64) -> f64 {

@@ -32,16 +32,16 @@ impl Repository {
     ///
     /// # Errors
     /// That is no git repository, or there is no git.
-    pub fn here() -> Result<Repository> {
+    pub fn here() -> Result<Self> {
         let here = std::env::current_dir().map_err(at(Path::new(".")))?;
-        Repository::at(&here)
+        Self::at(&here)
     }
 
     /// The repository that a folder belongs to.
     ///
     /// # Errors
     /// It belongs to none, or there is no git.
-    pub fn at(folder: &Path) -> Result<Repository> {
+    pub fn at(folder: &Path) -> Result<Self> {
         let root =
             output(git(folder).args(["rev-parse", "--show-toplevel"])).map_err(
                 |error| match error {
@@ -52,7 +52,7 @@ impl Repository {
                     other => other,
                 },
             )?;
-        Ok(Repository { root: PathBuf::from(root) })
+        Ok(Self { root: PathBuf::from(root) })
     }
 
     /// Where cargo puts what it builds here.

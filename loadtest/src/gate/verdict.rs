@@ -23,23 +23,23 @@ pub enum Verdict {
 impl Verdict {
     /// Whether it is a regression, whatever else was found.
     pub fn fails(self) -> bool {
-        matches!(self, Verdict::Fail | Verdict::Gone)
+        matches!(self, Self::Fail | Self::Gone)
     }
 
     /// Whether two figures were compared, and that said something.
     pub fn decides(self) -> bool {
-        matches!(self, Verdict::Fail | Verdict::Pass)
+        matches!(self, Self::Fail | Self::Pass)
     }
 
     /// As reports show it.
     pub fn name(self) -> &'static str {
         match self {
-            Verdict::Pass => "pass",
-            Verdict::Fail => "FAIL",
-            Verdict::Undecided => "undecided",
-            Verdict::New => "new",
-            Verdict::Gone => "GONE",
-            Verdict::Dropped => "gone, allowed",
+            Self::Pass => "pass",
+            Self::Fail => "FAIL",
+            Self::Undecided => "undecided",
+            Self::New => "new",
+            Self::Gone => "GONE",
+            Self::Dropped => "gone, allowed",
         }
     }
 }

@@ -25,19 +25,19 @@ impl Metric {
     /// Heads its column.
     pub fn title(self) -> &'static str {
         match self {
-            Metric::CpuUsPerToken => "CPU µs per token",
-            Metric::TokensPerS => "tokens/s",
-            Metric::BytesPerToken => "bytes per token",
+            Self::CpuUsPerToken => "CPU µs per token",
+            Self::TokensPerS => "tokens/s",
+            Self::BytesPerToken => "bytes per token",
         }
     }
 
     /// Below a drawing of ratios: how it is read.
     pub fn better(self) -> &'static str {
         match self {
-            Metric::CpuUsPerToken | Metric::BytesPerToken => {
+            Self::CpuUsPerToken | Self::BytesPerToken => {
                 "jeton by each peer, with the 95 % interval. Left of the line at 1 jeton takes less."
             }
-            Metric::TokensPerS => {
+            Self::TokensPerS => {
                 "jeton by each peer, with the 95 % interval. Right of the line at 1 jeton does more."
             }
         }
@@ -47,9 +47,9 @@ impl Metric {
     pub fn of(self, report: &Report) -> f64 {
         let server = report.server.as_ref();
         match self {
-            Metric::CpuUsPerToken => server.map_or(0.0, |server| server.cpu_us_per_token),
-            Metric::TokensPerS => report.totals.tokens_per_s,
-            Metric::BytesPerToken => server.map_or(0.0, |server| {
+            Self::CpuUsPerToken => server.map_or(0.0, |server| server.cpu_us_per_token),
+            Self::TokensPerS => report.totals.tokens_per_s,
+            Self::BytesPerToken => server.map_or(0.0, |server| {
                 server.memory_bytes as f64 / report.workload.keys.population as f64
             }),
         }

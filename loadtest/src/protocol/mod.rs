@@ -187,8 +187,7 @@ pub enum Protocol {
 impl Protocol {
     /// Whether the protocol has the operation; memcached can't consume in one step.
     pub fn supports(self, operation: Operation) -> bool {
-        !(self == Protocol::Memcached
-            && matches!(operation, Operation::Consume | Operation::Replay))
+        !(self == Self::Memcached && matches!(operation, Operation::Consume | Operation::Replay))
     }
 }
 

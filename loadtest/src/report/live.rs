@@ -190,13 +190,13 @@ impl Live {
 
 impl Observer for Live {
     fn phase(&mut self, name: &str, length: Length) {
-        Live::phase(self, name, length);
+        Self::phase(self, name, length);
     }
 
     fn tick(&mut self, news: &News) {
         let recent = &news.recent_ns;
         let us = |quantile| (!recent.is_empty()).then(|| micros(recent, quantile));
-        Live::tick(
+        Self::tick(
             self,
             &Snapshot {
                 elapsed: news.elapsed,

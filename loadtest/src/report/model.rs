@@ -248,9 +248,9 @@ impl Made {
     /// For a column.
     pub fn text(self) -> &'static str {
         match self {
-            Made::Plain => "none",
-            Made::Full => "full",
-            Made::Resumed => "resumed",
+            Self::Plain => "none",
+            Self::Full => "full",
+            Self::Resumed => "resumed",
         }
     }
 }
@@ -406,9 +406,9 @@ impl Kept {
     /// For a column.
     pub fn text(self) -> &'static str {
         match self {
-            Kept::Yes => "yes",
-            Kept::No => "no",
-            Kept::Undecided => "undecided",
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Undecided => "undecided",
         }
     }
 }

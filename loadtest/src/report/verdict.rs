@@ -28,13 +28,13 @@ impl Verdict {
     /// For a heading.
     pub fn text(self) -> &'static str {
         match self {
-            Verdict::Passed => "passed",
-            Verdict::WrongAnswers => "wrong answers",
-            Verdict::Errors => "errors",
-            Verdict::ServerFailed => "server failed",
-            Verdict::ObjectiveMissed => "objective missed",
-            Verdict::Interrupted => "interrupted",
-            Verdict::Undecided => "undecided",
+            Self::Passed => "passed",
+            Self::WrongAnswers => "wrong answers",
+            Self::Errors => "errors",
+            Self::ServerFailed => "server failed",
+            Self::ObjectiveMissed => "objective missed",
+            Self::Interrupted => "interrupted",
+            Self::Undecided => "undecided",
         }
     }
 }

@@ -38,23 +38,23 @@ impl Kind {
     /// As reports name it.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Jeton => "jeton",
-            Kind::Redis => "redis",
-            Kind::Valkey => "valkey",
-            Kind::Memcached => "memcached",
-            Kind::Pogocache => "pogocache",
-            Kind::Floor => "floor",
+            Self::Jeton => "jeton",
+            Self::Redis => "redis",
+            Self::Valkey => "valkey",
+            Self::Memcached => "memcached",
+            Self::Pogocache => "pogocache",
+            Self::Floor => "floor",
         }
     }
 
     /// The protocol that is spoken to it; `http` is the version towards jeton.
     pub fn protocol(self, http: Http) -> Protocol {
         match (self, http) {
-            (Kind::Jeton, Http::One) => Protocol::Http1,
-            (Kind::Jeton, Http::Two) => Protocol::Http2,
-            (Kind::Redis | Kind::Valkey, _) => Protocol::Resp,
-            (Kind::Memcached | Kind::Pogocache, _) => Protocol::Memcached,
-            (Kind::Floor, _) => Protocol::Floor,
+            (Self::Jeton, Http::One) => Protocol::Http1,
+            (Self::Jeton, Http::Two) => Protocol::Http2,
+            (Self::Redis | Self::Valkey, _) => Protocol::Resp,
+            (Self::Memcached | Self::Pogocache, _) => Protocol::Memcached,
+            (Self::Floor, _) => Protocol::Floor,
         }
     }
 
@@ -66,25 +66,25 @@ impl Kind {
     /// none.
     fn from_scheme(scheme: &str) -> Option<(Self, bool, u16)> {
         match scheme {
-            "http" => Some((Kind::Jeton, false, 80)),
-            "https" => Some((Kind::Jeton, true, 443)),
-            "redis" => Some((Kind::Redis, false, 6379)),
-            "rediss" => Some((Kind::Redis, true, 6379)),
-            "valkey" => Some((Kind::Valkey, false, 6379)),
-            "valkeys" => Some((Kind::Valkey, true, 6379)),
-            "memcached" => Some((Kind::Memcached, false, 11211)),
-            "pogocache" => Some((Kind::Pogocache, false, 9401)),
+            "http" => Some((Self::Jeton, false, 80)),
+            "https" => Some((Self::Jeton, true, 443)),
+            "redis" => Some((Self::Redis, false, 6379)),
+            "rediss" => Some((Self::Redis, true, 6379)),
+            "valkey" => Some((Self::Valkey, false, 6379)),
+            "valkeys" => Some((Self::Valkey, true, 6379)),
+            "memcached" => Some((Self::Memcached, false, 11211)),
+            "pogocache" => Some((Self::Pogocache, false, 9401)),
             _ => None,
         }
     }
 
     fn scheme(self, is_tls: bool) -> &'static str {
         match (self, is_tls) {
-            (Kind::Jeton | Kind::Floor, false) => "http",
-            (Kind::Jeton | Kind::Floor, true) => "https",
-            (Kind::Redis, true) => "rediss",
-            (Kind::Valkey, true) => "valkeys",
-            (Kind::Redis | Kind::Valkey | Kind::Memcached | Kind::Pogocache, _) => self.name(),
+            (Self::Jeton | Self::Floor, false) => "http",
+            (Self::Jeton | Self::Floor, true) => "https",
+            (Self::Redis, true) => "rediss",
+            (Self::Valkey, true) => "valkeys",
+            (Self::Redis | Self::Valkey | Self::Memcached | Self::Pogocache, _) => self.name(),
         }
     }
 }
@@ -168,8 +168,8 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Start(kind) => f.write_str(kind.name()),
-            Address::Remote(remote) => remote.fmt(f),
+            Self::Start(kind) => f.write_str(kind.name()),
+            Self::Remote(remote) => remote.fmt(f),
         }
     }
 }

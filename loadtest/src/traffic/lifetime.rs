@@ -27,11 +27,11 @@ impl Lifetimes {
     /// `ttl` is valid; what it has below a millisecond is dropped.
     pub fn new(ttl: &Ttl) -> Self {
         match *ttl {
-            Ttl::Fixed(span) => Lifetimes::Fixed(ttl_ms(span)),
+            Ttl::Fixed(span) => Self::Fixed(ttl_ms(span)),
             Ttl::Uniform { min, max } => Uniform::new_inclusive(ttl_ms(min), ttl_ms(max))
-                .map_or(Lifetimes::Fixed(ttl_ms(min)), Lifetimes::Uniform),
+                .map_or(Self::Fixed(ttl_ms(min)), Lifetimes::Uniform),
             Ttl::Exponential { mean } => Exp::new(1.0 / ttl_ms(mean) as f64)
-                .map_or(Lifetimes::Fixed(ttl_ms(mean)), Lifetimes::Exponential),
+                .map_or(Self::Fixed(ttl_ms(mean)), Lifetimes::Exponential),
         }
     }
 
@@ -39,19 +39,16 @@ impl Lifetimes {
     /// begin, whenever the tokens are issued.
     pub fn until(from_ns: u64, to_ns: u64) -> Self {
         let (from_ms, to_ms) = (from_ns / NS_PER_MS, to_ns.max(from_ns) / NS_PER_MS);
-        Uniform::new_inclusive(from_ms, to_ms)
-            .map_or(Lifetimes::Fixed(from_ms.max(1)), Lifetimes::Until)
+        Uniform::new_inclusive(from_ms, to_ms).map_or(Self::Fixed(from_ms.max(1)), Lifetimes::Until)
     }
 
     /// The next one, in milliseconds, of a token that is issued `now_ns` after the session began.
     pub fn ttl_ms(&self, rng: &mut Rng, now_ns: u64) -> u64 {
         match self {
-            Lifetimes::Fixed(ttl_ms) => *ttl_ms,
-            Lifetimes::Uniform(uniform) => rng.sample(uniform),
-            Lifetimes::Until(moments) => {
-                rng.sample(moments).saturating_sub(now_ns / NS_PER_MS).max(1)
-            }
-            Lifetimes::Exponential(exponential) => {
+            Self::Fixed(ttl_ms) => *ttl_ms,
+            Self::Uniform(uniform) => rng.sample(uniform),
+            Self::Until(moments) => rng.sample(moments).saturating_sub(now_ns / NS_PER_MS).max(1),
+            Self::Exponential(exponential) => {
                 (exponential.sample(rng).round() as u64).clamp(1, ttl_ms(Span(TTL_MAX)))
             }
         }

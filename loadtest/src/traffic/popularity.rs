@@ -30,12 +30,12 @@ impl Picker {
     /// For the tokens of a valid workload; where the popular ones are hangs on the seed.
     pub fn new(keys: &Keys, seed: u64) -> Self {
         match keys.popularity {
-            Popularity::Uniform => Picker::Uniform,
+            Popularity::Uniform => Self::Uniform,
             Popularity::Zipf => {
                 let scatter = Scatter::new(keys.population, seed);
-                Picker::Zipf(Zipf::new(keys.population, keys.exponent), scatter)
+                Self::Zipf(Zipf::new(keys.population, keys.exponent), scatter)
             }
-            Popularity::Latest => Picker::Latest(Zipf::new(keys.population, keys.exponent)),
+            Popularity::Latest => Self::Latest(Zipf::new(keys.population, keys.exponent)),
         }
     }
 
@@ -44,15 +44,15 @@ impl Picker {
     pub fn pick(&mut self, n: u64, rng: &mut Rng) -> u64 {
         debug_assert!(n > 0);
         match self {
-            Picker::Uniform => rng.random_range(0..n),
-            Picker::Zipf(zipf, scatter) => scatter.place(zipf.rank(n, rng), n),
-            Picker::Latest(zipf) => zipf.rank(n, rng),
+            Self::Uniform => rng.random_range(0..n),
+            Self::Zipf(zipf, scatter) => scatter.place(zipf.rank(n, rng), n),
+            Self::Latest(zipf) => zipf.rank(n, rng),
         }
     }
 
     /// Whether places are counted back from the youngest token, not over all in any order.
     pub fn from_youngest(&self) -> bool {
-        matches!(self, Picker::Latest(_))
+        matches!(self, Self::Latest(_))
     }
 }
 

@@ -193,7 +193,7 @@ impl Slots {
     pub fn draw(
         &mut self,
         now_ns: u64,
-        mut draw: impl FnMut(&Slots) -> Option<u32>,
+        mut draw: impl FnMut(&Self) -> Option<u32>,
         mut expired: impl FnMut(Key),
     ) -> Option<u32> {
         if self.living == 0 {

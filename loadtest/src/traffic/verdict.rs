@@ -39,31 +39,31 @@ impl Kind {
     pub fn is_wrong(self) -> bool {
         matches!(
             self,
-            Kind::WrongPayload
-                | Kind::Lost
-                | Kind::Resurrected
-                | Kind::ConsumedTwice
-                | Kind::Unexpected
-                | Kind::Garbage
+            Self::WrongPayload
+                | Self::Lost
+                | Self::Resurrected
+                | Self::ConsumedTwice
+                | Self::Unexpected
+                | Self::Garbage
         )
     }
 
     /// As reports name it.
     pub fn name(self) -> String {
         match self {
-            Kind::WrongPayload => "wrong payload".to_owned(),
-            Kind::Lost => "lost".to_owned(),
-            Kind::Resurrected => "resurrected".to_owned(),
-            Kind::ConsumedTwice => "consumed twice".to_owned(),
-            Kind::Unexpected => "unexpected answer".to_owned(),
-            Kind::Refused(0) => "refused".to_owned(),
-            Kind::Refused(status) => format!("status {status}"),
-            Kind::Timeout => "timeout".to_owned(),
-            Kind::Closed => "connection closed".to_owned(),
-            Kind::Garbage => "not the protocol".to_owned(),
-            Kind::Connect => "no connection".to_owned(),
-            Kind::Tls => "TLS".to_owned(),
-            Kind::Unsent => "unsent".to_owned(),
+            Self::WrongPayload => "wrong payload".to_owned(),
+            Self::Lost => "lost".to_owned(),
+            Self::Resurrected => "resurrected".to_owned(),
+            Self::ConsumedTwice => "consumed twice".to_owned(),
+            Self::Unexpected => "unexpected answer".to_owned(),
+            Self::Refused(0) => "refused".to_owned(),
+            Self::Refused(status) => format!("status {status}"),
+            Self::Timeout => "timeout".to_owned(),
+            Self::Closed => "connection closed".to_owned(),
+            Self::Garbage => "not the protocol".to_owned(),
+            Self::Connect => "no connection".to_owned(),
+            Self::Tls => "TLS".to_owned(),
+            Self::Unsent => "unsent".to_owned(),
         }
     }
 }
@@ -135,7 +135,7 @@ impl Errors {
     }
 
     /// Takes over what another thread counted.
-    pub fn merge(&mut self, other: &Errors) {
+    pub fn merge(&mut self, other: &Self) {
         for (kind, counted) in &other.0 {
             self.note(*kind, counted);
         }

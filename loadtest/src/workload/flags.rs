@@ -238,7 +238,7 @@ impl FromStr for Http {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        one_of(text, [("1.1", Http::One), ("2", Http::Two)])
+        one_of(text, [("1.1", Self::One), ("2", Self::Two)])
     }
 }
 
@@ -247,10 +247,10 @@ impl FromStr for Connect {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let known = [
-            ("once", Connect::Once),
-            ("full", Connect::Full),
-            ("resumed", Connect::Resumed),
-            ("both", Connect::Both),
+            ("once", Self::Once),
+            ("full", Self::Full),
+            ("resumed", Self::Resumed),
+            ("both", Self::Both),
         ];
         one_of(text, known)
     }
@@ -260,7 +260,7 @@ impl FromStr for Arrivals {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        one_of(text, [("uniform", Arrivals::Uniform), ("poisson", Arrivals::Poisson)])
+        one_of(text, [("uniform", Self::Uniform), ("poisson", Self::Poisson)])
     }
 }
 
@@ -268,14 +268,7 @@ impl FromStr for Popularity {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        one_of(
-            text,
-            [
-                ("uniform", Popularity::Uniform),
-                ("zipf", Popularity::Zipf),
-                ("latest", Popularity::Latest),
-            ],
-        )
+        one_of(text, [("uniform", Self::Uniform), ("zipf", Self::Zipf), ("latest", Self::Latest)])
     }
 }
 
@@ -285,12 +278,12 @@ impl FromStr for Ttl {
     /// `15m`, `1m..1h` or `exponential:10m`.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         if let Some(mean) = text.strip_prefix("exponential:") {
-            return Ok(Ttl::Exponential { mean: mean.trim().parse()? });
+            return Ok(Self::Exponential { mean: mean.trim().parse()? });
         }
         if let Some((min, max)) = text.split_once("..") {
-            return Ok(Ttl::Uniform { min: min.trim().parse()?, max: max.trim().parse()? });
+            return Ok(Self::Uniform { min: min.trim().parse()?, max: max.trim().parse()? });
         }
-        Ok(Ttl::Fixed(text.parse()?))
+        Ok(Self::Fixed(text.parse()?))
     }
 }
 

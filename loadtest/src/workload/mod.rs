@@ -43,28 +43,28 @@ pub enum Operation {
 
 impl Operation {
     /// All, in the order of the reports.
-    pub const ALL: [Operation; 8] = [
-        Operation::Issue,
-        Operation::Resolve,
-        Operation::Batch,
-        Operation::Consume,
-        Operation::Revoke,
-        Operation::Extend,
-        Operation::Miss,
-        Operation::Replay,
+    pub const ALL: [Self; 8] = [
+        Self::Issue,
+        Self::Resolve,
+        Self::Batch,
+        Self::Consume,
+        Self::Revoke,
+        Self::Extend,
+        Self::Miss,
+        Self::Replay,
     ];
 
     /// As it is written in files and reports.
     pub fn name(self) -> &'static str {
         match self {
-            Operation::Issue => "issue",
-            Operation::Resolve => "resolve",
-            Operation::Batch => "batch",
-            Operation::Consume => "consume",
-            Operation::Revoke => "revoke",
-            Operation::Extend => "extend",
-            Operation::Miss => "miss",
-            Operation::Replay => "replay",
+            Self::Issue => "issue",
+            Self::Resolve => "resolve",
+            Self::Batch => "batch",
+            Self::Consume => "consume",
+            Self::Revoke => "revoke",
+            Self::Extend => "extend",
+            Self::Miss => "miss",
+            Self::Replay => "replay",
         }
     }
 }

@@ -61,41 +61,39 @@ pub(super) enum BackupFailure {
 
 impl BackupFailure {
     /// Turns an error of the operating system into a failure that names the file and the action.
-    pub(super) fn io(deed: &'static str, file: &Path) -> impl FnOnce(io::Error) -> BackupFailure {
+    pub(super) fn io(deed: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Self {
         let file = file.to_owned();
-        move |source| BackupFailure::Io { file, deed, source }
+        move |source| Self::Io { file, deed, source }
     }
 
-    pub(super) fn damaged(file: &Path, what: &str) -> BackupFailure {
-        BackupFailure::Damaged { file: file.to_owned(), what: what.to_owned() }
+    pub(super) fn damaged(file: &Path, what: &str) -> Self {
+        Self::Damaged { file: file.to_owned(), what: what.to_owned() }
     }
 
     /// The exit code of the command.
     pub(super) fn code(&self) -> u8 {
         match self {
-            BackupFailure::NoDir
-            | BackupFailure::NoName
-            | BackupFailure::NotEmpty(_)
-            | BackupFailure::Exists(_)
-            | BackupFailure::TooEarly { .. } => MISTAKEN,
+            Self::NoDir
+            | Self::NoName
+            | Self::NotEmpty(_)
+            | Self::Exists(_)
+            | Self::TooEarly { .. } => MISTAKEN,
             // The path in the call is not a directory.
-            BackupFailure::Io { deed: "list" | "find", .. } => MISTAKEN,
-            BackupFailure::Io { deed: "read", .. } => FAILED,
-            BackupFailure::Client(error) => error.code(),
-            BackupFailure::Wire(error) => error.code(),
-            BackupFailure::Refused { status, .. } | BackupFailure::NoAdminListener(status) => {
-                code_of(*status)
-            }
-            BackupFailure::Damaged { .. }
-            | BackupFailure::Log { .. }
-            | BackupFailure::Shift { .. }
-            | BackupFailure::Secret(_)
-            | BackupFailure::WrongSecret(_) => FAILED,
-            BackupFailure::Answer(_)
-            | BackupFailure::BrokeOff { .. }
-            | BackupFailure::Io { .. }
-            | BackupFailure::Runtime(_)
-            | BackupFailure::Output { .. } => UNANSWERED,
+            Self::Io { deed: "list" | "find", .. } => MISTAKEN,
+            Self::Io { deed: "read", .. } => FAILED,
+            Self::Client(error) => error.code(),
+            Self::Wire(error) => error.code(),
+            Self::Refused { status, .. } | Self::NoAdminListener(status) => code_of(*status),
+            Self::Damaged { .. }
+            | Self::Log { .. }
+            | Self::Shift { .. }
+            | Self::Secret(_)
+            | Self::WrongSecret(_) => FAILED,
+            Self::Answer(_)
+            | Self::BrokeOff { .. }
+            | Self::Io { .. }
+            | Self::Runtime(_)
+            | Self::Output { .. } => UNANSWERED,
         }
     }
 }

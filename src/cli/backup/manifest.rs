@@ -76,12 +76,12 @@ pub(super) struct Content {
 }
 
 impl Manifest {
-    pub(super) fn new(jeton: String, content: Content, files: Vec<ManifestFile>) -> Manifest {
+    pub(super) fn new(jeton: String, content: Content, files: Vec<ManifestFile>) -> Self {
         let Content { log_id, lsn, time, tokens } = content;
         let (format, holds_secret) = (FORMAT, false);
         let checksum = String::new();
         let mut manifest =
-            Manifest { format, jeton, log_id, lsn, time, tokens, holds_secret, files, checksum };
+            Self { format, jeton, log_id, lsn, time, tokens, holds_secret, files, checksum };
         manifest.checksum = manifest.sum();
         manifest
     }
@@ -95,12 +95,12 @@ impl Manifest {
     }
 
     fn sum(&self) -> String {
-        let bare = Manifest { checksum: String::new(), ..self.clone() };
+        let bare = Self { checksum: String::new(), ..self.clone() };
         const_hex::encode(Sha256::digest(bare.text()))
     }
 
     /// Reads the manifest of `dir` and checks it, not the files.
-    pub(super) fn read(dir: &Path) -> Result<Manifest, BackupFailure> {
+    pub(super) fn read(dir: &Path) -> Result<Self, BackupFailure> {
         let path = dir.join(MANIFEST_NAME);
         let mut text = Vec::new();
         let file = match fs::File::open(&path) {
@@ -123,7 +123,7 @@ impl Manifest {
         }
         let version: Result<Version, _> = serde_json::from_slice(&text);
         let is_other = version.is_ok_and(|version| version.format != FORMAT);
-        let manifest: Result<Manifest, _> = serde_json::from_slice(&text);
+        let manifest: Result<Self, _> = serde_json::from_slice(&text);
         match manifest {
             Ok(manifest) if manifest.text() == text && manifest.sum() == manifest.checksum => {
                 manifest.check().map_err(|what| damaged(&what))?;

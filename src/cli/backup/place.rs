@@ -21,7 +21,7 @@ pub(super) struct Place {
 impl Place {
     /// Prepares the partial directory for `dir`, which must be missing or empty. Files that an
     /// earlier, killed command left behind are removed, as far as they are jeton's.
-    pub(super) fn new(dir: &Path) -> Result<Place, BackupFailure> {
+    pub(super) fn new(dir: &Path) -> Result<Self, BackupFailure> {
         // The path is resolved first: with `..` or links in it, the partial directory could end up
         // elsewhere.
         let parent = match dir.parent() {
@@ -35,7 +35,7 @@ impl Place {
         sweep(&partial)?;
         let made = fs::DirBuilder::new().mode(0o700).create(&partial);
         made.map_err(BackupFailure::io("make", &partial))?;
-        Ok(Place { dir, partial, is_done: false })
+        Ok(Self { dir, partial, is_done: false })
     }
 
     /// The directory that holds the files now.

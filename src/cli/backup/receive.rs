@@ -171,8 +171,8 @@ struct Source {
 }
 
 impl Source {
-    fn new(body: Incoming) -> Source {
-        Source { body, rest: Bytes::new(), done: 0, all: 0 }
+    fn new(body: Incoming) -> Self {
+        Self { body, rest: Bytes::new(), done: 0, all: 0 }
     }
 
     /// The head: the first line.

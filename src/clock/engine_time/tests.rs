@@ -15,15 +15,15 @@ struct Bench {
 }
 
 impl Bench {
-    fn at(wall_ms: u64) -> Bench {
-        Bench::with(wall_ms, 0, ClockRules::default())
+    fn at(wall_ms: u64) -> Self {
+        Self::with(wall_ms, 0, ClockRules::default())
     }
 
-    fn with(wall_ms: u64, floor_ms: u64, rules: ClockRules) -> Bench {
+    fn with(wall_ms: u64, floor_ms: u64, rules: ClockRules) -> Self {
         let clock = ManualClock::at(UnixMillis(wall_ms)).right_from(UnixMillis(1_000));
         let clock = Arc::new(clock);
         let time = EngineTime::new(clock.clone(), UnixMillis(floor_ms), rules);
-        Bench { clock, time, observer: Observer::default() }
+        Self { clock, time, observer: Observer::default() }
     }
 
     fn observe(&mut self) -> u64 {

@@ -234,9 +234,9 @@ const USES_BITS: u32 = 14;
 const USES_SHIFT: u32 = ID_BITS - USES_BITS;
 
 impl Token {
-    fn new(digest: &Digest, issued: UnixMillis, deadline: UnixMillis, uses: u32) -> Token {
-        let (id, uses) = (Token::id(digest), u64::from(uses));
-        Token([
+    fn new(digest: &Digest, issued: UnixMillis, deadline: UnixMillis, uses: u32) -> Self {
+        let (id, uses) = (Self::id(digest), u64::from(uses));
+        Self([
             id[0],
             issued.0 << ID_BITS | id[1],
             deadline.0 << ID_BITS | uses << USES_SHIFT | id[2],
@@ -344,7 +344,7 @@ impl Table {
             let lives = |token: &&Token| token.deadline() > now;
             let living = self.tokens().filter(lives).count();
             let mut larger =
-                Table { slots: vec![Token::default(); living + living / 4 + 16], len: 0 };
+                Self { slots: vec![Token::default(); living + living / 4 + 16], len: 0 };
             for token in self.tokens().filter(lives) {
                 larger.put_in_place(*token, hasher);
             }

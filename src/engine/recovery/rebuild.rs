@@ -57,9 +57,9 @@ pub(in crate::engine) struct Rebuilt {
 
 impl Rebuilt {
     /// The result without a log.
-    pub(in crate::engine) fn nothing(now: UnixMillis) -> Rebuilt {
+    pub(in crate::engine) fn nothing(now: UnixMillis) -> Self {
         let (store, accounting) = (Store::new(), Accounting::new(now));
-        Rebuilt { store, accounting, expired_until: UnixMillis(0), peak_bytes: 0 }
+        Self { store, accounting, expired_until: UnixMillis(0), peak_bytes: 0 }
     }
 }
 

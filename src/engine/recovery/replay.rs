@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         partitions: usize,
         sorting: &'a dyn Sorting,
         progress: &'a dyn Progress,
-    ) -> Reader<'a> {
+    ) -> Self {
         let all_bytes = survey.segments.iter().map(SurveyedSegment::used_bytes).sum();
         progress.advance(0, all_bytes);
         Reader {

@@ -74,12 +74,12 @@ const RETIRED_BYTES_MAX: u64 = 1 << 20;
 impl Accounting {
     /// The accounting of an empty store.
     #[must_use]
-    pub fn new(now: UnixMillis) -> Accounting {
-        Accounting { wheel: Wheel::new(now), totals: Totals::default() }
+    pub fn new(now: UnixMillis) -> Self {
+        Self { wheel: Wheel::new(now), totals: Totals::default() }
     }
 
     /// Adds another accounting, of other entries.
-    pub fn merge(&mut self, other: Accounting) {
+    pub fn merge(&mut self, other: Self) {
         self.wheel.merge(other.wheel);
         self.totals.merge(other.totals);
     }
@@ -99,7 +99,7 @@ impl Accounting {
 }
 
 impl Totals {
-    fn merge(&mut self, other: Totals) {
+    fn merge(&mut self, other: Self) {
         self.tokens += other.tokens;
         self.entries += other.entries;
         self.memory_bytes += other.memory_bytes;

@@ -42,8 +42,8 @@ struct SlowFile {
 }
 
 impl Slow {
-    fn new(clock: &Arc<ManualClock>) -> Slow {
-        Slow {
+    fn new(clock: &Arc<ManualClock>) -> Self {
+        Self {
             disk: Memory::new(),
             clock: clock.clone(),
             files: Arc::default(),

@@ -64,10 +64,10 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new() -> Self {
         let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
         let engine = open(&disk, &clock, config(16 << 10));
-        World { disk, clock, engine, model: BTreeMap::new(), filled: 0 }
+        Self { disk, clock, engine, model: BTreeMap::new(), filled: 0 }
     }
 
     /// The committer reads the clock only at its turns; here it has always just read it.

@@ -41,8 +41,8 @@ impl Reading {
         stats: Option<Stats>,
         gauges: Option<&Gauges>,
         is_ready: bool,
-    ) -> Reading {
-        Reading {
+    ) -> Self {
+        Self {
             stats,
             totals: gauges.map(Gauges::totals).unwrap_or_default(),
             connections: gauges.map_or(0, Gauges::connections),

@@ -77,14 +77,14 @@ impl Admin {
         web: Web,
         tls: Option<Tls>,
         limits: Limits,
-    ) -> io::Result<Admin> {
+    ) -> io::Result<Self> {
         let view = Arc::new(View { is_guarded, web, limits, ..View::default() });
         let (stage, stages) = watch::channel(Stage::Recovering);
         let shown = view.clone();
         let thread = std::thread::Builder::new()
             .name("jeton-admin".to_owned())
             .spawn(move || run(listeners, data, &shown, stages, tls))?;
-        Ok(Admin { view, stage, thread })
+        Ok(Self { view, stage, thread })
     }
 
     /// Adds these settings and the server's start time to the statistics.

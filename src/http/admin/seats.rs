@@ -102,7 +102,7 @@ pub(super) struct Seat {
 impl Seats {
     /// A place for a client at `address`: a free one, or that of the connection that gives way.
     /// `None` if no connection gives way.
-    pub(super) fn take(self: &Rc<Seats>, address: IpAddr) -> Option<Rc<Seat>> {
+    pub(super) fn take(self: &Rc<Self>, address: IpAddr) -> Option<Rc<Seat>> {
         let mut taken = self.taken.borrow_mut();
         if taken.len() >= SEATS_MAX {
             let key = idlest(&taken).or_else(|| busiest(&taken))?;
@@ -208,9 +208,9 @@ pub(super) struct SeatStream<S> {
 }
 
 impl<S> SeatStream<S> {
-    pub(super) fn new(stream: S, seat: Rc<Seat>, limits: Limits) -> SeatStream<S> {
+    pub(super) fn new(stream: S, seat: Rc<Seat>, limits: Limits) -> Self {
         seat.enter(Doing::Idle);
-        SeatStream { stream, seat, limits, reading: None, writing: None }
+        Self { stream, seat, limits, reading: None, writing: None }
     }
 
     /// Records the result of a write: whether the peer accepts data, and for how long it has not.
@@ -284,8 +284,8 @@ pub(super) struct Seated<B> {
 }
 
 impl<B> Seated<B> {
-    pub(super) fn new(body: B, seat: Rc<Seat>) -> Seated<B> {
-        Seated { body, seat }
+    pub(super) fn new(body: B, seat: Rc<Seat>) -> Self {
+        Self { body, seat }
     }
 }
 

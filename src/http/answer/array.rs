@@ -17,10 +17,10 @@ pub(in crate::http) struct JsonArray {
 
 impl JsonArray {
     /// An empty array with capacity for `count` items.
-    pub(in crate::http) fn new(count: usize) -> JsonArray {
+    pub(in crate::http) fn new(count: usize) -> Self {
         let mut bytes = Vec::with_capacity(2 + count * EXPECTED_LEN);
         bytes.push(b'[');
-        JsonArray { bytes, is_too_long: false }
+        Self { bytes, is_too_long: false }
     }
 
     pub(in crate::http) fn push(&mut self, text: Option<&[u8]>) {

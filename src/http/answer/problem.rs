@@ -43,11 +43,8 @@ pub(in crate::http) struct Problem {
 }
 
 impl Problem {
-    pub(in crate::http) fn new(
-        status: StatusCode,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Problem {
-        Problem {
+    pub(in crate::http) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
             status,
             detail: detail.into(),
             field: None,
@@ -59,38 +56,38 @@ impl Problem {
     }
 
     /// 400: the form of the request is wrong.
-    pub(in crate::http) fn malformed(detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem::new(StatusCode::BAD_REQUEST, detail)
+    pub(in crate::http) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
     /// 422: the form is right, but a value is out of its limits.
-    pub(in crate::http) fn out_of_limits(detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    pub(in crate::http) fn out_of_limits(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
     /// 413.
-    pub(in crate::http) fn too_large(detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    pub(in crate::http) fn too_large(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
     /// 503 with `Retry-After`.
-    pub(in crate::http) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    pub(in crate::http) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     /// 404: the same for every token that cannot be resolved.
-    pub(in crate::http) fn not_found() -> Problem {
-        Problem::new(StatusCode::NOT_FOUND, NOTHING)
+    pub(in crate::http) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, NOTHING)
     }
 
     /// 404: the path is unknown, whatever the token in it.
-    pub(in crate::http) fn no_such_path() -> Problem {
-        Problem::new(StatusCode::NOT_FOUND, "no such path")
+    pub(in crate::http) fn no_such_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no such path")
     }
 
     /// 405.
-    pub(in crate::http) fn method_not_allowed(allow: String) -> Problem {
-        let mut problem = Problem::new(
+    pub(in crate::http) fn method_not_allowed(allow: String) -> Self {
+        let mut problem = Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             format!(
                 "this path allows the methods \
@@ -102,41 +99,41 @@ impl Problem {
     }
 
     /// 401: no key was presented.
-    pub(in crate::http) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Problem {
-        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
-        Problem { challenge: Some("Bearer realm=\"jeton\""), ..problem }
+    pub(in crate::http) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, detail);
+        Self { challenge: Some("Bearer realm=\"jeton\""), ..problem }
     }
 
     /// 401: the presented key is not valid, whatever the reason.
-    pub(in crate::http) fn wrong_key() -> Problem {
-        let problem = Problem::unauthorized("the key is not valid here");
-        Problem { challenge: Some("Bearer realm=\"jeton\", error=\"invalid_token\""), ..problem }
+    pub(in crate::http) fn wrong_key() -> Self {
+        let problem = Self::unauthorized("the key is not valid here");
+        Self { challenge: Some("Bearer realm=\"jeton\", error=\"invalid_token\""), ..problem }
     }
 
     /// 403: the key may not do this.
-    pub(in crate::http) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Problem {
-        let problem = Problem::new(StatusCode::FORBIDDEN, detail);
+    pub(in crate::http) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+        let problem = Self::new(StatusCode::FORBIDDEN, detail);
         let challenge = "Bearer realm=\"jeton\", error=\"insufficient_scope\"";
-        Problem { challenge: Some(challenge), ..problem }
+        Self { challenge: Some(challenge), ..problem }
     }
 
     /// Sets the field that the problem concerns.
     #[must_use]
-    pub(in crate::http) fn about(mut self, field: impl Into<Cow<'static, str>>) -> Problem {
+    pub(in crate::http) fn about(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.field = Some(field.into());
         self
     }
 
     /// Sets when to retry, in whole seconds.
     #[must_use]
-    pub(in crate::http) fn after(mut self, wait: Duration) -> Problem {
+    pub(in crate::http) fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
     /// Closes the connection after the answer.
     #[must_use]
-    pub(in crate::http) fn closing(mut self) -> Problem {
+    pub(in crate::http) fn closing(mut self) -> Self {
         self.closes = true;
         self
     }

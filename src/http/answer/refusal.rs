@@ -12,21 +12,21 @@ use crate::service::refusal::{Blocked, Changed, Refusal, Taken};
 use crate::service::state::ANSWER_LEN_MAX;
 
 impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
+    fn from(refusal: Refusal) -> Self {
         let too_many = |detail: Cow<'static, str>, wait| {
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait)
+            Self::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait)
         };
         match refusal {
-            Refusal::NoKey => Problem::unauthorized("a key is needed: Authorization: Bearer KEY"),
-            Refusal::WrongKey => Problem::wrong_key(),
+            Refusal::NoKey => Self::unauthorized("a key is needed: Authorization: Bearer KEY"),
+            Refusal::WrongKey => Self::wrong_key(),
             // RFC 6750, 3.1.
             Refusal::MissingScope(scope) => {
                 let name = Scopes::default().with(scope);
-                Problem::forbidden(format!("this needs the scope {name}"))
+                Self::forbidden(format!("this needs the scope {name}"))
             }
             Refusal::KeyNeeded(scope) => {
                 let name = Scopes::default().with(scope);
-                Problem::unauthorized(format!("this needs a key with the scope {name}"))
+                Self::unauthorized(format!("this needs a key with the scope {name}"))
             }
             Refusal::TooManyMisses { wait } => {
                 too_many("too many requests for unknown tokens; wait before the next".into(), wait)
@@ -35,34 +35,34 @@ impl From<Refusal> for Problem {
                 let detail = format!("the namespace may issue {rate} tokens a second (--quota)");
                 too_many(detail.into(), wait)
             }
-            Refusal::KeylessBatchTooLong { max } => Problem::out_of_limits(format!(
+            Refusal::KeylessBatchTooLong { max } => Self::out_of_limits(format!(
                 "tokens: at most {max} at once without a key (--anonymous-miss-limit; \
                  --miss-limit in a server without keys)"
             ))
             .about("tokens"),
-            Refusal::NotFound => Problem::not_found(),
-            Refusal::Taken(taken) => Problem::new(StatusCode::CONFLICT, already(taken)),
-            Refusal::JustExpired => Problem::unavailable(
-                "the token of the reference or key has just expired; try again",
-            )
-            .after(Duration::from_secs(1)),
+            Refusal::NotFound => Self::not_found(),
+            Refusal::Taken(taken) => Self::new(StatusCode::CONFLICT, already(taken)),
+            Refusal::JustExpired => {
+                Self::unavailable("the token of the reference or key has just expired; try again")
+                    .after(Duration::from_secs(1))
+            }
             Refusal::Blocked(blocked, changed) => not_changed(blocked, changed),
-            Refusal::QueueFull => Problem::unavailable("the queue of changes is full"),
-            Refusal::Closing => Problem::unavailable("the server is shutting down").closing(),
-            Refusal::OutOfLimits(limit) => Problem::out_of_limits(limit),
-            Refusal::NotAudited(refused) => Problem::unavailable(refused.to_string()),
-            Refusal::NoRoom => Problem::unavailable(
+            Refusal::QueueFull => Self::unavailable("the queue of changes is full"),
+            Refusal::Closing => Self::unavailable("the server is shutting down").closing(),
+            Refusal::OutOfLimits(limit) => Self::out_of_limits(limit),
+            Refusal::NotAudited(refused) => Self::unavailable(refused.to_string()),
+            Refusal::NoRoom => Self::unavailable(
                 "too much memory is in use for clients, or for this client, at the moment \
                 (--max-inflight)",
             ),
-            Refusal::AnswerTooLong => Problem::out_of_limits(format!(
+            Refusal::AnswerTooLong => Self::out_of_limits(format!(
                 "tokens: their payloads must have at most {ANSWER_LEN_MAX} bytes together"
             ))
             .about("tokens"),
             Refusal::NoRandom(error) => {
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
-            Refusal::Unexpected => Problem::new(
+            Refusal::Unexpected => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal error: the engine returned the outcome of another operation",
             ),
@@ -127,7 +127,7 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
 }
 
 impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Problem {
+    fn from(denied: Denied) -> Self {
         Refusal::from(denied).into()
     }
 }

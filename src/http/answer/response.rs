@@ -50,8 +50,8 @@ pub(in crate::http) struct Body {
 
 impl Body {
     /// A body with these bytes.
-    pub(in crate::http) fn new(bytes: Bytes) -> Body {
-        Body { bytes, charge: None, sending: None, holds_end: false }
+    pub(in crate::http) fn new(bytes: Bytes) -> Self {
+        Self { bytes, charge: None, sending: None, holds_end: false }
     }
 
     /// Holds `charge` until the answer is sent.

@@ -76,10 +76,10 @@ enum Takes {
 impl Takes {
     fn kind(self, config: &Config) -> BodyKind {
         match self {
-            Takes::Json(len_max) => BodyKind::Json(len_max(config)),
-            Takes::Fields => BodyKind::Json(body::SMALL_LEN_MAX),
-            Takes::EmptyObject => BodyKind::EmptyObject,
-            Takes::Nothing => BodyKind::None,
+            Self::Json(len_max) => BodyKind::Json(len_max(config)),
+            Self::Fields => BodyKind::Json(body::SMALL_LEN_MAX),
+            Self::EmptyObject => BodyKind::EmptyObject,
+            Self::Nothing => BodyKind::None,
         }
     }
 }
@@ -107,17 +107,17 @@ const TOKEN: &str = "{token}";
 
 impl Path {
     /// Parses a template with at most one `{token}`.
-    const fn of(template: &'static str) -> Path {
+    const fn of(template: &'static str) -> Self {
         let mut at = 0;
         while at < template.len() {
             if template.as_bytes()[at] == b'{' {
                 let (prefix, rest) = template.split_at(at);
                 let (_, suffix) = rest.split_at(TOKEN.len());
-                return Path { prefix, suffix: Some(suffix) };
+                return Self { prefix, suffix: Some(suffix) };
             }
             at += 1;
         }
-        Path { prefix: template, suffix: None }
+        Self { prefix: template, suffix: None }
     }
 
     /// The token in `path`, if the template has one; `None` if `path` does not match.

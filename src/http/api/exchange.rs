@@ -60,10 +60,8 @@ impl Future for Answer {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Answer::Ready(response) => {
-                response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r)))
-            }
-            Answer::Waiting(future) => future.as_mut().poll(cx).map(Ok),
+            Self::Ready(response) => response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r))),
+            Self::Waiting(future) => future.as_mut().poll(cx).map(Ok),
         }
     }
 }
@@ -93,8 +91,8 @@ enum Entered {
 }
 
 impl ConnService {
-    pub(in crate::http) fn new(worker: Rc<Worker>, conn: Rc<ConnState>) -> ConnService {
-        ConnService { worker, conn }
+    pub(in crate::http) fn new(worker: Rc<Worker>, conn: Rc<ConnState>) -> Self {
+        Self { worker, conn }
     }
 
     /// The checks that apply to every request, whatever its operation.

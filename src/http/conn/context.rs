@@ -38,7 +38,7 @@ pub(in crate::http) struct Common {
 
 impl Common {
     fn service(&self) -> Service {
-        let Common { engine, config, budget, miss_limiter, .. } = self;
+        let Self { engine, config, budget, miss_limiter, .. } = self;
         Service {
             engine: engine.clone(),
             caller: engine.caller(),
@@ -94,8 +94,8 @@ impl Drop for Slot {
 }
 
 impl Worker {
-    pub(in crate::http) fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Worker {
-        Worker {
+    pub(in crate::http) fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Self {
+        Self {
             service: Rc::new(common.service()),
             config: common.config.clone(),
             counters,
@@ -146,7 +146,7 @@ impl Worker {
     }
 
     /// A place for one more connection; `None` where there are too many.
-    pub(in crate::http) fn slot(self: &Rc<Worker>) -> Option<Slot> {
+    pub(in crate::http) fn slot(self: &Rc<Self>) -> Option<Slot> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.config.max_connections {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;

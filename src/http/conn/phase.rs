@@ -10,7 +10,7 @@ pub(in crate::http) struct Tick(pub(in crate::http) u32);
 
 impl Tick {
     /// True once `limit` has passed since this tick; never early.
-    pub(in crate::http) fn is_over(self, limit: Duration, now: Tick) -> bool {
+    pub(in crate::http) fn is_over(self, limit: Duration, now: Self) -> bool {
         TICK.saturating_mul(now.0.saturating_sub(self.0)) > limit
     }
 }

@@ -19,9 +19,9 @@ pub(in crate::http) struct StreamGuard {
 }
 
 impl StreamGuard {
-    pub(in crate::http) fn new(worker: &Rc<Worker>, conn: &Rc<ConnState>) -> StreamGuard {
+    pub(in crate::http) fn new(worker: &Rc<Worker>, conn: &Rc<ConnState>) -> Self {
         conn.http2.streams.set(conn.http2.streams.get() + 1);
-        StreamGuard { worker: worker.clone(), conn: conn.clone() }
+        Self { worker: worker.clone(), conn: conn.clone() }
     }
 }
 
@@ -53,7 +53,7 @@ impl Sending {
         len: usize,
         charge: Option<Charge>,
         stream: Option<(StreamGuard, Rc<Task>)>,
-    ) -> Rc<Sending> {
+    ) -> Rc<Self> {
         let (stream, task) = stream.unzip();
         let since = worker.now();
         let outgoing = Rc::new(Outgoing {
@@ -70,7 +70,7 @@ impl Sending {
         }
         let key = worker.watched.answers.0.borrow_mut().insert(outgoing.clone());
         let worker = worker.clone();
-        Rc::new(Sending { worker, outgoing, key, _charge: charge, _stream: stream })
+        Rc::new(Self { worker, outgoing, key, _charge: charge, _stream: stream })
     }
 
     /// True once every byte is in the output of the connection.
@@ -108,8 +108,8 @@ pub(in crate::http) struct Piece {
 }
 
 impl Piece {
-    pub(in crate::http) fn new(bytes: Bytes, of: Option<Rc<Sending>>) -> Piece {
-        Piece { bytes, of }
+    pub(in crate::http) fn new(bytes: Bytes, of: Option<Rc<Sending>>) -> Self {
+        Self { bytes, of }
     }
 }
 

@@ -25,8 +25,8 @@ pub(in crate::http) struct LastHost {
 }
 
 impl Default for LastHost {
-    fn default() -> LastHost {
-        LastHost { bytes: [0; 47], len: 0 }
+    fn default() -> Self {
+        Self { bytes: [0; 47], len: 0 }
     }
 }
 
@@ -130,8 +130,8 @@ pub(in crate::http) struct Client {
 }
 
 impl ConnState {
-    pub(in crate::http) fn new(now: Tick) -> ConnState {
-        ConnState {
+    pub(in crate::http) fn new(now: Tick) -> Self {
+        Self {
             wire: Wire::new(),
             watch: Watch::new(now),
             http1: Http1 { framer: RefCell::default(), is_between_requests: Cell::new(true) },
@@ -205,8 +205,8 @@ impl ConnState {
 }
 
 impl Wire {
-    fn new() -> Wire {
-        Wire {
+    fn new() -> Self {
+        Self {
             input: RefCell::default(),
             output: RefCell::default(),
             eof: Cell::new(false),
@@ -217,8 +217,8 @@ impl Wire {
 }
 
 impl Watch {
-    fn new(now: Tick) -> Watch {
-        Watch {
+    fn new(now: Tick) -> Self {
+        Self {
             phase: Cell::new(Phase::Idle),
             since: Cell::new(now),
             stalled: Cell::new(None),
@@ -229,8 +229,8 @@ impl Watch {
 }
 
 impl Http2 {
-    fn new(now: Tick) -> Http2 {
-        Http2 {
+    fn new(now: Tick) -> Self {
+        Self {
             streams: Cell::new(0),
             begun: Cell::new(None),
             window: RefCell::default(),
@@ -244,8 +244,8 @@ impl Http2 {
 }
 
 impl Client {
-    fn unknown() -> Client {
-        Client {
+    fn unknown() -> Self {
+        Self {
             peer: Cell::new(Ipv4Addr::UNSPECIFIED.into()),
             peer_port: Cell::new(0),
             is_beyond_pages: Cell::new(false),

@@ -14,7 +14,7 @@ pub(in crate::http) struct Task {
 
 impl Task {
     /// Runs `stream` to its end, or until it is ended from outside.
-    pub(in crate::http) async fn run(self: Rc<Task>, stream: impl Future) {
+    pub(in crate::http) async fn run(self: Rc<Self>, stream: impl Future) {
         let mut stream = std::pin::pin!(stream);
         std::future::poll_fn(|cx| {
             if self.is_over.get() {

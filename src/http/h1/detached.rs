@@ -37,7 +37,7 @@ pub struct Loose {
 impl Loose {
     /// A connection to this engine.
     #[must_use]
-    pub fn new(engine: &Engine) -> Loose {
+    pub fn new(engine: &Engine) -> Self {
         let config = Config::default();
         let common = Common {
             engine: engine.clone(),
@@ -47,7 +47,7 @@ impl Loose {
             open: Arc::default(),
         };
         let counters = Arc::<CachePadded<Counters>>::default();
-        Loose { worker: Worker::new(&common, counters), state: ConnState::new(Tick(0)) }
+        Self { worker: Worker::new(&common, counters), state: ConnState::new(Tick(0)) }
     }
 
     /// Puts what the hot path answers to `requests` into `answers`, in place of what was there.
@@ -141,15 +141,15 @@ impl Wake for Bell {
 }
 
 impl Wire {
-    fn of(pieces: &[&[u8]]) -> Wire {
-        let wire = Wire::default();
+    fn of(pieces: &[&[u8]]) -> Self {
+        let wire = Self::default();
         let whole = pieces.iter().filter(|piece| !piece.is_empty());
         wire.0.borrow_mut().sent.extend(whole.map(|piece| piece.to_vec()));
         wire
     }
 
     /// Serves until nothing more comes, ends the peer's side, and serves until it is over.
-    async fn carry(&self, stepped: &mut Stepped, connection: Connection<Wire>) -> Heard {
+    async fn carry(&self, stepped: &mut Stepped, connection: Connection<Self>) -> Heard {
         let mut connection = Box::pin(connection);
         let bell = Arc::<Bell>::default();
         let waker = Waker::from(bell.clone());

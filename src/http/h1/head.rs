@@ -185,8 +185,8 @@ pub(in crate::http) enum Refused {
 }
 
 impl From<NotStrict> for Refused {
-    fn from(_: NotStrict) -> Refused {
-        Refused::NotStrict
+    fn from(_: NotStrict) -> Self {
+        Self::NotStrict
     }
 }
 
@@ -223,7 +223,7 @@ impl HeadReader {
     pub(in crate::http) fn read(&mut self, bytes: &[u8], is_eof: bool) -> Head {
         let head = self.read_lines(bytes, is_eof).unwrap_or_else(Head::Refused);
         if head != Head::Partial {
-            *self = HeadReader::default();
+            *self = Self::default();
         }
         head
     }

@@ -28,8 +28,8 @@ pub(in crate::http) struct Window {
 }
 
 impl Default for Window {
-    fn default() -> Window {
-        Window { skip: PREFACE_LEN, head: [0; FRAME_HEAD_LEN + UPDATE_LEN], have: 0, open: INITIAL }
+    fn default() -> Self {
+        Self { skip: PREFACE_LEN, head: [0; FRAME_HEAD_LEN + UPDATE_LEN], have: 0, open: INITIAL }
     }
 }
 

@@ -62,8 +62,8 @@ impl Gathered {
         (self.bytes, self.charge)
     }
 
-    fn new(bytes: Bytes) -> Gathered {
-        Gathered { bytes, charge: None }
+    fn new(bytes: Bytes) -> Self {
+        Self { bytes, charge: None }
     }
 }
 
@@ -226,7 +226,7 @@ struct Gather<'w> {
 }
 
 impl<'w> Gather<'w> {
-    fn new(worker: &'w Worker, body: &'w mut Incoming, len_max: usize) -> Gather<'w> {
+    fn new(worker: &'w Worker, body: &'w mut Incoming, len_max: usize) -> Self {
         let (waiting, head) = (None, None);
         Gather { worker, body, len_max, is_wanted: true, waiting, _head: head, watched: None }
     }

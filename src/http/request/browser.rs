@@ -48,18 +48,18 @@ pub enum AllowHost {
 impl FromStr for AllowHost {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<AllowHost, &'static str> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         const FORM: &str = "a host name without a port, .DOMAIN or *";
         let text = text.trim();
         if text == "*" {
-            return Ok(AllowHost::Any);
+            return Ok(Self::Any);
         }
         let name = text.strip_prefix('.').unwrap_or(text);
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         if !is_host(name.as_bytes()) || (name.contains(':') && !name.starts_with('[')) {
             return Err(FORM);
         }
-        Ok(if text.starts_with('.') { AllowHost::Under(name) } else { AllowHost::Name(name) })
+        Ok(if text.starts_with('.') { Self::Under(name) } else { Self::Name(name) })
     }
 }
 
@@ -70,7 +70,7 @@ pub struct AllowOrigin(HeaderValue);
 impl FromStr for AllowOrigin {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<AllowOrigin, &'static str> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         const FORM: &str = "an origin such as https://shop.example, or null";
         let text = text.trim();
         let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
@@ -97,8 +97,8 @@ pub struct Web {
 }
 
 impl Default for Web {
-    fn default() -> Web {
-        Web::new(Vec::new(), Vec::new())
+    fn default() -> Self {
+        Self::new(Vec::new(), Vec::new())
     }
 }
 
@@ -124,16 +124,16 @@ impl Refused {
     /// The header that causes the refusal.
     pub(in crate::http) fn field(self) -> &'static str {
         match self {
-            Refused::Host => "Host",
-            Refused::Origin => "Origin",
+            Self::Host => "Host",
+            Self::Origin => "Origin",
         }
     }
 
     /// The sentence for the client and the log.
     pub(in crate::http) fn detail(self) -> &'static str {
         match self {
-            Refused::Host => "Host: not a name of this server; --allow-host NAME accepts it",
-            Refused::Origin => {
+            Self::Host => "Host: not a name of this server; --allow-host NAME accepts it",
+            Self::Origin => {
                 "Origin: the page is of another origin; --allow-origin ORIGIN accepts it"
             }
         }
@@ -143,9 +143,9 @@ impl Refused {
 impl Web {
     /// Accepts these, and names that no site can own.
     #[must_use]
-    pub fn new(hosts: Vec<AllowHost>, origins: Vec<AllowOrigin>) -> Web {
+    pub fn new(hosts: Vec<AllowHost>, origins: Vec<AllowOrigin>) -> Self {
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Web { hosts, origins, machine, logged_at: Arc::default() }
+        Self { hosts, origins, machine, logged_at: Arc::default() }
     }
 
     /// Whether this value of `Host` is accepted by a server without keys.
@@ -205,9 +205,9 @@ impl AllowHost {
     /// Whether it covers `name`, which has no port.
     fn covers(&self, name: &[u8]) -> bool {
         match self {
-            AllowHost::Any => true,
-            AllowHost::Name(allowed) => name.eq_ignore_ascii_case(allowed.as_bytes()),
-            AllowHost::Under(domain) => {
+            Self::Any => true,
+            Self::Name(allowed) => name.eq_ignore_ascii_case(allowed.as_bytes()),
+            Self::Under(domain) => {
                 let Some(at) = name.len().checked_sub(domain.len()) else { return false };
                 let (below, end) = name.split_at(at);
                 end.eq_ignore_ascii_case(domain.as_bytes())

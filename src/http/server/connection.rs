@@ -82,14 +82,14 @@ enum Over {
 }
 
 impl From<io::Error> for Over {
-    fn from(_: io::Error) -> Over {
-        Over::Gone
+    fn from(_: io::Error) -> Self {
+        Self::Gone
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(in crate::http) fn new(socket: S, worker: Rc<Worker>, slot: Slot) -> Connection<S> {
-        Connection {
+    pub(in crate::http) fn new(socket: S, worker: Rc<Worker>, slot: Slot) -> Self {
+        Self {
             socket,
             state: slot.state(),
             worker,
@@ -107,8 +107,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         worker: Rc<Worker>,
         slot: Slot,
         last: &[u8],
-    ) -> Connection<S> {
-        let mut connection = Connection::new(socket, worker, slot);
+    ) -> Self {
+        let mut connection = Self::new(socket, worker, slot);
         connection.state.wire.output.borrow_mut().push(last);
         connection.close();
         connection

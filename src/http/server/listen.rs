@@ -38,7 +38,7 @@ impl ListenAddress {
     #[must_use]
     pub fn socket(&self) -> Option<SocketAddr> {
         match self {
-            ListenAddress::Socket(address) => Some(*address),
+            Self::Socket(address) => Some(*address),
             _ => None,
         }
     }
@@ -47,27 +47,27 @@ impl ListenAddress {
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {
-            ListenAddress::Socket(address) => address.ip().is_loopback(),
-            ListenAddress::Localhost(_) | ListenAddress::Unix(_) => true,
+            Self::Socket(address) => address.ip().is_loopback(),
+            Self::Localhost(_) | Self::Unix(_) => true,
         }
     }
 
     /// Whether both name one and the same socket. Port 0 is another one each time.
     #[must_use]
-    pub fn overlaps(&self, other: &ListenAddress) -> bool {
+    pub fn overlaps(&self, other: &Self) -> bool {
         let is_in_other =
             |socket: &SocketAddr| socket.port() != 0 && other.sockets().contains(socket);
         match self {
-            ListenAddress::Unix(_) => self == other,
+            Self::Unix(_) => self == other,
             _ => self.sockets().iter().any(is_in_other),
         }
     }
 
     fn sockets(&self) -> Vec<SocketAddr> {
         match self {
-            ListenAddress::Socket(address) => vec![*address],
-            ListenAddress::Localhost(port) => LOOPBACKS.map(|ip| (ip, *port).into()).to_vec(),
-            ListenAddress::Unix(_) => Vec::new(),
+            Self::Socket(address) => vec![*address],
+            Self::Localhost(port) => LOOPBACKS.map(|ip| (ip, *port).into()).to_vec(),
+            Self::Unix(_) => Vec::new(),
         }
     }
 
@@ -75,7 +75,7 @@ impl ListenAddress {
     #[must_use]
     pub fn url(&self, scheme: &str) -> String {
         match self {
-            ListenAddress::Unix(_) => self.to_string(),
+            Self::Unix(_) => self.to_string(),
             _ => format!("{scheme}://{self}"),
         }
     }
@@ -84,22 +84,22 @@ impl ListenAddress {
 impl FromStr for ListenAddress {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<ListenAddress, &'static str> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         const FORM: &str = "an address with a port, such as 127.0.0.1:7450 or localhost:7450, or \
                             unix:PATH with a path of at most 107 bytes";
         const { assert!(PATH_LEN_MAX == 107) };
         if let Some(path) = text.strip_prefix("unix:") {
             let is_path = !path.is_empty() && path.len() <= PATH_LEN_MAX && !path.contains('\0');
-            return if is_path { Ok(ListenAddress::Unix(path.into())) } else { Err(FORM) };
+            return if is_path { Ok(Self::Unix(path.into())) } else { Err(FORM) };
         }
         if let Ok(address) = text.parse() {
-            return Ok(ListenAddress::Socket(address));
+            return Ok(Self::Socket(address));
         }
         let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
         let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         match port.parse() {
             Ok(port) if is_number && host.eq_ignore_ascii_case("localhost") => {
-                Ok(ListenAddress::Localhost(port))
+                Ok(Self::Localhost(port))
             }
             _ => Err(FORM),
         }
@@ -107,17 +107,17 @@ impl FromStr for ListenAddress {
 }
 
 impl From<SocketAddr> for ListenAddress {
-    fn from(address: SocketAddr) -> ListenAddress {
-        ListenAddress::Socket(address)
+    fn from(address: SocketAddr) -> Self {
+        Self::Socket(address)
     }
 }
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListenAddress::Socket(address) => address.fmt(f),
-            ListenAddress::Localhost(port) => write!(f, "localhost:{port}"),
-            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Socket(address) => address.fmt(f),
+            Self::Localhost(port) => write!(f, "localhost:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -137,9 +137,9 @@ enum Sockets {
 }
 
 impl Listeners {
-    fn tcp(sockets: Vec<TcpListener>) -> io::Result<Listeners> {
+    fn tcp(sockets: Vec<TcpListener>) -> io::Result<Self> {
         let first = sockets.first().ok_or(io::ErrorKind::AddrNotAvailable)?.local_addr()?;
-        Ok(Listeners { sockets: Sockets::Tcp(sockets), address: first.into() })
+        Ok(Self { sockets: Sockets::Tcp(sockets), address: first.into() })
     }
 
     /// The address, with the port that was picked; the first one of several.
@@ -152,14 +152,14 @@ impl Listeners {
     ///
     /// # Errors
     /// There are too many open files.
-    pub fn try_clone(&self) -> io::Result<Listeners> {
+    pub fn try_clone(&self) -> io::Result<Self> {
         let sockets = match &self.sockets {
             Sockets::Tcp(sockets) => {
                 Sockets::Tcp(sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?)
             }
             Sockets::Unix(socket, file) => Sockets::Unix(socket.try_clone()?, file.clone()),
         };
-        Ok(Listeners { sockets, address: self.address.clone() })
+        Ok(Self { sockets, address: self.address.clone() })
     }
 
     /// The sockets for the runtime of the calling thread, and the file, which is removed when it is
@@ -196,11 +196,11 @@ pub(in crate::http) enum Accepted {
 impl Listener {
     pub(in crate::http) async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Listener::Tcp(listener) => {
+            Self::Tcp(listener) => {
                 let (socket, peer) = listener.accept().await?;
                 Ok(Accepted::Tcp(socket, peer))
             }
-            Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }
     }
 }
@@ -209,16 +209,16 @@ impl Accepted {
     /// Writes as much of `bytes` as can be written without waiting.
     pub(in crate::http) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Accepted::Tcp(socket, _) => socket.try_write(bytes),
-            Accepted::Unix(socket) => socket.try_write(bytes),
+            Self::Tcp(socket, _) => socket.try_write(bytes),
+            Self::Unix(socket) => socket.try_write(bytes),
         }
     }
 
     /// Reads as much as is there.
     pub(in crate::http) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Accepted::Tcp(socket, _) => socket.try_read(into),
-            Accepted::Unix(socket) => socket.try_read(into),
+            Self::Tcp(socket, _) => socket.try_read(into),
+            Self::Unix(socket) => socket.try_read(into),
         }
     }
 }

@@ -39,17 +39,13 @@ impl Server {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn start(
-        engine: &Engine,
-        config: &Config,
-        listeners: Vec<Listeners>,
-    ) -> io::Result<Server> {
+    pub fn start(engine: &Engine, config: &Config, listeners: Vec<Listeners>) -> io::Result<Self> {
         let address = match listeners.first() {
             Some(first) => first.address().clone(),
             None => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let (stop, stopped) = watch::channel(Stop::No);
-        let mut server = Server {
+        let mut server = Self {
             stop,
             threads: Vec::with_capacity(listeners.len()),
             gauges: Gauges {

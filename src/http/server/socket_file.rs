@@ -74,7 +74,7 @@ struct Lock {
 impl Lock {
     /// # Errors
     /// Another server holds it, or its file cannot be made.
-    fn of(socket: &Path) -> io::Result<Lock> {
+    fn of(socket: &Path) -> io::Result<Self> {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -96,7 +96,7 @@ impl Lock {
             }
             // A server that ended meanwhile has removed it: then it keeps nobody out.
             if id_of(&path).is_ok_and(|id| id == (found.dev(), found.ino())) {
-                return Ok(Lock { path, file });
+                return Ok(Self { path, file });
             }
         }
     }

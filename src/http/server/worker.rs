@@ -37,7 +37,7 @@ pub(super) enum Stop {
 }
 
 impl Worker {
-    async fn sweep(self: Rc<Worker>) {
+    async fn sweep(self: Rc<Self>) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -49,7 +49,7 @@ impl Worker {
         }
     }
 
-    async fn accept(self: Rc<Worker>, listener: Listener) {
+    async fn accept(self: Rc<Self>, listener: Listener) {
         let mut rest = ACCEPT_REST_MIN;
         loop {
             match listener.accept().await {
@@ -69,7 +69,7 @@ impl Worker {
         }
     }
 
-    fn take_on(self: &Rc<Worker>, accepted: Accepted) {
+    fn take_on(self: &Rc<Self>, accepted: Accepted) {
         let Some(slot) = self.slot() else {
             self.counters.refused();
             return self.turn_away(&accepted);

@@ -57,16 +57,16 @@ pub(super) enum Naming {
 impl Naming {
     pub fn apply(&self, names: &mut BTreeMap<String, usize>) {
         match self {
-            Naming::Create { name, node } => {
+            Self::Create { name, node } => {
                 names.insert(name.clone(), *node);
             }
-            Naming::Rename { from, to, node } => {
+            Self::Rename { from, to, node } => {
                 if names.get(from) == Some(node) {
                     names.remove(from);
                 }
                 names.insert(to.clone(), *node);
             }
-            Naming::Remove { name } => {
+            Self::Remove { name } => {
                 names.remove(name);
             }
         }
@@ -92,14 +92,14 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub fn of(random: &mut Random, writes: (u64, u64)) -> Way {
+    pub fn of(random: &mut Random, writes: (u64, u64)) -> Self {
         let unit = if random.chance(70) { SECTOR } else { PAGE };
         match random.below(8) {
-            0 => Way::Nothing,
-            1 => Way::Everything,
-            2 | 3 => Way::InOrder { until: random.between(writes.0, writes.1), unit },
-            4 | 5 => Way::AnyOrder { unit, garbled: false },
-            _ => Way::AnyOrder { unit: SECTOR, garbled: true },
+            0 => Self::Nothing,
+            1 => Self::Everything,
+            2 | 3 => Self::InOrder { until: random.between(writes.0, writes.1), unit },
+            4 | 5 => Self::AnyOrder { unit, garbled: false },
+            _ => Self::AnyOrder { unit: SECTOR, garbled: true },
         }
     }
 }

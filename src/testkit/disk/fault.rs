@@ -21,14 +21,14 @@ pub enum Fault {
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Fault; 5] =
-        [Fault::Io, Fault::NoSpace, Fault::ShortWrite, Fault::FailedSync, Fault::PowerCut];
+    pub const ALL: [Self; 5] =
+        [Self::Io, Self::NoSpace, Self::ShortWrite, Self::FailedSync, Self::PowerCut];
 
     /// Whether a call can fail in this way.
     pub fn hits(self, call: Call) -> bool {
         match self {
-            Fault::Io | Fault::PowerCut => true,
-            Fault::NoSpace => matches!(
+            Self::Io | Self::PowerCut => true,
+            Self::NoSpace => matches!(
                 call,
                 Call::Create
                     | Call::Write
@@ -37,18 +37,18 @@ impl Fault {
                     | Call::Sync
                     | Call::SetLen
             ),
-            Fault::ShortWrite => call == Call::Write,
-            Fault::FailedSync => matches!(call, Call::Sync | Call::SyncDir),
+            Self::ShortWrite => call == Call::Write,
+            Self::FailedSync => matches!(call, Call::Sync | Call::SyncDir),
         }
     }
 
     /// The error for the caller.
     pub fn error(self) -> io::Error {
         match self {
-            Fault::Io => io::Error::other("input/output error"),
-            Fault::NoSpace | Fault::ShortWrite => io::ErrorKind::StorageFull.into(),
-            Fault::FailedSync => io::Error::other("sync failed"),
-            Fault::PowerCut => io::Error::other("switched off"),
+            Self::Io => io::Error::other("input/output error"),
+            Self::NoSpace | Self::ShortWrite => io::ErrorKind::StorageFull.into(),
+            Self::FailedSync => io::Error::other("sync failed"),
+            Self::PowerCut => io::Error::other("switched off"),
         }
     }
 }
@@ -83,7 +83,7 @@ pub enum Call {
 impl Call {
     /// Whether it changes something, or makes it durable.
     pub fn is_change(self) -> bool {
-        !matches!(self, Call::Open | Call::List | Call::Read | Call::Forget)
+        !matches!(self, Self::Open | Self::List | Self::Read | Self::Forget)
     }
 }
 

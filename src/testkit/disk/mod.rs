@@ -146,7 +146,7 @@ impl Memory {
     }
 
     /// A new disk with the data that survives a crash.
-    pub fn crash(&self, keep: Keep) -> Memory {
+    pub fn crash(&self, keep: Keep) -> Self {
         let inner = self.lock();
         let seed = if let Keep::Some(seed) = keep { seed } else { 0 };
         let mut random = Random::new(seed);
@@ -167,7 +167,7 @@ impl Memory {
             left.nodes.push(Node { cache: bytes.clone(), device: bytes, pending: Vec::new() });
         }
         left.durable_names = left.names.clone();
-        Memory(Arc::new(Mutex::new(left)))
+        Self(Arc::new(Mutex::new(left)))
     }
 
     /// Changes the bytes of a file behind the log's back, durably.

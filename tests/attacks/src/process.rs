@@ -37,12 +37,12 @@ pub struct Runner {
 
 impl Runner {
     /// From now on a signal ends the running process, and then this program cleanly.
-    pub fn new() -> Result<Runner> {
+    pub fn new() -> Result<Self> {
         let interrupted = Arc::<AtomicBool>::default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, interrupted.clone()).map_err(io("signals"))?;
         }
-        Ok(Runner { interrupted })
+        Ok(Self { interrupted })
     }
 
     /// Runs `command` with its output in the file `log`, for `limit` at most. Returns how it ended

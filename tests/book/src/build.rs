@@ -26,9 +26,9 @@ impl io::Write for Warnings {
 }
 
 impl MakeWriter<'_> for Warnings {
-    type Writer = Warnings;
+    type Writer = Self;
 
-    fn make_writer(&self) -> Warnings {
+    fn make_writer(&self) -> Self {
         self.clone()
     }
 }

@@ -52,13 +52,13 @@ const ITEMS: [&str; 7] = ["struct", "enum", "trait", "type", "const", "static", 
 const OWNERS: [&str; 5] = ["struct", "enum", "trait", "type", "mod"];
 
 impl Source {
-    fn new(path: PathBuf, text: String) -> Source {
+    fn new(path: PathBuf, text: String) -> Self {
         let module = path.components().map(|part| Path::new(part.as_os_str()).file_stem());
         let owners = module.flatten().map(|name| name.to_string_lossy().into_owned()).collect();
         let (functions, items) = (HashSet::new(), HashSet::new());
-        let mut source = Source { path, text: String::new(), functions, items, owners };
+        let mut source = Self { path, text: String::new(), functions, items, owners };
         text.lines().for_each(|line| source.read(line));
-        Source { text, ..source }
+        Self { text, ..source }
     }
 
     fn read(&mut self, line: &str) {

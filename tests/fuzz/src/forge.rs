@@ -24,8 +24,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    fn new(seq: u64, base: u64) -> Segment {
-        let mut segment = Segment { seq, base, identity: 0, bytes: vec![0; SEGMENT_LEN] };
+    fn new(seq: u64, base: u64) -> Self {
+        let mut segment = Self { seq, base, identity: 0, bytes: vec![0; SEGMENT_LEN] };
         let header = segment.header();
         segment.identity = crc32c::crc32c(&header[..56]);
         segment.bytes[..60].copy_from_slice(&header);

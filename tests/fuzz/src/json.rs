@@ -30,7 +30,7 @@ pub fn read(bytes: &[u8]) -> Option<Value<'_>> {
 
 impl<'a> Value<'a> {
     /// The fields of an object whose names are all known and given once.
-    pub fn fields(&self, names: &[&str]) -> Option<Vec<Option<&Value<'a>>>> {
+    pub fn fields(&self, names: &[&str]) -> Option<Vec<Option<&Self>>> {
         let Kind::Object(fields) = &self.kind else { return None };
         let mut found = vec![None; names.len()];
         for (name, value) in fields {

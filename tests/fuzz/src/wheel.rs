@@ -130,7 +130,7 @@ impl World {
     }
 
     fn advance(&mut self, budget: usize) {
-        let World { wheel, now, things, timers, is_behind } = self;
+        let Self { wheel, now, things, timers, is_behind } = self;
         let mut asked = 0;
         *is_behind = wheel.advance(UnixMillis(*now), budget, |names, verdicts| {
             assert!(!names.is_empty() && names.len() <= TURN_LEN, "{} at once", names.len());

@@ -25,9 +25,9 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn before(server: SocketAddr) -> Gate {
+    pub(super) fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let gate = Gate {
+        let gate = Self {
             address: listener.local_addr().expect("an address"),
             is_open: Arc::default(),
             answered_at: Arc::default(),

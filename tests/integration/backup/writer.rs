@@ -34,9 +34,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(server: &Server, seed: u64) -> Writer {
+    pub(super) fn new(server: &Server, seed: u64) -> Self {
         let client = Client::of(server);
-        Writer { client, rng: Rng::new(seed), alive: Vec::new(), changes: Vec::new() }
+        Self { client, rng: Rng::new(seed), alive: Vec::new(), changes: Vec::new() }
     }
 
     pub(super) fn act(&mut self) {

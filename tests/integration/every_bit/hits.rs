@@ -34,30 +34,30 @@ impl Hit {
     pub fn apply(&self, written: &Written) -> Files {
         let mut files = written.files.clone();
         match self {
-            Hit::Flip { file, bit } => bytes(&mut files, file)[bit / 8] ^= 1 << (bit % 8),
-            Hit::Cut { file, len } => bytes(&mut files, file).truncate(*len),
-            Hit::Trail { file, bytes: count } => {
+            Self::Flip { file, bit } => bytes(&mut files, file)[bit / 8] ^= 1 << (bit % 8),
+            Self::Cut { file, len } => bytes(&mut files, file).truncate(*len),
+            Self::Trail { file, bytes: count } => {
                 let bytes = bytes(&mut files, file);
                 bytes.resize(bytes.len() + count, 0xA5);
             }
-            Hit::Zero { file, block } => self::block(&mut files, file, *block).fill(0),
-            Hit::Double { file, block } => {
+            Self::Zero { file, block } => self::block(&mut files, file, *block).fill(0),
+            Self::Double { file, block } => {
                 let copy = self::block(&mut files, file, *block).to_vec();
                 self::block(&mut files, file, block + 1).copy_from_slice(&copy);
             }
-            Hit::Swap { one, other } => {
+            Self::Swap { one, other } => {
                 let first = self::block(&mut files, &one.0, one.1).to_vec();
                 let second = self::block(&mut files, &other.0, other.1).to_vec();
                 self::block(&mut files, &one.0, one.1).copy_from_slice(&second);
                 self::block(&mut files, &other.0, other.1).copy_from_slice(&first);
             }
-            Hit::Remove { file } => drop(files.remove(file)),
-            Hit::SwapNames { one, other } => {
+            Self::Remove { file } => drop(files.remove(file)),
+            Self::SwapNames { one, other } => {
                 let first = files.remove(one).expect("named by the hit");
                 let second = files.insert(other.clone(), first).expect("named by the hit");
                 files.insert(one.clone(), second);
             }
-            Hit::PutBack { file, state } => {
+            Self::PutBack { file, state } => {
                 let older = written.states[*state].files.as_ref().expect("kept");
                 files.insert(file.clone(), older[file].clone());
             }
@@ -66,31 +66,31 @@ impl Hit {
     }
 
     /// A random hit. Whole files are hit rarely, because most of these hits are refused.
-    pub fn random(written: &Written, rng: &mut Rng) -> Hit {
+    pub fn random(written: &Written, rng: &mut Rng) -> Self {
         let names: Vec<&String> = written.files.keys().collect();
         let mut name = || names[rng.below(names.len())].clone();
         let (file, other) = (name(), name());
         let (len, other_len) = (written.files[&file].len(), written.files[&other].len());
         let (blocks, other_blocks) = (len / BLOCK_LEN, other_len / BLOCK_LEN);
         match rng.below(40) {
-            0 => Hit::Remove { file },
-            1 if file != other => Hit::SwapNames { one: file, other },
-            2 | 3 => Hit::Cut { len: rng.below(len), file },
-            4 => Hit::Trail { file, bytes: 1 + rng.below(9_000) },
-            5..=12 => Hit::Zero { block: rng.below(blocks), file },
-            13..=20 => Hit::Double { block: rng.below(blocks - 1), file },
+            0 => Self::Remove { file },
+            1 if file != other => Self::SwapNames { one: file, other },
+            2 | 3 => Self::Cut { len: rng.below(len), file },
+            4 => Self::Trail { file, bytes: 1 + rng.below(9_000) },
+            5..=12 => Self::Zero { block: rng.below(blocks), file },
+            13..=20 => Self::Double { block: rng.below(blocks - 1), file },
             21..=26 => {
                 let one = (file, rng.below(blocks));
-                Hit::Swap { one, other: (other, rng.below(other_blocks)) }
+                Self::Swap { one, other: (other, rng.below(other_blocks)) }
             }
             // A wrong truncation is most likely in the latest bytes.
             27..=30 => {
                 let frames = &written.frames[written.frames.len().saturating_sub(8)..];
                 let place = &frames[rng.below(frames.len())];
                 let bit = (place.at + rng.below(place.len)) * 8 + rng.below(8);
-                Hit::Flip { file: place.file.clone(), bit }
+                Self::Flip { file: place.file.clone(), bit }
             }
-            _ => Hit::Flip { bit: rng.below(len * 8), file },
+            _ => Self::Flip { bit: rng.below(len * 8), file },
         }
     }
 }

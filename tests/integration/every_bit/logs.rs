@@ -163,15 +163,15 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn begin(segment_size: u64, ids: usize, keep_files: bool) -> Script {
+    pub fn begin(segment_size: u64, ids: usize, keep_files: bool) -> Self {
         let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
         let stepped = open_at(&disk, segment_size, clock.clone()).expect("a new log");
         let (states, keyed) = (Vec::new(), Vec::new());
-        Script { disk, clock, stepped, segment_size, states, keyed, ids, keep_files }
+        Self { disk, clock, stepped, segment_size, states, keyed, ids, keep_files }
     }
 
     /// One frame, a millisecond later.
-    pub fn step(&mut self, ops: Vec<Op>) -> &mut Script {
+    pub fn step(&mut self, ops: Vec<Op>) -> &mut Self {
         self.clock.advance(1);
         let keyed = ops.iter().filter(|op| matches!(op, Op::Consume { key: Some(_), .. }));
         self.keyed.extend(keyed.cloned());
@@ -186,14 +186,14 @@ impl Script {
     }
 
     /// The committer's maintenance while idle: a mark right after a frame.
-    pub fn idle(&mut self, millis: u64) -> &mut Script {
+    pub fn idle(&mut self, millis: u64) -> &mut Self {
         self.clock.advance(millis);
         self.stepped.tend(true);
         self.note();
         self
     }
 
-    pub fn tend(&mut self) -> &mut Script {
+    pub fn tend(&mut self) -> &mut Self {
         self.stepped.tend(false);
         self.note();
         self
@@ -219,7 +219,7 @@ impl Script {
 
     /// Closes the log cleanly, or stops without closing.
     pub fn end(self, name: &'static str, closed: bool) -> Written {
-        let Script { disk, mut states, stepped, segment_size, keep_files, .. } = self;
+        let Self { disk, mut states, stepped, segment_size, keep_files, .. } = self;
         if closed {
             stepped.close().expect("closed");
         } else {

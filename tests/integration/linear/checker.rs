@@ -46,15 +46,15 @@ struct Situation {
 struct Done(Box<[u64]>);
 
 impl Done {
-    fn none(count: usize) -> Done {
-        Done(vec![0; count.div_ceil(64)].into())
+    fn none(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)].into())
     }
 
     fn has(&self, at: usize) -> bool {
         self.0[at / 64] & (1 << (at % 64)) != 0
     }
 
-    fn with(&self, at: usize) -> Done {
+    fn with(&self, at: usize) -> Self {
         let mut more = self.clone();
         more.0[at / 64] |= 1 << (at % 64);
         more

@@ -42,11 +42,11 @@ struct Counts {
 }
 
 impl House {
-    fn new() -> House {
+    fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let launch = Launch::on(dir.path()).flag("--max-ttl", "1s").flag("--default-ttl", "1s");
         let server = Some(launch.start());
-        House { launch, server, _dir: dir }
+        Self { launch, server, _dir: dir }
     }
 
     fn server(&self) -> &Server {

@@ -94,13 +94,13 @@ impl Ticks {
 
 impl Moment {
     /// An instant later than the whole run.
-    pub const NEVER: Moment = Moment { tick: u64::MAX, ms: u64::MAX };
+    pub const NEVER: Self = Self { tick: u64::MAX, ms: u64::MAX };
 }
 
 impl Op {
     /// Whether it changes nothing, whatever its answer.
     pub fn only_reads(self) -> bool {
-        matches!(self, Op::Resolve | Op::Status)
+        matches!(self, Self::Resolve | Self::Status)
     }
 }
 
@@ -118,24 +118,24 @@ impl Call {
     }
 
     /// The same call without its answer.
-    pub fn forgotten(self) -> Call {
-        Call { answer: Answer::Lost, ..self }
+    pub fn forgotten(self) -> Self {
+        Self { answer: Answer::Lost, ..self }
     }
 }
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Op::Issue { payload, ttl_ms, uses, peek } => {
+            Self::Issue { payload, ttl_ms, uses, peek } => {
                 let peek = if *peek { "" } else { ", no peek" };
                 write!(f, "issue payload {payload}, ttl {ttl_ms} ms, uses {uses}{peek}")
             }
-            Op::Resolve => f.write_str("resolve"),
-            Op::Consume { key: None } => f.write_str("consume"),
-            Op::Consume { key: Some(key) } => write!(f, "consume under key {key}"),
-            Op::Revoke => f.write_str("revoke"),
-            Op::Extend { ttl_ms } => write!(f, "extend to {ttl_ms} ms from now"),
-            Op::Status => f.write_str("status"),
+            Self::Resolve => f.write_str("resolve"),
+            Self::Consume { key: None } => f.write_str("consume"),
+            Self::Consume { key: Some(key) } => write!(f, "consume under key {key}"),
+            Self::Revoke => f.write_str("revoke"),
+            Self::Extend { ttl_ms } => write!(f, "extend to {ttl_ms} ms from now"),
+            Self::Status => f.write_str("status"),
         }
     }
 }

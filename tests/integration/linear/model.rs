@@ -53,37 +53,37 @@ struct Range {
 }
 
 impl Range {
-    fn exactly(ms: u64) -> Range {
-        Range { min: ms, max: ms }
+    fn exactly(ms: u64) -> Self {
+        Self { min: ms, max: ms }
     }
 
     fn contains(self, ms: u64) -> bool {
         (self.min..=self.max).contains(&ms)
     }
 
-    fn plus(self, ms: u64) -> Range {
-        Range { min: self.min.saturating_add(ms), max: self.max.saturating_add(ms) }
+    fn plus(self, ms: u64) -> Self {
+        Self { min: self.min.saturating_add(ms), max: self.max.saturating_add(ms) }
     }
 
-    fn at_least(self, floor: Range) -> Range {
-        Range { min: self.min.max(floor.min), max: self.max.max(floor.max) }
+    fn at_least(self, floor: Self) -> Self {
+        Self { min: self.min.max(floor.min), max: self.max.max(floor.max) }
     }
 
-    fn at_most(self, cap: Range) -> Range {
-        Range { min: self.min.min(cap.min), max: self.max.min(cap.max) }
+    fn at_most(self, cap: Self) -> Self {
+        Self { min: self.min.min(cap.min), max: self.max.min(cap.max) }
     }
 }
 
 impl State {
     /// No token was ever issued.
-    pub fn absent() -> State {
-        State { now_ms: 0, entry: None, lapsed: None }
+    pub fn absent() -> Self {
+        Self { now_ms: 0, entry: None, lapsed: None }
     }
 
     /// All states that are possible after `call` happened in this state with its answer; empty if
     /// it cannot have happened. A call without an answer counts as happened: the checker considers
     /// the case that it did not.
-    pub fn after(&self, call: &Call, rules: Rules) -> Vec<State> {
+    pub fn after(&self, call: &Call, rules: Rules) -> Vec<Self> {
         let now_ms = self.now_ms.max(call.began.ms);
         if now_ms > call.ended.ms {
             return Vec::new();
@@ -91,8 +91,8 @@ impl State {
         let Some(entry) = &self.entry else {
             let lapsed = self.lapsed.clone();
             let revived = self.revived(call).and_then(|entry| present(entry, call, rules));
-            let states = absent(call).map(|entry| State { now_ms, entry, lapsed }.tidy());
-            let revived = revived.map(|entry| State { now_ms, entry, lapsed: None });
+            let states = absent(call).map(|entry| Self { now_ms, entry, lapsed }.tidy());
+            let revived = revived.map(|entry| Self { now_ms, entry, lapsed: None });
             return states.into_iter().chain(revived).collect();
         };
         let mut states = Vec::new();
@@ -100,12 +100,12 @@ impl State {
             let mut entry = entry.clone();
             entry.deadline.min = entry.deadline.min.max(now_ms + 1);
             let after = present(entry, call, rules);
-            states.extend(after.map(|entry| State { now_ms, entry, lapsed: None }));
+            states.extend(after.map(|entry| Self { now_ms, entry, lapsed: None }));
         }
         if entry.deadline.min <= call.ended.ms {
             let now_ms = now_ms.max(entry.deadline.min);
             let lapsed = (rules.extends_late && entry.uses_left > 0).then(|| entry.clone());
-            states.extend(absent(call).map(|entry| State { now_ms, entry, lapsed }.tidy()));
+            states.extend(absent(call).map(|entry| Self { now_ms, entry, lapsed }.tidy()));
         }
         states
     }
@@ -117,7 +117,7 @@ impl State {
         self.lapsed.as_ref().filter(in_time).cloned()
     }
 
-    fn tidy(mut self) -> State {
+    fn tidy(mut self) -> Self {
         self.lapsed.take_if(|_| self.entry.is_some());
         self
     }
@@ -194,12 +194,12 @@ fn present(entry: Entry, call: &Call, rules: Rules) -> Option<Option<Entry>> {
 
 impl Entry {
     /// An answer showed the deadline.
-    fn shown(self, deadline_ms: u64) -> Option<Option<Entry>> {
+    fn shown(self, deadline_ms: u64) -> Option<Option<Self>> {
         let deadline = Range::exactly(deadline_ms);
-        self.deadline.contains(deadline_ms).then_some(Some(Entry { deadline, ..self }))
+        self.deadline.contains(deadline_ms).then_some(Some(Self { deadline, ..self }))
     }
 
-    fn consumed(mut self, key: Option<u8>, answer: Answer) -> Option<Option<Entry>> {
+    fn consumed(mut self, key: Option<u8>, answer: Answer) -> Option<Option<Self>> {
         let bit = key.map_or(0, |key| 1u64 << key);
         let is_retry = self.keys & bit != 0;
         let found = if is_retry || self.uses_left > 0 {
@@ -217,7 +217,7 @@ impl Entry {
         Some(Some(self))
     }
 
-    fn extended(self, ttl_ms: u64, call: &Call, rules: Rules) -> Option<Option<Entry>> {
+    fn extended(self, ttl_ms: u64, call: &Call, rules: Rules) -> Option<Option<Self>> {
         if self.uses_left == 0 {
             return matches!(call.answer, Answer::Missing | Answer::Lost).then_some(Some(self));
         }
@@ -226,9 +226,9 @@ impl Entry {
         let deadline = asked.at_most(cap).at_least(self.deadline);
         match call.answer {
             Answer::Extended { deadline_ms } if deadline.contains(deadline_ms) => {
-                Some(Some(Entry { deadline: Range::exactly(deadline_ms), ..self }))
+                Some(Some(Self { deadline: Range::exactly(deadline_ms), ..self }))
             }
-            Answer::Lost => Some(Some(Entry { deadline, ..self })),
+            Answer::Lost => Some(Some(Self { deadline, ..self })),
             _ => None,
         }
     }

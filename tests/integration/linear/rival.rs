@@ -48,7 +48,7 @@ pub struct Rival<'a> {
 }
 
 impl<'a> Rival<'a> {
-    pub fn new(arena: &'a Arena, id: usize, seed: u64) -> Rival<'a> {
+    pub fn new(arena: &'a Arena, id: usize, seed: u64) -> Self {
         let rng = Rng::new(seed.wrapping_mul(1_000) + id as u64);
         Rival { arena, id, rng, conn: None, again: None, seen: Vec::new() }
     }

@@ -42,20 +42,20 @@ pub enum Mistake {
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 13] = [
-        Mistake::TwoConsumersWin,
-        Mistake::ConsumeForgotten,
-        Mistake::IssueForgotten,
-        Mistake::StaleResolve,
-        Mistake::RetryTakesAUse,
-        Mistake::RetryRefused,
-        Mistake::ExtendShortens,
-        Mistake::ExtendBeyondCap,
-        Mistake::ExpiredResolves,
-        Mistake::ReissuedAfterConsumed,
-        Mistake::RevokedReturns,
-        Mistake::LostConsumeTwice,
-        Mistake::PeekIgnored,
+    pub const ALL: [Self; 13] = [
+        Self::TwoConsumersWin,
+        Self::ConsumeForgotten,
+        Self::IssueForgotten,
+        Self::StaleResolve,
+        Self::RetryTakesAUse,
+        Self::RetryRefused,
+        Self::ExtendShortens,
+        Self::ExtendBeyondCap,
+        Self::ExpiredResolves,
+        Self::ReissuedAfterConsumed,
+        Self::RevokedReturns,
+        Self::LostConsumeTwice,
+        Self::PeekIgnored,
     ];
 }
 
@@ -204,9 +204,9 @@ impl Token {
 }
 
 impl Kept {
-    fn new(payload: u8, uses: u8, peek: bool, now_ms: u64, ttl_ms: u64) -> Kept {
+    fn new(payload: u8, uses: u8, peek: bool, now_ms: u64, ttl_ms: u64) -> Self {
         let (uses_left, keys) = (uses, Vec::new());
-        Kept {
+        Self {
             payload,
             uses,
             uses_left,

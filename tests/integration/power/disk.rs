@@ -86,20 +86,20 @@ enum Mercy {
 }
 
 impl Mercy {
-    fn pick(rng: &mut Rng) -> Mercy {
+    fn pick(rng: &mut Rng) -> Self {
         match rng.below(6) {
-            0 => Mercy::Nothing,
-            1 => Mercy::Everything,
-            2 => Mercy::Prefix,
-            3 => Mercy::Pieces(4096),
-            _ => Mercy::Pieces(512),
+            0 => Self::Nothing,
+            1 => Self::Everything,
+            2 => Self::Prefix,
+            3 => Self::Pieces(4096),
+            _ => Self::Pieces(512),
         }
     }
 }
 
 impl ForgetfulDisk {
     /// A disk with the surviving data, all of it durable.
-    pub fn holding(image: Image) -> ForgetfulDisk {
+    pub fn holding(image: Image) -> Self {
         let mut state = State::default();
         for (name, bytes) in image {
             state.last_node += 1;
@@ -108,7 +108,7 @@ impl ForgetfulDisk {
             state.files.insert(state.last_node, file);
         }
         state.durable_names = state.names.clone();
-        ForgetfulDisk(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(state)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -278,15 +278,15 @@ impl Naming {
     /// A change of a missing name, because an earlier change was lost, has no effect.
     fn apply(&self, names: &mut Names) {
         match self {
-            Naming::Create(name, node) => {
+            Self::Create(name, node) => {
                 names.insert(name.clone(), *node);
             }
-            Naming::Rename(from, to) => {
+            Self::Rename(from, to) => {
                 if let Some(node) = names.remove(from) {
                     names.insert(to.clone(), node);
                 }
             }
-            Naming::Remove(name) => {
+            Self::Remove(name) => {
                 names.remove(name);
             }
         }
@@ -296,8 +296,8 @@ impl Naming {
 impl Change {
     fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
-            Change::Write { offset, bytes: written } => put(bytes, *offset, written),
-            Change::Length(len) => bytes.resize(*len, 0),
+            Self::Write { offset, bytes: written } => put(bytes, *offset, written),
+            Self::Length(len) => bytes.resize(*len, 0),
         }
     }
 }
@@ -335,7 +335,7 @@ impl Change {
     /// Applies some pieces, split at multiples of `piece_len` in the file: completely, not at all,
     /// or garbled. Returns true if the whole change was applied.
     fn apply_pieces(&self, bytes: &mut Vec<u8>, piece_len: usize, rng: &mut Rng) -> bool {
-        let Change::Write { offset, bytes: written } = self else {
+        let Self::Write { offset, bytes: written } = self else {
             let is_kept = rng.below(2) == 0;
             if is_kept {
                 self.apply(bytes);

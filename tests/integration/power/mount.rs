@@ -32,12 +32,12 @@ pub struct Mounted {
 impl Mounted {
     /// # Errors
     /// This process may not mount, or `/dev/fuse` is missing.
-    pub fn new(disk: ForgetfulDisk, at: &Path) -> io::Result<Mounted> {
+    pub fn new(disk: ForgetfulDisk, at: &Path) -> io::Result<Self> {
         let mut config = Config::default();
         config.mount_options =
             vec![MountOption::FSName("jeton-power".to_owned()), MountOption::NoAtime];
         let session = fuser::spawn_mount(Front(disk), at, &config)?;
-        Ok(Mounted { at: at.to_owned(), session: Some(session) })
+        Ok(Self { at: at.to_owned(), session: Some(session) })
     }
 }
 

@@ -59,7 +59,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64) -> Run {
+    fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let is_pressed = random.chance(15);
         let segment_size = *random.pick(&[8, 8, 8, 12, 16, 16, 32, 64]) << 10;
@@ -78,7 +78,7 @@ impl Run {
         };
         // An entry must fit in a frame also when it is carried with four keys.
         let payload_len_max = config.wal.frame_len_max() - 200;
-        Run {
+        Self {
             lab: Lab::new(config, random.number()),
             steps: random.between(20, 80),
             next_id: DERIVED,

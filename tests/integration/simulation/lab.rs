@@ -60,8 +60,8 @@ pub struct Lab {
 
 impl Lab {
     /// An empty disk, and no engine yet.
-    pub fn new(config: Config, seed: u64) -> Lab {
-        Lab {
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
             disk: Memory::seeded(seed),
             clock: Arc::new(
                 ManualClock::at(UnixMillis(START_MS)).right_from(UnixMillis(EARLIEST_MS)),

@@ -65,9 +65,9 @@ pub struct Times {
 }
 
 impl Oracle {
-    pub fn new() -> Oracle {
+    pub fn new() -> Self {
         let nothing = Possible { base: World::new(), logged: Vec::new(), now: World::new() };
-        Oracle { possible: vec![nothing], doubtful: Vec::new(), floor: 0, latest: 0 }
+        Self { possible: vec![nothing], doubtful: Vec::new(), floor: 0, latest: 0 }
     }
 
     /// The operations of one turn of the committer, in order, with their answers.

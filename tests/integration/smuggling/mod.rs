@@ -46,9 +46,9 @@ struct Canaries {
 }
 
 impl Canaries {
-    fn issued(client: &mut Client) -> Canaries {
+    fn issued(client: &mut Client) -> Self {
         let [inside, behind] = [(); 2].map(|()| client.issued(r#"{"payload":"canary"}"#).token);
-        Canaries { inside, behind }
+        Self { inside, behind }
     }
 }
 

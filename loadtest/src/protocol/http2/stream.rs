@@ -85,9 +85,9 @@ impl State {
 impl Body {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Body::Empty => &[],
-            Body::One(bytes) => bytes,
-            Body::Joined(bytes) => bytes,
+            Self::Empty => &[],
+            Self::One(bytes) => bytes,
+            Self::Joined(bytes) => bytes,
         }
     }
 
@@ -96,11 +96,11 @@ impl Body {
             return Err(Garbage(format!("an answer of more than {BODY_MAX} bytes")));
         }
         *self = match std::mem::take(self) {
-            Body::Empty => Body::One(data),
-            Body::One(first) => Body::Joined([first, data].concat()),
-            Body::Joined(mut bytes) => {
+            Self::Empty => Self::One(data),
+            Self::One(first) => Self::Joined([first, data].concat()),
+            Self::Joined(mut bytes) => {
                 bytes.extend_from_slice(&data);
-                Body::Joined(bytes)
+                Self::Joined(bytes)
             }
         };
         Ok(())

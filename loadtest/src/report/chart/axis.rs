@@ -41,46 +41,46 @@ impl Scale {
     /// A place as a person reads it.
     pub fn read(&self, place: f64) -> String {
         match self {
-            Scale::Number => units::rate(place),
-            Scale::Seconds => units::seconds(place),
-            Scale::LogLatency => units::latency(10_f64.powf(place)),
-            Scale::Percentile => {
+            Self::Number => units::rate(place),
+            Self::Seconds => units::seconds(place),
+            Self::LogLatency => units::latency(10_f64.powf(place)),
+            Self::Percentile => {
                 let digits = place.ceil().clamp(1.0, 7.0) as usize;
                 format!("{:.digits$} %", (1.0 - 10_f64.powf(-place)) * 100.0)
             }
-            Scale::LogShare => units::percent(10_f64.powf(place)),
-            Scale::Names(names) => names.get(place.round() as usize).cloned().unwrap_or_default(),
+            Self::LogShare => units::percent(10_f64.powf(place)),
+            Self::Names(names) => names.get(place.round() as usize).cloned().unwrap_or_default(),
         }
     }
 }
 
 impl Axis {
     /// From 0 to at least `to`, labelled in round steps.
-    pub fn linear(to: f64, label: impl Fn(f64) -> String) -> Axis {
+    pub fn linear(to: f64, label: impl Fn(f64) -> String) -> Self {
         let to = if to.is_finite() && to > 0.0 { to } else { 1.0 };
         let step = round_step(to / 7.0);
         let steps = (to / step).ceil().max(1.0) as usize;
         let ticks = (0..=steps).map(|at| at as f64 * step).map(|at| (at, label(at))).collect();
-        Axis { title: String::new(), scale: Scale::Number, span: (0.0, steps as f64 * step), ticks }
+        Self { title: String::new(), scale: Scale::Number, span: (0.0, steps as f64 * step), ticks }
     }
 
     /// The same axis with this title.
     #[must_use]
-    pub fn titled(mut self, title: &str) -> Axis {
+    pub fn titled(mut self, title: &str) -> Self {
         title.clone_into(&mut self.title);
         self
     }
 
     /// Seconds from 0 to `to`, which ends it whether that is round or not.
-    pub fn time(to: f64) -> Axis {
+    pub fn time(to: f64) -> Self {
         let mut axis = if to > 600.0 {
             let minutes =
-                Axis::linear(to / 60.0, |minutes| format!("{} min", units::short(minutes)));
+                Self::linear(to / 60.0, |minutes| format!("{} min", units::short(minutes)));
             let ticks = minutes.ticks.iter().map(|(at, label)| (at * 60.0, label.clone()));
             let ticks = ticks.collect();
-            Axis { ticks, span: (0.0, minutes.span.1 * 60.0), ..minutes }
+            Self { ticks, span: (0.0, minutes.span.1 * 60.0), ..minutes }
         } else {
-            Axis::linear(to, |seconds| format!("{} s", units::short(seconds)))
+            Self::linear(to, |seconds| format!("{} s", units::short(seconds)))
         };
         (axis.title, axis.scale) = ("time since the measurement began".to_owned(), Scale::Seconds);
         axis.span.1 = if to > 0.0 { to } else { 1.0 };
@@ -90,7 +90,7 @@ impl Axis {
 
     /// Decimal logarithms of latencies from `low_us` to `high_us`, labelled at 1, 2 and 5, or at 1
     /// alone where there are many decades.
-    pub fn log_latency(low_us: f64, high_us: f64) -> Axis {
+    pub fn log_latency(low_us: f64, high_us: f64) -> Self {
         let low = low_us.max(0.01).log10();
         let high = high_us.max(0.01).log10().max(low + 0.3);
         let leading: &[f64] = if high - low > 2.7 { &[1.0] } else { &[1.0, 2.0, 5.0] };
@@ -100,7 +100,7 @@ impl Axis {
             .filter(|(at, _)| (low - 1e-9..=high + 1e-9).contains(at))
             .collect();
         let title = "latency, logarithmic".to_owned();
-        Axis { title, scale: Scale::LogLatency, span: (low, high), ticks }
+        Self { title, scale: Scale::LogLatency, span: (low, high), ticks }
     }
 
     /// The place of a percentile: each further nine is as wide as the one before.
@@ -109,7 +109,7 @@ impl Axis {
     }
 
     /// Percentiles from 0 to the last that `count` answers have.
-    pub fn percentiles(count: u64) -> Axis {
+    pub fn percentiles(count: u64) -> Self {
         let end = (count.max(10) as f64).log10();
         let labelled = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999, 99.99999];
         let ticks = labelled
@@ -118,7 +118,7 @@ impl Axis {
             .filter(|(at, _)| *at <= end + 1e-9)
             .collect();
         let title = "share of the requests".to_owned();
-        Axis { title, scale: Scale::Percentile, span: (0.0, end), ticks }
+        Self { title, scale: Scale::Percentile, span: (0.0, end), ticks }
     }
 
     pub(super) fn label(&self, place: f64) -> String {
@@ -127,9 +127,9 @@ impl Axis {
     }
 
     /// Every second, third, … label, so that at most `most` are left.
-    pub(super) fn thinned(&self, most: usize) -> Axis {
+    pub(super) fn thinned(&self, most: usize) -> Self {
         let every = self.ticks.len().div_ceil(most.max(1)).max(1);
-        Axis { ticks: self.ticks.iter().step_by(every).cloned().collect(), ..self.clone() }
+        Self { ticks: self.ticks.iter().step_by(every).cloned().collect(), ..self.clone() }
     }
 }
 

@@ -50,13 +50,13 @@ pub enum Target {
 
 impl Target {
     /// Both targets, in the order of their runs: the faster one first.
-    pub const ALL: [Target; 2] = [Target::Lib, Target::Integration];
+    pub const ALL: [Self; 2] = [Self::Lib, Self::Integration];
 
     /// As `cargo test` takes it.
     pub fn args(self) -> &'static [&'static str] {
         match self {
-            Target::Lib => &["--lib"],
-            Target::Integration => &["--test", "integration"],
+            Self::Lib => &["--lib"],
+            Self::Integration => &["--test", "integration"],
         }
     }
 }
@@ -64,12 +64,12 @@ impl Target {
 impl TryFrom<String> for Tests {
     type Error = String;
 
-    fn try_from(text: String) -> std::result::Result<Tests, String> {
+    fn try_from(text: String) -> std::result::Result<Self, String> {
         for target in Target::ALL {
             if let Some(filters) = text.strip_prefix(&target.args().join(" ")) {
                 let filters: Vec<_> = filters.split_whitespace().map(str::to_owned).collect();
                 if !filters.is_empty() {
-                    return Ok(Tests { target, filters });
+                    return Ok(Self { target, filters });
                 }
             }
         }

@@ -22,38 +22,38 @@ pub enum Outcome {
 
 impl Outcome {
     /// Reads the outcome from the `output` of these tests.
-    pub fn of(ended: Ended, output: &str, tests: &Tests) -> Outcome {
+    pub fn of(ended: Ended, output: &str, tests: &Tests) -> Self {
         let signal = match ended {
-            Ended::Code(0) => return Outcome::Survived,
-            Ended::TimedOut => return Outcome::TimedOut,
+            Ended::Code(0) => return Self::Survived,
+            Ended::TimedOut => return Self::TimedOut,
             Ended::Code(_) => aborted_by(output),
             Ended::Signal(signal) => Some(signal),
         };
         let failed = failed_tests(output);
         match signal {
-            None if !failed.is_empty() => Outcome::Caught(failed),
-            signal => Outcome::Aborted(tests.filters.join(" "), signal.unwrap_or_default()),
+            None if !failed.is_empty() => Self::Caught(failed),
+            signal => Self::Aborted(tests.filters.join(" "), signal.unwrap_or_default()),
         }
     }
 
     /// Whether a test has failed.
     pub fn is_caught(&self) -> bool {
-        matches!(self, Outcome::Caught(_) | Outcome::Aborted(..))
+        matches!(self, Self::Caught(_) | Self::Aborted(..))
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Caught(tests) => match &tests[..] {
+            Self::Caught(tests) => match &tests[..] {
                 [one] => write!(f, "{one}"),
                 [first, others @ ..] => write!(f, "{first} and {} more", others.len()),
                 [] => f.write_str("a test"),
             },
-            Outcome::Aborted(tests, signal) => write!(f, "{tests} (ended by signal {signal})"),
-            Outcome::Survived => f.write_str("SURVIVED"),
-            Outcome::TimedOut => f.write_str("TIMED OUT"),
-            Outcome::NotBuilt => f.write_str("DID NOT BUILD"),
+            Self::Aborted(tests, signal) => write!(f, "{tests} (ended by signal {signal})"),
+            Self::Survived => f.write_str("SURVIVED"),
+            Self::TimedOut => f.write_str("TIMED OUT"),
+            Self::NotBuilt => f.write_str("DID NOT BUILD"),
         }
     }
 }

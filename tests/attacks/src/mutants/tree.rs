@@ -19,7 +19,7 @@ pub struct Tree {
 
 impl Tree {
     /// Updates `copy` from `top`.
-    pub fn copy(top: &Path, copy: PathBuf) -> Result<Tree> {
+    pub fn copy(top: &Path, copy: PathBuf) -> Result<Self> {
         let files = tracked(top)?;
         for file in &files {
             update(&top.join(file), &copy.join(file))?;
@@ -30,7 +30,7 @@ impl Tree {
                 fs::remove_file(&old).map_err(io(old.display()))?;
             }
         }
-        Ok(Tree { copy })
+        Ok(Self { copy })
     }
 
     /// Path of the copy.
