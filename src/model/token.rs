@@ -76,6 +76,13 @@ impl Token {
         Ok(Self(bytes))
     }
 
+    /// The token of bytes from the operating system's generator. Bytes that can be guessed make a
+    /// token that can be guessed.
+    #[cfg(feature = "server")]
+    pub(crate) fn from_random(bytes: &[u8; TOKEN_LEN]) -> Self {
+        Self(*bytes)
+    }
+
     /// Reads the 32 characters of a token.
     pub fn parse(text: &[u8]) -> Result<Self, TokenError> {
         let text: &[u8; TOKEN_TEXT_LEN] =

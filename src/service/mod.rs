@@ -12,6 +12,7 @@
 //! | `audit_trail`, `audit_words` | the audit log's events of a request |
 //! | `state` | the state that the operations use |
 //! | `context`, `tokens` | the request, as an operation sees it |
+//! | `token_source` | new random tokens |
 //! | `ops` | the operations, one file each |
 //! | `refusal` | why a caller is refused; each protocol formats it in its own way |
 
@@ -28,4 +29,5 @@ pub(crate) mod principal;
 pub mod quotas;
 pub(crate) mod refusal;
 pub(crate) mod state;
+pub(crate) mod token_source;
 pub(crate) mod tokens;

@@ -12,6 +12,7 @@ use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::quotas::Quotas;
 use crate::service::refusal::Refusal;
+use crate::service::token_source::TokenSource;
 
 /// Maximum length of the answer to a list, in bytes.
 pub(crate) const ANSWER_LEN_MAX: usize = 16 << 20;
@@ -34,6 +35,7 @@ pub(crate) struct Service {
     pub(crate) engine: Engine,
     pub(crate) caller: Caller,
     pub(crate) limits: TokenLimits,
+    pub(crate) token_source: TokenSource,
     pub(crate) quotas: Quotas,
     pub(crate) budget: Budget,
     pub(crate) miss_limiter: MissLimiter,

@@ -93,12 +93,8 @@ impl Found {
 /// Checks a property on random bytes.
 fn random_bytes(check: impl Fn(&[u8]), cases: u32) -> Option<Found> {
     // Without a bound of its own, shrinking ends after four steps a case: too few for the shortest.
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 100_000,
-        ..Config::default()
-    };
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 100_000, ..Config::default() };
     let bytes = prop::collection::vec(any::<u8>(), 0..400);
     let run = TestRunner::new(config).run(&bytes, |bytes| {
         check(&bytes);

@@ -22,6 +22,7 @@ use crate::service::authentication::Authenticator;
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::state::Service;
+use crate::service::token_source::TokenSource;
 
 /// What a worker reads from a socket at once.
 const SCRATCH_LEN: usize = 16 * 1024;
@@ -43,6 +44,7 @@ impl Common {
             engine: engine.clone(),
             caller: engine.caller(),
             limits: config.token_limits(),
+            token_source: TokenSource::new(),
             quotas: config.quotas.clone(),
             budget: budget.clone(),
             miss_limiter: miss_limiter.clone(),

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::offer::{Offer, taken};
 use crate::audit::By;
 use crate::engine::{Op, Outcome};
-use crate::keys::Access;
 use crate::model::reference::Reference;
 use crate::model::time::UnixMillis;
 use crate::model::token::Token;
@@ -43,7 +42,8 @@ struct Asked {
 
 impl Wanted {
     /// The token to issue, and the engine's command for it.
-    fn into_op(self, key: Option<&[u8]>, access: &Access) -> Result<(Asked, Op), Refusal> {
+    fn into_op(self, key: Option<&[u8]>, context: &Context<'_>) -> Result<(Asked, Op), Refusal> {
+        let access = context.access;
         let digester = &access.digester;
         let (token, by) = match (&self.reference, key) {
             (Some(reference), _) => {
@@ -52,7 +52,9 @@ impl Wanted {
             (None, Some(key)) => {
                 (digester.token_for_issue_key(&access.holder, key), Some(By::IdempotencyKey))
             }
-            (None, None) => (Token::random().map_err(Refusal::NoRandom)?, None),
+            (None, None) => {
+                (context.service.token_source.token().map_err(Refusal::NoRandom)?, None)
+            }
         };
         let (digest, uses, peek) = (digester.digest(&token), self.uses, self.peek);
         let (payload, ttl) = (self.payload.to_vec(), self.ttl);
@@ -121,7 +123,7 @@ pub(crate) async fn one(
     key: Option<&[u8]>,
 ) -> Result<Issued, Refusal> {
     admit(context, 1)?;
-    let (asked, op) = wanted.into_op(key, context.access)?;
+    let (asked, op) = wanted.into_op(key, context)?;
     context.trail.issue(*op.digest(), asked.by());
     admit_references(context, usize::from(asked.by() == Some(By::Reference)))?;
     let outcome = context.call_one(op).await?;
@@ -145,7 +147,7 @@ pub(crate) async fn many<E: From<Refusal>>(
     let mut ops = Vec::with_capacity(wanted.len());
     let mut places = Vec::with_capacity(wanted.len());
     for wanted in wanted {
-        let asked = wanted.and_then(|wanted| Ok(wanted.into_op(None, context.access)?));
+        let asked = wanted.and_then(|wanted| Ok(wanted.into_op(None, context)?));
         places.push(match asked {
             Ok((asked, op)) => {
                 context.trail.issue(*op.digest(), asked.by());
