@@ -42,6 +42,7 @@
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
 //! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
 //! | [`service`] | the operations behind any protocol: authentication, limits, the audit trail |
+//! | [`cluster`] | several machines: the replicated stream that every node follows |
 //! | [`config`] | merges flags, environment and file; reports all mistakes with their places |
 //! | [`http`] | workers, connections, endpoints, answers, the admin listener |
 //! | [`cli`] | the commands, and the flags of `jeton serve` |
@@ -131,6 +132,8 @@ pub mod build_info;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "server")]
+pub mod cluster;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod engine;

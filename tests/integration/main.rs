@@ -39,6 +39,7 @@ mod build_commit;
 mod cli;
 mod clock;
 mod clock_held;
+mod cluster;
 mod config;
 mod config_file;
 mod config_reload;

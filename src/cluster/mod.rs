@@ -1,0 +1,5 @@
+//! Several machines: one ordered, replicated stream of messages that every node follows.
+//!
+//! `stream` is the boundary to the engine that orders and keeps the messages.
+
+pub mod stream;

@@ -1,0 +1,4 @@
+//! Several machines: the replicated stream.
+
+mod contract;
+mod simulated;
