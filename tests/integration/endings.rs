@@ -35,7 +35,7 @@ fn a_whole_request_before_a_half_close_is_answered() {
     for n in 0..20 {
         let token = client.issued(r#"{"payload":"p","uses":3}"#).token;
         let (path, list) = (format!("/v1/tokens/{token}"), format!(r#"{{"tokens":["{token}"]}}"#));
-        let extra = ("X-Other", "not for the fast lane");
+        let extra = ("X-Other", "not for the hot path");
         let issue = br#"{"payload":1}"#;
         let batch = br#"{"tokens":[{"payload":1}]}"#;
         for (bytes, status) in [
@@ -159,6 +159,38 @@ fn a_stop_answers_what_was_pipelined() {
     }
     drop(conn);
     assert!(stopping.join().expect("it stops").0.success());
+}
+
+/// Requests of which a part has arrived, be it one byte, may be completed after the stop.
+#[test]
+fn a_stop_answers_what_has_begun_to_arrive() {
+    let server = Server::fresh();
+    let issue = request("POST", "/v1/tokens", &[JSON], br#"{"payload":1}"#);
+    let resolve = request("GET", "/v1/tokens/x", &[], b"");
+    let begun = [
+        (&issue[..1], &issue[1..], 201),
+        (&issue[..3], &issue[3..], 201),
+        (&issue[..40], &issue[40..], 201),
+        (&issue[..issue.len() - 2], &issue[issue.len() - 2..], 201),
+        (&resolve[..1], &resolve[1..], 400),
+        (&resolve[..resolve.len() - 1], &resolve[resolve.len() - 1..], 400),
+    ];
+    let mut conns: Vec<_> =
+        begun.iter().map(|_| Conn::open(server.data).expect("connects")).collect();
+    for (conn, (part, ..)) in conns.iter_mut().zip(begun) {
+        conn.send(part).expect("sends");
+    }
+    let stopping = thread::spawn(move || server.stop(Signal::TERM));
+    // After this no new requests are accepted.
+    thread::sleep(std::time::Duration::from_millis(1_500));
+    for (conn, (part, rest, status)) in conns.iter_mut().zip(begun) {
+        conn.send(rest).expect("the connection is open");
+        let answer = conn.response().unwrap_or_else(|error| panic!("{}: {error}", part.len()));
+        expect(&answer, status);
+        assert!(answer.closes() && conn.is_closed(), "{}", part.len());
+    }
+    let (status, said) = stopping.join().expect("it stops");
+    assert!(status.success() && !said.contains("not all requests"), "{said}");
 }
 
 /// HTTP/2 clients get two GOAWAY frames: requests that they send before the second are still

@@ -315,7 +315,7 @@ impl Exchange {
         }
         // While the server is stopping, an answer is the last one of its connection, unless the
         // client has already sent more requests.
-        let is_last = self.stream.is_none() && self.conn.wire.input.borrow().is_empty();
+        let is_last = self.stream.is_none() && self.conn.owes_no_further_answer();
         if is_last && self.worker.is_draining() {
             response.headers_mut().insert(CONNECTION, response::CLOSE);
         }

@@ -31,6 +31,7 @@ impl Pipe {
             (state.wire.input.borrow_mut(), state.http1.framer.borrow_mut());
         let skipped = framer.skipped(input.unread());
         input.advance(skipped);
+        state.took(skipped);
         let ready = framer.open(input.unread(), state.wire.eof.get());
         // Behind what was refused nothing is read, and hyper has it that the peer has ended.
         if ready.is_empty() && !state.wire.eof.get() && !framer.is_refused() {
@@ -44,6 +45,7 @@ impl Pipe {
         into.put_slice(&ready[..len]);
         framer.taken(len);
         input.advance(len);
+        state.took(len);
         Poll::Ready(Ok(()))
     }
 

@@ -93,6 +93,9 @@ pub(in crate::http) struct Http1 {
     pub(super) framer: RefCell<Framer>,
     /// hyper has asked for the head of a request, and nothing of one was looked at.
     pub(super) is_between_requests: Cell<bool>,
+    /// Bytes of requests that had arrived when the server began to drain and that hyper has not
+    /// taken; `None` before that.
+    owed_len: Cell<Option<usize>>,
 }
 
 /// The streams of an HTTP/2 connection.
@@ -134,7 +137,11 @@ impl ConnState {
         Self {
             wire: Wire::new(),
             watch: Watch::new(now),
-            http1: Http1 { framer: RefCell::default(), is_between_requests: Cell::new(true) },
+            http1: Http1 {
+                framer: RefCell::default(),
+                is_between_requests: Cell::new(true),
+                owed_len: Cell::new(None),
+            },
             is_http2: Cell::new(false),
             http2: Http2::new(now),
             client: Client::unknown(),
@@ -185,11 +192,25 @@ impl ConnState {
         self.http1.framer.borrow().is_at_head() && self.wire.input.borrow().is_empty()
     }
 
-    /// HTTP/1: a request has begun to arrive, and hyper has nothing of it.
-    pub(in crate::http) fn awaits_rest_of_head(&self) -> bool {
-        self.watch.phase.get() == Phase::Head
-            && self.http1.framer.borrow().is_at_head()
-            && !self.wire.input.borrow().is_empty()
+    /// HTTP/1, while the server drains: whether a request waits for hyper of which a part or all had
+    /// arrived at the first call. Later ones do not count, so that no client can prolong a drain.
+    pub(in crate::http) fn owes_answers(&self) -> bool {
+        let owed = &self.http1.owed_len;
+        let len = owed.get().unwrap_or_else(|| self.wire.input.borrow().len());
+        owed.set(Some(len));
+        len > 0
+    }
+
+    /// HTTP/1, while the server drains: whether the request that hyper has is the last one.
+    pub(in crate::http) fn owes_no_further_answer(&self) -> bool {
+        self.wire.input.borrow().is_empty() || self.http1.owed_len.get() == Some(0)
+    }
+
+    /// HTTP/1: `len` bytes of the input are skipped or with hyper.
+    pub(super) fn took(&self, len: usize) {
+        if let Some(owed) = self.http1.owed_len.get() {
+            self.http1.owed_len.set(Some(owed.saturating_sub(len)));
+        }
     }
 
     /// HTTP/1: why a head was refused, if one was. hyper ends once it has written what it owes.

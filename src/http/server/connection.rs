@@ -169,8 +169,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match (verdict, &mut self.protocol) {
             (Verdict::Drop, _) => return Err(Over::Gone),
             (_, Protocol::Closing { .. }) => (),
-            // Of a request that has begun to arrive hyper knows nothing yet: its answer is the last.
-            (Verdict::Drain, Protocol::Http1(_)) if self.state.awaits_rest_of_head() => {
+            // hyper knows nothing yet of what waits in the input: the answer to that is the last.
+            (Verdict::Drain, Protocol::Undecided | Protocol::Http1(_))
+                if self.state.owes_answers() =>
+            {
                 self.state.watch.verdict.set(Some(Verdict::Drain));
                 return Ok(false);
             }
