@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::outcome::EventOutcome;
 use crate::keys::Access;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
@@ -30,7 +31,7 @@ pub struct Event {
     /// The operation of the request.
     pub operation: &'static str,
     /// The outcome.
-    pub outcome: &'static str,
+    pub outcome: EventOutcome,
     /// Status of the answer; `None` if there was no answer.
     pub status: Option<u16>,
     /// How the token was named.
@@ -51,14 +52,6 @@ pub struct Event {
     pub missing: u64,
 }
 
-impl Event {
-    /// Whether the event changed nothing and revealed nothing: the request was refused, or its
-    /// token is unknown.
-    pub(super) fn is_refusal(&self) -> bool {
-        !matches!(self.outcome, "ok" | "exists" | "unanswered")
-    }
-}
-
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(serialize_with = "shown")]
@@ -67,7 +60,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
     operation: &'static str,
-    outcome: &'static str,
+    outcome: EventOutcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]

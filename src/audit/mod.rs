@@ -19,6 +19,7 @@
 
 mod file;
 mod line;
+mod outcome;
 mod shared;
 mod writer;
 
@@ -35,11 +36,11 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::keys::Access;
 use crate::model::time::UnixMillis;
-use crate::model::token::Digest;
 use crate::permissions::Strictness;
 
 pub use file::AuditError;
 pub use line::{By, Event};
+pub use outcome::EventOutcome;
 pub use shared::Stats;
 
 use shared::{Message, Shared};
@@ -153,7 +154,7 @@ impl Audit {
         if let Some(replays) = self.0.replays.as_ref().filter(|_| event.is_replay) {
             replays.warn(&event);
         }
-        let is_refusal = event.is_refusal();
+        let is_refusal = event.outcome.is_refusal();
         let sink = if is_refusal { &self.0.refused } else { &self.0.sink };
         let Some(sink) = sink else { return };
         let shared = &sink.shared;
@@ -280,21 +281,22 @@ impl Replays {
     }
 }
 
-/// An event of `access` at `address`.
+/// An event of `access` at `address`, without a token.
 #[must_use]
 pub fn event(
     time: UnixMillis,
     address: SocketAddr,
     access: Option<Arc<Access>>,
-    digest: Option<Digest>,
+    operation: &'static str,
+    outcome: EventOutcome,
 ) -> Event {
     Event {
         time,
         address,
         access,
-        digest,
-        operation: "",
-        outcome: "",
+        digest: None,
+        operation,
+        outcome,
         status: None,
         by: None,
         is_anonymous: false,

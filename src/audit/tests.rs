@@ -8,9 +8,8 @@ use crate::clock::SystemClock;
 const TIME: UnixMillis = UnixMillis(1_769_860_800_007);
 
 fn some_event() -> Event {
-    let mut event = event(TIME, "192.0.2.7:4711".parse().unwrap(), None, None);
-    (event.operation, event.outcome, event.status) = ("resolve", "ok", Some(200));
-    event
+    let address = "192.0.2.7:4711".parse().unwrap();
+    Event { status: Some(200), ..event(TIME, address, None, "resolve", EventOutcome::Ok) }
 }
 
 fn start(is_required: bool) -> (tempfile::TempDir, Audit) {
@@ -95,7 +94,8 @@ fn p8_a_flood_of_refusals_takes_no_place_and_no_line_of_what_was_done() {
     for n in 0..100_000 {
         // A refused request frees its place.
         let mut permit = audit.reserve(1).unwrap();
-        let outcome = if n % 2 == 0 { "not_found" } else { "already_consumed" };
+        let outcome =
+            if n % 2 == 0 { EventOutcome::NotFound } else { EventOutcome::AlreadyConsumed };
         audit.tell(&mut permit, Event { outcome, ..some_event() });
     }
     audit.tell(&mut audit.reserve(1).unwrap(), some_event());

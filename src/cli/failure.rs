@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::exit::{FAILED, MISTAKEN, UNANSWERED};
 use super::out::{self, OutputError};
+use super::settings::LISTEN;
 use super::wire::WireError;
 
 /// Why a client command failed.
@@ -20,8 +21,9 @@ pub(super) enum ClientError {
     #[error("{status}: {detail}")]
     Refused { status: u16, detail: String },
     #[error(
-        "the server has no such path ({0}): --server must name the data listener of jeton \
-         (--listen, port 7450 by default)"
+        "the server has no such path ({status}): --server must name the data listener of jeton \
+         (--listen, {LISTEN} by default)",
+        status = .0
     )]
     NoDataListener(u16),
     #[error("not found: {0}")]

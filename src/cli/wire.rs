@@ -35,8 +35,8 @@ pub(super) enum WireError {
     NotTls,
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("{server}: {reason}")]
-    Connect { server: String, reason: String },
+    #[error("{server}: {source}")]
+    Connect { server: String, source: ConnectError },
     #[error("the server did not answer: {}", explain::exchange(.0))]
     Exchange(#[from] hyper::Error),
     #[error("the answer could not be read")]
@@ -47,6 +47,17 @@ pub(super) enum WireError {
     Header(&'static str),
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+/// Why no connection was made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("{}", explain::name(.0))]
+    Name(io::Error),
+    #[error("{}", explain::connect(.0))]
+    Socket(io::Error),
+    #[error("{}", explain::handshake(.0))]
+    Handshake(io::Error),
 }
 
 impl WireError {
@@ -108,7 +119,7 @@ impl Wire {
             }
             None => None,
         };
-        let failed = |reason| WireError::Connect { server: server.to_owned(), reason };
+        let failed = |source| WireError::Connect { server: server.to_owned(), source };
         let connecting = timeout(TIMEOUT, reach(&address));
         let socket = connecting.await.map_err(|_| WireError::Slow)?.map_err(failed)?;
         socket.set_nodelay(true)?;
@@ -118,7 +129,8 @@ impl Wire {
                 let connecting = TlsConnector::from(config).connect(name, socket);
                 let connecting = timeout(TIMEOUT, connecting);
                 let connected = connecting.await.map_err(|_| WireError::Slow)?;
-                begin(connected.map_err(|error| failed(explain::handshake(&error)))?).await?
+                let connected = connected.map_err(ConnectError::Handshake);
+                begin(connected.map_err(failed)?).await?
             }
         };
         Ok(Self { sender, host, key })
@@ -181,11 +193,11 @@ impl Wire {
     }
 }
 
-/// Resolves the host and connects to it; an error says what to do.
-async fn reach(address: &str) -> Result<TcpStream, String> {
-    let found = tokio::net::lookup_host(address).await.map_err(|error| explain::name(&error))?;
+/// Resolves the host and connects to it.
+async fn reach(address: &str) -> Result<TcpStream, ConnectError> {
+    let found = tokio::net::lookup_host(address).await.map_err(ConnectError::Name)?;
     let addresses: Vec<_> = found.collect();
-    TcpStream::connect(&*addresses).await.map_err(|error| explain::connect(&error))
+    TcpStream::connect(&*addresses).await.map_err(ConnectError::Socket)
 }
 
 /// Connects to a Unix socket, which does not speak TLS.
@@ -198,9 +210,9 @@ async fn begin_unix(
         return Err(WireError::NotTls);
     }
     let connected = timeout(TIMEOUT, UnixStream::connect(path)).await;
-    let failed =
-        |error| WireError::Connect { server: server.to_owned(), reason: explain::connect(&error) };
-    begin(connected.map_err(|_| WireError::Slow)?.map_err(failed)?).await
+    let connected = connected.map_err(|_| WireError::Slow)?.map_err(ConnectError::Socket);
+    let failed = |source| WireError::Connect { server: server.to_owned(), source };
+    begin(connected.map_err(failed)?).await
 }
 
 /// Starts an HTTP/1.1 connection.

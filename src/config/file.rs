@@ -154,7 +154,7 @@ impl ConfigFile {
             },
         };
         for error in &errors {
-            reading.syntax(error);
+            reading.syntax(error, table.get_ref());
         }
         for (key, value) in table.get_ref() {
             reading.entry(key, value);
@@ -211,16 +211,26 @@ impl Reading<'_> {
         self.wrong.push((span.start, text));
     }
 
-    fn syntax(&mut self, error: &toml::de::Error) {
+    fn syntax(&mut self, error: &toml::de::Error, table: &DeTable<'_>) {
         let span = error.span().unwrap_or(self.text.len()..self.text.len());
-        if error.message() == "duplicate key" {
-            let key = self.text.get(span.clone()).unwrap_or_default();
-            let key = shown_key(key.trim_matches(['"', '\'']));
-            return self.wrong(&span, format!("{key}: is repeated"));
+        if let Some(key) = self.repeated_key(&span, table) {
+            return self.wrong(&span, format!("{}: is repeated", shown_key(key)));
         }
         self.wrong(&span, error.message().replace('\n', " "));
         self.file.is_whole = false;
         self.unreadable.push(span);
+    }
+
+    /// The key at `span` if `table` has it from another place: the parser's errors have no kind, so
+    /// the place of an error decides whether it is about a repeated key.
+    fn repeated_key(&self, span: &Range<usize>, table: &DeTable<'_>) -> Option<&str> {
+        let key = self.text.get(span.clone())?.trim_matches(['"', '\'']);
+        let (first, _) = table.get_key_value(key)?;
+        let line =
+            self.text[..span.start].rsplit('\n').next()?.trim_start_matches('\u{feff}').trim();
+        let rest = self.text[span.end..].trim_start_matches([' ', '\t']);
+        let is_key = (line.is_empty() && rest.starts_with(['=', '.'])) || line.starts_with('[');
+        (is_key && first.span() != *span).then_some(key)
     }
 
     /// Places are computed last, and only for the mistakes that are reported: each computation

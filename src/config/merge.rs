@@ -6,6 +6,7 @@
 //! value's place in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -365,27 +366,34 @@ pub(crate) fn as_flags(setting: &Setting) -> Vec<OsString> {
     }
 }
 
-/// The flag that clap rejects and why; only the message if no flag is to blame.
+/// The flag that clap rejects and why; only the kind of mistake if no flag is to blame.
 pub(crate) fn refusal(error: &clap::Error) -> Result<SettingError, String> {
-    let arg = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(arg)) => Some(arg.as_str()),
-        Some(ContextValue::Strings(args)) => args.first().map(String::as_str),
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
         _ => None,
     };
-    let said = error.to_string();
-    let said = said.strip_prefix("error: ").unwrap_or(&said);
-    let lines: Vec<_> = said.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    // Clap's message repeats the value unescaped.
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    let said: String = lines.join(" ").chars().map(shown).collect();
-    let Some(arg) = arg else {
-        return Err(said);
+    let Some(arg) = text(ContextKind::InvalidArg) else {
+        return Err(error.kind().to_string());
     };
     let key = arg.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default();
-    let said = said.replacen(&format!(" for '{arg}'"), "", 1);
-    let text = match error.kind() {
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => format!("has an {said}"),
-        _ => format!("is rejected: {said}"),
+    let said = match (error.kind(), text(ContextKind::InvalidValue)) {
+        (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(value)) => {
+            // The value may have control characters.
+            format!("has an invalid value '{}'{}", value.escape_debug(), reason(error))
+        }
+        (kind, _) => format!("is rejected: {kind}"),
     };
-    Ok(SettingError::new(key.to_owned(), text))
+    Ok(SettingError::new(key.to_owned(), said))
+}
+
+/// Why clap rejects a value: the error of the flag's parser, or the possible values.
+fn reason(error: &clap::Error) -> String {
+    if let Some(source) = error.source() {
+        return format!(": {}", source.to_string().escape_debug());
+    }
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(valid)) => format!(": must be one of {}", valid.join(", ")),
+        _ => String::new(),
+    }
 }

@@ -7,6 +7,7 @@ use crate::clock::ClockRules;
 use crate::model::entry::{PAYLOAD_LEN_MAX, USES_MAX};
 use crate::model::record::carry_len;
 use crate::model::setting::SettingError;
+use crate::model::text::duration_text;
 use crate::permissions::Strictness;
 use crate::wal;
 
@@ -143,15 +144,19 @@ impl Config {
                 mistakes.push(SettingError::new(setting, text));
             }
         };
-        let ttl_is_right = (Duration::from_millis(1)..=MAX_TTL_MAX).contains(&self.max_ttl);
-        unless(ttl_is_right, "max-ttl", "must be from 1ms to 3650d".to_owned());
+        let within = |least, most| {
+            format!("must be from {} to {}", duration_text(least), duration_text(most))
+        };
+        let least = Duration::from_millis(1);
+        let ttl_is_right = (least..=MAX_TTL_MAX).contains(&self.max_ttl);
+        unless(ttl_is_right, "max-ttl", within(least, MAX_TTL_MAX));
         let is_remembered = self.remember_consumed <= MAX_TTL_MAX;
-        unless(is_remembered, "remember-consumed", "must be from 0s to 3650d".to_owned());
+        unless(is_remembered, "remember-consumed", within(Duration::ZERO, MAX_TTL_MAX));
         let (least, most) = CLOCK_STEP_LIMITS;
         let step_is_right = (least..=most).contains(&self.max_clock_step);
-        unless(step_is_right, "max-clock-step", "must be from 100ms to 1h".to_owned());
+        unless(step_is_right, "max-clock-step", within(least, most));
         let hold_is_right = self.clock_hold <= CLOCK_HOLD_MAX;
-        unless(hold_is_right, "clock-hold", "must be from 0s to 24h".to_owned());
+        unless(hold_is_right, "clock-hold", within(Duration::ZERO, CLOCK_HOLD_MAX));
         let queue_is_right = (1..=QUEUE_LEN_MAX).contains(&self.queue_len);
         unless(queue_is_right, "queue", format!("must be from 1 to {QUEUE_LEN_MAX}"));
         let sync_is_right =

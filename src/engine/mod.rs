@@ -51,7 +51,7 @@ mod tests;
 
 pub use backup::{Backup, BackupError, BackupFile, BackupHead, STALLED_AFTER};
 pub use caller::Caller;
-pub use config::{Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
+pub use config::{CLOCK_HOLD_MAX, CLOCK_STEP_LIMITS, Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
 pub use handle::Engine;
 pub use health::NotReady;
 pub use job::CloseError;

@@ -42,6 +42,10 @@ pub struct Limits {
     pub tls_handshake_timeout: Duration,
 }
 
+/// Range of each of the time limits.
+const TIMEOUT_LIMITS: (Duration, Duration) =
+    (Duration::from_millis(250), Duration::from_secs(3_600));
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -137,10 +141,10 @@ impl Config {
             ("write-timeout", limits.write_timeout),
             ("tls-handshake-timeout", limits.tls_handshake_timeout),
         ];
-        let allowed = Duration::from_millis(250)..=Duration::from_secs(3600);
-        let timeouts = timeouts.iter().filter(|(_, timeout)| !allowed.contains(timeout));
-        let timeouts =
-            timeouts.map(|(setting, _)| SettingError::new(*setting, "must be 250ms to 1h"));
+        let (least, most) = TIMEOUT_LIMITS;
+        let text = format!("must be {} to {}", duration_text(least), duration_text(most));
+        let timeouts = timeouts.iter().filter(|(_, timeout)| !(least..=most).contains(timeout));
+        let timeouts = timeouts.map(|(setting, _)| SettingError::new(*setting, text.clone()));
         outside.chain(self.inflight_mistake()).chain(self.ttl_mistake()).chain(timeouts).collect()
     }
 

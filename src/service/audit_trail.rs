@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::audit::{self, Audit, By, Event, Permit};
+use crate::audit::{self, Audit, By, Event, EventOutcome, Permit};
 use crate::engine::{Caller, Op, Outcome};
 use crate::keys::Access;
 use crate::model::time::UnixMillis;
@@ -36,13 +36,10 @@ pub(crate) struct Trail(Option<Box<RefCell<Steps>>>);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
     /// Outcome of each token without a more specific one.
-    pub(crate) outcome: &'static str,
+    pub(crate) outcome: EventOutcome,
     /// Status of the answer, if the protocol has one.
     pub(crate) status: Option<u16>,
 }
-
-/// The outcome of a token that was not found.
-pub(crate) const NOT_FOUND: &str = "not_found";
 
 struct Steps {
     service: Rc<Service>,
@@ -132,7 +129,7 @@ impl Trail {
 
     /// Records a token that will not be issued, because its item could not be parsed or no token
     /// could be generated.
-    pub(crate) fn not_issued(&self, outcome: &'static str) {
+    pub(crate) fn not_issued(&self, outcome: EventOutcome) {
         if let Some(steps) = &self.0 {
             let outcome = Some(outcome);
             steps.borrow_mut().items.push(AuditedToken { outcome, ..AuditedToken::default() });
@@ -160,7 +157,7 @@ impl Trail {
     /// Records that the token at `place` of the list was refused, because the server could not
     /// answer.
     pub(crate) fn refused(&self, place: usize) {
-        self.item(place, |_, item| item.outcome = Some("unavailable"));
+        self.item(place, |_, item| item.outcome = Some(EventOutcome::Unavailable));
     }
 
     fn item(&self, place: usize, change: impl FnOnce(&Steps, &mut AuditedToken)) {
@@ -224,7 +221,7 @@ impl Drop for Trail {
         if let Some(steps) = &self.0 {
             let mut steps = steps.borrow_mut();
             if !steps.is_told && steps.is_asked {
-                steps.tell(Ending { outcome: "unanswered", status: None });
+                steps.tell(Ending { outcome: EventOutcome::Unanswered, status: None });
             }
         }
     }
@@ -249,13 +246,14 @@ impl Steps {
         let now = engine.now();
         let reads = matches!(self.operation, Operation::Resolve | Operation::Consume);
         for mut item in items {
-            let is_missed = ending.outcome == NOT_FOUND && item.outcome.is_none();
+            let is_missed = ending.outcome == EventOutcome::NotFound && item.outcome.is_none();
             if reads && is_missed {
                 item.looked_up(engine, false);
             }
-            let mut event = event(&self.service, self.address, self.access.as_ref(), now);
-            event.operation = self.operation.audited();
-            event.outcome = item.outcome.unwrap_or(ending.outcome);
+            let outcome = item.outcome.unwrap_or(ending.outcome);
+            let operation = self.operation.audited();
+            let mut event =
+                event(&self.service, self.address, self.access.as_ref(), now, operation, outcome);
             event.status = ending.status;
             (event.digest, event.by) = (item.digest, item.by);
             (event.is_replay, event.is_retry) = (item.is_replay, item.is_retry);
@@ -271,8 +269,10 @@ fn event(
     address: SocketAddr,
     access: Option<&Arc<Access>>,
     now: UnixMillis,
+    operation: &'static str,
+    outcome: EventOutcome,
 ) -> Event {
-    let mut event = audit::event(now, address, access.cloned(), None);
+    let mut event = audit::event(now, address, access.cloned(), operation, outcome);
     let has_keys = service.authenticator.has_keys();
     event.is_anonymous = has_keys && access.is_some_and(|access| access.key.is_none());
     event
@@ -306,10 +306,9 @@ impl QuickTrail<'_> {
     ) {
         let digest = Some(digest);
         let mut item = AuditedToken { digest, ..AuditedToken::default() };
-        item.looked_up(&service.engine, is_found);
-        let mut event = event(service, address, Some(admitted), service.now());
-        event.operation = Operation::Resolve.audited();
-        event.outcome = item.outcome.unwrap_or_default();
+        let outcome = item.looked_up(&service.engine, is_found);
+        let operation = Operation::Resolve.audited();
+        let mut event = event(service, address, Some(admitted), service.now(), operation, outcome);
         event.status = status;
         (event.digest, event.by) = (digest, Some(By::Token));
         event.is_replay = item.is_replay;
@@ -319,10 +318,9 @@ impl QuickTrail<'_> {
 
 /// Logs a connection without a request: it spoke another protocol, or presented a certificate that
 /// was rejected.
-pub(crate) fn turned_away(service: &Service, address: SocketAddr, outcome: &'static str) {
+pub(crate) fn turned_away(service: &Service, address: SocketAddr, outcome: EventOutcome) {
     if let Some(audit) = &service.audit {
-        let mut event = event(service, address, None, service.now());
-        (event.operation, event.outcome) = ("connect", outcome);
+        let event = event(service, address, None, service.now(), "connect", outcome);
         audit.tell(&mut Permit::default(), event);
     }
 }

@@ -1,6 +1,6 @@
-//! The audit log's words for the outcome of a token.
+//! The audit log's outcome of a token.
 
-use crate::audit::By;
+use crate::audit::{By, EventOutcome};
 use crate::engine::{Engine, Outcome};
 use crate::model::token::Digest;
 use crate::service::operation::Operation;
@@ -11,26 +11,30 @@ pub(super) struct AuditedToken {
     pub(super) digest: Option<Digest>,
     pub(super) by: Option<By>,
     /// Its outcome; `None`: that of the whole answer.
-    pub(super) outcome: Option<&'static str>,
+    pub(super) outcome: Option<EventOutcome>,
     pub(super) is_replay: bool,
     pub(super) is_retry: bool,
 }
 
 impl AuditedToken {
-    pub(super) fn looked_up(&mut self, engine: &Engine, is_found: bool) {
+    /// Records whether the token was found, and returns its outcome.
+    pub(super) fn looked_up(&mut self, engine: &Engine, is_found: bool) -> EventOutcome {
         self.is_replay = !is_found
             && self.digest.is_some_and(|digest| engine.was_consumed(&digest, engine.now()));
-        self.outcome = Some(match (is_found, self.is_replay) {
-            (true, _) => "ok",
-            (false, true) => "already_consumed",
-            (false, false) => "not_found",
-        });
+        let outcome = match (is_found, self.is_replay) {
+            (true, _) => EventOutcome::Ok,
+            (false, true) => EventOutcome::AlreadyConsumed,
+            (false, false) => EventOutcome::NotFound,
+        };
+        self.outcome = Some(outcome);
+        outcome
     }
 
     pub(super) fn came_to(&mut self, engine: &Engine, operation: Operation, outcome: &Outcome) {
         let takes = matches!(operation, Operation::Consume | Operation::ConsumeBatch);
         if takes && *outcome == Outcome::NotFound {
-            return self.looked_up(engine, false);
+            self.looked_up(engine, false);
+            return;
         }
         self.is_retry = matches!(outcome, Outcome::Replayed { .. });
         self.outcome = Some(match outcome {
@@ -38,17 +42,17 @@ impl AuditedToken {
             | Outcome::Consumed { .. }
             | Outcome::Replayed { .. }
             | Outcome::Extended { .. }
-            | Outcome::Revoked => "ok",
-            Outcome::Exists { .. } => "exists",
-            Outcome::Conflict => "conflict",
-            Outcome::AlreadyConsumed => "already_consumed",
-            Outcome::NotFound => "not_found",
-            Outcome::MemoryFull => "memory_full",
-            Outcome::QuotaFull => "quota_full",
-            Outcome::DiskFull => "disk_full",
-            Outcome::ClockWrong => "clock_wrong",
-            Outcome::LogUnavailable => "log_unavailable",
-            Outcome::ReadOnly => "read_only",
+            | Outcome::Revoked => EventOutcome::Ok,
+            Outcome::Exists { .. } => EventOutcome::Exists,
+            Outcome::Conflict => EventOutcome::Conflict,
+            Outcome::AlreadyConsumed => EventOutcome::AlreadyConsumed,
+            Outcome::NotFound => EventOutcome::NotFound,
+            Outcome::MemoryFull => EventOutcome::MemoryFull,
+            Outcome::QuotaFull => EventOutcome::QuotaFull,
+            Outcome::DiskFull => EventOutcome::DiskFull,
+            Outcome::ClockWrong => EventOutcome::ClockWrong,
+            Outcome::LogUnavailable => EventOutcome::LogUnavailable,
+            Outcome::ReadOnly => EventOutcome::ReadOnly,
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Sentences for the errors of rustls, whose own messages contain names of its Rust types.
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 /// A sentence about the peer of a connection, or about a certificate that was read.
 #[must_use]
@@ -40,13 +40,17 @@ fn flaw(reason: &CertificateError) -> &'static str {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "is for another purpose"
         }
-        // rustls passes the verifier's error through as an opaque value.
-        reason if format!("{reason:?}").contains("CaUsedAsEndEntity") => {
+        CertificateError::Other(error) if is_ca_of_server(error) => {
             "is a CA certificate and not one for a server: openssl needs -addext \
              basicConstraints=critical,CA:FALSE"
         }
         _ => "has an invalid signature or form",
     }
+}
+
+/// Whether the verifier, whose error rustls passes through, found a CA in the place of a server.
+fn is_ca_of_server(error: &OtherError) -> bool {
+    matches!(error.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 fn alerted(alert: AlertDescription) -> &'static str {
@@ -79,6 +83,9 @@ fn alerted(alert: AlertDescription) -> &'static str {
 mod tests {
     use super::*;
     use rustls::{InvalidMessage, PeerIncompatible};
+    use std::sync::Arc;
+
+    const CA_OF_SERVER: webpki::Error = webpki::Error::CaUsedAsEndEntity;
 
     #[test]
     fn a_sentence_has_no_name_of_the_library() {
@@ -88,6 +95,7 @@ mod tests {
             certificate(CertificateError::Expired),
             certificate(CertificateError::BadSignature),
             certificate(CertificateError::UnhandledCriticalExtension),
+            certificate(CertificateError::Other(OtherError(Arc::new(CA_OF_SERVER)))),
             Error::AlertReceived(AlertDescription::CertificateRequired),
             Error::AlertReceived(AlertDescription::UnknownCA),
             Error::AlertReceived(AlertDescription::UserCanceled),

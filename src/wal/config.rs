@@ -2,6 +2,7 @@
 
 use super::segment::SECTOR_LEN;
 use crate::model::setting::SettingError;
+use crate::model::text::size_text;
 
 /// Minimum size of a segment, in bytes.
 pub const SEGMENT_SIZE_MIN: u64 = 1 << 20;
@@ -54,7 +55,8 @@ impl Config {
         let mut mistakes = Vec::new();
         let mut valid = *self;
         if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&self.segment_size) {
-            let text = format!("must be from 1MiB to 1GiB, not {} bytes", self.segment_size);
+            let (least, most) = (size_text(SEGMENT_SIZE_MIN), size_text(SEGMENT_SIZE_MAX));
+            let text = format!("must be from {least} to {most}, not {} bytes", self.segment_size);
             mistakes.push(SettingError::new("segment-size", text));
             // The nearest allowed size, so that the other limit is still checked.
             valid.segment_size = self.segment_size.clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX);

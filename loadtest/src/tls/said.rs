@@ -1,6 +1,6 @@
 //! What rustls reports about the server, as a reason that says what to do.
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use crate::denial::{Denial, Flaw};
 
@@ -40,10 +40,14 @@ fn flaw(reason: &CertificateError) -> Flaw {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             Flaw::OtherPurpose
         }
-        // The library hands on what its verifier said, as a value without a name of its own.
-        reason if format!("{reason:?}").contains("CaUsedAsEndEntity") => Flaw::SignersOwn,
+        // The library passes its verifier's error through.
+        CertificateError::Other(error) if is_ca_of_server(error) => Flaw::SignersOwn,
         _ => Flaw::Other,
     }
+}
+
+fn is_ca_of_server(error: &OtherError) -> bool {
+    matches!(error.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// A name as it stands in the certificate: the library writes `DnsName("localhost")`.

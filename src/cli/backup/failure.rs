@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::failure::{ClientError, code_of};
 use crate::cli::out::OutputError;
+use crate::cli::settings::ADMIN_LISTEN;
 use crate::cli::wire::WireError;
 use crate::engine::{SecretError, ShiftError};
 use crate::model::time::UnixMillis;
@@ -28,8 +29,9 @@ pub(super) enum BackupFailure {
     #[error("the server refused ({status}): {reason}")]
     Refused { status: u16, reason: String },
     #[error(
-        "the server has no such path ({0}): --server must name the admin listener of jeton \
-         (--admin-listen, port 7451 by default)"
+        "the server has no such path ({status}): --server must name the admin listener of jeton \
+         (--admin-listen, {ADMIN_LISTEN} by default)",
+        status = .0
     )]
     NoAdminListener(u16),
     #[error("the server's answer is not a backup: {0}")]

@@ -2,7 +2,7 @@
 
 use super::audit;
 use super::values::Reader;
-use super::{ServeArgs, ServeConfig};
+use super::{MISS_LIMIT, ServeArgs, ServeConfig};
 use crate::config::Flags;
 use crate::http::request::browser::Web;
 use crate::model::setting::SettingError;
@@ -10,9 +10,6 @@ use crate::model::text::size_text;
 use crate::permissions::Strictness;
 use crate::service::miss_limiter::MissLimits;
 use crate::{engine, http, wal};
-
-/// Default of `--miss-limit` with keys: misses per second of each key.
-const MISS_LIMIT: u32 = 1_000;
 
 impl Flags for ServeArgs {
     type Config = ServeConfig;

@@ -249,7 +249,7 @@ fn what_a_flags_own_parser_refuses_is_told_of_its_place() {
     let among = Arg::new("m").long("m").value_parser(["a", "b"]).action(ArgAction::Set);
     let error = command().arg(among).try_get_matches_from(["--m=c"]).unwrap_err();
     let refused = refusal(&error).unwrap();
-    assert_eq!(refused.to_string(), "--m has an invalid value 'c' [possible values: a, b]");
+    assert_eq!(refused.to_string(), "--m has an invalid value 'c': must be one of a, b");
 }
 
 #[test]

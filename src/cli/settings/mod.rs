@@ -39,6 +39,9 @@ pub(super) type Settings = merge::Settings<ServeArgs>;
 pub(super) const LISTEN: &str = "127.0.0.1:7450";
 /// Default address of the admin listener (health, metrics, statistics).
 pub(super) const ADMIN_LISTEN: &str = "127.0.0.1:7451";
+/// Default of `--miss-limit` with keys: misses per second of each key.
+const MISS_LIMIT: u32 = 1_000;
+
 /// The flags of `jeton serve`. Each is also an environment variable, `JETON_LISTEN` and so on, and a
 /// key of the configuration file.
 #[derive(Args, Clone, Debug)]
@@ -100,9 +103,16 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_QUOTA", value_name = "QUOTA", value_delimiter = ';')]
     quota: Vec<String>,
 
-    /// Maximum requests for unknown tokens per second and key; more get 429. Without --keys the
-    /// limit applies to each client address. 0: no limit [default: 1000 with --keys, else 0]
-    #[arg(long, env = "JETON_MISS_LIMIT", value_name = "N")]
+    #[arg(
+        long,
+        env = "JETON_MISS_LIMIT",
+        help = format!(
+            "Maximum requests for unknown tokens per second and key; more get 429. Without --keys \
+             the limit applies to each client address. 0: no limit [default: {MISS_LIMIT} with \
+             --keys, else 0]"
+        ),
+        value_name = "N"
+    )]
     miss_limit: Option<String>,
 
     /// With --keys: the same limit for each client address without a key or with a wrong key. 0: no
@@ -202,21 +212,28 @@ pub struct ServeArgs {
     )]
     remember_consumed: String,
 
-    /// Forward step of the wall clock that is followed at once, 100ms to 1h; a larger step that the
-    /// monotonic clock contradicts is held
     #[arg(
         long,
         env = "JETON_MAX_CLOCK_STEP",
+        help = format!(
+            "Forward step of the wall clock that is followed at once, {} to {}; a larger step that \
+             the forward clock contradicts is held",
+            duration_text(engine::CLOCK_STEP_LIMITS.0),
+            duration_text(engine::CLOCK_STEP_LIMITS.1),
+        ),
         default_value_t = duration_text(engine::Config::default().max_clock_step),
         value_name = "DURATION"
     )]
     max_clock_step: String,
 
-    /// Time for which a larger step must last before it is followed, up to 24h; a step beyond
-    /// --max-ttl also waits until the system reports a synchronised clock
     #[arg(
         long,
         env = "JETON_CLOCK_HOLD",
+        help = format!(
+            "Time for which a larger step must last before it is followed, up to {}; a step beyond \
+             --max-ttl also waits until the system reports a synchronised clock",
+            duration_text(engine::CLOCK_HOLD_MAX),
+        ),
         default_value_t = duration_text(engine::Config::default().clock_hold),
         value_name = "DURATION"
     )]

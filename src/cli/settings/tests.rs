@@ -99,7 +99,7 @@ fn p9_what_libraries_log_of_requests_stays_silent() {
 }
 
 #[test]
-fn a_payload_must_fit_a_frame_also_when_it_is_carried() {
+fn a_payload_must_fit_a_frame_also_when_it_is_relocated() {
     let small = ["--segment-size", "1MiB", "--log-min-size", "4MiB", "--max-payload"];
     assert!(check(&[&small[..], &["99KiB"]].concat()).is_ok());
     assert!(check(&[&small[..], &["100KiB"]].concat()).is_err());

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 
+use crate::audit::EventOutcome;
 use crate::engine::{Backup, BackupError, Engine, STALLED_AFTER};
 use crate::http::answer::response::NO_SNIFF;
 
@@ -96,12 +97,12 @@ fn status_of(error: &BackupError) -> StatusCode {
 }
 
 /// The audit log's outcome for a status.
-pub(in crate::http) fn meaning(status: StatusCode) -> &'static str {
+pub(in crate::http) fn meaning(status: StatusCode) -> EventOutcome {
     match status {
-        StatusCode::OK => "ok",
-        StatusCode::CONFLICT => "conflict",
-        StatusCode::INSUFFICIENT_STORAGE => "disk_full",
-        _ => "unavailable",
+        StatusCode::OK => EventOutcome::Ok,
+        StatusCode::CONFLICT => EventOutcome::Conflict,
+        StatusCode::INSUFFICIENT_STORAGE => EventOutcome::DiskFull,
+        _ => EventOutcome::Unavailable,
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::view::{TEXT, UNIX_PEER, View, text};
-use crate::audit::{self, Permit};
+use crate::audit::{self, EventOutcome, Permit};
 use crate::engine::Engine;
 use crate::http::answer::problem::Problem;
 use crate::http::request::authorization::bearer;
@@ -37,7 +37,8 @@ pub(super) fn page<B>(
     let refuse = |refused: Refused| {
         let now = view.engine.get().map(Engine::now).unwrap_or_default();
         view.web.log(refused, now);
-        audit(view, address, "admin", "forbidden", Some(StatusCode::FORBIDDEN), None);
+        let forbidden = EventOutcome::Forbidden;
+        audit(view, address, "admin", forbidden, Some(StatusCode::FORBIDDEN), None);
         Err(Problem::new(StatusCode::FORBIDDEN, refused.detail()))
     };
     // A page in a browser cannot reach a Unix socket.
@@ -64,7 +65,8 @@ pub(super) fn is_open(path: &str) -> bool {
 /// Refuses a backup to any page in a browser, even without keys and if the page's name was made to
 /// resolve to this server. A browser sends `Origin` with each POST (RFC 6454, 7.3).
 pub(super) fn from_a_page(address: SocketAddr, view: &View) -> Response<Full<Bytes>> {
-    audit(view, address, "backup", "forbidden", Some(StatusCode::FORBIDDEN), None);
+    let forbidden = EventOutcome::Forbidden;
+    audit(view, address, "backup", forbidden, Some(StatusCode::FORBIDDEN), None);
     text(StatusCode::FORBIDDEN, TEXT, "a page in a browser may not take a backup\n")
 }
 
@@ -119,7 +121,10 @@ pub(super) fn enter(
     let challenge = HeaderValue::from_static("Bearer realm=\"jeton\"");
     refused.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     if let Some(address) = shown.address {
-        let outcome = if access.is_some() { "forbidden" } else { "unauthorized" };
+        let outcome = match access {
+            Some(_) => EventOutcome::Forbidden,
+            None => EventOutcome::Unauthorized,
+        };
         audit(view, address, "admin", outcome, Some(refused.status()), access);
     }
     Err(Box::new(refused))
@@ -130,15 +135,14 @@ pub(super) fn audit(
     view: &View,
     address: SocketAddr,
     operation: &'static str,
-    outcome: &'static str,
+    outcome: EventOutcome,
     status: Option<StatusCode>,
     access: Option<Arc<Access>>,
 ) {
     let (Some(engine), Some(gauges)) = (view.engine.get(), view.gauges.get()) else { return };
     let Some(audit) = gauges.audit() else { return };
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let mut event = audit::event(engine.now(), address, access, None);
-    (event.operation, event.outcome) = (operation, outcome);
+    let mut event = audit::event(engine.now(), address, access, operation, outcome);
     event.status = status.map(|status| status.as_u16());
     audit.tell(&mut Permit::default(), event);
 }

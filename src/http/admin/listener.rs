@@ -28,6 +28,7 @@ use super::backup;
 use super::entrance::{Credentials, audit, enter, from_a_page, page};
 use super::seats::{Doing, Seat, SeatStream, Seated, Seats};
 use super::view::{TEXT, UNIX_PEER, View, text};
+use crate::audit::EventOutcome;
 use crate::engine::Engine;
 use crate::http::answer::canned;
 use crate::http::answer::problem::Problem;
@@ -252,12 +253,12 @@ async fn serve(accepted: Accepted, seat: Rc<Seat>, view: Arc<View>, tls: Option<
             serve_stream(stream, seat, address, peer, view).await;
         }
         Ok(Ok(Opened::Plain(socket))) => {
-            audit(&view, address, "connect", "plain_http", None, None);
+            audit(&view, address, "connect", EventOutcome::PlainHttp, None, None);
             speaks_tls(socket).await;
         }
         Ok(Err(error)) => {
             if error.kind() == io::ErrorKind::InvalidData {
-                audit(&view, address, "connect", "tls_refused", None, None);
+                audit(&view, address, "connect", EventOutcome::TlsRefused, None, None);
             }
             tracing::debug!(%error, "TLS handshake failed on the admin listener");
         }

@@ -2,26 +2,26 @@
 
 use http::StatusCode;
 
-use crate::service::audit_trail::NOT_FOUND;
+use crate::audit::EventOutcome;
 
 /// The audit log's outcome for a status without a more specific one.
-pub(in crate::http) fn meaning(status: StatusCode) -> &'static str {
+pub(in crate::http) fn meaning(status: StatusCode) -> EventOutcome {
     match status.as_u16() {
-        200..=299 => "ok",
-        400 => "malformed",
-        401 => "unauthorized",
-        403 => "forbidden",
-        404 => NOT_FOUND,
-        405 => "method_not_allowed",
-        408 => "timeout",
-        409 => "conflict",
-        413 => "too_large",
-        415 => "unsupported_media_type",
-        422 => "out_of_limits",
-        429 => "too_many",
-        503 => "unavailable",
-        507 => "full",
-        _ => "error",
+        200..=299 => EventOutcome::Ok,
+        400 => EventOutcome::Malformed,
+        401 => EventOutcome::Unauthorized,
+        403 => EventOutcome::Forbidden,
+        404 => EventOutcome::NotFound,
+        405 => EventOutcome::MethodNotAllowed,
+        408 => EventOutcome::Timeout,
+        409 => EventOutcome::Conflict,
+        413 => EventOutcome::TooLarge,
+        415 => EventOutcome::UnsupportedMediaType,
+        422 => EventOutcome::OutOfLimits,
+        429 => EventOutcome::TooMany,
+        503 => EventOutcome::Unavailable,
+        507 => EventOutcome::Full,
+        _ => EventOutcome::Error,
     }
 }
 
@@ -32,7 +32,8 @@ mod tests {
     #[test]
     fn every_refusal_has_a_meaning() {
         for code in [400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503, 507] {
-            assert_ne!(meaning(StatusCode::from_u16(code).unwrap()), "error", "{code}");
+            let status = StatusCode::from_u16(code).unwrap();
+            assert_ne!(meaning(status), EventOutcome::Error, "{code}");
         }
     }
 }

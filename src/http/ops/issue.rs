@@ -103,8 +103,8 @@ pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let wanted = items.into_iter().map(read).collect();
     // From here on, only items that have to be compared later keep the body.
     drop(body);
-    let word = |problem: &Problem| meaning(problem.status);
-    let results = issue::many(&context, wanted, word).await?;
+    let outcome = |problem: &Problem| meaning(problem.status);
+    let results = issue::many(&context, wanted, outcome).await?;
     Ok(response::json(headers, StatusCode::OK, text_of(results).into()))
 }
 

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::audit::EventOutcome;
 use crate::http::answer::canned;
 use crate::http::conn::context::{Slot, Worker};
 use crate::http::conn::phase::Phase;
@@ -89,14 +90,18 @@ pub(in crate::http) async fn serve(
             Connection::new(stream, worker, slot).await;
         }
         Some(Ok(Opened::Plain(socket))) => {
-            audit_trail::turned_away(&worker.service, state.address(), "plain_http");
+            audit_trail::turned_away(&worker.service, state.address(), EventOutcome::PlainHttp);
             Connection::farewell(socket, worker, slot, &canned::SPEAKS_TLS).await;
         }
         // The peer's text is in none of them.
         Some(Err(error)) => {
             // The peer has said something that is not accepted; others have only gone away.
             if error.kind() == io::ErrorKind::InvalidData {
-                audit_trail::turned_away(&worker.service, state.address(), "tls_refused");
+                audit_trail::turned_away(
+                    &worker.service,
+                    state.address(),
+                    EventOutcome::TlsRefused,
+                );
             }
             tracing::debug!(%error, "no TLS connection came about");
         }

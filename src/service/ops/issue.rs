@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::offer::{Offer, taken};
-use crate::audit::By;
+use crate::audit::{By, EventOutcome};
 use crate::engine::{Op, Outcome};
 use crate::model::reference::Reference;
 use crate::model::time::UnixMillis;
@@ -142,7 +142,7 @@ pub(crate) async fn one(
 pub(crate) async fn many<E: From<Refusal>>(
     context: &Context<'_>,
     wanted: Vec<Result<Wanted, E>>,
-    meaning: impl Fn(&E) -> &'static str,
+    meaning: impl Fn(&E) -> EventOutcome,
 ) -> Result<Vec<Result<Issued, E>>, Refusal> {
     let mut ops = Vec::with_capacity(wanted.len());
     let mut places = Vec::with_capacity(wanted.len());
