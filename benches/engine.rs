@@ -6,7 +6,7 @@
 //! all but the last segment comes from the page cache. Expiry is the time from the instant at which
 //! all deadlines have passed to the instant at which the last entry is freed.
 //!
-//! 200,000 living tokens; a million with `JETON_BENCH_FULL=1`. A sync costs what the disk makes of
+//! 200,000 live tokens; a million with `JETON_BENCH_FULL=1`. A sync costs what the disk makes of
 //! it: compare only figures of one run. What it does not show: cleaning, and resolves meanwhile.
 
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
@@ -140,7 +140,7 @@ fn consume(criterion: &mut Criterion, group: &str, with_log: bool) {
 }
 
 /// Writes a log in which every token with an odd number was consumed, a part at a time, so that
-/// the dead lie between the living.
+/// the dead lie between the live.
 fn write_log(config: &Config, living: usize) {
     let engine = Engine::open(config.clone()).expect("an empty directory");
     let digester = support::digester();

@@ -33,7 +33,7 @@ pub const NAMES: &[&str] = &[
     "seal-before-write",
     "seal-written",
     "seal-synced",
-    "carry-committed",
+    "relocation-committed",
     "segment-released",
     "release-before-declared",
     "release-declared",

@@ -37,7 +37,7 @@
 //! | [`tls`] | certificates, keys and the rustls configuration; names in client certificates |
 //! | `sync` | atomics, a lock and parking, which a test build can exchange for those of `loom` |
 //! | [`failpoint`] | places where a test can kill the process; absent from release builds |
-//! | [`store`] | every living entry in memory, in sharded lock-free maps |
+//! | [`store`] | every live entry in memory, in sharded lock-free maps |
 //! | [`timer_wheel`] | the timing wheel that frees memory on time and never decides |
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
 //! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
@@ -73,9 +73,9 @@
 //! # Invariants
 //!
 //! Each invariant is listed with the tests that try to break it. In addition `simulation` (the
-//! engine on a simulated disk and clock, driven by a seed) tries to break all of them, and `linear`
-//! (a search for an order of events that explains the answers to all competing clients) tries P1 to
-//! P4. `tests/README.md` describes each attack and its volume.
+//! engine on a simulated disk and clock, driven by a seed) tries to break P1 to P7, and `linear` (a
+//! search for an order of events that explains the answers to all competing clients) P1 to P4.
+//! `tests/README.md` describes each attack and its volume.
 //!
 //! - **P1** An acknowledged change is durable (`--sync always`): it survives kill -9, a crash and a
 //!   power cut. *`crash`, `failpoints`, `power`, `wal::tests::crash`,

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 /// The conditions. Each has one name, in `/readyz` and as a label in `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Warning {
-    /// The wall clock stepped further forward than the monotonic clock: the step is held.
+    /// The wall clock stepped further ahead than the forward clock: the step is held.
     ClockHeld,
     /// Engine time is ahead of the wall clock, because the log contains a later time.
     LogTimeAhead,

@@ -45,7 +45,7 @@ impl Changes {
         Self::of(each(0, extend), |outcome| matches!(outcome, Outcome::Extended { .. }))
     }
 
-    /// Of living tokens.
+    /// Of live tokens.
     pub fn revokes() -> Self {
         let revoke = |digest| Op::Revoke { digest };
         Self::of(each(0, revoke), |outcome| matches!(outcome, Outcome::Revoked))

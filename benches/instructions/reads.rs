@@ -205,7 +205,7 @@ fn entry(n: usize) -> Entry {
     Entry::new(&parts, JournalPart(0))
 }
 
-/// Requests of one connection through the fast lane.
+/// Requests of one connection through the hot path.
 pub struct Gets {
     connection: Loose,
     picks: Picks,

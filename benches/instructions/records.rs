@@ -60,7 +60,7 @@ impl Records {
         Self::of(body, |applied| *applied == Applied::Extended { deadline: LATER })
     }
 
-    /// Of living entries.
+    /// Of live entries.
     pub fn revokes() -> Self {
         let body = body(0, |_, digest, body| Record::Revoke { digest }.encode(body));
         Self::of(body, |applied| *applied == Applied::Revoked { was_alive: true })

@@ -17,7 +17,7 @@ use crate::wal::{Clean, Cleaner, Lsn, ReadError, Step};
 use super::config::SyncMode;
 use super::journal::Journal;
 use super::sequencer::Sequencer;
-use super::state::{forget, must_be_carried};
+use super::state::{forget, must_be_relocated};
 
 /// Bytes of the oldest segment that are scanned for each byte written by clients. The log may be
 /// twice the size of its live entries, so half of the scanned bytes must be relocated. A factor of
@@ -204,7 +204,7 @@ impl Cleaning {
         if is_durable && !shared.holds(&log.wal, seq) {
             self.current = None;
             self.declares_from = UnixMillis(0);
-            failpoint::pass("carry-committed");
+            failpoint::pass("relocation-committed");
             log.trim(seq, lsn);
             failpoint::pass("segment-released");
         }
@@ -258,7 +258,7 @@ fn earned(written: u64) -> i64 {
 fn relocate_entry(sequencer: &mut Sequencer, digest: &Digest, slot: JournalPart) -> bool {
     let now = sequencer.now();
     let depends = |entry: &&Entry| {
-        entry.segment() == slot && !entry.is_expired(now) && must_be_carried(entry)
+        entry.segment() == slot && !entry.is_expired(now) && must_be_relocated(entry)
     };
     let len = {
         let pinned = sequencer.shared.store.pin();

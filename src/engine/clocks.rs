@@ -104,7 +104,7 @@ fn held(shared: &Shared) -> String {
         ""
     };
     format!(
-        "the wall clock is ahead by {ahead}, which the monotonic clock contradicts; the step is \
+        "the wall clock is ahead by {ahead}, which the forward clock contradicts; the step is \
          held for {hold}{waits}"
     )
 }

@@ -28,7 +28,7 @@ impl Sequencer {
 impl LocalLog {
     fn stats(&self, carried_bytes: u64) -> LogStats {
         let counters = self.wal.counters();
-        let (bytes, living_bytes) = (self.wal.log_bytes(), self.wal.living_bytes());
+        let (bytes, living_bytes) = (self.wal.log_bytes(), self.wal.live_bytes());
         LogStats {
             bytes,
             living_bytes,

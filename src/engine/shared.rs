@@ -94,7 +94,7 @@ impl Shared {
                 counters.revokes.add(u64::from(was_alive));
                 Outcome::Revoked
             }
-            Applied::Silent => unreachable!("carry and time records have no waiter"),
+            Applied::Silent => unreachable!("Carry and Time records have no waiter"),
         }
     }
 

@@ -40,7 +40,8 @@ pub(super) struct Gauges {
     pub log: LogStats,
 }
 
-/// Statistics of the log; all zero without a log.
+/// Statistics of the log; all zero without a log. The names `living` and `carried` (live and
+/// relocated everywhere else) stay, because they are those of the published metrics.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct LogStats {
     /// Bytes of all segment files.

@@ -284,7 +284,7 @@ fn p7_nothing_is_lost_when_the_disk_is_full_in_the_middle_of_cleaning() {
     for space in (0..80_000).step_by(2_000) {
         let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
         let engine = open(&disk, &clock, config(16 << 10));
-        let mut living = Vec::new();
+        let mut live = Vec::new();
         // Frames are as full as possible, so that the entries relocated from one overflow the next.
         // Most entries live long, so that much is relocated; some expire, so that cleaning frees
         // space.
@@ -295,7 +295,7 @@ fn p7_nothing_is_lost_when_the_disk_is_full_in_the_middle_of_cleaning() {
             let outcomes = engine.submit(ops).unwrap().wait().unwrap();
             for (id, outcome) in ids.zip(outcomes) {
                 if ttl_ms(id) > 500 && matches!(outcome, Outcome::Issued { .. }) {
-                    living.push(id);
+                    live.push(id);
                 }
             }
             clock.advance(100);
@@ -306,7 +306,7 @@ fn p7_nothing_is_lost_when_the_disk_is_full_in_the_middle_of_cleaning() {
         disk.set_space_left(None);
         (30..50).for_each(|n| write(n * 8, 1));
         let again = open(&disk.crash(Keep::Synced), &clock, config(16 << 10));
-        for id in living {
+        for id in live {
             assert!(resolve(&again, id).is_some(), "{id} with {space} bytes");
         }
     }

@@ -246,9 +246,9 @@ fn read(file: &Path, text: &str) -> Result<Vec<KeyEntry>, KeysError> {
     if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(form(file, format!("the key id {} is repeated", pair[0])));
     }
-    let living = keys.iter().filter(|key| key.revoked_at.is_none());
+    let live = keys.iter().filter(|key| key.revoked_at.is_none());
     let mut named: Vec<_> =
-        living.filter_map(|key| Some((key.certificate.as_ref()?, key.id))).collect();
+        live.filter_map(|key| Some((key.certificate.as_ref()?, key.id))).collect();
     named.sort_unstable();
     if let Some([(_, one), (_, two)]) =
         named.windows(2).find(|pair| pair[0].0 == pair[1].0).and_then(|pair| pair.first_chunk())

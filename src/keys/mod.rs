@@ -114,10 +114,10 @@ impl Table {
         }
         let is_refused =
             |entry: &KeyEntry| refused.iter().any(|collision| collision.refused == entry.namespace);
-        let living =
+        let live =
             entries.iter().filter(|entry| entry.revoked_at.is_none() && !is_refused(entry));
         let mut certified = HashMap::new();
-        let keys = living.map(|entry| {
+        let keys = live.map(|entry| {
             let of_namespace = || digester.of(&entry.namespace);
             let digester = digesters.entry(&entry.namespace).or_insert_with(of_namespace);
             let used = known(entry.id).unwrap_or_default();

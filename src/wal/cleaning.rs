@@ -42,15 +42,15 @@ impl Wal {
     }
 
     /// Releases the oldest segment, `seq`. All its live entries have been relocated to frames
-    /// before `carried_lsn` ([`Lsn::ZERO`] if there were none). The preparer renames or removes the
+    /// before `relocated_lsn` ([`Lsn::ZERO`] if there were none). The preparer renames or removes the
     /// file once a durable frame records that the log does not need it: see
     /// [`Wal::declare_released`].
     ///
     /// # Panics
-    /// If `carried_lsn` is not durable yet, or `seq` is not the oldest segment, or is the current
+    /// If `relocated_lsn` is not durable yet, or `seq` is not the oldest segment, or is the current
     /// one: tokens would be lost.
-    pub fn release_oldest(&mut self, seq: u64, carried_lsn: Lsn) {
-        assert!(carried_lsn <= self.durable, "carried entries are not durable");
+    pub fn release_oldest(&mut self, seq: u64, relocated_lsn: Lsn) {
+        assert!(relocated_lsn <= self.durable, "relocated entries are not durable");
         self.ring.release(seq);
         self.counters.segments_released += 1;
     }
@@ -109,8 +109,8 @@ impl Wal {
     }
 
     /// Bytes of live entries in the log, as reported by the engine.
-    pub fn living_bytes(&self) -> u64 {
-        self.ring.table.living_bytes()
+    pub fn live_bytes(&self) -> u64 {
+        self.ring.table.live_bytes()
     }
 
     /// Bytes by which the log exceeds [`Wal::log_limit`].

@@ -186,8 +186,8 @@ impl Ring {
     }
 
     pub fn limit(&self) -> u64 {
-        let living = self.table.living_bytes().saturating_mul(2);
-        living.max(self.config.log_min_size)
+        let live = self.table.live_bytes().saturating_mul(2);
+        live.max(self.config.log_min_size)
     }
 
     /// Whether the oldest segment is due for cleaning. The current segment and the next one do not
@@ -197,7 +197,7 @@ impl Ring {
         let sealed = self.table.total_bytes() - current;
         self.pressed
             || self.total_bytes_soon() > self.config.log_min_size
-                && sealed > self.table.living_bytes().saturating_mul(2)
+                && sealed > self.table.live_bytes().saturating_mul(2)
             || self.table.len() + 1 >= LOG_SEGMENTS_MAX
     }
 

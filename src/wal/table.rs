@@ -38,7 +38,7 @@ impl Segment {
 pub(crate) struct Table {
     segments: VecDeque<Segment>,
     total_bytes: u64,
-    living_bytes: u64,
+    live_bytes: u64,
 }
 
 impl Table {
@@ -47,7 +47,7 @@ impl Table {
         assert!(!segments.is_empty(), "a log has a current segment");
         Self {
             total_bytes: segments.iter().map(|segment| segment.header.size).sum(),
-            living_bytes: 0,
+            live_bytes: 0,
             segments,
         }
     }
@@ -65,8 +65,8 @@ impl Table {
         self.total_bytes
     }
 
-    pub fn living_bytes(&self) -> u64 {
-        self.living_bytes
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
     }
 
     pub fn current(&self) -> &Segment {
@@ -99,7 +99,7 @@ impl Table {
         assert_eq!(self.oldest().map(|oldest| oldest.header.seq), Some(seq));
         let segment = self.segments.pop_front().expect("the oldest is there");
         self.total_bytes -= segment.header.size;
-        self.living_bytes -= segment.live_bytes;
+        self.live_bytes -= segment.live_bytes;
         segment
     }
 
@@ -125,7 +125,7 @@ impl Table {
     pub fn add_live(&mut self, seq: u64, bytes: u64) {
         if let Some(segment) = self.get_mut(seq) {
             segment.live_bytes += bytes;
-            self.living_bytes += bytes;
+            self.live_bytes += bytes;
         }
     }
 
@@ -134,7 +134,7 @@ impl Table {
             debug_assert!(segment.live_bytes >= bytes, "more dies than lived");
             let dying = bytes.min(segment.live_bytes);
             segment.live_bytes -= dying;
-            self.living_bytes -= dying;
+            self.live_bytes -= dying;
         }
     }
 }
@@ -156,19 +156,19 @@ mod tests {
     }
 
     #[test]
-    fn living_bytes_follow_the_segments() {
+    fn live_bytes_follow_the_segments() {
         let mut table = table(5, 3);
         table.add_live(5, 100);
         table.add_live(7, 10);
         table.sub_live(5, 40);
         table.add_live(4, 1000);
         table.add_live(8, 1000);
-        assert_eq!((table.living_bytes(), table.total_bytes()), (70, 3 * 8192));
+        assert_eq!((table.live_bytes(), table.total_bytes()), (70, 3 * 8192));
         table.note_deadline(5, 9);
         table.note_deadline(5, 3);
         let oldest = table.pop_oldest(5);
         assert_eq!((oldest.latest_deadline_ms, oldest.live_bytes), (9, 60));
-        assert_eq!((table.living_bytes(), table.total_bytes()), (10, 2 * 8192));
+        assert_eq!((table.live_bytes(), table.total_bytes()), (10, 2 * 8192));
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bits_name_a_living_segment_across_the_wrap() {
+    fn sixteen_bits_name_a_live_segment_across_the_wrap() {
         let table = table(65_534, 4);
         for seq in 65_534..65_538 {
             assert_eq!(table.seq_of(seq as u16), Some(seq));

@@ -159,7 +159,7 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
         expect(&client.resolve(&long.token), 200);
         std::thread::sleep(Duration::from_millis(40));
         assert!(time.look(&mut client) >= before + 40, "time stands still after {seconds:+} s");
-        // It expires at the pace of the monotonic clock, even if the wall clock is far back.
+        // It expires at the pace of the forward clock, even if the wall clock is far back.
         let next = client.issued(r#"{"payload":3,"ttl":"60ms"}"#);
         eventually("a new token expires", || client.resolve(&next.token).status == 404);
         gone.push(next);

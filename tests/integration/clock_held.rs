@@ -46,7 +46,7 @@ fn p3_a_step_forward_ends_nothing_before_it_has_stood() {
     clock.shift(0);
     eventually("it is over", || readyz(&server).text() == "ready\n");
     expect(&client.resolve(&token), 200);
-    assert!(server.stderr().contains("which the monotonic clock contradicts"), "no line");
+    assert!(server.stderr().contains("which the forward clock contradicts"), "no line");
 }
 
 #[test]

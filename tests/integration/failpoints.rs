@@ -21,7 +21,7 @@ use crate::volume::{Round, seeds, tell, volume};
 
 const WITNESSES: usize = 3;
 /// Number of places that are tested in parallel: most of the time is spent waiting for an end.
-const LANES: usize = 3;
+const PARALLEL: usize = 3;
 /// Actions of the witnesses before the server may become idle.
 const ACTS: usize = 25;
 
@@ -52,7 +52,7 @@ fn plan(name: &str) -> (When, u64) {
         "close" => (When::Closing, 1),
         "prepare" => (When::Busy, 3),
         "seal" | "retire" => (When::Busy, 3),
-        "carry" | "segment" => (When::Busy, 2),
+        "relocation" | "segment" => (When::Busy, 2),
         _ => (When::Busy, 60),
     }
 }
@@ -184,7 +184,7 @@ fn p1_p2_p4_p5_every_failpoint_is_survived() {
     let (passes, seed) = (volume("failpoints", 1), seeds("failpoint_seeds", 1).start);
     let names = failpoint::NAMES;
     thread::scope(|scope| {
-        for names in names.chunks(names.len().div_ceil(LANES)) {
+        for names in names.chunks(names.len().div_ceil(PARALLEL)) {
             scope.spawn(move || {
                 for (name, round) in
                     names.iter().flat_map(|name| (0..passes).map(move |n| (name, n)))

@@ -57,7 +57,7 @@ pub fn run(setting: &Setting) -> Result<Table> {
             "issues/s",
             "turns",
             "log ÷ records",
-            "carried ÷ records",
+            "relocated ÷ records",
             "device ÷ records",
             "write calls ÷ records",
             "p50",
@@ -108,7 +108,7 @@ fn measured_time(setting: &Setting) -> Duration {
 /// Counters of a server at one moment, in bytes.
 struct Moment {
     written: Written,
-    /// What its log took and what of it was carried, where it says so.
+    /// What its log took and what of it was relocated, where it says so.
     log: Option<(f64, f64)>,
 }
 
@@ -144,7 +144,7 @@ fn measure(setting: &Setting, server: Spawned, case: &Case) -> Result<Vec<String
     let since = |after: u64, before: u64| ratio(after.saturating_sub(before) as f64);
     let log = after.log.zip(before.log);
     let appended = log.map(|(after, before)| after.0 - before.0);
-    let carried = log.map(|(after, before)| after.1 - before.1);
+    let relocated = log.map(|(after, before)| after.1 - before.1);
     let disk_bytes = server.disk_bytes()? as f64;
     let none = || "–".to_owned();
     let mut cells = vec![
@@ -154,7 +154,7 @@ fn measure(setting: &Setting, server: Spawned, case: &Case) -> Result<Vec<String
         units::rate(issued as f64 / measured_time(setting).as_secs_f64()),
         appended.map_or_else(none, |bytes| format!("{:.1}", bytes / disk_bytes)),
         appended.map_or_else(none, ratio),
-        carried.map_or_else(none, ratio),
+        relocated.map_or_else(none, ratio),
         since(after.written.device_bytes, before.written.device_bytes),
         since(after.written.call_bytes, before.written.call_bytes),
     ];

@@ -110,10 +110,10 @@ pub(in crate::engine) fn take(
     let sorted = |digest| Some(store.shard_of(digest) % threads);
     let counts = read_log(survey, &mut parts, &sorted, progress)?;
     let last = UnixMillis(survey.tail.last_time_ms);
-    let living = |table: &Table| table.tokens().filter(|token| token.deadline() > last).count();
+    let live = |table: &Table| table.tokens().filter(|token| token.deadline() > last).count();
     Ok(Taken {
         counts,
-        tokens: parts.iter().flat_map(|part| &part.tables).map(living).sum::<usize>() as u64,
+        tokens: parts.iter().flat_map(|part| &part.tables).map(live).sum::<usize>() as u64,
         peak_bytes: parts.iter().map(|part| part.peak_bytes).sum(),
     })
 }
@@ -162,10 +162,10 @@ impl Census<'_> {
         let shard = self.store.shard_of(digest.prefix());
         let table = &mut self.tables[shard];
         let found = table.find(hash, digest);
-        let living = found.filter(|at| table.slots[*at].deadline() > time);
+        let live = found.filter(|at| table.slots[*at].deadline() > time);
         match placed.record {
             Record::Issue { digest, deadline, uses, .. } => {
-                if living.is_none() {
+                if live.is_none() {
                     self.put(shard, Token::new(&digest, time, deadline, uses), time);
                 }
             }
@@ -179,7 +179,7 @@ impl Census<'_> {
                 }
             }
             Record::Consume { digest, key, .. } => {
-                let Some(at) = living else { return };
+                let Some(at) = live else { return };
                 if key.is_some_and(|key| !self.taken_in(placed.frame).insert((digest, key.0))) {
                     return;
                 }
@@ -190,12 +190,12 @@ impl Census<'_> {
                 }
             }
             Record::Extend { deadline, life_ms_max, .. } => {
-                if let Some(at) = living {
+                if let Some(at) = live {
                     table.slots[at].extend(deadline, life_ms_max);
                 }
             }
             Record::Revoke { .. } => {
-                if let Some(at) = living {
+                if let Some(at) = live {
                     table.remove(at, &self.hasher);
                 }
             }
@@ -342,9 +342,9 @@ impl Table {
         let is_full = self.len >= self.slots.len() / 10 * 9;
         if is_full {
             let lives = |token: &&Token| token.deadline() > now;
-            let living = self.tokens().filter(lives).count();
+            let live = self.tokens().filter(lives).count();
             let mut larger =
-                Self { slots: vec![Token::default(); living + living / 4 + 16], len: 0 };
+                Self { slots: vec![Token::default(); live + live / 4 + 16], len: 0 };
             for token in self.tokens().filter(lives) {
                 larger.put_in_place(*token, hasher);
             }

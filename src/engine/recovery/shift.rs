@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::config::Config;
-use crate::engine::state::must_be_carried;
+use crate::engine::state::must_be_relocated;
 use crate::model::entry::Parts;
 use crate::model::record::{Record, carry_len};
 use crate::model::time::UnixMillis;
@@ -104,7 +104,7 @@ pub fn shift_on(
     let mut writer = Writer { wal, frame: FrameBuffer::new(), to, by_ms: last.since(to) };
     let mut failed = None;
     rebuilt.store.pin().for_each(|digest, entry| {
-        if failed.is_none() && must_be_carried(entry) {
+        if failed.is_none() && must_be_relocated(entry) {
             failed = writer.write(*digest, &entry.parts()).err();
         }
     });

@@ -174,12 +174,12 @@ impl Totals {
 /// Whether anything depends on the entry being in the log: it has a use left, its token must not
 /// be issued again, or a retry may ask for its answer.
 #[must_use]
-pub fn must_be_carried(entry: &Entry) -> bool {
+pub fn must_be_relocated(entry: &Entry) -> bool {
     !entry.is_consumed() || entry.is_derived() || !entry.keys().is_empty()
 }
 
 pub(super) fn log_bytes(entry: &Entry) -> i64 {
-    if must_be_carried(entry) {
+    if must_be_relocated(entry) {
         carry_len(entry.payload_len(), entry.keys().len()) as i64
     } else {
         0

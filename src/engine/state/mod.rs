@@ -7,7 +7,7 @@ mod applied;
 mod apply;
 mod trace;
 
-pub use accounting::{Accounting, Holding, Totals, Usage, must_be_carried};
+pub use accounting::{Accounting, Holding, Totals, Usage, must_be_relocated};
 pub use applied::{Applied, Position};
 pub use apply::{Content, apply, consume_refused, expire, issue_refused};
 pub use trace::forget;

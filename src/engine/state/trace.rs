@@ -11,12 +11,12 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::store::Pinned;
 
-use super::accounting::{Accounting, Totals, must_be_carried, remove};
+use super::accounting::{Accounting, Totals, must_be_relocated, remove};
 use super::applied::{Applied, Position};
 
 /// Whether the entry is only the trace of a consumed token.
 pub(in crate::engine) fn is_trace(entry: &Entry) -> bool {
-    !must_be_carried(entry)
+    !must_be_relocated(entry)
 }
 
 /// Removes the trace of a Consume in `segment`, which is about to be freed.

@@ -252,7 +252,7 @@ fn p6_what_is_no_full_disk_is_not_called_one() {
 
 /// Fills the oldest segments of a log of small segments with long-lived entries, until they have to
 /// be relocated.
-fn to_be_carried(disk: &Memory, clock: &Arc<ManualClock>) -> Stepped {
+fn to_be_relocated(disk: &Memory, clock: &Arc<ManualClock>) -> Stepped {
     let mut engine = step(disk.storage(), clock, config(16 << 10));
     for id in 0..40 {
         let ttl_ms = if id < 8 { MAX_TTL_MS } else { 60_000 };
@@ -266,18 +266,18 @@ fn to_be_carried(disk: &Memory, clock: &Arc<ManualClock>) -> Stepped {
 #[test]
 fn cleaner_credit_does_not_count_its_own_bytes() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
-    let mut engine = to_be_carried(&disk, &clock);
+    let mut engine = to_be_relocated(&disk, &clock);
     engine.tend(true);
-    let carried = engine.engine().stats().log.carried_bytes;
+    let relocated = engine.engine().stats().log.carried_bytes;
     // More than a frame holds: one was committed in the middle.
-    assert!(carried > 4 << 10, "{carried}");
+    assert!(relocated > 4 << 10, "{relocated}");
     assert!(engine.cleaning_credit() < 256 << 10, "{}", engine.cleaning_credit());
 }
 
 #[test]
-fn p7_bytes_that_were_not_carried_are_not_counted_as_carried() {
+fn p7_bytes_that_were_not_relocated_are_not_counted() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
-    let mut engine = to_be_carried(&disk, &clock);
+    let mut engine = to_be_relocated(&disk, &clock);
     disk.set_space_left(Some(0));
     engine.tend(true);
     assert_eq!(engine.engine().stats().log.carried_bytes, 0);

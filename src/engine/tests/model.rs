@@ -76,7 +76,7 @@ impl World {
     }
 
     /// The entry, if it is alive now.
-    fn living(&mut self, id: u64) -> Option<&mut Expected> {
+    fn live(&mut self, id: u64) -> Option<&mut Expected> {
         let now = self.now();
         self.model.retain(|_, entry| entry.deadline > now);
         self.model.get_mut(&id)
@@ -92,7 +92,7 @@ impl World {
             Step::Extend { id, ttl_ms } => self.extend(id, ttl_ms),
             Step::Revoke { id } => {
                 assert_eq!(one(&self.engine, Op::Revoke { digest: digest(id) }), Outcome::Revoked);
-                if self.living(id).is_some_and(|entry| entry.uses_left > 0) {
+                if self.live(id).is_some_and(|entry| entry.uses_left > 0) {
                     self.model.remove(&id);
                 }
             }
@@ -130,7 +130,7 @@ impl World {
     fn issue(&mut self, id: u64, payload: Vec<u8>, ttl_ms: u64, uses: u32, peek: bool) {
         // Even ids are derived, odd ones are random: those are never issued twice.
         let derived = id.is_multiple_of(2);
-        if !derived && self.living(id).is_some() {
+        if !derived && self.live(id).is_some() {
             return;
         }
         let op = Op::Issue {
@@ -142,7 +142,7 @@ impl World {
             derived,
         };
         let now = self.now();
-        let expected = match self.living(id) {
+        let expected = match self.live(id) {
             None => Outcome::Issued { deadline: UnixMillis(now + ttl_ms) },
             Some(entry) if entry.uses_left == 0 => Outcome::AlreadyConsumed,
             Some(entry) if entry.payload == payload && entry.uses == uses && entry.peek == peek => {
@@ -160,7 +160,7 @@ impl World {
 
     fn consume(&mut self, id: u64, key_number: Option<u8>) {
         let op = Op::Consume { digest: digest(id), key: key_number.map(key) };
-        let expected = match self.living(id) {
+        let expected = match self.live(id) {
             None => Outcome::NotFound,
             Some(entry) => {
                 let payload = entry.payload.clone();
@@ -181,7 +181,7 @@ impl World {
     fn extend(&mut self, id: u64, ttl_ms: u64) {
         let op = Op::Extend { digest: digest(id), ttl: Duration::from_millis(ttl_ms) };
         let now = self.now();
-        let expected = match self.living(id) {
+        let expected = match self.live(id) {
             Some(entry) if entry.uses_left > 0 => {
                 let cap = entry.issued_at + MAX_TTL_MS;
                 entry.deadline = (now + ttl_ms).min(cap).max(entry.deadline);
@@ -197,7 +197,7 @@ impl World {
         for id in 0..12 {
             let found =
                 (resolve(&self.engine, id), self.engine.status(&digest(id), self.engine.now()));
-            let expected = match self.living(id) {
+            let expected = match self.live(id) {
                 Some(entry) if entry.uses_left > 0 => (
                     entry.peek.then(|| entry.payload.clone()),
                     Some(Status {

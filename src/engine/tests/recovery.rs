@@ -38,11 +38,11 @@ fn assert_same(one: &Rebuilt, other: &Rebuilt, now: UnixMillis) {
     assert_eq!(entries(one, now), entries(other, now));
     let [one, other] = [one, other].map(|rebuilt| {
         let totals = &rebuilt.accounting.totals;
-        let living = |usage: &&super::super::state::Usage| usage.live_bytes != 0;
+        let live = |usage: &&super::super::state::Usage| usage.live_bytes != 0;
         let usage: BTreeMap<_, _> = totals
             .usage
             .iter()
-            .filter(|(_, usage)| living(usage))
+            .filter(|(_, usage)| live(usage))
             .map(|(slot, usage)| (*slot, usage.live_bytes))
             .collect();
         let holdings: BTreeMap<_, _> =
@@ -165,8 +165,8 @@ fn mostly_dead(rounds: u64, ttl_ms: u64) -> (Memory, Arc<ManualClock>, u64) {
         clock.advance(100);
     }
     engine.close().unwrap();
-    let living = (ttl_ms / 100 + 2) * 100;
-    (disk, clock, living * crate::model::entry::Entry::footprint(1_000, 1) as u64)
+    let live = (ttl_ms / 100 + 2) * 100;
+    (disk, clock, live * crate::model::entry::Entry::footprint(1_000, 1) as u64)
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn p3_an_idle_engine_keeps_the_time_of_an_expiry() {
 }
 
 #[test]
-fn p7_nothing_is_released_before_its_carries_are_durable() {
+fn p7_nothing_is_released_before_its_relocated_entries_are_durable() {
     let seldom = SyncMode::Every(Duration::from_secs(3_600));
     let config = || Config { sync: seldom, ..config(16 << 10) };
     let (disk, clock, mut engine) = world(config());
@@ -172,7 +172,7 @@ fn p7_nothing_is_released_before_its_carries_are_durable() {
 }
 
 #[test]
-fn p7_entries_are_carried_as_they_stand() {
+fn p7_entries_are_relocated_as_they_stand() {
     let (disk, clock, mut engine) = world(config(16 << 10));
     let issued_at = clock.wall();
     carry_out(&mut engine, several(1, 3, 60_000));

@@ -57,7 +57,7 @@ fn p8_a_consumed_token_is_not_remembered_where_that_is_not_wanted() {
     }
 }
 
-/// The segments of Issue and Consume go at different times, entries are carried in between, and
+/// The segments of Issue and Consume go at different times, entries are relocated in between, and
 /// some are consumed in several steps or under keys.
 #[test]
 fn p8_a_restarted_engine_remembers_what_the_live_one_does() {

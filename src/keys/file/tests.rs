@@ -34,7 +34,7 @@ fn what_was_added_is_read_again_and_comments_stay() {
 }
 
 #[test]
-fn a_certificate_stands_for_one_living_key() {
+fn a_certificate_stands_for_one_live_key() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.toml");
     let [one, two] = ["one", "two"].map(|name| {

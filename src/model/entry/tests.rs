@@ -139,8 +139,8 @@ fn an_entry_takes_the_same_memory_however_it_came_by_its_keys() {
     for (at, key) in keys.iter().enumerate() {
         take(&mut entry, *key);
         assert_eq!(entry.keys(), &keys[..=at]);
-        let carried = many(entry.uses_left(), &keys[..=at]);
-        assert_eq!(carried.memory_bytes(), entry.memory_bytes());
+        let relocated = many(entry.uses_left(), &keys[..=at]);
+        assert_eq!(relocated.memory_bytes(), entry.memory_bytes());
         let more = keys.len();
         let later = many(1, &(0..at as u64 + 1 + more as u64).map(mac).collect::<Vec<_>>());
         assert_eq!(entry.memory_bytes() + entry.key_growth(more), later.memory_bytes());

@@ -55,18 +55,18 @@ fn clean(wal: &mut Wal, acknowledged: &mut Vec<u64>) -> Option<()> {
         return Some(());
     };
     let mut cleaner = wal.cleaner().ok()??;
-    let mut carried = Vec::new();
+    let mut relocated = Vec::new();
     while let Step::Frames(frames) = cleaner.step(1000).ok()? {
         let frames = frames.filter(|frame| !frame.body.is_empty());
-        carried.extend(frames.map(|frame| number_of(frame.body)));
+        relocated.extend(frames.map(|frame| number_of(frame.body)));
     }
-    acknowledged.retain(|number| number % 3 == 0 || !carried.contains(number));
-    for number in carried.iter().filter(|number| **number % 3 == 0) {
+    acknowledged.retain(|number| number % 3 == 0 || !relocated.contains(number));
+    for number in relocated.iter().filter(|number| **number % 3 == 0) {
         let time_ms = wal.last_time_ms();
         wal.append(time_ms, &mut numbered(*number)).ok()?;
     }
-    let carried = wal.sync().ok()?;
-    wal.release_oldest(seq, carried);
+    let relocated = wal.sync().ok()?;
+    wal.release_oldest(seq, relocated);
     let time_ms = wal.last_time_ms();
     wal.declare_released(time_ms).ok()
 }

@@ -31,8 +31,8 @@ fn append(wal: &mut Wal, time_ms: u64, body: &[u8]) {
 }
 
 /// Releases a segment and its file; the next call reports errors.
-fn free(wal: &mut Wal, seq: u64, carried: Lsn) {
-    wal.release_oldest(seq, carried);
+fn free(wal: &mut Wal, seq: u64, relocated: Lsn) {
+    wal.release_oldest(seq, relocated);
     let time_ms = wal.last_time_ms();
     let _ = wal.declare_released(time_ms);
 }

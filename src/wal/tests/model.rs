@@ -54,7 +54,7 @@ struct Model {
     wal: Wal,
     now_ms: u64,
     next: u64,
-    living: BTreeMap<u64, Entry>,
+    live: BTreeMap<u64, Entry>,
     /// Dead entries that may still be found.
     dead: std::collections::BTreeSet<u64>,
 }
@@ -75,7 +75,7 @@ impl Model {
     fn new() -> Self {
         let disk = Memory::new();
         let wal = create(&disk);
-        Self { disk, wal, now_ms: 1, next: 0, living: BTreeMap::new(), dead: Default::default() }
+        Self { disk, wal, now_ms: 1, next: 0, live: BTreeMap::new(), dead: Default::default() }
     }
 
     fn write(&mut self, number: u64, deadline_ms: u64, len: usize) {
@@ -84,11 +84,11 @@ impl Model {
         self.wal.note_deadline(appended.seq, deadline_ms);
         self.wal.add_live(appended.seq, len as u64 + 16);
         let entry = Entry { seq: appended.seq, len, deadline_ms, end_lsn: appended.end_lsn };
-        self.living.insert(number, entry);
+        self.live.insert(number, entry);
     }
 
     fn kill(&mut self, number: u64) {
-        let entry = self.living.remove(&number).unwrap();
+        let entry = self.live.remove(&number).unwrap();
         self.wal.sub_live(entry.seq, entry.len as u64 + 16);
         self.dead.insert(number);
     }
@@ -96,7 +96,7 @@ impl Model {
     fn expire(&mut self) {
         let now_ms = self.now_ms;
         let expired: Vec<u64> = self
-            .living
+            .live
             .iter()
             .filter(|(_, entry)| entry.deadline_ms < now_ms)
             .map(|(number, _)| *number)
@@ -108,7 +108,7 @@ impl Model {
         match self.wal.cleaning_due(self.now_ms) {
             Clean::Nothing => {}
             Clean::Expired { seq } => {
-                assert!(self.living.values().all(|entry| entry.seq != seq));
+                assert!(self.live.values().all(|entry| entry.seq != seq));
                 free(&mut self.wal, seq, Lsn::ZERO);
             }
             Clean::Scan { seq } => {
@@ -116,21 +116,21 @@ impl Model {
                 assert_eq!(cleaner.seq(), seq);
                 while let Step::Frames(frames) = cleaner.step(2000).unwrap() {
                     let bodies: Vec<Vec<u8>> = frames.map(|frame| frame.body.to_vec()).collect();
-                    bodies.iter().for_each(|body| self.carry(seq, body));
+                    bodies.iter().for_each(|body| self.relocate(seq, body));
                 }
-                let carried = self.wal.sync().unwrap();
-                assert!(self.living.values().all(|entry| entry.seq != seq));
-                free(&mut self.wal, seq, carried);
+                let relocated = self.wal.sync().unwrap();
+                assert!(self.live.values().all(|entry| entry.seq != seq));
+                free(&mut self.wal, seq, relocated);
             }
         }
     }
 
-    fn carry(&mut self, from: u64, body: &[u8]) {
+    fn relocate(&mut self, from: u64, body: &[u8]) {
         if body.is_empty() {
             return;
         }
         let number = parts(body).0;
-        if let Some(entry) = self.living.get(&number).copied().filter(|entry| entry.seq == from) {
+        if let Some(entry) = self.live.get(&number).copied().filter(|entry| entry.seq == from) {
             self.wal.sub_live(from, entry.len as u64 + 16);
             self.write(number, entry.deadline_ms, entry.len);
         }
@@ -143,7 +143,7 @@ impl Model {
         let mut wal = Wal::resume(&storage, TINY, &found).unwrap();
         assert!(wal.head() >= durable, "what was durable is there");
         assert!(wal.last_time_ms() <= self.now_ms);
-        let before = std::mem::take(&mut self.living);
+        let before = std::mem::take(&mut self.live);
         for segment in &found.segments {
             let frames = segment.read().unwrap();
             for frame in frames.iter().filter(|frame| !frame.body.is_empty()) {
@@ -157,13 +157,13 @@ impl Model {
                 }
                 wal.add_live(frames.seq, len as u64 + 16);
                 let entry = Entry { seq: frames.seq, len, deadline_ms, end_lsn: frame.lsn };
-                if let Some(carried) = self.living.insert(number, entry) {
-                    wal.sub_live(carried.seq, len as u64 + 16);
+                if let Some(relocated) = self.live.insert(number, entry) {
+                    wal.sub_live(relocated.seq, len as u64 + 16);
                 }
             }
         }
         for (number, entry) in before {
-            let found = self.living.contains_key(&number);
+            let found = self.live.contains_key(&number);
             assert!(found || entry.end_lsn > durable, "{number} is gone: {entry:?}");
         }
         self.disk = disk;
@@ -178,7 +178,7 @@ impl Model {
             }
             Op::Sync => drop(self.wal.sync().unwrap()),
             Op::Kill { which } => {
-                let numbers: Vec<u64> = self.living.keys().copied().collect();
+                let numbers: Vec<u64> = self.live.keys().copied().collect();
                 if let Some(at) = which.checked_rem(numbers.len()) {
                     self.kill(numbers[at]);
                 }
@@ -201,9 +201,9 @@ impl Model {
                 self.reopen(disk);
             }
         }
-        let living: u64 = self.living.values().map(|entry| entry.len as u64 + 16).sum();
-        assert_eq!(self.wal.living_bytes(), living);
-        assert_eq!(self.wal.segments().map(|segment| segment.live_bytes).sum::<u64>(), living);
+        let live: u64 = self.live.values().map(|entry| entry.len as u64 + 16).sum();
+        assert_eq!(self.wal.live_bytes(), live);
+        assert_eq!(self.wal.segments().map(|segment| segment.live_bytes).sum::<u64>(), live);
     }
 }
 

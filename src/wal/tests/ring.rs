@@ -344,12 +344,12 @@ fn larger_segments_than_before_take_longer_frames_at_once() {
 }
 
 #[test]
-#[should_panic(expected = "carried entries are not durable")]
-fn segment_is_not_released_before_what_was_carried_is_durable() {
+#[should_panic(expected = "relocated entries are not durable")]
+fn segment_is_not_released_before_what_was_relocated_is_durable() {
     let disk = Memory::new();
     let mut wal = create(&disk);
     fill_until(&mut wal, 2);
-    append(&mut wal, 0, b"carried");
+    append(&mut wal, 0, b"relocated");
     let head = wal.head();
     wal.release_oldest(1, head);
 }

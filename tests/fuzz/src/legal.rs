@@ -1,5 +1,5 @@
 //! Legal requests, one behind the other and cut anywhere: each is answered as it would be alone,
-//! whether the fast lane or hyper takes it, and none is refused.
+//! whether the hot path or hyper answers it, and none is refused.
 
 use super::talk::{self, ONE};
 
@@ -14,7 +14,7 @@ fn request(pick: u8) -> (String, u16) {
     match pick % 12 {
         0 => (get(NONE, " HTTP/1.1\r\nHost: a\r\n\r\n"), 404),
         1 => (get(ONE, " HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n"), 200),
-        // For the lane but for one header that it does not know.
+        // For the hot path, but for one header that it does not know.
         2 => (get(ONE, " HTTP/1.1\r\nHost: a\r\nX-Other: 1\r\n\r\n"), 200),
         3 => (get(ONE, "/status HTTP/1.1\r\nHost: a\r\n\r\n"), 200),
         // One empty line may stand before a request.
@@ -59,9 +59,9 @@ pub fn check(bytes: &[u8]) {
     }
     pieces.push(left);
     pieces.retain(|piece| !piece.is_empty());
-    for with_lane in [true, false] {
-        let answers = talk::say(&mut talk::engine(), &pieces, with_lane);
+    for with_hot_path in [true, false] {
+        let answers = talk::say(&mut talk::engine(), &pieces, with_hot_path);
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
-        assert_eq!(statuses, wanted, "lane: {with_lane}, {whole:?} in {} pieces", pieces.len());
+        assert_eq!(statuses, wanted, "hot path: {with_hot_path}, {whole:?} in {} pieces", pieces.len());
     }
 }

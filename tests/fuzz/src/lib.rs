@@ -17,10 +17,10 @@ pub mod body;
 pub mod duration;
 pub mod forge;
 pub mod frame;
+pub mod hot_path;
 pub mod http;
 pub mod input;
 pub mod json;
-pub mod lane;
 pub mod legal;
 pub mod lists;
 pub mod log;
@@ -41,8 +41,8 @@ pub const TARGETS: [Target; 12] = [
     ("body", body::check),
     ("duration", duration::check),
     ("frame", frame::check),
+    ("hot_path", hot_path::check),
     ("http", http::check),
-    ("lane", lane::check),
     ("legal", legal::check),
     ("log", log::check),
     ("record", record::check),

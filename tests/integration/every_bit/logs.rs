@@ -254,7 +254,7 @@ fn frames_of(disk: &Memory) -> Vec<Place> {
     places
 }
 
-/// Every kind of record but a carry: in one segment with another prepared behind it.
+/// Every kind of record but a Carry: in one segment with another prepared behind it.
 fn few_of_each(script: &mut Script) {
     script.step(vec![issue(0, 20, 90_000, 1), issue(1, 60, 90_000, 3)]);
     script.step(vec![issue(2, 100, 90_000, 2), issue(3, 5, 90_000, 1), issue(6, 9, 90_000, 1)]);

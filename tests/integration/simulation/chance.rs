@@ -52,7 +52,7 @@ struct Run {
     has_jumps: bool,
     has_faults: bool,
     has_floods: bool,
-    /// Many tokens live long, so that the cleaner carries many. The disk is full now and then:
+    /// Many tokens live long, so that the cleaner relocates many. The disk is full now and then:
     /// sooner or later while the cleaner works.
     is_pressed: bool,
     is_full: bool,
@@ -76,7 +76,7 @@ impl Run {
             },
             ..Config::default()
         };
-        // An entry must fit in a frame also when it is carried with four keys.
+        // An entry must fit in a frame also when it is relocated with four keys.
         let payload_len_max = config.wal.frame_len_max() - 200;
         Self {
             lab: Lab::new(config, random.number()),

@@ -30,7 +30,7 @@ counts! {
     extended, revokes, not_found, misses, disk_full, log_unavailable, read_only, power_cuts, kills,
     closes, recoveries, refused_opens, cut_again, torn, jumps, freezes, paced, sleeps, held,
     followed, clock_wrong, frames, segments_created, segments_recycled, segments_released,
-    lives_with_carries, carried_bytes, expired, io_errors, no_spaces, short_writes, failed_syncs,
+    lives_with_relocations, carried_bytes, expired, io_errors, no_spaces, short_writes, failed_syncs,
 }
 
 impl Counts {
@@ -62,7 +62,7 @@ impl Counts {
         self.segments_created += stats.log.segments_created;
         self.segments_recycled += stats.log.segments_recycled;
         self.segments_released += stats.log.segments_released;
-        self.lives_with_carries += u64::from(stats.log.carried_bytes > 0);
+        self.lives_with_relocations += u64::from(stats.log.carried_bytes > 0);
         self.carried_bytes += stats.log.carried_bytes;
     }
 

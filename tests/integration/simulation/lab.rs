@@ -111,7 +111,7 @@ impl Lab {
         let now = self.engine().engine().now().0;
         let (wall, forward) = (self.clock.wall().0, self.forward());
         let (held, maybe) = (self.held, self.maybe_held);
-        // Whatever the wall clock does, time follows the monotonic clock from here on.
+        // Whatever the wall clock does, time follows the forward clock from here on.
         let gone_on = self.observed.0 + (forward - self.observed.1);
         let (earliest, latest) = (gone_on.max(held), gone_on.max(held).max(maybe));
         let may_follow = self.may_follow(wall, gone_on, forward);

@@ -1,5 +1,5 @@
-//! The fast lane against hyper: with it, in pieces of any length, a conversation is answered exactly
-//! as without it and in one piece. Only the date may differ, and the tokens that are drawn.
+//! The hot path against hyper: a conversation is answered with the hot path, in pieces of any length,
+//! exactly as without it and in one piece. Only the date and random tokens may differ.
 
 use super::answers::Answer;
 use super::talk;
@@ -22,7 +22,7 @@ pub fn check(bytes: &[u8]) {
     if longer.len() == len + 1 && refused(&longer[len]) {
         longer.pop();
     }
-    assert_eq!(with, without, "the lane answers otherwise than hyper");
+    assert_eq!(with, without, "the hot path answers otherwise than hyper");
 }
 
 fn comparable(mut answer: Answer) -> Answer {
