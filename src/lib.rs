@@ -22,9 +22,8 @@
 //!
 //! # Code map, in reading order
 //!
-//! A module imports only modules above it in this list, and no file outside `engine` and `http`
-//! imports a file that imports it, directly or through others; tests check both (`tidy_layers`,
-//! `tidy_cycles`).
+//! A module imports only modules above it in this list, and no file imports a file that imports it,
+//! directly or through others; tests check both (`tidy_layers`, `tidy_cycles`).
 //!
 //! | module | what |
 //! |---|---|

@@ -19,159 +19,27 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
-use serde::Deserialize;
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, value};
 
-use super::holder::CertificateName;
-use super::text::{Key, KeyHash, KeyId};
+mod form;
+#[cfg(test)]
+mod tests;
+
+use form::{read, table};
+
+pub use super::entry::{KeyEntry, KeysError, NAME_LEN_MAX, WITHOUT_TOKENS};
+
+use super::text::{Key, KeyId};
 use crate::model::namespace::Namespace;
 use crate::model::scope::Scopes;
 use crate::model::time::UnixMillis;
-use crate::permissions::{self, FILE_MODE, Strictness, TooWide};
+use crate::permissions::{self, FILE_MODE, Strictness};
 
-/// Maximum keys in a file.
-const KEYS_MAX: usize = 10_000;
-/// Maximum length of a key's name, in bytes.
-pub const NAME_LEN_MAX: usize = 100;
 /// Maximum length of the file, in bytes; a key takes a few hundred.
 const FILE_LEN_MAX: u64 = 16 << 20;
-
-/// Error for a scope that the namespace `*` cannot have.
-pub const WITHOUT_TOKENS: &str =
-    "scopes: the namespace * is the whole server and accepts only admin, metrics and backup";
-
-/// A key's entry in the file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeyEntry {
-    /// Its id.
-    pub id: KeyId,
-    /// Its name, for people.
-    pub name: String,
-    /// The namespace that it gives access to.
-    pub namespace: Namespace,
-    /// Its scopes.
-    pub scopes: Scopes,
-    /// Hash of the whole key.
-    pub hash: KeyHash,
-    /// When the key was created.
-    pub created_at: UnixMillis,
-    /// When the key expires; `None`: never.
-    pub expires_at: Option<UnixMillis>,
-    /// When the key was revoked.
-    pub revoked_at: Option<UnixMillis>,
-    /// Its holder: the first of the keys that this one replaces. `None` if it replaces no key.
-    pub holder: Option<KeyId>,
-    /// Name of the client certificate that counts as the key ([`crate::tls::Peer::names`]).
-    pub certificate: Option<CertificateName>,
-}
-
-/// Why the keys file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// The operating system refused.
-    #[error("the keys file {} can't be {deed}: {source}", file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// The action that failed.
-        deed: &'static str,
-        /// The operating system's error.
-        source: io::Error,
-    },
-    /// It is not TOML, or lacks a field.
-    #[error("the keys file {}: {reason}", file.display())]
-    Form {
-        /// The file.
-        file: PathBuf,
-        /// The mistake and its place, without the content of the file.
-        reason: String,
-    },
-    /// Other users may write the file, or may read it while `--strict-permissions` is set.
-    #[error("the keys file {0}")]
-    TooWide(#[from] TooWide),
-    /// The file has no such key.
-    #[error("the keys file {} has no key {id}", file.display())]
-    Unknown {
-        /// The file.
-        file: PathBuf,
-        /// The id.
-        id: KeyId,
-    },
-}
-
-impl KeysError {
-    /// Whether the file could not be read, so that its content is unknown.
-    #[must_use]
-    pub fn is_reading(&self) -> bool {
-        matches!(self, Self::Io { .. })
-    }
-}
-
-/// The file's form for serde.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    #[serde(default)]
-    key: Vec<WrittenKey>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenKey {
-    id: String,
-    #[serde(default)]
-    name: String,
-    namespace: String,
-    scopes: Vec<String>,
-    hash: String,
-    created_at: String,
-    expires_at: Option<String>,
-    revoked_at: Option<String>,
-    holder: Option<String>,
-    certificate: Option<String>,
-}
-
-impl WrittenKey {
-    fn read(self) -> Result<KeyEntry, String> {
-        let time = |field: &str, text: &str| {
-            UnixMillis::parse(text).ok_or_else(|| format!("{field} must be an RFC 3339 time"))
-        };
-        if self.name.len() > NAME_LEN_MAX {
-            return Err(format!("name must have at most {NAME_LEN_MAX} bytes"));
-        }
-        let namespace = Namespace::of_key(&self.namespace);
-        let namespace = namespace.map_err(|error| format!("namespace: {error}"))?;
-        let scopes = Scopes::of(self.scopes.iter().map(String::as_str))
-            .map_err(|error| format!("scopes: {error}"))?;
-        if namespace.is_every() && !scopes.is_within(Scopes::WITHOUT_TOKENS) {
-            return Err(WITHOUT_TOKENS.to_owned());
-        }
-        let certificate = self.certificate.map(|name| name.parse::<CertificateName>());
-        Ok(KeyEntry {
-            certificate: certificate.transpose().map_err(|error| error.to_string())?,
-            holder: self
-                .holder
-                .map(|id| id.parse().map_err(|error| format!("holder: {error}")))
-                .transpose()?,
-            id: self.id.parse().map_err(|error| format!("id: {error}"))?,
-            name: self.name,
-            namespace,
-            scopes,
-            hash: KeyHash::parse(&self.hash)
-                .ok_or("hash must be sha256: and 64 hexadecimal digits")?,
-            created_at: time("created_at", &self.created_at)?,
-            expires_at: self.expires_at.map(|text| time("expires_at", &text)).transpose()?,
-            revoked_at: self.revoked_at.map(|text| time("revoked_at", &text)).transpose()?,
-        })
-    }
-}
-
-fn form(file: &Path, reason: impl Into<String>) -> KeysError {
-    KeysError::Form { file: file.to_owned(), reason: reason.into() }
-}
 
 fn refused(file: &Path, deed: &'static str) -> impl FnOnce(io::Error) -> KeysError {
     let file = file.to_owned();
@@ -207,7 +75,7 @@ fn open(file: &Path) -> Result<File, KeysError> {
     // The type is checked before the file is opened: opening a pipe would wait for its other end.
     let found = fs::metadata(file).map_err(refused(file, "read"))?;
     if !found.is_file() {
-        return Err(form(file, "is not a regular file"));
+        return Err(KeysError::form(file, "is not a regular file"));
     }
     let opened = File::open(file).map_err(refused(file, "read"))?;
     let found = opened.metadata().map_err(refused(file, "read"))?;
@@ -223,43 +91,8 @@ fn text_of(mut opened: &File, file: &Path) -> Result<String, KeysError> {
     read.map_err(refused(file, "read"))?;
     match text.len() as u64 {
         0..=FILE_LEN_MAX => Ok(text),
-        _ => Err(form(file, format!("must have at most {FILE_LEN_MAX} bytes"))),
+        _ => Err(KeysError::form(file, format!("must have at most {FILE_LEN_MAX} bytes"))),
     }
-}
-
-fn read(file: &Path, text: &str) -> Result<Vec<KeyEntry>, KeysError> {
-    let written: Written = toml_edit::de::from_str(text).map_err(|error| {
-        // The message does not quote the line: a hash is not secret, but a key pasted there is.
-        let line = error.span().map_or(0, |span| line_of(text, span.start));
-        form(file, format!("line {line}: {}", error.message()))
-    })?;
-    if written.key.len() > KEYS_MAX {
-        return Err(form(file, format!("must have at most {KEYS_MAX} keys")));
-    }
-    let mut keys: Vec<KeyEntry> = Vec::with_capacity(written.key.len());
-    for (n, key) in (1..).zip(written.key) {
-        let key = key.read().map_err(|reason| form(file, format!("key {n}: {reason}")))?;
-        keys.push(key);
-    }
-    let mut ids: Vec<_> = keys.iter().map(|key| key.id).collect();
-    ids.sort_unstable();
-    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(form(file, format!("the key id {} is repeated", pair[0])));
-    }
-    let live = keys.iter().filter(|key| key.revoked_at.is_none());
-    let mut named: Vec<_> =
-        live.filter_map(|key| Some((key.certificate.as_ref()?, key.id))).collect();
-    named.sort_unstable();
-    if let Some([(_, one), (_, two)]) =
-        named.windows(2).find(|pair| pair[0].0 == pair[1].0).and_then(|pair| pair.first_chunk())
-    {
-        return Err(form(file, format!("keys {one} and {two} have the same certificate")));
-    }
-    Ok(keys)
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// Adds a key to the file, which is created if missing.
@@ -301,28 +134,6 @@ pub fn revoke(file: &Path, id: KeyId, now: UnixMillis) -> Result<bool, KeysError
     Ok(true)
 }
 
-fn table(entry: &KeyEntry) -> Table {
-    let mut table = Table::new();
-    table.insert("id", value(entry.id.to_string()));
-    if !entry.name.is_empty() {
-        table.insert("name", value(&entry.name));
-    }
-    table.insert("namespace", value(entry.namespace.as_str()));
-    table.insert("scopes", value(entry.scopes.names().collect::<toml_edit::Array>()));
-    table.insert("hash", value(entry.hash.to_string()));
-    table.insert("created_at", value(entry.created_at.to_string()));
-    if let Some(expires_at) = entry.expires_at {
-        table.insert("expires_at", value(expires_at.to_string()));
-    }
-    if let Some(holder) = entry.holder {
-        table.insert("holder", value(holder.to_string()));
-    }
-    if let Some(name) = &entry.certificate {
-        table.insert("certificate", value(name.to_string()));
-    }
-    table
-}
-
 /// Changes the file atomically: a new file is written next to it, synced, and renamed.
 fn change(
     file: &Path,
@@ -346,9 +157,10 @@ fn change(
         Err(error) => return Err(error),
     };
     read(file, &text)?;
-    let mut document: DocumentMut =
-        text.parse().map_err(|error: toml_edit::TomlError| form(file, error.message()))?;
-    change(&mut document).map_err(|reason| form(file, reason))?;
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| KeysError::form(file, error.message()))?;
+    change(&mut document).map_err(|reason| KeysError::form(file, reason))?;
     let mut text = document.to_string();
     if !text.ends_with('\n') {
         text.push('\n');
@@ -416,6 +228,3 @@ pub fn new_key(
     };
     Ok((key, entry))
 }
-
-#[cfg(test)]
-mod tests;

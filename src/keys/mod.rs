@@ -3,212 +3,30 @@
 //! `text` is the form of a key that its holder has; `file` is the keys file. A server uses
 //! [`Keys`]: a table that is read without a lock and replaced after each change of the file.
 
+mod access;
+mod entry;
 pub mod file;
 mod holder;
+mod table;
 pub mod text;
 
-use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam::utils::CachePadded;
 
 use crate::model::namespace::{Namespace, TagCollision, TagOwners};
-use crate::model::rate_limit::Paid;
-use crate::model::scope::{Scope, Scopes};
-use crate::model::time::UnixMillis;
 use crate::model::token::Digester;
 use crate::permissions::Strictness;
 
-pub use file::{KeyEntry, KeysError};
+pub use access::{Access, Used};
+pub use entry::{KeyEntry, KeysError};
 pub use holder::{CERTIFICATE_LEN_MAX, CertificateField, CertificateName, Holder};
+pub use table::Table;
 pub use text::{Key, KeyHash, KeyId};
 
-/// What a principal may do, and in which namespace.
-#[derive(Debug)]
-pub struct Access {
-    /// The id of the key; `None` for access without a key.
-    pub key: Option<KeyId>,
-    /// The namespace.
-    pub namespace: Namespace,
-    /// The scopes.
-    pub scopes: Scopes,
-    /// When the access ends; `None`: never.
-    pub expires_at: UnixMillis,
-    /// The digester of the namespace.
-    pub digester: Digester,
-    /// The holder ([`Holder::to_bytes`]), which owns the `Idempotency-Key`s.
-    pub holder: Vec<u8>,
-    /// Current use of the resources that are limited per key.
-    pub used: Arc<Used>,
-}
-
-/// Current resource use of a key. It survives a reload of the keys.
-#[derive(Debug, Default)]
-pub struct Used {
-    /// Charged memory of its requests, in bytes.
-    pub held_bytes: AtomicUsize,
-    /// State of its miss limit.
-    pub misses: Paid,
-}
-
-impl Access {
-    /// All scopes in the namespace of `digester`, without expiry, for a server without keys.
-    #[must_use]
-    pub fn everything(namespace: Namespace, digester: Digester) -> Self {
-        Self {
-            key: None,
-            namespace,
-            scopes: Scopes::ALL,
-            expires_at: UnixMillis::MAX,
-            digester,
-            holder: Vec::new(),
-            used: Arc::default(),
-        }
-    }
-
-    /// Whether the access includes `scope`.
-    #[must_use]
-    pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.has(scope)
-    }
-}
-
-/// A snapshot of all valid keys.
-#[derive(Debug, Default)]
-pub struct Table {
-    keys: HashMap<KeyId, (KeyHash, Arc<Access>)>,
-    /// Keys by the name of a client certificate.
-    certified: HashMap<CertificateName, Arc<Access>>,
-    /// Namespaces whose keys were not loaded.
-    refused: BTreeSet<TagCollision>,
-}
-
-impl Table {
-    /// Builds the table of these keys. `digester` is that of any namespace. If two namespaces have
-    /// the same tag, the one in `owners` is loaded; otherwise the one with the older key, even if
-    /// that key is revoked, because its tokens may be alive. The keys of the other namespace are
-    /// left out.
-    #[must_use]
-    pub fn new(entries: &[KeyEntry], digester: &Digester, owners: &mut TagOwners) -> Self {
-        Self::after(&Self::default(), entries, digester, owners)
-    }
-
-    /// Builds the successor of `old`: keys that were in `old` keep their resource use.
-    fn after(
-        old: &Self,
-        entries: &[KeyEntry],
-        digester: &Digester,
-        owners: &mut TagOwners,
-    ) -> Self {
-        let known = |id| old.keys.get(&id).map(|(_, access)| Arc::clone(&access.used));
-        let mut digesters: HashMap<&Namespace, Digester> = HashMap::new();
-        let mut refused = BTreeSet::new();
-        let mut by_age: Vec<&KeyEntry> = entries.iter().collect();
-        by_age.sort_by_key(|entry| entry.created_at);
-        for entry in by_age {
-            let of_namespace = || digester.of(&entry.namespace);
-            let tag = digesters.entry(&entry.namespace).or_insert_with(of_namespace).tag();
-            refused.extend(owners.claim(&entry.namespace, tag).err());
-        }
-        let is_refused =
-            |entry: &KeyEntry| refused.iter().any(|collision| collision.refused == entry.namespace);
-        let live =
-            entries.iter().filter(|entry| entry.revoked_at.is_none() && !is_refused(entry));
-        let mut certified = HashMap::new();
-        let keys = live.map(|entry| {
-            let of_namespace = || digester.of(&entry.namespace);
-            let digester = digesters.entry(&entry.namespace).or_insert_with(of_namespace);
-            let used = known(entry.id).unwrap_or_default();
-            let access = |holder: &Holder| {
-                Arc::new(Access {
-                    key: Some(entry.id),
-                    namespace: entry.namespace.clone(),
-                    scopes: effective(entry),
-                    expires_at: entry.expires_at.unwrap_or(UnixMillis::MAX),
-                    digester: digester.clone(),
-                    holder: holder.to_bytes(),
-                    used: used.clone(),
-                })
-            };
-            if let Some(name) = &entry.certificate {
-                certified.insert(name.clone(), access(&Holder::Certificate(name.clone())));
-            }
-            let holder = Holder::Key(entry.holder.unwrap_or(entry.id));
-            (entry.id, (entry.hash.clone(), access(&holder)))
-        });
-        let keys = keys.collect();
-        Self { keys, certified, refused }
-    }
-
-    /// Namespaces of the file whose keys were not loaded, in the order of their names.
-    pub fn refused(&self) -> impl Iterator<Item = &TagCollision> {
-        self.refused.iter()
-    }
-
-    /// The access of `key`; `None` if the table does not contain it.
-    #[must_use]
-    pub fn access(&self, key: &[u8]) -> Option<Arc<Access>> {
-        let (id, hash) = text::presented(key)?;
-        let (known, access) = self.keys.get(&id)?;
-        (*known == hash).then(|| Arc::clone(access))
-    }
-
-    /// The namespace of each key; a namespace with several keys is repeated.
-    pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
-        let namespaces = self.keys.values().map(|(_, access)| &access.namespace);
-        namespaces.filter(|namespace| !namespace.is_every())
-    }
-
-    /// The access of a verified certificate with these names: that of the first name that a key of
-    /// this table has.
-    #[must_use]
-    pub fn certified(&self, names: &[CertificateName]) -> Option<Arc<Access>> {
-        names.iter().find_map(|name| self.certified.get(name).cloned())
-    }
-
-    fn say_refused(&self) {
-        for collision in &self.refused {
-            tracing::error!("{collision}; its keys are not loaded, all others are");
-        }
-    }
-
-    /// Number of keys.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether the table has no keys.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-}
-
-/// The scopes of a key that are valid: scopes of the whole server are valid only in the namespace
-/// `*`. Files written by an earlier version have them in other namespaces too.
-fn effective(entry: &KeyEntry) -> Scopes {
-    match entry.namespace.is_every() {
-        true => entry.scopes,
-        false => entry.scopes.without(Scopes::OF_THE_SERVER),
-    }
-}
-
-/// Logs each key that had more scopes in an earlier version.
-fn warn_of_lost_scopes(entries: &[KeyEntry]) {
-    for entry in entries.iter().filter(|entry| entry.revoked_at.is_none()) {
-        if effective(entry) != entry.scopes {
-            tracing::warn!(
-                key = %entry.id, namespace = %entry.namespace, scopes = %entry.scopes,
-                "the scopes admin and backup of this key are ignored: they apply to the whole \
-                 server, and metrics is a separate scope; make a key with --namespace '*' and \
-                 those of the scopes admin,metrics,backup that it needs"
-            );
-        }
-    }
-}
+use table::warn_of_lost_scopes;
 
 /// The keys of a running server. Clones share them.
 #[derive(Clone, Debug)]
@@ -301,7 +119,11 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::model::scope::Scope;
+    use crate::model::time::UnixMillis;
     use crate::model::token::{SECRET_LEN, Secret, Token};
 
     fn digester() -> Digester {

@@ -27,27 +27,30 @@
 //! that a reader decides by (deadline and flags) is one word, so it sees either the old or the new
 //! state.
 
-use std::alloc::{self, Layout};
 use std::fmt;
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use crate::model::time::UnixMillis;
 use crate::model::token::ConsumeKey;
 
+mod body;
+mod footprint;
 mod keys;
+mod parts;
 #[cfg(test)]
 mod tests;
 
+pub use footprint::TIMER_BYTES;
 pub use keys::USES_MAX;
+pub use parts::Parts;
 
-use keys::{KEY_LEN, SLOT_LEN, index_slots, key_room, keys_len, probes};
+use body::{APPENDING, USES_LEN, Uses, allocate, free};
+use footprint::{ENTRY_LEN, memory};
+use keys::{KEY_LEN, index_slots, key_room, keys_len, probes};
 
 /// Maximum payload of an entry, in bytes: 2^20 (its length has 21 bits).
 pub const PAYLOAD_LEN_MAX: usize = 1 << 20;
-
-/// Bytes of memory of an entry's timer.
-pub const TIMER_BYTES: u64 = 8;
 
 const FLAG_BITS: u32 = 4;
 const SEGMENT_BITS: u32 = 16;
@@ -69,53 +72,14 @@ const USES: u64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JournalPart(pub u16);
 
-/// Data that few entries need.
-#[repr(C)]
-struct Uses {
-    left: AtomicU32,
-    total: u32,
-    /// Number of readable keys; with [`APPENDING`] while another one is being written.
-    key_count: AtomicU32,
-    /// Number of keys that there is room for.
-    room: u32,
-}
-
-const USES_LEN: usize = size_of::<Uses>();
-const BODY_ALIGN: usize = align_of::<Uses>();
-const _: () = assert!(USES_LEN == 16 && KEY_LEN == 16);
-
-/// Only one thread at a time appends a key.
-const APPENDING: u32 = 1 << 31;
-// A slot of the index is aligned after `Uses` and any number of keys.
-const _: () = assert!(USES_LEN.is_multiple_of(SLOT_LEN) && KEY_LEN.is_multiple_of(SLOT_LEN));
-
-/// All fields of an entry, as they are written to the log when it is relocated.
-#[derive(Clone, Copy)]
-pub struct Parts<'a> {
-    /// The payload; empty if the token was consumed and no retry can ask for it.
-    pub payload: &'a [u8],
-    /// The entry's deadline: from this instant on the entry has expired.
-    pub deadline: UnixMillis,
-    /// Time of issue, from which the maximum lifetime of an extension is counted.
-    pub issued_at: UnixMillis,
-    /// Uses left: 0 to [`USES_MAX`]; 0 if the token was consumed.
-    pub uses_left: u32,
-    /// Uses as issued: 1 to [`USES_MAX`].
-    pub uses_total: u32,
-    /// Whether the token can be resolved without being consumed.
-    pub peek: bool,
-    /// Whether the token is derived from a reference or an idempotency key and can be issued again.
-    pub derived: bool,
-    /// Idempotency keys of the uses that were consumed with one.
-    pub keys: &'a [ConsumeKey],
-}
-
 /// The engine's data for a digest.
 pub struct Entry {
     state: AtomicU64,
     fixed: u64,
     body: Option<NonNull<u8>>,
 }
+
+const _: () = assert!(size_of::<Entry>() == ENTRY_LEN);
 
 // SAFETY: the body is owned by the entry alone and freed only in `drop`. After `new` it is written
 // only through atomics, except a key after the readable ones: `append` writes it while it alone
@@ -410,22 +374,11 @@ impl Entry {
     }
 }
 
-impl Uses {
-    fn key_count(&self) -> usize {
-        (self.key_count.load(Ordering::Acquire) & !APPENDING) as usize
-    }
-
-    fn room(&self) -> usize {
-        self.room as usize
-    }
-}
-
 impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(body) = self.body {
-            let layout = layout(self.payload_at() + self.payload_len());
-            // SAFETY: allocated in `allocate` with the same length and alignment.
-            unsafe { alloc::dealloc(body.as_ptr(), layout) };
+            // SAFETY: allocated in `allocate` with this length, and used no more.
+            unsafe { free(body, self.payload_at() + self.payload_len()) };
         }
     }
 }
@@ -442,56 +395,4 @@ impl fmt::Debug for Entry {
 
 fn pack(deadline: UnixMillis, segment: JournalPart, flags: u64) -> u64 {
     deadline.0 << DEADLINE_SHIFT | u64::from(segment.0) << FLAG_BITS | flags
-}
-
-fn layout(len: usize) -> Layout {
-    // Cannot fail: a body is at most a megabyte of payload and 10,000 keys.
-    Layout::from_size_align(len, BODY_ALIGN).unwrap_or(Layout::new::<Uses>())
-}
-
-fn allocate(parts: &Parts<'_>, with_uses: bool) -> Option<NonNull<u8>> {
-    let room = key_room(parts.keys.len(), parts.uses_total, parts.uses_left);
-    let head = if with_uses { USES_LEN + keys_len(room) } else { 0 };
-    let len = head + parts.payload.len();
-    if len == 0 {
-        return None;
-    }
-    let layout = layout(len);
-    // SAFETY: the length is not zero; the pointer is checked before it is written; the writes stay
-    // within `len`: first `Uses`, then the slots after the room for keys, then the payload, as
-    // `keys_len` and `head` add them up.
-    unsafe {
-        let Some(body) = NonNull::new(alloc::alloc(layout)) else {
-            alloc::handle_alloc_error(layout)
-        };
-        let at = body.as_ptr();
-        if with_uses {
-            at.cast::<Uses>().write(Uses {
-                left: AtomicU32::new(parts.uses_left),
-                total: parts.uses_total,
-                key_count: AtomicU32::new(0),
-                room: room as u32,
-            });
-            at.add(USES_LEN + room * KEY_LEN).write_bytes(0, index_slots(room) * SLOT_LEN);
-        }
-        ptr::copy_nonoverlapping(parts.payload.as_ptr(), at.add(head), parts.payload.len());
-        Some(body)
-    }
-}
-
-/// Bytes of memory of an entry with a body of `body_len` bytes.
-fn memory(body_len: usize) -> usize {
-    const NODE: usize = 16 + size_of::<Entry>();
-    const SLOT_MEAN: usize = 16;
-    NODE + SLOT_MEAN + TIMER_BYTES as usize + size_class(body_len)
-}
-
-/// The size class of mimalloc for `len` bytes: multiples of 8 up to 64, then four classes from one
-/// power of two to the next.
-fn size_class(len: usize) -> usize {
-    if len <= 64 {
-        return len.next_multiple_of(8);
-    }
-    let step = len.next_power_of_two() / 8;
-    len.next_multiple_of(step)
 }

@@ -35,6 +35,10 @@
 
 use super::segment::{Lsn, SECTOR_LEN, SegmentHeader, u16_at, u32_at, u64_at};
 
+pub mod buffer;
+#[cfg(test)]
+mod tests;
+
 const CHECKSUM_AT: usize = 0;
 const LEN_AT: usize = CHECKSUM_AT + 4;
 const LSN_AT: usize = LEN_AT + 4;
@@ -109,96 +113,6 @@ pub(crate) fn frame_len(body_len: usize) -> u64 {
 /// The two positions where the frame after `offset` may begin.
 pub(crate) fn places(offset: u64) -> [u64; 2] {
     [offset, offset.next_multiple_of(SECTOR_LEN)]
-}
-
-/// A frame under construction: the caller appends records, the log adds the
-/// header in place and writes it all at once. One buffer serves many frames.
-pub struct FrameBuffer {
-    /// Room for the header, the body, and, once finished, the padding.
-    bytes: Vec<u8>,
-    padding: usize,
-}
-
-impl Default for FrameBuffer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl FrameBuffer {
-    /// An empty frame.
-    pub fn new() -> Self {
-        Self { bytes: vec![0; FRAME_HEADER_LEN], padding: 0 }
-    }
-
-    /// Empties the body and keeps the memory.
-    pub fn clear(&mut self) {
-        self.bytes.truncate(FRAME_HEADER_LEN);
-        self.padding = 0;
-    }
-
-    /// The buffer to append records to. Existing bytes must not be changed: the first
-    /// [`FRAME_HEADER_LEN`] belong to the header. To undo an append, truncate to an earlier length.
-    pub fn writer(&mut self) -> &mut Vec<u8> {
-        self.strip_padding();
-        &mut self.bytes
-    }
-
-    /// The body so far.
-    pub fn body(&self) -> &[u8] {
-        &self.bytes[FRAME_HEADER_LEN..self.bytes.len() - self.padding]
-    }
-
-    /// Removes the first `len` bytes of the body.
-    pub fn drop_front(&mut self, len: usize) {
-        self.strip_padding();
-        self.bytes.drain(FRAME_HEADER_LEN..FRAME_HEADER_LEN + len);
-    }
-
-    /// Length of the body so far, in bytes.
-    pub fn body_len(&self) -> usize {
-        self.bytes.len() - self.padding - FRAME_HEADER_LEN
-    }
-
-    /// Whether the body is empty.
-    pub fn is_empty(&self) -> bool {
-        self.body_len() == 0
-    }
-
-    fn strip_padding(&mut self) {
-        self.bytes.truncate(self.bytes.len() - self.padding);
-        self.padding = 0;
-    }
-
-    /// Fills in header and padding, and returns the whole frame. It may be called again with other
-    /// fields if the frame could not be written.
-    #[expect(clippy::expect_used, reason = "append refuses longer bodies")]
-    pub(crate) fn finish(&mut self, identity: u32, fields: &Fields) -> &[u8] {
-        self.strip_padding();
-        assert_eq!(fields.body_len, self.body_len(), "the header contains the body's length");
-        let len = u32::try_from(fields.body_len)
-            .ok()
-            .filter(|len| len & SEAL_BIT == 0)
-            .expect("a body is far shorter than 2 GiB: the log refuses longer ones");
-        let len = match fields.kind {
-            Kind::Records => len,
-            Kind::Seal => len | SEAL_BIT,
-        };
-        let header = &mut self.bytes[..FRAME_HEADER_LEN];
-        header[LEN_AT..LSN_AT].copy_from_slice(&len.to_le_bytes());
-        header[LSN_AT..TIME_AT].copy_from_slice(&fields.lsn.0.to_le_bytes());
-        assert!(fields.log_time_ms >> TIME_BITS == 0, "engine time fits in its six bytes");
-        let time = fields.log_time_ms.to_le_bytes();
-        header[TIME_AT..OLDER_AT].copy_from_slice(&time[..OLDER_AT - TIME_AT]);
-        header[OLDER_AT..SYNCED_AT].copy_from_slice(&fields.older.to_le_bytes());
-        header[SYNCED_AT..].copy_from_slice(&fields.synced_lsn.0.to_le_bytes());
-        let checksum = crc32c::crc32c_append(identity, &self.bytes[LEN_AT..]);
-        self.bytes[CHECKSUM_AT..LEN_AT].copy_from_slice(&checksum.to_le_bytes());
-        let whole = self.bytes.len().next_multiple_of(FRAME_ALIGN as usize);
-        self.padding = whole - self.bytes.len();
-        self.bytes.resize(whole, 0);
-        &self.bytes
-    }
 }
 
 /// The content of one position of a segment.
@@ -328,83 +242,5 @@ impl<'a> Iterator for Frames<'a> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.spans.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LSN: Lsn = Lsn(4096);
-
-    fn fields(body_len: usize, kind: Kind) -> Fields {
-        Fields { kind, body_len, lsn: LSN, log_time_ms: 77, older: 3, synced_lsn: Lsn(4000) }
-    }
-
-    fn frame(body: &[u8]) -> Vec<u8> {
-        let mut buffer = FrameBuffer::new();
-        buffer.writer().extend_from_slice(body);
-        buffer.finish(5, &fields(body.len(), Kind::Records)).to_vec()
-    }
-
-    #[test]
-    fn frame_comes_back_with_any_length() {
-        for len in 0..40 {
-            let body = vec![0xAB; len];
-            let bytes = frame(&body);
-            assert_eq!(bytes.len() as u64, frame_len(len));
-            let expected = Parsed::Valid(fields(len, Kind::Records));
-            assert_eq!(parse(&bytes, 5, LSN, bytes.len() as u64), expected);
-        }
-    }
-
-    #[test]
-    fn another_identity_place_or_room_makes_it_invalid() {
-        let bytes = frame(b"records");
-        let room = bytes.len() as u64;
-        assert_eq!(parse(&bytes, 6, LSN, room), Parsed::Invalid);
-        assert_eq!(parse(&bytes, 5, Lsn(4104), room), Parsed::Invalid);
-        assert_eq!(parse(&bytes, 5, LSN, room - 1), Parsed::Invalid);
-        assert_eq!(parse(&bytes[..room as usize - 1], 5, LSN, room), Parsed::Short(room));
-        assert_eq!(parse(&bytes[..9], 5, LSN, room), Parsed::Short(32));
-    }
-
-    #[test]
-    fn every_flipped_bit_but_those_of_the_padding_is_noticed() {
-        let bytes = frame(b"records");
-        for bit in 0..(FRAME_HEADER_LEN + 7) * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            let parsed = parse(&flipped, 5, LSN, bytes.len() as u64);
-            assert!(!matches!(parsed, Parsed::Valid(_)), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn buffer_can_be_finished_again_and_reused() {
-        let mut buffer = FrameBuffer::new();
-        buffer.writer().extend_from_slice(b"abc");
-        let once = buffer.finish(1, &fields(3, Kind::Records)).to_vec();
-        let again = buffer.finish(1, &fields(3, Kind::Records)).to_vec();
-        assert_eq!(once, again);
-        assert_eq!(buffer.body_len(), 3);
-        buffer.writer().extend_from_slice(b"de");
-        assert_eq!(buffer.body_len(), 5);
-        buffer.clear();
-        assert!(buffer.is_empty());
-        let seal = buffer.finish(1, &fields(0, Kind::Seal)).to_vec();
-        assert_eq!(parse(&seal, 1, LSN, 32), Parsed::Valid(fields(0, Kind::Seal)));
-    }
-
-    #[test]
-    fn zeros_are_no_frame_anywhere() {
-        assert_eq!(parse(&[0; 64], 0, LSN, 64), Parsed::Invalid);
-        assert_eq!(claim(&[0; 64], LSN), None);
-    }
-
-    #[test]
-    fn debug_shows_no_body() {
-        let shown = format!("{:?}", Frame { lsn: LSN, log_time_ms: 1, body: b"secret" });
-        assert!(!shown.contains("115") && shown.contains("body_len: 6"));
     }
 }

@@ -2,7 +2,8 @@
 //! segments. It knows nothing of tokens and entries.
 //!
 //! Reading order: [`storage`] (the interface to the disk), [`segment`] and [`frame`] (the format,
-//! byte by byte), `writer` and `ring` (writing), `prepare` (preparing segments), [`table`] and
+//! byte by byte), `writer` and `ring` (writing), `prepare` (preparing segments), `sweep` (files that
+//! a crash left behind), [`table`] and
 //! `cleaning` (live bytes, and the release of segments), [`cleaner`], and [`reader`] with `walk`,
 //! [`pieces`] and [`tail`] (reading at a start).
 //!
@@ -35,6 +36,7 @@ mod ring;
 pub mod segment;
 mod shelf;
 pub mod storage;
+mod sweep;
 pub mod table;
 pub mod tail;
 #[cfg(test)]
@@ -46,13 +48,15 @@ pub use cleaner::{Cleaner, Step};
 pub use cleaning::Extent;
 pub use config::{Config, Preparing};
 pub use error::{AppendError, Damage, DamageKind, Failure, OpenError, ReadError};
-pub use frame::{FRAME_HEADER_LEN, Frame, FrameBuffer, Frames};
+pub use frame::buffer::FrameBuffer;
+pub use frame::{FRAME_HEADER_LEN, Frame, Frames};
 pub use pieces::Pieces;
 pub use reader::{SegmentFrames, Survey, SurveyedSegment, survey};
 pub use ring::{Clean, Counters};
 pub use segment::{LogId, Lsn, SegmentHeader, log_id_in};
 pub use shelf::Shelf;
-pub use storage::{Disk, DiskError, File, Listed, Storage};
+pub use storage::disk::{Disk, DiskError};
+pub use storage::{File, Listed, Storage};
 pub use table::Segment;
 pub use tail::Tail;
 pub use writer::{Appended, BODY_LEN_MAX, Wal};

@@ -22,10 +22,9 @@ use super::config::{Config, LOG_SEGMENTS_MAX, SEGMENT_SIZE_STEP};
 use super::error::{OpenError, ReadError, io_at};
 use super::prepare::{Done, Job, Prepared, Preparer, prepare};
 use super::reader::Survey;
-use super::segment::{
-    HEADER_BLOCK_LEN, LogId, Lsn, Named, SegmentHeader, parse_name, segment_name, spare_name,
-};
-use super::storage::{File, Listed, Storage, is_no_space};
+use super::segment::{HEADER_BLOCK_LEN, LogId, Lsn, SegmentHeader, segment_name, spare_name};
+use super::storage::{File, Storage, is_no_space};
+use super::sweep::sweep;
 use super::table::{Segment, Table};
 
 /// The cleaning that is due.
@@ -382,21 +381,4 @@ impl Ring {
 fn open(storage: &dyn Storage, seq: u64) -> Result<Arc<dyn File>, ReadError> {
     let name = segment_name(seq);
     storage.open(&name).map_err(io_at(&name, "open"))
-}
-
-/// Removes files that a crash left behind, and spares of a wrong length or in excess. Returns the
-/// spares that are kept.
-fn sweep(storage: &dyn Storage, segment_len: u64, keep: u64) -> Result<Vec<String>, OpenError> {
-    let mut spares = Vec::new();
-    let files = storage.list().map_err(io_at(".", "list"))?;
-    for Listed { name, len, .. } in files {
-        match parse_name(&name) {
-            Named::Spare(_) if len == segment_len && (spares.len() as u64) < keep => {
-                spares.push(name);
-            }
-            Named::Spare(_) | Named::Fresh => storage.remove(&name)?,
-            Named::Segment(_) | Named::Malformed | Named::Other => {}
-        }
-    }
-    Ok(spares)
 }

@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::storage::{File, Listed, Storage, list_dir, own_file};
+use super::storage::disk::{list_dir, own_file};
+use super::storage::{File, Listed, Storage};
 
 /// A read-only directory.
 pub struct Shelf(PathBuf);

@@ -7,7 +7,8 @@ use crate::failpoint;
 
 use super::config::{Config, FRAME_LEN_MAX};
 use super::error::{AppendError, Failure, OpenError};
-use super::frame::{FRAME_HEADER_LEN, Fields, FrameBuffer, Kind, frame_len};
+use super::frame::buffer::FrameBuffer;
+use super::frame::{FRAME_HEADER_LEN, Fields, Kind, frame_len};
 use super::reader::Survey;
 use super::ring::{Counters, Ring};
 use super::segment::{HEADER_BLOCK_LEN, LogId, Lsn, SECTOR_LEN, segment_name};

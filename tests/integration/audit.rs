@@ -74,6 +74,11 @@ fn assert_whole(lines: &[Value]) {
     }
 }
 
+/// Positions of the lines in which `name` is true.
+fn flagged(lines: &[Value], name: &str) -> Vec<usize> {
+    (0..lines.len()).filter(|at| lines[*at][name] == true).collect()
+}
+
 #[test]
 fn every_operation_is_a_line_for_each_token() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -131,9 +136,6 @@ fn every_operation_is_a_line_for_each_token() {
         ("consume", "not_found", 200),
     ];
     assert_eq!(told(&missed), expected);
-    let flagged = |lines: &[Value], name: &str| -> Vec<usize> {
-        (0..lines.len()).filter(|at| lines[*at][name] == true).collect()
-    };
     assert_eq!((flagged(&done, "replay"), flagged(&done, "retry")), (vec![], vec![12]));
     assert_eq!((flagged(&missed, "replay"), flagged(&missed, "retry")), (vec![4, 5, 6], vec![]));
     let by: Vec<_> = [0, 1, 3, 5, 7, 13].iter().map(|at| done[*at]["by"].as_str()).collect();

@@ -138,7 +138,7 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
         return not_run("clock jumps of the real binary", "the package faketime is missing");
     };
     let launch = clock.launch(dir.path());
-    let server = launch.start();
+    let mut server = launch.start();
     let mut client = Client::of(&server);
     let mut time = EngineTime { latest_ms: now_ms() - 1_000 };
     let short = client.issued(r#"{"payload":1,"ttl":"10m"}"#);
@@ -149,8 +149,7 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
     // later.
     clock.shift(HOUR_S);
     eventually("the clock jumps", || client.resolve(&short.token).status == 404);
-    let mut gone = vec![short];
-    let mut jumps = 1;
+    let (mut gone, mut jumps) = (vec![short], 1);
     for seconds in [0, -HOUR_S, -10 * YEAR_S, HOUR_S, -11 * YEAR_S, 2 * HOUR_S, 0] {
         clock.shift(seconds);
         jumps += 1;
@@ -169,7 +168,6 @@ fn p3_clock_jumps_revive_nothing_and_lose_nothing() {
     // contains the time of an expiry within a second, even without writes; the test waits for that.
     let data = dir.path().join("data");
     wait_for_log(&data, &gone);
-    let mut server = server;
     for (round, seconds) in [-YEAR_S, 0, -11 * YEAR_S, HOUR_S].into_iter().enumerate() {
         if round % 2 == 0 {
             server.kill9();

@@ -6,8 +6,13 @@ use std::path::Path;
 use crate::support::files_under;
 
 const LINE_CHARS_MAX: usize = 110;
-const FUNCTION_LINES_MAX: usize = 70;
-const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 68;
+/// Of a file of the library and the program.
+const FILE_LINES_MAX: usize = 400;
+/// Longer files: the records of a cluster are being added to this one, which is split then.
+const LONG_FILES: [&str; 1] = ["src/model/record.rs"];
+/// Of any other file: tests, benches, examples, the load-test harness.
+const OTHER_FILE_LINES_MAX: usize = 500;
 
 /// One source file: its path from the top of the project, with forward slashes, and its text.
 pub struct Source {
@@ -132,11 +137,17 @@ fn heads(source: &Source) -> Vec<String> {
     if has_head { Vec::new() } else { vec![format!("{}: begins without `//!`", source.path)] }
 }
 
+fn file_lines_max(path: &str) -> usize {
+    let is_test = path.contains("/tests/") || path.ends_with("tests.rs");
+    let is_other = !path.starts_with("src/") || is_test || LONG_FILES.contains(&path);
+    if is_other { OTHER_FILE_LINES_MAX } else { FILE_LINES_MAX }
+}
+
 fn lengths(source: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
-    let count = source.text.lines().count();
-    if count > FILE_LINES_MAX {
-        complaints.push(format!("{}: {count} lines, {FILE_LINES_MAX} at most", source.path));
+    let (count, max) = (source.text.lines().count(), file_lines_max(&source.path));
+    if count > max {
+        complaints.push(format!("{}: {count} lines, {max} at most", source.path));
     }
     for (n, line) in source.text.lines().enumerate() {
         let chars = line.chars().count();
@@ -253,7 +264,7 @@ fn tidy_no_banned_words() {
 
 #[test]
 fn tidy_finds_what_it_looks_for() {
-    let long = format!("fn long() {{\n{}}}\n", "    call();\n".repeat(69));
+    let long = format!("fn long() {{\n{}}}\n", "    call();\n".repeat(67));
     let text = format!(
         "use std;\n{long}fn main() {{\n    {}1);\n}}\n// {}\n",
         BANNED[2].word,
@@ -261,9 +272,17 @@ fn tidy_finds_what_it_looks_for() {
     );
     let source = Source { path: "src/a.rs".to_owned(), text };
     assert_eq!(heads(&source).len(), 1);
-    assert_eq!(lengths(&source), ["src/a.rs:76: 114 characters, 110 at most"]);
-    assert_eq!(long_functions(&source), ["src/a.rs:2: long has 71 lines, 70 at most"]);
+    assert_eq!(lengths(&source), ["src/a.rs:74: 114 characters, 110 at most"]);
+    assert_eq!(long_functions(&source), ["src/a.rs:2: long has 69 lines, 68 at most"]);
     assert_eq!(banned_words(&source).len(), 1);
+    for (path, max) in [("src/a.rs", 400), ("src/a/tests.rs", 500), ("benches/a.rs", 500)] {
+        let source = |lines| Source { path: path.to_owned(), text: "//! Short.\n".repeat(lines) };
+        assert_eq!(
+            (lengths(&source(max)).len(), lengths(&source(max + 1)).len()),
+            (0, 1),
+            "{path}"
+        );
+    }
     let clock =
         Source { path: "src/wal/a.rs".to_owned(), text: "    Instant::now();\n".to_owned() };
     assert_eq!(banned_words(&clock).len(), 1);

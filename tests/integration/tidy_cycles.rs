@@ -16,13 +16,8 @@ use crate::tidy::{Source, sources};
 /// The root of the library whose files are read.
 const ROOT: &str = "src/lib.rs";
 
-/// Files, and folders with a `/` at the end, that may still be part of a cycle with each other. A
-/// file without a cycle must be removed from the list.
-const EXCEPTIONS: [&str; 2] = ["src/engine/", "src/http/"];
-
-/// The root of the load-test harness, and its files that may still be part of a cycle.
+/// The root of the load-test harness.
 const LOADTEST_ROOT: &str = "loadtest/src/lib.rs";
-const LOADTEST_EXCEPTIONS: [&str; 0] = [];
 
 /// Imports by file: the imported files, each with one path that imports it.
 type Imports = BTreeMap<String, BTreeMap<String, String>>;
@@ -186,6 +181,9 @@ impl<'a> Visit<'a> for Paths {
         }
     }
 
+    /// `pub(in crate::a)` imports nothing.
+    fn visit_vis_restricted(&mut self, _: &'a syn::VisRestricted) {}
+
     fn visit_path(&mut self, path: &'a syn::Path) {
         if path.leading_colon.is_none() && path.segments.len() > 1 {
             self.add(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
@@ -229,29 +227,9 @@ fn reached_from<'a>(imports: &'a Imports, file: &'a String) -> BTreeSet<&'a Stri
     reached
 }
 
-/// Every cycle that no exception allows, with the paths that make it, and every exception that no
-/// cycle needs.
-fn complaints(imports: &Imports, exceptions: &[&str]) -> Vec<String> {
-    let mut needed: BTreeSet<&&str> = BTreeSet::new();
-    let mut complaints = Vec::new();
-    for group in cycles(imports) {
-        let exception_of = |file: &String| {
-            let is_in = |exception: &&&str| match exception.ends_with('/') {
-                true => file.starts_with(**exception),
-                false => file == **exception,
-            };
-            exceptions.iter().find(is_in)
-        };
-        match group.iter().map(exception_of).collect::<Option<Vec<_>>>() {
-            Some(allowed) => needed.extend(allowed),
-            None => complaints.push(told(imports, &group)),
-        }
-    }
-    let unneeded = exceptions.iter().filter(|exception| !needed.contains(exception));
-    complaints.extend(unneeded.map(|exception| {
-        format!("{exception} is in no cycle: take it off EXCEPTIONS in {}", file!())
-    }));
-    complaints
+/// Every cycle, with the paths that make it.
+fn complaints(imports: &Imports) -> Vec<String> {
+    cycles(imports).iter().map(|group| told(imports, group)).collect()
 }
 
 fn told(imports: &Imports, group: &BTreeSet<String>) -> String {
@@ -269,7 +247,7 @@ fn told(imports: &Imports, group: &BTreeSet<String>) -> String {
 fn tidy_imports_go_one_way() {
     let imports = Crate::read(&sources(), ROOT).imports();
     assert!(imports.len() > 100, "only {} files were found", imports.len());
-    let complaints = complaints(&imports, &EXCEPTIONS);
+    let complaints = complaints(&imports);
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
@@ -277,7 +255,7 @@ fn tidy_imports_go_one_way() {
 fn tidy_imports_of_the_load_test_harness_go_one_way() {
     let imports = Crate::read(&sources(), LOADTEST_ROOT).imports();
     assert!(imports.len() > 100, "only {} files were found", imports.len());
-    let complaints = complaints(&imports, &LOADTEST_EXCEPTIONS);
+    let complaints = complaints(&imports);
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
@@ -290,7 +268,7 @@ fn imports_of(files: &[(&str, &str)]) -> Imports {
 #[test]
 fn tidy_finds_every_cycle_of_imports() {
     let imports = imports_of(&[
-        ("src/lib.rs", "pub mod a;\nmod b;\npub mod c;\nmod d;\npub use a::A;\n"),
+        ("src/lib.rs", "pub mod a;\nmod b;\npub mod c;\nmod d;\nmod e;\npub use a::A;\n"),
         // By a re-export of the parent.
         ("src/a/mod.rs", "mod one;\nmod two;\npub use one::One;\npub struct A;\n"),
         ("src/a/one.rs", "pub struct One;\n"),
@@ -300,17 +278,16 @@ fn tidy_finds_every_cycle_of_imports() {
         ("src/c.rs", "#[error(\"{}\", crate::b::f())]\npub enum C {}\n"),
         // Test code does not count.
         ("src/d.rs", "use crate::b;\n#[cfg(test)]\nmod tests { use crate::d; use crate::d2; }\n"),
+        // Nor does the place where an item is visible.
+        ("src/e/mod.rs", "mod inner;\nuse inner::f;\n"),
+        ("src/e/inner.rs", "pub(in crate::e) fn f() {}\n"),
     ]);
     let groups = cycles(&imports);
     let wanted = ["src/b.rs", "src/c.rs"].map(str::to_owned);
     assert_eq!(groups, [BTreeSet::from(wanted)]);
-    let said = complaints(&imports, &[]).join("\n");
+    let said = complaints(&imports).join("\n");
     assert!(said.starts_with("2 files import each other:"), "{said}");
     assert!(said.contains("src/b.rs -> src/c.rs  (crate::c::C)"), "{said}");
-    assert!(complaints(&imports, &["src/b.rs", "src/c.rs"]).is_empty());
-    assert_eq!(complaints(&imports, &["src/b.rs"]).len(), 2, "the other is not allowed");
-    let unneeded = complaints(&imports, &["src/b.rs", "src/c.rs", "src/a/"]);
-    assert!(unneeded[0].starts_with("src/a/ is in no cycle"), "{unneeded:?}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub struct Verified {
 /// The errors of opening (damage with file and offset, or a directory in use), and a directory
 /// without a log.
 pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError> {
-    let _lock = wal::storage::lock_to_read(dir)?;
+    let _lock = wal::storage::disk::lock_to_read(dir)?;
     let storage: Arc<dyn Storage> = Arc::new(Shelf::new(dir));
     match survey(&storage)? {
         Some(survey) => verify_survey(&survey, progress),
@@ -343,8 +343,7 @@ impl Table {
         if is_full {
             let lives = |token: &&Token| token.deadline() > now;
             let live = self.tokens().filter(lives).count();
-            let mut larger =
-                Self { slots: vec![Token::default(); live + live / 4 + 16], len: 0 };
+            let mut larger = Self { slots: vec![Token::default(); live + live / 4 + 16], len: 0 };
             for token in self.tokens().filter(lives) {
                 larger.put_in_place(*token, hasher);
             }

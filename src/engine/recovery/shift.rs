@@ -15,7 +15,7 @@ use crate::model::entry::Parts;
 use crate::model::record::{Record, carry_len};
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
-use crate::wal::storage::lock_to_read;
+use crate::wal::storage::disk::lock_to_read;
 use crate::wal::{self, AppendError, Disk, FrameBuffer, Shelf, Storage, Wal, survey};
 
 use super::error::OpenError;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
@@ -17,6 +17,7 @@ use crate::http::api::request_context::RequestContext;
 use crate::http::conn::context::Worker;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::timeouts::Gathering;
+use crate::http::request::content_type::check_type;
 use crate::http::request::json;
 use crate::service::memory_budget::{Charge, Holder};
 use crate::service::refusal::Refusal;
@@ -27,8 +28,6 @@ pub(in crate::http) const SMALL_LEN_MAX: usize = 4096;
 const UNWANTED_LEN_MAX: usize = 16 << 20;
 /// Maximum bytes that are read of the body of a refused request in order to keep the connection.
 pub(in crate::http) const SKIPPED_LEN_MAX: usize = 16 * 1024;
-/// Charsets in which every text is also valid UTF-8.
-const CHARSETS: [&[u8]; 3] = [b"utf-8", b"utf8", b"us-ascii"];
 /// Byte order marks of UTF-8 and, in both orders, UTF-16; those of UTF-32 contain one of these.
 const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE"];
 /// Bytes of an HTTP/1 body that are not charged, because they count as memory of the connection.
@@ -132,56 +131,6 @@ pub(in crate::http) async fn skip(worker: &Worker, body: &mut Incoming) -> Resul
         }
     }
     Ok(())
-}
-
-/// A non-empty body must have the type JSON. An HTML form cannot send that type, and for other
-/// requests of a page the browser sends a preflight first (see [`crate::http::request::browser`]).
-fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let unsupported = |field: &'static str, detail: &'static str| {
-        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
-        Err(problem.about(field).closing())
-    };
-    let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return unsupported("Content-Type", "Content-Type: must be application/json");
-    };
-    let mut parts = parts(value.as_bytes());
-    let essence = parts.next().unwrap_or_default();
-    if !essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
-        return unsupported("Content-Type", "Content-Type: must be application/json");
-    }
-    let is_listed = |charset: &[u8]| CHARSETS.iter().any(|name| charset.eq_ignore_ascii_case(name));
-    if !parts.filter_map(charset).all(is_listed) {
-        return unsupported("Content-Type", "Content-Type: the charset must be utf-8");
-    }
-    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-    if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return unsupported("Content-Encoding", "Content-Encoding: must be identity");
-    }
-    Ok(())
-}
-
-/// Splits a media type at its semicolons, except those in quotes.
-fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    value.split(move |byte| {
-        let is_end = *byte == b';' && !is_quoted;
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = is_quoted,
-            b'"' => is_quoted = !is_quoted,
-            _ => (),
-        }
-        is_end
-    })
-}
-
-/// The value of the parameter, if it is the charset.
-fn charset(parameter: &[u8]) -> Option<&[u8]> {
-    let equals = memchr::memchr(b'=', parameter)?;
-    let (name, value) = (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
-    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-    name.eq_ignore_ascii_case(b"charset").then_some(inner.unwrap_or(value))
 }
 
 fn too_long(len_max: usize) -> Problem {
@@ -398,40 +347,4 @@ fn keep_needed(headers: &mut HeaderMap) -> usize {
     }
     *headers = kept;
     len
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use http::HeaderValue;
-
-    #[test]
-    fn only_json_is_taken() {
-        for (value, is_taken) in [
-            ("application/json", true),
-            ("Application/JSON ; charset=utf-8", true),
-            ("application/json;charset=\"UTF8\"", true),
-            ("application/json; Charset = us-ascii", true),
-            ("application/json; a=\"\\\"; charset=utf-16\"; b", true),
-            ("application/json; charset=utf-16", false),
-            ("application/json; charset=", false),
-            ("application/json; charset=utf-8; charset=latin1", false),
-            ("application/problem+json", false),
-            ("text/plain", false),
-            ("", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-            assert_eq!(check_type(&headers).is_ok(), is_taken, "{value}");
-            headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            assert!(check_type(&headers).is_err(), "{value} and another");
-        }
-        assert!(check_type(&HeaderMap::new()).is_err(), "none");
-        for (coding, is_taken) in [("Identity", true), ("gzip", false), ("identity, br", false)] {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
-            assert_eq!(check_type(&headers).is_ok(), is_taken, "{coding}");
-        }
-    }
 }

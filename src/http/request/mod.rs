@@ -3,6 +3,7 @@
 pub(in crate::http) mod authorization;
 pub(in crate::http) mod body;
 pub mod browser;
+mod content_type;
 pub(in crate::http) mod head;
 pub(crate) mod json;
 pub(in crate::http) mod list;

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use hyper::server::conn::{http1, http2};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::http::answer::canned;
@@ -25,17 +25,16 @@ use crate::http::h1::head::HEAD_LEN_MAX;
 use crate::http::h1::hot_path::{self, Progress};
 use crate::service::memory_budget::Charge;
 
+mod socket;
+#[cfg(test)]
+mod tests;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The client's preface and the head of its first frame, which must be SETTINGS.
 const HANDSHAKE_LEN: usize = PREFACE.len() + 9;
 /// The longest head of an HTTP/2 request.
 const HEADER_LIST_LEN_MAX: u32 = 16 * 1024;
 const STREAMS_MAX: u32 = 128;
-/// A head up to this length is bounded by the number of connections alone.
-const FREE_HEAD_LEN: usize = 4 * 1024;
-/// What a peer may still send after we have said our last: more than what is in flight before it
-/// has seen that, of a client that sends as fast as it can.
-const DISCARDED_MAX: usize = 4 << 20;
 /// What may wait below the output, in what reads and writes for us: TLS keeps records that the
 /// socket has not taken.
 pub(in crate::http) const BELOW_LEN_MAX: usize = 32 * 1024;
@@ -203,83 +202,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.state.enter(Phase::Linger, self.worker.now());
     }
 
-    /// Writes all that waits. While it is pending, nothing is read and hyper is not polled.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let state = &*self.state;
-        let has_waited = state.watch.stalled.get().is_some();
-        let mut output = state.wire.output.borrow_mut();
-        while !output.is_empty() {
-            match Pin::new(&mut self.socket).poll_write(cx, output.unread()) {
-                Poll::Ready(Ok(len)) => {
-                    self.worker.counters.add_bytes_out(len);
-                    output.advance(len);
-                    state.watch.stalled.set(None);
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    let waiting = output.len();
-                    drop(output);
-                    return self.stall(waiting);
-                }
-            }
-        }
-        drop(output);
-        // A socket holds nothing back; TLS does.
-        match Pin::new(&mut self.socket).poll_flush(cx) {
-            Poll::Ready(Ok(())) => (),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => return self.stall(BELOW_LEN_MAX),
-        }
-        self.stalled_charge = None;
-        state.watch.stalled.set(None);
-        if has_waited {
-            state.restart_limit(self.worker.now());
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn stall(&mut self, waiting: usize) -> Poll<io::Result<()>> {
-        if self.state.watch.stalled.get().is_none() {
-            self.state.watch.stalled.set(Some(self.worker.now()));
-        }
-        let (budget, holder) = (&self.worker.service.budget, self.state.holder());
-        let charge = self.stalled_charge.get_or_insert_with(|| budget.charge(&holder));
-        if charge.grow_to(waiting) {
-            Poll::Pending
-        } else {
-            Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()))
-        }
-    }
-
-    /// Reads once, if hyper has taken all there was. Pending also where there is nothing to do.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let state = &*self.state;
-        let mut input = state.wire.input.borrow_mut();
-        let is_wanted =
-            state.wire.wants_input.get() || matches!(self.protocol, Protocol::Undecided);
-        if !is_wanted || state.wire.eof.get() {
-            return Poll::Pending;
-        }
-        let mut scratch = self.worker.scratch.borrow_mut();
-        let mut buf = ReadBuf::new(&mut scratch);
-        match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
-            Poll::Ready(Ok(())) => (),
-            other => return other,
-        }
-        state.wire.wants_input.set(false);
-        state.wire.eof.set(buf.filled().is_empty());
-        self.worker.counters.add_bytes_in(buf.filled().len());
-        self.received += buf.filled().len();
-        input.push(buf.filled());
-        if state.watch.phase.get() == Phase::Idle && !state.is_http2.get() {
-            state.enter(Phase::Head, self.worker.now());
-        }
-        if state.watch.phase.get() == Phase::Handshake && self.received >= HANDSHAKE_LEN {
-            state.enter(Phase::Idle, self.worker.now());
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// Lets the hot path answer what it can, if what comes next may be for it.
     fn drive_hot_path(&mut self) -> Option<Progress> {
         if let Protocol::Undecided = self.protocol {
@@ -357,18 +279,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.head_charge = None;
     }
 
-    /// HTTP/1: counts the head that is arriving, if it is long. False where there is no room for it.
-    fn charge_head(&mut self) -> bool {
-        // A head waits in the input until it is whole, and goes to hyper before more is read.
-        let input = self.state.wire.input.borrow();
-        if self.state.is_http2.get() || input.len() <= FREE_HEAD_LEN {
-            return true;
-        }
-        let (budget, holder) = (&self.worker.service.budget, self.state.holder());
-        let charge = self.head_charge.get_or_insert_with(|| budget.charge(&holder));
-        charge.grow_head_to(input.capacity())
-    }
-
     /// HTTP/2 with prior knowledge begins with its preface, which is no HTTP/1 request.
     fn decide(&mut self) {
         let state = &self.state;
@@ -389,36 +299,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else {
             Protocol::Http1(Box::pin(http1_builder().serve_connection(pipe, service)))
         };
-    }
-
-    /// Shuts our side and discards what still arrives: a socket closed over unread bytes resets
-    /// the connection, and the peer may lose the last answer. The sweep bounds the wait, a limit the bytes.
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        let Protocol::Closing { is_shut, discarded } = &mut self.protocol else {
-            return Poll::Ready(Over::Gone);
-        };
-        if !*is_shut {
-            match Pin::new(&mut self.socket).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => *is_shut = true,
-                Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        if self.state.wire.eof.get() {
-            return Poll::Ready(Over::Gone);
-        }
-        let mut scratch = self.worker.scratch.borrow_mut();
-        loop {
-            let mut buf = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() && *discarded < DISCARDED_MAX => {
-                    *discarded += buf.filled().len();
-                }
-                Poll::Ready(_) => return Poll::Ready(Over::Gone),
-                Poll::Pending if self.worker.is_grace_over() => return Poll::Ready(Over::Gone),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
     }
 }
 
@@ -457,6 +337,3 @@ fn http2_builder(tasks: StreamTasks) -> http2::Builder<StreamTasks> {
         .initial_connection_window_size(OUTPUT_LEN_MAX as u32);
     builder
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,6 @@
 //! An entry returns what was stored in it, even while the committer changes it.
 
+use super::footprint::size_class;
 use super::*;
 use proptest::prelude::*;
 

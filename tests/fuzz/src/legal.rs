@@ -62,6 +62,11 @@ pub fn check(bytes: &[u8]) {
     for with_hot_path in [true, false] {
         let answers = talk::say(&mut talk::engine(), &pieces, with_hot_path);
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
-        assert_eq!(statuses, wanted, "hot path: {with_hot_path}, {whole:?} in {} pieces", pieces.len());
+        assert_eq!(
+            statuses,
+            wanted,
+            "hot path: {with_hot_path}, {whole:?} in {} pieces",
+            pieces.len()
+        );
     }
 }
