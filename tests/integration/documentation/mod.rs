@@ -6,6 +6,7 @@ mod session;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use jeton::audit::EventOutcome;
 use jeton::cli::settings::flags;
 use jeton::config::flags::Kind;
 use jeton::warning::Warning;
@@ -123,6 +124,17 @@ fn the_table_of_warnings_has_each() {
     for warning in Warning::ALL {
         assert!(listed.iter().any(|name| name == warning.name()), "{}", warning.name());
     }
+}
+
+#[test]
+fn the_fields_of_the_audit_log_name_each_outcome() {
+    let page = page("operations/audit.md");
+    let row = rows(&page).find(|row| row[0] == "`outcome`").expect("a row of the field");
+    let named: BTreeSet<String> = code(row[2]).map(str::to_owned).collect();
+    let each = EventOutcome::ALL.iter().map(|outcome| serde_json::json!(outcome));
+    let each = each.map(|outcome| outcome.as_str().expect("a word").to_owned());
+    // `connect` is the operation of the last two.
+    assert_eq!(named, each.chain(["connect".to_owned()]).collect());
 }
 
 #[test]
