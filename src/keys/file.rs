@@ -24,19 +24,19 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, value};
 
-mod form;
-#[cfg(test)]
-mod tests;
-
-use form::{read, table};
-
-pub use super::entry::{KeyEntry, KeysError, NAME_LEN_MAX, WITHOUT_TOKENS};
-
 use super::text::{Key, KeyId};
 use crate::model::namespace::Namespace;
 use crate::model::scope::Scopes;
 use crate::model::time::UnixMillis;
 use crate::permissions::{self, FILE_MODE, Strictness};
+
+mod form;
+#[cfg(test)]
+mod tests;
+
+pub use super::entry::{KeyEntry, KeysError, NAME_LEN_MAX, WITHOUT_TOKENS};
+
+use form::{read, table};
 
 /// Maximum length of the file, in bytes; a key takes a few hundred.
 const FILE_LEN_MAX: u64 = 16 << 20;

@@ -1,7 +1,8 @@
 //! API keys: who may do what in which namespace.
 //!
-//! `text` is the form of a key that its holder has; `file` is the keys file. A server uses
-//! [`Keys`]: a table that is read without a lock and replaced after each change of the file.
+//! `text` is the form of a key that its holder has; `file` is the keys file, and `entry` one key in
+//! it. `table` finds the `access` of a key. A server uses [`Keys`]: a table that is read without a
+//! lock and replaced after each change of the file.
 
 mod access;
 mod entry;
