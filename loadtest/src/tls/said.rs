@@ -77,6 +77,8 @@ fn alerted(alert: AlertDescription) -> Denial {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -86,6 +88,13 @@ mod tests {
         {
             assert_eq!(plain(said), shown);
         }
+    }
+
+    #[test]
+    fn a_ca_in_the_place_of_a_server_is_a_flaw_of_its_own() {
+        let of_verifier = OtherError(Arc::new(webpki::Error::CaUsedAsEndEntity));
+        let error = Error::InvalidCertificate(CertificateError::Other(of_verifier));
+        assert_eq!(said(&error), Denial::Certificate(Flaw::SignersOwn));
     }
 
     #[test]
