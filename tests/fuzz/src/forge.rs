@@ -7,53 +7,13 @@ use jeton::testkit::disk::Memory;
 use jeton::wal::Storage;
 
 use super::input::Input;
+use super::model::{Entries, Frame};
+use super::segment::{HEADER_BLOCK_LEN, SEGMENT_LEN, Segment};
+use super::{commands, model, spec};
 
-/// Small, so that logs of several segments are short.
-pub const SEGMENT_LEN: usize = 16 << 10;
-const HEADER_BLOCK_LEN: usize = 4096;
 const SEGMENTS_MAX: usize = 4;
 /// The approximate time of all records.
 pub const START: u64 = 1_000_000_000_000;
-
-/// A segment file.
-pub struct Segment {
-    pub seq: u64,
-    pub base: u64,
-    pub identity: u32,
-    pub bytes: Vec<u8>,
-}
-
-impl Segment {
-    fn new(seq: u64, base: u64) -> Self {
-        let mut segment = Self { seq, base, identity: 0, bytes: vec![0; SEGMENT_LEN] };
-        let header = segment.header();
-        segment.identity = crc32c::crc32c(&header[..56]);
-        segment.bytes[..60].copy_from_slice(&header);
-        segment
-    }
-
-    /// The header that it was made with.
-    pub fn header(&self) -> [u8; 60] {
-        let mut header = [0; 60];
-        header[..8].copy_from_slice(b"JETONLOG");
-        header[8] = 1;
-        header[16..32].fill(7);
-        header[32..40].copy_from_slice(&self.seq.to_le_bytes());
-        header[40..48].copy_from_slice(&self.base.to_le_bytes());
-        header[48..56].copy_from_slice(&(SEGMENT_LEN as u64).to_le_bytes());
-        let identity = crc32c::crc32c(&header[..56]);
-        header[56..].copy_from_slice(&identity.to_le_bytes());
-        header
-    }
-
-    pub fn lsn_at(&self, at: usize) -> u64 {
-        self.base + (at - HEADER_BLOCK_LEN) as u64
-    }
-
-    pub fn name(&self) -> String {
-        format!("segment-{:016x}.log", self.seq)
-    }
-}
 
 /// A log under construction.
 struct Forge {
@@ -62,25 +22,41 @@ struct Forge {
     time: u64,
     /// The end of the durable part.
     synced: u64,
+    /// Format of the next segments.
+    format: u8,
+    /// How many segments before its own the next frame says that the log needs.
+    older: u16,
+    /// What the frames mean, for records that an engine may write behind them.
+    entries: Entries,
     /// Bytes to change at the end: segment, offset, change.
     damage: Vec<(usize, usize, u8)>,
 }
 
 /// The segments that the bytes encode. The first byte selects the form: frames with right
-/// checksums, or the bytes themselves after the header of one segment.
+/// checksums, or the bytes themselves after the header of one segment; the formats of the first
+/// and the other segments; how many are missing before the first, and how many its header names.
 pub fn segments(bytes: &[u8]) -> Vec<Segment> {
     let mut input = Input(bytes);
-    let mut first = Segment::new(1, HEADER_BLOCK_LEN as u64);
-    if input.u8() == 0xFF {
+    let form = input.u8();
+    let [first, others] = [form, form >> 1].map(|bits| 1 + bits % 2);
+    let format = first.max(others);
+    let [missing, older] = [form >> 2, form >> 4].map(|bits| u16::from(bits % 4));
+    let base = HEADER_BLOCK_LEN as u64;
+    if form >= 0xFE {
+        let mut only = Segment::new(first, 1, base, 0, 0);
         let raw = input.take(SEGMENT_LEN - HEADER_BLOCK_LEN);
-        first.bytes[HEADER_BLOCK_LEN..HEADER_BLOCK_LEN + raw.len()].copy_from_slice(raw);
-        return vec![first];
+        only.bytes[HEADER_BLOCK_LEN..HEADER_BLOCK_LEN + raw.len()].copy_from_slice(raw);
+        return vec![only];
     }
+    let first = Segment::new(first, 1 + u64::from(missing), base, older, 0);
     let mut forge = Forge {
         synced: first.base,
         segments: vec![first],
         at: HEADER_BLOCK_LEN,
         time: START,
+        format,
+        older: 0,
+        entries: Entries::new(),
         damage: Vec::new(),
     };
     while !input.is_empty() {
@@ -106,14 +82,19 @@ pub fn disk(segments: &[Segment]) -> (Memory, Arc<dyn Storage>) {
 }
 
 impl Forge {
+    /// The upper half of a step's byte is what its frames say of older segments.
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.u8() % 16 {
+        let step = input.u8();
+        self.older = u16::from(step >> 4);
+        match step % 16 {
             0..=6 => {
                 let mut body = Vec::new();
                 for _ in 0..=input.u8() % 4 {
-                    record(input, self.time, &mut body);
+                    commands::command(input, self.time, &mut body);
                 }
                 self.time += input.scaled(16);
+                // The last of these keeps what no engine writes.
+                let body = if step % 16 == 6 { body } else { self.admitted(&body) };
                 self.frame(&body, false);
             }
             7 => {
@@ -127,14 +108,7 @@ impl Forge {
                 self.synced = self.here();
                 self.at = self.at.next_multiple_of(512).min(SEGMENT_LEN);
             }
-            11 if self.segments.len() < SEGMENTS_MAX => {
-                self.frame(&[], true);
-                let last = &self.segments[self.segments.len() - 1];
-                let next = Segment::new(last.seq + 1, last.lsn_at(SEGMENT_LEN));
-                self.synced = next.base;
-                self.at = HEADER_BLOCK_LEN;
-                self.segments.push(next);
-            }
+            11 if self.segments.len() < SEGMENTS_MAX => self.next_segment(),
             12 => self.time = self.time.wrapping_add(input.u64()),
             13 => self.synced = self.here().wrapping_add(u64::from(input.u16()) * 8),
             14 => self.at = (self.at + usize::from(input.u8()) * 8).min(SEGMENT_LEN),
@@ -144,6 +118,31 @@ impl Forge {
                 self.damage.push((segment, at, input.u8()));
             }
         }
+    }
+
+    /// Seals the last segment and makes the next one, with the same words about older ones.
+    fn next_segment(&mut self) {
+        self.frame(&[], true);
+        let last = &self.segments[self.segments.len() - 1];
+        let (seq, base) = (last.seq + 1, last.lsn_at(SEGMENT_LEN));
+        self.segments.push(Segment::new(self.format, seq, base, self.older, self.synced));
+        self.synced = base;
+        self.at = HEADER_BLOCK_LEN;
+    }
+
+    /// The records of a body that an engine may write here.
+    fn admitted(&self, body: &[u8]) -> Vec<u8> {
+        let (mut frame, mut admitted) = (Frame::after(&self.entries), Vec::new());
+        let mut rest = body;
+        while let Some(record) = spec::record(rest) {
+            let (bytes, behind) = rest.split_at(record.len);
+            if frame.admits(&record, self.time) {
+                frame.apply(&record, self.time);
+                admitted.extend_from_slice(bytes);
+            }
+            rest = behind;
+        }
+        admitted
     }
 
     fn here(&self) -> u64 {
@@ -158,9 +157,10 @@ impl Forge {
         if end > SEGMENT_LEN {
             return;
         }
+        let older = if segment.format == 1 { 0 } else { u64::from(self.older) << 48 };
         let len = body.len() as u32 | u32::from(is_seal) << 31;
         let mut covered = len.to_le_bytes().to_vec();
-        for field in [lsn, self.time, self.synced] {
+        for field in [lsn, self.time | older, self.synced] {
             covered.extend_from_slice(&field.to_le_bytes());
         }
         covered.extend_from_slice(body);
@@ -168,49 +168,6 @@ impl Forge {
         segment.bytes[self.at..self.at + 4].copy_from_slice(&checksum.to_le_bytes());
         segment.bytes[self.at + 4..self.at + 4 + covered.len()].copy_from_slice(&covered);
         self.at = end;
-    }
-}
-
-/// A record of one of a few digests. Mostly a good one.
-fn record(input: &mut Input<'_>, time: u64, out: &mut Vec<u8>) {
-    let (kind, digest) = (input.u8() % 8, [input.u8() % 6; 16]);
-    let deadline = time.saturating_add(input.scaled(24));
-    let mut head = |kind: u8, flags: u8, uses: u16, payload_len: u32| {
-        out.extend_from_slice(&[kind, flags]);
-        out.extend_from_slice(&uses.to_le_bytes());
-        out.extend_from_slice(&payload_len.to_le_bytes());
-        out.extend_from_slice(&digest);
-    };
-    match kind {
-        0..=2 => {
-            let (flags, uses, payload) =
-                (input.u8() % 4, u16::from(input.u8() % 4), input.u8() % 40);
-            head(1, flags, uses + 1, payload.into());
-            out.extend_from_slice(&deadline.to_le_bytes());
-            out.extend(std::iter::repeat_n(b'0' + payload % 10, payload.into()));
-        }
-        3 => {
-            let [flags, left, more, payload] = input.array();
-            let (flags, left, more, payload) = (flags % 4, left % 4, more % 4, payload % 40);
-            head(2, flags, left.into(), payload.into());
-            let keys = input.u8() % 4;
-            out.extend_from_slice(&deadline.to_le_bytes());
-            out.extend_from_slice(&time.saturating_sub(input.scaled(16)).to_le_bytes());
-            out.extend_from_slice(&[left + more, 0, keys, 0, 0, 0, 0, 0]);
-            (0..keys).for_each(|key| out.extend_from_slice(&[key; 16]));
-            out.extend(std::iter::repeat_n(b'0' + payload % 10, payload.into()));
-        }
-        4 => head(3, 0, 0, 0),
-        5 => {
-            head(3, 1, 0, 0);
-            out.extend_from_slice(&[input.u8() % 4; 16]);
-        }
-        6 => {
-            head(4, 0, 0, 0);
-            out.extend_from_slice(&deadline.to_le_bytes());
-            out.extend_from_slice(&input.scaled(24).to_le_bytes());
-        }
-        _ if input.u8().is_multiple_of(2) => head(5, 0, 0, 0),
-        _ => out.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 0]),
+        model::apply_body(&mut self.entries, body, self.time);
     }
 }

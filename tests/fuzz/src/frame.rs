@@ -3,7 +3,7 @@
 
 use jeton::wal::{ReadError, survey};
 
-use super::{forge, spec};
+use super::{forge, segment, spec};
 
 /// Reads the log that the bytes stand for.
 pub fn check(bytes: &[u8]) {
@@ -31,7 +31,7 @@ pub fn check(bytes: &[u8]) {
         }
         (Err(ReadError::Damage(damage)), Err(spec::Damaged)) => {
             assert!(disk.names().contains(&damage.file), "{damage} in a file that is not there");
-            assert!(damage.offset <= forge::SEGMENT_LEN as u64, "{damage}");
+            assert!(damage.offset <= segment::SEGMENT_LEN as u64, "{damage}");
         }
         (Ok(_), Err(_)) => panic!("P5: a damaged log was read"),
         (Err(error), _) => panic!("{error}"),

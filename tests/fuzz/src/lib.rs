@@ -14,6 +14,7 @@
 
 pub mod answers;
 pub mod body;
+pub mod commands;
 pub mod duration;
 pub mod forge;
 pub mod frame;
@@ -27,6 +28,7 @@ pub mod log;
 pub mod model;
 pub mod record;
 pub mod reference;
+pub mod segment;
 pub mod size;
 pub mod spec;
 pub mod talk;

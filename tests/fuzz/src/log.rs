@@ -1,35 +1,47 @@
 //! A whole engine on any log: it refuses and names the file and the place, or it contains exactly
-//! the entries of the records, gives each use once, and is the same after it was opened again.
+//! the entries of the records, as `jeton verify` counts them, gives each use once, and is the same
+//! after it was opened again. A log that no engine writes is opened or refused all the same.
 
 use std::sync::Arc;
 
-use jeton::engine::{Config, Op, OpenError, Outcome};
+use jeton::engine::{Config, NoProgress, Op, OpenError, Outcome, verify_on};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digest, Digester, Secret};
 use jeton::testkit::clock::ManualClock;
 use jeton::testkit::stepped::Stepped;
 use jeton::wal::{self, Preparing, ReadError, Storage};
 
-use super::model::{Entries, Entry};
-use super::{forge, model, spec};
+use super::model::{Entries, Entry, Replayed};
+use super::{forge, model, segment, spec};
 
 /// Opens an engine on the log that the bytes encode.
 pub fn check(bytes: &[u8]) {
     let segments = forge::segments(bytes);
     let (disk, storage) = forge::disk(&segments);
     let wanted = spec::log(&segments).and_then(|log| Ok((model::replay(&log)?, log.last_time)));
+    let verified = verify_on(Arc::clone(&storage), &NoProgress);
+    assert_eq!(verified.is_ok(), wanted.is_ok(), "verify: {verified:?}");
     match (open(&storage), wanted) {
-        (Ok(stepped), Ok((entries, last_time))) => {
+        (Ok(stepped), Ok((Replayed { entries, is_of_an_engine }, last_time))) => {
             let now = stepped.engine().now().0;
             assert!(now >= last_time && now >= forge::START, "P3: time ran backwards");
-            live(stepped, &storage, entries, now);
+            if is_of_an_engine {
+                let alive = entries.values().filter(|entry| entry.is_alive(last_time)).count();
+                assert_eq!(verified.expect("a good log").tokens, alive as u64, "verify");
+                live(stepped, &storage, entries, now);
+            } else {
+                let tokens = stepped.engine().stats().tokens;
+                drop(stepped);
+                let again = open(&storage).expect("what was opened before");
+                assert_eq!(again.engine().stats().tokens, tokens, "after a crash");
+            }
         }
         (Err(OpenError::Read(ReadError::Damage(damage))), Err(spec::Damaged)) => {
             assert!(disk.names().contains(&damage.file), "{damage} in a file that is not there");
         }
         (Err(OpenError::Record { file, offset, source }), Err(spec::Damaged)) => {
             assert!(disk.names().contains(&file), "{source} in {file}, which is not there");
-            assert!(offset < forge::SEGMENT_LEN as u64, "{source} at {offset}");
+            assert!(offset < segment::SEGMENT_LEN as u64, "{source} at {offset}");
         }
         (Ok(_), Err(_)) => panic!("P5: a damaged log was opened"),
         (Err(error), _) => panic!("{error}"),
@@ -37,7 +49,7 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn open(storage: &Arc<dyn Storage>) -> Result<Stepped, OpenError> {
-    let segment_size = forge::SEGMENT_LEN as u64;
+    let segment_size = segment::SEGMENT_LEN as u64;
     let log_min_size = 8 * segment_size;
     let wal = wal::Config { segment_size, log_min_size, preparing: Preparing::Inline };
     let config = Config { recovery_threads: 1, wal, ..Config::default() };

@@ -2,12 +2,11 @@
 //! segments, and the end of a log. It is slow and simple, and shares no code with the reader it is
 //! compared with.
 
-use super::forge::Segment;
+use super::segment::{HEADER_BLOCK_LEN, Segment};
 
 pub const INSTANT_MAX: u64 = (1 << 43) - 1;
 const COUNT_MAX: u64 = 10_000;
 const PAYLOAD_LEN_MAX: u64 = 1 << 20;
-const HEADER_BLOCK_LEN: usize = 4096;
 const FRAME_HEADER_LEN: usize = 32;
 
 /// A record as it stands in a body.
@@ -32,6 +31,7 @@ pub enum What<'a> {
 #[derive(Clone, Copy)]
 pub struct Content<'a> {
     pub peek: bool,
+    pub derived: bool,
     pub uses: u64,
     pub deadline: u64,
     pub payload: &'a [u8],
@@ -61,7 +61,7 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
     let digest = sixteen(bytes, 8)?;
     let (len, what) = match kind {
         1 | 2 => entry(bytes, kind, flags)?,
-        3 if flags == 0 => (24, What::Consume { key: None }),
+        3 if flags == 0 || flags == 2 => (24, What::Consume { key: None }),
         3 if flags == 1 => (40, What::Consume { key: Some(sixteen(bytes, 24)?) }),
         4 if flags == 0 => {
             let deadline = number(bytes, 24, 8)?;
@@ -71,7 +71,9 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
         _ => return None,
     };
     let is_short_head = kind > 2;
-    if is_short_head && !is_zero(bytes, 2, 6) {
+    let is_remembered = kind == 3 && flags == 2;
+    let until = number(bytes, 2, 6)?;
+    if is_short_head && until > if is_remembered { INSTANT_MAX } else { 0 } {
         return None;
     }
     if let What::Extend { deadline, .. } = what
@@ -95,7 +97,13 @@ fn entry(bytes: &[u8], kind: u8, flags: u8) -> Option<(usize, What<'_>)> {
     let payload = |at: usize| {
         Some((at + payload_len as usize, bytes.get(at..)?.get(..payload_len as usize)?))
     };
-    let content = |payload| Content { peek: flags & 1 != 0, uses, deadline, payload };
+    let content = |payload| Content {
+        peek: flags & 1 != 0,
+        derived: flags & 2 != 0,
+        uses,
+        deadline,
+        payload,
+    };
     if kind == 1 {
         let (len, payload) = payload(32)?;
         return (uses > 0).then_some((len, What::Issue(content(payload))));
@@ -123,6 +131,8 @@ struct Frame {
     body_len: usize,
     is_seal: bool,
     time: u64,
+    /// How many segments before its own the log needs; zero in format 1.
+    older: u64,
     synced: u64,
     lsn: u64,
 }
@@ -135,12 +145,15 @@ fn frame(segment: &Segment, at: usize) -> Option<Frame> {
     let (body_len, is_seal) = ((len & 0x7FFF_FFFF) as usize, len >> 31 == 1);
     let end = (at + FRAME_HEADER_LEN + body_len).next_multiple_of(8);
     let covered = bytes.get(at + 4..at + FRAME_HEADER_LEN + body_len)?;
-    let (time, synced, lsn) =
-        (number(header, 16, 8)?, number(header, 24, 8)?, number(header, 8, 8)?);
+    // Format 1 had a longer time in the place of both.
+    let time_len = if segment.format == 1 { 8 } else { 6 };
+    let time = number(header, 16, time_len)?;
+    let older = if segment.format == 1 { 0 } else { number(header, 22, 2)? };
+    let (synced, lsn) = (number(header, 24, 8)?, number(header, 8, 8)?);
     let is_valid = end <= bytes.len()
         && lsn == segment.lsn_at(at)
         && number(header, 0, 4)? == u64::from(crc32c::crc32c_append(segment.identity, covered));
-    is_valid.then_some(Frame { at, end, body_len, is_seal, time, synced, lsn })
+    is_valid.then_some(Frame { at, end, body_len, is_seal, time, older, synced, lsn })
 }
 
 /// The frame that follows the one that ended at `at`.
@@ -199,23 +212,54 @@ pub struct Log<'a> {
     pub last_time: u64,
 }
 
-/// Reads a log. The headers of the segments are right unless their bytes were changed.
+/// Whether a header is valid: its bytes are those that it was made with, and they make sense.
+fn has_valid_header(segment: &Segment) -> bool {
+    let header = segment.header();
+    let is_sound = segment.format == 1
+        || (u64::from(segment.older) < segment.seq && segment.synced <= segment.base);
+    segment.bytes.starts_with(&header) && is_sound
+}
+
+/// The seq of the oldest segment that is needed: by the last frame, or by the current header.
+fn oldest_needed(segments: &[Segment]) -> Result<Option<u64>, Damaged> {
+    let needed = |segment: &Segment, older: u64| {
+        (segment.format != 1).then(|| segment.seq.saturating_sub(older).max(1))
+    };
+    let current = &segments[segments.len() - 1];
+    for segment in segments.iter().rev().take(2) {
+        if let Some(last) = walk(segment)?.frames.last() {
+            return Ok(needed(segment, last.older).or(needed(current, current.older.into())));
+        }
+    }
+    Ok(needed(current, current.older.into()))
+}
+
+/// Reads a log.
 pub fn log(segments: &[Segment]) -> Result<Log<'_>, Damaged> {
-    if segments.iter().any(|segment| segment.bytes[..60] != segment.header()) {
+    if !segments.iter().all(has_valid_header) {
         return Err(Damaged);
     }
     let mut count = segments.len();
     let last = walk(&segments[count - 1])?;
-    if count > 1
+    let is_prepared = count > 1
         && !was_written(&segments[count - 1], &last)
-        && !walk(&segments[count - 2])?.is_sealed
-    {
-        count -= 1;
+        && !walk(&segments[count - 2])?.is_sealed;
+    count -= usize::from(is_prepared);
+    if oldest_needed(&segments[..count])?.is_some_and(|needed| needed < segments[0].seq) {
+        return Err(Damaged);
     }
+    let log = frames(&segments[..count])?;
+    let is_early =
+        is_prepared && segments[count].format != 1 && segments[count].synced > log.end_lsn;
+    if is_early { Err(Damaged) } else { Ok(log) }
+}
+
+/// Reads the frames of all segments; the last is the current one.
+fn frames(segments: &[Segment]) -> Result<Log<'_>, Damaged> {
     let (mut frames, mut last_time, mut end_lsn) = (Vec::new(), 0, 0);
-    for (n, segment) in segments[..count].iter().enumerate() {
+    for (n, segment) in segments.iter().enumerate() {
         let walk = walk(segment)?;
-        let is_current = n + 1 == count;
+        let is_current = n + 1 == segments.len();
         if walk.is_sealed == is_current {
             return Err(Damaged);
         }
@@ -227,11 +271,8 @@ pub fn log(segments: &[Segment]) -> Result<Log<'_>, Damaged> {
             last_time = frame.time;
             let body_at = frame.at + FRAME_HEADER_LEN;
             if !frame.is_seal {
-                frames.push((
-                    frame.lsn,
-                    frame.time,
-                    &segment.bytes[body_at..body_at + frame.body_len],
-                ));
+                let body = &segment.bytes[body_at..body_at + frame.body_len];
+                frames.push((frame.lsn, frame.time, body));
             }
         }
         let mut from = walk.end;
