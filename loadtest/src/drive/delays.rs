@@ -23,14 +23,28 @@ const WAITED_SHARE: f64 = 0.25;
 pub(super) struct Delays {
     /// `/proc/thread-self/schedstat`; none where the kernel has none.
     schedstat: Option<File>,
-    waited_before_ns: u64,
+    /// How long the thread had run and waited at the last look.
+    before: Scheduled,
     /// Since then the loop works: from the end of its last sleep, or of its last pause.
     working_since_ns: u64,
     /// The longest pause since the last look.
     longest_ns: u64,
+    /// Up to here the loop's own time was added up.
+    added_ns: u64,
+    /// Time since the last look in which the loop did not sleep, or slept too long.
+    awake_ns: u64,
     /// Until here requests queue behind those of the last pause.
     recovering_until_ns: u64,
     looked_ns: u64,
+}
+
+/// What the kernel says of a thread since it began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Scheduled {
+    /// Nanoseconds on a CPU.
+    ran_ns: u64,
+    /// Nanoseconds in which it was ready and had none.
+    waited_ns: u64,
 }
 
 /// What was found between two looks.
@@ -44,6 +58,9 @@ pub(super) struct Found {
     pub(super) longest_ns: u64,
     /// Without a CPU.
     pub(super) waited_ns: u64,
+    /// Time in which the thread did not wait for something to come or become due: what it cannot have
+    /// let the server wait for is the rest.
+    pub(super) own_ns: u64,
     /// Whether latencies of this time are not the server's alone.
     pub(super) is_disturbed: bool,
 }
@@ -52,14 +69,17 @@ impl Delays {
     /// Of this thread, which was to begin at `from_ns`.
     pub(super) fn of_this_thread(from_ns: u64) -> Self {
         let schedstat = File::open("/proc/thread-self/schedstat").ok();
-        let begun = Self { working_since_ns: from_ns, looked_ns: from_ns, ..Self::default() };
+        let since = Self { working_since_ns: from_ns, added_ns: from_ns, ..Self::default() };
+        let begun = Self { looked_ns: from_ns, ..since };
         let mut delays = Self { schedstat, ..begun };
-        delays.waited_before_ns = delays.waited_ns();
+        delays.before = delays.scheduled();
         delays
     }
 
     /// The loop worked until `now_ns`. Returns how long that was where it was a pause, else 0.
     pub(super) fn worked(&mut self, now_ns: u64) -> u64 {
+        self.awake_ns += now_ns.saturating_sub(self.added_ns);
+        self.added_ns = now_ns;
         self.note(self.working_since_ns, now_ns)
     }
 
@@ -67,7 +87,8 @@ impl Delays {
     /// long the pause was that kept it from waking, or 0.
     pub(super) fn slept(&mut self, until_ns: u64, now_ns: u64) -> u64 {
         let pause_ns = self.note(until_ns, now_ns);
-        self.working_since_ns = now_ns;
+        self.awake_ns += now_ns.saturating_sub(until_ns);
+        (self.working_since_ns, self.added_ns) = (now_ns, now_ns);
         pause_ns
     }
 
@@ -85,8 +106,9 @@ impl Delays {
 
     /// What happened since the last look.
     pub(super) fn look(&mut self, now_ns: u64) -> Found {
-        let waited_ns = self.waited_ns();
-        let waited_since_ns = waited_ns.saturating_sub(self.waited_before_ns);
+        let scheduled = self.scheduled();
+        let waited_since_ns = scheduled.waited_ns.saturating_sub(self.before.waited_ns);
+        let ran_since_ns = scheduled.ran_ns.saturating_sub(self.before.ran_ns);
         let span_ns = now_ns.saturating_sub(self.looked_ns);
         let is_starved = waited_since_ns as f64 > span_ns as f64 * WAITED_SHARE;
         let found = Found {
@@ -94,26 +116,30 @@ impl Delays {
             to_ns: now_ns,
             longest_ns: self.longest_ns,
             waited_ns: waited_since_ns,
+            // The kernel counts no time in which the process was stopped, and the loop none in which
+            // it could not wake before the end of its sleep.
+            own_ns: self.awake_ns.max(ran_since_ns + waited_since_ns),
             is_disturbed: is_starved
                 || self.longest_ns > 0
                 || self.looked_ns < self.recovering_until_ns,
         };
-        self.waited_before_ns = waited_ns;
+        self.before = scheduled;
         self.looked_ns = now_ns;
-        self.longest_ns = 0;
+        (self.longest_ns, self.awake_ns) = (0, 0);
         found
     }
 
-    /// Nanoseconds that the thread was ready and had no CPU, since it began: the second number.
-    fn waited_ns(&mut self) -> u64 {
+    /// The first two numbers of the file; zeros where there is none.
+    fn scheduled(&mut self) -> Scheduled {
         let mut text = String::new();
         let mut read = || {
             let file = self.schedstat.as_mut()?;
             file.seek(SeekFrom::Start(0)).ok()?;
             file.read_to_string(&mut text).ok()?;
-            text.split_whitespace().nth(1)?.parse().ok()
+            let mut numbers = text.split_whitespace().map_while(|number| number.parse().ok());
+            Some(Scheduled { ran_ns: numbers.next()?, waited_ns: numbers.next()? })
         };
-        read().unwrap_or(0)
+        read().unwrap_or_default()
     }
 }
 
@@ -139,14 +165,18 @@ mod tests {
 
     #[test]
     fn work_between_two_sleeps_is_one_piece_wherever_it_is_looked_at() {
-        let mut delays = Delays::of_this_thread(10 * MS);
+        let mut delays = Delays { schedstat: None, ..Delays::of_this_thread(10 * MS) };
         assert_eq!(delays.slept(20 * MS, 21 * MS), 0);
         assert_eq!(delays.worked(24 * MS), 0, "3 ms until now");
         assert_eq!(delays.worked(27 * MS), 6 * MS, "all since the sleep");
         assert_eq!(delays.worked(30 * MS), 0, "no moment counts twice");
         assert_eq!(delays.slept(31 * MS, 31 * MS), 0);
         assert_eq!(delays.worked(35 * MS), 0, "a new turn");
-        assert_eq!(delays.look(40 * MS).longest_ns, 6 * MS);
+        let found = delays.look(40 * MS);
+        assert_eq!(found.longest_ns, 6 * MS);
+        // The first sleep was 1 ms too long; it worked from 21 to 30 ms and from 31 to 35 ms.
+        assert_eq!(found.own_ns, (1 + 9 + 4) * MS);
+        assert_eq!(delays.look(50 * MS).own_ns, 0, "no moment counts twice");
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub struct Record {
     pub stall_max_ns: u64,
     /// How long it waited for a CPU.
     pub waited_ns: u64,
+    /// How much of the window a thread did not wait for something to come or become due: it worked,
+    /// slept too long, or had no CPU. Of several threads the most.
+    pub own_ns: u64,
     /// Requests of an open loop that were due in the window, sent or not.
     pub due: u64,
     /// Requests of the window that were sent after its end, because no connection was free.
@@ -102,6 +105,7 @@ impl Record {
             late_ns: coarse_latencies(),
             stall_max_ns: 0,
             waited_ns: 0,
+            own_ns: 0,
             due: 0,
             queued: 0,
             delayed: 0,
@@ -172,6 +176,9 @@ impl Record {
         if from_ns < to_ns || !self.fresh_ns.is_empty() {
             self.waited_ns += found.waited_ns;
             self.stall_max_ns = self.stall_max_ns.max(found.longest_ns);
+        }
+        if from_ns < to_ns {
+            self.own_ns += found.own_ns;
         }
         if found.is_disturbed {
             add(&mut self.disturbed_ns, &self.fresh_ns);
@@ -258,6 +265,7 @@ impl Record {
         add(&mut self.late_ns, &other.late_ns);
         self.stall_max_ns = self.stall_max_ns.max(other.stall_max_ns);
         self.waited_ns += other.waited_ns;
+        self.own_ns = self.own_ns.max(other.own_ns);
         self.due += other.due;
         self.queued += other.queued;
         self.delayed += other.delayed;
@@ -341,6 +349,7 @@ mod tests {
             to_ns: to_ms * MS,
             longest_ns: 7,
             waited_ns: 3,
+            own_ns: 4,
             is_disturbed,
         };
         record.answer(Operation::Resolve, 1, 1_100 * MS, 1_101 * MS, 0);
@@ -353,6 +362,8 @@ mod tests {
         assert!(record.clean_latencies().max() < 2 * MS);
         let marked: Vec<u64> = record.slices.iter().map(|slice| slice.disturbed_ns / MS).collect();
         assert_eq!(marked, [0, 50, 100, 100, 100, 100, 100, 20, 0, 0]);
+        record.settle(look(2_000, 2_100, true));
+        assert_eq!(record.own_ns, 3 * 4, "what it was busy with in the window");
     }
 
     #[test]
@@ -363,6 +374,7 @@ mod tests {
             to_ns: 2_600 * MS,
             longest_ns: 500 * MS,
             waited_ns: 0,
+            own_ns: 0,
             is_disturbed: true,
         };
         record.settle(found);

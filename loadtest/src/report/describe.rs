@@ -98,7 +98,7 @@ pub fn doubts(report: &Report) -> Vec<String> {
         let why = if totals.queue_grew {
             "these are the latencies of an overloaded server"
         } else {
-            "no queue grew at the server, so its capacity is unknown"
+            "no queue certainly grew at the server, so its capacity is unknown"
         };
         doubts.push(format!(
             "{}/s were asked for and {}/s answered: {why}.",

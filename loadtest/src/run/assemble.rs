@@ -94,14 +94,16 @@ fn totals(setting: &Setting<'_>, measured: &Measured) -> Totals {
 const QUEUE_SHARE: f64 = 0.01;
 
 /// Whether requests were left at the end because no connection was free, and not because the
-/// harness was late: it must have been undisturbed for more than half of the time.
+/// harness was late: it must have been undisturbed for more than half of the time, or what is left
+/// was due over a longer time than it was busy itself.
 fn queue_grew(record: &Record) -> bool {
     let whole_ns = record.window.to_ns - record.window.from_ns;
     let disturbed_ns: u64 = record.slices.iter().map(|slice| slice.disturbed_ns).sum();
     let due = record.requests + record.queued;
+    let behind_ns = record.queued as f64 / record.due.max(1) as f64 * whole_ns as f64;
     record.queued > record.delayed
         && record.queued as f64 > due as f64 * QUEUE_SHARE
-        && disturbed_ns < whole_ns / 2
+        && (disturbed_ns < whole_ns / 2 || behind_ns > record.own_ns as f64)
 }
 
 fn generator(record: &Record) -> Generator {
@@ -215,4 +217,39 @@ fn client_usage(measured: &Measured) -> Usage {
     let (from, to) = ends(measured);
     let memory = usage::memory(std::process::id()).unwrap_or_default();
     usage_of(to.client.since(from.client), &from, &to, memory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// 400 requests were due in a second, and this many were left at its end.
+    fn record(queued: u64, disturbed_ms: u64, own_ms: u64) -> Record {
+        let mut record = Record::new(Window { from_ns: 0, to_ns: 1_000 * MS });
+        (record.requests, record.queued, record.due) = (400 - queued, queued, 400);
+        record.slices[0].disturbed_ns = disturbed_ms * MS;
+        record.own_ns = own_ms * MS;
+        record
+    }
+
+    #[test]
+    fn a_queue_is_the_servers_where_the_harness_cannot_have_caused_it() {
+        for (queued, disturbed_ms, own_ms, grew) in [
+            (300, 0, 0, true),
+            (4, 0, 0, false),
+            // The harness was disturbed all the time, and busy for half of it.
+            (300, 1_000, 500, true),
+            (100, 1_000, 500, false),
+            // A harness that was starved is behind by what it waited.
+            (300, 1_000, 900, false),
+        ] {
+            let record = record(queued, disturbed_ms, own_ms);
+            assert_eq!(queue_grew(&record), grew, "{queued} {disturbed_ms} {own_ms}");
+        }
+        let mut late = record(300, 0, 0);
+        late.delayed = 301;
+        assert!(!queue_grew(&late), "more were late than were queued");
+    }
 }
