@@ -6,12 +6,14 @@
 //! | [`time`], [`rfc3339`] | instants, and their text form |
 //! | [`text`], [`setting`] | durations and sizes as text; mistakes in settings |
 //! | [`entry`], [`record`] | a live token in memory, and a change in the log |
+//! | [`cluster`] | nodes, their lives, and positions in the stream of a cluster |
 //! | [`json_equality`] | whether two payloads have the same value |
 //! | [`metrics`], [`rate_limit`] | counters and histograms, and a rate per second |
 
 #[expect(unsafe_code, reason = "a thin pointer to the payload saves 8 of 200 bytes a token")]
 pub mod entry;
 
+pub mod cluster;
 pub mod json_equality;
 pub mod metrics;
 pub mod namespace;

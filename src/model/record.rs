@@ -11,17 +11,31 @@
 //! Extend   kind 1 | zero 7  | digest 16   | deadline 8 | longest life 8
 //! Revoke   kind 1 | zero 7  | digest 16
 //! Time     kind 1 | zero 7
+//! Origin   kind 1 | verdict 1 | zero 2 | attempt 4 | era 8 | seq 8 | node 8 | epoch 8 | batch 8 |
+//!          cluster 16 | hash 16 | chain 16 | outcomes 16
+//! Member   kind 1 | zero 7  | node 8 | epoch 8 | last batch 8 | heard 8 | nonce 16
+//! Report   kind 1 | zero 3  | format 4 | seq 8 | durable 8 | memory 8 | chain 16 |
+//!          outcomes 16 | keys 16
 //! ```
 //!
-//! The time of issue of an Issue is the frame's log time. The `until` of a Consume is zero without
-//! the flag REMEMBERED, which a Consume with a key never has. A record is valid if and only if its
-//! kind is known, its bytes are all there, unused bytes and flags are zero, each field is within
-//! the limits of [`crate::model::entry`], and an entry has at most as many uses left and keys
-//! together as it was issued with; anything else is damage, because the frame's checksum was right.
+//! The last three are only in the log of a cluster's node ([`replication`]). The time of issue of an
+//! Issue is the frame's log time. The `until` of a Consume is zero without the flag REMEMBERED,
+//! which a Consume with a key never has. A record is valid if and only if its kind is known, its
+//! bytes are all there, unused bytes and flags are zero, each field is within the limits of
+//! [`crate::model::entry`], and an entry has at most as many uses left and keys together as it was
+//! issued with; anything else is damage, because the frame's checksum was right.
 
 use crate::model::entry::{PAYLOAD_LEN_MAX, Parts, USES_MAX};
 use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, DIGEST_LEN, Digest};
+
+use reader::{Reader, SHORT_HEAD_LEN};
+use replication::{MEMBER, MEMBER_LEN, ORIGIN, ORIGIN_LEN, REPORT, REPORT_LEN, View};
+
+mod reader;
+pub mod replication;
+
+pub use reader::RecordError;
 
 const ISSUE: u8 = 1;
 const CARRY: u8 = 2;
@@ -39,7 +53,6 @@ const REMEMBERED: u8 = 2;
 pub const ISSUE_HEAD_LEN: usize = 32;
 /// Bytes of a Carry before the keys and the payload.
 pub const CARRY_HEAD_LEN: usize = 48;
-const SHORT_HEAD_LEN: usize = 8;
 const UNTIL_LEN: usize = SHORT_HEAD_LEN - 2;
 
 /// Maximum length of a record: a relocated entry with the maximum number of keys.
@@ -102,6 +115,12 @@ pub enum Record<'a> {
     },
     /// Records only the frame's log time.
     Time,
+    /// The message of the cluster that the frame was made from.
+    Origin(View<'a, ORIGIN_LEN>),
+    /// A node of the cluster.
+    Member(View<'a, MEMBER_LEN>),
+    /// What a node says of itself.
+    Report(View<'a, REPORT_LEN>),
 }
 
 /// Idempotency keys in the form of a record.
@@ -119,16 +138,6 @@ impl Keys<'_> {
     }
 }
 
-/// The bytes are not a valid record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the record at byte {at} of the frame's body is invalid: {what}")]
-pub struct RecordError {
-    /// Offset in the frame's body.
-    pub at: usize,
-    /// The fault.
-    pub what: &'static str,
-}
-
 /// Bytes of an Issue with this payload, which are also an entry's live bytes in the log.
 #[must_use]
 pub fn issue_len(payload_len: usize) -> usize {
@@ -142,7 +151,7 @@ pub fn carry_len(payload_len: usize, key_count: usize) -> usize {
 }
 
 impl<'a> Record<'a> {
-    /// The digest of its entry; `None` for a time record.
+    /// The digest of its entry; `None` for a record that concerns no entry.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         match self {
@@ -151,7 +160,7 @@ impl<'a> Record<'a> {
             | Record::Consume { digest, .. }
             | Record::Extend { digest, .. }
             | Record::Revoke { digest } => Some(digest),
-            Record::Time => None,
+            Record::Time | Record::Origin(_) | Record::Member(_) | Record::Report(_) => None,
         }
     }
 
@@ -186,6 +195,9 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(&digest.to_bytes());
             }
             Record::Time => short_head(out, TIME, 0),
+            Record::Origin(view) => out.extend_from_slice(view.0),
+            Record::Member(view) => out.extend_from_slice(view.0),
+            Record::Report(view) => out.extend_from_slice(view.0),
         }
     }
 
@@ -202,7 +214,7 @@ impl<'a> Record<'a> {
 
     /// Reads the record at offset `at` of a frame's body; returns it with the offset after it.
     pub fn decode(body: &'a [u8], at: usize) -> Result<(Self, usize), RecordError> {
-        let mut reader = Reader { body, at, start: at };
+        let mut reader = Reader::new(body, at);
         let record = reader.record()?;
         Ok((record, reader.at))
     }
@@ -263,13 +275,6 @@ fn carry_head(out: &mut Vec<u8>, parts: &Parts<'_>, key_count: usize) {
     out.extend_from_slice(&[0; 4]);
 }
 
-/// A position in a frame's body.
-struct Reader<'a> {
-    body: &'a [u8],
-    at: usize,
-    start: usize,
-}
-
 impl<'a> Reader<'a> {
     fn record(&mut self) -> Result<Record<'a>, RecordError> {
         let [kind, flags] = self.array()?;
@@ -289,6 +294,18 @@ impl<'a> Reader<'a> {
             TIME => {
                 self.zero_head(flags)?;
                 Ok(Record::Time)
+            }
+            ORIGIN => {
+                let view: View<'_, ORIGIN_LEN> = self.view()?;
+                view.check().map(|_| Record::Origin(view)).map_err(|what| self.error(what))
+            }
+            MEMBER => {
+                let view: View<'_, MEMBER_LEN> = self.view()?;
+                view.check().map(|_| Record::Member(view)).map_err(|what| self.error(what))
+            }
+            REPORT => {
+                let view: View<'_, REPORT_LEN> = self.view()?;
+                view.check().map(|_| Record::Report(view)).map_err(|what| self.error(what))
             }
             _ => Err(self.error("unknown kind")),
         }
@@ -348,57 +365,6 @@ impl<'a> Reader<'a> {
             keys: &[],
         };
         Ok(Record::Carry { digest, parts, keys })
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
-        let end = self.at.saturating_add(len);
-        let bytes = self.body.get(self.at..end).ok_or(self.error("cut short"))?;
-        self.at = end;
-        Ok(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn digest(&mut self) -> Result<Digest, RecordError> {
-        Ok(Digest::from_bytes(self.array()?))
-    }
-
-    fn instant(&mut self) -> Result<UnixMillis, RecordError> {
-        let bytes = self.array()?;
-        self.instant_of(bytes)
-    }
-
-    fn instant_of(&self, bytes: [u8; 8]) -> Result<UnixMillis, RecordError> {
-        let instant = UnixMillis(u64::from_le_bytes(bytes));
-        if instant > UnixMillis::MAX { Err(self.error("time out of range")) } else { Ok(instant) }
-    }
-
-    fn count(&mut self, min: u32) -> Result<u32, RecordError> {
-        let count = u32::from(u16::from_le_bytes(self.array()?));
-        let valid = (min..=USES_MAX).contains(&count);
-        if valid { Ok(count) } else { Err(self.error("count out of range")) }
-    }
-
-    fn known(&self, flags: u8, known: u8) -> Result<(), RecordError> {
-        if flags & !known == 0 { Ok(()) } else { Err(self.error("unknown flag")) }
-    }
-
-    fn zero(&mut self, len: usize) -> Result<(), RecordError> {
-        let all_zero = self.take(len)?.iter().all(|byte| *byte == 0);
-        if all_zero { Ok(()) } else { Err(self.error("unused bytes are not zero")) }
-    }
-
-    fn zero_head(&mut self, flags: u8) -> Result<(), RecordError> {
-        self.known(flags, 0)?;
-        self.zero(SHORT_HEAD_LEN - 2)
-    }
-
-    fn error(&self, what: &'static str) -> RecordError {
-        RecordError { at: self.start, what }
     }
 }
 

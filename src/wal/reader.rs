@@ -55,6 +55,11 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// Whether the log is that of a cluster's node.
+    pub fn is_of_cluster(&self) -> bool {
+        self.segments.last().is_some_and(|segment| segment.header.is_of_cluster())
+    }
+
     /// Bytes of all segment files to replay.
     pub fn total_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.header.size).sum()

@@ -106,9 +106,10 @@ impl Ring {
         storage: Arc<dyn Storage>,
         config: Config,
         log_id: LogId,
+        format: u32,
     ) -> Result<(Self, Arc<dyn File>), OpenError> {
         sweep(storage.as_ref(), config.segment_len(), 0)?;
-        let header = SegmentHeader::first(log_id, config.segment_len());
+        let header = SegmentHeader::first(format, log_id, config.segment_len());
         let first = prepare(storage.as_ref(), header, None, &AtomicBool::new(false))?;
         let segments = VecDeque::from([Segment::new(header, HEADER_BLOCK_LEN)]);
         let ring = Self::start(storage, config, segments, Vec::new())?;

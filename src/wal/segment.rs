@@ -7,7 +7,7 @@
 //! ```text
 //! offset  length  what
 //!      0       8  magic "JETONLOG"
-//!      8       4  format version, 2
+//!      8       4  format version, 2; 3 in the log of a cluster's node
 //!     12       2  older: how many segments directly before this one the log
 //!                 needed when this one was made
 //!     14       2  zero
@@ -27,8 +27,11 @@
 //!
 //! **Format 1** had zeros in the place of `older` and no synced Lsn: its identity was at offset 56
 //! and covered bytes 0 to 55. Such segments are read like any others, but never written: a log
-//! whose current segment has format 1 continues in the next segment. Any other version is refused
-//! by its number.
+//! whose current segment has format 1 continues in the next segment.
+//!
+//! **Format 3** is format 2 with the records of a cluster in its frames. All segments of such a log
+//! have it, from the first one on, so that a version of jeton that does not know these records
+//! refuses the log by its number. Any other version is refused in the same way.
 //!
 //! **Older.** Seq minus older is the oldest segment that a start needs. The header has its value at
 //! the creation of the segment, each frame at the time of its writing, so the last frame of the log
@@ -63,6 +66,8 @@ pub const SECTOR_LEN: u64 = 512;
 const MAGIC: [u8; 8] = *b"JETONLOG";
 /// Format version of new segments.
 pub(crate) const FORMAT_VERSION: u32 = 2;
+/// Format version of new segments in the log of a cluster's node.
+pub(crate) const FORMAT_CLUSTER: u32 = 3;
 /// The previous format version, which is still read.
 pub(crate) const FORMAT_1: u32 = 1;
 
@@ -109,7 +114,7 @@ pub struct LogId(pub [u8; 16]);
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// Format version of the header and the frames: 2, or 1 in an older log.
+    /// Format version of the header and the frames: 2, or 1 in an older log, or 3 in a cluster.
     pub format: u32,
     /// The log it belongs to.
     pub log_id: LogId,
@@ -137,8 +142,8 @@ pub(crate) enum HeaderFault {
 
 impl SegmentHeader {
     /// The header of the first segment of a new log.
-    pub(crate) fn first(log_id: LogId, size: u64) -> Self {
-        let (format, base_lsn) = (FORMAT_VERSION, Lsn::FIRST);
+    pub(crate) fn first(format: u32, log_id: LogId, size: u64) -> Self {
+        let base_lsn = Lsn::FIRST;
         Self { format, log_id, seq: 1, base_lsn, size, older: 0, synced_lsn: Lsn::ZERO }
     }
 
@@ -146,7 +151,7 @@ impl SegmentHeader {
     /// one and is durable up to `synced_lsn`.
     pub(crate) fn next(&self, size: u64, older: u16, synced_lsn: Lsn) -> Self {
         Self {
-            format: FORMAT_VERSION,
+            format: self.format.max(FORMAT_VERSION),
             log_id: self.log_id,
             seq: self.seq + 1,
             base_lsn: self.end_lsn(),
@@ -158,7 +163,13 @@ impl SegmentHeader {
 
     /// Whether frames are still written to segments of this format.
     pub(crate) fn is_current_format(&self) -> bool {
-        self.format == FORMAT_VERSION
+        self.format != FORMAT_1
+    }
+
+    /// Whether the log is that of a cluster's node.
+    #[must_use]
+    pub fn is_of_cluster(&self) -> bool {
+        self.format == FORMAT_CLUSTER
     }
 
     /// Seq of the oldest segment that the log needed when the segment, or a frame in it with this
@@ -215,7 +226,7 @@ impl SegmentHeader {
         let at = identity_at(format);
         let intact = crc32c::crc32c(&bytes[..at]) == u32_at(bytes, at);
         // A flipped bit in the version is damage, not a newer jeton.
-        match (intact, matches!(format, FORMAT_1 | FORMAT_VERSION)) {
+        match (intact, matches!(format, FORMAT_1 | FORMAT_VERSION | FORMAT_CLUSTER)) {
             (false, _) => return Err(HeaderFault::Checksum),
             (true, false) => return Err(HeaderFault::Version(format)),
             (true, true) => {}
@@ -277,7 +288,7 @@ mod tests {
     use super::*;
 
     fn header() -> SegmentHeader {
-        let first = SegmentHeader::first(LogId([7; 16]), 1 << 20);
+        let first = SegmentHeader::first(FORMAT_VERSION, LogId([7; 16]), 1 << 20);
         first.next(2 << 20, 1, Lsn(first.base_lsn.0 + 800))
     }
 
@@ -320,6 +331,21 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_a_cluster_stays_one_and_every_flipped_bit_of_it_is_noticed() {
+        let first = SegmentHeader::first(FORMAT_CLUSTER, LogId([7; 16]), 1 << 20);
+        let own = first.next(1 << 20, 1, first.base_lsn);
+        assert!(first.is_of_cluster() && own.is_of_cluster() && own.is_current_format());
+        assert!(!header().is_of_cluster());
+        let bytes = own.encode();
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(own));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(SegmentHeader::decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
     fn numbers_that_cannot_be_are_refused() {
         let own = header();
         for wrong in [
@@ -342,7 +368,7 @@ mod tests {
 
     #[test]
     fn next_segment_begins_where_this_one_is_full() {
-        let first = SegmentHeader::first(LogId([0; 16]), 1 << 20);
+        let first = SegmentHeader::first(FORMAT_VERSION, LogId([0; 16]), 1 << 20);
         assert_eq!(first.lsn_at(HEADER_BLOCK_LEN), Lsn::FIRST);
         assert_eq!(header().base_lsn, first.end_lsn());
     }

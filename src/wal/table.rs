@@ -142,10 +142,10 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wal::segment::LogId;
+    use crate::wal::segment::{FORMAT_VERSION, LogId};
 
     fn table(first_seq: u64, count: u64) -> Table {
-        let mut header = SegmentHeader::first(LogId([1; 16]), 8192);
+        let mut header = SegmentHeader::first(FORMAT_VERSION, LogId([1; 16]), 8192);
         header.seq = first_seq;
         let mut table = Table::new(VecDeque::from([Segment::new(header, 4096)]));
         for _ in 1..count {

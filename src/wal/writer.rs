@@ -11,7 +11,7 @@ use super::frame::buffer::FrameBuffer;
 use super::frame::{FRAME_HEADER_LEN, Fields, Kind, frame_len};
 use super::reader::Survey;
 use super::ring::{Counters, Ring};
-use super::segment::{HEADER_BLOCK_LEN, LogId, Lsn, SECTOR_LEN, segment_name};
+use super::segment::{FORMAT_VERSION, HEADER_BLOCK_LEN, LogId, Lsn, SECTOR_LEN, segment_name};
 use super::storage::{File, Storage, is_no_space};
 
 /// Maximum length of a frame's body, in bytes.
@@ -58,7 +58,17 @@ impl Wal {
         config: Config,
         log_id: LogId,
     ) -> Result<Self, OpenError> {
-        let (ring, file) = Ring::create(storage, config, log_id)?;
+        Self::create_as(FORMAT_VERSION, storage, config, log_id)
+    }
+
+    /// Like [`Wal::create`], in this format.
+    pub(crate) fn create_as(
+        format: u32,
+        storage: Arc<dyn Storage>,
+        config: Config,
+        log_id: LogId,
+    ) -> Result<Self, OpenError> {
+        let (ring, file) = Ring::create(storage, config, log_id, format)?;
         let offset = HEADER_BLOCK_LEN;
         Ok(Self::start(ring, file, offset, 0))
     }

@@ -1,6 +1,10 @@
 //! Records: every kind survives the round trip, and any other bytes are damage.
 
+use super::replication::{Member, Origin, Report, Verdict};
 use super::*;
+use crate::model::cluster::{
+    BootNonce, Chain, ClusterId, Epoch, Era, MessageHash, NodeId, Position,
+};
 use proptest::prelude::*;
 
 fn digest(n: u8) -> Digest {
@@ -49,7 +53,82 @@ fn samples() -> Vec<Vec<u8>> {
         bytes(&extend),
         bytes(&Record::Revoke { digest: digest(3) }),
         bytes(&Record::Time),
+        origin().encode().to_vec(),
+        Member {
+            node: NodeId(3),
+            epoch: Epoch(4),
+            nonce: BootNonce([5; 16]),
+            high: 6,
+            heard: UnixMillis(1 << 40 | 7),
+        }
+        .encode()
+        .to_vec(),
+        Report {
+            format: 1,
+            seq: 9,
+            durable: 8,
+            memory_max: 1 << 30,
+            chain: Chain([1; 16]),
+            outcomes: Chain([2; 16]),
+            keys: [3; 16],
+        }
+        .encode()
+        .to_vec(),
     ]
+}
+
+fn origin() -> Origin {
+    Origin {
+        verdict: Verdict::Counted,
+        attempt: 2,
+        position: Position { era: Era(1), seq: 9 },
+        node: NodeId(3),
+        epoch: Epoch(4),
+        batch: 6,
+        cluster: ClusterId([6; 16]),
+        hash: MessageHash([7; 16]),
+        chain: Chain([8; 16]),
+        outcomes: Chain([9; 16]),
+    }
+}
+
+#[test]
+fn p5_an_origin_without_the_sender_that_its_verdict_needs_is_damage() {
+    let decoded = |origin: Origin| Record::decode(&origin.encode(), 0).is_ok();
+    let none = Origin { attempt: 0, node: NodeId(0), epoch: Epoch(0), batch: 0, ..origin() };
+    for (verdict, has_sender) in [
+        (Verdict::Restated, false),
+        (Verdict::Counted, true),
+        (Verdict::Repeat, true),
+        (Verdict::Unopened, false),
+        (Verdict::Hello, true),
+        (Verdict::Genesis, true),
+        (Verdict::Refused, true),
+    ] {
+        assert_eq!(decoded(Origin { verdict, ..origin() }), has_sender, "{verdict:?}");
+        assert_eq!(decoded(Origin { verdict, ..none }), !has_sender, "{verdict:?}");
+    }
+    let position = Position { era: Era(1), seq: 0 };
+    assert!(!decoded(Origin { position, ..origin() }), "a position before all messages");
+    let mut unknown = origin().encode();
+    unknown[1] = 7;
+    assert!(Record::decode(&unknown, 0).is_err(), "an unknown verdict");
+}
+
+#[test]
+fn p5_a_member_and_a_report_out_of_their_limits_are_damage() {
+    let samples = samples();
+    for (which, at, byte) in [
+        (9, 8, 0),  // no node
+        (9, 16, 0), // no epoch
+        (9, 39, 1), // a time after 2248
+        (10, 4, 0), // no format
+        (10, 8, 7), // durable beyond the position
+    ] {
+        let mut changed = samples[which].clone();
+        changed[at] = byte;
+        assert!(Record::decode(&changed, 0).is_err(), "byte {at} of sample {which}");
+    }
 }
 
 #[test]
@@ -96,7 +175,7 @@ proptest! {
 
     #[test]
     fn what_decodes_encodes_to_the_same_bytes(
-        which in 0..8usize, at in 0..48usize, value: u8,
+        which in 0..11usize, at in 0..112usize, value: u8,
     ) {
         let mut sample = samples()[which].clone();
         let at = at % sample.len();

@@ -12,7 +12,7 @@ const FRAME_HEADER_LEN: usize = 32;
 /// A record as it stands in a body.
 pub struct Record<'a> {
     pub len: usize,
-    /// All zeros for a time record.
+    /// All zeros for a record that concerns no token.
     pub digest: [u8; 16],
     pub what: What<'a>,
 }
@@ -58,6 +58,10 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
         let is_time = flags == 0 && is_zero(bytes, 2, 6);
         return is_time.then_some(Record { len: 8, digest: [0; 16], what: What::Time });
     }
+    if (7..=9).contains(&kind) {
+        let len = of_cluster(bytes, kind, flags)?;
+        return Some(Record { len, digest: [0; 16], what: What::Time });
+    }
     let digest = sixteen(bytes, 8)?;
     let (len, what) = match kind {
         1 | 2 => entry(bytes, kind, flags)?,
@@ -82,6 +86,31 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
         return None;
     }
     Some(Record { len, digest, what })
+}
+
+/// The length of an Origin, a Member or a Report, which change no token.
+fn of_cluster(bytes: &[u8], kind: u8, flags: u8) -> Option<usize> {
+    let at = |at: usize| number(bytes, at, 8);
+    let (len, is_valid) = match kind {
+        7 => {
+            let (attempt, node, epoch, batch) = (number(bytes, 4, 4)?, at(24)?, at(32)?, at(40)?);
+            let has_sender = flags != 0 && flags != 3;
+            let is_sent = match has_sender {
+                true => node > 0 && epoch > 0,
+                false => attempt == 0 && node == 0 && epoch == 0 && batch == 0,
+            };
+            (112, flags <= 6 && is_zero(bytes, 2, 2) && at(16)? > 0 && is_sent)
+        }
+        8 => {
+            let in_limits = at(8)? > 0 && at(16)? > 0 && at(32)? <= INSTANT_MAX;
+            (56, flags == 0 && is_zero(bytes, 2, 6) && in_limits)
+        }
+        _ => {
+            let in_limits = number(bytes, 4, 4)? > 0 && at(16)? <= at(8)?;
+            (80, flags == 0 && is_zero(bytes, 2, 2) && in_limits)
+        }
+    };
+    (is_valid && bytes.len() >= len).then_some(len)
 }
 
 fn entry(bytes: &[u8], kind: u8, flags: u8) -> Option<(usize, What<'_>)> {

@@ -1,0 +1,75 @@
+//! The words of a cluster: its nodes, their lives, and positions in the stream that orders their
+//! messages. This module does no I/O.
+
+use std::fmt;
+
+/// Sixteen random bytes that identify a cluster, made once with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterId(pub [u8; 16]);
+
+/// Number of the stream: 1 for the first stream of a cluster, then one more for each stream that
+/// replaces a lost one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Era(pub u64);
+
+/// A node of a cluster, random and not 0. It stays the same over restarts of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// Number of a node's life: one more with each start, 1 and up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
+/// Sixteen random bytes of one start of a node. Two copies of a node may claim the same epoch, but
+/// never the same nonce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BootNonce(pub [u8; 16]);
+
+/// A message's position in the stream, in the era that it belongs to. The first message is 1; 0 is
+/// before all messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The stream.
+    pub era: Era,
+    /// The message's sequence number in it.
+    pub seq: u64,
+}
+
+/// The first sixteen bytes of the SHA-256 of a message as the stream stores it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageHash(pub [u8; 16]);
+
+/// Sixteen bytes that depend on everything up to a position: nodes with the same chain have landed
+/// the same messages, or have seen the same outcomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chain(pub [u8; 16]);
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.era.0, self.seq)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&const_hex::encode(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_written_as_era_and_number_and_ordered_by_both() {
+        let at = |era, seq| Position { era: Era(era), seq };
+        assert_eq!(at(2, 17).to_string(), "2.17");
+        assert!(at(1, 900) < at(2, 1) && at(2, 1) < at(2, 2));
+    }
+}

@@ -1,0 +1,302 @@
+//! The records of a cluster: where a frame comes from, the nodes, and a node's report.
+//!
+//! They concern no entry. Each is a view of its bytes, whose layout is at the head of
+//! [`super`](crate::model::record); every field is validated when it is read.
+
+use crate::model::cluster::{
+    BootNonce, Chain, ClusterId, Epoch, Era, MessageHash, NodeId, Position,
+};
+use crate::model::time::UnixMillis;
+
+pub(super) const ORIGIN: u8 = 7;
+pub(super) const MEMBER: u8 = 8;
+pub(super) const REPORT: u8 = 9;
+
+/// Length of an Origin.
+pub const ORIGIN_LEN: usize = 112;
+/// Length of a Member.
+pub const MEMBER_LEN: usize = 56;
+/// Length of a Report.
+pub const REPORT_LEN: usize = 80;
+
+/// How a message was taken. All nodes come to the same verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No new message: the frame states the position of the last one again.
+    Restated = 0,
+    /// The next batch of a node: its records count.
+    Counted = 1,
+    /// A batch that has counted before, or is of an earlier life of its node.
+    Repeat = 2,
+    /// A message that cannot be opened with the cluster's secret.
+    Unopened = 3,
+    /// A node begins a new life.
+    Hello = 4,
+    /// The cluster begins.
+    Genesis = 5,
+    /// A genuine message that must not count here.
+    Refused = 6,
+}
+
+impl Verdict {
+    const ALL: [Self; 7] = [
+        Self::Restated,
+        Self::Counted,
+        Self::Repeat,
+        Self::Unopened,
+        Self::Hello,
+        Self::Genesis,
+        Self::Refused,
+    ];
+
+    /// Whether the frame states all rows of members, and there are no others.
+    #[must_use]
+    pub fn states_all_members(self) -> bool {
+        matches!(self, Self::Restated | Self::Hello | Self::Genesis)
+    }
+
+    /// Whether the message's sender is known.
+    fn has_sender(self) -> bool {
+        !matches!(self, Self::Restated | Self::Unopened)
+    }
+}
+
+/// The message that a frame was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// How it was taken.
+    pub verdict: Verdict,
+    /// How often its sender had sent it before; 0 without a sender.
+    pub attempt: u32,
+    /// Its position.
+    pub position: Position,
+    /// Its sender; 0 if that is unknown.
+    pub node: NodeId,
+    /// The sender's life.
+    pub epoch: Epoch,
+    /// Number of the batch within that life.
+    pub batch: u64,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Hash of the message.
+    pub hash: MessageHash,
+    /// The chain of messages up to this one.
+    pub chain: Chain,
+    /// The chain of outcomes up to the message before. Its own outcomes are known only after the
+    /// frame was written.
+    pub outcomes: Chain,
+}
+
+/// A node, as all nodes know it at one position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// Its present life.
+    pub epoch: Epoch,
+    /// The nonce of that life.
+    pub nonce: BootNonce,
+    /// Its last batch that counted.
+    pub high: u64,
+    /// Log time of its last message that counted.
+    pub heard: UnixMillis,
+}
+
+/// What a node says of itself, in its batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Latest format of messages and logs that the node reads.
+    pub format: u32,
+    /// The node's position when it made the batch.
+    pub seq: u64,
+    /// Everything up to here is durable in the node's log; at most `seq`.
+    pub durable: u64,
+    /// The node's limit of memory, in bytes; 0 for none.
+    pub memory_max: u64,
+    /// The chain of messages up to `seq`.
+    pub chain: Chain,
+    /// The chain of outcomes up to `seq`; all zero while the node does not know it.
+    pub outcomes: Chain,
+    /// Fingerprint of the node's keys file.
+    pub keys: [u8; 16],
+}
+
+/// A record of a cluster in its bytes.
+#[derive(Clone, Copy)]
+pub struct View<'a, const N: usize>(pub(super) &'a [u8; N]);
+
+impl Origin {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; ORIGIN_LEN] {
+        let mut out = Writer { bytes: [0; ORIGIN_LEN], at: 0 };
+        out.put(&[ORIGIN, self.verdict as u8, 0, 0]);
+        out.put(&self.attempt.to_le_bytes());
+        for number in
+            [self.position.era.0, self.position.seq, self.node.0, self.epoch.0, self.batch]
+        {
+            out.put(&number.to_le_bytes());
+        }
+        for bytes in [&self.cluster.0, &self.hash.0, &self.chain.0, &self.outcomes.0] {
+            out.put(bytes);
+        }
+        out.bytes
+    }
+}
+
+impl Member {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; MEMBER_LEN] {
+        let mut out = Writer { bytes: [0; MEMBER_LEN], at: 0 };
+        out.put(&[MEMBER, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [self.node.0, self.epoch.0, self.high, self.heard.0] {
+            out.put(&number.to_le_bytes());
+        }
+        out.put(&self.nonce.0);
+        out.bytes
+    }
+}
+
+impl Report {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; REPORT_LEN] {
+        let mut out = Writer { bytes: [0; REPORT_LEN], at: 0 };
+        out.put(&[REPORT, 0, 0, 0]);
+        out.put(&self.format.to_le_bytes());
+        for number in [self.seq, self.durable, self.memory_max] {
+            out.put(&number.to_le_bytes());
+        }
+        for bytes in [&self.chain.0, &self.outcomes.0, &self.keys] {
+            out.put(bytes);
+        }
+        out.bytes
+    }
+}
+
+impl View<'_, ORIGIN_LEN> {
+    /// The fields; the error names the one that is invalid.
+    pub(super) fn check(self) -> Result<Origin, &'static str> {
+        let mut from = Fields { bytes: self.0, at: 1 };
+        let [verdict] = from.array();
+        let verdict = Verdict::ALL.into_iter().find(|known| *known as u8 == verdict);
+        let verdict = verdict.ok_or("unknown verdict")?;
+        from.zero::<2>()?;
+        let attempt = u32::from_le_bytes(from.array());
+        let (era, seq) = (Era(from.number()), from.number());
+        let (node, epoch, batch) = (NodeId(from.number()), Epoch(from.number()), from.number());
+        let origin = Origin {
+            verdict,
+            attempt,
+            position: Position { era, seq },
+            node,
+            epoch,
+            batch,
+            cluster: ClusterId(from.array()),
+            hash: MessageHash(from.array()),
+            chain: Chain(from.array()),
+            outcomes: Chain(from.array()),
+        };
+        if seq == 0 {
+            return Err("position out of range");
+        }
+        let has_sender = node.0 != 0 && epoch.0 != 0;
+        let has_none = node.0 == 0 && epoch.0 == 0 && batch == 0 && attempt == 0;
+        match if verdict.has_sender() { has_sender } else { has_none } {
+            true => Ok(origin),
+            false => Err("sender out of range"),
+        }
+    }
+}
+
+impl View<'_, MEMBER_LEN> {
+    /// As for an Origin.
+    pub(super) fn check(self) -> Result<Member, &'static str> {
+        let mut from = Fields { bytes: self.0, at: 1 };
+        from.zero::<7>()?;
+        let (node, epoch, high) = (NodeId(from.number()), Epoch(from.number()), from.number());
+        let (heard, nonce) = (UnixMillis(from.number()), BootNonce(from.array()));
+        if node.0 == 0 || epoch.0 == 0 {
+            return Err("node out of range");
+        }
+        if heard > UnixMillis::MAX {
+            return Err("time out of range");
+        }
+        Ok(Member { node, epoch, nonce, high, heard })
+    }
+}
+
+impl View<'_, REPORT_LEN> {
+    /// As for an Origin.
+    pub(super) fn check(self) -> Result<Report, &'static str> {
+        let mut from = Fields { bytes: self.0, at: 1 };
+        from.zero::<3>()?;
+        let report = Report {
+            format: u32::from_le_bytes(from.array()),
+            seq: from.number(),
+            durable: from.number(),
+            memory_max: from.number(),
+            chain: Chain(from.array()),
+            outcomes: Chain(from.array()),
+            keys: from.array(),
+        };
+        match report.durable <= report.seq && report.format > 0 {
+            true => Ok(report),
+            false => Err("report out of range"),
+        }
+    }
+}
+
+macro_rules! fields {
+    ($len:ident, $fields:ident) => {
+        impl View<'_, $len> {
+            /// The fields, which were validated when the record was read.
+            #[must_use]
+            pub fn fields(&self) -> $fields {
+                self.check().unwrap_or_else(|what| unreachable!("checked before: {what}"))
+            }
+        }
+    };
+}
+
+fields!(ORIGIN_LEN, Origin);
+fields!(MEMBER_LEN, Member);
+fields!(REPORT_LEN, Report);
+
+struct Writer<const N: usize> {
+    bytes: [u8; N],
+    at: usize,
+}
+
+impl<const N: usize> Writer<N> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+}
+
+struct Fields<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        array.copy_from_slice(&self.bytes[self.at..self.at + N]);
+        self.at += N;
+        array
+    }
+
+    fn number(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
+    fn zero<const N: usize>(&mut self) -> Result<(), &'static str> {
+        match self.array::<N>() == [0; N] {
+            true => Ok(()),
+            false => Err("unused bytes are not zero"),
+        }
+    }
+}
