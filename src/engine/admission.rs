@@ -12,8 +12,10 @@ use ahash::RandomState;
 
 use crate::model::entry::Entry;
 use crate::model::namespace::NamespaceTag;
+use crate::model::record::Record;
 use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, Digest};
+use crate::store::Pinned;
 
 use super::op::{Op, Outcome};
 use super::quota::{Quotas, Reserved};
@@ -90,11 +92,28 @@ impl Admitted {
             Op::Consume { digest, key } => {
                 let Some(entry) = pinned.get(digest) else { return Ok(None) };
                 let leaves_trace = self.consume(&limits, digest, entry, key.as_ref())?;
-                let until = now.plus(shared.config.remember_consumed).min(entry.deadline());
-                Ok((leaves_trace && until > now).then_some(until))
+                Ok(remembered_until(shared, entry, now).filter(|_| leaves_trace))
             }
             Op::Extend { .. } | Op::Revoke { .. } => Ok(None),
         }
+    }
+
+    /// For a consume of a message that lands: until when its token is remembered if nothing else
+    /// depends on it. No limit is checked: what has landed counts.
+    pub(super) fn remembered(
+        &mut self,
+        pinned: &Pinned<'_>,
+        record: &Record<'_>,
+        accounting: &Accounting,
+        shared: &Shared,
+        now: UnixMillis,
+    ) -> Option<UnixMillis> {
+        let Record::Consume { digest, key, .. } = record else { return None };
+        let entry = pinned.get(digest)?;
+        let quotas = Quotas::default();
+        let limits = Limits { memory_max: u64::MAX, accounting, quotas: &quotas };
+        let leaves_trace = self.consume(&limits, digest, entry, key.as_ref()).unwrap_or(false);
+        remembered_until(shared, entry, now).filter(|_| leaves_trace)
     }
 
     /// Called when the frame is applied, or lost.
@@ -161,4 +180,10 @@ impl Admitted {
         self.bytes = taken;
         Ok(())
     }
+}
+
+/// Until when a token that is consumed now is remembered, if nothing else depends on it.
+fn remembered_until(shared: &Shared, entry: &Entry, now: UnixMillis) -> Option<UnixMillis> {
+    let until = now.plus(shared.config.remember_consumed).min(entry.deadline());
+    (until > now).then_some(until)
 }

@@ -14,6 +14,7 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::wal::{Clean, Cleaner, Lsn, ReadError, Step};
 
+use super::clocks::Timekeeper;
 use super::config::SyncMode;
 use super::journal::Journal;
 use super::sequencer::Sequencer;
@@ -59,7 +60,7 @@ struct OldSegment {
 
 impl Cleaning {
     /// Accounts for the frames that were committed since the last call.
-    fn catch_up(&mut self, sequencer: &mut Sequencer) {
+    fn catch_up<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>) {
         let since = std::mem::take(&mut sequencer.since_cleaning);
         self.credit = self.credit.saturating_add(earned(since.client_bytes));
         if since.has_lost_frame {
@@ -69,19 +70,19 @@ impl Cleaning {
     }
 
     /// Adds the credit of a tick without client writes.
-    pub(super) fn earn_idle(&mut self, sequencer: &mut Sequencer) {
+    pub(super) fn earn_idle<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>) {
         self.catch_up(sequencer);
         self.credit = self.credit.max(IDLE_SLICE_LEN);
     }
 
     #[cfg(test)]
-    pub(super) fn credit(&self, sequencer: &Sequencer) -> i64 {
+    pub(super) fn credit<T: Timekeeper>(&self, sequencer: &Sequencer<T>) -> i64 {
         self.credit.saturating_add(earned(sequencer.since_cleaning.client_bytes))
     }
 
     /// Encodes the live entries in the next slice of the oldest segment, in their current state. To
     /// be called while the frame is empty.
-    pub(super) fn relocate(&mut self, sequencer: &mut Sequencer) {
+    pub(super) fn relocate<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>) {
         debug_assert!(sequencer.frame.buffer.is_empty(), "relocated entries stand first");
         self.catch_up(sequencer);
         let is_waiting = self.current.as_ref().is_none_or(|old| old.relocated_until.is_some());
@@ -102,9 +103,9 @@ impl Cleaning {
     }
 
     /// Returns false if a frame with relocated entries could not be committed.
-    fn relocate_slice(
+    fn relocate_slice<T: Timekeeper>(
         &mut self,
-        sequencer: &mut Sequencer,
+        sequencer: &mut Sequencer<T>,
         old: &mut OldSegment,
     ) -> Result<bool, ReadError> {
         let slot = JournalPart(old.seq as u16);
@@ -141,7 +142,7 @@ impl Cleaning {
 
     /// Starts to clean the oldest segment when the log is long enough, and releases it when nothing
     /// depends on it any more.
-    pub(super) fn clean(&mut self, sequencer: &mut Sequencer, is_idle: bool) {
+    pub(super) fn clean<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>, is_idle: bool) {
         self.catch_up(sequencer);
         self.clean_oldest(sequencer, is_idle);
         self.declare_released(sequencer);
@@ -149,7 +150,7 @@ impl Cleaning {
 
     /// Writes a frame that records which segments the log does not need any more, so that their
     /// files can be reused (promise P5: no other loss of segments is accepted).
-    fn declare_released(&mut self, sequencer: &mut Sequencer) {
+    fn declare_released<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>) {
         let now = sequencer.now();
         let Sequencer { shared, log: Some(log), synced_at, .. } = sequencer else { return };
         let is_time = now >= self.declares_from;
@@ -169,12 +170,14 @@ impl Cleaning {
     }
 
     /// Releases a few segments in which everything has expired; one frame records all of them.
-    fn release_expired(&mut self, sequencer: &mut Sequencer) {
+    fn release_expired<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>) {
         let now = sequencer.now();
-        let Sequencer { shared, log: Some(log), .. } = sequencer else { return };
+        let Sequencer { shared, log: Some(log), clocks, .. } = sequencer else { return };
         for _ in 0..RELEASES_PER_TURN {
             match log.wal.cleaning_due(now.0) {
-                Clean::Expired { seq } if !shared.holds(&log.wal, seq) => {
+                Clean::Expired { seq }
+                    if clocks.may_release(&log.wal) && !shared.holds(&log.wal, seq) =>
+                {
                     self.declares_from = UnixMillis(0);
                     log.trim(seq, Lsn::ZERO);
                 }
@@ -187,11 +190,11 @@ impl Cleaning {
     ///
     /// # Errors
     /// The log could not be synced, and has failed.
-    fn release_relocated(&mut self, sequencer: &mut Sequencer) -> Result<(), ()> {
+    fn release_relocated<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>) -> Result<(), ()> {
         let Some(OldSegment { seq, relocated_until: Some(lsn), .. }) = self.current else {
             return Ok(());
         };
-        let is_durable = |sequencer: &Sequencer| {
+        let is_durable = |sequencer: &Sequencer<T>| {
             sequencer.log.as_ref().is_some_and(|log| lsn <= log.wal.durable())
         };
         let never_syncs = sequencer.shared.config.sync == SyncMode::Never;
@@ -200,7 +203,8 @@ impl Cleaning {
             return Err(());
         }
         let is_durable = is_durable(sequencer);
-        let Sequencer { shared, log: Some(log), .. } = sequencer else { return Ok(()) };
+        let Sequencer { shared, log: Some(log), clocks, .. } = sequencer else { return Ok(()) };
+        let is_durable = is_durable && clocks.may_release(&log.wal);
         if is_durable && !shared.holds(&log.wal, seq) {
             self.current = None;
             self.declares_from = UnixMillis(0);
@@ -211,7 +215,7 @@ impl Cleaning {
         Ok(())
     }
 
-    fn clean_oldest(&mut self, sequencer: &mut Sequencer, is_idle: bool) {
+    fn clean_oldest<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>, is_idle: bool) {
         let now = sequencer.now();
         let Some(log) = &sequencer.log else { return };
         if log.wal.failure().is_some() {
@@ -255,7 +259,11 @@ fn earned(written: u64) -> i64 {
 
 /// Encodes the entry in its current state, if it is alive and its log position is in this segment.
 /// Returns false if a frame with other relocated entries could not be committed to make room.
-fn relocate_entry(sequencer: &mut Sequencer, digest: &Digest, slot: JournalPart) -> bool {
+fn relocate_entry<T: Timekeeper>(
+    sequencer: &mut Sequencer<T>,
+    digest: &Digest,
+    slot: JournalPart,
+) -> bool {
     let now = sequencer.now();
     let depends = |entry: &&Entry| {
         entry.segment() == slot && !entry.is_expired(now) && must_be_relocated(entry)

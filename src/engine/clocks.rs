@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::{EngineTime, Observer, Standing};
 use crate::model::text::duration_text;
 use crate::model::time::UnixMillis;
+use crate::wal::Wal;
 use crate::warning::Warning;
 
 use super::health::{LEAD_BACK, wrong_clock};
@@ -27,6 +28,22 @@ pub(super) fn say_at_start(time: &EngineTime, log_time: UnixMillis) {
     }
 }
 
+/// Decides the log time of the next frame, and what follows from it. A single node has its clocks
+/// for that; a node of a cluster the messages of the stream.
+pub(super) trait Timekeeper {
+    /// Whether the clock allows changes, as of the last observation.
+    fn allows_changes(&self) -> bool;
+
+    /// The present log time. `is_empty`: the store has no entries that a step could expire.
+    fn observe(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis;
+
+    /// Like [`Timekeeper::observe`], and logs changes of the clocks' state.
+    fn look(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis;
+
+    /// Whether the oldest segment of the log may be released.
+    fn may_release(&self, wal: &Wal) -> bool;
+}
+
 /// The committer's view of the clocks.
 #[derive(Default)]
 pub(super) struct ClockWatch {
@@ -36,20 +53,16 @@ pub(super) struct ClockWatch {
     has_said_ahead: bool,
 }
 
-impl ClockWatch {
-    /// Whether the clock allows changes, as of the last observation.
-    pub(super) fn allows_changes(&self) -> bool {
+impl Timekeeper for ClockWatch {
+    fn allows_changes(&self) -> bool {
         self.observer.standing.allows_changes()
     }
 
-    /// Reads the clocks without logging. `is_empty`: the store has no entries that a step could
-    /// expire.
-    pub(super) fn observe(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
+    fn observe(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
         shared.time.observe(&mut self.observer, is_empty)
     }
 
-    /// Reads the clocks, and logs changes of their state.
-    pub(super) fn look(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
+    fn look(&mut self, shared: &Shared, is_empty: bool) -> UnixMillis {
         let before = self.observer.standing;
         let (was_ahead, was_held) = (is_ahead(shared), before == Standing::Held);
         let now = self.observe(shared, is_empty);
@@ -65,6 +78,10 @@ impl ClockWatch {
             warn_held(shared, standing);
         }
         now
+    }
+
+    fn may_release(&self, _wal: &Wal) -> bool {
+        true
     }
 }
 

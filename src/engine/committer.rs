@@ -14,6 +14,7 @@ use crate::wal::Lsn;
 
 use super::backup::{begin::begin, request::BackupRequest};
 use super::cleaning::Cleaning;
+use super::clocks::ClockWatch;
 use super::job::{Call, CloseError, Job};
 use super::journal::LocalLog;
 use super::maintenance::Maintenance;
@@ -38,10 +39,15 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn new(recovered: Recovered, jobs: Receiver<Job>) -> Self {
-        let Recovered { shared, accounting, wal, expired_until } = recovered;
+        let Recovered { shared, accounting, wal, expired_until, .. } = recovered;
         Self {
             jobs,
-            sequencer: Sequencer::new(shared, accounting, wal.map(LocalLog::new)),
+            sequencer: Sequencer::new(
+                shared,
+                accounting,
+                wal.map(LocalLog::new),
+                ClockWatch::default(),
+            ),
             backup: None,
             maintenance: Maintenance::after(expired_until),
             cleaning: Cleaning::default(),

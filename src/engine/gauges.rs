@@ -6,7 +6,7 @@ use super::journal::LocalLog;
 use super::sequencer::Sequencer;
 use super::stats::{Gauges, LogStats};
 
-impl Sequencer {
+impl<T> Sequencer<T> {
     /// Publishes the gauges for other threads.
     pub(super) fn publish(&self) {
         let log = self.log.as_ref();

@@ -13,6 +13,7 @@ use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Digester, Token};
 use crate::warning::Warning;
 
+use super::clustered::{Clustered, Follower, Membership, Proposer};
 use super::committer::Committer;
 use super::config::Config;
 use super::health::NotReady;
@@ -20,7 +21,7 @@ use super::job::{Call, CloseError, Job};
 use super::mailbox::{Pending, Reply};
 use super::op::{Op, Outcome, Rejected};
 use super::quota::Quotas;
-use super::recovery::{self, NoProgress, OpenError, Progress, Recovered};
+use super::recovery::{self, NoProgress, OpenError, Progress, Recovered, Role};
 use super::shared::{Shared, refuse};
 use super::state::Holding;
 use super::stats::Stats;
@@ -96,7 +97,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         progress: &dyn Progress,
     ) -> Result<Self, OpenError> {
-        Self::start(recovery::open(config, clock, progress)?)
+        Self::start(recovery::open(Role::Single, config, clock, progress)?)
     }
 
     pub(super) fn start(recovered: Recovered) -> Result<Self, OpenError> {
@@ -104,10 +105,39 @@ impl Engine {
         let shared = Arc::clone(&recovered.shared);
         let committer = Committer::new(recovered, queue);
         committer.publish();
+        Self::spawn(shared, jobs, move |closed| committer.run(closed))
+    }
+
+    /// Opens the engine of a cluster's node: messages of the stream are handed over through the
+    /// [`Follower`], this node's own go out through the proposer. Call it as [`Engine::open_with`].
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; and the log of a single server.
+    #[doc(hidden)]
+    pub fn open_in_cluster(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        progress: &dyn Progress,
+        membership: Membership,
+        proposer: Box<dyn Proposer>,
+    ) -> Result<(Self, Follower), OpenError> {
+        let recovered = recovery::open(Role::Node, config, clock, progress)?;
+        let (jobs, queue) = bounded(recovered.shared.config.queue_len);
+        let shared = Arc::clone(&recovered.shared);
+        let (node, follower) = Clustered::new(recovered, queue, membership, proposer);
+        Ok((Self::spawn(shared, jobs, move |closed| node.run(closed))?, follower))
+    }
+
+    /// Starts the committer's thread.
+    fn spawn(
+        shared: Arc<Shared>,
+        jobs: Sender<Job>,
+        work: impl FnOnce(&Sender<Result<(), CloseError>>) + Send + 'static,
+    ) -> Result<Self, OpenError> {
         let (close, closed) = bounded(1);
         let handle = std::thread::Builder::new()
             .name("jeton-committer".to_owned())
-            .spawn(move || committer.run(&close))
+            .spawn(move || work(&close))
             .map_err(OpenError::Thread)?;
         let thread = Thread { closed: Some(closed), handle };
         Ok(Self { shared, committer: Arc::new(Committing::new(jobs, Some(thread))) })
@@ -211,6 +241,9 @@ impl Engine {
                 Some(applied) => refused.push(applied),
                 None => return Ok(None),
             }
+        }
+        if self.shared.in_cluster {
+            return Ok(None);
         }
         self.shared.time.hold(now);
         Ok(Some(refused.iter().map(|applied| self.shared.refusal(applied)).collect()))

@@ -72,6 +72,12 @@ impl Reply {
         self.mailbox.deliver(self.ticket, Ok(outcomes))
     }
 
+    /// Delivers that no operation was accepted; returns the waker of the mailbox.
+    pub(super) fn reject(mut self, rejected: Rejected) -> Option<Waker> {
+        self.is_open = false;
+        self.mailbox.deliver(self.ticket, Err(rejected))
+    }
+
     /// Delivers nothing, because the caller gets the result as a return value.
     pub(super) fn forget(mut self) {
         self.is_open = false;

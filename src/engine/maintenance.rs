@@ -7,6 +7,7 @@ use crate::model::time::UnixMillis;
 use crate::warning::Warning;
 
 use super::cleaning::Cleaning;
+use super::clocks::Timekeeper;
 use super::config::SyncMode;
 use super::expiry::Expiry;
 use super::journal::LocalLog;
@@ -39,7 +40,7 @@ impl Maintenance {
     }
 
     /// Time for which the committer may wait for a call.
-    pub(super) fn patience(&self, sequencer: &Sequencer) -> Duration {
+    pub(super) fn patience<T: Timekeeper>(&self, sequencer: &Sequencer<T>) -> Duration {
         if self.expiry.is_behind {
             return Duration::ZERO;
         }
@@ -55,9 +56,9 @@ impl Maintenance {
     }
 
     /// Does the work that is due, within its budget. `is_idle`: no call was waiting.
-    pub(super) fn tend(
+    pub(super) fn tend<T: Timekeeper>(
         &mut self,
-        sequencer: &mut Sequencer,
+        sequencer: &mut Sequencer<T>,
         cleaning: &mut Cleaning,
         is_idle: bool,
     ) {
@@ -87,7 +88,7 @@ impl Maintenance {
 
     /// Raises a warning while the log exceeds its limit by several segments: either cleaning does
     /// not keep up, or many entries have died and no client writes, so that cleaning is not needed.
-    fn watch_log_limit(&mut self, sequencer: &Sequencer) {
+    fn watch_log_limit<T: Timekeeper>(&mut self, sequencer: &Sequencer<T>) {
         let Some(log) = &sequencer.log else { return };
         let over_bytes = log.wal.over_limit_bytes();
         let is_over = over_bytes > LOG_OVER_SEGMENTS * sequencer.shared.config.wal.segment_size;
@@ -107,7 +108,7 @@ impl Maintenance {
         self.is_over_limit = is_over;
     }
 
-    fn sync_if_due(sequencer: &mut Sequencer) {
+    fn sync_if_due<T: Timekeeper>(sequencer: &mut Sequencer<T>) {
         let SyncMode::Every(period) = sequencer.shared.config.sync else {
             return;
         };
@@ -122,7 +123,7 @@ impl Maintenance {
     /// Writes an empty frame: to record the time after an expiry that the log does not reflect
     /// (promise P3), to have a frame after the last one when no other follows (P5), or to find out
     /// that a full disk has space again (P6).
-    fn mark_if_due(&mut self, sequencer: &mut Sequencer, is_idle: bool) {
+    fn mark_if_due<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>, is_idle: bool) {
         let now = sequencer.now();
         let Sequencer { shared, log: Some(log), frame, .. } = sequencer else { return };
         if log.wal.failure().is_some() {

@@ -13,6 +13,7 @@
 //! | `mailbox`, `batch`, `job` | the path of calls to the committer and of outcomes back |
 //! | `committer` | the committer's loop |
 //! | `admission`, `sequencer`, `journal` | admission to a frame; the frame; its storage |
+//! | `clustered`, `replicated` | the committer of a cluster's node; what all nodes know alike |
 //! | `maintenance`, `expiry`, `cleaning`, `clocks`, `gauges` | the work between frames |
 //! | `health`, `quota`, `shared` | state that all threads read |
 //! | `backup` | the log at one moment, read while it is written |
@@ -24,6 +25,8 @@ mod batch;
 mod caller;
 mod cleaning;
 mod clocks;
+#[doc(hidden)]
+pub mod clustered;
 mod committer;
 mod config;
 mod expiry;
@@ -38,6 +41,8 @@ mod op;
 mod quota;
 mod read;
 mod recovery;
+#[doc(hidden)]
+pub mod replicated;
 mod sequencer;
 mod shared;
 #[doc(hidden)]
@@ -61,7 +66,7 @@ pub use quota::{Quota, Quotas};
 pub use read::{Existing, Status};
 pub use recovery::{
     NoProgress, OpenError, Progress, SECRET_FILE_NAME, SecretError, ShiftError, Shifted, Verified,
-    read_secret, shift_on, shift_time, verify, verify_on,
+    VerifiedNode, read_secret, shift_on, shift_time, verify, verify_on,
 };
 pub use state::Holding;
 pub use stats::{LogStats, Stats};

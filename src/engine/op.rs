@@ -146,6 +146,8 @@ pub enum Outcome {
     /// Writing to the log failed, and writes have stopped permanently. Only a restart shows whether
     /// this operation took effect.
     ReadOnly,
+    /// The cluster has not answered in time: the operation may have happened, or may still happen.
+    Unknown,
 }
 
 impl fmt::Debug for Outcome {
@@ -166,6 +168,7 @@ impl fmt::Debug for Outcome {
             Self::ClockWrong => f.write_str("ClockWrong"),
             Self::LogUnavailable => f.write_str("LogUnavailable"),
             Self::ReadOnly => f.write_str("ReadOnly"),
+            Self::Unknown => f.write_str("Unknown"),
         }
     }
 }
@@ -179,6 +182,9 @@ pub enum Rejected {
     /// The engine is closing.
     #[error("the engine is closing")]
     Closed,
+    /// This node's changes do not reach the majority of its cluster at present.
+    #[error("the cluster accepts no changes from this node at the moment")]
+    NoQuorum,
     /// An operation is out of its limits.
     #[error("{0}")]
     Invalid(&'static str),

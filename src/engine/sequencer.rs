@@ -15,7 +15,7 @@ use crate::wal::{AppendError, FrameBuffer};
 
 use super::admission::{Admitted, Conditions};
 use super::batch::{Batch, Place};
-use super::clocks::ClockWatch;
+use super::clocks::{ClockWatch, Timekeeper};
 use super::config::SyncMode;
 use super::journal::{Journal, LocalLog};
 use super::op::{Op, Outcome};
@@ -29,8 +29,8 @@ const FRAME_LEN_IN_MEMORY: usize = 4 << 20;
 /// that.
 const RECORDS_PER_PIN: usize = 64;
 
-/// The current frame, and the state that changes with its commit.
-pub(super) struct Sequencer<J = LocalLog> {
+/// The current frame, and the state that changes with its commit. `T` decides the log time.
+pub(super) struct Sequencer<T = ClockWatch, J = LocalLog> {
     pub(super) shared: Arc<Shared>,
     pub(super) accounting: Accounting,
     /// `None`: without a log every frame counts as committed.
@@ -40,8 +40,8 @@ pub(super) struct Sequencer<J = LocalLog> {
     pub(super) frame: Frame,
     pub(super) batch: Batch,
     /// State at the start of this turn.
-    quotas: Arc<Quotas>,
-    clocks: ClockWatch,
+    pub(super) quotas: Arc<Quotas>,
+    pub(super) clocks: T,
     /// Effects of the current frame's records.
     admitted: Admitted,
     /// Whether this turn has already committed a frame.
@@ -70,7 +70,7 @@ pub(super) struct SinceCleaning {
 }
 
 /// Why a frame was not committed.
-enum CommitError {
+pub(super) enum CommitError {
     /// Nothing was appended.
     DiskFull,
     /// Nothing was appended, for another reason than a full disk.
@@ -85,14 +85,19 @@ impl Frame {
         self.buffer.body_len() - self.relocated_len
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.buffer.clear();
         self.relocated_len = 0;
     }
 }
 
-impl<J: Journal> Sequencer<J> {
-    pub(super) fn new(shared: Arc<Shared>, accounting: Accounting, log: Option<J>) -> Self {
+impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        accounting: Accounting,
+        log: Option<J>,
+        clocks: T,
+    ) -> Self {
         let synced_at = shared.time.monotonic();
         let frame = Frame { log_time: shared.time.now(), ..Frame::default() };
         let mut sequencer = Self {
@@ -103,7 +108,7 @@ impl<J: Journal> Sequencer<J> {
             frame,
             batch: Batch::default(),
             quotas: Arc::default(),
-            clocks: ClockWatch::default(),
+            clocks,
             admitted: Admitted::default(),
             has_committed: false,
             since_cleaning: SinceCleaning::default(),
@@ -158,7 +163,7 @@ impl<J: Journal> Sequencer<J> {
     }
 
     /// Maximum lifetime of a token, extensions included.
-    fn life_max(&self, op: &Op) -> Duration {
+    pub(super) fn life_max(&self, op: &Op) -> Duration {
         let max = self.shared.config.max_ttl;
         let quota = self.quotas.get(&op.digest().tag());
         quota.and_then(|quota| quota.ttl_max).map_or(max, |life| life.min(max))
@@ -174,7 +179,7 @@ impl<J: Journal> Sequencer<J> {
         self.make_room(record_len(op));
     }
 
-    fn has_room(&self, len: usize) -> bool {
+    pub(super) fn has_room(&self, len: usize) -> bool {
         let max = self.log.as_ref().map_or(FRAME_LEN_IN_MEMORY, Journal::body_len_max);
         self.frame.buffer.body_len() + len <= max
     }
@@ -226,7 +231,7 @@ impl<J: Journal> Sequencer<J> {
     }
 
     /// Writes the frame; if there is no space for it, it is written without the relocated entries.
-    fn write(&mut self) -> Result<JournalPart, CommitError> {
+    pub(super) fn write(&mut self) -> Result<JournalPart, CommitError> {
         match self.append() {
             Err(CommitError::DiskFull | CommitError::Unavailable)
                 if self.frame.relocated_len > 0 && self.frame.client_len() > 0 =>
@@ -316,7 +321,8 @@ impl<J: Journal> Sequencer<J> {
     }
 }
 
-fn record_len(op: &Op) -> usize {
+/// Bytes of the record of `op`, at most.
+pub(super) fn record_len(op: &Op) -> usize {
     match op {
         Op::Issue { payload, .. } => issue_len(payload.len()),
         // The longest of the other records, an Extend.
@@ -324,7 +330,8 @@ fn record_len(op: &Op) -> usize {
     }
 }
 
-fn encode(
+/// Encodes the record of `op`. With a `now` of zero its deadline is relative, as in a message.
+pub(super) fn encode(
     op: &Op,
     now: UnixMillis,
     life_max: Duration,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::EngineTime;
 use crate::model::namespace::NamespaceTag;
+use crate::model::record::Record;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Digester};
 use crate::store::{Lookup, Pinned, Store};
@@ -34,6 +35,9 @@ pub(super) struct Shared {
     /// Conditions that an operator should know about while the engine accepts changes.
     pub(super) warnings: Warnings,
     pub(super) health: Health,
+    /// Whether other machines change the same tokens, so that no change is refused before the
+    /// stream was asked.
+    pub(super) in_cluster: bool,
 }
 
 impl Shared {
@@ -51,6 +55,7 @@ impl Shared {
             holdings: Mutex::default(),
             warnings: Default::default(),
             health: Health::default(),
+            in_cluster: false,
         }
     }
 
@@ -193,5 +198,31 @@ pub(super) fn refuse<'g>(pinned: &'g Pinned<'_>, op: &Op, now: UnixMillis) -> Op
         Op::Revoke { digest } => {
             (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
         }
+    }
+}
+
+/// The outcome of a record that changes nothing in the state before its frame; `None` if it may win.
+pub(super) fn refuse_record<'g>(
+    pinned: &'g Pinned<'_>,
+    record: &Record<'_>,
+    now: UnixMillis,
+) -> Option<Applied<'g>> {
+    let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
+    match record {
+        Record::Issue { digest, payload, uses, peek, .. } => {
+            issue_refused(pinned, digest, &Content { payload, uses: *uses, peek: *peek }, now)
+        }
+        Record::Consume { digest, key, .. } => consume_refused(pinned, digest, key.as_ref(), now),
+        Record::Extend { digest, .. } => {
+            (!is_alive(digest)).then_some(Applied::NotFound { replay: false })
+        }
+        Record::Revoke { digest } => {
+            (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
+        }
+        Record::Carry { .. }
+        | Record::Time
+        | Record::Origin(_)
+        | Record::Member(_)
+        | Record::Report(_) => None,
     }
 }

@@ -21,7 +21,7 @@ use super::config::Config;
 use super::handle::{Committing, Engine};
 use super::job::{CloseError, Job};
 use super::op::{Op, Outcome, Rejected};
-use super::recovery::{NoProgress, OpenError, Recovered, with_storage};
+use super::recovery::{NoProgress, OpenError, Recovered, Role, with_storage};
 use super::shared::Shared;
 use super::state::Accounting;
 
@@ -43,7 +43,8 @@ impl Stepped {
         accounting.totals.holdings = HashMap::with_hasher(hasher.clone());
         let store = Store::with_hasher(hasher);
         let shared = Arc::new(Shared::new(config, digester, store, time));
-        Self::of(Recovered { shared, accounting, wal: None, expired_until: UnixMillis(0) })
+        let expired_until = UnixMillis(0);
+        Self::of(Recovered { shared, accounting, wal: None, expired_until, replicated: None })
     }
 
     /// Reads the log on `storage`, or starts a new one. The configuration is not checked: segments
@@ -60,7 +61,8 @@ impl Stepped {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         let found = survey(&storage)?;
-        with_storage(config, storage, found, digester, clock, &NoProgress).map(Self::of)
+        with_storage(Role::Single, config, storage, found, digester, clock, &NoProgress)
+            .map(Self::of)
     }
 
     fn of(recovered: Recovered) -> Self {

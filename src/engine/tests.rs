@@ -24,7 +24,7 @@ mod traces;
 
 use super::committer::Committer;
 use super::handle::Committing;
-use super::recovery::with_storage;
+use super::recovery::{Role, with_storage};
 use super::*;
 
 const START: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -48,7 +48,8 @@ fn open(disk: &Memory, clock: &Arc<ManualClock>, config: Config) -> Engine {
     let found = survey(&storage).unwrap();
     let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
     let clock: Arc<dyn Clock> = clock.clone();
-    let recovered = with_storage(config, storage, found, digester, clock, &NoProgress).unwrap();
+    let recovered =
+        with_storage(Role::Single, config, storage, found, digester, clock, &NoProgress).unwrap();
     Engine::start(recovered).unwrap()
 }
 
@@ -402,7 +403,8 @@ fn p8_memory_is_limited_and_nothing_is_evicted() {
 fn p8_a_full_queue_rejects_at_once() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(START));
     let config = Config { queue_len: 4, ..Config::memory_only() };
-    let recovered = super::recovery::open(config, clock, &NoProgress).unwrap();
+    let recovered =
+        super::recovery::open(super::recovery::Role::Single, config, clock, &NoProgress).unwrap();
     // An engine without a running committer.
     let (jobs, queue) = crossbeam_channel::bounded(4);
     let shared = Arc::clone(&recovered.shared);

@@ -1,5 +1,6 @@
 //! The committer's part of a backup: marks the moment and pins the segments.
 
+use crate::engine::clocks::Timekeeper;
 use crate::engine::sequencer::Sequencer;
 use crate::wal::AppendError;
 
@@ -7,7 +8,10 @@ use super::head::{BackupError, BackupFile, BackupHead, FORMAT};
 use super::request::{BackupRequest, Begun};
 
 /// Starts the requested backup. To be called between turns.
-pub(in crate::engine) fn begin(request: &BackupRequest, sequencer: &mut Sequencer) {
+pub(in crate::engine) fn begin<T: Timekeeper>(
+    request: &BackupRequest,
+    sequencer: &mut Sequencer<T>,
+) {
     let begun = mark(sequencer);
     if let Err(error) = &begun {
         tracing::warn!(%error, "no backup");
@@ -19,7 +23,7 @@ pub(in crate::engine) fn begin(request: &BackupRequest, sequencer: &mut Sequence
     }
 }
 
-fn mark(sequencer: &mut Sequencer) -> Result<Begun, BackupError> {
+fn mark<T: Timekeeper>(sequencer: &mut Sequencer<T>) -> Result<Begun, BackupError> {
     if sequencer.log.is_none() {
         return Err(BackupError::NoLog);
     }

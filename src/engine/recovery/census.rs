@@ -23,27 +23,7 @@ use crate::wal::{self, Shelf, Storage, Survey, survey};
 use super::error::OpenError;
 use super::progress::{Progress, threads};
 use super::replay::{Counts, Partition, Piece, Placed, Records, read_log};
-
-/// The content of a log, read offline and without the secret.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Verified {
-    /// Segments in use.
-    pub segments: u64,
-    /// Frames in them.
-    pub frames: u64,
-    /// Records in the frames.
-    pub records: u64,
-    /// Tokens with a use left at the log's last time.
-    pub tokens: u64,
-    /// Bytes of the segment files.
-    pub bytes: u64,
-    /// Bytes of a torn tail, which the next start would truncate.
-    pub torn_bytes: u64,
-    /// The end of the log.
-    pub lsn: u64,
-    /// Log time of the last frame, Unix milliseconds.
-    pub last_time_ms: u64,
-}
+use super::verified::{Verified, VerifiedNode};
 
 /// Reads the log of a directory that no server uses. It creates and changes nothing, so the
 /// directory may be read-only.
@@ -85,6 +65,13 @@ fn verify_survey(survey: &Survey, progress: &dyn Progress) -> Result<Verified, O
         torn_bytes: survey.tail.torn_bytes,
         lsn: survey.tail.end_lsn.0,
         last_time_ms: survey.tail.last_time_ms,
+        replicated: taken.counts.replicated.map(|state| VerifiedNode {
+            era: state.position.era.0,
+            seq: state.position.seq,
+            chain: state.chain.0,
+            members: state.members.len() as u64,
+            messages: taken.counts.messages,
+        }),
     })
 }
 
@@ -199,7 +186,7 @@ impl Census<'_> {
                     table.remove(at, &self.hasher);
                 }
             }
-            Record::Time => {}
+            Record::Time | Record::Origin(_) | Record::Member(_) | Record::Report(_) => {}
         }
     }
 

@@ -44,6 +44,17 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The log is that of a cluster's node, and the engine was to be opened alone.
+    #[error("the data directory contains the log of a cluster's node: start it in its cluster")]
+    OfCluster,
+    /// The log is not that of a cluster's node, and the engine was to be opened in a cluster.
+    #[error(
+        "the data directory contains the log of a single server, which no cluster can continue"
+    )]
+    OfSingle,
+    /// A node of a cluster was to be opened without a log.
+    #[error("a node of a cluster needs a data directory")]
+    NoDirectory,
     /// The operating system returned no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),

@@ -12,15 +12,17 @@ mod rebuild;
 mod replay;
 mod secret;
 mod shift;
+mod verified;
 
-pub use census::{Verified, verify, verify_on};
+pub use census::{verify, verify_on};
 pub use error::OpenError;
 #[cfg(feature = "testkit")]
 pub(super) use open::with_storage;
-pub(super) use open::{Recovered, open};
+pub(super) use open::{Recovered, Role, open};
 pub use progress::{NoProgress, Progress};
 pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
 pub use shift::{ShiftError, Shifted, shift_on, shift_time};
+pub use verified::{Verified, VerifiedNode};
 
 #[cfg(test)]
 pub(super) use {

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use crate::clock::{Clock, EngineTime};
 use crate::engine::clocks;
 use crate::engine::config::Config;
+use crate::engine::replicated::Replicated;
 use crate::engine::shared::Shared;
 use crate::engine::state::Accounting;
 use crate::failpoint;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digester, Secret};
 use crate::store::Store;
+use crate::wal::segment::FORMAT_CLUSTER;
 use crate::wal::{Disk, LogId, Storage, Survey, Wal, survey};
 
 use super::error::OpenError;
@@ -29,10 +31,23 @@ pub(in crate::engine) struct Recovered {
     /// The latest deadline that passed while the engine was down; the log does not contain that
     /// time.
     pub(in crate::engine) expired_until: UnixMillis,
+    /// The position in the cluster's stream; `None` for a single node, and for an empty log.
+    pub(in crate::engine) replicated: Option<Replicated>,
+}
+
+/// What the engine is opened as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Role {
+    /// A single node, whose clocks decide about time.
+    Single,
+    /// A node of a cluster. The messages decide about time: what has expired at the end of the log
+    /// is freed, and nothing that expired since then.
+    Node,
 }
 
 /// Reads the existing log, or starts a new one.
 pub(in crate::engine) fn open(
+    role: Role,
     config: Config,
     clock: Arc<dyn Clock>,
     progress: &dyn Progress,
@@ -42,6 +57,9 @@ pub(in crate::engine) fn open(
         return Err(OpenError::Config(mistakes));
     }
     let Some(dir) = config.data_dir.clone() else {
+        if role == Role::Node {
+            return Err(OpenError::NoDirectory);
+        }
         let secret = match &config.secret_file {
             Some(file) => secret::read_guarded(file, config.permissions)?,
             None => Secret::random()?,
@@ -50,13 +68,15 @@ pub(in crate::engine) fn open(
         let time = EngineTime::new(clock, UnixMillis(0), config.clock_rules());
         let accounting = Accounting::new(time.now());
         let shared = Arc::new(Shared::new(config, digester, Store::new(), time));
-        return Ok(Recovered { shared, accounting, wal: None, expired_until: UnixMillis(0) });
+        let expired_until = UnixMillis(0);
+        return Ok(Recovered { shared, accounting, wal: None, expired_until, replicated: None });
     };
     let storage: Arc<dyn Storage> = Arc::new(Disk::open_with(&dir, config.permissions)?);
-    open_log(config, &dir, storage, clock, progress)
+    open_log(role, config, &dir, storage, clock, progress)
 }
 
 fn open_log(
+    role: Role,
     config: Config,
     dir: &Path,
     storage: Arc<dyn Storage>,
@@ -72,11 +92,12 @@ fn open_log(
     if survey.as_ref().is_some_and(|survey| survey.log_id != log_id) {
         return Err(SecretError::Wrong { dir: dir.to_owned(), file }.into());
     }
-    with_storage(config, storage, survey, digester, clock, progress)
+    with_storage(role, config, storage, survey, digester, clock, progress)
 }
 
 /// Opens an engine on any storage.
 pub(in crate::engine) fn with_storage(
+    role: Role,
     config: Config,
     storage: Arc<dyn Storage>,
     survey: Option<Survey>,
@@ -84,15 +105,27 @@ pub(in crate::engine) fn with_storage(
     clock: Arc<dyn Clock>,
     progress: &dyn Progress,
 ) -> Result<Recovered, OpenError> {
+    match (role, &survey) {
+        (Role::Single, Some(survey)) if survey.is_of_cluster() => return Err(OpenError::OfCluster),
+        (Role::Node, Some(survey)) if !survey.is_of_cluster() => return Err(OpenError::OfSingle),
+        _ => {}
+    }
     let floor =
         survey.as_ref().map_or(UnixMillis(0), |survey| UnixMillis(survey.tail.last_time_ms));
     let time = EngineTime::new(clock, floor, config.clock_rules());
-    let now = time.now();
+    let now = match role {
+        Role::Single => time.now(),
+        Role::Node => floor,
+    };
     clocks::say_at_start(&time, floor);
     let (rebuilt, wal) = match survey {
         None => {
             let log_id = LogId(digester.secret_check());
-            (Rebuilt::nothing(now), Wal::create(storage, config.wal, log_id)?)
+            let wal = match role {
+                Role::Single => Wal::create(storage, config.wal, log_id)?,
+                Role::Node => Wal::create_as(FORMAT_CLUSTER, storage, config.wal, log_id)?,
+            };
+            (Rebuilt::nothing(now), wal)
         }
         Some(survey) => {
             failpoint::pass("recovery-surveyed");
@@ -106,9 +139,11 @@ pub(in crate::engine) fn with_storage(
             (rebuilt, Wal::resume(&storage, config.wal, &survey)?)
         }
     };
-    let Rebuilt { store, accounting, expired_until, peak_bytes } = rebuilt;
+    let Rebuilt { store, accounting, expired_until, peak_bytes, replicated } = rebuilt;
     let (tokens, segments, sync) = (accounting.totals.tokens, wal.segments().len(), config.sync);
     tracing::info!(tokens, segments, ?sync, peak_bytes, "log opened");
-    let shared = Arc::new(Shared::new(config, digester, store, time));
-    Ok(Recovered { shared, accounting, wal: Some(wal), expired_until })
+    let mut shared = Shared::new(config, digester, store, time);
+    shared.in_cluster = role == Role::Node;
+    let shared = Arc::new(shared);
+    Ok(Recovered { shared, accounting, wal: Some(wal), expired_until, replicated })
 }

@@ -20,6 +20,7 @@ use std::thread;
 
 use ahash::RandomState;
 
+use crate::engine::replicated::Replicated;
 use crate::engine::state::{Accounting, apply, expire};
 use crate::model::entry::Parts;
 use crate::model::record::Record;
@@ -31,7 +32,7 @@ use crate::wal::Survey;
 
 use super::error::OpenError;
 use super::progress::Progress;
-use super::replay::{Partition, Piece, Placed, Records, read_log};
+use super::replay::{Counts, Partition, Piece, Placed, Records, read_log};
 
 /// Number of records that are looked up together before they are applied.
 const WINDOW_LEN: usize = 64;
@@ -53,13 +54,15 @@ pub(in crate::engine) struct Rebuilt {
     pub(in crate::engine) expired_until: UnixMillis,
     /// Maximum memory of entries during recovery, as counted by the accounting.
     pub(in crate::engine) peak_bytes: u64,
+    /// The position in the cluster's stream.
+    pub(in crate::engine) replicated: Option<Replicated>,
 }
 
 impl Rebuilt {
     /// The result without a log.
     pub(in crate::engine) fn nothing(now: UnixMillis) -> Self {
         let (store, accounting) = (Store::new(), Accounting::new(now));
-        Self { store, accounting, expired_until: UnixMillis(0), peak_bytes: 0 }
+        Self { store, accounting, expired_until: UnixMillis(0), peak_bytes: 0, replicated: None }
     }
 }
 
@@ -71,7 +74,8 @@ pub(in crate::engine) fn rebuild(
     progress: &dyn Progress,
 ) -> Result<Rebuilt, OpenError> {
     let store = Store::new();
-    let builders = build_all(survey, &store, threads, Rule::PassOver { past: now }, progress)?;
+    let rule = Rule::PassOver { past: now };
+    let (builders, counts) = build_all(survey, &store, threads, rule, progress)?;
     if builders.iter().any(Builder::gave_up) {
         drop(builders);
         return rebuild_plainly(survey, now, threads, progress);
@@ -95,7 +99,8 @@ pub(in crate::engine) fn rebuild(
         done.expired_until = done.expired_until.max(more.expired_until);
     }
     let Finished { accounting, expired_until, .. } = done;
-    Ok(Rebuilt { store, accounting, expired_until, peak_bytes })
+    let replicated = counts.replicated;
+    Ok(Rebuilt { store, accounting, expired_until, peak_bytes, replicated })
 }
 
 /// Like [`rebuild`], without skipping entries.
@@ -106,10 +111,11 @@ pub(in crate::engine) fn rebuild_plainly(
     progress: &dyn Progress,
 ) -> Result<Rebuilt, OpenError> {
     let store = Store::new();
-    let builders = build_all(survey, &store, threads, Rule::FollowTime, progress)?;
+    let (builders, counts) = build_all(survey, &store, threads, Rule::FollowTime, progress)?;
     let peak_bytes = builders.iter().map(|builder| builder.peak_bytes).sum();
     let Finished { accounting, expired_until, .. } = finish(builders, now);
-    Ok(Rebuilt { store, accounting, expired_until, peak_bytes })
+    let replicated = counts.replicated;
+    Ok(Rebuilt { store, accounting, expired_until, peak_bytes, replicated })
 }
 
 /// Reads the whole log, and passes each record to the builder of its partition.
@@ -119,11 +125,11 @@ fn build_all<'s>(
     threads: usize,
     rule: Rule,
     progress: &dyn Progress,
-) -> Result<Vec<Builder<'s>>, OpenError> {
+) -> Result<(Vec<Builder<'s>>, Counts), OpenError> {
     let mut builders = builders(store, threads, rule);
     let sorted = |digest| Some(store.shard_of(digest) % threads);
-    read_log(survey, &mut builders, &sorted, progress)?;
-    Ok(builders)
+    let counts = read_log(survey, &mut builders, &sorted, progress)?;
+    Ok((builders, counts))
 }
 
 /// How expired entries are handled.

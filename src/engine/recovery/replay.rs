@@ -12,10 +12,12 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::engine::replicated::Replicated;
 use crate::engine::state::Position;
 use crate::failpoint;
 use crate::model::entry::JournalPart;
 use crate::model::record::Record;
+use crate::model::record::replication::Verdict;
 use crate::model::time::UnixMillis;
 use crate::model::token::Prefix;
 use crate::wal::{Frame, Frames, Pieces, ReadError, SegmentFrames, Survey, SurveyedSegment};
@@ -48,10 +50,31 @@ impl<F: Fn(Prefix) -> Option<usize> + Sync> Sorting for F {
 }
 
 /// Result of the replay.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Counts {
     pub(in crate::engine) frames: u64,
     pub(in crate::engine) records: u64,
+    /// Messages of a cluster that frames were made from.
+    pub(in crate::engine) messages: u64,
+    /// The position in the cluster's stream, if the log is that of a node and not empty.
+    pub(in crate::engine) replicated: Option<Replicated>,
+}
+
+impl Counts {
+    /// Takes a record that concerns no entry, from a frame of this time.
+    fn note(&mut self, record: &Record<'_>, log_time: UnixMillis) {
+        match record {
+            Record::Origin(origin) => {
+                let origin = origin.fields();
+                self.messages += u64::from(origin.verdict != Verdict::Restated);
+                self.replicated.get_or_insert_default().replay_origin(&origin, log_time);
+            }
+            Record::Member(member) => {
+                self.replicated.get_or_insert_default().replay_member(member.fields());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Some checked frames and their records.
@@ -248,9 +271,13 @@ impl<'a> Reader<'a> {
                         offset: segment.header.offset_of(frame.lsn),
                         source,
                     })?;
-                let digest = record.digest();
-                if let Some(to) = digest.and_then(|d| self.sorting.partition_of(d.prefix())) {
-                    places[to].push((index, at as u32));
+                match record.digest() {
+                    Some(digest) => {
+                        if let Some(to) = self.sorting.partition_of(digest.prefix()) {
+                            places[to].push((index, at as u32));
+                        }
+                    }
+                    None => self.counts.note(&record, UnixMillis(frame.log_time_ms)),
                 }
                 self.counts.records += 1;
                 at = next;

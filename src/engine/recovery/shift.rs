@@ -45,6 +45,9 @@ pub enum ShiftError {
     /// The directory contains no log.
     #[error("it contains no log")]
     NoLog,
+    /// The log is that of a cluster's node, whose time is that of the cluster.
+    #[error("it contains the log of a cluster's node, whose time is the same on all nodes")]
+    OfCluster,
     /// Times can only be shifted back.
     #[error("the log's time is {last}, which is not after {to}: times can only be shifted back")]
     NotAhead {
@@ -89,6 +92,9 @@ pub fn shift_on(
     progress: &dyn Progress,
 ) -> Result<Shifted, ShiftError> {
     let survey = survey(old).map_err(OpenError::from)?.ok_or(ShiftError::NoLog)?;
+    if survey.is_of_cluster() {
+        return Err(ShiftError::OfCluster);
+    }
     let last = UnixMillis(survey.tail.last_time_ms);
     if to >= last {
         return Err(ShiftError::NotAhead { last, to });

@@ -61,7 +61,7 @@ pub fn apply<'g>(
             }
             Applied::Revoked { was_alive }
         }
-        Record::Time => Applied::Silent,
+        Record::Time | Record::Origin(_) | Record::Member(_) | Record::Report(_) => Applied::Silent,
     }
 }
 

@@ -1,0 +1,198 @@
+//! What goes into the committer of a node and out of it, besides its callers' operations.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::engine::mailbox::{Pending, Reply};
+use crate::engine::op::Rejected;
+use crate::engine::replicated::{Landed, MessageKind, Sender as NodeLife};
+use crate::model::cluster::{BootNonce, Chain, ClusterId, Era, MessageHash, NodeId, Position};
+use crate::model::record::replication::{Member, Report};
+use crate::model::time::UnixMillis;
+
+/// Messages that wait for the committer.
+const ARRIVALS_MAX: usize = 256;
+
+/// Hands this node's messages to the stream. What became of one is learnt by following the stream
+/// alone, so nothing is returned.
+pub trait Proposer: Send {
+    /// Proposes a message. It must not block for long: nothing lands meanwhile.
+    fn propose(&mut self, proposal: &Proposal<'_>);
+}
+
+/// A message to be sealed and proposed.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposal<'a> {
+    /// The kind.
+    pub kind: MessageKind,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The stream.
+    pub era: Era,
+    /// This node's life.
+    pub sender: NodeLife,
+    /// Number of the batch; 0 for a Hello.
+    pub batch: u64,
+    /// How often it was proposed before.
+    pub attempt: u32,
+    /// This node's clock.
+    pub proposed_at: UnixMillis,
+    /// Records with relative deadlines.
+    pub body: &'a [u8],
+}
+
+/// Who this node is, and how long its callers wait.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The node.
+    pub node: NodeId,
+    /// Random bytes of this start.
+    pub nonce: BootNonce,
+    /// Time after which a call that has not landed is answered
+    /// [`Unknown`](crate::engine::Outcome::Unknown).
+    pub answer_within: Duration,
+    /// Latest format of messages and logs that this version reads.
+    pub format: u32,
+    /// Fingerprint of the keys file.
+    pub keys: [u8; 16],
+}
+
+/// The part of a node in its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It follows the stream, and has not begun its life in the cluster yet.
+    #[default]
+    Following,
+    /// Its Hello has been proposed.
+    Introducing,
+    /// Its batches count.
+    Serving,
+    /// It has left the cluster.
+    Stopped(Stopped),
+}
+
+/// Why a node has left its cluster. A restart would do harm, except after a failed log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// Another process has begun a life of the same node.
+    #[error("another process runs as the same node of the cluster")]
+    Superseded,
+    /// The cluster does not accept this node.
+    #[error("the cluster has no room for this node")]
+    NoRoom,
+    /// The cluster has not heard of this node for so long that another has taken its place.
+    #[error("the cluster has forgotten this node; start it again")]
+    Forgotten,
+    /// The stream is not the one that this node has followed.
+    #[error("the stream differs from what this node has landed at position {seq}")]
+    Lost {
+        /// The position.
+        seq: u64,
+    },
+    /// The log has failed.
+    #[error("the log has failed: {0}")]
+    Failed(String),
+}
+
+/// The state of a node, as of the end of a turn.
+#[derive(Clone, Debug, Default)]
+pub struct NodeState {
+    /// Its part in the cluster.
+    pub standing: Standing,
+    /// The cluster; all zero before its first message.
+    pub cluster: ClusterId,
+    /// The last message that was landed.
+    pub position: Position,
+    /// Its hash.
+    pub hash: MessageHash,
+    /// The chain of messages.
+    pub chain: Chain,
+    /// The chain of outcomes, if known.
+    pub outcomes: Option<Chain>,
+    /// Everything up to this sequence number is durable in the local log.
+    pub durable: u64,
+    /// Log time.
+    pub log_time: UnixMillis,
+    /// Whether this node's messages land.
+    pub has_quorum: bool,
+    /// Whether this node's clock agrees with the stream's.
+    pub is_clock_right: bool,
+    /// All nodes.
+    pub members: Vec<Member>,
+    /// The last report of each node.
+    pub reports: BTreeMap<NodeId, Report>,
+    /// Nodes whose records came to something else than here, and the position of that report.
+    pub diverged: BTreeMap<NodeId, u64>,
+}
+
+/// What arrives at the committer besides jobs.
+pub(super) enum Arrival {
+    /// The next message of the stream.
+    Landed(Landed),
+    /// The end of the stream was reached, so this node may begin its life.
+    CaughtUp,
+    /// A caller waits until a message that this node proposes from now on has landed.
+    Barrier(Reply),
+}
+
+/// Feeds the committer of a node with the messages of the stream. Clones feed the same node.
+#[derive(Clone)]
+pub struct Follower {
+    arrivals: Sender<Arrival>,
+    state: Arc<Mutex<NodeState>>,
+}
+
+impl Follower {
+    /// Hands over the next message, and waits while many are waiting. Returns false if the node has
+    /// ended.
+    #[must_use]
+    pub fn land(&self, message: Landed) -> bool {
+        self.arrivals.send(Arrival::Landed(message)).is_ok()
+    }
+
+    /// Whether another message can be handed over without a wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.arrivals.is_full()
+    }
+
+    /// The end of the stream was reached.
+    pub fn caught_up(&self) {
+        // An error means that the node has ended.
+        let _ = self.arrivals.send(Arrival::CaughtUp);
+    }
+
+    /// Waits until a message that this node proposes from now on has landed: then the node knows
+    /// everything that was acknowledged anywhere before this call. The result has no outcomes.
+    ///
+    /// # Errors
+    /// Too many messages are waiting, or the node has ended.
+    pub fn barrier(&self) -> Result<Pending, Rejected> {
+        let (pending, reply) = Pending::new();
+        match self.arrivals.try_send(Arrival::Barrier(reply)) {
+            Ok(()) => Ok(pending),
+            Err(error) => {
+                let rejected = if error.is_full() { Rejected::QueueFull } else { Rejected::Closed };
+                if let Arrival::Barrier(reply) = error.into_inner() {
+                    reply.forget();
+                }
+                Err(rejected)
+            }
+        }
+    }
+
+    /// The state of the node at the end of its last turn.
+    #[must_use]
+    pub fn state(&self) -> NodeState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+pub(super) fn connect() -> (Follower, Receiver<Arrival>, Arc<Mutex<NodeState>>) {
+    let (sender, arrivals) = bounded(ARRIVALS_MAX);
+    let state = Arc::new(Mutex::new(NodeState::default()));
+    (Follower { arrivals: sender, state: Arc::clone(&state) }, arrivals, state)
+}

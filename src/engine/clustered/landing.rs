@@ -1,0 +1,344 @@
+//! A message of the stream becomes a frame of the local log, and changes the store.
+//!
+//! Each message becomes one frame: relocated entries, then the Origin, then the records. A record
+//! that is refused at log time, in the state before the frame, is not written: what has lost must
+//! not stand in the log, where it could win in a replay that begins later. So rivals of one message
+//! are in one frame, and `apply` decides between them. A message that changes nothing is a frame
+//! with an Origin alone.
+
+use crate::engine::admission::Admitted;
+use crate::engine::op::Outcome;
+use crate::engine::replicated::{Landed, MessageHead, Replicated, log_time_of, next_outcomes};
+use crate::engine::sequencer::CommitError;
+use crate::engine::shared::refuse_record;
+use crate::engine::state::{Applied, Position, apply};
+use crate::model::entry::JournalPart;
+use crate::model::record::replication::{MEMBER_LEN, ORIGIN_LEN, Report, Verdict};
+use crate::model::record::{Record, records};
+use crate::model::time::UnixMillis;
+
+use super::boundary::{Standing, Stopped};
+use super::outcomes::{CODE_LEN, code_of};
+use super::{Clustered, RECENT_MAX, Recent};
+
+/// Wait before another attempt to write a message.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(100);
+/// Records applied under one guard of the store.
+const RECORDS_PER_PIN: usize = 64;
+
+/// The outcomes of a message's records, in their order. Those that `apply` decides are `None`
+/// before it.
+#[derive(Default)]
+struct Outcomes {
+    codes: Vec<Option<[u8; CODE_LEN]>>,
+    /// For callers of this node; empty if the message is another node's.
+    own: Vec<Option<Outcome>>,
+    reports: Vec<Report>,
+}
+
+impl Clustered {
+    /// Lands the message, if it is the next one.
+    pub(super) fn land(&mut self, message: Landed) {
+        if self.is_stopped() {
+            return;
+        }
+        let next = self.replicated.position.seq + 1;
+        if message.seq < next {
+            return self.check_again(&message);
+        }
+        // A gap means that messages were left out, and is never jumped over.
+        if message.seq > next {
+            tracing::warn!(seq = message.seq, next, "a message that is not the next was left out");
+            return;
+        }
+        let log_time = log_time_of(&message, self.sequencer.now());
+        let verdict = self.judge(&message, log_time);
+        self.sequencer.clocks.advance(log_time);
+        self.sequencer.look_at_clocks();
+        self.sequencer.shared.time.hold(log_time);
+        match self.write(&message, verdict, log_time) {
+            Ok((segment, outcomes, after)) => {
+                self.take_effect(&message, verdict, segment, outcomes, after);
+            }
+            Err(CommitError::DiskFull | CommitError::Unavailable) => {
+                // The frame is lost, the message is not: it comes before all later ones.
+                self.sequencer.frame.clear();
+                self.sequencer.since_cleaning.has_lost_frame = true;
+                let again_at = self.sequencer.shared.time.monotonic() + RETRY_AFTER;
+                self.held = Some((message, again_at));
+            }
+            Err(CommitError::Failed) => {
+                self.sequencer.frame.clear();
+                let reason = self.sequencer.shared.health.failure().unwrap_or_default();
+                self.stop(Stopped::Failed(reason));
+            }
+        }
+    }
+
+    /// A message that was landed before must be the same again.
+    fn check_again(&mut self, message: &Landed) {
+        let known = self.recent.iter().find(|recent| recent.seq == message.seq);
+        let own = &self.replicated;
+        let hash = match known {
+            Some(recent) => recent.hash,
+            None if message.seq == own.position.seq => own.hash,
+            None => return,
+        };
+        if hash != message.hash {
+            self.stop(Stopped::Lost { seq: message.seq });
+        }
+    }
+
+    fn judge(&self, message: &Landed, log_time: UnixMillis) -> Verdict {
+        let verdict = self.replicated.judge(message, log_time);
+        match &message.content {
+            Some((_, body)) if verdict == Verdict::Counted && !is_batch(body) => Verdict::Refused,
+            _ => verdict,
+        }
+    }
+
+    /// Writes the frame of the message.
+    fn write(
+        &mut self,
+        message: &Landed,
+        verdict: Verdict,
+        log_time: UnixMillis,
+    ) -> Result<(JournalPart, Outcomes, Replicated), CommitError> {
+        let after = self.replicated.after(message, verdict, log_time);
+        let content = message.content.as_ref();
+        let body =
+            content.filter(|_| verdict == Verdict::Counted).map_or(&[][..], |(_, body)| body);
+        self.cleaning.relocate(&mut self.sequencer);
+        let len = ORIGIN_LEN + after.members.len() * MEMBER_LEN + body.len();
+        if !self.sequencer.has_room(len) {
+            // Relocated entries alone: they have the state before the message too.
+            self.sequencer.commit();
+        }
+        let origin = after.origin(content.map(|(head, _)| head), verdict, &self.replicated);
+        let out = self.sequencer.frame.buffer.writer();
+        out.extend_from_slice(&origin.encode());
+        if verdict.states_all_members() {
+            after.members.values().for_each(|row| out.extend_from_slice(&row.encode()));
+        }
+        let is_own = content.is_some_and(|(head, _)| self.is_own(head));
+        let outcomes = self.encode_records(body, log_time, is_own);
+        let segment = self.sequencer.write()?;
+        Ok((segment, outcomes, after))
+    }
+
+    /// Whether the message is of this node's present life.
+    fn is_own(&self, head: &MessageHead) -> bool {
+        head.sender == self.own.sender()
+    }
+
+    /// Encodes the records that may win, with deadlines from log time, and settles the others.
+    fn encode_records(&mut self, body: &[u8], now: UnixMillis, is_own: bool) -> Outcomes {
+        let mut outcomes = Outcomes::default();
+        let mut admitted = Admitted::default();
+        let sequencer = &mut self.sequencer;
+        let pinned = sequencer.shared.store.pin();
+        for record in records(body).flatten() {
+            if let Record::Report(report) = record {
+                outcomes.reports.push(report.fields());
+                continue;
+            }
+            let refused = refuse_record(&pinned, &record, now);
+            if refused.is_none() {
+                let shared = &sequencer.shared;
+                let remembered =
+                    admitted.remembered(&pinned, &record, &sequencer.accounting, shared, now);
+                land(&record, now, remembered).encode(sequencer.frame.buffer.writer());
+            }
+            outcomes.codes.push(refused.as_ref().map(code_of));
+            if is_own {
+                outcomes.own.push(refused.map(|applied| sequencer.shared.settle(&applied)));
+            }
+        }
+        outcomes
+    }
+
+    /// The message is in the log: applies it, moves on and answers.
+    fn take_effect(
+        &mut self,
+        message: &Landed,
+        verdict: Verdict,
+        segment: JournalPart,
+        mut outcomes: Outcomes,
+        mut after: Replicated,
+    ) {
+        let sequencer = &mut self.sequencer;
+        sequencer.shared.counters.carried_bytes.add(sequencer.frame.relocated_len as u64);
+        sequencer.since_cleaning.client_bytes += sequencer.frame.client_len() as u64;
+        self.apply_landed(segment, &mut outcomes);
+        self.sequencer.frame.clear();
+        self.sequencer.settle_usage();
+        if let Some(log) = &self.sequencer.log {
+            if verdict.states_all_members() {
+                self.sequencer.clocks.stated(log.wal.current_seq());
+            }
+            self.unsynced.push_back((log.wal.head(), message.seq));
+        }
+        // A Hello and a Genesis begin the chain anew, and have no records.
+        if !matches!(verdict, Verdict::Hello | Verdict::Genesis) {
+            let codes: Vec<u8> = outcomes.codes.iter().flatten().flatten().copied().collect();
+            let next = |before| next_outcomes(&before, message.seq, verdict, &codes);
+            after.outcomes = self.replicated.outcomes.map(next);
+        }
+        self.replicated = after;
+        self.remember();
+        let Some((head, _)) = &message.content else { return };
+        for report in std::mem::take(&mut outcomes.reports) {
+            self.compare(head, report);
+        }
+        self.answer_own(head, message.stream_time, verdict, outcomes.own);
+    }
+
+    fn apply_landed(&mut self, segment: JournalPart, outcomes: &mut Outcomes) {
+        let sequencer = &mut self.sequencer;
+        let at = Position { time: sequencer.now(), segment };
+        let body = sequencer.frame.buffer.body();
+        let undecided = |codes: &[Option<_>], from: usize| {
+            codes[from..].iter().position(Option::is_none).map(|next| from + next)
+        };
+        let (mut offset, mut slot, mut count) = (0, 0, 0);
+        while offset < body.len() {
+            let pinned = sequencer.shared.store.pin();
+            for _ in 0..RECORDS_PER_PIN {
+                if offset == body.len() {
+                    break;
+                }
+                let (record, next) = Record::decode(body, offset)
+                    .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
+                (offset, count) = (next, count + 1);
+                let applied = apply(&pinned, &mut sequencer.accounting, &record, at);
+                if applied == Applied::Silent {
+                    continue;
+                }
+                if let Some(at) = undecided(&outcomes.codes, slot) {
+                    outcomes.codes[at] = Some(code_of(&applied));
+                    if let Some(own) = outcomes.own.get_mut(at) {
+                        *own = Some(sequencer.shared.settle(&applied));
+                    }
+                    slot = at + 1;
+                }
+            }
+        }
+        debug_assert!(undecided(&outcomes.codes, slot).is_none(), "each record was applied");
+        sequencer.shared.counters.records.add(count);
+    }
+
+    fn remember(&mut self) {
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        let Replicated { position, hash, chain, outcomes, .. } = self.replicated;
+        self.recent.push_back(Recent { seq: position.seq, hash, chain, outcomes });
+    }
+
+    /// Compares a node's report with what this node knows of that position.
+    fn compare(&mut self, head: &MessageHead, report: Report) {
+        let node = head.sender.node;
+        let known = self.recent.iter().rev().find(|recent| recent.seq == report.seq).copied();
+        if let Some(recent) = known {
+            if recent.chain != report.chain {
+                return self.stop(Stopped::Lost { seq: report.seq });
+            }
+            let reported = Some(report.outcomes).filter(|outcomes| outcomes.0 != [0; 16]);
+            if let (Some(own), Some(reported)) = (recent.outcomes, reported) {
+                match own == reported {
+                    true => self.diverged.remove(&node),
+                    false => self.diverged.insert(node, report.seq),
+                };
+            }
+        }
+        self.reports.insert(node, report);
+    }
+
+    /// Answers the callers of this node, or notices that another process runs as this node.
+    fn answer_own(
+        &mut self,
+        head: &MessageHead,
+        stream_time: UnixMillis,
+        verdict: Verdict,
+        outcomes: Vec<Option<Outcome>>,
+    ) {
+        let own = self.own.sender();
+        if head.sender.node != own.node {
+            return;
+        }
+        if !self.is_own(head) {
+            // Before this life counts, it may be a delayed Hello of the life before.
+            if self.standing == Standing::Serving && verdict == Verdict::Hello {
+                self.stop(Stopped::Superseded);
+            }
+            return;
+        }
+        let is_known = self.replicated.members.contains_key(&own.node);
+        let shared = &self.sequencer.shared;
+        let (now, wall) = (shared.time.monotonic(), shared.time.wall());
+        self.own.compare_clocks(head, stream_time, wall);
+        match verdict {
+            Verdict::Hello => {
+                self.own.landed(head, now);
+                self.standing = Standing::Serving;
+            }
+            Verdict::Counted => {
+                let Some(batch) = self.own.landed(head, now) else { return };
+                for (place, outcome) in batch.logged.iter().zip(outcomes.into_iter().flatten()) {
+                    self.calls.answer(*place, outcome);
+                }
+                self.answer_deferred(batch.deferred);
+                for reply in batch.barriers {
+                    self.calls.end_wait(reply, Ok(()));
+                }
+            }
+            // Another Hello had the same epoch: one more.
+            Verdict::Refused if self.standing == Standing::Introducing && is_known => {
+                self.own.say_hello(&self.replicated, now, wall);
+            }
+            Verdict::Refused if self.standing == Standing::Introducing => {
+                self.stop(Stopped::NoRoom);
+            }
+            Verdict::Refused if is_known => self.stop(Stopped::Superseded),
+            Verdict::Refused => self.stop(Stopped::Forgotten),
+            Verdict::Restated | Verdict::Repeat | Verdict::Unopened | Verdict::Genesis => {}
+        }
+    }
+}
+
+/// Whether a body has only records that a node may propose. Relocated entries, times and positions
+/// are written by the local log alone, and a token is remembered by each node for itself.
+fn is_batch(body: &[u8]) -> bool {
+    records(body).all(|record| match record {
+        Ok(Record::Consume { remembered_until, .. }) => remembered_until.is_none(),
+        Ok(
+            Record::Issue { .. }
+            | Record::Extend { .. }
+            | Record::Revoke { .. }
+            | Record::Report(_),
+        ) => true,
+        Ok(Record::Carry { .. } | Record::Time | Record::Origin(_) | Record::Member(_)) => false,
+        Err(_) => false,
+    })
+}
+
+/// The record of a message as it is written at this log time: its deadline was relative.
+fn land<'a>(
+    record: &Record<'a>,
+    now: UnixMillis,
+    remembered_until: Option<UnixMillis>,
+) -> Record<'a> {
+    let from_now = |relative: UnixMillis| UnixMillis(now.0.saturating_add(relative.0));
+    match *record {
+        Record::Issue { digest, deadline, uses, peek, derived, payload } => {
+            let deadline = from_now(deadline).min(UnixMillis::MAX);
+            Record::Issue { digest, deadline, uses, peek, derived, payload }
+        }
+        Record::Extend { digest, deadline, life_ms_max } => {
+            let deadline = from_now(deadline).min(UnixMillis::MAX);
+            Record::Extend { digest, deadline, life_ms_max }
+        }
+        Record::Consume { digest, key, .. } => Record::Consume { digest, key, remembered_until },
+        other => other,
+    }
+}

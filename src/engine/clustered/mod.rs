@@ -1,0 +1,172 @@
+//! The committer of a cluster's node.
+//!
+//! A single node orders its changes itself: it writes a frame, applies it and answers. Here a stream
+//! orders them. The operations of this node's callers are gathered into one batch, which is
+//! proposed; whatever the stream then delivers, from any node, is landed: written to the local log
+//! as one frame, applied, and answered if it is this node's own. Nothing is answered before it has
+//! landed, because only the stream decides what came first.
+//!
+//! | module | what |
+//! |---|---|
+//! | `boundary` | what goes in and out: messages, proposals, the node's state for other threads |
+//! | `log_time` | the time of the log, which is that of the messages |
+//! | `calls` | the calls that wait, and their outcomes |
+//! | `own` | this node's batches: one in flight, the next one gathering |
+//! | `landing` | a message becomes a frame |
+//! | `outcomes` | what records came to, for the chain of outcomes |
+//! | `run` | the loop of the thread |
+//!
+//! The log, the cleaner, `apply` and the work between frames are those of a single node. There is no
+//! choice between the two on the way of a change: it is made once, when the engine is opened.
+
+mod boundary;
+mod calls;
+mod landing;
+mod log_time;
+mod outcomes;
+mod own;
+mod run;
+#[cfg(feature = "testkit")]
+pub mod stepped;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, never};
+
+use crate::clock::Observer;
+use crate::model::cluster::{Chain, MessageHash, NodeId};
+use crate::model::record::replication::Report;
+use crate::wal::{Lsn, Wal};
+
+use super::backup::request::BackupRequest;
+use super::cleaning::Cleaning;
+use super::job::Job;
+use super::journal::LocalLog;
+use super::maintenance::Maintenance;
+use super::recovery::Recovered;
+use super::replicated::{Landed, Replicated};
+use super::sequencer::Sequencer;
+
+pub use boundary::{Follower, Membership, NodeState, Proposal, Proposer, Standing, Stopped};
+
+use boundary::Arrival;
+use calls::Calls;
+use log_time::LogTime;
+use own::Own;
+
+/// Positions whose hash and chains are remembered, to compare them with what other nodes report.
+const RECENT_MAX: usize = 4_096;
+
+/// The committer of a node.
+pub(super) struct Clustered {
+    jobs: Receiver<Job>,
+    arrivals: Receiver<Arrival>,
+    sequencer: Sequencer<LogTime>,
+    maintenance: Maintenance,
+    cleaning: Cleaning,
+    backup: Option<BackupRequest>,
+    calls: Calls,
+    own: Own,
+    replicated: Replicated,
+    /// The last positions, oldest first.
+    recent: VecDeque<Recent>,
+    /// A message that could not be written, and the monotonic time of the next attempt.
+    held: Option<(Landed, Duration)>,
+    /// Ends of frames that are not known to be durable, with their positions.
+    unsynced: VecDeque<(Lsn, u64)>,
+    durable: u64,
+    reports: BTreeMap<NodeId, Report>,
+    diverged: BTreeMap<NodeId, u64>,
+    /// The state of the node's own clocks.
+    observer: Observer,
+    standing: Standing,
+    state: Arc<Mutex<NodeState>>,
+}
+
+/// One of the last positions.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    seq: u64,
+    hash: MessageHash,
+    chain: Chain,
+    outcomes: Option<Chain>,
+}
+
+impl Clustered {
+    pub(super) fn new(
+        recovered: Recovered,
+        jobs: Receiver<Job>,
+        membership: Membership,
+        proposer: Box<dyn Proposer>,
+    ) -> (Self, Follower) {
+        let Recovered { shared, accounting, wal, expired_until, replicated } = recovered;
+        let (follower, arrivals, state) = boundary::connect();
+        let replicated = replicated.unwrap_or_default();
+        let log_time = LogTime::at(wal.as_ref().map_or(0, Wal::last_time_ms));
+        let durable = replicated.position.seq;
+        let node = Self {
+            jobs,
+            arrivals,
+            sequencer: Sequencer::new(shared, accounting, wal.map(LocalLog::new), log_time),
+            maintenance: Maintenance::after(expired_until),
+            cleaning: Cleaning::default(),
+            backup: None,
+            calls: Calls::default(),
+            own: Own::new(membership, proposer),
+            recent: VecDeque::new(),
+            held: None,
+            unsynced: VecDeque::new(),
+            durable,
+            reports: BTreeMap::new(),
+            diverged: BTreeMap::new(),
+            observer: Observer::default(),
+            standing: Standing::Following,
+            state,
+            replicated,
+        };
+        node.tell();
+        (node, follower)
+    }
+
+    /// Publishes the state of the node, and the gauges of the engine.
+    fn tell(&self) {
+        self.sequencer.publish();
+        let Replicated { position, hash, chain, outcomes, members, cluster } = &self.replicated;
+        let told = NodeState {
+            standing: self.standing.clone(),
+            cluster: *cluster,
+            position: *position,
+            hash: *hash,
+            chain: *chain,
+            outcomes: *outcomes,
+            durable: self.durable,
+            log_time: self.sequencer.now(),
+            has_quorum: self.own.has_quorum,
+            is_clock_right: self.own.is_clock_right,
+            members: members.values().copied().collect(),
+            reports: self.reports.clone(),
+            diverged: self.diverged.clone(),
+        };
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = told;
+    }
+
+    /// Ends the part of this node in its cluster, for good: nothing more is proposed or landed.
+    fn stop(&mut self, why: Stopped) {
+        if matches!(self.standing, Standing::Stopped(_)) {
+            return;
+        }
+        tracing::error!(reason = %why, "this node has left its cluster; resolves continue");
+        self.standing = Standing::Stopped(why);
+        self.own.abandon(&mut self.calls);
+        self.held = None;
+        self.arrivals = never();
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(self.standing, Standing::Stopped(_))
+    }
+}

@@ -1,0 +1,286 @@
+//! This node's batches: one is in flight, the next one gathers.
+//!
+//! A batch is proposed again until it has landed, always with the same number and the same records,
+//! so it counts once. More in flight would gain nothing: the stream syncs what waits together.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::engine::admission::Admitted;
+use crate::engine::mailbox::Reply;
+use crate::engine::op::{Op, Rejected};
+use crate::engine::replicated::{
+    CLOCK_DIFFERENCE_MAX_MS, MessageHead, MessageKind, Replicated, Sender,
+};
+use crate::model::cluster::Epoch;
+use crate::model::time::UnixMillis;
+
+use super::boundary::{Membership, Proposal, Proposer};
+use super::calls::{Calls, Place};
+
+/// Bytes of records at which a batch is full while landing takes [`LANDING_GOOD`].
+const BODY_LEN_GOOD: u64 = 64 << 10;
+/// Maximum bytes of records in a batch with several records.
+const BODY_LEN_MAX: u64 = 1 << 20;
+/// Time of a landing on fast disks.
+const LANDING_GOOD: Duration = Duration::from_millis(4);
+/// Minimum wait before a message is proposed again.
+const AGAIN_AFTER_MIN: Duration = Duration::from_millis(250);
+/// Maximum wait before a message is proposed again.
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
+/// A message that has not landed for this time shows that the stream accepts nothing.
+const NO_QUORUM_AFTER: Duration = Duration::from_secs(1);
+/// Interval of reports.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Landings of which the median is taken.
+const LANDINGS: usize = 15;
+/// Maximum operations of a batch that are answered without a record.
+const DEFERRED_MAX: usize = 4_096;
+
+/// Records and waits that go together.
+#[derive(Default)]
+pub(super) struct OwnBatch {
+    pub(super) body: Vec<u8>,
+    /// The operation of each record, in their order.
+    pub(super) logged: Vec<Place>,
+    /// Operations that change nothing as far as this node knows. They are answered when the batch
+    /// has landed, because another node may have changed that a moment ago.
+    pub(super) deferred: Vec<(Place, Op)>,
+    /// Callers that wait until the batch has landed.
+    pub(super) barriers: Vec<Reply>,
+    /// Limits, as used by the records.
+    pub(super) admitted: Admitted,
+    has_report: bool,
+}
+
+impl OwnBatch {
+    fn is_empty(&self) -> bool {
+        self.body.is_empty() && self.deferred.is_empty() && self.barriers.is_empty()
+    }
+}
+
+/// The message that was proposed and has not landed.
+struct InFlight {
+    kind: MessageKind,
+    batch: OwnBatch,
+    number: u64,
+    attempt: u32,
+    /// Monotonic time of the first and of the last attempt.
+    first_at: Duration,
+    last_at: Duration,
+}
+
+/// This node's part in the stream.
+pub(super) struct Own {
+    pub(super) membership: Membership,
+    proposer: Box<dyn Proposer>,
+    /// The present life; epoch 0 before the first Hello.
+    pub(super) epoch: Epoch,
+    in_flight: Option<InFlight>,
+    pub(super) gathering: OwnBatch,
+    /// Operations for which the gathering batch has no room.
+    pub(super) backlog: VecDeque<(Place, Op)>,
+    /// Number of the last batch.
+    last: u64,
+    landings: VecDeque<Duration>,
+    reported_at: Option<Duration>,
+    pub(super) has_quorum: bool,
+    pub(super) is_clock_right: bool,
+}
+
+impl Own {
+    pub(super) fn new(membership: Membership, proposer: Box<dyn Proposer>) -> Self {
+        Self {
+            membership,
+            proposer,
+            epoch: Epoch(0),
+            in_flight: None,
+            gathering: OwnBatch::default(),
+            backlog: VecDeque::new(),
+            last: 0,
+            landings: VecDeque::new(),
+            reported_at: None,
+            has_quorum: true,
+            is_clock_right: true,
+        }
+    }
+
+    pub(super) fn sender(&self) -> Sender {
+        let Membership { node, nonce, .. } = self.membership;
+        Sender { node, epoch: self.epoch, nonce }
+    }
+
+    /// Whether the gathering batch has room for a record of `len` bytes.
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        let body = self.gathering.body.len();
+        let is_within = body == 0 || (body + len) as u64 <= self.body_len_good();
+        is_within && self.gathering.deferred.len() < DEFERRED_MAX
+    }
+
+    /// Whether no more calls should be taken.
+    pub(super) fn is_full(&self) -> bool {
+        !self.backlog.is_empty() || !self.has_room(0)
+    }
+
+    /// Longer batches where landing takes longer: all nodes together get one landing after another.
+    fn body_len_good(&self) -> u64 {
+        let us = self.landing().as_micros().max(LANDING_GOOD.as_micros()) as u64;
+        (BODY_LEN_GOOD * us / LANDING_GOOD.as_micros() as u64).min(BODY_LEN_MAX)
+    }
+
+    /// The median of the last landings.
+    fn landing(&self) -> Duration {
+        let mut sorted: Vec<Duration> = self.landings.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or(LANDING_GOOD)
+    }
+
+    fn again_after(&self) -> Duration {
+        (self.landing() * 4).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX)
+    }
+
+    /// Time until [`Own::propose`] has something to do.
+    pub(super) fn due_in(&self, now: Duration) -> Duration {
+        let due = match &self.in_flight {
+            Some(sent) => sent.last_at + self.again_after(),
+            None => self.reported_at.map_or(now, |at| at + REPORT_EVERY),
+        };
+        due.saturating_sub(now)
+    }
+
+    /// Begins a life, the one after the last that this node is known to have had.
+    pub(super) fn say_hello(&mut self, known: &Replicated, now: Duration, wall: UnixMillis) {
+        let before = known.members.get(&self.membership.node).map_or(0, |row| row.epoch.0);
+        self.epoch = Epoch(before + 1);
+        self.send(known, MessageKind::Hello, OwnBatch::default(), 0, now, wall);
+    }
+
+    /// Whether a report is due.
+    pub(super) fn wants_report(&self, now: Duration) -> bool {
+        let is_due = self.reported_at.is_none_or(|at| now.saturating_sub(at) >= REPORT_EVERY);
+        is_due && !self.gathering.has_report && self.in_flight.is_none()
+    }
+
+    /// Adds a report to the gathering batch.
+    pub(super) fn add_report(&mut self, report: &[u8], now: Duration) {
+        self.gathering.body.extend_from_slice(report);
+        self.gathering.has_report = true;
+        self.reported_at = Some(now);
+    }
+
+    /// Proposes the gathering batch if nothing is in flight, or again what is in flight for long.
+    pub(super) fn propose(&mut self, known: &Replicated, now: Duration, wall: UnixMillis) {
+        let again_after = self.again_after();
+        match &mut self.in_flight {
+            Some(sent) if now.saturating_sub(sent.last_at) >= again_after => {
+                (sent.last_at, sent.attempt) = (now, sent.attempt + 1);
+                self.hand_over(known, wall);
+            }
+            Some(_) => {}
+            None if self.gathering.is_empty() => {}
+            None => {
+                self.last += 1;
+                let batch = std::mem::take(&mut self.gathering);
+                self.send(known, MessageKind::Batch, batch, self.last, now, wall);
+            }
+        }
+        let waits_since = self.in_flight.as_ref().map(|sent| sent.first_at);
+        self.has_quorum =
+            waits_since.is_none_or(|since| now.saturating_sub(since) < NO_QUORUM_AFTER);
+    }
+
+    fn send(
+        &mut self,
+        known: &Replicated,
+        kind: MessageKind,
+        batch: OwnBatch,
+        number: u64,
+        now: Duration,
+        wall: UnixMillis,
+    ) {
+        let sent = InFlight { kind, batch, number, attempt: 0, first_at: now, last_at: now };
+        self.in_flight = Some(sent);
+        self.hand_over(known, wall);
+    }
+
+    fn hand_over(&mut self, known: &Replicated, wall: UnixMillis) {
+        let sender = self.sender();
+        let Some(sent) = &self.in_flight else { return };
+        self.proposer.propose(&Proposal {
+            kind: sent.kind,
+            cluster: known.cluster,
+            era: known.position.era,
+            sender,
+            batch: sent.number,
+            attempt: sent.attempt,
+            proposed_at: wall,
+            body: &sent.batch.body,
+        });
+    }
+
+    /// Takes the message in flight, which has landed.
+    pub(super) fn landed(&mut self, head: &MessageHead, now: Duration) -> Option<OwnBatch> {
+        let is_it = |sent: &InFlight| sent.kind == head.kind && sent.number == head.batch;
+        let sent = self.in_flight.take_if(|sent| is_it(sent))?;
+        // An earlier try says little of the stream: it may have met an election.
+        if head.attempt == sent.attempt {
+            if self.landings.len() == LANDINGS {
+                self.landings.pop_front();
+            }
+            self.landings.push_back(now.saturating_sub(sent.last_at));
+        }
+        self.has_quorum = true;
+        Some(sent.batch)
+    }
+
+    /// Compares this node's clock with the stream's, by a message of this life that has landed: it
+    /// was stored after it was proposed and before it landed.
+    pub(super) fn compare_clocks(
+        &mut self,
+        head: &MessageHead,
+        stream: UnixMillis,
+        wall: UnixMillis,
+    ) {
+        let is_behind = stream.since(wall) > CLOCK_DIFFERENCE_MAX_MS;
+        let is_ahead = head.proposed_at.since(stream) > CLOCK_DIFFERENCE_MAX_MS;
+        let is_right = !is_behind && !is_ahead;
+        if is_right != self.is_clock_right {
+            let (stream, wall) = (stream.to_string(), wall.to_string());
+            match is_right {
+                true => {
+                    tracing::warn!(stream, wall, "this node's clock agrees with the stream again");
+                }
+                false => tracing::error!(
+                    stream,
+                    wall,
+                    "this node's clock differs from the stream's by more than 10 s: changes are \
+                     refused"
+                ),
+            }
+        }
+        self.is_clock_right = is_right;
+    }
+
+    /// Ends the calls whose operations were never proposed: they did not happen.
+    pub(super) fn reject_gathered(&mut self, calls: &mut Calls) {
+        let batch = std::mem::take(&mut self.gathering);
+        let backlog = self.backlog.drain(..).map(|(place, _)| place);
+        let deferred = batch.deferred.into_iter().map(|(place, _)| place);
+        for place in batch.logged.into_iter().chain(deferred).chain(backlog) {
+            calls.not_proposed(place);
+        }
+        // A wait ends with its own time limit elsewhere; here it would end with the stream alone.
+        let in_flight =
+            self.in_flight.as_mut().map(|sent| std::mem::take(&mut sent.batch.barriers));
+        for reply in batch.barriers.into_iter().chain(in_flight.unwrap_or_default()) {
+            calls.end_wait(reply, Err(Rejected::NoQuorum));
+        }
+    }
+
+    /// Ends everything: what is in flight may still count.
+    pub(super) fn abandon(&mut self, calls: &mut Calls) {
+        self.reject_gathered(calls);
+        self.in_flight = None;
+        calls.give_up_all();
+    }
+}

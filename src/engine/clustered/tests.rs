@@ -1,0 +1,162 @@
+//! A node alone with messages that a test makes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stepped::SteppedNode;
+use super::*;
+use crate::engine::recovery::{NoProgress, OpenError, verify_on};
+use crate::engine::replicated::{MessageHead, MessageKind, Sender, hash_of};
+use crate::engine::stepped::Stepped;
+use crate::engine::{Config, Op, SyncMode};
+use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era};
+use crate::model::record::Record;
+use crate::model::time::UnixMillis;
+use crate::model::token::{Digest, Digester, Secret};
+use crate::testkit::clock::ManualClock;
+use crate::testkit::disk::Memory;
+use crate::wal::{self, Preparing};
+
+const START: UnixMillis = UnixMillis(1_700_000_000_000);
+const OTHER: Sender = Sender { node: NodeId(2), epoch: Epoch(1), nonce: BootNonce([2; 16]) };
+
+/// A proposer that nobody hears.
+struct Nobody;
+
+impl Proposer for Nobody {
+    fn propose(&mut self, _: &Proposal<'_>) {}
+}
+
+fn config() -> Config {
+    let wal =
+        wal::Config { segment_size: 8 << 10, log_min_size: 32 << 10, preparing: Preparing::Inline };
+    Config { wal, recovery_threads: 1, sync: SyncMode::Always, ..Config::default() }
+}
+
+fn digester() -> Digester {
+    Digester::new(&Secret::from_bytes([1; 32]), "default")
+}
+
+fn open(disk: &Memory) -> Result<SteppedNode, OpenError> {
+    let membership = Membership {
+        node: NodeId(1),
+        nonce: BootNonce([1; 16]),
+        answer_within: Duration::from_secs(10),
+        format: 1,
+        keys: [0; 16],
+    };
+    let clock = Arc::new(ManualClock::at(START));
+    SteppedNode::open(config(), disk.storage(), digester(), clock, membership, Box::new(Nobody))
+}
+
+fn message(seq: u64, kind: MessageKind, batch: u64, time: UnixMillis, body: Vec<u8>) -> Landed {
+    let head = MessageHead {
+        kind,
+        cluster: ClusterId([9; 16]),
+        era: Era(1),
+        sender: OTHER,
+        batch,
+        attempt: 0,
+        proposed_at: time,
+    };
+    let hash = hash_of(&seq.to_le_bytes());
+    Landed { seq, stream_time: time, hash, content: Some((head, body)) }
+}
+
+fn land(node: &mut SteppedNode, message: Landed) {
+    assert!(node.follower().land(message));
+    node.turn(false);
+}
+
+/// A node that has landed a Genesis and the Hello of another node.
+fn begun(disk: &Memory) -> SteppedNode {
+    let mut node = open(disk).unwrap();
+    land(&mut node, message(1, MessageKind::Genesis, 0, START, Vec::new()));
+    land(&mut node, message(2, MessageKind::Hello, 0, START, Vec::new()));
+    node
+}
+
+fn issue(id: u8, ttl_ms: u64, len: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    let record = Record::Issue {
+        digest: Digest::from_bytes([id; 16]),
+        deadline: UnixMillis(ttl_ms),
+        uses: 1,
+        peek: true,
+        derived: false,
+        payload: &vec![b'1'; len],
+    };
+    record.encode(&mut body);
+    body
+}
+
+#[test]
+fn p2_the_log_of_a_node_opens_in_a_cluster_only_and_that_of_a_server_alone_only() {
+    let (node_disk, single_disk) = (Memory::new(), Memory::new());
+    drop(begun(&node_disk));
+    let clock = || Arc::new(ManualClock::at(START));
+    let single = |disk: &Memory| Stepped::open(config(), disk.storage(), digester(), clock());
+    assert!(matches!(single(&node_disk), Err(OpenError::OfCluster)));
+    let mut alone = single(&single_disk).unwrap();
+    let revoke = Op::Revoke { digest: Digest::from_bytes([1; 16]) };
+    alone.carry_out(vec![revoke]).unwrap();
+    drop(alone);
+    assert!(matches!(open(&single_disk), Err(OpenError::OfSingle)));
+    assert!(open(&node_disk).is_ok());
+}
+
+#[test]
+fn p2_what_counts_next_survives_the_release_of_every_segment_but_the_current_one() {
+    let disk = Memory::new();
+    let mut node = begun(&disk);
+    let mut seq = 2;
+    let mut time = START;
+    // Each frame fills much of a segment, and everything in it expires soon.
+    for batch in 1..60 {
+        (seq, time) = (seq + 1, UnixMillis(time.0 + 1_000));
+        let body = issue(batch as u8, 100, 1_500);
+        land(&mut node, message(seq, MessageKind::Batch, batch, time, body));
+        node.turn(true);
+    }
+    let before = node.follower().state();
+    let released = node.engine().stats().log.segments_released;
+    assert!(released > 5, "{released}");
+    drop(node);
+    let mut node = open(&disk).unwrap();
+    let after = node.follower().state();
+    assert_eq!((after.position, after.chain), (before.position, before.chain));
+    assert_eq!(after.members, before.members);
+    // The last batch again, as the stream may store it twice, and after its token has expired.
+    let time = UnixMillis(time.0 + 1_000);
+    let digest = Digest::from_bytes([59; 16]);
+    land(&mut node, message(seq + 1, MessageKind::Batch, 59, time, issue(59, 90_000, 10)));
+    assert!(node.engine().status(&digest, time).is_none(), "it has expired, and counts once");
+    land(&mut node, message(seq + 2, MessageKind::Batch, 60, time, issue(60, 90_000, 10)));
+    let digest = Digest::from_bytes([60; 16]);
+    assert!(node.engine().status(&digest, time).is_some());
+}
+
+#[test]
+fn verify_tells_the_position_and_the_members() {
+    let disk = Memory::new();
+    let mut node = begun(&disk);
+    land(&mut node, message(3, MessageKind::Batch, 1, START, issue(1, 90_000, 10)));
+    land(&mut node, message(4, MessageKind::Batch, 1, START, issue(1, 90_000, 10)));
+    let state = node.follower().state();
+    drop(node);
+    let verified = verify_on(disk.storage(), &NoProgress).unwrap();
+    let found = verified.replicated.unwrap();
+    assert_eq!((found.era, found.seq, found.members, found.messages), (1, 4, 1, 4));
+    assert_eq!((found.chain, verified.tokens), (state.chain.0, 1));
+}
+
+#[test]
+fn p2_another_message_at_a_landed_position_ends_the_node() {
+    let mut node = begun(&Memory::new());
+    let again = message(2, MessageKind::Hello, 0, START, Vec::new());
+    land(&mut node, again.clone());
+    assert_eq!(node.follower().state().standing, Standing::Following);
+    land(&mut node, Landed { hash: MessageHash([7; 16]), ..again });
+    let lost = Standing::Stopped(Stopped::Lost { seq: 2 });
+    assert_eq!(node.follower().state().standing, lost);
+}

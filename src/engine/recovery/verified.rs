@@ -1,0 +1,40 @@
+//! The result of reading a log offline.
+
+/// The content of a log, read offline and without the secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Verified {
+    /// Segments in use.
+    pub segments: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Records in the frames.
+    pub records: u64,
+    /// Tokens with a use left at the log's last time.
+    pub tokens: u64,
+    /// Bytes of the segment files.
+    pub bytes: u64,
+    /// Bytes of a torn tail, which the next start would truncate.
+    pub torn_bytes: u64,
+    /// The end of the log.
+    pub lsn: u64,
+    /// Log time of the last frame, Unix milliseconds.
+    pub last_time_ms: u64,
+    /// The position in the cluster's stream, if this is the log of a node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicated: Option<VerifiedNode>,
+}
+
+/// The part of a log that only a cluster's node writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct VerifiedNode {
+    /// Number of the stream.
+    pub era: u64,
+    /// Sequence number of the last message in it.
+    pub seq: u64,
+    /// The chain of messages up to it.
+    pub chain: [u8; 16],
+    /// Nodes that the log knows.
+    pub members: u64,
+    /// Messages in the log.
+    pub messages: u64,
+}

@@ -1,0 +1,259 @@
+//! What all nodes of a cluster know alike at one position of the stream: its chain of messages, and
+//! which batch of which node counts next.
+//!
+//! Everything here is decided by the messages in their order, never by a clock or by the time at
+//! which a node happens to land them. So each node comes to the same verdicts.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::model::cluster::{
+    BootNonce, Chain, ClusterId, Epoch, Era, MessageHash, NodeId, Position,
+};
+use crate::model::record::replication::{Member, Origin, Verdict};
+use crate::model::time::UnixMillis;
+
+/// Maximum nodes of a cluster.
+pub const MEMBERS_MAX: usize = 64;
+/// A node unheard of for this time of the log gives way to a new one.
+const UNHEARD_MS: u64 = 24 * 3_600_000;
+/// A proposer's clock and the stream's clock may differ by this; beyond it neither may make
+/// anything expire early.
+pub const CLOCK_DIFFERENCE_MAX_MS: u64 = 10_000;
+
+/// Which life of which node sent a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The node.
+    pub node: NodeId,
+    /// Its life.
+    pub epoch: Epoch,
+    /// The nonce of that life.
+    pub nonce: BootNonce,
+}
+
+/// The kind of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// The cluster begins; the first message of a stream.
+    Genesis,
+    /// A node begins a new life.
+    Hello,
+    /// Records of a node.
+    Batch,
+}
+
+/// The head of a message, which nobody without the cluster's secret can have made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageHead {
+    /// The kind.
+    pub kind: MessageKind,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The stream.
+    pub era: Era,
+    /// The sender.
+    pub sender: Sender,
+    /// Number of the batch within the sender's life, 1 and up; 0 for another kind.
+    pub batch: u64,
+    /// How often it was sent before.
+    pub attempt: u32,
+    /// The sender's clock when it sent this message.
+    pub proposed_at: UnixMillis,
+}
+
+/// A message of the stream.
+#[derive(Clone, Debug)]
+pub struct Landed {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The time at which the stream stored it, by the stream's clock.
+    pub stream_time: UnixMillis,
+    /// Its hash.
+    pub hash: MessageHash,
+    /// Its head and its body; `None` if it cannot be opened.
+    pub content: Option<(MessageHead, Vec<u8>)>,
+}
+
+/// The state of a node's log at one position of the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replicated {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The position. Its era is 0 before the first Genesis.
+    pub position: Position,
+    /// Hash of the message there.
+    pub hash: MessageHash,
+    /// The chain of messages.
+    pub chain: Chain,
+    /// The chain of outcomes. A node that starts does not know how its last message came out:
+    /// `None` until the next Hello, with which the chain begins anew on all nodes.
+    pub outcomes: Option<Chain>,
+    /// The nodes.
+    pub members: BTreeMap<NodeId, Member>,
+}
+
+impl Replicated {
+    /// How a message after this position is taken.
+    #[must_use]
+    pub fn judge(&self, message: &Landed, log_time: UnixMillis) -> Verdict {
+        let is_whole = |head: &MessageHead| head.sender.node.0 != 0 && head.sender.epoch.0 != 0;
+        let head = message.content.as_ref().map(|(head, _)| head);
+        let Some(head) = head.filter(|head| is_whole(head)) else { return Verdict::Unopened };
+        let has_begun = self.position.era != Era(0);
+        let is_ours = head.cluster == self.cluster && head.era == self.position.era;
+        match head.kind {
+            MessageKind::Genesis if has_begun => Verdict::Refused,
+            MessageKind::Genesis => Verdict::Genesis,
+            _ if !has_begun || !is_ours => Verdict::Refused,
+            MessageKind::Hello => self.judge_hello(&head.sender, log_time),
+            MessageKind::Batch => self.judge_batch(&head.sender, head.batch),
+        }
+    }
+
+    fn judge_hello(&self, sender: &Sender, log_time: UnixMillis) -> Verdict {
+        match self.members.get(&sender.node) {
+            Some(row) if sender.epoch > row.epoch => Verdict::Hello,
+            Some(row) if sender.epoch == row.epoch && sender.nonce == row.nonce => Verdict::Repeat,
+            Some(_) => Verdict::Refused,
+            None if self.members.len() < MEMBERS_MAX => Verdict::Hello,
+            None if self.members.values().any(|row| is_gone(row, log_time)) => Verdict::Hello,
+            None => Verdict::Refused,
+        }
+    }
+
+    /// A batch counts if it is the next one of the present life of its node.
+    fn judge_batch(&self, sender: &Sender, batch: u64) -> Verdict {
+        match self.members.get(&sender.node) {
+            Some(row) if sender.epoch < row.epoch => Verdict::Repeat,
+            Some(row) if sender.epoch == row.epoch && sender.nonce == row.nonce => {
+                match batch.checked_sub(row.high) {
+                    Some(1) => Verdict::Counted,
+                    Some(0) | None => Verdict::Repeat,
+                    Some(_) => Verdict::Refused,
+                }
+            }
+            Some(_) | None => Verdict::Refused,
+        }
+    }
+
+    /// The position after `message`, which was judged, with the nodes as they are then.
+    #[must_use]
+    pub fn after(&self, message: &Landed, verdict: Verdict, log_time: UnixMillis) -> Self {
+        let mut next = self.clone();
+        next.position.seq = message.seq;
+        next.hash = message.hash;
+        next.chain = next_chain(&self.chain, message.seq, &message.hash);
+        let Some((head, _)) = &message.content else { return next };
+        let Sender { node, epoch, nonce } = head.sender;
+        match verdict {
+            Verdict::Genesis => {
+                (next.cluster, next.position.era) = (head.cluster, head.era);
+                next.outcomes = Some(first_outcomes(&next.chain));
+            }
+            Verdict::Hello => {
+                if next.members.len() >= MEMBERS_MAX && !next.members.contains_key(&node) {
+                    next.members.retain(|_, row| !is_gone(row, log_time));
+                }
+                next.members.insert(node, Member { node, epoch, nonce, high: 0, heard: log_time });
+                next.outcomes = Some(first_outcomes(&next.chain));
+            }
+            Verdict::Counted => {
+                if let Some(row) = next.members.get_mut(&node) {
+                    (row.high, row.heard) = (head.batch, log_time);
+                }
+            }
+            Verdict::Restated | Verdict::Repeat | Verdict::Unopened | Verdict::Refused => {}
+        }
+        next
+    }
+
+    /// The record of the message that was landed last, with the outcomes before it.
+    #[must_use]
+    pub fn origin(&self, head: Option<&MessageHead>, verdict: Verdict, before: &Self) -> Origin {
+        let sender = head.filter(|_| verdict != Verdict::Unopened);
+        Origin {
+            verdict,
+            attempt: sender.map_or(0, |head| head.attempt),
+            position: self.position,
+            node: sender.map_or(NodeId(0), |head| head.sender.node),
+            epoch: sender.map_or(Epoch(0), |head| head.sender.epoch),
+            batch: sender.map_or(0, |head| head.batch),
+            cluster: self.cluster,
+            hash: self.hash,
+            chain: self.chain,
+            outcomes: before.outcomes.unwrap_or_default(),
+        }
+    }
+
+    /// Takes an Origin that was read from the log, where it stood in a frame of this time.
+    pub fn replay_origin(&mut self, origin: &Origin, log_time: UnixMillis) {
+        if origin.verdict.states_all_members() {
+            self.members.clear();
+        }
+        self.cluster = origin.cluster;
+        self.position = origin.position;
+        (self.hash, self.chain, self.outcomes) = (origin.hash, origin.chain, None);
+        if origin.verdict == Verdict::Counted
+            && let Some(row) = self.members.get_mut(&origin.node)
+        {
+            (row.high, row.heard) = (origin.batch, log_time);
+        }
+    }
+
+    /// Takes a row that was read from the log.
+    pub fn replay_member(&mut self, member: Member) {
+        self.members.insert(member.node, member);
+    }
+}
+
+/// Log time of a message after a frame of the time `previous`.
+///
+/// It follows the stream's clock while the proposer's clock agrees with it, else the earlier of the
+/// two: one wrong clock alone makes nothing expire early. A message that cannot be opened has no
+/// proposer that could agree, so it does not move time.
+#[must_use]
+pub fn log_time_of(message: &Landed, previous: UnixMillis) -> UnixMillis {
+    let Some((head, _)) = &message.content else { return previous };
+    let (stream, proposer) = (message.stream_time, head.proposed_at);
+    let agrees = stream.0.abs_diff(proposer.0) <= CLOCK_DIFFERENCE_MAX_MS;
+    let time = if agrees { stream } else { stream.min(proposer) };
+    previous.max(time.min(UnixMillis::MAX))
+}
+
+/// Hash of a message as the stream stores it.
+#[must_use]
+pub fn hash_of(message: &[u8]) -> MessageHash {
+    MessageHash(first(Sha256::new().chain_update(message)))
+}
+
+/// The chain of outcomes after a message with this verdict, whose records came to `outcomes`.
+#[must_use]
+pub fn next_outcomes(before: &Chain, seq: u64, verdict: Verdict, outcomes: &[u8]) -> Chain {
+    let hasher = Sha256::new().chain_update(before.0).chain_update(seq.to_le_bytes());
+    Chain(first(hasher.chain_update([verdict as u8]).chain_update(outcomes)))
+}
+
+fn next_chain(before: &Chain, seq: u64, message: &MessageHash) -> Chain {
+    let hasher = Sha256::new().chain_update(before.0).chain_update(seq.to_le_bytes());
+    Chain(first(hasher.chain_update(message.0)))
+}
+
+/// The chain of outcomes begins anew where the chain of messages is this.
+fn first_outcomes(chain: &Chain) -> Chain {
+    Chain(first(Sha256::new().chain_update(b"outcomes").chain_update(chain.0)))
+}
+
+fn first(hasher: Sha256) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize()[..16]);
+    bytes
+}
+
+fn is_gone(row: &Member, log_time: UnixMillis) -> bool {
+    log_time.since(row.heard) > UNHEARD_MS
+}
+
+#[cfg(test)]
+mod tests;
