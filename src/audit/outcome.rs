@@ -66,6 +66,8 @@ outcomes! {
     ClockWrong,
     /// The log could not be synced.
     ReadOnly,
+    /// The cluster has not answered in time; the change may have taken effect.
+    Unknown,
     /// Any other failure.
     Error,
     /// A connection to a TLS port spoke plain HTTP.
@@ -78,6 +80,6 @@ impl EventOutcome {
     /// Whether the event changed nothing and revealed nothing: the request was refused, or its
     /// token is unknown.
     pub(super) fn is_refusal(self) -> bool {
-        !matches!(self, Self::Ok | Self::Exists | Self::Unanswered)
+        !matches!(self, Self::Ok | Self::Exists | Self::Unanswered | Self::Unknown)
     }
 }

@@ -10,6 +10,7 @@ use super::exit::{FAILED, MISTAKEN};
 use super::out;
 use super::progress::Shown;
 use crate::engine::{OpenError, Verified, verify};
+use crate::model::cluster::Chain;
 use crate::model::time::UnixMillis;
 use crate::wal::DiskError;
 
@@ -51,6 +52,12 @@ fn text(found: &Verified) -> String {
     ] {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<9} {value}");
+    }
+    if let Some(node) = &found.replicated {
+        let (position, chain) = (format!("{}.{}", node.era, node.seq), Chain(node.chain));
+        let _ = writeln!(text, "{:<9} {position}, chain {chain}", "position");
+        let _ = writeln!(text, "{:<9} {}", "members", node.members);
+        let _ = writeln!(text, "{:<9} {}", "messages", node.messages);
     }
     text
 }

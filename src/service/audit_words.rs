@@ -53,6 +53,7 @@ impl AuditedToken {
             Outcome::ClockWrong => EventOutcome::ClockWrong,
             Outcome::LogUnavailable => EventOutcome::LogUnavailable,
             Outcome::ReadOnly => EventOutcome::ReadOnly,
+            Outcome::Unknown => EventOutcome::Unknown,
         });
     }
 }

@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     Blocked(Blocked, Changed),
     /// The queue of changes is full.
     QueueFull,
+    /// The node's changes do not reach the majority of its cluster.
+    NoQuorum,
     /// The server is shutting down.
     Closing,
     /// A value is out of its limits; the text is the engine's.
@@ -89,6 +91,8 @@ pub(crate) enum Blocked {
     Log,
     /// The log could not be synced.
     ReadOnly,
+    /// The cluster has not answered in time.
+    Unknown,
 }
 
 /// What a refused request may have changed. The changes of a list may be committed in several
@@ -118,6 +122,7 @@ impl Refusal {
             Outcome::ClockWrong => Blocked::Clock,
             Outcome::LogUnavailable => Blocked::Log,
             Outcome::ReadOnly => Blocked::ReadOnly,
+            Outcome::Unknown => Blocked::Unknown,
             Outcome::Issued { .. }
             | Outcome::Exists { .. }
             | Outcome::Conflict
@@ -136,6 +141,7 @@ impl From<Rejected> for Refusal {
         match rejected {
             Rejected::QueueFull => Self::QueueFull,
             Rejected::Closed => Self::Closing,
+            Rejected::NoQuorum => Self::NoQuorum,
             Rejected::Invalid(limit) => Self::OutOfLimits(limit),
         }
     }

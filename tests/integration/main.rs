@@ -68,6 +68,7 @@ mod hostile_watch;
 mod http2;
 mod limits;
 mod linear;
+mod nodes;
 mod openapi;
 mod output;
 mod permissions;

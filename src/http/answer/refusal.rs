@@ -48,6 +48,10 @@ impl From<Refusal> for Problem {
             }
             Refusal::Blocked(blocked, changed) => not_changed(blocked, changed),
             Refusal::QueueFull => Self::unavailable("the queue of changes is full"),
+            Refusal::NoQuorum => Self::unavailable(
+                "no-quorum: the changes of this node do not reach the majority of its cluster; \
+                 nothing was changed",
+            ),
             Refusal::Closing => Self::unavailable("the server is shutting down").closing(),
             Refusal::OutOfLimits(limit) => Self::out_of_limits(limit),
             Refusal::NotAudited(refused) => Self::unavailable(refused.to_string()),
@@ -93,6 +97,12 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
         Blocked::Clock => "the server's clock cannot be right",
         Blocked::Log => "the log accepts no changes at the moment",
         Blocked::ReadOnly => return Problem::unavailable("read-only: the log could not be synced"),
+        Blocked::Unknown => {
+            return Problem::unavailable(
+                "unknown: the cluster has not answered in time, and the change may still happen; \
+                 repeat it with its Idempotency-Key",
+            );
+        }
     };
     let is_full_of_keys = matches!(blocked, Blocked::Memory | Blocked::Quota);
     let what = match changed {
@@ -122,7 +132,9 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
         Blocked::Memory | Blocked::Quota | Blocked::Disk => {
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail)
         }
-        Blocked::Clock | Blocked::Log | Blocked::ReadOnly => Problem::unavailable(detail),
+        Blocked::Clock | Blocked::Log | Blocked::ReadOnly | Blocked::Unknown => {
+            Problem::unavailable(detail)
+        }
     }
 }
 

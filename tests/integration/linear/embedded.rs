@@ -149,7 +149,8 @@ fn answer(outcome: &Outcome) -> Answer {
         | Outcome::DiskFull
         | Outcome::ClockWrong
         | Outcome::LogUnavailable
-        | Outcome::ReadOnly => {
+        | Outcome::ReadOnly
+        | Outcome::Unknown => {
             panic!("{outcome:?}")
         }
     }

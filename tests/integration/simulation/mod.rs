@@ -9,7 +9,7 @@ mod chance;
 mod counts;
 mod every_call;
 mod lab;
-mod model;
+pub mod model;
 mod oracle;
 mod reading;
 

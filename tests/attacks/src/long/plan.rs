@@ -139,6 +139,12 @@ const ATTACKS: &[Attack] = &[
         volumes: &[("JETON_SIMULATION", 2_000, 100_000)],
     },
     Attack {
+        name: "nodes",
+        promises: "P1–P7",
+        step: Step::Tests(&["nodes::"]),
+        volumes: &[("JETON_NODES", 500, 20_000)],
+    },
+    Attack {
         name: "orders",
         promises: "P3",
         step: Step::Program("tests/checkers/orders"),
