@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+use super::clustered::{Follower, Until};
 use super::handle::Engine;
 use super::mailbox::{Mailbox, Outcomes, Reply};
 use super::op::{Op, Outcome, Rejected};
@@ -93,6 +94,22 @@ impl Caller {
     /// The operation was not accepted.
     pub async fn call_one(&self, op: Op) -> Result<Outcome, Rejected> {
         self.call(vec![op]).await?.pop().ok_or(Rejected::Closed)
+    }
+
+    /// Waits for a cluster's node. Dropping the future ends the wait.
+    ///
+    /// # Errors
+    /// This node does not reach the majority of its cluster, too many wait, or the engine is
+    /// closing.
+    #[doc(hidden)]
+    pub async fn wait(&self, follower: &Follower, until: Until) -> Result<(), Rejected> {
+        let mut slot = self.reserve();
+        let reply = Reply::new(Arc::clone(&self.mailbox), slot.ticket);
+        if let Err(rejected) = follower.wait(until, reply) {
+            slot.release();
+            return Err(rejected);
+        }
+        slot.await.map(drop)
     }
 
     fn reserve(&self) -> Slot {

@@ -6,7 +6,9 @@ use crate::model::token::Digest;
 use crate::store::Lookup;
 
 use super::handle::Engine;
-use super::state::is_trace;
+use super::op::Op;
+use super::shared::refuse;
+use super::state::{Applied, is_trace};
 
 /// Status of a live token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,49 @@ impl Engine {
             Lookup::Found(result) => Some(result),
             _ => None,
         }
+    }
+
+    /// Like [`Engine::resolve`], but what is not found is no answer yet: it is not counted.
+    pub fn find<R>(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+        found: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
+        match self.shared.store.resolve(digest, now, found) {
+            Lookup::Found(result) => {
+                self.shared.counters.resolves.increment();
+                Some(result)
+            }
+            _ => None,
+        }
+    }
+
+    /// Calls `each` with the payload of every digest at `now`, in their order. Returns whether all
+    /// were found; if not, that is no answer yet: it is not counted, and `each` was called for some.
+    #[must_use]
+    pub fn find_many(
+        &self,
+        digests: &[Digest],
+        now: UnixMillis,
+        mut each: impl FnMut(&[u8]),
+    ) -> bool {
+        let mut are_found = true;
+        self.shared.store.resolve_many(digests, now, |looked_up| match looked_up {
+            Lookup::Found(payload) if are_found => each(payload),
+            _ => are_found = false,
+        });
+        if are_found {
+            self.shared.counters.resolves.add(digests.len() as u64);
+        }
+        are_found
+    }
+
+    /// Whether the operation would not find its token now.
+    #[must_use]
+    pub fn would_miss(&self, op: &Op) -> bool {
+        let pinned = self.shared.store.pin();
+        matches!(refuse(&pinned, op, self.now()), Some(Applied::NotFound { .. }))
     }
 
     /// Calls `each` with the payload of every digest at `now`, in their order.
@@ -112,6 +157,13 @@ impl Engine {
             is_consumed: entry.is_consumed(),
             deadline: entry.deadline(),
         }))
+    }
+
+    /// Whether all these tokens are in memory, alive or not.
+    #[must_use]
+    pub fn knows(&self, digests: &[Digest]) -> bool {
+        let pinned = self.shared.store.pin();
+        digests.iter().all(|digest| pinned.get(digest).is_some())
     }
 
     /// Whether the token is remembered as consumed, so that presenting it again is a replay.

@@ -1,6 +1,7 @@
 //! What goes into the committer of a node and out of it, besides its callers' operations.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,19 +9,25 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::engine::mailbox::{Pending, Reply};
 use crate::engine::op::Rejected;
-use crate::engine::replicated::{Landed, MessageKind, Sender as NodeLife};
+use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender as NodeLife};
 use crate::model::cluster::{BootNonce, Chain, ClusterId, Era, MessageHash, NodeId, Position};
 use crate::model::record::replication::{Member, Report};
 use crate::model::time::UnixMillis;
 
 /// Messages that wait for the committer.
 const ARRIVALS_MAX: usize = 256;
+/// Callers whose waits the committer has not taken yet.
+const WAITS_MAX: usize = 1 << 16;
 
 /// Hands this node's messages to the stream. What became of one is learnt by following the stream
 /// alone, so nothing is returned.
 pub trait Proposer: Send {
     /// Proposes a message. It must not block for long: nothing lands meanwhile.
     fn propose(&mut self, proposal: &Proposal<'_>);
+
+    /// A message of this node has landed, and this node has applied it and all before it. Called
+    /// once for each message, with the head of the attempt that landed first.
+    fn landed(&mut self, _head: &MessageHead) {}
 }
 
 /// A message to be sealed and proposed.
@@ -134,15 +141,89 @@ pub(super) enum Arrival {
     Landed(Landed),
     /// The end of the stream was reached, so this node may begin its life.
     CaughtUp,
-    /// A caller waits until a message that this node proposes from now on has landed.
-    Barrier(Reply),
+    /// Callers wait; [`Told`] has them. So any number of them takes one place in the queue.
+    Waits,
+}
+
+/// What a caller of a node waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// A message that this node proposes from now on has landed. Then the node knows everything that
+    /// was acknowledged anywhere before. All who wait at the same time wait for the same message.
+    Barrier,
+    /// The message at this position has landed, or this time has passed.
+    Position(Position, Duration),
+}
+
+/// A caller that waits.
+pub(super) struct Wait {
+    pub(super) until: Until,
+    pub(super) reply: Reply,
+}
+
+/// What callers and the committer tell each other besides arrivals.
+#[derive(Default)]
+pub(super) struct Told {
+    state: Mutex<NodeState>,
+    waits: Mutex<Waits>,
+    log_time_ms: AtomicU64,
+    era: AtomicU64,
+    seq: AtomicU64,
+}
+
+/// Callers whose waits the committer has not taken yet.
+#[derive(Default)]
+struct Waits {
+    asked: Vec<Wait>,
+    is_closed: bool,
+}
+
+impl Told {
+    /// Publishes the state of the node.
+    pub(super) fn tell(&self, state: NodeState) {
+        // A reader that sees the number sees its era and its time.
+        self.log_time_ms.store(state.log_time.0, Ordering::Release);
+        self.era.store(state.position.era.0, Ordering::Release);
+        self.seq.store(state.position.seq, Ordering::Release);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// The waits that were added since the last call.
+    pub(super) fn take_waits(&self) -> Vec<Wait> {
+        std::mem::take(&mut self.waits.lock().unwrap_or_else(PoisonError::into_inner).asked)
+    }
+
+    /// Answers all waits, and later ones, with `Closed`.
+    pub(super) fn close_waits(&self) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.is_closed = true;
+        let asked = std::mem::take(&mut waits.asked);
+        drop(waits);
+        drop(asked);
+    }
+
+    /// Adds a wait. Returns whether it is the first that the committer has to take.
+    fn add_wait(&self, wait: Wait) -> Result<bool, Rejected> {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let rejected = match waits.asked.len() {
+            _ if waits.is_closed => Rejected::Closed,
+            WAITS_MAX.. => Rejected::QueueFull,
+            before => {
+                waits.asked.push(wait);
+                return Ok(before == 0);
+            }
+        };
+        drop(waits);
+        wait.reply.forget();
+        Err(rejected)
+    }
 }
 
 /// Feeds the committer of a node with the messages of the stream. Clones feed the same node.
 #[derive(Clone)]
 pub struct Follower {
     arrivals: Sender<Arrival>,
-    state: Arc<Mutex<NodeState>>,
+    told: Arc<Told>,
 }
 
 impl Follower {
@@ -172,27 +253,45 @@ impl Follower {
     /// Too many messages are waiting, or the node has ended.
     pub fn barrier(&self) -> Result<Pending, Rejected> {
         let (pending, reply) = Pending::new();
-        match self.arrivals.try_send(Arrival::Barrier(reply)) {
-            Ok(()) => Ok(pending),
-            Err(error) => {
-                let rejected = if error.is_full() { Rejected::QueueFull } else { Rejected::Closed };
-                if let Arrival::Barrier(reply) = error.into_inner() {
-                    reply.forget();
-                }
-                Err(rejected)
-            }
+        self.wait(Until::Barrier, reply)?;
+        Ok(pending)
+    }
+
+    /// Answers `reply`, without outcomes, when the wait is over.
+    pub(in crate::engine) fn wait(&self, until: Until, reply: Reply) -> Result<(), Rejected> {
+        if self.told.add_wait(Wait { until, reply })? {
+            // While the queue is full or this node has left its cluster, the committer takes its
+            // turns without being woken.
+            let _ = self.arrivals.try_send(Arrival::Waits);
         }
+        Ok(())
+    }
+
+    /// Log time at the end of the node's last turn.
+    #[must_use]
+    pub fn log_time(&self) -> UnixMillis {
+        UnixMillis(self.told.log_time_ms.load(Ordering::Acquire))
+    }
+
+    /// The position that this node has reached at the end of its last turn.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let seq = self.told.seq.load(Ordering::Acquire);
+        Position { era: Era(self.told.era.load(Ordering::Acquire)), seq }
     }
 
     /// The state of the node at the end of its last turn.
     #[must_use]
     pub fn state(&self) -> NodeState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.told.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-pub(super) fn connect() -> (Follower, Receiver<Arrival>, Arc<Mutex<NodeState>>) {
+pub(super) fn connect() -> (Follower, Receiver<Arrival>, Arc<Told>) {
     let (sender, arrivals) = bounded(ARRIVALS_MAX);
-    let state = Arc::new(Mutex::new(NodeState::default()));
-    (Follower { arrivals: sender, state: Arc::clone(&state) }, arrivals, state)
+    let told = Arc::<Told>::default();
+    (Follower { arrivals: sender, told: Arc::clone(&told) }, arrivals, told)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,13 +32,13 @@ pub mod stepped;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
 
 use crate::clock::Observer;
-use crate::model::cluster::{Chain, MessageHash, NodeId};
+use crate::model::cluster::{Chain, MessageHash, NodeId, Position};
 use crate::model::record::replication::Report;
 use crate::wal::{Lsn, Wal};
 
@@ -46,14 +46,15 @@ use super::backup::request::BackupRequest;
 use super::cleaning::Cleaning;
 use super::job::Job;
 use super::journal::LocalLog;
+use super::mailbox::Reply;
 use super::maintenance::Maintenance;
 use super::recovery::Recovered;
 use super::replicated::{Landed, Replicated};
 use super::sequencer::Sequencer;
 
-pub use boundary::{Follower, Membership, NodeState, Proposal, Proposer, Standing, Stopped};
+pub use boundary::{Follower, Membership, NodeState, Proposal, Proposer, Standing, Stopped, Until};
 
-use boundary::Arrival;
+use boundary::{Arrival, Told};
 use calls::Calls;
 use log_time::LogTime;
 use own::Own;
@@ -84,7 +85,9 @@ pub(super) struct Clustered {
     /// The state of the node's own clocks.
     observer: Observer,
     standing: Standing,
-    state: Arc<Mutex<NodeState>>,
+    /// Callers that wait for a position, each with the monotonic time at which it gives up.
+    waiting: Vec<(Position, Duration, Reply)>,
+    told: Arc<Told>,
 }
 
 /// One of the last positions.
@@ -104,7 +107,7 @@ impl Clustered {
         proposer: Box<dyn Proposer>,
     ) -> (Self, Follower) {
         let Recovered { shared, accounting, wal, expired_until, replicated } = recovered;
-        let (follower, arrivals, state) = boundary::connect();
+        let (follower, arrivals, told) = boundary::connect();
         let replicated = replicated.unwrap_or_default();
         let log_time = LogTime::at(wal.as_ref().map_or(0, Wal::last_time_ms));
         let durable = replicated.position.seq;
@@ -125,7 +128,8 @@ impl Clustered {
             diverged: BTreeMap::new(),
             observer: Observer::default(),
             standing: Standing::Following,
-            state,
+            waiting: Vec::new(),
+            told,
             replicated,
         };
         node.tell();
@@ -136,7 +140,7 @@ impl Clustered {
     fn tell(&self) {
         self.sequencer.publish();
         let Replicated { position, hash, chain, outcomes, members, cluster } = &self.replicated;
-        let told = NodeState {
+        self.told.tell(NodeState {
             standing: self.standing.clone(),
             cluster: *cluster,
             position: *position,
@@ -150,8 +154,7 @@ impl Clustered {
             members: members.values().copied().collect(),
             reports: self.reports.clone(),
             diverged: self.diverged.clone(),
-        };
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        });
     }
 
     /// Ends the part of this node in its cluster, for good: nothing more is proposed or landed.

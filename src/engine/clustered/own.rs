@@ -222,6 +222,7 @@ impl Own {
     pub(super) fn landed(&mut self, head: &MessageHead, now: Duration) -> Option<OwnBatch> {
         let is_it = |sent: &InFlight| sent.kind == head.kind && sent.number == head.batch;
         let sent = self.in_flight.take_if(|sent| is_it(sent))?;
+        self.proposer.landed(head);
         // An earlier try says little of the stream: it may have met an election.
         if head.attempt == sent.attempt {
             if self.landings.len() == LANDINGS {

@@ -15,7 +15,7 @@ use crate::model::record::replication::{Origin, Report, Verdict};
 use crate::model::time::UnixMillis;
 use crate::wal::Lsn;
 
-use super::boundary::{Arrival, Standing, Stopped};
+use super::boundary::{Arrival, Standing, Stopped, Until, Wait};
 use super::calls::Place;
 use super::{Clustered, Replicated};
 
@@ -82,6 +82,7 @@ impl Clustered {
         let is_idle = matches!(first, Event::Idle);
         let goes_on = self.take(first) && self.take_more();
         self.retry();
+        self.take_waits();
         self.gather();
         self.propose();
         self.expire_calls();
@@ -95,7 +96,8 @@ impl Clustered {
         match event {
             Event::Arrival(Arrival::Landed(message)) => self.land(message),
             Event::Arrival(Arrival::CaughtUp) => self.introduce(),
-            Event::Arrival(Arrival::Barrier(reply)) => self.wait_for_barrier(reply),
+            // Each turn takes them.
+            Event::Arrival(Arrival::Waits) => {}
             Event::Job(Job::Call(call)) => self.take_call(call),
             Event::Job(Job::Backup(request)) => self.backup = Some(request),
             Event::Job(Job::Close) => return false,
@@ -139,6 +141,24 @@ impl Clustered {
 
     fn may_change(&self) -> bool {
         self.standing == Standing::Serving && self.own.has_quorum
+    }
+
+    /// Takes the waits of callers, and ends those that are over.
+    fn take_waits(&mut self) {
+        let now = self.sequencer.shared.time.monotonic();
+        for Wait { until, reply } in self.told.take_waits() {
+            match until {
+                Until::Barrier => self.wait_for_barrier(reply),
+                Until::Position(position, patience) => {
+                    self.waiting.push((position, now + patience, reply));
+                }
+            }
+        }
+        let reached = self.replicated.position;
+        let is_over = |(position, until, _): &mut (_, _, _)| *position <= reached || *until <= now;
+        for (_, _, reply) in self.waiting.extract_if(.., is_over) {
+            self.calls.end_wait(reply, Ok(()));
+        }
     }
 
     fn wait_for_barrier(&mut self, reply: Reply) {
@@ -299,6 +319,7 @@ impl Clustered {
         self.calls.deliver();
         // Calls and backups that are still queued are answered with `Closed` when they are dropped.
         self.jobs.try_iter().for_each(drop);
+        self.told.close_waits();
         let Some(log) = self.sequencer.log.take() else {
             return Ok(());
         };
@@ -308,8 +329,9 @@ impl Clustered {
 }
 
 impl Drop for Clustered {
-    /// Answers all queued calls with `Closed`.
+    /// Answers all queued calls and waits with `Closed`.
     fn drop(&mut self) {
+        self.told.close_waits();
         if std::thread::panicking() {
             self.sequencer.shared.health.fail("the committer panicked".to_owned());
         }
