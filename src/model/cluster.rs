@@ -2,6 +2,7 @@
 //! messages. This module does no I/O.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Sixteen random bytes that identify a cluster, made once with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,26 @@ impl fmt::Display for Position {
     }
 }
 
+/// The text is not a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a position of this cluster")]
+pub struct NoPosition;
+
+impl FromStr for Position {
+    type Err = NoPosition;
+
+    /// Reads what [`Display`](fmt::Display) writes of a message's position, and nothing else.
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let number = |digits: &str| {
+            let is_canonical =
+                digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+            digits.parse().ok().filter(|_| is_canonical).ok_or(NoPosition)
+        };
+        let (era, seq) = text.split_once('.').ok_or(NoPosition)?;
+        Ok(Self { era: Era(number(era)?), seq: number(seq)? })
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -71,5 +92,35 @@ mod tests {
         let at = |era, seq| Position { era: Era(era), seq };
         assert_eq!(at(2, 17).to_string(), "2.17");
         assert!(at(1, 900) < at(2, 1) && at(2, 1) < at(2, 2));
+    }
+
+    #[test]
+    fn a_position_is_read_as_it_is_written_and_in_no_other_form() {
+        let all = Position { era: Era(u64::MAX), seq: u64::MAX };
+        for position in [Position { era: Era(2), seq: 17 }, all] {
+            assert_eq!(position.to_string().parse(), Ok(position));
+        }
+        for text in [
+            "",
+            ".",
+            "1",
+            "1.",
+            ".1",
+            "1.1.1",
+            "0.1",
+            "1.0",
+            "01.1",
+            "1.01",
+            "+1.1",
+            "1.-1",
+            " 1.1",
+            "1.1 ",
+            "1.18446744073709551616",
+            "x.y",
+            "1,1",
+            "١.١",
+        ] {
+            assert_eq!(text.parse::<Position>(), Err(NoPosition), "{text:?}");
+        }
     }
 }
