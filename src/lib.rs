@@ -40,8 +40,8 @@
 //! | [`timer_wheel`] | the timing wheel that frees memory on time and never decides |
 //! | [`wal`] | the log: frames in a ring of segments; knows bytes, not tokens |
 //! | [`engine`] | the only place where memory and disk meet: the committer, `apply`, recovery |
-//! | [`service`] | the operations behind any protocol: authentication, limits, the audit trail |
 //! | [`cluster`] | several machines: the replicated stream that every node follows |
+//! | [`service`] | the operations behind any protocol: authentication, limits, the audit trail |
 //! | [`config`] | merges flags, environment and file; reports all mistakes with their places |
 //! | [`http`] | workers, connections, endpoints, answers, the admin listener |
 //! | [`cli`] | the commands, and the flags of `jeton serve` |

@@ -50,6 +50,8 @@ outcomes! {
     UnsupportedMediaType,
     /// The request was not complete in time.
     Timeout,
+    /// The position that the request demands is of an earlier stream of the cluster.
+    PositionLost,
     /// The server cannot answer at the moment.
     Unavailable,
     /// A limit of memory or disk was reached.

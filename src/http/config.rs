@@ -13,6 +13,7 @@ use crate::service::authentication::Anonymous;
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimits;
 use crate::service::quotas::Quotas;
+use crate::service::reads::Reads;
 use crate::service::state::{ANSWER_LEN_MAX, TokenLimits};
 use crate::tls::Tls;
 
@@ -93,6 +94,8 @@ pub struct Config {
     pub quotas: Quotas,
     /// TLS settings of new connections; `None`: plain TCP.
     pub tls: Option<Tls>,
+    /// The reads of a cluster's node; `None`: a single server.
+    pub reads: Option<Reads>,
 }
 
 impl Default for Config {
@@ -114,6 +117,7 @@ impl Default for Config {
             miss_limits: MissLimits::default(),
             quotas: Quotas::default(),
             tls: None,
+            reads: None,
         }
     }
 }

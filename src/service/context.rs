@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::audit_trail::Trail;
 use super::memory_budget::Holder;
 use super::networks::Misses;
+use super::reads::{Demand, Known, Reads};
 use super::refusal::Refusal;
 use super::state::Service;
 use crate::engine::{Op, Outcome};
@@ -21,6 +22,8 @@ pub(crate) struct Context<'a> {
     pub(crate) trail: &'a Trail,
     /// The holder that the request's memory is charged to.
     pub(crate) holder: &'a Holder,
+    /// How fresh the answer must be, in a cluster.
+    pub(crate) demand: Demand,
 }
 
 impl Context<'_> {
@@ -48,6 +51,30 @@ impl Context<'_> {
     /// the number of its tokens that may count as misses.
     pub(crate) fn admit(&self, lookups: usize) -> Result<(), Refusal> {
         self.service.miss_limiter.admit_batch(self.access, self.peer, self.now(), lookups)
+    }
+
+    /// Refuses a caller that has missed too often, before it is confirmed that it has missed again.
+    pub(crate) fn may_miss(&self) -> Result<(), Refusal> {
+        self.service.miss_limiter.look(self.access, self.peer, self.now())
+    }
+
+    /// In a cluster, where a miss has to be confirmed, refuses `op` of a caller that has missed too
+    /// often if it seems to miss.
+    pub(crate) fn may_ask(&self, op: &Op) -> Result<(), Refusal> {
+        match self.service.reads.is_some() && self.service.engine.would_miss(op) {
+            true => self.may_miss(),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until the node is as fresh as the request demands.
+    pub(crate) async fn freshen(&self, reads: &Reads) -> Result<Known, Refusal> {
+        reads.freshen(&self.service.caller, self.demand).await
+    }
+
+    /// Waits until the node knows everything that was acknowledged before this call.
+    pub(crate) async fn learn_all(&self, reads: &Reads) -> Result<(), Refusal> {
+        reads.barrier(&self.service.caller).await
     }
 
     /// Calls the engine for one change.

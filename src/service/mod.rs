@@ -10,6 +10,7 @@
 //! | `quotas` | limits of namespaces |
 //! | `memory_budget` | limits the memory that clients can make the server use |
 //! | `audit_trail`, `audit_words` | the audit log's events of a request |
+//! | `reads` | how fresh an answer is, in a cluster |
 //! | `state` | the state that the operations use |
 //! | `context`, `tokens` | the request, as an operation sees it |
 //! | `token_source` | new random tokens |
@@ -27,6 +28,7 @@ pub mod operation;
 pub(crate) mod ops;
 pub(crate) mod principal;
 pub mod quotas;
+pub mod reads;
 pub(crate) mod refusal;
 pub(crate) mod state;
 pub(crate) mod token_source;

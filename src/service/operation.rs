@@ -75,6 +75,11 @@ impl Operation {
         self.row().scope
     }
 
+    /// Whether it changes tokens.
+    pub(crate) fn changes(self) -> bool {
+        !matches!(self.scope(), Some(Scope::Resolve) | None)
+    }
+
     /// Its name in the audit log.
     pub(crate) fn audited(self) -> &'static str {
         self.row().audited

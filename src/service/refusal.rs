@@ -49,6 +49,8 @@ pub(crate) enum Refusal {
     QueueFull,
     /// The node's changes do not reach the majority of its cluster.
     NoQuorum,
+    /// The node of a cluster is not as fresh as the answer must be.
+    NotFresh(NotFresh),
     /// The server is shutting down.
     Closing,
     /// A value is out of its limits; the text is the engine's.
@@ -74,6 +76,19 @@ pub(crate) enum Taken {
     Consumed,
     /// One of these two; a key without the scope `reference` does not learn which (promise P10).
     Undisclosed,
+}
+
+/// How the node of a cluster is not fresh enough for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotFresh {
+    /// It has not heard from its cluster for too long to answer from its own memory.
+    Stale,
+    /// It does not reach the majority of its cluster, so it cannot confirm that it knows all.
+    Unconfirmed,
+    /// It has not reached the position that the request demands.
+    Behind,
+    /// The position that the request demands is of an earlier stream of the cluster.
+    PositionLost,
 }
 
 /// Why a change is refused.
@@ -133,6 +148,12 @@ impl Refusal {
             | Outcome::Revoked => return Self::Unexpected,
         };
         Self::Blocked(blocked, changed)
+    }
+}
+
+impl From<NotFresh> for Refusal {
+    fn from(how: NotFresh) -> Self {
+        Self::NotFresh(how)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::service::authentication::{Authenticator, Denied};
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::quotas::Quotas;
+use crate::service::reads::Reads;
 use crate::service::refusal::Refusal;
 use crate::service::token_source::TokenSource;
 
@@ -41,6 +42,8 @@ pub(crate) struct Service {
     pub(crate) miss_limiter: MissLimiter,
     pub(crate) authenticator: Authenticator,
     pub(crate) audit: Option<Audit>,
+    /// Set in a cluster.
+    pub(crate) reads: Option<Reads>,
 }
 
 impl Service {

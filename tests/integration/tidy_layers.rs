@@ -1,7 +1,7 @@
 //! The import direction: a file names only modules of its own layer and of those below it.
 //!
-//! jeton: sync ← model ← clock ← store, timer_wheel, wal, keys, tls, audit ← engine ← service,
-//! cluster ← config ← http ← cli, main
+//! jeton: sync ← model ← clock ← store, timer_wheel, wal, keys, tls, audit ← engine ← cluster ←
+//! service ← config ← http ← cli, main
 //!
 //! loadtest: failure, console, quantity, stats, secret, tls ← workload ← protocol, traffic, report::model
 //! ← target ← drive ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main, pages
@@ -27,7 +27,8 @@ const CRATES: [Layered; 2] = [
             &["clock", "testkit::clock"],
             &["store", "timer_wheel", "wal", "keys", "tls", "audit", "testkit::disk"],
             &["engine"],
-            &["service", "cluster"],
+            &["cluster"],
+            &["service"],
             &["config"],
             &["http", "testkit"],
             &["cli", "main"],

@@ -15,6 +15,7 @@ pub(in crate::http) fn meaning(status: StatusCode) -> EventOutcome {
         405 => EventOutcome::MethodNotAllowed,
         408 => EventOutcome::Timeout,
         409 => EventOutcome::Conflict,
+        412 => EventOutcome::PositionLost,
         413 => EventOutcome::TooLarge,
         415 => EventOutcome::UnsupportedMediaType,
         422 => EventOutcome::OutOfLimits,
@@ -31,7 +32,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_meaning() {
-        for code in [400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503, 507] {
+        for code in [400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 422, 429, 503, 507] {
             let status = StatusCode::from_u16(code).unwrap();
             assert_ne!(meaning(status), EventOutcome::Error, "{code}");
         }

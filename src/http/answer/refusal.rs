@@ -8,7 +8,7 @@ use http::StatusCode;
 use crate::http::answer::problem::Problem;
 use crate::model::scope::Scopes;
 use crate::service::authentication::Denied;
-use crate::service::refusal::{Blocked, Changed, Refusal, Taken};
+use crate::service::refusal::{Blocked, Changed, NotFresh, Refusal, Taken};
 use crate::service::state::ANSWER_LEN_MAX;
 
 impl From<Refusal> for Problem {
@@ -52,6 +52,7 @@ impl From<Refusal> for Problem {
                 "no-quorum: the changes of this node do not reach the majority of its cluster; \
                  nothing was changed",
             ),
+            Refusal::NotFresh(how) => not_fresh(how),
             Refusal::Closing => Self::unavailable("the server is shutting down").closing(),
             Refusal::OutOfLimits(limit) => Self::out_of_limits(limit),
             Refusal::NotAudited(refused) => Self::unavailable(refused.to_string()),
@@ -71,6 +72,29 @@ impl From<Refusal> for Problem {
                 "internal error: the engine returned the outcome of another operation",
             ),
         }
+    }
+}
+
+/// 503 if the node cannot answer at the moment; the first word of the detail is the reason. 412 if
+/// no node can.
+fn not_fresh(how: NotFresh) -> Problem {
+    match how {
+        NotFresh::Stale => Problem::unavailable(
+            "stale: this node has not heard from its cluster for longer than it may answer \
+             (--cluster-staleness)",
+        ),
+        NotFresh::Unconfirmed => Problem::unavailable(
+            "no-quorum: the answer cannot be confirmed, because this node does not reach the \
+             majority of its cluster",
+        ),
+        NotFresh::Behind => Problem::unavailable(
+            "behind: this node has not reached the position of Jeton-At-Least in time",
+        ),
+        NotFresh::PositionLost => Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "the position is of an earlier stream of the cluster, whose last changes may be lost",
+        )
+        .about("Jeton-At-Least"),
     }
 }
 

@@ -39,6 +39,7 @@ use crate::service::context::Context;
 use crate::service::memory_budget::{FREE_LEN, Holder};
 use crate::service::operation::Operation;
 use crate::service::principal::{Principal, demand};
+use crate::service::reads::Demand;
 use crate::service::refusal::Refusal;
 
 /// The service of one connection.
@@ -139,7 +140,7 @@ impl ConnService {
         &self,
         head: Parts,
         mut body: Incoming,
-        exchange: Exchange,
+        mut exchange: Exchange,
         admitted: Principal,
     ) -> Answer {
         let (method, target) = (head.method, head.uri);
@@ -166,13 +167,21 @@ impl ConnService {
             Some(Ok(digest)) => Some(digest),
             None => None,
         };
+        let in_cluster = self.worker.service.reads.is_some();
+        if in_cluster {
+            match request_head::demand(&head.headers) {
+                Ok(demand) => exchange.demand = demand,
+                Err(problem) => return exchange.refuse(operation, problem, body),
+            }
+        }
         let read = match operation {
             Operation::Resolve => Some(resolve::answer as Read),
             Operation::Status => Some(status::answer as Read),
             _ => None,
         };
-        // Operations that only read are answered without a wait.
-        if let (Some(read), Some(digest), false) = (read, &token, exchange.has_body) {
+        // Operations that only read are answered without a wait, unless a miss has to be confirmed.
+        let may_wait = exchange.has_body || in_cluster;
+        if let (Some(read), Some(digest), false) = (read, &token, may_wait) {
             let holder = exchange.holder();
             let answered = read(&exchange.context(&admitted, &holder), head.headers, digest);
             return exchange.ready(operation, answered);
@@ -214,6 +223,7 @@ impl ConnService {
             conn: self.conn.clone(),
             trail: Trail::begin(&self.worker.service, self.conn.address()),
             origin: None,
+            demand: Demand::default(),
             has_body,
             awaits_continue: has_body && head.headers.contains_key(EXPECT),
             is_head: head.method == Method::HEAD,
@@ -240,6 +250,7 @@ struct Exchange {
     trail: Trail,
     /// Origin of the page that may read the answer.
     origin: Option<HeaderValue>,
+    demand: Demand,
     has_body: bool,
     /// Whether the client waits for 100 (Continue) before it sends its body.
     awaits_continue: bool,
@@ -271,7 +282,8 @@ impl Exchange {
     /// The context that the operation gets.
     fn context<'a>(&'a self, access: &'a Access, holder: &'a Holder) -> Context<'a> {
         let (service, trail) = (&*self.worker.service, &self.trail);
-        Context { service, access, peer: self.conn.client.peer.get(), trail, holder }
+        let (peer, demand) = (self.conn.client.peer.get(), self.demand);
+        Context { service, access, peer, trail, holder, demand }
     }
 
     fn holder(&self) -> Holder {
@@ -301,12 +313,27 @@ impl Exchange {
         if self.is_head && is_http2 {
             response = response::without_body(response);
         }
+        self.state_position(operation, &mut response);
         let len = response.body().len();
         if len > FREE_LEN || (is_http2 && len > 0) {
             response = self.charge(operation, response, len);
         }
         self.worker.counters.count(operation, response.status());
         response
+    }
+
+    /// In a cluster, the answer to a change states a position where it can be read.
+    fn state_position(&self, operation: Operation, response: &mut Response<Body>) {
+        let Some(reads) = &self.worker.service.reads else { return };
+        let status = response.status();
+        let is_answered =
+            status.is_success() || matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT);
+        if operation.changes()
+            && is_answered
+            && let Ok(position) = HeaderValue::try_from(reads.position().to_string())
+        {
+            response.headers_mut().insert("jeton-position", position);
+        }
     }
 
     fn hand_on(self, mut response: Response<Body>) -> Response<Body> {

@@ -21,6 +21,7 @@ use crate::model::time::UnixMillis;
 use crate::service::authentication::Authenticator;
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
+use crate::service::reads::Reads;
 use crate::service::state::Service;
 use crate::service::token_source::TokenSource;
 
@@ -54,6 +55,7 @@ impl Common {
                 config.anonymous.as_ref(),
             ),
             audit: config.audit.clone(),
+            reads: config.reads.clone(),
         }
     }
 }
@@ -71,6 +73,8 @@ pub(in crate::http) struct Worker {
     pub(in crate::http) open: Arc<AtomicUsize>,
     pub(in crate::http) tick: Cell<Tick>,
     has_hot_path: Cell<bool>,
+    /// Whether the hot path answers the hits of a cluster's node.
+    has_fenced_path: Cell<bool>,
     pub(in crate::http) is_draining: Cell<bool>,
     pub(in crate::http) is_grace_over: Cell<bool>,
 }
@@ -106,7 +110,8 @@ impl Worker {
             date: RefCell::new(date(common.engine.now())),
             open: common.open.clone(),
             tick: Cell::new(Tick(0)),
-            has_hot_path: Cell::new(true),
+            has_hot_path: Cell::new(common.config.reads.is_none()),
+            has_fenced_path: Cell::new(common.config.reads.is_some()),
             is_draining: Cell::new(false),
             is_grace_over: Cell::new(false),
         }
@@ -120,10 +125,16 @@ impl Worker {
     /// From now on the hot path answers nothing.
     pub(in crate::http) fn close_hot_path(&self) {
         self.has_hot_path.set(false);
+        self.has_fenced_path.set(false);
     }
 
     pub(in crate::http) fn has_hot_path(&self) -> bool {
         self.has_hot_path.get()
+    }
+
+    /// Whether the hot path may answer hits now, from the memory of a cluster's node.
+    pub(in crate::http) fn has_fenced_path(&self) -> bool {
+        self.has_fenced_path.get() && self.service.reads.as_ref().is_some_and(Reads::is_open)
     }
 
     /// The server is stopping: each connection gets a last answer.

@@ -38,6 +38,15 @@ pub(in crate::http) enum Progress {
 
 /// Answers canonical requests from the front of the input, as far as they go.
 pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
+    serve_as::<false>(worker, state)
+}
+
+/// The same for a node of a cluster: a miss is for the service, which confirms it first.
+pub(in crate::http) fn serve_hits(worker: &Worker, state: &ConnState) -> Progress {
+    serve_as::<true>(worker, state)
+}
+
+fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progress {
     let service = &*worker.service;
     let (mut input, mut output) = (state.wire.input.borrow_mut(), state.wire.output.borrow_mut());
     loop {
@@ -64,7 +73,10 @@ pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
             Ok(access) if access.may(Scope::Resolve) => {
                 let Ok(trail) = QuickTrail::begin(service) else { return Progress::Other };
                 let digest = access.digester.digest(&token);
-                let is_found = answer(worker, &digest, now, &mut output);
+                let is_found = answer::<HITS_ONLY>(worker, &digest, now, &mut output);
+                if !is_found && HITS_ONLY {
+                    return Progress::Other;
+                }
                 if !is_found {
                     // What is missed too often is refused by the service.
                     let peer = state.client.peer.get();
@@ -86,9 +98,14 @@ pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
 }
 
 /// False where nothing is there, and nothing was answered.
-fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer) -> bool {
-    let date = worker.date.borrow();
-    let found = worker.service.engine.resolve(digest, now, |payload| {
+fn answer<const HITS_ONLY: bool>(
+    worker: &Worker,
+    digest: &Digest,
+    now: UnixMillis,
+    output: &mut Buffer,
+) -> bool {
+    let (date, engine) = (worker.date.borrow(), &worker.service.engine);
+    let copy = |payload: &[u8]| {
         let out = output.tail(canned::OK_HEAD.len() + 64 + payload.len());
         out.put_slice(canned::OK_HEAD);
         out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());
@@ -96,7 +113,11 @@ fn answer(worker: &Worker, digest: &Digest, now: UnixMillis, output: &mut Buffer
         out.put_slice(date.as_bytes());
         out.put_slice(b"\r\n\r\n");
         out.put_slice(payload);
-    });
+    };
+    let found = match HITS_ONLY {
+        true => engine.find(digest, now, copy),
+        false => engine.resolve(digest, now, copy),
+    };
     if found.is_some() {
         worker.counters.count(Operation::Resolve, StatusCode::OK);
     }

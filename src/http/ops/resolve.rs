@@ -14,10 +14,13 @@ use crate::service::ops::resolve;
 /// `GET /v1/tokens/{token}`
 pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     let digest = request.token()?;
-    answer(&request.context, request.headers, &digest)
+    let Request { context, headers, .. } = request;
+    let Some(reads) = &context.service.reads else { return answer(&context, headers, &digest) };
+    let payload = resolve::one_in_cluster(&context, reads, &digest, Bytes::copy_from_slice).await?;
+    Ok(response::json(headers, StatusCode::OK, payload))
 }
 
-/// The answer, without a wait.
+/// The answer of a single server, without a wait.
 pub(in crate::http) fn answer(
     context: &Context<'_>,
     headers: HeaderMap,
@@ -32,6 +35,11 @@ pub(in crate::http) fn answer(
 pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
     let tokens = list::tokens(&context, &body)?;
+    if let Some(reads) = &context.service.reads {
+        let (new, push) = (|| JsonArray::new(tokens.digests.len()), JsonArray::push);
+        let answer = resolve::many_in_cluster(&context, reads, &tokens, new, push).await?;
+        return Ok(response::json(headers, StatusCode::OK, answer.finish()?));
+    }
     let mut answer = JsonArray::new(tokens.digests.len());
     resolve::many(&context, &tokens, |payload| answer.push(payload))?;
     Ok(response::json(headers, StatusCode::OK, answer.finish()?))

@@ -14,10 +14,13 @@ use crate::service::ops::status;
 /// `GET /v1/tokens/{token}/status`
 pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     let digest = request.token()?;
-    answer(&request.context, request.headers, &digest)
+    let Request { context, headers, .. } = request;
+    let Some(reads) = &context.service.reads else { return answer(&context, headers, &digest) };
+    let status = status::one_in_cluster(&context, reads, &digest).await?;
+    Ok(response::json(headers, StatusCode::OK, text(&status).into()))
 }
 
-/// The answer, without a wait.
+/// The answer of a single server, without a wait.
 pub(in crate::http) fn answer(
     context: &Context<'_>,
     headers: HeaderMap,
@@ -33,10 +36,14 @@ pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
     let tokens = list::tokens(&context, &body)?;
     let mut answer = JsonArray::new(tokens.digests.len());
-    status::many(&context, &tokens, |status| {
+    let push = |status: Option<Status>| {
         let text = status.as_ref().map(text);
         answer.push(text.as_deref().map(str::as_bytes));
-    })?;
+    };
+    match &context.service.reads {
+        Some(reads) => status::many_in_cluster(&context, reads, &tokens, push).await?,
+        None => status::many(&context, &tokens, push)?,
+    }
     Ok(response::json(headers, StatusCode::OK, answer.finish()?))
 }
 

@@ -11,14 +11,16 @@ use crate::http::answer::problem::Problem;
 use crate::http::answer::response::{self, Body};
 use crate::http::h1::head_syntax::is_host;
 use crate::http::request::browser::{default_port, is_same};
+use crate::service::reads::Demand;
 
 /// Maximum length of an `Idempotency-Key`, in bytes.
 const KEY_LEN_MAX: usize = 255;
 /// Headers that pages may send in addition to those that are always allowed.
-const CORS_REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, idempotency-key");
+const CORS_REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, jeton-at-least, jeton-read",
+);
 /// Headers of an answer that pages may read in addition to those that are always allowed.
-const CORS_ANSWER_HEADERS: HeaderValue = HeaderValue::from_static("retry-after");
+const CORS_ANSWER_HEADERS: HeaderValue = HeaderValue::from_static("jeton-position, retry-after");
 /// Time for which a browser may cache the answer to a preflight, in seconds.
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const PRIVATE_NETWORK_REQUEST: &str = "access-control-request-private-network";
@@ -83,17 +85,47 @@ pub(in crate::http) fn readable_by(origin: HeaderValue, answer: &mut HeaderMap) 
     answer.insert(VARY, HeaderValue::from_static("origin"));
 }
 
+/// What `Jeton-Read` and `Jeton-At-Least` demand of an answer.
+pub(in crate::http) fn demand(headers: &HeaderMap) -> Result<Demand, Problem> {
+    let is_linear = match single(headers, "jeton-read", "Jeton-Read")? {
+        None => false,
+        Some(b"linear") => true,
+        Some(b"local") => false,
+        Some(_) => {
+            let problem = Problem::malformed("Jeton-Read: must be local or linear");
+            return Err(problem.about("Jeton-Read"));
+        }
+    };
+    let read = |position: &[u8]| std::str::from_utf8(position).ok()?.parse().ok();
+    let at_least = single(headers, "jeton-at-least", "Jeton-At-Least")?
+        .map(|position| {
+            read(position).ok_or_else(|| {
+                let detail = "Jeton-At-Least: must be the value of a Jeton-Position";
+                Problem::malformed(detail).about("Jeton-At-Least")
+            })
+        })
+        .transpose()?;
+    Ok(Demand { at_least, is_linear })
+}
+
+/// The value of a header that may be given once.
+fn single<'a>(
+    headers: &'a HeaderMap,
+    field: &str,
+    name: &'static str,
+) -> Result<Option<&'a [u8]>, Problem> {
+    let mut values = headers.get_all(field).iter();
+    let value = values.next().map(HeaderValue::as_bytes);
+    match values.next() {
+        None => Ok(value),
+        Some(_) => Err(Problem::malformed(format!("{name} is repeated")).about(name)),
+    }
+}
+
 /// The value of `Idempotency-Key`, if there is one.
 pub(in crate::http) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
     const NAME: &str = "Idempotency-Key";
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(Problem::malformed("Idempotency-Key is repeated").about(NAME));
-    }
-    let key = value.as_bytes();
+    let Some(key) = single(headers, "idempotency-key", NAME)? else { return Ok(None) };
     if key.is_empty() || key.len() > KEY_LEN_MAX {
         let detail = format!("Idempotency-Key: must have 1 to {KEY_LEN_MAX} bytes");
         return Err(Problem::out_of_limits(detail).about(NAME));

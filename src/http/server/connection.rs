@@ -209,16 +209,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let state = &*self.state;
         let waiting = state.wire.input.borrow().len();
-        let is_for_hot_path = matches!(self.protocol, Protocol::Http1(_))
+        let may_be_for_it = matches!(self.protocol, Protocol::Http1(_))
             && state.is_between_requests()
             && waiting > 0
-            && !state.wire.eof.get()
-            && self.worker.has_hot_path();
-        if !is_for_hot_path {
+            && !state.wire.eof.get();
+        if !may_be_for_it {
             return None;
         }
+        let progress = if self.worker.has_hot_path() {
+            hot_path::serve(&self.worker, state)
+        } else if self.worker.has_fenced_path() {
+            hot_path::serve_hits(&self.worker, state)
+        } else {
+            return None;
+        };
         let now = self.worker.now();
-        let progress = hot_path::serve(&self.worker, state);
         match progress {
             Progress::Other => {}
             Progress::Drained => {

@@ -23,7 +23,9 @@ pub(crate) async fn one(
     key: Option<&[u8]>,
 ) -> Result<Vec<u8>, Refusal> {
     let key = key.map(|key| consume_key(context.access, 0, key));
-    match context.call_one(Op::Consume { digest, key }).await? {
+    let op = Op::Consume { digest, key };
+    context.may_ask(&op)?;
+    match context.call_one(op).await? {
         Outcome::Consumed { payload } | Outcome::Replayed { payload } => Ok(payload),
         Outcome::NotFound => Err(context.missed()),
         other => Err(Refusal::of(&other, Changed::Nothing)),
@@ -40,6 +42,7 @@ pub(crate) async fn many(
 ) -> Result<(), Refusal> {
     context.admit(tokens.digests.len())?;
     context.trail.list(&tokens)?;
+    learn_payloads(context, &tokens.digests).await?;
     let _room = room_for_answer(context, &tokens.digests)?;
     let Tokens { digests, by_reference } = tokens;
     let mut count = MissCount::new(&by_reference);
@@ -55,6 +58,15 @@ pub(crate) async fn many(
     }
     context.charge(count.misses);
     Ok(())
+}
+
+/// In a cluster, learns of the tokens that other nodes have issued a moment ago: their payloads need
+/// room too.
+async fn learn_payloads(context: &Context<'_>, digests: &[Digest]) -> Result<(), Refusal> {
+    match &context.service.reads {
+        Some(reads) if !context.service.engine.knows(digests) => context.learn_all(reads).await,
+        _ => Ok(()),
+    }
 }
 
 /// Reserves memory for the answer before the consumes: without an answer, the consumed payloads

@@ -16,7 +16,9 @@ pub(crate) async fn one(
     digest: Digest,
     ttl: Duration,
 ) -> Result<UnixMillis, Refusal> {
-    match context.call_one(Op::Extend { digest, ttl }).await? {
+    let op = Op::Extend { digest, ttl };
+    context.may_ask(&op)?;
+    match context.call_one(op).await? {
         Outcome::Extended { deadline } => Ok(deadline),
         Outcome::NotFound => Err(context.missed()),
         other => Err(Refusal::of(&other, Changed::Nothing)),

@@ -1,7 +1,9 @@
 //! Resolve: returns the payload of a token, or of many in one request.
 
+use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::service::context::Context;
+use crate::service::reads::{Known, Reads};
 use crate::service::refusal::Refusal;
 use crate::service::tokens::{MissCount, Tokens};
 
@@ -11,8 +13,35 @@ pub(crate) fn one<R>(
     digest: &Digest,
     read: impl FnOnce(&[u8]) -> R,
 ) -> Result<R, Refusal> {
-    let found = context.service.engine.resolve(digest, context.now(), read);
+    one_at(context, digest, context.now(), read)
+}
+
+fn one_at<R>(
+    context: &Context<'_>,
+    digest: &Digest,
+    now: UnixMillis,
+    read: impl FnOnce(&[u8]) -> R,
+) -> Result<R, Refusal> {
+    let found = context.service.engine.resolve(digest, now, read);
     found.ok_or_else(|| context.missed())
+}
+
+/// The same in a cluster: a miss is confirmed before it is answered.
+pub(crate) async fn one_in_cluster<R>(
+    context: &Context<'_>,
+    reads: &Reads,
+    digest: &Digest,
+    read: impl Fn(&[u8]) -> R,
+) -> Result<R, Refusal> {
+    if context.freshen(reads).await? == Known::Hits {
+        let found = context.service.engine.find(digest, context.now(), &read);
+        if let Some(result) = found {
+            return Ok(result);
+        }
+        context.may_miss()?;
+        context.learn_all(reads).await?;
+    }
+    one_at(context, digest, reads.log_time(), read)
 }
 
 /// Passes the payload of each token to `read`, in the order of the request; `None` for a token that
@@ -20,16 +49,50 @@ pub(crate) fn one<R>(
 pub(crate) fn many(
     context: &Context<'_>,
     tokens: &Tokens,
+    read: impl FnMut(Option<&[u8]>),
+) -> Result<(), Refusal> {
+    many_at(context, tokens, context.now(), read)
+}
+
+fn many_at(
+    context: &Context<'_>,
+    tokens: &Tokens,
+    now: UnixMillis,
     mut read: impl FnMut(Option<&[u8]>),
 ) -> Result<(), Refusal> {
     context.admit(tokens.digests.len())?;
     context.trail.list(tokens)?;
     let mut count = MissCount::new(&tokens.by_reference);
-    context.service.engine.resolve_many(&tokens.digests, context.now(), |payload| {
+    context.service.engine.resolve_many(&tokens.digests, now, |payload| {
         let place = count.next(payload.is_some());
         context.trail.found(place, payload.is_some());
         read(payload);
     });
     context.charge(count.misses);
     Ok(())
+}
+
+/// The same in a cluster, for an answer that `new` begins: misses are confirmed before they are
+/// answered, all by one barrier.
+pub(crate) async fn many_in_cluster<A>(
+    context: &Context<'_>,
+    reads: &Reads,
+    tokens: &Tokens,
+    new: impl Fn() -> A,
+    read: impl Fn(&mut A, Option<&[u8]>),
+) -> Result<A, Refusal> {
+    context.admit(tokens.digests.len())?;
+    if context.freshen(reads).await? == Known::Hits {
+        context.trail.list(tokens)?;
+        let (digests, mut answer) = (&tokens.digests, new());
+        let each = |payload: &[u8]| read(&mut answer, Some(payload));
+        if context.service.engine.find_many(digests, context.now(), each) {
+            (0..digests.len()).for_each(|place| context.trail.found(place, true));
+            return Ok(answer);
+        }
+        context.learn_all(reads).await?;
+    }
+    let mut answer = new();
+    many_at(context, tokens, reads.log_time(), |payload| read(&mut answer, payload))?;
+    Ok(answer)
 }

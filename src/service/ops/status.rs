@@ -1,15 +1,37 @@
 //! Status: returns deadline, uses left and payload size of tokens, without consuming a use.
 
 use crate::engine::{Outcome, Status};
+use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::service::context::Context;
+use crate::service::reads::{Known, Reads};
 use crate::service::refusal::Refusal;
 use crate::service::tokens::{MissCount, Tokens};
 
 /// The status of a token.
 pub(crate) fn one(context: &Context<'_>, digest: &Digest) -> Result<Status, Refusal> {
-    let found = context.service.engine.status(digest, context.now());
+    one_at(context, digest, context.now())
+}
+
+fn one_at(context: &Context<'_>, digest: &Digest, now: UnixMillis) -> Result<Status, Refusal> {
+    let found = context.service.engine.status(digest, now);
     found.ok_or_else(|| context.missed())
+}
+
+/// The same in a cluster: a miss is confirmed before it is answered.
+pub(crate) async fn one_in_cluster(
+    context: &Context<'_>,
+    reads: &Reads,
+    digest: &Digest,
+) -> Result<Status, Refusal> {
+    if context.freshen(reads).await? == Known::Hits {
+        if let Some(status) = context.service.engine.status(digest, context.now()) {
+            return Ok(status);
+        }
+        context.may_miss()?;
+        context.learn_all(reads).await?;
+    }
+    one_at(context, digest, reads.log_time())
 }
 
 /// Passes the status of each token to `read`, in the order of the request; `None` for a token that
@@ -17,11 +39,20 @@ pub(crate) fn one(context: &Context<'_>, digest: &Digest) -> Result<Status, Refu
 pub(crate) fn many(
     context: &Context<'_>,
     tokens: &Tokens,
+    read: impl FnMut(Option<Status>),
+) -> Result<(), Refusal> {
+    many_at(context, tokens, context.now(), read)
+}
+
+fn many_at(
+    context: &Context<'_>,
+    tokens: &Tokens,
+    now: UnixMillis,
     mut read: impl FnMut(Option<Status>),
 ) -> Result<(), Refusal> {
     context.admit(tokens.digests.len())?;
     context.trail.list(tokens)?;
-    let (engine, now) = (&context.service.engine, context.now());
+    let engine = &context.service.engine;
     let mut count = MissCount::new(&tokens.by_reference);
     for digest in &tokens.digests {
         let status = engine.status(digest, now);
@@ -33,4 +64,26 @@ pub(crate) fn many(
     }
     context.charge(count.misses);
     Ok(())
+}
+
+/// The same in a cluster: misses are confirmed before they are answered, all by one barrier.
+pub(crate) async fn many_in_cluster(
+    context: &Context<'_>,
+    reads: &Reads,
+    tokens: &Tokens,
+    mut read: impl FnMut(Option<Status>),
+) -> Result<(), Refusal> {
+    context.admit(tokens.digests.len())?;
+    if context.freshen(reads).await? == Known::Hits {
+        context.trail.list(tokens)?;
+        let (engine, now) = (&context.service.engine, context.now());
+        let found: Option<Vec<Status>> =
+            tokens.digests.iter().map(|digest| engine.status(digest, now)).collect();
+        if let Some(found) = found {
+            found.into_iter().for_each(|status| read(Some(status)));
+            return Ok(());
+        }
+        context.learn_all(reads).await?;
+    }
+    many_at(context, tokens, reads.log_time(), read)
 }
