@@ -75,6 +75,7 @@ mod permissions;
 mod power;
 mod protocol;
 mod quota;
+mod reads;
 mod rivals;
 mod secrecy;
 mod sentences;
