@@ -15,8 +15,19 @@ const NAMED_MAX: usize = 20;
 /// Maximum characters of a name in a message.
 const NAME_SHOWN_MAX: usize = 60;
 /// Flags that are protections although their names do not show it.
-const PROTECTIONS: [&str; 8] =
-    ["ca", "cert", "config", "key", "keys", "quota", "secret-file", "strict-permissions"];
+const PROTECTIONS: [&str; 11] = [
+    "ca",
+    "cert",
+    "cluster",
+    "cluster-ca",
+    "cluster-credentials",
+    "config",
+    "key",
+    "keys",
+    "quota",
+    "secret-file",
+    "strict-permissions",
+];
 
 /// Whether a server or a client is less safe without this flag.
 fn is_protection(flag: &str) -> bool {

@@ -1,8 +1,8 @@
 //! The command line: `jeton serve`, the client commands, `jeton verify`.
 //!
 //! Exit codes: 0 success; 1 not found, refused, or damaged; 2 a mistake in the call or the
-//! configuration; 3 no answer from a server, or an output that cannot be written. A command ends by
-//! `SIGPIPE` when the reader of its output has exited.
+//! configuration; 3 no answer from a server, or an output that cannot be written; 4 a restart of
+//! `jeton serve` would do harm. A command ends by `SIGPIPE` when the reader of its output has exited.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use crate::build_info::VERSION_AND_COMMIT;
 mod backup;
 mod certificates;
 mod client;
+mod cluster;
 mod config;
 mod environment;
 mod exit;
@@ -23,6 +24,7 @@ mod file_watch;
 mod fresh;
 mod keys;
 mod logging;
+mod node;
 mod out;
 mod process;
 mod progress;
@@ -80,6 +82,9 @@ enum Command {
     /// Shift the times of a stopped server's log that lie ahead of the clock: makes a new data
     /// directory with all live tokens, their deadlines shifted by the same amount
     ShiftTime(backup::ShiftTimeArgs),
+    /// Make, check and observe a cluster of several servers
+    #[command(subcommand)]
+    Cluster(Box<cluster::ClusterCommand>),
     /// Export the secret of a data directory, which no backup includes
     #[command(subcommand)]
     Secret(backup::SecretCommand),
@@ -120,6 +125,7 @@ pub fn main(process: Process) -> ExitCode {
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => backup::run_restore(&args),
         Command::ShiftTime(args) => backup::run_shift(&args),
+        Command::Cluster(command) => cluster::run(&command),
         Command::Secret(command) => backup::run_secret(&command),
         Command::Verify { dir } => verify::run(&dir),
     }

@@ -13,8 +13,9 @@ use tokio::runtime::Runtime;
 
 use super::certificates::Certificates;
 use super::config::mistaken;
-use super::exit::{FAILED, MISTAKEN};
+use super::exit::{FAILED, MISTAKEN, NO_RESTART};
 use super::fresh::{Fresh, FreshKeys};
+use super::node::{Running, view_of};
 use super::process::Process;
 use super::progress::bar;
 use super::reload::Reload;
@@ -23,6 +24,7 @@ use super::stop::Signals;
 use super::{environment, explain, logging, out};
 use crate::audit::{Audit, AuditError};
 use crate::clock::{Clock, SystemClock};
+use crate::cluster::node::{IdentityError, NodeError, NodeView};
 use crate::engine::{CloseError, Engine, OpenError, Progress, SecretError};
 use crate::http::admin::Admin;
 use crate::http::server::listen;
@@ -51,8 +53,20 @@ enum ServeError {
     Audit(#[from] AuditError),
     #[error(transparent)]
     Close(#[from] CloseError),
+    #[error(transparent)]
+    Node(NodeError),
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+impl From<NodeError> for ServeError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Open(error) => Self::Open(error),
+            NodeError::Secret(error) => Self::Open(error.into()),
+            error => Self::Node(error),
+        }
+    }
 }
 
 impl ServeError {
@@ -64,17 +78,36 @@ impl ServeError {
             | Self::Audit(AuditError::File { source, .. }) => is_misnamed(source),
             Self::Keys(_) | Self::Audit(AuditError::NoFile(_)) => true,
             Self::Tls(error) => !matches!(error, TlsError::Library(_)),
-            Self::Open(
-                OpenError::Config(_)
-                | OpenError::Disk(DiskError::TooWide(_) | DiskError::NoFile { .. })
-                | OpenError::Secret(SecretError::TooWide(_)),
-            )
+            Self::Open(OpenError::Config(_) | OpenError::Secret(SecretError::TooWide(_)))
             | Self::Audit(AuditError::TooWide(_)) => true,
             Self::Open(OpenError::Secret(SecretError::Io { source, .. })) => is_misnamed(source),
-            Self::Open(OpenError::Disk(DiskError::Io { source, .. })) => is_misnamed(source),
+            Self::Open(OpenError::Disk(error))
+            | Self::Node(NodeError::Identity(IdentityError::Disk(error))) => is_misplaced(error),
+            Self::Node(error) => return code_of(error),
             _ => false,
         };
         if is_mistake { MISTAKEN } else { FAILED }
+    }
+}
+
+/// The exit code of a node that did not start, or had to end.
+fn code_of(error: &NodeError) -> u8 {
+    match error {
+        NodeError::Marked { .. } => NO_RESTART,
+        NodeError::Ended(ending) if ending.forbids_restart() => NO_RESTART,
+        NodeError::Mistaken(_)
+        | NodeError::OtherCluster(_)
+        | NodeError::Identity(IdentityError::Malformed(_)) => MISTAKEN,
+        _ => FAILED,
+    }
+}
+
+/// Whether the error shows that the data directory cannot be one.
+fn is_misplaced(error: &DiskError) -> bool {
+    match error {
+        DiskError::TooWide(_) | DiskError::NoFile { .. } => true,
+        DiskError::Io { source, .. } => is_misnamed(source),
+        DiskError::Locked { .. } => false,
     }
 }
 
@@ -129,18 +162,25 @@ fn serve(
 ) -> Result<(), ServeError> {
     let front = Front::new(config)?;
     front.admin.configured(stated, SystemClock::new().wall());
+    let view = view_of(config);
+    if let Some(view) = &view {
+        front.admin.of_cluster(view.clone());
+    }
     let audit = front.http.audit.clone();
-    let engine = open(config)?;
-    process.keep(&engine);
+    let running = open(config, view)?;
+    process.keep(running.engine());
     // From here on the log and the audit trail are closed cleanly, whatever happens.
-    let stopped = front.serve(config, reload, &engine);
-    let closed = engine.close();
+    let stopped = front.serve(config, reload, &running);
+    let (closed, ended) = running.close();
     let stopped = stopped.and_then(|admin| Ok(admin.stop()?));
     if let Some(audit) = audit {
         audit.close();
     }
     stopped?;
     closed?;
+    if let Some(ending) = ended {
+        return Err(NodeError::Ended(ending).into());
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -193,13 +233,15 @@ impl Front {
         self,
         config: &ServeConfig,
         reload: Option<Reload>,
-        engine: &Engine,
+        running: &Running,
     ) -> Result<Admin, ServeError> {
+        let engine = running.engine();
         let Self { runtime, http, data, admin, admin_address, certificates } = self;
         let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
         let keys = config.keys.as_deref().map(opened).transpose()?;
         let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
-        let http = http::Config { keys: keys.clone(), quotas, ..http };
+        let reads = running.reads();
+        let http = http::Config { keys: keys.clone(), quotas, reads, ..http };
         let server = Server::start(engine, &http, data)?;
         admin.serving(engine.clone(), server.gauges(), keys.clone());
         let clock = Arc::new(SystemClock::new());
@@ -209,7 +251,13 @@ impl Front {
 
         let keys = keys.map(|keys| FreshKeys::new(keys, engine));
         let fresh = Fresh { configuration: reload, keys, certificates };
-        let signal = runtime.block_on(signals.stop(fresh));
+        let signal = runtime.block_on(async {
+            tokio::select! {
+                signal = signals.stop(fresh) => signal,
+                _ = running.ending() => "the cluster",
+            }
+        });
+        running.draining();
         tracing::info!(signal, "stopping: no new connections, finishing requests in flight");
         runtime.block_on(signals.drain(server))?;
         Ok(admin)
@@ -264,12 +312,12 @@ fn say_ready(server: &Server, scheme: &str, admin: &ListenAddress, engine: &Engi
     }
 }
 
-fn open(config: &ServeConfig) -> Result<Engine, OpenError> {
+fn open(config: &ServeConfig, view: Option<NodeView>) -> Result<Running, NodeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let progress = Recovery::new(clock.clone());
-    let engine = Engine::open_with(config.engine.clone(), clock, &progress);
+    let running = Running::start(config, clock, view, &progress);
     progress.finish();
-    engine
+    running
 }
 
 /// Shows the progress of recovery: a bar on a terminal, otherwise a log line per interval.

@@ -1,6 +1,6 @@
 //! Arguments shared by the client commands: a server, tokens, an order.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead};
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::ClientError;
 use super::out::tell;
-use super::settings::LISTEN;
+use super::settings::{LISTEN, flags};
 use super::wire::{Trust, Wire};
 use crate::model::token::Token;
 use crate::permissions;
@@ -175,12 +175,19 @@ impl Target {
 /// one of 64 does.
 pub(super) fn mark_token(arg: OsString) -> OsString {
     let is_token = Token::parse(arg.as_encoded_bytes()).is_ok();
-    if !is_token || !arg.as_encoded_bytes().starts_with(b"-") {
+    if !is_token || !arg.as_encoded_bytes().starts_with(b"-") || is_flag(&arg) {
         return arg;
     }
     let mut marked = OsString::from(TOKEN_MARK);
     marked.push(arg);
     marked
+}
+
+/// Whether an argument is a flag of `jeton serve` that is as long as a token. No token is: there are
+/// too many.
+fn is_flag(arg: &OsStr) -> bool {
+    let key = arg.to_str().and_then(|text| text.strip_prefix("--"));
+    key.is_some_and(|key| flags().iter().any(|flag| flag.key == key))
 }
 
 #[cfg(test)]
@@ -196,6 +203,8 @@ mod tests {
             assert_eq!(tokens.read().unwrap(), [token]);
         }
         assert_eq!(mark_token("--server".into()), "--server");
+        let long = "--cluster-accept-unverified-sync";
+        assert_eq!(mark_token(long.into()), long, "a flag with the length of a token");
         assert_eq!(mark_token("-".into()), "-");
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! `stream` is the boundary to the engine that orders and keeps the messages, and `nats` is its one
 //! adapter. `message` is the bytes of a message, `follow` hands one after the other to the engine,
-//! and `fence` says how fresh the node is. What a node does with a message is in
-//! `engine::clustered`.
+//! `fence` says how fresh the node is, and `node` runs all of it. What a node does with a message is
+//! in `engine::clustered`.
 
+mod config;
 pub mod fence;
 pub mod follow;
 pub mod message;
 pub mod nats;
+pub mod node;
 pub mod stream;
+
+pub use config::Config;

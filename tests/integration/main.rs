@@ -40,6 +40,7 @@ mod cli;
 mod clock;
 mod clock_held;
 mod cluster;
+mod cluster_serve;
 mod config;
 mod config_file;
 mod config_reload;

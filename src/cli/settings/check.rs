@@ -1,15 +1,22 @@
 //! Makes the configuration from the flags of `jeton serve`, or reports every mistake in them.
 
+use std::time::Duration;
+
 use super::audit;
+use super::cluster;
 use super::values::Reader;
 use super::{MISS_LIMIT, ServeArgs, ServeConfig};
 use crate::config::Flags;
+use crate::engine::SyncMode;
 use crate::http::request::browser::Web;
 use crate::model::setting::SettingError;
 use crate::model::text::size_text;
 use crate::permissions::Strictness;
 use crate::service::miss_limiter::MissLimits;
 use crate::{engine, http, wal};
+
+/// Default of `--sync` of a node: what a power cut takes from its log it follows again.
+const NODE_SYNC: SyncMode = SyncMode::Every(Duration::from_secs(1));
 
 impl Flags for ServeArgs {
     type Config = ServeConfig;
@@ -20,6 +27,8 @@ impl Flags for ServeArgs {
         let mut limits = config.engine.mistakes();
         limits.extend(config.http.mistakes());
         limits.extend(config.audit.iter().flat_map(audit::mistakes));
+        limits.extend(cluster::mistakes(config.cluster.as_ref(), &config.engine));
+        limits.extend(self.cluster.lonely());
         check_together(&config, &mut limits);
         if config.keys.is_none() && !self.insecure {
             check_loopback(&config, &mut limits);
@@ -50,6 +59,7 @@ impl ServeArgs {
                 self.tls_client_ca.as_deref(),
                 self.permissions(),
             ),
+            cluster: self.cluster.read(reader),
             huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),
@@ -65,7 +75,11 @@ impl ServeArgs {
             data_dir: (!self.memory_only).then(|| self.data_dir.clone()),
             secret_file: self.secret_file.clone(),
             permissions: self.permissions(),
-            sync: reader.sync("sync", &self.sync),
+            sync: match &self.sync {
+                Some(text) => reader.sync("sync", text),
+                None if self.cluster.is_given() => NODE_SYNC,
+                None => engine::Config::default().sync,
+            },
             max_memory_bytes: self.max_memory.as_ref().map(|text| reader.size("max-memory", text)),
             max_ttl: reader.duration("max-ttl", &self.max_ttl),
             remember_consumed: reader.duration("remember-consumed", &self.remember_consumed),

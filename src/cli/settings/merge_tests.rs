@@ -113,7 +113,7 @@ fn flags_win_then_environment_then_file_then_default() {
     );
     assert_eq!(
         shown(&[], &[], ""),
-        ["8192 default", "always default", "false default", "jeton-data default"]
+        ["8192 default", "not set default", "false default", "jeton-data default"]
     );
     // The server gets the value that is shown.
     let settings = Settings::merge(&given(&["--queue=5"], &env), Some(file(text)));

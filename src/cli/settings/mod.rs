@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 mod audit;
 mod check;
+mod cluster;
 mod log_format;
 #[cfg(test)]
 mod merge_tests;
@@ -29,6 +30,7 @@ use crate::{engine, http, wal};
 pub use log_format::LogFormat;
 
 use audit::AuditArgs;
+use cluster::ClusterArgs;
 
 /// The flags and the environment of `jeton serve`.
 pub(super) type Given = merge::Given<ServeArgs>;
@@ -174,14 +176,10 @@ pub struct ServeArgs {
     huge_pages: bool,
 
     /// When changes are synced to disk: always (before they are acknowledged), never, or a duration
-    /// such as 100ms, the maximum time whose changes a power cut can lose
-    #[arg(
-        long,
-        env = "JETON_SYNC",
-        default_value_t = values::sync_text(engine::Config::default().sync),
-        value_name = "MODE"
-    )]
-    sync: String,
+    /// such as 100ms, the maximum time whose changes a power cut can lose [default: always; with
+    /// --cluster 1s, because the stream has synced each change]
+    #[arg(long, env = "JETON_SYNC", value_name = "MODE")]
+    sync: Option<String>,
 
     /// Lifetime of a token that is issued without a ttl
     #[arg(
@@ -355,6 +353,9 @@ pub struct ServeArgs {
     /// Format of log lines: text or json
     #[arg(long, env = "JETON_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     log_format: String,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// The checked configuration of a server.
@@ -376,6 +377,8 @@ pub struct ServeConfig {
     pub tls: Option<TlsFiles>,
     /// The audit log; `None` disables auditing.
     pub audit: Option<crate::audit::Config>,
+    /// The cluster that the server is a node of; `None` for a single server.
+    pub cluster: Option<crate::cluster::Config>,
     /// Whether the system may use transparent huge pages.
     pub huge_pages: bool,
     /// The log filter.

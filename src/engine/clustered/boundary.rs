@@ -1,7 +1,7 @@
 //! What goes into the committer of a node and out of it, besides its callers' operations.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -169,6 +169,7 @@ pub(super) struct Told {
     log_time_ms: AtomicU64,
     era: AtomicU64,
     seq: AtomicU64,
+    refuses_changes: AtomicBool,
 }
 
 /// Callers whose waits the committer has not taken yet.
@@ -186,6 +187,11 @@ impl Told {
         self.era.store(state.position.era.0, Ordering::Release);
         self.seq.store(state.position.seq, Ordering::Release);
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Whether the changes of callers are refused.
+    pub(super) fn refuses_changes(&self) -> bool {
+        self.refuses_changes.load(Ordering::Relaxed)
     }
 
     /// The waits that were added since the last call.
@@ -265,6 +271,12 @@ impl Follower {
             let _ = self.arrivals.try_send(Arrival::Waits);
         }
         Ok(())
+    }
+
+    /// Refuses the changes of this node's callers from now on, or takes them again. What was
+    /// proposed still lands, and so do this node's reports.
+    pub fn refuse_changes(&self, refuses: bool) {
+        self.told.refuses_changes.store(refuses, Ordering::Relaxed);
     }
 
     /// Log time at the end of the node's last turn.

@@ -169,7 +169,7 @@ impl Clustered {
     }
 
     fn take_call(&mut self, Call { ops, reply }: Call) {
-        if !self.may_change() {
+        if !self.may_change() || self.told.refuses_changes() {
             return self.calls.end_wait(reply, Err(Rejected::NoQuorum));
         }
         let now = self.sequencer.shared.time.monotonic();

@@ -9,25 +9,31 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::entrance::{Credentials, Viewer, enter, is_open};
+use super::readiness;
 use super::view::{TEXT, View, text};
 use crate::build_info;
 use crate::engine::{Engine, Stats};
+use crate::http::admin::cluster_metrics::ClusterReading;
 use crate::http::admin::exposition::Reading;
 use crate::http::admin::{backup, namespaces, openapi};
-use crate::http::server::gauges::Gauges;
-use crate::keys::Keys;
 use crate::model::scope::Scope;
-use crate::model::text::size_text;
-use crate::warning::Warning;
 
 const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What a request asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+}
+
 pub(super) fn answer(
-    method: &Method,
-    path: &str,
+    asked: Asked<'_>,
     shown: Credentials<'_>,
     view: &View,
 ) -> Response<Full<Bytes>> {
+    let Asked { method, path, query } = asked;
     let scope = match path {
         path if is_open(path) => None,
         "/metrics" => Some(Scope::Metrics),
@@ -38,19 +44,21 @@ pub(super) fn answer(
         Ok(viewer) => viewer.flatten(),
         Err(refused) => return *refused,
     };
-    let answers: fn(&View, Viewer) -> Response<Full<Bytes>> = match path {
-        "/healthz" => |_, _| text(StatusCode::OK, TEXT, "alive\n"),
-        "/readyz" => |view, _| ready(view),
-        "/metrics" => metrics,
-        "/v1/stats" => |view, _| stats(view),
-        "/openapi.json" => |_, _| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
-        _ => |_, _| text(StatusCode::NOT_FOUND, TEXT, "no such path\n"),
+    type Answers = fn(&View, Viewer, Option<&str>) -> Response<Full<Bytes>>;
+    let answers: Answers = match path {
+        "/healthz" => |_, _, _| text(StatusCode::OK, TEXT, "alive\n"),
+        "/readyz" => |view, _, query| readiness::ready(view, query),
+        "/cluster" => |view, _, _| readiness::cluster(view),
+        "/metrics" => |view, viewer, _| metrics(view, viewer),
+        "/v1/stats" => |view, _, _| stats(view),
+        "/openapi.json" => |_, _, _| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
+        _ => |_, _, _| text(StatusCode::NOT_FOUND, TEXT, "no such path\n"),
     };
     if path == backup::PATH {
         return only("POST");
     }
     if method == Method::GET || method == Method::HEAD {
-        return answers(view, viewer);
+        return answers(view, viewer, query);
     }
     only("GET, HEAD")
 }
@@ -63,61 +71,16 @@ fn only(methods: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-fn readiness(view: &View) -> Result<(), String> {
-    match view.engine.get() {
-        None => Err("recovering: the log is being read".to_owned()),
-        Some(engine) => engine.readiness().map_err(|reason| reason.to_string()),
-    }
-}
-
-/// Conditions that an operator should know about; none of them makes the server unready.
-fn warnings(view: &View) -> BTreeMap<Warning, String> {
-    let mut standing = view.engine.get().map(Engine::warnings).unwrap_or_default();
-    let table = view.keys.get().map(Keys::table);
-    let refused: Vec<String> =
-        table.iter().flat_map(|table| table.refused()).map(ToString::to_string).collect();
-    if !refused.is_empty() {
-        standing.insert(Warning::NamespaceTags, refused.join("; "));
-    }
-    let audited = view.gauges.get().and_then(Gauges::audited).unwrap_or_default();
-    if audited.is_filling {
-        let free = size_text(audited.free_bytes.unwrap_or_default());
-        let text = format!(
-            "only {free} are free on the disk of the audit log: free some space \
-            (--audit)"
-        );
-        standing.insert(Warning::AuditDisk, text);
-    }
-    if audited.is_failing {
-        let text = "the audit log cannot be written: see the server's log for the reason (--audit)";
-        standing.insert(Warning::AuditFailing, text.to_owned());
-    }
-    standing
-}
-
-/// `ready` and a line for each warning, or the reason why the server is not ready.
-fn ready(view: &View) -> Response<Full<Bytes>> {
-    match readiness(view) {
-        Ok(()) => {
-            let mut body = "ready\n".to_owned();
-            for (warning, sentence) in warnings(view) {
-                body.push_str(&format!("warning: {}: {sentence}\n", warning.name()));
-            }
-            text(StatusCode::OK, TEXT, body)
-        }
-        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
-    }
-}
-
 /// A key of one namespace sees that namespace's series and those of the process.
-#[expect(clippy::needless_pass_by_value, reason = "as the other answers take it")]
+#[expect(clippy::needless_pass_by_value, reason = "as `enter` returns it")]
 fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
     let only = viewer.as_ref().map(|access| &access.namespace);
     let only = only.filter(|namespace| !namespace.is_every());
     let stats = view.engine.get().map(Engine::stats);
-    let mut reading = Reading::new(stats, view.gauges.get(), readiness(view).is_ok());
+    let mut reading = Reading::new(stats, view.gauges.get(), readiness::takes_changes(view));
     reading.started_at = view.started_at.get().copied();
-    reading.warnings = warnings(view).into_keys().collect();
+    reading.cluster = view.node.get().map(ClusterReading::of);
+    reading.warnings = readiness::warnings(view).into_keys().collect();
     if let Some(engine) = view.engine.get() {
         reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get(), only);
     }
@@ -164,10 +127,13 @@ mod tests {
     use super::*;
     use crate::engine::Config;
     use crate::model::time::UnixMillis;
+    use crate::warning::Warning;
     use http_body_util::BodyExt;
 
     async fn get(view: &View, path: &str) -> (u16, String) {
-        let response = answer(&Method::GET, path, Credentials::default(), view);
+        let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+        let asked = Asked { method: &Method::GET, path, query };
+        let response = answer(asked, Credentials::default(), view);
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -240,10 +206,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_single_server_is_ready_for_changes_or_for_nothing() {
+        let view = View::default();
+        for path in ["/readyz", "/readyz?for=changes", "/readyz?for=reads&x=1"] {
+            assert_eq!(get(&view, path).await.0, 503, "{path}");
+        }
+        view.engine.set(Engine::open(Config::memory_only()).unwrap()).ok().unwrap();
+        for path in ["/readyz?", "/readyz?for=changes", "/readyz?for=reads&x=1", "/readyz?x=1"] {
+            assert_eq!(get(&view, path).await, (200, "ready\n".to_owned()), "{path}");
+        }
+        for path in ["/readyz?for=", "/readyz?for=change", "/readyz?x=1&for=writes"] {
+            assert_eq!(get(&view, path).await.0, 400, "{path}");
+        }
+        assert_eq!(get(&view, "/cluster").await.0, 404);
+    }
+
+    #[tokio::test]
     async fn other_paths_and_methods_are_refused() {
         let view = View::default();
         assert_eq!(get(&view, "/v1/tokens").await.0, 404);
-        let response = answer(&Method::POST, "/healthz", Credentials::default(), &view);
+        let asked = Asked { method: &Method::POST, path: "/healthz", query: None };
+        let response = answer(asked, Credentials::default(), &view);
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
     }

@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::cluster_metrics::ClusterReading;
 use super::namespaces::Told;
 use crate::audit;
 use crate::build_info;
@@ -31,6 +32,8 @@ pub(in crate::http) struct Reading {
     pub(in crate::http) misses_refused: u64,
     pub(in crate::http) audited: Option<audit::Stats>,
     pub(in crate::http) namespaces: Vec<Told>,
+    /// `None` in a single server.
+    pub(in crate::http) cluster: Option<ClusterReading>,
     pub(in crate::http) warnings: Vec<Warning>,
     pub(in crate::http) is_ready: bool,
     pub(in crate::http) started_at: Option<UnixMillis>,
@@ -50,6 +53,7 @@ impl Reading {
             misses_refused: gauges.map_or(0, Gauges::misses_refused),
             audited: gauges.and_then(Gauges::audited),
             namespaces: Vec::new(),
+            cluster: None,
             warnings: Vec::new(),
             is_ready,
             started_at: None,
@@ -74,6 +78,9 @@ impl Collector for Reading {
         sheet.warnings(&self.warnings)?;
         self.encode_http(&mut sheet)?;
         sheet.namespaces(&self.namespaces)?;
+        if let Some(cluster) = &self.cluster {
+            cluster.encode(sheet.0)?;
+        }
         match &self.stats {
             Some(stats) => encode_engine(&mut sheet, stats),
             None => Ok(()),

@@ -23,13 +23,14 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::answers::answer;
+use super::answers::{Asked, answer};
 use super::backup;
 use super::entrance::{Credentials, audit, enter, from_a_page, page};
 use super::seats::stream::{SeatStream, Seated};
 use super::seats::{Doing, Seat, Seats};
 use super::view::{TEXT, UNIX_PEER, View, text};
 use crate::audit::EventOutcome;
+use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::http::answer::canned;
 use crate::http::answer::problem::Problem;
@@ -94,6 +95,12 @@ impl Admin {
         // Set once; a second call has no effect.
         let _ = self.view.config.set(config);
         let _ = self.view.started_at.set(started_at);
+    }
+
+    /// The server is a node of a cluster: readiness and `/cluster` tell of it.
+    pub fn of_cluster(&self, node: NodeView) {
+        // Set once; a second call has no effect.
+        let _ = self.view.node.set(node);
     }
 
     /// Called after recovery: publishes the statistics of `engine`, and leaves the data listener to
@@ -293,6 +300,7 @@ async fn serve_stream(
         let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let shown = Credentials { key, peer: peer.as_ref(), address: Some(address) };
         let (method, path) = (request.method(), request.uri().path());
+        let asked = Asked { method, path, query: request.uri().query() };
         let is_backup = method == Method::POST && path == backup::PATH;
         let (response, origin) = match (page(&request, address, &view), is_backup) {
             (Err(Problem { status, detail, .. }), _) => {
@@ -307,7 +315,7 @@ async fn serve_stream(
             (Ok(_), true) => {
                 (enter(shown, &view, Scope::Backup).err().map(|refused| *refused), None)
             }
-            (Ok(origin), false) => (Some(answer(method, path, shown, &view)), origin),
+            (Ok(origin), false) => (Some(answer(asked, shown, &view)), origin),
         };
         // The key that requested the backup. It was checked just now, so its expiry is ignored
         // here.

@@ -5,16 +5,18 @@
 //! can reach the port can connect, so it has the limits of the data listener. If the data listener
 //! uses TLS, so does the admin listener, because it receives keys too.
 //!
-//! `seats` manages the places of connections, `entrance` controls access, and `answers` makes the
-//! answers.
+//! `seats` manages the places of connections, `entrance` controls access, `answers` makes the
+//! answers, and `readiness` decides on those about readiness and the cluster.
 
 mod answers;
 pub(in crate::http) mod backup;
+mod cluster_metrics;
 mod entrance;
 pub(in crate::http) mod exposition;
 mod listener;
 pub(in crate::http) mod namespaces;
 pub(in crate::http) mod openapi;
+mod readiness;
 mod seats;
 mod view;
 

@@ -9,6 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
+use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::http::answer::response::NO_SNIFF;
 use crate::http::config::Limits;
@@ -25,6 +26,8 @@ pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Default)]
 pub(super) struct View {
     pub(super) engine: OnceLock<Engine>,
+    /// What is known of the node; never set in a single server.
+    pub(super) node: OnceLock<NodeView>,
     pub(super) gauges: OnceLock<Gauges>,
     pub(super) keys: OnceLock<Keys>,
     /// The values of settings that do not change at run time.

@@ -3,5 +3,5 @@
 mod checks;
 mod contract;
 mod nats;
-mod servers;
+pub mod servers;
 mod simulated;

@@ -1,0 +1,154 @@
+//! `jeton cluster init`: makes the stream of a cluster and stores its first message.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::check::{Reached, connect, patiently};
+use super::failure::ClusterFailure;
+use super::given::settings_of;
+use crate::cli::out::{self, tell};
+use crate::cli::settings::Given;
+use crate::clock::{Clock, SystemClock};
+use crate::cluster::message::Sealer;
+use crate::cluster::nats::Creation;
+use crate::cluster::node::OnNats;
+use crate::cluster::stream::{Stream, StreamError};
+use crate::engine::clustered::Proposal;
+use crate::engine::read_secret;
+use crate::engine::replicated::{MessageKind, Sender};
+use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
+use crate::model::text::{parse_size, size_text};
+use crate::model::token::Secret;
+
+/// Name under which the first message is published.
+const PUBLISHER: &str = "init";
+/// Pause before the first message is looked for again.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// `jeton cluster init`
+#[derive(Args, Debug)]
+pub(in crate::cli) struct InitArgs {
+    /// NATS servers that keep a copy of the stream, an odd number
+    #[arg(long, default_value = "3", value_name = "N")]
+    stream_copies: String,
+
+    /// Bytes that the stream may hold on each server; a full stream takes no changes
+    #[arg(long, default_value = "64GiB", value_name = "SIZE")]
+    stream_max_bytes: String,
+
+    #[command(flatten)]
+    given: Given,
+}
+
+impl InitArgs {
+    fn creation(&self) -> Result<Creation, ClusterFailure> {
+        let copies = self.stream_copies.trim().parse().ok();
+        let Some(copies) = copies.filter(|copies| [3, 5].contains(copies)) else {
+            let text = format!("--stream-copies must be 3 or 5, not {:?}", self.stream_copies);
+            return Err(ClusterFailure::Mistake(text));
+        };
+        let Ok(bytes_max) = parse_size(&self.stream_max_bytes) else {
+            let given = &self.stream_max_bytes;
+            let text = format!("--stream-max-bytes must be a size such as 64GiB, not {given:?}");
+            return Err(ClusterFailure::Mistake(text));
+        };
+        Ok(Creation { copies, bytes_max })
+    }
+}
+
+pub(super) fn run(args: &InitArgs) -> Result<(), ClusterFailure> {
+    let creation = args.creation()?;
+    let (config, cluster) = settings_of(&args.given)?;
+    let Some(file) = &config.engine.secret_file else {
+        return Err(ClusterFailure::Mistake("--secret-file is needed".to_owned()));
+    };
+    let secret = read_secret(file)?;
+    let reached = connect(&cluster, PUBLISHER)?;
+    patiently(|| reached.nats().create(creation))?;
+    promise(&reached, cluster.accepts_unverified_sync)?;
+    let (id, message) = genesis(&secret)?;
+    store(&reached, &message)?;
+    let Creation { copies, bytes_max } = creation;
+    out::print_line(format!(
+        "cluster {} begins: id {}, {copies} copies, at most {} on each server; start each node \
+         with jeton serve and the same --cluster, --cluster-name and secret",
+        cluster.name,
+        const_hex::encode(id.0),
+        size_text(bytes_max),
+    ))?;
+    Ok(())
+}
+
+/// The servers must promise enough before the first message, which makes the stream that of a
+/// cluster.
+fn promise(reached: &Reached, accepts_unverified: bool) -> Result<(), ClusterFailure> {
+    let mut stream: Box<dyn Stream> = Box::new(reached.nats().clone());
+    let promises = patiently(|| stream.promises())?;
+    let mut mistakes: Vec<String> = promises.mistakes.iter().map(ToString::to_string).collect();
+    match accepts_unverified {
+        true => promises.unverified.iter().for_each(|text| tell!("warning: {text}")),
+        false => mistakes.extend(promises.unverified),
+    }
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    mistakes.push("the cluster has not begun: correct these, and run init again".to_owned());
+    Err(ClusterFailure::Wrong(mistakes))
+}
+
+/// The first message of a cluster.
+fn genesis(secret: &Secret) -> Result<(ClusterId, Vec<u8>), ClusterFailure> {
+    let mut random = [0; 40];
+    let no_random = |_| ClusterFailure::Refused("no random bytes".to_owned());
+    getrandom::fill(&mut random).map_err(no_random)?;
+    let (mut id, mut nonce, mut node) = ([0; 16], [0; 16], [0; 8]);
+    id.copy_from_slice(&random[..16]);
+    nonce.copy_from_slice(&random[16..32]);
+    node.copy_from_slice(&random[32..]);
+    let sender = Sender {
+        node: NodeId(u64::from_le_bytes(node).max(1)),
+        epoch: Epoch(1),
+        nonce: BootNonce(nonce),
+    };
+    let proposal = Proposal {
+        kind: MessageKind::Genesis,
+        cluster: ClusterId(id),
+        era: Era(1),
+        sender,
+        batch: 0,
+        attempt: 0,
+        proposed_at: SystemClock::new().wall(),
+        body: &[],
+    };
+    let sealed = Sealer::new(secret).seal(&proposal);
+    let sealed = sealed.map_err(|error| ClusterFailure::Refused(error.to_string()))?;
+    Ok((ClusterId(id), sealed))
+}
+
+/// Stores the first message. An attempt without an answer may have stored it.
+fn store(reached: &OnNats, message: &[u8]) -> Result<(), ClusterFailure> {
+    let mut stream: Box<dyn Stream> = Box::new(reached.nats().clone());
+    loop {
+        let Err(error) = reached.nats().store_first(message) else { return Ok(()) };
+        // Whatever was said, the first message of the stream decides.
+        match stream.next(1, AGAIN_AFTER * 4) {
+            Ok(first) if first.bytes == message => return Ok(()),
+            Ok(_) => {
+                return Err(ClusterFailure::Refused(
+                    "the stream has messages already: its cluster has begun; nothing was changed"
+                        .to_owned(),
+                ));
+            }
+            Err(_) => {}
+        }
+        match error {
+            StreamError::TimedOut | StreamError::NoLeader | StreamError::NotConnected(_) => {
+                tell!("the first message is not stored yet: {error}");
+                sleep(AGAIN_AFTER);
+            }
+            other => return Err(ClusterFailure::Refused(other.to_string())),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `jeton cluster`: makes, checks and observes a cluster.
+//!
+//! `init` and `check` take the flags and the configuration file of `jeton serve`, so that they look
+//! at exactly what a node will use.
+
+mod check;
+mod failure;
+mod given;
+mod init;
+mod nats_config;
+mod rejoin;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::config::mistaken;
+use super::out;
+use super::settings::Given;
+
+use failure::ClusterFailure;
+use init::InitArgs;
+use nats_config::NatsConfigArgs;
+use status::StatusArgs;
+
+/// The subcommands of `jeton cluster`.
+#[derive(Debug, Subcommand)]
+pub(super) enum ClusterCommand {
+    /// Make the stream of a cluster on its NATS servers, and begin the cluster; to be run once
+    Init(InitArgs),
+    /// Check every setting of the stream and of the NATS servers; exit 1 if one is wrong
+    Check(Given),
+    /// Print the configuration of a NATS server for a cluster
+    NatsConfig(NatsConfigArgs),
+    /// Print what a node knows of its cluster; exit 0 if all is well, 1 if not, 3 without an answer
+    Status(StatusArgs),
+    /// Let a stopped node that has left its cluster start again, as another node
+    Rejoin {
+        /// The data directory
+        dir: PathBuf,
+    },
+}
+
+pub(super) fn run(command: &ClusterCommand) -> ExitCode {
+    let done = match command {
+        ClusterCommand::Init(args) => init::run(args),
+        ClusterCommand::Check(given) => check::run(given),
+        ClusterCommand::NatsConfig(args) => nats_config::run(args),
+        ClusterCommand::Status(args) => return status::run(args),
+        ClusterCommand::Rejoin { dir } => rejoin::run(dir),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ClusterFailure::Settings(mistakes)) => mistaken(&mistakes),
+        Err(ClusterFailure::Output(error)) => out::unprinted(&error, ""),
+        Err(failure) => out::failed(&failure, failure.code()),
+    }
+}

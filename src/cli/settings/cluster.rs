@@ -1,0 +1,161 @@
+//! The flags of a cluster.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use super::values::Reader;
+use crate::cluster;
+use crate::engine;
+use crate::model::setting::SettingError;
+use crate::model::text::{duration_text, size_text};
+
+/// Minimum segment of a node: a frame is at most a quarter of it, and holds the longest message.
+const SEGMENT_SIZE_MIN: u64 = 16 << 20;
+
+/// The flags of a cluster.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterArgs {
+    /// Run as a node of a cluster whose stream these NATS servers keep: nats://HOST:PORT or
+    /// tls://HOST:PORT, several with commas [default: a single server]
+    #[arg(long, env = "JETON_CLUSTER", value_name = "URL", value_delimiter = ',')]
+    cluster: Vec<String>,
+
+    /// Name of the cluster, which is part of the names of its stream and subjects
+    #[arg(
+        long,
+        env = "JETON_CLUSTER_NAME",
+        default_value_t = cluster::Config::default().name,
+        value_name = "NAME"
+    )]
+    cluster_name: String,
+
+    /// File with the NATS credentials of this node; read again at each connect
+    #[arg(long, env = "JETON_CLUSTER_CREDENTIALS", value_name = "FILE")]
+    cluster_credentials: Option<PathBuf>,
+
+    /// CA of the NATS servers' certificates (PEM), instead of the system's roots; read again at
+    /// each connect
+    #[arg(long, env = "JETON_CLUSTER_CA", value_name = "FILE")]
+    cluster_ca: Option<PathBuf>,
+
+    /// Monitor listeners of the NATS servers, such as http://10.0.0.1:8222, several with commas:
+    /// they alone say whether a server syncs each message
+    #[arg(long, env = "JETON_CLUSTER_MONITOR", value_name = "URL", value_delimiter = ',')]
+    cluster_monitor: Vec<String>,
+
+    /// Time after which a change whose outcome is not known gets 503 `unknown`; it may still happen
+    #[arg(
+        long,
+        env = "JETON_CLUSTER_ANSWER_WITHIN",
+        default_value_t = duration_text(cluster::Config::default().answer_within),
+        value_name = "DURATION"
+    )]
+    cluster_answer_within: String,
+
+    /// Maximum age of what a resolve may return while this node hears nothing of its cluster;
+    /// resolves get 503 afterwards
+    #[arg(
+        long,
+        env = "JETON_CLUSTER_STALENESS",
+        default_value_t = duration_text(cluster::Config::default().staleness),
+        value_name = "DURATION"
+    )]
+    cluster_staleness: String,
+
+    /// Time for which the stream keeps what a node that is not heard of still needs
+    #[arg(
+        long,
+        env = "JETON_CLUSTER_KEEP",
+        default_value_t = duration_text(cluster::Config::default().keep),
+        value_name = "DURATION"
+    )]
+    cluster_keep: String,
+
+    /// Address of this node as `jeton cluster status` shows it, such as n1.example:7450
+    #[arg(long, env = "JETON_NODE_ADDRESS", value_name = "ADDRESS")]
+    node_address: Option<String>,
+
+    /// Run although the NATS servers do not say whether they sync each message; if they do not,
+    /// one power cut of all of them can lose the stream
+    #[arg(
+        long,
+        env = "JETON_CLUSTER_ACCEPT_UNVERIFIED_SYNC",
+        value_parser = FalseyValueParser::new()
+    )]
+    cluster_accept_unverified_sync: bool,
+}
+
+impl ClusterArgs {
+    /// Whether the server is a node of a cluster.
+    pub(super) fn is_given(&self) -> bool {
+        !self.cluster.is_empty()
+    }
+
+    /// The configuration of the node; `None` for a single server.
+    pub(super) fn read(&self, reader: &mut Reader) -> Option<cluster::Config> {
+        let servers = without_users("cluster", &self.cluster, reader);
+        let monitors = without_users("cluster-monitor", &self.cluster_monitor, reader);
+        let config = cluster::Config {
+            servers: reader.all("cluster", &servers),
+            name: self.cluster_name.clone(),
+            credentials: self.cluster_credentials.clone(),
+            ca: self.cluster_ca.clone(),
+            monitors: reader.all("cluster-monitor", &monitors),
+            answer_within: reader.duration("cluster-answer-within", &self.cluster_answer_within),
+            staleness: reader.duration("cluster-staleness", &self.cluster_staleness),
+            keep: reader.duration("cluster-keep", &self.cluster_keep),
+            address: self.node_address.clone(),
+            accepts_unverified_sync: self.cluster_accept_unverified_sync,
+        };
+        self.is_given().then_some(config)
+    }
+
+    /// The flags that have no effect without `--cluster`.
+    pub(super) fn lonely(&self) -> Vec<SettingError> {
+        let given = [
+            ("cluster-credentials", self.cluster_credentials.is_some()),
+            ("cluster-ca", self.cluster_ca.is_some()),
+            ("cluster-monitor", !self.cluster_monitor.is_empty()),
+            ("node-address", self.node_address.is_some()),
+            ("cluster-accept-unverified-sync", self.cluster_accept_unverified_sync),
+        ];
+        let lonely = given.into_iter().filter(|(_, is_given)| *is_given && !self.is_given());
+        lonely.map(|(flag, _)| SettingError::new(flag, "needs ").name("cluster")).collect()
+    }
+}
+
+/// The addresses without those that have a user and perhaps a password, which no message repeats.
+fn without_users(flag: &'static str, addresses: &[String], reader: &mut Reader) -> Vec<String> {
+    let (wrong, right): (Vec<_>, Vec<_>) =
+        addresses.iter().cloned().partition(|address| address.contains('@'));
+    if !wrong.is_empty() {
+        let mistake = SettingError::new(flag, "must have no user and no password: they are for ");
+        reader.mistakes.push(mistake.name("cluster-credentials"));
+    }
+    right
+}
+
+/// All mistakes in the configuration of a node, those with other parts of it included.
+pub(super) fn mistakes(
+    cluster: Option<&cluster::Config>,
+    engine: &engine::Config,
+) -> Vec<SettingError> {
+    let Some(cluster) = cluster else { return Vec::new() };
+    let mut mistakes = cluster.mistakes();
+    if engine.secret_file.is_none() {
+        let mistake = SettingError::new("cluster", "needs ").name("secret-file");
+        mistakes.push(mistake.text(": the same 32 bytes on each node, never made by a node"));
+    }
+    if engine.data_dir.is_none() {
+        let mistake = SettingError::new("memory-only", "cannot be used with ").name("cluster");
+        mistakes.push(mistake.text(": each node keeps a log of its own"));
+    }
+    if engine.wal.segment_size < SEGMENT_SIZE_MIN {
+        let text = format!("must be at least {} with ", size_text(SEGMENT_SIZE_MIN));
+        let mistake = SettingError::new("segment-size", text).name("cluster");
+        mistakes.push(mistake.text(": a message of another node must fit in a frame"));
+    }
+    mistakes
+}

@@ -1,0 +1,227 @@
+//! Configuration of a node.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::model::setting::SettingError;
+
+/// Maximum servers, and maximum monitor URLs.
+const SERVERS_MAX: usize = 16;
+/// Maximum length of the name of a cluster.
+const NAME_LEN_MAX: usize = 64;
+/// Range of `answer_within`.
+const ANSWER_WITHIN_LIMITS: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(600));
+/// Range of `staleness`. The lower end is above the silence of a planned change of leader.
+const STALENESS_LIMITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3_600));
+/// Range of `keep`.
+const KEEP_LIMITS: (Duration, Duration) =
+    (Duration::from_secs(60), Duration::from_secs(7 * 24 * 3_600));
+
+/// Configuration of a node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The servers that keep the stream.
+    pub servers: Vec<ServerUrl>,
+    /// Name of the cluster. The names of its stream and subjects contain it.
+    pub name: String,
+    /// File with the credentials for the servers.
+    pub credentials: Option<PathBuf>,
+    /// CA of the servers' certificates (PEM); with it every connection is encrypted.
+    pub ca: Option<PathBuf>,
+    /// The servers' monitor listeners, which alone say whether they sync each message.
+    pub monitors: Vec<MonitorUrl>,
+    /// Time after which a change that has not landed is answered as unknown.
+    pub answer_within: Duration,
+    /// Maximum age of what a read without a wait may return.
+    pub staleness: Duration,
+    /// Time for which the stream keeps what a node has not landed that is not heard of.
+    pub keep: Duration,
+    /// Address at which other nodes and people reach this node; for information only.
+    pub address: Option<String>,
+    /// Whether servers are accepted that do not say how they sync.
+    pub accepts_unverified_sync: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            name: "main".to_owned(),
+            credentials: None,
+            ca: None,
+            monitors: Vec::new(),
+            answer_within: Duration::from_secs(10),
+            staleness: Duration::from_secs(30),
+            keep: Duration::from_secs(3_600),
+            address: None,
+            accepts_unverified_sync: false,
+        }
+    }
+}
+
+impl Config {
+    /// All mistakes in the configuration, each with its limits.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<SettingError> {
+        let mut mistakes = Vec::new();
+        let mut unless = |is_right: bool, setting: &'static str, text: String| {
+            if !is_right {
+                mistakes.push(SettingError::new(setting, text));
+            }
+        };
+        let has_servers = (1..=SERVERS_MAX).contains(&self.servers.len());
+        unless(has_servers, "cluster", format!("must name 1 to {SERVERS_MAX} servers"));
+        let has_few = self.monitors.len() <= SERVERS_MAX;
+        unless(has_few, "cluster-monitor", format!("must name at most {SERVERS_MAX} servers"));
+        let name_form = format!(
+            "must have 1 to {NAME_LEN_MAX} characters, each a letter, a digit, - or _, not {:?}",
+            self.name
+        );
+        unless(is_name(&self.name), "cluster-name", name_form);
+        let within =
+            |(least, most): (Duration, Duration), value: Duration| (least..=most).contains(&value);
+        let is_right = within(ANSWER_WITHIN_LIMITS, self.answer_within);
+        unless(is_right, "cluster-answer-within", "must be from 1s to 10m".to_owned());
+        let is_right = within(STALENESS_LIMITS, self.staleness);
+        unless(is_right, "cluster-staleness", "must be from 1s to 1h".to_owned());
+        let is_right = within(KEEP_LIMITS, self.keep);
+        unless(is_right, "cluster-keep", "must be from 1m to 7d".to_owned());
+        mistakes
+    }
+}
+
+/// Whether the text can be part of the name of a stream and of a subject.
+fn is_name(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=NAME_LEN_MAX).contains(&text.len()) && text.chars().all(is_part)
+}
+
+/// A NATS server: `nats://HOST:PORT` or `tls://HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUrl(String);
+
+impl FromStr for ServerUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = "servers such as nats://10.0.0.1:4222 or tls://n1.example:4222, without a user: \
+                    credentials are in a file";
+        let text = text.trim();
+        let place = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));
+        match place.is_some_and(is_place) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(form),
+        }
+    }
+}
+
+/// The monitor listener of a server: `http://HOST:PORT` or `https://HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorUrl(String);
+
+impl FromStr for MonitorUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim().trim_end_matches('/');
+        let place = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        match place.is_some_and(is_place) {
+            true => Ok(Self(text.to_owned())),
+            false => Err("addresses of monitor listeners such as http://10.0.0.1:8222"),
+        }
+    }
+}
+
+/// Whether the text is a host and a port, and nothing else.
+fn is_place(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:%".contains(c);
+    let is_bare = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+    !host.is_empty()
+        && host.chars().all(is_host)
+        && is_bare
+        && port.parse().is_ok_and(|port: u16| port > 0)
+}
+
+impl AsRef<str> for ServerUrl {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for MonitorUrl {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MonitorUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_scheme_a_host_and_a_port() {
+        for right in ["nats://127.0.0.1:4222", "tls://n1.example:4222", "nats://[::1]:4222"] {
+            assert_eq!(right.parse::<ServerUrl>().unwrap().to_string(), right);
+        }
+        let wrong = [
+            "",
+            "127.0.0.1:4222",
+            "http://n1:4222",
+            "nats://n1",
+            "nats://:4222",
+            "nats://n1:0",
+            "nats://user:pass@n1:4222",
+            "nats://n1:4222/x",
+            "nats://n1:99999",
+            "nats://a:b:4222",
+        ];
+        for wrong in wrong {
+            assert!(wrong.parse::<ServerUrl>().is_err(), "{wrong}");
+        }
+        assert_eq!("http://n1:8222/".parse::<MonitorUrl>().unwrap().to_string(), "http://n1:8222");
+        for wrong in ["n1:8222", "nats://n1:8222", "http://n1:8222/jsz", "http://a@n1:8222"] {
+            assert!(wrong.parse::<MonitorUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_its_flag() {
+        let config = Config {
+            name: "a.b".to_owned(),
+            answer_within: Duration::ZERO,
+            staleness: Duration::from_secs(7_200),
+            keep: Duration::ZERO,
+            ..Config::default()
+        };
+        let mistakes = config.mistakes();
+        let flags: Vec<&str> = mistakes.iter().map(SettingError::setting).collect();
+        assert_eq!(
+            flags,
+            [
+                "cluster",
+                "cluster-name",
+                "cluster-answer-within",
+                "cluster-staleness",
+                "cluster-keep"
+            ]
+        );
+        let right = Config { servers: vec![ServerUrl("nats://a:1".into())], ..Config::default() };
+        assert_eq!(right.mistakes(), []);
+    }
+}

@@ -1,0 +1,228 @@
+//! What `GET /cluster` answers: what a node knows of itself, the stream and the other nodes.
+
+use serde::Serialize;
+
+use crate::cluster::stream::Server;
+use crate::engine::clustered::NodeState;
+use crate::model::cluster::NodeId;
+use crate::model::record::replication::Member;
+
+use super::view::{Known, NodeView};
+use super::word::Word;
+
+/// A node unheard of for this time of the log counts as absent.
+const HEARD_WITHIN_MS: u64 = 5_000;
+/// A node unheard of for this time is one that has been removed.
+const REMOVED_AFTER_MS: u64 = 24 * 3_600_000;
+
+/// What a node knows of its cluster.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Name of the cluster.
+    pub name: String,
+    /// The word for what the node can do.
+    pub state: &'static str,
+    /// The same as a sentence.
+    pub sentence: String,
+    /// What a person should look at before they stop another process, each as a sentence; empty if
+    /// the cluster is healthy.
+    pub degraded: Vec<String>,
+    /// Whether the node should get reads.
+    pub reads: bool,
+    /// Whether the node should get changes.
+    pub changes: bool,
+    /// The node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The cluster's id, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The last message that was landed, as `ERA.SEQ`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+    /// The chain of messages up to there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// The chain of outcomes up to there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<String>,
+    /// Everything up to this sequence number is durable in the node's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durable: Option<u64>,
+    /// Log time, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_time: Option<String>,
+    /// How old the knowledge of this node is at most, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fresh_seconds: Option<f64>,
+    /// The stream, as of the last check.
+    pub stream: StreamReport,
+    /// All nodes that the cluster knows.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// The stream and its servers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StreamReport {
+    /// Its first message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
+    /// Its last message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<u64>,
+    /// Bytes that it holds, and may hold.
+    pub bytes: u64,
+    /// The limit of its bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u64>,
+    /// Servers that keep a copy.
+    pub copies: usize,
+    /// The servers.
+    pub servers: Vec<ServerReport>,
+    /// Settings with which an acknowledged change could be lost, each as a sentence.
+    pub mistakes: Vec<String>,
+    /// What could not be found out, each as a sentence.
+    pub unverified: Vec<String>,
+    /// Why the last check had no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<String>,
+}
+
+/// A server of the stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerReport {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether it keeps a copy of the stream.
+    pub has_copy: bool,
+    /// Whether it syncs each message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syncs_always: Option<bool>,
+}
+
+/// A node as the others hear of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeReport {
+    /// The node.
+    pub node: String,
+    /// Number of its present life.
+    pub epoch: u64,
+    /// Log time of its last message, RFC 3339.
+    pub heard: String,
+    /// Whether it was heard of in the last 5 s of log time.
+    pub present: bool,
+    /// Whether it was not heard of for 24 h of log time, and so counts as removed.
+    pub removed: bool,
+    /// Its position when it last reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// What is durable there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durable: Option<u64>,
+    /// Whether its content differs from that of the node that tells this.
+    pub diverged: bool,
+}
+
+impl NodeView {
+    /// What the node knows of its cluster.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let (word, sentence) = self.standing();
+        let state = self.state();
+        let stream = stream_report(&self.known());
+        let has_landed = |state: &&NodeState| state.position.seq > 0;
+        let landed = state.as_ref().filter(has_landed);
+        let nodes = state.as_ref().map(node_reports).unwrap_or_default();
+        let mut degraded = Vec::new();
+        if word != Word::Ready {
+            degraded.push(format!("this node is {}: {sentence}", word.name()));
+        }
+        degraded.extend(stream.complaints(self.config().accepts_unverified_sync));
+        degraded.extend(nodes.iter().filter_map(NodeReport::complaint));
+        Report {
+            name: self.config().name.clone(),
+            state: word.name(),
+            sentence,
+            degraded,
+            reads: word.takes_reads(),
+            changes: word.takes_changes(),
+            node: self.node().map(|node| node.to_string()),
+            address: self.config().address.clone(),
+            cluster: landed.map(|state| const_hex::encode(state.cluster.0)),
+            position: landed.map(|state| state.position.to_string()),
+            chain: landed.map(|state| state.chain.to_string()),
+            outcomes: landed.and_then(|state| Some(state.outcomes?.to_string())),
+            durable: landed.map(|state| state.durable),
+            log_time: landed.map(|state| state.log_time.to_string()),
+            fresh_seconds: self.age().map(|age| age.as_secs_f64()),
+            stream,
+            nodes,
+        }
+    }
+}
+
+impl StreamReport {
+    fn complaints(&self, accepts_unverified_sync: bool) -> Vec<String> {
+        let unchecked =
+            self.unchecked.iter().map(|why| format!("the stream was not checked: {why}"));
+        let unverified = self.unverified.iter().filter(|_| !accepts_unverified_sync).cloned();
+        unchecked.chain(self.mistakes.iter().cloned()).chain(unverified).collect()
+    }
+}
+
+impl NodeReport {
+    /// What is wrong with the node, as this one sees it. A node that was removed is no complaint.
+    fn complaint(&self) -> Option<String> {
+        let Self { node, heard, .. } = self;
+        if self.diverged {
+            return Some(format!("node {node} has other content than this one"));
+        }
+        (!self.present && !self.removed)
+            .then(|| format!("node {node} has not been heard of since {heard}"))
+    }
+}
+
+fn stream_report(known: &Known) -> StreamReport {
+    let promises = &known.promises;
+    let server = |server: &Server| ServerReport {
+        name: server.name.clone(),
+        version: server.version.clone(),
+        has_copy: server.has_copy,
+        syncs_always: server.syncs_always,
+    };
+    StreamReport {
+        first: known.bounds.map(|bounds| bounds.first),
+        last: known.bounds.map(|bounds| bounds.last),
+        bytes: promises.bytes,
+        bytes_max: promises.bytes_max,
+        copies: promises.copies,
+        servers: promises.servers.iter().map(server).collect(),
+        mistakes: promises.mistakes.iter().map(ToString::to_string).collect(),
+        unverified: promises.unverified.clone(),
+        unchecked: known.unchecked.clone(),
+    }
+}
+
+fn node_reports(state: &NodeState) -> Vec<NodeReport> {
+    let report = |row: &Member| {
+        let said = state.reports.get(&row.node);
+        let has_diverged = |node: &NodeId| state.diverged.contains_key(node);
+        NodeReport {
+            node: row.node.to_string(),
+            epoch: row.epoch.0,
+            heard: row.heard.to_string(),
+            present: state.log_time.since(row.heard) <= HEARD_WITHIN_MS,
+            removed: state.log_time.since(row.heard) > REMOVED_AFTER_MS,
+            seq: said.map(|said| said.seq),
+            durable: said.map(|said| said.durable),
+            diverged: has_diverged(&row.node),
+        }
+    };
+    state.members.iter().map(report).collect()
+}

@@ -1,0 +1,6 @@
+//! `jeton serve --cluster`: three real nodes on three real nats-servers.
+
+mod lab;
+mod running;
+mod simulated;
+mod starting;

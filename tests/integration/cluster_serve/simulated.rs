@@ -1,0 +1,339 @@
+//! A node's start and end on a simulated stream, in this process: no nats-server is needed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jeton::clock::{Clock, SystemClock};
+use jeton::cluster::Config;
+use jeton::cluster::message::Sealer;
+use jeton::cluster::node::{Connection, Ending, Node, NodeError, NodeView, Start, Word};
+use jeton::cluster::stream::{
+    Bounds, Hint, Message, Mistake, Next, Promises, Server, Stream, StreamError,
+};
+use jeton::engine::clustered::Proposal;
+use jeton::engine::replicated::{MessageKind, Sender};
+use jeton::engine::{self, NoProgress, Op, Outcome, Rejected, SyncMode, read_secret};
+use jeton::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
+use jeton::model::token::Token;
+use jeton::testkit::stream::{Client, Simulated};
+
+use crate::cluster::servers::within;
+
+/// A connection to the simulated stream, on real time.
+struct RealTime {
+    stream: Simulated,
+    client: Client,
+    servers: Arc<Servers>,
+}
+
+/// What the servers of the stream say of themselves.
+struct Servers {
+    tell_sync: AtomicBool,
+    is_edited: AtomicBool,
+}
+
+impl Servers {
+    fn mistakes(&self) -> Vec<Mistake> {
+        let edited = || Mistake {
+            place: "stream jeton-main".to_owned(),
+            setting: "discard".to_owned(),
+            found: "old".to_owned(),
+            needed: "new".to_owned(),
+        };
+        self.is_edited.load(Ordering::Relaxed).then(edited).into_iter().collect()
+    }
+}
+
+impl RealTime {
+    fn hurry(&self) {
+        self.stream.jump_to(SystemClock::new().wall());
+    }
+}
+
+impl Stream for RealTime {
+    fn propose(&mut self, message: &[u8]) -> Result<(), Hint> {
+        self.hurry();
+        self.client.propose(message)
+    }
+
+    fn answer(&mut self) -> Option<Result<u64, Hint>> {
+        self.client.answer()
+    }
+
+    fn next(&mut self, seq: u64, patience: Duration) -> Result<Message, Next> {
+        let step = Duration::from_millis(2);
+        let mut waited = Duration::ZERO;
+        loop {
+            self.hurry();
+            match self.client.next(seq, Duration::from_millis(1)) {
+                Err(Next::Quiet) if waited < patience => {
+                    std::thread::sleep(step);
+                    waited += step;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    fn bounds(&mut self) -> Result<Bounds, StreamError> {
+        self.client.bounds()
+    }
+
+    fn trim(&mut self, seq: u64) -> Result<(), StreamError> {
+        self.client.trim(seq)
+    }
+
+    fn promises(&mut self) -> Result<Promises, StreamError> {
+        let promises = self.client.promises()?;
+        let server = |name: &str| Server {
+            name: name.to_owned(),
+            syncs_always: self.servers.tell_sync.load(Ordering::Relaxed).then_some(true),
+            has_copy: true,
+            ..Server::default()
+        };
+        let servers = ["n1", "n2", "n3"].map(server).into();
+        Ok(Promises { copies: 3, servers, mistakes: self.servers.mistakes(), ..promises })
+    }
+}
+
+/// The stream of a cluster that has begun.
+struct World {
+    stream: Simulated,
+    dir: tempfile::TempDir,
+    servers: Arc<Servers>,
+}
+
+struct Ways {
+    stream: Simulated,
+    servers: Arc<Servers>,
+}
+
+impl Connection for Ways {
+    fn stream(&self) -> Box<dyn Stream> {
+        let (stream, servers) = (self.stream.clone(), self.servers.clone());
+        Box::new(RealTime { client: stream.client(), stream, servers })
+    }
+
+    fn connected(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn gaps(&self) -> u64 {
+        0
+    }
+}
+
+impl World {
+    fn begun() -> Self {
+        let stream = Simulated::new(7, SystemClock::new().wall());
+        let dir = tempfile::tempdir().expect("a folder");
+        let (tell_sync, is_edited) = (AtomicBool::new(true), AtomicBool::new(false));
+        let world = Self { stream, dir, servers: Arc::new(Servers { tell_sync, is_edited }) };
+        world.write_secret("secret.key", 7);
+        world.begin(1);
+        world
+    }
+
+    fn ways(&self) -> Ways {
+        Ways { stream: self.stream.clone(), servers: self.servers.clone() }
+    }
+
+    fn write_secret(&self, name: &str, byte: u8) {
+        std::fs::write(self.dir.path().join(name), [byte; 32]).expect("written");
+    }
+
+    /// Stores the first message of a cluster with this id.
+    fn begin(&self, id: u8) {
+        let secret = read_secret(&self.dir.path().join("secret.key")).expect("a secret");
+        let sender = Sender { node: NodeId(1), epoch: Epoch(1), nonce: BootNonce([id; 16]) };
+        let genesis = Proposal {
+            kind: MessageKind::Genesis,
+            cluster: ClusterId([id; 16]),
+            era: Era(1),
+            sender,
+            batch: 0,
+            attempt: 0,
+            proposed_at: SystemClock::new().wall(),
+            body: &[],
+        };
+        let message = Sealer::new(&secret).seal(&genesis).expect("sealed");
+        let mut stream = self.ways().stream();
+        stream.propose(&message).expect("taken");
+        within("it is stored", || match stream.next(1, Duration::from_millis(50)) {
+            Ok(_) => Ok(()),
+            Err(other) => Err(format!("{other:?}")),
+        });
+    }
+
+    fn start(&self, name: &str) -> Result<Node, NodeError> {
+        self.start_with(name, "secret.key")
+    }
+
+    fn start_with(&self, name: &str, secret: &str) -> Result<Node, NodeError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let engine = engine::Config {
+            secret_file: Some(self.dir.path().join(secret)),
+            sync: SyncMode::Every(Duration::from_millis(100)),
+            ..engine::Config::at(self.path(name))
+        };
+        let view = NodeView::new(Config::default(), clock.clone());
+        Start { engine, clock, progress: &NoProgress, view }.run(|_| Ok(Box::new(self.ways())))
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+fn refused(started: Result<Node, NodeError>) -> NodeError {
+    match started {
+        Ok(_) => panic!("it started"),
+        Err(error) => error,
+    }
+}
+
+fn issue(node: &Node) -> Token {
+    let token = Token::random().expect("random");
+    let issue = Op::Issue {
+        digest: node.engine().digest(&token),
+        payload: b"1".to_vec(),
+        ttl: Duration::from_secs(600),
+        uses: 1,
+        peek: true,
+        derived: false,
+    };
+    let outcomes = node.engine().submit(vec![issue]).expect("taken").wait().expect("answered");
+    assert!(matches!(outcomes[..], [Outcome::Issued { .. }]), "{outcomes:?}");
+    token
+}
+
+fn knows(node: &Node, token: &Token) -> bool {
+    let digest = node.engine().digest(token);
+    node.engine().resolve(&digest, node.engine().now(), |_| ()).is_some()
+}
+
+fn stop(node: Node) {
+    node.engine().close().expect("closed");
+    node.stop();
+}
+
+fn await_word(node: &Node, word: Word) {
+    within("the node says so", || {
+        let (found, sentence) = node.view().standing();
+        if found == word { Ok(()) } else { Err(format!("{}: {sentence}", found.name())) }
+    });
+}
+
+fn copy_of(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a folder");
+    for file in std::fs::read_dir(from).expect("a folder") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("copied");
+    }
+}
+
+#[test]
+fn node_serves_what_other_nodes_were_told_before() {
+    let world = World::begun();
+    let one = world.start("a").expect("it starts");
+    let token = issue(&one);
+    let two = world.start("b").expect("it starts");
+    assert!(knows(&two, &token), "it serves only what is whole");
+    await_word(&two, Word::Ready);
+    let report = two.view().report();
+    assert_eq!((report.nodes.len(), report.changes, report.reads), (2, true, true));
+    stop(one);
+    stop(two);
+    let again = world.start("a").expect("it starts again");
+    assert!(knows(&again, &token));
+    stop(again);
+}
+
+#[test]
+fn node_with_another_secret_makes_no_log() {
+    let world = World::begun();
+    world.write_secret("other.key", 9);
+    let error = refused(world.start_with("a", "other.key"));
+    let NodeError::Mistaken(mistakes) = error else { panic!("{error}") };
+    assert!(mistakes[0].contains("do not open with the secret"), "{mistakes:?}");
+    let files = std::fs::read_dir(world.path("a")).expect("a folder");
+    let names: Vec<_> = files.map(|file| file.expect("a file").file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().starts_with("segment")), "{names:?}");
+}
+
+#[test]
+fn sync_that_nobody_knows_of_is_a_mistake() {
+    let world = World::begun();
+    world.servers.tell_sync.store(false, Ordering::Relaxed);
+    let error = refused(world.start("a"));
+    let NodeError::Mistaken(mistakes) = error else { panic!("{error}") };
+    assert!(mistakes[0].contains("the servers n1, n2, n3 sync each message"), "{mistakes:?}");
+}
+
+#[test]
+fn copy_of_a_node_ends_the_older_process_and_its_marker_keeps_it_away() {
+    let world = World::begun();
+    let first = world.start("a").expect("it starts");
+    let token = issue(&first);
+    copy_of(&world.path("a"), &world.path("copy"));
+    let second = world.start("copy").expect("it starts");
+    within("the first ends", || match first.view().ended() {
+        Some(Ending::Superseded) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(first.view().standing().0, Word::Superseded);
+    stop(first);
+    let error = refused(world.start("a"));
+    assert!(matches!(error, NodeError::Marked { .. }), "{error}");
+    assert_eq!(second.view().ended(), None);
+    assert!(knows(&second, &token));
+    stop(second);
+}
+
+#[test]
+fn stream_made_anew_is_lost_and_the_log_stays_as_it_is() {
+    let world = World::begun();
+    let node = world.start("a").expect("it starts");
+    let token = issue(&node);
+    world.stream.remake();
+    world.begin(2);
+    await_word(&node, Word::Lost);
+    let position = node.view().state().expect("open").position;
+    assert!(knows(&node, &token));
+    stop(node);
+    let error = refused(world.start("a"));
+    let is_told = matches!(error, NodeError::OtherCluster(_) | NodeError::Lost(_));
+    assert!(is_told, "{error}");
+    assert!(position.seq > 1);
+}
+
+#[test]
+fn setting_that_becomes_wrong_stops_changes_until_it_is_right() {
+    let world = World::begun();
+    let node = world.start("a").expect("it starts");
+    let token = issue(&node);
+    world.servers.is_edited.store(true, Ordering::Relaxed);
+    await_word(&node, Word::WrongSettings);
+    let revoke = || node.engine().submit(vec![Op::Revoke { digest: node.engine().digest(&token) }]);
+    assert_eq!(revoke().expect("queued").wait(), Err(Rejected::NoQuorum));
+    assert!(knows(&node, &token), "it resolves");
+    world.servers.is_edited.store(false, Ordering::Relaxed);
+    await_word(&node, Word::Ready);
+    assert!(revoke().expect("queued").wait().is_ok());
+    stop(node);
+}
+
+#[test]
+fn trimmed_begin_of_the_stream_is_told_to_a_new_node_alone() {
+    let world = World::begun();
+    let node = world.start("a").expect("it starts");
+    issue(&node);
+    let durable = node.view().state().expect("open").position.seq;
+    world.ways().stream().trim(durable).expect("forgotten");
+    let error = refused(world.start("new"));
+    assert!(error.to_string().contains("restore a backup of another node"), "{error}");
+    await_word(&node, Word::Ready);
+    stop(node);
+}
