@@ -43,7 +43,8 @@ pub trait Stream: Send {
     /// proposal, and a hint can be wrong: the message of a refused proposal may still land.
     fn answer(&mut self) -> Option<Result<u64, Hint>>;
 
-    /// The message at `seq`; waits for `patience`.
+    /// The message at `seq`; waits for `patience`. A message that was just forgotten may still be
+    /// returned.
     ///
     /// # Errors
     /// There is no such message now, or there never will be.
@@ -55,7 +56,8 @@ pub trait Stream: Send {
     /// The stream did not say.
     fn bounds(&mut self) -> Result<Bounds, StreamError>;
 
-    /// Forgets the messages below `seq`. Repeating it does no harm.
+    /// Forgets the messages below `seq`; behind the end it forgets all that are there, and the next
+    /// one still has the next number. Repeating it does no harm.
     ///
     /// # Errors
     /// The stream did not say that it forgot them. It may have.

@@ -96,6 +96,7 @@ fn p9_what_libraries_log_of_requests_stays_silent() {
     let config = check(&["--log-level", "trace,h2=trace"]).unwrap();
     let filter = config.log_filter.to_string();
     assert!(filter.contains("h2=off") && !filter.contains("h2=trace"), "{filter}");
+    assert!(filter.contains("async_nats=off"), "{filter}");
 }
 
 #[test]

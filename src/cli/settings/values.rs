@@ -20,8 +20,8 @@ use crate::service::authentication::Anonymous;
 use crate::service::quotas::NamespaceLimits;
 use crate::tls::TlsFiles;
 
-/// Libraries that log what clients send.
-const SILENCED: [&str; 1] = ["h2"];
+/// Libraries that log what clients send, or a line for each message that waits too long.
+const SILENCED: [&str; 2] = ["h2", "async_nats"];
 
 /// Parses values and collects the mistakes. For a value that it cannot parse it returns a
 /// placeholder, which is never used.
@@ -175,8 +175,8 @@ impl Reader {
     pub(super) fn log_filter(&mut self, text: &str) -> EnvFilter {
         let form = "a level such as info, or a filter such as jeton=debug,warn";
         let filter = self.parsed("log-level", text, form, EnvFilter::default());
-        // These libraries log frames with paths and payloads, which P9 (no token, no payload in a
-        // log line) forbids at every level.
+        // The first logs frames with paths and payloads, which P9 (no token, no payload in a log
+        // line) forbids at every level. What matters of the second is logged by `cluster::nats`.
         SILENCED.iter().fold(filter, |filter, target| {
             let off = Directive::from(LevelFilter::OFF);
             match format!("{target}=off").parse() {

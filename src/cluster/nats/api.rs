@@ -60,8 +60,8 @@ pub(super) struct Info {
     pub config: Map<String, Value>,
     created: String,
     state: State,
-    #[serde(default)]
-    cluster: Group,
+    /// Absent if the server is alone.
+    cluster: Option<Group>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,7 +89,7 @@ struct Replica {
 impl Info {
     /// Whether the leader answered. During an election any replica may.
     pub(super) fn is_of_leader(&self) -> bool {
-        !self.cluster.leader.is_empty()
+        self.cluster.as_ref().is_none_or(|group| !group.leader.is_empty())
     }
 
     pub(super) fn bounds(&self) -> Result<Bounds, StreamError> {
@@ -104,8 +104,9 @@ impl Info {
 
     /// The names of the servers with a copy, the leader first.
     pub(super) fn servers(&self) -> Vec<String> {
-        let leader = Some(&self.cluster.leader).filter(|leader| !leader.is_empty());
-        let others = self.cluster.replicas.iter().map(|replica| &replica.name);
+        let Some(Group { leader, replicas }) = &self.cluster else { return Vec::new() };
+        let leader = Some(leader).filter(|leader| !leader.is_empty());
+        let others = replicas.iter().map(|replica| &replica.name);
         leader.into_iter().chain(others).cloned().collect()
     }
 }

@@ -110,11 +110,11 @@ impl Names {
     /// The names for this cluster.
     #[must_use]
     pub fn new(cluster: &str) -> Self {
-        let prefix = format!("jeton.{cluster}.from.");
+        let prefix = format!("jeton.{cluster}");
         Self {
             stream: format!("jeton-{cluster}"),
-            subjects: format!("{prefix}*"),
-            tail: format!("jeton.{cluster}.tail"),
+            subjects: format!("{prefix}.from.*"),
+            tail: format!("{prefix}.tail"),
             prefix,
         }
     }
@@ -122,7 +122,13 @@ impl Names {
     /// The subject to which this node publishes.
     #[must_use]
     pub fn subject(&self, node: &str) -> String {
-        format!("{}{node}", self.prefix)
+        format!("{}.from.{node}", self.prefix)
+    }
+
+    /// The begin of the subjects on which this node gets answers.
+    #[must_use]
+    pub fn inbox(&self, node: &str) -> String {
+        format!("_INBOX.{}.{node}", self.prefix)
     }
 
     /// The subject of a request about the stream, such as `STREAM.INFO`.
@@ -175,6 +181,7 @@ mod tests {
         assert_eq!(names.subjects, "jeton.shop.from.*");
         assert_eq!(names.subject("a1"), "jeton.shop.from.a1");
         assert_eq!(names.tail, "jeton.shop.tail");
+        assert_eq!(names.inbox("a1"), "_INBOX.jeton.shop.a1");
         assert_eq!(names.api("STREAM.INFO"), "$JS.API.STREAM.INFO.jeton-shop");
     }
 }

@@ -105,6 +105,7 @@ async fn connect(
     let address = address(server)?;
     let mut options = ConnectOptions::new()
         .name(format!("jeton {}", config.node))
+        .custom_inbox_prefix(config.names().inbox(&config.node))
         .connection_timeout(CONNECT_LIMIT)
         .ping_interval(PING_PERIOD)
         .subscription_capacity(QUEUED_MESSAGES)

@@ -4,14 +4,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, StatusCode, Subscriber};
-use futures_util::StreamExt as _;
+use async_nats::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::api;
 use super::session::Session;
 use super::shared::{Offered, Want};
+use super::tail::Tail;
 use super::watch::CHECKS_HOLE;
 use crate::cluster::stream::{Loss, Message, StreamError};
 
@@ -27,19 +27,19 @@ const BATCH: u64 = 256;
 const BATCH_BYTES: usize = 16 << 20;
 
 /// Follows until the session ends.
-pub(super) async fn run(session: Rc<Session>, tail: Subscriber) {
+pub(super) async fn run(session: Rc<Session>, tail: Rc<Tail>) {
     while !session.is_verified.get() {
         session.verified.notified().await;
     }
-    let mut follower = Follower { session, tail, seen: 0, turn: None, is_behind: true };
-    while follower.step().await.is_some() {}
+    let mut follower = Follower { session, tail, turn: None, is_behind: true };
+    loop {
+        follower.step().await;
+    }
 }
 
 struct Follower {
     session: Rc<Session>,
-    tail: Subscriber,
-    /// The highest number that the tail has shown.
-    seen: u64,
+    tail: Rc<Tail>,
     /// The turn of the last want.
     turn: Option<u64>,
     /// The next message is not expected on the tail.
@@ -59,48 +59,28 @@ enum Batch {
 }
 
 impl Follower {
-    /// One message of the tail, or one fetch. `None` if the tail has ended.
-    async fn step(&mut self) -> Option<()> {
+    /// One message of the tail, or one fetch.
+    async fn step(&mut self) {
         let shared = self.session.shared.clone();
         let Some(want) = shared.want() else {
-            // Read, so that the tail does not fill up; what is missed is fetched later.
-            tokio::select! {
-                message = self.tail.next() => drop(message?),
-                () = shared.wake.notified() => {}
-            }
+            shared.wake.notified().await;
             self.is_behind = true;
-            return Some(());
+            return;
         };
         if self.turn.replace(want.turn) != Some(want.turn) {
             self.is_behind = true;
         }
         if self.is_behind {
             self.is_behind = self.fetch(want).await;
-            return Some(());
+            return;
         }
         tokio::select! {
-            message = timeout(SILENCE, self.tail.next()) => match message {
-                Ok(message) => self.take(message?),
-                Err(_) => self.is_behind = true,
-            },
+            message = timeout(SILENCE, self.tail.next()) => {
+                let offered = message.map(|message| shared.offer(message));
+                self.is_behind = offered.is_err() || offered == Ok(Offered::Gap);
+            }
             // Perhaps another turn.
             () = shared.wake.notified() => {}
-        }
-        Some(())
-    }
-
-    fn take(&mut self, message: async_nats::Message) {
-        let read = api::from_headers(
-            &self.session.names.stream,
-            message.headers.as_ref(),
-            message.payload,
-        );
-        match read {
-            Ok(message) => {
-                self.seen = self.seen.max(message.seq);
-                self.is_behind = self.session.shared.offer(message) == Offered::Gap;
-            }
-            Err(error) => tracing::warn!(%error, "a message on the cluster's tail is ignored"),
         }
     }
 
@@ -111,7 +91,7 @@ impl Follower {
         let Some(now) = self.session.shared.want() else { return true };
         match fetched {
             Ok(Batch::More) => true,
-            Ok(Batch::End) if now.from > self.seen => false,
+            Ok(Batch::End) if now.from > self.tail.newest() => false,
             Ok(Batch::End | Batch::Silent) => self.ask_leader(now.from).await,
             Ok(Batch::Skipped) => self.skipped(now.from).await,
             Err(_) => {
@@ -160,6 +140,8 @@ impl Follower {
         match self.session.info().await.and_then(|info| info.bounds()) {
             Ok(bounds) if seq < bounds.first => {
                 self.session.shared.begins(bounds.first);
+                // If older messages are still ready, they are read first.
+                sleep(PAUSE).await;
                 true
             }
             Ok(_) => {
@@ -197,7 +179,7 @@ impl Follower {
         };
         if bounds.last < seq {
             // The tail had shown more: it was forged, or the stream was cut, which `watch` finds.
-            self.seen = bounds.last;
+            self.tail.ends(bounds.last);
             return false;
         }
         if seq < bounds.first {

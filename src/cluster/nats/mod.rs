@@ -1,17 +1,25 @@
 //! The stream on NATS JetStream.
 //!
-//! One thread, `jeton-stream`, owns the connection (`connection`): one session after the other, each on
-//! a runtime of its own, so that nothing of an old connection outlives it. A session (`session`, served
-//! by `serve`) subscribes
-//! to the tail, verifies that the stream is still the one that was followed (`watch`), and keeps a
-//! buffer filled from the number that is wanted next (`follow`). The buffer is all that handles and
-//! the thread share (`shared`).
+//! One thread, `jeton-stream`, owns the connection (`connection`): one session after the other, each
+//! on a runtime of its own, so that nothing of an old connection outlives it. A session (`session`,
+//! `serve`) reads the tail (`tail`), verifies that the stream is still the one that was followed
+//! (`watch`), and keeps a buffer filled from the number that is wanted next (`follow`). The buffer is
+//! all that handles and the thread share (`shared`).
 //!
 //! What is stored at a number comes from three places, in this order: the **tail**, a subject to
 //! which the stream's leader publishes each message after it was stored; **Direct Get**, which any
 //! replica answers, in batches; and **`STREAM.MSG.GET`**, which the leader alone answers, where a
 //! replica does not answer or skips a number. There is no consumer: its state would live on one
 //! server and move with an election.
+//!
+//! # Rights of a node
+//!
+//! Publish to its own subject `jeton.NAME.from.NODE` and to `$JS.API.` with each of `STREAM.INFO`,
+//! `STREAM.MSG.GET`, `STREAM.PURGE` and `DIRECT.GET`, followed by `.jeton-NAME`; subscribe to
+//! `jeton.NAME.tail` and `_INBOX.jeton.NAME.NODE.>`. [`Nats::create`] needs `STREAM.CREATE` as well.
+//! Nobody may publish to the tail.
+//!
+//! # Files
 //!
 //! Requests and answers are JSON of the JetStream API (`api`). The settings of the stream stand in
 //! one table (`settings`), by which it is made and checked; `servers` asks each server for its own.
@@ -26,6 +34,7 @@ mod servers;
 mod session;
 mod settings;
 mod shared;
+mod tail;
 mod watch;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::command::{Ask, Command, End, Told};
 use super::session::{Queues, Session};
+use super::tail::Tail;
 use super::{follow, watch};
 use crate::cluster::stream::{CALL_LIMIT, Hint, StreamError};
 
@@ -27,7 +28,10 @@ pub(super) async fn run(
         }
     });
     spawn_local(watch::run(session.clone()));
-    spawn_local(follow::run(session.clone(), tail));
+    let read = Rc::new(Tail::default());
+    spawn_local(read.clone().read(session.names.stream.clone(), tail));
+    spawn_local(follow::run(session.clone(), read));
+    let mut refused = String::new();
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -36,7 +40,13 @@ pub(super) async fn run(
                 Some(Command::Ask(ask)) => drop(spawn_local(serve(session.clone(), ask))),
             },
             told = told.recv() => match told {
-                Some(Told::Refused(why)) => session.shared.answer(Err(Hint::Refused(why))),
+                Some(Told::Refused(why)) => {
+                    if refused != why {
+                        tracing::warn!(%why, "refused by a server of the cluster's stream");
+                        refused.clone_from(&why);
+                    }
+                    session.shared.answer(Err(Hint::Refused(why)));
+                }
                 Some(Told::Ended(why)) => return End::Left(why),
                 None => return End::Left("the client has ended".to_owned()),
             },

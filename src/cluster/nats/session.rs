@@ -190,6 +190,16 @@ impl Session {
     }
 
     pub(super) async fn trim(self: &Rc<Self>, seq: u64) -> Result<(), StreamError> {
+        let bounds = self.bounds().await?;
+        let was = self.shared.id_or(bounds.id);
+        if was != bounds.id {
+            return Err(Loss::Remade { was, is: bounds.id }.into());
+        }
+        // For the server 0 is everything, and a number behind the end moves the end there.
+        let seq = seq.min(bounds.last + 1);
+        if seq <= bounds.first {
+            return Ok(());
+        }
         let body = json!({ "seq": seq }).to_string();
         let purged = self.call::<serde::de::IgnoredAny>("STREAM.PURGE", body.into()).await?;
         purged.map(drop).map_err(|error| error.into_error(&self.names.stream))

@@ -326,3 +326,6 @@ impl Shared {
         self.lock().marks.last_key_value().map(|(seq, mark)| (*seq, *mark))
     }
 }
+
+#[cfg(test)]
+mod tests;

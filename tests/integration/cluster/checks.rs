@@ -108,6 +108,17 @@ fn each_server_that_does_not_promise_enough_is_named() {
 }
 
 #[test]
+fn server_without_others_is_told_that_it_keeps_too_few_copies() {
+    let setup = Setup { is_alone: true, ..Setup::default() };
+    let Some(cluster) = Cluster::start("a single server of NATS", setup) else { return };
+    let mut nats = cluster.open();
+    let chosen = Creation { copies: 1, bytes_max: BYTES_MAX };
+    within("the stream is made", || nats.create(chosen).map_err(|error| error.to_string()));
+    let wrong = ["stream jeton-shop: num_replicas is 1, but must be at least 3"];
+    assert_eq!(sentences(&mut nats), wrong);
+}
+
+#[test]
 fn missing_stream_and_missing_servers_are_told() {
     let Some(mut cluster) = Cluster::start("no stream on NATS", Setup::default()) else { return };
     let mut nats = cluster.open();

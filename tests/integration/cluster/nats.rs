@@ -16,7 +16,7 @@ const MOMENT: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The loss that a follower is told within a minute.
-fn lost(nats: &mut Nats, seq: u64) -> Loss {
+pub fn lost(nats: &mut Nats, seq: u64) -> Loss {
     within("the loss is told", || match nats.next(seq, PATIENCE) {
         Err(Next::Lost(loss)) => Ok(loss),
         other => Err(format!("{other:?}")),
@@ -24,7 +24,7 @@ fn lost(nats: &mut Nats, seq: u64) -> Loss {
 }
 
 /// A cluster whose stream has messages from 1 to `count`, and a node that has followed them.
-fn followed(check: &str, count: u64) -> Option<(Cluster, Nats)> {
+pub fn followed(check: &str, count: u64) -> Option<(Cluster, Nats)> {
     let cluster = Cluster::with_stream(check, Setup::default())?;
     let mut nats = cluster.open();
     for n in 1..=count {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use jeton::cluster::nats::{Config, Creation, Names, Nats};
@@ -24,14 +24,17 @@ pub const BYTES_MAX: u64 = 256 << 20;
 /// Time for an election, a start or a restart.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One cluster at a time: there are two cores, and elections have time limits.
-static ONE: Mutex<()> = Mutex::new(());
+/// The next port to try. Below those that the system gives to connections: between the choice and
+/// its use, a connection could take one of them.
+static PORT: AtomicU16 = AtomicU16::new(0);
 
 /// How the servers are set up.
 #[derive(Clone)]
 pub struct Setup {
     pub syncs_always: [bool; 3],
     pub max_payload: [usize; 3],
+    /// One server without the others.
+    pub is_alone: bool,
     /// More lines of each configuration.
     pub more: String,
     /// The file with an operator's credentials, for `Cluster::api`, and the CA.
@@ -44,6 +47,7 @@ impl Default for Setup {
         Self {
             syncs_always: [true; 3],
             max_payload: [MESSAGE_LEN_MAX; 3],
+            is_alone: false,
             more: String::new(),
             credentials: None,
             ca: None,
@@ -63,7 +67,6 @@ pub struct Cluster {
     setup: Setup,
     ports: Vec<Ports>,
     children: Vec<Option<Child>>,
-    _one: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
@@ -74,20 +77,19 @@ impl Cluster {
 
     /// The same in a folder that already has files.
     pub fn start_in(check: &str, dir: TempDir, setup: Setup) -> Option<Self> {
-        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(why) = program() {
             not_run(check, &why);
             return None;
         }
-        let ports = (0..3).map(|_| Ports { client: free(), monitor: free(), route: free() });
+        let count = if setup.is_alone { 1 } else { 3 };
+        let ports = (0..count).map(|_| Ports { client: free(), monitor: free(), route: free() });
         let mut cluster = Self {
             dir,
             setup,
             ports: ports.collect(),
-            children: vec![None, None, None],
-            _one: one,
+            children: (0..count).map(|_| None).collect(),
         };
-        (0..3).for_each(|n| cluster.run(n));
+        (0..count).for_each(|n| cluster.run(n));
         Some(cluster)
     }
 
@@ -141,6 +143,9 @@ impl Cluster {
                 let mut options = async_nats::ConnectOptions::new();
                 if let Some(file) = &config.credentials {
                     options = options.credentials_file(file).await.expect("credentials");
+                }
+                if let Some(file) = &config.ca {
+                    options = options.add_root_certificates(file.clone());
                 }
                 let servers: Vec<_> = config.servers.iter().map(String::as_str).collect();
                 let client = options.connect(servers).await.map_err(|error| error.to_string())?;
@@ -204,15 +209,19 @@ impl Cluster {
         let Ports { client, monitor, route } = &self.ports[n];
         let routes: Vec<_> =
             self.ports.iter().map(|ports| format!("nats://127.0.0.1:{}", ports.route)).collect();
+        let cluster = format!(
+            "cluster {{ name: c, listen: 127.0.0.1:{route}, routes: [{}] }}",
+            routes.join(", ")
+        );
+        let cluster = if self.setup.is_alone { String::new() } else { cluster };
         let sync = if self.setup.syncs_always[n] { "sync_interval: always" } else { "" };
         format!(
             "server_name: n{n}\nlisten: 127.0.0.1:{client}\nhttp: 127.0.0.1:{monitor}\n\
              max_payload: {}\n\
              jetstream {{ store_dir: \"{}/n{n}\", max_file_store: 1073741824, {sync} }}\n\
-             cluster {{ name: c, listen: 127.0.0.1:{route}, routes: [{}] }}\n{}\n",
+             {cluster}\n{}\n",
             self.setup.max_payload[n],
             self.dir.path().display(),
-            routes.join(", "),
             self.setup.more,
         )
     }
@@ -296,10 +305,16 @@ pub fn opened(config: Config) -> Nats {
     nats
 }
 
-/// A port that is free now.
+/// A port that is free now, and that no other test of this process uses.
 fn free() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
+    // Other processes begin elsewhere.
+    let begin = u16::try_from(std::process::id() % 100).expect("small") * 100;
+    loop {
+        let port = 20_000 + (begin + PORT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Repeats until it succeeds.
