@@ -32,13 +32,13 @@ fn the_wrong_listener_is_named() {
     let token = "A".repeat(32);
     for command in [["issue", "1"], ["resolve", &token], ["consume", &token], ["status", &token]] {
         let asked = [&command[..], &["--server", &admin]].concat();
-        says(&asked, "--server must name the data listener of jeton (--listen, port 7450");
+        says(&asked, "--server must name the data listener of jeton (--listen, 127.0.0.1:7450");
         assert!(!said(&output(jeton().args(asked))).contains("not found"));
     }
     let home = tempfile::tempdir().expect("a folder");
     let backup = home.path().join("backup");
     let backup = backup.to_str().expect("UTF-8");
-    says(&["backup", "--server", &data, backup], "--admin-listen, port 7451");
+    says(&["backup", "--server", &data, backup], "--admin-listen, 127.0.0.1:7451");
 }
 
 /// A program that answers every request with this text.

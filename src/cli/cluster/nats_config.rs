@@ -91,7 +91,9 @@ impl NatsConfigArgs {
         let routes: Vec<String> =
             self.routes.iter().map(|route| format!("    {route}\n")).collect();
         let routes = routes.concat();
-        let Names { stream, tail, subjects, .. } = Names::new(cluster_name);
+        let names = Names::new(cluster_name);
+        let (subject, inbox) = (names.subject("NODE"), names.inbox("NODE"));
+        let Names { stream, tail, .. } = names;
         format!(
             "# One of the NATS servers of the jeton cluster {cluster_name}: nats-server 2.14.6 or later.
 # The servers must be on disks of their own, in zones of their own if there are several.
@@ -119,18 +121,19 @@ cluster {{
 }}
 
 # Encrypt all of it, and let nobody in without credentials: see the chapters TLS and JWT of the
-# manual of NATS. The user of a node needs these rights and no others:
-#   publish    {}
+# manual of NATS. The user of a node needs these rights and no others. NODE is the content of the
+# file node.id in its data directory; * in its place is all nodes.
+#   publish    {subject}
 #              $JS.API.STREAM.INFO.{stream}
 #              $JS.API.STREAM.MSG.GET.{stream}
 #              $JS.API.DIRECT.GET.{stream}
 #              $JS.API.STREAM.PURGE.{stream}
 #   subscribe  {tail}
-#              _INBOX.>
-# The user of jeton cluster init also publishes to $JS.API.STREAM.CREATE.{stream}.
+#              {inbox}.>
+# The user of jeton cluster init, whose NODE is init, also publishes to
+# $JS.API.STREAM.CREATE.{stream}. The NODE of jeton cluster check is check.
 # Nobody may publish to {tail}: the servers do.
-",
-            subjects.replace('*', "NODE-ID"),
+"
         )
     }
 }
@@ -160,7 +163,8 @@ mod tests {
             "sync_interval: always\n",
             "max_payload: 2097152\n",
             "    nats://10.0.0.2:6222\n",
-            "jeton.shop.from.NODE-ID\n",
+            "jeton.shop.from.NODE\n",
+            "_INBOX.jeton.shop.NODE.>\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
