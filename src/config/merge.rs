@@ -6,18 +6,17 @@
 //! value's place in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
 use std::ffi::OsString;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use super::Flags;
 use super::file::{ConfigFile, Entry, Mistake, Place, Value};
 use super::flags::{Flag, Kind, command_without_environment, flags};
+use super::rejected::refusal;
 use crate::model::setting::SettingError;
 
 /// Source of a value.
@@ -167,7 +166,27 @@ impl<F: Flags> Settings<F> {
             Setting { flag, value, source }
         };
         let settings = flags::<F>().into_iter().map(setting).collect();
-        Self { file, settings, flags: PhantomData }
+        let mut merged = Self { file, settings, flags: PhantomData };
+        merged.refresh_defaults();
+        merged
+    }
+
+    /// Reads the defaults again with all values of the file: one may depend on another setting.
+    fn refresh_defaults(&mut self) {
+        let set = self.settings.iter().filter(|setting| setting.source != Source::Default);
+        let line = set.flat_map(as_flags);
+        // Mistakes in the values are found by the check.
+        let Ok(matches) = command_without_environment::<F>().try_get_matches_from(line) else {
+            return;
+        };
+        let mut values = Given::<F>::of(&matches).values;
+        for setting in &mut self.settings {
+            if let (Source::Default, Some((value, _))) =
+                (setting.source, values.remove(&setting.flag.key))
+            {
+                setting.value = value;
+            }
+        }
     }
 
     /// All settings, in the order of the help.
@@ -363,37 +382,5 @@ pub(crate) fn as_flags(setting: &Setting) -> Vec<OsString> {
             };
             texts.iter().map(with).collect()
         }
-    }
-}
-
-/// The flag that clap rejects and why; only the kind of mistake if no flag is to blame.
-pub(crate) fn refusal(error: &clap::Error) -> Result<SettingError, String> {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
-        _ => None,
-    };
-    let Some(arg) = text(ContextKind::InvalidArg) else {
-        return Err(error.kind().to_string());
-    };
-    let key = arg.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default();
-    let said = match (error.kind(), text(ContextKind::InvalidValue)) {
-        (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(value)) => {
-            // The value may have control characters.
-            format!("has an invalid value '{}'{}", value.escape_debug(), reason(error))
-        }
-        (kind, _) => format!("is rejected: {kind}"),
-    };
-    Ok(SettingError::new(key.to_owned(), said))
-}
-
-/// Why clap rejects a value: the error of the flag's parser, or the possible values.
-fn reason(error: &clap::Error) -> String {
-    if let Some(source) = error.source() {
-        return format!(": {}", source.to_string().escape_debug());
-    }
-    match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(valid)) => format!(": must be one of {}", valid.join(", ")),
-        _ => String::new(),
     }
 }

@@ -1,14 +1,15 @@
 //! Makes one configuration from the flags, the environment and the configuration file of a command.
 //!
 //! [`flags`](mod@flags) lists the flags that clap defines, [`mod@file`] parses the file, [`merge`]
-//! decides which value counts and keeps its source. The command defines the flags and the
-//! configuration that they make: it implements [`Flags`].
+//! decides which value counts and keeps its source, `rejected` says why clap rejects a value. The
+//! command defines the flags and the configuration that they make: it implements [`Flags`].
 
 use crate::model::setting::SettingError;
 
 pub mod file;
 pub mod flags;
 pub mod merge;
+pub(crate) mod rejected;
 
 /// The flags of a command, and the configuration that they make.
 ///

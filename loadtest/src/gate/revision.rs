@@ -208,7 +208,7 @@ mod tests {
         let repository = repository(folder.path());
         for name in ["nowhere", "--help", "-1", ""] {
             let error = repository.resolve(name).unwrap_err().to_string();
-            assert!(error.contains(&format!("`{name}` is no revision")), "{error}");
+            assert!(error.contains(&format!("`{name}` is not a revision")), "{error}");
         }
         assert_eq!(repository.resolve("HEAD").unwrap().subject, "first");
     }

@@ -42,7 +42,8 @@ fn wait_for_load(pid: rustix::process::Pid) {
         fields[11].parse::<u64>().expect("ticks") + fields[12].parse::<u64>().expect("ticks")
     };
     let begin = ticks();
-    wait_for("load on the server", || ticks() >= begin + 5);
+    // Longer than a slice of the report: one that is cut short is not in it.
+    wait_for("load on the server", || ticks() >= begin + 40);
 }
 
 /// A long run on a jeton that it starts itself.
@@ -71,7 +72,10 @@ fn an_interrupt_reports_what_was_measured_and_leaves_nothing_behind() {
     assert!(report.totals.requests > 0 && report.errors.is_empty(), "{}", ended.said());
     assert!(report.totals.elapsed_s < 60.0, "it says that it went on to its end");
     let counted: u64 = report.slices.iter().map(|slice| slice.requests).sum();
-    assert!(counted > 0 && counted <= report.totals.requests);
+    let requests = report.totals.requests;
+    // A slice has the answers that came in it; each connection may have one to an earlier request.
+    let most = requests + 4;
+    assert!(counted > 0 && counted <= most, "{counted} answers to {requests} requests");
 }
 
 /// A server of a harness that is killed went on for ever.

@@ -1,22 +1,15 @@
 //! Makes the configuration from the flags of `jeton serve`, or reports every mistake in them.
-
-use std::time::Duration;
-
 use super::audit;
 use super::cluster;
 use super::values::Reader;
 use super::{MISS_LIMIT, ServeArgs, ServeConfig};
 use crate::config::Flags;
-use crate::engine::SyncMode;
 use crate::http::request::browser::Web;
 use crate::model::setting::SettingError;
 use crate::model::text::size_text;
 use crate::permissions::Strictness;
 use crate::service::miss_limiter::MissLimits;
 use crate::{engine, http, wal};
-
-/// Default of `--sync` of a node: what a power cut takes from its log it follows again.
-const NODE_SYNC: SyncMode = SyncMode::Every(Duration::from_secs(1));
 
 impl Flags for ServeArgs {
     type Config = ServeConfig;
@@ -75,11 +68,7 @@ impl ServeArgs {
             data_dir: (!self.memory_only).then(|| self.data_dir.clone()),
             secret_file: self.secret_file.clone(),
             permissions: self.permissions(),
-            sync: match &self.sync {
-                Some(text) => reader.sync("sync", text),
-                None if self.cluster.is_given() => NODE_SYNC,
-                None => engine::Config::default().sync,
-            },
+            sync: reader.sync("sync", &self.sync),
             max_memory_bytes: self.max_memory.as_ref().map(|text| reader.size("max-memory", text)),
             max_ttl: reader.duration("max-ttl", &self.max_ttl),
             remember_consumed: reader.duration("remember-consumed", &self.remember_consumed),

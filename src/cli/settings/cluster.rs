@@ -14,6 +14,9 @@ use crate::model::text::{duration_text, size_text};
 /// Minimum segment of a node: a frame is at most a quarter of it, and holds the longest message.
 const SEGMENT_SIZE_MIN: u64 = 16 << 20;
 
+/// Default of `--sync` of a node: what a power cut takes from its log it follows again.
+pub(super) const SYNC: &str = "1s";
+
 /// The flags of a cluster.
 #[derive(Args, Clone, Debug)]
 pub struct ClusterArgs {

@@ -5,7 +5,8 @@ use clap::{Arg, ArgAction, Command, FromArgMatches};
 use super::*;
 use crate::config::file::{ConfigFile, MISTAKES_MAX, Place, VALUE_LEN_MAX, Value};
 use crate::config::flags::{Kind, command_without_environment};
-use crate::config::merge::{Source, as_flags, refusal};
+use crate::config::merge::{Source, as_flags};
+use crate::config::rejected::refusal;
 
 fn file(text: &str) -> ConfigFile {
     ConfigFile::parse("f.toml".to_owned(), text, flags())
@@ -113,8 +114,13 @@ fn flags_win_then_environment_then_file_then_default() {
     );
     assert_eq!(
         shown(&[], &[], ""),
-        ["8192 default", "not set default", "false default", "jeton-data default"]
+        ["8192 default", "always default", "false default", "jeton-data default"]
     );
+    // A default that depends on another setting, wherever that one is set.
+    let node = "1s default";
+    assert_eq!(shown(&["--cluster=nats://a"], &[], "")[1], node);
+    assert_eq!(shown(&[], &[], "cluster = [\"nats://a\"]\n")[1], node);
+    assert_eq!(shown(&["--cluster=nats://a"], &[], "sync = \"always\"\n")[1], "always f.toml:1");
     // The server gets the value that is shown.
     let settings = Settings::merge(&given(&["--queue=5"], &env), Some(file(text)));
     let config = settings.check().unwrap();

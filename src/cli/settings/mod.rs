@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
+use clap::builder::{ArgPredicate, FalseyValueParser};
 use tracing_subscriber::EnvFilter;
 
 mod audit;
@@ -176,10 +176,16 @@ pub struct ServeArgs {
     huge_pages: bool,
 
     /// When changes are synced to disk: always (before they are acknowledged), never, or a duration
-    /// such as 100ms, the maximum time whose changes a power cut can lose [default: always; with
-    /// --cluster 1s, because the stream has synced each change]
-    #[arg(long, env = "JETON_SYNC", value_name = "MODE")]
-    sync: Option<String>,
+    /// such as 100ms, the maximum time whose changes a power cut can lose. With --cluster the default
+    /// is 1s, because the stream has synced each change
+    #[arg(
+        long,
+        env = "JETON_SYNC",
+        default_value_t = values::sync_text(engine::Config::default().sync),
+        default_value_if("cluster", ArgPredicate::IsPresent, cluster::SYNC),
+        value_name = "MODE"
+    )]
+    sync: String,
 
     /// Lifetime of a token that is issued without a ttl
     #[arg(

@@ -14,7 +14,7 @@ use crate::http::server::listen::ListenAddress;
 use crate::model::rate_limit::RATE_MAX;
 use crate::model::scope::{Scope, Scopes};
 use crate::model::setting::SettingError;
-use crate::model::text::{DURATION_FORM, SIZE_FORM, parse_duration, parse_size};
+use crate::model::text::{DURATION_FORM, SIZE_FORM, duration_text, parse_duration, parse_size};
 use crate::permissions::Strictness;
 use crate::service::authentication::Anonymous;
 use crate::service::quotas::NamespaceLimits;
@@ -199,6 +199,15 @@ impl Reader {
 /// The mistake for a value of the wrong form.
 fn wrong(setting: &'static str, form: &str, text: &str) -> SettingError {
     SettingError::new(setting, format!("must be {form}, not {text:?}")).of_value(text)
+}
+
+/// A sync mode in the form of `--sync`.
+pub(super) fn sync_text(mode: SyncMode) -> String {
+    match mode {
+        SyncMode::Always => "always".to_owned(),
+        SyncMode::Never => "never".to_owned(),
+        SyncMode::Every(period) => duration_text(period),
+    }
 }
 
 /// Reads `NAMESPACE:LIMIT=VALUE,…`.
