@@ -115,13 +115,27 @@ impl Session {
         request: &str,
         body: Bytes,
     ) -> Result<Result<T, ApiError>, StreamError> {
+        self.call_within(ANSWER_LIMIT, request, body).await
+    }
+
+    async fn call_within<T: DeserializeOwned>(
+        self: &Rc<Self>,
+        limit: Duration,
+        request: &str,
+        body: Bytes,
+    ) -> Result<Result<T, ApiError>, StreamError> {
         let mut answers = self.request(self.names.api(request), HeaderMap::new(), body).await?;
-        let answer = answers.next(ANSWER_LIMIT).await?;
+        let answer = answers.next(limit).await?;
         api::read(&answer.payload)
     }
 
     pub(super) async fn info(self: &Rc<Self>) -> Result<Info, StreamError> {
-        let info = self.call::<Info>("STREAM.INFO", Bytes::new()).await?;
+        self.info_within(ANSWER_LIMIT).await
+    }
+
+    /// The same within another time.
+    pub(super) async fn info_within(self: &Rc<Self>, limit: Duration) -> Result<Info, StreamError> {
+        let info = self.call_within::<Info>(limit, "STREAM.INFO", Bytes::new()).await?;
         let info = info.map_err(|error| error.into_error(&self.names.stream))?;
         if info.is_of_leader() { Ok(info) } else { Err(StreamError::NoLeader) }
     }

@@ -12,8 +12,14 @@ use crate::cluster::stream::{Loss, StreamError};
 
 /// Time between two checks.
 const PERIOD: Duration = Duration::from_secs(5);
-/// The same while a loss is possible, or the first check has not succeeded.
+/// The same while a loss is possible.
 const SHORT_PERIOD: Duration = Duration::from_millis(500);
+/// Time for an answer.
+const LIMIT: Duration = Duration::from_secs(2);
+/// The same before the first success, and the pause after it: during an election nobody answers, and
+/// until then nothing is followed.
+const FIRST_LIMIT: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Checks in a row that must find no stream: servers that have just started may not know it yet.
 const CHECKS_GONE: u32 = 10;
 /// Checks in a row that must find a stream too short: a leader that was cut off from the others
@@ -21,42 +27,45 @@ const CHECKS_GONE: u32 = 10;
 const CHECKS_SHORT: u32 = 30;
 /// Checks in a row that must miss a message in the middle.
 pub(super) const CHECKS_HOLE: u32 = 10;
-/// Checks in a row without an answer, after which another server is tried.
-const CHECKS_SILENT: u32 = 4;
+/// Time without an answer after which another server is tried: this one may be cut off from the
+/// others. It is longer than an election.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Checks until the session ends.
 pub(super) async fn run(session: Rc<Session>) {
-    let mut silent = 0;
+    let mut silence = Duration::ZERO;
     while session.shared.is_lost().is_none() {
-        let period = match verify(&session).await {
+        let is_first = !session.is_verified.get();
+        let (limit, pause) =
+            if is_first { (FIRST_LIMIT, FIRST_PAUSE) } else { (LIMIT, SHORT_PERIOD) };
+        let period = match verify(&session, limit).await {
             Ok(()) => {
-                silent = 0;
-                if !session.is_verified.replace(true) {
-                    session.verified.notify_one();
-                }
+                silence = Duration::ZERO;
+                session.is_verified.set(true);
+                session.verified.notify_one();
                 PERIOD
             }
             Err(StreamError::TimedOut) => {
-                silent += 1;
-                SHORT_PERIOD
+                silence += limit + pause;
+                pause
             }
+            Err(StreamError::NoLeader) if !session.shared.is_in_doubt() => pause,
             Err(_) => SHORT_PERIOD,
         };
-        if silent >= CHECKS_SILENT {
-            // It may be cut off from the others.
+        if silence >= SILENCE_MAX {
             let _ = session.leave.try_send("the server does not answer requests".to_owned());
         }
-        let is_short = session.shared.is_in_doubt() || !session.is_verified.get();
-        sleep(if is_short { SHORT_PERIOD } else { period }).await;
+        let is_in_doubt = session.shared.is_in_doubt();
+        sleep(if is_in_doubt { period.min(SHORT_PERIOD) } else { period }).await;
     }
 }
 
 /// One check. An error says nothing about the stream.
-async fn verify(session: &Rc<Session>) -> Result<(), StreamError> {
+async fn verify(session: &Rc<Session>, limit: Duration) -> Result<(), StreamError> {
     let shared = &session.shared;
     // Before the question: what is followed meanwhile may be newer than the answer.
     let newest = shared.newest();
-    let info = match session.info().await {
+    let info = match session.info_within(limit).await {
         Err(StreamError::Missing(name)) => {
             // A stream that nobody has followed is not there yet.
             if shared.id().is_some() {

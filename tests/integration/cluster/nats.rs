@@ -2,6 +2,7 @@
 //! and are restarted, and every loss and every wrong setting is told.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use jeton::cluster::nats::Nats;
@@ -14,6 +15,8 @@ use super::servers::{Cluster, MESSAGE_LEN_MAX, Setup, opened, within};
 
 const MOMENT: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Time for one disturbance, with all that follows from it.
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// The loss that a follower is told within a minute.
 pub fn lost(nats: &mut Nats, seq: u64) -> Loss {
@@ -130,13 +133,10 @@ fn full_stream_refuses_and_takes_again_what_was_trimmed() {
 
 /// Proposes one message after the other until told to stop, and returns what landed, and the
 /// longest silence.
-fn propose_all(
-    mut nats: Nats,
-    stop: &std::sync::atomic::AtomicBool,
-) -> (Vec<(u64, Vec<u8>)>, Duration) {
+fn propose_all(mut nats: Nats, stop: &AtomicBool) -> (Vec<(u64, Vec<u8>)>, Duration) {
     let (mut landed, mut seq, mut silence) = (Vec::new(), 1, Duration::ZERO);
     for n in 0_u64.. {
-        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if stop.load(Relaxed) {
             break;
         }
         let (bytes, begin) = (n.to_le_bytes(), Instant::now());
@@ -167,7 +167,9 @@ fn propose_all(
 /// Runs `disturb` while one node proposes and two follow; none loses or repeats a message.
 fn undisturbed(check: &str, disturb: impl FnOnce(&mut Cluster)) {
     let Some(mut cluster) = Cluster::with_stream(check, Setup::default()) else { return };
-    let (stop, proposer) = (std::sync::atomic::AtomicBool::new(false), cluster.open());
+    let (stop, proposer) = (AtomicBool::new(false), cluster.open());
+    // The last number that landed, once it is known.
+    let (end, begin) = (AtomicU64::new(u64::MAX), Instant::now());
     let mut follower = cluster.open_as("b");
     let ((landed, silence), followed) = std::thread::scope(|scope| {
         let proposing = scope.spawn(|| propose_all(proposer, &stop));
@@ -176,8 +178,8 @@ fn undisturbed(check: &str, disturb: impl FnOnce(&mut Cluster)) {
             loop {
                 match follower.next(messages.len() as u64 + 1, MOMENT) {
                     Ok(message) => messages.push(message),
-                    Err(Next::Quiet) if stop.load(std::sync::atomic::Ordering::Relaxed) => break,
-                    Err(Next::Quiet) => {}
+                    Err(Next::Quiet) if messages.len() as u64 >= end.load(Relaxed) => break,
+                    Err(Next::Quiet) => assert!(begin.elapsed() < LIMIT, "it does not catch up"),
                     Err(why) => panic!("message {}: {why:?}", messages.len() + 1),
                 }
             }
@@ -186,8 +188,9 @@ fn undisturbed(check: &str, disturb: impl FnOnce(&mut Cluster)) {
         std::thread::sleep(PATIENCE);
         disturb(&mut cluster);
         std::thread::sleep(PATIENCE);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Relaxed);
         let landed = proposing.join().expect("no panic");
+        end.store(landed.0.last().map_or(0, |(seq, _)| *seq), Relaxed);
         (landed, following.join().expect("no panic"))
     });
     for (seq, bytes) in &landed {
