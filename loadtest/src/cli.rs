@@ -1,5 +1,7 @@
 //! The command line: what each command is given, and what its exit code says.
 
+mod server;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,10 +26,10 @@ use crate::run::{self, search};
 use crate::secret;
 use crate::target::process::end_on_interrupt;
 use crate::target::{Address, Kind, Options, bound, floor, probe};
-use crate::tls::Trust;
 use crate::workload::Workload;
 use crate::workload::flags::WorkloadFlags;
 use crate::workload::named;
+use server::ServerArgs;
 
 /// Load-tests token services and key-value stores, compares them, and gates on regressions.
 ///
@@ -90,62 +92,6 @@ struct RunArgs {
     commit: Option<String>,
     #[command(flatten)]
     flags: WorkloadFlags,
-}
-
-#[derive(Args)]
-struct ServerArgs {
-    /// The server: jeton, floor, redis, valkey, memcached or pogocache starts one and stops it at the
-    /// end; http://HOST:PORT, https://…, redis://…, rediss://…, valkey://…, valkeys://…,
-    /// memcached://… or pogocache://… is a running one
-    #[arg(long, value_name = "TARGET", default_value = "jeton")]
-    target: String,
-    /// jeton's binary; by default it is built from this repository, else searched on the PATH
-    #[arg(long, env = "JETON_BIN", value_name = "PATH")]
-    server_bin: Option<PathBuf>,
-    /// An additional argument for a server that the harness starts; may be given several times
-    #[arg(long = "server-arg", value_name = "ARG", allow_hyphen_values = true)]
-    server_args: Vec<String>,
-    /// An environment variable for a server that the harness starts, such as MALLOC_CONF=…; may be
-    /// given several times. Such a server inherits PATH, HOME and a few others only
-    #[arg(long = "server-env", value_name = "NAME=VALUE")]
-    server_env: Vec<String>,
-    /// A file that holds the API key for jeton, and nothing else
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// A file with the password of a Redis or Valkey, or with user and password in two lines
-    #[arg(long, value_name = "FILE")]
-    auth_file: Option<PathBuf>,
-    /// The CA certificates to trust instead of the system's roots (PEM)
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// The client certificate for TLS (PEM)
-    #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// The private key of --cert (PEM); an API key is given with --key-file
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
-    /// Starts the server with TLS, and makes a certificate for it
-    #[arg(long)]
-    tls: bool,
-    /// Starts the server with an API key (jeton) or a password (Redis, Valkey) that it asks for
-    #[arg(long, conflicts_with_all = ["key_file", "auth_file"])]
-    with_key: bool,
-    /// The admin listener of a running jeton, such as 127.0.0.1:7451: the report then holds its
-    /// configuration
-    #[arg(long, value_name = "ADDRESS")]
-    server_admin: Option<SocketAddr>,
-    /// A file with the API key for --server-admin, of namespace * with the scope admin
-    #[arg(long, value_name = "FILE", requires = "server_admin")]
-    server_admin_key_file: Option<PathBuf>,
-    /// The process id of a running server, to measure its CPU time and memory
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
-    /// Starts the server so that it writes nothing to disk
-    #[arg(long)]
-    not_durable: bool,
-    /// Directory for the data of a server that the harness starts; on a disk, not in memory
-    #[arg(long, value_name = "DIR")]
-    scratch: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -335,26 +281,6 @@ fn compare_peers(arguments: &PeersArgs) -> Result<Outcome> {
         print(&format!("written: peers.md, peers.html, peers.json in {}\n", directory.display()))?;
     }
     Ok(peers.outcome())
-}
-
-impl ServerArgs {
-    fn options(&self) -> Options {
-        Options {
-            server_bin: self.server_bin.clone(),
-            arguments: self.server_args.clone().into(),
-            environment: self.server_env.clone().into(),
-            key_file: self.key_file.clone(),
-            auth_file: self.auth_file.clone(),
-            trust: Trust { ca: self.ca.clone(), identity: self.cert.clone().zip(self.key.clone()) },
-            tls: self.tls,
-            with_key: self.with_key,
-            admin: self.server_admin,
-            admin_key_file: self.server_admin_key_file.clone(),
-            scratch: self.scratch.clone(),
-            durable: !self.not_durable,
-            ..Options::default()
-        }
-    }
 }
 
 impl CompareArgs {

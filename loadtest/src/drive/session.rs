@@ -1,14 +1,15 @@
 //! Threads that stay for several phases: the population is issued once, then load is measured once
 //! or, for a search or for rounds, several times.
 
+mod endpoint;
+mod observer;
+
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-use hdrhistogram::Histogram;
 
 use crate::drive::clock::{Clock, nanos};
 use crate::drive::connects::Connecting;
@@ -17,16 +18,18 @@ use crate::drive::pace::Pace;
 use crate::drive::record::Record;
 use crate::drive::shared::Shared;
 use crate::drive::window::Window;
-use crate::drive::worker::{MakeCodec, Phase, Reach, Worker};
+use crate::drive::worker::{Phase, Reach, Worker};
 use crate::failure::{Failure, Result, io};
-use crate::protocol::{Caller, Protocol};
 use crate::target::usage::{self, Cpu, Watched};
-use crate::tls::{Handshake, Tls};
+use crate::tls::Handshake;
 use crate::traffic::arrivals::{Arrivals, Share};
 use crate::traffic::payload::Payloads;
 use crate::traffic::plan::{Plan, Tokens};
 use crate::traffic::rng;
 use crate::workload::{Connect, Operation, Workload};
+
+pub use endpoint::Endpoint;
+pub use observer::{Length, News, Observer, Silent};
 
 /// The main thread looks at the counters so often.
 const LOOK: Duration = Duration::from_millis(200);
@@ -34,45 +37,6 @@ const LOOK: Duration = Duration::from_millis(200);
 const ARRIVALS: u64 = 1 << 32;
 /// All threads begin a phase together, this long after it was sent to them.
 const LEAD_NS: u64 = 2_000_000;
-
-/// How far a phase goes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Length {
-    /// For a time.
-    Time(Duration),
-    /// For a number of requests.
-    Requests(u64),
-    /// Until something else ends it.
-    Open,
-}
-
-/// How a run goes, while it does.
-pub trait Observer {
-    /// A phase begins.
-    fn phase(&mut self, name: &str, length: Length);
-    /// Several times a second.
-    fn tick(&mut self, news: &News);
-}
-
-/// Progress, for an [`Observer`].
-pub struct News {
-    /// Since the phase began.
-    pub elapsed: Duration,
-    /// Answers since the phase began.
-    pub answers: u64,
-    /// Errors since the phase began.
-    pub errors: u64,
-    /// Nanoseconds, of the answers since the last news.
-    pub recent_ns: Histogram<u64>,
-}
-
-/// Says nothing.
-pub struct Silent;
-
-impl Observer for Silent {
-    fn phase(&mut self, _name: &str, _length: Length) {}
-    fn tick(&mut self, _news: &News) {}
-}
 
 /// CPU times and counts of one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,33 +89,6 @@ pub struct Session {
     tokens: Tokens,
     threads: Vec<Thread>,
     records: Receiver<Result<Record>>,
-}
-
-/// Where a server listens, and how it is asked.
-#[derive(Clone)]
-pub struct Endpoint {
-    /// What is spoken.
-    pub protocol: Protocol,
-    /// Where it listens.
-    pub address: std::net::SocketAddr,
-    /// Makes the codec of a connection.
-    pub make_codec: MakeCodec,
-    /// What a connection begins with before anything is asked.
-    pub tls: Option<Tls>,
-}
-
-impl Endpoint {
-    /// A server to which `caller` introduces itself where the protocol does that.
-    pub fn new(protocol: Protocol, address: std::net::SocketAddr, caller: Caller) -> Self {
-        let make_codec = Arc::new(move || crate::protocol::make::codec(protocol, &caller));
-        Self { protocol, address, make_codec, tls: None }
-    }
-
-    /// The same by TLS.
-    #[must_use]
-    pub fn by(self, tls: Option<Tls>) -> Self {
-        Self { tls, ..self }
-    }
 }
 
 impl Session {

@@ -1,11 +1,15 @@
 //! The results of a run, as `report.json` holds them: everything that is needed to read it, to compare
 //! it with another, and to make the same run again.
 
+mod search;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::workload::{Operation, Workload};
+
+pub use search::{Kept, ObjectiveReport, Search, Step};
 
 /// The version of this format; a report of another is refused.
 ///
@@ -376,68 +380,4 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// The most it ever was.
     pub memory_peak_bytes: u64,
-}
-
-/// Whether an objective was kept.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct ObjectiveReport {
-    /// As it was written, such as `p99=2ms`.
-    pub objective: String,
-    /// Microseconds.
-    pub measured_us: f64,
-    /// Whether it was kept.
-    pub kept: Kept,
-}
-
-/// Whether a limit was kept.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kept {
-    /// It was.
-    Yes,
-    /// It was missed, and the server did it.
-    No,
-    /// Too little was measured, or the harness itself may have caused a miss.
-    #[default]
-    Undecided,
-}
-
-impl Kept {
-    /// For a column.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::No => "no",
-            Self::Undecided => "undecided",
-        }
-    }
-}
-
-/// The search for the highest rate that keeps the objectives.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Search {
-    /// Requests a second: the highest rate that was kept for the whole time; none where there was
-    /// none.
-    pub rate: Option<f64>,
-    /// Why the rate may be wrong, where there is a doubt.
-    pub doubt: Option<String>,
-    /// Every rate that was tried, in order.
-    pub steps: Vec<Step>,
-}
-
-/// One rate of the search.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Step {
-    /// Requests a second that were offered.
-    pub rate: f64,
-    /// That were answered.
-    pub achieved: f64,
-    /// The worst of the objectives' percentiles relative to its limit: 1.0 is just kept.
-    pub worst: f64,
-    /// Seconds it was measured.
-    pub length_s: f64,
-    /// CPU seconds of everything else on the machine, where that is known.
-    pub others_cpu_s: Option<f64>,
-    /// Whether all were kept, the rate was reached and nothing went wrong.
-    pub kept: Kept,
 }

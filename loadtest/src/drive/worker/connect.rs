@@ -3,7 +3,8 @@
 
 use rustix::event::epoll;
 
-use super::{Filled, RETRY_NS, Run, Worker};
+use super::exchange::Filled;
+use super::{RETRY_NS, Run, Worker};
 use crate::drive::connects::Connecting;
 use crate::drive::link::{Anew, State};
 use crate::tls::Handshake;

@@ -12,9 +12,10 @@ use super::*;
 use crate::drive::connects::Made;
 use crate::drive::record::Record;
 use crate::drive::session::{Endpoint, Session, Silent, Spec};
-use crate::protocol::{Answer, Answers, Call, Caller, Fault, Protocol};
+use crate::protocol::{Answer, Answers, Call, Caller, Fault, Protocol, Ticket};
 use crate::quantity::Span;
 use crate::traffic::payload::Payloads;
+use crate::traffic::verdict::Kind;
 use crate::workload::{Connect, Mix, Workload};
 
 /// Each request is a line, and so is each answer; one that was given up needs no answer any more.
