@@ -25,7 +25,9 @@ fn main() {
     let here = std::env::var_os("CARGO_MANIFEST_DIR");
     let checked_out = || checked_out(Path::new(&here?));
     let commit = given.or_else(checked_out).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo::rustc-env=JETON_BUILD_COMMIT={commit}");
+    // `cargo run` passes this variable to the program, which warns about unknown ones that begin with
+    // JETON_.
+    println!("cargo::rustc-env=BUILD_COMMIT={commit}");
 }
 
 /// The commit that is checked out, where `here` is the top of a git repository: a copy of the sources

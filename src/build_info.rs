@@ -6,8 +6,18 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// First twelve digits of the commit that was checked out for the build, followed by `-dirty` if
 /// the sources had uncommitted changes; `unknown` outside a git repository. `JETON_BUILD_COMMIT`,
 /// set for the build, overrides it.
-pub const COMMIT: &str = env!("JETON_BUILD_COMMIT");
+pub const COMMIT: &str = env!("BUILD_COMMIT");
 
 /// The output of `jeton --version` after the name.
 pub const VERSION_AND_COMMIT: &str =
-    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("JETON_BUILD_COMMIT"), ")");
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("BUILD_COMMIT"), ")");
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_build_sets_no_variable_that_the_server_would_warn_about() {
+        let build = include_str!("../build.rs");
+        assert!(build.contains("rustc-env="), "the build tells its commit");
+        assert!(!build.contains("rustc-env=JETON_"), "`cargo run` passes it to the program");
+    }
+}

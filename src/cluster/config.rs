@@ -99,7 +99,10 @@ fn is_name(text: &str) -> bool {
     (1..=NAME_LEN_MAX).contains(&text.len()) && text.chars().all(is_part)
 }
 
-/// A NATS server: `nats://HOST:PORT` or `tls://HOST:PORT`.
+/// Port of a NATS server whose address names none.
+const NATS_PORT: u16 = 4_222;
+
+/// A NATS server: `nats://HOST:PORT` or `tls://HOST:PORT`. Without a port it is 4222.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl(String);
 
@@ -107,13 +110,13 @@ impl FromStr for ServerUrl {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let form = "servers such as nats://10.0.0.1:4222 or tls://n1.example:4222, without a user: \
-                    credentials are in a file";
         let text = text.trim();
         let place = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));
-        match place.is_some_and(is_place) {
-            true => Ok(Self(text.to_owned())),
-            false => Err(form),
+        let with_port = format!("{text}:{NATS_PORT}");
+        match place {
+            Some(place) if is_place(place) => Ok(Self(text.to_owned())),
+            Some(place) if is_place(&format!("{place}:{NATS_PORT}")) => Ok(Self(with_port)),
+            _ => Err("servers such as nats://10.0.0.1:4222 or tls://n1.example:4222"),
         }
     }
 }
@@ -179,11 +182,17 @@ mod tests {
         for right in ["nats://127.0.0.1:4222", "tls://n1.example:4222", "nats://[::1]:4222"] {
             assert_eq!(right.parse::<ServerUrl>().unwrap().to_string(), right);
         }
+        for without in ["nats://n1", "tls://n1.example", "nats://[::1]"] {
+            let url: ServerUrl = without.parse().unwrap();
+            assert_eq!(url.to_string(), format!("{without}:4222"));
+        }
         let wrong = [
             "",
             "127.0.0.1:4222",
             "http://n1:4222",
-            "nats://n1",
+            "nats://",
+            "nats://n1:",
+            "nats://::1",
             "nats://:4222",
             "nats://n1:0",
             "nats://user:pass@n1:4222",

@@ -28,8 +28,8 @@
 //! Body and head are sealed with AES-256-GCM, the head as associated data. The key is derived from
 //! the cluster's secret with HKDF-SHA-256; salt "jeton message", info bytes 8 to 63 of the head. A
 //! node has a new key for each of its starts, and each try has a new random nonce: a counter would
-//! repeat if the image of a machine were resumed twice. So whoever may publish to the stream, but
-//! has no secret, can neither read a message nor make one.
+//! repeat if the image of a machine were resumed twice. A client that may publish to the stream but
+//! does not have the secret can neither read a message nor make one.
 //!
 //! A message is valid if and only if it opens, its format and kind are known, and each field is
 //! within its limits. The first 104 bytes and the seal stay the same in later formats, so that only

@@ -4,7 +4,7 @@
 //!
 //! - A hit is answered while the [fence](crate::cluster::fence) is open. It may be as old as
 //!   `--cluster-staleness`.
-//! - A miss is never answered from the past: another node may have issued the token a moment ago. It
+//! - A miss is confirmed before it is answered: another node may have issued the token a moment ago. It
 //!   waits for a barrier, which is a message that this node proposes after the request has come;
 //!   when it has landed, the node knows everything that was acknowledged anywhere before. All who
 //!   wait at the same time wait for the same message, a list takes one, and nothing is logged for

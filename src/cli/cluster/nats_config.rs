@@ -99,8 +99,8 @@ impl NatsConfigArgs {
 # The servers must be on disks of their own, in zones of their own if there are several.
 server_name: {server_name}
 listen: {listen}
-# Nodes ask here whether the server syncs each message (--cluster-monitor). It tells names and
-# counts to whoever reaches it: keep it inside the network of the cluster.
+# Nodes ask here whether the server syncs each message (--cluster-monitor). Anyone who can
+# reach this port reads names and counts: keep it inside the network of the cluster.
 http: {monitor_listen}
 # The longest message of a node.
 max_payload: {MESSAGE_LEN_MAX}

@@ -20,8 +20,8 @@ pub(super) const SYNC: &str = "1s";
 /// The flags of a cluster.
 #[derive(Args, Clone, Debug)]
 pub struct ClusterArgs {
-    /// Run as a node of a cluster whose stream these NATS servers keep: nats://HOST:PORT or
-    /// tls://HOST:PORT, several with commas [default: a single server]
+    /// Run as a node of a cluster whose stream these NATS servers keep, such as nats://n1,n2,n3 or
+    /// tls://n1:4222,tls://n2:4222 [default: a single server]
     #[arg(long, env = "JETON_CLUSTER", value_name = "URL", value_delimiter = ',')]
     cluster: Vec<String>,
 
@@ -101,7 +101,7 @@ impl ClusterArgs {
         let servers = without_users("cluster", &self.cluster, reader);
         let monitors = without_users("cluster-monitor", &self.cluster_monitor, reader);
         let config = cluster::Config {
-            servers: reader.all("cluster", &servers),
+            servers: reader.all("cluster", &with_schemes(servers)),
             name: self.cluster_name.clone(),
             credentials: self.cluster_credentials.clone(),
             ca: self.cluster_ca.clone(),
@@ -140,6 +140,21 @@ fn without_users(flag: &'static str, addresses: &[String], reader: &mut Reader) 
     right
 }
 
+/// The addresses, each with a scheme: one without has that of the address before it, so that no
+/// connection is less encrypted than its neighbours.
+fn with_schemes(addresses: Vec<String>) -> Vec<String> {
+    let mut scheme = None;
+    let with_scheme = |address: String| match (address.trim().split_once("://"), &scheme) {
+        (Some((own, _)), _) => {
+            scheme = Some(own.to_owned());
+            address
+        }
+        (None, Some(scheme)) => format!("{scheme}://{}", address.trim()),
+        (None, None) => address,
+    };
+    addresses.into_iter().map(with_scheme).collect()
+}
+
 /// All mistakes in the configuration of a node, those with other parts of it included.
 pub(super) fn mistakes(
     cluster: Option<&cluster::Config>,
@@ -161,4 +176,17 @@ pub(super) fn mistakes(
         mistakes.push(mistake.text(": a message of another node must fit in a frame"));
     }
     mistakes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_has_that_of_the_one_before() {
+        let read = |text: &str| with_schemes(text.split(',').map(str::to_owned).collect());
+        assert_eq!(read("nats://a,b:1, c"), ["nats://a", "nats://b:1", "nats://c"]);
+        assert_eq!(read("tls://a,b,nats://c,d"), ["tls://a", "tls://b", "nats://c", "nats://d"]);
+        assert_eq!(read("a,nats://b"), ["a", "nats://b"]);
+    }
 }

@@ -192,7 +192,7 @@ impl Clustered {
 
     /// Adds an operation to the gathering batch: as a record, or, if it would change nothing as far
     /// as this node knows, as one that waits until the batch has landed. So guesses write nothing,
-    /// and nobody is told "not found" from the past.
+    /// and a "not found" is never outdated.
     fn admit(&mut self, place: Place, op: Op) {
         let sequencer = &self.sequencer;
         let (shared, accounting, quotas) =

@@ -144,7 +144,7 @@ fn p1_without_a_majority_changes_are_refused_and_known_tokens_resolve() {
     });
     assert_eq!(client.resolve(&token).status, 200);
     let unknown = client.resolve("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-    assert_eq!(unknown.status, 503, "nobody is told \"not found\" from the past");
+    assert_eq!(unknown.status, 503, "a miss is answered only after it was confirmed");
     assert_eq!(admin(&server, "/healthz").status, 200);
     let reads = admin(&server, "/readyz");
     assert_eq!((reads.status, reads.text().starts_with("no-quorum: ")), (200, true));

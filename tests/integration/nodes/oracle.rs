@@ -1,5 +1,5 @@
 //! The histories of all callers, judged without looking into any node: nothing acknowledged is
-//! lost, nothing is consumed twice, and nobody is told "not found" from the past.
+//! lost, nothing is consumed twice, and no "not found" is outdated.
 
 use std::collections::BTreeMap;
 

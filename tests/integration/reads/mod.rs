@@ -96,7 +96,11 @@ fn waits<A: Send>(trio: &Trio, at: usize, link: Link, ask: impl FnOnce() -> A + 
         scope.spawn(move || send.send(ask()));
         let early = answered.recv_timeout(SILENCE);
         trio.link(at, link);
-        assert_eq!(early.err(), Some(RecvTimeoutError::Timeout), "it was answered from the past");
+        assert_eq!(
+            early.err(),
+            Some(RecvTimeoutError::Timeout),
+            "it was answered before it was confirmed"
+        );
         answered.recv().expect("it is answered")
     })
 }

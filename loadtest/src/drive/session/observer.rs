@@ -1,4 +1,4 @@
-//! Who follows a run: what is told of each phase, and how often.
+//! Observers of a run: the events that each phase sends them, and their interval.
 
 use std::time::Duration;
 

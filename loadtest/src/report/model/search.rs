@@ -43,7 +43,7 @@ pub struct Search {
     /// Requests a second: the highest rate that was kept for the whole time; none where there was
     /// none.
     pub rate: Option<f64>,
-    /// Why the rate may be wrong, where there is a doubt.
+    /// Reason to doubt the rate, if any.
     pub doubt: Option<String>,
     /// Every rate that was tried, in order.
     pub steps: Vec<Step>,
