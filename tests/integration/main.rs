@@ -14,6 +14,7 @@
 mod client;
 mod pki;
 mod raw;
+mod seeds;
 mod server;
 mod simulation;
 mod support;

@@ -17,8 +17,8 @@ use crate::cluster::node::OnNats;
 use crate::cluster::stream::{Stream, StreamError};
 use crate::engine::clustered::Proposal;
 use crate::engine::read_secret;
-use crate::engine::replicated::{MessageKind, Sender};
-use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
+use crate::engine::replicated::Sender;
+use crate::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use crate::model::text::{parse_size, size_text};
 use crate::model::token::Secret;
 
@@ -112,16 +112,7 @@ fn genesis(secret: &Secret) -> Result<(ClusterId, Vec<u8>), ClusterFailure> {
         epoch: Epoch(1),
         nonce: BootNonce(nonce),
     };
-    let proposal = Proposal {
-        kind: MessageKind::Genesis,
-        cluster: ClusterId(id),
-        era: Era(1),
-        sender,
-        batch: 0,
-        attempt: 0,
-        proposed_at: SystemClock::new().wall(),
-        body: &[],
-    };
+    let proposal = Proposal::genesis(ClusterId(id), sender, SystemClock::new().wall());
     let sealed = Sealer::new(secret).seal(&proposal);
     let sealed = sealed.map_err(|error| ClusterFailure::Refused(error.to_string()))?;
     Ok((ClusterId(id), sealed))

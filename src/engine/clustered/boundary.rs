@@ -51,6 +51,15 @@ pub struct Proposal<'a> {
     pub body: &'a [u8],
 }
 
+impl Proposal<'static> {
+    /// The first message of a cluster.
+    #[must_use]
+    pub fn genesis(cluster: ClusterId, sender: NodeLife, proposed_at: UnixMillis) -> Self {
+        let (kind, era) = (MessageKind::Genesis, Era(1));
+        Self { kind, cluster, era, sender, batch: 0, attempt: 0, proposed_at, body: &[] }
+    }
+}
+
 /// Who this node is, and how long its callers wait.
 #[derive(Clone, Debug)]
 pub struct Membership {

@@ -1,6 +1,5 @@
 //! Servers that were set back to older files, and a replica that does not have what the leader has.
 
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -11,14 +10,9 @@ use serde_json::{Value, json};
 use super::contract::{land, read};
 use super::nats::{followed, lost};
 use super::servers::{Cluster, NAME, Setup, within};
+use crate::support::copy_folder;
 
 const PATIENCE: Duration = Duration::from_secs(1);
-
-fn copy(from: &Path, to: &Path) {
-    let _ = std::fs::remove_dir_all(to);
-    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(copied.expect("cp is part of every system").success());
-}
 
 /// All servers with the files that they had after message 5; a node has followed up to 9.
 fn set_back(check: &str) -> Option<(Cluster, Nats)> {
@@ -26,14 +20,14 @@ fn set_back(check: &str) -> Option<(Cluster, Nats)> {
     let dir = cluster.dir.path().to_owned();
     let (files, kept) = (|n| dir.join(format!("n{n}")), |n| dir.join(format!("kept{n}")));
     (0..3).for_each(|n| cluster.kill(n));
-    (0..3).for_each(|n| copy(&files(n), &kept(n)));
+    (0..3).for_each(|n| copy_folder(&files(n), &kept(n)));
     (0..3).for_each(|n| cluster.run(n));
     cluster.await_health();
     for n in 6..=9 {
         assert_eq!(land(&mut nats, n, b"after the copy"), n);
     }
     (0..3).for_each(|n| cluster.kill(n));
-    (0..3).for_each(|n| copy(&kept(n), &files(n)));
+    (0..3).for_each(|n| copy_folder(&kept(n), &files(n)));
     (0..3).for_each(|n| cluster.run(n));
     cluster.await_health();
     Some((cluster, nats))

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::client::Client;
 use crate::cluster::servers::within;
 use crate::server::{jeton, output};
+use crate::support::copy_folder;
 
 use super::lab::{Lab, admin, await_equal, await_known, await_ready, refused, report};
 
@@ -97,20 +98,12 @@ fn p1_a_killed_node_catches_up_and_the_others_go_on() {
     [one, two, three].into_iter().for_each(crate::server::Server::stop_well);
 }
 
-fn copy_of(from: &Path, to: &Path) {
-    std::fs::create_dir(to).expect("a folder");
-    for file in std::fs::read_dir(from).expect("a folder") {
-        let file = file.expect("a file");
-        std::fs::copy(file.path(), to.join(file.file_name())).expect("copied");
-    }
-}
-
 #[test]
 fn a_second_process_of_the_same_node_ends_the_first_for_good() {
     let Some(lab) = Lab::begun("second process of a node") else { return };
     let [first] = lab.start(["a"]);
     let token = Client::of(&first).issued(PAYLOAD).token;
-    copy_of(&lab.path("a"), &lab.path("copy"));
+    copy_folder(&lab.path("a"), &lab.path("copy"));
     let [second] = lab.start(["copy"]);
     assert_eq!(Client::of(&second).resolve(&token).status, 200);
     assert_eq!(first.ended().code(), Some(4));

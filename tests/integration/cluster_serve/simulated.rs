@@ -1,6 +1,5 @@
 //! A node's start and end on a simulated stream, in this process: no nats-server is needed.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,13 +12,14 @@ use jeton::cluster::stream::{
     Bounds, Hint, Message, Mistake, Next, Promises, Server, Stream, StreamError,
 };
 use jeton::engine::clustered::Proposal;
-use jeton::engine::replicated::{MessageKind, Sender};
+use jeton::engine::replicated::Sender;
 use jeton::engine::{self, NoProgress, Op, Outcome, Rejected, SyncMode, read_secret};
-use jeton::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
+use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use jeton::model::token::Token;
 use jeton::testkit::stream::{Client, Simulated};
 
 use crate::cluster::servers::within;
+use crate::support::copy_folder;
 
 /// A connection to the simulated stream, on real time.
 struct RealTime {
@@ -148,16 +148,8 @@ impl World {
     fn begin(&self, id: u8) {
         let secret = read_secret(&self.dir.path().join("secret.key")).expect("a secret");
         let sender = Sender { node: NodeId(1), epoch: Epoch(1), nonce: BootNonce([id; 16]) };
-        let genesis = Proposal {
-            kind: MessageKind::Genesis,
-            cluster: ClusterId([id; 16]),
-            era: Era(1),
-            sender,
-            batch: 0,
-            attempt: 0,
-            proposed_at: SystemClock::new().wall(),
-            body: &[],
-        };
+        let wall = SystemClock::new().wall();
+        let genesis = Proposal::genesis(ClusterId([id; 16]), sender, wall);
         let message = Sealer::new(&secret).seal(&genesis).expect("sealed");
         let mut stream = self.ways().stream();
         stream.propose(&message).expect("taken");
@@ -226,14 +218,6 @@ fn await_word(node: &Node, word: Word) {
     });
 }
 
-fn copy_of(from: &Path, to: &Path) {
-    std::fs::create_dir(to).expect("a folder");
-    for file in std::fs::read_dir(from).expect("a folder") {
-        let file = file.expect("a file");
-        std::fs::copy(file.path(), to.join(file.file_name())).expect("copied");
-    }
-}
-
 #[test]
 fn node_serves_what_other_nodes_were_told_before() {
     let world = World::begun();
@@ -277,7 +261,7 @@ fn copy_of_a_node_ends_the_older_process_and_its_marker_keeps_it_away() {
     let world = World::begun();
     let first = world.start("a").expect("it starts");
     let token = issue(&first);
-    copy_of(&world.path("a"), &world.path("copy"));
+    copy_folder(&world.path("a"), &world.path("copy"));
     let second = world.start("copy").expect("it starts");
     within("the first ends", || match first.view().ended() {
         Some(Ending::Superseded) => Ok(()),

@@ -10,31 +10,12 @@ use jeton::wal::{self, Preparing};
 
 use super::lab::Lab;
 use super::oracle::{Broken, is_derived, uses};
+use crate::seeds::counts;
 use crate::simulation::model::{Change, MAX_TTL_MS, What};
 
 const HOUR_MS: i64 = 3_600_000;
 const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
 const NODES: u64 = 3;
-
-macro_rules! counts {
-    ($($name:ident),* $(,)?) => {
-        /// Each a number of times.
-        #[derive(Clone, Copy, Debug, Default)]
-        pub struct Counts {
-            $(pub $name: u64,)*
-        }
-
-        impl Counts {
-            pub fn add(&mut self, other: &Counts) {
-                $(self.$name += other.$name;)*
-            }
-
-            pub fn list(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name),)*]
-            }
-        }
-    };
-}
 
 counts! {
     seeds, answered, messages, counted, repeats, elections, kills, power_cuts, full_disks, trims,

@@ -11,9 +11,9 @@ use jeton::cluster::follow::{Following, Step, Unfollowable};
 use jeton::cluster::stream::Stream;
 use jeton::engine::clustered::stepped::SteppedNode;
 use jeton::engine::clustered::{Membership, NodeState, Proposal, Standing};
-use jeton::engine::replicated::{MessageKind, Sender};
+use jeton::engine::replicated::Sender;
 use jeton::engine::{Config, Pending, Status};
-use jeton::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
+use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::Digester;
 use jeton::testkit::clock::ManualClock;
@@ -90,16 +90,8 @@ impl Lab {
             answered: 0,
             stream,
         };
-        let genesis = Proposal {
-            kind: MessageKind::Genesis,
-            cluster: ClusterId([9; 16]),
-            era: Era(1),
-            sender: Sender { node: NodeId(1), epoch: Epoch(1), nonce: BootNonce([0; 16]) },
-            batch: 0,
-            attempt: 0,
-            proposed_at: UnixMillis(START_MS),
-            body: &[],
-        };
+        let sender = Sender { node: NodeId(1), epoch: Epoch(1), nonce: BootNonce([0; 16]) };
+        let genesis = Proposal::genesis(ClusterId([9; 16]), sender, UnixMillis(START_MS));
         let message = sealer().seal(&genesis).expect("it can be sealed");
         lab.stream.client().propose(&message).expect("it is sent");
         lab

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use jeton::clock::{Clock, SystemClock};
 use jeton::engine::clustered::{Follower, Membership, Proposal, Proposer, Standing};
-use jeton::engine::replicated::{Landed, MessageHead, MessageKind, Sender, hash_of};
+use jeton::engine::replicated::{Landed, MessageHead, Sender, hash_of};
 use jeton::engine::{Config, Engine, NoProgress, Op, Outcome, SyncMode};
-use jeton::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
+use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use jeton::model::token::Digest;
 
 /// The messages in order, and the nodes that get them.
@@ -31,16 +31,9 @@ impl Proposer for Hub {
 
 impl Hub {
     fn begin(&mut self) {
-        self.propose(&Proposal {
-            kind: MessageKind::Genesis,
-            cluster: ClusterId([9; 16]),
-            era: Era(1),
-            sender: Sender { node: NodeId(1), epoch: Epoch(1), nonce: BootNonce([0; 16]) },
-            batch: 0,
-            attempt: 0,
-            proposed_at: SystemClock::new().wall(),
-            body: &[],
-        });
+        let sender = Sender { node: NodeId(1), epoch: Epoch(1), nonce: BootNonce([0; 16]) };
+        let wall = SystemClock::new().wall();
+        self.propose(&Proposal::genesis(ClusterId([9; 16]), sender, wall));
     }
 
     /// Opens a node, which gets what it has missed.

@@ -4,26 +4,7 @@ use jeton::engine::{Outcome, Stats};
 use jeton::testkit::disk::{Fault, Memory};
 
 use super::model::{Change, What};
-
-macro_rules! counts {
-    ($($name:ident),* $(,)?) => {
-        /// Each a number of times.
-        #[derive(Clone, Copy, Debug, Default)]
-        pub struct Counts {
-            $(pub $name: u64,)*
-        }
-
-        impl Counts {
-            pub fn add(&mut self, other: &Counts) {
-                $(self.$name += other.$name;)*
-            }
-
-            pub fn list(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name),)*]
-            }
-        }
-    };
-}
+use crate::seeds::counts;
 
 counts! {
     seeds, turns, tends, ops, issued, exists, conflicts, already_consumed, consumed, replayed,
