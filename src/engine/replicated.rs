@@ -187,6 +187,25 @@ impl Replicated {
         }
     }
 
+    /// Whether a log that was read up to here can go on with this Origin: it states the position
+    /// again, or it is of the next message of the stream, or another era begins.
+    #[must_use]
+    pub fn goes_on_with(&self, origin: &Origin) -> bool {
+        let (now, next) = (self.position, origin.position);
+        match origin.verdict {
+            Verdict::Restated => {
+                (now, self.cluster, self.hash, self.chain)
+                    == (next, origin.cluster, origin.hash, origin.chain)
+            }
+            Verdict::Genesis => next.era > now.era,
+            _ => {
+                (next.era, origin.cluster) == (now.era, self.cluster)
+                    && next.seq == now.seq + 1
+                    && origin.chain == next_chain(&self.chain, next.seq, &origin.hash)
+            }
+        }
+    }
+
     /// Takes an Origin that was read from the log, where it stood in a frame of this time.
     pub fn replay_origin(&mut self, origin: &Origin, log_time: UnixMillis) {
         if origin.verdict.states_all_members() {

@@ -119,3 +119,29 @@ fn a_failure_on_random_bytes_shows_its_target_and_its_input() {
         assert!(told.contains(part), "{part:?} in {told}");
     }
 }
+
+/// Random bytes are of use only where many of them reach the strong checks.
+#[test]
+fn fuzz_logs_of_every_kind_are_opened_and_refused() {
+    use properties::{forge, model, spec};
+    let mut counts = std::collections::BTreeMap::<_, u64>::new();
+    let count = |bytes: &[u8]| {
+        let segments = forge::segments(bytes);
+        let read = spec::log(&segments).and_then(|log| model::replay(&log));
+        let end = match read {
+            Ok(read) if read.is_of_an_engine && !read.entries.is_empty() => "compared",
+            Ok(_) => "opened",
+            Err(spec::Damaged) => "refused",
+        };
+        *counts.entry((segments[0].format == 3, end)).or_default() += 1;
+    };
+    let count = std::cell::RefCell::new(count);
+    assert!(random_bytes(|bytes| count.borrow_mut()(bytes), 2_000).is_none());
+    drop(count);
+    for is_node in [false, true] {
+        for (end, floor) in [("compared", 20), ("opened", 2), ("refused", 100)] {
+            let seen = counts.get(&(is_node, end)).copied().unwrap_or(0);
+            assert!(seen >= floor, "{end}, in a cluster: {is_node}: {seen} of 2,000: {counts:?}");
+        }
+    }
+}

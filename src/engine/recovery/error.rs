@@ -35,6 +35,17 @@ pub enum OpenError {
         /// The mistake in the record.
         source: RecordError,
     },
+    /// A frame was not made from the next message of the stream, although its checksum is right.
+    #[error(
+        "{file} is not the continuation of this log: the frame at offset {offset} was not made from \
+         the next message of the cluster's stream, so the file may be that of another node"
+    )]
+    Discontinuous {
+        /// Name of the file, within the data directory.
+        file: String,
+        /// Offset of the frame in the file, in bytes.
+        offset: u64,
+    },
     /// The log cannot be written.
     #[error("the log can't be opened: {0}")]
     Wal(#[from] wal::OpenError),

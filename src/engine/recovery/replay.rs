@@ -61,11 +61,16 @@ pub(in crate::engine) struct Counts {
 }
 
 impl Counts {
-    /// Takes a record that concerns no entry, from a frame of this time.
-    fn note(&mut self, record: &Record<'_>, log_time: UnixMillis) {
+    /// Takes a record that concerns no entry, from a frame of this time. Returns false if it does
+    /// not continue the stream that was read so far.
+    fn note(&mut self, record: &Record<'_>, log_time: UnixMillis) -> bool {
         match record {
             Record::Origin(origin) => {
                 let origin = origin.fields();
+                // Nothing is known before the oldest segment that the log still has.
+                if self.replicated.as_ref().is_some_and(|read| !read.goes_on_with(&origin)) {
+                    return false;
+                }
                 self.messages += u64::from(origin.verdict != Verdict::Restated);
                 self.replicated.get_or_insert_default().replay_origin(&origin, log_time);
             }
@@ -74,6 +79,7 @@ impl Counts {
             }
             _ => {}
         }
+        true
     }
 }
 
@@ -263,12 +269,12 @@ impl<'a> Reader<'a> {
         places: &mut [Vec<(u32, u32)>],
     ) -> Result<(), OpenError> {
         for (index, frame) in (0u32..).zip(frames.iter()) {
-            let mut at = 0;
+            let (mut at, offset) = (0, segment.header.offset_of(frame.lsn));
             while at < frame.body.len() {
                 let (record, next) =
                     Record::decode(frame.body, at).map_err(|source| OpenError::Record {
                         file: segment.file_name(),
-                        offset: segment.header.offset_of(frame.lsn),
+                        offset,
                         source,
                     })?;
                 match record.digest() {
@@ -277,7 +283,10 @@ impl<'a> Reader<'a> {
                             places[to].push((index, at as u32));
                         }
                     }
-                    None => self.counts.note(&record, UnixMillis(frame.log_time_ms)),
+                    None if self.counts.note(&record, UnixMillis(frame.log_time_ms)) => {}
+                    None => {
+                        return Err(OpenError::Discontinuous { file: segment.file_name(), offset });
+                    }
                 }
                 self.counts.records += 1;
                 at = next;

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::recovery::{Rebuilt, rebuild, rebuild_plainly, take};
+use super::super::replicated::{Landed, MessageHead, MessageKind, Replicated, Sender, hash_of};
 use super::*;
+use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
 use crate::model::entry::JournalPart;
-use crate::wal::Survey;
+use crate::model::record::replication::{Origin, Verdict};
+use crate::wal::{FrameBuffer, LogId, Survey, Wal};
 use crate::wal::pieces::PIECE_LEN;
 
 /// An entry, and the segment that contains it.
@@ -240,4 +243,80 @@ fn p2_a_rival_that_lost_to_what_was_passed_over_is_not_revived() {
     clock.advance(10_000);
     let engine = open(&disk, &clock, config(1 << 20));
     assert_eq!(resolve(&engine, 2), None);
+}
+
+/// The records of one message of a cluster's stream after another, as a node logs them.
+fn origins(count: u64, salt: u8) -> Vec<Origin> {
+    let mut state = Replicated::default();
+    let sender = Sender { node: NodeId(1), epoch: Epoch(1), nonce: BootNonce([1; 16]) };
+    let made = |seq: u64| {
+        let (kind, batch) = match seq {
+            1 => (MessageKind::Genesis, 0),
+            2 => (MessageKind::Hello, 0),
+            _ => (MessageKind::Batch, seq - 2),
+        };
+        let proposed_at = UnixMillis(seq);
+        let (cluster, era) = (ClusterId([1; 16]), Era(1));
+        let head = MessageHead { kind, cluster, era, sender, batch, attempt: 0, proposed_at };
+        let hash = hash_of(&[salt, seq as u8]);
+        Landed { seq, stream_time: proposed_at, hash, content: Some((head, Vec::new())) }
+    };
+    let mut next = |seq| {
+        let (before, message) = (state.clone(), made(seq));
+        let verdict = before.judge(&message, UnixMillis(seq));
+        state = before.after(&message, verdict, UnixMillis(seq));
+        state.origin(message.content.as_ref().map(|(head, _)| head), verdict, &before)
+    };
+    (1..=count).map(&mut next).collect()
+}
+
+fn restated(last: Origin) -> Origin {
+    let (node, epoch) = (NodeId(0), Epoch(0));
+    Origin { verdict: Verdict::Restated, node, epoch, batch: 0, ..last }
+}
+
+/// What a start and `jeton verify` say of a log with these frames.
+fn read_node(origins: &[Origin]) -> [Result<Option<Replicated>, String>; 2] {
+    let disk = Memory::new();
+    let config = wal::Config { preparing: Preparing::Inline, ..wal::Config::default() };
+    let mut log = Wal::create(disk.storage(), config, LogId([1; 16])).unwrap();
+    for (time, origin) in (1..).zip(origins) {
+        let mut frame = FrameBuffer::default();
+        frame.writer().extend_from_slice(&origin.encode());
+        log.append(time, &mut frame).unwrap();
+    }
+    log.close(1_000).unwrap();
+    let survey = found(&disk);
+    let opened = rebuild(&survey, UnixMillis(1_000), 1, &NoProgress);
+    let verified = take(&survey, 2, &NoProgress);
+    [
+        opened.map(|all| all.replicated).map_err(|error| error.to_string()),
+        verified.map(|all| all.counts.replicated).map_err(|error| error.to_string()),
+    ]
+}
+
+#[test]
+fn p5_a_log_that_goes_on_as_that_of_another_node_is_refused() {
+    let own = origins(6, 1);
+    // The oldest segments may be gone, and a frame may state its position again.
+    let good = [own[2], own[3], own[4], restated(own[4]), own[5]];
+    for read in read_node(&good) {
+        assert_eq!(read.unwrap().unwrap().position.seq, 6);
+    }
+    let other = origins(6, 2);
+    let foreign = Origin { cluster: ClusterId([2; 16]), ..own[5] };
+    for wrong in [
+        vec![own[2], own[3], own[5]],
+        vec![own[2], own[3], own[3]],
+        vec![own[2], own[3], other[4]],
+        vec![own[2], own[3], own[4], restated(other[4])],
+        vec![own[2], own[3], own[4], restated(own[3])],
+        vec![own[2], own[3], own[4], foreign],
+        vec![own[0], own[1], own[0]],
+    ] {
+        for read in read_node(&wrong) {
+            let why = read.unwrap_err();
+            assert!(why.contains("is not the continuation of this log"), "{why}");
+        }
+    }
 }

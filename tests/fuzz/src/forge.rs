@@ -9,7 +9,8 @@ use jeton::wal::Storage;
 use super::input::Input;
 use super::model::{Entries, Frame};
 use super::segment::{HEADER_BLOCK_LEN, SEGMENT_LEN, Segment};
-use super::{commands, model, spec};
+use super::stream::Origin;
+use super::{commands, model, spec, stream};
 
 const SEGMENTS_MAX: usize = 4;
 /// The approximate time of all records.
@@ -26,6 +27,8 @@ struct Forge {
     format: u8,
     /// How many segments before its own the next frame says that the log needs.
     older: u16,
+    /// The last Origin, in the log of a node.
+    origin: Option<Origin>,
     /// What the frames mean, for records that an engine may write behind them.
     entries: Entries,
     /// Bytes to change at the end: segment, offset, change.
@@ -34,16 +37,18 @@ struct Forge {
 
 /// The segments that the bytes encode. The first byte selects the form: frames with right
 /// checksums, or the bytes themselves after the header of one segment; the formats of the first
-/// and the other segments; how many are missing before the first, and how many its header names.
+/// and the other segments; how many are missing before the first, and how many its header names; and
+/// whether it is the log of a cluster's node.
 pub fn segments(bytes: &[u8]) -> Vec<Segment> {
     let mut input = Input(bytes);
     let form = input.u8();
-    let [first, others] = [form, form >> 1].map(|bits| 1 + bits % 2);
+    let is_node = form >> 6 == 3;
+    let [first, others] = [form, form >> 1].map(|bits| if is_node { 3 } else { 1 + bits % 2 });
     let format = first.max(others);
     let [missing, older] = [form >> 2, form >> 4].map(|bits| u16::from(bits % 4));
     let base = HEADER_BLOCK_LEN as u64;
     if form >= 0xFE {
-        let mut only = Segment::new(first, 1, base, 0, 0);
+        let mut only = Segment::new(1 + form % 2, 1, base, 0, 0);
         let raw = input.take(SEGMENT_LEN - HEADER_BLOCK_LEN);
         only.bytes[HEADER_BLOCK_LEN..HEADER_BLOCK_LEN + raw.len()].copy_from_slice(raw);
         return vec![only];
@@ -56,6 +61,7 @@ pub fn segments(bytes: &[u8]) -> Vec<Segment> {
         time: START,
         format,
         older: 0,
+        origin: None,
         entries: Entries::new(),
         damage: Vec::new(),
     };
@@ -82,13 +88,17 @@ pub fn disk(segments: &[Segment]) -> (Memory, Arc<dyn Storage>) {
 }
 
 impl Forge {
-    /// The upper half of a step's byte is what its frames say of older segments.
+    /// The upper half of a step's byte is what its frames say of older segments. In the log of a
+    /// node, most steps write frames without a mistake.
     fn step(&mut self, input: &mut Input<'_>) {
-        let step = input.u8();
+        let mut step = input.u8();
+        if self.format == 3 && step >> 4 < 14 {
+            step %= 12;
+        }
         self.older = u16::from(step >> 4);
         match step % 16 {
             0..=6 => {
-                let mut body = Vec::new();
+                let mut body = self.origin(input);
                 for _ in 0..=input.u8() % 4 {
                     commands::command(input, self.time, &mut body);
                 }
@@ -118,6 +128,16 @@ impl Forge {
                 self.damage.push((segment, at, input.u8()));
             }
         }
+    }
+
+    /// What the frame of a node begins with; nothing in another log.
+    fn origin(&mut self, input: &mut Input<'_>) -> Vec<u8> {
+        if self.format != 3 {
+            return Vec::new();
+        }
+        let next = stream::origin(input, self.origin.as_ref());
+        self.origin = Some(next);
+        next.to_vec()
     }
 
     /// Seals the last segment and makes the next one, with the same words about older ones.

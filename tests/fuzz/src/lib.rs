@@ -31,6 +31,7 @@ pub mod reference;
 pub mod segment;
 pub mod size;
 pub mod spec;
+pub mod stream;
 pub mod talk;
 pub mod token;
 pub mod wheel;

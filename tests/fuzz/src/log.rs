@@ -1,10 +1,16 @@
 //! A whole engine on any log: it refuses and names the file and the place, or it contains exactly
 //! the entries of the records, as `jeton verify` counts them, gives each use once, and is the same
 //! after it was opened again. A log that no engine writes is opened or refused all the same.
+//!
+//! The log of a cluster's node is opened as a node and must not be opened as a single server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jeton::engine::{Config, NoProgress, Op, OpenError, Outcome, verify_on};
+use jeton::engine::clustered::stepped::SteppedNode;
+use jeton::engine::clustered::{Membership, Proposal, Proposer};
+use jeton::engine::{Config, Engine, NoProgress, Op, OpenError, Outcome, verify_on};
+use jeton::model::cluster::{BootNonce, NodeId};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digest, Digester, Secret};
 use jeton::testkit::clock::ManualClock;
@@ -21,6 +27,9 @@ pub fn check(bytes: &[u8]) {
     let wanted = spec::log(&segments).and_then(|log| Ok((model::replay(&log)?, log.last_time)));
     let verified = verify_on(Arc::clone(&storage), &NoProgress);
     assert_eq!(verified.is_ok(), wanted.is_ok(), "verify: {verified:?}");
+    if segments[0].format == 3 {
+        return node(&storage, verified.map(|log| log.tokens), wanted);
+    }
     match (open(&storage), wanted) {
         (Ok(stepped), Ok((Replayed { entries, is_of_an_engine }, last_time))) => {
             let now = stepped.engine().now().0;
@@ -48,19 +57,68 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
+/// Opens the log of a cluster's node.
+fn node(
+    storage: &Arc<dyn Storage>,
+    verified: Result<u64, OpenError>,
+    wanted: Result<(Replayed, u64), spec::Damaged>,
+) {
+    let alone = open(storage).err().expect("P5: a node's log was opened by a single server");
+    let is_damage = matches!(alone, OpenError::Read(ReadError::Damage(_)));
+    assert!(matches!(alone, OpenError::OfCluster) || is_damage, "{alone}");
+    match (open_node(storage), wanted) {
+        (Ok(node), Ok((Replayed { entries, is_of_an_engine }, last_time))) => {
+            let engine = node.engine();
+            assert_eq!(engine.now().0, last_time.max(forge::START), "P3: log time is the last one");
+            if is_of_an_engine {
+                let alive = entries.values().filter(|entry| entry.is_alive(last_time)).count();
+                assert_eq!(verified.expect("a good log"), alive as u64, "verify");
+                compare(engine, &entries, last_time);
+            }
+            drop(node);
+            open_node(storage).expect("what was opened before");
+        }
+        (Err(OpenError::Read(ReadError::Damage(_))), Err(spec::Damaged)) => {}
+        (Err(OpenError::Record { .. } | OpenError::Discontinuous { .. }), Err(spec::Damaged)) => {}
+        (Ok(_), Err(_)) => panic!("P5: a damaged log was opened"),
+        (Err(error), _) => panic!("{error}"),
+    }
+}
+
+/// The node is never asked to propose anything.
+struct Nowhere;
+
+impl Proposer for Nowhere {
+    fn propose(&mut self, _proposal: &Proposal<'_>) {}
+}
+
+fn open_node(storage: &Arc<dyn Storage>) -> Result<SteppedNode, OpenError> {
+    let (node, nonce) = (NodeId(1), BootNonce([1; 16]));
+    let answer_within = Duration::from_secs(1);
+    let membership = Membership { node, nonce, answer_within, format: 1, keys: [0; 16] };
+    let (config, digester, clock) = parts();
+    let proposer = Box::new(Nowhere);
+    SteppedNode::open(config, Arc::clone(storage), digester, clock, membership, proposer)
+}
+
 fn open(storage: &Arc<dyn Storage>) -> Result<Stepped, OpenError> {
+    let (config, digester, clock) = parts();
+    Stepped::open(config, Arc::clone(storage), digester, clock)
+}
+
+/// What every engine here is opened with.
+fn parts() -> (Config, Digester, Arc<ManualClock>) {
     let segment_size = segment::SEGMENT_LEN as u64;
     let log_min_size = 8 * segment_size;
     let wal = wal::Config { segment_size, log_min_size, preparing: Preparing::Inline };
     let config = Config { recovery_threads: 1, wal, ..Config::default() };
     let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
-    let clock = Arc::new(ManualClock::at(UnixMillis(forge::START)));
-    Stepped::open(config, Arc::clone(storage), digester, clock)
+    (config, digester, Arc::new(ManualClock::at(UnixMillis(forge::START))))
 }
 
 /// Reads every entry, consumes a use of each, and reads every entry again after a restart.
 fn live(mut stepped: Stepped, storage: &Arc<dyn Storage>, mut entries: Entries, now: u64) {
-    compare(&stepped, &entries, now);
+    compare(stepped.engine(), &entries, now);
     for (digest, entry) in &mut entries {
         let op = Op::Consume { digest: Digest::from_bytes(*digest), key: None };
         let outcome = stepped.carry_out(vec![op]).expect("the engine is open").pop();
@@ -72,14 +130,13 @@ fn live(mut stepped: Stepped, storage: &Arc<dyn Storage>, mut entries: Entries, 
         entry.uses_left -= u64::from(entry.is_alive(now));
     }
     stepped.tend(true);
-    compare(&stepped, &entries, now);
+    compare(stepped.engine(), &entries, now);
     stepped.close().expect("a good disk");
     let again = open(storage).expect("what it wrote itself");
-    compare(&again, &entries, again.engine().now().0);
+    compare(again.engine(), &entries, again.engine().now().0);
 }
 
-fn compare(stepped: &Stepped, entries: &Entries, now: u64) {
-    let engine = stepped.engine();
+fn compare(engine: &Engine, entries: &Entries, now: u64) {
     let alive = |entry: &&Entry| entry.is_alive(now);
     assert_eq!(engine.stats().tokens, entries.values().filter(alive).count() as u64, "tokens");
     for (bytes, entry) in entries {

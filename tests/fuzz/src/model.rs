@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec::{self, Damaged, INSTANT_MAX, What};
+use super::stream;
 
 /// An entry as the log leaves it.
 #[derive(Clone, Debug)]
@@ -48,12 +49,19 @@ pub struct Replayed {
 /// Applies all records of a log.
 pub fn replay(log: &spec::Log<'_>) -> Result<Replayed, Damaged> {
     let (mut entries, mut is_of_an_engine) = (Entries::new(), true);
+    let mut last_origin = None;
     for (_, time, body) in &log.frames {
         let mut frame = Frame::after(&entries);
         let mut rest = *body;
         while !rest.is_empty() {
             let record = spec::record(rest).ok_or(Damaged)?;
             is_of_an_engine &= frame.admits(&record, *time);
+            if let What::Origin(next) = record.what {
+                if last_origin.is_some_and(|last| !stream::goes_on(last, next)) {
+                    return Err(Damaged);
+                }
+                last_origin = Some(next);
+            }
             frame.apply(&record, *time);
             rest = &rest[record.len..];
         }
@@ -91,7 +99,7 @@ impl Frame {
     pub fn admits(&self, record: &spec::Record<'_>, time: u64) -> bool {
         let seen = self.seen.get(&record.digest);
         match &record.what {
-            What::Time => true,
+            What::Time | What::Origin(_) => true,
             What::Carry { .. } => !self.has_commands,
             What::Issue(_) => !seen.is_some_and(|entry| entry.blocks(time)),
             // A token can be used only once its issue took effect.
@@ -106,7 +114,7 @@ impl Frame {
     pub fn apply(&mut self, record: &spec::Record<'_>, time: u64) {
         apply(&mut self.entries, record, time);
         match record.what {
-            What::Time => {}
+            What::Time | What::Origin(_) => {}
             What::Carry { .. } => apply(&mut self.seen, record, time),
             What::Issue(_) => {
                 self.issued.insert(record.digest);
@@ -145,7 +153,7 @@ fn apply(entries: &mut Entries, record: &spec::Record<'_>, time: u64) {
                 entries.remove(&digest);
             }
         }
-        What::Issue(_) | What::Time => {}
+        What::Issue(_) | What::Time | What::Origin(_) => {}
     }
 }
 

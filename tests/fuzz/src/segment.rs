@@ -6,7 +6,7 @@ pub const HEADER_BLOCK_LEN: usize = 4096;
 
 /// A segment file.
 pub struct Segment {
-    /// 1 or 2.
+    /// 1 or 2, or 3 in the log of a cluster's node.
     pub format: u8,
     pub seq: u64,
     pub base: u64,

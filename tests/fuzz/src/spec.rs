@@ -3,6 +3,7 @@
 //! compared with.
 
 use super::segment::{HEADER_BLOCK_LEN, Segment};
+use super::stream::{ORIGIN_LEN, Origin};
 
 pub const INSTANT_MAX: u64 = (1 << 43) - 1;
 const COUNT_MAX: u64 = 10_000;
@@ -25,6 +26,8 @@ pub enum What<'a> {
     Extend { deadline: u64, life_ms_max: u64 },
     Revoke,
     Time,
+    /// Which message a frame was made from, in its bytes.
+    Origin(&'a Origin),
 }
 
 /// The fields that Issue and Carry have in common.
@@ -60,7 +63,9 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
     }
     if (7..=9).contains(&kind) {
         let len = of_cluster(bytes, kind, flags)?;
-        return Some(Record { len, digest: [0; 16], what: What::Time });
+        let origin = bytes.first_chunk::<ORIGIN_LEN>().filter(|_| kind == 7);
+        let what = origin.map_or(What::Time, What::Origin);
+        return Some(Record { len, digest: [0; 16], what });
     }
     let digest = sixteen(bytes, 8)?;
     let (len, what) = match kind {
