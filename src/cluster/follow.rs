@@ -1,11 +1,17 @@
 //! Follows the stream: the next message or nothing, and never another stream's message.
 
+use std::thread::sleep;
 use std::time::Duration;
 
 use super::message::{Sealer, UnknownFormat};
 use super::stream::{Loss, Next, Stream, StreamError};
 use crate::engine::clustered::{Follower, NodeState};
 use crate::engine::replicated::hash_of;
+
+/// First contacts in a row that must find the stream shorter than what was landed: a leader that was
+/// cut off from the others does not know for 10 s that it is none. With the usual patience of 250 ms
+/// these are 15 s.
+const CHECKS_SHORT: u32 = 60;
 
 /// Why a node cannot follow the stream any further.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +46,11 @@ pub struct Following {
     sealer: Sealer,
     /// The next message.
     next: u64,
-    /// Whether the stream was compared with what the node has landed, since the last contact.
-    is_checked: bool,
+    /// The last message of the stream at the first contact, when the stream was compared with what
+    /// the node has landed.
+    end: Option<u64>,
+    /// First contacts in a row that found the stream too short.
+    short: u32,
     has_caught_up: bool,
 }
 
@@ -50,15 +59,12 @@ impl Following {
     #[must_use]
     pub fn after(state: &NodeState, sealer: Sealer) -> Self {
         let next = state.position.seq + 1;
-        Self { sealer, next, is_checked: false, has_caught_up: false }
+        Self { sealer, next, end: None, short: 0, has_caught_up: false }
     }
 
-    /// The connection was made anew: whether the stream is still the same is checked first.
-    pub fn reconnected(&mut self) {
-        self.is_checked = false;
-    }
-
-    /// Hands the next message to the node, if one comes within `patience`.
+    /// Hands the next message to the node, if one comes within `patience`. Before the first one the
+    /// stream is compared with what the node has landed; later this is the part of the stream's
+    /// adapter.
     ///
     /// # Errors
     /// The node cannot follow any further.
@@ -68,20 +74,22 @@ impl Following {
         follower: &Follower,
         patience: Duration,
     ) -> Result<Step, Unfollowable> {
-        if !self.is_checked {
-            match check(stream, &follower.state(), patience) {
-                Ok(()) => self.is_checked = true,
-                Err(Next::Quiet) => return Ok(Step::Quiet),
+        if self.end.is_none() {
+            match self.first_contact(stream, &follower.state(), patience) {
+                Ok(end) => self.end = Some(end),
+                Err(Next::Quiet) => {
+                    // Without a leader or a connection the answer comes at once.
+                    sleep(patience);
+                    return Ok(Step::Quiet);
+                }
                 Err(Next::Trimmed { first }) => return Err(Unfollowable::Trimmed { first }),
                 Err(Next::Lost(loss)) => return Err(loss.into()),
             }
+            self.catch_up(follower);
         }
         let message = match stream.next(self.next, patience) {
             Ok(message) => message,
-            Err(Next::Quiet) => {
-                self.catch_up(stream, follower);
-                return Ok(Step::Quiet);
-            }
+            Err(Next::Quiet) => return Ok(Step::Quiet),
             Err(Next::Trimmed { first }) => return Err(Unfollowable::Trimmed { first }),
             Err(Next::Lost(loss)) => return Err(loss.into()),
         };
@@ -90,44 +98,54 @@ impl Following {
             return Ok(Step::Ended);
         }
         self.next += 1;
+        self.catch_up(follower);
         Ok(Step::Landed)
     }
 
-    /// Tells the node once that it has reached the end: no message came, and the stream says that
-    /// there is none.
-    fn catch_up(&mut self, stream: &mut dyn Stream, follower: &Follower) {
+    /// Tells the node once that it has reached the end. That is where the stream ended at the first
+    /// contact: others may write on, and what they write meanwhile does not hold the node up.
+    fn catch_up(&mut self, follower: &Follower) {
         // A cluster begins with its first message.
-        if self.has_caught_up || self.next == 1 {
-            return;
-        }
-        if stream.bounds().is_ok_and(|bounds| bounds.last < self.next) {
+        let is_there = self.next > 1 && self.end.is_some_and(|end| self.next > end);
+        if is_there && !self.has_caught_up {
             self.has_caught_up = true;
             follower.caught_up();
         }
     }
-}
 
-/// Compares the stream with what the node has landed: it must reach that far, and its message there
-/// must be the same.
-fn check(stream: &mut dyn Stream, state: &NodeState, patience: Duration) -> Result<(), Next> {
-    let landed = state.position.seq;
-    if landed == 0 {
-        return Ok(());
-    }
-    let bounds = stream.bounds().map_err(|error| match error {
-        StreamError::Lost(loss) => Next::Lost(loss),
-        _ => Next::Quiet,
-    })?;
-    if bounds.last < landed {
-        return Err(Next::Lost(Loss::Shorter { followed: landed, last: bounds.last }));
-    }
-    // Also where the very next message is there, but nothing shows that it belongs to this stream.
-    if bounds.first > landed {
-        return Err(Next::Trimmed { first: bounds.first });
-    }
-    let message = stream.next(landed, patience)?;
-    match hash_of(&message.bytes) == state.hash {
-        true => Ok(()),
-        false => Err(Next::Lost(Loss::Other { seq: landed })),
+    /// Compares the stream with what the node has landed: it must reach that far, and its message
+    /// there must be the same. Returns where the stream ends.
+    fn first_contact(
+        &mut self,
+        stream: &mut dyn Stream,
+        state: &NodeState,
+        patience: Duration,
+    ) -> Result<u64, Next> {
+        let landed = state.position.seq;
+        let bounds = stream.bounds().map_err(|error| match error {
+            StreamError::Lost(loss) => Next::Lost(loss),
+            _ => Next::Quiet,
+        })?;
+        if bounds.last < landed {
+            self.short += 1;
+            return Err(match self.short < CHECKS_SHORT {
+                true => Next::Quiet,
+                false => Next::Lost(Loss::Shorter { followed: landed, last: bounds.last }),
+            });
+        }
+        self.short = 0;
+        if landed == 0 {
+            return Ok(bounds.last);
+        }
+        // Also where the very next message is there, but nothing shows that it belongs to this
+        // stream.
+        if bounds.first > landed {
+            return Err(Next::Trimmed { first: bounds.first });
+        }
+        let message = stream.next(landed, patience)?;
+        match hash_of(&message.bytes) == state.hash {
+            true => Ok(bounds.last),
+            false => Err(Next::Lost(Loss::Other { seq: landed })),
+        }
     }
 }

@@ -162,8 +162,9 @@ impl Sealer {
     /// The key of the sender in this head.
     fn key(&mut self, head: &[u8]) -> Result<&LessSafeKey, Unspecified> {
         let sender: [u8; BATCH_AT - CLUSTER_AT] = array(head, CLUSTER_AT);
-        if let Some(at) = self.keys.iter().position(|(known, _)| *known == sender) {
-            self.keys.swap(0, at);
+        let known = self.keys.iter().position(|(known, _)| *known == sender);
+        if let Some(known) = known.and_then(|at| self.keys.remove(at)) {
+            self.keys.push_front(known);
         } else {
             let info = [&sender[..]];
             let key = self.root.expand(&info, &AES_256_GCM)?;

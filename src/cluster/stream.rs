@@ -150,8 +150,8 @@ pub enum Hint {
     /// There is no connection.
     #[error("not connected to the stream")]
     NotConnected,
-    /// Too many earlier proposals have no answer yet.
-    #[error("too many proposals have no answer yet")]
+    /// Too many earlier requests wait for the connection, which may be slow or gone.
+    #[error("too many requests wait for the connection to the stream")]
     Busy,
     /// The message is longer than the stream takes.
     #[error("a message of {len} bytes is longer than the stream takes ({most} bytes)")]

@@ -19,9 +19,21 @@ pub fn config(
     ca: Option<&Path>,
     identity: Option<(&Path, &Path)>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
+    config_of("ca", ca, identity)
+}
+
+/// The same, where the setting `name` has named the file `ca`.
+///
+/// # Errors
+/// As [`config`].
+pub fn config_of(
+    name: &'static str,
+    ca: Option<&Path>,
+    identity: Option<(&Path, &Path)>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let library = |error: rustls::Error| TlsError::Library(said(&error));
     let roots = match ca {
-        Some(file) => Pem::read("ca", file)?.roots()?,
+        Some(file) => Pem::read(name, file)?.roots()?,
         None => system_roots()?,
     };
     let provider = provider();

@@ -3,6 +3,7 @@
 use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use super::settings::Creation;
 use crate::cluster::stream::{Bounds, Promises, StreamError};
@@ -38,12 +39,28 @@ impl Ask {
     }
 }
 
-/// What the client tells of the connection.
-pub(super) enum Told {
-    /// The connection is no longer of use.
-    Ended(String),
-    /// The server refused something.
-    Refused(String),
+/// What the client tells of the connection. What ends it has a place of its own, which refusals
+/// cannot take.
+pub(super) struct Told {
+    /// The connection is no longer of use, and why.
+    pub(super) ended: mpsc::Receiver<String>,
+    /// What the server refused.
+    pub(super) refused: mpsc::Receiver<String>,
+}
+
+/// Where the client tells it.
+pub(super) struct Tell {
+    pub(super) ended: mpsc::Sender<String>,
+    pub(super) refused: mpsc::Sender<String>,
+}
+
+/// Refusals that wait; what comes beyond them is forgotten.
+const REFUSALS: usize = 16;
+
+/// Both ends.
+pub(super) fn telling() -> (Tell, Told) {
+    let ((end, ended), (refuse, refused)) = (mpsc::channel(1), mpsc::channel(REFUSALS));
+    (Tell { ended: end, refused: refuse }, Told { ended, refused })
 }
 
 /// Why a session ended.

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use async_nats::ServerAddr;
 use http::Uri;
 
-use crate::cluster::stream::StreamId;
-
 /// Maximum length of the cluster's name and of a node's, in characters.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -25,8 +23,6 @@ pub struct Config {
     pub ca: Option<PathBuf>,
     /// The servers' monitor ports, such as `http://10.0.0.1:8222`.
     pub monitors: Vec<String>,
-    /// The stream that was followed before, if any.
-    pub expected: Option<StreamId>,
     /// The longest message that will be proposed, in bytes.
     pub message_len_max: usize,
 }
@@ -64,17 +60,17 @@ impl Config {
 
 /// The address of a server.
 pub(super) fn address(server: &str) -> Result<ServerAddr, String> {
+    if server.contains('@') {
+        // Not quoted: it may have a password.
+        return Err(
+            "a NATS server is given with a user: put it into the credentials file".to_owned()
+        );
+    }
     let address: ServerAddr = server.parse().map_err(|_| {
         format!("the NATS server {server:?} is not an address such as nats://HOST:4222")
     })?;
     if address.host().is_empty() {
         return Err(format!("the NATS server {server:?} has no host"));
-    }
-    if address.has_user_pass() {
-        // Not quoted: it has a password.
-        return Err(
-            "a NATS server is given with a user: put it into the credentials file".to_owned()
-        );
     }
     if address.is_websocket() {
         return Err(format!("the NATS server {server:?} is a WebSocket; give its nats:// address"));
@@ -149,7 +145,6 @@ mod tests {
             credentials: None,
             ca: None,
             monitors: Vec::new(),
-            expected: None,
             message_len_max: 1 << 20,
         }
     }
@@ -157,13 +152,16 @@ mod tests {
     #[test]
     fn every_mistake_is_named_at_once() {
         let mut wrong = config("nats://ann:secret@host");
+        // As it stands it cannot be parsed, and a token has no colon.
+        wrong.servers.push("nats://ann:secret#x@host".to_owned());
+        wrong.servers.push("nats://secret@host".to_owned());
         wrong.servers.push("ws://host".to_owned());
         wrong.servers.push("http://host".to_owned());
         wrong.name = "a.b".to_owned();
         wrong.node = String::new();
         wrong.monitors = vec!["ftp://host".to_owned()];
         let mistakes = wrong.mistakes();
-        assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
+        assert_eq!(mistakes.len(), 8, "{mistakes:#?}");
         assert!(mistakes.iter().all(|mistake| !mistake.contains("secret")), "{mistakes:#?}");
     }
 

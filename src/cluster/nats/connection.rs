@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use super::command::{Command, End, Told};
+use super::command::{Command, End, Tell, telling};
 use super::config::{Config, address};
 use super::serve;
 use super::session::Session;
@@ -20,6 +20,8 @@ use super::shared::Shared;
 use crate::cluster::stream::StreamError;
 use crate::tls;
 
+/// The setting that names the CA.
+pub(super) const CA: &str = "cluster-ca";
 /// Time for a connection and its handshakes.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Time between two pings; a server that does not answer three is left.
@@ -32,8 +34,19 @@ const QUEUED_COMMANDS: usize = 256;
 /// Pause after every server was tried: it doubles up to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
+/// The thread: at its end there is no connection.
+struct Gone<'a>(&'a Shared);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.set_disconnected("the thread of the connection has ended");
+    }
+}
+
 /// Runs sessions until the last handle is gone.
 pub(super) fn run(config: &Config, shared: &Arc<Shared>, mut commands: mpsc::Receiver<Command>) {
+    // Also where the thread panics.
+    let _gone = Gone(shared);
     // Nodes spread over the servers.
     let mut turn = usize::from(random_byte());
     let (mut failed, mut pause, mut told) = (0, PAUSES.0, String::new());
@@ -42,18 +55,22 @@ pub(super) fn run(config: &Config, shared: &Arc<Shared>, mut commands: mpsc::Rec
         let runtime = match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
-                shared.set_disconnected(&format!("no runtime: {error}"));
-                refuse_all(&mut commands, "no runtime");
-                return;
+                // Perhaps the process has no file descriptor left, and has one later.
+                let why = format!("the connection cannot be made: {error}");
+                tracing::warn!(%why, "no server of the cluster's stream can be reached");
+                shared.set_disconnected(&why);
+                refuse_all(&mut commands, &why);
+                std::thread::sleep(PAUSES.1);
+                continue;
             }
         };
         let server = &config.servers[turn % config.servers.len()];
         turn += 1;
-        let (end, has_connected) = one_session(&runtime, config, server, shared, &mut commands);
+        let (end, was_good) = one_session(&runtime, config, server, shared, &mut commands);
         let End::Left(why) = end else { return };
         shared.set_disconnected(&format!("{server}: {why}"));
-        failed = if has_connected { 0 } else { failed + 1 };
-        if failed % config.servers.len() == 0 && !has_connected {
+        failed = if was_good { 0 } else { failed + 1 };
+        if failed % config.servers.len() == 0 && !was_good {
             // Not at each attempt.
             if told != why {
                 tracing::warn!(%server, %why, "no server of the cluster's stream can be reached");
@@ -64,7 +81,7 @@ pub(super) fn run(config: &Config, shared: &Arc<Shared>, mut commands: mpsc::Rec
                 return;
             }
             pause = (pause * 2).min(PAUSES.1);
-        } else if has_connected {
+        } else if was_good {
             tracing::warn!(%server, %why, "left a server of the cluster's stream");
             pause = PAUSES.0;
             told.clear();
@@ -73,6 +90,7 @@ pub(super) fn run(config: &Config, shared: &Arc<Shared>, mut commands: mpsc::Rec
     }
 }
 
+/// One session, and whether it found the stream that is followed.
 fn one_session(
     runtime: &Runtime,
     config: &Config,
@@ -82,14 +100,15 @@ fn one_session(
 ) -> (End, bool) {
     let local = LocalSet::new();
     local.block_on(runtime, async {
-        let (told, mut ended) = mpsc::channel(16);
-        let client = match connect(config, server, told).await {
+        let (tell, mut told) = telling();
+        let client = match connect(config, server, tell).await {
             Ok(client) => client,
             Err(why) => return (End::Left(why), false),
         };
         match Session::begin(client, config, shared.clone()).await {
             Ok((session, queues)) => {
-                (serve::run(&session, queues, commands, &mut ended).await, true)
+                let end = serve::run(&session, queues, commands, &mut told).await;
+                (end, session.is_verified.get())
             }
             Err(why) => (End::Left(why.to_string()), false),
         }
@@ -97,11 +116,7 @@ fn one_session(
 }
 
 /// Connects to one server. Files are read now: they may have changed.
-async fn connect(
-    config: &Config,
-    server: &str,
-    told: mpsc::Sender<Told>,
-) -> Result<Client, String> {
+async fn connect(config: &Config, server: &str, tell: Tell) -> Result<Client, String> {
     let address = address(server)?;
     let mut options = ConnectOptions::new()
         .name(format!("jeton {}", config.node))
@@ -113,7 +128,7 @@ async fn connect(
         .ignore_discovered_servers()
         // One attempt, so that the session ends instead of the client connecting again by itself.
         .max_reconnects(1)
-        .event_callback(event_callback(told));
+        .event_callback(event_callback(tell));
     if let Some(file) = &config.credentials {
         let text = std::fs::read_to_string(file)
             .map(Zeroizing::new)
@@ -123,7 +138,7 @@ async fn connect(
         })?;
     }
     // Without a CA only a server that asks for TLS needs the system's roots.
-    match tls::client::config(config.ca.as_deref(), None) {
+    match tls::client::config_of(CA, config.ca.as_deref(), None) {
         Ok(tls) => {
             let mut tls = (*tls).clone();
             tls.alpn_protocols.clear();
@@ -139,24 +154,23 @@ async fn connect(
 }
 
 /// Passes on what ends a connection or was refused. The first `Connected` is that of this session.
-fn event_callback(
-    told: mpsc::Sender<Told>,
-) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static {
+fn event_callback(tell: Tell) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static {
     let was_connected = std::sync::atomic::AtomicBool::new(false);
     move |event| {
-        let tell = match &event {
+        let ended = match &event {
             Event::Connected => was_connected
                 .swap(true, std::sync::atomic::Ordering::Relaxed)
-                .then(|| Told::Ended("the connection was lost".to_owned())),
-            Event::ServerError(error) => Some(Told::Refused(error.to_string())),
+                .then(|| "the connection was lost".to_owned()),
+            Event::ServerError(error) => {
+                let _ = tell.refused.try_send(error.to_string());
+                None
+            }
             Event::SlowConsumer(_) | Event::Draining => None,
-            Event::LameDuckMode => Some(Told::Ended("the server is being stopped".to_owned())),
-            _ => Some(Told::Ended(event.to_string())),
+            Event::LameDuckMode => Some("the server is being stopped".to_owned()),
+            _ => Some(event.to_string()),
         };
-        if let Some(tell) = tell {
-            // If 16 wait already, one of them ends the session.
-            let _ = told.try_send(tell);
-        }
+        // If a reason waits already, it ends the session.
+        let _ = ended.map(|why| tell.ended.try_send(why));
         std::future::ready(())
     }
 }

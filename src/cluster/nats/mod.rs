@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use self::command::{Ask, Command, Reply};
 use self::shared::Shared;
@@ -75,7 +76,7 @@ impl Nats {
             return Err(StreamError::Refused(mistakes.join("; ")));
         }
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let shared = Arc::new(Shared::new(config.expected));
+        let shared = Arc::new(Shared::new());
         let of_thread = shared.clone();
         std::thread::Builder::new()
             .name("jeton-stream".to_owned())
@@ -118,7 +119,12 @@ impl Nats {
     fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, StreamError> {
         let (reply, answer) = sync_channel(1);
         let sent = self.commands.try_send(Command::Ask(ask(reply)));
-        sent.map_err(|_| StreamError::NotConnected("too many requests wait".to_owned()))?;
+        sent.map_err(|error| {
+            StreamError::NotConnected(match error {
+                TrySendError::Full(_) => "too many requests wait".to_owned(),
+                TrySendError::Closed(_) => "the thread of the connection has ended".to_owned(),
+            })
+        })?;
         // The thread answers in time; the rest is for a busy machine.
         answer.recv_timeout(CALL_LIMIT + Duration::from_secs(1)).unwrap_or_else(|_| {
             Err(self

@@ -18,7 +18,7 @@ pub(super) async fn run(
     session: &Rc<Session>,
     queues: Queues,
     commands: &mut mpsc::Receiver<Command>,
-    told: &mut mpsc::Receiver<Told>,
+    told: &mut Told,
 ) -> End {
     let Queues { tail, mut answers, mut left } = queues;
     let of_answers = session.clone();
@@ -39,17 +39,16 @@ pub(super) async fn run(
                 Some(Command::Propose(message)) => session.propose(message).await,
                 Some(Command::Ask(ask)) => drop(spawn_local(serve(session.clone(), ask))),
             },
-            told = told.recv() => match told {
-                Some(Told::Refused(why)) => {
-                    if refused != why {
-                        tracing::warn!(%why, "refused by a server of the cluster's stream");
-                        refused.clone_from(&why);
-                    }
-                    session.shared.answer(Err(Hint::Refused(why)));
+            Some(why) = told.refused.recv() => {
+                if refused != why {
+                    tracing::warn!(%why, "refused by a server of the cluster's stream");
+                    refused.clone_from(&why);
                 }
-                Some(Told::Ended(why)) => return End::Left(why),
-                None => return End::Left("the client has ended".to_owned()),
-            },
+                session.shared.answer(Err(Hint::Refused(why)));
+            }
+            ended = told.ended.recv() => {
+                return End::Left(ended.unwrap_or_else(|| "the client has ended".to_owned()));
+            }
             Some(why) = left.recv() => return End::Left(why),
         }
     }

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::config::{Config, address, monitor_address};
+use super::connection::CA;
 use crate::cluster::stream::{Mistake, Promises, Server};
 use crate::tls;
 
@@ -118,7 +119,7 @@ async fn get<T: DeserializeOwned>(
     let socket = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
     let authority = monitor.authority().map_or("", |authority| authority.as_str());
     let body = if is_tls {
-        let config = tls::client::config(ca, None).map_err(|error| error.to_string())?;
+        let config = tls::client::config_of(CA, ca, None).map_err(|error| error.to_string())?;
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         let socket = TlsConnector::from(config).connect(name, socket).await;
         exchange(socket.map_err(|error| error.to_string())?, authority, path).await?

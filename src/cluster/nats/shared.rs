@@ -6,6 +6,7 @@
 //! noticed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::discriminant;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -163,9 +164,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(expected: Option<StreamId>) -> Self {
+    pub(super) fn new() -> Self {
         let not_connected = "not yet connected".to_owned();
-        let state = State { id: expected, not_connected, ..State::default() };
+        let state = State { not_connected, ..State::default() };
         Self { state: Mutex::new(state), changed: Condvar::new(), wake: Notify::new() }
     }
 
@@ -292,7 +293,7 @@ impl Shared {
     pub(super) fn doubt(&self, loss: Loss, checks: u32) {
         let mut state = self.lock();
         let before = match &state.doubt {
-            Some((same, before)) if *same == loss => *before,
+            Some((doubted, before)) if is_same(doubted, &loss) => *before,
             _ => 0,
         };
         state.doubt = Some((loss.clone(), before + 1));
@@ -324,6 +325,14 @@ impl Shared {
     /// The newest message that was followed.
     pub(super) fn newest(&self) -> Option<(u64, Mark)> {
         self.lock().marks.last_key_value().map(|(seq, mark)| (*seq, *mark))
+    }
+}
+
+/// Whether two checks have found the same: a stream that is too short, for example, may grow.
+fn is_same(one: &Loss, other: &Loss) -> bool {
+    match (one, other) {
+        (Loss::Hole { seq: one }, Loss::Hole { seq: other }) => one == other,
+        _ => discriminant(one) == discriminant(other),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::session::Session;
 use super::shared::Mark;
@@ -27,33 +27,31 @@ const CHECKS_GONE: u32 = 10;
 const CHECKS_SHORT: u32 = 30;
 /// Checks in a row that must miss a message in the middle.
 pub(super) const CHECKS_HOLE: u32 = 10;
-/// Time without an answer after which another server is tried: this one may be cut off from the
-/// others. It is longer than an election.
+/// Time without a good check after which another server is tried: this one may be cut off from the
+/// others, and then it answers nothing, or that there is no leader. It is longer than an election.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Checks until the session ends.
 pub(super) async fn run(session: Rc<Session>) {
-    let mut silence = Duration::ZERO;
+    let mut good_at = Instant::now();
     while session.shared.is_lost().is_none() {
         let is_first = !session.is_verified.get();
         let (limit, pause) =
             if is_first { (FIRST_LIMIT, FIRST_PAUSE) } else { (LIMIT, SHORT_PERIOD) };
         let period = match verify(&session, limit).await {
             Ok(()) => {
-                silence = Duration::ZERO;
+                good_at = Instant::now();
                 session.is_verified.set(true);
                 session.verified.notify_one();
                 PERIOD
             }
-            Err(StreamError::TimedOut) => {
-                silence += limit + pause;
-                pause
-            }
+            Err(StreamError::TimedOut) => pause,
             Err(StreamError::NoLeader) if !session.shared.is_in_doubt() => pause,
             Err(_) => SHORT_PERIOD,
         };
-        if silence >= SILENCE_MAX {
-            let _ = session.leave.try_send("the server does not answer requests".to_owned());
+        if good_at.elapsed() >= SILENCE_MAX {
+            let why = "the server has had no right answer for 10 s: it may be cut off";
+            let _ = session.leave.try_send(why.to_owned());
         }
         let is_in_doubt = session.shared.is_in_doubt();
         sleep(if is_in_doubt { period.min(SHORT_PERIOD) } else { period }).await;

@@ -24,7 +24,6 @@ impl OnNats {
             credentials: config.credentials.clone(),
             ca: config.ca.clone(),
             monitors: config.monitors.iter().map(ToString::to_string).collect(),
-            expected: None,
             message_len_max: MESSAGE_LEN_MAX,
         };
         Nats::open(of_nats).map(Self).map_err(|error| error.to_string())

@@ -67,16 +67,12 @@ impl Watch {
 
     /// Follows the stream until the node stops, or cannot follow it any further.
     fn follow(&self, mut following: Following, mut stream: Box<dyn Stream>) {
-        let (mut looked, mut checked) = (Duration::ZERO, self.clock.monotonic());
+        let mut looked = Duration::ZERO;
         while self.goes_on() {
             let now = self.clock.monotonic();
             if now.saturating_sub(looked) >= LOOK_EVERY {
                 looked = now;
                 self.look();
-            }
-            if now.saturating_sub(checked) >= CHECK_EVERY {
-                checked = now;
-                following.reconnected();
             }
             // The engine may have ended, and would then never make room.
             if !self.follower.has_room() {

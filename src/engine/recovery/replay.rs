@@ -271,12 +271,9 @@ impl<'a> Reader<'a> {
         for (index, frame) in (0u32..).zip(frames.iter()) {
             let (mut at, offset) = (0, segment.header.offset_of(frame.lsn));
             while at < frame.body.len() {
-                let (record, next) =
-                    Record::decode(frame.body, at).map_err(|source| OpenError::Record {
-                        file: segment.file_name(),
-                        offset,
-                        source,
-                    })?;
+                let (record, next) = Record::decode(frame.body, at).map_err(|source| {
+                    OpenError::Record { file: segment.file_name(), offset, source }
+                })?;
                 match record.digest() {
                     Some(digest) => {
                         if let Some(to) = self.sorting.partition_of(digest.prefix()) {

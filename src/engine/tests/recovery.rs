@@ -11,8 +11,8 @@ use super::*;
 use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
 use crate::model::entry::JournalPart;
 use crate::model::record::replication::{Origin, Verdict};
-use crate::wal::{FrameBuffer, LogId, Survey, Wal};
 use crate::wal::pieces::PIECE_LEN;
+use crate::wal::{FrameBuffer, LogId, Survey, Wal};
 
 /// An entry, and the segment that contains it.
 type Seen = (Vec<u8>, [u64; 4], bool, bool, Vec<ConsumeKey>, JournalPart);

@@ -81,6 +81,24 @@ impl Simulated {
         }
     }
 
+    /// The leader does not know the last messages, as one that was cut off from the others; they
+    /// come back with [`Self::show`].
+    #[must_use]
+    pub fn hide_last(&self, count: usize) -> Vec<Message> {
+        let mut inner = self.lock();
+        let at = inner.messages.len().saturating_sub(count);
+        let hidden: Vec<Message> = inner.messages.drain(at..).flatten().collect();
+        inner.bytes -= hidden.iter().map(|message| message.bytes.len()).sum::<usize>();
+        hidden
+    }
+
+    /// Another leader knows them.
+    pub fn show(&self, hidden: Vec<Message>) {
+        let mut inner = self.lock();
+        inner.bytes += hidden.iter().map(|message| message.bytes.len()).sum::<usize>();
+        inner.messages.extend(hidden.into_iter().map(Some));
+    }
+
     /// Loses one message in the middle, as a damaged file does: the stream skips its number.
     pub fn damage(&self, seq: u64) {
         let mut inner = self.lock();

@@ -21,9 +21,18 @@ pub struct Record<'a> {
 /// The content of a record.
 pub enum What<'a> {
     Issue(Content<'a>),
-    Carry { content: Content<'a>, issued_at: u64, keys: Vec<[u8; 16]> },
-    Consume { key: Option<[u8; 16]> },
-    Extend { deadline: u64, life_ms_max: u64 },
+    Carry {
+        content: Content<'a>,
+        issued_at: u64,
+        keys: Vec<[u8; 16]>,
+    },
+    Consume {
+        key: Option<[u8; 16]>,
+    },
+    Extend {
+        deadline: u64,
+        life_ms_max: u64,
+    },
     Revoke,
     Time,
     /// Which message a frame was made from, in its bytes.

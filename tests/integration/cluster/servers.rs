@@ -119,7 +119,6 @@ impl Cluster {
             credentials: self.setup.credentials.clone(),
             ca: self.setup.ca.clone(),
             monitors: self.ports.iter().map(|ports| url("http", ports.monitor)).collect(),
-            expected: None,
             message_len_max: MESSAGE_LEN_MAX,
         }
     }

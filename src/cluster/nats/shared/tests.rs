@@ -13,7 +13,7 @@ fn message(seq: u64, text: &'static str) -> Message {
 
 /// A follower that wants what comes after `seq`, and has read up to it.
 fn followed(seq: u64) -> Shared {
-    let shared = Shared::new(None);
+    let shared = Shared::new();
     for n in 1..=seq {
         assert_eq!(shared.next(n, NOW), Err(Next::Quiet));
         assert_eq!(shared.offer(message(n, "a")), Offered::Taken);
@@ -37,7 +37,7 @@ fn only_the_next_number_is_taken() {
 
 #[test]
 fn nothing_is_taken_that_nobody_wants() {
-    let shared = Shared::new(None);
+    let shared = Shared::new();
     assert_eq!(shared.offer(message(1, "a")), Offered::Unwanted);
     assert_eq!(shared.want(), None);
 }
@@ -85,7 +85,7 @@ fn loss_takes_back_what_was_ready() {
 
 #[test]
 fn p8_ready_messages_are_bounded_in_number_and_in_bytes() {
-    let shared = Shared::new(None);
+    let shared = Shared::new();
     assert_eq!(shared.next(1, NOW), Err(Next::Quiet));
     for n in 1..=READY_MAX as u64 {
         assert_eq!(shared.offer(message(n, "a")), Offered::Taken);
@@ -95,7 +95,7 @@ fn p8_ready_messages_are_bounded_in_number_and_in_bytes() {
     assert!(shared.next(1, NOW).is_ok());
     assert_eq!(shared.want().map(|want| want.from), Some(READY_MAX as u64 + 1));
 
-    let shared = Shared::new(None);
+    let shared = Shared::new();
     assert_eq!(shared.next(1, NOW), Err(Next::Quiet));
     let long = Bytes::from(vec![0; 1 << 20]);
     let taken = (1..).take_while(|n| {
@@ -145,6 +145,21 @@ fn doubt_is_believed_after_so_many_checks_in_a_row() {
 }
 
 #[test]
+fn p1_a_short_stream_that_others_write_on_is_believed_all_the_same() {
+    let shared = followed(3);
+    for last in 0..2 {
+        shared.doubt(Loss::Shorter { followed: 3, last }, 3);
+    }
+    assert!(shared.is_lost().is_none());
+    shared.doubt(Loss::Gone, 3);
+    for last in 0..3 {
+        assert!(shared.is_lost().is_none(), "another doubt was between");
+        shared.doubt(Loss::Shorter { followed: 3, last }, 3);
+    }
+    assert_eq!(shared.is_lost(), Some(Loss::Shorter { followed: 3, last: 2 }));
+}
+
+#[test]
 fn hole_is_doubted_until_its_message_comes() {
     let shared = followed(3);
     shared.doubt(Loss::Hole { seq: 4 }, 3);
@@ -159,15 +174,14 @@ fn hole_is_doubted_until_its_message_comes() {
 
 #[test]
 fn first_stream_is_the_one_that_is_followed() {
-    let shared = Shared::new(None);
+    let shared = Shared::new();
     assert_eq!(shared.id_or(StreamId(5)), StreamId(5));
     assert_eq!(shared.id_or(StreamId(6)), StreamId(5));
-    assert_eq!(Shared::new(Some(StreamId(4))).id_or(StreamId(6)), StreamId(4));
 }
 
 #[test]
 fn proposals_need_a_connection_that_takes_their_length() {
-    let shared = Shared::new(None);
+    let shared = Shared::new();
     assert_eq!(shared.may_propose(1), Err(Hint::NotConnected));
     shared.set_connected(10);
     assert_eq!(shared.may_propose(10), Ok(()));
