@@ -15,7 +15,7 @@ use crate::model::record::replication::{Member, Report};
 use crate::model::time::UnixMillis;
 
 /// Messages that wait for the committer.
-const ARRIVALS_MAX: usize = 256;
+const ARRIVALS_MAX: usize = 32;
 /// Callers whose waits the committer has not taken yet.
 const WAITS_MAX: usize = 1 << 16;
 

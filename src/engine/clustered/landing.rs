@@ -33,6 +33,9 @@ struct Outcomes {
     codes: Vec<Option<[u8; CODE_LEN]>>,
     /// For callers of this node; empty if the message is another node's.
     own: Vec<Option<Outcome>>,
+    /// Consumes among them that met a consumed token. They are counted once, though a message may
+    /// be written more than once.
+    replays: u64,
     reports: Vec<Report>,
 }
 
@@ -151,7 +154,15 @@ impl Clustered {
             }
             outcomes.codes.push(refused.as_ref().map(code_of));
             if is_own {
-                outcomes.own.push(refused.map(|applied| sequencer.shared.settle(&applied)));
+                let outcome = refused.map(|applied| match applied {
+                    Applied::NotFound { replay } => {
+                        outcomes.replays += u64::from(replay);
+                        Outcome::NotFound
+                    }
+                    // No other refusal is counted.
+                    other => sequencer.shared.settle(&other),
+                });
+                outcomes.own.push(outcome);
             }
         }
         outcomes
@@ -169,6 +180,7 @@ impl Clustered {
         let sequencer = &mut self.sequencer;
         sequencer.shared.counters.carried_bytes.add(sequencer.frame.relocated_len as u64);
         sequencer.since_cleaning.client_bytes += sequencer.frame.client_len() as u64;
+        sequencer.shared.counters.replays.add(outcomes.replays);
         self.apply_landed(segment, &mut outcomes);
         self.sequencer.frame.clear();
         self.sequencer.settle_usage();

@@ -83,6 +83,8 @@ pub(super) struct Own {
     /// Number of the last batch.
     last: u64,
     landings: VecDeque<Duration>,
+    /// Their median.
+    landing: Duration,
     reported_at: Option<Duration>,
     pub(super) has_quorum: bool,
     pub(super) is_clock_right: bool,
@@ -99,6 +101,7 @@ impl Own {
             backlog: VecDeque::new(),
             last: 0,
             landings: VecDeque::new(),
+            landing: LANDING_GOOD,
             reported_at: None,
             has_quorum: true,
             is_clock_right: true,
@@ -124,19 +127,23 @@ impl Own {
 
     /// Longer batches where landing takes longer: all nodes together get one landing after another.
     fn body_len_good(&self) -> u64 {
-        let us = self.landing().as_micros().max(LANDING_GOOD.as_micros()) as u64;
+        let us = self.landing.as_micros().max(LANDING_GOOD.as_micros()) as u64;
         (BODY_LEN_GOOD * us / LANDING_GOOD.as_micros() as u64).min(BODY_LEN_MAX)
     }
 
-    /// The median of the last landings.
-    fn landing(&self) -> Duration {
+    /// A landing took this long.
+    fn learn(&mut self, landing: Duration) {
+        if self.landings.len() == LANDINGS {
+            self.landings.pop_front();
+        }
+        self.landings.push_back(landing);
         let mut sorted: Vec<Duration> = self.landings.iter().copied().collect();
         sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied().unwrap_or(LANDING_GOOD)
+        self.landing = sorted[sorted.len() / 2];
     }
 
     fn again_after(&self) -> Duration {
-        (self.landing() * 4).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX)
+        (self.landing * 4).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX)
     }
 
     /// Time until [`Own::propose`] has something to do.
@@ -223,12 +230,12 @@ impl Own {
         let is_it = |sent: &InFlight| sent.kind == head.kind && sent.number == head.batch;
         let sent = self.in_flight.take_if(|sent| is_it(sent))?;
         self.proposer.landed(head);
-        // An earlier try says little of the stream: it may have met an election.
-        if head.attempt == sent.attempt {
-            if self.landings.len() == LANDINGS {
-                self.landings.pop_front();
-            }
-            self.landings.push_back(now.saturating_sub(sent.last_at));
+        // Where an earlier try than the last has landed, the stream is slower than was known. When
+        // one between both was sent is not known.
+        match head.attempt {
+            attempt if attempt == sent.attempt => self.learn(now.saturating_sub(sent.last_at)),
+            0 => self.learn(now.saturating_sub(sent.first_at)),
+            _ => {}
         }
         self.has_quorum = true;
         Some(sent.batch)

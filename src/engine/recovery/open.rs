@@ -117,7 +117,10 @@ pub(in crate::engine) fn with_storage(
         Role::Single => time.now(),
         Role::Node => floor,
     };
-    clocks::say_at_start(&time, floor);
+    // A node's log time is that of its cluster, and no command shifts it.
+    if role == Role::Single {
+        clocks::say_at_start(&time, floor);
+    }
     let (rebuilt, wal) = match survey {
         None => {
             let log_id = LogId(digester.secret_check());

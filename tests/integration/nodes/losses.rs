@@ -10,6 +10,7 @@ use jeton::model::entry::Parts;
 use jeton::model::record::{Record, records};
 use jeton::model::time::UnixMillis;
 use jeton::testkit::disk::Keep;
+use jeton::testkit::stream::Faults;
 use jeton::wal::{self, Preparing};
 
 use super::lab::Lab;
@@ -240,4 +241,30 @@ fn without_a_majority_changes_are_refused_after_a_second_and_unknown_after_ten()
         engine.status(&digest(id), lab.state(1).unwrap().log_time)
     };
     assert_eq!([100, 101, 102].map(|id| alive(id).is_some()), [true, false, false]);
+}
+
+/// Asks a node to issue a token with a payload of this length that lives for this time.
+fn issue_for(lab: &mut Lab, at: usize, id: u64, len: usize, ttl_ms: u64) {
+    let payload = vec![b'1'; len].into();
+    let what = What::Issue { payload, ttl_ms, uses: 1, peek: true, derived: false };
+    lab.ask(at, vec![Change { id, what }]).expect("it runs");
+}
+
+#[test]
+fn p8_a_stream_that_became_slow_gets_each_batch_once() {
+    let mut lab = lab();
+    lab.stream.set_faults(Faults { delay_ms: 700, ..Faults::default() });
+    let repeats = |lab: &mut Lab, ids: std::ops::Range<u64>| {
+        let before = (lab.truth.counted, lab.truth.repeats);
+        for id in ids {
+            issue_for(lab, id as usize % 3, id, 20, 1_000);
+            lab.run(200).expect("it runs");
+        }
+        let (counted, repeats) = (lab.truth.counted - before.0, lab.truth.repeats - before.1);
+        assert!(counted > 20, "{counted}");
+        repeats as f64 / counted as f64
+    };
+    repeats(&mut lab, 100..200);
+    let later = repeats(&mut lab, 200..300);
+    assert!(later < 0.05, "{later} of the batches came more than once");
 }

@@ -29,7 +29,7 @@ struct History {
     consumed: u64,
     /// Changes that may have happened, or may still happen.
     maybe_issued: u64,
-    maybe_ended: bool,
+    maybe_ended: u64,
     maybe_extended: bool,
 }
 
@@ -44,7 +44,7 @@ impl Oracle {
         let history = self.tokens.entry(change.id).or_default();
         match change.what {
             What::Issue { .. } => history.maybe_issued += 1,
-            What::Consume { .. } | What::Revoke => history.maybe_ended = true,
+            What::Consume { .. } | What::Revoke => history.maybe_ended += 1,
             What::Extend { .. } => history.maybe_extended = true,
         }
     }
@@ -73,11 +73,13 @@ impl Oracle {
         Ok(())
     }
 
-    /// An issue that did not happen leaves nothing that may appear later.
+    /// What did not happen leaves nothing that may appear, or end, later.
     fn did_not_happen(&mut self, change: &Change) {
-        if let (What::Issue { .. }, Some(history)) = (&change.what, self.tokens.get_mut(&change.id))
-        {
-            history.maybe_issued -= 1;
+        let Some(history) = self.tokens.get_mut(&change.id) else { return };
+        match &change.what {
+            What::Issue { .. } => history.maybe_issued -= 1,
+            What::Consume { .. } | What::Revoke => history.maybe_ended -= 1,
+            What::Extend { .. } => {}
         }
     }
 
@@ -89,12 +91,14 @@ impl Oracle {
     ) -> Result<(), Broken> {
         let history = self.tokens.entry(change.id).or_default();
         let lives = history.issued.len() as u64 + history.maybe_issued;
+        // The change itself, which has not ended it if it found nothing.
+        let own = u64::from(matches!(change.what, What::Consume { .. } | What::Revoke));
         let certain = |history: &History| {
             let known = history
                 .issued
                 .iter()
                 .any(|(step, deadline)| *step < answered.asked_at && *deadline > answered.log_time);
-            known && !history.maybe_ended
+            known && history.maybe_ended == own
         };
         match outcome {
             Outcome::Issued { deadline } => {
@@ -127,6 +131,7 @@ impl Oracle {
                 if certain(history) || is_own && lives == 0 && history.consumed > 0 {
                     return Err("it was alive".into());
                 }
+                self.did_not_happen(change);
             }
             Outcome::MemoryFull
             | Outcome::QuotaFull
@@ -144,7 +149,7 @@ impl Oracle {
         for (id, history) in &self.tokens {
             let is_alive = is_alive(*id);
             let lasts = history.issued.iter().any(|(_, deadline)| *deadline > log_time);
-            if lasts && !history.maybe_ended && !is_alive {
+            if lasts && history.maybe_ended == 0 && !is_alive {
                 return Err(format!("token {id} was acknowledged and is lost"));
             }
             let may_last = lasts
