@@ -185,6 +185,9 @@ pub enum Rejected {
     /// This node's changes do not reach the majority of its cluster at present.
     #[error("the cluster accepts no changes from this node at the moment")]
     NoQuorum,
+    /// The stream of the cluster is nearly full.
+    #[error("the stream of the cluster is nearly full and accepts no changes")]
+    StreamFull,
     /// An operation is out of its limits.
     #[error("{0}")]
     Invalid(&'static str),

@@ -270,7 +270,9 @@ fn first(hasher: Sha256) -> [u8; 16] {
     bytes
 }
 
-fn is_gone(row: &Member, log_time: UnixMillis) -> bool {
+/// Whether a node was unheard of for so long that it gives way to a new one.
+#[must_use]
+pub fn is_gone(row: &Member, log_time: UnixMillis) -> bool {
     log_time.since(row.heard) > UNHEARD_MS
 }
 

@@ -14,7 +14,7 @@
 //! Origin   kind 1 | verdict 1 | zero 2 | attempt 4 | era 8 | seq 8 | node 8 | epoch 8 | batch 8 |
 //!          cluster 16 | hash 16 | chain 16 | outcomes 16
 //! Member   kind 1 | zero 7  | node 8 | epoch 8 | last batch 8 | heard 8 | nonce 16
-//! Report   kind 1 | zero 3  | format 4 | seq 8 | durable 8 | memory 8 | chain 16 |
+//! Report   kind 1 | flags 1 | zero 2 | format 4 | seq 8 | durable 8 | memory 8 | chain 16 |
 //!          outcomes 16 | keys 16
 //! ```
 //!

@@ -49,6 +49,8 @@ pub(crate) enum Refusal {
     QueueFull,
     /// The node's changes do not reach the majority of its cluster.
     NoQuorum,
+    /// The stream of the cluster is nearly full.
+    StreamFull,
     /// The node of a cluster is not as fresh as the answer must be.
     NotFresh(NotFresh),
     /// The server is shutting down.
@@ -163,6 +165,7 @@ impl From<Rejected> for Refusal {
             Rejected::QueueFull => Self::QueueFull,
             Rejected::Closed => Self::Closing,
             Rejected::NoQuorum => Self::NoQuorum,
+            Rejected::StreamFull => Self::StreamFull,
             Rejected::Invalid(limit) => Self::OutOfLimits(limit),
         }
     }

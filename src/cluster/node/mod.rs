@@ -11,6 +11,10 @@
 //! | `outlet` | what goes out: messages, sealed and proposed |
 //! | `start` | the start, from the files to the first message that has landed |
 //! | `running` | the running node |
+//! | `presence` | whether a node was heard of lately |
+//! | `opinion` | whether the content of the node is the right one |
+//! | `fullness` | how full the stream is |
+//! | `sizes` | where the bytes of the stream are |
 //! | `trim` | forgetting the begin of the stream |
 //! | `watch` | the threads that follow the stream and check it again |
 //! | `report` | what `GET /cluster` answers |
@@ -26,11 +30,15 @@
 
 mod check;
 mod connection;
+mod fullness;
 mod identity;
 mod on_nats;
+mod opinion;
 mod outlet;
+mod presence;
 mod report;
 mod running;
+mod sizes;
 mod start;
 mod trim;
 mod view;

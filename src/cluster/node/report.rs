@@ -4,16 +4,14 @@ use serde::Serialize;
 
 use crate::cluster::stream::Server;
 use crate::engine::clustered::NodeState;
+use crate::engine::replicated::is_gone;
 use crate::model::cluster::NodeId;
 use crate::model::record::replication::Member;
 
+use super::fullness::{FILLING, Fullness};
+use super::presence::is_present;
 use super::view::{Known, NodeView};
 use super::word::Word;
-
-/// A node unheard of for this time of the log counts as absent.
-const HEARD_WITHIN_MS: u64 = 5_000;
-/// A node unheard of for this time is one that has been removed.
-const REMOVED_AFTER_MS: u64 = 24 * 3_600_000;
 
 /// What a node knows of its cluster.
 #[derive(Clone, Debug, Serialize)]
@@ -89,6 +87,11 @@ pub struct StreamReport {
     /// Why the last check had no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unchecked: Option<String>,
+    /// Why this node could not trim the stream when it last tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untrimmed: Option<String>,
+    /// Whether the stream is so full that a person should look.
+    pub filling: bool,
 }
 
 /// A server of the stream.
@@ -172,7 +175,12 @@ impl StreamReport {
         let unchecked =
             self.unchecked.iter().map(|why| format!("the stream was not checked: {why}"));
         let unverified = self.unverified.iter().filter(|_| !accepts_unverified_sync).cloned();
-        unchecked.chain(self.mistakes.iter().cloned()).chain(unverified).collect()
+        let untrimmed =
+            self.untrimmed.iter().map(|why| format!("the stream was not trimmed: {why}"));
+        let filling = format!("the stream is more than {FILLING} % full");
+        let filling = self.filling.then_some(filling);
+        let mistakes = self.mistakes.iter().cloned();
+        unchecked.chain(mistakes).chain(unverified).chain(untrimmed).chain(filling).collect()
     }
 }
 
@@ -206,6 +214,8 @@ fn stream_report(known: &Known) -> StreamReport {
         mistakes: promises.mistakes.iter().map(ToString::to_string).collect(),
         unverified: promises.unverified.clone(),
         unchecked: known.unchecked.clone(),
+        untrimmed: known.untrimmed.clone(),
+        filling: known.fullness >= Fullness::Filling,
     }
 }
 
@@ -217,8 +227,8 @@ fn node_reports(state: &NodeState) -> Vec<NodeReport> {
             node: row.node.to_string(),
             epoch: row.epoch.0,
             heard: row.heard.to_string(),
-            present: state.log_time.since(row.heard) <= HEARD_WITHIN_MS,
-            removed: state.log_time.since(row.heard) > REMOVED_AFTER_MS,
+            present: is_present(state, row),
+            removed: is_gone(row, state.log_time),
             seq: said.map(|said| said.seq),
             durable: said.map(|said| said.durable),
             diverged: has_diverged(&row.node),

@@ -19,7 +19,7 @@ use super::connection::Connection;
 use super::identity::{self, IdentityError, Marker};
 use super::outlet::Outlet;
 use super::running::Node;
-use super::trim::Sizes;
+use super::sizes::Sizes;
 use super::view::{NodeView, Phase};
 use super::watch::{self, Watch};
 use super::word::Ending;
@@ -113,13 +113,15 @@ impl Start<'_> {
         self.view.enter(Phase::Joining);
         let following = Following::after(&follower.state(), Sealer::new(&secret));
         let stops = Arc::new(AtomicBool::new(false));
+        let sizes = Sizes::default();
+        sizes.checked(&checked.bounds, &checked.promises);
         let watch = Watch {
             view: self.view.clone(),
             follower: follower.clone(),
             clock: self.clock.clone(),
             stops: stops.clone(),
             dir,
-            sizes: Sizes::default(),
+            sizes,
         };
         let threads = watch::start(watch, following, connection)?;
         let node =

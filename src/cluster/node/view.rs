@@ -10,9 +10,10 @@ use crate::clock::Clock;
 use crate::cluster::Config;
 use crate::cluster::fence::Fence;
 use crate::cluster::stream::{Bounds, Hint, Promises};
-use crate::engine::clustered::{Follower, NodeState, Standing, Stopped};
+use crate::engine::clustered::{Accepts, Follower, NodeState, Standing, Stopped};
 use crate::model::cluster::NodeId;
 
+use super::fullness::Fullness;
 use super::word::{Ending, Word};
 
 /// How far the start of a node is, or that it ends.
@@ -49,16 +50,20 @@ pub(super) struct Known {
     /// Why the stream cannot be followed.
     pub(super) lost: Option<String>,
     pub(super) ending: Option<Ending>,
-    /// Half of the nodes have other contents, so nobody knows which half is right.
+    /// Half of the nodes have other contents, so nobody knows which half is right. It stays so.
     pub(super) is_split: bool,
     pub(super) bounds: Option<Bounds>,
     pub(super) promises: Promises,
     /// Why the servers did not answer the last check.
     pub(super) unchecked: Option<String>,
+    /// How full the stream is.
+    pub(super) fullness: Fullness,
+    /// Why the begin of the stream was not forgotten.
+    pub(super) untrimmed: Option<String>,
     /// How often a replica skipped a message.
     pub(super) gaps: u64,
     /// What the stream said of the last proposal, unless it took it.
-    hint: Option<Hint>,
+    pub(super) hint: Option<Hint>,
 }
 
 impl NodeView {
@@ -73,6 +78,8 @@ impl NodeView {
             bounds: None,
             promises: Promises::default(),
             unchecked: None,
+            fullness: Fullness::default(),
+            untrimmed: None,
             gaps: 0,
             hint: None,
         };
@@ -161,11 +168,13 @@ impl NodeView {
         if let Some(mistake) = known.promises.mistakes.first() {
             return (Word::WrongSettings, mistake.to_string());
         }
+        if known.fullness >= Fullness::Full {
+            let text = "the stream is nearly full: changes are refused until the nodes have made \
+                        room; if they do not, raise its max_bytes";
+            return said(Word::StreamFull, text);
+        }
         if state.has_quorum {
             return said(Word::Ready, "everything works");
-        }
-        if known.hint == Some(Hint::Full) {
-            return said(Word::StreamFull, "the stream is full");
         }
         (Word::NoQuorum, format!("{} {}", no_landing(age), because(known)))
     }
@@ -236,13 +245,24 @@ impl NodeView {
         !self.0.is_shut.load(Ordering::Relaxed)
     }
 
-    /// Nothing more is proposed, until [`NodeView::reopen`].
-    pub(super) fn shut(&self) {
+    /// Nothing more is proposed, for good.
+    fn shut(&self) {
         self.0.is_shut.store(true, Ordering::Relaxed);
+        self.0.fence.close();
     }
 
-    pub(super) fn reopen(&self) {
-        self.0.is_shut.store(false, Ordering::Relaxed);
+    /// What the node takes from its callers.
+    pub(super) fn accepts(&self) -> Accepts {
+        let known = self.known();
+        if known.is_split || known.lost.is_some() || known.ending.is_some() {
+            return Accepts::Nothing;
+        }
+        match known.fullness {
+            Fullness::Brimful => Accepts::NothingWhileFull,
+            _ if !known.promises.mistakes.is_empty() => Accepts::Waits,
+            Fullness::Full => Accepts::WaitsWhileFull,
+            Fullness::Filling | Fullness::Roomy => Accepts::Everything,
+        }
     }
 
     pub(super) fn count_proposal(&self, is_again: bool) {
@@ -257,9 +277,8 @@ impl NodeView {
 
     /// The stream cannot be followed any further: changes stop for good, and the log stays as it is.
     pub(super) fn lose(&self, why: String) {
-        self.shut();
-        self.0.fence.close();
         let mut known = self.known();
+        self.shut();
         if known.lost.is_none() {
             tracing::error!(
                 reason = %why,
@@ -272,9 +291,8 @@ impl NodeView {
 
     /// The process must end.
     pub(super) fn end(&self, ending: Ending) {
-        self.shut();
-        self.0.fence.close();
         let mut known = self.known();
+        self.shut();
         if known.ending.is_none() {
             tracing::error!(reason = %ending, "this node of the cluster ends");
             known.ending = Some(ending);

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::cluster::follow::{Following, Step, Unfollowable};
-use crate::cluster::stream::{Stream, StreamError};
-use crate::engine::clustered::{Follower, NodeState, Standing};
+use crate::cluster::stream::{Hint, Stream, StreamError};
+use crate::engine::clustered::{Accepts, Follower, Standing};
 use crate::model::cluster::NodeId;
 
 use super::connection::Connection;
+use super::fullness::{FILLING, Fullness};
 use super::identity::{self, Marker};
-use super::trim::{Counted, Filling, Sizes, first_needed};
+use super::opinion::{Opinion, opinion};
+use super::sizes::{Counted, Sizes};
+use super::trim::{Filling, first_needed};
 use super::view::NodeView;
 use super::word::Ending;
 
@@ -25,12 +28,15 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Interval of the checks.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// Interval at which the begin of the stream is forgotten.
+/// Interval at which the begin of the stream is forgotten. Each node adds up to half of it, so that
+/// not all do it at once.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
+/// The same while changes wait for it.
+const TRIM_SOON: Duration = Duration::from_secs(2);
 /// Pause while the engine has no room for the next message.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
-/// Nodes unheard of for this time of the log have no voice in what the right content is.
-const HEARD_WITHIN_MS: u64 = 10_000;
+/// Time for which a doubt about the contents may last, until all nodes have reported.
+const DOUBT: Duration = Duration::from_secs(10);
 
 /// What both threads use.
 #[derive(Clone)]
@@ -67,12 +73,12 @@ impl Watch {
 
     /// Follows the stream until the node stops, or cannot follow it any further.
     fn follow(&self, mut following: Following, mut stream: Box<dyn Stream>) {
-        let mut looked = Duration::ZERO;
+        let (mut looked, mut doubted) = (Duration::ZERO, None);
         while self.goes_on() {
             let now = self.clock.monotonic();
             if now.saturating_sub(looked) >= LOOK_EVERY {
                 looked = now;
-                self.look();
+                self.look(&mut doubted);
             }
             // The engine may have ended, and would then never make room.
             if !self.follower.has_room() {
@@ -80,7 +86,9 @@ impl Watch {
                 continue;
             }
             match following.step(&mut *stream, &self.follower, PATIENCE) {
-                Ok(Step::Landed | Step::Quiet) => {}
+                // At once: a small stream is full before the next look.
+                Ok(Step::Landed) => self.measure(),
+                Ok(Step::Quiet) => {}
                 // The engine has stopped: why is seen below.
                 Ok(Step::Ended) => break,
                 Err(why) => {
@@ -90,7 +98,7 @@ impl Watch {
             }
         }
         while self.goes_on() {
-            self.look();
+            self.look(&mut doubted);
             sleep(LOOK_EVERY);
         }
     }
@@ -107,8 +115,8 @@ impl Watch {
         }
     }
 
-    /// Looks at the state of the engine, and ends the node where it must end.
-    fn look(&self) {
+    /// Looks at the state of the engine, ends the node where it must end, and sets what it takes.
+    fn look(&self, doubted: &mut Option<Duration>) {
         let state = self.follower.state();
         if let Standing::Stopped(why) = &state.standing {
             match Ending::of(why) {
@@ -116,9 +124,23 @@ impl Watch {
                 None => self.view.lose(why.to_string()),
             }
         }
-        let Some(node) = self.view.node() else { return };
-        match opinion(&state, node) {
-            Opinion::Alike => self.unite(),
+        if let Some(node) = self.view.node() {
+            self.heed(opinion(&state, node), doubted);
+        }
+        self.measure();
+    }
+
+    /// Acts on what the reports of the other nodes say. Nothing of it is ever taken back.
+    fn heed(&self, opinion: Opinion, doubted: &mut Option<Duration>) {
+        let now = self.clock.monotonic();
+        match opinion {
+            Opinion::Alike => *doubted = None,
+            Opinion::Undecided => {
+                let since = *doubted.get_or_insert(now);
+                if now.saturating_sub(since) >= DOUBT {
+                    self.split();
+                }
+            }
             Opinion::Split => self.split(),
             Opinion::Alone { others } => self.end(Ending::Diverged(format!(
                 "the content of this node differs from that of {others} other nodes, which agree: \
@@ -133,73 +155,105 @@ impl Watch {
         }
         if ending.forbids_restart() {
             let is_spoiled = matches!(ending, Ending::Diverged(_));
-            let marker = Marker { is_spoiled, reason: ending.to_string() };
-            if let Err(error) = identity::leave(&self.dir, &marker) {
-                tracing::error!(%error, "the marker of a node that has left was not written");
-            }
+            self.mark(&Marker { is_spoiled, reason: ending.to_string() });
         }
         self.view.end(ending);
     }
 
-    fn split(&self) {
-        let mut known = self.view.known();
-        if !std::mem::replace(&mut known.is_split, true) {
-            tracing::error!(
-                "half of the nodes have other contents, and nobody knows which half is right: \
-                 changes stop"
-            );
-            self.view.shut();
+    /// Leaves a marker, with which the node does not start again.
+    fn mark(&self, marker: &Marker) {
+        if let Err(error) = identity::leave(&self.dir, marker) {
+            tracing::error!(%error, "the marker of a node that has left was not written");
         }
     }
 
-    fn unite(&self) {
-        let mut known = self.view.known();
-        if std::mem::take(&mut known.is_split) && known.lost.is_none() && known.ending.is_none() {
-            tracing::warn!("the nodes agree on their contents again");
-            self.view.reopen();
+    /// Stops for good, and tells the others with each report. The process stays, so that a person
+    /// can look at it; a restart would forget what it has seen, so the marker prevents it.
+    fn split(&self) {
+        if std::mem::replace(&mut self.view.known().is_split, true) {
+            return;
         }
+        self.view.fence().close();
+        self.follower.report_stopped();
+        self.follower.accept(Accepts::Nothing);
+        let reason = "half of the nodes have other contents, and nobody knows which half is right";
+        tracing::error!("{reason}: this node takes no more changes and answers no more reads");
+        self.mark(&Marker { is_spoiled: false, reason: reason.to_owned() });
+    }
+
+    /// Notes how full the stream is, and sets what the node takes.
+    fn measure(&self) {
+        let filled = self.sizes.filled();
+        let mut known = self.view.known();
+        let is_refused = known.hint == Some(Hint::Full);
+        let most = known.promises.bytes_max;
+        let now = Fullness::of(filled, most, is_refused);
+        let before = std::mem::replace(&mut known.fullness, now);
+        drop(known);
+        if before < Fullness::Filling && now >= Fullness::Filling {
+            tracing::warn!(bytes = filled, most, "the stream is more than {FILLING} % full");
+        }
+        if before < Fullness::Full && now >= Fullness::Full {
+            tracing::error!(bytes = filled, most, "the stream is nearly full: changes are refused");
+        } else if before >= Fullness::Full && now < Fullness::Full {
+            tracing::warn!(bytes = filled, most, "the stream has room: changes are taken again");
+        }
+        self.follower.accept(self.view.accepts());
     }
 
     /// Checks the stream and its servers every few seconds.
     fn check(&self, connection: &dyn Connection) {
         let mut stream = connection.stream();
-        let begin = self.clock.monotonic();
-        let (mut check_at, mut trim_at) = (begin + CHECK_EVERY, begin + TRIM_EVERY);
+        let (mut checked, mut trimmed) = (self.clock.monotonic(), self.clock.monotonic());
         while self.goes_on() {
             let now = self.clock.monotonic();
-            if now >= check_at {
+            if now.saturating_sub(trimmed) >= self.trim_every() {
+                if self.trim(&mut *stream) {
+                    self.check_once(&mut *stream, connection.gaps());
+                }
+                trimmed = self.clock.monotonic();
+            } else if now.saturating_sub(checked) >= CHECK_EVERY {
                 self.check_once(&mut *stream, connection.gaps());
-                check_at = self.clock.monotonic() + CHECK_EVERY;
-            } else if now >= trim_at {
-                self.trim(&mut *stream);
-                trim_at = self.clock.monotonic() + TRIM_EVERY;
+                checked = self.clock.monotonic();
             } else {
                 sleep(LOOK_EVERY);
             }
         }
     }
 
-    /// Forgets what enough nodes have, as of the last check, if that is this node's part.
-    fn trim(&self, stream: &mut dyn Stream) {
+    fn trim_every(&self) -> Duration {
+        if self.view.known().fullness >= Fullness::Full {
+            return TRIM_SOON;
+        }
+        let half_ms = TRIM_EVERY.as_millis() as u64 / 2;
+        let NodeId(number) = self.view.node().unwrap_or_default();
+        TRIM_EVERY + Duration::from_millis(number % half_ms)
+    }
+
+    /// Forgets what nobody needs, as of the last check. Returns whether the stream did.
+    fn trim(&self, stream: &mut dyn Stream) -> bool {
         let filling = {
             let known = self.view.known();
             let is_right = known.lost.is_none() && known.ending.is_none() && !known.is_split;
-            let Some(bounds) = known.bounds.filter(|_| is_right) else { return };
-            let (bytes, bytes_max) = (known.promises.bytes, known.promises.bytes_max);
-            Filling { first: bounds.first, bytes, bytes_max }
+            let Some(bounds) = known.bounds.filter(|_| is_right) else { return false };
+            let is_refused = known.hint == Some(Hint::Full);
+            Filling { first: bounds.first, bytes_max: known.promises.bytes_max, is_refused }
         };
-        let Some(node) = self.view.node() else { return };
+        let Some(node) = self.view.node() else { return false };
         let (state, keep) = (self.follower.state(), self.view.config().keep);
         if state.standing != Standing::Serving {
-            return;
+            return false;
         }
-        let Some(first) = first_needed(&state, node, keep, filling, &self.sizes) else { return };
-        match stream.trim(first) {
-            Ok(()) => tracing::debug!(first, "the stream begins here now"),
-            Err(error) => {
-                tracing::warn!(%error, first, "the begin of the stream was not forgotten");
-            }
+        let first = first_needed(&state, node, keep, filling, &self.sizes);
+        let done = first.map(|first| stream.trim(first));
+        match &done {
+            Some(Ok(())) => tracing::debug!(first, "the stream begins here now"),
+            Some(Err(error)) => tracing::warn!(%error, first, "the stream was not trimmed"),
+            None => {}
         }
+        let failure = done.as_ref().and_then(|done| done.as_ref().err());
+        self.view.known().untrimmed = failure.map(ToString::to_string);
+        matches!(done, Some(Ok(())))
     }
 
     fn check_once(&self, stream: &mut dyn Stream, gaps: u64) {
@@ -216,11 +270,11 @@ impl Watch {
                 if promises.mistakes.is_empty() && !known.promises.mistakes.is_empty() {
                     tracing::warn!("the settings of the stream and its servers are right again");
                 }
-                let is_right = promises.mistakes.is_empty();
+                self.sizes.checked(&bounds, &promises);
                 (known.bounds, known.promises) = (Some(bounds), promises);
                 known.unchecked = None;
                 drop(known);
-                self.follower.refuse_changes(!is_right);
+                self.measure();
             }
             Err(StreamError::Lost(loss)) => {
                 drop(known);
@@ -228,86 +282,5 @@ impl Watch {
             }
             Err(error) => known.unchecked = Some(error.to_string()),
         }
-    }
-}
-
-/// What the other nodes think of this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opinion {
-    /// Most have the same content, or none has reported yet.
-    Alike,
-    /// As many have another content as have the same.
-    Split,
-    /// All others have another content, and there are several.
-    Alone { others: usize },
-}
-
-/// Compares this node with the others that were heard of lately. The chains of outcomes are
-/// compared where the positions are the same, see the engine.
-fn opinion(state: &NodeState, node: NodeId) -> Opinion {
-    let is_heard = |node: &&NodeId| {
-        let row = state.members.iter().find(|row| row.node == **node);
-        row.is_some_and(|row| state.log_time.since(row.heard) <= HEARD_WITHIN_MS)
-    };
-    let others = state.reports.keys().filter(|other| **other != node).filter(is_heard);
-    let (differ, agree): (Vec<&NodeId>, Vec<&NodeId>) =
-        others.partition(|other| state.diverged.contains_key(other));
-    match (differ.len(), agree.len() + 1) {
-        (others @ 2.., 1) => Opinion::Alone { others },
-        (differ, with_us) if differ >= with_us => Opinion::Split,
-        _ => Opinion::Alike,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::cluster::{BootNonce, Chain, Epoch};
-    use crate::model::record::replication::{Member, Report};
-    use crate::model::time::UnixMillis;
-
-    fn state(others: &[(u64, bool)], silent: &[u64]) -> NodeState {
-        let mut state = NodeState { log_time: UnixMillis(1_000_000), ..NodeState::default() };
-        for (node, differs) in others {
-            let node = NodeId(*node);
-            let heard = match silent.contains(&node.0) {
-                true => UnixMillis(900_000),
-                false => UnixMillis(999_000),
-            };
-            let nonce = BootNonce::default();
-            state.members.push(Member { node, epoch: Epoch(1), nonce, high: 1, heard });
-            let report = Report {
-                format: 1,
-                seq: 1,
-                durable: 1,
-                memory_max: 0,
-                chain: Chain::default(),
-                outcomes: Chain::default(),
-                keys: [0; 16],
-            };
-            state.reports.insert(node, report);
-            if *differs {
-                state.diverged.insert(node, 1);
-            }
-        }
-        state
-    }
-
-    #[test]
-    fn only_a_node_that_is_alone_against_several_ends_itself() {
-        let think = |others: &[(u64, bool)]| opinion(&state(others, &[]), NodeId(1));
-        assert_eq!(think(&[(1, false)]), Opinion::Alike);
-        assert_eq!(think(&[(1, false), (2, false), (3, false)]), Opinion::Alike);
-        assert_eq!(think(&[(1, false), (2, true)]), Opinion::Split, "one against one");
-        assert_eq!(think(&[(2, true), (3, true)]), Opinion::Alone { others: 2 });
-        assert_eq!(think(&[(2, true), (3, false)]), Opinion::Alike, "the other one is odd");
-        assert_eq!(think(&[(2, true), (3, true), (4, false)]), Opinion::Split);
-    }
-
-    #[test]
-    fn a_node_that_is_silent_has_no_voice() {
-        let others = [(2, true), (3, true)];
-        assert_eq!(opinion(&state(&others, &[3]), NodeId(1)), Opinion::Split);
-        assert_eq!(opinion(&state(&others, &[2, 3]), NodeId(1)), Opinion::Alike);
     }
 }

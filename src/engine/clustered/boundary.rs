@@ -1,6 +1,6 @@
 //! What goes into the committer of a node and out of it, besides its callers' operations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,8 @@ use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender as Node
 use crate::model::cluster::{BootNonce, Chain, ClusterId, Era, MessageHash, NodeId, Position};
 use crate::model::record::replication::{Member, Report};
 use crate::model::time::UnixMillis;
+
+use super::accepts::{self, Accepts};
 
 /// Messages that wait for the committer.
 const ARRIVALS_MAX: usize = 32;
@@ -140,7 +142,10 @@ pub struct NodeState {
     pub members: Vec<Member>,
     /// The last report of each node.
     pub reports: BTreeMap<NodeId, Report>,
-    /// Nodes whose records came to something else than here, and the position of that report.
+    /// Nodes whose records came to the same as here, as far as they have reported.
+    pub agreed: BTreeSet<NodeId>,
+    /// Nodes whose records came to something else than here, and the position of that report. Such
+    /// a node stays here, because with each Hello the chains of outcomes begin anew and are equal.
     pub diverged: BTreeMap<NodeId, u64>,
 }
 
@@ -178,7 +183,8 @@ pub(super) struct Told {
     log_time_ms: AtomicU64,
     era: AtomicU64,
     seq: AtomicU64,
-    refuses_changes: AtomicBool,
+    accepts: accepts::Shared,
+    has_stopped: AtomicBool,
 }
 
 /// Callers whose waits the committer has not taken yet.
@@ -198,9 +204,14 @@ impl Told {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Whether the changes of callers are refused.
-    pub(super) fn refuses_changes(&self) -> bool {
-        self.refuses_changes.load(Ordering::Relaxed)
+    /// What the node takes from its callers.
+    pub(super) fn accepts(&self) -> Accepts {
+        self.accepts.get()
+    }
+
+    /// Whether the node has stopped because of other nodes' contents.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::Relaxed)
     }
 
     /// The waits that were added since the last call.
@@ -282,10 +293,15 @@ impl Follower {
         Ok(())
     }
 
-    /// Refuses the changes of this node's callers from now on, or takes them again. What was
-    /// proposed still lands, and so do this node's reports.
-    pub fn refuse_changes(&self, refuses: bool) {
-        self.told.refuses_changes.store(refuses, Ordering::Relaxed);
+    /// Sets what is taken from this node's callers from now on. What was proposed still lands, and
+    /// so do this node's reports.
+    pub fn accept(&self, accepts: Accepts) {
+        self.told.accepts.set(accepts);
+    }
+
+    /// Reports from now on that this node has stopped, because nobody knows whose content is right.
+    pub fn report_stopped(&self) {
+        self.told.has_stopped.store(true, Ordering::Relaxed);
     }
 
     /// Log time at the end of the node's last turn.

@@ -12,6 +12,7 @@ use crate::engine::replicated::{Landed, MessageHead, Replicated, log_time_of, ne
 use crate::engine::sequencer::CommitError;
 use crate::engine::shared::refuse_record;
 use crate::engine::state::{Applied, Position, apply};
+use crate::model::cluster::NodeId;
 use crate::model::entry::JournalPart;
 use crate::model::record::replication::{MEMBER_LEN, ORIGIN_LEN, Report, Verdict};
 use crate::model::record::{Record, records};
@@ -198,6 +199,9 @@ impl Clustered {
         }
         self.replicated = after;
         self.remember();
+        if verdict == Verdict::Hello {
+            self.forget_strangers();
+        }
         let Some((head, _)) = &message.content else { return };
         for report in std::mem::take(&mut outcomes.reports) {
             self.compare(head, report);
@@ -252,18 +256,36 @@ impl Clustered {
         let node = head.sender.node;
         let known = self.recent.iter().rev().find(|recent| recent.seq == report.seq).copied();
         if let Some(recent) = known {
-            if recent.chain != report.chain {
-                return self.stop(Stopped::Lost { seq: report.seq });
-            }
             let reported = Some(report.outcomes).filter(|outcomes| outcomes.0 != [0; 16]);
-            if let (Some(own), Some(reported)) = (recent.outcomes, reported) {
-                match own == reported {
-                    true => self.diverged.remove(&node),
-                    false => self.diverged.insert(node, report.seq),
-                };
+            match (recent.outcomes, reported) {
+                // One of both was given another message by its server. Who is right is decided as
+                // for other outcomes: it may be this node.
+                _ if recent.chain != report.chain => self.note_outcomes(node, report.seq, false),
+                (Some(own), Some(reported)) => {
+                    self.note_outcomes(node, report.seq, own == reported);
+                }
+                _ => {}
             }
         }
         self.reports.insert(node, report);
+    }
+
+    /// A node that had other outcomes once has other contents, whatever it reports later.
+    fn note_outcomes(&mut self, node: NodeId, seq: u64, is_equal: bool) {
+        if !is_equal {
+            self.agreed.remove(&node);
+            self.diverged.entry(node).or_insert(seq);
+        } else if !self.diverged.contains_key(&node) {
+            self.agreed.insert(node);
+        }
+    }
+
+    /// Forgets what nodes have reported that are no members any more.
+    fn forget_strangers(&mut self) {
+        let members = &self.replicated.members;
+        self.reports.retain(|node, _| members.contains_key(node));
+        self.agreed.retain(|node| members.contains_key(node));
+        self.diverged.retain(|node, _| members.contains_key(node));
     }
 
     /// Answers the callers of this node, or notices that another process runs as this node.

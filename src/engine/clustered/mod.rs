@@ -9,6 +9,7 @@
 //! | module | what |
 //! |---|---|
 //! | `boundary` | what goes in and out: messages, proposals, the node's state for other threads |
+//! | `accepts` | what the node takes from its callers |
 //! | `log_time` | the time of the log, which is that of the messages |
 //! | `calls` | the calls that wait, and their outcomes |
 //! | `own` | this node's batches: one in flight, the next one gathering |
@@ -19,6 +20,7 @@
 //! The log, the cleaner, `apply` and the work between frames are those of a single node. There is no
 //! choice between the two on the way of a change: it is made once, when the engine is opened.
 
+mod accepts;
 mod boundary;
 mod calls;
 mod landing;
@@ -31,7 +33,7 @@ pub mod stepped;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +54,7 @@ use super::recovery::Recovered;
 use super::replicated::{Landed, Replicated};
 use super::sequencer::Sequencer;
 
+pub use accepts::Accepts;
 pub use boundary::{Follower, Membership, NodeState, Proposal, Proposer, Standing, Stopped, Until};
 
 use boundary::{Arrival, Told};
@@ -81,6 +84,9 @@ pub(super) struct Clustered {
     unsynced: VecDeque<(Lsn, u64)>,
     durable: u64,
     reports: BTreeMap<NodeId, Report>,
+    /// Nodes whose outcomes were equal to those of this node in each of their reports.
+    agreed: BTreeSet<NodeId>,
+    /// Nodes whose outcomes differ. None is ever removed while it is a member.
     diverged: BTreeMap<NodeId, u64>,
     /// The state of the node's own clocks.
     observer: Observer,
@@ -125,6 +131,7 @@ impl Clustered {
             unsynced: VecDeque::new(),
             durable,
             reports: BTreeMap::new(),
+            agreed: BTreeSet::new(),
             diverged: BTreeMap::new(),
             observer: Observer::default(),
             standing: Standing::Following,
@@ -153,6 +160,7 @@ impl Clustered {
             is_clock_right: self.own.is_clock_right,
             members: members.values().copied().collect(),
             reports: self.reports.clone(),
+            agreed: self.agreed.clone(),
             diverged: self.diverged.clone(),
         });
     }

@@ -30,8 +30,8 @@ const AGAIN_AFTER_MIN: Duration = Duration::from_millis(250);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 /// A message that has not landed for this time shows that the stream accepts nothing.
 const NO_QUORUM_AFTER: Duration = Duration::from_secs(1);
-/// Interval of reports.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Minimum interval of reports.
+const REPORT_EVERY_MIN: Duration = Duration::from_secs(1);
 /// Landings of which the median is taken.
 const LANDINGS: usize = 15;
 /// Maximum operations of a batch that are answered without a record.
@@ -150,7 +150,7 @@ impl Own {
     pub(super) fn due_in(&self, now: Duration) -> Duration {
         let due = match &self.in_flight {
             Some(sent) => sent.last_at + self.again_after(),
-            None => self.reported_at.map_or(now, |at| at + REPORT_EVERY),
+            None => self.reported_at.map_or(now, |at| at + REPORT_EVERY_MIN),
         };
         due.saturating_sub(now)
     }
@@ -163,8 +163,8 @@ impl Own {
     }
 
     /// Whether a report is due.
-    pub(super) fn wants_report(&self, now: Duration) -> bool {
-        let is_due = self.reported_at.is_none_or(|at| now.saturating_sub(at) >= REPORT_EVERY);
+    pub(super) fn wants_report(&self, now: Duration, every: Duration) -> bool {
+        let is_due = self.reported_at.is_none_or(|at| now.saturating_sub(at) >= every);
         is_due && !self.gathering.has_report && self.in_flight.is_none()
     }
 
@@ -270,17 +270,25 @@ impl Own {
     }
 
     /// Ends the calls whose operations were never proposed: they did not happen.
-    pub(super) fn reject_gathered(&mut self, calls: &mut Calls) {
-        let batch = std::mem::take(&mut self.gathering);
+    pub(super) fn reject_changes(&mut self, calls: &mut Calls) {
+        let barriers = std::mem::take(&mut self.gathering.barriers);
+        let kept = OwnBatch { barriers, ..OwnBatch::default() };
+        let batch = std::mem::replace(&mut self.gathering, kept);
         let backlog = self.backlog.drain(..).map(|(place, _)| place);
         let deferred = batch.deferred.into_iter().map(|(place, _)| place);
         for place in batch.logged.into_iter().chain(deferred).chain(backlog) {
             calls.not_proposed(place);
         }
+    }
+
+    /// The same, and ends all waits for a message of this node.
+    pub(super) fn reject_gathered(&mut self, calls: &mut Calls) {
+        self.reject_changes(calls);
         // A wait ends with its own time limit elsewhere; here it would end with the stream alone.
+        let gathered = std::mem::take(&mut self.gathering.barriers);
         let in_flight =
             self.in_flight.as_mut().map(|sent| std::mem::take(&mut sent.batch.barriers));
-        for reply in batch.barriers.into_iter().chain(in_flight.unwrap_or_default()) {
+        for reply in gathered.into_iter().chain(in_flight.unwrap_or_default()) {
             calls.end_wait(reply, Err(Rejected::NoQuorum));
         }
     }

@@ -162,15 +162,17 @@ impl Clustered {
     }
 
     fn wait_for_barrier(&mut self, reply: Reply) {
-        match self.may_change() {
-            true => self.own.gathering.barriers.push(reply),
-            false => self.calls.end_wait(reply, Err(Rejected::NoQuorum)),
+        let refused = self.told.accepts().refuses_waits();
+        match refused.or((!self.may_change()).then_some(Rejected::NoQuorum)) {
+            None => self.own.gathering.barriers.push(reply),
+            Some(refused) => self.calls.end_wait(reply, Err(refused)),
         }
     }
 
     fn take_call(&mut self, Call { ops, reply }: Call) {
-        if !self.may_change() || self.told.refuses_changes() {
-            return self.calls.end_wait(reply, Err(Rejected::NoQuorum));
+        let refused = self.told.accepts().refuses_changes();
+        if let Some(refused) = refused.or((!self.may_change()).then_some(Rejected::NoQuorum)) {
+            return self.calls.end_wait(reply, Err(refused));
         }
         let now = self.sequencer.shared.time.monotonic();
         let places = self.calls.open(reply, ops.len(), now);
@@ -242,7 +244,11 @@ impl Clustered {
         }
         let shared = &self.sequencer.shared;
         let (now, wall) = (shared.time.monotonic(), shared.time.wall());
-        if self.standing == Standing::Serving && self.own.wants_report(now) {
+        let accepts = self.told.accepts();
+        if accepts.refuses_changes().is_some() {
+            self.own.reject_changes(&mut self.calls);
+        }
+        if self.standing == Standing::Serving && self.own.wants_report(now, accepts.report_every()) {
             let report = self.report().encode();
             self.own.add_report(&report, now);
         }
@@ -256,6 +262,7 @@ impl Clustered {
         let Replicated { position, chain, outcomes, .. } = &self.replicated;
         let membership = &self.own.membership;
         Report {
+            has_stopped: self.told.has_stopped(),
             format: membership.format,
             seq: position.seq,
             durable: self.durable,

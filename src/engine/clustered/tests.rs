@@ -151,6 +151,42 @@ fn verify_tells_the_position_and_the_members() {
 }
 
 #[test]
+fn p2_outcomes_that_differed_once_differ_for_good_whoever_says_hello() {
+    let mut node = begun(&Memory::new());
+    let third = Sender { node: NodeId(3), ..OTHER };
+    let hello = |seq, epoch, sender: Sender| {
+        let mut hello = message(seq, MessageKind::Hello, 0, START, Vec::new());
+        let (head, _) = hello.content.as_mut().unwrap();
+        head.sender = Sender { epoch: Epoch(epoch), ..sender };
+        hello
+    };
+    let report = |state: &NodeState, outcomes: Chain| {
+        let Position { seq, .. } = state.position;
+        let (chain, keys) = (state.chain, [0; 16]);
+        let has_stopped = false;
+        Report { has_stopped, format: 1, seq, durable: 0, memory_max: 0, chain, outcomes, keys }
+    };
+    let state = node.follower().state();
+    let right = report(&state, state.outcomes.unwrap());
+    land(&mut node, message(3, MessageKind::Batch, 1, START, right.encode().to_vec()));
+    let state = node.follower().state();
+    assert_eq!((state.agreed.len(), state.diverged.len()), (1, 0));
+    let wrong = report(&state, Chain([9; 16]));
+    land(&mut node, message(4, MessageKind::Batch, 2, START, wrong.encode().to_vec()));
+    let differs = BTreeMap::from([(OTHER.node, 3)]);
+    let state = node.follower().state();
+    assert_eq!((state.agreed.len(), &state.diverged), (0, &differs));
+    // The chains begin anew, and are equal from then on.
+    land(&mut node, hello(5, 1, third));
+    let state = node.follower().state();
+    let right = report(&state, state.outcomes.unwrap());
+    land(&mut node, message(6, MessageKind::Batch, 3, START, right.encode().to_vec()));
+    let state = node.follower().state();
+    assert_eq!((state.reports[&OTHER.node].seq, &state.diverged), (5, &differs));
+    assert!(!state.agreed.contains(&OTHER.node));
+}
+
+#[test]
 fn p2_another_message_at_a_landed_position_ends_the_node() {
     let mut node = begun(&Memory::new());
     let again = message(2, MessageKind::Hello, 0, START, Vec::new());

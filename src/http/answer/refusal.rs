@@ -52,6 +52,9 @@ impl From<Refusal> for Problem {
                 "no-quorum: the changes of this node do not reach the majority of its cluster; \
                  nothing was changed",
             ),
+            Refusal::StreamFull => Self::unavailable(
+                "stream-full: the stream of the cluster is nearly full; nothing was changed",
+            ),
             Refusal::NotFresh(how) => not_fresh(how),
             Refusal::Closing => Self::unavailable("the server is shutting down").closing(),
             Refusal::OutOfLimits(limit) => Self::out_of_limits(limit),

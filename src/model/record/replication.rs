@@ -12,6 +12,9 @@ pub(super) const ORIGIN: u8 = 7;
 pub(super) const MEMBER: u8 = 8;
 pub(super) const REPORT: u8 = 9;
 
+/// Flag of a Report.
+const HAS_STOPPED: u8 = 1;
+
 /// Length of an Origin.
 pub const ORIGIN_LEN: usize = 112;
 /// Length of a Member.
@@ -105,6 +108,8 @@ pub struct Member {
 /// What a node says of itself, in its batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// Whether the node takes no changes any more, because nobody knows whose content is right.
+    pub has_stopped: bool,
     /// Latest format of messages and logs that the node reads.
     pub format: u32,
     /// The node's position when it made the batch.
@@ -163,7 +168,7 @@ impl Report {
     #[must_use]
     pub fn encode(&self) -> [u8; REPORT_LEN] {
         let mut out = Writer { bytes: [0; REPORT_LEN], at: 0 };
-        out.put(&[REPORT, 0, 0, 0]);
+        out.put(&[REPORT, if self.has_stopped { HAS_STOPPED } else { 0 }, 0, 0]);
         out.put(&self.format.to_le_bytes());
         for number in [self.seq, self.durable, self.memory_max] {
             out.put(&number.to_le_bytes());
@@ -231,8 +236,13 @@ impl View<'_, REPORT_LEN> {
     /// As for an Origin.
     pub(super) fn check(self) -> Result<Report, &'static str> {
         let mut from = Fields { bytes: self.0, at: 1 };
-        from.zero::<3>()?;
+        let [flags] = from.array();
+        if flags & !HAS_STOPPED != 0 {
+            return Err("unknown flag");
+        }
+        from.zero::<2>()?;
         let report = Report {
+            has_stopped: flags & HAS_STOPPED != 0,
             format: u32::from_le_bytes(from.array()),
             seq: from.number(),
             durable: from.number(),

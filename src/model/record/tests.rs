@@ -64,6 +64,7 @@ fn samples() -> Vec<Vec<u8>> {
         .encode()
         .to_vec(),
         Report {
+            has_stopped: true,
             format: 1,
             seq: 9,
             durable: 8,

@@ -1,5 +1,7 @@
 //! `jeton serve --cluster`: three real nodes on three real nats-servers.
 
+mod divergence;
+mod full;
 mod lab;
 mod running;
 mod simulated;

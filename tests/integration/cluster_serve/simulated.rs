@@ -29,9 +29,12 @@ struct RealTime {
 }
 
 /// What the servers of the stream say of themselves.
-struct Servers {
-    tell_sync: AtomicBool,
+#[derive(Default)]
+pub struct Servers {
+    hides_sync: AtomicBool,
     is_edited: AtomicBool,
+    /// The stream is full before what it says it may hold.
+    pub hides_limit: AtomicBool,
 }
 
 impl Servers {
@@ -89,20 +92,23 @@ impl Stream for RealTime {
         let promises = self.client.promises()?;
         let server = |name: &str| Server {
             name: name.to_owned(),
-            syncs_always: self.servers.tell_sync.load(Ordering::Relaxed).then_some(true),
+            syncs_always: (!self.servers.hides_sync.load(Ordering::Relaxed)).then_some(true),
             has_copy: true,
             ..Server::default()
         };
         let servers = ["n1", "n2", "n3"].map(server).into();
-        Ok(Promises { copies: 3, servers, mistakes: self.servers.mistakes(), ..promises })
+        let is_hidden = self.servers.hides_limit.load(Ordering::Relaxed);
+        let bytes_max = promises.bytes_max.filter(|_| !is_hidden);
+        let mistakes = self.servers.mistakes();
+        Ok(Promises { copies: 3, servers, mistakes, bytes_max, ..promises })
     }
 }
 
 /// The stream of a cluster that has begun.
-struct World {
-    stream: Simulated,
+pub struct World {
+    pub stream: Simulated,
     dir: tempfile::TempDir,
-    servers: Arc<Servers>,
+    pub servers: Arc<Servers>,
 }
 
 struct Ways {
@@ -126,11 +132,10 @@ impl Connection for Ways {
 }
 
 impl World {
-    fn begun() -> Self {
+    pub fn begun() -> Self {
         let stream = Simulated::new(7, SystemClock::new().wall());
         let dir = tempfile::tempdir().expect("a folder");
-        let (tell_sync, is_edited) = (AtomicBool::new(true), AtomicBool::new(false));
-        let world = Self { stream, dir, servers: Arc::new(Servers { tell_sync, is_edited }) };
+        let world = Self { stream, dir, servers: Arc::default() };
         world.write_secret("secret.key", 7);
         world.begin(1);
         world
@@ -159,34 +164,39 @@ impl World {
         });
     }
 
-    fn start(&self, name: &str) -> Result<Node, NodeError> {
+    pub fn start(&self, name: &str) -> Result<Node, NodeError> {
         self.start_with(name, "secret.key")
     }
 
     fn start_with(&self, name: &str, secret: &str) -> Result<Node, NodeError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let engine = engine::Config {
-            secret_file: Some(self.dir.path().join(secret)),
-            sync: SyncMode::Every(Duration::from_millis(100)),
-            ..engine::Config::at(self.path(name))
-        };
+        let engine =
+            engine::Config { secret_file: Some(self.dir.path().join(secret)), ..self.engine(name) };
         let view = NodeView::new(Config::default(), clock.clone());
         Start { engine, clock, progress: &NoProgress, view }.run(|_| Ok(Box::new(self.ways())))
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub fn engine(&self, name: &str) -> engine::Config {
+        engine::Config {
+            secret_file: Some(self.dir.path().join("secret.key")),
+            sync: SyncMode::Every(Duration::from_millis(100)),
+            ..engine::Config::at(self.path(name))
+        }
+    }
+
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }
 }
 
-fn refused(started: Result<Node, NodeError>) -> NodeError {
+pub fn refused(started: Result<Node, NodeError>) -> NodeError {
     match started {
         Ok(_) => panic!("it started"),
         Err(error) => error,
     }
 }
 
-fn issue(node: &Node) -> Token {
+pub fn issue(node: &Node) -> Token {
     let token = Token::random().expect("random");
     let issue = Op::Issue {
         digest: node.engine().digest(&token),
@@ -201,17 +211,17 @@ fn issue(node: &Node) -> Token {
     token
 }
 
-fn knows(node: &Node, token: &Token) -> bool {
+pub fn knows(node: &Node, token: &Token) -> bool {
     let digest = node.engine().digest(token);
     node.engine().resolve(&digest, node.engine().now(), |_| ()).is_some()
 }
 
-fn stop(node: Node) {
+pub fn stop(node: Node) {
     node.engine().close().expect("closed");
     node.stop();
 }
 
-fn await_word(node: &Node, word: Word) {
+pub fn await_word(node: &Node, word: Word) {
     within("the node says so", || {
         let (found, sentence) = node.view().standing();
         if found == word { Ok(()) } else { Err(format!("{}: {sentence}", found.name())) }
@@ -250,7 +260,7 @@ fn node_with_another_secret_makes_no_log() {
 #[test]
 fn sync_that_nobody_knows_of_is_a_mistake() {
     let world = World::begun();
-    world.servers.tell_sync.store(false, Ordering::Relaxed);
+    world.servers.hides_sync.store(true, Ordering::Relaxed);
     let error = refused(world.start("a"));
     let NodeError::Mistaken(mistakes) = error else { panic!("{error}") };
     assert!(mistakes[0].contains("the servers n1, n2, n3 sync each message"), "{mistakes:?}");
