@@ -187,6 +187,26 @@ fn p2_outcomes_that_differed_once_differ_for_good_whoever_says_hello() {
 }
 
 #[test]
+fn p2_a_node_that_was_given_another_message_does_not_end_those_that_hear_its_report() {
+    let mut node = begun(&Memory::new());
+    let state = node.follower().state();
+    let report = Report {
+        has_stopped: false,
+        format: 1,
+        seq: 2,
+        durable: 0,
+        memory_max: 0,
+        chain: Chain([7; 16]),
+        outcomes: state.outcomes.unwrap(),
+        keys: [0; 16],
+    };
+    land(&mut node, message(3, MessageKind::Batch, 1, START, report.encode().to_vec()));
+    let state = node.follower().state();
+    assert_eq!(state.diverged, BTreeMap::from([(OTHER.node, 2)]), "a majority decides");
+    assert_eq!(state.standing, Standing::Following);
+}
+
+#[test]
 fn p2_another_message_at_a_landed_position_ends_the_node() {
     let mut node = begun(&Memory::new());
     let again = message(2, MessageKind::Hello, 0, START, Vec::new());

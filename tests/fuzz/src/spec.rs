@@ -121,7 +121,7 @@ fn of_cluster(bytes: &[u8], kind: u8, flags: u8) -> Option<usize> {
         }
         _ => {
             let in_limits = number(bytes, 4, 4)? > 0 && at(16)? <= at(8)?;
-            (80, flags == 0 && is_zero(bytes, 2, 2) && in_limits)
+            (80, flags <= 1 && is_zero(bytes, 2, 2) && in_limits)
         }
     };
     (is_valid && bytes.len() >= len).then_some(len)
