@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::model::setting::SettingError;
+use crate::model::text::duration_text;
 
 /// Maximum servers, and maximum monitor URLs.
 const SERVERS_MAX: usize = 16;
@@ -76,25 +77,33 @@ impl Config {
         unless(has_servers, "cluster", format!("must name 1 to {SERVERS_MAX} servers"));
         let has_few = self.monitors.len() <= SERVERS_MAX;
         unless(has_few, "cluster-monitor", format!("must name at most {SERVERS_MAX} servers"));
-        let name_form = format!(
-            "must have 1 to {NAME_LEN_MAX} characters, each a letter, a digit, - or _, not {:?}",
-            self.name
+        unless(
+            is_name(&self.name),
+            "cluster-name",
+            format!("{}, not {:?}", name_form(), self.name),
         );
-        unless(is_name(&self.name), "cluster-name", name_form);
-        let within =
-            |(least, most): (Duration, Duration), value: Duration| (least..=most).contains(&value);
-        let is_right = within(ANSWER_WITHIN_LIMITS, self.answer_within);
-        unless(is_right, "cluster-answer-within", "must be from 1s to 10m".to_owned());
-        let is_right = within(STALENESS_LIMITS, self.staleness);
-        unless(is_right, "cluster-staleness", "must be from 1s to 1h".to_owned());
-        let is_right = within(KEEP_LIMITS, self.keep);
-        unless(is_right, "cluster-keep", "must be from 1m to 7d".to_owned());
+        for (setting, (least, most), value) in [
+            ("cluster-answer-within", ANSWER_WITHIN_LIMITS, self.answer_within),
+            ("cluster-staleness", STALENESS_LIMITS, self.staleness),
+            ("cluster-keep", KEEP_LIMITS, self.keep),
+        ] {
+            let limits =
+                format!("must be from {} to {}", duration_text(least), duration_text(most));
+            unless((least..=most).contains(&value), setting, limits);
+        }
         mistakes
     }
 }
 
+/// What a name must be, as a message says it.
+#[must_use]
+pub fn name_form() -> String {
+    format!("must have 1 to {NAME_LEN_MAX} characters, each a letter, a digit, - or _")
+}
+
 /// Whether the text can be part of the name of a stream and of a subject.
-fn is_name(text: &str) -> bool {
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=NAME_LEN_MAX).contains(&text.len()) && text.chars().all(is_part)
 }
@@ -139,7 +148,8 @@ impl FromStr for MonitorUrl {
 }
 
 /// Whether the text is a host and a port, and nothing else.
-fn is_place(text: &str) -> bool {
+#[must_use]
+pub fn is_place(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:%".contains(c);
     let is_bare = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
@@ -220,6 +230,14 @@ mod tests {
         };
         let mistakes = config.mistakes();
         let flags: Vec<&str> = mistakes.iter().map(SettingError::setting).collect();
+        let said = |flag| mistakes.iter().find(|said| said.setting() == flag).unwrap().to_string();
+        for (flag, limits) in [
+            ("cluster-answer-within", "from 1s to 10m"),
+            ("cluster-staleness", "from 1s to 1h"),
+            ("cluster-keep", "from 60s to 7d"),
+        ] {
+            assert!(said(flag).contains(limits), "{}", said(flag));
+        }
         assert_eq!(
             flags,
             [

@@ -5,7 +5,7 @@
 //! `fence` says how fresh the node is, and `node` runs all of it. What a node does with a message is
 //! in `engine::clustered`.
 
-mod config;
+pub mod config;
 pub mod fence;
 pub mod follow;
 pub mod message;

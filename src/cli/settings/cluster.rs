@@ -9,7 +9,7 @@ use super::values::Reader;
 use crate::cluster;
 use crate::engine;
 use crate::model::setting::SettingError;
-use crate::model::text::{duration_text, size_text};
+use crate::model::text::size_text;
 
 /// Minimum segment of a node: a frame is at most a quarter of it, and holds the longest message.
 const SEGMENT_SIZE_MIN: u64 = 16 << 20;
@@ -25,14 +25,9 @@ pub struct ClusterArgs {
     #[arg(long, env = "JETON_CLUSTER", value_name = "URL", value_delimiter = ',')]
     cluster: Vec<String>,
 
-    /// Name of the cluster, which is part of the names of its stream and subjects
-    #[arg(
-        long,
-        env = "JETON_CLUSTER_NAME",
-        default_value_t = cluster::Config::default().name,
-        value_name = "NAME"
-    )]
-    cluster_name: String,
+    /// Name of the cluster, which is part of the names of its stream and subjects [default: main]
+    #[arg(long, env = "JETON_CLUSTER_NAME", value_name = "NAME")]
+    cluster_name: Option<String>,
 
     /// File with the NATS credentials of this node; read again at each connect
     #[arg(long, env = "JETON_CLUSTER_CREDENTIALS", value_name = "FILE")]
@@ -49,32 +44,18 @@ pub struct ClusterArgs {
     cluster_monitor: Vec<String>,
 
     /// Time after which a change whose outcome is not known gets 503 `unknown`; it may still happen
-    #[arg(
-        long,
-        env = "JETON_CLUSTER_ANSWER_WITHIN",
-        default_value_t = duration_text(cluster::Config::default().answer_within),
-        value_name = "DURATION"
-    )]
-    cluster_answer_within: String,
+    /// [default: 10s]
+    #[arg(long, env = "JETON_CLUSTER_ANSWER_WITHIN", value_name = "DURATION")]
+    cluster_answer_within: Option<String>,
 
     /// Maximum age of what a resolve may return while this node hears nothing of its cluster;
-    /// resolves get 503 afterwards
-    #[arg(
-        long,
-        env = "JETON_CLUSTER_STALENESS",
-        default_value_t = duration_text(cluster::Config::default().staleness),
-        value_name = "DURATION"
-    )]
-    cluster_staleness: String,
+    /// resolves get 503 afterwards [default: 30s]
+    #[arg(long, env = "JETON_CLUSTER_STALENESS", value_name = "DURATION")]
+    cluster_staleness: Option<String>,
 
-    /// Time for which the stream keeps what a node that is not heard of still needs
-    #[arg(
-        long,
-        env = "JETON_CLUSTER_KEEP",
-        default_value_t = duration_text(cluster::Config::default().keep),
-        value_name = "DURATION"
-    )]
-    cluster_keep: String,
+    /// Time for which the stream keeps what a node that is not heard of still needs [default: 1h]
+    #[arg(long, env = "JETON_CLUSTER_KEEP", value_name = "DURATION")]
+    cluster_keep: Option<String>,
 
     /// Address of this node as `jeton cluster status` shows it, such as n1.example:7450
     #[arg(long, env = "JETON_NODE_ADDRESS", value_name = "ADDRESS")]
@@ -100,15 +81,30 @@ impl ClusterArgs {
     pub(super) fn read(&self, reader: &mut Reader) -> Option<cluster::Config> {
         let servers = without_users("cluster", &self.cluster, reader);
         let monitors = without_users("cluster-monitor", &self.cluster_monitor, reader);
+        let defaults = cluster::Config::default();
+        let duration = |reader: &mut Reader, flag, given: &Option<String>, default| match given {
+            Some(text) => reader.duration(flag, text),
+            None => default,
+        };
+        let (answer_within, staleness, keep) = (
+            duration(
+                reader,
+                "cluster-answer-within",
+                &self.cluster_answer_within,
+                defaults.answer_within,
+            ),
+            duration(reader, "cluster-staleness", &self.cluster_staleness, defaults.staleness),
+            duration(reader, "cluster-keep", &self.cluster_keep, defaults.keep),
+        );
         let config = cluster::Config {
             servers: reader.all("cluster", &with_schemes(servers)),
-            name: self.cluster_name.clone(),
+            name: self.cluster_name.clone().unwrap_or(defaults.name),
             credentials: self.cluster_credentials.clone(),
             ca: self.cluster_ca.clone(),
             monitors: reader.all("cluster-monitor", &monitors),
-            answer_within: reader.duration("cluster-answer-within", &self.cluster_answer_within),
-            staleness: reader.duration("cluster-staleness", &self.cluster_staleness),
-            keep: reader.duration("cluster-keep", &self.cluster_keep),
+            answer_within,
+            staleness,
+            keep,
             address: self.node_address.clone(),
             accepts_unverified_sync: self.cluster_accept_unverified_sync,
         };
@@ -118,6 +114,10 @@ impl ClusterArgs {
     /// The flags that have no effect without `--cluster`.
     pub(super) fn lonely(&self) -> Vec<SettingError> {
         let given = [
+            ("cluster-name", self.cluster_name.is_some()),
+            ("cluster-answer-within", self.cluster_answer_within.is_some()),
+            ("cluster-staleness", self.cluster_staleness.is_some()),
+            ("cluster-keep", self.cluster_keep.is_some()),
             ("cluster-credentials", self.cluster_credentials.is_some()),
             ("cluster-ca", self.cluster_ca.is_some()),
             ("cluster-monitor", !self.cluster_monitor.is_empty()),
@@ -181,6 +181,19 @@ pub(super) fn mistakes(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::text::duration_text;
+
+    #[test]
+    fn the_help_names_the_defaults() {
+        let mut command = ClusterArgs::augment_args(clap::Command::new("x"));
+        let help = command.render_long_help().to_string();
+        let cluster::Config { name, answer_within, staleness, keep, .. } =
+            cluster::Config::default();
+        let durations = [answer_within, staleness, keep].map(duration_text);
+        for default in durations.iter().chain([&name]) {
+            assert!(help.contains(&format!("[default: {default}]")), "{default}: {help}");
+        }
+    }
 
     #[test]
     fn an_address_without_a_scheme_has_that_of_the_one_before() {

@@ -203,6 +203,39 @@ fn values_that_contradict_each_other_name_both_places() {
 }
 
 #[test]
+fn each_flag_of_a_cluster_needs_the_cluster_wherever_it_is_set() {
+    let is_of_cluster = |key: &str| key.starts_with("cluster-") || key == "node-address";
+    let keys: Vec<_> = flags().into_iter().filter(|flag| is_of_cluster(&flag.key)).collect();
+    assert!(keys.len() >= 9, "{keys:?}");
+    for flag in keys {
+        let value = match &*flag.key {
+            "cluster-monitor" => "http://n1:8222",
+            "cluster-answer-within" | "cluster-staleness" | "cluster-keep" => "5m",
+            _ => "1",
+        };
+        let (by_flag, in_file) = match flag.kind {
+            Kind::Switch => (format!("--{}", flag.key), format!("{} = true", flag.key)),
+            Kind::One => (format!("--{}={value}", flag.key), format!("{} = {value:?}", flag.key)),
+            Kind::Many => {
+                (format!("--{}={value}", flag.key), format!("{} = [{value:?}]", flag.key))
+            }
+        };
+        let by_environment = (&*flag.key, value);
+        let each = [
+            told_of(&[&by_flag], &[], ""),
+            told_of(&[], &[by_environment], ""),
+            told_of(&[], &[], &in_file),
+        ];
+        for said in each {
+            let is_told = said.len() == 1 && said[0].contains(" needs --cluster");
+            assert!(is_told, "{}: {said:?}", flag.key);
+        }
+        let whole = ["--cluster=nats://a", "--secret-file=s", &by_flag];
+        assert_eq!(told_of(&whole, &[], ""), [""; 0], "{}", flag.key);
+    }
+}
+
+#[test]
 fn each_text_of_an_array_has_its_own_place() {
     let said = told_of(&[], &[], "quota = [\n  'a:tokens=1',\n  'b:tokens=x',\n  'b:ttl=0s']");
     assert_eq!(said.len(), 2, "{said:?}");

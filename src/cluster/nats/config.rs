@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use async_nats::ServerAddr;
 use http::Uri;
 
-/// Maximum length of the cluster's name and of a node's, in characters.
-const NAME_CHARS_MAX: usize = 64;
+use crate::cluster::config::{is_name, name_form};
 
 /// How to reach the stream.
 #[derive(Clone, Debug)]
@@ -38,11 +37,8 @@ impl Config {
         mistakes.extend(self.servers.iter().filter_map(|server| address(server).err()));
         for (what, name) in [("name of the cluster", &self.name), ("name of the node", &self.node)]
         {
-            let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(is_plain) {
-                mistakes.push(format!(
-                    "the {what} must have 1 to {NAME_CHARS_MAX} letters, digits, - and _"
-                ));
+            if !is_name(name) {
+                mistakes.push(format!("the {what} {}", name_form()));
             }
         }
         for monitor in &self.monitors {

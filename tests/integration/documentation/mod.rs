@@ -50,7 +50,18 @@ fn the_table_of_flags_is_what_serve_takes() {
     let text = page("operations/flags.md");
     let defaults = defaults();
     // The defaults of these flags depend on the machine or on other flags.
-    let depends = ["workers", "secret-file", "miss-limit", "config", "sync"];
+    let depends = [
+        "workers",
+        "secret-file",
+        "miss-limit",
+        "config",
+        "sync",
+        // Without --cluster they have none.
+        "cluster-name",
+        "cluster-answer-within",
+        "cluster-staleness",
+        "cluster-keep",
+    ];
     let mut listed = BTreeMap::new();
     for row in rows(&text).filter(|row| row[0].starts_with("`--")) {
         let keys: Vec<_> = code(row[0]).map(|flag| flag.trim_start_matches("--")).collect();
