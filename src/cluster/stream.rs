@@ -227,6 +227,9 @@ pub struct Server {
     pub syncs_always: Option<bool>,
     /// Whether it keeps a copy of the stream.
     pub has_copy: bool,
+    /// What is wrong with its copy, as the stream's leader sees it, as a sentence without a subject;
+    /// `None` if the copy is whole.
+    pub copy_fault: Option<String>,
 }
 
 /// A setting with which jeton must not run.

@@ -77,6 +77,22 @@ impl fmt::Display for NodeId {
     }
 }
 
+/// The text is not the id of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the id of a node has 16 hexadecimal digits, not all of them 0")]
+pub struct NoNode;
+
+impl FromStr for NodeId {
+    type Err = NoNode;
+
+    /// Reads what [`Display`](fmt::Display) writes of a node.
+    fn from_str(text: &str) -> Result<Self, NoNode> {
+        let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_hex);
+        number.filter(|number| *number != 0).map(Self).ok_or(NoNode)
+    }
+}
+
 impl fmt::Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&const_hex::encode(self.0))

@@ -57,6 +57,15 @@ fn a_refusal_ends_by_its_status() {
 }
 
 #[test]
+fn a_status_of_a_cluster_ends_by_what_the_node_said() {
+    for (status, code) in [(401, 1), (403, 1), (404, 2), (503, 3)] {
+        ends(code, &["cluster", "status", "--server", &answering(status)]);
+    }
+    ends(2, &["cluster", "status", "--node", "n1"]);
+    ends(2, &["cluster", "status", "--after-epoch", "1"]);
+}
+
+#[test]
 fn no_answer_is_3() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", taken.local_addr().expect("its address"));

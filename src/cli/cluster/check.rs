@@ -17,7 +17,7 @@ use crate::engine::read_secret;
 use crate::model::text::size_text;
 
 /// Time for a connection and for an answer: elections take seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Pause between two attempts.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
@@ -75,7 +75,11 @@ fn told(cluster: &cluster::Config, checked: &Checked) -> String {
             None => "does not say whether it syncs each message",
         };
         let copy = if server.has_copy { ", has a copy" } else { "" };
-        let _ = writeln!(text, "server {}: nats-server {version}, {syncs}{copy}", server.name);
+        let _ = write!(text, "server {}: nats-server {version}, {syncs}{copy}", server.name);
+        match &server.copy_fault {
+            Some(fault) => drop(writeln!(text, ", but {fault}")),
+            None => text.push('\n'),
+        }
     }
     text
 }
@@ -92,6 +96,14 @@ pub(super) fn connect(
 
 /// Repeats a call while its error may pass.
 pub(super) fn patiently<T>(
+    call: impl FnMut() -> Result<T, StreamError>,
+) -> Result<T, ClusterFailure> {
+    repeat_for(PATIENCE, call)
+}
+
+/// The same, for this time.
+pub(super) fn repeat_for<T>(
+    patience: Duration,
     mut call: impl FnMut() -> Result<T, StreamError>,
 ) -> Result<T, ClusterFailure> {
     let clock = SystemClock::new();
@@ -108,7 +120,7 @@ pub(super) fn patiently<T>(
         if !may_pass {
             return Err(ClusterFailure::Wrong(vec![error.to_string()]));
         }
-        if clock.monotonic().saturating_sub(begin) >= PATIENCE {
+        if clock.monotonic().saturating_sub(begin) >= patience {
             return Err(ClusterFailure::Unreachable(error.to_string()));
         }
         sleep(AGAIN_AFTER);

@@ -1,11 +1,10 @@
 //! `jeton cluster init`: makes the stream of a cluster and stores its first message.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::check::{Reached, connect, patiently};
+use super::check::{PATIENCE, Reached, connect, patiently, repeat_for};
 use super::failure::ClusterFailure;
 use super::given::settings_of;
 use crate::cli::out::{self, tell};
@@ -13,8 +12,8 @@ use crate::cli::settings::Given;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::message::Sealer;
 use crate::cluster::nats::Creation;
-use crate::cluster::node::OnNats;
-use crate::cluster::stream::{Stream, StreamError};
+use crate::cluster::node::Connection as _;
+use crate::cluster::stream::{Next, Stream, StreamError};
 use crate::engine::clustered::Proposal;
 use crate::engine::read_secret;
 use crate::engine::replicated::Sender;
@@ -24,8 +23,8 @@ use crate::model::token::Secret;
 
 /// Name under which the first message is published.
 const PUBLISHER: &str = "init";
-/// Pause before the first message is looked for again.
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Time for which the first message is looked for after an attempt.
+const LOOK_FOR: Duration = Duration::from_secs(2);
 
 /// `jeton cluster init`
 #[derive(Args, Debug)]
@@ -69,7 +68,8 @@ pub(super) fn run(args: &InitArgs) -> Result<(), ClusterFailure> {
     patiently(|| reached.nats().create(creation))?;
     promise(&reached, cluster.accepts_unverified_sync)?;
     let (id, message) = genesis(&secret)?;
-    store(&reached, &message)?;
+    let first = &mut || reached.nats().store_first(&message).map(drop);
+    store(PATIENCE, first, &mut *reached.stream(), &message)?;
     let Creation { copies, bytes_max } = creation;
     out::print_line(format!(
         "cluster {} begins: id {}, {copies} copies, at most {} on each server; start each node \
@@ -118,28 +118,81 @@ fn genesis(secret: &Secret) -> Result<(ClusterId, Vec<u8>), ClusterFailure> {
     Ok((ClusterId(id), sealed))
 }
 
-/// Stores the first message. An attempt without an answer may have stored it.
-fn store(reached: &OnNats, message: &[u8]) -> Result<(), ClusterFailure> {
-    let mut stream: Box<dyn Stream> = Box::new(reached.nats().clone());
-    loop {
-        let Err(error) = reached.nats().store_first(message) else { return Ok(()) };
-        // Whatever was said, the first message of the stream decides.
-        match stream.next(1, AGAIN_AFTER * 4) {
+/// Stores the first message. An attempt without an answer may have stored it: whatever was said, the
+/// first message of the stream decides.
+fn store(
+    patience: Duration,
+    first: &mut dyn FnMut() -> Result<(), StreamError>,
+    stream: &mut dyn Stream,
+    message: &[u8],
+) -> Result<(), ClusterFailure> {
+    let mut refused = None;
+    let stored = repeat_for(patience, || {
+        let Err(error) = first() else { return Ok(()) };
+        refused = match stream.next(1, LOOK_FOR) {
             Ok(first) if first.bytes == message => return Ok(()),
-            Ok(_) => {
-                return Err(ClusterFailure::Refused(
-                    "the stream has messages already: its cluster has begun; nothing was changed"
-                        .to_owned(),
-                ));
-            }
-            Err(_) => {}
-        }
-        match error {
-            StreamError::TimedOut | StreamError::NoLeader | StreamError::NotConnected(_) => {
-                tell!("the first message is not stored yet: {error}");
-                sleep(AGAIN_AFTER);
-            }
-            other => return Err(ClusterFailure::Refused(other.to_string())),
-        }
+            Ok(_) | Err(Next::Trimmed { .. }) => Some(
+                "the stream has had messages already: its cluster has begun; nothing was changed"
+                    .to_owned(),
+            ),
+            Err(Next::Lost(loss)) => Some(format!(
+                "the stream was changed while the first message was stored ({loss}): run jeton \
+                 cluster check, then init again"
+            )),
+            Err(Next::Quiet) => return Err(error),
+        };
+        Ok(())
+    });
+    match refused {
+        Some(why) => Err(ClusterFailure::Refused(why)),
+        None => stored,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::UnixMillis;
+    use crate::testkit::stream::Simulated;
+
+    const SHORT: Duration = Duration::from_millis(300);
+
+    fn stream() -> Simulated {
+        Simulated::new(1, UnixMillis(1_700_000_000_000))
+    }
+
+    #[test]
+    fn p8_a_stream_that_never_answers_is_not_waited_for_without_end() {
+        let (mut client, mut asked) = (stream().client(), 0);
+        let never = &mut || {
+            asked += 1;
+            Err(StreamError::TimedOut)
+        };
+        let failure = store(SHORT, never, &mut client, b"first").unwrap_err();
+        assert!(matches!(failure, ClusterFailure::Unreachable(_)), "{failure}");
+        assert!(asked >= 2, "{asked} attempts");
+    }
+
+    #[test]
+    fn what_the_stream_has_as_its_first_message_decides() {
+        let stream = stream();
+        stream.client().propose(b"first").unwrap();
+        stream.advance(5_000);
+        let lost_answer = &mut || Err(StreamError::TimedOut);
+        assert!(store(SHORT, lost_answer, &mut stream.client(), b"first").is_ok());
+        let failure = store(SHORT, lost_answer, &mut stream.client(), b"another").unwrap_err();
+        assert!(failure.to_string().contains("its cluster has begun"), "{failure}");
+    }
+
+    #[test]
+    fn a_stream_that_is_lost_meanwhile_is_a_refusal() {
+        let stream = stream();
+        let mut client = stream.client();
+        assert_eq!(client.next(1, SHORT), Err(Next::Quiet));
+        stream.remake();
+        let failure = store(SHORT, &mut || Err(StreamError::TimedOut), &mut client, b"first");
+        let failure = failure.unwrap_err();
+        assert!(matches!(failure, ClusterFailure::Refused(_)), "{failure}");
+        assert!(failure.to_string().contains("the stream was changed"), "{failure}");
     }
 }

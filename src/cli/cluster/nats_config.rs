@@ -6,6 +6,8 @@ use clap::Args;
 
 use super::failure::ClusterFailure;
 use crate::cli::out;
+use crate::cluster;
+use crate::cluster::config::{is_name, is_place, name_form};
 use crate::cluster::nats::Names;
 use crate::cluster::node::MESSAGE_LEN_MAX;
 use crate::model::text::parse_size;
@@ -22,7 +24,12 @@ pub(in crate::cli) struct NatsConfigArgs {
     routes: Vec<String>,
 
     /// Name of the cluster, as that of `jeton serve`
-    #[arg(long, env = "JETON_CLUSTER_NAME", default_value = "main", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "JETON_CLUSTER_NAME",
+        default_value_t = cluster::Config::default().name,
+        value_name = "NAME"
+    )]
     cluster_name: String,
 
     /// Address for nodes
@@ -53,55 +60,61 @@ pub(super) fn run(args: &NatsConfigArgs) -> Result<(), ClusterFailure> {
 
 impl NatsConfigArgs {
     fn text(&self) -> Result<String, ClusterFailure> {
-        let mistake = |text: String| Err(ClusterFailure::Mistake(text));
-        let is_plain = |text: &str| {
-            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+        let mut mistakes = Vec::new();
+        let mut unless = |is_right: bool, flag: &str, form: &str, given: &str| {
+            if !is_right {
+                mistakes.push(format!("--{flag} {form}, not {given:?}"));
+            }
         };
         for (flag, name) in
             [("server-name", &self.server_name), ("cluster-name", &self.cluster_name)]
         {
-            if !is_plain(name) {
-                return mistake(format!(
-                    "--{flag} must have letters, digits, - and _, not {name:?}"
-                ));
-            }
+            unless(is_name(name), flag, &name_form(), name);
         }
-        let values = [&self.listen, &self.route_listen, &self.monitor_listen];
+        for (flag, address) in [
+            ("listen", &self.listen),
+            ("route-listen", &self.route_listen),
+            ("monitor-listen", &self.monitor_listen),
+        ] {
+            let form = "must be an address with a port, such as 10.0.0.1:4222 or [::]:4222";
+            unless(is_place(address), flag, form, address);
+        }
+        for route in &self.routes {
+            let is_right = route.starts_with("nats://") && is_quotable(route);
+            unless(is_right, "routes", "must be addresses such as nats://10.0.0.1:6222", route);
+        }
         let store_dir = self.store_dir.to_string_lossy();
-        let is_bare = |text: &str| !text.contains(['"', '\n', '{', '}', '\\']);
-        let mut texts = values.into_iter().chain(&self.routes).map(String::as_str);
-        if !texts.all(|text| is_bare(text) && !text.contains([' ', ','])) || !is_bare(&store_dir) {
-            return mistake(
-                "an address, a route or --store-dir has a character of its own in the \
-                            file of NATS"
-                    .to_owned(),
-            );
+        let form = "must have no quotation mark, no backslash and no line break";
+        unless(is_quotable(&store_dir), "store-dir", form, &store_dir);
+        let store_max = parse_size(&self.store_max_bytes);
+        let form = "must be a size such as 80GiB";
+        unless(store_max.is_ok(), "store-max-bytes", form, &self.store_max_bytes);
+        match store_max {
+            Ok(store_max) if mistakes.is_empty() => Ok(self.render(&store_dir, store_max)),
+            _ => Err(ClusterFailure::Mistake(mistakes.join("\nerror: "))),
         }
-        let Ok(store_max) = parse_size(&self.store_max_bytes) else {
-            return mistake(format!(
-                "--store-max-bytes must be a size, not {:?}",
-                self.store_max_bytes
-            ));
-        };
-        Ok(self.render(&store_dir, store_max))
     }
 
     fn render(&self, store_dir: &str, store_max: u64) -> String {
         let Self { server_name, listen, route_listen, monitor_listen, cluster_name, .. } = self;
         let routes: Vec<String> =
-            self.routes.iter().map(|route| format!("    {route}\n")).collect();
+            self.routes.iter().map(|route| format!("    \"{route}\"\n")).collect();
         let routes = routes.concat();
         let names = Names::new(cluster_name);
         let (subject, inbox) = (names.subject("NODE"), names.inbox("NODE"));
         let Names { stream, tail, .. } = names;
+        let open = self.open();
         format!(
             "# One of the NATS servers of the jeton cluster {cluster_name}: nats-server 2.14.6 or later.
 # The servers must be on disks of their own, in zones of their own if there are several.
-server_name: {server_name}
-listen: {listen}
+#
+# This file has no authentication and no encryption: whoever reaches the ports below may stop the
+# cluster (a message without the secret counts nowhere, but fills the stream).{open}
+server_name: \"{server_name}\"
+listen: \"{listen}\"
 # Nodes ask here whether the server syncs each message (--cluster-monitor). Anyone who can
 # reach this port reads names and counts: keep it inside the network of the cluster.
-http: {monitor_listen}
+http: \"{monitor_listen}\"
 # The longest message of a node.
 max_payload: {MESSAGE_LEN_MAX}
 
@@ -114,8 +127,8 @@ jetstream {{
 }}
 
 cluster {{
-  name: jeton-{cluster_name}
-  listen: {route_listen}
+  name: \"jeton-{cluster_name}\"
+  listen: \"{route_listen}\"
   routes: [
 {routes}  ]
 }}
@@ -136,6 +149,35 @@ cluster {{
 "
         )
     }
+
+    /// Comment lines about the listeners on all interfaces.
+    fn open(&self) -> String {
+        let all = [
+            ("--listen", &self.listen),
+            ("--route-listen", &self.route_listen),
+            ("--monitor-listen", &self.monitor_listen),
+        ];
+        let is_open = |address: &str| {
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+            ["0.0.0.0", "[::]"].contains(&host)
+        };
+        let open: Vec<&str> =
+            all.iter().filter(|(_, address)| is_open(address)).map(|(flag, _)| *flag).collect();
+        match open.is_empty() {
+            true => String::new(),
+            false => format!(
+                " The
+# server listens on all interfaces of its machine; this was printed without an address for
+# {}. Give that of the cluster's own network, or close the ports to others.",
+                open.join(", ")
+            ),
+        }
+    }
+}
+
+/// Whether a text means itself between quotation marks.
+fn is_quotable(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c == '"' || c == '\\' || c.is_control())
 }
 
 #[cfg(test)]
@@ -159,10 +201,11 @@ mod tests {
     fn the_file_has_what_nodes_check() {
         let text = args().text().unwrap();
         for line in [
-            "server_name: n1\n",
+            "server_name: \"n1\"\n",
+            "listen: \"10.0.0.1:4222\"\n",
             "sync_interval: always\n",
             "max_payload: 2097152\n",
-            "    nats://10.0.0.2:6222\n",
+            "    \"nats://10.0.0.2:6222\"\n",
             "jeton.shop.from.NODE\n",
             "_INBOX.jeton.shop.NODE.>\n",
         ] {
@@ -171,18 +214,40 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_another_setting_in_the_file_is_refused() {
-        let wrong: [fn(&mut NatsConfigArgs); 5] = [
-            |args| args.server_name = "n 1".to_owned(),
-            |args| args.cluster_name = "a.b".to_owned(),
-            |args| args.listen = "0.0.0.0:4222\nallow: all".to_owned(),
-            |args| args.store_dir = "/x\" }".into(),
-            |args| args.store_max_bytes = "much".to_owned(),
+    fn what_would_be_another_setting_in_the_file_is_refused_by_its_flag() {
+        type Change = fn(&mut NatsConfigArgs);
+        let wrong: [(&str, Change); 9] = [
+            ("server-name", |args| args.server_name = "n 1".to_owned()),
+            ("cluster-name", |args| args.cluster_name = "a.b".to_owned()),
+            ("cluster-name", |args| args.cluster_name = "a".repeat(65)),
+            ("listen", |args| args.listen = "0.0.0.0:4222\nallow: all".to_owned()),
+            ("route-listen", |args| args.route_listen = "::1:6222".to_owned()),
+            ("monitor-listen", |args| args.monitor_listen = "10.0.0.1".to_owned()),
+            ("routes", |args| args.routes.push("nats://x\"]".to_owned())),
+            ("store-dir", |args| args.store_dir = "/x\" }".into()),
+            ("store-max-bytes", |args| args.store_max_bytes = "much".to_owned()),
         ];
-        for (n, change) in wrong.into_iter().enumerate() {
+        for (flag, change) in wrong {
             let mut args = args();
             change(&mut args);
-            assert!(args.text().is_err(), "mistake {n}");
+            let said = args.text().unwrap_err().to_string();
+            assert!(said.starts_with(&format!("--{flag} must ")), "{flag}: {said}");
         }
+        let mut all = args();
+        wrong.into_iter().for_each(|(_, change)| change(&mut all));
+        let said = all.text().unwrap_err().to_string();
+        assert_eq!(said.matches("error: --").count(), 7, "all at once: {said}");
+    }
+
+    #[test]
+    fn listeners_on_all_interfaces_are_told_in_the_file() {
+        let mut args = args();
+        let told = "listens on all interfaces";
+        assert!(!args.text().unwrap().contains(told));
+        args.listen = "0.0.0.0:4222".to_owned();
+        args.monitor_listen = "[::]:8222".to_owned();
+        let text = args.text().unwrap();
+        assert!(text.contains(told) && text.contains("--listen, --monitor-listen. Give"), "{text}");
+        assert!(text.contains("This file has no authentication"), "{text}");
     }
 }

@@ -12,10 +12,11 @@ use tokio::time::{sleep, timeout};
 use crate::cli::client::reason;
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::failure::ClientError;
-use crate::cli::out;
+use crate::cli::out::{self, tell};
 use crate::cli::settings::ADMIN_LISTEN;
 use crate::cli::target::KeyArgs;
 use crate::clock::{Clock, SystemClock};
+use crate::model::cluster::NodeId;
 use crate::model::text::parse_duration;
 
 const PATH: &str = "/cluster";
@@ -46,6 +47,14 @@ pub(in crate::cli) struct StatusArgs {
     /// Wait for this time until all is well, such as 60s
     #[arg(long, value_name = "DURATION")]
     wait: Option<String>,
+
+    /// The node that must answer, by its id; the answer of another one is not well
+    #[arg(long, value_name = "ID")]
+    node: Option<NodeId>,
+
+    /// The epoch of the node before its restart: a life of it that is not later is not well
+    #[arg(long, value_name = "N", requires = "node")]
+    after_epoch: Option<u64>,
 }
 
 /// The parts of the answer that are printed.
@@ -56,6 +65,8 @@ struct Answer {
     sentence: String,
     degraded: Vec<String>,
     node: Option<String>,
+    epoch: Option<u64>,
+    address: Option<String>,
     position: Option<String>,
     chain: Option<String>,
     nodes: Vec<Member>,
@@ -74,7 +85,7 @@ struct Member {
 /// What became of one question.
 enum Asked {
     Answered { is_well: bool, text: String },
-    Refused { code: u8, why: String },
+    Refused { code: u8, may_pass: bool, why: String },
     Unanswered(String),
 }
 
@@ -96,7 +107,7 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
             Ok(()) => ExitCode::from(if is_well { 0 } else { FAILED }),
             Err(error) => out::unprinted(&error, ""),
         },
-        Asked::Refused { code, why } => out::failed(&why, code),
+        Asked::Refused { code, why, .. } => out::failed(&why, code),
         Asked::Unanswered(why) => out::failed(&why, UNANSWERED),
     }
 }
@@ -109,14 +120,15 @@ async fn ask_until_well(args: &StatusArgs, wait: Duration) -> Asked {
         let asked = match timeout(ANSWER_LIMIT, ask(args)).await {
             Ok(Ok(asked)) => asked,
             Ok(Err(error)) if error.code() == MISTAKEN => {
-                return Asked::Refused { code: MISTAKEN, why: error.to_string() };
+                let why = error.to_string();
+                return Asked::Refused { code: MISTAKEN, may_pass: false, why };
             }
             Ok(Err(error)) => Asked::Unanswered(error.to_string()),
             Err(_) => Asked::Unanswered("the node did not answer in time".to_owned()),
         };
         let is_final = match asked {
             Asked::Answered { is_well, .. } => is_well,
-            Asked::Refused { code, .. } => code != UNANSWERED,
+            Asked::Refused { may_pass, .. } => !may_pass,
             Asked::Unanswered(_) => false,
         };
         if is_final || clock.monotonic().saturating_sub(begin) >= wait {
@@ -131,27 +143,48 @@ async fn ask(args: &StatusArgs) -> Result<Asked, ClientError> {
     let answer = wire.send(Method::GET, PATH, None, None).await?;
     let code = match answer.status {
         StatusCode::OK => {
-            let parsed = serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
-            let is_well = Answer::is_well(&parsed);
-            let text = match args.json {
+            let parsed: Answer =
+                serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
+            let other = parsed.other_than(args);
+            let is_well = parsed.degraded.is_empty() && other.is_none();
+            let mut text = match args.json {
                 true => format!("{}\n", String::from_utf8_lossy(&answer.body).trim_end()),
                 false => parsed.text(),
             };
+            match other {
+                Some(why) if args.json => tell!("{why}"),
+                Some(why) => drop(writeln!(text, "not the node that was asked for: {why}")),
+                None => {}
+            }
             return Ok(Asked::Answered { is_well, text });
         }
-        // During the start of a node with keys, nobody is known yet.
-        StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE => UNANSWERED,
-        StatusCode::FORBIDDEN => FAILED,
+        StatusCode::SERVICE_UNAVAILABLE => UNANSWERED,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FAILED,
         _ => MISTAKEN,
     };
     let (status, said) = (answer.status, reason(&answer.body));
+    // During the start of a node with keys, nobody is known yet.
+    let may_pass = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::UNAUTHORIZED);
     let why = format!("{status}: {said} (--server must name the admin listener of a node)");
-    Ok(Asked::Refused { code, why })
+    Ok(Asked::Refused { code, may_pass, why })
 }
 
 impl Answer {
-    fn is_well(&self) -> bool {
-        self.degraded.is_empty()
+    /// Why this is not the answer of the node that was asked for, or not of a later life of it.
+    fn other_than(&self, args: &StatusArgs) -> Option<String> {
+        let wanted = args.node?;
+        let Some(node) = &self.node else {
+            return Some("the node that answers does not know its id yet".to_owned());
+        };
+        if *node != wanted.to_string() {
+            return Some(format!("node {node} answers, and --node is {wanted}"));
+        }
+        let before = args.after_epoch?;
+        match self.epoch {
+            Some(epoch) if epoch > before => None,
+            Some(epoch) => Some(format!("its epoch is {epoch}, and --after-epoch is {before}")),
+            None => Some("its new life has not begun yet".to_owned()),
+        }
     }
 
     fn text(&self) -> String {
@@ -161,8 +194,11 @@ impl Answer {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "cluster {}: {} ({})", self.name, self.state, self.sentence);
         let (node, position) = (or_unknown(&self.node), or_unknown(&self.position));
-        let _ =
-            writeln!(text, "node {node}: position {position}, chain {}", or_unknown(&self.chain));
+        let address = self.address.as_ref().map(|address| format!(" at {address}"));
+        let epoch = self.epoch.map(|epoch| format!(" (epoch {epoch})"));
+        let (address, epoch) = (address.unwrap_or_default(), epoch.unwrap_or_default());
+        let chain = or_unknown(&self.chain);
+        let _ = writeln!(text, "node {node}{address}{epoch}: position {position}, chain {chain}");
         for member in self.nodes.iter().filter(|member| !member.removed) {
             let Member { node, seq, durable, .. } = member;
             let state = match (member.diverged, member.present) {
@@ -180,5 +216,65 @@ impl Answer {
             let _ = writeln!(text, "degraded: {complaint}");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Call {
+        #[command(flatten)]
+        args: StatusArgs,
+    }
+
+    fn args(flags: &[&str]) -> Result<StatusArgs, clap::Error> {
+        let call = Call::try_parse_from([&["status"], flags].concat());
+        call.map(|call| call.args)
+    }
+
+    fn answer(node: Option<&str>, epoch: Option<u64>) -> Answer {
+        let json = serde_json::json!({
+            "name": "shop",
+            "state": "ready",
+            "sentence": "everything works",
+            "degraded": [],
+            "node": node,
+            "epoch": epoch,
+            "address": "n1.example:7450",
+            "position": "1.7",
+            "chain": "ab",
+            "nodes": [],
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn gate_is_passed_by_a_later_life_of_the_same_node_alone() {
+        let id = "00000000000000ab";
+        let asked = args(&["--node", id, "--after-epoch", "3"]).unwrap();
+        let other = |answer: Answer| answer.other_than(&asked);
+        assert_eq!(other(answer(Some(id), Some(4))), None);
+        assert!(other(answer(Some(id), Some(3))).unwrap().contains("its epoch is 3"));
+        assert!(other(answer(Some(id), None)).unwrap().contains("has not begun"));
+        let another = other(answer(Some("00000000000000ac"), Some(9))).unwrap();
+        assert!(another.contains("node 00000000000000ac answers"), "{another}");
+        assert!(other(answer(None, None)).is_some());
+        let any = args(&[]).unwrap();
+        assert_eq!(answer(Some("00000000000000ac"), Some(1)).other_than(&any), None);
+        assert!(args(&["--after-epoch", "3"]).is_err(), "the epochs of nodes differ");
+        for wrong in ["", "0", "0000000000000000", "xyz", "00000000000000AB0"] {
+            assert!(args(&["--node", wrong]).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn address_and_epoch_of_the_node_are_shown() {
+        let text = answer(Some("00000000000000ab"), Some(4)).text();
+        let line = "node 00000000000000ab at n1.example:7450 (epoch 4): position 1.7, chain ab\n";
+        assert!(text.contains(line), "{text}");
     }
 }

@@ -81,9 +81,39 @@ struct Group {
     replicas: Vec<Replica>,
 }
 
+/// A server with a copy, as the leader sees it.
 #[derive(Debug, Deserialize)]
 struct Replica {
     name: String,
+    #[serde(default)]
+    current: bool,
+    #[serde(default)]
+    offline: bool,
+    /// Nanoseconds since the leader heard of it.
+    #[serde(default)]
+    active: u64,
+    /// Messages that its copy lacks.
+    #[serde(default)]
+    lag: u64,
+}
+
+/// The leader hears of each copy once a second, also while nothing is stored.
+const SILENCE_MAX_NS: u64 = 5_000_000_000;
+/// A copy that lacks this many messages is as good as whole: under load each lacks a few.
+const LAG_MAX: u64 = 1_000;
+
+impl Replica {
+    fn fault(&self) -> Option<String> {
+        let Self { current, offline, active, lag, .. } = *self;
+        if offline {
+            return Some("is offline".to_owned());
+        }
+        if active > SILENCE_MAX_NS {
+            let seconds = active / 1_000_000_000;
+            return Some(format!("has not answered the leader of the stream for {seconds} s"));
+        }
+        (!current && lag > LAG_MAX).then(|| format!("lacks {lag} messages of the stream"))
+    }
 }
 
 impl Info {
@@ -102,12 +132,13 @@ impl Info {
         self.state.bytes
     }
 
-    /// The names of the servers with a copy, the leader first.
-    pub(super) fn servers(&self) -> Vec<String> {
+    /// The servers with a copy, the leader first, each with what is wrong with its copy.
+    pub(super) fn copies(&self) -> Vec<(String, Option<String>)> {
         let Some(Group { leader, replicas }) = &self.cluster else { return Vec::new() };
         let leader = Some(leader).filter(|leader| !leader.is_empty());
-        let others = replicas.iter().map(|replica| &replica.name);
-        leader.into_iter().chain(others).cloned().collect()
+        let leader = leader.map(|leader| (leader.clone(), None));
+        let others = replicas.iter().map(|replica| (replica.name.clone(), replica.fault()));
+        leader.into_iter().chain(others).collect()
     }
 }
 
@@ -214,8 +245,25 @@ mod tests {
         assert_eq!(bounds(info(0, 8, 7)), (8, 7));
         assert_eq!(bounds(info(2, 6, 7)), (6, 7));
         let info = info(2, 6, 7);
-        assert_eq!(info.servers(), ["n2", "n1", "n3"]);
+        let names: Vec<String> = info.copies().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["n2", "n1", "n3"]);
         assert_eq!(info.bounds().unwrap().id, StreamId(1_795_766_400_123_456_789));
+    }
+
+    #[test]
+    fn faults_of_copies_are_those_that_the_leader_sees() {
+        let fault = |said: &str| {
+            let text = format!(r#"{{"name":"n1",{said}}}"#);
+            serde_json::from_str::<Replica>(&text).unwrap().fault()
+        };
+        assert_eq!(fault(r#""current":true,"active":900000000"#), None);
+        assert_eq!(fault(r#""current":false,"active":900000000,"lag":12"#), None, "under load");
+        let offline = fault(r#""current":false,"offline":true,"active":99000000000,"lag":9"#);
+        assert_eq!(offline.unwrap(), "is offline");
+        let silent = fault(r#""current":true,"active":6500000000"#).unwrap();
+        assert_eq!(silent, "has not answered the leader of the stream for 6 s");
+        let behind = fault(r#""current":false,"active":1,"lag":50000"#).unwrap();
+        assert_eq!(behind, "lacks 50000 messages of the stream");
     }
 
     #[test]

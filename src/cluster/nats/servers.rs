@@ -51,6 +51,7 @@ impl Varz {
             message_len_max: Some(self.max_payload),
             syncs_always,
             has_copy: false,
+            copy_fault: None,
         }
     }
 }
@@ -151,7 +152,7 @@ async fn exchange(
 /// Adds the servers, their mistakes, and what could not be found out.
 pub(super) fn check(
     asked: Vec<Asked>,
-    copies: &[String],
+    copies: &[(String, Option<String>)],
     message_len_max: usize,
     mut promises: Promises,
 ) -> Promises {
@@ -166,10 +167,10 @@ pub(super) fn check(
             Err(why) => promises.unverified.push(format!("{address} could not be asked: {why}")),
         }
     }
-    for copy in copies {
-        let server = servers.entry(copy.clone()).or_default();
-        server.name.clone_from(copy);
-        server.has_copy = true;
+    for (name, fault) in copies {
+        let server = servers.entry(name.clone()).or_default();
+        server.name.clone_from(name);
+        (server.has_copy, server.copy_fault) = (true, fault.clone());
     }
     for server in servers.values() {
         promises.mistakes.extend(mistakes(server, message_len_max));
@@ -237,7 +238,7 @@ mod tests {
     }
 
     fn said(asked: Vec<Asked>) -> (Vec<String>, Vec<String>) {
-        let copies = ["n1", "n2", "n3"].map(str::to_owned);
+        let copies = ["n1", "n2", "n3"].map(|name| (name.to_owned(), None));
         let promises = check(asked, &copies, 2 << 20, Promises::default());
         (promises.mistakes.iter().map(ToString::to_string).collect(), promises.unverified)
     }

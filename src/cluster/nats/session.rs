@@ -243,7 +243,7 @@ impl Session {
         let message_len_max = self.config.message_len_max;
         let (mistakes, unverified) =
             settings::check(&self.names, message_len_max as u64, &info.config);
-        let copies = info.servers();
+        let copies = info.copies();
         let bytes_max = info.config.get("max_bytes").and_then(serde_json::Value::as_u64);
         let promises = Promises {
             copies: copies.len(),

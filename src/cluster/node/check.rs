@@ -91,6 +91,12 @@ enum Syncs {
     Unverified(String),
 }
 
+/// Whether a majority of the copies is known to sync each message. A server that is known not to is
+/// a mistake of its own.
+pub(super) fn is_sync_verified(promises: &Promises) -> bool {
+    matches!(syncs(promises), Syncs::Verified)
+}
+
 fn syncs(promises: &Promises) -> Syncs {
     let copies: Vec<&Server> = promises.servers.iter().filter(|server| server.has_copy).collect();
     let verified = copies.iter().filter(|server| server.syncs_always == Some(true)).count();

@@ -141,10 +141,7 @@ fn create(dir: &Path) -> Result<NodeId, IdentityError> {
 }
 
 fn parse(text: &str) -> Option<NodeId> {
-    let digits = text.strip_suffix('\n').unwrap_or(text);
-    let is_hex = digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = u64::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
-    (number != 0).then_some(NodeId(number))
+    text.strip_suffix('\n').unwrap_or(text).parse().ok()
 }
 
 fn read(dir: &Path, name: &str) -> Result<Option<String>, IdentityError> {

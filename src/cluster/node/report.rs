@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use crate::cluster::stream::Server;
-use crate::engine::clustered::NodeState;
+use crate::engine::clustered::{NodeState, Standing};
 use crate::engine::replicated::is_gone;
 use crate::model::cluster::NodeId;
 use crate::model::record::replication::Member;
 
+use super::check::is_sync_verified;
 use super::fullness::{FILLING, Fullness};
 use super::presence::is_present;
 use super::view::{Known, NodeView};
@@ -32,6 +33,9 @@ pub struct Report {
     /// The node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// Number of its present life, which its start began; once that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// Its address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -80,6 +84,8 @@ pub struct StreamReport {
     pub copies: usize,
     /// The servers.
     pub servers: Vec<ServerReport>,
+    /// Whether a majority of the copies is known to sync each message.
+    pub sync_verified: bool,
     /// Settings with which an acknowledged change could be lost, each as a sentence.
     pub mistakes: Vec<String>,
     /// What could not be found out, each as a sentence.
@@ -104,6 +110,9 @@ pub struct ServerReport {
     pub version: Option<String>,
     /// Whether it keeps a copy of the stream.
     pub has_copy: bool,
+    /// What is wrong with its copy, as the stream's leader sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_fault: Option<String>,
     /// Whether it syncs each message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syncs_always: Option<bool>,
@@ -133,6 +142,13 @@ pub struct NodeReport {
 }
 
 impl NodeView {
+    /// The number of this life, once its first message has landed.
+    fn epoch(&self, state: Option<&NodeState>) -> Option<u64> {
+        let state = state.filter(|state| state.standing == Standing::Serving)?;
+        let row = state.members.iter().find(|row| Some(row.node) == self.node());
+        row.map(|row| row.epoch.0)
+    }
+
     /// What the node knows of its cluster.
     #[must_use]
     pub fn report(&self) -> Report {
@@ -156,6 +172,7 @@ impl NodeView {
             reads: word.takes_reads(),
             changes: word.takes_changes(),
             node: self.node().map(|node| node.to_string()),
+            epoch: self.epoch(state.as_ref()),
             address: self.config().address.clone(),
             cluster: landed.map(|state| const_hex::encode(state.cluster.0)),
             position: landed.map(|state| state.position.to_string()),
@@ -174,13 +191,26 @@ impl StreamReport {
     fn complaints(&self, accepts_unverified_sync: bool) -> Vec<String> {
         let unchecked =
             self.unchecked.iter().map(|why| format!("the stream was not checked: {why}"));
-        let unverified = self.unverified.iter().filter(|_| !accepts_unverified_sync).cloned();
+        let faults = self.servers.iter().filter_map(ServerReport::complaint);
+        let sync = (!self.sync_verified).then(|| {
+            "it is not known whether a majority of the servers sync each message".to_owned()
+        });
+        let unverified = sync.into_iter().chain(self.unverified.iter().cloned());
+        let unverified = unverified.filter(|_| !accepts_unverified_sync);
         let untrimmed =
             self.untrimmed.iter().map(|why| format!("the stream was not trimmed: {why}"));
         let filling = format!("the stream is more than {FILLING} % full");
         let filling = self.filling.then_some(filling);
         let mistakes = self.mistakes.iter().cloned();
-        unchecked.chain(mistakes).chain(unverified).chain(untrimmed).chain(filling).collect()
+        let of_servers = mistakes.chain(faults).chain(unverified);
+        unchecked.chain(of_servers).chain(untrimmed).chain(filling).collect()
+    }
+}
+
+impl ServerReport {
+    fn complaint(&self) -> Option<String> {
+        let Self { name, copy_fault, .. } = self;
+        copy_fault.as_ref().map(|fault| format!("server {name} {fault}"))
     }
 }
 
@@ -202,6 +232,7 @@ fn stream_report(known: &Known) -> StreamReport {
         name: server.name.clone(),
         version: server.version.clone(),
         has_copy: server.has_copy,
+        copy_fault: server.copy_fault.clone(),
         syncs_always: server.syncs_always,
     };
     StreamReport {
@@ -211,6 +242,7 @@ fn stream_report(known: &Known) -> StreamReport {
         bytes_max: promises.bytes_max,
         copies: promises.copies,
         servers: promises.servers.iter().map(server).collect(),
+        sync_verified: known.bounds.is_none() || is_sync_verified(promises),
         mistakes: promises.mistakes.iter().map(ToString::to_string).collect(),
         unverified: promises.unverified.clone(),
         unchecked: known.unchecked.clone(),

@@ -25,6 +25,8 @@ pub(in crate::http) struct ClusterReading {
     is_clock_right: bool,
     mistakes: u64,
     unverified: u64,
+    is_sync_verified: bool,
+    copies_faulty: u64,
     stream_bytes: u64,
     stream_bytes_max: Option<u64>,
 }
@@ -49,6 +51,13 @@ impl ClusterReading {
             is_clock_right: state.is_clock_right,
             mistakes: report.stream.mistakes.len() as u64,
             unverified: report.stream.unverified.len() as u64,
+            is_sync_verified: report.stream.sync_verified,
+            copies_faulty: report
+                .stream
+                .servers
+                .iter()
+                .filter(|server| server.copy_fault.is_some())
+                .count() as u64,
             stream_bytes: report.stream.bytes,
             stream_bytes_max: report.stream.bytes_max,
         }
@@ -86,6 +95,16 @@ impl ClusterReading {
                 "cluster_unverified",
                 "Settings of the stream's servers that could not be found out",
                 self.unverified,
+            ),
+            (
+                "cluster_sync_verified",
+                "1 while a majority of the stream's servers is known to sync each message",
+                self.is_sync_verified.into(),
+            ),
+            (
+                "cluster_copies_faulty",
+                "Servers whose copy of the stream is offline, silent or far behind",
+                self.copies_faulty,
             ),
             ("cluster_stream_bytes", "Bytes of the stream at its last check", self.stream_bytes),
         ];

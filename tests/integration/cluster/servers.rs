@@ -288,7 +288,7 @@ impl Drop for Cluster {
 }
 
 /// Whether there is a nats-server that is new enough.
-fn program() -> Result<(), String> {
+pub fn program() -> Result<(), String> {
     let said = Command::new("nats-server").arg("--version").output();
     let said = said.map_err(|_| "nats-server is not installed".to_owned())?;
     let text = String::from_utf8_lossy(&said.stdout);

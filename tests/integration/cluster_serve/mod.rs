@@ -6,3 +6,4 @@ mod lab;
 mod running;
 mod simulated;
 mod starting;
+mod told;

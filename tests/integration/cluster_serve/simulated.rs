@@ -267,6 +267,29 @@ fn sync_that_nobody_knows_of_is_a_mistake() {
 }
 
 #[test]
+fn sync_that_is_no_longer_known_is_told_while_the_node_runs() {
+    let world = World::begun();
+    let node = world.start("a").expect("it starts");
+    await_word(&node, Word::Ready);
+    let complaint = || {
+        let report = node.view().report();
+        let is_told = report.degraded.iter().any(|said| said.contains("a majority of the servers"));
+        assert_eq!(is_told, !report.stream.sync_verified);
+        is_told
+    };
+    assert!(!complaint());
+    for is_known in [false, true] {
+        world.servers.tell_sync.store(is_known, Ordering::Relaxed);
+        within("it is checked again", || match complaint() == is_known {
+            false => Ok(()),
+            true => Err(format!("known: {is_known}")),
+        });
+    }
+    assert_eq!(node.view().standing().0, Word::Ready, "it is no reason to stop");
+    stop(node);
+}
+
+#[test]
 fn copy_of_a_node_ends_the_older_process_and_its_marker_keeps_it_away() {
     let world = World::begun();
     let first = world.start("a").expect("it starts");
