@@ -78,7 +78,12 @@ impl ServeError {
             | Self::Audit(AuditError::File { source, .. }) => is_misnamed(source),
             Self::Keys(_) | Self::Audit(AuditError::NoFile(_)) => true,
             Self::Tls(error) => !matches!(error, TlsError::Library(_)),
-            Self::Open(OpenError::Config(_) | OpenError::Secret(SecretError::TooWide(_)))
+            Self::Open(
+                OpenError::Config(_)
+                | OpenError::Secret(SecretError::TooWide(_))
+                | OpenError::OfCluster
+                | OpenError::OfSingle,
+            )
             | Self::Audit(AuditError::TooWide(_)) => true,
             Self::Open(OpenError::Secret(SecretError::Io { source, .. })) => is_misnamed(source),
             Self::Open(OpenError::Disk(error))
@@ -95,8 +100,10 @@ fn code_of(error: &NodeError) -> u8 {
     match error {
         NodeError::Marked { .. } => NO_RESTART,
         NodeError::Ended(ending) if ending.forbids_restart() => NO_RESTART,
+        // Another attempt finds the same stream and the same log.
         NodeError::Mistaken(_)
         | NodeError::OtherCluster(_)
+        | NodeError::Lost(_)
         | NodeError::Identity(IdentityError::Malformed(_)) => MISTAKEN,
         _ => FAILED,
     }

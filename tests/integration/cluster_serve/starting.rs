@@ -124,13 +124,16 @@ fn a_log_of_a_single_server_does_not_become_a_node() {
     let secret = lab.path("secret.key");
     let single = Launch::on(&lab.path("a")).flag("--secret-file", secret.to_str().expect("UTF-8"));
     single.start().stop_well();
-    let refused = refused(&lab.node("a"));
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let single_log = refused(&lab.node("a"));
+    assert_eq!(single_log.status.code(), Some(2), "{single_log:?}");
+    assert!(single_log.stderr.contains("the log of a single server"), "{}", single_log.stderr);
     let server = lab.start(["b"]);
     server.into_iter().for_each(crate::server::Server::stop_well);
     let other_way =
         Launch::on(&lab.path("b")).flag("--secret-file", secret.to_str().expect("UTF-8"));
-    assert!(other_way.try_start().is_err(), "a node's log is not that of a single server");
+    let node_log = refused(&other_way);
+    assert_eq!(node_log.status.code(), Some(2), "{node_log:?}");
+    assert!(node_log.stderr.contains("the log of a cluster's node"), "{}", node_log.stderr);
 }
 
 #[test]
