@@ -41,6 +41,7 @@ mod cli;
 mod clock;
 mod clock_held;
 mod cluster;
+mod cluster_demo;
 mod cluster_serve;
 mod config;
 mod config_file;

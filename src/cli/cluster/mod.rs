@@ -4,6 +4,7 @@
 //! at exactly what a node will use.
 
 mod check;
+mod demo;
 mod failure;
 mod given;
 mod init;
@@ -20,6 +21,7 @@ use super::config::mistaken;
 use super::out;
 use super::settings::Given;
 
+use demo::{BoundArgs, DemoArgs};
 use failure::ClusterFailure;
 use init::InitArgs;
 use nats_config::NatsConfigArgs;
@@ -41,6 +43,12 @@ pub(super) enum ClusterCommand {
         /// The data directory
         dir: PathBuf,
     },
+    /// Show a cluster on this machine: three NATS servers and three nodes, some of them killed under
+    /// load; exit 1 if anything acknowledged is lost or consumed twice
+    Demo(DemoArgs),
+    /// Become another program that ends with the demo
+    #[command(hide = true)]
+    Bound(BoundArgs),
 }
 
 pub(super) fn run(command: &ClusterCommand) -> ExitCode {
@@ -50,6 +58,8 @@ pub(super) fn run(command: &ClusterCommand) -> ExitCode {
         ClusterCommand::NatsConfig(args) => nats_config::run(args),
         ClusterCommand::Status(args) => return status::run(args),
         ClusterCommand::Rejoin { dir } => rejoin::run(dir),
+        ClusterCommand::Demo(args) => return demo::run(args),
+        ClusterCommand::Bound(args) => return demo::become_bound(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

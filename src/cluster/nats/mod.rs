@@ -52,6 +52,7 @@ use crate::cluster::stream::{
 };
 
 pub use config::{Config, Names};
+pub use servers::{VERSION_MIN, is_new_enough};
 pub use settings::Creation;
 
 /// Commands that wait for the thread.

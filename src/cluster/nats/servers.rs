@@ -26,7 +26,7 @@ use crate::cluster::stream::{Mistake, Promises, Server};
 use crate::tls;
 
 /// The first version with all corrections that jeton relies on.
-const VERSION_MIN: [u32; 3] = [2, 14, 6];
+pub const VERSION_MIN: [u32; 3] = [2, 14, 6];
 /// Time for one server.
 const LIMIT: Duration = Duration::from_secs(2);
 /// The longest answer that is read.
@@ -189,7 +189,7 @@ fn mistakes(server: &Server, message_len_max: usize) -> Vec<Mistake> {
     };
     let mut mistakes = Vec::new();
     if let Some(version) = &server.version
-        && parts(version) < VERSION_MIN
+        && !is_new_enough(version)
     {
         let [major, minor, patch] = VERSION_MIN;
         let needed = format!("at least {major}.{minor}.{patch}");
@@ -219,6 +219,12 @@ fn unverified(server: &Server) -> Vec<String> {
     let sentence =
         |what| format!("server {}: {what} not known: give its monitor port", server.name);
     unknown.into_iter().map(sentence).collect()
+}
+
+/// Whether a server of this version has all corrections that jeton relies on.
+#[must_use]
+pub fn is_new_enough(version: &str) -> bool {
+    parts(version) >= VERSION_MIN
 }
 
 /// The three numbers of a version, such as 2.15.1 or 2.15.0-RC.1.
