@@ -42,6 +42,7 @@ mod clock;
 mod clock_held;
 mod cluster;
 mod cluster_demo;
+mod cluster_kills;
 mod cluster_serve;
 mod config;
 mod config_file;

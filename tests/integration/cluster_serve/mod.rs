@@ -2,7 +2,7 @@
 
 mod divergence;
 mod full;
-mod lab;
+pub mod lab;
 mod running;
 mod simulated;
 mod starting;

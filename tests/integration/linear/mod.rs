@@ -21,11 +21,11 @@
 //! `JETON_LINEAR_VALID` are histories for the checker itself.
 
 mod asked;
-mod checker;
+pub mod checker;
 mod crowd;
 mod embedded;
-mod history;
+pub mod history;
 mod judge;
-mod model;
+pub mod model;
 mod rival;
 mod simulated;
