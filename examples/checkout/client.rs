@@ -1,42 +1,133 @@
-//! A blocking HTTP/1.1 connection, just enough to talk to jeton from any program.
+//! A blocking HTTP/1.1 connection, just enough to talk to jeton from any program, and what a client
+//! of several servers does when one of them does not answer.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::Outcome;
 
-/// The time after which a missing answer ends the checkout.
+/// The time after which a missing answer ends the checkout, or, with several servers, is asked for
+/// elsewhere.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time in which one of several servers must answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause before a request is repeated.
+const PAUSE: Duration = Duration::from_millis(25);
 
-/// A keep-alive connection.
-pub struct Connection {
-    host: String,
-    stream: BufReader<TcpStream>,
+/// A client of one server, or of the nodes of a cluster.
+///
+/// It stays with a server that answers. When the server is gone, or says 503 (it does not reach the
+/// majority of its cluster, or has not heard from it for too long), the client asks the next one. The
+/// request may have happened all the same, so it is repeated with the same `Idempotency-Key`: a
+/// token is consumed once, and the repetition gets the answer that was lost.
+pub struct Client {
+    servers: Vec<String>,
+    /// The server that is asked first.
+    current: usize,
+    connection: Option<Connection>,
+}
+
+/// A request.
+#[derive(Clone, Copy, Default)]
+pub struct Request<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub body: &'a str,
+    /// Makes a request that changes something happen once, however often it is repeated. A request
+    /// that names a reference does not need it.
+    pub key: Option<&'a str>,
 }
 
 /// An answer, whole.
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
+    /// The request was repeated, and an earlier one may have happened.
+    pub is_repeated: bool,
+}
+
+impl Client {
+    /// Connects to the first server that accepts. Each is a host and a port.
+    pub fn connect(servers: &[String], first: usize) -> io::Result<Self> {
+        let mut client = Self { servers: servers.to_vec(), current: first, connection: None };
+        client.keep_trying(|client| client.connected().map(|_| ()))?;
+        Ok(client)
+    }
+
+    /// Sends a request and waits for its answer.
+    pub fn send(&mut self, request: Request<'_>) -> io::Result<Answer> {
+        let mut attempts = 0;
+        let mut answer = self.keep_trying(|client| {
+            attempts += 1;
+            client.send_once(request)
+        })?;
+        answer.is_repeated = attempts > 1;
+        Ok(answer)
+    }
+
+    /// Repeats on the next server what failed on one. A single server gets one chance.
+    fn keep_trying<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let begin = Instant::now();
+        loop {
+            let error = match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            if self.servers.len() == 1 || begin.elapsed() > PATIENCE {
+                return Err(error);
+            }
+            self.connection = None;
+            self.current += 1;
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn connected(&mut self) -> io::Result<Connection> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => Connection::open(&self.servers[self.current % self.servers.len()]),
+        }
+    }
+
+    fn send_once(&mut self, request: Request<'_>) -> io::Result<Answer> {
+        let mut connection = self.connected()?;
+        let answer = connection.send(request)?;
+        if answer.status == 503 && self.servers.len() > 1 {
+            let said = String::from_utf8_lossy(&answer.body).into_owned();
+            return Err(io::Error::other(said));
+        }
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+}
+
+/// A keep-alive connection.
+struct Connection {
+    host: String,
+    stream: BufReader<TcpStream>,
 }
 
 impl Connection {
-    /// Connects to `address`, a host and a port.
-    pub fn open(address: &str) -> io::Result<Self> {
+    fn open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Self { host: address.to_owned(), stream: BufReader::new(stream) })
     }
 
-    /// Sends one request and waits for its answer.
-    pub fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+    fn send(&mut self, request: Request<'_>) -> io::Result<Answer> {
+        let Request { method, path, body, key } = request;
         let (host, length) = (&self.host, body.len());
+        let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{key}\
              Content-Length: {length}\r\n\r\n{body}"
         );
         self.stream.get_mut().write_all(request.as_bytes())?;
@@ -55,7 +146,7 @@ impl Connection {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, is_repeated: false })
     }
 
     fn line(&mut self) -> io::Result<String> {
@@ -81,5 +172,11 @@ impl Answer {
     /// Whether the answer has exactly this status and body.
     pub fn is(&self, status: u16, body: &str) -> bool {
         self.status == status && self.body == body.as_bytes()
+    }
+
+    /// Whether the answer has this status. A repeated issue may find its own token: 200 then says
+    /// the same as 201.
+    pub fn has_status(&self, status: u16) -> bool {
+        self.status == status || self.is_repeated && (self.status, status) == (200, 201)
     }
 }

@@ -8,7 +8,10 @@
 //! ```text
 //! cargo run --release --example checkout
 //! cargo run --release --example checkout -- --orders FILE --server http://127.0.0.1:7450
+//! cargo run --release --example checkout -- --server http://a:7450,http://b:7450,http://c:7450
 //! ```
+//!
+//! With several servers, the nodes of a cluster, nodes may fail meanwhile: `client` asks the next one.
 //!
 //! Read `parties` first: it contains the steps of a checkout. `platform` shows how a program serves
 //! jeton by itself.
@@ -20,6 +23,8 @@ mod orders;
 mod parties;
 mod platform;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -40,9 +45,10 @@ struct Arguments {
     /// Orders, one JSON object a line; each is issued as its line stands
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/orders.jsonl"))]
     orders: PathBuf,
-    /// A running server; without it one is started for the time of the checkout
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
+    /// A running server, or several nodes of a cluster with commas; without it one is started for the
+    /// time of the checkout
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    server: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -60,18 +66,18 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Outcome<bool> {
     let orders = orders::read(&arguments.orders)?;
     println!("{} orders from {}", orders.len(), arguments.orders.display());
-    let platform = match &arguments.server {
-        Some(url) => Platform::running(url)?,
-        None => Platform::start()?,
+    let platform = match &*arguments.server {
+        [] => Platform::start()?,
+        urls => Platform::running(urls)?,
     };
     println!("{platform}\n");
-    let is_right = check_out(&orders, platform.address());
+    let is_right = check_out(&orders, platform.servers());
     platform.stop()?;
     is_right
 }
 
-fn check_out(orders: &[Order], address: &str) -> Outcome<bool> {
-    let mut parties = Parties::connect(address)?;
+fn check_out(orders: &[Order], servers: &[String]) -> Outcome<bool> {
+    let mut parties = Parties::connect(servers)?;
     println!("{}", Report::HEADER);
     let (mut short_lived, mut right, mut differences) = (Vec::new(), 0, 0);
     for order in orders {

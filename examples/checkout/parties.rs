@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::Outcome;
-use crate::client::{Answer, Connection};
+use crate::client::{Answer, Client, Request};
 use crate::orders::Order;
 use crate::report::{Check, Report};
 
@@ -19,9 +19,40 @@ pub const SHORT_TTL: &str = "250ms";
 
 /// All parties except the platform, each with a connection of its own.
 pub struct Parties {
-    shop: Connection,
-    app: Connection,
-    rivals: Vec<Connection>,
+    shop: Party,
+    app: Party,
+    rivals: Vec<Party>,
+}
+
+/// A client with keys of its own for what it changes.
+struct Party {
+    client: Client,
+    /// Begin of its keys, which no other party of any checkout has.
+    name: String,
+    requests: u64,
+}
+
+impl Party {
+    /// Number `n`, which asks another server first than its neighbours.
+    fn connect(servers: &[String], n: usize) -> Outcome<Self> {
+        let client = Client::connect(servers, n)
+            .map_err(|error| format!("cannot connect to http://{}: {error}", servers.join(", ")))?;
+        let begin = Timestamp::now().as_nanosecond();
+        let name = format!("checkout-{}-{begin}-{n}", std::process::id());
+        Ok(Self { client, name, requests: 0 })
+    }
+
+    /// A request that can be repeated as it is.
+    fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+        self.client.send(Request { method, path, body, key: None })
+    }
+
+    /// A request that must happen once, also if it is repeated.
+    fn once(&mut self, path: &str, body: &str) -> io::Result<Answer> {
+        self.requests += 1;
+        let key = format!("{}-{}", self.name, self.requests);
+        self.client.send(Request { method: "POST", path, body, key: Some(&key) })
+    }
 }
 
 /// A token issued to be seen expiring.
@@ -32,13 +63,10 @@ pub struct ShortLived {
 
 impl Parties {
     /// Connects all of them to the platform.
-    pub fn connect(address: &str) -> Outcome<Self> {
-        let open = || {
-            Connection::open(address)
-                .map_err(|error| format!("cannot connect to http://{address}: {error}"))
-        };
-        let rivals = (0..RIVALS).map(|_| open()).collect::<Result<_, _>>()?;
-        Ok(Self { shop: open()?, app: open()?, rivals })
+    pub fn connect(servers: &[String]) -> Outcome<Self> {
+        let rivals = (0..RIVALS).map(|n| Party::connect(servers, n)).collect::<Outcome<_>>()?;
+        let [shop, app] = [RIVALS, RIVALS + 1].map(|n| Party::connect(servers, n));
+        Ok(Self { shop: shop?, app: app?, rivals })
     }
 
     /// The steps of one order from the shop to the payment, and the requests that must fail after
@@ -59,7 +87,7 @@ impl Parties {
         let issued = self.shop.send("POST", "/v1/tokens", &order.issue(&order.text))?;
         report.done(Check::Issued);
         let what = match issued.status {
-            201 => return Ok(Some(issued.token()?)),
+            _ if issued.has_status(201) => return Ok(Some(issued.token()?)),
             200 => "issue (known to this server already)",
             409 => "issue (paid on this server already, or known to it with other content)",
             _ => "issue",
@@ -137,8 +165,8 @@ impl Parties {
                     scope.spawn(move || {
                         start.wait();
                         match n % 2 {
-                            0 => rival.send("POST", by_token, ""),
-                            _ => rival.send("POST", "/v1/consume", by_list),
+                            0 => rival.once(by_token, ""),
+                            _ => rival.once("/v1/consume", by_list),
                         }
                     })
                 })
@@ -154,7 +182,7 @@ impl Parties {
     fn replay(&mut self, order: &Order, token: &str, report: &mut Report) -> Outcome<()> {
         report.done(Check::Replay);
         let path = format!("/v1/tokens/{token}");
-        let consumed = self.app.send("POST", &format!("{path}/consume"), "")?;
+        let consumed = self.app.once(&format!("{path}/consume"), "")?;
         report.expect(Check::Replay, "a replay", &consumed, 404);
         let resolved = self.app.send("GET", &path, "")?;
         report.expect(Check::Replay, "resolve after the payment", &resolved, 404);
@@ -169,7 +197,7 @@ impl Parties {
     fn revoke(&mut self, order: &Order, report: &mut Report) -> Outcome<()> {
         report.done(Check::Revoked);
         let body = format!(r#"{{"payload":{}}}"#, order.text);
-        let issued = self.shop.send("POST", "/v1/tokens", &body)?;
+        let issued = self.shop.once("/v1/tokens", &body)?;
         report.expect(Check::Revoked, "issue of a random token", &issued, 201);
         let path = format!("/v1/tokens/{}", issued.token()?);
         let found = self.app.send("GET", &path, "")?;
@@ -178,7 +206,7 @@ impl Parties {
         report.expect(Check::Revoked, "revoke", &revoked, 204);
         let resolved = self.app.send("GET", &path, "")?;
         report.expect(Check::Revoked, "resolve after a revocation", &resolved, 404);
-        let consumed = self.app.send("POST", &format!("{path}/consume"), "")?;
+        let consumed = self.app.once(&format!("{path}/consume"), "")?;
         report.expect(Check::Revoked, "consume after a revocation", &consumed, 404);
         Ok(())
     }
@@ -186,7 +214,7 @@ impl Parties {
     fn issue_short_lived(&mut self, order: &Order, report: &mut Report) -> Outcome<ShortLived> {
         report.done(Check::ShortLived);
         let body = format!(r#"{{"payload":{},"ttl":"{SHORT_TTL}"}}"#, order.text);
-        let issued = self.shop.send("POST", "/v1/tokens", &body)?;
+        let issued = self.shop.once("/v1/tokens", &body)?;
         report.expect(Check::ShortLived, "issue of a token that expires soon", &issued, 201);
         let path = format!("/v1/tokens/{}", issued.token()?);
         let expires_at = issued.json()?["expires_at"].as_str().unwrap_or_default().parse()?;

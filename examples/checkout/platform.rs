@@ -1,4 +1,4 @@
-//! The platform: a server that already runs, or one that the example starts and ends.
+//! The platform: servers that already run, or one that the example starts and ends.
 //!
 //! The example's server is jeton as a library: an engine that keeps a log and syncs it before it
 //! answers, and the workers that serve it. The parties use it over HTTP like any other.
@@ -14,7 +14,8 @@ use crate::Outcome;
 
 /// The server that the parties use.
 pub struct Platform {
-    address: String,
+    /// Host and port of each.
+    servers: Vec<String>,
     own: Option<Own>,
 }
 
@@ -26,10 +27,16 @@ struct Own {
 }
 
 impl Platform {
-    /// The server at `url`, which already runs.
-    pub fn running(url: &str) -> Outcome<Self> {
-        let address = url.strip_prefix("http://").ok_or("--server must begin with http://")?;
-        Ok(Self { address: address.trim_end_matches('/').to_owned(), own: None })
+    /// The servers at `urls`, which already run.
+    pub fn running(urls: &[String]) -> Outcome<Self> {
+        let address = |url: &String| {
+            let address = url
+                .trim()
+                .strip_prefix("http://")
+                .ok_or_else(|| format!("--server must begin with http://, and {url:?} does not"))?;
+            Ok(address.trim_end_matches('/').to_owned())
+        };
+        Ok(Self { servers: urls.iter().map(address).collect::<Outcome<_>>()?, own: None })
     }
 
     /// Starts a server with the usual settings, on a free port and with a log of its own.
@@ -39,13 +46,13 @@ impl Platform {
         let serving = http::Config::default();
         let listeners = listen::bind(&"127.0.0.1:0".parse()?, serving.workers)?;
         let server = Server::start(&engine, &serving, listeners)?;
-        let address = server.address().to_string();
-        Ok(Self { address, own: Some(Own { server, engine, data_dir }) })
+        let servers = vec![server.address().to_string()];
+        Ok(Self { servers, own: Some(Own { server, engine, data_dir }) })
     }
 
-    /// Host and port.
-    pub fn address(&self) -> &str {
-        &self.address
+    /// Host and port of each server.
+    pub fn servers(&self) -> &[String] {
+        &self.servers
     }
 
     /// Ends the example's server: every request is answered, and its log is removed from disk.
@@ -63,6 +70,6 @@ impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whose =
             if self.own.is_some() { "started for this checkout" } else { "running already" };
-        write!(f, "platform at http://{}, {whose}", self.address)
+        write!(f, "platform at http://{}, {whose}", self.servers.join(", http://"))
     }
 }

@@ -53,7 +53,7 @@ impl Report {
 
     /// The answer to `what` must have this status.
     pub fn expect(&mut self, check: Check, what: &str, answer: &Answer, status: u16) {
-        if answer.status != status {
+        if !answer.has_status(status) {
             self.differ(check, format!("{what}: {} instead of {status}", answer.status));
         }
     }

@@ -2,6 +2,7 @@
 
 mod divergence;
 mod full;
+mod checkout;
 pub mod lab;
 mod running;
 mod simulated;

@@ -133,6 +133,12 @@ const ATTACKS: &[Attack] = &[
         volumes: &[("JETON_KILLS", 50, 1_000)],
     },
     Attack {
+        name: "cluster-kills",
+        promises: "P1 P2",
+        step: Step::Tests(&["cluster_kills::"]),
+        volumes: &[("JETON_CLUSTER_KILLS", 5, 1_000)],
+    },
+    Attack {
         name: "simulation",
         promises: "P1–P7",
         step: Step::Tests(&["simulation::p1_", "simulation::simulated"]),
