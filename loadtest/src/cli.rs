@@ -188,6 +188,7 @@ impl RunArgs {
             file::prepare(directory)?;
         }
         let address = Address::parse(&self.server.target)?;
+        self.check_nodes(&address)?;
         if let (Address::Start(kind), Some(_)) = (&address, self.server.server_pid) {
             return Err(Failure::Input(format!(
                 "--server-pid: is for a running server; with --target {} one is started and \
@@ -226,6 +227,22 @@ impl RunArgs {
         let outcome = hand_over(&report, self.out.as_deref())?;
         added.transpose()?;
         Ok(outcome)
+    }
+
+    /// Refuses flags that name something of one server, where several are asked.
+    fn check_nodes(&self, address: &Address) -> Result<()> {
+        let flags = [
+            ("--server-pid", self.server.server_pid.is_some()),
+            ("--server-admin", self.server.server_admin.is_some()),
+        ];
+        let given = flags.into_iter().find(|(_, is_given)| *is_given);
+        match (address, given) {
+            (Address::Nodes(nodes), Some((flag, _))) => Err(Failure::Input(format!(
+                "{flag}: is of one server, and --target names {}",
+                nodes.len()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Before anything is measured: which revision it is, and whether the file can be written.

@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 
 use crate::failure::{Failure, Result};
 use crate::report::model::{
-    ErrorReport, Generator, Latency, Negotiated, OperationReport, Part, Report, Slice, Tls, Totals,
-    Usage,
+    ErrorReport, Generator, Latency, Negotiated, Nodes, OperationReport, Part, Report, Slice, Tls,
+    Totals, Usage,
 };
 use crate::run::judge;
 use crate::workload::Workload;
@@ -55,6 +55,7 @@ pub fn merge(reports: &[Report]) -> Result<Report> {
     by_requests(&mut merged.client, answers, tokens);
     let objectives = &first.workload.objectives;
     merged.objectives = objectives.iter().map(|one| judge::objective(one, &all, &clean)).collect();
+    merged.nodes = nodes(reports);
     merged.tls = tls(reports);
     merged.parts = reports.iter().map(part).collect();
     Ok(merged)
@@ -88,6 +89,7 @@ fn differ(a: &Report, b: &Report) -> Vec<String> {
         "the workloads differ in more than their shares",
     );
     note(a.target.kind != b.target.kind, "the servers are of different kinds");
+    note(a.target.nodes.len() != b.target.nodes.len(), "they asked different numbers of targets");
     note(a.tls.is_some() != b.tls.is_some(), "one is with TLS, the other without");
     note(!a.connections.is_empty(), "one makes a connection for each request, in turns of its own");
     note(a.target.version != b.target.version, "the servers are of different versions");
@@ -144,6 +146,23 @@ fn totals(reports: &[Report]) -> Totals {
         bytes_received: all().map(|one| one.bytes_received).sum(),
         load_s: all().map(|one| one.load_s).fold(0.0, f64::max),
     }
+}
+
+/// Counts add up. A server that answered one generator was not silent, so of the silences the
+/// shortest is the most that the sum can have.
+fn nodes(reports: &[Report]) -> Option<Nodes> {
+    let all = || reports.iter().filter_map(|report| report.nodes.as_ref());
+    let mut merged = all().next()?.clone();
+    for other in all().skip(1) {
+        merged.silence_s = merged.silence_s.min(other.silence_s);
+        for (mine, theirs) in merged.nodes.iter_mut().zip(&other.nodes) {
+            mine.answers += theirs.answers;
+            mine.errors += theirs.errors;
+            mine.reconnects += theirs.reconnects;
+            mine.silence_s = mine.silence_s.min(theirs.silence_s);
+        }
+    }
+    Some(merged)
 }
 
 fn tls(reports: &[Report]) -> Option<Tls> {
@@ -304,7 +323,8 @@ mod tests {
     #[test]
     fn what_are_no_parts_of_one_run_is_refused_by_name() {
         type Change = fn(&mut Report);
-        let cases: [(&str, Change); 6] = [
+        let cases: [(&str, Change); 7] = [
+            ("different numbers of targets", |report| report.target.nodes = vec![String::new(); 3]),
             ("differ in more than their shares", |report| report.workload.mix.miss = 7.0),
             ("different kinds", |report| report.target.kind = "redis".to_owned()),
             ("more slices", |report| drop(report.slices.pop())),

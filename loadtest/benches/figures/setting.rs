@@ -104,7 +104,8 @@ pub fn session(server: &Spawned, workload: &Workload, tokens: Tokens) -> Result<
     let endpoint =
         Endpoint::new(protocol, server.address(), server.address().to_string().as_str().into());
     let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed)?);
-    Session::open_with(workload, tokens, &endpoint, &payloads, &Arc::new(AtomicBool::new(false)))
+    let stop = Arc::new(AtomicBool::new(false));
+    Session::open_with(workload, tokens, &[endpoint], &payloads, &stop)
 }
 
 /// Insists that every answer was right, and that no operation was done in place of another.

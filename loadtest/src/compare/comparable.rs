@@ -20,6 +20,8 @@ pub fn obstacles(a: &Report, b: &Report) -> Vec<String> {
         None => "none".to_owned(),
     };
     obstacles.extend(differ("TLS", &tls(a), &tls(b)));
+    let targets = |report: &Report| report.target.nodes.len().max(1).to_string();
+    obstacles.extend(differ("targets", &targets(a), &targets(b)));
     let parts = workload_differences(a, b);
     if !parts.is_empty() {
         obstacles.push(format!("workload: {} differ", parts.join(", ")));

@@ -7,6 +7,7 @@ use crate::drive::connects::Connects;
 use crate::drive::delays::Found;
 use crate::drive::histogram::{add, coarse_latencies, latencies};
 use crate::drive::link::Anew;
+use crate::drive::nodes::Nodes;
 use crate::drive::window::Window;
 use crate::tls::wire::Moved;
 use crate::traffic::verdict::{Errors, Wrong};
@@ -77,6 +78,8 @@ pub struct Record {
     pub queued: u64,
     /// And those that were sent after it because the harness was late.
     pub delayed: u64,
+    /// Of each server, where there are several.
+    pub nodes: Nodes,
     /// Why it ended before its time, where the server went away.
     pub gone: Option<String>,
 }
@@ -109,8 +112,14 @@ impl Record {
             due: 0,
             queued: 0,
             delayed: 0,
+            nodes: Nodes::default(),
             gone: None,
         }
+    }
+
+    /// The same, with the counts of so many servers.
+    pub fn of_nodes(window: Window, count: usize) -> Self {
+        Self { nodes: Nodes::new(window, count), ..Self::new(window) }
     }
 
     /// One answer, right or wrong, to a request that was due at `since_ns`.
@@ -221,13 +230,20 @@ impl Record {
     }
 
     /// A connection ended and is made again.
-    pub fn reconnected(&mut self, now_ns: u64) {
-        self.reconnects += u64::from(self.window.contains(now_ns));
+    pub fn reconnected(&mut self, node: usize, now_ns: u64) {
+        let measured = u64::from(self.window.contains(now_ns));
+        self.reconnects += measured;
+        if let Some(node) = self.nodes.of(node) {
+            node.reconnects += measured;
+        }
     }
 
     /// Something went wrong. Errors count whenever they happen, measured or not: a token that is
     /// lost in the warm-up is lost.
-    pub fn error(&mut self, wrong: Wrong, now_ns: u64) {
+    pub fn error(&mut self, node: usize, wrong: Wrong, now_ns: u64) {
+        if let Some(node) = self.nodes.of(node) {
+            node.errors += 1;
+        }
         if let Some(slice) = self.slice_at(now_ns) {
             slice.errors += 1;
         }
@@ -269,6 +285,7 @@ impl Record {
         self.due += other.due;
         self.queued += other.queued;
         self.delayed += other.delayed;
+        self.nodes.merge(&other.nodes);
         if self.gone.is_none() {
             self.gone.clone_from(&other.gone);
         }

@@ -86,6 +86,8 @@ struct Thread {
 pub struct Session {
     clock: Clock,
     workload: Workload,
+    /// Servers.
+    nodes: usize,
     tokens: Tokens,
     threads: Vec<Thread>,
     records: Receiver<Result<Record>>,
@@ -98,11 +100,11 @@ impl Session {
     /// No server is there, a file of payloads can't be read, or there are too few descriptors.
     pub fn open(
         workload: &Workload,
-        endpoint: &Endpoint,
+        endpoints: &[Endpoint],
         payloads: &Arc<Payloads>,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self> {
-        Self::open_with(workload, Tokens::default(), endpoint, payloads, stop)
+        Self::open_with(workload, Tokens::default(), endpoints, payloads, stop)
     }
 
     /// The same with tokens of its own, beside other sessions.
@@ -112,7 +114,7 @@ impl Session {
     pub fn open_with(
         workload: &Workload,
         tokens: Tokens,
-        endpoint: &Endpoint,
+        endpoints: &[Endpoint],
         payloads: &Arc<Payloads>,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self> {
@@ -125,12 +127,15 @@ impl Session {
             let share = Share { thread, threads: count };
             let shared = Arc::new(Shared::new(Arc::clone(stop), Arc::clone(&failed)));
             let payloads = Arc::clone(payloads);
-            let plan = Plan::new(workload, endpoint.protocol, payloads, share, tokens)?;
+            let Some(first) = endpoints.first() else {
+                return Err(Failure::Input("no server is given".to_owned()));
+            };
+            let plan = Plan::new(workload, first.protocol, payloads, share, tokens)?;
+            let plan = plan.of_nodes(endpoints.len());
             let connections = share.of(workload.load.connections as u64) as usize;
             let reach = Reach {
-                address: endpoint.address,
-                make_codec: Arc::clone(&endpoint.make_codec),
-                tls: endpoint.tls.clone(),
+                places: endpoints.iter().map(Endpoint::place).collect(),
+                first: thread,
                 timeout_ns: nanos(workload.load.timeout.0),
             };
             let worker = Worker::connect(reach, clock, plan, connections, Arc::clone(&shared))?;
@@ -142,7 +147,8 @@ impl Session {
                 .map_err(io("a thread"))?;
             threads.push(Thread { phases, shared, handle: Some(handle) });
         }
-        Ok(Self { clock, workload: workload.clone(), tokens, threads, records })
+        let (workload, nodes) = (workload.clone(), endpoints.len());
+        Ok(Self { clock, workload, nodes, tokens, threads, records })
     }
 
     /// Issues the population.
@@ -271,7 +277,7 @@ impl Session {
                 watch.readings.push(self.reading(server));
             }
         }
-        let mut merged = Record::new(window);
+        let mut merged = Record::of_nodes(window, self.nodes);
         let mut left = self.threads.len();
         while left > 0 {
             match self.records.recv_timeout(LOOK) {

@@ -1,11 +1,11 @@
 //! The pages of one run and of several: which sections they have, and what those hold.
 
 use super::figures;
-use super::model::{Kept, Report, Search};
+use super::model::{Kept, NodeReport, Report, Search};
 use super::page::{Badge, Cell, Page, Part, Section, Table, Tile};
 use super::table::latency_row;
 use super::verdict::Verdict;
-use super::{connections, describe, units};
+use super::{connections, describe, nodes, units};
 
 /// The page of one run.
 pub fn page(report: &Report) -> String {
@@ -20,6 +20,11 @@ pub fn page(report: &Report) -> String {
         report.connections.iter().for_each(|one| table.plain(connections::row(one)));
         let text = Part::Text(connections::EXPLAINED.to_owned());
         sections.insert(0, Section::new("Connections", [text, Part::Table(table)]));
+    }
+    if let Some(all) = &report.nodes {
+        let mut table = Table::new(&NodeReport::HEADINGS);
+        nodes::rows(all).into_iter().for_each(|row| table.plain(row));
+        sections.insert(0, Section::new("Nodes", [Part::Table(table)]));
     }
     if !report.errors.is_empty() {
         sections.insert(0, Section::new("Errors", [Part::Table(errors(report))]));

@@ -9,6 +9,7 @@ pub mod file;
 pub mod html;
 pub mod live;
 pub mod model;
+pub mod nodes;
 pub mod page;
 pub mod ratios;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The results of a run, as `report.json` holds them: everything that is needed to read it, to compare
 //! it with another, and to make the same run again.
 
+mod nodes;
 mod search;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload::{Operation, Workload};
 
+pub use nodes::{NodeReport, Nodes};
 pub use search::{Kept, ObjectiveReport, Search, Step};
 
 /// The version of this format; a report of another is refused.
@@ -50,6 +52,9 @@ pub struct Report {
     /// Connections that were made for one request each, by kind; empty where each was used for many.
     #[serde(default)]
     pub connections: Vec<Connections>,
+    /// Of each server, where several were asked.
+    #[serde(default)]
+    pub nodes: Option<Nodes>,
     /// Over time, in slices of equal length but for the last.
     pub slices: Vec<Slice>,
     /// Of the server process, where it was started here or its process id was given.
@@ -108,6 +113,9 @@ pub struct Target {
     pub command: Option<Vec<String>>,
     /// How it says it is configured, by setting; none where it does not say.
     pub config: Option<BTreeMap<String, String>>,
+    /// Host and port of each, where several were asked.
+    #[serde(default)]
+    pub nodes: Vec<String>,
 }
 
 /// One generator of several.

@@ -29,6 +29,8 @@ pub struct Sample {
     pub search: bool,
     /// TLS, with a connection for each request.
     pub connections: bool,
+    /// Three servers, one of which was silent for a while.
+    pub nodes: bool,
     /// Microseconds of the server's CPU for each request.
     pub cpu_us: f64,
 }
@@ -44,6 +46,7 @@ impl Default for Sample {
             errors: false,
             search: false,
             connections: false,
+            nodes: false,
             cpu_us: 9.0,
         }
     }
@@ -107,6 +110,7 @@ impl Sample {
             others_cpu_s: Some(0.5),
             tls: self.connections.then(tls),
             connections: if self.connections { connections() } else { Vec::new() },
+            nodes: self.nodes.then(nodes),
             parts: Vec::new(),
             search: self.search.then(search),
         }
@@ -196,6 +200,7 @@ fn target() -> Target {
         version: Some("0.1.0".to_owned()),
         command: Some(["jeton", "serve", "--listen", "127.0.0.1:0"].map(str::to_owned).into()),
         config: None,
+        nodes: Vec::new(),
     }
 }
 
@@ -238,6 +243,17 @@ fn tls() -> Tls {
         plain_bytes_sent: 123 << 20,
         plain_bytes_received: 234 << 20,
     }
+}
+
+fn nodes() -> Nodes {
+    let node = |port: u16, silence_s| NodeReport {
+        address: format!("127.0.0.1:{port}"),
+        answers: 40_000 + u64::from(port),
+        errors: u64::from(port % 10),
+        reconnects: 21,
+        silence_s,
+    };
+    Nodes { silence_s: 0.003, nodes: vec![node(7450, 0.021), node(7460, 4.8), node(7470, 0.02)] }
 }
 
 /// One kind that the server makes slow, and one that the harness does.

@@ -5,9 +5,9 @@ use std::io::IsTerminal;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
-use super::model::{Latency, Report, Search, Usage};
+use super::model::{Latency, NodeReport, Nodes, Report, Search, Usage};
 use super::verdict::Verdict;
-use super::{connections, describe, units};
+use super::{connections, describe, nodes, units};
 
 /// Columns that everything fits into.
 pub const WIDTH: u16 = 100;
@@ -25,6 +25,9 @@ pub fn render(report: &Report, colours: bool) -> String {
     figures(&mut text, report);
     if !report.connections.is_empty() {
         push(&mut text, &made(report));
+    }
+    if let Some(all) = &report.nodes {
+        push(&mut text, &of_nodes(all));
     }
     push(&mut text, &latencies(report));
     if !report.objectives.is_empty() {
@@ -165,6 +168,15 @@ fn made(report: &Report) -> Table {
     table
 }
 
+/// Each server, where several were asked.
+fn of_nodes(all: &Nodes) -> Table {
+    let mut table = table(&NodeReport::HEADINGS);
+    for row in nodes::rows(all) {
+        table.add_row(row);
+    }
+    table
+}
+
 fn latencies(report: &Report) -> Table {
     let mut table = table(&["operation", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"]);
     table.add_row(latency_row("all", &report.latency));
@@ -231,8 +243,9 @@ mod tests {
     use crate::report::sample::Sample;
 
     fn sample(errors: bool) -> Report {
-        let (stall, search, connections) = (errors, errors, errors);
-        let sample = Sample { slices: 10, errors, stall, search, connections, ..Sample::default() };
+        let (stall, search, connections, nodes) = (errors, errors, errors, errors);
+        let sample =
+            Sample { slices: 10, errors, stall, search, connections, nodes, ..Sample::default() };
         sample.report()
     }
 
@@ -254,6 +267,10 @@ mod tests {
             }
             for one in &report.connections {
                 let row = connections::row(one);
+                let found = text.lines().any(|line| row.iter().all(|cell| line.contains(cell)));
+                assert!(found, "no line with {row:?} in\n{text}");
+            }
+            for row in report.nodes.iter().flat_map(nodes::rows) {
                 let found = text.lines().any(|line| row.iter().all(|cell| line.contains(cell)));
                 assert!(found, "no line with {row:?} in\n{text}");
             }

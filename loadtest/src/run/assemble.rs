@@ -1,11 +1,13 @@
 //! From counts to a report.
 
+use crate::drive::nodes::NodeCounts;
 use crate::drive::record::Record;
 use crate::drive::session::{Measured, Reading};
 use crate::drive::window::Window;
 use crate::report::build::micros;
 use crate::report::model::{
-    ErrorReport, FORMAT, Generator, How, Latency, OperationReport, Report, Slice, Totals, Usage,
+    ErrorReport, FORMAT, Generator, How, Latency, NodeReport, Nodes, OperationReport, Report,
+    Slice, Totals, Usage,
 };
 use crate::run::setting::Setting;
 use crate::run::subject::Subject;
@@ -49,6 +51,7 @@ pub fn report(setting: &Setting<'_>, measured: &Measured) -> Report {
             .collect(),
         tls: connections::tls(setting, record),
         connections: connections::kinds(setting, measured),
+        nodes: nodes(setting, record),
         slices: slices(measured),
         server_unknown: server.as_ref().err().cloned(),
         server: server.ok(),
@@ -123,6 +126,23 @@ fn generator(record: &Record) -> Generator {
             false => Latency::from_histogram(&record.disturbed_ns).histogram,
         },
     }
+}
+
+/// Each server's part, where several were asked.
+fn nodes(setting: &Setting<'_>, record: &Record) -> Option<Nodes> {
+    let seconds = |ns: u64| ns as f64 / NS_PER_S;
+    let names = setting.subject.target.nodes.iter();
+    let node = |(address, counts): (&String, &NodeCounts)| NodeReport {
+        address: address.clone(),
+        answers: counts.answers,
+        errors: counts.errors,
+        reconnects: counts.reconnects,
+        silence_s: seconds(counts.timeline.silence_ns(record.ended_ns)),
+    };
+    Some(Nodes {
+        silence_s: seconds(record.nodes.silence_ns(record.ended_ns)?),
+        nodes: names.zip(record.nodes.iter()).map(node).collect(),
+    })
 }
 
 /// What neither the harness nor a server on this machine used.

@@ -49,7 +49,7 @@ impl Bench {
         let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed)?);
         let subject =
             Subject::reach(&job.address, workload, &payloads, &job.options, job.server_pid)?;
-        let session = Session::open(workload, subject.endpoint(), &payloads, &job.stop);
+        let session = Session::open(workload, subject.endpoints(), &payloads, &job.stop);
         let mut session = session.map_err(|failure| subject.explain(failure))?;
         let load =
             session.load(observer, subject.process).map_err(|failure| subject.explain(failure))?;

@@ -29,7 +29,7 @@ pub struct Subject {
     pub process: Option<Watched>,
     /// As an error names it.
     called: String,
-    endpoint: Endpoint,
+    endpoints: Vec<Endpoint>,
     spawned: Option<Spawned>,
 }
 
@@ -48,6 +48,7 @@ impl Subject {
         match address {
             Address::Start(kind) => Self::start(*kind, workload, payloads, options),
             Address::Remote(remote) => Self::find(remote, workload, options, pid),
+            Address::Nodes(nodes) => Self::find_all(nodes, workload, options),
         }
     }
 
@@ -74,7 +75,7 @@ impl Subject {
             target: spawned.report(),
             process: Watched::new(spawned.pid()).ok(),
             called: host.clone(),
-            endpoint: endpoint(kind, workload, spawned.address(), host, access),
+            endpoints: vec![endpoint(kind, workload, spawned.address(), host, access)],
             spawned: Some(spawned),
         })
     }
@@ -105,26 +106,43 @@ impl Subject {
             version,
             command: None,
             config: configuration(kind, address, options.admin, &access)?,
+            nodes: Vec::new(),
         };
         let endpoint = endpoint(remote.kind, workload, address, remote.authority(), access);
-        Ok(Self { target, process, called: remote.to_string(), endpoint, spawned: None })
+        let (called, endpoints) = (remote.to_string(), vec![endpoint]);
+        Ok(Self { target, process, called, endpoints, spawned: None })
+    }
+
+    /// All nodes of a cluster. Each must be there when the run begins.
+    fn find_all(nodes: &[Remote], workload: &Workload, options: &Options) -> Result<Self> {
+        check_shares(nodes.len(), workload)?;
+        let found = nodes.iter().map(|node| Self::find(node, workload, options, None));
+        let mut found = found.collect::<Result<Vec<_>>>()?.into_iter();
+        let Some(mut all) = found.next() else {
+            return Err(Failure::Input("--target: no server is given".to_owned()));
+        };
+        all.endpoints.extend(found.flat_map(|one| one.endpoints));
+        all.called = Address::Nodes(nodes.to_vec()).to_string();
+        all.target.nodes = nodes.iter().map(Remote::authority).collect();
+        all.target.address = all.target.nodes.join(", ");
+        Ok(all)
     }
 
     /// Whether it certainly runs on another machine.
     pub fn is_elsewhere(&self) -> bool {
         self.spawned.is_none()
             && self.process.is_none()
-            && !self.endpoint.address.ip().is_loopback()
+            && !self.endpoints.iter().any(|one| one.address.ip().is_loopback())
     }
 
     /// Whether TLS is spoken.
     pub fn is_by_tls(&self) -> bool {
-        self.endpoint.tls.is_some()
+        self.endpoints.iter().any(|one| one.tls.is_some())
     }
 
-    /// Where and how it is asked.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// Where and how it is asked; one for each node.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     /// A failure during the run, with what the server logged where it was started here.
@@ -145,6 +163,22 @@ impl Subject {
     pub fn stop(self) -> Result<()> {
         self.spawned.map_or(Ok(()), Spawned::stop)
     }
+}
+
+/// Each thread has tokens of its own: only with a connection to each node are they looked for on
+/// another than the one that issued them.
+fn check_shares(nodes: usize, workload: &Workload) -> Result<()> {
+    let load = &workload.load;
+    if load.connections / load.threads.max(1) >= nodes {
+        return Ok(());
+    }
+    Err(Failure::Input(format!(
+        "--connections (load.connections): is {}, and must be {} or more: one to each of the {nodes} \
+         targets for each of {} threads",
+        load.connections,
+        nodes * load.threads.max(1),
+        load.threads.max(1)
+    )))
 }
 
 /// How a server that is there says it is configured. jeton says it on its admin listener alone, which

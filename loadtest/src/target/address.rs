@@ -12,6 +12,8 @@ use crate::workload::Http;
 
 /// How long one address may take to accept the first connection.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Servers that one run asks.
+const NODES_MAX: usize = 16;
 
 /// What kind of server it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,6 +98,8 @@ pub enum Address {
     Start(Kind),
     /// A running one.
     Remote(Remote),
+    /// Several nodes of one cluster, at least two.
+    Nodes(Vec<Remote>),
 }
 
 /// Where a server is.
@@ -114,11 +118,18 @@ pub struct Remote {
 impl Address {
     /// Reads `jeton`, `floor`, `redis`, `valkey`, `memcached`, `pogocache`, or a URL
     /// `http://HOST:PORT`, `https://…`, `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`,
-    /// `memcached://…`, `pogocache://…`.
+    /// `memcached://…`, `pogocache://…`; or several URLs of jeton with commas, the nodes of a cluster.
     ///
     /// # Errors
     /// [`Failure::Input`] says what is wrong with it, or what the harness does not do.
     pub fn parse(text: &str) -> Result<Self> {
+        match text.contains(',') {
+            true => nodes(text),
+            false => Self::parse_one(text),
+        }
+    }
+
+    fn parse_one(text: &str) -> Result<Self> {
         // The part before an `@` may be a password.
         let shown = match (text.split_once("://"), text.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
@@ -170,6 +181,10 @@ impl fmt::Display for Address {
         match self {
             Self::Start(kind) => f.write_str(kind.name()),
             Self::Remote(remote) => remote.fmt(f),
+            Self::Nodes(nodes) => {
+                let texts: Vec<String> = nodes.iter().map(Remote::to_string).collect();
+                f.write_str(&texts.join(","))
+            }
         }
     }
 }
@@ -208,6 +223,34 @@ impl Remote {
         }
         Err(failed(format!("{problem}; is a server running there?")))
     }
+}
+
+/// Reads `http://a,http://b,http://c`.
+fn nodes(text: &str) -> Result<Address> {
+    let mut nodes: Vec<Remote> = Vec::new();
+    for part in text.split(',') {
+        let part = part.trim();
+        let Address::Remote(node) = Address::parse_one(part)? else {
+            let problem =
+                "several targets are running servers, each a URL such as http://HOST:PORT";
+            return Err(Failure::Input(format!("--target {part}: {problem}")));
+        };
+        let refuse = |problem: String| Err(Failure::Input(format!("--target {node}: {problem}")));
+        if node.kind != Kind::Jeton {
+            return refuse("several targets are the nodes of a jeton cluster".to_owned());
+        }
+        if nodes.contains(&node) {
+            return refuse("is given twice".to_owned());
+        }
+        if nodes.first().is_some_and(|first| first.is_tls != node.is_tls) {
+            return refuse("either all targets speak TLS, or none".to_owned());
+        }
+        if nodes.len() == NODES_MAX {
+            return refuse(format!("at most {NODES_MAX} targets can be given"));
+        }
+        nodes.push(node);
+    }
+    Ok(Address::Nodes(nodes))
 }
 
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
@@ -293,9 +336,16 @@ mod tests {
             ("http://[::1", "`]`"),
             ("http://[::1]80", "colon"),
             ("http://[x]:80", "IPv6"),
+            ("http://a:1,b:2", "neither"),
+            ("http://a:1,", "neither"),
+            ("http://a:1,jeton", "running servers"),
+            ("http://a:1,redis://b:2", "nodes of a jeton cluster"),
+            ("http://a:1,http://a:1", "is given twice"),
+            ("http://a:1,https://b:2", "either all"),
         ] {
             let error = Address::parse(text).expect_err(text).to_string();
-            assert!(error.contains(said) && error.contains(text), "{error} does not say {said}");
+            let last = text.rsplit(',').next().unwrap_or(text);
+            assert!(error.contains(said) && error.contains(last), "{error} does not say {said}");
         }
     }
 
@@ -309,6 +359,17 @@ mod tests {
         }
         let error = Address::parse("redis://:hunter2@a").expect_err("a password").to_string();
         assert!(error.contains("--auth-file") && error.contains("redis://…@a"), "{error}");
+    }
+
+    #[test]
+    fn several_nodes_are_read_and_written_alike() {
+        let text = "http://a:1,http://b:2,http://[::1]:3";
+        let Address::Nodes(nodes) = Address::parse(text).expect(text) else { panic!("one") };
+        assert_eq!(nodes.len(), 3);
+        assert_eq!(Address::Nodes(nodes).to_string(), text);
+        let many: Vec<String> = (1..=17).map(|port| format!("http://a:{port}")).collect();
+        let error = Address::parse(&many.join(",")).expect_err("too many").to_string();
+        assert!(error.contains("at most 16") && error.contains("http://a:17"), "{error}");
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Spawned {
             version: self.version.clone(),
             command: Some(secret::hidden(self.command.0.clone())),
             config: probe::configuration(self.kind, self.address, self.admin, &self.access),
+            nodes: Vec::new(),
         }
     }
 

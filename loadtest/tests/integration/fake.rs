@@ -141,7 +141,6 @@ impl Fake {
 
     fn start_with(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
         let desk = Arc::new(Desk {
             manner,
             tokens: Mutex::default(),
@@ -156,6 +155,17 @@ impl Fake {
             free_at_s: Mutex::new(0.0),
             began: now(),
         });
+        Self::listen(listener, desk, tls)
+    }
+
+    /// Another listener of the same server, as the next node of a cluster is.
+    pub fn again(&self) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::listen(listener, Arc::clone(&self.desk), None)
+    }
+
+    fn listen(listener: TcpListener, desk: Arc<Desk>, tls: Option<Arc<ServerConfig>>) -> Self {
+        let address = listener.local_addr().expect("an address");
         let own = Arc::clone(&desk);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {

@@ -17,6 +17,7 @@ mod history;
 mod lies;
 mod measured;
 mod merge;
+mod nodes;
 mod password;
 mod peers;
 mod runs;

@@ -279,7 +279,7 @@ fn sync_that_is_no_longer_known_is_told_while_the_node_runs() {
     };
     assert!(!complaint());
     for is_known in [false, true] {
-        world.servers.tell_sync.store(is_known, Ordering::Relaxed);
+        world.servers.hides_sync.store(!is_known, Ordering::Relaxed);
         within("it is checked again", || match complaint() == is_known {
             false => Ok(()),
             true => Err(format!("known: {is_known}")),

@@ -39,7 +39,7 @@ fn what_happens_before_and_after_the_window_is_not_of_it() {
     for (at_ms, inside) in [(999, 0), (1_000, 1), (1_999, 2), (2_000, 2)] {
         record.sent(Moved { wire: 10, plain: 7 }, at_ms * MS);
         record.received(Moved { wire: 20, plain: 9 }, at_ms * MS);
-        record.reconnected(at_ms * MS);
+        record.reconnected(0, at_ms * MS);
         let counted = (record.bytes_sent, record.bytes_received, record.reconnects);
         assert_eq!(counted, (10 * inside, 20 * inside, inside), "at {at_ms} ms");
         let plain = (record.connects.plain_sent, record.connects.plain_received);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::drive::worker::MakeCodec;
+use crate::drive::worker::{MakeCodec, Place};
 use crate::protocol::{Caller, Protocol};
 use crate::tls::Tls;
 
@@ -24,6 +24,12 @@ impl Endpoint {
     pub fn new(protocol: Protocol, address: std::net::SocketAddr, caller: Caller) -> Self {
         let make_codec = Arc::new(move || crate::protocol::make::codec(protocol, &caller));
         Self { protocol, address, make_codec, tls: None }
+    }
+
+    /// For the connections of a thread.
+    pub(super) fn place(&self) -> Place {
+        let (make_codec, tls) = (Arc::clone(&self.make_codec), self.tls.clone());
+        Place { address: self.address, make_codec, tls }
     }
 
     /// The same by TLS.

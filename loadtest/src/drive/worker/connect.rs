@@ -20,7 +20,8 @@ impl Worker {
             // The kind of the current turn.
             anew.handshake = handshake;
         }
-        let began = link.reconnect(self.reach.address, (self.reach.make_codec)(), now_ns);
+        let place = self.reach.place(index);
+        let began = link.reconnect(place.address, (place.make_codec)(), now_ns);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
         let data = epoll::EventData::new_u64(index as u64);
         let watched = match (&link.wire, began) {
@@ -93,7 +94,7 @@ impl Worker {
 
     /// Ends the current connection, if there is one, and makes another for one request.
     pub(super) fn connect_anew(&mut self, run: &mut Run, index: usize, handshake: Handshake) {
-        let address = self.reach.address;
+        let address = self.reach.place(index).address;
         let link = &mut self.links[index];
         if let Some(wire) = link.wire.take() {
             // Towards another machine each closed connection occupies a port for a minute, and there are
@@ -149,7 +150,7 @@ impl Worker {
         link.state = State::Down { retry_ns: now_ns + RETRY_NS };
         let why = Wrong::of_io(error, Kind::Connect);
         run.admission.note(&why);
-        run.record.error(why, now_ns);
+        run.record.error(self.reach.node(index), why, now_ns);
         self.shared.erred();
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Desk<'a> {
     pub(super) admission: &'a mut Admission,
     /// How long a connection that was made for this request waited for the harness.
     pub(super) own_ns: u64,
+    /// The server that answers.
+    pub(super) node: usize,
     pub(super) now_ns: u64,
     pub(super) answers: usize,
     pub(super) tokens: u64,
@@ -32,7 +34,7 @@ impl Answers for Desk<'_> {
     fn answer(&mut self, ticket: Ticket, answer: Answer<'_>) {
         let Some(one) = self.outstanding.try_remove(ticket as usize) else {
             let what = "an answer to no request";
-            self.record.error(Wrong::new(Kind::Unexpected, what), self.now_ns);
+            self.record.error(self.node, Wrong::new(Kind::Unexpected, what), self.now_ns);
             return self.shared.erred();
         };
         if one.is_late {
@@ -45,12 +47,17 @@ impl Answers for Desk<'_> {
         self.record.answer(operation, tokens, one.since_ns, self.now_ns, self.own_ns);
         self.recent.saturating_record(self.now_ns.saturating_sub(one.since_ns));
         match self.plan.answer(&one.ask, &answer, self.now_ns) {
-            Ok(()) => self.admission.grant(self.now_ns),
+            Ok(()) => {
+                self.admission.grant(self.now_ns);
+                if let Some(node) = self.record.nodes.of(self.node) {
+                    node.answered(self.now_ns);
+                }
+            }
             Err(wrong) => {
                 if wrong.denial.is_some() {
                     self.admission.note(&wrong);
                 }
-                self.record.error(wrong, self.now_ns);
+                self.record.error(self.node, wrong, self.now_ns);
                 self.shared.erred();
             }
         }

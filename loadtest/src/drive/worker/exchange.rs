@@ -84,6 +84,7 @@ impl Worker {
 
     pub(super) fn take_answers(&mut self, run: &mut Run, index: usize, received: &[u8]) {
         let now_ns = self.clock.now_ns();
+        let node = self.reach.node(index);
         let (plan, record, shared) = (&mut self.plan, &mut run.record, &self.shared);
         let (recent, admission) = (&mut self.recent, &mut run.admission);
         let own_ns = self.links[index].anew.map_or(0, |anew| anew.queued_ns);
@@ -97,6 +98,7 @@ impl Worker {
                 outstanding,
                 admission,
                 own_ns,
+                node,
                 now_ns,
                 answers: 0,
                 tokens: 0,

@@ -64,7 +64,8 @@ impl Worker {
     fn begin(&mut self, index: usize) -> std::io::Result<()> {
         let now_ns = self.clock.now_ns();
         let link = &mut self.links[index];
-        link.reconnect(self.reach.address, (self.reach.make_codec)(), now_ns)?;
+        let place = self.reach.place(index);
+        link.reconnect(place.address, (place.make_codec)(), now_ns)?;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
         if let Some(wire) = &link.wire {
             epoll::add(&self.epoll, wire, epoll::EventData::new_u64(index as u64), flags)?;
@@ -111,6 +112,6 @@ impl Worker {
 
     fn not_opened(&self, index: usize, error: &std::io::Error) -> Failure {
         let problem = format!("connection {}: {error}", index + 1);
-        Failure::Target { target: self.reach.address.to_string(), problem }
+        Failure::Target { target: self.reach.place(index).address.to_string(), problem }
     }
 }

@@ -39,16 +39,16 @@ impl Worker {
         run.admission.note(why);
         if matches!(why.kind, Kind::Garbage | Kind::Refused(_)) && link.outstanding.is_empty() {
             // No request waited for it, so none fails by it; it is an error all the same.
-            run.record.error(why.clone(), now_ns);
+            run.record.error(self.reach.node(index), why.clone(), now_ns);
             self.shared.erred();
         }
         for Outstanding { ask, .. } in link.outstanding.drain().filter(|one| !one.is_late) {
             self.in_flight -= 1;
             self.plan.forfeit(&ask);
-            run.record.error(why.of(ask.operation.name()), now_ns);
+            run.record.error(self.reach.node(index), why.of(ask.operation.name()), now_ns);
             self.shared.erred();
         }
-        run.record.reconnected(now_ns);
+        run.record.reconnected(self.reach.node(index), now_ns);
         if pause_ns == 0 {
             self.reconnect(run, index, now_ns);
         }
@@ -77,7 +77,7 @@ impl Worker {
                 self.links[index].late += 1;
             }
             self.in_flight -= 1;
-            run.record.error(Wrong::new(Kind::Timeout, what), asked_ns);
+            run.record.error(self.reach.node(index), Wrong::new(Kind::Timeout, what), asked_ns);
             self.shared.erred();
             self.after_late(run, index, sent.sent_ns);
         }
@@ -134,7 +134,7 @@ impl Worker {
         let denial = run.admission.denial_since(now_ns.saturating_sub(patience_ns));
         let Some(denial) = denial.filter(|_| is_bounded && !run.exhausted) else { return Ok(()) };
         let problem = format!("rejected every client for {} ms: {denial}", patience_ns / 1_000_000);
-        Err(Failure::Target { target: self.reach.address.to_string(), problem })
+        Err(Failure::Target { target: self.reach.text(), problem })
     }
 
     /// Ends the issuing of a population when the server does not answer: it would last for hours.
@@ -153,7 +153,7 @@ impl Worker {
             LIMITS_WITHOUT_ANSWER,
             run.admission.why()
         );
-        Err(Failure::Target { target: self.reach.address.to_string(), problem })
+        Err(Failure::Target { target: self.reach.text(), problem })
     }
 
     /// Ends a phase when no connection could be made for the time limit of a request.
@@ -170,7 +170,7 @@ impl Worker {
             self.reach.timeout_ns / 1_000_000,
             run.admission.why()
         );
-        Err(Failure::Target { target: self.reach.address.to_string(), problem })
+        Err(Failure::Target { target: self.reach.text(), problem })
     }
 
     /// The phase is over: whatever is still owed counts as lost.

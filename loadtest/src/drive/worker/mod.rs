@@ -48,17 +48,43 @@ const RETRY_NS: u64 = 200_000_000;
 /// Makes the codec of a new connection.
 pub type MakeCodec = Arc<dyn Fn() -> Box<dyn Codec> + Send + Sync>;
 
-/// How a thread reaches its server.
+/// Where a server listens, and how it is asked.
 #[derive(Clone)]
-pub struct Reach {
+pub struct Place {
     /// Where it listens.
     pub address: SocketAddr,
     /// The protocol.
     pub make_codec: MakeCodec,
     /// TLS below that, if any.
     pub tls: Option<Tls>,
+}
+
+/// How a thread reaches its servers.
+#[derive(Clone)]
+pub struct Reach {
+    /// At least one. Connections are made to them in turn.
+    pub places: Vec<Place>,
+    /// The one of the first connection.
+    pub first: usize,
     /// A request without an answer counts as lost after this time.
     pub timeout_ns: u64,
+}
+
+impl Reach {
+    /// The server of a connection.
+    fn node(&self, index: usize) -> usize {
+        (self.first + index) % self.places.len().max(1)
+    }
+
+    fn place(&self, index: usize) -> &Place {
+        &self.places[self.node(index)]
+    }
+
+    /// All addresses, for an error.
+    fn text(&self) -> String {
+        let addresses = self.places.iter().map(|place| place.address.to_string());
+        addresses.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// One part of a session's time, for one thread.
@@ -139,9 +165,10 @@ impl Worker {
     ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("epoll"))?;
         let mut links = Vec::with_capacity(connections);
-        for _ in 0..connections {
-            let tls = reach.tls.as_ref().map(Tls::of_link);
-            links.push(Link::new((reach.make_codec)(), tls));
+        for index in 0..connections {
+            let place = reach.place(index);
+            let tls = place.tls.as_ref().map(Tls::of_link);
+            links.push(Link::new((place.make_codec)(), tls));
         }
         let buffer = vec![0; READ_BYTES];
         let recent = coarse_latencies();
@@ -170,7 +197,7 @@ impl Worker {
     /// The system refuses to wait.
     pub fn run(&mut self, phase: Phase) -> Result<Record> {
         let substituted = self.plan.substituted();
-        let mut record = Record::new(phase.window);
+        let mut record = Record::of_nodes(phase.window, self.reach.places.len());
         record.connects = std::mem::take(&mut self.connects);
         let now_ns = self.clock.now_ns();
         // Requests are due from its begin on, whenever the thread wakes.

@@ -167,7 +167,7 @@ impl Setting {
         let payloads = Arc::new(Payloads::new(&workload.payload, 1).unwrap());
         let stop = Arc::new(AtomicBool::new(false));
         let endpoint = self.endpoint(address);
-        let mut session = Session::open(&workload, &endpoint, &payloads, &stop).unwrap();
+        let mut session = Session::open(&workload, &[endpoint], &payloads, &stop).unwrap();
         let load = session.load(&mut Silent, None).unwrap().record;
         let (warm_up, ramp) = (Duration::ZERO, Duration::ZERO);
         let duration = Duration::from_millis(self.duration_ms);

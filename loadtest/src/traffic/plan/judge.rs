@@ -23,8 +23,9 @@ impl Plan {
             return self.answer_of_the_floor(ask, answer, now_ns);
         }
         match &ask.what {
-            What::Gone => match answer {
+            &What::Gone { may_be_stale } => match answer {
                 Answer::Absent => Ok(()),
+                Answer::Found(_) if may_be_stale => Ok(()),
                 Answer::Found(_) => Err(Wrong::new(
                     Kind::Resurrected,
                     format!("{}: a token that is gone gave a payload", ask.operation.name()),
@@ -126,13 +127,13 @@ impl Plan {
             Answer::Absent => None,
             _ => {
                 tenant.uncertain = true;
-                self.settle(slot, number);
+                self.settle(slot, number, now_ns);
                 return Err(unexpected(ask, answer));
             }
         };
         let (wins, rivals) = (tenant.wins, tenant.rivals);
         let overdue = now_ns >= tenant.early_ns || tenant.uncertain;
-        self.settle(slot, number);
+        self.settle(slot, number, now_ns);
         match found {
             Some(_) if wins > 1 => {
                 let what = format!("payload number {number} was given to {wins} consumers");
@@ -148,14 +149,18 @@ impl Plan {
     }
 
     /// Frees the slot when its last consume is through.
-    fn settle(&mut self, slot: u32, number: u64) {
+    fn settle(&mut self, slot: u32, number: u64, now_ns: u64) {
         let Some(tenant) = self.slots.tenant(slot, number) else { return };
         if tenant.rivals > 0 {
             return;
         }
         let (key, certain) = (tenant.key, tenant.wins > 0 && !tenant.uncertain);
         if certain {
-            bury(&mut self.dead, &mut self.dead_next, Dead { key, consumed: true });
+            bury(
+                &mut self.dead,
+                &mut self.dead_next,
+                Dead { key, consumed: true, since_ns: now_ns },
+            );
         }
         self.slots.release(slot);
     }
@@ -173,7 +178,11 @@ impl Plan {
         self.slots.release(slot);
         match answer {
             Answer::Done => {
-                bury(&mut self.dead, &mut self.dead_next, Dead { key, consumed: false });
+                bury(
+                    &mut self.dead,
+                    &mut self.dead_next,
+                    Dead { key, consumed: false, since_ns: now_ns },
+                );
                 Ok(())
             }
             Answer::Absent if overdue => Ok(()),
@@ -218,7 +227,7 @@ impl Plan {
                         tenant.rivals = tenant.rivals.saturating_sub(1);
                         tenant.wins = 1;
                     }
-                    self.settle(slot, number);
+                    self.settle(slot, number, now_ns);
                 }
                 Operation::Revoke => self.slots.release(slot),
                 Operation::Extend => {
@@ -245,7 +254,8 @@ impl Plan {
             Operation::Consume => {
                 tenant.rivals = tenant.rivals.saturating_sub(1);
                 tenant.uncertain = true;
-                self.settle(slot, number);
+                // One that is uncertain is not remembered.
+                self.settle(slot, number, 0);
             }
             // Its deadline is not known any more.
             Operation::Extend => {

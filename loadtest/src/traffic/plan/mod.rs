@@ -32,6 +32,9 @@ const NANOS_PER_MS: u64 = 1_000_000;
 /// Clocks of two machines may drift apart by one part in this number: those kept by NTP are turned by
 /// up to 500 in a million, and crystals differ by some 100.
 const DRIFT: u64 = 1_000;
+/// A node of a jeton cluster answers what it knows from its own memory for as long as its knowledge is
+/// not older than this (`--cluster-staleness`).
+const STALE_NS: u64 = 30_000_000_000;
 /// An extend draws so often for a token that is not being extended already.
 const EXTEND_DRAWS: usize = 8;
 
@@ -49,8 +52,8 @@ enum What {
     One { slot: u32, number: u64, sent_ns: u64, ttl_ns: u64 },
     /// A batch: slots and numbers.
     Many(Vec<(u32, u64)>),
-    /// A token that must be unknown.
-    Gone,
+    /// A token that must be unknown, but for one that ended a moment ago at another server.
+    Gone { may_be_stale: bool },
 }
 
 impl Ask {
@@ -58,7 +61,7 @@ impl Ask {
     pub fn tokens(&self) -> u64 {
         match &self.what {
             What::Many(slots) => slots.len() as u64,
-            What::One { .. } | What::Gone => 1,
+            What::One { .. } | What::Gone { .. } => 1,
         }
     }
 }
@@ -68,6 +71,8 @@ impl Ask {
 struct Dead {
     key: Key,
     consumed: bool,
+    /// When that was acknowledged.
+    since_ns: u64,
 }
 
 /// How the tokens of a session are issued, beside what its workload says.
@@ -105,6 +110,8 @@ pub struct Plan {
     dead: Vec<Dead>,
     dead_next: usize,
     substituted: u64,
+    /// How old a server's knowledge of a token that ended may be.
+    stale_ns: u64,
     keys: Vec<Key>,
     payload: Vec<u8>,
     /// What the floor answers.
@@ -155,10 +162,18 @@ impl Plan {
             dead: Vec::new(),
             dead_next: 0,
             substituted: 0,
+            stale_ns: 0,
             keys: Vec::new(),
             payload: Vec::new(),
             floor_body,
         })
+    }
+
+    /// The same for so many servers, each of which may answer a resolve from what it knew a moment
+    /// ago.
+    #[must_use]
+    pub fn of_nodes(self, count: usize) -> Self {
+        Self { stale_ns: if count > 1 { STALE_NS } else { 0 }, ..self }
     }
 
     /// Operations that found no token to ask for and issued one in their place.
@@ -193,9 +208,9 @@ impl Plan {
     pub fn next_of(&mut self, operation: Operation, now_ns: u64) -> Option<(Ask, Call<'_>)> {
         match operation {
             Operation::Issue => self.issue(now_ns),
-            Operation::Miss => Some(self.miss()),
+            Operation::Miss => Some(self.miss(now_ns)),
             Operation::Replay => match self.consumed_before() {
-                Some(key) => Some(self.gone(Operation::Replay, key)),
+                Some(key) => Some(self.gone(Operation::Replay, key, false)),
                 None => self.substitute(now_ns),
             },
             Operation::Batch => self.batch(now_ns),
@@ -297,18 +312,19 @@ impl Plan {
     }
 
     /// By turns a token that never was and one that is no more.
-    fn miss(&mut self) -> (Ask, Call<'_>) {
+    fn miss(&mut self, now_ns: u64) -> (Ask, Call<'_>) {
         self.asked_gone += 1;
         let number = self.share.thread as u64 + self.asked_gone * self.share.threads as u64;
-        let key = if number.is_multiple_of(2) && !self.dead.is_empty() {
-            self.dead[(number / 2) as usize % self.dead.len()].key
+        let (key, may_be_stale) = if number.is_multiple_of(2) && !self.dead.is_empty() {
+            let dead = self.dead[(number / 2) as usize % self.dead.len()];
+            (dead.key, now_ns.saturating_sub(dead.since_ns) < self.stale_ns)
         } else {
-            key::own(number | NEVER)
+            (key::own(number | NEVER), false)
         };
-        self.gone(Operation::Miss, key)
+        self.gone(Operation::Miss, key, may_be_stale)
     }
 
-    fn gone(&mut self, operation: Operation, key: Key) -> (Ask, Call<'_>) {
+    fn gone(&mut self, operation: Operation, key: Key, may_be_stale: bool) -> (Ask, Call<'_>) {
         self.keys.clear();
         self.keys.push(key);
         let key = &self.keys[0];
@@ -316,7 +332,7 @@ impl Plan {
             Operation::Replay => Call::Consume(key),
             _ => Call::Resolve(key),
         };
-        (Ask { operation, what: What::Gone }, call)
+        (Ask { operation, what: What::Gone { may_be_stale } }, call)
     }
 
     fn consumed_before(&mut self) -> Option<Key> {
@@ -339,7 +355,7 @@ impl Plan {
                     u32::try_from(picker.pick(slots.len() as u64, rng)).ok()
                 }
             },
-            |key| bury(dead, dead_next, Dead { key, consumed: false }),
+            |key| bury(dead, dead_next, Dead { key, consumed: false, since_ns: now_ns }),
         )
     }
 

@@ -339,3 +339,28 @@ fn what_could_not_be_asked_is_no_substitute() {
     assert!((0..10).all(|_| plan.next(0).is_none()));
     assert_eq!(plan.substituted(), 1);
 }
+
+#[test]
+fn a_node_may_give_what_ended_a_moment_ago_elsewhere_and_a_single_server_may_not() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    for (nodes, seconds, right) in [(1, 0, 0), (3, 0, 1), (3, 29, 1), (3, 31, 0)] {
+        let mut workload = Workload::default();
+        workload.keys.population = 1;
+        let payloads = Arc::new(Payloads::new(&workload.payload, 1).unwrap());
+        let share = Share { thread: 0, threads: 1 };
+        let plan = Plan::new(&workload, Protocol::Http1, payloads, share, Tokens::default());
+        let mut plan = plan.unwrap().of_nodes(nodes);
+        let issue = plan.next_load(0).unwrap().0;
+        plan.answer(&issue, &Answer::Issued(Some([b'x'; 32])), 1).unwrap();
+        let revoke = plan.next_of(Operation::Revoke, 2).unwrap().0;
+        plan.answer(&revoke, &Answer::Done, 3).unwrap();
+        let now_ns = 4 + seconds * SECOND_NS;
+        // By turns one that was revoked and one that never was, which no node may know.
+        let found = [0, 1].map(|_| {
+            let miss = plan.next_of(Operation::Miss, now_ns).unwrap().0;
+            plan.answer(&miss, &Answer::Found(b"1"), now_ns).is_ok()
+        });
+        let found = found.into_iter().filter(|is_right| *is_right).count();
+        assert_eq!(found, right, "{nodes} nodes after {seconds} s");
+    }
+}

@@ -80,9 +80,12 @@ fn a_thread_that_wakes_after_the_begin_of_a_phase_was_paused_until_then() {
     let plan = Plan::new(&workload, endpoint.protocol, payloads, share, tokens).unwrap();
     let shared = Arc::new(Shared::new(Arc::default(), Arc::default()));
     let reach = Reach {
-        address: endpoint.address,
-        make_codec: endpoint.make_codec,
-        tls: None,
+        places: vec![crate::drive::worker::Place {
+            address: endpoint.address,
+            make_codec: endpoint.make_codec,
+            tls: None,
+        }],
+        first: 0,
         timeout_ns: 10_000_000_000,
     };
     let clock = Clock::start();
