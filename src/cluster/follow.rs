@@ -4,9 +4,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::message::{Sealer, UnknownFormat};
-use super::stream::{Loss, Next, Stream, StreamError};
+use super::stream::{Bounds, Loss, Next, Stream, StreamError};
 use crate::engine::clustered::{Follower, NodeState};
-use crate::engine::replicated::hash_of;
+use crate::engine::replicated::{Landed, hash_of};
+use crate::model::cluster::{Era, MessageHash, Position};
+use crate::model::record::replication::Ended;
+
+/// Messages that are read to find one that opens with the secret.
+const SAMPLES: u64 = 16;
 
 /// First contacts in a row that must find the stream shorter than what was landed: a leader that was
 /// cut off from the others does not know for 10 s that it is none. With the usual patience of 250 ms
@@ -22,9 +27,40 @@ pub enum Unfollowable {
         /// The first message of the stream.
         first: u64,
     },
+    /// The stream continues an earlier one, of which this node has landed nothing: it must join
+    /// anew.
+    #[error("the stream continues an earlier one, of which this node has landed nothing")]
+    Continued,
     /// The stream is not the one that this node has followed. A person must decide.
     #[error("the stream is lost: {0}")]
     Lost(#[from] Loss),
+    /// The cluster goes on in another stream, which does not continue from the position of this
+    /// node's log.
+    #[error(
+        "the cluster goes on in era {}, {}, and this node's log is at position {own}", .era.0,
+        .from.map_or_else(
+            || "whose begin the stream has forgotten".to_owned(),
+            |from| format!("which continues position {from}")
+        )
+    )]
+    NewerEra {
+        /// The era of the stream.
+        era: Era,
+        /// The position that it continues, if its first message is still there.
+        from: Option<Position>,
+        /// The position of the log.
+        own: Position,
+    },
+    /// The stream is one that the cluster has given up.
+    #[error(
+        "the stream is of era {} and has been given up: this node's log is at position {own}", .era.0
+    )]
+    OlderEra {
+        /// The era of the stream.
+        era: Era,
+        /// The position of the log.
+        own: Position,
+    },
     /// A later version of jeton has written a message.
     #[error(transparent)]
     UnknownFormat(#[from] UnknownFormat),
@@ -47,7 +83,7 @@ pub struct Following {
     /// The next message.
     next: u64,
     /// The last message of the stream at the first contact, when the stream was compared with what
-    /// the node has landed.
+    /// the node has landed. Afterwards the stream itself tells each loss: see [`super::stream`].
     end: Option<u64>,
     /// First contacts in a row that found the stream too short.
     short: u32,
@@ -62,9 +98,7 @@ impl Following {
         Self { sealer, next, end: None, short: 0, has_caught_up: false }
     }
 
-    /// Hands the next message to the node, if one comes within `patience`. Before the first one the
-    /// stream is compared with what the node has landed; later this is the part of the stream's
-    /// adapter.
+    /// Hands the next message to the node, if one comes within `patience`.
     ///
     /// # Errors
     /// The node cannot follow any further.
@@ -76,22 +110,18 @@ impl Following {
     ) -> Result<Step, Unfollowable> {
         if self.end.is_none() {
             match self.first_contact(stream, &follower.state(), patience) {
-                Ok(end) => self.end = Some(end),
-                Err(Next::Quiet) => {
+                Ok((next, end)) => (self.next, self.end) = (next, Some(end)),
+                Err(stop) => {
                     // Without a leader or a connection the answer comes at once.
                     sleep(patience);
-                    return Ok(Step::Quiet);
+                    return stop.into_step();
                 }
-                Err(Next::Trimmed { first }) => return Err(Unfollowable::Trimmed { first }),
-                Err(Next::Lost(loss)) => return Err(loss.into()),
             }
             self.catch_up(follower);
         }
         let message = match stream.next(self.next, patience) {
             Ok(message) => message,
-            Err(Next::Quiet) => return Ok(Step::Quiet),
-            Err(Next::Trimmed { first }) => return Err(Unfollowable::Trimmed { first }),
-            Err(Next::Lost(loss)) => return Err(loss.into()),
+            Err(next) => return Stop::from(next).into_step(),
         };
         let landed = self.sealer.open(message.seq, message.stored_at, &message.bytes)?;
         if !follower.land(landed) {
@@ -113,39 +143,145 @@ impl Following {
         }
     }
 
-    /// Compares the stream with what the node has landed: it must reach that far, and its message
-    /// there must be the same. Returns where the stream ends.
+    /// The next message, and where the stream ends, if it is the one that the node has followed.
     fn first_contact(
         &mut self,
         stream: &mut dyn Stream,
         state: &NodeState,
         patience: Duration,
-    ) -> Result<u64, Next> {
-        let landed = state.position.seq;
+    ) -> Result<(u64, u64), Stop> {
         let bounds = stream.bounds().map_err(|error| match error {
             StreamError::Lost(loss) => Next::Lost(loss),
             _ => Next::Quiet,
         })?;
-        if bounds.last < landed {
-            self.short += 1;
-            return Err(match self.short < CHECKS_SHORT {
-                true => Next::Quiet,
-                false => Next::Lost(Loss::Shorter { followed: landed, last: bounds.last }),
-            });
+        let checked = self.check(stream, state, bounds, patience);
+        let is_short =
+            matches!(&checked, Err(Stop::Unfollowable(Unfollowable::Lost(Loss::Shorter { .. }))));
+        self.short = if is_short { self.short + 1 } else { 0 };
+        if is_short && self.short < CHECKS_SHORT {
+            return Err(Stop::Quiet);
         }
-        self.short = 0;
+        Ok((checked?, bounds.last))
+    }
+
+    /// Compares the stream with what the node has landed: it must reach that far, and its message
+    /// there must be the same; or it must continue from there. Returns the next message.
+    fn check(
+        &mut self,
+        stream: &mut dyn Stream,
+        state: &NodeState,
+        bounds: Bounds,
+        patience: Duration,
+    ) -> Result<u64, Stop> {
+        let Position { era, seq: landed } = state.position;
+        let first = first_opened(stream, &mut self.sealer, bounds, patience)?;
         if landed == 0 {
-            return Ok(bounds.last);
+            return match first.is_some_and(|first| first.continues().is_some()) {
+                true => Err(Unfollowable::Continued.into()),
+                false => Ok(1),
+            };
         }
-        // Also where the very next message is there, but nothing shows that it belongs to this
-        // stream.
-        if bounds.first > landed {
-            return Err(Next::Trimmed { first: bounds.first });
+        let head = first.as_ref().and_then(|first| Some(first.content.as_ref()?.0));
+        if let (Some(first), Some(head)) =
+            (&first, head.filter(|head| head.cluster == state.cluster))
+        {
+            let (here, own) =
+                (Ended { position: state.position, chain: state.chain }, state.position);
+            let from = first.continues();
+            return match head.era {
+                same if same == era => compare(stream, landed, state.hash, bounds, patience),
+                _ if from == Some(here) => Ok(first.seq),
+                later if later > era => {
+                    let from = from.map(|ended| ended.position);
+                    Err(Unfollowable::NewerEra { era: later, from, own }.into())
+                }
+                older => Err(Unfollowable::OlderEra { era: older, own }.into()),
+            };
         }
-        let message = stream.next(landed, patience)?;
-        match hash_of(&message.bytes) == state.hash {
-            true => Ok(bounds.last),
-            false => Err(Next::Lost(Loss::Other { seq: landed })),
+        compare(stream, landed, state.hash, bounds, patience)
+    }
+}
+
+/// Why there is no message.
+pub(super) enum Stop {
+    /// Nothing came.
+    Quiet,
+    /// There never will be one.
+    Unfollowable(Unfollowable),
+}
+
+impl Stop {
+    fn into_step(self) -> Result<Step, Unfollowable> {
+        match self {
+            Self::Quiet => Ok(Step::Quiet),
+            Self::Unfollowable(why) => Err(why),
         }
     }
+}
+
+impl From<Unfollowable> for Stop {
+    fn from(why: Unfollowable) -> Self {
+        Self::Unfollowable(why)
+    }
+}
+
+impl From<Next> for Stop {
+    fn from(next: Next) -> Self {
+        match next {
+            Next::Quiet => Self::Quiet,
+            Next::Trimmed { first } => Unfollowable::Trimmed { first }.into(),
+            Next::Lost(loss) => Unfollowable::Lost(loss).into(),
+        }
+    }
+}
+
+impl From<UnknownFormat> for Stop {
+    fn from(format: UnknownFormat) -> Self {
+        Unfollowable::from(format).into()
+    }
+}
+
+/// Compares the message at a node's position with the one that it has landed there. Returns the
+/// next message.
+pub(super) fn compare(
+    stream: &mut dyn Stream,
+    landed: u64,
+    hash: MessageHash,
+    bounds: Bounds,
+    patience: Duration,
+) -> Result<u64, Stop> {
+    if bounds.last < landed {
+        return Err(Next::Lost(Loss::Shorter { followed: landed, last: bounds.last }).into());
+    }
+    // Also where the very next message is there, but nothing shows that it belongs to this stream.
+    if bounds.first > landed {
+        return Err(Next::Trimmed { first: bounds.first }.into());
+    }
+    let message = stream.next(landed, patience)?;
+    match hash_of(&message.bytes) == hash {
+        true => Ok(landed + 1),
+        false => Err(Next::Lost(Loss::Other { seq: landed }).into()),
+    }
+}
+
+/// The first of the stream's messages that opens; `None` if it is none of the first few.
+pub(super) fn first_opened(
+    stream: &mut dyn Stream,
+    sealer: &mut Sealer,
+    bounds: Bounds,
+    patience: Duration,
+) -> Result<Option<Landed>, Stop> {
+    let last = bounds.last.min(bounds.first + SAMPLES - 1);
+    for seq in bounds.first..=last {
+        let message = match stream.next(seq, patience) {
+            // It was trimmed a moment ago, so the bounds are others now.
+            Err(Next::Trimmed { .. }) => return Err(Stop::Quiet),
+            other => other?,
+        };
+        let landed = sealer.open(seq, message.stored_at, &message.bytes)?;
+        if landed.content.is_some() {
+            return Ok(Some(landed));
+        }
+    }
+    Ok(None)
 }

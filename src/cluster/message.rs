@@ -23,7 +23,8 @@
 //! ```
 //!
 //! The body of a Batch is a sequence of records ([`crate::model::record`]) whose deadlines are
-//! relative to the time at which the message lands; that of any other kind is empty.
+//! relative to the time at which the message lands. That of a Genesis is empty, or says where the
+//! stream before this one has ended; that of a Hello is empty.
 //!
 //! Body and head are sealed with AES-256-GCM, the head as associated data. The key is derived from
 //! the cluster's secret with HKDF-SHA-256; salt "jeton message", info bytes 8 to 63 of the head. A
@@ -216,7 +217,7 @@ fn decode_head(head: &[u8], body: &[u8]) -> Option<MessageHead> {
     let is_valid = sender.node.0 != 0
         && sender.epoch.0 != 0
         && (batch != 0) == is_batch
-        && (is_batch || body.is_empty())
+        && (kind != MessageKind::Hello || body.is_empty())
         && u32::from_le_bytes(array(head, LENGTH_AT)) as usize == body.len()
         && proposed_at <= UnixMillis::MAX
         && array::<4>(head, ZERO_AT) == [0; 4];

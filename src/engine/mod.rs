@@ -65,8 +65,9 @@ pub use op::{Op, Outcome, Rejected};
 pub use quota::{Quota, Quotas};
 pub use read::{Existing, Status};
 pub use recovery::{
-    NoProgress, OpenError, Progress, SECRET_FILE_NAME, SecretError, ShiftError, Shifted, Verified,
-    VerifiedNode, read_secret, shift_on, shift_time, verify, verify_on,
+    NoProgress, OpenError, Progress, SECRET_FILE_NAME, SecretError, ShiftError, Shifted,
+    StoppedNode, Verified, VerifiedNode, read_secret, shift_on, shift_time, stopped_node, verify,
+    verify_on,
 };
 pub use state::Holding;
 pub use stats::{LogStats, Stats};

@@ -11,9 +11,12 @@ use sha2::{Digest as _, Sha256};
 use crate::model::cluster::{
     BootNonce, Chain, ClusterId, Epoch, Era, MessageHash, NodeId, Position,
 };
-use crate::model::record::replication::{Member, Origin, Verdict};
+use crate::model::record::Record;
+use crate::model::record::replication::{ENDED_LEN, Ended, MEMBER_LEN, Member, Origin, Verdict};
 use crate::model::time::UnixMillis;
 
+/// Maximum earlier streams whose ends are known.
+const ENDED_MAX: usize = 16;
 /// Maximum nodes of a cluster.
 pub const MEMBERS_MAX: usize = 64;
 /// A node unheard of for this time of the log gives way to a new one.
@@ -36,7 +39,7 @@ pub struct Sender {
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
-    /// The cluster begins; the first message of a stream.
+    /// The cluster begins, or goes on in a new stream; the first message of a stream.
     Genesis,
     /// A node begins a new life.
     Hello,
@@ -92,6 +95,23 @@ pub struct Replicated {
     pub outcomes: Option<Chain>,
     /// The nodes.
     pub members: BTreeMap<NodeId, Member>,
+    /// Where earlier streams have ended, oldest first.
+    pub ended: Vec<Ended>,
+}
+
+impl Landed {
+    /// Where the stream before this one has ended, if this message begins one that continues it.
+    #[must_use]
+    pub fn continues(&self) -> Option<Ended> {
+        let (head, body) = self.content.as_ref()?;
+        let is_first = head.kind == MessageKind::Genesis && self.seq == 1;
+        match Record::decode(body, 0) {
+            Ok((Record::Ended(ended), end)) if is_first && end == body.len() => {
+                Some(ended.fields()).filter(|ended| head.era > ended.position.era)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Replicated {
@@ -104,12 +124,35 @@ impl Replicated {
         let has_begun = self.position.era != Era(0);
         let is_ours = head.cluster == self.cluster && head.era == self.position.era;
         match head.kind {
-            MessageKind::Genesis if has_begun => Verdict::Refused,
+            MessageKind::Genesis if self.is_continued_by(message) => Verdict::Genesis,
+            // Without what the stream before had, nobody can follow one that continues it.
+            MessageKind::Genesis if has_begun || head.era != Era(1) => Verdict::Refused,
             MessageKind::Genesis => Verdict::Genesis,
             _ if !has_begun || !is_ours => Verdict::Refused,
             MessageKind::Hello => self.judge_hello(&head.sender, log_time),
             MessageKind::Batch => self.judge_batch(&head.sender, head.batch),
         }
+    }
+
+    /// Whether the message begins a stream that continues where this node is.
+    #[must_use]
+    pub fn is_continued_by(&self, message: &Landed) -> bool {
+        let here = Ended { position: self.position, chain: self.chain };
+        let is_ours = |head: &MessageHead| head.cluster == self.cluster;
+        message.continues() == Some(here)
+            && message.content.as_ref().is_some_and(|(head, _)| is_ours(head))
+    }
+
+    /// The later era that the message belongs to, if it does not lead there from here. Then the
+    /// cluster goes on in another stream, without this node.
+    #[must_use]
+    pub fn is_left_behind_by(&self, message: &Landed) -> Option<Era> {
+        let (head, _) = message.content.as_ref()?;
+        let is_later = self.position.era != Era(0)
+            && head.cluster == self.cluster
+            && head.era > self.position.era
+            && !self.is_continued_by(message);
+        is_later.then_some(head.era)
     }
 
     fn judge_hello(&self, sender: &Sender, log_time: UnixMillis) -> Verdict {
@@ -151,6 +194,10 @@ impl Replicated {
             Verdict::Genesis => {
                 (next.cluster, next.position.era) = (head.cluster, head.era);
                 next.outcomes = Some(first_outcomes(&next.chain));
+                next.ended.extend(message.continues());
+                if next.ended.len() > ENDED_MAX {
+                    next.ended.remove(0);
+                }
             }
             Verdict::Hello => {
                 if next.members.len() >= MEMBERS_MAX && !next.members.contains_key(&node) {
@@ -192,24 +239,38 @@ impl Replicated {
     #[must_use]
     pub fn goes_on_with(&self, origin: &Origin) -> bool {
         let (now, next) = (self.position, origin.position);
+        let is_chained = || origin.chain == next_chain(&self.chain, next.seq, &origin.hash);
         match origin.verdict {
             Verdict::Restated => {
                 (now, self.cluster, self.hash, self.chain)
                     == (next, origin.cluster, origin.hash, origin.chain)
             }
-            Verdict::Genesis => next.era > now.era,
+            Verdict::Genesis => next.era > now.era && is_chained(),
             _ => {
                 (next.era, origin.cluster) == (now.era, self.cluster)
                     && next.seq == now.seq + 1
-                    && origin.chain == next_chain(&self.chain, next.seq, &origin.hash)
+                    && is_chained()
             }
         }
+    }
+
+    /// Bytes of [`Replicated::state_all`].
+    #[must_use]
+    pub fn statement_len(&self) -> usize {
+        self.members.len() * MEMBER_LEN + self.ended.len() * ENDED_LEN
+    }
+
+    /// Appends the records that state all nodes, and where earlier streams have ended.
+    pub fn state_all(&self, out: &mut Vec<u8>) {
+        self.members.values().for_each(|row| out.extend_from_slice(&row.encode()));
+        self.ended.iter().for_each(|ended| out.extend_from_slice(&ended.encode()));
     }
 
     /// Takes an Origin that was read from the log, where it stood in a frame of this time.
     pub fn replay_origin(&mut self, origin: &Origin, log_time: UnixMillis) {
         if origin.verdict.states_all_members() {
             self.members.clear();
+            self.ended.clear();
         }
         self.cluster = origin.cluster;
         self.position = origin.position;
@@ -224,6 +285,11 @@ impl Replicated {
     /// Takes a row that was read from the log.
     pub fn replay_member(&mut self, member: Member) {
         self.members.insert(member.node, member);
+    }
+
+    /// Takes the end of an earlier stream that was read from the log.
+    pub fn replay_ended(&mut self, ended: Ended) {
+        self.ended.push(ended);
     }
 }
 

@@ -223,6 +223,7 @@ pub(super) fn refuse_record<'g>(
         | Record::Time
         | Record::Origin(_)
         | Record::Member(_)
-        | Record::Report(_) => None,
+        | Record::Report(_)
+        | Record::Ended(_) => None,
     }
 }

@@ -16,9 +16,10 @@
 //! Member   kind 1 | zero 7  | node 8 | epoch 8 | last batch 8 | heard 8 | nonce 16
 //! Report   kind 1 | flags 1 | zero 2 | format 4 | seq 8 | durable 8 | memory 8 | chain 16 |
 //!          outcomes 16 | keys 16
+//! Ended    kind 1 | zero 7  | era 8 | seq 8 | chain 16
 //! ```
 //!
-//! The last three are only in the log of a cluster's node ([`replication`]). The time of issue of an
+//! The last four are only in the log of a cluster's node ([`replication`]). The time of issue of an
 //! Issue is the frame's log time. The `until` of a Consume is zero without the flag REMEMBERED,
 //! which a Consume with a key never has. A record is valid if and only if its kind is known, its
 //! bytes are all there, unused bytes and flags are zero, each field is within the limits of
@@ -30,7 +31,9 @@ use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, DIGEST_LEN, Digest};
 
 use reader::{Reader, SHORT_HEAD_LEN};
-use replication::{MEMBER, MEMBER_LEN, ORIGIN, ORIGIN_LEN, REPORT, REPORT_LEN, View};
+use replication::{
+    ENDED, ENDED_LEN, MEMBER, MEMBER_LEN, ORIGIN, ORIGIN_LEN, REPORT, REPORT_LEN, View,
+};
 
 mod reader;
 pub mod replication;
@@ -121,6 +124,8 @@ pub enum Record<'a> {
     Member(View<'a, MEMBER_LEN>),
     /// What a node says of itself.
     Report(View<'a, REPORT_LEN>),
+    /// Where an earlier stream of the cluster has ended.
+    Ended(View<'a, ENDED_LEN>),
 }
 
 /// Idempotency keys in the form of a record.
@@ -160,7 +165,11 @@ impl<'a> Record<'a> {
             | Record::Consume { digest, .. }
             | Record::Extend { digest, .. }
             | Record::Revoke { digest } => Some(digest),
-            Record::Time | Record::Origin(_) | Record::Member(_) | Record::Report(_) => None,
+            Record::Time
+            | Record::Origin(_)
+            | Record::Member(_)
+            | Record::Report(_)
+            | Record::Ended(_) => None,
         }
     }
 
@@ -198,6 +207,7 @@ impl<'a> Record<'a> {
             Record::Origin(view) => out.extend_from_slice(view.0),
             Record::Member(view) => out.extend_from_slice(view.0),
             Record::Report(view) => out.extend_from_slice(view.0),
+            Record::Ended(view) => out.extend_from_slice(view.0),
         }
     }
 
@@ -306,6 +316,10 @@ impl<'a> Reader<'a> {
             REPORT => {
                 let view: View<'_, REPORT_LEN> = self.view()?;
                 view.check().map(|_| Record::Report(view)).map_err(|what| self.error(what))
+            }
+            ENDED => {
+                let view: View<'_, ENDED_LEN> = self.view()?;
+                view.check().map(|_| Record::Ended(view)).map_err(|what| self.error(what))
             }
             _ => Err(self.error("unknown kind")),
         }

@@ -103,7 +103,7 @@ impl Reads {
 
     async fn reach(&self, caller: &Caller, at_least: Position) -> Result<(), Refusal> {
         let now = self.position();
-        if at_least.era < now.era {
+        if self.follower.has_lost(at_least) {
             return Err(NotFresh::PositionLost.into());
         }
         if at_least <= now {

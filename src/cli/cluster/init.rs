@@ -43,18 +43,22 @@ pub(in crate::cli) struct InitArgs {
 
 impl InitArgs {
     fn creation(&self) -> Result<Creation, ClusterFailure> {
-        let copies = self.stream_copies.trim().parse().ok();
-        let Some(copies) = copies.filter(|copies| [3, 5].contains(copies)) else {
-            let text = format!("--stream-copies must be 3 or 5, not {:?}", self.stream_copies);
-            return Err(ClusterFailure::Mistake(text));
-        };
-        let Ok(bytes_max) = parse_size(&self.stream_max_bytes) else {
-            let given = &self.stream_max_bytes;
-            let text = format!("--stream-max-bytes must be a size such as 64GiB, not {given:?}");
-            return Err(ClusterFailure::Mistake(text));
-        };
-        Ok(Creation { copies, bytes_max })
+        creation(&self.stream_copies, &self.stream_max_bytes)
     }
+}
+
+/// What is chosen for a stream.
+pub(super) fn creation(copies: &str, bytes_max: &str) -> Result<Creation, ClusterFailure> {
+    let number = copies.trim().parse().ok();
+    let Some(copies) = number.filter(|copies| [3, 5].contains(copies)) else {
+        let text = format!("--stream-copies must be 3 or 5, not {copies:?}");
+        return Err(ClusterFailure::Mistake(text));
+    };
+    let Ok(bytes_max) = parse_size(bytes_max) else {
+        let text = format!("--stream-max-bytes must be a size such as 64GiB, not {bytes_max:?}");
+        return Err(ClusterFailure::Mistake(text));
+    };
+    Ok(Creation { copies, bytes_max })
 }
 
 pub(super) fn run(args: &InitArgs) -> Result<(), ClusterFailure> {
@@ -68,8 +72,7 @@ pub(super) fn run(args: &InitArgs) -> Result<(), ClusterFailure> {
     patiently(|| reached.nats().create(creation))?;
     promise(&reached, cluster.accepts_unverified_sync)?;
     let (id, message) = genesis(&secret)?;
-    let first = &mut || reached.nats().store_first(&message).map(drop);
-    store(PATIENCE, first, &mut *reached.stream(), &message)?;
+    store_first(&reached, &message)?;
     let Creation { copies, bytes_max } = creation;
     out::print_line(format!(
         "cluster {} begins: id {}, {copies} copies, at most {} on each server; start each node \
@@ -83,7 +86,7 @@ pub(super) fn run(args: &InitArgs) -> Result<(), ClusterFailure> {
 
 /// The servers must promise enough before the first message, which makes the stream that of a
 /// cluster.
-fn promise(reached: &Reached, accepts_unverified: bool) -> Result<(), ClusterFailure> {
+pub(super) fn promise(reached: &Reached, accepts_unverified: bool) -> Result<(), ClusterFailure> {
     let mut stream: Box<dyn Stream> = Box::new(reached.nats().clone());
     let promises = patiently(|| stream.promises())?;
     let mut mistakes: Vec<String> = promises.mistakes.iter().map(ToString::to_string).collect();
@@ -116,6 +119,12 @@ fn genesis(secret: &Secret) -> Result<(ClusterId, Vec<u8>), ClusterFailure> {
     let sealed = Sealer::new(secret).seal(&proposal);
     let sealed = sealed.map_err(|error| ClusterFailure::Refused(error.to_string()))?;
     Ok((ClusterId(id), sealed))
+}
+
+/// Stores the first message of a stream.
+pub(super) fn store_first(reached: &Reached, message: &[u8]) -> Result<(), ClusterFailure> {
+    let first = &mut || reached.nats().store_first(message).map(drop);
+    store(PATIENCE, first, &mut *reached.stream(), message)
 }
 
 /// Stores the first message. An attempt without an answer may have stored it: whatever was said, the

@@ -10,6 +10,7 @@ mod given;
 mod init;
 mod nats_config;
 mod rejoin;
+mod reseed;
 mod status;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use demo::{BoundArgs, DemoArgs};
 use failure::ClusterFailure;
 use init::InitArgs;
 use nats_config::NatsConfigArgs;
+use reseed::ReseedArgs;
 use status::StatusArgs;
 
 /// The subcommands of `jeton cluster`.
@@ -38,6 +40,8 @@ pub(super) enum ClusterCommand {
     NatsConfig(NatsConfigArgs),
     /// Print what a node knows of its cluster; exit 0 if all is well, 1 if not, 3 without an answer
     Status(StatusArgs),
+    /// Make a new stream for a cluster that has lost its own, from the log of a stopped node
+    Reseed(ReseedArgs),
     /// Let a stopped node that has left its cluster start again, as another node
     Rejoin {
         /// The data directory
@@ -57,6 +61,7 @@ pub(super) fn run(command: &ClusterCommand) -> ExitCode {
         ClusterCommand::Check(given) => check::run(given),
         ClusterCommand::NatsConfig(args) => nats_config::run(args),
         ClusterCommand::Status(args) => return status::run(args),
+        ClusterCommand::Reseed(args) => reseed::run(args),
         ClusterCommand::Rejoin { dir } => rejoin::run(dir),
         ClusterCommand::Demo(args) => return demo::run(args),
         ClusterCommand::Bound(args) => return demo::become_bound(args),

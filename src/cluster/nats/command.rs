@@ -23,6 +23,7 @@ pub(super) enum Ask {
     Trim(u64, Reply<()>),
     Promises(Reply<Promises>),
     Create(Creation, Reply<()>),
+    Delete(Reply<()>),
     First(Bytes, Reply<u64>),
 }
 
@@ -32,7 +33,9 @@ impl Ask {
         // A handle that no longer waits needs no answer.
         let _ = match self {
             Self::Bounds(reply) => reply.try_send(Err(error)).is_ok(),
-            Self::Trim(_, reply) | Self::Create(_, reply) => reply.try_send(Err(error)).is_ok(),
+            Self::Trim(_, reply) | Self::Create(_, reply) | Self::Delete(reply) => {
+                reply.try_send(Err(error)).is_ok()
+            }
             Self::Promises(reply) => reply.try_send(Err(error)).is_ok(),
             Self::First(_, reply) => reply.try_send(Err(error)).is_ok(),
         };

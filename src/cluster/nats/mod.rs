@@ -16,7 +16,7 @@
 //!
 //! Publish to its own subject `jeton.NAME.from.NODE` and to `$JS.API.` with each of `STREAM.INFO`,
 //! `STREAM.MSG.GET`, `STREAM.PURGE` and `DIRECT.GET`, followed by `.jeton-NAME`; subscribe to
-//! `jeton.NAME.tail` and `_INBOX.jeton.NAME.NODE.>`. [`Nats::create`] needs `STREAM.CREATE` as well.
+//! `jeton.NAME.tail` and `_INBOX.jeton.NAME.NODE.>`. [`Nats::create`] needs `STREAM.CREATE` as well, and [`Nats::delete`] `STREAM.DELETE`.
 //! Nobody may publish to the tail.
 //!
 //! # Files
@@ -92,6 +92,14 @@ impl Nats {
     /// It is there with other settings, or the servers refuse it.
     pub fn create(&self, creation: Creation) -> Result<(), StreamError> {
         self.ask(|reply| Ask::Create(creation, reply))
+    }
+
+    /// Deletes the stream with all its messages.
+    ///
+    /// # Errors
+    /// The servers refuse it, or did not answer. They may have deleted it.
+    pub fn delete(&self) -> Result<(), StreamError> {
+        self.ask(Ask::Delete)
     }
 
     /// Stores the first message, and returns its number. Of several that try one succeeds.

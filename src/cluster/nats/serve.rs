@@ -68,6 +68,7 @@ async fn serve(session: Rc<Session>, ask: Ask) {
         Ask::Create(chosen, reply) => {
             drop(reply.try_send(limited(session.create(chosen)).await));
         }
+        Ask::Delete(reply) => drop(reply.try_send(limited(session.delete()).await)),
         Ask::First(message, reply) => {
             drop(reply.try_send(limited(session.store_first(message)).await));
         }

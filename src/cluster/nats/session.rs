@@ -226,6 +226,11 @@ impl Session {
         made.map(drop).map_err(|error| error.into_error(&self.names.stream))
     }
 
+    pub(super) async fn delete(self: &Rc<Self>) -> Result<(), StreamError> {
+        let deleted = self.call::<serde::de::IgnoredAny>("STREAM.DELETE", Bytes::new()).await?;
+        deleted.map(drop).map_err(|error| error.into_error(&self.names.stream))
+    }
+
     pub(super) async fn store_first(self: &Rc<Self>, message: Bytes) -> Result<u64, StreamError> {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Sequence", "0");

@@ -51,7 +51,10 @@ mod tests {
     #[test]
     fn changes_end_before_hellos_and_reports_do() {
         let of = |bytes| Fullness::of(bytes, Some(1_000), false);
-        assert_eq!((of(0), of(799), of(800)), (Fullness::Roomy, Fullness::Roomy, Fullness::Filling));
+        assert_eq!(
+            (of(0), of(799), of(800)),
+            (Fullness::Roomy, Fullness::Roomy, Fullness::Filling)
+        );
         assert_eq!((of(949), of(950)), (Fullness::Filling, Fullness::Full));
         assert_eq!((of(979), of(980)), (Fullness::Full, Fullness::Brimful));
         assert_eq!(of(u64::MAX), Fullness::Brimful);

@@ -47,7 +47,7 @@ mod word;
 
 pub use check::{CheckError, Checked, MESSAGE_LEN_MAX, check};
 pub use connection::Connection;
-pub use identity::{IdentityError, Marker, rejoin};
+pub use identity::{IdentityError, Marker, marker, rejoin};
 pub use on_nats::OnNats;
 pub use report::Report;
 pub use running::Node;

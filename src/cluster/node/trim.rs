@@ -191,7 +191,9 @@ mod tests {
         let nodes = state(&[(1, 0, at(390)), (2, 0, at(380))]);
         let filling = Filling { first: 60, bytes_max: Some(MOST), is_refused: false };
         let sizes = followed(0, 260, MOST);
-        assert!(first_needed(&nodes, THIS, HOUR, Filling { first: 1, ..filling }, &sizes) >= Some(59));
+        assert!(
+            first_needed(&nodes, THIS, HOUR, Filling { first: 1, ..filling }, &sizes) >= Some(59)
+        );
         let held = state(&[(1, 0, at(390)), (2, 0, at(60))]);
         assert_eq!(first_needed(&held, THIS, HOUR, filling, &sizes), None);
     }

@@ -105,10 +105,16 @@ impl Watch {
 
     fn give_up(&self, why: &Unfollowable) {
         match why {
-            Unfollowable::Trimmed { .. } => self.view.lose(format!(
+            Unfollowable::Trimmed { .. } | Unfollowable::Continued => self.view.lose(format!(
                 "{why}: restore a backup of another node into a new directory, and start it there"
             )),
-            Unfollowable::Lost(_) => self.view.lose(why.to_string()),
+            Unfollowable::Lost(_) | Unfollowable::OlderEra { .. } => {
+                self.view.lose(why.to_string());
+            }
+            Unfollowable::NewerEra { .. } => self.end(Ending::LeftBehind(format!(
+                "{why}: restore a backup of a node of that era into a new directory, and start it \
+                 there"
+            ))),
             Unfollowable::UnknownFormat(_) => {
                 self.view.end(Ending::Other(format!("{why}: start a later version here")));
             }
@@ -154,7 +160,7 @@ impl Watch {
             return;
         }
         if ending.forbids_restart() {
-            let is_spoiled = matches!(ending, Ending::Diverged(_));
+            let is_spoiled = ending.spoils_log();
             self.mark(&Marker { is_spoiled, reason: ending.to_string() });
         }
         self.view.end(ending);

@@ -96,6 +96,12 @@ pub enum Ending {
     /// The content of this node differs from that of several others, which agree.
     #[error("{0}")]
     Diverged(String),
+    /// The cluster goes on in another stream, which may or may not continue from this node's log.
+    #[error("{0}: restart it there after jeton cluster rejoin")]
+    NewerEra(String),
+    /// The cluster goes on in another stream, which does not continue from this node's log.
+    #[error("{0}")]
+    LeftBehind(String),
     /// The node cannot go on, and a restart is no harm.
     #[error("{0}")]
     Other(String),
@@ -105,7 +111,12 @@ impl Ending {
     /// Whether a restart would do harm, so that only a person may decide on it.
     #[must_use]
     pub fn forbids_restart(&self) -> bool {
-        matches!(self, Self::Superseded | Self::Diverged(_))
+        !matches!(self, Self::Other(_))
+    }
+
+    /// Whether the log of the node can never be continued.
+    pub(super) fn spoils_log(&self) -> bool {
+        matches!(self, Self::Diverged(_) | Self::LeftBehind(_))
     }
 
     /// Why a node that has stopped must end; `None` if it goes on to be there for a person.
@@ -113,6 +124,7 @@ impl Ending {
         match stopped {
             Stopped::Superseded => Some(Self::Superseded),
             Stopped::Lost { .. } => None,
+            Stopped::NewerEra { .. } => Some(Self::NewerEra(stopped.to_string())),
             Stopped::NoRoom | Stopped::Forgotten | Stopped::Failed(_) => {
                 Some(Self::Other(stopped.to_string()))
             }
@@ -123,6 +135,7 @@ impl Ending {
         match self {
             Self::Superseded => Word::Superseded,
             Self::Diverged(_) => Word::Diverged,
+            Self::NewerEra(_) | Self::LeftBehind(_) => Word::Lost,
             Self::Other(_) => Word::Draining,
         }
     }
@@ -131,6 +144,7 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::cluster::Era;
 
     #[test]
     fn what_takes_changes_also_takes_reads_and_no_name_is_used_twice() {
@@ -146,7 +160,10 @@ mod tests {
 
     #[test]
     fn a_restart_is_forbidden_where_two_processes_or_contents_would_compete() {
-        assert!(Ending::of(&Stopped::Superseded).unwrap().forbids_restart());
+        for stopped in [Stopped::Superseded, Stopped::NewerEra { era: Era(2) }] {
+            let ending = Ending::of(&stopped).unwrap();
+            assert!(ending.forbids_restart() && !ending.spoils_log(), "{stopped}");
+        }
         for stopped in [Stopped::Forgotten, Stopped::NoRoom, Stopped::Failed("disk".to_owned())] {
             assert!(!Ending::of(&stopped).unwrap().forbids_restart(), "{stopped}");
         }

@@ -11,7 +11,7 @@ use crate::engine::mailbox::{Pending, Reply};
 use crate::engine::op::Rejected;
 use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender as NodeLife};
 use crate::model::cluster::{BootNonce, Chain, ClusterId, Era, MessageHash, NodeId, Position};
-use crate::model::record::replication::{Member, Report};
+use crate::model::record::replication::{Ended, Member, Report};
 use crate::model::time::UnixMillis;
 
 use super::accepts::{self, Accepts};
@@ -110,6 +110,14 @@ pub enum Stopped {
         /// The position.
         seq: u64,
     },
+    /// The cluster goes on in another stream.
+    #[error(
+        "the cluster goes on in another stream, of era {}, and this one has ended", .era.0
+    )]
+    NewerEra {
+        /// The era of that stream.
+        era: Era,
+    },
     /// The log has failed.
     #[error("the log has failed: {0}")]
     Failed(String),
@@ -140,6 +148,8 @@ pub struct NodeState {
     pub is_clock_right: bool,
     /// All nodes.
     pub members: Vec<Member>,
+    /// Where earlier streams have ended, oldest first.
+    pub ended: Vec<Ended>,
     /// The last report of each node.
     pub reports: BTreeMap<NodeId, Report>,
     /// Nodes whose records came to the same as here, as far as they have reported.
@@ -315,6 +325,16 @@ impl Follower {
     pub fn position(&self) -> Position {
         let seq = self.told.seq.load(Ordering::Acquire);
         Position { era: Era(self.told.era.load(Ordering::Acquire)), seq }
+    }
+
+    /// Whether the message at this position is lost: it is of an earlier stream, and not known to
+    /// be before the end of that one.
+    #[must_use]
+    pub fn has_lost(&self, position: Position) -> bool {
+        let state = self.told.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_era = |ended: &&Ended| ended.position.era == position.era;
+        let end = state.ended.iter().find(of_era).map(|ended| ended.position);
+        position.era < state.position.era && end.is_none_or(|end| position > end)
     }
 
     /// The state of the node at the end of its last turn.

@@ -14,7 +14,7 @@ use crate::engine::shared::refuse_record;
 use crate::engine::state::{Applied, Position, apply};
 use crate::model::cluster::NodeId;
 use crate::model::entry::JournalPart;
-use crate::model::record::replication::{MEMBER_LEN, ORIGIN_LEN, Report, Verdict};
+use crate::model::record::replication::{ORIGIN_LEN, Report, Verdict};
 use crate::model::record::{Record, records};
 use crate::model::time::UnixMillis;
 
@@ -46,7 +46,13 @@ impl Clustered {
         if self.is_stopped() {
             return;
         }
-        let next = self.replicated.position.seq + 1;
+        if let Some(era) = self.replicated.is_left_behind_by(&message) {
+            return self.stop(Stopped::NewerEra { era });
+        }
+        let next = match self.replicated.is_continued_by(&message) {
+            true => message.seq,
+            false => self.replicated.position.seq + 1,
+        };
         if message.seq < next {
             return self.check_again(&message);
         }
@@ -113,7 +119,7 @@ impl Clustered {
         let body =
             content.filter(|_| verdict == Verdict::Counted).map_or(&[][..], |(_, body)| body);
         self.cleaning.relocate(&mut self.sequencer);
-        let len = ORIGIN_LEN + after.members.len() * MEMBER_LEN + body.len();
+        let len = ORIGIN_LEN + after.statement_len() + body.len();
         if !self.sequencer.has_room(len) {
             // Relocated entries alone: they have the state before the message too.
             self.sequencer.commit();
@@ -122,7 +128,7 @@ impl Clustered {
         let out = self.sequencer.frame.buffer.writer();
         out.extend_from_slice(&origin.encode());
         if verdict.states_all_members() {
-            after.members.values().for_each(|row| out.extend_from_slice(&row.encode()));
+            after.state_all(out);
         }
         let is_own = content.is_some_and(|(head, _)| self.is_own(head));
         let outcomes = self.encode_records(body, log_time, is_own);
@@ -185,6 +191,9 @@ impl Clustered {
         self.apply_landed(segment, &mut outcomes);
         self.sequencer.frame.clear();
         self.sequencer.settle_usage();
+        if verdict == Verdict::Genesis {
+            self.forget_positions();
+        }
         if let Some(log) = &self.sequencer.log {
             if verdict.states_all_members() {
                 self.sequencer.clocks.stated(log.wal.current_seq());
@@ -241,6 +250,14 @@ impl Clustered {
         }
         debug_assert!(undecided(&outcomes.codes, slot).is_none(), "each record was applied");
         sequencer.shared.counters.records.add(count);
+    }
+
+    /// A stream begins: what is known of positions is known of the stream before.
+    fn forget_positions(&mut self) {
+        self.recent.clear();
+        self.reports.clear();
+        self.unsynced.clear();
+        self.durable = 0;
     }
 
     fn remember(&mut self) {
@@ -352,6 +369,7 @@ fn is_batch(body: &[u8]) -> bool {
             | Record::Report(_),
         ) => true,
         Ok(Record::Carry { .. } | Record::Time | Record::Origin(_) | Record::Member(_)) => false,
+        Ok(Record::Ended(_)) => false,
         Err(_) => false,
     })
 }

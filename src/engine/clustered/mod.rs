@@ -146,7 +146,8 @@ impl Clustered {
     /// Publishes the state of the node, and the gauges of the engine.
     fn tell(&self) {
         self.sequencer.publish();
-        let Replicated { position, hash, chain, outcomes, members, cluster } = &self.replicated;
+        let Replicated { position, hash, chain, outcomes, members, ended, cluster } =
+            &self.replicated;
         self.told.tell(NodeState {
             standing: self.standing.clone(),
             cluster: *cluster,
@@ -159,6 +160,7 @@ impl Clustered {
             has_quorum: self.own.has_quorum,
             is_clock_right: self.own.is_clock_right,
             members: members.values().copied().collect(),
+            ended: ended.clone(),
             reports: self.reports.clone(),
             agreed: self.agreed.clone(),
             diverged: self.diverged.clone(),

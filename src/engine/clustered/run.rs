@@ -248,7 +248,8 @@ impl Clustered {
         if accepts.refuses_changes().is_some() {
             self.own.reject_changes(&mut self.calls);
         }
-        if self.standing == Standing::Serving && self.own.wants_report(now, accepts.report_every()) {
+        if self.standing == Standing::Serving && self.own.wants_report(now, accepts.report_every())
+        {
             let report = self.report().encode();
             self.own.add_report(&report, now);
         }
@@ -311,7 +312,7 @@ impl Clustered {
         let origin: Origin = state.origin(None, Verdict::Restated, state);
         let out = sequencer.frame.buffer.writer();
         out.extend_from_slice(&origin.encode());
-        state.members.values().for_each(|row| out.extend_from_slice(&row.encode()));
+        state.state_all(out);
         let is_written = sequencer.write().is_ok();
         sequencer.frame.clear();
         if let (true, Some(log)) = (is_written, &sequencer.log) {

@@ -11,6 +11,7 @@ use crate::engine::stepped::Stepped;
 use crate::engine::{Config, Op, SyncMode};
 use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era};
 use crate::model::record::Record;
+use crate::model::record::replication::Ended;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Digester, Secret};
 use crate::testkit::clock::ManualClock;
@@ -134,6 +135,43 @@ fn p2_what_counts_next_survives_the_release_of_every_segment_but_the_current_one
     land(&mut node, message(seq + 2, MessageKind::Batch, 60, time, issue(60, 90_000, 10)));
     let digest = Digest::from_bytes([60; 16]);
     assert!(node.engine().status(&digest, time).is_some());
+}
+
+#[test]
+fn p1_a_new_stream_goes_on_where_the_log_ends_and_the_lost_end_of_the_old_one_is_known() {
+    let disk = Memory::new();
+    let mut node = begun(&disk);
+    land(&mut node, message(3, MessageKind::Batch, 1, START, issue(1, 90_000, 10)));
+    let before = node.follower().state();
+    let ended = Ended { position: before.position, chain: before.chain };
+    let mut genesis = message(1, MessageKind::Genesis, 0, START, ended.encode().to_vec());
+    let of_era_2 = |mut message: Landed| {
+        message.content.as_mut().unwrap().0.era = Era(2);
+        message
+    };
+    genesis = of_era_2(genesis);
+    land(&mut node, genesis);
+    // The life of a node goes on, and so do its numbers.
+    let mut time = START;
+    for batch in 2..60 {
+        time = UnixMillis(time.0 + 1_000);
+        let body = issue(batch as u8, 100, 1_500);
+        land(&mut node, of_era_2(message(batch, MessageKind::Batch, batch, time, body)));
+        node.turn(true);
+    }
+    assert!(node.engine().stats().log.segments_released > 5);
+    drop(node);
+    let node = open(&disk).unwrap();
+    let state = node.follower().state();
+    let at = |era, seq| crate::model::cluster::Position { era: Era(era), seq };
+    assert_eq!((state.position, &state.ended), (at(2, 59), &vec![ended]));
+    assert!(node.engine().status(&Digest::from_bytes([1; 16]), time).is_some());
+    let has_lost = |position| node.follower().has_lost(position);
+    assert_eq!(
+        [at(1, 3), at(1, 4), at(2, 59), at(2, 60)].map(has_lost),
+        [false, true, false, false]
+    );
+    assert!(has_lost(at(0, 1)));
 }
 
 #[test]

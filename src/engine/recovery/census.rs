@@ -186,7 +186,11 @@ impl Census<'_> {
                     table.remove(at, &self.hasher);
                 }
             }
-            Record::Time | Record::Origin(_) | Record::Member(_) | Record::Report(_) => {}
+            Record::Time
+            | Record::Origin(_)
+            | Record::Member(_)
+            | Record::Report(_)
+            | Record::Ended(_) => {}
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! `open` starts an engine on an existing log or on a new one. `replay` reads the log in order,
 //! `rebuild` makes entries from its records. `census` counts live tokens (`jeton verify`), `shift`
-//! shifts the times of a log that is ahead of the clock (`jeton shift-time`).
+//! shifts the times of a log that is ahead of the clock (`jeton shift-time`), `stopped` reads where the
+//! log of a cluster's node ends (`jeton cluster reseed`).
 
 mod census;
 mod error;
@@ -12,6 +13,7 @@ mod rebuild;
 mod replay;
 mod secret;
 mod shift;
+mod stopped;
 mod verified;
 
 pub use census::{verify, verify_on};
@@ -22,6 +24,7 @@ pub(super) use open::{Recovered, Role, open};
 pub use progress::{NoProgress, Progress};
 pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
 pub use shift::{ShiftError, Shifted, shift_on, shift_time};
+pub use stopped::{StoppedNode, stopped_node};
 pub use verified::{Verified, VerifiedNode};
 
 #[cfg(test)]

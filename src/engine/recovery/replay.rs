@@ -77,6 +77,9 @@ impl Counts {
             Record::Member(member) => {
                 self.replicated.get_or_insert_default().replay_member(member.fields());
             }
+            Record::Ended(ended) => {
+                self.replicated.get_or_insert_default().replay_ended(ended.fields());
+            }
             _ => {}
         }
         true

@@ -88,6 +88,59 @@ fn nothing_counts_before_the_genesis_and_no_second_one_does() {
     assert_eq!(state.position, Position { era: ERA, seq: 6 });
 }
 
+/// The first message of the stream that continues a state.
+fn continuing(state: &Replicated) -> Landed {
+    let ended = Ended { position: state.position, chain: state.chain };
+    let mut genesis = message(1, MessageKind::Genesis, life(9, 1, 9), 0);
+    if let Some((head, body)) = &mut genesis.content {
+        head.era = Era(state.position.era.0 + 1);
+        body.extend_from_slice(&ended.encode());
+    }
+    genesis
+}
+
+#[test]
+fn p2_a_new_stream_is_continued_from_exactly_where_it_says_and_nowhere_else() {
+    let (state, time) = (begun(), UnixMillis(START));
+    let genesis = continuing(&state);
+    let mut ahead = state.clone();
+    let batch = message(3, MessageKind::Batch, life(1, 1, 1), 1);
+    take(&mut ahead, &batch, time, Verdict::Counted);
+    let mut other = state.clone();
+    other.chain = Chain([7; 16]);
+    let foreign = Replicated { cluster: ClusterId([7; 16]), ..state.clone() };
+    for wrong in [&ahead, &other] {
+        assert_eq!(wrong.judge(&genesis, time), Verdict::Refused);
+        assert_eq!(wrong.is_left_behind_by(&genesis), Some(Era(2)));
+    }
+    assert_eq!(foreign.judge(&genesis, time), Verdict::Refused);
+    assert_eq!(foreign.is_left_behind_by(&genesis), None);
+    assert_eq!(Replicated::default().judge(&genesis, time), Verdict::Refused, "an empty node");
+    // At the end of the old stream the same message continues nothing.
+    let seal = Landed { seq: 3, ..genesis.clone() };
+    assert_eq!(state.is_left_behind_by(&seal), Some(Era(2)));
+    let mut next = state.clone();
+    assert_eq!(next.is_left_behind_by(&genesis), None);
+    take(&mut next, &genesis, time, Verdict::Genesis);
+    assert_eq!(next.position, Position { era: Era(2), seq: 1 });
+    assert_eq!((&next.members, next.ended.len()), (&state.members, 1));
+    assert_ne!(next.chain, state.chain);
+    // What the old era still sends does not count.
+    let late = message(2, MessageKind::Batch, life(1, 1, 1), 1);
+    take(&mut next, &late, time, Verdict::Refused);
+}
+
+#[test]
+fn p8_the_ends_of_few_earlier_streams_are_known() {
+    let (mut state, time) = (begun(), UnixMillis(START));
+    for _ in 0..ENDED_MAX + 3 {
+        let genesis = continuing(&state);
+        take(&mut state, &genesis, time, Verdict::Genesis);
+    }
+    assert_eq!(state.ended.len(), ENDED_MAX);
+    assert_eq!(state.ended[0].position.era, Era(4));
+}
+
 #[test]
 fn p8_a_new_node_finds_room_only_where_one_was_not_heard_of_for_a_day() {
     let (mut state, time) = (begun(), UnixMillis(START));
@@ -147,6 +200,7 @@ fn the_log_brings_back_what_the_messages_made() {
         read.replay_origin(&after.origin(head, verdict, &state), time);
         if verdict.states_all_members() {
             after.members.values().for_each(|row| read.replay_member(*row));
+            after.ended.iter().for_each(|ended| read.replay_ended(*ended));
         }
         state = after;
         assert_eq!(read, Replicated { outcomes: None, ..state.clone() }, "{message:?}");

@@ -61,7 +61,11 @@ pub fn apply<'g>(
             }
             Applied::Revoked { was_alive }
         }
-        Record::Time | Record::Origin(_) | Record::Member(_) | Record::Report(_) => Applied::Silent,
+        Record::Time
+        | Record::Origin(_)
+        | Record::Member(_)
+        | Record::Report(_)
+        | Record::Ended(_) => Applied::Silent,
     }
 }
 

@@ -1,4 +1,5 @@
-//! The records of a cluster: where a frame comes from, the nodes, and a node's report.
+//! The records of a cluster: where a frame comes from, the nodes, a node's report, and where earlier
+//! streams have ended.
 //!
 //! They concern no entry. Each is a view of its bytes, whose layout is at the head of
 //! [`super`](crate::model::record); every field is validated when it is read.
@@ -11,6 +12,7 @@ use crate::model::time::UnixMillis;
 pub(super) const ORIGIN: u8 = 7;
 pub(super) const MEMBER: u8 = 8;
 pub(super) const REPORT: u8 = 9;
+pub(super) const ENDED: u8 = 10;
 
 /// Flag of a Report.
 const HAS_STOPPED: u8 = 1;
@@ -21,6 +23,8 @@ pub const ORIGIN_LEN: usize = 112;
 pub const MEMBER_LEN: usize = 56;
 /// Length of a Report.
 pub const REPORT_LEN: usize = 80;
+/// Length of an Ended.
+pub const ENDED_LEN: usize = 40;
 
 /// How a message was taken. All nodes come to the same verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +130,16 @@ pub struct Report {
     pub keys: [u8; 16],
 }
 
+/// Where an earlier stream of the cluster has ended. A new stream continues it from there; what came
+/// after it is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The last position that counts.
+    pub position: Position,
+    /// The chain of messages up to it.
+    pub chain: Chain,
+}
+
 /// A record of a cluster in its bytes.
 #[derive(Clone, Copy)]
 pub struct View<'a, const N: usize>(pub(super) &'a [u8; N]);
@@ -176,6 +190,19 @@ impl Report {
         for bytes in [&self.chain.0, &self.outcomes.0, &self.keys] {
             out.put(bytes);
         }
+        out.bytes
+    }
+}
+
+impl Ended {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; ENDED_LEN] {
+        let mut out = Writer { bytes: [0; ENDED_LEN], at: 0 };
+        out.put(&[ENDED, 0, 0, 0, 0, 0, 0, 0]);
+        out.put(&self.position.era.0.to_le_bytes());
+        out.put(&self.position.seq.to_le_bytes());
+        out.put(&self.chain.0);
         out.bytes
     }
 }
@@ -258,6 +285,19 @@ impl View<'_, REPORT_LEN> {
     }
 }
 
+impl View<'_, ENDED_LEN> {
+    /// As for an Origin.
+    pub(super) fn check(self) -> Result<Ended, &'static str> {
+        let mut from = Fields { bytes: self.0, at: 1 };
+        from.zero::<7>()?;
+        let position = Position { era: Era(from.number()), seq: from.number() };
+        match position.era.0 != 0 && position.seq != 0 {
+            true => Ok(Ended { position, chain: Chain(from.array()) }),
+            false => Err("position out of range"),
+        }
+    }
+}
+
 macro_rules! fields {
     ($len:ident, $fields:ident) => {
         impl View<'_, $len> {
@@ -273,6 +313,7 @@ macro_rules! fields {
 fields!(ORIGIN_LEN, Origin);
 fields!(MEMBER_LEN, Member);
 fields!(REPORT_LEN, Report);
+fields!(ENDED_LEN, Ended);
 
 struct Writer<const N: usize> {
     bytes: [u8; N],

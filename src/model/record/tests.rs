@@ -1,6 +1,6 @@
 //! Records: every kind survives the round trip, and any other bytes are damage.
 
-use super::replication::{Member, Origin, Report, Verdict};
+use super::replication::{Ended, Member, Origin, Report, Verdict};
 use super::*;
 use crate::model::cluster::{
     BootNonce, Chain, ClusterId, Epoch, Era, MessageHash, NodeId, Position,
@@ -75,6 +75,9 @@ fn samples() -> Vec<Vec<u8>> {
         }
         .encode()
         .to_vec(),
+        Ended { position: Position { era: Era(2), seq: 9 }, chain: Chain([4; 16]) }
+            .encode()
+            .to_vec(),
     ]
 }
 
@@ -176,7 +179,7 @@ proptest! {
 
     #[test]
     fn what_decodes_encodes_to_the_same_bytes(
-        which in 0..11usize, at in 0..112usize, value: u8,
+        which in 0..12usize, at in 0..112usize, value: u8,
     ) {
         let mut sample = samples()[which].clone();
         let at = at % sample.len();

@@ -29,12 +29,13 @@ fn chain(last: &[u8], next: &Origin) -> [u8; 16] {
 /// Whether the frame with `next` may follow the one with `last` in a log.
 pub fn goes_on(last: &Origin, next: &Origin) -> bool {
     let (same_era, same_cluster) = (last[8..16] == next[8..16], last[48..64] == next[48..64]);
+    let is_chained = next[80..96] == chain(&last[80..96], next);
     match next[1] {
         RESTATED => same_era && last[16..24] == next[16..24] && last[48..96] == next[48..96],
-        GENESIS => number(next, 8) > number(last, 8),
+        GENESIS => number(next, 8) > number(last, 8) && is_chained,
         _ => {
             let is_next = number(next, 16).checked_sub(1) == Some(number(last, 16));
-            is_next && same_era && same_cluster && next[80..96] == chain(&last[80..96], next)
+            is_next && same_era && same_cluster && is_chained
         }
     }
 }

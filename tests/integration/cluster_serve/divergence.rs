@@ -33,8 +33,7 @@ fn log_without_tokens(world: &World, name: &str) {
     let config = world.engine(name);
     let secret = read_secret(config.secret_file.as_ref().expect("given")).expect("a secret");
     let clock = Arc::new(SystemClock::new());
-    let opened =
-        Engine::open_in_cluster(config, clock, &NoProgress, membership, Box::new(Nobody));
+    let opened = Engine::open_in_cluster(config, clock, &NoProgress, membership, Box::new(Nobody));
     let (engine, follower) = opened.expect("it opens");
     let messages = world.stream.messages();
     let last = messages.last().expect("a message").seq;

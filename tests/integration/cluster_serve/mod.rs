@@ -1,9 +1,10 @@
 //! `jeton serve --cluster`: three real nodes on three real nats-servers.
 
+mod checkout;
 mod divergence;
 mod full;
-mod checkout;
 pub mod lab;
+mod reseed;
 mod running;
 mod simulated;
 mod starting;

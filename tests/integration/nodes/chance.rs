@@ -19,7 +19,7 @@ const NODES: u64 = 3;
 
 counts! {
     seeds, answered, messages, counted, repeats, elections, kills, power_cuts, full_disks, trims,
-    jumps, released,
+    jumps, released, eras,
 }
 
 /// The one clock that is wrong in a run. Two that agree would be followed.
@@ -38,6 +38,7 @@ pub struct Run {
     wrong: Wrong,
     has_faults: bool,
     has_floods: bool,
+    has_losses: bool,
 }
 
 /// Runs one seed.
@@ -81,7 +82,17 @@ impl Run {
         };
         let lab = Lab::new(random.number(), configs);
         let (has_faults, has_floods) = (random.chance(70), random.chance(40));
-        Self { lab, counts: Counts::default(), next_id: 0, wrong, has_faults, has_floods, random }
+        let has_losses = random.chance(20);
+        Self {
+            lab,
+            counts: Counts::default(),
+            next_id: 0,
+            wrong,
+            has_faults,
+            has_floods,
+            has_losses,
+            random,
+        }
     }
 
     fn step(&mut self) -> Result<(), Broken> {
@@ -120,6 +131,7 @@ impl Run {
             }
             94 => self.lab.run(1_100),
             95..=98 => self.lab.turn(at, 0, true).map(drop),
+            99 if self.has_losses => self.lose_stream(),
             _ => Ok(()),
         }
     }
@@ -237,13 +249,33 @@ impl Run {
         self.counts.jumps += 1;
     }
 
-    /// Everything is well again: all nodes are equal, and so are they after a restart.
-    fn end(mut self) -> Result<Counts, Broken> {
+    /// Everything is well again: all nodes are equal.
+    fn settle(&mut self) -> Result<(), Broken> {
         self.lab.stream.set_faults(Faults::default());
         self.lab.heal()?;
         let none = Faults { dropped: 100, ..Faults::default() };
         self.lab.stream.set_faults(none);
-        self.lab.check_equal()?;
+        self.lab.check_equal()
+    }
+
+    /// The stream is lost, and a new one goes on where the nodes are.
+    fn lose_stream(&mut self) -> Result<(), Broken> {
+        self.settle()?;
+        self.counts.eras += 1;
+        let from = self.random.below(NODES) as usize;
+        self.lab.reseed(from);
+        for at in 0..NODES as usize {
+            self.lab.kill(at, Keep::Everything);
+            if !self.lab.open(at) {
+                return Err(format!("node {at} does not open after the stream was lost"));
+            }
+        }
+        self.lab.run(1_000)
+    }
+
+    /// At the end all nodes are equal, and so are they after a restart.
+    fn end(mut self) -> Result<Counts, Broken> {
+        self.settle()?;
         let tokens = &self.lab.truth.tokens;
         let now = self.lab.truth.log_time;
         let is_alive = |id| tokens.get(&id).is_some_and(|held| held.is_alive(now));

@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use jeton::clock::Clock;
 use jeton::cluster::follow::{Following, Step, Unfollowable};
+use jeton::cluster::reseed::Reseeding;
 use jeton::cluster::stream::Stream;
 use jeton::engine::clustered::stepped::SteppedNode;
 use jeton::engine::clustered::{Membership, NodeState, Proposal, Standing};
 use jeton::engine::replicated::Sender;
 use jeton::engine::{Config, Pending, Status};
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
+use jeton::model::record::replication::Ended;
 use jeton::model::time::UnixMillis;
 use jeton::model::token::Digester;
 use jeton::testkit::clock::ManualClock;
 use jeton::testkit::disk::{Keep, Memory, Random};
-use jeton::testkit::stream::{Client, Simulated};
+use jeton::testkit::stream::{Client, Faults, Simulated};
 
 use super::oracle::{Answered, Broken, Oracle};
 use super::truth::Truth;
@@ -124,6 +126,24 @@ impl Lab {
         let following = Following::after(&state, sealer());
         node.live = Some(Live { stepped, client, following });
         true
+    }
+
+    /// Makes a new stream that continues the log of a node, and ends the old one, which is returned.
+    pub fn reseed(&mut self, at: usize) -> Simulated {
+        let state = self.state(at).expect("it runs");
+        let ended = Ended { position: state.position, chain: state.chain };
+        let reseeding = Reseeding { cluster: state.cluster, ended, hash: state.hash };
+        let sender = Sender { node: NodeId(9), epoch: Epoch(1), nonce: BootNonce([9; 16]) };
+        let message = reseeding.message(&mut sealer(), sender, UnixMillis(self.now_ms));
+        let message = message.expect("it can be sealed");
+        let new = Simulated::new(self.random.number(), self.stream.now());
+        let old = std::mem::replace(&mut self.stream, new);
+        for stream in [&self.stream, &old] {
+            stream.set_faults(Faults::default());
+            stream.client().propose(&message).expect("it is sent");
+        }
+        self.truth.begin_stream();
+        old
     }
 
     /// Ends the process of a node; its disk keeps this much.

@@ -17,7 +17,7 @@ use super::lab::Lab;
 use super::wire::sealer;
 use crate::simulation::model::{Change, What, digest};
 
-fn lab() -> Lab {
+pub fn lab() -> Lab {
     let config = Config {
         recovery_threads: 1,
         sync: SyncMode::Always,

@@ -40,6 +40,11 @@ impl Truth {
         }
     }
 
+    /// Another stream goes on from here.
+    pub fn begin_stream(&mut self) {
+        self.seq = 0;
+    }
+
     pub fn take(&mut self, seq: u64, stored_at: UnixMillis, message: &[u8]) {
         assert_eq!(seq, self.seq + 1, "the stream has no gap");
         self.seq = seq;

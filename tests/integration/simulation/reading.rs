@@ -62,7 +62,11 @@ fn replay(world: &mut World, record: &Record<'_>, at: u64) {
             world.insert(id, held);
             return;
         }
-        Record::Time | Record::Origin(_) | Record::Member(_) | Record::Report(_) => return,
+        Record::Time
+        | Record::Origin(_)
+        | Record::Member(_)
+        | Record::Report(_)
+        | Record::Ended(_) => return,
     };
     match (Change { id, what }).apply(world.get(&id), at).0 {
         Some(held) => world.insert(id, held),
