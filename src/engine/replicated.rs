@@ -21,6 +21,9 @@ const ENDED_MAX: usize = 16;
 pub const MEMBERS_MAX: usize = 64;
 /// A node unheard of for this time of the log gives way to a new one.
 const UNHEARD_MS: u64 = 24 * 3_600_000;
+/// A node that was taken out gives way after this time of the log. Until then its row refuses what
+/// it may still have proposed.
+const RETIRED_MS: u64 = 10 * 60_000;
 /// A proposer's clock and the stream's clock may differ by this; beyond it neither may make
 /// anything expire early.
 pub const CLOCK_DIFFERENCE_MAX_MS: u64 = 10_000;
@@ -93,10 +96,12 @@ pub struct Replicated {
     /// The chain of outcomes. A node that starts does not know how its last message came out:
     /// `None` until the next Hello, with which the chain begins anew on all nodes.
     pub outcomes: Option<Chain>,
-    /// The nodes.
+    /// The nodes, those that were taken out lately included.
     pub members: BTreeMap<NodeId, Member>,
     /// Where earlier streams have ended, oldest first.
     pub ended: Vec<Ended>,
+    /// The format that the nodes have agreed on; 0 for the first one.
+    pub agreed: u16,
 }
 
 impl Landed {
@@ -157,6 +162,7 @@ impl Replicated {
 
     fn judge_hello(&self, sender: &Sender, log_time: UnixMillis) -> Verdict {
         match self.members.get(&sender.node) {
+            Some(row) if row.retired => Verdict::Refused,
             Some(row) if sender.epoch > row.epoch => Verdict::Hello,
             Some(row) if sender.epoch == row.epoch && sender.nonce == row.nonce => Verdict::Repeat,
             Some(_) => Verdict::Refused,
@@ -169,6 +175,7 @@ impl Replicated {
     /// A batch counts if it is the next one of the present life of its node.
     fn judge_batch(&self, sender: &Sender, batch: u64) -> Verdict {
         match self.members.get(&sender.node) {
+            Some(row) if row.retired => Verdict::Refused,
             Some(row) if sender.epoch < row.epoch => Verdict::Repeat,
             Some(row) if sender.epoch == row.epoch && sender.nonce == row.nonce => {
                 match batch.checked_sub(row.high) {
@@ -203,7 +210,8 @@ impl Replicated {
                 if next.members.len() >= MEMBERS_MAX && !next.members.contains_key(&node) {
                     next.members.retain(|_, row| !is_gone(row, log_time));
                 }
-                next.members.insert(node, Member { node, epoch, nonce, high: 0, heard: log_time });
+                let (retired, high, heard) = (false, 0, log_time);
+                next.members.insert(node, Member { node, retired, epoch, nonce, high, heard });
                 next.outcomes = Some(first_outcomes(&next.chain));
             }
             Verdict::Counted => {
@@ -222,6 +230,7 @@ impl Replicated {
         let sender = head.filter(|_| verdict != Verdict::Unopened);
         Origin {
             verdict,
+            agreed: self.agreed,
             attempt: sender.map_or(0, |head| head.attempt),
             position: self.position,
             node: sender.map_or(NodeId(0), |head| head.sender.node),
@@ -272,7 +281,7 @@ impl Replicated {
             self.members.clear();
             self.ended.clear();
         }
-        self.cluster = origin.cluster;
+        (self.cluster, self.agreed) = (origin.cluster, origin.agreed);
         self.position = origin.position;
         (self.hash, self.chain, self.outcomes) = (origin.hash, origin.chain, None);
         if origin.verdict == Verdict::Counted
@@ -339,8 +348,10 @@ fn first(hasher: Sha256) -> [u8; 16] {
 /// Whether a node was unheard of for so long that it gives way to a new one.
 #[must_use]
 pub fn is_gone(row: &Member, log_time: UnixMillis) -> bool {
-    log_time.since(row.heard) > UNHEARD_MS
+    let kept_ms = if row.retired { RETIRED_MS } else { UNHEARD_MS };
+    log_time.since(row.heard) > kept_ms
 }
 
+mod decided;
 #[cfg(test)]
 mod tests;

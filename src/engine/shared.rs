@@ -224,6 +224,7 @@ pub(super) fn refuse_record<'g>(
         | Record::Origin(_)
         | Record::Member(_)
         | Record::Report(_)
-        | Record::Ended(_) => None,
+        | Record::Ended(_)
+        | Record::Decision(_) => None,
     }
 }

@@ -11,15 +11,17 @@
 //! Extend   kind 1 | zero 7  | digest 16   | deadline 8 | longest life 8
 //! Revoke   kind 1 | zero 7  | digest 16
 //! Time     kind 1 | zero 7
-//! Origin   kind 1 | verdict 1 | zero 2 | attempt 4 | era 8 | seq 8 | node 8 | epoch 8 | batch 8 |
+//! Origin   kind 1 | verdict 1 | agreed 2 | attempt 4 | era 8 | seq 8 | node 8 | epoch 8 | batch 8 |
 //!          cluster 16 | hash 16 | chain 16 | outcomes 16
-//! Member   kind 1 | zero 7  | node 8 | epoch 8 | last batch 8 | heard 8 | nonce 16
+//! Member   kind 1 | retired 1 | zero 6 | node 8 | epoch 8 | last batch 8 | heard 8 | nonce 16
 //! Report   kind 1 | flags 1 | zero 2 | format 4 | seq 8 | durable 8 | memory 8 | chain 16 |
 //!          outcomes 16 | keys 16
 //! Ended    kind 1 | zero 7  | era 8 | seq 8 | chain 16
+//! Decision kind 1 | what 1 | agreed 2 | zero 4 | node 8
 //! ```
 //!
-//! The last four are only in the log of a cluster's node ([`replication`]). The time of issue of an
+//! The last five are of a cluster ([`replication`]): Origin, Member and Ended are in the log of a
+//! node, Report and Decision only in messages. The time of issue of an
 //! Issue is the frame's log time. The `until` of a Consume is zero without the flag REMEMBERED,
 //! which a Consume with a key never has. A record is valid if and only if its kind is known, its
 //! bytes are all there, unused bytes and flags are zero, each field is within the limits of
@@ -32,7 +34,8 @@ use crate::model::token::{ConsumeKey, DIGEST_LEN, Digest};
 
 use reader::{Reader, SHORT_HEAD_LEN};
 use replication::{
-    ENDED, ENDED_LEN, MEMBER, MEMBER_LEN, ORIGIN, ORIGIN_LEN, REPORT, REPORT_LEN, View,
+    DECISION, DECISION_LEN, ENDED, ENDED_LEN, MEMBER, MEMBER_LEN, ORIGIN, ORIGIN_LEN, REPORT,
+    REPORT_LEN, View,
 };
 
 mod reader;
@@ -126,6 +129,8 @@ pub enum Record<'a> {
     Report(View<'a, REPORT_LEN>),
     /// Where an earlier stream of the cluster has ended.
     Ended(View<'a, ENDED_LEN>),
+    /// What a person has decided about the cluster.
+    Decision(View<'a, DECISION_LEN>),
 }
 
 /// Idempotency keys in the form of a record.
@@ -169,7 +174,8 @@ impl<'a> Record<'a> {
             | Record::Origin(_)
             | Record::Member(_)
             | Record::Report(_)
-            | Record::Ended(_) => None,
+            | Record::Ended(_)
+            | Record::Decision(_) => None,
         }
     }
 
@@ -208,6 +214,7 @@ impl<'a> Record<'a> {
             Record::Member(view) => out.extend_from_slice(view.0),
             Record::Report(view) => out.extend_from_slice(view.0),
             Record::Ended(view) => out.extend_from_slice(view.0),
+            Record::Decision(view) => out.extend_from_slice(view.0),
         }
     }
 
@@ -320,6 +327,10 @@ impl<'a> Reader<'a> {
             ENDED => {
                 let view: View<'_, ENDED_LEN> = self.view()?;
                 view.check().map(|_| Record::Ended(view)).map_err(|what| self.error(what))
+            }
+            DECISION => {
+                let view: View<'_, DECISION_LEN> = self.view()?;
+                view.check().map(|_| Record::Decision(view)).map_err(|what| self.error(what))
             }
             _ => Err(self.error("unknown kind")),
         }

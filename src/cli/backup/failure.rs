@@ -13,7 +13,7 @@ use crate::model::time::UnixMillis;
 
 /// Why a backup could not be taken, restored or verified.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BackupFailure {
+pub(in crate::cli) enum BackupFailure {
     #[error("give a directory for the backup")]
     NoDir,
     #[error("the path must end in the name of a directory")]
@@ -73,7 +73,7 @@ impl BackupFailure {
     }
 
     /// The exit code of the command.
-    pub(super) fn code(&self) -> u8 {
+    pub(in crate::cli) fn code(&self) -> u8 {
         match self {
             Self::NoDir
             | Self::NoName

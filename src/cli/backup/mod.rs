@@ -5,6 +5,7 @@
 //! includes the secret, without which no token can be found out from it. The two are kept apart,
 //! and a restore needs both.
 
+mod copy;
 mod failure;
 mod manifest;
 mod place;
@@ -21,10 +22,11 @@ use clap::{Args, Subcommand};
 use super::out;
 use super::progress::Shown;
 
-use failure::BackupFailure;
 use manifest::Manifest;
 use receive::TakeArgs;
 
+pub(super) use copy::{Copied, copy_log};
+pub(super) use failure::BackupFailure;
 pub(super) use restore::RestoreArgs;
 pub(super) use secret::SecretCommand;
 pub(super) use shift::ShiftTimeArgs;

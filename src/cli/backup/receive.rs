@@ -18,12 +18,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::failure::BackupFailure;
-use super::manifest::{MANIFEST_NAME, Manifest, ManifestFile, check_names, read_content};
+use super::manifest::{Content, MANIFEST_NAME, Manifest, ManifestFile, check_names, read_content};
 use super::place::{Place, check_free};
 use crate::cli::client::{detail, reason};
 use crate::cli::progress::Shown;
 use crate::cli::settings::ADMIN_LISTEN;
 use crate::cli::target::KeyArgs;
+use crate::cli::wire::Wire;
 use crate::engine::{BackupFile, BackupHead, Progress};
 use crate::model::time::UnixMillis;
 use crate::wal::config::SEGMENT_SIZE_MAX;
@@ -66,17 +67,22 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let manifest = runtime.map_err(BackupFailure::Runtime)?.block_on(async {
         let mut wire = args.key.connect(&args.server).await?;
-        let response = wire.stream(Method::POST, PATH).await?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            let body = Limited::new(response.into_body(), REASON_LEN_MAX);
-            let reason = timeout(PATIENCE, body.collect()).await.ok().and_then(Result::ok);
-            let reason = reason.map(Collected::to_bytes).unwrap_or_default();
-            return Err(refusal(status, &reason));
-        }
-        receive(Source::new(response.into_body()), dir).await
+        receive(ask(&mut wire).await?, dir).await
     })?;
     manifest.print("; the backup is complete")
+}
+
+/// Asks a server for a backup.
+pub(super) async fn ask(wire: &mut Wire) -> Result<Source, BackupFailure> {
+    let response = wire.stream(Method::POST, PATH).await?;
+    let status = response.status();
+    if status != StatusCode::OK {
+        let body = Limited::new(response.into_body(), REASON_LEN_MAX);
+        let reason = timeout(PATIENCE, body.collect()).await.ok().and_then(Result::ok);
+        let reason = reason.map(Collected::to_bytes).unwrap_or_default();
+        return Err(refusal(status, &reason));
+    }
+    Ok(Source::new(response.into_body()))
 }
 
 /// Only a data listener refuses with a problem document.
@@ -91,22 +97,8 @@ fn refusal(status: StatusCode, body: &[u8]) -> BackupFailure {
 
 async fn receive(mut source: Source, dir: &Path) -> Result<Manifest, BackupFailure> {
     let head = source.head().await?;
-    source.all = head.files.iter().map(|file| file.sent).sum();
     let place = Place::new(dir)?;
-    let mut files = Vec::with_capacity(head.files.len());
-    let shown = Shown::new("receiving");
-    for file in &head.files {
-        files.push(one_file(&mut source, file, &place, &shown).await?);
-    }
-    drop(shown);
-    if !source.is_over().await? {
-        return Err(BackupFailure::Answer("it is longer than its head states"));
-    }
-    let content = read_content(place.path(), &Shown::new("verifying"))?;
-    let time = UnixMillis(head.time_ms).to_string();
-    if (&content.log_id, content.lsn, &content.time) != (&head.log_id, head.lsn, &time) {
-        return Err(BackupFailure::Answer("it holds another log than its head names"));
-    }
+    let (content, files) = source.fill(&head, &place).await?;
     let manifest = Manifest::new(head.jeton, content, files);
     place.write(MANIFEST_NAME, &manifest.text())?;
     place.finish()?;
@@ -162,7 +154,7 @@ fn check_lengths(files: &[BackupFile]) -> Result<(), &'static str> {
 }
 
 /// The body of the answer, read as it arrives.
-struct Source {
+pub(super) struct Source {
     body: Incoming,
     /// Bytes received and not yet consumed.
     rest: Bytes,
@@ -176,7 +168,7 @@ impl Source {
     }
 
     /// The head: the first line.
-    async fn head(&mut self) -> Result<BackupHead, BackupFailure> {
+    pub(super) async fn head(&mut self) -> Result<BackupHead, BackupFailure> {
         let mut line = Vec::new();
         loop {
             let Some(piece) = self.piece().await? else {
@@ -201,6 +193,30 @@ impl Source {
         check_names(head.files.iter().map(|file| file.name.as_str()))
             .map_err(|_| BackupFailure::Answer("it names files that do not belong to a log"))?;
         Ok(head)
+    }
+
+    /// Writes all files of the log to a directory, and reads every frame in them.
+    pub(super) async fn fill(
+        &mut self,
+        head: &BackupHead,
+        place: &Place,
+    ) -> Result<(Content, Vec<ManifestFile>), BackupFailure> {
+        self.all = head.files.iter().map(|file| file.sent).sum();
+        let mut files = Vec::with_capacity(head.files.len());
+        let shown = Shown::new("receiving");
+        for file in &head.files {
+            files.push(one_file(self, file, place, &shown).await?);
+        }
+        drop(shown);
+        if !self.is_over().await? {
+            return Err(BackupFailure::Answer("it is longer than its head states"));
+        }
+        let content = read_content(place.path(), &Shown::new("verifying"))?;
+        let time = UnixMillis(head.time_ms).to_string();
+        if (&content.log_id, content.lsn, &content.time) != (&head.log_id, head.lsn, &time) {
+            return Err(BackupFailure::Answer("it holds another log than its head names"));
+        }
+        Ok((content, files))
     }
 
     /// The next bytes of the files, at most `max`.

@@ -1,5 +1,6 @@
 //! Why a command about a cluster failed.
 
+use crate::cli::backup::BackupFailure;
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::out::OutputError;
 use crate::cluster::node::IdentityError;
@@ -23,6 +24,10 @@ pub(super) enum ClusterFailure {
     #[error("{0}")]
     Refused(String),
     #[error(transparent)]
+    Backup(#[from] BackupFailure),
+    #[error("{said}")]
+    Answered { code: u8, said: String },
+    #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -37,6 +42,8 @@ impl ClusterFailure {
             | Self::Wrong(_)
             | Self::Refused(_) => FAILED,
             Self::Identity(_) => MISTAKEN,
+            Self::Answered { code, .. } => *code,
+            Self::Backup(failure) => failure.code(),
             Self::Unreachable(_) | Self::Output(_) => UNANSWERED,
         }
     }

@@ -4,10 +4,12 @@
 //! at exactly what a node will use.
 
 mod check;
+mod decide;
 mod demo;
 mod failure;
 mod given;
 mod init;
+mod join;
 mod nats_config;
 mod rejoin;
 mod reseed;
@@ -22,9 +24,11 @@ use super::config::mistaken;
 use super::out;
 use super::settings::Given;
 
+use decide::{AskedArgs, ForgetArgs, UpgradeArgs};
 use demo::{BoundArgs, DemoArgs};
 use failure::ClusterFailure;
 use init::InitArgs;
+use join::JoinArgs;
 use nats_config::NatsConfigArgs;
 use reseed::ReseedArgs;
 use status::StatusArgs;
@@ -42,6 +46,14 @@ pub(super) enum ClusterCommand {
     Status(StatusArgs),
     /// Make a new stream for a cluster that has lost its own, from the log of a stopped node
     Reseed(ReseedArgs),
+    /// Make the data directory of a new node from the log of a running one
+    Join(JoinArgs),
+    /// Take the node that is asked out of its cluster for good; it ends
+    Leave(AskedArgs),
+    /// Take another node out of the cluster for good, whether it runs or not
+    Forget(ForgetArgs),
+    /// Say that every node runs the new version
+    Upgrade(UpgradeArgs),
     /// Let a stopped node that has left its cluster start again, as another node
     Rejoin {
         /// The data directory
@@ -62,6 +74,10 @@ pub(super) fn run(command: &ClusterCommand) -> ExitCode {
         ClusterCommand::NatsConfig(args) => nats_config::run(args),
         ClusterCommand::Status(args) => return status::run(args),
         ClusterCommand::Reseed(args) => reseed::run(args),
+        ClusterCommand::Join(args) => join::run(args),
+        ClusterCommand::Leave(asked) => decide::leave(asked),
+        ClusterCommand::Forget(args) => decide::forget(args),
+        ClusterCommand::Upgrade(args) => decide::upgrade(args),
         ClusterCommand::Rejoin { dir } => rejoin::run(dir),
         ClusterCommand::Demo(args) => return demo::run(args),
         ClusterCommand::Bound(args) => return demo::become_bound(args),

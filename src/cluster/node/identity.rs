@@ -46,7 +46,7 @@ pub enum IdentityError {
     /// The log of the node cannot be continued.
     #[error(
         "{} has a log whose content differs from that of the other nodes, so it cannot be \
-         continued: restore a backup of another node into a new directory, and start it there",
+         continued: run jeton cluster join into a new directory, and start the node there",
         .0.display()
     )]
     Spoiled(PathBuf),

@@ -5,6 +5,7 @@
 //! | `identity` | the node's files: its id, and the marker of one that has left |
 //! | `check` | the checks of a stream before it is followed |
 //! | `word` | what a node can do at present, and why its process must end |
+//! | `decide` | what a person decides on a running node |
 //! | `view` | what is known of a node, for its threads and for those who ask |
 //! | `connection` | the ways of the threads to the stream |
 //! | `on_nats` | the same on NATS |
@@ -30,6 +31,7 @@
 
 mod check;
 mod connection;
+mod decide;
 mod fullness;
 mod identity;
 mod on_nats;
@@ -47,6 +49,7 @@ mod word;
 
 pub use check::{CheckError, Checked, MESSAGE_LEN_MAX, check};
 pub use connection::Connection;
+pub use decide::{Unfulfilled, Wish};
 pub use identity::{IdentityError, Marker, marker, rejoin};
 pub use on_nats::OnNats;
 pub use report::Report;

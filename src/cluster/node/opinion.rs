@@ -34,7 +34,7 @@ pub(super) fn opinion(state: &NodeState, node: NodeId) -> Opinion {
         *match () {
             () if state.diverged.contains_key(&other) => &mut differ,
             () if has_stopped => &mut stopped,
-            () if state.agreed.contains(&other) => &mut agree,
+            () if state.alike.contains(&other) => &mut agree,
             () => &mut unknown,
         } += 1;
     }
@@ -71,7 +71,7 @@ mod tests {
             let mut report = report(1, 1);
             match other {
                 Other::Differs | Other::Silent => drop(state.diverged.insert(node, 1)),
-                Other::Agrees => drop(state.agreed.insert(node)),
+                Other::Agrees => drop(state.alike.insert(node)),
                 Other::HasStopped => report.has_stopped = true,
                 Other::Unknown => continue,
             }

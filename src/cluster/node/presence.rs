@@ -41,7 +41,8 @@ pub(super) mod tests {
     pub(in crate::cluster::node) fn add(state: &mut NodeState, node: u64, silent_s: u64) {
         let (node, heard) = (NodeId(node), UnixMillis(NOW.0 - silent_s * 1_000));
         let nonce = BootNonce::default();
-        state.members.push(Member { node, epoch: Epoch(1), nonce, high: 1, heard });
+        let (retired, epoch) = (false, Epoch(1));
+        state.members.push(Member { node, retired, epoch, nonce, high: 1, heard });
     }
 
     /// A report of this position.

@@ -57,6 +57,9 @@ pub struct Report {
     /// Log time, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_time: Option<String>,
+    /// The format of messages and logs that the nodes have agreed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<u16>,
     /// How old the knowledge of this node is at most, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh_seconds: Option<f64>,
@@ -137,6 +140,9 @@ pub struct NodeReport {
     /// What is durable there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durable: Option<u64>,
+    /// The latest format that it reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<u32>,
     /// Whether its content differs from that of the node that tells this.
     pub diverged: bool,
 }
@@ -180,6 +186,7 @@ impl NodeView {
             outcomes: landed.and_then(|state| Some(state.outcomes?.to_string())),
             durable: landed.map(|state| state.durable),
             log_time: landed.map(|state| state.log_time.to_string()),
+            format: landed.map(|state| state.agreed.max(1)),
             fresh_seconds: self.age().map(|age| age.as_secs_f64()),
             stream,
             nodes,
@@ -263,6 +270,7 @@ fn node_reports(state: &NodeState) -> Vec<NodeReport> {
             removed: is_gone(row, state.log_time),
             seq: said.map(|said| said.seq),
             durable: said.map(|said| said.durable),
+            format: said.map(|said| said.format),
             diverged: has_diverged(&row.node),
         }
     };

@@ -115,6 +115,11 @@ impl NodeView {
         self.0.follower.get().map(Follower::state)
     }
 
+    /// Feeds the node's engine; `None` before its log is read.
+    pub(super) fn follower(&self) -> Option<&Follower> {
+        self.0.follower.get()
+    }
+
     /// What the node can do at present, with a sentence.
     #[must_use]
     pub fn standing(&self) -> (Word, String) {

@@ -106,14 +106,13 @@ impl Watch {
     fn give_up(&self, why: &Unfollowable) {
         match why {
             Unfollowable::Trimmed { .. } | Unfollowable::Continued => self.view.lose(format!(
-                "{why}: restore a backup of another node into a new directory, and start it there"
+                "{why}: run jeton cluster join into a new directory, and start the node there"
             )),
             Unfollowable::Lost(_) | Unfollowable::OlderEra { .. } => {
                 self.view.lose(why.to_string());
             }
             Unfollowable::NewerEra { .. } => self.end(Ending::LeftBehind(format!(
-                "{why}: restore a backup of a node of that era into a new directory, and start it \
-                 there"
+                "{why}: run jeton cluster join into a new directory, and start the node there"
             ))),
             Unfollowable::UnknownFormat(_) => {
                 self.view.end(Ending::Other(format!("{why}: start a later version here")));
@@ -150,7 +149,8 @@ impl Watch {
             Opinion::Split => self.split(),
             Opinion::Alone { others } => self.end(Ending::Diverged(format!(
                 "the content of this node differs from that of {others} other nodes, which agree: \
-                 at the same position the same changes came to something else here"
+                 at the same position the same changes came to something else here; keep this \
+                 directory, and start another node with jeton cluster join into a new one"
             ))),
         }
     }

@@ -23,6 +23,8 @@ pub enum Word {
     Diverged,
     /// Another process runs as the same node.
     Superseded,
+    /// A person has taken it out of its cluster.
+    Left,
     /// It is shutting down.
     Draining,
     /// Its changes do not land.
@@ -35,7 +37,7 @@ pub enum Word {
 
 impl Word {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ready,
         Self::Starting,
         Self::Recovering,
@@ -45,6 +47,7 @@ impl Word {
         Self::Lost,
         Self::Diverged,
         Self::Superseded,
+        Self::Left,
         Self::Draining,
         Self::NoQuorum,
         Self::StreamFull,
@@ -64,6 +67,7 @@ impl Word {
             Self::Lost => "lost",
             Self::Diverged => "diverged",
             Self::Superseded => "superseded",
+            Self::Left => "left",
             Self::Draining => "draining",
             Self::NoQuorum => "no-quorum",
             Self::StreamFull => "stream-full",
@@ -102,6 +106,12 @@ pub enum Ending {
     /// The cluster goes on in another stream, which does not continue from this node's log.
     #[error("{0}")]
     LeftBehind(String),
+    /// A person has taken the node out of its cluster.
+    #[error(
+        "this node was taken out of its cluster (jeton cluster leave or forget): stop starting it; \
+         to bring it back as another node, run jeton cluster rejoin on its data directory"
+    )]
+    Retired,
     /// The node cannot go on, and a restart is no harm.
     #[error("{0}")]
     Other(String),
@@ -123,8 +133,12 @@ impl Ending {
     pub(super) fn of(stopped: &Stopped) -> Option<Self> {
         match stopped {
             Stopped::Superseded => Some(Self::Superseded),
+            Stopped::Retired => Some(Self::Retired),
             Stopped::Lost { .. } => None,
             Stopped::NewerEra { .. } => Some(Self::NewerEra(stopped.to_string())),
+            Stopped::Outdated { .. } => {
+                Some(Self::Other(format!("{stopped}: start a later version here")))
+            }
             Stopped::NoRoom | Stopped::Forgotten | Stopped::Failed(_) => {
                 Some(Self::Other(stopped.to_string()))
             }
@@ -136,6 +150,7 @@ impl Ending {
             Self::Superseded => Word::Superseded,
             Self::Diverged(_) => Word::Diverged,
             Self::NewerEra(_) | Self::LeftBehind(_) => Word::Lost,
+            Self::Retired => Word::Left,
             Self::Other(_) => Word::Draining,
         }
     }
@@ -160,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_restart_is_forbidden_where_two_processes_or_contents_would_compete() {
-        for stopped in [Stopped::Superseded, Stopped::NewerEra { era: Era(2) }] {
+        for stopped in [Stopped::Superseded, Stopped::NewerEra { era: Era(2) }, Stopped::Retired] {
             let ending = Ending::of(&stopped).unwrap();
             assert!(ending.forbids_restart() && !ending.spoils_log(), "{stopped}");
         }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::engine::mailbox::{Pending, Reply};
 use crate::engine::op::Rejected;
 use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender as NodeLife};
 use crate::model::cluster::{BootNonce, Chain, ClusterId, Era, MessageHash, NodeId, Position};
-use crate::model::record::replication::{Ended, Member, Report};
+use crate::model::record::replication::{Decision, Ended, Member, Report};
 use crate::model::time::UnixMillis;
 
 use super::accepts::{self, Accepts};
@@ -104,6 +104,15 @@ pub enum Stopped {
     /// The cluster has not heard of this node for so long that another has taken its place.
     #[error("the cluster has forgotten this node; start it again")]
     Forgotten,
+    /// A person has taken this node out of the cluster.
+    #[error("this node was taken out of its cluster (jeton cluster leave or forget)")]
+    Retired,
+    /// The nodes have agreed on a format that this version does not know.
+    #[error("the nodes have agreed on format {format}, which this version of jeton does not know")]
+    Outdated {
+        /// The format.
+        format: u32,
+    },
     /// The stream is not the one that this node has followed.
     #[error("the stream differs from what this node has landed at position {seq}")]
     Lost {
@@ -146,14 +155,16 @@ pub struct NodeState {
     pub has_quorum: bool,
     /// Whether this node's clock agrees with the stream's.
     pub is_clock_right: bool,
-    /// All nodes.
+    /// All nodes, without those that were taken out.
     pub members: Vec<Member>,
     /// Where earlier streams have ended, oldest first.
     pub ended: Vec<Ended>,
+    /// The format that the nodes have agreed on; 0 for the first one.
+    pub agreed: u16,
     /// The last report of each node.
     pub reports: BTreeMap<NodeId, Report>,
     /// Nodes whose records came to the same as here, as far as they have reported.
-    pub agreed: BTreeSet<NodeId>,
+    pub alike: BTreeSet<NodeId>,
     /// Nodes whose records came to something else than here, and the position of that report. Such
     /// a node stays here, because with each Hello the chains of outcomes begin anew and are equal.
     pub diverged: BTreeMap<NodeId, u64>,
@@ -167,6 +178,8 @@ pub(super) enum Arrival {
     CaughtUp,
     /// Callers wait; [`Told`] has them. So any number of them takes one place in the queue.
     Waits,
+    /// A person has decided something, and waits until it has landed.
+    Decide(Decision, Reply),
 }
 
 /// What a caller of a node waits for.
@@ -274,6 +287,14 @@ impl Follower {
     #[must_use]
     pub fn has_room(&self) -> bool {
         !self.arrivals.is_full()
+    }
+
+    /// Hands something over without a wait.
+    pub(super) fn try_send(&self, arrival: Arrival) -> Result<(), Rejected> {
+        self.arrivals.try_send(arrival).map_err(|refused| match refused {
+            TrySendError::Full(_) => Rejected::QueueFull,
+            TrySendError::Disconnected(_) => Rejected::Closed,
+        })
     }
 
     /// The end of the stream was reached.

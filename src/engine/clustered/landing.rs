@@ -14,7 +14,7 @@ use crate::engine::shared::refuse_record;
 use crate::engine::state::{Applied, Position, apply};
 use crate::model::cluster::NodeId;
 use crate::model::entry::JournalPart;
-use crate::model::record::replication::{ORIGIN_LEN, Report, Verdict};
+use crate::model::record::replication::{Decision, ORIGIN_LEN, Report, Verdict};
 use crate::model::record::{Record, records};
 use crate::model::time::UnixMillis;
 
@@ -62,13 +62,14 @@ impl Clustered {
             return;
         }
         let log_time = log_time_of(&message, self.sequencer.now());
-        let verdict = self.judge(&message, log_time);
+        let (verdict, decisions) = self.judge(&message, log_time);
         self.sequencer.clocks.advance(log_time);
         self.sequencer.look_at_clocks();
         self.sequencer.shared.time.hold(log_time);
-        match self.write(&message, verdict, log_time) {
+        match self.write(&message, verdict, &decisions, log_time) {
             Ok((segment, outcomes, after)) => {
                 self.take_effect(&message, verdict, segment, outcomes, after);
+                self.obey();
             }
             Err(CommitError::DiskFull | CommitError::Unavailable) => {
                 // The frame is lost, the message is not: it comes before all later ones.
@@ -99,11 +100,15 @@ impl Clustered {
         }
     }
 
-    fn judge(&self, message: &Landed, log_time: UnixMillis) -> Verdict {
+    /// The verdict on a message, and the decisions in it.
+    fn judge(&self, message: &Landed, log_time: UnixMillis) -> (Verdict, Vec<Decision>) {
         let verdict = self.replicated.judge(message, log_time);
         match &message.content {
-            Some((_, body)) if verdict == Verdict::Counted && !is_batch(body) => Verdict::Refused,
-            _ => verdict,
+            Some((_, body)) if verdict == Verdict::Counted => match decisions_of(body) {
+                Some(decisions) => (verdict, decisions),
+                None => (Verdict::Refused, Vec::new()),
+            },
+            _ => (verdict, Vec::new()),
         }
     }
 
@@ -112,9 +117,11 @@ impl Clustered {
         &mut self,
         message: &Landed,
         verdict: Verdict,
+        decisions: &[Decision],
         log_time: UnixMillis,
     ) -> Result<(JournalPart, Outcomes, Replicated), CommitError> {
-        let after = self.replicated.after(message, verdict, log_time);
+        let mut after = self.replicated.after(message, verdict, log_time);
+        let decided = after.decide(decisions, log_time);
         let content = message.content.as_ref();
         let body =
             content.filter(|_| verdict == Verdict::Counted).map_or(&[][..], |(_, body)| body);
@@ -130,6 +137,7 @@ impl Clustered {
         if verdict.states_all_members() {
             after.state_all(out);
         }
+        decided.iter().for_each(|row| out.extend_from_slice(&row.encode()));
         let is_own = content.is_some_and(|(head, _)| self.is_own(head));
         let outcomes = self.encode_records(body, log_time, is_own);
         let segment = self.sequencer.write()?;
@@ -148,9 +156,13 @@ impl Clustered {
         let sequencer = &mut self.sequencer;
         let pinned = sequencer.shared.store.pin();
         for record in records(body).flatten() {
-            if let Record::Report(report) = record {
-                outcomes.reports.push(report.fields());
-                continue;
+            match record {
+                Record::Report(report) => {
+                    outcomes.reports.push(report.fields());
+                    continue;
+                }
+                Record::Decision(_) => continue,
+                _ => {}
             }
             let refused = refuse_record(&pinned, &record, now);
             if refused.is_none() {
@@ -290,10 +302,10 @@ impl Clustered {
     /// A node that had other outcomes once has other contents, whatever it reports later.
     fn note_outcomes(&mut self, node: NodeId, seq: u64, is_equal: bool) {
         if !is_equal {
-            self.agreed.remove(&node);
+            self.alike.remove(&node);
             self.diverged.entry(node).or_insert(seq);
         } else if !self.diverged.contains_key(&node) {
-            self.agreed.insert(node);
+            self.alike.insert(node);
         }
     }
 
@@ -301,7 +313,7 @@ impl Clustered {
     fn forget_strangers(&mut self) {
         let members = &self.replicated.members;
         self.reports.retain(|node, _| members.contains_key(node));
-        self.agreed.retain(|node| members.contains_key(node));
+        self.alike.retain(|node| members.contains_key(node));
         self.diverged.retain(|node, _| members.contains_key(node));
     }
 
@@ -357,21 +369,33 @@ impl Clustered {
     }
 }
 
-/// Whether a body has only records that a node may propose. Relocated entries, times and positions
-/// are written by the local log alone, and a token is remembered by each node for itself.
-fn is_batch(body: &[u8]) -> bool {
-    records(body).all(|record| match record {
-        Ok(Record::Consume { remembered_until, .. }) => remembered_until.is_none(),
-        Ok(
-            Record::Issue { .. }
-            | Record::Extend { .. }
-            | Record::Revoke { .. }
-            | Record::Report(_),
-        ) => true,
-        Ok(Record::Carry { .. } | Record::Time | Record::Origin(_) | Record::Member(_)) => false,
-        Ok(Record::Ended(_)) => false,
-        Err(_) => false,
-    })
+/// The decisions in a body; `None` if it has a record that no node may propose. Relocated entries,
+/// times and positions are written by the local log alone, and a token is remembered by each node
+/// for itself.
+fn decisions_of(body: &[u8]) -> Option<Vec<Decision>> {
+    let mut decisions = Vec::new();
+    for record in records(body) {
+        match record {
+            Ok(Record::Consume { remembered_until: None, .. }) => {}
+            Ok(
+                Record::Issue { .. }
+                | Record::Extend { .. }
+                | Record::Revoke { .. }
+                | Record::Report(_),
+            ) => {}
+            Ok(Record::Decision(decision)) => decisions.push(decision.fields()),
+            Ok(
+                Record::Consume { remembered_until: Some(_), .. }
+                | Record::Carry { .. }
+                | Record::Time
+                | Record::Origin(_)
+                | Record::Member(_)
+                | Record::Ended(_),
+            )
+            | Err(_) => return None,
+        }
+    }
+    Some(decisions)
 }
 
 /// The record of a message as it is written at this log time: its deadline was relative.

@@ -13,6 +13,7 @@
 //! | `log_time` | the time of the log, which is that of the messages |
 //! | `calls` | the calls that wait, and their outcomes |
 //! | `own` | this node's batches: one in flight, the next one gathering |
+//! | `decided` | what people decide about the cluster |
 //! | `landing` | a message becomes a frame |
 //! | `outcomes` | what records came to, for the chain of outcomes |
 //! | `run` | the loop of the thread |
@@ -23,6 +24,7 @@
 mod accepts;
 mod boundary;
 mod calls;
+mod decided;
 mod landing;
 mod log_time;
 mod outcomes;
@@ -85,7 +87,7 @@ pub(super) struct Clustered {
     durable: u64,
     reports: BTreeMap<NodeId, Report>,
     /// Nodes whose outcomes were equal to those of this node in each of their reports.
-    agreed: BTreeSet<NodeId>,
+    alike: BTreeSet<NodeId>,
     /// Nodes whose outcomes differ. None is ever removed while it is a member.
     diverged: BTreeMap<NodeId, u64>,
     /// The state of the node's own clocks.
@@ -131,7 +133,7 @@ impl Clustered {
             unsynced: VecDeque::new(),
             durable,
             reports: BTreeMap::new(),
-            agreed: BTreeSet::new(),
+            alike: BTreeSet::new(),
             diverged: BTreeMap::new(),
             observer: Observer::default(),
             standing: Standing::Following,
@@ -146,7 +148,7 @@ impl Clustered {
     /// Publishes the state of the node, and the gauges of the engine.
     fn tell(&self) {
         self.sequencer.publish();
-        let Replicated { position, hash, chain, outcomes, members, ended, cluster } =
+        let Replicated { position, hash, chain, outcomes, members, ended, cluster, agreed } =
             &self.replicated;
         self.told.tell(NodeState {
             standing: self.standing.clone(),
@@ -159,10 +161,11 @@ impl Clustered {
             log_time: self.sequencer.now(),
             has_quorum: self.own.has_quorum,
             is_clock_right: self.own.is_clock_right,
-            members: members.values().copied().collect(),
+            members: members.values().filter(|row| !row.retired).copied().collect(),
             ended: ended.clone(),
+            agreed: *agreed,
             reports: self.reports.clone(),
-            agreed: self.agreed.clone(),
+            alike: self.alike.clone(),
             diverged: self.diverged.clone(),
         });
     }

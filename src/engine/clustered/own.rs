@@ -37,6 +37,9 @@ const LANDINGS: usize = 15;
 /// Maximum operations of a batch that are answered without a record.
 const DEFERRED_MAX: usize = 4_096;
 
+/// Maximum decisions of people in a batch.
+const DECISIONS_MAX: usize = 16;
+
 /// Records and waits that go together.
 #[derive(Default)]
 pub(super) struct OwnBatch {
@@ -51,6 +54,7 @@ pub(super) struct OwnBatch {
     /// Limits, as used by the records.
     pub(super) admitted: Admitted,
     has_report: bool,
+    decisions: usize,
 }
 
 impl OwnBatch {
@@ -173,6 +177,17 @@ impl Own {
         self.gathering.body.extend_from_slice(report);
         self.gathering.has_report = true;
         self.reported_at = Some(now);
+    }
+
+    /// Adds a decision to the gathering batch, if it has room for one.
+    pub(super) fn add_decision(&mut self, decision: &[u8]) -> bool {
+        let batch = &mut self.gathering;
+        let has_room = batch.decisions < DECISIONS_MAX;
+        if has_room {
+            batch.body.extend_from_slice(decision);
+            batch.decisions += 1;
+        }
+        has_room
     }
 
     /// Proposes the gathering batch if nothing is in flight, or again what is in flight for long.

@@ -98,6 +98,9 @@ impl Clustered {
             Event::Arrival(Arrival::CaughtUp) => self.introduce(),
             // Each turn takes them.
             Event::Arrival(Arrival::Waits) => {}
+            Event::Arrival(Arrival::Decide(decision, reply)) => {
+                self.propose_decision(decision, reply);
+            }
             Event::Job(Job::Call(call)) => self.take_call(call),
             Event::Job(Job::Backup(request)) => self.backup = Some(request),
             Event::Job(Job::Close) => return false,
@@ -130,6 +133,8 @@ impl Clustered {
 
     /// The stream was followed to its end, so this node begins its life.
     fn introduce(&mut self) {
+        // A node may have been taken out by the last message that it has landed before it ended.
+        self.obey();
         if self.standing != Standing::Following || self.replicated.position.seq == 0 {
             return;
         }
@@ -139,7 +144,7 @@ impl Clustered {
         self.own.say_hello(&self.replicated, now, wall);
     }
 
-    fn may_change(&self) -> bool {
+    pub(super) fn may_change(&self) -> bool {
         self.standing == Standing::Serving && self.own.has_quorum
     }
 

@@ -208,12 +208,12 @@ fn p2_outcomes_that_differed_once_differ_for_good_whoever_says_hello() {
     let right = report(&state, state.outcomes.unwrap());
     land(&mut node, message(3, MessageKind::Batch, 1, START, right.encode().to_vec()));
     let state = node.follower().state();
-    assert_eq!((state.agreed.len(), state.diverged.len()), (1, 0));
+    assert_eq!((state.alike.len(), state.diverged.len()), (1, 0));
     let wrong = report(&state, Chain([9; 16]));
     land(&mut node, message(4, MessageKind::Batch, 2, START, wrong.encode().to_vec()));
     let differs = BTreeMap::from([(OTHER.node, 3)]);
     let state = node.follower().state();
-    assert_eq!((state.agreed.len(), &state.diverged), (0, &differs));
+    assert_eq!((state.alike.len(), &state.diverged), (0, &differs));
     // The chains begin anew, and are equal from then on.
     land(&mut node, hello(5, 1, third));
     let state = node.follower().state();
@@ -221,7 +221,7 @@ fn p2_outcomes_that_differed_once_differ_for_good_whoever_says_hello() {
     land(&mut node, message(6, MessageKind::Batch, 3, START, right.encode().to_vec()));
     let state = node.follower().state();
     assert_eq!((state.reports[&OTHER.node].seq, &state.diverged), (5, &differs));
-    assert!(!state.agreed.contains(&OTHER.node));
+    assert!(!state.alike.contains(&OTHER.node));
 }
 
 #[test]

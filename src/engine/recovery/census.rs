@@ -191,6 +191,7 @@ impl Census<'_> {
             | Record::Member(_)
             | Record::Report(_)
             | Record::Ended(_) => {}
+            Record::Decision(_) => {}
         }
     }
 

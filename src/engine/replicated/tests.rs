@@ -1,6 +1,7 @@
 //! Verdicts, chains and log time: decided by the messages alone.
 
 use super::*;
+use crate::model::record::replication::Decision;
 
 const CLUSTER: ClusterId = ClusterId([1; 16]);
 const ERA: Era = Era(1);
@@ -222,4 +223,48 @@ fn chains_differ_with_each_message_and_each_outcome() {
         next_outcomes(&before, 3, Verdict::Repeat, b"a"),
     ];
     assert!((0..4).all(|at| !all[..at].contains(&all[at])));
+}
+
+#[test]
+fn p2_nothing_of_a_retired_node_counts_and_the_last_node_is_never_retired() {
+    let (mut state, time) = (begun(), UnixMillis(START));
+    let hello = |seq, sender| message(seq, MessageKind::Hello, sender, 0);
+    take(&mut state, &hello(3, life(2, 1, 1)), time, Verdict::Hello);
+    let retire = |node| [Decision::Retire(NodeId(node))];
+    assert_eq!(state.decide(&retire(3), time), [], "there is no such node");
+    let rows = state.decide(&retire(2), time);
+    assert!(rows.len() == 1 && rows[0].retired && rows[0].node == NodeId(2), "{rows:?}");
+    assert_eq!(state.decide(&retire(2), time), [], "it is retired already");
+    assert_eq!(state.decide(&retire(1), time), [], "somebody must stay");
+    assert!(state.is_retired(NodeId(2)) && !state.is_retired(NodeId(1)));
+    let batch = message(4, MessageKind::Batch, life(2, 1, 1), 1);
+    take(&mut state, &batch, time, Verdict::Refused);
+    take(&mut state, &hello(5, life(2, 2, 7)), time, Verdict::Refused);
+    // The same data directory under another id.
+    take(&mut state, &hello(6, life(3, 1, 1)), time, Verdict::Hello);
+    let both = [Decision::Retire(NodeId(1)), Decision::Retire(NodeId(3))];
+    assert_eq!(state.decide(&both, time).len(), 1, "of two that leave at once one stays");
+}
+
+#[test]
+fn p8_retired_nodes_give_way_after_ten_minutes() {
+    let (mut state, time) = (begun(), UnixMillis(START));
+    for node in 2..=MEMBERS_MAX as u64 {
+        let hello = message(node + 1, MessageKind::Hello, life(node, 1, 1), 0);
+        take(&mut state, &hello, time, Verdict::Hello);
+    }
+    state.decide(&[Decision::Retire(NodeId(7))], time);
+    let more = |seq| message(seq, MessageKind::Hello, life(1_000, 1, 1), 0);
+    let later = UnixMillis(START + RETIRED_MS);
+    take(&mut state, &more(66), later, Verdict::Refused);
+    take(&mut state, &more(67), UnixMillis(later.0 + 1), Verdict::Hello);
+    assert!(!state.members.contains_key(&NodeId(7)) && state.members.len() == MEMBERS_MAX);
+}
+
+#[test]
+fn the_format_that_nodes_agree_on_never_falls() {
+    let (mut state, time) = (begun(), UnixMillis(START));
+    state.decide(&[Decision::Agree(2)], time);
+    state.decide(&[Decision::Agree(1)], time);
+    assert_eq!(state.agreed, 2);
 }

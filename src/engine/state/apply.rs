@@ -65,7 +65,8 @@ pub fn apply<'g>(
         | Record::Origin(_)
         | Record::Member(_)
         | Record::Report(_)
-        | Record::Ended(_) => Applied::Silent,
+        | Record::Ended(_)
+        | Record::Decision(_) => Applied::Silent,
     }
 }
 

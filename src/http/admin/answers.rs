@@ -9,6 +9,7 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::entrance::{Credentials, Viewer, enter, is_open};
+use super::membership;
 use super::readiness;
 use super::view::{TEXT, View, text};
 use crate::build_info;
@@ -54,7 +55,7 @@ pub(super) fn answer(
         "/openapi.json" => |_, _, _| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
         _ => |_, _, _| text(StatusCode::NOT_FOUND, TEXT, "no such path\n"),
     };
-    if path == backup::PATH {
+    if path == backup::PATH || membership::wish(path, None).is_some() {
         return only("POST");
     }
     if method == Method::GET || method == Method::HEAD {

@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use super::answers::{Asked, answer};
 use super::backup;
 use super::entrance::{Credentials, audit, enter, from_a_page, page};
+use super::membership;
 use super::seats::stream::{SeatStream, Seated};
 use super::seats::{Doing, Seat, Seats};
 use super::view::{TEXT, UNIX_PEER, View, text};
@@ -302,7 +303,12 @@ async fn serve_stream(
         let (method, path) = (request.method(), request.uri().path());
         let asked = Asked { method, path, query: request.uri().query() };
         let is_backup = method == Method::POST && path == backup::PATH;
-        let (response, origin) = match (page(&request, address, &view), is_backup) {
+        let wish = membership::wish(path, request.uri().query());
+        let wish = wish.filter(|_| method == Method::POST);
+        // Both have an answer that takes time, and no page in a browser may ask for them.
+        let scope = if is_backup { Scope::Backup } else { Scope::Admin };
+        let is_slow = is_backup || wish.is_some();
+        let (response, origin) = match (page(&request, address, &view), is_slow) {
             (Err(Problem { status, detail, .. }), _) => {
                 (Some(text(status, TEXT, format!("{detail}\n"))), None)
             }
@@ -312,9 +318,7 @@ async fn serve_stream(
             (Ok(_), true) if request.headers().contains_key(ORIGIN) => {
                 (Some(from_a_page(address, &view)), None)
             }
-            (Ok(_), true) => {
-                (enter(shown, &view, Scope::Backup).err().map(|refused| *refused), None)
-            }
+            (Ok(_), true) => (enter(shown, &view, scope).err().map(|refused| *refused), None),
             (Ok(origin), false) => (Some(answer(asked, shown, &view)), origin),
         };
         // The key that requested the backup. It was checked just now, so its expiry is ignored
@@ -331,6 +335,10 @@ async fn serve_stream(
                     request_head::readable_by(origin, response.headers_mut());
                 }
                 return Ok::<_, Infallible>(response.map(|body| seated(Either::Left(body))));
+            }
+            if let Some(wish) = wish {
+                let response = membership::answer(&view, wish).await;
+                return Ok(response.map(|body| seated(Either::Left(body))));
             }
             seat.streams();
             let response = backup::answer(view.engine.get().cloned(), given_up).await;

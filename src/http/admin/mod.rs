@@ -6,7 +6,8 @@
 //! uses TLS, so does the admin listener, because it receives keys too.
 //!
 //! `seats` manages the places of connections, `entrance` controls access, `answers` makes the
-//! answers, and `readiness` decides on those about readiness and the cluster.
+//! answers, `readiness` decides on those about readiness and the cluster, and `membership` takes
+//! what a person decides about the cluster.
 
 mod answers;
 pub(in crate::http) mod backup;
@@ -14,6 +15,7 @@ mod cluster_metrics;
 mod entrance;
 pub(in crate::http) mod exposition;
 mod listener;
+mod membership;
 pub(in crate::http) mod namespaces;
 pub(in crate::http) mod openapi;
 mod readiness;

@@ -13,6 +13,7 @@ pub(super) const ORIGIN: u8 = 7;
 pub(super) const MEMBER: u8 = 8;
 pub(super) const REPORT: u8 = 9;
 pub(super) const ENDED: u8 = 10;
+pub(super) const DECISION: u8 = 11;
 
 /// Flag of a Report.
 const HAS_STOPPED: u8 = 1;
@@ -25,6 +26,12 @@ pub const MEMBER_LEN: usize = 56;
 pub const REPORT_LEN: usize = 80;
 /// Length of an Ended.
 pub const ENDED_LEN: usize = 40;
+/// Length of a Decision.
+pub const DECISION_LEN: usize = 16;
+
+/// What a Decision is about.
+const RETIRE: u8 = 1;
+const AGREE: u8 = 2;
 
 /// How a message was taken. All nodes come to the same verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +80,8 @@ impl Verdict {
 pub struct Origin {
     /// How it was taken.
     pub verdict: Verdict,
+    /// The format that the nodes have agreed on, as of this message; 0 for the first one.
+    pub agreed: u16,
     /// How often its sender had sent it before; 0 without a sender.
     pub attempt: u32,
     /// Its position.
@@ -99,13 +108,15 @@ pub struct Origin {
 pub struct Member {
     /// The node.
     pub node: NodeId,
+    /// Whether it was taken out of the cluster: nothing of it counts any more.
+    pub retired: bool,
     /// Its present life.
     pub epoch: Epoch,
     /// The nonce of that life.
     pub nonce: BootNonce,
     /// Its last batch that counted.
     pub high: u64,
-    /// Log time of its last message that counted.
+    /// Log time of its last message that counted, or of its retirement.
     pub heard: UnixMillis,
 }
 
@@ -140,6 +151,16 @@ pub struct Ended {
     pub chain: Chain,
 }
 
+/// What a person has decided about the cluster. It is in a batch of the node that was asked, and
+/// never in a log: what it changes is in the Member and the Origin of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// This node is no longer part of the cluster.
+    Retire(NodeId),
+    /// Every node reads messages and logs of this format, so that it may be used.
+    Agree(u16),
+}
+
 /// A record of a cluster in its bytes.
 #[derive(Clone, Copy)]
 pub struct View<'a, const N: usize>(pub(super) &'a [u8; N]);
@@ -149,7 +170,8 @@ impl Origin {
     #[must_use]
     pub fn encode(&self) -> [u8; ORIGIN_LEN] {
         let mut out = Writer { bytes: [0; ORIGIN_LEN], at: 0 };
-        out.put(&[ORIGIN, self.verdict as u8, 0, 0]);
+        out.put(&[ORIGIN, self.verdict as u8]);
+        out.put(&self.agreed.to_le_bytes());
         out.put(&self.attempt.to_le_bytes());
         for number in
             [self.position.era.0, self.position.seq, self.node.0, self.epoch.0, self.batch]
@@ -168,7 +190,7 @@ impl Member {
     #[must_use]
     pub fn encode(&self) -> [u8; MEMBER_LEN] {
         let mut out = Writer { bytes: [0; MEMBER_LEN], at: 0 };
-        out.put(&[MEMBER, 0, 0, 0, 0, 0, 0, 0]);
+        out.put(&[MEMBER, u8::from(self.retired), 0, 0, 0, 0, 0, 0]);
         for number in [self.node.0, self.epoch.0, self.high, self.heard.0] {
             out.put(&number.to_le_bytes());
         }
@@ -207,6 +229,23 @@ impl Ended {
     }
 }
 
+impl Decision {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; DECISION_LEN] {
+        let (what, agreed, node) = match *self {
+            Self::Retire(node) => (RETIRE, 0, node.0),
+            Self::Agree(format) => (AGREE, format, 0),
+        };
+        let mut out = Writer { bytes: [0; DECISION_LEN], at: 0 };
+        out.put(&[DECISION, what]);
+        out.put(&agreed.to_le_bytes());
+        out.put(&[0; 4]);
+        out.put(&node.to_le_bytes());
+        out.bytes
+    }
+}
+
 impl View<'_, ORIGIN_LEN> {
     /// The fields; the error names the one that is invalid.
     pub(super) fn check(self) -> Result<Origin, &'static str> {
@@ -214,12 +253,13 @@ impl View<'_, ORIGIN_LEN> {
         let [verdict] = from.array();
         let verdict = Verdict::ALL.into_iter().find(|known| *known as u8 == verdict);
         let verdict = verdict.ok_or("unknown verdict")?;
-        from.zero::<2>()?;
+        let agreed = u16::from_le_bytes(from.array());
         let attempt = u32::from_le_bytes(from.array());
         let (era, seq) = (Era(from.number()), from.number());
         let (node, epoch, batch) = (NodeId(from.number()), Epoch(from.number()), from.number());
         let origin = Origin {
             verdict,
+            agreed,
             attempt,
             position: Position { era, seq },
             node,
@@ -246,7 +286,8 @@ impl View<'_, MEMBER_LEN> {
     /// As for an Origin.
     pub(super) fn check(self) -> Result<Member, &'static str> {
         let mut from = Fields { bytes: self.0, at: 1 };
-        from.zero::<7>()?;
+        let [retired] = from.array();
+        from.zero::<6>()?;
         let (node, epoch, high) = (NodeId(from.number()), Epoch(from.number()), from.number());
         let (heard, nonce) = (UnixMillis(from.number()), BootNonce(from.array()));
         if node.0 == 0 || epoch.0 == 0 {
@@ -255,7 +296,10 @@ impl View<'_, MEMBER_LEN> {
         if heard > UnixMillis::MAX {
             return Err("time out of range");
         }
-        Ok(Member { node, epoch, nonce, high, heard })
+        match retired {
+            0 | 1 => Ok(Member { node, retired: retired == 1, epoch, nonce, high, heard }),
+            _ => Err("unknown flags"),
+        }
     }
 }
 
@@ -298,6 +342,22 @@ impl View<'_, ENDED_LEN> {
     }
 }
 
+impl View<'_, DECISION_LEN> {
+    /// As for an Origin.
+    pub(super) fn check(self) -> Result<Decision, &'static str> {
+        let mut from = Fields { bytes: self.0, at: 1 };
+        let [what] = from.array();
+        let agreed = u16::from_le_bytes(from.array());
+        from.zero::<4>()?;
+        let node = from.number();
+        match (what, agreed, node) {
+            (RETIRE, 0, 1..) => Ok(Decision::Retire(NodeId(node))),
+            (AGREE, 1.., 0) => Ok(Decision::Agree(agreed)),
+            _ => Err("decision out of range"),
+        }
+    }
+}
+
 macro_rules! fields {
     ($len:ident, $fields:ident) => {
         impl View<'_, $len> {
@@ -314,6 +374,7 @@ fields!(ORIGIN_LEN, Origin);
 fields!(MEMBER_LEN, Member);
 fields!(REPORT_LEN, Report);
 fields!(ENDED_LEN, Ended);
+fields!(DECISION_LEN, Decision);
 
 struct Writer<const N: usize> {
     bytes: [u8; N],

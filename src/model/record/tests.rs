@@ -56,6 +56,7 @@ fn samples() -> Vec<Vec<u8>> {
         origin().encode().to_vec(),
         Member {
             node: NodeId(3),
+            retired: true,
             epoch: Epoch(4),
             nonce: BootNonce([5; 16]),
             high: 6,
@@ -83,6 +84,7 @@ fn samples() -> Vec<Vec<u8>> {
 
 fn origin() -> Origin {
     Origin {
+        agreed: 1,
         verdict: Verdict::Counted,
         attempt: 2,
         position: Position { era: Era(1), seq: 9 },

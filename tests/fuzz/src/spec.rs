@@ -70,7 +70,7 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
         let is_time = flags == 0 && is_zero(bytes, 2, 6);
         return is_time.then_some(Record { len: 8, digest: [0; 16], what: What::Time });
     }
-    if (7..=9).contains(&kind) {
+    if (7..=11).contains(&kind) {
         let len = of_cluster(bytes, kind, flags)?;
         let origin = bytes.first_chunk::<ORIGIN_LEN>().filter(|_| kind == 7);
         let what = origin.map_or(What::Time, What::Origin);
@@ -102,7 +102,7 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
     Some(Record { len, digest, what })
 }
 
-/// The length of an Origin, a Member or a Report, which change no token.
+/// The length of a record of a cluster, which changes no token.
 fn of_cluster(bytes: &[u8], kind: u8, flags: u8) -> Option<usize> {
     let at = |at: usize| number(bytes, at, 8);
     let (len, is_valid) = match kind {
@@ -113,15 +113,25 @@ fn of_cluster(bytes: &[u8], kind: u8, flags: u8) -> Option<usize> {
                 true => node > 0 && epoch > 0,
                 false => attempt == 0 && node == 0 && epoch == 0 && batch == 0,
             };
-            (112, flags <= 6 && is_zero(bytes, 2, 2) && at(16)? > 0 && is_sent)
+            (112, flags <= 6 && at(16)? > 0 && is_sent)
         }
         8 => {
             let in_limits = at(8)? > 0 && at(16)? > 0 && at(32)? <= INSTANT_MAX;
-            (56, flags == 0 && is_zero(bytes, 2, 6) && in_limits)
+            (56, flags <= 1 && is_zero(bytes, 2, 6) && in_limits)
         }
-        _ => {
+        9 => {
             let in_limits = number(bytes, 4, 4)? > 0 && at(16)? <= at(8)?;
             (80, flags <= 1 && is_zero(bytes, 2, 2) && in_limits)
+        }
+        10 => (40, flags == 0 && is_zero(bytes, 2, 6) && at(8)? > 0 && at(16)? > 0),
+        _ => {
+            let (agreed, node) = (number(bytes, 2, 2)?, at(8)?);
+            let is_one = match flags {
+                1 => agreed == 0 && node > 0,
+                2 => agreed > 0 && node == 0,
+                _ => false,
+            };
+            (16, is_zero(bytes, 4, 4) && is_one)
         }
     };
     (is_valid && bytes.len() >= len).then_some(len)

@@ -80,7 +80,8 @@ impl Lab {
         command
     }
 
-    fn flags(&self) -> Vec<(&'static str, String)> {
+    /// The flags of a node, without its data directory.
+    pub fn flags(&self) -> Vec<(&'static str, String)> {
         let config = self.nats.config();
         vec![
             ("--cluster", config.servers.join(",")),

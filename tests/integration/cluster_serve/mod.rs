@@ -4,6 +4,7 @@ mod checkout;
 mod divergence;
 mod full;
 pub mod lab;
+mod members;
 mod reseed;
 mod running;
 mod simulated;

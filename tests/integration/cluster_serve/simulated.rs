@@ -350,7 +350,7 @@ fn trimmed_begin_of_the_stream_is_told_to_a_new_node_alone() {
     let durable = node.view().state().expect("open").position.seq;
     world.ways().stream().trim(durable).expect("forgotten");
     let error = refused(world.start("new"));
-    assert!(error.to_string().contains("restore a backup of another node"), "{error}");
+    assert!(error.to_string().contains("run jeton cluster join into a new directory"), "{error}");
     await_word(&node, Word::Ready);
     stop(node);
 }

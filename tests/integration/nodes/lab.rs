@@ -51,7 +51,8 @@ pub struct Node {
     pub ahead_ms: i64,
     pub live: Option<Live>,
     config: Config,
-    number: u64,
+    /// Its id.
+    pub number: u64,
 }
 
 pub struct Live {

@@ -1,10 +1,12 @@
 //! What the messages of a stream mean, worked out a second time: which of them count, the log time
 //! of each, and the tokens after each. It shares only the seal and the bytes of records with jeton.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jeton::cluster::message::Sealer;
 use jeton::engine::replicated::{MessageHead, MessageKind};
+use jeton::model::cluster::NodeId;
+use jeton::model::record::replication::Decision;
 use jeton::model::record::{Record, records};
 use jeton::model::time::UnixMillis;
 
@@ -20,6 +22,8 @@ pub struct Truth {
     pub seq: u64,
     pub log_time: u64,
     rows: BTreeMap<u64, Row>,
+    /// Nodes that were taken out.
+    pub retired: BTreeSet<u64>,
     has_begun: bool,
     pub tokens: BTreeMap<u64, Held>,
     pub counted: u64,
@@ -33,6 +37,7 @@ impl Truth {
             seq: 0,
             log_time: 0,
             rows: BTreeMap::new(),
+            retired: BTreeSet::new(),
             has_begun: false,
             tokens: BTreeMap::new(),
             counted: 0,
@@ -64,6 +69,7 @@ impl Truth {
         let sender = head.sender;
         let (node, epoch, nonce) = (sender.node.0, sender.epoch.0, sender.nonce.0);
         match head.kind {
+            _ if self.retired.contains(&node) => {}
             MessageKind::Genesis => self.has_begun = true,
             _ if !self.has_begun => {}
             MessageKind::Hello => {
@@ -83,12 +89,26 @@ impl Truth {
         false
     }
 
+    /// A node is taken out, unless nobody would be left.
+    fn decide(&mut self, decision: Decision) {
+        let Decision::Retire(NodeId(node)) = decision else { return };
+        let is_there = |node: &u64| !self.retired.contains(node);
+        let others = self.rows.keys().filter(|other| **other != node && is_there(other)).count();
+        if self.rows.contains_key(&node) && is_there(&node) && others > 0 {
+            self.retired.insert(node);
+        }
+    }
+
     /// Records that change nothing in the state before the message change nothing at all; the
     /// others are applied one after the other.
     fn apply(&mut self, body: &[u8]) {
         let (before, now) = (self.tokens.clone(), self.log_time);
         for record in records(body) {
-            let Some(change) = change(&record.expect("a record")) else { continue };
+            let record = record.expect("a record");
+            if let Record::Decision(decision) = record {
+                self.decide(decision.fields());
+            }
+            let Some(change) = change(&record) else { continue };
             if change.refused(before.get(&change.id), now).is_some() {
                 continue;
             }

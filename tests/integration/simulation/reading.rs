@@ -66,7 +66,8 @@ fn replay(world: &mut World, record: &Record<'_>, at: u64) {
         | Record::Origin(_)
         | Record::Member(_)
         | Record::Report(_)
-        | Record::Ended(_) => return,
+        | Record::Ended(_)
+        | Record::Decision(_) => return,
     };
     match (Change { id, what }).apply(world.get(&id), at).0 {
         Some(held) => world.insert(id, held),

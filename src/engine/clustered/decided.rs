@@ -1,0 +1,49 @@
+//! What people decide about the cluster: a node is taken out, or all agree on a format. A decision is
+//! a record in a batch of the node that was asked, and all nodes obey it when it lands.
+
+use crate::engine::mailbox::{Pending, Reply};
+use crate::engine::op::Rejected;
+use crate::model::record::replication::Decision;
+
+use super::Clustered;
+use super::boundary::{Arrival, Follower, Stopped};
+
+impl Follower {
+    /// Proposes a decision. The result, without outcomes, comes when it has landed; what became of it
+    /// is in [`Follower::state`].
+    ///
+    /// # Errors
+    /// Too many messages are waiting, or the node has ended.
+    pub fn decide(&self, decision: Decision) -> Result<Pending, Rejected> {
+        let (pending, reply) = Pending::new();
+        self.try_send(Arrival::Decide(decision, reply))?;
+        Ok(pending)
+    }
+}
+
+impl Clustered {
+    /// Adds a decision to the gathering batch.
+    pub(super) fn propose_decision(&mut self, decision: Decision, reply: Reply) {
+        if !self.may_change() || !self.own.add_decision(&decision.encode()) {
+            return self.calls.end_wait(reply, Err(Rejected::NoQuorum));
+        }
+        self.own.gathering.barriers.push(reply);
+    }
+
+    /// Ends the part of this node if it was taken out of the cluster, or if the nodes have agreed on
+    /// a format that it does not know; forgets what retired nodes have reported.
+    pub(super) fn obey(&mut self) {
+        let state = &self.replicated;
+        if state.members.values().any(|row| row.retired) {
+            self.reports.retain(|node, _| !state.is_retired(*node));
+            self.diverged.retain(|node, _| !state.is_retired(*node));
+        }
+        if state.is_retired(self.own.membership.node) {
+            return self.stop(Stopped::Retired);
+        }
+        let format = u32::from(state.agreed);
+        if format > self.own.membership.format {
+            self.stop(Stopped::Outdated { format });
+        }
+    }
+}
