@@ -201,6 +201,11 @@ impl ConnState {
         len > 0
     }
 
+    /// HTTP/1: whether [`ConnState::owes_answers`] has been called.
+    pub(in crate::http) fn knows_what_it_owes(&self) -> bool {
+        self.http1.owed_len.get().is_some()
+    }
+
     /// HTTP/1, while the server drains: whether the request that hyper has is the last one.
     pub(in crate::http) fn owes_no_further_answer(&self) -> bool {
         self.wire.input.borrow().is_empty() || self.http1.owed_len.get() == Some(0)

@@ -117,6 +117,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Something has woken this task, perhaps an answer: hyper must look at least once.
         let mut has_news = true;
         for _ in 0..ROUNDS_MAX {
+            if let Err(error) = self.fill_before_drain(cx) {
+                return Poll::Ready(error.into());
+            }
             match self.obey_verdict() {
                 Ok(is_news) => has_news |= is_news,
                 Err(over) => return Poll::Ready(over),

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{BELOW_LEN_MAX, Connection, HANDSHAKE_LEN, Over, Protocol};
-use crate::http::conn::phase::Phase;
+use crate::http::conn::phase::{Phase, Verdict};
 
 /// A head up to this length is bounded by the number of connections alone.
 const FREE_HEAD_LEN: usize = 4 * 1024;
@@ -91,6 +92,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             state.enter(Phase::Idle, self.worker.now());
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// HTTP/1, as a drain begins: reads once more, so that a request that has arrived is answered
+    /// although nothing of it had been read.
+    pub(super) fn fill_before_drain(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let state = &*self.state;
+        let is_due = state.watch.verdict.get() == Some(Verdict::Drain)
+            && matches!(self.protocol, Protocol::Undecided | Protocol::Http1(_))
+            && !state.knows_what_it_owes()
+            && state.wire.input.borrow().is_empty()
+            && state.wire.output.borrow().is_empty();
+        if !is_due {
+            return Ok(());
+        }
+        let state = Rc::clone(&self.state);
+        let was_wanted = state.wire.wants_input.replace(true);
+        match self.poll_fill(cx) {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                state.wire.wants_input.set(was_wanted);
+                Ok(())
+            }
+        }
     }
 
     /// HTTP/1: counts the head that is arriving, if it is long. False where there is no room for it.

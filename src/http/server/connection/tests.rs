@@ -150,6 +150,11 @@ const RESOLVE: &[u8] =
 /// Sends `before`, lets the server drain while the first request waits for the log, commits, and
 /// sends `after`. Returns the answers.
 async fn drained(before: &[u8], after: &[u8]) -> (Vec<u16>, bool) {
+    drained_with(before, b"", after).await
+}
+
+/// The same, where `arrived` waits in the socket when the drain begins.
+async fn drained_with(before: &[u8], arrived: &[u8], after: &[u8]) -> (Vec<u16>, bool) {
     let clock = Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)));
     let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
     let mut stepped = Stepped::new(digester, &RandomState::with_seeds(1, 2, 3, 4), clock);
@@ -159,15 +164,22 @@ async fn drained(before: &[u8], after: &[u8]) -> (Vec<u16>, bool) {
     let (peer, slot) = (Peer::default(), worker.slot().unwrap());
     let mut connection = Box::pin(Connection::new(peer.clone(), worker.clone(), slot));
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    peer.send(before);
+    if !before.is_empty() {
+        peer.send(before);
+    }
     assert!(connection.as_mut().poll(&mut cx).is_pending());
+    if !arrived.is_empty() {
+        peer.send(arrived);
+    }
+    worker.close_hot_path();
     worker.is_draining.set(true);
     worker.is_grace_over.set(true);
     worker.watched.drain();
-    assert!(connection.as_mut().poll(&mut cx).is_pending());
+    let mut is_over = connection.as_mut().poll(&mut cx).is_ready();
+    assert!(!is_over || before.is_empty(), "the first request waits for the log");
     stepped.turn();
     yield_now().await;
-    let mut is_over = connection.as_mut().poll(&mut cx).is_ready();
+    is_over = is_over || connection.as_mut().poll(&mut cx).is_ready();
     peer.send(after);
     for _ in 0..8 {
         stepped.turn();
@@ -194,6 +206,14 @@ fn a_drain_answers_what_has_begun_to_arrive_and_nothing_after_it() {
             let more = [rest, RESOLVE, part].concat();
             let answers = drained(&[ISSUE, part].concat(), &more).await;
             assert_eq!(answers, (vec![201, 404], true), "a client cannot prolong a drain");
+        }
+        for before in [&b""[..], ISSUE] {
+            for len in [1, 10, RESOLVE.len()] {
+                let (part, rest) = RESOLVE.split_at(len);
+                let answers = drained_with(before, part, rest).await;
+                let expected = if before.is_empty() { vec![404] } else { vec![201, 404] };
+                assert_eq!(answers, (expected, true), "{len} bytes had arrived");
+            }
         }
         let many = [ISSUE, RESOLVE, ISSUE, &RESOLVE[..20]].concat();
         assert_eq!(drained(&many, &RESOLVE[20..]).await, (vec![201, 404, 201, 404], true));
