@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::outcome::EventOutcome;
 use crate::keys::Access;
+use crate::model::cluster::{NodeId, Position};
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 
@@ -48,6 +49,8 @@ pub struct Event {
     pub is_replay: bool,
     /// Whether the answer repeats that to an earlier request with the same key.
     pub is_retry: bool,
+    /// In a cluster, the position that the node had reached when the request was answered.
+    pub position: Position,
     /// Number of events before this one that have no line.
     pub missing: u64,
 }
@@ -79,6 +82,10 @@ struct Line<'a> {
     replay: bool,
     #[serde(skip_serializing_if = "is_false")]
     retry: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
 }
 
 fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -100,9 +107,10 @@ pub(super) fn hex(digest: Digest) -> String {
     const_hex::encode(digest.to_bytes())
 }
 
-/// Appends the line of `event`, which is the `seq`th.
-pub(super) fn write(buffer: &mut Vec<u8>, event: &Event, seq: u64) {
+/// Appends the line of `event`, which is the `seq`th, on this node of a cluster.
+pub(super) fn write(buffer: &mut Vec<u8>, event: &Event, seq: u64, node: Option<NodeId>) {
     let access = event.access.as_deref();
+    let has_position = event.position != Position::default();
     let line = Line {
         time: event.time,
         seq,
@@ -118,6 +126,8 @@ pub(super) fn write(buffer: &mut Vec<u8>, event: &Event, seq: u64) {
         digest: event.digest.map(hex),
         replay: event.is_replay,
         retry: event.is_retry,
+        node: node.map(|node| node.to_string()),
+        position: has_position.then(|| event.position.to_string()),
     };
     // Strings, numbers and flags always serialize, and memory takes them.
     if serde_json::to_writer(&mut *buffer, &line).is_ok() {

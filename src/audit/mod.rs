@@ -35,6 +35,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::keys::Access;
+use crate::model::cluster::{NodeId, Position};
 use crate::model::time::UnixMillis;
 use crate::permissions::Strictness;
 
@@ -184,6 +185,14 @@ impl Audit {
         sink.messages.send(Message::Written(told)).ok().map(|()| is_told)
     }
 
+    /// From now on each line names this node of a cluster.
+    pub fn of_node(&self, node: NodeId) {
+        for sink in self.0.sink.iter().chain(&self.0.refused) {
+            // Set once; a second call has no effect.
+            let _ = sink.shared.node.set(node);
+        }
+    }
+
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -302,6 +311,7 @@ pub fn event(
         is_anonymous: false,
         is_replay: false,
         is_retry: false,
+        position: Position::default(),
         missing: 0,
     }
 }

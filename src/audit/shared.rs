@@ -1,11 +1,13 @@
 //! State that the worker threads share with the writer: the places and the counters.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 use tokio::sync::oneshot;
 
 use super::line::Event;
+use crate::model::cluster::NodeId;
 
 /// Counters of the audit log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(super) struct Shared {
     /// Free bytes of the disk; `u64::MAX` if unknown.
     pub(super) free_bytes: AtomicU64,
     pub(super) is_filling: AtomicBool,
+    /// The node of a cluster whose requests these are, once it is known.
+    pub(super) node: OnceLock<NodeId>,
 }
 
 /// Messages to the writer.
@@ -61,6 +65,7 @@ impl Shared {
             is_failing: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
             is_filling: AtomicBool::new(false),
+            node: OnceLock::new(),
         }
     }
 

@@ -191,7 +191,7 @@ impl Writer {
         {
             // Each missing line leaves a gap in the numbers, so that the loss is visible.
             self.seq += 1 + event.missing;
-            line::write(&mut self.buffer, &event, self.seq);
+            line::write(&mut self.buffer, &event, self.seq, self.shared.node.get().copied());
             self.lines += 1;
         }
         if self.waiting.is_empty() {
