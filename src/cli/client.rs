@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::failure::ClientError;
 use super::out;
+use super::reading::{PositionArg, ReadArgs, Reading};
 use super::target::{ReferenceArgs, ServerArg, Target};
-use super::wire::Answer;
+use super::wire::{Answer, Wire};
 
 /// Maximum tokens in one request.
 const BATCH_LEN: usize = 500;
@@ -47,6 +48,9 @@ pub(super) struct IssueArgs {
     /// Print the whole answer
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    position: PositionArg,
 }
 
 /// `jeton consume`
@@ -58,6 +62,19 @@ pub(super) struct ConsumeArgs {
     /// A retry with the same key returns the same answer
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+
+    #[command(flatten)]
+    position: PositionArg,
+}
+
+/// `jeton revoke`
+#[derive(Args, Clone, Debug)]
+pub(super) struct RevokeArgs {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    position: PositionArg,
 }
 
 /// `jeton extend`
@@ -69,6 +86,9 @@ pub(super) struct ExtendArgs {
     /// Lifetime of each token from now on, such as 15m; a deadline is never moved earlier
     #[arg(long, value_name = "DURATION")]
     ttl: String,
+
+    #[command(flatten)]
+    position: PositionArg,
 }
 
 pub(super) fn issue(args: &IssueArgs) -> Result<(), ClientError> {
@@ -88,6 +108,7 @@ pub(super) fn issue(args: &IssueArgs) -> Result<(), ClientError> {
         _ => "; a token was issued: the same command prints it again",
     };
     let unprinted = |source| ClientError::Output { source, lost };
+    args.position.print(answer.position.as_deref());
     if args.json {
         return out::print_line(&answer.body).map_err(unprinted);
     }
@@ -135,8 +156,9 @@ fn object(fields: &[(&str, Box<RawValue>)]) -> Vec<u8> {
     text.into_bytes()
 }
 
-pub(super) fn resolve(target: &Target) -> Result<(), ClientError> {
-    print_found(target, &Asked { path: "/v1/resolve", ..Asked::default() })
+pub(super) fn resolve(args: &ReadArgs) -> Result<(), ClientError> {
+    let asked = Asked { path: "/v1/resolve", read: args.read, ..Asked::default() };
+    print_found(&args.target, &asked)
 }
 
 pub(super) fn consume(args: &ConsumeArgs) -> Result<(), ClientError> {
@@ -145,16 +167,21 @@ pub(super) fn consume(args: &ConsumeArgs) -> Result<(), ClientError> {
         None => "; uses were taken, and payloads that were not printed are lost",
         Some(_) => "; uses were taken: the same command prints the payloads again",
     };
-    print_found(&args.target, &Asked { path: "/v1/consume", key, lost, ttl: None })
+    let position = args.position;
+    let asked = Asked { path: "/v1/consume", key, lost, position, ..Asked::default() };
+    print_found(&args.target, &asked)
 }
 
-pub(super) fn status(target: &Target) -> Result<(), ClientError> {
-    print_found(target, &Asked { path: "/v1/status", ..Asked::default() })
+pub(super) fn status(args: &ReadArgs) -> Result<(), ClientError> {
+    let asked = Asked { path: "/v1/status", read: args.read, ..Asked::default() };
+    print_found(&args.target, &asked)
 }
 
 pub(super) fn extend(args: &ExtendArgs) -> Result<(), ClientError> {
     let ttl = Some(&*args.ttl);
-    print_found(&args.target, &Asked { path: "/v1/extend", ttl, ..Asked::default() })
+    let position = args.position;
+    let asked = Asked { path: "/v1/extend", ttl, position, ..Asked::default() };
+    print_found(&args.target, &asked)
 }
 
 /// A request about many tokens.
@@ -167,6 +194,8 @@ struct Asked<'a> {
     ttl: Option<&'a str>,
     /// The outcome of requests whose answers cannot be printed, for the error message.
     lost: &'static str,
+    read: Option<Reading>,
+    position: PositionArg,
 }
 
 impl Asked<'_> {
@@ -177,6 +206,14 @@ impl Asked<'_> {
         }
         body.to_string().into_bytes()
     }
+
+    async fn send(&self, wire: &mut Wire, tokens: &[Value]) -> Result<Answer, ClientError> {
+        let read = self.read.map(Reading::header);
+        let read = read.as_ref().map(|(name, value)| (*name, value.as_str()));
+        let key = self.key.map(|key| ("idempotency-key", key));
+        let headers: Vec<_> = key.into_iter().chain(read).collect();
+        Ok(wire.send_with(Method::POST, self.path, &headers, Some(self.body(tokens))).await?)
+    }
 }
 
 /// Prints what was found, one line per token and in their order, and reports the tokens that were
@@ -184,12 +221,11 @@ impl Asked<'_> {
 fn print_found(target: &Target, asked: &Asked<'_>) -> Result<(), ClientError> {
     let items = target.items()?;
     let mut missing = Missing::new(items.len());
+    let mut position = None;
     block_on(async {
         let mut wire = target.tokens.server.connect().await?;
         for batch in items.chunks(BATCH_LEN) {
-            let body = asked.body(batch);
-            let answer = wire.send(Method::POST, asked.path, asked.key, Some(body)).await?;
-            let answer = expect(answer, &[StatusCode::OK])?;
+            let answer = expect(asked.send(&mut wire, batch).await?, &[StatusCode::OK])?;
             let found: Vec<&RawValue> =
                 serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
             let mut lines = String::new();
@@ -203,23 +239,28 @@ fn print_found(target: &Target, asked: &Asked<'_>) -> Result<(), ClientError> {
             }
             let lost = asked.lost;
             out::print(lines).map_err(|source| ClientError::Output { source, lost })?;
+            position = answer.position.or(position.take());
         }
         Ok(())
     })?;
+    asked.position.print(position.as_deref());
     missing.finish()
 }
 
-pub(super) fn revoke(target: &Target) -> Result<(), ClientError> {
-    let items = target.items()?;
+pub(super) fn revoke(args: &RevokeArgs) -> Result<(), ClientError> {
+    let items = args.target.items()?;
+    let mut position = None;
     let asked = Asked { path: "/v1/revoke", ..Asked::default() };
     block_on(async {
-        let mut wire = target.tokens.server.connect().await?;
+        let mut wire = args.target.tokens.server.connect().await?;
         for batch in items.chunks(BATCH_LEN) {
-            let answer = wire.send(Method::POST, asked.path, None, Some(asked.body(batch))).await?;
-            expect(answer, &[StatusCode::NO_CONTENT])?;
+            let answer = asked.send(&mut wire, batch).await?;
+            position = expect(answer, &[StatusCode::NO_CONTENT])?.position.or(position.take());
         }
         Ok(())
-    })
+    })?;
+    args.position.print(position.as_deref());
+    Ok(())
 }
 
 /// Collects the tokens that were not found, by their position: a token never appears in a message
@@ -316,6 +357,7 @@ mod tests {
                 ..ReferenceArgs::default()
             },
             json: false,
+            position: PositionArg::default(),
         };
         let body = String::from_utf8(issue_body(&args).unwrap()).unwrap();
         assert_eq!(

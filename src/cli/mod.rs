@@ -28,6 +28,7 @@ mod node;
 mod out;
 mod process;
 mod progress;
+mod reading;
 mod reload;
 mod serve;
 pub mod settings;
@@ -38,11 +39,11 @@ mod wire;
 
 pub use process::Process;
 
-use client::{ConsumeArgs, ExtendArgs, IssueArgs};
+use client::{ConsumeArgs, ExtendArgs, IssueArgs, RevokeArgs};
 use exit::MISTAKEN;
 use failure::finish;
+use reading::ReadArgs;
 use settings::Given;
-use target::Target;
 
 /// A high-throughput in-memory token resolution engine: durable before it answers, consumed at most
 /// once, exact expiry.
@@ -60,13 +61,13 @@ enum Command {
     /// Issue a token for a payload and print it
     Issue(IssueArgs),
     /// Print the payload of each token, without consuming a use
-    Resolve(Target),
+    Resolve(ReadArgs),
     /// Consume one use of each token and print its payload
     Consume(ConsumeArgs),
     /// Revoke each token; an unknown token is no error
-    Revoke(Target),
+    Revoke(RevokeArgs),
     /// Print deadline, uses left and payload size of each token
-    Status(Target),
+    Status(ReadArgs),
     /// Move the deadline of each token to --ttl from now, and print it
     Extend(ExtendArgs),
     /// Make, list and revoke API keys
@@ -115,10 +116,10 @@ pub fn main(process: Process) -> ExitCode {
     match cli.command {
         Command::Serve(given) => serve::run(&given, process, &Cli::command()),
         Command::Issue(args) => finish(client::issue(&args)),
-        Command::Resolve(target) => finish(client::resolve(&target)),
+        Command::Resolve(args) => finish(client::resolve(&args)),
         Command::Consume(args) => finish(client::consume(&args)),
-        Command::Revoke(target) => finish(client::revoke(&target)),
-        Command::Status(target) => finish(client::status(&target)),
+        Command::Revoke(args) => finish(client::revoke(&args)),
+        Command::Status(args) => finish(client::status(&args)),
         Command::Extend(args) => finish(client::extend(&args)),
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(&command),

@@ -76,6 +76,8 @@ impl WireError {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
+    /// The value of `Jeton-Position`.
+    pub(super) position: Option<String>,
 }
 
 /// TLS files of the client; all `None` without TLS.
@@ -164,30 +166,43 @@ impl Wire {
         key: Option<&str>,
         body: Option<Vec<u8>>,
     ) -> Result<Answer, WireError> {
+        let key = key.map(|key| ("idempotency-key", key));
+        self.send_with(method, path, key.as_slice(), body).await
+    }
+
+    /// The same with any headers.
+    pub(super) async fn send_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, WireError> {
         let has_body = body.is_some();
         let mut request = Request::new(Full::from(body.unwrap_or_default()));
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|_| WireError::Answer)?;
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
+        let sent = request.headers_mut();
+        sent.insert(HOST, self.host.clone());
         if let Some(key) = &self.key {
-            headers.insert(AUTHORIZATION, key.clone());
+            sent.insert(AUTHORIZATION, key.clone());
         }
         if has_body {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        if let Some(key) = key {
-            let value = HeaderValue::from_str(key);
-            let value = value.map_err(|_| WireError::Header("Idempotency-Key"))?;
-            headers.insert("idempotency-key", value);
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).map_err(|_| WireError::Header(name))?;
+            sent.insert(*name, value);
         }
         let exchange = async {
             self.sender.ready().await?;
             let response = self.sender.send_request(request).await?;
             let status = response.status();
+            let position = response.headers().get("jeton-position");
+            let position = position.and_then(|value| Some(value.to_str().ok()?.to_owned()));
             let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
             let body = body.map_err(|_| WireError::Answer)?.to_bytes();
-            Ok(Answer { status, body })
+            Ok(Answer { status, body, position })
         };
         timeout(TIMEOUT, exchange).await.map_err(|_| WireError::Slow)?
     }
