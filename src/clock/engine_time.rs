@@ -296,6 +296,12 @@ impl EngineTime {
         &self.rules
     }
 
+    /// The forward clock, which nobody can set.
+    #[must_use]
+    pub fn forward(&self) -> Duration {
+        self.clock.forward()
+    }
+
     /// The monotonic clock, for latencies.
     #[must_use]
     pub fn monotonic(&self) -> Duration {

@@ -73,11 +73,25 @@ impl Admitted {
         op: &Op,
         conditions: Conditions<'_>,
     ) -> Result<Option<UnixMillis>, Outcome> {
-        let Conditions { shared, accounting, quotas, now, refusal } = conditions;
+        let shared = conditions.shared;
         let pinned = shared.store.pin();
-        if let Some(refused) = refuse(&pinned, op, now) {
+        if let Some(refused) = refuse(&pinned, op, conditions.now) {
             return Err(shared.refusal(&refused));
         }
+        self.admit_changing(op, &pinned, conditions)
+    }
+
+    /// The same for an operation that changes something, as far as the store tells.
+    ///
+    /// # Errors
+    /// As [`Admitted::admit`].
+    pub(super) fn admit_changing(
+        &mut self,
+        op: &Op,
+        pinned: &Pinned<'_>,
+        conditions: Conditions<'_>,
+    ) -> Result<Option<UnixMillis>, Outcome> {
+        let Conditions { shared, accounting, quotas, now, refusal } = conditions;
         if let Some(refusal) = refusal {
             return Err(refusal);
         }

@@ -76,11 +76,26 @@ impl Caller {
     /// # Errors
     /// No operation was accepted.
     pub async fn call(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, Rejected> {
+        self.call_as(ops, false).await
+    }
+
+    /// The same for a caller that has just [waited](Caller::wait) for a barrier: what changes nothing
+    /// is answered without another.
+    ///
+    /// # Errors
+    /// As [`Caller::call`].
+    #[doc(hidden)]
+    pub async fn call_confirmed(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, Rejected> {
+        self.call_as(ops, true).await
+    }
+
+    async fn call_as(&self, ops: Vec<Op>, is_confirmed: bool) -> Result<Vec<Outcome>, Rejected> {
         if let Some(outcomes) = self.engine.answer_at_once(&ops)? {
             return Ok(outcomes);
         }
         let mut slot = self.reserve();
-        let reply = Reply::new(Arc::clone(&self.mailbox), slot.ticket);
+        let mut reply = Reply::new(Arc::clone(&self.mailbox), slot.ticket);
+        reply.is_confirmed = is_confirmed;
         if let Err(rejected) = self.engine.enqueue(ops, reply) {
             slot.release();
             return Err(rejected);
@@ -105,17 +120,39 @@ impl Caller {
     pub async fn wait(&self, follower: &Follower, until: Until) -> Result<(), Rejected> {
         let mut slot = self.reserve();
         let reply = Reply::new(Arc::clone(&self.mailbox), slot.ticket);
-        if let Err(rejected) = follower.wait(until, reply) {
-            slot.release();
-            return Err(rejected);
-        }
-        slot.await.map(drop)
+        let number = match follower.wait(until, reply) {
+            Ok(number) => number,
+            Err(rejected) => {
+                slot.release();
+                return Err(rejected);
+            }
+        };
+        let mut waiting = Waiting { follower, until, number, is_over: false };
+        let waited = slot.await;
+        waiting.is_over = true;
+        waited.map(drop)
     }
 
     fn reserve(&self) -> Slot {
         let waiter = Waiter::Waiting(Waker::noop().clone());
         let ticket = self.waiting.borrow_mut().insert(waiter);
         Slot { waiting: Rc::clone(&self.waiting), ticket, is_open: true }
+    }
+}
+
+/// A wait, which is left if its caller goes away.
+struct Waiting<'a> {
+    follower: &'a Follower,
+    until: Until,
+    number: u64,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.follower.leave(self.until, self.number);
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+#[cfg(feature = "server")]
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -149,6 +151,12 @@ impl Engine {
         self.shared.time.now()
     }
 
+    /// The forward clock, which nobody can set.
+    #[cfg(feature = "server")]
+    pub(crate) fn forward(&self) -> Duration {
+        self.shared.time.forward()
+    }
+
     /// The digester, which turns tokens into digests, and references and keys into tokens.
     #[must_use]
     pub fn digester(&self) -> &Digester {
@@ -233,6 +241,9 @@ impl Engine {
         for op in ops {
             op.validate(&self.shared.config)?;
         }
+        if self.shared.in_cluster {
+            return Ok(None);
+        }
         let now = self.now();
         let pinned = self.shared.store.pin();
         let mut refused = Vec::with_capacity(ops.len());
@@ -241,9 +252,6 @@ impl Engine {
                 Some(applied) => refused.push(applied),
                 None => return Ok(None),
             }
-        }
-        if self.shared.in_cluster {
-            return Ok(None);
         }
         self.shared.time.hold(now);
         Ok(Some(refused.iter().map(|applied| self.shared.refusal(applied)).collect()))

@@ -59,11 +59,14 @@ pub(super) struct Reply {
     mailbox: Arc<Mailbox>,
     ticket: usize,
     is_open: bool,
+    /// For a node of a cluster: the caller has just waited for a barrier, so an operation that
+    /// changes nothing needs no other.
+    pub(super) is_confirmed: bool,
 }
 
 impl Reply {
     pub(super) fn new(mailbox: Arc<Mailbox>, ticket: usize) -> Self {
-        Self { mailbox, ticket, is_open: true }
+        Self { mailbox, ticket, is_open: true, is_confirmed: false }
     }
 
     /// Delivers the outcomes; returns the waker of the mailbox.

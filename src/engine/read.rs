@@ -89,11 +89,17 @@ impl Engine {
         are_found
     }
 
-    /// Whether the operation would not find its token now.
+    /// Whether [`Engine::resolve`] would find the token; it is not counted.
     #[must_use]
-    pub fn would_miss(&self, op: &Op) -> bool {
+    pub fn would_resolve(&self, digest: &Digest, now: UnixMillis) -> bool {
+        matches!(self.shared.store.resolve(digest, now, |_| ()), Lookup::Found(()))
+    }
+
+    /// Whether the operation would not find its token at `now`.
+    #[must_use]
+    pub fn would_miss(&self, op: &Op, now: UnixMillis) -> bool {
         let pinned = self.shared.store.pin();
-        matches!(refuse(&pinned, op, self.now()), Some(Applied::NotFound { .. }))
+        matches!(refuse(&pinned, op, now), Some(Applied::NotFound { .. }))
     }
 
     /// Calls `each` with the payload of every digest at `now`, in their order.
@@ -125,11 +131,14 @@ impl Engine {
         if entry.is_expired(now) {
             self.shared.time.hold(now);
         }
-        entry.is_alive(now).then(|| Status {
-            expires_at: entry.deadline(),
-            uses_left: entry.uses_left(),
-            payload_len: entry.payload_len(),
-        })
+        status_of(entry, now)
+    }
+
+    /// Like [`Engine::status`], but `None` is no answer yet.
+    #[must_use]
+    pub fn find_status(&self, digest: &Digest, now: UnixMillis) -> Option<Status> {
+        let pinned = self.shared.store.pin();
+        status_of(pinned.get(digest)?, now)
     }
 
     /// Calls `look` with the existing entry, as of `now`, that an issue conflicted with: the caller
@@ -180,4 +189,12 @@ impl Engine {
         let pinned = self.shared.store.pin();
         digests.iter().filter_map(|digest| pinned.get(digest)).map(Entry::payload_len).sum()
     }
+}
+
+fn status_of(entry: &Entry, now: UnixMillis) -> Option<Status> {
+    entry.is_alive(now).then(|| Status {
+        expires_at: entry.deadline(),
+        uses_left: entry.uses_left(),
+        payload_len: entry.payload_len(),
+    })
 }

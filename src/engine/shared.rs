@@ -107,9 +107,17 @@ impl Shared {
     /// refused, an unknown token gets the same refusal as a known one, so that they cannot be
     /// distinguished (promise P10).
     pub(super) fn refusal(&self, applied: &Applied<'_>) -> Outcome {
+        self.settle_unlogged(applied, || self.health.refusal(&self.time))
+    }
+
+    /// The same, where `refusal` is the outcome of any change while changes are refused.
+    pub(super) fn settle_unlogged(
+        &self,
+        applied: &Applied<'_>,
+        refusal: impl FnOnce() -> Option<Outcome>,
+    ) -> Outcome {
         let outcome = self.settle(applied);
-        let is_unknown = matches!(outcome, Outcome::NotFound | Outcome::Revoked);
-        is_unknown.then(|| self.health.refusal(&self.time)).flatten().unwrap_or(outcome)
+        is_unknown(applied).then(refusal).flatten().unwrap_or(outcome)
     }
 
     pub(super) fn quotas(&self) -> Arc<Quotas> {
@@ -182,6 +190,11 @@ impl Shared {
             log: gauges.log,
         }
     }
+}
+
+/// Whether an operation changes nothing because its token is unknown, expired, consumed or revoked.
+pub(super) fn is_unknown(applied: &Applied<'_>) -> bool {
+    matches!(applied, Applied::NotFound { .. } | Applied::Revoked { was_alive: false })
 }
 
 /// The outcome of an operation that changes nothing; `None` if it must go through the log.

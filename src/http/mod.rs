@@ -42,6 +42,7 @@
 //! | time for a head, a body, idle, a stalled write | 10 s, 30 s, 60 s, 10 s | `--header-timeout` … |
 //! | time for a TLS handshake, which counts as a connection | 5 s | `--tls-handshake-timeout` |
 //! | HTTP/2 streams, resets | 128 per connection, 20 | |
+//! | requests that wait for a cluster | 65,536, of 4 KiB each | 503 |
 
 pub mod admin;
 mod answer;

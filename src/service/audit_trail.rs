@@ -15,13 +15,14 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::audit::{self, Audit, By, Event, EventOutcome, Permit};
-use crate::engine::{Caller, Op, Outcome};
+use crate::engine::{Caller, Op, Outcome, Rejected};
 use crate::keys::Access;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::service::audit_words::AuditedToken;
 use crate::service::operation::Operation;
 use crate::service::principal::Principal;
+use crate::service::reads::Reads;
 use crate::service::refusal::Refusal;
 use crate::service::state::Service;
 use crate::service::tokens::Tokens;
@@ -31,6 +32,24 @@ pub(crate) type Written = Option<oneshot::Receiver<()>>;
 
 /// The trail of one request; `None` without an audit log.
 pub(crate) struct Trail(Option<Box<RefCell<Steps>>>);
+
+/// What a request has waited for when it calls the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Nothing.
+    Now,
+    /// A barrier, so the engine needs none before it answers what changes nothing.
+    AfterBarrier,
+}
+
+impl Asked {
+    async fn call(self, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, Rejected> {
+        match self {
+            Self::Now => caller.call(ops).await,
+            Self::AfterBarrier => caller.call_confirmed(ops).await,
+        }
+    }
+}
 
 /// The outcome of a request, for its event.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +138,25 @@ impl Trail {
         steps.reserve(tokens.digests.len())
     }
 
+    /// Keeps one place while the request waits for something else than its own change.
+    ///
+    /// # Errors
+    /// As [`Trail::may`].
+    pub(crate) fn give_places_back(&self) -> Result<(), Refusal> {
+        self.0.as_ref().map_or(Ok(()), |steps| steps.borrow_mut().reserve(1))
+    }
+
+    /// Reserves the places of all its tokens again.
+    ///
+    /// # Errors
+    /// As [`Trail::may`].
+    pub(crate) fn take_places(&self) -> Result<(), Refusal> {
+        let Some(steps) = &self.0 else { return Ok(()) };
+        let mut steps = steps.borrow_mut();
+        let events = steps.items.len().max(1);
+        steps.reserve(events)
+    }
+
     /// Records a token that is about to be issued.
     pub(crate) fn issue(&self, digest: Digest, by: Option<By>) {
         if let Some(steps) = &self.0 {
@@ -175,7 +213,7 @@ impl Trail {
             return Ok(caller.call_one(op).await?);
         }
         // One outcome for each command: the engine's promise.
-        let outcome = self.call(caller, vec![op]).await?.pop();
+        let outcome = self.call(caller, vec![op], Asked::Now).await?.pop();
         Ok(outcome.unwrap_or(Outcome::ReadOnly))
     }
 
@@ -185,15 +223,16 @@ impl Trail {
         &self,
         caller: &Caller,
         ops: Vec<Op>,
+        asked: Asked,
     ) -> Result<Vec<Outcome>, Refusal> {
-        let Some(steps) = &self.0 else { return Ok(caller.call(ops).await?) };
+        let Some(steps) = &self.0 else { return Ok(asked.call(caller, ops).await?) };
         {
             let mut steps = steps.borrow_mut();
             let items = steps.items.len();
             steps.reserve(items)?;
             steps.is_asked = true;
         }
-        let outcomes = caller.call(ops).await;
+        let outcomes = asked.call(caller, ops).await;
         steps.borrow_mut().is_asked = outcomes.is_ok();
         let outcomes = outcomes?;
         let mut steps = steps.borrow_mut();
@@ -274,6 +313,7 @@ fn event(
 ) -> Event {
     let mut event = audit::event(now, address, access.cloned(), operation, outcome);
     let has_keys = service.authenticator.has_keys();
+    event.position = service.reads.as_ref().map(Reads::position).unwrap_or_default();
     event.is_anonymous = has_keys && access.is_some_and(|access| access.key.is_none());
     event
 }

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::audit_trail::Trail;
-use super::memory_budget::Holder;
+use super::audit_trail::{Asked, Trail};
+use super::memory_budget::{Charge, Holder};
 use super::networks::Misses;
 use super::reads::{Demand, Known, Reads};
 use super::refusal::Refusal;
@@ -12,6 +12,10 @@ use super::state::Service;
 use crate::engine::{Op, Outcome};
 use crate::keys::Access;
 use crate::model::time::UnixMillis;
+
+/// Memory of a request while it waits for the cluster, in bytes: its future, its headers, and its
+/// place among the waits. So a client that opens many streams and waits on all of them has a share.
+const WAIT_LEN: usize = 4 << 10;
 
 /// The principal, its address, and the audit trail.
 #[derive(Clone, Copy)]
@@ -61,20 +65,56 @@ impl Context<'_> {
     /// In a cluster, where a miss has to be confirmed, refuses `op` of a caller that has missed too
     /// often if it seems to miss.
     pub(crate) fn may_ask(&self, op: &Op) -> Result<(), Refusal> {
-        match self.service.reads.is_some() && self.service.engine.would_miss(op) {
+        let Service { reads, engine, .. } = self.service;
+        match reads.is_some() && engine.would_miss(op, self.service.token_time()) {
             true => self.may_miss(),
             false => Ok(()),
         }
     }
 
+    /// In a cluster, finds a token on a node that is as fresh as the request demands. `None`: nothing
+    /// was found, and since then the node knows everything, so another look at log time decides. Who
+    /// has missed too often and seems to miss again is refused before any wait.
+    pub(crate) async fn hit_or_confirm<R>(
+        &self,
+        reads: &Reads,
+        seems_found: impl Fn(UnixMillis) -> bool,
+        find: impl Fn(UnixMillis) -> Option<R>,
+    ) -> Result<Option<R>, Refusal> {
+        if reads.must_wait(self.demand) && !seems_found(self.service.token_time()) {
+            self.may_miss()?;
+        }
+        if self.freshen(reads).await? == Known::Hits {
+            if let Some(found) = find(self.service.token_time()) {
+                return Ok(Some(found));
+            }
+            self.may_miss()?;
+            self.learn_all(reads).await?;
+        }
+        Ok(None)
+    }
+
     /// Waits until the node is as fresh as the request demands.
     pub(crate) async fn freshen(&self, reads: &Reads) -> Result<Known, Refusal> {
+        let _room = match reads.must_wait(self.demand) {
+            true => Some(self.room_to_wait()?),
+            false => None,
+        };
         reads.freshen(&self.service.caller, self.demand).await
     }
 
-    /// Waits until the node knows everything that was acknowledged before this call.
+    /// Waits until the node knows everything that was acknowledged before this call. Meanwhile the
+    /// request holds one place in the audit log, however many tokens it has.
     pub(crate) async fn learn_all(&self, reads: &Reads) -> Result<(), Refusal> {
-        reads.barrier(&self.service.caller).await
+        let _room = self.room_to_wait()?;
+        self.trail.give_places_back()?;
+        reads.barrier(&self.service.caller).await?;
+        self.trail.take_places()
+    }
+
+    /// The memory of a request that waits for the cluster.
+    fn room_to_wait(&self) -> Result<Charge, Refusal> {
+        self.service.budget.take(self.holder, WAIT_LEN).ok_or(Refusal::NoRoom)
     }
 
     /// Calls the engine for one change.
@@ -84,9 +124,18 @@ impl Context<'_> {
 
     /// Calls the engine for changes of the tokens in the audit trail, in their order.
     pub(crate) async fn call(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, Refusal> {
+        self.call_as(ops, Asked::Now).await
+    }
+
+    /// The same, where `asked` says what the request has waited for.
+    pub(crate) async fn call_as(
+        &self,
+        ops: Vec<Op>,
+        asked: Asked,
+    ) -> Result<Vec<Outcome>, Refusal> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
-        self.trail.call(&self.service.caller, ops).await
+        self.trail.call(&self.service.caller, ops, asked).await
     }
 }

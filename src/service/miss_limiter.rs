@@ -7,6 +7,10 @@
 //! counted, so guesses from the same address do not lock other clients out. A batch, or a look-up
 //! by reference, can be many guesses at once: a client in debt is refused before any look-up.
 //!
+//! In a cluster a miss is confirmed before it is answered, which takes time. So a client in debt is
+//! refused before that, and again afterwards. The first refusal goes by what this node knows: it may
+//! refuse the resolve of a token that another node has issued a moment ago.
+//!
 //! A batch is refused only if its client is in debt. Otherwise it is answered completely, and all
 //! its misses are charged. Without a key a batch may have at most as many tokens as the limit
 //! allows misses per second. Debt is bounded (`DEBT_MAX`), so no client waits longer than some

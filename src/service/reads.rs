@@ -7,10 +7,11 @@
 //! - A miss is confirmed before it is answered: another node may have issued the token a moment ago. It
 //!   waits for a barrier, which is a message that this node proposes after the request has come;
 //!   when it has landed, the node knows everything that was acknowledged anywhere before. All who
-//!   wait at the same time wait for the same message, a list takes one, and nothing is logged for
-//!   what is unknown.
-//! - After the barrier log time decides what has expired, as it does for consumes on all nodes. So a
-//!   node whose clock is ahead calls nothing expired that others can consume.
+//!   wait at the same time wait for the same message, and a list takes one. What is unknown has no
+//!   record; only the message itself is stored, at most one after the other.
+//! - Log time decides what has expired, as it does for consumes on all nodes. Between messages it goes
+//!   on with the forward clock. So a node whose clock is or was ahead calls nothing expired that others
+//!   can consume, and answers it without a barrier.
 //! - A request may demand more: a position that must have been reached, or a barrier in any case.
 //!
 //! Changes are not concerned: the stream orders them, and the engine answers what changes nothing
@@ -22,7 +23,7 @@ use std::time::Duration;
 use crate::cluster::fence::Fence;
 use crate::engine::clustered::{Follower, Until};
 use crate::engine::{Caller, Rejected};
-use crate::model::cluster::Position;
+use crate::model::cluster::{NodeId, Position};
 use crate::model::time::UnixMillis;
 use crate::service::refusal::{NotFresh, Refusal};
 
@@ -45,6 +46,13 @@ pub(crate) struct Demand {
     pub(crate) is_linear: bool,
 }
 
+impl Demand {
+    /// Whether a node that has reached `position` has to wait for what is demanded.
+    fn waits_at(self, position: Position) -> bool {
+        self.is_linear || self.at_least.is_some_and(|at_least| at_least > position)
+    }
+}
+
 /// What the node knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
@@ -62,6 +70,11 @@ impl Reads {
         Self { follower, fence }
     }
 
+    /// The node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.follower.node()
+    }
+
     /// Whether hits may be answered.
     pub(crate) fn is_open(&self) -> bool {
         self.fence.is_open()
@@ -72,9 +85,20 @@ impl Reads {
         self.follower.position()
     }
 
+    /// Whether the node has to wait before it can answer what is demanded.
+    pub(crate) fn must_wait(&self, demand: Demand) -> bool {
+        demand.waits_at(self.position())
+    }
+
     /// The time that decides what has expired, once [all](Known::All) is known.
     pub(crate) fn log_time(&self) -> UnixMillis {
         self.follower.log_time()
+    }
+
+    /// The time that decides what has expired meanwhile: log time, which goes on between messages with
+    /// the engine's forward clock.
+    pub(crate) fn time_at(&self, forward: Duration) -> UnixMillis {
+        self.follower.log_time_at(forward)
     }
 
     /// Waits until the node is as fresh as the request demands.
@@ -97,7 +121,7 @@ impl Reads {
         let waited = caller.wait(&self.follower, Until::Barrier).await;
         waited.map_err(|rejected| match rejected {
             Rejected::NoQuorum => NotFresh::Unconfirmed.into(),
-            other => other.into(),
+            other => crowded(other),
         })
     }
 
@@ -109,11 +133,24 @@ impl Reads {
         if at_least <= now {
             return Ok(());
         }
-        caller.wait(&self.follower, Until::Position(at_least, POSITION_WAIT)).await?;
+        // This node never gets to another stream: it starts anew before it follows one.
+        if at_least.era > now.era {
+            return Err(NotFresh::Behind.into());
+        }
+        let until = Until::Position(at_least, POSITION_WAIT);
+        caller.wait(&self.follower, until).await.map_err(crowded)?;
         match at_least <= self.position() {
             true => Ok(()),
             false => Err(NotFresh::Behind.into()),
         }
+    }
+}
+
+/// Why nobody waits for the cluster at present.
+fn crowded(rejected: Rejected) -> Refusal {
+    match rejected {
+        Rejected::QueueFull => Refusal::TooManyWait,
+        other => other.into(),
     }
 }
 

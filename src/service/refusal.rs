@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     Blocked(Blocked, Changed),
     /// The queue of changes is full.
     QueueFull,
+    /// Too many requests wait for the cluster.
+    TooManyWait,
     /// The node's changes do not reach the majority of its cluster.
     NoQuorum,
     /// The stream of the cluster is nearly full.
@@ -112,12 +114,23 @@ pub(crate) enum Blocked {
     Unknown,
 }
 
-/// What a refused request may have changed. The changes of a list may be committed in several
-/// steps: if one token was refused, others may have been changed.
+/// What a refused request may have changed. The change of one token was not performed, unless its
+/// outcome is unknown. The changes of a list may be committed in several steps: if one token was
+/// refused, others may have been changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Changed {
-    /// Nothing.
-    Nothing,
+    /// A token whose text only the answer would have contained may have been issued.
+    Issued,
+    /// A token may have been issued under a reference or an Idempotency-Key; repeating the request
+    /// returns it.
+    KeyedIssued,
+    /// A use may have been consumed; repeating the request consumes another.
+    Use,
+    /// A use may have been consumed under an Idempotency-Key; repeating it with the same key returns
+    /// the payload.
+    KeyedUse,
+    /// A token may have been extended or revoked; repeating the request does no harm.
+    Repeatable,
     /// Possibly tokens of the list; repeating the list changes the rest.
     Perhaps,
     /// Possibly uses were consumed; repeating the list consumes further uses.

@@ -52,6 +52,14 @@ impl Service {
         self.engine.now()
     }
 
+    /// The time that decides whether a token has expired.
+    pub(crate) fn token_time(&self) -> UnixMillis {
+        match &self.reads {
+            None => self.now(),
+            Some(reads) => reads.time_at(self.engine.forward()),
+        }
+    }
+
     /// Maximum lifetime of a token in the namespace of `digester`.
     pub(crate) fn ttl_max(&self, digester: &Digester) -> Duration {
         self.quotas.ttl_max(digester, self.limits.max_ttl)

@@ -12,14 +12,14 @@ use crate::engine::op::Rejected;
 use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender as NodeLife};
 use crate::model::cluster::{BootNonce, Chain, ClusterId, Era, MessageHash, NodeId, Position};
 use crate::model::record::replication::{Decision, Ended, Member, Report};
-use crate::model::time::UnixMillis;
+use crate::model::time::{UnixMillis, millis};
+
+use super::waits::{Until, Waits};
 
 use super::accepts::{self, Accepts};
 
 /// Messages that wait for the committer.
 const ARRIVALS_MAX: usize = 32;
-/// Callers whose waits the committer has not taken yet.
-const WAITS_MAX: usize = 1 << 16;
 
 /// Hands this node's messages to the stream. What became of one is learnt by following the stream
 /// alone, so nothing is returned.
@@ -74,7 +74,7 @@ pub struct Membership {
     pub answer_within: Duration,
     /// Latest format of messages and logs that this version reads.
     pub format: u32,
-    /// Fingerprint of the keys file.
+    /// Fingerprint of the keys file at the start.
     pub keys: [u8; 16],
 }
 
@@ -182,49 +182,40 @@ pub(super) enum Arrival {
     Decide(Decision, Reply),
 }
 
-/// What a caller of a node waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// A message that this node proposes from now on has landed. Then the node knows everything that
-    /// was acknowledged anywhere before. All who wait at the same time wait for the same message.
-    Barrier,
-    /// The message at this position has landed, or this time has passed.
-    Position(Position, Duration),
-}
-
-/// A caller that waits.
-pub(super) struct Wait {
-    pub(super) until: Until,
-    pub(super) reply: Reply,
-}
-
 /// What callers and the committer tell each other besides arrivals.
 #[derive(Default)]
 pub(super) struct Told {
     state: Mutex<NodeState>,
-    waits: Mutex<Waits>,
+    pub(super) waits: Waits,
     log_time_ms: AtomicU64,
+    /// Log time minus forward time when it was reached, wrapping.
+    lead_ms: AtomicU64,
     era: AtomicU64,
     seq: AtomicU64,
     accepts: accepts::Shared,
     has_stopped: AtomicBool,
-}
-
-/// Callers whose waits the committer has not taken yet.
-#[derive(Default)]
-struct Waits {
-    asked: Vec<Wait>,
-    is_closed: bool,
+    /// Fingerprint of the keys file, as the next report has it.
+    keys: Mutex<[u8; 16]>,
+    node: NodeId,
 }
 
 impl Told {
-    /// Publishes the state of the node.
-    pub(super) fn tell(&self, state: NodeState) {
+    /// Publishes the state of the node, as of this forward time.
+    pub(super) fn tell(&self, state: NodeState, forward: Duration) {
+        let log_time_ms = state.log_time.0;
+        if log_time_ms != self.log_time_ms.load(Ordering::Relaxed) {
+            self.lead_ms.store(log_time_ms.wrapping_sub(millis(forward)), Ordering::Relaxed);
+        }
         // A reader that sees the number sees its era and its time.
-        self.log_time_ms.store(state.log_time.0, Ordering::Release);
+        self.log_time_ms.store(log_time_ms, Ordering::Release);
         self.era.store(state.position.era.0, Ordering::Release);
         self.seq.store(state.position.seq, Ordering::Release);
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Fingerprint of the keys file at present.
+    pub(super) fn keys(&self) -> [u8; 16] {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the node takes from its callers.
@@ -235,36 +226,6 @@ impl Told {
     /// Whether the node has stopped because of other nodes' contents.
     pub(super) fn has_stopped(&self) -> bool {
         self.has_stopped.load(Ordering::Relaxed)
-    }
-
-    /// The waits that were added since the last call.
-    pub(super) fn take_waits(&self) -> Vec<Wait> {
-        std::mem::take(&mut self.waits.lock().unwrap_or_else(PoisonError::into_inner).asked)
-    }
-
-    /// Answers all waits, and later ones, with `Closed`.
-    pub(super) fn close_waits(&self) {
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        waits.is_closed = true;
-        let asked = std::mem::take(&mut waits.asked);
-        drop(waits);
-        drop(asked);
-    }
-
-    /// Adds a wait. Returns whether it is the first that the committer has to take.
-    fn add_wait(&self, wait: Wait) -> Result<bool, Rejected> {
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        let rejected = match waits.asked.len() {
-            _ if waits.is_closed => Rejected::Closed,
-            WAITS_MAX.. => Rejected::QueueFull,
-            before => {
-                waits.asked.push(wait);
-                return Ok(before == 0);
-            }
-        };
-        drop(waits);
-        wait.reply.forget();
-        Err(rejected)
     }
 }
 
@@ -314,14 +275,20 @@ impl Follower {
         Ok(pending)
     }
 
-    /// Answers `reply`, without outcomes, when the wait is over.
-    pub(in crate::engine) fn wait(&self, until: Until, reply: Reply) -> Result<(), Rejected> {
-        if self.told.add_wait(Wait { until, reply })? {
+    /// Answers `reply`, without outcomes, when the wait is over. Returns the number of the wait.
+    pub(in crate::engine) fn wait(&self, until: Until, reply: Reply) -> Result<u64, Rejected> {
+        let (number, must_wake) = self.told.waits.add(until, reply)?;
+        if must_wake {
             // While the queue is full or this node has left its cluster, the committer takes its
             // turns without being woken.
             let _ = self.arrivals.try_send(Arrival::Waits);
         }
-        Ok(())
+        Ok(number)
+    }
+
+    /// The caller of a wait has gone away.
+    pub(in crate::engine) fn leave(&self, until: Until, number: u64) {
+        self.told.waits.leave(until, number);
     }
 
     /// Sets what is taken from this node's callers from now on. What was proposed still lands, and
@@ -335,10 +302,30 @@ impl Follower {
         self.told.has_stopped.store(true, Ordering::Relaxed);
     }
 
+    /// The node's keys file has this fingerprint from now on.
+    pub fn set_keys(&self, fingerprint: [u8; 16]) {
+        *self.told.keys.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.told.node
+    }
+
     /// Log time at the end of the node's last turn.
     #[must_use]
     pub fn log_time(&self) -> UnixMillis {
         UnixMillis(self.told.log_time_ms.load(Ordering::Acquire))
+    }
+
+    /// Log time at this forward time, as far as this node knows: that of its last message, and what
+    /// has passed since by a clock that cannot be set. So a wrong clock of this machine expires
+    /// nothing here.
+    #[must_use]
+    pub fn log_time_at(&self, forward: Duration) -> UnixMillis {
+        let lead_ms = self.told.lead_ms.load(Ordering::Relaxed);
+        self.log_time().max(UnixMillis(lead_ms.wrapping_add(millis(forward))))
     }
 
     /// The position that this node has reached at the end of its last turn.
@@ -365,9 +352,10 @@ impl Follower {
     }
 }
 
-pub(super) fn connect() -> (Follower, Receiver<Arrival>, Arc<Told>) {
+pub(super) fn connect(member: &Membership) -> (Follower, Receiver<Arrival>, Arc<Told>) {
     let (sender, arrivals) = bounded(ARRIVALS_MAX);
-    let told = Arc::<Told>::default();
+    let keys = Mutex::new(member.keys);
+    let told = Arc::new(Told { keys, node: member.node, ..Told::default() });
     (Follower { arrivals: sender, told: Arc::clone(&told) }, arrivals, told)
 }
 

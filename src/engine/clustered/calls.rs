@@ -9,6 +9,8 @@ use ahash::RandomState;
 use crate::engine::mailbox::Reply;
 use crate::engine::op::{Outcome, Rejected};
 
+use super::waits::Waiter;
+
 /// One operation of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -61,6 +63,11 @@ impl Calls {
         (0..count).map(move |op| Place { call, op })
     }
 
+    /// Whether the caller has just waited for a barrier, so that its operation needs no other.
+    pub(super) fn is_confirmed(&self, place: Place) -> bool {
+        self.open.get(&place.call).is_some_and(|call| call.reply.is_confirmed)
+    }
+
     /// Sets the outcome of an operation; the call is done with its last one. A call that was given
     /// up is not there any more.
     pub(super) fn answer(&mut self, place: Place, outcome: Outcome) {
@@ -110,9 +117,14 @@ impl Calls {
         self.give_up_before(Duration::MAX);
     }
 
-    /// Adds the end of a wait without operations.
-    pub(super) fn end_wait(&mut self, reply: Reply, result: Result<(), Rejected>) {
-        self.done.push((reply, result.map(|()| Vec::new())));
+    /// Rejects a call of which nothing was gathered.
+    pub(super) fn reject(&mut self, reply: Reply, rejected: Rejected) {
+        self.done.push((reply, Err(rejected)));
+    }
+
+    /// Ends a wait without operations.
+    pub(super) fn end_wait(&mut self, waiter: Waiter, result: Result<(), Rejected>) {
+        self.done.push((waiter.reply, result.map(|()| Vec::new())));
     }
 
     /// Delivers the outcomes of all calls that are done, and wakes each mailbox once.

@@ -7,6 +7,7 @@ use crate::model::record::replication::Decision;
 
 use super::Clustered;
 use super::boundary::{Arrival, Follower, Stopped};
+use super::waits::Waiter;
 
 impl Follower {
     /// Proposes a decision. The result, without outcomes, comes when it has landed; what became of it
@@ -25,9 +26,9 @@ impl Clustered {
     /// Adds a decision to the gathering batch.
     pub(super) fn propose_decision(&mut self, decision: Decision, reply: Reply) {
         if !self.may_change() || !self.own.add_decision(&decision.encode()) {
-            return self.calls.end_wait(reply, Err(Rejected::NoQuorum));
+            return self.calls.reject(reply, Rejected::NoQuorum);
         }
-        self.own.gathering.barriers.push(reply);
+        self.own.gathering.barriers.push(Waiter::uncounted(reply));
     }
 
     /// Ends the part of this node if it was taken out of the cluster, or if the nodes have agreed on
@@ -37,6 +38,7 @@ impl Clustered {
         if state.members.values().any(|row| row.retired) {
             self.reports.retain(|node, _| !state.is_retired(*node));
             self.diverged.retain(|node, _| !state.is_retired(*node));
+            self.alike.retain(|node| !state.is_retired(*node));
         }
         if state.is_retired(self.own.membership.node) {
             return self.stop(Stopped::Retired);

@@ -351,8 +351,8 @@ impl Clustered {
                     self.calls.answer(*place, outcome);
                 }
                 self.answer_deferred(batch.deferred);
-                for reply in batch.barriers {
-                    self.calls.end_wait(reply, Ok(()));
+                for waiter in batch.barriers {
+                    self.calls.end_wait(waiter, Ok(()));
                 }
             }
             // Another Hello had the same epoch: one more.

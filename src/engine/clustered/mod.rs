@@ -12,6 +12,8 @@
 //! | `accepts` | what the node takes from its callers |
 //! | `log_time` | the time of the log, which is that of the messages |
 //! | `calls` | the calls that wait, and their outcomes |
+//! | `waits` | callers that wait for a barrier or a position |
+//! | `backlog` | operations that wait for room in a batch, by namespace |
 //! | `own` | this node's batches: one in flight, the next one gathering |
 //! | `decided` | what people decide about the cluster |
 //! | `landing` | a message becomes a frame |
@@ -22,6 +24,7 @@
 //! choice between the two on the way of a change: it is made once, when the engine is opened.
 
 mod accepts;
+mod backlog;
 mod boundary;
 mod calls;
 mod decided;
@@ -34,6 +37,7 @@ mod run;
 pub mod stepped;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -42,7 +46,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, never};
 
 use crate::clock::Observer;
-use crate::model::cluster::{Chain, MessageHash, NodeId, Position};
+use crate::model::cluster::{Chain, MessageHash, NodeId};
 use crate::model::record::replication::Report;
 use crate::wal::{Lsn, Wal};
 
@@ -50,19 +54,20 @@ use super::backup::request::BackupRequest;
 use super::cleaning::Cleaning;
 use super::job::Job;
 use super::journal::LocalLog;
-use super::mailbox::Reply;
 use super::maintenance::Maintenance;
 use super::recovery::Recovered;
 use super::replicated::{Landed, Replicated};
 use super::sequencer::Sequencer;
 
 pub use accepts::Accepts;
-pub use boundary::{Follower, Membership, NodeState, Proposal, Proposer, Standing, Stopped, Until};
+pub use boundary::{Follower, Membership, NodeState, Proposal, Proposer, Standing, Stopped};
+pub use waits::Until;
 
 use boundary::{Arrival, Told};
 use calls::Calls;
 use log_time::LogTime;
 use own::Own;
+use waits::Positions;
 
 /// Positions whose hash and chains are remembered, to compare them with what other nodes report.
 const RECENT_MAX: usize = 4_096;
@@ -93,8 +98,8 @@ pub(super) struct Clustered {
     /// The state of the node's own clocks.
     observer: Observer,
     standing: Standing,
-    /// Callers that wait for a position, each with the monotonic time at which it gives up.
-    waiting: Vec<(Position, Duration, Reply)>,
+    /// Callers that wait for a position.
+    waiting: Positions,
     told: Arc<Told>,
 }
 
@@ -115,7 +120,7 @@ impl Clustered {
         proposer: Box<dyn Proposer>,
     ) -> (Self, Follower) {
         let Recovered { shared, accounting, wal, expired_until, replicated } = recovered;
-        let (follower, arrivals, told) = boundary::connect();
+        let (follower, arrivals, told) = boundary::connect(&membership);
         let replicated = replicated.unwrap_or_default();
         let log_time = LogTime::at(wal.as_ref().map_or(0, Wal::last_time_ms));
         let durable = replicated.position.seq;
@@ -137,7 +142,7 @@ impl Clustered {
             diverged: BTreeMap::new(),
             observer: Observer::default(),
             standing: Standing::Following,
-            waiting: Vec::new(),
+            waiting: Positions::default(),
             told,
             replicated,
         };
@@ -150,7 +155,8 @@ impl Clustered {
         self.sequencer.publish();
         let Replicated { position, hash, chain, outcomes, members, ended, cluster, agreed } =
             &self.replicated;
-        self.told.tell(NodeState {
+        let forward = self.sequencer.shared.time.forward();
+        let state = NodeState {
             standing: self.standing.clone(),
             cluster: *cluster,
             position: *position,
@@ -167,7 +173,8 @@ impl Clustered {
             reports: self.reports.clone(),
             alike: self.alike.clone(),
             diverged: self.diverged.clone(),
-        });
+        };
+        self.told.tell(state, forward);
     }
 
     /// Ends the part of this node in its cluster, for good: nothing more is proposed or landed.

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::engine::admission::Admitted;
-use crate::engine::mailbox::Reply;
 use crate::engine::op::{Op, Rejected};
 use crate::engine::replicated::{
     CLOCK_DIFFERENCE_MAX_MS, MessageHead, MessageKind, Replicated, Sender,
@@ -15,8 +14,10 @@ use crate::engine::replicated::{
 use crate::model::cluster::Epoch;
 use crate::model::time::UnixMillis;
 
+use super::backlog::Backlog;
 use super::boundary::{Membership, Proposal, Proposer};
 use super::calls::{Calls, Place};
+use super::waits::Waiter;
 
 /// Bytes of records at which a batch is full while landing takes [`LANDING_GOOD`].
 const BODY_LEN_GOOD: u64 = 64 << 10;
@@ -50,7 +51,7 @@ pub(super) struct OwnBatch {
     /// has landed, because another node may have changed that a moment ago.
     pub(super) deferred: Vec<(Place, Op)>,
     /// Callers that wait until the batch has landed.
-    pub(super) barriers: Vec<Reply>,
+    pub(super) barriers: Vec<Waiter>,
     /// Limits, as used by the records.
     pub(super) admitted: Admitted,
     has_report: bool,
@@ -83,7 +84,7 @@ pub(super) struct Own {
     in_flight: Option<InFlight>,
     pub(super) gathering: OwnBatch,
     /// Operations for which the gathering batch has no room.
-    pub(super) backlog: VecDeque<(Place, Op)>,
+    pub(super) backlog: Backlog,
     /// Number of the last batch.
     last: u64,
     landings: VecDeque<Duration>,
@@ -102,7 +103,7 @@ impl Own {
             epoch: Epoch(0),
             in_flight: None,
             gathering: OwnBatch::default(),
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
             last: 0,
             landings: VecDeque::new(),
             landing: LANDING_GOOD,
@@ -122,11 +123,6 @@ impl Own {
         let body = self.gathering.body.len();
         let is_within = body == 0 || (body + len) as u64 <= self.body_len_good();
         is_within && self.gathering.deferred.len() < DEFERRED_MAX
-    }
-
-    /// Whether no more calls should be taken.
-    pub(super) fn is_full(&self) -> bool {
-        !self.backlog.is_empty() || !self.has_room(0)
     }
 
     /// Longer batches where landing takes longer: all nodes together get one landing after another.
@@ -289,7 +285,7 @@ impl Own {
         let barriers = std::mem::take(&mut self.gathering.barriers);
         let kept = OwnBatch { barriers, ..OwnBatch::default() };
         let batch = std::mem::replace(&mut self.gathering, kept);
-        let backlog = self.backlog.drain(..).map(|(place, _)| place);
+        let backlog = self.backlog.drain().map(|(place, _)| place);
         let deferred = batch.deferred.into_iter().map(|(place, _)| place);
         for place in batch.logged.into_iter().chain(deferred).chain(backlog) {
             calls.not_proposed(place);
@@ -303,8 +299,8 @@ impl Own {
         let gathered = std::mem::take(&mut self.gathering.barriers);
         let in_flight =
             self.in_flight.as_mut().map(|sent| std::mem::take(&mut sent.batch.barriers));
-        for reply in gathered.into_iter().chain(in_flight.unwrap_or_default()) {
-            calls.end_wait(reply, Err(Rejected::NoQuorum));
+        for waiter in gathered.into_iter().chain(in_flight.unwrap_or_default()) {
+            calls.end_wait(waiter, Err(Rejected::NoQuorum));
         }
     }
 

@@ -7,16 +7,16 @@ use crossbeam_channel::{Sender, never, select};
 use crate::engine::admission::Conditions;
 use crate::engine::backup::begin::begin;
 use crate::engine::job::{Call, CloseError, Job};
-use crate::engine::mailbox::Reply;
 use crate::engine::op::{Op, Outcome, Rejected};
 use crate::engine::sequencer::{encode, record_len};
-use crate::engine::shared::refuse;
+use crate::engine::shared::{is_unknown, refuse};
 use crate::model::record::replication::{Origin, Report, Verdict};
 use crate::model::time::UnixMillis;
 use crate::wal::Lsn;
 
-use super::boundary::{Arrival, Standing, Stopped, Until, Wait};
+use super::boundary::{Arrival, Standing, Stopped};
 use super::calls::Place;
+use super::waits::{Until, Wait, Waiter};
 use super::{Clustered, Replicated};
 
 /// Maximum wait of the thread.
@@ -56,13 +56,12 @@ impl Clustered {
     }
 
     fn wait(&self) -> Event {
-        let (no_jobs, no_arrivals) = (never(), never());
-        let jobs = if self.own.is_full() { &no_jobs } else { &self.jobs };
+        let no_arrivals = never();
         // While a message is held, later ones wait.
         let arrivals = if self.held.is_some() { &no_arrivals } else { &self.arrivals };
         select! {
             recv(arrivals) -> arrival => arrival.map_or(Event::NoFollower, Event::Arrival),
-            recv(jobs) -> job => Event::Job(job.unwrap_or(Job::Close)),
+            recv(self.jobs) -> job => Event::Job(job.unwrap_or(Job::Close)),
             default(self.patience()) => Event::Idle,
         }
     }
@@ -120,9 +119,6 @@ impl Clustered {
             self.take(Event::Arrival(arrival));
         }
         for _ in 0..CALLS_PER_TURN {
-            if self.own.is_full() {
-                break;
-            }
             let Ok(job) = self.jobs.try_recv() else { break };
             if !self.take(Event::Job(job)) {
                 return false;
@@ -151,67 +147,77 @@ impl Clustered {
     /// Takes the waits of callers, and ends those that are over.
     fn take_waits(&mut self) {
         let now = self.sequencer.shared.time.monotonic();
-        for Wait { until, reply } in self.told.take_waits() {
+        let (waits, left) = self.told.waits.take();
+        for Wait { until, number, waiter } in waits {
             match until {
-                Until::Barrier => self.wait_for_barrier(reply),
+                Until::Barrier => self.wait_for_barrier(waiter),
                 Until::Position(position, patience) => {
-                    self.waiting.push((position, now + patience, reply));
+                    self.waiting.add(position, number, now + patience, waiter);
                 }
             }
         }
-        let reached = self.replicated.position;
-        let is_over = |(position, until, _): &mut (_, _, _)| *position <= reached || *until <= now;
-        for (_, _, reply) in self.waiting.extract_if(.., is_over) {
-            self.calls.end_wait(reply, Ok(()));
+        for (position, number) in left {
+            // Nobody waits for the answer.
+            drop(self.waiting.remove(position, number));
+        }
+        while let Some(waiter) = self.waiting.next_over(self.replicated.position, now) {
+            self.calls.end_wait(waiter, Ok(()));
         }
     }
 
-    fn wait_for_barrier(&mut self, reply: Reply) {
+    fn wait_for_barrier(&mut self, waiter: Waiter) {
         let refused = self.told.accepts().refuses_waits();
         match refused.or((!self.may_change()).then_some(Rejected::NoQuorum)) {
-            None => self.own.gathering.barriers.push(reply),
-            Some(refused) => self.calls.end_wait(reply, Err(refused)),
+            None => self.own.gathering.barriers.push(waiter),
+            Some(refused) => self.calls.end_wait(waiter, Err(refused)),
         }
     }
 
     fn take_call(&mut self, Call { ops, reply }: Call) {
         let refused = self.told.accepts().refuses_changes();
         if let Some(refused) = refused.or((!self.may_change()).then_some(Rejected::NoQuorum)) {
-            return self.calls.end_wait(reply, Err(refused));
+            return self.calls.reject(reply, refused);
+        }
+        if !self.own.backlog.has_room(&ops) {
+            return self.calls.reject(reply, Rejected::QueueFull);
         }
         let now = self.sequencer.shared.time.monotonic();
         let places = self.calls.open(reply, ops.len(), now);
-        self.own.backlog.extend(places.zip(ops));
+        places.zip(ops).for_each(|(place, op)| self.own.backlog.push(place, op));
         self.gather();
     }
 
     /// Moves operations into the gathering batch, as far as it has room.
     fn gather(&mut self) {
         self.sequencer.begin_turn();
-        while let Some((_, op)) = self.own.backlog.front() {
+        while let Some(op) = self.own.backlog.first() {
             if !self.own.has_room(record_len(op)) {
                 break;
             }
-            let Some((place, op)) = self.own.backlog.pop_front() else { break };
+            let Some((place, op)) = self.own.backlog.pop() else { break };
             self.admit(place, op);
         }
     }
 
     /// Adds an operation to the gathering batch: as a record, or, if it would change nothing as far
-    /// as this node knows, as one that waits until the batch has landed. So guesses write nothing,
-    /// and a "not found" is never outdated.
+    /// as this node knows, as one that waits until the batch has landed. So guesses have no record,
+    /// and a "not found" is never outdated. What the caller has just had confirmed does not wait, nor
+    /// does an unknown token while changes are refused: a known one is refused at once too.
     fn admit(&mut self, place: Place, op: Op) {
+        let refusal = self.refusal();
         let sequencer = &self.sequencer;
         let (shared, accounting, quotas) =
             (&sequencer.shared, &sequencer.accounting, &sequencer.quotas);
-        let now = sequencer.now();
-        if refuse(&shared.store.pin(), &op, now).is_some() {
+        let (now, pinned) = (sequencer.now(), shared.store.pin());
+        if let Some(refused) = refuse(&pinned, &op, now) {
+            let is_refused = refusal.is_some() && is_unknown(&refused);
+            if is_refused || self.calls.is_confirmed(place) {
+                return self.calls.answer(place, shared.settle_unlogged(&refused, || refusal));
+            }
             return self.own.gathering.deferred.push((place, op));
         }
-        let clock = (!self.own.is_clock_right).then_some(Outcome::ClockWrong);
-        let refusal = shared.health.refusal(&shared.time).or(clock);
         let conditions = Conditions { shared, accounting, quotas, now, refusal };
-        match self.own.gathering.admitted.admit(&op, conditions) {
+        match self.own.gathering.admitted.admit_changing(&op, &pinned, conditions) {
             Err(outcome) => self.calls.answer(place, outcome),
             Ok(_) => {
                 let life_max = sequencer.life_max(&op);
@@ -222,6 +228,13 @@ impl Clustered {
         }
     }
 
+    /// The outcome of any change while this node accepts none; `None` while it does.
+    fn refusal(&self) -> Option<Outcome> {
+        let shared = &self.sequencer.shared;
+        let clock = (!self.own.is_clock_right).then_some(Outcome::ClockWrong);
+        shared.health.refusal(&shared.time).or(clock)
+    }
+
     /// Answers operations that changed nothing when they were asked, now that everything
     /// acknowledged before has landed. What would change something by now needs a record.
     pub(super) fn answer_deferred(&mut self, deferred: Vec<(Place, Op)>) {
@@ -229,8 +242,11 @@ impl Clustered {
             let shared = &self.sequencer.shared;
             let pinned = shared.store.pin();
             match refuse(&pinned, &op, self.sequencer.now()) {
-                Some(refused) => self.calls.answer(place, shared.refusal(&refused)),
-                None => self.own.backlog.push_back((place, op)),
+                Some(refused) => {
+                    let outcome = shared.settle_unlogged(&refused, || self.refusal());
+                    self.calls.answer(place, outcome);
+                }
+                None => self.own.backlog.push(place, op),
             }
         }
     }
@@ -275,7 +291,7 @@ impl Clustered {
             memory_max: self.sequencer.shared.config.max_memory_bytes.unwrap_or(0),
             chain: *chain,
             outcomes: outcomes.unwrap_or_default(),
-            keys: membership.keys,
+            keys: self.told.keys(),
         }
     }
 
@@ -332,7 +348,7 @@ impl Clustered {
         self.calls.deliver();
         // Calls and backups that are still queued are answered with `Closed` when they are dropped.
         self.jobs.try_iter().for_each(drop);
-        self.told.close_waits();
+        self.told.waits.close();
         let Some(log) = self.sequencer.log.take() else {
             return Ok(());
         };
@@ -344,7 +360,7 @@ impl Clustered {
 impl Drop for Clustered {
     /// Answers all queued calls and waits with `Closed`.
     fn drop(&mut self) {
-        self.told.close_waits();
+        self.told.waits.close();
         if std::thread::panicking() {
             self.sequencer.shared.health.fail("the committer panicked".to_owned());
         }

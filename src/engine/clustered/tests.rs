@@ -1,5 +1,7 @@
 //! A node alone with messages that a test makes.
 
+mod admission;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use crate::engine::recovery::{NoProgress, OpenError, verify_on};
 use crate::engine::replicated::{MessageHead, MessageKind, Sender, hash_of};
 use crate::engine::stepped::Stepped;
 use crate::engine::{Config, Op, SyncMode};
-use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era};
+use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era, Position};
 use crate::model::record::Record;
 use crate::model::record::replication::Ended;
 use crate::model::time::UnixMillis;
@@ -39,6 +41,10 @@ fn digester() -> Digester {
 }
 
 fn open(disk: &Memory) -> Result<SteppedNode, OpenError> {
+    open_with(disk, Box::new(Nobody))
+}
+
+fn open_with(disk: &Memory, proposer: Box<dyn Proposer>) -> Result<SteppedNode, OpenError> {
     let membership = Membership {
         node: NodeId(1),
         nonce: BootNonce([1; 16]),
@@ -47,7 +53,7 @@ fn open(disk: &Memory) -> Result<SteppedNode, OpenError> {
         keys: [0; 16],
     };
     let clock = Arc::new(ManualClock::at(START));
-    SteppedNode::open(config(), disk.storage(), digester(), clock, membership, Box::new(Nobody))
+    SteppedNode::open(config(), disk.storage(), digester(), clock, membership, proposer)
 }
 
 fn message(seq: u64, kind: MessageKind, batch: u64, time: UnixMillis, body: Vec<u8>) -> Landed {

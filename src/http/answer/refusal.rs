@@ -48,6 +48,9 @@ impl From<Refusal> for Problem {
             }
             Refusal::Blocked(blocked, changed) => not_changed(blocked, changed),
             Refusal::QueueFull => Self::unavailable("the queue of changes is full"),
+            Refusal::TooManyWait => {
+                Self::unavailable("too many requests wait for the cluster at the moment")
+            }
             Refusal::NoQuorum => Self::unavailable(
                 "no-quorum: the changes of this node do not reach the majority of its cluster; \
                  nothing was changed",
@@ -125,15 +128,18 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
         Blocked::Log => "the log accepts no changes at the moment",
         Blocked::ReadOnly => return Problem::unavailable("read-only: the log could not be synced"),
         Blocked::Unknown => {
-            return Problem::unavailable(
-                "unknown: the cluster has not answered in time, and the change may still happen; \
-                 repeat it with its Idempotency-Key",
-            );
+            let why =
+                "unknown: the cluster has not answered in time, and the change may still happen";
+            return Problem::unavailable(format!("{why}; {}", after_unknown(changed)));
         }
     };
     let is_full_of_keys = matches!(blocked, Blocked::Memory | Blocked::Quota);
     let what = match changed {
-        Changed::Nothing => "nothing was changed",
+        Changed::Issued
+        | Changed::KeyedIssued
+        | Changed::Use
+        | Changed::KeyedUse
+        | Changed::Repeatable => "nothing was changed",
         Changed::Perhaps => {
             "at least one token was not changed, and others may have been: repeat the request"
         }
@@ -165,6 +171,31 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
     }
 }
 
+/// What to do after a change whose outcome is unknown.
+fn after_unknown(changed: Changed) -> &'static str {
+    match changed {
+        Changed::Issued => {
+            "repeat the request: a token that this one issues later is known to nobody, and ends \
+             with its ttl"
+        }
+        Changed::KeyedIssued => {
+            "repeat the request with the same reference or Idempotency-Key, which returns the token"
+        }
+        Changed::Use => {
+            "check the status of the token before you repeat the request, since a repetition \
+             without an Idempotency-Key consumes a further use"
+        }
+        Changed::KeyedUse | Changed::KeyedUsesPerhaps => {
+            "repeat the request with the same Idempotency-Key, which consumes no further use"
+        }
+        Changed::Repeatable | Changed::Perhaps => "repeat the request, which does no harm",
+        Changed::UsesPerhaps => {
+            "check the status of each token before you repeat the request, since a repetition \
+             without an Idempotency-Key consumes further uses"
+        }
+    }
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         Refusal::from(denied).into()
@@ -187,7 +218,11 @@ mod tests {
         ] {
             let said = |changed| Problem::from(Refusal::Blocked(blocked, changed));
             for (changed, end) in [
-                (Changed::Nothing, "; nothing was changed"),
+                (Changed::Issued, "; nothing was changed"),
+                (Changed::KeyedIssued, "; nothing was changed"),
+                (Changed::Use, "; nothing was changed"),
+                (Changed::KeyedUse, "; nothing was changed"),
+                (Changed::Repeatable, "; nothing was changed"),
                 (Changed::Perhaps, "others may have been: repeat the request"),
                 (Changed::UsesPerhaps, "without an Idempotency-Key consumes further uses"),
                 (
@@ -209,6 +244,31 @@ mod tests {
                 assert_eq!(problem.status, status, "{problem:?}");
                 assert!(problem.detail.ends_with(end), "{problem:?}");
             }
+        }
+    }
+
+    #[test]
+    fn p2_an_unknown_outcome_says_what_to_do_with_and_without_a_key() {
+        for (changed, end) in [
+            (Changed::Issued, "is known to nobody, and ends with its ttl"),
+            (
+                Changed::KeyedIssued,
+                "with the same reference or Idempotency-Key, which returns the token",
+            ),
+            (Changed::Use, "without an Idempotency-Key consumes a further use"),
+            (Changed::KeyedUse, "with the same Idempotency-Key, which consumes no further use"),
+            (Changed::Repeatable, "repeat the request, which does no harm"),
+            (Changed::Perhaps, "repeat the request, which does no harm"),
+            (Changed::UsesPerhaps, "without an Idempotency-Key consumes further uses"),
+            (
+                Changed::KeyedUsesPerhaps,
+                "with the same Idempotency-Key, which consumes no further use",
+            ),
+        ] {
+            let problem = Problem::from(Refusal::Blocked(Blocked::Unknown, changed));
+            assert_eq!(problem.status, 503);
+            assert!(problem.detail.starts_with("unknown: "), "{problem:?}");
+            assert!(problem.detail.ends_with(end), "{problem:?}");
         }
     }
 

@@ -73,7 +73,8 @@ fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progre
             Ok(access) if access.may(Scope::Resolve) => {
                 let Ok(trail) = QuickTrail::begin(service) else { return Progress::Other };
                 let digest = access.digester.digest(&token);
-                let is_found = answer::<HITS_ONLY>(worker, &digest, now, &mut output);
+                let at = if HITS_ONLY { service.token_time() } else { now };
+                let is_found = answer::<HITS_ONLY>(worker, &digest, at, &mut output);
                 if !is_found && HITS_ONLY {
                     return Progress::Other;
                 }

@@ -44,6 +44,9 @@ impl Server {
             Some(first) => first.address().clone(),
             None => return Err(io::ErrorKind::InvalidInput.into()),
         };
+        if let (Some(audit), Some(reads)) = (&config.audit, &config.reads) {
+            audit.of_node(reads.node());
+        }
         let (stop, stopped) = watch::channel(Stop::No);
         let mut server = Self {
             stop,

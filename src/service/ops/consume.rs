@@ -7,6 +7,7 @@ use ahash::RandomState;
 use crate::engine::{Op, Outcome};
 use crate::keys::Access;
 use crate::model::token::{ConsumeKey, Digest};
+use crate::service::audit_trail::Asked;
 use crate::service::context::Context;
 use crate::service::memory_budget::{Charge, SMALL_LEN};
 use crate::service::refusal::{Changed, Refusal};
@@ -22,13 +23,14 @@ pub(crate) async fn one(
     digest: Digest,
     key: Option<&[u8]>,
 ) -> Result<Vec<u8>, Refusal> {
+    let changed = key.map_or(Changed::Use, |_| Changed::KeyedUse);
     let key = key.map(|key| consume_key(context.access, 0, key));
     let op = Op::Consume { digest, key };
     context.may_ask(&op)?;
     match context.call_one(op).await? {
         Outcome::Consumed { payload } | Outcome::Replayed { payload } => Ok(payload),
         Outcome::NotFound => Err(context.missed()),
-        other => Err(Refusal::of(&other, Changed::Nothing)),
+        other => Err(Refusal::of(&other, changed)),
     }
 }
 
@@ -42,12 +44,12 @@ pub(crate) async fn many(
 ) -> Result<(), Refusal> {
     context.admit(tokens.digests.len())?;
     context.trail.list(&tokens)?;
-    learn_payloads(context, &tokens.digests).await?;
+    let asked = learn_payloads(context, &tokens.digests).await?;
     let _room = room_for_answer(context, &tokens.digests)?;
     let Tokens { digests, by_reference } = tokens;
     let mut count = MissCount::new(&by_reference);
     let changed = key.map_or(Changed::UsesPerhaps, |_| Changed::KeyedUsesPerhaps);
-    for outcome in context.call(consumes(context.access, key, digests)).await? {
+    for outcome in context.call_as(consumes(context.access, key, digests), asked).await? {
         let payload = match &outcome {
             Outcome::Consumed { payload } | Outcome::Replayed { payload } => Some(&payload[..]),
             Outcome::NotFound => None,
@@ -61,11 +63,14 @@ pub(crate) async fn many(
 }
 
 /// In a cluster, learns of the tokens that other nodes have issued a moment ago: their payloads need
-/// room too.
-async fn learn_payloads(context: &Context<'_>, digests: &[Digest]) -> Result<(), Refusal> {
+/// room too. The engine then needs no barrier of its own for what is unknown.
+async fn learn_payloads(context: &Context<'_>, digests: &[Digest]) -> Result<Asked, Refusal> {
     match &context.service.reads {
-        Some(reads) if !context.service.engine.knows(digests) => context.learn_all(reads).await,
-        _ => Ok(()),
+        Some(reads) if !context.service.engine.knows(digests) => {
+            context.learn_all(reads).await?;
+            Ok(Asked::AfterBarrier)
+        }
+        _ => Ok(Asked::Now),
     }
 }
 

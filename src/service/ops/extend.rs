@@ -21,7 +21,7 @@ pub(crate) async fn one(
     match context.call_one(op).await? {
         Outcome::Extended { deadline } => Ok(deadline),
         Outcome::NotFound => Err(context.missed()),
-        other => Err(Refusal::of(&other, Changed::Nothing)),
+        other => Err(Refusal::of(&other, Changed::Repeatable)),
     }
 }
 

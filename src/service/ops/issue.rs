@@ -53,7 +53,8 @@ impl Wanted {
                 (digester.token_for_issue_key(&access.holder, key), Some(By::IdempotencyKey))
             }
             (None, None) => {
-                (context.service.token_source.token().map_err(Refusal::NoRandom)?, None)
+                let token = context.service.token_source.token(context.now());
+                (token.map_err(Refusal::NoRandom)?, None)
             }
         };
         let (digest, uses, peek) = (digester.digest(&token), self.uses, self.peek);
@@ -86,7 +87,8 @@ impl Asked {
             Outcome::Exists { deadline } => (deadline, false),
             other => {
                 let taken = taken(&other, self.by(), context.access).map(Refusal::Taken);
-                return Err(taken.unwrap_or_else(|| Refusal::of(&other, Changed::Nothing)));
+                let changed = self.by().map_or(Changed::Issued, |_| Changed::KeyedIssued);
+                return Err(taken.unwrap_or_else(|| Refusal::of(&other, changed)));
             }
         };
         Ok(Issued { token: self.token.clone(), deadline, is_new })

@@ -59,7 +59,7 @@ impl Offer {
 
     fn compare(&self, context: &Context<'_>) -> Result<Outcome, Refusal> {
         let look = |existing: &Existing<'_>| self.meet(context, existing);
-        let met = context.service.engine.existing(&self.digest, context.now(), look);
+        let met = context.service.engine.existing(&self.digest, context.service.token_time(), look);
         let met = match met.ok_or(Refusal::JustExpired)?? {
             Ok(met) => met,
             Err(outcome) => return Ok(outcome),

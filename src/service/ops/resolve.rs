@@ -33,15 +33,13 @@ pub(crate) async fn one_in_cluster<R>(
     digest: &Digest,
     read: impl Fn(&[u8]) -> R,
 ) -> Result<R, Refusal> {
-    if context.freshen(reads).await? == Known::Hits {
-        let found = context.service.engine.find(digest, context.now(), &read);
-        if let Some(result) = found {
-            return Ok(result);
-        }
-        context.may_miss()?;
-        context.learn_all(reads).await?;
+    let engine = &context.service.engine;
+    let seems_found = |now| engine.would_resolve(digest, now);
+    let find = |now| engine.find(digest, now, &read);
+    match context.hit_or_confirm(reads, seems_found, find).await? {
+        Some(result) => Ok(result),
+        None => one_at(context, digest, reads.log_time(), read),
     }
-    one_at(context, digest, reads.log_time(), read)
 }
 
 /// Passes the payload of each token to `read`, in the order of the request; `None` for a token that
@@ -73,7 +71,7 @@ fn many_at(
 }
 
 /// The same in a cluster, for an answer that `new` begins: misses are confirmed before they are
-/// answered, all by one barrier.
+/// answered, all by one barrier. An answer that lacks something is dropped before the wait.
 pub(crate) async fn many_in_cluster<A>(
     context: &Context<'_>,
     reads: &Reads,
@@ -83,11 +81,7 @@ pub(crate) async fn many_in_cluster<A>(
 ) -> Result<A, Refusal> {
     context.admit(tokens.digests.len())?;
     if context.freshen(reads).await? == Known::Hits {
-        context.trail.list(tokens)?;
-        let (digests, mut answer) = (&tokens.digests, new());
-        let each = |payload: &[u8]| read(&mut answer, Some(payload));
-        if context.service.engine.find_many(digests, context.now(), each) {
-            (0..digests.len()).for_each(|place| context.trail.found(place, true));
+        if let Some(answer) = all_hits(context, tokens, &new, &read)? {
             return Ok(answer);
         }
         context.learn_all(reads).await?;
@@ -95,4 +89,21 @@ pub(crate) async fn many_in_cluster<A>(
     let mut answer = new();
     many_at(context, tokens, reads.log_time(), |payload| read(&mut answer, payload))?;
     Ok(answer)
+}
+
+/// The whole answer, if all tokens are found.
+fn all_hits<A>(
+    context: &Context<'_>,
+    tokens: &Tokens,
+    new: impl Fn() -> A,
+    read: impl Fn(&mut A, Option<&[u8]>),
+) -> Result<Option<A>, Refusal> {
+    context.trail.list(tokens)?;
+    let (digests, mut answer) = (&tokens.digests, new());
+    let each = |payload: &[u8]| read(&mut answer, Some(payload));
+    if !context.service.engine.find_many(digests, context.service.token_time(), each) {
+        return Ok(None);
+    }
+    (0..digests.len()).for_each(|place| context.trail.found(place, true));
+    Ok(Some(answer))
 }

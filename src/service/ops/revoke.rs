@@ -11,7 +11,7 @@ use crate::service::tokens::Tokens;
 pub(crate) async fn one(context: &Context<'_>, digest: Digest) -> Result<(), Refusal> {
     match context.call_one(Op::Revoke { digest }).await? {
         Outcome::Revoked | Outcome::NotFound => Ok(()),
-        other => Err(Refusal::of(&other, Changed::Nothing)),
+        other => Err(Refusal::of(&other, Changed::Repeatable)),
     }
 }
 

@@ -24,14 +24,11 @@ pub(crate) async fn one_in_cluster(
     reads: &Reads,
     digest: &Digest,
 ) -> Result<Status, Refusal> {
-    if context.freshen(reads).await? == Known::Hits {
-        if let Some(status) = context.service.engine.status(digest, context.now()) {
-            return Ok(status);
-        }
-        context.may_miss()?;
-        context.learn_all(reads).await?;
+    let find = |now| context.service.engine.find_status(digest, now);
+    match context.hit_or_confirm(reads, |now| find(now).is_some(), find).await? {
+        Some(status) => Ok(status),
+        None => one_at(context, digest, reads.log_time()),
     }
-    one_at(context, digest, reads.log_time())
 }
 
 /// Passes the status of each token to `read`, in the order of the request; `None` for a token that
@@ -76,9 +73,9 @@ pub(crate) async fn many_in_cluster(
     context.admit(tokens.digests.len())?;
     if context.freshen(reads).await? == Known::Hits {
         context.trail.list(tokens)?;
-        let (engine, now) = (&context.service.engine, context.now());
-        let found: Option<Vec<Status>> =
-            tokens.digests.iter().map(|digest| engine.status(digest, now)).collect();
+        let (engine, now) = (&context.service.engine, context.service.token_time());
+        let find = |digest| engine.find_status(digest, now);
+        let found: Option<Vec<Status>> = tokens.digests.iter().map(find).collect();
         if let Some(found) = found {
             found.into_iter().for_each(|status| read(Some(status)));
             return Ok(());

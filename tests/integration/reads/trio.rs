@@ -119,14 +119,19 @@ impl Trio {
 
     /// With these limits of misses, and clocks that are ahead by so many milliseconds.
     pub fn with(miss_limits: MissLimits, ahead_ms: [i64; 3]) -> Self {
+        Self::configured(ahead_ms, |config| config.miss_limits = miss_limits)
+    }
+
+    /// With such clocks, and servers whose configuration is changed.
+    pub fn configured(ahead_ms: [i64; 3], change: impl Fn(&mut http::Config)) -> Self {
         let stream = Simulated::new(1, START);
         let message = Sealer::new(&secret()).seal(&genesis()).expect("it can be sealed");
         stream.client().propose(&message).expect("it is sent");
         let (mut nodes, mut servers) = (Vec::new(), Vec::new());
         for (number, ahead_ms) in (1..).zip(ahead_ms) {
             let (node, reads) = open(&stream, number, ahead_ms);
-            let config =
-                http::Config { workers: 1, miss_limits, reads: Some(reads), ..Default::default() };
+            let mut config = http::Config { workers: 1, reads: Some(reads), ..Default::default() };
+            change(&mut config);
             let address = "127.0.0.1:0".parse().expect("an address");
             let listeners = http::server::listen::bind(&address, 1).expect("a free port");
             let server = Server::start(node.stepped.engine(), &config, listeners);
@@ -179,17 +184,22 @@ impl Trio {
         inner.nodes.iter().for_each(|node| node.clock.advance(millis));
     }
 
-    /// The time passes by the wall clock of a node alone, as after a pause of its machine.
-    pub fn pause(&self, at: usize, millis: u64) {
+    /// The wall clock of a node steps, as after a pause of its machine or a correction.
+    pub fn jump(&self, at: usize, millis: i64) {
         let inner = self.lock();
         let clock = &inner.nodes[at].clock;
-        clock.jump_to(UnixMillis(clock.wall().0 + millis));
+        clock.jump_to(UnixMillis(clock.wall().0.saturating_add_signed(millis)));
     }
 
     /// Does this while no time passes and no node works.
     pub fn still<R>(&self, then: impl FnOnce() -> R) -> R {
         let _held = self.lock();
         then()
+    }
+
+    /// Where a node listens.
+    pub fn address(&self, at: usize) -> std::net::SocketAddr {
+        self.servers[at].address().socket().expect("an address")
     }
 
     /// Sends a request to a node over a connection of its own.
@@ -205,8 +215,7 @@ impl Trio {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Response {
-        let address = self.servers[at].address().socket().expect("an address");
-        let mut conn = Conn::open(address).expect("it listens");
+        let mut conn = Conn::open(self.address(at)).expect("it listens");
         let mut headers = headers.to_vec();
         if !body.is_empty() {
             headers.push(("Content-Type", "application/json"));

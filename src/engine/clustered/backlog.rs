@@ -1,0 +1,135 @@
+//! Operations that wait for room in a batch.
+//!
+//! Batches are filled round robin by namespace, one operation at a time, so a namespace with many
+//! waiting operations delays the others by one batch at most. Calls are taken from the queue of jobs
+//! at once: there they would stand behind whoever fills it. So the number that waits here is bounded,
+//! and a namespace may hold at most as many operations as are free for the others.
+
+use std::collections::{HashMap, VecDeque};
+
+use ahash::RandomState;
+
+use crate::engine::op::Op;
+use crate::model::namespace::NamespaceTag;
+
+use super::calls::Place;
+
+/// Maximum operations that wait, of all namespaces together; each takes about 150 bytes besides its
+/// payload.
+const OPS_MAX: usize = 1 << 19;
+
+/// Operations that wait for room in a batch, by namespace.
+#[derive(Default)]
+pub(super) struct Backlog {
+    /// The namespaces with waiting operations, each once, in the order of their turns.
+    turns: VecDeque<NamespaceTag>,
+    queues: HashMap<NamespaceTag, VecDeque<(Place, Op)>, RandomState>,
+    len: usize,
+}
+
+impl Backlog {
+    /// Whether a call with these operations may wait. One call of each namespace always may.
+    pub(super) fn has_room(&self, ops: &[Op]) -> bool {
+        let Some(first) = ops.first() else { return true };
+        let held = self.queues.get(&first.digest().tag()).map_or(0, VecDeque::len);
+        held == 0 || held + ops.len() <= OPS_MAX.saturating_sub(self.len)
+    }
+
+    pub(super) fn push(&mut self, place: Place, op: Op) {
+        let tag = op.digest().tag();
+        let queue = self.queues.entry(tag).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(tag);
+        }
+        queue.push_back((place, op));
+        self.len += 1;
+    }
+
+    /// The operation whose turn it is.
+    pub(super) fn first(&self) -> Option<&Op> {
+        self.queues.get(self.turns.front()?)?.front().map(|(_, op)| op)
+    }
+
+    /// Takes the operation whose turn it is; then it is the next namespace's turn.
+    pub(super) fn pop(&mut self) -> Option<(Place, Op)> {
+        let tag = self.turns.pop_front()?;
+        let queue = self.queues.get_mut(&tag)?;
+        let taken = queue.pop_front()?;
+        self.len -= 1;
+        match queue.is_empty() {
+            // Namespaces come and go with the keys file.
+            true => drop(self.queues.remove(&tag)),
+            false => self.turns.push_back(tag),
+        }
+        Some(taken)
+    }
+
+    /// Takes all operations.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Place, Op)> + use<> {
+        std::mem::take(self).queues.into_values().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clustered::calls::Calls;
+    use crate::engine::mailbox::Pending;
+    use crate::model::token::Digest;
+
+    /// Revocations in the namespaces of these numbers, in this order.
+    fn revokes(namespaces: &[u8]) -> Vec<Op> {
+        let digest = |namespace: &u8| {
+            let mut bytes = [0; 16];
+            bytes[12..].fill(*namespace);
+            bytes[..4].fill(*namespace);
+            Digest::from_bytes(bytes)
+        };
+        namespaces.iter().map(|namespace| Op::Revoke { digest: digest(namespace) }).collect()
+    }
+
+    fn fill(backlog: &mut Backlog, ops: Vec<Op>) {
+        let (_pending, reply) = Pending::new();
+        let places = Calls::default().open(reply, ops.len(), Default::default());
+        places.zip(ops).for_each(|(place, op)| backlog.push(place, op));
+    }
+
+    fn taken(backlog: &mut Backlog) -> Vec<Digest> {
+        std::iter::from_fn(|| backlog.pop()).map(|(_, op)| *op.digest()).collect()
+    }
+
+    #[test]
+    fn p8_namespaces_take_turns_and_each_keeps_its_order() {
+        let mut backlog = Backlog::default();
+        fill(&mut backlog, revokes(&[1, 1, 1, 1, 2, 3, 3]));
+        let expected: Vec<_> =
+            revokes(&[1, 2, 3, 1, 3, 1, 1]).iter().map(|op| *op.digest()).collect();
+        assert_eq!(backlog.first().map(|op| *op.digest()), Some(expected[0]));
+        assert_eq!(taken(&mut backlog), expected);
+        assert!(backlog.first().is_none() && backlog.queues.is_empty() && backlog.len == 0);
+        fill(&mut backlog, revokes(&[1, 2]));
+        assert_eq!(backlog.drain().count(), 2);
+        assert!(backlog.pop().is_none());
+    }
+
+    #[test]
+    fn p8_one_namespace_leaves_room_for_the_calls_of_others() {
+        let mut backlog = Backlog::default();
+        let (call, other) = (revokes(&[1; 1_000]), revokes(&[2; 1_000]));
+        let mut calls = 0;
+        while backlog.has_room(&call) {
+            fill(&mut backlog, call.clone());
+            calls += 1;
+            assert!(calls <= OPS_MAX / 2_000, "at most as many as are free");
+        }
+        assert_eq!(calls, OPS_MAX / 2_000);
+        let mut others = 0;
+        while backlog.has_room(&other) {
+            fill(&mut backlog, other.clone());
+            others += 1;
+        }
+        assert!(others >= OPS_MAX / 4_000, "{others}");
+        assert!(backlog.has_room(&revokes(&[3; 20_000])), "a first call always waits");
+        assert!(backlog.len <= OPS_MAX);
+    }
+}

@@ -1,0 +1,171 @@
+//! What a node admits to its batches, and how long it keeps who waits.
+
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::engine::mailbox::Pending;
+use crate::engine::{Caller, Outcome, Rejected};
+
+/// What the node has proposed.
+type Proposed = Arc<Mutex<Vec<(MessageHead, Vec<u8>)>>>;
+
+struct Recorder(Proposed);
+
+impl Proposer for Recorder {
+    fn propose(&mut self, proposal: &Proposal<'_>) {
+        let head = MessageHead {
+            kind: proposal.kind,
+            cluster: proposal.cluster,
+            era: proposal.era,
+            sender: proposal.sender,
+            batch: proposal.batch,
+            attempt: proposal.attempt,
+            proposed_at: proposal.proposed_at,
+        };
+        self.0.lock().unwrap().push((head, proposal.body.to_vec()));
+    }
+}
+
+/// A node that serves, and a stream that stores what it proposes when the test says so.
+struct Served {
+    node: SteppedNode,
+    proposed: Proposed,
+    seq: u64,
+}
+
+impl Served {
+    fn start() -> Self {
+        let proposed = Proposed::default();
+        let mut node = open_with(&Memory::new(), Box::new(Recorder(proposed.clone()))).unwrap();
+        land(&mut node, message(1, MessageKind::Genesis, 0, START, Vec::new()));
+        node.follower().caught_up();
+        node.turn(false);
+        let mut served = Self { node, proposed, seq: 1 };
+        served.land_next();
+        assert_eq!(served.node.follower().state().standing, Standing::Serving);
+        // Its first report.
+        served.land_next();
+        served
+    }
+
+    /// The message in flight lands.
+    fn land_next(&mut self) {
+        self.land_next_at(START);
+    }
+
+    /// The same, by this clock of the stream.
+    fn land_next_at(&mut self, stream_time: UnixMillis) {
+        let proposed = std::mem::take(&mut *self.proposed.lock().unwrap());
+        let [(head, body)] = &proposed[..] else { panic!("{} messages in flight", proposed.len()) };
+        self.seq += 1;
+        let hash = hash_of(&self.seq.to_le_bytes());
+        let content = Some((*head, body.clone()));
+        land(&mut self.node, Landed { seq: self.seq, stream_time, hash, content });
+    }
+}
+
+/// Revocations of unknown tokens in the namespace of this number.
+fn guesses(namespace: u8, count: usize) -> Vec<Op> {
+    let mut bytes = [7; 16];
+    bytes[12..].fill(namespace);
+    vec![Op::Revoke { digest: Digest::from_bytes(bytes) }; count]
+}
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn p8_who_guesses_delays_another_namespace_by_one_batch() {
+    let mut served = Served::start();
+    let guessed: Vec<Pending> =
+        (0..100).map(|_| served.node.engine().submit(guesses(1, 1_000)).unwrap()).collect();
+    let mut honest = pin!(served.node.engine().submit(guesses(2, 1)).unwrap());
+    served.node.turn(false);
+    // What is in flight was proposed before the other came.
+    served.land_next();
+    assert!(poll(honest.as_mut()).is_pending());
+    served.land_next();
+    assert_eq!(poll(honest.as_mut()), Poll::Ready(Ok(vec![Outcome::Revoked])));
+    while !served.proposed.lock().unwrap().is_empty() {
+        served.land_next();
+    }
+    for one in guessed {
+        assert_eq!(one.wait().map(|outcomes| outcomes.len()), Ok(1_000));
+    }
+}
+
+#[test]
+fn p8_a_namespace_that_fills_the_backlog_is_rejected_and_others_are_not() {
+    let mut served = Served::start();
+    let mut guessed = Vec::new();
+    // Turn by turn, as the queue of jobs is bounded too.
+    for _ in 0..60 {
+        guessed.push(served.node.engine().submit(guesses(1, 10_000)).unwrap());
+        served.node.turn(false);
+    }
+    let mut rejected = 0;
+    for one in guessed {
+        let mut one = pin!(one);
+        match poll(one.as_mut()) {
+            Poll::Ready(Err(Rejected::QueueFull)) => rejected += 1,
+            Poll::Pending => {}
+            other @ Poll::Ready(_) => panic!("{other:?}"),
+        }
+    }
+    assert!((25..60).contains(&rejected), "{rejected}");
+    let mut honest = pin!(served.node.engine().submit(guesses(2, 10_000)).unwrap());
+    served.node.turn(false);
+    assert!(poll(honest.as_mut()).is_pending(), "it waits");
+}
+
+/// A connection that is closed, or a stream that is reset.
+#[test]
+fn p8_a_caller_that_goes_away_leaves_no_wait_behind() {
+    let mut served = Served::start();
+    let (caller, follower): (Caller, Follower) =
+        (served.node.engine().caller(), served.node.follower().clone());
+    let far = Until::Position(Position { era: Era(1), seq: u64::MAX }, Duration::from_secs(3_600));
+    for round in 0..2 * waits::WAITS_MAX {
+        let mut wait = pin!(caller.wait(&follower, far));
+        assert!(poll(wait.as_mut()).is_pending(), "round {round}");
+        if round % 1_000 == 0 {
+            served.node.turn(false);
+        }
+    }
+}
+
+/// Also in time: neither waits for the stream.
+#[test]
+fn p10_while_the_clock_is_wrong_known_and_unknown_tokens_are_refused_at_once() {
+    let mut served = Served::start();
+    let known = Digest::from_bytes([1; 16]);
+    let issue = Op::Issue {
+        digest: known,
+        payload: b"1".to_vec(),
+        ttl: Duration::from_secs(3_600),
+        uses: 1,
+        peek: true,
+        derived: false,
+    };
+    let issued = served.node.engine().submit(vec![issue]).unwrap();
+    served.node.turn(false);
+    served.land_next_at(UnixMillis(START.0 + 20_000));
+    assert!(matches!(issued.wait().unwrap()[..], [Outcome::Issued { .. }]));
+    assert!(!served.node.follower().state().is_clock_right);
+    for digest in [known, Digest::from_bytes([2; 16])] {
+        for op in [
+            Op::Revoke { digest },
+            Op::Extend { digest, ttl: Duration::from_secs(60) },
+            Op::Consume { digest, key: None },
+        ] {
+            let shown = format!("{op:?}");
+            let mut asked = pin!(served.node.engine().submit(vec![op]).unwrap());
+            served.node.turn(false);
+            let refused = Poll::Ready(Ok(vec![Outcome::ClockWrong]));
+            assert_eq!(poll(asked.as_mut()), refused, "{shown}");
+        }
+    }
+}
