@@ -4,6 +4,7 @@
 use super::certificates::Certificates;
 use super::file_watch::{Seen, seen};
 use super::reload::Reload;
+use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::model::token::Digester;
@@ -50,12 +51,14 @@ pub(super) struct FreshKeys {
     keys: Keys,
     digester: Digester,
     seen: Seen,
+    /// Set in a node of a cluster, which compares its file with those of the others.
+    node: Option<NodeView>,
 }
 
 impl FreshKeys {
-    pub(super) fn new(keys: Keys, engine: &Engine) -> Self {
+    pub(super) fn new(keys: Keys, engine: &Engine, node: Option<NodeView>) -> Self {
         // `None`, so that the first check reloads the file: it may have changed during recovery.
-        Self { keys, digester: engine.digester().clone(), seen: None }
+        Self { keys, digester: engine.digester().clone(), seen: None, node }
     }
 
     fn look(&mut self) {
@@ -68,7 +71,12 @@ impl FreshKeys {
 
     fn read(&mut self) {
         match self.keys.reload(&self.digester) {
-            Ok(keys) => tracing::info!(keys, "keys loaded"),
+            Ok(keys) => {
+                tracing::info!(keys, "keys loaded");
+                if let Some(node) = &self.node {
+                    node.have_keys(self.keys.table().fingerprint());
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "can't load the keys: the previous ones stay in use");
                 // A mistake in the file is logged once, until the file changes. A file that could

@@ -43,6 +43,14 @@ impl Running {
         }
     }
 
+    /// What is known of the node; `None` for a single server.
+    pub(super) fn view(&self) -> Option<NodeView> {
+        match self {
+            Self::Single(_) => None,
+            Self::Node(node) => Some(node.view().clone()),
+        }
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         match self {
             Self::Single(engine) => engine,

@@ -30,7 +30,7 @@ use crate::http::admin::Admin;
 use crate::http::server::listen;
 use crate::http::server::listen::{ListenAddress, Listeners};
 use crate::http::{self, Server};
-use crate::keys::{self, Keys, KeysError};
+use crate::keys::{self, Fingerprint, Keys, KeysError};
 use crate::service::quotas::Quotas;
 use crate::tls::TlsError;
 use crate::wal::DiskError;
@@ -159,6 +159,8 @@ struct Front {
     admin: Admin,
     admin_address: ListenAddress,
     certificates: Option<Certificates>,
+    /// Of the keys file.
+    fingerprint: Option<Fingerprint>,
 }
 
 fn serve(
@@ -172,6 +174,7 @@ fn serve(
     let view = view_of(config);
     if let Some(view) = &view {
         front.admin.of_cluster(view.clone());
+        view.have_keys(front.fingerprint.unwrap_or(Fingerprint::NO_KEYS));
     }
     let audit = front.http.audit.clone();
     let running = open(config, view)?;
@@ -217,10 +220,10 @@ impl Front {
         let admin_address = admin.address().clone();
         let early = data.first().map(Listeners::try_clone);
         let early = early.unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))?;
-        if let Some(file) = &config.keys {
-            // Checked before recovery, which can take seconds.
-            keys::file::load_guarded(file, config.engine.permissions)?;
-        }
+        // Checked before recovery, which can take seconds.
+        let load = |file| keys::file::load_guarded(file, config.engine.permissions);
+        let keys = config.keys.as_deref().map(load).transpose()?;
+        let fingerprint = keys.as_deref().map(Fingerprint::of);
         // The name of the audit log is checked early too.
         let audit = config.audit.as_ref();
         let audit =
@@ -231,7 +234,7 @@ impl Front {
         let is_guarded = config.keys.is_some();
         let admin = Admin::start(admin, early, is_guarded, web, tls.clone(), http.limits)?;
         let http = http::Config { tls, audit, ..http };
-        Ok(Self { runtime, http, data, admin, admin_address, certificates })
+        Ok(Self { runtime, http, data, admin, admin_address, certificates, fingerprint })
     }
 
     /// Serves until a signal stops the server and the requests in flight are answered. The admin
@@ -243,7 +246,7 @@ impl Front {
         running: &Running,
     ) -> Result<Admin, ServeError> {
         let engine = running.engine();
-        let Self { runtime, http, data, admin, admin_address, certificates } = self;
+        let Self { runtime, http, data, admin, admin_address, certificates, .. } = self;
         let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
         let keys = config.keys.as_deref().map(opened).transpose()?;
         let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
@@ -256,7 +259,7 @@ impl Front {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         say_ready(&server, scheme, &admin_address, engine);
 
-        let keys = keys.map(|keys| FreshKeys::new(keys, engine));
+        let keys = keys.map(|keys| FreshKeys::new(keys, engine, running.view()));
         let fresh = Fresh { configuration: reload, keys, certificates };
         let signal = runtime.block_on(async {
             tokio::select! {

@@ -44,6 +44,8 @@ pub struct Config {
     pub address: Option<String>,
     /// Whether servers are accepted that do not say how they sync.
     pub accepts_unverified_sync: bool,
+    /// Whether the node is not ready for changes while most nodes have another keys file.
+    pub requires_same_keys: bool,
 }
 
 impl Default for Config {
@@ -59,6 +61,7 @@ impl Default for Config {
             keep: Duration::from_secs(3_600),
             address: None,
             accepts_unverified_sync: false,
+            requires_same_keys: false,
         }
     }
 }

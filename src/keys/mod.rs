@@ -2,11 +2,12 @@
 //!
 //! `text` is the form of a key that its holder has; `file` is the keys file, and `entry` one key in
 //! it. `table` finds the `access` of a key. A server uses [`Keys`]: a table that is read without a
-//! lock and replaced after each change of the file.
+//! lock and replaced after each change of the file. `fingerprint` compares the files of several servers.
 
 mod access;
 mod entry;
 pub mod file;
+mod fingerprint;
 mod holder;
 mod table;
 pub mod text;
@@ -23,6 +24,7 @@ use crate::permissions::Strictness;
 
 pub use access::{Access, Used};
 pub use entry::{KeyEntry, KeysError};
+pub use fingerprint::Fingerprint;
 pub use holder::{CERTIFICATE_LEN_MAX, CertificateField, CertificateName, Holder};
 pub use table::Table;
 pub use text::{Key, KeyHash, KeyId};

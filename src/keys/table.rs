@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::access::Access;
 use super::entry::KeyEntry;
+use super::fingerprint::Fingerprint;
 use super::holder::{CertificateName, Holder};
 use super::text::{self, KeyHash, KeyId};
 use crate::model::namespace::{Namespace, TagCollision, TagOwners};
@@ -20,6 +21,7 @@ pub struct Table {
     certified: HashMap<CertificateName, Arc<Access>>,
     /// Namespaces whose keys were not loaded.
     refused: BTreeSet<TagCollision>,
+    fingerprint: Fingerprint,
 }
 
 impl Table {
@@ -75,7 +77,13 @@ impl Table {
             (entry.id, (entry.hash.clone(), access(&holder)))
         });
         let keys = keys.collect();
-        Self { keys, certified, refused }
+        Self { keys, certified, refused, fingerprint: Fingerprint::of(entries) }
+    }
+
+    /// What the file is compared by.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// Namespaces of the file whose keys were not loaded, in the order of their names.

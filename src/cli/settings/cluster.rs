@@ -69,6 +69,10 @@ pub struct ClusterArgs {
         value_parser = FalseyValueParser::new()
     )]
     cluster_accept_unverified_sync: bool,
+
+    /// Not ready for changes while most nodes have another keys file than this one
+    #[arg(long, env = "JETON_CLUSTER_REQUIRE_SAME_KEYS", value_parser = FalseyValueParser::new())]
+    cluster_require_same_keys: bool,
 }
 
 impl ClusterArgs {
@@ -107,6 +111,7 @@ impl ClusterArgs {
             keep,
             address: self.node_address.clone(),
             accepts_unverified_sync: self.cluster_accept_unverified_sync,
+            requires_same_keys: self.cluster_require_same_keys,
         };
         self.is_given().then_some(config)
     }
@@ -123,6 +128,7 @@ impl ClusterArgs {
             ("cluster-monitor", !self.cluster_monitor.is_empty()),
             ("node-address", self.node_address.is_some()),
             ("cluster-accept-unverified-sync", self.cluster_accept_unverified_sync),
+            ("cluster-require-same-keys", self.cluster_require_same_keys),
         ];
         let lonely = given.into_iter().filter(|(_, is_given)| *is_given && !self.is_given());
         lonely.map(|(flag, _)| SettingError::new(flag, "needs ").name("cluster")).collect()

@@ -6,10 +6,9 @@ use crate::engine::clustered::{NodeState, Standing};
 use crate::model::cluster::NodeId;
 use crate::model::record::replication::Decision;
 
+use super::presence::is_present;
 use super::view::NodeView;
 
-/// A node heard of within this time of the log is there.
-const PRESENT_WITHIN_MS: u64 = 5_000;
 /// The first format of messages and logs, which needs no agreement.
 const FIRST_FORMAT: u16 = 1;
 
@@ -98,9 +97,8 @@ impl NodeView {
 /// The decision that fulfils a wish, as far as this node knows.
 fn decision(state: &NodeState, own: NodeId, wish: Wish) -> Result<Decision, Unfulfilled> {
     let others = state.members.iter().filter(|row| row.node != own);
-    let is_present = |heard| state.log_time.since(heard) <= PRESENT_WITHIN_MS;
     match wish {
-        Wish::Leave => match others.into_iter().any(|row| is_present(row.heard)) {
+        Wish::Leave => match others.into_iter().any(|row| is_present(state, row)) {
             true => Ok(Decision::Retire(own)),
             false => Err(Unfulfilled::Alone),
         },
@@ -128,7 +126,7 @@ fn behind(state: &NodeState, format: u16) -> Vec<String> {
             Some(said) if said.format < u32::from(format) => {
                 Some(format!("node {node} knows formats up to {}, not {format}", said.format))
             }
-            _ if state.log_time.since(row.heard) > PRESENT_WITHIN_MS => Some(format!(
+            _ if !is_present(state, row) => Some(format!(
                 "node {node} has not been heard of since {}: start it, or forget it",
                 row.heard
             )),

@@ -34,6 +34,7 @@ mod connection;
 mod decide;
 mod fullness;
 mod identity;
+mod keys;
 mod on_nats;
 mod opinion;
 mod outlet;

@@ -5,11 +5,13 @@ use serde::Serialize;
 use crate::cluster::stream::Server;
 use crate::engine::clustered::{NodeState, Standing};
 use crate::engine::replicated::is_gone;
+use crate::keys::Fingerprint;
 use crate::model::cluster::NodeId;
 use crate::model::record::replication::Member;
 
 use super::check::is_sync_verified;
 use super::fullness::{FILLING, Fullness};
+use super::keys::differing;
 use super::presence::is_present;
 use super::view::{Known, NodeView};
 use super::word::Word;
@@ -145,6 +147,8 @@ pub struct NodeReport {
     pub format: Option<u32>,
     /// Whether its content differs from that of the node that tells this.
     pub diverged: bool,
+    /// Whether it is present and has another keys file than the node that tells this.
+    pub keys_differ: bool,
 }
 
 impl NodeView {
@@ -163,7 +167,8 @@ impl NodeView {
         let stream = stream_report(&self.known());
         let has_landed = |state: &&NodeState| state.position.seq > 0;
         let landed = state.as_ref().filter(has_landed);
-        let nodes = state.as_ref().map(node_reports).unwrap_or_default();
+        let with_keys = |state| node_reports(state, self.keys());
+        let nodes = state.as_ref().map(with_keys).unwrap_or_default();
         let mut degraded = Vec::new();
         if word != Word::Ready {
             degraded.push(format!("this node is {}: {sentence}", word.name()));
@@ -228,6 +233,9 @@ impl NodeReport {
         if self.diverged {
             return Some(format!("node {node} has other content than this one"));
         }
+        if self.keys_differ {
+            return Some(format!("node {node} has another keys file than this one (--keys)"));
+        }
         (!self.present && !self.removed)
             .then(|| format!("node {node} has not been heard of since {heard}"))
     }
@@ -258,7 +266,8 @@ fn stream_report(known: &Known) -> StreamReport {
     }
 }
 
-fn node_reports(state: &NodeState) -> Vec<NodeReport> {
+fn node_reports(state: &NodeState, keys: Fingerprint) -> Vec<NodeReport> {
+    let differing = differing(state, keys);
     let report = |row: &Member| {
         let said = state.reports.get(&row.node);
         let has_diverged = |node: &NodeId| state.diverged.contains_key(node);
@@ -272,6 +281,7 @@ fn node_reports(state: &NodeState) -> Vec<NodeReport> {
             durable: said.map(|said| said.durable),
             format: said.map(|said| said.format),
             diverged: has_diverged(&row.node),
+            keys_differ: differing.contains(&row.node),
         }
     };
     state.members.iter().map(report).collect()

@@ -199,8 +199,7 @@ impl Start<'_> {
             nonce: BootNonce(nonce),
             answer_within: self.view.config().answer_within,
             format: u32::from(FORMAT),
-            // Not compared yet: keys files change while nodes run.
-            keys: [0; 16],
+            keys: self.view.keys().0,
         };
         let outlet = Outlet::new(connection.stream(), Sealer::new(secret), self.view.clone());
         let (engine, follower) = Engine::open_in_cluster(

@@ -11,9 +11,11 @@ use crate::cluster::Config;
 use crate::cluster::fence::Fence;
 use crate::cluster::stream::{Bounds, Hint, Promises};
 use crate::engine::clustered::{Accepts, Follower, NodeState, Standing, Stopped};
+use crate::keys::Fingerprint;
 use crate::model::cluster::NodeId;
 
 use super::fullness::Fullness;
+use super::keys::has_odd_keys;
 use super::word::{Ending, Word};
 
 /// How far the start of a node is, or that it ends.
@@ -36,6 +38,7 @@ struct Shared {
     fence: Fence,
     node: OnceLock<NodeId>,
     follower: OnceLock<Follower>,
+    keys: Mutex<Fingerprint>,
     known: Mutex<Known>,
     /// Whether this node must not propose anything.
     is_shut: AtomicBool,
@@ -89,6 +92,7 @@ impl NodeView {
             fence,
             node: OnceLock::new(),
             follower: OnceLock::new(),
+            keys: Mutex::new(Fingerprint::NO_KEYS),
             known: Mutex::new(known),
             is_shut: AtomicBool::new(false),
             proposed: AtomicU64::new(0),
@@ -179,7 +183,11 @@ impl NodeView {
             return said(Word::StreamFull, text);
         }
         if state.has_quorum {
-            return said(Word::Ready, "everything works");
+            let differs = self.config().requires_same_keys && has_odd_keys(&state, self.keys());
+            return match differs {
+                true => said(Word::KeysDiffer, "most nodes have another keys file (--keys)"),
+                false => said(Word::Ready, "everything works"),
+            };
         }
         (Word::NoQuorum, format!("{} {}", no_landing(age), because(known)))
     }
@@ -239,6 +247,19 @@ impl NodeView {
     pub(super) fn identified(&self, node: NodeId) {
         // Set once; a second call has no effect.
         let _ = self.0.node.set(node);
+    }
+
+    /// The node's keys file has this fingerprint from now on.
+    pub fn have_keys(&self, fingerprint: Fingerprint) {
+        *self.0.keys.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+        if let Some(follower) = self.0.follower.get() {
+            follower.set_keys(fingerprint.0);
+        }
+    }
+
+    /// The fingerprint of the node's keys file.
+    pub(super) fn keys(&self) -> Fingerprint {
+        *self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn opened(&self, follower: Follower) {

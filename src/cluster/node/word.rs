@@ -33,11 +33,13 @@ pub enum Word {
     StreamFull,
     /// The stream or a server has a setting with which an acknowledged change could be lost.
     WrongSettings,
+    /// Most nodes have another keys file, and `--cluster-require-same-keys` is set.
+    KeysDiffer,
 }
 
 impl Word {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ready,
         Self::Starting,
         Self::Recovering,
@@ -52,6 +54,7 @@ impl Word {
         Self::NoQuorum,
         Self::StreamFull,
         Self::WrongSettings,
+        Self::KeysDiffer,
     ];
 
     /// Lower-case words joined by `-`; never changed once released.
@@ -72,6 +75,7 @@ impl Word {
             Self::NoQuorum => "no-quorum",
             Self::StreamFull => "stream-full",
             Self::WrongSettings => "wrong-settings",
+            Self::KeysDiffer => "keys-differ",
         }
     }
 
@@ -84,7 +88,14 @@ impl Word {
     /// Whether the node should get reads.
     #[must_use]
     pub const fn takes_reads(self) -> bool {
-        matches!(self, Self::Ready | Self::NoQuorum | Self::StreamFull | Self::WrongSettings)
+        matches!(
+            self,
+            Self::Ready
+                | Self::NoQuorum
+                | Self::StreamFull
+                | Self::WrongSettings
+                | Self::KeysDiffer
+        )
     }
 }
 
@@ -170,7 +181,7 @@ mod tests {
         }
         let reads = Word::ALL.into_iter().filter(|word| word.takes_reads());
         let reads: Vec<_> = reads.map(Word::name).collect();
-        assert_eq!(reads, ["ready", "no-quorum", "stream-full", "wrong-settings"]);
+        assert_eq!(reads, ["ready", "no-quorum", "stream-full", "wrong-settings", "keys-differ"]);
     }
 
     #[test]

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-
+use super::sheet::Sheet;
 use crate::cluster::node::{NodeView, Word};
 
 /// One reading of a node.
@@ -21,6 +18,7 @@ pub(in crate::http) struct ClusterReading {
     members: u64,
     present: u64,
     diverged: u64,
+    keys_differ: u64,
     has_quorum: bool,
     is_clock_right: bool,
     mistakes: u64,
@@ -47,6 +45,7 @@ impl ClusterReading {
             members: report.nodes.len() as u64,
             present: report.nodes.iter().filter(|node| node.present).count() as u64,
             diverged: report.nodes.iter().filter(|node| node.diverged).count() as u64,
+            keys_differ: report.nodes.iter().filter(|node| node.keys_differ).count() as u64,
             has_quorum: state.has_quorum,
             is_clock_right: state.is_clock_right,
             mistakes: report.stream.mistakes.len() as u64,
@@ -63,8 +62,10 @@ impl ClusterReading {
         }
     }
 
-    pub(super) fn encode(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        self.encode_states(out)?;
+    pub(super) fn encode(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        let help = "1 for the word that /readyz answers, 0 for the others";
+        let value = |word: &Word| (word.name(), u64::from(*word == self.word));
+        sheet.gauges(("cluster_state", help, "state"), Word::ALL.iter().map(value))?;
         let gauges = [
             ("cluster_position", "Number of the last message that was landed", self.position),
             ("cluster_durable", "Number of the last message that is durable here", self.durable),
@@ -79,6 +80,11 @@ impl ClusterReading {
                 "cluster_members_diverged",
                 "Nodes whose content differs from that of this node",
                 self.diverged,
+            ),
+            (
+                "cluster_members_keys_differ",
+                "Nodes whose keys file differs from that of this node",
+                self.keys_differ,
             ),
             ("cluster_has_quorum", "1 while the changes of this node land", self.has_quorum.into()),
             (
@@ -109,45 +115,70 @@ impl ClusterReading {
             ("cluster_stream_bytes", "Bytes of the stream at its last check", self.stream_bytes),
         ];
         for (name, help, value) in gauges {
-            gauge(out, name, help, value)?;
+            sheet.gauge(name, help, value)?;
         }
         if let Some(most) = self.stream_bytes_max {
-            gauge(out, "cluster_stream_bytes_max", "Bytes that the stream may hold", most)?;
+            sheet.gauge("cluster_stream_bytes_max", "Bytes that the stream may hold", most)?;
         }
         if let Some(fresh) = self.fresh_seconds {
             let help = "How old the knowledge of this node is at most, in seconds";
-            let metric = ConstGauge::new(fresh);
-            let kind = metric.metric_type();
-            metric.encode(out.encode_descriptor("cluster_fresh_seconds", help, None, kind)?)?;
+            sheet.fraction("cluster_fresh_seconds", help, fresh)?;
         }
         let (proposed, again) = self.proposed;
-        counter(out, "cluster_proposed", "Messages that this node has proposed", proposed)?;
+        sheet.counter("cluster_proposed", "Messages that this node has proposed", proposed)?;
         let help = "Messages that this node has proposed again, because they had not landed";
-        counter(out, "cluster_proposed_again", help, again)?;
+        sheet.counter("cluster_proposed_again", help, again)?;
         let help = "Messages that a server skipped and the stream's leader had";
-        counter(out, "cluster_gaps", help, self.gaps)
+        sheet.counter("cluster_gaps", help, self.gaps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cluster::Config;
+    use crate::http::admin::exposition::Reading;
+    use crate::testkit::clock::ManualClock;
+
+    #[test]
+    fn the_book_has_each_metric_of_a_node() {
+        let view = NodeView::new(Config::default(), Arc::new(ManualClock::default()));
+        let (fresh_seconds, stream_bytes_max) = (Some(0.5), Some(7));
+        let cluster =
+            ClusterReading { fresh_seconds, stream_bytes_max, ..ClusterReading::of(&view) };
+        let reading = Reading { cluster: Some(cluster), ..Reading::new(None, None, true) };
+        let text = reading.expose().unwrap();
+        let served = text.lines().filter_map(|line| {
+            let (name, kind) = line.strip_prefix("# TYPE jeton_cluster_")?.split_once(' ')?;
+            Some(format!("{name}{}", if kind == "counter" { "_total" } else { "" }))
+        });
+        let served: BTreeSet<String> = served.collect();
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/operations/cluster.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `jeton_cluster_"));
+        let listed = rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned()));
+        assert_eq!(served, listed.collect());
+        assert!(text.contains("jeton_cluster_state{state=\"starting\"} 1\n"), "{text}");
+        assert!(text.contains("jeton_cluster_fresh_seconds 0.5\n"), "{text}");
     }
 
-    /// One gauge for each word, so that alerts can be defined in advance.
-    fn encode_states(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let kind = ConstGauge::new(0_u64).metric_type();
-        let help = "1 for the word that /readyz answers, 0 for the others";
-        let mut family = out.encode_descriptor("cluster_state", help, None, kind)?;
+    #[test]
+    fn the_description_and_the_book_have_each_word() {
+        let description: serde_json::Value =
+            serde_json::from_str(include_str!("openapi.json")).unwrap();
+        let words = &description["components"]["schemas"]["Cluster"]["properties"]["state"]["enum"];
+        assert_eq!(*words, serde_json::json!(Word::ALL.map(Word::name)));
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/operations/cluster.md");
+        let page = std::fs::read_to_string(page).unwrap();
         for word in Word::ALL {
-            let labels = [("state", word.name())];
-            let value = u64::from(word == self.word);
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            let status = |is_ready| if is_ready { "200" } else { "503" };
+            let (reads, changes) = (status(word.takes_reads()), status(word.takes_changes()));
+            let row = format!("| `{}` | {reads} | {changes} |", word.name());
+            assert!(page.contains(&row), "{row}");
         }
-        Ok(())
     }
-}
-
-fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = ConstGauge::new(value);
-    metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
-}
-
-fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = ConstCounter::new(value);
-    metric.encode(out.encode_descriptor(name, help, None, metric.metric_type())?)
 }

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::cluster_metrics::ClusterReading;
 use super::namespaces::Told;
+use super::sheet::Sheet;
 use crate::audit;
 use crate::build_info;
 use crate::engine::Stats;
@@ -79,7 +80,7 @@ impl Collector for Reading {
         self.encode_http(&mut sheet)?;
         sheet.namespaces(&self.namespaces)?;
         if let Some(cluster) = &self.cluster {
-            cluster.encode(sheet.0)?;
+            cluster.encode(&mut sheet)?;
         }
         match &self.stats {
             Some(stats) => encode_engine(&mut sheet, stats),
@@ -219,15 +220,7 @@ fn encode_counters(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
     Ok(())
 }
 
-/// Writes one metric after the other.
-struct Sheet<'a, 'e>(&'a mut DescriptorEncoder<'e>);
-
 impl Sheet<'_, '_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let metric = ConstGauge::new(value);
-        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
-    }
-
     /// Version of the build, and the start time.
     fn build(&mut self, started_at: Option<UnixMillis>) -> fmt::Result {
         let kind = ConstGauge::new(0_u64).metric_type();
@@ -237,14 +230,7 @@ impl Sheet<'_, '_> {
         ConstGauge::new(1_u64).encode(family.encode_family(&labels)?)?;
         let Some(started_at) = started_at else { return Ok(()) };
         let help = "Start time of the server by the wall clock, in seconds since 1970";
-        let metric = ConstGauge::new(started_at.0 as f64 / 1e3);
-        let kind = metric.metric_type();
-        metric.encode(self.0.encode_descriptor("start_time_seconds", help, None, kind)?)
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let metric = ConstCounter::new(value);
-        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+        self.fraction("start_time_seconds", help, started_at.0 as f64 / 1e3)
     }
 
     fn requests(&mut self, totals: &Totals) -> fmt::Result {
@@ -262,15 +248,9 @@ impl Sheet<'_, '_> {
 
     /// One gauge for each warning, standing or not, so that alerts can be defined in advance.
     fn warnings(&mut self, standing: &[Warning]) -> fmt::Result {
-        let kind = ConstGauge::new(0_u64).metric_type();
         let help = "1 while the condition in the label holds; /readyz describes it";
-        let mut family = self.0.encode_descriptor("warning", help, None, kind)?;
-        for warning in Warning::ALL {
-            let value = u64::from(standing.contains(&warning));
-            let labels = [("name", warning.name())];
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let value = |warning: &Warning| (warning.name(), u64::from(standing.contains(warning)));
+        self.gauges(("warning", help, "name"), Warning::ALL.iter().map(value))
     }
 
     fn namespaces(&mut self, told: &[Told]) -> fmt::Result {
@@ -280,12 +260,8 @@ impl Sheet<'_, '_> {
             ("namespace_memory_bytes", "Memory of entries, by namespace", |told| told.bytes),
         ];
         for (name, help, value) in gauges {
-            let kind = ConstGauge::new(0_u64).metric_type();
-            let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-            for told in told {
-                let labels = [("namespace", told.namespace.as_str())];
-                ConstGauge::new(value(told)).encode(family.encode_family(&labels)?)?;
-            }
+            let values = told.iter().map(|told| (told.namespace.as_str(), value(told)));
+            self.gauges((name, help, "namespace"), values)?;
         }
         let kind = ConstCounter::new(0_u64).metric_type();
         let help = "Issues refused because of the rate limit of their namespace";

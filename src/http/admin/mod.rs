@@ -20,6 +20,7 @@ pub(in crate::http) mod namespaces;
 pub(in crate::http) mod openapi;
 mod readiness;
 mod seats;
+mod sheet;
 mod view;
 
 pub use listener::Admin;

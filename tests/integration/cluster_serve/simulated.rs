@@ -14,6 +14,7 @@ use jeton::cluster::stream::{
 use jeton::engine::clustered::Proposal;
 use jeton::engine::replicated::Sender;
 use jeton::engine::{self, NoProgress, Op, Outcome, Rejected, SyncMode, read_secret};
+use jeton::keys::Fingerprint;
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use jeton::model::token::Token;
 use jeton::testkit::stream::{Client, Simulated};
@@ -169,10 +170,14 @@ impl World {
     }
 
     fn start_with(&self, name: &str, secret: &str) -> Result<Node, NodeError> {
+        self.start_as(name, secret, Config::default())
+    }
+
+    fn start_as(&self, name: &str, secret: &str, config: Config) -> Result<Node, NodeError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let engine =
             engine::Config { secret_file: Some(self.dir.path().join(secret)), ..self.engine(name) };
-        let view = NodeView::new(Config::default(), clock.clone());
+        let view = NodeView::new(config, clock.clone());
         Start { engine, clock, progress: &NoProgress, view }.run(|_| Ok(Box::new(self.ways())))
     }
 
@@ -243,6 +248,45 @@ fn node_serves_what_other_nodes_were_told_before() {
     let again = world.start("a").expect("it starts again");
     assert!(knows(&again, &token));
     stop(again);
+}
+
+#[test]
+fn nodes_with_another_keys_file_are_named_and_the_odd_one_takes_no_changes() {
+    let world = World::begun();
+    let config = |requires| Config { requires_same_keys: requires, ..Config::default() };
+    let start =
+        |name, requires| world.start_as(name, "secret.key", config(requires)).expect("it starts");
+    let nodes = [start("a", true), start("b", false), start("c", true)];
+    let differing = |node: &Node| {
+        let report = node.view().report();
+        report.nodes.iter().filter(|one| one.keys_differ).count()
+    };
+    let are_named = |counts: [usize; 3]| {
+        within("the nodes that differ are named", || {
+            let found = nodes.each_ref().map(differing);
+            if found == counts { Ok(()) } else { Err(format!("{found:?}")) }
+        });
+    };
+    are_named([0, 0, 0]);
+    let (old, new) = (Fingerprint([1; 16]), Fingerprint([2; 16]));
+    nodes.iter().for_each(|node| node.view().have_keys(old));
+    are_named([0, 0, 0]);
+    nodes[2].view().have_keys(new);
+    are_named([1, 1, 2]);
+    await_word(&nodes[2], Word::KeysDiffer);
+    await_word(&nodes[0], Word::Ready);
+    let degraded = nodes[0].view().report().degraded;
+    let named = nodes[2].view().node().expect("it has started").to_string();
+    let about = degraded.iter().find(|why| why.contains("keys file")).expect("a sentence");
+    assert!(about.contains(&named), "{about}");
+    nodes[0].view().have_keys(new);
+    are_named([1, 2, 1]);
+    await_word(&nodes[2], Word::Ready);
+    // The odd one has no such flag.
+    await_word(&nodes[1], Word::Ready);
+    nodes[1].view().have_keys(new);
+    are_named([0, 0, 0]);
+    nodes.into_iter().for_each(stop);
 }
 
 #[test]
