@@ -1,6 +1,7 @@
 //! The documentation compared with the program: commands are run, and tables are compared with the
 //! code.
 
+mod alerts;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,19 +116,23 @@ fn the_table_of_metrics_is_what_the_server_has() {
     assert_named(&served);
 }
 
-/// The metrics that only a node of a cluster has.
-const NODE: &str = "jeton_cluster_";
+/// The metrics that only a node of a cluster has. A test beside the code compares this table with
+/// what a node serves.
+fn metrics_of_a_node() -> BTreeSet<String> {
+    let text = page("operations/cluster.md");
+    let names = rows(&text).map(|row| row[0].trim_matches('`').to_owned());
+    names.filter(|name| name.starts_with("jeton_cluster_")).collect()
+}
 
-/// Each metric that another page mentions is one of these.
+/// Each metric that another page mentions is one of these, or one of a node.
 fn assert_named(served: &BTreeSet<(String, String)>) {
+    let of_node = metrics_of_a_node();
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src");
     for file in crate::support::files_under(&top) {
         let text = std::fs::read_to_string(&file).expect("a page");
-        // Those of a node are compared in `cluster_serve`.
-        let is_checked = |code: &&str| code.starts_with("jeton_") && !code.starts_with(NODE);
-        for name in code(&text).filter(is_checked) {
+        for name in code(&text).filter(|code| code.starts_with("jeton_")) {
             let name = name.split(['{', ' ']).next().unwrap_or(name);
-            let is_served = served.iter().any(|(known, _)| known == name);
+            let is_served = served.iter().any(|(known, _)| known == name) || of_node.contains(name);
             assert!(is_served, "{}: no metric {name}", file.display());
         }
     }
