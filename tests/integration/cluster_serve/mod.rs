@@ -3,6 +3,7 @@
 mod checkout;
 mod divergence;
 mod full;
+mod guesses;
 pub mod lab;
 mod members;
 mod reseed;

@@ -151,6 +151,12 @@ const ATTACKS: &[Attack] = &[
         volumes: &[("JETON_NODES", 500, 20_000)],
     },
     Attack {
+        name: "guesses",
+        promises: "P8",
+        step: Step::Tests(&["cluster_serve::guesses"]),
+        volumes: &[("JETON_GUESSES", 20_000, 1_000_000)],
+    },
+    Attack {
         name: "orders",
         promises: "P3",
         step: Step::Program("tests/checkers/orders"),
