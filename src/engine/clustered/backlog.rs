@@ -1,9 +1,11 @@
 //! Operations that wait for room in a batch.
 //!
-//! Batches are filled round robin by namespace, one operation at a time, so a namespace with many
-//! waiting operations delays the others by one batch at most. Calls are taken from the queue of jobs
-//! at once: there they would stand behind whoever fills it. So the number that waits here is bounded,
-//! and a namespace may hold at most as many operations as are free for the others.
+//! Batches are filled round robin by namespace, and within a namespace round robin by call, one
+//! operation at a time. So a namespace with many waiting operations delays the others by one batch at
+//! most, and a long list delays no short call. Calls are taken from the queue of jobs at once: there
+//! they would stand behind whoever fills it. So the number of operations that wait here is bounded,
+//! and a namespace may hold at most as many as are free for the others. An eighth of what is free is
+//! for short calls alone.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,13 +19,23 @@ use super::calls::Place;
 /// Maximum operations that wait, of all namespaces together; each takes about 150 bytes besides its
 /// payload.
 const OPS_MAX: usize = 1 << 19;
+/// Maximum operations of a short call.
+const SHORT_LEN: usize = 8;
 
 /// Operations that wait for room in a batch, by namespace.
 #[derive(Default)]
 pub(super) struct Backlog {
     /// The namespaces with waiting operations, each once, in the order of their turns.
     turns: VecDeque<NamespaceTag>,
-    queues: HashMap<NamespaceTag, VecDeque<(Place, Op)>, RandomState>,
+    queues: HashMap<NamespaceTag, Queue, RandomState>,
+    len: usize,
+}
+
+/// The waiting operations of a namespace.
+#[derive(Default)]
+struct Queue {
+    /// By call, in the order of their turns; none is empty.
+    calls: VecDeque<VecDeque<(Place, Op)>>,
     len: usize,
 }
 
@@ -31,32 +43,35 @@ impl Backlog {
     /// Whether a call with these operations may wait. One call of each namespace always may.
     pub(super) fn has_room(&self, ops: &[Op]) -> bool {
         let Some(first) = ops.first() else { return true };
-        let held = self.queues.get(&first.digest().tag()).map_or(0, VecDeque::len);
-        held == 0 || held + ops.len() <= OPS_MAX.saturating_sub(self.len)
+        let held = self.queues.get(&first.digest().tag()).map_or(0, |queue| queue.len);
+        let free = OPS_MAX.saturating_sub(self.len);
+        let room = if ops.len() <= SHORT_LEN { free } else { free - free / 8 };
+        held == 0 || held + ops.len() <= room
     }
 
     pub(super) fn push(&mut self, place: Place, op: Op) {
         let tag = op.digest().tag();
         let queue = self.queues.entry(tag).or_default();
-        if queue.is_empty() {
+        if queue.len == 0 {
             self.turns.push_back(tag);
         }
-        queue.push_back((place, op));
+        queue.push(place, op);
         self.len += 1;
     }
 
     /// The operation whose turn it is.
     pub(super) fn first(&self) -> Option<&Op> {
-        self.queues.get(self.turns.front()?)?.front().map(|(_, op)| op)
+        let queue = self.queues.get(self.turns.front()?)?;
+        queue.calls.front()?.front().map(|(_, op)| op)
     }
 
     /// Takes the operation whose turn it is; then it is the next namespace's turn.
     pub(super) fn pop(&mut self) -> Option<(Place, Op)> {
         let tag = self.turns.pop_front()?;
         let queue = self.queues.get_mut(&tag)?;
-        let taken = queue.pop_front()?;
+        let taken = queue.pop()?;
         self.len -= 1;
-        match queue.is_empty() {
+        match queue.len == 0 {
             // Namespaces come and go with the keys file.
             true => drop(self.queues.remove(&tag)),
             false => self.turns.push_back(tag),
@@ -66,7 +81,32 @@ impl Backlog {
 
     /// Takes all operations.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Place, Op)> + use<> {
-        std::mem::take(self).queues.into_values().flatten()
+        let queues = std::mem::take(self).queues.into_values();
+        queues.flat_map(|queue| queue.calls).flatten()
+    }
+}
+
+impl Queue {
+    fn push(&mut self, place: Place, op: Op) {
+        let is_same = |call: &&mut VecDeque<(Place, Op)>| {
+            call.back().is_some_and(|(last, _)| last.call == place.call)
+        };
+        match self.calls.back_mut().filter(is_same) {
+            Some(call) => call.push_back((place, op)),
+            None => self.calls.push_back(VecDeque::from([(place, op)])),
+        }
+        self.len += 1;
+    }
+
+    /// Takes the operation whose turn it is; then it is the next call's turn.
+    fn pop(&mut self) -> Option<(Place, Op)> {
+        let mut call = self.calls.pop_front()?;
+        let taken = call.pop_front()?;
+        self.len -= 1;
+        if !call.is_empty() {
+            self.calls.push_back(call);
+        }
+        Some(taken)
     }
 }
 
@@ -88,9 +128,9 @@ mod tests {
         namespaces.iter().map(|namespace| Op::Revoke { digest: digest(namespace) }).collect()
     }
 
-    fn fill(backlog: &mut Backlog, ops: Vec<Op>) {
+    fn fill(backlog: &mut Backlog, calls: &mut Calls, ops: Vec<Op>) {
         let (_pending, reply) = Pending::new();
-        let places = Calls::default().open(reply, ops.len(), Default::default());
+        let places = calls.open(reply, ops.len(), Default::default());
         places.zip(ops).for_each(|(place, op)| backlog.push(place, op));
     }
 
@@ -100,35 +140,53 @@ mod tests {
 
     #[test]
     fn p8_namespaces_take_turns_and_each_keeps_its_order() {
-        let mut backlog = Backlog::default();
-        fill(&mut backlog, revokes(&[1, 1, 1, 1, 2, 3, 3]));
+        let (mut backlog, mut calls) = (Backlog::default(), Calls::default());
+        fill(&mut backlog, &mut calls, revokes(&[1, 1, 1, 1, 2, 3, 3]));
         let expected: Vec<_> =
             revokes(&[1, 2, 3, 1, 3, 1, 1]).iter().map(|op| *op.digest()).collect();
         assert_eq!(backlog.first().map(|op| *op.digest()), Some(expected[0]));
         assert_eq!(taken(&mut backlog), expected);
         assert!(backlog.first().is_none() && backlog.queues.is_empty() && backlog.len == 0);
-        fill(&mut backlog, revokes(&[1, 2]));
+        fill(&mut backlog, &mut calls, revokes(&[1, 2]));
         assert_eq!(backlog.drain().count(), 2);
         assert!(backlog.pop().is_none());
     }
 
     #[test]
+    fn p8_within_a_namespace_calls_take_turns() {
+        let (mut backlog, mut calls) = (Backlog::default(), Calls::default());
+        for len in [3, 1, 2] {
+            fill(&mut backlog, &mut calls, revokes(&vec![1; len]));
+        }
+        let order = std::iter::from_fn(|| backlog.pop()).map(|(place, _)| place.call);
+        assert_eq!(order.collect::<Vec<_>>(), [1, 2, 3, 1, 3, 1]);
+    }
+
+    #[test]
     fn p8_one_namespace_leaves_room_for_the_calls_of_others() {
-        let mut backlog = Backlog::default();
+        let (mut backlog, mut opened) = (Backlog::default(), Calls::default());
         let (call, other) = (revokes(&[1; 1_000]), revokes(&[2; 1_000]));
         let mut calls = 0;
         while backlog.has_room(&call) {
-            fill(&mut backlog, call.clone());
+            fill(&mut backlog, &mut opened, call.clone());
             calls += 1;
             assert!(calls <= OPS_MAX / 2_000, "at most as many as are free");
         }
-        assert_eq!(calls, OPS_MAX / 2_000);
+        assert!(calls >= OPS_MAX / 2_400, "{calls}");
+        let short = revokes(&[1; SHORT_LEN]);
+        let mut shorts = 0;
+        while backlog.has_room(&short) {
+            fill(&mut backlog, &mut opened, short.clone());
+            shorts += 1;
+        }
+        assert!(shorts * SHORT_LEN > 10_000, "{shorts} short calls beside the lists");
+        assert!(backlog.len <= OPS_MAX / 2);
         let mut others = 0;
         while backlog.has_room(&other) {
-            fill(&mut backlog, other.clone());
+            fill(&mut backlog, &mut opened, other.clone());
             others += 1;
         }
-        assert!(others >= OPS_MAX / 4_000, "{others}");
+        assert!(others >= OPS_MAX / 4_800, "{others}");
         assert!(backlog.has_room(&revokes(&[3; 20_000])), "a first call always waits");
         assert!(backlog.len <= OPS_MAX);
     }
