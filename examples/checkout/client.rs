@@ -74,6 +74,7 @@ impl Client {
         &mut self,
         mut attempt: impl FnMut(&mut Self) -> io::Result<T>,
     ) -> io::Result<T> {
+        #[expect(clippy::disallowed_methods, reason = "a client's patience is real time")]
         let begin = Instant::now();
         loop {
             let error = match attempt(self) {

@@ -1,7 +1,7 @@
 //! Why a demo could not be shown.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::cli::exit::{FAILED, MISTAKEN};
 use crate::cli::out::OutputError;
@@ -37,7 +37,7 @@ impl DemoFailure {
         move |source| Self::Io { what, source }
     }
 
-    pub(super) fn nats_server(file: &PathBuf, why: &str) -> Self {
+    pub(super) fn nats_server(file: &Path, why: &str) -> Self {
         Self::NatsServer { why: format!("{}: {why}", file.display()) }
     }
 

@@ -44,7 +44,7 @@ pub(super) async fn tell(stage: &mut Stage, show: &Show) -> Result<bool, DemoFai
     show.step(&format!(
         "{CONTESTED} tokens are consumed through all three nodes at the same time."
     ))?;
-    rivals(stage, &tally, CONTESTED).await?;
+    Box::pin(rivals(stage, &tally, CONTESTED)).await?;
     show.step("Every token of all callers is looked up on each node.")?;
     let verdict = Verdict::reach(stage, &tally).await?;
     show.detail(&verdict.text())?;
@@ -61,10 +61,10 @@ async fn start(stage: &mut Stage, show: &Show) -> Result<(), DemoFailure> {
     show.step(
         "Three NATS servers start, each with the file that `jeton cluster nats-config` prints.",
     )?;
-    for n in 0..COUNT {
+    for (n, name) in SERVERS.iter().enumerate() {
         stage.configure_server(n).await?;
         stage.start_server(n)?;
-        show.detail(&format!("{} at {}", SERVERS[n], stage.client(n)))?;
+        show.detail(&format!("{name} at {}", stage.client(n)))?;
     }
     show.step("`jeton cluster init` makes the stream.")?;
     let begun = stage.begin_cluster().await?;
@@ -73,9 +73,9 @@ async fn start(stage: &mut Stage, show: &Show) -> Result<(), DemoFailure> {
     for n in 0..COUNT {
         stage.start_node(n)?;
     }
-    for n in 0..COUNT {
+    for (n, name) in NODES.iter().enumerate() {
         stage.await_node(n).await?;
-        show.detail(&format!("{} at {}", NODES[n], stage.data(n)))?;
+        show.detail(&format!("{name} at {}", stage.data(n)))?;
     }
     Ok(())
 }
