@@ -83,7 +83,7 @@ pub fn run(setting: &Setting) -> Result<Table> {
     }
     for kind in PEERS {
         match missing(kind) {
-            Some(why) => table.not_run(kind, &why),
+            Some(why) => table.not_run(kind.name(), &why),
             None => {
                 let server = setting.start(kind, true, &REWRITING)?;
                 table.row(measure(setting, server, &CASES[1])?);

@@ -50,7 +50,7 @@ pub fn run(setting: &Setting) -> Result<Table> {
     );
     for kind in [Kind::Jeton].into_iter().chain(PEERS) {
         match missing(kind) {
-            Some(why) => table.not_run(kind, &why),
+            Some(why) => table.not_run(kind.name(), &why),
             None => table.row(measure(setting, setting.start(kind, false, &[])?)?),
         }
     }

@@ -63,7 +63,7 @@ pub fn run(setting: &Setting) -> Result<Table> {
     );
     for kind in [Kind::Jeton].into_iter().chain(PEERS) {
         match missing(kind) {
-            Some(why) => table.not_run(kind, &why),
+            Some(why) => table.not_run(kind.name(), &why),
             None => table.row(measure(&growth, setting.start(kind, false, &[])?)?),
         }
     }

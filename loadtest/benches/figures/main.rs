@@ -1,5 +1,5 @@
-//! Measures the figures of jeton's book that need more than load: recovery, bytes written, expiry
-//! and growth, each beside the stores people use today: `cargo bench -p loadtest --bench figures --
+//! Measures the figures of jeton's book that need more than load: recovery, bytes written, expiry,
+//! growth and clusters, each beside the stores people use today: `cargo bench -p loadtest --bench figures --
 //! NAME… [--quick] [--rounds N]`. The other figures come from `loadtest peers`.
 //!
 //! It starts every server itself and stops it again. Every answer is compared with what it must be,
@@ -16,6 +16,7 @@
 )]
 
 mod amplification;
+mod cluster;
 mod expiry;
 mod growth;
 mod recovery;
@@ -32,23 +33,27 @@ use crate::setting::{Setting, Size, Table};
 type Figure = (&'static str, fn(&Setting) -> Result<Table>);
 
 /// All figures, in the order in which `all` runs them.
-const FIGURES: [Figure; 4] = [
+const FIGURES: [Figure; 7] = [
     ("recovery", recovery::run),
     ("amplification", amplification::run),
     ("expiry", expiry::run),
     ("growth", growth::run),
+    ("cluster-rates", cluster::rates::run),
+    ("cluster-failover", cluster::failover::run),
+    ("cluster-catch-up", cluster::catch_up::run),
 ];
 
 /// Measures the figures of the book and prints them as markdown tables.
 #[derive(Debug, Parser)]
 #[command(name = "figures")]
 struct Arguments {
-    /// recovery, amplification, expiry, growth, or all
+    /// recovery, amplification, expiry, growth, cluster-rates, cluster-failover, cluster-catch-up, or
+    /// all
     figures: Vec<String>,
     /// Minutes in place of an hour: a million tokens where it can be avoided to have ten
     #[arg(long)]
     quick: bool,
-    /// How often each server has its turn in recovery [default: 3]
+    /// How often each server has its turn in recovery and in the rates of a cluster [default: 3]
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Passed by `cargo bench`

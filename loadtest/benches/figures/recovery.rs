@@ -60,7 +60,7 @@ pub fn run(setting: &Setting) -> Result<Table> {
     let mut stored = vec![Stored::prepare(setting, Kind::Jeton, living)?];
     for kind in PEERS {
         match missing(kind) {
-            Some(why) => table.not_run(kind, &why),
+            Some(why) => table.not_run(kind.name(), &why),
             None => stored.push(Stored::prepare(setting, kind, living)?),
         }
     }

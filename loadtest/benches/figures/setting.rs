@@ -53,7 +53,8 @@ pub struct Setting {
     pub size: Size,
     /// How often each server has its turn.
     pub rounds: usize,
-    server_bin: Option<PathBuf>,
+    /// jeton's binary, where it is not to be built or looked for.
+    pub server_bin: Option<PathBuf>,
 }
 
 impl Setting {
@@ -103,9 +104,14 @@ pub fn session(server: &Spawned, workload: &Workload, tokens: Tokens) -> Result<
     let protocol = server.kind().protocol(Http::One);
     let endpoint =
         Endpoint::new(protocol, server.address(), server.address().to_string().as_str().into());
+    session_on(&[endpoint], workload, tokens)
+}
+
+/// The same with one or several servers that were started in another way.
+pub fn session_on(endpoints: &[Endpoint], workload: &Workload, tokens: Tokens) -> Result<Session> {
     let payloads = Arc::new(Payloads::new(&workload.payload, workload.seed)?);
     let stop = Arc::new(AtomicBool::new(false));
-    Session::open_with(workload, tokens, &[endpoint], &payloads, &stop)
+    Session::open_with(workload, tokens, endpoints, &payloads, &stop)
 }
 
 /// Insists that every answer was right, and that no operation was done in place of another.
@@ -174,8 +180,8 @@ impl Table {
     }
 
     /// A server that was not measured, and why.
-    pub fn not_run(&mut self, kind: Kind, why: &str) {
-        let _ = write!(self.note, " Not run: {}, {why}.", kind.name());
+    pub fn not_run(&mut self, what: &str, why: &str) {
+        let _ = write!(self.note, " Not run: {what}, {why}.");
     }
 
     /// The whole of it.

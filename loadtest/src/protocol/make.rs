@@ -12,7 +12,7 @@ pub fn codec(protocol: Protocol, caller: &Caller) -> Box<dyn Codec> {
             Ok(codec) => Box::new(codec),
             Err(fault) => Box::new(Broken(fault)),
         },
-        Protocol::Resp => Box::new(resp::Resp::new(caller.credentials.clone())),
+        Protocol::Resp => Box::new(resp::Resp::new(caller.credentials.clone(), caller.replicas)),
         Protocol::Memcached => Box::new(memcached::Memcached::default()),
     }
 }

@@ -202,6 +202,8 @@ pub struct Caller {
     pub key: Option<Secret>,
     /// What a connection introduces itself with, where RESP is spoken.
     pub credentials: Option<Credentials>,
+    /// Replicas that must have each issued token before the answer, where RESP is spoken.
+    pub replicas: u32,
 }
 
 impl From<&str> for Caller {

@@ -10,20 +10,26 @@ use super::{
 use crate::denial::Denial;
 use crate::secret::Credentials;
 
+/// How long `WAIT` waits, in milliseconds.
+const WAIT_MS: &[u8] = b"5000";
+
 /// One connection's RESP2.
 #[derive(Debug, Default)]
 pub struct Resp {
     outstanding: InOrder<Asked>,
     /// What it authenticates with.
     credentials: Option<Credentials>,
+    /// How many replicas each `SET` waits for.
+    replicas: u32,
     /// Whether the answer to that is still to come, before all others.
     is_introducing: bool,
 }
 
 impl Resp {
     /// A connection that introduces itself first, where `credentials` are given.
-    pub fn new(credentials: Option<Credentials>) -> Self {
-        Self { credentials, ..Self::default() }
+    /// Each issue waits until so many `replicas` have it.
+    pub fn new(credentials: Option<Credentials>, replicas: u32) -> Self {
+        Self { credentials, replicas, ..Self::default() }
     }
 }
 
@@ -31,6 +37,8 @@ impl Resp {
 enum Asked {
     /// `+OK`.
     Set,
+    /// `+OK`, and the number of replicas that have it: at least so many.
+    SetOn(u32),
     /// A value, or the null that stands for none.
     Value,
     /// This many of them.
@@ -48,6 +56,19 @@ enum Reply<'a> {
     Bulk(Option<&'a [u8]>),
     /// The number of elements that follow; none for the null array.
     Array(Option<usize>),
+}
+
+impl Resp {
+    /// Waits for the replicas behind a `SET`, in the same piece.
+    fn wait(&self, output: &mut Vec<u8>) -> Asked {
+        if self.replicas == 0 {
+            return Asked::Set;
+        }
+        output.extend_from_slice(b"*3\r\n$4\r\nWAIT\r\n");
+        push_bulk(itoa::Buffer::new().format(self.replicas).as_bytes(), output);
+        push_bulk(WAIT_MS, output);
+        Asked::SetOn(self.replicas)
+    }
 }
 
 impl Codec for Resp {
@@ -70,7 +91,7 @@ impl Codec for Resp {
                 push_bulk(payload, output);
                 output.extend_from_slice(b"$2\r\nPX\r\n");
                 push_bulk(itoa::Buffer::new().format(ttl_ms).as_bytes(), output);
-                Asked::Set
+                self.wait(output)
             }
             Call::Resolve(key) => {
                 push_command(b"*2\r\n$3\r\nGET\r\n", key, output);
@@ -196,6 +217,26 @@ fn deliver<'a>(
     let Some((reply, mut rest)) = reply(input)? else {
         return Ok(None);
     };
+    if let Asked::SetOn(replicas) = asked {
+        let Some((second, after)) = self::reply(rest)? else { return Ok(None) };
+        let refused = match (&reply, &second) {
+            (Reply::Error(text), _) | (_, Reply::Error(text)) => refusal(text),
+            (Reply::Simple(b"OK"), Reply::Integer(count)) => {
+                let count = std::str::from_utf8(count).ok().and_then(|text| text.parse().ok());
+                if count.is_some_and(|count: u32| count >= replicas) {
+                    answers.answer(ticket, Answer::Issued(None));
+                    return Ok(Some(after));
+                }
+                Refusal::new(0, format!("fewer than {replicas} replicas had it in time"))
+            }
+            _ => {
+                let what = format!("{} and {}", reply.describe(), second.describe());
+                return Err(Garbage(format!("{asked:?} was answered with {what}")));
+            }
+        };
+        answers.answer(ticket, Answer::Refused(&refused));
+        return Ok(Some(after));
+    }
     let answer = match (asked, reply) {
         (_, Reply::Error(text)) => {
             answers.answer(ticket, Answer::Refused(&refusal(text)));

@@ -211,7 +211,7 @@ fn endpoint(
         Protocol::Http2 => Some(tls::HTTP2),
         Protocol::Resp | Protocol::Memcached => None,
     };
-    let caller = Caller { host, is_tls: tls.is_some(), key, credentials };
+    let caller = Caller { host, is_tls: tls.is_some(), key, credentials, replicas: 0 };
     Endpoint::new(protocol, address, caller).by(tls.map(|tls| tls.speaking(alpn)))
 }
 

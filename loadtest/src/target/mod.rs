@@ -4,6 +4,7 @@ pub mod access;
 mod address;
 mod binary;
 pub mod bound;
+pub mod cluster;
 pub mod environment;
 pub mod floor;
 mod folder;

@@ -227,6 +227,12 @@ pub(super) fn statistics_with(admin: SocketAddr, access: &Access) -> Result<serd
     })
 }
 
+/// How many replicas of a Redis or Valkey follow it.
+pub fn replicas(address: SocketAddr) -> Option<usize> {
+    let answer = ask(address, &Access::default(), b"INFO replication\r\n", b"\r\n\r\n")?;
+    Some(answer.matches("state=online").count())
+}
+
 /// How many keys a Redis or Valkey says it holds; none where it does not say.
 pub(super) fn keys(address: SocketAddr, access: &Access) -> Option<u64> {
     let answer = ask(address, access, b"DBSIZE\r\n", b"\r\n")?;

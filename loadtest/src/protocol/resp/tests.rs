@@ -103,7 +103,7 @@ fn p9_a_refusal_of_auth_is_no_false_answer_and_repeats_nothing() {
         ("-ERR unknown command 'AUTH', with args beginning with: 'hunter2'", Denial::AuthRefused),
     ] {
         let password = "hunter2".to_owned().into();
-        let mut codec = Resp::new(Some(Credentials { user: None, password }));
+        let mut codec = Resp::new(Some(Credentials { user: None, password }), 0);
         codec.open(&mut Vec::new());
         codec.request(0, Call::Resolve(&KEY), &mut Vec::new()).expect("it takes requests");
         let answer = format!("{said}\r\n");
@@ -134,4 +134,29 @@ proptest! {
         stream[at] = byte;
         survives(&mut *asked(), &stream, cut);
     }
+}
+
+#[test]
+fn an_issue_that_waits_for_replicas_needs_both_answers() {
+    let waiting = || {
+        let mut codec: Box<dyn Codec> = Box::new(Resp::new(None, 1));
+        for ticket in 1..=4 {
+            let call = Call::Issue { key: &KEY, payload: b"1", ttl_ms: 1 };
+            codec.request(ticket, call, &mut Vec::new()).expect("it takes requests");
+        }
+        codec
+    };
+    let few = "fewer than 1 replicas had it in time".to_owned();
+    let expected = [
+        Kept::Issued(None),
+        Kept::Refused(0, few),
+        Kept::Refused(0, "OOM command not allowed".to_owned()),
+        Kept::Issued(None),
+    ];
+    let stream = b"+OK\r\n:1\r\n+OK\r\n:0\r\n-OOM command not allowed\r\n:1\r\n+OK\r\n:2\r\n";
+    check_cuts(&waiting, stream, &Log((1..).zip(expected).collect()));
+    let mut output = Vec::new();
+    let call = Call::Issue { key: &KEY, payload: b"1", ttl_ms: 1 };
+    Resp::new(None, 2).request(1, call, &mut output).expect("it takes requests");
+    assert!(output.ends_with(b"*3\r\n$4\r\nWAIT\r\n$1\r\n2\r\n$4\r\n5000\r\n"));
 }
