@@ -117,10 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Something has woken this task, perhaps an answer: hyper must look at least once.
         let mut has_news = true;
         for _ in 0..ROUNDS_MAX {
-            if let Err(error) = self.fill_before_drain(cx) {
-                return Poll::Ready(error.into());
-            }
-            match self.obey_verdict() {
+            match self.obey_verdict(cx) {
                 Ok(is_news) => has_news |= is_news,
                 Err(over) => return Poll::Ready(over),
             }
@@ -164,10 +161,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Does what the sweep decided; true where hyper has to look at it.
-    fn obey_verdict(&mut self) -> Result<bool, Over> {
+    fn obey_verdict(&mut self, cx: &mut Context<'_>) -> Result<bool, Over> {
         let Some(verdict) = self.state.watch.verdict.take() else {
             return Ok(false);
         };
+        if verdict == Verdict::Drain {
+            self.fill_before_drain(cx)?;
+        }
         match (verdict, &mut self.protocol) {
             (Verdict::Drop, _) => return Err(Over::Gone),
             (_, Protocol::Closing { .. }) => (),

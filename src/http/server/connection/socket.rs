@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{BELOW_LEN_MAX, Connection, HANDSHAKE_LEN, Over, Protocol};
-use crate::http::conn::phase::{Phase, Verdict};
+use crate::http::conn::phase::Phase;
 
 /// A head up to this length is bounded by the number of connections alone.
 const FREE_HEAD_LEN: usize = 4 * 1024;
@@ -98,8 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// although nothing of it had been read.
     pub(super) fn fill_before_drain(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let state = &*self.state;
-        let is_due = state.watch.verdict.get() == Some(Verdict::Drain)
-            && matches!(self.protocol, Protocol::Undecided | Protocol::Http1(_))
+        let is_due = matches!(self.protocol, Protocol::Undecided | Protocol::Http1(_))
             && !state.knows_what_it_owes()
             && state.wire.input.borrow().is_empty()
             && state.wire.output.borrow().is_empty();
