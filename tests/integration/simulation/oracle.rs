@@ -164,10 +164,11 @@ impl Oracle {
         self.check(&broken)
     }
 
-    /// The deadline of a token that exists and has expired in every possible world.
+    /// The deadline of a token with a use left that has expired in every possible world. Of one that
+    /// was consumed nothing may be left, and then no reader has to keep the time.
     pub fn expired(&self, id: u64, now: u64) -> Option<u64> {
         let [one] = &self.possible[..] else { return None };
-        let held = one.now.get(&id).filter(|held| !held.maybe_gone)?;
+        let held = one.now.get(&id).filter(|held| !held.maybe_gone && held.uses_left > 0)?;
         (held.deadline <= now).then_some(held.deadline)
     }
 
