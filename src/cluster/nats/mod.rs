@@ -16,7 +16,8 @@
 //!
 //! Publish to its own subject `jeton.NAME.from.NODE` and to `$JS.API.` with each of `STREAM.INFO`,
 //! `STREAM.MSG.GET`, `STREAM.PURGE` and `DIRECT.GET`, followed by `.jeton-NAME`; subscribe to
-//! `jeton.NAME.tail` and `_INBOX.jeton.NAME.NODE.>`. [`Nats::create`] needs `STREAM.CREATE` as well, and [`Nats::delete`] `STREAM.DELETE`.
+//! `jeton.NAME.tail` and `_INBOX.jeton.NAME.NODE.>`. [`Nats::create`] needs `STREAM.CREATE` as well, and
+//! [`Nats::delete`] `STREAM.DELETE`.
 //! Nobody may publish to the tail.
 //!
 //! # Files

@@ -242,10 +242,10 @@ fn p7_the_stream_forgets_what_two_nodes_have_and_a_backup_makes_a_new_one() {
     let [one, two] = lab.start(["a", "b"]);
     let mut client = Client::of(&one);
     let token = client.issued(PAYLOAD).token;
-    // A quarter of the stream stays: 64 MiB.
+    // Half of the stream stays: 128 MiB.
     let payload = format!(r#"{{"payload":"{}","ttl":"2s"}}"#, "x".repeat(60 << 10));
     let batch = format!(r#"{{"tokens":[{}]}}"#, vec![payload; 16].join(","));
-    for _ in 0..110 {
+    for _ in 0..160 {
         let answer = client.post("/v1/tokens/batch", &batch);
         assert_eq!(answer.status, 200, "{}", answer.text());
     }

@@ -185,7 +185,7 @@ fn p2_p3_a_session_reads_its_own_changes_on_every_node() {
 }
 
 #[test]
-fn a_position_that_does_not_come_is_503_and_one_of_an_earlier_stream_is_412() {
+fn a_position_that_does_not_come_is_503_and_one_beyond_the_end_of_an_earlier_stream_is_412() {
     let trio = Trio::start();
     let (token, _) = trio.issue(0, "");
     let ask = |position| Resolve.ask_with(&trio, 0, &token, &[("Jeton-At-Least", position)]);
@@ -196,9 +196,12 @@ fn a_position_that_does_not_come_is_503_and_one_of_an_earlier_stream_is_412() {
         assert!(answer.text().contains("behind: "), "{}", answer.text());
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
-    let answer = Resolve.ask_with(&trio, 0, &token, &[("Jeton-At-Least", "1.1")]);
+    let answer = Resolve.ask_with(&trio, 0, &token, &[("Jeton-At-Least", "1.2")]);
     assert_eq!((answer.status, &answer.json()["field"]), (412, &"Jeton-At-Least".into()));
-    assert_eq!(Resolve.ask_with(&trio, 0, &token, &[("Jeton-At-Least", "2.1")]).status, 200);
+    for reached in ["1.1", "2.1"] {
+        let answer = Resolve.ask_with(&trio, 0, &token, &[("Jeton-At-Least", reached)]);
+        assert_eq!(answer.status, 200, "{reached}: the earlier stream ended there, or it is new");
+    }
 }
 
 #[test]

@@ -13,10 +13,11 @@ use jeton::cluster::message::Sealer;
 use jeton::cluster::stream::Stream;
 use jeton::engine::clustered::stepped::SteppedNode;
 use jeton::engine::clustered::{Membership, Proposal, Proposer, Standing};
-use jeton::engine::replicated::{MessageKind, Sender};
+use jeton::engine::replicated::{Landed, MessageHead, MessageKind, Replicated, Sender, hash_of};
 use jeton::engine::{Config, SyncMode};
 use jeton::http::{self, Server};
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
+use jeton::model::record::replication::{Ended, Verdict};
 use jeton::model::record::{Record, records};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{Digester, Secret};
@@ -125,7 +126,8 @@ impl Trio {
     /// With such clocks, and servers whose configuration is changed.
     pub fn configured(ahead_ms: [i64; 3], change: impl Fn(&mut http::Config)) -> Self {
         let stream = Simulated::new(1, START);
-        let message = Sealer::new(&secret()).seal(&genesis()).expect("it can be sealed");
+        let message = Sealer::new(&secret()).seal(&genesis(&ended().encode()));
+        let message = message.expect("it can be sealed");
         stream.client().propose(&message).expect("it is sent");
         let (mut nodes, mut servers) = (Vec::new(), Vec::new());
         for (number, ahead_ms) in (1..).zip(ahead_ms) {
@@ -261,7 +263,22 @@ impl Drop for Trio {
     }
 }
 
-fn genesis() -> Proposal<'static> {
+/// The whole first stream of the cluster: its Genesis.
+fn first() -> Landed {
+    let Proposal { kind, cluster, sender, batch, attempt, proposed_at, .. } = genesis(&[]);
+    let head = MessageHead { kind, cluster, era: Era(1), sender, batch, attempt, proposed_at };
+    let hash = hash_of(b"first");
+    Landed { seq: 1, stream_time: START, hash, content: Some((head, Vec::new())) }
+}
+
+/// Where the first stream has ended.
+fn ended() -> Ended {
+    let after = Replicated::default().after(&first(), Verdict::Genesis, START);
+    Ended { position: after.position, chain: after.chain }
+}
+
+/// The begin of the second one.
+fn genesis(body: &[u8]) -> Proposal<'_> {
     Proposal {
         kind: MessageKind::Genesis,
         cluster: ClusterId([9; 16]),
@@ -270,7 +287,7 @@ fn genesis() -> Proposal<'static> {
         batch: 0,
         attempt: 0,
         proposed_at: START,
-        body: &[],
+        body,
     }
 }
 
@@ -298,7 +315,7 @@ fn open(stream: &Simulated, number: u64, ahead_ms: i64) -> (Node, Reads) {
         format: 1,
         keys: [0; 16],
     };
-    let stepped = SteppedNode::open(
+    let mut stepped = SteppedNode::open(
         config,
         Memory::seeded(number).storage(),
         Digester::new(&secret(), "default"),
@@ -307,6 +324,8 @@ fn open(stream: &Simulated, number: u64, ahead_ms: i64) -> (Node, Reads) {
         fence.watch(Box::new(out)),
     )
     .expect("an empty disk");
+    assert!(stepped.follower().land(first()));
+    stepped.turn(false);
     let reads = Reads::new(stepped.follower().clone(), fence);
     let following = Following::after(&stepped.follower().state(), Sealer::new(&secret()));
     (Node { stepped, client, following, clock, link: Link::Whole }, reads)
