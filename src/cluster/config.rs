@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::fence::STALENESS;
 use crate::model::setting::SettingError;
 use crate::model::text::duration_text;
 
@@ -57,7 +58,7 @@ impl Default for Config {
             ca: None,
             monitors: Vec::new(),
             answer_within: Duration::from_secs(10),
-            staleness: Duration::from_secs(30),
+            staleness: STALENESS,
             keep: Duration::from_secs(3_600),
             address: None,
             accepts_unverified_sync: false,

@@ -31,8 +31,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// Interval at which the begin of the stream is forgotten. Each node adds up to half of it, so that
 /// not all do it at once.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
-/// The same while changes wait for it.
-const TRIM_SOON: Duration = Duration::from_secs(2);
+/// Both intervals while changes wait for room, which another node may have made.
+const SOON: Duration = Duration::from_secs(2);
 /// Pause while the engine has no room for the next message.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// Time for which a doubt about the contents may last, until all nodes have reported.
@@ -218,7 +218,7 @@ impl Watch {
                     self.check_once(&mut *stream, connection.gaps());
                 }
                 trimmed = self.clock.monotonic();
-            } else if now.saturating_sub(checked) >= CHECK_EVERY {
+            } else if now.saturating_sub(checked) >= self.check_every() {
                 self.check_once(&mut *stream, connection.gaps());
                 checked = self.clock.monotonic();
             } else {
@@ -227,9 +227,13 @@ impl Watch {
         }
     }
 
+    fn check_every(&self) -> Duration {
+        if self.view.known().fullness >= Fullness::Full { SOON } else { CHECK_EVERY }
+    }
+
     fn trim_every(&self) -> Duration {
         if self.view.known().fullness >= Fullness::Full {
-            return TRIM_SOON;
+            return SOON;
         }
         let half_ms = TRIM_EVERY.as_millis() as u64 / 2;
         let NodeId(number) = self.view.node().unwrap_or_default();

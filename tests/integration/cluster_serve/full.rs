@@ -7,7 +7,8 @@ use jeton::cluster::node::{Node, Word};
 use jeton::engine::{Op, Outcome, Rejected};
 use jeton::model::token::Token;
 
-use super::simulated::{World, await_word, issue, knows, stop};
+use super::simulated::{World, await_word, issue, knows, refused, stop};
+use crate::cluster::servers::within;
 
 /// Bytes that the stream may hold.
 const BYTES_MAX: usize = 8 << 20;
@@ -56,8 +57,32 @@ fn p6_a_full_stream_refuses_changes_resolves_and_is_left_again() {
     let filled = bytes(&world) * 100 / BYTES_MAX;
     assert!((45..60).contains(&filled), "{filled} %: half of it stays");
     issue(&one);
+    await_word(&two, Word::Ready);
     issue(&two);
     assert!(knows(&two, &token));
+    stop(one);
+    stop(two);
+}
+
+#[test]
+fn p8_a_node_that_is_dead_never_stops_the_others_and_must_join_anew() {
+    let world = World::begun();
+    world.stream.limit(Some(BYTES_MAX));
+    let [one, two, three] = ["a", "b", "c"].map(|name| world.start(name).expect("it starts"));
+    let token = issue(&three);
+    stop(three);
+    // More than the stream may hold.
+    for _ in 0..200 {
+        within("there is room", || {
+            match one.engine().submit(vec![long_issue(&one)]).expect("queued").wait() {
+                Ok(outcomes) if matches!(outcomes[..], [Outcome::Issued { .. }]) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+    assert!(knows(&two, &token));
+    let error = refused(world.start("c"));
+    assert!(error.to_string().contains("restore a backup of another node"), "{error}");
     stop(one);
     stop(two);
 }
