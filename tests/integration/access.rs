@@ -373,6 +373,10 @@ fn admin_metrics_and_backup_are_scopes_of_their_own() {
         ("GET", "/openapi.json", &admin, 200),
         ("GET", "/nothing", &admin, 404),
         ("POST", "/v1/backup", &backup, 200),
+        ("POST", "/cluster/leave", &admin, 404),
+        ("POST", "/cluster/forget?node=00000000000000ff", &admin, 404),
+        ("POST", "/cluster/forget?node=x", &admin, 400),
+        ("POST", "/cluster/finish-upgrade", &admin, 404),
     ] {
         let status = |key: &str| ask(method, path, key).status;
         assert_eq!([status(""), status("Bearer x")], [401, 401], "{path}");

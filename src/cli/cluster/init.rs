@@ -179,7 +179,7 @@ mod tests {
         };
         let failure = store(SHORT, never, &mut client, b"first").unwrap_err();
         assert!(matches!(failure, ClusterFailure::Unreachable(_)), "{failure}");
-        assert!(asked >= 2, "{asked} attempts");
+        assert!((2..8).contains(&asked), "{asked} attempts");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::membership;
 use super::readiness;
 use super::view::{TEXT, View, text};
 use crate::build_info;
+use crate::cluster::node::Wish;
 use crate::engine::{Engine, Stats};
 use crate::http::admin::cluster_metrics::ClusterReading;
 use crate::http::admin::exposition::Reading;
@@ -27,6 +28,42 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
+}
+
+/// What has an answer that takes time. No page in a browser may ask for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Slow {
+    Backup,
+    /// What a person decides about the cluster, or what is wrong with it.
+    Decision(Result<Wish, &'static str>),
+}
+
+impl Asked<'_> {
+    /// What it asks for, if that takes time.
+    pub(super) fn slow(&self) -> Option<Slow> {
+        match self.path {
+            _ if self.method != Method::POST => None,
+            backup::PATH => Some(Slow::Backup),
+            path => membership::wish(path, self.query).map(Slow::Decision),
+        }
+    }
+}
+
+impl Slow {
+    /// Its name in the audit log, where it is refused.
+    pub(super) fn operation(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Decision(_) => "admin",
+        }
+    }
+
+    pub(super) fn scope(self) -> Scope {
+        match self {
+            Self::Backup => Scope::Backup,
+            Self::Decision(_) => Scope::Admin,
+        }
+    }
 }
 
 pub(super) fn answer(

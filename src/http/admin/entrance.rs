@@ -62,11 +62,16 @@ pub(super) fn is_open(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
 }
 
-/// Refuses a backup, or a decision about the cluster, to any page in a browser, even without keys and if the page's name was made to
-/// resolve to this server. A browser sends `Origin` with each POST (RFC 6454, 7.3).
-pub(super) fn from_a_page(address: SocketAddr, view: &View) -> Response<Full<Bytes>> {
+/// Refuses what takes time (a backup, a decision about the cluster) to any page in a browser, even
+/// without keys and if the page's name was made to resolve to this server. A browser sends `Origin`
+/// with each POST (RFC 6454, 7.3).
+pub(super) fn from_a_page(
+    operation: &'static str,
+    address: SocketAddr,
+    view: &View,
+) -> Response<Full<Bytes>> {
     let forbidden = EventOutcome::Forbidden;
-    audit(view, address, "backup", forbidden, Some(StatusCode::FORBIDDEN), None);
+    audit(view, address, operation, forbidden, Some(StatusCode::FORBIDDEN), None);
     text(StatusCode::FORBIDDEN, TEXT, "a page in a browser may not do this\n")
 }
 

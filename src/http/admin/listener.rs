@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::answers::{Asked, answer};
+use super::answers::{Asked, Slow, answer};
 use super::backup;
 use super::entrance::{Credentials, audit, enter, from_a_page, page};
 use super::membership;
@@ -42,7 +42,6 @@ use crate::http::server::gauges::Gauges;
 use crate::http::server::listen::{Accepted, Listener, Listeners};
 use crate::http::server::tls::{self, Opened};
 use crate::keys::Keys;
-use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::tls::{Peer, Tls};
 
@@ -286,6 +285,20 @@ async fn speaks_tls(mut socket: TcpStream) {
     let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
 }
 
+/// Why what takes time is refused, if it is.
+fn refusal(
+    slow: Slow,
+    headers: &HeaderMap,
+    shown: Credentials<'_>,
+    address: SocketAddr,
+    view: &View,
+) -> Option<Response<Full<Bytes>>> {
+    if headers.contains_key(ORIGIN) {
+        return Some(from_a_page(slow.operation(), address, view));
+    }
+    enter(shown, view, slow.scope()).err().map(|refused| *refused)
+}
+
 async fn serve_stream(
     socket: impl Stream,
     seat: Rc<Seat>,
@@ -302,24 +315,16 @@ async fn serve_stream(
         let shown = Credentials { key, peer: peer.as_ref(), address: Some(address) };
         let (method, path) = (request.method(), request.uri().path());
         let asked = Asked { method, path, query: request.uri().query() };
-        let is_backup = method == Method::POST && path == backup::PATH;
-        let wish = membership::wish(path, request.uri().query());
-        let wish = wish.filter(|_| method == Method::POST);
-        // Both have an answer that takes time, and no page in a browser may ask for them.
-        let scope = if is_backup { Scope::Backup } else { Scope::Admin };
-        let is_slow = is_backup || wish.is_some();
-        let (response, origin) = match (page(&request, address, &view), is_slow) {
+        let slow = asked.slow();
+        let (response, origin) = match (page(&request, address, &view), &slow) {
             (Err(Problem { status, detail, .. }), _) => {
                 (Some(text(status, TEXT, format!("{detail}\n"))), None)
             }
             (Ok(Some(origin)), _) if request_head::is_preflight(method, request.headers()) => {
                 (Some(preflight(request.headers())), Some(origin))
             }
-            (Ok(_), true) if request.headers().contains_key(ORIGIN) => {
-                (Some(from_a_page(address, &view)), None)
-            }
-            (Ok(_), true) => (enter(shown, &view, scope).err().map(|refused| *refused), None),
-            (Ok(origin), false) => (Some(answer(asked, shown, &view)), origin),
+            (Ok(_), Some(slow)) => (refusal(*slow, request.headers(), shown, address, &view), None),
+            (Ok(origin), None) => (Some(answer(asked, shown, &view)), origin),
         };
         // The key that requested the backup. It was checked just now, so its expiry is ignored
         // here.
@@ -336,7 +341,7 @@ async fn serve_stream(
                 }
                 return Ok::<_, Infallible>(response.map(|body| seated(Either::Left(body))));
             }
-            if let Some(wish) = wish {
+            if let Some(Slow::Decision(wish)) = slow {
                 let response = membership::answer(&view, wish).await;
                 return Ok(response.map(|body| seated(Either::Left(body))));
             }

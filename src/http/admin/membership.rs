@@ -40,7 +40,10 @@ pub(super) async fn answer(view: &View, wish: Result<Wish, &'static str>) -> Res
         return text(StatusCode::NOT_FOUND, TEXT, "this server is not a node of a cluster\n");
     };
     match fulfil(node, wish).await {
-        Ok(sentence) => text(StatusCode::OK, TEXT, format!("{sentence}\n")),
+        Ok(sentence) => {
+            tracing::warn!(%sentence, "a person has decided about the cluster");
+            text(StatusCode::OK, TEXT, format!("{sentence}\n"))
+        }
         Err(why) => text(status_of(&why), TEXT, format!("{why}\n")),
     }
 }

@@ -329,6 +329,21 @@ fn a_server_that_keeps_nothing_has_no_backup() {
     assert!(files_under(dir.path()).is_empty());
 }
 
+/// Nor does one take a node out of its cluster.
+#[test]
+fn a_page_in_a_browser_decides_nothing_about_a_cluster() {
+    let server = Server::fresh();
+    for path in ["/cluster/leave", "/cluster/forget?node=00000000000000ff"] {
+        let asked = |headers: &[(&str, &str)]| {
+            let mut conn = Conn::open(server.admin).expect("the admin listener is there");
+            conn.send(&request("POST", path, headers, b"")).expect("sends");
+            conn.response().expect("an answer").status
+        };
+        assert_eq!(asked(&[("Origin", "http://attacker.example:7451")]), 403, "{path}");
+        assert_eq!(asked(&[]), 404, "{path}: a single server");
+    }
+}
+
 /// A page whose name was made to resolve to a server without keys could read the answer.
 #[test]
 fn a_page_in_a_browser_takes_no_backup() {
