@@ -200,9 +200,12 @@ impl EngineTime {
     pub fn observe(&self, observer: &mut Observer, is_empty: bool) -> UnixMillis {
         let forward_ms = millis(self.clock.forward());
         let floor_ms = self.floor_ms.load(Ordering::Acquire);
-        let gone_on_ms = self.gone_on_ms(forward_ms).max(floor_ms).min(UnixMillis::MAX.0);
+        let paced_ms = self.gone_on_ms(forward_ms).min(UnixMillis::MAX.0);
+        let gone_on_ms = paced_ms.max(floor_ms).min(UnixMillis::MAX.0);
         let wall_ms = self.clock.wall().0;
         observer.drain(forward_ms, &self.rules);
+        // A step that a reader has acted on is one too, though no observation has seen it.
+        observer.gained_ms += gone_on_ms - paced_ms;
         let (standing, is_stepped) =
             self.judge(observer, wall_ms, gone_on_ms, forward_ms, is_empty);
         let is_followed = standing == Standing::Right && wall_ms >= floor_ms;

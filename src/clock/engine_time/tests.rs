@@ -73,6 +73,21 @@ fn p3_the_wall_clock_leads_again_once_it_has_caught_up() {
     assert_eq!(bench.time.skew(), Duration::ZERO);
 }
 
+/// Readers act on the wall clock between two observations. What they have acted on is a step like
+/// any other.
+#[test]
+fn p3_steps_that_readers_have_acted_on_add_up_with_the_others() {
+    let mut bench = Bench::at(NOW_MS);
+    bench.step(8_000);
+    let read = bench.time.now();
+    assert_eq!(read.0, NOW_MS + 8_000, "within the largest step");
+    bench.time.hold(read);
+    bench.step(4_000);
+    assert_eq!(bench.observe(), NOW_MS + 8_000, "12 s are more than the largest step");
+    assert_eq!(bench.time.standing(), Standing::Held);
+    assert_eq!(bench.now(), NOW_MS + 8_000);
+}
+
 /// Otherwise a reader before the next observation would answer "expired" too early, and raise the
 /// floor.
 #[test]

@@ -128,11 +128,20 @@ impl Oracle {
         self.strike_out_doubles();
     }
 
-    /// The latest deadline before `before`: the engine has freed it by now.
+    /// The latest deadline before `before` of a token that has a use left in every possible world:
+    /// the engine has freed it by now.
     pub fn last_expired(&self, before: u64) -> Option<u64> {
-        let held = self.possible.first()?.now.values();
-        let known = held.filter(|held| !held.maybe_gone && held.deadline < before);
-        known.map(|held| held.deadline).max()
+        let is_known =
+            |held: &Held| !held.maybe_gone && held.uses_left > 0 && held.deadline < before;
+        let (first, others) = self.possible.split_first()?;
+        let in_all = |id: &u64, deadline: u64| {
+            others.iter().all(|one| {
+                one.now.get(id).is_some_and(|held| is_known(held) && held.deadline == deadline)
+            })
+        };
+        let known = first.now.iter().filter(|(_, held)| is_known(held));
+        let known = known.filter(|(id, held)| in_all(id, held.deadline));
+        known.map(|(_, held)| held.deadline).max()
     }
 
     /// The engine was opened again at the time `now`, and contains the tokens `found`. `may_lose`
