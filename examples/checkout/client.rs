@@ -29,6 +29,9 @@ pub struct Client {
     /// The server that is asked first.
     current: usize,
     connection: Option<Connection>,
+    /// Of a cluster: the last position that an answer has named. Later answers know everything up to
+    /// it, whichever node gives them.
+    position: Option<String>,
 }
 
 /// A request.
@@ -48,12 +51,15 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The request was repeated, and an earlier one may have happened.
     pub is_repeated: bool,
+    /// `Jeton-Position`, from a node of a cluster.
+    position: Option<String>,
 }
 
 impl Client {
     /// Connects to the first server that accepts. Each is a host and a port.
     pub fn connect(servers: &[String], first: usize) -> io::Result<Self> {
-        let mut client = Self { servers: servers.to_vec(), current: first, connection: None };
+        let (servers, connection, position) = (servers.to_vec(), None, None);
+        let mut client = Self { servers, current: first, connection, position };
         client.keep_trying(|client| client.connected().map(|_| ()))?;
         Ok(client)
     }
@@ -67,6 +73,12 @@ impl Client {
         })?;
         answer.is_repeated = attempts > 1;
         Ok(answer)
+    }
+
+    /// Knows from now on what another client knows: without it a node may answer a read from before
+    /// a revocation that another node has acknowledged.
+    pub fn learn(&mut self, other: &Self) {
+        self.position.clone_from(&other.position);
     }
 
     /// Repeats on the next server what failed on one. A single server gets one chance.
@@ -99,12 +111,15 @@ impl Client {
 
     fn send_once(&mut self, request: Request<'_>) -> io::Result<Answer> {
         let mut connection = self.connected()?;
-        let answer = connection.send(request)?;
+        let answer = connection.send(request, self.position.as_deref())?;
         if answer.status == 503 && self.servers.len() > 1 {
             let said = String::from_utf8_lossy(&answer.body).into_owned();
             return Err(io::Error::other(said));
         }
         self.connection = Some(connection);
+        if answer.position.is_some() {
+            self.position.clone_from(&answer.position);
+        }
         Ok(answer)
     }
 }
@@ -123,19 +138,21 @@ impl Connection {
         Ok(Self { host: address.to_owned(), stream: BufReader::new(stream) })
     }
 
-    fn send(&mut self, request: Request<'_>) -> io::Result<Answer> {
+    fn send(&mut self, request: Request<'_>, at_least: Option<&str>) -> io::Result<Answer> {
         let Request { method, path, body, key } = request;
         let (host, length) = (&self.host, body.len());
         let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
+        let at_least = at_least.map(|position| format!("Jeton-At-Least: {position}\r\n"));
+        let at_least = at_least.unwrap_or_default();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{key}\
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{key}{at_least}\
              Content-Length: {length}\r\n\r\n{body}"
         );
         self.stream.get_mut().write_all(request.as_bytes())?;
         let status_line = self.line()?;
         let status = status_line.get(9..12).and_then(|digits| digits.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no HTTP answer"))?;
-        let mut length = 0;
+        let (mut length, mut position) = (0, None);
         loop {
             let line = self.line()?;
             let Some((name, value)) = line.split_once(':') else {
@@ -144,10 +161,13 @@ impl Connection {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().map_err(io::Error::other)?;
             }
+            if name.eq_ignore_ascii_case("jeton-position") {
+                position = Some(value.trim().to_owned());
+            }
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
-        Ok(Answer { status, body, is_repeated: false })
+        Ok(Answer { status, body, is_repeated: false, position })
     }
 
     fn line(&mut self) -> io::Result<String> {

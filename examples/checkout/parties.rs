@@ -204,6 +204,7 @@ impl Parties {
         report.compare(Check::Revoked, "resolve before a revocation", &found, &order.text);
         let revoked = self.shop.send("DELETE", &path, "")?;
         report.expect(Check::Revoked, "revoke", &revoked, 204);
+        self.app.client.learn(&self.shop.client);
         let resolved = self.app.send("GET", &path, "")?;
         report.expect(Check::Revoked, "resolve after a revocation", &resolved, 404);
         let consumed = self.app.once(&format!("{path}/consume"), "")?;

@@ -82,14 +82,30 @@ fn alerted(alert: AlertDescription) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::{ServerName, UnixTime};
     use rustls::{InvalidMessage, PeerIncompatible};
     use std::sync::Arc;
+    use std::time::Duration;
 
+    /// What the verifier that is in use says of a CA in the place of a server.
     #[test]
     fn a_ca_in_the_place_of_a_server_is_named_with_the_remedy() {
-        let of_verifier = OtherError(Arc::new(webpki::Error::CaUsedAsEndEntity));
-        let error = Error::InvalidCertificate(CertificateError::Other(of_verifier));
-        assert!(said(&error).contains("is a CA certificate"), "{}", said(&error));
+        let mut of_ca = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        of_ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let cert = of_ca.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::super::provider());
+        let (name, now) =
+            (ServerName::try_from("localhost").unwrap(), Duration::from_secs(2_000_000_000));
+        let now = UnixTime::since_unix_epoch(now);
+        let refused =
+            verifier.build().unwrap().verify_server_cert(cert.der(), &[], &name, &[], now);
+        let said = said(&refused.unwrap_err());
+        assert!(said.contains("is a CA certificate"), "{said}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn p8_pipelining_without_end_leaves_no_trace() {
 /// Answers so large that the output is full while more requests wait: those of the hot path must
 /// not overtake.
 #[test]
-fn p8_large_answers_are_not_overtaken_by_the_fast_lane() {
+fn p8_large_answers_are_not_overtaken_by_the_hot_path() {
     let server = Server::shared();
     let mut client = Client::of(&server);
     let large = format!("{{\"payload\":\"{}\"}}", "y".repeat(30_000));

@@ -81,9 +81,9 @@ fn without_keys_a_host_is_one_that_no_site_can_own() {
         ("1.2.3", 403),
     ] {
         let host = format!("Host: {host}");
-        let by_lane = sent(server.data, &format!("GET {UNKNOWN}"), &[&host], "");
+        let by_hot_path = sent(server.data, &format!("GET {UNKNOWN}"), &[&host], "");
         let by_hyper = sent(server.data, &format!("GET {UNKNOWN}"), &[&host, "X-Other: 1"], "");
-        for response in [by_lane, by_hyper] {
+        for response in [by_hot_path, by_hyper] {
             assert_eq!(response.status, status, "{host}");
             assert_contract(&response);
         }

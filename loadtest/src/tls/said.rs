@@ -78,6 +78,11 @@ fn alerted(alert: AlertDescription) -> Denial {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
+
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::{ServerName, UnixTime};
 
     use super::*;
 
@@ -90,11 +95,21 @@ mod tests {
         }
     }
 
+    /// What the verifier that is in use says of it.
     #[test]
     fn a_ca_in_the_place_of_a_server_is_a_flaw_of_its_own() {
-        let of_verifier = OtherError(Arc::new(webpki::Error::CaUsedAsEndEntity));
-        let error = Error::InvalidCertificate(CertificateError::Other(of_verifier));
-        assert_eq!(said(&error), Denial::Certificate(Flaw::SignersOwn));
+        let mut of_ca = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        of_ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let cert = of_ca.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let name = ServerName::try_from("localhost").unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(2_000_000_000));
+        let refused =
+            verifier.build().unwrap().verify_server_cert(cert.der(), &[], &name, &[], now);
+        assert_eq!(said(&refused.unwrap_err()), Denial::Certificate(Flaw::SignersOwn));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use http::Uri;
 
 use crate::cluster::config::{is_name, name_form};
 
+/// The setting that names the CA.
+pub(super) const CA: &str = "cluster-ca";
+
 /// How to reach the stream.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -13,15 +13,13 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::command::{Command, End, Tell, telling};
-use super::config::{Config, address};
+use super::config::{CA, Config, address};
 use super::serve;
 use super::session::Session;
 use super::shared::Shared;
 use crate::cluster::stream::StreamError;
 use crate::tls;
 
-/// The setting that names the CA.
-pub(super) const CA: &str = "cluster-ca";
 /// Time for a connection and its handshakes.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Time between two pings; a server that does not answer three is left.

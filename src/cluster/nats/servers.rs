@@ -20,8 +20,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::config::{Config, address, monitor_address};
-use super::connection::CA;
+use super::config::{CA, Config, address, monitor_address};
 use crate::cluster::stream::{Mistake, Promises, Server};
 use crate::tls;
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::session::Session;
 use super::shared::Mark;
@@ -33,28 +33,34 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Checks until the session ends.
 pub(super) async fn run(session: Rc<Session>) {
-    let mut good_at = Instant::now();
+    // Time without a good check: of those that had no answer, and between them.
+    let mut bad = Duration::ZERO;
     while session.shared.is_lost().is_none() {
         let is_first = !session.is_verified.get();
         let (limit, pause) =
             if is_first { (FIRST_LIMIT, FIRST_PAUSE) } else { (LIMIT, SHORT_PERIOD) };
         let period = match verify(&session, limit).await {
             Ok(()) => {
-                good_at = Instant::now();
+                bad = Duration::ZERO;
                 session.is_verified.set(true);
                 session.verified.notify_one();
                 PERIOD
             }
-            Err(StreamError::TimedOut) => pause,
+            Err(StreamError::TimedOut) => {
+                bad += limit;
+                pause
+            }
             Err(StreamError::NoLeader) if !session.shared.is_in_doubt() => pause,
             Err(_) => SHORT_PERIOD,
         };
-        if good_at.elapsed() >= SILENCE_MAX {
+        if bad >= SILENCE_MAX {
             let why = "the server has had no right answer for 10 s: it may be cut off";
             let _ = session.leave.try_send(why.to_owned());
         }
         let is_in_doubt = session.shared.is_in_doubt();
-        sleep(if is_in_doubt { period.min(SHORT_PERIOD) } else { period }).await;
+        let period = if is_in_doubt { period.min(SHORT_PERIOD) } else { period };
+        sleep(period).await;
+        bad += period;
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::engine::mailbox::{Pending, Reply};
 use crate::engine::op::Rejected;
 use crate::model::record::replication::Decision;
+use crate::model::record::{Record, records};
 
 use super::Clustered;
 use super::boundary::{Arrival, Follower, Stopped};
@@ -48,4 +49,33 @@ impl Clustered {
             self.stop(Stopped::Outdated { format });
         }
     }
+}
+
+/// The decisions in a body; `None` if it has a record that no node may propose. Relocated entries,
+/// times and positions are written by the local log alone, and a token is remembered by each node
+/// for itself.
+pub(super) fn decisions_of(body: &[u8]) -> Option<Vec<Decision>> {
+    let mut decisions = Vec::new();
+    for record in records(body) {
+        match record {
+            Ok(Record::Consume { remembered_until: None, .. }) => {}
+            Ok(
+                Record::Issue { .. }
+                | Record::Extend { .. }
+                | Record::Revoke { .. }
+                | Record::Report(_),
+            ) => {}
+            Ok(Record::Decision(decision)) => decisions.push(decision.fields()),
+            Ok(
+                Record::Consume { remembered_until: Some(_), .. }
+                | Record::Carry { .. }
+                | Record::Time
+                | Record::Origin(_)
+                | Record::Member(_)
+                | Record::Ended(_),
+            )
+            | Err(_) => return None,
+        }
+    }
+    Some(decisions)
 }

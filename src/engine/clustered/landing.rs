@@ -12,13 +12,13 @@ use crate::engine::replicated::{Landed, MessageHead, Replicated, log_time_of, ne
 use crate::engine::sequencer::CommitError;
 use crate::engine::shared::refuse_record;
 use crate::engine::state::{Applied, Position, apply};
-use crate::model::cluster::NodeId;
 use crate::model::entry::JournalPart;
 use crate::model::record::replication::{Decision, ORIGIN_LEN, Report, Verdict};
 use crate::model::record::{Record, records};
 use crate::model::time::UnixMillis;
 
 use super::boundary::{Standing, Stopped};
+use super::decided::decisions_of;
 use super::outcomes::{CODE_LEN, code_of};
 use super::{Clustered, RECENT_MAX, Recent};
 
@@ -280,43 +280,6 @@ impl Clustered {
         self.recent.push_back(Recent { seq: position.seq, hash, chain, outcomes });
     }
 
-    /// Compares a node's report with what this node knows of that position.
-    fn compare(&mut self, head: &MessageHead, report: Report) {
-        let node = head.sender.node;
-        let known = self.recent.iter().rev().find(|recent| recent.seq == report.seq).copied();
-        if let Some(recent) = known {
-            let reported = Some(report.outcomes).filter(|outcomes| outcomes.0 != [0; 16]);
-            match (recent.outcomes, reported) {
-                // One of both was given another message by its server. Who is right is decided as
-                // for other outcomes: it may be this node.
-                _ if recent.chain != report.chain => self.note_outcomes(node, report.seq, false),
-                (Some(own), Some(reported)) => {
-                    self.note_outcomes(node, report.seq, own == reported);
-                }
-                _ => {}
-            }
-        }
-        self.reports.insert(node, report);
-    }
-
-    /// A node that had other outcomes once has other contents, whatever it reports later.
-    fn note_outcomes(&mut self, node: NodeId, seq: u64, is_equal: bool) {
-        if !is_equal {
-            self.alike.remove(&node);
-            self.diverged.entry(node).or_insert(seq);
-        } else if !self.diverged.contains_key(&node) {
-            self.alike.insert(node);
-        }
-    }
-
-    /// Forgets what nodes have reported that are no members any more.
-    fn forget_strangers(&mut self) {
-        let members = &self.replicated.members;
-        self.reports.retain(|node, _| members.contains_key(node));
-        self.alike.retain(|node| members.contains_key(node));
-        self.diverged.retain(|node, _| members.contains_key(node));
-    }
-
     /// Answers the callers of this node, or notices that another process runs as this node.
     fn answer_own(
         &mut self,
@@ -367,35 +330,6 @@ impl Clustered {
             Verdict::Restated | Verdict::Repeat | Verdict::Unopened | Verdict::Genesis => {}
         }
     }
-}
-
-/// The decisions in a body; `None` if it has a record that no node may propose. Relocated entries,
-/// times and positions are written by the local log alone, and a token is remembered by each node
-/// for itself.
-fn decisions_of(body: &[u8]) -> Option<Vec<Decision>> {
-    let mut decisions = Vec::new();
-    for record in records(body) {
-        match record {
-            Ok(Record::Consume { remembered_until: None, .. }) => {}
-            Ok(
-                Record::Issue { .. }
-                | Record::Extend { .. }
-                | Record::Revoke { .. }
-                | Record::Report(_),
-            ) => {}
-            Ok(Record::Decision(decision)) => decisions.push(decision.fields()),
-            Ok(
-                Record::Consume { remembered_until: Some(_), .. }
-                | Record::Carry { .. }
-                | Record::Time
-                | Record::Origin(_)
-                | Record::Member(_)
-                | Record::Ended(_),
-            )
-            | Err(_) => return None,
-        }
-    }
-    Some(decisions)
 }
 
 /// The record of a message as it is written at this log time: its deadline was relative.

@@ -17,6 +17,8 @@
 //! | `own` | this node's batches: one in flight, the next one gathering |
 //! | `decided` | what people decide about the cluster |
 //! | `landing` | a message becomes a frame |
+//! | `compared` | what other nodes report, compared with what this node knows |
+//! | `stepped` | the same committer without a thread, for simulations |
 //! | `outcomes` | what records came to, for the chain of outcomes |
 //! | `run` | the loop of the thread |
 //!
@@ -27,6 +29,7 @@ mod accepts;
 mod backlog;
 mod boundary;
 mod calls;
+mod compared;
 mod decided;
 mod landing;
 mod log_time;

@@ -16,7 +16,7 @@ use crate::wal::Lsn;
 
 use super::boundary::{Arrival, Standing, Stopped};
 use super::calls::Place;
-use super::waits::{Until, Wait, Waiter};
+use super::waits::{Positions, Until, Wait, Waiter};
 use super::{Clustered, Replicated};
 
 /// Maximum wait of the thread.
@@ -349,6 +349,9 @@ impl Clustered {
         // Calls and backups that are still queued are answered with `Closed` when they are dropped.
         self.jobs.try_iter().for_each(drop);
         self.told.waits.close();
+        // The thread stays until the engine is dropped, and no follower or caller waits for it.
+        self.waiting = Positions::default();
+        self.arrivals = never();
         let Some(log) = self.sequencer.log.take() else {
             return Ok(());
         };

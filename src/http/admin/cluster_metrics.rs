@@ -124,6 +124,10 @@ impl ClusterReading {
             let help = "How old the knowledge of this node is at most, in seconds";
             sheet.fraction("cluster_fresh_seconds", help, fresh)?;
         }
+        self.encode_counters(sheet)
+    }
+
+    fn encode_counters(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let (proposed, again) = self.proposed;
         sheet.counter("cluster_proposed", "Messages that this node has proposed", proposed)?;
         let help = "Messages that this node has proposed again, because they had not landed";

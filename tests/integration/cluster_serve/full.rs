@@ -82,7 +82,7 @@ fn p8_a_node_that_is_dead_never_stops_the_others_and_must_join_anew() {
     }
     assert!(knows(&two, &token));
     let error = refused(world.start("c"));
-    assert!(error.to_string().contains("restore a backup of another node"), "{error}");
+    assert!(error.to_string().contains("run jeton cluster join into a new directory"), "{error}");
     stop(one);
     stop(two);
 }

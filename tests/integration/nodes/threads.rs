@@ -106,6 +106,8 @@ fn p2_a_token_of_one_node_is_consumed_once_on_any() {
     // A node that was away comes back with what it had, and gets the rest.
     hub.0.lock().expect("nobody panics with it").1.truncate(1);
     two.close().expect("it closes");
+    let landed = hub.0.lock().expect("nobody panics with it").0[0].clone();
+    assert!(!follower.land(landed), "a node that has closed takes no message");
     drop((two, follower));
     let issue = Op::Issue {
         digest: digest(7),
