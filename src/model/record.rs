@@ -38,6 +38,7 @@ use replication::{
     REPORT_LEN, View,
 };
 
+mod fields;
 mod reader;
 pub mod replication;
 

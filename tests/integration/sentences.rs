@@ -57,13 +57,11 @@ fn answering(text: &'static str) -> std::net::SocketAddr {
 
 #[test]
 fn a_server_that_cannot_be_asked_is_explained() {
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let free = taken.local_addr().expect("its address");
-    drop(taken);
     let other = answering("SSH-2.0-OpenSSH_9\r\n");
     let silent = answering("");
     for (server, what) in [
-        (format!("http://{free}"), "no server listens there: start jeton serve"),
+        // No other program of this machine gets such a port by chance.
+        ("http://127.0.0.1:1".to_owned(), "no server listens there: start jeton serve"),
         ("http://no-such-host.invalid:1".to_owned(), "is the name right?"),
         (format!("http://{other}"), "does not speak HTTP/1.1"),
         (format!("http://{silent}"), "it closed the connection"),

@@ -9,6 +9,8 @@ use crate::model::cluster::{
 };
 use crate::model::time::UnixMillis;
 
+use super::fields::{Fields, Writer};
+
 pub(super) const ORIGIN: u8 = 7;
 pub(super) const MEMBER: u8 = 8;
 pub(super) const REPORT: u8 = 9;
@@ -375,40 +377,3 @@ fields!(MEMBER_LEN, Member);
 fields!(REPORT_LEN, Report);
 fields!(ENDED_LEN, Ended);
 fields!(DECISION_LEN, Decision);
-
-struct Writer<const N: usize> {
-    bytes: [u8; N],
-    at: usize,
-}
-
-impl<const N: usize> Writer<N> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
-    }
-}
-
-struct Fields<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Fields<'_> {
-    fn array<const N: usize>(&mut self) -> [u8; N] {
-        let mut array = [0; N];
-        array.copy_from_slice(&self.bytes[self.at..self.at + N]);
-        self.at += N;
-        array
-    }
-
-    fn number(&mut self) -> u64 {
-        u64::from_le_bytes(self.array())
-    }
-
-    fn zero<const N: usize>(&mut self) -> Result<(), &'static str> {
-        match self.array::<N>() == [0; N] {
-            true => Ok(()),
-            false => Err("unused bytes are not zero"),
-        }
-    }
-}
