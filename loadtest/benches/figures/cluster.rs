@@ -4,6 +4,7 @@
 pub mod catch_up;
 pub mod failover;
 pub mod rates;
+pub mod slow_syncs;
 
 use std::fs::File;
 use std::io::Write;

@@ -33,12 +33,13 @@ use crate::setting::{Setting, Size, Table};
 type Figure = (&'static str, fn(&Setting) -> Result<Table>);
 
 /// All figures, in the order in which `all` runs them.
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 8] = [
     ("recovery", recovery::run),
     ("amplification", amplification::run),
     ("expiry", expiry::run),
     ("growth", growth::run),
     ("cluster-rates", cluster::rates::run),
+    ("cluster-slow-syncs", cluster::slow_syncs::run),
     ("cluster-failover", cluster::failover::run),
     ("cluster-catch-up", cluster::catch_up::run),
 ];
@@ -47,8 +48,8 @@ const FIGURES: [Figure; 7] = [
 #[derive(Debug, Parser)]
 #[command(name = "figures")]
 struct Arguments {
-    /// recovery, amplification, expiry, growth, cluster-rates, cluster-failover, cluster-catch-up, or
-    /// all
+    /// recovery, amplification, expiry, growth, cluster-rates, cluster-slow-syncs, cluster-failover,
+    /// cluster-catch-up, or all
     figures: Vec<String>,
     /// Minutes in place of an hour: a million tokens where it can be avoided to have ten
     #[arg(long)]

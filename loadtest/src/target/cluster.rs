@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+pub mod delayed;
+
 use super::access::{Access, Conversation};
 use super::folder::{self, Folder};
 use super::process::{self, Process};
@@ -55,6 +57,8 @@ pub struct Cluster {
     servers: Vec<Server>,
     jeton: PathBuf,
     nats: PathBuf,
+    /// What every sync of the servers takes longer.
+    delay: Duration,
     folder: Folder,
 }
 
@@ -71,6 +75,18 @@ impl Cluster {
     /// # Errors
     /// A program is not there, or does not become ready.
     pub fn start(server_bin: Option<&Path>, scratch: Option<&Path>) -> Result<Self> {
+        Self::start_delayed(server_bin, scratch, Duration::ZERO)
+    }
+
+    /// The same, with servers whose every sync takes so much longer, see [`delayed::missing`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_delayed(
+        server_bin: Option<&Path>,
+        scratch: Option<&Path>,
+        delay: Duration,
+    ) -> Result<Self> {
         let jeton = binary::jeton(server_bin)?;
         let nats = binary::on_path(PROGRAM.as_ref()).ok_or_else(|| Failure::Target {
             target: PROGRAM.to_owned(),
@@ -81,7 +97,8 @@ impl Cluster {
         let folder = Folder::new(&base)?;
         let mut ports = free_ports(COUNT * 5)?.into_iter();
         let mut port = || ports.next().unwrap_or_default();
-        let mut cluster = Self { nodes: Vec::new(), servers: Vec::new(), jeton, nats, folder };
+        let (nodes, servers) = (Vec::new(), Vec::new());
+        let mut cluster = Self { nodes, servers, jeton, nats, delay, folder };
         for _ in 0..COUNT {
             let (client, route, monitor) = (port(), port(), port());
             cluster.servers.push(Server { client, route, monitor, process: None });
@@ -200,7 +217,7 @@ impl Cluster {
     /// It does not listen in time.
     pub fn start_server(&mut self, n: usize) -> Result<()> {
         let folder = self.path(&server_name(n));
-        let mut command = Command::new(&self.nats);
+        let mut command = delayed::command(&self.nats, self.delay);
         command.arg("--config").arg(folder.join("nats.conf"));
         let mut process = Process::start(PROGRAM, &command, &folder)?;
         let client = local(self.servers[n].client);

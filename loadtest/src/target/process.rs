@@ -198,6 +198,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         live().retain(|(pid, _)| *pid != self.child.id());
+        // It leads a group of what it started, which ends with it.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        }
         // It may have ended already; then both report that, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();

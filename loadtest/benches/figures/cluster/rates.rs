@@ -1,13 +1,14 @@
 //! New tokens a second and how long each takes, at 1, 64 and 1,000 callers: three nodes, beside a
-//! Redis with a replica.
+//! Redis with a replica; and what an issue costs in CPU time, apart for nodes, servers and callers.
 
 use std::time::Duration;
 
 use loadtest::drive::session::{Endpoint, Silent, Spec};
 use loadtest::failure::Result;
 use loadtest::protocol::{Caller, Protocol};
+use loadtest::stats::median;
 use loadtest::target::cluster::{self, Cluster};
-use loadtest::target::{Kind, Spawned, missing, probe};
+use loadtest::target::{Kind, Spawned, missing, probe, usage};
 
 use super::{endpoints, insist_on_truth, issuing, shown, shown_syncs, start, syncs_ms};
 use crate::setting::{Setting, Table, percentiles, session_on, tokens_of};
@@ -25,7 +26,12 @@ struct Row {
     per_s: Vec<f64>,
     latency_ns: hdrhistogram::Histogram<u64>,
     syncs: Vec<f64>,
+    cpu_us: Vec<[f64; PARTIES]>,
 }
+
+/// Who uses CPU time for an issue: the nodes or the Redis, the NATS servers or the replica, and the
+/// callers.
+const PARTIES: usize = 3;
 
 /// The systems.
 struct Systems {
@@ -38,19 +44,30 @@ pub fn run(setting: &Setting) -> Result<Table> {
     let duration = setting.size.pick(300, 2_000, 5_000);
     let mut table = Table::new(
         "New tokens on several machines",
-        &["system", "callers", "issues/s", "p50", "p99", "max", "sync 4 KiB p50 / p99", "promise"],
+        &[
+            "system",
+            "callers",
+            "issues/s",
+            "p50",
+            "p99",
+            "max",
+            "CPU µs an issue: nodes + servers + callers",
+            "sync 4 KiB p50 / p99",
+            "promise",
+        ],
         format!(
             "Payloads of 128 bytes, {} rounds of {duration} ms in turn, all processes on this \
              machine and one disk. A sync is a write and fdatasync of 4 KiB on that disk, {} times \
              before each measurement. Each caller has a connection of its own and waits for its \
-             answer; those of jeton are spread over the three nodes.",
+             answer; those of jeton are spread over the three nodes. CPU time is that of the Redis \
+             and its replica where there are no nodes and servers.",
             setting.rounds,
             super::SYNCS,
         ),
     );
     let systems = Systems::start(setting, &mut table)?;
     let mut rows = Vec::new();
-    for &callers in setting.size.pick(&SMOKE, &CALLERS, &CALLERS) {
+    for &callers in setting.size.pick(&SMOKE[..], &CALLERS[..], &CALLERS[..]) {
         rows.extend(systems.rows(callers));
     }
     for round in 0..setting.rounds {
@@ -65,7 +82,7 @@ pub fn run(setting: &Setting) -> Result<Table> {
         syncs.sort_by(f64::total_cmp);
         let mut cells = vec![row.system.to_owned(), row.callers.to_string(), shown(&row.per_s)];
         cells.extend(latency);
-        cells.extend([shown_syncs(&syncs), row.promise.to_owned()]);
+        cells.extend([shown_cpu(&row.cpu_us), shown_syncs(&syncs), row.promise.to_owned()]);
         table.row(cells);
     }
     Ok(table)
@@ -99,6 +116,7 @@ impl Systems {
             per_s: Vec::new(),
             latency_ns: latency_ns(),
             syncs: Vec::new(),
+            cpu_us: Vec::new(),
         };
         let cluster = self
             .cluster
@@ -130,12 +148,43 @@ impl Systems {
         insist_on_truth(row.system, &session.load(&mut Silent, None)?)?;
         let warm_up = duration / 5;
         let spec = Spec { rate: None, warm_up, duration, ramp: Duration::ZERO };
+        let before = self.cpu_s(row)?;
         let measured = session.measure(spec, &mut Silent, None)?;
+        let after = self.cpu_s(row)?;
         super::insist_on_right(row.system, &measured)?;
-        row.per_s.push(measured.record.requests as f64 / duration.as_secs_f64());
+        let per_s = measured.record.requests as f64 / duration.as_secs_f64();
+        // The warm-up used CPU time too, for as many issues a second.
+        let issues = per_s * (duration + warm_up).as_secs_f64();
+        row.per_s.push(per_s);
+        row.cpu_us.push(std::array::from_fn(|n| (after[n] - before[n]) * 1e6 / issues));
         loadtest::drive::histogram::add(&mut row.latency_ns, &measured.record.all_latencies());
         Ok(())
     }
+
+    /// CPU time that was used until now, in seconds.
+    fn cpu_s(&self, row: &Row) -> Result<[f64; PARTIES]> {
+        let of = |pids: Vec<u32>| -> Result<f64> {
+            pids.into_iter().map(|pid| Ok(usage::cpu(pid)?.total_s())).sum()
+        };
+        let (nodes, servers) = match (&self.cluster, &self.redis) {
+            (Some(cluster), _) if row.system.starts_with("jeton") => (
+                (0..cluster::COUNT).map(|n| cluster.node_pid(n)).collect(),
+                (0..cluster::COUNT).map(|n| cluster.server_pid(n)).collect(),
+            ),
+            (_, Some((primary, replica))) => (vec![primary.pid()], vec![replica.pid()]),
+            _ => Default::default(),
+        };
+        Ok([of(nodes)?, of(servers)?, of(vec![std::process::id()])?])
+    }
+}
+
+/// Medians.
+fn shown_cpu(rounds: &[[f64; PARTIES]]) -> String {
+    let of = |party: usize| {
+        let values: Vec<f64> = rounds.iter().map(|round| round[party]).collect();
+        format!("{:.1}", median(&values).unwrap_or(f64::NAN))
+    };
+    (0..PARTIES).map(of).collect::<Vec<_>>().join(" + ")
 }
 
 /// A Redis that syncs each change, and a replica of it that does so too.
