@@ -21,6 +21,8 @@ const ENDED_MAX: usize = 16;
 pub const MEMBERS_MAX: usize = 64;
 /// A node unheard of for this time of the log gives way to a new one.
 const UNHEARD_MS: u64 = 24 * 3_600_000;
+/// A node heard of within this time of the log is there.
+pub const PRESENT_WITHIN_MS: u64 = 5_000;
 /// A node that was taken out gives way after this time of the log. Until then its row refuses what
 /// it may still have proposed.
 const RETIRED_MS: u64 = 10 * 60_000;
@@ -350,6 +352,12 @@ fn first(hasher: Sha256) -> [u8; 16] {
 pub fn is_gone(row: &Member, log_time: UnixMillis) -> bool {
     let kept_ms = if row.retired { RETIRED_MS } else { UNHEARD_MS };
     log_time.since(row.heard) > kept_ms
+}
+
+/// Whether a node was heard of lately.
+#[must_use]
+pub fn is_present(row: &Member, log_time: UnixMillis) -> bool {
+    !row.retired && log_time.since(row.heard) <= PRESENT_WITHIN_MS
 }
 
 mod decided;

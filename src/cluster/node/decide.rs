@@ -37,13 +37,16 @@ pub enum Unfulfilled {
     Itself,
     /// Nobody would be left.
     #[error(
-        "no other node has been heard of in the last 5 s: somebody must stay who has the tokens; \
-         to end the cluster, just stop its nodes"
+        "the last node cannot leave: nobody else has the tokens (no other node has been heard of in \
+         the last 5 s); to end the cluster, just stop its nodes"
     )]
     Alone,
     /// Not every node is known to run a version that is new enough.
     #[error("the upgrade is not finished: {}", .0.join("; "))]
     Unfinished(Vec<String>),
+    /// It has landed, and changed nothing.
+    #[error("the decision has landed and changed nothing: see jeton cluster status, and ask again")]
+    Unchanged,
     /// It was proposed and has not landed: it may still happen.
     #[error("not known: the decision has not landed, and may still land (jeton cluster status)")]
     Unanswered,
@@ -77,20 +80,34 @@ impl NodeView {
         let (Some(node), Some(state)) = (self.node(), self.state()) else {
             return Err(Unfulfilled::Unanswered);
         };
-        let name = &self.config().name;
-        let is_member = |node| state.members.iter().any(|row| row.node == node);
-        match wish {
-            Wish::Leave if is_member(node) => Err(Unfulfilled::Alone),
-            Wish::Leave => Ok(format!("node {node} has left the cluster {name}, and ends")),
-            Wish::Forget(other) if is_member(other) => Err(Unfulfilled::Alone),
-            Wish::Forget(other) => Ok(format!(
-                "node {other} is no longer part of the cluster {name}; if it runs, it ends"
-            )),
-            Wish::FinishUpgrade(format) => Ok(format!(
-                "the {} nodes of the cluster {name} have agreed on format {format}",
-                state.members.len()
-            )),
+        fulfilled(&state, node, &self.config().name, wish)
+    }
+}
+
+/// The sentence about a wish whose message has landed, if this is the state that it wanted.
+fn fulfilled(
+    state: &NodeState,
+    own: NodeId,
+    name: &str,
+    wish: Wish,
+) -> Result<String, Unfulfilled> {
+    let is_member = |node| state.members.iter().any(|row| row.node == node);
+    match wish {
+        // Another one has left at the same time.
+        Wish::Leave if is_member(own) => Err(match decision(state, own, wish) {
+            Ok(_) => Unfulfilled::Unchanged,
+            Err(why) => why,
+        }),
+        Wish::Leave => Ok(format!("node {own} has left the cluster {name}, and ends")),
+        Wish::Forget(other) if is_member(other) => Err(Unfulfilled::Unchanged),
+        Wish::Forget(other) => {
+            Ok(format!("node {other} is no longer part of the cluster {name}; if it runs, it ends"))
         }
+        Wish::FinishUpgrade(format) if state.agreed < format => Err(Unfulfilled::Unchanged),
+        Wish::FinishUpgrade(format) => Ok(format!(
+            "the {} nodes of the cluster {name} have agreed on format {format}",
+            state.members.len()
+        )),
     }
 }
 
@@ -192,6 +209,23 @@ mod tests {
         assert_eq!(wish(&nodes, Wish::Forget(NodeId(1))), Err(Unfulfilled::Itself));
         let unknown = Err(Unfulfilled::Unknown(NodeId(4)));
         assert_eq!(wish(&nodes, Wish::Forget(NodeId(4))), unknown);
+    }
+
+    #[test]
+    fn a_decision_that_changed_nothing_is_no_success() {
+        let mut state = state(&[(1, 0, None), (2, 0, None), (3, 0, None)]);
+        let said = |state: &NodeState, wish| fulfilled(state, NodeId(1), "shop", wish);
+        let forget = Wish::Forget(NodeId(3));
+        for wish in [forget, Wish::Leave, Wish::FinishUpgrade(1)] {
+            assert_eq!(said(&state, wish), Err(Unfulfilled::Unchanged), "{wish:?}");
+        }
+        state.agreed = 1;
+        assert!(said(&state, Wish::FinishUpgrade(1)).is_ok());
+        state.members.truncate(1);
+        assert!(said(&state, forget).is_ok());
+        assert_eq!(said(&state, Wish::Leave), Err(Unfulfilled::Alone));
+        state.members.clear();
+        assert!(said(&state, Wish::Leave).is_ok());
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! Whether a node was heard of lately, by the time of the log.
 
 use crate::engine::clustered::NodeState;
+use crate::engine::replicated::{self, PRESENT_WITHIN_MS};
 use crate::model::cluster::NodeId;
 use crate::model::record::replication::Member;
 
-/// A node heard of within this time of the log is there.
-const PRESENT_WITHIN_MS: u64 = 5_000;
 /// Nodes unheard of for this time of the log have no voice in what the right content is. It is
 /// longer, so that a short silence does not change a majority.
 const VOICE_WITHIN_MS: u64 = 2 * PRESENT_WITHIN_MS;
 
 /// Whether the node is there.
 pub(super) fn is_present(state: &NodeState, row: &Member) -> bool {
-    state.log_time.since(row.heard) <= PRESENT_WITHIN_MS
+    replicated::is_present(row, state.log_time)
 }
 
 /// The nodes that have a voice, other than this one.

@@ -39,8 +39,8 @@ struct OpenCall {
 enum Slot {
     Waiting,
     Done(Outcome),
-    /// It was never proposed, because the stream accepts nothing.
-    NotProposed,
+    /// It was never proposed, for this reason.
+    NotProposed(Rejected),
 }
 
 impl Calls {
@@ -74,9 +74,9 @@ impl Calls {
         self.settle(place, Slot::Done(outcome));
     }
 
-    /// An operation will not be proposed.
-    pub(super) fn not_proposed(&mut self, place: Place) {
-        self.settle(place, Slot::NotProposed);
+    /// An operation will not be proposed, for this reason.
+    pub(super) fn not_proposed(&mut self, place: Place, why: Rejected) {
+        self.settle(place, Slot::NotProposed(why));
     }
 
     fn settle(&mut self, place: Place, slot: Slot) {
@@ -91,13 +91,16 @@ impl Calls {
     /// Ends a call: operations without an outcome may have happened.
     fn end(&mut self, call: u64) {
         let Some(OpenCall { reply, slots, .. }) = self.open.remove(&call) else { return };
-        if slots.iter().all(|slot| matches!(slot, Slot::NotProposed)) {
-            return self.done.push((reply, Err(Rejected::NoQuorum)));
+        let is_proposed = |slot: &Slot| !matches!(slot, Slot::NotProposed(_));
+        if let Some(Slot::NotProposed(why)) = slots.first()
+            && !slots.iter().any(is_proposed)
+        {
+            return self.done.push((reply, Err(*why)));
         }
         let outcomes = slots.into_iter().map(|slot| match slot {
             Slot::Waiting => Outcome::Unknown,
             Slot::Done(outcome) => outcome,
-            Slot::NotProposed => Outcome::LogUnavailable,
+            Slot::NotProposed(_) => Outcome::LogUnavailable,
         });
         self.done.push((reply, Ok(outcomes.collect())));
     }

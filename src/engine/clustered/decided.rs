@@ -24,7 +24,7 @@ impl Follower {
 }
 
 impl Clustered {
-    /// Adds a decision to the gathering batch.
+    /// Adds a decision to the gathering batch, whatever the node takes from its callers.
     pub(super) fn propose_decision(&mut self, decision: Decision, reply: Reply) {
         if !self.may_change() || !self.own.add_decision(&decision.encode()) {
             return self.calls.reject(reply, Rejected::NoQuorum);

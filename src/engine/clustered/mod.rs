@@ -185,7 +185,7 @@ impl Clustered {
         if matches!(self.standing, Standing::Stopped(_)) {
             return;
         }
-        tracing::error!(reason = %why, "this node has left its cluster; resolves continue");
+        tracing::error!(reason = %why, "this node proposes and lands nothing more");
         self.standing = Standing::Stopped(why);
         self.own.abandon(&mut self.calls);
         self.held = None;

@@ -31,8 +31,6 @@ const AGAIN_AFTER_MIN: Duration = Duration::from_millis(250);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 /// A message that has not landed for this time shows that the stream accepts nothing.
 const NO_QUORUM_AFTER: Duration = Duration::from_secs(1);
-/// Minimum interval of reports.
-const REPORT_EVERY_MIN: Duration = Duration::from_secs(1);
 /// Landings of which the median is taken.
 const LANDINGS: usize = 15;
 /// Maximum operations of a batch that are answered without a record.
@@ -55,12 +53,16 @@ pub(super) struct OwnBatch {
     /// Limits, as used by the records.
     pub(super) admitted: Admitted,
     has_report: bool,
-    decisions: usize,
+    /// Records of decisions of people, which stand at the end of the body. They are no changes of
+    /// callers: a node proposes them also while it takes none.
+    decisions: Vec<u8>,
+    decision_count: usize,
 }
 
 impl OwnBatch {
     fn is_empty(&self) -> bool {
-        self.body.is_empty() && self.deferred.is_empty() && self.barriers.is_empty()
+        let has_records = !self.body.is_empty() || !self.decisions.is_empty();
+        !has_records && self.deferred.is_empty() && self.barriers.is_empty()
     }
 }
 
@@ -146,11 +148,11 @@ impl Own {
         (self.landing * 4).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX)
     }
 
-    /// Time until [`Own::propose`] has something to do.
-    pub(super) fn due_in(&self, now: Duration) -> Duration {
+    /// Time until [`Own::propose`] has something to do, where reports are sent this often.
+    pub(super) fn due_in(&self, now: Duration, every: Duration) -> Duration {
         let due = match &self.in_flight {
             Some(sent) => sent.last_at + self.again_after(),
-            None => self.reported_at.map_or(now, |at| at + REPORT_EVERY_MIN),
+            None => self.reported_at.map_or(now, |at| at + every),
         };
         due.saturating_sub(now)
     }
@@ -178,10 +180,10 @@ impl Own {
     /// Adds a decision to the gathering batch, if it has room for one.
     pub(super) fn add_decision(&mut self, decision: &[u8]) -> bool {
         let batch = &mut self.gathering;
-        let has_room = batch.decisions < DECISIONS_MAX;
+        let has_room = batch.decision_count < DECISIONS_MAX;
         if has_room {
-            batch.body.extend_from_slice(decision);
-            batch.decisions += 1;
+            batch.decisions.extend_from_slice(decision);
+            batch.decision_count += 1;
         }
         has_room
     }
@@ -198,7 +200,8 @@ impl Own {
             None if self.gathering.is_empty() => {}
             None => {
                 self.last += 1;
-                let batch = std::mem::take(&mut self.gathering);
+                let mut batch = std::mem::take(&mut self.gathering);
+                batch.body.append(&mut batch.decisions);
                 self.send(known, MessageKind::Batch, batch, self.last, now, wall);
             }
         }
@@ -280,23 +283,28 @@ impl Own {
         self.is_clock_right = is_right;
     }
 
-    /// Ends the calls whose operations were never proposed: they did not happen.
-    pub(super) fn reject_changes(&mut self, calls: &mut Calls) {
-        let barriers = std::mem::take(&mut self.gathering.barriers);
-        let kept = OwnBatch { barriers, ..OwnBatch::default() };
-        let batch = std::mem::replace(&mut self.gathering, kept);
+    /// Ends the calls whose operations were never proposed: they did not happen. Decisions of people
+    /// and waits stay.
+    pub(super) fn reject_changes(&mut self, calls: &mut Calls, why: Rejected) {
+        let batch = std::mem::take(&mut self.gathering);
+        self.gathering = OwnBatch {
+            barriers: batch.barriers,
+            decisions: batch.decisions,
+            decision_count: batch.decision_count,
+            ..OwnBatch::default()
+        };
         let backlog = self.backlog.drain().map(|(place, _)| place);
         let deferred = batch.deferred.into_iter().map(|(place, _)| place);
         for place in batch.logged.into_iter().chain(deferred).chain(backlog) {
-            calls.not_proposed(place);
+            calls.not_proposed(place, why);
         }
     }
 
-    /// The same, and ends all waits for a message of this node.
+    /// The same, and ends all waits for a message of this node, those for decisions included.
     pub(super) fn reject_gathered(&mut self, calls: &mut Calls) {
-        self.reject_changes(calls);
-        // A wait ends with its own time limit elsewhere; here it would end with the stream alone.
-        let gathered = std::mem::take(&mut self.gathering.barriers);
+        self.reject_changes(calls, Rejected::NoQuorum);
+        // Nothing else ends these waits before the stream accepts messages again.
+        let gathered = std::mem::take(&mut self.gathering).barriers;
         let in_flight =
             self.in_flight.as_mut().map(|sent| std::mem::take(&mut sent.batch.barriers));
         for waiter in gathered.into_iter().chain(in_flight.unwrap_or_default()) {
@@ -309,5 +317,40 @@ impl Own {
         self.reject_gathered(calls);
         self.in_flight = None;
         calls.give_up_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clustered::{Accepts, Proposal};
+    use crate::model::cluster::{BootNonce, NodeId};
+
+    struct Nobody;
+
+    impl Proposer for Nobody {
+        fn propose(&mut self, _: &Proposal<'_>) {}
+    }
+
+    #[test]
+    fn p8_the_committer_rests_until_a_report_is_due() {
+        for accepts in [Accepts::Everything, Accepts::WaitsWhileFull, Accepts::NothingWhileFull] {
+            let membership = Membership {
+                node: NodeId(1),
+                nonce: BootNonce([1; 16]),
+                answer_within: Duration::from_secs(10),
+                format: 1,
+                keys: [0; 16],
+            };
+            let (mut own, every) = (Own::new(membership, Box::new(Nobody)), accepts.report_every());
+            let begin = Duration::from_secs(100);
+            own.add_report(b"report", begin);
+            own.gathering = OwnBatch::default();
+            for step in 0..50 {
+                let now = begin + Duration::from_millis(100) * step;
+                let rests = own.due_in(now, every) > Duration::ZERO;
+                assert_eq!(rests, !own.wants_report(now, every), "{accepts:?}, {now:?}");
+            }
+        }
     }
 }

@@ -70,7 +70,9 @@ impl Clustered {
         let now = self.sequencer.shared.time.monotonic();
         let rest = self.maintenance.patience(&self.sequencer).max(REST_MIN).min(REST);
         match self.standing {
-            Standing::Introducing | Standing::Serving => rest.min(self.own.due_in(now)),
+            Standing::Introducing | Standing::Serving => {
+                rest.min(self.own.due_in(now, self.told.accepts().report_every()))
+            }
             Standing::Following | Standing::Stopped(_) => rest,
         }
     }
@@ -266,8 +268,8 @@ impl Clustered {
         let shared = &self.sequencer.shared;
         let (now, wall) = (shared.time.monotonic(), shared.time.wall());
         let accepts = self.told.accepts();
-        if accepts.refuses_changes().is_some() {
-            self.own.reject_changes(&mut self.calls);
+        if let Some(why) = accepts.refuses_changes() {
+            self.own.reject_changes(&mut self.calls, why);
         }
         if self.standing == Standing::Serving && self.own.wants_report(now, accepts.report_every())
         {

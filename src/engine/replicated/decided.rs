@@ -1,6 +1,6 @@
 //! What a person has decided about the cluster, as all nodes take it.
 
-use super::Replicated;
+use super::{Replicated, is_present};
 use crate::model::cluster::NodeId;
 use crate::model::record::replication::{Decision, Member};
 use crate::model::time::UnixMillis;
@@ -15,9 +15,10 @@ impl Replicated {
     fn decide_one(&mut self, decision: &Decision, log_time: UnixMillis) -> Option<Member> {
         match *decision {
             Decision::Retire(node) => {
-                // Two nodes may leave at the same time, but one of the last two stays.
+                // All may leave at the same time, but one that is there stays. What a dead node has
+                // on its disk, nobody may ever see again.
                 let mut others = self.members.values().filter(|row| row.node != node);
-                let has_another = others.any(|row| !row.retired);
+                let has_another = others.any(|row| is_present(row, log_time));
                 let row = self.members.get_mut(&node)?;
                 if row.retired || !has_another {
                     return None;

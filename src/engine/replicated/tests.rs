@@ -247,6 +247,23 @@ fn p2_nothing_of_a_retired_node_counts_and_the_last_node_is_never_retired() {
 }
 
 #[test]
+fn p1_a_dead_node_does_not_let_all_living_ones_leave() {
+    let (mut state, time) = (begun(), UnixMillis(START));
+    let hello = |seq, sender| message(seq, MessageKind::Hello, sender, 0);
+    take(&mut state, &hello(3, life(2, 1, 1)), time, Verdict::Hello);
+    take(&mut state, &hello(4, life(3, 1, 1)), time, Verdict::Hello);
+    // The third one is dead, and nobody has forgotten it.
+    let later = UnixMillis(START + 5_001);
+    let batch = |seq, node| message(seq, MessageKind::Batch, life(node, 1, 1), 1);
+    take(&mut state, &batch(5, 1), later, Verdict::Counted);
+    take(&mut state, &batch(6, 2), later, Verdict::Counted);
+    let leave = |node| Decision::Retire(NodeId(node));
+    assert_eq!(state.decide(&[leave(1), leave(2)], later).len(), 1);
+    assert!(state.is_retired(NodeId(1)) && !state.is_retired(NodeId(2)));
+    assert_eq!(state.decide(&[leave(3)], later).len(), 1, "the dead one is forgotten");
+}
+
+#[test]
 fn p8_retired_nodes_give_way_after_ten_minutes() {
     let (mut state, time) = (begun(), UnixMillis(START));
     for node in 2..=MEMBERS_MAX as u64 {

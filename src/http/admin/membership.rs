@@ -59,9 +59,10 @@ async fn fulfil(node: &NodeView, wish: Wish) -> Result<String, Unfulfilled> {
 fn status_of(why: &Unfulfilled) -> StatusCode {
     match why {
         Unfulfilled::Unknown(_) => StatusCode::NOT_FOUND,
-        Unfulfilled::Itself | Unfulfilled::Alone | Unfulfilled::Unfinished(_) => {
-            StatusCode::CONFLICT
-        }
+        Unfulfilled::Itself
+        | Unfulfilled::Alone
+        | Unfulfilled::Unfinished(_)
+        | Unfulfilled::Unchanged => StatusCode::CONFLICT,
         Unfulfilled::NotServing(_) | Unfulfilled::Unanswered => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -104,7 +104,7 @@ fn decisions_that_must_not_be_are_refused_with_their_reason() {
     let [one] = lab.start(["a"]);
     await_ready(&one);
     let own = id(&one);
-    assert!(ends(1, &["leave"], &one).contains("somebody must stay"));
+    assert!(ends(1, &["leave"], &one).contains("the last node cannot leave"));
     assert!(ends(1, &["forget", &own], &one).contains("leaves with jeton cluster leave"));
     assert!(ends(1, &["forget", "00000000000000ff"], &one).contains("has no node"));
     ends(2, &["forget", "n1"], &one);

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::engine::mailbox::Pending;
 use crate::engine::{Caller, Outcome, Rejected};
+use crate::model::record::replication::Decision;
 
 /// What the node has proposed.
 type Proposed = Arc<Mutex<Vec<(MessageHead, Vec<u8>)>>>;
@@ -119,6 +120,41 @@ fn p8_a_namespace_that_fills_the_backlog_is_rejected_and_others_are_not() {
     let mut honest = pin!(served.node.engine().submit(guesses(2, 10_000)).unwrap());
     served.node.turn(false);
     assert!(poll(honest.as_mut()).is_pending(), "it waits");
+}
+
+/// The stream is full, a setting is wrong, or nodes differ: just then people decide.
+#[test]
+fn a_decision_lands_also_while_the_node_takes_no_changes() {
+    for accepts in
+        [Accepts::Waits, Accepts::WaitsWhileFull, Accepts::NothingWhileFull, Accepts::Nothing]
+    {
+        let mut served = Served::start();
+        served.seq += 1;
+        land(&mut served.node, message(served.seq, MessageKind::Hello, 0, START, Vec::new()));
+        served.node.follower().accept(accepts);
+        let forget = served.node.follower().decide(Decision::Retire(OTHER.node)).unwrap();
+        let agree = served.node.follower().decide(Decision::Agree(1)).unwrap();
+        served.node.turn(false);
+        served.land_next();
+        assert_eq!((forget.wait(), agree.wait()), (Ok(Vec::new()), Ok(Vec::new())));
+        let state = served.node.follower().state();
+        let nodes: Vec<NodeId> = state.members.iter().map(|row| row.node).collect();
+        assert_eq!((state.agreed, nodes), (1, vec![NodeId(1)]), "{accepts:?}");
+    }
+}
+
+#[test]
+fn changes_that_were_gathered_when_the_stream_became_full_get_that_as_their_reason() {
+    let mut served = Served::start();
+    let sent = served.node.engine().submit(guesses(1, 1)).unwrap();
+    served.node.turn(false);
+    let gathered = served.node.engine().submit(guesses(1, 1)).unwrap();
+    served.node.turn(false);
+    served.node.follower().accept(Accepts::WaitsWhileFull);
+    served.node.turn(false);
+    assert_eq!(gathered.wait(), Err(Rejected::StreamFull));
+    served.land_next();
+    assert_eq!(sent.wait(), Ok(vec![Outcome::Revoked]), "what was proposed still lands");
 }
 
 /// A connection that is closed, or a stream that is reset.
