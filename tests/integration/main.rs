@@ -41,6 +41,7 @@ mod cli;
 mod clock;
 mod clock_held;
 mod cluster;
+mod cluster_cuts;
 mod cluster_demo;
 mod cluster_kills;
 mod cluster_serve;

@@ -29,6 +29,9 @@ const LANDING_GOOD: Duration = Duration::from_millis(4);
 const AGAIN_AFTER_MIN: Duration = Duration::from_millis(250);
 /// Maximum wait before a message is proposed again.
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
+/// Wait before a message is proposed again that has been proposed often. A leader that is cut off from
+/// the other servers stores each attempt; after the cut it removes one of them in about two seconds.
+const AGAIN_AFTER_OFTEN: Duration = Duration::from_secs(1);
 /// A message that has not landed for this time shows that the stream accepts nothing.
 const NO_QUORUM_AFTER: Duration = Duration::from_secs(1);
 /// Landings of which the median is taken.
@@ -144,14 +147,17 @@ impl Own {
         self.landing = sorted[sorted.len() / 2];
     }
 
-    fn again_after(&self) -> Duration {
-        (self.landing * 4).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX)
+    /// How long an attempt waits for its landing.
+    fn again_after(&self, attempt: u32) -> Duration {
+        let by_landing = (self.landing * 4).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
+        let by_attempts = AGAIN_AFTER_MIN * 2_u32.saturating_pow(attempt);
+        by_landing.max(by_attempts.min(AGAIN_AFTER_OFTEN))
     }
 
     /// Time until [`Own::propose`] has something to do, where reports are sent this often.
     pub(super) fn due_in(&self, now: Duration, every: Duration) -> Duration {
         let due = match &self.in_flight {
-            Some(sent) => sent.last_at + self.again_after(),
+            Some(sent) => sent.last_at + self.again_after(sent.attempt),
             None => self.reported_at.map_or(now, |at| at + every),
         };
         due.saturating_sub(now)
@@ -190,7 +196,8 @@ impl Own {
 
     /// Proposes the gathering batch if nothing is in flight, or again what is in flight for long.
     pub(super) fn propose(&mut self, known: &Replicated, now: Duration, wall: UnixMillis) {
-        let again_after = self.again_after();
+        let attempt = self.in_flight.as_ref().map_or(0, |sent| sent.attempt);
+        let again_after = self.again_after(attempt);
         match &mut self.in_flight {
             Some(sent) if now.saturating_sub(sent.last_at) >= again_after => {
                 (sent.last_at, sent.attempt) = (now, sent.attempt + 1);

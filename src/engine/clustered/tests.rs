@@ -45,6 +45,14 @@ fn open(disk: &Memory) -> Result<SteppedNode, OpenError> {
 }
 
 fn open_with(disk: &Memory, proposer: Box<dyn Proposer>) -> Result<SteppedNode, OpenError> {
+    open_at(disk, proposer, Arc::new(ManualClock::at(START)))
+}
+
+fn open_at(
+    disk: &Memory,
+    proposer: Box<dyn Proposer>,
+    clock: Arc<ManualClock>,
+) -> Result<SteppedNode, OpenError> {
     let membership = Membership {
         node: NodeId(1),
         nonce: BootNonce([1; 16]),
@@ -52,7 +60,6 @@ fn open_with(disk: &Memory, proposer: Box<dyn Proposer>) -> Result<SteppedNode, 
         format: 1,
         keys: [0; 16],
     };
-    let clock = Arc::new(ManualClock::at(START));
     SteppedNode::open(config(), disk.storage(), digester(), clock, membership, proposer)
 }
 

@@ -28,6 +28,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// its use, a connection could take one of them.
 static PORT: AtomicU16 = AtomicU16::new(0);
 
+/// An IPv4 address, and the program with its arguments that starts another one there.
+#[derive(Clone)]
+pub struct Host {
+    pub address: String,
+    pub wrapper: Vec<String>,
+}
+
 /// How the servers are set up.
 #[derive(Clone)]
 pub struct Setup {
@@ -37,6 +44,8 @@ pub struct Setup {
     pub is_alone: bool,
     /// More lines of each configuration.
     pub more: String,
+    /// Where each server runs, instead of the loopback interface of the test.
+    pub hosts: Option<[Host; 3]>,
     /// The file with an operator's credentials, for `Cluster::api`, and the CA.
     pub credentials: Option<PathBuf>,
     pub ca: Option<PathBuf>,
@@ -49,6 +58,7 @@ impl Default for Setup {
             max_payload: [MESSAGE_LEN_MAX; 3],
             is_alone: false,
             more: String::new(),
+            hosts: None,
             credentials: None,
             ca: None,
         }
@@ -111,14 +121,18 @@ impl Cluster {
     /// The configuration of a node.
     pub fn config(&self) -> Config {
         let scheme = if self.setup.ca.is_some() { "tls" } else { "nats" };
-        let url = |scheme: &str, port: u16| format!("{scheme}://127.0.0.1:{port}");
+        let urls = |scheme: &str, port: fn(&Ports) -> u16| {
+            let servers = self.ports.iter().enumerate();
+            let url = |(n, ports)| format!("{scheme}://{}:{}", self.address(n), port(ports));
+            servers.map(url).collect()
+        };
         Config {
-            servers: self.ports.iter().map(|ports| url(scheme, ports.client)).collect(),
+            servers: urls(scheme, |ports| ports.client),
             name: NAME.to_owned(),
             node: "a".to_owned(),
             credentials: self.setup.credentials.clone(),
             ca: self.setup.ca.clone(),
-            monitors: self.ports.iter().map(|ports| url("http", ports.monitor)).collect(),
+            monitors: urls("http", |ports| ports.monitor),
             message_len_max: MESSAGE_LEN_MAX,
         }
     }
@@ -194,7 +208,8 @@ impl Cluster {
             .append(true)
             .open(self.dir.path().join(format!("n{n}.log")))
             .expect("a log");
-        let child = Command::new("nats-server")
+        let child = self
+            .program(n)
             .arg("--config")
             .arg(&file)
             .stdin(Stdio::null())
@@ -204,18 +219,33 @@ impl Cluster {
         self.children[n] = Some(child.expect("it starts"));
     }
 
+    /// The command of a server, on its host.
+    fn program(&self, n: usize) -> Command {
+        let wrapper = self.setup.hosts.as_ref().map(|hosts| hosts[n].wrapper.as_slice());
+        let Some([first, rest @ ..]) = wrapper else { return Command::new("nats-server") };
+        let mut command = Command::new(first);
+        command.args(rest).arg("nats-server");
+        command
+    }
+
+    fn address(&self, n: usize) -> &str {
+        self.setup.hosts.as_ref().map_or("127.0.0.1", |hosts| &hosts[n].address)
+    }
+
     fn text(&self, n: usize) -> String {
-        let Ports { client, monitor, route } = &self.ports[n];
-        let routes: Vec<_> =
-            self.ports.iter().map(|ports| format!("nats://127.0.0.1:{}", ports.route)).collect();
+        let (address, Ports { client, monitor, route }) = (self.address(n), &self.ports[n]);
+        let routes = self.ports.iter().enumerate();
+        let routes: Vec<_> = routes
+            .map(|(n, ports)| format!("nats://{}:{}", self.address(n), ports.route))
+            .collect();
         let cluster = format!(
-            "cluster {{ name: c, listen: 127.0.0.1:{route}, routes: [{}] }}",
+            "cluster {{ name: c, listen: \"{address}:{route}\", routes: [{}] }}",
             routes.join(", ")
         );
         let cluster = if self.setup.is_alone { String::new() } else { cluster };
         let sync = if self.setup.syncs_always[n] { "sync_interval: always" } else { "" };
         format!(
-            "server_name: n{n}\nlisten: 127.0.0.1:{client}\nhttp: 127.0.0.1:{monitor}\n\
+            "server_name: n{n}\nlisten: \"{address}:{client}\"\nhttp: \"{address}:{monitor}\"\n\
              max_payload: {}\n\
              jetstream {{ store_dir: \"{}/n{n}\", max_file_store: 1073741824, {sync} }}\n\
              {cluster}\n{}\n",
@@ -236,6 +266,18 @@ impl Cluster {
         name.trim_start_matches('n').parse().expect("a number")
     }
 
+    /// Makes a server lead the stream.
+    pub fn lead(&self, n: usize) {
+        let to = json!({ "placement": { "preferred": format!("n{n}") } });
+        within("the server leads the stream", || match self.leader() {
+            leader if leader == n => Ok(()),
+            leader => {
+                let said = self.api("STREAM.LEADER.STEPDOWN", &to);
+                Err(format!("n{leader} leads: {said}"))
+            }
+        });
+    }
+
     /// The server to which a node of this name is connected.
     pub fn server_of(&self, node: &str) -> Option<usize> {
         (0..3).find(|n| {
@@ -246,7 +288,7 @@ impl Cluster {
     }
 
     fn monitor(&self, n: usize, path: &str) -> Value {
-        let Ok(mut socket) = TcpStream::connect(("127.0.0.1", self.ports[n].monitor)) else {
+        let Ok(mut socket) = TcpStream::connect((self.address(n), self.ports[n].monitor)) else {
             return Value::Null;
         };
         socket.set_read_timeout(Some(Duration::from_secs(2))).expect("set");
@@ -259,13 +301,16 @@ impl Cluster {
 
     /// Waits until all servers have all messages.
     pub fn await_health(&self) {
-        within("all servers are current", || {
-            let info = self.api("STREAM.INFO", &json!({}));
-            let replicas = info["cluster"]["replicas"].as_array().cloned().unwrap_or_default();
-            let is_current = |one: &Value| one["current"] == true && one["offline"] != true;
-            let is_healthy = replicas.len() == 2 && replicas.iter().all(is_current);
-            if is_healthy { Ok(()) } else { Err(info["cluster"].to_string()) }
-        });
+        within("all servers are current", || self.health());
+    }
+
+    /// Whether all servers have all messages.
+    pub fn health(&self) -> Result<(), String> {
+        let info = self.api("STREAM.INFO", &json!({}));
+        let replicas = info["cluster"]["replicas"].as_array().cloned().unwrap_or_default();
+        let is_current = |one: &Value| one["current"] == true && one["offline"] != true;
+        let is_healthy = replicas.len() == 2 && replicas.iter().all(is_current);
+        if is_healthy { Ok(()) } else { Err(info["cluster"].to_string()) }
     }
 }
 

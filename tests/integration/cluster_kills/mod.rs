@@ -11,7 +11,7 @@
 //!
 //! `JETON_CLUSTER_KILLS` is the number of kills. A seed repeats what is killed, not the timing.
 
-mod caller;
+pub mod caller;
 mod house;
 
 use std::sync::atomic::Ordering;

@@ -38,7 +38,12 @@ impl Lab {
 
     /// Servers with the stream of a cluster that has begun.
     pub fn begun(check: &str) -> Option<Self> {
-        let lab = Self::empty(check, setup())?;
+        Self::begun_with(check, setup())
+    }
+
+    /// The same on servers that are set up otherwise.
+    pub fn begun_with(check: &str, setup: Setup) -> Option<Self> {
+        let lab = Self::empty(check, setup)?;
         let made = lab.init();
         assert!(made.status.success(), "{made:?}");
         lab.nats.await_health();

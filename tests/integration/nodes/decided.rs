@@ -51,7 +51,7 @@ fn knows(lab: &Lab, at: usize, node: u64) -> bool {
 /// Asks `at` for a decision, and runs until it says that it has landed. While its changes do not land
 /// it refuses, and is asked again.
 fn decide(lab: &mut Lab, at: usize, decision: Decision) -> Result<(), Broken> {
-    for _ in 0..20 {
+    for _ in 0..100 {
         let live = lab.nodes[at].live.as_ref().ok_or("it does not run")?;
         let landed = live.stepped.follower().decide(decision).map_err(|error| error.to_string())?;
         let mut landed = Box::pin(landed);

@@ -33,17 +33,20 @@ impl Proposer for Recorder {
 struct Served {
     node: SteppedNode,
     proposed: Proposed,
+    clock: Arc<ManualClock>,
     seq: u64,
 }
 
 impl Served {
     fn start() -> Self {
         let proposed = Proposed::default();
-        let mut node = open_with(&Memory::new(), Box::new(Recorder(proposed.clone()))).unwrap();
+        let clock = Arc::new(ManualClock::at(START));
+        let recorder = Box::new(Recorder(proposed.clone()));
+        let mut node = open_at(&Memory::new(), recorder, clock.clone()).unwrap();
         land(&mut node, message(1, MessageKind::Genesis, 0, START, Vec::new()));
         node.follower().caught_up();
         node.turn(false);
-        let mut served = Self { node, proposed, seq: 1 };
+        let mut served = Self { node, proposed, clock, seq: 1 };
         served.land_next();
         assert_eq!(served.node.follower().state().standing, Standing::Serving);
         // Its first report.
@@ -96,6 +99,34 @@ fn p8_who_guesses_delays_another_namespace_by_one_batch() {
     for one in guessed {
         assert_eq!(one.wait().map(|outcomes| outcomes.len()), Ok(1_000));
     }
+}
+
+/// A leader that is cut off from the other servers stores each attempt, in vain.
+#[test]
+fn p8_a_stream_where_nothing_lands_is_asked_less_often() {
+    let mut served = Served::start();
+    let _waits = served.node.engine().submit(guesses(1, 1)).unwrap();
+    served.node.turn(false);
+    for _ in 0..100 {
+        served.clock.advance(100);
+        served.node.turn(true);
+    }
+    let mut tries = std::mem::take(&mut *served.proposed.lock().unwrap());
+    // At 0, 0.25 and 0.75 s, and then each second.
+    assert!((10..=13).contains(&tries.len()), "{} attempts in 10 s", tries.len());
+    let is_repeat = |(head, body): &(MessageHead, Vec<u8>)| {
+        (head.batch, body) == (tries[0].0.batch, &tries[0].1)
+    };
+    assert!(tries.iter().all(is_repeat));
+    // The stream is back: the next one does not wait so long.
+    let last = tries.pop().unwrap();
+    served.proposed.lock().unwrap().push(last);
+    served.land_next();
+    let _waits = served.node.engine().submit(guesses(1, 1)).unwrap();
+    served.node.turn(false);
+    served.clock.advance(300);
+    served.node.turn(true);
+    assert_eq!(served.proposed.lock().unwrap().len(), 2, "again after 0.25 s");
 }
 
 #[test]
