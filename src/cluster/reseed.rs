@@ -28,6 +28,8 @@ pub struct Reseeding {
     pub ended: Ended,
     /// Hash of the message there.
     pub hash: MessageHash,
+    /// The era of the new stream.
+    pub era: Era,
 }
 
 /// What a stream is that is already there.
@@ -35,10 +37,15 @@ pub struct Reseeding {
 pub enum Found {
     /// It never had a message.
     Empty,
-    /// It already continues the log.
-    Done,
-    /// It is of a later era, and continues another position, if that is known.
-    Later(Option<Position>),
+    /// It already continues the log, in this era.
+    Done(Era),
+    /// It is of a later era than the log, and continues another position.
+    Later {
+        /// Its era.
+        era: Era,
+        /// The position, if its first message is still there.
+        from: Option<Position>,
+    },
     /// It is that of the log or an earlier one.
     Old {
         /// Its last message.
@@ -56,13 +63,20 @@ impl Reseeding {
     pub fn after(log: &Replicated) -> Option<Self> {
         let Replicated { cluster, position, chain, hash, .. } = *log;
         let ended = Ended { position, chain };
-        (position.seq > 0).then_some(Self { cluster, ended, hash })
+        (position.seq > 0).then(|| Self::at(cluster, ended, hash))
     }
 
-    /// The era of the new stream.
+    /// Continues a log that ends here.
     #[must_use]
-    pub fn era(&self) -> Era {
-        Era(self.ended.position.era.0 + 1)
+    pub fn at(cluster: ClusterId, ended: Ended, hash: MessageHash) -> Self {
+        Self { cluster, ended, hash, era: Era(ended.position.era.0 + 1) }
+    }
+
+    /// The same, in an era that is later than that of a stream that is given up. The log may be
+    /// older than that stream: that of a backup.
+    #[must_use]
+    pub fn beyond(self, era: Era) -> Self {
+        Self { era: self.era.max(Era(era.0 + 1)), ..self }
     }
 
     /// The first message of the new stream.
@@ -78,7 +92,7 @@ impl Reseeding {
         sealer.seal(&Proposal {
             kind: MessageKind::Genesis,
             cluster: self.cluster,
-            era: self.era(),
+            era: self.era,
             sender,
             batch: 0,
             attempt: 0,
@@ -121,10 +135,11 @@ impl Reseeding {
         };
         let from = first.continues();
         if from == Some(self.ended) {
-            return Ok(Found::Done);
+            return Ok(Found::Done(head.era));
         }
         if head.era > position.era {
-            return Ok(Found::Later(from.map(|ended| ended.position)));
+            let from = from.map(|ended| ended.position);
+            return Ok(Found::Later { era: head.era, from });
         }
         if head.era < position.era {
             return Ok(old(false));

@@ -114,7 +114,7 @@ impl Caller {
     /// Waits for a cluster's node. Dropping the future ends the wait.
     ///
     /// # Errors
-    /// This node does not reach the majority of its cluster, too many wait, or the engine is
+    /// No message of this node lands at present, too many wait, or the engine is
     /// closing.
     #[doc(hidden)]
     pub async fn wait(&self, follower: &Follower, until: Until) -> Result<(), Rejected> {

@@ -182,7 +182,7 @@ pub enum Rejected {
     /// The engine is closing.
     #[error("the engine is closing")]
     Closed,
-    /// This node's changes do not reach the majority of its cluster at present.
+    /// This node takes no changes at present, or they do not land.
     #[error("the cluster accepts no changes from this node at the moment")]
     NoQuorum,
     /// The stream of the cluster is nearly full.

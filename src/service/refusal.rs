@@ -49,7 +49,7 @@ pub(crate) enum Refusal {
     QueueFull,
     /// Too many requests wait for the cluster.
     TooManyWait,
-    /// The node's changes do not reach the majority of its cluster.
+    /// The node takes no changes at present, or they do not land.
     NoQuorum,
     /// The stream of the cluster is nearly full.
     StreamFull,
@@ -87,7 +87,7 @@ pub(crate) enum Taken {
 pub(crate) enum NotFresh {
     /// It has not heard from its cluster for too long to answer from its own memory.
     Stale,
-    /// It does not reach the majority of its cluster, so it cannot confirm that it knows all.
+    /// No message of it lands at present, so it cannot confirm that it knows all.
     Unconfirmed,
     /// It has not reached the position that the request demands.
     Behind,

@@ -45,7 +45,7 @@ pub(in crate::cli) struct ForgetArgs {
 /// `jeton cluster upgrade`
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct UpgradeArgs {
-    /// Every node runs the new version: let them use what only that version reads
+    /// Allow the new format; every node must run a version that reads it
     #[arg(long, required = true)]
     finish: bool,
 

@@ -144,7 +144,8 @@ cluster {{
 #   subscribe  {tail}
 #              {inbox}.>
 # The user of jeton cluster init, whose NODE is init, also publishes to
-# $JS.API.STREAM.CREATE.{stream}. The NODE of jeton cluster check is check.
+# $JS.API.STREAM.CREATE.{stream}; that of reseed, whose NODE is reseed, to this
+# and $JS.API.STREAM.DELETE.{stream}. The NODE of jeton cluster check is check.
 # Nobody may publish to {tail}: the servers do.
 "
         )

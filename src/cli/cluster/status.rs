@@ -22,6 +22,9 @@ use crate::model::text::parse_duration;
 const PATH: &str = "/cluster";
 /// Pause before the node is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// A check that begins this much later than a server has stopped says so: the leader of the stream
+/// hears of each copy once a second, and calls it silent after 5 s.
+const UNHEARD_MAX: Duration = Duration::from_secs(6);
 /// Time for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -44,15 +47,18 @@ pub(in crate::cli) struct StatusArgs {
     #[arg(long)]
     json: bool,
 
-    /// Wait for this time until all is well, such as 60s
+    /// Wait for this time until all is well, such as 60s, by a check of the stream that began after
+    /// this command; without --after-epoch 6 s after it, because a server that was stopped right
+    /// before is not missed sooner
     #[arg(long, value_name = "DURATION")]
     wait: Option<String>,
 
-    /// The node that must answer, by its id; the answer of another one is not well
+    /// The node that must answer, by its id; an answer of another one counts as unhealthy
     #[arg(long, value_name = "ID")]
     node: Option<NodeId>,
 
-    /// The epoch of the node before its restart: a life of it that is not later is not well
+    /// The epoch of the node before its restart: an answer of the same life, or of an earlier one,
+    /// counts as unhealthy
     #[arg(long, value_name = "N", requires = "node")]
     after_epoch: Option<u64>,
 }
@@ -69,7 +75,13 @@ struct Answer {
     address: Option<String>,
     position: Option<String>,
     chain: Option<String>,
+    stream: Stream,
     nodes: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Stream {
+    checked_seconds: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -117,7 +129,8 @@ async fn ask_until_well(args: &StatusArgs, wait: Duration) -> Asked {
     let clock = SystemClock::new();
     let begin = clock.monotonic();
     loop {
-        let asked = match timeout(ANSWER_LIMIT, ask(args)).await {
+        let waited = (!wait.is_zero()).then(|| clock.monotonic().saturating_sub(begin));
+        let asked = match timeout(ANSWER_LIMIT, ask(args, waited)).await {
             Ok(Ok(asked)) => asked,
             Ok(Err(error)) if error.code() == MISTAKEN => {
                 let why = error.to_string();
@@ -138,7 +151,8 @@ async fn ask_until_well(args: &StatusArgs, wait: Duration) -> Asked {
     }
 }
 
-async fn ask(args: &StatusArgs) -> Result<Asked, ClientError> {
+/// Asks once. `waited` is the time since the command began, if the check must be later than that.
+async fn ask(args: &StatusArgs, waited: Option<Duration>) -> Result<Asked, ClientError> {
     let mut wire = args.key.connect(&args.server).await?;
     let answer = wire.send(Method::GET, PATH, None, None).await?;
     let code = match answer.status {
@@ -146,7 +160,8 @@ async fn ask(args: &StatusArgs) -> Result<Asked, ClientError> {
             let parsed: Answer =
                 serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
             let other = parsed.other_than(args);
-            let is_well = parsed.degraded.is_empty() && other.is_none();
+            let early = waited.and_then(|waited| parsed.checked_too_early(args, waited));
+            let is_well = parsed.degraded.is_empty() && other.is_none() && early.is_none();
             let mut text = match args.json {
                 true => format!("{}\n", String::from_utf8_lossy(&answer.body).trim_end()),
                 false => parsed.text(),
@@ -154,6 +169,11 @@ async fn ask(args: &StatusArgs) -> Result<Asked, ClientError> {
             match other {
                 Some(why) if args.json => tell!("{why}"),
                 Some(why) => drop(writeln!(text, "not the node that was asked for: {why}")),
+                None => {}
+            }
+            match early {
+                Some(why) if args.json => tell!("{why}"),
+                Some(why) => drop(writeln!(text, "{why}")),
                 None => {}
             }
             return Ok(Asked::Answered { is_well, text });
@@ -185,6 +205,16 @@ impl Answer {
             Some(epoch) => Some(format!("its epoch is {epoch}, and --after-epoch is {before}")),
             None => Some("its new life has not begun yet".to_owned()),
         }
+    }
+
+    /// Why the answer does not show what was so when the command began, `waited` ago: it has the
+    /// last check of the stream and its servers.
+    fn checked_too_early(&self, args: &StatusArgs, waited: Duration) -> Option<String> {
+        let unheard = if args.after_epoch.is_some() { Duration::ZERO } else { UNHEARD_MAX };
+        let latest = waited.checked_sub(unheard).map(|latest| latest.as_secs_f64());
+        let is_fresh =
+            self.stream.checked_seconds.zip(latest).is_some_and(|(age, latest)| age <= latest);
+        (!is_fresh).then(|| "no check of the stream is late enough for --wait yet".to_owned())
     }
 
     fn text(&self) -> String {
@@ -247,6 +277,7 @@ mod tests {
             "address": "n1.example:7450",
             "position": "1.7",
             "chain": "ab",
+            "stream": {},
             "nodes": [],
         });
         serde_json::from_value(json).unwrap()
@@ -269,6 +300,23 @@ mod tests {
         for wrong in ["", "0", "0000000000000000", "xyz", "00000000000000AB0"] {
             assert!(args(&["--node", wrong]).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn p1_gate_is_passed_by_a_check_that_began_after_the_command() {
+        let restart = args(&["--node", "00000000000000ab", "--after-epoch", "3"]).unwrap();
+        let server = args(&[]).unwrap();
+        let is_early = |args: &StatusArgs, age: Option<f64>, waited: u64| {
+            let mut answer = answer(None, None);
+            answer.stream.checked_seconds = age;
+            answer.checked_too_early(args, Duration::from_secs(waited)).is_some()
+        };
+        assert!(is_early(&restart, Some(4.0), 3), "the picture from before");
+        assert!(!is_early(&restart, Some(3.0), 4));
+        assert!(is_early(&server, Some(3.0), 4), "its silence is not seen yet");
+        assert!(is_early(&server, Some(0.0), 5));
+        assert!(!is_early(&server, Some(1.0), 7));
+        assert!(is_early(&server, None, 60) && is_early(&restart, None, 60), "no check at all");
     }
 
     #[test]

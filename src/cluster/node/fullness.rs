@@ -5,6 +5,8 @@
 //! even that room shrinks. At 2 % of the smallest stream they go on for hours, of the default one
 //! for months.
 
+use std::time::Duration;
+
 /// How full the stream is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fullness {
@@ -17,6 +19,28 @@ pub(super) enum Fullness {
     Full,
     /// Waits are refused too, and reports are rare: from [`BRIMFUL`] percent.
     Brimful,
+}
+
+/// Time for which the servers must have refused every message before more is forgotten than the
+/// bytes of the stream ask for: the same answer stands for one message that was not stored.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+
+/// Since when the servers say that they store no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refused {
+    since: Option<Duration>,
+}
+
+impl Refused {
+    /// Notes at this monotonic time whether the last message was refused.
+    pub(super) fn note(&mut self, is_refused: bool, now: Duration) {
+        self.since = is_refused.then(|| self.since.unwrap_or(now));
+    }
+
+    /// Whether they have said so for long.
+    pub(super) fn has_lasted(self, now: Duration) -> bool {
+        self.since.is_some_and(|since| now.saturating_sub(since) >= REFUSED_FOR)
+    }
 }
 
 /// Percentages of the bytes that the stream may hold.
@@ -58,6 +82,19 @@ mod tests {
         assert_eq!((of(949), of(950)), (Fullness::Filling, Fullness::Full));
         assert_eq!((of(979), of(980)), (Fullness::Full, Fullness::Brimful));
         assert_eq!(of(u64::MAX), Fullness::Brimful);
+    }
+
+    #[test]
+    fn p1_one_message_that_was_not_stored_does_not_make_the_stream_forget() {
+        let (at, mut refused) = (Duration::from_millis, Refused::default());
+        refused.note(true, at(1_000));
+        refused.note(true, at(10_900));
+        assert!(!refused.has_lasted(at(10_999)));
+        assert!(refused.has_lasted(at(11_000)));
+        refused.note(false, at(11_100));
+        refused.note(true, at(11_200));
+        assert!(!refused.has_lasted(at(21_199)), "one was stored between");
+        assert!(refused.has_lasted(at(21_200)));
     }
 
     #[test]

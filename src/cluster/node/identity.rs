@@ -107,28 +107,37 @@ pub fn leave(dir: &Path, marker: &Marker) -> Result<(), IdentityError> {
     write(dir, MARKER_FILE, &format!("{word}{}\n", marker.reason))
 }
 
-/// Takes a new id and removes the marker, so that the node can start again; returns the new id.
+/// The ids of a node before and after [`rejoin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejoined {
+    /// The id before; `None` if the file had none.
+    pub old: Option<NodeId>,
+    /// The new one.
+    pub new: NodeId,
+}
+
+/// Takes a new id and removes the marker, so that the node can start again.
 ///
 /// # Errors
 /// The directory is not that of a node, is in use, or its log cannot be continued.
-pub fn rejoin(dir: &Path, permissions: Strictness) -> Result<NodeId, IdentityError> {
+pub fn rejoin(dir: &Path, permissions: Strictness) -> Result<Rejoined, IdentityError> {
     // Not created here: `Disk` would make a directory that is missing.
-    if read(dir, ID_FILE)?.is_none() {
+    let Some(old) = read(dir, ID_FILE)? else {
         return Err(IdentityError::NoNode(dir.to_owned()));
-    }
+    };
     let _lock = Disk::open_with(dir, permissions)?;
     let marker = marker(dir)?;
     if marker.is_some_and(|marker| marker.is_spoiled) {
         return Err(IdentityError::Spoiled(dir.to_owned()));
     }
     // The id first: with the old one and without the marker the node would do harm.
-    let node = create(dir)?;
+    let new = create(dir)?;
     let file = dir.join(MARKER_FILE);
     match fs::remove_file(&file).and_then(|()| File::open(dir)?.sync_all()) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(IdentityError::Io { file, source })
         }
-        _ => Ok(node),
+        _ => Ok(Rejoined { old: parse(&old), new }),
     }
 }
 
@@ -209,7 +218,8 @@ mod tests {
         leave(dir, &Marker { is_spoiled: true, reason: "later".to_owned() }).unwrap();
         assert_eq!(marker(dir).unwrap(), Some(first));
         assert_eq!(load_or_create(dir, WARN).unwrap(), id);
-        let new = rejoin(dir, WARN).unwrap();
+        let Rejoined { old, new } = rejoin(dir, WARN).unwrap();
+        assert_eq!(old, Some(id));
         assert_ne!(new, id);
         assert_eq!((marker(dir).unwrap(), load_or_create(dir, WARN).unwrap()), (None, new));
     }

@@ -7,6 +7,7 @@
 //! | `word` | what a node can do at present, and why its process must end |
 //! | `decide` | what a person decides on a running node |
 //! | `view` | what is known of a node, for its threads and for those who ask |
+//! | `keys` | nodes whose keys files differ |
 //! | `connection` | the ways of the threads to the stream |
 //! | `on_nats` | the same on NATS |
 //! | `outlet` | what goes out: messages, sealed and proposed |
@@ -51,7 +52,7 @@ mod word;
 pub use check::{CheckError, Checked, MESSAGE_LEN_MAX, check};
 pub use connection::Connection;
 pub use decide::{Unfulfilled, Wish};
-pub use identity::{IdentityError, Marker, marker, rejoin};
+pub use identity::{IdentityError, Marker, Rejoined, marker, rejoin};
 pub use on_nats::OnNats;
 pub use report::Report;
 pub use running::Node;

@@ -13,7 +13,7 @@ use super::check::is_sync_verified;
 use super::fullness::{FILLING, Fullness};
 use super::keys::differing;
 use super::presence::is_present;
-use super::view::{Known, NodeView};
+use super::view::NodeView;
 use super::word::Word;
 
 /// What a node knows of its cluster.
@@ -95,6 +95,9 @@ pub struct StreamReport {
     pub mistakes: Vec<String>,
     /// What could not be found out, each as a sentence.
     pub unverified: Vec<String>,
+    /// The time since the last check began that had an answer, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checked_seconds: Option<f64>,
     /// Why the last check had no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unchecked: Option<String>,
@@ -142,6 +145,9 @@ pub struct NodeReport {
     /// What is durable there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durable: Option<u64>,
+    /// Bytes that its tokens may use (`--max-memory`), if it has such a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<u64>,
     /// The latest format that it reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<u32>,
@@ -164,7 +170,7 @@ impl NodeView {
     pub fn report(&self) -> Report {
         let (word, sentence) = self.standing();
         let state = self.state();
-        let stream = stream_report(&self.known());
+        let stream = self.stream_report();
         let has_landed = |state: &&NodeState| state.position.seq > 0;
         let landed = state.as_ref().filter(has_landed);
         let with_keys = |state| node_reports(state, self.keys());
@@ -195,6 +201,35 @@ impl NodeView {
             fresh_seconds: self.age().map(|age| age.as_secs_f64()),
             stream,
             nodes,
+        }
+    }
+}
+
+impl NodeView {
+    fn stream_report(&self) -> StreamReport {
+        let known = self.known();
+        let promises = &known.promises;
+        let server = |server: &Server| ServerReport {
+            name: server.name.clone(),
+            version: server.version.clone(),
+            has_copy: server.has_copy,
+            copy_fault: server.copy_fault.clone(),
+            syncs_always: server.syncs_always,
+        };
+        StreamReport {
+            first: known.bounds.map(|bounds| bounds.first),
+            last: known.bounds.map(|bounds| bounds.last),
+            bytes: promises.bytes,
+            bytes_max: promises.bytes_max,
+            copies: promises.copies,
+            servers: promises.servers.iter().map(server).collect(),
+            sync_verified: known.bounds.is_none() || is_sync_verified(promises),
+            mistakes: promises.mistakes.iter().map(ToString::to_string).collect(),
+            unverified: promises.unverified.clone(),
+            checked_seconds: self.check_age(&known).map(|age| age.as_secs_f64()),
+            unchecked: known.unchecked.clone(),
+            untrimmed: known.untrimmed.clone(),
+            filling: known.fullness >= Fullness::Filling,
         }
     }
 }
@@ -241,31 +276,6 @@ impl NodeReport {
     }
 }
 
-fn stream_report(known: &Known) -> StreamReport {
-    let promises = &known.promises;
-    let server = |server: &Server| ServerReport {
-        name: server.name.clone(),
-        version: server.version.clone(),
-        has_copy: server.has_copy,
-        copy_fault: server.copy_fault.clone(),
-        syncs_always: server.syncs_always,
-    };
-    StreamReport {
-        first: known.bounds.map(|bounds| bounds.first),
-        last: known.bounds.map(|bounds| bounds.last),
-        bytes: promises.bytes,
-        bytes_max: promises.bytes_max,
-        copies: promises.copies,
-        servers: promises.servers.iter().map(server).collect(),
-        sync_verified: known.bounds.is_none() || is_sync_verified(promises),
-        mistakes: promises.mistakes.iter().map(ToString::to_string).collect(),
-        unverified: promises.unverified.clone(),
-        unchecked: known.unchecked.clone(),
-        untrimmed: known.untrimmed.clone(),
-        filling: known.fullness >= Fullness::Filling,
-    }
-}
-
 fn node_reports(state: &NodeState, keys: Fingerprint) -> Vec<NodeReport> {
     let differing = differing(state, keys);
     let report = |row: &Member| {
@@ -279,6 +289,7 @@ fn node_reports(state: &NodeState, keys: Fingerprint) -> Vec<NodeReport> {
             removed: is_gone(row, state.log_time),
             seq: said.map(|said| said.seq),
             durable: said.map(|said| said.durable),
+            memory_max: said.map(|said| said.memory_max).filter(|most| *most > 0),
             format: said.map(|said| said.format),
             diverged: has_diverged(&row.node),
             keys_differ: differing.contains(&row.node),

@@ -33,6 +33,8 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 const DOUBT: Duration = Duration::from_secs(15);
 /// Interval at which the first message is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Time for the marker of a node that must end. The thread that follows the stream leaves it.
+const MARK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why a node did not start, or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +66,7 @@ pub enum NodeError {
     #[error("the log in {} is of another cluster than the stream", .0.display())]
     OtherCluster(PathBuf),
     /// The stream is not the one that this node has followed.
-    #[error("{0}; nothing was changed, a person must decide")]
+    #[error("{0}; nothing was changed")]
     Lost(String),
     /// The node had to end.
     #[error("{0}")]
@@ -146,6 +148,7 @@ impl Start<'_> {
         let mut logged = None;
         let mut doubted = None;
         loop {
+            let began = self.clock.monotonic();
             let found = match connection.connected() {
                 Ok(()) => check(&mut *stream, &mut sealer, accepts),
                 Err(why) => Err(CheckError::Unreachable(StreamError::NotConnected(why))),
@@ -153,7 +156,7 @@ impl Start<'_> {
             let now = self.clock.monotonic();
             let why = match found {
                 Ok(checked) => {
-                    self.note(&checked);
+                    self.note(&checked, began);
                     return Ok(checked);
                 }
                 Err(CheckError::Mistaken(mistakes)) => return Err(NodeError::Mistaken(mistakes)),
@@ -177,12 +180,12 @@ impl Start<'_> {
         }
     }
 
-    fn note(&self, checked: &Checked) {
+    fn note(&self, checked: &Checked, began: Duration) {
         for warning in &checked.warnings {
             tracing::warn!("{warning}");
         }
         let mut known = self.view.known();
-        known.bounds = Some(checked.bounds);
+        (known.bounds, known.checked_at) = (Some(checked.bounds), Some(began));
         known.promises = checked.promises.clone();
     }
 
@@ -230,7 +233,9 @@ impl Start<'_> {
 
     fn wait_until_serving(&self, follower: &Follower) -> Result<(), NodeError> {
         let mut logged = self.clock.monotonic();
+        let mut stopped = None;
         loop {
+            let now = self.clock.monotonic();
             if let Some(ending) = self.view.ended() {
                 return Err(NodeError::Ended(ending));
             }
@@ -241,18 +246,23 @@ impl Start<'_> {
             match &state.standing {
                 Standing::Serving => return Ok(()),
                 Standing::Stopped(why) => {
-                    let ending = Ending::of(why);
-                    return Err(
-                        ending.map_or_else(|| NodeError::Lost(why.to_string()), NodeError::Ended)
-                    );
+                    let Some(ending) = Ending::of(why) else {
+                        return Err(NodeError::Lost(why.to_string()));
+                    };
+                    // The marker comes first, else a supervisor starts the node again and again.
+                    if now.saturating_sub(*stopped.get_or_insert(now)) >= MARK_LIMIT {
+                        return Err(NodeError::Ended(ending));
+                    }
                 }
                 Standing::Following | Standing::Introducing => {}
             }
-            let now = self.clock.monotonic();
             if now.saturating_sub(logged) >= LOG_EVERY {
                 logged = now;
                 let (_, sentence) = self.view.standing();
-                tracing::info!(position = %state.position, "joining the cluster: {sentence}");
+                match state.standing {
+                    Standing::Introducing => tracing::warn!("joining the cluster: {sentence}"),
+                    _ => tracing::info!("joining the cluster: {sentence}"),
+                }
             }
             std::thread::sleep(LOOK_EVERY);
         }

@@ -4,8 +4,9 @@
 //! than down to half: a node that joins, or that comes back, finds its place. What a node needs that
 //! was heard of within `--cluster-keep` stays until the stream is three quarters full; then silent
 //! nodes are not waited for, and must join anew. What fewer than two nodes have on their disks always
-//! stays. Every node does this, each at its own moments: to forget twice does no harm, and no single
-//! node can prevent it.
+//! stays. Where the servers say for 10 s that they store no more, the stream is as full as it can be,
+//! whatever it may hold. Every node does this, each at its own moments: to forget twice does no harm,
+//! and no single node can prevent it.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub(super) struct Filling {
     pub(super) first: u64,
     /// Bytes that it may hold.
     pub(super) bytes_max: Option<u64>,
-    /// The servers say that it is full, whatever it may hold.
+    /// The servers have said for long that it is full, whatever it may hold.
     pub(super) is_refused: bool,
 }
 

@@ -14,7 +14,7 @@ use crate::engine::clustered::{Accepts, Follower, NodeState, Standing, Stopped};
 use crate::keys::Fingerprint;
 use crate::model::cluster::NodeId;
 
-use super::fullness::Fullness;
+use super::fullness::{Fullness, Refused};
 use super::keys::has_odd_keys;
 use super::word::{Ending, Word};
 
@@ -35,6 +35,7 @@ pub struct NodeView(Arc<Shared>);
 
 struct Shared {
     config: Config,
+    clock: Arc<dyn Clock>,
     fence: Fence,
     node: OnceLock<NodeId>,
     follower: OnceLock<Follower>,
@@ -59,8 +60,12 @@ pub(super) struct Known {
     pub(super) promises: Promises,
     /// Why the servers did not answer the last check.
     pub(super) unchecked: Option<String>,
+    /// Monotonic time at which the last check began that had an answer.
+    pub(super) checked_at: Option<Duration>,
     /// How full the stream is.
     pub(super) fullness: Fullness,
+    /// For how long the servers have said that they store no more.
+    pub(super) refused: Refused,
     /// Why the begin of the stream was not forgotten.
     pub(super) untrimmed: Option<String>,
     /// How often a replica skipped a message.
@@ -81,14 +86,17 @@ impl NodeView {
             bounds: None,
             promises: Promises::default(),
             unchecked: None,
+            checked_at: None,
             fullness: Fullness::default(),
+            refused: Refused::default(),
             untrimmed: None,
             gaps: 0,
             hint: None,
         };
-        let fence = Fence::new(clock, config.staleness);
+        let fence = Fence::new(clock.clone(), config.staleness);
         Self(Arc::new(Shared {
             config,
+            clock,
             fence,
             node: OnceLock::new(),
             follower: OnceLock::new(),
@@ -137,19 +145,9 @@ impl NodeView {
         match &known.phase {
             Phase::Starting(why) => (Word::Starting, why.clone()),
             Phase::Recovering => (Word::Recovering, "the log is being read".to_owned()),
-            Phase::Joining => (Word::Joining, self.joining()),
+            Phase::Joining => (Word::Joining, joining(&self.state().unwrap_or_default(), &known)),
             Phase::Draining => (Word::Draining, "the server is shutting down".to_owned()),
             Phase::Serving => self.serving(&known),
-        }
-    }
-
-    fn joining(&self) -> String {
-        let state = self.state().unwrap_or_default();
-        match &state.standing {
-            Standing::Introducing => {
-                "its first message has not landed: the stream may have no majority".to_owned()
-            }
-            _ => format!("it follows the stream and has landed message {}", state.position.seq),
         }
     }
 
@@ -208,6 +206,11 @@ impl NodeView {
     #[must_use]
     pub fn proposed(&self) -> (u64, u64) {
         (self.0.proposed.load(Ordering::Relaxed), self.0.proposed_again.load(Ordering::Relaxed))
+    }
+
+    /// The time since the last check of the stream began that had an answer.
+    pub(super) fn check_age(&self, known: &Known) -> Option<Duration> {
+        known.checked_at.map(|at| self.0.clock.monotonic().saturating_sub(at))
     }
 
     /// How often a replica skipped a message of the stream, as of the last check.
@@ -328,6 +331,13 @@ impl NodeView {
     }
 }
 
+fn joining(state: &NodeState, known: &Known) -> String {
+    match &state.standing {
+        Standing::Introducing => format!("its first message has not landed {}", because(known)),
+        _ => format!("it follows the stream and has landed message {}", state.position.seq),
+    }
+}
+
 fn no_landing(age: Option<Duration>) -> String {
     match age {
         Some(age) => {
@@ -343,4 +353,22 @@ fn because(known: &Known) -> String {
     let hint = known.hint.as_ref().map(ToString::to_string);
     let said = hint.or_else(|| known.unchecked.clone());
     said.map_or_else(|| "(the stream said nothing)".to_owned(), |said| format!("({said})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::clock::ManualClock;
+
+    #[test]
+    fn a_node_that_cannot_begin_says_what_the_stream_has_said() {
+        let view = NodeView::new(Config::default(), Arc::new(ManualClock::default()));
+        let state = NodeState { standing: Standing::Introducing, ..NodeState::default() };
+        for hint in [Hint::Full, Hint::NoLeader, Hint::Refused("no right to publish".to_owned())] {
+            let said = hint.to_string();
+            view.hinted(Some(hint));
+            let sentence = joining(&state, &view.known());
+            assert_eq!(sentence, format!("its first message has not landed ({said})"));
+        }
+    }
 }

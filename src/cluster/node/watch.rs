@@ -192,6 +192,7 @@ impl Watch {
         let filled = self.sizes.filled();
         let mut known = self.view.known();
         let is_refused = known.hint == Some(Hint::Full);
+        known.refused.note(is_refused, self.clock.monotonic());
         let most = known.promises.bytes_max;
         let now = Fullness::of(filled, most, is_refused);
         let before = std::mem::replace(&mut known.fullness, now);
@@ -246,7 +247,7 @@ impl Watch {
             let known = self.view.known();
             let is_right = known.lost.is_none() && known.ending.is_none() && !known.is_split;
             let Some(bounds) = known.bounds.filter(|_| is_right) else { return false };
-            let is_refused = known.hint == Some(Hint::Full);
+            let is_refused = known.refused.has_lasted(self.clock.monotonic());
             Filling { first: bounds.first, bytes_max: known.promises.bytes_max, is_refused }
         };
         let Some(node) = self.view.node() else { return false };
@@ -267,6 +268,7 @@ impl Watch {
     }
 
     fn check_once(&self, stream: &mut dyn Stream, gaps: u64) {
+        let began = self.clock.monotonic();
         let checked = stream.bounds().and_then(|bounds| Ok((bounds, stream.promises()?)));
         let mut known = self.view.known();
         known.gaps = gaps;
@@ -282,7 +284,7 @@ impl Watch {
                 }
                 self.sizes.checked(&bounds, &promises);
                 (known.bounds, known.promises) = (Some(bounds), promises);
-                known.unchecked = None;
+                (known.unchecked, known.checked_at) = (None, Some(began));
                 drop(known);
                 self.measure();
             }

@@ -112,7 +112,7 @@ pub enum Ending {
     #[error("{0}")]
     Diverged(String),
     /// The cluster goes on in another stream, which may or may not continue from this node's log.
-    #[error("{0}: restart it there after jeton cluster rejoin")]
+    #[error("{0}: run jeton cluster rejoin DIR, then start this node; it follows the new stream")]
     NewerEra(String),
     /// The cluster goes on in another stream, which does not continue from this node's log.
     #[error("{0}")]

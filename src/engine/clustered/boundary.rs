@@ -132,6 +132,17 @@ pub enum Stopped {
     Failed(String),
 }
 
+/// Messages that a node has landed since its start, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LandedCounts {
+    /// All of them.
+    pub all: u64,
+    /// Those that had counted before.
+    pub repeats: u64,
+    /// Those that do not open with the secret: somebody else may publish to the stream.
+    pub unopened: u64,
+}
+
 /// The state of a node, as of the end of a turn.
 #[derive(Clone, Debug, Default)]
 pub struct NodeState {
@@ -149,6 +160,8 @@ pub struct NodeState {
     pub outcomes: Option<Chain>,
     /// Everything up to this sequence number is durable in the local log.
     pub durable: u64,
+    /// Messages that were landed.
+    pub landed: LandedCounts,
     /// Log time.
     pub log_time: UnixMillis,
     /// Whether this node's messages land.

@@ -200,6 +200,9 @@ impl Clustered {
         sequencer.shared.counters.carried_bytes.add(sequencer.frame.relocated_len as u64);
         sequencer.since_cleaning.client_bytes += sequencer.frame.client_len() as u64;
         sequencer.shared.counters.replays.add(outcomes.replays);
+        self.landed.all += 1;
+        self.landed.repeats += u64::from(verdict == Verdict::Repeat);
+        self.landed.unopened += u64::from(verdict == Verdict::Unopened);
         self.apply_landed(segment, &mut outcomes);
         self.sequencer.frame.clear();
         self.sequencer.settle_usage();

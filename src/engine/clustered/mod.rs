@@ -63,7 +63,9 @@ use super::replicated::{Landed, Replicated};
 use super::sequencer::Sequencer;
 
 pub use accepts::Accepts;
-pub use boundary::{Follower, Membership, NodeState, Proposal, Proposer, Standing, Stopped};
+pub use boundary::{
+    Follower, LandedCounts, Membership, NodeState, Proposal, Proposer, Standing, Stopped,
+};
 pub use waits::Until;
 
 use boundary::{Arrival, Told};
@@ -93,6 +95,7 @@ pub(super) struct Clustered {
     /// Ends of frames that are not known to be durable, with their positions.
     unsynced: VecDeque<(Lsn, u64)>,
     durable: u64,
+    landed: LandedCounts,
     reports: BTreeMap<NodeId, Report>,
     /// Nodes whose outcomes were equal to those of this node in each of their reports.
     alike: BTreeSet<NodeId>,
@@ -140,6 +143,7 @@ impl Clustered {
             held: None,
             unsynced: VecDeque::new(),
             durable,
+            landed: LandedCounts::default(),
             reports: BTreeMap::new(),
             alike: BTreeSet::new(),
             diverged: BTreeMap::new(),
@@ -167,6 +171,7 @@ impl Clustered {
             chain: *chain,
             outcomes: *outcomes,
             durable: self.durable,
+            landed: self.landed,
             log_time: self.sequencer.now(),
             has_quorum: self.own.has_quorum,
             is_clock_right: self.own.is_clock_right,

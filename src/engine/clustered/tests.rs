@@ -192,6 +192,16 @@ fn verify_tells_the_position_and_the_members() {
     let found = verified.replicated.unwrap();
     assert_eq!((found.era, found.seq, found.members, found.messages), (1, 4, 1, 4));
     assert_eq!((found.chain, verified.tokens), (state.chain.0, 1));
+    assert_eq!(state.landed, LandedCounts { all: 4, repeats: 1, unopened: 0 });
+}
+
+#[test]
+fn messages_that_do_not_open_are_counted() {
+    let mut node = begun(&Memory::new());
+    let foreign = message(3, MessageKind::Batch, 1, START, Vec::new());
+    land(&mut node, Landed { content: None, ..foreign });
+    let landed = node.follower().state().landed;
+    assert_eq!(landed, LandedCounts { all: 3, repeats: 0, unopened: 1 });
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::sheet::Sheet;
 use crate::cluster::node::{NodeView, Word};
+use crate::engine::clustered::LandedCounts;
 
 /// One reading of a node.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(in crate::http) struct ClusterReading {
     lag_messages: u64,
     fresh_seconds: Option<f64>,
     proposed: (u64, u64),
+    landed: LandedCounts,
     gaps: u64,
     members: u64,
     present: u64,
@@ -27,6 +29,8 @@ pub(in crate::http) struct ClusterReading {
     copies_faulty: u64,
     stream_bytes: u64,
     stream_bytes_max: Option<u64>,
+    trimmed_to: Option<u64>,
+    memory_max: Option<u64>,
 }
 
 impl ClusterReading {
@@ -41,6 +45,7 @@ impl ClusterReading {
             lag_messages: report.stream.last.unwrap_or(position).saturating_sub(position),
             fresh_seconds: report.fresh_seconds,
             proposed: view.proposed(),
+            landed: state.landed,
             gaps: view.gaps(),
             members: report.nodes.len() as u64,
             present: report.nodes.iter().filter(|node| node.present).count() as u64,
@@ -59,6 +64,8 @@ impl ClusterReading {
                 .count() as u64,
             stream_bytes: report.stream.bytes,
             stream_bytes_max: report.stream.bytes_max,
+            trimmed_to: report.stream.first,
+            memory_max: report.nodes.iter().filter_map(|node| node.memory_max).min(),
         }
     }
 
@@ -117,9 +124,7 @@ impl ClusterReading {
         for (name, help, value) in gauges {
             sheet.gauge(name, help, value)?;
         }
-        if let Some(most) = self.stream_bytes_max {
-            sheet.gauge("cluster_stream_bytes_max", "Bytes that the stream may hold", most)?;
-        }
+        self.encode_known(sheet)?;
         if let Some(fresh) = self.fresh_seconds {
             let help = "How old the knowledge of this node is at most, in seconds";
             sheet.fraction("cluster_fresh_seconds", help, fresh)?;
@@ -127,11 +132,40 @@ impl ClusterReading {
         self.encode_counters(sheet)
     }
 
+    /// What may not be known, or is not limited.
+    fn encode_known(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        let known = [
+            ("cluster_stream_bytes_max", "Bytes that the stream may hold", self.stream_bytes_max),
+            (
+                "cluster_trimmed_to",
+                "Number of the first message of the stream at its last check",
+                self.trimmed_to,
+            ),
+            (
+                "cluster_members_memory_max",
+                "Least --max-memory of the nodes that have one",
+                self.memory_max,
+            ),
+        ];
+        for (name, help, value) in known {
+            if let Some(value) = value {
+                sheet.gauge(name, help, value)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_counters(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let (proposed, again) = self.proposed;
         sheet.counter("cluster_proposed", "Messages that this node has proposed", proposed)?;
         let help = "Messages that this node has proposed again, because they had not landed";
         sheet.counter("cluster_proposed_again", help, again)?;
+        let LandedCounts { all, repeats, unopened } = self.landed;
+        sheet.counter("cluster_landed", "Messages that this node has landed", all)?;
+        let help = "Landed messages that had counted before";
+        sheet.counter("cluster_repeats", help, repeats)?;
+        let help = "Landed messages that do not open with the secret of the cluster";
+        sheet.counter("cluster_unopened", help, unopened)?;
         let help = "Messages that a server skipped and the stream's leader had";
         sheet.counter("cluster_gaps", help, self.gaps)
     }
@@ -151,9 +185,13 @@ mod tests {
     #[test]
     fn the_book_has_each_metric_of_a_node() {
         let view = NodeView::new(Config::default(), Arc::new(ManualClock::default()));
-        let (fresh_seconds, stream_bytes_max) = (Some(0.5), Some(7));
-        let cluster =
-            ClusterReading { fresh_seconds, stream_bytes_max, ..ClusterReading::of(&view) };
+        let cluster = ClusterReading {
+            fresh_seconds: Some(0.5),
+            stream_bytes_max: Some(7),
+            trimmed_to: Some(3),
+            memory_max: Some(1 << 30),
+            ..ClusterReading::of(&view)
+        };
         let reading = Reading { cluster: Some(cluster), ..Reading::new(None, None, true) };
         let text = reading.expose().unwrap();
         let served = text.lines().filter_map(|line| {

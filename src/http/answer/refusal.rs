@@ -52,8 +52,8 @@ impl From<Refusal> for Problem {
                 Self::unavailable("too many requests wait for the cluster at the moment")
             }
             Refusal::NoQuorum => Self::unavailable(
-                "no-quorum: the changes of this node do not reach the majority of its cluster; \
-                 nothing was changed",
+                "no-quorum: this node takes no changes at the moment, for the reason that its \
+                 /readyz gives; nothing was changed",
             ),
             Refusal::StreamFull => Self::unavailable(
                 "stream-full: the stream of the cluster is nearly full; nothing was changed",
@@ -90,8 +90,8 @@ fn not_fresh(how: NotFresh) -> Problem {
              (--cluster-staleness)",
         ),
         NotFresh::Unconfirmed => Problem::unavailable(
-            "no-quorum: the answer cannot be confirmed, because this node does not reach the \
-             majority of its cluster",
+            "no-quorum: the answer cannot be confirmed, because no message of this node lands at \
+             the moment",
         ),
         NotFresh::Behind => Problem::unavailable(
             "behind: this node has not reached the position of Jeton-At-Least in time",

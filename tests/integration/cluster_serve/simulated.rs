@@ -7,7 +7,9 @@ use std::time::Duration;
 use jeton::clock::{Clock, SystemClock};
 use jeton::cluster::Config;
 use jeton::cluster::message::Sealer;
-use jeton::cluster::node::{Connection, Ending, Node, NodeError, NodeView, Start, Word};
+use jeton::cluster::node::{
+    Connection, Ending, Node, NodeError, NodeView, Start, Wish, Word, marker,
+};
 use jeton::cluster::stream::{
     Bounds, Hint, Message, Mistake, Next, Promises, Server, Stream, StreamError,
 };
@@ -351,6 +353,23 @@ fn copy_of_a_node_ends_the_older_process_and_its_marker_keeps_it_away() {
     assert_eq!(second.view().ended(), None);
     assert!(knows(&second, &token));
     stop(second);
+}
+
+#[test]
+fn p2_a_node_that_was_taken_out_while_it_was_down_leaves_its_marker() {
+    let world = World::begun();
+    let [one, two] = ["a", "b"].map(|name| world.start(name).expect("it starts"));
+    let gone = two.view().node().expect("it has started");
+    stop(two);
+    let landed = one.view().wish(Wish::Forget(gone)).expect("proposed");
+    assert_eq!(landed.wait(), Ok(Vec::new()));
+    assert!(one.view().fulfilled(Wish::Forget(gone)).is_ok());
+    // Nothing comes after the decision, so nothing else shows the thread that the engine has stopped.
+    stop(one);
+    let error = refused(world.start("b"));
+    assert!(matches!(error, NodeError::Ended(Ending::Retired)), "{error}");
+    let marker = marker(&world.path("b")).expect("readable").expect("a marker");
+    assert!(marker.reason.contains("taken out of its cluster") && !marker.is_spoiled);
 }
 
 #[test]

@@ -171,11 +171,45 @@ fn consume_later(lab: &mut Lab, at: usize, id: u64) -> Pending {
     asked
 }
 
+/// The log is that of a backup, from before the stream was lost for the first time.
+#[test]
+fn p2_a_cluster_goes_back_to_a_log_of_an_earlier_era_and_nobody_goes_on_with_the_later_one() {
+    let mut lab = settled();
+    let backup = lab.reseeding(2);
+    lab.kill(2, Keep::Everything);
+    lab.stream.set_faults(Faults::default());
+    lab.run(3_000).expect("it runs");
+    lab.reseed(0);
+    restart(&mut lab, 0);
+    restart(&mut lab, 1);
+    lab.run(3_000).expect("it runs");
+    let found = backup.look_at(&mut lab.stream.client(), &mut sealer()).expect("it answers");
+    let Found::Later { era, from: Some(from) } = found else { panic!("{found:?}") };
+    assert!(era == Era(2) && from > backup.ended.position, "{found:?}");
+    let back = backup.beyond(era);
+    lab.reseed_with(&back);
+    lab.run(500).expect("it runs");
+    for at in [0, 1] {
+        let stopped = Standing::Stopped(Stopped::NewerEra { era: Era(3) });
+        assert_eq!(state(&lab, at).standing, stopped);
+    }
+    restart(&mut lab, 2);
+    lab.run(3_000).expect("it runs");
+    let NodeState { standing, position, ended, .. } = state(&lab, 2);
+    assert_eq!((standing, position.era), (Standing::Serving, Era(3)));
+    assert_eq!(ended, [backup.ended]);
+    let found = back.look_at(&mut lab.stream.client(), &mut sealer()).expect("it answers");
+    assert_eq!(found, Found::Done(Era(3)));
+    let own = state(&lab, 0).position;
+    let left = Unfollowable::NewerEra { era: Era(3), from: Some(backup.ended.position), own };
+    assert_eq!(refusal(&mut lab, 0), left);
+}
+
 #[test]
 fn what_is_in_the_way_of_a_new_stream_is_recognised() {
     let mut lab = settled();
     let NodeState { cluster, position, chain, hash, .. } = state(&lab, 0);
-    let after = |position, chain| Reseeding { cluster, ended: Ended { position, chain }, hash };
+    let after = |position, chain| Reseeding::at(cluster, Ended { position, chain }, hash);
     let reseeding = after(position, chain);
     let look = |reseeding: &Reseeding, lab: &Lab, sealer: &mut Sealer| {
         reseeding.look_at(&mut lab.stream.client(), sealer).expect("it answers")
@@ -190,8 +224,9 @@ fn what_is_in_the_way_of_a_new_stream_is_recognised() {
     let foreign = jeton::model::token::Secret::from_bytes([8; 32]);
     assert_eq!(look(&reseeding, &lab, &mut Sealer::new(&foreign)), Found::Foreign);
     lab.reseed(0);
-    assert_eq!(look(&reseeding, &lab, &mut sealer()), Found::Done);
-    assert_eq!(look(&further, &lab, &mut sealer()), Found::Later(Some(position)));
+    assert_eq!(look(&reseeding, &lab, &mut sealer()), Found::Done(Era(2)));
+    let later = Found::Later { era: Era(2), from: Some(position) };
+    assert_eq!(look(&further, &lab, &mut sealer()), later);
     lab.stream.remake();
     assert_eq!(look(&reseeding, &lab, &mut sealer()), Found::Empty);
 }

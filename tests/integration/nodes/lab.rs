@@ -131,9 +131,19 @@ impl Lab {
 
     /// Makes a new stream that continues the log of a node, and ends the old one, which is returned.
     pub fn reseed(&mut self, at: usize) -> Simulated {
+        let reseeding = self.reseeding(at);
+        self.reseed_with(&reseeding)
+    }
+
+    /// What continues the log of a node as it is now.
+    pub fn reseeding(&self, at: usize) -> Reseeding {
         let state = self.state(at).expect("it runs");
         let ended = Ended { position: state.position, chain: state.chain };
-        let reseeding = Reseeding { cluster: state.cluster, ended, hash: state.hash };
+        Reseeding::at(state.cluster, ended, state.hash)
+    }
+
+    /// The same as [`Lab::reseed`], from the end of a log.
+    pub fn reseed_with(&mut self, reseeding: &Reseeding) -> Simulated {
         let sender = Sender { node: NodeId(9), epoch: Epoch(1), nonce: BootNonce([9; 16]) };
         let message = reseeding.message(&mut sealer(), sender, UnixMillis(self.now_ms));
         let message = message.expect("it can be sealed");
