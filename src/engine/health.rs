@@ -95,14 +95,19 @@ impl Health {
         if let Some(reason) = wrong_clock(time) {
             return Err(NotReady::ClockWrong(reason));
         }
+        self.unwritable().map_or(Ok(()), Err)
+    }
+
+    /// Why the last write was refused, if it was; the next one may succeed.
+    pub(super) fn unwritable(&self) -> Option<NotReady> {
         if self.is_disk_full() {
-            return Err(NotReady::DiskFull);
+            return Some(NotReady::DiskFull);
         }
         if self.log_stuck.load(Ordering::Acquire) {
             let reason = self.stuck_reason.lock().unwrap_or_else(PoisonError::into_inner);
-            return Err(NotReady::LogUnavailable(reason.clone()));
+            return Some(NotReady::LogUnavailable(reason.clone()));
         }
-        Ok(())
+        None
     }
 
     /// The outcome of any change while changes are refused; `None` while they are accepted.

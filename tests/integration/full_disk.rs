@@ -31,8 +31,14 @@ pub struct SmallDisk<'a> {
 impl SmallDisk<'_> {
     /// `None` if this process may not mount.
     pub fn mount(at: &Path) -> Option<SmallDisk<'_>> {
+        Self::sized(at, "12m")
+    }
+
+    /// The same of another size.
+    pub fn sized<'a>(at: &'a Path, size: &str) -> Option<SmallDisk<'a>> {
+        let size = format!("size={size}");
         let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(at).output();
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
         let ballast = at.join("ballast");
         mount.is_ok_and(|output| output.status.success()).then_some(SmallDisk { at, ballast })
     }

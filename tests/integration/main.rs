@@ -44,6 +44,7 @@ mod cluster;
 mod cluster_cuts;
 mod cluster_demo;
 mod cluster_kills;
+mod cluster_power;
 mod cluster_serve;
 mod config;
 mod config_file;

@@ -55,7 +55,8 @@ impl Varz {
     }
 }
 
-/// `/jsz`. A server that does not sync each message leaves `sync_always` out.
+/// `/jsz`. A server that does not sync each message leaves `sync_always` out, and so does one whose
+/// JetStream is shut down: that one stores nothing, so it breaks no promise.
 #[derive(Deserialize)]
 struct Jsz {
     #[serde(default)]
@@ -68,6 +69,20 @@ struct Jsz {
 struct Storage {
     #[serde(default)]
     sync_always: bool,
+}
+
+/// What is wrong with the copy of a server whose JetStream is shut down.
+const SHUT: &str = "stores nothing, because its JetStream is shut down, as after a full disk: its log \
+    has the reason; restart it when there is space";
+
+impl Jsz {
+    fn syncs_always(&self) -> Option<bool> {
+        (!self.disabled).then_some(self.config.sync_always)
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.disabled.then(|| SHUT.to_owned())
+    }
 }
 
 /// Asks every server and every monitor port at the same time.
@@ -105,7 +120,7 @@ async fn monitored(monitor: &str, ca: Option<&Path>) -> Result<Server, String> {
     let address = monitor_address(monitor)?;
     let varz: Varz = get(&address, "/varz", ca).await?;
     let jsz: Jsz = get(&address, "/jsz", ca).await?;
-    Ok(varz.into_server(Some(jsz.config.sync_always && !jsz.disabled)))
+    Ok(Server { copy_fault: jsz.fault(), ..varz.into_server(jsz.syncs_always()) })
 }
 
 async fn get<T: DeserializeOwned>(
@@ -161,7 +176,8 @@ pub(super) fn check(
             Ok(said) => {
                 let server = servers.entry(said.name.clone()).or_default();
                 let syncs_always = said.syncs_always.or(server.syncs_always);
-                *server = Server { syncs_always, ..said };
+                let copy_fault = said.copy_fault.or(server.copy_fault.take());
+                *server = Server { syncs_always, copy_fault, ..said };
             }
             Err(why) => promises.unverified.push(format!("{address} could not be asked: {why}")),
         }
@@ -169,7 +185,9 @@ pub(super) fn check(
     for (name, fault) in copies {
         let server = servers.entry(name.clone()).or_default();
         server.name.clone_from(name);
-        (server.has_copy, server.copy_fault) = (true, fault.clone());
+        server.has_copy = true;
+        // What the server says of itself is nearer to the cause than what the leader misses.
+        server.copy_fault = server.copy_fault.take().or_else(|| fault.clone());
     }
     for server in servers.values() {
         promises.mistakes.extend(mistakes(server, message_len_max));
@@ -212,7 +230,8 @@ fn unverified(server: &Server) -> Vec<String> {
     if server.version.is_none() {
         unknown.push("its version and max_payload are");
     }
-    if server.has_copy && server.syncs_always.is_none() {
+    let is_shut = server.copy_fault.as_deref() == Some(SHUT);
+    if server.has_copy && server.syncs_always.is_none() && !is_shut {
         unknown.push("its sync_interval is");
     }
     let sentence =
@@ -276,6 +295,28 @@ mod tests {
             "server n2: its version is 2.9.25, but must be at least 2.14.6",
         ];
         assert_eq!(said(asked), (wrong.map(str::to_owned).to_vec(), vec![]));
+    }
+
+    #[test]
+    fn p8_a_server_whose_jetstream_is_shut_down_is_a_fault_of_its_copy_and_no_mistake() {
+        let jsz = |text: &str| serde_json::from_str::<Jsz>(text).unwrap();
+        let shut = jsz(r#"{"disabled":true,"config":{"max_memory":0,"max_storage":0}}"#);
+        let lazy = jsz(r#"{"config":{"sync_interval":120000000000}}"#);
+        let right = jsz(r#"{"config":{"sync_always":true}}"#);
+        let known = [&shut, &lazy, &right].map(|jsz| (jsz.syncs_always(), jsz.fault().is_some()));
+        assert_eq!(known, [(None, true), (Some(false), false), (Some(true), false)]);
+        let asked = |name: &str, jsz: &Jsz| {
+            let (name, server) = server(name, "2.15.1", 2 << 20, jsz.syncs_always());
+            (name, server.map(|server| Server { copy_fault: jsz.fault(), ..server }))
+        };
+        let asked = vec![asked("n1", &shut), asked("n2", &right), asked("n3", &right)];
+        let copies =
+            ["n1", "n2", "n3"].map(|name| (name.to_owned(), Some("is offline".to_owned())));
+        let promises = check(asked, &copies, 2 << 20, Promises::default());
+        assert_eq!((promises.mistakes, promises.unverified), (vec![], vec![]));
+        let faults: Vec<_> = promises.servers.into_iter().map(|one| one.copy_fault).collect();
+        let offline = Some("is offline".to_owned());
+        assert_eq!(faults, [Some(SHUT.to_owned()), offline.clone(), offline]);
     }
 
     #[test]

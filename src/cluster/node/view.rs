@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::cluster::Config;
 use crate::cluster::fence::Fence;
 use crate::cluster::stream::{Bounds, Hint, Promises};
+use crate::engine::NotReady;
 use crate::engine::clustered::{Accepts, Follower, NodeState, Standing, Stopped};
 use crate::keys::Fingerprint;
 use crate::model::cluster::NodeId;
@@ -170,7 +171,10 @@ impl NodeView {
         }
         let age = self.age();
         if !self.0.fence.is_open() {
-            return (Word::Stale, format!("{} {}", no_landing(age), because(known)));
+            return (Word::Stale, why_nothing_lands(age, state.unwritable.as_ref(), known));
+        }
+        if let Some(why) = &state.unwritable {
+            return (Word::Unwritable, why_nothing_lands(age, Some(why), known));
         }
         if let Some(mistake) = known.promises.mistakes.first() {
             return (Word::WrongSettings, mistake.to_string());
@@ -187,7 +191,7 @@ impl NodeView {
                 false => said(Word::Ready, "everything works"),
             };
         }
-        (Word::NoQuorum, format!("{} {}", no_landing(age), because(known)))
+        (Word::NoQuorum, why_nothing_lands(age, None, known))
     }
 
     /// How old the knowledge of this node is at most; `None` before its first message has landed.
@@ -332,9 +336,24 @@ impl NodeView {
 }
 
 fn joining(state: &NodeState, known: &Known) -> String {
+    if state.unwritable.is_some() {
+        return why_nothing_lands(None, state.unwritable.as_ref(), known);
+    }
     match &state.standing {
         Standing::Introducing => format!("its first message has not landed {}", because(known)),
         _ => format!("it follows the stream and has landed message {}", state.position.seq),
+    }
+}
+
+/// The log first: while it cannot be written, the stream is not to blame.
+fn why_nothing_lands(age: Option<Duration>, log: Option<&NotReady>, known: &Known) -> String {
+    let (age, because) = (no_landing(age), because(known));
+    match log {
+        Some(NotReady::DiskFull) => {
+            format!("the log's disk is full: this node follows again when there is space; {age}")
+        }
+        Some(why) => format!("{why}; {age}"),
+        None => format!("{age} {because}"),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Word {
     Draining,
     /// Its changes do not land.
     NoQuorum,
+    /// Its log cannot be written: its disk is full, or the next segment cannot be made.
+    Unwritable,
     /// The stream is full.
     StreamFull,
     /// The stream or a server has a setting with which an acknowledged change could be lost.
@@ -39,7 +41,7 @@ pub enum Word {
 
 impl Word {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ready,
         Self::Starting,
         Self::Recovering,
@@ -52,6 +54,7 @@ impl Word {
         Self::Left,
         Self::Draining,
         Self::NoQuorum,
+        Self::Unwritable,
         Self::StreamFull,
         Self::WrongSettings,
         Self::KeysDiffer,
@@ -73,6 +76,7 @@ impl Word {
             Self::Left => "left",
             Self::Draining => "draining",
             Self::NoQuorum => "no-quorum",
+            Self::Unwritable => "unwritable",
             Self::StreamFull => "stream-full",
             Self::WrongSettings => "wrong-settings",
             Self::KeysDiffer => "keys-differ",
@@ -92,6 +96,7 @@ impl Word {
             self,
             Self::Ready
                 | Self::NoQuorum
+                | Self::Unwritable
                 | Self::StreamFull
                 | Self::WrongSettings
                 | Self::KeysDiffer
@@ -181,7 +186,10 @@ mod tests {
         }
         let reads = Word::ALL.into_iter().filter(|word| word.takes_reads());
         let reads: Vec<_> = reads.map(Word::name).collect();
-        assert_eq!(reads, ["ready", "no-quorum", "stream-full", "wrong-settings", "keys-differ"]);
+        assert_eq!(
+            reads,
+            ["ready", "no-quorum", "unwritable", "stream-full", "wrong-settings", "keys-differ"]
+        );
     }
 
     #[test]

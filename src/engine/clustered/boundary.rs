@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::engine::health::NotReady;
 use crate::engine::mailbox::{Pending, Reply};
 use crate::engine::op::Rejected;
 use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender as NodeLife};
@@ -168,6 +169,8 @@ pub struct NodeState {
     pub has_quorum: bool,
     /// Whether this node's clock agrees with the stream's.
     pub is_clock_right: bool,
+    /// Why this node cannot write to its log at present, if it cannot. It lands nothing until then.
+    pub unwritable: Option<NotReady>,
     /// All nodes, without those that were taken out.
     pub members: Vec<Member>,
     /// Where earlier streams have ended, oldest first.

@@ -175,6 +175,7 @@ impl Clustered {
             log_time: self.sequencer.now(),
             has_quorum: self.own.has_quorum,
             is_clock_right: self.own.is_clock_right,
+            unwritable: self.sequencer.shared.health.unwritable(),
             members: members.values().filter(|row| !row.retired).copied().collect(),
             ended: ended.clone(),
             agreed: *agreed,

@@ -194,12 +194,19 @@ impl Own {
         has_room
     }
 
-    /// Proposes the gathering batch if nothing is in flight, or again what is in flight for long.
-    pub(super) fn propose(&mut self, known: &Replicated, now: Duration, wall: UnixMillis) {
+    /// Proposes the gathering batch if nothing is in flight, or, if it `repeats` at present, what is
+    /// in flight for long.
+    pub(super) fn propose(
+        &mut self,
+        known: &Replicated,
+        repeats: bool,
+        now: Duration,
+        wall: UnixMillis,
+    ) {
         let attempt = self.in_flight.as_ref().map_or(0, |sent| sent.attempt);
         let again_after = self.again_after(attempt);
         match &mut self.in_flight {
-            Some(sent) if now.saturating_sub(sent.last_at) >= again_after => {
+            Some(sent) if repeats && now.saturating_sub(sent.last_at) >= again_after => {
                 (sent.last_at, sent.attempt) = (now, sent.attempt + 1);
                 self.hand_over(known, wall);
             }

@@ -276,7 +276,9 @@ impl Clustered {
             let report = self.report().encode();
             self.own.add_report(&report, now);
         }
-        self.own.propose(&self.replicated, now, wall);
+        // What is in flight may be stored long since: while nothing lands here, nobody would know.
+        let repeats = self.held.is_none();
+        self.own.propose(&self.replicated, repeats, now, wall);
         if !self.own.has_quorum {
             self.own.reject_gathered(&mut self.calls);
         }

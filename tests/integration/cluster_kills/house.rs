@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::cluster_serve::lab::{Lab, await_equal, await_ready};
+use crate::cluster_serve::lab::{Lab, await_equal, await_ready, started};
 use crate::linear::history::{Call, Ticks};
 use crate::raw::Conn;
-use crate::server::Server;
+use crate::server::{Launch, Server};
 use crate::support::Rng;
 
 use super::caller::{Addresses, Token};
@@ -34,7 +34,8 @@ enum Node {
 
 /// A cluster whose processes are killed.
 pub struct House {
-    lab: Lab,
+    pub lab: Lab,
+    launches: [Launch; 3],
     nodes: [Node; 3],
     pub addresses: Addresses,
     /// The order of all calls.
@@ -45,14 +46,20 @@ impl House {
     /// Everything runs; `None` where there is no nats-server, which is told.
     pub fn begun(check: &str) -> Option<Self> {
         let lab = Lab::begun(check)?;
-        let nodes = lab.start(NAMES).map(Node::Runs);
+        let launches = NAMES.map(|name| lab.node(name));
+        Some(Self::of(lab, launches))
+    }
+
+    /// Nodes on these servers, started like this.
+    pub fn of(lab: Lab, launches: [Launch; 3]) -> Self {
+        let nodes = started(&launches).map(Node::Runs);
         let addresses = Arc::new(RwLock::new([None; 3]));
-        let house = Self { lab, nodes, addresses, ticks: Arc::default() };
+        let house = Self { lab, launches, nodes, addresses, ticks: Arc::default() };
         for (n, node) in house.nodes.iter().enumerate() {
             let Node::Runs(server) = node else { continue };
             publish(&house.addresses, n, Some(server));
         }
-        Some(house)
+        house
     }
 
     /// The server that leads the stream.
@@ -85,27 +92,36 @@ impl House {
                 self.lab.nats.run(n);
             }
             Victim::Node { n, in_start } => {
-                self.settle(n, true);
-                publish(&self.addresses, n, None);
-                match std::mem::replace(&mut self.nodes[n], Node::Gone) {
-                    Node::Runs(server) => server.kill9(),
-                    Node::Starts(_) | Node::Gone => panic!("node {n} does not run"),
-                }
-                let launch = self.lab.node(NAMES[n]);
+                self.take(n).kill9();
                 if in_start {
-                    launch.start_and_kill9(pause);
+                    self.launches[n].start_and_kill9(pause);
                 } else {
                     thread::sleep(pause);
                 }
-                let addresses = self.addresses.clone();
-                let start = move || {
-                    let server = launch.start();
-                    publish(&addresses, n, Some(&server));
-                    server
-                };
-                self.nodes[n] = Node::Starts(thread::spawn(start));
+                self.start(n);
             }
         }
+    }
+
+    /// A node that runs, and that callers are no longer told of.
+    pub fn take(&mut self, n: usize) -> Server {
+        self.settle(n, true);
+        publish(&self.addresses, n, None);
+        match std::mem::replace(&mut self.nodes[n], Node::Gone) {
+            Node::Runs(server) => server,
+            Node::Starts(_) | Node::Gone => panic!("node {n} does not run"),
+        }
+    }
+
+    /// Starts a node that is gone, in the background.
+    pub fn start(&mut self, n: usize) {
+        let (launch, addresses) = (self.launches[n].clone(), self.addresses.clone());
+        let start = move || {
+            let server = launch.start();
+            publish(&addresses, n, Some(&server));
+            server
+        };
+        self.nodes[n] = Node::Starts(thread::spawn(start));
     }
 
     /// Takes over a node that has started; waits for it, or not.
@@ -119,7 +135,7 @@ impl House {
         }
     }
 
-    fn servers(&self) -> [&Server; 3] {
+    pub fn servers(&self) -> [&Server; 3] {
         self.nodes.each_ref().map(|node| match node {
             Node::Runs(server) => server,
             Node::Starts(_) | Node::Gone => panic!("a node does not run"),

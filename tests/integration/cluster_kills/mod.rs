@@ -12,7 +12,7 @@
 //! `JETON_CLUSTER_KILLS` is the number of kills. A seed repeats what is killed, not the timing.
 
 pub mod caller;
-mod house;
+pub mod house;
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -66,14 +66,15 @@ impl Counts {
     }
 }
 
-/// Kills processes while callers work, starts each again, and returns the tokens of the chapter.
-fn chapter(
-    house: &mut House,
-    rng: &mut Rng,
-    seed: u64,
-    kills: u64,
-    counts: &mut Counts,
-) -> Vec<Token> {
+/// What callers did while something was disturbed.
+pub struct Chapter {
+    tokens: Vec<Token>,
+    /// The longest time without an acknowledged change.
+    pub silence_ms: u64,
+}
+
+/// Callers work while `disturb` runs, until all nodes take changes again.
+pub fn chapter(house: &mut House, seed: u64, disturb: impl FnOnce(&mut House)) -> Chapter {
     let arena = Arena::new(house.addresses.clone(), house.ticks.clone(), seed);
     thread::scope(|scope| {
         let arena = &arena;
@@ -82,18 +83,7 @@ fn chapter(
             .collect();
         // Callers end also when a kill panics; else the scope would wait for ever.
         let _ends = arena.ends_with();
-        for n in 0..kills {
-            thread::sleep(Duration::from_millis(200 + rng.below(900) as u64));
-            let victim = match (counts.kills(), n) {
-                // The first kills are of each kind, whatever the seed.
-                (0, _) => Victim::Server(house.leader()),
-                (1, _) => Victim::Node { n: rng.below(3), in_start: false },
-                _ => house.choose(rng),
-            };
-            counts.killed(victim);
-            let pause = Duration::from_millis(rng.below(1_500) as u64);
-            house.kill(victim, pause);
-        }
+        disturb(house);
         house.await_all_ready();
         thread::sleep(Duration::from_millis(300));
         arena.stops.store(true, Ordering::SeqCst);
@@ -101,8 +91,34 @@ fn chapter(
             caller.join().expect("a caller ends well");
         }
     });
-    counts.silence_ms = counts.silence_ms.max(arena.silence_ms());
-    arena.into_tokens()
+    let silence_ms = arena.silence_ms();
+    Chapter { tokens: arena.into_tokens(), silence_ms }
+}
+
+/// All nodes are equal, and some order of the operations explains every answer. Returns the
+/// histories of the tokens.
+pub fn judge(house: &House, chapter: Chapter, told: &str) -> Vec<Vec<Call>> {
+    house.assert_equal_chains();
+    let histories = house.finish(chapter.tokens);
+    histories.iter().for_each(|history| assert_linearizable(history, RULES, told));
+    house.assert_equal_chains();
+    histories
+}
+
+/// Kills processes, and starts each again.
+fn kill_some(house: &mut House, rng: &mut Rng, kills: u64, counts: &mut Counts) {
+    for n in 0..kills {
+        thread::sleep(Duration::from_millis(200 + rng.below(900) as u64));
+        let victim = match (counts.kills(), n) {
+            // The first kills are of each kind, whatever the seed.
+            (0, _) => Victim::Server(house.leader()),
+            (1, _) => Victim::Node { n: rng.below(3), in_start: false },
+            _ => house.choose(rng),
+        };
+        counts.killed(victim);
+        let pause = Duration::from_millis(rng.below(1_500) as u64);
+        house.kill(victim, pause);
+    }
 }
 
 #[test]
@@ -117,13 +133,13 @@ fn p1_p2_kills_of_random_processes_lose_nothing_and_consume_nothing_twice() {
         let planned = KILLS_PER_CHAPTER.min(kills - counts.kills());
         chapters += 1;
         let name = seed * 1_000_000 + chapters;
-        let tokens = chapter(&mut house, &mut rng, name, planned, &mut counts);
-        house.assert_equal_chains();
-        for history in house.finish(tokens) {
-            assert_linearizable(&history, RULES, &format!("in chapter {chapters}"));
+        let done = chapter(&mut house, name, |house| {
+            kill_some(house, &mut rng, planned, &mut counts);
+        });
+        counts.silence_ms = counts.silence_ms.max(done.silence_ms);
+        for history in judge(&house, done, &format!("in chapter {chapters}")) {
             counts.add(&history);
         }
-        house.assert_equal_chains();
     }
     assert!(counts.tokens > kills, "{} tokens are too few to show anything", counts.tokens);
     house.stop();

@@ -30,7 +30,12 @@ pub fn setup() -> Setup {
 impl Lab {
     /// Servers without a stream; `None` where there is no nats-server, which is told.
     pub fn empty(check: &str, setup: Setup) -> Option<Self> {
-        let nats = Cluster::start(check, setup)?;
+        Self::empty_in(check, tempfile::tempdir().expect("a folder"), setup)
+    }
+
+    /// The same, with the servers in a folder that already has files.
+    pub fn empty_in(check: &str, dir: TempDir, setup: Setup) -> Option<Self> {
+        let nats = Cluster::start_in(check, dir, setup)?;
         let lab = Self { nats, dir: tempfile::tempdir().expect("a folder") };
         lab.write_secret("secret.key", 7);
         Some(lab)
@@ -43,7 +48,12 @@ impl Lab {
 
     /// The same on servers that are set up otherwise.
     pub fn begun_with(check: &str, setup: Setup) -> Option<Self> {
-        let lab = Self::empty(check, setup)?;
+        Self::begun_in(check, tempfile::tempdir().expect("a folder"), setup)
+    }
+
+    /// The same, with the servers in a folder that already has files.
+    pub fn begun_in(check: &str, dir: TempDir, setup: Setup) -> Option<Self> {
+        let lab = Self::empty_in(check, dir, setup)?;
         let made = lab.init();
         assert!(made.status.success(), "{made:?}");
         lab.nats.await_health();
@@ -110,14 +120,30 @@ impl Lab {
         flags.fold(begin, |launch, (name, value)| launch.flag(name, &value))
     }
 
+    /// The log of a new node, from a backup of a running one.
+    pub fn restore(&self, from: &Server, name: &str) {
+        let (backup, dir) = (self.path(&format!("backup-{name}")), self.path(name));
+        let url = format!("http://{}", from.admin);
+        let taken = output(jeton().args(["backup", "--server", &url]).arg(&backup));
+        assert!(taken.status.success(), "{taken:?}");
+        let mut restore = jeton();
+        restore.arg("restore").arg(&backup).arg("--data-dir").arg(&dir);
+        let restored = output(restore.arg("--secret-file").arg(self.path("secret.key")));
+        assert!(restored.status.success(), "{restored:?}");
+    }
+
     /// Nodes with these data directories, started at the same time.
     pub fn start<const N: usize>(&self, names: [&str; N]) -> [Server; N] {
-        let launches = names.map(|name| self.node(name));
-        std::thread::scope(|scope| {
-            let starting = launches.each_ref().map(|launch| scope.spawn(|| launch.start()));
-            starting.map(|starting| starting.join().expect("it starts"))
-        })
+        started(&names.map(|name| self.node(name)))
     }
+}
+
+/// Servers that are started at the same time.
+pub fn started<const N: usize>(launches: &[Launch; N]) -> [Server; N] {
+    std::thread::scope(|scope| {
+        let starting = launches.each_ref().map(|launch| scope.spawn(|| launch.start()));
+        starting.map(|starting| starting.join().expect("it starts"))
+    })
 }
 
 fn shown(path: &Path) -> String {
@@ -146,6 +172,16 @@ pub fn await_ready(server: &Server) {
     });
 }
 
+/// Waits until a node says that its stream is lost, and returns the whole sentence.
+pub fn await_lost(server: &Server) -> String {
+    within("it is lost", || match admin(server, "/readyz") {
+        answer if answer.status == 503 && answer.text().starts_with("lost: ") => {
+            Ok(answer.text().to_owned())
+        }
+        other => Err(other.text().to_owned()),
+    })
+}
+
 /// Waits until a node knows a token that was issued elsewhere.
 pub fn await_known(server: &Server, token: &str) -> Response {
     let mut client = Client::of(server);
@@ -167,6 +203,16 @@ pub fn await_equal(servers: &[&Server]) -> Vec<(String, String)> {
         let chains = reports.iter().map(|one| (text(&one["chain"]), text(&one["outcomes"])));
         Ok(chains.collect())
     })
+}
+
+/// The position at the end of a log, as `jeton verify` prints it: an era and a number.
+pub fn position(dir: &Path) -> (u64, u64) {
+    let verified = output(jeton().arg("verify").arg(dir));
+    let text = String::from_utf8_lossy(&verified.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("position"));
+    let position = line.and_then(|line| line.trim().split_once(',')).expect("a position").0;
+    let (era, seq) = position.split_once('.').expect("an era and a number");
+    (era.parse().expect("a number"), seq.parse().expect("a number"))
 }
 
 /// The message of a node that must not start.

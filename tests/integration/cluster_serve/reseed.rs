@@ -1,15 +1,16 @@
 //! `jeton cluster reseed` on real servers: the stream is gone, and the nodes have everything.
 
-use std::path::Path;
 use std::process::Output;
 
 use serde_json::json;
 
 use crate::client::Client;
-use crate::cluster::servers::{NAME, within};
+use crate::cluster::servers::NAME;
 use crate::server::{Server, jeton, output};
 
-use super::lab::{Lab, admin, await_equal, await_known, await_ready, refused, report};
+use super::lab::{
+    Lab, await_equal, await_known, await_lost, await_ready, position, refused, report,
+};
 
 const PAYLOAD: &str = r#"{"payload":{"order":"A-17"},"ttl":"10m"}"#;
 /// A stream in a test.
@@ -25,35 +26,10 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The position at the end of a log, as `jeton verify` prints it.
-fn position(dir: &Path) -> (u64, u64) {
-    let verified = output(jeton().arg("verify").arg(dir));
-    let text = String::from_utf8_lossy(&verified.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix("position"));
-    let position = line.and_then(|line| line.trim().split_once(',')).expect("a position").0;
-    let (era, seq) = position.split_once('.').expect("an era and a number");
-    (era.parse().expect("a number"), seq.parse().expect("a number"))
-}
-
 /// A new node from a backup of a running one.
 fn join(lab: &Lab, from: &Server, name: &str) -> Server {
-    let (backup, dir) = (lab.path(&format!("backup-{name}")), lab.path(name));
-    let url = format!("http://{}", from.admin);
-    let taken = output(jeton().args(["backup", "--server", &url]).arg(&backup));
-    assert!(taken.status.success(), "{taken:?}");
-    let mut restore = jeton();
-    restore.arg("restore").arg(&backup).arg("--data-dir").arg(&dir);
-    let restored = output(restore.arg("--secret-file").arg(lab.path("secret.key")));
-    assert!(restored.status.success(), "{restored:?}");
+    lab.restore(from, name);
     lab.node(name).start()
-}
-
-/// Waits until a node says that its stream is lost.
-fn await_lost(server: &Server) {
-    within("it is lost", || match admin(server, "/readyz") {
-        answer if answer.status == 503 && answer.text().starts_with("lost: ") => Ok(()),
-        other => Err(other.text().to_owned()),
-    });
 }
 
 #[test]
@@ -70,7 +46,7 @@ fn p1_a_deleted_stream_is_made_anew_from_the_nodes_and_nothing_acknowledged_is_l
         assert_eq!(Client::of(&servers[0]).consume(token).status, 200);
     }
     lab.nats.api("STREAM.DELETE", &json!({}));
-    servers.iter().for_each(await_lost);
+    servers.iter().for_each(|server| drop(await_lost(server)));
     let running = reseed(&lab, "a", &["--old-cluster-is-stopped", NAME]);
     assert_eq!(running.status.code(), Some(1), "{running:?}");
     servers.into_iter().for_each(Server::kill9);

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::engine::mailbox::Pending;
-use crate::engine::{Caller, Outcome, Rejected};
+use crate::engine::{Caller, NotReady, Outcome, Rejected};
 use crate::model::record::replication::Decision;
 
 /// What the node has proposed.
@@ -34,6 +34,7 @@ struct Served {
     node: SteppedNode,
     proposed: Proposed,
     clock: Arc<ManualClock>,
+    disk: Memory,
     seq: u64,
 }
 
@@ -42,11 +43,12 @@ impl Served {
         let proposed = Proposed::default();
         let clock = Arc::new(ManualClock::at(START));
         let recorder = Box::new(Recorder(proposed.clone()));
-        let mut node = open_at(&Memory::new(), recorder, clock.clone()).unwrap();
+        let disk = Memory::new();
+        let mut node = open_at(&disk, recorder, clock.clone()).unwrap();
         land(&mut node, message(1, MessageKind::Genesis, 0, START, Vec::new()));
         node.follower().caught_up();
         node.turn(false);
-        let mut served = Self { node, proposed, clock, seq: 1 };
+        let mut served = Self { node, proposed, clock, disk, seq: 1 };
         served.land_next();
         assert_eq!(served.node.follower().state().standing, Standing::Serving);
         // Its first report.
@@ -127,6 +129,40 @@ fn p8_a_stream_where_nothing_lands_is_asked_less_often() {
     served.clock.advance(300);
     served.node.turn(true);
     assert_eq!(served.proposed.lock().unwrap().len(), 2, "again after 0.25 s");
+}
+
+/// Its own message may be stored in the stream long since: it cannot know while it lands nothing.
+#[test]
+fn p6_p8_a_node_with_a_full_disk_says_so_and_stores_no_copies_in_the_stream() {
+    let mut served = Served::start();
+    let _waits = served.node.engine().submit(guesses(1, 1)).unwrap();
+    served.node.turn(false);
+    served.disk.set_space_left(Some(0));
+    let unwritable = |served: &Served| served.node.follower().state().unwritable;
+    let mut held = None;
+    for batch in 1..60 {
+        let next =
+            message(served.seq + 1, MessageKind::Batch, batch, START, issue(1, 9_000, 1_500));
+        land(&mut served.node, next.clone());
+        if unwritable(&served).is_some() {
+            held = Some(next.seq);
+            break;
+        }
+        served.seq = next.seq;
+    }
+    assert_eq!(unwritable(&served), Some(NotReady::DiskFull));
+    let before = served.proposed.lock().unwrap().len();
+    for _ in 0..100 {
+        served.clock.advance(100);
+        served.node.turn(true);
+    }
+    assert_eq!(served.proposed.lock().unwrap().len(), before, "nothing is proposed again");
+    served.disk.set_space_left(None);
+    served.clock.advance(200);
+    served.node.turn(true);
+    let state = served.node.follower().state();
+    assert_eq!((state.unwritable, Some(state.position.seq)), (None, held));
+    assert_eq!(served.proposed.lock().unwrap().len(), before + 1, "again, now that it lands");
 }
 
 #[test]
