@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use jeton::engine::{Config, Engine, Outcome};
-use jeton::http::server::listen;
 use jeton::http::{self, Server};
 use jeton::model::token::Token;
+use jeton::net::listen;
 
 use support::{BATCH_LEN, Random, calls};
 

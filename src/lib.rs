@@ -94,7 +94,7 @@
 //!   And if the process crashes within the second before the time of an expiry is logged, and the
 //!   clock is set back at the same time, the tokens that expired in that second are revived.
 //! - **P4** A change that was not acknowledged took effect completely or not at all. *`crash`,
-//!   `failpoints`, `power`, `wal::tests::crash`*
+//!   `failpoints`, `power`, `wal::tests::crash`, `resp_data::together`*
 //! - **P5** A torn tail is truncated, and the start logs its length in bytes; after any other
 //!   damage jeton refuses to start and names file and offset. *`every_bit`, `damage`,
 //!   `wal::tests::damage`* A segment is released only when a durable frame says that the log does
@@ -142,7 +142,11 @@ pub mod http;
 #[cfg(feature = "server")]
 pub mod keys;
 pub mod model;
+#[cfg(feature = "server")]
+pub mod net;
 pub mod permissions;
+#[cfg(feature = "server")]
+pub mod resp;
 #[cfg(feature = "server")]
 pub mod service;
 pub mod store;

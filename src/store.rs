@@ -19,6 +19,12 @@ use crate::model::entry::Entry;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Prefix};
 
+mod moments;
+
+pub use moments::Together;
+
+use moments::Moments;
+
 /// Number of shards.
 pub const SHARDS: usize = 64;
 
@@ -41,6 +47,7 @@ pub struct Store {
     /// The shard of each part of the digest space.
     parts: Box<[u8; PARTS]>,
     collector: Arc<Collector>,
+    moments: Moments,
 }
 
 impl Store {
@@ -62,7 +69,7 @@ impl Store {
                 .build()
         };
         let shards = (0..SHARDS).map(|_| shard()).collect();
-        Self { shards, parts: Box::new(parts()), collector }
+        Self { shards, parts: Box::new(parts()), collector, moments: Moments::default() }
     }
 
     /// Enters the collector for a number of operations.
@@ -74,36 +81,70 @@ impl Store {
         Pinned { store: self, guard: self.collector.enter() }
     }
 
-    /// Calls `found` with the payload of `digest` at `now`. The resolve path: no lock, no wait, no
-    /// copy.
+    /// Like [`Store::pin`], for a reader: changes that are made together are over, or begin later.
+    /// Whoever has seen one of them does not find the others undone after that.
+    #[must_use]
+    pub fn pin_settled(&self) -> Pinned<'_> {
+        self.moments.settled();
+        self.pin()
+    }
+
+    /// Begins changes that readers must see together: from here until the result is dropped no
+    /// reader begins. Those that have begun may still see some of them.
+    pub fn change_together(&self) -> Together<'_> {
+        self.moments.change_together()
+    }
+
+    /// Calls `found` with the payload of `digest` at `now`. The resolve path: no lock, no copy, and
+    /// no wait except while changes are made that must be seen together.
     pub fn resolve<R>(
         &self,
         digest: &Digest,
         now: UnixMillis,
         found: impl FnOnce(&[u8]) -> R,
     ) -> Lookup<R> {
+        self.moments.settled();
         let guard = self.collector.enter();
         Lookup::of(self.shard(digest).get(digest, &guard), now).map(found)
     }
 
-    /// Calls `each` with the payload of every digest at `now`, in their order, under one guard.
+    /// Calls `each` with the payload of every digest at `now`, in their order, under one guard. All
+    /// are of one moment: of changes that are made together, either all or none are seen.
     pub fn resolve_many(
         &self,
         digests: &[Digest],
         now: UnixMillis,
-        mut each: impl FnMut(Lookup<&[u8]>),
+        each: impl FnMut(Lookup<&[u8]>),
     ) {
         let guard = self.collector.enter();
-        for digests in digests.chunks(LOOKAHEAD) {
+        if digests.len() <= LOOKAHEAD {
+            let mut found = [Lookup::Unknown; LOOKAHEAD];
+            let some = &mut found[..digests.len()];
+            self.moments.read_one(|| self.look_up(digests, now, &guard, some));
+            return found.into_iter().take(digests.len()).for_each(each);
+        }
+        let mut found = vec![Lookup::Unknown; digests.len()];
+        self.moments.read_one(|| self.look_up(digests, now, &guard, &mut found));
+        found.into_iter().for_each(each);
+    }
+
+    fn look_up<'g>(
+        &'g self,
+        digests: &[Digest],
+        now: UnixMillis,
+        guard: &'g LocalGuard<'_>,
+        found: &mut [Lookup<&'g [u8]>],
+    ) {
+        for (digests, found) in digests.chunks(LOOKAHEAD).zip(found.chunks_mut(LOOKAHEAD)) {
             let mut entries = [None; LOOKAHEAD];
             for (entry, digest) in entries.iter_mut().zip(digests) {
-                *entry = self.shard(digest).get(digest, &guard);
+                *entry = self.shard(digest).get(digest, guard);
             }
             // Reads the first byte of each payload, so that those cache misses overlap too.
             let touch = |entry: &&Entry| entry.payload().first().copied().unwrap_or(0);
             std::hint::black_box(entries.iter().flatten().map(touch).fold(0, |all, b| all ^ b));
-            for entry in &entries[..digests.len()] {
-                each(Lookup::of(*entry, now));
+            for (found, entry) in found.iter_mut().zip(&entries) {
+                *found = Lookup::of(*entry, now);
             }
         }
     }

@@ -28,6 +28,7 @@ use crate::model::token::Prefix;
 mod chain;
 mod level;
 mod review;
+mod sorter;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,9 @@ pub use level::TICK_MS;
 use chain::Queue;
 use level::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_SHIFT};
 use review::Review;
+
+/// Timers that a review moves for the price of a question to the owner.
+const MOVED_PER_ASKED: usize = 16;
 
 /// The owner's answer about a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,16 +147,20 @@ impl Wheel {
             }
             turn.clear();
             verdicts.clear();
-            self.next_turn(&mut turn);
-            if turn.is_empty() {
+            let moved = self.next_turn(&mut turn);
+            if turn.is_empty() && moved == 0 {
                 break false;
+            }
+            if turn.is_empty() {
+                asked += moved.div_ceil(MOVED_PER_ASKED);
+                continue;
             }
             ask(&turn, &mut verdicts);
             debug_assert_eq!(turn.len(), verdicts.len(), "one verdict for each timer");
             for (at, (timer, verdict)) in turn.iter().zip(&verdicts).enumerate() {
                 match verdict {
-                    // One timer per entry is enough: the same entry may have been issued
-                    // repeatedly.
+                    // One timer per entry is enough: its deadline may have been moved earlier, or it
+                    // may have been issued repeatedly.
                     Verdict::Again(deadline) if !turn[..at].contains(timer) => {
                         self.place(*timer, (*deadline).max(now));
                     }
@@ -172,19 +180,22 @@ impl Wheel {
             || self.review.is_owed()
     }
 
-    /// Takes the timers to be processed next.
-    fn next_turn(&mut self, turn: &mut Vec<Prefix>) {
+    /// Takes the timers to be processed next. If there are none yet, some may have been moved first;
+    /// returns how many.
+    fn next_turn(&mut self, turn: &mut Vec<Prefix>) -> usize {
         for queue in [&mut self.due, &mut self.late] {
             if !queue.is_empty() {
-                return queue.pop_into(turn);
+                queue.pop_into(turn);
+                return 0;
             }
         }
         if let Some(level) = self.levels.iter_mut().find(|level| level.owed > 0) {
             level.ahead.pop_into(turn);
             level.owed = level.owed.saturating_sub(turn.len());
         } else if self.review.is_owed() {
-            self.review.next_turn(&mut self.levels, self.tick, turn);
+            return self.review.next_turn(&mut self.levels, self.tick, turn);
         }
+        0
     }
 
     /// Advances to the tick `target`: the timers of the passed slots become due or late, and the

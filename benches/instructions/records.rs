@@ -154,6 +154,7 @@ impl Issue {
             uses: 1,
             peek: true,
             derived: false,
+            replaces: false,
             payload,
         }
     }

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use jeton::engine::{Config, Engine};
-use jeton::http::server::listen;
 use jeton::http::{self, Server};
+use jeton::net::listen;
 use tempfile::TempDir;
 
 use crate::Outcome;

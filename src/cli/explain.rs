@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 
-use crate::http::server::listen::ListenAddress;
+use crate::net::listen::ListenAddress;
 use crate::tls::said;
 
 /// Why a Unix socket cannot be made at a path.

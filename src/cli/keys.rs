@@ -61,7 +61,7 @@ pub(super) struct AddArgs {
     #[arg(long, default_value = "default", value_name = "NAME")]
     namespace: String,
 
-    /// Scopes: issue, resolve, consume, revoke, reference, admin, metrics, backup
+    /// Scopes: issue, resolve, consume, revoke, reference, import, admin, metrics, backup
     #[arg(long, required = true, value_name = "SCOPE,…")]
     scope: String,
 

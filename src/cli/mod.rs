@@ -31,6 +31,7 @@ mod progress;
 mod reading;
 mod reload;
 mod serve;
+mod servers;
 pub mod settings;
 mod stop;
 mod target;

@@ -19,18 +19,19 @@ use super::node::{Running, view_of};
 use super::process::Process;
 use super::progress::bar;
 use super::reload::Reload;
+use super::servers::{Servers, say_ready};
 use super::settings::{Given, ServeConfig, Settings};
 use super::stop::Signals;
 use super::{environment, explain, logging, out};
 use crate::audit::{Audit, AuditError};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::node::{IdentityError, NodeError, NodeView};
-use crate::engine::{CloseError, Engine, OpenError, Progress, SecretError};
+use crate::engine::{CloseError, OpenError, Progress, SecretError};
+use crate::http;
 use crate::http::admin::Admin;
-use crate::http::server::listen;
-use crate::http::server::listen::{ListenAddress, Listeners};
-use crate::http::{self, Server};
 use crate::keys::{self, Fingerprint, Keys, KeysError};
+use crate::net::listen;
+use crate::net::listen::{ListenAddress, Listeners};
 use crate::service::quotas::Quotas;
 use crate::tls::TlsError;
 use crate::wal::DiskError;
@@ -156,6 +157,7 @@ struct Front {
     runtime: Runtime,
     http: http::Config,
     data: Vec<Listeners>,
+    resp: Vec<Listeners>,
     admin: Admin,
     admin_address: ListenAddress,
     certificates: Option<Certificates>,
@@ -212,8 +214,14 @@ impl Front {
         {
             tracing::warn!(%error, "can't disable huge pages: the system may use them");
         }
-        let http = http::Config { max_connections: places(&config.http), ..config.http.clone() };
+        let http = http::Config {
+            max_connections: places(&config.http, config.resp.is_some()),
+            ..config.http.clone()
+        };
         let data = bind("--listen", &config.listen, config.http.workers)?;
+        let resp = config.resp.as_ref();
+        let resp = resp.map(|resp| bind("--resp-listen", &resp.address, config.http.workers));
+        let resp = resp.transpose()?.unwrap_or_default();
         let admin = bind("--admin-listen", &config.admin_listen, 1)?;
         let [admin] =
             admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
@@ -234,7 +242,7 @@ impl Front {
         let is_guarded = config.keys.is_some();
         let admin = Admin::start(admin, early, is_guarded, web, tls.clone(), http.limits)?;
         let http = http::Config { tls, audit, ..http };
-        Ok(Self { runtime, http, data, admin, admin_address, certificates, fingerprint })
+        Ok(Self { runtime, http, data, resp, admin, admin_address, certificates, fingerprint })
     }
 
     /// Serves until a signal stops the server and the requests in flight are answered. The admin
@@ -246,18 +254,17 @@ impl Front {
         running: &Running,
     ) -> Result<Admin, ServeError> {
         let engine = running.engine();
-        let Self { runtime, http, data, admin, admin_address, certificates, .. } = self;
+        let Self { runtime, http, data, resp, admin, admin_address, certificates, .. } = self;
         let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
         let keys = config.keys.as_deref().map(opened).transpose()?;
         let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
         let reads = running.reads();
         let http = http::Config { keys: keys.clone(), quotas, reads, ..http };
-        let server = Server::start(engine, &http, data)?;
-        admin.serving(engine.clone(), server.gauges(), keys.clone());
+        let servers = Servers::start(engine, &http, data, config.resp.as_ref(), resp)?;
+        admin.serving(engine.clone(), servers.gauges(), keys.clone());
         let clock = Arc::new(SystemClock::new());
         let mut signals = runtime.block_on(async { Signals::new(clock) })?;
-        let scheme = if config.tls.is_some() { "https" } else { "http" };
-        say_ready(&server, scheme, &admin_address, engine);
+        say_ready(&servers, config.tls.is_some(), &admin_address, engine);
 
         let keys = keys.map(|keys| FreshKeys::new(keys, engine, running.view()));
         let fresh = Fresh { configuration: reload, keys, certificates };
@@ -269,7 +276,7 @@ impl Front {
         });
         running.draining();
         tracing::info!(signal, "stopping: no new connections, finishing requests in flight");
-        runtime.block_on(signals.drain(server))?;
+        runtime.block_on(signals.drain(servers))?;
         Ok(admin)
     }
 }
@@ -282,8 +289,9 @@ const DESCRIPTORS_A_WORKER: u64 = 5;
 /// Maximum client connections: `--max-connections`, or fewer if the limit of file descriptors does
 /// not allow that many. Without descriptors in reserve the log could not open its next segment and
 /// would refuse writes, and a client over the limit would wait instead of getting its 503.
-fn places(http: &http::Config) -> usize {
-    let beside = DESCRIPTORS_BESIDE + DESCRIPTORS_A_WORKER * http.workers as u64;
+fn places(http: &http::Config, is_resp: bool) -> usize {
+    let workers = http.workers as u64 * if is_resp { 2 } else { 1 };
+    let beside = DESCRIPTORS_BESIDE + workers * DESCRIPTORS_A_WORKER;
     let wanted = http.max_connections as u64 + beside;
     let allowed = allow_descriptors(wanted);
     if allowed >= wanted {
@@ -310,16 +318,6 @@ fn allow_descriptors(wanted: u64) -> u64 {
     let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
     if setrlimit(Resource::Nofile, raised).is_ok() { allowed } else { current }
-}
-
-/// Prints the ready line to standard output. If it cannot be written, the server still runs.
-fn say_ready(server: &Server, scheme: &str, admin: &ListenAddress, engine: &Engine) {
-    let (data, admin) = (server.address().url(scheme), admin.url(scheme));
-    let tokens = engine.stats().tokens;
-    let line = format!("jeton ready: data={data} admin={admin} tokens={tokens}");
-    if let Err(error) = out::print_line(line) {
-        tracing::warn!(%error, %data, %admin, "can't write the ready line to standard output");
-    }
 }
 
 fn open(config: &ServeConfig, view: Option<NodeView>) -> Result<Running, NodeError> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::fresh::Fresh;
+use super::servers::Servers;
 use crate::clock::Clock;
-use crate::http::Server;
 
 /// Interval between checks whether the keys file or the certificate has changed.
 const FRESH_LOOK: Duration = Duration::from_secs(1);
@@ -70,10 +70,10 @@ impl Signals {
         }
     }
 
-    /// Stops `server`: waits until the requests in flight are answered, or for a second SIGINT.
-    pub(super) async fn drain(&mut self, server: Server) -> io::Result<()> {
-        let end_drain = server.end_drain();
-        let mut stopping = tokio::task::spawn_blocking(|| server.stop());
+    /// Stops `servers`: waits until the requests in flight are answered, or for a second SIGINT.
+    pub(super) async fn drain(&mut self, servers: Servers) -> io::Result<()> {
+        let end_drain = servers.end_drain();
+        let mut stopping = tokio::task::spawn_blocking(|| servers.stop());
         loop {
             tokio::select! {
                 stopped = &mut stopping => {

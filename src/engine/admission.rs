@@ -17,13 +17,13 @@ use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, Digest};
 use crate::store::Pinned;
 
-use super::op::{Op, Outcome};
+use super::op::{Op, Outcome, Put};
 use super::quota::{Quotas, Reserved};
 use super::shared::{Shared, refuse};
 use super::state::{Accounting, Holding};
 
 /// Effects of the current frame's records when they are applied.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Admitted {
     /// Memory that they will use, in bytes.
     bytes: u64,
@@ -59,26 +59,27 @@ pub(super) struct Conditions<'a> {
     pub(super) now: UnixMillis,
     /// Why no record can be accepted at all, if that is so.
     pub(super) refusal: Option<Outcome>,
+    /// Whether the entries are those after the records of the frame.
+    pub(super) is_exact: bool,
 }
 
 impl Admitted {
     /// Admits an operation to the frame. For a consume it returns until when the token is
-    /// remembered if nothing else depends on it. Two competing consumes in one frame are both
-    /// admitted: `apply` decides between them.
+    /// remembered if nothing else depends on it, for a put the deadline that it keeps. Two
+    /// competing consumes in one frame are both admitted: `apply` decides between them.
     ///
     /// # Errors
     /// The outcome of an operation that needs no record in the log.
     pub(super) fn admit(
         &mut self,
         op: &Op,
+        pinned: &Pinned<'_>,
         conditions: Conditions<'_>,
     ) -> Result<Option<UnixMillis>, Outcome> {
-        let shared = conditions.shared;
-        let pinned = shared.store.pin();
-        if let Some(refused) = refuse(&pinned, op, conditions.now) {
-            return Err(shared.refusal(&refused));
+        if let Some(refused) = refuse(pinned, op, conditions.now) {
+            return Err(conditions.shared.refusal(&refused));
         }
-        self.admit_changing(op, &pinned, conditions)
+        self.admit_changing(op, pinned, conditions)
     }
 
     /// The same for an operation that changes something, as far as the store tells.
@@ -91,7 +92,7 @@ impl Admitted {
         pinned: &Pinned<'_>,
         conditions: Conditions<'_>,
     ) -> Result<Option<UnixMillis>, Outcome> {
-        let Conditions { shared, accounting, quotas, now, refusal } = conditions;
+        let Conditions { shared, accounting, quotas, now, refusal, is_exact } = conditions;
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
@@ -105,10 +106,21 @@ impl Admitted {
             }
             Op::Consume { digest, key } => {
                 let Some(entry) = pinned.get(digest) else { return Ok(None) };
-                let leaves_trace = self.consume(&limits, digest, entry, key.as_ref())?;
+                let leaves_trace = match is_exact {
+                    true => self.consume_exactly(&limits, digest, entry, key.as_ref())?,
+                    false => self.consume(&limits, digest, entry, key.as_ref())?,
+                };
                 Ok(remembered_until(shared, entry, now).filter(|_| leaves_trace))
             }
-            Op::Extend { .. } | Op::Revoke { .. } => Ok(None),
+            Op::Put(put) => {
+                let before = pinned.get(&put.digest);
+                self.reserve(&limits, put.digest.tag(), growth(put, before))?;
+                let kept = before.filter(|entry| put.ttl.is_none() && entry.is_alive(now));
+                Ok(kept.map(Entry::deadline))
+            }
+            Op::Extend { .. } | Op::Revoke { .. } | Op::SetDeadline { .. } | Op::Read { .. } => {
+                Ok(None)
+            }
         }
     }
 
@@ -173,6 +185,22 @@ impl Admitted {
         Ok(is_last && is_plain && taken.keys == 0)
     }
 
+    /// The same where the entry is that after the records of the frame.
+    fn consume_exactly(
+        &mut self,
+        limits: &Limits<'_>,
+        digest: &Digest,
+        entry: &Entry,
+        key: Option<&ConsumeKey>,
+    ) -> Result<bool, Outcome> {
+        let is_last = entry.uses_left() <= 1;
+        if key.is_some() && !is_last {
+            let more = Holding { tokens: 0, bytes: entry.key_growth(1) as u64 };
+            self.reserve(limits, digest.tag(), more)?;
+        }
+        Ok(is_last && key.is_none() && !entry.is_derived() && entry.keys().is_empty())
+    }
+
     /// Reserves the memory of a record.
     fn reserve(
         &mut self,
@@ -194,6 +222,14 @@ impl Admitted {
         self.bytes = taken;
         Ok(())
     }
+}
+
+/// What an entry needs besides the one whose place it takes.
+fn growth(put: &Put, before: Option<&Entry>) -> Holding {
+    let bytes = Entry::footprint(put.payload.len(), put.uses) as u64;
+    let held_bytes = before.map_or(0, |entry| entry.memory_bytes() as u64);
+    let held_tokens = before.map_or(0, |entry| u64::from(!entry.is_consumed()));
+    Holding { tokens: 1 - held_tokens, bytes: bytes.saturating_sub(held_bytes) }
 }
 
 /// Until when a token that is consumed now is remembered, if nothing else depends on it.

@@ -11,6 +11,7 @@ use slab::Slab;
 
 use super::clustered::{Follower, Until};
 use super::handle::Engine;
+use super::job::Call;
 use super::mailbox::{Mailbox, Outcomes, Reply};
 use super::op::{Op, Outcome, Rejected};
 
@@ -89,6 +90,20 @@ impl Caller {
         self.call_as(ops, true).await
     }
 
+    /// Performs operations together, as [`Engine::submit_together`].
+    ///
+    /// # Errors
+    /// No operation was accepted.
+    pub async fn call_together(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, Rejected> {
+        let mut slot = self.reserve();
+        let reply = Reply::new(Arc::clone(&self.mailbox), slot.ticket);
+        if let Err(rejected) = self.engine.enqueue_together(ops, reply) {
+            slot.release();
+            return Err(rejected);
+        }
+        slot.await
+    }
+
     async fn call_as(&self, ops: Vec<Op>, is_confirmed: bool) -> Result<Vec<Outcome>, Rejected> {
         if let Some(outcomes) = self.engine.answer_at_once(&ops)? {
             return Ok(outcomes);
@@ -96,7 +111,7 @@ impl Caller {
         let mut slot = self.reserve();
         let mut reply = Reply::new(Arc::clone(&self.mailbox), slot.ticket);
         reply.is_confirmed = is_confirmed;
-        if let Err(rejected) = self.engine.enqueue(ops, reply) {
+        if let Err(rejected) = self.engine.enqueue(Call { ops, reply, is_together: false }) {
             slot.release();
             return Err(rejected);
         }

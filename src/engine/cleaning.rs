@@ -268,6 +268,9 @@ fn relocate_entry<T: Timekeeper>(
     let depends = |entry: &&Entry| {
         entry.segment() == slot && !entry.is_expired(now) && must_be_relocated(entry)
     };
+    if sequencer.frame.relocated.contains(digest) {
+        return true;
+    }
     let len = {
         let pinned = sequencer.shared.store.pin();
         let Some(entry) = pinned.get(digest).filter(depends) else { return true };
@@ -280,6 +283,7 @@ fn relocate_entry<T: Timekeeper>(
     let pinned = sequencer.shared.store.pin();
     if let Some(entry) = pinned.get(digest).filter(depends) {
         Record::encode_carry(*digest, &entry.parts(), sequencer.frame.buffer.writer());
+        sequencer.frame.relocated.insert(*digest);
         // Updated at once: if this frame is committed to make room for the next entry, its
         // relocated bytes must not count as client writes.
         sequencer.frame.relocated_len = sequencer.frame.buffer.body_len();

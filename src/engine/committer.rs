@@ -7,6 +7,8 @@
 //! Each part has one job: the [`Sequencer`] commits frames, the [`Cleaning`] frees old segments,
 //! the [`Maintenance`] does what is due between turns. This file runs the loop.
 
+use std::task::Waker;
+
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::failpoint;
@@ -15,10 +17,12 @@ use crate::wal::Lsn;
 use super::backup::{begin::begin, request::BackupRequest};
 use super::cleaning::Cleaning;
 use super::clocks::ClockWatch;
+use super::frame::record_len;
 use super::job::{Call, CloseError, Job};
 use super::journal::LocalLog;
+use super::mailbox::Reply;
 use super::maintenance::Maintenance;
-use super::op::Outcome;
+use super::op::{Op, Outcome, Rejected};
 use super::recovery::Recovered;
 use super::sequencer::Sequencer;
 
@@ -146,7 +150,10 @@ impl Committer {
     }
 
     /// Answers operations that need no log, and encodes the others.
-    fn take(&mut self, Call { ops, reply }: Call) {
+    fn take(&mut self, Call { ops, reply, is_together }: Call) {
+        if is_together {
+            return self.take_together(&ops, reply);
+        }
         let Self { sequencer, cleaning, .. } = self;
         for (place, op) in sequencer.batch.open(reply, &ops).zip(&ops) {
             // Makes room first: an admitted operation must be in the same frame as its rivals.
@@ -160,6 +167,27 @@ impl Committer {
             let has_failed = sequencer.log.as_ref().is_some_and(|log| log.wal.failure().is_some());
             sequencer.take(place, op, has_failed.then_some(Outcome::ReadOnly));
         }
+    }
+
+    /// Performs operations in one frame, or none of them.
+    fn take_together(&mut self, ops: &[Op], reply: Reply) {
+        let Self { sequencer, cleaning, .. } = self;
+        let len = ops.iter().map(record_len).sum();
+        if len > sequencer.body_len_max() {
+            let too_long =
+                "changes together: longer than a frame of the log, a quarter of a segment";
+            reply.reject(Rejected::Invalid(too_long)).into_iter().for_each(Waker::wake);
+            return;
+        }
+        if !sequencer.has_room(len) {
+            sequencer.commit();
+            sequencer.look_at_clocks();
+            cleaning.relocate(sequencer);
+            sequencer.make_room(len);
+        }
+        let has_failed = sequencer.log.as_ref().is_some_and(|log| log.wal.failure().is_some());
+        let places: Vec<_> = sequencer.batch.open(reply, ops).collect();
+        sequencer.take_together(&places, ops, has_failed.then_some(Outcome::ReadOnly));
     }
 
     /// Starts the requested backup, if any. To be called between turns.

@@ -178,9 +178,34 @@ impl Engine {
         let (pending, reply) = Pending::new();
         match self.answer_at_once(&ops)? {
             Some(outcomes) => drop(reply.deliver(outcomes)),
-            None => self.enqueue(ops, reply)?,
+            None => self.enqueue(Call { ops, reply, is_together: false })?,
         }
         Ok(pending)
+    }
+
+    /// Performs operations together: their records are in one frame of the log, in order and with
+    /// nothing between them. Each sees what the earlier ones did. Either all are performed, or
+    /// none: then they all have the same outcome, which says why. No reader sees half of it. A
+    /// restart finds all of it or nothing.
+    ///
+    /// # Errors
+    /// No operation was accepted.
+    pub fn submit_together(&self, ops: Vec<Op>) -> Result<Pending, Rejected> {
+        let (pending, reply) = Pending::new();
+        self.enqueue_together(ops, reply)?;
+        Ok(pending)
+    }
+
+    pub(super) fn enqueue_together(&self, ops: Vec<Op>, reply: Reply) -> Result<(), Rejected> {
+        let checked = match self.shared.in_cluster {
+            true => Err(Rejected::Invalid("changes together: not possible in a cluster yet")),
+            false => self.check(&ops),
+        };
+        if let Err(rejected) = checked {
+            reply.forget();
+            return Err(rejected);
+        }
+        self.enqueue(Call { ops, reply, is_together: true })
     }
 
     /// Whether the engine accepts changes; the error is the reason why not.
@@ -238,14 +263,17 @@ impl Engine {
     /// The outcomes without a commit, if all operations are refused in the current state. So
     /// guessing clients cannot fill the disk.
     pub(super) fn answer_at_once(&self, ops: &[Op]) -> Result<Option<Vec<Outcome>>, Rejected> {
-        for op in ops {
-            op.validate(&self.shared.config)?;
+        self.check(ops)?;
+        if ops.iter().any(|op| matches!(op, Op::Read { .. })) {
+            return Err(Rejected::Invalid(
+                "read: only among operations that are performed together",
+            ));
         }
         if self.shared.in_cluster {
             return Ok(None);
         }
         let now = self.now();
-        let pinned = self.shared.store.pin();
+        let pinned = self.shared.store.pin_settled();
         let mut refused = Vec::with_capacity(ops.len());
         for op in ops {
             match refuse(&pinned, op, now) {
@@ -257,13 +285,36 @@ impl Engine {
         Ok(Some(refused.iter().map(|applied| self.shared.refusal(applied)).collect()))
     }
 
-    pub(super) fn enqueue(&self, ops: Vec<Op>, reply: Reply) -> Result<(), Rejected> {
+    /// Checks the limits of operations.
+    fn check(&self, ops: &[Op]) -> Result<(), Rejected> {
+        for op in ops {
+            op.validate(&self.shared.config)?;
+            if self.shared.in_cluster && matches!(op, Op::Put(_) | Op::SetDeadline { .. }) {
+                return Err(Rejected::Invalid(
+                    "puts and deadlines that may be earlier: not possible in a cluster yet",
+                ));
+            }
+            if let Op::SetDeadline { digest, deadline, .. } = op {
+                let quota = self.shared.quotas().get(&digest.tag()).and_then(|quota| quota.ttl_max);
+                let max_ttl = self.shared.config.max_ttl;
+                let life_max = quota.map_or(max_ttl, |life| life.min(max_ttl));
+                if *deadline > self.now().plus(life_max) {
+                    return Err(Rejected::Invalid(
+                        "deadline: must be at most the maximum lifetime from now",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn enqueue(&self, call: Call) -> Result<(), Rejected> {
         let closing = self.committer.closing.read().unwrap_or_else(PoisonError::into_inner);
         if *closing {
-            reply.forget();
+            call.reply.forget();
             return Err(Rejected::Closed);
         }
-        let (job, rejected) = match self.committer.jobs.try_send(Job::Call(Call { ops, reply })) {
+        let (job, rejected) = match self.committer.jobs.try_send(Job::Call(call)) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(job)) => (job, Rejected::QueueFull),
             Err(TrySendError::Disconnected(job)) => (job, Rejected::Closed),

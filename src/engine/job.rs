@@ -18,6 +18,8 @@ pub(super) enum Job {
 pub(super) struct Call {
     pub(super) ops: Vec<Op>,
     pub(super) reply: Reply,
+    /// Whether all operations are performed or none, in one frame.
+    pub(super) is_together: bool,
 }
 
 /// The log could not be closed cleanly. Changes acknowledged under

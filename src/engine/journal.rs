@@ -26,6 +26,10 @@ pub(super) trait Journal {
         frame: &mut FrameBuffer,
     ) -> Result<JournalPart, AppendError>;
 
+    /// From now on frames have records that replace or set deadlines, which an earlier version does
+    /// not know.
+    fn use_puts(&mut self);
+
     /// Makes all appended frames durable.
     ///
     /// # Errors
@@ -93,9 +97,15 @@ impl Journal for LocalLog {
         log_time: UnixMillis,
         frame: &mut FrameBuffer,
     ) -> Result<JournalPart, AppendError> {
-        let appended = self.wal.append(log_time.0, frame)?;
+        let appended = self.wal.append(log_time.0, frame);
+        self.wal.use_puts(false);
+        let appended = appended?;
         self.wants_mark = true;
         Ok(JournalPart(appended.seq as u16))
+    }
+
+    fn use_puts(&mut self) {
+        self.wal.use_puts(true);
     }
 
     fn sync(&mut self) -> Result<(), Failure> {

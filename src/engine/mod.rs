@@ -12,7 +12,8 @@
 //! | `handle`, `read`, `caller` | the engine's interface for callers |
 //! | `mailbox`, `batch`, `job` | the path of calls to the committer and of outcomes back |
 //! | `committer` | the committer's loop |
-//! | `admission`, `sequencer`, `journal` | admission to a frame; the frame; its storage |
+//! | `admission`, `frame`, `sequencer`, `journal` | admission to a frame; the frame; its way into the log |
+//! | `overlay`, `groups`, `together` | the state after the frame's records; operations performed together |
 //! | `clustered`, `replicated` | the committer of a cluster's node; what all nodes know alike |
 //! | `maintenance`, `expiry`, `cleaning`, `clocks`, `gauges` | the work between frames |
 //! | `health`, `quota`, `shared` | state that all threads read |
@@ -30,7 +31,9 @@ pub mod clustered;
 mod committer;
 mod config;
 mod expiry;
+mod frame;
 mod gauges;
+mod groups;
 mod handle;
 mod health;
 mod job;
@@ -38,6 +41,7 @@ mod journal;
 mod mailbox;
 mod maintenance;
 mod op;
+mod overlay;
 mod quota;
 mod read;
 mod recovery;
@@ -53,6 +57,7 @@ mod stats;
 pub mod stepped;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub use backup::{Backup, BackupError, BackupFile, BackupHead, STALLED_AFTER};
 pub use caller::Caller;
@@ -61,7 +66,7 @@ pub use handle::Engine;
 pub use health::NotReady;
 pub use job::CloseError;
 pub use mailbox::Pending;
-pub use op::{Op, Outcome, Rejected};
+pub use op::{DeadlineWhen, Op, Outcome, Put, Rejected, When};
 pub use quota::{Quota, Quotas};
 pub use read::{Existing, Status};
 pub use recovery::{

@@ -48,6 +48,71 @@ pub enum Op {
         /// Digest of the token.
         digest: Digest,
     },
+    /// Stores a payload under a digest and takes the place of what is there.
+    Put(Put),
+    /// Sets the deadline, also to an earlier time.
+    SetDeadline {
+        /// Digest of the token.
+        digest: Digest,
+        /// The new deadline, at most the maximum lifetime from now. One that has passed revokes.
+        deadline: UnixMillis,
+        /// The condition.
+        when: DeadlineWhen,
+    },
+    /// Reads a live entry and changes nothing. Only among operations that are performed together:
+    /// see [`Engine::submit_together`](super::Engine::submit_together).
+    Read {
+        /// Digest of the token.
+        digest: Digest,
+    },
+}
+
+/// A payload that is to be stored under a digest, in the place of what is there. What was consumed
+/// or revoked under the digest is gone for good. Only a derived token stays, alive or consumed: a
+/// reference or an `Idempotency-Key` is issued once until its deadline.
+#[derive(Clone)]
+pub struct Put {
+    /// Digest of the token.
+    pub digest: Digest,
+    /// 1 to [`Config::payload_len_max`] bytes; returned unchanged.
+    pub payload: Vec<u8>,
+    /// 1 ms to [`super::Config::max_ttl`]. `None`: the deadline of the live entry is kept; if there
+    /// is none, `default_ttl` counts.
+    pub ttl: Option<Duration>,
+    /// 1 ms to [`super::Config::max_ttl`]. It counts without a `ttl` and without a live entry.
+    pub default_ttl: Duration,
+    /// 1 to [`USES_MAX`].
+    pub uses: u32,
+    /// Whether the token can be resolved without being consumed.
+    pub peek: bool,
+    /// The condition.
+    pub when: When,
+    /// Whether the outcome has the payload of the live entry before.
+    pub wants_previous: bool,
+}
+
+/// The condition of a [`Put`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// None.
+    #[default]
+    Always,
+    /// No entry is alive.
+    Absent,
+    /// An entry is alive.
+    Present,
+}
+
+/// The condition of an [`Op::SetDeadline`], besides a live entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadlineWhen {
+    /// None.
+    #[default]
+    Always,
+    /// The new deadline is later.
+    Later,
+    /// The new deadline is earlier.
+    Earlier,
 }
 
 impl Op {
@@ -58,15 +123,23 @@ impl Op {
             Self::Issue { digest, .. }
             | Self::Consume { digest, .. }
             | Self::Extend { digest, .. }
-            | Self::Revoke { digest } => digest,
+            | Self::Revoke { digest }
+            | Self::Put(Put { digest, .. })
+            | Self::SetDeadline { digest, .. }
+            | Self::Read { digest } => digest,
         }
     }
 
     /// Checks the limits that keep the log readable; callers check their own limits with better
     /// messages.
     pub(super) fn validate(&self, config: &Config) -> Result<(), Rejected> {
-        let Self::Issue { payload, ttl, uses, .. } = self else {
-            return Ok(());
+        let (payload, ttl, uses) = match self {
+            Self::Issue { payload, ttl, uses, .. } => (payload, *ttl, uses),
+            Self::Put(Put { payload, ttl, default_ttl, uses, .. }) => {
+                check_ttl(*default_ttl, config)?;
+                (payload, ttl.unwrap_or(*default_ttl), uses)
+            }
+            _ => return Ok(()),
         };
         if payload.is_empty() || payload.len() > config.payload_len_max() {
             return Err(Rejected::Invalid(
@@ -76,10 +149,24 @@ impl Op {
         if !(1..=USES_MAX).contains(uses) {
             return Err(Rejected::Invalid("uses: must be 1 to 10000"));
         }
-        if *ttl < Duration::from_millis(1) || *ttl > config.max_ttl {
-            return Err(Rejected::Invalid("ttl: must be 1 ms to the maximum lifetime"));
+        check_ttl(ttl, config)
+    }
+
+    /// Whether only the exact state before it tells what becomes of it: the records that are already
+    /// in its frame count too.
+    pub(super) fn is_conditional(&self) -> bool {
+        match self {
+            Self::Put(put) => put.when != When::Always || put.ttl.is_none(),
+            Self::SetDeadline { when, .. } => *when != DeadlineWhen::Always,
+            _ => false,
         }
-        Ok(())
+    }
+}
+
+fn check_ttl(ttl: Duration, config: &Config) -> Result<(), Rejected> {
+    match (Duration::from_millis(1)..=config.max_ttl).contains(&ttl) {
+        true => Ok(()),
+        false => Err(Rejected::Invalid("ttl: must be 1 ms to the maximum lifetime")),
     }
 }
 
@@ -90,6 +177,9 @@ impl fmt::Debug for Op {
             Self::Consume { .. } => "Consume",
             Self::Extend { .. } => "Extend",
             Self::Revoke { .. } => "Revoke",
+            Self::Put(_) => "Put",
+            Self::SetDeadline { .. } => "SetDeadline",
+            Self::Read { .. } => "Read",
         };
         f.debug_tuple(name).field(self.digest()).finish()
     }
@@ -130,8 +220,43 @@ pub enum Outcome {
         /// The entry's deadline: from this instant on the entry has expired.
         deadline: UnixMillis,
     },
-    /// The entry was removed, or was unknown.
+    /// The entry was removed.
     Revoked,
+    /// The entry was stored by a [`Put`], until its deadline.
+    Put {
+        /// The entry's deadline: from this instant on the entry has expired.
+        deadline: UnixMillis,
+        /// The payload of the live entry whose place it took, if that was asked for.
+        previous: Option<Vec<u8>>,
+    },
+    /// The condition of a [`Put`] is not met; nothing was changed.
+    NotPut {
+        /// The payload of the live entry, if that was asked for.
+        previous: Option<Vec<u8>>,
+    },
+    /// The deadline was set.
+    DeadlineSet {
+        /// The entry's deadline: from this instant on the entry has expired.
+        deadline: UnixMillis,
+    },
+    /// The condition of an [`Op::SetDeadline`] is not met; nothing was changed.
+    DeadlineKept {
+        /// The entry's deadline: from this instant on the entry has expired.
+        deadline: UnixMillis,
+    },
+    /// What an [`Op::Read`] has found.
+    Found {
+        /// The payload; `None` if the token can only be consumed.
+        payload: Option<Vec<u8>>,
+        /// Length of the payload in bytes.
+        payload_len: usize,
+        /// Length of the [value](crate::model::value) that the payload stands for.
+        value_len: usize,
+        /// The entry's deadline: from this instant on the entry has expired.
+        deadline: UnixMillis,
+        /// Uses left, at least 1.
+        uses_left: u32,
+    },
     /// The memory limit is reached; nothing was changed.
     MemoryFull,
     /// The quota of the namespace is reached; nothing was changed.
@@ -162,6 +287,11 @@ impl fmt::Debug for Outcome {
             Self::NotFound => f.write_str("NotFound"),
             Self::Extended { deadline } => write!(f, "Extended({deadline})"),
             Self::Revoked => f.write_str("Revoked"),
+            Self::Put { deadline, .. } => write!(f, "Put({deadline})"),
+            Self::NotPut { .. } => f.write_str("NotPut"),
+            Self::DeadlineSet { deadline } => write!(f, "DeadlineSet({deadline})"),
+            Self::DeadlineKept { deadline } => write!(f, "DeadlineKept({deadline})"),
+            Self::Found { deadline, .. } => write!(f, "Found({deadline})"),
             Self::MemoryFull => f.write_str("MemoryFull"),
             Self::QuotaFull => f.write_str("QuotaFull"),
             Self::DiskFull => f.write_str("DiskFull"),

@@ -47,7 +47,7 @@ pub(super) type Holdings = HashMap<NamespaceTag, Holding, RandomState>;
 pub(super) const TOLD_MAX: usize = 1_024;
 
 /// Holdings reserved by the records of one frame, until they are applied.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Reserved(Holdings);
 
 impl Reserved {

@@ -3,6 +3,7 @@
 use crate::model::entry::Entry;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
+use crate::model::value::{json_len, value_of};
 use crate::store::Lookup;
 
 use super::handle::Engine;
@@ -19,6 +20,8 @@ pub struct Status {
     pub uses_left: u32,
     /// Length of the payload in bytes.
     pub payload_len: usize,
+    /// Length of the [value](crate::model::value) that the payload stands for.
+    pub value_len: usize,
 }
 
 /// The existing entry that conflicts with an issue.
@@ -98,7 +101,7 @@ impl Engine {
     /// Whether the operation would not find its token at `now`.
     #[must_use]
     pub fn would_miss(&self, op: &Op, now: UnixMillis) -> bool {
-        let pinned = self.shared.store.pin();
+        let pinned = self.shared.store.pin_settled();
         matches!(refuse(&pinned, op, now), Some(Applied::NotFound { .. }))
     }
 
@@ -126,7 +129,7 @@ impl Engine {
     /// The status of a live token, even of one that cannot be resolved. Consumes no use.
     #[must_use]
     pub fn status(&self, digest: &Digest, now: UnixMillis) -> Option<Status> {
-        let pinned = self.shared.store.pin();
+        let pinned = self.shared.store.pin_settled();
         let entry = pinned.get(digest)?;
         if entry.is_expired(now) {
             self.shared.time.hold(now);
@@ -137,7 +140,7 @@ impl Engine {
     /// Like [`Engine::status`], but `None` is no answer yet.
     #[must_use]
     pub fn find_status(&self, digest: &Digest, now: UnixMillis) -> Option<Status> {
-        let pinned = self.shared.store.pin();
+        let pinned = self.shared.store.pin_settled();
         status_of(pinned.get(digest)?, now)
     }
 
@@ -150,7 +153,7 @@ impl Engine {
         now: UnixMillis,
         look: impl FnOnce(&Existing<'_>) -> R,
     ) -> Option<R> {
-        let pinned = self.shared.store.pin();
+        let pinned = self.shared.store.pin_settled();
         let entry = pinned.get(digest)?;
         if entry.is_expired(now) {
             self.shared.time.hold(now);
@@ -171,23 +174,27 @@ impl Engine {
     /// Whether all these tokens are in memory, alive or not.
     #[must_use]
     pub fn knows(&self, digests: &[Digest]) -> bool {
-        let pinned = self.shared.store.pin();
+        let pinned = self.shared.store.pin_settled();
         digests.iter().all(|digest| pinned.get(digest).is_some())
     }
 
     /// Whether the token is remembered as consumed, so that presenting it again is a replay.
     #[must_use]
     pub fn was_consumed(&self, digest: &Digest, now: UnixMillis) -> bool {
-        let pinned = self.shared.store.pin();
+        let pinned = self.shared.store.pin_settled();
         pinned.get(digest).is_some_and(|entry| entry.is_consumed() && !entry.is_expired(now))
     }
 
-    /// Total bytes of the payloads of these digests, counting repeated digests repeatedly: the size
-    /// of a batch answer.
+    /// Total bytes of the payloads of these digests as JSON, counting repeated digests repeatedly: the
+    /// size of a batch answer.
     #[must_use]
     pub fn payload_bytes(&self, digests: &[Digest]) -> usize {
-        let pinned = self.shared.store.pin();
-        digests.iter().filter_map(|digest| pinned.get(digest)).map(Entry::payload_len).sum()
+        let pinned = self.shared.store.pin_settled();
+        digests
+            .iter()
+            .filter_map(|digest| pinned.get(digest))
+            .map(|entry| json_len(entry.payload()))
+            .sum()
     }
 }
 
@@ -196,5 +203,6 @@ fn status_of(entry: &Entry, now: UnixMillis) -> Option<Status> {
         expires_at: entry.deadline(),
         uses_left: entry.uses_left(),
         payload_len: entry.payload_len(),
+        value_len: value_of(entry.payload()).len(),
     })
 }

@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use crate::failpoint;
 use crate::model::entry::JournalPart;
-use crate::model::record::{Record, issue_len};
+use crate::model::record::Record;
 use crate::model::time::UnixMillis;
-use crate::wal::{AppendError, FrameBuffer};
+use crate::wal::AppendError;
 
 use super::admission::{Admitted, Conditions};
 use super::batch::{Batch, Place};
 use super::clocks::{ClockWatch, Timekeeper};
 use super::config::SyncMode;
+use super::frame::{Frame, encode, record_len};
+use super::groups::{Curtain, Groups};
 use super::journal::{Journal, LocalLog};
 use super::op::{Op, Outcome};
+use super::overlay::Overlay;
 use super::quota::Quotas;
 use super::shared::Shared;
 use super::state::{Accounting, Applied, Position, apply};
@@ -43,21 +46,15 @@ pub(super) struct Sequencer<T = ClockWatch, J = LocalLog> {
     pub(super) quotas: Arc<Quotas>,
     pub(super) clocks: T,
     /// Effects of the current frame's records.
-    admitted: Admitted,
+    pub(super) admitted: Admitted,
+    /// The entries after them, if an operation needs that.
+    pub(super) overlay: Overlay,
+    /// Operations of the current frame that are performed together.
+    pub(super) groups: Groups,
     /// Whether this turn has already committed a frame.
     has_committed: bool,
     /// Changes that the cleaner has not accounted for yet.
     pub(super) since_cleaning: SinceCleaning,
-}
-
-/// The frame that is being built.
-#[derive(Default)]
-pub(super) struct Frame {
-    /// Log time: the last read engine time.
-    pub(super) log_time: UnixMillis,
-    pub(super) buffer: FrameBuffer,
-    /// Bytes of relocated entries at the start of the body.
-    pub(super) relocated_len: usize,
 }
 
 /// Commits since the cleaner last accounted for them.
@@ -79,18 +76,6 @@ pub(super) enum CommitError {
     Failed,
 }
 
-impl Frame {
-    /// Bytes of records that clients wait for.
-    pub(super) fn client_len(&self) -> usize {
-        self.buffer.body_len() - self.relocated_len
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.buffer.clear();
-        self.relocated_len = 0;
-    }
-}
-
 impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -110,6 +95,8 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
             quotas: Arc::default(),
             clocks,
             admitted: Admitted::default(),
+            overlay: Overlay::default(),
+            groups: Groups::default(),
             has_committed: false,
             since_cleaning: SinceCleaning::default(),
         };
@@ -125,7 +112,11 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
     /// Reads the clocks, and logs changes of their state.
     pub(super) fn look_at_clocks(&mut self) {
         let is_empty = self.accounting.totals.entries == 0;
-        self.frame.log_time = self.clocks.look(&self.shared, is_empty);
+        let log_time = self.clocks.look(&self.shared, is_empty);
+        if self.groups.end_before(log_time) {
+            self.commit();
+        }
+        self.frame.log_time = log_time;
     }
 
     /// Reads the clocks without logging.
@@ -148,17 +139,48 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
 
     /// Answers an operation that needs no record, and encodes any other.
     pub(super) fn take(&mut self, place: Place, op: &Op, log_refusal: Option<Outcome>) {
-        let Self { shared, accounting, quotas, admitted, clocks, .. } = self;
-        let now = self.frame.log_time;
-        let clock_refusal = || (!clocks.allows_changes()).then_some(Outcome::ClockWrong);
-        let refusal = log_refusal.or_else(clock_refusal);
-        match admitted.admit(op, Conditions { shared, accounting, quotas, now, refusal }) {
+        if op.is_conditional() && self.frame.client_len() > 0 {
+            self.see_frame();
+        }
+        let refusal = log_refusal.or_else(|| self.clock_refusal());
+        let Self { shared, accounting, quotas, admitted, overlay, .. } = self;
+        let (now, is_exact) = (self.frame.log_time, overlay.is_active());
+        let pinned = overlay.pin(&shared.store, op.digest());
+        let conditions = Conditions { shared, accounting, quotas, now, refusal, is_exact };
+        let admitted = admitted.admit(op, &pinned, conditions);
+        drop(pinned);
+        match admitted {
+            // It may be so only after the records before it.
+            Err(outcome) if is_exact => self.batch.promise(place, outcome),
             Err(outcome) => self.batch.answer(place, outcome),
-            Ok(remembered_until) => {
-                let life_max = self.life_max(op);
-                encode(op, now, life_max, remembered_until, self.frame.buffer.writer());
-                self.batch.await_commit(place);
-            }
+            Ok(known) => self.encode(place.of(op), op, known),
+        }
+    }
+
+    /// Why no change is accepted, if the clock is the reason.
+    pub(super) fn clock_refusal(&self) -> Option<Outcome> {
+        (!self.clocks.allows_changes()).then_some(Outcome::ClockWrong)
+    }
+
+    /// From here on operations are decided by the exact state after the records of the frame.
+    pub(super) fn see_frame(&mut self) {
+        if !self.overlay.is_active() {
+            let body = &self.frame.buffer.body()[self.frame.relocated_len..];
+            self.overlay.begin(&self.shared.store, body, self.frame.log_time);
+        }
+    }
+
+    /// Encodes the record of an operation that was admitted.
+    pub(super) fn encode(&mut self, place: Place, op: &Op, known: Option<UnixMillis>) {
+        let (now, life_max) = (self.frame.log_time, self.life_max(op));
+        let offset = self.frame.buffer.body_len();
+        encode(op, now, life_max, known, self.frame.buffer.writer());
+        self.frame.has_puts |= matches!(op, Op::Put(_) | Op::SetDeadline { .. });
+        self.batch.await_commit(place);
+        if self.overlay.is_active()
+            && let Ok((record, _)) = Record::decode(self.frame.buffer.body(), offset)
+        {
+            self.overlay.note(&self.shared.store, &record, now);
         }
     }
 
@@ -180,8 +202,13 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
     }
 
     pub(super) fn has_room(&self, len: usize) -> bool {
-        let max = self.log.as_ref().map_or(FRAME_LEN_IN_MEMORY, Journal::body_len_max);
-        self.frame.buffer.body_len() + len <= max
+        let is_long = self.overlay.is_large();
+        !is_long && self.frame.buffer.body_len() + len <= self.body_len_max()
+    }
+
+    /// Maximum body of a frame with several records, in bytes.
+    pub(super) fn body_len_max(&self) -> usize {
+        self.log.as_ref().map_or(FRAME_LEN_IN_MEMORY, Journal::body_len_max)
     }
 
     /// Commits the current frame if a record of `len` bytes does not fit. Returns false if the
@@ -199,7 +226,10 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
     /// could not be written.
     pub(super) fn commit(&mut self) -> bool {
         self.admitted.clear();
+        self.overlay.end();
         if self.frame.buffer.is_empty() {
+            self.groups.clear();
+            self.batch.keep_promises(None);
             return true;
         }
         self.has_committed = true;
@@ -211,6 +241,7 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
                 self.shared.counters.carried_bytes.add(self.frame.relocated_len as u64);
                 self.since_cleaning.client_bytes += self.frame.client_len() as u64;
                 self.apply_frame(*segment, &logged);
+                self.batch.keep_promises(None);
             }
             Err(error) => {
                 let outcome = match error {
@@ -221,10 +252,12 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
                 for place in &logged {
                     self.batch.answer(*place, outcome.clone());
                 }
+                self.batch.keep_promises(Some(&outcome));
                 self.since_cleaning.has_lost_frame = true;
             }
         }
         self.batch.recycle(logged);
+        self.groups.clear();
         self.frame.clear();
         self.settle_usage();
         written.is_ok()
@@ -251,6 +284,9 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
             return Ok(JournalPart(0));
         };
         let shared = &self.shared;
+        if self.frame.has_puts {
+            log.use_puts();
+        }
         let segment = log.append(self.frame.log_time, &mut self.frame.buffer).map_err(|error| {
             shared.note_append_error(&error);
             match error {
@@ -284,24 +320,24 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
         let (body, time) = (self.frame.buffer.body(), self.frame.log_time);
         let at = Position { time, segment };
         let (mut offset, mut waiting, mut count) = (0, logged.iter(), 0);
+        let store = &self.shared.store;
+        let mut curtain = Curtain::new(&self.groups, self.frame.relocated_len);
         while offset < body.len() {
-            let pinned = self.shared.store.pin();
+            let pinned = store.pin();
             for _ in 0..RECORDS_PER_PIN {
                 if offset == body.len() {
                     break;
                 }
                 let (record, next) = Record::decode(body, offset)
                     .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
-                offset = next;
-                count += 1;
-                match apply(&pinned, &mut self.accounting, &record, at) {
-                    Applied::Silent => {}
-                    applied => {
-                        let outcome = self.shared.settle(&applied);
-                        if let Some(place) = waiting.next() {
-                            self.batch.answer(*place, outcome);
-                        }
-                    }
+                curtain.before(offset, store);
+                let applied = apply(&pinned, &mut self.accounting, &record, at);
+                curtain.after(next);
+                (offset, count) = (next, count + 1);
+                if applied != Applied::Silent
+                    && let Some(place) = waiting.next()
+                {
+                    self.batch.answer(*place, self.shared.settle_at(&applied, *place));
                 }
             }
         }
@@ -319,43 +355,4 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
             log.note_usage(part, &usage);
         }
     }
-}
-
-/// Bytes of the record of `op`, at most.
-pub(super) fn record_len(op: &Op) -> usize {
-    match op {
-        Op::Issue { payload, .. } => issue_len(payload.len()),
-        // The longest of the other records, an Extend.
-        Op::Consume { .. } | Op::Extend { .. } | Op::Revoke { .. } => 64,
-    }
-}
-
-/// Encodes the record of `op`. With a `now` of zero its deadline is relative, as in a message.
-pub(super) fn encode(
-    op: &Op,
-    now: UnixMillis,
-    life_max: Duration,
-    remembered_until: Option<UnixMillis>,
-    out: &mut Vec<u8>,
-) {
-    let record = match op {
-        Op::Issue { digest, payload, ttl, uses, peek, derived } => Record::Issue {
-            digest: *digest,
-            deadline: now.plus(*ttl),
-            uses: *uses,
-            peek: *peek,
-            derived: *derived,
-            payload,
-        },
-        Op::Consume { digest, key } => {
-            Record::Consume { digest: *digest, key: *key, remembered_until }
-        }
-        Op::Extend { digest, ttl } => Record::Extend {
-            digest: *digest,
-            deadline: now.plus(*ttl),
-            life_ms_max: life_max.as_millis() as u64,
-        },
-        Op::Revoke { digest } => Record::Revoke { digest: *digest },
-    };
-    record.encode(out);
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::EngineTime;
+use crate::model::entry::Entry;
 use crate::model::namespace::NamespaceTag;
 use crate::model::record::Record;
 use crate::model::time::UnixMillis;
@@ -12,11 +13,12 @@ use crate::wal::{AppendError, Wal};
 use crate::warning::Warnings;
 
 use super::backup::pins::Pins;
+use super::batch::Place;
 use super::config::Config;
 use super::health::Health;
-use super::op::{Op, Outcome};
+use super::op::{DeadlineWhen, Op, Outcome, Put, When};
 use super::quota::{Holdings, Quotas, TOLD_MAX};
-use super::state::{Applied, Content, Holding, consume_refused, issue_refused};
+use super::state::{Applied, Content, Holding, consume_refused, is_irreplaceable, issue_refused};
 use super::stats::{Counters, Gauges, Stats, Timings};
 
 /// State shared by all threads of an engine.
@@ -79,6 +81,19 @@ impl Shared {
                 counters.issues.increment();
                 Outcome::Issued { deadline }
             }
+            // Whether the payload before was asked for is not known here.
+            Applied::Put { deadline, .. } => {
+                counters.issues.increment();
+                Outcome::Put { deadline, previous: None }
+            }
+            Applied::NotPut { previous } => {
+                Outcome::NotPut { previous: previous.map(<[u8]>::to_vec) }
+            }
+            Applied::DeadlineSet { deadline } => {
+                counters.extends.increment();
+                Outcome::DeadlineSet { deadline }
+            }
+            Applied::DeadlineKept { deadline } => Outcome::DeadlineKept { deadline },
             Applied::Exists { deadline } => Outcome::Exists { deadline },
             Applied::Conflict => Outcome::Conflict,
             Applied::AlreadyConsumed => Outcome::AlreadyConsumed,
@@ -97,9 +112,21 @@ impl Shared {
             }
             Applied::Revoked { was_alive } => {
                 counters.revokes.add(u64::from(was_alive));
-                Outcome::Revoked
+                if was_alive { Outcome::Revoked } else { Outcome::NotFound }
             }
             Applied::Silent => unreachable!("Carry and Time records have no waiter"),
+        }
+    }
+
+    /// The same for the operation at `place`, which may ask for the payload before.
+    pub(super) fn settle_at(&self, applied: &Applied<'_>, place: Place) -> Outcome {
+        match (self.settle(applied), applied) {
+            (Outcome::Put { deadline, .. }, Applied::Put { previous: Some(previous), .. })
+                if place.wants_previous =>
+            {
+                Outcome::Put { deadline, previous: Some(previous.to_vec()) }
+            }
+            (outcome, _) => outcome,
         }
     }
 
@@ -211,7 +238,38 @@ pub(super) fn refuse<'g>(pinned: &'g Pinned<'_>, op: &Op, now: UnixMillis) -> Op
         Op::Revoke { digest } => {
             (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
         }
+        Op::Put(put) => put_refused(pinned, put, now),
+        Op::SetDeadline { digest, deadline, when } => {
+            let Some(entry) = pinned.get(digest).filter(|entry| entry.is_alive(now)) else {
+                return Some(Applied::NotFound { replay: false });
+            };
+            let before = entry.deadline();
+            let is_met = match when {
+                DeadlineWhen::Always => true,
+                DeadlineWhen::Later => *deadline > before,
+                DeadlineWhen::Earlier => *deadline < before,
+            };
+            (!is_met).then_some(Applied::DeadlineKept { deadline: before })
+        }
+        Op::Read { digest } => (!is_alive(digest)).then_some(Applied::NotFound { replay: false }),
     }
+}
+
+/// The outcome of a put that changes nothing.
+fn put_refused<'g>(pinned: &'g Pinned<'_>, put: &Put, now: UnixMillis) -> Option<Applied<'g>> {
+    let entry = pinned.get(&put.digest);
+    let alive = entry.filter(|entry| entry.is_alive(now));
+    let is_met = match put.when {
+        When::Always => true,
+        When::Absent => alive.is_none(),
+        When::Present => alive.is_some(),
+    };
+    let asked = alive.filter(|entry| put.wants_previous && entry.peek());
+    if !is_met {
+        return Some(Applied::NotPut { previous: asked.map(Entry::payload) });
+    }
+    let is_conflict = entry.is_some_and(|entry| is_irreplaceable(entry, now));
+    is_conflict.then_some(Applied::Conflict)
 }
 
 /// The outcome of a record that changes nothing in the state before its frame; `None` if it may win.
@@ -232,7 +290,9 @@ pub(super) fn refuse_record<'g>(
         Record::Revoke { digest } => {
             (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
         }
-        Record::Carry { .. }
+        // A node of a cluster gets neither yet.
+        Record::Deadline { .. }
+        | Record::Carry { .. }
         | Record::Time
         | Record::Origin(_)
         | Record::Member(_)

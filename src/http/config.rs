@@ -9,6 +9,7 @@ use crate::keys::Keys;
 use crate::model::entry::PAYLOAD_LEN_MAX;
 use crate::model::setting::SettingError;
 use crate::model::text::{duration_text, size_text};
+use crate::net::limits::Limits;
 use crate::service::authentication::Anonymous;
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimits;
@@ -28,36 +29,9 @@ const LISTED_LEN_MAX: usize = 1 << 10;
 /// Maximum bytes of one item in the answer to a batch of issues: a token, or why it was not issued.
 const ISSUED_LEN_MAX: usize = 512;
 
-/// Time limits of connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// From the first byte of a request to the end of its head.
-    pub header_timeout: Duration,
-    /// For receiving the whole body of a request.
-    pub body_timeout: Duration,
-    /// For a connection without a request.
-    pub idle_timeout: Duration,
-    /// For a peer that reads nothing of its answer.
-    pub write_timeout: Duration,
-    /// From the start of a connection to the end of its TLS handshake.
-    pub tls_handshake_timeout: Duration,
-}
-
 /// Range of each of the time limits.
 const TIMEOUT_LIMITS: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(3_600));
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(10),
-            tls_handshake_timeout: Duration::from_secs(5),
-        }
-    }
-}
 
 /// Configuration of the HTTP server.
 #[derive(Clone, Debug)]

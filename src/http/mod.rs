@@ -49,7 +49,6 @@ mod answer;
 mod api;
 mod config;
 mod conn;
-pub mod counters;
 #[doc(hidden)]
 pub mod h1;
 mod h2;
@@ -59,6 +58,7 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Limits};
+pub use crate::net::limits::Limits;
+pub use config::Config;
 pub use server::gauges::Gauges;
 pub use server::pool::{EndDrain, Server};

@@ -18,7 +18,8 @@ fn serve(change: impl FnOnce(&mut Config)) -> (Engine, Server) {
     let engine = Engine::open(engine::Config::memory_only()).unwrap();
     let mut config = Config { workers: 1, ..Config::default() };
     change(&mut config);
-    let listeners = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), config.workers).unwrap();
+    let listeners =
+        crate::net::listen::bind(&"127.0.0.1:0".parse().unwrap(), config.workers).unwrap();
     let server = Server::start(&engine, &config, listeners).unwrap();
     (engine, server)
 }
@@ -199,9 +200,9 @@ fn a_stop_waits_for_the_rest_of_a_request_that_has_begun() {
 
 #[test]
 fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_workers() {
-    let mut data = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let mut data = crate::net::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let address = data[0].address().socket().unwrap();
-    let own = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let own = crate::net::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let (early, limits) = (data[0].try_clone().unwrap(), Limits::default());
     let admin = admin::Admin::start(own, early, false, Web::default(), None, limits).unwrap();
     let ask = || {
@@ -252,9 +253,9 @@ fn tls(dir: &std::path::Path) -> (Tls, Arc<rustls::ClientConfig>) {
 fn while_the_log_is_read_a_tls_listener_says_so_over_tls() {
     let dir = tempfile::tempdir().unwrap();
     let (tls, client) = tls(dir.path());
-    let data = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let data = crate::net::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let address = data.address().socket().unwrap();
-    let own = server::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let own = crate::net::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let (web, limits) = (Web::default(), Limits::default());
     let admin = admin::Admin::start(own, data, false, web, Some(tls), limits).unwrap();
     let socket = || {

@@ -7,6 +7,7 @@
 //! | [`text`], [`setting`] | durations and sizes as text; mistakes in settings |
 //! | [`entry`], [`record`] | a live token in memory, and a change in the log |
 //! | [`cluster`] | nodes, their lives, and positions in the stream of a cluster |
+//! | [`value`] | whether a payload is JSON or other bytes |
 //! | [`json_equality`] | whether two payloads have the same value |
 //! | [`metrics`], [`rate_limit`] | counters and histograms, and a rate per second |
 
@@ -27,3 +28,4 @@ mod short_mac;
 pub mod text;
 pub mod time;
 pub mod token;
+pub mod value;

@@ -18,9 +18,10 @@
 //!          outcomes 16 | keys 16
 //! Ended    kind 1 | zero 7  | era 8 | seq 8 | chain 16
 //! Decision kind 1 | what 1 | agreed 2 | zero 4 | node 8
+//! Deadline kind 1 | zero 7  | digest 16   | deadline 8
 //! ```
 //!
-//! The last five are of a cluster ([`replication`]): Origin, Member and Ended are in the log of a
+//! Origin to Decision are of a cluster ([`replication`]): Origin, Member and Ended are in the log of a
 //! node, Report and Decision only in messages. The time of issue of an
 //! Issue is the frame's log time. The `until` of a Consume is zero without the flag REMEMBERED,
 //! which a Consume with a key never has. A record is valid if and only if its kind is known, its
@@ -32,35 +33,34 @@ use crate::model::entry::{PAYLOAD_LEN_MAX, Parts, USES_MAX};
 use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, DIGEST_LEN, Digest};
 
-use reader::{Reader, SHORT_HEAD_LEN};
+use heads::{
+    CONSUME, DERIVED, HAS_KEY, PEEK, REMEMBERED, REPLACES, UNTIL_LEN, carry_head, consume_head,
+    entry_head, flags, short_head,
+};
+use reader::Reader;
 use replication::{
     DECISION, DECISION_LEN, ENDED, ENDED_LEN, MEMBER, MEMBER_LEN, ORIGIN, ORIGIN_LEN, REPORT,
     REPORT_LEN, View,
 };
 
 mod fields;
+mod heads;
 mod reader;
 pub mod replication;
 
+pub use heads::ISSUE_HEAD_LEN;
 pub use reader::RecordError;
 
 const ISSUE: u8 = 1;
 const CARRY: u8 = 2;
-const CONSUME: u8 = 3;
 const EXTEND: u8 = 4;
 const REVOKE: u8 = 5;
 const TIME: u8 = 6;
+// 7 to 11 are those of a cluster.
+const DEADLINE: u8 = 12;
 
-const PEEK: u8 = 1;
-const DERIVED: u8 = 2;
-const HAS_KEY: u8 = 1;
-const REMEMBERED: u8 = 2;
-
-/// Bytes of an Issue before the payload.
-pub const ISSUE_HEAD_LEN: usize = 32;
 /// Bytes of a Carry before the keys and the payload.
 pub const CARRY_HEAD_LEN: usize = 48;
-const UNTIL_LEN: usize = SHORT_HEAD_LEN - 2;
 
 /// Maximum length of a record: a relocated entry with the maximum number of keys.
 pub const RECORD_LEN_MAX: usize = CARRY_HEAD_LEN + USES_MAX as usize * DIGEST_LEN + PAYLOAD_LEN_MAX;
@@ -72,7 +72,8 @@ const _: () = assert!(UnixMillis::MAX.0 < 1 << 48);
 /// A command in the log.
 #[derive(Clone, Copy)]
 pub enum Record<'a> {
-    /// A whole entry; it wins if no entry is alive under its digest.
+    /// A whole entry. It wins if no entry is alive under its digest; if it replaces, over any entry
+    /// that is not derived.
     Issue {
         /// Digest of the entry.
         digest: Digest,
@@ -84,6 +85,8 @@ pub enum Record<'a> {
         peek: bool,
         /// Whether the token is derived and may be issued again.
         derived: bool,
+        /// Whether it takes the place of what is there; never set if it is derived.
+        replaces: bool,
         /// The payload.
         payload: &'a [u8],
     },
@@ -119,6 +122,13 @@ pub enum Record<'a> {
     Revoke {
         /// Digest of the entry.
         digest: Digest,
+    },
+    /// Sets the deadline of a live entry, also to an earlier time.
+    Deadline {
+        /// Digest of the entry.
+        digest: Digest,
+        /// The new deadline.
+        deadline: UnixMillis,
     },
     /// Records only the frame's log time.
     Time,
@@ -170,7 +180,8 @@ impl<'a> Record<'a> {
             | Record::Carry { digest, .. }
             | Record::Consume { digest, .. }
             | Record::Extend { digest, .. }
-            | Record::Revoke { digest } => Some(digest),
+            | Record::Revoke { digest }
+            | Record::Deadline { digest, .. } => Some(digest),
             Record::Time
             | Record::Origin(_)
             | Record::Member(_)
@@ -183,8 +194,10 @@ impl<'a> Record<'a> {
     /// Appends the record's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Record::Issue { digest, deadline, uses, peek, derived, payload } => {
-                entry_head(out, ISSUE, flags(peek, derived), uses, payload, digest, deadline);
+            Record::Issue { digest, deadline, uses, peek, derived, replaces, payload } => {
+                debug_assert!(!(derived && replaces), "a derived token replaces nothing");
+                let flags = flags(peek, derived) | if replaces { REPLACES } else { 0 };
+                entry_head(out, ISSUE, flags, uses, payload, digest, deadline);
                 out.extend_from_slice(payload);
             }
             Record::Carry { digest, parts, keys } => {
@@ -209,6 +222,11 @@ impl<'a> Record<'a> {
             Record::Revoke { digest } => {
                 short_head(out, REVOKE, 0);
                 out.extend_from_slice(&digest.to_bytes());
+            }
+            Record::Deadline { digest, deadline } => {
+                short_head(out, DEADLINE, 0);
+                out.extend_from_slice(&digest.to_bytes());
+                out.extend_from_slice(&deadline.0.to_le_bytes());
             }
             Record::Time => short_head(out, TIME, 0),
             Record::Origin(view) => out.extend_from_slice(view.0),
@@ -251,48 +269,6 @@ pub fn records(body: &[u8]) -> impl Iterator<Item = Result<Record<'_>, RecordErr
     })
 }
 
-fn flags(peek: bool, derived: bool) -> u8 {
-    (if peek { PEEK } else { 0 }) | (if derived { DERIVED } else { 0 })
-}
-
-fn short_head(out: &mut Vec<u8>, kind: u8, flags: u8) {
-    out.extend_from_slice(&[kind, flags, 0, 0, 0, 0, 0, 0]);
-}
-
-fn consume_head(out: &mut Vec<u8>, has_key: bool, remembered_until: Option<UnixMillis>) {
-    debug_assert!(!has_key || remembered_until.is_none(), "a key is remembered with its entry");
-    let key = if has_key { HAS_KEY } else { 0 };
-    let remembered = if remembered_until.is_some() { REMEMBERED } else { 0 };
-    out.extend_from_slice(&[CONSUME, key | remembered]);
-    let until = remembered_until.map_or(0, |until| until.0).to_le_bytes();
-    out.extend_from_slice(&until[..UNTIL_LEN]);
-}
-
-fn entry_head(
-    out: &mut Vec<u8>,
-    kind: u8,
-    flags: u8,
-    uses: u32,
-    payload: &[u8],
-    digest: Digest,
-    deadline: UnixMillis,
-) {
-    debug_assert!(uses <= USES_MAX && payload.len() <= PAYLOAD_LEN_MAX);
-    out.reserve(ISSUE_HEAD_LEN + payload.len());
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&(uses as u16).to_le_bytes());
-    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(&digest.to_bytes());
-    out.extend_from_slice(&deadline.0.to_le_bytes());
-}
-
-fn carry_head(out: &mut Vec<u8>, parts: &Parts<'_>, key_count: usize) {
-    out.extend_from_slice(&parts.issued_at.0.to_le_bytes());
-    out.extend_from_slice(&(parts.uses_total as u16).to_le_bytes());
-    out.extend_from_slice(&(key_count as u16).to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
-}
-
 impl<'a> Reader<'a> {
     fn record(&mut self) -> Result<Record<'a>, RecordError> {
         let [kind, flags] = self.array()?;
@@ -308,6 +284,10 @@ impl<'a> Reader<'a> {
             REVOKE => {
                 self.zero_head(flags)?;
                 Ok(Record::Revoke { digest: self.digest()? })
+            }
+            DEADLINE => {
+                self.zero_head(flags)?;
+                Ok(Record::Deadline { digest: self.digest()?, deadline: self.instant()? })
             }
             TIME => {
                 self.zero_head(flags)?;
@@ -356,7 +336,11 @@ impl<'a> Reader<'a> {
     }
 
     fn entry(&mut self, kind: u8, flags: u8) -> Result<Record<'a>, RecordError> {
-        self.known(flags, PEEK | DERIVED)?;
+        self.known(flags, PEEK | DERIVED | if kind == ISSUE { REPLACES } else { 0 })?;
+        let replaces = flags & REPLACES != 0;
+        if replaces && flags & DERIVED != 0 {
+            return Err(self.error("a derived token that replaces another"));
+        }
         let (peek, derived) = (flags & PEEK != 0, flags & DERIVED != 0);
         let uses = self.count(0)?;
         let payload_len = u32::from_le_bytes(self.array()?) as usize;
@@ -369,7 +353,7 @@ impl<'a> Reader<'a> {
                 return Err(self.error("issued without a use"));
             }
             let payload = self.take(payload_len)?;
-            return Ok(Record::Issue { digest, deadline, uses, peek, derived, payload });
+            return Ok(Record::Issue { digest, deadline, uses, peek, derived, replaces, payload });
         }
         let issued_at = self.instant()?;
         let (uses_total, key_count) = (self.count(1)?, self.count(0)?);

@@ -17,6 +17,8 @@ pub enum Scope {
     Revoke = 1 << 3,
     /// Resolve and consume by reference, which anyone who knows an order can guess.
     Reference = 1 << 4,
+    /// Issue under tokens and names that the caller chooses, in the place of what is there.
+    Import = 1 << 8,
     /// Statistics of the server, and the OpenAPI description.
     Admin = 1 << 5,
     /// Metrics of the whole server, or of the key's namespace.
@@ -26,12 +28,13 @@ pub enum Scope {
 }
 
 /// All scopes and their names.
-pub const SCOPES: [(Scope, &str); 8] = [
+pub const SCOPES: [(Scope, &str); 9] = [
     (Scope::Issue, "issue"),
     (Scope::Resolve, "resolve"),
     (Scope::Consume, "consume"),
     (Scope::Revoke, "revoke"),
     (Scope::Reference, "reference"),
+    (Scope::Import, "import"),
     (Scope::Admin, "admin"),
     (Scope::Metrics, "metrics"),
     (Scope::Backup, "backup"),
@@ -41,7 +44,8 @@ pub const SCOPES: [(Scope, &str); 8] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u16);
 
-const ALL_NAMES: &str = "issue, resolve, consume, revoke, reference, admin, metrics, backup";
+const ALL_NAMES: &str =
+    "issue, resolve, consume, revoke, reference, import, admin, metrics, backup";
 
 /// A text is not a set of scopes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        let all = "issue,resolve,consume,revoke,reference,admin,metrics,backup";
+        let all = "issue,resolve,consume,revoke,reference,import,admin,metrics,backup";
         for text in ["issue", "issue,resolve", all] {
             assert_eq!(text.parse::<Scopes>().unwrap().to_string(), text);
         }
@@ -138,6 +142,6 @@ mod tests {
         assert!(some.is_within(more) && more.is_within(more) && !more.is_within(some));
         assert!(SCOPES.iter().all(|(scope, _)| Scopes::ALL.has(*scope)));
         assert_eq!(ALL_NAMES.replace(", ", ","), all);
-        assert_eq!(Scopes::ALL.without(Scopes::OF_THE_SERVER).names().count(), 6);
+        assert_eq!(Scopes::ALL.without(Scopes::OF_THE_SERVER).names().count(), 7);
     }
 }

@@ -14,5 +14,5 @@ mod digester;
 mod text;
 
 pub use digest::{ConsumeKey, DIGEST_LEN, Digest, Prefix};
-pub use digester::{Digester, SECRET_LEN, Secret};
+pub use digester::{Digester, NAME_LEN_MAX, SECRET_LEN, Secret};
 pub use text::{RandomError, TOKEN_LEN, TOKEN_TEXT_LEN, Token, TokenError, TokenText};

@@ -14,17 +14,17 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::audit::{self, Audit, By, Event, EventOutcome, Permit};
+use crate::audit::{self, Audit, By, EventOutcome, Permit};
 use crate::engine::{Caller, Op, Outcome, Rejected};
 use crate::keys::Access;
-use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
+use crate::service::audit_events::event;
 use crate::service::audit_words::AuditedToken;
 use crate::service::operation::Operation;
 use crate::service::principal::Principal;
-use crate::service::reads::Reads;
 use crate::service::refusal::Refusal;
 use crate::service::state::Service;
+use crate::service::step::Step;
 use crate::service::tokens::Tokens;
 
 /// Completes when the lines are written.
@@ -40,6 +40,8 @@ pub(crate) enum Asked {
     Now,
     /// A barrier, so the engine needs none before it answers what changes nothing.
     AfterBarrier,
+    /// Nothing, and the operations are performed together.
+    Together,
 }
 
 impl Asked {
@@ -47,6 +49,7 @@ impl Asked {
         match self {
             Self::Now => caller.call(ops).await,
             Self::AfterBarrier => caller.call_confirmed(ops).await,
+            Self::Together => caller.call_together(ops).await,
         }
     }
 }
@@ -136,6 +139,23 @@ impl Trail {
             }
         }
         steps.reserve(tokens.digests.len())
+    }
+
+    /// Records the steps that are performed together, and reserves their places.
+    ///
+    /// # Errors
+    /// As [`Trail::may`].
+    pub(crate) fn steps(&self, together: &[Step]) -> Result<(), Refusal> {
+        let Some(steps) = &self.0 else { return Ok(()) };
+        let mut steps = steps.borrow_mut();
+        let item = |step: &Step| AuditedToken {
+            digest: Some(*step.op.digest()),
+            by: Some(By::Token),
+            operation: Some(step.operation),
+            ..AuditedToken::default()
+        };
+        steps.items = together.iter().map(item).collect();
+        steps.reserve(together.len())
     }
 
     /// Keeps one place while the request waits for something else than its own change.
@@ -290,7 +310,7 @@ impl Steps {
                 item.looked_up(engine, false);
             }
             let outcome = item.outcome.unwrap_or(ending.outcome);
-            let operation = self.operation.audited();
+            let operation = item.operation.unwrap_or(self.operation).audited();
             let mut event =
                 event(&self.service, self.address, self.access.as_ref(), now, operation, outcome);
             event.status = ending.status;
@@ -301,21 +321,6 @@ impl Steps {
         // Unused places are released.
         self.permit = Permit::default();
     }
-}
-
-fn event(
-    service: &Service,
-    address: SocketAddr,
-    access: Option<&Arc<Access>>,
-    now: UnixMillis,
-    operation: &'static str,
-    outcome: EventOutcome,
-) -> Event {
-    let mut event = audit::event(now, address, access.cloned(), operation, outcome);
-    let has_keys = service.authenticator.has_keys();
-    event.position = service.reads.as_ref().map(Reads::position).unwrap_or_default();
-    event.is_anonymous = has_keys && access.is_some_and(|access| access.key.is_none());
-    event
 }
 
 /// The trail of a resolve on the hot path: its place is reserved before the look-up.
@@ -353,14 +358,5 @@ impl QuickTrail<'_> {
         (event.digest, event.by) = (digest, Some(By::Token));
         event.is_replay = item.is_replay;
         self.audit.tell(&mut self.permit, event);
-    }
-}
-
-/// Logs a connection without a request: it spoke another protocol, or presented a certificate that
-/// was rejected.
-pub(crate) fn turned_away(service: &Service, address: SocketAddr, outcome: EventOutcome) {
-    if let Some(audit) = &service.audit {
-        let event = event(service, address, None, service.now(), "connect", outcome);
-        audit.tell(&mut Permit::default(), event);
     }
 }

@@ -10,6 +10,8 @@ use crate::service::operation::Operation;
 pub(super) struct AuditedToken {
     pub(super) digest: Option<Digest>,
     pub(super) by: Option<By>,
+    /// Its operation, if it is not that of the whole request.
+    pub(super) operation: Option<Operation>,
     /// Its outcome; `None`: that of the whole answer.
     pub(super) outcome: Option<EventOutcome>,
     pub(super) is_replay: bool,
@@ -31,9 +33,15 @@ impl AuditedToken {
     }
 
     pub(super) fn came_to(&mut self, engine: &Engine, operation: Operation, outcome: &Outcome) {
+        let operation = self.operation.unwrap_or(operation);
         let takes = matches!(operation, Operation::Consume | Operation::ConsumeBatch);
         if takes && *outcome == Outcome::NotFound {
             self.looked_up(engine, false);
+            return;
+        }
+        let revokes = matches!(operation, Operation::Revoke | Operation::RevokeBatch);
+        if revokes && *outcome == Outcome::NotFound {
+            self.outcome = Some(EventOutcome::Ok);
             return;
         }
         self.is_retry = matches!(outcome, Outcome::Replayed { .. });
@@ -42,8 +50,12 @@ impl AuditedToken {
             | Outcome::Consumed { .. }
             | Outcome::Replayed { .. }
             | Outcome::Extended { .. }
-            | Outcome::Revoked => EventOutcome::Ok,
-            Outcome::Exists { .. } => EventOutcome::Exists,
+            | Outcome::Revoked
+            | Outcome::Put { .. }
+            | Outcome::DeadlineSet { .. }
+            | Outcome::DeadlineKept { .. }
+            | Outcome::Found { .. } => EventOutcome::Ok,
+            Outcome::Exists { .. } | Outcome::NotPut { .. } => EventOutcome::Exists,
             Outcome::Conflict => EventOutcome::Conflict,
             Outcome::AlreadyConsumed => EventOutcome::AlreadyConsumed,
             Outcome::NotFound => EventOutcome::NotFound,

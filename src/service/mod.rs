@@ -9,18 +9,22 @@
 //! | `miss_limiter`, `networks` | limits the look-ups of unknown tokens |
 //! | `quotas` | limits of namespaces |
 //! | `memory_budget` | limits the memory that clients can make the server use |
-//! | `audit_trail`, `audit_words` | the audit log's events of a request |
+//! | `audit_trail`, `audit_events`, `audit_words` | the audit log's events of a request |
 //! | `reads` | how fresh an answer is, in a cluster |
 //! | `state` | the state that the operations use |
+//! | `counters` | what is counted about requests and connections |
 //! | `context`, `tokens` | the request, as an operation sees it |
 //! | `token_source` | new random tokens |
+//! | `values` | values of clients that may send any bytes |
 //! | `ops` | the operations, one file each |
 //! | `refusal` | why a caller is refused; each protocol formats it in its own way |
 
+pub(crate) mod audit_events;
 pub(crate) mod audit_trail;
 mod audit_words;
 pub mod authentication;
 pub(crate) mod context;
+pub mod counters;
 pub(crate) mod memory_budget;
 pub mod miss_limiter;
 pub(crate) mod networks;
@@ -31,5 +35,7 @@ pub mod quotas;
 pub mod reads;
 pub(crate) mod refusal;
 pub(crate) mod state;
+mod step;
 pub(crate) mod token_source;
 pub(crate) mod tokens;
+pub(crate) mod values;

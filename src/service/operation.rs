@@ -48,6 +48,14 @@ operations! {
     Status: "status", "status", Some(Scope::Resolve);
     /// Return the status of many tokens.
     StatusBatch: "status_batch", "status", Some(Scope::Resolve);
+    /// Store a payload under a token or name that the client chose.
+    Put: "put", "put", Some(Scope::Import);
+    /// Set the deadline of a token, also to an earlier time.
+    Deadline: "deadline", "deadline", Some(Scope::Issue);
+    /// Perform several of these together: all or none.
+    Together: "together", "together", None;
+    /// Ask for something that concerns the connection alone.
+    Session: "session", "session", None;
     /// Any other request.
     Unknown: "unknown", "unknown", None;
 }
@@ -95,7 +103,11 @@ mod tests {
         for row in OPERATIONS {
             assert_eq!(OPERATIONS[row.operation as usize].name, row.name);
             assert_eq!(row.audited, row.name.trim_end_matches("_batch"));
-            assert_eq!(row.scope.is_none(), row.operation == Operation::Unknown);
+            let is_beside = matches!(
+                row.operation,
+                Operation::Together | Operation::Session | Operation::Unknown
+            );
+            assert_eq!(row.scope.is_none(), is_beside);
         }
     }
 }

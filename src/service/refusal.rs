@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::audit;
+use crate::audit::{self, EventOutcome};
 use crate::engine::{Outcome, Rejected};
 use crate::model::scope::Scope;
 use crate::model::token::RandomError;
@@ -78,7 +78,9 @@ pub(crate) enum Taken {
     Differs,
     /// A token that was consumed.
     Consumed,
-    /// One of these two; a key without the scope `reference` does not learn which (promise P10).
+    /// A token of a reference or an `Idempotency-Key`, whose place nothing takes.
+    Derived,
+    /// One of the first two; a key without the scope `reference` does not learn which (promise P10).
     Undisclosed,
 }
 
@@ -160,9 +162,55 @@ impl Refusal {
             | Outcome::Consumed { .. }
             | Outcome::Replayed { .. }
             | Outcome::Extended { .. }
-            | Outcome::Revoked => return Self::Unexpected,
+            | Outcome::Revoked
+            | Outcome::Put { .. }
+            | Outcome::NotPut { .. }
+            | Outcome::DeadlineSet { .. }
+            | Outcome::DeadlineKept { .. }
+            | Outcome::Found { .. } => return Self::Unexpected,
         };
         Self::Blocked(blocked, changed)
+    }
+}
+
+impl Refusal {
+    /// Whether the server cannot do it at the moment; otherwise the request is the reason.
+    pub(crate) fn is_of_server(&self) -> bool {
+        !matches!(
+            self,
+            Self::NoKey
+                | Self::WrongKey
+                | Self::KeyNeeded(_)
+                | Self::MissingScope(_)
+                | Self::TooManyMisses { .. }
+                | Self::KeylessBatchTooLong { .. }
+                | Self::TooManyIssues { .. }
+                | Self::NotFound
+                | Self::Taken(_)
+                | Self::OutOfLimits(_)
+                | Self::AnswerTooLong
+                | Self::NotFresh(NotFresh::PositionLost)
+        )
+    }
+
+    /// Its outcome in the audit log.
+    pub(crate) fn meaning(&self) -> EventOutcome {
+        match self {
+            Self::NoKey | Self::WrongKey => EventOutcome::Unauthorized,
+            Self::KeyNeeded(_) | Self::MissingScope(_) => EventOutcome::Forbidden,
+            Self::TooManyMisses { .. } | Self::TooManyIssues { .. } => EventOutcome::TooMany,
+            Self::NotFound => EventOutcome::NotFound,
+            Self::Taken(Taken::Consumed) => EventOutcome::AlreadyConsumed,
+            Self::Taken(_) => EventOutcome::Conflict,
+            Self::OutOfLimits(_) | Self::KeylessBatchTooLong { .. } | Self::AnswerTooLong => {
+                EventOutcome::OutOfLimits
+            }
+            Self::NotFresh(NotFresh::PositionLost) => EventOutcome::PositionLost,
+            Self::Blocked(Blocked::Memory | Blocked::Quota | Blocked::Disk, _) => {
+                EventOutcome::Full
+            }
+            _ => EventOutcome::Unavailable,
+        }
     }
 }
 

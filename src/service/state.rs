@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::audit::Audit;
 use crate::engine::{Caller, Engine};
+use crate::keys::Keys;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digester;
-use crate::service::authentication::{Authenticator, Denied};
+use crate::service::authentication::{Anonymous, Authenticator, Denied};
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::quotas::Quotas;
@@ -29,6 +30,40 @@ pub(crate) struct TokenLimits {
     pub(crate) max_payload: usize,
     /// Maximum tokens in a list.
     pub(crate) max_batch: usize,
+}
+
+/// What the services of all workers are made of, whatever protocol they speak.
+#[derive(Clone)]
+pub struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) limits: TokenLimits,
+    pub(crate) quotas: Quotas,
+    pub(crate) budget: Budget,
+    pub(crate) miss_limiter: MissLimiter,
+    /// `None`: anyone may do everything.
+    pub(crate) keys: Option<Keys>,
+    pub(crate) anonymous: Option<Anonymous>,
+    pub(crate) audit: Option<Audit>,
+    pub(crate) reads: Option<Reads>,
+}
+
+impl Shared {
+    /// The service of one worker.
+    pub(crate) fn service(&self) -> Service {
+        let Self { engine, keys, anonymous, .. } = self;
+        Service {
+            engine: engine.clone(),
+            caller: engine.caller(),
+            limits: self.limits,
+            token_source: TokenSource::new(),
+            quotas: self.quotas.clone(),
+            budget: self.budget.clone(),
+            miss_limiter: self.miss_limiter.clone(),
+            authenticator: Authenticator::new(engine, keys.as_ref(), anonymous.as_ref()),
+            audit: self.audit.clone(),
+            reads: self.reads.clone(),
+        }
+    }
 }
 
 /// State that the operations use. Each worker thread has one; they share what is inside.

@@ -8,6 +8,7 @@ use crate::model::token::Prefix;
 
 use super::chain::Chain;
 use super::level::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_MS};
+use super::sorter::Sorter;
 
 /// Stale timers that are tolerated without a review, in addition to a quarter of the live ones: 128
 /// KiB.
@@ -30,14 +31,15 @@ pub(super) struct Review {
     /// The rest of a slot: its level, its number, its timers.
     level: usize,
     number: u64,
-    chain: Chain,
+    timers: Sorter,
     /// Timers that should have been scanned by now.
     owed: usize,
     /// Timers in the wheel at the last count.
     len: usize,
     /// Excess of timers over entries at the last count.
     surplus: usize,
-    /// The part of the excess that the last review could not remove: second timers of one entry.
+    /// The part of the excess that the last review could not remove: second timers of one entry, which
+    /// were in different slots. The next one finds them in one slot.
     left: usize,
 }
 
@@ -74,8 +76,8 @@ impl Review {
     /// Returns the rest of a slot of this level with its number, if the number is not beyond
     /// `next`: the slot has begun, or is the next and being emptied.
     pub(super) fn give_back(&mut self, level: usize, next: u64) -> Option<(u64, Chain)> {
-        let is_near = self.level == level && self.number <= next && !self.chain.is_empty();
-        is_near.then(|| (self.number, std::mem::take(&mut self.chain)))
+        let is_near = self.level == level && self.number <= next && !self.timers.is_empty();
+        is_near.then(|| (self.number, self.timers.take_all()))
     }
 
     /// Ends the review, and returns the rest of a slot.
@@ -83,28 +85,30 @@ impl Review {
         (self.is_running, self.owed) = (false, 0);
         // The surplus at the next count is the new baseline.
         self.left = usize::MAX;
-        std::mem::take(&mut self.chain)
+        self.timers.take_all()
     }
 
-    /// Takes the timers to be scanned next; none at the end of the scan.
+    /// Takes the timers to be scanned next. None at the end of the scan, or if some had to be moved
+    /// first, whose number is returned.
     pub(super) fn next_turn(
         &mut self,
         levels: &mut [Level; LEVELS],
         tick: u64,
         turn: &mut Vec<Prefix>,
-    ) {
-        while self.chain.is_empty() {
+    ) -> usize {
+        while self.timers.is_empty() {
             let (level, slot) = (1 + self.next / SLOTS as usize, self.next as u64 % SLOTS);
             if level >= LEVELS {
                 self.end();
-                return;
+                return 0;
             }
             self.next += 1;
             let now = tick >> (SLOT_BITS * level as u32);
             (self.level, self.number) = (level, now + (slot.wrapping_sub(now) % SLOTS));
-            self.chain = levels[level].take(self.number);
+            self.timers.begin(levels[level].take(self.number));
         }
-        self.chain.pop_into(turn);
+        let moved = self.timers.next_turn(turn);
         self.owed = self.owed.saturating_sub(turn.len());
+        moved
     }
 }

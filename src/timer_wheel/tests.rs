@@ -324,6 +324,29 @@ fn p8_many_timers_of_one_name_become_few() {
     assert!(wheel.len() <= STALE_MIN, "{} timers for one name", wheel.len());
 }
 
+/// Deadlines of a thousand entries are moved earlier and later, again and again.
+#[test]
+fn p8_timers_of_many_names_with_many_deadlines_stay_few() {
+    const NAMES: u64 = 1_000;
+    let mut wheel = Wheel::new(UnixMillis(0));
+    let mut deadlines = HashMap::new();
+    let name = |n: u64| (n % NAMES + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let (mut now, mut moved) = (0, 0);
+    while moved < 600_000 {
+        now += TICK_MS;
+        for _ in 0..100 {
+            let deadline = 2_000_000_000 + moved * 7_919 % 300_000_000;
+            deadlines.insert(name(moved), deadline);
+            wheel.schedule(Prefix(name(moved)), UnixMillis(deadline));
+            moved += 1;
+        }
+        reviewed(&mut wheel, now, &deadlines);
+        // What one review leaves in different slots is removed by the next one.
+        let allowed = 4 * (NAMES as usize / NAMED_PER_STALE + STALE_MIN);
+        assert!(wheel.len() < allowed, "{} timers after {moved} moves", wheel.len());
+    }
+}
+
 /// Slots begin while the review is in the middle of them.
 #[test]
 fn p8_nothing_is_lost_under_review() {

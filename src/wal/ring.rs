@@ -22,7 +22,9 @@ use super::config::{Config, LOG_SEGMENTS_MAX, SEGMENT_SIZE_STEP};
 use super::error::{OpenError, ReadError, io_at};
 use super::prepare::{Done, Job, Prepared, Preparer, prepare};
 use super::reader::Survey;
-use super::segment::{HEADER_BLOCK_LEN, LogId, Lsn, SegmentHeader, segment_name, spare_name};
+use super::segment::{
+    FORMAT_PUTS, HEADER_BLOCK_LEN, LogId, Lsn, SegmentHeader, segment_name, spare_name,
+};
 use super::storage::{File, Storage, is_no_space};
 use super::sweep::sweep;
 use super::table::{Segment, Table};
@@ -88,6 +90,10 @@ pub(super) struct Ring {
     /// Identity of the current segment, which starts the checksums of its frames.
     pub identity: u32,
     next: Next,
+    /// The least format of segments that frames are written to; 0 if any that is written will do.
+    pub format_min: u32,
+    /// Whether the frame at hand needs that format; others go on also where there is no space.
+    pub needs_puts: bool,
     /// Length of a new segment, in bytes: that of the configuration, or more for long frames.
     pub segment_len: u64,
     /// Names of files to recycle, all of that length.
@@ -160,11 +166,20 @@ impl Ring {
             order_from: header.size / 2,
             table,
             next: Next::Missing,
+            format_min: 0,
+            needs_puts: false,
             segment_len: config.segment_len(),
             spares,
             released: VecDeque::new(),
             pressed: false,
         })
+    }
+
+    /// Whether frames may be written to the current segment.
+    pub fn is_of_format(&self) -> bool {
+        let header = self.table.current().header;
+        let is_new_enough = !self.needs_puts || header.format >= FORMAT_PUTS;
+        header.is_current_format() && is_new_enough
     }
 
     /// Bytes of the segments, including the next one if there is one.
@@ -241,7 +256,7 @@ impl Ring {
             ));
         }
         let current = self.table.current().header;
-        let header = current.next(self.segment_len, self.older() + 1, durable);
+        let header = current.next(self.format_min, self.segment_len, self.older() + 1, durable);
         self.next = Next::Ordered(header.size);
         self.preparer.give(Job::Prepare { header, spare: self.spares.pop() });
         Ok(())

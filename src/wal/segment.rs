@@ -7,7 +7,8 @@
 //! ```text
 //! offset  length  what
 //!      0       8  magic "JETONLOG"
-//!      8       4  format version, 2; 3 in the log of a cluster's node
+//!      8       4  format version, 2; 3 in the log of a cluster's node; 4 from the
+//!                 first Issue that replaces or Deadline on
 //!     12       2  older: how many segments directly before this one the log
 //!                 needed when this one was made
 //!     14       2  zero
@@ -32,6 +33,10 @@
 //! **Format 3** is format 2 with the records of a cluster in its frames. All segments of such a log
 //! have it, from the first one on, so that a version of jeton that does not know these records
 //! refuses the log by its number. Any other version is refused in the same way.
+//!
+//! **Format 4** is format 2 with two more kinds of records in its frames: the Deadline, and the Issue
+//! that replaces. A log continues in a segment of this format with the first such record, and stays
+//! with it; so an older jeton reads the log of a server that never had one.
 //!
 //! **Older.** Seq minus older is the oldest segment that a start needs. The header has its value at
 //! the creation of the segment, each frame at the time of its writing, so the last frame of the log
@@ -68,7 +73,9 @@ const MAGIC: [u8; 8] = *b"JETONLOG";
 pub(crate) const FORMAT_VERSION: u32 = 2;
 /// Format version of new segments in the log of a cluster's node.
 pub(crate) const FORMAT_CLUSTER: u32 = 3;
-/// The previous format version, which is still read.
+/// Format version of new segments in a log with records that replace or set deadlines.
+pub(crate) const FORMAT_PUTS: u32 = 4;
+/// The first format version, which is still read.
 pub(crate) const FORMAT_1: u32 = 1;
 
 const VERSION_AT: usize = MAGIC.len();
@@ -114,7 +121,8 @@ pub struct LogId(pub [u8; 16]);
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// Format version of the header and the frames: 2, or 1 in an older log, or 3 in a cluster.
+    /// Format version of the header and the frames: 2, or 1 in an older log, 3 in a cluster, 4 with
+    /// records that replace or set deadlines.
     pub format: u32,
     /// The log it belongs to.
     pub log_id: LogId,
@@ -147,11 +155,11 @@ impl SegmentHeader {
         Self { format, log_id, seq: 1, base_lsn, size, older: 0, synced_lsn: Lsn::ZERO }
     }
 
-    /// The header of the segment after this one, for a log that needs `older` segments before that
-    /// one and is durable up to `synced_lsn`.
-    pub(crate) fn next(&self, size: u64, older: u16, synced_lsn: Lsn) -> Self {
+    /// The header of the segment after this one in at least `format`, for a log that needs `older`
+    /// segments before that one and is durable up to `synced_lsn`.
+    pub(crate) fn next(&self, format: u32, size: u64, older: u16, synced_lsn: Lsn) -> Self {
         Self {
-            format: self.format.max(FORMAT_VERSION),
+            format: self.format.max(FORMAT_VERSION).max(format),
             log_id: self.log_id,
             seq: self.seq + 1,
             base_lsn: self.end_lsn(),
@@ -226,7 +234,7 @@ impl SegmentHeader {
         let at = identity_at(format);
         let intact = crc32c::crc32c(&bytes[..at]) == u32_at(bytes, at);
         // A flipped bit in the version is damage, not a newer jeton.
-        match (intact, matches!(format, FORMAT_1 | FORMAT_VERSION | FORMAT_CLUSTER)) {
+        match (intact, matches!(format, FORMAT_1 | FORMAT_VERSION | FORMAT_CLUSTER | FORMAT_PUTS)) {
             (false, _) => return Err(HeaderFault::Checksum),
             (true, false) => return Err(HeaderFault::Version(format)),
             (true, true) => {}
@@ -289,7 +297,7 @@ mod tests {
 
     fn header() -> SegmentHeader {
         let first = SegmentHeader::first(FORMAT_VERSION, LogId([7; 16]), 1 << 20);
-        first.next(2 << 20, 1, Lsn(first.base_lsn.0 + 800))
+        first.next(0, 2 << 20, 1, Lsn(first.base_lsn.0 + 800))
     }
 
     #[test]
@@ -333,7 +341,7 @@ mod tests {
     #[test]
     fn a_log_of_a_cluster_stays_one_and_every_flipped_bit_of_it_is_noticed() {
         let first = SegmentHeader::first(FORMAT_CLUSTER, LogId([7; 16]), 1 << 20);
-        let own = first.next(1 << 20, 1, first.base_lsn);
+        let own = first.next(0, 1 << 20, 1, first.base_lsn);
         assert!(first.is_of_cluster() && own.is_of_cluster() && own.is_current_format());
         assert!(!header().is_of_cluster());
         let bytes = own.encode();

@@ -149,7 +149,7 @@ mod tests {
         header.seq = first_seq;
         let mut table = Table::new(VecDeque::from([Segment::new(header, 4096)]));
         for _ in 1..count {
-            header = header.next(8192, 0, header.base_lsn);
+            header = header.next(0, 8192, 0, header.base_lsn);
             table.roll(header, 4096);
         }
         table

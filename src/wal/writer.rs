@@ -69,8 +69,7 @@ impl Wal {
         log_id: LogId,
     ) -> Result<Self, OpenError> {
         let (ring, file) = Ring::create(storage, config, log_id, format)?;
-        let offset = HEADER_BLOCK_LEN;
-        Ok(Self::start(ring, file, offset, 0))
+        Ok(Self::start(ring, file, HEADER_BLOCK_LEN, 0))
     }
 
     /// Continues the log that `survey` found: truncates a torn tail, and removes files that a crash
@@ -137,6 +136,14 @@ impl Wal {
         self.write_records(log_time_ms, frame)?;
         self.ring.prepare_ahead(self.offset, self.durable);
         Ok(Appended { end_lsn: self.head(), seq: self.current_seq() })
+    }
+
+    /// Whether the next frame has records of puts or deadlines; later segments are then made for such.
+    pub(crate) fn use_puts(&mut self, needs_puts: bool) {
+        self.ring.needs_puts = needs_puts;
+        if needs_puts {
+            self.ring.format_min = super::segment::FORMAT_PUTS;
+        }
     }
 
     /// Records durably that the segments released so far are not needed, so that their files can be
@@ -286,7 +293,7 @@ impl Wal {
     fn fits(&self, len: u64, sectors: u64) -> bool {
         let header = self.ring.table.current().header;
         let end = (self.next_place() + len).next_multiple_of(SECTOR_LEN);
-        header.is_current_format() && end + sectors * SECTOR_LEN <= header.size
+        self.ring.is_of_format() && end + sectors * SECTOR_LEN <= header.size
     }
 
     fn write_records(
@@ -364,8 +371,7 @@ impl Wal {
     }
 
     fn wait_for_next(&mut self) -> Result<(), AppendError> {
-        // No failure here (no space, no descriptor, a failed sync of an unused file) affects the
-        // log. The next attempt creates another file.
+        // No failure here affects the log: the next attempt creates another file.
         self.ring.wait_for_next(self.durable, &mut self.counters).map_err(
             |error| match is_no_space(&error) {
                 true => AppendError::NoSpace(error),

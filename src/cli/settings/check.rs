@@ -1,6 +1,7 @@
 //! Makes the configuration from the flags of `jeton serve`, or reports every mistake in them.
 use super::audit;
 use super::cluster;
+use super::resp;
 use super::values::Reader;
 use super::{MISS_LIMIT, ServeArgs, ServeConfig};
 use crate::config::Flags;
@@ -22,6 +23,8 @@ impl Flags for ServeArgs {
         limits.extend(config.audit.iter().flat_map(audit::mistakes));
         limits.extend(cluster::mistakes(config.cluster.as_ref(), &config.engine));
         limits.extend(self.cluster.lonely());
+        let others = [("listen", &config.listen), ("admin-listen", &config.admin_listen)];
+        limits.extend(resp::mistakes(config.resp.as_ref(), others));
         check_together(&config, &mut limits);
         if config.keys.is_none() && !self.insecure {
             check_loopback(&config, &mut limits);
@@ -41,6 +44,7 @@ impl ServeArgs {
         ServeConfig {
             listen: reader.address("listen", &self.listen),
             admin_listen: reader.address("admin-listen", &self.admin_listen),
+            resp: self.resp.read(reader),
             engine: self.engine(reader),
             http: self.http(reader),
             keys: self.keys.clone(),
@@ -134,7 +138,9 @@ impl ServeArgs {
 
 /// Without keys, only the listen address restricts who can use the server.
 fn check_loopback(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
-    for (setting, address) in [("listen", &config.listen), ("admin-listen", &config.admin_listen)] {
+    let resp = config.resp.as_ref().map(|resp| ("resp-listen", &resp.address));
+    let addresses = [("listen", &config.listen), ("admin-listen", &config.admin_listen)];
+    for (setting, address) in addresses.into_iter().chain(resp) {
         if !address.is_loopback() {
             let text = format!(
                 "is not a loopback address, and without keys anyone who can reach {address} may \

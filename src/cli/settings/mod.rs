@@ -8,29 +8,30 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{ArgPredicate, FalseyValueParser};
-use tracing_subscriber::EnvFilter;
 
 mod audit;
 mod check;
+mod checked;
 mod cluster;
 mod log_format;
 #[cfg(test)]
 mod merge_tests;
+mod resp;
 #[cfg(test)]
 mod tests;
 mod values;
 
 use crate::config::{flags, merge};
-use crate::http::server::listen::ListenAddress;
 use crate::model::text::{duration_text, size_text};
-use crate::service::quotas::NamespaceLimits;
-use crate::tls::TlsFiles;
 use crate::{engine, http, wal};
 
+pub use checked::ServeConfig;
 pub use log_format::LogFormat;
+pub use resp::RespListen;
 
 use audit::AuditArgs;
 use cluster::ClusterArgs;
+use resp::RespArgs;
 
 /// The flags and the environment of `jeton serve`.
 pub(super) type Given = merge::Given<ServeArgs>;
@@ -362,35 +363,9 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     cluster: ClusterArgs,
-}
 
-/// The checked configuration of a server.
-#[derive(Debug)]
-pub struct ServeConfig {
-    /// Address of the data listener.
-    pub listen: ListenAddress,
-    /// Address of the admin listener.
-    pub admin_listen: ListenAddress,
-    /// Configuration of the engine.
-    pub engine: engine::Config,
-    /// Configuration of the HTTP server.
-    pub http: http::Config,
-    /// The keys file.
-    pub keys: Option<PathBuf>,
-    /// Limits of the namespaces.
-    pub quotas: Vec<NamespaceLimits>,
-    /// Certificate and key; `None` without TLS.
-    pub tls: Option<TlsFiles>,
-    /// The audit log; `None` disables auditing.
-    pub audit: Option<crate::audit::Config>,
-    /// The cluster that the server is a node of; `None` for a single server.
-    pub cluster: Option<crate::cluster::Config>,
-    /// Whether the system may use transparent huge pages.
-    pub huge_pages: bool,
-    /// The log filter.
-    pub log_filter: EnvFilter,
-    /// Format of log lines.
-    pub log_format: LogFormat,
+    #[command(flatten)]
+    resp: RespArgs,
 }
 
 /// The flags, in the order of the help.

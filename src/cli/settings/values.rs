@@ -10,11 +10,11 @@ use tracing_subscriber::filter::{Directive, LevelFilter};
 
 use super::log_format::LogFormat;
 use crate::engine::SyncMode;
-use crate::http::server::listen::ListenAddress;
 use crate::model::rate_limit::RATE_MAX;
 use crate::model::scope::{Scope, Scopes};
 use crate::model::setting::SettingError;
 use crate::model::text::{DURATION_FORM, SIZE_FORM, duration_text, parse_duration, parse_size};
+use crate::net::listen::ListenAddress;
 use crate::permissions::Strictness;
 use crate::service::authentication::Anonymous;
 use crate::service::quotas::NamespaceLimits;

@@ -53,14 +53,14 @@ impl Clustered {
 
 /// The decisions in a body; `None` if it has a record that no node may propose. Relocated entries,
 /// times and positions are written by the local log alone, and a token is remembered by each node
-/// for itself.
+/// for itself. What replaces or sets a deadline is not proposed yet.
 pub(super) fn decisions_of(body: &[u8]) -> Option<Vec<Decision>> {
     let mut decisions = Vec::new();
     for record in records(body) {
         match record {
             Ok(Record::Consume { remembered_until: None, .. }) => {}
             Ok(
-                Record::Issue { .. }
+                Record::Issue { replaces: false, .. }
                 | Record::Extend { .. }
                 | Record::Revoke { .. }
                 | Record::Report(_),
@@ -68,6 +68,8 @@ pub(super) fn decisions_of(body: &[u8]) -> Option<Vec<Decision>> {
             Ok(Record::Decision(decision)) => decisions.push(decision.fields()),
             Ok(
                 Record::Consume { remembered_until: Some(_), .. }
+                | Record::Issue { replaces: true, .. }
+                | Record::Deadline { .. }
                 | Record::Carry { .. }
                 | Record::Time
                 | Record::Origin(_)

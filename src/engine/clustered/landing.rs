@@ -343,9 +343,9 @@ fn land<'a>(
 ) -> Record<'a> {
     let from_now = |relative: UnixMillis| UnixMillis(now.0.saturating_add(relative.0));
     match *record {
-        Record::Issue { digest, deadline, uses, peek, derived, payload } => {
+        Record::Issue { digest, deadline, uses, peek, derived, replaces, payload } => {
             let deadline = from_now(deadline).min(UnixMillis::MAX);
-            Record::Issue { digest, deadline, uses, peek, derived, payload }
+            Record::Issue { digest, deadline, uses, peek, derived, replaces, payload }
         }
         Record::Extend { digest, deadline, life_ms_max } => {
             let deadline = from_now(deadline).min(UnixMillis::MAX);

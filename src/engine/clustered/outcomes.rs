@@ -21,6 +21,10 @@ pub(super) fn code_of(applied: &Applied<'_>) -> [u8; CODE_LEN] {
         Applied::Revoked { was_alive: true } => (9, 0, &[]),
         Applied::Revoked { was_alive: false } => (10, 0, &[]),
         Applied::Silent => (11, 0, &[]),
+        Applied::Put { deadline, previous } => (12, deadline.0, previous.unwrap_or_default()),
+        Applied::NotPut { previous } => (13, 0, previous.unwrap_or_default()),
+        Applied::DeadlineSet { deadline } => (14, deadline.0, &[]),
+        Applied::DeadlineKept { deadline } => (15, deadline.0, &[]),
     };
     let mut code = [0; CODE_LEN];
     code[0] = kind;

@@ -6,9 +6,9 @@ use crossbeam_channel::{Sender, never, select};
 
 use crate::engine::admission::Conditions;
 use crate::engine::backup::begin::begin;
+use crate::engine::frame::{encode, record_len};
 use crate::engine::job::{Call, CloseError, Job};
 use crate::engine::op::{Op, Outcome, Rejected};
-use crate::engine::sequencer::{encode, record_len};
 use crate::engine::shared::{is_unknown, refuse};
 use crate::model::record::replication::{Origin, Report, Verdict};
 use crate::model::time::UnixMillis;
@@ -175,7 +175,7 @@ impl Clustered {
         }
     }
 
-    fn take_call(&mut self, Call { ops, reply }: Call) {
+    fn take_call(&mut self, Call { ops, reply, .. }: Call) {
         let refused = self.told.accepts().refuses_changes();
         if let Some(refused) = refused.or((!self.may_change()).then_some(Rejected::NoQuorum)) {
             return self.calls.reject(reply, refused);
@@ -218,7 +218,7 @@ impl Clustered {
             }
             return self.own.gathering.deferred.push((place, op));
         }
-        let conditions = Conditions { shared, accounting, quotas, now, refusal };
+        let conditions = Conditions { shared, accounting, quotas, now, refusal, is_exact: false };
         match self.own.gathering.admitted.admit_changing(&op, &pinned, conditions) {
             Err(outcome) => self.calls.answer(place, outcome),
             Ok(_) => {

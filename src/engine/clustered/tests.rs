@@ -98,6 +98,7 @@ fn issue(id: u8, ttl_ms: u64, len: usize) -> Vec<u8> {
         uses: 1,
         peek: true,
         derived: false,
+        replaces: false,
         payload: &vec![b'1'; len],
     };
     record.encode(&mut body);

@@ -5,7 +5,7 @@
 //! 80 % to 90 % full: at most 32 bytes per token for the maximum number alive at one moment of the
 //! log, plus a second copy of one shard's table while it is rebuilt. A consumed token is dropped,
 //! because nothing in the log makes it alive again: an Issue is written only if it would win, or
-//! next to its rivals in one frame.
+//! next to its rivals in one frame, and one that replaces is a token of its own.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ use ahash::RandomState;
 use crate::engine::config::Config;
 use crate::model::record::Record;
 use crate::model::time::UnixMillis;
-use crate::model::token::{DIGEST_LEN, Digest, Prefix};
+use crate::model::token::{DIGEST_LEN, Digest};
 use crate::store::{SHARDS, Store};
 use crate::wal::{self, Shelf, Storage, Survey, survey};
 
@@ -24,6 +24,9 @@ use super::error::OpenError;
 use super::progress::{Progress, threads};
 use super::replay::{Counts, Partition, Piece, Placed, Records, read_log};
 use super::verified::{Verified, VerifiedNode};
+use table::{Table, Token};
+
+mod table;
 
 /// Reads the log of a directory that no server uses. It creates and changes nothing, so the
 /// directory may be read-only.
@@ -115,6 +118,10 @@ struct Census<'s> {
     /// none. A later frame cannot have such a rival, because it would have been answered without
     /// the log.
     taken: (u32, HashSet<(Digest, [u8; DIGEST_LEN]), RandomState>),
+    /// Derived tokens that were issued in this frame of the piece: an Issue that replaces does not
+    /// take their place. One of an earlier frame cannot be in its way, because the Issue would have
+    /// been refused without the log.
+    derived: (u32, HashSet<Digest, RandomState>),
     bytes: u64,
     peak_bytes: u64,
 }
@@ -122,6 +129,7 @@ struct Census<'s> {
 impl Partition for Census<'_> {
     fn take(&mut self, _piece: &Piece, own: Records<'_>) -> bool {
         self.taken.1.clear();
+        self.derived.1.clear();
         for placed in own {
             self.apply(&placed);
         }
@@ -136,6 +144,7 @@ impl Census<'_> {
             tables: (0..SHARDS).map(|_| Table::default()).collect(),
             hasher: RandomState::new(),
             taken: Default::default(),
+            derived: Default::default(),
             bytes: 0,
             peak_bytes: 0,
         }
@@ -151,9 +160,20 @@ impl Census<'_> {
         let found = table.find(hash, digest);
         let live = found.filter(|at| table.slots[*at].deadline() > time);
         match placed.record {
-            Record::Issue { digest, deadline, uses, .. } => {
+            Record::Issue { digest, deadline, uses, replaces: true, .. } => {
+                if self.derived_in(placed.frame).contains(&digest) {
+                    return;
+                }
+                // The keys of consumes go with the token before.
+                self.taken_in(placed.frame).retain(|(taken, _)| *taken != digest);
+                self.put(shard, Token::new(&digest, time, deadline, uses), time);
+            }
+            Record::Issue { digest, deadline, uses, derived, .. } => {
                 if live.is_none() {
                     self.put(shard, Token::new(&digest, time, deadline, uses), time);
+                    if derived && deadline > time {
+                        self.derived_in(placed.frame).insert(digest);
+                    }
                 }
             }
             Record::Carry { digest, parts, .. } if parts.uses_left > 0 => {
@@ -181,9 +201,15 @@ impl Census<'_> {
                     table.slots[at].extend(deadline, life_ms_max);
                 }
             }
-            Record::Revoke { .. } => {
+            Record::Deadline { deadline, .. } => {
+                if let Some(at) = live {
+                    table.slots[at].set_deadline(deadline);
+                }
+            }
+            Record::Revoke { digest } => {
                 if let Some(at) = live {
                     table.remove(at, &self.hasher);
+                    self.derived_in(placed.frame).remove(&digest);
                 }
             }
             Record::Time
@@ -204,6 +230,15 @@ impl Census<'_> {
         taken
     }
 
+    fn derived_in(&mut self, frame: u32) -> &mut HashSet<Digest, RandomState> {
+        let (last, derived) = &mut self.derived;
+        if *last != frame {
+            *last = frame;
+            derived.clear();
+        }
+        derived
+    }
+
     fn put(&mut self, shard: usize, token: Token, now: UnixMillis) {
         let table = &mut self.tables[shard];
         let before = table.bytes();
@@ -212,167 +247,5 @@ impl Census<'_> {
         self.bytes = self.bytes + after - before;
         // While a table is rebuilt, the old one still exists.
         self.peak_bytes = self.peak_bytes.max(self.bytes + if rebuilt { before } else { 0 });
-    }
-}
-
-/// A live token in 24 bytes: 92 bits of its digest, its time of issue, its deadline, and its uses
-/// left. All zero: an empty slot. Among a thousand million tokens, two have the same 92 bits with a
-/// probability of one in ten thousand million.
-#[derive(Clone, Copy, Default)]
-struct Token([u64; 3]);
-
-const ID_BITS: u32 = 21;
-const USES_BITS: u32 = 14;
-const USES_SHIFT: u32 = ID_BITS - USES_BITS;
-
-impl Token {
-    fn new(digest: &Digest, issued: UnixMillis, deadline: UnixMillis, uses: u32) -> Self {
-        let (id, uses) = (Self::id(digest), u64::from(uses));
-        Self([
-            id[0],
-            issued.0 << ID_BITS | id[1],
-            deadline.0 << ID_BITS | uses << USES_SHIFT | id[2],
-        ])
-    }
-
-    /// The 92 identifying bits, in three parts of 64, 21 and 7 bits.
-    fn id(digest: &Digest) -> [u64; 3] {
-        let mut rest = [0; 8];
-        rest.copy_from_slice(&digest.to_bytes()[8..]);
-        let rest = u64::from_le_bytes(rest);
-        [digest.prefix().0, rest & ((1 << ID_BITS) - 1), rest >> ID_BITS & ((1 << USES_SHIFT) - 1)]
-    }
-
-    fn is(&self, id: &[u64; 3]) -> bool {
-        self.0[0] == id[0]
-            && self.0[1] & ((1 << ID_BITS) - 1) == id[1]
-            && self.0[2] & ((1 << USES_SHIFT) - 1) == id[2]
-    }
-
-    fn is_none(&self) -> bool {
-        self.uses() == 0
-    }
-
-    fn issued_at(&self) -> UnixMillis {
-        UnixMillis(self.0[1] >> ID_BITS)
-    }
-
-    fn deadline(&self) -> UnixMillis {
-        UnixMillis(self.0[2] >> ID_BITS)
-    }
-
-    fn uses(&self) -> u32 {
-        (self.0[2] >> USES_SHIFT) as u32 & ((1 << USES_BITS) - 1)
-    }
-
-    fn set_uses(&mut self, uses: u32) {
-        let others = self.0[2] & !(((1 << USES_BITS) - 1) << USES_SHIFT);
-        self.0[2] = others | u64::from(uses) << USES_SHIFT;
-    }
-
-    fn extend(&mut self, deadline: UnixMillis, life_ms_max: u64) {
-        let latest = UnixMillis(self.issued_at().0.saturating_add(life_ms_max));
-        let deadline = deadline.min(latest).min(UnixMillis::MAX).max(self.deadline());
-        self.0[2] = deadline.0 << ID_BITS | self.0[2] & ((1 << ID_BITS) - 1);
-    }
-
-    fn hash(&self, hasher: &RandomState) -> u64 {
-        hasher.hash_one(Prefix(self.0[0]))
-    }
-}
-
-// Each field fits in its bits.
-const _: () = assert!(UnixMillis::MAX.0 < 1 << (u64::BITS - ID_BITS));
-const _: () = assert!(crate::model::entry::USES_MAX < 1 << USES_BITS);
-
-/// An open hash table with linear probing. Whenever it is nine tenths full, it is rebuilt a quarter
-/// larger than its live tokens, so that its size follows their number.
-#[derive(Default)]
-struct Table {
-    slots: Vec<Token>,
-    len: usize,
-}
-
-impl Table {
-    fn tokens(&self) -> impl Iterator<Item = &Token> {
-        self.slots.iter().filter(|token| !token.is_none())
-    }
-
-    fn bytes(&self) -> u64 {
-        (self.slots.len() * size_of::<Token>()) as u64
-    }
-
-    /// The home slot of a hash. Tokens are nearly in the order of their hashes, whatever the
-    /// table's size, so that one table is copied into another in one sweep.
-    fn home(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.slots.len() as u128) >> u64::BITS) as usize
-    }
-
-    fn find(&self, hash: u64, digest: &Digest) -> Option<usize> {
-        let id = Token::id(digest);
-        self.probe(hash, |token| token.is(&id)).filter(|at| !self.slots[*at].is_none())
-    }
-
-    /// The first slot, from the home of `hash` on, that is free or has the wanted token.
-    fn probe(&self, hash: u64, is_it: impl Fn(&Token) -> bool) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let mut at = self.home(hash);
-        while !self.slots[at].is_none() && !is_it(&self.slots[at]) {
-            at = self.after(at);
-        }
-        Some(at)
-    }
-
-    fn after(&self, at: usize) -> usize {
-        if at + 1 == self.slots.len() { 0 } else { at + 1 }
-    }
-
-    /// Inserts a token, or replaces the one with its digest. Returns whether the table was rebuilt.
-    fn put(&mut self, token: Token, now: UnixMillis, hasher: &RandomState) -> bool {
-        let is_full = self.len >= self.slots.len() / 10 * 9;
-        if is_full {
-            let lives = |token: &&Token| token.deadline() > now;
-            let live = self.tokens().filter(lives).count();
-            let mut larger = Self { slots: vec![Token::default(); live + live / 4 + 16], len: 0 };
-            for token in self.tokens().filter(lives) {
-                larger.put_in_place(*token, hasher);
-            }
-            *self = larger;
-        }
-        self.put_in_place(token, hasher);
-        is_full
-    }
-
-    fn put_in_place(&mut self, token: Token, hasher: &RandomState) {
-        let id =
-            [token.0[0], token.0[1] & ((1 << ID_BITS) - 1), token.0[2] & ((1 << USES_SHIFT) - 1)];
-        if let Some(at) = self.probe(token.hash(hasher), |there| there.is(&id)) {
-            self.len += usize::from(self.slots[at].is_none());
-            self.slots[at] = token;
-        }
-    }
-
-    /// Removes a token, and moves the following ones that would not be found any more.
-    fn remove(&mut self, at: usize, hasher: &RandomState) {
-        self.len -= 1;
-        self.slots[at] = Token::default();
-        let (mut free, mut next) = (at, self.after(at));
-        while !self.slots[next].is_none() {
-            let home = self.home(self.slots[next].hash(hasher));
-            // Whether its home slot is between the free slot and its current slot, modulo the
-            // table's size.
-            let is_between = if free <= next {
-                free < home && home <= next
-            } else {
-                free < home || home <= next
-            };
-            if !is_between {
-                self.slots[free] = std::mem::take(&mut self.slots[next]);
-                free = next;
-            }
-            next = self.after(next);
-        }
     }
 }

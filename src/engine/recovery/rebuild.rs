@@ -3,12 +3,13 @@
 //! An entry whose deadline has passed by `now` is skipped, as if it were not in the log. No entry
 //! alive at `now` depends on it, except in two cases, which can be recognised in the log:
 //!
-//! - An Extend may have moved its deadline beyond `now`. It contains the latest possible deadline,
-//!   and it acts only on a live entry. So an Extend beyond `now` of a missing entry may have
-//!   revived a skipped one.
+//! - An Extend or a Deadline may have moved its deadline beyond `now`. It contains the latest
+//!   possible deadline, and it acts only on a live entry. So one beyond `now` of a missing entry may
+//!   have revived a skipped one, or one that a Deadline had moved before `now` and that was freed.
 //! - It may have won over a rival. Two Issues of one digest, of which the first wins, can only be
-//!   in one frame: a later Issue is admitted only if no entry is alive under its digest. So an
-//!   Issue with a deadline beyond `now`, in the frame of a skipped one, may have lost.
+//!   in one frame: a later Issue is admitted only if no entry is alive under its digest, or it
+//!   replaces a live one. So an Issue with a deadline beyond `now`, in the frame of a skipped one,
+//!   may have lost.
 //!
 //! Such digests are collected, and the log is read once more for them only, without skipping. If
 //! there are more than [`DOUBTS_MAX`], the whole log is read again that way. In that case the wheel
@@ -276,7 +277,9 @@ impl Builder<'_> {
             Record::Consume { digest, remembered_until: Some(until), .. } if *until <= past => {
                 pinned.get(digest).is_none()
             }
-            Record::Extend { digest, deadline, .. } if *deadline > past => {
+            Record::Extend { digest, deadline, .. } | Record::Deadline { digest, deadline }
+                if *deadline > past =>
+            {
                 if pinned.get(digest).is_none() {
                     self.doubts.insert(digest.prefix());
                 }

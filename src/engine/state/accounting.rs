@@ -91,11 +91,6 @@ impl Accounting {
         let stale = (self.wheel.len() as u64).saturating_sub(self.totals.entries);
         self.totals.memory_bytes + stale * TIMER_BYTES
     }
-
-    pub(super) fn add(&mut self, digest: &Digest, entry: &Entry) {
-        self.totals.add(digest, entry);
-        self.wheel.schedule(digest.prefix(), entry.deadline());
-    }
 }
 
 impl Totals {
@@ -186,8 +181,20 @@ pub(super) fn log_bytes(entry: &Entry) -> i64 {
     }
 }
 
-pub(super) fn put(store: &Pinned<'_>, accounting: &mut Accounting, digest: Digest, entry: Entry) {
-    accounting.add(&digest, &entry);
+/// Stores an entry, in the place of what is there.
+pub(in crate::engine) fn put(
+    store: &Pinned<'_>,
+    accounting: &mut Accounting,
+    digest: Digest,
+    entry: Entry,
+) {
+    accounting.totals.add(&digest, &entry);
+    // An entry has a timer that comes by its deadline; the one that takes its place keeps it, or a
+    // token that is put again and again would have a timer for each time.
+    let deadline = entry.deadline();
+    if store.get(&digest).is_none_or(|before| deadline < before.deadline()) {
+        accounting.wheel.schedule(digest.prefix(), deadline);
+    }
     if let Some(before) = store.insert(digest, entry) {
         accounting.totals.subtract(&digest, before);
         accounting.totals.retire(store, before);

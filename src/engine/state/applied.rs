@@ -17,6 +17,15 @@ pub struct Position {
 pub enum Applied<'g> {
     /// The entry was stored.
     Issued { deadline: UnixMillis },
+    /// The entry was stored, and took the place of a live one with this payload, if
+    /// that could be resolved.
+    Put { deadline: UnixMillis, previous: Option<&'g [u8]> },
+    /// The condition of a put is not met; the payload that is there, if it can be resolved.
+    NotPut { previous: Option<&'g [u8]> },
+    /// The deadline was set.
+    DeadlineSet { deadline: UnixMillis },
+    /// The condition of a new deadline is not met.
+    DeadlineKept { deadline: UnixMillis },
     /// The same entry existed before.
     Exists { deadline: UnixMillis },
     /// A different entry existed before.

@@ -28,7 +28,7 @@ pub fn apply<'g>(
     at: Position,
 ) -> Applied<'g> {
     match *record {
-        Record::Issue { digest, deadline, uses, peek, derived, payload } => {
+        Record::Issue { digest, deadline, uses, peek, derived, replaces, payload } => {
             let parts = Parts {
                 payload,
                 deadline,
@@ -39,7 +39,10 @@ pub fn apply<'g>(
                 derived,
                 keys: &[],
             };
-            issue(store, accounting, digest, &parts, at)
+            match replaces {
+                true => replace(store, accounting, digest, &parts, at),
+                false => issue(store, accounting, digest, &parts, at),
+            }
         }
         Record::Carry { digest, parts, keys } => {
             let keys: Vec<ConsumeKey> = keys.iter().collect();
@@ -60,6 +63,9 @@ pub fn apply<'g>(
                 remove(store, &mut accounting.totals, &digest);
             }
             Applied::Revoked { was_alive }
+        }
+        Record::Deadline { digest, deadline } => {
+            set_deadline(store, accounting, &digest, deadline, at)
         }
         Record::Time
         | Record::Origin(_)
@@ -149,6 +155,53 @@ fn issue(
     }
     put(store, accounting, digest, Entry::new(parts, at.segment));
     Applied::Issued { deadline: parts.deadline }
+}
+
+/// Whether nothing may take the place of the entry: it is derived, so that it is issued once until
+/// its deadline.
+pub fn is_irreplaceable(entry: &Entry, now: UnixMillis) -> bool {
+    entry.is_derived() && !entry.is_expired(now)
+}
+
+/// Stores an entry in the place of what is there. The idempotency keys of consumes are those of the
+/// entry before, and go with it.
+fn replace<'g>(
+    store: &'g Pinned<'_>,
+    accounting: &mut Accounting,
+    digest: Digest,
+    parts: &Parts<'_>,
+    at: Position,
+) -> Applied<'g> {
+    let before = store.get(&digest);
+    if before.is_some_and(|entry| is_irreplaceable(entry, at.time)) {
+        return Applied::Conflict;
+    }
+    let previous = before.filter(|entry| entry.is_resolvable(at.time)).map(Entry::payload);
+    put(store, accounting, digest, Entry::new(parts, at.segment));
+    Applied::Put { deadline: parts.deadline, previous }
+}
+
+/// Sets the deadline. The latest deadline of the segment is not taken back, because another entry may
+/// have it: the segment is at worst scanned instead of released by time alone.
+fn set_deadline(
+    store: &Pinned<'_>,
+    accounting: &mut Accounting,
+    digest: &Digest,
+    deadline: UnixMillis,
+    at: Position,
+) -> Applied<'static> {
+    let Some(entry) = store.get(digest).filter(|entry| entry.is_alive(at.time)) else {
+        return Applied::NotFound { replay: false };
+    };
+    let before = entry.deadline();
+    entry.set_deadline(deadline);
+    // The timer of a later deadline would come too late.
+    if deadline < before {
+        accounting.wheel.schedule(digest.prefix(), deadline);
+    }
+    let usage = accounting.totals.usage.entry(entry.segment()).or_default();
+    usage.latest_deadline = usage.latest_deadline.max(deadline);
+    Applied::DeadlineSet { deadline }
 }
 
 fn carry(

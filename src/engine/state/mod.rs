@@ -7,8 +7,9 @@ mod applied;
 mod apply;
 mod trace;
 
+pub(super) use accounting::put;
 pub use accounting::{Accounting, Holding, Totals, Usage, must_be_relocated};
 pub use applied::{Applied, Position};
-pub use apply::{Content, apply, consume_refused, expire, issue_refused};
+pub use apply::{Content, apply, consume_refused, expire, is_irreplaceable, issue_refused};
 pub use trace::forget;
 pub(super) use trace::is_trace;

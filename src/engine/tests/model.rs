@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use crate::clock::Observer;
 
 use super::*;
+use crate::model::value::value_of;
 
 /// The expected entry.
 #[derive(Clone, Debug)]
@@ -91,8 +92,10 @@ impl World {
             Step::Consume { id, key } => self.consume(id, key),
             Step::Extend { id, ttl_ms } => self.extend(id, ttl_ms),
             Step::Revoke { id } => {
-                assert_eq!(one(&self.engine, Op::Revoke { digest: digest(id) }), Outcome::Revoked);
-                if self.live(id).is_some_and(|entry| entry.uses_left > 0) {
+                let is_alive = self.live(id).is_some_and(|entry| entry.uses_left > 0);
+                let expected = if is_alive { Outcome::Revoked } else { Outcome::NotFound };
+                assert_eq!(one(&self.engine, Op::Revoke { digest: digest(id) }), expected);
+                if is_alive {
                     self.model.remove(&id);
                 }
             }
@@ -204,6 +207,7 @@ impl World {
                         expires_at: UnixMillis(entry.deadline),
                         uses_left: entry.uses_left,
                         payload_len: entry.payload.len(),
+                        value_len: value_of(&entry.payload).len(),
                     }),
                 ),
                 _ => (None, None),

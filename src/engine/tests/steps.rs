@@ -94,7 +94,7 @@ fn p2_a_revocation_behind_the_consumption_frees_nothing() {
     let (disk, clock, mut engine) = world(config(16 << 10));
     carry_out(&mut engine, rival(b"1", 90_000));
     let outcomes = engine.carry_out(vec![consume(2, None), Op::Revoke { digest: digest(2) }]);
-    assert!(matches!(outcomes.unwrap()[..], [Outcome::Consumed { .. }, Outcome::Revoked]));
+    assert!(matches!(outcomes.unwrap()[..], [Outcome::Consumed { .. }, Outcome::NotFound]));
     let mut again = step(&disk.crash(Keep::Synced), &clock, config(16 << 10));
     for engine in [&mut engine, &mut again] {
         assert_eq!(carry_out(engine, rival(b"1", 90_000)), Outcome::AlreadyConsumed);
@@ -242,6 +242,7 @@ fn p7_a_carry_takes_the_place_of_what_is_there() {
         uses: 3,
         peek: true,
         derived: true,
+        replaces: false,
         payload: b"as issued",
     };
     apply(&pinned, &mut accounting, &issue, at);

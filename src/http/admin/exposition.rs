@@ -16,10 +16,10 @@ use super::sheet::Sheet;
 use crate::audit;
 use crate::build_info;
 use crate::engine::Stats;
-use crate::http::counters::{CLASSES, Totals};
 use crate::http::server::gauges::Gauges;
 use crate::model::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
 use crate::model::time::UnixMillis;
+use crate::service::counters::{CLASSES, Totals};
 use crate::service::operation::{OPERATIONS, Row};
 use crate::warning::Warning;
 

@@ -35,14 +35,14 @@ use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::http::answer::canned;
 use crate::http::answer::problem::Problem;
-use crate::http::config::Limits;
 use crate::http::request::browser::Web;
 use crate::http::request::head as request_head;
 use crate::http::server::gauges::Gauges;
-use crate::http::server::listen::{Accepted, Listener, Listeners};
-use crate::http::server::tls::{self, Opened};
 use crate::keys::Keys;
 use crate::model::time::UnixMillis;
+use crate::net::limits::Limits;
+use crate::net::listen::{Accepted, Listener, Listeners};
+use crate::net::tls::{self, Opened};
 use crate::tls::{Peer, Tls};
 
 /// Maximum time to read the request of a client that is turned away.

@@ -12,11 +12,11 @@ use http_body_util::Full;
 use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::http::answer::response::NO_SNIFF;
-use crate::http::config::Limits;
 use crate::http::request::browser::Web;
 use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
 use crate::model::time::UnixMillis;
+use crate::net::limits::Limits;
 
 /// Address for every peer of a Unix socket; no network peer can have it.
 pub(super) const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);

@@ -1,8 +1,11 @@
 //! The answer to a list: a JSON array with one item per token.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use crate::http::answer::problem::Problem;
+use crate::model::value::{is_json, value_of};
 use crate::service::refusal::Refusal;
 use crate::service::state::ANSWER_LEN_MAX;
 
@@ -23,8 +26,17 @@ impl JsonArray {
         Self { bytes, is_too_long: false }
     }
 
-    pub(in crate::http) fn push(&mut self, text: Option<&[u8]>) {
-        let text = text.unwrap_or(b"null");
+    /// Adds a payload; one that is not JSON becomes an object with its bytes in base64 (RFC 4648, 4).
+    pub(in crate::http) fn push(&mut self, payload: Option<&[u8]>) {
+        let encoded;
+        let text = match payload {
+            None => b"null",
+            Some(payload) if is_json(payload) => payload,
+            Some(payload) => {
+                encoded = format!("{{\"base64\":\"{}\"}}", STANDARD.encode(value_of(payload)));
+                encoded.as_bytes()
+            }
+        };
         if self.bytes.len() + text.len() + 2 > ANSWER_LEN_MAX {
             self.is_too_long = true;
             return;
@@ -51,6 +63,7 @@ impl JsonArray {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::value::marked;
 
     #[test]
     fn an_array_in_the_order_pushed() {
@@ -60,6 +73,9 @@ mod tests {
         }
         assert_eq!(array.finish().unwrap(), &b"[{\"a\": 1},null,\"x\"]"[..]);
         assert_eq!(JsonArray::new(0).finish().unwrap(), &b"[]"[..]);
+        let mut array = JsonArray::new(1);
+        array.push(Some(&marked(b"\xff\x00a")));
+        assert_eq!(array.finish().unwrap(), &b"[{\"base64\":\"/wBh\"}]"[..]);
     }
 
     #[test]

@@ -14,6 +14,11 @@ use crate::http::h1::head::Refused;
 pub(in crate::http) const OK_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
     cache-control: no-store\r\nx-content-type-options: nosniff\r\ncontent-length: ";
 
+/// The same for a payload that is not JSON.
+pub(in crate::http) const OK_HEAD_OF_BYTES: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    content-type: application/octet-stream\r\ncache-control: no-store\r\n\
+    x-content-type-options: nosniff\r\ncontent-length: ";
+
 /// The head of the one answer for unknown tokens, up to its length.
 pub(in crate::http) const NOT_FOUND_HEAD: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
     content-type: application/problem+json\r\ncache-control: no-store\r\n\

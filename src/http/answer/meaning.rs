@@ -1,8 +1,18 @@
-//! Outcomes of statuses in the audit log.
+//! What statuses mean in the audit log and in the metrics.
 
 use http::StatusCode;
 
 use crate::audit::EventOutcome;
+use crate::service::counters::Class;
+
+/// The class of an answer in the metrics.
+pub(in crate::http) fn class(status: StatusCode) -> Class {
+    match status.as_u16() {
+        ..400 => Class::Done,
+        400..500 => Class::Refused,
+        500.. => Class::Failed,
+    }
+}
 
 /// The audit log's outcome for a status without a more specific one.
 pub(in crate::http) fn meaning(status: StatusCode) -> EventOutcome {

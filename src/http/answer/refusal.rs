@@ -111,6 +111,7 @@ fn already(taken: Taken) -> &'static str {
             "the reference or key was issued with another payload, other uses or another peek"
         }
         Taken::Consumed => "the token of the reference or key was already consumed",
+        Taken::Derived => "the token is that of a reference or key, which nothing replaces",
         Taken::Undisclosed => {
             "the reference is taken: its token was issued with another payload, other uses or \
              another peek, or was consumed"

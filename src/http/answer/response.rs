@@ -21,11 +21,14 @@ use crate::http::conn::context::Worker;
 use crate::http::conn::sending::{Piece, Sending, StreamGuard};
 use crate::http::conn::state::ConnState;
 use crate::http::conn::stream_task::Task;
+use crate::model::value::{is_json, value_of};
 use crate::service::memory_budget::Charge;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(in crate::http) const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Bytes of any kind.
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 pub(in crate::http) const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
@@ -113,6 +116,17 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.bytes.len() as u64)
     }
+}
+
+/// An answer with a payload: JSON, or any bytes.
+pub(in crate::http) fn payload(headers: HeaderMap, payload: Bytes) -> Response<Body> {
+    if is_json(&payload) {
+        return json(headers, StatusCode::OK, payload);
+    }
+    let value = payload.slice_ref(value_of(&payload));
+    let mut response = json(headers, StatusCode::OK, value);
+    response.headers_mut().insert(CONTENT_TYPE, OCTETS);
+    response
 }
 
 /// An answer with a JSON body. `headers` are those of the request, whose allocation is reused.

@@ -1,17 +1,21 @@
 //! The table of endpoints: for each operation its path and method, its id in the OpenAPI
 //! description, its body, and its handler.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method, Response};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode;
 
 use crate::http::answer::problem::Problem;
 use crate::http::answer::response::Body;
 use crate::http::api::request_context::RequestContext;
 use crate::http::config::Config;
 use crate::http::conn::context::Worker;
-use crate::http::ops::{Request, consume, extend, issue, resolve, revoke, status};
+use crate::http::ops::{Request, consume, extend, issue, put, resolve, revoke, status};
 use crate::http::request::body::{self, BodyKind};
-use crate::model::token::Digest;
+use crate::http::request::named::{digest_of, digest_of_name};
+use crate::model::token::{Digest, Digester};
 use crate::service::operation::Operation;
 
 /// Makes [`ENDPOINTS`] and [`perform`] from one line for each operation.
@@ -34,7 +38,10 @@ macro_rules! endpoints {
         ) -> Result<Response<Body>, Problem> {
             match operation {
                 $(Operation::$operation => $handler(request).await,)+
-                Operation::Unknown => Err(Problem::not_found()),
+                Operation::Deadline
+                | Operation::Together
+                | Operation::Session
+                | Operation::Unknown => Err(Problem::not_found()),
             }
         }
     };
@@ -55,6 +62,7 @@ endpoints! {
     Resolve: GET "/v1/tokens/{token}", id: "resolve", Takes::Nothing, resolve::one;
     Extend: PATCH "/v1/tokens/{token}", id: "extend", Takes::Fields, extend::one;
     Revoke: DELETE "/v1/tokens/{token}", id: "revoke", Takes::Nothing, revoke::one;
+    Put: PUT "/v1/names/{name}", id: "put", Takes::Json(Config::issue_body_len_max), put::one;
 }
 
 /// A list of tokens.
@@ -95,29 +103,32 @@ pub(super) struct Endpoint {
     takes: Takes,
 }
 
-/// A path template with at most one token.
+/// A path template with at most one token or name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Path {
     prefix: &'static str,
-    /// The part after the token.
+    /// The part after the token or name.
     suffix: Option<&'static str>,
+    is_name: bool,
 }
 
 const TOKEN: &str = "{token}";
+const NAME: &str = "{name}";
 
 impl Path {
-    /// Parses a template with at most one `{token}`.
+    /// Parses a template with at most one `{token}` or `{name}`.
     const fn of(template: &'static str) -> Self {
         let mut at = 0;
         while at < template.len() {
             if template.as_bytes()[at] == b'{' {
                 let (prefix, rest) = template.split_at(at);
-                let (_, suffix) = rest.split_at(TOKEN.len());
-                return Self { prefix, suffix: Some(suffix) };
+                let is_name = rest.as_bytes()[1] == b'n';
+                let (_, suffix) = rest.split_at(if is_name { NAME.len() } else { TOKEN.len() });
+                return Self { prefix, suffix: Some(suffix), is_name };
             }
             at += 1;
         }
-        Self { prefix: template, suffix: None }
+        Self { prefix: template, suffix: None, is_name: false }
     }
 
     /// The token in `path`, if the template has one; `None` if `path` does not match.
@@ -147,6 +158,15 @@ pub(super) fn route(path: &[u8]) -> Option<Route<'_>> {
 impl Route<'_> {
     fn endpoints(self) -> impl Iterator<Item = &'static Endpoint> {
         ENDPOINTS.iter().filter(move |endpoint| endpoint.path == self.path)
+    }
+
+    /// The digest of the token or name in the path, if there is one.
+    pub(super) fn digest(self, digester: &Digester) -> Option<Result<Digest, Problem>> {
+        let text = self.token?;
+        Some(match self.path.is_name {
+            true => digest_of_name(&Cow::from(percent_decode(text)), digester),
+            false => digest_of(text, digester),
+        })
     }
 
     /// The endpoint of `method` at this path, if there is one.
@@ -204,6 +224,7 @@ mod tests {
             (Method::GET, "/v1/tokens/consume", (Operation::Resolve, Some(b"consume"))),
             (Method::POST, "/v1/tokens/abc/consume", (Operation::Consume, token)),
             (Method::GET, "/v1/tokens/abc/status", (Operation::Status, token)),
+            (Method::PUT, "/v1/names/abc", (Operation::Put, token)),
         ] {
             assert_eq!(operation(&method, path), Some(expected), "{path}");
         }
@@ -226,6 +247,8 @@ mod tests {
             "/v1/resolve/",
             "/v1/revoke/",
             "/v1/status/a",
+            "/v1/names/",
+            "/v1/names/a/b",
             "/v2/tokens",
             "//v1/tokens",
         ] {
@@ -254,6 +277,7 @@ mod tests {
         let description: serde_json::Value = serde_json::from_str(text).unwrap();
         for Endpoint { method, path, id, operation, .. } in ENDPOINTS {
             let template = match path.suffix {
+                Some(suffix) if path.is_name => format!("{}{NAME}{suffix}", path.prefix),
                 Some(suffix) => format!("{}{TOKEN}{suffix}", path.prefix),
                 None => path.prefix.to_owned(),
             };

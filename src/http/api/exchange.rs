@@ -15,7 +15,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
-use crate::http::answer::meaning::meaning;
+use crate::http::answer::meaning::{class, meaning};
 use crate::http::answer::problem::Problem;
 use crate::http::answer::response::{self, Body};
 use crate::http::api::endpoints::{perform, route};
@@ -31,7 +31,6 @@ use crate::http::request::authorization;
 use crate::http::request::body;
 use crate::http::request::browser::{Refused, Sender};
 use crate::http::request::head as request_head;
-use crate::http::request::list::digest_of;
 use crate::keys::Access;
 use crate::model::token::Digest;
 use crate::service::audit_trail::{Ending, Trail};
@@ -148,8 +147,8 @@ impl ConnService {
         let Some(found) = route(path) else {
             return exchange.refuse(Operation::Unknown, Problem::no_such_path(), body);
         };
-        if let Some(text) = found.token {
-            exchange.trail.token(|| digest_of(text, &admitted.digester).ok());
+        if found.token.is_some() {
+            exchange.trail.token(|| found.digest(&admitted.digester)?.ok());
         }
         let Some(endpoint) = found.endpoint(&method) else {
             let problem = Problem::method_not_allowed(found.methods());
@@ -162,7 +161,7 @@ impl ConnService {
         if let Err(refusal) = exchange.trail.may(operation) {
             return exchange.refuse(operation, refusal.into(), body);
         }
-        let token = match found.token.map(|text| digest_of(text, &admitted.digester)) {
+        let token = match found.digest(&admitted.digester) {
             Some(Err(problem)) => return exchange.refuse(operation, problem, body),
             Some(Ok(digest)) => Some(digest),
             None => None,
@@ -318,7 +317,7 @@ impl Exchange {
         if len > FREE_LEN || (is_http2 && len > 0) {
             response = self.charge(operation, response, len);
         }
-        self.worker.counters.count(operation, response.status());
+        self.worker.counters.count(operation, class(response.status()));
         response
     }
 

@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
@@ -16,47 +15,38 @@ use crate::http::config::Config;
 use crate::http::conn::phase::Tick;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::timeouts::Watchlist;
-use crate::http::counters::Counters;
 use crate::model::time::UnixMillis;
-use crate::service::authentication::Authenticator;
-use crate::service::memory_budget::Budget;
+use crate::net::places::{Place, Places};
+use crate::service::counters::Counters;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::reads::Reads;
-use crate::service::state::Service;
-use crate::service::token_source::TokenSource;
+use crate::service::state::{Service, Shared};
 
 /// What a worker reads from a socket at once.
 const SCRATCH_LEN: usize = 16 * 1024;
 
 /// What all workers share.
+#[derive(Clone)]
 pub(in crate::http) struct Common {
-    pub(in crate::http) engine: Engine,
+    pub(in crate::http) shared: Shared,
     pub(in crate::http) config: Config,
-    pub(in crate::http) budget: Budget,
-    pub(in crate::http) miss_limiter: MissLimiter,
-    /// Connections open at the moment.
-    pub(in crate::http) open: Arc<AtomicUsize>,
+    pub(in crate::http) places: Places,
 }
 
 impl Common {
-    fn service(&self) -> Service {
-        let Self { engine, config, budget, miss_limiter, .. } = self;
-        Service {
+    pub(in crate::http) fn new(engine: &Engine, config: &Config) -> Self {
+        let shared = Shared {
             engine: engine.clone(),
-            caller: engine.caller(),
             limits: config.token_limits(),
-            token_source: TokenSource::new(),
             quotas: config.quotas.clone(),
-            budget: budget.clone(),
-            miss_limiter: miss_limiter.clone(),
-            authenticator: Authenticator::new(
-                engine,
-                config.keys.as_ref(),
-                config.anonymous.as_ref(),
-            ),
+            budget: config.budget(),
+            miss_limiter: MissLimiter::new(config.miss_limits),
+            keys: config.keys.clone(),
+            anonymous: config.anonymous.clone(),
             audit: config.audit.clone(),
             reads: config.reads.clone(),
-        }
+        };
+        Self { shared, config: config.clone(), places: Places::new(config.max_connections) }
     }
 }
 
@@ -70,7 +60,7 @@ pub(in crate::http) struct Worker {
     pub(in crate::http) scratch: RefCell<Box<[u8]>>,
     /// The value of `Date`, exact to a [`TICK`](super::phase::TICK).
     pub(in crate::http) date: RefCell<String>,
-    pub(in crate::http) open: Arc<AtomicUsize>,
+    places: Places,
     pub(in crate::http) tick: Cell<Tick>,
     has_hot_path: Cell<bool>,
     /// Whether the hot path answers the hits of a cluster's node.
@@ -84,6 +74,7 @@ pub(in crate::http) struct Slot {
     worker: Rc<Worker>,
     pub(in crate::http) state: Rc<ConnState>,
     key: usize,
+    _place: Place,
 }
 
 impl Slot {
@@ -95,20 +86,19 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.worker.watched.conns.borrow_mut().remove(self.key);
-        self.worker.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Worker {
     pub(in crate::http) fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Self {
         Self {
-            service: Rc::new(common.service()),
+            service: Rc::new(common.shared.service()),
             config: common.config.clone(),
             counters,
             watched: Watchlist::default(),
             scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
-            date: RefCell::new(date(common.engine.now())),
-            open: common.open.clone(),
+            date: RefCell::new(date(common.shared.engine.now())),
+            places: common.places.clone(),
             tick: Cell::new(Tick(0)),
             has_hot_path: Cell::new(common.config.reads.is_none()),
             has_fenced_path: Cell::new(common.config.reads.is_some()),
@@ -160,13 +150,10 @@ impl Worker {
 
     /// A place for one more connection; `None` where there are too many.
     pub(in crate::http) fn slot(self: &Rc<Self>) -> Option<Slot> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.config.max_connections {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
+        let place = self.places.take()?;
         let state = Rc::new(ConnState::new(self.now()));
         let key = self.watched.conns.borrow_mut().insert(state.clone());
-        Some(Slot { worker: self.clone(), state, key })
+        Some(Slot { worker: self.clone(), state, key, _place: place })
     }
 }
 

@@ -1,7 +1,6 @@
 //! One connection as all that serve it share it: its state and buffers, its time limits, the memory
 //! that it holds, and the answers on their way.
 
-pub(in crate::http) mod buffer;
 pub(in crate::http) mod context;
 pub(in crate::http) mod outgoing;
 pub(in crate::http) mod phase;

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::http::config::Limits;
 use crate::http::conn::phase::{TICK, Tick, Verdict};
 use crate::http::conn::state::ConnState;
 use crate::http::conn::stream_task::Task;
+use crate::net::limits::Limits;
 
 /// Bytes a second that an answer makes at least while memory is short.
 const RATE_MIN: usize = 1 << 20;

@@ -1,19 +1,6 @@
 //! What a connection is doing and since when, in ticks of its worker; and what is to become of it.
 
-use std::time::Duration;
-
-/// How often a worker sweeps.
-pub(in crate::http) const TICK: Duration = Duration::from_millis(250);
-/// Sweeps since the worker began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::http) struct Tick(pub(in crate::http) u32);
-
-impl Tick {
-    /// True once `limit` has passed since this tick; never early.
-    pub(in crate::http) fn is_over(self, limit: Duration, now: Self) -> bool {
-        TICK.saturating_mul(now.0.saturating_sub(self.0)) > limit
-    }
-}
+pub(in crate::http) use crate::net::tick::{TICK, Tick};
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,8 +18,10 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::http::conn::buffer::OUTPUT_LEN_MAX;
 use crate::http::conn::state::ConnState;
+
+/// From this many bytes of unsent output on, hyper is told to wait.
+pub(in crate::http) const OUTPUT_LEN_MAX: usize = 256 * 1024;
 
 /// hyper's view of the connection.
 pub(in crate::http) struct Pipe(pub(in crate::http) Rc<ConnState>);
@@ -124,8 +126,8 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::http::conn::buffer::KEPT_CAPACITY;
     use crate::http::conn::phase::Tick;
+    use crate::net::buffer::KEPT_CAPACITY;
 
     fn pipe() -> (Rc<ConnState>, Pipe, Context<'static>) {
         let state = Rc::new(ConnState::new(Tick(0)));

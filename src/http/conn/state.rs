@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::http::conn::buffer::Buffer;
 use crate::http::conn::phase::{Phase, Tick, Verdict};
 use crate::http::conn::stream_task::Task;
 use crate::http::h1::framing::Framer;
 use crate::http::h1::head::Refused;
 use crate::http::h2::window::Window;
+use crate::net::buffer::Buffer;
 use crate::service::authentication::CachedCredentials;
 use crate::service::memory_budget::{HeldBytes, Holder};
 

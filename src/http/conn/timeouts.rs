@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::http::config::Limits;
 use crate::http::conn::outgoing::Answers;
 use crate::http::conn::phase::{Phase, Tick, Verdict};
 use crate::http::conn::state::ConnState;
+use crate::net::limits::Limits;
 
 /// How long a connection that was closed by us may take to read the last answer.
 const LINGER: Duration = Duration::from_secs(2);

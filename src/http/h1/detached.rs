@@ -23,10 +23,9 @@ use crate::http::config::Config;
 use crate::http::conn::context::{Common, Worker};
 use crate::http::conn::phase::Tick;
 use crate::http::conn::state::ConnState;
-use crate::http::counters::Counters;
 use crate::http::h1::hot_path::{self, Progress};
 use crate::http::server::connection::Connection;
-use crate::service::miss_limiter::MissLimiter;
+use crate::service::counters::Counters;
 
 /// A worker with one connection that nobody has opened.
 pub struct Loose {
@@ -38,14 +37,7 @@ impl Loose {
     /// A connection to this engine.
     #[must_use]
     pub fn new(engine: &Engine) -> Self {
-        let config = Config::default();
-        let common = Common {
-            engine: engine.clone(),
-            budget: config.budget(),
-            miss_limiter: MissLimiter::new(config.miss_limits),
-            config,
-            open: Arc::default(),
-        };
+        let common = Common::new(engine, &Config::default());
         let counters = Arc::<CachePadded<Counters>>::default();
         Self { worker: Worker::new(&common, counters), state: ConnState::new(Tick(0)) }
     }
@@ -97,14 +89,8 @@ pub fn converse(stepped: &mut Stepped, config: &Config, talk: &Talk<'_>) -> Hear
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     let runtime = builder.build_local(tokio::runtime::LocalOptions::default());
     runtime.expect("a runtime without drivers").block_on(async {
-        let budget = config.budget();
-        let common = Common {
-            miss_limiter: MissLimiter::new(config.miss_limits),
-            engine: stepped.engine().clone(),
-            budget: budget.clone(),
-            config: config.clone(),
-            open: Arc::default(),
-        };
+        let common = Common::new(stepped.engine(), config);
+        let budget = common.shared.budget.clone();
         let worker = Rc::new(Worker::new(&common, Arc::default()));
         if !talk.with_hot_path {
             worker.close_hot_path();

@@ -8,18 +8,20 @@
 //! of what was answered here.
 
 use bytes::BufMut;
-use http::StatusCode;
 
 use crate::http::answer::{canned, problem};
-use crate::http::conn::buffer::{Buffer, OUTPUT_LEN_MAX};
 use crate::http::conn::context::Worker;
+use crate::http::conn::pipe::OUTPUT_LEN_MAX;
 use crate::http::conn::state::ConnState;
 use crate::http::h1::head::{self, Hot};
 use crate::http::request::authorization::presented;
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Token};
+use crate::model::value::{is_json, value_of};
+use crate::net::buffer::Buffer;
 use crate::service::audit_trail::QuickTrail;
+use crate::service::counters::Class;
 use crate::service::networks::Misses;
 use crate::service::operation::Operation;
 
@@ -107,8 +109,12 @@ fn answer<const HITS_ONLY: bool>(
 ) -> bool {
     let (date, engine) = (worker.date.borrow(), &worker.service.engine);
     let copy = |payload: &[u8]| {
-        let out = output.tail(canned::OK_HEAD.len() + 64 + payload.len());
-        out.put_slice(canned::OK_HEAD);
+        let out = output.tail(canned::OK_HEAD.len() + 128 + payload.len());
+        let (head, payload) = match is_json(payload) {
+            true => (canned::OK_HEAD, payload),
+            false => (canned::OK_HEAD_OF_BYTES, value_of(payload)),
+        };
+        out.put_slice(head);
         out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());
         out.put_slice(b"\r\ndate: ");
         out.put_slice(date.as_bytes());
@@ -120,7 +126,7 @@ fn answer<const HITS_ONLY: bool>(
         false => engine.resolve(digest, now, copy),
     };
     if found.is_some() {
-        worker.counters.count(Operation::Resolve, StatusCode::OK);
+        worker.counters.count(Operation::Resolve, Class::Done);
     }
     found.is_some()
 }
@@ -133,5 +139,5 @@ fn not_found(worker: &Worker, output: &mut Buffer) {
     out.put_slice(worker.date.borrow().as_bytes());
     out.put_slice(b"\r\n\r\n");
     out.put_slice(problem::NOT_FOUND);
-    worker.counters.count(Operation::Resolve, StatusCode::NOT_FOUND);
+    worker.counters.count(Operation::Resolve, Class::Refused);
 }

@@ -14,7 +14,7 @@ pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     let digest = request.token()?;
     let Request { context, headers, .. } = request;
     let payload = consume::one(&context, digest, idempotency_key(&headers)?).await?;
-    Ok(response::json(headers, StatusCode::OK, payload.into()))
+    Ok(response::payload(headers, payload.into()))
 }
 
 /// `POST /v1/consume`: consumes each token separately and answers with an array in the order of the

@@ -14,15 +14,15 @@ use crate::http::answer::meaning::meaning;
 use crate::http::answer::problem::Problem;
 use crate::http::answer::response;
 use crate::http::request::head::idempotency_key;
-use crate::http::request::list::{self, too_many};
-use crate::http::request::{json, payload};
+use crate::http::request::list::too_many;
+use crate::http::request::{json, named, payload};
 use crate::model::entry::USES_MAX;
 use crate::service::context::Context;
 use crate::service::ops::issue::{self, Issued, Wanted};
 use crate::service::state::TokenLimits;
 
 /// Reads one issue, `text`, which is a part of `body`.
-fn read(
+pub(super) fn read(
     text: &[u8],
     body: &Bytes,
     limits: &TokenLimits,
@@ -38,7 +38,7 @@ fn read(
         ttl: ttl.unwrap_or(limits.default_ttl.min(ttl_max)),
         uses: uses.unwrap_or(1),
         peek: peek.unwrap_or(true),
-        reference: reference.map(list::reference).transpose()?,
+        reference: reference.map(named::reference).transpose()?,
     })
 }
 
@@ -77,7 +77,7 @@ pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     Ok(response::json(headers, status, answer.into()))
 }
 
-fn ttl_max(context: &Context<'_>) -> Duration {
+pub(super) fn ttl_max(context: &Context<'_>) -> Duration {
     context.service.ttl_max(&context.access.digester)
 }
 

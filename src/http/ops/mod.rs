@@ -12,6 +12,7 @@ use crate::service::context::Context;
 pub(in crate::http) mod consume;
 pub(in crate::http) mod extend;
 pub(in crate::http) mod issue;
+pub(in crate::http) mod put;
 pub(in crate::http) mod resolve;
 pub(in crate::http) mod revoke;
 pub(in crate::http) mod status;

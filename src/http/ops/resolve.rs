@@ -17,7 +17,7 @@ pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     let Request { context, headers, .. } = request;
     let Some(reads) = &context.service.reads else { return answer(&context, headers, &digest) };
     let payload = resolve::one_in_cluster(&context, reads, &digest, Bytes::copy_from_slice).await?;
-    Ok(response::json(headers, StatusCode::OK, payload))
+    Ok(response::payload(headers, payload))
 }
 
 /// The answer of a single server, without a wait.
@@ -27,7 +27,7 @@ pub(in crate::http) fn answer(
     digest: &Digest,
 ) -> Answered {
     let payload = resolve::one(context, digest, Bytes::copy_from_slice)?;
-    Ok(response::json(headers, StatusCode::OK, payload))
+    Ok(response::payload(headers, payload))
 }
 
 /// `POST /v1/resolve`: answers with an array in the order of the request, `null` for a token that

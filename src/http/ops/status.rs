@@ -50,6 +50,6 @@ pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
 fn text(status: &Status) -> String {
     format!(
         r#"{{"expires_at":"{}","uses_left":{},"size":{}}}"#,
-        status.expires_at, status.uses_left, status.payload_len
+        status.expires_at, status.uses_left, status.value_len
     )
 }

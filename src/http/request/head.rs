@@ -11,13 +11,12 @@ use crate::http::answer::problem::Problem;
 use crate::http::answer::response::{self, Body};
 use crate::http::h1::head_syntax::is_host;
 use crate::http::request::browser::{default_port, is_same};
+use crate::service::ops::KEY_LEN_MAX;
 use crate::service::reads::Demand;
 
-/// Maximum length of an `Idempotency-Key`, in bytes.
-const KEY_LEN_MAX: usize = 255;
 /// Headers that pages may send in addition to those that are always allowed.
 const CORS_REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, jeton-at-least, jeton-read",
+    "authorization, content-type, idempotency-key, if-none-match, jeton-at-least, jeton-read",
 );
 /// Headers of an answer that pages may read in addition to those that are always allowed.
 const CORS_ANSWER_HEADERS: HeaderValue = HeaderValue::from_static("jeton-position, retry-after");

@@ -12,18 +12,18 @@ use serde_json::value::RawValue;
 
 use crate::http::answer::problem::Problem;
 use crate::http::request::json::{self, Found, Name};
+use crate::http::request::named::{digest_of, name, reference};
 use crate::http::request::plain_list;
 use crate::keys::Access;
-use crate::model::reference::{Reference, ReferenceError};
 use crate::model::scope::Scope;
-use crate::model::token::{Digest, Digester, Token};
+use crate::model::token::Digest;
 use crate::service::context::Context;
 use crate::service::principal::demand;
 use crate::service::refusal::Refusal;
 use crate::service::tokens::Tokens;
 
 const FORM: &str = "must be a JSON object with \"tokens\", an array of tokens or of \
-    objects with a \"reference\"";
+    objects with a \"reference\" or a \"name\"";
 
 /// Reads the tokens of a request.
 pub(in crate::http) fn tokens(context: &Context<'_>, body: &[u8]) -> Result<Tokens, Problem> {
@@ -90,51 +90,6 @@ pub(super) fn read(
         .and_then(|digests| reader.end().map(|()| digests))
         .map(|digests| Tokens { digests, by_reference: referred.take() })
         .map_err(|error| found.or(&error, FORM))
-}
-
-/// The digest of a token given as text.
-pub(in crate::http) fn digest_of(text: &[u8], digester: &Digester) -> Result<Digest, Problem> {
-    match Token::parse(text) {
-        Ok(token) => Ok(digester.digest(&token)),
-        Err(error) => Err(Problem::malformed(error.to_string())),
-    }
-}
-
-/// The reference in a JSON object.
-pub(in crate::http) fn reference(raw: &RawValue) -> Result<Reference, Problem> {
-    const NAMES: [&str; 3] = ["order_number", "created_at", "amount"];
-    let object = json::object(raw.get().as_bytes(), &NAMES);
-    let [order_number, created_at, amount] = object.map_err(|mut problem| {
-        problem.detail = format!("reference: {}", problem.detail).into();
-        problem.about("reference")
-    })?;
-    let order_number =
-        order_number.map(|raw| json::string(raw, "reference.order_number")).transpose()?;
-    let created_at = created_at.map(|raw| json::string(raw, "reference.created_at")).transpose()?;
-    let amount = match amount.map(RawValue::get) {
-        // A number is kept as its digits, never as a float.
-        Some(digits) if !digits.starts_with('"') => Some(digits.into()),
-        _ => amount.map(|raw| json::string(raw, "reference.amount")).transpose()?,
-    };
-    Reference::new(order_number.as_deref(), created_at.as_deref(), amount.as_deref())
-        .map_err(reference_problem)
-}
-
-fn reference_problem(error: ReferenceError) -> Problem {
-    let field = match error {
-        ReferenceError::Empty => "reference",
-        ReferenceError::OrderNumberLength(_) | ReferenceError::OrderNumberControl => {
-            "reference.order_number"
-        }
-        ReferenceError::CreatedAt => "reference.created_at",
-        ReferenceError::Amount | ReferenceError::AmountDigits => "reference.amount",
-    };
-    let problem = if error.is_limit() {
-        Problem::out_of_limits(error.to_string())
-    } else {
-        Problem::malformed(error.to_string())
-    };
-    problem.about(field)
 }
 
 struct Reading<'c> {
@@ -276,20 +231,25 @@ impl<'de> Visitor<'de> for Item<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Digest, A::Error> {
         let found = self.context.found;
-        let names = &["reference"];
-        let mut raw: Option<&RawValue> = None;
-        while map.next_key_seed(Name { names, found })?.is_some() {
+        let names = &["reference", "name"];
+        let mut raw: Option<(usize, &RawValue)> = None;
+        while let Some(field) = map.next_key_seed(Name { names, found })? {
             if raw.is_some() {
-                return Err(self.stop(Problem::malformed("reference is repeated")));
+                let detail = "give one reference or one name";
+                return Err(self.stop(Problem::malformed(detail)));
             }
-            raw = Some(map.next_value()?);
+            raw = Some((field, map.next_value()?));
         }
         let missing = || Problem::malformed("reference: the field is missing");
         let access = self.context.access;
         let digester = &access.digester;
+        let (field, raw) = raw.ok_or_else(missing).map_err(|problem| self.stop(problem))?;
+        if field == 1 {
+            return name(raw, digester).map_err(|problem| self.stop(problem));
+        }
         self.context.referred.borrow_mut().push(self.place);
-        raw.ok_or_else(missing)
-            // Anyone who knows an order can guess its reference.
+        // Anyone who knows an order can guess its reference.
+        Ok(raw)
             .and_then(|raw| demand(access, Scope::Reference).map(|()| raw).map_err(Problem::from))
             .and_then(|raw| (self.context.by_reference)().map(|()| raw).map_err(Problem::from))
             .and_then(reference)
@@ -302,7 +262,8 @@ impl<'de> Visitor<'de> for Item<'_> {
 mod tests {
     use super::*;
     use crate::model::namespace::Namespace;
-    use crate::model::token::{SECRET_LEN, Secret};
+    use crate::model::reference::Reference;
+    use crate::model::token::{Digester, SECRET_LEN, Secret};
 
     fn digester() -> Digester {
         Digester::new(&Secret::from_bytes([7; SECRET_LEN]), "default")
@@ -328,6 +289,8 @@ mod tests {
         let a = digest_of(A.as_bytes(), &digester).unwrap();
         assert_eq!(read(&body), Ok(vec![a, digester.digest(&derived), a]));
         assert_eq!(read(r#"{"tokens":[]}"#), Ok(vec![]));
+        let names = format!(r#"{{"tokens":[{{"name":"cart:7"}},{{"name":"{A}"}}]}}"#);
+        assert_eq!(read(&names), Ok(vec![digester.digest_of_key(b"cart:7"), a]));
     }
 
     #[test]
@@ -357,6 +320,9 @@ mod tests {
             r#"{"tokens":[{"reference":{"amount":1e3}}]}"#,
             r#"{"tokens":[{"reference":{"order":"7"}}]}"#,
             r#"{"tokens":[{"reference":{"amount":"1"},"x":1}]}"#,
+            r#"{"tokens":[{"reference":{"amount":"1"},"name":"x"}]}"#,
+            r#"{"tokens":[{"name":"x","name":"x"}]}"#,
+            r#"{"tokens":[{"name":7}]}"#,
             r#"{"tokens":[]} x"#,
         ] {
             assert_eq!(read(body).unwrap_err().status, 400, "{body}");
@@ -390,6 +356,11 @@ mod tests {
     fn limits_are_422() {
         let body = format!(r#"{{"tokens":["{A}","{A}","{A}","{A}"]}}"#);
         assert_eq!(read(&body).unwrap_err().status, 422);
+        let long = "n".repeat(513);
+        for name in ["", &long] {
+            let body = format!(r#"{{"tokens":[{{"name":"{name}"}}]}}"#);
+            assert_eq!(read(&body).unwrap_err().status, 422);
+        }
         let number = "9".repeat(129);
         let body = format!(r#"{{"tokens":[{{"reference":{{"order_number":"{number}"}}}}]}}"#);
         assert_eq!(read(&body).unwrap_err().status, 422);

@@ -7,5 +7,6 @@ mod content_type;
 pub(in crate::http) mod head;
 pub(crate) mod json;
 pub(in crate::http) mod list;
+pub(in crate::http) mod named;
 pub(in crate::http) mod payload;
 mod plain_list;

@@ -16,10 +16,9 @@ use tokio::net::TcpStream;
 
 use crate::http::answer::canned;
 use crate::http::api::exchange::ConnService;
-use crate::http::conn::buffer::OUTPUT_LEN_MAX;
 use crate::http::conn::context::{Slot, Worker};
 use crate::http::conn::phase::{Phase, Verdict};
-use crate::http::conn::pipe::{Pipe, StreamTasks};
+use crate::http::conn::pipe::{OUTPUT_LEN_MAX, Pipe, StreamTasks};
 use crate::http::conn::state::ConnState;
 use crate::http::h1::head::HEAD_LEN_MAX;
 use crate::http::h1::hot_path::{self, Progress};
@@ -35,9 +34,6 @@ const HANDSHAKE_LEN: usize = PREFACE.len() + 9;
 /// The longest head of an HTTP/2 request.
 const HEADER_LIST_LEN_MAX: u32 = 16 * 1024;
 const STREAMS_MAX: u32 = 128;
-/// What may wait below the output, in what reads and writes for us: TLS keeps records that the
-/// socket has not taken.
-pub(in crate::http) const BELOW_LEN_MAX: usize = 32 * 1024;
 /// Rounds of one poll before other connections have their turn.
 const ROUNDS_MAX: usize = 16;
 

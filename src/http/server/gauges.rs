@@ -1,29 +1,41 @@
 //! What the workers count, for the admin listener.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 
 use crate::audit::{self, Audit};
-use crate::http::counters::{Counters, Totals};
 use crate::model::namespace::Namespace;
+use crate::net::places::Places;
+use crate::service::counters::{Counters, Totals};
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::quotas::Quotas;
+use crate::service::state::Shared;
 
 /// What can be asked of the workers while they serve.
 #[derive(Clone)]
 pub struct Gauges {
-    pub(super) counters: Vec<Arc<CachePadded<Counters>>>,
-    pub(super) open: Arc<AtomicUsize>,
-    pub(super) budget: Budget,
-    pub(super) miss_limiter: MissLimiter,
-    pub(super) quotas: Quotas,
-    pub(super) audit: Option<Audit>,
+    counters: Vec<Arc<CachePadded<Counters>>>,
+    places: Places,
+    budget: Budget,
+    miss_limiter: MissLimiter,
+    quotas: Quotas,
+    audit: Option<Audit>,
 }
 
 impl Gauges {
+    /// Of workers that share all this, none of which counts yet.
+    pub(super) fn new(shared: &Shared, places: Places) -> Self {
+        let Shared { budget, miss_limiter, quotas, audit, .. } = shared.clone();
+        Self { counters: Vec::new(), places, budget, miss_limiter, quotas, audit }
+    }
+
+    /// Adds what one more worker counts, whatever protocol it speaks.
+    pub fn count_with(&mut self, counters: Arc<CachePadded<Counters>>) {
+        self.counters.push(counters);
+    }
+
     /// All counters of all workers together.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -37,7 +49,7 @@ impl Gauges {
     /// Connections open at the moment.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.places.taken()
     }
 
     /// Where it is told who did what.

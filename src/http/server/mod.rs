@@ -2,8 +2,6 @@
 
 pub(in crate::http) mod connection;
 pub(in crate::http) mod gauges;
-pub mod listen;
 pub(in crate::http) mod pool;
-pub(in crate::http) mod socket_file;
 pub(in crate::http) mod tls;
 pub(in crate::http) mod worker;

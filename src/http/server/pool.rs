@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use crate::engine::Engine;
 use crate::http::config::Config;
 use crate::http::conn::context::Common;
-use crate::http::counters::Counters;
 use crate::http::server::gauges::Gauges;
-use crate::http::server::listen::{ListenAddress, Listeners};
 use crate::http::server::worker::{self, Stop};
-use crate::service::miss_limiter::MissLimiter;
+use crate::net::listen::{ListenAddress, Listeners};
+use crate::net::places::Places;
+use crate::service::counters::Counters;
+use crate::service::state::Shared;
 
 /// Ends the drain of a server that is being stopped.
 pub struct EndDrain(watch::Sender<Stop>);
@@ -31,11 +32,12 @@ pub struct Server {
     stop: watch::Sender<Stop>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     gauges: Gauges,
+    common: Common,
     address: ListenAddress,
 }
 
 impl Server {
-    /// Starts a worker for each of `listeners` (see [`bind`](crate::http::server::listen::bind)).
+    /// Starts a worker for each of `listeners` (see [`bind`](crate::net::listen::bind)).
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -47,30 +49,15 @@ impl Server {
         if let (Some(audit), Some(reads)) = (&config.audit, &config.reads) {
             audit.of_node(reads.node());
         }
+        let common = Common::new(engine, config);
         let (stop, stopped) = watch::channel(Stop::No);
-        let mut server = Self {
-            stop,
-            threads: Vec::with_capacity(listeners.len()),
-            gauges: Gauges {
-                counters: Vec::new(),
-                open: Arc::default(),
-                budget: config.budget(),
-                miss_limiter: MissLimiter::new(config.miss_limits),
-                quotas: config.quotas.clone(),
-                audit: config.audit.clone(),
-            },
-            address,
-        };
+        let threads = Vec::with_capacity(listeners.len());
+        let gauges = Gauges::new(&common.shared, common.places.clone());
+        let mut server = Self { stop, threads, gauges, common, address };
         for (number, listeners) in listeners.into_iter().enumerate() {
             let counters = Arc::<CachePadded<Counters>>::default();
-            server.gauges.counters.push(counters.clone());
-            let common = Common {
-                engine: engine.clone(),
-                config: config.clone(),
-                budget: server.gauges.budget.clone(),
-                miss_limiter: server.gauges.miss_limiter.clone(),
-                open: server.gauges.open.clone(),
-            };
+            server.gauges.count_with(counters.clone());
+            let common = server.common.clone();
             let stopped = stopped.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("jeton-worker-{number}"))
@@ -84,6 +71,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> &ListenAddress {
         &self.address
+    }
+
+    /// What the workers of another protocol in front of the same tokens share with these.
+    #[must_use]
+    pub fn shared(&self) -> (Shared, Places) {
+        (self.common.shared.clone(), self.common.places.clone())
     }
 
     /// What can be asked of them while they serve.

@@ -15,61 +15,15 @@ use std::task::{Context, Poll};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::audit::EventOutcome;
 use crate::http::answer::canned;
 use crate::http::conn::context::{Slot, Worker};
 use crate::http::conn::phase::Phase;
 use crate::http::conn::state::ConnState;
-use crate::http::server::connection::{BELOW_LEN_MAX, Connection};
-use crate::service::audit_trail;
-use crate::tls::Peer;
-
-/// What a handshake begins with (RFC 8446, 5.1): no method of HTTP does.
-const HANDSHAKE: u8 = 0x16;
-
-/// A fatal alert, internal_error (RFC 8446, 6.2): said to who finds no place, before any handshake.
-pub(in crate::http) const NO_PLACE: &[u8] = &[0x15, 3, 3, 0, 2, 2, 80];
-
-/// A socket whose peer has said how it begins.
-pub(in crate::http) enum Opened<S> {
-    Tls(Box<TlsStream<S>>),
-    /// It speaks something else.
-    Plain(S),
-}
-
-/// Shakes hands over `wrap(socket)`, unless the peer speaks something else.
-///
-/// # Errors
-/// The peer is gone, or there is nothing that both speak, or its certificate is wrong.
-pub(in crate::http) async fn open<S>(
-    socket: TcpStream,
-    config: Arc<ServerConfig>,
-    wrap: impl FnOnce(TcpStream) -> S,
-) -> io::Result<Opened<S>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut first = [0];
-    if socket.peek(&mut first).await? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    if first != [HANDSHAKE] {
-        return Ok(Opened::Plain(wrap(socket)));
-    }
-    let shaking = TlsAcceptor::from(config).accept_with(wrap(socket), |session| {
-        session.set_buffer_limit(Some(BELOW_LEN_MAX));
-    });
-    Ok(Opened::Tls(Box::new(shaking.await?)))
-}
-
-/// Whose certificate was verified, if there is one. It may have been in an earlier connection, of
-/// which this one goes on.
-pub(in crate::http) fn peer_of<S>(stream: &TlsStream<S>) -> Option<Peer> {
-    stream.get_ref().1.peer_certificates()?.first().map(Peer::of)
-}
+use crate::http::server::connection::Connection;
+use crate::net::tls::{Opened, open, peer_of};
+use crate::service::audit_events;
 
 /// One connection to a listener that speaks TLS, from its first byte to its end.
 pub(in crate::http) async fn serve(
@@ -90,14 +44,14 @@ pub(in crate::http) async fn serve(
             Connection::new(stream, worker, slot).await;
         }
         Some(Ok(Opened::Plain(socket))) => {
-            audit_trail::turned_away(&worker.service, state.address(), EventOutcome::PlainHttp);
+            audit_events::turned_away(&worker.service, state.address(), EventOutcome::PlainHttp);
             Connection::farewell(socket, worker, slot, &canned::SPEAKS_TLS).await;
         }
         // The peer's text is in none of them.
         Some(Err(error)) => {
             // The peer has said something that is not accepted; others have only gone away.
             if error.kind() == io::ErrorKind::InvalidData {
-                audit_trail::turned_away(
+                audit_events::turned_away(
                     &worker.service,
                     state.address(),
                     EventOutcome::TlsRefused,

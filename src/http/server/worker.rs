@@ -14,10 +14,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::http::answer::canned;
 use crate::http::conn::context::{Common, Worker, date};
 use crate::http::conn::phase::{TICK, Tick};
-use crate::http::counters::Counters;
 use crate::http::server::connection::Connection;
-use crate::http::server::listen::{Accepted, Listener, Listeners};
 use crate::http::server::tls;
+use crate::net::listen::{Accepted, Listener, Listeners};
+use crate::net::tls::NO_PLACE;
+use crate::service::counters::Counters;
 
 /// How long accepting rests after a failure, at first and at most.
 const ACCEPT_REST_MIN: Duration = Duration::from_millis(50);
@@ -98,7 +99,7 @@ impl Worker {
     fn turn_away(&self, accepted: &Accepted) {
         let _ = accepted.try_read(&mut self.scratch.borrow_mut());
         let _ = match (accepted, &self.config.tls) {
-            (Accepted::Tcp(..), Some(_)) => accepted.try_write(tls::NO_PLACE),
+            (Accepted::Tcp(..), Some(_)) => accepted.try_write(NO_PLACE),
             _ => accepted.try_write(&canned::TOO_MANY_CONNECTIONS),
         };
     }

@@ -36,6 +36,7 @@ fn samples() -> Vec<Vec<u8>> {
         uses: 3,
         peek: false,
         derived: true,
+        replaces: false,
         payload: b"[1, 2]",
     };
     let extend = Record::Extend { digest: digest(3), deadline: UnixMillis(5), life_ms_max: 1_000 };

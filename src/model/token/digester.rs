@@ -60,6 +60,7 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Token,
+    Name,
     Reference,
     IssueKey,
     HeldIssueKey,
@@ -73,6 +74,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Name => "name",
             Self::Reference => "reference",
             Self::IssueKey => "issue-key",
             Self::HeldIssueKey => "held-issue-key",
@@ -84,6 +86,9 @@ impl Kind {
     }
 }
 
+/// Maximum length of a name that a client chooses, in bytes.
+pub const NAME_LEN_MAX: usize = 512;
+
 /// The secret, prepared for one namespace: the HMAC's key schedule and the message's prefix are
 /// computed once.
 #[derive(Clone)]
@@ -91,6 +96,7 @@ pub struct Digester {
     token: Hmac<Sha256>,
     /// The faster form, if namespace and token fit in one block.
     short_token: Option<ShortMac<TOKEN_LEN>>,
+    name: Hmac<Sha256>,
     reference: Hmac<Sha256>,
     issue_key: Hmac<Sha256>,
     held_issue_key: Hmac<Sha256>,
@@ -121,6 +127,7 @@ impl Digester {
         Self {
             token: keyed(Kind::Token),
             short_token: ShortMac::new(&secret.0, &prefix),
+            name: keyed(Kind::Name),
             reference: keyed(Kind::Reference),
             issue_key: keyed(Kind::IssueKey),
             held_issue_key: keyed(Kind::HeldIssueKey),
@@ -151,6 +158,24 @@ impl Digester {
         };
         bytes[DIGEST_LEN - TAG_LEN..].copy_from_slice(&self.tag);
         Digest::from_bytes(bytes)
+    }
+
+    /// The digest of a name, which a client chose instead of a token.
+    #[must_use]
+    pub fn digest_of_name(&self, name: &[u8]) -> Digest {
+        let mut bytes: [u8; DIGEST_LEN] = first(self.name.clone(), name);
+        bytes[DIGEST_LEN - TAG_LEN..].copy_from_slice(&self.tag);
+        Digest::from_bytes(bytes)
+    }
+
+    /// The digest of a key of the Redis protocol. One of 32 base64url characters has the digest of
+    /// the token with that text, whoever chose it; any other is a name.
+    #[must_use]
+    pub fn digest_of_key(&self, key: &[u8]) -> Digest {
+        match Token::parse(key) {
+            Ok(token) => self.digest(&token),
+            Err(_) => self.digest_of_name(key),
+        }
     }
 
     /// The tag at the end of all digests of this namespace.
@@ -257,6 +282,13 @@ mod tests {
         assert_ne!(one.digest(&token).prefix(), shop.digest(&token).prefix());
         assert_ne!(one.tag(), shop.tag());
         assert_ne!(one.tag(), two.tag());
+        let (text, name) = (token.text(), b"order-17");
+        assert_eq!(one.digest_of_key(text.as_str().as_bytes()), one.digest(&token));
+        assert_eq!(one.digest_of_key(name), one.digest_of_name(name));
+        assert_eq!(one.digest_of_name(name).tag(), one.tag());
+        let bytes = token.0.as_slice();
+        assert_ne!(one.digest_of_name(bytes).prefix(), one.digest(&token).prefix());
+        assert_ne!(one.digest_of_name(name).prefix(), shop.digest_of_name(name).prefix());
         assert_ne!(one.token_for_reference(b"x"), one.token_for_issue_key(b"", b"x"));
         assert_ne!(one.secret_check(), two.secret_check());
     }

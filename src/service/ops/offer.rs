@@ -1,11 +1,12 @@
 //! The comparison of an issue with an earlier issue under the same reference or key.
 //!
 //! The engine compares byte for byte, so that the log depends on nothing else. If it finds a
-//! difference, the payloads are compared as JSON here (see
+//! difference, payloads that are JSON are compared by value here (see
 //! [`json_equality`](crate::model::json_equality)): a repetition that a library has serialized in
 //! another order or spacing is still a repetition, and the first payload is kept.
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use crate::audit::By;
 use crate::engine::{Existing, Outcome};
@@ -64,8 +65,11 @@ impl Offer {
             Ok(met) => met,
             Err(outcome) => return Ok(outcome),
         };
-        let text = |payload| std::str::from_utf8(payload).unwrap_or_default();
-        let is_same = same_value(text(&met.payload), text(&self.payload));
+        let is_same = match (json(&met.payload), json(&self.payload)) {
+            (Some(one), Some(other)) => same_value(one, other),
+            // Bytes of any other form are compared byte for byte, and the engine did that.
+            _ => false,
+        };
         Ok(if is_same { Outcome::Exists { deadline: met.deadline } } else { Outcome::Conflict })
     }
 
@@ -90,6 +94,12 @@ impl Offer {
     }
 }
 
+/// The payload, if it is JSON. Over the Redis protocol a payload is any bytes.
+fn json(payload: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(payload).ok()?;
+    serde_json::from_str::<IgnoredAny>(text).ok().map(|_| text)
+}
+
 /// Why a token was not issued, if its reference or key is the reason. A key without the scope
 /// `reference` does not learn which reason it is.
 pub(super) fn taken(outcome: &Outcome, by: Option<By>, access: &Access) -> Option<Taken> {
@@ -102,5 +112,25 @@ pub(super) fn taken(outcome: &Outcome, by: Option<By>, access: &Access) -> Optio
         Outcome::Conflict => Some(Taken::Differs),
         Outcome::AlreadyConsumed => Some(Taken::Consumed),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p2_only_json_is_compared_by_value() {
+        for (payload, is_json) in [
+            (&b"{\"a\": [1.50]}"[..], true),
+            (b"\"\xc3\xa9\"", true),
+            (b"\"\xff\"", false),
+            (b"\xff\xfe", false),
+            (b"", false),
+            (b"plain", false),
+            (b"1 2", false),
+        ] {
+            assert_eq!(json(payload).is_some(), is_json, "{}", payload.escape_ascii());
+        }
     }
 }

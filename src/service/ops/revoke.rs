@@ -5,7 +5,7 @@ use crate::model::token::Digest;
 use crate::service::context::Context;
 use crate::service::networks::Misses;
 use crate::service::refusal::{Changed, Refusal};
-use crate::service::tokens::Tokens;
+use crate::service::tokens::{MissCount, Tokens};
 
 /// Revokes a token.
 pub(crate) async fn one(context: &Context<'_>, digest: Digest) -> Result<(), Refusal> {
@@ -36,4 +36,48 @@ pub(crate) async fn many(context: &Context<'_>, tokens: Tokens) -> Result<(), Re
         }
     }
     Ok(())
+}
+
+/// Revokes each token, and passes to `read` whether it was alive, in the order of the request. Since
+/// that answers a guess, a token that was not found counts as a miss, as in a consume.
+pub(crate) async fn each(
+    context: &Context<'_>,
+    tokens: Tokens,
+    mut read: impl FnMut(bool),
+) -> Result<(), Refusal> {
+    if let ([digest], []) = (&tokens.digests[..], &tokens.by_reference[..]) {
+        read(one_seen(context, *digest).await?);
+        return Ok(());
+    }
+    context.admit(tokens.digests.len())?;
+    context.trail.list(&tokens)?;
+    let Tokens { digests, by_reference } = tokens;
+    let mut count = MissCount::new(&by_reference);
+    let ops = digests.into_iter().map(|digest| Op::Revoke { digest }).collect();
+    for outcome in context.call(ops).await? {
+        let was_alive = match outcome {
+            Outcome::Revoked => true,
+            Outcome::NotFound => false,
+            other => return Err(Refusal::of(&other, Changed::Perhaps)),
+        };
+        count.next(was_alive);
+        read(was_alive);
+    }
+    context.charge(count.misses);
+    Ok(())
+}
+
+/// Whether the token was alive.
+async fn one_seen(context: &Context<'_>, digest: Digest) -> Result<bool, Refusal> {
+    context.trail.token(|| Some(digest));
+    let op = Op::Revoke { digest };
+    context.may_ask(&op)?;
+    match context.call_one(op).await? {
+        Outcome::Revoked => Ok(true),
+        Outcome::NotFound => match context.missed() {
+            Refusal::NotFound => Ok(false),
+            refusal => Err(refusal),
+        },
+        other => Err(Refusal::of(&other, Changed::Repeatable)),
+    }
 }

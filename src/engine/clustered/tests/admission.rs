@@ -94,7 +94,7 @@ fn p8_who_guesses_delays_another_namespace_by_one_batch() {
     served.land_next();
     assert!(poll(honest.as_mut()).is_pending());
     served.land_next();
-    assert_eq!(poll(honest.as_mut()), Poll::Ready(Ok(vec![Outcome::Revoked])));
+    assert_eq!(poll(honest.as_mut()), Poll::Ready(Ok(vec![Outcome::NotFound])));
     while !served.proposed.lock().unwrap().is_empty() {
         served.land_next();
     }
@@ -221,7 +221,7 @@ fn changes_that_were_gathered_when_the_stream_became_full_get_that_as_their_reas
     served.node.turn(false);
     assert_eq!(gathered.wait(), Err(Rejected::StreamFull));
     served.land_next();
-    assert_eq!(sent.wait(), Ok(vec![Outcome::Revoked]), "what was proposed still lands");
+    assert_eq!(sent.wait(), Ok(vec![Outcome::NotFound]), "what was proposed still lands");
 }
 
 /// A connection that is closed, or a stream that is reset.

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{Doing, Seat};
 use crate::engine::STALLED_AFTER;
-use crate::http::config::Limits;
+use crate::net::limits::Limits;
 
 /// A running time limit, and the change at which it started.
 type Timer = Option<(u64, Pin<Box<Sleep>>)>;

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{BELOW_LEN_MAX, Connection, HANDSHAKE_LEN, Over, Protocol};
+use super::{Connection, HANDSHAKE_LEN, Over, Protocol};
 use crate::http::conn::phase::Phase;
+use crate::net::tls::BELOW_LEN_MAX;
 
 /// A head up to this length is bounded by the number of connections alone.
 const FREE_HEAD_LEN: usize = 4 * 1024;

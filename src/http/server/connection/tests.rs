@@ -16,8 +16,8 @@ use crate::http::config::Config;
 use crate::http::conn::context::Common;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digester, Secret};
+use crate::net::tls::BELOW_LEN_MAX;
 use crate::service::memory_budget::Budget;
-use crate::service::miss_limiter::MissLimiter;
 use crate::testkit::clock::ManualClock;
 
 /// Like TLS over a socket that is full: it takes what is written, and only a flush sends it,
@@ -65,17 +65,16 @@ impl AsyncWrite for Held {
     }
 }
 
-fn worker(engine: Engine, budget: Budget) -> Rc<Worker> {
-    let config = Config::default();
-    let miss_limiter = MissLimiter::new(config.miss_limits);
-    let common = Common { engine, miss_limiter, config, budget, open: Arc::default() };
+fn worker(engine: &Engine, budget: Budget) -> Rc<Worker> {
+    let mut common = Common::new(engine, &Config::default());
+    common.shared.budget = budget;
     Rc::new(Worker::new(&common, Arc::default()))
 }
 
 #[test]
 fn what_waits_below_is_flushed_and_stalls_until_it_is() {
     let budget = Budget::new(1 << 30, 1 << 20, false);
-    let worker = worker(Engine::open(engine::Config::memory_only()).unwrap(), budget.clone());
+    let worker = worker(&Engine::open(engine::Config::memory_only()).unwrap(), budget.clone());
     let (held, slot) = (Held::default(), worker.slot().unwrap());
     let state = slot.state();
     let mut connection = Connection::new(held.clone(), worker, slot);
@@ -158,7 +157,7 @@ async fn drained_with(before: &[u8], arrived: &[u8], after: &[u8]) -> (Vec<u16>,
     let clock = Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)));
     let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
     let mut stepped = Stepped::new(digester, &RandomState::with_seeds(1, 2, 3, 4), clock);
-    let worker = worker(stepped.engine().clone(), Budget::new(1 << 30, 1 << 20, false));
+    let worker = worker(stepped.engine(), Budget::new(1 << 30, 1 << 20, false));
     let caller = worker.service.caller.clone();
     let pump = tokio::task::spawn_local(async move { caller.pump().await });
     let (peer, slot) = (Peer::default(), worker.slot().unwrap());

@@ -13,14 +13,14 @@ use rustix::fs::{Mode, OFlags, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The longest path of a Unix socket, in bytes: with a zero behind it, it fills `sun_path`.
-pub(in crate::http) const PATH_LEN_MAX: usize = 107;
+pub(crate) const PATH_LEN_MAX: usize = 107;
 
 /// Only the owner may connect.
 const MODE: u32 = 0o600;
 
 /// The file of a socket that listens; dropping it removes the file, if it is still that one.
 #[derive(Debug)]
-pub(in crate::http) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     id: (u64, u64),
@@ -42,7 +42,7 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// Somebody answers there, the path names something else, or no file can be made.
-pub(in crate::http) fn bind(path: &Path, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
+pub(crate) fn bind(path: &Path, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
     let lock = Lock::of(path)?;
     remove_stale(path)?;
     let socket = bind_private(path)?;

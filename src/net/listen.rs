@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::http::server::socket_file::{self, PATH_LEN_MAX, SocketFile};
+use crate::net::socket_file::{self, PATH_LEN_MAX, SocketFile};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -164,9 +164,7 @@ impl Listeners {
 
     /// The sockets for the runtime of the calling thread, and the file, which is removed when it is
     /// dropped.
-    pub(in crate::http) fn into_tokio(
-        self,
-    ) -> io::Result<(Vec<Listener>, Option<Arc<SocketFile>>)> {
+    pub(crate) fn into_tokio(self) -> io::Result<(Vec<Listener>, Option<Arc<SocketFile>>)> {
         match self.sockets {
             Sockets::Tcp(sockets) => {
                 let listener =
@@ -182,19 +180,19 @@ impl Listeners {
 }
 
 /// A socket that listens.
-pub(in crate::http) enum Listener {
+pub(crate) enum Listener {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
 }
 
 /// A connection that was accepted.
-pub(in crate::http) enum Accepted {
+pub(crate) enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
 impl Listener {
-    pub(in crate::http) async fn accept(&self) -> io::Result<Accepted> {
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (socket, peer) = listener.accept().await?;
@@ -207,7 +205,7 @@ impl Listener {
 
 impl Accepted {
     /// Writes as much of `bytes` as can be written without waiting.
-    pub(in crate::http) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket, _) => socket.try_write(bytes),
             Self::Unix(socket) => socket.try_write(bytes),
@@ -215,7 +213,7 @@ impl Accepted {
     }
 
     /// Reads as much as is there.
-    pub(in crate::http) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket, _) => socket.try_read(into),
             Self::Unix(socket) => socket.try_read(into),

@@ -1,19 +1,17 @@
-//! A buffer between a socket and hyper.
+//! A buffer between a socket and what serves its protocol.
 
-/// From this many bytes of unsent output on, hyper is told to wait.
-pub(in crate::http) const OUTPUT_LEN_MAX: usize = 256 * 1024;
 /// A buffer that grew beyond this is given back once it is empty.
-pub(super) const KEPT_CAPACITY: usize = 16 * 1024;
+pub(crate) const KEPT_CAPACITY: usize = 16 * 1024;
 
 /// Bytes in one direction, consumed from the front.
 #[derive(Default)]
-pub(in crate::http) struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     at: usize,
 }
 
 impl Buffer {
-    pub(in crate::http) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         // A peer that pipelines without end may never leave this empty: what was read must go.
         if self.at > 0 {
             self.bytes.drain(..self.at);
@@ -23,37 +21,46 @@ impl Buffer {
     }
 
     /// The end of the buffer, with room for `len` more bytes.
-    pub(in crate::http) fn tail(&mut self, len: usize) -> &mut Vec<u8> {
+    pub(crate) fn tail(&mut self, len: usize) -> &mut Vec<u8> {
         self.bytes.reserve(len);
         &mut self.bytes
     }
 
-    pub(in crate::http) fn unread(&self) -> &[u8] {
+    pub(crate) fn unread(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
 
-    pub(in crate::http) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
 
-    pub(in crate::http) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.at
     }
 
     /// Bytes of memory it takes.
-    pub(in crate::http) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
     /// Forgets the first `len` unread bytes.
-    pub(in crate::http) fn advance(&mut self, len: usize) {
+    pub(crate) fn advance(&mut self, len: usize) {
         self.at += len;
         if self.is_empty() {
             self.clear();
         }
     }
 
-    pub(in crate::http) fn clear(&mut self) {
+    /// Gives memory back that is much more than what waits.
+    pub(crate) fn give_back(&mut self) {
+        if self.bytes.capacity() > KEPT_CAPACITY.max(4 * self.len()) {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+            self.bytes.shrink_to(2 * self.bytes.len());
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
         self.at = 0;
         if self.bytes.capacity() > KEPT_CAPACITY {
             self.bytes = Vec::new();

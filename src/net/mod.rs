@@ -1,0 +1,18 @@
+//! Sockets and their limits, for every protocol that clients speak.
+//!
+//! | file | what |
+//! |---|---|
+//! | `listen`, `socket_file` | addresses, and the sockets that listen there |
+//! | `tls` | TLS over a socket |
+//! | `buffer` | bytes between a socket and a protocol |
+//! | `limits` | time limits of connections |
+//! | `places` | how many connections there may be |
+//! | `tick` | time as the sweep of a worker counts it |
+
+pub(crate) mod buffer;
+pub mod limits;
+pub mod listen;
+pub mod places;
+pub(crate) mod socket_file;
+pub(crate) mod tick;
+pub(crate) mod tls;

@@ -1,0 +1,24 @@
+//! Configuration of the server that speaks the Redis protocol.
+
+use std::time::Duration;
+
+use crate::net::limits::Limits;
+use crate::tls::Tls;
+
+/// Time that a connection may be idle, once it has sent a command. Clients keep connections in pools
+/// and expect that they stay.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// Configuration of the server that speaks the Redis protocol. What it does not name it shares with
+/// the HTTP server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Time limits. Before its first command a connection may be idle for `idle_timeout`.
+    pub limits: Limits,
+    /// For a connection that has sent a command and sends no other.
+    pub idle_timeout: Duration,
+    /// Maximum time for commands in flight during shutdown.
+    pub drain_timeout: Duration,
+    /// TLS settings of new connections; `None`: plain TCP.
+    pub tls: Option<Tls>,
+}
