@@ -82,6 +82,8 @@ mod power;
 mod protocol;
 mod quota;
 mod reads;
+mod resp_data;
+mod resp_wire;
 mod rivals;
 mod secrecy;
 mod sentences;

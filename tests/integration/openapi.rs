@@ -127,7 +127,7 @@ impl Subject {
         let dir = tempfile::tempdir().expect("a folder");
         let mut launch = Launch::on(&dir.path().join("data"));
         let keys = Keys::in_dir(dir.path());
-        let scopes = "issue,resolve,consume,revoke,reference";
+        let scopes = "issue,resolve,consume,revoke,reference,import";
         let key = has_keys.then(|| keys.add("shop-a", scopes, &[]));
         let operator = has_keys.then(|| keys.add("*", "admin,metrics,backup", &[]));
         if has_keys {
@@ -341,7 +341,10 @@ fn refusals_are_as_described() {
     let subject = Subject::start(true);
     let api = Api::shown_to(&subject.server, subject.operator.as_deref());
     for operation in api.operations().filter(|it| it.method != "HEAD") {
-        let path = operation.path.replace("{token}", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        let path = operation
+            .path
+            .replace("{token}", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+            .replace("{name}", "cart");
         let address = subject.address(&operation);
         let keyless = send(address, &operation.method, &path, &[], "");
         let is_open = matches!(operation.path, "/healthz" | "/readyz");

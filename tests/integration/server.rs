@@ -338,6 +338,7 @@ fn parse_ready_line(line: &str) -> (SocketAddr, SocketAddr, u64) {
     let parts = line.strip_prefix("jeton ready: data=http://").and_then(|rest| {
         let (data, rest) = rest.split_once(" admin=http://")?;
         let (admin, tokens) = rest.split_once(" tokens=")?;
+        let admin = admin.split(' ').next()?;
         Some((data.parse().ok()?, admin.parse().ok()?, tokens.parse().ok()?))
     });
     parts.unwrap_or_else(|| panic!("not a ready line: {line:?}"))

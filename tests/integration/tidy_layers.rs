@@ -1,7 +1,7 @@
 //! The import direction: a file names only modules of its own layer and of those below it.
 //!
 //! jeton: sync ← model ← clock ← store, timer_wheel, wal, keys, tls, audit ← engine ← cluster ←
-//! service ← config ← http ← cli, main
+//! net ← service ← config ← resp ← http ← cli, main
 //!
 //! loadtest: failure, console, quantity, stats, secret, tls ← workload ← protocol, traffic, report::model
 //! ← target ← drive ← report ← run, compare, merge, outcome ← peers, gate, history ← cli, main, pages
@@ -28,8 +28,11 @@ const CRATES: [Layered; 2] = [
             &["store", "timer_wheel", "wal", "keys", "tls", "audit", "testkit::disk"],
             &["engine"],
             &["cluster"],
+            &["net"],
             &["service"],
             &["config"],
+            // Not beside `http`: neither protocol knows the other.
+            &["resp"],
             &["http", "testkit"],
             &["cli", "main"],
         ],

@@ -28,6 +28,7 @@ pub mod log;
 pub mod model;
 pub mod record;
 pub mod reference;
+pub mod resp;
 pub mod segment;
 pub mod size;
 pub mod spec;
@@ -40,7 +41,7 @@ pub mod wheel;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("body", body::check),
     ("duration", duration::check),
     ("frame", frame::check),
@@ -50,6 +51,7 @@ pub const TARGETS: [Target; 12] = [
     ("log", log::check),
     ("record", record::check),
     ("reference", reference::check),
+    ("resp", resp::check),
     ("size", size::check),
     ("token", token::check),
     ("wheel", wheel::check),

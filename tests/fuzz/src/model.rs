@@ -101,13 +101,19 @@ impl Frame {
         match &record.what {
             What::Time | What::Origin(_) => true,
             What::Carry { .. } => !self.has_commands,
+            What::Issue(content) if content.replaces => {
+                !seen.is_some_and(|entry| entry.derived && entry.deadline > time)
+            }
             What::Issue(_) => !seen.is_some_and(|entry| entry.blocks(time)),
             // A token can be used only once its issue took effect.
             _ if self.issued.contains(&record.digest) => false,
             What::Consume { key: Some(key) } => {
                 !seen.is_some_and(|entry| entry.blocks(time) && entry.keys.contains(key))
             }
-            What::Consume { key: None } | What::Extend { .. } | What::Revoke => true,
+            What::Consume { key: None }
+            | What::Extend { .. }
+            | What::Revoke
+            | What::Deadline { .. } => true,
         }
     }
 
@@ -120,7 +126,9 @@ impl Frame {
                 self.issued.insert(record.digest);
                 self.has_commands = true;
             }
-            What::Consume { .. } | What::Extend { .. } | What::Revoke => self.has_commands = true,
+            What::Consume { .. } | What::Extend { .. } | What::Revoke | What::Deadline { .. } => {
+                self.has_commands = true;
+            }
         }
     }
 }
@@ -129,6 +137,16 @@ fn apply(entries: &mut Entries, record: &spec::Record<'_>, time: u64) {
     let digest = record.digest;
     let there = entries.get_mut(&digest).filter(|entry| entry.deadline > time);
     match &record.what {
+        What::Issue(content) if content.replaces => {
+            if !there.is_some_and(|entry| entry.derived) {
+                entries.insert(digest, entry(content, time, &[]));
+            }
+        }
+        What::Deadline { deadline } => {
+            if let Some(entry) = there.filter(|entry| entry.uses_left > 0) {
+                entry.deadline = *deadline;
+            }
+        }
         What::Issue(content) if !there.as_ref().is_some_and(|entry| entry.blocks(time)) => {
             entries.insert(digest, entry(content, time, &[]));
         }

@@ -34,6 +34,9 @@ pub enum What<'a> {
         life_ms_max: u64,
     },
     Revoke,
+    Deadline {
+        deadline: u64,
+    },
     Time,
     /// Which message a frame was made from, in its bytes.
     Origin(&'a Origin),
@@ -44,6 +47,8 @@ pub enum What<'a> {
 pub struct Content<'a> {
     pub peek: bool,
     pub derived: bool,
+    /// Never set in a Carry.
+    pub replaces: bool,
     pub uses: u64,
     pub deadline: u64,
     pub payload: &'a [u8],
@@ -86,6 +91,7 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
             (40, What::Extend { deadline, life_ms_max: number(bytes, 32, 8)? })
         }
         5 if flags == 0 => (24, What::Revoke),
+        12 if flags == 0 => (32, What::Deadline { deadline: number(bytes, 24, 8)? }),
         _ => return None,
     };
     let is_short_head = kind > 2;
@@ -94,7 +100,7 @@ pub fn record(bytes: &[u8]) -> Option<Record<'_>> {
     if is_short_head && until > if is_remembered { INSTANT_MAX } else { 0 } {
         return None;
     }
-    if let What::Extend { deadline, .. } = what
+    if let What::Extend { deadline, .. } | What::Deadline { deadline } = what
         && deadline > INSTANT_MAX
     {
         return None;
@@ -140,7 +146,7 @@ fn of_cluster(bytes: &[u8], kind: u8, flags: u8) -> Option<usize> {
 fn entry(bytes: &[u8], kind: u8, flags: u8) -> Option<(usize, What<'_>)> {
     let (uses, payload_len) = (number(bytes, 2, 2)?, number(bytes, 4, 4)?);
     let deadline = number(bytes, 24, 8)?;
-    let in_limits = flags <= 3
+    let in_limits = (flags <= 3 || kind == 1 && matches!(flags, 4 | 5))
         && uses <= COUNT_MAX
         && payload_len <= PAYLOAD_LEN_MAX
         && deadline <= INSTANT_MAX;
@@ -153,6 +159,7 @@ fn entry(bytes: &[u8], kind: u8, flags: u8) -> Option<(usize, What<'_>)> {
     let content = |payload| Content {
         peek: flags & 1 != 0,
         derived: flags & 2 != 0,
+        replaces: flags & 4 != 0,
         uses,
         deadline,
         payload,

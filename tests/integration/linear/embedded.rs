@@ -101,7 +101,12 @@ impl Rival<'_> {
         let outcomes = pending.wait().expect("the engine is open");
         let ended = self.round.ticks.end();
         for ((token, op), outcome) in asked.into_iter().zip(outcomes) {
-            self.saw(token, op, answer(&outcome), began, ended);
+            let answer = match (op, &outcome) {
+                // From outside a revocation is the same where there was nothing.
+                (Op::Revoke, Outcome::NotFound) => Answer::Revoked,
+                _ => answer(&outcome),
+            };
+            self.saw(token, op, answer, began, ended);
         }
     }
 
@@ -144,7 +149,12 @@ fn answer(outcome: &Outcome) -> Answer {
         Outcome::NotFound => Answer::Missing,
         Outcome::Extended { deadline } => Answer::Extended { deadline_ms: deadline.0 },
         Outcome::Revoked => Answer::Revoked,
-        Outcome::MemoryFull
+        Outcome::Put { .. }
+        | Outcome::NotPut { .. }
+        | Outcome::DeadlineSet { .. }
+        | Outcome::DeadlineKept { .. }
+        | Outcome::Found { .. }
+        | Outcome::MemoryFull
         | Outcome::QuotaFull
         | Outcome::DiskFull
         | Outcome::ClockWrong

@@ -364,7 +364,7 @@ impl Lab {
         for id in 0..self.next_id_max() {
             let status = engine.status(&digest(id), UnixMillis(now));
             let payload = engine.resolve(&digest(id), UnixMillis(now), <[u8]>::to_vec);
-            let found = status.map(|Status { expires_at, uses_left, payload_len }| {
+            let found = status.map(|Status { expires_at, uses_left, payload_len, .. }| {
                 (expires_at.0, uses_left, payload_len, payload)
             });
             let expected = seen(self.truth.tokens.get(&id), now);

@@ -46,6 +46,9 @@ impl Oracle {
             What::Issue { .. } => history.maybe_issued += 1,
             What::Consume { .. } | What::Revoke => history.maybe_ended += 1,
             What::Extend { .. } => history.maybe_extended = true,
+            What::Put { .. } | What::Deadline { .. } | What::Read => {
+                unreachable!("not in a cluster yet")
+            }
         }
     }
 
@@ -79,7 +82,7 @@ impl Oracle {
         match &change.what {
             What::Issue { .. } => history.maybe_issued -= 1,
             What::Consume { .. } | What::Revoke => history.maybe_ended -= 1,
-            What::Extend { .. } => {}
+            What::Extend { .. } | What::Put { .. } | What::Deadline { .. } | What::Read => {}
         }
     }
 
@@ -140,6 +143,11 @@ impl Oracle {
             | Outcome::LogUnavailable => self.did_not_happen(change),
             Outcome::Replayed { .. } | Outcome::Extended { .. } | Outcome::Revoked => {}
             Outcome::ReadOnly | Outcome::Unknown => {}
+            Outcome::Put { .. }
+            | Outcome::NotPut { .. }
+            | Outcome::DeadlineSet { .. }
+            | Outcome::DeadlineKept { .. }
+            | Outcome::Found { .. } => return Err("no operation has this outcome".into()),
         }
         Ok(())
     }

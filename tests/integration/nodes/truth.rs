@@ -128,7 +128,7 @@ impl Truth {
 
 fn change(record: &Record<'_>) -> Option<Change> {
     let (id, what) = match record {
-        Record::Issue { digest, deadline, uses, peek, derived, payload } => {
+        Record::Issue { digest, deadline, uses, peek, derived, payload, .. } => {
             let (payload, ttl_ms) = ((*payload).into(), deadline.0);
             let what = What::Issue { payload, ttl_ms, uses: *uses, peek: *peek, derived: *derived };
             (id_of(digest), what)

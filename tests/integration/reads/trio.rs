@@ -135,7 +135,7 @@ impl Trio {
             let mut config = http::Config { workers: 1, reads: Some(reads), ..Default::default() };
             change(&mut config);
             let address = "127.0.0.1:0".parse().expect("an address");
-            let listeners = http::server::listen::bind(&address, 1).expect("a free port");
+            let listeners = jeton::net::listen::bind(&address, 1).expect("a free port");
             let server = Server::start(node.stepped.engine(), &config, listeners);
             servers.push(server.expect("a worker"));
             nodes.push(node);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jeton::clock::Clock;
-use jeton::engine::Config;
+use jeton::engine::{Config, DeadlineWhen, When};
 use jeton::model::time::UnixMillis;
 use jeton::testkit::disk::{Fault, Planned, Random};
 use jeton::wal::{self, Preparing};
@@ -250,7 +250,8 @@ impl Run {
         let mut calls: Vec<Vec<Change>> = (0..count)
             .map(|_| {
                 let count = *self.random.pick(&[1, 1, 2, 3, 5, 9]);
-                (0..count).map(|_| self.change()).collect()
+                let changes = (0..count).map(|_| self.change()).collect();
+                if self.random.chance(25) { self.together(changes) } else { changes }
             })
             .collect();
         if self.random.chance(20) {
@@ -262,6 +263,51 @@ impl Run {
             calls.retain(|call| !call.is_empty());
         }
         calls
+    }
+
+    /// Changes of few tokens that are performed together, with reads among them.
+    fn together(&mut self, mut changes: Vec<Change>) -> Vec<Change> {
+        // One frame must hold them all.
+        changes.truncate(4);
+        let ids: Vec<u64> = changes.iter().map(|change| change.id).collect();
+        let mut together = Vec::new();
+        for change in changes {
+            together.push(change);
+            let id = *self.random.pick(&ids);
+            together.push(match self.random.below(3) {
+                0 => self.put(id),
+                1 => Change { id, what: self.deadline() },
+                _ => Change { id, what: What::Read },
+            });
+        }
+        together.push(Change { id: ids[0], what: What::Read });
+        for change in &mut together {
+            if let What::Issue { payload, .. } | What::Put { payload, .. } = &mut change.what {
+                *payload = payload[..payload.len().min(100)].into();
+            }
+        }
+        together
+    }
+
+    fn put(&mut self, id: u64) -> Change {
+        let Change { what: issue, .. } = self.issue(id);
+        let What::Issue { payload, ttl_ms, uses, peek, .. } = issue else { unreachable!() };
+        let ttl_ms = self.random.chance(75).then_some(ttl_ms);
+        let when = *self.random.pick(&[When::Always, When::Always, When::Absent, When::Present]);
+        let asks = self.random.chance(50);
+        Change { id, what: What::Put { payload, ttl_ms, uses, peek, when, asks } }
+    }
+
+    /// A new deadline, also one that has passed.
+    fn deadline(&mut self) -> What {
+        let now = self.lab.engine_now();
+        let at = match self.random.below(8) {
+            0 => now.saturating_sub(self.random.below(5_000)),
+            _ => now + self.ttl_ms(),
+        };
+        let (always, later, earlier) =
+            (DeadlineWhen::Always, DeadlineWhen::Later, DeadlineWhen::Earlier);
+        What::Deadline { at, when: *self.random.pick(&[always, always, later, earlier]) }
     }
 
     fn change(&mut self) -> Change {
@@ -280,7 +326,9 @@ impl Run {
                 let key = self.random.chance(50).then(|| self.random.below(3) as u8);
                 What::Consume { key }
             }
-            82..=90 => What::Extend { ttl_ms: self.ttl_ms() },
+            82..=86 => What::Extend { ttl_ms: self.ttl_ms() },
+            87..=90 => self.deadline(),
+            91..=95 => return self.put(id),
             _ => What::Revoke,
         };
         Change { id, what }

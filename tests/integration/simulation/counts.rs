@@ -8,7 +8,8 @@ use crate::seeds::counts;
 
 counts! {
     seeds, turns, tends, ops, issued, exists, conflicts, already_consumed, consumed, replayed,
-    extended, revokes, not_found, misses, disk_full, log_unavailable, read_only, power_cuts, kills,
+    extended, revokes, puts, not_put, deadlines_set, deadlines_kept, found, together, not_found,
+    misses, disk_full, log_unavailable, read_only, power_cuts, kills,
     closes, recoveries, refused_opens, cut_again, torn, jumps, freezes, paced, sleeps, held,
     followed, clock_wrong, frames, segments_created, segments_recycled, segments_released,
     lives_with_relocations, carried_bytes, expired, io_errors, no_spaces, short_writes, failed_syncs,
@@ -26,10 +27,16 @@ impl Counts {
             Outcome::Consumed { .. } => &mut self.consumed,
             Outcome::Replayed { .. } => &mut self.replayed,
             Outcome::Extended { .. } => &mut self.extended,
+            Outcome::Put { .. } => &mut self.puts,
+            Outcome::NotPut { .. } => &mut self.not_put,
+            Outcome::DeadlineSet { .. } => &mut self.deadlines_set,
+            Outcome::DeadlineKept { .. } => &mut self.deadlines_kept,
+            Outcome::Found { .. } => &mut self.found,
             Outcome::DiskFull => &mut self.disk_full,
             Outcome::LogUnavailable => &mut self.log_unavailable,
             Outcome::ReadOnly => &mut self.read_only,
             Outcome::ClockWrong => &mut self.clock_wrong,
+            Outcome::Revoked => &mut self.revokes,
             _ if change.what == What::Revoke => &mut self.revokes,
             _ => &mut self.not_found,
         };

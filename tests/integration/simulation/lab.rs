@@ -55,6 +55,8 @@ pub struct Lab {
     /// The engine time of a reader that found no token: the engine acted on it if the deadline was
     /// the reason.
     maybe_held: u64,
+    /// Number of the last call.
+    last_call: u64,
     trace: DefaultHasher,
 }
 
@@ -79,6 +81,7 @@ impl Lab {
             was_empty: true,
             held: START_MS,
             maybe_held: START_MS,
+            last_call: 0,
             trace: DefaultHasher::new(),
         }
     }
@@ -90,6 +93,11 @@ impl Lab {
 
     fn engine(&mut self) -> &mut Stepped {
         self.engine.as_mut().expect("the engine is open")
+    }
+
+    /// Engine time, for a change that names an instant.
+    pub fn engine_now(&mut self) -> u64 {
+        self.engine().engine().now().0
     }
 
     fn monotonic(&self) -> u64 {
@@ -157,7 +165,8 @@ impl Lab {
     /// Before the committer looks at the clocks.
     fn note_entries(&mut self, calls: &[Vec<Change>]) {
         // A revocation may take the last one in the middle of a turn.
-        let may_end = calls.iter().flatten().any(|change| change.what == What::Revoke);
+        let ends = |what: &What| matches!(what, What::Revoke | What::Deadline { .. });
+        let may_end = calls.iter().flatten().any(|change| ends(&change.what));
         self.was_empty = may_end || self.engine().entries() == 0;
     }
 
@@ -167,8 +176,13 @@ impl Lab {
         let before = self.engine().engine().readiness();
         self.note_entries(calls);
         let stepped = self.engine();
-        let submit =
-            |call: &Vec<Change>| stepped.engine().submit(call.iter().map(Change::op).collect());
+        let submit = |call: &Vec<Change>| {
+            let ops = call.iter().map(Change::op).collect();
+            match is_together(call) {
+                true => stepped.engine().submit_together(ops),
+                false => stepped.engine().submit(ops),
+            }
+        };
         let pending: Result<Vec<_>, _> = calls.iter().map(submit).collect();
         let pending = pending.map_err(|rejected| rejected.to_string())?;
         let mut has_turned = false;
@@ -177,6 +191,7 @@ impl Lab {
         }
         let outcomes: Result<Vec<_>, _> = pending.into_iter().map(Pending::wait).collect();
         let outcomes = outcomes.map_err(|rejected| rejected.to_string())?;
+        check_together(calls, &outcomes)?;
         let observed = self.observed;
         let committed = self.now(true)?;
         if !has_turned {
@@ -193,7 +208,14 @@ impl Lab {
             (change.id, format!("{outcome:?}")).hash(&mut self.trace);
         }
         (committed, self.engine().lsn_and_tokens()).hash(&mut self.trace);
-        self.oracle.judge(&turn, times)?;
+        let numbers = calls.iter().flat_map(|call| {
+            self.last_call += 1;
+            let number = if is_together(call) { self.last_call } else { 0 };
+            self.counts.together += u64::from(number > 0);
+            vec![number; call.len()]
+        });
+        let numbers: Vec<u64> = numbers.collect();
+        self.oracle.judge(&turn, &numbers, times)?;
         self.check_refusals(&turn, struck, &before)?;
         if self.config.sync == SyncMode::Always {
             self.oracle.settle(times.monotonic);
@@ -230,7 +252,7 @@ impl Lab {
             ),
         ] {
             let is_unfounded = |(change, outcome): &(Change, Outcome)| {
-                let is_issue = matches!(change.what, What::Issue { .. });
+                let is_issue = matches!(change.what, What::Issue { .. } | What::Put { .. });
                 *outcome == refusal && (is_issue || !is_standing)
             };
             if is_well && turn.iter().any(is_unfounded) {
@@ -241,13 +263,14 @@ impl Lab {
             return Err("ReadOnly, and the disk never failed".to_owned());
         }
         let is_done = |outcome: &Outcome| {
-            use Outcome::{Consumed, Extended, Issued};
-            matches!(outcome, Issued { .. } | Consumed { .. } | Extended { .. })
+            use Outcome::{Consumed, DeadlineSet as Set, Extended, Issued, Put};
+            let is_put = matches!(outcome, Put { .. } | Set { .. });
+            is_put || matches!(outcome, Issued { .. } | Consumed { .. } | Extended { .. })
         };
         let is_possible = (EARLIEST_MS..=LATEST_MS).contains(&self.clock.wall().0);
         let is_looked_at = !matches!(before, Err(NotReady::ClockWrong(_)));
         let is_unfounded = |(change, outcome): &(Change, Outcome)| {
-            let is_issue = matches!(change.what, What::Issue { .. });
+            let is_issue = matches!(change.what, What::Issue { .. } | What::Put { .. });
             *outcome == Outcome::ClockWrong && (is_issue || is_looked_at)
         };
         if is_possible && turn.iter().any(is_unfounded) {
@@ -454,4 +477,23 @@ pub fn sync_mode(number: u64) -> SyncMode {
         6 | 7 => SyncMode::Every(Duration::from_millis(100)),
         _ => SyncMode::Never,
     }
+}
+
+/// Whether a call is performed together.
+fn is_together(call: &[Change]) -> bool {
+    call.iter().any(|change| change.what == What::Read)
+}
+
+/// Either all changes of such a call are performed or none.
+fn check_together(calls: &[Vec<Change>], outcomes: &[Vec<Outcome>]) -> Result<(), Broken> {
+    use Outcome::{ClockWrong, DiskFull, LogUnavailable, ReadOnly};
+    let refuses = |o: &Outcome| matches!(o, ClockWrong | DiskFull | LogUnavailable | ReadOnly);
+    for (call, outcomes) in calls.iter().zip(outcomes).filter(|(call, _)| is_together(call)) {
+        let is_whole =
+            outcomes.iter().all(|outcome| outcome == &outcomes[0]) || !outcomes.iter().any(refuses);
+        if !is_whole {
+            return Err(format!("half of {call:?} was performed: {outcomes:?}"));
+        }
+    }
+    Ok(())
 }

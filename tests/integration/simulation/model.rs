@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jeton::engine::{Op, Outcome};
+use jeton::engine::{DeadlineWhen, Op, Outcome, Put, When};
 use jeton::model::time::UnixMillis;
 use jeton::model::token::{ConsumeKey, Digest};
+use jeton::model::value::value_of;
 
 /// The longest life of a token, in milliseconds.
 pub const MAX_TTL_MS: u64 = 100_000;
@@ -20,11 +21,39 @@ pub struct Change {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    Issue { payload: Arc<[u8]>, ttl_ms: u64, uses: u32, peek: bool, derived: bool },
-    Consume { key: Option<u8> },
-    Extend { ttl_ms: u64 },
+    Issue {
+        payload: Arc<[u8]>,
+        ttl_ms: u64,
+        uses: u32,
+        peek: bool,
+        derived: bool,
+    },
+    Consume {
+        key: Option<u8>,
+    },
+    Extend {
+        ttl_ms: u64,
+    },
     Revoke,
+    Put {
+        payload: Arc<[u8]>,
+        ttl_ms: Option<u64>,
+        uses: u32,
+        peek: bool,
+        when: When,
+        asks: bool,
+    },
+    /// Sets the deadline.
+    Deadline {
+        at: u64,
+        when: DeadlineWhen,
+    },
+    /// A call with a read is performed together.
+    Read,
 }
+
+/// The lifetime of a put that keeps the deadline, where there is none.
+pub const DEFAULT_TTL_MS: u64 = 5_000;
 
 /// A token that was issued and not revoked; also one that was consumed, or has expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +64,7 @@ pub struct Held {
     pub uses: u32,
     pub uses_left: u32,
     pub peek: bool,
+    pub derived: bool,
     pub keys: Vec<u8>,
     /// It had expired, and then a crash and a clock that jumped back put its deadline in the future
     /// again. The engine may have freed it or not.
@@ -88,6 +118,20 @@ impl Change {
             What::Consume { key: number } => Op::Consume { digest, key: number.map(key) },
             What::Extend { ttl_ms } => Op::Extend { digest, ttl: Duration::from_millis(*ttl_ms) },
             What::Revoke => Op::Revoke { digest },
+            What::Put { payload, ttl_ms, uses, peek, when, asks } => Op::Put(Put {
+                digest,
+                payload: payload.to_vec(),
+                ttl: ttl_ms.map(Duration::from_millis),
+                default_ttl: Duration::from_millis(DEFAULT_TTL_MS),
+                uses: *uses,
+                peek: *peek,
+                when: *when,
+                wants_previous: *asks,
+            }),
+            What::Deadline { at, when } => {
+                Op::SetDeadline { digest, deadline: UnixMillis(*at), when: *when }
+            }
+            What::Read => Op::Read { digest },
         }
     }
 
@@ -96,10 +140,46 @@ impl Change {
         let held = held.filter(|held| held.deadline > now);
         let alive = held.filter(|held| held.uses_left > 0);
         match (&self.what, held) {
+            (What::Put { when, asks, .. }, _) => {
+                let is_met = match when {
+                    When::Always => true,
+                    When::Absent => alive.is_none(),
+                    When::Present => alive.is_some(),
+                };
+                let previous = alive.filter(|held| held.peek && *asks);
+                if !is_met {
+                    let previous = previous.map(|held| held.payload.to_vec());
+                    return Some(Outcome::NotPut { previous });
+                }
+                held.is_some_and(|held| held.derived).then_some(Outcome::Conflict)
+            }
+            (What::Deadline { at, when }, _) => {
+                let Some(held) = alive else { return Some(Outcome::NotFound) };
+                let is_met = match when {
+                    DeadlineWhen::Always => true,
+                    DeadlineWhen::Later => *at > held.deadline,
+                    DeadlineWhen::Earlier => *at < held.deadline,
+                };
+                let deadline = UnixMillis(held.deadline);
+                (!is_met).then_some(Outcome::DeadlineKept { deadline })
+            }
+            (What::Read, _) => Some(alive.map_or(Outcome::NotFound, |held| Outcome::Found {
+                payload: held.peek.then(|| held.payload.to_vec()),
+                payload_len: held.payload.len(),
+                value_len: value_of(&held.payload).len(),
+                deadline: UnixMillis(held.deadline),
+                uses_left: held.uses_left,
+            })),
             (What::Issue { .. } | What::Consume { .. }, None) => match self.what {
                 What::Consume { .. } => Some(Outcome::NotFound),
                 _ => None,
             },
+            // Nothing depends on it any more.
+            (What::Issue { .. }, Some(held))
+                if held.uses_left == 0 && !held.derived && held.keys.is_empty() =>
+            {
+                None
+            }
             (What::Issue { .. }, Some(held)) if held.uses_left == 0 => {
                 Some(Outcome::AlreadyConsumed)
             }
@@ -113,7 +193,7 @@ impl Change {
             }
             (What::Consume { .. }, Some(_)) => alive.is_none().then_some(Outcome::NotFound),
             (What::Extend { .. }, _) => alive.is_none().then_some(Outcome::NotFound),
-            (What::Revoke, _) => alive.is_none().then_some(Outcome::Revoked),
+            (What::Revoke, _) => alive.is_none().then_some(Outcome::NotFound),
         }
     }
 
@@ -122,17 +202,20 @@ impl Change {
         if let Some(outcome) = self.refused(held, now) {
             return (held.cloned(), outcome);
         }
-        if let What::Issue { payload, ttl_ms, uses, peek, .. } = &self.what {
-            let held = Held {
-                payload: Arc::clone(payload),
-                issued_at: now,
-                deadline: now + ttl_ms,
-                uses: *uses,
-                uses_left: *uses,
-                peek: *peek,
-                keys: Vec::new(),
-                maybe_gone: false,
+        if let What::Put { payload, ttl_ms, uses, peek, asks, .. } = &self.what {
+            let alive = held.filter(|held| held.is_alive(now));
+            let deadline = match (ttl_ms, alive) {
+                (Some(ttl_ms), _) => now + ttl_ms,
+                (None, Some(held)) => held.deadline,
+                (None, None) => now + DEFAULT_TTL_MS,
             };
+            let previous = alive.filter(|held| held.peek && *asks);
+            let previous = previous.map(|held| held.payload.to_vec());
+            let put = issued(payload, now, deadline, *uses, *peek, false);
+            return (Some(put), Outcome::Put { deadline: UnixMillis(deadline), previous });
+        }
+        if let What::Issue { payload, ttl_ms, uses, peek, derived } = &self.what {
+            let held = issued(payload, now, now + ttl_ms, *uses, *peek, *derived);
             let deadline = UnixMillis(held.deadline);
             return (Some(held), Outcome::Issued { deadline });
         }
@@ -150,7 +233,28 @@ impl Change {
                 let deadline = UnixMillis(held.deadline);
                 (Some(held), Outcome::Extended { deadline })
             }
-            What::Revoke | What::Issue { .. } => (None, Outcome::Revoked),
+            What::Deadline { at, .. } if at > now => {
+                held.deadline = at;
+                (Some(held), Outcome::DeadlineSet { deadline: UnixMillis(at) })
+            }
+            What::Revoke
+            | What::Deadline { .. }
+            | What::Issue { .. }
+            | What::Put { .. }
+            | What::Read => (None, Outcome::Revoked),
         }
     }
+}
+
+/// A token as it was issued or put.
+pub fn issued(
+    payload: &Arc<[u8]>,
+    issued_at: u64,
+    deadline: u64,
+    uses: u32,
+    peek: bool,
+    derived: bool,
+) -> Held {
+    let (payload, uses_left, keys) = (Arc::clone(payload), uses, Vec::new());
+    Held { payload, issued_at, deadline, uses, uses_left, peek, derived, keys, maybe_gone: false }
 }

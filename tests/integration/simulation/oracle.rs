@@ -30,6 +30,8 @@ struct Logged {
     at: u64,
     /// Monotonic time of its answer, in milliseconds.
     answered_at: u64,
+    /// The call whose changes happened together; 0 if it is by itself.
+    call: u64,
 }
 
 /// A world, and the changes that led to it.
@@ -70,19 +72,27 @@ impl Oracle {
         Self { possible: vec![nothing], doubtful: Vec::new(), floor: 0, latest: 0 }
     }
 
-    /// The operations of one turn of the committer, in order, with their answers.
-    pub fn judge(&mut self, turn: &[(Change, Outcome)], times: Times) -> Result<(), Broken> {
+    /// The operations of one turn of the committer, in order, with their answers. `calls`: for each
+    /// the number of its call, if that was performed together.
+    pub fn judge(
+        &mut self,
+        turn: &[(Change, Outcome)],
+        calls: &[u64],
+        times: Times,
+    ) -> Result<(), Broken> {
         let mut broken = String::new();
         let mut possible = Vec::new();
         for one in std::mem::take(&mut self.possible) {
-            follow(one, turn, times, &mut possible, &mut broken);
+            follow(one, (turn, calls), times, &mut possible, &mut broken);
         }
         self.possible = possible;
-        let doubtful = turn.iter().filter(|(_, outcome)| *outcome == Outcome::ReadOnly);
-        self.doubtful.extend(doubtful.map(|(change, _)| Logged {
+        let doubtful =
+            turn.iter().zip(calls).filter(|((_, outcome), _)| *outcome == Outcome::ReadOnly);
+        self.doubtful.extend(doubtful.map(|((change, _), call)| Logged {
             change: change.clone(),
             at: times.committed,
             answered_at: times.monotonic,
+            call: *call,
         }));
         self.check(&broken)
     }
@@ -157,8 +167,13 @@ impl Oracle {
             let sure = if may_lose { 0 } else { one.logged.len() };
             let mut world = one.base;
             let later = one.logged.iter().chain(&self.doubtful).map(Some);
+            let mut call = 0;
             for (kept, next) in later.chain([None]).enumerate() {
+                // What happened together is lost together.
+                let is_whole = call == 0 || next.is_none_or(|next| next.call != call);
+                call = next.map_or(0, |next| next.call);
                 if kept >= sure
+                    && is_whole
                     && let Some(world) = matching(&world, found, now, self.latest, &mut broken)
                     && !worlds.contains(&world)
                 {
@@ -258,7 +273,7 @@ fn matching(
 /// Plays a turn in one world. Pushes the worlds that are possible afterwards.
 fn follow(
     before: Possible,
-    turn: &[(Change, Outcome)],
+    (turn, calls): (&[(Change, Outcome)], &[u64]),
     times: Times,
     after: &mut Vec<Possible>,
     broken: &mut Broken,
@@ -266,7 +281,7 @@ fn follow(
     // The states of each token during this turn: an operation that cannot succeed is refused by the
     // state at its request, beside others that are not applied yet.
     let mut worlds = vec![(before, BTreeMap::<u64, Vec<Option<Held>>>::new())];
-    for (change, outcome) in turn {
+    for ((change, outcome), call) in turn.iter().zip(calls) {
         let is_refused = matches!(
             outcome,
             Outcome::ReadOnly | Outcome::DiskFull | Outcome::LogUnavailable | Outcome::ClockWrong
@@ -287,7 +302,9 @@ fn follow(
                         .iter()
                         .any(|now| change.refused(held.as_ref(), *now).as_ref() == Some(outcome))
                 };
-                let was_refused = states.iter().any(is_refusal);
+                // What is performed together is decided by the exact state.
+                let from = if *call == 0 { 0 } else { states.len() - 1 };
+                let was_refused = states[from..].iter().any(is_refusal);
                 let (put, expected) = change.apply(held.as_ref(), times.committed);
                 let has_effect = put != held;
                 if was_refused && (has_effect || expected != *outcome) {
@@ -295,7 +312,7 @@ fn follow(
                 }
                 if expected == *outcome {
                     if change.refused(held.as_ref(), times.committed).is_none() {
-                        one.record(change, put, times);
+                        one.record(change, put, times, *call);
                     }
                     next.push((one, earlier));
                 } else if !was_refused {
@@ -331,9 +348,9 @@ fn decided(world: Possible, change: &Change, times: Times) -> Vec<Possible> {
 }
 
 impl Possible {
-    fn record(&mut self, change: &Change, put: Option<Held>, times: Times) {
+    fn record(&mut self, change: &Change, put: Option<Held>, times: Times, call: u64) {
         let (at, answered_at) = (times.committed, times.monotonic);
-        self.logged.push(Logged { change: change.clone(), at, answered_at });
+        self.logged.push(Logged { change: change.clone(), at, answered_at, call });
         match put {
             Some(held) => self.now.insert(change.id, held),
             None => self.now.remove(&change.id),

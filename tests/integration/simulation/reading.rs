@@ -7,7 +7,7 @@ use jeton::model::record::{Record, records};
 use jeton::testkit::disk::{Keep, Memory};
 use jeton::wal::{Storage, survey};
 
-use super::model::{Change, Held, What, id_of};
+use super::model::{Change, Held, What, id_of, issued};
 use super::oracle::{Broken, World};
 
 /// The content of the log.
@@ -42,6 +42,19 @@ pub fn read(disk: &Memory) -> Result<Reading, Broken> {
 fn replay(world: &mut World, record: &Record<'_>, at: u64) {
     let Some(id) = record.digest().map(id_of) else { return };
     let what = match *record {
+        Record::Issue { deadline, uses, peek, replaces: true, payload, .. } => {
+            let there = world.get(&id).filter(|held| held.deadline > at);
+            if !there.is_some_and(|held| held.derived) {
+                world.insert(id, issued(&payload.into(), at, deadline.0, uses, peek, false));
+            }
+            return;
+        }
+        Record::Deadline { deadline, .. } => {
+            if let Some(held) = world.get_mut(&id).filter(|held| held.is_alive(at)) {
+                held.deadline = deadline.0;
+            }
+            return;
+        }
         Record::Issue { deadline, uses, peek, derived, payload, .. } => {
             What::Issue { payload: payload.into(), ttl_ms: deadline.0 - at, uses, peek, derived }
         }
@@ -56,6 +69,7 @@ fn replay(world: &mut World, record: &Record<'_>, at: u64) {
                 uses: parts.uses_total,
                 uses_left: parts.uses_left,
                 peek: parts.peek,
+                derived: parts.derived,
                 keys: keys.iter().map(|key| key.0[0]).collect(),
                 maybe_gone: false,
             };

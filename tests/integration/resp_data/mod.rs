@@ -1,0 +1,15 @@
+//! The commands about tokens over the Redis protocol, compared with a real server where they are of
+//! Redis.
+
+mod clients;
+mod compare;
+mod differences;
+pub mod key_scripts;
+mod pair;
+pub mod redis;
+mod rights;
+mod scripts;
+mod together;
+mod tokens;
+mod transactions;
+pub mod wire;

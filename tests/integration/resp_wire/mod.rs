@@ -1,0 +1,9 @@
+//! The wire of the Redis protocol: what clients say when they connect, hostile clients, long
+//! pipelines, and how connections end.
+
+mod attacks;
+mod connect;
+mod ends;
+mod floods;
+mod peer;
+mod rights;
