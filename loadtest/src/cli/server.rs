@@ -10,10 +10,10 @@ use crate::tls::Trust;
 
 #[derive(Args)]
 pub(super) struct ServerArgs {
-    /// The server: jeton, floor, redis, valkey, memcached or pogocache starts one and stops it at the
-    /// end; http://HOST:PORT, https://…, redis://…, rediss://…, valkey://…, valkeys://…,
-    /// memcached://… or pogocache://… is a running one; several http://… or https://… with commas are the
-    /// nodes of a jeton cluster
+    /// The server: jeton, jeton-resp (the same in the protocol of Redis), floor, redis, valkey, memcached
+    /// or pogocache starts one and stops it at the end; http://HOST:PORT, https://…, resp://…, resps://…,
+    /// redis://…, rediss://…, valkey://…, valkeys://…, memcached://… or pogocache://… is a running one;
+    /// several http://… or https://… with commas are the nodes of a jeton cluster
     #[arg(long, value_name = "TARGET", default_value = "jeton")]
     pub(super) target: String,
     /// jeton's binary; by default it is built from this repository, else searched on the PATH

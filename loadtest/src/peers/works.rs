@@ -83,6 +83,10 @@ impl Side {
         }
     }
 
+    fn jeton_resp() -> Self {
+        Self { name: "jeton, 1 worker, RESP".to_owned(), kind: Kind::JetonResp, ..Self::jeton(1) }
+    }
+
     /// Whether its program is there.
     pub fn is_here(&self) -> bool {
         target::missing(self.kind).is_none()
@@ -196,7 +200,7 @@ fn sides(floor: bool, caches: bool) -> Vec<Side> {
     if floor {
         sides.push(Side::peer(Kind::Floor));
     }
-    sides.push(Side::jeton(1));
+    sides.extend([Side::jeton(1), Side::jeton_resp()]);
     if cores > 1 {
         sides.push(Side::jeton(cores));
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 
-use super::address::{Kind, Remote};
+use super::address::Remote;
+use super::kind::Kind;
 use crate::denial::Denial;
 use crate::failure::{Failure, Result};
 use crate::patience::Patience;
@@ -111,7 +112,7 @@ impl Conversation {
 /// # Errors
 /// [`Failure::Target`], with what to do.
 pub fn check(remote: &Remote, address: SocketAddr, access: &Access) -> Result<()> {
-    if !matches!(remote.kind, Kind::Redis | Kind::Valkey) {
+    if !matches!(remote.kind, Kind::JetonResp | Kind::Redis | Kind::Valkey) {
         return Ok(());
     }
     let answer = Conversation::open(address, access).map(|mut open| open.ask(b"PING\r\n", b"\r\n"));

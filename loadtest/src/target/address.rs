@@ -1,4 +1,4 @@
-//! What kind of server is asked, and where it is.
+//! Which server is asked, and where it is.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -7,89 +7,12 @@ use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::patience::Patience;
-use crate::protocol::Protocol;
-use crate::workload::Http;
+use crate::target::kind::Kind;
 
 /// How long one address may take to accept the first connection.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Servers that one run asks.
 const NODES_MAX: usize = 16;
-
-/// What kind of server it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// jeton, or a server with its contract.
-    Jeton,
-    /// Redis.
-    Redis,
-    /// Valkey.
-    Valkey,
-    /// memcached.
-    Memcached,
-    /// pogocache, asked in memcached's protocol.
-    Pogocache,
-    /// The harness's own responder of fixed bytes.
-    Floor,
-}
-
-impl Kind {
-    /// All of them.
-    const ALL: [Self; 6] =
-        [Self::Jeton, Self::Redis, Self::Valkey, Self::Memcached, Self::Pogocache, Self::Floor];
-
-    /// As reports name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Jeton => "jeton",
-            Self::Redis => "redis",
-            Self::Valkey => "valkey",
-            Self::Memcached => "memcached",
-            Self::Pogocache => "pogocache",
-            Self::Floor => "floor",
-        }
-    }
-
-    /// The protocol that is spoken to it; `http` is the version towards jeton.
-    pub fn protocol(self, http: Http) -> Protocol {
-        match (self, http) {
-            (Self::Jeton, Http::One) => Protocol::Http1,
-            (Self::Jeton, Http::Two) => Protocol::Http2,
-            (Self::Redis | Self::Valkey, _) => Protocol::Resp,
-            (Self::Memcached | Self::Pogocache, _) => Protocol::Memcached,
-            (Self::Floor, _) => Protocol::Floor,
-        }
-    }
-
-    fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == word)
-    }
-
-    /// What a URL's scheme names: the kind, whether TLS is spoken, and the port where the URL has
-    /// none.
-    fn from_scheme(scheme: &str) -> Option<(Self, bool, u16)> {
-        match scheme {
-            "http" => Some((Self::Jeton, false, 80)),
-            "https" => Some((Self::Jeton, true, 443)),
-            "redis" => Some((Self::Redis, false, 6379)),
-            "rediss" => Some((Self::Redis, true, 6379)),
-            "valkey" => Some((Self::Valkey, false, 6379)),
-            "valkeys" => Some((Self::Valkey, true, 6379)),
-            "memcached" => Some((Self::Memcached, false, 11211)),
-            "pogocache" => Some((Self::Pogocache, false, 9401)),
-            _ => None,
-        }
-    }
-
-    fn scheme(self, is_tls: bool) -> &'static str {
-        match (self, is_tls) {
-            (Self::Jeton | Self::Floor, false) => "http",
-            (Self::Jeton | Self::Floor, true) => "https",
-            (Self::Redis, true) => "rediss",
-            (Self::Valkey, true) => "valkeys",
-            (Self::Redis | Self::Valkey | Self::Memcached | Self::Pogocache, _) => self.name(),
-        }
-    }
-}
 
 /// A server that is to be asked, as `--target` names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -116,8 +39,9 @@ pub struct Remote {
 }
 
 impl Address {
-    /// Reads `jeton`, `floor`, `redis`, `valkey`, `memcached`, `pogocache`, or a URL
-    /// `http://HOST:PORT`, `https://…`, `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`,
+    /// Reads `jeton`, `jeton-resp`, `floor`, `redis`, `valkey`, `memcached`, `pogocache`, or a URL
+    /// `http://HOST:PORT`, `https://…`, `resp://…` and `resps://…` (jeton in the protocol of Redis),
+    /// `redis://…`, `rediss://…`, `valkey://…`, `valkeys://…`,
     /// `memcached://…`, `pogocache://…`; or several URLs of jeton with commas, the nodes of a cluster.
     ///
     /// # Errors
@@ -142,14 +66,14 @@ impl Address {
         }
         let (scheme, rest) = text.split_once("://").ok_or_else(|| {
             refuse(
-                "neither jeton, floor, redis, valkey, memcached, pogocache nor a URL such as \
-                 http://HOST:PORT",
+                "neither jeton, jeton-resp, floor, redis, valkey, memcached, pogocache nor a URL such \
+                 as http://HOST:PORT",
             )
         })?;
         let (kind, is_tls, default_port) = Kind::from_scheme(scheme).ok_or_else(|| {
             refuse(
-                "the scheme must be http, https, redis, rediss, valkey, valkeys, memcached or \
-                 pogocache",
+                "the scheme must be http, https, resp, resps, redis, rediss, valkey, valkeys, \
+                 memcached or pogocache",
             )
         })?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -303,6 +227,9 @@ mod tests {
             ("floor", Address::Start(Kind::Floor), "floor"),
             ("http://a.b:7450", remote(Kind::Jeton, "a.b", 7450), "http://a.b:7450"),
             ("http://localhost/", remote(Kind::Jeton, "localhost", 80), "http://localhost:80"),
+            ("jeton-resp", Address::Start(Kind::JetonResp), "jeton-resp"),
+            ("resp://a.b", remote(Kind::JetonResp, "a.b", 7452), "resp://a.b:7452"),
+            ("resps://a.b:1", by_tls(Kind::JetonResp, "a.b", 1), "resps://a.b:1"),
             ("redis://10.0.0.1", remote(Kind::Redis, "10.0.0.1", 6379), "redis://10.0.0.1:6379"),
             ("valkey://[::1]", remote(Kind::Valkey, "::1", 6379), "valkey://[::1]:6379"),
             ("pogocache", Address::Start(Kind::Pogocache), "pogocache"),

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, fadvise};
 
 use super::access::Access;
-use super::address::Kind;
 use super::folder::Folder;
+use super::kind::Kind;
 use crate::failure::{Result, io};
 use crate::secret::Words;
 

@@ -9,6 +9,7 @@ pub mod environment;
 pub mod floor;
 mod folder;
 mod halted;
+mod kind;
 mod options;
 pub mod probe;
 pub mod process;
@@ -16,7 +17,8 @@ mod secured;
 mod start;
 pub mod usage;
 
-pub use address::{Address, Kind, Remote};
+pub use address::{Address, Remote};
 pub use halted::Halted;
+pub use kind::Kind;
 pub use options::Options;
 pub use start::{Spawned, missing, start, start_again};

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use super::access::{ANSWER_TIME, Access, Conversation};
-use super::address::Kind;
+use super::kind::Kind;
 use super::process::{self, Process};
 use super::{binary, environment};
 use crate::failure::{Failure, Result};
@@ -20,7 +20,7 @@ pub(super) fn is_ready(kind: Kind, address: SocketAddr, access: &Access) -> bool
     let ask = |request: &[u8], end: &[u8]| ask(address, access, request, end);
     match kind {
         Kind::Memcached | Kind::Pogocache => ask(b"version\r\n", b"\r\n").is_some(),
-        Kind::Redis | Kind::Valkey => {
+        Kind::JetonResp | Kind::Redis | Kind::Valkey => {
             // While it loads its data it answers with an error.
             ask(b"PING\r\n", b"\r\n").is_some_and(|answer| answer.starts_with("+PONG"))
         }
@@ -41,13 +41,16 @@ pub fn server_version(kind: Kind, address: SocketAddr, access: &Access) -> Optio
             };
             Some((kind, stat(&answer, "version")?.to_owned()))
         }
-        Kind::Redis | Kind::Valkey => {
+        Kind::JetonResp | Kind::Redis | Kind::Valkey => {
             let answer = ask(b"INFO server\r\n", b"\r\n\r\n")?;
             let field = |name: &str| {
                 let value = answer.lines().find_map(|line| line.strip_prefix(name))?;
                 Some(value.trim().to_owned())
             };
-            // Valkey states both: the first is for clients that know Redis alone.
+            // jeton and Valkey state another version for clients that know Redis alone.
+            if let Some(version) = field("jeton_version:") {
+                return Some((Kind::JetonResp, version));
+            }
             let valkey = field("valkey_version:").map(|version| (Kind::Valkey, version));
             valkey.or_else(|| Some((Kind::Redis, field("redis_version:")?)))
         }
@@ -98,7 +101,7 @@ pub fn configuration(
     let ask = |request: &[u8], end: &[u8]| ask(address, access, request, end);
     let mut config = BTreeMap::new();
     match kind {
-        Kind::Jeton => {
+        Kind::Jeton | Kind::JetonResp => {
             config = jeton_configuration(admin?, access).ok()?;
         }
         Kind::Redis | Kind::Valkey => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::access::Access;
-use super::address::Kind;
+use super::kind::Kind;
 use super::options::Options;
 use super::{environment, process};
 use crate::failure::{Failure, Result, io};
@@ -29,13 +29,14 @@ pub(super) struct Secured {
 /// Refuses what a server of this kind can't be asked for.
 pub(super) fn check(kind: Kind, options: &Options) -> Result<()> {
     let name = kind.name();
-    let has_none = matches!(kind, Kind::Memcached | Kind::Pogocache | Kind::Floor);
+    let has_none =
+        matches!(kind, Kind::Memcached | Kind::Pogocache | Kind::Floor | Kind::JetonResp);
     let refuse = |text: String| Err(Failure::Input(text));
     if options.tls && has_none {
         return refuse(format!("--tls: the harness starts {name} without TLS only"));
     }
     if options.with_key && has_none {
-        return refuse(format!("--with-key: {name} has no keys"));
+        return refuse(format!("--with-key: the harness starts {name} without keys only"));
     }
     if options.trust.ca.is_some() {
         let why = if options.tls {

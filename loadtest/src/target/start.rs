@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
-use super::address::Kind;
 use super::environment::command_with;
 use super::folder::{self, Folder};
 use super::halted::{Halted, disk_bytes, listening};
+use super::kind::Kind;
 use super::options::Options;
 use super::process::Process;
 use super::{binary, floor, probe, secured, usage};
@@ -81,7 +81,7 @@ impl Spawned {
     /// As for [`probe::statistics`], or it does not say.
     pub fn tokens(&self) -> Result<Option<u64>> {
         match (self.kind, self.admin) {
-            (Kind::Jeton, Some(admin)) => {
+            (Kind::Jeton | Kind::JetonResp, Some(admin)) => {
                 Ok(probe::statistics_with(admin, &self.access)?["tokens"].as_u64())
             }
             (Kind::Redis | Kind::Valkey, _) => {
@@ -147,7 +147,7 @@ pub fn start(kind: Kind, options: &Options) -> Result<Spawned> {
     folder::remove_abandoned(&base);
     let folder = Folder::new(&base)?;
     match kind {
-        Kind::Jeton => jeton(folder, options),
+        Kind::Jeton | Kind::JetonResp => jeton(kind, folder, options),
         Kind::Floor => floor(folder, options),
         Kind::Redis | Kind::Valkey | Kind::Memcached | Kind::Pogocache => {
             store(kind, folder, options)
@@ -172,16 +172,19 @@ pub fn start_again(halted: Halted) -> Result<Spawned> {
     Ok(started)
 }
 
-fn jeton(folder: Folder, options: &Options) -> Result<Spawned> {
+fn jeton(kind: Kind, folder: Folder, options: &Options) -> Result<Spawned> {
     let program = binary::jeton(options.server_bin.as_deref())?;
     let mut command = command_with(program.as_os_str(), &options.environment)?;
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    if kind == Kind::JetonResp {
+        command.args(["--resp-listen", "127.0.0.1:0"]);
+    }
     command.arg("--data-dir").arg(folder.path().join("data"));
     command.args((!options.durable).then_some("--memory-only"));
     let secured = secured::jeton(folder.path(), &program, options)?;
     command.args(&secured.arguments).args(options.arguments.iter());
     let version = probe::program_version(&program, folder.path());
-    let mut started = begin(Kind::Jeton, &command, folder, version, secured.access)?;
+    let mut started = begin(kind, &command, folder, version, secured.access)?;
     jeton_ready(&mut started)?;
     Ok(started)
 }
@@ -194,13 +197,16 @@ fn jeton_ready(started: &mut Spawned) -> Result<()> {
                        yourself and give --target https://HOST:PORT";
         return Err(started.failed(problem));
     }
-    let address = |name: &str| {
+    let address = |name: &str, scheme: &str| {
         let url = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix(scheme));
         url.and_then(|address| address.parse().ok())
     };
-    started.admin = address("admin=");
-    started.address =
-        address("data=").ok_or_else(|| started.failed(&format!("its ready line is: {line}")))?;
+    started.admin = address("admin=", scheme);
+    let found = match started.kind {
+        Kind::JetonResp => address("resp=", "redis://"),
+        _ => address("data=", scheme),
+    };
+    started.address = found.ok_or_else(|| started.failed(&format!("its ready line is: {line}")))?;
     started.start_time = since(started.begun_at);
     Ok(())
 }
@@ -208,7 +214,7 @@ fn jeton_ready(started: &mut Spawned) -> Result<()> {
 /// Waits until a server is ready that was started to listen at this address.
 fn ready(started: &mut Spawned, address: SocketAddr) -> Result<()> {
     let kind = started.kind;
-    if kind == Kind::Jeton {
+    if matches!(kind, Kind::Jeton | Kind::JetonResp) {
         return jeton_ready(started);
     }
     let access = started.access.clone();
@@ -298,7 +304,7 @@ fn program(kind: Kind) -> Option<&'static str> {
         Kind::Valkey => Some("valkey-server"),
         Kind::Memcached => Some("memcached"),
         Kind::Pogocache => Some("pogocache"),
-        Kind::Jeton | Kind::Floor => None,
+        Kind::Jeton | Kind::JetonResp | Kind::Floor => None,
     }
 }
 
