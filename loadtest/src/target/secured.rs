@@ -36,7 +36,10 @@ pub(super) fn check(kind: Kind, options: &Options) -> Result<()> {
         return refuse(format!("--tls: the harness starts {name} without TLS only"));
     }
     if options.with_key && has_none {
-        return refuse(format!("--with-key: the harness starts {name} without keys only"));
+        return refuse(match kind {
+            Kind::JetonResp => format!("--with-key: the harness starts {name} without keys only"),
+            _ => format!("--with-key: {name} has no keys"),
+        });
     }
     if options.trust.ca.is_some() {
         let why = if options.tls {
