@@ -142,7 +142,7 @@ fn flags_that_make_no_sense_are_named() {
         ("run handshakes --tls --rate 5", "--rate none"),
         ("run resolve --connect twice", "there are once, full"),
         ("run resolve --target ftp://127.0.0.1:1", "scheme"),
-        ("run resolve --target jetn", "neither jeton, floor"),
+        ("run resolve --target jetn", "neither jeton, jeton-resp, floor"),
         ("run resolve --target floor --http 2", "load.http"),
         ("run resolve --server-bin /no/such/jeton", "/no/such/jeton"),
         ("run resolve --server-bin /bin/false", "exit status: 1"),
