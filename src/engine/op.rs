@@ -152,8 +152,8 @@ impl Op {
         check_ttl(ttl, config)
     }
 
-    /// Whether only the exact state before it tells what becomes of it: the records that are already
-    /// in its frame count too.
+    /// Whether its outcome depends on the exact state before it, which includes the records that are
+    /// already in its frame.
     pub(super) fn is_conditional(&self) -> bool {
         match self {
             Self::Put(put) => put.when != When::Always || put.ttl.is_none(),

@@ -59,6 +59,7 @@ pub mod server;
 mod tests;
 
 pub use crate::net::limits::Limits;
+pub use crate::net::stop::EndDrain;
 pub use config::Config;
 pub use server::gauges::Gauges;
-pub use server::pool::{EndDrain, Server};
+pub use server::pool::Server;

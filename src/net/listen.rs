@@ -221,6 +221,12 @@ impl Accepted {
     }
 }
 
+/// Whether a failure to accept is that of one peer, which was gone before it had its turn.
+pub(crate) fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
 /// Binds `address` `count` times, at least once. Port 0 picks a free port, the same for all. A Unix
 /// socket is one, and all listen on it.
 ///

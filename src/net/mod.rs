@@ -7,6 +7,7 @@
 //! | `buffer` | bytes between a socket and a protocol |
 //! | `limits` | time limits of connections |
 //! | `places` | how many connections there may be |
+//! | `stop` | how the workers of a server are stopped |
 //! | `tick` | time as the sweep of a worker counts it |
 
 pub(crate) mod buffer;
@@ -14,5 +15,6 @@ pub mod limits;
 pub mod listen;
 pub mod places;
 pub(crate) mod socket_file;
+pub mod stop;
 pub(crate) mod tick;
 pub(crate) mod tls;

@@ -214,8 +214,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.capacity() <= FREE_LEN {
             return true;
         }
-        // Nobody waits for many answers that say who it must be.
-        if self.output.len() >= OUTPUT_LEN_MAX || self.dispatcher.is_stranger() {
+        if self.output.len() >= OUTPUT_LEN_MAX {
+            return false;
+        }
+        // A client that has not authenticated gets no memory for its answers.
+        if self.output_charge.is_none() && self.dispatcher.is_stranger() {
             return false;
         }
         let Self { worker, conn, dispatcher, output, output_charge, .. } = self;

@@ -37,5 +37,6 @@ mod server;
 mod session;
 mod transaction;
 
+pub use crate::net::stop::EndDrain;
 pub use config::{Config, IDLE_TIMEOUT};
-pub use server::{EndDrain, Server};
+pub use server::Server;

@@ -7,7 +7,9 @@
 
 use bytes::BufMut;
 
+use crate::keys::Access;
 use crate::model::scope::Scope;
+use crate::model::time::UnixMillis;
 use crate::model::value::value_of;
 use crate::net::buffer::Buffer;
 use crate::resp::conn::{Conn, Worker};
@@ -17,7 +19,7 @@ use crate::service::audit_trail::QuickTrail;
 use crate::service::counters::Class;
 use crate::service::networks::Misses;
 use crate::service::operation::Operation;
-use crate::service::reads::Reads;
+use crate::service::state::Service;
 
 /// What every canonical `GET` begins with, but for the case of its name.
 const HEAD: &[u8] = b"*2\r\n$3\r\nGET\r\n$";
@@ -63,7 +65,7 @@ pub(in crate::resp) fn get(
         None => service.engine.resolve(&digest, now, copy),
     }
     .is_some();
-    if !is_found && !may_miss(worker, conn, reads, &access) {
+    if !is_found && !may_miss(service, conn, &access, now) {
         return false;
     }
     if !is_found {
@@ -79,15 +81,9 @@ pub(in crate::resp) fn get(
 }
 
 /// Counts a miss, unless the ordinary way has to confirm or to refuse it.
-fn may_miss(
-    worker: &Worker,
-    conn: &Conn,
-    reads: Option<&Reads>,
-    access: &crate::keys::Access,
-) -> bool {
-    let service = &*worker.service;
-    let (peer, now) = (conn.peer.ip(), service.now());
-    if reads.is_some() || service.miss_limiter.is_in_debt(access, peer, now) {
+fn may_miss(service: &Service, conn: &Conn, access: &Access, now: UnixMillis) -> bool {
+    let peer = conn.peer.ip();
+    if service.reads.is_some() || service.miss_limiter.is_in_debt(access, peer, now) {
         return false;
     }
     service.miss_limiter.charge(access, peer, now, Misses::ONE);

@@ -15,8 +15,9 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::net::listen::{Accepted, ListenAddress, Listener, Listeners};
+use crate::net::listen::{Accepted, ListenAddress, Listener, Listeners, is_of_the_peer};
 use crate::net::places::{Place, Places};
+use crate::net::stop::{EndDrain, Stop, begin_drain};
 use crate::net::tick::TICK;
 use crate::net::tls::{NO_PLACE, Opened, open, peer_of};
 use crate::resp::config::Config;
@@ -36,25 +37,6 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 /// What is said to who speaks without TLS where it is needed.
 const SPEAKS_TLS: &[u8] = b"-ERR this port speaks TLS: connect with rediss://\r\n";
-
-/// How far stopping is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    No,
-    /// What has arrived is answered first.
-    Drained,
-    AtOnce,
-}
-
-/// Ends the drain of a server that is being stopped.
-pub struct EndDrain(watch::Sender<Stop>);
-
-impl EndDrain {
-    /// Commands in flight are no longer waited for. Does nothing once the workers have ended.
-    pub fn end(&self) {
-        self.0.send_replace(Stop::AtOnce);
-    }
-}
 
 /// The workers, serving.
 pub struct Server {
@@ -118,14 +100,7 @@ impl Server {
 
     /// Begins what [`Server::stop`] waits for.
     pub fn begin_stop(&self) {
-        // One that was ended before it began stays so.
-        self.stop.send_if_modified(|stop| {
-            let begins = *stop == Stop::No;
-            if begins {
-                *stop = Stop::Drained;
-            }
-            begins
-        });
+        begin_drain(&self.stop);
     }
 
     /// Answers what has arrived, for at most [`Config::drain_timeout`], and returns when all workers
@@ -211,11 +186,6 @@ async fn accept(worker: Rc<Worker>, listener: Listener) {
             }
         }
     }
-}
-
-fn is_of_the_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 fn take_on(worker: &Rc<Worker>, accepted: Accepted) {

@@ -316,8 +316,8 @@ fn p5_the_log_has_another_format_from_the_first_put_on() {
     }
 }
 
-/// A put needs a segment of a later format; where there is no space for one, other changes still have
-/// the room of the segment at hand.
+/// A put needs a segment of format 4. If the disk has no space for one, the put is refused. Other
+/// changes still fit into the current segment.
 #[test]
 fn p6_a_put_on_a_full_disk_stops_no_other_change() {
     let (disk, _clock, mut engine) = world(config(64 << 10));

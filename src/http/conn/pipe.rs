@@ -20,7 +20,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::http::conn::state::ConnState;
 
-/// From this many bytes of unsent output on, hyper is told to wait.
+/// Maximum unsent output, in bytes; hyper waits until there is less.
 pub(in crate::http) const OUTPUT_LEN_MAX: usize = 256 * 1024;
 
 /// hyper's view of the connection.

@@ -11,21 +11,12 @@ use crate::engine::Engine;
 use crate::http::config::Config;
 use crate::http::conn::context::Common;
 use crate::http::server::gauges::Gauges;
-use crate::http::server::worker::{self, Stop};
+use crate::http::server::worker;
 use crate::net::listen::{ListenAddress, Listeners};
 use crate::net::places::Places;
+use crate::net::stop::{EndDrain, Stop, begin_drain};
 use crate::service::counters::Counters;
 use crate::service::state::Shared;
-
-/// Ends the drain of a server that is being stopped.
-pub struct EndDrain(watch::Sender<Stop>);
-
-impl EndDrain {
-    /// Requests in flight are no longer waited for. Does nothing once the workers have ended.
-    pub fn end(&self) {
-        self.0.send_replace(Stop::AtOnce);
-    }
-}
 
 /// The workers, serving.
 pub struct Server {
@@ -98,14 +89,7 @@ impl Server {
     /// # Errors
     /// A worker had failed.
     pub fn stop(self) -> io::Result<()> {
-        // One that was ended before it began stays so.
-        self.stop.send_if_modified(|stop| {
-            let begins = *stop == Stop::No;
-            if begins {
-                *stop = Stop::Drained;
-            }
-            begins
-        });
+        begin_drain(&self.stop);
         let mut result = Ok(());
         for thread in self.threads {
             let ended = thread.join();

@@ -16,7 +16,8 @@ use crate::http::conn::context::{Common, Worker, date};
 use crate::http::conn::phase::{TICK, Tick};
 use crate::http::server::connection::Connection;
 use crate::http::server::tls;
-use crate::net::listen::{Accepted, Listener, Listeners};
+use crate::net::listen::{Accepted, Listener, Listeners, is_of_the_peer};
+use crate::net::stop::Stop;
 use crate::net::tls::NO_PLACE;
 use crate::service::counters::Counters;
 
@@ -27,15 +28,6 @@ const ACCEPT_REST_MAX: Duration = Duration::from_secs(1);
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// How long a drain waits for requests that are on their way, on connections that seem idle.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How far stopping is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    No,
-    /// What is in flight is finished first.
-    Drained,
-    AtOnce,
-}
 
 impl Worker {
     async fn sweep(self: Rc<Self>) {
@@ -132,11 +124,6 @@ impl Worker {
             tracing::warn!(connections = left, "not all requests were finished in time");
         }
     }
-}
-
-fn is_of_the_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 /// Serves `listeners` until `stop` says so, and then until what is in flight is finished.

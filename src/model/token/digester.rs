@@ -169,7 +169,7 @@ impl Digester {
     }
 
     /// The digest of a key of the Redis protocol. One of 32 base64url characters has the digest of
-    /// the token with that text, whoever chose it; any other is a name.
+    /// the token with that text, also if a client chose it. Any other key is a name.
     #[must_use]
     pub fn digest_of_key(&self, key: &[u8]) -> Digest {
         match Token::parse(key) {

@@ -102,10 +102,18 @@ fn p10_guessing_keys_is_limited() {
     let limit = |launch: Launch| launch.flag("--miss-limit", "20");
     let (_dir, _jeton, [mut wire]) = with_keys(limit, ["issue,import,resolve,consume,revoke"]);
     assert_eq!(wire.say("SET a 1 EX 100"), "+OK\\r\\n");
-    for command in ["GET", "GETDEL", "DEL", "TTL", "TOKEN.CONSUME", "EXPIRE"] {
-        let more = if command == "EXPIRE" { " 10" } else { "" };
+    for command in ["GET", "GETDEL", "DEL", "TTL", "TOKEN.CONSUME", "EXPIRE", "SET", "EXEC"] {
         let refused = (0..60).any(|n| {
-            let answer = wire.say(&format!("{command} guess:{n}{more}"));
+            let answer = match command {
+                "EXPIRE" => wire.say(&format!("EXPIRE guess:{n} 10")),
+                "SET" => wire.say(&format!("SET guess:{n} 1 XX")),
+                "EXEC" => {
+                    wire.say("MULTI");
+                    wire.say(&format!("DEL guess:{n}"));
+                    wire.say("EXEC")
+                }
+                _ => wire.say(&format!("{command} guess:{n}")),
+            };
             answer.starts_with('-')
         });
         assert!(refused, "{command} guesses for ever");

@@ -59,8 +59,8 @@ pub fn run(setting: &Setting) -> Result<Table> {
             "Payloads of 128 bytes, {} rounds of {duration} ms in turn, all processes on this \
              machine and one disk. A sync is a write and fdatasync of 4 KiB on that disk, {} times \
              before each measurement. Each caller has a connection of its own and waits for its \
-             answer; those of jeton are spread over the three nodes. CPU time is that of the Redis \
-             and its replica where there are no nodes and servers.",
+             answer; those of jeton are spread over the three nodes. For redis the CPU time is that \
+             of the primary, of the replica and of the callers.",
             setting.rounds,
             super::SYNCS,
         ),
