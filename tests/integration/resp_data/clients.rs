@@ -12,7 +12,7 @@ use crate::pki::{Ca, Files};
 use crate::server::{Launch, output};
 use crate::support::not_run;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
 /// A server for clients.
 struct Case {
@@ -45,13 +45,14 @@ fn cases(dir: &Path) -> [Case; 3] {
 }
 
 /// What `tests/clients/prepare` has installed; `None` where it cannot, which is told.
-fn prepared(check: &str, what: &str) -> Option<String> {
+pub fn prepared(check: &str, what: &str) -> Option<String> {
     let prepare = Command::new("bash")
         .arg(format!("{FOLDER}/prepare"))
         .arg(what)
         .stdin(Stdio::null())
         .output()
         .expect("bash runs");
+    assert_ne!(prepare.status.code(), Some(2), "{}", String::from_utf8_lossy(&prepare.stderr));
     if !prepare.status.success() {
         not_run(check, String::from_utf8_lossy(&prepare.stderr).trim());
         return None;
@@ -93,6 +94,20 @@ fn node(check: &str, script: &str) {
     }
 }
 
+/// Clients of Rust, without TLS: its part is rustls, on both sides.
+fn rust(check: &str, client: &str) {
+    let Some(program) = prepared(check, "rust") else { return };
+    let dir = tempfile::tempdir().expect("a folder");
+    for Case { jeton, key, ca } in cases(dir.path()) {
+        if ca.is_none() {
+            let mut command = Command::new(&program);
+            command.arg(client).args(place(jeton.address)).args(&key);
+            let output = output(&mut command);
+            assert_eq!(output.stdout, b"ok\n", "{check}: {}", said(&output));
+        }
+    }
+}
+
 #[test]
 fn redis_py_runs_unchanged() {
     python("redis-py", "redis_py.py", &[]);
@@ -116,6 +131,16 @@ fn ioredis_runs_unchanged() {
 #[test]
 fn node_redis_runs_unchanged() {
     node("node-redis", "node_redis.js");
+}
+
+#[test]
+fn redis_rs_and_deadpool_run_unchanged() {
+    rust("redis-rs with deadpool", "redis-rs");
+}
+
+#[test]
+fn fred_runs_unchanged() {
+    rust("fred", "fred");
 }
 
 /// The flags of the programs of the redis package.

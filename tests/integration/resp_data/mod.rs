@@ -6,6 +6,7 @@ mod compare;
 mod differences;
 pub mod key_scripts;
 mod pair;
+mod reconnect;
 pub mod redis;
 mod rights;
 mod scripts;
