@@ -213,7 +213,9 @@ pub enum Lookup<T> {
 }
 
 impl<'g> Lookup<&'g [u8]> {
-    fn of(entry: Option<&'g Entry>, now: UnixMillis) -> Self {
+    /// What a look-up at `now` finds in `entry`.
+    #[must_use]
+    pub fn of(entry: Option<&'g Entry>, now: UnixMillis) -> Self {
         match entry {
             Some(entry) if entry.is_resolvable(now) => Lookup::Found(entry.payload()),
             Some(entry) if entry.is_expired(now) => Lookup::Expired,
@@ -222,7 +224,9 @@ impl<'g> Lookup<&'g [u8]> {
         }
     }
 
-    fn map<R>(self, found: impl FnOnce(&'g [u8]) -> R) -> Lookup<R> {
+    /// Replaces the payload.
+    #[must_use]
+    pub fn map<R>(self, found: impl FnOnce(&'g [u8]) -> R) -> Lookup<R> {
         match self {
             Lookup::Found(payload) => Lookup::Found(found(payload)),
             Lookup::Consumed => Lookup::Consumed,

@@ -68,7 +68,7 @@ pub use job::CloseError;
 pub use mailbox::Pending;
 pub use op::{DeadlineWhen, Op, Outcome, Put, Rejected, When};
 pub use quota::{Quota, Quotas};
-pub use read::{Existing, Status};
+pub use read::{Existing, Introspected, Status};
 pub use recovery::{
     NoProgress, OpenError, Progress, SECRET_FILE_NAME, SecretError, ShiftError, Shifted,
     StoppedNode, Verified, VerifiedNode, read_secret, shift_on, shift_time, stopped_node, verify,

@@ -24,6 +24,17 @@ pub struct Status {
     pub value_len: usize,
 }
 
+/// A token that resolves, with its times.
+#[derive(Clone, Copy)]
+pub struct Introspected<'e> {
+    /// The payload, as it was sent.
+    pub payload: &'e [u8],
+    /// The token's deadline: from this instant on the token has expired.
+    pub expires_at: UnixMillis,
+    /// When the token was issued; of a name, when it was last put.
+    pub issued_at: UnixMillis,
+}
+
 /// The existing entry that conflicts with an issue.
 #[derive(Clone, Copy)]
 pub struct Existing<'e> {
@@ -124,6 +135,52 @@ impl Engine {
             }
         });
         self.shared.counters.resolves.add(resolved);
+    }
+
+    /// Like [`Engine::resolve`], with the times of the token.
+    pub fn introspect<R>(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+        found: impl FnOnce(&Introspected<'_>) -> R,
+    ) -> Option<R> {
+        let looked_up = self.introspected(digest, now, found);
+        self.shared.seen(&looked_up, now);
+        match looked_up {
+            Lookup::Found(result) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Like [`Engine::find`], with the times of the token.
+    pub fn find_introspected<R>(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+        found: impl FnOnce(&Introspected<'_>) -> R,
+    ) -> Option<R> {
+        match self.introspected(digest, now, found) {
+            Lookup::Found(result) => {
+                self.shared.counters.resolves.increment();
+                Some(result)
+            }
+            _ => None,
+        }
+    }
+
+    fn introspected<R>(
+        &self,
+        digest: &Digest,
+        now: UnixMillis,
+        found: impl FnOnce(&Introspected<'_>) -> R,
+    ) -> Lookup<R> {
+        let pinned = self.shared.store.pin_settled();
+        let entry = pinned.get(digest);
+        let times = entry.map_or_else(Default::default, |it| (it.deadline(), it.issued_at()));
+        Lookup::of(entry, now).map(|payload| {
+            let (expires_at, issued_at) = times;
+            found(&Introspected { payload, expires_at, issued_at })
+        })
     }
 
     /// The status of a live token, even of one that cannot be resolved. Consumes no use.

@@ -39,7 +39,10 @@ impl AuditedToken {
             self.looked_up(engine, false);
             return;
         }
-        let revokes = matches!(operation, Operation::Revoke | Operation::RevokeBatch);
+        let revokes = matches!(
+            operation,
+            Operation::Revoke | Operation::RevokeBatch | Operation::OauthRevoke
+        );
         if revokes && *outcome == Outcome::NotFound {
             self.outcome = Some(EventOutcome::Ok);
             return;

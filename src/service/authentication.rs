@@ -168,6 +168,24 @@ impl Authenticator {
         unexpired(&principal, now)
     }
 
+    /// Like [`Authenticator::admit`], for endpoints that no one may use anonymously. A server
+    /// without keys admits everyone.
+    ///
+    /// # Errors
+    /// The caller is not admitted.
+    pub(crate) fn admit_client(
+        &self,
+        cached: &CachedCredentials,
+        presented: Presented<'_>,
+        now: UnixMillis,
+    ) -> Result<Principal, Denied> {
+        let admitted = self.admit(cached, presented, now)?;
+        match self.has_keys() && admitted.key.is_none() {
+            true => Err(Denied::Missing),
+            false => Ok(admitted),
+        }
+    }
+
     fn look_again(&self, keys: &Keys, version: u64) {
         if self.version.replace(version) != version {
             self.table.replace(keys.table());

@@ -48,6 +48,10 @@ operations! {
     Status: "status", "status", Some(Scope::Resolve);
     /// Return the status of many tokens.
     StatusBatch: "status_batch", "status", Some(Scope::Resolve);
+    /// Tell whether a token is alive, with its payload and times, as RFC 7662 says.
+    Introspect: "introspect", "introspect", Some(Scope::Resolve);
+    /// Revoke a token as RFC 7009 says.
+    OauthRevoke: "oauth_revoke", "revoke", Some(Scope::Revoke);
     /// Store a payload under a token or name that the client chose.
     Put: "put", "put", Some(Scope::Import);
     /// Set the deadline of a token, also to an earlier time.
@@ -102,7 +106,8 @@ mod tests {
     fn a_list_is_audited_as_what_is_done_to_each_of_its_tokens() {
         for row in OPERATIONS {
             assert_eq!(OPERATIONS[row.operation as usize].name, row.name);
-            assert_eq!(row.audited, row.name.trim_end_matches("_batch"));
+            let name = row.name.trim_end_matches("_batch").trim_start_matches("oauth_");
+            assert_eq!(row.audited, name);
             let is_beside = matches!(
                 row.operation,
                 Operation::Together | Operation::Session | Operation::Unknown

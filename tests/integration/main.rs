@@ -75,6 +75,7 @@ mod http2;
 mod limits;
 mod linear;
 mod nodes;
+mod oauth;
 mod openapi;
 mod output;
 mod permissions;

@@ -25,6 +25,31 @@ struct Operation<'a> {
     described: &'a Value,
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
+impl Operation<'_> {
+    /// The type of its body.
+    fn media_type(&self) -> &'static str {
+        let content = &self.described["requestBody"]["content"];
+        if content[FORM].is_null() { "application/json" } else { FORM }
+    }
+
+    /// The value of an example as a body.
+    fn body(&self, value: &Value) -> String {
+        if value.is_null() || self.media_type() != FORM {
+            return if value.is_null() { String::new() } else { value.to_string() };
+        }
+        let fields = value.as_object().expect("a form").iter();
+        let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let field = |(name, value): (&String, &Value)| {
+            let text = value.as_str().expect("a text");
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            format!("{name}={}", if is_plain { text.to_owned() } else { encoded(text) })
+        };
+        fields.map(field).collect::<Vec<_>>().join("&")
+    }
+}
+
 impl Api {
     fn of(server: &Server) -> Self {
         Self::shown_to(server, None)
@@ -147,7 +172,7 @@ impl Subject {
         let key = if is_admin(operation) { &self.operator } else { &self.key };
         headers.extend(key.as_deref().map(|key| ("Authorization", key)));
         if !body.is_empty() {
-            headers.push(("Content-Type", "application/json"));
+            headers.push(("Content-Type", operation.media_type()));
         }
         send(self.address(operation), &operation.method, path, &headers, body)
     }
@@ -184,7 +209,8 @@ struct Example {
 fn examples(operation: &Operation<'_>) -> Vec<Example> {
     let parameters = operation.described["parameters"].as_array().into_iter().flatten();
     let parameters: Vec<&Value> = parameters.collect();
-    let bodies = &operation.described["requestBody"]["content"]["application/json"]["examples"];
+    let content = &operation.described["requestBody"]["content"];
+    let bodies = &content[operation.media_type()]["examples"];
     let named = parameters.iter().map(|parameter| &parameter["examples"]).chain([bodies]);
     let names: BTreeSet<&String> =
         named.filter_map(Value::as_object).flat_map(serde_json::Map::keys).collect();
@@ -198,8 +224,7 @@ fn examples(operation: &Operation<'_>) -> Vec<Example> {
                 _ => headers.push((parameter_name.to_owned(), value.to_owned())),
             }
         }
-        let body = &bodies[name]["value"];
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = operation.body(&bodies[name]["value"]);
         Example { name: name.clone(), path, headers, body }
     };
     names.into_iter().map(of_name).collect()
@@ -223,6 +248,7 @@ fn normalized(mut value: Value) -> Value {
             for (name, member) in members.iter_mut() {
                 *member = match name.as_str() {
                     "token" | "expires_at" if member.is_string() => Value::from("new"),
+                    "exp" | "iat" if member.is_u64() => Value::from("new"),
                     _ => normalized(member.take()),
                 };
             }
@@ -258,8 +284,7 @@ fn every_example_of_the_description_is_answered_as_it_says() {
                     continue;
                 };
                 assert_eq!(answer.status, status, "{what}: {}", answer.text());
-                let is_fixed =
-                    answer.status >= 400 || operation.described["tags"] == json!(["data"]);
+                let is_fixed = answer.status >= 400 || !is_admin(&operation);
                 if is_fixed {
                     assert_eq!(normalized(answer.json()), normalized(promised.clone()), "{what}");
                 }
@@ -351,9 +376,8 @@ fn refusals_are_as_described() {
         assert_eq!(keyless.status == 401, !is_open, "{} {path}", operation.method);
         api.check_answer(&operation, &keyless);
         if operation.described["requestBody"]["required"] == true {
-            for (kind, body) in
-                [("text/plain", "x"), ("application/json", "{"), ("application/json", "[]")]
-            {
+            let right = operation.media_type();
+            for (kind, body) in [("text/plain", "x"), (right, "{"), (right, "[]")] {
                 let key = subject.key.as_deref().expect("a key");
                 let headers = [("Content-Type", kind), ("Authorization", key)];
                 let answer = send(address, &operation.method, &path, &headers, body);

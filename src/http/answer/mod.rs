@@ -2,7 +2,9 @@
 
 pub(in crate::http) mod array;
 pub(in crate::http) mod canned;
+pub(in crate::http) mod introspection;
 pub(in crate::http) mod meaning;
+pub(in crate::http) mod oauth;
 pub(in crate::http) mod problem;
 pub(in crate::http) mod refusal;
 pub(in crate::http) mod response;

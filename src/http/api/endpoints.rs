@@ -12,7 +12,7 @@ use crate::http::answer::response::Body;
 use crate::http::api::request_context::RequestContext;
 use crate::http::config::Config;
 use crate::http::conn::context::Worker;
-use crate::http::ops::{Request, consume, extend, issue, put, resolve, revoke, status};
+use crate::http::ops::{Request, consume, extend, introspect, issue, put, resolve, revoke, status};
 use crate::http::request::body::{self, BodyKind};
 use crate::http::request::named::{digest_of, digest_of_name};
 use crate::model::token::{Digest, Digester};
@@ -32,7 +32,7 @@ macro_rules! endpoints {
         },)+];
 
         /// Performs an operation whose body is complete.
-        async fn perform_gathered(
+        pub(super) async fn perform_gathered(
             operation: Operation,
             request: Request<'_>,
         ) -> Result<Response<Body>, Problem> {
@@ -63,6 +63,8 @@ endpoints! {
     Extend: PATCH "/v1/tokens/{token}", id: "extend", Takes::Fields, extend::one;
     Revoke: DELETE "/v1/tokens/{token}", id: "revoke", Takes::Nothing, revoke::one;
     Put: PUT "/v1/names/{name}", id: "put", Takes::Json(Config::issue_body_len_max), put::one;
+    Introspect: POST "/oauth2/introspect", id: "introspect", Takes::Form, introspect::one;
+    OauthRevoke: POST "/oauth2/revoke", id: "oauthRevoke", Takes::Form, revoke::by_form;
 }
 
 /// A list of tokens.
@@ -77,6 +79,8 @@ enum Takes {
     Fields,
     /// No body, or an object without fields.
     EmptyObject,
+    /// A form, which may hold the key of the client.
+    Form,
     /// Nothing.
     Nothing,
 }
@@ -87,6 +91,7 @@ impl Takes {
             Self::Json(len_max) => BodyKind::Json(len_max(config)),
             Self::Fields => BodyKind::Json(body::SMALL_LEN_MAX),
             Self::EmptyObject => BodyKind::EmptyObject,
+            Self::Form => BodyKind::Form,
             Self::Nothing => BodyKind::None,
         }
     }
@@ -155,6 +160,11 @@ pub(super) fn route(path: &[u8]) -> Option<Route<'_>> {
     })
 }
 
+/// Whether the endpoints of `path` take forms: those of OAuth.
+pub(super) fn takes_form(path: &[u8]) -> bool {
+    path.starts_with(b"/oauth2/") && route(path).is_some()
+}
+
 impl Route<'_> {
     fn endpoints(self) -> impl Iterator<Item = &'static Endpoint> {
         ENDPOINTS.iter().filter(move |endpoint| endpoint.path == self.path)
@@ -191,7 +201,7 @@ pub(super) async fn perform(
     body: &mut Incoming,
 ) -> Result<Response<Body>, Problem> {
     let kind = endpoint.takes.kind(&worker.config);
-    let gathered = body::gather(worker, request, &mut headers, body, kind).await?;
+    let gathered = body::gather(worker, request.sender(), &mut headers, body, kind).await?;
     request.admit_again(worker, &headers, endpoint.operation)?;
     let (body, _charge) = gathered.into_parts();
     let request = Request { context: request.context, headers, token, body };
@@ -225,6 +235,8 @@ mod tests {
             (Method::POST, "/v1/tokens/abc/consume", (Operation::Consume, token)),
             (Method::GET, "/v1/tokens/abc/status", (Operation::Status, token)),
             (Method::PUT, "/v1/names/abc", (Operation::Put, token)),
+            (Method::POST, "/oauth2/introspect", (Operation::Introspect, None)),
+            (Method::POST, "/oauth2/revoke", (Operation::OauthRevoke, None)),
         ] {
             assert_eq!(operation(&method, path), Some(expected), "{path}");
         }
@@ -250,6 +262,10 @@ mod tests {
             "/v1/names/",
             "/v1/names/a/b",
             "/v2/tokens",
+            "/oauth2",
+            "/oauth2/",
+            "/oauth2/token",
+            "/oauth2/introspect/",
             "//v1/tokens",
         ] {
             assert_eq!(route(path.as_bytes()), None, "{path}");

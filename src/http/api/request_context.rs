@@ -8,6 +8,7 @@ use crate::http::answer::problem::Problem;
 use crate::http::conn::context::Worker;
 use crate::http::conn::state::ConnState;
 use crate::http::request::authorization;
+use crate::http::request::body::Sender;
 use crate::service::context::Context;
 use crate::service::operation::Operation;
 use crate::service::principal::demand;
@@ -19,7 +20,13 @@ pub(in crate::http) struct RequestContext<'a> {
     pub(in crate::http) conn: &'a Rc<ConnState>,
 }
 
-impl RequestContext<'_> {
+impl<'a> RequestContext<'a> {
+    /// The sender of the body.
+    pub(super) fn sender(self) -> Sender<'a> {
+        let (conn, holder) = (self.conn, self.context.holder);
+        Sender { conn, holder, is_keyless: self.context.access.key.is_none() }
+    }
+
     /// Admits the request again after its body was received. That may have taken as long as
     /// `--body-timeout`, and a key that was revoked or has expired meanwhile is no longer valid.
     pub(super) fn admit_again(

@@ -11,6 +11,7 @@ use crate::service::context::Context;
 
 pub(in crate::http) mod consume;
 pub(in crate::http) mod extend;
+pub(in crate::http) mod introspect;
 pub(in crate::http) mod issue;
 pub(in crate::http) mod put;
 pub(in crate::http) mod resolve;
@@ -25,7 +26,7 @@ pub(in crate::http) struct Request<'a> {
     pub(in crate::http) context: Context<'a>,
     /// Reused for the answer, so that nothing is allocated for its headers.
     pub(in crate::http) headers: HeaderMap,
-    /// The token in the path.
+    /// The token in the path or in the form.
     pub(in crate::http) token: Option<Digest>,
     pub(in crate::http) body: Bytes,
 }

@@ -13,17 +13,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use crate::http::answer::problem::Problem;
-use crate::http::api::request_context::RequestContext;
 use crate::http::conn::context::Worker;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::timeouts::Gathering;
-use crate::http::request::content_type::check_type;
+use crate::http::request::content_type::{MediaType, check_type};
 use crate::http::request::json;
 use crate::service::memory_budget::{Charge, Holder};
 use crate::service::refusal::Refusal;
 
 /// Maximum body of a request that has only small fields, in bytes.
 pub(in crate::http) const SMALL_LEN_MAX: usize = 4096;
+/// Maximum form, in bytes. Gateways also ask for what is no token of this server.
+const FORM_LEN_MAX: usize = 64 * 1024;
 /// Maximum bytes that are read and discarded of the body of a refused request.
 const UNWANTED_LEN_MAX: usize = 16 << 20;
 /// Maximum bytes that are read of the body of a refused request in order to keep the connection.
@@ -44,6 +45,8 @@ const KEYLESS_HEADS_LEN_MAX: usize = 256 * 1024;
 pub(in crate::http) enum BodyKind {
     /// JSON of at most this many bytes.
     Json(usize),
+    /// A form of at most [`FORM_LEN_MAX`] bytes, or no body, which is a form without parameters.
+    Form,
     /// No body, or an object without fields.
     EmptyObject,
     /// Nothing.
@@ -66,10 +69,20 @@ impl Gathered {
     }
 }
 
+/// The sender of a body, as far as it is known before the body is there.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct Sender<'a> {
+    pub(in crate::http) conn: &'a ConnState,
+    /// The holder that the memory is charged to.
+    pub(in crate::http) holder: &'a Holder,
+    /// Whether it has not presented a valid key.
+    pub(in crate::http) is_keyless: bool,
+}
+
 /// Receives a body of `kind`.
 pub(in crate::http) async fn gather(
     worker: &Worker,
-    request: RequestContext<'_>,
+    sender: Sender<'_>,
     headers: &mut HeaderMap,
     body: &mut Incoming,
     kind: BodyKind,
@@ -77,16 +90,19 @@ pub(in crate::http) async fn gather(
     if body.is_end_stream() {
         return match kind {
             BodyKind::Json(_) => Err(Problem::malformed("the request needs a JSON body")),
-            BodyKind::EmptyObject | BodyKind::None => Ok(Gathered::new(Bytes::new())),
+            BodyKind::Form | BodyKind::EmptyObject | BodyKind::None => {
+                Ok(Gathered::new(Bytes::new()))
+            }
         };
     }
-    let len_max = match kind {
-        BodyKind::Json(len_max) => len_max,
-        BodyKind::EmptyObject => SMALL_LEN_MAX,
+    let (len_max, media_type) = match kind {
+        BodyKind::Json(len_max) => (len_max, MediaType::Json),
+        BodyKind::Form => (FORM_LEN_MAX, MediaType::Form),
+        BodyKind::EmptyObject => (SMALL_LEN_MAX, MediaType::Json),
         BodyKind::None => return none(worker, body).await,
     };
     // An empty body needs no type, and sometimes only a later read shows that it is empty.
-    let mut typed = check_type(headers);
+    let mut typed = check_type(headers, media_type);
     if body.size_hint().lower() > 0 {
         mem::replace(&mut typed, Ok(()))?;
     }
@@ -94,8 +110,8 @@ pub(in crate::http) async fn gather(
         return Err(too_long(len_max));
     }
     let mut gather = Gather::new(worker, body, len_max);
-    gather.waiting = Some(Waiting { request, headers });
-    let gathered = gather.run(typed, request.context.holder).await?;
+    gather.waiting = Some(Waiting { sender, headers });
+    let gathered = gather.run(typed, sender.holder).await?;
     if gathered.bytes.is_empty() && matches!(kind, BodyKind::Json(_)) {
         return Err(Problem::malformed("the request needs a JSON body"));
     }
@@ -286,9 +302,9 @@ fn grow(charge: &mut Charge, len: usize) -> Result<(), Problem> {
     if charge.grow_to(len) { Ok(()) } else { Err(Problem::from(Refusal::NoRoom).closing()) }
 }
 
-/// A request that is about to wait for its body: its principal and its head.
+/// A request that is about to wait for its body: its sender and its head.
 struct Waiting<'w> {
-    request: RequestContext<'w>,
+    sender: Sender<'w>,
     headers: &'w mut HeaderMap,
 }
 
@@ -303,16 +319,16 @@ struct WaitingHead<'w> {
 impl<'w> Waiting<'w> {
     /// Keeps the needed part of the head, and charges it.
     fn begin(self, worker: &Worker) -> Result<WaitingHead<'w>, Problem> {
-        let Waiting { request, headers } = self;
+        let Waiting { sender, headers } = self;
         let len = WAITING_LEN + keep_needed(headers);
-        let conn = &**request.conn;
-        let is_keyless = conn.is_http2.get() && request.context.access.key.is_none();
+        let conn = sender.conn;
+        let is_keyless = conn.is_http2.get() && sender.is_keyless;
         if is_keyless && conn.http2.keyless_heads.get() + len > KEYLESS_HEADS_LEN_MAX {
             let detail = "too many requests without a key are waiting for their bodies on this \
                 connection";
             return Err(Problem::unavailable(detail));
         }
-        let charge = worker.service.budget.take(request.context.holder, len);
+        let charge = worker.service.budget.take(sender.holder, len);
         let charge = charge.ok_or(Refusal::NoRoom)?;
         let keyless_on = is_keyless.then_some(conn);
         if let Some(conn) = keyless_on {

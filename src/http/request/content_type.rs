@@ -1,4 +1,4 @@
-//! Whether a body has the type JSON, in UTF-8 and without a coding.
+//! Whether a body has the type that its endpoint takes, in UTF-8 and without a coding.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
@@ -8,21 +8,46 @@ use crate::http::answer::problem::Problem;
 /// Charsets in which every text is also valid UTF-8.
 const CHARSETS: [&[u8]; 3] = [b"utf-8", b"utf8", b"us-ascii"];
 
-/// A non-empty body must have the type JSON. An HTML form cannot send that type, and for other
-/// requests of a page the browser sends a preflight first (see [`crate::http::request::browser`]).
-pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+/// The type of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MediaType {
+    /// An HTML form cannot send this type, and for other requests of a page the browser sends a
+    /// preflight first (see [`crate::http::request::browser`]).
+    Json,
+    /// What OAuth clients send, and HTML forms too.
+    Form,
+}
+
+impl MediaType {
+    fn essence(self) -> &'static [u8] {
+        match self {
+            Self::Json => b"application/json",
+            Self::Form => b"application/x-www-form-urlencoded",
+        }
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::Json => "Content-Type: must be application/json",
+            Self::Form => "Content-Type: must be application/x-www-form-urlencoded",
+        }
+    }
+}
+
+/// A non-empty body must have the type `wanted`.
+pub(super) fn check_type(headers: &HeaderMap, wanted: MediaType) -> Result<(), Problem> {
     let unsupported = |field: &'static str, detail: &'static str| {
         let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
         Err(problem.about(field).closing())
     };
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return unsupported("Content-Type", "Content-Type: must be application/json");
+        return unsupported("Content-Type", wanted.detail());
     };
     let mut parts = parts(value.as_bytes());
     let essence = parts.next().unwrap_or_default();
-    if !essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
-        return unsupported("Content-Type", "Content-Type: must be application/json");
+    if !essence.trim_ascii().eq_ignore_ascii_case(wanted.essence()) {
+        return unsupported("Content-Type", wanted.detail());
     }
     let is_listed = |charset: &[u8]| CHARSETS.iter().any(|name| charset.eq_ignore_ascii_case(name));
     if !parts.filter_map(charset).all(is_listed) {
@@ -80,16 +105,31 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-            assert_eq!(check_type(&headers).is_ok(), is_taken, "{value}");
+            assert_eq!(check_type(&headers, MediaType::Json).is_ok(), is_taken, "{value}");
             headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            assert!(check_type(&headers).is_err(), "{value} and another");
+            assert!(check_type(&headers, MediaType::Json).is_err(), "{value} and another");
         }
-        assert!(check_type(&HeaderMap::new()).is_err(), "none");
+        assert!(check_type(&HeaderMap::new(), MediaType::Json).is_err(), "none");
         for (coding, is_taken) in [("Identity", true), ("gzip", false), ("identity, br", false)] {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
-            assert_eq!(check_type(&headers).is_ok(), is_taken, "{coding}");
+            assert_eq!(check_type(&headers, MediaType::Json).is_ok(), is_taken, "{coding}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_taken_where_it_is_wanted() {
+        for (value, is_taken) in [
+            ("application/x-www-form-urlencoded", true),
+            ("application/x-www-form-urlencoded;charset=UTF-8", true),
+            ("application/x-www-form-urlencoded; charset=iso-8859-1", false),
+            ("multipart/form-data; boundary=a", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(check_type(&headers, MediaType::Form).is_ok(), is_taken, "{value}");
         }
     }
 }

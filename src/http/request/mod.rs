@@ -3,7 +3,9 @@
 pub(in crate::http) mod authorization;
 pub(in crate::http) mod body;
 pub mod browser;
+pub(in crate::http) mod client_secret;
 mod content_type;
+pub(in crate::http) mod form;
 pub(in crate::http) mod head;
 pub(crate) mod json;
 pub(in crate::http) mod list;

@@ -4,6 +4,7 @@
 pub(crate) mod consume;
 pub(crate) mod deadline;
 pub(crate) mod extend;
+pub(crate) mod introspect;
 pub(crate) mod issue;
 mod offer;
 pub(crate) mod put;
