@@ -86,7 +86,13 @@ impl Latencies {
 
     /// Records a duration.
     pub fn record(&self, duration: Duration) {
-        self.record_us(std::iter::once(u64::try_from(duration.as_micros()).unwrap_or(HOUR_US)));
+        self.record_all(std::iter::once(duration));
+    }
+
+    /// Records durations under one lock.
+    pub fn record_all(&self, durations: impl IntoIterator<Item = Duration>) {
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(HOUR_US);
+        self.record_us(durations.into_iter().map(micros));
     }
 
     /// Records a number of durations under one lock.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::failure::BackupFailure;
 use super::place::{Place, check_free};
-use super::receive::ask;
+use super::receive::ask_for_join;
 use super::restore::secret_of;
 use crate::cli::wire::Wire;
 use crate::engine::BackupHead;
@@ -28,7 +28,7 @@ pub(in crate::cli) async fn copy_log(
 ) -> Result<Copied, BackupFailure> {
     // Checked before the server does any work.
     check_free(dir)?;
-    let mut source = ask(wire).await?;
+    let mut source = ask_for_join(wire).await?;
     let head: BackupHead = source.head().await?;
     secret_of(&head.log_id, secret_file)?;
     let place = Place::new(dir)?;

@@ -30,6 +30,8 @@ use crate::model::time::UnixMillis;
 use crate::wal::config::SEGMENT_SIZE_MAX;
 
 const PATH: &str = "/v1/backup";
+/// The same for a node that joins: the cluster keeps the stream meanwhile.
+const PATH_FOR_JOIN: &str = "/v1/backup?for=join";
 /// The only known version of the stream's format.
 const FORMAT: u32 = 1;
 /// Maximum length of the stream's head, in bytes: enough for more than 65,535 files.
@@ -73,8 +75,17 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
 }
 
 /// Asks a server for a backup.
-pub(super) async fn ask(wire: &mut Wire) -> Result<Source, BackupFailure> {
-    let response = wire.stream(Method::POST, PATH).await?;
+async fn ask(wire: &mut Wire) -> Result<Source, BackupFailure> {
+    ask_at(wire, PATH).await
+}
+
+/// Asks a node of a cluster for its log, to join with it.
+pub(super) async fn ask_for_join(wire: &mut Wire) -> Result<Source, BackupFailure> {
+    ask_at(wire, PATH_FOR_JOIN).await
+}
+
+async fn ask_at(wire: &mut Wire, path: &'static str) -> Result<Source, BackupFailure> {
+    let response = wire.stream(Method::POST, path).await?;
     let status = response.status();
     if status != StatusCode::OK {
         let body = Limited::new(response.into_body(), REASON_LEN_MAX);

@@ -15,6 +15,7 @@
 //! | `running` | the running node |
 //! | `presence` | whether a node was heard of lately |
 //! | `opinion` | whether the content of the node is the right one |
+//! | `holds`, `join_hold` | what nodes that join need of the stream |
 //! | `fullness` | how full the stream is |
 //! | `sizes` | where the bytes of the stream are |
 //! | `trim` | forgetting the begin of the stream |
@@ -34,7 +35,9 @@ mod check;
 mod connection;
 mod decide;
 mod fullness;
+mod holds;
 mod identity;
+mod join_hold;
 mod keys;
 mod on_nats;
 mod opinion;
@@ -53,8 +56,9 @@ pub use check::{CheckError, Checked, MESSAGE_LEN_MAX, check};
 pub use connection::Connection;
 pub use decide::{Unfulfilled, Wish};
 pub use identity::{IdentityError, Marker, Rejoined, marker, rejoin};
+pub use join_hold::JoinHold;
 pub use on_nats::OnNats;
-pub use report::Report;
+pub use report::{NodeReport, Report};
 pub use running::Node;
 pub use start::{NodeError, Start};
 pub use view::NodeView;

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::cluster::stream::Server;
-use crate::engine::clustered::{NodeState, Standing};
+use crate::engine::clustered::{Follower, NodeState, Standing, Times};
 use crate::engine::replicated::is_gone;
 use crate::keys::Fingerprint;
 use crate::model::cluster::NodeId;
+use crate::model::metrics::Summary;
 use crate::model::record::replication::Member;
 
 use super::check::is_sync_verified;
@@ -206,6 +207,20 @@ impl NodeView {
 }
 
 impl NodeView {
+    /// How often a replica skipped a message of the stream, as of the last check.
+    #[must_use]
+    pub fn gaps(&self) -> u64 {
+        self.known().gaps
+    }
+
+    /// How long this node's messages take to land, and how long callers wait for a barrier.
+    #[must_use]
+    pub fn times(&self) -> (Summary, Summary) {
+        let times = self.follower().map(Follower::times);
+        let summary = |times: &Times| (times.proposals.summary(), times.barriers.summary());
+        times.map(summary).unwrap_or_default()
+    }
+
     fn stream_report(&self) -> StreamReport {
         let known = self.known();
         let promises = &known.promises;

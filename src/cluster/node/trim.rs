@@ -21,10 +21,10 @@ use super::sizes::Sizes;
 /// Nodes that must have a message on their disks before it is forgotten.
 const COPIES_MIN: usize = 2;
 /// From this percentage on silent nodes are not waited for.
-const SILENT_UNTIL: u64 = 75;
+pub(super) const SILENT_UNTIL: u64 = 75;
 /// From this percentage on a node is not waited for whose log does not become durable. It goes on,
 /// because it has landed what is forgotten; after a crash it must join anew.
-const UNSYNCED_UNTIL: u64 = 90;
+pub(super) const UNSYNCED_UNTIL: u64 = 90;
 
 /// What is known of the stream that may be trimmed.
 #[derive(Clone, Copy, Debug)]

@@ -16,6 +16,7 @@ use crate::keys::Fingerprint;
 use crate::model::cluster::NodeId;
 
 use super::fullness::{Fullness, Refused};
+use super::holds::Holds;
 use super::keys::has_odd_keys;
 use super::word::{Ending, Word};
 
@@ -63,8 +64,11 @@ pub(super) struct Known {
     pub(super) unchecked: Option<String>,
     /// Monotonic time at which the last check began that had an answer.
     pub(super) checked_at: Option<Duration>,
-    /// How full the stream is.
     pub(super) fullness: Fullness,
+    /// How full it is in percent; 100 where the servers have said for long that it is full.
+    pub(super) filled: u64,
+    /// What nodes that join need of the stream.
+    pub(super) holds: Holds,
     /// For how long the servers have said that they store no more.
     pub(super) refused: Refused,
     /// Why the begin of the stream was not forgotten.
@@ -89,6 +93,8 @@ impl NodeView {
             unchecked: None,
             checked_at: None,
             fullness: Fullness::default(),
+            filled: 0,
+            holds: Holds::default(),
             refused: Refused::default(),
             untrimmed: None,
             gaps: 0,
@@ -214,13 +220,7 @@ impl NodeView {
 
     /// The time since the last check of the stream began that had an answer.
     pub(super) fn check_age(&self, known: &Known) -> Option<Duration> {
-        known.checked_at.map(|at| self.0.clock.monotonic().saturating_sub(at))
-    }
-
-    /// How often a replica skipped a message of the stream, as of the last check.
-    #[must_use]
-    pub fn gaps(&self) -> u64 {
-        self.known().gaps
+        known.checked_at.map(|at| self.now().saturating_sub(at))
     }
 
     /// Why the process of the node must end, as soon as it must.
@@ -245,6 +245,10 @@ impl NodeView {
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.0.clock.monotonic()
     }
 
     pub(super) fn enter(&self, phase: Phase) {

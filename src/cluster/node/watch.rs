@@ -14,7 +14,7 @@ use crate::engine::clustered::{Accepts, Follower, Standing};
 use crate::model::cluster::NodeId;
 
 use super::connection::Connection;
-use super::fullness::{FILLING, Fullness};
+use super::fullness::{FILLING, Fullness, percent};
 use super::identity::{self, Marker};
 use super::opinion::{Opinion, opinion};
 use super::sizes::{Counted, Sizes};
@@ -132,6 +132,7 @@ impl Watch {
         if let Some(node) = self.view.node() {
             self.heed(opinion(&state, node), doubted);
         }
+        self.view.hold(&state);
         self.measure();
     }
 
@@ -195,6 +196,8 @@ impl Watch {
         known.refused.note(is_refused, self.clock.monotonic());
         let most = known.promises.bytes_max;
         let now = Fullness::of(filled, most, is_refused);
+        let is_refused = known.refused.has_lasted(self.clock.monotonic());
+        known.filled = if is_refused { 100 } else { most.map_or(0, |most| percent(filled, most)) };
         let before = std::mem::replace(&mut known.fullness, now);
         drop(known);
         if before < Fullness::Filling && now >= Fullness::Filling {
@@ -251,10 +254,11 @@ impl Watch {
             Filling { first: bounds.first, bytes_max: known.promises.bytes_max, is_refused }
         };
         let Some(node) = self.view.node() else { return false };
-        let (state, keep) = (self.follower.state(), self.view.config().keep);
+        let (mut state, keep) = (self.follower.state(), self.view.config().keep);
         if state.standing != Standing::Serving {
             return false;
         }
+        state.durable = self.view.hold(&state);
         let first = first_needed(&state, node, keep, filling, &self.sizes);
         let done = first.map(|first| stream.trim(first));
         match &done {

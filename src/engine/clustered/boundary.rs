@@ -12,12 +12,14 @@ use crate::engine::mailbox::{Pending, Reply};
 use crate::engine::op::Rejected;
 use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender as NodeLife};
 use crate::model::cluster::{BootNonce, Chain, ClusterId, Era, MessageHash, NodeId, Position};
+use crate::model::metrics::Latencies;
 use crate::model::record::replication::{Decision, Ended, Member, Report};
 use crate::model::time::{UnixMillis, millis};
 
 use super::waits::{Until, Waits};
 
 use super::accepts::{self, Accepts};
+pub use super::standing::{Standing, Stopped};
 
 /// Messages that wait for the committer.
 const ARRIVALS_MAX: usize = 32;
@@ -79,60 +81,6 @@ pub struct Membership {
     pub keys: [u8; 16],
 }
 
-/// The part of a node in its cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
-    /// It follows the stream, and has not begun its life in the cluster yet.
-    #[default]
-    Following,
-    /// Its Hello has been proposed.
-    Introducing,
-    /// Its batches count.
-    Serving,
-    /// It has left the cluster.
-    Stopped(Stopped),
-}
-
-/// Why a node has left its cluster. A restart would do harm, except after a failed log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stopped {
-    /// Another process has begun a life of the same node.
-    #[error("another process runs as the same node of the cluster")]
-    Superseded,
-    /// The cluster does not accept this node.
-    #[error("the cluster has no room for this node")]
-    NoRoom,
-    /// The cluster has not heard of this node for so long that another has taken its place.
-    #[error("the cluster has forgotten this node; start it again")]
-    Forgotten,
-    /// A person has taken this node out of the cluster.
-    #[error("this node was taken out of its cluster (jeton cluster leave or forget)")]
-    Retired,
-    /// The nodes have agreed on a format that this version does not know.
-    #[error("the nodes have agreed on format {format}, which this version of jeton does not know")]
-    Outdated {
-        /// The format.
-        format: u32,
-    },
-    /// The stream is not the one that this node has followed.
-    #[error("the stream differs from what this node has landed at position {seq}")]
-    Lost {
-        /// The position.
-        seq: u64,
-    },
-    /// The cluster goes on in another stream.
-    #[error(
-        "the cluster goes on in another stream, of era {}, and this one has ended", .era.0
-    )]
-    NewerEra {
-        /// The era of that stream.
-        era: Era,
-    },
-    /// The log has failed.
-    #[error("the log has failed: {0}")]
-    Failed(String),
-}
-
 /// Messages that a node has landed since its start, by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LandedCounts {
@@ -169,6 +117,9 @@ pub struct NodeState {
     pub has_quorum: bool,
     /// Whether this node's clock agrees with the stream's.
     pub is_clock_right: bool,
+    /// The least by which this node's clock is ahead of the stream's, in milliseconds, as of its last
+    /// message that has landed; negative where it is behind.
+    pub clock_difference_ms: Option<i64>,
     /// Why this node cannot write to its log at present, if it cannot. It lands nothing until then.
     pub unwritable: Option<NotReady>,
     /// All nodes, without those that were taken out.
@@ -184,6 +135,15 @@ pub struct NodeState {
     /// Nodes whose records came to something else than here, and the position of that report. Such
     /// a node stays here, because with each Hello the chains of outcomes begin anew and are equal.
     pub diverged: BTreeMap<NodeId, u64>,
+}
+
+/// How long this node's messages take.
+#[derive(Default)]
+pub struct Times {
+    /// From the first proposal of a batch until it has landed.
+    pub proposals: Latencies,
+    /// The waits of callers for a barrier.
+    pub barriers: Latencies,
 }
 
 /// What arrives at the committer besides jobs.
@@ -212,6 +172,9 @@ pub(super) struct Told {
     has_stopped: AtomicBool,
     /// Fingerprint of the keys file, as the next report has it.
     keys: Mutex<[u8; 16]>,
+    /// No later position is reported as durable.
+    held: Mutex<Option<Position>>,
+    pub(super) times: Times,
     node: NodeId,
 }
 
@@ -232,6 +195,12 @@ impl Told {
     /// Fingerprint of the keys file at present.
     pub(super) fn keys(&self) -> [u8; 16] {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is reported as durable in this era, where the log is up to here.
+    pub(super) fn reported(&self, era: Era, durable: u64) -> u64 {
+        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.filter(|held| held.era == era).map_or(durable, |held| held.seq.min(durable))
     }
 
     /// What the node takes from its callers.
@@ -318,9 +287,21 @@ impl Follower {
         self.told.has_stopped.store(true, Ordering::Relaxed);
     }
 
+    /// Reports no later position than this one as durable from now on, so that the stream keeps what
+    /// comes after it.
+    pub fn hold(&self, at: Option<Position>) {
+        *self.told.held.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
     /// The node's keys file has this fingerprint from now on.
     pub fn set_keys(&self, fingerprint: [u8; 16]) {
         *self.told.keys.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+    }
+
+    /// How long this node's messages take.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.told.times
     }
 
     /// The node.

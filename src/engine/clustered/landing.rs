@@ -6,6 +6,8 @@
 //! are in one frame, and `apply` decides between them. A message that changes nothing is a frame
 //! with an Origin alone.
 
+use std::time::Duration;
+
 use crate::engine::admission::Admitted;
 use crate::engine::op::Outcome;
 use crate::engine::replicated::{Landed, MessageHead, Replicated, log_time_of, next_outcomes};
@@ -23,7 +25,7 @@ use super::outcomes::{CODE_LEN, code_of};
 use super::{Clustered, RECENT_MAX, Recent};
 
 /// Wait before another attempt to write a message.
-const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(100);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Records applied under one guard of the store.
 const RECORDS_PER_PIN: usize = 64;
 
@@ -305,7 +307,9 @@ impl Clustered {
         let is_known = self.replicated.members.contains_key(&own.node);
         let shared = &self.sequencer.shared;
         let (now, wall) = (shared.time.monotonic(), shared.time.wall());
-        self.own.compare_clocks(head, stream_time, wall);
+        if let Some(noticed) = self.own.clock.take(head.proposed_at, stream_time, wall, now) {
+            noticed.log(stream_time, wall);
+        }
         match verdict {
             Verdict::Hello => {
                 self.own.landed(head, now);
@@ -317,6 +321,10 @@ impl Clustered {
                     self.calls.answer(*place, outcome);
                 }
                 self.answer_deferred(batch.deferred);
+                let took = |since: Duration| now.saturating_sub(since);
+                self.told.times.proposals.record(took(batch.proposed_at));
+                let waits = batch.barriers.iter().filter_map(|waiter| waiter.since);
+                self.told.times.barriers.record_all(waits.map(took));
                 for waiter in batch.barriers {
                     self.calls.end_wait(waiter, Ok(()));
                 }

@@ -9,8 +9,10 @@
 //! | module | what |
 //! |---|---|
 //! | `boundary` | what goes in and out: messages, proposals, the node's state for other threads |
+//! | `standing` | the part of the node in its cluster |
 //! | `accepts` | what the node takes from its callers |
 //! | `log_time` | the time of the log, which is that of the messages |
+//! | `clock_check` | how far this node's clock is from the stream's |
 //! | `calls` | the calls that wait, and their outcomes |
 //! | `waits` | callers that wait for a barrier or a position |
 //! | `backlog` | operations that wait for room in a batch, by namespace |
@@ -29,6 +31,7 @@ mod accepts;
 mod backlog;
 mod boundary;
 mod calls;
+mod clock_check;
 mod compared;
 mod decided;
 mod landing;
@@ -36,6 +39,7 @@ mod log_time;
 mod outcomes;
 mod own;
 mod run;
+mod standing;
 #[cfg(feature = "testkit")]
 pub mod stepped;
 #[cfg(test)]
@@ -64,7 +68,7 @@ use super::sequencer::Sequencer;
 
 pub use accepts::Accepts;
 pub use boundary::{
-    Follower, LandedCounts, Membership, NodeState, Proposal, Proposer, Standing, Stopped,
+    Follower, LandedCounts, Membership, NodeState, Proposal, Proposer, Standing, Stopped, Times,
 };
 pub use waits::Until;
 
@@ -174,7 +178,8 @@ impl Clustered {
             landed: self.landed,
             log_time: self.sequencer.now(),
             has_quorum: self.own.has_quorum,
-            is_clock_right: self.own.is_clock_right,
+            is_clock_right: self.own.clock.is_right,
+            clock_difference_ms: self.own.clock.difference_ms,
             unwritable: self.sequencer.shared.health.unwritable(),
             members: members.values().filter(|row| !row.retired).copied().collect(),
             ended: ended.clone(),

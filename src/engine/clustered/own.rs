@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use crate::engine::admission::Admitted;
 use crate::engine::op::{Op, Rejected};
-use crate::engine::replicated::{
-    CLOCK_DIFFERENCE_MAX_MS, MessageHead, MessageKind, Replicated, Sender,
-};
+use crate::engine::replicated::{MessageHead, MessageKind, Replicated, Sender};
 use crate::model::cluster::Epoch;
 use crate::model::time::UnixMillis;
 
 use super::backlog::Backlog;
 use super::boundary::{Membership, Proposal, Proposer};
 use super::calls::{Calls, Place};
+use super::clock_check::ClockCheck;
 use super::waits::Waiter;
 
 /// Bytes of records at which a batch is full while landing takes [`LANDING_GOOD`].
@@ -55,6 +54,8 @@ pub(super) struct OwnBatch {
     pub(super) barriers: Vec<Waiter>,
     /// Limits, as used by the records.
     pub(super) admitted: Admitted,
+    /// Monotonic time at which it was proposed first.
+    pub(super) proposed_at: Duration,
     has_report: bool,
     /// Records of decisions of people, which stand at the end of the body. They are no changes of
     /// callers: a node proposes them also while it takes none.
@@ -97,7 +98,7 @@ pub(super) struct Own {
     landing: Duration,
     reported_at: Option<Duration>,
     pub(super) has_quorum: bool,
-    pub(super) is_clock_right: bool,
+    pub(super) clock: ClockCheck,
 }
 
 impl Own {
@@ -114,7 +115,7 @@ impl Own {
             landing: LANDING_GOOD,
             reported_at: None,
             has_quorum: true,
-            is_clock_right: true,
+            clock: ClockCheck::default(),
         }
     }
 
@@ -228,11 +229,12 @@ impl Own {
         &mut self,
         known: &Replicated,
         kind: MessageKind,
-        batch: OwnBatch,
+        mut batch: OwnBatch,
         number: u64,
         now: Duration,
         wall: UnixMillis,
     ) {
+        batch.proposed_at = now;
         let sent = InFlight { kind, batch, number, attempt: 0, first_at: now, last_at: now };
         self.in_flight = Some(sent);
         self.hand_over(known, wall);
@@ -267,34 +269,6 @@ impl Own {
         }
         self.has_quorum = true;
         Some(sent.batch)
-    }
-
-    /// Compares this node's clock with the stream's, by a message of this life that has landed: it
-    /// was stored after it was proposed and before it landed.
-    pub(super) fn compare_clocks(
-        &mut self,
-        head: &MessageHead,
-        stream: UnixMillis,
-        wall: UnixMillis,
-    ) {
-        let is_behind = stream.since(wall) > CLOCK_DIFFERENCE_MAX_MS;
-        let is_ahead = head.proposed_at.since(stream) > CLOCK_DIFFERENCE_MAX_MS;
-        let is_right = !is_behind && !is_ahead;
-        if is_right != self.is_clock_right {
-            let (stream, wall) = (stream.to_string(), wall.to_string());
-            match is_right {
-                true => {
-                    tracing::warn!(stream, wall, "this node's clock agrees with the stream again");
-                }
-                false => tracing::error!(
-                    stream,
-                    wall,
-                    "this node's clock differs from the stream's by more than 10 s: changes are \
-                     refused"
-                ),
-            }
-        }
-        self.is_clock_right = is_right;
     }
 
     /// Ends the calls whose operations were never proposed: they did not happen. Decisions of people

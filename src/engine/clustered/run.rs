@@ -150,9 +150,12 @@ impl Clustered {
     fn take_waits(&mut self) {
         let now = self.sequencer.shared.time.monotonic();
         let (waits, left) = self.told.waits.take();
-        for Wait { until, number, waiter } in waits {
+        for Wait { until, number, mut waiter } in waits {
             match until {
-                Until::Barrier => self.wait_for_barrier(waiter),
+                Until::Barrier => {
+                    waiter.since = Some(now);
+                    self.wait_for_barrier(waiter);
+                }
                 Until::Position(position, patience) => {
                     self.waiting.add(position, number, now + patience, waiter);
                 }
@@ -233,7 +236,7 @@ impl Clustered {
     /// The outcome of any change while this node accepts none; `None` while it does.
     fn refusal(&self) -> Option<Outcome> {
         let shared = &self.sequencer.shared;
-        let clock = (!self.own.is_clock_right).then_some(Outcome::ClockWrong);
+        let clock = (!self.own.clock.is_right).then_some(Outcome::ClockWrong);
         shared.health.refusal(&shared.time).or(clock)
     }
 
@@ -291,7 +294,7 @@ impl Clustered {
             has_stopped: self.told.has_stopped(),
             format: membership.format,
             seq: position.seq,
-            durable: self.durable,
+            durable: self.told.reported(position.era, self.durable),
             memory_max: self.sequencer.shared.config.max_memory_bytes.unwrap_or(0),
             chain: *chain,
             outcomes: outcomes.unwrap_or_default(),

@@ -29,6 +29,8 @@ pub enum Until {
 /// A caller that waits, until it is dropped.
 pub(super) struct Waiter {
     pub(super) reply: Reply,
+    /// Monotonic time at which the committer took a wait for a barrier.
+    pub(super) since: Option<Duration>,
     /// `None` for the few waits that are counted elsewhere.
     _place: Option<Place>,
 }
@@ -36,7 +38,7 @@ pub(super) struct Waiter {
 impl Waiter {
     /// A caller whose number is bounded elsewhere.
     pub(super) fn uncounted(reply: Reply) -> Self {
-        Self { reply, _place: None }
+        Self { reply, since: None, _place: None }
     }
 }
 
@@ -96,7 +98,8 @@ impl Waits {
         }
         asked.last += 1;
         let (number, is_first) = (asked.last, asked.waits.is_empty());
-        asked.waits.push(Wait { until, number, waiter: Waiter { reply, _place: Some(place) } });
+        let waiter = Waiter { reply, since: None, _place: Some(place) };
+        asked.waits.push(Wait { until, number, waiter });
         Ok((number, is_first))
     }
 

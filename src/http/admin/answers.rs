@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
+use super::backup::Purpose;
 use super::entrance::{Credentials, Viewer, enter, is_open};
 use super::membership;
 use super::readiness;
@@ -33,7 +34,8 @@ pub(super) struct Asked<'a> {
 /// What has an answer that takes time. No page in a browser may ask for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Slow {
-    Backup,
+    /// A backup for this purpose, or what is wrong with it.
+    Backup(Result<Purpose, &'static str>),
     /// What a person decides about the cluster, or what is wrong with it.
     Decision(Result<Wish, &'static str>),
 }
@@ -43,7 +45,7 @@ impl Asked<'_> {
     pub(super) fn slow(&self) -> Option<Slow> {
         match self.path {
             _ if self.method != Method::POST => None,
-            backup::PATH => Some(Slow::Backup),
+            backup::PATH => Some(Slow::Backup(backup::purpose(self.query))),
             path => membership::wish(path, self.query).map(Slow::Decision),
         }
     }
@@ -53,14 +55,14 @@ impl Slow {
     /// Its name in the audit log, where it is refused.
     pub(super) fn operation(self) -> &'static str {
         match self {
-            Self::Backup => "backup",
+            Self::Backup(_) => "backup",
             Self::Decision(_) => "admin",
         }
     }
 
     pub(super) fn scope(self) -> Scope {
         match self {
-            Self::Backup => Scope::Backup,
+            Self::Backup(_) => Scope::Backup,
             Self::Decision(_) => Scope::Admin,
         }
     }

@@ -22,8 +22,10 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 
+use super::view::View;
 use crate::audit::EventOutcome;
-use crate::engine::{Backup, BackupError, Engine, STALLED_AFTER};
+use crate::cluster::node::{JoinHold, NodeView};
+use crate::engine::{Backup, BackupError, STALLED_AFTER};
 use crate::http::answer::response::NO_SNIFF;
 
 /// Path of the endpoint.
@@ -66,19 +68,45 @@ impl Body for BackupBody {
     }
 }
 
+/// What a backup is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Keeping,
+    /// A node joins with it, so its cluster keeps the stream meanwhile.
+    Joining,
+}
+
+/// The purpose that a query names, `?for=join`.
+pub(super) fn purpose(query: Option<&str>) -> Result<Purpose, &'static str> {
+    let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("for="));
+    match asked {
+        None => Ok(Purpose::Keeping),
+        Some("join") => Ok(Purpose::Joining),
+        Some(_) => Err("for must be join"),
+    }
+}
+
 /// Starts a backup and streams it as the answer. `given_up` is notified when the client reads
 /// nothing.
-pub(in crate::http) async fn answer(
-    engine: Option<Engine>,
+pub(super) async fn answer(
+    view: &View,
+    purpose: Result<Purpose, &'static str>,
     given_up: Arc<Notify>,
 ) -> Response<AdminBody> {
-    let Some(engine) = engine else {
+    let purpose = match purpose {
+        Ok(purpose) => purpose,
+        Err(mistake) => return refusal(StatusCode::BAD_REQUEST, mistake),
+    };
+    let Some(engine) = view.engine.get().cloned() else {
         let reason = "recovering: the log is being read";
         return refusal(StatusCode::SERVICE_UNAVAILABLE, reason);
     };
+    // Before the copy has its moment, so that it has everything that the stream may forget.
+    let joining = view.node.get().filter(|_| purpose == Purpose::Joining);
+    let hold = joining.and_then(NodeView::hold_for_join);
     let begun = spawn_blocking(move || engine.backup()).await;
     match begun.unwrap_or(Err(BackupError::Closed)) {
-        Ok(backup) => stream(backup, given_up),
+        Ok(backup) => stream(backup, hold, given_up),
         Err(error) => refusal(status_of(&error), &error.to_string()),
     }
 }
@@ -100,6 +128,7 @@ fn status_of(error: &BackupError) -> StatusCode {
 pub(in crate::http) fn meaning(status: StatusCode) -> EventOutcome {
     match status {
         StatusCode::OK => EventOutcome::Ok,
+        StatusCode::BAD_REQUEST => EventOutcome::Malformed,
         StatusCode::CONFLICT => EventOutcome::Conflict,
         StatusCode::INSUFFICIENT_STORAGE => EventOutcome::DiskFull,
         _ => EventOutcome::Unavailable,
@@ -119,13 +148,18 @@ fn refusal(status: StatusCode, reason: &str) -> Response<AdminBody> {
     response
 }
 
-fn stream(backup: Backup, given_up: Arc<Notify>) -> Response<AdminBody> {
+fn stream(backup: Backup, hold: Option<JoinHold>, given_up: Arc<Notify>) -> Response<AdminBody> {
     // Strings and numbers always serialize.
     let mut head = serde_json::to_vec(backup.head()).unwrap_or_default();
     head.push(b'\n');
     let left = head.len() as u64 + backup.bytes();
     let (sender, pieces) = channel(PIECES_AHEAD);
-    tokio::spawn(feed(backup, head.into(), sender, given_up));
+    let fed = feed(backup, head.into(), sender, given_up);
+    tokio::spawn(async move {
+        if let (true, Some(hold)) = (fed.await, hold) {
+            hold.copied();
+        }
+    });
     let mut response = Response::new(Either::Right(BackupBody { pieces, left }));
     response.headers_mut().insert(CONTENT_TYPE, KIND);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
@@ -134,13 +168,13 @@ fn stream(backup: Backup, given_up: Arc<Notify>) -> Response<AdminBody> {
 }
 
 /// Reads the backup at the client's pace. When the client stops reading, it ends and releases the
-/// backup.
+/// backup. Returns whether all of it was handed over.
 async fn feed(
     backup: Backup,
     head: Bytes,
     pieces: Sender<Result<Bytes, BackupError>>,
     given_up: Arc<Notify>,
-) {
+) -> bool {
     let mut backup = Some(backup);
     let mut piece = Ok(head);
     loop {
@@ -150,15 +184,16 @@ async fn feed(
         }
         if pieces.send_timeout(piece, STALLED_AFTER).await.is_err() {
             // The connection may be closed already; then the notification has no effect.
-            return given_up.notify_one();
+            given_up.notify_one();
+            return false;
         }
-        let Some(mut reading) = backup.take().filter(|_| !is_last) else { return };
+        let Some(mut reading) = backup.take().filter(|_| !is_last) else { return false };
         // Reading a file may block, and this thread serves all admin connections.
         let read = spawn_blocking(move || (reading.read(), reading)).await;
-        let Ok((read, reading)) = read else { return };
+        let Ok((read, reading)) = read else { return false };
         piece = match read {
             Ok(Some(bytes)) => Ok(bytes.into()),
-            Ok(None) => return,
+            Ok(None) => return true,
             Err(error) => Err(error),
         };
         backup = Some(reading);

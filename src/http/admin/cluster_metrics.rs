@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::sheet::Sheet;
-use crate::cluster::node::{NodeView, Word};
+use crate::cluster::node::{NodeReport, NodeView, Word};
 use crate::engine::clustered::LandedCounts;
+use crate::model::metrics::Summary;
 
 /// One reading of a node.
 #[derive(Debug)]
@@ -31,6 +32,11 @@ pub(in crate::http) struct ClusterReading {
     stream_bytes_max: Option<u64>,
     trimmed_to: Option<u64>,
     memory_max: Option<u64>,
+    clock_difference_ms: Option<i64>,
+    /// The nodes that have reported, with what is durable there.
+    members_durable: Vec<(String, u64)>,
+    propose: Summary,
+    barrier: Summary,
 }
 
 impl ClusterReading {
@@ -38,6 +44,8 @@ impl ClusterReading {
         let report = view.report();
         let state = view.state().unwrap_or_default();
         let position = state.position.seq;
+        let (propose, barrier) = view.times();
+        let durable = |node: &NodeReport| Some((node.node.clone(), node.durable?));
         Self {
             word: view.standing().0,
             position,
@@ -66,6 +74,10 @@ impl ClusterReading {
             stream_bytes_max: report.stream.bytes_max,
             trimmed_to: report.stream.first,
             memory_max: report.nodes.iter().filter_map(|node| node.memory_max).min(),
+            clock_difference_ms: state.clock_difference_ms,
+            members_durable: report.nodes.iter().filter_map(durable).collect(),
+            propose,
+            barrier,
         }
     }
 
@@ -129,7 +141,22 @@ impl ClusterReading {
             let help = "How old the knowledge of this node is at most, in seconds";
             sheet.fraction("cluster_fresh_seconds", help, fresh)?;
         }
+        self.encode_times(sheet)?;
         self.encode_counters(sheet)
+    }
+
+    fn encode_times(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        if let Some(ahead_ms) = self.clock_difference_ms {
+            let help = "Least by which this node's clock is ahead of the stream's, in seconds";
+            sheet.fraction("cluster_clock_difference_seconds", help, ahead_ms as f64 / 1e3)?;
+        }
+        let help = "Number of the last message that a node has reported as durable";
+        let nodes = self.members_durable.iter().map(|(node, seq)| (&**node, *seq));
+        sheet.gauges(("cluster_member_durable", help, "node"), nodes)?;
+        let help = "Time from the first proposal of a message until it has landed";
+        sheet.histogram("cluster_propose_seconds", help, &self.propose)?;
+        let help = "Time that callers waited for a message of this node to land";
+        sheet.histogram("cluster_barrier_seconds", help, &self.barrier)
     }
 
     /// What may not be known, or is not limited.
@@ -190,6 +217,8 @@ mod tests {
             stream_bytes_max: Some(7),
             trimmed_to: Some(3),
             memory_max: Some(1 << 30),
+            clock_difference_ms: Some(-1_500),
+            members_durable: vec![("00000000000000a1".to_owned(), 41)],
             ..ClusterReading::of(&view)
         };
         let reading = Reading { cluster: Some(cluster), ..Reading::new(None, None, true) };
@@ -205,7 +234,15 @@ mod tests {
         let listed = rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned()));
         assert_eq!(served, listed.collect());
         assert!(text.contains("jeton_cluster_state{state=\"starting\"} 1\n"), "{text}");
-        assert!(text.contains("jeton_cluster_fresh_seconds 0.5\n"), "{text}");
+        for line in [
+            "jeton_cluster_fresh_seconds 0.5\n",
+            "jeton_cluster_clock_difference_seconds -1.5\n",
+            "jeton_cluster_member_durable{node=\"00000000000000a1\"} 41\n",
+            "jeton_cluster_propose_seconds_count 0\n",
+            "jeton_cluster_barrier_seconds_count 0\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
     }
 
     #[test]

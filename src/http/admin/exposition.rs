@@ -273,7 +273,7 @@ impl Sheet<'_, '_> {
         Ok(())
     }
 
-    fn histogram(&mut self, name: &str, help: &str, summary: &Summary) -> fmt::Result {
+    pub(super) fn histogram(&mut self, name: &str, help: &str, summary: &Summary) -> fmt::Result {
         let kind = prometheus_client::metrics::MetricType::Histogram;
         let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
         let sum_seconds = summary.mean_us * summary.count as f64 / 1e6;

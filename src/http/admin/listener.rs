@@ -24,7 +24,7 @@ use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::answers::{Asked, Slow, answer};
-use super::backup;
+use super::backup::{self, Purpose};
 use super::entrance::{Credentials, audit, enter, from_a_page, page};
 use super::membership;
 use super::seats::stream::{SeatStream, Seated};
@@ -341,12 +341,15 @@ async fn serve_stream(
                 }
                 return Ok::<_, Infallible>(response.map(|body| seated(Either::Left(body))));
             }
-            if let Some(Slow::Decision(wish)) = slow {
-                let response = membership::answer(&view, wish).await;
-                return Ok(response.map(|body| seated(Either::Left(body))));
-            }
+            let purpose = match slow.unwrap_or(Slow::Backup(Ok(Purpose::Keeping))) {
+                Slow::Decision(wish) => {
+                    let response = membership::answer(&view, wish).await;
+                    return Ok(response.map(|body| seated(Either::Left(body))));
+                }
+                Slow::Backup(purpose) => purpose,
+            };
             seat.streams();
-            let response = backup::answer(view.engine.get().cloned(), given_up).await;
+            let response = backup::answer(&view, purpose, given_up).await;
             let status = response.status();
             let outcome = backup::meaning(status);
             audit(&view, address, "backup", outcome, Some(status), access);

@@ -11,9 +11,9 @@ use super::simulated::{World, await_word, issue, knows, refused, stop};
 use crate::cluster::servers::within;
 
 /// Bytes that the stream may hold.
-const BYTES_MAX: usize = 8 << 20;
+pub const BYTES_MAX: usize = 8 << 20;
 
-fn long_issue(node: &Node) -> Op {
+pub fn long_issue(node: &Node) -> Op {
     Op::Issue {
         digest: node.engine().digest(&Token::random().expect("random")),
         payload: vec![b'1'; 60 << 10],
@@ -24,7 +24,7 @@ fn long_issue(node: &Node) -> Op {
     }
 }
 
-fn bytes(world: &World) -> usize {
+pub fn bytes(world: &World) -> usize {
     world.stream.messages().iter().map(|message| message.bytes.len()).sum()
 }
 

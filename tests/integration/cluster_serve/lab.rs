@@ -53,8 +53,13 @@ impl Lab {
 
     /// The same, with the servers in a folder that already has files.
     pub fn begun_in(check: &str, dir: TempDir, setup: Setup) -> Option<Self> {
+        Self::begun_of(check, dir, setup, STREAM_MAX)
+    }
+
+    /// The same with a stream of this length.
+    pub fn begun_of(check: &str, dir: TempDir, setup: Setup, stream_max: &str) -> Option<Self> {
         let lab = Self::empty_in(check, dir, setup)?;
-        let made = lab.init();
+        let made = lab.init_with(stream_max);
         assert!(made.status.success(), "{made:?}");
         lab.nats.await_health();
         Some(lab)
@@ -72,7 +77,11 @@ impl Lab {
 
     /// `jeton cluster init`, until the servers are ready for it.
     pub fn init(&self) -> Output {
-        let args = ["cluster", "init", "--stream-max-bytes", STREAM_MAX];
+        self.init_with(STREAM_MAX)
+    }
+
+    fn init_with(&self, stream_max: &str) -> Output {
+        let args = ["cluster", "init", "--stream-max-bytes", stream_max];
         let mut last = None;
         within("the cluster begins", || {
             let made = output(&mut self.command(&args));

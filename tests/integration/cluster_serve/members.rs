@@ -13,21 +13,21 @@ fn url(server: &Server) -> String {
     format!("http://{}", server.admin)
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
 /// A command about the cluster, which must end with this code.
 #[track_caller]
-fn ends(code: i32, args: &[&str], asked: &Server) -> String {
+pub fn ends(code: i32, args: &[&str], asked: &Server) -> String {
     let ended = output(jeton().arg("cluster").args(args).args(["--server", &url(asked)]));
     assert_eq!(ended.status.code(), Some(code), "{args:?}: {}", said(&ended));
     said(&ended)
 }
 
 /// `jeton cluster join` into this directory, with another value of one flag.
-fn join(lab: &Lab, peer: &Server, dir: &str, other: Option<(&str, &str)>) -> Output {
+pub fn join(lab: &Lab, peer: &Server, dir: &str, other: Option<(&str, &str)>) -> Output {
     let mut command = jeton();
     command.args(["cluster", "join", "--server", &url(peer), "--data-dir"]).arg(lab.path(dir));
     for (flag, value) in lab.flags() {

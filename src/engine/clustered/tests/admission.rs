@@ -272,3 +272,57 @@ fn p10_while_the_clock_is_wrong_known_and_unknown_tokens_are_refused_at_once() {
         }
     }
 }
+
+/// Also the times that metrics show.
+#[test]
+fn a_clock_three_seconds_off_is_known_and_refuses_nothing() {
+    let mut served = Served::start();
+    let state = |served: &Served| served.node.follower().state();
+    assert_eq!(state(&served).clock_difference_ms, Some(0));
+    let before = served.node.follower().times().proposals.summary().count;
+    let barrier = served.node.follower().barrier().unwrap();
+    served.node.turn(false);
+    served.clock.advance(200);
+    served.land_next_at(UnixMillis(START.0 + 3_200));
+    assert_eq!(barrier.wait(), Ok(Vec::new()));
+    assert_eq!(state(&served).clock_difference_ms, Some(-3_000), "it is behind");
+    assert!(state(&served).is_clock_right);
+    let times = served.node.follower().times();
+    assert_eq!(times.proposals.summary().count, before + 1);
+    for summary in [times.proposals.summary(), times.barriers.summary()] {
+        assert!((190_000..=210_000).contains(&summary.max_us), "{summary:?}");
+    }
+    assert_eq!(times.barriers.summary().count, 1);
+}
+
+#[test]
+fn p8_a_node_reports_no_later_position_as_durable_than_one_that_is_held() {
+    let mut served = Served::start();
+    // The report after the one that is in flight.
+    let reported = |served: &mut Served| {
+        if !served.proposed.lock().unwrap().is_empty() {
+            served.land_next();
+        }
+        for _ in 0..30 {
+            served.clock.advance(100);
+            served.node.turn(true);
+        }
+        let body = served.proposed.lock().unwrap()[0].1.clone();
+        served.proposed.lock().unwrap().truncate(1);
+        served.land_next();
+        match Record::decode(&body, 0) {
+            Ok((Record::Report(report), _)) => report.fields().durable,
+            Ok(_) | Err(_) => panic!("it does not begin with a report"),
+        }
+    };
+    let durable = reported(&mut served);
+    let held = Position { era: Era(1), seq: durable };
+    served.node.follower().hold(Some(held));
+    assert_eq!(reported(&mut served), durable);
+    served.node.follower().hold(Some(Position { era: Era(2), seq: 0 }));
+    assert!(reported(&mut served) > durable, "that is another stream");
+    served.node.follower().hold(Some(held));
+    assert_eq!(reported(&mut served), durable);
+    served.node.follower().hold(None);
+    assert!(reported(&mut served) > durable);
+}
