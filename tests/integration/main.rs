@@ -43,6 +43,7 @@ mod clock_held;
 mod cluster;
 mod cluster_cuts;
 mod cluster_demo;
+mod cluster_faults;
 mod cluster_kills;
 mod cluster_power;
 mod cluster_serve;

@@ -9,7 +9,7 @@ use crate::cluster_serve::lab::{Lab, await_equal, await_ready, started};
 use crate::linear::history::{Call, Ticks};
 use crate::raw::Conn;
 use crate::server::{Launch, Server};
-use crate::support::Rng;
+use crate::support::{Rng, copy_folder};
 
 use super::caller::{Addresses, Token};
 
@@ -36,6 +36,8 @@ enum Node {
 pub struct House {
     pub lab: Lab,
     launches: [Launch; 3],
+    /// The data directory of each node.
+    dirs: [String; 3],
     nodes: [Node; 3],
     pub addresses: Addresses,
     /// The order of all calls.
@@ -54,7 +56,8 @@ impl House {
     pub fn of(lab: Lab, launches: [Launch; 3]) -> Self {
         let nodes = started(&launches).map(Node::Runs);
         let addresses = Arc::new(RwLock::new([None; 3]));
-        let house = Self { lab, launches, nodes, addresses, ticks: Arc::default() };
+        let dirs = NAMES.map(str::to_owned);
+        let house = Self { lab, launches, dirs, nodes, addresses, ticks: Arc::default() };
         for (n, node) in house.nodes.iter().enumerate() {
             let Node::Runs(server) = node else { continue };
             publish(&house.addresses, n, Some(server));
@@ -124,6 +127,14 @@ impl House {
         self.nodes[n] = Node::Starts(thread::spawn(start));
     }
 
+    /// Starts a copy of a node that is gone or stands still, in the background. It takes its place.
+    pub fn start_copy(&mut self, n: usize, dir: &str) {
+        copy_folder(&self.lab.path(&self.dirs[n]), &self.lab.path(dir));
+        self.launches[n] = self.lab.node(dir);
+        dir.clone_into(&mut self.dirs[n]);
+        self.start(n);
+    }
+
     /// Takes over a node that has started; waits for it, or not.
     fn settle(&mut self, n: usize, waits: bool) {
         let is_done = matches!(&self.nodes[n], Node::Starts(start) if waits || start.is_finished());
@@ -150,7 +161,17 @@ impl House {
 
     /// At an equal position all nodes have the same chains.
     pub fn assert_equal_chains(&self) {
-        let chains = await_equal(&self.servers());
+        Self::assert_equal(&self.servers());
+    }
+
+    /// The same with one more node.
+    pub fn assert_equal_chains_with(&self, other: &Server) {
+        let [first, second, third] = self.servers();
+        Self::assert_equal(&[first, second, third, other]);
+    }
+
+    fn assert_equal(servers: &[&Server]) {
+        let chains = await_equal(servers);
         let is_whole = |(messages, outcomes): &(String, String)| {
             !messages.is_empty() && !outcomes.is_empty() && *messages == chains[0].0
         };

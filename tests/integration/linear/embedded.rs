@@ -138,7 +138,7 @@ impl Rival<'_> {
     }
 }
 
-fn answer(outcome: &Outcome) -> Answer {
+pub fn answer(outcome: &Outcome) -> Answer {
     match outcome {
         Outcome::Issued { deadline } => Answer::Issued { deadline_ms: deadline.0 },
         Outcome::Exists { deadline } => Answer::Exists { deadline_ms: deadline.0 },

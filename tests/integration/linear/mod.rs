@@ -13,11 +13,12 @@
 //! Reading order: `history` (what clients see), `model` (what one token may answer), `checker`,
 //! `simulated` and `judge` (the checker held against histories that are known to be right or wrong,
 //! and against another checker), then the attacks: `embedded` on the engine with threads, and
-//! `asked`, `rival` and `crowd` on the real binary over HTTP.
+//! `asked`, `rival` and `crowd` on the real binary over HTTP, and `nodes` on three nodes of a cluster.
 //!
 //! The machine decides which calls meet: a seed repeats the requests, not their timing. Volumes are
 //! rounds: `JETON_LINEAR` over HTTP (about 215 calls and half a crash each), `JETON_LINEAR_MEMORY`
-//! and `JETON_LINEAR_LOG` embedded (about 440 calls each), and `JETON_LINEAR_CROSS` and
+//! and `JETON_LINEAR_LOG` embedded (about 440 calls each), `JETON_LINEAR_NODES` on three simulated
+//! nodes (about 120 calls each), and `JETON_LINEAR_CROSS` and
 //! `JETON_LINEAR_VALID` are histories for the checker itself.
 
 mod asked;
@@ -27,5 +28,6 @@ mod embedded;
 pub mod history;
 mod judge;
 pub mod model;
+mod nodes;
 mod rival;
 mod simulated;

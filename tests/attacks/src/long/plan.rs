@@ -116,6 +116,7 @@ const ATTACKS: &[Attack] = &[
             ("JETON_LINEAR", 60, 3_000),
             ("JETON_LINEAR_MEMORY", 150, 1_500),
             ("JETON_LINEAR_LOG", 30, 300),
+            ("JETON_LINEAR_NODES", 60, 5_000),
             ("JETON_LINEAR_VALID", 1_500, 100_000),
             ("JETON_LINEAR_CROSS", 4_000, 100_000),
         ],
@@ -137,6 +138,12 @@ const ATTACKS: &[Attack] = &[
         promises: "P1 P2",
         step: Step::Tests(&["cluster_kills::"]),
         volumes: &[("JETON_CLUSTER_KILLS", 5, 1_000)],
+    },
+    Attack {
+        name: "cluster-faults",
+        promises: "P1 P2 P8",
+        step: Step::Tests(&["cluster_faults::"]),
+        volumes: &[("JETON_CLUSTER_FAULTS", 1, 25)],
     },
     Attack {
         name: "simulation",
