@@ -12,6 +12,7 @@
 )]
 
 mod client;
+mod clients;
 mod pki;
 mod raw;
 mod seeds;

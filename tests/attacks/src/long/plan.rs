@@ -85,6 +85,12 @@ const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "clients",
+        promises: "P2 P8 P9",
+        step: Step::Tests(&["clients::"]),
+        volumes: &[("JETON_CLIENTS", 1, 2)],
+    },
+    Attack {
         name: "clocks",
         promises: "P3",
         step: Step::Tests(&["clock::"]),

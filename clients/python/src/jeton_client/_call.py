@@ -1,0 +1,309 @@
+"""One call with its tries, as a generator: it yields what to do and takes what came of it.
+
+The shells (`_async.py`, `_sync.py`) do the waiting. No code here waits, opens a connection or
+knows threads, but for the locks of what calls share."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+from ._config import Config, read_key_file
+from ._errors import (
+    AnswerError,
+    AnswerTooLarge,
+    ApiError,
+    BadRequest,
+    DeadlineExceeded,
+    GatewayError,
+    InvalidArgument,
+    JetonError,
+    NoAnswer,
+    NoConnection,
+    NotOneCluster,
+    OutcomeUnknown,
+    UnexpectedAnswer,
+    WrongProcess,
+)
+from ._http import HttpAnswer, HttpRequest, Lost, NotSent, TryEnd, failure
+from ._ops import Operation, read_answer
+
+T = TypeVar("T")
+
+RETRIES_MAX: Final = 2
+RETRIED: Final = frozenset({408, 429, 502, 503, 504})
+BACKOFF_FIRST: Final = 0.05
+BACKOFF_MAX: Final = 2.0
+
+BUDGET_FIRST: Final = 10.0
+BUDGET_PER_CALL: Final = 0.2
+BUDGET_MAX: Final = 1000.0
+
+# Of gateways: the request may have reached the server.
+_PERHAPS_DONE: Final = frozenset({408, 500, 502, 503, 504})
+
+_PROBES: Final = (
+    ("/v1/resolve", b'{"tokens":[]}'),
+    ("/v1/consume", b'{"tokens":[]}'),
+    ("/v1/revoke", b'{"tokens":[]}'),
+    ("/v1/extend", b'{"tokens":[],"ttl":1}'),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this; the answer to the yield is a `TryEnd`."""
+
+    request: HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait for so many seconds."""
+
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Send | Sleep, TryEnd | None, T]
+
+
+class Budget:
+    """Bounds retries to a fifth of the calls."""
+
+    def __init__(self) -> None:
+        self._left = BUDGET_FIRST
+        self._lock = threading.Lock()
+
+    def add_call(self) -> None:
+        with self._lock:
+            self._left = min(BUDGET_MAX, self._left + BUDGET_PER_CALL)
+
+    def take_retry(self) -> bool:
+        """Whether a retry is allowed; it is then counted."""
+        with self._lock:
+            # The sum of fifths is not exact.
+            if self._left < 1.0 - 1e-6:
+                return False
+            self._left -= 1.0
+            return True
+
+
+class Keys:
+    """The API key, and the file that it comes from."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.key_file
+        self._key = config.key if self._path is None else read_key_file(self._path)
+
+    @property
+    def key(self) -> str | None:
+        return self._key
+
+    def read_again(self, refused: str | None) -> bool:
+        """After a 401 for the key `refused`: whether there is another one now."""
+        if self._path is not None and self._key == refused:
+            try:
+                self._key = read_key_file(self._path)
+            except InvalidArgument:
+                # Somebody is about to write it: the old key was refused, and that is the error.
+                return False
+        return self._key != refused
+
+
+class Nodes:
+    """The servers, one of which is asked until it fails."""
+
+    def __init__(self, urls: tuple[str, ...]) -> None:
+        self._urls = urls
+        self._at = random.randrange(len(urls))
+        # One server alone need not be a node.
+        self.are_known: set[str] = set(urls) if len(urls) == 1 else set()
+
+    @property
+    def current(self) -> str:
+        return self._urls[self._at]
+
+    def leave(self, url: str) -> None:
+        """Goes to the next one, unless another call already has."""
+        if self.current == url:
+            self._at = (self._at + 1) % len(self._urls)
+
+
+class Core:
+    """What the calls of a client share."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.budget = Budget()
+        self.keys = Keys(config)
+        self.nodes = Nodes(config.urls)
+        self.position: str | None = None
+        self._pid = os.getpid()
+
+    def check_process(self) -> None:
+        """Raises `WrongProcess` after a fork: two processes must not share a connection."""
+        if os.getpid() != self._pid:
+            raise WrongProcess("the client was made in another process: make one after the fork")
+
+    def perform(self, operation: Operation[T], traceparent: str | None = None) -> Steps[T]:
+        """The steps of a call. Returns its result, or raises its error."""
+        return _Call(self, operation, traceparent).steps()
+
+    def request(
+        self, url: str, path: str, body: bytes, headers: Mapping[str, str], ends_at: float
+    ) -> HttpRequest:
+        """A try with this client's key."""
+        every = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
+        if self.keys.key is not None:
+            every["Authorization"] = f"Bearer {self.keys.key}"
+        timeout, maximum = self.config.try_timeout, self.config.answer_max_bytes
+        return HttpRequest(url, path, every, body, timeout, ends_at, maximum)
+
+
+class _Call:
+    """The state of a call between its tries."""
+
+    def __init__(self, core: Core, operation: Operation[Any], traceparent: str | None) -> None:
+        self.core = core
+        self.operation = operation
+        self.ends_at = time.monotonic() + core.config.deadline
+        self.key = operation.key
+        if operation.is_keyed and self.key is None:
+            self.key = secrets.token_urlsafe(24)
+        self.headers = dict(operation.headers)
+        if operation.is_keyed and self.key is not None:
+            self.headers["Idempotency-Key"] = self.key
+        if traceparent is not None:
+            self.headers["traceparent"] = traceparent
+        self.is_lost = False
+        """Whether an answer to the change was lost: it may have happened."""
+        self.has_read_key = False
+
+    def left(self) -> float:
+        return self.ends_at - time.monotonic()
+
+    def steps(self) -> Steps[Any]:
+        self.core.budget.add_call()
+        retries = 0
+        while True:
+            url = self.core.nodes.current
+            asked_with = self.core.keys.key
+            end, is_own = yield from self._try(url)
+            if isinstance(end, HttpAnswer) and end.status < 300 and is_own:
+                return self._success(end)
+            error = self._error(end, is_own)
+            if self._has_new_key(error, asked_with):
+                continue
+            wait = self._wait(error, end, retries)
+            if wait is None or not self.core.budget.take_retry():
+                raise self._final(error) from (error if self.is_lost else None)
+            retries += 1
+            self.core.nodes.leave(url)
+            if wait > 0:
+                yield Sleep(wait)
+
+    def _try(self, url: str) -> Generator[Send, TryEnd | None, tuple[TryEnd, bool]]:
+        """How the try ended, and whether the operation itself was sent."""
+        if url not in self.core.nodes.are_known:
+            refused = yield from self._probe(url)
+            if refused is not None:
+                return refused, False
+        end = yield self._send(url, self.operation.path, self.operation.body, self.headers)
+        assert end is not None
+        return end, True
+
+    def _send(self, url: str, path: str, body: bytes, headers: Mapping[str, str]) -> Send:
+        return Send(self.core.request(url, path, body, headers, self.ends_at))
+
+    def _probe(self, url: str) -> Generator[Send, TryEnd | None, TryEnd | None]:
+        """Asks a server whether it is a node of a cluster: only a node knows the header. Returns the
+        end of the try if it failed; raises `NotOneCluster`."""
+        for path, body in _PROBES:
+            end = yield self._send(url, path, body, {"Jeton-Read": "probe"})
+            if not isinstance(end, HttpAnswer):
+                return end
+            if end.status < 300:
+                raise NotOneCluster(
+                    "several URLs are nodes of one cluster, and a server here is none: servers that "
+                    "share nothing would consume a token once each"
+                )
+            error = failure(end)
+            if isinstance(error, BadRequest) and error.field == "Jeton-Read":
+                self.core.nodes.are_known.add(url)
+                return None
+            if end.status == 403:
+                continue  # The key lacks this scope; it may have that of another operation.
+            return end
+        return None  # The key may do nothing, which the operation itself will say.
+
+    def _success(self, answer: HttpAnswer) -> Any:
+        if self.operation.is_change and "jeton-position" in answer.headers:
+            self.core.position = answer.headers["jeton-position"]
+        try:
+            value = read_answer(self.operation, answer.body)
+        except UnexpectedAnswer as error:
+            self.is_lost |= self.operation.is_change
+            raise self._final(error) from None
+        if self.is_lost:
+            unknown = self.operation.unsettled(value)
+            if unknown is not None:
+                unknown.key = self.key
+                raise unknown
+        return value
+
+    def _error(self, end: TryEnd, is_own: bool) -> JetonError:
+        is_change = self.operation.is_change and is_own
+        if isinstance(end, HttpAnswer):
+            error = failure(end)
+            assert error is not None
+            self.is_lost |= is_change and _is_perhaps_done(error)
+            return error
+        self.is_lost |= is_change and not isinstance(end, NotSent)
+        if end is Lost.TOO_LARGE:
+            return AnswerTooLarge("the answer is longer than answer_max_bytes")
+        if self.left() <= 0:
+            return DeadlineExceeded("the deadline of the call has passed")
+        if isinstance(end, NotSent):
+            return NoConnection(f"no connection could be opened: {end.reason}")
+        return NoAnswer(end.value)
+
+    def _has_new_key(self, error: JetonError, asked_with: str | None) -> bool:
+        """After a 401: whether the key file has another key. Once for each call."""
+        if not isinstance(error, AnswerError) or error.status != 401 or self.has_read_key:
+            return False
+        self.has_read_key = True
+        return self.core.keys.read_again(asked_with)
+
+    def _wait(self, error: JetonError, end: TryEnd, retries: int) -> float | None:
+        """Seconds until the next try; None if there is none."""
+        is_retried = (
+            error.status in RETRIED
+            if isinstance(error, AnswerError)
+            else isinstance(error, (NoConnection, NoAnswer))
+        )
+        if not is_retried or retries >= RETRIES_MAX:
+            return None
+        wait = 0.0
+        if end is not Lost.KEPT_DIED:
+            wait = random.uniform(0.0, min(BACKOFF_MAX, BACKOFF_FIRST * 2**retries))
+        if isinstance(error, AnswerError) and error.retry_after is not None:
+            wait = max(wait, error.retry_after)
+        return wait if wait < self.left() else None
+
+    def _final(self, error: JetonError) -> JetonError:
+        if not self.is_lost:
+            return error
+        message = f"the outcome of the {self.operation.name} is unknown: {error}"
+        return OutcomeUnknown(message, key=self.key)
+
+
+def _is_perhaps_done(error: JetonError) -> bool:
+    if isinstance(error, GatewayError):
+        return error.status in _PERHAPS_DONE
+    return isinstance(error, ApiError) and error.status == 503 and error.detail.startswith("unknown")

@@ -1,0 +1,372 @@
+"""What is Python's own: loops, processes, threads, signatures, types."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import serving
+
+from jeton_client import (
+    AsyncClient,
+    Client,
+    ClientClosed,
+    DeadlineExceeded,
+    GatewayError,
+    Item,
+    NoAnswer,
+    NoConnection,
+    NotFound,
+    Payload,
+    WrongEventLoop,
+    WrongProcess,
+)  # fmt: skip
+
+HERE = Path(__file__).parent
+OPERATIONS = ("issue", "issue_batch", "resolve", "resolve_many", "consume", "consume_many", "status",
+              "extend", "revoke", "close")  # fmt: skip
+
+
+def test_both_clients_have_the_same_operations() -> None:
+    public = [{name for name in dir(kind) if not name.startswith("_")} for kind in (AsyncClient, Client)]
+    assert public[0] == public[1] == {*OPERATIONS, "position"}
+    for name in (*OPERATIONS, "__init__"):
+        one, other = getattr(AsyncClient, name), getattr(Client, name)
+        assert inspect.signature(one) == inspect.signature(other), name
+        assert inspect.getdoc(one) == inspect.getdoc(other), name
+        assert inspect.iscoroutinefunction(one) == (name != "__init__")
+
+
+def test_a_client_belongs_to_one_event_loop(url: str) -> None:
+    client = AsyncClient(url)
+    token = asyncio.run(client.issue("a")).token
+    with pytest.raises(WrongEventLoop):
+        asyncio.run(client.resolve(token))
+
+
+def test_a_client_belongs_to_one_process(url: str) -> None:
+    client = Client(url)
+    token = client.issue("a", uses=2).token
+    child = os.fork()
+    if child == 0:
+        try:
+            client.resolve(token)
+        except WrongProcess:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert client.resolve(token) == Payload(b'"a"')
+    client.close()
+
+
+def test_an_asyncio_client_belongs_to_one_process(url: str) -> None:
+    async def run() -> int:
+        async with AsyncClient(url) as client:
+            await client.issue("a")
+            child = os.fork()
+            if child == 0:
+                try:
+                    await client.issue("b")
+                except WrongProcess:
+                    os._exit(7)
+                finally:
+                    os._exit(1)
+            ended = await asyncio.to_thread(os.waitpid, child, 0)
+            return os.waitstatus_to_exitcode(ended[1])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert asyncio.run(run()) == 7
+
+
+def test_a_closed_client_says_so(url: str) -> None:
+    client = Client(url)
+    client.issue("a")
+    client.close()
+    client.close()
+    with pytest.raises(ClientClosed):
+        client.issue("a")
+
+    async def run() -> None:
+        client = AsyncClient(url)
+        await client.issue("a")
+        await client.close()
+        await client.close()
+        with pytest.raises(ClientClosed):
+            await client.resolve("A" * 32)
+
+    asyncio.run(run())
+
+
+class Silent:
+    """A server that accepts and never answers."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+
+def test_calls_under_way_end_when_the_client_is_closed() -> None:
+    server = Silent()
+
+    async def run() -> None:
+        client = AsyncClient(server.url)
+        calls = [asyncio.create_task(client.resolve(f"{n:032}")) for n in range(20)]
+        calls.append(asyncio.create_task(client.consume("A" * 32)))
+        await asyncio.sleep(0.2)
+        await client.close()
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(end) for end in ends} == {ClientClosed}
+
+    asyncio.run(run())
+
+
+class Counting:
+    """A server that answers every request with an empty list, and counts open connections."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.ended = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        conn, _ = self.listener.accept()
+        while conn.recv(65536):
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+        self.ended.set()
+
+
+def test_an_idle_connection_is_closed_in_time_too() -> None:
+    server = Counting()
+    client = Client(server.url, connection_age=0.5)
+    assert client.status([]) == []
+    assert not server.ended.is_set()
+    assert server.ended.wait(10)
+
+    async def run() -> None:
+        server = Counting()
+        client = AsyncClient(server.url, connection_age=0.5)
+        assert await client.status([]) == []
+        assert not server.ended.is_set()
+        assert await asyncio.to_thread(server.ended.wait, 10)
+
+    asyncio.run(run())
+
+
+def test_every_cancelled_call_frees_its_connection(url: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(url, connections_max=2, coalesce=False) as client:
+            token = (await client.issue("a")).token
+            for delay in range(300):
+                call = asyncio.create_task(client.resolve(token))
+                for _ in range(delay % 30):
+                    await asyncio.sleep(0)
+                call.cancel()
+            results = await asyncio.gather(*(client.resolve(token) for _ in range(50)))
+            assert {result.raw for result in results} == {b'"a"'}
+
+    asyncio.run(run())
+
+
+def test_cancelled_callers_disturb_nobody(url: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(url) as client:
+            tokens = [(await client.issue(n)).token for n in range(50)]
+            for round in range(20):
+                calls = [asyncio.create_task(client.resolve(token)) for token in tokens]
+                for _ in range(round):
+                    await asyncio.sleep(0)
+                for call in calls[round % 3 :: 3]:
+                    call.cancel()
+                ends = await asyncio.gather(*calls, return_exceptions=True)
+                for number, end in enumerate(ends):
+                    if isinstance(end, Payload):
+                        assert end.json() == number
+                    else:
+                        assert isinstance(end, asyncio.CancelledError) and number % 3 == round % 3
+            # Nothing is left behind.
+            assert not client._lanes._lanes and not client._task_of
+
+    asyncio.run(run())
+
+
+def test_no_warning_about_a_lost_error() -> None:
+    complaints: list[Any] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, what: complaints.append(what))
+        async with AsyncClient("http://127.0.0.1:9", deadline=0.5) as client:
+            calls = [asyncio.create_task(client.resolve(f"{n:032}")) for n in range(300)]
+            await asyncio.sleep(0)
+            for call in calls[::2]:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert not complaints
+
+
+def test_a_thousand_threads_share_a_client(url: str) -> None:
+    with Client(url) as client, ThreadPoolExecutor(1000) as threads:
+        tokens = [client.issue(n).token for n in range(200)]
+        asked = [(n * 7) % 200 for n in range(4000)]
+        results = list(threads.map(lambda n: client.resolve(tokens[n]).json(), asked))
+        assert results == asked
+        assert not client._lanes._lanes
+
+
+def test_a_thread_whose_deadline_passes_leaves_the_others_a_sender() -> None:
+    server = Silent()
+    client = Client(server.url, deadline=0.6, try_timeout=0.5)
+    ends: list[type[BaseException]] = []
+
+    def call(number: int) -> None:
+        try:
+            client.resolve(f"{number:032}")
+        except Exception as error:
+            ends.append(type(error))
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ends) == 50 and DeadlineExceeded in ends
+    with client._lock:
+        assert not client._lanes._lanes
+
+
+def test_callers_that_gather_have_their_deadline_too() -> None:
+    server = Silent()
+
+    async def run() -> None:
+        async with AsyncClient(server.url, deadline=0.6, try_timeout=0.5) as client:
+            calls = [client.resolve(f"{number:032}") for number in range(50)]
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+            assert DeadlineExceeded in map(type, ends)
+            assert {type(end) for end in ends} <= {DeadlineExceeded, NoAnswer}
+            await asyncio.sleep(0)
+            assert not client._lanes._lanes and not client._task_of
+
+    asyncio.run(run())
+
+
+def test_an_interrupt_of_the_sending_thread_leaves_the_client_usable(url: str) -> None:
+    server = Silent()
+    client = Client(server.url)
+    waiting = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    waiting.start()
+    with pytest.raises(KeyboardInterrupt):
+        client.resolve("A" * 32)
+    assert not client._lanes._lanes
+
+
+def test_a_batch_of_issues_by_reference(url: str) -> None:
+    from jeton_client import ApiError, InvalidArgument, Issued, Reference
+
+    with Client(url) as client:
+        items = [Item(1, reference=Reference("py-1")), Item(2, uses=10_001, reference=Reference("py-2"))]
+        good, bad = client.issue_batch(items)
+        assert isinstance(good, Issued) and isinstance(bad, ApiError) and bad.field == "uses"
+        with pytest.raises(InvalidArgument):
+            client.issue_batch([*items, Item(3)])
+        with pytest.raises(InvalidArgument):
+            client.issue_batch(items, key="k")
+        assert client.resolve(Reference("py-1")).json() == 1
+
+
+def test_payloads_go_in_as_values_and_as_bytes(url: str) -> None:
+    with Client(url) as client:
+        assert client.consume(client.issue({"a": [1, "€"]}).token).json() == {"a": [1, "€"]}
+        payload = client.consume(client.issue(b'{"pay": 1.10}').token)
+        assert payload.raw == b'{"pay": 1.10}'
+        assert str(payload.json(parse_float=str)["pay"]) == "1.10"
+        with pytest.raises(NotFound):
+            client.consume("A" * 32)
+
+
+def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=a"
+    made += " -keyout key.pem -out cert.pem -addext subjectAltName=IP:127.0.0.1"
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
+    subprocess.run(made.split(), cwd=tmp_path, check=True, capture_output=True)
+    with serving(tmp_path, "--tls-cert", "cert.pem", "--tls-key", "key.pem") as url:
+        assert url.startswith("https://")
+        trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        with Client(url, tls=trusted) as client:
+            token = client.issue("a", uses=2).token
+            assert client.consume(token) == Payload(b'"a"')
+
+        async def run() -> None:
+            async with AsyncClient(url, tls=trusted) as client:
+                assert await client.consume(token) == Payload(b'"a"')
+            async with AsyncClient(url) as client:
+                with pytest.raises(NoConnection, match="certificate"):
+                    await client.resolve(token)
+
+        asyncio.run(run())
+        with pytest.raises(NoConnection, match="certificate"):
+            Client(url).resolve(token)
+
+
+def test_the_trace_context_of_the_caller_is_sent() -> None:
+    seen: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        for _ in range(2):
+            conn, _ = listener.accept()
+            seen.append(conn.recv(65536))
+            conn.sendall(b"HTTP/1.1 418 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            conn.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    own = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+    client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}", traceparent=lambda: own)
+    for call in (client.consume, client.resolve):
+        with pytest.raises(GatewayError):
+            call("A" * 32)
+    thread.join()
+    assert own.encode() in seen[0] and own.encode() not in seen[1] and b"traceparent: 00-" in seen[1]
+
+
+def test_p9_a_traceback_shows_no_payload(url: str) -> None:
+    code = f"""
+from jeton_client import Client
+client = Client({url!r}, key="jk-SECRET")
+client.issue({{"n": "SEC" + "RET"}}, uses=10_001)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1 and "OutOfLimits" in ended.stderr
+    assert ended.stderr.count("SECRET") == ended.stderr.count('key="jk-SECRET"')
+
+
+CHECKS = ["mypy", "ruff check . ../conformance", "ruff format --check . ../conformance"]
+
+
+@pytest.mark.parametrize("command", CHECKS)
+def test_types_and_style(command: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", *command.split()], capture_output=True, text=True, cwd=HERE.parent
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr

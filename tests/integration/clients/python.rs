@@ -1,0 +1,87 @@
+//! The Python client: its tests with its types, its README, and the conformance suite over
+//! `AsyncClient` and `Client`.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+
+use super::{ROOT, prepared, run};
+use crate::cluster_serve::lab::{Lab, await_ready};
+use crate::server::wait;
+use crate::volume::volume;
+
+const JETON: &str = env!("CARGO_BIN_EXE_jeton");
+
+fn python(check: &str) -> Option<Command> {
+    let python = prepared(check, "python")?;
+    let mut command = Command::new(python);
+    // No cache beside the sources: the tree stays clean.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env_remove("PYTHONPATH");
+    Some(command)
+}
+
+#[test]
+fn its_tests_pass() {
+    let Some(mut python) = python("the tests of the Python client") else { return };
+    let said = run(python
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+        .env("JETON", JETON)
+        .env("MYPY_CACHE_DIR", "/dev/null")
+        .env("RUFF_NO_CACHE", "true")
+        .current_dir(format!("{ROOT}/clients/python")));
+    assert!(said.contains(" passed"), "{said}");
+}
+
+fn conforms(kind: &str) {
+    let Some(mut python) = python("the conformance of the Python client") else { return };
+    let size = if volume("clients", 1) > 1 { "all" } else { "small" };
+    let program = python.get_program().to_owned();
+    let said = run(python
+        .arg(format!("{ROOT}/clients/conformance/run.py"))
+        .args(["--jeton", JETON, "--volume", size, "--quiet", "--"])
+        .arg(program)
+        .arg(format!("{ROOT}/clients/python/conformance/driver.py"))
+        .arg(kind));
+    assert!(said.contains(&format!("python-{kind}: ")), "{said}");
+    assert!(said.contains(" cases, 0 failed"), "{said}");
+}
+
+#[test]
+fn p2_p8_p9_the_client_for_asyncio_conforms() {
+    conforms("async");
+}
+
+#[test]
+fn p2_p8_p9_the_client_for_threads_conforms() {
+    conforms("sync");
+}
+
+/// The node that is killed is one that the client has asked, or will ask next.
+#[test]
+fn p2_each_token_is_consumed_once_although_a_node_is_killed() {
+    let check = "the Python client on three nodes";
+    let Some(mut python) = python(check) else { return };
+    let Some(lab) = Lab::begun(check) else { return };
+    let [one, two, three] = lab.start(["a", "b", "c"]);
+    [&one, &two, &three].into_iter().for_each(await_ready);
+    python.arg(format!("{ROOT}/clients/python/conformance/cluster.py"));
+    python.args([&one, &two, &three].map(|node| format!("http://{}", node.data)));
+    let mut client = python.stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut said = BufReader::new(client.stdout.take().expect("its output"));
+    let mut first = String::new();
+    said.read_line(&mut first).expect("a line");
+    assert_eq!(first, "begun\n");
+    two.kill9();
+    let ended = wait(&mut client);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("text");
+    assert!(ended.success(), "{rest}");
+    assert_eq!(rest, "ok\n");
+}
+
+#[test]
+fn its_version_is_that_of_the_server() {
+    let file = format!("{ROOT}/clients/python/src/jeton_client/_version.py");
+    let text = std::fs::read_to_string(file).expect("the file of the version");
+    let version = concat!("__version__ = \"", env!("CARGO_PKG_VERSION"), "\"\n");
+    assert!(text.ends_with(version), "{text}");
+}
