@@ -1,9 +1,11 @@
 //! `POST /v1/tokens/batch`: many issues in one request, each with an independent result.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::client::{Client, Issued, expect, expect_naming};
-use crate::server::Server;
+use crate::server::{Launch, Server};
 
 fn batch(client: &mut Client, body: &str) -> Vec<Value> {
     let response = client.post("/v1/tokens/batch", body);
@@ -134,5 +136,81 @@ fn p2_a_batch_that_fills_the_memory_tells_of_each_place() {
             Some(token) => expect(&client.resolve(token), 200),
             None => expect_error(place, 507, "--max-memory"),
         }
+    }
+}
+
+fn keyed(client: &mut Client, key: &str, items: &[Value]) -> Vec<Value> {
+    let body = json!({ "tokens": items }).to_string();
+    let answer = client.send("POST", "/v1/tokens/batch", &[("Idempotency-Key", key)], &body);
+    expect(&answer, 200);
+    answer.json()["results"].as_array().expect("results").clone()
+}
+
+#[test]
+fn p2_a_batch_under_a_key_is_issued_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let launch = Launch::on(dir.path());
+    let server = launch.start();
+    let mut client = Client::of(&server);
+    let items = [json!({"payload": 1}), json!({"payload": 1}), json!({"payload": {"n": 2}})];
+    let first = keyed(&mut client, "b", &items);
+    let tokens: BTreeSet<String> = first.iter().map(|it| Issued::from(it).token).collect();
+    assert_eq!(tokens.len(), 3, "the same content at another place is another token");
+    let later = items.clone().map(|mut item| {
+        item["ttl"] = json!("1h");
+        item
+    });
+    assert_eq!(keyed(&mut client, "b", &later), first, "the first deadlines");
+    assert_eq!(keyed(&mut client, "b", &items[..2]), first[..2]);
+    let more = [&items[..], &[json!({"payload": 4})]].concat();
+    let longer = keyed(&mut client, "b", &more);
+    assert_eq!(longer[..3], first);
+    assert!(!tokens.contains(&Issued::from(&longer[3]).token));
+    let other = keyed(&mut client, "c", &items);
+    let alone = client.issue_keyed("b", r#"{"payload":1}"#);
+    expect(&alone, 201);
+    for token in other.iter().chain([&alone.json()]).map(|it| Issued::from(it).token) {
+        assert!(!tokens.contains(&token), "another key, and an issue outside of a batch");
+    }
+    server.kill9();
+    let server = launch.start();
+    assert_eq!(keyed(&mut Client::of(&server), "b", &items), first, "after a restart");
+}
+
+#[test]
+fn p2_a_batch_under_a_key_with_other_content_conflicts_at_its_place() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let items =
+        [json!({"payload": {"a": 1, "b": 2}}), json!({"payload": 2}), json!({"payload": 3})];
+    let first = keyed(&mut client, "b", &items);
+    let same = json!({"payload": {"b": 2.0, "a": 1}});
+    let changed = [same, json!({"payload": 2, "uses": 2}), json!({"payload": 4})];
+    let results = keyed(&mut client, "b", &changed);
+    assert_eq!(results[0], first[0], "the same JSON value is the same content");
+    expect_error(&results[1], 409, "other uses");
+    expect_error(&results[2], 409, "another payload");
+    expect(&client.consume(&Issued::from(&first[0]).token), 200);
+    expect(&client.revoke(&Issued::from(&first[1]).token), 204);
+    let results = keyed(&mut client, "b", &items);
+    expect_error(&results[0], 409, "consumed");
+    let free = Issued::from(&results[1]);
+    assert_eq!(client.resolve(&free.token).text(), "2", "free after a revocation");
+    assert_eq!(results[2], first[2]);
+}
+
+#[test]
+fn an_item_has_a_reference_or_the_key_of_its_batch() {
+    let server = Server::fresh();
+    let mut client = Client::of(&server);
+    let referred = json!({"payload": 1, "reference": {"order_number": "7"}});
+    let results = keyed(&mut client, "b", &[json!({"payload": 1}), referred, json!({"ttl": 1})]);
+    Issued::from(&results[0]);
+    expect_error(&results[1], 400, "either a reference or an Idempotency-Key");
+    expect_error(&results[2], 400, "payload");
+    for key in ["", &"k".repeat(256)] {
+        let headers = [("Idempotency-Key", key)];
+        let body = r#"{"tokens":[{"payload":1}]}"#;
+        expect(&client.send("POST", "/v1/tokens/batch", &headers, body), 422);
     }
 }

@@ -62,19 +62,23 @@ pub(in crate::http) async fn one(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
     let key = idempotency_key(&headers)?;
     let wanted = read(&body, &body, &context.service.limits, ttl_max(&context))?;
-    if key.is_some() && wanted.reference.is_some() {
-        return Err(Problem::malformed(
-            "a reference already makes the issue idempotent: give either a reference or an \
-            Idempotency-Key",
-        )
-        .about("Idempotency-Key"));
-    }
+    let wanted = named_once(wanted, key)?;
     drop(body);
     let issued = issue::one(&context, wanted, key).await?;
     let status = if issued.is_new { StatusCode::CREATED } else { StatusCode::OK };
     let mut answer = Vec::with_capacity(96);
     write_issued(&mut answer, &issued);
     Ok(response::json(headers, status, answer.into()))
+}
+
+/// Refuses a reference beside an `Idempotency-Key`.
+fn named_once(wanted: Wanted, key: Option<&[u8]>) -> Result<Wanted, Problem> {
+    if key.is_none() || wanted.reference.is_none() {
+        return Ok(wanted);
+    }
+    let detail = "a reference already makes the issue idempotent: give either a reference or an \
+        Idempotency-Key";
+    Err(Problem::malformed(detail).about("Idempotency-Key"))
 }
 
 pub(super) fn ttl_max(context: &Context<'_>) -> Duration {
@@ -89,22 +93,21 @@ fn write_issued(answer: &mut Vec<u8>, issued: &Issued) {
     answer.extend_from_slice(br#""}"#);
 }
 
-/// `POST /v1/tokens/batch`: each item is issued separately.
+/// `POST /v1/tokens/batch`: each item is issued separately. An `Idempotency-Key` applies to the item
+/// at each place.
 pub(in crate::http) async fn batch(request: Request<'_>) -> Answered {
     let Request { context, headers, body, .. } = request;
-    if idempotency_key(&headers)?.is_some() {
-        let detail = "a batch accepts no Idempotency-Key; give each token a reference";
-        return Err(Problem::malformed(detail).about("Idempotency-Key"));
-    }
+    let key = idempotency_key(&headers)?;
     let (limits, ttl_max) = (&context.service.limits, ttl_max(&context));
     let items = read_items(&body, limits.max_batch)?;
     issue::admit(&context, items.len())?;
-    let read = |item: &RawValue| read(item.get().as_bytes(), &body, limits, ttl_max);
+    let read =
+        |item: &RawValue| named_once(read(item.get().as_bytes(), &body, limits, ttl_max)?, key);
     let wanted = items.into_iter().map(read).collect();
     // From here on, only items that have to be compared later keep the body.
     drop(body);
     let outcome = |problem: &Problem| meaning(problem.status);
-    let results = issue::many(&context, wanted, outcome).await?;
+    let results = issue::many(&context, wanted, key, outcome).await?;
     Ok(response::json(headers, StatusCode::OK, text_of(results).into()))
 }
 

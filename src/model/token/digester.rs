@@ -64,6 +64,7 @@ enum Kind {
     Reference,
     IssueKey,
     HeldIssueKey,
+    BatchIssueKey,
     ConsumeKey,
     HeldConsumeKey,
     Namespace,
@@ -78,6 +79,7 @@ impl Kind {
             Self::Reference => "reference",
             Self::IssueKey => "issue-key",
             Self::HeldIssueKey => "held-issue-key",
+            Self::BatchIssueKey => "batch-issue-key",
             Self::ConsumeKey => "consume-key",
             Self::HeldConsumeKey => "held-consume-key",
             Self::Namespace => "namespace",
@@ -100,6 +102,7 @@ pub struct Digester {
     reference: Hmac<Sha256>,
     issue_key: Hmac<Sha256>,
     held_issue_key: Hmac<Sha256>,
+    batch_issue_key: Hmac<Sha256>,
     consume_key: Hmac<Sha256>,
     held_consume_key: Hmac<Sha256>,
     tag: [u8; TAG_LEN],
@@ -131,6 +134,7 @@ impl Digester {
             reference: keyed(Kind::Reference),
             issue_key: keyed(Kind::IssueKey),
             held_issue_key: keyed(Kind::HeldIssueKey),
+            batch_issue_key: keyed(Kind::BatchIssueKey),
             consume_key: keyed(Kind::ConsumeKey),
             held_consume_key: keyed(Kind::HeldConsumeKey),
             tag: first(keyed(Kind::Namespace), &[]),
@@ -200,6 +204,13 @@ impl Digester {
         })
     }
 
+    /// The same for the item at `place` of a batch: another item, and an issue outside of a batch,
+    /// derive other tokens from the same key.
+    #[must_use]
+    pub fn token_for_batch_key(&self, holder: &[u8], place: u32, key: &[u8]) -> Token {
+        Token(first(held(&self.batch_issue_key, holder, place), key))
+    }
+
     /// The stored form of the `Idempotency-Key` of a consume by `holder`, which is empty for
     /// callers without an API key. `repeat` is the number of earlier occurrences of the same token
     /// in the same request: each occurrence in a list is a separate use.
@@ -220,11 +231,11 @@ impl Digester {
 }
 
 /// The message begins with the holder's length, so that two different messages are never equal.
-fn held(kind: &Hmac<Sha256>, holder: &[u8], repeat: u32) -> Hmac<Sha256> {
+fn held(kind: &Hmac<Sha256>, holder: &[u8], number: u32) -> Hmac<Sha256> {
     let mut mac = kind.clone();
     mac.update(&(holder.len() as u64).to_le_bytes());
     mac.update(holder);
-    mac.update(&repeat.to_le_bytes());
+    mac.update(&number.to_le_bytes());
     mac
 }
 
@@ -290,6 +301,12 @@ mod tests {
         assert_ne!(one.digest_of_name(bytes).prefix(), one.digest(&token).prefix());
         assert_ne!(one.digest_of_name(name).prefix(), shop.digest_of_name(name).prefix());
         assert_ne!(one.token_for_reference(b"x"), one.token_for_issue_key(b"", b"x"));
+        let batch = |holder: &[u8], place| one.token_for_batch_key(holder, place, b"x");
+        let alone = |holder: &[u8]| one.token_for_issue_key(holder, b"x");
+        assert_eq!(batch(b"h", 1), batch(b"h", 1));
+        for other in [batch(b"h", 1), batch(b"", 0), alone(b""), alone(b"h")] {
+            assert_ne!(batch(b"h", 0), other);
+        }
         assert_ne!(one.secret_check(), two.secret_check());
     }
 }

@@ -151,7 +151,7 @@ async fn issue_each(
     wanted: Vec<Result<issue::Wanted, Mistake>>,
 ) -> Result<Vec<Got>, Mistake> {
     issue::admit(context, wanted.len())?;
-    let results = issue::many(context, wanted, |mistake: &Mistake| mistake.meaning()).await?;
+    let results = issue::many(context, wanted, None, |mistake: &Mistake| mistake.meaning()).await?;
     let issued = |result: Result<issue::Issued, Mistake>| match result {
         Ok(issued) => Got::Issued(issued.token, issued.deadline),
         Err(mistake) => Got::Refused(mistake),

@@ -33,6 +33,22 @@ pub(crate) struct Issued {
     pub(crate) is_new: bool,
 }
 
+/// The `Idempotency-Key` of an issue.
+#[derive(Clone, Copy)]
+enum IssueKey<'k> {
+    /// Of one token.
+    Alone(&'k [u8]),
+    /// Of the token at this place of a batch.
+    InBatch(&'k [u8], u32),
+}
+
+impl<'k> IssueKey<'k> {
+    /// That of the token at `place`. No batch has more than `u32::MAX` tokens.
+    fn at(key: &'k [u8], place: usize) -> Self {
+        Self::InBatch(key, u32::try_from(place).unwrap_or(u32::MAX))
+    }
+}
+
 /// A requested token, and the comparison to make if its reference or key is taken.
 struct Asked {
     token: Token,
@@ -42,7 +58,11 @@ struct Asked {
 
 impl Wanted {
     /// The token to issue, and the engine's command for it.
-    fn into_op(self, key: Option<&[u8]>, context: &Context<'_>) -> Result<(Asked, Op), Refusal> {
+    fn into_op(
+        self,
+        key: Option<IssueKey<'_>>,
+        context: &Context<'_>,
+    ) -> Result<(Asked, Op), Refusal> {
         let access = context.access;
         let digester = &access.digester;
         let (token, by) = match (&self.reference, key) {
@@ -50,7 +70,13 @@ impl Wanted {
                 (digester.token_for_reference(reference.canonical()), Some(By::Reference))
             }
             (None, Some(key)) => {
-                (digester.token_for_issue_key(&access.holder, key), Some(By::IdempotencyKey))
+                let token = match key {
+                    IssueKey::Alone(key) => digester.token_for_issue_key(&access.holder, key),
+                    IssueKey::InBatch(key, place) => {
+                        digester.token_for_batch_key(&access.holder, place, key)
+                    }
+                };
+                (token, Some(By::IdempotencyKey))
             }
             (None, None) => {
                 let token = context.service.token_source.token(context.now());
@@ -125,7 +151,7 @@ pub(crate) async fn one(
     key: Option<&[u8]>,
 ) -> Result<Issued, Refusal> {
     admit(context, 1)?;
-    let (asked, op) = wanted.into_op(key, context)?;
+    let (asked, op) = wanted.into_op(key.map(IssueKey::Alone), context)?;
     context.trail.issue(*op.digest(), asked.by());
     admit_references(context, usize::from(asked.by() == Some(By::Reference)))?;
     let outcome = context.call_one(op).await?;
@@ -137,19 +163,22 @@ pub(crate) async fn one(
 }
 
 /// Issues each of `wanted`, which were [admitted](admit), separately. An item that could not be
-/// parsed is passed through in its position; `meaning` is its outcome for the audit log.
+/// parsed is passed through in its position; `meaning` is its outcome for the audit log. With `key`,
+/// which excludes references, a repetition returns the same token at each place.
 ///
 /// # Errors
 /// No token was issued.
 pub(crate) async fn many<E: From<Refusal>>(
     context: &Context<'_>,
     wanted: Vec<Result<Wanted, E>>,
+    key: Option<&[u8]>,
     meaning: impl Fn(&E) -> EventOutcome,
 ) -> Result<Vec<Result<Issued, E>>, Refusal> {
     let mut ops = Vec::with_capacity(wanted.len());
     let mut places = Vec::with_capacity(wanted.len());
-    for wanted in wanted {
-        let asked = wanted.and_then(|wanted| Ok(wanted.into_op(None, context)?));
+    for (place, wanted) in wanted.into_iter().enumerate() {
+        let key = key.map(|key| IssueKey::at(key, place));
+        let asked = wanted.and_then(|wanted| Ok(wanted.into_op(key, context)?));
         places.push(match asked {
             Ok((asked, op)) => {
                 context.trail.issue(*op.digest(), asked.by());
