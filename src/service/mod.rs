@@ -14,6 +14,7 @@
 //! | `state` | the state that the operations use |
 //! | `counters` | what is counted about requests and connections |
 //! | `context`, `tokens` | the request, as an operation sees it |
+//! | `introspection` | the text of the answer to an introspection |
 //! | `token_source` | new random tokens |
 //! | `values` | values of clients that may send any bytes |
 //! | `ops` | the operations, one file each |
@@ -25,6 +26,7 @@ mod audit_words;
 pub mod authentication;
 pub(crate) mod context;
 pub mod counters;
+pub(crate) mod introspection;
 pub(crate) mod memory_budget;
 pub mod miss_limiter;
 pub(crate) mod networks;

@@ -2,7 +2,6 @@
 
 pub(in crate::http) mod array;
 pub(in crate::http) mod canned;
-pub(in crate::http) mod introspection;
 pub(in crate::http) mod meaning;
 pub(in crate::http) mod oauth;
 pub(in crate::http) mod problem;

@@ -51,6 +51,7 @@ docs! {
     "TIME", "server", "Returns the server time.";
     "TOKEN.CONSUME", "token", "Consumes a use of a token and returns its value.";
     "TOKEN.EXTEND", "token", "Moves the deadline of a token later.";
+    "TOKEN.INTROSPECT", "token", "Tells whether a token is active, with its value and times, as JSON.";
     "TOKEN.ISSUE", "token", "Issues a token for a value.";
     "TOKEN.MCONSUME", "token", "Consumes a use of each of many tokens.";
     "TOKEN.MEXTEND", "token", "Moves the deadlines of many tokens later.";

@@ -7,7 +7,7 @@ use crate::model::token::Digest;
 use crate::service::context::Context;
 use crate::service::memory_budget::{Charge, SMALL_LEN};
 use crate::service::ops::{
-    consume, deadline, extend, issue, put, resolve, revoke, status, together,
+    consume, deadline, extend, introspect, issue, put, resolve, revoke, status, together,
 };
 use crate::service::refusal::Refusal;
 use crate::service::state::ANSWER_LEN_MAX;
@@ -18,6 +18,10 @@ pub(super) async fn perform(context: &Context<'_>, ask: Ask) -> Result<Vec<Got>,
     match ask {
         Ask::Resolve(tokens) => resolve_all(context, tokens).await,
         Ask::Status(tokens) => status_all(context, tokens).await,
+        Ask::Introspect(digest) => {
+            let text = introspect::one(context, Some(digest)).await?;
+            Ok(vec![Got::Payload(text.into())])
+        }
         Ask::Consume(digest, key) => {
             context.trail.token(|| Some(digest));
             let consumed = consume::one(context, digest, key.as_deref()).await;

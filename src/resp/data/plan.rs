@@ -29,6 +29,8 @@ pub(super) enum Ask {
     Resolve(Tokens),
     /// The status of tokens.
     Status(Tokens),
+    /// Whether a token is active, with its payload and times.
+    Introspect(Digest),
     /// A use of a token.
     Consume(Digest, Option<Bytes>),
     /// A use of each token.

@@ -87,6 +87,7 @@ pub(in crate::resp) static COMMANDS: &[Command] = commands! {
     "STRLEN", 2, Status, ONE, strings::strlen;
     "TOKEN.CONSUME", -2, Consume, ONE, named::consume;
     "TOKEN.EXTEND", -4, Extend, ONE, named::extend;
+    "TOKEN.INTROSPECT", 2, Introspect, ONE, named::introspect;
     "TOKEN.ISSUE", -2, Issue, NONE, issue::one;
     "TOKEN.MCONSUME", -2, ConsumeBatch, NONE, named::consume_many;
     "TOKEN.MEXTEND", -4, ExtendBatch, NONE, named::extend_many;

@@ -151,7 +151,8 @@ fn add(
         }
         Ask::Together(several) => steps.extend(several),
         // The readers of these commands refuse them within a transaction.
-        Ask::Consume(_, Some(_))
+        Ask::Introspect(_)
+        | Ask::Consume(_, Some(_))
         | Ask::ConsumeEach(..)
         | Ask::Issue(_, Some(_))
         | Ask::IssueEach(_) => return Err(Refusal::Unexpected.into()),

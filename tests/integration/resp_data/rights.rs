@@ -55,6 +55,7 @@ fn p10_each_command_needs_its_scopes() {
         ("TOKEN.EXTEND a EX 200", [false, true, false, false, false, false]),
         ("TOKEN.ISSUE v", [false, true, false, false, false, false]),
         ("TOKEN.STATUS a", [false, false, true, false, false, true]),
+        ("TOKEN.INTROSPECT a", [false, false, true, false, false, true]),
         ("TOKEN.RESOLVE REF 7 \"\" \"\"", [false; 6]),
         ("GETDEL none", [false, false, false, true, false, false]),
         ("DEL none", [false, false, false, false, true, false]),

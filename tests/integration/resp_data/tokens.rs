@@ -193,6 +193,40 @@ fn mistakes_in_token_commands_are_named() {
     }
 }
 
+/// The same text as over HTTP.
+#[test]
+fn an_introspection_is_the_text_of_http() {
+    let jeton = Jeton::start();
+    let mut wire = jeton.wire();
+    let bulk = |text: &str| format!("${}\\r\\n{text}\\r\\n", text.len());
+    let inactive = bulk(r#"{"active":false}"#);
+    for (value, before) in
+        [(r#"{"active":0,"a":1.10}"#, r#"{"a":1.10,"#), ("17", r#"{"payload":17,"#)]
+    {
+        let earliest = now_ms() / 1_000;
+        let issue = wire.ask(&[b"TOKEN.ISSUE", value.as_bytes(), b"EX", b"100"]);
+        let (token, deadline) = issued(&show(&issue));
+        let times = earliest..=now_ms() / 1_000;
+        let expected = |iat: i64| {
+            let exp = deadline / 1_000;
+            bulk(&format!(r#"{before}"active":true,"exp":{exp},"iat":{iat}}}"#))
+        };
+        for _ in 0..2 {
+            let answer = wire.say(&format!("TOKEN.INTROSPECT {token}"));
+            assert!(times.clone().any(|iat| answer == expected(iat)), "{answer}");
+        }
+        assert_eq!(wire.say("MULTI"), "+OK\\r\\n");
+        wire.say(&format!("TOKEN.INTROSPECT {token}"));
+        assert!(wire.say("EXEC").contains("not possible within MULTI"));
+        wire.say(&format!("TOKEN.CONSUME {token}"));
+        assert_eq!(wire.say(&format!("TOKEN.INTROSPECT {token}")), inactive);
+    }
+    let (hidden, _) = issued(&wire.say("TOKEN.ISSUE v NOPEEK"));
+    for name in [&*hidden, "none"] {
+        assert_eq!(wire.say(&format!("TOKEN.INTROSPECT {name}")), inactive);
+    }
+}
+
 #[test]
 fn a_transaction_takes_what_can_be_all_or_nothing() {
     let jeton = Jeton::start();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `issue` | `TOKEN.ISSUE`, `TOKEN.MISSUE` |
 //! | `named` | `TOKEN.RESOLVE`, `.CONSUME`, `.STATUS`, `.EXTEND`, `.REVOKE`; with an M before it, a list |
+//! | `named` | `TOKEN.INTROSPECT` |
 //! | `items` | tokens and references in these commands |
 
 pub(super) mod issue;

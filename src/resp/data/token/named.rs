@@ -28,6 +28,15 @@ pub(in crate::resp::data) fn status(asked: &Asked<'_>) -> Result<Plan, Mistake> 
     Ok(Plan::new(Ask::Status(tokens), Answer::Status))
 }
 
+/// `TOKEN.INTROSPECT key`: the text that `POST /oauth2/introspect` answers. The time of issue is not
+/// among what a transaction reads.
+pub(in crate::resp::data) fn introspect(asked: &Asked<'_>) -> Result<Plan, Mistake> {
+    if asked.is_queued {
+        return Err(Mistake::text("TOKEN.INTROSPECT is not possible within MULTI"));
+    }
+    Ok(Plan::new(Ask::Introspect(asked.key(0)?), Answer::Payload))
+}
+
 /// `TOKEN.MSTATUS numkeys [key …] [REF order_number created_at amount …]`
 pub(in crate::resp::data) fn status_many(asked: &Asked<'_>) -> Result<Plan, Mistake> {
     Ok(Plan::new(Ask::Status(list(asked)?), Answer::Statuses))

@@ -16,7 +16,7 @@ use crate::engine::Introspected;
 use crate::model::value::{is_json, value_of};
 
 /// The one answer for every token that does not resolve, whatever the reason (promise P10).
-pub(in crate::http) const INACTIVE: &[u8] = br#"{"active":false}"#;
+pub(crate) const INACTIVE: &[u8] = br#"{"active":false}"#;
 
 /// The members that only the server sets.
 const OURS: [&str; 3] = ["active", "exp", "iat"];
@@ -26,7 +26,7 @@ const OURS_QUOTED: [&[u8]; 3] = [b"\"active\"", b"\"exp\"", b"\"iat\""];
 const TAIL_LEN_MAX: usize = 64;
 
 /// The answer for a token that resolves.
-pub(in crate::http) struct Introspection<'e> {
+pub(crate) struct Introspection<'e> {
     open: &'static [u8],
     members: Cow<'e, [u8]>,
     tail: [u8; TAIL_LEN_MAX],
@@ -35,7 +35,7 @@ pub(in crate::http) struct Introspection<'e> {
 
 impl<'e> Introspection<'e> {
     /// The answer for `token`.
-    pub(in crate::http) fn of(token: &Introspected<'e>) -> Self {
+    pub(crate) fn of(token: &Introspected<'e>) -> Self {
         let (open, members) = members(token.payload);
         let mut tail = [0; TAIL_LEN_MAX];
         let mut rest = &mut tail[..];
@@ -49,12 +49,12 @@ impl<'e> Introspection<'e> {
     }
 
     /// Length of the text in bytes.
-    pub(in crate::http) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.open.len() + self.members.len() + self.tail_len
     }
 
     /// Appends the text.
-    pub(in crate::http) fn write(&self, out: &mut impl BufMut) {
+    pub(crate) fn write(&self, out: &mut impl BufMut) {
         out.put_slice(self.open);
         out.put_slice(&self.members);
         out.put_slice(&self.tail[..self.tail_len]);
