@@ -74,7 +74,7 @@ pub(in crate::resp) fn get(
     let class = if is_found { Class::Done } else { Class::Refused };
     worker.counters.count(Operation::Resolve, class);
     if let Some(trail) = trail {
-        trail.end(service, conn.peer, &access, digest, (is_found, None));
+        trail.end(service, conn.peer, &access, digest, (is_found, None), Operation::Resolve);
     }
     input.advance(len);
     true

@@ -323,7 +323,7 @@ impl Steps {
     }
 }
 
-/// The trail of a resolve on the hot path: its place is reserved before the look-up.
+/// The trail of a resolve or an introspection on the hot path: its place is reserved before the look-up.
 pub(crate) struct QuickTrail<'a> {
     audit: &'a Audit,
     permit: Permit,
@@ -348,12 +348,13 @@ impl QuickTrail<'_> {
         admitted: &Principal,
         digest: Digest,
         (is_found, status): (bool, Option<u16>),
+        operation: Operation,
     ) {
         let digest = Some(digest);
         let mut item = AuditedToken { digest, ..AuditedToken::default() };
         let outcome = item.looked_up(&service.engine, is_found);
-        let operation = Operation::Resolve.audited();
-        let mut event = event(service, address, Some(admitted), service.now(), operation, outcome);
+        let (operation, now) = (operation.audited(), service.now());
+        let mut event = event(service, address, Some(admitted), now, operation, outcome);
         event.status = status;
         (event.digest, event.by) = (digest, Some(By::Token));
         event.is_replay = item.is_replay;

@@ -19,6 +19,11 @@ pub(in crate::http) const OK_HEAD_OF_BYTES: &[u8] = b"HTTP/1.1 200 OK\r\n\
     content-type: application/octet-stream\r\ncache-control: no-store\r\n\
     x-content-type-options: nosniff\r\ncontent-length: ";
 
+/// The head of an introspection's answer, up to its length.
+pub(in crate::http) const OAUTH_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    content-type: application/json\r\ncache-control: no-store\r\n\
+    x-content-type-options: nosniff\r\npragma: no-cache\r\ncontent-length: ";
+
 /// The head of the one answer for unknown tokens, up to its length.
 pub(in crate::http) const NOT_FOUND_HEAD: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
     content-type: application/problem+json\r\ncache-control: no-store\r\n\

@@ -17,6 +17,7 @@ use crate::model::token::Digest;
 use crate::service::memory_budget::Holder;
 use crate::service::operation::Operation;
 use crate::service::principal::{Principal, demand};
+use crate::service::refusal::Refusal;
 
 /// Answers a request for `operation`.
 pub(super) async fn answer(
@@ -74,7 +75,12 @@ fn admit(exchange: &Exchange, secret: &ClientSecret<'_>) -> Result<Principal, Pr
     let (service, client) = (&exchange.worker.service, &exchange.conn.client);
     let now = service.now();
     let admitted = service.authenticator.admit_client(&client.credentials, secret.presented(), now);
-    Ok(admitted.map_err(|denied| service.denied(denied, client.peer.get()))?)
+    admitted.map_err(|denied| match service.denied(denied, client.peer.get()) {
+        Refusal::NoKey => Problem::unauthorized(
+            "a key is needed: as a bearer token, as the password of Basic, or as client_secret",
+        ),
+        refusal => refusal.into(),
+    })
 }
 
 /// The digest of the token in the form, which may be a name; `None` for a text that is too long for

@@ -7,9 +7,10 @@
 //! sees a byte of it, and one rule holds: what has two readings is refused, and nothing after it is
 //! read. What hyper would refuse is refused here, so that every refusal is ours.
 //!
-//! There are two entries and one judgement. [`hot`] recognises one form of request in one pass,
-//! byte for byte what ordinary clients send to resolve a token. It knows no header that could say
-//! where the request ends, so its end cannot be in doubt. All other heads go to [`HeadReader`],
+//! There are two entries and one judgement. [`hot`] recognises a form of request in one pass,
+//! byte for byte what ordinary clients send to resolve a token, and a second one for an introspection.
+//! In the first it knows no header that could say where the request ends, in the second one plain
+//! `Content-Length`, so its end cannot be in doubt. All other heads go to [`HeadReader`],
 //! which keeps its place: a head that comes byte by byte is read once. Tests hold that the second
 //! forwards what the first accepts, with the same end, and that hyper finds in what is forwarded
 //! what the reader found: `head::tests`.
@@ -30,6 +31,15 @@ const FIELDS_LEN_MIN: usize = FIELDS_MAX * b"Accept:\r\n".len();
 
 const START: &[u8] = b"GET /v1/tokens/";
 const VERSION: &[u8] = b" HTTP/1.1\r\n";
+const FORM_LINE: &[u8] = b"POST /oauth2/introspect HTTP/1.1\r\n";
+/// How the type of a form is written.
+const FORM_TYPES: [&[u8]; 3] = [
+    b"application/x-www-form-urlencoded",
+    b"application/x-www-form-urlencoded;charset=utf-8",
+    b"application/x-www-form-urlencoded; charset=utf-8",
+];
+/// The longest form on the hot path, in bytes.
+const HOT_FORM_LEN_MAX: usize = 2 * 1024;
 const TOKEN_END: usize = START.len() + TOKEN_TEXT_LEN;
 const LINE_END: usize = TOKEN_END + VERSION.len();
 
@@ -56,6 +66,8 @@ const KNOWN: [&[u8]; 11] = [
 pub(in crate::http) enum Hot<'a> {
     /// A whole head of `len` bytes, its `Authorization`, and its `Host` unless that is known.
     Resolve { token: &'a [u8], key: Option<&'a [u8]>, new_host: Option<&'a [u8]>, len: usize },
+    /// A whole introspection: `len` bytes with its form.
+    Introspect { form: &'a [u8], key: Option<&'a [u8]>, new_host: Option<&'a [u8]>, len: usize },
     /// Not all of it is there yet.
     Partial,
     /// Not for the hot path, however it goes on.
@@ -69,9 +81,9 @@ pub(in crate::http) fn hot<'a>(bytes: &'a [u8], known: &[u8]) -> Hot<'a> {
         return if may_become_hot(bytes) { Hot::Partial } else { Hot::Other };
     };
     if !line.starts_with(START) || &line[TOKEN_END..] != VERSION {
-        return Hot::Other;
+        return hot_form(bytes, known).unwrap_or(Hot::Other);
     }
-    match read_headers(headers, known) {
+    match read_headers(headers, known, |_, _| false) {
         Ok(Some(Headers { len, key, new_host })) => {
             if len > FIELDS_LEN_MIN && has_too_many_fields(&headers[..len]) {
                 return Hot::Other;
@@ -82,6 +94,33 @@ pub(in crate::http) fn hot<'a>(bytes: &'a [u8], known: &[u8]) -> Hot<'a> {
         Ok(None) if bytes.len() < HOT_LEN_MAX => Hot::Partial,
         Ok(None) | Err(NotHot) => Hot::Other,
     }
+}
+
+/// Reads an introspection, if all of it is there: nothing is waited for.
+fn hot_form<'a>(bytes: &'a [u8], known: &[u8]) -> Option<Hot<'a>> {
+    let headers = bytes.strip_prefix(FORM_LINE)?;
+    let (mut is_form, mut form_len) = (false, None);
+    let of_form = |name: &[u8], value: &[u8]| {
+        let value = trimmed(value);
+        if name.eq_ignore_ascii_case(b"content-length") {
+            // What is given twice, or not as a plain number, is refused elsewhere.
+            let len = head_syntax::length(value).ok().and_then(|len| usize::try_from(len).ok());
+            len.is_some_and(|len| form_len.replace(len).is_none())
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            let is_first = !std::mem::replace(&mut is_form, true);
+            is_first && FORM_TYPES.iter().any(|known| value.eq_ignore_ascii_case(known))
+        } else {
+            false
+        }
+    };
+    let Headers { len, key, new_host } = read_headers(headers, known, of_form).ok()??;
+    if len > FIELDS_LEN_MIN && has_too_many_fields(&headers[..len]) {
+        return None;
+    }
+    let form_len = form_len.filter(|form_len| is_form && *form_len <= HOT_FORM_LEN_MAX)?;
+    let form = headers[len..].get(..form_len)?;
+    let len = FORM_LINE.len() + len + form.len();
+    Some(Hot::Introspect { form, key, new_host, len })
 }
 
 /// Whether less than a request line can still become the one of a resolve. A shorter line, and with
@@ -102,7 +141,7 @@ fn has_too_many_fields(headers: &[u8]) -> bool {
 
 struct NotHot;
 
-/// What the headers of a resolve say.
+/// What the headers of a request for the hot path say.
 struct Headers<'a> {
     /// Length in bytes, with the empty line behind them.
     len: usize,
@@ -112,8 +151,14 @@ struct Headers<'a> {
     new_host: Option<&'a [u8]>,
 }
 
-/// Reads the headers; nothing where the empty line behind them is not there yet.
-fn read_headers<'a>(bytes: &'a [u8], known: &[u8]) -> Result<Option<Headers<'a>>, NotHot> {
+/// Reads the headers; nothing where the empty line behind them is not there yet. `is_expected` takes
+/// those that describe a body.
+#[inline]
+fn read_headers<'a>(
+    bytes: &'a [u8],
+    known: &[u8],
+    mut is_expected: impl FnMut(&[u8], &[u8]) -> bool,
+) -> Result<Option<Headers<'a>>, NotHot> {
     let (mut at, mut has_host, mut new_host, mut key) = (0, false, None, None);
     loop {
         let rest = &bytes[at..];
@@ -143,7 +188,7 @@ fn read_headers<'a>(bytes: &'a [u8], known: &[u8]) -> Result<Option<Headers<'a>>
             has_host = true;
             continue;
         }
-        if !is_harmless(name, value) {
+        if !is_harmless(name, value) && !is_expected(name, value) {
             return Err(NotHot);
         }
         // What is given twice has two readings.

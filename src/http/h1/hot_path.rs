@@ -1,4 +1,5 @@
-//! The hot path: the canonical `GET /v1/tokens/{token}` is answered before hyper sees it.
+//! The hot path: the canonical `GET /v1/tokens/{token}` is answered before hyper sees it, and so is
+//! the canonical introspection.
 //!
 //! Resolves are most of what a server does, and most of what a resolve costs beyond the kernel is
 //! the general parsing and writing of HTTP. [`head::hot`] knows one form of request only, byte for
@@ -14,6 +15,7 @@ use crate::http::conn::context::Worker;
 use crate::http::conn::pipe::OUTPUT_LEN_MAX;
 use crate::http::conn::state::ConnState;
 use crate::http::h1::head::{self, Hot};
+use crate::http::h1::hot_introspection;
 use crate::http::request::authorization::presented;
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
@@ -61,6 +63,16 @@ fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progre
         let found = head::hot(input.unread(), state.client.host.borrow().text());
         let (token, key, new_host, len) = match found {
             Hot::Resolve { token, key, new_host, len } => (token, key, new_host, len),
+            Hot::Introspect { form, key, new_host, len } => {
+                let is_accepted = new_host.is_none_or(|host| worker.accepts_host(state, host));
+                if !is_accepted
+                    || !hot_introspection::serve::<HITS_ONLY>(worker, state, form, key, &mut output)
+                {
+                    return Progress::Other;
+                }
+                input.advance(len);
+                continue;
+            }
             Hot::Partial => return Progress::Partial,
             Hot::Other => return Progress::Other,
         };
@@ -91,7 +103,7 @@ fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progre
                 }
                 if let Some(trail) = trail {
                     let found = (is_found, Some(if is_found { 200 } else { 404 }));
-                    trail.end(service, state.address(), &access, digest, found);
+                    trail.end(service, state.address(), &access, digest, found, Operation::Resolve);
                 }
             }
             Ok(_) | Err(_) => return Progress::Other,

@@ -1,4 +1,5 @@
-//! HTTP/1.1 before hyper: heads that have one reading go on, and a canonical resolve is answered here.
+//! HTTP/1.1 before hyper: heads that have one reading go on, and a canonical resolve or introspection is
+//! answered here.
 
 #[doc(hidden)]
 #[cfg(feature = "testkit")]
@@ -6,6 +7,7 @@ pub mod detached;
 pub(in crate::http) mod framing;
 pub(in crate::http) mod head;
 pub(in crate::http) mod head_syntax;
+mod hot_introspection;
 pub(in crate::http) mod hot_path;
 #[cfg(test)]
 mod reference;

@@ -95,6 +95,50 @@ fn p8_anything_that_could_be_ambiguous_is_left_to_hyper() {
     assert_eq!(hot(&long[..long.len() - 2], b"a"), Hot::Other, "not for ever");
 }
 
+fn form_request(headers: &str, form: &str) -> Vec<u8> {
+    format!("POST /oauth2/introspect HTTP/1.1\r\n{headers}\r\n{form}").into_bytes()
+}
+
+#[test]
+fn an_introspection_is_canonical_where_its_form_has_come() {
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    for headers in [
+        format!("Host: a\r\n{kind}\r\nContent-Length: 7\r\n"),
+        format!("content-length: 7\r\nAccept: */*\r\n{kind}; charset=UTF-8\r\nhost: a\r\n"),
+        format!("Host: a\r\nAuthorization: Basic YTpi\r\n{kind}\r\nContent-Length: 7\r\n"),
+    ] {
+        let bytes = form_request(&headers, "token=a");
+        let key = headers.contains("Basic").then_some(&b"Basic YTpi"[..]);
+        let (form, new_host) = (&b"token=a"[..], Some(&b"a"[..]));
+        let expected = Hot::Introspect { form, key, new_host, len: bytes.len() };
+        assert_eq!(hot(&bytes, b""), expected, "{headers:?}");
+        let more = [&bytes[..], b"POST"].concat();
+        assert_eq!(hot(&more, b""), expected, "what follows does not matter");
+        for len in 1..bytes.len() {
+            assert_eq!(hot(&bytes[..len], b""), Hot::Other, "{len} of {headers:?}");
+        }
+    }
+    for headers in [
+        format!("Host: a\r\n{kind}\r\n"),
+        "Host: a\r\nContent-Length: 7\r\n".to_owned(),
+        format!("{kind}\r\nContent-Length: 7\r\n"),
+        format!("Host: a\r\n{kind}\r\nContent-Length: 07\r\n"),
+        format!("Host: a\r\n{kind}\r\nContent-Length: 7\r\nContent-Length: 7\r\n"),
+        format!("Host: a\r\n{kind}\r\n{kind}\r\nContent-Length: 7\r\n"),
+        format!("Host: a\r\n{kind};charset=latin1\r\nContent-Length: 7\r\n"),
+        format!("Host: a\r\n{kind}\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n"),
+        format!("Host: a\r\n{kind}\r\nContent-Length: 7\r\nOrigin: http://b\r\n"),
+        format!("Host: a\r\n{kind}\r\nContent-Length: 2049\r\n"),
+    ] {
+        let bytes = form_request(&headers, &"token=a".repeat(300));
+        assert_eq!(hot(&bytes, b"a"), Hot::Other, "{headers:?}");
+    }
+    for line in ["POST /oauth2/introspect HTTP/1.0\r\n", "POST /oauth2/revoke HTTP/1.1\r\n"] {
+        let bytes = format!("{line}Host: a\r\n{kind}\r\nContent-Length: 7\r\n\r\ntoken=a");
+        assert_eq!(hot(bytes.as_bytes(), b"a"), Hot::Other, "{line}");
+    }
+}
+
 /// Reads a head that comes in pieces of `len` bytes.
 fn read_in_pieces(bytes: &[u8], len: usize) -> Head {
     let mut reader = HeadReader::default();
@@ -202,6 +246,8 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
         "GET /v1/tokens/abcdefghijklmnopqrstuvwxyzABCDEF HTTP/1.1\r\n",
         "GET /v1/tokens/abcdefghijklmnopqrstuvwxyzABCDEF HTTP/1.1\r\n",
         "POST /v1/resolve HTTP/1.1\r\n",
+        "POST /oauth2/introspect HTTP/1.1\r\n",
+        "POST /oauth2/introspect HTTP/1.1\r\n",
         "GET /a?b=c&d HTTP/1.0\r\n",
         "PATCH http://a:80/x HTTP/1.1\r\n",
         "OPTIONS * HTTP/1.1\r\n",
@@ -220,6 +266,8 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
         "Upgrade: h2c\r\n",
         "Expect: 100-continue\r\n",
         "Content-Length: 3\r\n",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n",
         "Content-Length: 0\r\n",
         "Content-Length: 03\r\n",
         "Content-Length: +3\r\n",
@@ -302,6 +350,22 @@ proptest! {
         let (served, answers) = serve_with_hyper(&bytes[..len]);
         prop_assert_eq!(served.len(), 1, "{}", answers);
         prop_assert_eq!(served[0].target.as_bytes(), [b"/v1/tokens/", token].concat());
+        prop_assert_eq!(served[0].host.as_deref(), new_host);
+        prop_assert_eq!(&served[0].keys, &Vec::from_iter(key.map(<[u8]>::to_vec)));
+    }
+
+    /// The same for an introspection: its form is the body that the reader announces and hyper finds.
+    #[test]
+    fn p8_the_hot_path_ends_a_form_where_the_reader_does(bytes in heads()) {
+        let bytes = [&bytes[..], b"xyz"].concat();
+        let Hot::Introspect { form, key, new_host, len } = hot(&bytes, b"") else { return Ok(()) };
+        let body = Framing::Length(form.len() as u64);
+        let forwarded = Head::Forward { len: len - form.len(), body };
+        prop_assert_eq!(read(&bytes), forwarded, "{:?}", String::from_utf8_lossy(&bytes));
+        let (served, answers) = serve_with_hyper(&bytes[..len]);
+        prop_assert_eq!(served.len(), 1, "{}", answers);
+        prop_assert_eq!(served[0].target.as_str(), "/oauth2/introspect");
+        prop_assert_eq!(&served[0].body[..], form);
         prop_assert_eq!(served[0].host.as_deref(), new_host);
         prop_assert_eq!(&served[0].keys, &Vec::from_iter(key.map(<[u8]>::to_vec)));
     }
