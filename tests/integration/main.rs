@@ -78,6 +78,7 @@ mod limits;
 mod linear;
 mod nodes;
 mod oauth;
+mod oauth_clients;
 mod openapi;
 mod output;
 mod permissions;

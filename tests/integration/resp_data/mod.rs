@@ -1,7 +1,7 @@
 //! The commands about tokens over the Redis protocol, compared with a real server where they are of
 //! Redis.
 
-mod clients;
+pub mod clients;
 mod compare;
 mod differences;
 pub mod key_scripts;
