@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use jeton::model::record::issue_len;
-use jeton::wal::{Clean, Config, Disk, FrameBuffer, LogId, Lsn, Storage, Wal, survey};
+use jeton::wal::{Clean, Config, Disk, FrameBuffer, Lsn, Storage, Wal, survey};
 use tempfile::TempDir;
 
 use support::PAYLOAD_LEN;
@@ -48,8 +48,8 @@ impl Log {
             log_min_size: if keeps_all { 4 << 30 } else { support::sized(4 << 20, 256 << 20) },
             ..Config::default()
         };
-        let log_id = LogId([7; 16]);
-        let wal = Wal::create(Arc::clone(&storage), config, log_id).expect("a new log");
+        let wal =
+            Wal::create(Arc::clone(&storage), config, &support::log_key()).expect("a new log");
         let mut frame = FrameBuffer::new();
         let bytes = (0u8..251).cycle().take(records * issue_len(PAYLOAD_LEN));
         frame.writer().extend(bytes);
@@ -59,7 +59,7 @@ impl Log {
     /// Appends a frame, and lets the ring turn as the engine does.
     fn append(&mut self) {
         self.time_ms += 1;
-        let appended = self.wal.append(self.time_ms, &mut self.frame);
+        let appended = self.wal.append(self.time_ms, &self.frame);
         let appended = appended.expect("the disk takes it");
         assert_eq!(appended.end_lsn, self.wal.head());
         // Everything counts as alive until the log has its full length.
@@ -79,6 +79,7 @@ impl Log {
     /// Reads the log as a start does; gives how many frames and bytes of bodies it has.
     fn read(&self) -> (u64, u64) {
         let survey = survey(&self.storage).expect("no damage").expect("a log");
+        let survey = survey.with_key(&support::log_key()).expect("its key");
         let (mut frames, mut bytes, mut last_ms) = (0, 0, 0);
         for segment in &survey.segments {
             let read = segment.read().expect("no damage");
@@ -97,6 +98,7 @@ impl Log {
     fn check(&mut self) {
         self.sync();
         let survey = survey(&self.storage).expect("no damage").expect("a log");
+        let survey = survey.with_key(&support::log_key()).expect("its key");
         assert_eq!(survey.tail.end_lsn, self.wal.head());
         let segment = survey.segments.last().expect("a log has a segment");
         let read = segment.read().expect("no damage");

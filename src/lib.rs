@@ -114,8 +114,10 @@
 //! - **P8** Memory, descriptors and time stay bounded under hostile clients, and input that could
 //!   be parsed in two ways is refused. *`hostile`, `hostile_…`, `smuggling`, `limits`, `p8_…`
 //!   beside what they bound*
-//! - **P9** No token and no payload in a log line, a metric, an error or `Debug`. *`secrecy`,
-//!   `p9_…` beside what they protect*
+//! - **P9** No token and no payload in a log line, a metric, an error or `Debug`; none in the log or a
+//!   backup without the secret, and a change that was made to them without it is refused, except an
+//!   older whole state in their place. *`secrecy`, `wal::tests::encryption`, `p9_…` beside what they
+//!   protect*
 //! - **P10** Tokens that are unknown, expired, consumed, revoked or of another namespace look the
 //!   same from outside. *`api_resolve`, `api_errors`, `api_lists`, `access`, `guard`, `quota`*
 //!

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jeton::model::record::issue_len;
-use jeton::wal::{Config, Disk, FrameBuffer, LogId, Preparing, Storage, Wal, survey};
+use jeton::wal::{Config, Disk, FrameBuffer, Preparing, Storage, Wal, survey};
 use tempfile::TempDir;
 
 use crate::support::{self, PAYLOAD_LEN};
@@ -38,7 +38,8 @@ impl Log {
             log_min_size: 4 * SEGMENT_LEN,
             preparing: Preparing::Inline,
         };
-        let wal = Wal::create(Arc::clone(&storage), config, LogId([7; 16])).expect("a new log");
+        let wal =
+            Wal::create(Arc::clone(&storage), config, &support::log_key()).expect("a new log");
         let mut frame = FrameBuffer::new();
         frame.writer().extend((0u8..251).cycle().take(RECORDS * issue_len(PAYLOAD_LEN)));
         Self { wal, storage, frame, appended: 0, read: 0, _dir: dir }
@@ -55,7 +56,7 @@ impl Log {
     /// Appends all frames.
     pub fn append(&mut self) {
         for n in 0..TIMES {
-            let appended = self.wal.append(NOW.0 + n as u64, &mut self.frame);
+            let appended = self.wal.append(NOW.0 + n as u64, &self.frame);
             appended.expect("the disk takes it");
             self.appended += 1;
         }
@@ -64,6 +65,7 @@ impl Log {
     /// Reads the log as a start does.
     pub fn read(&mut self) {
         let survey = survey(&self.storage).expect("no damage").expect("a log");
+        let survey = survey.with_key(&support::log_key()).expect("its key");
         for segment in &survey.segments {
             let frames = segment.read().expect("no damage");
             self.read += frames.iter().filter(|frame| !frame.body.is_empty()).count();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use jeton::model::token::{Digest, Digester, SECRET_LEN, Secret, Token};
+use jeton::wal::LogKey;
 
 /// Length of a payload in bytes: what every figure of the project is measured with.
 pub const PAYLOAD_LEN: usize = 128;
@@ -114,6 +115,11 @@ pub fn resident_bytes() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
     kib.expect("VmRSS is a number of KiB") * 1_024
+}
+
+/// The key of every log.
+pub fn log_key() -> LogKey {
+    LogKey::new(&Digester::new(&Secret::from_bytes([7; SECRET_LEN]), "default"))
 }
 
 /// A directory on a real disk, removed with this value.

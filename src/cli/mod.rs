@@ -94,6 +94,11 @@ enum Command {
     Verify {
         /// The data directory
         dir: PathBuf,
+
+        /// The secret of the log, to verify and decrypt every frame [default: secret.key in the data
+        /// directory; without it only structure and checksums are checked]
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
     },
 }
 
@@ -129,7 +134,7 @@ pub fn main(process: Process) -> ExitCode {
         Command::ShiftTime(args) => backup::run_shift(&args),
         Command::Cluster(command) => cluster::run(&command),
         Command::Secret(command) => backup::run_secret(&command),
-        Command::Verify { dir } => verify::run(&dir),
+        Command::Verify { dir, secret_file } => verify::run(&dir, secret_file.as_deref()),
     }
 }
 

@@ -14,9 +14,15 @@ use crate::model::cluster::Chain;
 use crate::model::time::UnixMillis;
 use crate::wal::DiskError;
 
-pub(super) fn run(dir: &Path) -> ExitCode {
+/// What was checked, with the secret and without.
+pub(super) const CHECKED_ALL: &str = "structure, checksums, every tag and every record";
+pub(super) const CHECKED_PART: &str =
+    "structure and checksums only: without the secret (--secret-file) no change is proved absent";
+const NOT_COUNTED: &str = "not counted without the secret";
+
+pub(super) fn run(dir: &Path, secret_file: Option<&Path>) -> ExitCode {
     let shown = Shown::new("verifying");
-    let verified = verify(dir, &shown);
+    let verified = verify(dir, secret_file, &shown);
     drop(shown);
     let found = match verified {
         Ok(found) => found,
@@ -39,12 +45,14 @@ fn code_of(error: &OpenError) -> u8 {
 
 fn text(found: &Verified) -> String {
     let bytes = HumanBytes(found.bytes);
+    let counted = |count: Option<u64>| count.map_or(NOT_COUNTED.to_owned(), |n| n.to_string());
     let mut text = String::new();
     for (name, value) in [
+        ("checked", if found.tokens.is_some() { CHECKED_ALL } else { CHECKED_PART }.to_owned()),
         ("segments", found.segments.to_string()),
         ("frames", found.frames.to_string()),
-        ("records", found.records.to_string()),
-        ("tokens", found.tokens.to_string()),
+        ("records", counted(found.records)),
+        ("tokens", counted(found.tokens)),
         ("bytes", format!("{} ({bytes})", found.bytes)),
         ("torn", format!("{} bytes at the end, which the next start truncates", found.torn_bytes)),
         ("lsn", found.lsn.to_string()),

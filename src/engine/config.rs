@@ -131,7 +131,7 @@ impl Config {
         if self.data_dir.is_none() || self.wal.segment_size < wal::config::SEGMENT_SIZE_MIN {
             return PAYLOAD_LEN_MAX;
         }
-        let frame_len_max = self.wal.frame_len_max() as usize - wal::FRAME_HEADER_LEN;
+        let frame_len_max = self.wal.frame_len_max() as usize - wal::FRAME_OVERHEAD_MAX;
         frame_len_max.saturating_sub(carry_len(0, USES_MAX as usize)).min(PAYLOAD_LEN_MAX)
     }
 

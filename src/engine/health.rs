@@ -142,7 +142,7 @@ impl Health {
                 self.disk_full.store(true, Ordering::Release);
                 self.log_at_intervals(error, now, "writes are refused until there is space");
             }
-            AppendError::NoSegment(_) => {
+            AppendError::NoSegment(_) | AppendError::NoRandom(_) => {
                 *self.stuck_reason.lock().unwrap_or_else(PoisonError::into_inner) =
                     error.to_string();
                 self.log_stuck.store(true, Ordering::Release);

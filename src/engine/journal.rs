@@ -23,7 +23,7 @@ pub(super) trait Journal {
     fn append(
         &mut self,
         log_time: UnixMillis,
-        frame: &mut FrameBuffer,
+        frame: &FrameBuffer,
     ) -> Result<JournalPart, AppendError>;
 
     /// From now on frames have records that replace or set deadlines, which an earlier version does
@@ -73,7 +73,7 @@ impl LocalLog {
     pub(super) fn mark_unsynced(
         &mut self,
         log_time: UnixMillis,
-        empty: &mut FrameBuffer,
+        empty: &FrameBuffer,
     ) -> Result<(), AppendError> {
         assert!(empty.is_empty(), "a mark is a frame of its own");
         self.wal.append(log_time.0, empty).map(|_| ())
@@ -95,7 +95,7 @@ impl Journal for LocalLog {
     fn append(
         &mut self,
         log_time: UnixMillis,
-        frame: &mut FrameBuffer,
+        frame: &FrameBuffer,
     ) -> Result<JournalPart, AppendError> {
         let appended = self.wal.append(log_time.0, frame);
         self.wal.use_puts(false);

@@ -141,7 +141,7 @@ impl Maintenance {
         log.wants_mark = false;
         let marked = match shared.config.sync {
             SyncMode::Always => log.mark(now).map(|_| ()),
-            SyncMode::Every(_) | SyncMode::Never => log.mark_unsynced(now, &mut frame.buffer),
+            SyncMode::Every(_) | SyncMode::Never => log.mark_unsynced(now, &frame.buffer),
         };
         match marked {
             Ok(()) => shared.health.note_written(),

@@ -287,12 +287,14 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
         if self.frame.has_puts {
             log.use_puts();
         }
-        let segment = log.append(self.frame.log_time, &mut self.frame.buffer).map_err(|error| {
+        let segment = log.append(self.frame.log_time, &self.frame.buffer).map_err(|error| {
             shared.note_append_error(&error);
             match error {
                 AppendError::Failed(_) => CommitError::Failed,
                 AppendError::NoSpace(_) => CommitError::DiskFull,
-                AppendError::NoSegment(_) | AppendError::TooLong { .. } => CommitError::Unavailable,
+                AppendError::NoSegment(_)
+                | AppendError::NoRandom(_)
+                | AppendError::TooLong { .. } => CommitError::Unavailable,
             }
         })?;
         shared.health.note_written();

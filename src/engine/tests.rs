@@ -55,6 +55,16 @@ fn open(disk: &Memory, clock: &Arc<ManualClock>, config: Config) -> Engine {
     Engine::start(recovered).unwrap()
 }
 
+/// What `jeton verify` says of the log, with its secret.
+fn verified(disk: &Memory) -> Verified {
+    verify_on(disk.storage(), Some(&secret()), &NoProgress).unwrap()
+}
+
+/// The secret of every engine here.
+fn secret() -> Secret {
+    Secret::from_bytes([7; 32])
+}
+
 fn digest(id: u64) -> Digest {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&(id + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());

@@ -9,8 +9,10 @@
 
 use std::sync::Arc;
 
+use super::cipher::{SegmentCipher, Tag};
 use super::error::{DamageKind, ReadError, io_at};
-use super::frame::{Frames, Kind, Located, Span, locate};
+use super::frame::{Frames, Kind, Located, Span, decrypt, locate};
+use super::key::LogKey;
 use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, segment_name};
 use super::storage::{File, Storage};
 
@@ -31,6 +33,7 @@ pub enum Step<'a> {
 pub struct Cleaner {
     header: SegmentHeader,
     identity: u32,
+    cipher: SegmentCipher,
     file: Arc<dyn File>,
     /// End of the last returned frame.
     offset: u64,
@@ -39,20 +42,28 @@ pub struct Cleaner {
     window: Vec<u8>,
     window_at: u64,
     spans: Vec<Span>,
+    /// The tag of the last returned frame.
+    before: Tag,
 }
 
 impl Cleaner {
-    pub(crate) fn open(storage: &dyn Storage, header: SegmentHeader) -> Result<Self, ReadError> {
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        header: SegmentHeader,
+        key: &LogKey,
+    ) -> Result<Self, ReadError> {
         let name = segment_name(header.seq);
         Ok(Self {
             header,
             identity: header.identity(),
+            cipher: key.cipher(&header),
             file: storage.open(&name).map_err(io_at(&name, "open"))?,
             offset: HEADER_BLOCK_LEN,
             sealed: false,
             window: Vec::new(),
             window_at: HEADER_BLOCK_LEN,
             spans: Vec::new(),
+            before: Tag::NONE,
         })
     }
 
@@ -91,12 +102,7 @@ impl Cleaner {
                         self.sealed = true;
                         break;
                     }
-                    self.spans.push(Span {
-                        at: (place - self.window_at) as usize,
-                        body_len: fields.body_len,
-                        lsn: fields.lsn,
-                        log_time_ms: fields.log_time_ms,
-                    });
+                    self.spans.push(Span { at: (place - self.window_at) as usize, fields });
                 }
                 // The buffered bytes are enough for one step.
                 Located::NeedUntil(_) if !self.spans.is_empty() => break,
@@ -110,6 +116,10 @@ impl Cleaner {
         if self.spans.is_empty() {
             return Ok(Step::Done);
         }
+        decrypt(&self.cipher, &mut self.window, &self.spans, &mut self.before).map_err(|at| {
+            let name = segment_name(self.header.seq);
+            DamageKind::Tag.at(&name, self.window_at + at as u64)
+        })?;
         Ok(Step::Frames(Frames { bytes: &self.window, spans: self.spans.iter() }))
     }
 

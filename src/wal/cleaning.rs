@@ -38,7 +38,8 @@ impl Wal {
     /// An error of the operating system.
     pub fn cleaner(&self) -> Result<Option<Cleaner>, ReadError> {
         let oldest = self.ring.table.oldest().map(|oldest| oldest.header);
-        oldest.map(|header| Cleaner::open(self.ring.storage.as_ref(), header)).transpose()
+        let open = |header| Cleaner::open(self.ring.storage.as_ref(), header, &self.ring.key);
+        oldest.map(open).transpose()
     }
 
     /// Releases the oldest segment, `seq`. All its live entries have been relocated to frames

@@ -24,9 +24,39 @@ pub enum DamageKind {
     /// The file is not a segment.
     #[error("not a jeton log segment")]
     Magic,
-    /// A valid header of an unknown format.
+    /// A valid header of a later format.
     #[error("this version of jeton does not know format version {0}")]
     Version(u32),
+    /// A valid header of a format that was not encrypted.
+    #[error(
+        "format version {0} is that of a development version of jeton before 0.1.0, which did not \
+         encrypt the log; this version does not read it. Let that version run until its tokens have \
+         expired, then start this one with an empty data directory"
+    )]
+    Plain(u32),
+    /// A valid header that requires unknown features.
+    #[error(
+        "this version of jeton does not know the required features {0:#x}: a later one wrote it"
+    )]
+    Features(u32),
+    /// The header's checksum is right, but it was not made with the secret.
+    #[error("the segment's header was changed, or written without this secret: its MAC is wrong")]
+    HeaderMac,
+    /// The frame's checksum is right, but it was not made with the secret, or is not in its place.
+    #[error(
+        "the frame was changed, moved or written without this secret: its checksum is right, but \
+         its tag is wrong"
+    )]
+    Tag,
+    /// The segment does not continue the one before it.
+    #[error(
+        "segment {seq} continues another history than that of the segment before it: files of two \
+         copies of a log are in one directory"
+    )]
+    OtherHistory {
+        /// Seq of the segment.
+        seq: u64,
+    },
     /// The header's checksum is wrong.
     #[error("the checksum of the segment's header is wrong")]
     HeaderChecksum,
@@ -115,6 +145,8 @@ impl From<HeaderFault> for DamageKind {
         match fault {
             HeaderFault::Magic => Self::Magic,
             HeaderFault::Version(version) => Self::Version(version),
+            HeaderFault::Plain(version) => Self::Plain(version),
+            HeaderFault::Features(features) => Self::Features(features),
             HeaderFault::Checksum => Self::HeaderChecksum,
             HeaderFault::Fields => Self::HeaderFields,
         }
@@ -181,6 +213,9 @@ pub enum AppendError {
     /// be retried later.
     #[error("the next segment of the log can't be created: {0}")]
     NoSegment(io::Error),
+    /// The operating system returned no random bytes. The same frame may be retried later.
+    #[error("no random bytes for the log: {0}")]
+    NoRandom(#[from] getrandom::Error),
     /// The log has failed permanently.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -192,6 +227,9 @@ pub enum OpenError {
     /// The existing log can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The log is encrypted, and its key was not given.
+    #[error("the log is encrypted, and its key was not given")]
+    NoKey,
     /// The first segment, or the truncation, can't be written.
     #[error("the log can't be written: {0}")]
     Write(#[from] io::Error),

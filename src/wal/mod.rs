@@ -2,9 +2,9 @@
 //! segments. It knows nothing of tokens and entries.
 //!
 //! Reading order: [`storage`] (the interface to the disk), [`segment`] and [`frame`] (the format,
-//! byte by byte), `writer` and `ring` (writing), `prepare` (preparing segments), `sweep` (files that
-//! a crash left behind), [`table`] and
-//! `cleaning` (live bytes, and the release of segments), [`cleaner`], and [`reader`] with `walk`,
+//! byte by byte), [`key`] and [`cipher`] (encryption), `writer` and `ring` (writing), `prepare`
+//! (preparing segments), `sweep` (files that a crash left behind), [`table`] and `cleaning` (live
+//! bytes, and the release of segments), [`cleaner`], and [`reader`] with `headers`, `walk`, `checked`,
 //! [`pieces`] and [`tail`] (reading at a start).
 //!
 //! One thread writes: [`Wal::append`] adds a frame after the last one, [`Wal::sync`] makes it
@@ -24,14 +24,19 @@
 //!
 //! Time is an argument everywhere in this module; the caller measures latencies.
 
+mod checked;
+pub mod cipher;
 pub mod cleaner;
 mod cleaning;
 pub mod config;
 pub mod error;
 pub mod frame;
+mod headers;
+pub mod key;
 pub mod pieces;
 mod prepare;
 pub mod reader;
+mod report;
 mod ring;
 pub mod segment;
 mod shelf;
@@ -44,19 +49,23 @@ mod tests;
 mod walk;
 mod writer;
 
+pub use checked::{Continuity, SegmentFrames};
+pub use cipher::Tag;
 pub use cleaner::{Cleaner, Step};
 pub use cleaning::Extent;
 pub use config::{Config, Preparing};
 pub use error::{AppendError, Damage, DamageKind, Failure, OpenError, ReadError};
 pub use frame::buffer::FrameBuffer;
-pub use frame::{FRAME_HEADER_LEN, Frame, Frames};
+pub use frame::{FRAME_HEADER_LEN, FRAME_OVERHEAD_MAX, Frame, Frames};
+pub use key::{LogKey, MacKind};
 pub use pieces::Pieces;
-pub use reader::{SegmentFrames, Survey, SurveyedSegment, survey};
-pub use ring::{Clean, Counters};
-pub use segment::{LogId, Lsn, SegmentHeader, log_id_in};
+pub use reader::{Survey, SurveyedSegment, survey};
+pub use report::{Appended, Counters};
+pub use ring::Clean;
+pub use segment::{Features, LogId, Lsn, SegmentHeader, log_id_in};
 pub use shelf::Shelf;
 pub use storage::disk::{Disk, DiskError};
 pub use storage::{File, Listed, Storage};
 pub use table::Segment;
 pub use tail::Tail;
-pub use writer::{Appended, BODY_LEN_MAX, Wal};
+pub use writer::{BODY_LEN_MAX, Wal};

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+use super::checked::SegmentFrames;
+use super::cipher::{SegmentCipher, Tag};
 use super::error::{ReadError, io_at};
-use super::reader::{SegmentFrames, SurveyedSegment};
+use super::reader::SurveyedSegment;
 use super::segment::HEADER_BLOCK_LEN;
 use super::storage::{File, Storage};
 use super::walk::{Reached, Walk};
@@ -18,8 +20,11 @@ pub const PIECE_LEN: u64 = 2 << 20;
 pub struct Pieces<'a> {
     segment: &'a SurveyedSegment,
     identity: u32,
+    cipher: Option<SegmentCipher>,
     file: Arc<dyn File>,
     walk: Walk,
+    /// The tag of the last frame.
+    before: Tag,
     /// Bytes read after the last frame.
     rest: Vec<u8>,
     is_done: bool,
@@ -41,8 +46,10 @@ impl<'a> Pieces<'a> {
         Ok(Self {
             segment,
             identity: segment.header.identity(),
+            cipher: segment.cipher(),
             file: storage.open(&name).map_err(io_at(&name, "open"))?,
             walk: Walk::new(),
+            before: Tag::NONE,
             rest: Vec::new(),
             is_done: false,
         })
@@ -85,14 +92,21 @@ impl<'a> Pieces<'a> {
         self.rest.clear();
         let shown = (self.walk.end_offset - bytes_at) as usize;
         self.rest.extend_from_slice(buffer.get(shown..known).unwrap_or_default());
-        Ok(Some(SegmentFrames {
+        let mut frames = SegmentFrames {
             file: self.segment.file_name(),
             seq: header.seq,
             bytes: buffer,
             bytes_at,
             spans: std::mem::take(&mut self.walk.spans),
+            seal: self.walk.seal.take(),
             last_time_ms: self.walk.last_time_ms,
-        }))
+            last_tag: self.walk.last.map(|(_, tag)| tag),
+            carried: self.walk.carried.take(),
+        };
+        if let Some(cipher) = &self.cipher {
+            frames.decrypt(cipher, &mut self.before)?;
+        }
+        Ok(Some(frames))
     }
 
     /// Reads more bytes after the `known` bytes of `buffer`, which begins at `bytes_at` of the

@@ -30,7 +30,7 @@ const ZERO_PIECES_PER_SYNC: u64 = 1024;
 /// A job for the ring.
 pub(crate) enum Job {
     /// Create a segment with this header, from the spare file if there is one.
-    Prepare { header: SegmentHeader, spare: Option<String> },
+    Prepare { header: Box<SegmentHeader>, spare: Option<String> },
     /// Retire a segment's name: keep the file as a spare, or remove it.
     Retire { name: String, spare: Option<String> },
 }
@@ -167,7 +167,7 @@ impl Worker {
 
     fn work(&mut self, job: Job) -> Done {
         match job {
-            Job::Prepare { header, spare } => match self.prepare(header, spare.as_deref()) {
+            Job::Prepare { header, spare } => match self.prepare(*header, spare.as_deref()) {
                 Ok(prepared) => Done::Prepared(prepared),
                 Err(error) => Done::NotPrepared { error, spare },
             },

@@ -5,6 +5,10 @@
 //! the memory for reading does not depend on the size of a segment. Neither step changes a file, so
 //! `verify` uses the same code.
 //!
+//! Without the log's key, only its structure and its checksums are read, and the bodies of frames stay
+//! encrypted; [`Survey::with_key`] makes the same reading verify the headers' MACs and every frame's
+//! tag, and decrypt the bodies.
+//!
 //! The rules (P5):
 //!
 //! - Seqs have no gaps, each segment begins where the one before it ends, all
@@ -25,6 +29,8 @@
 //! - The log does not end before the position that was durable when the prepared segment after the
 //!   current one was created.
 //! - The log time never goes back, and can be represented in an entry.
+//! - The first frame of each segment carries the tag of the last frame of the segment before it.
+//! - With the key: the MAC of every header and the tag of every frame are right.
 //!
 //! `survey` syncs the last two segments before it reads them from the device: data that a killed
 //! process left in the page cache is durable before it is read, and data that a failed fsync lost
@@ -33,14 +39,15 @@
 
 use std::sync::Arc;
 
+use super::checked::SegmentFrames;
+use super::cipher::{SegmentCipher, Tag};
 use super::error::{Damage, DamageKind, ReadError, io_at};
-use super::frame::{Fields, Frames, Span};
-use super::segment::{
-    HEADER_BLOCK_LEN, HEADER_LEN, LogId, Named, SegmentHeader, parse_name, segment_name,
-};
-use super::storage::{File, Listed, Storage};
+use super::headers;
+use super::key::LogKey;
+use super::segment::{LogId, SegmentHeader, segment_name};
+use super::storage::Storage;
 use super::tail::{self, Tail};
-use super::walk::Walk;
+use super::walk::{LastFrame, Walk};
 
 /// The log in a directory.
 pub struct Survey {
@@ -52,12 +59,44 @@ pub struct Survey {
     pub tail: Tail,
     /// The prepared, unused segment after the current one.
     pub(crate) prepared: Option<SegmentHeader>,
+    /// The tag of the last frame, which the next one continues.
+    pub(crate) last_tag: Tag,
+    pub(crate) key: Option<LogKey>,
 }
 
 impl Survey {
     /// Whether the log is that of a cluster's node.
     pub fn is_of_cluster(&self) -> bool {
         self.segments.last().is_some_and(|segment| segment.header.is_of_cluster())
+    }
+
+    /// The same log, read with its key.
+    ///
+    /// # Errors
+    /// The log has another id, or a header was not made with the key.
+    pub fn with_key(mut self, key: &LogKey) -> Result<Self, ReadError> {
+        let headers = self.segments.iter().map(|segment| &segment.header);
+        for header in headers.chain(&self.prepared) {
+            if header.log_id != key.id() {
+                return Err(DamageKind::ForeignLog.at(&segment_name(header.seq), 0).into());
+            }
+            if !key.made(header) {
+                return Err(DamageKind::HeaderMac.at(&segment_name(header.seq), 0).into());
+            }
+        }
+        self.segments.iter_mut().for_each(|segment| segment.key = Some(key.clone()));
+        self.key = Some(key.clone());
+        Ok(self)
+    }
+
+    /// Whether the log is read with its key.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The tag of the last frame of the log.
+    pub fn last_tag(&self) -> Tag {
+        self.last_tag
     }
 
     /// Bytes of all segment files to replay.
@@ -81,12 +120,18 @@ pub struct SurveyedSegment {
     pub header: SegmentHeader,
     end: End,
     pub(super) storage: Arc<dyn Storage>,
+    key: Option<LogKey>,
 }
 
 impl SurveyedSegment {
     /// Name of the file, within the data directory.
     pub fn file_name(&self) -> String {
         segment_name(self.header.seq)
+    }
+
+    /// The cipher of the segment, if the log is read with its key.
+    pub(super) fn cipher(&self) -> Option<SegmentCipher> {
+        self.key.as_ref().map(|key| key.cipher(&self.header))
     }
 
     /// Reads the whole segment and checks every frame of it.
@@ -97,14 +142,22 @@ impl SurveyedSegment {
         let bytes = read_whole(self.storage.as_ref(), &self.header)?;
         let walk = Walk::over(&bytes, &self.header)?;
         self.check_end(&walk)?;
-        Ok(SegmentFrames {
+        let mut frames = SegmentFrames {
             file: self.file_name(),
             seq: self.header.seq,
             bytes,
             bytes_at: 0,
             spans: walk.spans,
+            seal: walk.seal,
             last_time_ms: walk.last_time_ms,
-        })
+            last_tag: walk.last.map(|(_, tag)| tag),
+            carried: walk.carried,
+        };
+        if let Some(cipher) = self.cipher() {
+            let mut before = Tag::NONE;
+            frames.decrypt(&cipher, &mut before)?;
+        }
+        Ok(frames)
     }
 
     /// Bytes of the file that contain frames, or space between them.
@@ -129,80 +182,17 @@ impl SurveyedSegment {
     }
 }
 
-/// Frames of one segment in their order, checked: all of them, or a piece.
-pub struct SegmentFrames {
-    pub(super) file: String,
-    /// Number of the segment.
-    pub seq: u64,
-    pub(super) bytes: Vec<u8>,
-    /// Offset in the file of the first of `bytes`.
-    pub(super) bytes_at: u64,
-    pub(super) spans: Vec<Span>,
-    pub(super) last_time_ms: Option<u64>,
-}
-
-impl SegmentFrames {
-    /// The frames, in order; marks too, whose bodies are empty.
-    pub fn iter(&self) -> Frames<'_> {
-        Frames { bytes: &self.bytes, spans: self.spans.iter() }
-    }
-
-    /// Number of frames.
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    /// Whether there is no frame.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// Log time of the last frame, a seal included, Unix milliseconds; `None` without frames.
-    pub fn last_time_ms(&self) -> Option<u64> {
-        self.last_time_ms
-    }
-
-    /// The buffer, for the next piece: fresh memory would cost more than the reading.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// Checks that the log time does not go back from the frames before these,
-    /// the last of which had `before_ms` (0 for none).
-    ///
-    /// # Errors
-    /// The damage.
-    pub fn check_follows(&self, before_ms: u64) -> Result<(), Damage> {
-        match self.spans.first() {
-            Some(first) if first.log_time_ms < before_ms => {
-                Err(DamageKind::TimeWentBack { before_ms, after_ms: first.log_time_ms }
-                    .at(&self.file, self.bytes_at + first.at as u64))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl<'a> IntoIterator for &'a SegmentFrames {
-    type Item = super::frame::Frame<'a>;
-    type IntoIter = Frames<'a>;
-
-    fn into_iter(self) -> Frames<'a> {
-        self.iter()
-    }
-}
-
 /// Examines all segments of a directory and finds the end of the log. `None`: there is no log yet.
 ///
 /// # Errors
 /// Damage, with file and offset, or an error of the operating system.
 pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
     storage.sync_dir().map_err(io_at(".", "sync"))?;
-    let mut headers = read_headers(storage.as_ref())?;
+    let mut headers = headers::read(storage.as_ref())?;
     let Some(last) = headers.last().copied() else {
         return Ok(None);
     };
-    check_chain(&headers)?;
+    headers::check_chain(&headers)?;
     let mut ending = Ending::look(storage.as_ref(), last)?;
     let mut prepared = None;
     if let [.., before, _] = headers[..]
@@ -223,7 +213,8 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
         Some(last) => Some((current, last)),
         None => last_before(storage.as_ref(), &headers)?,
     };
-    tail.last_time_ms = last.map_or(0, |(_, last)| last.log_time_ms);
+    tail.last_time_ms = last.map_or(0, |(_, (last, _))| last.log_time_ms);
+    let last_tag = last.map_or(Tag::NONE, |(_, (_, tag))| tag);
     check_oldest(&headers, last)?;
     if let Some(prepared) = prepared.filter(|prepared| prepared.synced_lsn > tail.end_lsn) {
         let (seq, durable) = (prepared.seq, prepared.synced_lsn);
@@ -236,9 +227,10 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
             header: *header,
             end: if header.seq == current.seq { End::At(tail.end_offset) } else { End::Sealed },
             storage: Arc::clone(storage),
+            key: None,
         })
         .collect();
-    Ok(Some(Survey { log_id: current.log_id, segments, tail, prepared }))
+    Ok(Some(Survey { log_id: current.log_id, segments, tail, prepared, last_tag, key: None }))
 }
 
 /// The last frame before the current segment (the last of `headers`), which has no frame; and the
@@ -246,7 +238,7 @@ pub fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
 fn last_before(
     storage: &dyn Storage,
     headers: &[SegmentHeader],
-) -> Result<Option<(SegmentHeader, Fields)>, ReadError> {
+) -> Result<Option<(SegmentHeader, LastFrame)>, ReadError> {
     let Some(before) = headers.len().checked_sub(2).map(|at| headers[at]) else {
         return Ok(None);
     };
@@ -257,20 +249,20 @@ fn last_before(
 /// Checks that no segment is missing before the first of `headers`, for a log with this last frame.
 fn check_oldest(
     headers: &[SegmentHeader],
-    last: Option<(SegmentHeader, Fields)>,
+    last: Option<(SegmentHeader, LastFrame)>,
 ) -> Result<(), Damage> {
     let (Some(first), Some(current)) = (headers.first(), headers.last()) else {
         return Ok(());
     };
-    let by_frame = last.and_then(|(header, last)| header.oldest_needed(last.older));
-    let needed = by_frame.or_else(|| current.oldest_needed(current.older));
-    match needed {
-        Some(needed) if first.seq > needed => {
-            let missing = DamageKind::MissingOldest { seq: first.seq - 1 };
-            Err(missing.at(&segment_name(first.seq), 0))
-        }
-        _ => Ok(()),
+    let needed = match last {
+        Some((header, (last, _))) => header.oldest_needed(last.older),
+        None => current.oldest_needed(current.older),
+    };
+    if first.seq > needed {
+        let missing = DamageKind::MissingOldest { seq: first.seq - 1 };
+        return Err(missing.at(&segment_name(first.seq), 0));
     }
+    Ok(())
 }
 
 /// Summary of one of the last two segments, read from the device. Its bytes are not kept, so that
@@ -279,8 +271,8 @@ struct Ending {
     header: SegmentHeader,
     /// Log time of the last frame.
     end_offset: u64,
-    /// The last frame, the seal included.
-    last: Option<Fields>,
+    /// The last frame, the seal included, and its tag.
+    last: Option<LastFrame>,
     /// The tail after the last frame; `None` after a seal.
     tail: Option<Tail>,
     /// Whether anything was ever written to it, so that the segment before it was sealed and
@@ -311,70 +303,4 @@ fn read_whole(storage: &dyn Storage, header: &SegmentHeader) -> Result<Vec<u8>, 
     let mut bytes = vec![0; header.size as usize];
     file.read_at(&mut bytes, 0).map_err(io_at(&name, "read"))?;
     Ok(bytes)
-}
-
-/// The headers of all segments, in the order of their seqs.
-fn read_headers(storage: &dyn Storage) -> Result<Vec<SegmentHeader>, ReadError> {
-    let files = storage.list().map_err(io_at(".", "list"))?;
-    let mut headers = Vec::new();
-    let mut spare = None;
-    for Listed { name, len, is_regular } in files {
-        match parse_name(&name) {
-            Named::Segment(_) | Named::Spare(_) | Named::Fresh if !is_regular => {
-                return Err(DamageKind::NotRegular.at(&name, 0).into());
-            }
-            Named::Segment(seq) => headers.push(read_header(storage, &name, seq, len)?),
-            Named::Spare(_) => spare = Some(name),
-            Named::Malformed => return Err(DamageKind::BadName.at(&name, 0).into()),
-            Named::Fresh | Named::Other => {}
-        }
-    }
-    // A log always has a current segment, so a spare without segments is the rest of a log whose
-    // segments are missing.
-    if let (true, Some(spare)) = (headers.is_empty(), spare) {
-        return Err(DamageKind::NoSegments.at(&spare, 0).into());
-    }
-    headers.sort_by_key(|header| header.seq);
-    Ok(headers)
-}
-
-fn read_header(
-    storage: &dyn Storage,
-    name: &str,
-    seq: u64,
-    len: u64,
-) -> Result<SegmentHeader, ReadError> {
-    let short = |expected| DamageKind::ShortFile { len, expected }.at(name, len);
-    if len < HEADER_BLOCK_LEN {
-        return Err(short(HEADER_BLOCK_LEN).into());
-    }
-    let file: Arc<dyn File> = storage.open(name).map_err(io_at(name, "open"))?;
-    let mut bytes = [0; HEADER_LEN];
-    file.read_at(&mut bytes, 0).map_err(io_at(name, "read"))?;
-    let header =
-        SegmentHeader::decode(&bytes).map_err(|fault| DamageKind::from(fault).at(name, 0))?;
-    if header.seq != seq {
-        return Err(DamageKind::WrongName { seq: header.seq }.at(name, 0).into());
-    }
-    if len < header.size {
-        return Err(short(header.size).into());
-    }
-    Ok(header)
-}
-
-fn check_chain(headers: &[SegmentHeader]) -> Result<(), Damage> {
-    for pair in headers.windows(2) {
-        let (before, header) = (pair[0], pair[1]);
-        let what = if header.log_id != before.log_id {
-            DamageKind::ForeignLog
-        } else if header.seq != before.seq + 1 {
-            DamageKind::MissingSegment { seq: before.seq + 1 }
-        } else if header.base_lsn != before.end_lsn() {
-            DamageKind::WrongBase { expected: before.end_lsn() }
-        } else {
-            continue;
-        };
-        return Err(what.at(&segment_name(header.seq), 0));
-    }
-    Ok(())
 }

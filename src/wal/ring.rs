@@ -18,13 +18,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::cipher::SegmentCipher;
 use super::config::{Config, LOG_SEGMENTS_MAX, SEGMENT_SIZE_STEP};
 use super::error::{OpenError, ReadError, io_at};
+use super::key::{LogKey, new_salt};
 use super::prepare::{Done, Job, Prepared, Preparer, prepare};
 use super::reader::Survey;
-use super::segment::{
-    FORMAT_PUTS, HEADER_BLOCK_LEN, LogId, Lsn, SegmentHeader, segment_name, spare_name,
-};
+use super::report::Counters;
+use super::segment::{Features, HEADER_BLOCK_LEN, Lsn, SegmentHeader, segment_name, spare_name};
 use super::storage::{File, Storage, is_no_space};
 use super::sweep::sweep;
 use super::table::{Segment, Table};
@@ -45,24 +46,6 @@ pub enum Clean {
         /// Its seq.
         seq: u64,
     },
-}
-
-/// Counters of the log since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Frames appended, seals not counted.
-    pub frames: u64,
-    /// Bytes by which the log has grown: frames, seals, and the free space before them, but not the
-    /// free space at the end of a segment.
-    pub bytes_appended: u64,
-    /// Syncs of the log, those at the end of a segment included.
-    pub syncs: u64,
-    /// Segments created as new files.
-    pub segments_created: u64,
-    /// Segments created from reused files.
-    pub segments_recycled: u64,
-    /// Segments released.
-    pub segments_released: u64,
 }
 
 /// The segment after the current one.
@@ -87,12 +70,16 @@ pub(super) struct Ring {
     pub storage: Arc<dyn Storage>,
     pub config: Config,
     pub table: Table,
+    pub key: LogKey,
     /// Identity of the current segment, which starts the checksums of its frames.
     pub identity: u32,
+    /// Cipher of the current segment.
+    pub cipher: SegmentCipher,
     next: Next,
-    /// The least format of segments that frames are written to; 0 if any that is written will do.
-    pub format_min: u32,
-    /// Whether the frame at hand needs that format; others go on also where there is no space.
+    /// Features that later segments must have.
+    pub features: Features,
+    /// Whether the frame at hand has records of puts or deadlines; others go on also where there is
+    /// no space for a segment with that feature.
     pub needs_puts: bool,
     /// Length of a new segment, in bytes: that of the configuration, or more for long frames.
     pub segment_len: u64,
@@ -111,14 +98,15 @@ impl Ring {
     pub fn create(
         storage: Arc<dyn Storage>,
         config: Config,
-        log_id: LogId,
-        format: u32,
+        key: LogKey,
+        features: Features,
     ) -> Result<(Self, Arc<dyn File>), OpenError> {
         sweep(storage.as_ref(), config.segment_len(), 0)?;
-        let header = SegmentHeader::first(format, log_id, config.segment_len());
+        let header = SegmentHeader::first(features, key.id(), config.segment_len(), new_salt()?);
+        let header = key.sign(header);
         let first = prepare(storage.as_ref(), header, None, &AtomicBool::new(false))?;
         let segments = VecDeque::from([Segment::new(header, HEADER_BLOCK_LEN)]);
-        let ring = Self::start(storage, config, segments, Vec::new())?;
+        let ring = Self::start(storage, config, key, segments, Vec::new())?;
         Ok((ring, first.file))
     }
 
@@ -128,6 +116,7 @@ impl Ring {
         config: Config,
         survey: &Survey,
     ) -> Result<(Self, Arc<dyn File>), OpenError> {
+        let key = survey.key.clone().ok_or(OpenError::NoKey)?;
         let limit = config.log_min_size / config.segment_len();
         let room = limit.saturating_sub(survey.segments.len() as u64).max(1);
         let spares = sweep(storage.as_ref(), config.segment_len(), room)?;
@@ -139,7 +128,7 @@ impl Ring {
         current.sealed = false;
         current.used_bytes = survey.tail.end_offset;
         let file = open(storage.as_ref(), current.header.seq)?;
-        let mut ring = Self::start(Arc::clone(storage), config, segments, spares)?;
+        let mut ring = Self::start(Arc::clone(storage), config, key, segments, spares)?;
         if let Some(header) = survey.prepared {
             ring.next = Next::Ready(Prepared {
                 header,
@@ -153,6 +142,7 @@ impl Ring {
     fn start(
         storage: Arc<dyn Storage>,
         config: Config,
+        key: LogKey,
         segments: VecDeque<Segment>,
         spares: Vec<String>,
     ) -> io::Result<Self> {
@@ -163,10 +153,12 @@ impl Ring {
             storage,
             config,
             identity: header.identity(),
+            cipher: key.cipher(&header),
+            key,
             order_from: header.size / 2,
             table,
             next: Next::Missing,
-            format_min: 0,
+            features: Features::NONE,
             needs_puts: false,
             segment_len: config.segment_len(),
             spares,
@@ -176,10 +168,8 @@ impl Ring {
     }
 
     /// Whether frames may be written to the current segment.
-    pub fn is_of_format(&self) -> bool {
-        let header = self.table.current().header;
-        let is_new_enough = !self.needs_puts || header.format >= FORMAT_PUTS;
-        header.is_current_format() && is_new_enough
+    pub fn has_features(&self) -> bool {
+        !self.needs_puts || self.table.current().header.features.contains(Features::PUTS)
     }
 
     /// Bytes of the segments, including the next one if there is one.
@@ -256,9 +246,11 @@ impl Ring {
             ));
         }
         let current = self.table.current().header;
-        let header = current.next(self.format_min, self.segment_len, self.older() + 1, durable);
+        let (len, older) = (self.segment_len, self.older() + 1);
+        let header = current.next(self.features, len, older, durable, new_salt()?);
+        let header = self.key.sign(header);
         self.next = Next::Ordered(header.size);
-        self.preparer.give(Job::Prepare { header, spare: self.spares.pop() });
+        self.preparer.give(Job::Prepare { header: Box::new(header), spare: self.spares.pop() });
         Ok(())
     }
 
@@ -330,6 +322,7 @@ impl Ring {
         };
         self.table.roll(prepared.header, HEADER_BLOCK_LEN);
         self.identity = prepared.header.identity();
+        self.cipher = self.key.cipher(&prepared.header);
         self.order_from = prepared.header.size / 2;
         prepared.file
     }

@@ -7,36 +7,35 @@
 //! ```text
 //! offset  length  what
 //!      0       8  magic "JETONLOG"
-//!      8       4  format version, 2; 3 in the log of a cluster's node; 4 from the
-//!                 first Issue that replaces or Deadline on
-//!     12       2  older: how many segments directly before this one the log
-//!                 needed when this one was made
-//!     14       2  zero
-//!     16      16  log id: random, the same in every segment of a directory
+//!      8       4  format version, 5
+//!     12       4  required features: bit 0 the records of a cluster's node, bit 1
+//!                 Issues that replace and Deadlines
+//!     16      16  log id: derived from the secret, so it identifies the secret
 //!     32       8  seq: 1 for the first segment ever, then one more each
 //!     40       8  base Lsn: the Lsn of the first byte after the header block
 //!     48       8  size of the file in bytes, header block included
 //!     56       8  synced Lsn: the log was durable up to here when this segment
 //!                 was made
-//!     64       4  identity: CRC32C of bytes 0 to 63
-//!     68    4028  zero, not read: frames never share a page with the header
+//!     64       2  older: how many segments directly before this one the log
+//!                 needed when this one was made
+//!     66      32  salt of the segment's key: random
+//!     98      32  MAC of bytes 0 to 97 under the log key
+//!    130       4  identity: CRC32C of bytes 0 to 129
+//!    134    3962  zero, not read: frames never share a page with the header
 //! ```
 //!
-//! A header is valid if and only if magic, version and identity are right, the size is a multiple
-//! of 512 with room after the header block, older is less than its seq, the synced Lsn is not
-//! beyond its base, and the file is at least that long.
+//! A header is valid if and only if magic, version and identity are right, all required features are
+//! known, the size is a multiple of 512 with room after the header block, older is less than its
+//! seq, the synced Lsn is not beyond its base, the file is at least that long, and, for a reader with
+//! the secret, log id and MAC are right ([`super::key`]).
 //!
-//! **Format 1** had zeros in the place of `older` and no synced Lsn: its identity was at offset 56
-//! and covered bytes 0 to 55. Such segments are read like any others, but never written: a log
-//! whose current segment has format 1 continues in the next segment.
+//! **Formats 1 to 4** were those of the versions before 0.1.0 that did not encrypt the log: format 1
+//! without older segments, 3 in a cluster, 4 with Issues that replace. They are refused by name, as
+//! any other unknown version is by its number.
 //!
-//! **Format 3** is format 2 with the records of a cluster in its frames. All segments of such a log
-//! have it, from the first one on, so that a version of jeton that does not know these records
-//! refuses the log by its number. Any other version is refused in the same way.
-//!
-//! **Format 4** is format 2 with two more kinds of records in its frames: the Deadline, and the Issue
-//! that replaces. A log continues in a segment of this format with the first such record, and stays
-//! with it; so an older jeton reads the log of a server that never had one.
+//! **Required features.** A reader that does not know one of the bits refuses the log. A segment has
+//! the bits of the one before it. A log gets bit 1 with its first such record, so a version of jeton
+//! that does not know these records reads the log of a server that never had one.
 //!
 //! **Older.** Seq minus older is the oldest segment that a start needs. The header has its value at
 //! the creation of the segment, each frame at the time of its writing, so the last frame of the log
@@ -49,7 +48,7 @@
 //! 4096, not 0, so that a header of zeros never matches its position.
 //!
 //! **Identity.** The checksum of the header starts the checksum of every frame in the segment. The
-//! header contains log id, seq and base, so a frame that is left over from an earlier use of a
+//! header contains log id, seq, base and salt, so a frame that is left over from an earlier use of a
 //! recycled file, or copied from another log, is never valid: a recycled file needs no zeroing.
 //!
 //! **Life.** A new file is zero-filled under the name `fresh-{seq}.tmp`, an old
@@ -69,30 +68,33 @@ pub const HEADER_BLOCK_LEN: u64 = 4096;
 pub const SECTOR_LEN: u64 = 512;
 
 const MAGIC: [u8; 8] = *b"JETONLOG";
-/// Format version of new segments.
-pub(crate) const FORMAT_VERSION: u32 = 2;
-/// Format version of new segments in the log of a cluster's node.
-pub(crate) const FORMAT_CLUSTER: u32 = 3;
-/// Format version of new segments in a log with records that replace or set deadlines.
-pub(crate) const FORMAT_PUTS: u32 = 4;
-/// The first format version, which is still read.
-pub(crate) const FORMAT_1: u32 = 1;
+/// Format version of segments.
+const FORMAT_VERSION: u32 = 5;
+/// The last format version that was not encrypted.
+const FORMAT_PLAIN_MAX: u32 = 4;
+/// Length of a segment's salt, in bytes.
+pub(crate) const SALT_LEN: usize = 32;
+/// Length of a MAC, in bytes.
+pub const MAC_LEN: usize = 32;
 
 const VERSION_AT: usize = MAGIC.len();
-const OLDER_AT: usize = VERSION_AT + 4;
-const ZERO_AT: usize = OLDER_AT + 2;
-const LOG_ID_AT: usize = ZERO_AT + 2;
+const FEATURES_AT: usize = VERSION_AT + 4;
+const LOG_ID_AT: usize = FEATURES_AT + 4;
 const SEQ_AT: usize = LOG_ID_AT + 16;
 const BASE_AT: usize = SEQ_AT + 8;
 const SIZE_AT: usize = BASE_AT + 8;
 const SYNCED_AT: usize = SIZE_AT + 8;
-const IDENTITY_AT: usize = SYNCED_AT + 8;
-/// Offset of the identity in format 1.
-const IDENTITY_1_AT: usize = SYNCED_AT;
+const OLDER_AT: usize = SYNCED_AT + 8;
+const SALT_AT: usize = OLDER_AT + 2;
+const MAC_AT: usize = SALT_AT + SALT_LEN;
+const IDENTITY_AT: usize = MAC_AT + MAC_LEN;
+/// Offsets of the identity in formats 1, and 2 to 4.
+const IDENTITY_1_AT: usize = 56;
+const IDENTITY_PLAIN_AT: usize = 64;
 /// Length of the used part of the header block.
 pub(crate) const HEADER_LEN: usize = IDENTITY_AT + 4;
 
-const _: () = assert!(HEADER_LEN == 68 && HEADER_LEN as u64 <= HEADER_BLOCK_LEN);
+const _: () = assert!(HEADER_LEN == 134 && HEADER_LEN as u64 <= HEADER_BLOCK_LEN);
 // Sectors of the file and sectors of the frame area must be the same ones.
 const _: () = assert!(HEADER_BLOCK_LEN.is_multiple_of(SECTOR_LEN));
 
@@ -118,12 +120,37 @@ impl fmt::Display for Lsn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogId(pub [u8; 16]);
 
-/// The header of a segment.
+/// Features of a log that a reader must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features(pub u32);
+
+impl Features {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// The records of a cluster's node.
+    pub const CLUSTER: Self = Self(1);
+    /// Issues that replace, and Deadlines.
+    pub const PUTS: Self = Self(1 << 1);
+    const KNOWN: Self = Self(Self::CLUSTER.0 | Self::PUTS.0);
+
+    /// Whether all of `others` are among these.
+    #[must_use]
+    pub fn contains(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    /// These and `others`.
+    #[must_use]
+    pub fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+}
+
+/// The header of a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// Format version of the header and the frames: 2, or 1 in an older log, 3 in a cluster, 4 with
-    /// records that replace or set deadlines.
-    pub format: u32,
+    /// What a reader must know.
+    pub features: Features,
     /// The log it belongs to.
     pub log_id: LogId,
     /// Its number: 1 and up, without gaps.
@@ -132,58 +159,97 @@ pub struct SegmentHeader {
     pub base_lsn: Lsn,
     /// Size of the file in bytes, header block included.
     pub size: u64,
-    /// How many segments directly before this one the log needed when this one was created; 0 in
-    /// format 1, which does not record it.
+    /// How many segments directly before this one the log needed when this one was created.
     pub older: u16,
-    /// The log was durable up to here when this segment was created; 0 in format 1.
+    /// The log was durable up to here when this segment was created.
     pub synced_lsn: Lsn,
+    /// Salt of its key.
+    pub(crate) salt: [u8; SALT_LEN],
+    /// MAC of everything before it.
+    pub(crate) mac: [u8; MAC_LEN],
+}
+
+impl fmt::Debug for SegmentHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentHeader")
+            .field("features", &self.features)
+            .field("log_id", &self.log_id)
+            .field("seq", &self.seq)
+            .field("base_lsn", &self.base_lsn)
+            .field("size", &self.size)
+            .field("older", &self.older)
+            .field("synced_lsn", &self.synced_lsn)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderFault {
     Magic,
+    /// A format that was not encrypted.
+    Plain(u32),
     Version(u32),
+    /// These features are not known.
+    Features(u32),
     Checksum,
     Fields,
 }
 
 impl SegmentHeader {
-    /// The header of the first segment of a new log.
-    pub(crate) fn first(format: u32, log_id: LogId, size: u64) -> Self {
-        let base_lsn = Lsn::FIRST;
-        Self { format, log_id, seq: 1, base_lsn, size, older: 0, synced_lsn: Lsn::ZERO }
+    /// The header of the first segment of a new log, without its MAC.
+    pub(crate) fn first(
+        features: Features,
+        log_id: LogId,
+        size: u64,
+        salt: [u8; SALT_LEN],
+    ) -> Self {
+        Self {
+            features,
+            log_id,
+            seq: 1,
+            base_lsn: Lsn::FIRST,
+            size,
+            older: 0,
+            synced_lsn: Lsn::ZERO,
+            salt,
+            mac: [0; MAC_LEN],
+        }
     }
 
-    /// The header of the segment after this one in at least `format`, for a log that needs `older`
+    /// The header of the segment after this one, without its MAC, for a log that needs `older`
     /// segments before that one and is durable up to `synced_lsn`.
-    pub(crate) fn next(&self, format: u32, size: u64, older: u16, synced_lsn: Lsn) -> Self {
+    pub(crate) fn next(
+        &self,
+        features: Features,
+        size: u64,
+        older: u16,
+        synced_lsn: Lsn,
+        salt: [u8; SALT_LEN],
+    ) -> Self {
         Self {
-            format: self.format.max(FORMAT_VERSION).max(format),
+            features: self.features.with(features),
             log_id: self.log_id,
             seq: self.seq + 1,
             base_lsn: self.end_lsn(),
             size,
             older,
             synced_lsn,
+            salt,
+            mac: [0; MAC_LEN],
         }
-    }
-
-    /// Whether frames are still written to segments of this format.
-    pub(crate) fn is_current_format(&self) -> bool {
-        self.format != FORMAT_1
     }
 
     /// Whether the log is that of a cluster's node.
     #[must_use]
     pub fn is_of_cluster(&self) -> bool {
-        self.format == FORMAT_CLUSTER
+        self.features.contains(Features::CLUSTER)
     }
 
     /// Seq of the oldest segment that the log needed when the segment, or a frame in it with this
-    /// `older`, was written. `None` in format 1, which does not record it.
-    pub(crate) fn oldest_needed(&self, older: u16) -> Option<u64> {
-        (self.format != FORMAT_1).then(|| self.seq.saturating_sub(older.into()).max(1))
+    /// `older`, was written.
+    pub(crate) fn oldest_needed(&self, older: u16) -> u64 {
+        self.seq.saturating_sub(older.into()).max(1)
     }
 
     /// The offset of `lsn` in the file.
@@ -204,25 +270,38 @@ impl SegmentHeader {
 
     /// The initial value of the checksum of every frame in this segment.
     pub(crate) fn identity(&self) -> u32 {
-        let bytes = self.encode();
-        u32_at(&bytes, identity_at(self.format))
+        u32_at(&self.encode(), IDENTITY_AT)
     }
 
-    pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
-        let mut bytes = [0; HEADER_LEN];
+    /// The bytes before the salt.
+    pub(crate) fn fields(&self) -> [u8; SALT_AT] {
+        let mut bytes = [0; SALT_AT];
         bytes[..VERSION_AT].copy_from_slice(&MAGIC);
-        bytes[VERSION_AT..OLDER_AT].copy_from_slice(&self.format.to_le_bytes());
+        bytes[VERSION_AT..FEATURES_AT].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[FEATURES_AT..LOG_ID_AT].copy_from_slice(&self.features.0.to_le_bytes());
         bytes[LOG_ID_AT..SEQ_AT].copy_from_slice(&self.log_id.0);
         bytes[SEQ_AT..BASE_AT].copy_from_slice(&self.seq.to_le_bytes());
         bytes[BASE_AT..SIZE_AT].copy_from_slice(&self.base_lsn.0.to_le_bytes());
         bytes[SIZE_AT..SYNCED_AT].copy_from_slice(&self.size.to_le_bytes());
-        if self.format != FORMAT_1 {
-            bytes[OLDER_AT..ZERO_AT].copy_from_slice(&self.older.to_le_bytes());
-            bytes[SYNCED_AT..IDENTITY_AT].copy_from_slice(&self.synced_lsn.0.to_le_bytes());
-        }
-        let at = identity_at(self.format);
-        let identity = crc32c::crc32c(&bytes[..at]);
-        bytes[at..at + 4].copy_from_slice(&identity.to_le_bytes());
+        bytes[SYNCED_AT..OLDER_AT].copy_from_slice(&self.synced_lsn.0.to_le_bytes());
+        bytes[OLDER_AT..].copy_from_slice(&self.older.to_le_bytes());
+        bytes
+    }
+
+    /// The bytes before the MAC.
+    pub(crate) fn signed_bytes(&self) -> [u8; MAC_AT] {
+        let mut bytes = [0; MAC_AT];
+        bytes[..SALT_AT].copy_from_slice(&self.fields());
+        bytes[SALT_AT..].copy_from_slice(&self.salt);
+        bytes
+    }
+
+    pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[..MAC_AT].copy_from_slice(&self.signed_bytes());
+        bytes[MAC_AT..IDENTITY_AT].copy_from_slice(&self.mac);
+        let identity = crc32c::crc32c(&bytes[..IDENTITY_AT]);
+        bytes[IDENTITY_AT..].copy_from_slice(&identity.to_le_bytes());
         bytes
     }
 
@@ -230,30 +309,36 @@ impl SegmentHeader {
         if bytes[..VERSION_AT] != MAGIC {
             return Err(HeaderFault::Magic);
         }
-        let format = u32_at(bytes, VERSION_AT);
-        let at = identity_at(format);
-        let intact = crc32c::crc32c(&bytes[..at]) == u32_at(bytes, at);
-        // A flipped bit in the version is damage, not a newer jeton.
-        match (intact, matches!(format, FORMAT_1 | FORMAT_VERSION | FORMAT_CLUSTER | FORMAT_PUTS)) {
-            (false, _) => return Err(HeaderFault::Checksum),
-            (true, false) => return Err(HeaderFault::Version(format)),
-            (true, true) => {}
+        let version = u32_at(bytes, VERSION_AT);
+        let identity_at = match version {
+            1 => IDENTITY_1_AT,
+            2..=FORMAT_PLAIN_MAX => IDENTITY_PLAIN_AT,
+            _ => IDENTITY_AT,
+        };
+        // A flipped bit in the version or the features is damage, not another jeton.
+        if crc32c::crc32c(&bytes[..identity_at]) != u32_at(bytes, identity_at) {
+            return Err(HeaderFault::Checksum);
         }
-        let mut log_id = [0; 16];
-        log_id.copy_from_slice(&bytes[LOG_ID_AT..SEQ_AT]);
-        let mut header = Self {
-            format,
-            log_id: LogId(log_id),
+        match version {
+            1..=FORMAT_PLAIN_MAX => return Err(HeaderFault::Plain(version)),
+            FORMAT_VERSION => {}
+            _ => return Err(HeaderFault::Version(version)),
+        }
+        let features = Features(u32_at(bytes, FEATURES_AT));
+        if !Features::KNOWN.contains(features) {
+            return Err(HeaderFault::Features(features.0 & !Features::KNOWN.0));
+        }
+        let header = Self {
+            features,
+            log_id: LogId(array_at(bytes, LOG_ID_AT)),
             seq: u64_at(bytes, SEQ_AT),
             base_lsn: Lsn(u64_at(bytes, BASE_AT)),
             size: u64_at(bytes, SIZE_AT),
-            older: 0,
-            synced_lsn: Lsn::ZERO,
+            older: u16_at(bytes, OLDER_AT),
+            synced_lsn: Lsn(u64_at(bytes, SYNCED_AT)),
+            salt: array_at(bytes, SALT_AT),
+            mac: array_at(bytes, MAC_AT),
         };
-        if format != FORMAT_1 {
-            header.older = u16_at(bytes, OLDER_AT);
-            header.synced_lsn = Lsn(u64_at(bytes, SYNCED_AT));
-        }
         let sound = header.size.is_multiple_of(SECTOR_LEN)
             && header.size > HEADER_BLOCK_LEN
             && header.base_lsn >= Lsn::FIRST
@@ -264,10 +349,6 @@ impl SegmentHeader {
     }
 }
 
-fn identity_at(format: u32) -> usize {
-    if format == FORMAT_1 { IDENTITY_1_AT } else { IDENTITY_AT }
-}
-
 /// The log that a file with these first bytes belongs to, if it is a segment.
 #[must_use]
 pub fn log_id_in(bytes: &[u8]) -> Option<LogId> {
@@ -275,109 +356,24 @@ pub fn log_id_in(bytes: &[u8]) -> Option<LogId> {
     SegmentHeader::decode(header).ok().map(|header| header.log_id)
 }
 
+/// The `N` bytes at `at`.
+pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
+}
+
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    u16::from_le_bytes(array_at(bytes, at))
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut number = [0; 4];
-    number.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(number)
+    u32::from_le_bytes(array_at(bytes, at))
 }
 
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut number = [0; 8];
-    number.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(number)
+    u64::from_le_bytes(array_at(bytes, at))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header() -> SegmentHeader {
-        let first = SegmentHeader::first(FORMAT_VERSION, LogId([7; 16]), 1 << 20);
-        first.next(0, 2 << 20, 1, Lsn(first.base_lsn.0 + 800))
-    }
-
-    #[test]
-    fn header_comes_back_and_every_flipped_bit_is_noticed() {
-        let bytes = header().encode();
-        assert_eq!(SegmentHeader::decode(&bytes), Ok(header()));
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(SegmentHeader::decode(&flipped).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn identity_is_another_for_another_log_segment_or_place() {
-        let own = header();
-        let others = [
-            SegmentHeader { log_id: LogId([8; 16]), ..own },
-            SegmentHeader { seq: own.seq + 1, ..own },
-            SegmentHeader { base_lsn: Lsn(own.base_lsn.0 + SECTOR_LEN), ..own },
-            SegmentHeader { format: FORMAT_1, ..own },
-        ];
-        assert!(others.iter().all(|other| other.identity() != own.identity()));
-    }
-
-    #[test]
-    fn format_1_is_read_and_every_flipped_bit_of_it_is_noticed() {
-        let old = SegmentHeader { format: FORMAT_1, older: 0, synced_lsn: Lsn::ZERO, ..header() };
-        let bytes = old.encode();
-        assert_eq!(u32_at(&bytes, 56), crc32c::crc32c(&bytes[..56]));
-        assert_eq!(bytes[60..], [0; 8]);
-        assert_eq!(SegmentHeader::decode(&bytes), Ok(old));
-        assert_eq!((old.oldest_needed(0), header().oldest_needed(1)), (None, Some(1)));
-        for bit in 0..60 * 8 {
-            let mut flipped = bytes;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(SegmentHeader::decode(&flipped).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn a_log_of_a_cluster_stays_one_and_every_flipped_bit_of_it_is_noticed() {
-        let first = SegmentHeader::first(FORMAT_CLUSTER, LogId([7; 16]), 1 << 20);
-        let own = first.next(0, 1 << 20, 1, first.base_lsn);
-        assert!(first.is_of_cluster() && own.is_of_cluster() && own.is_current_format());
-        assert!(!header().is_of_cluster());
-        let bytes = own.encode();
-        assert_eq!(SegmentHeader::decode(&bytes), Ok(own));
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(SegmentHeader::decode(&flipped).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn numbers_that_cannot_be_are_refused() {
-        let own = header();
-        for wrong in [
-            SegmentHeader { older: 2, ..own },
-            SegmentHeader { synced_lsn: Lsn(own.base_lsn.0 + 1), ..own },
-            SegmentHeader { size: own.size + 8, ..own },
-        ] {
-            assert_eq!(SegmentHeader::decode(&wrong.encode()), Err(HeaderFault::Fields));
-        }
-    }
-
-    #[test]
-    fn newer_version_is_named() {
-        let mut bytes = header().encode();
-        bytes[VERSION_AT] = 9;
-        let identity = crc32c::crc32c(&bytes[..IDENTITY_AT]).to_le_bytes();
-        bytes[IDENTITY_AT..].copy_from_slice(&identity);
-        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderFault::Version(9)));
-    }
-
-    #[test]
-    fn next_segment_begins_where_this_one_is_full() {
-        let first = SegmentHeader::first(FORMAT_VERSION, LogId([0; 16]), 1 << 20);
-        assert_eq!(first.lsn_at(HEADER_BLOCK_LEN), Lsn::FIRST);
-        assert_eq!(header().base_lsn, first.end_lsn());
-    }
-}
+mod tests;

@@ -142,14 +142,14 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wal::segment::{FORMAT_VERSION, LogId};
+    use crate::wal::segment::{Features, LogId, SALT_LEN};
 
     fn table(first_seq: u64, count: u64) -> Table {
-        let mut header = SegmentHeader::first(FORMAT_VERSION, LogId([1; 16]), 8192);
+        let mut header = SegmentHeader::first(Features::NONE, LogId([1; 16]), 8192, [1; SALT_LEN]);
         header.seq = first_seq;
         let mut table = Table::new(VecDeque::from([Segment::new(header, 4096)]));
         for _ in 1..count {
-            header = header.next(0, 8192, 0, header.base_lsn);
+            header = header.next(Features::NONE, 8192, 0, header.base_lsn, [1; SALT_LEN]);
             table.roll(header, 4096);
         }
         table

@@ -93,7 +93,7 @@ pub(crate) fn examine(bytes: &[u8], header: &SegmentHeader, walk: &Walk) -> Resu
         end_offset: end,
         torn_bytes: wipe_end - torn_at.min(wipe_end),
         last_time_ms: walk.last_time_ms.unwrap_or(0),
-        ends_with_records: walk.last.is_some_and(|last| last.body_len > 0),
+        ends_with_records: walk.last.is_some_and(|(last, _)| last.body_len > 0),
         wipe_end,
     })
 }
@@ -108,10 +108,9 @@ fn next_valid(
     let mut at = from;
     while at + FRAME_HEADER_LEN as u64 <= header.size {
         let here = &bytes[at as usize..];
-        let place = header.lsn_at(at);
         // The Lsn is checked first, because it almost never fits by chance.
-        if claim(here, place).is_some()
-            && let Parsed::Valid(fields) = parse(here, identity, place, header.size - at)
+        if claim(here, header, at).is_some()
+            && let Parsed::Valid(fields) = parse(here, header, identity, at)
         {
             return Some((at, fields));
         }
@@ -123,7 +122,7 @@ fn next_valid(
 /// The position and claimed length of an invalid frame at the position of the next frame.
 fn torn_frame(bytes: &[u8], header: &SegmentHeader, end: u64) -> Option<(u64, u64)> {
     let [packed, aligned] = places(end);
-    let claim_at = |at: u64| claim(bytes.get(at as usize..)?, header.lsn_at(at));
+    let claim_at = |at: u64| claim(bytes.get(at as usize..)?, header, at);
     if let Some(claim) = claim_at(packed) {
         return Some((packed, claim.len));
     }

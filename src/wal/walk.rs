@@ -1,21 +1,29 @@
 //! A walk over the valid frames of one segment, as far as its bytes are known.
 
+use super::cipher::Tag;
 use super::error::{Damage, DamageKind};
-use super::frame::{Fields, Kind, Located, Span, locate};
-use super::segment::{FORMAT_1, HEADER_BLOCK_LEN, SegmentHeader, segment_name};
+use super::frame::{Fields, Kind, Located, Span, carried_tag, locate};
+use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, segment_name};
 use crate::model::time::UnixMillis;
 
 /// State of a walk over the valid frames of a segment.
 pub(crate) struct Walk {
     pub spans: Vec<Span>,
+    /// The seal, once it was found.
+    pub seal: Option<Span>,
     /// Offset of the end of the last valid frame.
     pub end_offset: u64,
     pub sealed: bool,
     /// Log time of the last frame, the seal included.
     pub last_time_ms: Option<u64>,
-    /// The last frame, the seal included.
-    pub last: Option<Fields>,
+    /// The last frame, the seal included, and its tag.
+    pub last: Option<LastFrame>,
+    /// The tag that the first frame carries.
+    pub carried: Option<Tag>,
 }
+
+/// A frame and its tag.
+pub(crate) type LastFrame = (Fields, Tag);
 
 /// How a walk ended.
 pub(crate) enum Reached {
@@ -30,10 +38,12 @@ impl Walk {
     pub fn new() -> Self {
         Self {
             spans: Vec::new(),
+            seal: None,
             end_offset: HEADER_BLOCK_LEN,
             sealed: false,
             last_time_ms: None,
             last: None,
+            carried: None,
         }
     }
 
@@ -60,35 +70,33 @@ impl Walk {
                 Located::NeedUntil(needed) => return Ok(Reached::NeedUntil(needed)),
                 Located::Nowhere => break,
             };
-            self.check(header, &fields).map_err(|what| what.at(&segment_name(header.seq), at))?;
+            self.check(&fields).map_err(|what| what.at(&segment_name(header.seq), at))?;
             self.end_offset = at + fields.total_len();
             self.last_time_ms = Some(fields.log_time_ms);
-            self.last = Some(fields);
+            let span = Span { at: (at - bytes_at) as usize, fields };
+            let frame = &bytes[span.at..];
+            self.last = Some((fields, fields.tag(frame)));
+            if fields.carries_tag {
+                self.carried = Some(carried_tag(frame));
+            }
             if fields.kind == Kind::Seal {
                 self.sealed = true;
+                self.seal = Some(span);
             } else {
-                self.spans.push(Span {
-                    at: (at - bytes_at) as usize,
-                    body_len: fields.body_len,
-                    lsn: fields.lsn,
-                    log_time_ms: fields.log_time_ms,
-                });
+                self.spans.push(span);
             }
         }
         Ok(Reached::End)
     }
 
     /// Checks the fields of the next frame, whose checksum is right.
-    fn check(&self, header: &SegmentHeader, fields: &Fields) -> Result<(), DamageKind> {
+    fn check(&self, fields: &Fields) -> Result<(), DamageKind> {
         let (before_ms, after_ms) = (self.last_time_ms.unwrap_or(0), fields.log_time_ms);
         if after_ms < before_ms {
             return Err(DamageKind::TimeWentBack { before_ms, after_ms });
         }
-        // Format 1 had a log time of eight bytes.
-        let is_long = header.format == FORMAT_1 && fields.older != 0;
-        if is_long || after_ms > UnixMillis::MAX.0 {
-            let time_ms = if is_long { after_ms | u64::from(fields.older) << 48 } else { after_ms };
-            return Err(DamageKind::TimeOutOfRange { time_ms });
+        if after_ms > UnixMillis::MAX.0 {
+            return Err(DamageKind::TimeOutOfRange { time_ms: after_ms });
         }
         if fields.synced_lsn > fields.lsn {
             return Err(DamageKind::SyncedAhead);

@@ -5,29 +5,24 @@ use std::sync::Arc;
 
 use crate::failpoint;
 
+use super::cipher::Tag;
 use super::config::{Config, FRAME_LEN_MAX};
 use super::error::{AppendError, Failure, OpenError};
 use super::frame::buffer::FrameBuffer;
-use super::frame::{FRAME_HEADER_LEN, Fields, Kind, frame_len};
+use super::frame::encode::Encoder;
+use super::frame::{FRAME_OVERHEAD_MAX, Fields, Kind, frame_len, is_first};
+use super::key::LogKey;
 use super::reader::Survey;
-use super::ring::{Counters, Ring};
-use super::segment::{FORMAT_VERSION, HEADER_BLOCK_LEN, LogId, Lsn, SECTOR_LEN, segment_name};
+use super::report::{Appended, Counters};
+use super::ring::Ring;
+use super::segment::{Features, HEADER_BLOCK_LEN, Lsn, SECTOR_LEN, segment_name};
 use super::storage::{File, Storage, is_no_space};
 
 /// Maximum length of a frame's body, in bytes.
-pub const BODY_LEN_MAX: usize = FRAME_LEN_MAX as usize - FRAME_HEADER_LEN;
+pub const BODY_LEN_MAX: usize = FRAME_LEN_MAX as usize - FRAME_OVERHEAD_MAX;
 /// Sectors at the end of a segment that are kept free of records: one for a frame that records a
 /// release when the disk is full, and one for the seal.
 const SECTORS_KEPT: u64 = 2;
-
-/// Position of an appended frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// The end of the frame, which is durable as soon as [`Wal::durable`] reaches it.
-    pub end_lsn: Lsn,
-    /// Seq of its segment.
-    pub seq: u64,
-}
 
 /// The log, open for writing. One thread owns it.
 pub struct Wal {
@@ -42,8 +37,9 @@ pub struct Wal {
     /// Whether the last frame had records at the start.
     began_with_records: bool,
     last_time_ms: u64,
-    /// Buffer for marks and seals, to avoid allocations.
-    empty: FrameBuffer,
+    /// The tag of the last frame.
+    last_tag: Tag,
+    encoder: Encoder,
     failed: Option<Failure>,
     pub(super) counters: Counters,
 }
@@ -56,28 +52,29 @@ impl Wal {
     pub fn create(
         storage: Arc<dyn Storage>,
         config: Config,
-        log_id: LogId,
+        key: &LogKey,
     ) -> Result<Self, OpenError> {
-        Self::create_as(FORMAT_VERSION, storage, config, log_id)
+        Self::create_with(Features::NONE, storage, config, key)
     }
 
-    /// Like [`Wal::create`], in this format.
-    pub(crate) fn create_as(
-        format: u32,
+    /// Like [`Wal::create`], with these features.
+    pub(crate) fn create_with(
+        features: Features,
         storage: Arc<dyn Storage>,
         config: Config,
-        log_id: LogId,
+        key: &LogKey,
     ) -> Result<Self, OpenError> {
-        let (ring, file) = Ring::create(storage, config, log_id, format)?;
+        let (ring, file) = Ring::create(storage, config, key.clone(), features)?;
         Ok(Self::start(ring, file, HEADER_BLOCK_LEN, 0))
     }
 
-    /// Continues the log that `survey` found: truncates a torn tail, and removes files that a crash
-    /// left behind. The live bytes of the segments are not known yet: the caller has to report
+    /// Continues the log that `survey` found with its key: truncates a torn tail, and removes files
+    /// that a crash left behind. The live bytes of the segments are not known yet: the caller has to report
     /// them, as after every append.
     ///
     /// # Errors
-    /// An error of the operating system. The log is unchanged, or its torn tail is truncated.
+    /// The survey has no key, or an error of the operating system. The log is unchanged, or its torn
+    /// tail is truncated.
     pub fn resume(
         storage: &Arc<dyn Storage>,
         config: Config,
@@ -88,7 +85,8 @@ impl Wal {
         survey.tail.wipe(file.as_ref())?;
         let (offset, time_ms) = (survey.tail.end_offset, survey.tail.last_time_ms);
         let began_with_records = survey.tail.ends_with_records;
-        Ok(Self { began_with_records, ..Self::start(ring, file, offset, time_ms) })
+        let last_tag = survey.last_tag;
+        Ok(Self { began_with_records, last_tag, ..Self::start(ring, file, offset, time_ms) })
     }
 
     fn start(ring: Ring, file: Arc<dyn File>, offset: u64, last_time_ms: u64) -> Self {
@@ -101,14 +99,15 @@ impl Wal {
             at_new_sector: true,
             began_with_records: false,
             last_time_ms,
-            empty: FrameBuffer::new(),
+            last_tag: Tag::NONE,
+            encoder: Encoder::default(),
             failed: None,
             counters: Counters::default(),
         }
     }
 
-    /// Appends a frame with the records in `frame`. It is durable only after [`Wal::sync`]. `frame`
-    /// keeps its records, so that it may be retried.
+    /// Appends a frame with the records in `frame`, encrypted. It is durable only after
+    /// [`Wal::sync`]. `frame` is not changed, so that it may be retried.
     ///
     /// # Errors
     /// The frame is not in the log: the body was too long, the disk is full at the moment, or the
@@ -119,21 +118,25 @@ impl Wal {
     pub fn append(
         &mut self,
         log_time_ms: u64,
-        frame: &mut FrameBuffer,
+        frame: &FrameBuffer,
     ) -> Result<Appended, AppendError> {
+        self.append_body(log_time_ms, frame.body())
+    }
+
+    fn append_body(&mut self, log_time_ms: u64, body: &[u8]) -> Result<Appended, AppendError> {
         assert!(log_time_ms >= self.last_time_ms, "log time runs backwards");
         self.check_failed()?;
-        let (len, max) = (frame.body_len(), BODY_LEN_MAX);
+        let (len, max) = (body.len(), BODY_LEN_MAX);
         if len > max {
             return Err(AppendError::TooLong { len, max });
         }
         self.notice_jobs()?;
-        self.ring.grow_for(frame_len(len));
-        // Repeated only if the segments at hand are too small for the frame, or of an older format.
-        while !self.fits(frame_len(len), SECTORS_KEPT) {
+        self.ring.grow_for(frame_len(len, true));
+        // Repeated only if the segments at hand are too small for the frame, or lack a feature.
+        while !self.fits(len, SECTORS_KEPT) {
             self.roll()?;
         }
-        self.write_records(log_time_ms, frame)?;
+        self.write_records(log_time_ms, body)?;
         self.ring.prepare_ahead(self.offset, self.durable);
         Ok(Appended { end_lsn: self.head(), seq: self.current_seq() })
     }
@@ -142,7 +145,7 @@ impl Wal {
     pub(crate) fn use_puts(&mut self, needs_puts: bool) {
         self.ring.needs_puts = needs_puts;
         if needs_puts {
-            self.ring.format_min = super::segment::FORMAT_PUTS;
+            self.ring.features = Features::PUTS;
         }
     }
 
@@ -162,14 +165,13 @@ impl Wal {
             return Ok(());
         }
         self.notice_jobs()?;
-        let len = frame_len(0);
-        while !self.fits(len, SECTORS_KEPT) {
+        while !self.fits(0, SECTORS_KEPT) {
             match self.roll() {
                 Ok(()) => {}
                 // The disk is full and so is the segment. The reserved sector is used for this if a
                 // next segment can be created from a released file.
                 Err(AppendError::NoSpace(error)) => {
-                    if !self.fits(len, 1) || self.ring.undeclared_bytes() < self.ring.segment_len {
+                    if !self.fits(0, 1) || self.ring.undeclared_bytes() < self.ring.segment_len {
                         return Err(AppendError::NoSpace(error));
                     }
                     break;
@@ -178,10 +180,7 @@ impl Wal {
             }
         }
         failpoint::pass("release-before-declared");
-        let mut empty = std::mem::take(&mut self.empty);
-        let written = self.write_records(log_time_ms, &mut empty);
-        self.empty = empty;
-        written?;
+        self.write_records(log_time_ms, &[])?;
         self.sync()?;
         Ok(())
     }
@@ -195,10 +194,7 @@ impl Wal {
         // Synced first, so that the synced Lsn of the mark includes the last frames.
         self.sync()?;
         failpoint::pass("mark-before");
-        let mut empty = std::mem::take(&mut self.empty);
-        let appended = self.append(log_time_ms, &mut empty);
-        self.empty = empty;
-        appended?;
+        self.append_body(log_time_ms, &[])?;
         failpoint::pass("mark-written");
         Ok(self.sync()?)
     }
@@ -236,6 +232,16 @@ impl Wal {
         Ok(head)
     }
 
+    /// The tag of the last frame, which stands for the whole log up to it.
+    pub fn last_tag(&self) -> Tag {
+        self.last_tag
+    }
+
+    /// The key of the log.
+    pub fn key(&self) -> &LogKey {
+        &self.ring.key
+    }
+
     /// The end of the last frame.
     pub fn head(&self) -> Lsn {
         self.ring.table.current().header.lsn_at(self.offset)
@@ -260,7 +266,7 @@ impl Wal {
     /// Maximum body of a frame with several records, in bytes. A single long record may have up to
     /// [`BODY_LEN_MAX`].
     pub fn max_body_len(&self) -> usize {
-        (self.ring.config.frame_len_max() as usize) - FRAME_HEADER_LEN
+        (self.ring.config.frame_len_max() as usize) - FRAME_OVERHEAD_MAX
     }
 
     /// Why the log accepts no more writes, if it has failed.
@@ -288,42 +294,35 @@ impl Wal {
         if self.at_new_sector { self.offset.next_multiple_of(SECTOR_LEN) } else { self.offset }
     }
 
-    /// Whether a frame fits in the current segment with `sectors` free sectors after it, each for
-    /// one short frame.
-    fn fits(&self, len: u64, sectors: u64) -> bool {
-        let header = self.ring.table.current().header;
-        let end = (self.next_place() + len).next_multiple_of(SECTOR_LEN);
-        self.ring.is_of_format() && end + sectors * SECTOR_LEN <= header.size
+    /// Whether a frame with a body of this length fits in the current segment with `sectors` free
+    /// sectors after it, each for one short frame.
+    fn fits(&self, body_len: usize, sectors: u64) -> bool {
+        let (header, place) = (self.ring.table.current().header, self.next_place());
+        let end = (place + frame_len(body_len, is_first(place))).next_multiple_of(SECTOR_LEN);
+        self.ring.has_features() && end + sectors * SECTOR_LEN <= header.size
     }
 
-    fn write_records(
-        &mut self,
-        log_time_ms: u64,
-        frame: &mut FrameBuffer,
-    ) -> Result<(), AppendError> {
-        self.write(log_time_ms, Kind::Records, frame)?;
+    fn write_records(&mut self, log_time_ms: u64, body: &[u8]) -> Result<(), AppendError> {
+        self.write(log_time_ms, Kind::Records, body)?;
         self.last_time_ms = log_time_ms;
         self.counters.frames += 1;
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        log_time_ms: u64,
-        kind: Kind,
-        frame: &mut FrameBuffer,
-    ) -> Result<(), AppendError> {
+    fn write(&mut self, log_time_ms: u64, kind: Kind, body: &[u8]) -> Result<(), AppendError> {
         let place = self.next_place();
         let header = self.ring.table.current().header;
         let fields = Fields {
             kind,
-            body_len: frame.body_len(),
+            body_len: body.len(),
             lsn: header.lsn_at(place),
             log_time_ms,
-            older: if header.is_current_format() { self.ring.older() } else { 0 },
+            older: self.ring.older(),
             synced_lsn: self.durable,
+            carries_tag: is_first(place),
         };
-        let bytes = frame.finish(self.ring.identity, &fields);
+        let (cipher, identity) = (&self.ring.cipher, self.ring.identity);
+        let (bytes, tag) = self.encoder.encode(cipher, identity, &fields, self.last_tag, body)?;
         let end = place + bytes.len() as u64;
         assert!(end <= header.size, "the frame was known to fit");
         failpoint::pass("frame-before-write");
@@ -338,11 +337,10 @@ impl Wal {
         }
         self.counters.bytes_appended += end - self.offset;
         self.offset = end;
+        self.last_tag = tag;
         self.at_new_sector = false;
         self.ring.table.current_mut().used_bytes = end;
-        if header.is_current_format() {
-            self.ring.declared(header.lsn_at(end));
-        }
+        self.ring.declared(header.lsn_at(end));
         failpoint::pass("frame-written");
         Ok(())
     }
@@ -356,10 +354,7 @@ impl Wal {
         }
         self.wait_for_next()?;
         failpoint::pass("seal-before-write");
-        let mut empty = std::mem::take(&mut self.empty);
-        let sealed = self.write(self.last_time_ms, Kind::Seal, &mut empty);
-        self.empty = empty;
-        sealed?;
+        self.write(self.last_time_ms, Kind::Seal, &[])?;
         failpoint::pass("seal-written");
         self.sync()?;
         failpoint::pass("seal-synced");

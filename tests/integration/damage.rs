@@ -1,16 +1,19 @@
 //! P5: a torn tail is truncated and reported; any other damage is refused, with file and offset.
-//! Marked payloads show where a record is in the files.
+//! Marked payloads, read with the secret, show where a record is in the files.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
 
+use jeton::engine::read_secret;
+use jeton::model::token::Digester;
+use jeton::wal::{FRAME_HEADER_LEN, LogKey, Shelf, Storage, survey};
 use tempfile::TempDir;
 
 use crate::client::{Client, expect};
 use crate::server::{Launch, jeton, output};
-use crate::support::find_bytes;
 
 /// A folder after a crash: `count` acknowledged issues, each in its own frame.
 struct Wreck {
@@ -37,12 +40,26 @@ impl Wreck {
         self.dir.path()
     }
 
-    /// File and offset of the payload of issue `n`.
+    /// File and offset of the payload of issue `n`, which is encrypted there.
     fn place(&self, n: usize) -> (PathBuf, u64) {
-        let found = find_bytes(self.path(), format!("mark-{n:04}").as_bytes());
-        assert_eq!(found.len(), 1, "one record of issue {n}: {found:?}");
-        let (file, offset) = found.into_iter().next().expect("one");
-        (file, offset as u64)
+        let secret = read_secret(&self.path().join("secret.key")).expect("a secret");
+        let storage: Arc<dyn Storage> = Arc::new(Shelf::new(self.path()));
+        let key = LogKey::new(&Digester::new(&secret, "default"));
+        let log = survey(&storage).expect("whole").expect("a log").with_key(&key).expect("its key");
+        let mark = format!("mark-{n:04}");
+        for segment in &log.segments {
+            for frame in &segment.read().expect("whole") {
+                let mut marks = frame.body.windows(mark.len());
+                if let Some(at) = marks.position(|part| part == mark.as_bytes()) {
+                    // The body begins behind the head and, in a segment's first frame, a tag.
+                    let first = if frame.lsn == segment.header.base_lsn { 16 } else { 0 };
+                    let at = (FRAME_HEADER_LEN + first + at) as u64;
+                    let offset = segment.header.offset_of(frame.lsn) + at;
+                    return (self.path().join(segment.file_name()), offset);
+                }
+            }
+        }
+        panic!("no record of issue {n}");
     }
 
     /// All but the last `lost` tokens resolve, and the last do not.

@@ -133,7 +133,7 @@ fn fuzz_logs_of_every_kind_are_opened_and_refused() {
             Ok(_) => "opened",
             Err(spec::Damaged) => "refused",
         };
-        *counts.borrow_mut().entry((segments[0].format == 3, end)).or_default() += 1;
+        *counts.borrow_mut().entry((segments[0].is_of_node(), end)).or_default() += 1;
     };
     assert!(random_bytes(count, 2_000).is_none());
     let counts = counts.into_inner();

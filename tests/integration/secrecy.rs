@@ -96,24 +96,32 @@ fn p9_no_token_and_no_payload_in_logs_metrics_or_errors() {
     assert_silent("jeton verify", &String::from_utf8_lossy(&text), &tokens);
 }
 
-/// A stolen log or backup contains no token in a form that could be presented.
+/// A stolen log or backup without the secret shows no payload, and no token in a form that could be
+/// presented.
 #[test]
-fn p9_the_files_hold_no_token() {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let server = Launch::on(dir.path()).start();
+fn p9_log_and_backup_show_no_payload_and_no_token() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let [data, backup] = ["data", "backup"].map(|name| home.path().join(name));
+    let server = Launch::on(&data).start();
     let mut client = Client::of(&server);
     let random = client.issued(&json!({ "payload": PAYLOAD }).to_string()).token;
     let body = json!({ "payload": 1, "reference": { "order_number": ORDER } }).to_string();
     let referred = client.issued(&body).token;
     let keyed = client.issue_keyed(KEY, r#"{"payload":1}"#).json();
     let keyed = keyed["token"].as_str().expect("a token");
+    let admin = format!("http://{}", server.admin);
+    let taken = output(jeton().args(["backup", "--server", &admin]).arg(&backup));
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
     server.kill9();
-    assert!(!find_bytes(dir.path(), PAYLOAD.as_bytes()).is_empty(), "payloads can be searched for");
-    for token in [&random, &referred, keyed] {
-        assert!(find_bytes(dir.path(), token.as_bytes()).is_empty(), "the text of a token");
-        assert!(find_bytes(dir.path(), &raw_bytes(token)).is_empty(), "the bytes of a token");
+    for dir in [&data, &backup] {
+        assert!(!find_bytes(dir, b"JETONLOG").is_empty(), "the log can be searched");
+        assert!(find_bytes(dir, PAYLOAD.as_bytes()).is_empty(), "a payload");
+        for token in [&random, &referred, keyed] {
+            assert!(find_bytes(dir, token.as_bytes()).is_empty(), "the text of a token");
+            assert!(find_bytes(dir, &raw_bytes(token)).is_empty(), "the bytes of a token");
+        }
+        assert!(find_bytes(dir, ORDER.as_bytes()).is_empty(), "a reference");
     }
-    assert!(find_bytes(dir.path(), ORDER.as_bytes()).is_empty(), "a reference");
 }
 
 #[test]

@@ -30,9 +30,9 @@ pub(in crate::cli) async fn copy_log(
     check_free(dir)?;
     let mut source = ask_for_join(wire).await?;
     let head: BackupHead = source.head().await?;
-    secret_of(&head.log_id, secret_file)?;
+    let secret = secret_of(&head.log_id, secret_file)?;
     let place = Place::new(dir)?;
-    let (content, _) = source.fill(&head, &place).await?;
+    let (content, _) = source.fill(&head, &place, Some(&secret)).await?;
     place.finish()?;
-    Ok(Copied { tokens: content.tokens, time: content.time })
+    Ok(Copied { tokens: content.tokens.unwrap_or(head.tokens), time: content.time })
 }

@@ -3,39 +3,43 @@
 //!
 //! The manifest is written last and guards itself: its checksum is the SHA-256 of the manifest with
 //! an empty checksum, and only the exact bytes that jeton writes are accepted, so every flipped bit
-//! is found. The checksum is no signature: anyone who can write to the directory can replace the
-//! whole backup.
+//! is found. Its MAC is the server's signature: without the secret nobody can make another manifest.
+//! Both the MAC and the frames' tags are verified by a reader with the secret.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::content::read_content;
 use super::failure::BackupFailure;
 use crate::cli::out;
-use crate::engine::{Progress, verify_on};
+use crate::cli::verify::CHECKED_PART;
+use crate::engine::{BackupFile, BackupHead, Progress};
 use crate::model::time::UnixMillis;
+use crate::model::token::Secret;
 use crate::wal::config::SEGMENT_SIZE_MAX;
-use crate::wal::{Shelf, Storage, survey};
 
 /// Name of the manifest.
 pub(super) const MANIFEST_NAME: &str = "manifest.json";
 /// Format version of a backup directory.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Maximum length of a manifest, in bytes: enough for more than 65,535 files.
 const MANIFEST_LEN_MAX: u64 = 16 << 20;
 /// Bytes read at once.
 const PIECE_LEN: usize = 256 << 10;
+/// What was checked with the secret.
+const CHECKED_SIGNED: &str =
+    "structure, checksums, the server's signature, every tag and every record";
 
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
-    /// Format version of the directory: 1.
+    /// Format version of the directory: 2.
     pub format: u32,
     /// Version of the jeton that wrote the log.
     pub jeton: String,
@@ -43,14 +47,18 @@ pub(super) struct Manifest {
     pub log_id: String,
     /// The backup's moment as a position in the log.
     pub lsn: u64,
+    /// Tag of the last frame, in hexadecimal.
+    pub tag: String,
     /// The backup's moment, RFC 3339.
     pub time: String,
-    /// Number of tokens that had a use left at that moment.
+    /// Number of tokens with a use left at that moment, as the server counted them.
     pub tokens: u64,
     /// Whether the backup includes the secret; always false.
     pub holds_secret: bool,
     /// All files but the manifest, oldest first.
     pub files: Vec<ManifestFile>,
+    /// The server's MAC of the head ([`BackupHead::mac`]), in hexadecimal.
+    pub mac: String,
     /// SHA-256 of this manifest with an empty checksum, in hexadecimal.
     pub checksum: String,
 }
@@ -67,23 +75,43 @@ pub(super) struct ManifestFile {
     pub sha256: String,
 }
 
-/// The result of reading all frames of a directory.
-pub(super) struct Content {
-    pub log_id: String,
-    pub lsn: u64,
-    pub time: String,
-    pub tokens: u64,
-}
-
 impl Manifest {
-    pub(super) fn new(jeton: String, content: Content, files: Vec<ManifestFile>) -> Self {
-        let Content { log_id, lsn, time, tokens } = content;
-        let (format, holds_secret) = (FORMAT, false);
-        let checksum = String::new();
-        let mut manifest =
-            Self { format, jeton, log_id, lsn, time, tokens, holds_secret, files, checksum };
+    pub(super) fn new(head: BackupHead, files: Vec<ManifestFile>) -> Self {
+        let mut manifest = Self {
+            format: FORMAT,
+            jeton: head.jeton,
+            log_id: head.log_id,
+            lsn: head.lsn,
+            tag: head.tag,
+            time: UnixMillis(head.time_ms).to_string(),
+            tokens: head.tokens,
+            holds_secret: false,
+            files,
+            mac: head.mac,
+            checksum: String::new(),
+        };
         manifest.checksum = manifest.sum();
         manifest
+    }
+
+    /// The head that the server signed.
+    fn head(&self) -> Option<BackupHead> {
+        let file = |file: &ManifestFile| BackupFile {
+            name: file.name.clone(),
+            sent: file.length,
+            length: file.length,
+        };
+        Some(BackupHead {
+            format: self.format,
+            jeton: self.jeton.clone(),
+            log_id: self.log_id.clone(),
+            lsn: self.lsn,
+            tag: self.tag.clone(),
+            time_ms: UnixMillis::parse(&self.time)?.0,
+            tokens: self.tokens,
+            files: self.files.iter().map(file).collect(),
+            mac: self.mac.clone(),
+        })
     }
 
     /// The manifest's text as it is written.
@@ -129,9 +157,10 @@ impl Manifest {
                 manifest.check().map_err(|what| damaged(&what))?;
                 Ok(manifest)
             }
-            _ if is_other => {
-                Err(damaged("this version of jeton does not know its format, or it is damaged"))
-            }
+            _ if is_other => Err(damaged(
+                "this version of jeton does not read its format (format 1 was that of development \
+                 versions before 0.1.0, whose log was not encrypted), or it is damaged",
+            )),
             Ok(_) => Err(damaged("its checksum is wrong")),
             // serde_json would quote the text.
             Err(_) => Err(damaged("it is not a manifest")),
@@ -157,23 +186,43 @@ impl Manifest {
     }
 
     /// Prints a summary of the backup, for people. `done` completes the error message when the
-    /// summary cannot be printed: it says what was done.
-    pub(super) fn print(&self, done: &'static str) -> Result<(), BackupFailure> {
+    /// summary cannot be printed: it says what was done. `counted` is the number of tokens, if they
+    /// were counted with the secret.
+    pub(super) fn print(
+        &self,
+        counted: Option<u64>,
+        done: &'static str,
+    ) -> Result<(), BackupFailure> {
         let text = format!(
             "moment    {}\nlsn       {}\ntokens    {}\nfiles     {}\nbytes     {}\n\
+             checked   {}\n\
              secret    not included, needed to restore (jeton secret export)\n",
             self.time,
             self.lsn,
-            self.tokens,
+            counted.unwrap_or(self.tokens),
             self.files.len(),
-            self.bytes()
+            self.bytes(),
+            if counted.is_some() { CHECKED_SIGNED } else { CHECKED_PART }
         );
         out::print(text).map_err(|source| BackupFailure::Output { source, lost: done })
     }
 
     /// Checks everything in `dir` against this manifest: the set of files, their lengths and
-    /// checksums, and every frame in them.
-    pub(super) fn verify(&self, dir: &Path, progress: &dyn Progress) -> Result<(), BackupFailure> {
+    /// checksums, and every frame in them; with the secret also the server's signature and every tag.
+    /// Returns the number of tokens, which can be counted with the secret only.
+    pub(super) fn verify(
+        &self,
+        dir: &Path,
+        secret: Option<&Secret>,
+        progress: &dyn Progress,
+    ) -> Result<Option<u64>, BackupFailure> {
+        let manifest = dir.join(MANIFEST_NAME);
+        let head = self.head();
+        let head = head.ok_or_else(|| BackupFailure::damaged(&manifest, "its time is none"))?;
+        if secret.is_some_and(|secret| !head.is_signed_with(secret)) {
+            let what = "it was changed, or made without this secret: its MAC is wrong";
+            return Err(BackupFailure::damaged(&manifest, what));
+        }
         let named = self.files.iter().map(|file| file.name.as_str()).chain([MANIFEST_NAME]);
         let mut missing: BTreeSet<&str> = named.collect();
         for entry in fs::read_dir(dir).map_err(BackupFailure::io("list", dir))? {
@@ -191,13 +240,12 @@ impl Manifest {
             done += file.length;
             progress.advance(done, all);
         }
-        let content = read_content(dir, progress)?;
-        let found = (&content.log_id, content.lsn, &content.time, content.tokens);
-        if found != (&self.log_id, self.lsn, &self.time, self.tokens) {
+        let content = read_content(dir, secret, progress)?;
+        if !content.is_of(&head) {
             let what = "it belongs to another log than the one beside it";
-            return Err(BackupFailure::damaged(&dir.join(MANIFEST_NAME), what));
+            return Err(BackupFailure::damaged(&manifest, what));
         }
-        Ok(())
+        Ok(content.tokens)
     }
 }
 
@@ -251,24 +299,6 @@ pub(super) fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()
     Ok(())
 }
 
-/// Reads every frame in `dir` as recovery does at a start.
-pub(super) fn read_content(dir: &Path, progress: &dyn Progress) -> Result<Content, BackupFailure> {
-    let storage: Arc<dyn Storage> = Arc::new(Shelf::new(dir));
-    let unreadable = |error: &dyn std::fmt::Display| BackupFailure::Log {
-        dir: dir.to_owned(),
-        reason: error.to_string(),
-    };
-    let found = survey(&storage).map_err(|error| unreadable(&error))?;
-    let log_id = found.map(|survey| const_hex::encode(survey.log_id.0));
-    let log_id = log_id.ok_or_else(|| unreadable(&"there is no log"))?;
-    let found = verify_on(storage, progress).map_err(|error| unreadable(&error))?;
-    if found.torn_bytes > 0 {
-        return Err(unreadable(&"it does not end cleanly"));
-    }
-    let (time, tokens) = (UnixMillis(found.last_time_ms).to_string(), found.tokens);
-    Ok(Content { log_id, lsn: found.lsn, time, tokens })
-}
-
 /// Name of the directory while it is incomplete.
 pub(super) fn partial(dir: &Path) -> Result<PathBuf, BackupFailure> {
     let mut name = dir.file_name().ok_or(BackupFailure::NoName)?.to_owned();
@@ -282,10 +312,20 @@ mod tests {
 
     fn manifest() -> Manifest {
         let log_id = "00".repeat(16);
-        let content = Content { log_id, lsn: 7, time: UnixMillis(7).to_string(), tokens: 1 };
+        let head = BackupHead {
+            format: FORMAT,
+            jeton: "0.1.0".to_owned(),
+            log_id,
+            lsn: 7,
+            tag: "00".repeat(16),
+            time_ms: 7,
+            tokens: 1,
+            files: Vec::new(),
+            mac: "00".repeat(32),
+        };
         let name = "segment-0000000000000001.log".to_owned();
         let file = ManifestFile { name, length: 3, sha256: "11".repeat(32) };
-        Manifest::new("0.1.0".to_owned(), content, vec![file])
+        Manifest::new(head, vec![file])
     }
 
     #[test]
@@ -320,7 +360,7 @@ mod tests {
         odd = manifest();
         odd.files[0].length = u64::MAX;
         assert!(odd.check().unwrap_err().contains("1 GiB"));
-        odd = Manifest { format: 2, ..manifest() };
-        assert!(odd.check().unwrap_err().contains("format 2"));
+        odd = Manifest { format: 3, ..manifest() };
+        assert!(odd.check().unwrap_err().contains("format 3"));
     }
 }

@@ -5,6 +5,7 @@
 //! includes the secret, without which no token can be found out from it. The two are kept apart,
 //! and a restore needs both.
 
+mod content;
 mod copy;
 mod failure;
 mod manifest;
@@ -24,6 +25,7 @@ use super::progress::Shown;
 
 use manifest::Manifest;
 use receive::TakeArgs;
+use restore::secret_of;
 
 pub(super) use copy::{Copied, copy_log};
 pub(super) use failure::BackupFailure;
@@ -48,13 +50,20 @@ enum BackupCommand {
     Verify {
         /// The backup
         dir: PathBuf,
+
+        /// The secret of the log, as jeton secret export wrote it: also checks the server's signature,
+        /// and verifies and decrypts every frame
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
     },
 }
 
 /// `jeton backup`
 pub(super) fn run(args: &BackupArgs) -> ExitCode {
     finish(match (&args.command, &args.take.dir) {
-        (Some(BackupCommand::Verify { dir }), _) => verify(dir),
+        (Some(BackupCommand::Verify { dir, secret_file }), _) => {
+            verify(dir, secret_file.as_deref())
+        }
         (None, Some(dir)) => receive::take(&args.take, dir),
         (None, None) => Err(BackupFailure::NoDir),
     })
@@ -83,8 +92,9 @@ fn finish(done: Result<(), BackupFailure>) -> ExitCode {
     }
 }
 
-fn verify(dir: &Path) -> Result<(), BackupFailure> {
+fn verify(dir: &Path, secret_file: Option<&Path>) -> Result<(), BackupFailure> {
     let manifest = Manifest::read(dir)?;
-    manifest.verify(dir, &Shown::new("verifying"))?;
-    manifest.print("; the backup is complete")
+    let secret = secret_file.map(|file| secret_of(&manifest.log_id, file)).transpose()?;
+    let counted = manifest.verify(dir, secret.as_ref(), &Shown::new("verifying"))?;
+    manifest.print(counted, "; the backup is complete")
 }

@@ -17,23 +17,25 @@ use hyper::body::Incoming;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
+use super::content::{Content, read_content};
 use super::failure::BackupFailure;
-use super::manifest::{Content, MANIFEST_NAME, Manifest, ManifestFile, check_names, read_content};
+use super::manifest::{MANIFEST_NAME, Manifest, ManifestFile, check_names};
 use super::place::{Place, check_free};
+use super::restore::secret_of;
 use crate::cli::client::{detail, reason};
 use crate::cli::progress::Shown;
 use crate::cli::settings::ADMIN_LISTEN;
 use crate::cli::target::KeyArgs;
 use crate::cli::wire::Wire;
 use crate::engine::{BackupFile, BackupHead, Progress};
-use crate::model::time::UnixMillis;
+use crate::model::token::Secret;
 use crate::wal::config::SEGMENT_SIZE_MAX;
 
 const PATH: &str = "/v1/backup";
 /// The same for a node that joins: the cluster keeps the stream meanwhile.
 const PATH_FOR_JOIN: &str = "/v1/backup?for=join";
 /// The only known version of the stream's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Maximum length of the stream's head, in bytes: enough for more than 65,535 files.
 const HEAD_LEN_MAX: usize = 16 << 20;
 /// Maximum bytes read of a refusal's body.
@@ -58,6 +60,11 @@ pub(super) struct TakeArgs {
     #[command(flatten)]
     key: KeyArgs,
 
+    /// The secret of the log, as jeton secret export wrote it: verifies the server's signature and
+    /// every frame of what has arrived; without it only structure and checksums are checked
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+
     /// Directory for the backup; must be missing or empty
     #[arg(required = true)]
     pub(super) dir: Option<PathBuf>,
@@ -67,11 +74,11 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
     // Checked before the server does any work.
     check_free(dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let manifest = runtime.map_err(BackupFailure::Runtime)?.block_on(async {
+    let (manifest, counted) = runtime.map_err(BackupFailure::Runtime)?.block_on(async {
         let mut wire = args.key.connect(&args.server).await?;
-        receive(ask(&mut wire).await?, dir).await
+        receive(ask(&mut wire).await?, dir, args.secret_file.as_deref()).await
     })?;
-    manifest.print("; the backup is complete")
+    manifest.print(counted, "; the backup is complete")
 }
 
 /// Asks a server for a backup.
@@ -106,14 +113,19 @@ fn refusal(status: StatusCode, body: &[u8]) -> BackupFailure {
     BackupFailure::Refused { status: code, reason: detail.unwrap_or_else(|| reason(body)) }
 }
 
-async fn receive(mut source: Source, dir: &Path) -> Result<Manifest, BackupFailure> {
+async fn receive(
+    mut source: Source,
+    dir: &Path,
+    secret_file: Option<&Path>,
+) -> Result<(Manifest, Option<u64>), BackupFailure> {
     let head = source.head().await?;
+    let secret = secret_file.map(|file| secret_of(&head.log_id, file)).transpose()?;
     let place = Place::new(dir)?;
-    let (content, files) = source.fill(&head, &place).await?;
-    let manifest = Manifest::new(head.jeton, content, files);
+    let (content, files) = source.fill(&head, &place, secret.as_ref()).await?;
+    let manifest = Manifest::new(head, files);
     place.write(MANIFEST_NAME, &manifest.text())?;
     place.finish()?;
-    Ok(manifest)
+    Ok((manifest, content.tokens))
 }
 
 async fn one_file(
@@ -211,6 +223,7 @@ impl Source {
         &mut self,
         head: &BackupHead,
         place: &Place,
+        secret: Option<&Secret>,
     ) -> Result<(Content, Vec<ManifestFile>), BackupFailure> {
         self.all = head.files.iter().map(|file| file.sent).sum();
         let mut files = Vec::with_capacity(head.files.len());
@@ -222,9 +235,11 @@ impl Source {
         if !self.is_over().await? {
             return Err(BackupFailure::Answer("it is longer than its head states"));
         }
-        let content = read_content(place.path(), &Shown::new("verifying"))?;
-        let time = UnixMillis(head.time_ms).to_string();
-        if (&content.log_id, content.lsn, &content.time) != (&head.log_id, head.lsn, &time) {
+        if secret.is_some_and(|secret| !head.is_signed_with(secret)) {
+            return Err(BackupFailure::Answer("its head was not signed with this secret"));
+        }
+        let content = read_content(place.path(), secret, &Shown::new("verifying"))?;
+        if !content.is_of(head) {
             return Err(BackupFailure::Answer("it holds another log than its head names"));
         }
         Ok((content, files))

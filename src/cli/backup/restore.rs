@@ -37,7 +37,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
     check_free(&args.data)?;
     let manifest = Manifest::read(&args.backup)?;
     let secret = secret_of(&manifest.log_id, &args.secret)?;
-    manifest.verify(&args.backup, &Shown::new("verifying"))?;
+    let counted = manifest.verify(&args.backup, Some(&secret), &Shown::new("verifying"))?;
     let place = Place::new(&args.data)?;
     let shown = Shown::new("restoring");
     let (mut done, all) = (0, manifest.bytes());
@@ -54,7 +54,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
     place.finish()?;
     // The warning is printed first: it matters even if the rest cannot be printed.
     warn(&manifest, &args.data);
-    manifest.print("; the data directory is complete")
+    manifest.print(counted, "; the data directory is complete")
 }
 
 /// Reads a secret that must belong to the log with this id.

@@ -23,6 +23,10 @@ pub(crate) struct ShiftTimeArgs {
     #[arg(long, visible_alias = "data-dir", value_name = "DIR")]
     data: PathBuf,
 
+    /// The secret of the log [default: secret.key in the old data directory]
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+
     /// New value of the log's last time, RFC 3339 [default: the wall clock]
     #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<UnixMillis>,
@@ -40,14 +44,15 @@ pub(super) fn shift(args: &ShiftTimeArgs) -> Result<(), BackupFailure> {
         return Err(BackupFailure::TooEarly { to, earliest: clock.earliest() });
     }
     check_free(&args.data)?;
-    let secret = args.dir.join(SECRET_FILE_NAME);
-    let secret = if secret.exists() { Some(read_secret(&secret)?) } else { None };
+    let beside = args.dir.join(SECRET_FILE_NAME);
+    let secret = read_secret(args.secret_file.as_ref().unwrap_or(&beside))?;
     let place = Place::new(&args.data)?;
     let shown = Shown::new("shifting");
-    let shifted = shift_time(&args.dir, place.path(), to, &shown)
+    let shifted = shift_time(&args.dir, place.path(), &secret, to, &shown)
         .map_err(|error| BackupFailure::Shift { dir: args.dir.clone(), error })?;
     drop(shown);
-    if let Some(secret) = &secret {
+    // One that is kept elsewhere stays there.
+    if args.secret_file.is_none() {
         place.write(SECRET_FILE_NAME, secret.as_bytes())?;
     }
     place.finish()?;

@@ -32,7 +32,7 @@ fn mark<T: Timekeeper>(sequencer: &mut Sequencer<T>) -> Result<Begun, BackupErro
         return Err(BackupError::Running);
     }
     let now = sequencer.take_time();
-    let Sequencer { shared, log: Some(log), .. } = sequencer else {
+    let Sequencer { shared, log: Some(log), accounting, .. } = sequencer else {
         return Err(BackupError::NoLog);
     };
     let marked = log.mark(now).map_err(|error| {
@@ -40,7 +40,7 @@ fn mark<T: Timekeeper>(sequencer: &mut Sequencer<T>) -> Result<Begun, BackupErro
         match &error {
             AppendError::Failed(_) => BackupError::Failed,
             AppendError::NoSpace(_) => BackupError::DiskFull,
-            AppendError::NoSegment(_) | AppendError::TooLong { .. } => {
+            AppendError::NoSegment(_) | AppendError::NoRandom(_) | AppendError::TooLong { .. } => {
                 BackupError::Unavailable(error.to_string())
             }
         }
@@ -60,9 +60,13 @@ fn mark<T: Timekeeper>(sequencer: &mut Sequencer<T>) -> Result<Begun, BackupErro
         jeton: crate::build_info::VERSION.to_owned(),
         log_id: const_hex::encode(oldest.log_id.0),
         lsn: marked.0,
+        tag: const_hex::encode(log.wal.last_tag().0),
         time_ms: now.0,
+        tokens: accounting.totals.tokens,
         files: files.collect(),
+        mac: String::new(),
     };
+    let head = head.sign(log.wal.key());
     let id = shared.backups.pin(oldest.seq, extents.len() as u64, monotonic);
     tracing::info!(lsn = head.lsn, segments = extents.len(), "backup started");
     Ok(Begun { id, head, extents, storage: log.wal.storage() })

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::recovery::log_key;
+use crate::model::token::Secret;
+use crate::wal::{LogKey, MacKind};
+
 /// Format version of the stream.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Why a backup could not be started or completed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,10 +46,11 @@ pub enum BackupError {
     },
 }
 
-/// The head of a backup, which describes the files that follow. It does not include the secret.
+/// The head of a backup, which describes the files that follow. It does not include the secret, but
+/// the server signs it with the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupHead {
-    /// Format version of the stream: 1.
+    /// Format version of the stream: 2.
     pub format: u32,
     /// Version of the jeton that wrote it.
     pub jeton: String,
@@ -54,10 +59,51 @@ pub struct BackupHead {
     /// The backup's moment as a position in the log: the backup contains everything before it and
     /// nothing after it.
     pub lsn: u64,
+    /// Tag of the last frame, in hexadecimal: it stands for the whole log up to the moment.
+    pub tag: String,
     /// The moment in engine time, Unix milliseconds.
     pub time_ms: u64,
+    /// Tokens with a use left, as the server counted them. A token that had just expired may be
+    /// among them.
+    pub tokens: u64,
     /// The files, oldest first.
     pub files: Vec<BackupFile>,
+    /// MAC of all of this, but not of how many bytes of a file are sent, under the log's key; in
+    /// hexadecimal.
+    pub mac: String,
+}
+
+impl BackupHead {
+    /// The head with its MAC.
+    pub(super) fn sign(mut self, key: &LogKey) -> Self {
+        self.mac = const_hex::encode(key.mac(MacKind::BackupHead, &self.signed_bytes()));
+        self
+    }
+
+    /// Whether a server with this secret made the head.
+    #[must_use]
+    pub fn is_signed_with(&self, secret: &Secret) -> bool {
+        let Ok(mac) = const_hex::decode(&self.mac) else { return false };
+        log_key(secret).is_mac(MacKind::BackupHead, &self.signed_bytes(), &mac)
+    }
+
+    /// The signed fields, each behind its length, so that two different heads never have the same
+    /// bytes.
+    fn signed_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut add = |field: &[u8]| {
+            bytes.extend_from_slice(&(field.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(field);
+        };
+        add(&self.format.to_le_bytes());
+        [&self.jeton, &self.log_id, &self.tag].into_iter().for_each(|text| add(text.as_bytes()));
+        [self.lsn, self.time_ms, self.tokens].into_iter().for_each(|n| add(&n.to_le_bytes()));
+        for file in &self.files {
+            add(file.name.as_bytes());
+            add(&file.length.to_le_bytes());
+        }
+        bytes
+    }
 }
 
 /// A file of a backup.

@@ -196,10 +196,11 @@ fn verify_tells_the_position_and_the_members() {
     land(&mut node, message(4, MessageKind::Batch, 1, START, issue(1, 90_000, 10)));
     let state = node.follower().state();
     drop(node);
-    let verified = verify_on(disk.storage(), &NoProgress).unwrap();
+    let verified =
+        verify_on(disk.storage(), Some(&Secret::from_bytes([1; 32])), &NoProgress).unwrap();
     let found = verified.replicated.unwrap();
     assert_eq!((found.era, found.seq, found.members, found.messages), (1, 4, 1, 4));
-    assert_eq!((found.chain, verified.tokens), (state.chain.0, 1));
+    assert_eq!((found.chain, verified.tokens), (state.chain.0, Some(1)));
     assert_eq!(state.landed, LandedCounts { all: 4, repeats: 1, unopened: 0 });
 }
 

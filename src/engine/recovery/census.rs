@@ -1,5 +1,7 @@
-//! `jeton verify` and the check of a backup: reads a log offline, without the secret, and counts
-//! its live tokens.
+//! `jeton verify` and the check of a backup: reads a log offline, and counts its live tokens.
+//!
+//! Without the secret only the structure and the checksums are checked. With it the header's MACs and
+//! every frame's tag are verified too, and the records are decrypted.
 //!
 //! A payload is checked and then dropped. 24 bytes are kept for each live token, in tables that are
 //! 80 % to 90 % full: at most 32 bytes per token for the maximum number alive at one moment of the
@@ -14,46 +16,69 @@ use std::sync::Arc;
 use ahash::RandomState;
 
 use crate::engine::config::Config;
+use crate::model::namespace::DEFAULT_NAMESPACE;
 use crate::model::record::Record;
 use crate::model::time::UnixMillis;
-use crate::model::token::{DIGEST_LEN, Digest};
+use crate::model::token::{DIGEST_LEN, Digest, Digester, Secret};
 use crate::store::{SHARDS, Store};
-use crate::wal::{self, Shelf, Storage, Survey, survey};
+use crate::wal::{self, LogKey, Shelf, Storage, Survey, survey};
 
 use super::error::OpenError;
 use super::progress::{Progress, threads};
 use super::replay::{Counts, Partition, Piece, Placed, Records, read_log};
+use super::secret::{self, SECRET_FILE_NAME, SecretError};
 use super::verified::{Verified, VerifiedNode};
 use table::{Table, Token};
 
 mod table;
 
 /// Reads the log of a directory that no server uses. It creates and changes nothing, so the
-/// directory may be read-only.
+/// directory may be read-only. The secret is that in `secret_file`, or the `secret.key` in the
+/// directory; without either only structure and checksums are checked.
 ///
 /// # Errors
-/// The errors of opening (damage with file and offset, or a directory in use), and a directory
-/// without a log.
-pub fn verify(dir: &Path, progress: &dyn Progress) -> Result<Verified, OpenError> {
+/// The errors of opening (damage with file and offset, another secret, or a directory in use), and a
+/// directory without a log.
+pub fn verify(
+    dir: &Path,
+    secret_file: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<Verified, OpenError> {
     let _lock = wal::storage::disk::lock_to_read(dir)?;
     let storage: Arc<dyn Storage> = Arc::new(Shelf::new(dir));
-    match survey(&storage)? {
-        Some(survey) => verify_survey(&survey, progress),
-        None => Err(OpenError::NoLog { dir: dir.to_owned() }),
+    let Some(survey) = survey(&storage)? else {
+        return Err(OpenError::NoLog { dir: dir.to_owned() });
+    };
+    let beside = dir.join(SECRET_FILE_NAME);
+    let file = secret_file.or(beside.exists().then_some(&beside));
+    let Some(file) = file else { return verify_survey(&survey, progress) };
+    let key = log_key(&secret::read(file)?);
+    if survey.log_id != key.id() {
+        return Err(SecretError::Wrong { dir: dir.to_owned(), file: file.to_owned() }.into());
     }
+    verify_survey(&survey.with_key(&key)?, progress)
 }
 
-/// Like [`verify`], on any storage, which may be empty.
+/// Like [`verify`], on any storage, which may be empty, with the secret or without.
 ///
 /// # Errors
 /// As for [`verify`].
 #[expect(clippy::needless_pass_by_value, reason = "a survey keeps the storage")]
 pub fn verify_on(
     storage: Arc<dyn Storage>,
+    secret: Option<&Secret>,
     progress: &dyn Progress,
 ) -> Result<Verified, OpenError> {
-    survey(&storage)?
-        .map_or_else(|| Ok(Verified::default()), |survey| verify_survey(&survey, progress))
+    let Some(mut survey) = survey(&storage)? else { return Ok(Verified::default()) };
+    if let Some(secret) = secret {
+        survey = survey.with_key(&log_key(secret))?;
+    }
+    verify_survey(&survey, progress)
+}
+
+/// The key of the log with this secret.
+pub(in crate::engine) fn log_key(secret: &Secret) -> LogKey {
+    LogKey::new(&Digester::new(secret, DEFAULT_NAMESPACE))
 }
 
 fn verify_survey(survey: &Survey, progress: &dyn Progress) -> Result<Verified, OpenError> {
@@ -62,12 +87,13 @@ fn verify_survey(survey: &Survey, progress: &dyn Progress) -> Result<Verified, O
     Ok(Verified {
         segments: survey.segments.len() as u64,
         frames: taken.counts.frames,
-        records: taken.counts.records,
-        tokens: taken.tokens,
+        records: survey.has_key().then_some(taken.counts.records),
+        tokens: survey.has_key().then_some(taken.tokens),
         bytes: survey.total_bytes(),
         torn_bytes: survey.tail.torn_bytes,
         lsn: survey.tail.end_lsn.0,
         last_time_ms: survey.tail.last_time_ms,
+        last_tag: survey.last_tag().0,
         replicated: taken.counts.replicated.map(|state| VerifiedNode {
             era: state.position.era.0,
             seq: state.position.seq,

@@ -16,6 +16,7 @@ mod shift;
 mod stopped;
 mod verified;
 
+pub(super) use census::log_key;
 pub use census::{verify, verify_on};
 pub use error::OpenError;
 #[cfg(feature = "testkit")]

@@ -15,8 +15,7 @@ use crate::failpoint;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digester, Secret};
 use crate::store::Store;
-use crate::wal::segment::FORMAT_CLUSTER;
-use crate::wal::{Disk, LogId, Storage, Survey, Wal, survey};
+use crate::wal::{Disk, Features, LogId, LogKey, Storage, Survey, Wal, survey};
 
 use super::error::OpenError;
 use super::progress::{Progress, threads};
@@ -87,7 +86,8 @@ fn open_log(
     let given = config.secret_file.as_deref();
     let (secret, file) = secret::load_or_create(dir, given, survey.is_some(), config.permissions)?;
     let digester = Digester::new(&secret, &config.namespace);
-    // The log's id is derived from the secret, so that a log is never read with another secret.
+    // The log's id is derived from the secret, so that another secret is refused before anything is
+    // written.
     let log_id = LogId(digester.secret_check());
     if survey.as_ref().is_some_and(|survey| survey.log_id != log_id) {
         return Err(SecretError::Wrong { dir: dir.to_owned(), file }.into());
@@ -110,6 +110,8 @@ pub(in crate::engine) fn with_storage(
         (Role::Node, Some(survey)) if !survey.is_of_cluster() => return Err(OpenError::OfSingle),
         _ => {}
     }
+    let key = LogKey::new(&digester);
+    let survey = survey.map(|survey| survey.with_key(&key)).transpose()?;
     let floor =
         survey.as_ref().map_or(UnixMillis(0), |survey| UnixMillis(survey.tail.last_time_ms));
     let time = EngineTime::new(clock, floor, config.clock_rules());
@@ -123,11 +125,11 @@ pub(in crate::engine) fn with_storage(
     }
     let (rebuilt, wal) = match survey {
         None => {
-            let log_id = LogId(digester.secret_check());
-            let wal = match role {
-                Role::Single => Wal::create(storage, config.wal, log_id)?,
-                Role::Node => Wal::create_as(FORMAT_CLUSTER, storage, config.wal, log_id)?,
+            let features = match role {
+                Role::Single => Features::NONE,
+                Role::Node => Features::CLUSTER,
             };
+            let wal = Wal::create_with(features, storage, config.wal, &key)?;
             (Rebuilt::nothing(now), wal)
         }
         Some(survey) => {

@@ -20,7 +20,9 @@ use crate::model::record::Record;
 use crate::model::record::replication::Verdict;
 use crate::model::time::UnixMillis;
 use crate::model::token::Prefix;
-use crate::wal::{Frame, Frames, Pieces, ReadError, SegmentFrames, Survey, SurveyedSegment};
+use crate::wal::{
+    Continuity, Frame, Frames, Pieces, ReadError, SegmentFrames, Survey, SurveyedSegment,
+};
 
 use super::error::OpenError;
 use super::progress::Progress;
@@ -208,7 +210,9 @@ struct Reader<'a> {
     /// Bytes of the segments before the current one.
     before_bytes: u64,
     all_bytes: u64,
-    last_time_ms: u64,
+    continuity: Continuity,
+    /// Whether the log is read with its key. Without it, frames are counted but have no records.
+    has_key: bool,
     counts: Counts,
     /// Buffers for reuse.
     spare: Option<(Vec<u8>, Places)>,
@@ -231,7 +235,8 @@ impl<'a> Reader<'a> {
             progress,
             before_bytes: 0,
             all_bytes,
-            last_time_ms: 0,
+            continuity: Continuity::default(),
+            has_key: survey.has_key(),
             counts: Counts::default(),
             spare: None,
         }
@@ -254,11 +259,13 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let done_bytes = self.before_bytes + pieces.offset();
-            frames.check_follows(self.last_time_ms).map_err(ReadError::from)?;
-            self.last_time_ms = frames.last_time_ms().unwrap_or(self.last_time_ms);
+            self.continuity.follow(&frames).map_err(ReadError::from)?;
             places.resize_with(self.partitions, Vec::new);
             places.iter_mut().for_each(Vec::clear);
-            self.sort(segment, &frames, &mut places)?;
+            self.counts.frames += frames.len() as u64;
+            if self.has_key {
+                self.sort(segment, &frames, &mut places)?;
+            }
             self.progress.advance(done_bytes, self.all_bytes);
             return Ok(Some(Piece { frames, places, done_bytes, all_bytes: self.all_bytes }));
         }
@@ -292,7 +299,6 @@ impl<'a> Reader<'a> {
                 at = next;
             }
         }
-        self.counts.frames += frames.len() as u64;
         Ok(())
     }
 

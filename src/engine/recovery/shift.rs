@@ -14,10 +14,11 @@ use crate::engine::state::must_be_relocated;
 use crate::model::entry::Parts;
 use crate::model::record::{Record, carry_len};
 use crate::model::time::UnixMillis;
-use crate::model::token::Digest;
+use crate::model::token::{Digest, Secret};
 use crate::wal::storage::disk::lock_to_read;
 use crate::wal::{self, AppendError, Disk, FrameBuffer, Shelf, Storage, Wal, survey};
 
+use super::census::log_key;
 use super::error::OpenError;
 use super::progress::{Progress, threads};
 use super::rebuild::rebuild;
@@ -65,20 +66,21 @@ pub enum ShiftError {
 }
 
 /// Writes the live entries of the log in `old`, which no server may use, to a new log in `new`, an
-/// empty directory. The last time of the new log is `to`.
+/// empty directory, under the same secret. The last time of the new log is `to`.
 ///
 /// # Errors
 /// See [`ShiftError`]. `new` then contains an incomplete log.
 pub fn shift_time(
     old: &Path,
     new: &Path,
+    secret: &Secret,
     to: UnixMillis,
     progress: &dyn Progress,
 ) -> Result<Shifted, ShiftError> {
     let _lock = lock_to_read(old).map_err(OpenError::from)?;
     let old: Arc<dyn Storage> = Arc::new(Shelf::new(old));
     let new: Arc<dyn Storage> = Arc::new(Disk::open(new).map_err(OpenError::from)?);
-    shift_on(&old, new, to, progress)
+    shift_on(&old, new, secret, to, progress)
 }
 
 /// Like [`shift_time`], on any storage.
@@ -88,10 +90,13 @@ pub fn shift_time(
 pub fn shift_on(
     old: &Arc<dyn Storage>,
     new: Arc<dyn Storage>,
+    secret: &Secret,
     to: UnixMillis,
     progress: &dyn Progress,
 ) -> Result<Shifted, ShiftError> {
     let survey = survey(old).map_err(OpenError::from)?.ok_or(ShiftError::NoLog)?;
+    let key = log_key(secret);
+    let survey = survey.with_key(&key).map_err(OpenError::from)?;
     if survey.is_of_cluster() {
         return Err(ShiftError::OfCluster);
     }
@@ -106,7 +111,7 @@ pub fn shift_on(
     let segment_size = sizes.fold(config.segment_size, u64::max);
     let log_min_size = config.log_min_size.max(segment_size * wal::config::LOG_SEGMENTS_MIN);
     let config = wal::Config { segment_size, log_min_size, ..config };
-    let wal = Wal::create(new, config, survey.log_id)?;
+    let wal = Wal::create(new, config, &key)?;
     let mut writer = Writer { wal, frame: FrameBuffer::new(), to, by_ms: last.since(to) };
     let mut failed = None;
     rebuilt.store.pin().for_each(|digest, entry| {
@@ -146,7 +151,7 @@ impl Writer {
 
     fn append(&mut self) -> Result<(), AppendError> {
         if !self.frame.is_empty() {
-            self.wal.append(self.to.0, &mut self.frame)?;
+            self.wal.append(self.to.0, &self.frame)?;
             self.frame.clear();
         }
         Ok(())

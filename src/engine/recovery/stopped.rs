@@ -7,7 +7,7 @@ use crate::engine::config::Config;
 use crate::engine::replicated::Replicated;
 use crate::model::token::Digester;
 use crate::wal::storage::disk::lock_to_read;
-use crate::wal::{LogId, Shelf, Storage, survey};
+use crate::wal::{LogKey, Shelf, Storage, survey};
 
 use super::census::take;
 use super::error::OpenError;
@@ -39,9 +39,11 @@ pub fn stopped_node(config: &Config, progress: &dyn Progress) -> Result<StoppedN
     let (secret, file) =
         secret::load_or_create(dir, config.secret_file.as_deref(), true, config.permissions)?;
     let digester = Digester::new(&secret, &config.namespace);
-    if survey.log_id != LogId(digester.secret_check()) {
+    let key = LogKey::new(&digester);
+    if survey.log_id != key.id() {
         return Err(SecretError::Wrong { dir: dir.to_owned(), file }.into());
     }
+    let survey = survey.with_key(&key)?;
     let taken = take(&survey, threads(config), progress)?;
     let replicated = taken.counts.replicated.unwrap_or_default();
     Ok(StoppedNode { replicated, _lock: lock })

@@ -1,16 +1,16 @@
 //! The result of reading a log offline.
 
-/// The content of a log, read offline and without the secret.
+/// The content of a log, read offline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Verified {
     /// Segments in use.
     pub segments: u64,
     /// Frames in them.
     pub frames: u64,
-    /// Records in the frames.
-    pub records: u64,
-    /// Tokens with a use left at the log's last time.
-    pub tokens: u64,
+    /// Records in the frames; `None` without the secret.
+    pub records: Option<u64>,
+    /// Tokens with a use left at the log's last time; `None` without the secret.
+    pub tokens: Option<u64>,
     /// Bytes of the segment files.
     pub bytes: u64,
     /// Bytes of a torn tail, which the next start would truncate.
@@ -19,7 +19,10 @@ pub struct Verified {
     pub lsn: u64,
     /// Log time of the last frame, Unix milliseconds.
     pub last_time_ms: u64,
-    /// The position in the cluster's stream, if this is the log of a node.
+    /// Tag of the last frame, which stands for the whole log up to it; zeros for an empty log.
+    pub last_tag: [u8; 16],
+    /// The position in the cluster's stream, if this is the log of a node and was read with the
+    /// secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicated: Option<VerifiedNode>,
 }

@@ -1,7 +1,7 @@
 //! A backup while the ring turns, and how it loses its pin.
 
 use super::*;
-use crate::engine::{Backup, BackupError, STALLED_AFTER};
+use crate::engine::{Backup, BackupError, BackupHead, STALLED_AFTER};
 
 const SEGMENT: u64 = 16 << 10;
 /// Long-lived entries.
@@ -64,7 +64,7 @@ fn p7_a_backup_keeps_its_segments_while_the_ring_turns() {
 
     let (lsn, time_ms) = (backup.head().lsn, backup.head().time_ms);
     let copied = copy(&mut backup, first);
-    let found = verify_on(copied.storage(), &NoProgress).unwrap();
+    let found = verified(&copied);
     assert_eq!((found.lsn, found.last_time_ms, found.torn_bytes), (lsn, time_ms, 0));
     let restored = open(&copied, &clock, config(SEGMENT));
     for id in 0..KEPT {
@@ -85,6 +85,35 @@ fn p7_a_backup_keeps_its_segments_while_the_ring_turns() {
     assert_eq!((after.backups, after.backups_broken), (0, 0), "it is still pinned");
     drop(backup);
     assert_eq!((engine.stats().backups, engine.stats().backups_broken), (1, 0));
+}
+
+#[test]
+fn p9_the_head_of_a_backup_is_signed_in_every_field() {
+    let (_disk, _clock, engine) = begun();
+    let head = engine.backup().unwrap().head().clone();
+    // Those that have just expired may be among them.
+    assert!(head.tokens >= engine.stats().tokens);
+    assert!(head.is_signed_with(&secret()));
+    assert!(!head.is_signed_with(&Secret::from_bytes([8; 32])));
+    let changes: [fn(&mut BackupHead); 9] = [
+        |head| head.format += 1,
+        |head| head.jeton.push('x'),
+        |head| head.log_id = "00".repeat(16),
+        |head| head.lsn += 8,
+        |head| head.tag = "00".repeat(16),
+        |head| head.time_ms += 1,
+        |head| head.tokens += 1,
+        |head| drop(head.files.remove(0)),
+        |head| head.files[0].length += 512,
+    ];
+    for (nth, change) in changes.iter().enumerate() {
+        let mut changed = head.clone();
+        change(&mut changed);
+        assert!(!changed.is_signed_with(&secret()), "change {nth}");
+    }
+    for mac in ["", "00", "no hexadecimal digits"] {
+        assert!(!BackupHead { mac: mac.to_owned(), ..head.clone() }.is_signed_with(&secret()));
+    }
 }
 
 #[test]

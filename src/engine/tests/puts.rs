@@ -3,8 +3,8 @@
 use super::steps::{carry_out, consume, step, turn_the_ring, world};
 use super::*;
 use crate::engine::stepped::Stepped;
+use crate::wal::Features;
 use crate::wal::Storage;
-use crate::wal::segment::{FORMAT_PUTS, FORMAT_VERSION};
 
 pub(super) fn put(id: u64, payload: &[u8], ttl_ms: u64) -> Put {
     Put {
@@ -116,8 +116,7 @@ fn p2_nothing_takes_the_place_of_a_derived_token() {
     clock.advance(60_000);
     let outcomes = engine.carry_out(vec![rival(b"3", 30_000), put_2()]).unwrap();
     assert!(matches!(outcomes[..], [Outcome::Issued { .. }, Outcome::Conflict]));
-    let tokens =
-        |disk: &Memory| verify_on(disk.crash(Keep::Synced).storage(), &NoProgress).unwrap().tokens;
+    let tokens = |disk: &Memory| verified(&disk.crash(Keep::Synced)).tokens.unwrap();
     assert_eq!(tokens(&disk), 1);
     let mut again = step(&disk.crash(Keep::Synced), &clock, config(16 << 10));
     assert_eq!(resolve(again.engine(), 2), Some(b"3".to_vec()));
@@ -294,29 +293,29 @@ fn a_deadline_beyond_the_longest_life_is_invalid() {
     assert!(engine.engine().submit(vec![put]).is_err());
 }
 
-/// An earlier jeton refuses the log by its number, but only where it must.
+/// An earlier jeton refuses the log by its required features, but only where it must.
 #[test]
-fn p5_the_log_has_another_format_from_the_first_put_on() {
+fn p5_the_log_requires_another_feature_from_the_first_put_on() {
     for op in [Op::Put(put(1, b"1", 50_000)), set_deadline(2, START.0 + 1_000)] {
         let (disk, clock, mut engine) = world(config(16 << 10));
-        let format = |disk: &Memory| {
+        let features = |disk: &Memory| {
             let storage: Arc<dyn Storage> = disk.crash(Keep::Synced).storage();
-            survey(&storage).unwrap().unwrap().segments.last().unwrap().header.format
+            survey(&storage).unwrap().unwrap().segments.last().unwrap().header.features
         };
         carry_out(&mut engine, rival(b"1", 60_000));
         carry_out(&mut engine, consume(3, None));
-        assert_eq!(format(&disk), FORMAT_VERSION);
+        assert_eq!(features(&disk), Features::NONE);
         carry_out(&mut engine, op);
-        assert_eq!(format(&disk), FORMAT_PUTS);
+        assert_eq!(features(&disk), Features::PUTS);
         engine.close().unwrap();
         let mut again = step(&disk, &clock, config(16 << 10));
         carry_out(&mut again, issue(5, b"5", 50_000));
-        assert_eq!(format(&disk), FORMAT_PUTS, "it stays with it");
+        assert_eq!(features(&disk), Features::PUTS, "it stays with it");
         assert_eq!(resolve(again.engine(), 5), Some(b"5".to_vec()));
     }
 }
 
-/// A put needs a segment of format 4. If the disk has no space for one, the put is refused. Other
+/// A put needs a segment with a feature. If the disk has no space for one, the put is refused. Other
 /// changes still fit into the current segment.
 #[test]
 fn p6_a_put_on_a_full_disk_stops_no_other_change() {

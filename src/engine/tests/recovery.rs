@@ -12,7 +12,7 @@ use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
 use crate::model::entry::JournalPart;
 use crate::model::record::replication::{Origin, Verdict};
 use crate::wal::pieces::PIECE_LEN;
-use crate::wal::{FrameBuffer, LogId, Survey, Wal};
+use crate::wal::{FrameBuffer, LogKey, Survey, Wal};
 
 /// An entry, and the segment that contains it.
 type Seen = (Vec<u8>, [u64; 4], bool, bool, Vec<ConsumeKey>, JournalPart);
@@ -56,7 +56,12 @@ fn assert_same(one: &Rebuilt, other: &Rebuilt, now: UnixMillis) {
 }
 
 fn found(disk: &Memory) -> Survey {
-    survey(&disk.storage()).unwrap().unwrap()
+    survey(&disk.storage()).unwrap().unwrap().with_key(&log_key()).unwrap()
+}
+
+/// The key of the log of these tests.
+fn log_key() -> LogKey {
+    LogKey::new(&Digester::new(&Secret::from_bytes([7; 32]), "default"))
 }
 
 /// Compares a start at several times after the end of the log with one that skips no entry.
@@ -279,11 +284,11 @@ fn restated(last: Origin) -> Origin {
 fn read_node(origins: &[Origin]) -> [Result<Option<Replicated>, String>; 2] {
     let disk = Memory::new();
     let config = wal::Config { preparing: Preparing::Inline, ..wal::Config::default() };
-    let mut log = Wal::create(disk.storage(), config, LogId([1; 16])).unwrap();
+    let mut log = Wal::create(disk.storage(), config, &log_key()).unwrap();
     for (time, origin) in (1..).zip(origins) {
         let mut frame = FrameBuffer::default();
         frame.writer().extend_from_slice(&origin.encode());
-        log.append(time, &mut frame).unwrap();
+        log.append(time, &frame).unwrap();
     }
     log.close(1_000).unwrap();
     let survey = found(&disk);

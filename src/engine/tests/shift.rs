@@ -28,7 +28,7 @@ fn ahead() -> (Memory, Arc<ManualClock>) {
 fn p3_a_log_that_is_ahead_is_led_back_with_all_that_lives() {
     let (old, clock) = ahead();
     let new = Memory::new();
-    let shifted = shift_on(&old.storage(), new.storage(), START, &NoProgress).unwrap();
+    let shifted = shift_on(&old.storage(), new.storage(), &secret(), START, &NoProgress).unwrap();
     let from = UnixMillis(START.0 + AHEAD_MS + 20_000);
     // Without 7 and 8, which were consumed, 9, and 1000, which expired.
     assert_eq!(shifted, Shifted { tokens: 197, from, to: START });
@@ -62,9 +62,9 @@ fn p3_a_log_that_is_ahead_is_led_back_with_all_that_lives() {
 fn time_is_only_moved_back() {
     let (old, _) = ahead();
     let last = UnixMillis(START.0 + AHEAD_MS + 20_000);
-    let shift = |to| shift_on(&old.storage(), Memory::new().storage(), to, &NoProgress);
+    let shift = |to| shift_on(&old.storage(), Memory::new().storage(), &secret(), to, &NoProgress);
     assert!(matches!(shift(last), Err(ShiftError::NotAhead { .. })));
     assert!(shift(UnixMillis(last.0 - 1)).is_ok());
-    let nothing = shift_on(&Memory::new().storage(), old.storage(), START, &NoProgress);
+    let nothing = shift_on(&Memory::new().storage(), old.storage(), &secret(), START, &NoProgress);
     assert!(matches!(nothing, Err(ShiftError::NoLog)));
 }

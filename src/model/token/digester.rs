@@ -9,7 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::digest::{ConsumeKey, DIGEST_LEN, Digest};
 use super::text::{RandomError, TOKEN_LEN, Token};
-use crate::model::namespace::{Namespace, NamespaceTag};
+use crate::model::namespace::{DEFAULT_NAMESPACE, Namespace, NamespaceTag};
 use crate::model::short_mac::ShortMac;
 
 /// Number of bytes at the end of a digest that are the same for all tokens of a namespace.
@@ -69,6 +69,7 @@ enum Kind {
     HeldConsumeKey,
     Namespace,
     SecretCheck,
+    Log,
 }
 
 impl Kind {
@@ -84,6 +85,7 @@ impl Kind {
             Self::HeldConsumeKey => "held-consume-key",
             Self::Namespace => "namespace",
             Self::SecretCheck => "secret-check",
+            Self::Log => "log",
         }
     }
 }
@@ -107,6 +109,7 @@ pub struct Digester {
     held_consume_key: Hmac<Sha256>,
     tag: [u8; TAG_LEN],
     check: [u8; DIGEST_LEN],
+    log_key: Secret,
     secret: Secret,
 }
 
@@ -118,7 +121,7 @@ impl Digester {
         // RFC 2104: a key shorter than the hash's block is padded with zeros.
         let mut block = [0; 64];
         block[..SECRET_LEN].copy_from_slice(&secret.0);
-        let keyed = |kind: Kind| {
+        let keyed_for = |kind: Kind, namespace: &str| {
             let mut mac = Hmac::<Sha256>::new(&block.into());
             mac.update(kind.name().as_bytes());
             mac.update(&[0]);
@@ -126,6 +129,9 @@ impl Digester {
             mac.update(&[0]);
             mac
         };
+        let keyed = |kind: Kind| keyed_for(kind, namespace);
+        // Those of the log, which all namespaces share.
+        let shared = |kind: Kind| keyed_for(kind, DEFAULT_NAMESPACE);
         let prefix = [Kind::Token.name().as_bytes(), &[0], namespace.as_bytes(), &[0]].concat();
         Self {
             token: keyed(Kind::Token),
@@ -138,7 +144,8 @@ impl Digester {
             consume_key: keyed(Kind::ConsumeKey),
             held_consume_key: keyed(Kind::HeldConsumeKey),
             tag: first(keyed(Kind::Namespace), &[]),
-            check: first(keyed(Kind::SecretCheck), &[]),
+            check: first(shared(Kind::SecretCheck), &[]),
+            log_key: Secret(first(shared(Kind::Log), &[])),
             secret: secret.clone(),
         }
     }
@@ -228,6 +235,13 @@ impl Digester {
     pub fn secret_check(&self) -> [u8; DIGEST_LEN] {
         self.check
     }
+
+    /// The key of the log, from which the keys of its segments are derived. It is the same for all
+    /// namespaces.
+    #[must_use]
+    pub(crate) fn log_key(&self) -> &[u8; SECRET_LEN] {
+        &self.log_key.0
+    }
 }
 
 /// The message begins with the holder's length, so that two different messages are never equal.
@@ -308,5 +322,8 @@ mod tests {
             assert_ne!(batch(b"h", 0), other);
         }
         assert_ne!(one.secret_check(), two.secret_check());
+        assert_ne!(one.log_key(), two.log_key());
+        assert_eq!(one.log_key(), shop.log_key(), "all namespaces are in one log");
+        assert_eq!(one.secret_check(), shop.secret_check());
     }
 }

@@ -8,6 +8,7 @@
 
 mod crash;
 mod fault;
+mod nonces;
 mod random;
 mod storage;
 
@@ -22,6 +23,7 @@ pub use fault::{Call, Fault, Planned};
 pub use random::Random;
 
 use crash::{Naming, Node, Way, surviving_names};
+use nonces::Nonces;
 
 /// The part of unsynced bytes and names that survives a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ struct Inner {
     /// Whether even names cannot be changed, because some file systems need space for that.
     full_names: bool,
     failing_writes: bool,
+    nonces: Arc<Mutex<Nonces>>,
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -93,6 +96,13 @@ impl Memory {
     /// Number of all calls so far, including reads.
     pub fn asked(&self) -> u64 {
         self.lock().asked.len() as u64
+    }
+
+    /// Frames of a log that were written to this disk and its copies, or tried to be; and how many
+    /// of them had the key and the nonce of another one, with other bytes. Must be none.
+    pub fn nonces(&self) -> (u64, u64) {
+        let nonces = Arc::clone(&self.lock().nonces);
+        nonces.lock().unwrap_or_else(PoisonError::into_inner).counts()
     }
 
     /// These calls, in order.
@@ -161,7 +171,8 @@ impl Memory {
                 (way, surviving_names(&inner.durable_names, &inner.pending_names, &mut random))
             }
         };
-        let mut left = Inner { random, ..Inner::default() };
+        let nonces = Arc::clone(&inner.nonces);
+        let mut left = Inner { random, nonces, ..Inner::default() };
         for (name, node) in names {
             let bytes = inner.nodes[node].survivor(way, &mut left.random);
             left.names.insert(name, left.nodes.len());
@@ -239,6 +250,11 @@ impl Inner {
     fn change_names(&mut self, naming: Naming) {
         naming.apply(&mut self.names);
         self.pending_names.push(naming);
+    }
+
+    fn note_nonce(&mut self, node: usize, bytes: &[u8], offset: usize) {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        nonces.note(&self.nodes[node].cache, bytes, offset);
     }
 
     fn write(&mut self, node: usize, bytes: &[u8], offset: usize) {

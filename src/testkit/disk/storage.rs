@@ -92,6 +92,7 @@ impl File for MemoryFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut inner = self.disk.lock();
         let offset = offset as usize;
+        inner.note_nonce(self.node, bytes, offset);
         if let Some(fault) = inner.call(Call::Write) {
             let len = match fault {
                 Fault::NoSpace => 0,

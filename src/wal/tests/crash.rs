@@ -12,19 +12,19 @@ use crate::wal::{Clean, Step};
 fn run(disk: &Memory) -> (Vec<u64>, u64) {
     let mut acknowledged = Vec::new();
     let mut tried = 0;
-    let Ok(mut wal) = Wal::create(disk.storage(), TINY, LOG_ID) else {
+    let Ok(mut wal) = Wal::create(disk.storage(), TINY, &key()) else {
         return (acknowledged, tried);
     };
     while tried < 90 {
         tried += 1;
         let mut pending = vec![tried];
-        if wal.append(tried, &mut numbered(tried)).is_err() {
+        if wal.append(tried, &numbered(tried)).is_err() {
             break;
         }
         if tried % 2 == 0 {
             tried += 1;
             pending.push(tried);
-            if wal.append(tried, &mut numbered(tried)).is_err() {
+            if wal.append(tried, &numbered(tried)).is_err() {
                 break;
             }
         }
@@ -63,7 +63,7 @@ fn clean(wal: &mut Wal, acknowledged: &mut Vec<u64>) -> Option<()> {
     acknowledged.retain(|number| number % 3 == 0 || !relocated.contains(number));
     for number in relocated.iter().filter(|number| **number % 3 == 0) {
         let time_ms = wal.last_time_ms();
-        wal.append(time_ms, &mut numbered(*number)).ok()?;
+        wal.append(time_ms, &numbered(*number)).ok()?;
     }
     let relocated = wal.sync().ok()?;
     wal.release_oldest(seq, relocated);
@@ -98,6 +98,8 @@ fn check(disk: &Memory, acknowledged: &[u64], tried: u64, context: &str) {
         append(&mut wal, tried + 1, &[0xEE; 400]);
         wal.sync().unwrap();
     }
+    let (frames, reused) = disk.nonces();
+    assert!(frames >= 20 && reused == 0, "{context}: {reused} of {frames} nonces came again");
     let again = records(&survey(&disk.storage()).unwrap().unwrap());
     assert_eq!(again[..seen.len()], seen, "{context}");
     assert_eq!(again.len(), seen.len() + 20, "{context}");
@@ -161,7 +163,7 @@ fn a_name_that_a_killed_process_gave_is_durable_once_it_was_seen() {
     // The process dies before it has synced the directory, but the machine does not.
     let at = 9;
     disk.plan(Planned { fault: Fault::FailedSync, at, is_lasting: true });
-    assert!(Wal::create(disk.storage(), TINY, LOG_ID).is_err());
+    assert!(Wal::create(disk.storage(), TINY, &key()).is_err());
     disk.mend();
     let mut wal = resume(&disk);
     append(&mut wal, 1, b"acknowledged");
@@ -187,7 +189,7 @@ fn garbled_write_never_hurts_what_was_acknowledged_before_it() {
         if let Ok(Some(found)) = found
             && let Ok(mut wal) = Wal::resume(&left.storage(), TINY, &found)
         {
-            let _ = wal.append(4, &mut frame(b"next"));
+            let _ = wal.append(4, &frame(b"next"));
         }
         let (seen, _) = recover(&left.crash(Keep::Some(seed))).unwrap();
         assert_eq!(seen[0].1, b"acknowledged", "seed {seed}");

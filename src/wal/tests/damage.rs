@@ -21,7 +21,7 @@ fn three_segments() -> (Memory, Vec<Seen>) {
     let disk = Memory::new();
     let mut wal = create(&disk);
     let mut wrote = Vec::new();
-    for number in 0..40_u64 {
+    for number in 0..36_u64 {
         let body = vec![number as u8 + 1; 30 * number as usize % 700 + 1];
         append(&mut wal, number, &body);
         wrote.push((number, body));
@@ -58,7 +58,7 @@ fn every_flipped_bit_of_a_closed_log_changes_nothing_or_is_refused() {
     let end = (wal.close(9).unwrap().0 - Lsn::FIRST.0) as usize + 4096;
     let mut refused = 0;
     // The header, and everything from the first frame to the end of the mark.
-    for byte in (0..72).chain(4096..end + 16) {
+    for byte in (0..138).chain(4096..end + 16) {
         for bit in 0..8 {
             disk.edit(&segment(1), |bytes| bytes[byte] ^= 1 << bit);
             match recover(&disk) {
@@ -75,7 +75,7 @@ fn every_flipped_bit_of_a_closed_log_changes_nothing_or_is_refused() {
     }
     // All of the header, all frames with their bodies, but not the mark.
     let bodies: usize = wrote.iter().map(|(_, body)| body.len()).sum();
-    assert_eq!(refused, (68 + 6 * 32 + bodies) * 8);
+    assert_eq!(refused, (134 + 16 + 6 * 60 + bodies) * 8);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn log_torn_at_any_byte_keeps_what_was_synced_and_goes_on() {
     let all = recover(&disk).unwrap().0;
     let end = (wal.head().0 - Lsn::FIRST.0) as usize + 4096;
     // The frame of 100 bytes, the one of 700 after it, and the next sector.
-    let start = (4096_usize + 32 + 104 + 32 + 704).next_multiple_of(512);
+    let start = (4096_usize + 176 + 760).next_multiple_of(512);
     for cut in start..=end {
         let torn = disk.crash(Keep::Everything);
         torn.edit(&segment(1), |bytes| bytes[cut..].fill(0));
@@ -100,7 +100,7 @@ fn log_torn_at_any_byte_keeps_what_was_synced_and_goes_on() {
         // Before its header is complete, a frame leaves no trace.
         let whole = seen.len() == all.len();
         let traced = cut >= start + 32 && seen.len() == 2 && !whole;
-        assert!(!traced || torn_bytes == 632, "cut at {cut}: {torn_bytes}");
+        assert!(!traced || torn_bytes == 664, "cut at {cut}: {torn_bytes}");
         let mut wal = resume(&torn);
         append(&mut wal, 5, b"new");
         wal.sync().unwrap();
@@ -116,16 +116,16 @@ fn whole_frames_behind_a_torn_one_never_come_back() {
     let mut wal = create(&disk);
     append(&mut wal, 1, b"kept");
     wal.sync().unwrap();
-    append(&mut wal, 2, &[2; 1000 - 32]);
-    append(&mut wal, 3, &[3; 1000 - 32]);
-    append(&mut wal, 4, &[4; 1000 - 32]);
+    append(&mut wal, 2, &[2; 1000 - 60]);
+    append(&mut wal, 3, &[3; 1000 - 60]);
+    append(&mut wal, 4, &[4; 1000 - 60]);
     let first = 4096 + 512;
     disk.edit(&segment(1), |bytes| bytes[first + 40] ^= 1);
     let (seen, torn_bytes) = recover(&disk).unwrap();
     assert_eq!((seen.len(), torn_bytes), (1, 3000));
     let mut wal = resume(&disk);
     // As long as the torn one, so that the next position is that of a complete one.
-    append(&mut wal, 5, &[5; 1000 - 32]);
+    append(&mut wal, 5, &[5; 1000 - 60]);
     let (seen, torn_bytes) = recover(&disk).unwrap();
     assert_eq!((seen.len(), torn_bytes), (2, 0));
 }
@@ -151,11 +151,11 @@ fn damaged_frame_that_ends_within_its_sector_is_not_stepped_over() {
     wal.sync().unwrap();
     append(&mut wal, 3, b"third, in the next sector");
     wal.sync().unwrap();
-    for byte in 4096 + 40..4096 + 40 + 32 + 6 {
+    for byte in 4096 + 88..4096 + 88 + 60 + 6 {
         let hurt = disk.crash(Keep::Everything);
         hurt.edit(&segment(1), |bytes| bytes[byte] ^= 1);
         let damage = refusal(&hurt);
-        assert_eq!(damage.offset, 4096 + 40, "byte {byte}");
+        assert_eq!(damage.offset, 4096 + 88, "byte {byte}");
     }
 }
 
@@ -174,7 +174,7 @@ fn damaged_seal_is_noticed_by_the_torn_frame_behind_it() {
         .unwrap()
         .iter()
         .last()
-        .map(|last| (last.lsn.0 + 32 + 904) as usize);
+        .map(|last| (last.lsn.0 + last.file_len) as usize);
     disk.edit(&segment(1), |bytes| bytes[seal_at.unwrap()] ^= 1);
     let damage = refusal(&disk);
     assert_eq!((damage.file, damage.what), (segment(1), DamageKind::NoFrame));
@@ -248,7 +248,7 @@ fn p5_segment_that_is_a_link_or_no_file_is_refused_by_name() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("data");
     let storage: Arc<dyn Storage> = Arc::new(Disk::open(&dir).unwrap());
-    let mut wal = Wal::create(Arc::clone(&storage), TINY, LOG_ID).unwrap();
+    let mut wal = Wal::create(Arc::clone(&storage), TINY, &key()).unwrap();
     while wal.current_seq() < 3 {
         append(&mut wal, 1, &[1; 900]);
     }
@@ -307,55 +307,27 @@ fn p5_older_copy_of_the_newest_segment_is_refused() {
     assert_eq!(damage.file, segment(1));
 }
 
-/// Writes a log in format 1, with other headers, and frames that do not record older segments.
-fn format_1(disk: &Memory, seqs: std::ops::RangeInclusive<u64>) {
-    use crate::wal::segment::{FORMAT_1, SegmentHeader};
-    for seq in seqs {
-        disk.edit(&segment(seq), |bytes| {
-            let mut head = [0; crate::wal::segment::HEADER_LEN];
-            head.copy_from_slice(&bytes[..68]);
-            let new = SegmentHeader::decode(&head).unwrap();
-            let old = SegmentHeader { format: FORMAT_1, older: 0, synced_lsn: Lsn::ZERO, ..new };
-            bytes[..68].copy_from_slice(&old.encode());
-            let mut at = 4096;
-            while at + 32 <= bytes.len() {
-                let len = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
-                let end = at + 32 + (len & 0x7FFF_FFFF) as usize;
-                let lsn = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
-                if lsn != new.lsn_at(at as u64).0 {
-                    // The next sector, or the end.
-                    at = (at + 1).next_multiple_of(512);
-                    continue;
-                }
-                bytes[at + 22..at + 24].fill(0);
-                let checksum = crc32c::crc32c_append(old.identity(), &bytes[at + 4..end]);
-                bytes[at..at + 4].copy_from_slice(&checksum.to_le_bytes());
-                at = end.next_multiple_of(8);
-            }
-        });
-    }
-}
-
+/// A header of each format that was not encrypted, with its checksum where it was.
 #[test]
-fn log_of_format_1_is_read_and_goes_on_in_format_2() {
-    let (disk, wrote) = three_segments();
-    format_1(&disk, 1..=3);
-    assert_eq!(recover(&disk).unwrap(), (wrote.clone(), 0));
-    // It does not record which segments it needs.
-    let short = disk.crash(Keep::Everything);
-    short.storage().remove(&segment(1)).unwrap();
-    assert!(recover(&short).is_ok());
-    let mut wal = resume(&disk);
-    append(&mut wal, 50, b"new");
-    wal.sync().unwrap();
-    let formats: Vec<u32> = wal.segments().map(|segment| segment.header.format).collect();
-    assert_eq!(formats[..3], [1, 1, 1]);
-    assert!(formats.ends_with(&[2]) && wal.current_seq() >= 4);
-    let mut expected = wrote;
-    expected.push((50, b"new".to_vec()));
-    assert_eq!(recover(&disk).unwrap(), (expected, 0));
-    disk.storage().remove(&segment(1)).unwrap();
-    assert_eq!(refusal(&disk).what, DamageKind::MissingOldest { seq: 1 });
+fn p5_log_that_was_not_encrypted_is_refused_by_its_version_and_not_changed() {
+    for (version, identity_at) in [(1_u8, 56), (2, 64), (3, 64), (4, 64)] {
+        let (disk, _) = three_segments();
+        for seq in 1..=3 {
+            disk.edit(&segment(seq), |bytes| {
+                bytes[8] = version;
+                let identity = crc32c::crc32c(&bytes[..identity_at]);
+                bytes[identity_at..identity_at + 4].copy_from_slice(&identity.to_le_bytes());
+            });
+        }
+        let calls = disk.calls();
+        let damage = refusal(&disk);
+        assert_eq!(damage.what, DamageKind::Plain(version.into()));
+        let text = damage.to_string();
+        assert!(text.contains(&format!("format version {version}")), "{text}");
+        assert!(text.contains("empty data directory"), "it says what to do: {text}");
+        // The directory is synced before it is read.
+        assert_eq!(disk.calls(), calls + 1);
+    }
 }
 
 #[test]
@@ -380,7 +352,7 @@ fn header_faults_are_named() {
 fn segment_of_another_log_is_refused() {
     let (disk, _) = three_segments();
     let other = Memory::new();
-    let mut wal = Wal::create(other.storage(), TINY, LogId([1; 16])).unwrap();
+    let mut wal = Wal::create(other.storage(), TINY, &key_of(1)).unwrap();
     while wal.current_seq() < 3 {
         append(&mut wal, 1, &[0; 900]);
     }
@@ -392,7 +364,7 @@ fn segment_of_another_log_is_refused() {
 fn frames_of_another_log_are_not_taken_for_its_own() {
     let (disk, _) = three_segments();
     let other = Memory::new();
-    let mut wal = Wal::create(other.storage(), TINY, LogId([1; 16])).unwrap();
+    let mut wal = Wal::create(other.storage(), TINY, &key_of(1)).unwrap();
     while wal.current_seq() < 2 {
         append(&mut wal, 1, &[0; 900]);
     }

@@ -2,22 +2,40 @@
 
 mod crash;
 mod damage;
+mod encryption;
 mod model;
 mod pieces;
 mod ring;
 
 use std::sync::Arc;
 
-use super::{Config, FrameBuffer, LogId, Lsn, Preparing, ReadError, Storage, Survey, Wal, survey};
+use super::{
+    Config, Continuity, FrameBuffer, LogKey, Lsn, Preparing, ReadError, Storage, Survey, Wal,
+};
+use crate::model::namespace::DEFAULT_NAMESPACE;
+use crate::model::token::{Digester, Secret};
 use crate::testkit::disk::Memory;
 
 /// Twelve KiB: two pages of frames after the header.
 const TINY: Config =
     Config { segment_size: 12 << 10, log_min_size: 48 << 10, preparing: Preparing::Inline };
-const LOG_ID: LogId = LogId([0x5A; 16]);
+
+/// The key of the log of all tests.
+fn key() -> LogKey {
+    key_of(0x5A)
+}
+
+fn key_of(secret: u8) -> LogKey {
+    LogKey::new(&Digester::new(&Secret::from_bytes([secret; 32]), DEFAULT_NAMESPACE))
+}
 
 fn create(disk: &Memory) -> Wal {
-    Wal::create(disk.storage(), TINY, LOG_ID).unwrap()
+    Wal::create(disk.storage(), TINY, &key()).unwrap()
+}
+
+/// The log on the disk, with its key.
+fn survey(storage: &Arc<dyn Storage>) -> Result<Option<Survey>, ReadError> {
+    super::survey(storage)?.map(|found| found.with_key(&key())).transpose()
 }
 
 fn frame(body: &[u8]) -> FrameBuffer {
@@ -27,7 +45,7 @@ fn frame(body: &[u8]) -> FrameBuffer {
 }
 
 fn append(wal: &mut Wal, time_ms: u64, body: &[u8]) {
-    wal.append(time_ms, &mut frame(body)).unwrap();
+    wal.append(time_ms, &frame(body)).unwrap();
 }
 
 /// Releases a segment and its file; the next call reports errors.
@@ -42,12 +60,11 @@ type Seen = (u64, Vec<u8>);
 
 fn read_all(found: &Survey) -> Result<Vec<Seen>, ReadError> {
     let mut seen = Vec::new();
-    let mut before_ms = 0;
+    let mut continuity = Continuity::default();
     for segment in &found.segments {
         pieces::assert_as_whole(segment);
         let frames = segment.read()?;
-        frames.check_follows(before_ms)?;
-        before_ms = frames.last_time_ms().unwrap_or(before_ms);
+        continuity.follow(&frames)?;
         seen.extend(frames.iter().map(|frame| (frame.log_time_ms, frame.body.to_vec())));
     }
     Ok(seen)

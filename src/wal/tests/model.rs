@@ -79,8 +79,8 @@ impl Model {
     }
 
     fn write(&mut self, number: u64, deadline_ms: u64, len: usize) {
-        let mut frame = frame(&body(number, deadline_ms, len));
-        let appended = self.wal.append(self.now_ms, &mut frame).unwrap();
+        let frame = frame(&body(number, deadline_ms, len));
+        let appended = self.wal.append(self.now_ms, &frame).unwrap();
         self.wal.note_deadline(appended.seq, deadline_ms);
         self.wal.add_live(appended.seq, len as u64 + 16);
         let entry = Entry { seq: appended.seq, len, deadline_ms, end_lsn: appended.end_lsn };

@@ -32,7 +32,7 @@ fn p8_a_segment_is_read_in_pieces_that_do_not_depend_on_its_size() {
     let large =
         Config { segment_size: 64 << 20, log_min_size: 256 << 20, preparing: Preparing::Inline };
     let disk = Memory::new();
-    let mut wal = Wal::create(disk.storage(), large, LOG_ID).unwrap();
+    let mut wal = Wal::create(disk.storage(), large, &key()).unwrap();
     // Frames longer than a piece, about as long, and short ones between them.
     let piece = PIECE_LEN as usize;
     for (time_ms, len) in (0..).zip([10, piece * 3 / 2, 5, piece, piece - 32, 700, 1 << 20]) {

@@ -93,14 +93,14 @@ fn full_disk_refuses_and_writes_come_back_with_space() {
     wal.sync().unwrap();
     // Room for half of the frame's bytes.
     disk.set_space_left(Some(200));
-    let mut refused = frame(&[9; 400]);
+    let refused = frame(&[9; 400]);
     for _ in 0..3 {
-        let error = wal.append(2, &mut refused).unwrap_err();
+        let error = wal.append(2, &refused).unwrap_err();
         assert!(matches!(error, AppendError::NoSpace(_)), "{error}");
     }
     assert!(wal.failure().is_none());
     disk.set_space_left(None);
-    wal.append(2, &mut refused).unwrap();
+    wal.append(2, &refused).unwrap();
     wal.sync().unwrap();
     let expected = vec![(1, b"before".to_vec()), (2, vec![9; 400])];
     assert_eq!(recover(&disk.crash(Keep::Synced)).unwrap(), (expected, 0));
@@ -114,7 +114,7 @@ fn full_disk_without_a_next_segment_refuses_until_there_is_one() {
     disk.set_space_left(Some(9 << 10));
     let mut wrote = 0;
     let error = loop {
-        match wal.append(0, &mut frame(&[1; 900])) {
+        match wal.append(0, &frame(&[1; 900])) {
             Ok(_) => wrote += 1,
             Err(error) => break error,
         }
@@ -135,10 +135,10 @@ fn full_disk_goes_on_with_the_file_of_an_expired_segment() {
     fill_until(&mut wal, 2);
     // Enough for this segment, and not for another.
     disk.set_space_left(Some(11 << 10));
-    while wal.append(0, &mut frame(&[1; 900])).is_ok() {}
+    while wal.append(0, &frame(&[1; 900])).is_ok() {}
     disk.set_space_left(Some(8 << 10));
     let before = wal.current_seq();
-    let again = wal.append(0, &mut frame(&[1; 900])).unwrap_err();
+    let again = wal.append(0, &frame(&[1; 900])).unwrap_err();
     assert!(matches!(again, AppendError::NoSpace(_)), "{again}");
     assert!(matches!(wal.cleaning_due(1), Clean::Expired { .. }));
     if let Clean::Expired { seq } = wal.cleaning_due(1) {
@@ -158,10 +158,10 @@ fn spare_that_finds_no_space_for_its_header_stays_a_spare() {
     let mut wal = create(&disk);
     fill_until(&mut wal, 2);
     disk.set_space_left(Some(11 << 10));
-    while wal.append(0, &mut frame(&[1; 900])).is_ok() {}
+    while wal.append(0, &frame(&[1; 900])).is_ok() {}
     disk.set_space_left(Some(100));
     free(&mut wal, 1, Lsn::ZERO);
-    assert!(wal.append(0, &mut frame(&[1; 900])).is_err());
+    assert!(wal.append(0, &frame(&[1; 900])).is_err());
     disk.set_space_left(Some(8 << 10));
     append(&mut wal, 0, &[1; 900]);
     assert_eq!(wal.counters().segments_recycled, 1);
@@ -201,7 +201,7 @@ fn p5_spare_whose_old_name_may_come_back_is_not_written() {
         disk.switch_off_at(disk.calls() + calls);
         free(&mut wal, 1, Lsn::ZERO);
         assert!(disk.struck().contains_key(&Fault::FailedSync) || calls == 4);
-        let refused = (0..20).find_map(|_| wal.append(0, &mut frame(&[2; 800])).err());
+        let refused = (0..20).find_map(|_| wal.append(0, &frame(&[2; 800])).err());
         assert!(matches!(refused, Some(AppendError::Failed(_))), "{refused:?}");
         let since = &disk.history()[sync_dir as usize..];
         assert!(!since.contains(&Call::Write), "a later sync proves nothing: {since:?}");
@@ -223,7 +223,7 @@ fn failed_sync_is_final_and_never_tried_again() {
     disk.set_failing_syncs(false);
     let calls = disk.calls();
     assert_eq!(wal.sync().unwrap_err(), failure);
-    let refused = wal.append(3, &mut frame(b"more")).unwrap_err();
+    let refused = wal.append(3, &frame(b"more")).unwrap_err();
     assert!(matches!(refused, AppendError::Failed(again) if again == failure));
     assert!(wal.mark(3).is_err());
     assert_eq!(disk.calls(), calls, "the disk was not touched again");
@@ -237,10 +237,10 @@ fn failed_write_is_final() {
     let disk = Memory::new();
     let mut wal = create(&disk);
     disk.set_failing_writes(true);
-    let refused = wal.append(1, &mut frame(b"x")).unwrap_err();
+    let refused = wal.append(1, &frame(b"x")).unwrap_err();
     assert!(matches!(refused, AppendError::Failed(_)));
     disk.set_failing_writes(false);
-    assert!(wal.append(1, &mut frame(b"x")).is_err());
+    assert!(wal.append(1, &frame(b"x")).is_err());
     assert!(wal.failure().unwrap().to_string().contains("write of segment-"));
 }
 
@@ -253,7 +253,7 @@ fn body_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
         append(&mut wal, 1, &vec![1; max]);
     }
     let max = crate::wal::BODY_LEN_MAX;
-    let refused = wal.append(1, &mut frame(&vec![1; max + 1])).unwrap_err();
+    let refused = wal.append(1, &frame(&vec![1; max + 1])).unwrap_err();
     assert!(matches!(refused, AppendError::TooLong { .. }));
     assert_eq!(recover(&disk).unwrap().0.len(), 20);
 }
@@ -293,14 +293,14 @@ fn p6_full_segment_on_a_full_disk_still_says_what_was_released() {
     let room = 12_288 - 2 * 512;
     disk.set_space_left(Some(60 << 10));
     while wal.ring.table.current().used_bytes + 512 <= room {
-        if wal.append(0, &mut frame(&[1; 300])).is_err() {
+        if wal.append(0, &frame(&[1; 300])).is_err() {
             break;
         }
         wal.sync().unwrap();
         disk.set_space_left(Some(6 << 10));
     }
     disk.set_space_left(Some(6 << 10));
-    assert!(matches!(wal.append(0, &mut frame(&[1; 900])), Err(AppendError::NoSpace(_))));
+    assert!(matches!(wal.append(0, &frame(&[1; 900])), Err(AppendError::NoSpace(_))));
     assert!(matches!(wal.mark(0), Err(AppendError::NoSpace(_))), "not a sector to spare");
     wal.release_oldest(1, Lsn::ZERO);
     wal.declare_released(0).unwrap();
@@ -371,7 +371,7 @@ fn real_directory_and_thread_do_the_same() {
     assert_eq!(config.mistakes(), []);
     let disk: Arc<dyn Storage> = Arc::new(Disk::open(home.path()).unwrap());
     assert!(survey(&disk).unwrap().is_none());
-    let mut wal = Wal::create(disk, config, LOG_ID).unwrap();
+    let mut wal = Wal::create(disk, config, &key()).unwrap();
     for number in 0..40_u64 {
         append(&mut wal, number, &vec![number as u8; 150_000]);
         wal.sync().unwrap();

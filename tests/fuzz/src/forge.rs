@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jeton::testkit::disk::Memory;
 use jeton::wal::Storage;
 
+use super::cipher::{NONCE_LEN, TAG_LEN};
 use super::input::Input;
 use super::model::{Entries, Frame};
 use super::segment::{HEADER_BLOCK_LEN, SEGMENT_LEN, Segment};
@@ -23,8 +24,12 @@ struct Forge {
     time: u64,
     /// The end of the durable part.
     synced: u64,
-    /// Format of the next segments.
-    format: u8,
+    /// Features of the next segments.
+    features: u8,
+    /// Tag of the last frame.
+    before: [u8; TAG_LEN],
+    /// Number of the next frame, its nonce.
+    number: u32,
     /// How many segments before its own the next frame says that the log needs.
     older: u16,
     /// The last Origin, in the log of a node.
@@ -36,19 +41,19 @@ struct Forge {
 }
 
 /// The segments that the bytes encode. The first byte selects the form: frames with right
-/// checksums, or the bytes themselves after the header of one segment; the formats of the first
+/// checksums, or the bytes themselves after the header of one segment; the features of the first
 /// and the other segments; how many are missing before the first, and how many its header names; and
 /// whether it is the log of a cluster's node.
 pub fn segments(bytes: &[u8]) -> Vec<Segment> {
     let mut input = Input(bytes);
     let form = input.u8();
     let is_node = form >> 6 == 3;
-    let [first, others] = [form, form >> 1].map(|bits| if is_node { 3 } else { 1 + bits % 2 });
-    let format = first.max(others);
-    let [missing, older] = [form >> 2, form >> 4].map(|bits| u16::from(bits % 4));
+    let [first, others] = [form, form >> 1].map(|bits| if is_node { 1 } else { 2 * (bits % 2) });
+    let features = first | others;
+    let [missing, older] = [form >> 2, form >> 4].map(|bits| u16::from(bits % 4) / 2);
     let base = HEADER_BLOCK_LEN as u64;
     if form >= 0xFE {
-        let mut only = Segment::new(1 + form % 2, 1, base, 0, 0);
+        let mut only = Segment::new(2 * (form % 2), 1, base, 0, 0);
         let raw = input.take(SEGMENT_LEN - HEADER_BLOCK_LEN);
         only.bytes[HEADER_BLOCK_LEN..HEADER_BLOCK_LEN + raw.len()].copy_from_slice(raw);
         return vec![only];
@@ -59,7 +64,9 @@ pub fn segments(bytes: &[u8]) -> Vec<Segment> {
         segments: vec![first],
         at: HEADER_BLOCK_LEN,
         time: START,
-        format,
+        features,
+        before: [0; TAG_LEN],
+        number: 0,
         older: 0,
         origin: None,
         entries: Entries::new(),
@@ -92,7 +99,7 @@ impl Forge {
     /// node, most steps write frames without a mistake.
     fn step(&mut self, input: &mut Input<'_>) {
         let mut step = input.u8();
-        if self.format == 3 && step >> 4 < 14 {
+        if self.features == 1 && step >> 4 < 14 {
             step %= 12;
         }
         self.older = u16::from(step >> 4);
@@ -121,7 +128,11 @@ impl Forge {
             11 if self.segments.len() < SEGMENTS_MAX => self.next_segment(),
             12 => self.time = self.time.wrapping_add(input.u64()),
             13 => self.synced = self.here().wrapping_add(u64::from(input.u16()) * 8),
-            14 => self.at = (self.at + usize::from(input.u8()) * 8).min(SEGMENT_LEN),
+            14 => match input.u8() {
+                // The next frame has a right checksum and a wrong tag.
+                1 => self.before[0] ^= 1,
+                far => self.at = (self.at + usize::from(far) * 8).min(SEGMENT_LEN),
+            },
             _ => {
                 let segment = usize::from(input.u8()) % self.segments.len();
                 let at = usize::from(input.u16()) % SEGMENT_LEN;
@@ -132,7 +143,7 @@ impl Forge {
 
     /// What the frame of a node begins with; nothing in another log.
     fn origin(&mut self, input: &mut Input<'_>) -> Vec<u8> {
-        if self.format != 3 {
+        if self.features != 1 {
             return Vec::new();
         }
         let next = stream::origin(input, self.origin.as_ref());
@@ -145,7 +156,7 @@ impl Forge {
         self.frame(&[], true);
         let last = &self.segments[self.segments.len() - 1];
         let (seq, base) = (last.seq + 1, last.lsn_at(SEGMENT_LEN));
-        self.segments.push(Segment::new(self.format, seq, base, self.older, self.synced));
+        self.segments.push(Segment::new(self.features, seq, base, self.older, self.synced));
         self.synced = base;
         self.at = HEADER_BLOCK_LEN;
     }
@@ -173,20 +184,31 @@ impl Forge {
     fn frame(&mut self, body: &[u8], is_seal: bool) {
         let lsn = self.here();
         let segment = self.segments.last_mut().expect("at least one segment");
-        let end = self.at + (32 + body.len()).next_multiple_of(8);
+        let carried = if self.at == HEADER_BLOCK_LEN { TAG_LEN } else { 0 };
+        let len = 32 + NONCE_LEN + carried + body.len() + TAG_LEN;
+        let end = self.at + len.next_multiple_of(8);
         if end > SEGMENT_LEN {
             return;
         }
-        let older = if segment.format == 1 { 0 } else { u64::from(self.older) << 48 };
+        let older = u64::from(self.older) << 48;
         let len = body.len() as u32 | u32::from(is_seal) << 31;
-        let mut covered = len.to_le_bytes().to_vec();
+        let mut frame = vec![0; 4];
+        frame.extend_from_slice(&len.to_le_bytes());
         for field in [lsn, self.time | older, self.synced] {
-            covered.extend_from_slice(&field.to_le_bytes());
+            frame.extend_from_slice(&field.to_le_bytes());
         }
-        covered.extend_from_slice(body);
-        let checksum = crc32c::crc32c_append(segment.identity, &covered);
-        segment.bytes[self.at..self.at + 4].copy_from_slice(&checksum.to_le_bytes());
-        segment.bytes[self.at + 4..self.at + 4 + covered.len()].copy_from_slice(&covered);
+        self.number += 1;
+        frame.extend_from_slice(&self.number.to_le_bytes());
+        frame.extend_from_slice(&[0; NONCE_LEN - 4]);
+        let encrypted = segment.cipher().encrypt(&frame, &self.before, body);
+        if carried > 0 {
+            frame.extend_from_slice(&self.before);
+        }
+        frame.extend_from_slice(&encrypted);
+        self.before.copy_from_slice(&encrypted[body.len()..]);
+        let checksum = crc32c::crc32c_append(segment.identity, &frame[4..]);
+        frame[..4].copy_from_slice(&checksum.to_le_bytes());
+        segment.bytes[self.at..self.at + frame.len()].copy_from_slice(&frame);
         self.at = end;
         model::apply_body(&mut self.entries, body, self.time);
     }

@@ -14,6 +14,7 @@
 
 pub mod answers;
 pub mod body;
+pub mod cipher;
 pub mod commands;
 pub mod duration;
 pub mod forge;

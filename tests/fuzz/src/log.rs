@@ -18,17 +18,21 @@ use jeton::testkit::stepped::Stepped;
 use jeton::wal::{self, Preparing, ReadError, Storage};
 
 use super::model::{Entries, Entry, Replayed};
-use super::{forge, model, segment, spec};
+use super::{cipher, forge, model, segment, spec};
 
 /// Opens an engine on the log that the bytes encode.
 pub fn check(bytes: &[u8]) {
     let segments = forge::segments(bytes);
     let (disk, storage) = forge::disk(&segments);
     let wanted = spec::log(&segments).and_then(|log| Ok((model::replay(&log)?, log.last_time)));
-    let verified = verify_on(Arc::clone(&storage), &NoProgress);
+    let verified = verify_on(Arc::clone(&storage), Some(&secret()), &NoProgress);
     assert_eq!(verified.is_ok(), wanted.is_ok(), "verify: {verified:?}");
-    if segments[0].format == 3 {
-        return node(&storage, verified.map(|log| log.tokens), wanted);
+    if segments[0].is_of_node() {
+        return node(
+            &storage,
+            verified.map(|log| log.tokens.expect("read with the secret")),
+            wanted,
+        );
     }
     match (open(&storage), wanted) {
         (Ok(stepped), Ok((Replayed { entries, is_of_an_engine }, last_time))) => {
@@ -36,7 +40,7 @@ pub fn check(bytes: &[u8]) {
             assert!(now >= last_time && now >= forge::START, "P3: time ran backwards");
             if is_of_an_engine {
                 let alive = entries.values().filter(|entry| entry.is_alive(last_time)).count();
-                assert_eq!(verified.expect("a good log").tokens, alive as u64, "verify");
+                assert_eq!(verified.expect("a good log").tokens, Some(alive as u64), "verify");
                 live(stepped, &storage, entries, now);
             } else {
                 let tokens = stepped.engine().stats().tokens;
@@ -106,13 +110,17 @@ fn open(storage: &Arc<dyn Storage>) -> Result<Stepped, OpenError> {
     Stepped::open(config, Arc::clone(storage), digester, clock)
 }
 
+fn secret() -> Secret {
+    Secret::from_bytes(cipher::SECRET)
+}
+
 /// What every engine here is opened with.
 fn parts() -> (Config, Digester, Arc<ManualClock>) {
     let segment_size = segment::SEGMENT_LEN as u64;
     let log_min_size = 8 * segment_size;
     let wal = wal::Config { segment_size, log_min_size, preparing: Preparing::Inline };
     let config = Config { recovery_threads: 1, wal, ..Config::default() };
-    let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
+    let digester = Digester::new(&secret(), "default");
     (config, digester, Arc::new(ManualClock::at(UnixMillis(forge::START))))
 }
 

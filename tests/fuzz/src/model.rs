@@ -47,12 +47,12 @@ pub struct Replayed {
 }
 
 /// Applies all records of a log.
-pub fn replay(log: &spec::Log<'_>) -> Result<Replayed, Damaged> {
+pub fn replay(log: &spec::Log) -> Result<Replayed, Damaged> {
     let (mut entries, mut is_of_an_engine) = (Entries::new(), true);
     let mut last_origin = None;
     for (_, time, body) in &log.frames {
         let mut frame = Frame::after(&entries);
-        let mut rest = *body;
+        let mut rest = &body[..];
         while !rest.is_empty() {
             let record = spec::record(rest).ok_or(Damaged)?;
             is_of_an_engine &= frame.admits(&record, *time);

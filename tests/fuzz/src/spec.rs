@@ -2,13 +2,16 @@
 //! segments, and the end of a log. It is slow and simple, and shares no code with the reader it is
 //! compared with.
 
+use super::cipher::{NONCE_LEN, TAG_LEN};
 use super::segment::{HEADER_BLOCK_LEN, Segment};
 use super::stream::{ORIGIN_LEN, Origin};
 
 pub const INSTANT_MAX: u64 = (1 << 43) - 1;
 const COUNT_MAX: u64 = 10_000;
 const PAYLOAD_LEN_MAX: u64 = 1 << 20;
-const FRAME_HEADER_LEN: usize = 32;
+/// What is before the nonce.
+const HEAD_LEN: usize = 32;
+const FRAME_HEADER_LEN: usize = HEAD_LEN + NONCE_LEN;
 
 /// A record as it stands in a body.
 pub struct Record<'a> {
@@ -188,10 +191,13 @@ fn entry(bytes: &[u8], kind: u8, flags: u8) -> Option<(usize, What<'_>)> {
 struct Frame {
     at: usize,
     end: usize,
+    /// Whether it carries the tag of the frame before.
+    carries: bool,
+    body_at: usize,
     body_len: usize,
     is_seal: bool,
     time: u64,
-    /// How many segments before its own the log needs; zero in format 1.
+    /// How many segments before its own the log needs.
     older: u64,
     synced: u64,
     lsn: u64,
@@ -203,17 +209,27 @@ fn frame(segment: &Segment, at: usize) -> Option<Frame> {
     let header = bytes.get(at..at + FRAME_HEADER_LEN)?;
     let len = number(header, 4, 4)?;
     let (body_len, is_seal) = ((len & 0x7FFF_FFFF) as usize, len >> 31 == 1);
-    let end = (at + FRAME_HEADER_LEN + body_len).next_multiple_of(8);
-    let covered = bytes.get(at + 4..at + FRAME_HEADER_LEN + body_len)?;
-    // Format 1 had a longer time in the place of both.
-    let time_len = if segment.format == 1 { 8 } else { 6 };
-    let time = number(header, 16, time_len)?;
-    let older = if segment.format == 1 { 0 } else { number(header, 22, 2)? };
+    let carries = at == HEADER_BLOCK_LEN;
+    let body_at = at + FRAME_HEADER_LEN + if carries { TAG_LEN } else { 0 };
+    let end = (body_at + body_len + TAG_LEN).next_multiple_of(8);
+    let covered = bytes.get(at + 4..body_at + body_len + TAG_LEN)?;
+    let (time, older) = (number(header, 16, 6)?, number(header, 22, 2)?);
     let (synced, lsn) = (number(header, 24, 8)?, number(header, 8, 8)?);
     let is_valid = end <= bytes.len()
         && lsn == segment.lsn_at(at)
         && number(header, 0, 4)? == u64::from(crc32c::crc32c_append(segment.identity, covered));
-    is_valid.then_some(Frame { at, end, body_len, is_seal, time, older, synced, lsn })
+    is_valid.then_some(Frame {
+        at,
+        end,
+        carries,
+        body_at,
+        body_len,
+        is_seal,
+        time,
+        older,
+        synced,
+        lsn,
+    })
 }
 
 /// The frame that follows the one that ended at `at`.
@@ -225,7 +241,7 @@ fn following(segment: &Segment, at: usize) -> Option<Frame> {
 
 /// Whether the bytes at `at` claim to be a frame of this place, valid or not.
 fn claims(segment: &Segment, at: usize) -> Option<u64> {
-    segment.bytes.get(at..at + FRAME_HEADER_LEN)?;
+    segment.bytes.get(at..at + HEAD_LEN)?;
     let lsn = number(&segment.bytes, at + 8, 8)?;
     (lsn == segment.lsn_at(at)).then(|| number(&segment.bytes, at + 24, 8))?
 }
@@ -265,9 +281,9 @@ pub struct Damaged;
 
 /// The content of a log: its frames that contain or could contain records.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Log<'a> {
+pub struct Log {
     /// Lsn, log time and body.
-    pub frames: Vec<(u64, u64, &'a [u8])>,
+    pub frames: Vec<(u64, u64, Vec<u8>)>,
     pub end_lsn: u64,
     pub last_time: u64,
 }
@@ -275,27 +291,24 @@ pub struct Log<'a> {
 /// Whether a header is valid: its bytes are those that it was made with, and they make sense.
 fn has_valid_header(segment: &Segment) -> bool {
     let header = segment.header();
-    let is_sound = segment.format == 1
-        || (u64::from(segment.older) < segment.seq && segment.synced <= segment.base);
+    let is_sound = u64::from(segment.older) < segment.seq && segment.synced <= segment.base;
     segment.bytes.starts_with(&header) && is_sound
 }
 
 /// The seq of the oldest segment that is needed: by the last frame, or by the current header.
-fn oldest_needed(segments: &[Segment]) -> Result<Option<u64>, Damaged> {
-    let needed = |segment: &Segment, older: u64| {
-        (segment.format != 1).then(|| segment.seq.saturating_sub(older).max(1))
-    };
+fn oldest_needed(segments: &[Segment]) -> Result<u64, Damaged> {
+    let needed = |segment: &Segment, older: u64| segment.seq.saturating_sub(older).max(1);
     let current = &segments[segments.len() - 1];
     for segment in segments.iter().rev().take(2) {
         if let Some(last) = walk(segment)?.frames.last() {
-            return Ok(needed(segment, last.older).or(needed(current, current.older.into())));
+            return Ok(needed(segment, last.older));
         }
     }
     Ok(needed(current, current.older.into()))
 }
 
 /// Reads a log.
-pub fn log(segments: &[Segment]) -> Result<Log<'_>, Damaged> {
+pub fn log(segments: &[Segment]) -> Result<Log, Damaged> {
     if !segments.iter().all(has_valid_header) {
         return Err(Damaged);
     }
@@ -305,17 +318,17 @@ pub fn log(segments: &[Segment]) -> Result<Log<'_>, Damaged> {
         && !was_written(&segments[count - 1], &last)
         && !walk(&segments[count - 2])?.is_sealed;
     count -= usize::from(is_prepared);
-    if oldest_needed(&segments[..count])?.is_some_and(|needed| needed < segments[0].seq) {
+    if oldest_needed(&segments[..count])? < segments[0].seq {
         return Err(Damaged);
     }
     let log = frames(&segments[..count])?;
-    let is_early =
-        is_prepared && segments[count].format != 1 && segments[count].synced > log.end_lsn;
+    let is_early = is_prepared && segments[count].synced > log.end_lsn;
     if is_early { Err(Damaged) } else { Ok(log) }
 }
 
 /// Reads the frames of all segments; the last is the current one.
-fn frames(segments: &[Segment]) -> Result<Log<'_>, Damaged> {
+fn frames(segments: &[Segment]) -> Result<Log, Damaged> {
+    let mut before: Option<[u8; TAG_LEN]> = None;
     let (mut frames, mut last_time, mut end_lsn) = (Vec::new(), 0, 0);
     for (n, segment) in segments.iter().enumerate() {
         let walk = walk(segment)?;
@@ -329,9 +342,17 @@ fn frames(segments: &[Segment]) -> Result<Log<'_>, Damaged> {
                 return Err(Damaged);
             }
             last_time = frame.time;
-            let body_at = frame.at + FRAME_HEADER_LEN;
+            let carried = sixteen(&segment.bytes, frame.at + FRAME_HEADER_LEN);
+            let carried = carried.filter(|_| frame.carries);
+            if carried.is_some() && before.is_some() && carried != before {
+                return Err(Damaged);
+            }
+            let tag_before = carried.or(before).ok_or(Damaged)?;
+            let (head, tag_at) = (&segment.bytes[frame.at..], frame.body_at + frame.body_len);
+            let encrypted = &segment.bytes[frame.body_at..tag_at + TAG_LEN];
+            let body = segment.cipher().decrypt(head, &tag_before, encrypted).ok_or(Damaged)?;
+            before = sixteen(&segment.bytes, tag_at);
             if !frame.is_seal {
-                let body = &segment.bytes[body_at..body_at + frame.body_len];
                 frames.push((frame.lsn, frame.time, body));
             }
         }

@@ -20,7 +20,8 @@ fn answering(files: &[(u64, u64)], sent: &[u8]) -> String {
         .collect();
     let log_id = "00".repeat(16);
     let head = json!({
-        "format": 1, "jeton": "0", "log_id": log_id, "lsn": 1, "time_ms": 1, "files": files,
+        "format": 2, "jeton": "0", "log_id": log_id, "lsn": 1, "tag": log_id, "time_ms": 1,
+        "tokens": 0, "files": files, "mac": "",
     });
     let mut answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{head}\n").into_bytes();
     answer.extend_from_slice(sent);

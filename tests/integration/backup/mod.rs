@@ -5,6 +5,7 @@
 mod gate;
 mod hostile;
 mod load;
+mod signed;
 mod writer;
 
 use std::net::SocketAddr;

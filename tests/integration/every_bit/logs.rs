@@ -12,7 +12,7 @@ use jeton::model::token::{ConsumeKey, Digest, Digester, Secret};
 use jeton::testkit::clock::ManualClock;
 use jeton::testkit::disk::Memory;
 use jeton::testkit::stepped::Stepped;
-use jeton::wal::{self, FRAME_HEADER_LEN, Preparing, survey};
+use jeton::wal::{self, Preparing, survey};
 
 /// The wall clock when a script begins; a start after damage uses the same time, so that only the
 /// log contains later times.
@@ -246,7 +246,7 @@ fn frames_of(disk: &Memory) -> Vec<Place> {
         let file = segment.file_name();
         for frame in &segment.read().expect("whole") {
             let at = segment.header.offset_of(frame.lsn) as usize;
-            let len = (FRAME_HEADER_LEN + frame.body.len()).next_multiple_of(8);
+            let len = frame.file_len as usize;
             let end_lsn = frame.lsn.0 + len as u64;
             places.push(Place { file: file.clone(), at, len, end_lsn });
         }

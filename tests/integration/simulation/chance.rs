@@ -383,6 +383,10 @@ impl Run {
             self.lab.look_at_all()?;
         }
         self.lab.kill();
+        let (frames, reused) = self.lab.disk.nonces();
+        if reused > 0 {
+            return Err(format!("P9: {reused} of {frames} frames have the nonce of another one"));
+        }
         self.lab.counts.disk(&self.lab.disk);
         self.lab.counts.seeds += 1;
         Ok(Done { counts: self.lab.counts, trace: self.lab.trace() })

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use jeton::model::record::{Record, records};
+use jeton::model::token::{Digester, Secret};
 use jeton::testkit::disk::{Keep, Memory};
-use jeton::wal::{Storage, survey};
+use jeton::wal::{LogKey, Storage, survey};
 
 use super::model::{Change, Held, What, id_of, issued};
 use super::oracle::{Broken, World};
@@ -25,6 +26,8 @@ pub fn read(disk: &Memory) -> Result<Reading, Broken> {
     let Some(survey) = survey else {
         return Err("there is no log".to_owned());
     };
+    let key = LogKey::new(&Digester::new(&Secret::from_bytes([7; 32]), "default"));
+    let survey = survey.with_key(&key).map_err(|error| error.to_string())?;
     let mut world = World::new();
     for segment in &survey.segments {
         let frames = segment.read().map_err(|error| error.to_string())?;
