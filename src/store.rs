@@ -128,6 +128,13 @@ impl Store {
         found.into_iter().for_each(each);
     }
 
+    /// Calls `look` to look up several entries. All are of one moment: `look` is called again, from
+    /// its begin, where changes that are made together came between.
+    pub fn at_one_moment(&self, mut look: impl FnMut(&Pinned<'_>)) {
+        let pinned = self.pin();
+        self.moments.read_one(|| look(&pinned));
+    }
+
     fn look_up<'g>(
         &'g self,
         digests: &[Digest],

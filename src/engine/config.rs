@@ -131,8 +131,8 @@ impl Config {
         if self.data_dir.is_none() || self.wal.segment_size < wal::config::SEGMENT_SIZE_MIN {
             return PAYLOAD_LEN_MAX;
         }
-        let frame_len_max = self.wal.frame_len_max() as usize - wal::FRAME_OVERHEAD_MAX;
-        frame_len_max.saturating_sub(carry_len(0, USES_MAX as usize)).min(PAYLOAD_LEN_MAX)
+        let body_max = self.wal.frame_body_max();
+        body_max.saturating_sub(carry_len(0, USES_MAX as usize)).min(PAYLOAD_LEN_MAX)
     }
 
     /// All mistakes in the configuration, each with its limits.

@@ -197,11 +197,7 @@ impl Engine {
     }
 
     pub(super) fn enqueue_together(&self, ops: Vec<Op>, reply: Reply) -> Result<(), Rejected> {
-        let checked = match self.shared.in_cluster {
-            true => Err(Rejected::Invalid("changes together: not possible in a cluster yet")),
-            false => self.check(&ops),
-        };
-        if let Err(rejected) = checked {
+        if let Err(rejected) = self.check_together(&ops) {
             reply.forget();
             return Err(rejected);
         }
@@ -283,29 +279,6 @@ impl Engine {
         }
         self.shared.time.hold(now);
         Ok(Some(refused.iter().map(|applied| self.shared.refusal(applied)).collect()))
-    }
-
-    /// Checks the limits of operations.
-    fn check(&self, ops: &[Op]) -> Result<(), Rejected> {
-        for op in ops {
-            op.validate(&self.shared.config)?;
-            if self.shared.in_cluster && matches!(op, Op::Put(_) | Op::SetDeadline { .. }) {
-                return Err(Rejected::Invalid(
-                    "puts and deadlines that may be earlier: not possible in a cluster yet",
-                ));
-            }
-            if let Op::SetDeadline { digest, deadline, .. } = op {
-                let quota = self.shared.quotas().get(&digest.tag()).and_then(|quota| quota.ttl_max);
-                let max_ttl = self.shared.config.max_ttl;
-                let life_max = quota.map_or(max_ttl, |life| life.min(max_ttl));
-                if *deadline > self.now().plus(life_max) {
-                    return Err(Rejected::Invalid(
-                        "deadline: must be at most the maximum lifetime from now",
-                    ));
-                }
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn enqueue(&self, call: Call) -> Result<(), Rejected> {

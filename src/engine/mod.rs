@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `op`, `config`, `stats` | operations, configuration, statistics |
 //! | [`state`] | the effects of records: the only `apply`, and the accounting of all entries |
-//! | `handle`, `read`, `caller` | the engine's interface for callers |
+//! | `handle`, `read`, `caller`, `limits` | the engine's interface for callers; what a call may have |
 //! | `mailbox`, `batch`, `job` | the path of calls to the committer and of outcomes back |
 //! | `committer` | the committer's loop |
 //! | `admission`, `frame`, `sequencer`, `journal` | admission to a frame; the frame; its way into the log |
@@ -38,6 +38,7 @@ mod handle;
 mod health;
 mod job;
 mod journal;
+mod limits;
 mod mailbox;
 mod maintenance;
 mod op;

@@ -201,6 +201,40 @@ impl Engine {
         status_of(pinned.get(digest)?, now)
     }
 
+    /// Calls `each` with the status of every digest at `now`, in their order. All are of one moment: of
+    /// operations that are performed together, either all or none are seen.
+    pub fn statuses(&self, digests: &[Digest], now: UnixMillis, each: impl FnMut(Option<Status>)) {
+        let (found, has_expired) = self.look_for_statuses(digests, now);
+        if has_expired {
+            self.shared.time.hold(now);
+        }
+        found.into_iter().for_each(each);
+    }
+
+    /// Like [`Engine::statuses`], but where one is `None` that is no answer yet: then there is none.
+    #[must_use]
+    pub fn find_statuses(&self, digests: &[Digest], now: UnixMillis) -> Option<Vec<Status>> {
+        self.look_for_statuses(digests, now).0.into_iter().collect()
+    }
+
+    /// The status of every digest, and whether one of the entries has expired.
+    fn look_for_statuses(
+        &self,
+        digests: &[Digest],
+        now: UnixMillis,
+    ) -> (Vec<Option<Status>>, bool) {
+        let (mut found, mut has_expired) = (Vec::with_capacity(digests.len()), false);
+        self.shared.store.at_one_moment(|pinned| {
+            found.clear();
+            found.extend(digests.iter().map(|digest| {
+                let entry = pinned.get(digest)?;
+                has_expired |= entry.is_expired(now);
+                status_of(entry, now)
+            }));
+        });
+        (found, has_expired)
+    }
+
     /// Calls `look` with the existing entry, as of `now`, that an issue conflicted with: the caller
     /// may compare the content in a better way than byte for byte. `None` if no entry conflicts any
     /// more.

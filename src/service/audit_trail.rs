@@ -111,6 +111,15 @@ impl Trail {
         steps.reserve(1)
     }
 
+    /// Records a token that is to be revoked, where the answer tells whether it was known.
+    pub(crate) fn deletes(&self, digest: Digest) {
+        if let Some(steps) = &self.0 {
+            let (digest, by) = (Some(digest), Some(By::Token));
+            let item = AuditedToken { digest, by, shows_misses: true, ..AuditedToken::default() };
+            steps.borrow_mut().items = vec![item];
+        }
+    }
+
     /// Records the token in the path, whose digest `digest` computes.
     pub(crate) fn token(&self, digest: impl FnOnce() -> Option<Digest>) {
         if let Some(steps) = &self.0 {
@@ -152,6 +161,7 @@ impl Trail {
             digest: Some(*step.op.digest()),
             by: Some(By::Token),
             operation: Some(step.operation),
+            shows_misses: step.shows_misses,
             ..AuditedToken::default()
         };
         steps.items = together.iter().map(item).collect();

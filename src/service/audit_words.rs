@@ -12,6 +12,8 @@ pub(super) struct AuditedToken {
     pub(super) by: Option<By>,
     /// Its operation, if it is not that of the whole request.
     pub(super) operation: Option<Operation>,
+    /// Whether the answer tells if a revoked token was known.
+    pub(super) shows_misses: bool,
     /// Its outcome; `None`: that of the whole answer.
     pub(super) outcome: Option<EventOutcome>,
     pub(super) is_replay: bool,
@@ -43,7 +45,7 @@ impl AuditedToken {
             operation,
             Operation::Revoke | Operation::RevokeBatch | Operation::OauthRevoke
         );
-        if revokes && *outcome == Outcome::NotFound {
+        if revokes && *outcome == Outcome::NotFound && !self.shows_misses {
             self.outcome = Some(EventOutcome::Ok);
             return;
         }

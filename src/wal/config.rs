@@ -1,5 +1,6 @@
 //! Sizes of segments and of the log.
 
+use super::frame::FRAME_OVERHEAD_MAX;
 use super::segment::SECTOR_LEN;
 use crate::model::setting::SettingError;
 use crate::model::text::size_text;
@@ -86,6 +87,11 @@ impl Config {
     /// Maximum length of a frame, header included, in bytes.
     pub fn frame_len_max(&self) -> u64 {
         (self.segment_len() / 4).min(FRAME_LEN_MAX)
+    }
+
+    /// Maximum length of the body of a frame, in bytes.
+    pub fn frame_body_max(&self) -> usize {
+        self.frame_len_max() as usize - FRAME_OVERHEAD_MAX
     }
 }
 

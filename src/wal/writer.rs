@@ -266,7 +266,7 @@ impl Wal {
     /// Maximum body of a frame with several records, in bytes. A single long record may have up to
     /// [`BODY_LEN_MAX`].
     pub fn max_body_len(&self) -> usize {
-        (self.ring.config.frame_len_max() as usize) - FRAME_OVERHEAD_MAX
+        self.ring.config.frame_body_max()
     }
 
     /// Why the log accepts no more writes, if it has failed.

@@ -227,12 +227,12 @@ impl Census<'_> {
                     table.slots[at].extend(deadline, life_ms_max);
                 }
             }
-            Record::Deadline { deadline, .. } => {
+            Record::Deadline { deadline, .. } if deadline > time => {
                 if let Some(at) = live {
                     table.slots[at].set_deadline(deadline);
                 }
             }
-            Record::Revoke { digest } => {
+            Record::Revoke { digest } | Record::Deadline { digest, .. } => {
                 if let Some(at) = live {
                     table.remove(at, &self.hasher);
                     self.derived_in(placed.frame).remove(&digest);

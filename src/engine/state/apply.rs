@@ -181,8 +181,9 @@ fn replace<'g>(
     Applied::Put { deadline: parts.deadline, previous }
 }
 
-/// Sets the deadline. The latest deadline of the segment is not taken back, because another entry may
-/// have it: the segment is at worst scanned instead of released by time alone.
+/// Sets the deadline. One that has passed at the log time of its frame removes the entry: whoever asked
+/// for it may have had an earlier time. The latest deadline of the segment is not taken back, because
+/// another entry may have it: the segment is at worst scanned instead of released by time alone.
 fn set_deadline(
     store: &Pinned<'_>,
     accounting: &mut Accounting,
@@ -193,6 +194,10 @@ fn set_deadline(
     let Some(entry) = store.get(digest).filter(|entry| entry.is_alive(at.time)) else {
         return Applied::NotFound { replay: false };
     };
+    if deadline <= at.time {
+        remove(store, &mut accounting.totals, digest);
+        return Applied::Revoked { was_alive: true };
+    }
     let before = entry.deadline();
     entry.set_deadline(deadline);
     // The timer of a later deadline would come too late.

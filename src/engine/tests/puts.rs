@@ -2,7 +2,11 @@
 
 use super::steps::{carry_out, consume, step, turn_the_ring, world};
 use super::*;
+use crate::engine::state::{Accounting, Applied, Position, apply};
 use crate::engine::stepped::Stepped;
+use crate::model::entry::JournalPart;
+use crate::model::record::Record;
+use crate::store::Store;
 use crate::wal::Features;
 use crate::wal::Storage;
 
@@ -61,6 +65,33 @@ fn p2_a_put_takes_the_place_of_what_is_there() {
     let secret = Op::Put(Put { peek: false, ..put(1, b"6", 50_000) });
     carry_out(&mut engine, secret);
     assert_eq!(carry_out(&mut engine, asking(b"7")), was_put(50_000, None));
+}
+
+/// Whoever asks may have an earlier time than the frame.
+#[test]
+fn p3_a_deadline_that_has_passed_in_its_frame_removes_the_token() {
+    let store = Store::new();
+    let (pinned, mut accounting) = (store.pin(), Accounting::new(START));
+    let at = |after| Position { time: UnixMillis(START.0 + after), segment: JournalPart(0) };
+    let issue = Record::Issue {
+        digest: digest(1),
+        deadline: UnixMillis(START.0 + 50_000),
+        uses: 2,
+        peek: true,
+        derived: true,
+        replaces: false,
+        payload: b"1",
+    };
+    let set = |after| Record::Deadline { digest: digest(1), deadline: UnixMillis(START.0 + after) };
+    apply(&pinned, &mut accounting, &issue, at(0));
+    let applied = apply(&pinned, &mut accounting, &set(500), at(499));
+    assert_eq!(applied, Applied::DeadlineSet { deadline: UnixMillis(START.0 + 500) });
+    let applied = apply(&pinned, &mut accounting, &set(499), at(499));
+    assert_eq!(applied, Applied::Revoked { was_alive: true });
+    assert!(pinned.get(&digest(1)).is_none());
+    assert_eq!((accounting.totals.tokens, accounting.totals.entries), (0, 0));
+    let applied = apply(&pinned, &mut accounting, &set(499), at(499));
+    assert_eq!(applied, Applied::NotFound { replay: false });
 }
 
 #[test]

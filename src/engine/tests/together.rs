@@ -175,8 +175,8 @@ fn p4_readers_never_see_half_of_it() {
     let engine = Engine::open(Config::memory_only()).unwrap();
     let set = |round: u64| -> Vec<Op> {
         let put = |id| {
-            let ttl = Some(Duration::from_secs(600));
-            Op::Put(Put { ttl, ..put(id, &round.to_le_bytes(), 1) })
+            let (ttl, uses) = (Some(Duration::from_secs(600)), (round % 100) as u32 + 1);
+            Op::Put(Put { ttl, uses, ..put(id, &round.to_le_bytes(), 1) })
         };
         (0..TOKENS).map(put).collect()
     };
@@ -208,6 +208,14 @@ fn p4_readers_never_see_half_of_it() {
                 let read: Vec<_> =
                     read.iter().map(|one| number(payload_of(one).unwrap())).collect();
                 assert!(read.iter().all(|one| *one == read[0] && *one >= seen[0]), "{read:?}");
+            }
+        });
+        scope.spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                let mut uses = Vec::new();
+                engine
+                    .statuses(digests, engine.now(), |status| uses.push(status.unwrap().uses_left));
+                assert!(uses.iter().all(|one| *one == uses[0]), "{uses:?}");
             }
         });
         for round in 1..ROUNDS {

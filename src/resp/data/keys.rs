@@ -8,9 +8,9 @@ use super::words::{integer, is};
 use crate::engine::DeadlineWhen;
 use crate::model::time::UnixMillis;
 
-/// `DEL key [key …]` and `UNLINK key [key …]`
+/// `DEL key [key …]` and `UNLINK key [key …]`. Several keys are removed together.
 pub(super) fn del(asked: &Asked<'_>) -> Result<Plan, Mistake> {
-    Ok(Plan::new(Ask::Revoke(tokens(asked.keys()?)), Answer::Revoked))
+    Ok(Plan::new(Ask::Delete(asked.keys()?), Answer::Revoked))
 }
 
 /// `EXISTS key [key …]`

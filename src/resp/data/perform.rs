@@ -34,10 +34,12 @@ pub(super) async fn perform(context: &Context<'_>, ask: Ask) -> Result<Vec<Got>,
             Ok(got)
         }
         Ask::Revoke(tokens) => {
-            let mut got = Vec::with_capacity(tokens.digests.len());
-            let push = |was_alive| got.push(if was_alive { Got::Revoked } else { Got::Missing });
-            revoke::each(context, tokens, push).await?;
-            Ok(got)
+            let revoked = revoke::each(context, tokens).await?;
+            Ok(revoked.into_iter().map(revoked_or_missing).collect())
+        }
+        Ask::Delete(digests) => {
+            let revoked = revoke::delete(context, digests).await?;
+            Ok(revoked.into_iter().map(revoked_or_missing).collect())
         }
         Ask::Put(asked) => one(put::one(context, asked).await.map(Got::Put)),
         Ask::SetDeadline(digest, at, when) => {
@@ -72,6 +74,10 @@ fn one(done: Result<Got, Refusal>) -> Result<Vec<Got>, Mistake> {
         Err(Refusal::NotFound) => Ok(vec![Got::Missing]),
         Err(refusal) => Err(refusal.into()),
     }
+}
+
+fn revoked_or_missing(was_alive: bool) -> Got {
+    if was_alive { Got::Revoked } else { Got::Missing }
 }
 
 fn payload_or_missing(payload: Option<&[u8]>) -> Got {

@@ -37,6 +37,8 @@ pub(super) enum Ask {
     ConsumeEach(Tokens, Option<Bytes>),
     /// The end of tokens.
     Revoke(Tokens),
+    /// The end of tokens, and which of them there were.
+    Delete(Vec<Digest>),
     /// A value under a name.
     Put(Put),
     /// Another deadline.

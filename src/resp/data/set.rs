@@ -70,7 +70,7 @@ pub(super) fn mset(asked: &Asked<'_>) -> Result<Plan, Mistake> {
     let pair = |place: usize| {
         let (digest, value) = (asked.key(2 * place)?, asked.value(2 * place + 1)?);
         let put = new(asked, digest, &value, Some(asked.default_ttl()), When::Always, false);
-        Ok(Step { operation: Operation::Put, op: Op::Put(put) })
+        Ok(Step::new(Operation::Put, Op::Put(put)))
     };
     let puts = (0..asked.words.len() / 2).map(pair).collect::<Result<_, Mistake>>()?;
     Ok(Plan::new(Ask::Together(puts), Answer::Done))
@@ -141,8 +141,8 @@ fn new(
 /// condition allows it.
 fn passed(digest: Digest, when: When, wants_previous: bool) -> Plan {
     let operation = if wants_previous { Operation::Resolve } else { Operation::Put };
-    let read = Step { operation, op: Op::Read { digest } };
-    let revoke = Step { operation: Operation::Revoke, op: Op::Revoke { digest } };
+    let read = Step::new(operation, Op::Read { digest });
+    let revoke = Step::new(Operation::Revoke, Op::Revoke { digest });
     let (steps, when_found, when_missing) = match when {
         When::Always => (vec![read, revoke], Shown::Ok, Shown::Ok),
         When::Present => (vec![read, revoke], Shown::Ok, Shown::Nil),

@@ -61,9 +61,9 @@ pub(super) fn getex(asked: &Asked<'_>) -> Result<Plan, Mistake> {
         }
         Err(mistake) => return Ok(Plan::new(resolve(), Answer::Unless(mistake, Shown::Nil))),
     };
-    let read = Step { operation: Operation::Resolve, op: Op::Read { digest } };
+    let read = Step::new(Operation::Resolve, Op::Read { digest });
     let op = Op::SetDeadline { digest, deadline, when: DeadlineWhen::Always };
-    let set = Step { operation: Operation::Deadline, op };
+    let set = Step::new(Operation::Deadline, op);
     Ok(Plan::new(Ask::Together(vec![read, set]), Answer::Payload))
 }
 

@@ -123,7 +123,7 @@ fn add(
     ask: Ask,
     steps: &mut Vec<Step>,
 ) -> Result<Part, Mistake> {
-    let step = |op| Step { operation, op };
+    let step = |op| Step::new(operation, op);
     match ask {
         Ask::Resolve(tokens) | Ask::Status(tokens) => {
             let read = |digest| step(Op::Read { digest });
@@ -136,6 +136,7 @@ fn add(
             let revoke = |digest| step(Op::Revoke { digest });
             steps.extend(tokens.digests.into_iter().map(revoke));
         }
+        Ask::Delete(digests) => steps.extend(digests.into_iter().map(Step::delete)),
         Ask::Put(put) => steps.push(step(Op::Put(put))),
         Ask::SetDeadline(digest, deadline, when) => {
             steps.push(step(Op::SetDeadline { digest, deadline, when }));

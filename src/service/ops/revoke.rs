@@ -4,7 +4,9 @@ use crate::engine::{Op, Outcome};
 use crate::model::token::Digest;
 use crate::service::context::Context;
 use crate::service::networks::Misses;
+use crate::service::ops::together;
 use crate::service::refusal::{Changed, Refusal};
+use crate::service::step::Step;
 use crate::service::tokens::{MissCount, Tokens};
 
 /// Revokes a token.
@@ -38,46 +40,64 @@ pub(crate) async fn many(context: &Context<'_>, tokens: Tokens) -> Result<(), Re
     Ok(())
 }
 
-/// Revokes each token, and passes to `read` whether it was alive, in the order of the request. Since
-/// that answers a guess, a token that was not found counts as a miss, as in a consume.
-pub(crate) async fn each(
-    context: &Context<'_>,
-    tokens: Tokens,
-    mut read: impl FnMut(bool),
-) -> Result<(), Refusal> {
+/// Revokes each token by itself, and returns for each whether it was alive. Since that answers a
+/// guess, a token that was not found counts as a miss, as in a consume.
+pub(crate) async fn each(context: &Context<'_>, tokens: Tokens) -> Result<Vec<bool>, Refusal> {
     if let ([digest], []) = (&tokens.digests[..], &tokens.by_reference[..]) {
-        read(one_seen(context, *digest).await?);
-        return Ok(());
+        context.trail.token(|| Some(*digest));
+        return Ok(vec![one_seen(context, *digest).await?]);
     }
     context.admit(tokens.digests.len())?;
     context.trail.list(&tokens)?;
-    let Tokens { digests, by_reference } = tokens;
-    let mut count = MissCount::new(&by_reference);
-    let ops = digests.into_iter().map(|digest| Op::Revoke { digest }).collect();
-    for outcome in context.call(ops).await? {
-        let was_alive = match outcome {
-            Outcome::Revoked => true,
-            Outcome::NotFound => false,
-            other => return Err(Refusal::of(&other, Changed::Perhaps)),
-        };
+    let ops = tokens.digests.iter().map(|digest| Op::Revoke { digest: *digest }).collect();
+    let outcomes = context.call(ops).await?;
+    let mut count = MissCount::new(&tokens.by_reference);
+    let revoked = outcomes.iter().map(|outcome| {
+        let was_alive = was_alive(outcome, Changed::Perhaps)?;
         count.next(was_alive);
-        read(was_alive);
-    }
+        Ok(was_alive)
+    });
+    let revoked = revoked.collect::<Result<_, Refusal>>()?;
     context.charge(count.misses);
-    Ok(())
+    Ok(revoked)
+}
+
+/// Revokes all tokens together, and returns for each whether it was alive. The audit log says so too.
+/// If there are too many for one frame of the log, each is revoked by itself.
+pub(crate) async fn delete(
+    context: &Context<'_>,
+    digests: Vec<Digest>,
+) -> Result<Vec<bool>, Refusal> {
+    if let [digest] = digests[..] {
+        context.trail.deletes(digest);
+        return Ok(vec![one_seen(context, digest).await?]);
+    }
+    let steps: Vec<Step> = digests.iter().copied().map(Step::delete).collect();
+    let is_one_group = context.service.engine.fits_together(steps.iter().map(|step| &step.op));
+    let (outcomes, changed) = match is_one_group {
+        true => (together::all(context, steps).await?, Changed::Repeatable),
+        false => (together::each(context, steps).await?, Changed::Perhaps),
+    };
+    outcomes.iter().map(|outcome| was_alive(outcome, changed)).collect()
 }
 
 /// Whether the token was alive.
 async fn one_seen(context: &Context<'_>, digest: Digest) -> Result<bool, Refusal> {
-    context.trail.token(|| Some(digest));
     let op = Op::Revoke { digest };
     context.may_ask(&op)?;
-    match context.call_one(op).await? {
-        Outcome::Revoked => Ok(true),
-        Outcome::NotFound => match context.missed() {
+    match was_alive(&context.call_one(op).await?, Changed::Repeatable)? {
+        true => Ok(true),
+        false => match context.missed() {
             Refusal::NotFound => Ok(false),
             refusal => Err(refusal),
         },
-        other => Err(Refusal::of(&other, Changed::Repeatable)),
+    }
+}
+
+fn was_alive(outcome: &Outcome, changed: Changed) -> Result<bool, Refusal> {
+    match outcome {
+        Outcome::Revoked => Ok(true),
+        Outcome::NotFound => Ok(false),
+        other => Err(Refusal::of(other, changed)),
     }
 }

@@ -49,16 +49,14 @@ fn many_at(
 ) -> Result<(), Refusal> {
     context.admit(tokens.digests.len())?;
     context.trail.list(tokens)?;
-    let engine = &context.service.engine;
     let mut count = MissCount::new(&tokens.by_reference);
-    for digest in &tokens.digests {
-        let status = engine.status(digest, now);
+    context.service.engine.statuses(&tokens.digests, now, |status| {
         let place = count.next(status.is_some());
         if status.is_none() {
             context.trail.came_to(place, &Outcome::NotFound);
         }
         read(status);
-    }
+    });
     context.charge(count.misses);
     Ok(())
 }
@@ -74,9 +72,7 @@ pub(crate) async fn many_in_cluster(
     if context.freshen(reads).await? == Known::Hits {
         context.trail.list(tokens)?;
         let (engine, now) = (&context.service.engine, context.service.token_time());
-        let find = |digest| engine.find_status(digest, now);
-        let found: Option<Vec<Status>> = tokens.digests.iter().map(find).collect();
-        if let Some(found) = found {
+        if let Some(found) = engine.find_statuses(&tokens.digests, now) {
             found.into_iter().for_each(|status| read(Some(status)));
             return Ok(());
         }

@@ -24,11 +24,35 @@ pub(crate) use crate::service::step::Step;
 /// # Errors
 /// No step was performed.
 pub(crate) async fn all(context: &Context<'_>, steps: Vec<Step>) -> Result<Vec<Outcome>, Refusal> {
+    let changed = match steps.iter().any(|step| matches!(step.op, Op::Consume { key: None, .. })) {
+        true => Changed::Use,
+        false => Changed::Repeatable,
+    };
+    let outcomes = call(context, steps, Asked::Together).await?;
+    match outcomes.first().filter(|outcome| refuses_all(outcome)) {
+        Some(refused) => Err(Refusal::of(refused, changed)),
+        None => Ok(outcomes),
+    }
+}
+
+/// Performs each step by itself, where they do not fit together. Some may be performed and others not.
+///
+/// # Errors
+/// No step was performed.
+pub(crate) async fn each(context: &Context<'_>, steps: Vec<Step>) -> Result<Vec<Outcome>, Refusal> {
+    call(context, steps, Asked::Now).await
+}
+
+async fn call(
+    context: &Context<'_>,
+    steps: Vec<Step>,
+    asked: Asked,
+) -> Result<Vec<Outcome>, Refusal> {
     if steps.len() > context.service.limits.max_batch {
         let limit = "a transaction concerns more tokens than --max-batch allows in one request";
         return Err(Refusal::OutOfLimits(limit));
     }
-    for Step { operation, op } in &steps {
+    for Step { operation, op, .. } in &steps {
         check(context, *operation, op)?;
     }
     let issues = |step: &&Step| matches!(step.op, Op::Issue { .. } | Op::Put(_));
@@ -36,16 +60,9 @@ pub(crate) async fn all(context: &Context<'_>, steps: Vec<Step>) -> Result<Vec<O
     context.admit(steps.iter().filter(|step| may_miss(&step.op)).count())?;
     context.trail.steps(&steps)?;
     let _room = room_for_answer(context, &steps)?;
-    let changed = match steps.iter().any(|step| matches!(step.op, Op::Consume { key: None, .. })) {
-        true => Changed::Use,
-        false => Changed::Repeatable,
-    };
     let may_miss: Vec<bool> = steps.iter().map(|step| may_miss(&step.op)).collect();
     let ops = steps.into_iter().map(|step| step.op).collect();
-    let outcomes = context.call_as(ops, Asked::Together).await?;
-    if let Some(refused) = outcomes.first().filter(|outcome| refuses_all(outcome)) {
-        return Err(Refusal::of(refused, changed));
-    }
+    let outcomes = context.call_as(ops, asked).await?;
     let missed = |(outcome, may_miss): &(&Outcome, &bool)| **may_miss && tells_of_none(outcome);
     let misses = outcomes.iter().zip(&may_miss).filter(missed).count();
     context.charge(Misses { all: misses, by_reference: 0 });

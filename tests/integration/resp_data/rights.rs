@@ -147,3 +147,35 @@ fn every_command_has_its_line_in_the_audit_log() {
     assert_eq!(counts, [2, 4, 1, 1, 2], "{lines:?}");
     assert!(lines.iter().all(|line| line["digest"].is_string()), "{lines:?}");
 }
+
+/// The answer to a `DEL` tells what was there, and so does the audit log. That of a revocation does not.
+#[test]
+fn the_audit_log_tells_which_keys_a_del_has_missed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("audit.log");
+    let flag = file.to_str().expect("UTF-8").to_owned();
+    let jeton = Jeton::start_with(|launch| launch.flag("--audit", &flag));
+    let mut wire = jeton.wire();
+    wire.say("MSET a 1 b 2 c 3");
+    for (command, answer) in [
+        ("DEL a none a", ":1\\r\\n"),
+        ("DEL none", ":0\\r\\n"),
+        ("UNLINK b", ":1\\r\\n"),
+        ("TOKEN.REVOKE none", "+OK\\r\\n"),
+        ("MULTI", "+OK\\r\\n"),
+        ("DEL none", "+QUEUED\\r\\n"),
+        ("DEL c", "+QUEUED\\r\\n"),
+        ("TOKEN.REVOKE none", "+QUEUED\\r\\n"),
+        ("EXEC", "*3\\r\\n:0\\r\\n:1\\r\\n+OK\\r\\n"),
+    ] {
+        assert_eq!(wire.say(command), answer, "{command}");
+    }
+    jeton.server.stop_well();
+    let refused = audit::lines(&file.with_extension("log.refused"));
+    let lines = [audit::lines(&file), refused].concat();
+    let count = |outcome: &str| {
+        let is = |line: &&Value| line["operation"] == "revoke" && line["outcome"] == outcome;
+        lines.iter().filter(is).count()
+    };
+    assert_eq!([count("ok"), count("not_found")], [5, 4], "{lines:?}");
+}

@@ -152,6 +152,57 @@ fn p1_p4_half_a_transaction_is_never_seen_live_or_after_a_kill() {
     tell("resp_kills", &[("rounds", rounds), ("acknowledged", acknowledged), ("looks", looks)]);
 }
 
+/// `MSET`, `DEL` and `UNLINK` of several keys are transactions too. So many that they are looked up in
+/// several steps.
+#[test]
+fn p4_half_of_a_list_is_never_seen() {
+    const KEYS: usize = 40;
+    let jeton = Jeton::start();
+    let keys: Vec<Vec<u8>> = (0..KEYS).map(|n| format!("list:{n}").into_bytes()).collect();
+    let of = |name: &'static [u8], keys: &[Vec<u8>], value: Option<&'static [u8]>| {
+        let mut words = vec![name.to_vec()];
+        for key in keys {
+            words.push(key.clone());
+            words.extend(value.map(<[u8]>::to_vec));
+        }
+        words
+    };
+    let ask = |wire: &mut Wire, words: &[Vec<u8>]| {
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        wire.ask(&words)
+    };
+    let rounds = volume("resp_lists", 300);
+    let (is_over, address) = (AtomicBool::new(false), jeton.address);
+    let looks: [u64; 2] = thread::scope(|scope| {
+        let (is_over, keys, of, ask) = (&is_over, &keys, &of, &ask);
+        let readers = [&b"EXISTS"[..], b"MGET"].map(|name| {
+            scope.spawn(move || {
+                let (mut wire, mut looks) = (Wire::open(address), 0);
+                while !is_over.load(Ordering::Relaxed) {
+                    let answer = show(&ask(&mut wire, &of(name, keys, None)));
+                    let count = match name {
+                        b"EXISTS" => answer[1..answer.len() - 4].parse().expect("a number"),
+                        _ => answer.matches("\\r\\nv\\r\\n").count(),
+                    };
+                    assert!(count == 0 || count == KEYS, "half of a list: {answer}");
+                    looks += 1;
+                }
+                looks
+            })
+        });
+        let mut wire = Wire::open(address);
+        for round in 0..rounds {
+            assert_eq!(ask(&mut wire, &of(b"MSET", keys, Some(b"v"))), b"+OK\r\n");
+            let name: &[u8] = if round % 2 == 0 { b"DEL" } else { b"UNLINK" };
+            assert_eq!(ask(&mut wire, &of(name, keys, None)), format!(":{KEYS}\r\n").as_bytes());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        readers.map(|reader| reader.join().expect("it ends well"))
+    });
+    assert!(looks.iter().all(|looks| *looks > 0), "{looks:?}");
+    tell("resp_lists", &[("rounds", rounds), ("looks", looks.iter().sum())]);
+}
+
 #[test]
 fn p2_rivals_in_transactions_have_one_winner() {
     const RIVALS: usize = 16;
