@@ -27,7 +27,6 @@ use crate::audit::{Audit, AuditError};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::node::{IdentityError, NodeError, NodeView};
 use crate::engine::{CloseError, OpenError, Progress, SecretError};
-use crate::http;
 use crate::http::admin::Admin;
 use crate::keys::{self, Fingerprint, Keys, KeysError};
 use crate::net::listen;
@@ -35,6 +34,7 @@ use crate::net::listen::{ListenAddress, Listeners};
 use crate::service::quotas::Quotas;
 use crate::tls::TlsError;
 use crate::wal::DiskError;
+use crate::{http, resp};
 
 /// Interval between progress lines of recovery, without a terminal.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
@@ -158,6 +158,8 @@ struct Front {
     http: http::Config,
     data: Vec<Listeners>,
     resp: Vec<Listeners>,
+    /// Answers on them until the server serves.
+    early: Option<resp::Early>,
     admin: Admin,
     admin_address: ListenAddress,
     certificates: Option<Certificates>,
@@ -221,7 +223,7 @@ impl Front {
         let data = bind("--listen", &config.listen, config.http.workers)?;
         let resp = config.resp.as_ref();
         let resp = resp.map(|resp| bind("--resp-listen", &resp.address, config.http.workers));
-        let resp = resp.transpose()?.unwrap_or_default();
+        let resp: Vec<Listeners> = resp.transpose()?.unwrap_or_default();
         let admin = bind("--admin-listen", &config.admin_listen, 1)?;
         let [admin] =
             admin.try_into().map_err(|_| io::Error::other("one listener was asked for"))?;
@@ -241,8 +243,25 @@ impl Front {
         let web = config.http.web.clone();
         let is_guarded = config.keys.is_some();
         let admin = Admin::start(admin, early, is_guarded, web, tls.clone(), http.limits)?;
+        let early = match resp.is_empty() {
+            true => None,
+            false => {
+                let waiting = resp.iter().map(Listeners::try_clone).collect::<io::Result<_>>()?;
+                Some(resp::Early::start(waiting, tls.clone())?)
+            }
+        };
         let http = http::Config { tls, audit, ..http };
-        Ok(Self { runtime, http, data, resp, admin, admin_address, certificates, fingerprint })
+        Ok(Self {
+            runtime,
+            http,
+            data,
+            resp,
+            early,
+            admin,
+            admin_address,
+            certificates,
+            fingerprint,
+        })
     }
 
     /// Serves until a signal stops the server and the requests in flight are answered. The admin
@@ -254,12 +273,14 @@ impl Front {
         running: &Running,
     ) -> Result<Admin, ServeError> {
         let engine = running.engine();
-        let Self { runtime, http, data, resp, admin, admin_address, certificates, .. } = self;
+        let Self { runtime, http, data, resp, early, admin, admin_address, certificates, .. } =
+            self;
         let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
         let keys = config.keys.as_deref().map(opened).transpose()?;
         let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
         let reads = running.reads();
         let http = http::Config { keys: keys.clone(), quotas, reads, ..http };
+        drop(early);
         let servers = Servers::start(engine, &http, data, config.resp.as_ref(), resp)?;
         admin.serving(engine.clone(), servers.gauges(), keys.clone());
         let clock = Arc::new(SystemClock::new());

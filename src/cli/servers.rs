@@ -44,6 +44,7 @@ impl Servers {
                 idle_timeout: resp.idle_timeout,
                 drain_timeout: config.drain_timeout,
                 tls: config.tls.clone(),
+                read: resp.read,
             };
             resp::Server::start(&shared, &places, &config, listeners)
         });

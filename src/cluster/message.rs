@@ -5,7 +5,7 @@
 //! ```text
 //! offset  length  what
 //!      0       4  magic "JTNM"
-//!      4       2  format, 1
+//!      4       2  format, 1 or 2
 //!      6       2  kind: 1 Genesis, 2 Hello, 3 Batch
 //!      8      16  cluster id
 //!     24       8  era
@@ -35,7 +35,10 @@
 //! A message is valid if and only if it opens, its format and kind are known, and each field is
 //! within its limits. The first 104 bytes and the seal stay the same in later formats, so that only
 //! a message of the cluster can be of an unknown format; such a message stops a node before it
-//! lands, because nodes of the later version take it otherwise.
+//! lands, because nodes of the later version take it otherwise. A node sends messages of the format on
+//! which all nodes have agreed; only the first message of a cluster says so by itself, and the nodes
+//! have agreed with it. Format 2 has more records in the body of a Batch
+//! ([`crate::model::record::asked`]).
 
 use std::collections::VecDeque;
 
@@ -44,14 +47,14 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 
 use crate::engine::clustered::Proposal;
-use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender, hash_of};
+use crate::engine::replicated::{FORMAT_FIRST, Landed, MessageHead, MessageKind, Sender, hash_of};
 use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
 use crate::model::time::UnixMillis;
 use crate::model::token::Secret;
 
 const MAGIC: [u8; 4] = *b"JTNM";
-/// The format of messages that are made.
-pub const FORMAT: u16 = 1;
+/// The latest format of messages that are read and made.
+pub use crate::engine::replicated::FORMAT;
 
 const FORMAT_AT: usize = MAGIC.len();
 const KIND_AT: usize = FORMAT_AT + 2;
@@ -155,7 +158,7 @@ impl Sealer {
         let Ok(length) = opened else { return Ok(None) };
         body.truncate(length);
         match u16::from_le_bytes(array(head, FORMAT_AT)) {
-            FORMAT => Ok(decode_head(head, &body).map(|head| (head, body))),
+            FORMAT_FIRST..=FORMAT => Ok(decode_head(head, &body).map(|head| (head, body))),
             other => Err(UnknownFormat(other)),
         }
     }
@@ -185,7 +188,7 @@ fn encode_head(message: &Proposal<'_>, length: u32, nonce: [u8; NONCE_LEN]) -> [
         MessageKind::Batch => 3,
     };
     put(0, &MAGIC);
-    put(FORMAT_AT, &FORMAT.to_le_bytes());
+    put(FORMAT_AT, &message.format.to_le_bytes());
     put(KIND_AT, &kind.to_le_bytes());
     put(CLUSTER_AT, &message.cluster.0);
     put(ERA_AT, &message.era.0.to_le_bytes());
@@ -222,6 +225,7 @@ fn decode_head(head: &[u8], body: &[u8]) -> Option<MessageHead> {
         && proposed_at <= UnixMillis::MAX
         && array::<4>(head, ZERO_AT) == [0; 4];
     is_valid.then_some(MessageHead {
+        format: u16::from_le_bytes(array(head, FORMAT_AT)),
         kind,
         cluster: ClusterId(array(head, CLUSTER_AT)),
         era: Era(number(ERA_AT)),

@@ -11,7 +11,7 @@ use super::follow::{Stop, Unfollowable, compare, first_opened};
 use super::message::{SealError, Sealer};
 use super::stream::{Stream, StreamError};
 use crate::engine::clustered::Proposal;
-use crate::engine::replicated::{MessageKind, Replicated, Sender};
+use crate::engine::replicated::{FORMAT_FIRST, MessageKind, Replicated, Sender};
 use crate::model::cluster::{ClusterId, Era, MessageHash, Position};
 use crate::model::record::replication::Ended;
 use crate::model::time::UnixMillis;
@@ -90,6 +90,8 @@ impl Reseeding {
         proposed_at: UnixMillis,
     ) -> Result<Vec<u8>, SealError> {
         sealer.seal(&Proposal {
+            // What the nodes have agreed on is in their logs, and stays.
+            format: FORMAT_FIRST,
             kind: MessageKind::Genesis,
             cluster: self.cluster,
             era: self.era,

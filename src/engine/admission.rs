@@ -19,7 +19,8 @@ use crate::store::Pinned;
 
 use super::op::{Op, Outcome, Put};
 use super::quota::{Quotas, Reserved};
-use super::shared::{Shared, refuse};
+use super::refusal::refuse;
+use super::shared::Shared;
 use super::state::{Accounting, Holding};
 
 /// Effects of the current frame's records when they are applied.
@@ -125,20 +126,25 @@ impl Admitted {
     }
 
     /// For a consume of a message that lands: until when its token is remembered if nothing else
-    /// depends on it. No limit is checked: what has landed counts.
+    /// depends on it. No limit is checked: what has landed counts. `is_exact`: the entry is that after
+    /// the records before it.
     pub(super) fn remembered(
         &mut self,
         pinned: &Pinned<'_>,
         record: &Record<'_>,
         accounting: &Accounting,
         shared: &Shared,
-        now: UnixMillis,
+        (now, is_exact): (UnixMillis, bool),
     ) -> Option<UnixMillis> {
         let Record::Consume { digest, key, .. } = record else { return None };
         let entry = pinned.get(digest)?;
         let quotas = Quotas::default();
         let limits = Limits { memory_max: u64::MAX, accounting, quotas: &quotas };
-        let leaves_trace = self.consume(&limits, digest, entry, key.as_ref()).unwrap_or(false);
+        let leaves_trace = match is_exact {
+            true => self.consume_exactly(&limits, digest, entry, key.as_ref()),
+            false => self.consume(&limits, digest, entry, key.as_ref()),
+        };
+        let leaves_trace = leaves_trace.unwrap_or(false);
         remembered_until(shared, entry, now).filter(|_| leaves_trace)
     }
 

@@ -17,7 +17,7 @@ use crate::wal::Lsn;
 use super::backup::{begin::begin, request::BackupRequest};
 use super::cleaning::Cleaning;
 use super::clocks::ClockWatch;
-use super::frame::record_len;
+use super::frame::{TOO_LONG, record_len};
 use super::job::{Call, CloseError, Job};
 use super::journal::LocalLog;
 use super::mailbox::Reply;
@@ -174,9 +174,7 @@ impl Committer {
         let Self { sequencer, cleaning, .. } = self;
         let len = ops.iter().map(record_len).sum();
         if len > sequencer.body_len_max() {
-            let too_long =
-                "changes together: longer than a frame of the log, a quarter of a segment";
-            reply.reject(Rejected::Invalid(too_long)).into_iter().for_each(Waker::wake);
+            reply.reject(Rejected::Invalid(TOO_LONG)).into_iter().for_each(Waker::wake);
             return;
         }
         if !sequencer.has_room(len) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
+use crate::model::record::asked::{Asked, AskedPut};
 use crate::model::record::{Record, issue_len};
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
@@ -41,6 +42,14 @@ impl Frame {
     }
 }
 
+/// Why operations are not performed together by a single server.
+pub(super) const TOO_LONG: &str =
+    "changes together: longer than a frame of the log, a quarter of a segment";
+
+/// Bytes of an operation in a message besides those of [`record_len`], at most: a read has a record
+/// there.
+pub(super) const BESIDE_IN_MESSAGE: usize = 32;
+
 /// Bytes of the record of `op`, at most.
 pub(super) fn record_len(op: &Op) -> usize {
     match op {
@@ -50,6 +59,30 @@ pub(super) fn record_len(op: &Op) -> usize {
         Op::Put(put) => issue_len(put.payload.len()),
         Op::Read { .. } => 0,
     }
+}
+
+/// Encodes `op` for a message, where all nodes decide it. Its times are relative.
+pub(super) fn encode_asked(op: &Op, life_max: Duration, out: &mut Vec<u8>) {
+    let asked = match op {
+        Op::Put(put) => Asked::Put(AskedPut {
+            digest: put.digest,
+            lifetime: UnixMillis(0).plus(put.ttl.unwrap_or(put.default_ttl)),
+            keeps: put.ttl.is_none(),
+            uses: put.uses,
+            peek: put.peek,
+            when: put.when,
+            asks: put.wants_previous,
+            payload: &put.payload,
+        }),
+        Op::SetDeadline { digest, deadline, when } => {
+            Asked::SetDeadline { digest: *digest, deadline: *deadline, when: *when }
+        }
+        Op::Read { digest } => Asked::Read { digest: *digest },
+        Op::Issue { .. } | Op::Consume { .. } | Op::Extend { .. } | Op::Revoke { .. } => {
+            return encode(op, UnixMillis(0), life_max, None, out);
+        }
+    };
+    Record::Asked(asked).encode(out);
 }
 
 /// Encodes the record of `op`. `known` is what its admission has returned. With a `now` of zero its

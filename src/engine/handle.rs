@@ -24,7 +24,8 @@ use super::mailbox::{Pending, Reply};
 use super::op::{Op, Outcome, Rejected};
 use super::quota::Quotas;
 use super::recovery::{self, NoProgress, OpenError, Progress, Recovered, Role};
-use super::shared::{Shared, refuse};
+use super::refusal::refuse;
+use super::shared::Shared;
 use super::state::Holding;
 use super::stats::Stats;
 

@@ -16,6 +16,7 @@
 //! | `overlay`, `groups`, `together` | the state after the frame's records; operations performed together |
 //! | `clustered`, `replicated` | the committer of a cluster's node; what all nodes know alike |
 //! | `maintenance`, `expiry`, `cleaning`, `clocks`, `gauges` | the work between frames |
+//! | `refusal` | what changes nothing |
 //! | `health`, `quota`, `shared` | state that all threads read |
 //! | `backup` | the log at one moment, read while it is written |
 //! | `recovery` | the start of an engine, and other readers of a log |
@@ -46,6 +47,7 @@ mod overlay;
 mod quota;
 mod read;
 mod recovery;
+mod refusal;
 #[doc(hidden)]
 pub mod replicated;
 mod sequencer;

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::entry::USES_MAX;
+use crate::model::entry::{Entry, USES_MAX};
 use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, Digest};
+use crate::model::value::value_of;
 
 use super::config::Config;
+
+pub use crate::model::condition::{DeadlineWhen, When};
 
 /// A change. Reading is not an operation: see [`Engine::resolve`](super::Engine::resolve).
 #[derive(Clone)]
@@ -89,30 +92,6 @@ pub struct Put {
     pub when: When,
     /// Whether the outcome has the payload of the live entry before.
     pub wants_previous: bool,
-}
-
-/// The condition of a [`Put`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum When {
-    /// None.
-    #[default]
-    Always,
-    /// No entry is alive.
-    Absent,
-    /// An entry is alive.
-    Present,
-}
-
-/// The condition of an [`Op::SetDeadline`], besides a live entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeadlineWhen {
-    /// None.
-    #[default]
-    Always,
-    /// The new deadline is later.
-    Later,
-    /// The new deadline is earlier.
-    Earlier,
 }
 
 impl Op {
@@ -273,6 +252,19 @@ pub enum Outcome {
     ReadOnly,
     /// The cluster has not answered in time: the operation may have happened, or may still happen.
     Unknown,
+}
+
+impl Outcome {
+    /// What an [`Op::Read`] has found.
+    pub(super) fn found(entry: &Entry) -> Self {
+        Self::Found {
+            payload: entry.peek().then(|| entry.payload().to_vec()),
+            payload_len: entry.payload_len(),
+            value_len: value_of(entry.payload()).len(),
+            deadline: entry.deadline(),
+            uses_left: entry.uses_left(),
+        }
+    }
 }
 
 impl fmt::Debug for Outcome {

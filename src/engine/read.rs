@@ -8,7 +8,7 @@ use crate::store::Lookup;
 
 use super::handle::Engine;
 use super::op::Op;
-use super::shared::refuse;
+use super::refusal::refuse;
 use super::state::{Applied, is_trace};
 
 /// Status of a live token.

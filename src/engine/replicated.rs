@@ -30,6 +30,14 @@ const RETIRED_MS: u64 = 10 * 60_000;
 /// anything expire early.
 pub const CLOCK_DIFFERENCE_MAX_MS: u64 = 10_000;
 
+/// The first format of messages and logs, which needs no agreement.
+pub const FORMAT_FIRST: u16 = 1;
+/// The first format with what nodes [ask](crate::model::record::asked) of each other: puts, deadlines
+/// that may be earlier, and operations that are performed together.
+pub const FORMAT_ASKED: u16 = 2;
+/// The latest format of messages and logs that this version knows.
+pub const FORMAT: u16 = FORMAT_ASKED;
+
 /// Which life of which node sent a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
@@ -55,6 +63,8 @@ pub enum MessageKind {
 /// The head of a message, which nobody without the cluster's secret can have made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageHead {
+    /// The format: that on which the nodes had agreed when it was sent.
+    pub format: u16,
     /// The kind.
     pub kind: MessageKind,
     /// The cluster.
@@ -136,6 +146,7 @@ impl Replicated {
             MessageKind::Genesis if has_begun || head.era != Era(1) => Verdict::Refused,
             MessageKind::Genesis => Verdict::Genesis,
             _ if !has_begun || !is_ours => Verdict::Refused,
+            _ if head.format > self.agreed.max(FORMAT_FIRST) => Verdict::Refused,
             MessageKind::Hello => self.judge_hello(&head.sender, log_time),
             MessageKind::Batch => self.judge_batch(&head.sender, head.batch),
         }
@@ -202,6 +213,9 @@ impl Replicated {
         match verdict {
             Verdict::Genesis => {
                 (next.cluster, next.position.era) = (head.cluster, head.era);
+                if head.format > FORMAT_FIRST {
+                    next.agreed = next.agreed.max(head.format);
+                }
                 next.outcomes = Some(first_outcomes(&next.chain));
                 next.ended.extend(message.continues());
                 if next.ended.len() > ENDED_MAX {

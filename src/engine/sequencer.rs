@@ -339,7 +339,8 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
                 if applied != Applied::Silent
                     && let Some(place) = waiting.next()
                 {
-                    self.batch.answer(*place, self.shared.settle_at(&applied, *place));
+                    self.batch
+                        .answer(*place, self.shared.settle_asked(&applied, place.wants_previous));
                 }
             }
         }

@@ -1,24 +1,23 @@
 //! State and counters shared by all threads of an engine.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::EngineTime;
-use crate::model::entry::Entry;
 use crate::model::namespace::NamespaceTag;
-use crate::model::record::Record;
 use crate::model::time::UnixMillis;
-use crate::model::token::{Digest, Digester};
-use crate::store::{Lookup, Pinned, Store};
+use crate::model::token::Digester;
+use crate::store::{Lookup, Store};
 use crate::wal::{AppendError, Wal};
 use crate::warning::Warnings;
 
 use super::backup::pins::Pins;
-use super::batch::Place;
 use super::config::Config;
 use super::health::Health;
-use super::op::{DeadlineWhen, Op, Outcome, Put, When};
+use super::op::Outcome;
 use super::quota::{Holdings, Quotas, TOLD_MAX};
-use super::state::{Applied, Content, Holding, consume_refused, is_irreplaceable, issue_refused};
+use super::refusal::is_unknown;
+use super::state::{Applied, Holding};
 use super::stats::{Counters, Gauges, Stats, Timings};
 
 /// State shared by all threads of an engine.
@@ -40,6 +39,9 @@ pub(super) struct Shared {
     /// Whether other machines change the same tokens, so that no change is refused before the
     /// stream was asked.
     pub(super) in_cluster: bool,
+    /// Whether the nodes of the cluster have agreed on the format with puts, deadlines that may be
+    /// earlier, and operations that are performed together.
+    pub(super) has_agreed: AtomicBool,
 }
 
 impl Shared {
@@ -58,6 +60,7 @@ impl Shared {
             warnings: Default::default(),
             health: Health::default(),
             in_cluster: false,
+            has_agreed: AtomicBool::new(false),
         }
     }
 
@@ -118,11 +121,11 @@ impl Shared {
         }
     }
 
-    /// The same for the operation at `place`, which may ask for the payload before.
-    pub(super) fn settle_at(&self, applied: &Applied<'_>, place: Place) -> Outcome {
+    /// The same for an operation that may ask for the payload before.
+    pub(super) fn settle_asked(&self, applied: &Applied<'_>, wants_previous: bool) -> Outcome {
         match (self.settle(applied), applied) {
             (Outcome::Put { deadline, .. }, Applied::Put { previous: Some(previous), .. })
-                if place.wants_previous =>
+                if wants_previous =>
             {
                 Outcome::Put { deadline, previous: Some(previous.to_vec()) }
             }
@@ -216,88 +219,5 @@ impl Shared {
             fsync_latency: timings.fsync.summary(),
             log: gauges.log,
         }
-    }
-}
-
-/// Whether an operation changes nothing because its token is unknown, expired, consumed or revoked.
-pub(super) fn is_unknown(applied: &Applied<'_>) -> bool {
-    matches!(applied, Applied::NotFound { .. } | Applied::Revoked { was_alive: false })
-}
-
-/// The outcome of an operation that changes nothing; `None` if it must go through the log.
-pub(super) fn refuse<'g>(pinned: &'g Pinned<'_>, op: &Op, now: UnixMillis) -> Option<Applied<'g>> {
-    let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
-    match op {
-        Op::Issue { digest, payload, uses, peek, .. } => {
-            issue_refused(pinned, digest, &Content { payload, uses: *uses, peek: *peek }, now)
-        }
-        Op::Consume { digest, key } => consume_refused(pinned, digest, key.as_ref(), now),
-        Op::Extend { digest, .. } => {
-            (!is_alive(digest)).then_some(Applied::NotFound { replay: false })
-        }
-        Op::Revoke { digest } => {
-            (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
-        }
-        Op::Put(put) => put_refused(pinned, put, now),
-        Op::SetDeadline { digest, deadline, when } => {
-            let Some(entry) = pinned.get(digest).filter(|entry| entry.is_alive(now)) else {
-                return Some(Applied::NotFound { replay: false });
-            };
-            let before = entry.deadline();
-            let is_met = match when {
-                DeadlineWhen::Always => true,
-                DeadlineWhen::Later => *deadline > before,
-                DeadlineWhen::Earlier => *deadline < before,
-            };
-            (!is_met).then_some(Applied::DeadlineKept { deadline: before })
-        }
-        Op::Read { digest } => (!is_alive(digest)).then_some(Applied::NotFound { replay: false }),
-    }
-}
-
-/// The outcome of a put that changes nothing.
-fn put_refused<'g>(pinned: &'g Pinned<'_>, put: &Put, now: UnixMillis) -> Option<Applied<'g>> {
-    let entry = pinned.get(&put.digest);
-    let alive = entry.filter(|entry| entry.is_alive(now));
-    let is_met = match put.when {
-        When::Always => true,
-        When::Absent => alive.is_none(),
-        When::Present => alive.is_some(),
-    };
-    let asked = alive.filter(|entry| put.wants_previous && entry.peek());
-    if !is_met {
-        return Some(Applied::NotPut { previous: asked.map(Entry::payload) });
-    }
-    let is_conflict = entry.is_some_and(|entry| is_irreplaceable(entry, now));
-    is_conflict.then_some(Applied::Conflict)
-}
-
-/// The outcome of a record that changes nothing in the state before its frame; `None` if it may win.
-pub(super) fn refuse_record<'g>(
-    pinned: &'g Pinned<'_>,
-    record: &Record<'_>,
-    now: UnixMillis,
-) -> Option<Applied<'g>> {
-    let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
-    match record {
-        Record::Issue { digest, payload, uses, peek, .. } => {
-            issue_refused(pinned, digest, &Content { payload, uses: *uses, peek: *peek }, now)
-        }
-        Record::Consume { digest, key, .. } => consume_refused(pinned, digest, key.as_ref(), now),
-        Record::Extend { digest, .. } => {
-            (!is_alive(digest)).then_some(Applied::NotFound { replay: false })
-        }
-        Record::Revoke { digest } => {
-            (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
-        }
-        // A node of a cluster gets neither yet.
-        Record::Deadline { .. }
-        | Record::Carry { .. }
-        | Record::Time
-        | Record::Origin(_)
-        | Record::Member(_)
-        | Record::Report(_)
-        | Record::Ended(_)
-        | Record::Decision(_) => None,
     }
 }

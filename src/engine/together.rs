@@ -6,17 +6,15 @@
 //! frame stays before every deadline that one of the operations relied on: `apply` then comes to what
 //! they have seen.
 
-use crate::model::entry::Entry;
 use crate::model::time::UnixMillis;
-use crate::model::value::value_of;
 
 use super::admission::{Admitted, Conditions};
 use super::batch::Place;
 use super::clocks::Timekeeper;
 use super::journal::Journal;
 use super::op::{Op, Outcome};
+use super::refusal::refuse;
 use super::sequencer::Sequencer;
-use super::shared::refuse;
 
 /// The frame before a group.
 struct Mark {
@@ -67,7 +65,7 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
             return Ok(());
         }
         if let Op::Read { digest } = op {
-            let outcome = pinned.get(digest).map_or(Outcome::NotFound, found);
+            let outcome = pinned.get(digest).map_or(Outcome::NotFound, Outcome::found);
             shared.counters.resolves.increment();
             self.batch.promise(place, outcome);
             return Ok(());
@@ -105,15 +103,5 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
         self.groups.decided_until = mark.decided_until;
         self.overlay.end();
         self.see_frame();
-    }
-}
-
-fn found(entry: &Entry) -> Outcome {
-    Outcome::Found {
-        payload: entry.peek().then(|| entry.payload().to_vec()),
-        payload_len: entry.payload_len(),
-        value_len: value_of(entry.payload()).len(),
-        deadline: entry.deadline(),
-        uses_left: entry.uses_left(),
     }
 }

@@ -6,6 +6,7 @@
 //! | [`time`], [`rfc3339`] | instants, and their text form |
 //! | [`text`], [`setting`] | durations and sizes as text; mistakes in settings |
 //! | [`entry`], [`record`] | a live token in memory, and a change in the log |
+//! | [`condition`] | the conditions under which a change happens |
 //! | [`cluster`] | nodes, their lives, and positions in the stream of a cluster |
 //! | [`value`] | whether a payload is JSON or other bytes |
 //! | [`json_equality`] | whether two payloads have the same value |
@@ -15,6 +16,7 @@
 pub mod entry;
 
 pub mod cluster;
+pub mod condition;
 pub mod json_equality;
 pub mod metrics;
 pub mod namespace;

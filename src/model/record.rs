@@ -19,20 +19,25 @@
 //! Ended    kind 1 | zero 7  | era 8 | seq 8 | chain 16
 //! Decision kind 1 | what 1 | agreed 2 | zero 4 | node 8
 //! Deadline kind 1 | zero 7  | digest 16   | deadline 8
+//! Put      kind 1 | flags 1 | uses 2      | payload length 4 | digest 16 | lifetime 8 | payload
+//! Set      kind 1 | when 1  | zero 6      | digest 16 | deadline 8
+//! Read     kind 1 | zero 7  | digest 16
+//! Together kind 1 | zero 3  | records 4
 //! ```
 //!
-//! Origin to Decision are of a cluster ([`replication`]): Origin, Member and Ended are in the log of a
-//! node, Report and Decision only in messages. The time of issue of an
-//! Issue is the frame's log time. The `until` of a Consume is zero without the flag REMEMBERED,
-//! which a Consume with a key never has. A record is valid if and only if its kind is known, its
-//! bytes are all there, unused bytes and flags are zero, each field is within the limits of
-//! [`crate::model::entry`], and an entry has at most as many uses left and keys together as it was
-//! issued with; anything else is damage, because the frame's checksum was right.
+//! Origin to Decision are of a cluster ([`replication`]): Origin, Member and Ended are in the log
+//! of a node, Report and Decision only in messages, and so are Put to Together ([`asked`]). The
+//! time of issue of an Issue is the frame's log time. The `until` of a Consume is zero without the
+//! flag REMEMBERED, which a Consume with a key never has. A record is valid if and only if its kind
+//! is known, its bytes are all there, unused bytes and flags are zero, each field is within the
+//! limits of [`crate::model::entry`], and an entry has at most as many uses left and keys together
+//! as it was issued with; anything else is damage, because the frame's checksum was right.
 
 use crate::model::entry::{PAYLOAD_LEN_MAX, Parts, USES_MAX};
 use crate::model::time::UnixMillis;
 use crate::model::token::{ConsumeKey, DIGEST_LEN, Digest};
 
+use asked::{Asked, PUT, READ, SET_DEADLINE, TOGETHER};
 use heads::{
     CONSUME, DERIVED, HAS_KEY, PEEK, REMEMBERED, REPLACES, UNTIL_LEN, carry_head, consume_head,
     entry_head, flags, short_head,
@@ -43,6 +48,7 @@ use replication::{
     REPORT_LEN, View,
 };
 
+pub mod asked;
 mod fields;
 mod heads;
 mod reader;
@@ -56,7 +62,7 @@ const CARRY: u8 = 2;
 const EXTEND: u8 = 4;
 const REVOKE: u8 = 5;
 const TIME: u8 = 6;
-// 7 to 11 are those of a cluster.
+// 7 to 11 and 13 to 16 are those of a cluster.
 const DEADLINE: u8 = 12;
 
 /// Bytes of a Carry before the keys and the payload.
@@ -142,6 +148,8 @@ pub enum Record<'a> {
     Ended(View<'a, ENDED_LEN>),
     /// What a person has decided about the cluster.
     Decision(View<'a, DECISION_LEN>),
+    /// What a node asks all nodes to decide.
+    Asked(Asked<'a>),
 }
 
 /// Idempotency keys in the form of a record.
@@ -172,7 +180,7 @@ pub fn carry_len(payload_len: usize, key_count: usize) -> usize {
 }
 
 impl<'a> Record<'a> {
-    /// The digest of its entry; `None` for a record that concerns no entry.
+    /// The digest of its entry; `None` for a record that concerns no entry in the log.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         match self {
@@ -187,7 +195,8 @@ impl<'a> Record<'a> {
             | Record::Member(_)
             | Record::Report(_)
             | Record::Ended(_)
-            | Record::Decision(_) => None,
+            | Record::Decision(_)
+            | Record::Asked(_) => None,
         }
     }
 
@@ -234,6 +243,7 @@ impl<'a> Record<'a> {
             Record::Report(view) => out.extend_from_slice(view.0),
             Record::Ended(view) => out.extend_from_slice(view.0),
             Record::Decision(view) => out.extend_from_slice(view.0),
+            Record::Asked(asked) => asked.encode(out),
         }
     }
 
@@ -313,6 +323,7 @@ impl<'a> Reader<'a> {
                 let view: View<'_, DECISION_LEN> = self.view()?;
                 view.check().map(|_| Record::Decision(view)).map_err(|what| self.error(what))
             }
+            PUT | SET_DEADLINE | READ | TOGETHER => self.asked(kind, flags).map(Record::Asked),
             _ => Err(self.error("unknown kind")),
         }
     }

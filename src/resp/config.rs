@@ -21,4 +21,17 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// TLS settings of new connections; `None`: plain TCP.
     pub tls: Option<Tls>,
+    /// How fresh an answer is, in a cluster.
+    pub read: ReadLevel,
+}
+
+/// How fresh the answer to a read is, in a cluster. A client of the Redis protocol cannot say what it
+/// demands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadLevel {
+    /// From the memory of this node, as old as the fence allows. A miss is confirmed.
+    #[default]
+    Local,
+    /// It knows everything that was acknowledged on any node before the read came.
+    Linear,
 }

@@ -15,7 +15,7 @@ use slab::Slab;
 
 use crate::net::places::{Place, Places};
 use crate::net::tick::Tick;
-use crate::resp::config::Config;
+use crate::resp::config::{Config, ReadLevel};
 use crate::service::authentication::CachedCredentials;
 use crate::service::counters::Counters;
 use crate::service::memory_budget::{HeldBytes, Holder};
@@ -237,6 +237,11 @@ impl Worker {
         }
     }
 
+    /// Whether each read must know everything that was acknowledged before it.
+    pub(in crate::resp) fn is_linear(&self) -> bool {
+        self.config.read == ReadLevel::Linear
+    }
+
     /// The time, exact to a [`TICK`](crate::net::tick::TICK).
     pub(in crate::resp) fn now(&self) -> Tick {
         self.tick.get()
@@ -288,10 +293,14 @@ mod tests {
     use crate::net::tick::TICK;
     use crate::resp::config::IDLE_TIMEOUT;
 
+    fn config(limits: Limits) -> Config {
+        let (drain_timeout, read) = (Duration::ZERO, ReadLevel::Local);
+        Config { limits, idle_timeout: IDLE_TIMEOUT, drain_timeout, tls: None, read }
+    }
+
     fn verdict_after(conn: &Conn, after: Duration) -> Option<Verdict> {
         let limits = Limits::default();
-        let config =
-            Config { limits, idle_timeout: IDLE_TIMEOUT, drain_timeout: Duration::ZERO, tls: None };
+        let config = config(limits);
         let ticks = u32::try_from(after.as_millis() / TICK.as_millis()).unwrap();
         conn.judge(&config, Tick(ticks), false)
     }
@@ -331,8 +340,7 @@ mod tests {
     fn p8_what_waits_for_a_slow_peer_is_ended_while_memory_is_short() {
         let conn = Conn::new(([127, 0, 0, 1], 1).into(), None, Tick(0));
         let limits = Limits::default();
-        let config =
-            Config { limits, idle_timeout: IDLE_TIMEOUT, drain_timeout: Duration::ZERO, tls: None };
+        let config = config(limits);
         conn.enter(Phase::Busy, Tick(0));
         conn.stalls(Tick(0), 8 << 20);
         conn.takes();

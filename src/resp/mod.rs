@@ -15,6 +15,7 @@
 //! | `quick` | the short way of a `GET` |
 //! | `conn`, `connection` | a connection: its state, time limits, memory, bytes |
 //! | `server` | workers, sockets, TLS, shutdown |
+//! | `early` | the answer before the server serves |
 //!
 //! Who may do what, limits, quotas and the audit log are those of the [`service`](crate::service),
 //! which HTTP asks too. Time limits and memory are bounded as for HTTP (promise P8): a command has at
@@ -26,6 +27,7 @@ mod connect;
 mod connection;
 mod data;
 mod dispatch;
+mod early;
 mod named;
 #[doc(hidden)]
 pub mod parse;
@@ -38,5 +40,6 @@ mod session;
 mod transaction;
 
 pub use crate::net::stop::EndDrain;
-pub use config::{Config, IDLE_TIMEOUT};
+pub use config::{Config, IDLE_TIMEOUT, ReadLevel};
+pub use early::Early;
 pub use server::Server;

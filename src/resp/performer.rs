@@ -82,7 +82,7 @@ impl Performer {
             peer: self.conn.peer.ip(),
             trail,
             holder,
-            demand: Demand::default(),
+            demand: Demand { at_least: None, is_linear: self.worker.is_linear() },
         }
     }
 

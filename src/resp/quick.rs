@@ -37,8 +37,9 @@ pub(in crate::resp) fn get(
     let Some((key, len)) = canonical(input.unread()) else { return false };
     let service = &*worker.service;
     let reads = service.reads.as_ref();
-    // A node of a cluster answers hits only, and only as long as its knowledge is fresh.
-    if reads.is_some_and(|reads| !reads.is_open()) {
+    // A node of a cluster answers hits only, and only as long as its knowledge is fresh. A read that must
+    // know more waits for a barrier.
+    if reads.is_some_and(|reads| worker.is_linear() || !reads.is_open()) {
         return false;
     }
     let now = service.now();

@@ -24,7 +24,7 @@ impl Flags for ServeArgs {
         limits.extend(cluster::mistakes(config.cluster.as_ref(), &config.engine));
         limits.extend(self.cluster.lonely());
         let others = [("listen", &config.listen), ("admin-listen", &config.admin_listen)];
-        limits.extend(resp::mistakes(config.resp.as_ref(), others));
+        limits.extend(resp::mistakes(config.resp.as_ref(), others, config.cluster.is_some()));
         check_together(&config, &mut limits);
         if config.keys.is_none() && !self.insecure {
             check_loopback(&config, &mut limits);

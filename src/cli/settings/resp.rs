@@ -8,7 +8,7 @@ use super::values::Reader;
 use crate::model::setting::SettingError;
 use crate::model::text::duration_text;
 use crate::net::listen::ListenAddress;
-use crate::resp::IDLE_TIMEOUT;
+use crate::resp::{IDLE_TIMEOUT, ReadLevel};
 
 /// Range of `--resp-idle-timeout`.
 const IDLE_LIMITS: (Duration, Duration) =
@@ -30,6 +30,11 @@ pub struct RespArgs {
         value_name = "TIME"
     )]
     resp_idle_timeout: String,
+
+    /// How fresh the answers of the Redis protocol are in a cluster: local or linear (each read waits
+    /// until this node knows everything acknowledged before)
+    #[arg(long, env = "JETON_RESP_READ", default_value = "local", value_name = "LEVEL")]
+    resp_read: String,
 }
 
 /// Where the Redis protocol is spoken.
@@ -39,13 +44,16 @@ pub struct RespListen {
     pub address: ListenAddress,
     /// For a connection that sends no further command.
     pub idle_timeout: Duration,
+    /// How fresh its answers are, in a cluster.
+    pub read: ReadLevel,
 }
 
 impl RespArgs {
     pub(super) fn read(&self, reader: &mut Reader) -> Option<RespListen> {
         let idle_timeout = reader.duration("resp-idle-timeout", &self.resp_idle_timeout);
+        let read = reader.read_level("resp-read", &self.resp_read);
         let text = self.resp_listen.as_ref()?;
-        Some(RespListen { address: reader.address("resp-listen", text), idle_timeout })
+        Some(RespListen { address: reader.address("resp-listen", text), idle_timeout, read })
     }
 }
 
@@ -53,8 +61,9 @@ impl RespArgs {
 pub(super) fn mistakes(
     resp: Option<&RespListen>,
     others: [(&'static str, &ListenAddress); 2],
+    is_in_cluster: bool,
 ) -> Vec<SettingError> {
-    let Some(RespListen { address, idle_timeout }) = resp else { return Vec::new() };
+    let Some(RespListen { address, idle_timeout, read }) = resp else { return Vec::new() };
     let overlapping = others.into_iter().filter(|(_, other)| address.overlaps(other));
     let mut mistakes: Vec<_> = overlapping
         .map(|(name, _)| {
@@ -65,6 +74,10 @@ pub(super) fn mistakes(
     if !(least..=most).contains(idle_timeout) {
         let text = format!("must be {} to {}", duration_text(least), duration_text(most));
         mistakes.push(SettingError::new("resp-idle-timeout", text));
+    }
+    if *read == ReadLevel::Linear && !is_in_cluster {
+        let mistake = SettingError::new("resp-read", "linear needs ").name("cluster");
+        mistakes.push(mistake.text(": a single server always knows everything"));
     }
     mistakes
 }

@@ -16,6 +16,7 @@ use crate::model::setting::SettingError;
 use crate::model::text::{DURATION_FORM, SIZE_FORM, duration_text, parse_duration, parse_size};
 use crate::net::listen::ListenAddress;
 use crate::permissions::Strictness;
+use crate::resp::ReadLevel;
 use crate::service::authentication::Anonymous;
 use crate::service::quotas::NamespaceLimits;
 use crate::tls::TlsFiles;
@@ -184,6 +185,15 @@ impl Reader {
                 Err(_) => filter.add_directive(off),
             }
         })
+    }
+
+    pub(super) fn read_level(&mut self, setting: &'static str, text: &str) -> ReadLevel {
+        let level = match text {
+            "local" => Some(ReadLevel::Local),
+            "linear" => Some(ReadLevel::Linear),
+            _ => None,
+        };
+        self.read(setting, text, "local or linear", level, ReadLevel::Local)
     }
 
     pub(super) fn log_format(&mut self, text: &str) -> LogFormat {

@@ -34,6 +34,7 @@ impl Lab {
         let head = head(batch, attempt);
         let MessageHead { kind, cluster, era, sender, .. } = head;
         self.proposer.propose(&Proposal {
+            format: 1,
             kind,
             cluster,
             era,
@@ -52,6 +53,7 @@ impl Lab {
 
 fn head(batch: u64, attempt: u32) -> MessageHead {
     MessageHead {
+        format: 1,
         kind: if batch == 0 { MessageKind::Hello } else { MessageKind::Batch },
         cluster: ClusterId::default(),
         era: Era(1),

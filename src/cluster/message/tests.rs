@@ -6,6 +6,7 @@ const BODY: &[u8] = b"records of a batch";
 
 fn proposal(body: &[u8]) -> Proposal<'_> {
     Proposal {
+        format: FORMAT,
         kind: MessageKind::Batch,
         cluster: ClusterId([1; 16]),
         era: Era(2),
@@ -35,6 +36,7 @@ fn a_message_comes_back_as_it_was_sealed() {
     let (head, body) = landed.content.unwrap();
     let sent = proposal(BODY);
     assert_eq!(body, BODY);
+    assert_eq!(head.format, sent.format);
     assert_eq!((head.kind, head.cluster, head.era), (sent.kind, sent.cluster, sent.era));
     assert_eq!((head.sender, head.batch, head.attempt), (sent.sender, 6, 7));
     assert_eq!(head.proposed_at, sent.proposed_at);
@@ -91,14 +93,14 @@ fn a_head_out_of_its_limits_has_no_content() {
 fn only_a_message_of_the_cluster_can_be_of_an_unknown_format() {
     let mut own = sealer(1);
     let mut head = encode_head(&proposal(BODY), BODY.len() as u32, [9; NONCE_LEN]);
-    head[FORMAT_AT] = 2;
+    head[FORMAT_AT] = FORMAT as u8 + 1;
     let mut body = BODY.to_vec();
     let nonce = Nonce::assume_unique_for_key([9; NONCE_LEN]);
     let key = own.key(&head).unwrap();
     let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&head[..]), &mut body).unwrap();
     let bytes = [&head[..], &body, tag.as_ref()].concat();
     let opened = own.open(1, UnixMillis(1), &bytes);
-    assert_eq!(opened.err(), Some(UnknownFormat(2)));
+    assert_eq!(opened.err(), Some(UnknownFormat(FORMAT + 1)));
     assert!(open(&mut sealer(2), &bytes).is_none(), "a forged one is a message without content");
 }
 

@@ -3,14 +3,12 @@
 
 use crate::engine::Pending;
 use crate::engine::clustered::{NodeState, Standing};
+use crate::engine::replicated::FORMAT_FIRST;
 use crate::model::cluster::NodeId;
 use crate::model::record::replication::Decision;
 
 use super::presence::is_present;
 use super::view::NodeView;
-
-/// The first format of messages and logs, which needs no agreement.
-const FIRST_FORMAT: u16 = 1;
 
 /// What a person wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +125,7 @@ fn decision(state: &NodeState, own: NodeId, wish: Wish) -> Result<Decision, Unfu
         Wish::FinishUpgrade(format) => {
             let behind = behind(state, format);
             match behind.is_empty() {
-                true => Ok(Decision::Agree(format.max(FIRST_FORMAT))),
+                true => Ok(Decision::Agree(format.max(FORMAT_FIRST))),
                 false => Err(Unfulfilled::Unfinished(behind)),
             }
         }

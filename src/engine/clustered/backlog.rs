@@ -1,16 +1,18 @@
 //! Operations that wait for room in a batch.
 //!
 //! Batches are filled round robin by namespace, and within a namespace round robin by call, one
-//! operation at a time. So a namespace with many waiting operations delays the others by one batch at
-//! most, and a long list delays no short call. Calls are taken from the queue of jobs at once: there
-//! they would stand behind whoever fills it. So the number of operations that wait here is bounded,
-//! and a namespace may hold at most as many as are free for the others. An eighth of what is free is
-//! for short calls alone.
+//! operation at a time. Operations that are performed together are taken as one. So a namespace
+//! with many waiting operations delays the others by one batch at most, and a long list delays no
+//! short call. Calls are taken from the queue of jobs at once: there they would stand behind
+//! whoever fills it. So the number of operations that wait here is bounded, and a namespace may
+//! hold at most as many as are free for the others. An eighth of what is free is for short calls
+//! alone.
 
 use std::collections::{HashMap, VecDeque};
 
 use ahash::RandomState;
 
+use crate::engine::frame::{BESIDE_IN_MESSAGE, record_len};
 use crate::engine::op::Op;
 use crate::model::namespace::NamespaceTag;
 
@@ -21,6 +23,58 @@ use super::calls::Place;
 const OPS_MAX: usize = 1 << 19;
 /// Maximum operations of a short call.
 const SHORT_LEN: usize = 8;
+
+/// What goes into a batch as a whole.
+pub(super) enum Item {
+    /// One operation.
+    One(Place, Op),
+    /// Operations that are performed together, at least one.
+    Together(Vec<(Place, Op)>),
+}
+
+impl Item {
+    /// The call that has asked for it.
+    fn call(&self) -> Option<u64> {
+        match self {
+            Self::One(place, _) => Some(place.call),
+            Self::Together(ops) => ops.first().map(|(place, _)| place.call),
+        }
+    }
+
+    /// The namespace of all its operations.
+    fn tag(&self) -> NamespaceTag {
+        match self {
+            Self::One(_, op) => op.digest().tag(),
+            Self::Together(ops) => ops.first().map_or(NamespaceTag(0), |(_, op)| op.digest().tag()),
+        }
+    }
+
+    /// Number of operations.
+    fn count(&self) -> usize {
+        match self {
+            Self::One(..) => 1,
+            Self::Together(ops) => ops.len(),
+        }
+    }
+
+    /// Bytes of its records, at most.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::One(_, op) => record_len(op),
+            Self::Together(ops) => {
+                ops.iter().map(|(_, op)| record_len(op) + BESIDE_IN_MESSAGE).sum()
+            }
+        }
+    }
+
+    /// The places of its operations.
+    pub(super) fn places(&self) -> Vec<Place> {
+        match self {
+            Self::One(place, _) => vec![*place],
+            Self::Together(ops) => ops.iter().map(|(place, _)| *place).collect(),
+        }
+    }
+}
 
 /// Operations that wait for room in a batch, by namespace.
 #[derive(Default)]
@@ -35,7 +89,7 @@ pub(super) struct Backlog {
 #[derive(Default)]
 struct Queue {
     /// By call, in the order of their turns; none is empty.
-    calls: VecDeque<VecDeque<(Place, Op)>>,
+    calls: VecDeque<VecDeque<Item>>,
     len: usize,
 }
 
@@ -49,28 +103,28 @@ impl Backlog {
         held == 0 || held + ops.len() <= room
     }
 
-    pub(super) fn push(&mut self, place: Place, op: Op) {
-        let tag = op.digest().tag();
+    pub(super) fn push(&mut self, item: Item) {
+        let (tag, count) = (item.tag(), item.count());
         let queue = self.queues.entry(tag).or_default();
         if queue.len == 0 {
             self.turns.push_back(tag);
         }
-        queue.push(place, op);
-        self.len += 1;
+        queue.push(item);
+        self.len += count;
     }
 
-    /// The operation whose turn it is.
-    pub(super) fn first(&self) -> Option<&Op> {
+    /// What has its turn.
+    pub(super) fn first(&self) -> Option<&Item> {
         let queue = self.queues.get(self.turns.front()?)?;
-        queue.calls.front()?.front().map(|(_, op)| op)
+        queue.calls.front()?.front()
     }
 
-    /// Takes the operation whose turn it is; then it is the next namespace's turn.
-    pub(super) fn pop(&mut self) -> Option<(Place, Op)> {
+    /// Takes what has its turn; then it is the next namespace's turn.
+    pub(super) fn pop(&mut self) -> Option<Item> {
         let tag = self.turns.pop_front()?;
         let queue = self.queues.get_mut(&tag)?;
         let taken = queue.pop()?;
-        self.len -= 1;
+        self.len -= taken.count();
         match queue.len == 0 {
             // Namespaces come and go with the keys file.
             true => drop(self.queues.remove(&tag)),
@@ -80,29 +134,28 @@ impl Backlog {
     }
 
     /// Takes all operations.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Place, Op)> + use<> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Item> + use<> {
         let queues = std::mem::take(self).queues.into_values();
         queues.flat_map(|queue| queue.calls).flatten()
     }
 }
 
 impl Queue {
-    fn push(&mut self, place: Place, op: Op) {
-        let is_same = |call: &&mut VecDeque<(Place, Op)>| {
-            call.back().is_some_and(|(last, _)| last.call == place.call)
-        };
+    fn push(&mut self, item: Item) {
+        let is_same =
+            |call: &&mut VecDeque<Item>| call.back().is_some_and(|last| last.call() == item.call());
+        self.len += item.count();
         match self.calls.back_mut().filter(is_same) {
-            Some(call) => call.push_back((place, op)),
-            None => self.calls.push_back(VecDeque::from([(place, op)])),
+            Some(call) => call.push_back(item),
+            None => self.calls.push_back(VecDeque::from([item])),
         }
-        self.len += 1;
     }
 
-    /// Takes the operation whose turn it is; then it is the next call's turn.
-    fn pop(&mut self) -> Option<(Place, Op)> {
+    /// Takes what has its turn; then it is the next call's turn.
+    fn pop(&mut self) -> Option<Item> {
         let mut call = self.calls.pop_front()?;
         let taken = call.pop_front()?;
-        self.len -= 1;
+        self.len -= taken.count();
         if !call.is_empty() {
             self.calls.push_back(call);
         }
@@ -131,11 +184,18 @@ mod tests {
     fn fill(backlog: &mut Backlog, calls: &mut Calls, ops: Vec<Op>) {
         let (_pending, reply) = Pending::new();
         let places = calls.open(reply, ops.len(), Default::default());
-        places.zip(ops).for_each(|(place, op)| backlog.push(place, op));
+        places.zip(ops).for_each(|(place, op)| backlog.push(Item::One(place, op)));
+    }
+
+    fn digest_of(item: &Item) -> Digest {
+        match item {
+            Item::One(_, op) => *op.digest(),
+            Item::Together(ops) => *ops[0].1.digest(),
+        }
     }
 
     fn taken(backlog: &mut Backlog) -> Vec<Digest> {
-        std::iter::from_fn(|| backlog.pop()).map(|(_, op)| *op.digest()).collect()
+        std::iter::from_fn(|| backlog.pop()).map(|item| digest_of(&item)).collect()
     }
 
     #[test]
@@ -144,7 +204,7 @@ mod tests {
         fill(&mut backlog, &mut calls, revokes(&[1, 1, 1, 1, 2, 3, 3]));
         let expected: Vec<_> =
             revokes(&[1, 2, 3, 1, 3, 1, 1]).iter().map(|op| *op.digest()).collect();
-        assert_eq!(backlog.first().map(|op| *op.digest()), Some(expected[0]));
+        assert_eq!(backlog.first().map(digest_of), Some(expected[0]));
         assert_eq!(taken(&mut backlog), expected);
         assert!(backlog.first().is_none() && backlog.queues.is_empty() && backlog.len == 0);
         fill(&mut backlog, &mut calls, revokes(&[1, 2]));
@@ -158,8 +218,22 @@ mod tests {
         for len in [3, 1, 2] {
             fill(&mut backlog, &mut calls, revokes(&vec![1; len]));
         }
-        let order = std::iter::from_fn(|| backlog.pop()).map(|(place, _)| place.call);
+        let order = std::iter::from_fn(|| backlog.pop()).filter_map(|item| item.call());
         assert_eq!(order.collect::<Vec<_>>(), [1, 2, 3, 1, 3, 1]);
+    }
+
+    #[test]
+    fn p4_what_is_performed_together_is_taken_as_one_and_counts_as_many() {
+        let (mut backlog, mut calls) = (Backlog::default(), Calls::default());
+        fill(&mut backlog, &mut calls, revokes(&[1, 1]));
+        let (_pending, reply) = Pending::new();
+        let ops = revokes(&[1, 1, 1]);
+        let places = calls.open(reply, ops.len(), Default::default());
+        backlog.push(Item::Together(places.zip(ops).collect()));
+        assert_eq!(backlog.len, 5);
+        let counts: Vec<usize> =
+            std::iter::from_fn(|| backlog.pop()).map(|item| item.count()).collect();
+        assert_eq!((counts, backlog.len), (vec![1, 3, 1], 0));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use crate::engine::health::NotReady;
 use crate::engine::mailbox::{Pending, Reply};
 use crate::engine::op::Rejected;
-use crate::engine::replicated::{Landed, MessageHead, MessageKind, Sender as NodeLife};
+use crate::engine::replicated::{FORMAT, Landed, MessageHead, MessageKind, Sender as NodeLife};
 use crate::model::cluster::{BootNonce, Chain, ClusterId, Era, MessageHash, NodeId, Position};
 use crate::model::metrics::Latencies;
 use crate::model::record::replication::{Decision, Ended, Member, Report};
@@ -38,6 +38,8 @@ pub trait Proposer: Send {
 /// A message to be sealed and proposed.
 #[derive(Clone, Copy, Debug)]
 pub struct Proposal<'a> {
+    /// The format on which the nodes have agreed.
+    pub format: u16,
     /// The kind.
     pub kind: MessageKind,
     /// The cluster.
@@ -57,11 +59,11 @@ pub struct Proposal<'a> {
 }
 
 impl Proposal<'static> {
-    /// The first message of a cluster.
+    /// The first message of a cluster, whose nodes agree from its begin on the latest format.
     #[must_use]
     pub fn genesis(cluster: ClusterId, sender: NodeLife, proposed_at: UnixMillis) -> Self {
-        let (kind, era) = (MessageKind::Genesis, Era(1));
-        Self { kind, cluster, era, sender, batch: 0, attempt: 0, proposed_at, body: &[] }
+        let (format, kind, era) = (FORMAT, MessageKind::Genesis, Era(1));
+        Self { format, kind, cluster, era, sender, batch: 0, attempt: 0, proposed_at, body: &[] }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use crate::engine::mailbox::{Pending, Reply};
 use crate::engine::op::Rejected;
+use crate::engine::replicated::{FORMAT_ASKED, MessageHead};
+use crate::model::record::asked::Asked;
 use crate::model::record::replication::Decision;
 use crate::model::record::{Record, records};
 
@@ -51,21 +53,28 @@ impl Clustered {
     }
 }
 
-/// The decisions in a body; `None` if it has a record that no node may propose. Relocated entries,
-/// times and positions are written by the local log alone, and a token is remembered by each node
-/// for itself. What replaces or sets a deadline is not proposed yet.
-pub(super) fn decisions_of(body: &[u8]) -> Option<Vec<Decision>> {
+/// The decisions in the body of a message; `None` if it has a record that no node may propose.
+/// Relocated entries, times, positions, and records that replace or set deadlines are written by the
+/// local log alone, and a token is remembered by each node for itself. What nodes ask of each other
+/// comes with its format.
+pub(super) fn decisions_of(head: &MessageHead, body: &[u8]) -> Option<Vec<Decision>> {
     let mut decisions = Vec::new();
+    // Records that are performed together and have not come yet.
+    let mut together = 0;
     for record in records(body) {
         match record {
-            Ok(Record::Consume { remembered_until: None, .. }) => {}
             Ok(
-                Record::Issue { replaces: false, .. }
+                Record::Consume { remembered_until: None, .. }
+                | Record::Issue { replaces: false, .. }
                 | Record::Extend { .. }
-                | Record::Revoke { .. }
-                | Record::Report(_),
-            ) => {}
-            Ok(Record::Decision(decision)) => decisions.push(decision.fields()),
+                | Record::Revoke { .. },
+            ) => together = u32::saturating_sub(together, 1),
+            Ok(Record::Asked(_)) if head.format < FORMAT_ASKED => return None,
+            Ok(Record::Asked(Asked::Together { count })) if together == 0 => together = count,
+            Ok(Record::Asked(Asked::Together { .. })) => return None,
+            Ok(Record::Asked(_)) => together = u32::saturating_sub(together, 1),
+            Ok(Record::Report(_)) if together == 0 => {}
+            Ok(Record::Decision(decision)) if together == 0 => decisions.push(decision.fields()),
             Ok(
                 Record::Consume { remembered_until: Some(_), .. }
                 | Record::Issue { replaces: true, .. }
@@ -74,10 +83,12 @@ pub(super) fn decisions_of(body: &[u8]) -> Option<Vec<Decision>> {
                 | Record::Time
                 | Record::Origin(_)
                 | Record::Member(_)
-                | Record::Ended(_),
+                | Record::Ended(_)
+                | Record::Report(_)
+                | Record::Decision(_),
             )
             | Err(_) => return None,
         }
     }
-    Some(decisions)
+    (together == 0).then_some(decisions)
 }

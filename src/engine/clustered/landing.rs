@@ -4,43 +4,24 @@
 //! that is refused at log time, in the state before the frame, is not written: what has lost must
 //! not stand in the log, where it could win in a replay that begins later. So rivals of one message
 //! are in one frame, and `apply` decides between them. A message that changes nothing is a frame
-//! with an Origin alone.
+//! with an Origin alone. What nodes ask of each other (`records`) is decided by the exact state.
 
 use std::time::Duration;
 
-use crate::engine::admission::Admitted;
 use crate::engine::op::Outcome;
 use crate::engine::replicated::{Landed, MessageHead, Replicated, log_time_of, next_outcomes};
 use crate::engine::sequencer::CommitError;
-use crate::engine::shared::refuse_record;
-use crate::engine::state::{Applied, Position, apply};
 use crate::model::entry::JournalPart;
-use crate::model::record::replication::{Decision, ORIGIN_LEN, Report, Verdict};
-use crate::model::record::{Record, records};
+use crate::model::record::replication::{Decision, ORIGIN_LEN, Verdict};
 use crate::model::time::UnixMillis;
 
 use super::boundary::{Standing, Stopped};
 use super::decided::decisions_of;
-use super::outcomes::{CODE_LEN, code_of};
+use super::records::Outcomes;
 use super::{Clustered, RECENT_MAX, Recent};
 
 /// Wait before another attempt to write a message.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// Records applied under one guard of the store.
-const RECORDS_PER_PIN: usize = 64;
-
-/// The outcomes of a message's records, in their order. Those that `apply` decides are `None`
-/// before it.
-#[derive(Default)]
-struct Outcomes {
-    codes: Vec<Option<[u8; CODE_LEN]>>,
-    /// For callers of this node; empty if the message is another node's.
-    own: Vec<Option<Outcome>>,
-    /// Consumes among them that met a consumed token. They are counted once, though a message may
-    /// be written more than once.
-    replays: u64,
-    reports: Vec<Report>,
-}
 
 impl Clustered {
     /// Lands the message, if it is the next one.
@@ -75,13 +56,13 @@ impl Clustered {
             }
             Err(CommitError::DiskFull | CommitError::Unavailable) => {
                 // The frame is lost, the message is not: it comes before all later ones.
-                self.sequencer.frame.clear();
+                self.end_frame();
                 self.sequencer.since_cleaning.has_lost_frame = true;
                 let again_at = self.sequencer.shared.time.monotonic() + RETRY_AFTER;
                 self.held = Some((message, again_at));
             }
             Err(CommitError::Failed) => {
-                self.sequencer.frame.clear();
+                self.end_frame();
                 let reason = self.sequencer.shared.health.failure().unwrap_or_default();
                 self.stop(Stopped::Failed(reason));
             }
@@ -106,7 +87,7 @@ impl Clustered {
     fn judge(&self, message: &Landed, log_time: UnixMillis) -> (Verdict, Vec<Decision>) {
         let verdict = self.replicated.judge(message, log_time);
         match &message.content {
-            Some((_, body)) if verdict == Verdict::Counted => match decisions_of(body) {
+            Some((head, body)) if verdict == Verdict::Counted => match decisions_of(head, body) {
                 Some(decisions) => (verdict, decisions),
                 None => (Verdict::Refused, Vec::new()),
             },
@@ -151,44 +132,6 @@ impl Clustered {
         head.sender == self.own.sender()
     }
 
-    /// Encodes the records that may win, with deadlines from log time, and settles the others.
-    fn encode_records(&mut self, body: &[u8], now: UnixMillis, is_own: bool) -> Outcomes {
-        let mut outcomes = Outcomes::default();
-        let mut admitted = Admitted::default();
-        let sequencer = &mut self.sequencer;
-        let pinned = sequencer.shared.store.pin();
-        for record in records(body).flatten() {
-            match record {
-                Record::Report(report) => {
-                    outcomes.reports.push(report.fields());
-                    continue;
-                }
-                Record::Decision(_) => continue,
-                _ => {}
-            }
-            let refused = refuse_record(&pinned, &record, now);
-            if refused.is_none() {
-                let shared = &sequencer.shared;
-                let remembered =
-                    admitted.remembered(&pinned, &record, &sequencer.accounting, shared, now);
-                land(&record, now, remembered).encode(sequencer.frame.buffer.writer());
-            }
-            outcomes.codes.push(refused.as_ref().map(code_of));
-            if is_own {
-                let outcome = refused.map(|applied| match applied {
-                    Applied::NotFound { replay } => {
-                        outcomes.replays += u64::from(replay);
-                        Outcome::NotFound
-                    }
-                    // No other refusal is counted.
-                    other => sequencer.shared.settle(&other),
-                });
-                outcomes.own.push(outcome);
-            }
-        }
-        outcomes
-    }
-
     /// The message is in the log: applies it, moves on and answers.
     fn take_effect(
         &mut self,
@@ -202,11 +145,12 @@ impl Clustered {
         sequencer.shared.counters.carried_bytes.add(sequencer.frame.relocated_len as u64);
         sequencer.since_cleaning.client_bytes += sequencer.frame.client_len() as u64;
         sequencer.shared.counters.replays.add(outcomes.replays);
+        sequencer.shared.counters.resolves.add(outcomes.reads);
         self.landed.all += 1;
         self.landed.repeats += u64::from(verdict == Verdict::Repeat);
         self.landed.unopened += u64::from(verdict == Verdict::Unopened);
         self.apply_landed(segment, &mut outcomes);
-        self.sequencer.frame.clear();
+        self.end_frame();
         self.sequencer.settle_usage();
         if verdict == Verdict::Genesis {
             self.forget_positions();
@@ -219,7 +163,7 @@ impl Clustered {
         }
         // A Hello and a Genesis begin the chain anew, and have no records.
         if !matches!(verdict, Verdict::Hello | Verdict::Genesis) {
-            let codes: Vec<u8> = outcomes.codes.iter().flatten().flatten().copied().collect();
+            let codes = outcomes.codes();
             let next = |before| next_outcomes(&before, message.seq, verdict, &codes);
             after.outcomes = self.replicated.outcomes.map(next);
         }
@@ -232,41 +176,14 @@ impl Clustered {
         for report in std::mem::take(&mut outcomes.reports) {
             self.compare(head, report);
         }
-        self.answer_own(head, message.stream_time, verdict, outcomes.own);
+        self.answer_own(head, message.stream_time, verdict, outcomes.into_own());
     }
 
-    fn apply_landed(&mut self, segment: JournalPart, outcomes: &mut Outcomes) {
-        let sequencer = &mut self.sequencer;
-        let at = Position { time: sequencer.now(), segment };
-        let body = sequencer.frame.buffer.body();
-        let undecided = |codes: &[Option<_>], from: usize| {
-            codes[from..].iter().position(Option::is_none).map(|next| from + next)
-        };
-        let (mut offset, mut slot, mut count) = (0, 0, 0);
-        while offset < body.len() {
-            let pinned = sequencer.shared.store.pin();
-            for _ in 0..RECORDS_PER_PIN {
-                if offset == body.len() {
-                    break;
-                }
-                let (record, next) = Record::decode(body, offset)
-                    .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
-                (offset, count) = (next, count + 1);
-                let applied = apply(&pinned, &mut sequencer.accounting, &record, at);
-                if applied == Applied::Silent {
-                    continue;
-                }
-                if let Some(at) = undecided(&outcomes.codes, slot) {
-                    outcomes.codes[at] = Some(code_of(&applied));
-                    if let Some(own) = outcomes.own.get_mut(at) {
-                        *own = Some(sequencer.shared.settle(&applied));
-                    }
-                    slot = at + 1;
-                }
-            }
-        }
-        debug_assert!(undecided(&outcomes.codes, slot).is_none(), "each record was applied");
-        sequencer.shared.counters.records.add(count);
+    /// Ends the frame, which was applied or is lost.
+    fn end_frame(&mut self) {
+        self.sequencer.frame.clear();
+        self.sequencer.groups.clear();
+        self.sequencer.overlay.end();
     }
 
     /// A stream begins: what is known of positions is known of the stream before.
@@ -291,7 +208,7 @@ impl Clustered {
         head: &MessageHead,
         stream_time: UnixMillis,
         verdict: Verdict,
-        outcomes: Vec<Option<Outcome>>,
+        outcomes: Vec<Outcome>,
     ) {
         let own = self.own.sender();
         if head.sender.node != own.node {
@@ -317,7 +234,7 @@ impl Clustered {
             }
             Verdict::Counted => {
                 let Some(batch) = self.own.landed(head, now) else { return };
-                for (place, outcome) in batch.logged.iter().zip(outcomes.into_iter().flatten()) {
+                for (place, outcome) in batch.logged.iter().zip(outcomes) {
                     self.calls.answer(*place, outcome);
                 }
                 self.answer_deferred(batch.deferred);
@@ -340,26 +257,5 @@ impl Clustered {
             Verdict::Refused => self.stop(Stopped::Forgotten),
             Verdict::Restated | Verdict::Repeat | Verdict::Unopened | Verdict::Genesis => {}
         }
-    }
-}
-
-/// The record of a message as it is written at this log time: its deadline was relative.
-fn land<'a>(
-    record: &Record<'a>,
-    now: UnixMillis,
-    remembered_until: Option<UnixMillis>,
-) -> Record<'a> {
-    let from_now = |relative: UnixMillis| UnixMillis(now.0.saturating_add(relative.0));
-    match *record {
-        Record::Issue { digest, deadline, uses, peek, derived, replaces, payload } => {
-            let deadline = from_now(deadline).min(UnixMillis::MAX);
-            Record::Issue { digest, deadline, uses, peek, derived, replaces, payload }
-        }
-        Record::Extend { digest, deadline, life_ms_max } => {
-            let deadline = from_now(deadline).min(UnixMillis::MAX);
-            Record::Extend { digest, deadline, life_ms_max }
-        }
-        Record::Consume { digest, key, .. } => Record::Consume { digest, key, remembered_until },
-        other => other,
     }
 }

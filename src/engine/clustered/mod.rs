@@ -16,9 +16,11 @@
 //! | `calls` | the calls that wait, and their outcomes |
 //! | `waits` | callers that wait for a barrier or a position |
 //! | `backlog` | operations that wait for room in a batch, by namespace |
+//! | `gather` | operations of callers become records of a batch |
 //! | `own` | this node's batches: one in flight, the next one gathering |
 //! | `decided` | what people decide about the cluster |
 //! | `landing` | a message becomes a frame |
+//! | `records` | which records of a message are written, and what each comes to |
 //! | `compared` | what other nodes report, compared with what this node knows |
 //! | `stepped` | the same committer without a thread, for simulations |
 //! | `outcomes` | what records came to, for the chain of outcomes |
@@ -34,10 +36,12 @@ mod calls;
 mod clock_check;
 mod compared;
 mod decided;
+mod gather;
 mod landing;
 mod log_time;
 mod outcomes;
 mod own;
+mod records;
 mod run;
 mod standing;
 #[cfg(feature = "testkit")]
@@ -48,6 +52,7 @@ mod waits;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
@@ -63,7 +68,7 @@ use super::job::Job;
 use super::journal::LocalLog;
 use super::maintenance::Maintenance;
 use super::recovery::Recovered;
-use super::replicated::{Landed, Replicated};
+use super::replicated::{FORMAT_ASKED, Landed, Replicated};
 use super::sequencer::Sequencer;
 
 pub use accepts::Accepts;
@@ -167,6 +172,7 @@ impl Clustered {
         let Replicated { position, hash, chain, outcomes, members, ended, cluster, agreed } =
             &self.replicated;
         let forward = self.sequencer.shared.time.forward();
+        self.sequencer.shared.has_agreed.store(*agreed >= FORMAT_ASKED, Ordering::Relaxed);
         let state = NodeState {
             standing: self.standing.clone(),
             cluster: *cluster,

@@ -1,6 +1,7 @@
 //! What the records of a message came to, for the chain of outcomes.
 
 use crate::engine::state::Applied;
+use crate::model::entry::Entry;
 
 /// Bytes of an outcome in the chain.
 pub(super) const CODE_LEN: usize = 13;
@@ -26,6 +27,15 @@ pub(super) fn code_of(applied: &Applied<'_>) -> [u8; CODE_LEN] {
         Applied::DeadlineSet { deadline } => (14, deadline.0, &[]),
         Applied::DeadlineKept { deadline } => (15, deadline.0, &[]),
     };
+    code(kind, deadline, payload)
+}
+
+/// The code of a read that has found this entry.
+pub(super) fn code_of_found(entry: &Entry) -> [u8; CODE_LEN] {
+    code(16, entry.deadline().0, entry.payload())
+}
+
+fn code(kind: u8, deadline: u64, payload: &[u8]) -> [u8; CODE_LEN] {
     let mut code = [0; CODE_LEN];
     code[0] = kind;
     code[1..9].copy_from_slice(&deadline.to_le_bytes());

@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::engine::admission::Admitted;
-use crate::engine::op::{Op, Rejected};
-use crate::engine::replicated::{MessageHead, MessageKind, Replicated, Sender};
+use crate::engine::op::Rejected;
+use crate::engine::replicated::{FORMAT_FIRST, MessageHead, MessageKind, Replicated, Sender};
 use crate::model::cluster::Epoch;
 use crate::model::time::UnixMillis;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Item};
 use super::boundary::{Membership, Proposal, Proposer};
 use super::calls::{Calls, Place};
 use super::clock_check::ClockCheck;
@@ -49,7 +49,7 @@ pub(super) struct OwnBatch {
     pub(super) logged: Vec<Place>,
     /// Operations that change nothing as far as this node knows. They are answered when the batch
     /// has landed, because another node may have changed that a moment ago.
-    pub(super) deferred: Vec<(Place, Op)>,
+    pub(super) deferred: Vec<Item>,
     /// Callers that wait until the batch has landed.
     pub(super) barriers: Vec<Waiter>,
     /// Limits, as used by the records.
@@ -244,6 +244,7 @@ impl Own {
         let sender = self.sender();
         let Some(sent) = &self.in_flight else { return };
         self.proposer.propose(&Proposal {
+            format: known.agreed.max(FORMAT_FIRST),
             kind: sent.kind,
             cluster: known.cluster,
             era: known.position.era,
@@ -281,8 +282,8 @@ impl Own {
             decision_count: batch.decision_count,
             ..OwnBatch::default()
         };
-        let backlog = self.backlog.drain().map(|(place, _)| place);
-        let deferred = batch.deferred.into_iter().map(|(place, _)| place);
+        let backlog = self.backlog.drain().flat_map(|item| item.places());
+        let deferred = batch.deferred.into_iter().flat_map(|item| item.places());
         for place in batch.logged.into_iter().chain(deferred).chain(backlog) {
             calls.not_proposed(place, why);
         }

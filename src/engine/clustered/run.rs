@@ -1,21 +1,16 @@
-//! The loop of a node's committer: operations are gathered and proposed, messages are landed.
+//! The loop of a node's committer: messages are proposed and landed, and what is due is done.
 
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, never, select};
 
-use crate::engine::admission::Conditions;
 use crate::engine::backup::begin::begin;
-use crate::engine::frame::{encode, record_len};
-use crate::engine::job::{Call, CloseError, Job};
-use crate::engine::op::{Op, Outcome, Rejected};
-use crate::engine::shared::{is_unknown, refuse};
+use crate::engine::job::{CloseError, Job};
+use crate::engine::op::Rejected;
 use crate::model::record::replication::{Origin, Report, Verdict};
-use crate::model::time::UnixMillis;
 use crate::wal::Lsn;
 
 use super::boundary::{Arrival, Standing, Stopped};
-use super::calls::Place;
 use super::waits::{Positions, Until, Wait, Waiter};
 use super::{Clustered, Replicated};
 
@@ -175,84 +170,6 @@ impl Clustered {
         match refused.or((!self.may_change()).then_some(Rejected::NoQuorum)) {
             None => self.own.gathering.barriers.push(waiter),
             Some(refused) => self.calls.end_wait(waiter, Err(refused)),
-        }
-    }
-
-    fn take_call(&mut self, Call { ops, reply, .. }: Call) {
-        let refused = self.told.accepts().refuses_changes();
-        if let Some(refused) = refused.or((!self.may_change()).then_some(Rejected::NoQuorum)) {
-            return self.calls.reject(reply, refused);
-        }
-        if !self.own.backlog.has_room(&ops) {
-            return self.calls.reject(reply, Rejected::QueueFull);
-        }
-        let now = self.sequencer.shared.time.monotonic();
-        let places = self.calls.open(reply, ops.len(), now);
-        places.zip(ops).for_each(|(place, op)| self.own.backlog.push(place, op));
-        self.gather();
-    }
-
-    /// Moves operations into the gathering batch, as far as it has room.
-    fn gather(&mut self) {
-        self.sequencer.begin_turn();
-        while let Some(op) = self.own.backlog.first() {
-            if !self.own.has_room(record_len(op)) {
-                break;
-            }
-            let Some((place, op)) = self.own.backlog.pop() else { break };
-            self.admit(place, op);
-        }
-    }
-
-    /// Adds an operation to the gathering batch: as a record, or, if it would change nothing as far
-    /// as this node knows, as one that waits until the batch has landed. So guesses have no record,
-    /// and a "not found" is never outdated. What the caller has just had confirmed does not wait, nor
-    /// does an unknown token while changes are refused: a known one is refused at once too.
-    fn admit(&mut self, place: Place, op: Op) {
-        let refusal = self.refusal();
-        let sequencer = &self.sequencer;
-        let (shared, accounting, quotas) =
-            (&sequencer.shared, &sequencer.accounting, &sequencer.quotas);
-        let (now, pinned) = (sequencer.now(), shared.store.pin());
-        if let Some(refused) = refuse(&pinned, &op, now) {
-            let is_refused = refusal.is_some() && is_unknown(&refused);
-            if is_refused || self.calls.is_confirmed(place) {
-                return self.calls.answer(place, shared.settle_unlogged(&refused, || refusal));
-            }
-            return self.own.gathering.deferred.push((place, op));
-        }
-        let conditions = Conditions { shared, accounting, quotas, now, refusal, is_exact: false };
-        match self.own.gathering.admitted.admit_changing(&op, &pinned, conditions) {
-            Err(outcome) => self.calls.answer(place, outcome),
-            Ok(_) => {
-                let life_max = sequencer.life_max(&op);
-                let body = &mut self.own.gathering.body;
-                encode(&op, UnixMillis(0), life_max, None, body);
-                self.own.gathering.logged.push(place);
-            }
-        }
-    }
-
-    /// The outcome of any change while this node accepts none; `None` while it does.
-    fn refusal(&self) -> Option<Outcome> {
-        let shared = &self.sequencer.shared;
-        let clock = (!self.own.clock.is_right).then_some(Outcome::ClockWrong);
-        shared.health.refusal(&shared.time).or(clock)
-    }
-
-    /// Answers operations that changed nothing when they were asked, now that everything
-    /// acknowledged before has landed. What would change something by now needs a record.
-    pub(super) fn answer_deferred(&mut self, deferred: Vec<(Place, Op)>) {
-        for (place, op) in deferred {
-            let shared = &self.sequencer.shared;
-            let pinned = shared.store.pin();
-            match refuse(&pinned, &op, self.sequencer.now()) {
-                Some(refused) => {
-                    let outcome = shared.settle_unlogged(&refused, || self.refusal());
-                    self.calls.answer(place, outcome);
-                }
-                None => self.own.backlog.push(place, op),
-            }
         }
     }
 

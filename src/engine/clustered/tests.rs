@@ -1,6 +1,7 @@
 //! A node alone with messages that a test makes.
 
 mod admission;
+mod asked;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use super::stepped::SteppedNode;
 use super::*;
 use crate::engine::recovery::{NoProgress, OpenError, verify_on};
-use crate::engine::replicated::{MessageHead, MessageKind, Sender, hash_of};
+use crate::engine::replicated::{FORMAT, MessageHead, MessageKind, Sender, hash_of};
 use crate::engine::stepped::Stepped;
 use crate::engine::{Config, Op, SyncMode};
 use crate::model::cluster::{BootNonce, ClusterId, Epoch, Era, Position};
@@ -57,7 +58,7 @@ fn open_at(
         node: NodeId(1),
         nonce: BootNonce([1; 16]),
         answer_within: Duration::from_secs(10),
-        format: 1,
+        format: u32::from(FORMAT),
         keys: [0; 16],
     };
     SteppedNode::open(config(), disk.storage(), digester(), clock, membership, proposer)
@@ -65,6 +66,7 @@ fn open_at(
 
 fn message(seq: u64, kind: MessageKind, batch: u64, time: UnixMillis, body: Vec<u8>) -> Landed {
     let head = MessageHead {
+        format: 1,
         kind,
         cluster: ClusterId([9; 16]),
         era: Era(1),

@@ -243,7 +243,7 @@ impl Census<'_> {
             | Record::Member(_)
             | Record::Report(_)
             | Record::Ended(_) => {}
-            Record::Decision(_) => {}
+            Record::Decision(_) | Record::Asked(_) => {}
         }
     }
 

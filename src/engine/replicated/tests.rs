@@ -13,6 +13,7 @@ fn life(node: u64, epoch: u64, nonce: u8) -> Sender {
 
 fn message(seq: u64, kind: MessageKind, sender: Sender, batch: u64) -> Landed {
     let head = MessageHead {
+        format: 1,
         kind,
         cluster: CLUSTER,
         era: ERA,

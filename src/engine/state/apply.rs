@@ -72,7 +72,8 @@ pub fn apply<'g>(
         | Record::Member(_)
         | Record::Report(_)
         | Record::Ended(_)
-        | Record::Decision(_) => Applied::Silent,
+        | Record::Decision(_)
+        | Record::Asked(_) => Applied::Silent,
     }
 }
 

@@ -262,7 +262,8 @@ fn origins(count: u64, salt: u8) -> Vec<Origin> {
         };
         let proposed_at = UnixMillis(seq);
         let (cluster, era) = (ClusterId([1; 16]), Era(1));
-        let head = MessageHead { kind, cluster, era, sender, batch, attempt: 0, proposed_at };
+        let (format, attempt) = (1, 0);
+        let head = MessageHead { format, kind, cluster, era, sender, batch, attempt, proposed_at };
         let hash = hash_of(&[salt, seq as u8]);
         Landed { seq, stream_time: proposed_at, hash, content: Some((head, Vec::new())) }
     };

@@ -1,10 +1,12 @@
 //! Records: every kind survives the round trip, and any other bytes are damage.
 
+use super::asked::{Asked, AskedPut};
 use super::replication::{Ended, Member, Origin, Report, Verdict};
 use super::*;
 use crate::model::cluster::{
     BootNonce, Chain, ClusterId, Epoch, Era, MessageHash, NodeId, Position,
 };
+use crate::model::condition::{DeadlineWhen, When};
 use proptest::prelude::*;
 
 fn digest(n: u8) -> Digest {
@@ -18,6 +20,23 @@ fn bytes(record: &Record<'_>) -> Vec<u8> {
 }
 
 fn samples() -> Vec<Vec<u8>> {
+    [logged(), asked()].concat()
+}
+
+fn asked() -> Vec<Vec<u8>> {
+    vec![
+        bytes(&Record::Asked(Asked::Put(asked_put()))),
+        bytes(&Record::Asked(Asked::SetDeadline {
+            digest: digest(7),
+            deadline: UnixMillis(9),
+            when: DeadlineWhen::Earlier,
+        })),
+        bytes(&Record::Asked(Asked::Read { digest: digest(8) })),
+        bytes(&Record::Asked(Asked::Together { count: 7 })),
+    ]
+}
+
+fn logged() -> Vec<Vec<u8>> {
     let parts = Parts {
         payload: b"{\"a\":1}",
         deadline: UnixMillis(77),
@@ -81,6 +100,35 @@ fn samples() -> Vec<Vec<u8>> {
             .encode()
             .to_vec(),
     ]
+}
+
+fn asked_put() -> AskedPut<'static> {
+    AskedPut {
+        digest: digest(6),
+        lifetime: UnixMillis(8),
+        keeps: true,
+        uses: 3,
+        peek: true,
+        when: When::Absent,
+        asks: true,
+        payload: b"[1, 2]",
+    }
+}
+
+#[test]
+fn p5_what_a_node_asks_for_out_of_its_limits_is_no_record() {
+    let samples = samples();
+    for (which, at, byte) in [
+        (12, 1, 16 | 32), // two conditions of a put
+        (12, 2, 0),       // no use
+        (13, 1, 3),       // an unknown condition
+        (14, 1, 1),       // a read with a flag
+        (15, 4, 0),       // nothing together
+    ] {
+        let mut changed = samples[which].clone();
+        changed[at] = byte;
+        assert!(Record::decode(&changed, 0).is_err(), "byte {at} of sample {which}");
+    }
 }
 
 fn origin() -> Origin {
@@ -182,7 +230,7 @@ proptest! {
 
     #[test]
     fn what_decodes_encodes_to_the_same_bytes(
-        which in 0..12usize, at in 0..112usize, value: u8,
+        which in 0..16usize, at in 0..112usize, value: u8,
     ) {
         let mut sample = samples()[which].clone();
         let at = at % sample.len();

@@ -49,7 +49,7 @@ pub(crate) fn check(
         demand(context.access, Scope::Revoke)?;
     }
     let ttl_max = context.service.ttl_max(&context.access.digester);
-    if deadline > context.now().plus(ttl_max) {
+    if deadline > context.service.engine.latest_now().plus(ttl_max) {
         return Err(Refusal::OutOfLimits("deadline: beyond the maximum lifetime from now"));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Nodes whose contents differ. That must not happen, so a test has to leave records out by hand.
 
 use jeton::clock::SystemClock;
-use jeton::cluster::message::Sealer;
+use jeton::cluster::message::{FORMAT, Sealer};
 use jeton::cluster::node::{Node, NodeError, Word, rejoin};
 use jeton::engine::clustered::{Membership, Proposal, Proposer};
 use jeton::engine::{Engine, NoProgress, Op, Outcome, Rejected, read_secret};
@@ -27,7 +27,7 @@ fn log_without_tokens(world: &World, name: &str) {
         node: NodeId(99),
         nonce: BootNonce([9; 16]),
         answer_within: Duration::from_secs(10),
-        format: 1,
+        format: u32::from(FORMAT),
         keys: [0; 16],
     };
     let config = world.engine(name);

@@ -110,8 +110,8 @@ fn decisions_that_must_not_be_are_refused_with_their_reason() {
     ends(2, &["forget", "n1"], &one);
     ends(2, &["upgrade"], &one);
     let finished = ends(0, &["upgrade", "--finish"], &one);
-    assert!(finished.contains("1 nodes of the cluster shop have agreed on format 1"), "{finished}");
-    assert_eq!(report(&one)["format"], 1);
+    assert!(finished.contains("1 nodes of the cluster shop have agreed on format 2"), "{finished}");
+    assert_eq!(report(&one)["format"], 2);
 
     // A node that is silent may come back as an older version.
     let [two] = lab.start(["b"]);

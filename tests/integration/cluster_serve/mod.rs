@@ -7,6 +7,7 @@ mod guesses;
 mod joining;
 pub mod lab;
 pub mod members;
+mod redis;
 mod reseed;
 mod running;
 mod simulated;

@@ -19,7 +19,7 @@ const NODES: u64 = 3;
 
 counts! {
     seeds, answered, messages, counted, repeats, elections, kills, power_cuts, full_disks, trims,
-    jumps, released, eras,
+    jumps, released, eras, names, together, moved,
 }
 
 /// The one clock that is wrong in a run. Two that agree would be followed.
@@ -98,7 +98,8 @@ impl Run {
     fn step(&mut self) -> Result<(), Broken> {
         let at = self.random.below(NODES) as usize;
         match self.random.below(100) {
-            0..=34 => self.ask(at),
+            0..=22 => self.ask(at),
+            23..=34 => self.ask_names(at),
             35..=74 => self.turn(at),
             75..=84 => {
                 let millis = *self.random.pick(&[1, 20, 200, 400, 1_500]);
@@ -159,6 +160,14 @@ impl Run {
             self.lab.ask(other, changes.clone())?;
         }
         self.lab.ask(at, changes)?;
+        if self.random.chance(60) { self.turn(at) } else { Ok(()) }
+    }
+
+    fn ask_names(&mut self, at: usize) -> Result<(), Broken> {
+        if self.random.chance(40) {
+            self.lab.ask_names((at + 1) % NODES as usize)?;
+        }
+        self.lab.ask_names(at)?;
         if self.random.chance(60) { self.turn(at) } else { Ok(()) }
     }
 
@@ -280,6 +289,11 @@ impl Run {
         let now = self.lab.truth.log_time;
         let is_alive = |id| tokens.get(&id).is_some_and(|held| held.is_alive(now));
         self.lab.oracle.judge_end(now, is_alive)?;
+        let there = |id| {
+            let held = tokens.get(&id).filter(|held| held.is_alive(now));
+            held.map(|held| held.payload.to_vec())
+        };
+        self.lab.names.judge_end(now, there)?;
         for at in 0..NODES as usize {
             self.check_restart(at)?;
         }
@@ -288,6 +302,9 @@ impl Run {
         let truth = &self.lab.truth;
         (self.counts.messages, self.counts.counted) = (truth.seq, truth.counted);
         self.counts.repeats = truth.repeats;
+        let names = &self.lab.names;
+        (self.counts.names, self.counts.together) = (names.answers, names.groups);
+        self.counts.moved = names.moved;
         Ok(self.counts)
     }
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use jeton::engine::clustered::{Standing, Stopped};
+use jeton::engine::replicated::FORMAT;
 use jeton::engine::{Config, Rejected, SyncMode};
 use jeton::model::cluster::NodeId;
 use jeton::model::record::replication::Decision;
@@ -249,20 +250,22 @@ fn a_retired_node_holds_nothing_and_has_no_voice() {
 #[test]
 fn the_format_that_nodes_agree_on_is_kept_and_an_older_version_stops() {
     let mut lab = lab(3);
-    assert_eq!(lab.state(0).unwrap().agreed, 0);
+    assert_eq!(lab.state(0).unwrap().agreed, FORMAT, "a new cluster has the latest format");
     decide(&mut lab, 0, Decision::Agree(1)).expect("it lands");
     lab.run(1_000).unwrap();
     for at in 0..NODES {
-        assert_eq!(lab.state(at).unwrap().agreed, 1);
+        assert_eq!(lab.state(at).unwrap().agreed, FORMAT, "never an earlier one again");
         lab.kill(at, Keep::Everything);
         assert!(lab.open(at));
-        assert_eq!(lab.state(at).unwrap().agreed, 1, "after a restart");
+        assert_eq!(lab.state(at).unwrap().agreed, FORMAT, "after a restart");
         lab.run(1_000).unwrap();
     }
-    // These nodes know format 1 alone.
-    decide(&mut lab, 0, Decision::Agree(2)).expect("it lands");
+    // These nodes know no later format.
+    let format = FORMAT + 1;
+    decide(&mut lab, 0, Decision::Agree(format)).expect("it lands");
     lab.run(1_000).unwrap();
     for at in 0..NODES {
-        assert_eq!(standing(&lab, at), Standing::Stopped(Stopped::Outdated { format: 2 }));
+        let format = u32::from(format);
+        assert_eq!(standing(&lab, at), Standing::Stopped(Stopped::Outdated { format }));
     }
 }

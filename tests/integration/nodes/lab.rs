@@ -12,7 +12,7 @@ use jeton::cluster::reseed::Reseeding;
 use jeton::cluster::stream::Stream;
 use jeton::engine::clustered::stepped::SteppedNode;
 use jeton::engine::clustered::{Membership, NodeState, Proposal, Standing};
-use jeton::engine::replicated::Sender;
+use jeton::engine::replicated::{FORMAT, Sender};
 use jeton::engine::{Config, Pending, Status};
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use jeton::model::record::replication::Ended;
@@ -22,6 +22,7 @@ use jeton::testkit::clock::ManualClock;
 use jeton::testkit::disk::{Keep, Memory, Random};
 use jeton::testkit::stream::{Client, Faults, Simulated};
 
+use super::names::{self, Call, Names};
 use super::oracle::{Answered, Broken, Oracle};
 use super::truth::Truth;
 use super::wire::{Offsets, Out, Seen, leader_time, sealer, secret};
@@ -35,6 +36,7 @@ pub struct Lab {
     pub stream: Simulated,
     pub nodes: Vec<Node>,
     pub oracle: Oracle,
+    pub names: Names,
     pub truth: Truth,
     pub steps: u64,
     offsets: Offsets,
@@ -66,6 +68,8 @@ struct Asked {
     asked_at: u64,
     asked_time: u64,
     changes: Vec<Change>,
+    /// Whether they concern names, and are performed together.
+    of_names: Option<bool>,
     pending: Pin<Box<Pending>>,
 }
 
@@ -84,6 +88,7 @@ impl Lab {
         let lab = Self {
             nodes: nodes.collect(),
             oracle: Oracle::default(),
+            names: Names::default(),
             truth: Truth::new(sealer()),
             steps: 0,
             offsets: Arc::default(),
@@ -111,7 +116,7 @@ impl Lab {
             node: NodeId(node.number),
             nonce,
             answer_within: Duration::from_secs(10),
-            format: 1,
+            format: u32::from(FORMAT),
             keys: [0; 16],
         };
         let stepped = SteppedNode::open(
@@ -215,6 +220,7 @@ impl Lab {
         self.pass(0);
         self.learn();
         self.check_time(at)?;
+        self.check_set(at)?;
         self.collect()?;
         Ok(end)
     }
@@ -250,9 +256,52 @@ impl Lab {
             asked_at: self.steps,
             asked_time: state.log_time.0,
             changes,
+            of_names: None,
             pending: Box::pin(pending),
         });
         Ok(())
+    }
+
+    /// Asks a node for changes of names.
+    pub fn ask_names(&mut self, at: usize) -> Result<(), Broken> {
+        let Some(state) = self.state(at) else { return Ok(()) };
+        // What it has lost with its log it follows again.
+        if state.agreed < FORMAT {
+            return Ok(());
+        }
+        let Call { changes, is_together } = self.names.call(&mut self.random, state.log_time.0);
+        let Some(live) = &self.nodes[at].live else { return Ok(()) };
+        let (engine, ops) = (live.stepped.engine(), changes.iter().map(Change::op).collect());
+        let pending = match is_together {
+            true => engine.submit_together(ops),
+            false => engine.submit(ops),
+        };
+        self.asked.push(Asked {
+            node: at,
+            asked_at: self.steps,
+            asked_time: state.log_time.0,
+            changes,
+            of_names: Some(is_together),
+            pending: Box::pin(pending.map_err(|rejected| rejected.to_string())?),
+        });
+        Ok(())
+    }
+
+    /// Promise P4: what is changed together is alike on each node, at any time.
+    fn check_set(&self, at: usize) -> Result<(), Broken> {
+        let (Some(live), Some(state)) = (&self.nodes[at].live, self.state(at)) else {
+            return Ok(());
+        };
+        let (engine, now) = (live.stepped.engine(), state.log_time);
+        let seen = |id| {
+            let payload = engine.resolve(&digest(id), now, <[u8]>::to_vec);
+            (payload, engine.status(&digest(id), now))
+        };
+        let all: Vec<_> = names::SET.map(seen).collect();
+        match all.iter().all(|one| *one == all[0]) {
+            true => Ok(()),
+            false => Err(format!("half of a call on node {at}: {all:?}")),
+        }
     }
 
     /// Judges the answers that have come.
@@ -275,7 +324,10 @@ impl Lab {
                 changes: &asked.changes,
                 result,
             };
-            self.oracle.judge(&answered)?;
+            match asked.of_names {
+                None => self.oracle.judge(&answered)?,
+                Some(is_together) => self.names.judge(&answered, is_together)?,
+            }
         }
         self.asked = waiting;
         Ok(())
@@ -361,7 +413,7 @@ impl Lab {
     pub fn check_tokens(&self, at: usize) -> Result<(), Broken> {
         let (Some(live), now) = (&self.nodes[at].live, self.truth.log_time) else { return Ok(()) };
         let engine = live.stepped.engine();
-        for id in 0..self.next_id_max() {
+        for id in (0..self.next_id_max()).chain(names::LOOSE).chain(names::SET) {
             let status = engine.status(&digest(id), UnixMillis(now));
             let payload = engine.resolve(&digest(id), UnixMillis(now), <[u8]>::to_vec);
             let found = status.map(|Status { expires_at, uses_left, payload_len, .. }| {
@@ -375,7 +427,7 @@ impl Lab {
         Ok(())
     }
 
-    /// No token has a higher number.
+    /// No token but a name has a higher number.
     pub fn next_id_max(&self) -> u64 {
         self.oracle.next_id()
     }

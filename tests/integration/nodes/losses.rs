@@ -4,7 +4,7 @@ use jeton::cluster::follow::Unfollowable;
 use jeton::cluster::stream::{Loss, Stream};
 use jeton::engine::clustered::{Proposal, Standing, Stopped};
 use jeton::engine::replicated::{MessageKind, Sender};
-use jeton::engine::{Config, Outcome, Rejected, SyncMode};
+use jeton::engine::{Config, DeadlineWhen, Outcome, Rejected, SyncMode};
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
 use jeton::model::entry::Parts;
 use jeton::model::record::{Record, records};
@@ -13,7 +13,7 @@ use jeton::testkit::disk::Keep;
 use jeton::testkit::stream::Faults;
 use jeton::wal::{self, Preparing};
 
-use super::lab::Lab;
+use super::lab::{Lab, START_MS};
 use super::wire::sealer;
 use crate::simulation::model::{Change, What, digest};
 
@@ -133,7 +133,9 @@ fn records_of(lab: &Lab) -> usize {
         let landed =
             sealer.open(message.seq, message.stored_at, &message.bytes).expect("a known format");
         let body = landed.content.map_or(Vec::new(), |(_, body)| body);
-        count += records(&body).flatten().filter(|record| record.digest().is_some()).count();
+        let is_change =
+            |record: &Record<'_>| record.digest().is_some() || matches!(record, Record::Asked(_));
+        count += records(&body).flatten().filter(is_change).count();
     }
     count
 }
@@ -149,10 +151,15 @@ fn p8_guesses_write_no_record_and_are_answered() {
         guess(901, What::Consume { key: Some(1) }),
         guess(902, What::Extend { ttl_ms: 1_000 }),
         guess(903, What::Revoke),
+        guess(904, What::Deadline { at: START_MS + 50_000, when: DeadlineWhen::Always }),
     ];
     let pending = engine.submit(guesses).unwrap();
     lab.run(500).unwrap();
-    assert_eq!(pending.wait().unwrap(), vec![Outcome::NotFound; 4]);
+    assert_eq!(pending.wait().unwrap(), vec![Outcome::NotFound; 5]);
+    let together = vec![guess(905, What::Read), guess(906, What::Revoke), guess(905, What::Read)];
+    let pending = engine.submit_together(together).unwrap();
+    lab.run(500).unwrap();
+    assert_eq!(pending.wait().unwrap(), vec![Outcome::NotFound; 3]);
     assert_eq!(records_of(&lab), before);
 }
 
@@ -160,6 +167,7 @@ fn p8_guesses_write_no_record_and_are_answered() {
 fn p2_a_message_with_a_relocated_entry_counts_nowhere() {
     let mut lab = lab();
     let head = |batch, kind| Proposal {
+        format: 2,
         kind,
         cluster: ClusterId([9; 16]),
         era: Era(1),

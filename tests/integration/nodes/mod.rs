@@ -3,9 +3,10 @@
 //!
 //! `lab` holds the nodes, `chance` makes a run of a seed. `wire` is between a node and the stream.
 //! `truth` works out a second time what the messages of the stream mean, `oracle` judges the
-//! histories of the callers without looking into a node. `decided` has nodes that leave, are
-//! forgotten and join, `clocks` nodes whose clocks are a little off, `losses` the streams that must
-//! not be followed, `eras` new streams after lost ones, `threads` nodes on real disks and clocks.
+//! histories of the callers without looking into a node, `names` those of names. `decided` has
+//! nodes that leave, are forgotten and join, `clocks` nodes whose clocks are a little off, `losses`
+//! the streams that must not be followed, `eras` new streams after lost ones, `threads` nodes on
+//! real disks and clocks.
 
 mod chance;
 mod clocks;
@@ -13,6 +14,7 @@ mod decided;
 mod eras;
 pub mod lab;
 mod losses;
+mod names;
 mod oracle;
 mod threads;
 mod truth;

@@ -47,7 +47,7 @@ impl Oracle {
             What::Consume { .. } | What::Revoke => history.maybe_ended += 1,
             What::Extend { .. } => history.maybe_extended = true,
             What::Put { .. } | What::Deadline { .. } | What::Read => {
-                unreachable!("not in a cluster yet")
+                unreachable!("for names alone")
             }
         }
     }

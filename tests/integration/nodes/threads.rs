@@ -1,12 +1,13 @@
 //! Nodes with threads of their own, and a stream that hands each message to all of them at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jeton::clock::{Clock, SystemClock};
 use jeton::engine::clustered::{Follower, Membership, Proposal, Proposer, Standing};
-use jeton::engine::replicated::{Landed, MessageHead, Sender, hash_of};
-use jeton::engine::{Config, Engine, NoProgress, Op, Outcome, SyncMode};
+use jeton::engine::replicated::{FORMAT, Landed, MessageHead, Sender, hash_of};
+use jeton::engine::{Config, Engine, NoProgress, Op, Outcome, Put, SyncMode, When};
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use jeton::model::token::Digest;
 
@@ -16,8 +17,9 @@ struct Hub(Arc<Mutex<(Vec<Landed>, Vec<Follower>)>>);
 
 impl Proposer for Hub {
     fn propose(&mut self, proposal: &Proposal<'_>) {
-        let Proposal { kind, cluster, era, sender, batch, attempt, proposed_at, .. } = *proposal;
-        let head = MessageHead { kind, cluster, era, sender, batch, attempt, proposed_at };
+        let Proposal { format, kind, cluster, era, sender, batch, attempt, proposed_at, .. } =
+            *proposal;
+        let head = MessageHead { format, kind, cluster, era, sender, batch, attempt, proposed_at };
         let mut inner = self.0.lock().expect("nobody panics with it");
         let (messages, followers) = &mut *inner;
         let seq = messages.len() as u64 + 1;
@@ -42,7 +44,7 @@ impl Hub {
             node: NodeId(node),
             nonce: BootNonce([nonce; 16]),
             answer_within: Duration::from_secs(10),
-            format: 1,
+            format: u32::from(FORMAT),
             keys: [0; 16],
         };
         let secret = dir.parent().expect("a directory").join("secret");
@@ -123,4 +125,64 @@ fn p2_a_token_of_one_node_is_consumed_once_on_any() {
     assert_eq!(found.as_deref(), Some(&b"2"[..]));
     one.close().expect("it closes");
     two.close().expect("it closes");
+}
+
+/// Readers on other threads, on the node that was asked and on another one.
+#[test]
+fn p4_readers_of_a_node_never_see_half_of_a_call() {
+    const TOKENS: u64 = 64;
+    const ROUNDS: u64 = 400;
+    let dir = tempfile::tempdir().expect("a directory");
+    let dirs = [dir.path().join("one"), dir.path().join("two")];
+    dirs.iter().for_each(|dir| std::fs::create_dir(dir).expect("it can be made"));
+    let mut hub = Hub::default();
+    hub.begin();
+    let nodes = [hub.open(&dirs[0], 1, 1).0, hub.open(&dirs[1], 2, 2).0];
+    let digests: Vec<Digest> = (0..TOKENS).map(|n| Digest::from_bytes([n as u8 + 1; 16])).collect();
+    let is_over = AtomicBool::new(false);
+    let (nodes, digests, is_over) = (&nodes, &digests, &is_over);
+    let looks: u64 = std::thread::scope(|scope| {
+        let readers = nodes.each_ref().map(|node| {
+            scope.spawn(move || {
+                let mut looks = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut seen = Vec::new();
+                    node.resolve_many(digests, node.now(), |payload| {
+                        seen.push(payload.map(<[u8]>::to_vec));
+                    });
+                    assert!(seen.iter().all(|one| *one == seen[0]), "half of a call: {seen:?}");
+                    let mut uses = Vec::new();
+                    node.statuses(digests, node.now(), |status| {
+                        uses.push(status.map(|status| status.uses_left));
+                    });
+                    assert!(uses.iter().all(|one| *one == uses[0]), "half of a call: {uses:?}");
+                    looks += 1;
+                }
+                looks
+            })
+        });
+        for round in 1..=ROUNDS {
+            let change = |digest: &Digest| match round % 5 {
+                0 => Op::Revoke { digest: *digest },
+                _ => Op::Put(Put {
+                    digest: *digest,
+                    payload: round.to_le_bytes().to_vec(),
+                    ttl: Some(Duration::from_secs(600)),
+                    default_ttl: Duration::from_secs(600),
+                    uses: (round % 100) as u32 + 1,
+                    peek: true,
+                    when: When::Always,
+                    wants_previous: false,
+                }),
+            };
+            let node = &nodes[(round % 2) as usize];
+            let asked = node.submit_together(digests.iter().map(change).collect());
+            let outcomes = asked.expect("it is taken").wait().expect("it is answered");
+            assert_eq!(outcomes.len() as u64, TOKENS);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        readers.map(|reader| reader.join().expect("it ends well")).iter().sum()
+    });
+    assert!(looks > 0);
+    nodes.iter().for_each(|node| node.close().expect("it closes"));
 }

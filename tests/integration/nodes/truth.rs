@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jeton::cluster::message::Sealer;
 use jeton::engine::replicated::{MessageHead, MessageKind};
 use jeton::model::cluster::NodeId;
+use jeton::model::condition::{DeadlineWhen, When};
+use jeton::model::record::asked::Asked;
 use jeton::model::record::replication::Decision;
 use jeton::model::record::{Record, records};
 use jeton::model::time::UnixMillis;
 
-use super::oracle::is_derived;
 use crate::simulation::model::{Change, Held, What, id_of};
 
 /// The present life of a node: epoch, nonce, and its last batch.
@@ -100,29 +101,40 @@ impl Truth {
     }
 
     /// Records that change nothing in the state before the message change nothing at all; the
-    /// others are applied one after the other.
+    /// others are applied one after the other. From the first condition on, and from the first call
+    /// that is performed together, each depends on the state after those before it.
     fn apply(&mut self, body: &[u8]) {
         let (before, now) = (self.tokens.clone(), self.log_time);
+        let mut is_exact = false;
         for record in records(body) {
             let record = record.expect("a record");
             if let Record::Decision(decision) = record {
                 self.decide(decision.fields());
             }
+            is_exact |= needs_exact(&record);
             let Some(change) = change(&record) else { continue };
-            if change.refused(before.get(&change.id), now).is_some() {
+            let tokens = if is_exact { &self.tokens } else { &before };
+            if change.refused(tokens.get(&change.id), now).is_some() {
                 continue;
             }
             match change.apply(self.tokens.get(&change.id), now).0 {
                 // Nothing depends on a token that was consumed without a key or a reference.
-                Some(held)
-                    if held.uses_left == 0 && held.keys.is_empty() && !is_derived(change.id) =>
-                {
+                Some(held) if held.uses_left == 0 && held.keys.is_empty() && !held.derived => {
                     self.tokens.remove(&change.id);
                 }
                 Some(held) => drop(self.tokens.insert(change.id, held)),
                 None => drop(self.tokens.remove(&change.id)),
             }
         }
+    }
+}
+
+fn needs_exact(record: &Record<'_>) -> bool {
+    match record {
+        Record::Asked(Asked::Together { .. } | Asked::Read { .. }) => true,
+        Record::Asked(Asked::Put(put)) => put.keeps || put.when != When::Always,
+        Record::Asked(Asked::SetDeadline { when, .. }) => *when != DeadlineWhen::Always,
+        _ => false,
     }
 }
 
@@ -140,6 +152,17 @@ fn change(record: &Record<'_>) -> Option<Change> {
             (id_of(digest), What::Extend { ttl_ms: deadline.0 })
         }
         Record::Revoke { digest } => (id_of(digest), What::Revoke),
+        Record::Asked(Asked::Put(put)) => {
+            let ttl_ms = (!put.keeps).then_some(put.lifetime.0);
+            let (payload, uses, peek) = (put.payload.into(), put.uses, put.peek);
+            (
+                id_of(&put.digest),
+                What::Put { payload, ttl_ms, uses, peek, when: put.when, asks: put.asks },
+            )
+        }
+        Record::Asked(Asked::SetDeadline { digest, deadline, when }) => {
+            (id_of(digest), What::Deadline { at: deadline.0, when: *when })
+        }
         _ => return None,
     };
     Some(Change { id, what })

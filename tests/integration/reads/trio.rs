@@ -13,7 +13,9 @@ use jeton::cluster::message::Sealer;
 use jeton::cluster::stream::Stream;
 use jeton::engine::clustered::stepped::SteppedNode;
 use jeton::engine::clustered::{Membership, Proposal, Proposer, Standing};
-use jeton::engine::replicated::{Landed, MessageHead, MessageKind, Replicated, Sender, hash_of};
+use jeton::engine::replicated::{
+    FORMAT, Landed, MessageHead, MessageKind, Replicated, Sender, hash_of,
+};
 use jeton::engine::{Config, SyncMode};
 use jeton::http::{self, Server};
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, Era, NodeId};
@@ -265,8 +267,9 @@ impl Drop for Trio {
 
 /// The whole first stream of the cluster: its Genesis.
 fn first() -> Landed {
-    let Proposal { kind, cluster, sender, batch, attempt, proposed_at, .. } = genesis(&[]);
-    let head = MessageHead { kind, cluster, era: Era(1), sender, batch, attempt, proposed_at };
+    let Proposal { format, kind, cluster, sender, batch, attempt, proposed_at, .. } = genesis(&[]);
+    let era = Era(1);
+    let head = MessageHead { format, kind, cluster, era, sender, batch, attempt, proposed_at };
     let hash = hash_of(b"first");
     Landed { seq: 1, stream_time: START, hash, content: Some((head, Vec::new())) }
 }
@@ -280,6 +283,7 @@ fn ended() -> Ended {
 /// The begin of the second one.
 fn genesis(body: &[u8]) -> Proposal<'_> {
     Proposal {
+        format: FORMAT,
         kind: MessageKind::Genesis,
         cluster: ClusterId([9; 16]),
         era: Era(ERA),
@@ -312,7 +316,7 @@ fn open(stream: &Simulated, number: u64, ahead_ms: i64) -> (Node, Reads) {
         node: NodeId(number),
         nonce: BootNonce([number as u8; 16]),
         answer_within: Duration::from_secs(10),
-        format: 1,
+        format: u32::from(FORMAT),
         keys: [0; 16],
     };
     let mut stepped = SteppedNode::open(

@@ -84,7 +84,8 @@ fn replay(world: &mut World, record: &Record<'_>, at: u64) {
         | Record::Member(_)
         | Record::Report(_)
         | Record::Ended(_)
-        | Record::Decision(_) => return,
+        | Record::Decision(_)
+        | Record::Asked(_) => return,
     };
     match (Change { id, what }).apply(world.get(&id), at).0 {
         Some(held) => world.insert(id, held),

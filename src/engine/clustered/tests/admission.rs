@@ -17,6 +17,7 @@ struct Recorder(Proposed);
 impl Proposer for Recorder {
     fn propose(&mut self, proposal: &Proposal<'_>) {
         let head = MessageHead {
+            format: proposal.format,
             kind: proposal.kind,
             cluster: proposal.cluster,
             era: proposal.era,
@@ -30,16 +31,16 @@ impl Proposer for Recorder {
 }
 
 /// A node that serves, and a stream that stores what it proposes when the test says so.
-struct Served {
-    node: SteppedNode,
+pub(super) struct Served {
+    pub(super) node: SteppedNode,
     proposed: Proposed,
     clock: Arc<ManualClock>,
-    disk: Memory,
-    seq: u64,
+    pub(super) disk: Memory,
+    pub(super) seq: u64,
 }
 
 impl Served {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let proposed = Proposed::default();
         let clock = Arc::new(ManualClock::at(START));
         let recorder = Box::new(Recorder(proposed.clone()));
@@ -57,12 +58,12 @@ impl Served {
     }
 
     /// The message in flight lands.
-    fn land_next(&mut self) {
+    pub(super) fn land_next(&mut self) {
         self.land_next_at(START);
     }
 
     /// The same, by this clock of the stream.
-    fn land_next_at(&mut self, stream_time: UnixMillis) {
+    pub(super) fn land_next_at(&mut self, stream_time: UnixMillis) {
         let proposed = std::mem::take(&mut *self.proposed.lock().unwrap());
         let [(head, body)] = &proposed[..] else { panic!("{} messages in flight", proposed.len()) };
         self.seq += 1;
@@ -73,7 +74,7 @@ impl Served {
 }
 
 /// Revocations of unknown tokens in the namespace of this number.
-fn guesses(namespace: u8, count: usize) -> Vec<Op> {
+pub(super) fn guesses(namespace: u8, count: usize) -> Vec<Op> {
     let mut bytes = [7; 16];
     bytes[12..].fill(namespace);
     vec![Op::Revoke { digest: Digest::from_bytes(bytes) }; count]
