@@ -20,13 +20,13 @@ use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Prefix};
 
 mod moments;
+mod parts;
 
 pub use moments::Together;
+pub use parts::SHARDS;
 
 use moments::Moments;
-
-/// Number of shards.
-pub const SHARDS: usize = 64;
+use parts::{PART_BITS, PARTS, parts};
 
 /// Look-ups that are started before the first result is read, so that their cache misses overlap.
 const LOOKAHEAD: usize = 32;
@@ -34,10 +34,6 @@ const LOOKAHEAD: usize = 32;
 /// Retired entries that a thread collects before it tries to free them. A try costs a memory
 /// barrier on every core; the committer also tries at every tick, whatever their number.
 const RETIRED_BATCH: usize = 1_024;
-
-/// Number of equal parts of the digest space; each part belongs to a shard.
-const PARTS: usize = 1 << PART_BITS;
-const PART_BITS: u32 = 12;
 
 type Shard = papaya::HashMap<Digest, Entry, RandomState>;
 
@@ -108,24 +104,36 @@ impl Store {
         Lookup::of(self.shard(digest).get(digest, &guard), now).map(found)
     }
 
-    /// Calls `each` with the payload of every digest at `now`, in their order, under one guard. All
-    /// are of one moment: of changes that are made together, either all or none are seen.
+    /// Calls `each` with the payload of every digest, as [`Store::look_up_many`] finds them.
     pub fn resolve_many(
         &self,
         digests: &[Digest],
         now: UnixMillis,
         each: impl FnMut(Lookup<&[u8]>),
     ) {
+        self.look_up_many(digests, now, |found| found.iter().copied().for_each(each));
+    }
+
+    /// Calls `read` with the results of all look-ups at `now`, in their order, under one guard. All are
+    /// of one moment: of changes that are made together, either all or none are seen.
+    pub fn look_up_many<R>(
+        &self,
+        digests: &[Digest],
+        now: UnixMillis,
+        read: impl FnOnce(&[Lookup<&[u8]>]) -> R,
+    ) -> R {
         let guard = self.collector.enter();
-        if digests.len() <= LOOKAHEAD {
-            let mut found = [Lookup::Unknown; LOOKAHEAD];
-            let some = &mut found[..digests.len()];
-            self.moments.read_one(|| self.look_up(digests, now, &guard, some));
-            return found.into_iter().take(digests.len()).for_each(each);
+        if let [digest] = digests {
+            self.moments.settled();
+            return read(&[Lookup::of(self.shard(digest).get(digest, &guard), now)]);
         }
-        let mut found = vec![Lookup::Unknown; digests.len()];
-        self.moments.read_one(|| self.look_up(digests, now, &guard, &mut found));
-        found.into_iter().for_each(each);
+        let (mut few, mut many) = ([Lookup::Unknown; LOOKAHEAD], Vec::new());
+        let found = few.get_mut(..digests.len()).unwrap_or_else(|| {
+            many.resize(digests.len(), Lookup::Unknown);
+            &mut many
+        });
+        self.moments.read_one(|| self.look_up(digests, now, &guard, found));
+        read(found)
     }
 
     /// Calls `look` to look up several entries. All are of one moment: `look` is called again, from
@@ -291,22 +299,6 @@ impl Pinned<'_> {
     }
 }
 
-/// Shares of the digest space: shard i gets a share proportional to 2^(i / [`SHARDS`]).
-fn parts() -> [u8; PARTS] {
-    let weight = |shard: usize| (shard as f64 / SHARDS as f64).exp2();
-    let total: f64 = (0..SHARDS).map(weight).sum();
-    let mut parts = [0; PARTS];
-    let (mut shard, mut end) = (0, weight(0));
-    for (at, part) in parts.iter_mut().enumerate() {
-        while shard + 1 < SHARDS && (at as f64 + 0.5) / PARTS as f64 * total > end {
-            shard += 1;
-            end += weight(shard);
-        }
-        *part = shard as u8;
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,16 +371,5 @@ mod tests {
         assert!(pinned.find(digest(8).prefix()).is_none());
         assert!(pinned.remove(&digest(7)).is_some());
         assert!(store.is_empty());
-    }
-
-    #[test]
-    fn shards_have_the_shares_they_should() {
-        let mut counts = [0u32; SHARDS];
-        for shard in parts() {
-            counts[usize::from(shard)] += 1;
-        }
-        let (first, last) = (f64::from(counts[0]), f64::from(counts[SHARDS - 1]));
-        assert!((1.8..2.2).contains(&(last / first)), "{first} {last}");
-        assert!(counts.iter().all(|count| *count > 0));
     }
 }

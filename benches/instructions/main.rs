@@ -34,7 +34,7 @@ use jeton::testkit::stepped::Stepped;
 
 use changes::Changes;
 use frames::Log;
-use reads::{Gets, Lookups, Reads};
+use reads::{Gets, Lists, Lookups, Reads};
 use records::Records;
 use support::calls;
 use timers::Timers;
@@ -142,6 +142,8 @@ hot_functions! {
         store_batch_of_100: Lookups::hits, batch_of_100, times_10;
         http_get_hit: Gets::hits, get, times_1000;
         http_get_miss: Gets::misses, get, times_1000;
+        http_get_pipelined: Gets::hits, pipelined, times_1000;
+        http_list_of_100: Lists::hits, post, times_10;
     }
     change {
         issue: Changes::issues, one_by_one, times_300;

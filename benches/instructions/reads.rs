@@ -13,6 +13,8 @@ use crate::{DEADLINE, Fixture, LIVING, NOW, engine, hasher};
 
 /// Operations of a function.
 const TIMES: usize = 1_000;
+/// Requests that are sent before the first answer is read.
+const PIPELINED: usize = 16;
 
 /// Which tokens are asked for.
 struct Picks {
@@ -210,6 +212,9 @@ pub struct Gets {
     connection: Loose,
     picks: Picks,
     requests: Vec<String>,
+    /// The same, as clients send them that do not wait, and as lists.
+    pipelines: Vec<String>,
+    lists: Vec<String>,
     answer: Vec<u8>,
     ok: usize,
     /// Kept for its store; the connection has a handle to it.
@@ -237,9 +242,12 @@ impl Gets {
                 text.as_str()
             )
         };
+        let requests: Vec<String> = picks.tokens.iter().map(request).collect();
         Self {
             connection: Loose::new(stepped.engine()),
-            requests: picks.tokens.iter().map(request).collect(),
+            pipelines: requests.chunks(PIPELINED).map(<[String]>::concat).collect(),
+            lists: picks.tokens.chunks(BATCH_LEN).map(list).collect(),
+            requests,
             picks,
             answer: Vec::with_capacity(4_096),
             ok: 0,
@@ -255,6 +263,54 @@ impl Gets {
             self.ok += usize::from(self.answer.starts_with(b"HTTP/1.1 200 "));
         }
     }
+
+    /// Sixteen requests at a time.
+    pub fn pipelined(&mut self) {
+        for (requests, numbers) in self.pipelines.iter().zip(self.picks.numbers.chunks(PIPELINED)) {
+            let is_served = self.connection.serve(requests.as_bytes(), &mut self.answer);
+            assert!(is_served, "the requests are canonical");
+            self.ok += if self.answer.starts_with(b"HTTP/1.1 200 ") { numbers.len() } else { 0 };
+        }
+    }
+}
+
+impl Fixture for Lists {
+    fn check(&mut self) {
+        assert_eq!(self.0.ok, TIMES);
+        let last = *self.0.picks.numbers.last().expect("some are asked for");
+        assert!(self.0.answer.ends_with(&[&support::payload(last)[..], b"]"].concat()));
+    }
+}
+
+/// Lists of a hundred tokens of one connection through the hot path.
+pub struct Lists(Gets);
+
+impl Lists {
+    /// Asks for tokens that are there.
+    pub fn hits() -> Self {
+        Self(Gets::hits())
+    }
+
+    /// One list after another, each with its answer.
+    pub fn post(&mut self) {
+        let Gets { connection, lists, answer, ok, .. } = &mut self.0;
+        for list in lists {
+            let is_served = connection.serve(list.as_bytes(), answer);
+            assert!(is_served, "the list is plain");
+            *ok += if answer.starts_with(b"HTTP/1.1 200 ") { BATCH_LEN } else { 0 };
+        }
+    }
+}
+
+fn list(tokens: &[Token]) -> String {
+    let texts: Vec<_> =
+        tokens.iter().map(|token| format!("\"{}\"", token.text().as_str())).collect();
+    let body = format!("{{\"tokens\":[{}]}}", texts.join(","));
+    let len = body.len();
+    format!(
+        "POST /v1/resolve HTTP/1.1\r\nHost: 127.0.0.1:7450\r\n\
+         Content-Type: application/json\r\nContent-Length: {len}\r\n\r\n{body}"
+    )
 }
 
 impl Fixture for Gets {

@@ -183,6 +183,30 @@ impl Engine {
         })
     }
 
+    /// Looks up every digest at `now`, and passes the results to `answer` in their order. `answer`
+    /// returns how many it has answered, from the first on. Only these are counted, and only for them
+    /// engine time is held where a token has expired. Returns that number.
+    ///
+    /// `answer` should be short, because removed entries cannot be freed while it runs.
+    pub fn answer_many(
+        &self,
+        digests: &[Digest],
+        now: UnixMillis,
+        answer: impl FnOnce(&[Lookup<&[u8]>]) -> usize,
+    ) -> usize {
+        self.shared.store.look_up_many(digests, now, |found| {
+            let answered = &found[..answer(found)];
+            let is_found = |looked_up: &&Lookup<&[u8]>| matches!(looked_up, Lookup::Found(_));
+            let resolved = answered.iter().filter(is_found).count();
+            self.shared.counters.resolves.add(resolved as u64);
+            if resolved < answered.len() {
+                let missed = answered.iter().filter(|looked_up| !is_found(looked_up));
+                missed.for_each(|looked_up| self.shared.seen(looked_up, now));
+            }
+            answered.len()
+        })
+    }
+
     /// The status of a live token, even of one that cannot be resolved. Consumes no use.
     #[must_use]
     pub fn status(&self, digest: &Digest, now: UnixMillis) -> Option<Status> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::request::browser::Web;
 use super::*;
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Op};
+use crate::model::token::Token;
+use crate::model::value::marked;
 use crate::tls::Tls;
 
 /// Far longer than anything here takes: a test that waits so long has failed.
@@ -60,6 +62,57 @@ fn issue(server: &Server, payload: &str) -> String {
     let answer = exchange(server, &(post("/v1/tokens", &body) + BYE));
     let (_, rest) = answer.split_once("{\"token\":\"").unwrap();
     rest[..32].to_owned()
+}
+
+/// An answer without its date, which may differ.
+fn without_date(answer: &str) -> String {
+    answer.split_inclusive("\r\n").filter(|line| !line.starts_with("date: ")).collect()
+}
+
+#[test]
+fn p10_a_short_list_is_answered_byte_for_byte_as_a_long_one() {
+    let (engine, server) = serve(|config| config.max_batch = 40);
+    let binary = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
+    let issued = Op::Issue {
+        digest: engine.digest(&Token::parse(binary.as_bytes()).unwrap()),
+        payload: marked(b"\xff\0"),
+        ttl: Duration::from_secs(60),
+        uses: 1,
+        peek: true,
+        derived: false,
+    };
+    engine.submit(vec![issued]).unwrap().wait().unwrap();
+    let [a, b] = ["{\"n\" : 1.50}", "\"two\""].map(|payload| issue(&server, payload));
+    let sealed = exchange(&server, &(post("/v1/tokens", r#"{"payload":1,"peek":false}"#) + BYE));
+    let (_, sealed) = sealed.split_once("{\"token\":\"").unwrap();
+    let large = issue(&server, &format!("\"{}\"", "x".repeat(9_000)));
+    let list = |tokens: &[&str]| format!("{{\"tokens\":[\"{}\"]}}", tokens.join("\",\""));
+    let cases = [
+        (list(&[&a]), 200),
+        (list(&[&a, UNKNOWN, &b, &b, &sealed[..32], &a]), 200),
+        (list(&[a.as_str(); 40]), 200),
+        (list(&[&a, binary]), 200),
+        (list(&[a.as_str(); 41]), 422),
+        (list(&[UNKNOWN; 40]), 200),
+        (list(&[&large]), 200),
+        (list(&[&large, &large]), 200),
+        (list(&[&a, "short"]), 400),
+        (format!("\n {{ \"tokens\" : [ \"{a}\" , \"{b}\" ] }} "), 200),
+        (list(&[&a]) + "x", 400),
+        ("{\"tokens\":[]}".to_owned(), 200),
+        (format!("{{\"tokens\":[\"{a}\"],\"ttl\":1}}"), 400),
+        (format!("{}{}", list(&[&a]), " ".repeat(14_000)), 200),
+    ];
+    for (body, status) in cases {
+        let short = post("/v1/resolve", &body);
+        // A header that the hot path does not know.
+        let long = short.replacen("Host: x\r\n", "Host: x\r\nX-Unknown: 1\r\n", 1);
+        let [short, long] =
+            [short, long].map(|request| without_date(&exchange(&server, &(request + BYE))));
+        assert_eq!(short, long, "{body}");
+        assert!(short.starts_with(&format!("HTTP/1.1 {status} ")), "{body}: {short}");
+    }
+    server.stop().unwrap();
 }
 
 #[test]

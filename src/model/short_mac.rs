@@ -3,13 +3,22 @@
 //! The digest of a token is two compressions of SHA-256 once the key's own two blocks are computed
 //! beforehand (RFC 2104, section 4). A general implementation copies and finishes two hashers
 //! around them, which costs twice as much as the compressions. Here the one block is laid out
-//! beforehand too: prefix, room for the value, padding and length. A test compares the result with
-//! the general implementation.
+//! beforehand too: prefix, room for the value, padding and length. [`ShortMac::macs`] computes the
+//! MACs of several values side by side, which takes half of the time. Tests compare both with the
+//! general implementation.
 
 use std::fmt;
 
 use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+mod block;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "compressions side by side take half of a batch's time for digests")]
+mod sha_ni;
+
+pub use block::LANES;
+use block::{BLOCK_LEN, Block, State};
 
 /// The initial hash value of SHA-256 (FIPS 180-4, section 5.3.3).
 const INITIAL: [u32; 8] = [
@@ -22,7 +31,6 @@ const INITIAL: [u32; 8] = [
     0x1f83_d9ab,
     0x5be0_cd19,
 ];
-const BLOCK_LEN: usize = 64;
 const HASH_LEN: usize = 32;
 /// Minimum padding of a block: one byte, and the length in bits.
 const PADDING_LEN_MIN: usize = 1 + size_of::<u64>();
@@ -30,10 +38,10 @@ const PADDING_LEN_MIN: usize = 1 + size_of::<u64>();
 /// HMAC-SHA-256 under one key of `prefix ‖ value`, where the value always has the same length.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ShortMac<const VALUE_LEN: usize> {
-    inner: [u32; 8],
-    outer: [u32; 8],
+    inner: State,
+    outer: State,
     /// The message's block with room for the value.
-    block: [u8; BLOCK_LEN],
+    block: Block,
     value_at: usize,
 }
 
@@ -65,16 +73,46 @@ impl<const VALUE_LEN: usize> ShortMac<VALUE_LEN> {
     /// The MAC of a value.
     #[must_use]
     pub fn mac(&self, value: &[u8; VALUE_LEN]) -> [u8; HASH_LEN] {
-        let mut block = self.block;
-        block[self.value_at..self.value_at + VALUE_LEN].copy_from_slice(value);
         let mut state = self.inner;
-        compress256(&mut state, &[block]);
-        let mut outer_block = padded(HASH_LEN, BLOCK_LEN + HASH_LEN);
-        outer_block[..HASH_LEN].copy_from_slice(&bytes(state));
+        compress256(&mut state, &[self.block_of(value)]);
+        let block = outer_block(state);
         let mut state = self.outer;
-        compress256(&mut state, &[outer_block]);
+        compress256(&mut state, &[block]);
         bytes(state)
     }
+
+    /// The MACs of several values, in their order.
+    #[must_use]
+    pub fn macs(&self, values: [&[u8; VALUE_LEN]; LANES]) -> [[u8; HASH_LEN]; LANES] {
+        let inner = compress(&self.inner, &values.map(|value| self.block_of(value)));
+        compress(&self.outer, &inner.map(outer_block)).map(bytes)
+    }
+
+    fn block_of(&self, value: &[u8; VALUE_LEN]) -> Block {
+        let mut block = self.block;
+        block[self.value_at..self.value_at + VALUE_LEN].copy_from_slice(value);
+        block
+    }
+}
+
+/// Compresses each block, all from the same state.
+fn compress(initial: &State, blocks: &[Block; LANES]) -> [State; LANES] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(states) = sha_ni::compress(initial, blocks) {
+        return states;
+    }
+    blocks.map(|block| {
+        let mut state = *initial;
+        compress256(&mut state, &[block]);
+        state
+    })
+}
+
+/// The block of the outer hash, whose message is the inner hash behind the key.
+fn outer_block(inner: State) -> Block {
+    let mut block = padded(HASH_LEN, BLOCK_LEN + HASH_LEN);
+    block[..HASH_LEN].copy_from_slice(&bytes(inner));
+    block
 }
 
 impl<const VALUE_LEN: usize> fmt::Debug for ShortMac<VALUE_LEN> {
@@ -84,14 +122,14 @@ impl<const VALUE_LEN: usize> fmt::Debug for ShortMac<VALUE_LEN> {
 }
 
 /// A last block with `used` bytes still to be filled in, of a message of `total` bytes.
-fn padded(used: usize, total: usize) -> [u8; BLOCK_LEN] {
+fn padded(used: usize, total: usize) -> Block {
     let mut block = [0; BLOCK_LEN];
     block[used] = 0x80;
     block[BLOCK_LEN - 8..].copy_from_slice(&(total as u64 * 8).to_be_bytes());
     block
 }
 
-fn bytes(state: [u32; 8]) -> [u8; HASH_LEN] {
+fn bytes(state: State) -> [u8; HASH_LEN] {
     let mut bytes = [0; HASH_LEN];
     for (four, word) in bytes.chunks_exact_mut(4).zip(state) {
         four.copy_from_slice(&word.to_be_bytes());
@@ -111,16 +149,35 @@ mod tests {
         fn is_what_the_general_implementation_says(
             key: [u8; HASH_LEN],
             prefix in prop::collection::vec(any::<u8>(), 0..40),
-            value: [u8; 24],
+            values: [[u8; 24]; LANES],
         ) {
-            let mut general = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-            general.update(&prefix);
-            general.update(&value);
-            let expected: [u8; HASH_LEN] = general.finalize().into_bytes().into();
+            let expected = values.map(|value| -> [u8; HASH_LEN] {
+                let mut general = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+                general.update(&prefix);
+                general.update(&value);
+                general.finalize().into_bytes().into()
+            });
             match ShortMac::<24>::new(&key, &prefix) {
-                Some(short) => prop_assert_eq!(short.mac(&value), expected),
+                Some(short) => {
+                    prop_assert_eq!(values.map(|value| short.mac(&value)), expected);
+                    prop_assert_eq!(short.macs(values.each_ref()), expected);
+                }
                 None => prop_assert!(prefix.len() + 24 > 55),
             }
+        }
+
+        #[test]
+        fn lanes_compress_as_the_library_does(
+            initial: State,
+            blocks in prop::array::uniform4(prop::array::uniform32(any::<[u8; 2]>())),
+        ) {
+            let blocks = blocks.map(|pairs| -> Block { pairs.concat().try_into().unwrap() });
+            let expected = blocks.map(|block| {
+                let mut state = initial;
+                compress256(&mut state, &[block]);
+                state
+            });
+            prop_assert_eq!(compress(&initial, &blocks), expected);
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::net::tick::Tick;
 use crate::resp::config::{Config, ReadLevel};
 use crate::service::authentication::CachedCredentials;
 use crate::service::counters::Counters;
+use crate::service::gathered::Gathered;
 use crate::service::memory_budget::{HeldBytes, Holder};
 use crate::service::principal::Principal;
 use crate::service::state::Service;
@@ -195,6 +196,8 @@ pub(in crate::resp) struct Worker {
     pub(in crate::resp) counters: Arc<CachePadded<Counters>>,
     /// Where bytes arrive before they are given to their connection.
     pub(in crate::resp) scratch: RefCell<Box<[u8]>>,
+    /// Commands of the short way that are answered together.
+    pub(in crate::resp) gathered: RefCell<Gathered>,
     pub(in crate::resp) places: Places,
     pub(in crate::resp) is_draining: Cell<bool>,
     /// Numbers of connections, unique in the process.
@@ -229,6 +232,7 @@ impl Worker {
             config,
             counters,
             scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
+            gathered: RefCell::default(),
             places,
             is_draining: Cell::new(false),
             ids,

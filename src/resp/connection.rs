@@ -18,7 +18,8 @@ use crate::net::tick::Tick;
 use crate::resp::conn::{Conn, Phase, Slot, Verdict, Worker};
 use crate::resp::dispatch::Dispatcher;
 use crate::resp::parse::{Parsed, Parser};
-use crate::resp::{quick, reply::Reply};
+use crate::resp::quick::{self, Room};
+use crate::resp::reply::Reply;
 use crate::service::memory_budget::{Charge, FREE_LEN};
 
 /// Answers that wait for one connection, in bytes, before it is read no further.
@@ -70,6 +71,37 @@ enum Moved {
     /// The peer has everything and sends nothing more.
     Ended,
     Decided(Verdict),
+}
+
+/// Answers that wait for the peer.
+struct Waiting<'a> {
+    worker: &'a Worker,
+    conn: &'a Conn,
+    dispatcher: &'a Dispatcher,
+    output: &'a mut Buffer,
+    charge: &'a mut Option<Charge>,
+}
+
+impl Room for Waiting<'_> {
+    fn output(&mut self) -> &mut Buffer {
+        self.output
+    }
+
+    fn has_room(&mut self) -> bool {
+        let Self { worker, conn, dispatcher, output, charge } = self;
+        if output.capacity() <= FREE_LEN {
+            return true;
+        }
+        if output.len() >= OUTPUT_LEN_MAX {
+            return false;
+        }
+        // A client that has not authenticated gets no memory for its answers.
+        if charge.is_none() && dispatcher.is_stranger() {
+            return false;
+        }
+        let new = || worker.service.budget.charge(&conn.holder(dispatcher.principal()));
+        charge.get_or_insert_with(new).grow_to(output.capacity())
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -164,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Parsed::Command(words, len) => {
                     self.input.advance(len);
-                    self.served(!is_stranger);
+                    self.served(1, !is_stranger);
                     // The words stay in memory until all is done.
                     let charge = self.input_charge.take();
                     self.dispatcher.perform(words, &mut self.output).await;
@@ -187,17 +219,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return;
         }
         while self.turn < TURN && self.has_room() {
-            let Self { worker, conn, dispatcher, input, output, .. } = self;
-            if !quick::get(worker, conn, &dispatcher.session, input, output) {
-                return;
+            let max = TURN - self.turn;
+            let Self { worker, conn, dispatcher, input, output, output_charge, .. } = self;
+            let mut room = Waiting { worker, conn, dispatcher, output, charge: output_charge };
+            match quick::get(worker, conn, &dispatcher.session, input, (max, &mut room)) {
+                0 => return,
+                count => self.served(count, true),
             }
-            self.served(true);
         }
     }
 
-    /// A command was taken.
-    fn served(&mut self, is_known: bool) {
-        self.turn += 1;
+    /// Commands were taken.
+    fn served(&mut self, count: usize, is_known: bool) {
+        self.turn += count;
         self.has_served |= is_known;
         if self.conn.phase() != Phase::Busy {
             self.conn.enter(Phase::Busy, self.worker.now());
@@ -211,19 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether another answer may wait.
     fn has_room(&mut self) -> bool {
-        if self.output.capacity() <= FREE_LEN {
-            return true;
-        }
-        if self.output.len() >= OUTPUT_LEN_MAX {
-            return false;
-        }
-        // A client that has not authenticated gets no memory for its answers.
-        if self.output_charge.is_none() && self.dispatcher.is_stranger() {
-            return false;
-        }
         let Self { worker, conn, dispatcher, output, output_charge, .. } = self;
-        let new = || worker.service.budget.charge(&conn.holder(dispatcher.principal()));
-        output_charge.get_or_insert_with(new).grow_to(output.capacity())
+        Waiting { worker, conn, dispatcher, output, charge: output_charge }.has_room()
     }
 
     /// Counts a command that is arriving, if it is long; false where there is no room for it.

@@ -3,13 +3,15 @@
 //!
 //! Resolves are most of what a server does. Whatever is unusual (a partial command, a key that is
 //! too long, a caller who may not, one that misses too often, a miss in a cluster) is left to the
-//! ordinary way, which says why.
+//! ordinary way, which says why. Commands that have arrived together are looked up together, as the
+//! [`gathered`](crate::service::gathered) say; each is answered as if it were alone.
 
 use bytes::BufMut;
 
 use crate::keys::Access;
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
+use crate::model::token::{Digest, Token};
 use crate::model::value::value_of;
 use crate::net::buffer::Buffer;
 use crate::resp::conn::{Conn, Worker};
@@ -17,78 +19,147 @@ use crate::resp::data::KEY_LEN_MAX;
 use crate::resp::session::Session;
 use crate::service::audit_trail::QuickTrail;
 use crate::service::counters::Class;
+use crate::service::gathered::{GROUP_LEN_MAX, Gathered};
 use crate::service::networks::Misses;
 use crate::service::operation::Operation;
-use crate::service::state::Service;
+use crate::service::principal::Principal;
+use crate::store::Lookup;
 
 /// What every canonical `GET` begins with, but for the case of its name.
 const HEAD: &[u8] = b"*2\r\n$3\r\nGET\r\n$";
 /// Bytes of an answer besides the payload.
 const BESIDE: usize = 32;
 
-/// Answers the `GET` at the front of the input; false where it is for the ordinary way.
+/// Where answers go: says whether there is room for another one.
+pub(in crate::resp) trait Room {
+    /// The answers.
+    fn output(&mut self) -> &mut Buffer;
+
+    /// Whether another answer may wait.
+    fn has_room(&mut self) -> bool;
+}
+
+/// Answers the `GET`s at the front of the input, up to `max` of them, which are looked up together.
+/// Returns how many were answered; the next one is for the ordinary way, or waits for room. The first
+/// finds room.
 pub(in crate::resp) fn get(
     worker: &Worker,
     conn: &Conn,
     session: &Session,
     input: &mut Buffer,
-    output: &mut Buffer,
-) -> bool {
-    let Some((key, len)) = canonical(input.unread()) else { return false };
+    (max, room): (usize, &mut impl Room),
+) -> usize {
+    let Some((key, len)) = canonical(input.unread()) else { return 0 };
     let service = &*worker.service;
     let reads = service.reads.as_ref();
     // A node of a cluster answers hits only, and only as long as its knowledge is fresh. A read that must
     // know more waits for a barrier.
     if reads.is_some_and(|reads| worker.is_linear() || !reads.is_open()) {
-        return false;
+        return 0;
     }
     let now = service.now();
     let Ok(access) = service.authenticator.admit(&conn.credentials, session.presented(), now)
     else {
-        return false;
+        return 0;
     };
     if !access.may(Scope::Resolve) {
-        return false;
+        return 0;
     }
-    let Ok(trail) = QuickTrail::begin(service) else { return false };
-    let digest = access.digester.digest_of_key(key);
-    let copy = |payload: &[u8]| {
-        let payload = value_of(payload);
-        let out = output.tail(BESIDE + payload.len());
-        out.put_u8(b'$');
-        out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());
-        out.put_slice(b"\r\n");
-        out.put_slice(payload);
-        out.put_slice(b"\r\n");
-    };
-    let is_found = match reads {
-        Some(_) => service.engine.find(&digest, service.token_time(), copy),
-        None => service.engine.resolve(&digest, now, copy),
+    let mut group = worker.gathered.borrow_mut();
+    group.clear();
+    add(&mut group, key, len, &access);
+    while group.len() < max.min(GROUP_LEN_MAX)
+        && let Some((key, len)) = canonical(&input.unread()[group.end()..])
+    {
+        add(&mut group, key, len, &access);
     }
-    .is_some();
-    if !is_found && !may_miss(service, conn, &access, now) {
-        return false;
-    }
-    if !is_found {
-        output.tail(BESIDE).put_slice(if session.is_3 { b"_\r\n" } else { b"$-1\r\n" });
-    }
-    let class = if is_found { Class::Done } else { Class::Refused };
-    worker.counters.count(Operation::Resolve, class);
-    if let Some(trail) = trail {
-        trail.end(service, conn.peer, &access, digest, (is_found, None), Operation::Resolve);
-    }
-    input.advance(len);
-    true
+    let turn = Turn { worker, conn, is_3: session.is_3, access: &access, now };
+    let answered = turn.answer(group.digest(&access.digester), room);
+    input.advance(group.end_of(answered));
+    answered
 }
 
-/// Counts a miss, unless the ordinary way has to confirm or to refuse it.
-fn may_miss(service: &Service, conn: &Conn, access: &Access, now: UnixMillis) -> bool {
-    let peer = conn.peer.ip();
-    if service.reads.is_some() || service.miss_limiter.is_in_debt(access, peer, now) {
-        return false;
+/// Adds a command of `len` bytes.
+fn add(group: &mut Gathered, key: &[u8], len: usize, access: &Access) {
+    let end = group.end() + len;
+    match Token::parse(key) {
+        Ok(token) => group.push(token, end),
+        Err(_) => group.push_digest(access.digester.digest_of_name(key), end, &access.digester),
     }
-    service.miss_limiter.charge(access, peer, now, Misses::ONE);
-    true
+}
+
+/// A caller who may resolve, and when it asks.
+struct Turn<'a> {
+    worker: &'a Worker,
+    conn: &'a Conn,
+    is_3: bool,
+    access: &'a Principal,
+    now: UnixMillis,
+}
+
+impl Turn<'_> {
+    /// Answers commands in their order, as long as there is room for answers and none is for the
+    /// ordinary way.
+    fn answer(&self, digests: &[Digest], room: &mut impl Room) -> usize {
+        let service = &*self.worker.service;
+        let at = if service.reads.is_some() { service.token_time() } else { self.now };
+        service.engine.answer_many(digests, at, |found| {
+            let mut answered = 0;
+            for (digest, looked_up) in digests.iter().zip(found) {
+                let has_room = answered == 0 || room.has_room();
+                if !has_room || !self.answer_one(digest, looked_up, room.output()) {
+                    break;
+                }
+                answered += 1;
+            }
+            answered
+        })
+    }
+
+    /// False where the command is for the ordinary way, and nothing was answered.
+    fn answer_one(&self, digest: &Digest, looked_up: &Lookup<&[u8]>, output: &mut Buffer) -> bool {
+        let service = &*self.worker.service;
+        let payload = match looked_up {
+            Lookup::Found(payload) => Some(value_of(payload)),
+            _ => None,
+        };
+        let Ok(trail) = QuickTrail::begin(service) else { return false };
+        match payload {
+            Some(payload) => write(payload, output),
+            None if self.may_miss() => {
+                output.tail(BESIDE).put_slice(if self.is_3 { b"_\r\n" } else { b"$-1\r\n" });
+            }
+            None => return false,
+        }
+        let is_found = payload.is_some();
+        let class = if is_found { Class::Done } else { Class::Refused };
+        self.worker.counters.count(Operation::Resolve, class);
+        if let Some(trail) = trail {
+            let found = (is_found, None);
+            trail.end(service, self.conn.peer, self.access, *digest, found, Operation::Resolve);
+        }
+        true
+    }
+
+    /// Counts a miss, unless the ordinary way has to confirm or to refuse it.
+    fn may_miss(&self) -> bool {
+        let (service, peer) = (&*self.worker.service, self.conn.peer.ip());
+        let limiter = &service.miss_limiter;
+        if service.reads.is_some() || limiter.is_in_debt(self.access, peer, self.now) {
+            return false;
+        }
+        limiter.charge(self.access, peer, self.now, Misses::ONE);
+        true
+    }
+}
+
+fn write(payload: &[u8], output: &mut Buffer) {
+    let out = output.tail(BESIDE + payload.len());
+    out.put_u8(b'$');
+    out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());
+    out.put_slice(b"\r\n");
+    out.put_slice(payload);
+    out.put_slice(b"\r\n");
 }
 
 /// The key of a whole canonical `GET`, and the length of the command.
@@ -114,26 +185,4 @@ fn canonical(input: &[u8]) -> Option<(&[u8], usize)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_canonical_gets_take_the_short_way() {
-        let input = b"*2\r\n$3\r\ngEt\r\n$12\r\nabcdefghijkl\r\nmore";
-        assert_eq!(canonical(input), Some((&b"abcdefghijkl"[..], input.len() - 4)));
-        for cut in 0..input.len() - 4 {
-            assert_eq!(canonical(&input[..cut]), None, "cut at {cut}");
-        }
-        for other in [
-            &b"*2\r\n$3\r\nSET\r\n$1\r\na\r\n"[..],
-            b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n",
-            b"*2\r\n$3\r\nGET\r\n$01\r\na\r\n",
-            b"*2\r\n$3\r\nGET\r\n$513\r\n",
-            b"*2\r\n$3\r\nGET\r\n$1\r\nab\r\n",
-            b"*2\r\n$3\r\nGET\r\n$-1\r\n",
-            b"GET a\r\n",
-        ] {
-            assert_eq!(canonical(other), None, "{}", other.escape_ascii());
-        }
-    }
-}
+mod tests;

@@ -128,12 +128,23 @@ impl MissLimiter {
         count: usize,
     ) -> Result<(), Refusal> {
         let Some(inner) = &self.0 else { return Ok(()) };
-        if let (None, Some(max)) = (access.key, inner.limits.keyless)
-            && count > max as usize
-        {
+        if let Some(max) = inner.is_too_long(access, count) {
             return Err(Refusal::KeylessBatchTooLong { max });
         }
         self.look(access, address, now)
+    }
+
+    /// Whether [`MissLimiter::admit_batch`] would admit a batch, without counting a refusal.
+    pub(crate) fn may_ask_batch(
+        &self,
+        access: &Access,
+        address: IpAddr,
+        now: UnixMillis,
+        count: usize,
+    ) -> bool {
+        self.0.as_ref().is_none_or(|inner| {
+            inner.is_too_long(access, count).is_none() && inner.look(access, address, now).is_ok()
+        })
     }
 
     /// Counts the misses of an answered request.
@@ -171,6 +182,12 @@ impl MissLimiter {
 }
 
 impl Inner {
+    /// The limit that a batch of `count` tokens exceeds.
+    fn is_too_long(&self, access: &Access, count: usize) -> Option<u32> {
+        let is_exceeded = |max: &u32| access.key.is_none() && count > *max as usize;
+        self.limits.keyless.filter(is_exceeded)
+    }
+
     fn look(&self, access: &Access, address: IpAddr, now: UnixMillis) -> Result<(), Duration> {
         match (access.key, self.limits.keyed) {
             (Some(_), Some(rate)) => Pace::per_second(rate).look(&access.used.misses, now),

@@ -14,6 +14,7 @@
 //! | `state` | the state that the operations use |
 //! | `counters` | what is counted about requests and connections |
 //! | `context`, `tokens` | the request, as an operation sees it |
+//! | `gathered` | tokens of requests that are looked up together |
 //! | `introspection` | the text of the answer to an introspection |
 //! | `token_source` | new random tokens |
 //! | `values` | values of clients that may send any bytes |
@@ -26,6 +27,7 @@ mod audit_words;
 pub mod authentication;
 pub(crate) mod context;
 pub mod counters;
+pub(crate) mod gathered;
 pub(crate) mod introspection;
 pub(crate) mod memory_budget;
 pub mod miss_limiter;

@@ -168,6 +168,29 @@ fn p10_a_token_of_another_namespace_looks_unknown() {
 }
 
 #[test]
+fn p10_each_request_of_a_pipeline_is_answered_for_its_own_key() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = Keys::in_dir(dir.path());
+    let [a, b] = ["shop-a", "shop-b"].map(|namespace| keys.add(namespace, "issue,resolve", &[]));
+    let server = Launch::on(&dir.path().join("data")).flag("--keys", keys.path()).start();
+    let token = issued(&server, &a, r#"{"payload":1}"#);
+    let path = format!("/v1/tokens/{token}");
+    let get = |key: Option<&str>| {
+        let headers: Vec<_> = key.map(|key| ("Authorization", key)).into_iter().collect();
+        request("GET", &path, &headers, b"")
+    };
+    let wrong = a.replace(char::is_alphanumeric, "x");
+    let asked = [(Some(&a[..]), 200), (Some(&b[..]), 404), (None, 401), (Some(&wrong[..]), 401)];
+    let order = [0, 0, 1, 0, 1, 1, 2, 0, 3, 0, 0, 0, 1, 2, 2, 3, 3, 0, 1, 0];
+    let mut conn = Conn::open(server.data).expect("a connection");
+    let pipeline: Vec<u8> = order.iter().flat_map(|n: &usize| get(asked[*n].0)).collect();
+    conn.send(&pipeline).expect("sends");
+    for n in order {
+        assert_eq!(conn.response().expect("an answer").status, asked[n].1, "key {n}");
+    }
+}
+
+#[test]
 fn who_has_no_valid_key_is_told_the_same_whatever_the_reason() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());

@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use bytes::BufMut;
 use http::StatusCode;
 
 use crate::http::answer::problem::Problem;
@@ -28,6 +29,16 @@ pub(in crate::http) const OAUTH_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
 pub(in crate::http) const NOT_FOUND_HEAD: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
     content-type: application/problem+json\r\ncache-control: no-store\r\n\
     x-content-type-options: nosniff\r\ncontent-length: ";
+
+/// Writes one of these heads, and completes it: `len` is the length of the body, `date` the value of
+/// `Date`.
+pub(in crate::http) fn complete(out: &mut Vec<u8>, head: &[u8], len: usize, date: &str) {
+    out.put_slice(head);
+    out.put_slice(itoa::Buffer::new().format(len).as_bytes());
+    out.put_slice(b"\r\ndate: ");
+    out.put_slice(date.as_bytes());
+    out.put_slice(b"\r\n\r\n");
+}
 
 /// Sent to a client whose request's head took too long.
 pub(in crate::http) static SLOW_HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {

@@ -18,6 +18,7 @@ use crate::http::conn::timeouts::Watchlist;
 use crate::model::time::UnixMillis;
 use crate::net::places::{Place, Places};
 use crate::service::counters::Counters;
+use crate::service::gathered::Gathered;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::reads::Reads;
 use crate::service::state::{Service, Shared};
@@ -58,6 +59,8 @@ pub(in crate::http) struct Worker {
     pub(in crate::http) watched: Watchlist,
     /// Where bytes arrive before they are given to their connection.
     pub(in crate::http) scratch: RefCell<Box<[u8]>>,
+    /// Requests of the hot path that are answered together.
+    pub(in crate::http) gathered: RefCell<Gathered>,
     /// The value of `Date`, exact to a [`TICK`](super::phase::TICK).
     pub(in crate::http) date: RefCell<String>,
     places: Places,
@@ -97,6 +100,7 @@ impl Worker {
             counters,
             watched: Watchlist::default(),
             scratch: RefCell::new(vec![0; SCRATCH_LEN].into_boxed_slice()),
+            gathered: RefCell::default(),
             date: RefCell::new(date(common.shared.engine.now())),
             places: common.places.clone(),
             tick: Cell::new(Tick(0)),

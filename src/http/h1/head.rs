@@ -8,8 +8,8 @@
 //! read. What hyper would refuse is refused here, so that every refusal is ours.
 //!
 //! There are two entries and one judgement. [`hot`] recognises a form of request in one pass,
-//! byte for byte what ordinary clients send to resolve a token, and a second one for an introspection.
-//! In the first it knows no header that could say where the request ends, in the second one plain
+//! byte for byte what ordinary clients send to resolve a token, and others for a list and for an introspection.
+//! In the first it knows no header that could say where the request ends, in the others one plain
 //! `Content-Length`, so its end cannot be in doubt. All other heads go to [`HeadReader`],
 //! which keeps its place: a head that comes byte by byte is read once. Tests hold that the second
 //! forwards what the first accepts, with the same end, and that hyper finds in what is forwarded
@@ -31,15 +31,31 @@ const FIELDS_LEN_MIN: usize = FIELDS_MAX * b"Accept:\r\n".len();
 
 const START: &[u8] = b"GET /v1/tokens/";
 const VERSION: &[u8] = b" HTTP/1.1\r\n";
-const FORM_LINE: &[u8] = b"POST /oauth2/introspect HTTP/1.1\r\n";
-/// How the type of a form is written.
-const FORM_TYPES: [&[u8]; 3] = [
-    b"application/x-www-form-urlencoded",
-    b"application/x-www-form-urlencoded;charset=utf-8",
-    b"application/x-www-form-urlencoded; charset=utf-8",
-];
-/// The longest form on the hot path, in bytes.
-const HOT_FORM_LEN_MAX: usize = 2 * 1024;
+
+/// A request with a body that the hot path knows.
+struct WithBody {
+    line: &'static [u8],
+    /// How its type is written.
+    types: &'static [&'static [u8]],
+    /// The longest body on the hot path, in bytes.
+    len_max: usize,
+}
+
+const FORM: WithBody = WithBody {
+    line: b"POST /oauth2/introspect HTTP/1.1\r\n",
+    types: &[
+        b"application/x-www-form-urlencoded",
+        b"application/x-www-form-urlencoded;charset=utf-8",
+        b"application/x-www-form-urlencoded; charset=utf-8",
+    ],
+    len_max: 2 * 1024,
+};
+const LIST: WithBody = WithBody {
+    line: b"POST /v1/resolve HTTP/1.1\r\n",
+    types: &[b"application/json"],
+    len_max: 64 * 1024,
+};
+
 const TOKEN_END: usize = START.len() + TOKEN_TEXT_LEN;
 const LINE_END: usize = TOKEN_END + VERSION.len();
 
@@ -68,6 +84,8 @@ pub(in crate::http) enum Hot<'a> {
     Resolve { token: &'a [u8], key: Option<&'a [u8]>, new_host: Option<&'a [u8]>, len: usize },
     /// A whole introspection: `len` bytes with its form.
     Introspect { form: &'a [u8], key: Option<&'a [u8]>, new_host: Option<&'a [u8]>, len: usize },
+    /// A whole request for a list: `len` bytes with its body.
+    List { body: &'a [u8], key: Option<&'a [u8]>, new_host: Option<&'a [u8]>, len: usize },
     /// Not all of it is there yet.
     Partial,
     /// Not for the hot path, however it goes on.
@@ -81,7 +99,7 @@ pub(in crate::http) fn hot<'a>(bytes: &'a [u8], known: &[u8]) -> Hot<'a> {
         return if may_become_hot(bytes) { Hot::Partial } else { Hot::Other };
     };
     if !line.starts_with(START) || &line[TOKEN_END..] != VERSION {
-        return hot_form(bytes, known).unwrap_or(Hot::Other);
+        return hot_post(bytes, known).unwrap_or(Hot::Other);
     }
     match read_headers(headers, known, |_, _| false) {
         Ok(Some(Headers { len, key, new_host })) => {
@@ -96,31 +114,40 @@ pub(in crate::http) fn hot<'a>(bytes: &'a [u8], known: &[u8]) -> Hot<'a> {
     }
 }
 
-/// Reads an introspection, if all of it is there: nothing is waited for.
-fn hot_form<'a>(bytes: &'a [u8], known: &[u8]) -> Option<Hot<'a>> {
-    let headers = bytes.strip_prefix(FORM_LINE)?;
-    let (mut is_form, mut form_len) = (false, None);
-    let of_form = |name: &[u8], value: &[u8]| {
+/// Reads a request with a body.
+fn hot_post<'a>(bytes: &'a [u8], known: &[u8]) -> Option<Hot<'a>> {
+    if let Some((Headers { key, new_host, len }, body)) = hot_body(&LIST, bytes, known) {
+        return Some(Hot::List { body, key, new_host, len });
+    }
+    let (Headers { key, new_host, len }, form) = hot_body(&FORM, bytes, known)?;
+    Some(Hot::Introspect { form, key, new_host, len })
+}
+
+/// Reads a whole request, if all of it is there: nothing is waited for.
+fn hot_body<'a>(form: &WithBody, bytes: &'a [u8], known: &[u8]) -> Option<(Headers<'a>, &'a [u8])> {
+    let rest = bytes.strip_prefix(form.line)?;
+    let (mut is_typed, mut body_len) = (false, None);
+    let of_body = |name: &[u8], value: &[u8]| {
         let value = trimmed(value);
         if name.eq_ignore_ascii_case(b"content-length") {
             // What is given twice, or not as a plain number, is refused elsewhere.
             let len = head_syntax::length(value).ok().and_then(|len| usize::try_from(len).ok());
-            len.is_some_and(|len| form_len.replace(len).is_none())
+            len.is_some_and(|len| body_len.replace(len).is_none())
         } else if name.eq_ignore_ascii_case(b"content-type") {
-            let is_first = !std::mem::replace(&mut is_form, true);
-            is_first && FORM_TYPES.iter().any(|known| value.eq_ignore_ascii_case(known))
+            let is_first = !std::mem::replace(&mut is_typed, true);
+            is_first && form.types.iter().any(|known| value.eq_ignore_ascii_case(known))
         } else {
             false
         }
     };
-    let Headers { len, key, new_host } = read_headers(headers, known, of_form).ok()??;
-    if len > FIELDS_LEN_MIN && has_too_many_fields(&headers[..len]) {
+    let headers = read_headers(rest, known, of_body).ok()??;
+    if headers.len > FIELDS_LEN_MIN && has_too_many_fields(&rest[..headers.len]) {
         return None;
     }
-    let form_len = form_len.filter(|form_len| is_form && *form_len <= HOT_FORM_LEN_MAX)?;
-    let form = headers[len..].get(..form_len)?;
-    let len = FORM_LINE.len() + len + form.len();
-    Some(Hot::Introspect { form, key, new_host, len })
+    let body_len = body_len.filter(|len| is_typed && *len <= form.len_max)?;
+    let body = rest[headers.len..].get(..body_len)?;
+    let len = form.line.len() + headers.len + body.len();
+    Some((Headers { len, ..headers }, body))
 }
 
 /// Whether less than a request line can still become the one of a resolve. A shorter line, and with
@@ -143,7 +170,7 @@ struct NotHot;
 
 /// What the headers of a request for the hot path say.
 struct Headers<'a> {
-    /// Length in bytes, with the empty line behind them.
+    /// Length in bytes, with the empty line behind them, or of the whole request.
     len: usize,
     /// The value of `Authorization`.
     key: Option<&'a [u8]>,

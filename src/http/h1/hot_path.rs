@@ -1,12 +1,16 @@
-//! The hot path: the canonical `GET /v1/tokens/{token}` is answered before hyper sees it, and so is
-//! the canonical introspection.
+//! The hot path: the canonical `GET /v1/tokens/{token}` is answered before hyper sees it, and so are a
+//! short `POST /v1/resolve` ([`hot_list`]) and the canonical introspection, if all of it has arrived.
 //!
 //! Resolves are most of what a server does, and most of what a resolve costs beyond the kernel is
-//! the general parsing and writing of HTTP. [`head::hot`] knows one form of request only, byte for
+//! the general parsing and writing of HTTP. [`head::hot`] knows these forms of request only, byte for
 //! byte what ordinary clients send, and leaves everything else to hyper: another method, version or
-//! target, a header it does not know or a value with an unusual byte, a body of any kind, a missing
-//! or second Host. The hot path takes whole heads and only between requests, so hyper never sees half
+//! target, a header it does not know or a value with an unusual byte, any other body, a missing or
+//! second Host. The hot path takes whole heads and only between requests, so hyper never sees half
 //! of what was answered here.
+//!
+//! Requests that have arrived together are answered together: up to [`GROUP_LEN_MAX`] of one caller
+//! are read first, their digests are computed side by side and their look-ups overlap, and all
+//! answers of a turn are sent by one write. Each is answered as if it were alone.
 
 use bytes::BufMut;
 
@@ -16,16 +20,19 @@ use crate::http::conn::pipe::OUTPUT_LEN_MAX;
 use crate::http::conn::state::ConnState;
 use crate::http::h1::head::{self, Hot};
 use crate::http::h1::hot_introspection;
+use crate::http::h1::hot_list;
+use crate::http::h1::turn::Turn;
 use crate::http::request::authorization::presented;
 use crate::model::scope::Scope;
-use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Token};
 use crate::model::value::{is_json, value_of};
 use crate::net::buffer::Buffer;
 use crate::service::audit_trail::QuickTrail;
 use crate::service::counters::Class;
+use crate::service::gathered::{GROUP_LEN_MAX, Gathered};
 use crate::service::networks::Misses;
 use crate::service::operation::Operation;
+use crate::store::Lookup;
 
 /// How far the hot path came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,7 @@ pub(in crate::http) fn serve_hits(worker: &Worker, state: &ConnState) -> Progres
 fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progress {
     let service = &*worker.service;
     let (mut input, mut output) = (state.wire.input.borrow_mut(), state.wire.output.borrow_mut());
+    let mut group = worker.gathered.borrow_mut();
     loop {
         if input.is_empty() {
             return Progress::Drained;
@@ -61,18 +69,10 @@ fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progre
             return Progress::Full;
         }
         let found = head::hot(input.unread(), state.client.host.borrow().text());
-        let (token, key, new_host, len) = match found {
-            Hot::Resolve { token, key, new_host, len } => (token, key, new_host, len),
-            Hot::Introspect { form, key, new_host, len } => {
-                let is_accepted = new_host.is_none_or(|host| worker.accepts_host(state, host));
-                if !is_accepted
-                    || !hot_introspection::serve::<HITS_ONLY>(worker, state, form, key, &mut output)
-                {
-                    return Progress::Other;
-                }
-                input.advance(len);
-                continue;
-            }
+        let (key, new_host, len) = match found {
+            Hot::Resolve { key, new_host, len, .. }
+            | Hot::List { key, new_host, len, .. }
+            | Hot::Introspect { key, new_host, len, .. } => (key, new_host, len),
             Hot::Partial => return Progress::Partial,
             Hot::Other => return Progress::Other,
         };
@@ -80,76 +80,139 @@ fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progre
         if new_host.is_some_and(|host| !worker.accepts_host(state, host)) {
             return Progress::Other;
         }
-        let Ok(token) = Token::parse(token) else { return Progress::Other };
+        if let Hot::Introspect { form, .. } = found {
+            if !hot_introspection::serve::<HITS_ONLY>(worker, state, form, key, &mut output) {
+                return Progress::Other;
+            }
+            input.advance(len);
+            continue;
+        }
         let now = service.now();
         // Who may not is told so by the service.
-        match service.authenticator.admit(&state.client.credentials, presented(key), now) {
-            Ok(access) if access.may(Scope::Resolve) => {
-                let Ok(trail) = QuickTrail::begin(service) else { return Progress::Other };
-                let digest = access.digester.digest(&token);
-                let at = if HITS_ONLY { service.token_time() } else { now };
-                let is_found = answer::<HITS_ONLY>(worker, &digest, at, &mut output);
-                if !is_found && HITS_ONLY {
+        let access =
+            match service.authenticator.admit(&state.client.credentials, presented(key), now) {
+                Ok(access) if access.may(Scope::Resolve) => access,
+                Ok(_) | Err(_) => return Progress::Other,
+            };
+        let turn = Turn { worker, state, access: &access, now };
+        let token = match found {
+            Hot::Resolve { token, .. } => token,
+            Hot::List { body, .. } if !HITS_ONLY => {
+                if !hot_list::answer(&turn, body, &mut group, &mut output) {
                     return Progress::Other;
                 }
-                if !is_found {
-                    // What is missed too often is refused by the service.
-                    let peer = state.client.peer.get();
-                    if service.miss_limiter.is_in_debt(&access, peer, now) {
-                        return Progress::Other;
-                    }
-                    service.miss_limiter.charge(&access, peer, now, Misses::ONE);
-                    not_found(worker, &mut output);
-                }
-                if let Some(trail) = trail {
-                    let found = (is_found, Some(if is_found { 200 } else { 404 }));
-                    trail.end(service, state.address(), &access, digest, found, Operation::Resolve);
-                }
+                input.advance(len);
+                continue;
             }
-            Ok(_) | Err(_) => return Progress::Other,
+            _ => return Progress::Other,
+        };
+        let Ok(token) = Token::parse(token) else { return Progress::Other };
+        group.clear();
+        group.push(token, len);
+        gather(&mut group, input.unread(), key, state);
+        let answered = turn.answer::<HITS_ONLY>(&mut group, &mut output);
+        input.advance(group.end_of(answered));
+        if answered < group.len() && output.len() < OUTPUT_LEN_MAX {
+            return Progress::Other;
         }
-        input.advance(len);
     }
 }
 
-/// False where nothing is there, and nothing was answered.
-fn answer<const HITS_ONLY: bool>(
-    worker: &Worker,
-    digest: &Digest,
-    now: UnixMillis,
-    output: &mut Buffer,
-) -> bool {
-    let (date, engine) = (worker.date.borrow(), &worker.service.engine);
-    let copy = |payload: &[u8]| {
+/// Adds the canonical requests behind those of `group`, as long as they have the same `key`.
+fn gather(group: &mut Gathered, unread: &[u8], key: Option<&[u8]>, state: &ConnState) {
+    if group.end() == unread.len() {
+        return;
+    }
+    let host = state.client.host.borrow();
+    while group.len() < GROUP_LEN_MAX {
+        let at = group.end();
+        let found = head::hot(&unread[at..], host.text());
+        // Another host is judged, and another key admitted, when it is the first of a group.
+        let Hot::Resolve { token, key: another, new_host: None, len } = found else { return };
+        if another != key {
+            return;
+        }
+        let Ok(token) = Token::parse(token) else { return };
+        group.push(token, at + len);
+    }
+}
+
+impl Turn<'_> {
+    /// Answers requests in their order, as long as there is room for answers and none is for the
+    /// service. Returns how many were answered; the first finds room.
+    fn answer<const HITS_ONLY: bool>(&self, group: &mut Gathered, output: &mut Buffer) -> usize {
+        let service = &*self.worker.service;
+        let at = if HITS_ONLY { service.token_time() } else { self.now };
+        let digests = group.digest(&self.access.digester);
+        service.engine.answer_many(digests, at, |found| {
+            let mut pairs = digests.iter().zip(found);
+            let mut is_answered = |(digest, looked_up): (&Digest, &Lookup<&[u8]>)| {
+                let has_room = output.len() < OUTPUT_LEN_MAX;
+                has_room && self.answer_one::<HITS_ONLY>(digest, looked_up, output)
+            };
+            pairs.position(|pair| !is_answered(pair)).unwrap_or(digests.len())
+        })
+    }
+
+    /// False where the request is for the service, and nothing was answered.
+    fn answer_one<const HITS_ONLY: bool>(
+        &self,
+        digest: &Digest,
+        looked_up: &Lookup<&[u8]>,
+        output: &mut Buffer,
+    ) -> bool {
+        let service = &*self.worker.service;
+        let payload = match looked_up {
+            Lookup::Found(payload) => Some(*payload),
+            _ => None,
+        };
+        let is_found = payload.is_some();
+        if !is_found && HITS_ONLY {
+            return false;
+        }
+        let Ok(trail) = QuickTrail::begin(service) else { return false };
+        match payload {
+            Some(payload) => self.found(payload, output),
+            None if self.may_miss() => self.not_found(output),
+            None => return false,
+        }
+        if let Some(trail) = trail {
+            let found = (is_found, Some(if is_found { 200 } else { 404 }));
+            let peer = self.state.address();
+            trail.end(service, peer, self.access, *digest, found, Operation::Resolve);
+        }
+        true
+    }
+
+    /// Counts a miss. What is missed too often is refused by the service.
+    fn may_miss(&self) -> bool {
+        let (limiter, peer) = (&self.worker.service.miss_limiter, self.state.client.peer.get());
+        if limiter.is_in_debt(self.access, peer, self.now) {
+            return false;
+        }
+        limiter.charge(self.access, peer, self.now, Misses::ONE);
+        true
+    }
+
+    fn found(&self, payload: &[u8], output: &mut Buffer) {
         let out = output.tail(canned::OK_HEAD.len() + 128 + payload.len());
         let (head, payload) = match is_json(payload) {
             true => (canned::OK_HEAD, payload),
             false => (canned::OK_HEAD_OF_BYTES, value_of(payload)),
         };
-        out.put_slice(head);
-        out.put_slice(itoa::Buffer::new().format(payload.len()).as_bytes());
-        out.put_slice(b"\r\ndate: ");
-        out.put_slice(date.as_bytes());
-        out.put_slice(b"\r\n\r\n");
+        canned::complete(out, head, payload.len(), &self.worker.date.borrow());
         out.put_slice(payload);
-    };
-    let found = match HITS_ONLY {
-        true => engine.find(digest, now, copy),
-        false => engine.resolve(digest, now, copy),
-    };
-    if found.is_some() {
-        worker.counters.count(Operation::Resolve, Class::Done);
+        self.worker.counters.count(Operation::Resolve, Class::Done);
     }
-    found.is_some()
+
+    fn not_found(&self, output: &mut Buffer) {
+        let out = output.tail(canned::NOT_FOUND_HEAD.len() + 512);
+        let date = self.worker.date.borrow();
+        canned::complete(out, canned::NOT_FOUND_HEAD, problem::NOT_FOUND.len(), &date);
+        out.put_slice(problem::NOT_FOUND);
+        self.worker.counters.count(Operation::Resolve, Class::Refused);
+    }
 }
 
-fn not_found(worker: &Worker, output: &mut Buffer) {
-    let out = output.tail(canned::NOT_FOUND_HEAD.len() + 512);
-    out.put_slice(canned::NOT_FOUND_HEAD);
-    out.put_slice(itoa::Buffer::new().format(problem::NOT_FOUND.len()).as_bytes());
-    out.put_slice(b"\r\ndate: ");
-    out.put_slice(worker.date.borrow().as_bytes());
-    out.put_slice(b"\r\n\r\n");
-    out.put_slice(problem::NOT_FOUND);
-    worker.counters.count(Operation::Resolve, Class::Refused);
-}
+#[cfg(test)]
+mod tests;

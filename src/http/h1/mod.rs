@@ -1,5 +1,5 @@
-//! HTTP/1.1 before hyper: heads that have one reading go on, and a canonical resolve or introspection is
-//! answered here.
+//! HTTP/1.1 before hyper: heads that have one reading go on, and a canonical resolve, list or
+//! introspection is answered here.
 
 #[doc(hidden)]
 #[cfg(feature = "testkit")]
@@ -8,6 +8,8 @@ pub(in crate::http) mod framing;
 pub(in crate::http) mod head;
 pub(in crate::http) mod head_syntax;
 mod hot_introspection;
+mod hot_list;
 pub(in crate::http) mod hot_path;
 #[cfg(test)]
 mod reference;
+mod turn;

@@ -11,4 +11,4 @@ pub(crate) mod json;
 pub(in crate::http) mod list;
 pub(in crate::http) mod named;
 pub(in crate::http) mod payload;
-mod plain_list;
+pub(in crate::http) mod plain_list;

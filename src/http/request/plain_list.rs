@@ -5,18 +5,33 @@
 
 use crate::model::token::{Digest, Digester, TOKEN_TEXT_LEN, Token};
 
-/// The list, if `body` is a plain one of at most `max` tokens.
+/// The digests of the list, if `body` is a plain one of at most `max` tokens.
 pub(super) fn read(body: &[u8], digester: &Digester, max: usize) -> Option<Vec<Digest>> {
+    let mut tokens = Vec::with_capacity(max.min(body.len() / TOKEN_TEXT_LEN));
+    if !read_tokens(body, max, &mut tokens) {
+        return None;
+    }
+    let mut digests = Vec::with_capacity(tokens.len());
+    digester.append_digests(&tokens, &mut digests);
+    Some(digests)
+}
+
+/// Reads the tokens of the list into `tokens`, which is empty. False if `body` is not a plain one of
+/// at most `max` tokens; then some may have been read.
+pub(in crate::http) fn read_tokens(body: &[u8], max: usize, tokens: &mut Vec<Token>) -> bool {
+    try_read(body, max, tokens).is_some()
+}
+
+fn try_read(body: &[u8], max: usize, tokens: &mut Vec<Token>) -> Option<()> {
     let mut rest = after(after(body, b"{")?, b"\"tokens\"")?;
     rest = after(after(rest, b":")?, b"[")?;
-    let mut digests = Vec::with_capacity(max.min(rest.len() / TOKEN_TEXT_LEN));
     loop {
         let (text, behind) = after(rest, b"\"")?.split_at_checked(TOKEN_TEXT_LEN)?;
         let token = Token::parse(text).ok()?;
-        if digests.len() == max {
+        if tokens.len() == max {
             return None;
         }
-        digests.push(digester.digest(&token));
+        tokens.push(token);
         rest = behind.strip_prefix(b"\"")?;
         match after(rest, b",") {
             Some(behind) => rest = behind,
@@ -24,7 +39,7 @@ pub(super) fn read(body: &[u8], digester: &Digester, max: usize) -> Option<Vec<D
         }
     }
     rest = after(after(rest, b"]")?, b"}")?;
-    without_space(rest).is_empty().then_some(digests)
+    without_space(rest).is_empty().then_some(())
 }
 
 /// The rest of `text` after `what`, if it begins with it.

@@ -10,7 +10,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::digest::{ConsumeKey, DIGEST_LEN, Digest};
 use super::text::{RandomError, TOKEN_LEN, Token};
 use crate::model::namespace::{DEFAULT_NAMESPACE, Namespace, NamespaceTag};
-use crate::model::short_mac::ShortMac;
+use crate::model::short_mac::{LANES, ShortMac};
 
 /// Number of bytes at the end of a digest that are the same for all tokens of a namespace.
 const TAG_LEN: usize = 4;
@@ -171,6 +171,24 @@ impl Digester {
         Digest::from_bytes(bytes)
     }
 
+    /// Appends the digests of tokens to `digests`, in their order. Several are computed side by side.
+    pub fn append_digests(&self, tokens: &[Token], digests: &mut Vec<Digest>) {
+        let (lanes, rest) = match &self.short_token {
+            Some(short) => {
+                let (lanes, rest) = tokens.as_chunks::<LANES>();
+                (lanes.iter().map(|lane| short.macs(lane.each_ref().map(|token| &token.0))), rest)
+            }
+            None => return digests.extend(tokens.iter().map(|token| self.digest(token))),
+        };
+        for mac in lanes.flatten() {
+            let mut bytes = [0; DIGEST_LEN];
+            bytes.copy_from_slice(&mac[..DIGEST_LEN]);
+            bytes[DIGEST_LEN - TAG_LEN..].copy_from_slice(&self.tag);
+            digests.push(Digest::from_bytes(bytes));
+        }
+        digests.extend(rest.iter().map(|token| self.digest(token)));
+    }
+
     /// The digest of a name, which a client chose instead of a token.
     #[must_use]
     pub fn digest_of_name(&self, name: &[u8]) -> Digest {
@@ -295,6 +313,22 @@ mod tests {
         assert_eq!(digester.digest(&token).tag(), digester.tag());
         let long = Digester { short_token: None, ..digester };
         assert_eq!(long.digest(&token).to_bytes()[..], expected);
+    }
+
+    #[test]
+    fn digests_of_many_tokens_are_those_of_each_in_their_order() {
+        let secret = Secret::from_bytes([0x0B; SECRET_LEN]);
+        let tokens: Vec<Token> = (0..23).map(|n| Token([n; TOKEN_LEN])).collect();
+        // The second namespace does not fit in one block with a token.
+        for namespace in ["default", "a-namespace-with-a-very-long-name"] {
+            let digester = Digester::new(&secret, namespace);
+            let each: Vec<_> = tokens.iter().map(|token| digester.digest(token)).collect();
+            for len in 0..tokens.len() {
+                let mut many = vec![each[22]];
+                digester.append_digests(&tokens[..len], &mut many);
+                assert_eq!((many[0], &many[1..]), (each[22], &each[..len]), "{namespace} {len}");
+            }
+        }
     }
 
     #[test]

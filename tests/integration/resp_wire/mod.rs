@@ -7,3 +7,4 @@ mod ends;
 mod floods;
 mod peer;
 mod rights;
+mod short_way;

@@ -38,6 +38,64 @@ fn what_clients_send_is_canonical() {
     }
 }
 
+fn list(headers: &str, body: &str) -> Vec<u8> {
+    format!("POST /v1/resolve HTTP/1.1\r\n{headers}\r\n{body}").into_bytes()
+}
+
+#[test]
+fn a_list_that_is_all_there_is_canonical() {
+    let body = "{\"tokens\":[]}";
+    for headers in [
+        "Host: a\r\nContent-Type: application/json\r\nContent-Length: 13\r\n",
+        "content-length:13\r\nhost:a\r\ncontent-type:Application/JSON\r\nAccept: */*\r\n",
+    ] {
+        let bytes = list(headers, body);
+        let len = bytes.len();
+        for more in ["", "GET"] {
+            let all = [&bytes[..], more.as_bytes()].concat();
+            let (body, key, new_host) = (body.as_bytes(), None, Some(&b"a"[..]));
+            assert_eq!(hot(&all, b""), Hot::List { body, key, new_host, len });
+        }
+        for len in 0..len {
+            assert!(!matches!(hot(&bytes[..len], b""), Hot::List { .. } | Hot::Resolve { .. }));
+            assert!(len < 5 || hot(&bytes[..len], b"") == Hot::Other, "hyper gets what has come");
+        }
+    }
+}
+
+#[test]
+fn p8_a_list_whose_end_could_be_in_doubt_is_left_to_hyper() {
+    let (ty, len) = ("Content-Type: application/json\r\n", "Content-Length: 2\r\n");
+    for headers in [
+        ty.to_owned(),
+        len.to_owned(),
+        format!("{ty}{len}{len}"),
+        format!("{ty}{ty}{len}"),
+        format!("{ty}{len}Transfer-Encoding: chunked\r\n"),
+        format!("{ty}{len}Expect: 100-continue\r\n"),
+        format!("{ty}{len}Content-Encoding: identity\r\n"),
+        format!("{ty}{len}Origin: http://a\r\n"),
+        format!("{ty}{len}Sec-Fetch-Site: cross-site\r\n"),
+        format!("{ty}{len}Jeton-Read: linear\r\n"),
+        format!("{ty}Content-Length: 02\r\n"),
+        format!("{ty}Content-Length: +2\r\n"),
+        format!("{ty}Content-Length: 2, 2\r\n"),
+        format!("{ty}Content-Length: 99999999999999999999\r\n"),
+        format!("{ty}Content-Length:\r\n"),
+        format!("Content-Type: text/plain\r\n{len}"),
+        format!("Content-Type: application/json; charset=latin1\r\n{len}"),
+    ] {
+        let bytes = list(&format!("Host: a\r\n{headers}"), "{}");
+        assert_eq!(hot(&bytes, b"a"), Hot::Other, "{headers:?}");
+    }
+    for line in
+        ["POST /v1/resolve/ ", "POST /v1/consume ", "POST /v1/resolve?x ", "PUT /v1/resolve "]
+    {
+        let bytes = format!("{line}HTTP/1.1\r\nHost: a\r\n{ty}{len}\r\n{{}}");
+        assert_eq!(hot(bytes.as_bytes(), b"a"), Hot::Other, "{line}");
+    }
+}
+
 #[test]
 fn p8_anything_that_could_be_ambiguous_is_left_to_hyper() {
     for headers in [
