@@ -188,11 +188,22 @@ pub(in crate::engine) fn put(
     digest: Digest,
     entry: Entry,
 ) {
+    put_over(store, accounting, digest, entry, store.get(&digest));
+}
+
+/// The same for a caller who has looked up what is there: `before`.
+pub(super) fn put_over(
+    store: &Pinned<'_>,
+    accounting: &mut Accounting,
+    digest: Digest,
+    entry: Entry,
+    before: Option<&Entry>,
+) {
     accounting.totals.add(&digest, &entry);
     // An entry has a timer that comes by its deadline; the one that takes its place keeps it, or a
     // token that is put again and again would have a timer for each time.
     let deadline = entry.deadline();
-    if store.get(&digest).is_none_or(|before| deadline < before.deadline()) {
+    if before.is_none_or(|before| deadline < before.deadline()) {
         accounting.wheel.schedule(digest.prefix(), deadline);
     }
     if let Some(before) = store.insert(digest, entry) {

@@ -16,7 +16,7 @@ use crate::model::token::{ConsumeKey, Digest, Prefix};
 use crate::store::Pinned;
 use crate::timer_wheel::Verdict;
 
-use super::accounting::{Accounting, Totals, log_bytes, put, remove};
+use super::accounting::{Accounting, Totals, log_bytes, put_over, remove};
 use super::applied::{Applied, Position};
 use super::trace::{is_trace, leave_trace, trace};
 
@@ -95,7 +95,15 @@ pub fn issue_refused(
     content: &Content<'_>,
     now: UnixMillis,
 ) -> Option<Applied<'static>> {
-    let entry = store.get(digest)?;
+    issue_refused_by(store.get(digest)?, content, now)
+}
+
+/// The same for the entry that is there.
+fn issue_refused_by(
+    entry: &Entry,
+    content: &Content<'_>,
+    now: UnixMillis,
+) -> Option<Applied<'static>> {
     if entry.is_expired(now) || is_trace(entry) {
         None
     } else if entry.is_consumed() {
@@ -117,7 +125,16 @@ pub fn consume_refused<'g>(
     key: Option<&ConsumeKey>,
     now: UnixMillis,
 ) -> Option<Applied<'g>> {
-    match store.get(digest) {
+    consume_refused_by(store.get(digest), key, now)
+}
+
+/// The same for the entry that is there.
+fn consume_refused_by<'g>(
+    entry: Option<&'g Entry>,
+    key: Option<&ConsumeKey>,
+    now: UnixMillis,
+) -> Option<Applied<'g>> {
+    match entry {
         None => Some(Applied::NotFound { replay: false }),
         Some(entry) if entry.is_expired(now) => Some(Applied::NotFound { replay: false }),
         Some(entry) if key.is_some_and(|key| entry.has_key(key)) => {
@@ -151,10 +168,11 @@ fn issue(
     at: Position,
 ) -> Applied<'static> {
     let content = Content { payload: parts.payload, uses: parts.uses_total, peek: parts.peek };
-    if let Some(refused) = issue_refused(store, &digest, &content, at.time) {
+    let before = store.get(&digest);
+    if let Some(refused) = before.and_then(|entry| issue_refused_by(entry, &content, at.time)) {
         return refused;
     }
-    put(store, accounting, digest, Entry::new(parts, at.segment));
+    put_over(store, accounting, digest, Entry::new(parts, at.segment), before);
     Applied::Issued { deadline: parts.deadline }
 }
 
@@ -178,7 +196,7 @@ fn replace<'g>(
         return Applied::Conflict;
     }
     let previous = before.filter(|entry| entry.is_resolvable(at.time)).map(Entry::payload);
-    put(store, accounting, digest, Entry::new(parts, at.segment));
+    put_over(store, accounting, digest, Entry::new(parts, at.segment), before);
     Applied::Put { deadline: parts.deadline, previous }
 }
 
@@ -217,7 +235,8 @@ fn carry(
     parts: &Parts<'_>,
     at: Position,
 ) {
-    match store.get(&digest) {
+    let before = store.get(&digest);
+    match before {
         // In a live change, the entry is as it was when the Carry was written: only its position in
         // the log has changed.
         Some(entry) if is_same(entry, parts) => {
@@ -228,7 +247,7 @@ fn carry(
             usage.live_bytes += bytes;
             usage.latest_deadline = usage.latest_deadline.max(entry.deadline());
         }
-        _ => put(store, accounting, digest, Entry::new(parts, at.segment)),
+        _ => put_over(store, accounting, digest, Entry::new(parts, at.segment), before),
     }
 }
 
@@ -251,14 +270,15 @@ fn consume<'g>(
     remembered_until: Option<UnixMillis>,
     at: Position,
 ) -> Applied<'g> {
-    if let Some(refused) = consume_refused(store, &digest, key.as_ref(), at.time) {
+    let entry = store.get(&digest);
+    if let Some(refused) = consume_refused_by(entry, key.as_ref(), at.time) {
         // Possible in a replay that begins after its Issue.
-        if let (None, Some(until)) = (store.get(&digest), remembered_until) {
-            put(store, accounting, digest, trace(until, at));
+        if let (None, Some(until)) = (entry, remembered_until) {
+            put_over(store, accounting, digest, trace(until, at), None);
         }
         return refused;
     }
-    let Some(entry) = store.get(&digest) else {
+    let Some(entry) = entry else {
         return Applied::NotFound { replay: false };
     };
     let left = entry.uses_left() - 1;
