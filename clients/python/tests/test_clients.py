@@ -136,8 +136,8 @@ def test_calls_under_way_end_when_the_client_is_closed() -> None:
     asyncio.run(run())
 
 
-class Counting:
-    """A server that answers every request with an empty list, and counts open connections."""
+class Empty:
+    """A server for one connection, which answers every request with an empty list."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -147,23 +147,23 @@ class Counting:
 
     def _serve(self) -> None:
         conn, _ = self.listener.accept()
-        while conn.recv(65536):
-            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+        # Head and body come in pieces; an answer too many would be a reset.
+        while piece := conn.recv(65536):
+            if piece.endswith(b"]}"):
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
         self.ended.set()
 
 
 def test_an_idle_connection_is_closed_in_time_too() -> None:
-    server = Counting()
+    server = Empty()
     client = Client(server.url, connection_age=0.5)
     assert client.status([]) == []
-    assert not server.ended.is_set()
     assert server.ended.wait(10)
 
     async def run() -> None:
-        server = Counting()
+        server = Empty()
         client = AsyncClient(server.url, connection_age=0.5)
         assert await client.status([]) == []
-        assert not server.ended.is_set()
         assert await asyncio.to_thread(server.ended.wait, 10)
 
     asyncio.run(run())
@@ -335,7 +335,10 @@ def test_the_trace_context_of_the_caller_is_sent() -> None:
     def serve() -> None:
         for _ in range(2):
             conn, _ = listener.accept()
-            seen.append(conn.recv(65536))
+            request = b""
+            while not request.endswith(b"]}"):
+                request += conn.recv(65536)
+            seen.append(request)
             conn.sendall(b"HTTP/1.1 418 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             conn.close()
 
