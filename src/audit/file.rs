@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use super::chain::LogKind;
+use super::resume::{self, Resumed};
+use super::signing::PublicKey;
 use crate::model::time::UnixMillis;
 use crate::permissions::{self, FILE_MODE, GROUP_FILE_MODE, Strictness, TooWide};
 
@@ -15,26 +18,41 @@ use crate::permissions::{self, FILE_MODE, GROUP_FILE_MODE, Strictness, TooWide};
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The operating system refused.
-    #[error("--audit {}: {source}", .file.display())]
+    #[error("{flag} {}: {source}", .file.display())]
     File {
+        /// The flag that names the file.
+        flag: &'static str,
         /// The file.
         file: PathBuf,
         /// The operating system's error.
         source: io::Error,
     },
     /// The path is a directory, a device or a pipe.
-    #[error("--audit {}: is not a regular file", .0.display())]
-    NoFile(PathBuf),
+    #[error("{flag} {file}: is not a regular file", flag = .0, file = .1.display())]
+    NoFile(&'static str, PathBuf),
     /// Two servers cannot share a file.
-    #[error("--audit {}: is in use by another server", .0.display())]
-    InUse(PathBuf),
+    #[error("{flag} {file}: is in use by another server", flag = .0, file = .1.display())]
+    InUse(&'static str, PathBuf),
     /// Other users may read or write the file, and `--strict-permissions` is set.
-    #[error("--audit {0}")]
-    TooWide(#[from] TooWide),
+    #[error("{0} {1}")]
+    TooWide(&'static str, TooWide),
+}
+
+/// Where the path of the file leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// To the file.
+    Same,
+    /// To another file or to none: another program has moved it.
+    Moved,
+    /// To the file, which another program has made shorter.
+    Truncated,
 }
 
 /// The file that lines are appended to.
 pub(super) struct AuditFile {
+    /// The flag that names it, for messages.
+    flag: &'static str,
     path: PathBuf,
     file: File,
     /// Identity of the file: another file may appear under the same path.
@@ -52,14 +70,16 @@ pub(super) struct AuditFile {
 
 impl AuditFile {
     pub(super) fn open(
+        flag: &'static str,
         path: &Path,
         size_max_bytes: u64,
         files_kept: usize,
         permissions: Strictness,
     ) -> Result<Self, AuditError> {
-        let Opened { file, identity, len, mode } = open(path, FILE_MODE, permissions)?;
+        let Opened { file, identity, len, mode } = open(flag, path, FILE_MODE, permissions)?;
         let (path, aside_at) = (path.to_owned(), UnixMillis::default());
         Ok(Self {
+            flag,
             path,
             file,
             identity,
@@ -69,6 +89,32 @@ impl AuditFile {
             size_max_bytes,
             files_kept,
             aside_at,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Finds the end of the chain in it.
+    pub(super) fn resume(
+        &mut self,
+        log: LogKind,
+        key: &PublicKey,
+    ) -> Result<Option<Resumed>, AuditError> {
+        let (flag, path) = (self.flag, self.path.clone());
+        resume::in_file(&mut self.file, self.len, log, key).map_err(|source| AuditError::File {
+            flag,
+            file: path,
+            source,
         })
     }
 
@@ -97,8 +143,8 @@ impl AuditFile {
 
     /// Renames the file to a name with the time, and starts a new one.
     pub(super) fn rotate(&mut self, now: UnixMillis) -> Result<(), AuditError> {
-        let path = self.path.clone();
-        let failed = |source| AuditError::File { file: path.clone(), source };
+        let (flag, path) = (self.flag, self.path.clone());
+        let failed = |source| AuditError::File { flag, file: path.clone(), source };
         // The path may name another program's file by now, which must not be renamed.
         if self.follow()? {
             return Ok(());
@@ -126,21 +172,33 @@ impl AuditFile {
         }
     }
 
+    /// Looks where its path leads. A file that was made shorter has its new length from now on.
+    pub(super) fn look(&mut self) -> Look {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == self.identity => {
+                let is_shorter = found.len() < self.len;
+                self.len = self.len.min(found.len());
+                if is_shorter { Look::Truncated } else { Look::Same }
+            }
+            _ => Look::Moved,
+        }
+    }
+
     /// Reopens the file if its path names another file or none, because a program such as logrotate
     /// has moved it. Returns whether it was reopened.
     pub(super) fn follow(&mut self) -> Result<bool, AuditError> {
-        let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
-        if found.is_ok_and(|found| found == self.identity) {
-            return Ok(false);
+        let is_moved = self.look() == Look::Moved;
+        if is_moved {
+            // No more lines go to the old file.
+            let (flag, file) = (self.flag, self.path.clone());
+            self.sync().map_err(|source| AuditError::File { flag, file, source })?;
+            self.reopen()?;
         }
-        // No more lines go to the old file.
-        self.sync().map_err(|source| AuditError::File { file: self.path.clone(), source })?;
-        self.reopen()?;
-        Ok(true)
+        Ok(is_moved)
     }
 
     fn reopen(&mut self) -> Result<(), AuditError> {
-        let opened = open(&self.path, self.mode, self.permissions)?;
+        let opened = open(self.flag, &self.path, self.mode, self.permissions)?;
         (self.file, self.identity) = (opened.file, opened.identity);
         (self.len, self.mode) = (opened.len, opened.mode);
         Ok(())
@@ -209,11 +267,16 @@ struct Opened {
 
 /// Opens a file for appending, at the beginning of a line. A new file gets `mode`. A link is never
 /// followed: it would redirect the lines to another place.
-fn open(path: &Path, mode: u32, permissions: Strictness) -> Result<Opened, AuditError> {
-    let failed = |source| AuditError::File { file: path.to_owned(), source };
+fn open(
+    flag: &'static str,
+    path: &Path,
+    mode: u32,
+    permissions: Strictness,
+) -> Result<Opened, AuditError> {
+    let failed = |source| AuditError::File { flag, file: path.to_owned(), source };
     // The type is checked before the file is opened: opening a pipe would wait for its other end.
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(AuditError::NoFile(path.to_owned()));
+        return Err(AuditError::NoFile(flag, path.to_owned()));
     }
     let mut options = OpenOptions::new();
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
@@ -228,13 +291,14 @@ fn open(path: &Path, mode: u32, permissions: Strictness) -> Result<Opened, Audit
     };
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() {
-        return Err(AuditError::NoFile(path.to_owned()));
+        return Err(AuditError::NoFile(flag, path.to_owned()));
     }
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-        rustix::io::Errno::WOULDBLOCK => AuditError::InUse(path.to_owned()),
+        rustix::io::Errno::WOULDBLOCK => AuditError::InUse(flag, path.to_owned()),
         other => failed(other.into()),
     })?;
-    permissions::guard(&file, path, FILE_MODE, permissions)?;
+    permissions::guard(&file, path, FILE_MODE, permissions)
+        .map_err(|wide| AuditError::TooWide(flag, wide))?;
     let len = end_line(&mut file, found.len()).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.mode() & GROUP_FILE_MODE | FILE_MODE;
     Ok(Opened { file, identity: (found.dev(), found.ino()), len, mode })
@@ -257,82 +321,4 @@ fn end_line(file: &mut File, len: u64) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixMillis = UnixMillis(1_769_860_800_007);
-    const WARN: Strictness = Strictness::Warn;
-
-    #[test]
-    fn a_full_file_is_put_aside_and_the_oldest_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.log");
-        fs::write(dir.path().join("audit.log.mine"), "kept").unwrap();
-        let mut file = AuditFile::open(&path, 10, 2, WARN).unwrap();
-        assert!(!file.is_full(100), "an empty file is never rotated");
-        for round in 0..4 {
-            file.write(b"12345678\n").unwrap();
-            assert!(!file.is_full(1) && file.is_full(2), "{round}");
-            file.rotate(NOW).unwrap();
-        }
-        let mut names: Vec<_> =
-            fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        let expected = [
-            "audit.log",
-            "audit.log.20260131T120000.009Z",
-            "audit.log.20260131T120000.010Z",
-            "audit.log.mine",
-        ];
-        assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn half_a_line_is_ended_and_the_mode_is_ours_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.log");
-        drop(AuditFile::open(&path, 100, 0, WARN).unwrap());
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, FILE_MODE);
-        fs::write(&path, "{\"whole\":1}\n{\"ha").unwrap();
-        AuditFile::open(&path, 100, 0, WARN).unwrap().write(b"{}\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"whole\":1}\n{\"ha\n{}\n");
-    }
-
-    #[test]
-    fn one_writer_and_a_regular_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.log");
-        let open = |path: &Path| AuditFile::open(path, 100, 0, WARN);
-        let _first = open(&path).unwrap();
-        assert!(matches!(open(&path), Err(AuditError::InUse(_))));
-        assert!(matches!(open(dir.path()), Err(AuditError::NoFile(_))));
-        let missing = dir.path().join("no/audit.log");
-        let error = open(&missing).err().unwrap().to_string();
-        assert!(error.starts_with("--audit ") && error.contains("No such file"), "{error}");
-    }
-
-    #[test]
-    fn p9_a_link_is_not_followed_and_a_group_keeps_what_it_may_read() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
-        let dir = tempfile::tempdir().unwrap();
-        let [path, link, elsewhere] =
-            ["audit.log", "link.log", "elsewhere"].map(|name| dir.path().join(name));
-        symlink(&elsewhere, &link).unwrap();
-        assert!(matches!(AuditFile::open(&link, 100, 0, WARN), Err(AuditError::NoFile(_))));
-        fs::write(&elsewhere, "mine").unwrap();
-        assert!(matches!(AuditFile::open(&link, 100, 0, WARN), Err(AuditError::NoFile(_))));
-        assert_eq!(fs::read(&elsewhere).unwrap(), b"mine");
-        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
-        let set = |mode| {
-            fs::write(&path, "{}\n").unwrap();
-            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        };
-        set(0o644);
-        drop(AuditFile::open(&path, 100, 0, WARN).unwrap());
-        assert_eq!(mode(&path), FILE_MODE, "narrowed");
-        set(0o640);
-        let mut file = AuditFile::open(&path, 100, 0, WARN).unwrap();
-        file.rotate(NOW).unwrap();
-        assert_eq!(mode(&path), GROUP_FILE_MODE, "the next file has the same mode");
-    }
-}
+mod tests;

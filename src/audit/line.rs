@@ -41,8 +41,10 @@ pub struct Event {
     pub access: Option<Arc<Access>>,
     /// Whether the client had no key although the server has keys.
     pub is_anonymous: bool,
-    /// Address of the client.
-    pub address: SocketAddr,
+    /// Address of the client; `None` for an event of the server itself.
+    pub address: Option<SocketAddr>,
+    /// What an event of the server is about.
+    pub detail: Option<Box<str>>,
     /// Digest of the token.
     pub digest: Option<Digest>,
     /// Whether the token was presented again after it was consumed.
@@ -74,8 +76,10 @@ struct Line<'a> {
     anonymous: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
-    #[serde(serialize_with = "shown")]
-    address: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_if_any")]
+    address: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
     #[serde(skip_serializing_if = "is_false")]
@@ -86,6 +90,13 @@ struct Line<'a> {
     node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<String>,
+}
+
+fn shown_if_any<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => to.collect_str(value),
+        None => to.serialize_none(),
+    }
 }
 
 fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -107,7 +118,7 @@ pub(super) fn hex(digest: Digest) -> String {
     const_hex::encode(digest.to_bytes())
 }
 
-/// Appends the line of `event`, which is the `seq`th, on this node of a cluster.
+/// Appends the line of `event`, which is the `seq`th, on this node of a cluster, without a line break.
 pub(super) fn write(buffer: &mut Vec<u8>, event: &Event, seq: u64, node: Option<NodeId>) {
     let access = event.access.as_deref();
     let has_position = event.position != Position::default();
@@ -123,6 +134,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, event: &Event, seq: u64, node: Option<
         anonymous: event.is_anonymous,
         namespace: access.map(|access| access.namespace.as_str()),
         address: event.address,
+        detail: event.detail.as_deref(),
         digest: event.digest.map(hex),
         replay: event.is_replay,
         retry: event.is_retry,
@@ -130,7 +142,9 @@ pub(super) fn write(buffer: &mut Vec<u8>, event: &Event, seq: u64, node: Option<
         position: has_position.then(|| event.position.to_string()),
     };
     // Strings, numbers and flags always serialize, and memory takes them.
-    if serde_json::to_writer(&mut *buffer, &line).is_ok() {
-        buffer.push(b'\n');
+    let begin = buffer.len();
+    if serde_json::to_writer(&mut *buffer, &line).is_err() {
+        buffer.truncate(begin);
+        buffer.extend_from_slice(b"{}");
     }
 }

@@ -16,17 +16,29 @@
 //! flood of refusals neither deletes evidence nor stops the service.
 //!
 //! An event holds no token, payload, key or reference, so no line can (promise P9).
+//!
+//! Nobody changes the log unnoticed: a hash runs over all lines (`chain`), and checkpoints among them
+//! sign it (`checkpoint`, `signing`). The writer adds them (`chaining`), continues the chain after a
+//! restart (`resume`) and ships checkpoints to another place (`elsewhere`). [`verify`] checks files.
 
+mod chain;
+mod chaining;
+mod checkpoint;
+mod elsewhere;
 mod file;
 mod line;
 mod outcome;
+mod replays;
+mod resume;
 mod shared;
+mod signing;
+pub mod verify;
 mod writer;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -39,12 +51,20 @@ use crate::model::cluster::{NodeId, Position};
 use crate::model::time::UnixMillis;
 use crate::permissions::Strictness;
 
+pub use chain::LogKind;
+pub use chaining::Signing;
+pub use checkpoint::{At, Checkpoint, LogEnd};
+pub use elsewhere::Destination;
 pub use file::AuditError;
 pub use line::{By, Event};
 pub use outcome::EventOutcome;
+pub use resume::state_path;
 pub use shared::Stats;
+pub use signing::{KEY_LEN, KeyError, PublicKey, SigningKey};
 
-use shared::{Message, Shared};
+use elsewhere::Elsewhere;
+use replays::Replays;
+use shared::{Message, Shared, Sign};
 
 /// Maximum events that are queued for the writer; each takes at most 160 bytes.
 pub const EVENTS_MAX: usize = 1 << 17;
@@ -73,6 +93,8 @@ pub struct Config {
     pub refused_files_kept: usize,
     /// Whether a replay of a consumed token is logged as a warning.
     pub warns_of_replays: bool,
+    /// Where checkpoints are shipped to, beside the log.
+    pub checkpoints: Option<Destination>,
 }
 
 /// Why an event has no place. The text is shown to the client whose request is refused.
@@ -95,6 +117,7 @@ struct Inner {
     /// For refused or missed requests.
     refused: Option<Sink>,
     replays: Option<Replays>,
+    elsewhere: Option<Elsewhere>,
 }
 
 /// The channel to the writer.
@@ -120,16 +143,41 @@ impl Audit {
     pub fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         let replays = config.warns_of_replays.then(Replays::default);
         let Some(path) = &config.file else {
-            return Ok(Self(Arc::new(Inner { sink: None, refused: None, replays })));
+            let (sink, refused, elsewhere) = (None, None, None);
+            return Ok(Self(Arc::new(Inner { sink, refused, replays, elsewhere })));
         };
         let (permissions, aside) = (config.permissions, refused_path(path));
-        let file =
-            file::AuditFile::open(path, config.size_max_bytes, config.files_kept, permissions)?;
-        let (size_max, kept) = (config.refused_size_max_bytes, config.refused_files_kept.max(1));
-        let refused = file::AuditFile::open(&aside, size_max, kept, permissions)?;
+        let open = |path, size_max_bytes, files_kept| {
+            file::AuditFile::open("--audit", path, size_max_bytes, files_kept, permissions)
+        };
+        let file = open(path, config.size_max_bytes, config.files_kept)?;
+        let kept = config.refused_files_kept.max(1);
+        let refused = open(&aside, config.refused_size_max_bytes, kept)?;
+        let elsewhere = config.checkpoints.as_ref();
+        let elsewhere = elsewhere.map(|to| Elsewhere::start(to, permissions)).transpose()?;
         let sink = Sink::start(path, file, EVENTS_MAX, config.is_required, clock.clone())?;
         let refused = Sink::start(&aside, refused, REFUSED_EVENTS_MAX, false, clock)?;
-        Ok(Self(Arc::new(Inner { sink: Some(sink), refused: Some(refused), replays })))
+        let (sink, refused) = (Some(sink), Some(refused));
+        Ok(Self(Arc::new(Inner { sink, refused, replays, elsewhere })))
+    }
+
+    /// From now on all lines are chained, and checkpoints sign the chain. Call it before the first
+    /// event.
+    pub fn sign(&self, signing: &Signing) {
+        let logs = [(&self.0.sink, LogKind::Operations), (&self.0.refused, LogKind::Refusals)];
+        for (sink, log) in logs {
+            let Some(sink) = sink else { continue };
+            let (signing, elsewhere) = (signing.clone(), self.0.elsewhere.clone());
+            let sign = Box::new(Sign { log, signing, elsewhere });
+            // The writer ends only when it is closed.
+            let _ = sink.messages.send(Message::Sign(sign));
+        }
+    }
+
+    /// Begins to ship checkpoints; until then they wait. Call it when the server has printed its
+    /// ready line.
+    pub fn ship(&self) {
+        self.0.elsewhere.iter().for_each(Elsewhere::begin);
     }
 
     /// Reserves places for `events` events, before the operations that they record.
@@ -205,6 +253,7 @@ impl Audit {
     /// Writes the queued events, syncs the file and ends the writer. Later events are dropped.
     pub fn close(&self) {
         self.0.sink.iter().chain(&self.0.refused).for_each(Sink::close);
+        self.0.elsewhere.iter().for_each(Elsewhere::close);
     }
 }
 
@@ -231,7 +280,11 @@ impl Sink {
         let thread = std::thread::Builder::new()
             .name("jeton-audit".to_owned())
             .spawn(move || writer.run())
-            .map_err(|source| AuditError::File { file: path.to_owned(), source })?;
+            .map_err(|source| AuditError::File {
+                flag: "--audit",
+                file: path.to_owned(),
+                source,
+            })?;
         Ok(Self { messages, shared, is_required, thread: Mutex::new(Some(thread)) })
     }
 
@@ -258,38 +311,6 @@ impl Drop for Permit {
     }
 }
 
-/// Minimum interval between warnings of replays, in milliseconds of the events' time.
-const WARNING_PERIOD_MS: u64 = 1_000;
-
-/// Logs replays as warnings, at most once a second.
-#[derive(Default)]
-struct Replays {
-    warned_at_ms: AtomicU64,
-    /// Replays since the last warning.
-    silent: AtomicU64,
-}
-
-impl Replays {
-    fn warn(&self, event: &Event) {
-        let last_ms = self.warned_at_ms.load(Ordering::Relaxed);
-        let is_time = event.time.since(UnixMillis(last_ms)) >= WARNING_PERIOD_MS;
-        let (load, store) = (Ordering::Relaxed, Ordering::Relaxed);
-        if !is_time
-            || self.warned_at_ms.compare_exchange(last_ms, event.time.0, store, load).is_err()
-        {
-            self.silent.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let digest = event.digest.map(line::hex).unwrap_or_default();
-        let key = event.access.as_ref().and_then(|access| access.key);
-        let key = key.map(|key| key.to_string()).unwrap_or_default();
-        let others = self.silent.swap(0, Ordering::Relaxed);
-        let (operation, address) = (event.operation, event.address);
-        tracing::warn!(digest, key, operation, %address, others, "a consumed token was presented \
-            again");
-    }
-}
-
 /// An event of `access` at `address`, without a token.
 #[must_use]
 pub fn event(
@@ -301,7 +322,8 @@ pub fn event(
 ) -> Event {
     Event {
         time,
-        address,
+        address: Some(address),
+        detail: None,
         access,
         digest: None,
         operation,
@@ -314,6 +336,19 @@ pub fn event(
         position: Position::default(),
         missing: 0,
     }
+}
+
+/// An event of the server itself, about `detail`.
+#[must_use]
+pub fn server_event(
+    time: UnixMillis,
+    operation: &'static str,
+    outcome: EventOutcome,
+    detail: Option<String>,
+) -> Event {
+    let nowhere = SocketAddr::from(([0; 4], 0));
+    let event = event(time, nowhere, None, operation, outcome);
+    Event { address: None, detail: detail.map(String::into_boxed_str), ..event }
 }
 
 #[cfg(test)]

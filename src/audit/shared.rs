@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crossbeam::utils::CachePadded;
 use tokio::sync::oneshot;
 
+use super::chain::LogKind;
+use super::chaining::Signing;
+use super::elsewhere::Elsewhere;
 use super::line::Event;
 use crate::model::cluster::NodeId;
 
@@ -45,11 +48,20 @@ pub(super) struct Shared {
     pub(super) node: OnceLock<NodeId>,
 }
 
+/// What the chain of a log is made with.
+pub(super) struct Sign {
+    pub(super) log: LogKind,
+    pub(super) signing: Signing,
+    pub(super) elsewhere: Option<Elsewhere>,
+}
+
 /// Messages to the writer.
 pub(super) enum Message {
     Event(Event),
     /// Answered when everything queued before it is written, or cannot be written.
     Written(oneshot::Sender<()>),
+    /// Lines are chained and signed from now on.
+    Sign(Box<Sign>),
     Close,
 }
 const _: () = assert!(size_of::<Message>() <= 160);

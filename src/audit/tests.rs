@@ -23,6 +23,7 @@ fn start(is_required: bool) -> (tempfile::TempDir, Audit) {
         refused_size_max_bytes: SIZE_MIN_BYTES,
         refused_files_kept: 1,
         warns_of_replays: false,
+        checkpoints: None,
     };
     let audit = Audit::start(&config, Arc::new(SystemClock::new())).unwrap();
     (dir, audit)

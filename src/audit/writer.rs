@@ -2,8 +2,8 @@
 //!
 //! It takes all queued events, formats them as lines and passes many lines to the system in one
 //! write. The rest of a partial write is kept and written later, so a disk that was full leaves no
-//! half line behind. Once a second the thread syncs the file and checks whether the path still
-//! names it.
+//! half line behind. Once a second the thread signs the new lines with a checkpoint, syncs the file
+//! and checks whether the path still names it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,9 +14,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::oneshot;
 
-use super::file::AuditFile;
+use super::chaining::Chaining;
+use super::checkpoint::{self, At};
+use super::file::{AuditFile, Look};
 use super::line::{self, Event};
-use super::shared::{Message, Shared};
+use super::shared::{Message, Shared, Sign};
 use crate::clock::Clock;
 
 /// Lines are written when they reach this many bytes, or when no event is queued.
@@ -43,6 +45,8 @@ pub(super) struct Writer {
     /// Number of lines in the buffer.
     lines: usize,
     seq: u64,
+    /// The chain over the lines; `None` until there is a key to sign it.
+    chaining: Option<Chaining>,
     /// Waiters to notify when everything up to here is written.
     asking: Vec<oneshot::Sender<()>>,
     is_closing: bool,
@@ -73,6 +77,7 @@ impl Writer {
             written: 0,
             lines: 0,
             seq: 0,
+            chaining: None,
             asking: Vec::new(),
             is_closing: false,
             is_dirty: false,
@@ -96,6 +101,8 @@ impl Writer {
         // One last attempt, even after an earlier failure.
         self.retry_at = None;
         self.take_all();
+        self.write();
+        self.checkpoint(At::Stop, 0);
         self.write();
         self.sync();
         let lost = self.lines + self.waiting.len();
@@ -132,7 +139,35 @@ impl Writer {
         match message {
             Message::Event(event) => self.waiting.push_back(event),
             Message::Written(told) => self.asking.push(told),
+            Message::Sign(sign) => self.sign(*sign),
             Message::Close => self.is_closing = true,
+        }
+    }
+
+    /// Begins to chain and to sign the lines.
+    fn sign(&mut self, sign: Sign) {
+        let Sign { log, signing, elsewhere } = sign;
+        self.write();
+        match Chaining::resume(&mut self.file, log, signing, self.clock.clone(), elsewhere) {
+            Ok((chaining, unsigned)) => {
+                self.seq = chaining.seq();
+                self.chaining = Some(chaining);
+                self.checkpoint(At::Start, unsigned);
+                self.write();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the audit log has no chain: its lines are not signed");
+            }
+        }
+    }
+
+    /// Adds a checkpoint, if there is a chain and everything before is written.
+    fn checkpoint(&mut self, at: At, unsigned: u64) {
+        let node = self.shared.node.get().copied();
+        if let Some(chaining) = &mut self.chaining
+            && self.buffer.is_empty()
+        {
+            chaining.checkpoint(&mut self.buffer, at, unsigned, node);
         }
     }
 
@@ -165,34 +200,55 @@ impl Writer {
                 if self.buffer.is_empty() {
                     return Ok(());
                 }
-                if self.file.is_full(self.buffer.len()) {
-                    self.rotate();
-                }
             }
-            while self.written < self.buffer.len() {
-                match self.file.write(&self.buffer[self.written..]) {
-                    Ok(len) => self.written += len,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                    Err(error) => return Err(error),
-                }
-                self.is_dirty = true;
+            if self.written == 0 && self.file.is_full(self.buffer.len() + checkpoint::LINE_LEN_MAX)
+            {
+                self.end_file()?;
             }
+            self.write_until(self.buffer.len())?;
             self.shared.lines.fetch_add(self.lines as u64, Ordering::Relaxed);
             self.shared.give_back(self.lines);
             (self.written, self.lines) = (0, 0);
+            if let Some(chaining) = &mut self.chaining {
+                chaining.written(&self.buffer);
+            }
             self.buffer.clear();
         }
     }
 
+    /// Writes the buffer up to this length.
+    fn write_until(&mut self, len: usize) -> io::Result<()> {
+        while self.written < len {
+            match self.file.write(&self.buffer[self.written..len]) {
+                Ok(len) => self.written += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) => return Err(error),
+            }
+            self.is_dirty = true;
+        }
+        Ok(())
+    }
+
     /// Formats queued events, up to a batch.
     fn fill(&mut self) {
+        let node = self.shared.node.get().copied();
         while self.buffer.len() < BATCH_LEN
             && let Some(event) = self.waiting.pop_front()
         {
             // Each missing line leaves a gap in the numbers, so that the loss is visible.
             self.seq += 1 + event.missing;
-            line::write(&mut self.buffer, &event, self.seq, self.shared.node.get().copied());
+            let from = self.buffer.len();
+            line::write(&mut self.buffer, &event, self.seq, node);
+            match &mut self.chaining {
+                Some(chaining) => chaining.end_line(&mut self.buffer, from, self.seq),
+                None => self.buffer.push(b'\n'),
+            }
             self.lines += 1;
+        }
+        if let Some(chaining) = &mut self.chaining
+            && chaining.is_due()
+        {
+            chaining.checkpoint(&mut self.buffer, At::Second, 0, node);
         }
         if self.waiting.is_empty() {
             // Returns the memory after a burst.
@@ -200,9 +256,35 @@ impl Writer {
         }
     }
 
-    fn rotate(&mut self) {
-        if let Err(error) = self.file.rotate(self.clock.wall()) {
-            tracing::error!(%error, "can't rotate the audit log: it keeps growing");
+    /// Ends the file with a checkpoint, and goes on in the next one.
+    fn end_file(&mut self) -> io::Result<()> {
+        self.insert(At::FileEnd);
+        let closing = match self.chaining {
+            Some(_) => memchr::memchr(b'\n', &self.buffer).map_or(0, |end| end + 1),
+            None => 0,
+        };
+        self.write_until(closing)?;
+        match self.file.rotate(self.clock.wall()) {
+            Ok(()) => self.insert(At::FileStart),
+            Err(error) => tracing::error!(%error, "can't rotate the audit log: it keeps growing"),
+        }
+        Ok(())
+    }
+
+    /// Starts the rest of the buffer anew, after its whole lines that were written, with a
+    /// checkpoint.
+    fn insert(&mut self, at: At) {
+        let node = self.shared.node.get().copied();
+        match &mut self.chaining {
+            Some(chaining) => {
+                self.buffer = chaining.insert(&self.buffer, self.written, at, node);
+                self.written = 0;
+            }
+            // Without a chain a partly written line is written in full.
+            None => {
+                let whole = memchr::memrchr(b'\n', &self.buffer[..self.written]);
+                self.written = whole.map_or(0, |at| at + 1);
+            }
         }
     }
 
@@ -221,8 +303,15 @@ impl Writer {
     }
 
     fn tick(&mut self, now: Duration) {
-        if let Err(error) = self.follow() {
-            self.failed(&error);
+        match self.follow() {
+            Err(error) => self.failed(&error),
+            Ok(()) if self.retry_at.is_none() => {
+                if self.chaining.as_ref().is_some_and(Chaining::is_unsigned) {
+                    self.checkpoint(At::Second, 0);
+                }
+                self.write();
+            }
+            Ok(()) => (),
         }
         self.sync();
         self.look_at_disk();
@@ -249,11 +338,22 @@ impl Writer {
         self.shared.is_filling.store(is_filling, Ordering::Relaxed);
     }
 
+    /// Goes on in the file that the path names, if another program has moved or emptied ours.
     fn follow(&mut self) -> io::Result<()> {
-        if self.file.follow().map_err(io::Error::other)? {
-            // A partly written line is written in full to the new file.
-            let whole = self.buffer[..self.written].iter().rposition(|byte| *byte == b'\n');
-            self.written = whole.map_or(0, |at| at + 1);
+        match self.file.look() {
+            Look::Same => {}
+            // Where there is no chain, lines simply go on at the new end.
+            Look::Truncated if self.chaining.is_none() => {}
+            Look::Truncated => self.insert(At::Truncated),
+            Look::Moved => {
+                // The old file ends with a checkpoint, if its disk takes one.
+                self.checkpoint(At::FileEnd, 0);
+                if self.retry_at.is_none() && self.chaining.is_some() && self.lines == 0 {
+                    let _ = self.write_until(self.buffer.len());
+                }
+                self.file.follow().map_err(io::Error::other)?;
+                self.insert(At::FileStart);
+            }
         }
         Ok(())
     }

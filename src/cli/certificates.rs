@@ -34,23 +34,27 @@ impl Certificates {
     }
 
     /// Reads the files again if one has changed or the last read failed: a renewal writes one file
-    /// after the other, and in between they do not match.
-    pub(super) fn look(&mut self) {
+    /// after the other, and in between they do not match. Returns whether they were loaded, or could
+    /// not be; `None` if there is no news.
+    pub(super) fn look(&mut self) -> Option<bool> {
         let found = Some(seen(self.tls.files()));
         let has_changed = self.seen != found;
-        if has_changed || self.failed.is_some() {
-            self.seen = found;
-            self.read(has_changed);
+        if !has_changed && self.failed.is_none() {
+            return None;
         }
+        self.seen = found;
+        let is_loaded = self.read(has_changed);
+        (is_loaded || has_changed).then_some(is_loaded)
     }
 
     /// Reads the files again. An error is logged if `is_news` is set or if it differs from the last
-    /// one.
-    pub(super) fn read(&mut self, is_news: bool) {
+    /// one. Returns whether the files were loaded.
+    pub(super) fn read(&mut self, is_news: bool) -> bool {
         match self.tls.reload(self.clock.wall()) {
             Ok(read) => {
                 self.failed = None;
                 tell(&read);
+                true
             }
             Err(error) => {
                 if is_news || self.failed.as_ref() != Some(&error) {
@@ -58,6 +62,7 @@ impl Certificates {
                         in use; will retry");
                 }
                 self.failed = Some(error);
+                false
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a running server reloads: the keys file and the certificate when they change, and both of
 //! them and the configuration file at SIGHUP.
 
+use super::audited::Audited;
 use super::certificates::Certificates;
 use super::file_watch::{Seen, seen};
 use super::reload::Reload;
@@ -10,8 +11,8 @@ use crate::keys::Keys;
 use crate::model::token::Digester;
 
 /// Everything that a running server reloads.
-#[derive(Default)]
 pub(super) struct Fresh {
+    pub(super) audited: Audited,
     pub(super) configuration: Option<Reload>,
     pub(super) keys: Option<FreshKeys>,
     pub(super) certificates: Option<Certificates>,
@@ -24,13 +25,13 @@ impl Fresh {
             tracing::info!("SIGHUP: no file to reload");
         }
         if let Some(configuration) = &mut self.configuration {
-            configuration.read();
+            self.audited.reloaded("configuration", configuration.read());
         }
         if let Some(keys) = &mut self.keys {
-            keys.read();
+            self.audited.reloaded("keys", keys.read(&self.audited));
         }
         if let Some(certificates) = &mut self.certificates {
-            certificates.read(true);
+            self.audited.reloaded("certificate", certificates.read(true));
         }
     }
 
@@ -38,10 +39,12 @@ impl Fresh {
     /// saved it half finished.
     pub(super) fn look(&mut self) {
         if let Some(keys) = &mut self.keys {
-            keys.look();
+            keys.look(&self.audited);
         }
-        if let Some(certificates) = &mut self.certificates {
-            certificates.look();
+        if let Some(certificates) = &mut self.certificates
+            && let Some(is_loaded) = certificates.look()
+        {
+            self.audited.reloaded("certificate", is_loaded);
         }
     }
 }
@@ -61,17 +64,21 @@ impl FreshKeys {
         Self { keys, digester: engine.digester().clone(), seen: None, node }
     }
 
-    fn look(&mut self) {
+    fn look(&mut self, audited: &Audited) {
         let found = seen(self.keys.file());
         if found != self.seen {
             self.seen = found;
-            self.read();
+            self.read(audited);
         }
     }
 
-    fn read(&mut self) {
-        match self.keys.reload(&self.digester) {
+    /// Returns whether the file was loaded.
+    fn read(&mut self, audited: &Audited) -> bool {
+        let before = self.keys.table();
+        let loaded = self.keys.reload(&self.digester);
+        match &loaded {
             Ok(keys) => {
+                audited.keys(before.changes(&self.keys.table()));
                 tracing::info!(keys, "keys loaded");
                 if let Some(node) = &self.node {
                     node.have_keys(self.keys.table().fingerprint());
@@ -86,5 +93,6 @@ impl FreshKeys {
                 }
             }
         }
+        loaded.is_ok()
     }
 }

@@ -4,13 +4,14 @@
 //! configuration; 3 no answer from a server, or an output that cannot be written; 4 a restart of
 //! `jeton serve` would do harm. A command ends by `SIGPIPE` when the reader of its output has exited.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::build_info::VERSION_AND_COMMIT;
 
+mod audit;
+mod audited;
 mod backup;
 mod certificates;
 mod client;
@@ -31,6 +32,7 @@ mod progress;
 mod reading;
 mod reload;
 mod serve;
+mod serve_error;
 mod servers;
 pub mod settings;
 mod stop;
@@ -90,16 +92,11 @@ enum Command {
     /// Export the secret of a data directory, which no backup includes
     #[command(subcommand)]
     Secret(backup::SecretCommand),
+    /// Verify the audit log, and read its lines
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Read the log of a stopped server and report its content; exit 1 on damage
-    Verify {
-        /// The data directory
-        dir: PathBuf,
-
-        /// The secret of the log, to verify and decrypt every frame [default: secret.key in the data
-        /// directory; without it only structure and checksums are checked]
-        #[arg(long, value_name = "FILE")]
-        secret_file: Option<PathBuf>,
-    },
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs the command line of this process.
@@ -134,7 +131,8 @@ pub fn main(process: Process) -> ExitCode {
         Command::ShiftTime(args) => backup::run_shift(&args),
         Command::Cluster(command) => cluster::run(&command),
         Command::Secret(command) => backup::run_secret(&command),
-        Command::Verify { dir, secret_file } => verify::run(&dir, secret_file.as_deref()),
+        Command::Audit(command) => audit::run(&command),
+        Command::Verify(args) => verify::run(&args),
     }
 }
 

@@ -33,8 +33,9 @@ impl Reload {
         Some(Self { given: given.clone(), in_force, set_log_filter })
     }
 
-    /// Reloads the file. If it has mistakes, they are logged and nothing changes.
-    pub(super) fn read(&mut self) {
+    /// Reloads the file. If it has mistakes, they are logged and nothing changes. Returns whether it
+    /// was loaded.
+    pub(super) fn read(&mut self) -> bool {
         let read = Settings::read(&self.given).map_err(|mistake| vec![mistake]);
         let checked = read.and_then(|settings| Ok((settings.check()?, settings)));
         let (mut config, settings) = match checked {
@@ -44,7 +45,7 @@ impl Reload {
                     tracing::error!("{mistake}");
                 }
                 tracing::error!("can't load the configuration: the previous one stays in use");
-                return;
+                return false;
             }
         };
         let old = |new: &Setting| self.in_force.get(&new.flag.key).cloned();
@@ -65,6 +66,7 @@ impl Reload {
             tracing::warn!("{change} needs a restart");
         }
         tracing::info!(changed = now.len(), waiting = later.len(), "configuration loaded");
+        true
     }
 
     fn apply(&self, key: &str, config: &mut ServeConfig) -> Result<(), String> {

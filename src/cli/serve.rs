@@ -11,122 +11,33 @@ use indicatif::{HumanBytes, ProgressBar};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
+use super::audited::Audited;
 use super::certificates::Certificates;
 use super::config::mistaken;
-use super::exit::{FAILED, MISTAKEN, NO_RESTART};
 use super::fresh::{Fresh, FreshKeys};
 use super::node::{Running, view_of};
 use super::process::Process;
 use super::progress::bar;
 use super::reload::Reload;
+use super::serve_error::ServeError;
 use super::servers::{Servers, say_ready};
 use super::settings::{Given, ServeConfig, Settings};
 use super::stop::Signals;
-use super::{environment, explain, logging, out};
-use crate::audit::{Audit, AuditError};
+use super::{environment, logging, out};
+use crate::audit::{Audit, EventOutcome};
+use crate::build_info::VERSION_AND_COMMIT;
 use crate::clock::{Clock, SystemClock};
-use crate::cluster::node::{IdentityError, NodeError, NodeView};
-use crate::engine::{CloseError, OpenError, Progress, SecretError};
+use crate::cluster::node::{NodeError, NodeView};
+use crate::engine::Progress;
 use crate::http::admin::Admin;
-use crate::keys::{self, Fingerprint, Keys, KeysError};
+use crate::keys::{self, Fingerprint, Keys};
 use crate::net::listen;
 use crate::net::listen::{ListenAddress, Listeners};
 use crate::service::quotas::Quotas;
-use crate::tls::TlsError;
-use crate::wal::DiskError;
 use crate::{http, resp};
 
 /// Interval between progress lines of recovery, without a terminal.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
-
-/// Why a server did not start, or did not shut down cleanly.
-#[derive(Debug, thiserror::Error)]
-enum ServeError {
-    #[error("{flag} {address}: {}", explain::bind(address, source))]
-    Bind { flag: &'static str, address: ListenAddress, source: io::Error },
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    #[error(transparent)]
-    Close(#[from] CloseError),
-    #[error(transparent)]
-    Node(NodeError),
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
-
-impl From<NodeError> for ServeError {
-    fn from(error: NodeError) -> Self {
-        match error {
-            NodeError::Open(error) => Self::Open(error),
-            NodeError::Secret(error) => Self::Open(error.into()),
-            error => Self::Node(error),
-        }
-    }
-}
-
-impl ServeError {
-    /// The exit code: 2 if the configuration names something unusable, so that a restart would fail
-    /// again; otherwise 1.
-    fn code(&self) -> u8 {
-        let is_mistake = match self {
-            Self::Keys(KeysError::Io { source, .. })
-            | Self::Audit(AuditError::File { source, .. }) => is_misnamed(source),
-            Self::Keys(_) | Self::Audit(AuditError::NoFile(_)) => true,
-            Self::Tls(error) => !matches!(error, TlsError::Library(_)),
-            Self::Open(
-                OpenError::Config(_)
-                | OpenError::Secret(SecretError::TooWide(_))
-                | OpenError::OfCluster
-                | OpenError::OfSingle,
-            )
-            | Self::Audit(AuditError::TooWide(_)) => true,
-            Self::Open(OpenError::Secret(SecretError::Io { source, .. })) => is_misnamed(source),
-            Self::Open(OpenError::Disk(error))
-            | Self::Node(NodeError::Identity(IdentityError::Disk(error))) => is_misplaced(error),
-            Self::Node(error) => return code_of(error),
-            _ => false,
-        };
-        if is_mistake { MISTAKEN } else { FAILED }
-    }
-}
-
-/// The exit code of a node that did not start, or had to end.
-fn code_of(error: &NodeError) -> u8 {
-    match error {
-        NodeError::Marked { .. } => NO_RESTART,
-        NodeError::Ended(ending) if ending.forbids_restart() => NO_RESTART,
-        // Another attempt finds the same stream and the same log.
-        NodeError::Mistaken(_)
-        | NodeError::OtherCluster(_)
-        | NodeError::Lost(_)
-        | NodeError::Identity(IdentityError::Malformed(_)) => MISTAKEN,
-        _ => FAILED,
-    }
-}
-
-/// Whether the error shows that the data directory cannot be one.
-fn is_misplaced(error: &DiskError) -> bool {
-    match error {
-        DiskError::TooWide(_) | DiskError::NoFile { .. } => true,
-        DiskError::Io { source, .. } => is_misnamed(source),
-        DiskError::Locked { .. } => false,
-    }
-}
-
-/// Whether the error shows that the configuration names a wrong path.
-fn is_misnamed(error: &io::Error) -> bool {
-    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied};
-    matches!(
-        error.kind(),
-        NotFound | NotADirectory | IsADirectory | AlreadyExists | PermissionDenied
-    )
-}
 
 /// Runs a server. `command` is the complete command line, which defines the known environment
 /// variables.
@@ -185,6 +96,7 @@ fn serve(
     process.keep(running.engine());
     // From here on the log and the audit trail are closed cleanly, whatever happens.
     let stopped = front.serve(config, reload, &running);
+    // The last checkpoint of the audit log shows the end of the log as it is then.
     let (closed, ended) = running.close();
     let stopped = stopped.and_then(|admin| Ok(admin.stop()?));
     if let Some(audit) = audit {
@@ -273,6 +185,8 @@ impl Front {
         running: &Running,
     ) -> Result<Admin, ServeError> {
         let engine = running.engine();
+        let audited = Audited::new(self.http.audit.clone(), engine)?;
+        audited.tell("start", EventOutcome::Ok, format!("jeton {VERSION_AND_COMMIT}"));
         let Self { runtime, http, data, resp, early, admin, admin_address, certificates, .. } =
             self;
         let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
@@ -286,9 +200,10 @@ impl Front {
         let clock = Arc::new(SystemClock::new());
         let mut signals = runtime.block_on(async { Signals::new(clock) })?;
         say_ready(&servers, config.tls.is_some(), &admin_address, engine);
+        audited.ship();
 
         let keys = keys.map(|keys| FreshKeys::new(keys, engine, running.view()));
-        let fresh = Fresh { configuration: reload, keys, certificates };
+        let fresh = Fresh { audited: audited.clone(), configuration: reload, keys, certificates };
         let signal = runtime.block_on(async {
             tokio::select! {
                 signal = signals.stop(fresh) => signal,
@@ -297,7 +212,9 @@ impl Front {
         });
         running.draining();
         tracing::info!(signal, "stopping: no new connections, finishing requests in flight");
-        runtime.block_on(signals.drain(servers))?;
+        let drained = runtime.block_on(signals.drain(servers));
+        audited.tell("stop", EventOutcome::Ok, signal.to_owned());
+        drained?;
         Ok(admin)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use super::handle::Engine;
 use super::journal::LocalLog;
 use super::sequencer::Sequencer;
 use super::stats::{Gauges, LogStats};
@@ -17,6 +18,7 @@ impl<T> Sequencer<T> {
             timers: self.accounting.wheel.len() as u64,
             lsn: log.map_or(0, |log| log.wal.head().0),
             durable_lsn: log.map_or(0, |log| log.wal.durable().0),
+            durable_tag: log.and_then(LocalLog::durable_tag),
             log: log
                 .map(|log| log.stats(self.shared.counters.carried_bytes.get()))
                 .unwrap_or_default(),
@@ -25,7 +27,21 @@ impl<T> Sequencer<T> {
     }
 }
 
+impl Engine {
+    /// Position up to which the log is durable, and the tag of the frame that ends there if no newer
+    /// frame is being written; at most one turn of the committer old. `None` without a log.
+    #[must_use]
+    pub fn durable_end(&self) -> Option<(u64, Option<[u8; 16]>)> {
+        let gauges = self.shared.gauges();
+        (gauges.durable_lsn > 0).then_some((gauges.durable_lsn, gauges.durable_tag))
+    }
+}
+
 impl LocalLog {
+    fn durable_tag(&self) -> Option<[u8; 16]> {
+        (self.wal.head() == self.wal.durable()).then(|| self.wal.last_tag().0)
+    }
+
     fn stats(&self, carried_bytes: u64) -> LogStats {
         let counters = self.wal.counters();
         let (bytes, living_bytes) = (self.wal.log_bytes(), self.wal.live_bytes());

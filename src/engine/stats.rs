@@ -37,6 +37,8 @@ pub(super) struct Gauges {
     pub timers: u64,
     pub lsn: u64,
     pub durable_lsn: u64,
+    /// Tag of the frame that ends at `durable_lsn`; `None` while newer frames are not durable yet.
+    pub durable_tag: Option<[u8; 16]>,
     pub log: LogStats,
 }
 

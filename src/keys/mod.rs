@@ -5,6 +5,7 @@
 //! lock and replaced after each change of the file. `fingerprint` compares the files of several servers.
 
 mod access;
+mod changes;
 mod entry;
 pub mod file;
 mod fingerprint;
@@ -23,6 +24,7 @@ use crate::model::token::Digester;
 use crate::permissions::Strictness;
 
 pub use access::{Access, Used};
+pub use changes::{KeyChange, KeyChanges};
 pub use entry::{KeyEntry, KeysError};
 pub use fingerprint::Fingerprint;
 pub use holder::{CERTIFICATE_LEN_MAX, CertificateField, CertificateName, Holder};

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::access::Access;
+use super::changes::{KeyChange, KeyChanges};
 use super::entry::KeyEntry;
 use super::fingerprint::Fingerprint;
 use super::holder::{CertificateName, Holder};
@@ -80,6 +81,28 @@ impl Table {
         Self { keys, certified, refused, fingerprint: Fingerprint::of(entries) }
     }
 
+    /// The changes from this table to a newer one.
+    #[must_use]
+    pub fn changes(&self, newer: &Self) -> KeyChanges {
+        let mut changes = Vec::new();
+        for (id, (hash, access)) in &newer.keys {
+            let change = match self.keys.get(id) {
+                None => KeyChange::Added,
+                Some((old, before)) if old != hash || !is_same(before, access) => {
+                    KeyChange::Changed
+                }
+                Some(_) => continue,
+            };
+            changes.push((change, Arc::clone(access)));
+        }
+        let is_gone = |id| !newer.keys.contains_key(id);
+        for (_, (_, access)) in self.keys.iter().filter(|(id, _)| is_gone(id)) {
+            changes.push((KeyChange::Removed, Arc::clone(access)));
+        }
+        changes.sort_by_key(|(_, access)| access.key);
+        changes
+    }
+
     /// What the file is compared by.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
@@ -153,4 +176,12 @@ pub(super) fn warn_of_lost_scopes(entries: &[KeyEntry]) {
             );
         }
     }
+}
+
+/// Whether two accesses of a key allow the same.
+fn is_same(one: &Access, other: &Access) -> bool {
+    one.namespace == other.namespace
+        && one.scopes == other.scopes
+        && one.expires_at == other.expires_at
+        && one.holder == other.holder
 }

@@ -34,6 +34,8 @@ mod api_reference;
 mod api_resolve;
 mod api_revoke;
 mod audit;
+mod audit_chain;
+mod audit_connect;
 mod audit_flood;
 mod backup;
 mod browser;

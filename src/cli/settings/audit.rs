@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use super::values::Reader;
-use crate::audit::{self, SIZE_MIN_BYTES};
+use crate::audit::{self, Destination, SIZE_MIN_BYTES};
 use crate::model::setting::SettingError;
 use crate::model::text::size_text;
 use crate::permissions::Strictness;
@@ -45,6 +45,11 @@ pub struct AuditArgs {
     #[arg(long, env = "JETON_AUDIT_REFUSED_KEEP", default_value = "4", value_name = "N")]
     audit_refused_keep: String,
 
+    /// File to which checkpoints of the audit log are appended too, or - for standard output: what is
+    /// kept on another machine shows whether the log was replaced
+    #[arg(long, env = "JETON_AUDIT_CHECKPOINTS", value_name = "FILE")]
+    audit_checkpoints: Option<PathBuf>,
+
     /// Log a warning, at most once a second, when a consumed token is presented again
     #[arg(long, env = "JETON_WARN_ON_REPLAY", value_parser = FalseyValueParser::new())]
     warn_on_replay: bool,
@@ -67,8 +72,13 @@ impl AuditArgs {
                 .size("audit-refused-max-size", &self.audit_refused_max_size),
             refused_files_kept: reader.count("audit-refused-keep", &self.audit_refused_keep),
             warns_of_replays: self.warn_on_replay,
+            checkpoints: self.audit_checkpoints.as_ref().map(|file| match file.to_str() {
+                Some("-") => Destination::Stdout,
+                _ => Destination::File(file.clone()),
+            }),
         };
-        (config.file.is_some() || config.is_required || config.warns_of_replays).then_some(config)
+        let is_wanted = config.file.is_some() || config.is_required || config.warns_of_replays;
+        (is_wanted || config.checkpoints.is_some()).then_some(config)
     }
 }
 
@@ -77,6 +87,10 @@ pub(super) fn mistakes(config: &audit::Config) -> Vec<SettingError> {
     let mut mistakes = Vec::new();
     if config.is_required && config.file.is_none() {
         let mistake = SettingError::new("audit-required", "needs ");
+        mistakes.push(mistake.name("audit").text(": the file"));
+    }
+    if config.checkpoints.is_some() && config.file.is_none() {
+        let mistake = SettingError::new("audit-checkpoints", "needs ");
         mistakes.push(mistake.name("audit").text(": the file"));
     }
     for (setting, size_max_bytes) in [

@@ -5,7 +5,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::digest::{ConsumeKey, DIGEST_LEN, Digest};
 use super::text::{RandomError, TOKEN_LEN, Token};
@@ -70,6 +70,7 @@ enum Kind {
     Namespace,
     SecretCheck,
     Log,
+    AuditKey,
 }
 
 impl Kind {
@@ -86,6 +87,7 @@ impl Kind {
             Self::Namespace => "namespace",
             Self::SecretCheck => "secret-check",
             Self::Log => "log",
+            Self::AuditKey => "audit-key",
         }
     }
 }
@@ -260,6 +262,16 @@ impl Digester {
     pub(crate) fn log_key(&self) -> &[u8; SECRET_LEN] {
         &self.log_key.0
     }
+
+    /// The seed of the key pair that signs checkpoints of the audit log. It is the same for all
+    /// namespaces.
+    #[must_use]
+    pub fn audit_seed(&self) -> Zeroizing<[u8; SECRET_LEN]> {
+        let mut block = Zeroizing::new([0; 64]);
+        block[..SECRET_LEN].copy_from_slice(self.secret.as_bytes());
+        let mac = Hmac::<Sha256>::new(&(*block).into());
+        Zeroizing::new(first(mac, &[Kind::AuditKey.name().as_bytes(), &[0, 0]].concat()))
+    }
 }
 
 /// The message begins with the holder's length, so that two different messages are never equal.
@@ -359,5 +371,8 @@ mod tests {
         assert_ne!(one.log_key(), two.log_key());
         assert_eq!(one.log_key(), shop.log_key(), "all namespaces are in one log");
         assert_eq!(one.secret_check(), shop.secret_check());
+        assert_ne!(one.audit_seed(), two.audit_seed());
+        assert_eq!(one.audit_seed(), shop.audit_seed());
+        assert_ne!(one.audit_seed()[..DIGEST_LEN], one.secret_check());
     }
 }

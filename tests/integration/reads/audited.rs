@@ -20,6 +20,7 @@ pub fn required(file: &std::path::Path) -> Audit {
         refused_size_max_bytes: 64 << 20,
         refused_files_kept: 1,
         warns_of_replays: false,
+        checkpoints: None,
     };
     Audit::start(&config, Arc::new(SystemClock::new())).expect("a file")
 }

@@ -1,0 +1,119 @@
+//! Verifies the files of audit logs with the public key.
+//!
+//! Files are put into order by the numbers in their checkpoints, whatever their names are, and each
+//! chain is walked once (`walk`). Checkpoints that were kept elsewhere (`since`) must be among the
+//! lines.
+
+mod lines;
+mod report;
+mod since;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::chain::{Chain, LogKind};
+use super::checkpoint::{self, Found};
+use super::signing::PublicKey;
+
+pub use report::{Finding, LogReport, Place, Report, What};
+pub use since::{Since, SinceError};
+
+use lines::{Line, Lines};
+use walk::Walk;
+
+/// A file could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", file.display())]
+pub struct ReadError {
+    /// The file.
+    pub file: PathBuf,
+    /// The operating system's error.
+    pub source: io::Error,
+}
+
+/// A file and where it stands in its chain.
+struct Member {
+    file: PathBuf,
+    /// At its first checkpoint.
+    begin: Chain,
+}
+
+/// Verifies `files`, which may belong to several logs. `since` are checkpoints that were kept
+/// elsewhere.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn verify(
+    files: &[PathBuf],
+    key: &PublicKey,
+    since: Option<&Since>,
+) -> Result<Report, ReadError> {
+    let mut report = Report::default();
+    let mut chains: BTreeMap<(LogKind, [u8; 8]), Vec<Member>> = BTreeMap::new();
+    for file in files {
+        if file.extension().is_some_and(|end| end == "chain") {
+            report.notes.push(format!("{}: not a log, skipped", file.display()));
+            continue;
+        }
+        match begin(file, key).map_err(|source| ReadError { file: file.clone(), source })? {
+            Begin::Empty => report.notes.push(format!("{}: is empty", file.display())),
+            Begin::Unsigned(line) => {
+                report
+                    .findings
+                    .push(Finding { place: Place::new(file, line), what: What::NoChain });
+            }
+            Begin::At(begin) => {
+                let member = Member { file: file.clone(), begin };
+                chains.entry((member.begin.log, member.begin.id)).or_default().push(member);
+            }
+        }
+    }
+    for ((log, id), mut members) in chains {
+        members.sort_by_key(|member| (member.begin.file, member.begin.seq));
+        let mut walk = Walk::new(key, log, id, since);
+        for member in &members {
+            let path = &member.file;
+            walk.file(path).map_err(|source| ReadError { file: path.clone(), source })?;
+        }
+        report.logs.push(walk.end());
+    }
+    second_chains(&mut report);
+    Ok(report)
+}
+
+/// Two chains of one log: a log that was begun anew is not continuous.
+fn second_chains(report: &mut Report) {
+    let mut seen: BTreeMap<LogKind, String> = BTreeMap::new();
+    for log in &report.logs {
+        let Some(first) = seen.insert(log.log, log.id.clone()) else { continue };
+        let what = What::SecondChain { log: log.log, ids: [first, log.id.clone()] };
+        report.findings.push(Finding { place: log.begin.clone(), what });
+    }
+}
+
+enum Begin {
+    Empty,
+    /// The number of its last line.
+    Unsigned(u64),
+    At(Chain),
+}
+
+/// Finds the first checkpoint of a file.
+fn begin(file: &Path, key: &PublicKey) -> io::Result<Begin> {
+    let mut lines = Lines::open(file)?;
+    let mut number = 0;
+    while let Some(Line { bytes, .. }) = lines.next()? {
+        number += 1;
+        if let Found::Checkpoint(found) = checkpoint::read(bytes, key)
+            && let Some(chain) = found.chain_before()
+        {
+            return Ok(Begin::At(chain));
+        }
+    }
+    Ok(if number == 0 { Begin::Empty } else { Begin::Unsigned(number) })
+}
+
+#[cfg(test)]
+mod tests;

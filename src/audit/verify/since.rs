@@ -1,0 +1,71 @@
+//! Checkpoints that were kept elsewhere.
+
+use std::collections::HashMap;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::audit::chain::LogKind;
+use crate::audit::checkpoint::{self, Checkpoint, Found};
+use crate::audit::signing::PublicKey;
+
+/// Why checkpoints cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SinceError {
+    /// A line is no checkpoint of this key.
+    #[error("line {0} is not a checkpoint that this key has signed")]
+    Forged(usize),
+    /// There is none.
+    #[error("has no checkpoint")]
+    Empty,
+}
+
+/// Checkpoints by the hash of their lines, with their places.
+pub(super) type Kept<'a> = HashMap<[u8; 32], (usize, &'a Checkpoint)>;
+
+/// Checkpoints as `--audit-checkpoints` ships them.
+#[derive(Clone, Debug)]
+pub struct Since {
+    checkpoints: Vec<([u8; 32], Checkpoint)>,
+}
+
+impl Since {
+    /// Reads checkpoints, one a line. Half a line at the end is ignored.
+    ///
+    /// # Errors
+    /// There is none, or a line is something else.
+    pub fn read(text: &[u8], key: &PublicKey) -> Result<Self, SinceError> {
+        let mut checkpoints = Vec::new();
+        let mut lines = text.split(|byte| *byte == b'\n').enumerate().peekable();
+        while let Some((number, line)) = lines.next() {
+            match checkpoint::read(line, key) {
+                Found::Checkpoint(found) => checkpoints.push((hash(line), *found)),
+                // What comes after the last line break.
+                _ if lines.peek().is_none() => {}
+                _ => return Err(SinceError::Forged(number + 1)),
+            }
+        }
+        if checkpoints.is_empty() { Err(SinceError::Empty) } else { Ok(Self { checkpoints }) }
+    }
+
+    /// The newest checkpoint with an end of the durable log.
+    #[must_use]
+    pub fn newest_log_end(&self) -> Option<&Checkpoint> {
+        self.checkpoints
+            .iter()
+            .map(|(_, checkpoint)| checkpoint)
+            .filter(|checkpoint| checkpoint.lsn.is_some())
+            .max_by_key(|checkpoint| checkpoint.lsn)
+    }
+
+    /// Those of a log, by the hash of their lines, each with its place among them; and the newest.
+    pub(super) fn of(&self, log: LogKind) -> (Kept<'_>, Option<&Checkpoint>) {
+        let of_log = || self.checkpoints.iter().filter(move |(_, found)| found.log == log);
+        let newest = of_log().map(|(_, found)| found).next_back();
+        let kept = of_log().enumerate().map(|(place, (hash, found))| (*hash, (place, found)));
+        (kept.collect(), newest)
+    }
+}
+
+pub(super) fn hash(line: &[u8]) -> [u8; 32] {
+    Sha256::digest(line).into()
+}

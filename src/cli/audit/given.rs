@@ -1,0 +1,117 @@
+//! What the commands read: the secret, a public key, checkpoints; and why that fails.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::audit::verify::{ReadError, Since, SinceError};
+use crate::audit::{KeyError, PublicKey, SigningKey};
+use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
+use crate::cli::out::{self, OutputError};
+use crate::engine::{Config, SECRET_FILE_NAME, SecretError, read_secret};
+use crate::model::token::{Digester, Secret};
+
+/// Maximum size of a file with checkpoints that is read, in bytes: those of some weeks.
+const SINCE_LEN_MAX: u64 = 1 << 30;
+
+/// Where the secret is.
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct SecretArgs {
+    /// The data directory, if the secret is in it
+    #[arg(
+        long,
+        visible_alias = "data-dir",
+        value_name = "DIR",
+        required_unless_present = "secret_file"
+    )]
+    data: Option<PathBuf>,
+
+    /// The file of the secret, if it is not in the data directory
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+impl SecretArgs {
+    pub(super) fn read(&self) -> Result<Secret, Failure> {
+        let data = self.data.as_deref().unwrap_or(Path::new("."));
+        let file = self.secret_file.clone().unwrap_or_else(|| data.join(SECRET_FILE_NAME));
+        Ok(read_secret(&file)?)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum Failure {
+    #[error("{0}")]
+    Mistake(String),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("--public-key {}: {source}", file.display())]
+    PublicKey { file: PathBuf, source: KeyError },
+    #[error("--since {}: {source}", file.display())]
+    Since { file: PathBuf, source: SinceError },
+    #[error("{flag} {}: {source}", file.display())]
+    Io { flag: &'static str, file: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl Failure {
+    pub(in crate::cli) fn end(&self) -> ExitCode {
+        match self {
+            Self::Output(error) => out::unprinted(error, ""),
+            Self::Key(_) => out::failed(self, FAILED),
+            Self::Read(ReadError { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
+                out::failed(self, UNANSWERED)
+            }
+            _ => out::failed(self, MISTAKEN),
+        }
+    }
+}
+
+/// The public key of the secret of a data directory, which may be in another file.
+pub(in crate::cli) fn public_key_of(
+    data: &Path,
+    file: Option<&Path>,
+) -> Result<PublicKey, Failure> {
+    let (data, secret_file) = (Some(data.to_owned()), file.map(Path::to_owned));
+    public_key(&SecretArgs { data, secret_file }.read()?)
+}
+
+/// Reads the file of a public key.
+pub(in crate::cli) fn read_public_key(file: &Path) -> Result<PublicKey, Failure> {
+    let io = |source| Failure::Io { flag: "--public-key", file: file.to_owned(), source };
+    let text = read_at_most(file, 64 << 10).map_err(io)?;
+    PublicKey::from_pem(&text)
+        .map_err(|source| Failure::PublicKey { file: file.to_owned(), source })
+}
+
+/// Reads a file of checkpoints.
+pub(in crate::cli) fn read_since(file: &Path, key: &PublicKey) -> Result<Since, Failure> {
+    let io = |source| Failure::Io { flag: "--since", file: file.to_owned(), source };
+    let text = read_at_most(file, SINCE_LEN_MAX).map_err(io)?;
+    Since::read(&text, key).map_err(|source| Failure::Since { file: file.to_owned(), source })
+}
+
+fn read_at_most(file: &Path, len_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(file)?.take(len_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > len_max {
+        return Err(io::Error::other(format!("has more than {len_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The public half of the key that is made from a secret.
+pub(super) fn public_key(secret: &Secret) -> Result<PublicKey, Failure> {
+    // The key is the same for all namespaces.
+    let digester = Digester::new(secret, &Config::default().namespace);
+    Ok(SigningKey::from_seed(&digester.audit_seed())?.public())
+}
