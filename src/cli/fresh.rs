@@ -1,14 +1,15 @@
 //! What a running server reloads: the keys file and the certificate when they change, and both of
 //! them and the configuration file at SIGHUP.
 
+use std::collections::BTreeSet;
+
 use super::audited::Audited;
 use super::certificates::Certificates;
 use super::file_watch::{Seen, seen};
 use super::reload::Reload;
 use crate::cluster::node::NodeView;
 use crate::engine::Engine;
-use crate::keys::Keys;
-use crate::model::token::Digester;
+use crate::keys::{KeyId, Keys};
 
 /// Everything that a running server reloads.
 pub(super) struct Fresh {
@@ -49,11 +50,16 @@ impl Fresh {
     }
 }
 
-/// Reloads the keys file when it has changed.
+/// Maximum keys that one check names as expiring soon.
+const EXPIRING_NAMED_MAX: usize = 20;
+
+/// Reloads the keys file when it has changed, and reports keys that expire soon.
 pub(super) struct FreshKeys {
     keys: Keys,
-    digester: Digester,
+    engine: Engine,
     seen: Seen,
+    /// Keys whose coming expiry was logged.
+    reported: BTreeSet<KeyId>,
     /// Set in a node of a cluster, which compares its file with those of the others.
     node: Option<NodeView>,
 }
@@ -61,7 +67,7 @@ pub(super) struct FreshKeys {
 impl FreshKeys {
     pub(super) fn new(keys: Keys, engine: &Engine, node: Option<NodeView>) -> Self {
         // `None`, so that the first check reloads the file: it may have changed during recovery.
-        Self { keys, digester: engine.digester().clone(), seen: None, node }
+        Self { keys, engine: engine.clone(), seen: None, reported: BTreeSet::new(), node }
     }
 
     fn look(&mut self, audited: &Audited) {
@@ -70,12 +76,30 @@ impl FreshKeys {
             self.seen = found;
             self.read(audited);
         }
+        self.report_expiring();
+    }
+
+    /// Logs each key that expires soon, once.
+    fn report_expiring(&mut self) {
+        let (table, now) = (self.keys.table(), self.engine.now());
+        let news = table.expiring(now).filter_map(|access| Some((access.key?, access)));
+        let news: Vec<_> = news.filter(|(id, _)| self.reported.insert(*id)).collect();
+        for (id, access) in news.iter().take(EXPIRING_NAMED_MAX) {
+            tracing::warn!(
+                key = %id, namespace = %access.namespace, expires_at = %access.expires_at,
+                "this key expires soon: make a new one with jeton keys add --replaces {id}"
+            );
+        }
+        if news.len() > EXPIRING_NAMED_MAX {
+            let more = news.len() - EXPIRING_NAMED_MAX;
+            tracing::warn!(more, "further keys expire soon: see jeton keys list");
+        }
     }
 
     /// Returns whether the file was loaded.
     fn read(&mut self, audited: &Audited) -> bool {
         let before = self.keys.table();
-        let loaded = self.keys.reload(&self.digester);
+        let loaded = self.keys.reload(self.engine.digester());
         match &loaded {
             Ok(keys) => {
                 audited.keys(before.changes(&self.keys.table()));

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -11,13 +12,19 @@ use serde_json::{Value, json};
 use super::exit::{FAILED, MISTAKEN, UNANSWERED};
 use super::out::{self, OutputError, tell};
 use crate::clock::{Clock, SystemClock};
-use crate::keys::file::{self, NAME_LEN_MAX, new_key};
-use crate::keys::{Key, KeyEntry, KeyId, KeysError};
+use crate::keys::file::{self, NAME_LEN_MAX, NETWORKS_MAX, new_key};
+use crate::keys::{EXPIRY_NOTICE, Key, KeyEntry, KeyId, KeysError};
 use crate::model::namespace::Namespace;
+use crate::model::network::Network;
 use crate::model::scope::Scopes;
-use crate::model::text::parse_duration;
+use crate::model::text::{duration_text, parse_duration};
 use crate::model::time::UnixMillis;
 use crate::model::token::RandomError;
+
+/// Default lifetime of a key: a year.
+const KEY_LIFE: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// `--expires` for a key that does not expire.
+const NEVER: &str = "never";
 
 /// The subcommands of `jeton keys`.
 #[derive(Debug, Subcommand)]
@@ -65,9 +72,13 @@ pub(super) struct AddArgs {
     #[arg(long, required = true, value_name = "SCOPE,…")]
     scope: String,
 
-    /// Lifetime of the key, such as 90d [default: no expiry]
-    #[arg(long, value_name = "DURATION")]
-    expires: Option<String>,
+    /// Lifetime of the key, such as 90d, or never
+    #[arg(long, default_value_t = duration_text(KEY_LIFE), value_name = "DURATION")]
+    expires: String,
+
+    /// Networks from which the key is accepted, such as 10.0.0.0/8 [default: from anywhere]
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    from: Vec<String>,
 
     /// A client certificate with this name counts as the key: dns:NAME (its first DNS name),
     /// uri:NAME (its first URI) or cn:NAME (its common name); a plain NAME is a DNS name
@@ -161,9 +172,10 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
     let certificate = certificate.map_err(|error| mistake("--certificate", error))?;
     let holder = args.replaces.as_deref().map(|id| holder(args, id, &namespace)).transpose()?;
     let now = SystemClock::new().wall();
-    let expires_at = args.expires.as_deref().map(|text| expiry(text, now)).transpose()?;
+    let expires_at = expiry(&args.expires, now)?;
+    let from = networks(&args.from)?;
     let (key, mut entry) = new_key(namespace, scopes, args.name.clone(), now, expires_at)?;
-    (entry.holder, entry.certificate) = (holder, certificate);
+    (entry.holder, entry.certificate, entry.from) = (holder, certificate, from);
     // The key is written here and nowhere else.
     let id = key.id();
     if let Some(out) = &args.out {
@@ -187,7 +199,11 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
         None => "it cannot be shown again".to_owned(),
     };
     let (scopes, namespace) = (entry.scopes, &entry.namespace);
-    tell!("key {id} may {scopes} in namespace {namespace}, {ends}; {where_it_is}");
+    let from = match &entry.from[..] {
+        [] => String::new(),
+        networks => format!(" from {}", named(networks)),
+    };
+    tell!("key {id} may {scopes} in namespace {namespace}{from}, {ends}; {where_it_is}");
     Ok(())
 }
 
@@ -232,11 +248,30 @@ fn write_key(file: &Path, key: &Key) -> Result<(), Failure> {
     })
 }
 
-fn expiry(text: &str, now: UnixMillis) -> Result<UnixMillis, Failure> {
+/// When a key with this `--expires` expires; `None`: never.
+fn expiry(text: &str, now: UnixMillis) -> Result<Option<UnixMillis>, Failure> {
+    if text == NEVER {
+        return Ok(None);
+    }
     let life = parse_duration(text).map_err(|_| {
-        mistake("--expires", format!("must be a duration such as 90d, not {text:?}"))
+        mistake("--expires", format!("must be a duration such as 90d, or {NEVER}, not {text:?}"))
     })?;
-    Ok(now.plus(life))
+    Ok(Some(now.plus(life)))
+}
+
+fn networks(texts: &[String]) -> Result<Vec<Network>, Failure> {
+    if texts.len() > NETWORKS_MAX {
+        return Err(mistake("--from", format!("must name at most {NETWORKS_MAX} networks")));
+    }
+    let read = |text: &String| {
+        text.parse().map_err(|form| mistake("--from", format!("must be {form}, not {text:?}")))
+    };
+    texts.iter().map(read).collect()
+}
+
+/// Networks as the commands show them.
+fn named(networks: &[Network]) -> String {
+    networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn list(file: &FileArg) -> Result<(), Failure> {
@@ -258,6 +293,9 @@ fn list(file: &FileArg) -> Result<(), Failure> {
             let name = name.escape_debug();
             text.push_str(&format!("{} is also valid as the certificate of {name}\n", key.id));
         }
+        if !key.from.is_empty() {
+            text.push_str(&format!("{} is accepted from {} only\n", key.id, named(&key.from)));
+        }
     }
     Ok(out::print(text)?)
 }
@@ -269,6 +307,12 @@ fn state(key: &KeyEntry, now: UnixMillis) -> &'static str {
         (None, Some(at)) if at <= now => "expired",
         _ => "valid",
     }
+}
+
+/// Whether a valid key expires within [`EXPIRY_NOTICE`].
+fn expires_soon(key: &KeyEntry, now: UnixMillis) -> bool {
+    let is_soon = |at: UnixMillis| at <= now.plus(EXPIRY_NOTICE);
+    state(key, now) == "valid" && key.expires_at.is_some_and(is_soon)
 }
 
 fn list_as_json(file: &FileArg) -> Result<(), Failure> {
@@ -283,9 +327,11 @@ fn list_as_json(file: &FileArg) -> Result<(), Failure> {
             "state": state(key, now),
             "created_at": key.created_at.to_string(),
             "expires_at": time(key.expires_at),
+            "expires_soon": expires_soon(key, now),
             "revoked_at": time(key.revoked_at),
             "holder": key.holder.unwrap_or(key.id).to_string(),
             "certificate": key.certificate.as_ref().map(ToString::to_string),
+            "from": key.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     };
     let keys: Vec<Value> = file::load(&file.file)?.iter().map(object).collect();
@@ -294,6 +340,7 @@ fn list_as_json(file: &FileArg) -> Result<(), Failure> {
 
 fn row(key: &KeyEntry, now: UnixMillis) -> [String; 6] {
     let state = match (state(key, now), key.revoked_at.or(key.expires_at)) {
+        ("valid", Some(at)) if expires_soon(key, now) => format!("expires soon: {at}"),
         ("valid", Some(at)) => format!("expires {at}"),
         (state, Some(at)) => format!("{state} {at}"),
         (state, None) => state.to_owned(),

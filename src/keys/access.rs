@@ -1,10 +1,14 @@
 //! What a principal may do.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam::utils::CachePadded;
 
 use super::text::KeyId;
 use crate::model::namespace::Namespace;
+use crate::model::network::{Network, any_contains};
 use crate::model::rate_limit::Paid;
 use crate::model::scope::{Scope, Scopes};
 use crate::model::time::UnixMillis;
@@ -25,6 +29,8 @@ pub struct Access {
     pub digester: Digester,
     /// The holder ([`Holder::to_bytes`](super::Holder::to_bytes)), which owns the `Idempotency-Key`s.
     pub holder: Vec<u8>,
+    /// The networks from which it is accepted; empty: from anywhere.
+    pub from: Vec<Network>,
     /// Current use of the resources that are limited per key.
     pub used: Arc<Used>,
 }
@@ -36,6 +42,29 @@ pub struct Used {
     pub held_bytes: AtomicUsize,
     /// State of its miss limit.
     pub misses: Paid,
+    /// When the key was accepted last, in Unix milliseconds and exact to [`LAST_USE_STEP_MS`]; 0:
+    /// not since the start of the server.
+    last_use: CachePadded<AtomicU64>,
+}
+
+/// Interval at which a last use is written down, so that the workers do not compete for it.
+pub const LAST_USE_STEP_MS: u64 = 1_000;
+
+impl Used {
+    /// Notes that the key was accepted at `now`.
+    pub fn mark(&self, now: UnixMillis) {
+        let last = self.last_use.load(Ordering::Relaxed);
+        if now.0 >= last.saturating_add(LAST_USE_STEP_MS) {
+            self.last_use.fetch_max(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// When the key was accepted last; `None`: not since the start of the server.
+    #[must_use]
+    pub fn last_use(&self) -> Option<UnixMillis> {
+        let last = self.last_use.load(Ordering::Relaxed);
+        (last > 0).then_some(UnixMillis(last))
+    }
 }
 
 impl Access {
@@ -49,8 +78,15 @@ impl Access {
             expires_at: UnixMillis::MAX,
             digester,
             holder: Vec::new(),
+            from: Vec::new(),
             used: Arc::default(),
         }
+    }
+
+    /// Whether the access may be used by a client at `address`.
+    #[must_use]
+    pub fn is_accepted_from(&self, address: IpAddr) -> bool {
+        self.from.is_empty() || any_contains(&self.from, address)
     }
 
     /// Whether the access includes `scope`.

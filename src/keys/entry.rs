@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use super::holder::CertificateName;
 use super::text::{KeyHash, KeyId};
 use crate::model::namespace::Namespace;
+use crate::model::network::Network;
 use crate::model::scope::Scopes;
 use crate::model::time::UnixMillis;
 use crate::permissions::TooWide;
 
 /// Maximum length of a key's name, in bytes.
 pub const NAME_LEN_MAX: usize = 100;
+
+/// Maximum networks of a key.
+pub const NETWORKS_MAX: usize = 64;
 
 /// Error for a scope that the namespace `*` cannot have.
 pub const WITHOUT_TOKENS: &str =
@@ -40,6 +44,8 @@ pub struct KeyEntry {
     pub holder: Option<KeyId>,
     /// Name of the client certificate that counts as the key ([`crate::tls::Peer::names`]).
     pub certificate: Option<CertificateName>,
+    /// The networks from which the key is accepted; empty: from anywhere.
+    pub from: Vec<Network>,
 }
 
 /// Why the keys file cannot be used.

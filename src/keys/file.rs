@@ -12,6 +12,7 @@
 //! revoked_at = "2026-12-01T00:00:00.000Z"   # optional
 //! holder = "0f1e2d3c"                       # optional: the first of the keys that this one replaces
 //! certificate = "dns:checkout.shop.example" # optional: a client's certificate of that name will do
+//! from = ["10.0.0.0/8"]                     # optional: refused from any other address
 //! ```
 //!
 //! `jeton keys` changes the file atomically. It may be edited by hand; comments are kept.
@@ -34,7 +35,7 @@ mod form;
 #[cfg(test)]
 mod tests;
 
-pub use super::entry::{KeyEntry, KeysError, NAME_LEN_MAX, WITHOUT_TOKENS};
+pub use super::entry::{KeyEntry, KeysError, NAME_LEN_MAX, NETWORKS_MAX, WITHOUT_TOKENS};
 
 use form::{read, table};
 
@@ -225,6 +226,7 @@ pub fn new_key(
         revoked_at,
         holder,
         certificate,
+        from: Vec::new(),
     };
     Ok((key, entry))
 }

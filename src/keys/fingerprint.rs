@@ -29,16 +29,28 @@ impl Fingerprint {
 /// Everything of a key that decides whom it admits to what. Each text has its length before it.
 fn line(entry: &KeyEntry) -> String {
     let KeyEntry {
-        id, namespace, scopes, hash, expires_at, revoked_at, holder, certificate, ..
+        id,
+        namespace,
+        scopes,
+        hash,
+        expires_at,
+        revoked_at,
+        holder,
+        certificate,
+        from,
+        ..
     } = entry;
+    let mut networks: Vec<String> = from.iter().map(ToString::to_string).collect();
+    networks.sort_unstable();
     let (namespace, certificate) = (namespace.as_str(), certificate.as_ref());
     format!(
-        "{id} {} {namespace} {scopes} {hash} {:?} {} {:?} {:?}\n",
+        "{id} {} {namespace} {scopes} {hash} {:?} {} {:?} {:?} {}\n",
         namespace.len(),
         expires_at.map(|at| at.0),
         revoked_at.is_some(),
         holder.map(|holder| holder.to_string()),
         certificate.map(|name| (name.field, name.name.len(), &name.name)),
+        networks.join(","),
     )
 }
 
@@ -62,6 +74,7 @@ mod tests {
             revoked_at: None,
             holder: None,
             certificate: None,
+            from: Vec::new(),
         }
     }
 
@@ -81,6 +94,7 @@ mod tests {
             KeyEntry { namespace: "shop".parse().unwrap(), ..two.clone() },
             KeyEntry { holder: Some(one.id), ..two.clone() },
             KeyEntry { hash, ..two.clone() },
+            KeyEntry { from: vec!["10.0.0.0/8".parse().unwrap()], ..two.clone() },
             key("00000003"),
         ] {
             let shown = format!("{other:?}");

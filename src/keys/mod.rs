@@ -28,7 +28,7 @@ pub use changes::{KeyChange, KeyChanges};
 pub use entry::{KeyEntry, KeysError};
 pub use fingerprint::Fingerprint;
 pub use holder::{CERTIFICATE_LEN_MAX, CertificateField, CertificateName, Holder};
-pub use table::Table;
+pub use table::{EXPIRY_NOTICE, Table};
 pub use text::{Key, KeyHash, KeyId};
 
 use table::warn_of_lost_scopes;

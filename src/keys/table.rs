@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::access::Access;
 use super::changes::{KeyChange, KeyChanges};
@@ -13,6 +14,9 @@ use crate::model::namespace::{Namespace, TagCollision, TagOwners};
 use crate::model::scope::Scopes;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digester;
+
+/// How long before its expiry a key is reported.
+pub const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A snapshot of all valid keys.
 #[derive(Debug, Default)]
@@ -68,6 +72,7 @@ impl Table {
                     expires_at: entry.expires_at.unwrap_or(UnixMillis::MAX),
                     digester: digester.clone(),
                     holder: holder.to_bytes(),
+                    from: entry.from.clone(),
                     used: used.clone(),
                 })
             };
@@ -120,6 +125,17 @@ impl Table {
         let (id, hash) = text::presented(key)?;
         let (known, access) = self.keys.get(&id)?;
         (*known == hash).then(|| Arc::clone(access))
+    }
+
+    /// The access of each key, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Access> {
+        self.keys.values().map(|(_, access)| &**access)
+    }
+
+    /// The keys that are valid at `now` and expire within [`EXPIRY_NOTICE`].
+    pub fn expiring(&self, now: UnixMillis) -> impl Iterator<Item = &Access> {
+        let (now, later) = (now, now.plus(EXPIRY_NOTICE));
+        self.all().filter(move |access| now < access.expires_at && access.expires_at <= later)
     }
 
     /// The namespace of each key; a namespace with several keys is repeated.

@@ -9,6 +9,7 @@
 //! | [`condition`] | the conditions under which a change happens |
 //! | [`cluster`] | nodes, their lives, and positions in the stream of a cluster |
 //! | [`value`] | whether a payload is JSON or other bytes |
+//! | `network` | networks of addresses, with the feature `server` |
 //! | [`json_equality`] | whether two payloads have the same value |
 //! | [`metrics`], [`rate_limit`] | counters and histograms, and a rate per second |
 
@@ -20,6 +21,8 @@ pub mod condition;
 pub mod json_equality;
 pub mod metrics;
 pub mod namespace;
+#[cfg(feature = "server")]
+pub mod network;
 pub mod rate_limit;
 pub mod record;
 pub mod reference;

@@ -79,7 +79,7 @@ impl Conn {
         Self {
             peer,
             local,
-            credentials: CachedCredentials::default(),
+            credentials: CachedCredentials::of(peer.ip()),
             totals: HeldBytes::default(),
             phase: Cell::new(Phase::New),
             since: Cell::new(now),

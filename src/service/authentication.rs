@@ -7,6 +7,7 @@
 //! sends.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -75,8 +76,9 @@ pub(crate) struct Authenticator {
 }
 
 /// The last credentials of a connection, with their principal.
-#[derive(Default)]
 pub(crate) struct CachedCredentials {
+    /// The client's address. A key may be bound to networks.
+    address: Cell<IpAddr>,
     key: RefCell<Option<CachedKey>>,
     certificate: OnceCell<Box<CachedCertificate>>,
 }
@@ -87,7 +89,25 @@ struct CachedCertificate {
     found: RefCell<Option<(u64, Principal)>>,
 }
 
+impl Default for CachedCredentials {
+    /// Of a client whose address is unknown, such as a peer of a Unix socket: 0.0.0.0.
+    fn default() -> Self {
+        Self::of(Ipv4Addr::UNSPECIFIED.into())
+    }
+}
+
 impl CachedCredentials {
+    /// Of a client at `address`, which has shown nothing yet.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        let (key, certificate) = (RefCell::default(), OnceCell::new());
+        Self { address: Cell::new(address), key, certificate }
+    }
+
+    /// Sets the client's address, before it has shown anything.
+    pub(crate) fn at(&self, address: IpAddr) {
+        self.address.set(address);
+    }
+
     /// Sets the certificate that was verified in the TLS handshake.
     pub(crate) fn certified(&self, peer: Peer) {
         // A connection has one handshake.
@@ -115,6 +135,7 @@ impl Authenticator {
                 expires_at: UnixMillis::MAX,
                 digester: digester.of(&anonymous.namespace),
                 holder: Vec::new(),
+                from: Vec::new(),
                 used: Arc::default(),
             }),
             (Some(_), None) => None,
@@ -148,7 +169,9 @@ impl Authenticator {
             Presented::Malformed => return Err(Denied::Wrong),
             Presented::Nothing => {
                 return match cached.certificate.get() {
-                    Some(certificate) => self.admit_certified(keys, certificate, now),
+                    Some(certificate) => {
+                        self.admit_certified(keys, (certificate, cached.address.get()), now)
+                    }
                     None => self.keyless.clone().ok_or(Denied::Missing),
                 };
             }
@@ -162,6 +185,10 @@ impl Authenticator {
         }
         self.look_again(keys, version);
         let access = self.table.borrow().access(key).ok_or(Denied::Wrong)?;
+        // From another network a key is as wrong as an unknown one, and is not cached.
+        if !access.is_accepted_from(cached.address.get()) {
+            return Err(Denied::Wrong);
+        }
         let principal = Rc::new(access);
         let key = key.try_into().map(Zeroizing::new).map_err(|_| Denied::Wrong)?;
         cached.key.replace(Some(CachedKey { key, version, principal: principal.clone() }));
@@ -198,7 +225,7 @@ impl Authenticator {
     fn admit_certified(
         &self,
         keys: &Keys,
-        certificate: &CachedCertificate,
+        (certificate, address): (&CachedCertificate, IpAddr),
         now: UnixMillis,
     ) -> Result<Principal, Denied> {
         if now >= certificate.peer.not_after {
@@ -213,6 +240,9 @@ impl Authenticator {
         self.look_again(keys, version);
         let names = &certificate.peer.names;
         let access = self.table.borrow().certified(names).ok_or(Denied::Unnamed)?;
+        if !access.is_accepted_from(address) {
+            return Err(Denied::Unnamed);
+        }
         let principal = Rc::new(access);
         certificate.found.replace(Some((version, principal.clone())));
         unexpired(&principal, now).map_err(|_| Denied::Unnamed)
@@ -220,7 +250,11 @@ impl Authenticator {
 }
 
 fn unexpired(principal: &Principal, now: UnixMillis) -> Result<Principal, Denied> {
-    if now < principal.expires_at { Ok(principal.clone()) } else { Err(Denied::Wrong) }
+    if now >= principal.expires_at {
+        return Err(Denied::Wrong);
+    }
+    principal.used.mark(now);
+    Ok(principal.clone())
 }
 
 #[cfg(test)]
@@ -266,6 +300,64 @@ mod tests {
             authenticator.admit(&cached, Presented::Nothing, NOW).err(),
             Some(Denied::Missing)
         );
+    }
+
+    /// A key that is bound to networks is as wrong as an unknown key from anywhere else, also on a
+    /// connection whose client shows it again, and after a reload.
+    #[test]
+    fn p10_a_key_from_another_network_is_a_wrong_key() {
+        let (namespace, scopes) = ("shop".parse().unwrap(), "resolve".parse().unwrap());
+        let (key, mut entry) = file::new_key(namespace, scopes, String::new(), NOW, None).unwrap();
+        entry.from = vec!["10.1.0.0/16".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        entry.certificate = Some("shop.example".parse().unwrap());
+        let (_dir, authenticator, keys) = authenticator(std::slice::from_ref(&entry));
+        let text = Presented::Key(key.text().as_bytes());
+        let admit = |address: &str| {
+            let cached = CachedCredentials::of(address.parse().unwrap());
+            let (first, again) =
+                (authenticator.admit(&cached, text, NOW), authenticator.admit(&cached, text, NOW));
+            keys.reload(
+                &authenticator.table.borrow().access(key.text().as_bytes()).unwrap().digester,
+            )
+            .unwrap();
+            let reloaded = authenticator.admit(&cached, text, NOW);
+            let names = vec!["shop.example".parse().unwrap()];
+            cached.certified(Peer { names, not_after: UnixMillis::MAX });
+            let certified = authenticator.admit(&cached, Presented::Nothing, NOW);
+            [first, again, reloaded, certified].map(|admitted| admitted.err())
+        };
+        for address in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::7"] {
+            assert_eq!(admit(address), [None; 4], "{address}");
+        }
+        let wrong = Some(Denied::Wrong);
+        for address in ["10.2.0.1", "0.0.0.0", "::1", "2001:db9::7"] {
+            assert_eq!(admit(address), [wrong, wrong, wrong, Some(Denied::Unnamed)], "{address}");
+        }
+    }
+
+    #[test]
+    fn the_last_use_of_a_key_is_known_to_the_second() {
+        let (namespace, scopes) = ("shop".parse().unwrap(), "resolve".parse().unwrap());
+        let end = Some(UnixMillis(NOW.0 + 5_000));
+        let (key, entry) = file::new_key(namespace, scopes, String::new(), NOW, end).unwrap();
+        let (_dir, authenticator, keys) = authenticator(std::slice::from_ref(&entry));
+        let cached = CachedCredentials::default();
+        let last = || keys.table().all().next().unwrap().used.last_use();
+        let admit = |at| {
+            let shown = Presented::Key(key.text().as_bytes());
+            authenticator.admit(&cached, shown, UnixMillis(NOW.0 + at)).is_ok()
+        };
+        assert_eq!(last(), None);
+        for (at, is_admitted, seen) in [
+            (0, true, 0),
+            (999, true, 0),
+            (1_000, true, 1_000),
+            (500, true, 1_000),
+            (5_000, false, 1_000),
+        ] {
+            assert_eq!(admit(at), is_admitted, "{at}");
+            assert_eq!(last(), Some(UnixMillis(NOW.0 + seen)), "{at}");
+        }
     }
 
     #[test]

@@ -324,7 +324,7 @@ fn keys_are_listed_as_json_without_their_secrets() {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());
     let key = keys.add("shop", "issue,resolve", &["--name", "the \"shop\"", "--expires", "1h"]);
-    keys.add("*", "metrics", &[]);
+    keys.add("*", "metrics", &["--expires", "never", "--from", "10.0.0.0/8,192.0.2.7"]);
     let listed = run_jeton(&["keys", "list", "--json", "--keys", keys.path()]);
     assert!(listed.status.success());
     let text = String::from_utf8(listed.stdout).expect("UTF-8");
@@ -335,7 +335,9 @@ fn keys_are_listed_as_json_without_their_secrets() {
     assert_eq!((&shop["name"], &shop["state"]), (&"the \"shop\"".into(), &"valid".into()));
     assert_eq!((&shop["holder"], &shop["revoked_at"]), (&shop["id"], &serde_json::Value::Null));
     assert!(shop["expires_at"].is_string() && metrics["expires_at"].is_null(), "{text}");
-    assert_eq!(metrics["namespace"], "*");
+    assert_eq!((&shop["expires_soon"], &metrics["expires_soon"]), (&true.into(), &false.into()));
+    assert_eq!((&shop["from"], &metrics["namespace"]), (&serde_json::json!([]), &"*".into()));
+    assert_eq!(metrics["from"], serde_json::json!(["10.0.0.0/8", "192.0.2.7/32"]));
     // It may contain the separator itself.
     let secret = key.splitn(3, '_').nth(2).expect("its random part");
     assert!(!text.contains(secret) && !text.contains("hash"), "{text}");

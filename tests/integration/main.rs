@@ -22,6 +22,7 @@ mod support;
 mod volume;
 
 mod access;
+mod access_keys;
 mod admin;
 mod api_batch;
 mod api_consume;

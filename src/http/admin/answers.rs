@@ -19,7 +19,9 @@ use crate::engine::{Engine, Stats};
 use crate::http::admin::cluster_metrics::ClusterReading;
 use crate::http::admin::exposition::Reading;
 use crate::http::admin::{backup, namespaces, openapi};
+use crate::keys::{Access, Keys};
 use crate::model::scope::Scope;
+use crate::model::time::UnixMillis;
 
 const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -122,6 +124,8 @@ fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
     reading.cluster = view.node.get().map(ClusterReading::of);
     reading.warnings = readiness::warnings(view).into_keys().collect();
     if let Some(engine) = view.engine.get() {
+        let expiring = |keys: &Keys| keys.table().expiring(engine.now()).count();
+        reading.keys_expiring = view.keys.get().map(expiring);
         reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get(), only);
     }
     match reading.expose() {
@@ -142,6 +146,38 @@ struct ShownStats<'a> {
     stats: Stats,
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<&'a BTreeMap<String, String>>,
+    /// The keys that are not revoked, by id; absent without a keys file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<BTreeMap<String, ShownKey>>,
+}
+
+/// A key's statistics.
+#[derive(Serialize)]
+struct ShownKey {
+    namespace: String,
+    /// RFC 3339 in UTC; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    /// RFC 3339 in UTC, exact to a second; absent: not since the start of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<String>,
+}
+
+impl ShownKey {
+    fn of(access: &Access) -> Self {
+        let expires_at = Some(access.expires_at).filter(|at| *at != UnixMillis::MAX);
+        Self {
+            namespace: access.namespace.to_string(),
+            expires_at: expires_at.map(|at| at.to_string()),
+            last_used_at: access.used.last_use().map(|at| at.to_string()),
+        }
+    }
+}
+
+fn shown_keys(keys: &Keys) -> BTreeMap<String, ShownKey> {
+    let table = keys.table();
+    let shown = |access: &Access| Some((access.key?.to_string(), ShownKey::of(access)));
+    table.all().filter_map(shown).collect()
 }
 
 fn stats(view: &View) -> Response<Full<Bytes>> {
@@ -155,6 +191,7 @@ fn stats(view: &View) -> Response<Full<Bytes>> {
         started_at: view.started_at.get().map(ToString::to_string),
         stats: engine.stats(),
         config: view.config.get(),
+        keys: view.keys.get().map(shown_keys),
     };
     match serde_json::to_vec_pretty(&shown) {
         Ok(json) => text(StatusCode::OK, "application/json", json),
@@ -166,7 +203,6 @@ fn stats(view: &View) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
     use crate::engine::Config;
-    use crate::model::time::UnixMillis;
     use crate::warning::Warning;
     use http_body_util::BodyExt;
 

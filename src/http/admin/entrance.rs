@@ -90,11 +90,15 @@ impl Credentials<'_> {
     /// The principal of these credentials at `now`. A presented key takes precedence over a
     /// certificate.
     pub(super) fn access(&self, table: &Table, now: UnixMillis) -> Option<Arc<Access>> {
-        if let Some(header) = self.key {
-            return table.access(bearer(header)?);
-        }
-        let peer = self.peer.filter(|peer| now < peer.not_after)?;
-        table.certified(&peer.names)
+        let access = match self.key {
+            Some(header) => table.access(bearer(header)?)?,
+            None => {
+                let peer = self.peer.filter(|peer| now < peer.not_after)?;
+                table.certified(&peer.names)?
+            }
+        };
+        let address = self.address.unwrap_or(UNIX_PEER).ip();
+        access.is_accepted_from(address).then_some(access)
     }
 }
 
@@ -114,7 +118,10 @@ pub(super) fn enter(
     let access = view.keys.get().and_then(|keys| shown.access(&keys.table(), now));
     let access = access.filter(|access| now < access.expires_at);
     let mut refused = match &access {
-        Some(granted) if granted.may(scope) => return Ok(access),
+        Some(granted) if granted.may(scope) => {
+            granted.used.mark(now);
+            return Ok(access);
+        }
         Some(_) => {
             let name = Scopes::default().with(scope);
             text(StatusCode::FORBIDDEN, TEXT, format!("this needs the scope {name}\n"))

@@ -38,6 +38,8 @@ pub(in crate::http) struct Reading {
     pub(in crate::http) warnings: Vec<Warning>,
     pub(in crate::http) is_ready: bool,
     pub(in crate::http) started_at: Option<UnixMillis>,
+    /// Keys that expire soon; `None` without a keys file.
+    pub(in crate::http) keys_expiring: Option<usize>,
 }
 
 impl Reading {
@@ -58,6 +60,7 @@ impl Reading {
             warnings: Vec::new(),
             is_ready,
             started_at: None,
+            keys_expiring: None,
         }
     }
 
@@ -77,6 +80,10 @@ impl Collector for Reading {
         sheet.build(self.started_at)?;
         sheet.gauge("ready", "1 while the server accepts changes", u64::from(self.is_ready))?;
         sheet.warnings(&self.warnings)?;
+        if let Some(keys) = self.keys_expiring {
+            let help = "Valid keys that expire within 30 days";
+            sheet.gauge("keys_expiring", help, keys as u64)?;
+        }
         self.encode_http(&mut sheet)?;
         sheet.namespaces(&self.namespaces)?;
         if let Some(cluster) = &self.cluster {

@@ -132,6 +132,15 @@ pub(in crate::http) struct Client {
     pub(in crate::http) host: RefCell<LastHost>,
 }
 
+impl Client {
+    /// The client's address is known: before it has shown anything.
+    pub(in crate::http) fn is_at(&self, address: SocketAddr) {
+        self.peer.set(address.ip());
+        self.peer_port.set(address.port());
+        self.credentials.at(address.ip());
+    }
+}
+
 impl ConnState {
     pub(in crate::http) fn new(now: Tick) -> Self {
         Self {

@@ -72,8 +72,7 @@ impl Worker {
             (Accepted::Tcp(socket, peer), tls) => {
                 // Answers are written whole; waiting to fill a packet would only delay them.
                 let _ = socket.set_nodelay(true);
-                slot.state.client.peer.set(peer.ip());
-                slot.state.client.peer_port.set(peer.port());
+                slot.state.client.is_at(peer);
                 match tls {
                     None => spawn_local(Connection::new(socket, self.clone(), slot)),
                     Some(tls) => spawn_local(tls::serve(socket, tls.data(), self.clone(), slot)),

@@ -5,10 +5,11 @@ use std::path::Path;
 use serde::Deserialize;
 use toml_edit::{Table, value};
 
-use crate::keys::entry::{KeyEntry, KeysError, NAME_LEN_MAX, WITHOUT_TOKENS};
+use crate::keys::entry::{KeyEntry, KeysError, NAME_LEN_MAX, NETWORKS_MAX, WITHOUT_TOKENS};
 use crate::keys::holder::CertificateName;
 use crate::keys::text::KeyHash;
 use crate::model::namespace::Namespace;
+use crate::model::network::Network;
 use crate::model::scope::Scopes;
 use crate::model::time::UnixMillis;
 
@@ -37,6 +38,8 @@ struct WrittenKey {
     revoked_at: Option<String>,
     holder: Option<String>,
     certificate: Option<String>,
+    /// An empty list would be read as any address by some, and as none by others.
+    from: Option<Vec<String>>,
 }
 
 impl WrittenKey {
@@ -56,6 +59,7 @@ impl WrittenKey {
         }
         let certificate = self.certificate.map(|name| name.parse::<CertificateName>());
         Ok(KeyEntry {
+            from: networks(self.from)?,
             certificate: certificate.transpose().map_err(|error| error.to_string())?,
             holder: self
                 .holder
@@ -72,6 +76,16 @@ impl WrittenKey {
             revoked_at: self.revoked_at.map(|text| time("revoked_at", &text)).transpose()?,
         })
     }
+}
+
+/// Reads the networks of a key.
+fn networks(written: Option<Vec<String>>) -> Result<Vec<Network>, String> {
+    let Some(written) = written else { return Ok(Vec::new()) };
+    if !(1..=NETWORKS_MAX).contains(&written.len()) {
+        return Err(format!("from must have 1 to {NETWORKS_MAX} networks, or be absent"));
+    }
+    let read = |text: &String| text.parse().map_err(|form| format!("from: must be {form}"));
+    written.iter().map(read).collect()
 }
 
 /// Reads all keys of the text of `file`.
@@ -133,6 +147,10 @@ pub(super) fn table(entry: &KeyEntry) -> Table {
     }
     if let Some(name) = &entry.certificate {
         table.insert("certificate", value(name.to_string()));
+    }
+    if !entry.from.is_empty() {
+        let networks = entry.from.iter().map(ToString::to_string);
+        table.insert("from", value(networks.collect::<toml_edit::Array>()));
     }
     table
 }
