@@ -29,7 +29,7 @@ use crate::build_info::VERSION_AND_COMMIT;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::node::{NodeError, NodeView};
 use crate::engine::Progress;
-use crate::http::admin::Admin;
+use crate::http::admin::{Admin, Guard};
 use crate::keys::{self, Fingerprint, Keys};
 use crate::net::listen;
 use crate::net::listen::{ListenAddress, Listeners};
@@ -154,12 +154,13 @@ impl Front {
         let tls = certificates.as_ref().map(Certificates::tls);
         let web = config.http.web.clone();
         let is_guarded = config.keys.is_some();
-        let admin = Admin::start(admin, early, is_guarded, web, tls.clone(), http.limits)?;
+        let guard = Guard { is_guarded, web, proxies: http.proxies.clone() };
+        let admin = Admin::start(admin, early, guard, tls.clone(), http.limits)?;
         let early = match resp.is_empty() {
             true => None,
             false => {
                 let waiting = resp.iter().map(Listeners::try_clone).collect::<io::Result<_>>()?;
-                Some(resp::Early::start(waiting, tls.clone())?)
+                Some(resp::Early::start(waiting, http.proxies.clone(), tls.clone())?)
             }
         };
         let http = http::Config { tls, audit, ..http };

@@ -45,6 +45,7 @@ impl Servers {
                 drain_timeout: config.drain_timeout,
                 tls: config.tls.clone(),
                 read: resp.read,
+                proxies: config.proxies.clone(),
             };
             resp::Server::start(&shared, &places, &config, listeners)
         });

@@ -10,6 +10,7 @@ use crate::model::entry::PAYLOAD_LEN_MAX;
 use crate::model::setting::SettingError;
 use crate::model::text::{duration_text, size_text};
 use crate::net::limits::Limits;
+use crate::net::proxy_header::TrustedProxies;
 use crate::service::authentication::Anonymous;
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimits;
@@ -68,6 +69,8 @@ pub struct Config {
     pub quotas: Quotas,
     /// TLS settings of new connections; `None`: plain TCP.
     pub tls: Option<Tls>,
+    /// Proxies whose connections begin with their client's address.
+    pub proxies: TrustedProxies,
     /// The reads of a cluster's node; `None`: a single server.
     pub reads: Option<Reads>,
 }
@@ -91,6 +94,7 @@ impl Default for Config {
             miss_limits: MissLimits::default(),
             quotas: Quotas::default(),
             tls: None,
+            proxies: TrustedProxies::default(),
             reads: None,
         }
     }

@@ -26,6 +26,11 @@ fn serve(change: impl FnOnce(&mut Config)) -> (Engine, Server) {
     (engine, server)
 }
 
+/// An admin listener without keys.
+fn guard(web: Web) -> admin::Guard {
+    admin::Guard { is_guarded: false, web, proxies: Default::default() }
+}
+
 fn connect(server: &Server) -> TcpStream {
     let socket = TcpStream::connect(server.address().socket().unwrap()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -257,7 +262,7 @@ fn while_the_log_is_read_the_data_listener_says_so_and_then_belongs_to_the_worke
     let address = data[0].address().socket().unwrap();
     let own = crate::net::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let (early, limits) = (data[0].try_clone().unwrap(), Limits::default());
-    let admin = admin::Admin::start(own, early, false, Web::default(), None, limits).unwrap();
+    let admin = admin::Admin::start(own, early, guard(Web::default()), None, limits).unwrap();
     let ask = || {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -310,7 +315,7 @@ fn while_the_log_is_read_a_tls_listener_says_so_over_tls() {
     let address = data.address().socket().unwrap();
     let own = crate::net::listen::bind(&"127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let (web, limits) = (Web::default(), Limits::default());
-    let admin = admin::Admin::start(own, data, false, web, Some(tls), limits).unwrap();
+    let admin = admin::Admin::start(own, data, guard(web), Some(tls), limits).unwrap();
     let socket = || {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -200,4 +200,5 @@ fn is_same(one: &Access, other: &Access) -> bool {
         && one.scopes == other.scopes
         && one.expires_at == other.expires_at
         && one.holder == other.holder
+        && one.from == other.from
 }

@@ -5,6 +5,7 @@
 //! | `listen`, `socket_file` | addresses, and the sockets that listen there |
 //! | `tls` | TLS over a socket |
 //! | `buffer` | bytes between a socket and a protocol |
+//! | `proxy_header` | the client's address on a connection of a trusted proxy |
 //! | `limits` | time limits of connections |
 //! | `places` | how many connections there may be |
 //! | `stop` | how the workers of a server are stopped |
@@ -14,6 +15,7 @@ pub(crate) mod buffer;
 pub mod limits;
 pub mod listen;
 pub mod places;
+pub mod proxy_header;
 pub(crate) mod socket_file;
 pub mod stop;
 pub(crate) mod tick;

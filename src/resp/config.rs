@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::net::limits::Limits;
+use crate::net::proxy_header::TrustedProxies;
 use crate::tls::Tls;
 
 /// Time that a connection may be idle, once it has sent a command. Clients keep connections in pools
@@ -21,6 +22,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// TLS settings of new connections; `None`: plain TCP.
     pub tls: Option<Tls>,
+    /// Proxies whose connections begin with their client's address.
+    pub proxies: TrustedProxies,
     /// How fresh an answer is, in a cluster.
     pub read: ReadLevel,
 }

@@ -299,7 +299,8 @@ mod tests {
 
     fn config(limits: Limits) -> Config {
         let (drain_timeout, read) = (Duration::ZERO, ReadLevel::Local);
-        Config { limits, idle_timeout: IDLE_TIMEOUT, drain_timeout, tls: None, read }
+        let (idle_timeout, proxies) = (IDLE_TIMEOUT, Default::default());
+        Config { limits, idle_timeout, drain_timeout, tls: None, proxies, read }
     }
 
     fn verdict_after(conn: &Conn, after: Duration) -> Option<Verdict> {

@@ -15,6 +15,7 @@ use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
 use crate::net::listen::{Accepted, Listener, Listeners};
+use crate::net::proxy_header::TrustedProxies;
 use crate::net::tls::{NO_PLACE, Opened, open};
 use crate::tls::Tls;
 
@@ -28,6 +29,13 @@ const CONNECTIONS_MAX: usize = 256;
 /// Rest after a failure to accept.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
 
+/// What comes before the first command.
+#[derive(Clone)]
+struct Entrance {
+    proxies: TrustedProxies,
+    tls: Option<Tls>,
+}
+
 /// Answers with `-LOADING` until it is dropped.
 pub struct Early {
     stop: watch::Sender<bool>,
@@ -39,10 +47,15 @@ impl Early {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(listeners: Vec<Listeners>, tls: Option<Tls>) -> io::Result<Self> {
+    pub fn start(
+        listeners: Vec<Listeners>,
+        proxies: TrustedProxies,
+        tls: Option<Tls>,
+    ) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
+        let entrance = Entrance { proxies, tls };
         let answer = move || {
-            if let Err(error) = run(listeners, tls.as_ref(), stopped) {
+            if let Err(error) = run(listeners, &entrance, stopped) {
                 tracing::warn!(%error, "clients of the Redis protocol have to wait for the start");
             }
         };
@@ -64,7 +77,7 @@ impl Drop for Early {
 
 fn run(
     listeners: Vec<Listeners>,
-    tls: Option<&Tls>,
+    entrance: &Entrance,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
@@ -75,7 +88,7 @@ fn run(
             let (listeners, file) = listeners.into_tokio()?;
             files.extend(file);
             for listener in listeners {
-                spawn_local(accept(listener, tls.cloned(), open.clone()));
+                spawn_local(accept(listener, entrance.clone(), open.clone()));
             }
         }
         // An error means that nobody can stop us any more: then stop as well.
@@ -84,19 +97,19 @@ fn run(
     })
 }
 
-async fn accept(listener: Listener, tls: Option<Tls>, open: Rc<Cell<usize>>) {
+async fn accept(listener: Listener, entrance: Entrance, open: Rc<Cell<usize>>) {
     loop {
         match listener.accept().await {
             Ok(accepted) if open.get() >= CONNECTIONS_MAX => {
-                let is_plain = tls.is_none() || matches!(accepted, Accepted::Unix(_));
+                let is_plain = entrance.tls.is_none() || matches!(accepted, Accepted::Unix(_));
                 let _ = accepted.try_write(if is_plain { LOADING } else { NO_PLACE });
             }
             Ok(accepted) => {
                 open.set(open.get() + 1);
-                let (tls, open) = (tls.clone(), open.clone());
+                let (entrance, open) = (entrance.clone(), open.clone());
                 spawn_local(async move {
                     // The client is turned away in any case.
-                    let _ = timeout(LIMIT, turn_away(accepted, tls)).await;
+                    let _ = timeout(LIMIT, turn_away(accepted, entrance)).await;
                     open.set(open.get() - 1);
                 });
             }
@@ -108,8 +121,12 @@ async fn accept(listener: Listener, tls: Option<Tls>, open: Rc<Cell<usize>>) {
     }
 }
 
-async fn turn_away(accepted: Accepted, tls: Option<Tls>) -> io::Result<()> {
-    match (accepted, tls) {
+async fn turn_away(mut accepted: Accepted, entrance: Entrance) -> io::Result<()> {
+    if let Accepted::Tcp(socket, peer) = &mut accepted {
+        let client = entrance.proxies.client(socket, *peer).await;
+        client.ok_or(io::ErrorKind::InvalidData)?;
+    }
+    match (accepted, entrance.tls) {
         (Accepted::Unix(socket), _) => say(socket).await,
         (Accepted::Tcp(socket, _), None) => say(socket).await,
         (Accepted::Tcp(socket, _), Some(tls)) => match open(socket, tls.data(), |s| s).await? {

@@ -204,11 +204,10 @@ fn take_on(worker: &Rc<Worker>, accepted: Accepted) {
         Accepted::Tcp(socket, peer) => {
             // Answers are written whole; waiting to fill a packet would only delay them.
             let _ = socket.set_nodelay(true);
-            let (conn, slot) = begin(worker, peer, socket.local_addr().ok(), place);
-            if worker.config.tls.is_some() {
-                spawn_local(serve_tls(worker.clone(), socket, conn, slot));
+            if worker.config.proxies.trusts(peer.ip()) {
+                spawn_local(serve_proxied(worker.clone(), socket, peer, place));
             } else {
-                spawn_local(Connection::new(socket, worker.clone(), conn).serve(slot));
+                serve_tcp(worker, socket, peer, place);
             }
         }
         // All peers of a Unix socket are one address. They do not speak TLS.
@@ -217,6 +216,23 @@ fn take_on(worker: &Rc<Worker>, accepted: Accepted) {
             let (conn, slot) = begin(worker, peer, None, place);
             spawn_local(Connection::new(socket, worker.clone(), conn).serve(slot));
         }
+    }
+}
+
+/// One connection of a trusted proxy: the header with the client's address comes first, which has a
+/// time limit of its own.
+async fn serve_proxied(worker: Rc<Worker>, mut socket: TcpStream, proxy: SocketAddr, place: Place) {
+    if let Some(client) = worker.config.proxies.client(&mut socket, proxy).await {
+        serve_tcp(&worker, socket, client, place);
+    }
+}
+
+fn serve_tcp(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, place: Place) {
+    let (conn, slot) = begin(worker, peer, socket.local_addr().ok(), place);
+    if worker.config.tls.is_some() {
+        spawn_local(serve_tls(worker.clone(), socket, conn, slot));
+    } else {
+        spawn_local(Connection::new(socket, worker.clone(), conn).serve(slot));
     }
 }
 

@@ -324,7 +324,7 @@ mod tests {
             let names = vec!["shop.example".parse().unwrap()];
             cached.certified(Peer { names, not_after: UnixMillis::MAX });
             let certified = authenticator.admit(&cached, Presented::Nothing, NOW);
-            [first, again, reloaded, certified].map(|admitted| admitted.err())
+            [first, again, reloaded, certified].map(Result::err)
         };
         for address in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::7"] {
             assert_eq!(admit(address), [None; 4], "{address}");

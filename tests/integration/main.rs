@@ -87,6 +87,7 @@ mod output;
 mod permissions;
 mod power;
 mod protocol;
+mod proxy_protocol;
 mod quota;
 mod reads;
 mod resp_data;

@@ -8,6 +8,7 @@ use crate::config::Flags;
 use crate::http::request::browser::Web;
 use crate::model::setting::SettingError;
 use crate::model::text::size_text;
+use crate::net::proxy_header::TrustedProxies;
 use crate::permissions::Strictness;
 use crate::service::miss_limiter::MissLimits;
 use crate::{engine, http, wal};
@@ -116,6 +117,7 @@ impl ServeArgs {
                 reader.all("allow-host", &self.allow_host),
                 reader.all("allow-origin", &self.allow_origin),
             ),
+            proxies: TrustedProxies::new(reader.all("trusted-proxy", &self.trusted_proxy)),
             miss_limits: self.miss_limits(reader),
             ..defaults
         }

@@ -95,6 +95,11 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
 
+    /// Trust proxies at these addresses or networks: each of their connections must begin with a
+    /// header of the PROXY protocol, version 2, and counts as one of the client that it names
+    #[arg(long, env = "JETON_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
+    trusted_proxy: Vec<String>,
+
     /// Allow other listen addresses than loopback without keys: anyone who can reach the server may
     /// do everything
     #[arg(long, env = "JETON_INSECURE", value_parser = FalseyValueParser::new())]

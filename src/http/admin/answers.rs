@@ -22,6 +22,7 @@ use crate::http::admin::{backup, namespaces, openapi};
 use crate::keys::{Access, Keys};
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
+use crate::net::proxy_header::TrustedProxies;
 
 const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -123,6 +124,8 @@ fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
     reading.started_at = view.started_at.get().copied();
     reading.cluster = view.node.get().map(ClusterReading::of);
     reading.warnings = readiness::warnings(view).into_keys().collect();
+    let proxies = Some(&view.proxies).filter(|proxies| !proxies.is_empty());
+    reading.proxies_refused = proxies.map(TrustedProxies::refused);
     if let Some(engine) = view.engine.get() {
         let expiring = |keys: &Keys| keys.table().expiring(engine.now()).count();
         reading.keys_expiring = view.keys.get().map(expiring);

@@ -38,6 +38,8 @@ pub(in crate::http) struct Reading {
     pub(in crate::http) warnings: Vec<Warning>,
     pub(in crate::http) is_ready: bool,
     pub(in crate::http) started_at: Option<UnixMillis>,
+    /// Connections of trusted proxies that were refused; `None` where no proxy is trusted.
+    pub(in crate::http) proxies_refused: Option<u64>,
     /// Keys that expire soon; `None` without a keys file.
     pub(in crate::http) keys_expiring: Option<usize>,
 }
@@ -60,6 +62,7 @@ impl Reading {
             warnings: Vec::new(),
             is_ready,
             started_at: None,
+            proxies_refused: None,
             keys_expiring: None,
         }
     }
@@ -83,6 +86,10 @@ impl Collector for Reading {
         if let Some(keys) = self.keys_expiring {
             let help = "Valid keys that expire within 30 days";
             sheet.gauge("keys_expiring", help, keys as u64)?;
+        }
+        if let Some(refused) = self.proxies_refused {
+            let help = "Connections of trusted proxies without a valid header";
+            sheet.counter("proxy_headers_refused", help, refused)?;
         }
         self.encode_http(&mut sheet)?;
         sheet.namespaces(&self.namespaces)?;

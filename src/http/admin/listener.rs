@@ -42,6 +42,7 @@ use crate::keys::Keys;
 use crate::model::time::UnixMillis;
 use crate::net::limits::Limits;
 use crate::net::listen::{Accepted, Listener, Listeners};
+use crate::net::proxy_header::TrustedProxies;
 use crate::net::tls::{self, Opened};
 use crate::tls::{Peer, Tls};
 
@@ -59,6 +60,17 @@ enum Stage {
     Over,
 }
 
+/// Who may send requests to the admin listener.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Whether every path but health needs a key with that path's scope.
+    pub is_guarded: bool,
+    /// Browser pages that may send requests.
+    pub web: Web,
+    /// Proxies whose connections begin with their client's address.
+    pub proxies: TrustedProxies,
+}
+
 /// The running admin listener.
 pub struct Admin {
     view: Arc<View>,
@@ -67,21 +79,19 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Starts to answer on `listeners`, and with 503 on `data` until [`Admin::serving`]. If
-    /// `is_guarded`, every path but health needs a key with that path's scope. `web` defines which
-    /// browser pages may send requests.
+    /// Starts to answer on `listeners`, and with 503 on `data` until [`Admin::serving`].
     ///
     /// # Errors
     /// The thread cannot be started.
     pub fn start(
         listeners: Listeners,
         data: Listeners,
-        is_guarded: bool,
-        web: Web,
+        guard: Guard,
         tls: Option<Tls>,
         limits: Limits,
     ) -> io::Result<Self> {
-        let view = Arc::new(View { is_guarded, web, limits, ..View::default() });
+        let Guard { is_guarded, web, proxies } = guard;
+        let view = Arc::new(View { is_guarded, web, proxies, limits, ..View::default() });
         let (stage, stages) = watch::channel(Stage::Recovering);
         let shown = view.clone();
         let thread = std::thread::Builder::new()
@@ -140,7 +150,9 @@ fn run(
         let shown = (view.clone(), tls.clone());
         let (data, _) = data.into_tokio()?;
         let (listeners, _file) = listeners.into_tokio()?;
-        let turning_away = accept_all(data, move |socket, _| turn_away(socket, tls.clone()));
+        let proxies = view.proxies.clone();
+        let turning_away =
+            accept_all(data, move |socket, _| turn_away(socket, proxies.clone(), tls.clone()));
         let answering = accept_all(listeners, move |socket, seat| {
             let (view, tls) = shown.clone();
             serve(socket, seat, view, tls)
@@ -210,9 +222,13 @@ fn take_on(handled: impl Future<Output = ()> + 'static, seat: Rc<Seat>) {
 }
 
 /// Reads the client's request, as far as it arrives, and answers 503 with `Retry-After`.
-async fn turn_away(accepted: Accepted, tls: Option<Tls>) {
+async fn turn_away(mut accepted: Accepted, proxies: TrustedProxies, tls: Option<Tls>) {
     let whole = async {
         let mut answer: &[u8] = &canned::RECOVERING;
+        if let Accepted::Tcp(socket, peer) = &mut accepted {
+            let client = proxies.client(socket, *peer).await;
+            client.ok_or(io::ErrorKind::InvalidData)?;
+        }
         let mut socket: Box<dyn Stream> = match (accepted, tls) {
             (Accepted::Unix(socket), _) => Box::new(socket),
             (Accepted::Tcp(socket, _), None) => Box::new(socket),
@@ -247,10 +263,12 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 async fn serve(accepted: Accepted, seat: Rc<Seat>, view: Arc<View>, tls: Option<Tls>) {
-    let (socket, address) = match accepted {
+    let (mut socket, peer) = match accepted {
         Accepted::Tcp(socket, address) => (socket, address),
         Accepted::Unix(socket) => return serve_stream(socket, seat, UNIX_PEER, None, view).await,
     };
+    let Some(address) = view.proxies.client(&mut socket, peer).await else { return };
+    seat.is_of(address.ip());
     let Some(tls) = tls else {
         return serve_stream(socket, seat, address, None, view).await;
     };

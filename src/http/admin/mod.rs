@@ -23,4 +23,4 @@ mod seats;
 mod sheet;
 mod view;
 
-pub use listener::Admin;
+pub use listener::{Admin, Guard};

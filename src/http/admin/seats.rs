@@ -53,7 +53,7 @@ pub(super) struct Seats {
 }
 
 struct State {
-    client: IpAddr,
+    client: Cell<IpAddr>,
     doing: Cell<Doing>,
     /// The change at which it entered this state, or started to wait for its peer.
     since: Cell<u64>,
@@ -104,7 +104,7 @@ impl Seats {
             taken.remove(key).gives_way.notify_one();
         }
         let state = Rc::new(State {
-            client: client_of(address),
+            client: Cell::new(client_of(address)),
             doing: Cell::new(Doing::Beginning),
             since: Cell::new(self.change()),
             is_stalled: Cell::new(false),
@@ -125,8 +125,8 @@ impl Seats {
 /// The inactive connection that gives way.
 fn idlest(taken: &Slab<Rc<State>>) -> Option<usize> {
     let idle = || taken.iter().filter(|(_, state)| state.may_give_way());
-    let of = |client| idle().filter(|(_, state)| state.client == client).count();
-    let order = |state: &State| (Reverse(of(state.client).max(SHARE)), state.since.get());
+    let of = |client| idle().filter(|(_, state)| state.client.get() == client).count();
+    let order = |state: &State| (Reverse(of(state.client.get()).max(SHARE)), state.since.get());
     idle().min_by_key(|(_, state)| order(state)).map(|(key, _)| key)
 }
 
@@ -137,6 +137,11 @@ fn busiest(taken: &Slab<Rc<State>>) -> Option<usize> {
 }
 
 impl Seat {
+    /// The connection is that of a client at `address`, which its proxy has sent.
+    pub(super) fn is_of(&self, address: IpAddr) {
+        self.state.client.set(client_of(address));
+    }
+
     pub(super) fn enter(&self, doing: Doing) {
         if self.state.doing.replace(doing) != doing {
             self.state.since.set(self.seats.change());

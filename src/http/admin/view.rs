@@ -17,6 +17,7 @@ use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
 use crate::model::time::UnixMillis;
 use crate::net::limits::Limits;
+use crate::net::proxy_header::TrustedProxies;
 
 /// Address for every peer of a Unix socket; no network peer can have it.
 pub(super) const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -38,6 +39,8 @@ pub(super) struct View {
     pub(super) is_guarded: bool,
     /// Browser pages that may send requests.
     pub(super) web: Web,
+    /// Proxies whose connections begin with their client's address.
+    pub(super) proxies: TrustedProxies,
     /// Time limits of connections.
     pub(super) limits: Limits,
 }

@@ -3,5 +3,6 @@
 pub(in crate::http) mod connection;
 pub(in crate::http) mod gauges;
 pub(in crate::http) mod pool;
+pub(in crate::http) mod proxied;
 pub(in crate::http) mod tls;
 pub(in crate::http) mod worker;

@@ -64,7 +64,10 @@ pub(in crate::http) async fn serve(
 }
 
 /// `work`, unless the sweep has a verdict before it is done: whatever that is, it is the end.
-async fn until_verdict<T>(state: &ConnState, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn until_verdict<T>(
+    state: &ConnState,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|cx| {
         state.watch.waker.replace(Some(cx.waker().clone()));

@@ -15,7 +15,7 @@ use crate::http::answer::canned;
 use crate::http::conn::context::{Common, Worker, date};
 use crate::http::conn::phase::{TICK, Tick};
 use crate::http::server::connection::Connection;
-use crate::http::server::tls;
+use crate::http::server::{proxied, tls};
 use crate::net::listen::{Accepted, Listener, Listeners, is_of_the_peer};
 use crate::net::stop::Stop;
 use crate::net::tls::NO_PLACE;
@@ -73,7 +73,11 @@ impl Worker {
                 // Answers are written whole; waiting to fill a packet would only delay them.
                 let _ = socket.set_nodelay(true);
                 slot.state.client.is_at(peer);
+                let is_proxied = self.config.proxies.trusts(peer.ip());
                 match tls {
+                    _ if is_proxied => {
+                        spawn_local(proxied::serve(socket, peer, self.clone(), slot))
+                    }
                     None => spawn_local(Connection::new(socket, self.clone(), slot)),
                     Some(tls) => spawn_local(tls::serve(socket, tls.data(), self.clone(), slot)),
                 };

@@ -96,7 +96,11 @@ fn the_table_of_metrics_is_what_the_server_has() {
     let key = keys.add("*", "metrics", &[]);
     let audit = dir.path().join("audit.log");
     let server = Server::fresh_with(|launch| {
-        launch.flag("--keys", keys.path()).flag("--audit", audit.to_str().expect("UTF-8"))
+        launch
+            .flag("--keys", keys.path())
+            .flag("--audit", audit.to_str().expect("UTF-8"))
+            // Some metrics are about the proxies that are trusted.
+            .flag("--trusted-proxy", "192.0.2.1")
     });
     let mut conn = Conn::open(server.admin).expect("a connection");
     conn.send(&request("GET", "/metrics", &[("Authorization", &key)], b"")).expect("sends");
