@@ -13,6 +13,8 @@ use crate::server::{Launch, Refused, Server, jeton, output};
 
 /// What the servers take; the longest message of a node.
 pub const MAX_PAYLOAD: usize = 2 << 20;
+/// The secret of a cluster.
+const SECRET: [u8; 32] = [7; 32];
 /// Bytes that the stream may hold, in the tests.
 const STREAM_MAX: &str = "256MiB";
 
@@ -37,7 +39,7 @@ impl Lab {
     pub fn empty_in(check: &str, dir: TempDir, setup: Setup) -> Option<Self> {
         let nats = Cluster::start_in(check, dir, setup)?;
         let lab = Self { nats, dir: tempfile::tempdir().expect("a folder") };
-        lab.write_secret("secret.key", 7);
+        lab.write_secret("secret.key", SECRET[0]);
         Some(lab)
     }
 
@@ -216,7 +218,11 @@ pub fn await_equal(servers: &[&Server]) -> Vec<(String, String)> {
 
 /// The position at the end of a log, as `jeton verify` prints it: an era and a number.
 pub fn position(dir: &Path) -> (u64, u64) {
-    let verified = output(jeton().arg("verify").arg(dir));
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), SECRET).expect("written");
+    let mut verify = jeton();
+    verify.arg("verify").arg(dir).arg("--secret-file").arg(secret.path());
+    let verified = output(&mut verify);
     let text = String::from_utf8_lossy(&verified.stdout).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix("position"));
     let position = line.and_then(|line| line.trim().split_once(',')).expect("a position").0;

@@ -29,8 +29,30 @@ fn all_alike(nodes: &[Jeton]) {
     assert!(chains.iter().all(|chain| *chain == chains[0]), "{chains:?}");
 }
 
+/// Whether nothing has happened because the messages of the node do not land at the moment. A loaded
+/// machine may need a second for a sync.
+fn is_cut_off(answer: &str) -> bool {
+    answer.starts_with("-NOREPLICAS") || answer.starts_with("-MASTERDOWN")
+}
+
+/// The answer of a node that is not cut off.
+fn served(mut ask: impl FnMut() -> String) -> String {
+    within("the node is served", || match ask() {
+        said if is_cut_off(&said) => Err(said),
+        said => Ok(said),
+    })
+}
+
+fn say(wire: &mut Wire, command: &str) -> String {
+    served(|| wire.say(command))
+}
+
 /// A transaction; returns the answer to its `EXEC`.
 fn execute(wire: &mut Wire, commands: &[&str]) -> String {
+    served(|| execute_once(wire, commands))
+}
+
+fn execute_once(wire: &mut Wire, commands: &[&str]) -> String {
     wire.say("MULTI");
     for command in commands {
         assert_eq!(wire.say(command), "+QUEUED\\r\\n", "{command}");
@@ -44,51 +66,51 @@ fn p2_p3_commands_are_alike_on_all_nodes() {
     let nodes = nodes(&lab, ["a", "b", "c"], |launch| launch);
     let [mut one, mut two, mut three] = nodes.each_ref().map(Jeton::wire);
     let nil = "$-1\\r\\n";
-    assert_eq!(one.say("SET k 1 EX 100"), "+OK\\r\\n");
+    assert_eq!(say(&mut one, "SET k 1 EX 100"), "+OK\\r\\n");
     // A condition is decided when it lands, so it knows what was acknowledged anywhere.
-    assert_eq!(two.say("SET k 2 NX"), nil);
-    assert_eq!(two.say("SET k 2 XX KEEPTTL GET"), "$1\\r\\n1\\r\\n");
-    assert_eq!(three.say("SET none 1 XX"), nil);
+    assert_eq!(say(&mut two, "SET k 2 NX"), nil);
+    assert_eq!(say(&mut two, "SET k 2 XX KEEPTTL GET"), "$1\\r\\n1\\r\\n");
+    assert_eq!(say(&mut three, "SET none 1 XX"), nil);
     // A miss is never answered from the past.
-    assert_eq!(three.say("SET new 1 EX 100"), "+OK\\r\\n");
-    assert_eq!(one.say("GET new"), "$1\\r\\n1\\r\\n");
-    assert_eq!(two.say("EXISTS new k none"), ":2\\r\\n");
-    assert_eq!(three.say("EXPIRE k 1000 GT"), ":1\\r\\n");
-    assert_eq!(one.say("EXPIRE k 10 GT"), ":0\\r\\n");
-    assert_eq!(one.say("PEXPIRE new 300"), ":1\\r\\n");
-    assert_eq!(two.say("EXPIRE k -1"), ":1\\r\\n");
-    assert_eq!(one.say("SET own 1 EX 100"), "+OK\\r\\n");
+    assert_eq!(say(&mut three, "SET new 1 EX 100"), "+OK\\r\\n");
+    assert_eq!(say(&mut one, "GET new"), "$1\\r\\n1\\r\\n");
+    assert_eq!(say(&mut two, "EXISTS new k none"), ":2\\r\\n");
+    assert_eq!(say(&mut three, "EXPIRE k 1000 GT"), ":1\\r\\n");
+    assert_eq!(say(&mut one, "EXPIRE k 10 GT"), ":0\\r\\n");
+    assert_eq!(say(&mut one, "PEXPIRE new 300"), ":1\\r\\n");
+    assert_eq!(say(&mut two, "EXPIRE k -1"), ":1\\r\\n");
+    assert_eq!(say(&mut one, "SET own 1 EX 100"), "+OK\\r\\n");
     for wire in [&mut one, &mut two, &mut three] {
-        assert_eq!(wire.say("GETEX own EX 50"), "$1\\r\\n1\\r\\n");
+        assert_eq!(say(wire, "GETEX own EX 50"), "$1\\r\\n1\\r\\n");
     }
-    within("the deadline comes", || match three.say("GET new") {
+    within("the deadline comes", || match say(&mut three, "GET new") {
         gone if gone == nil => Ok(()),
         there => Err(there),
     });
-    assert_eq!(three.say("GET k"), nil);
-    assert_eq!(one.say("MSET a 1 b 2 c 3"), "+OK\\r\\n");
-    assert_eq!(two.say("DEL a b none"), ":2\\r\\n");
-    assert_eq!(three.say("GETDEL c"), "$1\\r\\n3\\r\\n");
-    assert_eq!(one.say("GETDEL c"), nil);
+    assert_eq!(say(&mut three, "GET k"), nil);
+    assert_eq!(say(&mut one, "MSET a 1 b 2 c 3"), "+OK\\r\\n");
+    assert_eq!(say(&mut two, "DEL a b none"), ":2\\r\\n");
+    assert_eq!(say(&mut three, "GETDEL c"), "$1\\r\\n3\\r\\n");
+    assert_eq!(say(&mut one, "GETDEL c"), nil);
     // Over HTTP it is the same.
     let mut client = Client::of(&nodes[1].server);
     let body = "{\"payload\":7,\"ttl\":\"1m\"}";
     let json = [("Content-Type", "application/json")];
     assert_eq!(client.send("PUT", "/v1/names/seven", &json, body).status, 200);
-    assert_eq!(three.say("GET seven"), "$1\\r\\n7\\r\\n");
+    assert_eq!(say(&mut three, "GET seven"), "$1\\r\\n7\\r\\n");
     all_alike(&nodes);
 }
 
 /// Three names that are always changed together.
 fn look(wire: &mut Wire) {
-    let seen = wire.say("MGET x y z");
+    let seen = say(wire, "MGET x y z");
     let values: Vec<&str> = seen.split("\\r\\n").skip(1).collect();
     let values = match values.contains(&"$-1") {
         true => values[..3].to_vec(),
         false => vec![values[1], values[3], values[5]],
     };
     assert!(values.iter().all(|one| *one == values[0]), "half: {seen}");
-    let count = wire.say("EXISTS x y z");
+    let count = say(wire, "EXISTS x y z");
     assert!(count == ":0\\r\\n" || count == ":3\\r\\n", "half: {count}");
 }
 
@@ -125,7 +147,7 @@ fn p4_half_of_a_transaction_is_never_seen_on_any_node() {
                         let (x, y, z) = (set("x"), set("y"), set("z"));
                         let answer = execute(&mut wire, &[&x, &y, &z]);
                         assert_eq!(answer, "*3\\r\\n+OK\\r\\n+OK\\r\\n+OK\\r\\n");
-                        wire.say(&format!("SET ticket:{round} 1 NX EX 100"));
+                        say(&mut wire, &format!("SET ticket:{round} 1 NX EX 100"));
                         let (take, leave) = (
                             format!("GETDEL ticket:{round}"),
                             format!("SET winner:{round} {at} NX EX 100"),
@@ -133,7 +155,7 @@ fn p4_half_of_a_transaction_is_never_seen_on_any_node() {
                         let answer = execute(&mut wire, &[&take, &leave]);
                         won.push(answer == "*2\\r\\n$1\\r\\n1\\r\\n+OK\\r\\n");
                         if round % 3 == 0 {
-                            wire.say("DEL x y z");
+                            say(&mut wire, "DEL x y z");
                         }
                     }
                     won
@@ -145,7 +167,7 @@ fn p4_half_of_a_transaction_is_never_seen_on_any_node() {
         is_over.store(true, Ordering::Relaxed);
         for round in 0..rounds as usize {
             let winners: Vec<usize> = (0..won.len()).filter(|at| won[*at][round]).collect();
-            let left = nodes[0].wire().say(&format!("GET winner:{round}"));
+            let left = say(&mut nodes[0].wire(), &format!("GET winner:{round}"));
             assert!(winners.iter().any(|at| left == format!("$1\\r\\n{at}\\r\\n")), "{left}");
         }
         readers.map(|reader| reader.join().expect("it ends well")).iter().sum()
@@ -166,14 +188,17 @@ fn p1_p4_what_was_acknowledged_survives_a_killed_node() {
             let (set, next) = (format!("SET {round}.{n} {n}"), format!("SET last.{round} {n}"));
             assert_eq!(execute(&mut wire, &[&set, &next]), "*2\\r\\n+OK\\r\\n+OK\\r\\n");
         }
-        assert_eq!(wire.say(&format!("EXPIRE {round}.0 -1")), ":1\\r\\n");
+        assert_eq!(say(&mut wire, &format!("EXPIRE {round}.0 -1")), ":1\\r\\n");
         node.server.kill9();
         let other = nodes[(round + 1) % 3].as_ref().expect("it runs").wire();
         let name = ["a", "b", "c"][round];
         let [again] = self::nodes(&lab, [name], |launch| launch);
         for mut wire in [other, again.wire()] {
-            assert_eq!(wire.say(&format!("GET last.{round}")), "$2\\r\\n19\\r\\n");
-            assert_eq!(wire.say(&format!("EXISTS {round}.0 {round}.1 {round}.19")), ":2\\r\\n");
+            assert_eq!(say(&mut wire, &format!("GET last.{round}")), "$2\\r\\n19\\r\\n");
+            assert_eq!(
+                say(&mut wire, &format!("EXISTS {round}.0 {round}.1 {round}.19")),
+                ":2\\r\\n"
+            );
         }
         nodes[round] = Some(again);
     }
@@ -191,10 +216,10 @@ fn reads_are_linear_if_asked_and_errors_say_whether_it_happened() {
     assert_eq!(report(&one.server)["format"], 2);
     let (mut first, mut second) = (one.wire(), two.wire());
     for n in 0..50 {
-        assert_eq!(first.say(&format!("SET k {n} EX 1000")), "+OK\\r\\n");
+        assert_eq!(say(&mut first, &format!("SET k {n} EX 1000")), "+OK\\r\\n");
         let shown = n.to_string();
         let expected = format!("${}\\r\\n{shown}\\r\\n", shown.len());
-        assert_eq!(second.say("GET k"), expected, "a linear read is of the last change");
+        assert_eq!(say(&mut second, "GET k"), expected, "a linear read is of the last change");
     }
     lab.nats.kill(0);
     lab.nats.kill(1);
@@ -210,7 +235,7 @@ fn reads_are_linear_if_asked_and_errors_say_whether_it_happened() {
         let said = first.say(command);
         assert!(said.starts_with("-NOREPLICAS") || said.starts_with("-MASTERDOWN"), "{said}");
     }
-    assert!(execute(&mut first, &["SET k 1", "GET k"]).starts_with("-NOREPLICAS"));
+    assert!(execute_once(&mut first, &["SET k 1", "GET k"]).starts_with("-NOREPLICAS"));
 }
 
 #[test]
