@@ -7,6 +7,7 @@ use super::*;
 use crate::engine::{self, Engine, Op, Outcome};
 use crate::net::limits::Limits;
 use crate::net::places::Places;
+use crate::net::proxy_header::TrustedProxies;
 use crate::net::tick::Tick;
 use crate::resp::config::{Config, IDLE_TIMEOUT, ReadLevel};
 use crate::service::memory_budget::Budget;
@@ -69,7 +70,8 @@ fn worker(engine: &Engine) -> Worker {
     };
     let (limits, drain_timeout) = (Limits::default(), Duration::ZERO);
     let (idle_timeout, read) = (IDLE_TIMEOUT, ReadLevel::Local);
-    let config = Config { limits, idle_timeout, drain_timeout, tls: None, read };
+    let proxies = TrustedProxies::default();
+    let config = Config { limits, idle_timeout, drain_timeout, tls: None, proxies, read };
     Worker::new(shared.service(), config, Arc::default(), Places::new(1), Arc::default())
 }
 
