@@ -222,7 +222,12 @@ fn take_on(worker: &Rc<Worker>, accepted: Accepted) {
 /// One connection of a trusted proxy: the header with the client's address comes first, which has a
 /// time limit of its own.
 async fn serve_proxied(worker: Rc<Worker>, mut socket: TcpStream, proxy: SocketAddr, place: Place) {
-    if let Some(client) = worker.config.proxies.client(&mut socket, proxy).await {
+    let client = worker.config.proxies.client(&mut socket, proxy).await;
+    // It was not among the connections that a drain has told.
+    if worker.is_draining.get() {
+        return;
+    }
+    if let Some(client) = client {
         serve_tcp(&worker, socket, client, place);
     }
 }
