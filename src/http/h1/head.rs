@@ -8,7 +8,8 @@
 //! read. What hyper would refuse is refused here, so that every refusal is ours.
 //!
 //! There are two entries and one judgement. [`hot`] recognises a form of request in one pass,
-//! byte for byte what ordinary clients send to resolve a token, and others for a list and for an introspection.
+//! byte for byte what ordinary clients send to resolve a token, and others for a list and for an
+//! introspection.
 //! In the first it knows no header that could say where the request ends, in the others one plain
 //! `Content-Length`, so its end cannot be in doubt. All other heads go to [`HeadReader`],
 //! which keeps its place: a head that comes byte by byte is read once. Tests hold that the second
