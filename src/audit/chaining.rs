@@ -201,14 +201,14 @@ fn choose(
 ) -> Result<(Chain, u64), AuditError> {
     match (found, stated) {
         // The log ends before a checkpoint that it had.
-        (Some(found), Some(stated))
-            if stated.id == found.chain.id && stated.seq > found.chain.seq =>
-        {
-            let (had, has) = (stated.seq, found.chain.seq);
+        (Some(found), Some(stated)) if found.has_lost(&stated) => {
+            let (had, has) = (stated.seq, found.signed.seq);
             tracing::error!(had, has, "the end of the audit log is missing: jeton audit verify");
-            Ok((stated, found.unsigned))
+            // The next checkpoint signs what is missing, so that it is found for good.
+            let seq = stated.seq.max(found.chain.seq);
+            Ok((Chain { seq, ..stated }, found.unsigned))
         }
-        (Some(Resumed { chain, unsigned }), _) => Ok((chain, unsigned)),
+        (Some(Resumed { chain, unsigned, .. }), _) => Ok((chain, unsigned)),
         (None, stated) => {
             if !file.is_empty() {
                 tracing::warn!("the audit log has no checkpoint of this secret: it is put aside");

@@ -108,14 +108,7 @@ impl Elsewhere {
 fn run(mut place: Place, lines: &Receiver<Vec<u8>>) {
     let (mut waiting, mut is_failing) = (Vec::new(), false);
     loop {
-        let is_closing = match lines.recv_timeout(TICK) {
-            Ok(line) => {
-                waiting.extend_from_slice(&line);
-                false
-            }
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => true,
-        };
+        let is_closing = receive(lines, &mut waiting);
         let shipped = place.ship(&mut waiting);
         if let Err(error) = &shipped
             && !is_failing
@@ -126,10 +119,23 @@ fn run(mut place: Place, lines: &Receiver<Vec<u8>>) {
         if is_closing {
             return;
         }
-        if is_failing {
-            // Meanwhile checkpoints wait in the channel, which is bounded.
-            std::thread::sleep(TICK);
+    }
+}
+
+/// Waits for the next checkpoint. While an earlier one could not be written, none is taken: they
+/// wait in the channel, which is bounded. Returns whether there will be no more.
+fn receive(lines: &Receiver<Vec<u8>>, waiting: &mut Vec<u8>) -> bool {
+    if !waiting.is_empty() {
+        std::thread::sleep(TICK);
+        return false;
+    }
+    match lines.recv_timeout(TICK) {
+        Ok(line) => {
+            *waiting = line;
+            false
         }
+        Err(RecvTimeoutError::Timeout) => false,
+        Err(RecvTimeoutError::Disconnected) => true,
     }
 }
 
@@ -157,5 +163,28 @@ impl Place {
             Self::File(file) if is_news => file.sync(),
             Self::File(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p8_checkpoints_that_cannot_be_written_wait_in_the_bounded_channel() {
+        let (sender, lines) = bounded(2);
+        sender.send(b"one\n".to_vec()).unwrap();
+        sender.send(b"two\n".to_vec()).unwrap();
+        let mut waiting = Vec::new();
+        assert!(!receive(&lines, &mut waiting));
+        // The first one could not be written.
+        assert!(!receive(&lines, &mut waiting));
+        assert_eq!((&*waiting, lines.len()), (&b"one\n"[..], 1));
+        waiting.clear();
+        assert!(!receive(&lines, &mut waiting));
+        assert_eq!(waiting, b"two\n");
+        waiting.clear();
+        drop(sender);
+        assert!(receive(&lines, &mut waiting));
     }
 }

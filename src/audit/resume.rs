@@ -5,6 +5,7 @@
 //! holds the newest checkpoint. That file also shows, at the next start, that the log has lost lines
 //! which it had.
 
+use std::cmp::Ordering;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serde::Deserialize;
 
-use super::chain::{Chain, LogKind};
+use super::chain::{Chain, ChainHash, LogKind};
 use super::checkpoint::{self, Found};
 use super::signing::PublicKey;
 
@@ -22,6 +23,8 @@ use super::signing::PublicKey;
 const SEARCHED_MAX_BYTES: u64 = 64 << 20;
 /// The first part that is searched.
 const SEARCHED_MIN_BYTES: u64 = 64 << 10;
+/// Maximum numbers that a line without a signature may be ahead of the line before it.
+const SKIPPED_MAX: u64 = 1 << 32;
 /// Maximum length of the file beside the log that is read.
 const STATE_LEN_MAX: u64 = 2 * checkpoint::LINE_LEN_MAX as u64;
 
@@ -30,6 +33,28 @@ const STATE_LEN_MAX: u64 = 2 * checkpoint::LINE_LEN_MAX as u64;
 pub(super) struct Resumed {
     pub(super) chain: Chain,
     pub(super) unsigned: u64,
+    /// The chain after its last checkpoint, and its hashes after those just before it that have the
+    /// same number.
+    pub(super) signed: Chain,
+    pub(super) signed_before: Vec<ChainHash>,
+}
+
+impl Resumed {
+    /// Whether the log had the checkpoint with this chain after it, and has it no more. A crash can
+    /// leave an older one beside the log, and never a newer one.
+    pub(super) fn has_lost(&self, stated: &Chain) -> bool {
+        let signed = &self.signed;
+        if stated.id != signed.id {
+            return false;
+        }
+        match (stated.file, stated.seq).cmp(&(signed.file, signed.seq)) {
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => {
+                stated.hash != signed.hash && !self.signed_before.contains(&stated.hash)
+            }
+        }
+    }
 }
 
 /// The numbers in a line.
@@ -68,15 +93,20 @@ pub(super) fn in_file(
 fn in_bytes(bytes: &[u8], log: LogKind, key: &PublicKey) -> Option<Resumed> {
     let lines: Vec<_> = bytes.strip_suffix(b"\n")?.split(|byte| *byte == b'\n').collect();
     let at = lines.iter().rposition(|line| in_line(line, log, key).is_some())?;
-    let mut chain = in_line(lines[at], log, key)?;
-    let unsigned = &lines[at + 1..];
+    let signed = in_line(lines[at], log, key)?;
+    let same = |chain: &Chain| (chain.file, chain.seq) == (signed.file, signed.seq);
+    let before = lines[..at].iter().rev().map_while(|line| in_line(line, log, key).filter(same));
+    let signed_before = before.map(|chain| chain.hash).collect();
+    let (mut chain, unsigned) = (signed.clone(), &lines[at + 1..]);
     for line in unsigned {
         chain.hash.take_line(line);
         if let Ok(Numbered { seq, .. }) = serde_json::from_slice(line) {
-            chain.seq = chain.seq.max(seq);
+            // No server has skipped so many: somebody else has written the line.
+            let is_plausible = seq.saturating_sub(chain.seq) <= SKIPPED_MAX;
+            chain.seq = if is_plausible { chain.seq.max(seq) } else { chain.seq };
         }
     }
-    Some(Resumed { chain, unsigned: unsigned.len() as u64 })
+    Some(Resumed { chain, unsigned: unsigned.len() as u64, signed, signed_before })
 }
 
 /// The chain after the checkpoint in `line`, if it is one of this log and key.

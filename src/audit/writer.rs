@@ -236,7 +236,7 @@ impl Writer {
             && let Some(event) = self.waiting.pop_front()
         {
             // Each missing line leaves a gap in the numbers, so that the loss is visible.
-            self.seq += 1 + event.missing;
+            self.seq = self.seq.saturating_add(event.missing).saturating_add(1);
             let from = self.buffer.len();
             line::write(&mut self.buffer, &event, self.seq, node);
             match &mut self.chaining {

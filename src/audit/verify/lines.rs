@@ -4,6 +4,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
+use serde::de::IgnoredAny;
+
+use crate::audit::chain::split;
+
 /// Longer lines are cut: no server writes them.
 const LEN_MAX: usize = 64 << 10;
 
@@ -12,6 +16,15 @@ pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
     /// Whether it had a line break.
     pub(super) is_whole: bool,
+}
+
+impl Line<'_> {
+    /// Whether it is all of a line, or more than one, though it may have no line break.
+    pub(super) fn is_complete(&self) -> bool {
+        self.bytes.len() >= LEN_MAX
+            || split(self.bytes).is_some()
+            || serde_json::from_slice::<IgnoredAny>(self.bytes).is_ok()
+    }
 }
 
 pub(super) struct Lines {

@@ -51,6 +51,8 @@ pub fn verify(
     since: Option<&Since>,
 ) -> Result<Report, ReadError> {
     let mut report = Report::default();
+    // A file whose log is not known.
+    let mut nameless: Option<PathBuf> = None;
     let mut chains: BTreeMap<(LogKind, [u8; 8]), Vec<Member>> = BTreeMap::new();
     for file in files {
         if file.extension().is_some_and(|end| end == "chain") {
@@ -58,8 +60,12 @@ pub fn verify(
             continue;
         }
         match begin(file, key).map_err(|source| ReadError { file: file.clone(), source })? {
-            Begin::Empty => report.notes.push(format!("{}: is empty", file.display())),
+            Begin::Empty => {
+                report.notes.push(format!("{}: is empty", file.display()));
+                nameless.get_or_insert_with(|| file.clone());
+            }
             Begin::Unsigned(line) => {
+                nameless.get_or_insert_with(|| file.clone());
                 report
                     .findings
                     .push(Finding { place: Place::new(file, line), what: What::NoChain });
@@ -73,14 +79,37 @@ pub fn verify(
     for ((log, id), mut members) in chains {
         members.sort_by_key(|member| (member.begin.file, member.begin.seq));
         let mut walk = Walk::new(key, log, id, since);
-        for member in &members {
-            let path = &member.file;
-            walk.file(path).map_err(|source| ReadError { file: path.clone(), source })?;
+        for (number, member) in members.iter().enumerate() {
+            let (path, is_last) = (&member.file, number + 1 == members.len());
+            walk.file(path, is_last).map_err(|source| ReadError { file: path.clone(), source })?;
         }
         report.logs.push(walk.end());
     }
     second_chains(&mut report);
+    since.iter().for_each(|since| missing_logs(&mut report, since, files, nameless.as_deref()));
     Ok(report)
+}
+
+/// Logs with checkpoints that were kept elsewhere, and without a line in the files. They are a
+/// finding if a file has no checkpoint, or no file has one.
+fn missing_logs(report: &mut Report, since: &Since, files: &[PathBuf], nameless: Option<&Path>) {
+    let is_nothing_found = report.logs.is_empty();
+    for (log, seq) in since.logs() {
+        if report.logs.iter().any(|found| found.log == log) {
+            continue;
+        }
+        let first = files.first().map(PathBuf::as_path).filter(|_| is_nothing_found);
+        match nameless.or(first) {
+            Some(file) => {
+                let place = Place::new(file, 0);
+                report.findings.push(Finding { place, what: What::LogMissing { log, seq } });
+            }
+            None => report.notes.push(format!(
+                "--since: the {log} have checkpoints up to seq {seq}, and no file of that log was \
+                 given: if there is none, the log was removed"
+            )),
+        }
+    }
 }
 
 /// Two chains of one log: a log that was begun anew is not continuous.

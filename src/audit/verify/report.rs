@@ -8,12 +8,12 @@ use crate::audit::chain::LogKind;
 /// Maximum findings of a log that are kept; more are counted.
 pub(super) const FINDINGS_MAX: usize = 1_000;
 
-/// A line of a file.
+/// A line of a file, or a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub file: PathBuf,
-    /// The number of the line, from 1.
+    /// The number of the line, from 1; 0: the file as a whole.
     pub line: u64,
 }
 
@@ -25,7 +25,10 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        match self.line {
+            0 => write!(f, "{}", self.file.display()),
+            line => write!(f, "{}:{line}", self.file.display()),
+        }
     }
 }
 
@@ -92,8 +95,22 @@ pub enum What {
         /// How many.
         lines: u64,
     },
+    /// The first file begins with a checkpoint that no file begins with.
+    BeginMissing {
+        /// The last number before it.
+        seq: u64,
+    },
+    /// A line at the end of a file has no line break, though it is complete, or other files follow.
+    NoLineBreak,
     /// The file has no checkpoint of this key.
     NoChain,
+    /// No line of a log was given that has checkpoints kept elsewhere.
+    LogMissing {
+        /// The log.
+        log: LogKind,
+        /// Number at the newest of its checkpoints.
+        seq: u64,
+    },
     /// Files of two chains of one log.
     SecondChain {
         /// The log.
@@ -122,6 +139,31 @@ pub enum What {
         /// Id of that chain.
         id: String,
     },
+}
+
+impl What {
+    /// The sentences of what is missing as a whole.
+    fn of_a_whole(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeginMissing { seq } => write!(
+                f,
+                "the beginning of this file is missing: its lines up to seq {seq} were removed"
+            ),
+            Self::NoLineBreak => f.write_str(
+                "the line has no line break, which the server writes with each: it was added, or \
+                 its end was removed",
+            ),
+            Self::LogMissing { log, seq } => write!(
+                f,
+                "the {log} have checkpoints that were kept elsewhere, up to seq {seq}, and no line of \
+                 that log was given: it was emptied or removed"
+            ),
+            Self::NoChain => {
+                f.write_str("the file has no checkpoint of this key: no line of it can be checked")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for What {
@@ -168,9 +210,6 @@ impl fmt::Display for What {
             Self::Headless { lines } => {
                 write!(f, "the {lines} lines before this first checkpoint cannot be checked")
             }
-            Self::NoChain => {
-                f.write_str("the file has no checkpoint of this key: no line of it can be checked")
-            }
             Self::SecondChain { log, ids: [first, second] } => write!(
                 f,
                 "the files have two chains of the {log} ({first} and {second}): the log was begun \
@@ -191,6 +230,7 @@ impl fmt::Display for What {
                 "the newest given checkpoint is of another chain ({id}): the log was replaced, or \
                  begun anew"
             ),
+            _ => self.of_a_whole(f),
         }
     }
 }

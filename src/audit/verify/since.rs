@@ -1,6 +1,6 @@
 //! Checkpoints that were kept elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest as _, Sha256};
 
@@ -11,7 +11,7 @@ use crate::audit::signing::PublicKey;
 /// Why checkpoints cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SinceError {
-    /// A line is no checkpoint of this key.
+    /// A line says that it is a checkpoint, and this key has not signed it.
     #[error("line {0} is not a checkpoint that this key has signed")]
     Forged(usize),
     /// There is none.
@@ -29,19 +29,21 @@ pub struct Since {
 }
 
 impl Since {
-    /// Reads checkpoints, one a line. Half a line at the end is ignored.
+    /// Reads checkpoints, one a line. Half a line at the end is ignored, and so are lines that do not
+    /// say that they are checkpoints: standard output has others too.
     ///
     /// # Errors
-    /// There is none, or a line is something else.
+    /// There is none, or this key has not signed one.
     pub fn read(text: &[u8], key: &PublicKey) -> Result<Self, SinceError> {
         let mut checkpoints = Vec::new();
         let mut lines = text.split(|byte| *byte == b'\n').enumerate().peekable();
         while let Some((number, line)) = lines.next() {
             match checkpoint::read(line, key) {
                 Found::Checkpoint(found) => checkpoints.push((hash(line), *found)),
+                Found::Other => {}
                 // What comes after the last line break.
-                _ if lines.peek().is_none() => {}
-                _ => return Err(SinceError::Forged(number + 1)),
+                Found::Forged if lines.peek().is_none() => {}
+                Found::Forged => return Err(SinceError::Forged(number + 1)),
             }
         }
         if checkpoints.is_empty() { Err(SinceError::Empty) } else { Ok(Self { checkpoints }) }
@@ -55,6 +57,11 @@ impl Since {
             .map(|(_, checkpoint)| checkpoint)
             .filter(|checkpoint| checkpoint.lsn.is_some())
             .max_by_key(|checkpoint| checkpoint.lsn)
+    }
+
+    /// The logs that they are of, each with the number at its newest checkpoint.
+    pub(super) fn logs(&self) -> BTreeMap<LogKind, u64> {
+        self.checkpoints.iter().map(|(_, found)| (found.log, found.seq)).collect()
     }
 
     /// Those of a log, by the hash of their lines, each with its place among them; and the newest.

@@ -379,3 +379,5 @@ fn a_file_that_another_program_moves_or_empties_goes_on_in_the_chain() {
     let found: Vec<_> = report.findings().map(|finding| &finding.what).collect();
     assert_eq!(found, [&What::FilesMissing { first: 2, last: 2 }]);
 }
+
+mod gaps;

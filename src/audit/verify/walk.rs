@@ -87,8 +87,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Walks the next file.
-    pub(super) fn file(&mut self, file: &Path) -> io::Result<()> {
+    /// Walks the next file, which may be the last one.
+    pub(super) fn file(&mut self, file: &Path, is_last: bool) -> io::Result<()> {
         let mut lines = Lines::open(file)?;
         self.report.files += 1;
         self.place = Place::new(file, 0);
@@ -100,6 +100,8 @@ impl<'a> Walk<'a> {
             }
             if line.is_whole {
                 self.line(line.bytes);
+            } else if !is_last || line.is_complete() {
+                self.find(What::NoLineBreak);
             } else {
                 // The server writes the rest in this or the next file, or ends it at its next start.
                 self.report
@@ -113,6 +115,8 @@ impl<'a> Walk<'a> {
     fn line(&mut self, line: &[u8]) {
         match checkpoint::read(line, self.key) {
             Found::Checkpoint(found) => self.checkpoint(line, &found),
+            // What a crash has left of a checkpoint is half a line like any other.
+            Found::Forged if split(line).is_none() => self.event(line),
             Found::Forged => {
                 self.find(What::Forged);
                 self.is_broken = true;
@@ -156,7 +160,7 @@ impl<'a> Walk<'a> {
             return self.find(What::Foreign { log, id });
         }
         if self.chain.is_none() {
-            self.begin(&before);
+            self.begin(&before, found);
         }
         let Some(chain) = self.chain.clone() else { return };
         self.end_half(found);
@@ -201,14 +205,22 @@ impl<'a> Walk<'a> {
     }
 
     /// The first checkpoint: what is before it can be checked only with the file before.
-    fn begin(&mut self, before: &Chain) {
-        self.first_file = before.file;
+    fn begin(&mut self, before: &Chain, found: &Checkpoint) {
+        let (first, seq) = (before.file, before.seq);
+        self.first_file = first;
         if self.unsigned > 0 {
             self.find(What::Headless { lines: self.unsigned });
-        } else if before.file > 1 {
-            let first = before.file;
-            let note =
+        } else if !is_beginning(before, found) {
+            self.find(What::BeginMissing { seq });
+        } else if first > 1 {
+            let mut note =
                 format!("the log begins with file number {first}: earlier files were not given");
+            if found.at == At::Start {
+                note += &format!(
+                    "; this file begins with a start of the server after seq {seq}: nobody can say \
+                     whether lines of it were removed before that"
+                );
+            }
             self.report.notes.push(note);
         }
         self.chain = Some(before.clone());
@@ -315,5 +327,18 @@ impl<'a> Walk<'a> {
             );
             self.report.notes.push(note);
         }
+    }
+}
+
+/// Whether a file can begin with this checkpoint. A server that finds no file, because another
+/// program has moved it, begins the next one with its start.
+fn is_beginning(before: &Chain, found: &Checkpoint) -> bool {
+    if before.file == 1 {
+        return (before.seq, before.hash) == (0, ChainHash::default());
+    }
+    match found.at {
+        At::FileStart | At::Truncated => true,
+        At::Start => found.unsigned == 0,
+        At::Second | At::FileEnd | At::Stop => false,
     }
 }
