@@ -2,13 +2,12 @@
 
 use super::frame::FRAME_OVERHEAD_MAX;
 use super::segment::SECTOR_LEN;
+pub use super::segment::SEGMENT_SIZE_MAX;
 use crate::model::setting::SettingError;
 use crate::model::text::size_text;
 
 /// Minimum size of a segment, in bytes.
 pub const SEGMENT_SIZE_MIN: u64 = 1 << 20;
-/// Maximum size of a segment, in bytes: recovery reads one segment at a time.
-pub const SEGMENT_SIZE_MAX: u64 = 1 << 30;
 /// Minimum number of segments in a log: one being filled, one being prepared, one being cleaned,
 /// and one for its live entries.
 pub const LOG_SEGMENTS_MIN: u64 = 4;

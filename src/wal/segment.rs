@@ -25,8 +25,8 @@
 //! ```
 //!
 //! A header is valid if and only if magic, version and identity are right, all required features are
-//! known, the size is a multiple of 512 with room after the header block, older is less than its
-//! seq, the synced Lsn is not beyond its base, the file is at least that long, and, for a reader with
+//! known, the size is a multiple of 512 with room after the header block and at most 1 GiB, older is
+//! less than its seq, the synced Lsn is not beyond its base, the file is at least that long, and, for a reader with
 //! the secret, log id and MAC are right ([`super::key`]).
 //!
 //! **Formats 1 to 4** were those of the versions before 0.1.0 that did not encrypt the log: format 1
@@ -63,6 +63,9 @@ pub(crate) use name::{Named, fresh_name, parse_name, segment_name, spare_name};
 
 /// Length of the header block in bytes; frames begin after it.
 pub const HEADER_BLOCK_LEN: u64 = 4096;
+
+/// Maximum size of a segment, in bytes: recovery reads one segment at a time.
+pub const SEGMENT_SIZE_MAX: u64 = 1 << 30;
 
 /// The unit that a disk writes atomically, and within which an unacknowledged write may do harm.
 pub const SECTOR_LEN: u64 = 512;
@@ -341,6 +344,7 @@ impl SegmentHeader {
         };
         let sound = header.size.is_multiple_of(SECTOR_LEN)
             && header.size > HEADER_BLOCK_LEN
+            && header.size <= SEGMENT_SIZE_MAX
             && header.base_lsn >= Lsn::FIRST
             && header.base_lsn.0.checked_add(header.size).is_some()
             && u64::from(header.older) <= header.seq.saturating_sub(1)

@@ -52,9 +52,14 @@ fn numbers_that_cannot_be_are_refused() {
         SegmentHeader { older: 2, ..own },
         SegmentHeader { synced_lsn: Lsn(own.base_lsn.0 + 1), ..own },
         SegmentHeader { size: own.size + 8, ..own },
+        SegmentHeader { size: SEGMENT_SIZE_MAX + SECTOR_LEN, ..own },
+        // A sparse file of this length costs nothing, and a reader would ask for its memory.
+        SegmentHeader { size: 1 << 40, ..own },
     ] {
         assert_eq!(SegmentHeader::decode(&wrong.encode()), Err(HeaderFault::Fields));
     }
+    let largest = SegmentHeader { size: SEGMENT_SIZE_MAX, ..own };
+    assert_eq!(SegmentHeader::decode(&largest.encode()), Ok(largest));
 }
 
 fn mended(mut bytes: [u8; HEADER_LEN], identity_at: usize) -> [u8; HEADER_LEN] {
