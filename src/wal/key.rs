@@ -8,10 +8,11 @@
 //!              of the header)
 //! ```
 //!
-//! Each segment has a salt of its own, so two segments never have one key, also if they have the same
-//! number: in a log that continues after a power cut, and in two copies of one directory. Only the
-//! segment that two copies continue has the same key in both; there the nonces differ, which are
-//! random ([`super::cipher`]).
+//! Each segment has a random salt of its own, made with its header, so no two segments have one key,
+//! also if they have the same number: in a log that continues after a power cut, and in two copies of
+//! one directory. Only the segments whose headers were made before the copy, of which both copies
+//! write the current one and the prepared one, have the same key in both; there the nonces differ,
+//! which are random ([`super::cipher`]).
 
 use std::fmt;
 use std::io;
@@ -64,7 +65,7 @@ impl LogKey {
     #[must_use]
     pub fn new(digester: &Digester) -> Self {
         let id = LogId(digester.secret_check());
-        Self(Arc::new(Inner { id, key: Zeroizing::new(*digester.log_key()) }))
+        Self(Arc::new(Inner { id, key: digester.log_key() }))
     }
 
     /// The id of the log, by which another secret is recognised.

@@ -42,6 +42,14 @@ impl Secret {
     pub fn as_bytes(&self) -> &[u8; SECRET_LEN] {
         &self.0
     }
+
+    /// An HMAC with the secret as its key.
+    fn mac(&self) -> Hmac<Sha256> {
+        // RFC 2104: a key shorter than the hash's block is padded with zeros.
+        let mut block = Zeroizing::new([0; 64]);
+        block[..SECRET_LEN].copy_from_slice(&self.0);
+        Hmac::<Sha256>::new((&*block).into())
+    }
 }
 
 impl PartialEq for Secret {
@@ -111,7 +119,6 @@ pub struct Digester {
     held_consume_key: Hmac<Sha256>,
     tag: [u8; TAG_LEN],
     check: [u8; DIGEST_LEN],
-    log_key: Secret,
     secret: Secret,
 }
 
@@ -120,11 +127,9 @@ impl Digester {
     #[must_use]
     pub fn new(secret: &Secret, namespace: &str) -> Self {
         debug_assert!(!namespace.as_bytes().contains(&0), "zero ends the namespace in the message");
-        // RFC 2104: a key shorter than the hash's block is padded with zeros.
-        let mut block = [0; 64];
-        block[..SECRET_LEN].copy_from_slice(&secret.0);
+        let unkeyed = secret.mac();
         let keyed_for = |kind: Kind, namespace: &str| {
-            let mut mac = Hmac::<Sha256>::new(&block.into());
+            let mut mac = unkeyed.clone();
             mac.update(kind.name().as_bytes());
             mac.update(&[0]);
             mac.update(namespace.as_bytes());
@@ -132,8 +137,6 @@ impl Digester {
             mac
         };
         let keyed = |kind: Kind| keyed_for(kind, namespace);
-        // Those of the log, which all namespaces share.
-        let shared = |kind: Kind| keyed_for(kind, DEFAULT_NAMESPACE);
         let prefix = [Kind::Token.name().as_bytes(), &[0], namespace.as_bytes(), &[0]].concat();
         Self {
             token: keyed(Kind::Token),
@@ -146,8 +149,7 @@ impl Digester {
             consume_key: keyed(Kind::ConsumeKey),
             held_consume_key: keyed(Kind::HeldConsumeKey),
             tag: first(keyed(Kind::Namespace), &[]),
-            check: first(shared(Kind::SecretCheck), &[]),
-            log_key: Secret(first(shared(Kind::Log), &[])),
+            check: first(keyed_for(Kind::SecretCheck, DEFAULT_NAMESPACE), &[]),
             secret: secret.clone(),
         }
     }
@@ -257,20 +259,23 @@ impl Digester {
     }
 
     /// The key of the log, from which the keys of its segments are derived. It is the same for all
-    /// namespaces.
+    /// namespaces, and not kept: an API key has a digester, and only the log needs this.
     #[must_use]
-    pub(crate) fn log_key(&self) -> &[u8; SECRET_LEN] {
-        &self.log_key.0
+    pub(crate) fn log_key(&self) -> Zeroizing<[u8; SECRET_LEN]> {
+        self.shared(Kind::Log, DEFAULT_NAMESPACE)
     }
 
     /// The seed of the key pair that signs checkpoints of the audit log. It is the same for all
     /// namespaces.
     #[must_use]
     pub fn audit_seed(&self) -> Zeroizing<[u8; SECRET_LEN]> {
-        let mut block = Zeroizing::new([0; 64]);
-        block[..SECRET_LEN].copy_from_slice(self.secret.as_bytes());
-        let mac = Hmac::<Sha256>::new(&(*block).into());
-        Zeroizing::new(first(mac, &[Kind::AuditKey.name().as_bytes(), &[0, 0]].concat()))
+        self.shared(Kind::AuditKey, "")
+    }
+
+    /// A key that all namespaces share.
+    fn shared(&self, kind: Kind, namespace: &str) -> Zeroizing<[u8; SECRET_LEN]> {
+        let message = [kind.name().as_bytes(), &[0], namespace.as_bytes(), &[0]].concat();
+        Zeroizing::new(first(self.secret.mac(), &message))
     }
 }
 
