@@ -6,12 +6,16 @@
 //! done and the relocated entries are durable, the engine releases the segment. Stopping in between
 //! loses nothing: the segment still exists, and an entry that was relocated twice is only stored
 //! twice.
+//!
+//! The end is believed only if nothing can be behind it: the tag of the seal is right, and it is the
+//! one that the first frame of the next segment carries. Otherwise the entries behind a seal that
+//! somebody wrote without the secret would be released with the segment.
 
 use std::sync::Arc;
 
 use super::cipher::{SegmentCipher, Tag};
 use super::error::{DamageKind, ReadError, io_at};
-use super::frame::{Frames, Kind, Located, Span, decrypt, locate};
+use super::frame::{Frames, Kind, Located, Span, carried_tag, decrypt, locate};
 use super::key::LogKey;
 use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, segment_name};
 use super::storage::{File, Storage};
@@ -42,16 +46,23 @@ pub struct Cleaner {
     window: Vec<u8>,
     window_at: u64,
     spans: Vec<Span>,
-    /// The tag of the last returned frame.
+    /// The tag of the last returned frame, or of the seal.
     before: Tag,
+    /// The tag that the first frame carries, once it was seen.
+    carried: Option<Tag>,
+    /// The segment after this one, whose first frame must carry the tag of this one's seal.
+    next: Option<Box<Self>>,
 }
 
 impl Cleaner {
+    /// A pass over the segment with this header, which `next` follows.
     pub(crate) fn open(
         storage: &dyn Storage,
         header: SegmentHeader,
+        next: Option<SegmentHeader>,
         key: &LogKey,
     ) -> Result<Self, ReadError> {
+        let next = next.map(|next| Self::open(storage, next, None, key)).transpose()?;
         let name = segment_name(header.seq);
         Ok(Self {
             header,
@@ -64,6 +75,8 @@ impl Cleaner {
             window_at: HEADER_BLOCK_LEN,
             spans: Vec::new(),
             before: Tag::NONE,
+            carried: None,
+            next: next.map(Box::new),
         })
     }
 
@@ -88,21 +101,27 @@ impl Cleaner {
     /// Returns the next frames: about `budget_bytes` of them, at least one frame.
     ///
     /// # Errors
-    /// Damage, with file and offset, or an error of the operating system.
+    /// Damage, with file and offset, or an error of the operating system. After an error the pass
+    /// can't continue.
     pub fn step(&mut self, budget_bytes: u64) -> Result<Step<'_>, ReadError> {
         self.spans.clear();
         self.drop_shown();
         let stop_at = self.offset.saturating_add(budget_bytes);
+        let mut seal = None;
         while !self.sealed && (self.spans.is_empty() || self.offset < stop_at) {
             let at = self.offset;
             match locate(&self.header, self.identity, &self.window, self.window_at, at) {
                 Located::At(place, fields) => {
                     self.offset = place + fields.total_len();
+                    let span = Span { at: (place - self.window_at) as usize, fields };
+                    if fields.carries_tag {
+                        self.carried = Some(carried_tag(&self.window[span.at..]));
+                    }
                     if fields.kind == Kind::Seal {
-                        self.sealed = true;
+                        seal = Some(span);
                         break;
                     }
-                    self.spans.push(Span { at: (place - self.window_at) as usize, fields });
+                    self.spans.push(span);
                 }
                 // The buffered bytes are enough for one step.
                 Located::NeedUntil(_) if !self.spans.is_empty() => break,
@@ -113,14 +132,30 @@ impl Cleaner {
                 }
             }
         }
-        if self.spans.is_empty() {
-            return Ok(Step::Done);
-        }
-        decrypt(&self.cipher, &mut self.window, &self.spans, &mut self.before).map_err(|at| {
+        let spans = self.spans.iter().chain(&seal);
+        decrypt(&self.cipher, &mut self.window, spans, &mut self.before).map_err(|at| {
             let name = segment_name(self.header.seq);
             DamageKind::Tag.at(&name, self.window_at + at as u64)
         })?;
+        if seal.is_some() {
+            self.check_next()?;
+            self.sealed = true;
+        }
+        if self.spans.is_empty() {
+            return Ok(Step::Done);
+        }
         Ok(Step::Frames(Frames { bytes: &self.window, spans: self.spans.iter() }))
+    }
+
+    /// Checks that the next segment continues this one after its seal.
+    fn check_next(&mut self) -> Result<(), ReadError> {
+        let Some(mut next) = self.next.take() else { return Ok(()) };
+        next.step(0)?;
+        if next.carried == Some(self.before) {
+            return Ok(());
+        }
+        let seq = next.header.seq;
+        Err(DamageKind::OtherHistory { seq }.at(&segment_name(seq), HEADER_BLOCK_LEN).into())
     }
 
     /// Drops the bytes before `offset`.

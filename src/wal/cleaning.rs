@@ -38,7 +38,8 @@ impl Wal {
     /// An error of the operating system.
     pub fn cleaner(&self) -> Result<Option<Cleaner>, ReadError> {
         let oldest = self.ring.table.oldest().map(|oldest| oldest.header);
-        let open = |header| Cleaner::open(self.ring.storage.as_ref(), header, &self.ring.key);
+        let next = self.ring.table.iter().nth(1).map(|next| next.header);
+        let open = |header| Cleaner::open(self.ring.storage.as_ref(), header, next, &self.ring.key);
         oldest.map(open).transpose()
     }
 

@@ -2,6 +2,7 @@
 //! segment can't be created.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -324,4 +325,69 @@ fn p5_a_start_puts_a_mark_behind_the_last_records() {
     disk.edit("segment-0000000000000001.log", |bytes| bytes[4096 + 40] ^= 1);
     let refused = survey(&disk.storage()).err().expect("the damage is seen").to_string();
     assert!(refused.contains("4096"), "{refused}");
+}
+
+/// The text of the log lines of a thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<String>>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = self.0.lock().unwrap();
+        event.record(&mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            write!(text, "{value:?} ").unwrap();
+        });
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Somebody without the secret ends the oldest segment early, under the running server.
+#[test]
+fn p5_no_entry_is_lost_behind_a_forged_seal() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut engine = to_be_relocated(&disk, &clock);
+    let name = "segment-0000000000000001.log";
+    let whole = disk.bytes(name);
+    let lsn_at = |at: usize| u64::from_le_bytes(whole[at + 8..at + 16].try_into().unwrap());
+    let is_frame = |at: &usize| lsn_at(*at) == lsn_at(4096) + *at as u64 - 4096;
+    let at = (4096 + 8..12_288).step_by(8).find(is_frame).expect("a second frame");
+    disk.edit(name, |bytes| {
+        bytes[at + 4..at + 8].copy_from_slice(&(1_u32 << 31).to_le_bytes());
+        let identity = u32::from_le_bytes(bytes[130..134].try_into().unwrap());
+        let checksum = crc32c::crc32c_append(identity, &bytes[at + 4..at + 60]);
+        bytes[at..at + 4].copy_from_slice(&checksum.to_le_bytes());
+    });
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || {
+        for _ in 0..5 {
+            engine.tend(true);
+            clock.advance(1_000);
+        }
+    });
+    let text = lines.0.lock().unwrap().clone();
+    let says = ["can't read the oldest segment", name, &at.to_string(), "without this secret"];
+    assert!(says.iter().all(|part| text.contains(part)), "{text}");
+    assert_eq!(engine.engine().stats().log.segments_released, 0);
+    drop(engine);
+    let refused =
+        verify_on(disk.storage(), Some(&secret()), &NoProgress).err().unwrap().to_string();
+    assert!(refused.contains(name) && refused.contains(&at.to_string()), "{refused}");
+    // With the file as it was, the next start finds all that was issued, and cleans the segment.
+    disk.edit(name, |bytes| bytes.clone_from(&whole));
+    let mut engine = step(disk.storage(), &clock, config(16 << 10));
+    assert_eq!(engine.engine().stats().tokens, 8);
+    engine.tend(false);
+    engine.tend(true);
+    engine.tend(true);
+    assert!(engine.engine().stats().log.segments_released > 0);
+    assert_eq!(verified(&disk).tokens, Some(8));
 }

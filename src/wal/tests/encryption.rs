@@ -3,7 +3,7 @@
 use super::*;
 use crate::testkit::disk::Keep;
 use crate::wal::segment::{HEADER_LEN, SegmentHeader, segment_name};
-use crate::wal::{Damage, DamageKind};
+use crate::wal::{Damage, DamageKind, Step};
 
 const BODY: &[u8] = b"a payload that nobody may read";
 
@@ -261,4 +261,77 @@ fn p9_header_that_was_made_without_the_secret_is_refused() {
         mend(bytes, &frames);
     });
     assert_eq!(refusal(&disk).what, DamageKind::HeaderMac);
+}
+
+/// Number of frames that a pass over the oldest segment shows.
+fn cleaned(wal: &Wal, budget_bytes: u64) -> Result<usize, ReadError> {
+    let mut cleaner = wal.cleaner()?.expect("there is a sealed segment");
+    let mut count = 0;
+    while let Step::Frames(frames) = cleaner.step(budget_bytes)? {
+        count += frames.count();
+    }
+    Ok(count)
+}
+
+fn refused_cleaning(wal: &Wal, budget_bytes: u64) -> Damage {
+    match cleaned(wal, budget_bytes) {
+        Err(ReadError::Damage(damage)) => damage,
+        Err(other) => panic!("{other}"),
+        Ok(count) => panic!("the end was believed after {count} frames"),
+    }
+}
+
+/// Somebody without the secret ends the oldest segment of a running log early: what is behind the
+/// forged seal must not be released with the segment.
+#[test]
+fn p5_forged_seal_is_not_the_end_of_a_segment_that_is_cleaned() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    write(&mut wal, 2, b'x');
+    let name = segment_name(1);
+    let whole = disk.bytes(&name);
+    let frames = frames_in(&whole);
+    assert!(frames.len() > 10);
+    for (at, _) in &frames {
+        let len = if *at == 4096 { 76 } else { 60 };
+        disk.edit(&name, |bytes| {
+            bytes[at + 4..at + 8].copy_from_slice(&(1_u32 << 31).to_le_bytes());
+            // The last frame is the real seal.
+            bytes[at + len - 1] ^= 1;
+            mend(bytes, &[(*at, len)]);
+        });
+        for budget in [0, 700, u64::MAX] {
+            let damage = refused_cleaning(&wal, budget);
+            let place = (damage.what, damage.file, damage.offset);
+            assert_eq!(place, (DamageKind::Tag, name.clone(), *at as u64), "budget {budget}");
+        }
+        disk.edit(&name, |bytes| bytes.clone_from(&whole));
+    }
+    assert_eq!(cleaned(&wal, 700).unwrap(), frames.len() - 1);
+}
+
+/// The other copy wrote its own frames with the same key, and a real seal.
+#[test]
+fn p5_segment_of_another_copy_is_not_cleaned_as_the_own_one() {
+    let first = closed(1, b'x');
+    let goes_on = |text| {
+        let disk = first.crash(Keep::Everything);
+        let mut wal = resume(&disk);
+        write(&mut wal, 3, text);
+        (disk, wal)
+    };
+    let [(own, wal), (other, _)] = [goes_on(b'a'), goes_on(b'b')];
+    let [name, next] = [1, 2].map(segment_name);
+    assert!(cleaned(&wal, 700).is_ok());
+    own.edit(&name, |bytes| bytes.clone_from(&other.bytes(&name)));
+    let damage = refused_cleaning(&wal, 700);
+    assert_eq!((damage.what, damage.file), (DamageKind::OtherHistory { seq: 2 }, next.clone()));
+    // The tag that the next segment carries is changed to the one of the other copy's seal.
+    own.edit(&next, |bytes| {
+        let frames = frames_in(bytes);
+        bytes[4096 + 44..4096 + 60].copy_from_slice(&other.bytes(&next)[4096 + 44..4096 + 60]);
+        mend(bytes, &frames);
+    });
+    let damage = refused_cleaning(&wal, 700);
+    assert_eq!((damage.what, damage.file, damage.offset), (DamageKind::Tag, next, 4096));
 }
