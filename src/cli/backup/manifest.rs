@@ -3,7 +3,8 @@
 //!
 //! The manifest is written last and guards itself: its checksum is the SHA-256 of the manifest with
 //! an empty checksum, and only the exact bytes that jeton writes are accepted, so every flipped bit
-//! is found. Its MAC is the server's signature: without the secret nobody can make another manifest.
+//! is found. Its MAC is the server's signature: without the secret nobody can make a manifest that
+//! says anything else of the log. It does not cover the SHA-256 of the files, whose frames have tags.
 //! Both the MAC and the frames' tags are verified by a reader with the secret.
 
 use std::collections::BTreeSet;
