@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::{self, Audit, EventOutcome, KeyError, LogEnd, Permit, Signing, SigningKey};
 use crate::engine::Engine;
-use crate::keys::{KeyChange, KeyChanges};
+use crate::keys::{Access, KeyChange, KeyChanges};
 
 /// Adds events of the server to the audit log, if there is one.
 #[derive(Clone, Debug)]
@@ -53,12 +53,24 @@ impl Audited {
                 KeyChange::Removed => "key_removed",
             };
             let (now, ok) = (self.engine.now(), EventOutcome::Ok);
-            let detail = Some(format!("scopes {}", access.scopes));
-            let mut event = audit::server_event(now, operation, ok, detail);
+            let mut event = audit::server_event(now, operation, ok, Some(detail(&access)));
             event.access = Some(access);
             audit.tell(&mut Permit::default(), event);
         }
     }
+}
+
+/// What a key allows, and from where.
+fn detail(access: &Access) -> String {
+    let mut detail = format!("scopes {}", access.scopes);
+    if let Some(name) = &access.certificate {
+        detail += &format!(", certificate {name}");
+    }
+    if !access.from.is_empty() {
+        let networks: Vec<_> = access.from.iter().map(ToString::to_string).collect();
+        detail += &format!(", from {}", networks.join(" "));
+    }
+    detail
 }
 
 fn signing(engine: &Engine) -> Result<Signing, KeyError> {

@@ -1,7 +1,7 @@
 //! `jeton verify DIR`: reads a log offline and reports its content.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -12,7 +12,7 @@ use super::exit::{FAILED, MISTAKEN};
 use super::out;
 use super::progress::Shown;
 use crate::audit::verify::Since;
-use crate::engine::{OpenError, Verified, verify};
+use crate::engine::{OpenError, Verified, tag_at, verify};
 use crate::model::cluster::Chain;
 use crate::model::time::UnixMillis;
 use crate::wal::DiskError;
@@ -56,9 +56,23 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
         Ok(found) => found,
         Err(error) => return out::failed(&error, code_of(&error)),
     };
-    let behind = since.as_ref().and_then(|since| behind(&found, since));
-    match out::print(text(&found)) {
-        Ok(()) => behind.map_or(ExitCode::SUCCESS, |behind| out::failed(&behind, FAILED)),
+    let compared = since.map(|since| compare(&args.dir, &found, &since)).transpose();
+    let compared = match compared {
+        Ok(compared) => compared.flatten(),
+        Err(error) => return out::failed(&error, code_of(&error)),
+    };
+    let since = match compared {
+        Some(Compared::Later) => "since     the log has the frame of the given checkpoint\n",
+        Some(Compared::Unknown) => {
+            "since     nothing is known: the log no longer has a frame that the checkpoints name\n"
+        }
+        Some(Compared::Behind(_)) | None => "",
+    };
+    match out::print(text(&found) + since) {
+        Ok(()) => match compared {
+            Some(Compared::Behind(behind)) => out::failed(&behind, FAILED),
+            _ => ExitCode::SUCCESS,
+        },
         Err(error) => out::unprinted(&error, ""),
     }
 }
@@ -74,27 +88,38 @@ impl VerifyArgs {
     }
 }
 
-/// Why the log is not a later state of what it was at the newest checkpoint.
-fn behind(found: &Verified, since: &Since) -> Option<String> {
-    let kept = since.newest_log_end()?;
-    let lsn = kept.lsn?;
+/// What the newest checkpoint says of the log.
+enum Compared {
+    /// The log is a later state of what it was then.
+    Later,
+    /// The part of the log that would tell was released, or no checkpoint names a frame.
+    Unknown,
+    /// Why it is not.
+    Behind(String),
+}
+
+fn compare(dir: &Path, found: &Verified, since: &Since) -> Result<Option<Compared>, OpenError> {
+    let Some(kept) = since.newest_log_end() else { return Ok(None) };
+    let lsn = kept.lsn.unwrap_or_default();
     if lsn > found.lsn {
-        return Some(format!(
+        return Ok(Some(Compared::Behind(format!(
             "the log ends at Lsn {}, before Lsn {lsn} of the given checkpoint ({}): it was rolled \
              back, or is another server's",
             found.lsn, kept.time
-        ));
+        ))));
     }
-    // Of an earlier frame the tag is no longer known here.
-    let tag = kept.tag.as_ref().filter(|_| lsn == found.lsn)?;
-    let is_other = *tag != const_hex::encode(found.last_tag);
-    is_other.then(|| {
-        format!(
-            "the log has another last frame than at the given checkpoint ({}), at the same Lsn \
-             {lsn}: it was rolled back and written again, or is another server's",
-            kept.time
-        )
-    })
+    // While a frame is being written, a checkpoint has no tag.
+    let Some(kept) = since.newest_log_tag() else { return Ok(Some(Compared::Unknown)) };
+    let lsn = kept.lsn.unwrap_or_default();
+    let Some(tag) = tag_at(dir, lsn)? else { return Ok(Some(Compared::Unknown)) };
+    if kept.tag.as_ref() == Some(&const_hex::encode(tag)) {
+        return Ok(Some(Compared::Later));
+    }
+    Ok(Some(Compared::Behind(format!(
+        "the log has another frame at Lsn {lsn} than at the given checkpoint ({}): it was rolled back \
+         and written again, or is another server's",
+        kept.time
+    ))))
 }
 
 /// Damage exits with 1; a directory without a log, or one that can't be listed, is a mistake in the

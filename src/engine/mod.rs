@@ -74,8 +74,8 @@ pub use quota::{Quota, Quotas};
 pub use read::{Existing, Introspected, Status};
 pub use recovery::{
     NoProgress, OpenError, Progress, SECRET_FILE_NAME, SecretError, ShiftError, Shifted,
-    StoppedNode, Verified, VerifiedNode, read_secret, shift_on, shift_time, stopped_node, verify,
-    verify_on,
+    StoppedNode, Verified, VerifiedNode, read_secret, shift_on, shift_time, stopped_node, tag_at,
+    verify, verify_on,
 };
 pub use state::Holding;
 pub use stats::{LogStats, Stats};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 
+use super::holder::CertificateName;
 use super::text::KeyId;
 use crate::model::namespace::Namespace;
 use crate::model::network::{Network, any_contains};
@@ -31,6 +32,8 @@ pub struct Access {
     pub holder: Vec<u8>,
     /// The networks from which it is accepted; empty: from anywhere.
     pub from: Vec<Network>,
+    /// The name of the client certificate that the key accepts, too.
+    pub certificate: Option<CertificateName>,
     /// Current use of the resources that are limited per key.
     pub used: Arc<Used>,
 }
@@ -79,6 +82,7 @@ impl Access {
             digester,
             holder: Vec::new(),
             from: Vec::new(),
+            certificate: None,
             used: Arc::default(),
         }
     }

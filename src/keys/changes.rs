@@ -9,7 +9,7 @@ use super::access::Access;
 pub enum KeyChange {
     /// It is valid now.
     Added,
-    /// Its scopes, namespace, expiry, holder or text are others.
+    /// Its scopes, namespace, expiry, holder, networks, certificate or text are others.
     Changed,
     /// It was revoked, or is no longer in the file.
     Removed,

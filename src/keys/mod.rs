@@ -206,6 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn p5_a_certificate_that_is_bound_to_a_key_or_unbound_is_a_change() {
+        let (_, plain) = new_key("a");
+        let mut bound = plain.clone();
+        bound.certificate = Some("cn:client-1".parse().unwrap());
+        let mut other = plain.clone();
+        other.certificate = Some("cn:client-2".parse().unwrap());
+        let table = |entry: &KeyEntry| {
+            Table::new(std::slice::from_ref(entry), &digester(), &mut TagOwners::default())
+        };
+        let [plain, bound, other] = [&plain, &bound, &other].map(table);
+        for (before, after) in [(&plain, &bound), (&bound, &other), (&bound, &plain)] {
+            let changes = before.changes(after);
+            assert!(matches!(changes[..], [(KeyChange::Changed, _)]), "{changes:?}");
+        }
+        assert!(bound.changes(&bound).is_empty());
+    }
+
+    #[test]
     fn a_reload_replaces_all_keys_or_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");

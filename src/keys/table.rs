@@ -73,6 +73,7 @@ impl Table {
                     digester: digester.clone(),
                     holder: holder.to_bytes(),
                     from: entry.from.clone(),
+                    certificate: entry.certificate.clone(),
                     used: used.clone(),
                 })
             };
@@ -201,4 +202,5 @@ fn is_same(one: &Access, other: &Access) -> bool {
         && one.expires_at == other.expires_at
         && one.holder == other.holder
         && one.from == other.from
+        && one.certificate == other.certificate
 }

@@ -136,6 +136,7 @@ impl Authenticator {
                 digester: digester.of(&anonymous.namespace),
                 holder: Vec::new(),
                 from: Vec::new(),
+                certificate: None,
                 used: Arc::default(),
             }),
             (Some(_), None) => None,

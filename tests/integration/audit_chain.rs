@@ -220,6 +220,14 @@ fn p5_a_rolled_back_data_directory_is_refused_with_a_checkpoint_kept_elsewhere()
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = folder.run(&["verify", "--since", &since, &folder.text("old")]);
     assert!(code == Some(1) && said.contains("rolled back"), "{said}");
+    // A server has written on in the older one, beyond the end of the log.
+    let server = crate::server::Launch::on(&folder.at("old")).start();
+    for _ in 0..50 {
+        Client::of(&server).issued(r#"{"payload":2}"#);
+    }
+    server.stop_well();
+    let (code, said) = folder.run(&["verify", "--since", &since, &folder.text("old")]);
+    assert!(code == Some(1) && said.contains("rolled back and written again"), "{said}");
     let (code, said) = folder.run(&["verify", &folder.text("old")]);
     assert_eq!(code, Some(0), "without it the older state is whole: {said}");
 }

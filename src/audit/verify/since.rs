@@ -59,6 +59,16 @@ impl Since {
             .max_by_key(|checkpoint| checkpoint.lsn)
     }
 
+    /// The newest checkpoint with the tag of the frame that was the last one.
+    #[must_use]
+    pub fn newest_log_tag(&self) -> Option<&Checkpoint> {
+        self.checkpoints
+            .iter()
+            .map(|(_, checkpoint)| checkpoint)
+            .filter(|checkpoint| checkpoint.lsn.is_some() && checkpoint.tag.is_some())
+            .max_by_key(|checkpoint| checkpoint.lsn)
+    }
+
     /// The logs that they are of, each with the number at its newest checkpoint.
     pub(super) fn logs(&self) -> BTreeMap<LogKind, u64> {
         self.checkpoints.iter().map(|(_, found)| (found.log, found.seq)).collect()

@@ -6,6 +6,7 @@ mod encryption;
 mod model;
 mod pieces;
 mod ring;
+mod since;
 
 use std::sync::Arc;
 
