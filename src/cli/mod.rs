@@ -30,6 +30,7 @@ mod out;
 mod process;
 mod progress;
 mod reading;
+mod recovering;
 mod reload;
 mod serve;
 mod serve_error;

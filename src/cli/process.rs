@@ -35,4 +35,14 @@ impl Process {
             None => ExitCode::from(code),
         }
     }
+
+    /// The same from any thread, whatever the others do.
+    pub(super) fn leave_at_once(self, code: u8) -> ! {
+        // As in `end`.
+        let _ = io::stdout().flush();
+        match self.leave {
+            Some(leave) => leave(code),
+            None => std::process::exit(code.into()),
+        }
+    }
 }

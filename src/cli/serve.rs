@@ -1,15 +1,12 @@
 //! `jeton serve`: starts a server from its flags, and shuts it down.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use clap::Command;
-use indicatif::{HumanBytes, ProgressBar};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::runtime::Runtime;
 
 use super::audited::Audited;
 use super::certificates::Certificates;
@@ -17,27 +14,23 @@ use super::config::mistaken;
 use super::fresh::{Fresh, FreshKeys};
 use super::node::{Running, view_of};
 use super::process::Process;
-use super::progress::bar;
+use super::recovering::{Watch, open};
 use super::reload::Reload;
 use super::serve_error::ServeError;
 use super::servers::{Servers, say_ready};
 use super::settings::{Given, ServeConfig, Settings};
-use super::stop::Signals;
 use super::{environment, logging, out};
 use crate::audit::{Audit, EventOutcome};
 use crate::build_info::VERSION_AND_COMMIT;
 use crate::clock::{Clock, SystemClock};
-use crate::cluster::node::{NodeError, NodeView};
-use crate::engine::Progress;
+use crate::cluster::node::NodeError;
 use crate::http::admin::{Admin, Guard};
 use crate::keys::{self, Fingerprint, Keys};
+use crate::model::text::duration_text;
 use crate::net::listen;
 use crate::net::listen::{ListenAddress, Listeners};
 use crate::service::quotas::Quotas;
 use crate::{http, resp};
-
-/// Interval between progress lines of recovery, without a terminal.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 
 /// Runs a server. `command` is the complete command line, which defines the known environment
 /// variables.
@@ -65,7 +58,6 @@ pub(super) fn run(given: &Given, process: Process, command: &Command) -> ExitCod
 
 /// The parts of the server that exist before recovery.
 struct Front {
-    runtime: Runtime,
     http: http::Config,
     data: Vec<Listeners>,
     resp: Vec<Listeners>,
@@ -84,6 +76,7 @@ fn serve(
     reload: Option<Reload>,
     process: Process,
 ) -> Result<(), ServeError> {
+    let watch = Watch::start()?;
     let front = Front::new(config)?;
     front.admin.configured(stated, SystemClock::new().wall());
     let view = view_of(config);
@@ -92,10 +85,13 @@ fn serve(
         view.have_keys(front.fingerprint.unwrap_or(Fingerprint::NO_KEYS));
     }
     let audit = front.http.audit.clone();
-    let running = open(config, view)?;
+    let (running, watch) = open(config, view, watch, move |signal| {
+        tracing::info!(signal, "stopped before the server was ready");
+        process.leave_at_once(0)
+    })?;
     process.keep(running.engine());
     // From here on the log and the audit trail are closed cleanly, whatever happens.
-    let stopped = front.serve(config, reload, &running);
+    let stopped = front.serve(config, reload, &running, watch);
     // The last checkpoint of the audit log shows the end of the log as it is then.
     let (closed, ended) = running.close();
     let stopped = stopped.and_then(|admin| Ok(admin.stop()?));
@@ -113,9 +109,6 @@ fn serve(
 
 impl Front {
     fn new(config: &ServeConfig) -> Result<Self, ServeError> {
-        // A signal during recovery ends the process by default: nothing was acknowledged yet. From
-        // here on signals are handled.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let bind = |flag, address: &ListenAddress, count| {
             listen::bind(address, count).map_err(|source| ServeError::Bind {
                 flag,
@@ -164,17 +157,7 @@ impl Front {
             }
         };
         let http = http::Config { tls, audit, ..http };
-        Ok(Self {
-            runtime,
-            http,
-            data,
-            resp,
-            early,
-            admin,
-            admin_address,
-            certificates,
-            fingerprint,
-        })
+        Ok(Self { http, data, resp, early, admin, admin_address, certificates, fingerprint })
     }
 
     /// Serves until a signal stops the server and the requests in flight are answered. The admin
@@ -184,12 +167,12 @@ impl Front {
         config: &ServeConfig,
         reload: Option<Reload>,
         running: &Running,
+        watch: Watch,
     ) -> Result<Admin, ServeError> {
         let engine = running.engine();
         let audited = Audited::new(self.http.audit.clone(), engine)?;
         audited.tell("start", EventOutcome::Ok, format!("jeton {VERSION_AND_COMMIT}"));
-        let Self { runtime, http, data, resp, early, admin, admin_address, certificates, .. } =
-            self;
+        let Self { http, data, resp, early, admin, admin_address, certificates, .. } = self;
         let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
         let keys = config.keys.as_deref().map(opened).transpose()?;
         let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
@@ -198,20 +181,33 @@ impl Front {
         drop(early);
         let servers = Servers::start(engine, &http, data, config.resp.as_ref(), resp)?;
         admin.serving(engine.clone(), servers.gauges(), keys.clone());
-        let clock = Arc::new(SystemClock::new());
-        let mut signals = runtime.block_on(async { Signals::new(clock) })?;
         say_ready(&servers, config.tls.is_some(), &admin_address, engine);
         audited.ship();
 
         let keys = keys.map(|keys| FreshKeys::new(keys, engine, running.view()));
-        let fresh = Fresh { audited: audited.clone(), configuration: reload, keys, certificates };
+        let mut fresh =
+            Fresh { audited: audited.clone(), configuration: reload, keys, certificates };
+        let Watch { runtime, mut signals } = watch;
         let signal = runtime.block_on(async {
             tokio::select! {
-                signal = signals.stop(fresh) => signal,
-                _ = running.ending() => "the cluster",
+                signal = signals.stop(&mut fresh) => Some(signal),
+                _ = running.ending() => None,
             }
         });
+        admin.draining();
         running.draining();
+        let delay = config.drain_delay;
+        if signal.is_some() && !delay.is_zero() {
+            let delay_text = duration_text(delay);
+            tracing::info!(signal, delay = delay_text, "draining: not ready, still serving");
+            runtime.block_on(async {
+                tokio::select! {
+                    () = signals.linger(delay, &mut fresh) => {}
+                    _ = running.ending() => {}
+                }
+            });
+        }
+        let signal = signal.unwrap_or("the cluster");
         tracing::info!(signal, "stopping: no new connections, finishing requests in flight");
         let drained = runtime.block_on(signals.drain(servers));
         audited.tell("stop", EventOutcome::Ok, signal.to_owned());
@@ -257,60 +253,4 @@ fn allow_descriptors(wanted: u64) -> u64 {
     let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
     if setrlimit(Resource::Nofile, raised).is_ok() { allowed } else { current }
-}
-
-fn open(config: &ServeConfig, view: Option<NodeView>) -> Result<Running, NodeError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let progress = Recovery::new(clock.clone());
-    let running = Running::start(config, clock, view, &progress);
-    progress.finish();
-    running
-}
-
-/// Shows the progress of recovery: a bar on a terminal, otherwise a log line per interval.
-struct Recovery {
-    bar: Option<ProgressBar>,
-    clock: Arc<dyn Clock>,
-    said: Mutex<Duration>,
-}
-
-impl Recovery {
-    fn new(clock: Arc<dyn Clock>) -> Self {
-        let bar = io::stderr().is_terminal().then(|| bar("recovering"));
-        Self { bar, said: Mutex::new(clock.monotonic()), clock }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-
-    /// True once per [`PROGRESS_PERIOD`].
-    fn is_time(&self) -> bool {
-        let now = self.clock.monotonic();
-        let Ok(mut said) = self.said.lock() else {
-            return false;
-        };
-        let is_time = now.saturating_sub(*said) >= PROGRESS_PERIOD;
-        if is_time {
-            *said = now;
-        }
-        is_time
-    }
-}
-
-impl Progress for Recovery {
-    fn advance(&self, done: u64, all: u64) {
-        match &self.bar {
-            Some(bar) => {
-                bar.set_length(all);
-                bar.set_position(done);
-            }
-            None if self.is_time() => {
-                tracing::info!(done = %HumanBytes(done), all = %HumanBytes(all), "recovering");
-            }
-            None => (),
-        }
-    }
 }

@@ -1,6 +1,7 @@
-//! Shutdown of a server: which signals start it, and which signal ends the drain early.
+//! Shutdown of a server: which signals start it, and which end the delay or the drain early.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ pub(super) struct Signals {
     impatience: Impatience,
 }
 
-/// Decides whether a signal ends the drain: a SIGINT that is not the first signal does. A repeated
-/// SIGTERM does not: some supervisors send it repeatedly.
+/// Decides whether a signal is a second request to stop. It ends the delay before the drain. The
+/// drain itself is ended by a SIGINT alone: some supervisors repeat SIGTERM.
 #[derive(Debug, Default)]
 struct Impatience {
     terminated_at: Option<Duration>,
@@ -37,7 +38,8 @@ impl Impatience {
         self.terminated_at = Some(now);
     }
 
-    fn interrupt_counts(&self, now: Duration) -> bool {
+    /// Whether a signal is another request to stop than the last SIGTERM.
+    fn counts(&self, now: Duration) -> bool {
         self.terminated_at.is_none_or(|at| now.saturating_sub(at) >= ONE_STOP)
     }
 }
@@ -55,8 +57,46 @@ impl Signals {
         })
     }
 
+    /// Waits for a signal to stop the server, while nothing else is done at signals.
+    pub(super) async fn early_stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// Waits for `delay`, or for a second signal to stop the server. Meanwhile changed files are
+    /// reloaded.
+    pub(super) async fn linger(&mut self, delay: Duration, fresh: &mut Fresh) {
+        let mut over = pin!(tokio::time::sleep(delay));
+        loop {
+            let counts = |impatience: &Impatience| impatience.counts(self.clock.monotonic());
+            let signal = tokio::select! {
+                () = &mut over => return,
+                _ = self.terminate.recv() => {
+                    let ends = counts(&self.impatience);
+                    self.impatience.terminate(self.clock.monotonic());
+                    ends.then_some("SIGTERM")
+                }
+                _ = self.interrupt.recv() => counts(&self.impatience).then_some("SIGINT"),
+                _ = self.hangup.recv() => {
+                    fresh.read();
+                    None
+                }
+                () = tokio::time::sleep(FRESH_LOOK) => {
+                    fresh.look();
+                    None
+                }
+            };
+            if let Some(signal) = signal {
+                tracing::info!(signal, "second signal: the delay ends early");
+                return;
+            }
+        }
+    }
+
     /// Waits for a signal to stop the server. Meanwhile changed files are reloaded.
-    pub(super) async fn stop(&mut self, mut fresh: Fresh) -> &'static str {
+    pub(super) async fn stop(&mut self, fresh: &mut Fresh) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => {
@@ -82,7 +122,7 @@ impl Signals {
                 }
                 _ = self.terminate.recv() => self.impatience.terminate(self.clock.monotonic()),
                 _ = self.interrupt.recv() => {
-                    if self.impatience.interrupt_counts(self.clock.monotonic()) {
+                    if self.impatience.counts(self.clock.monotonic()) {
                         tracing::info!("second SIGINT: the drain ends early");
                         end_drain.end();
                     }
@@ -101,15 +141,12 @@ mod tests {
     fn an_interrupt_ends_the_drain_but_not_right_behind_a_terminate() {
         let at = Duration::from_millis;
         let mut impatience = Impatience::default();
-        assert!(impatience.interrupt_counts(at(0)), "a second interrupt");
+        assert!(impatience.counts(at(0)), "a second interrupt");
         impatience.terminate(at(1_000));
-        assert!(!impatience.interrupt_counts(at(1_000)));
-        assert!(!impatience.interrupt_counts(at(1_499)));
-        assert!(impatience.interrupt_counts(at(1_500)));
+        assert!(!impatience.counts(at(1_000)));
+        assert!(!impatience.counts(at(1_499)));
+        assert!(impatience.counts(at(1_500)));
         impatience.terminate(at(2_000));
-        assert!(
-            !impatience.interrupt_counts(at(2_100)),
-            "this interrupt belongs to the second terminate"
-        );
+        assert!(!impatience.counts(at(2_100)), "this interrupt belongs to the second terminate");
     }
 }

@@ -77,6 +77,7 @@ mod hostile_share;
 mod hostile_slow;
 mod hostile_watch;
 mod http2;
+mod lifecycle;
 mod limits;
 mod linear;
 mod nodes;

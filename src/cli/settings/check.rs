@@ -1,4 +1,7 @@
 //! Makes the configuration from the flags of `jeton serve`, or reports every mistake in them.
+
+use std::time::Duration;
+
 use super::audit;
 use super::cluster;
 use super::resp;
@@ -7,11 +10,14 @@ use super::{MISS_LIMIT, ServeArgs, ServeConfig};
 use crate::config::Flags;
 use crate::http::request::browser::Web;
 use crate::model::setting::SettingError;
-use crate::model::text::size_text;
+use crate::model::text::{duration_text, size_text};
 use crate::net::proxy_header::TrustedProxies;
 use crate::permissions::Strictness;
 use crate::service::miss_limiter::MissLimits;
 use crate::{engine, http, wal};
+
+/// Maximum of `--drain-delay`.
+const DRAIN_DELAY_MAX: Duration = Duration::from_secs(10 * 60);
 
 impl Flags for ServeArgs {
     type Config = ServeConfig;
@@ -58,6 +64,7 @@ impl ServeArgs {
                 self.permissions(),
             ),
             cluster: self.cluster.read(reader),
+            drain_delay: reader.duration("drain-delay", &self.drain_delay),
             huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),
@@ -163,6 +170,10 @@ fn check_together(config: &ServeConfig, mistakes: &mut Vec<SettingError>) {
         let max = size_text(max as u64 >> 10 << 10);
         let mistake = SettingError::new("max-payload", format!("must be at most {max} with this "));
         mistakes.push(mistake.name("segment-size"));
+    }
+    if config.drain_delay > DRAIN_DELAY_MAX {
+        let text = format!("must be 0s to {}", duration_text(DRAIN_DELAY_MAX));
+        mistakes.push(SettingError::new("drain-delay", text));
     }
     if config.listen.overlaps(&config.admin_listen) {
         let mistake = SettingError::new("admin-listen", "must be another address than ");

@@ -1,6 +1,7 @@
 //! The checked configuration of a server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +35,8 @@ pub struct ServeConfig {
     pub audit: Option<crate::audit::Config>,
     /// The cluster that the server is a node of; `None` for a single server.
     pub cluster: Option<crate::cluster::Config>,
+    /// Time for which new connections are still served after a signal to stop.
+    pub drain_delay: Duration,
     /// Whether the system may use transparent huge pages.
     pub huge_pages: bool,
     /// The log filter.

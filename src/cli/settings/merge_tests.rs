@@ -52,7 +52,7 @@ fn another_value(key: &str) -> String {
         "remember-consumed" => "0s",
         "quota" => "shop-a:tokens=5",
         key if key.ends_with("-ttl") => "14m",
-        key if key.ends_with("-timeout") => "7s",
+        key if key.ends_with("-timeout") || key == "drain-delay" => "7s",
         _ => "another",
     };
     text.to_owned()

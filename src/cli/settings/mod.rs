@@ -358,6 +358,11 @@ pub struct ServeArgs {
     )]
     write_timeout: String,
 
+    /// After SIGTERM or SIGINT, time for which new connections are still served while /readyz says
+    /// 503, so that load balancers notice; a second signal ends it
+    #[arg(long, env = "JETON_DRAIN_DELAY", default_value = "0s", value_name = "DURATION")]
+    drain_delay: String,
+
     /// Log filter, such as info or jeton=debug,warn
     #[arg(long, env = "JETON_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: String,

@@ -81,6 +81,8 @@ fn all_values_out_of_their_limits_are_reported_at_once() {
         "0",
         "--idle-timeout",
         "1ms",
+        "--drain-delay",
+        "11m",
         "--queue",
         "0",
     ];

@@ -269,6 +269,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn while_it_drains_it_is_alive_and_not_ready() {
+        let view = View::default();
+        view.engine.set(Engine::open(Config::memory_only()).unwrap()).ok().unwrap();
+        assert!(get(&view, "/metrics").await.1.contains("jeton_ready 1\n"));
+        view.drain();
+        for path in ["/readyz", "/readyz?for=changes", "/readyz?for=reads"] {
+            let (status, reason) = get(&view, path).await;
+            assert_eq!((status, reason.starts_with("draining")), (503, true), "{path}: {reason}");
+        }
+        assert!(get(&view, "/metrics").await.1.contains("jeton_ready 0\n"));
+        assert_eq!(get(&view, "/healthz").await.0, 200);
+    }
+
+    #[tokio::test]
     async fn a_warning_is_a_line_and_a_metric_and_stays_200() {
         let view = View::default();
         let engine = Engine::open(Config::memory_only()).unwrap();

@@ -125,6 +125,11 @@ impl Admin {
         let _ = self.stage.send(Stage::Serving);
     }
 
+    /// The server is shutting down: it is not ready from here on, and alive to the end.
+    pub fn draining(&self) {
+        self.view.drain();
+    }
+
     /// Stops the listener.
     ///
     /// # Errors

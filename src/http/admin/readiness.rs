@@ -35,6 +35,9 @@ fn readiness(view: &View) -> Readiness {
             _ => return Readiness::Nothing(text),
         }
     }
+    if view.is_draining() {
+        return Readiness::Nothing("draining: the server is shutting down".to_owned());
+    }
     match view.engine.get().map(Engine::readiness) {
         None => Readiness::Nothing("recovering: the log is being read".to_owned()),
         Some(Err(reason)) => Readiness::Nothing(reason.to_string()),

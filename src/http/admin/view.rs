@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -35,6 +36,8 @@ pub(super) struct View {
     pub(super) config: OnceLock<BTreeMap<String, String>>,
     /// Start time of the server, by the wall clock.
     pub(super) started_at: OnceLock<UnixMillis>,
+    /// Whether the server is shutting down.
+    pub(super) is_draining: AtomicBool,
     /// Whether every path but health needs a key with its scope: metrics, backup or admin.
     pub(super) is_guarded: bool,
     /// Browser pages that may send requests.
@@ -43,6 +46,17 @@ pub(super) struct View {
     pub(super) proxies: TrustedProxies,
     /// Time limits of connections.
     pub(super) limits: Limits,
+}
+
+impl View {
+    /// The server is shutting down from here on.
+    pub(super) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
 }
 
 /// A small answer with a complete body.

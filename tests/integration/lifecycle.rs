@@ -1,0 +1,98 @@
+//! From the start of a server to its end: signals before it is ready, and the delay before a drain.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{Client, expect};
+use crate::raw::{Conn, Response, request};
+use crate::server::{Launch, Server, jeton, wait};
+use crate::support::eventually;
+
+fn get(admin: SocketAddr, path: &str) -> std::io::Result<Response> {
+    let mut conn = Conn::open(admin)?;
+    conn.send(&request("GET", path, &[], b""))?;
+    conn.response()
+}
+
+fn free_address() -> SocketAddr {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    taken.local_addr().expect("its address")
+}
+
+/// The first process of a container gets a signal only if it has a handler.
+#[test]
+fn signals_are_handled_before_the_server_is_ready() {
+    const TERM: u32 = 15;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let secret = dir.path().join("secret.key");
+    fs::write(&secret, [7; 32]).expect("a secret");
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("its mode");
+    for signal in [Signal::TERM, Signal::INT] {
+        let admin = free_address();
+        // A node of a cluster that cannot be reached never becomes ready.
+        let mut child = jeton()
+            .args(["serve", "--listen", "127.0.0.1:0", "--cluster", "nats://127.0.0.1:1"])
+            .args(["--admin-listen", &admin.to_string(), "--secret-file"])
+            .arg(&secret)
+            .arg("--data-dir")
+            .arg(dir.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        eventually("it answers that it is not ready", || {
+            get(admin, "/readyz").is_ok_and(|answer| answer.status == 503)
+        });
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.expect("a mask").trim(), 16).expect("a mask");
+        assert_ne!(caught & (1 << (TERM - 1)), 0, "SIGTERM has no handler");
+        kill_process(Pid::from_child(&child), signal).expect("it runs");
+        wait(&mut child);
+        let ended = child.wait_with_output().expect("its output");
+        let said = String::from_utf8(ended.stderr).expect("UTF-8");
+        assert_eq!(ended.status.code(), Some(0), "{said}");
+        assert!(said.contains("stopped before the server was ready"), "{said}");
+    }
+}
+
+/// Without the delay a load balancer would send new connections to a port that refuses them.
+#[test]
+fn p1_a_server_with_a_delay_is_not_ready_and_serves_until_a_second_signal() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut server = Launch::on(dir.path()).flag("--drain-delay", "10m").start();
+    kill_process(server.pid(), Signal::TERM).expect("it runs");
+    eventually("it is not ready", || {
+        get(server.admin, "/readyz").is_ok_and(|answer| answer.text().starts_with("draining"))
+    });
+    expect(&get(server.admin, "/readyz").expect("an answer"), 503);
+    expect(&get(server.admin, "/healthz").expect("an answer"), 200);
+    let metrics = get(server.admin, "/metrics").expect("an answer");
+    assert!(metrics.text().contains("\njeton_ready 0\n"), "{}", metrics.text());
+
+    let token = Client::of(&server).issued(r#"{"payload":"kept","ttl":"1h"}"#).token;
+    // Right behind the first signal this is the same request to stop.
+    sleep(Duration::from_millis(600));
+    assert!(server.is_running(), "{}", server.stderr());
+    expect(&Client::of(&server).resolve(&token), 200);
+    let (status, said) = server.stop(Signal::TERM);
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("second signal: the delay ends early"), "{said}");
+    let server = Launch::on(dir.path()).start();
+    expect(&Client::of(&server).resolve(&token), 200);
+}
+
+#[test]
+fn a_delay_ends_by_itself() {
+    let server = Server::fresh_with(|launch| launch.flag("--drain-delay", "200ms"));
+    let (status, said) = server.stop(Signal::TERM);
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("draining") && said.contains("stopped"), "{said}");
+}
