@@ -23,6 +23,7 @@ mod explain;
 mod failure;
 mod file_watch;
 mod fresh;
+mod health;
 mod keys;
 mod logging;
 mod node;
@@ -74,6 +75,8 @@ enum Command {
     Status(ReadArgs),
     /// Move the deadline of each token to --ttl from now, and print it
     Extend(ExtendArgs),
+    /// Ask a server whether it is alive, or ready; exit 0 if so, 1 if not, 3 without an answer
+    Health(health::HealthArgs),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -125,6 +128,7 @@ pub fn main(process: Process) -> ExitCode {
         Command::Revoke(args) => finish(client::revoke(&args)),
         Command::Status(args) => finish(client::status(&args)),
         Command::Extend(args) => finish(client::extend(&args)),
+        Command::Health(args) => health::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Backup(args) => backup::run(&args),

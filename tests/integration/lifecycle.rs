@@ -10,13 +10,21 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{Client, expect};
 use crate::raw::{Conn, Response, request};
-use crate::server::{Launch, Server, jeton, wait};
+use crate::server::{Launch, Server, jeton, output, wait};
 use crate::support::eventually;
 
 fn get(admin: SocketAddr, path: &str) -> std::io::Result<Response> {
     let mut conn = Conn::open(admin)?;
     conn.send(&request("GET", path, &[], b""))?;
     conn.response()
+}
+
+/// The exit code of `jeton health`, and what it said.
+fn health(server: SocketAddr, flags: &[&str]) -> (Option<i32>, String) {
+    let url = format!("http://{server}");
+    let output = output(jeton().args(["health", "--server", &url]).args(flags));
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).expect("UTF-8"))
 }
 
 fn free_address() -> SocketAddr {
@@ -76,6 +84,9 @@ fn p1_a_server_with_a_delay_is_not_ready_and_serves_until_a_second_signal() {
     expect(&get(server.admin, "/healthz").expect("an answer"), 200);
     let metrics = get(server.admin, "/metrics").expect("an answer");
     assert!(metrics.text().contains("\njeton_ready 0\n"), "{}", metrics.text());
+    assert_eq!(health(server.admin, &[]).0, Some(0));
+    let (code, said) = health(server.admin, &["--ready"]);
+    assert!(code == Some(1) && said.contains("draining"), "{code:?}: {said}");
 
     let token = Client::of(&server).issued(r#"{"payload":"kept","ttl":"1h"}"#).token;
     // Right behind the first signal this is the same request to stop.
@@ -95,4 +106,14 @@ fn a_delay_ends_by_itself() {
     let (status, said) = server.stop(Signal::TERM);
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.contains("draining") && said.contains("stopped"), "{said}");
+}
+
+#[test]
+fn health_ends_by_what_the_server_says() {
+    let server = Server::fresh();
+    assert_eq!(health(server.admin, &[]), (Some(0), "alive\n".to_owned()));
+    assert_eq!(health(server.admin, &["--ready"]), (Some(0), "ready\n".to_owned()));
+    let (code, said) = health(server.data, &["--ready"]);
+    assert!(code == Some(2) && said.contains("--admin-listen"), "{code:?}: {said}");
+    assert_eq!(health(free_address(), &[]).0, Some(3));
 }
