@@ -10,7 +10,7 @@ use super::place::{Place, check_free};
 use crate::cli::out::{self, tell};
 use crate::cli::progress::Shown;
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{SECRET_FILE_NAME, read_secret, shift_time};
+use crate::engine::{SECRET_FILE_NAME, SecretError, ShiftError, read_secret, shift_time};
 use crate::model::time::UnixMillis;
 
 /// `jeton shift-time`
@@ -45,11 +45,18 @@ pub(super) fn shift(args: &ShiftTimeArgs) -> Result<(), BackupFailure> {
     }
     check_free(&args.data)?;
     let beside = args.dir.join(SECRET_FILE_NAME);
-    let secret = read_secret(args.secret_file.as_ref().unwrap_or(&beside))?;
+    let secret_file = args.secret_file.as_ref().unwrap_or(&beside);
+    let secret = read_secret(secret_file)?;
     let place = Place::new(&args.data)?;
     let shown = Shown::new("shifting");
-    let shifted = shift_time(&args.dir, place.path(), &secret, to, &shown)
-        .map_err(|error| BackupFailure::Shift { dir: args.dir.clone(), error })?;
+    let shifted =
+        shift_time(&args.dir, place.path(), &secret, to, &shown).map_err(|error| match error {
+            ShiftError::WrongSecret => {
+                let (dir, file) = (args.dir.clone(), secret_file.clone());
+                SecretError::Wrong { dir, file }.into()
+            }
+            error => BackupFailure::Shift { dir: args.dir.clone(), error },
+        })?;
     drop(shown);
     // One that is kept elsewhere stays there.
     if args.secret_file.is_none() {

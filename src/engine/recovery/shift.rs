@@ -16,7 +16,9 @@ use crate::model::record::{Record, carry_len};
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Secret};
 use crate::wal::storage::disk::lock_to_read;
-use crate::wal::{self, AppendError, Disk, FrameBuffer, Shelf, Storage, Wal, survey};
+use crate::wal::{
+    self, AppendError, Disk, FrameBuffer, LogKey, Shelf, Storage, Survey, Wal, survey,
+};
 
 use super::census::log_key;
 use super::error::OpenError;
@@ -46,6 +48,9 @@ pub enum ShiftError {
     /// The directory contains no log.
     #[error("it contains no log")]
     NoLog,
+    /// The log was written under another secret.
+    #[error("the secret is not the one that the log was written with")]
+    WrongSecret,
     /// The log is that of a cluster's node, whose time is that of the cluster.
     #[error("it contains the log of a cluster's node, whose time is the same on all nodes")]
     OfCluster,
@@ -69,7 +74,8 @@ pub enum ShiftError {
 /// empty directory, under the same secret. The last time of the new log is `to`.
 ///
 /// # Errors
-/// See [`ShiftError`]. `new` then contains an incomplete log.
+/// See [`ShiftError`]. `new` contains an incomplete log if it can't be written or an entry of `old`
+/// can't be read; it is not touched if the secret, the log or `to` is the wrong one.
 pub fn shift_time(
     old: &Path,
     new: &Path,
@@ -79,8 +85,10 @@ pub fn shift_time(
 ) -> Result<Shifted, ShiftError> {
     let _lock = lock_to_read(old).map_err(OpenError::from)?;
     let old: Arc<dyn Storage> = Arc::new(Shelf::new(old));
+    // Nothing is written for a log that can't be shifted.
+    let ahead = Ahead::find(&old, secret, to)?;
     let new: Arc<dyn Storage> = Arc::new(Disk::open(new).map_err(OpenError::from)?);
-    shift_on(&old, new, secret, to, progress)
+    ahead.shift(new, progress)
 }
 
 /// Like [`shift_time`], on any storage.
@@ -94,37 +102,61 @@ pub fn shift_on(
     to: UnixMillis,
     progress: &dyn Progress,
 ) -> Result<Shifted, ShiftError> {
-    let survey = survey(old).map_err(OpenError::from)?.ok_or(ShiftError::NoLog)?;
-    let key = log_key(secret);
-    let survey = survey.with_key(&key).map_err(OpenError::from)?;
-    if survey.is_of_cluster() {
-        return Err(ShiftError::OfCluster);
-    }
-    let last = UnixMillis(survey.tail.last_time_ms);
-    if to >= last {
-        return Err(ShiftError::NotAhead { last, to });
-    }
-    let rebuilt = rebuild(&survey, last, threads(&Config::default()), progress)?;
-    let sizes = survey.segments.iter().map(|segment| segment.header.size);
-    // An entry that fits in a frame of the old log fits in one of the new log.
-    let config = wal::Config::default();
-    let segment_size = sizes.fold(config.segment_size, u64::max);
-    let log_min_size = config.log_min_size.max(segment_size * wal::config::LOG_SEGMENTS_MIN);
-    let config = wal::Config { segment_size, log_min_size, ..config };
-    let wal = Wal::create(new, config, &key)?;
-    let mut writer = Writer { wal, frame: FrameBuffer::new(), to, by_ms: last.since(to) };
-    let mut failed = None;
-    rebuilt.store.pin().for_each(|digest, entry| {
-        if failed.is_none() && must_be_relocated(entry) {
-            failed = writer.write(*digest, &entry.parts()).err();
+    Ahead::find(old, secret, to)?.shift(new, progress)
+}
+
+/// A log whose times can be shifted.
+struct Ahead {
+    survey: Survey,
+    key: LogKey,
+    last: UnixMillis,
+    to: UnixMillis,
+}
+
+impl Ahead {
+    fn find(old: &Arc<dyn Storage>, secret: &Secret, to: UnixMillis) -> Result<Self, ShiftError> {
+        let survey = survey(old).map_err(OpenError::from)?.ok_or(ShiftError::NoLog)?;
+        let key = log_key(secret);
+        if survey.log_id != key.id() {
+            return Err(ShiftError::WrongSecret);
         }
-    });
-    if let Some(error) = failed {
-        return Err(error.into());
+        let survey = survey.with_key(&key).map_err(OpenError::from)?;
+        if survey.is_of_cluster() {
+            return Err(ShiftError::OfCluster);
+        }
+        let last = UnixMillis(survey.tail.last_time_ms);
+        if to >= last {
+            return Err(ShiftError::NotAhead { last, to });
+        }
+        Ok(Self { survey, key, last, to })
     }
-    writer.append()?;
-    writer.wal.close(to.0)?;
-    Ok(Shifted { tokens: rebuilt.accounting.totals.tokens, from: last, to })
+
+    /// Writes the new log.
+    fn shift(&self, new: Arc<dyn Storage>, progress: &dyn Progress) -> Result<Shifted, ShiftError> {
+        let Self { survey, key, last, to } = self;
+        let rebuilt = rebuild(survey, *last, threads(&Config::default()), progress)?;
+        let sizes = survey.segments.iter().map(|segment| segment.header.size);
+        // An entry that fits in a frame of the old log fits in one of the new log.
+        let config = wal::Config::default();
+        let segment_size = sizes.fold(config.segment_size, u64::max);
+        let log_min_size = config.log_min_size.max(segment_size * wal::config::LOG_SEGMENTS_MIN);
+        let config = wal::Config { segment_size, log_min_size, ..config };
+        let wal = Wal::create(new, config, key)?;
+        let by_ms = last.since(*to);
+        let mut writer = Writer { wal, frame: FrameBuffer::new(), to: *to, by_ms };
+        let mut failed = None;
+        rebuilt.store.pin().for_each(|digest, entry| {
+            if failed.is_none() && must_be_relocated(entry) {
+                failed = writer.write(*digest, &entry.parts()).err();
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        writer.append()?;
+        writer.wal.close(to.0)?;
+        Ok(Shifted { tokens: rebuilt.accounting.totals.tokens, from: *last, to: *to })
+    }
 }
 
 /// The new log.

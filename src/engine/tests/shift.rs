@@ -68,3 +68,18 @@ fn time_is_only_moved_back() {
     let nothing = shift_on(&Memory::new().storage(), old.storage(), &secret(), START, &NoProgress);
     assert!(matches!(nothing, Err(ShiftError::NoLog)));
 }
+
+#[test]
+fn another_secret_is_told_before_anything_is_written() {
+    let top = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| top.path().join(name));
+    let key = wal::LogKey::new(&Digester::new(&secret(), "default"));
+    let config = wal::Config { preparing: Preparing::Inline, ..config(1 << 20).wal };
+    let disk = wal::Disk::open(&old).unwrap();
+    wal::Wal::create(Arc::new(disk), config, &key).unwrap().close(START.0 + AHEAD_MS).unwrap();
+    let shift = |secret: &Secret| shift_time(&old, &new, secret, START, &NoProgress);
+    let refused = shift(&Secret::from_bytes([8; 32]));
+    assert!(matches!(refused, Err(ShiftError::WrongSecret)), "{refused:?}");
+    assert!(!new.exists());
+    assert_eq!(shift(&secret()).unwrap().tokens, 0);
+}
