@@ -26,8 +26,8 @@
 //!
 //! A header is valid if and only if magic, version and identity are right, all required features are
 //! known, the size is a multiple of 512 with room after the header block and at most 1 GiB, older is
-//! less than its seq, the synced Lsn is not beyond its base, the file is at least that long, and, for a reader with
-//! the secret, log id and MAC are right ([`super::key`]).
+//! less than its seq, the synced Lsn is not beyond its base, the file is at least that long, and, for a
+//! reader with the secret, log id and MAC are right ([`super::key`]).
 //!
 //! **Formats 1 to 4** were those of the versions before 0.1.0 that did not encrypt the log: format 1
 //! without older segments, 3 in a cluster, 4 with Issues that replace. They are refused by name, as
