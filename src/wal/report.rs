@@ -5,7 +5,7 @@ use super::segment::Lsn;
 /// Position of an appended frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// The end of the frame, which is durable as soon as [`Wal::durable`] reaches it.
+    /// The end of the frame, which is durable as soon as `Wal::durable` reaches it.
     pub end_lsn: Lsn,
     /// Seq of its segment.
     pub seq: u64,
