@@ -315,7 +315,9 @@ fn two_secrets_are_400_and_none_or_a_wrong_one_401() {
             expect_error(&asked.ask(path, authorization, more), 400, "invalid_request");
         }
     }
-    let wrong = [&resolve[..46], "A"].concat();
+    // One key of sixteen ends with an A itself.
+    let last = if resolve.ends_with('A') { "E" } else { "A" };
+    let wrong = [&resolve[..46], last].concat();
     let digest = format!("Digest {resolve}");
     let basics = [resolve, &format!("{resolve}:"), &format!("rs:{wrong}")].map(basic);
     let no_more = ["Bearer x", "Basic !", "Basic", &digest, &basics[0], &basics[1], &basics[2]];
