@@ -92,7 +92,7 @@ impl Chaining {
         self.lines > 0
     }
 
-    /// Whether so many bytes have none that one is due at once.
+    /// Whether a checkpoint is due at once, because the lines since the last one are too long.
     pub(super) fn is_due(&self) -> bool {
         self.bytes >= BYTES_BETWEEN_MAX
     }

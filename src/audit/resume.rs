@@ -101,7 +101,7 @@ fn in_bytes(bytes: &[u8], log: LogKind, key: &PublicKey) -> Option<Resumed> {
     for line in unsigned {
         chain.hash.take_line(line);
         if let Ok(Numbered { seq, .. }) = serde_json::from_slice(line) {
-            // No server has skipped so many: somebody else has written the line.
+            // A server never skips more numbers than `SKIPPED_MAX`. Somebody else has written such a line.
             let is_plausible = seq.saturating_sub(chain.seq) <= SKIPPED_MAX;
             chain.seq = if is_plausible { chain.seq.max(seq) } else { chain.seq };
         }

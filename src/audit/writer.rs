@@ -342,7 +342,7 @@ impl Writer {
     fn follow(&mut self) -> io::Result<()> {
         match self.file.look() {
             Look::Same => {}
-            // Where there is no chain, lines simply go on at the new end.
+            // Without a chain the next line is written at the new end of the file.
             Look::Truncated if self.chaining.is_none() => {}
             Look::Truncated => self.insert(At::Truncated),
             Look::Moved => {

@@ -1,6 +1,6 @@
-//! Before the server serves: whoever connects is told to come back. A server that reads its log, and a
-//! node that joins its cluster, may need seconds or minutes; a client that got no answer at all would
-//! wait for as long as its own limit.
+//! Answers clients that connect before the server serves: it tells them to try again. A server that
+//! reads its log, and a node that joins its cluster, may need seconds or minutes; a client that got no
+//! answer at all would wait for as long as its own limit.
 
 use std::cell::Cell;
 use std::io;

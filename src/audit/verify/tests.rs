@@ -48,7 +48,7 @@ fn tell(audit: &Audit, lines: usize) {
     }
 }
 
-/// A run of a server that writes so many lines.
+/// Starts an audit log, writes this number of lines, and stops it.
 fn run(dir: &Path, lines: usize) {
     let audit = start(dir);
     tell(&audit, lines);

@@ -3,10 +3,11 @@
 //! Batches are filled round robin by namespace, and within a namespace round robin by call, one
 //! operation at a time. Operations that are performed together are taken as one. So a namespace
 //! with many waiting operations delays the others by one batch at most, and a long list delays no
-//! short call. Calls are taken from the queue of jobs at once: there they would stand behind
-//! whoever fills it. So the number of operations that wait here is bounded, and a namespace may
-//! hold at most as many as are free for the others. An eighth of what is free is for short calls
-//! alone.
+//! short call.
+//!
+//! Calls leave the queue of jobs at once, since one caller could fill it and hold up all others. The
+//! number of operations that wait here is therefore bounded: a namespace may hold at most as many
+//! as are free for the others, and an eighth of the free places is for short calls alone.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -18,7 +18,8 @@ pub(super) enum Noticed {
     Wrong,
     /// Within 10 s again.
     Right,
-    /// Beyond 1 s, by at least so many milliseconds; the node's clock is ahead if positive.
+    /// More than 1 s off. The value is the least difference, in milliseconds; positive if the node's
+    /// clock is ahead.
     Off(i64),
 }
 

@@ -200,9 +200,9 @@ fn replace<'g>(
     Applied::Put { deadline: parts.deadline, previous }
 }
 
-/// Sets the deadline. One that has passed at the log time of its frame removes the entry: whoever asked
-/// for it may have had an earlier time. The latest deadline of the segment is not taken back, because
-/// another entry may have it: the segment is at worst scanned instead of released by time alone.
+/// Sets the deadline. A deadline that has passed at the log time of its frame removes the entry: it
+/// may still have been ahead when the change was asked for. The latest deadline of the segment stays,
+/// because another entry may have it: at worst the segment is scanned, not released by time alone.
 fn set_deadline(
     store: &Pinned<'_>,
     accounting: &mut Accounting,
