@@ -11,8 +11,7 @@ use super::client::reason;
 use super::exit::{FAILED, MISTAKEN, UNANSWERED};
 use super::failure::ClientError;
 use super::out;
-use super::settings::ADMIN_LISTEN;
-use super::target::KeyArgs;
+use super::target::AdminArgs;
 use super::wire::Answer;
 
 /// Time for the answer.
@@ -21,17 +20,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// `jeton health`
 #[derive(Args, Clone, Debug)]
 pub(super) struct HealthArgs {
-    /// The admin listener of the server
-    #[arg(
-        long,
-        env = "JETON_ADMIN_SERVER",
-        default_value_t = format!("http://{ADMIN_LISTEN}"),
-        value_name = "URL"
-    )]
-    server: String,
-
     #[command(flatten)]
-    key: KeyArgs,
+    admin: AdminArgs,
 
     /// Ask whether the server is ready (/readyz), not only whether it is alive (/healthz)
     #[arg(long)]
@@ -55,7 +45,7 @@ pub(super) fn run(args: &HealthArgs) -> ExitCode {
 
 async fn ask(args: &HealthArgs) -> Result<Answer, ClientError> {
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    let mut wire = args.key.connect(&args.server).await?;
+    let mut wire = args.admin.connect().await?;
     Ok(wire.send(Method::GET, path, None, None).await?)
 }
 

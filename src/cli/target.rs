@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::ClientError;
 use super::out::tell;
-use super::settings::{LISTEN, flags};
+use super::settings::{ADMIN_LISTEN, LISTEN, flags};
 use super::wire::{Trust, Wire};
 use crate::model::token::Token;
 use crate::permissions;
@@ -50,6 +50,29 @@ pub(super) struct KeyArgs {
         requires = "cert"
     )]
     cert_key: Option<PathBuf>,
+}
+
+/// The admin listener that a command asks.
+#[derive(Args, Clone, Debug)]
+pub(super) struct AdminArgs {
+    /// The admin listener of the server
+    #[arg(
+        long,
+        env = "JETON_ADMIN_SERVER",
+        default_value_t = format!("http://{ADMIN_LISTEN}"),
+        value_name = "URL"
+    )]
+    pub(super) server: String,
+
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+impl AdminArgs {
+    /// Connects to it.
+    pub(super) async fn connect(&self) -> Result<Wire, ClientError> {
+        self.key.connect(&self.server).await
+    }
 }
 
 impl ServerArg {

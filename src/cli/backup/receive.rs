@@ -24,8 +24,7 @@ use super::place::{Place, check_free};
 use super::restore::secret_of;
 use crate::cli::client::{detail, reason};
 use crate::cli::progress::Shown;
-use crate::cli::settings::ADMIN_LISTEN;
-use crate::cli::target::KeyArgs;
+use crate::cli::target::AdminArgs;
 use crate::cli::wire::Wire;
 use crate::engine::{BackupFile, BackupHead, Progress};
 use crate::model::token::Secret;
@@ -48,17 +47,8 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Arguments of `jeton backup`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct TakeArgs {
-    /// The server's admin listener
-    #[arg(
-        long,
-        env = "JETON_ADMIN_SERVER",
-        default_value_t = format!("http://{ADMIN_LISTEN}"),
-        value_name = "URL"
-    )]
-    server: String,
-
     #[command(flatten)]
-    key: KeyArgs,
+    admin: AdminArgs,
 
     /// The secret of the log, as jeton secret export wrote it: verifies the server's signature and
     /// every frame of what has arrived; without it only structure and checksums are checked
@@ -75,7 +65,7 @@ pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
     check_free(dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (manifest, counted) = runtime.map_err(BackupFailure::Runtime)?.block_on(async {
-        let mut wire = args.key.connect(&args.server).await?;
+        let mut wire = args.admin.connect().await?;
         receive(ask(&mut wire).await?, dir, args.secret_file.as_deref()).await
     })?;
     manifest.print(counted, "; the backup is complete")

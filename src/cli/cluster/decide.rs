@@ -9,28 +9,11 @@ use crate::cli::client::reason;
 use crate::cli::exit::MISTAKEN;
 use crate::cli::failure::{ClientError, code_of};
 use crate::cli::out;
-use crate::cli::settings::ADMIN_LISTEN;
-use crate::cli::target::KeyArgs;
+use crate::cli::target::AdminArgs;
 use crate::model::cluster::NodeId;
 
 /// Time for an answer: a decision waits until it has landed, and elections take seconds.
 const ANSWER_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
-
-/// The node that is asked.
-#[derive(Args, Clone, Debug)]
-pub(in crate::cli) struct AskedArgs {
-    /// The admin listener of a node
-    #[arg(
-        long,
-        env = "JETON_ADMIN_SERVER",
-        default_value_t = format!("http://{ADMIN_LISTEN}"),
-        value_name = "URL"
-    )]
-    pub(super) server: String,
-
-    #[command(flatten)]
-    pub(super) key: KeyArgs,
-}
 
 /// `jeton cluster forget`
 #[derive(Args, Clone, Debug)]
@@ -39,7 +22,7 @@ pub(in crate::cli) struct ForgetArgs {
     node: NodeId,
 
     #[command(flatten)]
-    asked: AskedArgs,
+    asked: AdminArgs,
 }
 
 /// `jeton cluster upgrade`
@@ -50,10 +33,10 @@ pub(in crate::cli) struct UpgradeArgs {
     finish: bool,
 
     #[command(flatten)]
-    asked: AskedArgs,
+    asked: AdminArgs,
 }
 
-pub(super) fn leave(asked: &AskedArgs) -> Result<(), ClusterFailure> {
+pub(super) fn leave(asked: &AdminArgs) -> Result<(), ClusterFailure> {
     post(asked, "/cluster/leave")
 }
 
@@ -67,12 +50,12 @@ pub(super) fn upgrade(args: &UpgradeArgs) -> Result<(), ClusterFailure> {
 }
 
 /// Sends the decision, and prints what became of it.
-fn post(asked: &AskedArgs, path: &str) -> Result<(), ClusterFailure> {
+fn post(asked: &AdminArgs, path: &str) -> Result<(), ClusterFailure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ClusterFailure::Unreachable(error.to_string()))?;
     let sent = runtime.block_on(async {
         let sending = async {
-            let mut wire = asked.key.connect(&asked.server).await?;
+            let mut wire = asked.connect().await?;
             let answer = wire.send(Method::POST, path, None, None).await?;
             Ok::<_, ClientError>(answer)
         };

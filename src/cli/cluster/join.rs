@@ -7,7 +7,6 @@ use clap::Args;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::decide::AskedArgs;
 use super::failure::ClusterFailure;
 use super::given::settings_of;
 use crate::cli::backup::{BackupFailure, Copied, copy_log};
@@ -15,12 +14,13 @@ use crate::cli::client::reason;
 use crate::cli::failure::{ClientError, code_of};
 use crate::cli::out::{self, tell};
 use crate::cli::settings::Given;
+use crate::cli::target::AdminArgs;
 
 /// `jeton cluster join`
 #[derive(Args, Debug)]
 pub(in crate::cli) struct JoinArgs {
     #[command(flatten)]
-    asked: AskedArgs,
+    asked: AdminArgs,
 
     #[command(flatten)]
     given: Given,
@@ -60,13 +60,13 @@ pub(super) fn run(args: &JoinArgs) -> Result<(), ClusterFailure> {
 }
 
 async fn copy(
-    asked: &AskedArgs,
+    asked: &AdminArgs,
     name: &str,
     dir: &Path,
     secret: &Path,
 ) -> Result<Copied, ClusterFailure> {
     let before = peer(asked, name).await?;
-    let mut wire = asked.key.connect(&asked.server).await.map_err(BackupFailure::from)?;
+    let mut wire = asked.connect().await.map_err(BackupFailure::from)?;
     let copied = copy_log(&mut wire, dir, secret).await?;
     // The copy is complete: that the other node says nothing more is no failure.
     if let Ok(after) = peer(asked, name).await
@@ -89,9 +89,9 @@ fn has_gap(before: &Peer, after: &Peer) -> bool {
 }
 
 /// The other node, which must be one of this cluster that knows everything.
-async fn peer(asked: &AskedArgs, name: &str) -> Result<Peer, ClusterFailure> {
+async fn peer(asked: &AdminArgs, name: &str) -> Result<Peer, ClusterFailure> {
     let failed = |error: ClientError| ClusterFailure::Backup(error.into());
-    let mut wire = asked.key.connect(&asked.server).await.map_err(failed)?;
+    let mut wire = asked.connect().await.map_err(failed)?;
     let answer = wire.send(Method::GET, "/cluster", None, None).await;
     let answer = answer.map_err(|error| failed(error.into()))?;
     if answer.status != StatusCode::OK {

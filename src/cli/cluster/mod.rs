@@ -23,8 +23,9 @@ use clap::Subcommand;
 use super::config::mistaken;
 use super::out;
 use super::settings::Given;
+use super::target::AdminArgs;
 
-use decide::{AskedArgs, ForgetArgs, UpgradeArgs};
+use decide::{ForgetArgs, UpgradeArgs};
 use demo::{BoundArgs, DemoArgs};
 use failure::ClusterFailure;
 use init::InitArgs;
@@ -49,7 +50,7 @@ pub(super) enum ClusterCommand {
     /// Make the data directory of a new node from the log of a running one
     Join(JoinArgs),
     /// Take the node that is asked out of its cluster for good; it ends
-    Leave(AskedArgs),
+    Leave(AdminArgs),
     /// Take another node out of the cluster for good, whether it runs or not
     Forget(ForgetArgs),
     /// Say that every node runs the new version

@@ -13,8 +13,7 @@ use crate::cli::client::reason;
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::failure::ClientError;
 use crate::cli::out::{self, tell};
-use crate::cli::settings::ADMIN_LISTEN;
-use crate::cli::target::KeyArgs;
+use crate::cli::target::AdminArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::model::cluster::NodeId;
 use crate::model::text::parse_duration;
@@ -31,17 +30,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// `jeton cluster status`
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct StatusArgs {
-    /// The admin listener of a node
-    #[arg(
-        long,
-        env = "JETON_ADMIN_SERVER",
-        default_value_t = format!("http://{ADMIN_LISTEN}"),
-        value_name = "URL"
-    )]
-    server: String,
-
     #[command(flatten)]
-    key: KeyArgs,
+    admin: AdminArgs,
 
     /// Print the node's answer as it is
     #[arg(long)]
@@ -153,7 +143,7 @@ async fn ask_until_well(args: &StatusArgs, wait: Duration) -> Asked {
 
 /// Asks once. `waited` is the time since the command began, if the check must be later than that.
 async fn ask(args: &StatusArgs, waited: Option<Duration>) -> Result<Asked, ClientError> {
-    let mut wire = args.key.connect(&args.server).await?;
+    let mut wire = args.admin.connect().await?;
     let answer = wire.send(Method::GET, PATH, None, None).await?;
     let code = match answer.status {
         StatusCode::OK => {
