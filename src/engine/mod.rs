@@ -22,6 +22,7 @@
 //! | `recovery` | the start of an engine, and other readers of a log |
 
 mod admission;
+mod applying;
 mod backup;
 mod batch;
 mod caller;

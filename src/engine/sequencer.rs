@@ -14,23 +14,21 @@ use crate::model::time::UnixMillis;
 use crate::wal::AppendError;
 
 use super::admission::{Admitted, Conditions};
+use super::applying::apply_frame;
 use super::batch::{Batch, Place};
 use super::clocks::{ClockWatch, Timekeeper};
 use super::config::SyncMode;
 use super::frame::{Frame, encode, record_len};
-use super::groups::{Curtain, Groups};
+use super::groups::Groups;
 use super::journal::{Journal, LocalLog};
 use super::op::{Op, Outcome};
 use super::overlay::Overlay;
 use super::quota::Quotas;
 use super::shared::Shared;
-use super::state::{Accounting, Applied, Position, apply};
+use super::state::{Accounting, Applied};
 
 /// Maximum body of a frame without a log, in bytes.
 const FRAME_LEN_IN_MEMORY: usize = 4 << 20;
-/// Records applied under one guard of the store; the entries that they replace can be freed after
-/// that.
-const RECORDS_PER_PIN: usize = 64;
 
 /// The current frame, and the state that changes with its commit. `T` decides the log time.
 pub(super) struct Sequencer<T = ClockWatch, J = LocalLog> {
@@ -319,31 +317,14 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
 
     /// Applies the records of the frame, first the relocated ones, which have no waiters.
     fn apply_frame(&mut self, segment: JournalPart, logged: &[Place]) {
-        let (body, time) = (self.frame.buffer.body(), self.frame.log_time);
-        let at = Position { time, segment };
-        let (mut offset, mut waiting, mut count) = (0, logged.iter(), 0);
-        let store = &self.shared.store;
-        let mut curtain = Curtain::new(&self.groups, self.frame.relocated_len);
-        while offset < body.len() {
-            let pinned = store.pin();
-            for _ in 0..RECORDS_PER_PIN {
-                if offset == body.len() {
-                    break;
-                }
-                let (record, next) = Record::decode(body, offset)
-                    .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
-                curtain.before(offset, store);
-                let applied = apply(&pinned, &mut self.accounting, &record, at);
-                curtain.after(next);
-                (offset, count) = (next, count + 1);
-                if applied != Applied::Silent
-                    && let Some(place) = waiting.next()
-                {
-                    self.batch
-                        .answer(*place, self.shared.settle_asked(&applied, place.wants_previous));
-                }
+        let (shared, batch, mut waiting) = (&self.shared, &mut self.batch, logged.iter());
+        let answer = |applied: &Applied<'_>| {
+            if let Some(place) = waiting.next() {
+                batch.answer(*place, shared.settle_asked(applied, place.wants_previous));
             }
-        }
+        };
+        let (accounting, store) = (&mut self.accounting, &shared.store);
+        let count = apply_frame(&self.frame, &self.groups, store, accounting, segment, answer);
         debug_assert!(waiting.next().is_none(), "each logged operation has its record");
         self.shared.counters.records.add(count);
     }

@@ -7,10 +7,10 @@
 //! the same, because it depends on nothing but the messages and log time.
 
 use crate::engine::admission::Admitted;
-use crate::engine::groups::Curtain;
+use crate::engine::applying::apply_frame;
 use crate::engine::op::Outcome;
 use crate::engine::refusal::refuse_record;
-use crate::engine::state::{Applied, Position, apply};
+use crate::engine::state::Applied;
 use crate::model::entry::{Entry, JournalPart};
 use crate::model::record::asked::{Asked, AskedPut};
 use crate::model::record::replication::Report;
@@ -20,9 +20,6 @@ use crate::model::token::Digest;
 
 use super::Clustered;
 use super::outcomes::{CODE_LEN, code_of, code_of_found};
-
-/// Records applied under one guard of the store.
-const RECORDS_PER_PIN: usize = 64;
 
 /// The outcomes of a message's records, in their order.
 #[derive(Default)]
@@ -168,35 +165,18 @@ impl Clustered {
 
     pub(super) fn apply_landed(&mut self, segment: JournalPart, outcomes: &mut Outcomes) {
         let sequencer = &mut self.sequencer;
-        let at = Position { time: sequencer.now(), segment };
-        let body = sequencer.frame.buffer.body();
-        let (store, mut offset, mut slot, mut count) = (&sequencer.shared.store, 0, 0, 0);
-        let mut curtain = Curtain::new(&sequencer.groups, sequencer.frame.relocated_len);
-        while offset < body.len() {
-            let pinned = store.pin();
-            for _ in 0..RECORDS_PER_PIN {
-                if offset == body.len() {
-                    break;
-                }
-                let (record, next) = Record::decode(body, offset)
-                    .unwrap_or_else(|error| unreachable!("a record just encoded decodes: {error}"));
-                curtain.before(offset, store);
-                let applied = apply(&pinned, &mut sequencer.accounting, &record, at);
-                curtain.after(next);
-                (offset, count) = (next, count + 1);
-                if applied == Applied::Silent {
-                    continue;
-                }
-                if let Some(at) = outcomes.undecided(slot) {
-                    outcomes.codes[at] = Some(code_of(&applied));
-                    if let Some(Own { outcome, wants_previous }) = outcomes.own.get_mut(at) {
-                        let settled = sequencer.shared.settle_asked(&applied, *wants_previous);
-                        *outcome = Some(settled);
-                    }
-                    slot = at + 1;
-                }
+        let (shared, mut slot) = (&sequencer.shared, 0);
+        let answer = |applied: &Applied<'_>| {
+            let Some(at) = outcomes.undecided(slot) else { return };
+            outcomes.codes[at] = Some(code_of(applied));
+            if let Some(Own { outcome, wants_previous }) = outcomes.own.get_mut(at) {
+                *outcome = Some(shared.settle_asked(applied, *wants_previous));
             }
-        }
+            slot = at + 1;
+        };
+        let (frame, groups) = (&sequencer.frame, &sequencer.groups);
+        let accounting = &mut sequencer.accounting;
+        let count = apply_frame(frame, groups, &shared.store, accounting, segment, answer);
         debug_assert!(outcomes.undecided(slot).is_none(), "each record was applied");
         sequencer.shared.counters.records.add(count);
     }
