@@ -38,6 +38,7 @@ mod audit;
 mod audit_chain;
 mod audit_connect;
 mod audit_flood;
+mod audit_together;
 mod backup;
 mod browser;
 mod build_commit;

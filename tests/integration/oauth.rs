@@ -372,6 +372,10 @@ fn pages_of_other_sites_are_refused() {
                 expect_error(&refused, 403, "access_denied");
             }
         }
+        // A browser adds what a person has entered before.
+        let cached = basic(&format!("rs:{}", keyed.all));
+        let cached = [("Sec-Fetch-Site", "cross-site"), ("Authorization", &*cached)];
+        expect_error(&post(&keyed.server, path, &cached, "token=a"), 403, "access_denied");
         let origin = [("Origin", "https://ok.example")];
         let allowed = post(&keyed.server, path, &origin, &format!("token=a{key}"));
         assert_eq!(allowed.status, 200);

@@ -22,7 +22,7 @@ use crate::http::conn::context::Worker;
 use crate::http::conn::state::ConnState;
 use crate::http::h1::head::FIELDS_MAX;
 use crate::http::ops::{Answered, resolve, status};
-use crate::http::request::authorization;
+use crate::http::request::authorization::{self, bearer};
 use crate::http::request::body;
 use crate::http::request::browser::{Refused, Sender};
 use crate::http::request::head as request_head;
@@ -196,10 +196,12 @@ impl ConnService {
         }))
     }
 
-    /// Whether the request is admitted without a key, or by a certificate, which a browser adds by
-    /// itself.
+    /// Whether the request is admitted without a key, or by what a browser adds by itself: a
+    /// certificate, or Basic credentials that a person has entered before.
     fn is_ambient(&self, headers: &HeaderMap) -> bool {
-        self.worker.config.keys.is_none() || !headers.contains_key(AUTHORIZATION)
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let has_bearer = values.any(|value| bearer(value.as_bytes()).is_some());
+        self.worker.config.keys.is_none() || !has_bearer
     }
 
     fn page_refused(&self, refused: Refused) -> Problem {

@@ -94,10 +94,6 @@ fn inactive(
 /// Writes the head of an answer of `len` bytes, which is to follow.
 fn head<'o>(worker: &Worker, len: usize, output: &'o mut Buffer) -> &'o mut Vec<u8> {
     let out = output.tail(canned::OAUTH_HEAD.len() + 128 + len);
-    out.put_slice(canned::OAUTH_HEAD);
-    out.put_slice(itoa::Buffer::new().format(len).as_bytes());
-    out.put_slice(b"\r\ndate: ");
-    out.put_slice(worker.date.borrow().as_bytes());
-    out.put_slice(b"\r\n\r\n");
+    canned::complete(out, canned::OAUTH_HEAD, len, &worker.date.borrow());
     out
 }

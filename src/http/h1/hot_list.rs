@@ -32,13 +32,12 @@ pub(super) fn answer(
     if service.audit.is_some() || body.len() > worker.config.list_body_len_max() {
         return false;
     }
-    if !plain_list::read_tokens(body, service.limits.max_batch, group.tokens_of_list()) {
+    let tokens = group.tokens_of_list();
+    let is_plain = plain_list::read_tokens(body, service.limits.max_batch, tokens);
+    if !is_plain || !service.miss_limiter.may_ask_batch(access, peer, now, tokens.len()) {
         return false;
     }
     let digests = group.digest(&access.digester);
-    if !service.miss_limiter.may_ask_batch(access, peer, now, digests.len()) {
-        return false;
-    }
     let mut misses = 0;
     let answered = service.engine.answer_many(digests, now, |found| {
         let Some(measured) = Measured::of(found) else { return 0 };

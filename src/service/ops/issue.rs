@@ -42,13 +42,6 @@ enum IssueKey<'k> {
     InBatch(&'k [u8], u32),
 }
 
-impl<'k> IssueKey<'k> {
-    /// That of the token at `place`. No batch has more than `u32::MAX` tokens.
-    fn at(key: &'k [u8], place: usize) -> Self {
-        Self::InBatch(key, u32::try_from(place).unwrap_or(u32::MAX))
-    }
-}
-
 /// A requested token, and the comparison to make if its reference or key is taken.
 struct Asked {
     token: Token,
@@ -176,8 +169,8 @@ pub(crate) async fn many<E: From<Refusal>>(
 ) -> Result<Vec<Result<Issued, E>>, Refusal> {
     let mut ops = Vec::with_capacity(wanted.len());
     let mut places = Vec::with_capacity(wanted.len());
-    for (place, wanted) in wanted.into_iter().enumerate() {
-        let key = key.map(|key| IssueKey::at(key, place));
+    for (place, wanted) in (0_u32..).zip(wanted) {
+        let key = key.map(|key| IssueKey::InBatch(key, place));
         let asked = wanted.and_then(|wanted| Ok(wanted.into_op(key, context)?));
         places.push(match asked {
             Ok((asked, op)) => {

@@ -5,6 +5,6 @@ mod attacks;
 mod connect;
 mod ends;
 mod floods;
-mod peer;
+pub mod peer;
 mod rights;
 mod short_way;
