@@ -37,6 +37,7 @@ mod serve;
 mod serve_error;
 mod servers;
 pub mod settings;
+mod shell_files;
 mod stop;
 mod target;
 mod verify;
@@ -101,6 +102,10 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Read the log of a stopped server and report its content; exit 1 on damage
     Verify(verify::VerifyArgs),
+    /// Print the completions of these commands for a shell
+    Completions(shell_files::CompletionsArgs),
+    /// Write the manual pages of all commands to a directory
+    Man(shell_files::ManArgs),
 }
 
 /// Runs the command line of this process.
@@ -138,6 +143,8 @@ pub fn main(process: Process) -> ExitCode {
         Command::Secret(command) => backup::run_secret(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Verify(args) => verify::run(&args),
+        Command::Completions(args) => shell_files::run_completions(&args, Cli::command()),
+        Command::Man(args) => shell_files::run_man(&args, Cli::command()),
     }
 }
 

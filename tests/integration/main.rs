@@ -97,6 +97,7 @@ mod resp_wire;
 mod rivals;
 mod secrecy;
 mod sentences;
+mod shell_files;
 mod slow_readers;
 mod smuggling;
 mod start_memory;
