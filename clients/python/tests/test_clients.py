@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import json
 import os
 import shutil
 import signal
@@ -35,6 +36,7 @@ from jeton_client import (
     WrongEventLoop,
     WrongProcess,
 )  # fmt: skip
+from jeton_client._http import HttpAnswer, HttpRequest
 
 HERE = Path(__file__).parent
 OPERATIONS = ("issue", "issue_batch", "resolve", "resolve_many", "consume", "consume_many", "status",
@@ -202,6 +204,39 @@ def test_cancelled_callers_disturb_nobody(url: str) -> None:
                         assert isinstance(end, asyncio.CancelledError) and number % 3 == round % 3
             # Nothing is left behind.
             assert not client._lanes._lanes and not client._task_of
+
+    asyncio.run(run())
+
+
+def test_a_batch_that_is_cancelled_before_it_is_sent_frees_its_place() -> None:
+    async def run() -> None:
+        client = AsyncClient("http://127.0.0.1:9", deadline=3)
+        sent: list[tuple[asyncio.Future[HttpAnswer], HttpRequest]] = []
+
+        def send(request: HttpRequest) -> asyncio.Future[HttpAnswer]:
+            sent.append((asyncio.get_running_loop().create_future(), request))
+            return sent[-1][0]
+
+        def answer(future: asyncio.Future[HttpAnswer], request: HttpRequest) -> None:
+            count = len(json.loads(request.body)["tokens"])
+            future.set_result(HttpAnswer(200, {}, json.dumps([1] * count).encode()))
+
+        client._connections.send = send  # type: ignore[method-assign, assignment]
+        for _ in range(6):
+            sent.clear()
+            calls = [asyncio.create_task(client.resolve(f"{number:032}")) for number in range(5)]
+            await asyncio.sleep(0.01)
+            assert len(sent) == 4
+            # The answer lets the fifth go, and its caller leaves before its task has begun.
+            answer(*sent[0])
+            calls[4].cancel()
+            await asyncio.sleep(0.01)
+            for one in sent[1:]:
+                answer(*one)
+            await asyncio.wait(calls, timeout=5)
+            await asyncio.sleep(0.01)
+            assert not client._lanes._lanes and not client._task_of
+        await client.close()
 
     asyncio.run(run())
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -136,7 +137,6 @@ class AsyncClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections = Connections(self._config)
         self._deadlines = _Deadlines(self._config.deadline, self._abandon)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._task_of: dict[Batch[_Waiter], asyncio.Task[None]] = {}
         self._is_closed = False
 
@@ -162,7 +162,7 @@ class AsyncClient:
             return
         self._check()
         self._is_closed = True
-        for task in list(self._tasks):
+        for task in list(self._task_of.values()):
             task.cancel()
         self._deadlines.stop()
         await self._connections.close()
@@ -279,7 +279,7 @@ class AsyncClient:
         is_alone = len(batches) == 1 and all(waiter.batch is batches[0] for waiter in waiters)
         try:
             if is_alone:
-                await self._run(batches[0])
+                await self._run_here(batches[0])
             else:
                 self._start(batches)
                 self._deadlines.watch(waiters)
@@ -299,37 +299,38 @@ class AsyncClient:
 
     def _start(self, batches: list[Batch[_Waiter]]) -> None:
         for batch in batches:
-            self._task_of[batch] = self._spawn(self._run(batch))
+            task = asyncio.get_running_loop().create_task(self._run(batch))
+            self._task_of[batch] = task
+            # A task that is cancelled before its first step runs nothing of its own.
+            task.add_done_callback(functools.partial(self._ended, batch))
 
-    def _spawn(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(running)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    async def _run_here(self, batch: Batch[_Waiter]) -> None:
+        """Sends a batch in the task of its only caller."""
+        try:
+            await self._run(batch)
+        finally:
+            self._ended(batch)
+
+    def _ended(self, batch: Batch[_Waiter], _task: asyncio.Task[None] | None = None) -> None:
+        """A batch that had left its lane is over: lets the next ones go."""
+        # After a cancellation: nobody may wait for ever.
+        _settle(batch, ClientClosed("the client was closed"))
+        self._task_of.pop(batch, None)
+        departures = self._lanes.returned(batch)
+        if self._is_closed:
+            for departure in departures:
+                _settle(departure, ClientClosed("the client was closed"))
+        else:
+            self._start(departures)
 
     async def _run(self, batch: Batch[_Waiter]) -> None:
-        """Sends a batch that has left its lane, and lets the next ones go."""
-        try:
-            await self._run_or_halve(batch)
-        finally:
-            # After a cancellation: nobody may wait for ever.
-            _settle(batch, ClientClosed("the client was closed"))
-            self._task_of.pop(batch, None)
-            departures = self._lanes.returned(batch)
-            if self._is_closed:
-                for departure in departures:
-                    _settle(departure, ClientClosed("the client was closed"))
-            else:
-                self._start(departures)
-
-    async def _run_or_halve(self, batch: Batch[_Waiter]) -> None:
         operation = ops.resolve(batch.targets(), batch.read)
         try:
             payloads = await self._drive(self._core.perform(operation, new_traceparent()))
         except JetonError as error:
             if is_halved(error) and len(batch.places) > 1:
                 for half in batch.halves():
-                    await self._run_or_halve(half)
+                    await self._run(half)
             else:
                 _settle(batch, error)
             return
