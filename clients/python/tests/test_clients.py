@@ -128,12 +128,14 @@ def test_calls_under_way_end_when_the_client_is_closed() -> None:
 
     async def run() -> None:
         client = AsyncClient(server.url)
-        calls = [asyncio.create_task(client.resolve(f"{n:032}")) for n in range(20)]
+        calls = [asyncio.create_task(client.resolve(f"{n:032}")) for n in range(1000)]
         calls.append(asyncio.create_task(client.consume("A" * 32)))
         await asyncio.sleep(0.2)
         await client.close()
-        ends = await asyncio.gather(*calls, return_exceptions=True)
-        assert {type(end) for end in ends} == {ClientClosed}
+        ended, waiting = await asyncio.wait(calls, timeout=1)
+        assert not waiting
+        assert {type(call.exception()) for call in ended} == {ClientClosed}
+        assert not client._lanes._lanes and not client._task_of
 
     asyncio.run(run())
 

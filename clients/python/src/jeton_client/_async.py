@@ -162,6 +162,8 @@ class AsyncClient:
             return
         self._check()
         self._is_closed = True
+        for batch in self._lanes.clear():
+            _settle(batch, ClientClosed("the client was closed"))
         for task in list(self._task_of.values()):
             task.cancel()
         self._deadlines.stop()
@@ -316,12 +318,7 @@ class AsyncClient:
         # After a cancellation: nobody may wait for ever.
         _settle(batch, ClientClosed("the client was closed"))
         self._task_of.pop(batch, None)
-        departures = self._lanes.returned(batch)
-        if self._is_closed:
-            for departure in departures:
-                _settle(departure, ClientClosed("the client was closed"))
-        else:
-            self._start(departures)
+        self._start(self._lanes.returned(batch))
 
     async def _run(self, batch: Batch[_Waiter]) -> None:
         operation = ops.resolve(batch.targets(), batch.read)

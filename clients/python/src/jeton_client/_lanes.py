@@ -131,6 +131,13 @@ class Lanes(Generic[W]):
             del self._lanes[lane.id]
         return departures
 
+    def clear(self) -> list[Batch[W]]:
+        """Removes and returns the batches that gather: none of them will go."""
+        gathered = [batch for lane in self._lanes.values() for batch in lane.gathering]
+        for lane in self._lanes.values():
+            lane.gathering.clear()
+        return gathered
+
 
 def is_halved(error: JetonError) -> bool:
     """Whether one target may be to blame for the error of a batch."""

@@ -128,6 +128,10 @@ class Client:
             return
         self._check()
         self._is_closed = True
+        with self._lock:
+            gathered = self._lanes.clear()
+        for batch in gathered:
+            self._settle(batch, ClientClosed("the client was closed"))
         self._connections.close()
 
     # --- Operations
