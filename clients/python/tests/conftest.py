@@ -25,12 +25,14 @@ def serving(folder: Path, *flags: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
         cwd=folder,
     )
-    assert process.stdout is not None
-    ready = re.search(r"data=(https?://\S+)", process.stdout.readline().decode())
-    assert ready is not None, "the server did not start"
-    yield ready[1]
-    process.terminate()
-    process.wait()
+    try:
+        assert process.stdout is not None
+        ready = re.search(r"data=(https?://\S+)", process.stdout.readline().decode())
+        assert ready is not None, "the server did not start"
+        yield ready[1]
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from jeton_client import (
     NoAnswer,
     NoConnection,
     NotFound,
+    OutcomeUnknown,
     Payload,
     WrongEventLoop,
     WrongProcess,
@@ -134,8 +136,153 @@ def test_calls_under_way_end_when_the_client_is_closed() -> None:
         await client.close()
         ended, waiting = await asyncio.wait(calls, timeout=1)
         assert not waiting
-        assert {type(call.exception()) for call in ended} == {ClientClosed}
+        assert {type(call.exception()) for call in calls[:-1]} == {ClientClosed}
+        assert isinstance(calls[-1].exception(), OutcomeUnknown)
         assert not client._lanes._lanes and not client._task_of
+
+    asyncio.run(run())
+
+
+def test_p2_a_thread_whose_client_is_closed_ends_at_once_and_has_its_key() -> None:
+    server = Silent()
+    client = Client(server.url, deadline=60, try_timeout=60)
+    ends: list[BaseException] = []
+
+    def call(method: Any) -> None:
+        try:
+            method("A" * 32)
+        except Exception as error:
+            ends.append(error)
+
+    methods = [client.consume, client.resolve, *[client.resolve] * 10]
+    threads = [threading.Thread(target=call, args=(method,)) for method in methods]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(client._connections._used) == 5)
+    client.close()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    [lost] = [end for end in ends if isinstance(end, OutcomeUnknown)]
+    assert lost.key is not None
+    assert [type(end) for end in ends if end is not lost] == [ClientClosed] * 11
+    assert not client._lanes._lanes
+
+
+def test_p2_a_call_that_waits_for_its_next_try_ends_when_the_client_is_closed() -> None:
+    def answer(_request: bytes) -> bytes:
+        return b"HTTP/1.1 503 x\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n"
+
+    server = Answering(answer)
+    client = Client(server.url, deadline=60)
+    thread = threading.Thread(target=lambda: pytest.raises(OutcomeUnknown, client.consume, "A" * 32))
+    thread.start()
+    server.asked.wait(10)
+    client.close()
+    thread.join(20)
+    assert not thread.is_alive()
+
+    async def run() -> None:
+        server = Answering(answer)
+        client = AsyncClient(server.url, deadline=60)
+        call = asyncio.create_task(client.consume("A" * 32))
+        await asyncio.to_thread(server.asked.wait, 10)
+        await client.close()
+        with pytest.raises(OutcomeUnknown):
+            await asyncio.wait_for(call, 20)
+
+    asyncio.run(run())
+
+
+class Answering:
+    """A server that answers every request with what `answer` makes of it."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.answer = answer
+        self.asked = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            conn, _ = self.listener.accept()
+            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
+
+    def _serve(self, conn: socket.socket) -> None:
+        request = b""
+        while piece := conn.recv(65536):
+            request += piece
+            # Head and body come in pieces.
+            if request.endswith(b"}"):
+                conn.sendall(self.answer(request))
+                self.asked.set()
+                request = b""
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """For what another thread does."""
+    for _ in range(3000):
+        if is_true():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not become true")
+
+
+def test_many_targets_of_one_thread_have_one_deadline() -> None:
+    server = Silent()
+    client = Client(server.url, deadline=0.6, try_timeout=0.5)
+    sent: list[float] = []
+    send = client._connections.send
+
+    def noting(request: HttpRequest) -> Any:
+        sent.append(request.ends_at)
+        return send(request)
+
+    client._connections.send = noting  # type: ignore[method-assign]
+    with pytest.raises(DeadlineExceeded):
+        client.resolve_many([f"{number:032}" for number in range(1000)])
+    assert len(set(sent)) == 1, "every try has the time of the call"
+    assert not client._lanes._lanes
+
+
+def test_many_targets_of_one_thread_leave_the_others_their_places() -> None:
+    held = threading.Event()
+
+    def answer(request: bytes) -> bytes:
+        targets = json.loads(request.split(b"\r\n\r\n")[1])["tokens"]
+        if len(targets) > 1:
+            held.wait(30)
+        body = json.dumps([1] * len(targets)).encode()
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    client = Client(Answering(answer).url, deadline=60, try_timeout=60)
+    many: list[Any] = []
+    targets = [f"{number:032}" for number in range(1000)]
+    thread = threading.Thread(target=lambda: many.extend(client.resolve_many(targets)))
+    thread.start()
+    wait_until(lambda: len(client._connections._used) == 1)
+    # The thread sends one batch of its ten: three more places are free.
+    assert client.resolve("A" * 32) == Payload(b"1")
+    # One of the thread's own, which gathers: this one sends its batch.
+    threading.Timer(0.2, held.set).start()
+    assert client.resolve(targets[950]) == Payload(b"1")
+    thread.join(30)
+    assert many == [Payload(b"1")] * 1000
+    assert not client._lanes._lanes
+
+
+def test_a_call_that_is_over_is_forgotten_before_its_deadline(url: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(Silent().url, deadline=60) as client:
+            calls = [asyncio.create_task(client.resolve(f"{number:032}")) for number in range(100)]
+            await asyncio.sleep(0.01)
+            assert len(client._deadlines._waits) == 96, "a call on its own needs none"
+            # The first one waits on; the others are over.
+            for call in calls[5:]:
+                call.cancel()
+            await asyncio.wait(calls[5:])
+            assert len(client._deadlines._waits) == 1
 
     asyncio.run(run())
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import httpx2
 import pytest
 
 from jeton_client import (
+    AnswerTooLarge,
     AsyncClient,
     Client,
+    ClientClosed,
+    GatewayError,
     InvalidArgument,
     Issued,
     Item,
@@ -24,11 +29,12 @@ from jeton_client import (
     Unavailable,
 )  # fmt: skip
 from jeton_client import _ops as ops
-from jeton_client._call import BACKOFF_MAX, Budget, Core, Send, Sleep
+from jeton_client._call import BACKOFF_MAX, RETRIED, Budget, Core, Send, Sleep, Steps
 from jeton_client._config import Config, configure
 from jeton_client._errors import copied, problem_error
-from jeton_client._http import HttpAnswer, Lost, NotSent, Progress, retry_after
-from jeton_client._lanes import Lanes, Waiter
+from jeton_client._http import Closed, HttpAnswer, Lost, NotSent, Progress, TryEnd, retry_after
+from jeton_client._lanes import Caller, Lanes, Waiter, is_halved
+from jeton_client._transport import IDLE_MAX, Connection, Idle
 from jeton_client._types import check_target
 
 SETTINGS: dict[str, Any] = {
@@ -52,6 +58,9 @@ def config(urls: Any = "http://127.0.0.1:1", **changes: Any) -> Config:
         ("http://a", {"key": "k", "key_file": "f"}), ("http://a", {"deadline": 0}),
         ("http://a", {"try_timeout": -1}), ("http://a", {"connection_age": 301}),
         ("http://a", {"answer_max_bytes": 0}), ("http://a", {"deadline": float("nan")}),
+        ("http://a\x00", {}), ("http://a b", {}), ("http://é", {}), ("http://" + "a" * 64, {}),
+        ("http://" + ".".join(["a" * 63] * 4), {}), ("http://a..b", {}), ("http://[::1", {}),
+        ("http://[v1.x]", {}), (["http://a", "http://A/"], {}),
     ],
 )  # fmt: skip
 def test_a_setting_out_of_its_limits_is_refused(urls: Any, changes: dict[str, Any]) -> None:
@@ -60,13 +69,49 @@ def test_a_setting_out_of_its_limits_is_refused(urls: Any, changes: dict[str, An
     assert "pw" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("http://a:7450/", "http://a:7450"), ("https://A.example", "https://a.example"),
+        ("http://a_b.c-d.", "http://a_b.c-d."), ("http://[::1]:7450", "http://[::1]:7450"),
+        ("http://127.0.0.1", "http://127.0.0.1"), ("http://a:", "http://a"),
+        ("http://xn--bcher-kva.example", "http://xn--bcher-kva.example"),
+    ],
+)  # fmt: skip
+def test_a_url_becomes_an_origin_that_the_http_library_takes(url: str, origin: str) -> None:
+    assert config(url).urls == (origin,)
+    assert str(httpx2.URL(origin)).removesuffix("/") == origin
+
+
 def test_p9_nothing_secret_is_shown() -> None:
     secret = "jk-SECRET"
     client, sync = AsyncClient("http://a", key=secret), Client("http://a", key=secret)
     shown = [client, sync, config(key=secret), Payload(b'"SECRET"'), Item("SECRET"), Name("SECRET"),
              Reference(order_number="SECRET"), Issued("SECRET", datetime.now(UTC))]  # fmt: skip
+    core = Core(config(key=secret))
+    for operation in (
+        ops.issue(Item("SECRET"), "k-SECRET"),
+        ops.consume([Name("SECRET")], "k-SECRET"),
+        ops.resolve([{"name": "SECRET"}], None),
+    ):
+        step = next(core.perform(operation))
+        assert isinstance(step, Send)
+        shown += [operation, step, step.request]
+    shown.append(HttpAnswer(200, {"x": "SECRET"}, b'["SECRET"]'))
     for value in shown:
         assert "SECRET" not in f"{value!r} {value}"
+
+
+def test_an_argument_that_is_no_json_is_named() -> None:
+    for field, item in {
+        "payload": Item({1, 2}), "uses": Item(1, uses={1}), "peek": Item(1, peek={1}),  # type: ignore[arg-type]
+    }.items():  # fmt: skip
+        with pytest.raises(InvalidArgument, match=f"^{field}: "):
+            ops.issue(item, None)
+    with pytest.raises(InvalidArgument, match="^payload: "):
+        ops.issue(Item(float("inf")), None)
+    with pytest.raises(InvalidArgument, match="^ttl: "):
+        ops.extend([TOKEN], float("inf"))
 
 
 def test_a_missing_key_file_is_a_clear_error() -> None:
@@ -99,6 +144,12 @@ def test_retry_after_is_seconds_or_a_date() -> None:
         "": None, "soon": None, "-1": None, "7": 7.0, " 0 ": 0.0, "Sat, 28 Nov 2026 06:00:30 GMT": 30.0,
         "Saturday, 28-Nov-26 06:00:30 GMT": 30.0, "Thu, 01 Jan 1970 00:00:00 GMT": 0.0,
         "9" * 400: 999999999999.0, "\u0667": None,
+        # Dates that no clock has.
+        "Sat, 28 Nov 99999999999999999999 06:00:30 GMT": None,
+        "Sat, 28 Nov 2026 06:00:30 +99999999999999999999": None,
+        "Sat, 28 Nov 2026 99999999999999999999:00:30 GMT": None,
+        "Mon, 01 Jan 0001 00:00:00 +2300": 0.0,
+        ",": None, "a b c d e f": None, "Sat": None,
     }  # fmt: skip
     for text, seconds in wanted.items():
         assert retry_after({"retry-after": text}, now) == seconds
@@ -155,7 +206,7 @@ def test_the_trace_tells_what_was_lost() -> None:
             progress.note(event)
         assert progress.lost(ValueError("why"), is_timeout=False) == lost
         late = progress.lost(ValueError("why"), is_timeout=True)
-        assert late is Lost.TIMEOUT or (not progress.is_sent and isinstance(late, NotSent))
+        assert late == (Lost.TIMEOUT if sent in events else NotSent("it took too long"))
 
 
 def test_a_change_whose_answers_are_lost_keeps_its_key() -> None:
@@ -174,6 +225,69 @@ def test_a_change_whose_answers_are_lost_keeps_its_key() -> None:
     assert raised.value.__cause__ is not None
 
 
+def ends(steps: Steps[Any], *given: TryEnd) -> BaseException | Any:
+    """What becomes of a call whose tries end like this; it does not wait between them."""
+    step: Send | Sleep = next(steps)
+    left = list(given)
+    try:
+        while True:
+            step = steps.send(left.pop(0) if isinstance(step, Send) else None)
+    except StopIteration as returned:
+        return returned.value
+    except JetonError as error:
+        return error
+
+
+def html(status: int, **headers: str) -> HttpAnswer:
+    return HttpAnswer(status, {"content-type": "text/html", **headers}, b"<html>")
+
+
+def test_p2_a_client_that_is_closed_tells_the_key_of_a_change_that_was_sent() -> None:
+    core = Core(config())
+    lost = ends(core.perform(ops.consume([TOKEN], "k")), Closed(is_sent=True))
+    assert isinstance(lost, OutcomeUnknown) and lost.key == "k" and isinstance(lost.__cause__, ClientClosed)
+    lost = ends(core.perform(ops.consume([TOKEN], "k")), Lost.TIMEOUT, Closed(is_sent=False))
+    assert isinstance(lost, OutcomeUnknown) and lost.key == "k"
+    assert isinstance(ends(core.perform(ops.consume([TOKEN], "k")), Closed(is_sent=False)), ClientClosed)
+    assert isinstance(ends(core.perform(ops.resolve([TOKEN], None)), Closed(is_sent=True)), ClientClosed)
+
+
+def test_p2_every_failure_of_a_gateway_may_have_reached_the_server() -> None:
+    core = Core(config())
+    for status in (408, *range(500, 600)):
+        core.budget = Budget()
+        tries = 3 if status in RETRIED else 1
+        lost = ends(core.perform(ops.consume([TOKEN], "k")), *[html(status)] * tries)
+        assert isinstance(lost, OutcomeUnknown) and lost.key == "k", status
+    for status in (301, 400, 403, 404, 409, 451):
+        assert isinstance(ends(core.perform(ops.consume([TOKEN], "k")), html(status)), GatewayError)
+    absurd = html(503, **{"retry-after": "Sat, 28 Nov 99999999999999999999 06:00:30 GMT"})
+    lost = ends(core.perform(ops.consume([TOKEN], "k")), *[absurd] * 3)
+    assert isinstance(lost, OutcomeUnknown) and lost.key == "k"
+
+
+def of_nodes(*urls: str, **changes: Any) -> Core:
+    core = Core(config(urls, **changes))
+    core.nodes.are_known |= set(urls)
+    return core
+
+
+def test_a_node_that_fails_is_left_although_the_call_is_not_tried_again() -> None:
+    busy = HttpAnswer(503, {"retry-after": "30"}, b"")
+    kept = [Lost.TOO_LARGE, html(403), HttpAnswer(200, {}, b"[null]"), Closed(is_sent=True)]
+    left = [Lost.TIMEOUT, Lost.NO_ANSWER, NotSent("refused"), busy]
+    for end in kept + left:
+        core = of_nodes("http://a", "http://b")
+        before = core.nodes.current
+        steps = core.perform(ops.resolve([TOKEN], None))
+        next(steps)
+        # Without a budget no call is tried again.
+        core.budget._left = 0.0
+        with pytest.raises((JetonError, StopIteration)):
+            steps.send(end)
+        assert (core.nodes.current != before) == (end in left), end
+
+
 def test_a_position_of_a_cluster_is_kept() -> None:
     core = Core(config())
     steps = core.perform(ops.revoke([TOKEN]))
@@ -181,6 +295,18 @@ def test_a_position_of_a_cluster_is_kept() -> None:
     with pytest.raises(StopIteration):
         steps.send(HttpAnswer(204, {"jeton-position": "1.7"}, b""))
     assert core.position == "1.7"
+    not_found = b'{"title":"Not Found","status":404,"detail":"unknown token"}'
+    for status, sent, kept in [
+        (200, "1.6", "1.7"), (200, "1.10", "1.10"), (200, "1.9", "1.10"), (404, "1.11", "1.11"),
+        (409, "1.12", "1.12"), (200, "2.1", "2.1"), (200, "1.99", "2.1"), (200, "odd", "2.1"),
+        (200, "2.", "2.1"), (200, "-3.1", "2.1"),
+    ]:  # fmt: skip
+        body = b"[]" if status == 200 else not_found.replace(b"404", b"%d" % status)
+        headers = {"jeton-position": sent, "content-type": "application/problem+json"}
+        ends(core.perform(ops.consume([], None)), HttpAnswer(status, headers, body))
+        assert core.position == kept
+    ends(core.perform(ops.resolve([], None)), HttpAnswer(200, {"jeton-position": "9.9"}, b"[]"))
+    assert core.position == "2.1", "not of a change"
 
 
 def test_errors_can_be_copied_for_each_caller() -> None:
@@ -196,25 +322,29 @@ def test_errors_can_be_copied_for_each_caller() -> None:
     assert isinstance(copied(JetonError("x")), JetonError)
 
 
+def caller() -> Caller:
+    return Caller(0.0)
+
+
 def test_a_gathering_batch_loses_what_nobody_waits_for() -> None:
-    lanes: Lanes[Waiter] = Lanes()
-    out = [lanes.add(None, None, [(TOKEN, Waiter())]) for _ in range(4)]
+    lanes: Lanes[Waiter, Caller] = Lanes()
+    out = [lanes.add(None, None, caller(), [(TOKEN, Waiter())]) for _ in range(4)]
     assert [len(batches) for batches in out] == [1, 1, 1, 1]
     waiters = [Waiter() for _ in range(3)]
     texts = ["B" * 32, "C" * 32, "B" * 32]
-    assert lanes.add(None, None, zip(texts, waiters, strict=True)) == []
+    assert lanes.add(None, None, caller(), zip(texts, waiters, strict=True)) == []
     waiters[1].batch.drop(waiters[1])
     [batch] = lanes.returned(out[0][0])
     assert batch.targets() == ["B" * 32] and batch.waiters() == [[waiters[0], waiters[2]]]
-    assert lanes.add("other key", None, [(TOKEN, Waiter())])[0].lane is not batch.lane
+    assert lanes.add("other key", None, caller(), [(TOKEN, Waiter())])[0].lane is not batch.lane
     for [sent] in [*out[1:], [batch]]:
         assert lanes.returned(sent) == []
     assert [lane for lane, _, _ in lanes._lanes] == ["other key"], "an empty lane is kept"
 
 
 def test_a_lane_ten_thousand_long_is_cut_into_hundreds() -> None:
-    lanes: Lanes[Waiter] = Lanes()
-    batches = lanes.add(None, None, [(f"{n:032}", Waiter()) for n in range(10_000)])
+    lanes: Lanes[Waiter, Caller] = Lanes()
+    batches = lanes.add(None, None, caller(), [(f"{n:032}", Waiter()) for n in range(10_000)])
     assert len(batches) == 4
     lengths = []
     while batches:
@@ -222,3 +352,88 @@ def test_a_lane_ten_thousand_long_is_cut_into_hundreds() -> None:
         lengths.append(len(batch.targets()))
         batches += lanes.returned(batch)
     assert lengths == [100] * 100
+    assert not lanes._lanes
+
+
+class Counted(str):
+    """A token that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_a_place_is_looked_up_once_however_many_batches_gather() -> None:
+    lanes: Lanes[Waiter, Caller] = Lanes()
+    for place in range(4):
+        lanes.add(None, None, caller(), [(f"{place:032}", Waiter())])
+    lanes.add(None, None, caller(), [(Counted(f"{n:032}"), Waiter()) for n in range(20_000)])
+    Counted.compared = 0
+    lanes.add(None, None, caller(), [(Counted(f"{n:032}"), Waiter()) for n in range(20_000)])
+    assert len(lanes._lanes[None, None, False].gathering) == 200
+    assert Counted.compared < 80_000
+
+
+def test_a_batch_that_goes_back_joins_who_asks_the_same_meanwhile() -> None:
+    lanes: Lanes[Waiter, Caller] = Lanes()
+    out = [lanes.add(None, None, caller(), [(f"{n:032}", Waiter())])[0] for n in range(4)]
+    first, second = Waiter(), Waiter()
+    lanes.add(None, None, caller(), [(f"{0:032}", second)])
+    [first] = out[0].waiters()[0]
+    [batch] = lanes.put_back(out[0])
+    assert batch.waiters() == [[second, first]] and first.batch is batch
+    assert [lanes.returned(sent) for sent in (*out[1:], batch)] == [[]] * 4
+    assert not lanes._lanes
+
+
+def idle(**changes: Any) -> tuple[Idle[str], Callable[[str, str], None]]:
+    """Idle connections, and what makes one and puts it there."""
+    kept: Idle[str] = Idle(config(**changes))
+
+    def put(origin: str, name: str) -> None:
+        assert kept.put(Connection(origin, name))
+
+    return kept, put
+
+
+def test_connections_to_all_nodes_together_are_limited() -> None:
+    kept, put = idle(connections_max=4)
+    for name in ("1", "2"):
+        put("http://a", name)
+    for name in ("3", "4"):
+        put("http://b", name)
+    # One to a third node, beside another in use: the longest idle ones make room.
+    assert kept.crowded_out(1) == ["1", "2"]
+    assert kept.crowded_out(1) == []
+    assert kept.take("http://a") is None
+    found = kept.take("http://b")
+    assert found is not None and found.transport == "4"
+
+
+def test_a_connection_that_is_idle_for_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("jeton_client._transport.time.monotonic", lambda: now)
+    kept, _ = idle()
+    old, young = Connection("http://a", "old", born=now - 290), Connection("http://a", "young", born=now)
+    assert kept.put(young) and kept.plan_sweep() == IDLE_MAX
+    assert kept.put(old)
+    assert kept.plan_sweep() == pytest.approx(8), "the older one ends earlier than the sweep that was planned"
+    assert kept.plan_sweep() is None
+    now += 8
+    assert kept.expired() == ["old"] and kept.plan_sweep() == IDLE_MAX - 8
+    now += IDLE_MAX - 9
+    assert kept.take("http://a") is young and kept.put(young)
+    now += IDLE_MAX - 1
+    assert kept.expired() == []
+    now += 1
+    assert kept.take("http://a") is None
+    assert kept.expired() == ["young"] and kept.plan_sweep() is None
+
+
+def test_a_batch_whose_answer_is_too_large_is_halved() -> None:
+    too_large = ends(Core(config()).perform(ops.resolve([TOKEN], None)), Lost.TOO_LARGE)
+    assert isinstance(too_large, AnswerTooLarge) and is_halved(too_large)

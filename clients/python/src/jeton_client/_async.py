@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import ssl
-from collections import deque
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from . import _ops as ops
 from ._async_connections import Connections
@@ -24,7 +26,7 @@ from ._errors import (
     WrongEventLoop,
 )
 from ._http import TryEnd
-from ._lanes import Batch, Lanes, Waiter, is_halved, new_traceparent
+from ._lanes import Batch, Caller, Lanes, Waiter, is_halved, new_traceparent
 from ._types import (
     Issued,
     Item,
@@ -53,33 +55,37 @@ class _Waiter(Waiter):
             self.future.set_result(outcome)
 
 
+_Batch: TypeAlias = Batch[_Waiter, Caller]
+
+
 class _Deadlines:
     """Ends the waits of callers at their deadlines: one timer for all, which all have the same time."""
 
-    def __init__(self, seconds: float, abandon: Callable[[list[_Waiter]], None]) -> None:
-        self._seconds, self._abandon = seconds, abandon
-        self._waits: deque[tuple[float, list[_Waiter]]] = deque()
+    def __init__(self, abandon: Callable[[list[_Waiter]], None]) -> None:
+        self._abandon = abandon
+        # In the order of their deadlines.
+        self._waits: OrderedDict[Caller, list[_Waiter]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, waiters: list[_Waiter]) -> None:
+    def watch(self, caller: Caller, waiters: list[_Waiter]) -> None:
         """Abandons those that still wait when their time is up."""
-        loop = asyncio.get_running_loop()
-        self._forget_settled()
-        self._waits.append((loop.time() + self._seconds, waiters))
-        if self._timer is None:
-            self._timer = loop.call_at(self._waits[0][0], self._ring)
+        self._waits[caller] = waiters
+        self._plan()
 
-    def _forget_settled(self) -> None:
-        while self._waits and all(waiter.future.done() for waiter in self._waits[0][1]):
-            self._waits.popleft()
+    def forget(self, caller: Caller) -> None:
+        """The call is over."""
+        self._waits.pop(caller, None)
+
+    def _plan(self) -> None:
+        if self._timer is None and self._waits:
+            seconds = next(iter(self._waits)).ends_at - time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._ring)
 
     def _ring(self) -> None:
-        loop, self._timer = asyncio.get_running_loop(), None
-        while self._waits and self._waits[0][0] <= loop.time():
-            self._abandon(self._waits.popleft()[1])
-        self._forget_settled()
-        if self._waits:
-            self._timer = loop.call_at(self._waits[0][0], self._ring)
+        self._timer = None
+        while self._waits and next(iter(self._waits)).ends_at <= time.monotonic():
+            self._abandon(self._waits.popitem(last=False)[1])
+        self._plan()
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -133,12 +139,12 @@ class AsyncClient:
             traceparent=traceparent,
         )
         self._core = Core(self._config)
-        self._lanes: Lanes[_Waiter] = Lanes()
+        self._lanes: Lanes[_Waiter, Caller] = Lanes()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections = Connections(self._config)
-        self._deadlines = _Deadlines(self._config.deadline, self._abandon)
-        self._task_of: dict[Batch[_Waiter], asyncio.Task[None]] = {}
-        self._is_closed = False
+        self._deadlines = _Deadlines(self._abandon)
+        self._task_of: dict[_Batch, asyncio.Task[None]] = {}
+        self._closed = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<AsyncClient of {', '.join(self._config.urls)}>"
@@ -156,12 +162,12 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes all connections. Calls that are under way end with `ClientClosed` or lose their
-        connection; calls after this raise `ClientClosed`. May be called twice."""
-        if self._is_closed:
+        """Closes all connections. Calls that are under way end with `ClientClosed`, changes that were
+        sent with `OutcomeUnknown`; calls after this raise `ClientClosed`. May be called twice."""
+        if self._closed.is_set():
             return
         self._check()
-        self._is_closed = True
+        self._closed.set()
         for batch in self._lanes.clear():
             _settle(batch, ClientClosed("the client was closed"))
         for task in list(self._task_of.values()):
@@ -243,7 +249,7 @@ class AsyncClient:
             self._loop = loop
         if self._loop is not loop:
             raise WrongEventLoop("the client belongs to another event loop: make one for each loop")
-        if self._is_closed:
+        if self._closed.is_set():
             raise ClientClosed("the client was closed")
 
     async def _perform(self, operation: ops.Operation[T]) -> T:
@@ -263,7 +269,9 @@ class AsyncClient:
                 end = await self._connections.send(step.request)
             else:
                 end = None
-                await asyncio.sleep(step.seconds)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(step.seconds):
+                        await self._closed.wait()
 
     # --- Coalescing
 
@@ -273,9 +281,9 @@ class AsyncClient:
         read_headers(read)
         if not self._config.coalesce or not checked:
             return await self._perform(ops.resolve(checked, read))
-        loop = asyncio.get_running_loop()
+        loop, caller = asyncio.get_running_loop(), Caller(time.monotonic() + self._config.deadline)
         waiters = [_Waiter(loop.create_future()) for _ in checked]
-        batches = self._lanes.add(self._core.keys.key, read, zip(checked, waiters, strict=True))
+        batches = self._lanes.add(self._core.keys.key, read, caller, zip(checked, waiters, strict=True))
         # What goes now has only this call's targets. If that is all of them, nobody else depends on
         # this task: without another one, a caller alone is as fast as without coalescing.
         is_alone = len(batches) == 1 and all(waiter.batch is batches[0] for waiter in waiters)
@@ -284,11 +292,13 @@ class AsyncClient:
                 await self._run_here(batches[0])
             else:
                 self._start(batches)
-                self._deadlines.watch(waiters)
+                self._deadlines.watch(caller, waiters)
             outcomes = [await waiter.future for waiter in waiters]
         except BaseException:
             self._abandon(waiters)
             raise
+        finally:
+            self._deadlines.forget(caller)
         return [ops.settled(outcome) for outcome in outcomes]
 
     def _abandon(self, waiters: list[_Waiter]) -> None:
@@ -299,31 +309,32 @@ class AsyncClient:
             if task is not None and waiter.batch.is_abandoned():
                 task.cancel()
 
-    def _start(self, batches: list[Batch[_Waiter]]) -> None:
+    def _start(self, batches: list[_Batch]) -> None:
         for batch in batches:
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._task_of[batch] = task
             # A task that is cancelled before its first step runs nothing of its own.
             task.add_done_callback(functools.partial(self._ended, batch))
 
-    async def _run_here(self, batch: Batch[_Waiter]) -> None:
+    async def _run_here(self, batch: _Batch) -> None:
         """Sends a batch in the task of its only caller."""
         try:
             await self._run(batch)
         finally:
             self._ended(batch)
 
-    def _ended(self, batch: Batch[_Waiter], _task: asyncio.Task[None] | None = None) -> None:
+    def _ended(self, batch: _Batch, _task: asyncio.Task[None] | None = None) -> None:
         """A batch that had left its lane is over: lets the next ones go."""
         # After a cancellation: nobody may wait for ever.
         _settle(batch, ClientClosed("the client was closed"))
         self._task_of.pop(batch, None)
         self._start(self._lanes.returned(batch))
 
-    async def _run(self, batch: Batch[_Waiter]) -> None:
+    async def _run(self, batch: _Batch) -> None:
         operation = ops.resolve(batch.targets(), batch.read)
         try:
-            payloads = await self._drive(self._core.perform(operation, new_traceparent()))
+            steps = self._core.perform(operation, new_traceparent(), batch.ends_at())
+            payloads = await self._drive(steps)
         except JetonError as error:
             if is_halved(error) and len(batch.places) > 1:
                 for half in batch.halves():
@@ -336,7 +347,7 @@ class AsyncClient:
                 waiter.settle(payload)
 
 
-def _settle(batch: Batch[_Waiter], error: JetonError) -> None:
+def _settle(batch: _Batch, error: JetonError) -> None:
     for waiters in batch.waiters():
         for waiter in waiters:
             waiter.settle(error)

@@ -10,8 +10,7 @@ from typing import Any, TypeAlias
 import httpx2
 
 from ._config import Config
-from ._errors import ClientClosed
-from ._http import HttpAnswer, HttpRequest, Lost, NotSent, Progress, TryEnd
+from ._http import Closed, HttpAnswer, HttpRequest, Lost, NotSent, Progress, TryEnd
 from ._transport import IDLE_MAX, Connection, Idle, parsed, timeouts
 
 Transport: TypeAlias = httpx2.AsyncHTTPTransport
@@ -31,7 +30,7 @@ class Connections:
         self._is_closed = False
 
     async def send(self, request: HttpRequest) -> TryEnd:
-        """One try. Raises `ClientClosed` if the client was closed meanwhile."""
+        """One try."""
         try:
             async with asyncio.timeout(request.left()):
                 await self._room.acquire()
@@ -44,15 +43,18 @@ class Connections:
 
     async def _with_connection(self, request: HttpRequest) -> TryEnd:
         if self._is_closed:
-            raise ClientClosed("the client was closed")
-        connection = self._idle.take(request.origin) or self._connect(request.origin)
+            return Closed(is_sent=False)
+        connection = self._idle.take(request.origin)
+        crowded_out = [] if connection else self._idle.crowded_out(len(self._used))
+        connection = connection or self._connect(request.origin)
         transport, is_kept = connection.transport, False
         self._used.add(transport)
         try:
+            await _close(crowded_out)
             end = await self._try(transport, request)
             # A try that failed has closed it, and one that was cut short must.
             is_kept = isinstance(end, HttpAnswer) and not self._is_closed and self._idle.put(connection)
-            if is_kept and self._timer is None:
+            if is_kept:
                 self._plan_sweep()
             return end
         finally:
@@ -76,6 +78,7 @@ class Connections:
         sent = httpx2.Request(
             "POST", parsed(request.url), headers=request.headers, content=request.body, extensions=extensions
         )
+        end: TryEnd
         try:
             async with asyncio.timeout(seconds):
                 response = await transport.handle_async_request(sent)
@@ -84,22 +87,22 @@ class Connections:
                 finally:
                     await response.aclose()
         except (TimeoutError, httpx2.TimeoutException) as error:
-            return progress.lost(error, is_timeout=True)
+            end = progress.lost(error, is_timeout=True)
         except (httpx2.TransportError, httpx2.StreamError) as error:
-            if self._is_closed:
-                raise ClientClosed("the client was closed") from None
-            return progress.lost(error, is_timeout=False)
+            end = progress.lost(error, is_timeout=False)
+        return Closed(progress.is_sent) if self._is_closed else end
 
     def _plan_sweep(self) -> None:
         """Idle connections end in time too."""
-        seconds, loop = self._idle.next_sweep(), asyncio.get_running_loop()
+        seconds, loop = self._idle.plan_sweep(), asyncio.get_running_loop()
 
         def sweep() -> None:
-            self._timer = None
             self._sweep = loop.create_task(_close(self._idle.expired()))
             self._plan_sweep()
 
         if seconds is not None:
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer = loop.call_later(seconds, sweep)
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from ._config import Config, read_key_file
 from ._errors import (
@@ -20,6 +20,7 @@ from ._errors import (
     AnswerTooLarge,
     ApiError,
     BadRequest,
+    ClientClosed,
     DeadlineExceeded,
     GatewayError,
     InvalidArgument,
@@ -31,7 +32,7 @@ from ._errors import (
     UnexpectedAnswer,
     WrongProcess,
 )
-from ._http import HttpAnswer, HttpRequest, Lost, NotSent, TryEnd, failure
+from ._http import Closed, HttpAnswer, HttpRequest, Lost, NotSent, TryEnd, failure
 from ._ops import Operation, read_answer
 
 T = TypeVar("T")
@@ -45,9 +46,6 @@ BUDGET_FIRST: Final = 10.0
 BUDGET_PER_CALL: Final = 0.2
 BUDGET_MAX: Final = 1000.0
 
-# Of gateways: the request may have reached the server.
-_PERHAPS_DONE: Final = frozenset({408, 500, 502, 503, 504})
-
 _PROBES: Final = (
     ("/v1/resolve", b'{"tokens":[]}'),
     ("/v1/consume", b'{"tokens":[]}'),
@@ -58,7 +56,8 @@ _PROBES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this; the answer to the yield is a `TryEnd`."""
+    """Send this; the answer to the yield is a `TryEnd`, also after the client was closed: the call
+    knows whether it then has to tell its key."""
 
     request: HttpRequest
 
@@ -144,6 +143,7 @@ class Core:
         self.keys = Keys(config)
         self.nodes = Nodes(config.urls)
         self.position: str | None = None
+        self._lock = threading.Lock()
         self._pid = os.getpid()
 
     def check_process(self) -> None:
@@ -151,9 +151,18 @@ class Core:
         if os.getpid() != self._pid:
             raise WrongProcess("the client was made in another process: make one after the fork")
 
-    def perform(self, operation: Operation[T], traceparent: str | None = None) -> Steps[T]:
-        """The steps of a call. Returns its result, or raises its error."""
-        return _Call(self, operation, traceparent).steps()
+    def perform(
+        self, operation: Operation[T], traceparent: str | None = None, ends_at: float | None = None
+    ) -> Steps[T]:
+        """The steps of a call. Returns its result, or raises its error. It ends at `ends_at` of the
+        monotonic clock, or one deadline from now."""
+        return _Call(self, operation, traceparent, ends_at).steps()
+
+    def note_position(self, text: str) -> None:
+        """A change can be read at this position. Answers come in any order: the last one is kept."""
+        with self._lock:
+            if self.position is None or _order(text) >= _order(self.position):
+                self.position = text
 
     def request(
         self, url: str, path: str, body: bytes, headers: Mapping[str, str], ends_at: float
@@ -166,13 +175,21 @@ class Core:
         return HttpRequest(url, path, every, body, timeout, ends_at, maximum)
 
 
+def _order(position: str) -> tuple[int, ...]:
+    """Era and sequence number of `ERA.SEQ`. A text of another form goes first."""
+    era, _, seq = position.partition(".")
+    return (int(era), int(seq)) if f"{era}{seq}".isdecimal() and era and seq else ()
+
+
 class _Call:
     """The state of a call between its tries."""
 
-    def __init__(self, core: Core, operation: Operation[Any], traceparent: str | None) -> None:
+    def __init__(
+        self, core: Core, operation: Operation[Any], traceparent: str | None, ends_at: float | None
+    ) -> None:
         self.core = core
         self.operation = operation
-        self.ends_at = time.monotonic() + core.config.deadline
+        self.ends_at = time.monotonic() + core.config.deadline if ends_at is None else ends_at
         self.key = operation.key
         if operation.is_keyed and self.key is None:
             self.key = secrets.token_urlsafe(24)
@@ -195,16 +212,19 @@ class _Call:
             url = self.core.nodes.current
             asked_with = self.core.keys.key
             end, is_own = yield from self._try(url)
-            if isinstance(end, HttpAnswer) and end.status < 300 and is_own:
-                return self._success(end)
+            if isinstance(end, HttpAnswer) and is_own:
+                self._note_position(end)
+                if end.status < 300:
+                    return self._success(end)
             error = self._error(end, is_own)
             if self._has_new_key(error, asked_with):
                 continue
+            if _is_of_node(end, error):
+                self.core.nodes.leave(url)
             wait = self._wait(error, end, retries)
             if wait is None or not self.core.budget.take_retry():
-                raise self._final(error) from (error if self.is_lost else None)
+                self._fail(error)
             retries += 1
-            self.core.nodes.leave(url)
             if wait > 0:
                 yield Sleep(wait)
 
@@ -229,9 +249,11 @@ class _Call:
             if not isinstance(end, HttpAnswer):
                 return end
             if end.status < 300:
-                raise NotOneCluster(
-                    "several URLs are nodes of one cluster, and a server here is none: servers that "
-                    "share nothing would consume a token once each"
+                self._fail(
+                    NotOneCluster(
+                        "several URLs are nodes of one cluster, and a server here is none: servers that "
+                        "share nothing would consume a token once each"
+                    )
                 )
             error = failure(end)
             if isinstance(error, BadRequest) and error.field == "Jeton-Read":
@@ -242,14 +264,16 @@ class _Call:
             return end
         return None  # The key may do nothing, which the operation itself will say.
 
-    def _success(self, answer: HttpAnswer) -> Any:
+    def _note_position(self, answer: HttpAnswer) -> None:
         if self.operation.is_change and "jeton-position" in answer.headers:
-            self.core.position = answer.headers["jeton-position"]
+            self.core.note_position(answer.headers["jeton-position"])
+
+    def _success(self, answer: HttpAnswer) -> Any:
         try:
             value = read_answer(self.operation, answer.body)
         except UnexpectedAnswer as error:
             self.is_lost |= self.operation.is_change
-            raise self._final(error) from None
+            self._fail(error)
         if self.is_lost:
             unknown = self.operation.unsettled(value)
             if unknown is not None:
@@ -264,6 +288,9 @@ class _Call:
             assert error is not None
             self.is_lost |= is_change and _is_perhaps_done(error)
             return error
+        if isinstance(end, Closed):
+            self.is_lost |= is_change and end.is_sent
+            return ClientClosed("the client was closed")
         self.is_lost |= is_change and not isinstance(end, NotSent)
         if end is Lost.TOO_LARGE:
             return AnswerTooLarge("the answer is longer than answer_max_bytes")
@@ -296,14 +323,23 @@ class _Call:
             wait = max(wait, error.retry_after)
         return wait if wait < self.left() else None
 
-    def _final(self, error: JetonError) -> JetonError:
+    def _fail(self, error: JetonError) -> NoReturn:
+        """Raises the error, or `OutcomeUnknown` with the key if the change may have happened."""
         if not self.is_lost:
-            return error
+            raise error from None
         message = f"the outcome of the {self.operation.name} is unknown: {error}"
-        return OutcomeUnknown(message, key=self.key)
+        raise OutcomeUnknown(message, key=self.key) from error
+
+
+def _is_of_node(end: TryEnd, error: JetonError) -> bool:
+    """Whether another node may do better: the next call asks that one, whatever becomes of this call."""
+    if isinstance(error, AnswerError):
+        return error.status in RETRIED
+    return isinstance(end, NotSent) or (isinstance(end, Lost) and end is not Lost.TOO_LARGE)
 
 
 def _is_perhaps_done(error: JetonError) -> bool:
     if isinstance(error, GatewayError):
-        return error.status in _PERHAPS_DONE
+        # The request may have reached the server.
+        return error.status >= 500 or error.status == 408
     return isinstance(error, ApiError) and error.status == 503 and error.detail.startswith("unknown")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from urllib.parse import urlsplit
 from ._errors import InvalidArgument
 
 _MIB: Final = 1024 * 1024
+_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +100,20 @@ def _origin(url: str) -> str:
         raise InvalidArgument("urls: must be http://HOST:PORT or https://HOST:PORT")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise InvalidArgument("urls: must have no path, query or fragment")
-    return f"{parts.scheme}://{parts.netloc}"
+    if not _is_host(parts.hostname) or ("[" in parts.netloc and ":" not in parts.hostname):
+        raise InvalidArgument(
+            "urls: the host must be a name of ASCII letters, digits, '-', '_' and '.', or an address"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if parts.port is None else f":{parts.port}")
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return len(host) <= 253 and _NAME.fullmatch(host) is not None
+    return True
 
 
 def check_key(key: str, name: str) -> str:

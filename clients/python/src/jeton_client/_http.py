@@ -6,7 +6,7 @@ import enum
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,8 +21,8 @@ class HttpRequest:
     origin: str
     """`http://HOST:PORT`."""
     path: str
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     timeout: float
     """Seconds for the whole try, once there is room for another connection."""
     ends_at: float
@@ -48,9 +48,9 @@ class HttpAnswer:
     """A complete answer."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class Lost(enum.Enum):
@@ -70,7 +70,15 @@ class NotSent:
     reason: str
 
 
-TryEnd = HttpAnswer | Lost | NotSent
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A try that ended because the client was closed."""
+
+    is_sent: bool
+    """Whether a part of the request was sent: the server may perform it."""
+
+
+TryEnd = HttpAnswer | Lost | NotSent | Closed
 
 
 @dataclass(slots=True)
@@ -111,11 +119,11 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         return float(text[:12])
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
 
 
 def failure(answer: HttpAnswer) -> ApiError | GatewayError | None:

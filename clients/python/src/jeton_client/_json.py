@@ -13,14 +13,14 @@ _SPACE = b" \t\r\n"
 _MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
 
 
-def dumps(value: Any) -> bytes:
-    """The text of a value of JSON. Raises `InvalidArgument` for any other value."""
+def dumps(name: str, value: Any) -> bytes:
+    """The text of the field `name`, a value of JSON. Raises `InvalidArgument` for any other value."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         # The message of the original error may contain the value.
-        raise InvalidArgument(f"not a JSON value ({type(error).__name__})") from None
+        raise InvalidArgument(f"{name}: is not a JSON value ({type(error).__name__})") from None
 
 
 def payload_text(payload: Any) -> bytes:
@@ -31,7 +31,7 @@ def payload_text(payload: Any) -> bytes:
         return text
     if payload is None:
         raise InvalidArgument("payload: must not be None")
-    return dumps(payload)
+    return dumps("payload", payload)
 
 
 def _check_one_value(text: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -44,13 +44,13 @@ class Operation(Generic[T]):
     name: str
     """As messages have it."""
     path: str
-    body: bytes
+    body: bytes = field(repr=False)
     read: Callable[[bytes], T]
     """Reads the body of a success. Raises `ValueError` if it is not what the operation returns."""
     is_change: bool
     is_keyed: bool = False
     """Carries an Idempotency-Key."""
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     """The caller's Idempotency-Key."""
     headers: tuple[tuple[str, str], ...] = ()
     unsettled: Callable[[T], OutcomeUnknown | None] = lambda _value: None
@@ -78,7 +78,7 @@ def _key(key: str | None) -> str | None:
 def _ttl(ttl: Ttl) -> bytes:
     if isinstance(ttl, bool) or not isinstance(ttl, (str, int, float)):
         raise InvalidArgument("ttl: must be a duration such as '15m', or a number of seconds")
-    return dumps(ttl)
+    return dumps("ttl", ttl)
 
 
 def _issue_body(item: Item) -> bytes:
@@ -86,11 +86,11 @@ def _issue_body(item: Item) -> bytes:
     if item.ttl is not None:
         parts.append(b'"ttl":' + _ttl(item.ttl))
     if item.uses is not None:
-        parts.append(b'"uses":' + dumps(item.uses))
+        parts.append(b'"uses":' + dumps("uses", item.uses))
     if item.peek is not None:
-        parts.append(b'"peek":' + dumps(item.peek))
+        parts.append(b'"peek":' + dumps("peek", item.peek))
     if item.reference is not None:
-        parts.append(b'"reference":' + dumps(item.reference.to_json()))
+        parts.append(b'"reference":' + dumps("reference", item.reference.to_json()))
     return b"{" + b",".join(parts) + b"}"
 
 
@@ -154,7 +154,7 @@ def _issued_or_error(value: Any) -> Issued | ApiError:
 
 def list_body(targets: Sequence[str | dict[str, Any]], ttl: Ttl | None = None) -> bytes:
     """The body of an operation on a list."""
-    body = b'{"tokens":' + dumps(list(targets))
+    body = b'{"tokens":' + dumps("tokens", list(targets))
     return body + (b"}" if ttl is None else b',"ttl":' + _ttl(ttl) + b"}")
 
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from . import _ops as ops
 from ._call import Core, Send, Steps
 from ._config import configure
 from ._errors import ApiError, ClientClosed, DeadlineExceeded, JetonError
 from ._http import TryEnd
-from ._lanes import Batch, Lanes, Waiter, is_halved, new_traceparent
+from ._lanes import Batch, Caller, Lanes, Waiter, is_halved, new_traceparent
 from ._sync_connections import Connections
 from ._types import (
     Issued,
@@ -36,13 +36,16 @@ T = TypeVar("T")
 _UNSET = object()
 
 
-class _Caller:
-    """A thread that waits for some targets, and sends batches for others meanwhile."""
+class _Caller(Caller):
+    """A thread that waits for some targets, and meanwhile sends one batch after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends_at: float) -> None:
+        super().__init__(ends_at)
         self.is_woken = threading.Event()
-        self.to_run: list[Batch[_Waiter]] = []
+        self.to_send: _Batch | None = None
+        """A batch that has left its lane, which this thread sends now or next."""
         self.left = 0
+        self.is_gone = False
 
 
 class _Waiter(Waiter):
@@ -52,6 +55,20 @@ class _Waiter(Waiter):
         self.caller = caller
         self.outcome: Any = _UNSET
         caller.left += 1
+
+
+_Batch: TypeAlias = Batch[_Waiter, _Caller]
+
+
+def _may_go(batch: _Batch) -> bool:
+    """A batch goes if a thread that waits for it can send it: the one that can wait longest."""
+    idle = [caller for caller in batch.callers if caller.to_send is None and not caller.is_gone]
+    if not idle:
+        return False
+    sender = max(idle, key=lambda caller: caller.ends_at)
+    sender.to_send = batch
+    sender.is_woken.set()
+    return True
 
 
 class Client:
@@ -102,9 +119,9 @@ class Client:
         )
         self._core = Core(self._config)
         self._lock = threading.Lock()
-        self._lanes: Lanes[_Waiter] = Lanes()
+        self._lanes: Lanes[_Waiter, _Caller] = Lanes(_may_go)
         self._connections = Connections(self._config)
-        self._is_closed = False
+        self._closed = threading.Event()
 
     def __repr__(self) -> str:
         return f"<Client of {', '.join(self._config.urls)}>"
@@ -122,12 +139,12 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes all connections. Calls that are under way end with `ClientClosed` or lose their
-        connection; calls after this raise `ClientClosed`. May be called twice."""
-        if self._is_closed:
+        """Closes all connections. Calls that are under way end with `ClientClosed`, changes that were
+        sent with `OutcomeUnknown`; calls after this raise `ClientClosed`. May be called twice."""
+        if self._closed.is_set():
             return
         self._check()
-        self._is_closed = True
+        self._closed.set()
         with self._lock:
             gathered = self._lanes.clear()
         for batch in gathered:
@@ -199,7 +216,7 @@ class Client:
 
     def _check(self) -> None:
         self._core.check_process()
-        if self._is_closed:
+        if self._closed.is_set():
             raise ClientClosed("the client was closed")
 
     def _perform(self, operation: ops.Operation[T]) -> T:
@@ -219,10 +236,10 @@ class Client:
                 end = self._connections.send(step.request)
             else:
                 end = None
-                time.sleep(step.seconds)
+                self._closed.wait(step.seconds)
 
-    # --- Coalescing: no threads of its own. The thread whose targets go sends them; when a batch
-    # comes back, the next one is sent by a thread that waits for it.
+    # --- Coalescing: no threads of its own. A batch is sent by one of the threads that wait for it,
+    # and a thread that sends takes the next batch only when it has sent the last one.
 
     def _resolve(self, targets: Sequence[Target], read: Read | None) -> list[Payload | None]:
         self._check()
@@ -230,72 +247,62 @@ class Client:
         read_headers(read)
         if not self._config.coalesce or not checked:
             return self._perform(ops.resolve(checked, read))
-        caller, ends_at = _Caller(), time.monotonic() + self._config.deadline
+        caller = _Caller(time.monotonic() + self._config.deadline)
         waiters = [_Waiter(caller) for _ in checked]
-        with self._lock:
-            caller.to_run = self._lanes.add(self._core.keys.key, read, zip(checked, waiters, strict=True))
         try:
-            self._await(caller, ends_at)
-        except BaseException:
-            self._abandon(caller, waiters)
-            raise
+            with self._lock:
+                self._lanes.add(self._core.keys.key, read, caller, zip(checked, waiters, strict=True))
+            self._await(caller)
+        finally:
+            self._leave(caller, waiters)
         return [ops.settled(waiter.outcome) for waiter in waiters]
 
-    def _await(self, caller: _Caller, ends_at: float) -> None:
+    def _await(self, caller: _Caller) -> None:
         while True:
-            caller.is_woken.clear()
             with self._lock:
-                batch = caller.to_run.pop(0) if caller.to_run else None
+                batch, left = caller.to_send, caller.ends_at - time.monotonic()
                 if batch is None and caller.left == 0:
                     return
-            if batch is not None:
-                self._run(batch)
-            elif not caller.is_woken.wait(max(0.0, ends_at - time.monotonic())):
-                with self._lock:
-                    is_over = caller.left > 0 and not caller.to_run
-                if is_over:
-                    raise DeadlineExceeded("the deadline of the call has passed")
+                caller.is_woken.clear()
+            if left <= 0:
+                raise DeadlineExceeded("the deadline of the call has passed")
+            if batch is None:
+                caller.is_woken.wait(left)
+            else:
+                self._run(caller, batch)
 
-    def _abandon(self, caller: _Caller, waiters: list[_Waiter]) -> None:
+    def _leave(self, caller: _Caller, waiters: list[_Waiter]) -> None:
+        """The call is over. What it still waits for is left to the others who ask the same."""
         with self._lock:
-            for waiter in waiters:
-                waiter.batch.drop(waiter)
-            handed_on, caller.to_run = caller.to_run, []
-            for batch in handed_on:
-                self._hand_on(batch)
+            caller.is_gone = True
+            if caller.left > 0:
+                for waiter in waiters:
+                    waiter.batch.drop(waiter)
+            if caller.to_send is not None:
+                self._lanes.put_back(caller.to_send)
 
-    def _hand_on(self, batch: Batch[_Waiter]) -> None:
-        """Gives a batch that has left its lane to a thread that waits for it. With the lock."""
-        leader = next((waiter for waiters in batch.waiters() for waiter in waiters), None)
-        if leader is not None:
-            leader.caller.to_run.append(batch)
-            leader.caller.is_woken.set()
-            return
-        for departure in self._lanes.returned(batch):
-            self._hand_on(departure)
-
-    def _run(self, batch: Batch[_Waiter]) -> None:
+    def _run(self, caller: _Caller, batch: _Batch) -> None:
         """Sends a batch that has left its lane, and lets the next ones go."""
         try:
-            self._run_or_halve(batch)
+            self._run_or_halve(batch, caller.ends_at)
         except BaseException:
             # An interrupt in this thread: the others that wait for the batch must not wait for ever.
             self._settle(batch, JetonError("the thread that sent the request was interrupted"))
             raise
         finally:
             with self._lock:
-                for departure in self._lanes.returned(batch):
-                    self._hand_on(departure)
+                caller.to_send = None
+                self._lanes.returned(batch, caller)
 
-    def _run_or_halve(self, batch: Batch[_Waiter]) -> None:
+    def _run_or_halve(self, batch: _Batch, ends_at: float) -> None:
         with self._lock:
             operation = ops.resolve(batch.targets(), batch.read)
         try:
-            payloads = self._drive(self._core.perform(operation, new_traceparent()))
+            payloads = self._drive(self._core.perform(operation, new_traceparent(), ends_at))
         except JetonError as error:
             if is_halved(error) and len(batch.places) > 1:
                 for half in batch.halves():
-                    self._run_or_halve(half)
+                    self._run_or_halve(half, ends_at)
             else:
                 self._settle(batch, error)
             return
@@ -304,7 +311,7 @@ class Client:
                 for waiter in waiters:
                     _wake(waiter, payload)
 
-    def _settle(self, batch: Batch[_Waiter], error: JetonError) -> None:
+    def _settle(self, batch: _Batch, error: JetonError) -> None:
         with self._lock:
             for waiters in batch.waiters():
                 for waiter in waiters:

@@ -11,8 +11,7 @@ from typing import Any
 import httpx2
 
 from ._config import Config
-from ._errors import ClientClosed
-from ._http import HttpAnswer, HttpRequest, Lost, NotSent, Progress, TryEnd
+from ._http import Closed, HttpAnswer, HttpRequest, Lost, NotSent, Progress, TryEnd
 from ._sync_transport import Transport, begin_try
 from ._transport import Connection, Idle, parsed, timeouts
 
@@ -31,7 +30,7 @@ class Connections:
         self._is_closed = False
 
     def send(self, request: HttpRequest) -> TryEnd:
-        """One try. Raises `ClientClosed` if the client was closed meanwhile."""
+        """One try."""
         if not self._room.acquire(timeout=request.left()):
             return NotSent("all connections are in use")
         try:
@@ -42,16 +41,19 @@ class Connections:
     def _with_connection(self, request: HttpRequest) -> TryEnd:
         with self._lock:
             if self._is_closed:
-                raise ClientClosed("the client was closed")
-            connection = self._idle.take(request.origin) or self._connect(request.origin)
+                return Closed(is_sent=False)
+            connection = self._idle.take(request.origin)
+            crowded_out = [] if connection else self._idle.crowded_out(len(self._used))
+            connection = connection or self._connect(request.origin)
             transport, is_kept = connection.transport, False
             self._used.add(transport)
+        _close(crowded_out)
         try:
             end = self._try(transport, request)
             with self._lock:
                 # A try that failed has closed it, and one that was cut short must.
                 is_kept = isinstance(end, HttpAnswer) and not self._is_closed and self._idle.put(connection)
-                if is_kept and self._timer is None:
+                if is_kept:
                     self._plan_sweep()
             return end
         finally:
@@ -76,6 +78,7 @@ class Connections:
             "POST", parsed(request.url), headers=request.headers, content=request.body, extensions=extensions
         )
         begin_try(seconds)
+        end: TryEnd
         try:
             response = transport.handle_request(sent)
             try:
@@ -83,17 +86,18 @@ class Connections:
             finally:
                 response.close()
         except httpx2.TimeoutException as error:
-            return progress.lost(error, is_timeout=True)
+            end = progress.lost(error, is_timeout=True)
         except (httpx2.TransportError, httpx2.StreamError) as error:
-            if self._is_closed:
-                raise ClientClosed("the client was closed") from None
-            return progress.lost(error, is_timeout=False)
+            end = progress.lost(error, is_timeout=False)
+        return Closed(progress.is_sent) if self._is_closed else end
 
     def _plan_sweep(self) -> None:
         """Idle connections end in time too: a thread sleeps until then. With the lock."""
-        seconds = self._idle.next_sweep()
+        seconds = self._idle.plan_sweep()
         if seconds is None:
             return
+        if self._timer is not None:
+            self._timer.cancel()
         owner = weakref.ref(self)
 
         def sweep() -> None:
@@ -107,7 +111,6 @@ class Connections:
 
     def _sweep(self) -> None:
         with self._lock:
-            self._timer = None
             expired = self._idle.expired()
             if not self._is_closed:
                 self._plan_sweep()
@@ -117,10 +120,13 @@ class Connections:
         """Closes all of them, those in use included."""
         with self._lock:
             self._is_closed = True
-            open_ones = [*self._idle.all(), *self._used]
+            idle, used = self._idle.all(), list(self._used)
             if self._timer is not None:
                 self._timer.cancel()
-        _close(open_ones)
+        _close(idle)
+        # Their threads close them.
+        for transport in used:
+            transport.end()
 
 
 def _close(transports: Iterable[Transport]) -> None:

@@ -5,6 +5,8 @@ thread for as long as it likes, so these streams limit the sum."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 import threading
 import time
@@ -33,8 +35,9 @@ def _left(timeout: float | None) -> float | None:
 
 
 class _Stream(httpcore2.NetworkStream):
-    def __init__(self, inner: httpcore2.NetworkStream) -> None:
-        self._inner = inner
+    def __init__(self, inner: httpcore2.NetworkStream, backend: _Backend) -> None:
+        self._inner, self._backend = inner, backend
+        backend.note(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, _left(timeout))
@@ -51,13 +54,41 @@ class _Stream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)), self._backend)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
+    def shut_down(self) -> None:
+        """Ends the connection, from any thread: one that waits for it goes on at once."""
+        sock = self.get_extra_info("socket")
+        # Under TLS too: closing with a message would disturb the thread that uses the connection.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
 
 class _Backend(httpcore2.SyncBackend):
+    """Opens the streams of one transport, and ends them from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: _Stream | None = None
+        self._is_ended = False
+
+    def note(self, stream: _Stream) -> None:
+        """A stream of the transport: its connection, or later TLS over it."""
+        with self._lock:
+            self._last = stream
+            if self._is_ended:
+                stream.shut_down()
+
+    def end(self) -> None:
+        """Ends the connection, and one that is about to be opened."""
+        with self._lock:
+            self._is_ended = True
+            if self._last is not None:
+                self._last.shut_down()
+
     def connect_tcp(
         self,
         host: str,
@@ -67,7 +98,7 @@ class _Backend(httpcore2.SyncBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
         inner = super().connect_tcp(host, port, _left(timeout), local_address, socket_options)
-        return _Stream(inner)
+        return _Stream(inner, self)
 
 
 class Transport(httpx2.HTTPTransport):
@@ -76,10 +107,15 @@ class Transport(httpx2.HTTPTransport):
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__(verify=tls, trust_env=False)
         self._pool.close()
+        self._backend = _Backend()
         self._pool = httpcore2.ConnectionPool(
             ssl_context=tls,
             max_connections=1,
             max_keepalive_connections=1,
             keepalive_expiry=IDLE_MAX,
-            network_backend=_Backend(),
+            network_backend=self._backend,
         )
+
+    def end(self) -> None:
+        """Ends the connection while another thread uses it, which then closes the transport."""
+        self._backend.end()

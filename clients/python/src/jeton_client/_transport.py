@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -18,7 +20,7 @@ IDLE_MAX: Final = 60.0
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Connection(Generic[T]):
     """A transport of the HTTP library that holds one connection at most.
 
@@ -27,6 +29,7 @@ class Connection(Generic[T]):
     origin: str
     transport: T
     born: float = field(default_factory=time.monotonic)
+    idle_since: float = 0.0
 
 
 class Idle(Generic[T]):
@@ -35,40 +38,61 @@ class Idle(Generic[T]):
     def __init__(self, config: Config) -> None:
         # A last try still ends in time.
         self._usable = max(config.connection_age - config.try_timeout, config.connection_age / 2)
+        self._connections_max = config.connections_max
         self._of: defaultdict[str, list[Connection[T]]] = defaultdict(list)
+        self._first_end = self._sweep_at = math.inf
 
     def take(self, origin: str) -> Connection[T] | None:
         """One that is young enough; older ones wait for `expired`."""
         idle = self._of[origin]
-        if idle and time.monotonic() - idle[-1].born < self._usable:
+        if idle and time.monotonic() < self._end_of(idle[-1]):
             return idle.pop()
         return None
 
     def put(self, connection: Connection[T]) -> bool:
         """Whether the connection is kept; else the caller closes it."""
-        is_young = time.monotonic() - connection.born < self._usable
+        connection.idle_since = time.monotonic()
+        end = self._end_of(connection)
+        is_young = connection.idle_since < end
         if is_young:
             self._of[connection.origin].append(connection)
+            self._first_end = min(self._first_end, end)
         return is_young
 
+    def crowded_out(self, used: int) -> list[T]:
+        """Makes room for another connection beside those in use: removes the ones that were idle
+        longest, of any origin. The caller closes them."""
+        idle = sorted(self._all(), key=lambda one: one.idle_since)
+        return self._remove(idle[: max(0, used + 1 + len(idle) - self._connections_max)])
+
     def expired(self) -> list[T]:
-        """Removes those that are too old for another try; the caller closes them."""
-        oldest = time.monotonic() - self._usable
-        gone = [one for idle in self._of.values() for one in idle if one.born <= oldest]
-        for idle in self._of.values():
-            idle[:] = [one for one in idle if one.born > oldest]
-        return [one.transport for one in gone]
+        """Removes those that are too old or too long idle for another try; the caller closes them."""
+        now, self._sweep_at = time.monotonic(), math.inf
+        gone = self._remove([one for one in self._all() if self._end_of(one) <= now])
+        self._first_end = min(map(self._end_of, self._all()), default=math.inf)
+        return gone
 
     def all(self) -> list[T]:
         """Removes all of them; the caller closes them."""
-        gone = [one.transport for idle in self._of.values() for one in idle]
-        self._of.clear()
-        return gone
+        return self._remove(list(self._all()))
 
-    def next_sweep(self) -> float | None:
-        """Seconds until one of them is too old; None without any."""
-        born = [one.born for idle in self._of.values() for one in idle]
-        return max(0.01, min(born) + self._usable - time.monotonic()) if born else None
+    def plan_sweep(self) -> float | None:
+        """Seconds until the next sweep, if none was planned that is early enough for all of them."""
+        if self._first_end >= self._sweep_at:
+            return None
+        self._sweep_at = self._first_end
+        return max(0.01, self._sweep_at - time.monotonic())
+
+    def _end_of(self, connection: Connection[T]) -> float:
+        return min(connection.born + self._usable, connection.idle_since + IDLE_MAX)
+
+    def _all(self) -> Iterator[Connection[T]]:
+        return (one for idle in self._of.values() for one in idle)
+
+    def _remove(self, gone: list[Connection[T]]) -> list[T]:
+        for one in gone:
+            self._of[one.origin].remove(one)
+        return [one.transport for one in gone]
 
 
 @functools.lru_cache(maxsize=64)
