@@ -5,16 +5,18 @@
 //! comes after. The new node needs no rights, no id and no row before it has anything, so joiners that
 //! fail again and again leave nothing behind.
 //!
-//! A hold ends with its copy if that breaks off, when a node reports that was unknown when the copy
-//! began, and in any case after [`HOLD_MAX`]. A stream that fills ends it too, as it does for nodes of
-//! the same kind: while the copy is read, from where a present node is no longer waited for; after
-//! that, from where a silent one is not.
+//! A hold ends with its copy if that breaks off, and in any case after [`HOLD_MAX`]. A new node that
+//! reports at least what a copy has ends one: it does not say which copy it is from, so the latest
+//! that it can be from ends, and what the earlier ones hold is enough for the nodes of the others. A
+//! stream that fills ends holds too, as it does for nodes of the same kind: while the copy is read,
+//! from where a present node is no longer waited for; after that, from where a silent one is not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::engine::clustered::NodeState;
 use crate::model::cluster::{NodeId, Position};
+use crate::model::record::replication::Member;
 
 use super::trim::{SILENT_UNTIL, UNSYNCED_UNTIL};
 
@@ -75,19 +77,21 @@ impl Holds {
         filled: u64,
         now: Duration,
     ) -> Option<Position> {
-        let has_reported = |node: &NodeId| state.reports.contains_key(node);
-        // Each new node takes the place of one copy: the oldest that it may be from.
-        for row in state.members.iter().filter(|row| has_reported(&row.node)) {
-            let is_it = |hold: &Hold| hold.is_copied && !hold.known.contains(&row.node);
-            if let Some(at) = self.list.iter().position(is_it) {
+        let is_young = |hold: &Hold| now.saturating_sub(hold.since) < HOLD_MAX;
+        self.list.retain(|hold| hold.from.era == state.position.era && is_young(hold));
+        let durable = |row: &Member| Some((row.node, state.reports.get(&row.node)?.durable));
+        for (node, durable) in state.members.iter().filter_map(durable) {
+            let is_it = |hold: &Hold| {
+                hold.is_copied && hold.from.seq <= durable && !hold.known.contains(&node)
+            };
+            // The list is in the order of positions.
+            if let Some(at) = self.list.iter().rposition(is_it) {
                 self.list.remove(at);
                 for hold in &mut self.list {
-                    hold.known.insert(row.node);
+                    hold.known.insert(node);
                 }
             }
         }
-        let is_young = |hold: &Hold| now.saturating_sub(hold.since) < HOLD_MAX;
-        self.list.retain(|hold| hold.from.era == state.position.era && is_young(hold));
         let until = |hold: &&Hold| if hold.is_copied { SILENT_UNTIL } else { UNSYNCED_UNTIL };
         let holding = self.list.iter().filter(|hold| filled < until(hold));
         holding.map(|hold| hold.from).min()
@@ -155,11 +159,28 @@ mod tests {
         add(&mut joined, 3, 0);
         assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(70), "it has not reported yet");
         joined.reports.insert(NodeId(3), report(90, 85));
-        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(80));
-        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(80), "it counts once");
+        // It may be from either copy. What the other one's node needs stays.
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(70));
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(70), "it counts once");
         add(&mut joined, 4, 0);
         joined.reports.insert(NodeId(4), report(90, 85));
         assert_eq!(least(&mut holds, &joined, 0, MINUTE), None);
+    }
+
+    #[test]
+    fn a_node_with_less_than_a_copy_does_not_end_its_hold() {
+        let mut holds = Holds::default();
+        for durable in [70, 80] {
+            let number = holds.begin(&state(durable), MINUTE);
+            holds.copied(number);
+        }
+        let mut joined = state(99);
+        add(&mut joined, 3, 0);
+        joined.reports.insert(NodeId(3), report(90, 69));
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(70), "it is from another node");
+        add(&mut joined, 4, 0);
+        joined.reports.insert(NodeId(4), report(90, 79));
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(80), "it is from the first copy");
     }
 
     #[test]

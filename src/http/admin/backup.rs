@@ -10,6 +10,7 @@
 //! connection are closed.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 
+use super::seats::Seat;
 use super::view::View;
 use crate::audit::EventOutcome;
 use crate::cluster::node::{JoinHold, NodeView};
@@ -44,6 +46,9 @@ pub(in crate::http) type AdminBody = Either<Full<Bytes>, BackupBody>;
 pub(in crate::http) struct BackupBody {
     pieces: Receiver<Result<Bytes, BackupError>>,
     left: u64,
+    /// For a node that joins, with its connection. It ends with either, unless the client has read
+    /// all of the body.
+    hold: Option<(JoinHold, Rc<Seat>)>,
 }
 
 impl Body for BackupBody {
@@ -58,6 +63,10 @@ impl Body for BackupBody {
             let piece = piece?;
             if let Ok(bytes) = &piece {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
+                let is_last = self.left == 0;
+                if let Some((hold, seat)) = self.hold.take_if(|_| is_last) {
+                    seat.when_read(move || hold.copied());
+                }
             }
             Some(piece.map(Frame::data))
         })
@@ -92,6 +101,7 @@ pub(super) async fn answer(
     view: &View,
     purpose: Result<Purpose, &'static str>,
     given_up: Arc<Notify>,
+    seat: &Rc<Seat>,
 ) -> Response<AdminBody> {
     let purpose = match purpose {
         Ok(purpose) => purpose,
@@ -106,7 +116,7 @@ pub(super) async fn answer(
     let hold = joining.and_then(NodeView::hold_for_join);
     let begun = spawn_blocking(move || engine.backup()).await;
     match begun.unwrap_or(Err(BackupError::Closed)) {
-        Ok(backup) => stream(backup, hold, given_up),
+        Ok(backup) => stream(backup, hold.map(|hold| (hold, seat.clone())), given_up),
         Err(error) => refusal(status_of(&error), &error.to_string()),
     }
 }
@@ -148,19 +158,18 @@ fn refusal(status: StatusCode, reason: &str) -> Response<AdminBody> {
     response
 }
 
-fn stream(backup: Backup, hold: Option<JoinHold>, given_up: Arc<Notify>) -> Response<AdminBody> {
+fn stream(
+    backup: Backup,
+    hold: Option<(JoinHold, Rc<Seat>)>,
+    given_up: Arc<Notify>,
+) -> Response<AdminBody> {
     // Strings and numbers always serialize.
     let mut head = serde_json::to_vec(backup.head()).unwrap_or_default();
     head.push(b'\n');
     let left = head.len() as u64 + backup.bytes();
     let (sender, pieces) = channel(PIECES_AHEAD);
-    let fed = feed(backup, head.into(), sender, given_up);
-    tokio::spawn(async move {
-        if let (true, Some(hold)) = (fed.await, hold) {
-            hold.copied();
-        }
-    });
-    let mut response = Response::new(Either::Right(BackupBody { pieces, left }));
+    tokio::spawn(feed(backup, head.into(), sender, given_up));
+    let mut response = Response::new(Either::Right(BackupBody { pieces, left, hold }));
     response.headers_mut().insert(CONTENT_TYPE, KIND);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
@@ -168,13 +177,13 @@ fn stream(backup: Backup, hold: Option<JoinHold>, given_up: Arc<Notify>) -> Resp
 }
 
 /// Reads the backup at the client's pace. When the client stops reading, it ends and releases the
-/// backup. Returns whether all of it was handed over.
+/// backup.
 async fn feed(
     backup: Backup,
     head: Bytes,
     pieces: Sender<Result<Bytes, BackupError>>,
     given_up: Arc<Notify>,
-) -> bool {
+) {
     let mut backup = Some(backup);
     let mut piece = Ok(head);
     loop {
@@ -185,15 +194,15 @@ async fn feed(
         if pieces.send_timeout(piece, STALLED_AFTER).await.is_err() {
             // The connection may be closed already; then the notification has no effect.
             given_up.notify_one();
-            return false;
+            return;
         }
-        let Some(mut reading) = backup.take().filter(|_| !is_last) else { return false };
+        let Some(mut reading) = backup.take().filter(|_| !is_last) else { return };
         // Reading a file may block, and this thread serves all admin connections.
         let read = spawn_blocking(move || (reading.read(), reading)).await;
-        let Ok((read, reading)) = read else { return false };
+        let Ok((read, reading)) = read else { return };
         piece = match read {
             Ok(Some(bytes)) => Ok(bytes.into()),
-            Ok(None) => return true,
+            Ok(None) => return,
             Err(error) => Err(error),
         };
         backup = Some(reading);

@@ -372,7 +372,7 @@ async fn serve_stream(
                 Slow::Backup(purpose) => purpose,
             };
             seat.streams();
-            let response = backup::answer(&view, purpose, given_up).await;
+            let response = backup::answer(&view, purpose, given_up, &seat).await;
             let status = response.status();
             let outcome = backup::meaning(status);
             audit(&view, address, "backup", outcome, Some(status), access);

@@ -15,6 +15,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
+use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::task::Waker;
@@ -64,6 +65,8 @@ struct State {
     gives_way: Notify,
     /// The task whose read found no data, to be woken.
     reader: RefCell<Option<Waker>>,
+    /// To be done when the client has read the last answer.
+    when_read: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl State {
@@ -111,6 +114,7 @@ impl Seats {
             is_stream: Cell::new(false),
             gives_way: Notify::new(),
             reader: RefCell::new(None),
+            when_read: RefCell::new(None),
         });
         let key = taken.insert(state.clone());
         Some(Rc::new(Seat { seats: self.clone(), state, key }))
@@ -158,6 +162,22 @@ impl Seat {
     /// ([`STALLED_AFTER`](crate::engine::STALLED_AFTER)).
     pub(super) fn streams(&self) {
         self.state.is_stream.set(true);
+    }
+
+    /// Calls `then` when the client has read all of its last answer, as far as that shows: it sends
+    /// more or ends the connection. A client that closes the connection with bytes unread resets
+    /// it, and `then` is dropped.
+    pub(super) fn when_read(&self, then: impl FnOnce() + 'static) {
+        self.state.when_read.replace(Some(Box::new(then)));
+    }
+
+    /// A read has ended, with an error or with bytes, none at the end of the connection.
+    fn has_read(&self, error: Option<&io::Error>) {
+        let then = self.state.when_read.take();
+        let is_reset = error.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+        if let Some(then) = then.filter(|_| !is_reset) {
+            then();
+        }
     }
 
     fn stall(&self, is_stalled: bool) {

@@ -1,13 +1,19 @@
 //! The stream is kept for a node while it copies another one's log, and never fills for it.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jeton::cluster::node::Node;
 use jeton::engine::Outcome;
+use jeton::http::admin::{Admin, Guard};
+use jeton::http::{self, Limits};
+use jeton::net::listen;
 
 use crate::client::Client;
 use crate::cluster::servers::within;
+use crate::raw::{Conn, PATIENCE, request};
 use crate::server::Server;
 use crate::support::copy_folder;
 
@@ -98,6 +104,88 @@ fn p8_joiners_that_fail_again_and_again_never_fill_the_stream() {
         is_over.store(true, Ordering::Relaxed);
     });
     assert!(knows(&two, &token));
+    [one, two].into_iter().for_each(stop);
+}
+
+/// The listeners of a node that runs in this process.
+struct Listening {
+    server: http::Server,
+    admin: Admin,
+    address: SocketAddr,
+}
+
+impl Listening {
+    fn of(node: &Node) -> Self {
+        let bind = || listen::bind(&"127.0.0.1:0".parse().expect("an address"), 1).expect("a port");
+        let [data] = bind().try_into().expect("one listener");
+        let [admin] = bind().try_into().expect("one listener");
+        let address = admin.address().socket().expect("of TCP");
+        let config = http::Config { workers: 1, ..http::Config::default() };
+        let guard =
+            Guard { is_guarded: false, web: config.web.clone(), proxies: config.proxies.clone() };
+        let copy = data.try_clone().expect("a copy");
+        let admin = Admin::start(admin, copy, guard, None, Limits::default()).expect("started");
+        let server = http::Server::start(node.engine(), &config, vec![data]).expect("started");
+        admin.of_cluster(node.view().clone());
+        admin.serving(node.engine().clone(), server.gauges(), None);
+        Self { server, admin, address }
+    }
+
+    /// Asks for the copy of a joining node, and reads so many bytes of the answer, slowly.
+    fn copy(&self, len: usize) -> TcpStream {
+        let socket = TcpStream::connect(self.address).expect("a connection");
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 8 << 10).expect("smaller");
+        socket.set_read_timeout(Some(PATIENCE)).expect("set");
+        (&socket).write_all(&request("POST", "/v1/backup?for=join", &[], b"")).expect("sent");
+        (&socket).read_exact(&mut vec![0; len]).expect("an answer");
+        socket
+    }
+
+    fn stop(self) {
+        self.server.stop().expect("stopped");
+        self.admin.stop().expect("stopped");
+    }
+}
+
+/// Its last pieces wait in the server when the client goes, so the node has not got all of it.
+#[test]
+fn p8_a_short_copy_that_breaks_off_keeps_nothing_of_the_stream() {
+    let world = World::begun();
+    let [one, two] = ["a", "b"].map(|name| world.start(name).expect("it starts"));
+    let long_issues = |count| {
+        for _ in 0..count {
+            let outcomes = one.engine().submit(vec![long_issue(&one)]).expect("queued").wait();
+            assert!(matches!(outcomes.as_deref(), Ok([Outcome::Issued { .. }])), "{outcomes:?}");
+        }
+    };
+    // Shorter than the buffers of the sockets, so the server has handed over all of it at once.
+    long_issues(2);
+    let listening = Listening::of(&one);
+    let id = one.view().node().expect("it has started");
+    let says = |what, is_right: fn(u64, u64) -> bool| {
+        within(what, || {
+            let state = two.view().state().expect("open");
+            let report = state.reports.get(&id).ok_or("no report")?;
+            match is_right(report.durable, report.seq) {
+                true => Ok(()),
+                false => Err(format!("{report:?}")),
+            }
+        });
+    };
+    let copying = listening.copy(100);
+    long_issues(40);
+    says("the stream is kept", |durable, seq| durable + 20 < seq);
+    drop(copying);
+    says("nothing is kept any more", |durable, seq| durable + 5 > seq);
+    // A whole copy keeps it after its end too.
+    let mut copying = Conn::over(listening.copy(0));
+    assert_eq!(copying.response().expect("the whole copy").status, 200);
+    drop(copying);
+    long_issues(40);
+    says("the stream is kept", |durable, seq| durable + 20 < seq);
+    std::thread::sleep(Duration::from_secs(2));
+    says("it is still kept", |durable, seq| durable + 20 < seq);
+    listening.stop();
     [one, two].into_iter().for_each(stop);
 }
 

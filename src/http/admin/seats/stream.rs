@@ -68,10 +68,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for SeatStream<S> {
         let this = self.get_mut();
         let state = &this.seat.state;
         let read = Pin::new(&mut this.stream).poll_read(cx, into);
-        if read.is_ready() {
+        if let Poll::Ready(read) = &read {
+            this.seat.has_read(read.as_ref().err());
             if state.doing.get() == Doing::Idle {
                 this.seat.enter(Doing::Head);
             }
+        }
+        if read.is_ready() {
             return read;
         }
         let limit = match state.doing.get() {
@@ -106,6 +109,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SeatStream<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+        if let Poll::Ready(Ok(())) = shut {
+            // Nothing more is read, so nothing more will show.
+            this.seat.has_read(None);
+        }
         this.sent(shut, cx)
     }
 }
