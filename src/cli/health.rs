@@ -57,9 +57,13 @@ fn end(answer: &Answer) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => out::unprinted(&error, ""),
         },
-        StatusCode::NOT_FOUND => {
-            let why = "the server has no such path: --server must name the admin listener \
-                (--admin-listen)";
+        // The admin listener asks for a key on neither path, so 401 is from another listener too.
+        StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED => {
+            let why = format_args!(
+                "{status}: --server must name the admin listener (--admin-listen), which has \
+                this path and needs no key for it",
+                status = answer.status
+            );
             out::failed(&why, MISTAKEN)
         }
         status => out::failed(&format_args!("{status}: {}", reason(body)), FAILED),

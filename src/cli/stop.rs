@@ -13,8 +13,8 @@ use crate::clock::Clock;
 
 /// Interval between checks whether the keys file or the certificate has changed.
 const FRESH_LOOK: Duration = Duration::from_secs(1);
-/// A SIGINT within this time after a SIGTERM counts as the same request to stop: some supervisors
-/// send both.
+/// A signal within this time after another one counts as the same request to stop, unless both are
+/// a SIGINT: some supervisors send both kinds, or repeat SIGTERM.
 const ONE_STOP: Duration = Duration::from_millis(500);
 
 /// The signals that a server handles.
@@ -26,22 +26,32 @@ pub(super) struct Signals {
     impatience: Impatience,
 }
 
-/// Decides whether a signal is a second request to stop. It ends the delay before the drain. The
-/// drain itself is ended by a SIGINT alone: some supervisors repeat SIGTERM.
+/// Decides whether a signal is a further request to stop. Either kind ends the delay before the
+/// drain. The drain itself is ended by a SIGINT alone: a supervisor may repeat SIGTERM until the
+/// process has ended.
 #[derive(Debug, Default)]
 struct Impatience {
     terminated_at: Option<Duration>,
+    interrupted_at: Option<Duration>,
 }
 
 impl Impatience {
-    fn terminate(&mut self, now: Duration) {
+    /// A SIGTERM: whether it is another request than each signal before it.
+    fn terminate(&mut self, now: Duration) -> bool {
+        let counts = is_over(self.terminated_at, now) && is_over(self.interrupted_at, now);
         self.terminated_at = Some(now);
+        counts
     }
 
-    /// Whether a signal is another request to stop than the last SIGTERM.
-    fn counts(&self, now: Duration) -> bool {
-        self.terminated_at.is_none_or(|at| now.saturating_sub(at) >= ONE_STOP)
+    /// A SIGINT: whether it is another request than the last SIGTERM.
+    fn interrupt(&mut self, now: Duration) -> bool {
+        self.interrupted_at = Some(now);
+        is_over(self.terminated_at, now)
     }
+}
+
+fn is_over(signal_at: Option<Duration>, now: Duration) -> bool {
+    signal_at.is_none_or(|at| now.saturating_sub(at) >= ONE_STOP)
 }
 
 impl Signals {
@@ -70,15 +80,10 @@ impl Signals {
     pub(super) async fn linger(&mut self, delay: Duration, fresh: &mut Fresh) {
         let mut over = pin!(tokio::time::sleep(delay));
         loop {
-            let counts = |impatience: &Impatience| impatience.counts(self.clock.monotonic());
             let signal = tokio::select! {
                 () = &mut over => return,
-                _ = self.terminate.recv() => {
-                    let ends = counts(&self.impatience);
-                    self.impatience.terminate(self.clock.monotonic());
-                    ends.then_some("SIGTERM")
-                }
-                _ = self.interrupt.recv() => counts(&self.impatience).then_some("SIGINT"),
+                _ = self.terminate.recv() => self.terminate(),
+                _ = self.interrupt.recv() => self.interrupt(),
                 _ = self.hangup.recv() => {
                     fresh.read();
                     None
@@ -100,14 +105,27 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => {
-                    self.impatience.terminate(self.clock.monotonic());
+                    self.terminate();
                     return "SIGTERM";
                 }
-                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.interrupt.recv() => {
+                    self.interrupt();
+                    return "SIGINT";
+                }
                 _ = self.hangup.recv() => fresh.read(),
                 () = tokio::time::sleep(FRESH_LOOK) => fresh.look(),
             }
         }
+    }
+
+    /// Notes a SIGTERM. Returns its name if it is a further request to stop.
+    fn terminate(&mut self) -> Option<&'static str> {
+        self.impatience.terminate(self.clock.monotonic()).then_some("SIGTERM")
+    }
+
+    /// Notes a SIGINT. Returns its name if it is a further request to stop.
+    fn interrupt(&mut self) -> Option<&'static str> {
+        self.impatience.interrupt(self.clock.monotonic()).then_some("SIGINT")
     }
 
     /// Stops `servers`: waits until the requests in flight are answered, or for a second SIGINT.
@@ -120,9 +138,11 @@ impl Signals {
                     let panicked = |_| Err(io::Error::other("stopping the workers panicked"));
                     return stopped.unwrap_or_else(panicked);
                 }
-                _ = self.terminate.recv() => self.impatience.terminate(self.clock.monotonic()),
+                _ = self.terminate.recv() => {
+                    self.terminate();
+                }
                 _ = self.interrupt.recv() => {
-                    if self.impatience.counts(self.clock.monotonic()) {
+                    if self.interrupt().is_some() {
                         tracing::info!("second SIGINT: the drain ends early");
                         end_drain.end();
                     }
@@ -138,15 +158,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interrupt_ends_the_drain_but_not_right_behind_a_terminate() {
+    fn an_interrupt_counts_but_not_right_behind_a_terminate() {
         let at = Duration::from_millis;
         let mut impatience = Impatience::default();
-        assert!(impatience.counts(at(0)), "a second interrupt");
+        assert!(impatience.interrupt(at(0)));
+        assert!(impatience.interrupt(at(10)), "a second interrupt");
         impatience.terminate(at(1_000));
-        assert!(!impatience.counts(at(1_000)));
-        assert!(!impatience.counts(at(1_499)));
-        assert!(impatience.counts(at(1_500)));
+        assert!(!impatience.interrupt(at(1_000)));
+        assert!(!impatience.interrupt(at(1_499)));
+        assert!(impatience.interrupt(at(1_500)));
         impatience.terminate(at(2_000));
-        assert!(!impatience.counts(at(2_100)), "this interrupt belongs to the second terminate");
+        assert!(!impatience.interrupt(at(2_100)), "this interrupt belongs to the second terminate");
+    }
+
+    #[test]
+    fn a_terminate_counts_but_not_right_behind_another_signal() {
+        let at = Duration::from_millis;
+        let mut impatience = Impatience::default();
+        impatience.interrupt(at(1_000));
+        assert!(!impatience.terminate(at(1_499)), "it belongs to the interrupt");
+        assert!(!impatience.terminate(at(1_600)), "it is repeated");
+        assert!(impatience.terminate(at(2_100)));
+        impatience.interrupt(at(3_000));
+        assert!(impatience.terminate(at(3_500)));
     }
 }
