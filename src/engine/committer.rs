@@ -23,6 +23,7 @@ use super::journal::LocalLog;
 use super::mailbox::Reply;
 use super::maintenance::Maintenance;
 use super::op::{Op, Outcome, Rejected};
+use super::overlay::{TOGETHER_LEN_MAX, TOO_MUCH_TOGETHER, copied_len_together};
 use super::recovery::Recovered;
 use super::sequencer::Sequencer;
 
@@ -182,6 +183,11 @@ impl Committer {
             sequencer.look_at_clocks();
             cleaning.relocate(sequencer);
             sequencer.make_room(len);
+        }
+        if copied_len_together(&sequencer.shared.store.pin(), ops) > TOGETHER_LEN_MAX {
+            let refused = Rejected::Invalid(TOO_MUCH_TOGETHER);
+            reply.reject(refused).into_iter().for_each(Waker::wake);
+            return;
         }
         let has_failed = sequencer.log.as_ref().is_some_and(|log| log.wal.failure().is_some());
         let places: Vec<_> = sequencer.batch.open(reply, ops).collect();

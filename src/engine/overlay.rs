@@ -17,11 +17,17 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::store::{Pinned, Store};
 
+use super::op::Op;
 use super::state::{Accounting, Position, apply, put};
 
 /// Bytes of copied and new entries at which a frame with an overlay is committed, if its operations
 /// allow that.
-const LEN_GOOD: usize = 4 << 20;
+pub(super) const LEN_GOOD: usize = 4 << 20;
+/// Maximum bytes of the entries that are copied for operations that are performed together, 64 MiB.
+pub(super) const TOGETHER_LEN_MAX: usize = 64 << 20;
+/// Why operations that need more are refused.
+pub(super) const TOO_MUCH_TOGETHER: &str = "changes together: the tokens that they consume, or whose \
+                                            deadlines they move, use more than 64 MiB of memory";
 
 /// The entries that the records of the current frame concern.
 #[derive(Default)]
@@ -38,6 +44,32 @@ struct Active {
     touched: HashSet<Digest, RandomState>,
     /// Bytes of the entries, replaced ones included.
     len: usize,
+}
+
+/// Bytes of the entry that an overlay copies for an operation that changes something; 0 for most.
+pub(super) fn copied_len(pinned: &Pinned<'_>, op: &Op) -> usize {
+    let is_copied = |entry: &&Entry| match op {
+        Op::Put(_) => entry.is_derived(),
+        Op::Read { .. } | Op::Revoke { .. } => false,
+        Op::Issue { .. } | Op::Consume { .. } | Op::Extend { .. } | Op::SetDeadline { .. } => true,
+    };
+    pinned.get(op.digest()).filter(is_copied).map_or(0, Entry::memory_bytes)
+}
+
+/// The same for operations that are performed together: each entry is copied once.
+pub(super) fn copied_len_together<'o>(
+    pinned: &Pinned<'_>,
+    ops: impl IntoIterator<Item = &'o Op>,
+) -> usize {
+    let mut seen: HashSet<&Digest, RandomState> = HashSet::default();
+    let mut len = 0;
+    for op in ops {
+        let copied = copied_len(pinned, op);
+        if copied > 0 && seen.insert(op.digest()) {
+            len += copied;
+        }
+    }
+    len
 }
 
 impl Overlay {
@@ -72,9 +104,11 @@ impl Overlay {
         let pinned = active.store.pin();
         if active.touched.insert(*digest) {
             let outer = store.pin();
-            // A put needs the entry before only if that stays.
-            let is_needed = |entry: &&Entry| {
-                !matches!(record, Record::Issue { replaces: true, .. }) || entry.is_derived()
+            // A put needs the entry before only if that stays, and a revocation if it is consumed.
+            let is_needed = |entry: &&Entry| match record {
+                Record::Issue { replaces: true, .. } => entry.is_derived(),
+                Record::Revoke { .. } => !entry.is_alive(now),
+                _ => true,
             };
             if let Some(entry) = outer.get(digest).filter(is_needed) {
                 active.len += entry.memory_bytes();

@@ -51,10 +51,18 @@ impl Item {
     }
 
     /// Number of operations.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         match self {
             Self::One(..) => 1,
             Self::Together(ops) => ops.len(),
+        }
+    }
+
+    /// Whether it is decided by the exact state, as far as it has records.
+    pub(super) fn is_exact(&self) -> bool {
+        match self {
+            Self::One(_, op) => op.is_conditional(),
+            Self::Together(_) => true,
         }
     }
 

@@ -4,9 +4,14 @@ use crate::engine::admission::Conditions;
 use crate::engine::frame::encode_asked;
 use crate::engine::job::Call;
 use crate::engine::op::{Op, Outcome, Rejected};
+use crate::engine::overlay::{
+    TOGETHER_LEN_MAX, TOO_MUCH_TOGETHER, copied_len, copied_len_together,
+};
 use crate::engine::refusal::{is_unknown, refuse};
 use crate::model::record::Record;
 use crate::model::record::asked::Asked;
+use crate::model::time::UnixMillis;
+use crate::store::Pinned;
 
 use super::Clustered;
 use super::backlog::Item;
@@ -40,7 +45,7 @@ impl Clustered {
     pub(super) fn gather(&mut self) {
         self.sequencer.begin_turn();
         while let Some(first) = self.own.backlog.first() {
-            if !self.own.has_room(first.len()) {
+            if !self.own.has_room(first) {
                 break;
             }
             match self.own.backlog.pop() {
@@ -66,15 +71,16 @@ impl Clustered {
             if is_refused || self.calls.is_confirmed(place) {
                 return self.calls.answer(place, shared.settle_unlogged(&refused, || refusal));
             }
-            return self.own.gathering.deferred.push(Item::One(place, op));
+            return self.own.gathering.defer(Item::One(place, op));
         }
         let conditions = Conditions { shared, accounting, quotas, now, refusal, is_exact: false };
         match self.own.gathering.admitted.admit_changing(&op, &pinned, conditions) {
             Err(outcome) => self.calls.answer(place, outcome),
             Ok(_) => {
-                let life_max = sequencer.life_max(&op);
-                encode_asked(&op, life_max, &mut self.own.gathering.body);
-                self.own.gathering.logged.push(place);
+                let (life_max, batch) = (sequencer.life_max(&op), &mut self.own.gathering);
+                encode_asked(&op, life_max, &mut batch.body);
+                batch.logged.push(place);
+                batch.note_copied(copied_len(&pinned, &op), op.is_conditional());
             }
         }
     }
@@ -90,11 +96,15 @@ impl Clustered {
         let (shared, accounting, quotas) =
             (&sequencer.shared, &sequencer.accounting, &sequencer.quotas);
         let (now, pinned) = (sequencer.now(), shared.store.pin());
-        let changes_nothing =
-            |op: &Op| matches!(op, Op::Read { .. }) || refuse(&pinned, op, now).is_some();
         // As long as none changes anything, each sees the same state.
-        if ops.iter().all(|(_, op)| changes_nothing(op)) {
-            return self.own.gathering.deferred.push(Item::Together(ops));
+        if ops.iter().all(|(_, op)| changes_nothing(&pinned, op, now)) {
+            return self.own.gathering.defer(Item::Together(ops));
+        }
+        let copied = copied_len_together(&pinned, ops.iter().map(|(_, op)| op));
+        if copied > TOGETHER_LEN_MAX {
+            let places = ops.iter().map(|(place, _)| *place);
+            let refused = Rejected::Invalid(TOO_MUCH_TOGETHER);
+            return places.for_each(|place| self.calls.not_proposed(place, refused));
         }
         let batch = &mut self.own.gathering;
         let before = batch.admitted.clone();
@@ -113,6 +123,7 @@ impl Clustered {
             encode_asked(op, sequencer.life_max(op), &mut batch.body);
             batch.logged.push(*place);
         }
+        batch.note_copied(copied, true);
     }
 
     fn answer_all(&mut self, ops: &[(Place, Op)], outcome: &Outcome) {
@@ -164,11 +175,21 @@ impl Clustered {
 
     /// The same for operations that are performed together, of which none changes anything.
     fn unchanged_together(&self, ops: &[(Place, Op)]) -> Option<Vec<Outcome>> {
-        match self.refusal().filter(|_| has_changes(ops)) {
-            Some(refusal) => Some(vec![refusal; ops.len()]),
-            None => ops.iter().map(|(_, op)| self.unchanged(op, None)).collect(),
+        if let Some(refusal) = self.refusal().filter(|_| has_changes(ops)) {
+            return Some(vec![refusal; ops.len()]);
         }
+        // Before the first is counted: if one changes something, all are asked again.
+        let (now, pinned) = (self.sequencer.now(), self.sequencer.shared.store.pin());
+        if !ops.iter().all(|(_, op)| changes_nothing(&pinned, op, now)) {
+            return None;
+        }
+        ops.iter().map(|(_, op)| self.unchanged(op, None)).collect()
     }
+}
+
+/// Whether an operation changes nothing in this state.
+fn changes_nothing(pinned: &Pinned<'_>, op: &Op, now: UnixMillis) -> bool {
+    matches!(op, Op::Read { .. }) || refuse(pinned, op, now).is_some()
 }
 
 fn has_changes(ops: &[(Place, Op)]) -> bool {

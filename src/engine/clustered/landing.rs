@@ -233,11 +233,11 @@ impl Clustered {
                 self.standing = Standing::Serving;
             }
             Verdict::Counted => {
-                let Some(batch) = self.own.landed(head, now) else { return };
+                let Some(mut batch) = self.own.landed(head, now) else { return };
                 for (place, outcome) in batch.logged.iter().zip(outcomes) {
                     self.calls.answer(*place, outcome);
                 }
-                self.answer_deferred(batch.deferred);
+                self.answer_deferred(batch.take_deferred());
                 let took = |since: Duration| now.saturating_sub(since);
                 self.told.times.proposals.record(took(batch.proposed_at));
                 let waits = batch.barriers.iter().filter_map(|waiter| waiter.since);

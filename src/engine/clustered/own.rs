@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::engine::admission::Admitted;
 use crate::engine::op::Rejected;
+use crate::engine::overlay::LEN_GOOD as COPIED_LEN_GOOD;
 use crate::engine::replicated::{FORMAT_FIRST, MessageHead, MessageKind, Replicated, Sender};
 use crate::model::cluster::Epoch;
 use crate::model::time::UnixMillis;
@@ -35,7 +36,8 @@ const AGAIN_AFTER_OFTEN: Duration = Duration::from_secs(1);
 const NO_QUORUM_AFTER: Duration = Duration::from_secs(1);
 /// Landings of which the median is taken.
 const LANDINGS: usize = 15;
-/// Maximum operations of a batch that are answered without a record.
+/// Maximum operations of a batch that are answered without a record. Those that are performed together
+/// may be more, if they are alone.
 const DEFERRED_MAX: usize = 4_096;
 
 /// Maximum decisions of people in a batch.
@@ -49,7 +51,14 @@ pub(super) struct OwnBatch {
     pub(super) logged: Vec<Place>,
     /// Operations that change nothing as far as this node knows. They are answered when the batch
     /// has landed, because another node may have changed that a moment ago.
-    pub(super) deferred: Vec<Item>,
+    deferred: Vec<Item>,
+    /// How many operations these are.
+    deferred_ops: usize,
+    /// Whether a record of it is decided by the exact state, so that each node copies the entries that
+    /// its records concern.
+    is_exact: bool,
+    /// Bytes of these entries, at most.
+    copied_len: usize,
     /// Callers that wait until the batch has landed.
     pub(super) barriers: Vec<Waiter>,
     /// Limits, as used by the records.
@@ -67,6 +76,32 @@ impl OwnBatch {
     fn is_empty(&self) -> bool {
         let has_records = !self.body.is_empty() || !self.decisions.is_empty();
         !has_records && self.deferred.is_empty() && self.barriers.is_empty()
+    }
+
+    /// Adds what waits until the batch has landed.
+    pub(super) fn defer(&mut self, item: Item) {
+        self.deferred_ops += item.count();
+        self.deferred.push(item);
+    }
+
+    /// What waits until the batch has landed.
+    pub(super) fn take_deferred(&mut self) -> Vec<Item> {
+        self.deferred_ops = 0;
+        std::mem::take(&mut self.deferred)
+    }
+
+    /// Notes what the nodes copy when a record lands, or several together.
+    pub(super) fn note_copied(&mut self, len: usize, is_exact: bool) {
+        self.copied_len = self.copied_len.saturating_add(len);
+        self.is_exact |= is_exact;
+    }
+
+    /// Whether the item adds neither too many operations without a record nor too much memory where
+    /// it lands. The first always does.
+    fn has_room_beside(&self, item: &Item) -> bool {
+        let are_few = self.deferred.is_empty() || self.deferred_ops + item.count() <= DEFERRED_MAX;
+        let is_exact = self.is_exact || item.is_exact();
+        are_few && !(is_exact && self.copied_len > COPIED_LEN_GOOD)
     }
 }
 
@@ -124,11 +159,11 @@ impl Own {
         Sender { node, epoch: self.epoch, nonce }
     }
 
-    /// Whether the gathering batch has room for a record of `len` bytes.
-    pub(super) fn has_room(&self, len: usize) -> bool {
+    /// Whether the gathering batch has room for an item.
+    pub(super) fn has_room(&self, item: &Item) -> bool {
         let body = self.gathering.body.len();
-        let is_within = body == 0 || (body + len) as u64 <= self.body_len_good();
-        is_within && self.gathering.deferred.len() < DEFERRED_MAX
+        let is_within = body == 0 || (body + item.len()) as u64 <= self.body_len_good();
+        is_within && self.gathering.has_room_beside(item)
     }
 
     /// Longer batches where landing takes longer: all nodes together get one landing after another.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod asked;
+mod memory;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -224,3 +224,20 @@ fn p4_readers_never_see_half_of_it() {
         is_over.store(true, Ordering::Relaxed);
     });
 }
+
+/// The frame copies the entries that they concern.
+#[test]
+fn p8_they_concern_at_most_64_mib() {
+    let (_disk, _clock, mut engine) = world(Config { data_dir: None, ..config(64 << 20) });
+    let payload = vec![b'1'; 1 << 20];
+    for id in 0..65 {
+        carry_out(&mut engine, Op::Put(Put { payload: payload.clone(), ..put(id, b"", 60_000) }));
+    }
+    let all = || (0..65).map(|id| consume(id, None));
+    let Err(Rejected::Invalid(why)) = together(&mut engine, all().collect()) else {
+        panic!("it was accepted")
+    };
+    assert!(why.contains("64 MiB"), "{why}");
+    let outcomes = together(&mut engine, all().skip(2).collect()).unwrap();
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Consumed { .. })));
+}

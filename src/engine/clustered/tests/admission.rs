@@ -33,7 +33,7 @@ impl Proposer for Recorder {
 /// A node that serves, and a stream that stores what it proposes when the test says so.
 pub(super) struct Served {
     pub(super) node: SteppedNode,
-    proposed: Proposed,
+    pub(super) proposed: Proposed,
     clock: Arc<ManualClock>,
     pub(super) disk: Memory,
     pub(super) seq: u64,
@@ -80,7 +80,7 @@ pub(super) fn guesses(namespace: u8, count: usize) -> Vec<Op> {
     vec![Op::Revoke { digest: Digest::from_bytes(bytes) }; count]
 }
 
-fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+pub(super) fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 

@@ -9,11 +9,11 @@ use crate::model::record::replication::Decision;
 use crate::testkit::disk::Keep;
 use crate::wal::{Features, Storage, survey};
 
-fn digest(id: u8) -> Digest {
+pub(super) fn digest(id: u8) -> Digest {
     Digest::from_bytes([id; 16])
 }
 
-fn put(id: u8, payload: &[u8], when: When) -> Op {
+pub(super) fn put(id: u8, payload: &[u8], when: When) -> Op {
     Op::Put(Put {
         digest: digest(id),
         payload: payload.to_vec(),
@@ -26,7 +26,7 @@ fn put(id: u8, payload: &[u8], when: When) -> Op {
     })
 }
 
-fn read(id: u8) -> Op {
+pub(super) fn read(id: u8) -> Op {
     Op::Read { digest: digest(id) }
 }
 
@@ -49,7 +49,7 @@ fn payload_of(outcome: &Outcome) -> Option<&[u8]> {
 }
 
 /// A node of a cluster whose nodes have agreed on the latest format.
-fn agreed() -> Served {
+pub(super) fn agreed() -> Served {
     let mut served = Served::start();
     let agree = served.node.follower().decide(Decision::Agree(FORMAT)).unwrap();
     served.node.turn(false);
@@ -60,7 +60,7 @@ fn agreed() -> Served {
 
 impl Served {
     /// Performs operations, which land at once.
-    fn perform(&mut self, ops: Vec<Op>, is_together: bool) -> Vec<Outcome> {
+    pub(super) fn perform(&mut self, ops: Vec<Op>, is_together: bool) -> Vec<Outcome> {
         let engine = self.node.engine();
         let pending = match is_together {
             true => engine.submit_together(ops),
@@ -76,7 +76,7 @@ impl Served {
     }
 
     /// A batch of another node lands.
-    fn land_of_other(&mut self, batch: u64, format: u16, records: &[Asked<'_>]) {
+    pub(super) fn land_of_other(&mut self, batch: u64, format: u16, records: &[Asked<'_>]) {
         let mut body = Vec::new();
         records.iter().for_each(|asked| Record::Asked(*asked).encode(&mut body));
         self.seq += 1;
@@ -85,7 +85,7 @@ impl Served {
         land(&mut self.node, landed);
     }
 
-    fn begin_other(&mut self) {
+    pub(super) fn begin_other(&mut self) {
         self.seq += 1;
         land(&mut self.node, message(self.seq, MessageKind::Hello, 0, START, Vec::new()));
     }
@@ -97,7 +97,7 @@ impl Served {
     }
 }
 
-fn put_of_other(id: u8, payload: &[u8]) -> Asked<'_> {
+pub(super) fn put_of_other(id: u8, payload: &[u8]) -> Asked<'_> {
     Asked::Put(AskedPut {
         digest: digest(id),
         lifetime: UnixMillis(10_000),
