@@ -125,20 +125,35 @@ class Silent:
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
 
 
-def test_calls_under_way_end_when_the_client_is_closed() -> None:
-    server = Silent()
+def test_p2_calls_under_way_end_when_the_client_is_closed() -> None:
+    arrived = 0
+    all_arrived = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal arrived
+        await reader.readuntil(b"]}")
+        arrived += 1
+        if arrived == 5:
+            all_arrived.set()
+        await reader.read()
+        writer.close()
 
     async def run() -> None:
-        client = AsyncClient(server.url)
-        calls = [asyncio.create_task(client.resolve(f"{n:032}")) for n in range(1000)]
-        calls.append(asyncio.create_task(client.consume("A" * 32)))
-        await asyncio.sleep(0.2)
+        server = await asyncio.start_server(hold, "127.0.0.1", 0)
+        client = AsyncClient(
+            f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", try_timeout=60, deadline=60
+        )
+        resolves = [asyncio.create_task(client.resolve(f"{n:032}")) for n in range(1000)]
+        consume = asyncio.create_task(client.consume("A" * 32))
+        await asyncio.wait_for(all_arrived.wait(), 30)
         await client.close()
-        ended, waiting = await asyncio.wait(calls, timeout=1)
+        _, waiting = await asyncio.wait([*resolves, consume], timeout=30)
         assert not waiting
-        assert {type(call.exception()) for call in calls[:-1]} == {ClientClosed}
-        assert isinstance(calls[-1].exception(), OutcomeUnknown)
+        assert {type(call.exception()) for call in resolves} == {ClientClosed}
+        lost = consume.exception()
+        assert isinstance(lost, OutcomeUnknown) and lost.key is not None
         assert not client._lanes._lanes and not client._task_of
+        server.close()
 
     asyncio.run(run())
 

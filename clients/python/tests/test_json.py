@@ -69,7 +69,7 @@ def test_a_payload_is_one_whole_value() -> None:
     nested: list[object] = []
     nested.append(nested)
     with pytest.raises(InvalidArgument):
-        dumps(nested)
+        dumps("payload", nested)
 
 
 def test_p9_a_refused_payload_is_not_in_the_message() -> None:

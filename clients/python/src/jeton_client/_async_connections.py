@@ -24,6 +24,7 @@ class Connections:
         self._tls = config.tls
         self._idle: Idle[Transport] = Idle(config)
         self._used: set[Transport] = set()
+        self._limits: set[asyncio.Timeout] = set()
         self._room = asyncio.Semaphore(config.connections_max)
         self._timer: asyncio.TimerHandle | None = None
         self._sweep: asyncio.Task[None] | None = None
@@ -80,12 +81,16 @@ class Connections:
         )
         end: TryEnd
         try:
-            async with asyncio.timeout(seconds):
-                response = await transport.handle_async_request(sent)
+            async with asyncio.timeout(seconds) as limit:
+                self._limits.add(limit)
                 try:
-                    return await _collect(response, request.answer_max_bytes)
+                    response = await transport.handle_async_request(sent)
+                    try:
+                        return await _collect(response, request.answer_max_bytes)
+                    finally:
+                        await response.aclose()
                 finally:
-                    await response.aclose()
+                    self._limits.discard(limit)
         except (TimeoutError, httpx2.TimeoutException) as error:
             end = progress.lost(error, is_timeout=True)
         except (httpx2.TransportError, httpx2.StreamError) as error:
@@ -112,7 +117,12 @@ class Connections:
             self._timer.cancel()
         if self._sweep is not None:
             await self._sweep
-        await _close([*self._idle.all(), *self._used])
+        # The time of all tries is over, and each closes its connection. A connection that another task
+        # closes does not always wake the one that reads.
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(0.0)
+        await _close(self._idle.all())
 
 
 async def _close(transports: Iterable[Transport]) -> None:
