@@ -58,6 +58,7 @@ mod config_reload;
 mod crash;
 mod crash_oracle;
 mod damage;
+mod deploy;
 mod documentation;
 mod endings;
 mod environment;

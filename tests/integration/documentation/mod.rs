@@ -1,7 +1,6 @@
 //! The documentation compared with the program: commands are run, and tables are compared with the
 //! code.
 
-mod alerts;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,13 +17,13 @@ use crate::raw::{Conn, request};
 use crate::server::{Server, jeton, output};
 
 /// A page of the book.
-fn page(name: &str) -> String {
+pub fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src").join(name);
     std::fs::read_to_string(path).expect("the page")
 }
 
 /// The rows of all tables of a page, as cells.
-fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+pub fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let lines = text.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
     lines.map(|line| line.split(" | ").map(str::trim).collect())
 }
@@ -89,8 +88,8 @@ fn the_table_of_flags_is_what_serve_takes() {
     assert!(listed.is_empty(), "no flags of serve: {listed:?}");
 }
 
-#[test]
-fn the_table_of_metrics_is_what_the_server_has() {
+/// The metrics of a server with everything on that adds some: names and types.
+pub fn served_metrics() -> BTreeSet<(String, String)> {
     let dir = tempfile::tempdir().expect("a folder");
     let keys = Keys::in_dir(dir.path());
     let key = keys.add("*", "metrics", &[]);
@@ -110,7 +109,12 @@ fn the_table_of_metrics_is_what_the_server_has() {
         let end = if kind == "counter" { "_total" } else { "" };
         Some((format!("{name}{end}"), kind.to_owned()))
     });
-    let served: BTreeSet<(String, String)> = described.collect();
+    described.collect()
+}
+
+#[test]
+fn the_table_of_metrics_is_what_the_server_has() {
+    let served = served_metrics();
     let text = page("operations/monitoring.md");
     let listed: BTreeSet<_> = rows(&text)
         .filter(|row| row[0].starts_with("`jeton_"))
@@ -122,7 +126,7 @@ fn the_table_of_metrics_is_what_the_server_has() {
 
 /// The metrics that only a node of a cluster has. A test beside the code compares this table with
 /// what a node serves.
-fn metrics_of_a_node() -> BTreeSet<String> {
+pub fn metrics_of_a_node() -> BTreeSet<String> {
     let text = page("operations/cluster.md");
     let names = rows(&text).map(|row| row[0].trim_matches('`').to_owned());
     names.filter(|name| name.starts_with("jeton_cluster_")).collect()
