@@ -33,6 +33,7 @@
 //! | [`warning`], [`build_info`] | warnings for the operator; version and origin of the build |
 //! | [`keys`] | API keys: who may do what in which namespace, from a file that changes meanwhile |
 //! | [`audit`] | the audit log: who did what to which token, one JSON object per line |
+//! | [`trace`] | sampled requests as spans, sent to a collector by OTLP |
 //! | [`tls`] | certificates, keys and the rustls configuration; names in client certificates |
 //! | `sync` | atomics, a lock and parking, which a test build can exchange for those of `loom` |
 //! | [`failpoint`] | places where a test can kill the process; absent from release builds |
@@ -158,6 +159,8 @@ pub mod testkit;
 pub mod timer_wheel;
 #[cfg(feature = "server")]
 pub mod tls;
+#[cfg(feature = "server")]
+pub mod trace;
 pub mod wal;
 pub mod warning;
 

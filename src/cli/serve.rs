@@ -30,6 +30,7 @@ use crate::model::text::duration_text;
 use crate::net::listen;
 use crate::net::listen::{ListenAddress, Listeners};
 use crate::service::quotas::Quotas;
+use crate::trace::{self, Exporter, Tracer};
 use crate::{http, resp};
 
 /// Runs a server. `command` is the complete command line, which defines the known environment
@@ -63,9 +64,10 @@ struct Front {
     resp: Vec<Listeners>,
     /// Answers on them until the server serves.
     early: Option<resp::Early>,
-    admin: Admin,
-    admin_address: ListenAddress,
+    admin: (Admin, ListenAddress),
     certificates: Option<Certificates>,
+    /// Sends spans.
+    exporter: Option<Exporter>,
     /// Of the keys file.
     fingerprint: Option<Fingerprint>,
 }
@@ -78,10 +80,10 @@ fn serve(
 ) -> Result<(), ServeError> {
     let watch = Watch::start()?;
     let front = Front::new(config)?;
-    front.admin.configured(stated, SystemClock::new().wall());
+    front.admin.0.configured(stated, SystemClock::new().wall());
     let view = view_of(config);
     if let Some(view) = &view {
-        front.admin.of_cluster(view.clone());
+        front.admin.0.of_cluster(view.clone());
         view.have_keys(front.fingerprint.unwrap_or(Fingerprint::NO_KEYS));
     }
     let audit = front.http.audit.clone();
@@ -156,8 +158,10 @@ impl Front {
                 Some(resp::Early::start(waiting, http.proxies.clone(), tls.clone())?)
             }
         };
-        let http = http::Config { tls, audit, ..http };
-        Ok(Self { http, data, resp, early, admin, admin_address, certificates, fingerprint })
+        let (tracer, exporter) = config.trace.as_ref().map(traces).transpose()?.unzip();
+        let http = http::Config { tls, audit, tracer, ..http };
+        let admin = (admin, admin_address);
+        Ok(Self { http, data, resp, early, admin, certificates, exporter, fingerprint })
     }
 
     /// Serves until a signal stops the server and the requests in flight are answered. The admin
@@ -172,7 +176,8 @@ impl Front {
         let engine = running.engine();
         let audited = Audited::new(self.http.audit.clone(), engine)?;
         audited.tell("start", EventOutcome::Ok, format!("jeton {VERSION_AND_COMMIT}"));
-        let Self { http, data, resp, early, admin, admin_address, certificates, .. } = self;
+        let Self { http, data, resp, early, admin, certificates, exporter, .. } = self;
+        let (admin, admin_address) = admin;
         let opened = |file| Keys::open(file, engine.digester(), config.engine.permissions);
         let keys = config.keys.as_deref().map(opened).transpose()?;
         let quotas = Quotas::new(&config.quotas, engine, keys.as_ref());
@@ -211,9 +216,23 @@ impl Front {
         tracing::info!(signal, "stopping: no new connections, finishing requests in flight");
         let drained = runtime.block_on(signals.drain(servers));
         audited.tell("stop", EventOutcome::Ok, signal.to_owned());
+        if let Some(exporter) = exporter {
+            exporter.stop();
+        }
         drained?;
         Ok(admin)
     }
+}
+
+/// Starts to trace, with what the variables of OpenTelemetry say.
+fn traces(config: &trace::Config) -> Result<(Tracer, Exporter), ServeError> {
+    let (settings, unused) = trace::Settings::read(|name| std::env::var(name).ok());
+    for sentence in unused {
+        tracing::warn!("{sentence}");
+    }
+    let traces = Tracer::start(config, settings, Arc::new(SystemClock::new()))?;
+    tracing::info!(collector = %config.endpoint, "sampled requests are sent as spans");
+    Ok(traces)
 }
 
 /// File descriptors besides those of clients: the log, the admin listener and its connections, and

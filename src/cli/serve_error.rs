@@ -10,6 +10,7 @@ use crate::engine::{CloseError, OpenError, SecretError};
 use crate::keys::KeysError;
 use crate::net::listen::ListenAddress;
 use crate::tls::TlsError;
+use crate::trace::Unusable;
 use crate::wal::DiskError;
 
 /// Why a server did not start, or did not shut down cleanly.
@@ -31,6 +32,8 @@ pub(super) enum ServeError {
     Close(#[from] CloseError),
     #[error(transparent)]
     Node(NodeError),
+    #[error(transparent)]
+    Trace(#[from] Unusable),
     #[error("{0}")]
     Io(#[from] io::Error),
 }

@@ -9,6 +9,11 @@ pub trait Clock: Send + Sync {
     /// Wall time. It may jump forward and back, and show an implausible time.
     fn wall(&self) -> UnixMillis;
 
+    /// Wall time in nanoseconds since 1970, as exact as the clock is.
+    fn wall_nanos(&self) -> u64 {
+        self.wall().0.saturating_mul(1_000_000)
+    }
+
     /// Time since an arbitrary start, which never runs backwards. It may stop while the machine
     /// sleeps. For latencies and timeouts.
     fn monotonic(&self) -> Duration;

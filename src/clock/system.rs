@@ -52,14 +52,21 @@ const fn build_date(epoch: Option<&str>) -> UnixMillis {
     UnixMillis((seconds - seconds % DAY_SECONDS) * 1_000)
 }
 
+/// Wall time. A time before 1970 is returned as 1970.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
+fn since_epoch() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
 impl Clock for SystemClock {
-    /// A time before 1970 is returned as 1970.
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
     fn wall(&self) -> UnixMillis {
-        let since_epoch =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = since_epoch();
         let millis = since_epoch.as_secs().saturating_mul(1_000);
         UnixMillis(millis.saturating_add(u64::from(since_epoch.subsec_millis())))
+    }
+
+    fn wall_nanos(&self) -> u64 {
+        u64::try_from(since_epoch().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn monotonic(&self) -> Duration {

@@ -18,6 +18,7 @@ use crate::service::quotas::Quotas;
 use crate::service::reads::Reads;
 use crate::service::state::{ANSWER_LEN_MAX, TokenLimits};
 use crate::tls::Tls;
+use crate::trace::Tracer;
 
 /// Maximum of `--max-batch`.
 const BATCH_MAX: usize = 100_000;
@@ -59,6 +60,8 @@ pub struct Config {
     pub keys: Option<Keys>,
     /// Audit log; `None` disables auditing.
     pub audit: Option<Audit>,
+    /// Traces; `None` disables them.
+    pub tracer: Option<Tracer>,
     /// Scopes of requests without a key, in a server with keys.
     pub anonymous: Option<Anonymous>,
     /// Browser pages that may send requests.
@@ -89,6 +92,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             keys: None,
             audit: None,
+            tracer: None,
             anonymous: None,
             web: Web::default(),
             miss_limits: MissLimits::default(),

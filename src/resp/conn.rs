@@ -63,6 +63,8 @@ pub(in crate::resp) struct Conn {
     pub(in crate::resp) peer: SocketAddr,
     pub(in crate::resp) local: Option<SocketAddr>,
     pub(in crate::resp) credentials: CachedCredentials,
+    /// The sampler has chosen the next command for a span.
+    pub(in crate::resp) is_drawn: Cell<bool>,
     totals: HeldBytes,
     phase: Cell<Phase>,
     since: Cell<Tick>,
@@ -80,6 +82,7 @@ impl Conn {
             peer,
             local,
             credentials: CachedCredentials::of(peer.ip()),
+            is_drawn: Cell::new(false),
             totals: HeldBytes::default(),
             phase: Cell::new(Phase::New),
             since: Cell::new(now),

@@ -222,7 +222,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let max = TURN - self.turn;
             let Self { worker, conn, dispatcher, input, output, output_charge, .. } = self;
             let mut room = Waiting { worker, conn, dispatcher, output, charge: output_charge };
-            match quick::get(worker, conn, &dispatcher.session, input, (max, &mut room)) {
+            let get = match worker.service.traced {
+                None => quick::get::<false>,
+                Some(_) => quick::get::<true>,
+            };
+            match get(worker, conn, &dispatcher.session, input, (max, &mut room)) {
                 0 => return,
                 count => self.served(count, true),
             }

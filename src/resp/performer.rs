@@ -12,7 +12,8 @@ use crate::resp::data::transaction::{self, Executed, Queued};
 use crate::resp::data::{self, Came};
 use crate::resp::refusal;
 use crate::resp::reply::Reply;
-use crate::service::audit_trail::{Ending, Trail};
+use crate::service::audit_trail::Trail;
+use crate::service::audit_words::Ending;
 use crate::service::context::Context;
 use crate::service::counters::Class;
 use crate::service::memory_budget::Holder;
@@ -20,6 +21,7 @@ use crate::service::operation::Operation;
 use crate::service::principal::{Principal, demand};
 use crate::service::reads::Demand;
 use crate::service::refusal::Refusal;
+use crate::service::request_span::Arrival;
 
 /// What commands of one caller are performed with.
 pub(in crate::resp) struct Performer {
@@ -70,7 +72,8 @@ impl Performer {
     }
 
     fn begin(&self) -> (Trail, Holder) {
-        let trail = Trail::begin(&self.worker.service, self.conn.peer);
+        let arrival = Arrival { protocol: "resp", is_drawn: self.conn.is_drawn.take() };
+        let trail = Trail::begin(&self.worker.service, self.conn.peer, arrival);
         trail.admitted(&self.principal);
         (trail, self.conn.holder(Some(self.principal.clone())))
     }

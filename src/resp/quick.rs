@@ -17,12 +17,12 @@ use crate::net::buffer::Buffer;
 use crate::resp::conn::{Conn, Worker};
 use crate::resp::data::KEY_LEN_MAX;
 use crate::resp::session::Session;
-use crate::service::audit_trail::QuickTrail;
 use crate::service::counters::Class;
 use crate::service::gathered::{GROUP_LEN_MAX, Gathered};
 use crate::service::networks::Misses;
 use crate::service::operation::Operation;
 use crate::service::principal::Principal;
+use crate::service::quick_trail::QuickTrail;
 use crate::store::Lookup;
 
 /// What every canonical `GET` begins with, but for the case of its name.
@@ -42,7 +42,7 @@ pub(in crate::resp) trait Room {
 /// Answers the `GET`s at the front of the input, up to `max` of them, which are looked up together.
 /// Returns how many were answered; the next one is for the ordinary way, or waits for room. The first
 /// finds room.
-pub(in crate::resp) fn get(
+pub(in crate::resp) fn get<const TRACED: bool>(
     worker: &Worker,
     conn: &Conn,
     session: &Session,
@@ -65,11 +65,16 @@ pub(in crate::resp) fn get(
     if !access.may(Scope::Resolve) {
         return 0;
     }
+    let is_sampled = || TRACED && is_sampled(worker, conn);
+    if is_sampled() {
+        return 0;
+    }
     let mut group = worker.gathered.borrow_mut();
     group.clear();
     add(&mut group, key, len, &access);
     while group.len() < max.min(GROUP_LEN_MAX)
         && let Some((key, len)) = canonical(&input.unread()[group.end()..])
+        && !is_sampled()
     {
         add(&mut group, key, len, &access);
     }
@@ -77,6 +82,17 @@ pub(in crate::resp) fn get(
     let answered = turn.answer(group.digest(&access.digester), room);
     input.advance(group.end_of(answered));
     answered
+}
+
+/// Whether the next command is for the ordinary way, because it is sampled. It stays chosen until it is
+/// performed.
+fn is_sampled(worker: &Worker, conn: &Conn) -> bool {
+    let Some(traced) = &worker.service.traced else { return false };
+    if !conn.is_drawn.get() {
+        // A command has no trace context.
+        conn.is_drawn.set(traced.chooses(&[], false).is_some());
+    }
+    conn.is_drawn.get()
 }
 
 /// Adds a command of `len` bytes.

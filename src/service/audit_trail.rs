@@ -14,15 +14,16 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::audit::{self, Audit, By, EventOutcome, Permit};
+use crate::audit::{Audit, By, EventOutcome, Permit};
 use crate::engine::{Caller, Op, Outcome, Rejected};
 use crate::keys::Access;
 use crate::model::token::Digest;
 use crate::service::audit_events::event;
-use crate::service::audit_words::AuditedToken;
+use crate::service::audit_words::{AuditedToken, Ending};
 use crate::service::operation::Operation;
 use crate::service::principal::Principal;
 use crate::service::refusal::Refusal;
+use crate::service::request_span::{Arrival, RequestSpan};
 use crate::service::state::Service;
 use crate::service::step::Step;
 use crate::service::tokens::Tokens;
@@ -30,8 +31,12 @@ use crate::service::tokens::Tokens;
 /// Completes when the lines are written.
 pub(crate) type Written = Option<oneshot::Receiver<()>>;
 
-/// The trail of one request; `None` without an audit log.
-pub(crate) struct Trail(Option<Box<RefCell<Steps>>>);
+/// The trail of one request, and its span.
+pub(crate) struct Trail {
+    /// `None` without an audit log.
+    steps: Option<Box<RefCell<Steps>>>,
+    span: RequestSpan,
+}
 
 /// What a request has waited for when it calls the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +59,6 @@ impl Asked {
     }
 }
 
-/// The outcome of a request, for its event.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ending {
-    /// Outcome of each token without a more specific one.
-    pub(crate) outcome: EventOutcome,
-    /// Status of the answer, if the protocol has one.
-    pub(crate) status: Option<u16>,
-}
-
 struct Steps {
     service: Rc<Service>,
     audit: Audit,
@@ -78,24 +74,32 @@ struct Steps {
 
 impl Trail {
     /// Starts the trail of a request from `address`.
-    pub(crate) fn begin(service: &Rc<Service>, address: SocketAddr) -> Self {
-        let Some(audit) = &service.audit else { return Self(None) };
-        Self(Some(Box::new(RefCell::new(Steps {
-            service: service.clone(),
-            audit: audit.clone(),
-            address,
-            operation: Operation::Unknown,
-            access: None,
-            permit: Permit::default(),
-            items: Vec::new(),
-            is_asked: false,
-            is_told: false,
-        }))))
+    pub(crate) fn begin(service: &Rc<Service>, address: SocketAddr, arrival: Arrival) -> Self {
+        let steps = service.audit.as_ref().map(|audit| {
+            Box::new(RefCell::new(Steps {
+                service: service.clone(),
+                audit: audit.clone(),
+                address,
+                operation: Operation::Unknown,
+                access: None,
+                permit: Permit::default(),
+                items: Vec::new(),
+                is_asked: false,
+                is_told: false,
+            }))
+        });
+        Self { steps, span: RequestSpan::begin(service, arrival) }
+    }
+
+    /// The span follows the one `traceparent` of the request.
+    pub(crate) fn follows<'a>(&self, traceparent: impl FnOnce() -> Option<&'a [u8]>) {
+        self.span.follows(traceparent);
     }
 
     /// Records the authenticated principal.
     pub(crate) fn admitted(&self, admitted: &Principal) {
-        if let Some(steps) = &self.0 {
+        self.span.admitted(admitted.key.is_some());
+        if let Some(steps) = &self.steps {
             steps.borrow_mut().access = Some(Arc::clone(admitted));
         }
     }
@@ -105,7 +109,8 @@ impl Trail {
     /// # Errors
     /// The audit log is required and has no free place.
     pub(crate) fn may(&self, operation: Operation) -> Result<(), Refusal> {
-        let Some(steps) = &self.0 else { return Ok(()) };
+        self.span.performs(operation);
+        let Some(steps) = &self.steps else { return Ok(()) };
         let mut steps = steps.borrow_mut();
         steps.operation = operation;
         steps.reserve(1)
@@ -113,7 +118,8 @@ impl Trail {
 
     /// Records a token that is to be revoked, where the answer tells whether it was known.
     pub(crate) fn deletes(&self, digest: Digest) {
-        if let Some(steps) = &self.0 {
+        self.span.tokens(1);
+        if let Some(steps) = &self.steps {
             let (digest, by) = (Some(digest), Some(By::Token));
             let item = AuditedToken { digest, by, shows_misses: true, ..AuditedToken::default() };
             steps.borrow_mut().items = vec![item];
@@ -122,7 +128,8 @@ impl Trail {
 
     /// Records the token in the path, whose digest `digest` computes.
     pub(crate) fn token(&self, digest: impl FnOnce() -> Option<Digest>) {
-        if let Some(steps) = &self.0 {
+        self.span.tokens(1);
+        if let Some(steps) = &self.steps {
             let by = Some(By::Token);
             steps.borrow_mut().items =
                 vec![AuditedToken { digest: digest(), by, ..AuditedToken::default() }];
@@ -134,7 +141,8 @@ impl Trail {
     /// # Errors
     /// As [`Trail::may`].
     pub(crate) fn list(&self, tokens: &Tokens) -> Result<(), Refusal> {
-        let Some(steps) = &self.0 else { return Ok(()) };
+        self.span.tokens(tokens.digests.len());
+        let Some(steps) = &self.steps else { return Ok(()) };
         let mut steps = steps.borrow_mut();
         let item = |digest: &Digest| AuditedToken {
             digest: Some(*digest),
@@ -155,7 +163,8 @@ impl Trail {
     /// # Errors
     /// As [`Trail::may`].
     pub(crate) fn steps(&self, together: &[Step]) -> Result<(), Refusal> {
-        let Some(steps) = &self.0 else { return Ok(()) };
+        self.span.tokens(together.len());
+        let Some(steps) = &self.steps else { return Ok(()) };
         let mut steps = steps.borrow_mut();
         let item = |step: &Step| AuditedToken {
             digest: Some(*step.op.digest()),
@@ -173,7 +182,7 @@ impl Trail {
     /// # Errors
     /// As [`Trail::may`].
     pub(crate) fn give_places_back(&self) -> Result<(), Refusal> {
-        self.0.as_ref().map_or(Ok(()), |steps| steps.borrow_mut().reserve(1))
+        self.steps.as_ref().map_or(Ok(()), |steps| steps.borrow_mut().reserve(1))
     }
 
     /// Reserves the places of all its tokens again.
@@ -181,7 +190,7 @@ impl Trail {
     /// # Errors
     /// As [`Trail::may`].
     pub(crate) fn take_places(&self) -> Result<(), Refusal> {
-        let Some(steps) = &self.0 else { return Ok(()) };
+        let Some(steps) = &self.steps else { return Ok(()) };
         let mut steps = steps.borrow_mut();
         let events = steps.items.len().max(1);
         steps.reserve(events)
@@ -189,7 +198,8 @@ impl Trail {
 
     /// Records a token that is about to be issued.
     pub(crate) fn issue(&self, digest: Digest, by: Option<By>) {
-        if let Some(steps) = &self.0 {
+        self.span.one_more();
+        if let Some(steps) = &self.steps {
             let digest = Some(digest);
             steps.borrow_mut().items.push(AuditedToken { digest, by, ..AuditedToken::default() });
         }
@@ -198,7 +208,8 @@ impl Trail {
     /// Records a token that will not be issued, because its item could not be parsed or no token
     /// could be generated.
     pub(crate) fn not_issued(&self, outcome: EventOutcome) {
-        if let Some(steps) = &self.0 {
+        self.span.one_more();
+        if let Some(steps) = &self.steps {
             let outcome = Some(outcome);
             steps.borrow_mut().items.push(AuditedToken { outcome, ..AuditedToken::default() });
         }
@@ -206,7 +217,7 @@ impl Trail {
 
     /// Records whether the token at `place` of the list was found.
     pub(crate) fn found(&self, place: usize, is_found: bool) {
-        if let Some(steps) = &self.0 {
+        if let Some(steps) = &self.steps {
             let mut steps = steps.borrow_mut();
             let Steps { service, items, .. } = &mut *steps;
             if let Some(item) = items.get_mut(place) {
@@ -229,7 +240,7 @@ impl Trail {
     }
 
     fn item(&self, place: usize, change: impl FnOnce(&Steps, &mut AuditedToken)) {
-        let Some(steps) = &self.0 else { return };
+        let Some(steps) = &self.steps else { return };
         let mut steps = steps.borrow_mut();
         if let Some(mut item) = steps.items.get(place).copied() {
             change(&steps, &mut item);
@@ -239,8 +250,8 @@ impl Trail {
 
     /// Calls the engine for one change.
     pub(crate) async fn call_one(&self, caller: &Caller, op: Op) -> Result<Outcome, Refusal> {
-        if self.0.is_none() {
-            return Ok(caller.call_one(op).await?);
+        if self.steps.is_none() {
+            return Ok(self.span.wait(caller.call_one(op)).await?);
         }
         // One outcome for each command: the engine's promise.
         let outcome = self.call(caller, vec![op], Asked::Now).await?.pop();
@@ -255,14 +266,15 @@ impl Trail {
         ops: Vec<Op>,
         asked: Asked,
     ) -> Result<Vec<Outcome>, Refusal> {
-        let Some(steps) = &self.0 else { return Ok(asked.call(caller, ops).await?) };
+        let asked = self.span.wait(asked.call(caller, ops));
+        let Some(steps) = &self.steps else { return Ok(asked.await?) };
         {
             let mut steps = steps.borrow_mut();
             let items = steps.items.len();
             steps.reserve(items)?;
             steps.is_asked = true;
         }
-        let outcomes = asked.call(caller, ops).await;
+        let outcomes = asked.await;
         steps.borrow_mut().is_asked = outcomes.is_ok();
         let outcomes = outcomes?;
         let mut steps = steps.borrow_mut();
@@ -277,20 +289,26 @@ impl Trail {
     /// Ends the trail and queues the events. Returns a future that the answer has to wait for
     /// before it is sent, if the audit log is required.
     pub(crate) fn end(&self, operation: Operation, ending: impl FnOnce() -> Ending) -> Written {
-        let steps = self.0.as_ref()?;
-        let mut steps = steps.borrow_mut();
+        let Some(steps) = &self.steps else {
+            self.span.end(operation, ending);
+            return None;
+        };
+        let (mut steps, ending) = (steps.borrow_mut(), ending());
+        self.span.end(operation, || ending);
         steps.operation = operation;
-        steps.tell(ending());
+        steps.tell(ending);
         if steps.is_asked { steps.audit.written() } else { None }
     }
 }
 
 impl Drop for Trail {
     fn drop(&mut self) {
-        if let Some(steps) = &self.0 {
+        let unanswered = Ending { outcome: EventOutcome::Unanswered, status: None };
+        self.span.break_off(unanswered);
+        if let Some(steps) = &self.steps {
             let mut steps = steps.borrow_mut();
             if !steps.is_told && steps.is_asked {
-                steps.tell(Ending { outcome: EventOutcome::Unanswered, status: None });
+                steps.tell(unanswered);
             }
         }
     }
@@ -330,44 +348,5 @@ impl Steps {
         }
         // Unused places are released.
         self.permit = Permit::default();
-    }
-}
-
-/// The trail of a resolve or an introspection on the hot path: its place is reserved before the look-up.
-pub(crate) struct QuickTrail<'a> {
-    audit: &'a Audit,
-    permit: Permit,
-}
-
-impl QuickTrail<'_> {
-    /// Reserves the place; `None` without an audit log.
-    ///
-    /// # Errors
-    /// The audit log is required and has no free place.
-    pub(crate) fn begin(service: &Service) -> Result<Option<QuickTrail<'_>>, audit::Refused> {
-        let Some(audit) = &service.audit else { return Ok(None) };
-        Ok(Some(QuickTrail { audit, permit: audit.reserve(1)? }))
-    }
-
-    /// Queues the event of the answer.
-    #[cold]
-    pub(crate) fn end(
-        mut self,
-        service: &Service,
-        address: SocketAddr,
-        admitted: &Principal,
-        digest: Digest,
-        (is_found, status): (bool, Option<u16>),
-        operation: Operation,
-    ) {
-        let digest = Some(digest);
-        let mut item = AuditedToken { digest, ..AuditedToken::default() };
-        let outcome = item.looked_up(&service.engine, is_found);
-        let (operation, now) = (operation.audited(), service.now());
-        let mut event = event(service, address, Some(admitted), now, operation, outcome);
-        event.status = status;
-        (event.digest, event.by) = (digest, Some(By::Token));
-        event.is_replay = item.is_replay;
-        self.audit.tell(&mut self.permit, event);
     }
 }

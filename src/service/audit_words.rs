@@ -74,3 +74,12 @@ impl AuditedToken {
         });
     }
 }
+
+/// The outcome of a request, for its event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    /// Outcome of each token without a more specific one.
+    pub(crate) outcome: EventOutcome,
+    /// Status of the answer, if the protocol has one.
+    pub(crate) status: Option<u16>,
+}

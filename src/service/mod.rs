@@ -9,7 +9,8 @@
 //! | `miss_limiter`, `networks` | limits the look-ups of unknown tokens |
 //! | `quotas` | limits of namespaces |
 //! | `memory_budget` | limits the memory that clients can make the server use |
-//! | `audit_trail`, `audit_events`, `audit_words` | the audit log's events of a request |
+//! | `audit_trail`, `quick_trail`, `audit_events`, `audit_words` | the audit log's events of a request |
+//! | `traced`, `request_span` | which requests are traced, and the span of one |
 //! | `reads` | how fresh an answer is, in a cluster |
 //! | `state` | the state that the operations use |
 //! | `counters` | what is counted about requests and connections |
@@ -23,7 +24,7 @@
 
 pub(crate) mod audit_events;
 pub(crate) mod audit_trail;
-mod audit_words;
+pub(crate) mod audit_words;
 pub mod authentication;
 pub(crate) mod context;
 pub mod counters;
@@ -35,11 +36,14 @@ pub(crate) mod networks;
 pub mod operation;
 pub(crate) mod ops;
 pub(crate) mod principal;
+pub(crate) mod quick_trail;
 pub mod quotas;
 pub mod reads;
 pub(crate) mod refusal;
+pub(crate) mod request_span;
 pub(crate) mod state;
 mod step;
 pub(crate) mod token_source;
 pub(crate) mod tokens;
+pub(crate) mod traced;
 pub(crate) mod values;

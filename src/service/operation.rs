@@ -92,6 +92,11 @@ impl Operation {
         !matches!(self.scope(), Some(Scope::Resolve) | None)
     }
 
+    /// Its name in metrics, logs and traces.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().name
+    }
+
     /// Its name in the audit log.
     pub(crate) fn audited(self) -> &'static str {
         self.row().audited

@@ -15,6 +15,8 @@ use crate::service::quotas::Quotas;
 use crate::service::reads::Reads;
 use crate::service::refusal::Refusal;
 use crate::service::token_source::TokenSource;
+use crate::service::traced::Traced;
+use crate::trace::Tracer;
 
 /// Maximum length of the answer to a list, in bytes.
 pub(crate) const ANSWER_LEN_MAX: usize = 16 << 20;
@@ -44,6 +46,7 @@ pub struct Shared {
     pub(crate) keys: Option<Keys>,
     pub(crate) anonymous: Option<Anonymous>,
     pub(crate) audit: Option<Audit>,
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) reads: Option<Reads>,
 }
 
@@ -61,6 +64,7 @@ impl Shared {
             miss_limiter: self.miss_limiter.clone(),
             authenticator: Authenticator::new(engine, keys.as_ref(), anonymous.as_ref()),
             audit: self.audit.clone(),
+            traced: self.tracer.as_ref().map(Traced::new),
             reads: self.reads.clone(),
         }
     }
@@ -77,6 +81,8 @@ pub(crate) struct Service {
     pub(crate) miss_limiter: MissLimiter,
     pub(crate) authenticator: Authenticator,
     pub(crate) audit: Option<Audit>,
+    /// Set where requests are traced.
+    pub(crate) traced: Option<Traced>,
     /// Set in a cluster.
     pub(crate) reads: Option<Reads>,
 }

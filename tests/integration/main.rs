@@ -107,5 +107,6 @@ mod tidy_cycles;
 mod tidy_layers;
 mod tls;
 mod tls_clients;
+mod traces;
 mod unix_socket;
 mod web;

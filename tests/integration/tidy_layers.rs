@@ -1,6 +1,6 @@
 //! The import direction: a file names only modules of its own layer and of those below it.
 //!
-//! jeton: sync ← model ← clock ← store, timer_wheel, wal, keys, tls, audit ← engine ← cluster ←
+//! jeton: sync ← model ← clock ← store, timer_wheel, wal, keys, tls, audit, trace ← engine ← cluster ←
 //! net ← service ← config ← resp ← http ← cli, main
 //!
 //! loadtest: failure, console, quantity, stats, secret, tls ← workload ← protocol, traffic, report::model
@@ -25,7 +25,7 @@ const CRATES: [Layered; 2] = [
             &["sync"],
             &["model", "failpoint", "permissions", "warning", "build_info"],
             &["clock", "testkit::clock"],
-            &["store", "timer_wheel", "wal", "keys", "tls", "audit", "testkit::disk"],
+            &["store", "timer_wheel", "wal", "keys", "tls", "audit", "trace", "testkit::disk"],
             &["engine"],
             &["cluster"],
             &["net"],

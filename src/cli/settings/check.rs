@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::audit;
 use super::cluster;
 use super::resp;
+use super::trace;
 use super::values::Reader;
 use super::{MISS_LIMIT, ServeArgs, ServeConfig};
 use crate::config::Flags;
@@ -32,6 +33,8 @@ impl Flags for ServeArgs {
         limits.extend(self.cluster.lonely());
         let others = [("listen", &config.listen), ("admin-listen", &config.admin_listen)];
         limits.extend(resp::mistakes(config.resp.as_ref(), others, config.cluster.is_some()));
+        limits.extend(trace::mistakes(config.trace.as_ref()));
+        limits.extend(self.trace.lonely());
         check_together(&config, &mut limits);
         if config.keys.is_none() && !self.insecure {
             check_loopback(&config, &mut limits);
@@ -52,6 +55,7 @@ impl ServeArgs {
             listen: reader.address("listen", &self.listen),
             admin_listen: reader.address("admin-listen", &self.admin_listen),
             resp: self.resp.read(reader),
+            trace: self.trace.read(reader),
             engine: self.engine(reader),
             http: self.http(reader),
             keys: self.keys.clone(),

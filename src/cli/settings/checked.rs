@@ -21,6 +21,8 @@ pub struct ServeConfig {
     pub admin_listen: ListenAddress,
     /// Where the Redis protocol is spoken; `None`: nowhere.
     pub resp: Option<RespListen>,
+    /// Where spans are sent; `None`: nowhere.
+    pub trace: Option<crate::trace::Config>,
     /// Configuration of the engine.
     pub engine: engine::Config,
     /// Configuration of the HTTP server.

@@ -19,6 +19,7 @@ mod merge_tests;
 mod resp;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod values;
 
 use crate::config::{flags, merge};
@@ -32,6 +33,7 @@ pub use resp::RespListen;
 use audit::AuditArgs;
 use cluster::ClusterArgs;
 use resp::RespArgs;
+use trace::TraceArgs;
 
 /// The flags and the environment of `jeton serve`.
 pub(super) type Given = merge::Given<ServeArgs>;
@@ -376,6 +378,9 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     resp: RespArgs,
+
+    #[command(flatten)]
+    trace: TraceArgs,
 }
 
 /// The flags, in the order of the help.

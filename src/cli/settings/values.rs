@@ -32,7 +32,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         setting: &'static str,
         text: &str,

@@ -21,6 +21,7 @@ use crate::model::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
 use crate::model::time::UnixMillis;
 use crate::service::counters::{CLASSES, Totals};
 use crate::service::operation::{OPERATIONS, Row};
+use crate::trace;
 use crate::warning::Warning;
 
 /// One reading of everything.
@@ -32,6 +33,8 @@ pub(in crate::http) struct Reading {
     pub(in crate::http) inflight_bytes: usize,
     pub(in crate::http) misses_refused: u64,
     pub(in crate::http) audited: Option<audit::Stats>,
+    /// `None` where requests are not traced.
+    pub(in crate::http) traced: Option<trace::Stats>,
     pub(in crate::http) namespaces: Vec<Told>,
     /// `None` in a single server.
     pub(in crate::http) cluster: Option<ClusterReading>,
@@ -57,6 +60,7 @@ impl Reading {
             inflight_bytes: gauges.map_or(0, Gauges::inflight_bytes),
             misses_refused: gauges.map_or(0, Gauges::misses_refused),
             audited: gauges.and_then(Gauges::audited),
+            traced: gauges.and_then(Gauges::traced),
             namespaces: Vec::new(),
             cluster: None,
             warnings: Vec::new(),
@@ -121,6 +125,19 @@ impl Reading {
         sheet.gauge("audit_disk_free_bytes", "Free bytes on the disk of the audit log", free_bytes)
     }
 
+    fn encode_traces(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
+        let Some(traced) = &self.traced else { return Ok(()) };
+        sheet.counter("spans_sent", "Spans that the collector has accepted", traced.sent)?;
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Spans dropped, by reason";
+        let mut family = sheet.0.encode_descriptor("spans_dropped", help, None, kind)?;
+        for (reason, count) in traced.dropped {
+            let labels = [("reason", reason)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     fn encode_http(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let totals = &self.totals;
         sheet.gauge("http_connections", "Connections open", self.connections as u64)?;
@@ -149,6 +166,7 @@ impl Reading {
             sheet.counter(name, help, value)?;
         }
         self.encode_audit(sheet)?;
+        self.encode_traces(sheet)?;
         sheet.requests(totals)
     }
 }

@@ -26,13 +26,15 @@ use crate::http::ops::Answered;
 use crate::http::request::body;
 use crate::http::request::head as request_head;
 use crate::keys::Access;
-use crate::service::audit_trail::{Ending, Trail};
+use crate::service::audit_trail::Trail;
+use crate::service::audit_words::Ending;
 use crate::service::context::Context;
 use crate::service::memory_budget::{FREE_LEN, Holder};
 use crate::service::operation::Operation;
 use crate::service::principal::Principal;
 use crate::service::reads::Demand;
 use crate::service::refusal::Refusal;
+use crate::service::request_span::Arrival;
 
 /// An answer, ready or pending.
 pub(in crate::http) enum Answer {
@@ -93,12 +95,15 @@ impl Exchange {
             conn.http2.begun.set(Some(task.clone()));
             (StreamGuard::new(worker, conn), task)
         });
+        let arrival = Arrival { protocol: "http", is_drawn: conn.http1.is_drawn.take() };
+        let trail = Trail::begin(&worker.service, conn.address(), arrival);
+        trail.follows(|| request_head::only(&head.headers, "traceparent"));
         Self {
             worker: worker.clone(),
             access: None,
             stream,
             conn: conn.clone(),
-            trail: Trail::begin(&worker.service, conn.address()),
+            trail,
             origin: None,
             demand: Demand::default(),
             has_body,

@@ -45,6 +45,7 @@ impl Common {
             keys: config.keys.clone(),
             anonymous: config.anonymous.clone(),
             audit: config.audit.clone(),
+            tracer: config.tracer.clone(),
             reads: config.reads.clone(),
         };
         Self { shared, config: config.clone(), places: Places::new(config.max_connections) }
@@ -68,6 +69,8 @@ pub(in crate::http) struct Worker {
     has_hot_path: Cell<bool>,
     /// Whether the hot path answers the hits of a cluster's node.
     has_fenced_path: Cell<bool>,
+    /// Whether the hot path answers what is not traced, where requests are.
+    has_traced_path: Cell<bool>,
     pub(in crate::http) is_draining: Cell<bool>,
     pub(in crate::http) is_grace_over: Cell<bool>,
 }
@@ -94,6 +97,7 @@ impl Drop for Slot {
 
 impl Worker {
     pub(in crate::http) fn new(common: &Common, counters: Arc<CachePadded<Counters>>) -> Self {
+        let is_traced = common.config.tracer.is_some();
         Self {
             service: Rc::new(common.shared.service()),
             config: common.config.clone(),
@@ -104,8 +108,9 @@ impl Worker {
             date: RefCell::new(date(common.shared.engine.now())),
             places: common.places.clone(),
             tick: Cell::new(Tick(0)),
-            has_hot_path: Cell::new(common.config.reads.is_none()),
-            has_fenced_path: Cell::new(common.config.reads.is_some()),
+            has_hot_path: Cell::new(!is_traced && common.config.reads.is_none()),
+            has_fenced_path: Cell::new(!is_traced && common.config.reads.is_some()),
+            has_traced_path: Cell::new(is_traced),
             is_draining: Cell::new(false),
             is_grace_over: Cell::new(false),
         }
@@ -120,6 +125,7 @@ impl Worker {
     pub(in crate::http) fn close_hot_path(&self) {
         self.has_hot_path.set(false);
         self.has_fenced_path.set(false);
+        self.has_traced_path.set(false);
     }
 
     pub(in crate::http) fn has_hot_path(&self) -> bool {
@@ -128,7 +134,17 @@ impl Worker {
 
     /// Whether the hot path may answer hits now, from the memory of a cluster's node.
     pub(in crate::http) fn has_fenced_path(&self) -> bool {
-        self.has_fenced_path.get() && self.service.reads.as_ref().is_some_and(Reads::is_open)
+        self.has_fenced_path.get() && self.is_fresh()
+    }
+
+    /// Whether the hot path may answer now what is not sampled, where requests are traced.
+    pub(in crate::http) fn has_traced_path(&self) -> bool {
+        self.has_traced_path.get() && self.is_fresh()
+    }
+
+    /// Whether a node of a cluster may answer from its memory.
+    fn is_fresh(&self) -> bool {
+        self.service.reads.as_ref().is_none_or(Reads::is_open)
     }
 
     /// The server is stopping: each connection gets a last answer.

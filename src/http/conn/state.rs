@@ -93,6 +93,8 @@ pub(in crate::http) struct Http1 {
     pub(super) framer: RefCell<Framer>,
     /// hyper has asked for the head of a request, and nothing of one was looked at.
     pub(super) is_between_requests: Cell<bool>,
+    /// The hot path has left the next request to hyper because the sampler chose it for a span.
+    pub(in crate::http) is_drawn: Cell<bool>,
     /// Bytes of requests that had arrived when the server began to drain and that hyper has not
     /// taken; `None` before that.
     owed_len: Cell<Option<usize>>,
@@ -149,6 +151,7 @@ impl ConnState {
             http1: Http1 {
                 framer: RefCell::default(),
                 is_between_requests: Cell::new(true),
+                is_drawn: Cell::new(false),
                 owed_len: Cell::new(None),
             },
             is_http2: Cell::new(false),

@@ -14,11 +14,11 @@ use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::net::buffer::Buffer;
-use crate::service::audit_trail::QuickTrail;
 use crate::service::counters::Class;
 use crate::service::introspection::{INACTIVE, Introspection};
 use crate::service::networks::Misses;
 use crate::service::operation::Operation;
+use crate::service::quick_trail::QuickTrail;
 
 /// Answers an introspection with this form and value of `Authorization`. False where it is left to
 /// the service, which says why it is refused, or looks again; then nothing was answered.

@@ -27,12 +27,13 @@ use crate::model::scope::Scope;
 use crate::model::token::{Digest, Token};
 use crate::model::value::{is_json, value_of};
 use crate::net::buffer::Buffer;
-use crate::service::audit_trail::QuickTrail;
 use crate::service::counters::Class;
 use crate::service::gathered::{GROUP_LEN_MAX, Gathered};
 use crate::service::networks::Misses;
 use crate::service::operation::Operation;
+use crate::service::quick_trail::QuickTrail;
 use crate::store::Lookup;
+use crate::trace::Chosen;
 
 /// How far the hot path came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +50,26 @@ pub(in crate::http) enum Progress {
 
 /// Answers canonical requests from the front of the input, as far as they go.
 pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
-    serve_as::<false>(worker, state)
+    serve_as::<false, false>(worker, state)
 }
 
 /// The same for a node of a cluster: a miss is for the service, which confirms it first.
 pub(in crate::http) fn serve_hits(worker: &Worker, state: &ConnState) -> Progress {
-    serve_as::<true>(worker, state)
+    serve_as::<true, false>(worker, state)
 }
 
-fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progress {
+/// The same for a server whose requests are traced: one that is sampled is for the service.
+pub(in crate::http) fn serve_traced(worker: &Worker, state: &ConnState) -> Progress {
+    match worker.service.reads {
+        None => serve_as::<false, true>(worker, state),
+        Some(_) => serve_as::<true, true>(worker, state),
+    }
+}
+
+fn serve_as<const HITS_ONLY: bool, const TRACED: bool>(
+    worker: &Worker,
+    state: &ConnState,
+) -> Progress {
     let service = &*worker.service;
     let (mut input, mut output) = (state.wire.input.borrow_mut(), state.wire.output.borrow_mut());
     let mut group = worker.gathered.borrow_mut();
@@ -76,6 +88,9 @@ fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progre
             Hot::Partial => return Progress::Partial,
             Hot::Other => return Progress::Other,
         };
+        if TRACED && is_sampled(worker, state, &input.unread()[..len], key) {
+            return Progress::Other;
+        }
         // What is not accepted is refused by the service.
         if new_host.is_some_and(|host| !worker.accepts_host(state, host)) {
             return Progress::Other;
@@ -109,7 +124,7 @@ fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progre
         let Ok(token) = Token::parse(token) else { return Progress::Other };
         group.clear();
         group.push(token, len);
-        gather(&mut group, input.unread(), key, state);
+        gather::<TRACED>(&mut group, input.unread(), key, (worker, state));
         let answered = turn.answer::<HITS_ONLY>(&mut group, &mut output);
         input.advance(group.end_of(answered));
         if answered < group.len() && output.len() < OUTPUT_LEN_MAX {
@@ -119,7 +134,12 @@ fn serve_as<const HITS_ONLY: bool>(worker: &Worker, state: &ConnState) -> Progre
 }
 
 /// Adds the canonical requests behind those of `group`, as long as they have the same `key`.
-fn gather(group: &mut Gathered, unread: &[u8], key: Option<&[u8]>, state: &ConnState) {
+fn gather<const TRACED: bool>(
+    group: &mut Gathered,
+    unread: &[u8],
+    key: Option<&[u8]>,
+    (worker, state): (&Worker, &ConnState),
+) {
     if group.end() == unread.len() {
         return;
     }
@@ -133,8 +153,25 @@ fn gather(group: &mut Gathered, unread: &[u8], key: Option<&[u8]>, state: &ConnS
             return;
         }
         let Ok(token) = Token::parse(token) else { return };
+        if TRACED && is_sampled(worker, state, &unread[at..at + len], key) {
+            return;
+        }
         group.push(token, at + len);
     }
+}
+
+/// Whether the request with this head is for the service, because it is sampled. One that was chosen
+/// stays chosen until the service has it.
+fn is_sampled(worker: &Worker, state: &ConnState, head: &[u8], key: Option<&[u8]>) -> bool {
+    let (Some(traced), is_drawn) = (&worker.service.traced, &state.http1.is_drawn) else {
+        return false;
+    };
+    if is_drawn.get() {
+        return true;
+    }
+    let chosen = traced.chooses(head, key.is_some());
+    is_drawn.set(chosen == Some(Chosen::ByDraw));
+    chosen.is_some()
 }
 
 impl Turn<'_> {

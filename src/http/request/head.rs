@@ -53,6 +53,13 @@ pub(in crate::http) fn host<'a>(
     }
 }
 
+/// The value of a header that is there once.
+pub(in crate::http) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.as_bytes();
+    values.next().is_none().then_some(value)
+}
+
 /// Whether the request is a preflight of a browser (Fetch, 3.3.2).
 pub(in crate::http) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)

@@ -219,6 +219,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             hot_path::serve(&self.worker, state)
         } else if self.worker.has_fenced_path() {
             hot_path::serve_hits(&self.worker, state)
+        } else if self.worker.has_traced_path() {
+            hot_path::serve_traced(&self.worker, state)
         } else {
             return None;
         };

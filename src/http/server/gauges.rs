@@ -12,6 +12,7 @@ use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::MissLimiter;
 use crate::service::quotas::Quotas;
 use crate::service::state::Shared;
+use crate::trace::{self, Tracer};
 
 /// What can be asked of the workers while they serve.
 #[derive(Clone)]
@@ -22,13 +23,14 @@ pub struct Gauges {
     miss_limiter: MissLimiter,
     quotas: Quotas,
     audit: Option<Audit>,
+    tracer: Option<Tracer>,
 }
 
 impl Gauges {
     /// Of workers that share all this, none of which counts yet.
     pub(super) fn new(shared: &Shared, places: Places) -> Self {
-        let Shared { budget, miss_limiter, quotas, audit, .. } = shared.clone();
-        Self { counters: Vec::new(), places, budget, miss_limiter, quotas, audit }
+        let Shared { budget, miss_limiter, quotas, audit, tracer, .. } = shared.clone();
+        Self { counters: Vec::new(), places, budget, miss_limiter, quotas, audit, tracer }
     }
 
     /// Adds what one more worker counts, whatever protocol it speaks.
@@ -61,6 +63,12 @@ impl Gauges {
     #[must_use]
     pub fn audited(&self) -> Option<audit::Stats> {
         self.audit.as_ref().map(Audit::stats)
+    }
+
+    /// What is counted about the traces; nothing where requests are not traced.
+    #[must_use]
+    pub fn traced(&self) -> Option<trace::Stats> {
+        self.tracer.as_ref().map(Tracer::stats)
     }
 
     /// Misses that were refused for their number.

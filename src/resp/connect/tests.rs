@@ -65,6 +65,7 @@ impl Server {
             keys,
             anonymous: None,
             audit: None,
+            tracer: None,
             reads: None,
         };
         Self {

@@ -66,6 +66,7 @@ fn worker(engine: &Engine) -> Worker {
         keys: None,
         anonymous: None,
         audit: None,
+        tracer: None,
         reads: None,
     };
     let (limits, drain_timeout) = (Limits::default(), Duration::ZERO);
@@ -105,7 +106,7 @@ fn p8_gets_that_come_together_wait_for_room_and_for_the_turn_of_others() {
         let mut input = Buffer::default();
         let command = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
         input.push(&command.repeat(40));
-        let answered = get(&worker, &conn, &session, &mut input, (max, &mut room));
+        let answered = get::<false>(&worker, &conn, &session, &mut input, (max, &mut room));
         assert_eq!(answered, expected);
         assert_eq!(room.output.unread(), answer.repeat(expected));
         assert_eq!(input.len(), (40 - expected) * command.len(), "what is left is not lost");

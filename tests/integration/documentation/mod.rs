@@ -100,6 +100,8 @@ pub fn served_metrics() -> BTreeSet<(String, String)> {
             .flag("--audit", audit.to_str().expect("UTF-8"))
             // Some metrics are about the proxies that are trusted.
             .flag("--trusted-proxy", "192.0.2.1")
+            // And some about spans, which no request causes here.
+            .flag("--otlp", "http://192.0.2.1:4318")
     });
     let mut conn = Conn::open(server.admin).expect("a connection");
     conn.send(&request("GET", "/metrics", &[("Authorization", &key)], b"")).expect("sends");
