@@ -1,6 +1,7 @@
 //! The clients of `clients/`: their own tests, and the conformance suite that all of them pass.
 
 mod python;
+mod typescript;
 
 use std::process::{Command, Output, Stdio};
 

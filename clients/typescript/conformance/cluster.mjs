@@ -1,0 +1,39 @@
+// The client on the nodes of a cluster, of which one is killed meanwhile: `cluster.mjs URL URL URL`.
+//
+// Prints `begun` after the first tokens, and `ok` at the end: each token was consumed once, and its payload
+// came back.
+
+import { ok, rejects } from "node:assert/strict";
+
+import { Client, NotFound, OutcomeUnknown } from "jeton-client";
+
+const TOKENS = 300;
+const ALREADY_BEGUN = 50;
+
+// An election of the servers takes longer than the calls of a healthy cluster.
+const jeton = new Client(process.argv.slice(2), { deadlineMs: 60_000 });
+
+/** Until the outcome is known. */
+async function consume(token) {
+  let key;
+  for (;;) {
+    try {
+      return await jeton.consume(token, { key });
+    } catch (error) {
+      if (!(error instanceof OutcomeUnknown)) throw error;
+      ok(error.key);
+      key = error.key;
+    }
+  }
+}
+
+for (let number = 0; number < TOKENS; number++) {
+  const { token } = await jeton.issue(number);
+  const payload = await jeton.resolve(token, { read: { atLeast: jeton.position } });
+  ok(payload.json() === number);
+  ok((await consume(token)).json() === number);
+  await rejects(jeton.consume(token), NotFound);
+  if (number === ALREADY_BEGUN) console.log("begun");
+}
+await jeton.close();
+console.log("ok");

@@ -1,0 +1,362 @@
+// One call with its tries: what is tried again, when, and what an end means for a change.
+
+import { type Config, readKeyFile, readKeyFileAgain } from "./config.js";
+import { Connections } from "./connections.js";
+import {
+  AnswerError,
+  AnswerTooLarge,
+  ApiError,
+  BadRequest,
+  ClientClosed,
+  DeadlineExceeded,
+  GatewayError,
+  type JetonError,
+  NoAnswer,
+  NoConnection,
+  NotOneCluster,
+  OutcomeUnknown,
+} from "./errors.js";
+import { type Answer, failure, now, type TryEnd } from "./http.js";
+import type { Text } from "./json.js";
+import { type Operation, readAnswer } from "./ops.js";
+import { sleep, type Stop } from "./stop.js";
+
+const RETRIES_MAX = 2;
+const RETRIED = new Set([408, 429, 502, 503, 504]);
+const BACKOFF_FIRST_MS = 50;
+const BACKOFF_MAX_MS = 2_000;
+
+const BUDGET_FIRST = 10;
+const BUDGET_PER_CALL = 0.2;
+const BUDGET_MAX = 1_000;
+
+const KEY_BYTES = 24;
+
+const PROBES = [
+  ["/v1/resolve", '{"tokens":[]}'],
+  ["/v1/consume", '{"tokens":[]}'],
+  ["/v1/revoke", '{"tokens":[]}'],
+  ["/v1/extend", '{"tokens":[],"ttl":1}'],
+] as const;
+
+/** Bounds retries to a fifth of the calls. */
+class Budget {
+  #left = BUDGET_FIRST;
+
+  addCall(): void {
+    this.#left = Math.min(BUDGET_MAX, this.#left + BUDGET_PER_CALL);
+  }
+
+  /** Whether a retry is allowed; it is then counted. */
+  takeRetry(): boolean {
+    // The sum of fifths is not exact.
+    if (this.#left < 1 - 1e-6) return false;
+    this.#left -= 1;
+    return true;
+  }
+}
+
+/** The API key, and the file that it comes from. */
+class Keys {
+  readonly #file: string | URL | undefined;
+  #key: string | undefined;
+
+  constructor(config: Config) {
+    this.#file = config.keyFile;
+    this.#key = this.#file === undefined ? config.key : readKeyFile(this.#file);
+  }
+
+  get key(): string | undefined {
+    return this.#key;
+  }
+
+  /** After a 401 for the key `refused`: whether there is another one now. */
+  async readAgain(refused: string | undefined): Promise<boolean> {
+    if (this.#file !== undefined && this.#key === refused) {
+      try {
+        this.#key = await readKeyFileAgain(this.#file);
+      } catch {
+        // Somebody is about to write it: the old key was refused, and that is the error.
+        return false;
+      }
+    }
+    return this.#key !== refused;
+  }
+}
+
+/** The servers, one of which is asked until it fails. */
+class Nodes {
+  readonly #urls: readonly string[];
+  readonly #known: Set<string>;
+  #at: number;
+
+  constructor(urls: readonly string[]) {
+    this.#urls = urls;
+    this.#at = Math.floor(Math.random() * urls.length);
+    // One server alone need not be a node.
+    this.#known = new Set(urls.length === 1 ? urls : []);
+  }
+
+  get current(): string {
+    return this.#urls[this.#at] as string;
+  }
+
+  isKnown(url: string): boolean {
+    return this.#known.has(url);
+  }
+
+  know(url: string): void {
+    this.#known.add(url);
+  }
+
+  /** Goes to the next one, unless another call already has. */
+  leave(url: string): void {
+    if (this.current === url) this.#at = (this.#at + 1) % this.#urls.length;
+  }
+}
+
+/** How a call is made. */
+export interface CallOptions {
+  readonly stop: Stop;
+  readonly traceparent: string | undefined;
+  /** When the call ends, of the monotonic clock. */
+  readonly endsAt: number;
+}
+
+/** What the calls of a client share. */
+export class Core {
+  readonly config: Config;
+  readonly budget = new Budget();
+  readonly keys: Keys;
+  readonly nodes: Nodes;
+  readonly connections: Connections;
+  #position: string | undefined;
+
+  constructor(config: Config) {
+    this.config = config;
+    this.keys = new Keys(config);
+    this.nodes = new Nodes(config.urls);
+    this.connections = new Connections(config);
+  }
+
+  /** Makes a call. Rejects with its error, or with the reason of its `stop`. */
+  perform<T>(operation: Operation<T>, options: CallOptions): Promise<T> {
+    return new Call(this, operation, options).run();
+  }
+
+  get position(): string | undefined {
+    return this.#position;
+  }
+
+  /** Keeps the later one of two positions: answers may overtake each other. */
+  notePosition(given: string | null): void {
+    if (given !== null && isLater(given, this.#position)) this.#position = given;
+  }
+}
+
+/** Whether a position `ERA.SEQ` is later than another one. */
+function isLater(given: string, than: string | undefined): boolean {
+  const [later, earlier] = [/^([0-9]+)\.([0-9]+)$/.exec(given), /^([0-9]+)\.([0-9]+)$/.exec(than ?? "")];
+  if (later === null || earlier === null) return earlier === null;
+  const [era, seq] = [1, 2].map((at) => [BigInt(later[at] as string), BigInt(earlier[at] as string)]) as [
+    [bigint, bigint],
+    [bigint, bigint],
+  ];
+  return era[0] === era[1] ? seq[0] > seq[1] : era[0] > era[1];
+}
+
+/** How a try ended. `not-one-cluster`: the server has answered the probe as no node does. */
+type End = TryEnd | { readonly kind: "not-one-cluster" };
+
+/** The state of a call between its tries. */
+class Call<T> {
+  readonly #core: Core;
+  readonly #operation: Operation<T>;
+  readonly #options: CallOptions;
+  readonly #key: string | undefined;
+  readonly #headers: Record<string, string>;
+  /** Whether an answer to the change was lost: it may have happened. */
+  #isLost = false;
+  #hasReadKey = false;
+
+  constructor(core: Core, operation: Operation<T>, options: CallOptions) {
+    this.#core = core;
+    this.#operation = operation;
+    this.#options = options;
+    this.#key = operation.isKeyed ? (operation.key ?? newKey()) : undefined;
+    this.#headers = { ...operation.headers };
+    if (this.#key !== undefined) this.#headers["idempotency-key"] = this.#key;
+    if (options.traceparent !== undefined) this.#headers["traceparent"] = options.traceparent;
+  }
+
+  #leftMs(): number {
+    return this.#options.endsAt - now();
+  }
+
+  async run(): Promise<T> {
+    const { budget, keys, nodes } = this.#core;
+    budget.addCall();
+    let retries = 0;
+    for (;;) {
+      const url = nodes.current;
+      const askedWith = keys.key;
+      const { end, isOwn } = await this.#try(url);
+      if (end.kind === "answer" && isOwn && isSuccess(end)) return this.#success(end);
+      const error = this.#error(end, isOwn);
+      if (await this.#hasNewKey(error, askedWith)) continue;
+      if (isRetried(error) || error instanceof DeadlineExceeded) nodes.leave(url);
+      const wait = this.#waitMs(error, end, retries);
+      if (wait === undefined || !budget.takeRetry()) throw this.#final(error);
+      retries++;
+      if (wait > 0) await sleep(wait, this.#options.stop);
+    }
+  }
+
+  /** How the try ended, and whether the operation itself was sent. */
+  async #try(url: string): Promise<{ end: End; isOwn: boolean }> {
+    if (!this.#core.nodes.isKnown(url)) {
+      const refused = await this.#probe(url);
+      if (refused !== undefined) return { end: refused, isOwn: false };
+    }
+    const { path, body } = this.#operation;
+    return { end: await this.#send(url, path, body, this.#headers), isOwn: true };
+  }
+
+  /** A request with this client's key. */
+  #send(origin: string, path: string, body: Text, extra: Record<string, string>): Promise<TryEnd> {
+    const { key } = this.#core.keys;
+    const headers: Record<string, string> = {
+      "content-type": "application/json",
+      "accept-encoding": "identity",
+      ...extra,
+    };
+    if (key !== undefined) headers["authorization"] = `Bearer ${key}`;
+    const { endsAt, stop } = this.#options;
+    const timeoutMs = this.#core.config.tryTimeoutMs;
+    return this.#core.connections.send({ origin, path, headers, body, timeoutMs, endsAt }, stop);
+  }
+
+  /** Asks a server whether it is a node of a cluster: only a node knows the header. The end of the try if not. */
+  async #probe(url: string): Promise<End | undefined> {
+    for (const [path, body] of PROBES) {
+      const end = await this.#send(url, path, body, { "jeton-read": "probe" });
+      if (end.kind !== "answer") return end;
+      if (isSuccess(end)) return { kind: "not-one-cluster" };
+      const error = failure(end);
+      if (error instanceof BadRequest && error.field?.toLowerCase() === "jeton-read") {
+        this.#core.nodes.know(url);
+        return undefined;
+      }
+      // The key may lack this scope, and have that of another operation.
+      if (end.status !== 403) return end;
+    }
+    return undefined; // The key may do nothing, which the operation itself will say.
+  }
+
+  #success(answer: Answer): T {
+    const { isChange, unsettled } = this.#operation;
+    this.#notePosition(answer);
+    let value: T;
+    try {
+      value = readAnswer(this.#operation, answer.body);
+    } catch (error) {
+      this.#isLost ||= isChange;
+      throw this.#final(error as JetonError);
+    }
+    const known = this.#isLost ? unsettled?.(value) : undefined;
+    if (known !== undefined) {
+      const message = "an answer was lost, and a later try did not find the token: it may be consumed";
+      throw new OutcomeUnknown(message, { key: this.#key, results: known });
+    }
+    return value;
+  }
+
+  /** Of every answer to a change: a 404 or 409 is one of a position too. */
+  #notePosition(answer: Answer): void {
+    if (this.#operation.isChange) this.#core.notePosition(answer.headers.get("jeton-position"));
+  }
+
+  /** The error of a try, noting whether an answer to the change was lost. Throws the reason of a cancelled call. */
+  #error(end: End, isOwn: boolean): JetonError {
+    const isChange = this.#operation.isChange && isOwn;
+    switch (end.kind) {
+      case "answer": {
+        const error = failure(end) as AnswerError;
+        this.#isLost ||= isChange && isPerhapsDone(error);
+        if (isOwn) this.#notePosition(end);
+        return error;
+      }
+      case "not-one-cluster":
+        return new NotOneCluster(
+          "several URLs are nodes of one cluster, and a server here is none: servers that share nothing " +
+            "would consume a token once each",
+        );
+      case "stopped": {
+        this.#isLost ||= isChange && end.isSent;
+        const { reason } = this.#options.stop;
+        if (!(reason instanceof ClientClosed)) throw reason;
+        return reason;
+      }
+      case "not-sent":
+        return this.#late() ?? new NoConnection(`no connection could be opened: ${end.reason}`);
+      case "too-large":
+        this.#isLost ||= isChange;
+        return new AnswerTooLarge("the answer is longer than answerMaxBytes");
+      default:
+        this.#isLost ||= isChange;
+        return this.#late() ?? new NoAnswer(end.reason);
+    }
+  }
+
+  #late(): DeadlineExceeded | undefined {
+    return this.#leftMs() < 1 ? new DeadlineExceeded("the deadline of the call has passed") : undefined;
+  }
+
+  /** After a 401: whether the key file has another key. Once for each call. */
+  async #hasNewKey(error: JetonError, askedWith: string | undefined): Promise<boolean> {
+    if (!(error instanceof AnswerError) || error.status !== 401 || this.#hasReadKey) return false;
+    this.#hasReadKey = true;
+    return await this.#core.keys.readAgain(askedWith);
+  }
+
+  /** Milliseconds until the next try; undefined if there is none. */
+  #waitMs(error: JetonError, end: End, retries: number): number | undefined {
+    if (!isRetried(error) || retries >= RETRIES_MAX) return undefined;
+    const backoff = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** retries);
+    let wait = end.kind === "kept-died" ? 0 : Math.random() * backoff;
+    // A timer may ring a moment early; never before `Retry-After`.
+    if (error instanceof AnswerError && error.retryAfterMs !== undefined) {
+      wait = Math.max(wait, error.retryAfterMs + (error.retryAfterMs > 0 ? 1 : 0));
+    }
+    return wait < this.#leftMs() ? wait : undefined;
+  }
+
+  #final(error: JetonError): JetonError {
+    if (!this.#isLost) return error;
+    const message = `the outcome of the ${this.#operation.name} is unknown: ${error.message}`;
+    return new OutcomeUnknown(message, { key: this.#key, cause: error });
+  }
+}
+
+function isSuccess(answer: Answer): boolean {
+  return answer.status >= 200 && answer.status < 300;
+}
+
+function isRetried(error: JetonError): boolean {
+  if (error instanceof AnswerError) return RETRIED.has(error.status);
+  return error instanceof NoConnection || error instanceof NoAnswer;
+}
+
+/** Of a failure's answer: whether the request may have reached the server, and the change may have happened. */
+function isPerhapsDone(error: AnswerError): boolean {
+  if (error instanceof GatewayError) return error.status >= 500 || error.status === 408;
+  return error instanceof ApiError && error.status === 503 && error.detail.startsWith("unknown");
+}
+
+/** An Idempotency-Key: 24 random bytes as base64url. */
+function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(KEY_BYTES));
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_");
+}

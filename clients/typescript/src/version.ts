@@ -1,0 +1,2 @@
+/** The version, in step with the server's. */
+export const version = "0.1.0";
