@@ -7,6 +7,7 @@ use super::audited::Audited;
 use super::certificates::Certificates;
 use super::file_watch::{Seen, seen};
 use super::reload::Reload;
+use super::service_manager;
 use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::keys::{KeyId, Keys};
@@ -22,6 +23,12 @@ pub(super) struct Fresh {
 impl Fresh {
     /// SIGHUP: reloads everything.
     pub(super) fn read(&mut self) {
+        service_manager::reloading();
+        self.read_all();
+        service_manager::ready();
+    }
+
+    fn read_all(&mut self) {
         if let (None, None, None) = (&self.configuration, &self.keys, &self.certificates) {
             tracing::info!("SIGHUP: no file to reload");
         }

@@ -36,6 +36,7 @@ mod reload;
 mod serve;
 mod serve_error;
 mod servers;
+mod service_manager;
 pub mod settings;
 mod shell_files;
 mod stop;

@@ -11,15 +11,18 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tokio::time::interval;
 
 use super::node::Running;
 use super::progress::bar;
 use super::serve_error::ServeError;
+use super::service_manager;
 use super::settings::ServeConfig;
 use super::stop::Signals;
 use crate::clock::{Clock, SystemClock};
-use crate::cluster::node::NodeView;
+use crate::cluster::node::{NodeView, Word};
 use crate::engine::Progress;
+use crate::http::admin;
 
 /// Interval between progress lines of recovery, without a terminal.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
@@ -40,13 +43,27 @@ impl Watch {
     }
 
     /// Waits until the sender of `opened` is gone, or for a signal to stop the server, which it
-    /// returns.
-    fn until(&mut self, opened: oneshot::Receiver<()>) -> Option<&'static str> {
+    /// returns. Meanwhile the service manager is told the `status`.
+    fn until(
+        &mut self,
+        opened: oneshot::Receiver<()>,
+        status: impl Fn() -> String,
+    ) -> Option<&'static str> {
         let Self { runtime, signals } = self;
+        let telling = async {
+            let mut times = interval(service_manager::RECOVERY_PERIOD);
+            loop {
+                times.tick().await;
+                service_manager::starting(&status());
+            }
+        };
         runtime.block_on(async {
             tokio::select! {
-                _ = opened => None,
+                // A start that takes no time is told too.
+                biased;
+                () = telling => None,
                 signal = signals.early_stop() => Some(signal),
+                _ = opened => None,
             }
         })
     }
@@ -57,19 +74,25 @@ impl Watch {
 pub(super) fn open(
     config: &ServeConfig,
     view: Option<NodeView>,
+    recovery: Arc<admin::Recovery>,
     mut watch: Watch,
     leave: impl FnOnce(&'static str) + Send + 'static,
 ) -> Result<(Running, Watch), ServeError> {
     let (opening, opened) = oneshot::channel();
+    let (node, told) = (view.clone(), recovery.clone());
+    let status = move || match node.as_ref().map(NodeView::standing) {
+        None | Some((Word::Recovering, _)) => format!("recovering: {told}"),
+        Some((word, sentence)) => format!("{}: {sentence}", word.name()),
+    };
     let watching = move || {
-        if let Some(signal) = watch.until(opened) {
+        if let Some(signal) = watch.until(opened, status) {
             leave(signal);
         }
         watch
     };
     let watching = thread::Builder::new().name("jeton-signals".to_owned()).spawn(watching)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let progress = Recovery::new(clock.clone());
+    let progress = Shown::new(clock.clone(), recovery);
     let running = Running::start(config, clock, view, &progress);
     progress.finish();
     drop(opening);
@@ -78,16 +101,18 @@ pub(super) fn open(
 }
 
 /// Shows the progress of recovery: a bar on a terminal, otherwise a log line per interval.
-struct Recovery {
+struct Shown {
+    /// What others see of it.
+    recovery: Arc<admin::Recovery>,
     bar: Option<ProgressBar>,
     clock: Arc<dyn Clock>,
     said: Mutex<Duration>,
 }
 
-impl Recovery {
-    fn new(clock: Arc<dyn Clock>) -> Self {
+impl Shown {
+    fn new(clock: Arc<dyn Clock>, recovery: Arc<admin::Recovery>) -> Self {
         let bar = io::stderr().is_terminal().then(|| bar("recovering"));
-        Self { bar, said: Mutex::new(clock.monotonic()), clock }
+        Self { recovery, bar, said: Mutex::new(clock.monotonic()), clock }
     }
 
     fn finish(&self) {
@@ -110,8 +135,9 @@ impl Recovery {
     }
 }
 
-impl Progress for Recovery {
+impl Progress for Shown {
     fn advance(&self, done: u64, all: u64) {
+        self.recovery.advance(done, all);
         match &self.bar {
             Some(bar) => {
                 bar.set_length(all);

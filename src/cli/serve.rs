@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,12 +19,14 @@ use super::recovering::{Watch, open};
 use super::reload::Reload;
 use super::serve_error::ServeError;
 use super::servers::{Servers, say_ready};
+use super::service_manager::{self, Vitals};
 use super::settings::{Given, ServeConfig, Settings};
 use super::{environment, logging, out};
 use crate::audit::{Audit, EventOutcome};
 use crate::build_info::VERSION_AND_COMMIT;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::node::NodeError;
+use crate::engine::Engine;
 use crate::http::admin::{Admin, Guard};
 use crate::keys::{self, Fingerprint, Keys};
 use crate::model::text::duration_text;
@@ -87,7 +90,7 @@ fn serve(
         view.have_keys(front.fingerprint.unwrap_or(Fingerprint::NO_KEYS));
     }
     let audit = front.http.audit.clone();
-    let (running, watch) = open(config, view, watch, move |signal| {
+    let (running, watch) = open(config, view, front.admin.0.recovery(), watch, move |signal| {
         tracing::info!(signal, "stopped before the server was ready");
         process.leave_at_once(0)
     })?;
@@ -187,18 +190,22 @@ impl Front {
         let servers = Servers::start(engine, &http, data, config.resp.as_ref(), resp)?;
         admin.serving(engine.clone(), servers.gauges(), keys.clone());
         say_ready(&servers, config.tls.is_some(), &admin_address, engine);
+        service_manager::ready();
         audited.ship();
 
         let keys = keys.map(|keys| FreshKeys::new(keys, engine, running.view()));
         let mut fresh =
             Fresh { audited: audited.clone(), configuration: reload, keys, certificates };
         let Watch { runtime, mut signals } = watch;
+        let is_stopping = Arc::<AtomicBool>::default();
+        runtime.spawn(vitals(engine, &servers, &is_stopping).watch());
         let signal = runtime.block_on(async {
             tokio::select! {
                 signal = signals.stop(&mut fresh) => Some(signal),
                 _ = running.ending() => None,
             }
         });
+        service_manager::stopping(config.drain_delay);
         admin.draining();
         running.draining();
         let delay = config.drain_delay;
@@ -212,6 +219,7 @@ impl Front {
                 }
             });
         }
+        is_stopping.store(true, Ordering::Release);
         let signal = signal.unwrap_or("the cluster");
         tracing::info!(signal, "stopping: no new connections, finishing requests in flight");
         let drained = runtime.block_on(signals.drain(servers));
@@ -233,6 +241,20 @@ fn traces(config: &trace::Config) -> Result<(Tracer, Exporter), ServeError> {
     let traces = Tracer::start(config, settings, Arc::new(SystemClock::new()))?;
     tracing::info!(collector = %config.endpoint, "sampled requests are sent as spans");
     Ok(traces)
+}
+
+/// What must go on while the server serves.
+fn vitals(
+    engine: &Engine,
+    servers: &Servers,
+    is_stopping: &Arc<AtomicBool>,
+) -> Vitals<impl Fn() -> u64 + use<>, impl Fn() -> Vec<u64> + use<>> {
+    let (engine, gauges) = (engine.clone(), servers.gauges());
+    Vitals {
+        committer: move || engine.committer_turns(),
+        workers: move || gauges.sweeps(),
+        is_stopping: is_stopping.clone(),
+    }
 }
 
 /// File descriptors besides those of clients: the log, the admin listener and its connections, and

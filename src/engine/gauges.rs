@@ -11,7 +11,9 @@ impl<T> Sequencer<T> {
     /// Publishes the gauges for other threads.
     pub(super) fn publish(&self) {
         let log = self.log.as_ref();
-        let gauges = Gauges {
+        let mut published = self.shared.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        *published = Gauges {
+            turns: published.turns + 1,
             tokens: self.accounting.totals.tokens,
             entries: self.accounting.totals.entries,
             memory_bytes: self.accounting.memory_bytes(),
@@ -23,11 +25,17 @@ impl<T> Sequencer<T> {
                 .map(|log| log.stats(self.shared.counters.carried_bytes.get()))
                 .unwrap_or_default(),
         };
-        *self.shared.gauges.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
     }
 }
 
 impl Engine {
+    /// Turns of the committer, which makes some in each second also without a change. A number that
+    /// stays the same for seconds is that of a committer that waits for the disk or has ended.
+    #[must_use]
+    pub fn committer_turns(&self) -> u64 {
+        self.shared.gauges().turns
+    }
+
     /// Position up to which the log is durable, and the tag of the frame that ends there if no newer
     /// frame is being written; at most one turn of the committer old. `None` without a log.
     #[must_use]

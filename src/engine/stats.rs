@@ -31,6 +31,8 @@ pub(super) struct Timings {
 /// Gauges that the committer publishes once per turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gauges {
+    /// Times at which the committer has published.
+    pub turns: u64,
     pub tokens: u64,
     pub entries: u64,
     pub memory_bytes: u64,

@@ -165,6 +165,7 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         ticks.tick().await;
         worker.sweep();
+        worker.counters.swept();
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Counters {
     accepted: AtomicU64,
     refused: AtomicU64,
     accept_errors: AtomicU64,
+    /// Counts up while the worker goes on.
+    sweeps: AtomicU64,
 }
 
 /// Counters of all workers together.
@@ -76,6 +78,17 @@ impl Counters {
     /// Counts a failure to accept.
     pub fn accept_error(&self) {
         add(&self.accept_errors, 1);
+    }
+
+    /// Counts a sweep, which a worker that goes on makes at a regular interval.
+    pub fn swept(&self) {
+        add(&self.sweeps, 1);
+    }
+
+    /// Sweeps so far.
+    #[must_use]
+    pub fn sweeps(&self) -> u64 {
+        self.sweeps.load(Ordering::Relaxed)
     }
 
     /// Adds these to `totals`.

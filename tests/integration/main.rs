@@ -102,6 +102,7 @@ mod shell_files;
 mod slow_readers;
 mod smuggling;
 mod start_memory;
+mod supervised;
 mod tidy;
 mod tidy_cycles;
 mod tidy_layers;

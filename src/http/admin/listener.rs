@@ -16,8 +16,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
@@ -27,8 +25,10 @@ use super::answers::{Asked, Slow, answer};
 use super::backup::{self, Purpose};
 use super::entrance::{Credentials, audit, enter, from_a_page, page};
 use super::membership;
+use super::recovery::Recovery;
 use super::seats::stream::{SeatStream, Seated};
 use super::seats::{Doing, Seat, Seats};
+use super::turned_away::{Stream, speaks_tls, turn_away};
 use super::view::{TEXT, UNIX_PEER, View, text};
 use crate::audit::EventOutcome;
 use crate::cluster::node::NodeView;
@@ -46,8 +46,6 @@ use crate::net::proxy_header::TrustedProxies;
 use crate::net::tls::{self, Opened};
 use crate::tls::{Peer, Tls};
 
-/// Maximum time to read the request of a client that is turned away.
-const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Number of task polls after which the runtime checks for I/O. It is lower than the number of
 /// places, so that a connection is read before later ones take its place.
 const EVENT_INTERVAL: u32 = 8;
@@ -98,6 +96,12 @@ impl Admin {
             .name("jeton-admin".to_owned())
             .spawn(move || run(listeners, data, &shown, stages, tls))?;
         Ok(Self { view, stage, thread })
+    }
+
+    /// Where recovery says how far it is.
+    #[must_use]
+    pub fn recovery(&self) -> Arc<Recovery> {
+        self.view.recovery.clone()
     }
 
     /// Adds these settings and the server's start time to the statistics.
@@ -226,47 +230,6 @@ fn take_on(handled: impl Future<Output = ()> + 'static, seat: Rc<Seat>) {
     });
 }
 
-/// Reads the client's request, as far as it arrives, and answers 503 with `Retry-After`.
-async fn turn_away(mut accepted: Accepted, proxies: TrustedProxies, tls: Option<Tls>) {
-    let whole = async {
-        let mut answer: &[u8] = &canned::RECOVERING;
-        if let Accepted::Tcp(socket, peer) = &mut accepted {
-            let client = proxies.client(socket, *peer).await;
-            client.ok_or(io::ErrorKind::InvalidData)?;
-        }
-        let mut socket: Box<dyn Stream> = match (accepted, tls) {
-            (Accepted::Unix(socket), _) => Box::new(socket),
-            (Accepted::Tcp(socket, _), None) => Box::new(socket),
-            (Accepted::Tcp(socket, _), Some(tls)) => {
-                match tls::open(socket, tls.data(), |socket| socket).await? {
-                    Opened::Tls(stream) => stream,
-                    Opened::Plain(socket) => {
-                        answer = &canned::SPEAKS_TLS;
-                        Box::new(socket)
-                    }
-                }
-            }
-        };
-        let mut head = Vec::new();
-        let mut buf = [0; 2048];
-        while head.len() < 16 * buf.len() && !head.ends_with(b"\r\n\r\n") {
-            match socket.read(&mut buf).await? {
-                0 => break,
-                len => head.extend_from_slice(&buf[..len]),
-            }
-        }
-        socket.write_all(answer).await?;
-        socket.shutdown().await
-    };
-    // Errors are ignored: the client is turned away in any case.
-    let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
-}
-
-/// A plain or encrypted stream. Dynamic dispatch is cheap enough on this listener.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
-
 async fn serve(accepted: Accepted, seat: Rc<Seat>, view: Arc<View>, tls: Option<Tls>) {
     let (mut socket, peer) = match accepted {
         Accepted::Tcp(socket, address) => (socket, address),
@@ -295,17 +258,6 @@ async fn serve(accepted: Accepted, seat: Rc<Seat>, view: Arc<View>, tls: Option<
         }
         Err(_) => tracing::debug!("TLS handshake timed out on the admin listener"),
     }
-}
-
-/// Answers a client that speaks plain HTTP instead of TLS.
-async fn speaks_tls(mut socket: TcpStream) {
-    let whole = async {
-        // Reads the bytes sent so far: closing a socket with unread bytes would discard the answer.
-        let _ = socket.read(&mut [0; 2048]).await?;
-        socket.write_all(&canned::SPEAKS_TLS).await?;
-        socket.shutdown().await
-    };
-    let _ = timeout(TURN_AWAY_TIMEOUT, whole).await;
 }
 
 /// Why what takes time is refused, if it is.

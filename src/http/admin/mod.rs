@@ -6,8 +6,8 @@
 //! uses TLS, so does the admin listener, because it receives keys too.
 //!
 //! `seats` manages the places of connections, `entrance` controls access, `answers` makes the
-//! answers, `readiness` decides on those about readiness and the cluster, and `membership` takes
-//! what a person decides about the cluster.
+//! answers, `readiness` decides on those about readiness and the cluster, `recovery` knows how far the
+//! start is, and `membership` takes what a person decides about the cluster.
 
 mod answers;
 pub(in crate::http) mod backup;
@@ -19,8 +19,11 @@ mod membership;
 pub(in crate::http) mod namespaces;
 pub(in crate::http) mod openapi;
 mod readiness;
+mod recovery;
 mod seats;
 mod sheet;
+mod turned_away;
 mod view;
 
 pub use listener::{Admin, Guard};
+pub use recovery::Recovery;

@@ -31,6 +31,7 @@ fn readiness(view: &View) -> Readiness {
         let text = format!("{}: {sentence}", word.name());
         match word {
             Word::Ready => {}
+            Word::Recovering => return Readiness::Nothing(recovering(view)),
             word if word.takes_reads() => return Readiness::Reads(text),
             _ => return Readiness::Nothing(text),
         }
@@ -39,10 +40,14 @@ fn readiness(view: &View) -> Readiness {
         return Readiness::Nothing("draining: the server is shutting down".to_owned());
     }
     match view.engine.get().map(Engine::readiness) {
-        None => Readiness::Nothing("recovering: the log is being read".to_owned()),
+        None => Readiness::Nothing(recovering(view)),
         Some(Err(reason)) => Readiness::Nothing(reason.to_string()),
         Some(Ok(())) => Readiness::Ready,
     }
+}
+
+fn recovering(view: &View) -> String {
+    format!("recovering: {}", view.recovery)
 }
 
 /// Whether the server accepts changes.

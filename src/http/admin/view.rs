@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
+use super::recovery::Recovery;
 use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::http::answer::response::NO_SNIFF;
@@ -30,6 +31,7 @@ pub(super) struct View {
     pub(super) engine: OnceLock<Engine>,
     /// What is known of the node; never set in a single server.
     pub(super) node: OnceLock<NodeView>,
+    pub(super) recovery: Arc<Recovery>,
     pub(super) gauges: OnceLock<Gauges>,
     pub(super) keys: OnceLock<Keys>,
     /// The values of settings that do not change at run time.

@@ -48,6 +48,13 @@ impl Gauges {
         totals
     }
 
+    /// Sweeps of each worker. A number that stays the same for seconds is that of a worker that no
+    /// longer goes on.
+    #[must_use]
+    pub fn sweeps(&self) -> Vec<u64> {
+        self.counters.iter().map(|counters| counters.sweeps()).collect()
+    }
+
     /// Connections open at the moment.
     #[must_use]
     pub fn connections(&self) -> usize {
