@@ -14,6 +14,7 @@ mod audit;
 mod audited;
 mod backup;
 mod certificates;
+mod cgroup;
 mod client;
 mod cluster;
 mod config;

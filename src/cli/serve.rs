@@ -46,6 +46,7 @@ pub(super) fn run(given: &Given, process: Process, command: &Command) -> ExitCod
     };
     config.engine.give_memory_back = Some(process.give_memory_back);
     let set_log_filter = logging::start(&mut config);
+    config.limit_memory();
     if let Some(variables) = environment::unknown(command) {
         tracing::warn!("unknown environment variables are ignored: {variables}");
     }

@@ -25,6 +25,8 @@ pub struct ServeConfig {
     pub trace: Option<crate::trace::Config>,
     /// Configuration of the engine.
     pub engine: engine::Config,
+    /// Whether no memory limit was given, so that it follows from the cgroup.
+    pub is_memory_of_cgroup: bool,
     /// Configuration of the HTTP server.
     pub http: http::Config,
     /// The keys file.

@@ -282,8 +282,9 @@ pub struct ServeArgs {
     )]
     max_connections: String,
 
-    /// Maximum memory for entries; an issue beyond it gets 507, and so does a consume with a key
-    /// that leaves its token alive; no token is ever evicted [default: no limit]
+    /// Maximum memory for entries, or none; an issue beyond it gets 507, and so does a consume with
+    /// a key that leaves its token alive; no token is ever evicted [default: 65 % of the memory
+    /// limit of the cgroup, as a container or a service has one, else none]
     #[arg(long, env = "JETON_MAX_MEMORY", value_name = "SIZE")]
     max_memory: Option<String>,
 

@@ -82,6 +82,14 @@ impl Reader {
         self.read(setting, text, SIZE_FORM, parse_size(text).ok(), 0)
     }
 
+    /// Parses a memory limit; `None` for no limit.
+    pub(super) fn memory(&mut self, text: &str) -> Option<u64> {
+        let form = format!("none or {SIZE_FORM}");
+        let size = || parse_size(text).map(Some).ok();
+        let value = if text.trim() == "none" { Some(None) } else { size() };
+        self.read("max-memory", text, &form, value, None)
+    }
+
     pub(super) fn bytes(&mut self, setting: &'static str, text: &str) -> usize {
         usize::try_from(self.size(setting, text)).unwrap_or(usize::MAX)
     }
