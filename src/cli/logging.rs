@@ -4,13 +4,21 @@
 //! has exited or has stopped reading, the line is dropped and counted
 //! (`jeton_log_lines_dropped_total`). The next line that is written starts on a new line, even if
 //! the last one was cut in the middle.
+//!
+//! The journal of systemd keeps a time and a priority of each line by itself. If standard error
+//! leads there, a line has no time and begins with its priority, such as `<4>` for a warning.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry, reload};
 
+use super::out;
 use super::reload::SetLogFilter;
 use super::settings::{LogFormat, ServeConfig};
 use crate::model::metrics::LOG_LINES_DROPPED;
@@ -23,31 +31,36 @@ const PIECE_LEN: usize = 4096;
 
 /// Starts logging. Returns a function that replaces the filter later.
 pub(super) fn start(config: &mut ServeConfig) -> SetLogFilter {
-    let filter = std::mem::take(&mut config.log_filter);
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .log_internal_errors(false)
-        .with_writer(Lines::default());
-    match config.log_format {
-        LogFormat::Text => {
-            let subscriber =
-                subscriber.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
-            let handle = subscriber.reload_handle();
-            subscriber.init();
-            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-        }
-        LogFormat::Json => {
-            let subscriber = subscriber.json().with_filter_reloading();
-            let handle = subscriber.reload_handle();
-            subscriber.init();
-            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-        }
-    }
+    let (filter, handle) = reload::Layer::new(std::mem::take(&mut config.log_filter));
+    let is_journal = out::is_journal();
+    let lines = Lines { has_priority: is_journal, last: Mutex::default() };
+    let layer = fmt::layer().log_internal_errors(false).with_writer(lines).with_ansi(false);
+    let layer = match (config.log_format, is_journal) {
+        (LogFormat::Text, false) => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        (LogFormat::Text, true) => layer.without_time().boxed(),
+        (LogFormat::Json, false) => layer.json().boxed(),
+        (LogFormat::Json, true) => layer.json().without_time().boxed(),
+    };
+    registry().with(filter).with(layer).init();
+    Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
 }
 
 /// Writer of log lines to standard error.
-#[derive(Default)]
-struct Lines(Mutex<Last>);
+struct Lines {
+    /// Whether each line begins with its priority.
+    has_priority: bool,
+    last: Mutex<Last>,
+}
+
+/// The priority of a line as syslog has it (RFC 5424, 6.2.1).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
 
 /// Outcome of the last line.
 #[derive(Default)]
@@ -62,17 +75,28 @@ impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+        Line { lines: self, level: Level::INFO }
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Line<'a> {
+        Line { lines: self, level: *meta.level() }
     }
 }
 
 /// Writes one line, which the formatter passes as a whole.
-struct Line<'a>(&'a Lines);
+struct Line<'a> {
+    lines: &'a Lines,
+    level: Level,
+}
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut last = self.0.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last.write(line).is_err() {
+        let mut last = self.lines.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match self.lines.has_priority {
+            true => last.write(&prioritized(priority(self.level), line)),
+            false => last.write(line),
+        };
+        if written.is_err() {
             LOG_LINES_DROPPED.increment();
         }
         // Reported as written: the caller can do nothing about a dropped line.
@@ -82,6 +106,12 @@ impl Write for Line<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The text with the priority before each of its lines: the journal takes each as a message.
+fn prioritized(priority: u8, text: &[u8]) -> Vec<u8> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    lines.flat_map(|line| [format!("<{priority}>").as_bytes(), line].concat()).collect()
 }
 
 impl Last {
@@ -121,5 +151,19 @@ fn write_piece(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             written => return written,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_of_a_message_has_its_priority() {
+        let text = |level, text: &str| {
+            String::from_utf8(prioritized(priority(level), text.as_bytes())).unwrap()
+        };
+        assert_eq!(text(Level::WARN, "WARN one\n"), "<4>WARN one\n");
+        assert_eq!(text(Level::ERROR, "one\ntwo\n"), "<3>one\n<3>two\n");
     }
 }

@@ -45,8 +45,23 @@ pub(super) fn print_line(line: impl AsRef<[u8]>) -> Result<(), OutputError> {
 /// Writes a line to standard error. A line that cannot be written is dropped: there is nowhere else
 /// to report it.
 pub(super) fn tell_line(line: fmt::Arguments<'_>) {
+    let line = line.to_string();
+    let is_error = line.starts_with("error: ");
+    let priority = if is_error && is_journal() { "<3>" } else { "" };
     // One call, so that lines of several threads do not mix.
-    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    let _ = io::stderr().lock().write_all(format!("{priority}{line}\n").as_bytes());
+}
+
+/// Whether standard error leads to the journal of systemd: then a line may begin with its priority.
+/// systemd names the device and the inode of what it gave the service as standard error, because the
+/// variable alone is inherited by processes whose standard error was redirected.
+pub(super) fn is_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let numbers = named.split_once(':').and_then(|(device, inode)| {
+        Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
+    });
+    let found = rustix::fs::fstat(io::stderr()).map(|stat| (stat.st_dev, stat.st_ino));
+    numbers.is_some() && numbers == found.ok()
 }
 
 /// Writes a formatted line to standard error.

@@ -1,5 +1,6 @@
 //! What a service manager is told, by the protocol of systemd's sd_notify.
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -156,4 +157,61 @@ fn a_service_manager_that_does_not_listen_is_no_reason_to_stop() {
     let server = Launch::on(dir.path()).env("NOTIFY_SOCKET", "/nowhere/notify").start();
     signal(&server, Signal::HUP);
     server.stop_well();
+}
+
+/// The log of a server whose standard error is the journal, if it is named as that.
+fn journal(format: &str, is_named: bool) -> String {
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = dir.path().join("log");
+    let made = std::fs::File::create(&log).expect("a file").metadata().expect("its metadata");
+    let inode = if is_named { made.ino() } else { made.ino() + 1 };
+    let server = Launch::on(&dir.path().join("data"))
+        .flag("--log-format", format)
+        // A warning at each start.
+        .env("JETON_NO_SUCH_FLAG", "1")
+        .env("JOURNAL_STREAM", &format!("{}:{inode}", made.dev()))
+        .stderr(&log)
+        .start();
+    server.stop_well();
+    std::fs::read_to_string(&log).expect("a log")
+}
+
+#[test]
+fn lines_of_the_journal_have_a_priority_and_no_time() {
+    let log = journal("text", true);
+    assert!(log.lines().count() > 2, "{log}");
+    for line in log.lines() {
+        let level = line.get(3..).unwrap_or_default().trim_start().split(' ').next();
+        let expected = match level {
+            Some("WARN") => "<4>",
+            Some("INFO") => "<6>",
+            _ => panic!("{line}"),
+        };
+        assert!(line.starts_with(expected), "{line}");
+    }
+    assert!(log.contains("<4> WARN ") && log.contains("JETON_NO_SUCH_FLAG"), "{log}");
+    for line in journal("json", true).lines() {
+        let json = line.strip_prefix("<4>").or(line.strip_prefix("<6>")).expect("a priority");
+        let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+        assert!(json.get("level").is_some() && json.get("timestamp").is_none(), "{line}");
+    }
+    let elsewhere = journal("text", false);
+    assert!(elsewhere.lines().all(|line| line.starts_with("20")), "{elsewhere}");
+}
+
+/// A start that fails before it logs is an error there too.
+#[test]
+fn an_error_of_a_start_has_its_priority_in_the_journal() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = std::fs::File::create(dir.path().join("log")).expect("a file");
+    let made = log.metadata().expect("its metadata");
+    let mut child = jeton()
+        .args(["serve", "--workers", "no"])
+        .env("JOURNAL_STREAM", format!("{}:{}", made.dev(), made.ino()))
+        .stderr(log)
+        .spawn()
+        .expect("it runs");
+    assert_eq!(wait(&mut child).code(), Some(2));
+    let said = std::fs::read_to_string(dir.path().join("log")).expect("a log");
+    assert!(said.starts_with("<3>error: ") && said.contains("--workers"), "{said}");
 }
