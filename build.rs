@@ -24,6 +24,16 @@ fn main() {
     let given = std::env::var("JETON_BUILD_COMMIT").ok().filter(|given| !given.is_empty());
     let here = std::env::var_os("CARGO_MANIFEST_DIR");
     let checked_out = || checked_out(Path::new(&here?));
+    // Flags in the environment replace those of .cargo/config.toml, and `cargo install` from elsewhere
+    // does not read that file.
+    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let is_x86_64 = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
+    if is_x86_64 && !features.split(',').any(|feature| feature == "aes") {
+        println!(
+            "cargo::warning=look-ups are slower without AES instructions: build with \
+             RUSTFLAGS=\"-C target-feature=+aes,+ssse3,+sse4.1,+sse4.2\""
+        );
+    }
     let commit = given.or_else(checked_out).unwrap_or_else(|| "unknown".to_owned());
     // `cargo run` passes this variable to the program, which warns about unknown ones that begin with
     // JETON_.

@@ -8,9 +8,18 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// set for the build, overrides it.
 pub const COMMIT: &str = env!("BUILD_COMMIT");
 
+/// Whether the build hashes with AES instructions. Without them look-ups are slower: a build that is
+/// given `RUSTFLAGS`, or made by `cargo install` from elsewhere, lacks the flags of this project.
+pub const HAS_AES: bool = cfg!(target_feature = "aes");
+
 /// The output of `jeton --version` after the name.
+#[cfg(target_feature = "aes")]
 pub const VERSION_AND_COMMIT: &str =
-    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("BUILD_COMMIT"), ")");
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("BUILD_COMMIT"), ", aes)");
+/// The output of `jeton --version` after the name.
+#[cfg(not(target_feature = "aes"))]
+pub const VERSION_AND_COMMIT: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("BUILD_COMMIT"), ", no aes)");
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ mod cgroup;
 mod client;
 mod cluster;
 mod config;
+mod cpu;
 mod environment;
 mod exit;
 mod explain;
@@ -113,6 +114,10 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main(process: Process) -> ExitCode {
+    if let Some(mistake) = cpu::mistake() {
+        out::tell!("error: {mistake}");
+        return ExitCode::from(MISTAKEN);
+    }
     let args = std::env::args_os().map(target::mark_token);
     let matches = match environment::without_empty(Cli::command()).try_get_matches_from(args) {
         Ok(matches) => matches,

@@ -303,7 +303,8 @@ fn help_and_version_are_there() {
     let commit = String::from_utf8(version).expect("UTF-8");
     let commit = commit.trim_end().strip_prefix("jeton ").and_then(|rest| rest.split_once(' '));
     let (number, commit) = commit.expect("a version and a commit");
-    assert_eq!((number, commit), (VERSION, format!("(commit {COMMIT})").as_str()));
+    let aes = if jeton::build_info::HAS_AES { "aes" } else { "no aes" };
+    assert_eq!((number, commit), (VERSION, format!("(commit {COMMIT}, {aes})").as_str()));
     // A build with uncommitted changes has a suffix.
     let clean = COMMIT.strip_suffix("-dirty").unwrap_or(COMMIT);
     assert!(

@@ -256,9 +256,12 @@ impl Sheet<'_, '_> {
     /// Version of the build, and the start time.
     fn build(&mut self, started_at: Option<UnixMillis>) -> fmt::Result {
         let kind = ConstGauge::new(0_u64).metric_type();
-        let help = "Always 1; the labels are the version and the commit of the build";
+        let help = "Always 1; the labels are the version and the commit of the build, and whether it \
+            uses AES instructions";
         let mut family = self.0.encode_descriptor("build_info", help, None, kind)?;
-        let labels = [("version", build_info::VERSION), ("commit", build_info::COMMIT)];
+        let aes = if build_info::HAS_AES { "true" } else { "false" };
+        let (version, commit) = (build_info::VERSION, build_info::COMMIT);
+        let labels = [("version", version), ("commit", commit), ("aes", aes)];
         ConstGauge::new(1_u64).encode(family.encode_family(&labels)?)?;
         let Some(started_at) = started_at else { return Ok(()) };
         let help = "Start time of the server by the wall clock, in seconds since 1970";
