@@ -28,8 +28,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::cluster::node::NodeError;
 use crate::engine::Engine;
 use crate::http::admin::{Admin, Guard};
-use crate::keys::{self, Fingerprint, Keys};
+use crate::keys::{self, Fingerprint, KeyEntry, Keys, Table};
+use crate::model::namespace::{DEFAULT_NAMESPACE, TagOwners};
 use crate::model::text::duration_text;
+use crate::model::token::{Digester, Secret};
 use crate::net::listen;
 use crate::net::listen::{ListenAddress, Listeners};
 use crate::service::quotas::Quotas;
@@ -74,6 +76,8 @@ struct Front {
     exporter: Option<Exporter>,
     /// Of the keys file.
     fingerprint: Option<Fingerprint>,
+    /// The keys, for the admin listener until the engine has its secret.
+    early_keys: Option<Table>,
 }
 
 fn serve(
@@ -83,8 +87,9 @@ fn serve(
     process: Process,
 ) -> Result<(), ServeError> {
     let watch = Watch::start()?;
-    let front = Front::new(config)?;
+    let mut front = Front::new(config)?;
     front.admin.0.configured(stated, SystemClock::new().wall());
+    front.admin.0.starting(front.early_keys.take(), config.engine.data_dir.clone());
     let view = view_of(config);
     if let Some(view) = &view {
         front.admin.0.of_cluster(view.clone());
@@ -145,6 +150,7 @@ impl Front {
         let load = |file| keys::file::load_guarded(file, config.engine.permissions);
         let keys = config.keys.as_deref().map(load).transpose()?;
         let fingerprint = keys.as_deref().map(Fingerprint::of);
+        let early_keys = keys.as_deref().map(early_table).transpose()?;
         // The name of the audit log is checked early too.
         let audit = config.audit.as_ref();
         let audit =
@@ -165,7 +171,7 @@ impl Front {
         let (tracer, exporter) = config.trace.as_ref().map(traces).transpose()?.unzip();
         let http = http::Config { tls, audit, tracer, ..http };
         let admin = (admin, admin_address);
-        Ok(Self { http, data, resp, early, admin, certificates, exporter, fingerprint })
+        Ok(Self { http, data, resp, early, admin, certificates, exporter, fingerprint, early_keys })
     }
 
     /// Serves until a signal stops the server and the requests in flight are answered. The admin
@@ -242,6 +248,13 @@ fn traces(config: &trace::Config) -> Result<(Tracer, Exporter), ServeError> {
     let traces = Tracer::start(config, settings, Arc::new(SystemClock::new()))?;
     tracing::info!(collector = %config.endpoint, "sampled requests are sent as spans");
     Ok(traces)
+}
+
+/// The keys of these entries under a secret of its own: whoever presents one of them is known, but
+/// no token.
+fn early_table(entries: &[KeyEntry]) -> io::Result<Table> {
+    let secret = Secret::random().map_err(io::Error::other)?;
+    Ok(Table::new(entries, &Digester::new(&secret, DEFAULT_NAMESPACE), &mut TagOwners::default()))
 }
 
 /// What must go on while the server serves.

@@ -1,11 +1,14 @@
 //! The gauges that the committer publishes once per turn.
 
 use std::sync::PoisonError;
+#[cfg(feature = "server")]
+use std::time::Duration;
 
 use super::handle::Engine;
 use super::journal::LocalLog;
 use super::sequencer::Sequencer;
 use super::stats::{Gauges, LogStats};
+use crate::model::time::UnixMillis;
 
 impl<T> Sequencer<T> {
     /// Publishes the gauges for other threads.
@@ -34,6 +37,30 @@ impl Engine {
     #[must_use]
     pub fn committer_turns(&self) -> u64 {
         self.shared.gauges().turns
+    }
+
+    /// Monotonic time.
+    #[cfg(feature = "server")]
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.shared.time.monotonic()
+    }
+
+    /// Maximum memory of all entries in bytes; `None` for no limit.
+    #[must_use]
+    pub fn memory_max(&self) -> Option<u64> {
+        self.shared.config.max_memory_bytes
+    }
+
+    /// Maximum calls that wait for the committer.
+    #[must_use]
+    pub fn queue_max(&self) -> usize {
+        self.shared.config.queue_len
+    }
+
+    /// The moment of the last backup that was read to its end since the start.
+    #[must_use]
+    pub fn last_backup(&self) -> Option<UnixMillis> {
+        self.shared.backups.last()
     }
 
     /// Position up to which the log is durable, and the tag of the frame that ends there if no newer

@@ -76,7 +76,7 @@ pub struct LogStats {
 }
 
 /// Statistics of a running engine. Counts are since the start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Stats {
     /// Tokens with a use left.
     pub tokens: u64,

@@ -30,6 +30,12 @@ impl Places {
         None
     }
 
+    /// How many there are.
+    #[must_use]
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Connections open at the moment.
     #[must_use]
     pub(crate) fn taken(&self) -> usize {

@@ -2,11 +2,16 @@
 //! another; a reader adds them up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::service::operation::{OPERATIONS, Operation};
 
 /// The classes of answers, as the metrics name them: by the status codes of HTTP.
 pub const CLASSES: [&str; 3] = ["2xx", "4xx", "5xx"];
+
+/// The upper bounds, in microseconds, of the buckets of sampled resolves; more have a last bucket.
+pub const SAMPLE_BOUNDS_US: [u64; 12] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 10_000, 100_000];
 
 /// The class of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct Counters {
     accept_errors: AtomicU64,
     /// Counts up while the worker goes on.
     sweeps: AtomicU64,
+    sampled: [AtomicU64; SAMPLE_BOUNDS_US.len() + 1],
+    sampled_ns: AtomicU64,
 }
 
 /// Counters of all workers together.
@@ -47,6 +54,10 @@ pub struct Totals {
     pub refused: u64,
     /// Connections that could not be accepted, for example because file descriptors ran out.
     pub accept_errors: u64,
+    /// Sampled resolves by the time that they took ([`SAMPLE_BOUNDS_US`]).
+    pub sampled: [u64; SAMPLE_BOUNDS_US.len() + 1],
+    /// The sum of these times in nanoseconds.
+    pub sampled_ns: u64,
 }
 
 impl Counters {
@@ -80,6 +91,22 @@ impl Counters {
         add(&self.accept_errors, 1);
     }
 
+    /// Counts a sampled resolve that took this time.
+    pub fn sampled(&self, time: Duration) {
+        let bucket = SAMPLE_BOUNDS_US.iter().take_while(|us| time > Duration::from_micros(**us));
+        add(&self.sampled[bucket.count()], 1);
+        add(&self.sampled_ns, usize::try_from(time.as_nanos()).unwrap_or(usize::MAX));
+    }
+
+    /// Requests to resolve one token that were answered so far.
+    #[must_use]
+    pub fn resolved(&self) -> u64 {
+        self.requests[Operation::Resolve as usize]
+            .iter()
+            .map(|one| one.load(Ordering::Relaxed))
+            .sum()
+    }
+
     /// Counts a sweep, which a worker that goes on makes at a regular interval.
     pub fn swept(&self) {
         add(&self.sweeps, 1);
@@ -98,7 +125,11 @@ impl Counters {
                 *sum += counter.load(Ordering::Relaxed);
             }
         }
+        for (sum, counter) in totals.sampled.iter_mut().zip(&self.sampled) {
+            *sum += counter.load(Ordering::Relaxed);
+        }
         for (sum, counter) in [
+            (&mut totals.sampled_ns, &self.sampled_ns),
             (&mut totals.bytes_in, &self.bytes_in),
             (&mut totals.bytes_out, &self.bytes_out),
             (&mut totals.accepted, &self.accepted),
@@ -134,5 +165,17 @@ mod tests {
         assert_eq!(totals.requests[Operation::Resolve as usize], [2, 1, 0]);
         assert_eq!(totals.requests[Operation::Unknown as usize], [0, 0, 1]);
         assert_eq!(totals.bytes_in, 7);
+    }
+
+    #[test]
+    fn samples_are_counted_by_their_time() {
+        let counters = Counters::default();
+        for ns in [0, 1_000, 1_001, 2_000, 100_000_000, 100_000_001, 5_000_000_000] {
+            counters.sampled(Duration::from_nanos(ns));
+        }
+        let mut totals = Totals::default();
+        counters.add_to(&mut totals);
+        assert_eq!(totals.sampled, [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(totals.sampled_ns, 5_200_004_002);
     }
 }

@@ -131,6 +131,12 @@ impl Budget {
         self.0.used.load(Ordering::Relaxed)
     }
 
+    /// Bytes that can be reserved.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
     /// Whether more than half of the budget is used, so that shares apply and slow answers are
     /// aborted.
     pub(crate) fn is_short(&self) -> bool {

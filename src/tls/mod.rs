@@ -70,11 +70,12 @@ struct Inner {
     current: RwLock<Current>,
 }
 
-/// Two configurations that differ only in the protocols (ALPN).
+/// Two configurations that differ only in the protocols (ALPN), and the expiry of their certificate.
 #[derive(Clone)]
 struct Current {
     data: Arc<ServerConfig>,
     admin: Arc<ServerConfig>,
+    not_after: Option<UnixMillis>,
 }
 
 impl fmt::Debug for Tls {
@@ -107,6 +108,12 @@ impl Tls {
     #[must_use]
     pub fn files(&self) -> &TlsFiles {
         &self.0.files
+    }
+
+    /// Expiry of the server's certificate; `None` if it could not be read.
+    #[must_use]
+    pub fn not_after(&self) -> Option<UnixMillis> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).not_after
     }
 
     /// For a new connection to the data listener: HTTP/2 and HTTP/1.1.
@@ -165,7 +172,7 @@ fn load(files: &TlsFiles, now: UnixMillis) -> Result<(Current, TlsRead), TlsErro
     let mut admin = data.clone();
     data.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     admin.alpn_protocols = vec![HTTP1.to_vec()];
-    let current = Current { data: Arc::new(data), admin: Arc::new(admin) };
+    let current = Current { data: Arc::new(data), admin: Arc::new(admin), not_after };
     Ok((current, TlsRead { not_after, warnings }))
 }
 

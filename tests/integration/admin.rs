@@ -92,13 +92,12 @@ fn metrics_are_prometheus_text() {
     let response = get(&server, "/metrics");
     expect(&response, 200);
     let kind = response.header("content-type").expect("a content type");
-    let known = kind.starts_with("text/plain") || kind.starts_with("application/openmetrics-text");
-    assert!(known, "{kind}");
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
     let samples = response.text().lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut count = 0;
     for sample in samples {
         let (name, value) = sample.rsplit_once(' ').expect("a name and a value");
-        assert!(name.starts_with("jeton_"), "{sample}");
+        assert!(name.starts_with("jeton_") || name.starts_with("process_"), "{sample}");
         assert!(value.parse::<f64>().is_ok(), "{sample}");
         count += 1;
     }

@@ -82,6 +82,7 @@ mod http2;
 mod lifecycle;
 mod limits;
 mod linear;
+mod metrics;
 mod nodes;
 mod oauth;
 mod oauth_clients;

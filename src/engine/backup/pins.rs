@@ -1,9 +1,11 @@
 //! The pin on the segments that a backup still needs.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::model::metrics::Counter;
+use crate::model::time::UnixMillis;
 
 /// A backup loses its pin after this time without a read.
 pub const STALLED_AFTER: Duration = Duration::from_secs(60);
@@ -16,6 +18,8 @@ pub(in crate::engine) struct Pins {
     state: Mutex<State>,
     pub(in crate::engine) taken: Counter,
     pub(in crate::engine) broken: Counter,
+    /// The moment of the last backup that was taken; 0 for none.
+    last_ms: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +48,17 @@ impl Pin {
 impl Pins {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A backup of this moment was read to its end.
+    pub(in crate::engine) fn complete(&self, moment: UnixMillis) {
+        self.taken.increment();
+        self.last_ms.fetch_max(moment.0, Ordering::Relaxed);
+    }
+
+    /// The moment of the last backup that was taken.
+    pub(in crate::engine) fn last(&self) -> Option<UnixMillis> {
+        Some(UnixMillis(self.last_ms.load(Ordering::Relaxed))).filter(|moment| moment.0 > 0)
     }
 
     /// Whether a backup is running. `now` is monotonic time, as everywhere in this module.

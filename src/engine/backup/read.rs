@@ -114,7 +114,7 @@ impl Drop for Backup {
         self.shared.backups.unpin(self.id);
         let moment = UnixMillis(self.head.time_ms);
         if self.is_done() {
-            self.shared.backups.taken.increment();
+            self.shared.backups.complete(moment);
             tracing::info!(%moment, lsn = self.head.lsn, "backup completed");
         } else {
             self.shared.backups.broken.increment();

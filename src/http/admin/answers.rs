@@ -9,7 +9,9 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::backup::Purpose;
-use super::entrance::{Credentials, Viewer, enter, is_open};
+use super::entrance::{Credentials, enter, is_open};
+use super::format::Format;
+use super::limits::Limits;
 use super::membership;
 use super::readiness;
 use super::view::{TEXT, View, text};
@@ -18,13 +20,12 @@ use crate::cluster::node::Wish;
 use crate::engine::{Engine, Stats};
 use crate::http::admin::cluster_metrics::ClusterReading;
 use crate::http::admin::exposition::Reading;
+use crate::http::admin::namespaces::Told;
 use crate::http::admin::{backup, namespaces, openapi};
 use crate::keys::{Access, Keys};
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
 use crate::net::proxy_header::TrustedProxies;
-
-const PROMETHEUS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What a request asks for.
 #[derive(Clone, Copy)]
@@ -32,6 +33,8 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
+    /// Of the metrics.
+    pub(super) format: Format,
 }
 
 /// What has an answer that takes time. No page in a browser may ask for it.
@@ -76,7 +79,7 @@ pub(super) fn answer(
     shown: Credentials<'_>,
     view: &View,
 ) -> Response<Full<Bytes>> {
-    let Asked { method, path, query } = asked;
+    let Asked { method, path, query, format } = asked;
     let scope = match path {
         path if is_open(path) => None,
         "/metrics" => Some(Scope::Metrics),
@@ -87,23 +90,20 @@ pub(super) fn answer(
         Ok(viewer) => viewer.flatten(),
         Err(refused) => return *refused,
     };
-    type Answers = fn(&View, Viewer, Option<&str>) -> Response<Full<Bytes>>;
-    let answers: Answers = match path {
-        "/healthz" => |_, _, _| text(StatusCode::OK, TEXT, "alive\n"),
-        "/readyz" => |view, _, query| readiness::ready(view, query),
-        "/cluster" => |view, _, _| readiness::cluster(view),
-        "/metrics" => |view, viewer, _| metrics(view, viewer),
-        "/v1/stats" => |view, _, _| stats(view),
-        "/openapi.json" => |_, _, _| text(StatusCode::OK, "application/json", openapi::DOCUMENT),
-        _ => |_, _, _| text(StatusCode::NOT_FOUND, TEXT, "no such path\n"),
-    };
     if path == backup::PATH || membership::wish(path, None).is_some() {
         return only("POST");
     }
-    if method == Method::GET || method == Method::HEAD {
-        return answers(view, viewer, query);
+    let is_read = method == Method::GET || method == Method::HEAD;
+    match path {
+        _ if !is_read => only("GET, HEAD"),
+        "/healthz" => text(StatusCode::OK, TEXT, "alive\n"),
+        "/readyz" => readiness::ready(view, query),
+        "/cluster" => readiness::cluster(view),
+        "/metrics" => metrics(view, viewer.as_deref(), format),
+        "/v1/stats" => stats(view),
+        "/openapi.json" => text(StatusCode::OK, "application/json", openapi::DOCUMENT),
+        _ => text(StatusCode::NOT_FOUND, TEXT, "no such path\n"),
     }
-    only("GET, HEAD")
 }
 
 /// 405.
@@ -115,13 +115,16 @@ fn only(methods: &'static str) -> Response<Full<Bytes>> {
 }
 
 /// A key of one namespace sees that namespace's series and those of the process.
-#[expect(clippy::needless_pass_by_value, reason = "as `enter` returns it")]
-fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
-    let only = viewer.as_ref().map(|access| &access.namespace);
+fn metrics(view: &View, viewer: Option<&Access>, format: Format) -> Response<Full<Bytes>> {
+    let only = viewer.map(|access| &access.namespace);
     let only = only.filter(|namespace| !namespace.is_every());
     let stats = view.engine.get().map(Engine::stats);
     let mut reading = Reading::new(stats, view.gauges.get(), readiness::takes_changes(view));
     reading.started_at = view.started_at.get().copied();
+    reading.limits = Limits::of(view);
+    let recovery = view.recovery.bytes();
+    // Before the log is opened, its length is not known.
+    reading.recovery = Some(recovery).filter(|(_, all)| *all > 0 || view.engine.get().is_some());
     reading.cluster = view.node.get().map(ClusterReading::of);
     reading.warnings = readiness::warnings(view).into_keys().collect();
     let proxies = Some(&view.proxies).filter(|proxies| !proxies.is_empty());
@@ -129,10 +132,16 @@ fn metrics(view: &View, viewer: Viewer) -> Response<Full<Bytes>> {
     if let Some(engine) = view.engine.get() {
         let expiring = |keys: &Keys| keys.table().expiring(engine.now()).count();
         reading.keys_expiring = view.keys.get().map(expiring);
-        reading.namespaces = namespaces::tell(engine, view.gauges.get(), view.keys.get(), only);
+        let all = namespaces::all(engine, view.gauges.get(), view.keys.get());
+        reading.namespaces = match only {
+            Some(only) => {
+                all.into_iter().filter(|told| told.namespace == *only).map(Told::named).collect()
+            }
+            None => view.told.few(all),
+        };
     }
     match reading.expose() {
-        Ok(exposition) => text(StatusCode::OK, PROMETHEUS_TEXT, exposition),
+        Ok(exposition) => text(StatusCode::OK, format.media_type(), format.of(exposition)),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "cannot be written\n"),
     }
 }
@@ -205,13 +214,13 @@ fn stats(view: &View) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Config;
+    use crate::engine::{Config, Progress};
     use crate::warning::Warning;
     use http_body_util::BodyExt;
 
     async fn get(view: &View, path: &str) -> (u16, String) {
         let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
-        let asked = Asked { method: &Method::GET, path, query };
+        let asked = Asked { method: &Method::GET, path, query, format: Format::Text };
         let response = answer(asked, Credentials::default(), view);
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -226,7 +235,27 @@ mod tests {
         assert_eq!(status, 503);
         assert!(reason.contains("recovering"), "{reason}");
         assert_eq!(get(&view, "/v1/stats").await.0, 503);
-        assert!(get(&view, "/metrics").await.1.contains("jeton_ready 0\n"));
+        let metrics = get(&view, "/metrics").await.1;
+        for line in [
+            "jeton_ready 0\n",
+            "jeton_issues_total 0\n",
+            "jeton_http_connections_accepted_total 0\n",
+            "jeton_commit_seconds_count 0\n",
+            "jeton_commit_seconds_bucket{le=\"0.001\"} 0\n",
+        ] {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
+        // What is not known yet is not 0.
+        for name in ["jeton_tokens", "jeton_log_bytes", "jeton_http_connections", "jeton_recovery"]
+        {
+            assert!(!metrics.contains(&format!("\n{name} ")), "{name} in {metrics}");
+        }
+        view.recovery.advance(3 << 20, 4 << 20);
+        let (_, reason) = get(&view, "/readyz").await;
+        assert_eq!(reason, "recovering: the log is being read: 75 % of 4MiB\n");
+        let metrics = get(&view, "/metrics").await.1;
+        assert!(metrics.contains("\njeton_recovery_read_bytes 3145728\n"), "{metrics}");
+        assert!(metrics.contains("\njeton_recovery_log_bytes 4194304\n"), "{metrics}");
     }
 
     #[tokio::test]
@@ -242,7 +271,7 @@ mod tests {
             "jeton_issues_total 0\n",
             "jeton_http_requests_total{operation=\"resolve\",status=\"2xx\"} 0\n",
             "jeton_commit_seconds_bucket{le=\"+Inf\"} ",
-            "# EOF\n",
+            "# TYPE jeton_issues_total counter\n",
         ] {
             assert!(metrics.contains(line), "{line} in {metrics}");
         }
@@ -318,7 +347,8 @@ mod tests {
     async fn other_paths_and_methods_are_refused() {
         let view = View::default();
         assert_eq!(get(&view, "/v1/tokens").await.0, 404);
-        let asked = Asked { method: &Method::POST, path: "/healthz", query: None };
+        let format = Format::Text;
+        let asked = Asked { method: &Method::POST, path: "/healthz", query: None, format };
         let response = answer(asked, Credentials::default(), &view);
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");

@@ -11,7 +11,6 @@ use http_body_util::Full;
 
 use super::view::{TEXT, UNIX_PEER, View, text};
 use crate::audit::{self, EventOutcome, Permit};
-use crate::engine::Engine;
 use crate::http::answer::problem::Problem;
 use crate::http::request::authorization::bearer;
 use crate::http::request::browser::{Refused, Sender, is_navigation};
@@ -35,8 +34,7 @@ pub(super) fn page<B>(
     }
     let host = request_head::host(request.uri(), request.version(), headers)?;
     let refuse = |refused: Refused| {
-        let now = view.engine.get().map(Engine::now).unwrap_or_default();
-        view.web.log(refused, now);
+        view.web.log(refused, view.now());
         let forbidden = EventOutcome::Forbidden;
         audit(view, address, "admin", forbidden, Some(StatusCode::FORBIDDEN), None);
         Err(Problem::new(StatusCode::FORBIDDEN, refused.detail()))
@@ -114,8 +112,8 @@ pub(super) fn enter(
     if !view.is_guarded {
         return Ok(None);
     }
-    let now = view.engine.get().map(Engine::now).unwrap_or_default();
-    let access = view.keys.get().and_then(|keys| shown.access(&keys.table(), now));
+    let now = view.now();
+    let access = view.key_table().and_then(|table| shown.access(&table, now));
     let access = access.filter(|access| now < access.expires_at);
     let mut refused = match &access {
         Some(granted) if granted.may(scope) => {

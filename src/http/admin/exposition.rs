@@ -11,7 +11,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::cluster_metrics::ClusterReading;
+use super::limits::Limits;
 use super::namespaces::Told;
+use super::process::ProcessReading;
 use super::sheet::Sheet;
 use crate::audit;
 use crate::build_info;
@@ -19,7 +21,7 @@ use crate::engine::Stats;
 use crate::http::server::gauges::Gauges;
 use crate::model::metrics::{BUCKETS_US, LOG_LINES_DROPPED, Summary};
 use crate::model::time::UnixMillis;
-use crate::service::counters::{CLASSES, Totals};
+use crate::service::counters::{CLASSES, SAMPLE_BOUNDS_US, Totals};
 use crate::service::operation::{OPERATIONS, Row};
 use crate::trace;
 use crate::warning::Warning;
@@ -29,8 +31,12 @@ use crate::warning::Warning;
 pub(in crate::http) struct Reading {
     pub(in crate::http) stats: Option<Stats>,
     pub(in crate::http) totals: Totals,
-    pub(in crate::http) connections: usize,
-    pub(in crate::http) inflight_bytes: usize,
+    /// `None` before the server serves, as all gauges.
+    pub(in crate::http) connections: Option<usize>,
+    pub(in crate::http) inflight_bytes: Option<usize>,
+    pub(in crate::http) limits: Limits,
+    /// Bytes of the log that recovery has read, and all.
+    pub(in crate::http) recovery: Option<(u64, u64)>,
     pub(in crate::http) misses_refused: u64,
     pub(in crate::http) audited: Option<audit::Stats>,
     /// `None` where requests are not traced.
@@ -56,8 +62,10 @@ impl Reading {
         Self {
             stats,
             totals: gauges.map(Gauges::totals).unwrap_or_default(),
-            connections: gauges.map_or(0, Gauges::connections),
-            inflight_bytes: gauges.map_or(0, Gauges::inflight_bytes),
+            connections: gauges.map(Gauges::connections),
+            inflight_bytes: gauges.map(Gauges::inflight_bytes),
+            limits: Limits::default(),
+            recovery: None,
             misses_refused: gauges.map_or(0, Gauges::misses_refused),
             audited: gauges.and_then(Gauges::audited),
             traced: gauges.and_then(Gauges::traced),
@@ -74,9 +82,13 @@ impl Reading {
     /// The whole exposition.
     pub(in crate::http) fn expose(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("jeton");
+        // Their names have no prefix.
+        let mut process = Registry::default();
+        process.register_collector(Box::new(ProcessReading::new(self.started_at)));
         registry.register_collector(Box::new(self));
-        let mut text = String::with_capacity(16 * 1024);
-        text::encode(&mut text, &registry)?;
+        let mut text = String::with_capacity(32 * 1024);
+        text::encode_registry(&mut text, &registry)?;
+        text::encode(&mut text, &process)?;
         Ok(text)
     }
 }
@@ -87,6 +99,21 @@ impl Collector for Reading {
         sheet.build(self.started_at)?;
         sheet.gauge("ready", "1 while the server accepts changes", u64::from(self.is_ready))?;
         sheet.warnings(&self.warnings)?;
+        for (name, help, value) in [
+            (
+                "recovery_read_bytes",
+                "Bytes of the log that the start has read",
+                self.recovery.map(|(done, _)| done),
+            ),
+            (
+                "recovery_log_bytes",
+                "Bytes of the log that the start has to read",
+                self.recovery.map(|(_, all)| all),
+            ),
+        ] {
+            sheet.known(name, help, value)?;
+        }
+        self.limits.encode(&mut sheet)?;
         if let Some(keys) = self.keys_expiring {
             let help = "Valid keys that expire within 30 days";
             sheet.gauge("keys_expiring", help, keys as u64)?;
@@ -100,10 +127,11 @@ impl Collector for Reading {
         if let Some(cluster) = &self.cluster {
             cluster.encode(&mut sheet)?;
         }
-        match &self.stats {
-            Some(stats) => encode_engine(&mut sheet, stats),
-            None => Ok(()),
+        if let Some(stats) = &self.stats {
+            encode_gauges(&mut sheet, stats)?;
         }
+        // A counter that begins later would look like one that has jumped.
+        encode_counters(&mut sheet, self.stats.as_ref().unwrap_or(&Stats::default()))
     }
 }
 
@@ -140,11 +168,12 @@ impl Reading {
 
     fn encode_http(&self, sheet: &mut Sheet<'_, '_>) -> fmt::Result {
         let totals = &self.totals;
-        sheet.gauge("http_connections", "Connections open", self.connections as u64)?;
-        sheet.gauge(
+        let connections = self.connections.map(|count| count as u64);
+        sheet.known("http_connections", "Connections open", connections)?;
+        sheet.known(
             "http_inflight_bytes",
             "Bytes of large bodies and answers held for clients",
-            self.inflight_bytes as u64,
+            self.inflight_bytes.map(|bytes| bytes as u64),
         )?;
         for (name, help, value) in [
             ("http_connections_accepted", "Connections accepted", totals.accepted),
@@ -167,13 +196,12 @@ impl Reading {
         }
         self.encode_audit(sheet)?;
         self.encode_traces(sheet)?;
+        sheet.samples(totals)?;
         sheet.requests(totals)
     }
 }
 
-fn encode_engine(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
-    encode_gauges(sheet, stats)?;
-    encode_counters(sheet, stats)?;
+fn encode_histograms(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
     for (name, help, summary) in [
         ("expiry_lag_seconds", "Time from a deadline until its memory is freed", &stats.expiry_lag),
         (
@@ -198,12 +226,6 @@ fn encode_gauges(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
         ("queued_calls", "Calls that wait for the committer", stats.queued),
         ("lsn", "Position of the end of the log", stats.lsn),
         ("durable_lsn", "Position up to which the log is durable", stats.durable_lsn),
-        ("clock_skew_milliseconds", "Engine time ahead of the wall clock", stats.clock_skew_ms),
-        (
-            "clock_held_milliseconds",
-            "Wall clock ahead of engine time: a step that is held",
-            stats.clock_held_ms,
-        ),
         (
             "backup_running",
             "1 while a backup is read: no segment is released",
@@ -217,6 +239,16 @@ fn encode_gauges(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
         ("log_segments", "Segment files in use", log.segments),
     ] {
         sheet.gauge(name, help, value)?;
+    }
+    for (name, help, value_ms) in [
+        ("clock_skew_seconds", "Engine time ahead of the wall clock", stats.clock_skew_ms),
+        (
+            "clock_held_seconds",
+            "Wall clock ahead of engine time: a step that is held",
+            stats.clock_held_ms,
+        ),
+    ] {
+        sheet.fraction(name, help, value_ms as f64 / 1e3)?;
     }
     Ok(())
 }
@@ -249,7 +281,7 @@ fn encode_counters(sheet: &mut Sheet<'_, '_>, stats: &Stats) -> fmt::Result {
     ] {
         sheet.counter(name, help, value)?;
     }
-    Ok(())
+    encode_histograms(sheet, stats)
 }
 
 impl Sheet<'_, '_> {
@@ -266,6 +298,18 @@ impl Sheet<'_, '_> {
         let Some(started_at) = started_at else { return Ok(()) };
         let help = "Start time of the server by the wall clock, in seconds since 1970";
         self.fraction("start_time_seconds", help, started_at.0 as f64 / 1e3)
+    }
+
+    /// The resolves that were measured.
+    fn samples(&mut self, totals: &Totals) -> fmt::Result {
+        let kind = prometheus_client::metrics::MetricType::Histogram;
+        let help = "Time from reading a resolve until its answer is ready to be sent, over HTTP/1.1, \
+            of one resolve in 64";
+        let mut encoder = self.0.encode_descriptor("resolve_seconds", help, None, kind)?;
+        let bounds = SAMPLE_BOUNDS_US.iter().map(|bound_us| *bound_us as f64 / 1e6);
+        let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(totals.sampled).collect();
+        let (sum, count) = (totals.sampled_ns as f64 / 1e9, totals.sampled.iter().sum());
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
     }
 
     fn requests(&mut self, totals: &Totals) -> fmt::Result {
@@ -315,10 +359,12 @@ impl Sheet<'_, '_> {
         let mut below = 0;
         // The summary's buckets are cumulative, but the encoder expects separate counts.
         let bounds = BUCKETS_US.iter().map(|bound_us| *bound_us as f64 / 1e6);
+        // An empty summary has no buckets, but its series begin at 0.
+        let counts = summary.buckets.iter().copied().chain(std::iter::repeat(0));
         let mut buckets = Vec::with_capacity(BUCKETS_US.len() + 1);
-        for (bound, upto) in bounds.zip(&summary.buckets) {
+        for (bound, upto) in bounds.zip(counts) {
             buckets.push((bound, upto.saturating_sub(below)));
-            below = *upto;
+            below = upto;
         }
         buckets.push((f64::INFINITY, summary.count.saturating_sub(below)));
         encoder.encode_histogram::<[(&str, &str); 0]>(sum_seconds, summary.count, &buckets, None)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +19,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, spawn_local, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinHandle, spawn_blocking, spawn_local, yield_now};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::answers::{Asked, Slow, answer};
 use super::backup::{self, Purpose};
 use super::entrance::{Credentials, audit, enter, from_a_page, page};
+use super::format::Format;
 use super::membership;
 use super::recovery::Recovery;
 use super::seats::stream::{SeatStream, Seated};
@@ -38,7 +40,7 @@ use crate::http::answer::problem::Problem;
 use crate::http::request::browser::Web;
 use crate::http::request::head as request_head;
 use crate::http::server::gauges::Gauges;
-use crate::keys::Keys;
+use crate::keys::{Keys, Table};
 use crate::model::time::UnixMillis;
 use crate::net::limits::Limits;
 use crate::net::listen::{Accepted, Listener, Listeners};
@@ -46,6 +48,8 @@ use crate::net::proxy_header::TrustedProxies;
 use crate::net::tls::{self, Opened};
 use crate::tls::{Peer, Tls};
 
+/// Interval of looks at the disk of the log.
+const DISK_PERIOD: Duration = Duration::from_secs(5);
 /// Number of task polls after which the runtime checks for I/O. It is lower than the number of
 /// places, so that a connection is read before later ones take its place.
 const EVENT_INTERVAL: u32 = 8;
@@ -111,6 +115,15 @@ impl Admin {
         let _ = self.view.started_at.set(started_at);
     }
 
+    /// The keys until [`Admin::serving`], and the folder of the log, whose disk is watched.
+    pub fn starting(&self, keys: Option<Table>, data_dir: Option<PathBuf>) {
+        // Set once; a second call has no effect.
+        if let Some(keys) = keys {
+            let _ = self.view.early_keys.set(Arc::new(keys));
+        }
+        self.view.disk.is_of(data_dir);
+    }
+
     /// The server is a node of a cluster: readiness and `/cluster` tell of it.
     pub fn of_cluster(&self, node: NodeView) {
         // Set once; a second call has no effect.
@@ -157,9 +170,14 @@ fn run(
     let runtime = builder.build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let shown = (view.clone(), tls.clone());
+        if let Some(tls) = &tls {
+            // Set once, here.
+            let _ = view.tls.set(tls.clone());
+        }
         let (data, _) = data.into_tokio()?;
         let (listeners, _file) = listeners.into_tokio()?;
         let proxies = view.proxies.clone();
+        spawn_local(watch_disk(view.clone()));
         let turning_away =
             accept_all(data, move |socket, _| turn_away(socket, proxies.clone(), tls.clone()));
         let answering = accept_all(listeners, move |socket, seat| {
@@ -173,6 +191,18 @@ fn run(
         answering.iter().for_each(JoinHandle::abort);
         Ok(())
     })
+}
+
+/// Looks at the disk of the log from time to time, in another thread: a disk may hang.
+async fn watch_disk(view: Arc<View>) {
+    let mut times = interval(DISK_PERIOD);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        times.tick().await;
+        let view = view.clone();
+        // It cannot fail, and a panic would be reported by itself.
+        let _ = spawn_blocking(move || view.disk.look()).await;
+    }
 }
 
 /// Accepts connections on all `listeners`, which share the places.
@@ -289,7 +319,8 @@ async fn serve_stream(
         let key = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let shown = Credentials { key, peer: peer.as_ref(), address: Some(address) };
         let (method, path) = (request.method(), request.uri().path());
-        let asked = Asked { method, path, query: request.uri().query() };
+        let format = Format::asked(request.headers());
+        let asked = Asked { method, path, query: request.uri().query(), format };
         let slow = asked.slow();
         let (response, origin) = match (page(&request, address, &view), &slow) {
             (Err(Problem { status, detail, .. }), _) => {
@@ -303,10 +334,8 @@ async fn serve_stream(
         };
         // The key that requested the backup. It was checked just now, so its expiry is ignored
         // here.
-        let access = view.keys.get().and_then(|keys| {
-            let table = response.is_none().then(|| keys.table())?;
-            shown.access(&table, UnixMillis(0))
-        });
+        let table = response.is_none().then(|| view.key_table()).flatten();
+        let access = table.and_then(|table| shown.access(&table, UnixMillis(0)));
         let (view, given_up, seat) = (view.clone(), gone.clone(), seat.clone());
         async move {
             let seated = |body| Seated::new(body, seat.clone());

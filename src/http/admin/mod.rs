@@ -12,12 +12,16 @@
 mod answers;
 pub(in crate::http) mod backup;
 mod cluster_metrics;
+mod disk;
 mod entrance;
 pub(in crate::http) mod exposition;
+mod format;
+mod limits;
 mod listener;
 mod membership;
 pub(in crate::http) mod namespaces;
 pub(in crate::http) mod openapi;
+mod process;
 mod readiness;
 mod recovery;
 mod seats;

@@ -1,7 +1,8 @@
 //! Metrics of namespaces. Their number is bounded: the largest namespaces have metrics of their
 //! own, and all others share one set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use crate::engine::Engine;
 use crate::http::server::gauges::Gauges;
@@ -15,23 +16,29 @@ pub(in crate::http) const TOLD_MAX: usize = 100;
 const OTHERS: &str = "(others)";
 
 /// The metrics of one namespace, or of all others together.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::http) struct Told {
-    pub(in crate::http) namespace: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Told<N = String> {
+    pub(in crate::http) namespace: N,
     pub(in crate::http) tokens: u64,
     pub(in crate::http) bytes: u64,
     /// Issues refused because of the rate limit.
     pub(in crate::http) refused: u64,
 }
 
-/// Metrics of the namespaces that have a key or a quota and of the default one; or of one namespace
-/// only.
-pub(in crate::http) fn tell(
+impl Told<Namespace> {
+    /// The same with the name as text.
+    pub(in crate::http) fn named(self) -> Told {
+        let Self { namespace, tokens, bytes, refused } = self;
+        Told { namespace: namespace.to_string(), tokens, bytes, refused }
+    }
+}
+
+/// Metrics of the namespaces that have a key or a quota and of the default one.
+pub(in crate::http) fn all(
     engine: &Engine,
     gauges: Option<&Gauges>,
     keys: Option<&Keys>,
-    only: Option<&Namespace>,
-) -> Vec<Told> {
+) -> Vec<Told<Namespace>> {
     let mut refused: BTreeMap<Namespace, u64> = BTreeMap::new();
     refused.insert(Namespace::default(), 0);
     let table = keys.map(Keys::table);
@@ -41,49 +48,87 @@ pub(in crate::http) fn tell(
     for (namespace, count) in gauges.into_iter().flat_map(Gauges::issues_refused) {
         refused.insert(namespace.clone(), count);
     }
-    if let Some(only) = only {
-        refused.retain(|namespace, _| namespace == only);
-    }
     let told = refused.into_iter().map(|(namespace, refused)| {
         let holding = engine.holding(engine.digester().of(&namespace).tag());
-        let namespace = namespace.to_string();
         Told { namespace, tokens: holding.tokens, bytes: holding.bytes, refused }
     });
-    few(told.collect())
+    told.collect()
 }
 
-fn few(mut told: Vec<Told>) -> Vec<Told> {
-    if told.len() > TOLD_MAX {
-        told.sort_by_key(|one| std::cmp::Reverse(one.tokens));
-        let mut others = Told { namespace: OTHERS.to_owned(), ..Told::default() };
-        for one in told.drain(TOLD_MAX..) {
+/// The namespaces that have metrics of their own. One that has them keeps them, so that no counter
+/// goes back when another namespace becomes larger: neither its own nor that of the others.
+#[derive(Debug, Default)]
+pub(in crate::http) struct Few(Mutex<BTreeSet<Namespace>>);
+
+impl Few {
+    /// The metrics of the namespaces that have some of their own, and of all others together.
+    /// Free places go to the largest.
+    pub(in crate::http) fn few(&self, mut all: Vec<Told<Namespace>>) -> Vec<Told> {
+        all.sort_by_key(|one| std::cmp::Reverse(one.tokens));
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in &all {
+            if own.len() < TOLD_MAX {
+                own.insert(one.namespace.clone());
+            }
+        }
+        let mut told = Vec::with_capacity(TOLD_MAX + 1);
+        let mut others: Option<Told> = None;
+        for one in all {
+            if own.contains(&one.namespace) {
+                told.push(one.named());
+                continue;
+            }
+            let nothing = Told { namespace: OTHERS.to_owned(), tokens: 0, bytes: 0, refused: 0 };
+            let others = others.get_or_insert(nothing);
             others.tokens += one.tokens;
             others.bytes += one.bytes;
             others.refused += one.refused;
         }
-        told.push(others);
+        told.extend(others);
+        told
     }
-    told
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// So many namespaces, each with its number as its tokens, and 1 refused issue.
+    fn all(count: u64) -> Vec<Told<Namespace>> {
+        let one = |n: u64| {
+            let namespace = format!("n{n}").parse().unwrap();
+            Told { namespace, tokens: n, bytes: 2 * n, refused: 1 }
+        };
+        (0..count).map(one).collect()
+    }
+
     #[test]
     fn p8_of_many_namespaces_few_are_told_of() {
-        let told = |count: u64| {
-            let one =
-                |n: u64| Told { namespace: n.to_string(), tokens: n, bytes: 2 * n, refused: 1 };
-            few((0..count).map(one).collect())
-        };
-        assert_eq!(told(100).len(), 100);
-        let many = told(1_000);
+        assert_eq!(Few::default().few(all(100)).len(), 100);
+        let many = Few::default().few(all(1_000));
         assert_eq!(many.len(), TOLD_MAX + 1);
         assert_eq!(many[0].tokens, 999, "the largest ones");
         let tokens: u64 = many.iter().map(|one| one.tokens).sum();
         assert_eq!(tokens, 999 * 1_000 / 2, "nothing is left out");
         let others = &many[TOLD_MAX];
         assert_eq!((others.namespace.as_str(), others.refused), (OTHERS, 900));
+    }
+
+    /// Prometheus takes a counter that falls for a restart.
+    #[test]
+    fn no_counter_falls_when_a_namespace_becomes_one_of_the_largest() {
+        let few = Few::default();
+        let mut namespaces = all(130);
+        let before = few.few(namespaces.clone());
+        assert_eq!(before[TOLD_MAX].refused, 30);
+        // The smallest becomes the largest, and a new one comes.
+        namespaces[0].tokens = 10_000;
+        namespaces.extend(all(131).pop());
+        let after = few.few(namespaces);
+        assert_eq!(after.len(), TOLD_MAX + 1);
+        for one in before {
+            let same = after.iter().find(|told| told.namespace == one.namespace);
+            assert!(same.is_some_and(|same| same.refused >= one.refused), "{one:?}: {same:?}");
+        }
     }
 }

@@ -15,6 +15,17 @@ impl Sheet<'_, '_> {
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 
+    /// A gauge, where its value is known.
+    pub(super) fn known(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {
+        value.map_or(Ok(()), |value| self.gauge(name, help, value))
+    }
+
+    /// A counter with fractions, such as seconds.
+    pub(super) fn fractional_counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let metric = ConstCounter::new(value);
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
     /// A gauge with fractions, such as seconds.
     pub(super) fn fraction(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         let metric = ConstGauge::new(value);

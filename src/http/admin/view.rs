@@ -10,16 +10,19 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
+use super::disk::Disk;
+use super::namespaces::Few;
 use super::recovery::Recovery;
 use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::http::answer::response::NO_SNIFF;
 use crate::http::request::browser::Web;
 use crate::http::server::gauges::Gauges;
-use crate::keys::Keys;
+use crate::keys::{Keys, Table};
 use crate::model::time::UnixMillis;
 use crate::net::limits::Limits;
 use crate::net::proxy_header::TrustedProxies;
+use crate::tls::Tls;
 
 /// Address for every peer of a Unix socket; no network peer can have it.
 pub(super) const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -34,6 +37,13 @@ pub(super) struct View {
     pub(super) recovery: Arc<Recovery>,
     pub(super) gauges: OnceLock<Gauges>,
     pub(super) keys: OnceLock<Keys>,
+    /// The keys of the file as it was at the start, until the server has the engine's secret.
+    pub(super) early_keys: OnceLock<Arc<Table>>,
+    /// The namespaces that have metrics of their own.
+    pub(super) told: Few,
+    pub(super) disk: Disk,
+    /// The certificate; never set without TLS.
+    pub(super) tls: OnceLock<Tls>,
     /// The values of settings that do not change at run time.
     pub(super) config: OnceLock<BTreeMap<String, String>>,
     /// Start time of the server, by the wall clock.
@@ -54,6 +64,17 @@ impl View {
     /// The server is shutting down from here on.
     pub(super) fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
+    }
+
+    /// The keys; `None` without any.
+    pub(super) fn key_table(&self) -> Option<Arc<Table>> {
+        self.keys.get().map(Keys::table).or_else(|| self.early_keys.get().cloned())
+    }
+
+    /// The time: before the engine has one, that of the start.
+    pub(super) fn now(&self) -> UnixMillis {
+        let start = || self.started_at.get().copied().unwrap_or_default();
+        self.engine.get().map_or_else(start, Engine::now)
     }
 
     pub(super) fn is_draining(&self) -> bool {

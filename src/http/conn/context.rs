@@ -13,6 +13,7 @@ use crossbeam::utils::CachePadded;
 use crate::engine::Engine;
 use crate::http::config::Config;
 use crate::http::conn::phase::Tick;
+use crate::http::conn::sampler::Sampler;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::timeouts::Watchlist;
 use crate::model::time::UnixMillis;
@@ -71,6 +72,7 @@ pub(in crate::http) struct Worker {
     has_fenced_path: Cell<bool>,
     /// Whether the hot path answers what is not traced, where requests are.
     has_traced_path: Cell<bool>,
+    sampler: Sampler,
     pub(in crate::http) is_draining: Cell<bool>,
     pub(in crate::http) is_grace_over: Cell<bool>,
 }
@@ -111,6 +113,7 @@ impl Worker {
             has_hot_path: Cell::new(!is_traced && common.config.reads.is_none()),
             has_fenced_path: Cell::new(!is_traced && common.config.reads.is_some()),
             has_traced_path: Cell::new(is_traced),
+            sampler: Sampler::default(),
             is_draining: Cell::new(false),
             is_grace_over: Cell::new(false),
         }
@@ -126,6 +129,42 @@ impl Worker {
         self.has_hot_path.set(false);
         self.has_fenced_path.set(false);
         self.has_traced_path.set(false);
+        self.sampler.end();
+    }
+
+    /// For each [`SAMPLED`](crate::http::conn::sampler::SAMPLED) resolves since the last call, one of
+    /// the next is measured. Until then the hot path looks closed, so that a resolve that is not
+    /// measured takes no instruction more.
+    pub(in crate::http) fn plan_samples(&self) {
+        let paths = [&self.has_hot_path, &self.has_fenced_path, &self.has_traced_path];
+        if !paths.iter().any(|path| path.get()) && !self.sampler.is_due() {
+            return;
+        }
+        self.sampler.plan(self.counters.resolved());
+        self.open_hot_path();
+    }
+
+    fn open_hot_path(&self) {
+        let (is_open, is_traced) = (!self.sampler.is_due(), self.config.tracer.is_some());
+        let in_cluster = self.config.reads.is_some();
+        self.has_hot_path.set(is_open && !is_traced && !in_cluster);
+        self.has_fenced_path.set(is_open && !is_traced && in_cluster);
+        self.has_traced_path.set(is_open && is_traced);
+    }
+
+    /// The time at which a turn of the hot path begins that is to be measured; `None` for another.
+    pub(in crate::http) fn begin_sample(&self) -> Option<Duration> {
+        (self.sampler.is_due() && self.is_fresh()).then(|| self.service.engine.monotonic())
+    }
+
+    /// The turn that has begun then is over. It counts if it has answered something.
+    pub(in crate::http) fn end_sample(&self, begun: Duration, has_answered: bool) {
+        if has_answered {
+            let time = self.service.engine.monotonic().saturating_sub(begun);
+            self.counters.sampled(time);
+            self.sampler.taken();
+            self.open_hot_path();
+        }
     }
 
     pub(in crate::http) fn has_hot_path(&self) -> bool {

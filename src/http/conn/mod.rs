@@ -5,6 +5,7 @@ pub(in crate::http) mod context;
 pub(in crate::http) mod outgoing;
 pub(in crate::http) mod phase;
 pub(in crate::http) mod pipe;
+pub(in crate::http) mod sampler;
 pub(in crate::http) mod sending;
 pub(in crate::http) mod state;
 pub(in crate::http) mod stream_task;

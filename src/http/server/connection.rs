@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -221,6 +222,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             hot_path::serve_hits(&self.worker, state)
         } else if self.worker.has_traced_path() {
             hot_path::serve_traced(&self.worker, state)
+        } else if let Some(begun) = self.worker.begin_sample() {
+            self.drive_measured(begun)
         } else {
             return None;
         };
@@ -244,6 +247,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Some(progress)
+    }
+
+    /// Lets the hot path answer, and measures how long that takes.
+    #[cold]
+    fn drive_measured(&self, begun: Duration) -> Progress {
+        let (worker, state) = (&self.worker, &*self.state);
+        let before = worker.counters.resolved();
+        let progress = match (&worker.config.tracer, &worker.config.reads) {
+            (Some(_), _) => hot_path::serve_traced(worker, state),
+            (None, Some(_)) => hot_path::serve_hits(worker, state),
+            (None, None) => hot_path::serve(worker, state),
+        };
+        worker.end_sample(begun, worker.counters.resolved() > before);
+        progress
     }
 
     fn poll_protocol(&mut self, cx: &mut Context<'_>) {

@@ -61,6 +61,18 @@ impl Gauges {
         self.places.taken()
     }
 
+    /// Maximum connections.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        self.places.max()
+    }
+
+    /// Maximum of [`Gauges::inflight_bytes`].
+    #[must_use]
+    pub fn inflight_bytes_max(&self) -> usize {
+        self.budget.limit()
+    }
+
     /// Where it is told who did what.
     pub(in crate::http) fn audit(&self) -> Option<&Audit> {
         self.audit.as_ref()

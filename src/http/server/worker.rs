@@ -38,6 +38,7 @@ impl Worker {
             let now = Tick(self.tick.get().0.wrapping_add(1));
             self.tick.set(now);
             self.counters.swept();
+            self.plan_samples();
             self.date.replace(date(self.service.now()));
             self.watched.sweep(&self.config.limits, now, self.service.budget.is_short());
         }

@@ -56,6 +56,7 @@ fn the_table_of_flags_is_what_serve_takes() {
         "miss-limit",
         "config",
         "sync",
+        "max-memory",
         // Without --cluster they have none.
         "cluster-name",
         "cluster-answer-within",
@@ -102,16 +103,19 @@ pub fn served_metrics() -> BTreeSet<(String, String)> {
             .flag("--trusted-proxy", "192.0.2.1")
             // And some about spans, which no request causes here.
             .flag("--otlp", "http://192.0.2.1:4318")
+            .flag("--max-memory", "1GiB")
     });
     let mut conn = Conn::open(server.admin).expect("a connection");
     conn.send(&request("GET", "/metrics", &[("Authorization", &key)], b"")).expect("sends");
     let text = conn.response().expect("an answer").text().to_owned();
     let described = text.lines().filter_map(|line| {
         let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
-        let end = if kind == "counter" { "_total" } else { "" };
-        Some((format!("{name}{end}"), kind.to_owned()))
+        Some((name.to_owned(), kind.to_owned()))
     });
-    described.collect()
+    // After a backup, and with TLS.
+    let others = ["jeton_last_backup_time_seconds", "jeton_certificate_expiry_time_seconds"];
+    let others = others.map(|name| (name.to_owned(), "gauge".to_owned()));
+    described.chain(others).collect()
 }
 
 #[test]
@@ -119,7 +123,7 @@ fn the_table_of_metrics_is_what_the_server_has() {
     let served = served_metrics();
     let text = page("operations/monitoring.md");
     let listed: BTreeSet<_> = rows(&text)
-        .filter(|row| row[0].starts_with("`jeton_"))
+        .filter(|row| row[0].starts_with("`jeton_") || row[0].starts_with("`process_"))
         .map(|row| (row[0].trim_matches('`').to_owned(), row[1].to_owned()))
         .collect();
     assert_eq!(listed, served);
