@@ -83,6 +83,7 @@ mod lifecycle;
 mod limits;
 mod linear;
 mod metrics;
+mod mounts;
 mod nodes;
 mod oauth;
 mod oauth_clients;
