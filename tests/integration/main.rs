@@ -31,6 +31,7 @@ mod api_extend;
 mod api_idempotency;
 mod api_issue;
 mod api_lists;
+mod api_put;
 mod api_reference;
 mod api_resolve;
 mod api_revoke;

@@ -18,18 +18,18 @@ use crate::http::request::named::{digest_of, digest_of_name};
 use crate::model::token::{Digest, Digester};
 use crate::service::operation::Operation;
 
-/// Makes [`ENDPOINTS`] and [`perform`] from one line for each operation.
+/// Makes [`ENDPOINTS`] and [`perform`] from one line for each operation, which may have several paths.
 macro_rules! endpoints {
-    ($($operation:ident: $method:ident $path:literal, id: $id:literal, $takes:expr,
+    ($($operation:ident: $($method:ident $path:literal, id: $id:literal)|+, $takes:expr,
        $handler:path;)+) => {
         /// All endpoints. The methods of a path are in the order of the `Allow` header.
-        const ENDPOINTS: &[Endpoint] = &[$(Endpoint {
+        const ENDPOINTS: &[Endpoint] = &[$($(Endpoint {
             operation: Operation::$operation,
             method: Method::$method,
             path: Path::of($path),
             id: $id,
             takes: $takes,
-        },)+];
+        },)+)+];
 
         /// Performs an operation whose body is complete.
         pub(super) async fn perform_gathered(
@@ -62,7 +62,8 @@ endpoints! {
     Resolve: GET "/v1/tokens/{token}", id: "resolve", Takes::Nothing, resolve::one;
     Extend: PATCH "/v1/tokens/{token}", id: "extend", Takes::Fields, extend::one;
     Revoke: DELETE "/v1/tokens/{token}", id: "revoke", Takes::Nothing, revoke::one;
-    Put: PUT "/v1/names/{name}", id: "put", Takes::Json(Config::issue_body_len_max), put::one;
+    Put: PUT "/v1/names/{name}", id: "put" | POST "/v1/names", id: "putNamed",
+        Takes::Json(Config::issue_body_len_max), put::one;
     Introspect: POST "/oauth2/introspect", id: "introspect", Takes::Form, introspect::one;
     OauthRevoke: POST "/oauth2/revoke", id: "oauthRevoke", Takes::Form, revoke::by_form;
 }
@@ -235,6 +236,7 @@ mod tests {
             (Method::POST, "/v1/tokens/abc/consume", (Operation::Consume, token)),
             (Method::GET, "/v1/tokens/abc/status", (Operation::Status, token)),
             (Method::PUT, "/v1/names/abc", (Operation::Put, token)),
+            (Method::POST, "/v1/names", (Operation::Put, None)),
             (Method::POST, "/oauth2/introspect", (Operation::Introspect, None)),
             (Method::POST, "/oauth2/revoke", (Operation::OauthRevoke, None)),
         ] {
@@ -278,6 +280,8 @@ mod tests {
             ("/v1/tokens/abc", "GET, PATCH, DELETE"),
             ("/v1/tokens/batch", "POST"),
             ("/v1/tokens/abc/status", "GET"),
+            ("/v1/names/abc", "PUT"),
+            ("/v1/names", "POST"),
         ] {
             assert_eq!(route(path.as_bytes()).unwrap().methods(), methods);
         }

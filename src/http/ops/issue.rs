@@ -14,6 +14,7 @@ use crate::http::answer::meaning::meaning;
 use crate::http::answer::problem::Problem;
 use crate::http::answer::response;
 use crate::http::request::head::idempotency_key;
+use crate::http::request::json::Fields;
 use crate::http::request::list::too_many;
 use crate::http::request::{json, named, payload};
 use crate::model::entry::USES_MAX;
@@ -29,7 +30,16 @@ pub(super) fn read(
     ttl_max: Duration,
 ) -> Result<Wanted, Problem> {
     const NAMES: [&str; 5] = ["payload", "ttl", "uses", "peek", "reference"];
-    let [payload, ttl, uses, peek, reference] = json::object(text, &NAMES)?;
+    read_fields(json::object(text, &NAMES)?, body, limits, ttl_max)
+}
+
+/// Reads `payload`, `ttl`, `uses`, `peek` and `reference`, which are parts of `body`.
+pub(super) fn read_fields(
+    [payload, ttl, uses, peek, reference]: Fields<'_, 5>,
+    body: &Bytes,
+    limits: &TokenLimits,
+    ttl_max: Duration,
+) -> Result<Wanted, Problem> {
     let ttl = ttl.map(|raw| json::ttl(raw, ttl_max)).transpose()?;
     let uses = uses.map(|raw| json::count(raw, "uses", USES_MAX)).transpose()?;
     let peek = peek.map(|raw| json::boolean(raw, "peek")).transpose()?;

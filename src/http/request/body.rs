@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
@@ -349,8 +349,8 @@ impl Drop for WaitingHead<'_> {
 /// Removes all headers except those that are needed after the body, and copies these into memory of
 /// their own: fields may share memory with a whole long head. Returns the length of their values.
 fn keep_needed(headers: &mut HeaderMap) -> usize {
-    const NEEDED: [HeaderName; 3] =
-        [AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
+    const NEEDED: [HeaderName; 4] =
+        [AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, HeaderName::from_static("idempotency-key")];
     let mut kept = HeaderMap::new();
     let mut len = 0;
     for name in NEEDED {

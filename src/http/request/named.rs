@@ -28,7 +28,7 @@ pub(in crate::http) fn digest_of_name(name: &[u8], digester: &Digester) -> Resul
 }
 
 /// The digest of a name in JSON.
-pub(super) fn name(raw: &RawValue, digester: &Digester) -> Result<Digest, Problem> {
+pub(in crate::http) fn name(raw: &RawValue, digester: &Digester) -> Result<Digest, Problem> {
     digest_of_name(json::string(raw, "name")?.as_bytes(), digester)
 }
 
