@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::cluster::fence::Fence;
 use crate::engine::clustered::{Follower, Until};
 use crate::engine::{Caller, Rejected};
-use crate::model::cluster::{NodeId, Position};
+use crate::model::cluster::{ClusterId, NodeId, Position};
 use crate::model::time::UnixMillis;
 use crate::service::refusal::{NotFresh, Refusal};
 
@@ -73,6 +73,11 @@ impl Reads {
     /// The node.
     pub(crate) fn node(&self) -> NodeId {
         self.follower.node()
+    }
+
+    /// The cluster of the node.
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.follower.cluster()
     }
 
     /// Whether hits may be answered.

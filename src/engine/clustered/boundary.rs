@@ -334,6 +334,12 @@ impl Follower {
         Position { era: Era(self.told.era.load(Ordering::Acquire)), seq }
     }
 
+    /// The cluster; all zero before its first message.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.told.state.lock().unwrap_or_else(PoisonError::into_inner).cluster
+    }
+
     /// Whether the message at this position is lost: it is of an earlier stream, and not known to
     /// be before the end of that one.
     #[must_use]

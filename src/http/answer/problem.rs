@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::model::cluster::ClusterId;
+
 /// The one answer for every token that cannot be resolved (promise P10: unknown, expired, consumed,
 /// revoked and foreign look the same).
 pub(in crate::http) const NOT_FOUND: &[u8] =
@@ -37,6 +39,8 @@ pub(in crate::http) struct Problem {
     pub(super) challenge: Option<&'static str>,
     /// Value of `Retry-After`, for 429, in seconds.
     pub(super) retry_after: Option<u64>,
+    /// Value of `Jeton-Cluster`. Boxed, because few problems have one.
+    pub(super) cluster: Option<Box<ClusterId>>,
     /// Whether the connection is closed after this answer, because the rest of the request is not
     /// read.
     pub(in crate::http) closes: bool,
@@ -51,6 +55,7 @@ impl Problem {
             allow: None,
             challenge: None,
             retry_after: None,
+            cluster: None,
             closes: false,
         }
     }
@@ -121,6 +126,13 @@ impl Problem {
     #[must_use]
     pub(in crate::http) fn about(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.field = Some(field.into());
+        self
+    }
+
+    /// States the cluster of this node, which is how a client compares nodes.
+    #[must_use]
+    pub(in crate::http) fn of_cluster(mut self, cluster: ClusterId) -> Self {
+        self.cluster = Some(Box::new(cluster));
         self
     }
 

@@ -187,6 +187,11 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        let cluster =
+            self.cluster.and_then(|cluster| HeaderValue::try_from(cluster.to_string()).ok());
+        if let Some(cluster) = cluster {
+            headers.insert("jeton-cluster", cluster);
+        }
         if self.closes {
             headers.insert(CONNECTION, CLOSE);
         }

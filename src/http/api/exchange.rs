@@ -30,6 +30,7 @@ use crate::model::token::Digest;
 use crate::service::context::Context;
 use crate::service::operation::Operation;
 use crate::service::principal::{Principal, demand};
+use crate::service::reads::Demand;
 
 /// The service of one connection.
 pub(in crate::http) struct ConnService {
@@ -124,11 +125,9 @@ impl ConnService {
             let problem = Problem::method_not_allowed(methods);
             return exchange.refuse(Operation::Unknown, problem, body);
         };
-        if self.worker.service.reads.is_some() {
-            match request_head::demand(&head.headers) {
-                Ok(demand) => exchange.demand = demand,
-                Err(problem) => return exchange.refuse(endpoint.operation, problem, body),
-            }
+        match self.demand(&head.headers) {
+            Ok(demand) => exchange.demand = demand,
+            Err(problem) => return exchange.refuse(endpoint.operation, problem, body),
         }
         let answer = oauth::answer(exchange, endpoint.operation, head.headers, body);
         Answer::Waiting(Box::pin(answer))
@@ -166,12 +165,9 @@ impl ConnService {
             Some(Ok(digest)) => Some(digest),
             None => None,
         };
-        let in_cluster = self.worker.service.reads.is_some();
-        if in_cluster {
-            match request_head::demand(&head.headers) {
-                Ok(demand) => exchange.demand = demand,
-                Err(problem) => return exchange.refuse(operation, problem, body),
-            }
+        match self.demand(&head.headers) {
+            Ok(demand) => exchange.demand = demand,
+            Err(problem) => return exchange.refuse(operation, problem, body),
         }
         let read = match operation {
             Operation::Resolve => Some(resolve::answer as Read),
@@ -179,7 +175,7 @@ impl ConnService {
             _ => None,
         };
         // Operations that only read are answered without a wait, unless a miss has to be confirmed.
-        let may_wait = exchange.has_body || in_cluster;
+        let may_wait = exchange.has_body || self.worker.service.reads.is_some();
         if let (Some(read), Some(digest), false) = (read, &token, may_wait) {
             let holder = exchange.holder();
             let answered = read(&exchange.context(&admitted, &holder), head.headers, digest);
@@ -194,6 +190,14 @@ impl ConnService {
             body::let_run_out(&worker, conn, body);
             exchange.finish_written(operation, done).await
         }))
+    }
+
+    /// How fresh the answer must be. A server alone is always fresh, and does not look at the headers.
+    ///
+    /// A refusal states the cluster, so that a client can find out whether servers are of one.
+    fn demand(&self, headers: &HeaderMap) -> Result<Demand, Problem> {
+        let Some(reads) = &self.worker.service.reads else { return Ok(Demand::default()) };
+        request_head::demand(headers).map_err(|problem| problem.of_cluster(reads.cluster()))
     }
 
     /// Whether the request is admitted without a key, or by what a browser adds by itself: a

@@ -19,7 +19,8 @@ const CORS_REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, idempotency-key, if-none-match, jeton-at-least, jeton-read",
 );
 /// Headers of an answer that pages may read in addition to those that are always allowed.
-const CORS_ANSWER_HEADERS: HeaderValue = HeaderValue::from_static("jeton-position, retry-after");
+const CORS_ANSWER_HEADERS: HeaderValue =
+    HeaderValue::from_static("jeton-cluster, jeton-position, retry-after");
 /// Time for which a browser may cache the answer to a preflight, in seconds.
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const PRIVATE_NETWORK_REQUEST: &str = "access-control-request-private-network";

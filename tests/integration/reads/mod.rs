@@ -272,3 +272,27 @@ fn wrong_headers_are_400_with_their_names_and_a_single_server_ignores_them() {
     assert_eq!(answer.status, 404);
     assert_eq!(answer.header("jeton-position"), None);
 }
+
+/// What a client with several URLs asks: servers that share nothing would consume a token once each.
+#[test]
+fn p2_each_node_states_its_cluster_and_a_single_server_states_none() {
+    let trio = Trio::start();
+    let (token, _) = trio.issue(0, "");
+    let id = "09".repeat(16);
+    for at in 0..3 {
+        for headers in [[("Jeton-Read", "probe")], [("Jeton-At-Least", "probe")]] {
+            for about in ALL {
+                let answer = about.ask_with(&trio, at, &token, &headers);
+                assert_eq!(answer.status, 400, "{about:?}");
+                assert_eq!(answer.header("jeton-cluster"), Some(&*id), "{about:?}");
+            }
+        }
+        let answer = Resolve.ask(&trio, at, &token);
+        assert_eq!(answer.status, 200, "nothing was changed");
+        assert_eq!(answer.header("jeton-cluster"), None, "nobody has asked");
+    }
+    let server = Server::shared();
+    let probe = &[("Jeton-Read", "probe")];
+    let answer = Client::of(&server).send("POST", "/v1/resolve", probe, r#"{"tokens":[]}"#);
+    assert_eq!((answer.status, answer.header("jeton-cluster")), (200, None));
+}
