@@ -13,6 +13,7 @@ from proxy import Arrived
 PATHS = {
     "/v1/tokens",
     "/v1/tokens/batch",
+    "/v1/names",
     "/v1/resolve",
     "/v1/consume",
     "/v1/status",

@@ -21,6 +21,8 @@ from proxy import Proxy
 
 CASES = Path(__file__).parent / "cases"
 CASE_SECONDS = 120
+NOT_USUAL = {"put", "clusters"}
+"""Features that a driver states to have."""
 CALL = {"call", "again", "begin", "expect", "save", "each", "at_once", "start", "says"}
 
 
@@ -260,7 +262,8 @@ async def main() -> int:
 
 async def run_all(cases: list[dict[str, Any]], driver: Driver, shared: Server, args: Any) -> int:
     described = (await driver.ask({"do": "describe"}))["ok"]
-    skipped = set(described.get("skip", [])) | ({"large"} if args.volume == "small" else set())
+    lacking = NOT_USUAL - set(described.get("has", []))
+    skipped = set(described.get("skip", [])) | lacking | ({"large"} if args.volume == "small" else set())
     failed = left_out = 0
     for case in cases:
         lacks = skipped.intersection(case.get("needs", []))

@@ -1,10 +1,12 @@
-"""CPU time of the client for each resolve: this client beside redis-py, each with and without batches.
+"""Resolves for each second of the client's CPU time: this client beside redis-py, each with and without
+batches.
 
     resolves.py --jeton target/release/jeton [--callers 1000] [--rounds 5] [--seconds 2]
 
 Needs `pip install redis hiredis` and redis-server for the other side. Every answer is checked. Reports
 medians over the rounds, in which the sides take turns; CPU time is that of this process alone, so
-other work on the machine changes it little. Does not show latency under load, nor a network.
+other work on the machine changes it little, and a Python process uses one core. Does not show latency
+under load, nor a network.
 """
 
 from __future__ import annotations
@@ -76,8 +78,10 @@ async def main() -> None:
         for name, (one, callers) in sides.items():
             results[name].append(await cpu_per_resolve(one, callers, args.seconds))
     for name, values in results.items():
+        median = statistics.median(values)
         print(
-            f"{name:45} {statistics.median(values):8.1f} µs of CPU  ({min(values):.1f} to {max(values):.1f})"
+            f"{name:42} {1e6 / median:8,.0f} a second of CPU, {median:7.1f} µs each"
+            f"  ({min(values):.1f} to {max(values):.1f})"
         )
     for process in (server, other):
         if process is not None:

@@ -111,7 +111,8 @@ class Driver:
             case "describe":
                 is_async = self.make is j.AsyncClient
                 skip: list[str] = [] if is_async else ["cancel"]
-                return {"client": "python-async" if is_async else "python-sync", "skip": skip}
+                name = "python-async" if is_async else "python-sync"
+                return {"client": name, "skip": skip, "has": ["put", "clusters"]}
             case "open":
                 self.clients[command["client"]] = self.make(**options(command["options"]))
                 return {}
@@ -144,6 +145,11 @@ class Driver:
             case "issue_batch":
                 results = await self.ask(method, list(map(item, command["items"])), **key)
                 return {"results": list(map(issued, results))}
+            case "put":
+                made = item(command)
+                fields = {n: getattr(made, n) for n in ("ttl", "uses", "peek")}
+                fields["if_absent"] = command.get("if_absent", False)
+                return {"expires_at": time(await self.ask(method, command["name"], made.payload, **fields))}
             case "resolve":
                 return {"raw": raw(await self.ask(method, one, **read))}
             case "resolve_many":

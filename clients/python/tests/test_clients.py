@@ -17,6 +17,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,22 @@ from jeton_client import (
     DeadlineExceeded,
     GatewayError,
     Item,
+    MalformedToken,
+    Name,
     NoAnswer,
     NoConnection,
     NotFound,
     OutcomeUnknown,
+    OutOfLimits,
     Payload,
+    PreconditionFailed,
     WrongEventLoop,
     WrongProcess,
 )  # fmt: skip
 from jeton_client._http import HttpAnswer, HttpRequest
 
 HERE = Path(__file__).parent
-OPERATIONS = ("issue", "issue_batch", "resolve", "resolve_many", "consume", "consume_many", "status",
+OPERATIONS = ("issue", "issue_batch", "put", "resolve", "resolve_many", "consume", "consume_many", "status",
               "extend", "revoke", "close")  # fmt: skip
 
 
@@ -495,6 +500,22 @@ def test_a_batch_of_issues_by_reference(url: str) -> None:
         with pytest.raises(InvalidArgument):
             client.issue_batch(items, key="k")
         assert client.resolve(Reference("py-1")).json() == 1
+
+
+def test_a_put_takes_the_place_of_what_is_there(url: str) -> None:
+    with Client(url) as client:
+        assert client.put("py:1", {"a": 1}, ttl="1h") > datetime.now(UTC)
+        client.put(Name("py:1"), b"1.10", uses=2)
+        with pytest.raises(PreconditionFailed):
+            client.put("py:1", 2, if_absent=True)
+        assert [client.consume(Name("py:1")).raw for _ in range(2)] == [b"1.10"] * 2
+        client.put("py:1", 2, if_absent=True)
+        with pytest.raises(OutOfLimits):
+            client.put("py:1", 2, uses=0)
+        with pytest.raises(MalformedToken):
+            client.put("", 2)
+        client.put("t" * 32, 3)
+        assert client.resolve("t" * 32).json() == 3
 
 
 def test_payloads_go_in_as_values_and_as_bytes(url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +17,7 @@ from jeton_client import (
     AsyncClient,
     Client,
     ClientClosed,
+    Forbidden,
     GatewayError,
     InvalidArgument,
     Issued,
@@ -23,6 +25,7 @@ from jeton_client import (
     JetonError,
     MalformedToken,
     Name,
+    NotOneCluster,
     OutcomeUnknown,
     Payload,
     Reference,
@@ -268,8 +271,115 @@ def test_p2_every_failure_of_a_gateway_may_have_reached_the_server() -> None:
 
 def of_nodes(*urls: str, **changes: Any) -> Core:
     core = Core(config(urls, **changes))
-    core.nodes.are_known |= set(urls)
+    for url in urls:
+        assert core.nodes.learn(url, CLUSTER)
     return core
+
+
+CLUSTER = "0" * 31 + "1"
+
+
+def node(cluster: str | None = CLUSTER) -> HttpAnswer:
+    """What a node answers to a probe."""
+    problem = b'{"title":"Bad Request","status":400,"detail":"Jeton-Read: x","field":"Jeton-Read"}'
+    headers = {"content-type": "application/problem+json", "jeton-cluster": cluster}
+    return HttpAnswer(400, {name: value for name, value in headers.items() if value}, problem)
+
+
+def forbidden() -> HttpAnswer:
+    problem = b'{"title":"Forbidden","status":403,"detail":"the key lacks the scope"}'
+    return HttpAnswer(403, {"content-type": "application/problem+json"}, problem)
+
+
+def test_p2_a_lost_change_keeps_its_key_although_the_next_server_is_no_node() -> None:
+    for answer in (HttpAnswer(200, {}, b"[]"), node("2" * 32), node(None)):
+        core = Core(config(["http://a", "http://b"]))
+        # The other node is down until the first one has lost the change.
+        given = (node(), NotSent("refused"), Lost.TIMEOUT, answer)
+        lost = ends(core.perform(ops.consume([TOKEN], "k")), *given)
+        assert isinstance(lost, OutcomeUnknown) and lost.key == "k"
+        assert isinstance(lost.__cause__, NotOneCluster)
+
+
+def test_all_nodes_are_asked_for_their_cluster_before_the_first_call() -> None:
+    urls = ["http://a", "http://b", "http://c"]
+    found = HttpAnswer(200, {}, b"[null]")
+    resolve = ops.resolve([TOKEN], None)
+
+    def call(core: Core, *given: TryEnd) -> Any:
+        return ends(core.perform(resolve), *given)
+
+    core = Core(config(urls))
+    assert call(core, node(), node(), node(), found) == [None]
+    assert call(core, found) == [None], "once"
+    two = "several URLs .* different ones"
+    for answers in ([node(), node("2" * 32)], [node(), node(), node("2" * 32)]):
+        core = Core(config(urls))
+        for _ in range(2):
+            refused = call(core, *answers)
+            assert isinstance(refused, NotOneCluster) and re.match(two, str(refused))
+    # One that is down, or whose key is not known yet, is asked before it is used.
+    core = Core(config(urls))
+    assert call(core, node(), NotSent("refused"), Lost.TIMEOUT, found) == [None]
+    assert call(core, Lost.KEPT_DIED, node("2" * 32)).__class__ is NotOneCluster
+    # A call that ends before it has asked leaves that to the next one.
+    core = Core(config(urls))
+    steps = core.perform(resolve)
+    next(steps)
+    steps.send(node())
+    steps.close()
+    assert call(core, node("2" * 32)).__class__ is NotOneCluster
+
+
+def test_no_call_uses_a_node_while_another_call_still_asks_or_has_found_a_mistake() -> None:
+    core = Core(config(["http://a", "http://b"]))
+    first, second = (core.perform(ops.resolve([TOKEN], None)) for _ in range(2))
+    next(first), next(second)
+    asked = [first.send(node()), second.send(node())]
+    for step in asked:
+        assert isinstance(step, Send) and step.request.headers["Jeton-Read"] == "probe"
+    with pytest.raises(NotOneCluster):
+        first.send(node("2" * 32))
+    # This one was told another thing, and asks again what the first one has found.
+    step = second.send(node())
+    assert isinstance(step, Send) and step.request.headers["Jeton-Read"] == "probe"
+    step = second.send(node())
+    assert isinstance(step, Send) and "Jeton-Read" not in step.request.headers
+
+
+def test_a_key_of_any_scope_finds_out_the_cluster() -> None:
+    operation = ops.put("n", Item(1), False)
+    done = HttpAnswer(200, {}, b'{"expires_at":"2026-11-28T10:00:00Z"}')
+    for number in range(5):
+        core = Core(config(["http://a", "http://b"]))
+        probes = [*[forbidden()] * number, node()]
+        assert isinstance(ends(core.perform(operation), *probes, *probes, done), datetime)
+    # A server alone with a key that may import and nothing else.
+    missing = b'{"title":"Bad Request","status":400,"detail":"name: the field is missing","field":"name"}'
+    alone = HttpAnswer(400, {"content-type": "application/problem+json"}, missing)
+    core = Core(config(["http://a", "http://b"]))
+    assert isinstance(ends(core.perform(operation), *[forbidden()] * 4, alone), NotOneCluster)
+    # A key that may do nothing: the operation says so.
+    core = Core(config(["http://a", "http://b"]))
+    assert isinstance(ends(core.perform(operation), *[forbidden()] * 11), Forbidden)
+
+
+def test_p2_a_put_is_not_sent_again_once_it_may_have_arrived() -> None:
+    done = HttpAnswer(200, {}, b'{"expires_at":"2026-11-28T10:00:00Z"}')
+    busy = b'{"title":"Service Unavailable","status":503,"detail":"the queue is full"}'
+    not_done = HttpAnswer(503, {"content-type": "application/problem+json"}, busy)
+    core = Core(config())
+    operation = ops.put(Name("cart:7"), Item(b"1.10", ttl="15m", uses=2, peek=False), True)
+    assert operation.body == b'{"name":"cart:7","payload":1.10,"ttl":"15m","uses":2,"peek":false}'
+    for end in (Lost.KEPT_DIED, Lost.NO_ANSWER, Lost.TIMEOUT, html(502)):
+        lost = ends(core.perform(operation), end)
+        assert isinstance(lost, OutcomeUnknown) and lost.key is None
+    for end in (NotSent("refused"), not_done, html(429)):
+        assert isinstance(ends(core.perform(operation), end, done), datetime)
+    assert isinstance(ends(core.perform(operation), not_done, Lost.TIMEOUT), OutcomeUnknown)
+    sent = next(core.perform(operation))
+    assert isinstance(sent, Send) and sent.request.headers["If-None-Match"] == "*"
+    assert "Idempotency-Key" not in sent.request.headers
 
 
 def test_a_node_that_fails_is_left_although_the_call_is_not_tried_again() -> None:

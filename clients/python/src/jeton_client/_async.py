@@ -30,6 +30,7 @@ from ._lanes import Batch, Caller, Lanes, Waiter, is_halved, new_traceparent
 from ._types import (
     Issued,
     Item,
+    Name,
     Payload,
     Read,
     Reference,
@@ -198,6 +199,26 @@ class AsyncClient:
     async def issue_batch(self, items: Sequence[Item], *, key: str | None = None) -> list[Issued | ApiError]:
         """Issues many tokens, each by itself: a token or the error of each, in their order."""
         return await self._perform(ops.issue_batch(items, key))
+
+    async def put(
+        self,
+        name: Name | str,
+        payload: Any,
+        *,
+        ttl: Ttl | None = None,
+        uses: int | None = None,
+        peek: bool | None = None,
+        if_absent: bool = False,
+    ) -> datetime:
+        """Issues a token under a name that the caller chose, in the place of what is there. Returns its
+        deadline. Needs the scope `import`.
+
+        With `if_absent` a token that is there stays, and the error is `PreconditionFailed`. It is
+        `Conflict` if that token was issued by a reference or key. Is not sent again after a lost answer:
+        what was consumed meanwhile would live again. So the key of its `OutcomeUnknown` is None, and
+        `status` tells what is there."""
+        item = Item(payload, ttl=ttl, uses=uses, peek=peek)
+        return await self._perform(ops.put(name, item, if_absent))
 
     async def resolve(self, target: Target, *, read: Read | None = None) -> Payload:
         """The payload of a token; takes no use. Raises `NotFound`."""

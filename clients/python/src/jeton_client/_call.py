@@ -51,7 +51,18 @@ _PROBES: Final = (
     ("/v1/consume", b'{"tokens":[]}'),
     ("/v1/revoke", b'{"tokens":[]}'),
     ("/v1/extend", b'{"tokens":[],"ttl":1}'),
+    # Incomplete: nothing is put.
+    ("/v1/names", b"{}"),
 )
+_NOT_ALONE: Final = (
+    "several URLs are nodes of one cluster, and a server here is none: servers that share nothing "
+    "would consume a token once each"
+)
+_NOT_STATED: Final = (
+    "several URLs are nodes of one cluster, and one states no cluster: it is older than this client, or "
+    "something in between removes the header Jeton-Cluster"
+)
+_NOT_ONE: Final = "several URLs are nodes of one cluster, and these are of different ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +127,16 @@ class Keys:
 
 
 class Nodes:
-    """The servers, one of which is asked until it fails."""
+    """The servers, one of which is asked until it fails, and the clusters that they are of."""
 
     def __init__(self, urls: tuple[str, ...]) -> None:
         self._urls = urls
         self._at = random.randrange(len(urls))
+        self._lock = threading.Lock()
+        self._cluster_of: dict[str, str] = {}
         # One server alone need not be a node.
-        self.are_known: set[str] = set(urls) if len(urls) == 1 else set()
+        self._has_asked_all = len(urls) == 1
+        self.mistakes = 0
 
     @property
     def current(self) -> str:
@@ -132,6 +146,40 @@ class Nodes:
         """Goes to the next one, unless another call already has."""
         if self.current == url:
             self._at = (self._at + 1) % len(self._urls)
+
+    def is_known(self, url: str) -> bool:
+        """Whether it has said that it is a node of the same cluster as the others."""
+        return len(self._urls) == 1 or url in self._cluster_of
+
+    def learn(self, url: str, cluster: str) -> bool:
+        """A node has stated its cluster. Whether it is that of the others."""
+        with self._lock:
+            self._cluster_of[url] = cluster
+            return set(self._cluster_of.values()) == {cluster}
+
+    def others(self, url: str) -> list[str]:
+        """Those that are to be asked beside `url` for their cluster."""
+        with self._lock:
+            if self._has_asked_all:
+                return []
+            return [other for other in self._urls if other != url and other not in self._cluster_of]
+
+    def end(self, mistakes: int) -> bool:
+        """All were asked since there were so many mistakes. False if another one was found since."""
+        with self._lock:
+            self._has_asked_all |= mistakes == self.mistakes
+            return mistakes == self.mistakes
+
+    def has_asked_all(self) -> bool:
+        """Whether each was asked once, be it without an answer."""
+        return self._has_asked_all
+
+    def forget(self) -> None:
+        """They are not of one cluster, and nobody knows which of them is right."""
+        with self._lock:
+            self.mistakes += 1
+            self._cluster_of.clear()
+            self._has_asked_all = False
 
 
 class Core:
@@ -165,13 +213,20 @@ class Core:
                 self.position = text
 
     def request(
-        self, url: str, path: str, body: bytes, headers: Mapping[str, str], ends_at: float
+        self,
+        url: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        ends_at: float,
+        seconds: float | None,
     ) -> HttpRequest:
-        """A try with this client's key."""
+        """A try with this client's key, which takes `seconds` at most, or what is usual."""
         every = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
         if self.keys.key is not None:
             every["Authorization"] = f"Bearer {self.keys.key}"
         timeout, maximum = self.config.try_timeout, self.config.answer_max_bytes
+        timeout = timeout if seconds is None else min(timeout, seconds)
         return HttpRequest(url, path, every, body, timeout, ends_at, maximum)
 
 
@@ -230,39 +285,64 @@ class _Call:
 
     def _try(self, url: str) -> Generator[Send, TryEnd | None, tuple[TryEnd, bool]]:
         """How the try ended, and whether the operation itself was sent."""
-        if url not in self.core.nodes.are_known:
-            refused = yield from self._probe(url)
-            if refused is not None:
-                return refused, False
+        refused = yield from self._meet(url)
+        if refused is not None:
+            return refused, False
         end = yield self._send(url, self.operation.path, self.operation.body, self.headers)
         assert end is not None
         return end, True
 
-    def _send(self, url: str, path: str, body: bytes, headers: Mapping[str, str]) -> Send:
-        return Send(self.core.request(url, path, body, headers, self.ends_at))
+    def _meet(self, url: str) -> Generator[Send, TryEnd | None, TryEnd | None]:
+        """Finds out whether the servers are nodes of one cluster, before one is used. Returns the end of
+        the try if `url` has not answered; raises `NotOneCluster`."""
+        nodes = self.core.nodes
+        while not (nodes.is_known(url) and nodes.has_asked_all()):
+            mistakes = nodes.mistakes
+            if not nodes.is_known(url):
+                refused = yield from self._probe(url)
+                if refused is not None:
+                    return refused
+            others = nodes.others(url)
+            # All of them together leave half of the time for the call itself.
+            seconds = self.left() / (2 * len(others) or 1)
+            for other in others:
+                # One that is down is asked again before it is used.
+                yield from self._probe(other, seconds)
+            if nodes.end(mistakes):
+                break
+        return None
 
-    def _probe(self, url: str) -> Generator[Send, TryEnd | None, TryEnd | None]:
-        """Asks a server whether it is a node of a cluster: only a node knows the header. Returns the
-        end of the try if it failed; raises `NotOneCluster`."""
+    def _send(
+        self, url: str, path: str, body: bytes, headers: Mapping[str, str], seconds: float | None = None
+    ) -> Send:
+        return Send(self.core.request(url, path, body, headers, self.ends_at, seconds))
+
+    def _probe(self, url: str, seconds: float | None = None) -> Generator[Send, TryEnd | None, TryEnd | None]:
+        """Asks a server for its cluster: only a node knows the header. Returns the end of the try if it
+        failed; raises `NotOneCluster`."""
         for path, body in _PROBES:
-            end = yield self._send(url, path, body, {"Jeton-Read": "probe"})
+            end = yield self._send(url, path, body, {"Jeton-Read": "probe"}, seconds)
             if not isinstance(end, HttpAnswer):
                 return end
-            if end.status < 300:
-                self._fail(
-                    NotOneCluster(
-                        "several URLs are nodes of one cluster, and a server here is none: servers that "
-                        "share nothing would consume a token once each"
-                    )
-                )
             error = failure(end)
-            if isinstance(error, BadRequest) and error.field == "Jeton-Read":
-                self.core.nodes.are_known.add(url)
+            field = error.field if isinstance(error, BadRequest) else None
+            if field == "Jeton-Read":
+                cluster = end.headers.get("jeton-cluster")
+                if cluster is None:
+                    self._refuse(_NOT_STATED)
+                if not self.core.nodes.learn(url, cluster):
+                    self._refuse(_NOT_ONE)
                 return None
+            if end.status < 300 or field == "name":
+                self._refuse(_NOT_ALONE)
             if end.status == 403:
                 continue  # The key lacks this scope; it may have that of another operation.
             return end
         return None  # The key may do nothing, which the operation itself will say.
+
+    def _refuse(self, message: str) -> NoReturn:
+        self.core.nodes.forget()
+        self._fail(NotOneCluster(message))
 
     def _note_position(self, answer: HttpAnswer) -> None:
         if self.operation.is_change and "jeton-position" in answer.headers:
@@ -315,6 +395,8 @@ class _Call:
             else isinstance(error, (NoConnection, NoAnswer))
         )
         if not is_retried or retries >= RETRIES_MAX:
+            return None
+        if self.is_lost and not self.operation.is_repeatable:
             return None
         wait = 0.0
         if end is not Lost.KEPT_DIED:

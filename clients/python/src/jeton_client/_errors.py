@@ -38,7 +38,7 @@ class ClientClosed(MisuseError):
 
 
 class NotOneCluster(JetonError):
-    """Several URLs were given, and a server at one of them is no node of a cluster.
+    """Several URLs were given, and the servers are not nodes of one cluster.
 
     Servers that share nothing would consume a token once each."""
 
@@ -71,7 +71,8 @@ class OutcomeUnknown(JetonError):
 
     key: str | None
     """The Idempotency-Key of the call. None for a call that may be repeated without one (an issue
-    with a reference, which is itself the key; extend; revoke)."""
+    with a reference, which is itself the key; extend; revoke), and for a put, whose repetition could
+    bring back what was consumed meanwhile."""
 
     results: Sequence[Payload | None] | None
     """Of `consume_many`: the payloads that are known, in the order of the call."""
@@ -171,7 +172,8 @@ class Conflict(ApiError):
 
 
 class PreconditionFailed(ApiError):
-    """412: the position of `at_least` is of an earlier stream of the cluster."""
+    """412: a token is under the name of a put with `if_absent`, or the position of `AtLeast` is of an
+    earlier stream of the cluster."""
 
 
 class ContentTooLarge(ApiError):

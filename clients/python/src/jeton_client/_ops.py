@@ -22,6 +22,7 @@ from ._json import dumps, payload_text, split_array
 from ._types import (
     Issued,
     Item,
+    Name,
     Payload,
     Read,
     Status,
@@ -52,6 +53,8 @@ class Operation(Generic[T]):
     """Carries an Idempotency-Key."""
     key: str | None = field(default=None, repr=False)
     """The caller's Idempotency-Key."""
+    is_repeatable: bool = True
+    """Whether it may be sent again although an earlier try may have reached the server."""
     headers: tuple[tuple[str, str], ...] = ()
     unsettled: Callable[[T], OutcomeUnknown | None] = lambda _value: None
     """After a lost answer: the error if this answer does not settle what happened."""
@@ -150,6 +153,22 @@ def _issued_or_error(value: Any) -> Issued | ApiError:
             raise ValueError("not a problem")
         return error
     return _issued(value)
+
+
+def put(name: Name | str, item: Item, if_absent: bool) -> Operation[datetime]:
+    """`POST /v1/names`. Never sent twice: the second one could bring back what was consumed after the
+    first."""
+    checked = check_target(name if isinstance(name, Name) else Name(name))
+    assert isinstance(checked, dict)
+    return Operation(
+        name="put",
+        path="/v1/names",
+        body=b'{"name":' + dumps("name", checked["name"]) + b"," + _issue_body(item)[1:],
+        read=lambda body: _time(json.loads(body)),
+        is_change=True,
+        is_repeatable=False,
+        headers=(("If-None-Match", "*"),) if if_absent else (),
+    )
 
 
 def list_body(targets: Sequence[str | dict[str, Any]], ttl: Ttl | None = None) -> bytes:
