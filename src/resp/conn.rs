@@ -18,7 +18,7 @@ use crate::net::tick::Tick;
 use crate::resp::config::{Config, ReadLevel};
 use crate::service::authentication::CachedCredentials;
 use crate::service::counters::Counters;
-use crate::service::gathered::Gathered;
+use crate::service::gathered::{Gathered, GroupLen};
 use crate::service::memory_budget::{HeldBytes, Holder};
 use crate::service::principal::Principal;
 use crate::service::state::Service;
@@ -65,6 +65,8 @@ pub(in crate::resp) struct Conn {
     pub(in crate::resp) credentials: CachedCredentials,
     /// The sampler has chosen the next command for a span.
     pub(in crate::resp) is_drawn: Cell<bool>,
+    /// How many of its commands are looked up together.
+    pub(in crate::resp) together: Cell<GroupLen>,
     totals: HeldBytes,
     phase: Cell<Phase>,
     since: Cell<Tick>,
@@ -83,6 +85,7 @@ impl Conn {
             local,
             credentials: CachedCredentials::of(peer.ip()),
             is_drawn: Cell::new(false),
+            together: Cell::default(),
             totals: HeldBytes::default(),
             phase: Cell::new(Phase::New),
             since: Cell::new(now),

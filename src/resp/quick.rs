@@ -18,8 +18,7 @@ use crate::resp::conn::{Conn, Worker};
 use crate::resp::data::KEY_LEN_MAX;
 use crate::resp::session::Session;
 use crate::service::counters::Class;
-use crate::service::gathered::{GROUP_LEN_MAX, Gathered};
-use crate::service::networks::Misses;
+use crate::service::gathered::Gathered;
 use crate::service::operation::Operation;
 use crate::service::principal::Principal;
 use crate::service::quick_trail::QuickTrail;
@@ -72,7 +71,7 @@ pub(in crate::resp) fn get<const TRACED: bool>(
     let mut group = worker.gathered.borrow_mut();
     group.clear();
     add(&mut group, key, len, &access);
-    while group.len() < max.min(GROUP_LEN_MAX)
+    while group.len() < max.min(conn.together.get().get())
         && let Some((key, len)) = canonical(&input.unread()[group.end()..])
         && !is_sampled()
     {
@@ -81,6 +80,8 @@ pub(in crate::resp) fn get<const TRACED: bool>(
     let turn = Turn { worker, conn, is_3: session.is_3, access: &access, now };
     let answered = turn.answer(group.digest(&access.digester), room);
     input.advance(group.end_of(answered));
+    let is_whole = answered == group.len() || !room.has_room();
+    conn.together.set(conn.together.get().after(is_whole));
     answered
 }
 
@@ -160,12 +161,7 @@ impl Turn<'_> {
     /// Counts a miss, unless the ordinary way has to confirm or to refuse it.
     fn may_miss(&self) -> bool {
         let (service, peer) = (&*self.worker.service, self.conn.peer.ip());
-        let limiter = &service.miss_limiter;
-        if service.reads.is_some() || limiter.is_in_debt(self.access, peer, self.now) {
-            return false;
-        }
-        limiter.charge(self.access, peer, self.now, Misses::ONE);
-        true
+        service.reads.is_none() && service.miss_limiter.may_miss(self.access, peer, self.now)
     }
 }
 

@@ -4,7 +4,32 @@
 use crate::model::token::{Digest, Digester, Token};
 
 /// Requests that are looked up together at most.
-pub(crate) const GROUP_LEN_MAX: usize = 16;
+const GROUP_LEN_MAX: usize = 16;
+
+/// How many requests of one connection are looked up together: at most [`GROUP_LEN_MAX`]. After a group
+/// of which one was left to the service only one, and after each group that was answered whole twice
+/// as many. So for a client of which each request is refused, each digest is computed once or twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupLen(usize);
+
+impl Default for GroupLen {
+    fn default() -> Self {
+        Self(GROUP_LEN_MAX)
+    }
+}
+
+impl GroupLen {
+    /// The most requests of the next group.
+    pub(crate) fn get(self) -> usize {
+        self.0
+    }
+
+    /// The same after a group that was answered whole, or not.
+    #[must_use]
+    pub(crate) fn after(self, is_whole: bool) -> Self {
+        if is_whole { Self((2 * self.0).min(GROUP_LEN_MAX)) } else { Self(1) }
+    }
+}
 
 /// The tokens of some requests of one caller, in their order. Kept for the next ones, for its memory.
 #[derive(Default)]
@@ -67,6 +92,18 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p8_behind_a_refused_request_few_are_looked_up_together() {
+        let mut len = GroupLen::default();
+        let mut after = |is_whole| {
+            len = len.after(is_whole);
+            len.get()
+        };
+        assert_eq!([after(true), after(false), after(false)], [16, 1, 1]);
+        assert_eq!([(); 5].map(|()| after(true)), [2, 4, 8, 16, 16]);
+    }
+
     use crate::model::token::{SECRET_LEN, Secret};
 
     #[test]

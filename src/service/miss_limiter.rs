@@ -97,9 +97,15 @@ impl MissLimiter {
         inner.counted(inner.look(access, address, now))
     }
 
-    /// Whether another miss would exceed the limit, without counting a refusal.
-    pub(crate) fn is_in_debt(&self, access: &Access, address: IpAddr, now: UnixMillis) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.look(access, address, now).is_err())
+    /// Counts a miss, if it does not exceed the limit. Returns false if it does: then nothing is
+    /// counted, because the service looks again and refuses.
+    pub(crate) fn may_miss(&self, access: &Access, address: IpAddr, now: UnixMillis) -> bool {
+        let Some(inner) = &self.0 else { return true };
+        let may_miss = inner.look(access, address, now).is_ok();
+        if may_miss {
+            self.charge(access, address, now, Misses::ONE);
+        }
+        may_miss
     }
 
     /// Refuses a look-up by reference if another miss would exceed a limit.
@@ -252,6 +258,10 @@ mod tests {
         assert!(limiter.look(&other, one, NOW).is_ok(), "another one, from the same address");
         assert!(limiter.miss(&mine, one, UnixMillis(NOW.0 + 1_000)).is_ok());
         assert_eq!(limiter.refused(), 3);
+        let allowed = (0..200).filter(|_| limiter.may_miss(&other, one, NOW)).count();
+        assert_eq!(allowed, 100, "the quick ways have the same limit");
+        assert!(limiter.look(&other, one, NOW).is_err());
+        assert_eq!(limiter.refused(), 4, "and leave the refusal to the service");
     }
 
     #[test]

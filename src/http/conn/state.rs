@@ -15,6 +15,7 @@ use crate::http::h1::head::Refused;
 use crate::http::h2::window::Window;
 use crate::net::buffer::Buffer;
 use crate::service::authentication::CachedCredentials;
+use crate::service::gathered::GroupLen;
 use crate::service::memory_budget::{HeldBytes, Holder};
 
 /// The `Host` of a connection's requests, so that it is looked at once. A longer one is looked at
@@ -132,6 +133,8 @@ pub(in crate::http) struct Client {
     pub(in crate::http) credentials: CachedCredentials,
     /// The `Host` that was accepted last.
     pub(in crate::http) host: RefCell<LastHost>,
+    /// How many of its requests are looked up together.
+    pub(in crate::http) together: Cell<GroupLen>,
 }
 
 impl Client {
@@ -289,6 +292,7 @@ impl Client {
             is_beyond_pages: Cell::new(false),
             credentials: CachedCredentials::default(),
             host: RefCell::default(),
+            together: Cell::default(),
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::model::token::Digest;
 use crate::net::buffer::Buffer;
 use crate::service::counters::Class;
 use crate::service::introspection::{INACTIVE, Introspection};
-use crate::service::networks::Misses;
 use crate::service::operation::Operation;
 use crate::service::quick_trail::QuickTrail;
 
@@ -82,11 +81,9 @@ fn inactive(
     now: UnixMillis,
     output: &mut Buffer,
 ) -> bool {
-    let (limiter, peer) = (&worker.service.miss_limiter, state.client.peer.get());
-    if limiter.is_in_debt(access, peer, now) {
+    if !worker.service.miss_limiter.may_miss(access, state.client.peer.get(), now) {
         return false;
     }
-    limiter.charge(access, peer, now, Misses::ONE);
     head(worker, INACTIVE.len(), output).put_slice(INACTIVE);
     true
 }

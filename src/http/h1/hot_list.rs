@@ -2,12 +2,15 @@
 //!
 //! A batch resolve is read, looked up and answered at once: the payloads are copied once, from the
 //! store into the output. Everything else is left to the service, which has seen nothing of it then:
-//! a body of another form or not all there, a list or an answer that is long, a payload that is not
-//! JSON, a client that misses too often, a server with an audit log, a node of a cluster.
+//! a body of another form or not all there, a payload that is not JSON, a client that misses too often,
+//! a server with an audit log, a node of a cluster. So is an answer that is longer than all that may
+//! wait for a peer; and while memory is short, one that is longer than what is free of charge, which the
+//! service may refuse.
 
 use bytes::BufMut;
 
 use crate::http::answer::canned;
+use crate::http::conn::pipe::OUTPUT_LEN_MAX;
 use crate::http::h1::turn::Turn;
 use crate::http::request::plain_list;
 use crate::model::value::is_json;
@@ -39,8 +42,9 @@ pub(super) fn answer(
     }
     let digests = group.digest(&access.digester);
     let mut misses = 0;
+    let len_max = if service.budget.is_short() { FREE_LEN } else { OUTPUT_LEN_MAX };
     let answered = service.engine.answer_many(digests, now, |found| {
-        let Some(measured) = Measured::of(found) else { return 0 };
+        let Some(measured) = Measured::of(found, len_max) else { return 0 };
         misses = measured.misses;
         let out = output.tail(canned::OK_HEAD.len() + 128 + measured.len);
         canned::complete(out, canned::OK_HEAD, measured.len, &worker.date.borrow());
@@ -65,8 +69,8 @@ struct Measured {
 }
 
 impl Measured {
-    /// `None` if it is longer than what is free of charge, or has more than JSON.
-    fn of(found: &[Lookup<&[u8]>]) -> Option<Self> {
+    /// `None` if it has more than `len_max` bytes, or more than JSON.
+    fn of(found: &[Lookup<&[u8]>], len_max: usize) -> Option<Self> {
         // Brackets, and a comma behind each item but the last.
         let (mut len, mut misses) = (1 + found.len(), 0);
         for looked_up in found {
@@ -79,7 +83,7 @@ impl Measured {
                 }
             };
         }
-        (len <= FREE_LEN).then_some(Self { len, misses })
+        (len <= len_max).then_some(Self { len, misses })
     }
 }
 

@@ -8,9 +8,11 @@
 //! second Host. The hot path takes whole heads and only between requests, so hyper never sees half
 //! of what was answered here.
 //!
-//! Requests that have arrived together are answered together: up to [`GROUP_LEN_MAX`] of one caller
+//! Requests that have arrived together are answered together: some requests of one caller
 //! are read first, their digests are computed side by side and their look-ups overlap, and all
-//! answers of a turn are sent by one write. Each is answered as if it were alone.
+//! answers of a turn are sent by one write. Each is answered as if it were alone. Behind a request that
+//! was left to the service the groups begin small ([`GroupLen`](crate::service::gathered::GroupLen)): where a client has missed too often,
+//! not all its digests are computed again for each refusal.
 
 use bytes::BufMut;
 
@@ -28,8 +30,7 @@ use crate::model::token::{Digest, Token};
 use crate::model::value::{is_json, value_of};
 use crate::net::buffer::Buffer;
 use crate::service::counters::Class;
-use crate::service::gathered::{GROUP_LEN_MAX, Gathered};
-use crate::service::networks::Misses;
+use crate::service::gathered::Gathered;
 use crate::service::operation::Operation;
 use crate::service::quick_trail::QuickTrail;
 use crate::store::Lookup;
@@ -127,7 +128,10 @@ fn serve_as<const HITS_ONLY: bool, const TRACED: bool>(
         gather::<TRACED>(&mut group, input.unread(), key, (worker, state));
         let answered = turn.answer::<HITS_ONLY>(&mut group, &mut output);
         input.advance(group.end_of(answered));
-        if answered < group.len() && output.len() < OUTPUT_LEN_MAX {
+        let is_whole = answered == group.len() || output.len() >= OUTPUT_LEN_MAX;
+        let together = &state.client.together;
+        together.set(together.get().after(is_whole));
+        if !is_whole {
             return Progress::Other;
         }
     }
@@ -143,8 +147,8 @@ fn gather<const TRACED: bool>(
     if group.end() == unread.len() {
         return;
     }
-    let host = state.client.host.borrow();
-    while group.len() < GROUP_LEN_MAX {
+    let (host, len_max) = (state.client.host.borrow(), state.client.together.get().get());
+    while group.len() < len_max {
         let at = group.end();
         let found = head::hot(&unread[at..], host.text());
         // Another host is judged, and another key admitted, when it is the first of a group.
@@ -223,12 +227,8 @@ impl Turn<'_> {
 
     /// Counts a miss. What is missed too often is refused by the service.
     fn may_miss(&self) -> bool {
-        let (limiter, peer) = (&self.worker.service.miss_limiter, self.state.client.peer.get());
-        if limiter.is_in_debt(self.access, peer, self.now) {
-            return false;
-        }
-        limiter.charge(self.access, peer, self.now, Misses::ONE);
-        true
+        let peer = self.state.client.peer.get();
+        self.worker.service.miss_limiter.may_miss(self.access, peer, self.now)
     }
 
     fn found(&self, payload: &[u8], output: &mut Buffer) {

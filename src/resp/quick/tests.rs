@@ -10,6 +10,7 @@ use crate::net::places::Places;
 use crate::net::proxy_header::TrustedProxies;
 use crate::net::tick::Tick;
 use crate::resp::config::{Config, IDLE_TIMEOUT, ReadLevel};
+use crate::service::gathered::GroupLen;
 use crate::service::memory_budget::Budget;
 use crate::service::miss_limiter::{MissLimiter, MissLimits};
 use crate::service::quotas::Quotas;
@@ -96,7 +97,7 @@ fn p8_gets_that_come_together_wait_for_room_and_for_the_turn_of_others() {
     let session = Session::new(1);
     let answer = b"$8\r\n12345678\r\n";
     for (max, len_max, expected) in [
-        (100, usize::MAX, GROUP_LEN_MAX),
+        (100, usize::MAX, GroupLen::default().get()),
         (5, usize::MAX, 5),
         (100, 3 * answer.len(), 3),
         (100, 3 * answer.len() - 1, 3),

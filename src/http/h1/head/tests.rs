@@ -326,6 +326,7 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
         "Content-Length: 3\r\n",
         "Content-Type: application/x-www-form-urlencoded\r\n",
         "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n",
+        "Content-Type: application/json\r\nContent-Length: 3\r\n",
         "Content-Length: 0\r\n",
         "Content-Length: 03\r\n",
         "Content-Length: +3\r\n",
@@ -424,6 +425,22 @@ proptest! {
         prop_assert_eq!(served.len(), 1, "{}", answers);
         prop_assert_eq!(served[0].target.as_str(), "/oauth2/introspect");
         prop_assert_eq!(&served[0].body[..], form);
+        prop_assert_eq!(served[0].host.as_deref(), new_host);
+        prop_assert_eq!(&served[0].keys, &Vec::from_iter(key.map(<[u8]>::to_vec)));
+    }
+
+    /// The same for a list: its body is the one that the reader announces and hyper finds.
+    #[test]
+    fn p8_the_hot_path_ends_a_list_where_the_reader_does(bytes in heads()) {
+        let bytes = [&bytes[..], b"xyz"].concat();
+        let Hot::List { body, key, new_host, len } = hot(&bytes, b"") else { return Ok(()) };
+        let framing = Framing::Length(body.len() as u64);
+        let forwarded = Head::Forward { len: len - body.len(), body: framing };
+        prop_assert_eq!(read(&bytes), forwarded, "{:?}", String::from_utf8_lossy(&bytes));
+        let (served, answers) = serve_with_hyper(&bytes[..len]);
+        prop_assert_eq!(served.len(), 1, "{}", answers);
+        prop_assert_eq!(served[0].target.as_str(), "/v1/resolve");
+        prop_assert_eq!(&served[0].body[..], body);
         prop_assert_eq!(served[0].host.as_deref(), new_host);
         prop_assert_eq!(&served[0].keys, &Vec::from_iter(key.map(<[u8]>::to_vec)));
     }
