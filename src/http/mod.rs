@@ -19,7 +19,7 @@
 //! `server::pool`, `admin`.
 //!
 //! The path of a resolve: the worker's epoll wakes the connection, which reads once into its input.
-//! `h1::head` recognises the request, and `h1::hot_path` hashes the token, looks it up, and copies
+//! `h1::hot_head` recognises the request, and `h1::hot_path` hashes the token, looks it up, and copies
 //! the payload into the output. `h1::head` forwards any other request to hyper, or refuses it:
 //! hyper parses, `api::exchange` answers, and hyper appends the answer to the output. The
 //! connection writes the output when no more input is to be processed. No lock, no channel, no

@@ -12,6 +12,8 @@ use crate::model::token::Token;
 use crate::model::value::marked;
 use crate::tls::Tls;
 
+mod changes;
+
 /// Far longer than anything here takes: a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

@@ -73,8 +73,12 @@ struct Steps {
 }
 
 impl Trail {
-    /// Starts the trail of a request from `address`.
-    pub(crate) fn begin(service: &Rc<Service>, address: SocketAddr, arrival: Arrival) -> Self {
+    /// Starts the trail of a request from `address`. Without an arrival it has no span.
+    pub(crate) fn begin(
+        service: &Rc<Service>,
+        address: SocketAddr,
+        arrival: Option<Arrival>,
+    ) -> Self {
         let steps = service.audit.as_ref().map(|audit| {
             Box::new(RefCell::new(Steps {
                 service: service.clone(),
@@ -123,6 +127,13 @@ impl Trail {
             let (digest, by) = (Some(digest), Some(By::Token));
             let item = AuditedToken { digest, by, shows_misses: true, ..AuditedToken::default() };
             steps.borrow_mut().items = vec![item];
+        }
+    }
+
+    /// Records the token in the path, if there is one.
+    pub(crate) fn token_of(&self, digest: Option<Digest>) {
+        if digest.is_some() {
+            self.token(|| digest);
         }
     }
 

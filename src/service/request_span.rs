@@ -35,8 +35,8 @@ struct Draft {
 }
 
 impl RequestSpan {
-    pub(super) fn begin(service: &Rc<Service>, arrival: Arrival) -> Self {
-        Self(service.traced.as_ref().map(|traced| {
+    pub(super) fn begin(service: &Rc<Service>, arrival: Option<Arrival>) -> Self {
+        Self(service.traced.as_ref().zip(arrival).map(|(traced, arrival)| {
             Box::new(Draft {
                 service: service.clone(),
                 begun: traced.begin(),

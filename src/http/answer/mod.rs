@@ -2,6 +2,7 @@
 
 pub(in crate::http) mod array;
 pub(in crate::http) mod canned;
+pub(in crate::http) mod encode;
 pub(in crate::http) mod meaning;
 pub(in crate::http) mod oauth;
 pub(in crate::http) mod problem;

@@ -96,7 +96,7 @@ impl Exchange {
             (StreamGuard::new(worker, conn), task)
         });
         let arrival = Arrival { protocol: "http", is_drawn: conn.http1.is_drawn.take() };
-        let trail = Trail::begin(&worker.service, conn.address(), arrival);
+        let trail = Trail::begin(&worker.service, conn.address(), Some(arrival));
         trail.follows(|| request_head::only(&head.headers, "traceparent"));
         Self {
             worker: worker.clone(),
@@ -110,6 +110,26 @@ impl Exchange {
             awaits_continue: has_body && head.headers.contains_key(EXPECT),
             is_head: head.method == Method::HEAD,
             is_oauth: takes_form(head.uri.path().as_bytes()),
+        }
+    }
+
+    /// Begins with a change of `access` whose body has arrived.
+    pub(super) fn of_change(worker: &Rc<Worker>, conn: &Rc<ConnState>, access: &Principal) -> Self {
+        // One that is sampled is not on the short way.
+        let trail = Trail::begin(&worker.service, conn.address(), None);
+        trail.admitted(access);
+        Self {
+            worker: worker.clone(),
+            access: Some(access.clone()),
+            stream: None,
+            conn: conn.clone(),
+            trail,
+            origin: None,
+            demand: Demand::default(),
+            has_body: true,
+            awaits_continue: false,
+            is_head: false,
+            is_oauth: false,
         }
     }
 

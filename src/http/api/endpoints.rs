@@ -192,6 +192,12 @@ impl Route<'_> {
     }
 }
 
+/// The body that the endpoint of `operation` takes.
+pub(super) fn body_kind(operation: Operation, config: &Config) -> BodyKind {
+    let endpoint = ENDPOINTS.iter().find(|endpoint| endpoint.operation == operation);
+    endpoint.map_or(BodyKind::None, |endpoint| endpoint.takes.kind(config))
+}
+
 /// Reads the body, admits the request again, and performs the operation of `endpoint`.
 pub(super) async fn perform(
     worker: &Worker,

@@ -1,6 +1,7 @@
 //! One exchange, from a request to its answer.
 
 mod answering;
+pub(in crate::http) mod change;
 mod endpoints;
 pub(in crate::http) mod exchange;
 mod oauth;

@@ -29,8 +29,8 @@ use crate::service::counters::Counters;
 
 /// A worker with one connection that nobody has opened.
 pub struct Loose {
-    worker: Worker,
-    state: ConnState,
+    worker: Rc<Worker>,
+    state: Rc<ConnState>,
 }
 
 impl Loose {
@@ -39,7 +39,8 @@ impl Loose {
     pub fn new(engine: &Engine) -> Self {
         let common = Common::new(engine, &Config::default());
         let counters = Arc::<CachePadded<Counters>>::default();
-        Self { worker: Worker::new(&common, counters), state: ConnState::new(Tick(0)) }
+        let worker = Rc::new(Worker::new(&common, counters));
+        Self { worker, state: Rc::new(ConnState::new(Tick(0))) }
     }
 
     /// Puts what the hot path answers to `requests` into `answers`, in place of what was there.
@@ -47,7 +48,7 @@ impl Loose {
     #[must_use]
     pub fn serve(&self, requests: &[u8], answers: &mut Vec<u8>) -> bool {
         self.state.wire.input.borrow_mut().push(requests);
-        let progress = hot_path::serve(&self.worker, &self.state);
+        let progress = hot_path::serve(&self.worker, &self.state, &mut None);
         let mut output = self.state.wire.output.borrow_mut();
         answers.clear();
         answers.extend_from_slice(output.unread());

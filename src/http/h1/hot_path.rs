@@ -1,26 +1,31 @@
 //! The hot path: the canonical `GET /v1/tokens/{token}` is answered before hyper sees it, and so are a
-//! short `POST /v1/resolve` ([`hot_list`]) and the canonical introspection, if all of it has arrived.
+//! short `POST /v1/resolve` ([`hot_list`]) and the canonical introspection, if all of it has arrived. A
+//! canonical [`change`] begins here.
 //!
 //! Resolves are most of what a server does, and most of what a resolve costs beyond the kernel is
-//! the general parsing and writing of HTTP. [`head::hot`] knows these forms of request only, byte for
+//! the general parsing and writing of HTTP. [`hot`] knows these forms of request only, byte for
 //! byte what ordinary clients send, and leaves everything else to hyper: another method, version or
 //! target, a header it does not know or a value with an unusual byte, any other body, a missing or
 //! second Host. The hot path takes whole heads and only between requests, so hyper never sees half
 //! of what was answered here.
 //!
-//! Requests that have arrived together are answered together: some requests of one caller
-//! are read first, their digests are computed side by side and their look-ups overlap, and all
-//! answers of a turn are sent by one write. Each is answered as if it were alone. Behind a request that
-//! was left to the service the groups begin small ([`GroupLen`](crate::service::gathered::GroupLen)): where a client has missed too often,
-//! not all its digests are computed again for each refusal.
+//! Requests that have arrived together are answered together: some of one caller are read first, their
+//! digests are computed side by side and their look-ups overlap, and all answers of a turn are sent by
+//! one write. Each is answered as if it were alone. Behind a request that
+//! was left to the service the groups begin small
+//! ([`GroupLen`](crate::service::gathered::GroupLen)): where a client has missed too often, not all its
+//! digests are computed again for each refusal.
+
+use std::rc::Rc;
 
 use bytes::BufMut;
 
 use crate::http::answer::{canned, problem};
+use crate::http::api::change::{self, Pending};
 use crate::http::conn::context::Worker;
 use crate::http::conn::pipe::OUTPUT_LEN_MAX;
 use crate::http::conn::state::ConnState;
-use crate::http::h1::head::{self, Hot};
+use crate::http::h1::hot_head::{Hot, hot};
 use crate::http::h1::hot_introspection;
 use crate::http::h1::hot_list;
 use crate::http::h1::turn::Turn;
@@ -45,31 +50,47 @@ pub(in crate::http) enum Progress {
     Partial,
     /// The output is full: send it, then come back.
     Full,
+    /// A change has begun, whose answer comes next.
+    Begun,
     /// What comes next is for hyper.
     Other,
 }
 
-/// Answers canonical requests from the front of the input, as far as they go.
-pub(in crate::http) fn serve(worker: &Worker, state: &ConnState) -> Progress {
-    serve_as::<false, false>(worker, state)
+/// Answers canonical requests from the front of the input, as far as they go. A change is put into
+/// `begun`, and nothing behind it is looked at.
+pub(in crate::http) fn serve(
+    worker: &Rc<Worker>,
+    state: &Rc<ConnState>,
+    begun: &mut Option<Pending>,
+) -> Progress {
+    serve_as::<false, false>(worker, state, begun)
 }
 
 /// The same for a node of a cluster: a miss is for the service, which confirms it first.
-pub(in crate::http) fn serve_hits(worker: &Worker, state: &ConnState) -> Progress {
-    serve_as::<true, false>(worker, state)
+pub(in crate::http) fn serve_hits(
+    worker: &Rc<Worker>,
+    state: &Rc<ConnState>,
+    begun: &mut Option<Pending>,
+) -> Progress {
+    serve_as::<true, false>(worker, state, begun)
 }
 
 /// The same for a server whose requests are traced: one that is sampled is for the service.
-pub(in crate::http) fn serve_traced(worker: &Worker, state: &ConnState) -> Progress {
+pub(in crate::http) fn serve_traced(
+    worker: &Rc<Worker>,
+    state: &Rc<ConnState>,
+    begun: &mut Option<Pending>,
+) -> Progress {
     match worker.service.reads {
-        None => serve_as::<false, true>(worker, state),
-        Some(_) => serve_as::<true, true>(worker, state),
+        None => serve_as::<false, true>(worker, state, begun),
+        Some(_) => serve_as::<true, true>(worker, state, begun),
     }
 }
 
 fn serve_as<const HITS_ONLY: bool, const TRACED: bool>(
-    worker: &Worker,
-    state: &ConnState,
+    worker: &Rc<Worker>,
+    state: &Rc<ConnState>,
+    begun: &mut Option<Pending>,
 ) -> Progress {
     let service = &*worker.service;
     let (mut input, mut output) = (state.wire.input.borrow_mut(), state.wire.output.borrow_mut());
@@ -81,13 +102,9 @@ fn serve_as<const HITS_ONLY: bool, const TRACED: bool>(
         if output.len() >= OUTPUT_LEN_MAX {
             return Progress::Full;
         }
-        let found = head::hot(input.unread(), state.client.host.borrow().text());
-        let (key, new_host, len) = match found {
-            Hot::Resolve { key, new_host, len, .. }
-            | Hot::List { key, new_host, len, .. }
-            | Hot::Introspect { key, new_host, len, .. } => (key, new_host, len),
-            Hot::Partial => return Progress::Partial,
-            Hot::Other => return Progress::Other,
+        let found = hot(input.unread(), state.client.host.borrow().text());
+        let Some((key, new_host, len)) = found.caller() else {
+            return if found == Hot::Partial { Progress::Partial } else { Progress::Other };
         };
         if TRACED && is_sampled(worker, state, &input.unread()[..len], key) {
             return Progress::Other;
@@ -105,32 +122,31 @@ fn serve_as<const HITS_ONLY: bool, const TRACED: bool>(
         }
         let now = service.now();
         // Who may not is told so by the service.
-        let access =
-            match service.authenticator.admit(&state.client.credentials, presented(key), now) {
-                Ok(access) if access.may(Scope::Resolve) => access,
-                Ok(_) | Err(_) => return Progress::Other,
-            };
+        let admitted = service.authenticator.admit(&state.client.credentials, presented(key), now);
+        let Ok(access) = admitted else { return Progress::Other };
+        if let Hot::Change { change, .. } = found {
+            *begun = change::begin(worker, state, &access, change);
+            let Some(_) = begun else { return Progress::Other };
+            input.advance(len);
+            return Progress::Begun;
+        }
+        if !access.may(Scope::Resolve) {
+            return Progress::Other;
+        }
         let turn = Turn { worker, state, access: &access, now };
-        let token = match found {
-            Hot::Resolve { token, .. } => token,
-            Hot::List { body, .. } if !HITS_ONLY => {
-                if !hot_list::answer(&turn, body, &mut group, &mut output) {
-                    return Progress::Other;
-                }
-                input.advance(len);
-                continue;
+        if let Hot::List { body, .. } = found {
+            if HITS_ONLY || !hot_list::answer(&turn, body, &mut group, &mut output) {
+                return Progress::Other;
             }
-            _ => return Progress::Other,
-        };
+            input.advance(len);
+            continue;
+        }
+        let Hot::Resolve { token, .. } = found else { return Progress::Other };
         let Ok(token) = Token::parse(token) else { return Progress::Other };
-        group.clear();
-        group.push(token, len);
-        gather::<TRACED>(&mut group, input.unread(), key, (worker, state));
-        let answered = turn.answer::<HITS_ONLY>(&mut group, &mut output);
-        input.advance(group.end_of(answered));
-        let is_whole = answered == group.len() || output.len() >= OUTPUT_LEN_MAX;
-        let together = &state.client.together;
-        together.set(together.get().after(is_whole));
+        let (first, unread) = ((token, len), input.unread());
+        let (answered_len, is_whole) =
+            turn.answer_together::<HITS_ONLY, TRACED>(first, key, unread, &mut group, &mut output);
+        input.advance(answered_len);
         if !is_whole {
             return Progress::Other;
         }
@@ -150,7 +166,7 @@ fn gather<const TRACED: bool>(
     let (host, len_max) = (state.client.host.borrow(), state.client.together.get().get());
     while group.len() < len_max {
         let at = group.end();
-        let found = head::hot(&unread[at..], host.text());
+        let found = hot(&unread[at..], host.text());
         // Another host is judged, and another key admitted, when it is the first of a group.
         let Hot::Resolve { token, key: another, new_host: None, len } = found else { return };
         if another != key {
@@ -179,6 +195,26 @@ fn is_sampled(worker: &Worker, state: &ConnState, head: &[u8], key: Option<&[u8]
 }
 
 impl Turn<'_> {
+    /// Answers the `first` request, and those behind it that have the same `key`. Returns the length of
+    /// those that were answered, and false where one of them is left to the service.
+    fn answer_together<const HITS_ONLY: bool, const TRACED: bool>(
+        &self,
+        (token, len): (Token, usize),
+        key: Option<&[u8]>,
+        unread: &[u8],
+        group: &mut Gathered,
+        output: &mut Buffer,
+    ) -> (usize, bool) {
+        group.clear();
+        group.push(token, len);
+        gather::<TRACED>(group, unread, key, (self.worker, self.state));
+        let answered = self.answer::<HITS_ONLY>(group, output);
+        let is_whole = answered == group.len() || output.len() >= OUTPUT_LEN_MAX;
+        let together = &self.state.client.together;
+        together.set(together.get().after(is_whole));
+        (group.end_of(answered), is_whole)
+    }
+
     /// Answers requests in their order, as long as there is room for answers and none is for the
     /// service. Returns how many were answered; the first finds room.
     fn answer<const HITS_ONLY: bool>(&self, group: &mut Gathered, output: &mut Buffer) -> usize {

@@ -111,7 +111,35 @@ pub(in crate::http) async fn gather(
     }
     let mut gather = Gather::new(worker, body, len_max);
     gather.waiting = Some(Waiting { sender, headers });
-    let gathered = gather.run(typed, sender.holder).await?;
+    checked(gather.run(typed, sender.holder).await?, kind)
+}
+
+/// The same for a body that has arrived as a whole and has the right type. `None` if `kind` has none, or
+/// a shorter one, or if there is no memory for it: [`gather`] says so.
+pub(in crate::http) fn whole(
+    worker: &Worker,
+    holder: &Holder,
+    bytes: &[u8],
+    kind: BodyKind,
+) -> Option<Result<Gathered, Problem>> {
+    let len_max = match kind {
+        BodyKind::Json(len_max) => len_max,
+        BodyKind::EmptyObject => SMALL_LEN_MAX,
+        BodyKind::Form | BodyKind::None => return None,
+    };
+    if bytes.len() > len_max {
+        return None;
+    }
+    let is_free = bytes.len() <= FREE_LEN && holder.totals.held() <= FREE_LEN;
+    let charge = match is_free {
+        true => None,
+        false => Some(worker.service.budget.take(holder, bytes.len())?),
+    };
+    Some(checked(Gathered { bytes: Bytes::copy_from_slice(bytes), charge }, kind))
+}
+
+/// Checks what can be said of a body without its operation.
+fn checked(gathered: Gathered, kind: BodyKind) -> Result<Gathered, Problem> {
     if gathered.bytes.is_empty() && matches!(kind, BodyKind::Json(_)) {
         return Err(Problem::malformed("the request needs a JSON body"));
     }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::http::answer::canned;
+use crate::http::api::change::{Pending, ShortWay};
 use crate::http::api::exchange::ConnService;
 use crate::http::conn::context::{Slot, Worker};
 use crate::http::conn::phase::{Phase, Verdict};
@@ -25,6 +26,7 @@ use crate::http::h1::head::HEAD_LEN_MAX;
 use crate::http::h1::hot_path::{self, Progress};
 use crate::service::memory_budget::Charge;
 
+mod short_way;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,8 @@ pub(in crate::http) struct Connection<S = TcpStream> {
     state: Rc<ConnState>,
     worker: Rc<Worker>,
     protocol: Protocol,
+    /// HTTP/1: the change that waits for its answer.
+    short_way: Option<ShortWay>,
     /// Bytes the peer has sent.
     received: usize,
     /// HTTP/1: what a long head takes, until the next request.
@@ -90,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             state: slot.state(),
             worker,
             protocol: Protocol::Undecided,
+            short_way: None,
             received: 0,
             head_charge: None,
             stalled_charge: None,
@@ -123,6 +128,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
                 Poll::Ready(Ok(())) => {}
             }
+            if self.short_way.is_some() {
+                if self.poll_short_way(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                has_news |= !self.state.wire.input.borrow().is_empty();
+                continue;
+            }
             // hyper holds an answer, or a part of one, for which there was no room.
             let is_hyper_first = self.state.wire.wants_output.replace(false);
             has_news |= is_hyper_first;
@@ -148,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     has_news = true;
                     continue;
                 }
-                Some(Progress::Drained | Progress::Partial) => continue,
+                Some(Progress::Drained | Progress::Partial | Progress::Begun) => continue,
                 Some(Progress::Other) | None => {}
             }
             self.poll_protocol(cx);
@@ -168,9 +180,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match (verdict, &mut self.protocol) {
             (Verdict::Drop, _) => return Err(Over::Gone),
             (_, Protocol::Closing { .. }) => (),
-            // hyper knows nothing yet of what waits in the input: the answer to that is the last.
+            // hyper knows nothing yet of what waits in the input: the answer to that is the last, or
+            // the one that is pending.
             (Verdict::Drain, Protocol::Undecided | Protocol::Http1(_))
-                if self.state.owes_answers() =>
+                if self.state.owes_answers() || self.short_way.is_some() =>
             {
                 self.state.watch.verdict.set(Some(Verdict::Drain));
                 return Ok(false);
@@ -207,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Protocol::Undecided = self.protocol {
             self.decide();
         }
-        let state = &*self.state;
+        let state = &self.state;
         let waiting = state.wire.input.borrow().len();
         let may_be_for_it = matches!(self.protocol, Protocol::Http1(_))
             && state.is_between_requests()
@@ -216,20 +229,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !may_be_for_it {
             return None;
         }
+        let mut change = None;
         let progress = if self.worker.has_hot_path() {
-            hot_path::serve(&self.worker, state)
+            hot_path::serve(&self.worker, state, &mut change)
         } else if self.worker.has_fenced_path() {
-            hot_path::serve_hits(&self.worker, state)
+            hot_path::serve_hits(&self.worker, state, &mut change)
         } else if self.worker.has_traced_path() {
-            hot_path::serve_traced(&self.worker, state)
+            hot_path::serve_traced(&self.worker, state, &mut change)
         } else if let Some(begun) = self.worker.begin_sample() {
-            self.drive_measured(begun)
+            self.drive_measured(begun, &mut change)
         } else {
             return None;
         };
+        self.short_way = change.map(ShortWay::Pending);
         let now = self.worker.now();
         match progress {
-            Progress::Other => {}
+            Progress::Other | Progress::Begun => {}
             Progress::Drained => {
                 state.wire.wants_input.set(true);
                 state.enter(Phase::Idle, now);
@@ -251,13 +266,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Lets the hot path answer, and measures how long that takes.
     #[cold]
-    fn drive_measured(&self, begun: Duration) -> Progress {
-        let (worker, state) = (&self.worker, &*self.state);
+    fn drive_measured(&self, begun: Duration, change: &mut Option<Pending>) -> Progress {
+        let (worker, state) = (&self.worker, &self.state);
         let before = worker.counters.resolved();
         let progress = match (&worker.config.tracer, &worker.config.reads) {
-            (Some(_), _) => hot_path::serve_traced(worker, state),
-            (None, Some(_)) => hot_path::serve_hits(worker, state),
-            (None, None) => hot_path::serve(worker, state),
+            (Some(_), _) => hot_path::serve_traced(worker, state, change),
+            (None, Some(_)) => hot_path::serve_hits(worker, state, change),
+            (None, None) => hot_path::serve(worker, state, change),
         };
         worker.end_sample(begun, worker.counters.resolved() > before);
         progress

@@ -18,8 +18,8 @@ use crate::testkit::clock::ManualClock;
 /// An engine, and one worker with one connection.
 struct Fixture {
     stepped: Stepped,
-    worker: Worker,
-    state: ConnState,
+    worker: Rc<Worker>,
+    state: Rc<ConnState>,
 }
 
 fn fixture() -> Fixture {
@@ -27,8 +27,8 @@ fn fixture() -> Fixture {
     let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
     let stepped = Stepped::new(digester, &RandomState::with_seeds(1, 2, 3, 4), clock);
     let common = Common::new(stepped.engine(), &Config::default());
-    let worker = Worker::new(&common, Arc::default());
-    Fixture { stepped, worker, state: ConnState::new(Tick(0)) }
+    let worker = Rc::new(Worker::new(&common, Arc::default()));
+    Fixture { stepped, worker, state: Rc::new(ConnState::new(Tick(0))) }
 }
 
 fn token(n: usize) -> String {
@@ -49,7 +49,7 @@ impl Fixture {
 
     /// How far the hot path comes with all that has arrived, and what it answers.
     fn serve(&self) -> (Progress, Vec<u8>) {
-        let progress = serve(&self.worker, &self.state);
+        let progress = serve(&self.worker, &self.state, &mut None);
         let mut output = self.state.wire.output.borrow_mut();
         let answers = output.unread().to_vec();
         output.clear();

@@ -190,6 +190,36 @@ async fn drained_with(before: &[u8], arrived: &[u8], after: &[u8]) -> (Vec<u16>,
     peer.answers()
 }
 
+/// A body counts as held by its connection as long as its change waits for the log.
+#[test]
+fn p8_the_body_of_a_change_on_the_short_way_is_charged_until_it_is_answered() {
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.build_local(tokio::runtime::LocalOptions::default()).unwrap();
+    runtime.block_on(async {
+        let clock = Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)));
+        let digester = Digester::new(&Secret::from_bytes([7; 32]), "default");
+        let mut stepped = Stepped::new(digester, &RandomState::with_seeds(1, 2, 3, 4), clock);
+        let worker = worker(stepped.engine(), Budget::new(1 << 30, 1 << 20, false));
+        let caller = worker.service.caller.clone();
+        let pump = tokio::task::spawn_local(async move { caller.pump().await });
+        let (peer, slot) = (Peer::default(), worker.slot().unwrap());
+        let state = slot.state();
+        let mut connection = Box::pin(Connection::new(peer.clone(), worker.clone(), slot));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let body = format!("{{\"payload\":\"{}\"}}", "x".repeat(10_000));
+        let head = "POST /v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+        peer.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        assert!(connection.as_mut().poll(&mut cx).is_pending());
+        assert!(connection.short_way.is_some(), "it is on the short way");
+        assert!(state.totals.held() >= body.len(), "{}", state.totals.held());
+        stepped.turn();
+        yield_now().await;
+        assert!(connection.as_mut().poll(&mut cx).is_pending());
+        assert_eq!((peer.answers(), state.totals.held()), ((vec![201], false), 0));
+        pump.abort();
+    });
+}
+
 #[test]
 fn a_drain_answers_what_has_begun_to_arrive_and_nothing_after_it() {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
