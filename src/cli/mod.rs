@@ -26,6 +26,7 @@ mod failure;
 mod file_watch;
 mod fresh;
 mod health;
+mod import;
 mod keys;
 mod logging;
 mod node;
@@ -81,6 +82,8 @@ enum Command {
     Extend(ExtendArgs),
     /// Ask a server whether it is alive, or ready; exit 0 if so, 1 if not, 3 without an answer
     Health(health::HealthArgs),
+    /// Copy the living string keys of a Redis or Valkey to jeton, where they become names
+    Import(Box<import::ImportArgs>),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -141,6 +144,7 @@ pub fn main(process: Process) -> ExitCode {
         Command::Status(args) => finish(client::status(&args)),
         Command::Extend(args) => finish(client::extend(&args)),
         Command::Health(args) => health::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Backup(args) => backup::run(&args),

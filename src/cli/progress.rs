@@ -32,6 +32,30 @@ impl Drop for Shown {
     }
 }
 
+/// A number that grows, if standard error is a terminal.
+pub(super) struct Counted(Option<ProgressBar>);
+
+impl Counted {
+    pub(super) fn new(what: &'static str) -> Self {
+        let style = ProgressStyle::with_template("{msg} {human_pos} keys, {per_sec}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = || ProgressBar::new_spinner().with_style(style).with_message(what);
+        Self(io::stderr().is_terminal().then(bar))
+    }
+
+    pub(super) fn show(&self, count: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(count);
+        }
+    }
+
+    pub(super) fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// A progress bar in bytes, on standard error.
 pub(super) fn bar(what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template(

@@ -80,6 +80,7 @@ mod hostile_share;
 mod hostile_slow;
 mod hostile_watch;
 mod http2;
+mod import;
 mod lifecycle;
 mod limits;
 mod linear;

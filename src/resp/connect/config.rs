@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::desk::{Desk, Subcommand};
 use super::{glob, subcommand};
+use crate::model::time::millis;
 use crate::resp::parse::COMMAND_LEN_MAX;
 use crate::resp::reply::Reply;
 use crate::resp::session::Session;
@@ -19,13 +20,21 @@ pub(super) fn run(desk: &Desk<'_>, session: &mut Session, words: &[Bytes], reply
     subcommand::run("CONFIG", SUBCOMMANDS, desk, session, words, reply);
 }
 
-/// The settings. What jeton does not have in common with Redis is not among them.
-fn settings(desk: &Desk<'_>) -> [(&'static str, String); 9] {
+/// The settings: those of Redis that jeton has too, and the limits of the caller's tokens, by which
+/// `jeton import` knows what it can copy.
+fn settings(desk: &Desk<'_>, session: &Session) -> [(&'static str, String); 11] {
+    let limits = &desk.service.limits;
+    let ttl_max = match desk.admit(session) {
+        Ok(access) => desk.service.ttl_max(&access.digester),
+        Err(_) => limits.max_ttl,
+    };
     let has_log = desk.service.engine.stats().log.segments > 0;
     let yes_or_no = |is: bool| if is { "yes" } else { "no" }.to_owned();
     [
         ("appendonly", yes_or_no(has_log)),
         ("databases", "1".into()),
+        ("jeton-max-payload", limits.max_payload.to_string()),
+        ("jeton-max-ttl", millis(ttl_max).to_string()),
         ("list-max-listpack-size", "-2".into()),
         ("maxmemory-policy", "noeviction".into()),
         ("proto-max-bulk-len", COMMAND_LEN_MAX.to_string()),
@@ -38,9 +47,10 @@ fn settings(desk: &Desk<'_>) -> [(&'static str, String); 9] {
 }
 
 /// `CONFIG GET pattern [pattern …]`
-fn get(desk: &Desk<'_>, _session: &mut Session, words: &[Bytes], reply: &mut Reply<'_>) {
+fn get(desk: &Desk<'_>, session: &mut Session, words: &[Bytes], reply: &mut Reply<'_>) {
     let is_asked = |name: &str| words.iter().any(|word| glob::matches(word, name.as_bytes()));
-    let found: Vec<_> = settings(desk).into_iter().filter(|(name, _)| is_asked(name)).collect();
+    let found: Vec<_> =
+        settings(desk, session).into_iter().filter(|(name, _)| is_asked(name)).collect();
     reply.map(found.len());
     for (name, value) in found {
         reply.bulk(name.as_bytes());
