@@ -301,7 +301,8 @@ impl Missing {
     }
 }
 
-fn expect(answer: Answer, statuses: &[StatusCode]) -> Result<Answer, ClientError> {
+/// The answer, if it has one of these statuses.
+pub(super) fn expect(answer: Answer, statuses: &[StatusCode]) -> Result<Answer, ClientError> {
     if statuses.contains(&answer.status) {
         return Ok(answer);
     }
@@ -334,7 +335,10 @@ pub(super) fn reason(body: &[u8]) -> String {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+/// Runs a client on a runtime of its own.
+pub(super) fn block_on<T>(
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(ClientError::Runtime)?.block_on(work)
 }

@@ -30,6 +30,10 @@ pub(super) enum ClientError {
     NotFound(String),
     #[error("the key file {}: {source}", file.display())]
     KeyFile { file: PathBuf, source: io::Error },
+    #[error("--tokens {}: {source}", file.display())]
+    Tokens { file: PathBuf, source: io::Error },
+    #[error("--tokens, line {line}: a token or name has 1 to 512 bytes, not {len}")]
+    Name { line: usize, len: usize },
     #[error("the server's answer can't be parsed")]
     Answer,
     #[error("standard input can't be read: {0}")]
@@ -53,9 +57,12 @@ impl ClientError {
             Self::Wire(error) => error.code(),
             Self::Refused { status, .. } | Self::NoDataListener(status) => code_of(*status),
             Self::NotFound(_) => FAILED,
-            Self::Payload { .. } | Self::NoTarget | Self::Input(_) | Self::KeyFile { .. } => {
-                MISTAKEN
-            }
+            Self::Payload { .. }
+            | Self::NoTarget
+            | Self::Input(_)
+            | Self::KeyFile { .. }
+            | Self::Tokens { .. }
+            | Self::Name { .. } => MISTAKEN,
             Self::Answer | Self::Runtime(_) | Self::Output { .. } => UNANSWERED,
         }
     }

@@ -22,6 +22,7 @@ mod cpu;
 mod environment;
 mod exit;
 mod explain;
+mod export;
 mod failure;
 mod file_watch;
 mod fresh;
@@ -82,6 +83,8 @@ enum Command {
     Extend(ExtendArgs),
     /// Ask a server whether it is alive, or ready; exit 0 if so, 1 if not, 3 without an answer
     Health(health::HealthArgs),
+    /// Print the payload, deadline and uses left of the tokens that a file lists, as JSON lines
+    Export(export::ExportArgs),
     /// Copy the living string keys of a Redis or Valkey to jeton, where they become names
     Import(Box<import::ImportArgs>),
     /// Make, list and revoke API keys
@@ -144,6 +147,7 @@ pub fn main(process: Process) -> ExitCode {
         Command::Status(args) => finish(client::status(&args)),
         Command::Extend(args) => finish(client::extend(&args)),
         Command::Health(args) => health::run(&args),
+        Command::Export(args) => finish(export::export(&args)),
         Command::Import(args) => import::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(&command),

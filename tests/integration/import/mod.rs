@@ -2,6 +2,7 @@
 
 mod between;
 mod clusters;
+mod export;
 mod kills;
 mod source;
 
