@@ -77,12 +77,15 @@ async def main() -> None:
     for _ in range(args.rounds):
         for name, (one, callers) in sides.items():
             results[name].append(await cpu_per_resolve(one, callers, args.seconds))
+    print("| side | resolves for each second of CPU | µs of CPU each | ÷ redis-py |\n|---|---|---|---|")
     for name, values in results.items():
-        median = statistics.median(values)
-        print(
-            f"{name:42} {1e6 / median:8,.0f} a second of CPU, {median:7.1f} µs each"
-            f"  ({min(values):.1f} to {max(values):.1f})"
-        )
+        median, ratio = statistics.median(values), "–"
+        if "redis-py" in results:
+            # Of the same round: what slows the machine down slows both.
+            ratios = [one / of for one, of in zip(values, results["redis-py"], strict=True)]
+            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})"
+        spread = f"{median:.1f} ({min(values):.1f}..{max(values):.1f})"
+        print(f"| {name} | {1e6 / median:,.0f} | {spread} | {ratio} |")
     for process in (server, other):
         if process is not None:
             process.terminate()
