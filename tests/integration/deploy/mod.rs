@@ -2,9 +2,11 @@
 //! reads it, as far as this machine has it.
 
 mod alerts;
+mod containers;
 mod dashboard;
 mod floor;
 mod unit;
+mod workflow;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ fn known_metrics() -> BTreeSet<String> {
 /// The names in an expression that are those of metrics; that of a histogram for its buckets.
 fn metrics(expression: &str) -> Vec<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let words = expression.split(|c| !is_part(c)).filter(|word| word.starts_with("jeton_"));
+    let is_metric = |word: &str| ["jeton_", "process_"].iter().any(|it| word.starts_with(it));
+    let words = expression.split(|c| !is_part(c)).filter(|word| is_metric(word));
     words.map(|word| word.strip_suffix("_bucket").unwrap_or(word)).collect()
 }
