@@ -61,10 +61,11 @@ pub(super) fn record_len(op: &Op) -> usize {
     }
 }
 
-/// Encodes `op` for a message, where all nodes decide it. Its times are relative.
-pub(super) fn encode_asked(op: &Op, life_max: Duration, out: &mut Vec<u8>) {
-    let asked = match op {
-        Op::Put(put) => Asked::Put(AskedPut {
+/// What all nodes of a cluster are asked to decide; `None` for an operation whose record is the same in
+/// a message and in the log. Its times are relative.
+pub(super) fn asked(op: &Op) -> Option<Asked<'_>> {
+    match op {
+        Op::Put(put) => Some(Asked::Put(AskedPut {
             digest: put.digest,
             lifetime: UnixMillis(0).plus(put.ttl.unwrap_or(put.default_ttl)),
             keeps: put.ttl.is_none(),
@@ -73,16 +74,27 @@ pub(super) fn encode_asked(op: &Op, life_max: Duration, out: &mut Vec<u8>) {
             when: put.when,
             asks: put.wants_previous,
             payload: &put.payload,
-        }),
+        })),
         Op::SetDeadline { digest, deadline, when } => {
-            Asked::SetDeadline { digest: *digest, deadline: *deadline, when: *when }
+            Some(Asked::SetDeadline { digest: *digest, deadline: *deadline, when: *when })
         }
-        Op::Read { digest } => Asked::Read { digest: *digest },
-        Op::Issue { .. } | Op::Consume { .. } | Op::Extend { .. } | Op::Revoke { .. } => {
-            return encode(op, UnixMillis(0), life_max, None, out);
-        }
-    };
-    Record::Asked(asked).encode(out);
+        Op::Read { digest } => Some(Asked::Read { digest: *digest }),
+        Op::Issue { .. } | Op::Consume { .. } | Op::Extend { .. } | Op::Revoke { .. } => None,
+    }
+}
+
+/// Whether the outcome of `op` depends on the exact state before it, which includes the records that
+/// are already in its frame.
+pub(super) fn is_exact(op: &Op) -> bool {
+    asked(op).is_some_and(|asked| asked.is_exact())
+}
+
+/// Encodes `op` for a message, where all nodes decide it.
+pub(super) fn encode_asked(op: &Op, life_max: Duration, out: &mut Vec<u8>) {
+    match asked(op) {
+        Some(asked) => Record::Asked(asked).encode(out),
+        None => encode(op, UnixMillis(0), life_max, None, out),
+    }
 }
 
 /// Encodes the record of `op`. `known` is what its admission has returned. With a `now` of zero its

@@ -130,16 +130,6 @@ impl Op {
         }
         check_ttl(ttl, config)
     }
-
-    /// Whether its outcome depends on the exact state before it, which includes the records that are
-    /// already in its frame.
-    pub(super) fn is_conditional(&self) -> bool {
-        match self {
-            Self::Put(put) => put.when != When::Always || put.ttl.is_none(),
-            Self::SetDeadline { when, .. } => *when != DeadlineWhen::Always,
-            _ => false,
-        }
-    }
 }
 
 fn check_ttl(ttl: Duration, config: &Config) -> Result<(), Rejected> {

@@ -8,6 +8,7 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::store::Pinned;
 
+use super::frame::asked;
 use super::op::Op;
 use super::state::{Applied, Content, consume_refused, is_irreplaceable, issue_refused};
 
@@ -18,24 +19,79 @@ pub(super) fn is_unknown(applied: &Applied<'_>) -> bool {
 
 /// The outcome of an operation that changes nothing; `None` if it must go through the log.
 pub(super) fn refuse<'g>(pinned: &'g Pinned<'_>, op: &Op, now: UnixMillis) -> Option<Applied<'g>> {
-    let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
     match op {
         Op::Issue { digest, payload, uses, peek, .. } => {
             issue_refused(pinned, digest, &Content { payload, uses: *uses, peek: *peek }, now)
         }
         Op::Consume { digest, key } => consume_refused(pinned, digest, key.as_ref(), now),
-        Op::Extend { digest, .. } => {
-            (!is_alive(digest)).then_some(Applied::NotFound { replay: false })
+        Op::Extend { digest, .. } => extend_refused(pinned, digest, now),
+        Op::Revoke { digest } => revoke_refused(pinned, digest, now),
+        Op::Put(_) | Op::SetDeadline { .. } | Op::Read { .. } => {
+            asked(op).and_then(|asked| refuse_asked(pinned, &asked, now))
         }
-        Op::Revoke { digest } => {
-            (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
+    }
+}
+
+/// The outcome of a record of a message that changes nothing in this state; `None` if it may win.
+pub(super) fn refuse_record<'g>(
+    pinned: &'g Pinned<'_>,
+    record: &Record<'_>,
+    now: UnixMillis,
+) -> Option<Applied<'g>> {
+    match record {
+        Record::Issue { digest, payload, uses, peek, .. } => {
+            issue_refused(pinned, digest, &Content { payload, uses: *uses, peek: *peek }, now)
         }
-        Op::Put(put) => put_refused(pinned, &put.digest, put.when, put.wants_previous, now),
-        Op::SetDeadline { digest, deadline, when } => {
+        Record::Consume { digest, key, .. } => consume_refused(pinned, digest, key.as_ref(), now),
+        Record::Extend { digest, .. } => extend_refused(pinned, digest, now),
+        Record::Revoke { digest } => revoke_refused(pinned, digest, now),
+        Record::Asked(asked) => refuse_asked(pinned, asked, now),
+        Record::Deadline { .. }
+        | Record::Carry { .. }
+        | Record::Time
+        | Record::Origin(_)
+        | Record::Member(_)
+        | Record::Report(_)
+        | Record::Ended(_)
+        | Record::Decision(_) => None,
+    }
+}
+
+/// The same for what all nodes are asked to decide.
+fn refuse_asked<'g>(
+    pinned: &'g Pinned<'_>,
+    asked: &Asked<'_>,
+    now: UnixMillis,
+) -> Option<Applied<'g>> {
+    match asked {
+        Asked::Put(put) => put_refused(pinned, &put.digest, put.when, put.asks, now),
+        Asked::SetDeadline { digest, deadline, when } => {
             deadline_refused(pinned, digest, *deadline, *when, now)
         }
-        Op::Read { digest } => (!is_alive(digest)).then_some(Applied::NotFound { replay: false }),
+        Asked::Read { digest } => extend_refused(pinned, digest, now),
+        Asked::Together { .. } => None,
     }
+}
+
+fn is_alive(pinned: &Pinned<'_>, digest: &Digest, now: UnixMillis) -> bool {
+    pinned.get(digest).is_some_and(|entry| entry.is_alive(now))
+}
+
+/// The outcome of an extension, or a read, of what is not alive.
+fn extend_refused(
+    pinned: &Pinned<'_>,
+    digest: &Digest,
+    now: UnixMillis,
+) -> Option<Applied<'static>> {
+    (!is_alive(pinned, digest, now)).then_some(Applied::NotFound { replay: false })
+}
+
+fn revoke_refused(
+    pinned: &Pinned<'_>,
+    digest: &Digest,
+    now: UnixMillis,
+) -> Option<Applied<'static>> {
+    (!is_alive(pinned, digest, now)).then_some(Applied::Revoked { was_alive: false })
 }
 
 /// The outcome of a put that changes nothing.
@@ -79,41 +135,4 @@ fn deadline_refused(
         DeadlineWhen::Earlier => deadline < before,
     };
     (!is_met).then_some(Applied::DeadlineKept { deadline: before })
-}
-
-/// The outcome of a record of a message that changes nothing in this state; `None` if it may win.
-pub(super) fn refuse_record<'g>(
-    pinned: &'g Pinned<'_>,
-    record: &Record<'_>,
-    now: UnixMillis,
-) -> Option<Applied<'g>> {
-    let is_alive = |digest: &Digest| pinned.get(digest).is_some_and(|entry| entry.is_alive(now));
-    match record {
-        Record::Issue { digest, payload, uses, peek, .. } => {
-            issue_refused(pinned, digest, &Content { payload, uses: *uses, peek: *peek }, now)
-        }
-        Record::Consume { digest, key, .. } => consume_refused(pinned, digest, key.as_ref(), now),
-        Record::Extend { digest, .. } => {
-            (!is_alive(digest)).then_some(Applied::NotFound { replay: false })
-        }
-        Record::Revoke { digest } => {
-            (!is_alive(digest)).then_some(Applied::Revoked { was_alive: false })
-        }
-        Record::Asked(Asked::Put(put)) => put_refused(pinned, &put.digest, put.when, put.asks, now),
-        Record::Asked(Asked::SetDeadline { digest, deadline, when }) => {
-            deadline_refused(pinned, digest, *deadline, *when, now)
-        }
-        Record::Asked(Asked::Read { digest }) => {
-            (!is_alive(digest)).then_some(Applied::NotFound { replay: false })
-        }
-        Record::Asked(Asked::Together { .. })
-        | Record::Deadline { .. }
-        | Record::Carry { .. }
-        | Record::Time
-        | Record::Origin(_)
-        | Record::Member(_)
-        | Record::Report(_)
-        | Record::Ended(_)
-        | Record::Decision(_) => None,
-    }
 }

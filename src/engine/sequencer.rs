@@ -18,7 +18,7 @@ use super::applying::apply_frame;
 use super::batch::{Batch, Place};
 use super::clocks::{ClockWatch, Timekeeper};
 use super::config::SyncMode;
-use super::frame::{Frame, encode, record_len};
+use super::frame::{Frame, encode, is_exact, record_len};
 use super::groups::Groups;
 use super::journal::{Journal, LocalLog};
 use super::op::{Op, Outcome};
@@ -137,7 +137,7 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
 
     /// Answers an operation that needs no record, and encodes any other.
     pub(super) fn take(&mut self, place: Place, op: &Op, log_refusal: Option<Outcome>) {
-        if op.is_conditional() && self.frame.client_len() > 0 {
+        if is_exact(op) && self.frame.client_len() > 0 {
             self.see_frame();
         }
         let refusal = log_refusal.or_else(|| self.clock_refusal());

@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 
 use ahash::RandomState;
 
-use crate::engine::frame::{BESIDE_IN_MESSAGE, record_len};
+use crate::engine::frame::{BESIDE_IN_MESSAGE, is_exact, record_len};
 use crate::engine::op::Op;
 use crate::model::namespace::NamespaceTag;
 
@@ -61,7 +61,7 @@ impl Item {
     /// Whether it is decided by the exact state, as far as it has records.
     pub(super) fn is_exact(&self) -> bool {
         match self {
-            Self::One(_, op) => op.is_conditional(),
+            Self::One(_, op) => is_exact(op),
             Self::Together(_) => true,
         }
     }

@@ -1,7 +1,7 @@
 //! The operations of callers are gathered into this node's next batch.
 
 use crate::engine::admission::Conditions;
-use crate::engine::frame::encode_asked;
+use crate::engine::frame::{encode_asked, is_exact};
 use crate::engine::job::Call;
 use crate::engine::op::{Op, Outcome, Rejected};
 use crate::engine::overlay::{
@@ -80,7 +80,7 @@ impl Clustered {
                 let (life_max, batch) = (sequencer.life_max(&op), &mut self.own.gathering);
                 encode_asked(&op, life_max, &mut batch.body);
                 batch.logged.push(place);
-                batch.note_copied(copied_len(&pinned, &op), op.is_conditional());
+                batch.note_copied(copied_len(&pinned, &op), is_exact(&op));
             }
         }
     }
