@@ -6,10 +6,11 @@
 //! fail again and again leave nothing behind.
 //!
 //! A hold ends with its copy if that breaks off, and in any case after [`HOLD_MAX`]. A new node that
-//! reports at least what a copy has ends one: it does not say which copy it is from, so the latest
-//! that it can be from ends, and what the earlier ones hold is enough for the nodes of the others. A
-//! stream that fills ends holds too, as it does for nodes of the same kind: while the copy is read,
-//! from where a present node is no longer waited for; after that, from where a silent one is not.
+//! reports at least what a copy has ends one: it does not say which copy it is from, so the latest that
+//! it can be from ends, and what the earlier ones hold is enough for the nodes of the others. Only its
+//! first report counts: later it has all that any copy has, wherever it is from. A stream that fills
+//! ends holds too, as it does for nodes of the same kind: while the copy is read, from where a present
+//! node is no longer waited for; after that, from where a silent one is not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -87,9 +88,9 @@ impl Holds {
             // The list is in the order of positions.
             if let Some(at) = self.list.iter().rposition(is_it) {
                 self.list.remove(at);
-                for hold in &mut self.list {
-                    hold.known.insert(node);
-                }
+            }
+            for hold in &mut self.list {
+                hold.known.insert(node);
             }
         }
         let until = |hold: &&Hold| if hold.is_copied { SILENT_UNTIL } else { UNSYNCED_UNTIL };
@@ -181,6 +182,27 @@ mod tests {
         add(&mut joined, 4, 0);
         joined.reports.insert(NodeId(4), report(90, 79));
         assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(80), "it is from the first copy");
+    }
+
+    /// It was made from the copy of another node, or was there before.
+    #[test]
+    fn p8_a_node_whose_first_report_has_less_than_a_copy_does_not_end_its_hold_later() {
+        let mut holds = Holds::default();
+        let number = holds.begin(&state(80), MINUTE);
+        let mut joined = state(99);
+        add(&mut joined, 3, 0);
+        joined.reports.insert(NodeId(3), report(90, 95));
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(80), "the copy is still read");
+        holds.copied(number);
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(80), "it was there before");
+        add(&mut joined, 4, 0);
+        joined.reports.insert(NodeId(4), report(90, 79));
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(80), "it has less than the copy");
+        joined.reports.insert(NodeId(4), report(99, 95));
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(80), "its first report counts");
+        add(&mut joined, 5, 0);
+        joined.reports.insert(NodeId(5), report(99, 80));
+        assert_eq!(least(&mut holds, &joined, 0, MINUTE), None);
     }
 
     #[test]
