@@ -155,6 +155,10 @@ impl Proposer for Watched {
         }
         self.proposer.landed(head);
     }
+
+    fn is_refused(&mut self) -> bool {
+        self.proposer.is_refused()
+    }
 }
 
 impl Watched {

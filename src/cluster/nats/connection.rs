@@ -106,6 +106,7 @@ fn one_session(
         match Session::begin(client, config, shared.clone()).await {
             Ok((session, queues)) => {
                 let end = serve::run(&session, queues, commands, &mut told).await;
+                session.forsake();
                 (end, session.is_verified.get())
             }
             Err(why) => (End::Left(why.to_string()), false),

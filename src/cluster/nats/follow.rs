@@ -17,6 +17,9 @@ use crate::cluster::stream::{Loss, Message, StreamError};
 
 /// Silence on the tail after which the stream is asked.
 const SILENCE: Duration = Duration::from_millis(250);
+/// The same where the stream has stored something that the tail has not shown: its leader has just
+/// changed, and nobody will show it.
+const SILENCE_IN_DOUBT: Duration = Duration::from_millis(50);
 /// Time until the next answer of a replica: after it the leader is asked.
 const REPLICA_LIMIT: Duration = Duration::from_millis(250);
 /// Pause after the leader could not answer either.
@@ -31,7 +34,8 @@ pub(super) async fn run(session: Rc<Session>, tail: Rc<Tail>) {
     while !session.is_verified.get() {
         session.verified.notified().await;
     }
-    let mut follower = Follower { session, tail, turn: None, is_behind: true };
+    let silence = Duration::ZERO;
+    let mut follower = Follower { session, tail, turn: None, is_behind: true, silence };
     loop {
         follower.step().await;
     }
@@ -44,6 +48,8 @@ struct Follower {
     turn: Option<u64>,
     /// The next message is not expected on the tail.
     is_behind: bool,
+    /// How long the tail has been silent.
+    silence: Duration,
 }
 
 /// How a Direct Get ended.
@@ -72,13 +78,21 @@ impl Follower {
         }
         if self.is_behind {
             self.is_behind = self.fetch(want).await;
+            self.silence = Duration::ZERO;
             return;
         }
         tokio::select! {
-            message = timeout(SILENCE, self.tail.next()) => {
-                let offered = message.map(|message| shared.offer(message));
-                self.is_behind = offered.is_err() || offered == Ok(Offered::Gap);
-            }
+            message = timeout(SILENCE_IN_DOUBT, self.tail.next()) => match message {
+                Ok(message) => {
+                    self.silence = Duration::ZERO;
+                    self.is_behind = shared.offer(message) == Offered::Gap;
+                }
+                Err(_) => {
+                    self.silence += SILENCE_IN_DOUBT;
+                    let is_in_doubt = self.session.newest_stored() >= want.from;
+                    self.is_behind = is_in_doubt || self.silence >= SILENCE;
+                }
+            },
             // Perhaps another turn.
             () = shared.wake.notified() => {}
         }

@@ -41,6 +41,8 @@ pub(super) struct Session {
     requests: RefCell<BTreeMap<u64, mpsc::Sender<async_nats::Message>>>,
     /// Proposals without an answer, each with the newest number that was followed before.
     proposals: RefCell<BTreeMap<u64, u64>>,
+    /// The highest number that the stream has given to a proposal of this session.
+    stored: Cell<u64>,
     /// The stream is the one that was followed: messages may be offered.
     pub is_verified: Cell<bool>,
     pub verified: Notify,
@@ -76,6 +78,7 @@ impl Session {
             number: Cell::new(0),
             requests: RefCell::default(),
             proposals: RefCell::default(),
+            stored: Cell::new(0),
             is_verified: Cell::new(false),
             verified: Notify::new(),
             leave,
@@ -193,7 +196,22 @@ impl Session {
         {
             self.shared.lose(Loss::Other { seq });
         }
+        if let Ok(seq) = stored {
+            self.stored.set(self.stored.get().max(seq));
+        }
         self.shared.answer(stored);
+    }
+
+    /// The highest number that the stream has given to a proposal of this session; 0 before.
+    pub(super) fn newest_stored(&self) -> u64 {
+        self.stored.get()
+    }
+
+    /// The session ends: what has no answer will have none.
+    pub(super) fn forsake(&self) {
+        if !self.proposals.borrow().is_empty() {
+            self.shared.answer(Err(Hint::NotConnected));
+        }
     }
 
     pub(super) async fn bounds(self: &Rc<Self>) -> Result<Bounds, StreamError> {

@@ -13,11 +13,18 @@ pub(super) struct Outlet {
     view: NodeView,
     /// Whether the last message could not be sealed, which is logged once.
     has_failed: bool,
+    /// Whether the last message seems not to be in the stream.
+    is_refused: bool,
+}
+
+/// Whether a message that was refused so may be taken a moment later.
+fn is_passing(hint: &Hint) -> bool {
+    matches!(hint, Hint::NotConnected | Hint::Busy | Hint::NoLeader)
 }
 
 impl Outlet {
     pub(super) fn new(stream: Box<dyn Stream>, sealer: Sealer, view: NodeView) -> Self {
-        Self { stream, sealer, view, has_failed: false }
+        Self { stream, sealer, view, has_failed: false, is_refused: false }
     }
 
     /// Takes what the stream has said of earlier messages.
@@ -27,10 +34,18 @@ impl Outlet {
             last = Some(answer);
         }
         match last {
-            Some(Ok(_)) => self.view.hinted(None),
-            Some(Err(hint)) => self.view.hinted(Some(hint)),
+            Some(Ok(_)) => {
+                self.is_refused = false;
+                self.view.hinted(None);
+            }
+            Some(Err(hint)) => self.refused(hint),
             None => {}
         }
+    }
+
+    fn refused(&mut self, hint: Hint) {
+        self.is_refused = is_passing(&hint);
+        self.view.hinted(Some(hint));
     }
 
     fn hand_over(&mut self, proposal: &Proposal<'_>) -> Result<(), Hint> {
@@ -51,12 +66,18 @@ impl Outlet {
 impl Proposer for Outlet {
     fn propose(&mut self, proposal: &Proposal<'_>) {
         self.take_answers();
+        self.is_refused = false;
         if !self.view.may_propose() {
             return;
         }
         self.view.count_proposal(proposal.attempt > 0);
         if let Err(hint) = self.hand_over(proposal) {
-            self.view.hinted(Some(hint));
+            self.refused(hint);
         }
+    }
+
+    fn is_refused(&mut self) -> bool {
+        self.take_answers();
+        self.is_refused
     }
 }

@@ -30,6 +30,12 @@ pub trait Proposer: Send {
     /// Proposes a message. It must not block for long: nothing lands meanwhile.
     fn propose(&mut self, proposal: &Proposal<'_>);
 
+    /// Whether the last proposal seems to have been refused, or was lost with a connection, so that
+    /// it should be repeated soon. It may have landed all the same.
+    fn is_refused(&mut self) -> bool {
+        false
+    }
+
     /// A message of this node has landed, and this node has applied it and all before it. Called
     /// once for each message, with the head of the attempt that landed first.
     fn landed(&mut self, _head: &MessageHead) {}

@@ -18,6 +18,7 @@
 //! | `backlog` | operations that wait for room in a batch, by namespace |
 //! | `gather` | operations of callers become records of a batch |
 //! | `own` | this node's batches: one in flight, the next one gathering |
+//! | `pace` | when a message is proposed again |
 //! | `decided` | what people decide about the cluster |
 //! | `landing` | a message becomes a frame |
 //! | `records` | which records of a message are written, and what each comes to |
@@ -41,6 +42,7 @@ mod landing;
 mod log_time;
 mod outcomes;
 mod own;
+mod pace;
 mod records;
 mod run;
 mod standing;

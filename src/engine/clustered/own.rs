@@ -3,7 +3,6 @@
 //! A batch is proposed again until it has landed, always with the same number and the same records,
 //! so it counts once. More in flight would gain nothing: the stream syncs what waits together.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::engine::admission::Admitted;
@@ -17,25 +16,15 @@ use super::backlog::{Backlog, Item};
 use super::boundary::{Membership, Proposal, Proposer};
 use super::calls::{Calls, Place};
 use super::clock_check::ClockCheck;
+use super::pace::{LANDING_GOOD, Pace, REFUSED_AFTER_MIN, refused_after};
 use super::waits::Waiter;
 
 /// Bytes of records at which a batch is full while landing takes [`LANDING_GOOD`].
 const BODY_LEN_GOOD: u64 = 64 << 10;
 /// Maximum bytes of records in a batch with several records.
 const BODY_LEN_MAX: u64 = 1 << 20;
-/// Time of a landing on fast disks.
-const LANDING_GOOD: Duration = Duration::from_millis(4);
-/// Minimum wait before a message is proposed again.
-const AGAIN_AFTER_MIN: Duration = Duration::from_millis(250);
-/// Maximum wait before a message is proposed again.
-const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
-/// Wait before a message is proposed again that has been proposed often. A leader that is cut off from
-/// the other servers stores each attempt; after the cut it removes one of them in about two seconds.
-const AGAIN_AFTER_OFTEN: Duration = Duration::from_secs(1);
 /// A message that has not landed for this time shows that the stream accepts nothing.
 const NO_QUORUM_AFTER: Duration = Duration::from_secs(1);
-/// Landings of which the median is taken.
-const LANDINGS: usize = 15;
 /// Maximum operations of a batch that are answered without a record. Those that are performed together
 /// may be more, if they are alone.
 const DEFERRED_MAX: usize = 4_096;
@@ -111,9 +100,41 @@ struct InFlight {
     batch: OwnBatch,
     number: u64,
     attempt: u32,
+    /// Attempts before the last one that had no answer in time.
+    unanswered: u32,
+    /// Attempts that were refused, in a row.
+    refusals: u32,
     /// Monotonic time of the first and of the last attempt.
     first_at: Duration,
     last_at: Duration,
+}
+
+impl InFlight {
+    /// Whether another attempt is due, which is then counted.
+    fn must_be_repeated(
+        &mut self,
+        now: Duration,
+        pace: &Pace,
+        proposer: &mut dyn Proposer,
+    ) -> bool {
+        let waited = now.saturating_sub(self.last_at);
+        if waited < REFUSED_AFTER_MIN {
+            return false;
+        }
+        let is_refused = proposer.is_refused();
+        let wait = match is_refused {
+            true => refused_after(self.refusals),
+            false => pace.again_after(self.unanswered),
+        };
+        if waited < wait {
+            return false;
+        }
+        match is_refused {
+            true => self.refusals += 1,
+            false => (self.unanswered, self.refusals) = (self.unanswered + 1, 0),
+        }
+        true
+    }
 }
 
 /// This node's part in the stream.
@@ -128,9 +149,7 @@ pub(super) struct Own {
     pub(super) backlog: Backlog,
     /// Number of the last batch.
     last: u64,
-    landings: VecDeque<Duration>,
-    /// Their median.
-    landing: Duration,
+    pace: Pace,
     reported_at: Option<Duration>,
     pub(super) has_quorum: bool,
     pub(super) clock: ClockCheck,
@@ -146,8 +165,7 @@ impl Own {
             gathering: OwnBatch::default(),
             backlog: Backlog::default(),
             last: 0,
-            landings: VecDeque::new(),
-            landing: LANDING_GOOD,
+            pace: Pace::default(),
             reported_at: None,
             has_quorum: true,
             clock: ClockCheck::default(),
@@ -168,32 +186,18 @@ impl Own {
 
     /// Longer batches where landing takes longer: all nodes together get one landing after another.
     fn body_len_good(&self) -> u64 {
-        let us = self.landing.as_micros().max(LANDING_GOOD.as_micros()) as u64;
+        let us = self.pace.landing().as_micros().max(LANDING_GOOD.as_micros()) as u64;
         (BODY_LEN_GOOD * us / LANDING_GOOD.as_micros() as u64).min(BODY_LEN_MAX)
-    }
-
-    /// A landing took this long.
-    fn learn(&mut self, landing: Duration) {
-        if self.landings.len() == LANDINGS {
-            self.landings.pop_front();
-        }
-        self.landings.push_back(landing);
-        let mut sorted: Vec<Duration> = self.landings.iter().copied().collect();
-        sorted.sort_unstable();
-        self.landing = sorted[sorted.len() / 2];
-    }
-
-    /// How long an attempt waits for its landing.
-    fn again_after(&self, attempt: u32) -> Duration {
-        let by_landing = (self.landing * 4).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
-        let by_attempts = AGAIN_AFTER_MIN * 2_u32.saturating_pow(attempt);
-        by_landing.max(by_attempts.min(AGAIN_AFTER_OFTEN))
     }
 
     /// Time until [`Own::propose`] has something to do, where reports are sent this often.
     pub(super) fn due_in(&self, now: Duration, every: Duration) -> Duration {
         let due = match &self.in_flight {
-            Some(sent) => sent.last_at + self.again_after(sent.attempt),
+            // It may be refused at any time.
+            Some(sent) => {
+                let again_at = sent.last_at + self.pace.again_after(sent.unanswered);
+                again_at.min(now + REFUSED_AFTER_MIN)
+            }
             None => self.reported_at.map_or(now, |at| at + every),
         };
         due.saturating_sub(now)
@@ -239,10 +243,12 @@ impl Own {
         now: Duration,
         wall: UnixMillis,
     ) {
-        let attempt = self.in_flight.as_ref().map_or(0, |sent| sent.attempt);
-        let again_after = self.again_after(attempt);
-        match &mut self.in_flight {
-            Some(sent) if repeats && now.saturating_sub(sent.last_at) >= again_after => {
+        let Self { proposer, pace, in_flight, .. } = self;
+        let is_due =
+            |sent: &mut InFlight| repeats && sent.must_be_repeated(now, pace, &mut **proposer);
+        let is_due = in_flight.as_mut().is_some_and(is_due);
+        match in_flight {
+            Some(sent) if is_due => {
                 (sent.last_at, sent.attempt) = (now, sent.attempt + 1);
                 self.hand_over(known, wall);
             }
@@ -270,7 +276,10 @@ impl Own {
         wall: UnixMillis,
     ) {
         batch.proposed_at = now;
-        let sent = InFlight { kind, batch, number, attempt: 0, first_at: now, last_at: now };
+        let (attempt, unanswered, refusals) = (0, 0, 0);
+        let (first_at, last_at) = (now, now);
+        let sent =
+            InFlight { kind, batch, number, attempt, unanswered, refusals, first_at, last_at };
         self.in_flight = Some(sent);
         self.hand_over(known, wall);
     }
@@ -299,8 +308,8 @@ impl Own {
         // Where an earlier try than the last has landed, the stream is slower than was known. When
         // one between both was sent is not known.
         match head.attempt {
-            attempt if attempt == sent.attempt => self.learn(now.saturating_sub(sent.last_at)),
-            0 => self.learn(now.saturating_sub(sent.first_at)),
+            attempt if attempt == sent.attempt => self.pace.learn(now.saturating_sub(sent.last_at)),
+            0 => self.pace.learn(now.saturating_sub(sent.first_at)),
             _ => {}
         }
         self.has_quorum = true;

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
@@ -12,7 +13,7 @@ use crate::model::record::replication::Decision;
 /// What the node has proposed.
 type Proposed = Arc<Mutex<Vec<(MessageHead, Vec<u8>)>>>;
 
-struct Recorder(Proposed);
+struct Recorder(Proposed, Arc<AtomicBool>);
 
 impl Proposer for Recorder {
     fn propose(&mut self, proposal: &Proposal<'_>) {
@@ -28,12 +29,18 @@ impl Proposer for Recorder {
         };
         self.0.lock().unwrap().push((head, proposal.body.to_vec()));
     }
+
+    fn is_refused(&mut self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
 }
 
 /// A node that serves, and a stream that stores what it proposes when the test says so.
 pub(super) struct Served {
     pub(super) node: SteppedNode,
     pub(super) proposed: Proposed,
+    /// Whether the stream refuses what is proposed.
+    refuses: Arc<AtomicBool>,
     clock: Arc<ManualClock>,
     pub(super) disk: Memory,
     pub(super) seq: u64,
@@ -43,13 +50,14 @@ impl Served {
     pub(super) fn start() -> Self {
         let proposed = Proposed::default();
         let clock = Arc::new(ManualClock::at(START));
-        let recorder = Box::new(Recorder(proposed.clone()));
+        let refuses = Arc::<AtomicBool>::default();
+        let recorder = Box::new(Recorder(proposed.clone(), refuses.clone()));
         let disk = Memory::new();
         let mut node = open_at(&disk, recorder, clock.clone()).unwrap();
         land(&mut node, message(1, MessageKind::Genesis, 0, START, Vec::new()));
         node.follower().caught_up();
         node.turn(false);
-        let mut served = Self { node, proposed, clock, disk, seq: 1 };
+        let mut served = Self { node, proposed, refuses, clock, disk, seq: 1 };
         served.land_next();
         assert_eq!(served.node.follower().state().standing, Standing::Serving);
         // Its first report.
@@ -115,7 +123,7 @@ fn p8_a_stream_where_nothing_lands_is_asked_less_often() {
         served.node.turn(true);
     }
     let mut tries = std::mem::take(&mut *served.proposed.lock().unwrap());
-    // At 0, 0.25 and 0.75 s, and then each second.
+    // At 0, 0.1, 0.4 and 0.9 s, and then each second.
     assert!((10..=13).contains(&tries.len()), "{} attempts in 10 s", tries.len());
     let is_repeat = |(head, body): &(MessageHead, Vec<u8>)| {
         (head.batch, body) == (tries[0].0.batch, &tries[0].1)
@@ -129,7 +137,30 @@ fn p8_a_stream_where_nothing_lands_is_asked_less_often() {
     served.node.turn(false);
     served.clock.advance(300);
     served.node.turn(true);
-    assert_eq!(served.proposed.lock().unwrap().len(), 2, "again after 0.25 s");
+    assert_eq!(served.proposed.lock().unwrap().len(), 2, "again after 0.05 s");
+}
+
+/// As while the stream gets another leader. What was refused is not stored, and costs nothing.
+#[test]
+fn p8_a_refused_message_is_proposed_again_soon_and_then_less_often() {
+    let mut served = Served::start();
+    served.refuses.store(true, Ordering::Relaxed);
+    let waits = served.node.engine().submit(guesses(1, 1)).unwrap();
+    served.node.turn(false);
+    let mut tried_ms = Vec::new();
+    for after_ms in (10..=900).step_by(10) {
+        served.clock.advance(10);
+        served.node.turn(true);
+        if served.proposed.lock().unwrap().len() > tried_ms.len() + 1 {
+            tried_ms.push(after_ms);
+        }
+    }
+    assert_eq!(tried_ms, [20, 60, 140, 300, 550, 800]);
+    served.refuses.store(false, Ordering::Relaxed);
+    let last = served.proposed.lock().unwrap().pop().unwrap();
+    *served.proposed.lock().unwrap() = vec![last];
+    served.land_next();
+    assert_eq!(waits.wait(), Ok(vec![Outcome::NotFound]));
 }
 
 /// Its own message may be stored in the stream long since: it cannot know while it lands nothing.
