@@ -75,6 +75,7 @@ pub fn one(token: usize, named: &Named<'_>, op: Op) -> Option<Asked> {
             request("PATCH", &path("")?, &headers, body.as_bytes())
         }
         Op::Status => request("GET", &path("/status")?, &[], b""),
+        Op::Put { .. } | Op::SetDeadline { .. } | Op::Swap { .. } => panic!("{op} is for names"),
     };
     Some(Asked { bytes, parts: vec![(token, op)], form: Form::One })
 }

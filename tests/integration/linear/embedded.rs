@@ -134,6 +134,9 @@ impl Rival<'_> {
             }
             Op::Revoke => EngineOp::Revoke { digest },
             Op::Resolve | Op::Status => panic!("{op} is no change"),
+            Op::Put { .. } | Op::SetDeadline { .. } | Op::Swap { .. } => {
+                panic!("{op} is for names")
+            }
         }
     }
 }
@@ -149,10 +152,10 @@ pub fn answer(outcome: &Outcome) -> Answer {
         Outcome::NotFound => Answer::Missing,
         Outcome::Extended { deadline } => Answer::Extended { deadline_ms: deadline.0 },
         Outcome::Revoked => Answer::Revoked,
-        Outcome::Put { .. }
-        | Outcome::NotPut { .. }
-        | Outcome::DeadlineSet { .. }
-        | Outcome::DeadlineKept { .. }
+        Outcome::Put { deadline, .. } => Answer::Put { deadline_ms: deadline.0 },
+        Outcome::NotPut { .. } => Answer::Kept,
+        Outcome::DeadlineSet { deadline } => Answer::Extended { deadline_ms: deadline.0 },
+        Outcome::DeadlineKept { .. }
         | Outcome::Found { .. }
         | Outcome::MemoryFull
         | Outcome::QuotaFull

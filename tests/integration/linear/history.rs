@@ -9,17 +9,43 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jeton::engine::When;
+
 use crate::support::now_ms;
 
 /// The operation on a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    Issue { payload: u8, ttl_ms: u64, uses: u8, peek: bool },
+    Issue {
+        payload: u8,
+        ttl_ms: u64,
+        uses: u8,
+        peek: bool,
+    },
     Resolve,
-    Consume { key: Option<u8> },
+    Consume {
+        key: Option<u8>,
+    },
     Revoke,
-    Extend { ttl_ms: u64 },
+    Extend {
+        ttl_ms: u64,
+    },
     Status,
+    /// Stores a payload under a name, in the place of what is there.
+    Put {
+        payload: u8,
+        ttl_ms: u64,
+        when: When,
+    },
+    /// Sets the deadline, also to an earlier time or one that has passed.
+    SetDeadline {
+        at_ms: u64,
+    },
+    /// Reads a name and then puts it, together.
+    Swap {
+        payload: u8,
+        ttl_ms: u64,
+    },
 }
 
 /// The answer.
@@ -50,6 +76,17 @@ pub enum Answer {
     Status {
         deadline_ms: u64,
         uses_left: u8,
+    },
+    /// A put, until this deadline.
+    Put {
+        deadline_ms: u64,
+    },
+    /// The condition of a put is not met.
+    Kept,
+    /// What was read before the put, and the deadline of that.
+    Swapped {
+        before: Option<u8>,
+        deadline_ms: u64,
     },
     /// No answer came. It happened once before the end of the call, or never.
     Lost,
@@ -112,8 +149,10 @@ impl Call {
 
     /// Whether its answer says that it changed nothing.
     pub fn is_idle(&self) -> bool {
-        let answered_idle =
-            matches!(self.answer, Answer::Missing | Answer::Refused | Answer::Exists { .. });
+        let answered_idle = matches!(
+            self.answer,
+            Answer::Missing | Answer::Refused | Answer::Kept | Answer::Exists { .. }
+        );
         answered_idle || self.op.only_reads() && !self.is_lost()
     }
 
@@ -136,6 +175,11 @@ impl fmt::Display for Op {
             Self::Revoke => f.write_str("revoke"),
             Self::Extend { ttl_ms } => write!(f, "extend to {ttl_ms} ms from now"),
             Self::Status => f.write_str("status"),
+            Self::Put { payload, ttl_ms, when } => {
+                write!(f, "put payload {payload} ({when:?}), ttl {ttl_ms} ms")
+            }
+            Self::SetDeadline { at_ms } => write!(f, "set the deadline to {at_ms}"),
+            Self::Swap { payload, ttl_ms } => write!(f, "read, and put {payload}, ttl {ttl_ms} ms"),
         }
     }
 }
@@ -175,6 +219,11 @@ fn show_answer(answer: Answer, from_origin: &impl Fn(u64) -> String) -> String {
         Answer::Extended { deadline_ms } => format!("until {}", at(deadline_ms)),
         Answer::Status { deadline_ms, uses_left } => {
             format!("uses left {uses_left}, until {}", at(deadline_ms))
+        }
+        Answer::Put { deadline_ms } => format!("put, until {}", at(deadline_ms)),
+        Answer::Kept => "not put".to_owned(),
+        Answer::Swapped { before, deadline_ms } => {
+            format!("{before:?} was there; put, until {}", at(deadline_ms))
         }
         Answer::Lost => "no answer".to_owned(),
     }

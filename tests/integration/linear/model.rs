@@ -10,6 +10,8 @@
 //! **An unknown deadline** is kept as a range: the deadline of a token whose issue or extension had
 //! no answer lies between two bounds, until an answer shows it.
 
+use jeton::engine::When;
+
 use super::history::{Answer, Call, Op};
 
 /// The settings of the server under test.
@@ -43,6 +45,8 @@ struct Entry {
     keys: u64,
     deadline: Range,
     issued: Range,
+    /// It was put under a name, so that it is gone once it is consumed.
+    is_put: bool,
 }
 
 /// A time in milliseconds that is known within bounds, both included.
@@ -138,8 +142,14 @@ fn absent(call: &Call) -> Option<Option<Entry>> {
                 Answer::Lost => deadline,
                 _ => return None,
             };
-            let (keys, uses_left, issued) = (0, uses, under_way);
-            Some(Some(Entry { payload, uses, uses_left, peek, keys, deadline, issued }))
+            let (keys, uses_left, issued, is_put) = (0, uses, under_way, false);
+            Some(Some(Entry { payload, uses, uses_left, peek, keys, deadline, issued, is_put }))
+        }
+        (Op::Put { when: When::Present, .. }, Answer::Kept | Answer::Lost) => Some(None),
+        (Op::Put { when: When::Present, .. }, _) => None,
+        (Op::Put { payload, ttl_ms, .. }, _) => Entry::put(payload, ttl_ms, call),
+        (Op::Swap { payload, ttl_ms }, Answer::Swapped { before: None, .. } | Answer::Lost) => {
+            Entry::put(payload, ttl_ms, call)
         }
         (Op::Revoke, Answer::Revoked | Answer::Lost) => Some(None),
         (Op::Revoke, _) => None,
@@ -179,6 +189,23 @@ fn present(entry: Entry, call: &Call, rules: Rules) -> Option<Option<Entry>> {
             is_possible.then(|| (entry.uses_left == 0).then_some(entry))
         }
         Op::Extend { ttl_ms } => entry.extended(ttl_ms, call, rules),
+        Op::Put { when: When::Absent, .. } => {
+            matches!(call.answer, Answer::Kept | Answer::Lost).then_some(Some(entry))
+        }
+        Op::Put { payload, ttl_ms, .. } => Entry::put(payload, ttl_ms, call),
+        Op::Swap { payload, ttl_ms } => match call.answer {
+            Answer::Swapped { before, .. } if before != Some(entry.payload) => None,
+            _ => Entry::put(payload, ttl_ms, call),
+        },
+        Op::SetDeadline { at_ms } => match call.answer {
+            Answer::Extended { deadline_ms } if deadline_ms != at_ms => None,
+            // It had passed when the change took effect.
+            Answer::Revoked => (at_ms <= call.ended.ms).then_some(None),
+            Answer::Extended { .. } | Answer::Lost => {
+                Some(Some(Entry { deadline: Range::exactly(at_ms), ..entry }))
+            }
+            _ => None,
+        },
         Op::Status => match call.answer {
             Answer::Lost => Some(Some(entry)),
             Answer::Missing if entry.uses_left == 0 => Some(Some(entry)),
@@ -193,6 +220,24 @@ fn present(entry: Entry, call: &Call, rules: Rules) -> Option<Option<Entry>> {
 }
 
 impl Entry {
+    /// What a put leaves; `None` if that is not its answer.
+    fn put(payload: u8, ttl_ms: u64, call: &Call) -> Option<Option<Self>> {
+        let issued = Range { min: call.began.ms, max: call.ended.ms };
+        let deadline = issued.plus(ttl_ms);
+        let deadline = match call.answer {
+            Answer::Put { deadline_ms } | Answer::Swapped { deadline_ms, .. }
+                if deadline.contains(deadline_ms) =>
+            {
+                Range::exactly(deadline_ms)
+            }
+            Answer::Lost => deadline,
+            _ => return None,
+        };
+        let (uses, uses_left, keys) = (1, 1, 0);
+        let (peek, is_put) = (true, true);
+        Some(Some(Self { payload, uses, uses_left, peek, keys, deadline, issued, is_put }))
+    }
+
     /// An answer showed the deadline.
     fn shown(self, deadline_ms: u64) -> Option<Option<Self>> {
         let deadline = Range::exactly(deadline_ms);
@@ -214,7 +259,8 @@ impl Entry {
             self.uses_left -= 1;
             self.keys |= bit;
         }
-        Some(Some(self))
+        let is_gone = self.is_put && self.uses_left == 0;
+        Some((!is_gone).then_some(self))
     }
 
     fn extended(self, ttl_ms: u64, call: &Call, rules: Rules) -> Option<Option<Self>> {

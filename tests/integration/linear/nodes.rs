@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use jeton::engine::{Config, Outcome, Pending, Rejected, SyncMode};
+use jeton::engine::{Config, DeadlineWhen, Outcome, Pending, Rejected, SyncMode, When};
 use jeton::model::time::UnixMillis;
 use jeton::testkit::disk::Keep;
 use jeton::testkit::stream::Faults;
@@ -17,7 +17,7 @@ use super::checker::{Verdict, check, shorten};
 use super::embedded::answer;
 use super::history::{Answer, Call, Moment, Op, show};
 use super::model::Rules;
-use super::simulated::{Ttls, any_op};
+use super::simulated::{Ttls, any_op, any_op_on_a_name};
 use crate::nodes::lab::Lab;
 use crate::seeds::{self, counts};
 use crate::simulation::model::{Change, MAX_TTL_MS, What, digest};
@@ -29,13 +29,15 @@ const NODES: usize = 3;
 const CLIENTS: usize = 6;
 /// Tokens under references: a consumed one is not issued again before its deadline.
 const TOKENS: [u64; 4] = [5, 10, 15, 20];
-const CALLS: usize = 120;
+/// Names that are put, read and set anew, by themselves and together.
+const NAMES: [u64; 2] = [10_000, 10_001];
+const CALLS: usize = 180;
 const RULES: Rules = Rules { max_ttl_ms: MAX_TTL_MS, extends_late: false };
 const TTLS: Ttls = Ttls { issue: [50, 1_000, 5_000, 40_000], extend: [100, 5_000, 200_000] };
 /// Longer than a caller waits for what it has asked.
 const LONG_ELECTION_MS: u64 = 11_000;
 
-counts! { seeds, histories, calls, unknown, refused, elections, long_elections, kills, repeats }
+counts! { seeds, histories, calls, swaps, unknown, refused, elections, long_elections, kills, repeats }
 
 /// How a node is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,8 @@ struct Run {
     ticks: u64,
     open: Vec<Option<Open>>,
     histories: Vec<Vec<Call>>,
+    /// The last value that was put under a name.
+    value: u8,
     counts: Counts,
 }
 
@@ -79,8 +83,18 @@ fn config() -> Config {
     }
 }
 
-/// The change of an operation; `None` for a read.
-fn change(id: u64, op: Op) -> Option<Change> {
+/// A token, or behind them a name.
+fn id_of(token: usize) -> u64 {
+    TOKENS.get(token).copied().unwrap_or_else(|| NAMES[token - TOKENS.len()])
+}
+
+fn put(payload: u8, ttl_ms: u64, when: When) -> What {
+    let (payload, ttl_ms) = ([payload].as_slice().into(), Some(ttl_ms));
+    What::Put { payload, ttl_ms, uses: 1, peek: true, when, asks: false }
+}
+
+/// The changes of an operation, which are performed together; `None` for a read.
+fn changes(id: u64, op: Op) -> Option<Vec<Change>> {
     let what = match op {
         Op::Issue { payload, ttl_ms, uses, peek } => {
             let (payload, uses) = ([payload].as_slice().into(), u32::from(uses));
@@ -89,9 +103,29 @@ fn change(id: u64, op: Op) -> Option<Change> {
         Op::Consume { key } => What::Consume { key },
         Op::Extend { ttl_ms } => What::Extend { ttl_ms },
         Op::Revoke => What::Revoke,
+        Op::Put { payload, ttl_ms, when } => put(payload, ttl_ms, when),
+        Op::SetDeadline { at_ms } => What::Deadline { at: at_ms, when: DeadlineWhen::Always },
+        Op::Swap { payload, ttl_ms } => {
+            let put = put(payload, ttl_ms, When::Always);
+            return Some([What::Read, put].map(|what| Change { id, what }).into());
+        }
         Op::Resolve | Op::Status => return None,
     };
-    Some(Change { id, what })
+    Some(vec![Change { id, what }])
+}
+
+/// What the outcomes of a swap say.
+fn swapped(outcomes: &[Outcome]) -> Answer {
+    match outcomes {
+        [Outcome::Found { payload, .. }, Outcome::Put { deadline, .. }] => {
+            let before = payload.as_ref().map(|payload| payload[0]);
+            Answer::Swapped { before, deadline_ms: deadline.0 }
+        }
+        [Outcome::NotFound, Outcome::Put { deadline, .. }] => {
+            Answer::Swapped { before: None, deadline_ms: deadline.0 }
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 impl Run {
@@ -102,7 +136,8 @@ impl Run {
             read,
             ticks: 0,
             open: (0..CLIENTS).map(|_| None).collect(),
-            histories: vec![Vec::new(); TOKENS.len()],
+            histories: vec![Vec::new(); TOKENS.len() + NAMES.len()],
+            value: 0,
             counts: Counts { seeds: 1, ..Counts::default() },
         };
         for at in 0..NODES {
@@ -167,11 +202,25 @@ impl Run {
         if self.open[client].is_some() {
             return;
         }
-        let (token, op) = (self.rng.below(TOKENS.len()), any_op(&mut self.rng, TTLS));
+        let token = self.rng.below(self.histories.len());
         let began = self.moment();
+        let op = match token < TOKENS.len() {
+            true => any_op(&mut self.rng, TTLS),
+            false => {
+                self.value = self.value.wrapping_add(1);
+                any_op_on_a_name(&mut self.rng, self.value, began.ms)
+            }
+        };
+        self.counts.swaps += u64::from(matches!(op, Op::Swap { .. }));
         let Some(live) = &self.lab.nodes[at].live else { return };
-        let asked = match change(TOKENS[token], op) {
-            Some(change) => live.stepped.engine().submit(vec![change.op()]),
+        let asked = match changes(id_of(token), op) {
+            Some(changes) => {
+                let ops: Vec<_> = changes.iter().map(Change::op).collect();
+                match ops.len() {
+                    1 => live.stepped.engine().submit(ops),
+                    _ => live.stepped.engine().submit_together(ops),
+                }
+            }
             None if self.read == Read::Local => {
                 let answer = self.look(at, token, op);
                 return self.saw(client, token, op, answer, began);
@@ -187,7 +236,7 @@ impl Run {
         let (Some(live), Some(state)) = (&self.lab.nodes[at].live, self.lab.state(at)) else {
             return Answer::Lost;
         };
-        let (engine, digest) = (live.stepped.engine(), digest(TOKENS[token]));
+        let (engine, digest) = (live.stepped.engine(), digest(id_of(token)));
         match op {
             Op::Status => {
                 engine.status(&digest, state.log_time).map_or(Answer::Missing, |status| {
@@ -228,6 +277,7 @@ impl Run {
                 Err(_) => Answer::Lost,
                 Ok(outcomes) => match (op, &outcomes[0]) {
                     (_, Outcome::Unknown) => Answer::Lost,
+                    (Op::Swap { .. }, _) => swapped(&outcomes),
                     (Op::Revoke, Outcome::NotFound) => Answer::Revoked,
                     (_, outcome) => answer(outcome),
                 },

@@ -5,6 +5,8 @@
 //! It shares no code with the model, on purpose: it knows its time and its deadline and decides,
 //! while the model considers every possibility.
 
+use jeton::engine::When;
+
 use super::history::{Answer, Call, Moment, Op};
 use super::model::Rules;
 use crate::support::Rng;
@@ -99,6 +101,9 @@ impl Token {
             Op::Revoke => {
                 self.kept.take_if(|kept| kept.uses_left > 0);
                 Answer::Revoked
+            }
+            Op::Put { .. } | Op::SetDeadline { .. } | Op::Swap { .. } => {
+                panic!("{op} is for names")
             }
         };
         self.before = before;
@@ -327,6 +332,27 @@ pub fn any_op(rng: &mut Rng, ttls: Ttls) -> Op {
         10..12 => Op::Consume { key: Some([0, 0, 1][rng.below(3)]) },
         12 => Op::Revoke,
         13..15 => Op::Extend { ttl_ms: ttls.extend[rng.below(3)] },
+        _ => Op::Status,
+    }
+}
+
+/// Operations on a name. Each value is put once, so that an answer shows which one it is.
+pub fn any_op_on_a_name(rng: &mut Rng, value: u8, now_ms: u64) -> Op {
+    let ttl_ms = [50, 1_000, 20_000, 40_000][rng.below(4)];
+    match rng.below(16) {
+        0..4 => {
+            let when = [When::Always, When::Absent, When::Present][rng.below(3)];
+            Op::Put { payload: value, ttl_ms, when }
+        }
+        4..6 => Op::Swap { payload: value, ttl_ms },
+        6..8 => {
+            let at_ms = [now_ms.saturating_sub(100), now_ms + 50, now_ms + 2_000, now_ms + 30_000];
+            Op::SetDeadline { at_ms: at_ms[rng.below(4)] }
+        }
+        8..10 => Op::Consume { key: None },
+        10 => Op::Revoke,
+        11 => Op::Extend { ttl_ms: [100, 5_000, 50_000][rng.below(3)] },
+        12..15 => Op::Resolve,
         _ => Op::Status,
     }
 }

@@ -24,8 +24,11 @@ pub struct Names {
     /// Values that were put, or may have been, with the deadline of an acknowledged one.
     put: BTreeMap<Value, Option<u64>>,
     ended: BTreeSet<Value>,
-    /// Names of which more may have ended than callers know.
-    doubtful: BTreeSet<u64>,
+    /// Values that may have ended without an answer that names them: what was put before a deadline
+    /// was set, or before the name was revoked.
+    doubtful: BTreeSet<Value>,
+    /// Names with calls that have no answer: they may still be carried out.
+    unknown: BTreeSet<u64>,
     pub answers: u64,
     pub groups: u64,
     pub refused: u64,
@@ -105,7 +108,7 @@ impl Names {
             }
             // The node was killed: nobody knows.
             Err(Rejected::Closed) => {
-                answered.changes.iter().for_each(|change| self.doubt(change.id));
+                self.unknown.extend(answered.changes.iter().map(|change| change.id));
                 return Ok(());
             }
             Err(other) => return Err(format!("a call was rejected: {other}")),
@@ -190,7 +193,7 @@ impl Names {
             Outcome::Extended { .. } | Outcome::DeadlineKept { .. } => Ok(known),
             Outcome::Replayed { .. } => Ok(Some(None)),
             Outcome::ReadOnly | Outcome::Unknown => {
-                self.doubt(id);
+                self.unknown.insert(id);
                 Ok(None)
             }
             refusal if is_refusal(refusal) => {
@@ -218,8 +221,10 @@ impl Names {
         }
     }
 
+    /// One of the values that were put under the name until now may have ended. Those that are put
+    /// later have not.
     fn doubt(&mut self, id: u64) {
-        self.doubtful.insert(id);
+        self.doubtful.extend(self.put.keys().filter(|value| value.0 == id));
     }
 
     fn did_not_happen(&mut self, change: &Change) {
@@ -243,10 +248,11 @@ impl Names {
             }
             let lasts = |(value, deadline): &(&Value, &Option<u64>)| {
                 let is_over = deadline.is_none_or(|deadline| deadline <= log_time);
-                value.0 == id && !is_over && !self.ended.contains(value)
+                let may_have_ended = self.ended.contains(value) || self.doubtful.contains(value);
+                value.0 == id && !is_over && !may_have_ended
             };
             let lost = self.put.iter().filter(lasts).find(|(value, _)| Some(value.1) != there);
-            if let Some((value, _)) = lost.filter(|_| !self.doubtful.contains(&id)) {
+            if let Some((value, _)) = lost.filter(|_| !self.unknown.contains(&id)) {
                 return Err(format!("{value:?} was acknowledged and is lost: {there:?} is there"));
             }
         }
