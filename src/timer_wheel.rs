@@ -26,6 +26,7 @@ use crate::model::time::UnixMillis;
 use crate::model::token::Prefix;
 
 mod chain;
+mod coming;
 mod level;
 mod review;
 mod sorter;
@@ -33,7 +34,7 @@ mod sorter;
 mod tests;
 
 pub use chain::TURN_LEN;
-pub use level::TICK_MS;
+pub use level::{COMING_MS, TICK_MS};
 
 use chain::Queue;
 use level::{LEVELS, Level, SLOT_BITS, SLOTS, TICK_SHIFT};

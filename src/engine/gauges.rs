@@ -4,11 +4,13 @@ use std::sync::PoisonError;
 #[cfg(feature = "server")]
 use std::time::Duration;
 
+use super::detail::Detail;
 use super::handle::Engine;
 use super::journal::LocalLog;
 use super::sequencer::Sequencer;
 use super::stats::{Gauges, LogStats};
 use crate::model::time::UnixMillis;
+use crate::timer_wheel::COMING_MS;
 
 impl<T> Sequencer<T> {
     /// Publishes the gauges for other threads.
@@ -28,6 +30,11 @@ impl<T> Sequencer<T> {
                 .map(|log| log.stats(self.shared.counters.carried_bytes.get()))
                 .unwrap_or_default(),
         };
+        self.shared.detailed.renew(|| Detail {
+            log: log.map(|log| Detail::parts(log.wal.segments())).unwrap_or_default(),
+            coming: self.accounting.wheel.coming().map(|timers| timers as u64).collect(),
+            span_ms: COMING_MS,
+        });
     }
 }
 
@@ -61,6 +68,13 @@ impl Engine {
     #[must_use]
     pub fn last_backup(&self) -> Option<UnixMillis> {
         self.shared.backups.last()
+    }
+
+    /// What only a person looks at. It also asks for the next, so what is called each second is a
+    /// second old; the first call gets an empty one.
+    #[must_use]
+    pub fn detail(&self) -> Detail {
+        self.shared.detailed.get()
     }
 
     /// Position up to which the log is durable, and the tag of the frame that ends there if no newer

@@ -15,7 +15,7 @@
 //! | `admission`, `frame`, `sequencer`, `journal` | admission to a frame; the frame; its way into the log |
 //! | `overlay`, `groups`, `together` | the state after the frame's records; operations performed together |
 //! | `clustered`, `replicated` | the committer of a cluster's node; what all nodes know alike |
-//! | `maintenance`, `expiry`, `cleaning`, `clocks`, `gauges` | the work between frames |
+//! | `maintenance`, `expiry`, `cleaning`, `clocks`, `gauges`, `detail` | the work between frames |
 //! | `refusal` | what changes nothing |
 //! | `health`, `quota`, `shared` | state that all threads read |
 //! | `backup` | the log at one moment, read while it is written |
@@ -32,6 +32,7 @@ mod clocks;
 pub mod clustered;
 mod committer;
 mod config;
+mod detail;
 mod expiry;
 mod frame;
 mod gauges;
@@ -66,6 +67,7 @@ mod together;
 pub use backup::{Backup, BackupError, BackupFile, BackupHead, STALLED_AFTER};
 pub use caller::Caller;
 pub use config::{CLOCK_HOLD_MAX, CLOCK_STEP_LIMITS, Config, MAX_TTL_MAX, QUEUE_LEN_MAX, SyncMode};
+pub use detail::{Detail, LogPart};
 pub use handle::Engine;
 pub use health::NotReady;
 pub use job::CloseError;

@@ -13,6 +13,7 @@ use crate::warning::Warnings;
 
 use super::backup::pins::Pins;
 use super::config::Config;
+use super::detail::Detailed;
 use super::health::Health;
 use super::op::Outcome;
 use super::quota::{Holdings, Quotas, TOLD_MAX};
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) timings: Timings,
     pub(super) gauges: Mutex<Gauges>,
+    /// What only a person looks at.
+    pub(super) detailed: Detailed,
     pub(super) backups: Pins,
     pub(super) quotas: RwLock<Arc<Quotas>>,
     /// Holdings of namespaces, at most one tick old.
@@ -54,6 +57,7 @@ impl Shared {
             counters: Default::default(),
             timings: Default::default(),
             gauges: Mutex::default(),
+            detailed: Detailed::default(),
             backups: Default::default(),
             quotas: RwLock::default(),
             holdings: Mutex::default(),

@@ -12,6 +12,10 @@ pub(super) const TICK_SHIFT: u32 = 4;
 pub(super) const SLOT_BITS: u32 = 6;
 pub(super) const SLOTS: u64 = 2 << SLOT_BITS;
 pub(super) const LEVELS: usize = 6;
+/// The level whose slots are the spans in which coming timers are counted.
+pub(super) const SPAN_LEVEL: usize = 2;
+/// Length of such a span in milliseconds: about a minute.
+pub const COMING_MS: u64 = 1 << (TICK_SHIFT + SPAN_LEVEL as u32 * SLOT_BITS);
 
 // A slot bitmap has one bit per slot.
 const _: () = assert!(SLOTS == u128::BITS as u64);

@@ -91,6 +91,7 @@ mod oauth;
 mod oauth_clients;
 mod openapi;
 mod output;
+mod page;
 mod permissions;
 mod power;
 mod protocol;

@@ -1,27 +1,31 @@
 //! Answers of the admin listener: liveness, readiness, metrics and statistics.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use serde::Serialize;
 
-use super::backup::Purpose;
+use super::backup::{AdminBody, Purpose, whole};
 use super::entrance::{Credentials, enter, is_open};
 use super::format::Format;
 use super::limits::Limits;
+use super::live;
 use super::membership;
+use super::page;
 use super::readiness;
+use super::seats::Seat;
 use super::view::{TEXT, View, text};
 use crate::build_info;
 use crate::cluster::node::Wish;
 use crate::engine::{Engine, Stats};
 use crate::http::admin::cluster_metrics::ClusterReading;
 use crate::http::admin::exposition::Reading;
-use crate::http::admin::namespaces::Told;
-use crate::http::admin::{backup, namespaces, openapi};
+use crate::http::admin::{backup, openapi};
 use crate::keys::{Access, Keys};
 use crate::model::scope::Scope;
 use crate::model::time::UnixMillis;
@@ -74,15 +78,25 @@ impl Slow {
     }
 }
 
-pub(super) fn answer(
+/// The answer to what takes no time, or a stream of events.
+pub(super) fn at_once(
     asked: Asked<'_>,
     shown: Credentials<'_>,
-    view: &View,
-) -> Response<Full<Bytes>> {
+    view: &Arc<View>,
+    seat: &Rc<Seat>,
+) -> Response<AdminBody> {
+    match live::stream((asked.method, asked.path), shown, view, seat) {
+        Some(Ok(events)) => events.map(|body| Either::Right(Either::Right(body))),
+        Some(Err(refused)) => whole(*refused),
+        None => whole(answer(asked, shown, view)),
+    }
+}
+
+fn answer(asked: Asked<'_>, shown: Credentials<'_>, view: &View) -> Response<Full<Bytes>> {
     let Asked { method, path, query, format } = asked;
     let scope = match path {
-        path if is_open(path) => None,
-        "/metrics" => Some(Scope::Metrics),
+        path if is_open(path) || path == page::PATH => None,
+        "/metrics" | live::PATH => Some(Scope::Metrics),
         backup::PATH => Some(Scope::Backup),
         _ => Some(Scope::Admin),
     };
@@ -100,6 +114,8 @@ pub(super) fn answer(
         "/readyz" => readiness::ready(view, query),
         "/cluster" => readiness::cluster(view),
         "/metrics" => metrics(view, viewer.as_deref(), format),
+        page::PATH => page::answer(),
+        live::PATH => live::reading(view, viewer.as_deref()),
         "/v1/stats" => stats(view),
         "/openapi.json" => text(StatusCode::OK, "application/json", openapi::DOCUMENT),
         _ => text(StatusCode::NOT_FOUND, TEXT, "no such path\n"),
@@ -132,13 +148,7 @@ fn metrics(view: &View, viewer: Option<&Access>, format: Format) -> Response<Ful
     if let Some(engine) = view.engine.get() {
         let expiring = |keys: &Keys| keys.table().expiring(engine.now()).count();
         reading.keys_expiring = view.keys.get().map(expiring);
-        let all = namespaces::all(engine, view.gauges.get(), view.keys.get());
-        reading.namespaces = match only {
-            Some(only) => {
-                all.into_iter().filter(|told| told.namespace == *only).map(Told::named).collect()
-            }
-            None => view.told.few(all),
-        };
+        reading.namespaces = view.namespaces(engine, only);
     }
     match reading.expose() {
         Ok(exposition) => text(StatusCode::OK, format.media_type(), format.of(exposition)),

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 
+use super::live::Events;
 use super::seats::Seat;
 use super::view::View;
 use crate::audit::EventOutcome;
@@ -40,7 +41,12 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PIECES_AHEAD: usize = 1;
 
 /// An answer of the admin listener.
-pub(in crate::http) type AdminBody = Either<Full<Bytes>, BackupBody>;
+pub(in crate::http) type AdminBody = Either<Full<Bytes>, Either<BackupBody, Events>>;
+
+/// A small answer as one of this listener.
+pub(super) fn whole(response: Response<Full<Bytes>>) -> Response<AdminBody> {
+    response.map(Either::Left)
+}
 
 /// The body, sent piece by piece as it is read.
 pub(in crate::http) struct BackupBody {
@@ -169,7 +175,8 @@ fn stream(
     let left = head.len() as u64 + backup.bytes();
     let (sender, pieces) = channel(PIECES_AHEAD);
     tokio::spawn(feed(backup, head.into(), sender, given_up));
-    let mut response = Response::new(Either::Right(BackupBody { pieces, left, hold }));
+    let mut response =
+        Response::new(Either::Right(Either::Left(BackupBody { pieces, left, hold })));
     response.headers_mut().insert(CONTENT_TYPE, KIND);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);

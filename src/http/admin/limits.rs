@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::sheet::Sheet;
 use super::view::View;
 use crate::engine::Engine;
@@ -10,7 +12,7 @@ use crate::model::time::UnixMillis;
 use crate::tls::Tls;
 
 /// One reading. What is not known, or not limited, is left out.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub(in crate::http) struct Limits {
     memory_bytes: Option<u64>,
     connections: Option<usize>,
@@ -18,8 +20,11 @@ pub(in crate::http) struct Limits {
     queued_calls: Option<usize>,
     /// Free bytes on the disk of the log, and all.
     disk: Option<(u64, u64)>,
+    #[serde(skip)]
     last_backup: Option<UnixMillis>,
+    #[serde(skip)]
     certificate_expires_at: Option<UnixMillis>,
+    #[serde(skip)]
     key_expires_at: Option<UnixMillis>,
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,8 +22,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::answers::{Asked, Slow, answer};
-use super::backup::{self, Purpose};
+use super::answers::{Asked, Slow, at_once};
+use super::backup::{self, AdminBody, Purpose, whole};
 use super::entrance::{Credentials, audit, enter, from_a_page, page};
 use super::format::Format;
 use super::membership;
@@ -293,15 +293,15 @@ async fn serve(accepted: Accepted, seat: Rc<Seat>, view: Arc<View>, tls: Option<
 /// Why what takes time is refused, if it is.
 fn refusal(
     slow: Slow,
-    headers: &HeaderMap,
+    request: &Request<Incoming>,
     shown: Credentials<'_>,
     address: SocketAddr,
     view: &View,
-) -> Option<Response<Full<Bytes>>> {
-    if headers.contains_key(ORIGIN) {
-        return Some(from_a_page(slow.operation(), address, view));
+) -> Option<Response<AdminBody>> {
+    if request.headers().contains_key(ORIGIN) {
+        return Some(whole(from_a_page(slow.operation(), address, view)));
     }
-    enter(shown, view, slow.scope()).err().map(|refused| *refused)
+    enter(shown, view, slow.scope()).err().map(|refused| whole(*refused))
 }
 
 async fn serve_stream(
@@ -324,13 +324,13 @@ async fn serve_stream(
         let slow = asked.slow();
         let (response, origin) = match (page(&request, address, &view), &slow) {
             (Err(Problem { status, detail, .. }), _) => {
-                (Some(text(status, TEXT, format!("{detail}\n"))), None)
+                (Some(whole(text(status, TEXT, format!("{detail}\n")))), None)
             }
             (Ok(Some(origin)), _) if request_head::is_preflight(method, request.headers()) => {
-                (Some(preflight(request.headers())), Some(origin))
+                (Some(whole(preflight(request.headers()))), Some(origin))
             }
-            (Ok(_), Some(slow)) => (refusal(*slow, request.headers(), shown, address, &view), None),
-            (Ok(origin), None) => (Some(answer(asked, shown, &view)), origin),
+            (Ok(_), Some(slow)) => (refusal(*slow, &request, shown, address, &view), None),
+            (Ok(origin), None) => (Some(at_once(asked, shown, &view, &seat)), origin),
         };
         // The key that requested the backup. It was checked just now, so its expiry is ignored
         // here.
@@ -343,12 +343,12 @@ async fn serve_stream(
                 if let Some(origin) = origin {
                     request_head::readable_by(origin, response.headers_mut());
                 }
-                return Ok::<_, Infallible>(response.map(|body| seated(Either::Left(body))));
+                return Ok::<_, Infallible>(response.map(seated));
             }
             let purpose = match slow.unwrap_or(Slow::Backup(Ok(Purpose::Keeping))) {
                 Slow::Decision(wish) => {
                     let response = membership::answer(&view, wish).await;
-                    return Ok(response.map(|body| seated(Either::Left(body))));
+                    return Ok(whole(response).map(seated));
                 }
                 Slow::Backup(purpose) => purpose,
             };

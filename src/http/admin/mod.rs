@@ -7,7 +7,8 @@
 //!
 //! `seats` manages the places of connections, `entrance` controls access, `answers` makes the
 //! answers, `readiness` decides on those about readiness and the cluster, `recovery` knows how far the
-//! start is, and `membership` takes what a person decides about the cluster.
+//! start is, and `membership` takes what a person decides about the cluster. `page` is the page for a
+//! person, and `live` what it shows.
 
 mod answers;
 pub(in crate::http) mod backup;
@@ -18,14 +19,17 @@ pub(in crate::http) mod exposition;
 mod format;
 mod limits;
 mod listener;
+mod live;
 mod membership;
 pub(in crate::http) mod namespaces;
 pub(in crate::http) mod openapi;
+mod page;
 mod process;
 mod readiness;
 mod recovery;
 mod seats;
 mod sheet;
+mod streams;
 mod turned_away;
 mod view;
 

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
+use serde::Serialize;
+
 use crate::engine::Engine;
 use crate::http::server::gauges::Gauges;
 use crate::keys::Keys;
@@ -16,7 +18,7 @@ pub(in crate::http) const TOLD_MAX: usize = 100;
 const OTHERS: &str = "(others)";
 
 /// The metrics of one namespace, or of all others together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(in crate::http) struct Told<N = String> {
     pub(in crate::http) namespace: N,
     pub(in crate::http) tokens: u64,

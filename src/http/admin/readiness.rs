@@ -50,6 +50,14 @@ fn recovering(view: &View) -> String {
     format!("recovering: {}", view.recovery)
 }
 
+/// Why the server is not ready for everything.
+pub(super) fn why(view: &View) -> Option<String> {
+    match readiness(view) {
+        Readiness::Ready => None,
+        Readiness::Reads(why) | Readiness::Nothing(why) => Some(why),
+    }
+}
+
 /// Whether the server accepts changes.
 pub(super) fn takes_changes(view: &View) -> bool {
     readiness(view) == Readiness::Ready

@@ -6,8 +6,9 @@
 //! answer. Clients with more than [`SHARE`] inactive connections give way before all others, the
 //! client with the most of them first, so that a crowd takes no place from a probe. Among equals,
 //! the connection that has been inactive for longest gives way. If no connection is inactive, the
-//! one whose answer has taken longest gives way. A running backup, or a page's stream of events,
-//! never gives way; it ends only by its own time limit. A client is an IPv4 address, an IPv6 /64
+//! one whose answer has taken longest gives way. A running backup never gives way; it ends only by its
+//! own time limit. A page's stream of events neither gives way nor counts among the places: the number
+//! of streams has a limit of its own. A client is an IPv4 address, an IPv6 /64
 //! network, or all peers of a Unix socket together.
 //!
 //! The time limits are those of the data listener: `--idle-timeout` without a request,
@@ -62,6 +63,8 @@ struct State {
     is_stalled: Cell<bool>,
     /// Whether its last answer is a stream with a time limit of its own.
     is_stream: Cell<bool>,
+    /// Whether it is beside the places: a stream of events, whose number has a limit of its own.
+    is_apart: Cell<bool>,
     gives_way: Notify,
     /// The task whose read found no data, to be woken.
     reader: RefCell<Option<Waker>>,
@@ -102,7 +105,8 @@ impl Seats {
     /// `None` if no connection gives way.
     pub(super) fn take(self: &Rc<Self>, address: IpAddr) -> Option<Rc<Seat>> {
         let mut taken = self.taken.borrow_mut();
-        if taken.len() >= SEATS_MAX {
+        let apart = taken.iter().filter(|(_, state)| state.is_apart.get()).count();
+        if taken.len() - apart >= SEATS_MAX {
             let key = idlest(&taken).or_else(|| busiest(&taken))?;
             taken.remove(key).gives_way.notify_one();
         }
@@ -112,6 +116,7 @@ impl Seats {
             since: Cell::new(self.change()),
             is_stalled: Cell::new(false),
             is_stream: Cell::new(false),
+            is_apart: Cell::new(false),
             gives_way: Notify::new(),
             reader: RefCell::new(None),
             when_read: RefCell::new(None),
@@ -151,7 +156,10 @@ impl Seat {
             self.state.since.set(self.seats.change());
         }
         match doing {
-            Doing::Answering => self.state.is_stream.set(false),
+            Doing::Answering => {
+                self.state.is_stream.set(false);
+                self.state.is_apart.set(false);
+            }
             // The time limit of the next request starts, and the reader checks it.
             Doing::Idle => drop(self.state.reader.take().map(Waker::wake)),
             Doing::Beginning | Doing::Head => (),
@@ -162,6 +170,12 @@ impl Seat {
     /// ([`STALLED_AFTER`](crate::engine::STALLED_AFTER)).
     pub(super) fn streams(&self) {
         self.state.is_stream.set(true);
+    }
+
+    /// Marks the answer as a stream of events, beside the places.
+    pub(super) fn stands_apart(&self) {
+        self.streams();
+        self.state.is_apart.set(true);
     }
 
     /// Calls `then` when the client has read all of its last answer, as far as that shows: it sends

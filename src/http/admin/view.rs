@@ -11,14 +11,16 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::disk::Disk;
-use super::namespaces::Few;
+use super::namespaces::{self, Few, Told};
 use super::recovery::Recovery;
+use super::streams::Streams;
 use crate::cluster::node::NodeView;
 use crate::engine::Engine;
 use crate::http::answer::response::NO_SNIFF;
 use crate::http::request::browser::Web;
 use crate::http::server::gauges::Gauges;
 use crate::keys::{Keys, Table};
+use crate::model::namespace::Namespace;
 use crate::model::time::UnixMillis;
 use crate::net::limits::Limits;
 use crate::net::proxy_header::TrustedProxies;
@@ -58,12 +60,26 @@ pub(super) struct View {
     pub(super) proxies: TrustedProxies,
     /// Time limits of connections.
     pub(super) limits: Limits,
+    /// Streams of events for the page.
+    pub(super) streams: Streams,
 }
 
 impl View {
     /// The server is shutting down from here on.
     pub(super) fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
+    }
+
+    /// The namespaces that a viewer may see: `only` one, or those with metrics of their own and the
+    /// others together.
+    pub(super) fn namespaces(&self, engine: &Engine, only: Option<&Namespace>) -> Vec<Told> {
+        let all = namespaces::all(engine, self.gauges.get(), self.keys.get());
+        match only {
+            Some(only) => {
+                all.into_iter().filter(|told| told.namespace == *only).map(Told::named).collect()
+            }
+            None => self.told.few(all),
+        }
     }
 
     /// The keys; `None` without any.
