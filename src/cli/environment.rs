@@ -9,13 +9,13 @@ use clap::{Arg, ArgMatches, Command};
 use clap::parser::ValueSource;
 
 /// Prefix of all variables of jeton.
-const PREFIX: &str = "JETON_";
+pub(super) const PREFIX: &str = "JETON_";
 /// Maximum unknown variables that are named; the others are counted.
 const NAMED_MAX: usize = 20;
 /// Maximum characters of a name in a message.
 const NAME_SHOWN_MAX: usize = 60;
 /// Flags that are protections although their names do not show it.
-const PROTECTIONS: [&str; 11] = [
+const PROTECTIONS: [&str; 12] = [
     "ca",
     "cert",
     "cluster",
@@ -25,6 +25,7 @@ const PROTECTIONS: [&str; 11] = [
     "key",
     "keys",
     "quota",
+    "secret-command",
     "secret-file",
     "strict-permissions",
 ];

@@ -19,6 +19,7 @@ mod client;
 mod cluster;
 mod config;
 mod cpu;
+mod descriptors;
 mod environment;
 mod exit;
 mod explain;
@@ -37,6 +38,7 @@ mod progress;
 mod reading;
 mod recovering;
 mod reload;
+mod secret_command;
 mod serve;
 mod serve_error;
 mod servers;
@@ -103,7 +105,7 @@ enum Command {
     /// Make, check and observe a cluster of several servers
     #[command(subcommand)]
     Cluster(Box<cluster::ClusterCommand>),
-    /// Export the secret of a data directory, which no backup includes
+    /// Make a secret, or export that of a data directory, which no backup includes
     #[command(subcommand)]
     Secret(backup::SecretCommand),
     /// Verify the audit log, and read its lines

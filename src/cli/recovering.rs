@@ -1,9 +1,11 @@
-//! Recovery: its progress, and the signals that end it.
+//! What a start does before it serves: the program of the secret, recovery and its progress, and the
+//! signals that end either.
 //!
-//! The handlers stand before the log is read: without one, the kernel discards a SIGTERM to the
+//! The handlers stand before both: without one, the kernel discards a SIGTERM to the
 //! first process of a container, which would then go on to serve.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use tokio::time::interval;
 
 use super::node::Running;
 use super::progress::bar;
+use super::secret_command::SecretCommandError;
 use super::serve_error::ServeError;
 use super::service_manager;
 use super::settings::ServeConfig;
@@ -42,11 +45,33 @@ impl Watch {
         Ok(Self { runtime, signals })
     }
 
-    /// Waits until the sender of `opened` is gone, or for a signal to stop the server, which it
+    /// Does `work`, while the service manager is told the `status`. If a signal to stop the server comes
+    /// meanwhile, another thread calls `leave`.
+    fn during<T>(
+        mut self,
+        status: impl Fn() -> String + Send + 'static,
+        leave: impl FnOnce(&'static str) + Send + 'static,
+        work: impl FnOnce() -> T,
+    ) -> io::Result<(T, Self)> {
+        let (working, worked) = oneshot::channel();
+        let watching = move || {
+            if let Some(signal) = self.until(worked, status) {
+                leave(signal);
+            }
+            self
+        };
+        let watching = thread::Builder::new().name("jeton-signals".to_owned()).spawn(watching)?;
+        let done = work();
+        drop(working);
+        let watch = watching.join();
+        Ok((done, watch.map_err(|_| io::Error::other("the thread of signals panicked"))?))
+    }
+
+    /// Waits until the sender of `worked` is gone, or for a signal to stop the server, which it
     /// returns. Meanwhile the service manager is told the `status`.
     fn until(
         &mut self,
-        opened: oneshot::Receiver<()>,
+        worked: oneshot::Receiver<()>,
         status: impl Fn() -> String,
     ) -> Option<&'static str> {
         let Self { runtime, signals } = self;
@@ -63,7 +88,7 @@ impl Watch {
                 biased;
                 () = telling => None,
                 signal = signals.early_stop() => Some(signal),
-                _ = opened => None,
+                _ = worked => None,
             }
         })
     }
@@ -75,29 +100,44 @@ pub(super) fn open(
     config: &ServeConfig,
     view: Option<NodeView>,
     recovery: Arc<admin::Recovery>,
-    mut watch: Watch,
+    watch: Watch,
     leave: impl FnOnce(&'static str) + Send + 'static,
 ) -> Result<(Running, Watch), ServeError> {
-    let (opening, opened) = oneshot::channel();
     let (node, told) = (view.clone(), recovery.clone());
     let status = move || match node.as_ref().map(NodeView::standing) {
         None | Some((Word::Recovering, _)) => format!("recovering: {told}"),
         Some((word, sentence)) => format!("{}: {sentence}", word.name()),
     };
-    let watching = move || {
-        if let Some(signal) = watch.until(opened, status) {
-            leave(signal);
-        }
-        watch
-    };
-    let watching = thread::Builder::new().name("jeton-signals".to_owned()).spawn(watching)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let progress = Shown::new(clock.clone(), recovery);
-    let running = Running::start(config, clock, view, &progress);
-    progress.finish();
-    drop(opening);
-    let watch = watching.join().map_err(|_| io::Error::other("the thread of signals panicked"))?;
+    let (running, watch) = watch.during(status, leave, || {
+        let running = Running::start(config, clock, view, &progress);
+        progress.finish();
+        running
+    })?;
     Ok((running?, watch))
+}
+
+/// Gets the secret of `--secret-command`, if there is one. Returns `None` if a signal to stop came
+/// meanwhile; the program is killed then.
+pub(super) fn with_secret(
+    config: &mut ServeConfig,
+    watch: Watch,
+) -> Result<Option<Watch>, ServeError> {
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let stop = is_stopped.clone();
+    let status = || "waiting for the secret".to_owned();
+    let leave = move |signal| {
+        tracing::info!(signal, "stopped before the server was ready");
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (loaded, watch) =
+        watch.during(status, leave, || config.load_secret(&SystemClock::new(), &is_stopped))?;
+    match loaded {
+        Ok(()) => Ok(Some(watch)),
+        Err(SecretCommandError::Stopped) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Shows the progress of recovery: a bar on a terminal, otherwise a log line per interval.

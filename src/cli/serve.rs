@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Command;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::audited::Audited;
 use super::certificates::Certificates;
 use super::config::mistaken;
+use super::descriptors::places;
 use super::fresh::{Fresh, FreshKeys};
 use super::node::{Running, view_of};
 use super::process::Process;
-use super::recovering::{Watch, open};
+use super::recovering::{Watch, open, with_secret};
 use super::reload::Reload;
 use super::serve_error::ServeError;
 use super::servers::{Servers, say_ready};
@@ -27,7 +27,7 @@ use crate::build_info::VERSION_AND_COMMIT;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::node::NodeError;
 use crate::engine::Engine;
-use crate::http::admin::{Admin, Guard};
+use crate::http::admin::{Admin, Guard, Started};
 use crate::keys::{self, Fingerprint, KeyEntry, Keys, Table};
 use crate::model::namespace::{DEFAULT_NAMESPACE, TagOwners};
 use crate::model::text::duration_text;
@@ -52,9 +52,13 @@ pub(super) fn run(given: &Given, process: Process, command: &Command) -> ExitCod
     if let Some(variables) = environment::unknown(command) {
         tracing::warn!("unknown environment variables are ignored: {variables}");
     }
-    let stated = settings.stated(&super::reload::AT_RUN_TIME);
+    let mut stated = settings.stated(&super::reload::AT_RUN_TIME);
+    if let Some(command) = &config.secret_command {
+        // An argument may be a secret.
+        stated.insert("secret-command".to_owned(), command.to_string());
+    }
     let reload = Reload::new(given, settings, set_log_filter);
-    process.end(match serve(&config, stated, reload, process) {
+    process.end(match serve(config, stated, reload, process) {
         Ok(()) => 0,
         Err(error) => {
             out::tell!("error: {error}");
@@ -81,14 +85,19 @@ struct Front {
 }
 
 fn serve(
-    config: &ServeConfig,
+    mut config: ServeConfig,
     stated: BTreeMap<String, String>,
     reload: Option<Reload>,
     process: Process,
 ) -> Result<(), ServeError> {
     let watch = Watch::start()?;
+    let Some(watch) = with_secret(&mut config, watch)? else {
+        return Ok(());
+    };
+    let config = &config;
     let mut front = Front::new(config)?;
-    front.admin.0.configured(stated, SystemClock::new().wall());
+    let (secret_origin, at) = (config.secret_origin(), SystemClock::new().wall());
+    front.admin.0.configured(Started { config: stated, secret_origin, at });
     front.admin.0.starting(front.early_keys.take(), config.engine.data_dir.clone());
     let view = view_of(config);
     if let Some(view) = &view {
@@ -269,43 +278,4 @@ fn vitals(
         workers: move || gauges.sweeps(),
         is_stopping: is_stopping.clone(),
     }
-}
-
-/// File descriptors besides those of clients: the log, the admin listener and its connections, and
-/// for each worker its listeners (two with `localhost`) and runtime.
-const DESCRIPTORS_BESIDE: u64 = 32;
-const DESCRIPTORS_A_WORKER: u64 = 5;
-
-/// Maximum client connections: `--max-connections`, or fewer if the limit of file descriptors does
-/// not allow that many. Without descriptors in reserve the log could not open its next segment and
-/// would refuse writes, and a client over the limit would wait instead of getting its 503.
-fn places(http: &http::Config, is_resp: bool) -> usize {
-    let workers = http.workers as u64 * if is_resp { 2 } else { 1 };
-    let beside = DESCRIPTORS_BESIDE + workers * DESCRIPTORS_A_WORKER;
-    let wanted = http.max_connections as u64 + beside;
-    let allowed = allow_descriptors(wanted);
-    if allowed >= wanted {
-        return http.max_connections;
-    }
-    let places = allowed.saturating_sub(beside).max(1);
-    tracing::warn!(
-        allowed,
-        wanted,
-        connections = places,
-        "fewer file descriptors than --max-connections needs, so fewer connections: raise ulimit -n"
-    );
-    usize::try_from(places).unwrap_or(http.max_connections)
-}
-
-/// Raises the limit of file descriptors to `wanted`, as far as the system allows. Returns the
-/// limit.
-fn allow_descriptors(wanted: u64) -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let current = limit.current.unwrap_or(u64::MAX);
-    if current >= wanted {
-        return current;
-    }
-    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
-    if setrlimit(Resource::Nofile, raised).is_ok() { allowed } else { current }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use super::exit::{FAILED, MISTAKEN, NO_RESTART};
 use super::explain;
+use super::secret_command::SecretCommandError;
 use crate::audit::{AuditError, KeyError};
 use crate::cluster::node::{IdentityError, NodeError};
 use crate::engine::{CloseError, OpenError, SecretError};
@@ -20,6 +21,8 @@ pub(super) enum ServeError {
     Bind { flag: &'static str, address: ListenAddress, source: io::Error },
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Secret(#[from] SecretCommandError),
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
@@ -56,6 +59,7 @@ impl ServeError {
             Self::Keys(KeysError::Io { source, .. })
             | Self::Audit(AuditError::File { source, .. }) => is_misnamed(source),
             Self::Keys(_) | Self::Audit(AuditError::NoFile(..)) => true,
+            Self::Secret(error) => error.is_mistake(),
             Self::Tls(error) => !matches!(error, TlsError::Library(_)),
             Self::Open(
                 OpenError::Config(_)

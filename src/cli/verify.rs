@@ -11,10 +11,13 @@ use super::audit::{self, Failure};
 use super::exit::{FAILED, MISTAKEN};
 use super::out;
 use super::progress::Shown;
+use super::settings::SecretArgs;
 use crate::audit::verify::Since;
+use crate::clock::SystemClock;
 use crate::engine::{OpenError, Verified, tag_at, verify};
 use crate::model::cluster::Chain;
 use crate::model::time::UnixMillis;
+use crate::model::token::Secret;
 use crate::wal::DiskError;
 
 /// What was checked, with the secret and without.
@@ -29,10 +32,8 @@ pub(super) struct VerifyArgs {
     /// The data directory
     dir: PathBuf,
 
-    /// The secret of the log, to verify and decrypt every frame [default: secret.key in the data
-    /// directory; without it only structure and checksums are checked]
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    secret: SecretArgs,
 
     /// Checkpoints of this server's audit log that were kept elsewhere (--audit-checkpoints): the log
     /// must not end before the newest of them
@@ -45,12 +46,16 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> ExitCode {
-    let since = match args.since() {
+    let secret = match args.secret() {
+        Ok(secret) => secret,
+        Err(failure) => return failure.end(),
+    };
+    let since = match args.since(secret.as_ref()) {
         Ok(since) => since,
         Err(failure) => return failure.end(),
     };
     let shown = Shown::new("verifying");
-    let verified = verify(&args.dir, args.secret_file.as_deref(), &shown);
+    let verified = verify(&args.dir, secret.as_ref(), &shown);
     drop(shown);
     let found = match verified {
         Ok(found) => found,
@@ -78,11 +83,17 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
 }
 
 impl VerifyArgs {
-    fn since(&self) -> Result<Option<Since>, Failure> {
+    /// The secret, if a flag says where it is.
+    fn secret(&self) -> Result<Option<Secret>, Failure> {
+        let source = self.secret.source().map_err(Failure::Mistake)?;
+        Ok(source.map(|source| source.read(&SystemClock::new())).transpose()?)
+    }
+
+    fn since(&self, secret: Option<&Secret>) -> Result<Option<Since>, Failure> {
         let Some(since) = &self.since else { return Ok(None) };
         let key = match &self.public_key {
             Some(file) => audit::read_public_key(file)?,
-            None => audit::public_key_of(&self.dir, self.secret_file.as_deref())?,
+            None => audit::public_key_of(&self.dir, secret)?,
         };
         audit::read_since(since, &key).map(Some)
     }

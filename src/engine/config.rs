@@ -8,6 +8,7 @@ use crate::model::entry::{PAYLOAD_LEN_MAX, USES_MAX};
 use crate::model::record::carry_len;
 use crate::model::setting::SettingError;
 use crate::model::text::duration_text;
+use crate::model::token::Secret;
 use crate::permissions::Strictness;
 use crate::wal;
 
@@ -31,6 +32,9 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// File of the secret, instead of `secret.key` in the data directory. It must exist.
     pub secret_file: Option<PathBuf>,
+    /// The secret, if the caller has it, for example from another program. It takes the place of a
+    /// file, and none is made.
+    pub secret: Option<Secret>,
     /// Whether to refuse a data directory, a log or a secret that other users may read or write.
     pub permissions: Strictness,
     /// Tokens and references of one namespace are unknown in every other.
@@ -83,6 +87,7 @@ impl Default for Config {
         Self {
             data_dir: None,
             secret_file: None,
+            secret: None,
             permissions: Strictness::Warn,
             namespace: "default".to_owned(),
             sync: SyncMode::Always,

@@ -392,7 +392,10 @@ fn the_example_has_every_key_at_its_default() {
     // With every commented setting enabled; the files that they name are missing.
     let is_hint =
         |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.contains(" = ");
-    let strip = |line: &str| if is_hint(line) { line[1..].to_owned() } else { line.to_owned() };
+    // It takes the place of secret-file.
+    let is_instead = |line: &str| line.starts_with("#secret-command = ");
+    let is_on = |line: &str| is_hint(line) && !is_instead(line);
+    let strip = |line: &str| if is_on(line) { line[1..].to_owned() } else { line.to_owned() };
     let all: Vec<_> = text.lines().map(strip).collect();
     let folder = Folder::with(&all.join("\n"));
     let said = check(folder.path());

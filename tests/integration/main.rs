@@ -102,6 +102,7 @@ mod resp_data;
 mod resp_wire;
 mod rivals;
 mod secrecy;
+mod secret_command;
 mod sentences;
 mod shell_files;
 mod slow_readers;

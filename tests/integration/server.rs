@@ -122,7 +122,8 @@ impl Launch {
         child.wait().expect("it has ended");
     }
 
-    fn spawn(&self) -> Child {
+    /// Starts it, and waits for nothing.
+    pub fn spawn(&self) -> Child {
         let mut command = jeton_under(&self.wrapper);
         command.arg("serve");
         for (name, value) in &self.flags {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::given::{Failure, SecretArgs};
+use super::given::{Failure, KeptArgs};
 use crate::cli::out;
 use crate::model::namespace::Namespace;
 use crate::model::reference::Reference;
@@ -16,7 +16,7 @@ use crate::model::token::{Digest, Digester, NAME_LEN_MAX, Token};
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct DigestArgs {
     #[command(flatten)]
-    secret: SecretArgs,
+    secret: KeptArgs,
 
     /// Namespace of the tokens
     #[arg(long, default_value = "default", value_name = "NAME")]

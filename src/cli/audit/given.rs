@@ -11,7 +11,9 @@ use crate::audit::verify::{ReadError, Since, SinceError};
 use crate::audit::{KeyError, PublicKey, SigningKey};
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::out::{self, OutputError};
-use crate::engine::{Config, SECRET_FILE_NAME, SecretError, read_secret};
+use crate::cli::settings::{SecretArgs, SecretSource, SecretSourceError};
+use crate::clock::SystemClock;
+use crate::engine::{Config, SECRET_FILE_NAME, read_secret};
 use crate::model::token::{Digester, Secret};
 
 /// Maximum size of a file with checkpoints that is read, in bytes: those of some weeks.
@@ -19,26 +21,23 @@ const SINCE_LEN_MAX: u64 = 1 << 30;
 
 /// Where the secret is.
 #[derive(Args, Clone, Debug)]
-pub(in crate::cli) struct SecretArgs {
+pub(in crate::cli) struct KeptArgs {
     /// The data directory, if the secret is in it
-    #[arg(
-        long,
-        visible_alias = "data-dir",
-        value_name = "DIR",
-        required_unless_present = "secret_file"
-    )]
+    #[arg(long, visible_alias = "data-dir", value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// The file of the secret, if it is not in the data directory
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    source: SecretArgs,
 }
 
-impl SecretArgs {
+impl KeptArgs {
     pub(super) fn read(&self) -> Result<Secret, Failure> {
-        let data = self.data.as_deref().unwrap_or(Path::new("."));
-        let file = self.secret_file.clone().unwrap_or_else(|| data.join(SECRET_FILE_NAME));
-        Ok(read_secret(&file)?)
+        let source = self.source.source().map_err(Failure::Mistake)?;
+        let beside = || Some(SecretSource::File(self.data.as_ref()?.join(SECRET_FILE_NAME)));
+        let needed =
+            "the secret is needed: --data DIR, --secret-file FILE or --secret-command PROGRAM";
+        let source = source.or_else(beside).ok_or_else(|| Failure::Mistake(needed.to_owned()))?;
+        Ok(source.read(&SystemClock::new())?)
     }
 }
 
@@ -48,7 +47,7 @@ pub(in crate::cli) enum Failure {
     #[error("{0}")]
     Mistake(String),
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Secret(#[from] SecretSourceError),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("--public-key {}: {source}", file.display())]
@@ -68,6 +67,9 @@ impl Failure {
         match self {
             Self::Output(error) => out::unprinted(error, ""),
             Self::Key(_) => out::failed(self, FAILED),
+            Self::Secret(SecretSourceError::Command(error)) if !error.is_mistake() => {
+                out::failed(self, FAILED)
+            }
             Self::Read(ReadError { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
                 out::failed(self, UNANSWERED)
             }
@@ -76,13 +78,18 @@ impl Failure {
     }
 }
 
-/// The public key of the secret of a data directory, which may be in another file.
+/// The public key of a secret, or of that in a data directory.
 pub(in crate::cli) fn public_key_of(
     data: &Path,
-    file: Option<&Path>,
+    secret: Option<&Secret>,
 ) -> Result<PublicKey, Failure> {
-    let (data, secret_file) = (Some(data.to_owned()), file.map(Path::to_owned));
-    public_key(&SecretArgs { data, secret_file }.read()?)
+    match secret {
+        Some(secret) => public_key(secret),
+        None => {
+            let beside = read_secret(&data.join(SECRET_FILE_NAME));
+            public_key(&beside.map_err(SecretSourceError::from)?)
+        }
+    }
 }
 
 /// Reads the file of a public key.

@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 pub(super) use given::{Failure, public_key_of, read_public_key, read_since};
 
-use given::SecretArgs;
+use given::KeptArgs;
 
 /// The subcommands of `jeton audit`.
 #[derive(Debug, Subcommand)]
@@ -20,7 +20,7 @@ pub(super) enum AuditCommand {
     /// Print the public key that verifies the audit log (PEM), made from the secret
     PublicKey {
         #[command(flatten)]
-        secret: SecretArgs,
+        secret: KeptArgs,
     },
     /// Verify files of audit logs: name changed, removed, added and moved lines; exit 1 if there is
     /// anything to report

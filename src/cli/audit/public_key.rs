@@ -1,8 +1,8 @@
 //! `jeton audit public-key`
 
-use super::given::{Failure, SecretArgs, public_key};
+use super::given::{Failure, KeptArgs, public_key};
 use crate::cli::out;
 
-pub(super) fn print(secret: &SecretArgs) -> Result<(), Failure> {
+pub(super) fn print(secret: &KeptArgs) -> Result<(), Failure> {
     Ok(out::print(public_key(&secret.read()?)?.to_pem())?)
 }

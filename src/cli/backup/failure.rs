@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::failure::{ClientError, code_of};
 use crate::cli::out::OutputError;
-use crate::cli::settings::ADMIN_LISTEN;
+use crate::cli::settings::{ADMIN_LISTEN, SecretSourceError};
 use crate::cli::wire::WireError;
 use crate::engine::{SecretError, ShiftError};
 use crate::model::time::UnixMillis;
@@ -51,8 +51,12 @@ pub(in crate::cli) enum BackupFailure {
     TooEarly { to: UnixMillis, earliest: UnixMillis },
     #[error(transparent)]
     Secret(#[from] SecretError),
-    #[error("{} is not the secret of this log", .0.display())]
-    WrongSecret(PathBuf),
+    #[error(transparent)]
+    SecretSource(#[from] SecretSourceError),
+    #[error("{0} is not the secret of this log")]
+    WrongSecret(String),
+    #[error("{0}")]
+    Mistake(String),
     #[error("{}: can't {deed}: {source}", file.display())]
     Io { file: PathBuf, deed: &'static str, source: io::Error },
     #[error("can't start the async runtime: {0}")]
@@ -75,7 +79,10 @@ impl BackupFailure {
     /// The exit code of the command.
     pub(in crate::cli) fn code(&self) -> u8 {
         match self {
-            Self::NoDir
+            Self::SecretSource(SecretSourceError::Command(error)) if error.is_mistake() => MISTAKEN,
+            Self::SecretSource(_) => FAILED,
+            Self::Mistake(_)
+            | Self::NoDir
             | Self::NoName
             | Self::NotEmpty(_)
             | Self::Exists(_)

@@ -22,6 +22,7 @@ use clap::{Args, Subcommand};
 
 use super::out;
 use super::progress::Shown;
+use super::settings::SecretArgs;
 
 use manifest::Manifest;
 use receive::TakeArgs;
@@ -51,19 +52,15 @@ enum BackupCommand {
         /// The backup
         dir: PathBuf,
 
-        /// The secret of the log, as jeton secret export wrote it: also checks the server's signature,
-        /// and verifies and decrypts every frame
-        #[arg(long, value_name = "FILE")]
-        secret_file: Option<PathBuf>,
+        #[command(flatten)]
+        secret: SecretArgs,
     },
 }
 
 /// `jeton backup`
 pub(super) fn run(args: &BackupArgs) -> ExitCode {
     finish(match (&args.command, &args.take.dir) {
-        (Some(BackupCommand::Verify { dir, secret_file }), _) => {
-            verify(dir, secret_file.as_deref())
-        }
+        (Some(BackupCommand::Verify { dir, secret }), _) => verify(dir, secret),
         (None, Some(dir)) => receive::take(&args.take, dir),
         (None, None) => Err(BackupFailure::NoDir),
     })
@@ -92,9 +89,10 @@ fn finish(done: Result<(), BackupFailure>) -> ExitCode {
     }
 }
 
-fn verify(dir: &Path, secret_file: Option<&Path>) -> Result<(), BackupFailure> {
+fn verify(dir: &Path, secret: &SecretArgs) -> Result<(), BackupFailure> {
+    let source = secret.source().map_err(BackupFailure::Mistake)?;
     let manifest = Manifest::read(dir)?;
-    let secret = secret_file.map(|file| secret_of(&manifest.log_id, file)).transpose()?;
+    let secret = source.map(|source| secret_of(&manifest.log_id, &source)).transpose()?;
     let counted = manifest.verify(dir, secret.as_ref(), &Shown::new("verifying"))?;
     manifest.print(counted, "; the backup is complete")
 }

@@ -24,6 +24,7 @@ use super::place::{Place, check_free};
 use super::restore::secret_of;
 use crate::cli::client::{detail, reason};
 use crate::cli::progress::Shown;
+use crate::cli::settings::{SecretArgs, SecretSource};
 use crate::cli::target::AdminArgs;
 use crate::cli::wire::Wire;
 use crate::engine::{BackupFile, BackupHead, Progress};
@@ -50,10 +51,8 @@ pub(super) struct TakeArgs {
     #[command(flatten)]
     admin: AdminArgs,
 
-    /// The secret of the log, as jeton secret export wrote it: verifies the server's signature and
-    /// every frame of what has arrived; without it only structure and checksums are checked
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    secret: SecretArgs,
 
     /// Directory for the backup; must be missing or empty
     #[arg(required = true)]
@@ -63,10 +62,11 @@ pub(super) struct TakeArgs {
 pub(super) fn take(args: &TakeArgs, dir: &Path) -> Result<(), BackupFailure> {
     // Checked before the server does any work.
     check_free(dir)?;
+    let source = args.secret.source().map_err(BackupFailure::Mistake)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (manifest, counted) = runtime.map_err(BackupFailure::Runtime)?.block_on(async {
         let mut wire = args.admin.connect().await?;
-        receive(ask(&mut wire).await?, dir, args.secret_file.as_deref()).await
+        receive(ask(&mut wire).await?, dir, source.as_ref()).await
     })?;
     manifest.print(counted, "; the backup is complete")
 }
@@ -106,10 +106,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> BackupFailure {
 async fn receive(
     mut source: Source,
     dir: &Path,
-    secret_file: Option<&Path>,
+    secret: Option<&SecretSource>,
 ) -> Result<(Manifest, Option<u64>), BackupFailure> {
     let head = source.head().await?;
-    let secret = secret_file.map(|file| secret_of(&head.log_id, file)).transpose()?;
+    let secret = secret.map(|source| secret_of(&head.log_id, source)).transpose()?;
     let place = Place::new(dir)?;
     let (content, files) = source.fill(&head, &place, secret.as_ref()).await?;
     let manifest = Manifest::new(head, files);

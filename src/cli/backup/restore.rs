@@ -15,7 +15,9 @@ use super::manifest::Manifest;
 use super::place::{Place, check_free};
 use crate::cli::out::tell;
 use crate::cli::progress::Shown;
-use crate::engine::{Config, Progress, SECRET_FILE_NAME, read_secret};
+use crate::cli::settings::{SecretArgs, SecretSource};
+use crate::clock::SystemClock;
+use crate::engine::{Config, Progress, SECRET_FILE_NAME};
 use crate::model::token::{Digester, Secret};
 
 /// `jeton restore`
@@ -28,15 +30,34 @@ pub(crate) struct RestoreArgs {
     #[arg(long, visible_alias = "data-dir", value_name = "DIR")]
     data: PathBuf,
 
-    /// The secret of the log, as jeton secret export wrote it
-    #[arg(long, visible_alias = "secret-file", value_name = "FILE")]
-    secret: PathBuf,
+    /// The secret of the log, as jeton secret export wrote it; the data directory gets a copy
+    #[arg(long, value_name = "FILE")]
+    secret: Option<PathBuf>,
+
+    #[command(flatten)]
+    source: SecretArgs,
+}
+
+impl RestoreArgs {
+    fn secret_source(&self) -> Result<SecretSource, BackupFailure> {
+        // A variable for the server may name another secret: the flag of this command wins.
+        if let Some(file) = &self.secret {
+            return Ok(SecretSource::File(file.clone()));
+        }
+        let source = self.source.source().map_err(BackupFailure::Mistake)?;
+        source.ok_or_else(|| {
+            let text = "the secret is needed: --secret FILE, or --secret-file or --secret-command \
+                        to keep it elsewhere";
+            BackupFailure::Mistake(text.to_owned())
+        })
+    }
 }
 
 pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
     check_free(&args.data)?;
     let manifest = Manifest::read(&args.backup)?;
-    let secret = secret_of(&manifest.log_id, &args.secret)?;
+    let source = args.secret_source()?;
+    let secret = secret_of(&manifest.log_id, &source)?;
     let counted = manifest.verify(&args.backup, Some(&secret), &Shown::new("verifying"))?;
     let place = Place::new(&args.data)?;
     let shown = Shown::new("restoring");
@@ -50,7 +71,11 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
         shown.advance(done, all);
     }
     drop(shown);
-    place.write(SECRET_FILE_NAME, secret.as_bytes())?;
+    // One that is kept elsewhere stays there.
+    match &args.secret {
+        Some(_) => place.write(SECRET_FILE_NAME, secret.as_bytes())?,
+        None => tell!("the data directory has no secret: start the server with {source}"),
+    }
     place.finish()?;
     // The warning is printed first: it matters even if the rest cannot be printed.
     warn(&manifest, &args.data);
@@ -58,12 +83,18 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
 }
 
 /// Reads a secret that must belong to the log with this id.
-pub(super) fn secret_of(log_id: &str, file: &Path) -> Result<Secret, BackupFailure> {
-    let secret = read_secret(file)?;
-    let digester = Digester::new(&secret, &Config::default().namespace);
+pub(super) fn secret_of(log_id: &str, source: &SecretSource) -> Result<Secret, BackupFailure> {
+    let secret = source.read(&SystemClock::new())?;
+    check_secret(log_id, &secret, &source.to_string())?;
+    Ok(secret)
+}
+
+/// Checks that a secret, which messages name so, belongs to the log with this id.
+pub(super) fn check_secret(log_id: &str, secret: &Secret, name: &str) -> Result<(), BackupFailure> {
+    let digester = Digester::new(secret, &Config::default().namespace);
     match const_hex::encode(digester.secret_check()) == log_id {
-        true => Ok(secret),
-        false => Err(BackupFailure::WrongSecret(file.to_owned())),
+        true => Ok(()),
+        false => Err(BackupFailure::WrongSecret(name.to_owned())),
     }
 }
 

@@ -9,8 +9,9 @@ use super::failure::BackupFailure;
 use super::place::{Place, check_free};
 use crate::cli::out::{self, tell};
 use crate::cli::progress::Shown;
+use crate::cli::settings::{SecretArgs, SecretSource};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{SECRET_FILE_NAME, SecretError, ShiftError, read_secret, shift_time};
+use crate::engine::{SECRET_FILE_NAME, ShiftError, shift_time};
 use crate::model::time::UnixMillis;
 
 /// `jeton shift-time`
@@ -23,9 +24,8 @@ pub(crate) struct ShiftTimeArgs {
     #[arg(long, visible_alias = "data-dir", value_name = "DIR")]
     data: PathBuf,
 
-    /// The secret of the log [default: secret.key in the old data directory]
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    secret: SecretArgs,
 
     /// New value of the log's last time, RFC 3339 [default: the wall clock]
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -44,22 +44,21 @@ pub(super) fn shift(args: &ShiftTimeArgs) -> Result<(), BackupFailure> {
         return Err(BackupFailure::TooEarly { to, earliest: clock.earliest() });
     }
     check_free(&args.data)?;
-    let beside = args.dir.join(SECRET_FILE_NAME);
-    let secret_file = args.secret_file.as_ref().unwrap_or(&beside);
-    let secret = read_secret(secret_file)?;
+    let elsewhere = args.secret.source().map_err(BackupFailure::Mistake)?;
+    let is_elsewhere = elsewhere.is_some();
+    let beside = || SecretSource::File(args.dir.join(SECRET_FILE_NAME));
+    let source = elsewhere.unwrap_or_else(beside);
+    let secret = source.read(&clock)?;
     let place = Place::new(&args.data)?;
     let shown = Shown::new("shifting");
     let shifted =
         shift_time(&args.dir, place.path(), &secret, to, &shown).map_err(|error| match error {
-            ShiftError::WrongSecret => {
-                let (dir, file) = (args.dir.clone(), secret_file.clone());
-                SecretError::Wrong { dir, file }.into()
-            }
+            ShiftError::WrongSecret => BackupFailure::WrongSecret(source.to_string()),
             error => BackupFailure::Shift { dir: args.dir.clone(), error },
         })?;
     drop(shown);
     // One that is kept elsewhere stays there.
-    if args.secret_file.is_none() {
+    if !is_elsewhere {
         place.write(SECRET_FILE_NAME, secret.as_bytes())?;
     }
     place.finish()?;

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::failure::ClusterFailure;
-use super::given::settings_of;
+use super::given::{secret_of, settings_of};
 use crate::cli::out::{self, tell};
 use crate::cli::settings::Given;
 use crate::clock::{Clock, SystemClock};
@@ -13,7 +13,6 @@ use crate::cluster;
 use crate::cluster::message::Sealer;
 use crate::cluster::node::{CheckError, Checked, Connection, OnNats, check};
 use crate::cluster::stream::StreamError;
-use crate::engine::read_secret;
 use crate::model::text::size_text;
 
 /// Time for a connection and for an answer: elections take seconds.
@@ -25,10 +24,7 @@ pub(super) type Reached = OnNats;
 
 pub(super) fn run(given: &Given) -> Result<(), ClusterFailure> {
     let (config, cluster) = settings_of(given)?;
-    let Some(file) = &config.engine.secret_file else {
-        return Err(ClusterFailure::Mistake("--secret-file is needed".to_owned()));
-    };
-    let mut sealer = Sealer::new(&read_secret(file)?);
+    let mut sealer = Sealer::new(&secret_of(&config)?);
     let reached = connect(&cluster, "check")?;
     let mut stream = reached.stream();
     let accepts = cluster.accepts_unverified_sync;

@@ -3,9 +3,9 @@
 use crate::cli::backup::BackupFailure;
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::out::OutputError;
+use crate::cli::settings::SecretSourceError;
 use crate::cluster::node::IdentityError;
 use crate::config::file::Mistake;
-use crate::engine::SecretError;
 use crate::wal::DiskError;
 
 /// Why a command about a cluster failed.
@@ -16,7 +16,7 @@ pub(super) enum ClusterFailure {
     #[error("{0}")]
     Mistake(String),
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Secret(#[from] SecretSourceError),
     #[error("{0}")]
     Unreachable(String),
     #[error("{}", .0.join("\nerror: "))]
@@ -37,6 +37,7 @@ impl ClusterFailure {
     /// The exit code of the command.
     pub(super) fn code(&self) -> u8 {
         match self {
+            Self::Secret(SecretSourceError::Command(error)) if !error.is_mistake() => FAILED,
             Self::Settings(_) | Self::Mistake(_) | Self::Secret(_) => MISTAKEN,
             Self::Identity(IdentityError::Disk(DiskError::Locked { .. }))
             | Self::Wrong(_)

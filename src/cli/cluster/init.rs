@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::check::{PATIENCE, Reached, connect, patiently, repeat_for};
 use super::failure::ClusterFailure;
-use super::given::settings_of;
+use super::given::{secret_of, settings_of};
 use crate::cli::out::{self, tell};
 use crate::cli::settings::Given;
 use crate::clock::{Clock, SystemClock};
@@ -15,7 +15,6 @@ use crate::cluster::nats::Creation;
 use crate::cluster::node::Connection as _;
 use crate::cluster::stream::{Next, Stream, StreamError};
 use crate::engine::clustered::Proposal;
-use crate::engine::read_secret;
 use crate::engine::replicated::Sender;
 use crate::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use crate::model::text::{parse_size, size_text};
@@ -64,10 +63,7 @@ pub(super) fn creation(copies: &str, bytes_max: &str) -> Result<Creation, Cluste
 pub(super) fn run(args: &InitArgs) -> Result<(), ClusterFailure> {
     let creation = args.creation()?;
     let (config, cluster) = settings_of(&args.given)?;
-    let Some(file) = &config.engine.secret_file else {
-        return Err(ClusterFailure::Mistake("--secret-file is needed".to_owned()));
-    };
-    let secret = read_secret(file)?;
+    let secret = secret_of(&config)?;
     let reached = connect(&cluster, PUBLISHER)?;
     patiently(|| reached.nats().create(creation))?;
     promise(&reached, cluster.accepts_unverified_sync)?;

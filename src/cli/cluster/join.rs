@@ -8,13 +8,14 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::failure::ClusterFailure;
-use super::given::settings_of;
+use super::given::{secret_of, settings_of};
 use crate::cli::backup::{BackupFailure, Copied, copy_log};
 use crate::cli::client::reason;
 use crate::cli::failure::{ClientError, code_of};
 use crate::cli::out::{self, tell};
 use crate::cli::settings::Given;
 use crate::cli::target::AdminArgs;
+use crate::model::token::Secret;
 
 /// `jeton cluster join`
 #[derive(Args, Debug)]
@@ -43,9 +44,12 @@ struct PeerStream {
 
 pub(super) fn run(args: &JoinArgs) -> Result<(), ClusterFailure> {
     let (config, cluster) = settings_of(&args.given)?;
-    let (Some(dir), Some(secret)) = (&config.engine.data_dir, &config.engine.secret_file) else {
-        return Err(ClusterFailure::Mistake("--data-dir and --secret-file are needed".to_owned()));
+    let Some(dir) = &config.engine.data_dir else {
+        return Err(ClusterFailure::Mistake("--data-dir is needed".to_owned()));
     };
+    let secret = secret_of(&config)?;
+    let name = config.secret_source().map(|source| source.to_string()).unwrap_or_default();
+    let secret = (&secret, &*name);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ClusterFailure::Unreachable(error.to_string()))?;
     let copied = runtime.block_on(copy(&args.asked, &cluster.name, dir, secret))?;
@@ -63,7 +67,7 @@ async fn copy(
     asked: &AdminArgs,
     name: &str,
     dir: &Path,
-    secret: &Path,
+    secret: (&Secret, &str),
 ) -> Result<Copied, ClusterFailure> {
     let before = peer(asked, name).await?;
     let mut wire = asked.connect().await.map_err(BackupFailure::from)?;

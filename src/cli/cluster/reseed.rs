@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::check::{Reached, connect, patiently};
 use super::failure::ClusterFailure;
-use super::given::settings_of;
+use super::given::{secret_of, settings_of};
 use super::init;
 use crate::cli::out::{self, tell};
 use crate::cli::progress::Shown;
@@ -18,7 +18,7 @@ use crate::cluster::node::{Connection, Marker, marker};
 use crate::cluster::reseed::{Found, Reseeding};
 use crate::cluster::stream::{Hint, StreamError};
 use crate::engine::replicated::Sender;
-use crate::engine::{OpenError, StoppedNode, read_secret, stopped_node};
+use crate::engine::{OpenError, StoppedNode, stopped_node};
 use crate::model::cluster::{BootNonce, Epoch, Era, NodeId};
 
 /// Name under which the first message is published.
@@ -74,10 +74,7 @@ pub(super) fn run(args: &ReseedArgs) -> Result<(), ClusterFailure> {
             "the log of this node is empty: take another node".to_owned(),
         ));
     };
-    let Some(file) = &config.engine.secret_file else {
-        return Err(ClusterFailure::Mistake("--secret-file is needed".to_owned()));
-    };
-    let mut sealer = Sealer::new(&read_secret(file)?);
+    let mut sealer = Sealer::new(&secret_of(&config)?);
     let mut reached = connect(&cluster, PUBLISHER)?;
     let found = look(&reseeding, &reached, &mut sealer)?;
     let plan = plan(args, &cluster.name, &reseeding, found)?;

@@ -29,7 +29,9 @@ impl Flags for ServeArgs {
         let mut limits = config.engine.mistakes();
         limits.extend(config.http.mistakes());
         limits.extend(config.audit.iter().flat_map(audit::mistakes));
-        limits.extend(cluster::mistakes(config.cluster.as_ref(), &config.engine));
+        limits.extend(self.secret.mistakes(config.secret_command.as_ref(), &super::flags()));
+        let has_secret = config.engine.secret_file.is_some() || config.secret_command.is_some();
+        limits.extend(cluster::mistakes(config.cluster.as_ref(), &config.engine, has_secret));
         limits.extend(self.cluster.lonely());
         let others = [("listen", &config.listen), ("admin-listen", &config.admin_listen)];
         limits.extend(resp::mistakes(config.resp.as_ref(), others, config.cluster.is_some()));
@@ -70,6 +72,7 @@ impl ServeArgs {
             ),
             cluster: self.cluster.read(reader),
             drain_delay: reader.duration("drain-delay", &self.drain_delay),
+            secret_command: self.secret.command(reader),
             huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),
@@ -83,7 +86,7 @@ impl ServeArgs {
     fn engine(&self, reader: &mut Reader) -> engine::Config {
         engine::Config {
             data_dir: (!self.memory_only).then(|| self.data_dir.clone()),
-            secret_file: self.secret_file.clone(),
+            secret_file: self.secret.file(),
             permissions: self.permissions(),
             sync: reader.sync("sync", &self.sync),
             max_memory_bytes: self.max_memory.as_ref().and_then(|text| reader.memory(text)),

@@ -165,11 +165,13 @@ fn with_schemes(addresses: Vec<String>) -> Vec<String> {
 pub(super) fn mistakes(
     cluster: Option<&cluster::Config>,
     engine: &engine::Config,
+    has_secret: bool,
 ) -> Vec<SettingError> {
     let Some(cluster) = cluster else { return Vec::new() };
     let mut mistakes = cluster.mistakes();
-    if engine.secret_file.is_none() {
+    if !has_secret {
         let mistake = SettingError::new("cluster", "needs ").name("secret-file");
+        let mistake = mistake.text(" or ").name("secret-command");
         mistakes.push(mistake.text(": the same 32 bytes on each node, never made by a node"));
     }
     if engine.data_dir.is_none() {

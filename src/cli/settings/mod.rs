@@ -17,6 +17,7 @@ mod log_format;
 #[cfg(test)]
 mod merge_tests;
 mod resp;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -29,6 +30,7 @@ use crate::{engine, http, wal};
 pub use checked::ServeConfig;
 pub use log_format::LogFormat;
 pub use resp::RespListen;
+pub use secret::{SecretArgs, SecretSource, SecretSourceError};
 
 use audit::AuditArgs;
 use cluster::ClusterArgs;
@@ -74,9 +76,8 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_DATA_DIR", default_value = "jeton-data", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// File of the secret, instead of secret.key in the data directory; it must exist
-    #[arg(long, env = "JETON_SECRET_FILE", value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    secret: SecretArgs,
 
     /// Keys file, made by `jeton keys` [default: anyone who can reach the server may do everything]
     #[arg(long, env = "JETON_KEYS", value_name = "FILE")]

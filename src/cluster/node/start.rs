@@ -134,9 +134,13 @@ impl Start<'_> {
     }
 
     fn secret(&self) -> Result<Secret, NodeError> {
-        match &self.engine.secret_file {
-            Some(file) => Ok(read_secret(file)?),
-            None => Err(NodeError::Mistaken(vec!["--cluster needs --secret-file".to_owned()])),
+        match (&self.engine.secret, &self.engine.secret_file) {
+            (Some(secret), _) => Ok(secret.clone()),
+            (None, Some(file)) => Ok(read_secret(file)?),
+            (None, None) => {
+                let mistake = "--cluster needs --secret-file or --secret-command".to_owned();
+                Err(NodeError::Mistaken(vec![mistake]))
+            }
         }
     }
 

@@ -33,15 +33,15 @@ use table::{Table, Token};
 mod table;
 
 /// Reads the log of a directory that no server uses. It creates and changes nothing, so the
-/// directory may be read-only. The secret is that in `secret_file`, or the `secret.key` in the
-/// directory; without either only structure and checksums are checked.
+/// directory may be read-only. The secret is `secret`, or the `secret.key` in the directory;
+/// without either only structure and checksums are checked.
 ///
 /// # Errors
 /// The errors of opening (damage with file and offset, another secret, or a directory in use), and a
 /// directory without a log.
 pub fn verify(
     dir: &Path,
-    secret_file: Option<&Path>,
+    secret: Option<&Secret>,
     progress: &dyn Progress,
 ) -> Result<Verified, OpenError> {
     let _lock = wal::storage::disk::lock_to_read(dir)?;
@@ -50,11 +50,14 @@ pub fn verify(
         return Err(OpenError::NoLog { dir: dir.to_owned() });
     };
     let beside = dir.join(SECRET_FILE_NAME);
-    let file = secret_file.or(beside.exists().then_some(&beside));
-    let Some(file) = file else { return verify_survey(&survey, progress) };
-    let key = log_key(&secret::read(file)?);
+    let (secret, file) = match secret {
+        Some(secret) => (secret.clone(), secret::GIVEN.into()),
+        None if beside.exists() => (secret::read(&beside)?, beside),
+        None => return verify_survey(&survey, progress),
+    };
+    let key = log_key(&secret);
     if survey.log_id != key.id() {
-        return Err(SecretError::Wrong { dir: dir.to_owned(), file: file.to_owned() }.into());
+        return Err(SecretError::Wrong { dir: dir.to_owned(), file }.into());
     }
     verify_survey(&survey.with_key(&key)?, progress)
 }

@@ -59,9 +59,10 @@ pub(in crate::engine) fn open(
         if role == Role::Node {
             return Err(OpenError::NoDirectory);
         }
-        let secret = match &config.secret_file {
-            Some(file) => secret::read_guarded(file, config.permissions)?,
-            None => Secret::random()?,
+        let secret = match (&config.secret, &config.secret_file) {
+            (Some(secret), _) => secret.clone(),
+            (None, Some(file)) => secret::read_guarded(file, config.permissions)?,
+            (None, None) => Secret::random()?,
         };
         let digester = Digester::new(&secret, &config.namespace);
         let time = EngineTime::new(clock, UnixMillis(0), config.clock_rules());
@@ -83,8 +84,7 @@ fn open_log(
     progress: &dyn Progress,
 ) -> Result<Recovered, OpenError> {
     let survey = survey(&storage)?;
-    let given = config.secret_file.as_deref();
-    let (secret, file) = secret::load_or_create(dir, given, survey.is_some(), config.permissions)?;
+    let (secret, file) = secret::of_config(&config, dir, survey.is_some())?;
     let digester = Digester::new(&secret, &config.namespace);
     // The log's id is derived from the secret, so that another secret is refused before anything is
     // written.

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::engine::config::Config;
 use crate::failpoint;
 use crate::model::token::{RandomError, SECRET_LEN, Secret};
 use crate::permissions::{self, FILE_MODE, Strictness, TooWide};
@@ -18,7 +19,8 @@ pub enum SecretError {
     /// A log exists, but no secret: no token can be resolved without it.
     #[error(
         "{} contains a log, but its secret {} is missing: without it no token can be resolved. \
-         Put the file back, or name it with --secret-file", dir.display(), file.display()
+         Put the file back, or name its place with --secret-file or --secret-command",
+        dir.display(), file.display()
     )]
     Missing {
         /// The data directory.
@@ -58,6 +60,21 @@ pub enum SecretError {
     /// The operating system returned no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
+}
+
+/// The name of a secret that the caller has given, in messages.
+pub(super) const GIVEN: &str = "the given secret";
+
+/// The secret of the log in `dir`, and the file that it is from or what stands for one in messages.
+pub(in crate::engine) fn of_config(
+    config: &Config,
+    dir: &Path,
+    has_log: bool,
+) -> Result<(Secret, PathBuf), SecretError> {
+    match &config.secret {
+        Some(secret) => Ok((secret.clone(), GIVEN.into())),
+        None => load_or_create(dir, config.secret_file.as_deref(), has_log, config.permissions),
+    }
 }
 
 /// Reads the secret of `dir`, or creates it if there is no log yet.
@@ -123,7 +140,7 @@ fn read_open(path: &Path, mut file: File) -> Result<Secret, SecretError> {
             n => len += n,
         }
     }
-    match <[u8; SECRET_LEN]>::try_from(&bytes[..len]) {
+    match bytes[..len].try_into() {
         Ok(secret) => Ok(Secret::from_bytes(secret)),
         Err(_) => Err(SecretError::Length { file: path.to_owned(), len }),
     }

@@ -36,8 +36,7 @@ pub fn stopped_node(config: &Config, progress: &dyn Progress) -> Result<StoppedN
     if !survey.is_of_cluster() {
         return Err(OpenError::OfSingle);
     }
-    let (secret, file) =
-        secret::load_or_create(dir, config.secret_file.as_deref(), true, config.permissions)?;
+    let (secret, file) = secret::of_config(config, dir, true)?;
     let digester = Digester::new(&secret, &config.namespace);
     let key = LogKey::new(&digester);
     if survey.log_id != key.id() {

@@ -136,7 +136,7 @@ fn metrics(view: &View, viewer: Option<&Access>, format: Format) -> Response<Ful
     let only = only.filter(|namespace| !namespace.is_every());
     let stats = view.engine.get().map(Engine::stats);
     let mut reading = Reading::new(stats, view.gauges.get(), readiness::takes_changes(view));
-    reading.started_at = view.started_at.get().copied();
+    reading.started_at = view.started.get().map(|started| started.at);
     reading.limits = Limits::of(view);
     let recovery = view.recovery.bytes();
     // Before the log is opened, its length is not known.
@@ -164,6 +164,9 @@ struct ShownStats<'a> {
     /// Start time of the server by the wall clock, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<String>,
+    /// Where the secret is from: `command`, `file`, `data-dir` or `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_origin: Option<&'static str>,
     #[serde(flatten)]
     stats: Stats,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,12 +210,14 @@ fn stats(view: &View) -> Response<Full<Bytes>> {
         let reason = "recovering: the log is being read\n";
         return text(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason);
     };
+    let started = view.started.get();
     let shown = ShownStats {
         version: build_info::VERSION,
         commit: build_info::COMMIT,
-        started_at: view.started_at.get().map(ToString::to_string),
+        started_at: started.map(|started| started.at.to_string()),
+        secret_origin: started.map(|started| started.secret_origin),
         stats: engine.stats(),
-        config: view.config.get(),
+        config: started.map(|started| &started.config),
         keys: view.keys.get().map(shown_keys),
     };
     match serde_json::to_vec_pretty(&shown) {
@@ -225,6 +230,7 @@ fn stats(view: &View) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
     use crate::engine::{Config, Progress};
+    use crate::http::admin::Started;
     use crate::warning::Warning;
     use http_body_util::BodyExt;
 
@@ -288,15 +294,16 @@ mod tests {
         let (_, stats) = get(&view, "/v1/stats").await;
         let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
         assert_eq!((&stats["tokens"], &stats["config"]), (&0.into(), &serde_json::Value::Null));
-        view.config.set([("sync", "100ms")].map(|(k, v)| (k.into(), v.into())).into()).unwrap();
+        let config = [("sync", "100ms")].map(|(k, v)| (k.into(), v.into())).into();
+        let at = UnixMillis(1_700_000_000_500);
+        view.started.set(Started { config, secret_origin: "file", at }).unwrap();
         let stats: serde_json::Value =
             serde_json::from_str(&get(&view, "/v1/stats").await.1).unwrap();
         assert_eq!((&stats["tokens"], &stats["config"]["sync"]), (&0.into(), &"100ms".into()));
         assert_eq!(stats["version"], build_info::VERSION);
         assert_eq!(stats["commit"], build_info::COMMIT);
-        view.started_at.set(UnixMillis(1_700_000_000_500)).unwrap();
-        let (_, stats) = get(&view, "/v1/stats").await;
-        assert!(stats.contains("\"started_at\": \"2023-11-14T22:13:20.500Z\""), "{stats}");
+        assert_eq!(stats["started_at"], "2023-11-14T22:13:20.500Z");
+        assert_eq!(stats["secret_origin"], "file");
         let (_, metrics) = get(&view, "/metrics").await;
         assert!(metrics.contains("\njeton_start_time_seconds 1700000000.5\n"), "{metrics}");
         let (version, commit) = (build_info::VERSION, build_info::COMMIT);

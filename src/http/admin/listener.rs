@@ -1,6 +1,5 @@
 //! The admin listener: its connections, and the stage of the server's start.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +30,7 @@ use super::recovery::Recovery;
 use super::seats::stream::{SeatStream, Seated};
 use super::seats::{Doing, Seat, Seats};
 use super::turned_away::{Stream, speaks_tls, turn_away};
-use super::view::{TEXT, UNIX_PEER, View, text};
+use super::view::{Started, TEXT, UNIX_PEER, View, text};
 use crate::audit::EventOutcome;
 use crate::cluster::node::NodeView;
 use crate::engine::Engine;
@@ -108,11 +107,10 @@ impl Admin {
         self.view.recovery.clone()
     }
 
-    /// Adds these settings and the server's start time to the statistics.
-    pub fn configured(&self, config: BTreeMap<String, String>, started_at: UnixMillis) {
+    /// Adds this to the statistics.
+    pub fn configured(&self, started: Started) {
         // Set once; a second call has no effect.
-        let _ = self.view.config.set(config);
-        let _ = self.view.started_at.set(started_at);
+        let _ = self.view.started.set(started);
     }
 
     /// The keys until [`Admin::serving`], and the folder of the log, whose disk is watched.

@@ -35,3 +35,4 @@ mod view;
 
 pub use listener::{Admin, Guard};
 pub use recovery::Recovery;
+pub use view::Started;

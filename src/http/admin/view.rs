@@ -30,6 +30,17 @@ use crate::tls::Tls;
 pub(super) const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
+/// What is known of the server from its start on.
+#[derive(Debug)]
+pub struct Started {
+    /// The values of settings that do not change at run time.
+    pub config: BTreeMap<String, String>,
+    /// Where the secret is from: `command`, `file`, `data-dir` or `memory`.
+    pub secret_origin: &'static str,
+    /// Start time of the server, by the wall clock.
+    pub at: UnixMillis,
+}
+
 /// The state of the server that the admin listener can see.
 #[derive(Default)]
 pub(super) struct View {
@@ -46,10 +57,7 @@ pub(super) struct View {
     pub(super) disk: Disk,
     /// The certificate; never set without TLS.
     pub(super) tls: OnceLock<Tls>,
-    /// The values of settings that do not change at run time.
-    pub(super) config: OnceLock<BTreeMap<String, String>>,
-    /// Start time of the server, by the wall clock.
-    pub(super) started_at: OnceLock<UnixMillis>,
+    pub(super) started: OnceLock<Started>,
     /// Whether the server is shutting down.
     pub(super) is_draining: AtomicBool,
     /// Whether every path but health needs a key with its scope: metrics, backup or admin.
@@ -89,7 +97,7 @@ impl View {
 
     /// The time: before the engine has one, that of the start.
     pub(super) fn now(&self) -> UnixMillis {
-        let start = || self.started_at.get().copied().unwrap_or_default();
+        let start = || self.started.get().map(|started| started.at).unwrap_or_default();
         self.engine.get().map_or_else(start, Engine::now)
     }
 

@@ -1,11 +1,12 @@
 //! The secret, and the digests and tokens that are computed with it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::digest::{ConsumeKey, DIGEST_LEN, Digest};
 use super::text::{RandomError, TOKEN_LEN, Token};
@@ -20,21 +21,25 @@ pub const SECRET_LEN: usize = 32;
 /// 32 bytes that turn tokens into digests. The secret and the log together still reveal no random
 /// token, but allow to derive the tokens of references: keep the secret apart from the log's
 /// backups.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Secret([u8; SECRET_LEN]);
+///
+/// Clones share the bytes, which are in memory once and are wiped with the last clone.
+#[derive(Clone)]
+pub struct Secret(Arc<Zeroizing<[u8; SECRET_LEN]>>);
 
 impl Secret {
     /// A new secret from the operating system's generator.
     pub fn random() -> Result<Self, RandomError> {
-        let mut bytes = [0; SECRET_LEN];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
+        let mut bytes = Zeroizing::new([0; SECRET_LEN]);
+        getrandom::fill(&mut *bytes)?;
+        Ok(Self::from_bytes(*bytes))
     }
 
-    /// The secret with these bytes.
+    /// The secret with these bytes. The caller wipes its own copy.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; SECRET_LEN]) -> Self {
-        Self(bytes)
+    pub fn from_bytes(mut bytes: [u8; SECRET_LEN]) -> Self {
+        let secret = Self(Arc::new(Zeroizing::new(bytes)));
+        bytes.zeroize();
+        secret
     }
 
     /// The bytes, to be written to the secret file.
@@ -47,14 +52,14 @@ impl Secret {
     fn mac(&self) -> Hmac<Sha256> {
         // RFC 2104: a key shorter than the hash's block is padded with zeros.
         let mut block = Zeroizing::new([0; 64]);
-        block[..SECRET_LEN].copy_from_slice(&self.0);
+        block[..SECRET_LEN].copy_from_slice(self.as_bytes());
         Hmac::<Sha256>::new((&*block).into())
     }
 }
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.0.ct_eq(&**other.0).into()
     }
 }
 
@@ -140,7 +145,7 @@ impl Digester {
         let prefix = [Kind::Token.name().as_bytes(), &[0], namespace.as_bytes(), &[0]].concat();
         Self {
             token: keyed(Kind::Token),
-            short_token: ShortMac::new(&secret.0, &prefix),
+            short_token: ShortMac::new(secret.as_bytes(), &prefix),
             name: keyed(Kind::Name),
             reference: keyed(Kind::Reference),
             issue_key: keyed(Kind::IssueKey),

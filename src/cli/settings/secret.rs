@@ -1,0 +1,183 @@
+//! The flags that say where the secret comes from. Every command that needs the secret has them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::Reader;
+use crate::cli::secret_command::{SecretCommand, SecretCommandError};
+use crate::clock::Clock;
+use crate::config::flags::Flag;
+use crate::engine::{SECRET_FILE_NAME, SecretError, read_secret};
+use crate::model::setting::SettingError;
+use crate::model::text::{DURATION_FORM, duration_text, parse_duration};
+use crate::model::token::Secret;
+
+/// Default of `--secret-wait`.
+const WAIT: Duration = Duration::from_secs(60);
+/// Maximum of `--secret-wait`.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+/// Where the secret comes from.
+#[derive(Args, Clone, Debug)]
+pub struct SecretArgs {
+    /// File of the secret, instead of secret.key in the data directory; it must exist
+    #[arg(long, env = "JETON_SECRET_FILE", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+
+    /// Program that prints the secret, with its arguments up to the end or to a ;, instead of a
+    /// file: 32 bytes or their base64. A single value is split at spaces
+    #[arg(
+        long,
+        env = "JETON_SECRET_COMMAND",
+        value_name = "PROGRAM ARG…",
+        num_args = 1..,
+        allow_hyphen_values = true,
+        value_terminator = ";"
+    )]
+    secret_command: Vec<String>,
+
+    /// Time for which --secret-command is tried again if it fails
+    #[arg(
+        long,
+        env = "JETON_SECRET_WAIT",
+        default_value_t = duration_text(WAIT),
+        value_name = "DURATION"
+    )]
+    secret_wait: String,
+}
+
+/// Where the secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file that must exist.
+    File(PathBuf),
+    /// A program.
+    Command(SecretCommand),
+}
+
+/// Why a secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretSourceError {
+    /// That of a file.
+    #[error(transparent)]
+    File(#[from] SecretError),
+    /// That of a program.
+    #[error(transparent)]
+    Command(#[from] SecretCommandError),
+}
+
+impl SecretSource {
+    /// Reads the file, or runs the program.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no secret; the program does not give one.
+    pub fn read(&self, clock: &dyn Clock) -> Result<Secret, SecretSourceError> {
+        match self {
+            Self::File(file) => Ok(read_secret(file)?),
+            Self::Command(command) => Ok(command.run(clock, &AtomicBool::new(false))?),
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => file.display().fmt(f),
+            Self::Command(command) => write!(f, "--secret-command {command}"),
+        }
+    }
+}
+
+impl SecretArgs {
+    /// The file, if it is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.secret_file.clone()
+    }
+
+    /// The program, if there is one.
+    pub(super) fn command(&self, reader: &mut Reader) -> Option<SecretCommand> {
+        let wait = reader.duration("secret-wait", &self.secret_wait);
+        SecretCommand::of(&self.secret_command, wait)
+    }
+
+    /// All mistakes in them but those of their form.
+    /// `flags` are those of the server.
+    pub(super) fn mistakes(
+        &self,
+        command: Option<&SecretCommand>,
+        flags: &[Flag],
+    ) -> Vec<SettingError> {
+        let mut mistakes = Vec::new();
+        if self.secret_file.is_some() && command.is_some() {
+            let mistake = SettingError::new("secret-command", "cannot be used with ");
+            mistakes.push(mistake.name("secret-file"));
+        }
+        if command.is_none() && !self.secret_command.is_empty() {
+            mistakes.push(SettingError::new("secret-command", "must name a program"));
+        }
+        // Otherwise a server would silently run without its keys or its TLS.
+        let is_flag = |name: &str| flags.iter().any(|flag| flag.key == name);
+        if let Some(text) = self.swallowed(is_flag) {
+            mistakes.push(SettingError::new("secret-command", text));
+        }
+        if command.is_some_and(|command| command.wait > WAIT_MAX) {
+            let text = format!("must be 0s to {}", duration_text(WAIT_MAX));
+            mistakes.push(SettingError::new("secret-wait", text));
+        }
+        mistakes
+    }
+
+    /// What is wrong if a flag of jeton is among the arguments of the program, which take all that
+    /// follows them.
+    fn swallowed(&self, is_flag: impl Fn(&str) -> bool) -> Option<String> {
+        let names = self.secret_command.iter().skip(1).filter_map(|word| {
+            let (name, _) = word.split_once('=').unwrap_or((word, ""));
+            name.strip_prefix("--")
+        });
+        let name = names.into_iter().find(|name| is_flag(name))?;
+        Some(format!(
+            "has --{name} among its arguments, which is a flag of jeton: end them with a ;, or \
+             give the whole command as one value"
+        ))
+    }
+
+    /// The source, for a command that takes no configuration file; `None` if neither flag is given.
+    ///
+    /// # Errors
+    /// A mistake in the flags, as a sentence.
+    pub(in crate::cli) fn source(&self) -> Result<Option<SecretSource>, String> {
+        let wait = parse_duration(&self.secret_wait).ok().filter(|wait| *wait <= WAIT_MAX);
+        let wait = wait.ok_or_else(|| {
+            let max = duration_text(WAIT_MAX);
+            format!("--secret-wait must be {DURATION_FORM}, at most {max}")
+        })?;
+        let is_flag = |name: &str| ["secret-file", "secret-wait"].contains(&name);
+        if let Some(text) = self.swallowed(is_flag) {
+            return Err(format!("--secret-command {text}"));
+        }
+        let command = SecretCommand::of(&self.secret_command, wait);
+        match (&self.secret_file, command) {
+            (Some(_), Some(_)) => {
+                Err("--secret-command cannot be used with --secret-file".to_owned())
+            }
+            (None, None) if !self.secret_command.is_empty() => {
+                Err("--secret-command must name a program".to_owned())
+            }
+            (Some(file), None) => Ok(Some(SecretSource::File(file.clone()))),
+            (None, command) => Ok(command.map(SecretSource::Command)),
+        }
+    }
+
+    /// The same; without flags the file beside the data.
+    ///
+    /// # Errors
+    /// A mistake in the flags, as a sentence.
+    pub(in crate::cli) fn source_or_in(&self, data: &Path) -> Result<SecretSource, String> {
+        let beside = || SecretSource::File(data.join(SECRET_FILE_NAME));
+        Ok(self.source()?.unwrap_or_else(beside))
+    }
+}
