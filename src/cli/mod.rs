@@ -27,6 +27,7 @@ mod export;
 mod failure;
 mod file_watch;
 mod fresh;
+mod hardening;
 mod health;
 mod import;
 mod keys;

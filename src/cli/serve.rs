@@ -21,7 +21,7 @@ use super::serve_error::ServeError;
 use super::servers::{Servers, say_ready};
 use super::service_manager::{self, Vitals};
 use super::settings::{Given, ServeConfig, Settings};
-use super::{environment, logging, out};
+use super::{environment, hardening, logging, out};
 use crate::audit::{Audit, EventOutcome};
 use crate::build_info::VERSION_AND_COMMIT;
 use crate::clock::{Clock, SystemClock};
@@ -47,8 +47,11 @@ pub(super) fn run(given: &Given, process: Process, command: &Command) -> ExitCod
         Err(mistakes) => return mistaken(&mistakes),
     };
     config.engine.give_memory_back = Some(process.give_memory_back);
+    // Before any thread is started, and before the secret is read.
+    let restrictions = hardening::harden(config.allow_core);
     let set_log_filter = logging::start(&mut config);
     config.limit_memory();
+    restrictions.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Some(variables) = environment::unknown(command) {
         tracing::warn!("unknown environment variables are ignored: {variables}");
     }

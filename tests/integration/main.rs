@@ -70,6 +70,7 @@ mod failpoints;
 mod full_disk;
 mod fuzz_cases;
 mod guard;
+mod hardening;
 mod hostile;
 mod hostile_admin;
 mod hostile_crowd;

@@ -73,6 +73,7 @@ impl ServeArgs {
             cluster: self.cluster.read(reader),
             drain_delay: reader.duration("drain-delay", &self.drain_delay),
             secret_command: self.secret.command(reader),
+            allow_core: self.allow_core,
             huge_pages: self.huge_pages,
             log_filter: reader.log_filter(&self.log_level),
             log_format: reader.log_format(&self.log_format),

@@ -47,6 +47,8 @@ pub struct ServeConfig {
     pub cluster: Option<crate::cluster::Config>,
     /// Time for which new connections are still served after a signal to stop.
     pub drain_delay: Duration,
+    /// Whether core dumps and debuggers are allowed.
+    pub allow_core: bool,
     /// Whether the system may use transparent huge pages.
     pub huge_pages: bool,
     /// The log filter.

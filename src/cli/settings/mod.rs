@@ -171,6 +171,10 @@ pub struct ServeArgs {
     #[arg(long, env = "JETON_STRICT_PERMISSIONS", value_parser = FalseyValueParser::new())]
     strict_permissions: bool,
 
+    /// Allow core dumps and debuggers, which show the secret and all payloads: for support
+    #[arg(long, env = "JETON_ALLOW_CORE", value_parser = FalseyValueParser::new())]
+    allow_core: bool,
+
     /// Keep nothing on disk
     #[arg(long, env = "JETON_MEMORY_ONLY", value_parser = FalseyValueParser::new())]
     memory_only: bool,
