@@ -36,6 +36,7 @@ impl Log {
         let config = Config {
             segment_size: SEGMENT_LEN,
             log_min_size: 4 * SEGMENT_LEN,
+            max_age: None,
             preparing: Preparing::Inline,
         };
         let wal =

@@ -36,6 +36,11 @@ const RELEASES_PER_TURN: usize = 4;
 /// Wait before another attempt to write a release frame, after there was no space for it.
 const DECLARE_AGAIN_MS: u64 = 1_000;
 
+/// Interval of looks whether the current segment is so old that it is sealed.
+const SEAL_LOOK_MS: u64 = 1_000;
+/// Interval in which a segment that is cleaned for its age earns the slice of an idle tick.
+const AGED_SLICE_MS: u64 = 64;
+
 /// State of the cleaner.
 #[derive(Default)]
 pub(super) struct Cleaning {
@@ -48,12 +53,18 @@ pub(super) struct Cleaning {
     rests_until: UnixMillis,
     /// Time of the next attempt to write a release frame.
     declares_from: UnixMillis,
+    /// Time of the next look at the age of the current segment.
+    seals_from: UnixMillis,
+    /// Time of the next slice for a segment that is cleaned for its age.
+    earns_from: UnixMillis,
 }
 
 /// The oldest segment, which is being cleaned.
 struct OldSegment {
     seq: u64,
     cleaner: Cleaner,
+    /// Whether it is cleaned because of its age, so that the work does not wait for writes.
+    is_aged: bool,
     /// End of the frames that contain all its live entries.
     relocated_until: Option<Lsn>,
 }
@@ -144,8 +155,34 @@ impl Cleaning {
     /// depends on it any more.
     pub(super) fn clean<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>, is_idle: bool) {
         self.catch_up(sequencer);
+        self.seal_aged(sequencer);
         self.clean_oldest(sequencer, is_idle);
+        self.earn_aged(sequencer.now());
         self.declare_released(sequencer);
+    }
+
+    /// Seals the current segment if it is old: then it can be cleaned, also if little is written.
+    fn seal_aged<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>) {
+        let now = sequencer.now();
+        let Sequencer { shared, log: Some(log), synced_at, .. } = sequencer else { return };
+        if now < self.seals_from || log.wal.failure().is_some() {
+            return;
+        }
+        self.seals_from = UnixMillis(now.0 + SEAL_LOOK_MS);
+        match log.wal.seal_aged(now.0) {
+            Ok(true) => *synced_at = shared.time.monotonic(),
+            Ok(false) => {}
+            Err(error) => shared.note_append_error(&error),
+        }
+    }
+
+    /// Adds the credit of a segment that is cleaned for its age, whatever is written.
+    fn earn_aged(&mut self, now: UnixMillis) {
+        let is_aged = self.current.as_ref().is_some_and(|old| old.is_aged);
+        if is_aged && now >= self.earns_from {
+            self.earns_from = UnixMillis(now.0 + AGED_SLICE_MS);
+            self.credit = self.credit.max(IDLE_SLICE_LEN);
+        }
     }
 
     /// Writes a frame that records which segments the log does not need any more, so that their
@@ -181,7 +218,12 @@ impl Cleaning {
                     self.declares_from = UnixMillis(0);
                     log.trim(seq, Lsn::ZERO);
                 }
-                Clean::Expired { .. } | Clean::Scan { .. } | Clean::Nothing => return,
+                Clean::Expired { .. }
+                | Clean::Aged { .. }
+                | Clean::Scan { .. }
+                | Clean::Nothing => {
+                    return;
+                }
             }
         }
     }
@@ -234,20 +276,26 @@ impl Cleaning {
         // Without writes the log does not grow, and its live entries might be relocated in circles;
         // but marks alone fill a segment eventually.
         let has_grown = head - self.began_at.min(head) >= shared.config.wal.segment_size;
-        match log.wal.cleaning_due(now.0) {
-            Clean::Scan { seq } if !is_idle || has_grown => match log.wal.cleaner() {
-                Ok(found) => {
-                    self.began_at = head;
-                    self.credit = 0;
-                    self.current =
-                        found.map(|cleaner| OldSegment { seq, cleaner, relocated_until: None });
-                }
-                Err(error) => {
-                    tracing::error!(%error, "can't clean the oldest segment");
-                    self.rests_until = UnixMillis(now.0 + REST_MS);
-                }
-            },
-            Clean::Expired { .. } | Clean::Scan { .. } | Clean::Nothing => {}
+        let (seq, is_aged) = match log.wal.cleaning_due(now.0) {
+            Clean::Aged { seq } => (seq, true),
+            Clean::Scan { seq } if !is_idle || has_grown => (seq, false),
+            Clean::Expired { .. } | Clean::Scan { .. } | Clean::Nothing => return,
+        };
+        match log.wal.cleaner() {
+            Ok(found) => {
+                self.began_at = head;
+                self.credit = 0;
+                self.current = found.map(|cleaner| OldSegment {
+                    seq,
+                    cleaner,
+                    is_aged,
+                    relocated_until: None,
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "can't clean the oldest segment");
+                self.rests_until = UnixMillis(now.0 + REST_MS);
+            }
         }
     }
 }

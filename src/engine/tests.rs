@@ -12,6 +12,7 @@ use crate::testkit::disk::{Keep, Memory};
 use crate::wal::{self, Preparing, survey};
 
 mod admit;
+mod age;
 mod backup;
 mod log;
 mod model;
@@ -39,6 +40,7 @@ fn config(segment_size: u64) -> Config {
         wal: wal::Config {
             segment_size,
             log_min_size: segment_size * 4,
+            max_age: None,
             preparing: Preparing::Inline,
         },
         ..Config::default()
@@ -60,7 +62,6 @@ fn verified(disk: &Memory) -> Verified {
     verify_on(disk.storage(), Some(&secret()), &NoProgress).unwrap()
 }
 
-/// The secret of every engine here.
 fn secret() -> Secret {
     Secret::from_bytes([7; 32])
 }

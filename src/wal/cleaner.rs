@@ -19,6 +19,7 @@ use super::frame::{Frames, Kind, Located, Span, carried_tag, decrypt, locate};
 use super::key::LogKey;
 use super::segment::{HEADER_BLOCK_LEN, SegmentHeader, segment_name};
 use super::storage::{File, Storage};
+use super::table::Segment;
 
 /// Minimum bytes per step, however small its budget.
 const READ_LEN_MIN: u64 = 64 << 10;
@@ -178,5 +179,18 @@ impl Cleaner {
             self.window.truncate(old_len);
         }
         read.map_err(io_at(&name, "read"))
+    }
+}
+
+/// Log time of the first frame of a segment, Unix milliseconds; `None` if it has none or cannot be
+/// read: what is damaged is reported when it is cleaned.
+pub(super) fn first_time(storage: &dyn Storage, segment: &Segment, key: &LogKey) -> Option<u64> {
+    if segment.used_bytes <= HEADER_BLOCK_LEN {
+        return None;
+    }
+    let mut cleaner = Cleaner::open(storage, segment.header, None, key).ok()?;
+    match cleaner.step(0).ok()? {
+        Step::Frames(mut frames) => frames.next().map(|frame| frame.log_time_ms),
+        Step::Done => None,
     }
 }

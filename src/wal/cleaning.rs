@@ -4,11 +4,10 @@
 use std::sync::Arc;
 
 use super::cleaner::Cleaner;
-use super::error::ReadError;
-use super::ring::Clean;
+use super::error::{AppendError, ReadError};
 use super::segment::{Lsn, SegmentHeader, segment_name};
 use super::storage::Storage;
-use super::table::Segment;
+use super::table::{Clean, Segment};
 use super::writer::Wal;
 
 /// A file of the log.
@@ -30,6 +29,36 @@ impl Wal {
         let behind = self.ring.table.iter().nth(1);
         let keeps_time = behind.is_some_and(|behind| self.durable > behind.header.base_lsn);
         if keeps_time { self.ring.clean_due(now_ms) } else { Clean::Nothing }
+    }
+
+    /// Seals the current segment if a record in it is as old as [`Config::max_age`] allows, and writes a
+    /// first frame to the next one, so that the cleaner may take it. Never waits for the next segment:
+    /// until it is ready this returns false, and is to be called again.
+    ///
+    /// # Errors
+    /// As for [`Wal::mark`].
+    ///
+    /// # Panics
+    /// As for [`Wal::append`].
+    ///
+    /// [`Config::max_age`]: super::Config::max_age
+    pub fn seal_aged(&mut self, log_time_ms: u64) -> Result<bool, AppendError> {
+        let current = self.ring.table.current();
+        if !current.has_records || !self.ring.config.must_seal(current.age_ms(log_time_ms)) {
+            return Ok(false);
+        }
+        self.notice_jobs()?;
+        if self.ring.lacks_next() {
+            // Without space, or with as many segments as a log may have, the cleaner comes first.
+            let _ = self.ring.order(self.durable);
+            self.notice_jobs()?;
+        }
+        if !self.ring.has_next() {
+            return Ok(false);
+        }
+        self.roll()?;
+        self.mark(log_time_ms)?;
+        Ok(true)
     }
 
     /// A pass over the oldest segment; `None` if there is only the current one.

@@ -1,10 +1,12 @@
 //! Sizes of segments and of the log.
 
+use std::time::Duration;
+
 use super::frame::FRAME_OVERHEAD_MAX;
 use super::segment::SECTOR_LEN;
 pub use super::segment::SEGMENT_SIZE_MAX;
 use crate::model::setting::SettingError;
-use crate::model::text::size_text;
+use crate::model::text::{duration_text, size_text};
 
 /// Minimum size of a segment, in bytes.
 pub const SEGMENT_SIZE_MIN: u64 = 1 << 20;
@@ -13,6 +15,10 @@ pub const SEGMENT_SIZE_MIN: u64 = 1 << 20;
 pub const LOG_SEGMENTS_MIN: u64 = 4;
 /// Maximum number of segments: an entry stores 16 bits of the seq of its segment.
 pub const LOG_SEGMENTS_MAX: u64 = 65_535;
+/// Minimum of [`Config::max_age`].
+pub const MAX_AGE_MIN: Duration = Duration::from_secs(60);
+/// Maximum of [`Config::max_age`].
+pub const MAX_AGE_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// Maximum length of a frame, in bytes, whatever the size of segments.
 pub const FRAME_LEN_MAX: u64 = 4 << 20;
 
@@ -39,13 +45,22 @@ pub struct Config {
     pub segment_size: u64,
     /// Size in bytes up to which the log grows before it is cleaned.
     pub log_min_size: u64,
+    /// Maximum age of a record on disk. The current segment is sealed at half of it, and the oldest is
+    /// cleaned at three quarters, so that a quarter is left for the work. `None`: a segment is cleaned
+    /// only for its space.
+    pub max_age: Option<Duration>,
     /// The thread that prepares the next segment.
     pub preparing: Preparing,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { segment_size: 64 << 20, log_min_size: 1 << 30, preparing: Preparing::Thread }
+        Self {
+            segment_size: 64 << 20,
+            log_min_size: 1 << 30,
+            max_age: None,
+            preparing: Preparing::Thread,
+        }
     }
 }
 
@@ -71,11 +86,29 @@ impl Config {
         } else {
             None
         };
+        if self.max_age.is_some_and(|age| !(MAX_AGE_MIN..=MAX_AGE_MAX).contains(&age)) {
+            let (least, most) = (duration_text(MAX_AGE_MIN), duration_text(MAX_AGE_MAX));
+            mistakes.push(SettingError::new("log-max-age", format!("must be {least} to {most}")));
+        }
         mistakes.extend(limit.map(|(text, limit)| {
             let limit = format!(", {limit} bytes, not {got}");
             SettingError::new("log-min-size", text).name("segment-size").text(limit)
         }));
         mistakes
+    }
+
+    /// Whether a current segment whose first frame has this age is to be sealed.
+    pub(crate) fn must_seal(&self, age_ms: u64) -> bool {
+        self.max_age_ms().is_some_and(|max_ms| age_ms >= max_ms / 2)
+    }
+
+    /// Whether an oldest segment whose first frame has this age is to be cleaned.
+    pub(crate) fn must_clean(&self, age_ms: u64) -> bool {
+        self.max_age_ms().is_some_and(|max_ms| age_ms >= max_ms / 4 * 3)
+    }
+
+    fn max_age_ms(&self) -> Option<u64> {
+        self.max_age.map(|age| age.as_millis() as u64)
     }
 
     /// Length of a new segment file, in bytes.
@@ -99,7 +132,19 @@ mod tests {
     use super::*;
 
     fn sized(segment_size: u64, log_min_size: u64) -> Vec<SettingError> {
-        Config { segment_size, log_min_size, preparing: Preparing::Inline }.mistakes()
+        Config { segment_size, log_min_size, ..Config::default() }.mistakes()
+    }
+
+    #[test]
+    fn the_age_of_a_record_has_limits() {
+        for (age, is_valid) in
+            [(59, false), (60, true), (366 * 86_400, true), (367 * 86_400, false)]
+        {
+            let config = Config { max_age: Some(Duration::from_secs(age)), ..Config::default() };
+            let mistakes = config.mistakes();
+            assert_eq!(mistakes.is_empty(), is_valid, "{age}: {mistakes:?}");
+        }
+        assert!(!Config::default().must_seal(u64::MAX) && !Config::default().must_clean(u64::MAX));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::cipher::SegmentCipher;
+use super::cleaner::first_time;
 use super::config::{Config, LOG_SEGMENTS_MAX, SEGMENT_SIZE_STEP};
 use super::error::{OpenError, ReadError, io_at};
 use super::key::{LogKey, new_salt};
@@ -28,25 +29,7 @@ use super::report::Counters;
 use super::segment::{Features, HEADER_BLOCK_LEN, Lsn, SegmentHeader, segment_name, spare_name};
 use super::storage::{File, Storage, is_no_space};
 use super::sweep::sweep;
-use super::table::{Segment, Table};
-
-/// The cleaning that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clean {
-    /// No cleaning.
-    Nothing,
-    /// Everything in the oldest segment has expired: release it as it is.
-    Expired {
-        /// Its seq.
-        seq: u64,
-    },
-    /// The log has reached its limit: relocate the live entries of the oldest segment to the head,
-    /// then release it.
-    Scan {
-        /// Its seq.
-        seq: u64,
-    },
-}
+use super::table::{Clean, Segment, Table};
 
 /// The segment after the current one.
 enum Next {
@@ -118,7 +101,11 @@ impl Ring {
     ) -> Result<(Self, Arc<dyn File>), OpenError> {
         let key = survey.key.clone().ok_or(OpenError::NoKey)?;
         let limit = config.log_min_size / config.segment_len();
-        let room = limit.saturating_sub(survey.segments.len() as u64).max(1);
+        let room = match config.max_age {
+            None => limit.saturating_sub(survey.segments.len() as u64).max(1),
+            // A spare has old records in it.
+            Some(_) => 0,
+        };
         let spares = sweep(storage.as_ref(), config.segment_len(), room)?;
         let mut segments = VecDeque::new();
         for found in &survey.segments {
@@ -126,8 +113,15 @@ impl Ring {
         }
         let current = segments.back_mut().expect("a survey has a current segment");
         current.sealed = false;
+        let current_header = current.header;
         current.used_bytes = survey.tail.end_offset;
-        let file = open(storage.as_ref(), current.header.seq)?;
+        current.has_records = current.used_bytes > HEADER_BLOCK_LEN;
+        if config.max_age.is_some() {
+            for segment in &mut segments {
+                segment.since_ms = first_time(storage.as_ref(), segment, &key);
+            }
+        }
+        let file = open(storage.as_ref(), current_header.seq)?;
         let mut ring = Self::start(Arc::clone(storage), config, key, segments, spares)?;
         if let Some(header) = survey.prepared {
             ring.next = Next::Ready(Prepared {
@@ -238,7 +232,7 @@ impl Ring {
         let _ = self.order(durable);
     }
 
-    fn order(&mut self, durable: Lsn) -> io::Result<()> {
+    pub fn order(&mut self, durable: Lsn) -> io::Result<()> {
         if self.table.len() >= LOG_SEGMENTS_MAX {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
@@ -291,6 +285,11 @@ impl Ring {
         }
     }
 
+    /// Whether the next segment is neither ready nor ordered.
+    pub fn lacks_next(&self) -> bool {
+        matches!(self.next, Next::Missing)
+    }
+
     /// Whether the next segment is ready, so that no wait is needed.
     pub fn has_next(&self) -> bool {
         matches!(self.next, Next::Ready(_))
@@ -334,6 +333,8 @@ impl Ring {
         let seq = oldest.header.seq;
         if oldest.latest_deadline_ms < now_ms {
             Clean::Expired { seq }
+        } else if self.config.must_clean(oldest.age_ms(now_ms)) {
+            Clean::Aged { seq }
         } else if self.is_long() {
             Clean::Scan { seq }
         } else {
@@ -347,7 +348,8 @@ impl Ring {
         let spares = (self.spares.len() + kept) as u64;
         let wanted = spares == 0 && matches!(self.next, Next::Missing);
         let has_room = self.total_bytes_soon() + (spares + 1) * self.segment_len <= self.limit();
-        let is_kept = size == self.segment_len && (wanted || has_room);
+        let may_keep = size == self.segment_len && self.config.max_age.is_none();
+        let is_kept = may_keep && (wanted || has_room);
         self.released.push_back(Released { seq, size, is_kept, declared_lsn: None });
     }
 

@@ -8,6 +8,30 @@ use std::collections::VecDeque;
 
 use super::segment::SegmentHeader;
 
+/// The cleaning that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clean {
+    /// No cleaning.
+    Nothing,
+    /// Everything in the oldest segment has expired: release it as it is.
+    Expired {
+        /// Its seq.
+        seq: u64,
+    },
+    /// A record in it is older than allowed, or soon will be: as for [`Clean::Scan`], but also without
+    /// writes.
+    Aged {
+        /// Its seq.
+        seq: u64,
+    },
+    /// The log has reached its limit: relocate the live entries of the oldest segment to the head,
+    /// then release it.
+    Scan {
+        /// Its seq.
+        seq: u64,
+    },
+}
+
 /// One segment.
 #[derive(Clone, Debug)]
 pub struct Segment {
@@ -18,6 +42,10 @@ pub struct Segment {
     /// Bytes up to the end of its last frame, header block included; its whole
     /// size once it is sealed.
     pub used_bytes: u64,
+    /// Log time of its first frame, Unix milliseconds; `None` if it has none, or it is unknown.
+    pub since_ms: Option<u64>,
+    /// Whether it may have a frame with records.
+    pub has_records: bool,
     /// Bytes of its live entries.
     pub live_bytes: u64,
     /// The latest deadline of the entries in it, Unix milliseconds; 0 for none.
@@ -26,11 +54,31 @@ pub struct Segment {
 
 impl Segment {
     pub(crate) fn new(header: SegmentHeader, used_bytes: u64) -> Self {
-        Self { header, sealed: false, used_bytes, live_bytes: 0, latest_deadline_ms: 0 }
+        Self {
+            header,
+            sealed: false,
+            used_bytes,
+            since_ms: None,
+            has_records: false,
+            live_bytes: 0,
+            latest_deadline_ms: 0,
+        }
     }
 
     pub(crate) fn sealed(header: SegmentHeader) -> Self {
-        Self { sealed: true, ..Self::new(header, header.size) }
+        Self { sealed: true, has_records: true, ..Self::new(header, header.size) }
+    }
+
+    /// Notes a frame that was written to it, up to `end`.
+    pub(crate) fn note_frame(&mut self, end: u64, log_time_ms: u64, body_len: usize) {
+        self.used_bytes = end;
+        self.since_ms.get_or_insert(log_time_ms);
+        self.has_records |= body_len > 0;
+    }
+
+    /// Age of its first frame in milliseconds; one that is unknown is old.
+    pub(crate) fn age_ms(&self, now_ms: u64) -> u64 {
+        self.since_ms.map_or(u64::MAX, |since_ms| now_ms.saturating_sub(since_ms))
     }
 }
 

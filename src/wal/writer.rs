@@ -339,14 +339,14 @@ impl Wal {
         self.offset = end;
         self.last_tag = tag;
         self.at_new_sector = false;
-        self.ring.table.current_mut().used_bytes = end;
+        self.ring.table.current_mut().note_frame(end, log_time_ms, body.len());
         self.ring.declared(header.lsn_at(end));
         failpoint::pass("frame-written");
         Ok(())
     }
 
     /// Seals the current segment and continues in the next one.
-    fn roll(&mut self) -> Result<(), AppendError> {
+    pub(super) fn roll(&mut self) -> Result<(), AppendError> {
         // The next segment comes first, because a seal records that it exists. That can take as
         // long as filling a whole file, so the written frames are synced before the wait.
         if !self.ring.has_next() {
@@ -375,7 +375,7 @@ impl Wal {
         )
     }
 
-    fn notice_jobs(&mut self) -> Result<(), Failure> {
+    pub(super) fn notice_jobs(&mut self) -> Result<(), Failure> {
         let noticed = self.ring.notice_jobs(&mut self.counters);
         noticed.map_err(|error| self.fail("turn the ring at", &error))
     }

@@ -100,6 +100,7 @@ impl ServeArgs {
             wal: wal::Config {
                 segment_size: reader.size("segment-size", &self.segment_size),
                 log_min_size: reader.size("log-min-size", &self.log_min_size),
+                max_age: self.log_max_age.as_ref().map(|age| reader.duration("log-max-age", age)),
                 ..wal::Config::default()
             },
             ..engine::Config::default()

@@ -48,7 +48,7 @@ fn another_value(key: &str) -> String {
         "log-min-size" => "2GiB",
         "max-memory" | "max-inflight" => "512MiB",
         "max-payload" => "32KiB",
-        "max-ttl" => "20d",
+        "max-ttl" | "log-max-age" => "20d",
         "remember-consumed" => "0s",
         "quota" => "shop-a:tokens=5",
         key if key.ends_with("-ttl") => "14m",

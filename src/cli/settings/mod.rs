@@ -330,6 +330,10 @@ pub struct ServeArgs {
     )]
     log_min_size: String,
 
+    /// Maximum age of a record on disk, for payloads that are dead [default: no limit]
+    #[arg(long, env = "JETON_LOG_MAX_AGE", value_name = "DURATION")]
+    log_max_age: Option<String>,
+
     /// Maximum time to receive the head of a request
     #[arg(
         long,

@@ -134,11 +134,11 @@ impl SecretArgs {
     /// What is wrong if a flag of jeton is among the arguments of the program, which take all that
     /// follows them.
     fn swallowed(&self, is_flag: impl Fn(&str) -> bool) -> Option<String> {
-        let names = self.secret_command.iter().skip(1).filter_map(|word| {
+        let mut names = self.secret_command.iter().skip(1).filter_map(|word| {
             let (name, _) = word.split_once('=').unwrap_or((word, ""));
             name.strip_prefix("--")
         });
-        let name = names.into_iter().find(|name| is_flag(name))?;
+        let name = names.find(|name| is_flag(name))?;
         Some(format!(
             "has --{name} among its arguments, which is a flag of jeton: end them with a ;, or \
              give the whole command as one value"

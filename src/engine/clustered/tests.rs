@@ -33,8 +33,12 @@ impl Proposer for Nobody {
 }
 
 fn config() -> Config {
-    let wal =
-        wal::Config { segment_size: 8 << 10, log_min_size: 32 << 10, preparing: Preparing::Inline };
+    let wal = wal::Config {
+        segment_size: 8 << 10,
+        log_min_size: 32 << 10,
+        max_age: None,
+        preparing: Preparing::Inline,
+    };
     Config { wal, recovery_threads: 1, sync: SyncMode::Always, ..Config::default() }
 }
 

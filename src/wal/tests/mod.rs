@@ -18,8 +18,12 @@ use crate::model::token::{Digester, Secret};
 use crate::testkit::disk::Memory;
 
 /// Twelve KiB: two pages of frames after the header.
-const TINY: Config =
-    Config { segment_size: 12 << 10, log_min_size: 48 << 10, preparing: Preparing::Inline };
+const TINY: Config = Config {
+    segment_size: 12 << 10,
+    log_min_size: 48 << 10,
+    max_age: None,
+    preparing: Preparing::Inline,
+};
 
 /// The key of the log of all tests.
 fn key() -> LogKey {

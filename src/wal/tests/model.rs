@@ -111,7 +111,7 @@ impl Model {
                 assert!(self.live.values().all(|entry| entry.seq != seq));
                 free(&mut self.wal, seq, Lsn::ZERO);
             }
-            Clean::Scan { seq } => {
+            Clean::Aged { seq } | Clean::Scan { seq } => {
                 let mut cleaner = self.wal.cleaner().unwrap().unwrap();
                 assert_eq!(cleaner.seq(), seq);
                 while let Step::Frames(frames) = cleaner.step(2000).unwrap() {

@@ -29,8 +29,12 @@ pub(super) fn assert_as_whole(segment: &SurveyedSegment) {
 
 #[test]
 fn p8_a_segment_is_read_in_pieces_that_do_not_depend_on_its_size() {
-    let large =
-        Config { segment_size: 64 << 20, log_min_size: 256 << 20, preparing: Preparing::Inline };
+    let large = Config {
+        segment_size: 64 << 20,
+        log_min_size: 256 << 20,
+        max_age: None,
+        preparing: Preparing::Inline,
+    };
     let disk = Memory::new();
     let mut wal = Wal::create(disk.storage(), large, &key()).unwrap();
     // Frames longer than a piece, about as long, and short ones between them.

@@ -366,8 +366,7 @@ fn time_does_not_run_backwards() {
 #[test]
 fn real_directory_and_thread_do_the_same() {
     let home = tempfile::tempdir().unwrap();
-    let config =
-        Config { segment_size: 1 << 20, log_min_size: 4 << 20, preparing: Preparing::Thread };
+    let config = Config { segment_size: 1 << 20, log_min_size: 4 << 20, ..Config::default() };
     assert_eq!(config.mistakes(), []);
     let disk: Arc<dyn Storage> = Arc::new(Disk::open(home.path()).unwrap());
     assert!(survey(&disk).unwrap().is_none());

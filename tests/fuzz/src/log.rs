@@ -118,7 +118,8 @@ fn secret() -> Secret {
 fn parts() -> (Config, Digester, Arc<ManualClock>) {
     let segment_size = segment::SEGMENT_LEN as u64;
     let log_min_size = 8 * segment_size;
-    let wal = wal::Config { segment_size, log_min_size, preparing: Preparing::Inline };
+    let wal =
+        wal::Config { segment_size, log_min_size, max_age: None, preparing: Preparing::Inline };
     let config = Config { recovery_threads: 1, wal, ..Config::default() };
     let digester = Digester::new(&secret(), "default");
     (config, digester, Arc::new(ManualClock::at(UnixMillis(forge::START))))

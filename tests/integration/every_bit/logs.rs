@@ -75,6 +75,7 @@ pub fn config(segment_size: u64) -> Config {
         wal: wal::Config {
             segment_size,
             log_min_size: segment_size * 4,
+            max_age: None,
             preparing: Preparing::Inline,
         },
         ..Config::default()

@@ -77,6 +77,7 @@ fn config() -> Config {
         wal: wal::Config {
             segment_size: 16 << 10,
             log_min_size: 64 << 10,
+            max_age: None,
             preparing: Preparing::Inline,
         },
         ..Config::default()

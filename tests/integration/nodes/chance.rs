@@ -65,6 +65,7 @@ fn config(random: &mut Random) -> Config {
         wal: wal::Config {
             segment_size,
             log_min_size: segment_size * random.between(4, 6),
+            max_age: None,
             preparing: Preparing::Inline,
         },
         ..Config::default()

@@ -6,8 +6,12 @@ use jeton::wal::{self, Preparing};
 use super::lab::Lab;
 
 fn config() -> Config {
-    let wal =
-        wal::Config { segment_size: 8 << 10, log_min_size: 32 << 10, preparing: Preparing::Inline };
+    let wal = wal::Config {
+        segment_size: 8 << 10,
+        log_min_size: 32 << 10,
+        max_age: None,
+        preparing: Preparing::Inline,
+    };
     Config { recovery_threads: 1, sync: SyncMode::Always, wal, ..Config::default() }
 }
 

@@ -24,6 +24,7 @@ pub fn lab() -> Lab {
         wal: wal::Config {
             segment_size: 32 << 10,
             log_min_size: 128 << 10,
+            max_age: None,
             preparing: Preparing::Inline,
         },
         ..Config::default()

@@ -308,6 +308,7 @@ fn open(stream: &Simulated, number: u64, ahead_ms: i64) -> (Node, Reads) {
         wal: wal::Config {
             segment_size,
             log_min_size: 4 * segment_size,
+            max_age: None,
             preparing: Preparing::Inline,
         },
         ..Config::default()

@@ -72,6 +72,7 @@ impl Run {
             wal: wal::Config {
                 segment_size,
                 log_min_size: segment_size * random.between(4, 7),
+                max_age: None,
                 preparing: Preparing::Inline,
             },
             ..Config::default()

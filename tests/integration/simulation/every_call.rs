@@ -31,6 +31,7 @@ fn lab() -> Lab {
         wal: wal::Config {
             segment_size: 8 << 10,
             log_min_size: 32 << 10,
+            max_age: None,
             preparing: Preparing::Inline,
         },
         ..Config::default()
