@@ -92,7 +92,7 @@ fn read(view: &View, viewer: Option<&Access>) -> Live {
     let requests = OPERATIONS.iter().zip(&totals.requests);
     Live {
         version: build_info::VERSION,
-        started_at: view.started_at.get().map(ToString::to_string),
+        started_at: view.started.get().map(|started| started.at.to_string()),
         now_ms: engine.map(|engine| engine.now().0),
         is_ready: readiness::takes_changes(view),
         why: readiness::why(view),
@@ -123,13 +123,16 @@ pub(super) fn reading(view: &View, viewer: Option<&Access>) -> Response<Full<Byt
     }
 }
 
+/// Why there is no stream.
+type Refusal = Box<Response<Full<Bytes>>>;
+
 /// The stream, or why there is none; `None` for another request.
 pub(super) fn stream(
     (method, path): (&Method, &str),
     shown: Credentials<'_>,
     view: &Arc<View>,
     seat: &Rc<Seat>,
-) -> Option<Result<Response<Events>, Box<Response<Full<Bytes>>>>> {
+) -> Option<Result<Response<Events>, Refusal>> {
     if path != STREAM_PATH || method != Method::GET {
         return None;
     }
