@@ -78,6 +78,12 @@ const operations = {
   issue_batch: async (client, command, options) => ({
     results: (await client.issueBatch(command.items.map(item), options)).map(issued),
   }),
+  put: async (client, command, options) => {
+    const { payload, ttl, uses, peek } = item(command);
+    const ifAbsent = command.if_absent;
+    const expiresAt = await client.put(command.name, payload, { ...options, ttl, uses, peek, ifAbsent });
+    return { expires_at: expiresAt.toISOString() };
+  },
   resolve: async (client, command, options) => ({
     raw: raw(await client.resolve(target(command.target), options)),
   }),
@@ -109,7 +115,7 @@ const operations = {
 async function perform(command) {
   switch (command.do) {
     case "describe":
-      return { client: `typescript-${runtime}`, skip: SKIP[runtime] };
+      return { client: `typescript-${runtime}`, skip: SKIP[runtime], has: ["put", "clusters"] };
     case "open": {
       const { urls, ...given } = command.options;
       const options = Object.fromEntries(

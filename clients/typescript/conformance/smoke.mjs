@@ -28,6 +28,20 @@ await rejects(waiting.resolve(token, controller), { message: "cancelled" });
 await rejects(waiting.consume(token), (error) => error instanceof OutcomeUnknown && error.key.length === 32);
 await waiting.close();
 
+// A kept connection that dies: the runtime does not repeat a request by itself.
+let puts = 0;
+const dying = createServer((request, response) => {
+  const isPut = request.url === "/v1/names";
+  if (isPut) puts++;
+  request.resume().on("end", () => (isPut ? request.socket.destroy() : response.end("[1]")));
+});
+await new Promise((resolve) => dying.listen(0, "127.0.0.1", resolve));
+const losing = new Client(`http://127.0.0.1:${dying.address().port}`);
+for (let round = 0; round < 2; round++) await losing.consume(token);
+await rejects(losing.put("a-name", 1), OutcomeUnknown);
+ok(puts === 1, `${puts} puts`);
+await losing.close();
+
 // A connection ends at its age: in Bun with the next request that goes over it.
 const ports = new Set();
 const counting = createServer((request, response) => {
@@ -46,8 +60,8 @@ for (let round = 0; round < 2; round++) {
 await aging.resolve(token);
 ok(ports.size >= 2, `${ports.size} connections`);
 await aging.close();
-silent.closeAllConnections();
-counting.closeAllConnections();
-silent.close();
-counting.close();
+for (const server of [silent, dying, counting]) {
+  server.closeAllConnections();
+  server.close();
+}
 console.log("ok");

@@ -6,7 +6,6 @@ import {
   AnswerError,
   AnswerTooLarge,
   ApiError,
-  BadRequest,
   ClientClosed,
   DeadlineExceeded,
   GatewayError,
@@ -18,6 +17,7 @@ import {
 } from "./errors.js";
 import { type Answer, failure, now, type TryEnd } from "./http.js";
 import type { Text } from "./json.js";
+import { Nodes, PROBES } from "./nodes.js";
 import { type Operation, readAnswer } from "./ops.js";
 import { sleep, type Stop } from "./stop.js";
 
@@ -31,13 +31,6 @@ const BUDGET_PER_CALL = 0.2;
 const BUDGET_MAX = 1_000;
 
 const KEY_BYTES = 24;
-
-const PROBES = [
-  ["/v1/resolve", '{"tokens":[]}'],
-  ["/v1/consume", '{"tokens":[]}'],
-  ["/v1/revoke", '{"tokens":[]}'],
-  ["/v1/extend", '{"tokens":[],"ttl":1}'],
-] as const;
 
 /** Bounds retries to a fifth of the calls. */
 class Budget {
@@ -81,37 +74,6 @@ class Keys {
       }
     }
     return this.#key !== refused;
-  }
-}
-
-/** The servers, one of which is asked until it fails. */
-class Nodes {
-  readonly #urls: readonly string[];
-  readonly #known: Set<string>;
-  #at: number;
-
-  constructor(urls: readonly string[]) {
-    this.#urls = urls;
-    this.#at = Math.floor(Math.random() * urls.length);
-    // One server alone need not be a node.
-    this.#known = new Set(urls.length === 1 ? urls : []);
-  }
-
-  get current(): string {
-    return this.#urls[this.#at] as string;
-  }
-
-  isKnown(url: string): boolean {
-    return this.#known.has(url);
-  }
-
-  know(url: string): void {
-    this.#known.add(url);
-  }
-
-  /** Goes to the next one, unless another call already has. */
-  leave(url: string): void {
-    if (this.current === url) this.#at = (this.#at + 1) % this.#urls.length;
   }
 }
 
@@ -165,8 +127,8 @@ function isLater(given: string, than: string | undefined): boolean {
   return era[0] === era[1] ? seq[0] > seq[1] : era[0] > era[1];
 }
 
-/** How a try ended. `not-one-cluster`: the server has answered the probe as no node does. */
-type End = TryEnd | { readonly kind: "not-one-cluster" };
+/** How a try ended. `not-one-cluster`: the servers are not nodes of one, for a reason. */
+type End = TryEnd | { readonly kind: "not-one-cluster"; readonly reason: string };
 
 /** The state of a call between its tries. */
 class Call<T> {
@@ -214,16 +176,20 @@ class Call<T> {
 
   /** How the try ended, and whether the operation itself was sent. */
   async #try(url: string): Promise<{ end: End; isOwn: boolean }> {
-    if (!this.#core.nodes.isKnown(url)) {
-      const refused = await this.#probe(url);
-      if (refused !== undefined) return { end: refused, isOwn: false };
-    }
+    const refused = await this.#meet(url);
+    if (refused !== undefined) return { end: refused, isOwn: false };
     const { path, body } = this.#operation;
     return { end: await this.#send(url, path, body, this.#headers), isOwn: true };
   }
 
-  /** A request with this client's key. */
-  #send(origin: string, path: string, body: Text, extra: Record<string, string>): Promise<TryEnd> {
+  /** A request with this client's key, which takes `ms` at most, or what is usual. */
+  #send(
+    origin: string,
+    path: string,
+    body: Text,
+    extra: Record<string, string>,
+    ms = Infinity,
+  ): Promise<TryEnd> {
     const { key } = this.#core.keys;
     const headers: Record<string, string> = {
       "content-type": "application/json",
@@ -232,23 +198,43 @@ class Call<T> {
     };
     if (key !== undefined) headers["authorization"] = `Bearer ${key}`;
     const { endsAt, stop } = this.#options;
-    const timeoutMs = this.#core.config.tryTimeoutMs;
+    const timeoutMs = Math.min(this.#core.config.tryTimeoutMs, ms);
     return this.#core.connections.send({ origin, path, headers, body, timeoutMs, endsAt }, stop);
   }
 
-  /** Asks a server whether it is a node of a cluster: only a node knows the header. The end of the try if not. */
-  async #probe(url: string): Promise<End | undefined> {
-    for (const [path, body] of PROBES) {
-      const end = await this.#send(url, path, body, { "jeton-read": "probe" });
-      if (end.kind !== "answer") return end;
-      if (isSuccess(end)) return { kind: "not-one-cluster" };
-      const error = failure(end);
-      if (error instanceof BadRequest && error.field?.toLowerCase() === "jeton-read") {
-        this.#core.nodes.know(url);
-        return undefined;
+  /** Finds out whether the servers are nodes of one cluster, before one is used. The end of the try if not. */
+  async #meet(url: string): Promise<End | undefined> {
+    const { nodes } = this.#core;
+    while (!nodes.isKnown(url) || !nodes.hasAskedAll) {
+      const { mistakes } = nodes;
+      if (!nodes.isKnown(url)) {
+        const refused = await this.#probe(url);
+        if (refused !== undefined) return refused;
       }
-      // The key may lack this scope, and have that of another operation.
-      if (end.status !== 403) return end;
+      const others = nodes.others(url);
+      // All of them together leave half of the time for the call itself.
+      const ms = this.#leftMs() / (2 * Math.max(1, others.length));
+      for (const other of others) {
+        const end = await this.#probe(other, ms);
+        // One that is down is asked again before it is used.
+        if (end?.kind === "not-one-cluster" || end?.kind === "stopped") return end;
+      }
+      if (nodes.end(mistakes)) break;
+    }
+    return undefined;
+  }
+
+  /** Asks a server for its cluster. The end of the try if it is no node of the same one, or does not answer. */
+  async #probe(url: string, ms?: number): Promise<End | undefined> {
+    for (const [path, body] of PROBES) {
+      const end = await this.#send(url, path, body, { "jeton-read": "probe" }, ms);
+      if (end.kind !== "answer") return end;
+      const said = this.#core.nodes.judge(url, end, failure(end));
+      if (said === "node") return undefined;
+      if (said === "failed") return end;
+      if (said === "no-scope") continue; // The key may have that of another operation.
+      this.#core.nodes.forget();
+      return { kind: "not-one-cluster", reason: said };
     }
     return undefined; // The key may do nothing, which the operation itself will say.
   }
@@ -287,10 +273,7 @@ class Call<T> {
         return error;
       }
       case "not-one-cluster":
-        return new NotOneCluster(
-          "several URLs are nodes of one cluster, and a server here is none: servers that share nothing " +
-            "would consume a token once each",
-        );
+        return new NotOneCluster(end.reason);
       case "stopped": {
         this.#isLost ||= isChange && end.isSent;
         const { reason } = this.#options.stop;
@@ -322,6 +305,7 @@ class Call<T> {
   /** Milliseconds until the next try; undefined if there is none. */
   #waitMs(error: JetonError, end: End, retries: number): number | undefined {
     if (!isRetried(error) || retries >= RETRIES_MAX) return undefined;
+    if (this.#isLost && this.#operation.isRepeatable === false) return undefined;
     const backoff = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** retries);
     let wait = end.kind === "kept-died" ? 0 : Math.random() * backoff;
     // A timer may ring a moment early; never before `Retry-After`.

@@ -1,5 +1,8 @@
 // The client.
 
+// For `Symbol.asyncDispose` in the types: programs need no setting for it.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import { Core } from "./call.js";
 import { type ClientOptions, type Config, configure } from "./config.js";
 import { type ApiError, ClientClosed, InvalidArgument, JetonError, notFound } from "./errors.js";
@@ -40,6 +43,12 @@ export interface ReadOptions extends CallOptions {
 export interface KeyedOptions extends CallOptions {
   /** The Idempotency-Key. Without one the client makes one for the tries of this call. */
   readonly key?: string | undefined;
+}
+
+/** How a token is put under a name. */
+export interface PutOptions extends Omit<IssueOptions, "reference">, CallOptions {
+  /** Leaves a token that is there, and throws `PreconditionFailed`. */
+  readonly ifAbsent?: boolean | undefined;
 }
 
 const PRIVATE = Symbol.for("nodejs.util.inspect.custom");
@@ -106,6 +115,24 @@ export class Client {
   /** Issues many tokens, each by itself: a token or the error of each, in their order. */
   async issueBatch(items: readonly Item[], options: KeyedOptions = {}): Promise<(Issued | ApiError)[]> {
     return await this.#perform(ops.issueBatch(items, options.key), options);
+  }
+
+  /**
+   * Issues a token under a name that the caller chose, in the place of what is there. Returns its
+   * deadline. Needs the scope `import`.
+   *
+   * With `ifAbsent` a token that is there stays, and the error is `PreconditionFailed`. It is `Conflict`
+   * if that token was issued by a reference or key. Is not sent again after a lost answer: what was
+   * consumed meanwhile would live again. So the key of its `OutcomeUnknown` is undefined, and `status`
+   * tells what is there.
+   */
+  async put(
+    name: string | { readonly name: string },
+    payload: unknown,
+    options: PutOptions = {},
+  ): Promise<Date> {
+    const { ttl, uses, peek, ifAbsent } = options;
+    return await this.#perform(ops.put(name, { payload, ttl, uses, peek }, ifAbsent ?? false), options);
   }
 
   /** The payload of a token; takes no use. Throws `NotFound`. */

@@ -15,7 +15,7 @@ export class MalformedToken extends InvalidArgument {}
 export class ClientClosed extends JetonError {}
 
 /**
- * Several URLs were given, and a server at one of them is no node of a cluster.
+ * Several URLs were given, and the servers are not nodes of one cluster.
  *
  * Servers that share nothing would consume a token once each.
  */
@@ -45,7 +45,8 @@ export class UnexpectedAnswer extends JetonError {}
 export class OutcomeUnknown extends JetonError {
   /**
    * The Idempotency-Key of the call. Undefined for a call that may be repeated without one (an issue
-   * with a reference, which is itself the key; extend; revoke).
+   * with a reference, which is itself the key; extend; revoke), and for a put, whose repetition could bring
+   * back what was consumed meanwhile.
    */
   readonly key: string | undefined;
 
@@ -127,7 +128,10 @@ export class RequestTimeout extends ApiError {}
 /** 409: the reference or key was issued with other content, or its token was consumed. */
 export class Conflict extends ApiError {}
 
-/** 412: the position of `atLeast` is of an earlier stream of the cluster. */
+/**
+ * 412: a token is under the name of a put with `ifAbsent`, or the position of `atLeast` is of an earlier
+ * stream of the cluster.
+ */
 export class PreconditionFailed extends ApiError {}
 
 /** 413: the body or a payload is too long. */

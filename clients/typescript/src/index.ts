@@ -1,6 +1,6 @@
 // A client of jeton, the token resolution engine, for Node, Deno and Bun.
 
-export { type CallOptions, Client, type KeyedOptions, type ReadOptions } from "./client.js";
+export { type CallOptions, Client, type KeyedOptions, type PutOptions, type ReadOptions } from "./client.js";
 export type { ClientOptions } from "./config.js";
 export {
   AnswerError,

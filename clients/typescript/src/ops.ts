@@ -4,6 +4,7 @@ import { ApiError, InvalidArgument, problemError, UnexpectedAnswer } from "./err
 import { dumps, isNull, joined, parsed, payloadText, splitArray, type Text } from "./json.js";
 import {
   type Checked,
+  checkTarget,
   checkTargets,
   Issued,
   type Item,
@@ -31,6 +32,8 @@ export interface Operation<T> {
   readonly isKeyed: boolean;
   /** The caller's Idempotency-Key. */
   readonly key?: string | undefined;
+  /** Whether it may be sent again although an earlier try may have reached the server. Default: true. */
+  readonly isRepeatable?: boolean;
   readonly headers?: Record<string, string>;
   /** After a lost answer: whether this one does not settle what happened, and what it says all the same. */
   readonly unsettled?: (value: T) => readonly (Payload | null)[] | undefined;
@@ -65,9 +68,10 @@ function ttlText(ttl: Ttl): string {
   return dumps(ttl, "ttl");
 }
 
-function issueBody(item: Item): Text {
+/** The body of an issue; `first` are its members before the payload. */
+function issueBody(item: Item, first = ""): Text {
   if (typeof item !== "object" || item === null) throw new InvalidArgument("items: each must be an object");
-  const parts: Text[] = ['{"payload":', payloadText(item.payload)];
+  const parts: Text[] = [`{${first}"payload":`, payloadText(item.payload)];
   if (item.ttl !== undefined) parts.push(`,"ttl":${ttlText(item.ttl)}`);
   if (item.uses !== undefined) parts.push(`,"uses":${dumps(item.uses, "uses")}`);
   if (item.peek !== undefined) parts.push(`,"peek":${dumps(item.peek, "peek")}`);
@@ -103,7 +107,7 @@ export function issueBatch(
   key: string | undefined,
 ): Operation<(Issued | ApiError)[]> {
   if (!Array.isArray(items)) throw new InvalidArgument("items: must be an array");
-  const bodies = items.map(issueBody);
+  const bodies = items.map((item: Item) => issueBody(item));
   const references = items.filter((item: Item) => item.reference !== undefined).length;
   refuseBothKeys(references > 0, key);
   if (references > 0 && references < items.length) {
@@ -118,6 +122,26 @@ export function issueBatch(
     isChange: true,
     isKeyed: references === 0,
     key: checkedKey(key),
+  };
+}
+
+/** `POST /v1/names`. Never sent twice: the second one could bring back what was consumed after the first. */
+export function put(
+  name: string | { readonly name: string },
+  item: Item,
+  ifAbsent: boolean,
+): Operation<Date> {
+  const checked = checkTarget({ name: typeof name === "string" ? name : name?.name });
+  return {
+    name: "put",
+    path: "/v1/names",
+    // The braces of the name's object go; what is in it stays.
+    body: issueBody(item, `${dumps(checked, "name").slice(1, -1)},`),
+    read: (body) => expiresAt(parsed(body)),
+    isChange: true,
+    isKeyed: false,
+    isRepeatable: false,
+    headers: ifAbsent ? { "if-none-match": "*" } : {},
   };
 }
 

@@ -209,12 +209,18 @@ test("p8 payloads that are too long together are found in halves", async () => {
 });
 
 test("p8 an answer without a length is bounded too", async () => {
+  let pulled = 0;
   const { fetch, sent } = fake(() => {
-    const endless = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(1000)) });
-    return new Response(endless);
+    const pull = (controller: ReadableStreamDefaultController): void => {
+      pulled += 1000;
+      controller.enqueue(new Uint8Array(1000));
+    };
+    return new Response(new ReadableStream({ pull }));
   });
   await assert.rejects(client(fetch, { answerMaxBytes: 100_000 }).status([TOKEN]), AnswerTooLarge);
   assert.equal(sent.length, 1);
+  await settled();
+  assert.ok(pulled < 200_000, `${pulled} bytes were taken`);
   const lying = fake(() => json("x".repeat(100), { "content-length": "1" }));
   await assert.rejects(client(lying.fetch, { answerMaxBytes: 50 }).status([TOKEN]), AnswerTooLarge);
   const honest = fake(() => json(1, { "content-length": "51" }));
@@ -249,33 +255,126 @@ test("a date in Retry-After that no calendar has does not lose the key", async (
 const TWO = ["http://a.example", "http://b.example"];
 
 /** A node's answer to the probe; undefined to another request. */
-function probed({ headers }: Sent): Response | undefined {
-  return headers["jeton-read"] === "probe" ? problem(400, { field: "Jeton-Read" }) : undefined;
+function probed({ headers }: Sent, cluster = "1"): Response | undefined {
+  if (headers["jeton-read"] !== "probe") return undefined;
+  return problem(400, { field: "Jeton-Read" }, { "jeton-cluster": cluster });
 }
+
+const isOf = (one: Sent, url: string | undefined): boolean => one.url.startsWith(`${url}/`);
 
 test("a bad node is left, also by a call that may not be repeated", async () => {
   for (const bad of [refused, reset, () => json({}, { "retry-after": "3600" }, 503)]) {
+    let isBad = false;
     let first: string | undefined;
     const { fetch, sent } = fake((one) => {
-      first ??= one.url;
-      return one.url.startsWith(new URL(first).origin) ? bad() : (probed(one) ?? ones(one));
+      first ??= new URL(one.url).origin;
+      return isBad && isOf(one, first) ? bad() : (probed(one) ?? ones(one));
     });
     const jeton = new Client(TWO, { fetch });
+    await jeton.resolve(TOKEN);
+    isBad = true;
     await jeton.resolve(TOKEN).catch(() => {});
     const before = sent.length;
     await jeton.resolve(TOKEN);
-    assert.ok(sent.slice(before).every(({ url }) => !url.startsWith(new URL(first ?? "").origin)));
+    assert.deepEqual(
+      sent.slice(before).map((one) => isOf(one, first)),
+      [false],
+    );
   }
 });
 
-test("p2 a node that is none after a lost answer does not lose the key", async () => {
-  const { fetch } = fake((one, nth) => {
-    if (nth === 1) return probed(one) ?? ones(one);
-    return nth === 2 ? reset() : ones(one);
+test("all nodes are asked before the first call, and once", async () => {
+  const { fetch, sent } = fake((one) => probed(one) ?? ones(one));
+  const jeton = new Client([...TWO, "http://c.example"], { fetch });
+  for (let n = 0; n < 5; n++) await jeton.consume(TOKEN);
+  assert.deepEqual(
+    sent.map(({ headers }) => headers["jeton-read"] === "probe"),
+    [true, true, true, false, false, false, false, false],
+  );
+  assert.equal(new Set(sent.slice(0, 3).map(({ url }) => url)).size, 3);
+});
+
+test("p2 no call goes to nodes of two clusters, however many begin at once", async () => {
+  const { fetch, sent } = fake((one) => probed(one, new URL(one.url).hostname) ?? ones(one));
+  const jeton = new Client(TWO, { fetch });
+  const calls = Array.from({ length: 50 }, (_, n) => [
+    jeton.consume(token(n)),
+    jeton.resolve(token(n)),
+  ]).flat();
+  assert.deepEqual(kinds(await Promise.allSettled(calls)), ["NotOneCluster"]);
+  await assert.rejects(jeton.consume(TOKEN), /these are of different ones/);
+  assert.ok(sent.every(({ headers }) => headers["jeton-read"] === "probe"));
+});
+
+test("a node that is down is passed over, and asked before it is used", async () => {
+  let down: string | undefined;
+  let isDown = true;
+  const { fetch, sent } = fake((one) => {
+    const origin = new URL(one.url).origin;
+    if (down === undefined) down = TWO.find((url) => url !== origin);
+    return isDown && isOf(one, down) ? refused() : (probed(one, isOf(one, down) ? "2" : "1") ?? ones(one));
   });
-  const unknown = await new Client(TWO, { fetch }).consume(TOKEN).catch((error: unknown) => error);
+  const jeton = new Client(TWO, { fetch });
+  await jeton.consume(TOKEN);
+  assert.equal(sent.length, 3);
+  // It comes back as a node of another cluster, and is not asked until it is needed.
+  isDown = false;
+  await jeton.consume(TOKEN);
+  assert.equal(sent.length, 4);
+});
+
+test("servers that share nothing, and nodes that state no cluster, are refused", async () => {
+  const stateless = fake(() => problem(400, { field: "Jeton-Read" }));
+  await assert.rejects(new Client(TWO, { fetch: stateless.fetch }).issue(1), /one states no cluster/);
+  const alone = fake(ones);
+  await assert.rejects(new Client(TWO, { fetch: alone.fetch }).issue(1), /a server here is none/);
+  const importing = fake(({ path }) =>
+    path === "/v1/names" ? problem(400, { field: "name" }) : problem(403),
+  );
+  await assert.rejects(new Client(TWO, { fetch: importing.fetch }).put("n", 1), /a server here is none/);
+  assert.ok(
+    [...stateless.sent, ...alone.sent, ...importing.sent].every(
+      (one) => one.headers["jeton-read"] === "probe",
+    ),
+  );
+});
+
+test("p2 a node that is none after a lost answer does not lose the key", async () => {
+  let isLost = false;
+  const { fetch } = fake((one) => {
+    if (one.headers["jeton-read"] === undefined) isLost = true;
+    // The other one was down, and comes back as a server alone.
+    if (one.headers["jeton-read"] === undefined || (!isLost && isOf(one, other))) return reset();
+    return isOf(one, other) ? json([]) : probed(one)!;
+  });
+  const original = Math.random;
+  const [first, other] = TWO;
+  Math.random = () => 0;
+  const jeton = new Client(TWO, { fetch });
+  Math.random = original;
+  assert.equal(first, "http://a.example");
+  const unknown = await jeton.consume(TOKEN).catch((error: unknown) => error);
   assert.ok(unknown instanceof OutcomeUnknown && unknown.key !== undefined);
   assert.ok(unknown.cause instanceof NotOneCluster);
+});
+
+// --- Names
+
+test("p2 a put is not sent again once it may have arrived", async () => {
+  const lost = fake(() => reset());
+  const unknown = await client(lost.fetch)
+    .put("n", 1)
+    .catch((error: unknown) => error);
+  assert.ok(unknown instanceof OutcomeUnknown && unknown.key === undefined);
+  assert.equal(lost.sent.length, 1);
+  const unsent = fake((_sent, nth) =>
+    nth === 1 ? refused() : json({ expires_at: "2030-01-01T00:00:00.000Z" }),
+  );
+  const at = await client(unsent.fetch).put({ name: "n" }, { a: 1 }, { ttl: 5, ifAbsent: true });
+  assert.equal(at.toISOString(), "2030-01-01T00:00:00.000Z");
+  assert.equal(unsent.sent[1]?.body, '{"name":"n","payload":{"a":1},"ttl":5}');
+  assert.equal(unsent.sent[1]?.headers["if-none-match"], "*");
+  assert.equal(unsent.sent[1]?.headers["idempotency-key"], undefined);
 });
 
 test("the position never goes back, and a 404 has one too", async () => {

@@ -40,3 +40,23 @@ test("the examples of the README compile and run", async () => {
     rmSync("jeton.key", { force: true });
   }
 });
+
+test("the types need no setting of the program that uses them", () => {
+  const folder = "build/user";
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(
+    `${folder}/user.ts`,
+    'import { Client } from "jeton-client";\nexport const jeton = new Client("http://a.example", { fetch });\n',
+  );
+  const compilerOptions = {
+    module: "nodenext",
+    target: "es2022",
+    lib: ["es2022", "dom"],
+    types: [],
+    strict: true,
+    noEmit: true,
+  };
+  writeFileSync(`${folder}/tsconfig.json`, JSON.stringify({ compilerOptions, include: ["*.ts"] }));
+  execFileSync("node_modules/.bin/tsc", ["--project", folder], { stdio: "pipe" });
+});

@@ -19,6 +19,7 @@ export interface Sent {
   readonly url: string;
   readonly path: string;
   readonly headers: Record<string, string>;
+  readonly body: string;
   readonly tokens: string[];
   readonly signal: AbortSignal;
 }
@@ -36,7 +37,14 @@ export function fake(reply: (sent: Sent, nth: number) => Reply | Promise<Reply>)
       typeof init.body === "string" ? init.body : new TextDecoder().decode(init.body as Uint8Array);
     const { tokens } = JSON.parse(text) as { tokens?: string[] };
     const { headers } = init;
-    const one = { url, path: new URL(url).pathname, headers, tokens: tokens ?? [], signal: init.signal };
+    const one = {
+      url,
+      path: new URL(url).pathname,
+      headers,
+      body: text,
+      tokens: tokens ?? [],
+      signal: init.signal,
+    };
     sent.push(one);
     const given = await reply(one, sent.length);
     if (given === "silence") return await new Promise<Response>(() => {});
